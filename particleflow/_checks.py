@@ -1,0 +1,118 @@
+"""The one way to refuse bad input: what was expected, what arrived, the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FLOATS = (torch.float32, torch.float64)
+
+
+def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
+    """A detached copy of `value` as an (n, d) tensor of finite floats.
+
+    A float32 or float64 tensor keeps its dtype and device unless told otherwise. Everything else (lists, numpy arrays of any numeric type,
+    integer and boolean tensors) is converted, to float64 unless `dtype` is given.
+
+    Raises
+    ------
+    TypeError
+        Not numeric, or a float type other than float32 and float64.
+    ValueError
+        Not two-dimensional, empty, or not finite; the message names the first bad row.
+    """
+    if dtype is not None and dtype not in FLOATS:
+        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}")
+    if isinstance(value, Tensor):
+        tensor = value.detach()
+        if tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype not in FLOATS):
+            raise TypeError(f"`{name}` must be float32 or float64, got {tensor.dtype}: convert it with {name}.float() or {name}.double()")
+        target = dtype or (tensor.dtype if tensor.is_floating_point() else torch.float64)
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise TypeError(f"`{name}` must be an (n, d) array of numbers, got rows of different lengths: {error}") from None
+        if array.dtype == np.float16:
+            raise TypeError(f"`{name}` must be float32 or float64, got float16: convert it with {name}.astype('float64')")
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"`{name}` must be an (n, d) array of real numbers, got {type(value).__name__} with entries of type {array.dtype}")
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+        target = dtype or torch.float64
+    if tensor.ndim != 2:
+        hint = f": one coordinate per point is {name}[:, None]" if tensor.ndim == 1 else ""
+        raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(tensor.shape)}{hint}")
+    if 0 in tensor.shape:
+        raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(tensor.shape)}")
+    bad = ~torch.isfinite(tensor).all(dim=1)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0, 0])
+        raise ValueError(
+            f"`{name}` must be finite, got {tensor[row].tolist()} in row {row} ({int(bad.sum())} bad rows of {len(bad)}): "
+            f"drop them with {name}[np.isfinite({name}).all(1)]"
+        )
+    return tensor.to(dtype=target, device=device, copy=True).contiguous()
+
+
+def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> None:
+    """Refuse two clouds that cannot meet: other dimension, dtype or device."""
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"`{y_name}` must be (M, {x.shape[1]}) like `{x_name}`, got {tuple(y.shape)}: pass the same coordinates, "
+            "or project with sklearn.decomposition.PCA"
+        )
+    if x.dtype != y.dtype:
+        raise TypeError(f"`{x_name}` and `{y_name}` must have one dtype, got {x.dtype} and {y.dtype}: convert one, e.g. {y_name}.to({x_name}.dtype)")
+    if x.device != y.device:
+        raise ValueError(f"`{x_name}` and `{y_name}` must be on one device, got {x.device} and {y.device}: move one, e.g. {y_name}.to({x_name}.device)")
+
+
+def positive(value: Any, name: str, *, remedy: str = "") -> float:
+    """A finite float > 0."""
+    number = real(value, name, remedy=remedy)
+    if number <= 0:
+        raise ValueError(f"`{name}` must be > 0, got {number:g}{remedy and ': ' + remedy}")
+    return number
+
+
+def non_negative(value: Any, name: str, *, remedy: str = "") -> float:
+    """A finite float >= 0."""
+    number = real(value, name, remedy=remedy)
+    if number < 0:
+        raise ValueError(f"`{name}` must be >= 0, got {number:g}{remedy and ': ' + remedy}")
+    return number
+
+
+def real(value: Any, name: str, *, remedy: str = "") -> float:
+    """A finite float."""
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}{remedy and ': ' + remedy}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be finite, got {number}{remedy and ': ' + remedy}")
+    return number
+
+
+def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
+    """An integer >= `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"`{name}` must be an integer, got {value!r}{remedy and ': ' + remedy}")
+    number = int(value)
+    if number < least:
+        raise ValueError(f"`{name}` must be >= {least}, got {number}{remedy and ': ' + remedy}")
+    return number
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'kale'?` or nothing: the end of a message about an unknown name."""
+    match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.4)
+    return f"; did you mean '{match[0]}'?" if match else ""

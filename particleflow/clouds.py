@@ -1,0 +1,152 @@
+"""Where things are, when it is, and which random numbers belong to that moment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Array, Points
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A weighted set of points: the measure sum_i m_i delta_{x_i}.
+
+    Parameters
+    ----------
+    points : (N, d) tensor
+    log_mass : (N,) tensor, optional
+        log m_i. None means m_i = 1/N each.
+    """
+
+    points: Points
+    log_mass: Float[Tensor, "N"] | None = None
+
+    def __len__(self) -> int:
+        return self.points.shape[0]
+
+    @property
+    def dim(self) -> int:
+        return self.points.shape[1]
+
+    @property
+    def mass(self) -> Float[Tensor, "N"]:
+        """m_i, shape (N,)."""
+        if self.log_mass is None:
+            return self.points.new_full((len(self),), 1.0 / len(self))
+        return self.log_mass.exp()
+
+    def mean(self, values: Float[Tensor, "N ..."]) -> Tensor:
+        """sum_i m_i values_i: the integral against the cloud. values (N, ...)."""
+        if self.log_mass is None:
+            return values.mean(0)
+        return torch.tensordot(self.mass, values, dims=1)
+
+    def moments(self) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
+        """Mean (d,) and covariance (d, d) of the normalised cloud, without Bessel's correction."""
+        share = self.mass / self.mass.sum()
+        mean = share @ self.points
+        centred = self.points - mean
+        return mean, (centred * share[:, None]).T @ centred
+
+
+@runtime_checkable
+class Randomness(Protocol):
+    """Random numbers as a pure function of (stream, step)."""
+
+    def normal(self, stream: str, step: int, like: Array) -> Array: ...
+    def child_seed(self, stream: str, step: int) -> int: ...
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Counter-based randomness: a pure function of (seed, stream, step).
+
+    Nothing is consumed: the stages of one step and its rejected retries see the same noise, and a resumed run sees the future that it would have
+    seen. On the CPU the numbers come from numpy's Philox; on CUDA from the device's own Philox, so they differ between the two (never between
+    two runs on one kind of device).
+    """
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _checks.count(self.seed, "seed", least=0)
+
+    def _key(self, stream: str, step: int) -> np.ndarray:
+        return np.frombuffer(hashlib.blake2b(f"{self.seed}/{stream}/{step}".encode(), digest_size=16).digest(), dtype=np.uint64)
+
+    def normal(self, stream: str, step: int, like: Array) -> Array:
+        """Standard normal numbers of the shape, dtype and device of `like`."""
+        key = self._key(stream, step)
+        if like.device.type != "cpu":
+            generator = torch.Generator(like.device).manual_seed(int(key[0]) >> 1)
+            return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+        generator = np.random.Generator(np.random.Philox(key=key))
+        return torch.from_numpy(generator.standard_normal(tuple(like.shape), dtype=np.float32 if like.dtype == torch.float32 else np.float64))
+
+    def child_seed(self, stream: str, step: int) -> int:
+        """A seed (63 bits) for whatever draws its own numbers, such as a sampler."""
+        return int(self._key(stream, step)[0]) >> 1
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Recorded noise with the contract of `Draws`: `normal(stream, step)` is `arrays[stream][step]`.
+
+    Parameters
+    ----------
+    arrays : mapping of stream name to (steps, N, d)
+        The streams that a flow asks for are "noise" (noise injection) and "brownian" (diffusion).
+    seed : int
+        For the streams that draw no normal numbers (minibatches).
+    """
+
+    arrays: Mapping[str, Array | np.ndarray]
+    seed: int = 0
+
+    def normal(self, stream: str, step: int, like: Array) -> Array:
+        if stream not in self.arrays:
+            raise ValueError(f"`arrays` must hold the stream '{stream}', got {sorted(self.arrays)}: record it too")
+        rows = self.arrays[stream]
+        if step >= len(rows):
+            raise ValueError(f"`arrays['{stream}']` holds {len(rows)} steps and step {step} was asked for: run at most {len(rows)} steps")
+        row = torch.as_tensor(rows[step], dtype=like.dtype, device=like.device)
+        if row.shape != like.shape:
+            raise ValueError(f"`arrays['{stream}'][{step}]` must be {tuple(like.shape)} like the particles, got {tuple(row.shape)}")
+        return row
+
+    def child_seed(self, stream: str, step: int) -> int:
+        return Draws(self.seed).child_seed(stream, step)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The moment: every schedule, estimator and target is called with it."""
+
+    t: float = 0.0
+    step: int = 0
+    draws: Randomness = Draws()
+
+
+class Target(Protocol):
+    """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None (Langevin needs no sample)."""
+
+    def at(self, clock: Clock) -> Cloud | None: ...
+
+
+@dataclass(frozen=True)
+class FixedTarget:
+    """The same cloud (or none) at every step."""
+
+    cloud: Cloud | None
+
+    def at(self, clock: Clock) -> Cloud | None:
+        return self.cloud

@@ -1,0 +1,58 @@
+"""The contract of a sum over pairs: prepared once per set of points, once per weights, evaluated anywhere.
+
+    backend.sources(kernel, points)  ->  .field(w)  ->  .value(z), .grad(z), .log(z) ...
+
+Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d). Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+from particleflow.kernels import Kernel
+
+Domain: TypeAlias = tuple[Tensor, Tensor]
+"""Lower and upper corner (d,), (d,) of a box with slack that all queries will lie in."""
+
+
+class Queries(Protocol):
+    """What depends on the query points alone, computed once: for iterations that evaluate the same points dozens of times."""
+
+    points: Tensor
+
+
+@runtime_checkable
+class Field(Protocol):
+    """z -> sum_i w_i k(z, x_i); z a tensor or prepared. Fields of one kernel add."""
+
+    def value(self, z: Tensor | Queries) -> Tensor: ...
+    def grad(self, z: Tensor | Queries) -> Tensor: ...
+    def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]: ...
+    def laplacian(self, z: Tensor | Queries) -> Tensor: ...
+    def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        """Logarithm of the sum and its gradient, by log-sum-exp. Needs w >= 0 and a positive kernel."""
+        ...
+
+    def reduce(self) -> Field:
+        """The only collective, when the particles are sharded over machines; on one machine the field itself."""
+        ...
+
+    def __add__(self, other: Any) -> Field: ...
+
+
+class Sources(Protocol):
+    """A set of points made ready for one kernel."""
+
+    points: Tensor
+
+    def field(self, w: Tensor) -> Field: ...
+    def prepare(self, z: Tensor) -> Queries: ...
+
+
+@runtime_checkable
+class PairwiseSum(Protocol):
+    """A backend."""
+
+    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> Sources: ...
