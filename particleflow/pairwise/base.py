@@ -20,7 +20,8 @@ Domain: TypeAlias = tuple[Tensor, Tensor]
 class Queries(Protocol):
     """What depends on the query points alone, computed once: for iterations that evaluate the same points dozens of times."""
 
-    points: Tensor
+    @property
+    def points(self) -> Tensor: ...
 
 
 @runtime_checkable
@@ -45,7 +46,8 @@ class Field(Protocol):
 class Sources(Protocol):
     """A set of points made ready for one kernel."""
 
-    points: Tensor
+    @property
+    def points(self) -> Tensor: ...
 
     def field(self, w: Tensor) -> Field: ...
     def prepare(self, z: Tensor) -> Queries: ...
