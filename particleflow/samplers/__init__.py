@@ -1,0 +1,31 @@
+"""Where samples come from: known laws, shapes in the plane, arrays, files, pictures and data sets.
+
+Every sampler has `dim` and `sample(n, seed=)`, which returns a fresh (n, d) tensor. Where the density is known there are
+`log_density` and `score` too.
+"""
+
+from particleflow.samplers.base import Density, Sampler
+from particleflow.samplers.data import Digits, FromArray, Iris, Minibatch, Wine
+from particleflow.samplers.files import FromFile
+from particleflow.samplers.gaussian import Gaussian, Mixture
+from particleflow.samplers.images import FromImage
+from particleflow.samplers.shapes import Checkerboard, Moons, Rings, Spiral, SwissRoll
+
+__all__ = [
+    "Checkerboard",
+    "Density",
+    "Digits",
+    "FromArray",
+    "FromFile",
+    "FromImage",
+    "Gaussian",
+    "Iris",
+    "Minibatch",
+    "Mixture",
+    "Moons",
+    "Rings",
+    "Sampler",
+    "Spiral",
+    "SwissRoll",
+    "Wine",
+]

@@ -1,0 +1,162 @@
+"""Samples that exist already: arrays, the data sets that come with scikit-learn, and a fresh minibatch of a sampler at every step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from particleflow import _checks
+from particleflow._typing import Points
+from particleflow.clouds import Clock, Cloud
+from particleflow.samplers.base import Sampler, Seeded, as_dtype
+
+
+class Rows(Seeded):
+    """Draws from the rows of `points`, a float64 tensor (M, d) on the CPU.
+
+    A sample of n rows in random order holds every row floor(n / M) or ceil(n / M) times: without replacement up to n = M, and never more
+    uneven than it has to be above.
+    """
+
+    points: Points
+
+    @property
+    def dim(self) -> int:
+        return self.points.shape[1]
+
+    def __len__(self) -> int:
+        return self.points.shape[0]
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        passes, rest = divmod(n, len(self))
+        index = np.concatenate([np.repeat(np.arange(len(self)), passes), rng.choice(len(self), size=rest, replace=False)])
+        return self.points.numpy()[rng.permutation(index)]
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class FromArray(Rows):
+    """The rows of an array, a list or a tensor, of which a copy is kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Not (M, d), empty, not numeric, or not finite; the message names the first bad row.
+    """
+
+    points: Points
+
+    def __init__(self, points: Any) -> None:
+        object.__setattr__(self, "points", _checks.as_points(points, "points", dtype=torch.float64, device="cpu"))
+
+    def __repr__(self) -> str:
+        return f"FromArray({len(self)} points of {self.dim} coordinates)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shipped(Rows):
+    """A data set that comes with scikit-learn, read once, when the object is made."""
+
+    pca: int | None = None
+    standardise: bool = False
+    points: Points = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows = self._load()
+        if self.pca is not None and _checks.count(self.pca, "pca") > rows.shape[1]:
+            raise ValueError(f"`pca` must be at most {rows.shape[1]}, the number of columns of {type(self).__name__}, got {self.pca}")
+        if self.standardise:
+            spread = rows.std(axis=0)
+            rows = (rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        if self.pca is not None:
+            rows = _principal(rows, self.pca)
+        object.__setattr__(self, "points", torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float64)))
+
+    @abstractmethod
+    def _load(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(_Shipped):
+    """1797 handwritten digits of 8 x 8 pixels: (1797, 64), intensities in [0, 1].
+
+    Parameters
+    ----------
+    pca : int, optional
+        Project on the first principal components (centred).
+    standardise : bool
+        Divide every column by its standard deviation first (a constant column stays 0).
+    """
+
+    def _load(self) -> np.ndarray:
+        from sklearn.datasets import load_digits
+
+        return load_digits().data / 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iris(_Shipped):
+    """Lengths and widths of 150 iris flowers in centimetres: (150, 4). `pca` and `standardise` as in `Digits`."""
+
+    def _load(self) -> np.ndarray:
+        from sklearn.datasets import load_iris
+
+        return load_iris().data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wine(_Shipped):
+    """13 measurements of 178 wines: (178, 13). `pca` as in `Digits`; standardised by default, for the units differ by a factor of 1000."""
+
+    standardise: bool = True
+
+    def _load(self) -> np.ndarray:
+        from sklearn.datasets import load_wine
+
+        return load_wine().data
+
+
+def _principal(rows: np.ndarray, d: int) -> np.ndarray:
+    """(M, d) coordinates along the first d principal axes, each axis turned so that its largest entry is positive."""
+    centred = rows - rows.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:d]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    return centred @ (axes * np.sign(largest)).T
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """A target: `size` fresh points of a sampler at every step, a pure function of the run's seed and the step.
+
+    All stages of a step and its retries see the same points.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    size : int
+    dtype, device : optional
+        Those of the particles; float64 on the CPU by default.
+    """
+
+    sampler: Sampler
+    size: int
+    dtype: torch.dtype | None = field(default=None, kw_only=True)
+    device: torch.device | str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sampler, Sampler):
+            raise TypeError(f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in FromArray")
+        _checks.count(self.size, "size")
+        as_dtype(self.dtype)
+
+    @property
+    def dim(self) -> int:
+        return self.sampler.dim
+
+    def at(self, clock: Clock) -> Cloud:
+        """The points of this step, with equal masses."""
+        seed = clock.draws.child_seed("target", clock.step)
+        return Cloud(self.sampler.sample(self.size, seed=seed, dtype=self.dtype, device=self.device))

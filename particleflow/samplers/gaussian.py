@@ -1,0 +1,213 @@
+"""Gaussians and mixtures, with density and score: the laws that closed forms are known for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Queries, Values
+from particleflow.samplers.base import Density, Sampler, Seeded, same_dim
+
+
+@dataclass(frozen=True, init=False)
+class Gaussian(Seeded):
+    """N(mean, cov), or N(mean, diag(std^2)).
+
+    log p(z) = -|L^-1 (z - mean)|^2 / 2 - log det L - (d / 2) log 2 pi, with L L^T = cov. Cost O(Q d), and O(Q d^2) with `cov`.
+
+    >>> Gaussian(dim=2, mean=(0, -0.3), std=0.01)
+    Gaussian(dim=2, mean=(0.0, -0.3), std=0.01, cov=None)
+
+    Parameters
+    ----------
+    dim : int, optional
+        d; read off `mean`, `std` or `cov` when one of them has entries.
+    mean, std : number or d numbers
+        A number is the same for every coordinate. By default 0 and 1.
+    cov : (d, d), instead of `std`
+
+    Raises
+    ------
+    ValueError
+        No dimension given or two that disagree, `std` <= 0, `std` and `cov` together, `cov` not symmetric positive definite.
+    """
+
+    dim: int
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...] | None
+    cov: tuple[tuple[float, ...], ...] | None
+
+    def __init__(self, dim: int | None = None, *, mean: Any = 0.0, std: Any = None, cov: Any = None) -> None:
+        if std is not None and cov is not None:
+            raise ValueError("`std` and `cov` were both given: pass one of them (cov = diag(std^2))")
+        given = {name: _numbers(value, name) for name, value in (("mean", mean), ("std", std), ("cov", cov)) if value is not None}
+        if "cov" not in given:
+            given.setdefault("std", np.ones(()))
+        for value in given["std"].flat if "std" in given else ():
+            _checks.positive(float(value), "std", remedy="for all points in one place take a small one")
+        object.__setattr__(self, "dim", _agreed_dim(dim, given))
+        for name in ("mean", "std", "cov"):
+            object.__setattr__(self, name, _nested(given[name].tolist()) if name in given else None)
+        _ = self._factor
+
+    @cached_property
+    def _factor(self) -> np.ndarray:
+        """L: the Cholesky factor (d, d) of `cov`, or the diagonal `std` (d,)."""
+        if self.cov is None:
+            return np.broadcast_to(np.array(self.std), self.dim)
+        cov = np.array(self.cov)
+        if not np.allclose(cov, cov.T, rtol=1e-8, atol=1e-12 * abs(cov).max()):
+            raise ValueError(f"`cov` must be symmetric, got {cov.tolist()}: pass (cov + cov.T) / 2 if this is rounding")
+        try:
+            return np.linalg.cholesky(cov)
+        except np.linalg.LinAlgError:
+            least = float(np.linalg.eigvalsh(cov)[0])
+            raise ValueError(
+                f"`cov` must be positive definite, got a least eigenvalue of {least:g}: add a small multiple of the identity"
+            ) from None
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        noise = rng.standard_normal((n, self.dim))
+        return np.array(self.mean) + (noise * self._factor if self.cov is None else noise @ self._factor.T)
+
+    def _standardised(self, z: Queries) -> tuple[Tensor, Tensor]:
+        """L^-1 (z - mean), shape (Q, d), and L, in the dtype and on the device of z."""
+        same_dim(z, self.dim)
+        factor = torch.tensor(self._factor, dtype=z.dtype, device=z.device)
+        centred = z - torch.tensor(self.mean, dtype=z.dtype, device=z.device)
+        return centred / factor if self.cov is None else torch.linalg.solve_triangular(factor, centred.T, upper=False).T, factor
+
+    def log_density(self, z: Queries) -> Values:
+        """log p, shape (Q,)."""
+        u, factor = self._standardised(z)
+        diagonal = factor if self.cov is None else factor.diagonal()
+        return -0.5 * (u**2).sum(1) - diagonal.log().sum() - 0.5 * self.dim * math.log(2 * math.pi)
+
+    def score(self, z: Queries) -> Gradients:
+        """grad log p = -cov^-1 (z - mean), shape (Q, d)."""
+        u, factor = self._standardised(z)
+        return -u / factor if self.cov is None else -torch.linalg.solve_triangular(factor.T, u.T, upper=True).T
+
+
+@dataclass(frozen=True, init=False)
+class Mixture(Seeded):
+    """sum_k weights_k components_k: any samplers of one dimension, independently drawn.
+
+    `log_density` and `score` exist where every component has them:
+
+        log p = logsumexp_k (log weight_k + log p_k),        grad log p = sum_k softmax_k grad log p_k.
+
+    Cost: one evaluation of each component.
+
+    Parameters
+    ----------
+    components : samplers
+    weights : numbers > 0, optional
+        Made to sum to one; by default equal.
+    """
+
+    components: tuple[Sampler, ...]
+    weights: tuple[float, ...]
+
+    def __init__(self, components: Sequence[Sampler], weights: Sequence[float] | None = None) -> None:
+        components = tuple(components)
+        if not components:
+            raise ValueError("`components` must hold at least one sampler, got none")
+        for part in components:
+            if not isinstance(part, Sampler):
+                raise TypeError(f"`components` must be samplers, got {type(part).__name__}: wrap an array in FromArray")
+        dims = [part.dim for part in components]
+        if len(set(dims)) > 1:
+            raise ValueError(f"`components` must have one dimension, got {dims}: draw them in the same coordinates")
+        given = [1.0] * len(dims) if weights is None else weights
+        masses = [_checks.positive(w, "weights", remedy="leave out a component of no weight") for w in given]
+        if len(masses) != len(components):
+            raise ValueError(f"`weights` must be one number per component, got {len(masses)} weights and {len(components)} components")
+        object.__setattr__(self, "components", components)
+        object.__setattr__(self, "weights", tuple(w / math.fsum(masses) for w in masses))
+
+    @classmethod
+    def four_gaussians(cls, *, side: float = 1.8, std: float = 0.25) -> Mixture:
+        """Four equal Gaussians at the corners of [0, side]^2: a published task, which starts from Gaussian(dim=2, mean=-0.18, std=0.2).
+
+        Glaser, Arbel and Gretton (2021), KALE flow.
+        """
+        side = _checks.positive(side, "side")
+        return cls([Gaussian(mean=(a, b), std=std) for a in (0.0, side) for b in (0.0, side)])
+
+    @property
+    def dim(self) -> int:
+        return self.components[0].dim
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        labels = rng.choice(len(self.components), size=n, p=self.weights)
+        points = np.empty((n, self.dim))
+        for k, part in enumerate(self.components):
+            mine = labels == k
+            seed = int(rng.integers(2**63))
+            if mine.any():
+                points[mine] = part.sample(int(mine.sum()), seed=seed).numpy()
+        return points
+
+    def _log_shares(self, z: Queries) -> Tensor:
+        """log (weight_k p_k(z)), shape (K, Q)."""
+        same_dim(z, self.dim)
+        return torch.stack([math.log(w) + part.log_density(z) for w, part in zip(self.weights, self._densities(), strict=True)])
+
+    def _densities(self) -> list[Density]:
+        parts: list[Density] = []
+        for part in self.components:
+            if not isinstance(part, Density):
+                raise TypeError(f"`components` must all have log_density and score for the mixture's, {type(part).__name__} has none")
+            parts.append(part)
+        return parts
+
+    def log_density(self, z: Queries) -> Values:
+        """log p, shape (Q,); -inf where every component's is."""
+        return torch.logsumexp(self._log_shares(z), 0)
+
+    def score(self, z: Queries) -> Gradients:
+        """grad log p, shape (Q, d); zero outside of every support."""
+        shares = torch.softmax(self._log_shares(z), 0).nan_to_num(0.0)
+        return sum(share[:, None] * part.score(z) for share, part in zip(shares, self._densities(), strict=True))
+
+
+def _nested(value: Any) -> Any:
+    """Lists become tuples, so that equal laws are equal and hashable."""
+    return tuple(map(_nested, value)) if isinstance(value, list) else value
+
+
+def _numbers(value: Any, name: str) -> np.ndarray:
+    """A finite float64 array: 0 or 1 axes, 2 for `cov`."""
+    raw = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    try:
+        array = np.asarray(raw, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"`{name}` must be numbers, got {value!r}") from None
+    square = array.ndim == 2 and array.shape[0] == array.shape[1]
+    if not (square if name == "cov" else array.ndim <= 1):
+        wanted = "a (d, d) matrix" if name == "cov" else "a number or d numbers"
+        raise ValueError(f"`{name}` must be {wanted}, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"`{name}` must be finite, got {array.tolist()}")
+    return array
+
+
+def _agreed_dim(dim: int | None, given: dict[str, np.ndarray]) -> int:
+    """The dimension that `dim` and the sizes of the arrays agree on."""
+    sizes = {name: len(array) for name, array in given.items() if array.ndim}
+    if dim is not None:
+        sizes["dim"] = _checks.count(dim, "dim")
+    if not sizes:
+        raise ValueError("`dim` is needed where neither `mean`, `std` nor `cov` tells it, e.g. Gaussian(dim=2)")
+    if len(set(sizes.values())) > 1 or 0 in sizes.values():
+        raise ValueError(f"`dim`, `mean`, `std` and `cov` must agree on a dimension >= 1, got {sizes}")
+    return next(iter(sizes.values()))

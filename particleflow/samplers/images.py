@@ -1,0 +1,92 @@
+"""Points spread over the dark parts of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from particleflow import _checks
+from particleflow.samplers.base import Seeded
+from particleflow.samplers.files import existing
+
+
+@dataclass(frozen=True)
+class FromImage(Seeded):
+    """The dark pixels of a picture as a law in the plane, read once, when the object is made.
+
+    A pixel is drawn with a probability proportional to its darkness (white 0, black 1) if that exceeds `threshold`, and a point is uniform
+    within its pixel: the density is constant on each pixel. The picture is centred at the origin, y upwards, its longer side `extent` long.
+    Cost: O(pixels) once, O(n log pixels) a sample.
+
+    Parameters
+    ----------
+    path : str or Path
+        Anything that Pillow reads: PNG, JPEG, colour or grey, 8 or 16 bits. Transparent parts count as background.
+    bright : bool
+        Sample the bright pixels instead: brightness replaces darkness, and transparent parts count as black.
+    threshold : float in [0, 1)
+    extent : float > 0
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file, no picture, or no pixel above the threshold.
+    """
+
+    path: str | Path
+    _: KW_ONLY
+    bright: bool = False
+    threshold: float = 0.1
+    extent: float = 2.0
+    _shape: tuple[int, int] = field(init=False, repr=False, compare=False)
+    _pixels: np.ndarray = field(init=False, repr=False, compare=False)                 # flat index of each pixel above the threshold
+    _cumulated: np.ndarray = field(init=False, repr=False, compare=False)              # their probabilities, summed up
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.extent, "extent")
+        if not 0 <= _checks.real(self.threshold, "threshold") < 1:
+            raise ValueError(f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the full ink")
+        path = existing(self.path, "pass the path of a PNG or JPEG file")
+        ink = _ink(path, bright=self.bright)
+        pixels = np.flatnonzero(ink > self.threshold)
+        if not len(pixels):
+            kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
+            raise ValueError(
+                f"{path} has no {kind} pixel: `threshold` is {self.threshold:g} and the most {kind} one has {ink.max():.2g}: "
+                f"sample its {other} pixels with bright={not self.bright}, or lower `threshold`"
+            )
+        object.__setattr__(self, "_shape", ink.shape)
+        object.__setattr__(self, "_pixels", pixels)
+        cumulated = np.cumsum(ink.flat[pixels])
+        object.__setattr__(self, "_cumulated", cumulated / cumulated[-1])
+
+    @property
+    def dim(self) -> int:
+        return 2
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        height, width = self._shape
+        row, column = np.divmod(self._pixels[np.searchsorted(self._cumulated, rng.random(n), side="right")], width)
+        across, down = rng.random((2, n))
+        scale = self.extent / max(height, width)
+        return scale * np.stack([column + across - width / 2, height / 2 - row - down], axis=1)
+
+
+def _ink(path: Path, *, bright: bool) -> np.ndarray:
+    """Darkness (or brightness) in [0, 1] of each pixel, (height, width), upper row first."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode.startswith("I"):                    # 16 bits: convert("L") would clip them
+                light = np.asarray(picture, dtype=np.float64) / 65535
+            else:
+                picture = picture.convert("RGBA")
+                paper = Image.new("RGBA", picture.size, "black" if bright else "white")
+                light = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64) / 255
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}: pass a PNG or JPEG file") from None
+    return light if bright else 1 - light
