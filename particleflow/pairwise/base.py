@@ -17,6 +17,7 @@ Domain: TypeAlias = tuple[Tensor, Tensor]
 """Lower and upper corner (d,), (d,) of a box with slack that all queries will lie in."""
 
 
+@runtime_checkable
 class Queries(Protocol):
     """What depends on the query points alone, computed once: for iterations that evaluate the same points dozens of times."""
 
@@ -43,6 +44,7 @@ class Field(Protocol):
     def __add__(self, other: Any) -> Field: ...
 
 
+@runtime_checkable
 class Sources(Protocol):
     """A set of points made ready for one kernel."""
 
