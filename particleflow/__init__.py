@@ -1,0 +1,99 @@
+"""particleflow: a nonparametric simulator of Wasserstein gradient flows of particles.
+
+>>> import particleflow as pf                                                         # doctest: +SKIP
+>>> target = pf.samplers.Rings().sample(300, seed=0)                                  # doctest: +SKIP
+>>> x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01).sample(240, seed=1)    # doctest: +SKIP
+>>> flow = pf.kale_flow(pf.kernels.Gaussian(bandwidth=0.2), lam=1e-2)                 # doctest: +SKIP
+>>> path = pf.simulate(flow, x0, target, steps=500)                                   # doctest: +SKIP
+>>> path.animate("rings.gif")                                                         # doctest: +SKIP
+
+Importing it is fast: each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from particleflow import (
+        clouds,
+        estimators,
+        flows,
+        integrators,
+        kernels,
+        metrics,
+        mobilities,
+        pairwise,
+        plotting,
+        samplers,
+        schedules,
+    )
+    from particleflow.clouds import Clock, Cloud, Draws, Replay
+    from particleflow.engine import fit, iterate, simulate
+    from particleflow.estimators import Fit
+    from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow
+    from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
+    from particleflow.trajectory import SaveAt, Trajectory
+
+_HOME = {
+    "clouds": ("Clock", "Cloud", "Draws", "Replay"),
+    "engine": ("fit", "iterate", "simulate"),
+    "estimators": ("Fit",),
+    "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow"),
+    "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
+    "trajectory": ("SaveAt", "Trajectory"),
+}
+_MODULES = ("clouds", "estimators", "flows", "integrators", "kernels", "metrics", "mobilities", "pairwise", "plotting", "samplers", "schedules")
+_OWNER = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "RK4",
+    "Clock",
+    "Cloud",
+    "Draws",
+    "Euler",
+    "EulerMaruyama",
+    "Fit",
+    "Flow",
+    "Heun",
+    "Replay",
+    "SaveAt",
+    "State",
+    "Trajectory",
+    "__version__",
+    "clouds",
+    "estimators",
+    "fit",
+    "flows",
+    "integrators",
+    "iterate",
+    "kale_flow",
+    "kernels",
+    "langevin",
+    "metrics",
+    "mmd_flow",
+    "mobilities",
+    "mono_flow",
+    "pairwise",
+    "plotting",
+    "samplers",
+    "schedules",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _OWNER:
+        return getattr(importlib.import_module(f"{__name__}.{_OWNER[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("particleflow-sim")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Array, Points
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Cloud:
         if self.log_mass is None:
             return self.points.new_full((len(self),), 1.0 / len(self))
         return self.log_mass.exp()
+
+    def double(self) -> Cloud:
+        """The same cloud in float64."""
+        return Cloud(self.points.double(), None if self.log_mass is None else self.log_mass.double())
 
     def mean(self, values: Float[Tensor, "N ..."]) -> Tensor:
         """sum_i m_i values_i: the integral against the cloud. values (N, ...)."""
@@ -89,8 +95,8 @@ class Draws:
         if like.device.type != "cpu":
             generator = torch.Generator(like.device).manual_seed(int(key[0]) >> 1)
             return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
-        generator = np.random.Generator(np.random.Philox(key=key))
-        return torch.from_numpy(generator.standard_normal(tuple(like.shape), dtype=np.float32 if like.dtype == torch.float32 else np.float64))
+        philox = np.random.Generator(np.random.Philox(key=key))
+        return torch.from_numpy(philox.standard_normal(tuple(like.shape), dtype=np.float32 if like.dtype == torch.float32 else np.float64))
 
     def child_seed(self, stream: str, step: int) -> int:
         """A seed (63 bits) for whatever draws its own numbers, such as a sampler."""
@@ -150,3 +156,20 @@ class FixedTarget:
 
     def at(self, clock: Clock) -> Cloud | None:
         return self.cloud
+
+
+class Kept:
+    """What was computed from a tensor, kept while that same tensor comes back unchanged. A cache: dropping it changes nothing but the time."""
+
+    def __init__(self) -> None:
+        self._tensor: Tensor | None = None
+        self._version = -1
+        self._made: Any = None
+
+    def get(self, tensor: Tensor, make: Callable[[], Made]) -> Made:
+        """The kept value if `tensor` is the very tensor of the last call, else a new one from make()."""
+        if self._tensor is not tensor or self._version != tensor._version:
+            self._made = make()
+            self._tensor, self._version = tensor, tensor._version
+        made: Made = self._made
+        return made

@@ -1,0 +1,374 @@
+"""The engine: iterate() is a generator of states, simulate() folds it into a trajectory, fit() makes one fit and no flow."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target
+from particleflow.estimators import Estimator, Fit
+from particleflow.flows import Flow
+from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot, State
+from particleflow.samplers.base import Sampler
+from particleflow.trajectory import Recorder, SaveAt, Trajectory
+
+# Particles this many times the start's extent away from where they began have left for good.
+ESCAPE = 1e6
+
+Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
+
+
+def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
+    """One fit of an estimator, no flow: `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r and its gradient.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    x : (N, d) points or Cloud
+        Samples of the current law q.
+    y : (M, d) points or Cloud
+        Samples of the target p. The ratio is always p / q.
+    """
+    cloud, target = _clouds(x, y)
+    clock = Clock(draws=Draws(seed))
+    _needs(estimator, target)
+    return estimator.fit(cloud, target.at(clock), clock, {})
+
+
+def iterate(
+    flow: Flow,
+    x0: Any,
+    target: Any = None,
+    *,
+    dt: float,
+    integrator: Integrator | None = None,
+    seed: int = 0,
+    draws: Randomness | None = None,
+) -> Iterator[State]:
+    """States 0, 1, 2, ... of a run, without end: stop taking them when you like.
+
+    The last state of a run that went wrong has a status other than "running" and holds the last good particles.
+
+    >>> for state in iterate(flow, x0, target, dt=1e-2):         # doctest: +SKIP
+    ...     if state.clock.t >= 1 or state.status != "running":
+    ...         break
+
+    Parameters
+    ----------
+    flow : Flow
+    x0 : (N, d) points, Cloud, or the Snapshot / State / Trajectory of an earlier run
+        Where to start from, or where to go on from.
+    target : (M, d) points, Cloud, Target or None
+    dt : float
+        Time step. t = n dt exactly, n the step.
+    integrator : Integrator
+        Euler(), or EulerMaruyama() where the flow has diffusion, unless given.
+    seed, draws : int, Randomness
+        The source of all random numbers: a seed, or recorded noise (`Replay`). A run that goes on keeps its own unless `draws` is given.
+    """
+    start, aim, integrator = _prepare(flow, x0, target, integrator, seed, draws)
+    return _states(flow, start, aim, integrator, _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)"))
+
+
+def simulate(
+    flow: Flow,
+    x0: Any,
+    target: Any = None,
+    *,
+    steps: int | None = None,
+    t1: float | None = None,
+    dt: float | None = None,
+    integrator: Integrator | None = None,
+    save: SaveAt | None = None,
+    metrics: Metrics | None = None,
+    seed: int = 0,
+    draws: Randomness | None = None,
+    progress: bool = False,
+) -> Trajectory:
+    """Run a flow and record it.
+
+    Parameters
+    ----------
+    flow, x0, target, integrator, seed, draws
+        See `iterate`. Where x0 is a Trajectory the run goes on from its end, with its dt and (if it was a fixed cloud) its target unless given,
+        and the result holds both parts.
+    steps, t1 : int, float
+        Exactly one: the number of further steps, or the final time (dt is then lowered so that a whole number of steps ends there).
+    dt : float
+        Time step. None: `flow.suggest_dt(x, y)`; the report records it.
+    save : SaveAt
+        Which states to record.
+    metrics : mapping of name to metric
+        Called with (particles, target) clouds at each record.
+    progress : bool
+        A progress bar on a terminal.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, before the first step. After the first step nothing raises: the trajectory up to the last good state comes back, and its
+        `status` and `message` say what happened.
+    """
+    if (steps is None) == (t1 is None):
+        raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={steps} and t1={t1}")
+    if steps is not None:
+        _checks.count(steps, "steps")
+    if dt is not None:
+        _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
+    earlier = x0 if isinstance(x0, Trajectory) else None
+    if earlier is not None and target is None:
+        target = earlier.target
+    start, aim, integrator = _prepare(flow, x0, target, integrator, seed, draws)
+    first = aim.at(start.clock)
+    metrics = _checked_metrics(metrics, first)
+    suggested = dt is None and earlier is None
+    if dt is None:
+        dt = float(earlier.report["dt"]) if earlier is not None else flow.suggest_dt(start.x, first)
+    if t1 is not None:
+        left = _checks.real(t1, "t1") - start.clock.t
+        if left <= 0:
+            raise ValueError(f"`t1` must be later than the start, t = {start.clock.t:g}, got {t1:g}: pass a later time, or steps=")
+        steps = max(1, math.ceil(left / dt * (1 - 1e-12)))
+        dt = left / steps
+    assert steps is not None
+    save = save or SaveAt()
+    wanted = save.wants(start.clock.step + steps)
+    recorder = Recorder(flow, metrics, save.velocity, earlier)
+    last = start.clock.step + steps
+    statistics = _Statistics()
+    began = time.perf_counter()
+    status, message = "completed", ""
+    state: State | None = None
+    try:
+        for state in _with_bar(_states(flow, start, aim, integrator, dt), steps, progress):
+            statistics.add(state)
+            ended = state.status != "running" or state.clock.step >= last
+            if ended or wanted(state.clock.step) or state.clock.step == start.clock.step:
+                recorder.add(state, aim.at(state.clock))
+            if ended:
+                status, message = ("completed", "") if state.status == "running" else (state.status, state.message)
+                break
+    except (Exception, KeyboardInterrupt) as error:
+        if state is None or state.clock.step == start.clock.step:
+            raise
+        interrupted = isinstance(error, KeyboardInterrupt)
+        status = "interrupted" if interrupted else "failed"
+        message = f"stopped by the user after step {state.clock.step}" if interrupted else f"after step {state.clock.step}: {error!r}"
+        if not interrupted:
+            warnings.warn(f"the run {status} {message}; the trajectory up to there is kept", RuntimeWarning, stacklevel=2)
+    assert state is not None
+    report = {
+        "dt": dt,
+        "dt_suggested": suggested,
+        "integrator": repr(integrator),
+        "flow": repr(flow),
+        "seed": getattr(start.clock.draws, "seed", None),
+        "seconds": time.perf_counter() - began,
+        **statistics.summary(),
+    }
+    path = recorder.trajectory(
+        state, status=status, message=message, report=report, target=first.points if isinstance(aim, FixedTarget) and first else None
+    )
+    return replace(path, message=message or _energy_note(flow, path, integrator, dt))
+
+
+def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator, dt: float) -> Iterator[State]:
+    snapshot = replace(start, stepper=_with_origin(start, dt))
+    try:
+        state = _fitted(flow, snapshot, target)
+    except _Unconverged as error:
+        raise ValueError(f"`flow`: {error} at the start, so no step was taken") from None
+    t0, n0 = (float(v) for v in snapshot.stepper["origin"][:2])
+    middle = state.x.points.mean(0)
+    reach = ESCAPE * max(_extent(state.x.points), _extent_to(target.at(state.clock), state.x.points))
+    while True:
+        yield state
+
+        def refit(x: Cloud, clock: Clock, memory: Mapping[str, Tensor] = state.memory) -> Fit:
+            return _converged(flow.estimator.fit(x, target.at(clock), clock, memory))
+
+        step = state.clock.step + 1
+        try:
+            cloud, _, stepper = integrator.step(flow, refit, state, dt)
+            good = bool(torch.isfinite(cloud.points).all()) and (cloud.log_mass is None or not bool(cloud.log_mass.isnan().any()))
+            if not good or (reach > 0 and float((cloud.points - middle).abs().max()) > reach):
+                yield _ended(flow, state, target, dt, "diverged", f"step {step} left the finite plane" if not good else f"step {step} flew away")
+                return
+            clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
+            state = _fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target)
+        except _Unconverged as error:
+            yield _ended(flow, state, target, dt, "not converged", f"step {step}: {error}")
+            return
+
+
+def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
+    fit = _converged(flow.estimator.fit(snapshot.x, target.at(snapshot.clock), snapshot.clock, snapshot.memory))
+    return State(clock=snapshot.clock, x=snapshot.x, memory=snapshot.memory, stepper=snapshot.stepper, fit=fit)
+
+
+class _Unconverged(Exception):
+    pass
+
+
+def _converged(fit: Fit) -> Fit:
+    if not fit.report.get("converged", True):
+        facts = ", ".join(f"{name} {fit.report[name]:.3g}" for name in ("iterations", "gap") if name in fit.report)
+        raise _Unconverged(f"the estimator did not converge ({facts}): {fit.report.get('remedy', 'loosen its tolerance')}")
+    return fit
+
+
+def _ended(flow: Flow, state: State, target: Target, dt: float, status: str, what: str) -> State:
+    """The last good state, with what went wrong and a smaller dt."""
+    message = what
+    if status == "diverged":
+        suggestion = min(flow.suggest_dt(state.x, target.at(state.clock)), dt / 4)
+        message = f"{what} with dt = {dt:g}: try dt = {suggestion:.2g}; everything up to step {state.clock.step} is kept"
+    return replace(state, status=status, message=message)
+
+
+def _prepare(
+    flow: Flow, x0: Any, target: Any, integrator: Integrator | None, seed: int, draws: Randomness | None
+) -> tuple[Snapshot, Target, Integrator]:
+    """Everything checked, and converted, before any work is done."""
+    if not isinstance(flow, Flow):
+        raise TypeError(f"`flow` must be a Flow, got {type(flow).__name__}: e.g. pf.mmd_flow(pf.kernels.Gaussian(0.2))")
+    earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
+    cloud, aim = _clouds(earlier.x if earlier else x0, target)
+    _needs(flow.estimator, aim)
+    integrator = _integrator(flow, integrator)
+    if earlier is not None:
+        return replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)), aim, integrator
+    return Snapshot(clock=Clock(draws=draws or Draws(seed)), x=cloud), aim, integrator
+
+
+def _integrator(flow: Flow, integrator: Integrator | None) -> Integrator:
+    if integrator is None:
+        return EulerMaruyama() if flow.diffusion is not None else Euler()
+    if isinstance(integrator, type) or not isinstance(integrator, Integrator):
+        raise TypeError(f"`integrator` must be an integrator, got {integrator!r}: e.g. pf.Heun() (with its parentheses)")
+    if flow.diffusion is not None and not integrator.stochastic:
+        raise ValueError(f"`integrator` must add the flow's diffusion, got {type(integrator).__name__}: use pf.EulerMaruyama()")
+    if integrator.stages > 1 and not flow.estimator.deterministic:
+        raise ValueError(
+            f"`integrator` must have one stage for {type(flow.estimator).__name__}, got {type(integrator).__name__}: its fit is not a "
+            "deterministic function of the clouds, and the order would be lost: use pf.Euler()"
+        )
+    return integrator
+
+
+def _clouds(x: Any, y: Any) -> tuple[Cloud, Target]:
+    """The start and the target as they will be used: copies, of one dtype, device and dimension. What was converted follows what was a tensor."""
+    for value, name in ((x, "x0"), (y, "target")):
+        if isinstance(value, Sampler) and not hasattr(value, "at"):
+            raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={type(value).__name__}(...).sample(300, seed=0)")
+    given = [v.points if isinstance(v, Cloud) else v for v in (x, y)]
+    floats = [v for v in given if isinstance(v, Tensor) and v.is_floating_point()]
+    like = floats[0] if floats else None
+    start = _cloud(x, "x0", like)
+    if y is None:
+        return start, FixedTarget(None)
+    if hasattr(y, "at"):
+        aim: Target = y
+        sample = aim.at(Clock())
+        if sample is not None:
+            _checks.same_space(start.points, sample.points, "x0", "target")
+        return start, aim
+    target = _cloud(y, "target", like)
+    _checks.same_space(start.points, target.points, "x0", "target")
+    return start, FixedTarget(target)
+
+
+def _cloud(value: Any, name: str, like: Tensor | None) -> Cloud:
+    if isinstance(value, Cloud):
+        points = _checks.as_points(value.points, name)
+        log_mass = value.log_mass
+        if log_mass is not None and (log_mass.shape != points.shape[:1] or bool(log_mass.isnan().any())):
+            raise ValueError(f"`{name}.log_mass` must be ({len(points)},) without NaN, got shape {tuple(log_mass.shape)}")
+        return Cloud(points, None if log_mass is None else log_mass.detach().to(points.dtype).clone())
+    is_float_tensor = isinstance(value, Tensor) and value.is_floating_point()
+    if like is None or is_float_tensor:
+        return Cloud(_checks.as_points(value, name))
+    return Cloud(_checks.as_points(value, name, dtype=like.dtype if like.dtype in _checks.FLOATS else None, device=like.device))
+
+
+def _needs(estimator: Estimator, target: Target) -> None:
+    if estimator.needs_target and isinstance(target, FixedTarget) and target.cloud is None:
+        raise ValueError(f"`target` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of the law to flow to")
+
+
+def _checked_metrics(metrics: Metrics | None, target: Cloud | None) -> Metrics:
+    metrics = metrics or {}
+    if not isinstance(metrics, Mapping) or not all(callable(metric) for metric in metrics.values()):
+        raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
+    if metrics and target is None:
+        raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
+    return metrics
+
+
+def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
+    """t = t0 + (n - n0) dt, never accumulated; the origin moves only where a run goes on with another dt."""
+    origin = start.stepper.get("origin")
+    if origin is not None and float(origin[2]) == dt:
+        return start.stepper
+    return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64)}
+
+
+def _extent(points: Tensor) -> float:
+    return float((points.amax(0) - points.amin(0)).max())
+
+
+def _extent_to(target: Cloud | None, points: Tensor) -> float:
+    return 0.0 if target is None else _extent(torch.cat([points, target.points]))
+
+
+def _energy_note(flow: Flow, path: Trajectory, integrator: Integrator, dt: float) -> str:
+    """A conservative flow whose energy rose was integrated too coarsely."""
+    if not flow.conservative:
+        return ""
+    rises = path.energy[1:] - path.energy[:-1]
+    worst = int(rises.argmax()) if len(rises) else 0
+    if not len(rises) or not float(rises[worst]) > 1e-9 * float(path.energy.abs().max()):
+        return ""
+    before, after = float(path.energy[worst]), float(path.energy[worst + 1])
+    return (
+        f"the energy rose from {before:.4g} to {after:.4g} between steps {int(path.steps[worst])} and {int(path.steps[worst + 1])}, which the exact "
+        f"flow cannot do: dt = {dt:g} is too large, try {dt / 4:.2g}"
+    )
+
+
+def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:
+    """The states of a run of `steps` steps, under a progress bar if wanted and if somebody watches."""
+    if not progress:
+        yield from states
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=steps, unit="step", disable=None, leave=False) as bar:
+        for k, state in enumerate(states):
+            bar.update(min(1, k))
+            yield state
+
+
+class _Statistics:
+    """Sums over the fits of a run."""
+
+    def __init__(self) -> None:
+        self.fits = self.iterations = 0
+        self.gap: float | None = None
+
+    def add(self, state: State) -> None:
+        self.fits += 1
+        self.iterations += int(state.fit.report.get("iterations", 0))
+        if "gap" in state.fit.report:
+            self.gap = max(self.gap or 0.0, float(state.fit.report["gap"]))
+
+    def summary(self) -> dict[str, Any]:
+        return {"fits": self.fits} | ({} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap})

@@ -1,0 +1,9 @@
+"""Estimators: from two clouds to a witness that the particles climb."""
+
+from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
+from particleflow.estimators.closed_form import ClosedForm, Moments
+from particleflow.estimators.kale import KALE
+from particleflow.estimators.kde import KDE
+from particleflow.estimators.mmd import MMD
+
+__all__ = ["KALE", "KDE", "MMD", "ClosedForm", "Estimator", "FieldWitness", "Fit", "Moments", "Witness"]

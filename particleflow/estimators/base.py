@@ -1,0 +1,89 @@
+"""The contract of an estimator: fit(x, y) -> Fit, whose witness w : R^d -> R the particles climb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+from particleflow._typing import Gradients, Memory, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.pairwise import Field
+
+
+class Witness(Protocol):
+    """A function to climb. `log_ratio` is True where its values estimate log(target / current), False for a potential."""
+
+    @property
+    def log_ratio(self) -> bool: ...
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]: ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an estimator found.
+
+    Attributes
+    ----------
+    witness : Witness
+    memory : mapping of tensors
+        Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
+    report : mapping
+        How it went: `converged` (absent means that there is nothing to converge), gap, iterations, backend and why.
+    objective : callable or None
+        Evaluates `value`, only when somebody asks.
+    """
+
+    witness: Witness
+    memory: Memory = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
+    objective: Callable[[], float] | None = None
+
+    @cached_property
+    def value(self) -> float | None:
+        """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE with its 1 + lam). None: it has none."""
+        return None if self.objective is None else self.objective()
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Turns the current cloud x and the target's cloud y into a `Fit`.
+
+    Attributes
+    ----------
+    deterministic : bool
+        Is fit a deterministic function of (x, y)? Otherwise one-stage integrators only.
+    log_ratio : bool
+        What its witness estimates, known before any fit.
+    needs_target : bool
+        Does fit need y?
+    energy_slope : float or None
+        The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if there is one.
+    """
+
+    @property
+    def deterministic(self) -> bool: ...
+    @property
+    def log_ratio(self) -> bool: ...
+    @property
+    def needs_target(self) -> bool: ...
+    @property
+    def energy_slope(self) -> float | None: ...
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit: ...
+
+
+@dataclass(frozen=True)
+class FieldWitness:
+    """A witness that is one weighted kernel sum: w(z) = sum_i w_i k(z, p_i)."""
+
+    field: Field
+    log_ratio: bool
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        return self.field.value_and_grad(z)
+
+    def laplacian(self, z: Queries) -> Values:
+        return self.field.laplacian(z)

@@ -1,0 +1,137 @@
+"""Witnesses from densities that are known: no estimation, for Langevin, for oracles and for the Gaussian ratio of the cloud's own moments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Memory, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.base import Fit
+from particleflow.samplers.base import Density
+
+LogDensityOrScore = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The Gaussian with the cloud's own mean and covariance (plus jitter I): an estimate of the current density that is exact while it is Gaussian."""
+
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        _checks.non_negative(self.jitter, "jitter")
+
+    def of(self, x: Cloud) -> _Normal:
+        mean, covariance = x.moments()
+        covariance = covariance + self.jitter * torch.eye(x.dim, dtype=mean.dtype, device=mean.device)
+        factor, failed = torch.linalg.cholesky_ex(covariance)
+        if bool(failed.any()):
+            raise ValueError(
+                f"`x` must span all {x.dim} dimensions, got {len(x)} points with a singular covariance: start from more, distinct points, "
+                "or pass Moments(jitter=1e-9)"
+            )
+        return _Normal(mean, factor)
+
+
+@dataclass(frozen=True)
+class _Normal:
+    mean: Float[Tensor, "d"]
+    factor: Float[Tensor, "d d"]
+
+    def log_density(self, z: Queries) -> Values:
+        white = torch.linalg.solve_triangular(self.factor, (z - self.mean).T, upper=False)
+        return -0.5 * (white**2).sum(0) - self.factor.diagonal().log().sum() - 0.5 * z.shape[1] * math.log(2 * math.pi)
+
+    def score(self, z: Queries) -> Gradients:
+        return -torch.cholesky_solve((z - self.mean).T, self.factor).T
+
+
+@dataclass(frozen=True)
+class DensityWitness:
+    """log target, or log target - log current, cut to +- clip."""
+
+    target: Density | LogDensityOrScore
+    current: Density | None
+    clip: float
+
+    @property
+    def log_ratio(self) -> bool:
+        return self.current is not None
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        value, grad = _evaluate(self.target, z)
+        if self.current is not None:
+            value, grad = value - self.current.log_density(z), grad - self.current.score(z)
+        return value.clamp(-self.clip, self.clip), grad
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """w = log p (a potential: Langevin, plain ascent), or w = log p - log q (a log ratio) where `current` says what q is.
+
+    Parameters
+    ----------
+    target : density or callable
+        Anything with `log_density(z)` and `score(z)`, such as the samplers whose density is known; or one callable z (Q, d) -> (Q,), a log density
+        up to a constant (its score by automatic differentiation), or z -> (Q, d), a score.
+    current : density, `Moments` or None
+        The particles' law: a known density, or the Gaussian of the cloud's own moments. None: w = log p.
+    clip : float
+        w is cut to +- clip (its gradient is not): keeps steep mobilities finite.
+
+    `Fit.value` is E_q[log q - log p] over the particles (KL for `current`), or -E_q log p; None where only a score is known.
+    """
+
+    target: Density | LogDensityOrScore
+    current: Density | Moments | None = None
+    clip: float = math.inf
+    deterministic: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, Density) and not callable(self.target):
+            raise TypeError(
+                f"`target` must have log_density and score, or be a callable z -> log density or score, got {type(self.target).__name__}: "
+                "e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
+            )
+        if self.current is not None and not isinstance(self.current, (Density, Moments)):
+            raise TypeError(f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}")
+        if not self.clip > 0:
+            raise ValueError(f"`clip` must be > 0, got {self.clip}")
+
+    @property
+    def log_ratio(self) -> bool:
+        return self.current is not None
+
+    @property
+    def energy_slope(self) -> float | None:
+        return 1.0 if self.current is None else None
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        current = self.current.of(x) if isinstance(self.current, Moments) else self.current
+        witness = DensityWitness(self.target, current, self.clip)
+        knows_value = isinstance(self.target, Density) or self.target(x.points[:1]).ndim == 1
+        return Fit(witness, objective=(lambda: -float(x.mean(witness.value_and_grad(x.points)[0]))) if knows_value else None)
+
+
+def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and gradient of a density or of a user's callable; the value is NaN where only the score is known."""
+    if isinstance(target, Density):
+        return target.log_density(z), target.score(z)
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_(True)
+        out = target(leaf)
+        if out.shape == z.shape:
+            return z.new_full((len(z),), math.nan), out.detach()
+        if out.shape != z.shape[:1]:
+            raise ValueError(f"`target` must map z (Q, d) to a log density (Q,) or a score (Q, d), got {tuple(out.shape)} for z {tuple(z.shape)}")
+        (grad,) = torch.autograd.grad(out.sum(), leaf)
+    return out.detach(), grad

@@ -1,0 +1,7 @@
+"""How a cloud is moved by one step."""
+
+from particleflow.integrators.base import Integrator, Refit, Snapshot, State
+from particleflow.integrators.runge_kutta import RK4, Euler, Heun, RungeKutta
+from particleflow.integrators.stochastic import EulerMaruyama
+
+__all__ = ["RK4", "Euler", "EulerMaruyama", "Heun", "Integrator", "Refit", "RungeKutta", "Snapshot", "State"]

@@ -1,0 +1,62 @@
+"""The contract of an integrator, and the state that it advances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from particleflow._typing import Memory
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators import Fit
+from particleflow.flows import Flow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All that a run needs to go on, bit for bit: when and where the particles are, and what goes INTO the fit and the step from there."""
+
+    clock: Clock
+    x: Cloud
+    memory: Memory = field(default_factory=dict)
+    stepper: Memory = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State(Snapshot):
+    """A snapshot with its fit. `status` is "running", or how the run ended: "diverged", "not converged"; `message` says the cause and the remedy."""
+
+    fit: Fit
+    status: str = "running"
+    message: str = ""
+
+
+Refit: TypeAlias = Callable[[Cloud, Clock], Fit]
+"""Fits at a trial stage, always from the memory of the accepted state; trial fits are discarded."""
+
+
+@runtime_checkable
+class Integrator(Protocol):
+    """Advances a state by one step of `dt`.
+
+    Attributes
+    ----------
+    order : float
+        Of the error at a fixed time: O(dt^order).
+    stages : int
+        Fits and velocities a step; more than one needs a deterministic estimator.
+    stochastic : bool
+        Does it add the flow's diffusion?
+    """
+
+    @property
+    def order(self) -> float: ...
+    @property
+    def stages(self) -> int: ...
+    @property
+    def stochastic(self) -> bool: ...
+
+    def step(self, flow: Flow, refit: Refit, state: State, dt: float) -> tuple[Cloud, float, Memory]:
+        """The new cloud, the dt used, the stepper's memory."""
+        ...
+

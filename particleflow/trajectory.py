@@ -1,0 +1,282 @@
+"""What a run leaves: the recorded clouds, numbers and how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.clouds import Clock, Cloud, Draws
+from particleflow.integrators import Snapshot, State
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = 1
+RECORDS = 100
+
+
+@dataclass(frozen=True)
+class SaveAt:
+    """Which states are recorded: every so many steps, given steps, or (the default) some hundred spread over the run. The first and last always are.
+
+    Parameters
+    ----------
+    every : int
+        Steps that are multiples of it.
+    steps : sequence of int
+        These steps.
+    velocity : bool
+        Record the velocities too (`Trajectory.velocity`).
+    """
+
+    every: int | None = None
+    steps: Sequence[int] | None = None
+    velocity: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.steps is not None:
+            raise ValueError(f"pass `every` or `steps`, not both, got every={self.every} and steps={list(self.steps)}")
+        if self.every is not None:
+            _checks.count(self.every, "every")
+        for step in self.steps or ():
+            _checks.count(step, "steps", least=0)
+
+    def wants(self, total: int) -> Callable[[int], bool]:
+        """Is a step recorded, in a run of `total` steps?"""
+        if self.steps is not None:
+            chosen = frozenset(self.steps)
+            return lambda step: step in chosen
+        every = self.every or max(1, -(-total // RECORDS))
+        return lambda step: step % every == 0
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A recorded run.
+
+    Attributes
+    ----------
+    particles : (T, N, d) tensor
+        The cloud at each recorded time.
+    times, steps : (T,) tensors
+        The flow's time and the step number.
+    energy : (T,) tensor
+        The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...), NaN where there is none.
+    metrics : mapping of name to (T,) tensor
+    status : str
+        "completed", or why it ended early: "diverged", "not converged", "interrupted", "failed". What was recorded until then is here.
+    message : str
+        Cause and remedy.
+    report : mapping
+        dt, integrator, flow, seed, solver statistics ...
+    target : (M, d) tensor or None
+    velocity : (T, N, d) tensor or None
+        With `SaveAt(velocity=True)`.
+    log_mass : (T, N) tensor or None
+        Of unbalanced flows and weighted clouds.
+    state : Snapshot
+        Where the run stands: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit for bit.
+    """
+
+    particles: Float[Tensor, "T N d"]
+    times: Float[Tensor, "T"]
+    steps: Tensor
+    energy: Float[Tensor, "T"]
+    metrics: Mapping[str, Float[Tensor, "T"]]
+    status: str
+    message: str
+    report: Mapping[str, Any]
+    state: Snapshot
+    target: Float[Tensor, "M d"] | None = None
+    velocity: Float[Tensor, "T N d"] | None = None
+    log_mass: Float[Tensor, "T N"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __repr__(self) -> str:
+        t, n, d = self.particles.shape
+        ends = "".join(f", {name} {float(v[0]):.4g} -> {float(v[-1]):.4g}" for name, v in self.metrics.items() if len(v))
+        return f"Trajectory({self.status} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t} records of {n} particles in {d}-d{ends})"
+
+    def cloud(self, index: int) -> Cloud:
+        """The cloud of one record."""
+        return Cloud(self.particles[index], None if self.log_mass is None else self.log_mass[index])
+
+    def numpy(self) -> dict[str, Any]:
+        """Everything recorded as numpy arrays: particles, times, steps, energy, one entry for each metric, and what else there is."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
+        return arrays | {name: tensor.cpu().numpy() for name, tensor in self.metrics.items()}
+
+    def save(self, path: str | Path) -> Path:
+        """Write one compressed .npz without pickle, readable by numpy alone; returns its path."""
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise ValueError(f"`path` must end in .npz, got '{path}'")
+        draws = self.state.clock.draws
+        facts = {
+            "format": FORMAT,
+            "status": self.status,
+            "message": self.message,
+            "report": self.report,
+            "t": self.state.clock.t,
+            "step": self.state.clock.step,
+            "seed": draws.seed if isinstance(draws, Draws) else None,
+        }
+        tensors = self._tensors() | {f"metrics/{name}": value for name, value in self.metrics.items()}
+        tensors |= {f"memory/{name}": value for name, value in self.state.memory.items()}
+        tensors |= {f"stepper/{name}": value for name, value in self.state.stepper.items()}
+        tensors["state/points"] = self.state.x.points
+        if self.state.x.log_mass is not None:
+            tensors["state/log_mass"] = self.state.x.log_mass
+        part = path.with_name(path.name + ".part")
+        try:
+            arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+            with part.open("wb") as file:
+                np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
+            part.replace(path)
+        except OSError as error:
+            raise OSError(f"`path` '{path}' could not be written: {error.strerror}: choose a folder that exists and is writable") from error
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trajectory:
+        """Read what `save` wrote. Tensors come back on the CPU with their dtype."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            facts = json.loads(str(arrays.pop("facts")))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"`path` must be a saved trajectory, and there is no file '{path}'") from None
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: {error}") from error
+        if facts["format"] != FORMAT:
+            raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+        def group(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+        clock = Clock(facts["t"], facts["step"], Draws(facts["seed"]) if facts["seed"] is not None else _Gone())
+        state = Snapshot(
+            clock=clock,
+            x=Cloud(tensors["state/points"], tensors.get("state/log_mass")),
+            memory=group("memory/"),
+            stepper=group("stepper/"),
+        )
+        return cls(
+            particles=tensors["particles"],
+            times=tensors["times"],
+            steps=tensors["steps"],
+            energy=tensors["energy"],
+            target=tensors.get("target"),
+            velocity=tensors.get("velocity"),
+            log_mass=tensors.get("log_mass"),
+            metrics=group("metrics/"),
+            status=facts["status"],
+            message=facts["message"],
+            report=facts["report"],
+            state=state,
+        )
+
+    def plot(self, path: str | Path | None = None, *, records: Sequence[int] | None = None) -> Figure:
+        """Snapshots of the flow beside each other; written to `path` if given. See `particleflow.plotting.snapshots`."""
+        from particleflow.plotting import snapshots
+
+        return snapshots(self, path, records=records)
+
+    def animate(self, path: str | Path, *, fps: int = 20, seconds: float = 5.0) -> Path:
+        """A film of the flow, a GIF. See `particleflow.plotting.animate`."""
+        from particleflow.plotting import animate
+
+        return animate(self, path, fps=fps, seconds=seconds)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        named = {"particles": self.particles, "times": self.times, "steps": self.steps, "energy": self.energy}
+        optional = {"target": self.target, "velocity": self.velocity, "log_mass": self.log_mass}
+        return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """In place of recorded noise, which is not saved with a trajectory."""
+
+    def normal(self, stream: str, step: int, like: Tensor) -> Tensor:
+        raise ValueError("`draws` must be passed to go on with this run: it was made with recorded noise, which a saved trajectory does not hold")
+
+    def child_seed(self, stream: str, step: int) -> int:
+        raise ValueError("`draws` must be passed to go on with this run: it was made with recorded noise, which a saved trajectory does not hold")
+
+
+@dataclass
+class Recorder:
+    """Collects records while a run goes on, from nothing or from the end of an earlier trajectory."""
+
+    flow: Any
+    metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
+    velocity: bool
+    earlier: Trajectory | None = None
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+    _last: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.earlier is not None:
+            self._last = int(self.earlier.steps[-1])
+
+    def add(self, state: State, target: Cloud | None) -> None:
+        """Record a state, once a step."""
+        if state.clock.step == self._last:
+            return
+        value = state.fit.value
+        row: dict[str, Any] = {"x": state.x, "t": state.clock.t, "step": state.clock.step, "energy": float("nan") if value is None else value}
+        if self.velocity:
+            row["velocity"] = self.flow.velocity(state.x, state.fit, state.clock)[0]
+        row["metrics"] = {name: float(metric(state.x, target)) for name, metric in self.metrics.items() if target is not None}
+        self._rows.append(row)
+        self._last = state.clock.step
+
+    def trajectory(self, state: Snapshot, *, status: str, message: str, report: Mapping[str, Any], target: Tensor | None) -> Trajectory:
+        """All records, the earlier ones first."""
+        rows, old = self._rows, self.earlier
+        names = list(dict.fromkeys([*(old.metrics if old else ()), *self.metrics]))
+        nothing = float("nan")
+
+        def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
+            now = torch.tensor(list(values), dtype=torch.float64)
+            return now if old is None else torch.cat([torch.full((len(old),), nothing, dtype=torch.float64) if past is None else past, now])
+
+        def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
+            return torch.cat([*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])])
+
+        masses: Tensor | None = None
+        if state.x.log_mass is not None:
+            masses = stack(old.log_mass if old else None, [row["x"].mass.log() for row in rows])
+        velocities: Tensor | None = None
+        if self.velocity and (old is None or old.velocity is not None):
+            velocities = stack(old.velocity if old else None, [row["velocity"] for row in rows])
+        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64)
+        return Trajectory(
+            particles=stack(old.particles if old else None, [row["x"].points for row in rows]),
+            times=column(old.times if old else None, (row["t"] for row in rows)),
+            steps=steps if old is None else torch.cat([old.steps, steps]),
+            energy=column(old.energy if old else None, (row["energy"] for row in rows)),
+            metrics={
+                name: column(old.metrics.get(name) if old else None, (row["metrics"].get(name, nothing) for row in rows)) for name in names
+            },
+            status=status,
+            message=message,
+            report=report,
+            state=state,
+            target=target,
+            velocity=velocities,
+            log_mass=masses,
+        )
