@@ -69,9 +69,11 @@ def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> No
             "or project with sklearn.decomposition.PCA"
         )
     if x.dtype != y.dtype:
-        raise TypeError(f"`{x_name}` and `{y_name}` must have one dtype, got {x.dtype} and {y.dtype}: convert one, e.g. {y_name}.to({x_name}.dtype)")
+        remedy = f"convert one, e.g. {y_name}.to({x_name}.dtype)"
+        raise TypeError(f"`{x_name}` and `{y_name}` must have one dtype, got {x.dtype} and {y.dtype}: {remedy}")
     if x.device != y.device:
-        raise ValueError(f"`{x_name}` and `{y_name}` must be on one device, got {x.device} and {y.device}: move one, e.g. {y_name}.to({x_name}.device)")
+        remedy = f"move one, e.g. {y_name}.to({x_name}.device)"
+        raise ValueError(f"`{x_name}` and `{y_name}` must be on one device, got {x.device} and {y.device}: {remedy}")
 
 
 def positive(value: Any, name: str, *, remedy: str = "") -> float:

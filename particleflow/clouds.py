@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -142,6 +143,7 @@ class Clock:
     draws: Randomness = Draws()
 
 
+@runtime_checkable
 class Target(Protocol):
     """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None (Langevin needs no sample)."""
 
@@ -159,17 +161,57 @@ class FixedTarget:
 
 
 class Kept:
-    """What was computed from a tensor, kept while that same tensor comes back unchanged. A cache: dropping it changes nothing but the time."""
+    """What was computed from a cloud, kept while clouds with the same numbers come back. A cache: dropping it changes nothing but the time.
+
+    The numbers are compared, O(N d), with a copy: a tensor's identity and version miss what numpy writes into shared memory.
+    """
 
     def __init__(self) -> None:
-        self._tensor: Tensor | None = None
-        self._version = -1
+        self._cloud: Cloud | None = None
         self._made: Any = None
 
-    def get(self, tensor: Tensor, make: Callable[[], Made]) -> Made:
-        """The kept value if `tensor` is the very tensor of the last call, else a new one from make()."""
-        if self._tensor is not tensor or self._version != tensor._version:
+    def get(self, cloud: Cloud, make: Callable[[], Made]) -> Made:
+        """The kept value if `cloud` equals that of the last call, else a new one from make()."""
+        kept = self._cloud
+        if kept is None or not (_same(kept.points, cloud.points) and _same(kept.log_mass, cloud.log_mass)):
             self._made = make()
-            self._tensor, self._version = tensor, tensor._version
+            self._cloud = Cloud(cloud.points.clone(), None if cloud.log_mass is None else cloud.log_mass.clone())
         made: Made = self._made
         return made
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+
+
+def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
+    """A checked copy of points or of a Cloud. What is no float tensor takes the dtype and device of `like`, or float64 on the CPU."""
+    points = value.points if isinstance(value, Cloud) else value
+    if like is None or _is_float_tensor(points):
+        points = _checks.as_points(points, name)
+    else:
+        points = _checks.as_points(points, name, dtype=like.dtype, device=like.device)
+    if not isinstance(value, Cloud) or value.log_mass is None:
+        return Cloud(points)
+    if value.log_mass.shape != points.shape[:1]:
+        raise ValueError(f"`{name}.log_mass` must be ({len(points)},), one for each point, got shape {tuple(value.log_mass.shape)}")
+    log_mass = value.log_mass.detach().to(points, copy=True)
+    total = float(log_mass.exp().sum())
+    if not 0 < total < math.inf:
+        raise ValueError(f"`{name}` must have a total mass > 0 and finite, got {total:g}: shift it with log_mass - log_mass.logsumexp(0)")
+    return Cloud(points, log_mass)
+
+
+def as_clouds(x: Any, y: Any, x_name: str = "x", y_name: str = "y") -> tuple[Cloud, Cloud]:
+    """Checked copies that live in one space. A tensor leads: what is none (a list, a numpy array) follows the other's dtype and device."""
+    given = [value.points if isinstance(value, Cloud) else value for value in (x, y)]
+    like = next((points for points in given if _is_float_tensor(points)), None)
+    first, second = as_cloud(x, x_name, like=like), as_cloud(y, y_name, like=like)
+    _checks.same_space(first.points, second.points, x_name, y_name)
+    return first, second
+
+
+def _is_float_tensor(points: Any) -> bool:
+    return isinstance(points, Tensor) and points.dtype in _checks.FLOATS

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
 from particleflow.estimators import Estimator, Fit
 from particleflow.flows import Flow
 from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot, State
@@ -184,7 +184,7 @@ def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator,
     snapshot = replace(start, stepper=_with_origin(start, dt))
     try:
         state = _fitted(flow, snapshot, target)
-    except _Unconverged as error:
+    except _UnconvergedError as error:
         raise ValueError(f"`flow`: {error} at the start, so no step was taken") from None
     t0, n0 = (float(v) for v in snapshot.stepper["origin"][:2])
     middle = state.x.points.mean(0)
@@ -204,7 +204,7 @@ def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator,
                 return
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
             state = _fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target)
-        except _Unconverged as error:
+        except _UnconvergedError as error:
             yield _ended(flow, state, target, dt, "not converged", f"step {step}: {error}")
             return
 
@@ -214,14 +214,14 @@ def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
     return State(clock=snapshot.clock, x=snapshot.x, memory=snapshot.memory, stepper=snapshot.stepper, fit=fit)
 
 
-class _Unconverged(Exception):
-    pass
+class _UnconvergedError(Exception):
+    """Raised by a refit, also at a trial stage, to end the run at the last accepted state."""
 
 
 def _converged(fit: Fit) -> Fit:
     if not fit.report.get("converged", True):
         facts = ", ".join(f"{name} {fit.report[name]:.3g}" for name in ("iterations", "gap") if name in fit.report)
-        raise _Unconverged(f"the estimator did not converge ({facts}): {fit.report.get('remedy', 'loosen its tolerance')}")
+        raise _UnconvergedError(f"the estimator did not converge ({facts}): {fit.report.get('remedy', 'loosen its tolerance')}")
     return fit
 
 
@@ -269,34 +269,17 @@ def _clouds(x: Any, y: Any) -> tuple[Cloud, Target]:
     for value, name in ((x, "x0"), (y, "target")):
         if isinstance(value, Sampler) and not hasattr(value, "at"):
             raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={type(value).__name__}(...).sample(300, seed=0)")
-    given = [v.points if isinstance(v, Cloud) else v for v in (x, y)]
-    floats = [v for v in given if isinstance(v, Tensor) and v.is_floating_point()]
-    like = floats[0] if floats else None
-    start = _cloud(x, "x0", like)
     if y is None:
-        return start, FixedTarget(None)
-    if hasattr(y, "at"):
-        aim: Target = y
-        sample = aim.at(Clock())
-        if sample is not None:
-            _checks.same_space(start.points, sample.points, "x0", "target")
-        return start, aim
-    target = _cloud(y, "target", like)
-    _checks.same_space(start.points, target.points, "x0", "target")
-    return start, FixedTarget(target)
-
-
-def _cloud(value: Any, name: str, like: Tensor | None) -> Cloud:
-    if isinstance(value, Cloud):
-        points = _checks.as_points(value.points, name)
-        log_mass = value.log_mass
-        if log_mass is not None and (log_mass.shape != points.shape[:1] or bool(log_mass.isnan().any())):
-            raise ValueError(f"`{name}.log_mass` must be ({len(points)},) without NaN, got shape {tuple(log_mass.shape)}")
-        return Cloud(points, None if log_mass is None else log_mass.detach().to(points.dtype).clone())
-    is_float_tensor = isinstance(value, Tensor) and value.is_floating_point()
-    if like is None or is_float_tensor:
-        return Cloud(_checks.as_points(value, name))
-    return Cloud(_checks.as_points(value, name, dtype=like.dtype if like.dtype in _checks.FLOATS else None, device=like.device))
+        return as_cloud(x, "x0"), FixedTarget(None)
+    if not hasattr(y, "at"):
+        start, target = as_clouds(x, y, "x0", "target")
+        return start, FixedTarget(target)
+    aim: Target = y
+    sample = aim.at(Clock())
+    start = as_cloud(x, "x0", like=None if sample is None else sample.points)
+    if sample is not None:
+        _checks.same_space(start.points, sample.points, "x0", "target")
+    return start, aim
 
 
 def _needs(estimator: Estimator, target: Target) -> None:

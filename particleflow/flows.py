@@ -12,7 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Points, Values
-from particleflow.clouds import Clock, Cloud, Draws
+from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.kernels import Kernel, as_kernel
@@ -109,12 +109,12 @@ class Flow:
         ----------
         x, y : (N, d), (M, d) points or Cloud; y None where the flow has no target.
         """
-        start = _probe(x.points if isinstance(x, Cloud) else _checks.as_points(x, "x"))
+        cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
+        start = _probe(cloud.points)
         states = [start]
         target = None
-        if y is not None:
-            target = Cloud(_probe(y.points if isinstance(y, Cloud) else _checks.as_points(y, "y", dtype=start.dtype, device=start.device)))
-            _checks.same_space(start, target.points)
+        if aim is not None:
+            target = Cloud(_probe(aim.points))
             arrived = target.points[torch.arange(len(start), device=start.device) % len(target)]
             half = torch.where((torch.arange(len(start), device=start.device) % 2 == 0)[:, None], arrived, start)
             states += [arrived, half]

@@ -22,7 +22,7 @@ LogDensityOrScore = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Moments:
-    """The Gaussian with the cloud's own mean and covariance (plus jitter I): an estimate of the current density that is exact while it is Gaussian."""
+    """The Gaussian with the cloud's own mean and covariance (plus jitter I): the current density as long as that is Gaussian."""
 
     jitter: float = 0.0
 

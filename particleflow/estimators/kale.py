@@ -65,7 +65,7 @@ class KALE:
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         x64, y64 = x.double(), y.double()
-        matrix: Tensor = self._target.get(y.points, lambda: kernel_matrix(self.kernel, y64.points, y64.points))
+        matrix: Tensor = self._target.get(y, lambda: kernel_matrix(self.kernel, y64.points, y64.points))
         from_x = self.pairwise.sources(self.kernel, x64.points).field(x64.mass)
         mass = y64.mass
         dual = Dual(matrix, from_x.value(y64.points), mass, energy=float(x64.mean(from_x.value(x64.points))))

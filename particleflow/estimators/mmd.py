@@ -44,7 +44,7 @@ class MMD:
         from_y = self.pairwise.sources(self.kernel, y.points).field(y.mass)
 
         def half_mmd2() -> float:
-            yy = self._target.get(y.points, lambda: float(y.mean(from_y.value(y.points))))
+            yy = self._target.get(y, lambda: float(y.mean(from_y.value(y.points))))
             return 0.5 * (yy + float(x.mean(from_x.value(x.points) - 2 * from_y.value(x.points))))
 
         witness = FieldWitness(from_y + sources.field(-x.mass), log_ratio=False)
