@@ -12,6 +12,7 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.pairwise import Field
 
 
+@runtime_checkable
 class Witness(Protocol):
     """A function to climb. `log_ratio` is True where its values estimate log(target / current), False for a potential."""
 
