@@ -1,0 +1,50 @@
+"""Shapes and types are checked at run time in the whole suite: jaxtyping's hook with beartype, installed before particleflow is imported.
+
+Every function of the package is checked, and every dataclass when it is made. A subprocess (the command line, `import particleflow` alone) runs
+without the hook, as users do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+
+import pytest
+from jaxtyping import install_import_hook
+
+if any(name.startswith("particleflow.") for name in sys.modules):
+    raise RuntimeError("particleflow was imported before tests/conftest.py could install the run-time checks: look for a plugin that imports it")
+install_import_hook("particleflow", "beartype.beartype")
+
+import torch  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Same bits whatever the machine: the order of a threaded sum depends on the number of threads.
+    torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what this machine cannot run, and say why."""
+    missing = {"keops": _missing_keops(), "gpu": "" if torch.cuda.is_available() else "no CUDA device"}
+    for item in items:
+        for marker, why in missing.items():
+            if why and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture(autouse=True)
+def _no_global_state():
+    """A test may not leave another default dtype, nor autograd switched off."""
+    yield
+    assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
+    assert torch.is_grad_enabled(), "the test switched autograd off"
+
+
+def _missing_keops() -> str:
+    if importlib.util.find_spec("pykeops") is None:
+        return "pykeops is not installed: pip install 'particleflow-sim[keops]'"
+    if not any(shutil.which(compiler) for compiler in ("g++", "c++", "clang++")):
+        return "no C++ compiler for pykeops"
+    return ""
