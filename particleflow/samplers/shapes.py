@@ -132,15 +132,15 @@ class Spiral(_Planar):
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
         longest = 2 * np.pi * self.turns
-        wanted = rng.random(n) * _spiral_length(longest)
+        wanted = rng.random(n) * _spiral_length(np.full(n, longest))
         theta = np.sqrt(2 * wanted)                             # not below the root of a convex function: Newton's method falls to it
         for _ in range(8):
             theta -= (_spiral_length(theta) - wanted) / np.sqrt(1 + theta**2)
         return _polar(theta / longest, theta + 2 * np.pi / self.arms * rng.integers(self.arms, size=n))
 
 
-def _spiral_length(theta: np.ndarray | float) -> np.ndarray:
-    return 0.5 * (theta * np.sqrt(1 + np.square(theta)) + np.arcsinh(theta))
+def _spiral_length(theta: np.ndarray) -> np.ndarray:
+    return 0.5 * (theta * np.sqrt(1 + theta**2) + np.arcsinh(theta))
 
 
 @dataclass(frozen=True, kw_only=True)
