@@ -164,6 +164,7 @@ def simulate(
         message = f"stopped by the user after step {state.clock.step}" if interrupted else f"after step {state.clock.step}: {error!r}"
         if not interrupted:
             warnings.warn(f"the run {status} {message}; the trajectory up to there is kept", RuntimeWarning, stacklevel=2)
+        recorder.add(state, None)
     assert state is not None
     report = {
         "dt": dt,
@@ -185,7 +186,7 @@ def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator,
     try:
         state = _fitted(flow, snapshot, target)
     except _UnconvergedError as error:
-        raise ValueError(f"`flow`: {error} at the start, so no step was taken") from None
+        raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
     t0, n0 = (float(v) for v in snapshot.stepper["origin"][:2])
     middle = state.x.points.mean(0)
     reach = ESCAPE * max(_extent(state.x.points), _extent_to(target.at(state.clock), state.x.points))
@@ -198,14 +199,16 @@ def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator,
         step = state.clock.step + 1
         try:
             cloud, _, stepper = integrator.step(flow, refit, state, dt)
-            good = bool(torch.isfinite(cloud.points).all()) and (cloud.log_mass is None or not bool(cloud.log_mass.isnan().any()))
-            if not good or (reach > 0 and float((cloud.points - middle).abs().max()) > reach):
-                yield _ended(flow, state, target, dt, "diverged", f"step {step} left the finite plane" if not good else f"step {step} flew away")
+            trouble = _trouble(cloud, middle, reach)
+            if trouble:
+                suggestion = min(_suggestion(flow, snapshot.x, target.at(snapshot.clock)), dt / 4)
+                message = f"step {step} with dt = {dt:g}: {trouble}: try dt = {suggestion:.2g}; everything up to step {state.clock.step} is kept"
+                yield replace(state, status="diverged", message=message)
                 return
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
             state = _fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target)
         except _UnconvergedError as error:
-            yield _ended(flow, state, target, dt, "not converged", f"step {step}: {error}")
+            yield replace(state, status="not converged", message=f"step {step}: {error}; everything up to step {state.clock.step} is kept")
             return
 
 
@@ -225,13 +228,24 @@ def _converged(fit: Fit) -> Fit:
     return fit
 
 
-def _ended(flow: Flow, state: State, target: Target, dt: float, status: str, what: str) -> State:
-    """The last good state, with what went wrong and a smaller dt."""
-    message = what
-    if status == "diverged":
-        suggestion = min(flow.suggest_dt(state.x, target.at(state.clock)), dt / 4)
-        message = f"{what} with dt = {dt:g}: try dt = {suggestion:.2g}; everything up to step {state.clock.step} is kept"
-    return replace(state, status=status, message=message)
+def _trouble(x: Cloud, middle: Tensor, reach: float) -> str:
+    """What is wrong with a cloud after a step, if anything is."""
+    lost = ~torch.isfinite(x.points).all(1)
+    if bool(lost.any()):
+        return f"{int(lost.sum())} of {len(x)} particles are no longer finite"
+    if x.log_mass is not None and bool((x.log_mass.isnan() | x.log_mass.isposinf()).any()):
+        return "masses are no longer finite"
+    if reach > 0 and float((x.points - middle).abs().max()) > reach:
+        return f"particles are {ESCAPE:g} times the start's extent away"
+    return ""
+
+
+def _suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:
+    """A dt for a message, infinite where even the search for one fails."""
+    try:
+        return flow.suggest_dt(x, y)
+    except (ValueError, RuntimeError):
+        return math.inf
 
 
 def _prepare(

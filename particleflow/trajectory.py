@@ -15,6 +15,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import Clock, Cloud, Draws
+from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class _Gone:
 class Recorder:
     """Collects records while a run goes on, from nothing or from the end of an earlier trajectory."""
 
-    flow: Any
+    flow: Flow
     metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
     velocity: bool
     earlier: Trajectory | None = None
@@ -233,7 +234,7 @@ class Recorder:
             self._last = int(self.earlier.steps[-1])
 
     def add(self, state: State, target: Cloud | None) -> None:
-        """Record a state, once a step."""
+        """Record a state, once a step; its metrics only where there is a target to compare with."""
         if state.clock.step == self._last:
             return
         value = state.fit.value
