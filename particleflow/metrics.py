@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -60,7 +61,7 @@ class MMD2:
         The backend of the sums.
     """
 
-    kernel: Kernel
+    kernel: Kernel | Callable[[Tensor], Tensor]
     pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
     _kept: dict[str, _Self] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -82,7 +83,7 @@ class MMD2:
         return self._self(x).energy + kept.energy - 2 * _integral(kept.field, x)
 
     def _self(self, cloud: Cloud) -> _Self:
-        potential = self.pairwise.sources(self.kernel, cloud.points).field(cloud.mass)
+        potential = self.pairwise.sources(as_kernel(self.kernel), cloud.points).field(cloud.mass)
         return _Self(cloud, potential, _integral(potential, cloud))
 
 
@@ -107,7 +108,7 @@ class MMD:
     The root magnifies rounding: two equal clouds in another order are about 1e-8 apart in float64, 1e-4 in float32.
     """
 
-    kernel: Kernel
+    kernel: Kernel | Callable[[Tensor], Tensor]
     pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
     _squared: MMD2 = field(init=False, repr=False, compare=False)
 
