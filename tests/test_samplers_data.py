@@ -73,6 +73,7 @@ def test_what_arrays_are_refused(rows: np.ndarray, text: str) -> None:
     ("tab.tsv", "0.5\t-1.0\n2.0\t3e-2\n4.0\t5.25\n"),
     ("blanks.TXT", "  0.5   -1.0\n2.0 3e-2\n\n4.0 5.25   \n\n"),
     ("comment.csv", "# made by numpy.savetxt\nx y\n0.5 -1.0\n2.0 3e-2  # a note\n4.0 5.25\n"),
+    ("marked.csv", "\ufeff0.5,-1.0\n2.0,3e-2\n4.0,5.25\n"),             # a byte-order mark is no part of a number
     ("windows.csv", "\ufeffx,y\r\n0.5,-1.0\r\n2.0,3e-2\r\n4.0,5.25\r\n"),
 ])
 def test_text_files(tmp_path: Path, name: str, text: str) -> None:
