@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow.clouds import Cloud
+from particleflow.clouds import Cloud, Kept, as_clouds
 from particleflow.kernels import Energy, Kernel, as_kernel
 from particleflow.pairwise import Dense, Field, PairwiseSum
 
@@ -63,7 +63,7 @@ class MMD2:
 
     kernel: Kernel | Callable[[Tensor], Tensor]
     pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
-    _kept: dict[str, _Self] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
@@ -73,32 +73,16 @@ class MMD2:
         return "MMD^2"
 
     def __call__(self, x: Any, y: Any) -> float:
-        return self._between(*_clouds(x, y))
+        return self._between(*as_clouds(x, y))
 
     def _between(self, x: Cloud, y: Cloud) -> float:
-        kept = self._kept.get("y")
-        if kept is None or not kept.holds(y):
-            kept = self._self(y)
-            self._kept["y"] = kept
-        return self._self(x).energy + kept.energy - 2 * _integral(kept.field, x)
+        potential, yy = self._target.get(y, lambda: self._self(y))
+        return self._self(x)[1] + yy - 2 * _integral(potential, x)
 
-    def _self(self, cloud: Cloud) -> _Self:
+    def _self(self, cloud: Cloud) -> tuple[Field, float]:
+        """The cloud's potential z -> sum_i m_i k(z, x_i), and its integral against the cloud."""
         potential = self.pairwise.sources(as_kernel(self.kernel), cloud.points).field(cloud.mass)
-        return _Self(cloud, potential, _integral(potential, cloud))
-
-
-@dataclass(frozen=True, eq=False)
-class _Self:
-    """A cloud, its potential z -> sum_i m_i k(z, x_i), and that potential's integral against the cloud."""
-
-    cloud: Cloud
-    field: Field
-    energy: float
-
-    def holds(self, other: Cloud) -> bool:
-        """Equal numbers, compared in O(N d): a tensor's identity and version miss what numpy writes into shared memory."""
-        ours, theirs = self.cloud, other
-        return _same(ours.points, theirs.points) and _same(ours.mass, theirs.mass)
+        return potential, _integral(potential, cloud)
 
 
 @dataclass(frozen=True)
@@ -143,7 +127,7 @@ class EnergyDistance:
         return "energy distance (squared)"
 
     def __call__(self, x: Any, y: Any) -> float:
-        x, y = _clouds(x, y)
+        x, y = as_clouds(x, y)
         return self._squared._between(_normalised(x), _normalised(y))
 
 
@@ -160,7 +144,7 @@ class _Transport:
 
     def _cost(self, x: Any, y: Any, power: int) -> float:
         """min over couplings P of sum_ij P_ij |x_i - y_j|^power, in float64."""
-        x, y = (_normalised(_double(cloud)) for cloud in _clouds(x, y))
+        x, y = (_normalised(cloud.double()) for cloud in as_clouds(x, y))
         if x.dim == 1:
             return float(_quantile_costs(x.points.T, x, y.points.T, y, power)[0])
         return self._linear_program(*self._thinned(x), *self._thinned(y), power)
@@ -279,7 +263,7 @@ class SlicedW2:
         return normal / normal.norm(dim=1, keepdim=True)
 
     def __call__(self, x: Any, y: Any) -> float:
-        x, y = (_normalised(_double(cloud)) for cloud in _clouds(x, y))
+        x, y = (_normalised(cloud.double()) for cloud in as_clouds(x, y))
         directions = self.directions(x.dim).to(x.points.device)
         blocks = directions.split(max(1, LEVELS_AT_ONCE // (len(x) + len(y))))
         total = sum(float(_quantile_costs(block @ x.points.T, x, block @ y.points.T, y, 2).sum()) for block in blocks)
@@ -312,43 +296,6 @@ def _quantiles(u: Float[Tensor, "L N"], cloud: Cloud) -> tuple[Float[Tensor, "L 
     return values, levels / levels[:, -1:]
 
 
-def _clouds(x: Any, y: Any) -> tuple[Cloud, Cloud]:
-    """Detached, checked copies that live in one space."""
-    leader = next((points for points in (_points(x), _points(y)) if _leads(points)), None)
-    x, y = _cloud(x, "x", leader), _cloud(y, "y", leader)
-    _checks.same_space(x.points, y.points)
-    return x, y
-
-
-def _cloud(value: Any, name: str, leader: Tensor | None) -> Cloud:
-    given = _points(value)
-    if leader is None or _leads(given):
-        points = _checks.as_points(given, name)
-    else:
-        points = _checks.as_points(given, name, dtype=leader.dtype, device=leader.device)
-    if not isinstance(value, Cloud) or value.log_mass is None:
-        return Cloud(points)
-    if value.log_mass.shape != points.shape[:1]:
-        raise ValueError(f"`{name}.log_mass` must be ({len(points)},), one for each point, got shape {tuple(value.log_mass.shape)}")
-    log_mass = value.log_mass.detach().to(points)
-    if not 0 < float(log_mass.exp().sum()) < math.inf:
-        total = float(log_mass.exp().sum())
-        raise ValueError(f"`{name}` must have a total mass > 0 and finite, got {total:g}: shift it with log_mass - log_mass.logsumexp(0)")
-    return Cloud(points, log_mass)
-
-
-def _points(value: Any) -> Any:
-    return value.points if isinstance(value, Cloud) else value
-
-
-def _leads(points: Any) -> bool:
-    return isinstance(points, Tensor) and points.dtype in _checks.FLOATS
-
-
-def _double(cloud: Cloud) -> Cloud:
-    return Cloud(cloud.points.double(), None if cloud.log_mass is None else cloud.log_mass.double())
-
-
 def _normalised(cloud: Cloud) -> Cloud:
     return cloud if cloud.log_mass is None else Cloud(cloud.points, cloud.log_mass.log_softmax(0))
 
@@ -356,7 +303,3 @@ def _normalised(cloud: Cloud) -> Cloud:
 def _integral(potential: Field, cloud: Cloud) -> float:
     """sum_i m_i potential(x_i), added up in float64."""
     return float(cloud.mass.double() @ potential.value(cloud.points).double())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
