@@ -13,8 +13,9 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Domain, Queries
 
-# (Q, N) arrays alive at once while a tile is worked on: s, a difference, the profile or slope, a product and two temporaries of the kernel.
-ARRAYS_PER_TILE = 6
+# (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
+# the temporaries of the kernel's slope.
+ARRAYS_PER_TILE = 8
 
 
 def squared_distances(z: Tensor, points: Tensor) -> Tensor:
@@ -39,8 +40,8 @@ class Dense:
     Parameters
     ----------
     max_bytes : int
-        Bound on the working memory beyond input and output (at least one pair is always worked on). Tiles much larger than the processor's
-        cache gain nothing.
+        Bound on the working memory beyond input and output (at least one pair is always worked on; `log` keeps a second copy of its output).
+        Tiles much larger than the processor's cache gain nothing.
     """
 
     max_bytes: int = 16 * 2**20
