@@ -5,7 +5,7 @@ With slope = d profile / ds and curvature = d^2 profile / ds^2,
     grad_z k = 2 slope(s) (z - y),        laplacian_z k = 4 s curvature(s) + 2 d slope(s).
 
 One unit of length everywhere, `bandwidth`. Where the profile has a kink at s = 0 (Laplace, Energy) the slope is cut off at a distance of
-1e-15 bandwidths: the force between coincident points is exactly zero, as symmetry asks, and nothing is NaN.
+1e-15 bandwidths and the curvature is zero there: the force between coincident points is exactly zero, as symmetry asks, and nothing is NaN.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class Laplace(_Scaled):
 
     def curvature(self, s: Tensor) -> Tensor:
         r = self._distance(s)
-        return torch.exp(-r) * (1 + r) / (4 * self.bandwidth**4 * r**3)
+        bend = torch.exp(-r) * (1 + r) / (4 * self.bandwidth**4 * r**3)
+        return bend.masked_fill(s <= (COINCIDENT * self.bandwidth) ** 2, 0.0)
 
     def log_profile(self, s: Tensor) -> Tensor:
         return -self._distance(s)
@@ -220,7 +221,7 @@ class Energy:
         return -0.5 * s.clamp_min(COINCIDENT**2).rsqrt()
 
     def curvature(self, s: Tensor) -> Tensor:
-        return 0.25 * s.clamp_min(COINCIDENT**2) ** -1.5
+        return (0.25 * s.clamp_min(COINCIDENT**2) ** -1.5).masked_fill(s <= COINCIDENT**2, 0.0)
 
 
 @dataclass(frozen=True)
