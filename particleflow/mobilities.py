@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from particleflow import _checks
 
@@ -106,7 +106,7 @@ class Vanilla:
         _checks.real(self.shift, "shift")
 
     def h(self, d: Tensor) -> Tensor:
-        return softplus(d + self.shift)
+        return -logsigmoid(-d - self.shift)  # torch's softplus drops e^-d beyond 20
 
     def slope(self, d: Tensor) -> Tensor:
         return torch.sigmoid(d + self.shift)
