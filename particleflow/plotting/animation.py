@@ -1,0 +1,171 @@
+"""Films: GIFs that any browser, slide or README shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from particleflow import _checks
+from particleflow.plotting.panels import COLOURS, FAINT, INK, SPINE, TAIL, TALLEST, TARGET, Panel, above, colour, fitting, sheet
+from particleflow.plotting.scene import Scene, named, recorded, unwritable, writable
+from particleflow.trajectory import Trajectory
+
+DPI = 100
+FONT = 10.5
+# Inches of a panel's width for 1, 2, 3, 4 panels in a row.
+WIDTHS = (5.2, 4.0, 3.2, 2.75)
+# Seconds that the first and the last frame stay longer.
+HOLD = (0.5, 1.5)
+# Frames whose colours make the palette; one entry of the 256 is kept for "unchanged".
+SAMPLED = 5
+UNCHANGED = 255
+
+Pixels = UInt8[np.ndarray, "H W 3"]
+Indices = UInt8[np.ndarray, "H W"]
+
+
+def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, fps: int = 20, seconds: float = 5.0) -> Path:
+    """A GIF of one run, or of several side by side on common axes, each over its target in grey; returns its path.
+
+    The frames are spread evenly over the steps at which anything was recorded; a run without a record at such a step shows its last one
+    before, and a run that ended early says so and waits. Tails show where up to 2000 particles came from, unless their motion
+    is Brownian. What is drawn is as in `snapshots`.
+
+    Parameters
+    ----------
+    paths : Trajectory or mapping of name to Trajectory
+    file : str or Path
+        Must end in .gif.
+    fps : int
+        Frames a second, at most 50 (browsers slow down anything faster). With fewer than `fps * seconds` records there are fewer frames,
+        each shown for longer.
+    seconds : float
+        The length of the film; its first and last frame stay half a second and one and a half second longer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No runs, runs in different spaces, another suffix, fps or seconds out of range.
+    OSError
+        The file cannot be written.
+
+    The background is drawn once, then only what moves; pixels that did not change are left out; cost: about 10 ms a panel and frame.
+    """
+    runs = named(paths)
+    path = writable(file, (".gif",), "pass e.g. 'flow.gif' (ffmpeg turns it into other formats)")
+    if _checks.count(fps, "fps") > 50:
+        raise ValueError(f"`fps` must be at most 50, got {fps}: browsers play faster GIFs slowly, record fewer frames")
+    wanted = max(1, round(fps * _checks.positive(seconds, "seconds")))
+    steps = recorded(runs)
+    steps = steps[np.linspace(0, len(steps) - 1, min(wanted, len(steps))).round().astype(int)]
+    film = _Film(runs, steps)
+    palette = _Palette(np.concatenate([film.frame(k) for k in np.linspace(0, len(steps) - 1, SAMPLED).round().astype(int)]))
+    images = map(palette.image, _differences(palette.indices(film.frame(k)) for k in range(len(steps))))
+    part = path.with_name(path.name + ".part")
+    try:
+        next(images).save(
+            part, "GIF", save_all=True, append_images=images, duration=_durations(len(steps), seconds), loop=0, disposal=1,
+            transparency=UNCHANGED, optimize=False,
+        )  # fmt: skip
+        part.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
+
+
+class _Film:
+    """The sheet of panels, and its pixels at each frame."""
+
+    def __init__(self, runs: Mapping[str, Trajectory], steps: Int[np.ndarray, "C"]) -> None:
+        self.steps = steps
+        scene = Scene.of(runs, steps)
+        rows = math.ceil(len(runs) / len(WIDTHS))
+        columns = math.ceil(len(runs) / rows)
+        width = WIDTHS[columns - 1] * min(1.0, TALLEST / scene.aspect)
+        margins = (0.5 + 0.2 * bool(scene.labels[1]), 0.15, 0.35 + 0.2 * bool(scene.labels[0]), 0.35 + 0.25 * any(runs))
+        figure = sheet(rows, columns, (width, width * scene.aspect), margins, (0.15, 0.45 + 0.25 * any(runs)), DPI)
+        for ax in figure.axes[len(runs) :]:
+            ax.remove()
+        self.panels = []
+        for k, (name, ax) in enumerate(zip(runs, figure.axes, strict=True)):
+            outer = (k % columns == 0, k + columns >= len(runs))
+            self.panels.append(Panel(ax, scene, name, colour(k), size=FONT, outer=outer, tail=True))
+            above(ax, 5 + 1.7 * FONT, name, fitting(name, 1.25 * FONT, width), colour(k)).set_fontweight("bold")
+        assert isinstance(figure.canvas, FigureCanvasAgg)
+        self.canvas = figure.canvas
+        for artist in self._moving():
+            artist.set_animated(True)
+        self.canvas.draw()
+        self.background = self.canvas.copy_from_bbox(figure.bbox)
+
+    def frame(self, k: int) -> Pixels:
+        """The pixels of the k-th frame."""
+        self.canvas.restore_region(self.background)
+        for panel in self.panels:
+            panel.show(int(self.steps[k]), [int(step) for step in self.steps[max(0, k - TAIL) : k]])
+        for artist in self._moving():
+            artist.draw(self.canvas.get_renderer())
+        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
+
+    def _moving(self) -> Iterator[Artist]:
+        for panel in self.panels:
+            yield from panel.moving
+
+
+class _Palette:
+    """255 colours for a whole film: those it is made of exactly, and a median cut of all their blends in some of its frames.
+
+    A table over 6 bits a channel gives the nearest of them.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        exact = ["#FFFFFF", TARGET, SPINE, FAINT, INK, *COLOURS]
+        codes = np.unique(_codes(pixels))
+        blends = np.stack([codes >> 12, (codes >> 6) & 63, codes & 63], axis=1)
+        blends = (blends * 255 / 63).round().astype(np.uint8)
+        cut = Image.fromarray(blends[None]).quantize(UNCHANGED - len(exact), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        colours = [int(c[i : i + 2], 16) for c in exact for i in (1, 3, 5)] + list(cut.getpalette() or [])[: 3 * (UNCHANGED - len(exact))]
+        self.colours = colours + (768 - len(colours)) * [255]
+        cube = np.indices((64, 64, 64)).reshape(3, -1).T * 255 / 63
+        self.table = cKDTree(np.reshape(self.colours, (-1, 3))[:UNCHANGED]).query(cube)[1].astype(np.uint8)
+
+    def indices(self, pixels: Pixels) -> Indices:
+        """The nearest colour of each pixel."""
+        return self.table[_codes(pixels)]
+
+    def image(self, indices: Indices) -> Image.Image:
+        """A PIL image of this palette."""
+        image = Image.fromarray(indices, "P")
+        image.putpalette(self.colours)
+        return image
+
+
+def _codes(pixels: Pixels) -> Int[np.ndarray, "H W"]:
+    """Six bits of each channel in one integer."""
+    six = (pixels >> 2).astype(np.int32)
+    return (six[..., 0] << 12) | (six[..., 1] << 6) | six[..., 2]
+
+
+def _differences(frames: Iterable[Indices]) -> Iterator[Indices]:
+    """The first frame, then of each only what differs from the one before."""
+    last: Indices | None = None
+    for frame in frames:
+        yield frame if last is None else np.where(frame == last, np.uint8(UNCHANGED), frame)
+        last = frame
+
+
+def _durations(count: int, seconds: float) -> list[int]:
+    """Milliseconds of each frame, in hundredths of a second (the unit of GIF) that add up to the film's length, the ends held."""
+    ends = (np.linspace(0, 100 * seconds, count + 1)).round().astype(int)
+    each = np.maximum(np.diff(ends), 2)
+    each[0] += round(100 * HOLD[0])
+    each[-1] += round(100 * HOLD[1])
+    return [10 * int(hundredths) for hundredths in each]

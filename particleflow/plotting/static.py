@@ -1,0 +1,159 @@
+"""Pictures for paper and talks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from particleflow import _checks
+from particleflow.plotting.panels import FAINT, INK, TALLEST, Panel, colour, fitting, quiet, sheet
+from particleflow.plotting.scene import Scene, named, recorded, telling, unwritable, writable
+from particleflow.trajectory import Trajectory
+
+DPI = 160
+COLUMNS = 5
+FONT = 10.0
+# Curves that span more than this factor get a logarithmic axis.
+DECADE = 10.0
+
+
+def snapshots(
+    paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None = None, *, records: Sequence[int] | None = None
+) -> Figure:
+    """Runs as rows, moments as columns, on common axes of equal scale, each run's target in grey underneath.
+
+    d = 1: histograms over rugs. d = 2: the particles. d > 2: in the plane of the first two principal axes of the target. A cloud of more
+    than 20000 points is shown by as many of them. Where there is a target, particles farther than the extent of (target and starts) from
+    these are counted rather than shown. Marker areas are proportional to the masses of an unbalanced flow.
+
+    Parameters
+    ----------
+    paths : Trajectory or mapping of name to Trajectory
+    file : str or Path, optional
+        Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
+    records : sequence of int
+        Columns, as indices (negative ones count from the end) into the steps at which anything was recorded. A run without a record at
+        such a step shows its last one before. Default: five, equally far apart along the particles' paths.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No runs, runs in different spaces, a record that does not exist, an unknown kind of file.
+    OSError
+        The file cannot be written.
+    """
+    runs = named(paths)
+    path = None if file is None else _picture(file)
+    steps = recorded(runs)
+    scene = Scene.of(runs, telling(runs, COLUMNS) if records is None else steps[_indices(records, len(steps))])
+    width = max(1.9, min(3.2, 10.5 / len(scene.steps))) * min(1.0, TALLEST / scene.aspect)
+    left = (0.45 if scene.flat else 0.1) + 0.3 * any(runs) + 0.25 * bool(scene.labels[1])
+    margins = (left, 0.15, 0.32 + 0.23 * bool(scene.labels[0]), 0.36)
+    figure = sheet(len(runs), len(scene.steps), (width, width * scene.aspect), margins, (0.12, 0.36), DPI)
+    for row, name in enumerate(runs):
+        cells = figure.axes[row * len(scene.steps) : (row + 1) * len(scene.steps)]
+        for column, (ax, step) in enumerate(zip(cells, scene.steps, strict=True)):
+            Panel(ax, scene, name, colour(row), size=FONT, outer=(column == 0, row == len(runs) - 1)).show(int(step))
+        height = cells[0].get_position()
+        figure.text(
+            0.13 / figure.get_figwidth(), (height.y0 + height.y1) / 2, name, rotation=90, va="center", ha="center",
+            fontsize=fitting(name, 1.2 * FONT, width * scene.aspect), fontweight="bold", color=colour(row),
+        )  # fmt: skip
+    return _written(figure, path)
+
+
+def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None = None) -> Figure:
+    """Each metric, and the divergence that each flow estimates of itself, against the number of steps: one panel each, one curve a run.
+
+    Steps and not times, since each flow has its own time unit. The axis is named by the metric's key in `Trajectory.metrics`, and
+    logarithmic where all values are positive and span more than a decade. A cross marks where a run ended early, with its status.
+
+    Parameters, errors: see `snapshots`.
+    """
+    runs = named(paths)
+    path = None if file is None else _picture(file)
+    panels: dict[str, dict[str, Float[np.ndarray, "T"]]] = {}
+    for name, run in runs.items():
+        for metric, values in run.metrics.items():
+            panels.setdefault(metric, {})[name] = values.detach().cpu().double().numpy()
+    own = "energy" if len(runs) == 1 else "energy (each flow's own)"
+    energies = {name: run.energy.detach().cpu().double().numpy() for name, run in runs.items()}
+    if any(np.isfinite(e).any() for e in energies.values()) or not panels:
+        panels[own] = energies
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = sheet(rows, columns, (3.3, 2.3), (0.75, 0.2, 0.6, 0.55 if any(runs) else 0.2), (0.85, 0.75), DPI)
+    for ax in figure.axes[len(panels) :]:
+        ax.remove()
+    for ax, (label, series) in zip(figure.axes, panels.items(), strict=True):
+        _curve(ax, runs, label, series)
+    if any(runs):
+        lines = [Line2D([], [], color=colour(k), linewidth=2.2, label=name) for k, name in enumerate(runs)]
+        beside = max(1, min(len(runs), 2 * columns))
+        figure.legend(handles=lines, loc="upper center", ncols=beside, frameon=False, fontsize=FONT, labelcolor=INK, handlelength=1.4)
+    return _written(figure, path)
+
+
+def _curve(ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping[str, Float[np.ndarray, "_"]]) -> None:
+    quiet(ax, 0.85 * FONT)
+    ax.spines[["top", "right"]].set_visible(False)
+    for k, (name, run) in enumerate(runs.items()):
+        if name not in values:
+            continue
+        steps, curve = run.steps.cpu().numpy(), values[name]
+        good = np.isfinite(curve)
+        ax.plot(steps[good], curve[good], color=colour(k), linewidth=1.6, marker="o" if good.sum() == 1 else "", markersize=4, label=name)
+        if run.status != "completed" and good.any():
+            end = steps[good][-1], curve[good][-1]
+            ax.plot(*end, marker="X", color=colour(k), markersize=8, markeredgecolor="white", linestyle="none", zorder=5, clip_on=False)
+            word = ax.annotate(run.status, end, (7, 3), textcoords="offset points", fontsize=0.85 * FONT, color=colour(k))
+            word.set_annotation_clip(False)
+    everything = np.concatenate(list(values.values()))
+    finite = everything[np.isfinite(everything)]
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    if not len(finite):
+        ax.text(0.5, 0.5, "nothing was recorded", transform=ax.transAxes, ha="center", color=FAINT, fontsize=FONT)
+        ax.set(xticks=[], yticks=[])
+    elif finite.min() > 0 and finite.max() > DECADE * finite.min():
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        if finite.max() < DECADE**2 * finite.min():
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    dts = {run.report.get("dt") for run in runs.values()}
+    unit = f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
+    ax.set_xlabel(f"step ({unit})", fontsize=0.9 * FONT, color=FAINT)
+    ax.set_ylabel(label, fontsize=FONT, color=INK)
+
+
+def _indices(records: Sequence[int], count: int) -> list[int]:
+    found = [_checks.count(k, "records", least=-count, remedy=f"there are {count} records") for k in records]
+    if not found or max(found) >= count:
+        raise ValueError(
+            f"`records` must be indices of the {count} records, {-count} to {count - 1}, got {list(records)}: leave it out to get five"
+        )
+    return sorted({k % count for k in found})
+
+
+def _picture(file: str | Path) -> Path:
+    kinds = [f".{kind}" for kind in FigureCanvasAgg.get_supported_filetypes()]
+    return writable(file, kinds, "pass e.g. 'flow.png'")
+
+
+def _written(figure: Figure, path: Path | None) -> Figure:
+    if path is not None:
+        try:
+            figure.savefig(path)
+        except OSError as error:
+            raise unwritable(path, error) from error
+    return figure
