@@ -1,0 +1,40 @@
+"""The flows that are compared, each from a bandwidth and the number of steps that it will be given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import particleflow as pf
+
+# The regularisation of KALE, and the noise of MMD flow: NOISE bandwidths at first, HALVINGS times halved during a run.
+LAM = 1e-2
+NOISE = 3.0
+HALVINGS = 6
+
+
+@dataclass(frozen=True)
+class Method:
+    name: str
+    title: str
+    make: Callable[[float, int], pf.Flow]
+
+
+def _noisy(bandwidth: float, steps: int) -> pf.Flow:
+    noise = pf.schedules.Geometric(NOISE * bandwidth, ratio=0.5, every=steps / HALVINGS, smooth=True)
+    return pf.mmd_flow(pf.kernels.Gaussian(bandwidth), noise=noise)
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("mmd", "MMD flow", lambda bandwidth, steps: pf.mmd_flow(pf.kernels.Gaussian(bandwidth))),
+        Method("mmd-noise", f"MMD flow, noise injection of {NOISE:g} bandwidths at first, halved {HALVINGS} times in a run", _noisy),
+        Method("kale", f"KALE flow, lam = {LAM:g}", lambda bandwidth, steps: pf.kale_flow(pf.kernels.Gaussian(bandwidth), lam=LAM)),
+        Method(
+            "mono",
+            "MonoFlow of KL(current || target), the ratio of two kernel density estimates",
+            lambda bandwidth, steps: pf.mono_flow(pf.estimators.KDE(pf.kernels.Gaussian(bandwidth))),
+        ),
+    )
+}

@@ -1,0 +1,50 @@
+"""Tables, as text and in files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
+
+
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """The median, and the range where there is one: 0.0421 (0.0402-0.0455)."""
+    middle, low, high = (f"{value:.{digits}g}" for value in (statistics.median(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low}-{high})"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table in Markdown, its columns aligned so that it also reads well on a terminal."""
+    cells = [list(headings), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(headings))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def save(folder: Path, name: str, record: Mapping[str, Any], text: str, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """<name>.json (everything), <name>.md (the tables), <name>.csv (one line a run); returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{end}" for end in ("json", "md", "csv")]
+    paths[0].write_text(json.dumps(record, indent=1) + "\n")
+    paths[1].write_text(text + "\n")
+    columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, (list, dict))))
+    with paths[2].open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return paths
+
+
+def insert(path: Path, text: str) -> None:
+    """Put text between the two marks of a file, in place of what was there."""
+    begin, end = MARKS
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"`{path.name}` must hold the lines {begin} and {end}: put them where the results belong")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
