@@ -1,0 +1,236 @@
+"""The command line: particleflow run, compare, list."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from particleflow import config
+from particleflow.config import Option, SettingError, Settings
+
+ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
+BAD_INPUT, INTERRUPTED = 2, 130
+FLOWS = ["mmd", "mmd-noise", "kale", "mono"]
+COMMANDS = {
+    "run": "run one flow",
+    "compare": "run several flows on one target, side by side",
+    "list": "what there is: flows, targets, starts, kernels, mobilities, integrators, metrics",
+}
+EXAMPLES = {
+    "": """\
+particleflow compare --target rings                                the four flows on three rings
+particleflow run --target points.csv --flow kale --out out/        your own points; everything else is chosen from their scale
+particleflow run --config out/config.toml --out again/             the same run again, bit for bit
+particleflow list""",
+    "run": """\
+particleflow run --flow kale --target rings --out out/
+particleflow run --flow mmd-noise --target picture.png --m 500 --out out/
+particleflow run --flow mono --mobility vanilla --shift 3 --target digits --out out/
+particleflow run --config out/config.toml --dt 0.001 --out finer/  a run again, with another dt""",
+    "compare": """\
+particleflow compare --target rings --flows mmd,mmd-noise,kale,mono --out out/
+particleflow compare --target points.csv --steps 1000 --no-gif --out out/
+particleflow compare --config comparison.toml --seed 1 --out out/  a file, of which one thing is changed""",
+}
+LEAVES = {
+    "run": (
+        "The folder --out then holds flow.gif, snapshots.png, metrics.png, metrics.csv, trajectory.npz, and config.toml, which repeats "
+        "the run."
+    ),
+    "compare": (
+        "The folder --out then holds flows.gif, snapshots.png, metrics.png, metrics.csv, one FLOW.npz for each flow, and config.toml, "
+        "which repeats the comparison. A flow that fails does not stop the others."
+    ),
+    "list": "The names are those that the options of run and compare take.",
+}
+FILES = """\
+A TOML file may hold every option under its name with _ for -: beta_half = 50. Settings of one flow alone stand in its own table, [kale].
+Flags win over the file. Paths in a file are relative to its folder.
+Exit codes: 0 well; 1 a flow did not complete, and 130 stopped with Ctrl-C: what there is by then is written; 2 bad input."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        return _main(_joined([a for a in arguments if a != "--debug"]))
+    except KeyboardInterrupt:
+        print("particleflow: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        if debug:
+            raise
+        print("particleflow: error:", " ".join(str(error).split()), file=sys.stderr)
+        return BAD_INPUT
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments:
+        print(_parser().format_help(), end="")
+        return 0
+    if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        word = arguments[0]
+        raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{config.nearest(word, COMMANDS)}")
+    known, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        flags = [option.flag for option in config.options_of(known.command)] if known.command in config.OF_COMMAND else []
+        word = unknown[0].split("=")[0]
+        raise SettingError(f"unknown argument '{unknown[0]}'{config.nearest(word, flags)}")
+    if known.command == "list":
+        print(catalogue())
+        return 0
+    if known.command is None:
+        raise SettingError(f"a command is missing: one of {', '.join(COMMANDS)}")
+    return _run(known.command, vars(known))
+
+
+def _run(command: str, given: Mapping[str, Any]) -> int:
+    """Settle every setting, run, write, report."""
+    options = config.options_of(command)
+    flags: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
+    settings = config.merged(flags, config.read(given["config"], command) if given["config"] else {})
+    names: list[str]
+    if command == "run":
+        if settings.get("flow") is None:
+            raise SettingError(f"--flow is missing: one of {', '.join(config.FLOWS)}")
+        names = [settings["flow"]]
+    else:
+        names = settings.setdefault("flows", FLOWS)
+    stray = config.unused(flags, names)
+    if stray is not None:
+        raise SettingError(f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows {', '.join(names)}: leave it out")
+
+    from particleflow import build, runs  # not above: from here on torch is needed
+
+    watched = sys.stderr.isatty()
+    out = runs.folder(settings.get("out") or "out")
+    task = build.task(settings, names)
+    config.write(task.settings, out / "config.toml", _header(command))
+    print(runs.heading(task), end="\n\n", flush=True)
+    single = command == "run"
+    outcome = runs.run(task, out, single=single, progress=watched, say=_to_terminal)
+    files = []
+    try:
+        if outcome.paths:
+            _to_terminal("drawing")
+        files = runs.write(outcome.paths, out, single=single, gif=task.settings["gif"])
+    finally:
+        print(runs.summary(task, outcome))
+    print(f"\nin {out}{'' if str(out).endswith('/') else '/'}:  {'  '.join(file.name for file in files)}")
+    return outcome.code
+
+
+def _to_terminal(text: str) -> None:
+    """What goes on, for somebody who watches; silence otherwise."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
+
+
+def _header(command: str) -> str:
+    from importlib.metadata import version
+
+    return f"particleflow-sim {version('particleflow-sim')}\nrepeat with: particleflow {command} --config config.toml --out FOLDER"
+
+
+def _from_flag(option: Option, text: Any) -> Any:
+    return text if isinstance(text, bool) else config.from_text(option, text)
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """`--start-mean -1,0` as `--start-mean=-1,0`: argparse takes -1,0 for a flag."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and re.fullmatch(r"--[a-z-]+", joined[-1]) and re.match(r"-[\d.]", word):
+            joined[-1] += "=" + word
+        else:
+            joined.append(word)
+    return joined
+
+
+def catalogue() -> str:
+    """Every name that the options take, with one line each."""
+    sections: dict[str, Mapping[str, str]] = {
+        "flows (--flow, --flows)": config.FLOWS,
+        "targets (--target)": {**config.TARGETS, **config.TARGET_FILES},
+        "starts (--start)": config.STARTS,
+        "kernels (--kernel), r = distance": config.KERNELS,
+        "mobilities (--mobility, of the flow mono)": config.MOBILITIES,
+        "integrators (--integrator)": config.INTEGRATORS,
+        "metrics (--metrics)": config.METRICS,
+    }
+    width = max(len(name) for names in sections.values() for name in names)
+    return "\n\n".join(
+        title + "\n" + "\n".join(f"  {name:<{width}}  {line}" for name, line in names.items()) for title, names in sections.items()
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="particleflow",
+        usage="particleflow COMMAND [options]",
+        description=ABOUT,
+        epilog=_examples(""),
+        formatter_class=_Wide,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("--debug", action="store_true", help="show where in the code an error comes from")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (each has its own --help)", parser_class=_Parser)
+    for command, line in COMMANDS.items():
+        sub = commands.add_parser(
+            command,
+            prog=f"particleflow {command}",
+            usage=f"particleflow {command} [options]",
+            help=line,
+            description=f"{line[0].upper()}{line[1:]}. {LEAVES[command]}",
+            epilog=_examples(command),
+            formatter_class=_Wide,
+            allow_abbrev=False,
+        )
+        if command in config.OF_COMMAND:
+            _add_options(sub, command)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
+    groups: dict[str, Any] = {}
+    for option in config.options_of(command):
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        group = groups[option.group]
+        if option.kind == "switch":
+            group.add_argument(option.flag, dest=option.name, default=None, action=argparse.BooleanOptionalAction, help=option.help)
+        else:
+            group.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=option.help)
+    groups[config.WHAT].add_argument("--config", metavar="FILE.toml", help="read the options from a file; flags win over it")
+
+
+def _examples(command: str) -> str:
+    if command == "list":
+        return ""
+    return f"examples:\n  {EXAMPLES[command].replace(chr(10), chr(10) + '  ')}" + ("" if not command else f"\n\n{FILES}")
+
+
+class _Wide(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=120)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print("particleflow", version("particleflow-sim"))
+        parser.exit()

@@ -1,0 +1,295 @@
+"""What the command line knows: the names it understands, its options, and the TOML files that hold them.
+
+Only the standard library is imported here, so that `particleflow --help` and `particleflow list` answer at once. `build` turns what is read
+here into objects.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Settings = dict[str, Any]
+"""Option name -> value; None where nobody has said anything. Below the name of a flow: the settings of that flow alone."""
+
+FLOWS = {
+    "mmd": "gradient flow of MMD^2/2; stalls where the clouds are several bandwidths apart",
+    "mmd-noise": "the same with noise injection: the force is felt at x + beta u, beta decaying to zero",
+    "kale": "gradient flow of KALE, between MMD (large lam) and KL (small lam)",
+    "mono": "MonoFlow: climbs h(log ratio) of two kernel density estimates; h is the mobility",
+    "langevin": "Langevin dynamics, for targets whose density is known: gaussian, four-gaussians",
+}
+TARGETS = {
+    "rings": "three rings below each other (Glaser, Arbel and Gretton 2021)",
+    "moons": "two half circles that reach into each other",
+    "spiral": "two arms of a spiral",
+    "checkerboard": "the dark squares of a 4 x 4 board",
+    "swissroll": "the cross section of a Swiss roll",
+    "four-gaussians": "four Gaussians at the corners of a square",
+    "gaussian": "a standard Gaussian in the plane",
+    "digits": "1797 handwritten digits (scikit-learn), in their first --pca principal components",
+    "iris": "150 iris flowers (scikit-learn), in their first --pca principal components",
+    "wine": "178 wines (scikit-learn), standardised, in their first --pca principal components",
+}
+TARGET_FILES = {
+    "FILE.csv .tsv .txt": "one point a line, columns of numbers, at most one line of names",
+    "FILE.npy .npz": "an (M, d) array; --key chooses one of several in an .npz",
+    "FILE.png .jpg": "a picture: points spread over its dark pixels (--bright: over its bright ones)",
+}
+STARTS = {
+    "auto": "a small Gaussian beside the target's mean: .7 standard deviations along its longest axis",
+    "gaussian": "N(--start-mean, --start-std^2); what is left out is chosen as in auto",
+    "FILE.csv ...": "points of your own: .csv .tsv .txt .npy .npz",
+}
+KERNELS = {
+    "gaussian": "exp(-r^2 / (2 bandwidth^2))",
+    "laplace": "exp(-r / bandwidth)",
+    "matern32": "(1 + a) exp(-a), a = sqrt(3) r / bandwidth",
+    "matern52": "(1 + a + a^2/3) exp(-a), a = sqrt(5) r / bandwidth",
+    "imq": "inverse multiquadric (1 + r^2 / bandwidth^2)^(-1/2), with heavy tails",
+    "energy": "-r: MMD^2 becomes the energy distance; no bandwidth; mmd and mmd-noise only",
+}
+MOBILITIES = {
+    "logit": "h(d) = d, d = log ratio: the flow of KL(particles || target)",
+    "mle": "exp d: KL(target || particles)",
+    "vanilla": "log(1 + exp(d + shift)): the vanilla GAN, Jensen-Shannon at --shift 0",
+    "ns": "log sigmoid d: the non-saturating GAN",
+    "arcsinh": "arcsinh d: tames large ratios",
+    "chi2": "exp 2d: chi^2(target || particles)",
+    "hellinger": "exp d/2: the squared Hellinger distance, twice",
+}
+INTEGRATORS = {
+    "euler": "forward Euler, order 1, one fit a step",
+    "heun": "Heun, order 2, two fits a step",
+    "rk4": "Runge-Kutta, order 4, four fits a step",
+    "euler-maruyama": "Euler with Brownian motion, for langevin",
+}
+METRICS = {
+    "w2": "exact 2-Wasserstein distance (the root)",
+    "w1": "exact 1-Wasserstein distance",
+    "sliced": "sliced 2-Wasserstein distance (the root)",
+    "mmd2": "squared MMD of the flows' kernel",
+    "mmd": "MMD of the flows' kernel (the root)",
+    "energy": "energy distance (squared)",
+}
+POINT_FILES = (".csv", ".tsv", ".txt", ".npy", ".npz")
+PICTURES = (".png", ".jpg", ".jpeg")
+
+Kind = Literal["text", "whole", "number", "numbers", "names", "switch"]
+WANTED = {
+    "text": "text",
+    "whole": "a whole number",
+    "number": "a number",
+    "numbers": "a number or a list of numbers",
+    "names": "a list of names",
+    "switch": "true or false",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: a flag of the command line and a key of a TOML file.
+
+    `names` are what it may be, `files` the endings of paths that it may be instead. `flows` are those that it belongs to.
+    """
+
+    name: str
+    kind: Kind
+    group: str
+    help: str
+    metavar: str = ""
+    names: Mapping[str, str] | None = None
+    files: tuple[str, ...] = ()
+    flows: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+ALL = tuple(FLOWS)
+WHAT, PROBLEM, FLOW, OUTPUT = "what to run", "the problem", "the flows", "results"
+OPTIONS = (
+    Option("flow", "text", WHAT, "the flow", "NAME", FLOWS),
+    Option("flows", "names", WHAT, "the flows, separated by commas (default: mmd,mmd-noise,kale,mono)", "NAMES", FLOWS),
+    Option(
+        "target", "text", WHAT, "where to flow to: a name, or a .csv .npy .npz .png .jpg file (default: rings)", "TARGET", TARGETS,
+        POINT_FILES + PICTURES,
+    ),
+    Option("n", "whole", PROBLEM, "number of particles (default: 240; of a start from a file: its rows)", "N"),
+    Option("m", "whole", PROBLEM, "number of target samples (default: 300; of a file of points: its rows, at most 1000)", "M"),
+    Option(
+        "start", "text", PROBLEM, "where the particles start: auto, gaussian, or a file of points (default: auto)", "START", STARTS,
+        POINT_FILES,
+    ),
+    Option("start_mean", "numbers", PROBLEM, "mean of the start, one number or d of them: 0,-0.3 (default: from the target)", "X,Y"),
+    Option("start_std", "number", PROBLEM, "standard deviation of the start (default: from the target)", "S"),
+    Option("pca", "whole", PROBLEM, "keep so many principal components; 0 keeps all (default: 0; for digits, iris and wine 2)", "D"),
+    Option("key", "text", PROBLEM, "the array of an .npz target that holds several", "NAME"),
+    Option("bright", "switch", PROBLEM, "spread the points over a picture's bright pixels, not its dark ones (default: no)"),
+    Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED"),
+    Option("kernel", "text", FLOW, "the kernel (default: gaussian)", "NAME", KERNELS),
+    Option("bandwidth", "number", FLOW, "its length (default: in the plane a quarter of the target's median distance)", "L"),
+    Option("steps", "whole", FLOW, "number of steps (default: 500)", "STEPS", flows=ALL),
+    Option("dt", "number", FLOW, "time step (default: each flow's own, from its fastest rate)", "DT", flows=ALL),
+    Option("integrator", "text", FLOW, "how to step (default: euler; of langevin: euler-maruyama)", "NAME", INTEGRATORS, flows=ALL),
+    Option("lam", "number", FLOW, "kale: weight of the penalty; large: MMD, small: KL-like, stiff (default: 0.1)", "LAM", flows=("kale",)),
+    Option("beta", "number", FLOW, "mmd-noise: noise at first (default: the target's deviation)", "BETA", flows=("mmd-noise",)),
+    Option("beta_half", "number", FLOW, "mmd-noise: steps that halve it (default: an eighth of all)", "STEPS", flows=("mmd-noise",)),
+    Option("mobility", "text", FLOW, "mono: h of the log ratio (default: logit)", "NAME", MOBILITIES, flows=("mono",)),
+    Option("shift", "number", FLOW, "mono with --mobility vanilla: the shift C (default: 0)", "C", flows=("mono",)),
+    Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",)),
+    Option("out", "text", OUTPUT, "folder, made if needed; files of the same names are overwritten (default: out)", "FOLDER"),
+    Option("metrics", "names", OUTPUT, "what to measure, separated by commas (default: w2,mmd2)", "NAMES", METRICS),
+    Option("records", "whole", OUTPUT, "number of states to record and measure (default: 100)", "COUNT"),
+    Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
+)
+BY_NAME = {option.name: option for option in OPTIONS}
+OF_COMMAND = {"run": "flow", "compare": "flows"}
+
+
+class SettingError(ValueError):
+    """Input that the command line cannot use; the message is for the user."""
+
+
+def options_of(command: str) -> tuple[Option, ...]:
+    """The options of `run` or of `compare`."""
+    other = {name for c, name in OF_COMMAND.items() if c != command}
+    return tuple(option for option in OPTIONS if option.name not in other)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'kale'?` or nothing."""
+    match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.4)
+    return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def from_text(option: Option, text: str) -> Any:
+    """The value that a flag's text stands for."""
+    if option.kind in ("names", "numbers"):
+        parts = [part.strip() for part in text.split(",")]
+        return checked(option, parts if option.kind == "names" else [_number(option, part) for part in parts], option.flag)
+    if option.kind == "whole":
+        try:
+            return int(text)
+        except ValueError:
+            raise SettingError(f"{option.flag} must be a whole number, got '{text}'") from None
+    return checked(option, _number(option, text) if option.kind == "number" else text, option.flag)
+
+
+def _number(option: Option, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingError(f"{option.flag} must be {WANTED[option.kind]}, got '{text}'") from None
+
+
+def checked(option: Option, value: Any, where: str) -> Any:
+    """`value` in the option's type, its names known; `where` says where it was given."""
+    right = {
+        "text": isinstance(value, str),
+        "whole": _is(value, int),
+        "number": _is(value, int, float),
+        "numbers": _is(value, int, float) or (isinstance(value, list) and bool(value) and all(_is(v, int, float) for v in value)),
+        "names": isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value),
+        "switch": isinstance(value, bool),
+    }
+    if not right[option.kind]:
+        raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}")
+    if option.kind == "number":
+        value = float(value)
+    if option.kind == "numbers":
+        value = [float(v) for v in value] if isinstance(value, list) else [float(value)]
+    for name in value if option.kind == "names" else [value] if option.names else []:
+        _known(option, name, where)
+    if option.kind == "names" and len(set(value)) < len(value):
+        raise SettingError(f"{where} must name each once, got {','.join(value)}")
+    return value
+
+
+def _known(option: Option, name: str, where: str) -> None:
+    names = [known for known in option.names or () if " " not in known]
+    if name in names:
+        return
+    if option.files and (Path(name).suffix or "/" in name or "\\" in name or Path(name).exists()):
+        if Path(name).suffix.lower() not in option.files:
+            raise SettingError(f"{where} must be one of {', '.join(names)}, or a file that ends in {' '.join(option.files)}, got '{name}'")
+        return
+    also = f", or a file ({' '.join(option.files)})" if option.files else ""
+    raise SettingError(f"{where} must be one of {', '.join(names)}{also}, got '{name}'{nearest(name, names)}")
+
+
+def _is(value: Any, *types: type) -> bool:
+    return isinstance(value, types) and not isinstance(value, bool)
+
+
+def read(path: str, command: str) -> Settings:
+    """The settings in a TOML file. Paths in it are relative to its folder.
+
+    Raises
+    ------
+    SettingError
+        Not there, not TOML, an unknown key (with the nearest known one), a value of the wrong type (key and file are named).
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            data = tomllib.load(stream)
+    except OSError as error:
+        raise SettingError(f"--config {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"--config {path} is not TOML: {error}") from None
+    options = {option.name: option for option in options_of(command)}
+    settings: Settings = {}
+    for key, value in data.items():
+        where = f"`{key}` in {path}"
+        if key in FLOWS:
+            if not isinstance(value, dict):
+                raise SettingError(f"{where} must be a table of the flow's own settings, [{key}], got {value!r}")
+            mine = {name: option for name, option in options.items() if key in option.flows}
+            settings[key] = {name: _keyed(mine, name, v, f"`{name}` in [{key}] of {path}") for name, v in value.items()}
+        elif key in BY_NAME and key not in options:
+            other = next(c for c, name in OF_COMMAND.items() if name == key)
+            raise SettingError(f"{where} belongs to `particleflow {other}`: use that command, or write `{OF_COMMAND[command]}` instead")
+        else:
+            settings[key] = _keyed(options, key, value, where, tables=tuple(FLOWS))
+    for name in ("target", "start", "out"):
+        if name in settings and (name == "out" or settings[name] not in (BY_NAME[name].names or ())):
+            settings[name] = str(file.parent / Path(settings[name]).expanduser())
+    return settings
+
+
+def _keyed(options: Mapping[str, Option], key: str, value: Any, where: str, *, tables: tuple[str, ...] = ()) -> Any:
+    if key not in options:
+        raise SettingError(f"{where} is not a setting{nearest(key, [*options, *tables]) or ': known are ' + ', '.join(options)}")
+    return checked(options[key], value, where)
+
+
+def merged(flags: Settings, file: Settings) -> Settings:
+    """Flags win over the file, also over its tables of single flows."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    tables = {flow: {k: v for k, v in table.items() if k not in given} for flow, table in file.items() if flow in FLOWS}
+    return {**file, **tables, **given}
+
+
+def of_flow(settings: Settings, flow: str, name: str) -> Any:
+    """A setting of one flow: its own table's, else everybody's, else None."""
+    return settings.get(flow, {}).get(name, settings.get(name))
+
+
+def unused(settings: Settings, flows: Iterable[str]) -> Option | None:
+    """An option that was given but belongs to none of these flows."""
+    chosen = set(flows)
+    return next((o for o in OPTIONS if o.flows and not chosen & set(o.flows) and settings.get(o.name) is not None), None)
+
+
+def write(settings: Settings, path: Path, header: str) -> None:
+    """Write settings that `read` reads back, with `header` as comments."""
+    import tomli_w
+
+    comments = "".join(f"# {line}\n" for line in header.splitlines())
+    path.write_text(comments + "\n" + tomli_w.dumps(settings), encoding="utf-8")
