@@ -68,8 +68,10 @@ class Trajectory:
     ----------
     particles : (T, N, d) tensor
         The cloud at each recorded time.
-    times, steps : (T,) tensors
-        The flow's time and the step number.
+    times : (T,) tensor
+        The flow's time.
+    steps : (T,) tensor
+        The step number.
     energy : (T,) tensor
         The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...), NaN where there is none.
     metrics : mapping of name to (T,) tensor

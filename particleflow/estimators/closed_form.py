@@ -77,6 +77,8 @@ class DensityWitness:
 class ClosedForm:
     """w = log p (a potential: Langevin, plain ascent), or w = log p - log q (a log ratio) where `current` says what q is.
 
+    `Fit.value` is E_q[log q - log p] over the particles (KL for `current`), or -E_q log p; None where only a score is known.
+
     Parameters
     ----------
     target : density or callable
@@ -86,8 +88,6 @@ class ClosedForm:
         The particles' law: a known density, or the Gaussian of the cloud's own moments. None: w = log p.
     clip : float
         w is cut to +- clip (its gradient is not): keeps steep mobilities finite.
-
-    `Fit.value` is E_q[log q - log p] over the particles (KL for `current`), or -E_q log p; None where only a score is known.
     """
 
     target: Density | LogDensityOrScore
