@@ -1,0 +1,96 @@
+"""Sphinx configuration. `make docs` builds without a warning, and without the network."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.util.math import get_node_equation_number
+from sphinx.writers.html5 import HTML5Translator
+
+project = "particleflow"
+author = "The particleflow authors"
+copyright = author
+release = version = installed_version("particleflow-sim")
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+default_role = "py:obj"                                        # `KALE` in a docstring is a link where there is something to link to
+
+html_theme = "furo"
+html_title = f"particleflow {release}"
+html_static_path = ["_static"]
+html_css_files = ["particleflow.css"]
+html_copy_source = False
+html_math_renderer = "mathml"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"                                     # docstrings give shapes and meaning; `shapes` below puts back what is short
+autodoc_preserve_defaults = True
+autodoc_class_signature = "mixed"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_use_param = False                                     # "flow, x0, target" stays one entry
+add_module_names = False
+
+
+# ---------------------------------------------------------------- equations: MathML in the page, no script and nothing to fetch when it is read
+
+
+def mathml(latex: str, display: str = "inline") -> str:
+    latex = re.sub(r"(?<=[\w)}] )\\log", r"\\,\\log", latex)                             # thin spaces around operators, as LaTeX sets them
+    latex = re.sub(r"\\log(?! *[({\\])", r"\\log\\,", latex)
+    if display == "block":
+        latex = re.sub(r"\\(sum|max|min)_", r"\\\1\\limits_", latex)                    # under the sign, also inside of brackets
+    return convert(latex, display=display)
+
+
+def inline_math(self: HTML5Translator, node: nodes.math) -> None:
+    self.body.append(mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def display_math(self: HTML5Translator, node: nodes.math_block) -> None:
+    self.body.append(self.starttag(node, "div", CLASS="math"))
+    self.body.append(mathml(node.astext(), "block"))
+    if node.get("number"):
+        self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')
+        self.add_permalink_ref(node, "Link to this equation")
+        self.body.append("</span>")
+    self.body.append("</div>")
+    raise nodes.SkipNode
+
+
+# ---------------------------------------------------------------- docstrings are plain text with formulas: |x| and * mean what they say
+
+
+def plain_formulas(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Escape what reStructuredText would take for markup outside of backticks, and set indented formulas as blocks."""
+    out: list[str] = []
+    numpy_section = any(re.fullmatch(r"-{3,}", line) for line in lines)
+    body, block = True, False
+    for k, line in enumerate(lines):
+        if numpy_section and re.fullmatch(r"-{3,}", lines[k + 1] if k + 1 < len(lines) else ""):
+            body = False
+        starts = body and line.startswith("    ") and (k == 0 or not lines[k - 1].strip())
+        if starts and not block:
+            out += [".. code-block:: text", ""]
+        block = starts or (block and (line.startswith("    ") or not line.strip()))
+        example = line.lstrip().startswith((">>>", "..."))
+        out.append(line if block or example else re.sub(r"(`[^`]*`)|([|*])", lambda m: m[1] or "\\" + m[2], line))
+    lines[:] = ["", *out] if what == "property" else out       # napoleon would take the words before a colon for the property's type
+
+
+def no_protocol_signature(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
+    return ("", "") if what == "class" and getattr(obj, "_is_protocol", False) else None
+
+
+def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    app.connect("autodoc-process-docstring", plain_formulas, priority=400)         # before napoleon
+    app.connect("autodoc-process-signature", no_protocol_signature)

@@ -1,0 +1,140 @@
+"""The documentation is true: its code runs as printed, its equation numbers are those that docstrings cite, its reference is complete."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import particleflow as pf
+
+DOCS = Path(__file__).parent.parent / "docs"
+PACKAGE = Path(pf.__file__).parent
+PAGES = sorted(DOCS.rglob("*.rst"))
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """(line, code) of each code block of a page."""
+    found = []
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for k, line in enumerate(lines):
+        if line.strip() != f".. code-block:: {language}":
+            continue
+        indent = len(line) - len(line.lstrip())
+        end = next((j for j in range(k + 1, len(lines)) if lines[j].strip() and len(lines[j]) - len(lines[j].lstrip()) <= indent), len(lines))
+        found.append((k + 3, textwrap.dedent("\n".join(lines[k + 1 : end])).strip("\n") + "\n"))
+    return found
+
+
+def run_page(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the Python of a page from top to bottom as one script, in a process of its own, as a reader would."""
+    script: list[str] = []
+    for line, code in blocks(page, "python"):
+        script += [""] * (line - 1 - len(script)) + code.splitlines()          # a traceback names the line of the page
+    (folder / "page.py").write_text("\n".join(script), encoding="utf-8")
+    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": str(PACKAGE.parent)}
+    return subprocess.run([sys.executable, "page.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem)
+def test_code_runs_as_printed(page: Path, tmp_path: Path) -> None:
+    done = run_page(page, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_false_line_in_a_page_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.rst"
+    page.write_text("Page\n====\n\n.. code-block:: python\n\n   a = 1\n\ntext\n\n.. code-block:: python\n\n   assert a == 2\n", encoding="utf-8")
+    done = run_page(page, tmp_path)
+    assert done.returncode != 0
+    assert "line 12" in done.stderr
+
+
+def test_examples_of_extensions_are_short() -> None:
+    classes = re.compile(r"^@dataclass.*?(?=^\S(?!class)|\Z)", re.M | re.S)
+    for line, code in blocks(DOCS / "extending.rst", "python"):
+        length = sum(len(match.group().strip().splitlines()) for match in classes.finditer(code))
+        assert 0 < length <= 30, f"extending.rst, line {line}: {length} lines"
+
+
+LABELS = re.findall(r":label: (\S+)", (DOCS / "theory.rst").read_text(encoding="utf-8"))
+CITED = {"mmd-witness": 3, "kale-primal": 6, "kale-dual": 7, "kale-optimality": 8, "kale-newton": 9}
+
+
+def test_equations_have_the_numbers_that_docstrings_cite() -> None:
+    assert len(set(LABELS)) == len(LABELS)
+    for label, number in CITED.items():
+        assert LABELS[number - 1] == label
+    cited = set()
+    for source in PACKAGE.rglob("*.py"):
+        for first, last in re.findall(r"theory\s+page,\s+equations?\s+(\d+)(?:\s*-\s*(\d+))?", source.read_text(encoding="utf-8")):
+            cited |= set(range(int(first), int(last or first) + 1))
+    assert cited == set(CITED.values()), "a docstring cites an equation that this test does not know: check that it is that equation"
+
+
+def test_only_the_theory_page_numbers_equations() -> None:
+    assert [page.stem for page in PAGES if ":label:" in page.read_text(encoding="utf-8")] == ["theory"]
+
+
+INTERNAL = {"Kept", "as_cloud", "as_clouds", "as_schedule"}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    documented: set[str] = set()
+    for page in (DOCS / "api").glob("*.rst"):
+        module = ""
+        for directive, argument in re.findall(r"^\.\. (currentmodule|auto\w+)::[ ]+(\S+)", page.read_text(encoding="utf-8"), re.M):
+            if directive == "currentmodule":
+                module = argument
+            else:
+                documented.add(f"{module}.{argument}")
+    public = set()
+    for name in pf.__all__:
+        value = getattr(pf, name)
+        if not inspect.ismodule(value):
+            public |= set() if name.startswith("_") else {name}
+            continue
+        mine = [n for n, v in vars(value).items() if getattr(v, "__module__", None) == value.__name__ and (inspect.isclass(v) or callable(v))]
+        public |= {f"{name}.{n}" for n in getattr(value, "__all__", mine) if not n.startswith("_") and n not in INTERNAL}
+    # pf.Cloud and pf.clouds.Cloud are one: documented under either name.
+    short = {name.removeprefix("particleflow.") for name in documented}
+    tops = {n for n in short if "." not in n} | {n.split(".", 1)[1] for n in short if n.count(".") == 1 and n.split(".", 1)[1] in pf.__all__}
+    missing = {name for name in public - short if name.split(".")[-1] not in tops}
+    assert not missing, f"not in docs/api: {sorted(missing)}"
+
+
+COMMANDS = [
+    (page.stem, command)
+    for page in PAGES
+    for _, code in blocks(page, "console")
+    for command in re.findall(r"^\$ particleflow (.*)", code.replace("\\\n", " "), re.M)
+]
+
+
+@pytest.mark.parametrize("command", sorted({shlex.split(command)[0] for _, command in COMMANDS}))
+def test_commands_and_flags_exist(command: str) -> None:
+    """`particleflow COMMAND --help` knows every flag that the documentation gives it."""
+    flags = {word for _, line in COMMANDS for word in shlex.split(line, comments=True) if line.startswith(command) and word.startswith("--")}
+    call = [sys.executable, "-m", "particleflow", *([] if command == "--help" else [command]), "--help"]
+    answer = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 0, answer.stderr
+    unknown = {flag for flag in flags if not re.search(rf"{flag}\b", answer.stdout)}
+    assert not unknown
+
+
+def test_the_configuration_file_runs(tmp_path: Path) -> None:
+    ((_, text),) = blocks(DOCS / "cli.rst", "toml")
+    (tmp_path / "comparison.toml").write_text(text, encoding="utf-8")
+    small = ["--steps", "2", "--n", "20", "--m", "30", "--no-gif", "--out", "out"]
+    call = [sys.executable, "-m", "particleflow", "compare", "--config", "comparison.toml", *small]
+    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {file.name for file in (tmp_path / "out").iterdir()} >= {"snapshots.png", "metrics.csv", "config.toml", "kale.npz", "mmd-noise.npz"}
