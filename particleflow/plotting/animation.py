@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +65,9 @@ def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, f
         raise ValueError(f"`fps` must be at most 50, got {fps}: browsers play faster GIFs slowly, record fewer frames")
     wanted = max(1, round(fps * _checks.positive(seconds, "seconds")))
     steps = recorded(runs)
-    steps = steps[np.linspace(0, len(steps) - 1, min(wanted, len(steps))).round().astype(int)]
+    steps = [steps[k] for k in _evenly(len(steps), wanted)]
     film = _Film(runs, steps)
-    palette = _Palette(np.concatenate([film.frame(k) for k in np.linspace(0, len(steps) - 1, SAMPLED).round().astype(int)]))
+    palette = _Palette(np.concatenate([film.frame(k) for k in _evenly(len(steps), SAMPLED)]))
     images = map(palette.image, _differences(palette.indices(film.frame(k)) for k in range(len(steps))))
     part = path.with_name(path.name + ".part")
     try:
@@ -77,6 +77,7 @@ def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, f
         )  # fmt: skip
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise unwritable(path, error) from error
     return path
 
@@ -84,7 +85,7 @@ def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, f
 class _Film:
     """The sheet of panels, and its pixels at each frame."""
 
-    def __init__(self, runs: Mapping[str, Trajectory], steps: Int[np.ndarray, "C"]) -> None:
+    def __init__(self, runs: Mapping[str, Trajectory], steps: Sequence[int]) -> None:
         self.steps = steps
         scene = Scene.of(runs, steps)
         rows = math.ceil(len(runs) / len(WIDTHS))
@@ -98,7 +99,7 @@ class _Film:
         for k, (name, ax) in enumerate(zip(runs, figure.axes, strict=True)):
             outer = (k % columns == 0, k + columns >= len(runs))
             self.panels.append(Panel(ax, scene, name, colour(k), size=FONT, outer=outer, tail=True))
-            above(ax, 5 + 1.7 * FONT, name, fitting(name, 1.25 * FONT, width), colour(k)).set_fontweight("bold")
+            above(ax, 5.0 + 1.7 * FONT, name, fitting(name, 1.25 * FONT, width), colour(k)).set_fontweight("bold")
         assert isinstance(figure.canvas, FigureCanvasAgg)
         self.canvas = figure.canvas
         for artist in self._moving():
@@ -110,7 +111,7 @@ class _Film:
         """The pixels of the k-th frame."""
         self.canvas.restore_region(self.background)
         for panel in self.panels:
-            panel.show(int(self.steps[k]), [int(step) for step in self.steps[max(0, k - TAIL) : k]])
+            panel.show(self.steps[k], self.steps[max(0, k - TAIL) : k])
         for artist in self._moving():
             artist.draw(self.canvas.get_renderer())
         return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
@@ -160,6 +161,11 @@ def _differences(frames: Iterable[Indices]) -> Iterator[Indices]:
     for frame in frames:
         yield frame if last is None else np.where(frame == last, np.uint8(UNCHANGED), frame)
         last = frame
+
+
+def _evenly(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of the indices 0 ... count - 1, evenly, with the first and the last; all where there are fewer."""
+    return [int(k) for k in np.linspace(0, count - 1, min(count, wanted)).round()]
 
 
 def _durations(count: int, seconds: float) -> list[int]:

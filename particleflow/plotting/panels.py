@@ -45,7 +45,7 @@ def colour(k: int) -> str:
     return COLOURS[k % len(COLOURS)]
 
 
-def sheet(rows: int, columns: int, panel: Pair, margins: tuple[float, float, float, float], gap: Pair, dpi: float) -> Figure:
+def sheet(rows: int, columns: int, panel: Pair, margins: tuple[float, float, float, float], gap: Pair, dpi: int) -> Figure:
     """A white figure with rows x columns axes of exactly `panel` inches; margins left, right, bottom, top. Unknown to pyplot."""
     (width, height), (left, right, bottom, top), (across, down) = panel, margins, gap
     size = (left + right + columns * width + (columns - 1) * across, bottom + top + rows * height + (rows - 1) * down)
@@ -100,18 +100,17 @@ class Panel:
         ax.tick_params(labelleft=left and scene.flat, labelbottom=bottom, left=scene.flat)
         ax.set_xlabel(scene.labels[0] if bottom else "", fontsize=size, color=FAINT)
         ax.set_ylabel(scene.labels[1] if left else "", fontsize=size, color=FAINT)
-        self.caption = above(ax, 5, "", size, FAINT)
-        self.missing = ax.text(0.97, 0.03, "", transform=ax.transAxes, fontsize=0.85 * size, color=FAINT, ha="right", zorder=5)
-        self.missing.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5})
+        self.caption = above(ax, 5.0, "", size, FAINT)
+        self.remarks = ax.text(0.97, 0.03, "", transform=ax.transAxes, fontsize=0.85 * size, color=FAINT, ha="right", zorder=5)
+        self.remarks.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5})
         moving = self._open_plane(tail) if scene.flat else self._open_line()
-        self.moving = (*moving, self.caption, self.missing)
+        self.moving = (*moving, self.caption, self.remarks)
 
     def show(self, step: int, earlier: Sequence[int] = ()) -> None:
         """The particles at a step, with tails through those of earlier steps."""
         points, weights = self.scene.particles(self.name, step), self.scene.weights(self.name, step)
         self.caption.set_text(self.scene.moment(self.name, step))
-        outside = self.scene.outside(points)
-        self.missing.set_text(f"{outside} of {len(points)} outside" if outside else "")
+        self.remarks.set_text(self.scene.remarks(self.name, step))
         if self.scene.flat:
             self._show_plane(points, weights, earlier)
         else:
@@ -125,7 +124,7 @@ class Panel:
             size, alpha = self._marker(len(target))
             soft = self.ax.scatter(target[:, 0], target[:, 1], s=1.5 * size, marker=DISC, c=TARGET, alpha=0.75 * alpha, linewidths=0)
             soft.set_rasterized(len(target) > VECTORS)
-        count = len(self.scene.particles(self.name, int(self.scene.steps[0])))
+        count = len(self.scene.particles(self.name, self.scene.steps[0]))
         self.size, alpha = self._marker(count)
         self.particles = self.ax.scatter([], [], s=self.size, marker=DISC, color=self.colour, alpha=alpha, linewidths=0, zorder=3)
         self.particles.set_rasterized(count > VECTORS)
@@ -150,7 +149,7 @@ class Panel:
 
     def _open_line(self) -> tuple[Artist, ...]:
         """A histogram over rugs; one that rises above the target's peak (or its own last) by half is cut off."""
-        edges, last = self.scene.edges, int(self.scene.steps[-1])
+        edges, last = self.scene.edges, self.scene.steps[-1]
         target = self.scene.target(self.name)
         peaks = [_density(self.scene.particles(self.name, last), self.scene.weights(self.name, last), edges).max()]
         if target is not None:

@@ -31,7 +31,7 @@ class Scene:
     Attributes
     ----------
     paths : mapping of name to Trajectory
-    steps : (C,) increasing
+    steps : increasing
         The steps shown. A run without a record at a step shows its last one before.
     axes : (d, 2) or None
         The plane of a cloud in d > 2: the first two principal axes of the target.
@@ -41,14 +41,14 @@ class Scene:
     """
 
     paths: Mapping[str, Trajectory]
-    steps: Int[np.ndarray, "C"]
+    steps: Sequence[int]
     axes: Float[np.ndarray, "d 2"] | None
     low: Float[np.ndarray, "e"]
     high: Float[np.ndarray, "e"]
     labels: tuple[str, str]
 
     @classmethod
-    def of(cls, paths: Mapping[str, Trajectory], steps: Int[np.ndarray, "C"]) -> Scene:
+    def of(cls, paths: Mapping[str, Trajectory], steps: Sequence[int]) -> Scene:
         """The plane and the limits that hold every point shown."""
         runs = list(paths.values())
         axes, labels = _plane(runs)
@@ -64,7 +64,7 @@ class Scene:
         else:
             low, high = _box(clouds)
         extent = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
-        middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 4)
+        middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 3)
         return cls(paths, steps, axes, middle - 1.08 * half, middle + 1.08 * half, labels)
 
     @property
@@ -108,16 +108,18 @@ class Scene:
         lengths = np.linalg.norm(moves, axis=2)
         return bool((moves[1:] * moves[:-1]).sum() >= 0.3 * (lengths[1:] * lengths[:-1]).sum())
 
-    def outside(self, points: Float[np.ndarray, "N e"]) -> int:
-        """How many points lie beyond the limits."""
-        return int((~((points >= self.low) & (points <= self.high)).all(1)).sum())
-
     def moment(self, name: str, step: int) -> str:
-        """`step 120 · t = 0.12`, and how a run that is over by then ended."""
+        """`step 120 · t = 0.12`"""
         run = self.paths[name]
         k = record_at(run, step)
-        over = run.status != "completed" and k == len(run) - 1
-        return f"step {int(run.steps[k])} · t = {float(run.times[k]):.3g}" + (f" · {run.status}" if over else "")
+        return f"step {int(run.steps[k])} · t = {float(run.times[k]):.3g}"
+
+    def remarks(self, name: str, step: int) -> str:
+        """How a run that is over by then ended early, and how many particles are out of sight."""
+        run, points = self.paths[name], self.particles(name, step)
+        outside = int((~((points >= self.low) & (points <= self.high)).all(1)).sum())
+        ended = run.status != "completed" and record_at(run, step) == len(run) - 1
+        return "\n".join([run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside))
 
 
 def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]:
@@ -150,9 +152,9 @@ def unwritable(file: Path, error: OSError) -> OSError:
     return OSError(f"`file` '{file}' could not be written: {error.strerror or error}: choose a folder that is writable")
 
 
-def recorded(paths: Mapping[str, Trajectory]) -> Int[np.ndarray, "C"]:
+def recorded(paths: Mapping[str, Trajectory]) -> list[int]:
     """Every step at which some run has a record."""
-    return np.unique(np.concatenate([run.steps.cpu().numpy() for run in paths.values()]))
+    return sorted({step for run in paths.values() for step in run.steps.tolist()})
 
 
 def record_at(run: Trajectory, step: int) -> int:
@@ -160,7 +162,7 @@ def record_at(run: Trajectory, step: int) -> int:
     return max(0, int(np.searchsorted(run.steps.cpu().numpy(), step, side="right")) - 1)
 
 
-def telling(paths: Mapping[str, Trajectory], count: int) -> Int[np.ndarray, "C"]:
+def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
     """Steps, the first and last among them, between which the particles travel equally far (in shares of each run's path length)."""
     steps = recorded(paths)
     if len(steps) <= count:
@@ -172,12 +174,12 @@ def telling(paths: Mapping[str, Trajectory], count: int) -> Int[np.ndarray, "C"]
         if length[-1] > 0:
             travelled += np.interp(steps, run.steps.cpu().numpy(), length / length[-1])
     if travelled[-1] == 0:
-        travelled = steps.astype(float)
-    found = np.searchsorted(travelled, np.linspace(travelled[0], travelled[-1], count))
+        travelled = np.asarray(steps, dtype=float)
+    found = np.abs(travelled - np.linspace(travelled[0], travelled[-1], count)[:, None]).argmin(1)
     for k in range(count):
         found[k] = np.clip(max(found[k], found[k - 1] + 1 if k else 0), 0, len(steps) - count + k)
     found[-1] = len(steps) - 1
-    return steps[found]
+    return [steps[k] for k in found]
 
 
 def drawn(count: int) -> slice | Int[np.ndarray, "n"]:

@@ -53,7 +53,7 @@ def snapshots(
     runs = named(paths)
     path = None if file is None else _picture(file)
     steps = recorded(runs)
-    scene = Scene.of(runs, telling(runs, COLUMNS) if records is None else steps[_indices(records, len(steps))])
+    scene = Scene.of(runs, telling(runs, COLUMNS) if records is None else [steps[k] for k in _indices(records, len(steps))])
     width = max(1.9, min(3.2, 10.5 / len(scene.steps))) * min(1.0, TALLEST / scene.aspect)
     left = (0.45 if scene.flat else 0.1) + 0.3 * any(runs) + 0.25 * bool(scene.labels[1])
     margins = (left, 0.15, 0.32 + 0.23 * bool(scene.labels[0]), 0.36)
@@ -61,7 +61,7 @@ def snapshots(
     for row, name in enumerate(runs):
         cells = figure.axes[row * len(scene.steps) : (row + 1) * len(scene.steps)]
         for column, (ax, step) in enumerate(zip(cells, scene.steps, strict=True)):
-            Panel(ax, scene, name, colour(row), size=FONT, outer=(column == 0, row == len(runs) - 1)).show(int(step))
+            Panel(ax, scene, name, colour(row), size=FONT, outer=(column == 0, row == len(runs) - 1)).show(step)
         height = cells[0].get_position()
         figure.text(
             0.13 / figure.get_figwidth(), (height.y0 + height.y1) / 2, name, rotation=90, va="center", ha="center",
