@@ -178,7 +178,7 @@ def simulate(
     path = recorder.trajectory(
         state, status=status, message=message, report=report, target=first.points if isinstance(aim, FixedTarget) and first else None
     )
-    return replace(path, message=message or _energy_note(flow, path, integrator, dt))
+    return replace(path, message=message or _energy_note(flow, path, start.x, first))
 
 
 def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator, dt: float) -> Iterator[State]:
@@ -326,7 +326,7 @@ def _extent_to(target: Cloud | None, points: Tensor) -> float:
     return 0.0 if target is None else _extent(torch.cat([points, target.points]))
 
 
-def _energy_note(flow: Flow, path: Trajectory, integrator: Integrator, dt: float) -> str:
+def _energy_note(flow: Flow, path: Trajectory, x: Cloud, y: Cloud | None) -> str:
     """A conservative flow whose energy rose was integrated too coarsely."""
     if not flow.conservative:
         return ""
@@ -335,9 +335,10 @@ def _energy_note(flow: Flow, path: Trajectory, integrator: Integrator, dt: float
     if not len(rises) or not float(rises[worst]) > 1e-9 * float(path.energy.abs().max()):
         return ""
     before, after = float(path.energy[worst]), float(path.energy[worst + 1])
+    dt = path.report["dt"]
     return (
         f"the energy rose from {before:.4g} to {after:.4g} between steps {int(path.steps[worst])} and {int(path.steps[worst + 1])}, which the exact "
-        f"flow cannot do: dt = {dt:g} is too large, try {dt / 4:.2g}"
+        f"flow cannot do: dt = {dt:g} is too large, try {min(_suggestion(flow, x, y), dt / 4):.2g}"
     )
 
 

@@ -16,7 +16,7 @@ from particleflow.pairwise import Dense, PairwiseSum
 class MMD:
     """w = sum_j m_j k(y_j, .) - sum_i m_i k(x_i, .), masses 1/M and 1/N unless given.
 
-    grad w is minus the Wasserstein gradient of MMD^2/2 (V-statistic, no factor 2), which is `Fit.value` (Arbel et al. 2019, equation 3;
+    grad w is minus the Wasserstein gradient of MMD^2/2 (V-statistic, no factor 2), which is `Fit.value` (Arbel et al. 2019;
     theory page, equation 3). Cost O((N + M) Q d) for Q queries; the value O((N + M) N d) and, once a target, O(M^2 d).
 
     Parameters

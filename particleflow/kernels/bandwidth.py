@@ -38,7 +38,7 @@ def median_distance(points: Any) -> float:
 def default_bandwidth(points: Any) -> float:
     """min(1, sqrt(d / 32)) times the median distance: a quarter of it in the plane.
 
-    The median itself blurs a target that has parts. In the plane a quarter of it gives .21 for the three rings and .45 for the four Gaussians,
+    The median itself blurs a target that has parts. In the plane a quarter of it gives about .2 for the three rings and .45 for the four Gaussians,
     whose published bandwidths are .22 and .5; as d grows distances concentrate and the factor goes to one.
     """
     cloud = _checks.as_points(points, "points")

@@ -100,7 +100,7 @@ class Gaussian(_Scaled):
         """E k(z + beta u, y), u ~ N(0, I_d), is factor * kernel: returns (factor, kernel).
 
         factor = (l^2 / (l^2 + beta^2))^{d/2}, bandwidth sqrt(l^2 + beta^2): what noise injection does to the witness on average
-        (Arbel et al. 2019, section 4).
+        (Arbel et al. 2019).
         """
         total = self.bandwidth**2 + beta**2
         return (self.bandwidth**2 / total) ** (d / 2), Gaussian(math.sqrt(total))
