@@ -11,11 +11,12 @@ import shutil
 import sys
 
 import pytest
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 if any(name.startswith("particleflow.") for name in sys.modules):
     raise RuntimeError("particleflow was imported before tests/conftest.py could install the run-time checks: look for a plugin that imports it")
-install_import_hook("particleflow", "beartype.beartype")
+install_import_hook("particleflow", "run_time_checks.checked")
 
 import torch  # noqa: E402
 
@@ -40,6 +41,14 @@ def _no_global_state():
     yield
     assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
     assert torch.is_grad_enabled(), "the test switched autograd off"
+
+
+@pytest.fixture
+def unchecked():
+    """For tests that take hundreds of steps: the checks cost 5 ms a step. What they call is checked in the short runs of the other tests."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)
 
 
 def _missing_keops() -> str:

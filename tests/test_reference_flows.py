@@ -30,6 +30,7 @@ def worst(found: Tensor, expected: np.ndarray) -> float:
     return float((found - torch.from_numpy(expected)).abs().max())
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", RUNS)
 def test_two_hundred_steps_are_the_reference(name: str) -> None:
     r = load(f"flow_{name}")
@@ -54,6 +55,7 @@ def test_two_hundred_steps_are_the_reference(name: str) -> None:
         assert mmd2(path.particles[step], r["Y"]) == pytest.approx(float(r["mmd2"][step]), rel=1e-9)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_recorded_distances_are_the_reference() -> None:
     r = load("flow_three_rings_mmd")
     flow = pf.mmd_flow(pf.kernels.Gaussian.from_denominator(float(r["sigma"])))
@@ -80,6 +82,7 @@ def test_noise_injection_with_the_reference_run_s_own_noise() -> None:
     assert worst(again.particles[-1], r["snaps"][4]) <= 1e-14
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_whole_noisy_flow_replayed() -> None:
     """N = 60 particles, M = 50 targets, a scheduled noise level: x + beta_n u_n at each of 200 steps."""
     r = load("mmd_flow_replay_noise")
