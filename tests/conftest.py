@@ -22,8 +22,9 @@ import torch  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Same bits whatever the machine: the order of a threaded sum depends on the number of threads.
-    torch.set_num_threads(2)
+    # Same bits whatever the machine: the order of a threaded sum depends on the number of threads. One, because the tensors are small: a second
+    # thread spins between operations, which costs several times the work where cores are shared.
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
