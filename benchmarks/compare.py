@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import statistics
 import sys
 import time
@@ -82,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     paths = report.save(options.out, options.name, record, text, runs)
     if options.record:
         report.insert(HERE / "README.md", text)
-    print("\nwritten: " + ", ".join(str(path) for path in paths))
+    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     return 0 if all(run["status"] == "completed" for run in runs) else 1
 
 

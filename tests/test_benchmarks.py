@@ -33,7 +33,7 @@ def _one_thread():
 
 
 def test_the_command_writes_a_table_that_others_can_read(tmp_path, capsys):
-    flows = ["mmd", "kale"]
+    flows = ["mmd", "mono"]
     sizes = ["--quick", "--steps", "4", "--seeds", "2", "--jobs", "1"]
     argv = [*sizes, "--tasks", "rings", "--flows", ",".join(flows), "--out", str(tmp_path)]
     assert main(argv) == 0
