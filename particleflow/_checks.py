@@ -44,7 +44,7 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
             raise TypeError(f"`{name}` must be float32 or float64, got float16: convert it with {name}.astype('float64')")
         if array.dtype.kind not in "fiub":
             raise TypeError(f"`{name}` must be an (n, d) array of real numbers, got {type(value).__name__} with entries of type {array.dtype}")
-        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+        tensor = torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
         target = dtype or torch.float64
     if tensor.ndim != 2:
         hint = f": one coordinate per point is {name}[:, None]" if tensor.ndim == 1 else ""
