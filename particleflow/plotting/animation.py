@@ -124,18 +124,18 @@ class _Film:
 class _Palette:
     """255 colours for a whole film: those it is made of exactly, and a median cut of all their blends in some of its frames.
 
-    A table over 6 bits a channel gives the nearest of them.
+    A table over 5 bits a channel gives the nearest of them.
     """
 
     def __init__(self, pixels: Pixels) -> None:
         exact = ["#FFFFFF", TARGET, SPINE, FAINT, INK, *COLOURS]
         codes = np.unique(_codes(pixels))
-        blends = np.stack([codes >> 12, (codes >> 6) & 63, codes & 63], axis=1)
-        blends = (blends * 255 / 63).round().astype(np.uint8)
+        blends = np.stack([codes >> 10, (codes >> 5) & 31, codes & 31], axis=1)
+        blends = (blends * 255 / 31).round().astype(np.uint8)
         cut = Image.fromarray(blends[None]).quantize(UNCHANGED - len(exact), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         colours = [int(c[i : i + 2], 16) for c in exact for i in (1, 3, 5)] + list(cut.getpalette() or [])[: 3 * (UNCHANGED - len(exact))]
         self.colours = colours + (768 - len(colours)) * [255]
-        cube = np.indices((64, 64, 64)).reshape(3, -1).T * 255 / 63
+        cube = np.indices((32, 32, 32)).reshape(3, -1).T * 255 / 31
         self.table = cKDTree(np.reshape(self.colours, (-1, 3))[:UNCHANGED]).query(cube)[1].astype(np.uint8)
 
     def indices(self, pixels: Pixels) -> Indices:
@@ -150,9 +150,9 @@ class _Palette:
 
 
 def _codes(pixels: Pixels) -> Int[np.ndarray, "H W"]:
-    """Six bits of each channel in one integer."""
-    six = (pixels >> 2).astype(np.int32)
-    return (six[..., 0] << 12) | (six[..., 1] << 6) | six[..., 2]
+    """Five bits of each channel in one integer."""
+    five = (pixels >> 3).astype(np.int32)
+    return (five[..., 0] << 10) | (five[..., 1] << 5) | five[..., 2]
 
 
 def _differences(frames: Iterable[Indices]) -> Iterator[Indices]:
