@@ -1,0 +1,153 @@
+"""The architecture, read off the imports: layers, heavy libraries, length of files."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "particleflow"
+
+# A module imports only what stands before it here (and its own layer's files).
+LAYERS = [
+    "_typing",
+    "_checks",
+    "clouds",
+    "schedules",
+    "mobilities",
+    "divergences",
+    "losses",
+    "samplers",
+    "kernels",
+    "pairwise",
+    "estimators",
+    "flows",
+    "adaptive",
+    "integrators",
+    "metrics",
+    "trajectory",
+    "checkpoint",
+    "engine",
+    "plotting",
+    "config",
+    "build",
+    "runs",
+    "cli",
+    "__main__",
+]
+
+# Trajectory.plot() and .animate() import plotting when they are called: the one exception.
+ALLOWED_DOWN = {("trajectory", "plotting")}
+
+# Slow or optional libraries, and where they may be imported when a module is.
+HEAVY = {
+    "matplotlib": {"plotting"},
+    "tqdm": set(),
+    "ot": set(),
+    "sklearn": set(),
+    "PIL": {"plotting"},
+    "pykeops": set(),
+    "tomli_w": set(),
+}
+NEVER = {"geomloss": "it makes `import ot` import pykeops"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
+    """(absolute name, made when the module is imported, made at run time) of every import in a file."""
+
+    def walk(node: ast.AST, top: bool, run: bool) -> Iterator[tuple[str, bool, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, top and run, run) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}:{child.lineno} imports relatively: name the package"
+                for alias in child.names:
+                    whole = f"{child.module}.{alias.name}"
+                    yield (whole if whole in MODULES else str(child.module)), top and run, run
+            else:
+                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from walk(child, top and not inside, run and not is_type_checking(child))
+
+    yield from walk(ast.parse(path.read_text()), True, True)
+
+
+def layer(module: str) -> str:
+    return module.partition(".")[2].partition(".")[0]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+each = pytest.mark.parametrize("module", MODULES)
+
+
+def test_every_file_has_a_layer() -> None:
+    unknown = {layer(module) for module in MODULES} - {"", *LAYERS}
+    assert not unknown, f"say where {sorted(unknown)} belong in LAYERS"
+
+
+@each
+def test_imports_go_only_upward(module: str) -> None:
+    if module == "particleflow":
+        pytest.skip("the package's own names, imported when first used")
+    for target, _, run in imports(MODULES[module]):
+        if not target.startswith("particleflow"):
+            continue
+        assert target != "particleflow", f"{module} imports the package itself: name the module"
+        here, there = layer(module), layer(target)
+        if here != there and (here, there) not in ALLOWED_DOWN:
+            assert LAYERS.index(there) < LAYERS.index(here), f"{module} imports {target}, which stands below it" + (" (for types)" * (not run))
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {module: {target for target, top, _ in imports(path) if top and target in MODULES} - {module} for module, path in MODULES.items()}
+    list(TopologicalSorter(graph).static_order())
+
+
+@each
+def test_heavy_libraries_are_imported_where_they_are_used(module: str) -> None:
+    for target, top, run in imports(MODULES[module]):
+        root = target.split(".")[0]
+        assert root not in NEVER, f"{module} imports {root}: {NEVER.get(root)}"
+        if root == "pykeops":
+            assert module == "particleflow.pairwise.keops", f"{module} imports pykeops: only pairwise/keops.py may"
+        if root in HEAVY and top:
+            assert layer(module) in HEAVY[root], f"{module} imports {root} at its top: import it in the function that needs it"
+        if root == "matplotlib" and run:
+            assert layer(module) == "plotting", f"{module} imports matplotlib: only plotting may"
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    """What --help and `list` need is told by config.py, without the libraries of numerics."""
+    for module in ("particleflow", "particleflow.config", "particleflow.cli", "particleflow.__main__"):
+        if module in MODULES:
+            roots = {target.split(".")[0] for target, top, _ in imports(MODULES[module]) if top}
+            assert not roots & {"torch", "numpy", "scipy", "jaxtyping"}, f"{module} imports {roots}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_no_vague_names() -> None:
+    vague = {"utils", "util", "core", "helpers", "common", "misc"}
+    assert not {part for path in FILES for part in path.relative_to(PACKAGE).with_suffix("").parts} & vague
+    classes = [node.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    assert not [c for c in classes if c.startswith("Base") or c.endswith("Manager")]

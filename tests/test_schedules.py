@@ -1,0 +1,80 @@
+"""Schedules of the step or of the time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from particleflow.clouds import Clock
+from particleflow.schedules import Constant, Geometric, Piecewise, Power, as_schedule, by_step, by_time
+
+
+def at(step: int, t: float = 0.0) -> Clock:
+    return Clock(t=t, step=step)
+
+
+def test_constant() -> None:
+    assert [Constant(0.3)(at(n)) for n in (0, 1, 10**6)] == [0.3] * 3
+
+
+def test_power() -> None:
+    schedule = Power(2.0, exponent=0.5, scale=10.0)
+    assert schedule(at(0)) == 2.0
+    assert schedule(at(30)) == pytest.approx(2.0 / math.sqrt(4.0), rel=1e-15)
+    assert Power(2.0, exponent=1.0, scale=0.5, of=by_time)(at(99, t=1.5)) == pytest.approx(0.5, rel=1e-15)
+
+
+def test_geometric_falls_in_stairs() -> None:
+    """The published noise of MMD flow: 3, halved every 500 steps."""
+    schedule = Geometric(3.0, ratio=0.5, every=500)
+    assert [schedule(at(n)) for n in (0, 499, 500, 999, 1000, 1500)] == [3.0, 3.0, 1.5, 1.5, 0.75, 0.375]
+
+
+def test_geometric_may_be_smooth() -> None:
+    schedule = Geometric(3.0, ratio=0.5, every=2.0, smooth=True, of=by_time)
+    assert schedule(at(77, t=1.0)) == pytest.approx(3.0 / math.sqrt(2), rel=1e-15)
+    assert Geometric(3.0, every=2.0, of=by_time)(at(77, t=1.9)) == 3.0
+
+
+def test_piecewise_takes_its_new_value_on_the_boundary() -> None:
+    schedule = Piecewise([10, 20], [1.0, 0.5, 0.0])
+    assert [schedule(at(n)) for n in (0, 9, 10, 19, 20, 10**6)] == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
+    assert Piecewise([0.5], [1.0, 2.0], of=by_time)(at(9, t=0.4)) == 1.0
+    assert Piecewise([], [4.0])(at(3)) == 4.0
+
+
+def test_of_the_step_or_of_the_time() -> None:
+    assert by_step(at(7, t=0.3)) == 7.0
+    assert by_time(at(7, t=0.3)) == 0.3
+
+
+@pytest.mark.parametrize("schedule", [Constant(1.0), Power(1.0), Geometric(1.0), Piecewise([3], [1.0, 2.0])], ids=lambda s: type(s).__name__)
+def test_noise_schedules_are_called_with_the_fit_too(schedule: Any) -> None:
+    assert schedule(at(2), object()) == schedule(at(2))
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Constant(math.nan), "`value` must be finite, got nan"),
+        (lambda: Power(1.0, scale=0.0), "`scale` must be > 0, got 0"),
+        (lambda: Power(math.inf), "`initial` must be finite, got inf"),
+        (lambda: Geometric(1.0, ratio=0.0), "`ratio` must be > 0, got 0"),
+        (lambda: Geometric(1.0, every=-5.0), "`every` must be > 0, got -5"),
+        (lambda: Piecewise([1, 2], [1.0, 2.0]), "`values` must be one more than `boundaries`, got 2 values and 2 boundaries"),
+        (lambda: Piecewise([2, 2], [1.0, 2.0, 3.0]), r"`boundaries` must increase, got \[2, 2\]"),
+        (lambda: as_schedule(-0.1, "noise"), r"`noise` must be >= 0, got -0.1: pass a number, a schedule such as pf.schedules.Geometric"),
+    ],
+)
+def test_bad_schedules_are_refused(make: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_numbers_and_callables_are_schedules() -> None:
+    mine = lambda clock: 1.0 / (1 + clock.step)
+    assert as_schedule(None, "noise") is None
+    assert as_schedule(mine, "noise") is mine
+    assert as_schedule(0.25, "noise") == Constant(0.25)
