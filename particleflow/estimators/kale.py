@@ -25,8 +25,8 @@ class KALE:
     h is about log(q / p), so the witness is w = -h = (sum_j a_j k(y_j, .) - mean_i k(x_i, .)) / lam, a log ratio target / current. The dual
     weights a = e^{h(y)} / M minimise a strictly convex function; they are found by Newton's method in log a (theory page, equations 6-9) and
     certified by the duality gap (in the report, with the number of iterations and `converged`). (1 + lam) grad w is minus the Wasserstein
-    gradient of the value (Glaser, Arbel and Gretton 2021; theory page, equation 10). lam -> infinity gives MMD^2/2; lam -> 0 tends to KL only where the
-    samples share their support: for two different finite samples the value grows like 1/lam.
+    gradient of the value (Glaser, Arbel and Gretton 2021; theory page, equation 10). lam -> infinity gives MMD^2/2; lam -> 0 tends to KL only
+    where the samples share their support: for two different finite samples the value grows like 1/lam.
 
     Cost O(M^3) an iteration, 2 to 5 iterations warm; memory O(M^2). The solver works in float64 whatever the particles' dtype.
 
