@@ -7,12 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
 from particleflow.estimators import Estimator, Fit
 from particleflow.flows import Flow
@@ -193,9 +195,7 @@ def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator,
     while True:
         yield state
 
-        def refit(x: Cloud, clock: Clock, memory: Mapping[str, Tensor] = state.memory) -> Fit:
-            return _converged(flow.estimator.fit(x, target.at(clock), clock, memory))
-
+        refit = partial(_refit, flow.estimator, target, state.memory)
         step = state.clock.step + 1
         try:
             cloud, _, stepper = integrator.step(flow, refit, state, dt)
@@ -212,8 +212,12 @@ def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator,
             return
 
 
+def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock: Clock) -> Fit:
+    return _converged(estimator.fit(x, target.at(clock), clock, memory))
+
+
 def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
-    fit = _converged(flow.estimator.fit(snapshot.x, target.at(snapshot.clock), snapshot.clock, snapshot.memory))
+    fit = _refit(flow.estimator, target, snapshot.memory, snapshot.x, snapshot.clock)
     return State(clock=snapshot.clock, x=snapshot.x, memory=snapshot.memory, stepper=snapshot.stepper, fit=fit)
 
 

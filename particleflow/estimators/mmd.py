@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.kernels import Kernel, as_kernel
-from particleflow.pairwise import Dense, PairwiseSum
+from particleflow.pairwise import Dense, Field, PairwiseSum
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,9 @@ class MMD:
         sources = self.pairwise.sources(self.kernel, x.points)
         from_x = sources.field(x.mass)
         from_y = self.pairwise.sources(self.kernel, y.points).field(y.mass)
-
-        def half_mmd2() -> float:
-            yy = self._target.get(y, lambda: float(y.mean(from_y.value(y.points))))
-            return 0.5 * (yy + float(x.mean(from_x.value(x.points) - 2 * from_y.value(x.points))))
-
         witness = FieldWitness(from_y + sources.field(-x.mass), log_ratio=False)
-        return Fit(witness, report={"backend": type(self.pairwise).__name__}, objective=half_mmd2)
+        return Fit(witness, report={"backend": type(self.pairwise).__name__}, objective=partial(self._half_mmd2, x, y, from_x, from_y))
+
+    def _half_mmd2(self, x: Cloud, y: Cloud, from_x: Field, from_y: Field) -> float:
+        yy = self._target.get(y, lambda: float(y.mean(from_y.value(y.points))))
+        return 0.5 * (yy + float(x.mean(from_x.value(x.points) - 2 * from_y.value(x.points))))
