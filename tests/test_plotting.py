@@ -19,7 +19,7 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
-from particleflow.plotting.animation import HOLD, _Palette
+from particleflow.plotting.animation import HOLD, _Film, _Palette
 from particleflow.plotting.panels import COLOURS, TARGET
 from particleflow.plotting.scene import DRAWN, Scene, record_at, recorded, telling
 
@@ -101,10 +101,7 @@ def test_axes_are_common_equal_and_contain_every_point(two):
     for ax in figure.axes:
         for points in scatters(ax):
             x, y = np.asarray(points.get_offsets()).T
-            assert left < x.min()
-            assert x.max() < right
-            assert bottom < y.min()
-            assert y.max() < top
+            assert min(x.min() - left, right - x.max(), y.min() - bottom, top - y.max()) > 0
         box = ax.get_window_extent()
         assert box.width / (right - left) == pytest.approx(box.height / (top - bottom), rel=1e-6)
 
@@ -203,9 +200,9 @@ def test_a_large_cloud_is_thinned_always_in_the_same_way_and_drawn_fainter():
     assert [len(c.get_offsets()) for c in first] == [DRAWN, DRAWN]
     np.testing.assert_array_equal(first[1].get_offsets(), second[1].get_offsets())
     assert set(map(tuple, np.asarray(first[1].get_offsets()))) <= set(map(tuple, large.particles[0].numpy()))
-    small = scatters(snapshots(path).axes[0])
-    assert first[1].get_alpha() < 0.5 * small[1].get_alpha()
-    assert first[1].get_sizes()[0] < 0.1 * small[1].get_sizes()[0]
+    small = scatters(snapshots(path).axes[0])[1]
+    assert first[1].get_alpha() < 0.5 * small.get_alpha()
+    assert first[1].get_sizes()[0] < 0.1 * small.get_sizes()[0]
 
 
 def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():
@@ -269,10 +266,14 @@ def test_film_has_the_frames_the_durations_and_the_particles(tmp_path, two):
         assert min(near(image, COLOURS[0]), near(image, COLOURS[1]), near(image, TARGET)) > 100
 
 
+def test_fewer_records_make_fewer_frames_of_a_film_as_long(tmp_path):
+    with Image.open(animate(run(steps=4), tmp_path / "flow.gif", fps=20, seconds=2.0)) as film:
+        lasts = [frame.info["duration"] for frame in ImageSequence.Iterator(film)]
+    assert (len(lasts), sum(lasts)) == (5, 1000 * (2.0 + sum(HOLD)))
+
+
 def test_frames_are_what_a_full_redraw_would_show(tmp_path):
     """Drawing only what moves, a palette of 255 colours and leaving unchanged pixels out lose nothing that can be seen."""
-    from particleflow.plotting.animation import _Film
-
     path = {"MMD": run()}
     images = frames(animate(path, tmp_path / "flow.gif", fps=20, seconds=5.0))
     film = _Film(path, recorded(path))
@@ -288,8 +289,6 @@ def test_frames_are_what_a_full_redraw_would_show(tmp_path):
 
 
 def test_panels_of_a_film_follow_the_records():
-    from particleflow.plotting.animation import _Film
-
     path = run()
     film = _Film({"MMD": path}, recorded({"": path}))
     film.frame(7)
@@ -302,17 +301,9 @@ def test_panels_of_a_film_follow_the_records():
 
 
 def test_a_brownian_motion_has_no_tails():
-    path = run()
-    jumps = with_particles(path, torch.stack([cloud(23, seed=k) for k in range(13)]))
-    steps = recorded({"": path})
-    assert Scene.of({"": path}, steps).smooth("")
-    assert not Scene.of({"": jumps}, steps).smooth("")
-
-
-def test_fewer_records_than_frames_make_fewer_frames_of_the_same_film(tmp_path):
-    with Image.open(animate(run(steps=4), tmp_path / "flow.gif", fps=20, seconds=2.0)) as film:
-        assert film.n_frames == 5
-        assert sum(frame.info["duration"] for frame in ImageSequence.Iterator(film)) == 1000 * (2.0 + sum(HOLD))
+    paths = {"flow": run(), "jumps": with_particles(run(), torch.stack([cloud(23, seed=k) for k in range(13)]))}
+    scene = Scene.of(paths, recorded(paths))
+    assert [scene.smooth(name) for name in paths] == [True, False]
 
 
 def test_palette_keeps_white_and_the_flows_colours_exactly():
@@ -375,23 +366,20 @@ def test_pyplot_is_left_alone(tmp_path, two):
 def test_methods_of_the_trajectory_draw_the_same(tmp_path):
     path = run()
     figure = path.plot(tmp_path / "a.png", records=[0, -1])
-    assert len(figure.axes) == 2
-    with Image.open(tmp_path / "a.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), pixels(snapshots(path, records=[0, -1])))
-    assert path.animate(tmp_path / "a.gif", fps=4, seconds=1.0) == tmp_path / "a.gif"
-    assert len(frames(tmp_path / "a.gif")) == 4
+    np.testing.assert_array_equal(pixels(figure), pixels(snapshots(path, records=[0, -1])))
+    assert len(frames(path.animate(tmp_path / "a.gif", fps=4, seconds=1.0))) == 4
 
 
 def test_bad_input_is_refused_with_the_remedy(tmp_path, two):
     path = two["MMD"]
-    with pytest.raises(ValueError, match=r"`file` must end in \.gif, got 'flow\.mp4'.*'flow\.gif'"):
-        animate(path, "flow.mp4")
-    with pytest.raises(ValueError, match=r"`file` must end in .*\.png.*got 'flow\.xyz'"):
-        snapshots(path, "flow.xyz")
-    with pytest.raises(ValueError, match=r"`fps` must be at most 50, got 60"):
-        animate(path, "flow.gif", fps=60)
-    with pytest.raises(ValueError, match=r"`seconds` must be > 0, got 0"):
-        animate(path, "flow.gif", seconds=0.0)
+    for text, draw in {
+        r"`file` must end in \.gif, got 'flow\.mp4'.*'flow\.gif'": lambda: animate(path, "flow.mp4"),
+        r"`file` must end in .*\.png.*got 'flow\.xyz'": lambda: snapshots(path, "flow.xyz"),
+        r"`fps` must be at most 50, got 60": lambda: animate(path, "flow.gif", fps=60),
+        r"`seconds` must be > 0, got 0": lambda: animate(path, "flow.gif", seconds=0.0),
+    }.items():
+        with pytest.raises(ValueError, match=text):
+            draw()
     for draw in (snapshots, curves, animate):
         suffix = "gif" if draw is animate else "png"
         with pytest.raises(FileNotFoundError, match=r"`file` .*nowhere.* folder does not exist: make it"):
