@@ -12,21 +12,29 @@ from torch import Tensor
 
 from particleflow import _checks, estimators, flows, integrators, kernels, metrics, mobilities, samplers, schedules
 from particleflow._typing import Points
-from particleflow.config import FLOWS, OPTIONS, PICTURES, POINT_FILES, TARGETS, SettingError, Settings, nearest, of_flow
+from particleflow.config import (
+    BESIDE,
+    FLOWS,
+    HALVINGS,
+    LAM,
+    OPTIONS,
+    PARTICLES,
+    PICTURES,
+    POINT_FILES,
+    RECORDS,
+    ROWS,
+    SAMPLES,
+    STEPS,
+    TARGETS,
+    WIDTH,
+    SettingError,
+    Settings,
+    nearest,
+    of_flow,
+)
+from particleflow.samplers.data import Rows
 from particleflow.trajectory import SaveAt
 
-PARTICLES = 240
-SAMPLES = 300
-ROWS = 1000
-STEPS = 500
-RECORDS = 100
-LAM = 0.1
-# The start in units of the target's standard deviation: how wide, and how far along the longest axis from the mean.
-WIDTH = 0.35
-BESIDE = 0.7
-# Noise injection: beta at the start in units of the target's standard deviation, and the number of times it halves in a run.
-BETA = 1.0
-HALVINGS = 8
 WITH_DENSITY = ("gaussian", "four-gaussians")
 
 SHAPES: Mapping[str, Callable[[], samplers.Sampler]] = {
@@ -95,6 +103,8 @@ class Task:
     records: int
     seed: int
     settings: Settings
+    rows: int | None
+    """Of a target that is a file or a data set: how many there are to draw from."""
 
     def save_at(self, plan: Plan) -> SaveAt:
         return SaveAt(every=max(1, -(-plan.steps // self.records)))
@@ -132,6 +142,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         "key": settings.get("key"),
         "bright": settings.get("bright"),
         "seed": seed,
+        "threads": settings.get("threads"),
         "kernel": settings.get("kernel") or "gaussian",
         "bandwidth": bandwidth,
         "metrics": list(wanted),
@@ -140,7 +151,8 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     }
     resolved = {option.name: chosen[option.name] for option in OPTIONS if chosen.get(option.name) is not None}
     measures = {METRICS[m][0]: METRICS[m][1](kernel) for m in wanted}
-    return Task(x0, y, plans, measures, records, seed, {**resolved, **tables})
+    rows = len(law) if isinstance(law, Rows) else None
+    return Task(x0, y, plans, measures, records, seed, {**resolved, **tables}, rows)
 
 
 def target(name: str, *, pca: int = 0, key: str | None = None, bright: bool = False) -> samplers.Sampler:
@@ -180,11 +192,11 @@ def mobility(name: str, shift: float = 0.0) -> mobilities.Mobility:
 
 def _draw(law: samplers.Sampler, size: int | None, name: str, seed: int, *, default: int) -> Tensor:
     """`size` samples. The rows of a file come as they are when all are asked for."""
-    rows = getattr(law, "points", None)
+    rows = len(law) if isinstance(law, Rows) else None
     if size is None:
-        size = default if rows is None else min(default, len(rows))
-    if rows is not None and size == len(rows):
-        return rows.clone()
+        size = default if rows is None else min(default, rows)
+    if isinstance(law, Rows) and size == rows:
+        return law.points.clone()
     return law.sample(_checks.count(size, name), seed=seed)
 
 
@@ -247,7 +259,7 @@ def _plan(
     if name == "mmd":
         flow = flows.mmd_flow(kernel)
     elif name == "mmd-noise":
-        beta = _checks.non_negative(said("beta", _short(BETA * scale)), "beta")
+        beta = _checks.non_negative(said("beta", _short(scale)), "beta")
         half = _checks.positive(said("beta_half", steps / HALVINGS), "beta_half")
         flow = flows.mmd_flow(kernel, noise=schedules.Geometric(beta, ratio=0.5, every=half, smooth=True))
         table |= {"beta": beta, "beta_half": half}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from particleflow import config
@@ -13,7 +15,6 @@ from particleflow.config import Option, SettingError, Settings
 
 ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
 BAD_INPUT, INTERRUPTED = 2, 130
-FLOWS = ["mmd", "mmd-noise", "kale", "mono"]
 COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
@@ -104,7 +105,7 @@ def _run(command: str, given: Mapping[str, Any]) -> int:
             raise SettingError(f"--flow is missing: one of {', '.join(config.FLOWS)}")
         names = [settings["flow"]]
     else:
-        names = settings.setdefault("flows", FLOWS)
+        names = settings.setdefault("flows", list(config.DEFAULT_FLOWS))
     stray = config.unused(flags, names)
     if stray is not None:
         raise SettingError(f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows {', '.join(names)}: leave it out")
@@ -113,19 +114,21 @@ def _run(command: str, given: Mapping[str, Any]) -> int:
 
     watched = sys.stderr.isatty()
     out = runs.folder(settings.get("out") or "out")
-    task = build.task(settings, names)
-    config.write(task.settings, out / "config.toml", _header(command))
-    print(runs.heading(task), end="\n\n", flush=True)
-    single = command == "run"
-    outcome = runs.run(task, out, single=single, progress=watched, say=_to_terminal)
-    files = []
+    with runs.threads(settings):
+        task = build.task(settings, names)
+        config.write(task.settings, out / "config.toml", _header(command))
+        print(runs.heading(task), end="\n\n", flush=True)
+        single = command == "run"
+        outcome = runs.run(task, out, single=single, progress=watched, say=_to_terminal)
+    files: list[Path] = []
+    if outcome.paths:
+        _to_terminal("drawing")
     try:
-        if outcome.paths:
-            _to_terminal("drawing")
         files = runs.write(outcome.paths, out, single=single, gif=task.settings["gif"])
-    finally:
-        print(runs.summary(task, outcome))
-    print(f"\nin {out}{'' if str(out).endswith('/') else '/'}:  {'  '.join(file.name for file in files)}")
+    except OSError as error:
+        outcome.failures["results"] = str(error)
+    print(runs.summary(task, outcome))
+    print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in files)}")
     return outcome.code
 
 

@@ -41,7 +41,7 @@ TARGET_FILES = {
     "FILE.png .jpg": "a picture: points spread over its dark pixels (--bright: over its bright ones)",
 }
 STARTS = {
-    "auto": "a small Gaussian beside the target's mean: .7 standard deviations along its longest axis",
+    "auto": "a small Gaussian beside the target's mean, along its longest axis",
     "gaussian": "N(--start-mean, --start-std^2); what is left out is chosen as in auto",
     "FILE.csv ...": "points of your own: .csv .tsv .txt .npy .npz",
 }
@@ -79,6 +79,19 @@ METRICS = {
 POINT_FILES = (".csv", ".tsv", ".txt", ".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg")
 
+# What is taken where nothing is said.
+DEFAULT_FLOWS = ("mmd", "mmd-noise", "kale", "mono")
+PARTICLES, SAMPLES, ROWS = 240, 300, 1000
+STEPS, RECORDS = 500, 100
+# Up to so many points a second thread gains nothing, and where the cores are busy it makes a step many times slower. Sums in another
+# number of threads have other last bits: the number is part of what a run is repeated from.
+ONE_THREAD = 1000
+LAM = 0.1
+# The start in units of the target's standard deviation: how wide, and how far along the longest axis from the mean.
+WIDTH, BESIDE = 0.35, 0.7
+# Noise injection starts with one of those units and halves so many times in a run.
+HALVINGS = 8
+
 Kind = Literal["text", "whole", "number", "numbers", "names", "switch"]
 WANTED = {
     "text": "text",
@@ -115,13 +128,13 @@ ALL = tuple(FLOWS)
 WHAT, PROBLEM, FLOW, OUTPUT = "what to run", "the problem", "the flows", "results"
 OPTIONS = (
     Option("flow", "text", WHAT, "the flow", "NAME", FLOWS),
-    Option("flows", "names", WHAT, "the flows, separated by commas (default: mmd,mmd-noise,kale,mono)", "NAMES", FLOWS),
+    Option("flows", "names", WHAT, f"the flows, separated by commas (default: {','.join(DEFAULT_FLOWS)})", "NAMES", FLOWS),
     Option(
         "target", "text", WHAT, "where to flow to: a name, or a .csv .npy .npz .png .jpg file (default: rings)", "TARGET", TARGETS,
         POINT_FILES + PICTURES,
     ),
-    Option("n", "whole", PROBLEM, "number of particles (default: 240; of a start from a file: its rows)", "N"),
-    Option("m", "whole", PROBLEM, "number of target samples (default: 300; of a file of points: its rows, at most 1000)", "M"),
+    Option("n", "whole", PROBLEM, f"number of particles (default: {PARTICLES}; of a start from a file: its rows)", "N"),
+    Option("m", "whole", PROBLEM, f"number of target samples (default: {SAMPLES}; of a file of points: its rows, at most {ROWS})", "M"),
     Option(
         "start", "text", PROBLEM, "where the particles start: auto, gaussian, or a file of points (default: auto)", "START", STARTS,
         POINT_FILES,
@@ -132,20 +145,21 @@ OPTIONS = (
     Option("key", "text", PROBLEM, "the array of an .npz target that holds several", "NAME"),
     Option("bright", "switch", PROBLEM, "spread the points over a picture's bright pixels, not its dark ones (default: no)"),
     Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED"),
+    Option("threads", "whole", PROBLEM, f"of the processor (default: 1; all where --n or --m exceed {ONE_THREAD})", "COUNT"),
     Option("kernel", "text", FLOW, "the kernel (default: gaussian)", "NAME", KERNELS),
     Option("bandwidth", "number", FLOW, "its length (default: in the plane a quarter of the target's median distance)", "L"),
-    Option("steps", "whole", FLOW, "number of steps (default: 500)", "STEPS", flows=ALL),
+    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL),
     Option("dt", "number", FLOW, "time step (default: each flow's own, from its fastest rate)", "DT", flows=ALL),
     Option("integrator", "text", FLOW, "how to step (default: euler; of langevin: euler-maruyama)", "NAME", INTEGRATORS, flows=ALL),
-    Option("lam", "number", FLOW, "kale: weight of the penalty; large: MMD, small: KL-like, stiff (default: 0.1)", "LAM", flows=("kale",)),
+    Option("lam", "number", FLOW, f"kale: the penalty; large: MMD, small: KL-like, stiff (default: {LAM})", "LAM", flows=("kale",)),
     Option("beta", "number", FLOW, "mmd-noise: noise at first (default: the target's deviation)", "BETA", flows=("mmd-noise",)),
-    Option("beta_half", "number", FLOW, "mmd-noise: steps that halve it (default: an eighth of all)", "STEPS", flows=("mmd-noise",)),
+    Option("beta_half", "number", FLOW, f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})", "STEPS", flows=("mmd-noise",)),
     Option("mobility", "text", FLOW, "mono: h of the log ratio (default: logit)", "NAME", MOBILITIES, flows=("mono",)),
     Option("shift", "number", FLOW, "mono with --mobility vanilla: the shift C (default: 0)", "C", flows=("mono",)),
     Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",)),
     Option("out", "text", OUTPUT, "folder, made if needed; files of the same names are overwritten (default: out)", "FOLDER"),
     Option("metrics", "names", OUTPUT, "what to measure, separated by commas (default: w2,mmd2)", "NAMES", METRICS),
-    Option("records", "whole", OUTPUT, "number of states to record and measure (default: 100)", "COUNT"),
+    Option("records", "whole", OUTPUT, f"number of states to record and measure (default: {RECORDS})", "COUNT"),
     Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
 )
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from particleflow import config, plotting
+import torch
+
+from particleflow import _checks, config, plotting
 from particleflow.build import Plan, Task
 from particleflow.engine import simulate
 from particleflow.trajectory import Trajectory
@@ -54,6 +58,20 @@ def folder(path: str) -> Path:
     return out
 
 
+@contextmanager
+def threads(settings: config.Settings) -> Iterator[None]:
+    """The number of threads that torch uses meanwhile; one that was left open is entered in `settings`."""
+    before = torch.get_num_threads()
+    if settings.get("threads") is None:
+        large = max(settings.get("n") or 0, settings.get("m") or 0) > config.ONE_THREAD
+        settings["threads"] = (os.cpu_count() or 1) if large else 1
+    torch.set_num_threads(_checks.count(settings["threads"], "threads"))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None]) -> Outcome:
     """Run every flow of the task, one failing without the others, and write each trajectory as soon as there is one.
 
@@ -66,17 +84,17 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
             warnings.simplefilter("always")
             try:
                 path = _simulate(task, plan, progress)
+                outcome.paths[name] = path
+                path.save(out / ("trajectory.npz" if single else f"{name}.npz"))
             except KeyboardInterrupt:
                 outcome.interrupted = True
-                outcome.failures[name] = "stopped by the user before its first step"
+                outcome.failures[name] = "stopped by the user"
                 break
             except Exception as error:  # whatever a flow dies of, the others go on
                 outcome.failures[name] = f"{type(error).__name__}: {error}"
                 continue
             finally:
                 outcome.notes += [f"{name}: {w.message}" for w in caught if "the trajectory up to there is kept" not in str(w.message)]
-        outcome.paths[name] = path
-        path.save(out / ("trajectory.npz" if single else f"{name}.npz"))
         if path.status == "interrupted":
             outcome.interrupted = True
             break
@@ -129,7 +147,7 @@ def heading(task: Task) -> str:
     start = f"N(({', '.join(f'{v:g}' for v in s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
     bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
     facts = {
-        "target": f"{s['target']}: {len(task.y)} points in {task.y.shape[1]} dimensions",
+        "target": f"{s['target']}: {len(task.y)}{f' of {task.rows}' if task.rows else ''} points in {task.y.shape[1]} dimensions",
         "start": f"{len(task.x0)} particles, {start}",
         "kernel": s["kernel"] + bandwidth,
         "seed": str(task.seed),

@@ -1,0 +1,335 @@
+"""The command line, on real runs in a temporary folder; help and imports in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from particleflow import Trajectory, build, config
+from particleflow.cli import main
+
+SMALL = ["--n", "12", "--m", "17", "--steps", "6"]
+
+
+def run(*arguments, out=None):
+    return main([*arguments, *(["--out", str(out)] if out is not None else [])])
+
+
+def python(code, *arguments):
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+# ------------------------------------------------------------------ help
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["compare", "--help"], ["list"], ["--version"], [], ["run", "--floww", "kale"]]
+)
+def test_help_and_list_import_only_the_standard_library(arguments):
+    code = """
+import sys
+from particleflow.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "jaxtyping", "ot", "pykeops"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+    done = python(code, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or done.stderr
+
+
+def test_the_module_can_be_run():
+    done = subprocess.run([sys.executable, "-m", "particleflow", "rnu"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "particleflow: error: the command must be one of run, compare, list, got 'rnu'; did you mean 'run'?\n"
+
+
+def test_the_list_names_everything(capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for names in (config.FLOWS, config.TARGETS, config.STARTS, config.KERNELS, config.MOBILITIES, config.INTEGRATORS, config.METRICS):
+        for name, line in names.items():
+            assert f"  {name} " in printed
+            assert line in printed
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_the_help_has_every_option_its_default_and_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for option in config.options_of(command):
+        assert option.flag in printed
+        assert option.name in ("flow", "key") or "default: " in option.help
+    assert f"particleflow {command} --" in printed
+    assert "Exit codes: 0" in printed
+
+
+# ------------------------------------------------------------------ run and compare
+
+
+class Watched:
+    """A metric that does something when it is asked."""
+
+    label = "watched"
+
+    def __init__(self, action):
+        self.action = action
+
+    def __call__(self, x, y):
+        self.action()
+        return 0.0
+
+
+def rows_of(file):
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
+    points = np.random.default_rng(0).standard_normal((31, 2)) * 40 + 1000
+    np.savetxt(tmp_path / "points.csv", points, delimiter=",")
+    out = tmp_path / "deep" / "out"
+    assert run("run", "--target", str(tmp_path / "points.csv"), "--flow", "kale", "--steps", "20", out=out) == 0
+    assert {f.name for f in out.iterdir()} == {
+        "config.toml", "flow.gif", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"
+    }  # fmt: skip
+    path = Trajectory.load(out / "trajectory.npz")
+    np.testing.assert_array_equal(path.target, points)
+    assert path.metrics["W2"][-1] < path.metrics["W2"][0]
+
+    settings = config.read(str(out / "config.toml"), "run")
+    printed, errors = capsys.readouterr()
+    assert errors == ""
+    for value in (settings["bandwidth"], settings["start_std"], *settings["start_mean"], settings["kale"]["lam"], settings["kale"]["dt"]):
+        assert f"{value:g}" in printed
+    assert "31 of 31 points in 2 dimensions" in printed
+    assert "kale  completed" in printed
+    assert str(out) in printed
+
+    rows = rows_of(out / "metrics.csv")
+    assert list(rows[0]) == ["flow", "step", "time", "W2", "MMD^2", "energy"]
+    assert {row["flow"] for row in rows} == {"kale"}
+    arrays = path.numpy()
+    for column, name in (("step", "steps"), ("time", "times"), ("W2", "W2"), ("MMD^2", "MMD^2"), ("energy", "energy")):
+        np.testing.assert_array_equal([float(row[column]) for row in rows], arrays[name])
+
+
+@pytest.mark.parametrize(
+    ("flow", "extra"),
+    [
+        ("mmd-noise", ["--start-mean", "-1,0.5", "--beta", "0.3"]),
+        ("kale", ["--lam", "0.3", "--target", "digits", "--integrator", "heun", "--dt", "0.01"]),
+        ("mono", ["--mobility", "vanilla", "--shift", "1.5", "--kernel", "imq", "--target", "iris", "--pca", "3", "--dt", "0.1"]),
+        ("langevin", ["--target", "four-gaussians", "--temperature", "0.5", "--metrics", "sliced,energy", "--dt", "0.01"]),
+    ],
+)
+def test_the_written_config_repeats_a_run_bit_for_bit(tmp_path, flow, extra):
+    assert run("run", "--flow", flow, *SMALL, "--seed", "5", "--no-gif", *extra, out=tmp_path / "a") == 0
+    assert run("run", "--config", str(tmp_path / "a" / "config.toml"), out=tmp_path / "b") == 0
+    first, second = (Trajectory.load(tmp_path / name / "trajectory.npz").numpy() for name in "ab")
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    assert (tmp_path / "a" / "config.toml").read_text() == (tmp_path / "b" / "config.toml").read_text()
+    assert (tmp_path / "a" / "metrics.csv").read_text() == (tmp_path / "b" / "metrics.csv").read_text()
+
+    assert run("run", "--config", str(tmp_path / "a" / "config.toml"), "--seed", "6", out=tmp_path / "c") == 0
+    assert config.read(str(tmp_path / "a" / "config.toml"), "run")["threads"] == 1
+    assert not np.array_equal(Trajectory.load(tmp_path / "c" / "trajectory.npz").numpy()["particles"], first["particles"])
+
+
+def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
+    flows = ["mmd", "mmd-noise", "kale", "mono"]
+    steps = zip(flows, (0.02, 0.02, 0.005, 0.01), strict=True)
+    (tmp_path / "c.toml").write_text("".join(f"[{name}]\ndt = {dt}\n" for name, dt in steps))
+    assert run("compare", "--config", str(tmp_path / "c.toml"), *SMALL, out=tmp_path / "a") == 0
+    left = {f.name for f in (tmp_path / "a").iterdir()}
+    assert left == {"config.toml", "flows.gif", "metrics.csv", "metrics.png", "snapshots.png", *(f"{name}.npz" for name in flows)}
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in left)
+    paths = {name: Trajectory.load(tmp_path / "a" / f"{name}.npz") for name in flows}
+    assert len({path.report["dt"] for path in paths.values()}) > 1
+    for name, path in paths.items():
+        row = next(line for line in printed.splitlines() if line.startswith(name) and "completed" in line)
+        assert f"{path.metrics['W2'][0]:.3g} -> {path.metrics['W2'][-1]:.3g}" in row
+        assert f"{path.report['dt']:g}" in row
+    rows = rows_of(tmp_path / "a" / "metrics.csv")
+    assert [row["flow"] for row in rows] == [name for name in flows for _ in range(len(paths[name]))]
+
+    assert run("compare", "--config", str(tmp_path / "a" / "config.toml"), "--no-gif", out=tmp_path / "b") == 0
+    assert (tmp_path / "b" / "metrics.csv").read_text() == (tmp_path / "a" / "metrics.csv").read_text()
+    assert not (tmp_path / "b" / "flows.gif").exists()
+
+
+def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
+    before = torch.get_num_threads()
+    seen = []
+    metric = Watched(lambda: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
+    for flags in ([], ["--threads", "2"], ["--m", "1001", "--threads", "3"]):
+        assert run("run", "--flow", "mmd", *SMALL, "--dt", "1e-3", "--metrics", "w2", "--no-gif", *flags, out=tmp_path) == 0
+    assert [seen[0], seen[-8], seen[-1]] == [1, 2, 3]
+    assert torch.get_num_threads() == before
+
+
+def test_flows_take_their_own_table_of_a_file(tmp_path):
+    (tmp_path / "c.toml").write_text(
+        "target = 'moons'\nflows = ['mmd', 'kale']\nn = 9\nm = 13\nsteps = 4\ngif = false\nout = 'res'\n"
+        "[kale]\nlam = 1\nsteps = 3\ndt = 0.001\n"
+    )
+    assert main(["compare", "--config", str(tmp_path / "c.toml"), "--m", "14"]) == 0
+    settings = config.read(str(tmp_path / "res" / "config.toml"), "compare")
+    assert (settings["n"], settings["m"]) == (9, 14)
+    assert settings["mmd"]["steps"] == 4
+    assert settings["kale"] == {"steps": 3, "dt": 0.001, "integrator": "euler", "lam": 1.0}
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+def error_of(capsys, *arguments):
+    assert main(list(arguments)) == 2
+    printed, errors = capsys.readouterr()
+    assert errors.startswith("particleflow: error: ")
+    assert errors.count("\n") == 1
+    assert printed == ""
+    return errors.removeprefix("particleflow: error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["run"], "--flow is missing: one of mmd, mmd-noise, kale, mono, langevin"),
+        (["--debugg"], "unknown argument '--debugg'"),
+        (["run", "--flow", "kael"], "--flow must be one of mmd, mmd-noise, kale, mono, langevin, got 'kael'; did you mean 'kale'?"),
+        (["compare", "--flows", "mmd,kael"], "--flows must be one of mmd, mmd-noise, kale, mono, langevin, got 'kael'; did you mean"),
+        (["compare", "--flows", "mmd,mmd"], "--flows must name each once, got mmd,mmd"),
+        (["run", "--flow", "mmd", "--bandwith", "3"], "unknown argument '--bandwith'; did you mean '--bandwidth'?"),
+        (["run", "--flow", "mmd", "--n", "many"], "--n must be a whole number, got 'many'"),
+        (["run", "--flow", "mmd", "--dt", "small"], "--dt must be a number, got 'small'"),
+        (["run", "--flow", "mmd", "--start-mean", "0,a"], "--start-mean must be a number or a list of numbers, got 'a'"),
+        (["run", "--flow", "mmd", "--kernel", "gausian"], "got 'gausian'; did you mean 'gaussian'?"),
+        (["run", "--flow", "mmd", "--lam", "1"], "--lam is an option of kale, got the flows mmd: leave it out"),
+        (["run", "--flow", "mmd", "--target", "digit"], "(.csv .tsv .txt .npy .npz .png .jpg .jpeg), got 'digit'; did you mean 'digits'?"),
+        (["run", "--flow", "mmd", "--threads", "0"], "`threads` must be >= 1, got 0"),
+        (["run", "--flow"], "expected one argument"),
+        (["run", "--flow", "kale", "--target", "nowhere.csv"], "`path` must be a file that exists, got nowhere.csv"),
+        (["run", "--flow", "kale", "--bandwidth", "-1"], "`bandwidth` must be > 0, got -1"),
+        (["run", "--config", "nowhere.toml"], "--config nowhere.toml cannot be read: No such file or directory"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    assert text in error_of(capsys, *arguments)
+
+
+def test_a_file_with_a_bad_line_names_it(tmp_path, capsys):
+    (tmp_path / "p.csv").write_text("x,y\n1,2\n3,oops\n")
+    error = error_of(capsys, "run", "--flow", "mmd", "--target", str(tmp_path / "p.csv"), "--out", str(tmp_path / "o"))
+    assert "line 3, column 2" in error
+    assert "'oops'" in error
+
+
+def test_the_output_folder_is_refused_before_any_work(tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    assert "`out` must be a folder, and there is a file" in error_of(capsys, "compare", "--out", str(taken))
+    assert "`out` must be a folder that can be written to" in error_of(capsys, "compare", "--out", str(taken / "below"))
+    assert taken.read_text() == "mine"
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path):
+    with pytest.raises(config.SettingError):
+        main(["run", "--flow", "kael", "--debug"])
+
+
+def test_a_run_that_diverges_keeps_what_there_is(tmp_path, capsys):
+    code = run("run", "--flow", "mono", "--target", "gaussian", *SMALL, "--dt", "1e12", "--no-gif", out=tmp_path)
+    assert code == 1
+    path = Trajectory.load(tmp_path / "trajectory.npz")
+    assert path.status == "diverged"
+    printed = capsys.readouterr().out
+    assert "mono  diverged" in printed
+    assert path.message in printed
+    assert len(rows_of(tmp_path / "metrics.csv")) == len(path)
+    assert (tmp_path / "snapshots.png").exists()
+
+
+def test_one_flow_that_fails_does_not_lose_the_others(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("[mono]\ndt = 1e12")
+    code = run("compare", "--config", str(tmp_path / "c.toml"), "--flows", "mono,mmd", "--target", "gaussian", *SMALL, out=tmp_path / "out")
+    assert code == 1
+    printed = capsys.readouterr().out
+    assert "mono  diverged" in printed
+    assert "mmd   completed" in printed
+    assert Trajectory.load(tmp_path / "out" / "mmd.npz").status == "completed"
+    assert (tmp_path / "out" / "flows.gif").exists()
+
+
+def test_results_that_cannot_be_written_leave_the_trajectories(tmp_path, capsys):
+    (tmp_path / "metrics.csv").mkdir()
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 1
+    assert "results: [Errno 21] Is a directory" in capsys.readouterr().out
+    assert Trajectory.load(tmp_path / "trajectory.npz").status == "completed"
+
+
+def test_a_flow_without_a_first_step_is_reported_too(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("[kale]\nlam = 1e-30")
+    flags = ["--flows", "kale,mmd", "--dt", "0.001", "--no-gif", *SMALL]
+    assert run("compare", "--config", str(tmp_path / "c.toml"), *flags, out=tmp_path / "out") == 1
+    printed = capsys.readouterr().out
+    assert "kale  failed" in printed
+    assert "kale: ValueError: `flow` cannot start: the estimator did not converge" in printed
+    assert "mmd   completed" in printed
+    assert not (tmp_path / "out" / "kale.npz").exists()
+
+
+def interrupting(calls, monkeypatch):
+    """Somebody presses Ctrl-C while the metric is computed for the given time."""
+    made = []
+
+    def press():
+        made.append(1)
+        if len(made) == calls:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: Watched(press))})
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_ctrl_c_writes_what_there_is(tmp_path, monkeypatch, capsys, command):
+    flows = ["--flow", "kale"] if command == "run" else ["--flows", "mmd,kale,mono"]
+    interrupting(3 if command == "run" else 10, monkeypatch)  # 7 records a flow
+    assert run(command, *flows, *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 130
+    printed = capsys.readouterr().out
+    assert "kale  interrupted  " in printed
+    path = Trajectory.load(tmp_path / ("trajectory.npz" if command == "run" else "kale.npz"))
+    assert path.status == "interrupted"
+    assert path.message in printed
+    if command == "compare":
+        assert Trajectory.load(tmp_path / "mmd.npz").status == "completed"
+        assert "mono  not run" in printed
+        assert not (tmp_path / "mono.npz").exists()
+    assert {row["flow"] for row in rows_of(tmp_path / "metrics.csv")} == ({"kale"} if command == "run" else {"mmd", "kale"})
+    assert (tmp_path / "snapshots.png").exists()
+
+
+def test_ctrl_c_before_the_first_step_ends_quietly(tmp_path, monkeypatch, capsys):
+    interrupting(1, monkeypatch)
+    assert run("compare", "--flows", "mmd,kale", *SMALL, "--dt", "0.001", "--metrics", "w2", out=tmp_path) == 130
+    printed = capsys.readouterr().out
+    assert "mmd: stopped by the user" in printed
+    assert {f.name for f in tmp_path.iterdir()} == {"config.toml"}

@@ -1,0 +1,267 @@
+"""Names, options and TOML files: what is understood, and the words in which the rest is refused."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from particleflow import Clock, build, config, kernels, samplers
+from particleflow.config import SettingError
+from particleflow.estimators import KALE, KDE, MMD, ClosedForm
+
+
+def refused(text):
+    return pytest.raises(SettingError, match=re.escape(text))
+
+
+def small(**settings):
+    return {"n": 11, "m": 17, "steps": 3, "dt": 1e-3} | settings
+
+
+# ------------------------------------------------------------------ the catalogue
+
+
+@pytest.mark.parametrize("name", config.TARGETS)
+def test_every_target_of_the_catalogue_can_be_drawn_from(name):
+    task = build.task(small(target=name), ["mmd"])
+    assert task.y.shape == (17, 2)
+    assert task.x0.shape == (11, 2)
+    assert task.settings["target"] == name
+
+
+@pytest.mark.parametrize("name", config.FLOWS)
+def test_every_flow_of_the_catalogue_can_be_built(name):
+    estimator = build.task(small(target="gaussian"), [name]).plans[name].flow.estimator
+    assert type(estimator) is {"mmd": MMD, "mmd-noise": MMD, "kale": KALE, "mono": KDE, "langevin": ClosedForm}[name]
+
+
+def test_every_kernel_of_the_catalogue_can_be_built():
+    for name in config.KERNELS:
+        task = build.task(small(kernel=name), ["mmd"])
+        assert type(task.plans["mmd"].flow.estimator.kernel).__name__.lower() == name
+        assert ("bandwidth" in task.settings) == (name != "energy")
+
+
+@pytest.mark.parametrize("name", config.MOBILITIES)
+def test_every_mobility_of_the_catalogue_is_the_one_that_its_line_says(name):
+    d = torch.linspace(-2, 2, 5, dtype=torch.float64)
+    expected = {
+        "logit": d,
+        "mle": d.exp(),
+        "vanilla": (1 + d.exp()).log(),
+        "ns": (1 / (1 + (-d).exp())).log(),
+        "arcsinh": (d + (1 + d**2).sqrt()).log(),
+        "chi2": (2 * d).exp(),
+        "hellinger": (d / 2).exp(),
+    }
+    torch.testing.assert_close(build.task(small(mobility=name), ["mono"]).plans["mono"].flow.mobility.h(d), expected[name])
+
+
+@pytest.mark.parametrize("name", config.INTEGRATORS)
+def test_every_integrator_of_the_catalogue_can_be_built(name):
+    integrator = build.task(small(target="gaussian", integrator=name), ["langevin" if "maruyama" in name else "mmd"])
+    (plan,) = integrator.plans.values()
+    assert type(plan.integrator).__name__.lower() == name.replace("-", "")
+
+
+def test_every_metric_of_the_catalogue_measures():
+    task = build.task(small(metrics=list(config.METRICS)), ["mmd"])
+    assert len(task.metrics) == len(config.METRICS)
+    for metric in task.metrics.values():
+        assert metric(task.x0, task.y) > 0
+    assert task.metrics["MMD"](task.x0, task.y) ** 2 == pytest.approx(task.metrics["MMD^2"](task.x0, task.y))
+
+
+# ------------------------------------------------------------------ what is chosen
+
+
+def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((40, 2)) @ np.diag([3.0, 1.0])
+    tasks = []
+    for unit in (1.0, 100.0):
+        law = samplers.FromArray(unit * points + 5 * unit)
+        x0, start = build._start({}, law.points, float(law.points.var(0, unbiased=False).mean().sqrt()), 1)
+        _, bandwidth = build._kernel({}, law.points, ["mmd"])
+        tasks.append((x0, start["start_std"], bandwidth, start["start_mean"]))
+        assert bandwidth == pytest.approx(kernels.default_bandwidth(law.points), rel=1e-3)
+    for small_unit, large_unit in zip(*tasks, strict=True):
+        np.testing.assert_allclose(100 * np.asarray(small_unit), np.asarray(large_unit), rtol=5e-3)
+    # beside the mean along the first axis, by seven tenths of its deviation, and towards larger values
+    offset = np.array(tasks[0][3]) - (points.mean(0) + 5)
+    assert offset[0] == pytest.approx(0.7 * np.sqrt(np.linalg.eigvalsh(np.cov(points.T, bias=True))[-1]), rel=0.05)
+
+
+def test_each_flow_has_its_own_dt():
+    task = build.task({"n": 5, "m": 7}, ["mmd", "kale"])
+    for name, plan in task.plans.items():
+        assert plan.dt == plan.flow.suggest_dt(task.x0, task.y) == task.settings[name]["dt"]
+    assert task.plans["kale"].dt < task.plans["mmd"].dt
+
+
+def test_noise_starts_at_the_targets_scale_and_all_but_vanishes():
+    task = build.task(small(steps=80), ["mmd-noise"])
+    noise = task.plans["mmd-noise"].flow.noise
+    start = noise(Clock(step=0))
+    assert start == pytest.approx(float(task.y.var(0, unbiased=False).mean().sqrt()), rel=1e-3)
+    assert noise(Clock(step=80)) == pytest.approx(start / 2**config.HALVINGS)
+
+
+def test_a_file_of_points_is_used_row_by_row_up_to_a_thousand(tmp_path):
+    points = np.random.default_rng(0).standard_normal((1203, 2))
+    np.save(tmp_path / "many.npy", points)
+    np.save(tmp_path / "few.npy", points[:31])
+    few = build.task({"target": str(tmp_path / "few.npy"), "dt": 1e-3}, ["mmd"])
+    np.testing.assert_array_equal(few.y, points[:31])
+    many = build.task({"target": str(tmp_path / "many.npy"), "dt": 1e-3}, ["mmd"])
+    assert many.y.shape == (config.ROWS, 2)
+    assert many.rows == 1203
+
+
+def test_a_start_from_a_file(tmp_path):
+    points = np.random.default_rng(0).standard_normal((9, 2))
+    np.save(tmp_path / "start.npy", points)
+    task = build.task({"start": str(tmp_path / "start.npy"), "dt": 1e-3}, ["mmd"])
+    np.testing.assert_array_equal(task.x0, points)
+    assert task.settings["n"] == 9
+
+
+def test_a_file_of_many_columns_is_projected_on_request(tmp_path):
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((50, 5)) * [1, 5, 1, 9, 1]
+    np.save(tmp_path / "p.npy", points)
+    target = str(tmp_path / "p.npy")
+    assert build.task({"target": target, "dt": 1e-3}, ["mmd"]).y.shape == (50, 5)
+    y = build.task({"target": target, "pca": 2, "dt": 1e-3}, ["mmd"]).y
+    variances = np.linalg.eigvalsh(np.cov(points.T))[::-1]
+    np.testing.assert_allclose(np.cov(y.T.numpy()), np.diag(variances[:2]), atol=1e-8)
+
+
+def test_a_picture_is_a_target(tmp_path):
+    from PIL import Image
+
+    pixels = np.full((8, 8), 255, np.uint8)
+    pixels[:, :2] = 0
+    Image.fromarray(pixels).save(tmp_path / "bar.png")
+    dark = build.task(small(target=str(tmp_path / "bar.png")), ["mmd"]).y
+    bright = build.task(small(target=str(tmp_path / "bar.png"), bright=True), ["mmd"]).y
+    assert float(dark[:, 0].max()) <= -0.5 <= float(bright[:, 0].min())
+
+
+# ------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("flows", "settings", "text"),
+    [
+        (["kale"], {"kernel": "energy"}, "`kernel` energy is not positive, which kale needs: use it with mmd or mmd-noise"),
+        (["mmd"], {"kernel": "energy", "bandwidth": 1.0}, "`bandwidth` has no meaning for the kernel energy: leave it out"),
+        (["mmd"], {"bright": True}, "`bright` is for pictures (.png .jpg .jpeg), and the target is rings: leave it out"),
+        (["mmd"], {"key": "a"}, "`key` chooses an array of an .npz file, and the target is rings: leave it out"),
+        (["mmd"], {"pca": 2}, "`pca` is for data of more than two dimensions, and the target rings is in the plane: leave it out"),
+        (["mmd"], {"start_mean": [1.0, 2.0, 3.0]}, "`start_mean` must be one number or 2, one for each coordinate of the target, got 3"),
+        (["mono"], {"mobility": "mle", "shift": 1.0}, "`shift` is for the mobility vanilla, and the mobility is mle: leave it out"),
+        (["langevin"], {}, "`target` must have a known density for langevin, one of gaussian, four-gaussians, got rings"),
+        (["langevin"], {"target": "gaussian", "integrator": "heun"}, "`integrator` must be euler-maruyama for langevin"),
+    ],
+)
+def test_settings_that_do_not_go_together(flows, settings, text):
+    with refused(text):
+        build.task(small(**settings), flows)
+
+
+@pytest.mark.parametrize(
+    ("flow", "settings", "text"),
+    [
+        ("mmd", {"bandwidth": -1.0}, "`bandwidth` must be > 0, got -1: pass a length"),
+        ("kale", {"lam": 0.0}, "`lam` must be > 0, got 0"),
+        ("mmd", {"dt": 0.0}, "`dt` must be > 0, got 0: leave it out to have one chosen"),
+        ("mmd", {"steps": 0}, "`steps` must be >= 1, got 0"),
+        ("mmd", {"n": 0}, "`n` must be >= 1, got 0"),
+        ("mmd", {"m": 0}, "`m` must be >= 1, got 0"),
+        ("mmd", {"seed": -1}, "`seed` must be >= 0, got -1"),
+        ("mmd", {"records": 0}, "`records` must be >= 1, got 0"),
+        ("mmd", {"start_std": 0.0}, "`start_std` must be > 0, got 0"),
+        ("mmd-noise", {"beta": -1.0}, "`beta` must be >= 0, got -1"),
+        ("langevin", {"target": "gaussian", "temperature": -1.0}, "`temperature` must be >= 0, got -1"),
+    ],
+)
+def test_numbers_out_of_range(flow, settings, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        build.task(small(**settings), [flow])
+
+
+def test_a_start_of_another_dimension(tmp_path):
+    np.save(tmp_path / "start.npy", np.ones((4, 3)))
+    with pytest.raises(ValueError, match=re.escape("`target` must be (M, 3) like `start`, got (17, 2)")):
+        build.task(small(start=str(tmp_path / "start.npy"), n=None), ["mmd"])
+
+
+# ------------------------------------------------------------------ files
+
+
+def written(tmp_path, text):
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    settings = build.task({"dt": 1 / 3, "target": "digits", "n": 11, "m": 17}, ["kale", "mono"]).settings
+    config.write({"flows": ["kale", "mono"], **settings}, tmp_path / "c.toml", "two\nlines")
+    assert (tmp_path / "c.toml").read_text().startswith("# two\n# lines\n")
+    assert config.read(str(tmp_path / "c.toml"), "compare") == {"flows": ["kale", "mono"], **settings}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bandwith = 1", "`bandwith` in FILE is not a setting; did you mean 'bandwidth'?"),
+        ("[kael]\nlam = 1", "`kael` in FILE is not a setting; did you mean 'kale'?"),
+        ("[kale]\nbeta = 1", "`beta` in [kale] of FILE is not a setting"),
+        ("[mmd-noise]\nbeta_haf = 1", "`beta_haf` in [mmd-noise] of FILE is not a setting; did you mean 'beta_half'?"),
+        ("kale = 1", "`kale` in FILE must be a table of the flow's own settings, [kale], got 1"),
+        ("n = '3'", "`n` in FILE must be a whole number, got '3'"),
+        ("n = 3.5", "`n` in FILE must be a whole number, got 3.5"),
+        ("n = true", "`n` in FILE must be a whole number, got True"),
+        ("[kale]\nlam = 'small'", "`lam` in [kale] of FILE must be a number, got 'small'"),
+        ("target = 3", "`target` in FILE must be text, got 3"),
+        ("gif = 1", "`gif` in FILE must be true or false, got 1"),
+        ("metrics = 'w2'", "`metrics` in FILE must be a list of names, got 'w2'"),
+        ("metrics = []", "`metrics` in FILE must be a list of names, got []"),
+        ("metrics = ['w2', 'w3']", "`metrics` in FILE must be one of w2, w1, sliced, mmd2, mmd, energy, got 'w3'; did you mean 'w2'?"),
+        ("metrics = ['w2', 'w2']", "`metrics` in FILE must name each once, got w2,w2"),
+        ("start_mean = ['a']", "`start_mean` in FILE must be a number or a list of numbers, got ['a']"),
+        ("flow = 'kael'", "`flow` in FILE must be one of mmd, mmd-noise, kale, mono, langevin, got 'kael'; did you mean 'kale'?"),
+        ("flows = ['mmd']", "`flows` in FILE belongs to `particleflow compare`: use that command, or write `flow` instead"),
+        ("m = 3\nn = x", "--config FILE is not TOML: Invalid value (at line 2, column 5)"),
+        ("target = 'ringz'", "got 'ringz'; did you mean 'rings'?"),
+        ("target = 'points.xls'", "a file that ends in .csv .tsv .txt .npy .npz .png .jpg .jpeg, got 'points.xls'"),
+    ],
+)
+def test_a_file_that_is_wrong(tmp_path, text, expected):
+    file = written(tmp_path, text)
+    with refused(expected.replace("FILE", file)):
+        config.read(file, "run")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with refused("nowhere.toml cannot be read: No such file or directory"):
+        config.read(str(tmp_path / "nowhere.toml"), "run")
+
+
+def test_paths_in_a_file_are_relative_to_its_folder(tmp_path):
+    settings = config.read(written(tmp_path, "target = 'points.csv'\nout = 'there'\nstart = 'auto'"), "run")
+    assert settings == {"target": str(tmp_path / "points.csv"), "out": str(tmp_path / "there"), "start": "auto"}
+
+
+def test_flags_win_over_the_file_and_over_its_tables(tmp_path):
+    file = config.read(written(tmp_path, "n = 5\nlam = 3\ndt = 1\n[kale]\nlam = 1\nsteps = 7"), "run")
+    settings = config.merged({"n": 6, "lam": 0.5}, file)
+    assert settings["n"] == 6
+    assert [config.of_flow(settings, "kale", name) for name in ("lam", "steps", "dt")] == [0.5, 7, 1.0]
+    assert config.of_flow(file, "kale", "lam") == 1.0
+    assert config.of_flow(settings, "mmd", "steps") is None
