@@ -164,8 +164,9 @@ def test_what_is_kept_is_kept_until_the_numbers_change() -> None:
     assert kept.get(Cloud(cloud.points.float()), make) == 4
 
 
-def test_as_cloud_copies() -> None:
-    points, log_mass = torch.ones(3, 2, dtype=torch.float64), torch.zeros(3)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_as_cloud_copies(dtype: torch.dtype) -> None:
+    points, log_mass = torch.ones(3, 2, dtype=torch.float64), torch.zeros(3, dtype=dtype)
     cloud = as_cloud(Cloud(points, log_mass), "x")
     assert cloud.log_mass.dtype == torch.float64
     cloud.points.zero_()
