@@ -200,9 +200,9 @@ def test_a_large_cloud_is_thinned_always_in_the_same_way_and_drawn_fainter():
     assert [len(c.get_offsets()) for c in first] == [DRAWN, DRAWN]
     np.testing.assert_array_equal(first[1].get_offsets(), second[1].get_offsets())
     assert set(map(tuple, np.asarray(first[1].get_offsets()))) <= set(map(tuple, large.particles[0].numpy()))
-    small = scatters(snapshots(path).axes[0])[1]
-    assert first[1].get_alpha() < 0.5 * small.get_alpha()
-    assert first[1].get_sizes()[0] < 0.1 * small.get_sizes()[0]
+    few = scatters(snapshots(path).axes[0])[1]
+    assert first[1].get_alpha() < 0.5 * few.get_alpha()
+    assert first[1].get_sizes()[0] < 0.1 * few.get_sizes()[0]
 
 
 def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():
@@ -242,16 +242,13 @@ def test_a_cross_marks_where_a_run_ended_early(two):
     figure = curves({**two, "short": cut(two["MMD"], 5, "not converged")})
     for ax in figure.axes:
         crosses = [line for line in ax.lines if line.get_marker() == "X"]
-        assert len(crosses) == 1
-        assert crosses[0].get_xdata()[0] == 4
-        assert crosses[0].get_color() == COLOURS[2]
+        assert [(cross.get_xdata()[0], cross.get_color()) for cross in crosses] == [(4, COLOURS[2])]
         assert [text.get_text() for text in ax.texts] == ["not converged"]
 
 
 def test_film_has_the_frames_the_durations_and_the_particles(tmp_path, two):
     file = animate(two, tmp_path / "flow.gif", fps=10, seconds=1.0)
-    assert file == tmp_path / "flow.gif"
-    assert list(tmp_path.iterdir()) == [file]
+    assert list(tmp_path.iterdir()) == [file] == [tmp_path / "flow.gif"]
     with Image.open(file) as film:
         assert film.n_frames == 10
         assert film.info["loop"] == 0
