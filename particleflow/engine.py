@@ -126,8 +126,8 @@ def simulate(
     if dt is not None:
         _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
     earlier = x0 if isinstance(x0, Trajectory) else None
-    if earlier is not None and target is None:
-        target = earlier.target
+    if earlier is not None and target is None and earlier.target is not None:
+        target = Cloud(earlier.target, earlier.target_log_mass)
     start, aim, integrator = _prepare(flow, x0, target, integrator, seed, draws)
     first = aim.at(start.clock)
     metrics = _checked_metrics(metrics, first)
@@ -174,12 +174,13 @@ def simulate(
         "integrator": repr(integrator),
         "flow": repr(flow),
         "seed": getattr(start.clock.draws, "seed", None),
+        "metrics": {name: repr(metric) for name, metric in metrics.items()},
+        "labels": {name: getattr(metric, "label", name) for name, metric in metrics.items()},
         "seconds": time.perf_counter() - began,
         **statistics.summary(),
     }
-    path = recorder.trajectory(
-        state, status=status, message=message, report=report, target=first.points if isinstance(aim, FixedTarget) and first else None
-    )
+    end = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
+    path = recorder.trajectory(end, status=status, message=message, report=report, target=first if isinstance(aim, FixedTarget) else None)
     return replace(path, message=message or _energy_note(flow, path, start.x, first))
 
 

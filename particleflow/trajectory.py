@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -82,6 +84,8 @@ class Trajectory:
     report : mapping
         dt, integrator, flow, seed, solver statistics ...
     target : (M, d) tensor or None
+    target_log_mass : (M,) tensor or None
+        Of a weighted target.
     velocity : (T, N, d) tensor or None
         With `SaveAt(velocity=True)`.
     log_mass : (T, N) tensor or None
@@ -100,6 +104,7 @@ class Trajectory:
     report: Mapping[str, Any]
     state: Snapshot
     target: Float[Tensor, "M d"] | None = None
+    target_log_mass: Float[Tensor, "M"] | None = None
     velocity: Float[Tensor, "T N d"] | None = None
     log_mass: Float[Tensor, "T N"] | None = None
 
@@ -156,15 +161,19 @@ class Trajectory:
         """Read what `save` wrote. Tensors come back on the CPU with their dtype."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            facts = json.loads(str(arrays.pop("facts")))
+                tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "facts"}
+                facts = json.loads(str(file["facts"]))
+            if facts["format"] == FORMAT:
+                return cls._restored(tensors, facts)
         except FileNotFoundError:
             raise FileNotFoundError(f"`path` must be a saved trajectory, and there is no file '{path}'") from None
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: {error}") from error
-        if facts["format"] != FORMAT:
-            raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")
+
+    @classmethod
+    def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
+        """The inverse of what `save` does to a trajectory."""
 
         def group(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -182,6 +191,7 @@ class Trajectory:
             steps=tensors["steps"],
             energy=tensors["energy"],
             target=tensors.get("target"),
+            target_log_mass=tensors.get("target_log_mass"),
             velocity=tensors.get("velocity"),
             log_mass=tensors.get("log_mass"),
             metrics=group("metrics/"),
@@ -205,7 +215,7 @@ class Trajectory:
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {"particles": self.particles, "times": self.times, "steps": self.steps, "energy": self.energy}
-        optional = {"target": self.target, "velocity": self.velocity, "log_mass": self.log_mass}
+        optional = {"target": self.target, "target_log_mass": self.target_log_mass, "velocity": self.velocity, "log_mass": self.log_mass}
         return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
@@ -247,7 +257,7 @@ class Recorder:
         self._rows.append(row)
         self._last = state.clock.step
 
-    def trajectory(self, state: Snapshot, *, status: str, message: str, report: Mapping[str, Any], target: Tensor | None) -> Trajectory:
+    def trajectory(self, state: Snapshot, *, status: str, message: str, report: Mapping[str, Any], target: Cloud | None) -> Trajectory:
         """All records, the earlier ones first."""
         rows, old = self._rows, self.earlier
         names = list(dict.fromkeys([*(old.metrics if old else ()), *self.metrics]))
@@ -279,7 +289,8 @@ class Recorder:
             message=message,
             report=report,
             state=state,
-            target=target,
+            target=None if target is None else target.points,
+            target_log_mass=None if target is None else target.log_mass,
             velocity=velocities,
             log_mass=masses,
         )
