@@ -214,7 +214,7 @@ class W2(_Transport):
 
     @property
     def label(self) -> str:
-        return f"W2 (root, <= {self.max_points} points)"
+        return "W2 (root)"
 
     def __call__(self, x: Any, y: Any) -> float:
         return math.sqrt(self._cost(x, y, 2))
@@ -229,7 +229,7 @@ class W1(_Transport):
 
     @property
     def label(self) -> str:
-        return f"W1 (<= {self.max_points} points)"
+        return "W1"
 
     def __call__(self, x: Any, y: Any) -> float:
         return self._cost(x, y, 1)
@@ -253,7 +253,7 @@ class SlicedW2:
 
     @property
     def label(self) -> str:
-        return f"sliced W2 (root, {self.projections} directions)"
+        return "sliced W2 (root)"
 
     def directions(self, d: int) -> Float[Tensor, "L d"]:
         """Unit vectors, uniform on the sphere, shape (projections, d), float64; the one direction there is in d = 1."""

@@ -229,13 +229,13 @@ def test_curves_hold_the_recorded_numbers_and_name_the_axes(two):
     assert "each flow has its own dt" in curves({**two, "finer": run(dt=0.05)}).axes[0].get_xlabel()
 
 
-def test_curves_are_logarithmic_where_positive_and_more_than_a_decade():
+def test_curves_are_logarithmic_where_mostly_positive_and_more_than_a_decade():
     path = run()
-    decades, negative = torch.logspace(0, -3, 13, dtype=torch.float64), torch.linspace(100, -1, 13, dtype=torch.float64)
-    narrow, zero = torch.linspace(1, 2, 13, dtype=torch.float64), torch.linspace(100, 0, 13, dtype=torch.float64)
-    figure = curves(replace(path, energy=narrow, metrics={"decades": decades, "negative": negative, "zero": zero}))
+    decades, negative = torch.logspace(0, -3, 13, dtype=torch.float64), torch.linspace(100, -20, 13, dtype=torch.float64)
+    narrow, rounding = torch.linspace(1, 2, 13, dtype=torch.float64), torch.linspace(100, 0, 13, dtype=torch.float64)
+    figure = curves(replace(path, energy=narrow, metrics={"decades": decades, "negative": negative, "rounding": rounding}))
     scales = {ax.get_ylabel(): ax.get_yscale() for ax in figure.axes}
-    assert scales == {"decades": "log", "negative": "linear", "zero": "linear", "energy": "linear"}
+    assert scales == {"decades": "log", "negative": "linear", "rounding": "log", "energy": "linear"}
 
 
 def test_a_cross_marks_where_a_run_ended_early(two):

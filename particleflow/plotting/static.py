@@ -23,6 +23,7 @@ COLUMNS = 5
 FONT = 10.0
 # Curves that span more than this factor get a logarithmic axis.
 DECADE = 10.0
+MOSTLY = 0.9
 
 
 def snapshots(
@@ -73,8 +74,9 @@ def snapshots(
 def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None = None) -> Figure:
     """Each metric, and the divergence that each flow estimates of itself, against the number of steps: one panel each, one curve a run.
 
-    Steps and not times, since each flow has its own time unit. The axis is named by the metric's key in `Trajectory.metrics`, and
-    logarithmic where all values are positive and span more than a decade. A cross marks where a run ended early, with its status.
+    Steps and not times, since each flow has its own time unit. The axis is named by the metric's label (its key in `Trajectory.metrics` where it
+    has none), and logarithmic where the values span more than a decade and nine tenths of them or more are positive: the others, rounding about
+    zero, are then left out. A cross marks where a run ended early, with its status.
 
     Parameters, errors: see `snapshots`.
     """
@@ -93,8 +95,9 @@ def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None
     figure = sheet(rows, columns, (3.3, 2.3), (0.75, 0.2, 0.6, 0.55 if any(runs) else 0.2), (0.85, 0.75), DPI)
     for ax in figure.axes[len(panels) :]:
         ax.remove()
-    for ax, (label, series) in zip(figure.axes, panels.items(), strict=True):
-        _curve(ax, runs, label, series)
+    labels = {metric: label for run in runs.values() for metric, label in run.report.get("labels", {}).items()}
+    for ax, (metric, series) in zip(figure.axes, panels.items(), strict=True):
+        _curve(ax, runs, labels.get(metric, metric), series)
     if any(runs):
         lines = [Line2D([], [], color=colour(k), linewidth=2.2, label=name) for k, name in enumerate(runs)]
         beside = max(1, min(len(runs), 2 * columns))
@@ -122,10 +125,10 @@ def _curve(ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping
     if not len(finite):
         ax.text(0.5, 0.5, "nothing was recorded", transform=ax.transAxes, ha="center", color=FAINT, fontsize=FONT)
         ax.set(xticks=[], yticks=[])
-    elif finite.min() > 0 and finite.max() > DECADE * finite.min():
+    elif (positive := finite[finite > 0]).size >= MOSTLY * len(finite) and positive.max() > DECADE * positive.min():
         ax.set_yscale("log")
         ax.yaxis.set_minor_formatter(NullFormatter())
-        if finite.max() < DECADE**2 * finite.min():
+        if positive.max() < DECADE**2 * positive.min():
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
