@@ -17,6 +17,7 @@ from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
 from particleflow.estimators import Estimator, Fit
+from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot, State
 from particleflow.samplers.base import Sampler
@@ -39,9 +40,9 @@ def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
     y : (M, d) points or Cloud
         Samples of the target p. The ratio is always p / q.
     """
-    cloud, target = _clouds(x, y)
+    cloud, target = _clouds(x, y, "x", "y")
     clock = Clock(draws=Draws(seed))
-    _needs(estimator, target)
+    _needs(estimator, target, "y")
     return estimator.fit(cloud, target.at(clock), clock, {})
 
 
@@ -260,8 +261,8 @@ def _prepare(
     if not isinstance(flow, Flow):
         raise TypeError(f"`flow` must be a Flow, got {type(flow).__name__}: e.g. pf.mmd_flow(pf.kernels.Gaussian(0.2))")
     earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
-    cloud, aim = _clouds(earlier.x if earlier else x0, target)
-    _needs(flow.estimator, aim)
+    cloud, aim = _clouds(earlier.x if earlier else x0, target, "x0", "target")
+    _needs(flow.estimator, aim, "target")
     integrator = _integrator(flow, integrator)
     if earlier is not None:
         return replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)), aim, integrator
@@ -283,27 +284,27 @@ def _integrator(flow: Flow, integrator: Integrator | None) -> Integrator:
     return integrator
 
 
-def _clouds(x: Any, y: Any) -> tuple[Cloud, Target]:
+def _clouds(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
     """The start and the target as they will be used: copies, of one dtype, device and dimension. What was converted follows what was a tensor."""
-    for value, name in ((x, "x0"), (y, "target")):
+    for value, name in ((x, x_name), (y, y_name)):
         if isinstance(value, Sampler) and not hasattr(value, "at"):
             raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={type(value).__name__}(...).sample(300, seed=0)")
     if y is None:
-        return as_cloud(x, "x0"), FixedTarget(None)
+        return as_cloud(x, x_name), FixedTarget(None)
     if not hasattr(y, "at"):
-        start, target = as_clouds(x, y, "x0", "target")
+        start, target = as_clouds(x, y, x_name, y_name)
         return start, FixedTarget(target)
     aim: Target = y
     sample = aim.at(Clock())
-    start = as_cloud(x, "x0", like=None if sample is None else sample.points)
+    start = as_cloud(x, x_name, like=None if sample is None else sample.points)
     if sample is not None:
-        _checks.same_space(start.points, sample.points, "x0", "target")
+        _checks.same_space(start.points, sample.points, x_name, y_name)
     return start, aim
 
 
-def _needs(estimator: Estimator, target: Target) -> None:
+def _needs(estimator: Estimator, target: Target, name: str) -> None:
     if estimator.needs_target and isinstance(target, FixedTarget) and target.cloud is None:
-        raise ValueError(f"`target` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of the law to flow to")
+        raise missing_target(estimator, name)
 
 
 def _checked_metrics(metrics: Metrics | None, target: Cloud | None) -> Metrics:

@@ -14,6 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit
+from particleflow.estimators.base import missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.mobilities import Linear, Mobility, Unit
@@ -55,12 +56,12 @@ class Flow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
-        if not isinstance(self.estimator, Estimator):
+        if isinstance(self.estimator, type) or not isinstance(self.estimator, Estimator):
             raise TypeError(
-                f"`estimator` must be an estimator, got {type(self.estimator).__name__}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))"
+                f"`estimator` must be an estimator, got {_what(self.estimator)}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))"
             )
-        if not isinstance(self.mobility, Mobility):
-            raise TypeError(f"`mobility` must have h, slope and curvature, got {type(self.mobility).__name__}: e.g. pf.mobilities.Vanilla()")
+        if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility):
+            raise TypeError(f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g. pf.mobilities.Vanilla()")
         if not self.estimator.log_ratio and not isinstance(self.mobility, Linear):
             raise ValueError(
                 f"`mobility` must be Unit() or Linear() for {type(self.estimator).__name__}, got {self.mobility}: its witness is a potential, "
@@ -110,6 +111,8 @@ class Flow:
         ----------
         x, y : (N, d), (M, d) points or Cloud; y None where the flow has no target.
         """
+        if y is None and self.estimator.needs_target:
+            raise missing_target(self.estimator, "y")
         cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
         start = _probe(cloud)
         target = None if aim is None else _probe(aim)
@@ -191,6 +194,11 @@ def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -
     """dX = grad log p(X) dt + sqrt(2 temperature) dW: no target sample, only a density or a score (see `ClosedForm`)."""
     sigma = math.sqrt(2 * _checks.non_negative(temperature, "temperature"))
     return Flow(ClosedForm(target), diffusion=Constant(sigma))
+
+
+def _what(value: Any) -> str:
+    """For a message: a class where its instance was meant, or the name of another type."""
+    return f"the class {value.__name__} without its parentheses" if isinstance(value, type) else type(value).__name__
 
 
 def _probe(cloud: Cloud) -> Cloud:

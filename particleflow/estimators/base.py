@@ -88,3 +88,8 @@ class FieldWitness:
 
     def laplacian(self, z: Queries) -> Values:
         return self.field.laplacian(z)
+
+
+def missing_target(estimator: Estimator, name: str) -> ValueError:
+    """The error of an estimator that needs a target and got none as its argument `name`."""
+    return ValueError(f"`{name}` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of the law to flow to")
