@@ -356,7 +356,7 @@ def test_fit_alone_makes_one_fit() -> None:
     assert value.shape == (17,)
     assert grad.shape == (17, 2)
     assert fit.value is not None
-    with pytest.raises(ValueError, match=r"`target` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to"):
+    with pytest.raises(ValueError, match=r"`y` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to"):
         pf.fit(KDE(KERNEL), X)
 
 
@@ -435,7 +435,8 @@ def test_particles_that_escape_are_divergence() -> None:
 
 def test_an_inner_solver_that_stops_short_ends_the_run() -> None:
     flow = pf.Flow(KALE(KERNEL, lam=1e-2, max_iterations=1))
-    with pytest.raises(ValueError, match=r"`flow` cannot start: the estimator did not converge \(iterations \d+, gap .*\): .*max_iterations.*no step was taken"):
+    message = r"`flow` cannot start: the estimator did not converge \(iterations \d+, gap .*\): .*max_iterations.*no step was taken"
+    with pytest.raises(ValueError, match=message):
         pf.simulate(flow, X, Y, steps=5, dt=0.01)
     path = pf.simulate(pf.Flow(Failing(KERNEL, after=3)), X, Y, steps=9, dt=0.01, save=pf.SaveAt(every=2))
     assert path.status == "not converged"
@@ -504,7 +505,7 @@ def test_an_estimator_that_raises_in_the_middle_keeps_the_run() -> None:
                 raise ArithmeticError("out of numbers")
             return super().fit(x, y, clock, memory)
 
-    with pytest.warns(RuntimeWarning, match="the run failed after step 2"):
+    with pytest.warns(RuntimeWarning, match=r"the run failed after step 2"):
         path = pf.simulate(pf.Flow(Broken(KERNEL)), X, Y, steps=9, dt=0.01, save=pf.SaveAt(every=100))
     assert path.status == "failed"
     assert path.steps.tolist() == [0, 2]

@@ -92,7 +92,7 @@ def test_what_has_no_energy_says_so(flow: pf.Flow) -> None:
     assert not flow.conservative
     x, y = Cloud(normal(5, 2, 0)), Cloud(normal(7, 2, 1))
     fit = flow.estimator.fit(x, y, Clock(), {})
-    with pytest.raises(ValueError, match="`flow` must be conservative to have an energy, got .*: read fit.value, which need not decrease"):
+    with pytest.raises(ValueError, match=r"`flow` must be conservative to have an energy, got .*: read fit\.value, which need not decrease"):
         flow.energy(fit, x)
 
 

@@ -55,7 +55,9 @@ def test_the_moments_of_any_cloud_follow_the_closed_form(cloud: str) -> None:
     assert found[1].numpy() == pytest.approx(end.cov, rel=1e-7, abs=1e-7)
 
 
-@pytest.mark.parametrize(("scheme", "steps"), [(Euler(), [80, 160, 320]), (Heun(), [40, 80, 160]), (RK4(), [40, 80, 160])], ids=["Euler", "Heun", "RK4"])
+@pytest.mark.parametrize(
+    ("scheme", "steps"), [(Euler(), [80, 160, 320]), (Heun(), [40, 80, 160]), (RK4(), [40, 80, 160])], ids=["Euler", "Heun", "RK4"]
+)
 def test_orders_against_the_closed_form(scheme: RungeKutta, steps: list[int]) -> None:
     x = 0.7 * torch.from_numpy(np.random.default_rng(1).standard_normal((12, 2))) + 1
     end = problems.reverse_kl_flow(P, problems.normal(*moments(x)), 1.0)

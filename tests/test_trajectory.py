@@ -150,7 +150,7 @@ def test_recorded_noise_is_not_saved_and_going_on_without_it_says_so(tmp_path: P
     flow, noise = pf.mmd_flow(KERNEL, noise=0.3), {"noise": np.stack([normal(13, 2, k) for k in range(6)])}
     whole = pf.simulate(flow, X, Y, steps=6, dt=0.1, draws=Replay(noise))
     half = Trajectory.load(pf.simulate(flow, X, Y, steps=3, dt=0.1, draws=Replay(noise)).save(tmp_path / "half.npz"))
-    with pytest.raises(ValueError, match="`draws`"):
+    with pytest.raises(ValueError, match=r"`draws`"):
         pf.simulate(flow, half, steps=3)
     assert torch.equal(pf.simulate(flow, half, steps=3, draws=Replay(noise)).particles, whole.particles)
     assert pf.simulate(pf.mmd_flow(KERNEL), half, steps=3).status == "completed"
