@@ -60,7 +60,11 @@ json.dump(answers, sys.stdout)
 # what is written, the error's type, its text (a regular expression; all of it)
 CASES = [
     # not finite: the first bad row, and how many
-    ("run(x=bad(bad(x, 4, nan), 2, nan))", "ValueError", r"`x0` must be finite, got \[.*, nan\] in row 2 \(2 bad rows of 5\): drop them with .*isfinite.*"),
+    (
+        "run(x=bad(bad(x, 4, nan), 2, nan))",
+        "ValueError",
+        r"`x0` must be finite, got \[.*, nan\] in row 2 \(2 bad rows of 5\): drop them with .*isfinite.*",
+    ),
     ("run(y=bad(y, 6, inf))", "ValueError", r"`target` must be finite, got \[.*, inf\] in row 6 \(1 bad rows of 7\): drop them with .*"),
     ("run(y=bad(y, 0, -inf))", "ValueError", r"`target` must be finite, got \[.*, -inf\] in row 0 .*"),
     ("run(x=bad(x, 1, nan).numpy())", "ValueError", r"`x0` must be finite, .* in row 1 .*"),
@@ -85,7 +89,11 @@ CASES = [
         "ValueError",
         r"`target` must be \(M, 2\) like `x0`, got \(500, 3\): pass the same coordinates, or project with sklearn\.decomposition\.PCA",
     ),
-    ("run(y=y.float())", "TypeError", r"`x0` and `target` must have one dtype, got torch\.float64 and torch\.float32: convert one, .*target\.to\(x0\.dtype\).*"),
+    (
+        "run(y=y.float())",
+        "TypeError",
+        r"`x0` and `target` must have one dtype, got torch\.float64 and torch\.float32: convert one, .*target\.to\(x0\.dtype\).*",
+    ),
     (
         "__import__('particleflow._checks')._checks.same_space(x, y.to('meta'))",
         "ValueError",
@@ -107,7 +115,11 @@ CASES = [
         "TypeError",
         r"`x0` must be points, got the sampler Gaussian\(.*\): draw some, x0=Gaussian\(\.\.\.\)\.sample\(300, seed=0\)",
     ),
-    ("run(y=pf.samplers.Rings())", "TypeError", r"`target` must be points, got the sampler Rings\(.*\): draw some, target=Rings\(\.\.\.\)\.sample\(300, seed=0\)"),
+    (
+        "run(y=pf.samplers.Rings())",
+        "TypeError",
+        r"`target` must be points, got the sampler Rings\(.*\): draw some, target=Rings\(\.\.\.\)\.sample\(300, seed=0\)",
+    ),
     # masses
     ("run(x=Cloud(x, torch.zeros(4).double()))", "ValueError", r"`x0\.log_mass` must be \(5,\), one for each point, got shape \(4,\)"),
     ("run(x=Cloud(x, torch.full((5,), nan).double()))", "ValueError", r"`x0` must have a total mass > 0 and finite, got nan: .*logsumexp.*"),
@@ -127,15 +139,27 @@ CASES = [
         r"`points` must not be a constant cloud: the median distance between its 9 points is 0, .*: pass bandwidth= yourself",
     ),
     ("pf.kernels.default_bandwidth([[1.0, 2.0]])", "ValueError", r"`points` must not be a constant cloud: .* its 1 points is 0, .*"),
-    ("pf.kale_flow(kernel, lam=0)", "ValueError", r"`lam` must be > 0, got 0: it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"),
+    (
+        "pf.kale_flow(kernel, lam=0)",
+        "ValueError",
+        r"`lam` must be > 0, got 0: it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD",
+    ),
     ("KALE(kernel, lam=-1e-3)", "ValueError", r"`lam` must be > 0, got -0\.001: it is the weight .*"),
     ("KALE(kernel, lam=nan)", "ValueError", r"`lam` must be finite, got nan: it is the weight .*"),
     ("KALE(kernel, lam='small')", "TypeError", r"`lam` must be a number, got str: it is the weight .*"),
     ("KALE(kernel, lam=1, rtol=0)", "ValueError", r"`rtol` must be > 0, got 0"),
     ("KALE(kernel, lam=1, max_iterations=0)", "ValueError", r"`max_iterations` must be >= 1, got 0"),
     ("pf.mmd_flow(0.2)", "TypeError", r"`kernel` must be a kernel such as pf\.kernels\.Gaussian\(bandwidth=0\.2\) or a callable .*, got float"),
-    ("KDE(Energy())", "TypeError", r"`kernel` must be positive to estimate a density, got Energy\(\): use Gaussian, Laplace, Matern32, Matern52 or IMQ"),
-    ("pf.langevin(3.0)", "TypeError", r"`target` must have log_density and score, or be a callable z -> log density or score, got float: .*lambda z: -z"),
+    (
+        "KDE(Energy())",
+        "TypeError",
+        r"`kernel` must be positive to estimate a density, got Energy\(\): use Gaussian, Laplace, Matern32, Matern52 or IMQ",
+    ),
+    (
+        "pf.langevin(3.0)",
+        "TypeError",
+        r"`target` must have log_density and score, or be a callable z -> log density or score, got float: .*lambda z: -z",
+    ),
     ("ClosedForm(score.target, current=3)", "TypeError", r"`current` must have log_density and score, or be Moments\(\), got int"),
     ("ClosedForm(score.target, clip=0)", "ValueError", r"`clip` must be > 0, got 0"),
     ("Moments(jitter=-1)", "ValueError", r"`jitter` must be >= 0, got -1"),
@@ -143,15 +167,23 @@ CASES = [
     (
         "pf.Flow(MMD(kernel), mobility=pf.mobilities.Vanilla())",
         "ValueError",
-        r"`mobility` must be Unit\(\) or Linear\(\) for MMD, got Vanilla\(shift=0\.0\): its witness is a potential, not a log ratio, .*: use an estimator of a ratio .*",
+        r"`mobility` must be Unit\(\) or Linear\(\) for MMD, got Vanilla\(shift=0\.0\): its witness is a potential, .*: use an estimator of a ratio .*",
     ),
     ("pf.mono_flow(MMD(kernel), pf.mobilities.Arcsinh())", "ValueError", r"`mobility` must be Unit\(\) or Linear\(\) for MMD, got Arcsinh\(\): .*"),
     ("pf.Flow(kernel)", "TypeError", r"`estimator` must be an estimator, got Gaussian: e\.g\. pf\.estimators\.KDE\(pf\.kernels\.Gaussian\(0\.2\)\)"),
     ("pf.Flow(MMD)", "TypeError", r"`estimator` must be an estimator, got the class MMD without its parentheses: .*"),
     ("pf.mono_flow(KDE(kernel), pf.mobilities.Vanilla)", "TypeError", r"`mobility` must have .*, got the class Vanilla without its parentheses: .*"),
-    ("pf.mono_flow(KDE(kernel), torch.sigmoid)", "TypeError", r"`mobility` must have h, slope and curvature, got .*: e\.g\. pf\.mobilities\.Vanilla\(\)"),
+    (
+        "pf.mono_flow(KDE(kernel), torch.sigmoid)",
+        "TypeError",
+        r"`mobility` must have h, slope and curvature, got .*: e\.g\. pf\.mobilities\.Vanilla\(\)",
+    ),
     ("pf.mobilities.Exponential(-1)", "ValueError", r"`alpha` must be > 0, got -1: a monotone h needs alpha > 0; for alpha -> 0 use Unit\(\)"),
-    ("pf.mmd_flow(kernel, noise=-0.1)", "ValueError", r"`noise` must be >= 0, got -0\.1: pass a number, a schedule such as pf\.schedules\.Geometric, or a callable"),
+    (
+        "pf.mmd_flow(kernel, noise=-0.1)",
+        "ValueError",
+        r"`noise` must be >= 0, got -0\.1: pass a number, a schedule such as pf\.schedules\.Geometric, or a callable",
+    ),
     ("pf.Flow(MMD(kernel), diffusion='yes')", "TypeError", r"`diffusion` must be a number, got str: pass a number, a schedule .*"),
     ("pf.langevin(score.target, temperature=-1)", "ValueError", r"`temperature` must be >= 0, got -1"),
     # time
@@ -175,7 +207,11 @@ CASES = [
     ("flow.suggest_dt(x)", "ValueError", r"`y` must be \(M, d\) points for Counting, got None: pass samples of the law to flow to"),
     ("run(integrator=pf.Heun)", "TypeError", r"`integrator` must be an integrator, got <class .*>: e\.g\. pf\.Heun\(\) \(with its parentheses\)"),
     ("run(integrator='heun')", "TypeError", r"`integrator` must be an integrator, got 'heun': e\.g\. pf\.Heun\(\) .*"),
-    ("run(flow=pf.langevin(score.target), y=None, integrator=pf.RK4())", "ValueError", r"`integrator` must add the flow's diffusion, got RK4: use pf\.EulerMaruyama\(\)"),
+    (
+        "run(flow=pf.langevin(score.target), y=None, integrator=pf.RK4())",
+        "ValueError",
+        r"`integrator` must add the flow's diffusion, got RK4: use pf\.EulerMaruyama\(\)",
+    ),
     ("run(metrics={'W2': 3})", "TypeError", r"`metrics` must map names to metrics, got \{'W2': 3\}: e\.g\. \{'W2': pf\.metrics\.W2\(\)\}"),
     ("run(metrics=pf.metrics.W2())", "TypeError", r"`metrics` must map names to metrics, got W2\(.*\): .*"),
     (
@@ -185,8 +221,16 @@ CASES = [
     ),
     ("pf.SaveAt(every=2, steps=[1])", "ValueError", r"pass `every` or `steps`, not both, got every=2 and steps=\[1\]"),
     ("pf.SaveAt(every=0)", "ValueError", r"`every` must be >= 1, got 0"),
-    ("Replay({'noise': x[None]}).normal('brownian', 0, x)", "ValueError", r"`arrays` must hold the stream 'brownian', got \['noise'\]: record it too"),
-    ("run(flow=pf.Flow(KALE(kernel, lam=1e-3, max_iterations=1)))", "ValueError", r"`flow` cannot start: the estimator did not converge \(.*\): .*; no step was taken"),
+    (
+        "Replay({'noise': x[None]}).normal('brownian', 0, x)",
+        "ValueError",
+        r"`arrays` must hold the stream 'brownian', got \['noise'\]: record it too",
+    ),
+    (
+        "run(flow=pf.Flow(KALE(kernel, lam=1e-3, max_iterations=1)))",
+        "ValueError",
+        r"`flow` cannot start: the estimator did not converge \(.*\): .*; no step was taken",
+    ),
 ]
 
 
