@@ -167,7 +167,7 @@ CASES = [
     (
         "pf.Flow(MMD(kernel), mobility=pf.mobilities.Vanilla())",
         "ValueError",
-        r"`mobility` must be Unit\(\) or Linear\(\) for MMD, got Vanilla\(shift=0\.0\): its witness is a potential, .*: use an estimator of a ratio .*",
+        r"`mobility` must be Unit\(\) or Linear\(\) for MMD, got Vanilla\(shift=0\.0\): its witness is a potential, .*: use an estimator .*",
     ),
     ("pf.mono_flow(MMD(kernel), pf.mobilities.Arcsinh())", "ValueError", r"`mobility` must be Unit\(\) or Linear\(\) for MMD, got Arcsinh\(\): .*"),
     ("pf.Flow(kernel)", "TypeError", r"`estimator` must be an estimator, got Gaussian: e\.g\. pf\.estimators\.KDE\(pf\.kernels\.Gaussian\(0\.2\)\)"),
