@@ -82,7 +82,7 @@ PICTURES = (".png", ".jpg", ".jpeg")
 # What is taken where nothing is said.
 DEFAULT_FLOWS = ("mmd", "mmd-noise", "kale", "mono")
 PARTICLES, SAMPLES, ROWS = 240, 300, 1000
-STEPS, RECORDS = 500, 100
+STEPS, RECORDS = 400, 60
 # Up to so many points a second thread gains nothing, and where the cores are busy it makes a step many times slower. Sums in another
 # number of threads have other last bits: the number is part of what a run is repeated from.
 ONE_THREAD = 1000

@@ -92,12 +92,13 @@ def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: flo
 
 
 def _newton(dual: Dual, lam: float, u: Tensor, rtol: float, max_iterations: int) -> tuple[Tensor, int, bool]:
-    identity = torch.eye(len(u), dtype=u.dtype, device=u.device)
     for iteration in range(1, max_iterations + 1):
         a = dual.mass * u.exp()
         root = a.sqrt()
         residual = dual.witness(u, lam) - u
-        factor, failed = torch.linalg.cholesky_ex(lam * identity + root[:, None] * dual.matrix * root)
+        system = (dual.matrix * root).mul_(root[:, None])
+        system.diagonal().add_(lam)
+        factor, failed = torch.linalg.cholesky_ex(system)
         if bool(failed.any()):
             return u, iteration, False
         eta = torch.cholesky_solve((lam * root * residual)[:, None], factor)[:, 0]

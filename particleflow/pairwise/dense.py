@@ -44,7 +44,7 @@ class Dense:
         Tiles much larger than the processor's cache gain nothing.
     """
 
-    max_bytes: int = 16 * 2**20
+    max_bytes: int = 8 * 2**20
 
     def __post_init__(self) -> None:
         _checks.count(self.max_bytes, "max_bytes")
@@ -105,7 +105,7 @@ class DenseField:
 
     def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         d = _points(z).shape[1]
-        both = self._sum(z, 1 + d, lambda *tile: torch.cat([self._values(*tile)[..., None], self._gradients(*tile)], dim=-1))
+        both = self._sum(z, 1 + d, self._values_and_gradients)
         return both[..., 0], both[..., 1:]
 
     def laplacian(self, z: Tensor | Queries) -> Tensor:
@@ -127,8 +127,14 @@ class DenseField:
 
     @staticmethod
     def _gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        slope = kernel.slope(s).mul_(2)
-        return torch.stack([(slope * (z[:, k, None] - x[None, :, k])) @ w for k in range(x.shape[1])], dim=-1)
+        return _pull(kernel.slope(s), z, x, w)
+
+    @staticmethod
+    def _values_and_gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        profile = kernel.profile(s)
+        # A positive kernel's slope without a second exponential.
+        slope = kernel.log_slope(s).mul_(profile) if isinstance(kernel, PositiveKernel) else kernel.slope(s)
+        return torch.cat([(profile @ w)[..., None], _pull(slope, z, x, w)], dim=-1)
 
     def _sum(self, z: Tensor | Queries, components: int, term: Callable[[Kernel, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         """Add term(kernel, s, z tile, x tile, w tile) over all tiles and parts; `components` is the length of its last axis, 0 for none."""
@@ -170,6 +176,12 @@ class DenseField:
                 top[rows] = new_top
         empty = total == 0
         return top + total.log().masked_fill(empty, 0), force / total.masked_fill(empty, 1)[:, None]
+
+
+def _pull(slope: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
+    """sum_n w_n 2 slope_qn (z_q - x_n), shape (Q, d) or (Q, K, d). Writes into `slope`."""
+    slope = slope.mul_(2)
+    return torch.stack([(slope * (z[:, k, None] - x[None, :, k])) @ w for k in range(x.shape[1])], dim=-1)
 
 
 def _points(z: Tensor | Queries) -> Tensor:
