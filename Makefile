@@ -41,7 +41,7 @@ install: $(VENV)/.done-base ## the package and what it needs, into .venv
 demo: $(VENV)/.done-base ## compare the flows on two targets; pictures in out/demo
 	$(BIN)/particleflow compare --target rings --flows $(DEMO_FLOWS) --out $(DEMO_OUT)/rings
 	$(BIN)/particleflow compare --target digits --flows $(DEMO_FLOWS) --out $(DEMO_OUT)/digits
-	@echo; echo 'Done. Look at:'; find $(DEMO_OUT) -type f | sort | sed 's/^/  /'
+	@echo; echo 'Done. Look at the films and pictures:'; find $(DEMO_OUT) -name '*.gif' -o -name '*.png' | sort | sed 's/^/  /'
 
 test: $(VENV)/.done-test ## the tests, with a summary of coverage
 	$(RUN) pytest --cov $(ARGS)
