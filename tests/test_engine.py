@@ -419,6 +419,16 @@ def test_a_kernel_that_returns_nan_is_divergence() -> None:
     assert torch.equal(path.particles[0], X + 5.0)
 
 
+def test_one_coordinate_that_is_lost_is_divergence() -> None:
+    flow = pf.Flow(ClosedForm(lambda z: torch.where((z > 1.4) & (torch.arange(2) == 1), math.nan, 1.0)))
+    path = pf.simulate(flow, X, steps=20, dt=0.1)
+    lost = int((path.particles[-1, :, 1] > 1.4).sum())
+    assert path.status == "diverged"
+    assert 1 <= lost < 13
+    assert f": {lost} of 13 particles are no longer finite: " in path.message
+    assert bool(torch.isfinite(path.particles).all())
+
+
 def test_masses_that_explode_are_divergence() -> None:
     path = pf.simulate(pf.Flow(MMD(KERNEL), reaction=lambda w: w * math.inf), X, Y, steps=5, dt=0.1)
     assert path.status == "diverged"
