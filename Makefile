@@ -4,6 +4,7 @@
 PYTHON    ?= python3
 PIP_FLAGS ?=
 ARGS      ?=
+JOBS      ?= 2
 
 DEMO_OUT   ?= out/demo
 DEMO_FLOWS ?= mmd,mmd-noise,kale,mono
@@ -32,6 +33,7 @@ help: ## print this help
 	@echo '  PYTHON=python3.12                     the interpreter that .venv is made from (3.11 or newer)'
 	@echo '  PIP_FLAGS="--extra-index-url URL"     further flags for pip install, for example the index of the CPU builds of'
 	@echo '                                        torch: on Linux, the default index has a CUDA build of several GB'
+	@echo '  JOBS=2                                processes that the tests run in'
 	@echo '  ARGS="..."                            further arguments of pytest (test, test-slow) or of the benchmarks'
 
 ## ------------------------------------------------------------------ what to run
@@ -44,10 +46,10 @@ demo: $(VENV)/.done-base ## compare the flows on two targets; pictures in out/de
 	@echo; echo 'Done. Look at the films and pictures:'; find $(DEMO_OUT) -name '*.gif' -o -name '*.png' | sort | sed 's/^/  /'
 
 test: $(VENV)/.done-test ## the tests, with a summary of coverage
-	$(RUN) pytest --cov $(ARGS)
+	$(RUN) pytest -n $(JOBS) --cov $(ARGS)
 
 test-slow: $(VENV)/.done-test ## the tests that take long
-	$(RUN) pytest -m slow $(ARGS)
+	$(RUN) pytest -n $(JOBS) -m slow $(ARGS)
 
 docs: $(VENV)/.done-docs ## the documentation; warnings are errors
 	$(RUN) sphinx -b html -W --keep-going docs docs/_build/html

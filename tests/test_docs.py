@@ -65,7 +65,7 @@ def test_examples_of_extensions_are_short() -> None:
 
 
 LABELS = re.findall(r":label: (\S+)", (DOCS / "theory.rst").read_text(encoding="utf-8"))
-CITED = {"mmd-witness": 3, "kale-primal": 6, "kale-dual": 7, "kale-optimality": 8, "kale-newton": 9}
+CITED = {"mmd-witness": 3, "kale-primal": 6, "kale-dual": 7, "kale-optimality": 8, "kale-newton": 9, "kale-velocity": 10}
 
 
 def test_equations_have_the_numbers_that_docstrings_cite() -> None:
