@@ -51,6 +51,7 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
         raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(tensor.shape)}{hint}")
     if 0 in tensor.shape:
         raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(tensor.shape)}")
+    tensor = tensor.to(dtype=target, device=device, copy=True).contiguous()
     bad = ~torch.isfinite(tensor).all(dim=1)
     if bool(bad.any()):
         row = int(bad.nonzero()[0, 0])
@@ -58,7 +59,7 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
             f"`{name}` must be finite, got {tensor[row].tolist()} in row {row} ({int(bad.sum())} bad rows of {len(bad)}): "
             f"drop them with {name}[np.isfinite({name}).all(1)]"
         )
-    return tensor.to(dtype=target, device=device, copy=True).contiguous()
+    return tensor
 
 
 def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> None:

@@ -47,6 +47,9 @@ class Cloud:
             return self.points.new_full((len(self),), 1.0 / len(self))
         return self.log_mass.exp()
 
+    def copy(self) -> Cloud:
+        return Cloud(self.points.clone(), None if self.log_mass is None else self.log_mass.clone())
+
     def double(self) -> Cloud:
         """The same cloud in float64."""
         return Cloud(self.points.double(), None if self.log_mass is None else self.log_mass.double())
@@ -85,7 +88,7 @@ class Draws:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _checks.count(self.seed, "seed", least=0)
+        object.__setattr__(self, "seed", _checks.count(self.seed, "seed", least=0))
 
     def _key(self, stream: str, step: int) -> np.ndarray:
         return np.frombuffer(hashlib.blake2b(f"{self.seed}/{stream}/{step}".encode(), digest_size=16).digest(), dtype=np.uint64)
@@ -175,7 +178,7 @@ class Kept:
         kept = self._cloud
         if kept is None or not (_same(kept.points, cloud.points) and _same(kept.log_mass, cloud.log_mass)):
             self._made = make()
-            self._cloud = Cloud(cloud.points.clone(), None if cloud.log_mass is None else cloud.log_mass.clone())
+            self._cloud = cloud.copy()
         made: Made = self._made
         return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,19 +14,16 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._inputs import Metrics, checked_metrics, clouds_of, prepare, require_target
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target
 from particleflow.estimators import Estimator, Fit
-from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
-from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot, State
-from particleflow.samplers.base import Sampler
+from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.trajectory import Recorder, SaveAt, Trajectory
 
 # Particles this many times the start's extent away from where they began have left for good.
 ESCAPE = 1e6
-
-Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
 
 
 def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
@@ -40,9 +37,9 @@ def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
     y : (M, d) points or Cloud
         Samples of the target p. The ratio is always p / q.
     """
-    cloud, target = _clouds(x, y, "x", "y")
+    cloud, target = clouds_of(x, y, "x", "y")
     clock = Clock(draws=Draws(seed))
-    _needs(estimator, target, "y")
+    require_target(estimator, target, "y")
     return estimator.fit(cloud, target.at(clock), clock, {})
 
 
@@ -77,7 +74,7 @@ def iterate(
     seed, draws : int, Randomness
         The source of all random numbers: a seed, or recorded noise (`Replay`). A run that goes on keeps its own unless `draws` is given.
     """
-    start, aim, integrator = _prepare(flow, x0, target, integrator, seed, draws)
+    start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     return _states(flow, start, aim, integrator, _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)"))
 
 
@@ -125,13 +122,13 @@ def simulate(
     if steps is not None:
         _checks.count(steps, "steps")
     if dt is not None:
-        _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
+        dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
+    if save is not None and not isinstance(save, SaveAt):
+        raise TypeError(f"`save` must be a SaveAt, got {save!r}: e.g. pf.SaveAt(every=10)")
     earlier = x0 if isinstance(x0, Trajectory) else None
-    if earlier is not None and target is None and earlier.target is not None:
-        target = Cloud(earlier.target, earlier.target_log_mass)
-    start, aim, integrator = _prepare(flow, x0, target, integrator, seed, draws)
+    start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     first = aim.at(start.clock)
-    metrics = _checked_metrics(metrics, first)
+    metrics = checked_metrics(metrics, first)
     suggested = dt is None and earlier is None
     if dt is None:
         dt = float(earlier.report["dt"]) if earlier is not None else flow.suggest_dt(start.x, first)
@@ -167,7 +164,7 @@ def simulate(
         message = f"stopped by the user after step {state.clock.step}" if interrupted else f"after step {state.clock.step}: {error!r}"
         if not interrupted:
             warnings.warn(f"the run {status} {message}; the trajectory up to there is kept", RuntimeWarning, stacklevel=2)
-        recorder.add(state, None)
+        recorder.add(state, None, bare=True)
     assert state is not None
     report = {
         "dt": dt,
@@ -182,7 +179,7 @@ def simulate(
     }
     end = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
     path = recorder.trajectory(end, status=status, message=message, report=report, target=first if isinstance(aim, FixedTarget) else None)
-    return replace(path, message=message or _energy_note(flow, path, start.x, first))
+    return replace(path, message=message or _note(flow, path, start, aim))
 
 
 def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator, dt: float) -> Iterator[State]:
@@ -193,21 +190,25 @@ def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator,
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
     t0, n0 = (float(v) for v in snapshot.stepper["origin"][:2])
     middle = state.x.points.mean(0)
-    reach = ESCAPE * max(_extent(state.x.points), _extent_to(target.at(state.clock), state.x.points))
+    first = target.at(state.clock)
+    reach = ESCAPE * _scale(flow, state, first, dt)
     while True:
         yield state
 
         refit = partial(_refit, flow.estimator, target, state.memory)
         step = state.clock.step + 1
         try:
-            cloud, _, stepper = integrator.step(flow, refit, state, dt)
+            cloud, used, stepper = integrator.step(flow, refit, state, dt)
             trouble = _trouble(cloud, middle, reach)
             if trouble:
-                suggestion = min(_suggestion(flow, snapshot.x, target.at(snapshot.clock)), dt / 4)
-                message = f"step {step} with dt = {dt:g}: {trouble}: try dt = {suggestion:.2g}; everything up to step {state.clock.step} is kept"
+                remedy = _remedy(flow, state) or f"try dt = {min(_suggestion(flow, snapshot.x, first), dt / 4):.2g}"
+                message = f"step {step} with dt = {dt:g}: {trouble}: {remedy}; everything up to step {state.clock.step} is kept"
                 yield replace(state, status="diverged", message=message)
                 return
+            if used != dt:
+                t0, n0 = state.clock.t + used - dt, float(state.clock.step)
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
+            stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64)}
             state = _fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target)
         except _UnconvergedError as error:
             yield replace(state, status="not converged", message=f"step {step}: {error}; everything up to step {state.clock.step} is kept")
@@ -241,79 +242,33 @@ def _trouble(x: Cloud, middle: Tensor, reach: float) -> str:
         return f"{int(lost.sum())} of {len(x)} particles are no longer finite"
     if x.log_mass is not None and bool((x.log_mass.isnan() | x.log_mass.isposinf()).any()):
         return "masses are no longer finite"
-    if reach > 0 and float((x.points - middle).abs().max()) > reach:
+    if float((x.points - middle).abs().max()) > reach:
         return f"particles are {ESCAPE:g} times the start's extent away"
     return ""
+
+
+def _scale(flow: Flow, state: State, target: Cloud | None, dt: float) -> float:
+    """The extent of start and target; without a target, of the start and of the first step."""
+    if target is not None:
+        return _extent(torch.cat([state.x.points, target.points])) or math.inf
+    sigma = flow.diffusion(state.clock) if callable(flow.diffusion) else 0.0
+    speed = float(flow.velocity(state.x, state.fit, state.clock)[0].nan_to_num().abs().max())
+    return _extent(state.x.points) + dt * speed + math.sqrt(dt) * sigma or math.inf
+
+
+def _remedy(flow: Flow, state: State) -> str:
+    """What to do where the velocity itself is not finite at a cloud that is: no dt can help then."""
+    velocity, _ = flow.velocity(state.x, state.fit, state.clock)
+    lost = int((~torch.isfinite(velocity).all(1)).sum())
+    return f"the velocity is not finite at {lost} of them already, so look at the kernel, score, mobility or noise, not at dt" if lost else ""
 
 
 def _suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:
     """A dt for a message, infinite where even the search for one fails."""
     try:
         return flow.suggest_dt(x, y)
-    except (ValueError, RuntimeError):
+    except Exception:  # whatever a user's score or kernel raises, the run's own message is what matters
         return math.inf
-
-
-def _prepare(
-    flow: Flow, x0: Any, target: Any, integrator: Integrator | None, seed: int, draws: Randomness | None
-) -> tuple[Snapshot, Target, Integrator]:
-    """Everything checked, and converted, before any work is done."""
-    if not isinstance(flow, Flow):
-        raise TypeError(f"`flow` must be a Flow, got {type(flow).__name__}: e.g. pf.mmd_flow(pf.kernels.Gaussian(0.2))")
-    earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
-    cloud, aim = _clouds(earlier.x if earlier else x0, target, "x0", "target")
-    _needs(flow.estimator, aim, "target")
-    integrator = _integrator(flow, integrator)
-    if earlier is not None:
-        return replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)), aim, integrator
-    return Snapshot(clock=Clock(draws=draws or Draws(seed)), x=cloud), aim, integrator
-
-
-def _integrator(flow: Flow, integrator: Integrator | None) -> Integrator:
-    if integrator is None:
-        return EulerMaruyama() if flow.diffusion is not None else Euler()
-    if isinstance(integrator, type) or not isinstance(integrator, Integrator):
-        raise TypeError(f"`integrator` must be an integrator, got {integrator!r}: e.g. pf.Heun() (with its parentheses)")
-    if flow.diffusion is not None and not integrator.stochastic:
-        raise ValueError(f"`integrator` must add the flow's diffusion, got {type(integrator).__name__}: use pf.EulerMaruyama()")
-    if integrator.stages > 1 and not flow.estimator.deterministic:
-        raise ValueError(
-            f"`integrator` must have one stage for {type(flow.estimator).__name__}, got {type(integrator).__name__}: its fit is not a "
-            "deterministic function of the clouds, and the order would be lost: use pf.Euler()"
-        )
-    return integrator
-
-
-def _clouds(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
-    """The start and the target as they will be used: copies, of one dtype, device and dimension. What was converted follows what was a tensor."""
-    for value, name in ((x, x_name), (y, y_name)):
-        if isinstance(value, Sampler) and not hasattr(value, "at"):
-            raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={type(value).__name__}(...).sample(300, seed=0)")
-    if y is None:
-        return as_cloud(x, x_name), FixedTarget(None)
-    if not hasattr(y, "at"):
-        start, target = as_clouds(x, y, x_name, y_name)
-        return start, FixedTarget(target)
-    aim: Target = y
-    sample = aim.at(Clock())
-    start = as_cloud(x, x_name, like=None if sample is None else sample.points)
-    if sample is not None:
-        _checks.same_space(start.points, sample.points, x_name, y_name)
-    return start, aim
-
-
-def _needs(estimator: Estimator, target: Target, name: str) -> None:
-    if estimator.needs_target and isinstance(target, FixedTarget) and target.cloud is None:
-        raise missing_target(estimator, name)
-
-
-def _checked_metrics(metrics: Metrics | None, target: Cloud | None) -> Metrics:
-    metrics = metrics or {}
-    if not isinstance(metrics, Mapping) or not all(callable(metric) for metric in metrics.values()):
-        raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
-    if metrics and target is None:
-        raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
-    return metrics
 
 
 def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
@@ -328,23 +283,23 @@ def _extent(points: Tensor) -> float:
     return float((points.amax(0) - points.amin(0)).max())
 
 
-def _extent_to(target: Cloud | None, points: Tensor) -> float:
-    return 0.0 if target is None else _extent(torch.cat([points, target.points]))
-
-
-def _energy_note(flow: Flow, path: Trajectory, x: Cloud, y: Cloud | None) -> str:
-    """A conservative flow whose energy rose was integrated too coarsely."""
-    if not flow.conservative:
+def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
+    """What a completed run on a fixed target should be told: nobody moved, or the energy of a conservative flow rose, by too large a dt."""
+    if not isinstance(target, FixedTarget) or target.cloud is None:
         return ""
-    rises = path.energy[1:] - path.energy[:-1]
-    worst = int(rises.argmax()) if len(rises) else 0
-    if not len(rises) or not float(rises[worst]) > 1e-9 * float(path.energy.abs().max()):
+    x, y = start.x, target.cloud
+    if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * _extent(torch.cat([x.points, y.points])):
+        return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
+    part = path.steps >= start.clock.step + (start.clock.step > 0)  # not the seam, whose energy may be another flow's
+    energy, steps = path.energy[part], path.steps[part]
+    rises = energy[1:] - energy[:-1]
+    rounding = 1e2 * torch.finfo(x.points.dtype).eps + 1e-9
+    if not flow.conservative or not len(rises) or not float(rises.max()) > rounding * max(1.0, float(energy.abs().max())):
         return ""
-    before, after = float(path.energy[worst]), float(path.energy[worst + 1])
-    dt = path.report["dt"]
+    k, dt = int(rises.argmax()), path.report["dt"]
     return (
-        f"the energy rose from {before:.4g} to {after:.4g} between steps {int(path.steps[worst])} and {int(path.steps[worst + 1])}, which the exact "
-        f"flow cannot do: dt = {dt:g} is too large, try {min(_suggestion(flow, x, y), dt / 4):.2g}"
+        f"the energy rose from {float(energy[k]):.4g} to {float(energy[k + 1]):.4g} between steps {int(steps[k])} and {int(steps[k + 1])}, which the "
+        f"exact flow cannot do: dt = {dt:g} is too large, try {min(_suggestion(flow, x, y), dt / 4):.2g}"
     )
 
 

@@ -25,7 +25,7 @@ from particleflow.schedules import Constant, Schedule, as_schedule
 # suggest_dt: points probed, rounds of power iteration, and the share of 1 / (fastest contraction) that a step may take.
 PROBED = 200
 ROUNDS = 8
-SHARE = 1.0
+SHARE = 0.5
 SHARE_WITH_DIFFUSION = 0.1
 
 
@@ -102,8 +102,8 @@ class Flow:
 
         The rate is that of the most negative eigenvalue of d velocity / d particles (by power iteration on finite differences of the velocity
         of the whole cloud, refitted each time) at three states: the start x, the target y, and half of each, since a flow may be stiffest on
-        arrival. Growth, such as a small cloud that bursts apart, limits no step. The step is the inverse rate (Euler is stable up to
-        twice that), a tenth of it where there is diffusion (its bias grows with dt times the rate); it moves no particle by more than a
+        arrival. Growth, such as a small cloud that bursts apart, limits no step. The step is half of the inverse rate (Euler is stable
+        up to twice the inverse), a tenth where there is diffusion (its bias grows with dt times the rate); it moves no particle by more than a
         quarter of the extent; and it is rounded down to two digits. Works on at most 200 points of each cloud: the rates do not grow with N.
         Cost: some 100 fits of that size.
 

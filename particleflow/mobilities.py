@@ -42,7 +42,7 @@ class Linear:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.positive(self.factor, "factor")
+        object.__setattr__(self, "factor", _checks.positive(self.factor, "factor"))
 
     def h(self, d: Tensor) -> Tensor:
         return self.factor * d
@@ -75,7 +75,8 @@ class Exponential:
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.positive(self.alpha, "alpha", remedy="a monotone h needs alpha > 0; for alpha -> 0 use Unit()")
+        remedy = "a monotone h needs alpha > 0; for alpha -> 0 use Unit()"
+        object.__setattr__(self, "alpha", _checks.positive(self.alpha, "alpha", remedy=remedy))
 
     def h(self, d: Tensor) -> Tensor:
         return torch.exp(self.alpha * d)
@@ -103,7 +104,7 @@ class Vanilla:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        _checks.real(self.shift, "shift")
+        object.__setattr__(self, "shift", _checks.real(self.shift, "shift"))
 
     def h(self, d: Tensor) -> Tensor:
         return -logsigmoid(-d - self.shift)  # torch's softplus drops e^-d beyond 20

@@ -11,6 +11,7 @@ Noise schedules may also look at the fit: `(clock, fit) -> float`.
 from __future__ import annotations
 
 import bisect
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +101,32 @@ class Piecewise:
         return self.values[bisect.bisect_right(self.boundaries, self.of(clock))]
 
 
+@dataclass(frozen=True)
+class _OfClock:
+    """A callable of the clock alone, where the fit is offered too."""
+
+    of: Callable[[Clock], float]
+
+    def __call__(self, clock: Clock, fit: Any = None) -> float:
+        return self.of(clock)
+
+
+def _takes_a_fit(value: Schedule) -> bool:
+    try:
+        inspect.signature(value).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        pass
+    return True
+
+
 def as_schedule(value: float | Schedule | None, name: str) -> Schedule | None:
     """A number becomes `Constant`; a callable stays; None stays."""
-    if value is None or callable(value):
-        return value
+    if isinstance(value, type):
+        raise TypeError(f"`{name}` must be a number, a schedule or a callable, got the class {value.__name__}: pass what it makes")
+    if callable(value):
+        return value if _takes_a_fit(value) else _OfClock(value)
+    if value is None:
+        return None
     return Constant(_checks.non_negative(value, name, remedy="pass a number, a schedule such as pf.schedules.Geometric, or a callable"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -245,15 +246,19 @@ class Recorder:
         if self.earlier is not None:
             self._last = int(self.earlier.steps[-1])
 
-    def add(self, state: State, target: Cloud | None) -> None:
-        """Record a state, once a step; its metrics only where there is a target to compare with."""
+    def add(self, state: State, target: Cloud | None, *, bare: bool = False) -> None:
+        """Record a state, once a step; its metrics only where there is a target. `bare`: nothing is evaluated, for a run that failed."""
         if state.clock.step == self._last:
             return
-        value = state.fit.value
+        value = None if bare else state.fit.value
         row: dict[str, Any] = {"x": state.x, "t": state.clock.t, "step": state.clock.step, "energy": float("nan") if value is None else value}
-        if self.velocity:
+        if self.velocity and bare:
+            row["velocity"] = torch.full_like(state.x.points, float("nan"))
+        elif self.velocity:
             row["velocity"] = self.flow.velocity(state.x, state.fit, state.clock)[0]
-        row["metrics"] = {name: float(metric(state.x, target)) for name, metric in self.metrics.items() if target is not None}
+        # Metrics get copies: they are other people's code, and must not move the particles.
+        pair = None if target is None else (state.x.copy(), target.copy())
+        row["metrics"] = {name: float(metric(*pair)) for name, metric in self.metrics.items() if pair is not None}
         self._rows.append(row)
         self._last = state.clock.step
 
@@ -272,7 +277,10 @@ class Recorder:
 
         masses: Tensor | None = None
         if state.x.log_mass is not None:
-            masses = stack(old.log_mass if old else None, [row["x"].mass.log() for row in rows])
+            past = None if old is None else old.log_mass
+            if old is not None and past is None:
+                past = old.particles.new_full(old.particles.shape[:2], -math.log(old.particles.shape[1]))
+            masses = stack(past, [row["x"].mass.log() for row in rows])
         velocities: Tensor | None = None
         if self.velocity and (old is None or old.velocity is not None):
             velocities = stack(old.velocity if old else None, [row["velocity"] for row in rows])

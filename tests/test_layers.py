@@ -29,6 +29,7 @@ LAYERS = [
     "integrators",
     "metrics",
     "trajectory",
+    "_inputs",
     "checkpoint",
     "engine",
     "plotting",

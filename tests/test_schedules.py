@@ -76,5 +76,7 @@ def test_bad_schedules_are_refused(make: Any, text: str) -> None:
 def test_numbers_and_callables_are_schedules() -> None:
     mine = lambda clock: 1.0 / (1 + clock.step)
     assert as_schedule(None, "noise") is None
-    assert as_schedule(mine, "noise") is mine
+    assert as_schedule(mine, "noise")(Clock(step=3), None) == mine(Clock(step=3))
+    both = lambda clock, fit: 1.0
+    assert as_schedule(both, "noise") is both
     assert as_schedule(0.25, "noise") == Constant(0.25)

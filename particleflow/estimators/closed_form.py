@@ -97,9 +97,10 @@ class ClosedForm:
     needs_target: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target, Density) and not callable(self.target):
+        if isinstance(self.target, type) or not (isinstance(self.target, Density) or callable(self.target)):
+            what = f"the class {self.target.__name__}" if isinstance(self.target, type) else type(self.target).__name__
             raise TypeError(
-                f"`target` must have log_density and score, or be a callable z -> log density or score, got {type(self.target).__name__}: "
+                f"`target` must have log_density and score, or be a callable z -> log density or score, got {what}: "
                 "e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
             )
         if self.current is not None and not isinstance(self.current, (Density, Moments)):
@@ -130,8 +131,8 @@ def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, T
         leaf = z.detach().requires_grad_(True)
         out = target(leaf)
         if out.shape == z.shape:
-            return z.new_full((len(z),), math.nan), out.detach()
+            return z.new_full((len(z),), math.nan), out.detach().to(z.dtype)
         if out.shape != z.shape[:1]:
             raise ValueError(f"`target` must map z (Q, d) to a log density (Q,) or a score (Q, d), got {tuple(out.shape)} for z {tuple(z.shape)}")
         (grad,) = torch.autograd.grad(out.sum(), leaf)
-    return out.detach(), grad
+    return out.detach().to(z.dtype), grad

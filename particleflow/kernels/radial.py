@@ -255,13 +255,10 @@ class Radial:
 
 def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
     """A kernel stays; a callable of s = |z - y|^2 becomes `Radial`."""
-    if isinstance(kernel, Kernel):
-        return kernel
-    if callable(kernel):
-        return Radial(kernel)
-    raise TypeError(
-        f"`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance, got {type(kernel).__name__}"
-    )
+    what = f"the class {kernel.__name__}" if isinstance(kernel, type) else type(kernel).__name__
+    if isinstance(kernel, type) or not (isinstance(kernel, Kernel) or callable(kernel)):
+        raise TypeError(f"`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance, got {what}")
+    return kernel if isinstance(kernel, Kernel) else Radial(kernel)
 
 
 def _matern_spectrum(nu: float, bandwidth: float, omega2: Tensor, d: int) -> Tensor:

@@ -1,0 +1,90 @@
+"""What a run is given, checked and converted before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from particleflow import _checks
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
+from particleflow.estimators import Estimator
+from particleflow.estimators.base import missing_target
+from particleflow.flows import Flow
+from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot
+from particleflow.samplers.base import Sampler
+from particleflow.trajectory import Trajectory
+
+Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
+
+
+def prepare(
+    flow: Flow, x0: Any, target: Any, integrator: Integrator | None, seed: int, draws: Randomness | None
+) -> tuple[Snapshot, Target, Integrator]:
+    """Everything checked, and converted, before any work is done."""
+    if not isinstance(flow, Flow):
+        raise TypeError(f"`flow` must be a Flow, got {type(flow).__name__}: e.g. pf.mmd_flow(pf.kernels.Gaussian(0.2))")
+    earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
+    if isinstance(x0, Trajectory):
+        if target is None and x0.target is not None:
+            target = Cloud(x0.target, x0.target_log_mass)
+        if integrator is None and x0.report["integrator"] != repr(integrator_of(flow, None)):
+            raise ValueError(f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got None: pass integrator=")
+    cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
+    require_target(flow.estimator, aim, "target")
+    integrator = integrator_of(flow, integrator)
+    if earlier is not None:
+        return replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)), aim, integrator
+    return Snapshot(clock=Clock(draws=draws or Draws(seed)), x=cloud), aim, integrator
+
+
+def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
+    if integrator is None:
+        return EulerMaruyama() if flow.diffusion is not None else Euler()
+    if isinstance(integrator, type) or not isinstance(integrator, Integrator):
+        raise TypeError(f"`integrator` must be an integrator, got {integrator!r}: e.g. pf.Heun() (with its parentheses)")
+    if flow.diffusion is not None and not integrator.stochastic:
+        raise ValueError(f"`integrator` must add the flow's diffusion, got {type(integrator).__name__}: use pf.EulerMaruyama()")
+    if integrator.stages > 1 and not flow.estimator.deterministic:
+        raise ValueError(
+            f"`integrator` must have one stage for {type(flow.estimator).__name__}, got {type(integrator).__name__}: its fit is not a "
+            "deterministic function of the clouds, and the order would be lost: use pf.Euler()"
+        )
+    return integrator
+
+
+def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
+    """The start and the target as they will be used: copies, of one dtype, device and dimension. What was converted follows what was a tensor."""
+    for value, name in ((x, x_name), (y, y_name)):
+        if isinstance(value, type):
+            raise TypeError(f"`{name}` must be points, got the class {value.__name__}: pass what it makes")
+        if isinstance(value, Sampler) and not hasattr(value, "at"):
+            raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={type(value).__name__}(...).sample(300, seed=0)")
+    if y is None:
+        return as_cloud(x, x_name), FixedTarget(None)
+    if hasattr(y, "__array__") or not callable(getattr(y, "at", None)):
+        start, target = as_clouds(x, y, x_name, y_name)
+        return start, FixedTarget(target)
+    aim: Target = y
+    sample = aim.at(Clock())
+    start = as_cloud(x, x_name, like=None if sample is None else sample.points)
+    if sample is not None:
+        _checks.same_space(start.points, sample.points, x_name, y_name)
+    return start, aim
+
+
+def require_target(estimator: Estimator, target: Target, name: str) -> None:
+    if estimator.needs_target and isinstance(target, FixedTarget) and target.cloud is None:
+        raise missing_target(estimator, name)
+
+
+def checked_metrics(metrics: Metrics | None, target: Cloud | None) -> Metrics:
+    metrics = metrics or {}
+    if not isinstance(metrics, Mapping) or not all(callable(metric) and not isinstance(metric, type) for metric in metrics.values()):
+        raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
+    taken = [name for name in metrics if not isinstance(name, str) or name in Trajectory.__dataclass_fields__]
+    if taken:
+        raise ValueError(f"`metrics` must have names that a trajectory has no other use for, got {taken[0]!r}: rename it")
+    if metrics and target is None:
+        raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
+    return metrics
