@@ -37,10 +37,10 @@ class Fit:
         Evaluates `value`, only when somebody asks.
     """
 
-    witness: Witness
-    memory: Memory = field(default_factory=dict)
+    witness: Witness = field(repr=False)
+    memory: Memory = field(default_factory=dict, repr=False)
     report: Mapping[str, Any] = field(default_factory=dict)
-    objective: Callable[[], float] | None = None
+    objective: Callable[[], float] | None = field(default=None, repr=False)
 
     @cached_property
     def value(self) -> float | None:

@@ -58,7 +58,7 @@ class Gaussian(_Scaled):
 
     The literature's other units: `from_denominator`, `from_variance`, `from_gamma`.
 
-    >>> Gaussian.from_denominator(0.1).bandwidth ** 2
+    >>> round(Gaussian.from_denominator(0.1).bandwidth ** 2, 12)
     0.05
     """
 
