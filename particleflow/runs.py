@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import tempfile
 import warnings
@@ -161,17 +162,22 @@ def heading(task: Task) -> str:
 def summary(task: Task, outcome: Outcome) -> str:
     """One line for each flow: how it ended, its first and last numbers, its time; then what there is to be said."""
     rows = [["flow", "status", "dt", "steps", *task.metrics, "seconds"]]
+    notes: list[str] = []
     for name, plan in task.plans.items():
         path = outcome.paths.get(name)
         if path is None:
             status = "failed" if name in outcome.failures else "not run"
             rows.append([name, status, f"{plan.dt:g}", "0", *("" for _ in task.metrics), ""])
             continue
-        ends = [f"{float(v[0]):.3g} -> {float(v[-1]):.3g}" for v in path.metrics.values()]
+        measured = {metric: v[v.isfinite()].tolist() or [math.nan] for metric, v in path.metrics.items()}
+        ends = [f"{v[0]:.3g} -> {v[-1]:.3g}" for v in measured.values()]
+        flat = [metric for metric, v in measured.items() if path.status == "completed" and v[-1] >= v[0] > 0]
+        if flat and not path.message:
+            notes.append(f"{name}: {' and '.join(flat)} did not fall: the clouds may be too far apart for the bandwidth, or dt too large")
         rows.append([name, path.status, f"{plan.dt:g}", str(int(path.steps[-1])), *ends, f"{path.report['seconds']:.1f}"])
     said = [f"{name}: {path.message}" for name, path in outcome.paths.items() if path.message]
     said += [f"{name}: {message}" for name, message in outcome.failures.items()]
-    return "\n".join([_aligned(rows), *(" ".join(line.split()) for line in [*said, *outcome.notes])])
+    return "\n".join([_aligned(rows), *(" ".join(line.split()) for line in [*said, *notes, *outcome.notes])])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
