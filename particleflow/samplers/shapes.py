@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,9 +35,9 @@ class _Planar(Seeded):
         points = self._outline(n, rng)
         return points + self.noise * rng.standard_normal(points.shape) if self.noise else points
 
+    @abstractmethod
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """The points before the noise, (n, 2)."""
-        raise NotImplementedError
 
 
 def _polar(radius: np.ndarray | float, angle: np.ndarray) -> np.ndarray:
