@@ -7,8 +7,10 @@ without the hook, as users do.
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from jaxtyping import config as jaxtyping_config
@@ -16,7 +18,20 @@ from jaxtyping import install_import_hook
 
 if any(name.startswith("particleflow.") for name in sys.modules):
     raise RuntimeError("particleflow was imported before tests/conftest.py could install the run-time checks: look for a plugin that imports it")
-install_import_hook("particleflow", "run_time_checks.checked")
+
+
+def _checked_modules() -> list[str]:
+    """All but those that import numba at their top: it compiles functions from their source, which the checks would wrap.
+
+    A package's own name would stand for all that lies in it.
+    """
+    package = Path(__file__).parents[1] / "particleflow"
+    paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
+    compiled = {path for path in paths if re.search(r"^(import|from) (numba|llvmlite)\b", path.read_text(), re.MULTILINE)}
+    return [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in paths if path not in compiled]
+
+
+install_import_hook(_checked_modules(), "run_time_checks.checked")
 
 import torch  # noqa: E402
 

@@ -7,6 +7,7 @@ Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d). Values are (Q,) o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
@@ -39,6 +40,10 @@ class Field(Protocol):
 
     def reduce(self) -> Field:
         """The only collective, when the particles are sharded over machines; on one machine the field itself."""
+        ...
+
+    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        """`backend` and `why`, and the `promise` of an approximate one."""
         ...
 
     def __add__(self, other: Any) -> Field: ...

@@ -1,0 +1,100 @@
+"""What an approximate backend promises, and the audit that checks it.
+
+With scales S_0 = sum_i |w_i| max |k| and S_1 = sum_i |w_i| max |grad k|, every row keeps
+
+    |error of value| <= rtol |value| + atol S_0,        |error of grad| <= rtol |grad| + atol S_1   (2-norm).
+
+Only the second terms are known before a sum is taken: a plan is chosen whose a-priori bounds eps_0, eps_1 are at most atol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.pairwise.base import Field, Queries
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A-priori bounds of the largest absolute error over rows (and weight vectors) of value and gradient, and what they are made of."""
+
+    value: float
+    grad: float
+    how: str = ""
+
+
+class PartedField(Field, Protocol):
+    """A field that tells its parts, (sources, weights), and its promise."""
+
+    @property
+    def parts(self) -> tuple[tuple[Any, Tensor], ...]: ...
+    def promise(self, z: Tensor | Queries) -> Promise | None: ...
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The largest absolute errors met on `rows` random rows, beside what was promised and the scales S_0, S_1."""
+
+    rows: int
+    value_error: float
+    grad_error: float
+    value_scale: float
+    grad_scale: float
+    promise: Promise | None
+
+    @property
+    def kept(self) -> bool:
+        return self.promise is None or (self.value_error <= self.promise.value and self.grad_error <= self.promise.grad)
+
+
+def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -> Audit:
+    """`field` at random rows of z against exact sums in float64. All of z is evaluated, as in a step: some backends adapt to it."""
+    from particleflow.pairwise.dense import Dense
+
+    points = z if isinstance(z, Tensor) else z.points
+    rows = min(_checks.count(rows, "rows"), len(points))
+    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:rows].to(points.device)
+    value, grad = (t[chosen].double() for t in field.value_and_grad(z))
+    exact_value, exact_grad = torch.zeros_like(value), torch.zeros_like(grad)
+    for sources, w in field.parts:
+        exact = Dense().sources(sources.kernel, sources.points.double()).field(w.double())
+        more, more_grad = exact.value_and_grad(points[chosen].double())
+        exact_value += more
+        exact_grad += more_grad
+    value_scale, grad_scale = scales(field, points)
+    return Audit(
+        rows,
+        float((value - exact_value).abs().max()),
+        float((grad - exact_grad).norm(dim=-1).max()),
+        value_scale,
+        grad_scale,
+        field.promise(z),
+    )
+
+
+def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
+    """S_0 and S_1, the largest over weight vectors."""
+    lowest = torch.stack([z.amin(0), *(sources.points.amin(0) for sources, _ in field.parts)]).amin(0)
+    highest = torch.stack([z.amax(0), *(sources.points.amax(0) for sources, _ in field.parts)]).amax(0)
+    top, steepest = peaks(field.parts[0][0].kernel, float((highest - lowest).norm()))
+    mass = float(sum((w.abs().double().sum(0) for _, w in field.parts), torch.zeros((), dtype=torch.float64, device=z.device)).max())
+    return mass * top, mass * steepest
+
+
+def peaks(kernel: Any, extent: float) -> tuple[float, float]:
+    """max |k| and max |grad k| over distances up to `extent`; where the kernel has a bandwidth, over all distances."""
+    bandwidth = getattr(kernel, "bandwidth", None)
+    return _peaks(kernel, extent if bandwidth is None else 1e2 * bandwidth)
+
+
+@lru_cache(maxsize=256)
+def _peaks(kernel: Any, extent: float) -> tuple[float, float]:
+    r = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-7, 0, 20000, dtype=torch.float64) * (extent or 1.0)])
+    s = r**2
+    return float(kernel.profile(s).abs().max()), float((2 * r * kernel.slope(s)).abs().max())
