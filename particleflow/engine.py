@@ -236,7 +236,11 @@ def _converged(fit: Fit) -> Fit:
 
 
 def _trouble(x: Cloud, middle: Tensor, reach: float) -> str:
-    """What is wrong with a cloud after a step, if anything is."""
+    """What is wrong with a cloud after a step, if anything is. One pass over the points where nothing is (NaN passes through both ends)."""
+    low, high = x.points.aminmax()
+    inside = max(abs(float(low)), abs(float(high))) + float(middle.abs().max()) <= reach
+    if inside and x.log_mass is None:
+        return ""
     lost = ~torch.isfinite(x.points).all(1)
     if bool(lost.any()):
         return f"{int(lost.sum())} of {len(x)} particles are no longer finite"

@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit
-from particleflow.estimators.base import missing_target
+from particleflow.estimators.base import GradWitness, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.mobilities import Linear, Mobility, Unit
@@ -93,6 +93,9 @@ class Flow:
             beta = self.noise(clock, fit)
             if beta:
                 z = z + beta * clock.draws.normal("noise", clock.step, z)
+        if isinstance(self.mobility, Linear) and self.reaction is None and isinstance(fit.witness, GradWitness):
+            grad = fit.witness.grad(z)
+            return (grad if self.mobility.factor == 1 else self.mobility.factor * grad), None
         value, grad = fit.witness.value_and_grad(z)
         velocity = self.mobility.slope(value)[:, None] * grad
         return velocity, None if self.reaction is None else self.reaction(value)

@@ -51,6 +51,8 @@ HEAVY = {
     "sklearn": set(),
     "PIL": {"plotting"},
     "pykeops": set(),
+    "finufft": set(),
+    "cufinufft": set(),
     "tomli_w": set(),
 }
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}

@@ -22,6 +22,13 @@ class Witness(Protocol):
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]: ...
 
 
+@runtime_checkable
+class GradWitness(Witness, Protocol):
+    """A witness whose gradient alone is cheaper."""
+
+    def grad(self, z: Queries) -> Gradients: ...
+
+
 @dataclass(frozen=True)
 class Fit:
     """What an estimator found.
@@ -85,6 +92,9 @@ class FieldWitness:
 
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
         return self.field.value_and_grad(z)
+
+    def grad(self, z: Queries) -> Gradients:
+        return self.field.grad(z)
 
     def laplacian(self, z: Queries) -> Values:
         return self.field.laplacian(z)

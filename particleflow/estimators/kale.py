@@ -78,12 +78,13 @@ class KALE:
         dtype = x.points.dtype
         up = self.pairwise.sources(self.kernel, y.points).field((a / self.lam).to(dtype))
         down = self.pairwise.sources(self.kernel, x.points).field((-x.mass / self.lam).to(dtype))
+        total = up + down
         report = {
+            **total.explain(x.points),
             "converged": solution.converged,
             "iterations": solution.iterations,
             "gap": (1 + self.lam) * solution.gap,
-            "backend": type(self.pairwise).__name__,
             "remedy": "raise lam or max_iterations, or lower dt",
         }
         value = (1 + self.lam) * solution.value
-        return Fit(FieldWitness(up + down, log_ratio=True), {"u": solution.u}, report, objective=lambda: value)
+        return Fit(FieldWitness(total, log_ratio=True), {"u": solution.u}, report, objective=lambda: value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from particleflow._typing import Gradients, Memory, Queries, Values
-from particleflow.clouds import Clock, Cloud
+from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.kernels.radial import PositiveKernel
@@ -47,6 +47,7 @@ class KDE:
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
+    _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
@@ -55,8 +56,7 @@ class KDE:
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        target = self.pairwise.sources(self.kernel, y.points).field(y.mass)
+        target: Field = self._target.get(y, lambda: self.pairwise.sources(self.kernel, y.points).field(y.mass))
         current = self.pairwise.sources(self.kernel, x.points).field(x.mass)
         witness = KDEWitness(target, current)
-        report = {"backend": type(self.pairwise).__name__}
-        return Fit(witness, report=report, objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
+        return Fit(witness, report=current.explain(x.points), objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))

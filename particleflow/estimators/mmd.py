@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar
 
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.kernels import Kernel, as_kernel
-from particleflow.pairwise import Dense, Field, PairwiseSum
+from particleflow.pairwise import Dense, Field, PairwiseSum, Sources
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,28 @@ class MMD:
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
+        target: _Target = self._target.get(y, lambda: _Target(y, self.pairwise.sources(self.kernel, y.points).field(y.mass)))
         sources = self.pairwise.sources(self.kernel, x.points)
-        from_x = sources.field(x.mass)
-        from_y = self.pairwise.sources(self.kernel, y.points).field(y.mass)
-        witness = FieldWitness(from_y + sources.field(-x.mass), log_ratio=False)
-        return Fit(witness, report={"backend": type(self.pairwise).__name__}, objective=partial(self._half_mmd2, x, y, from_x, from_y))
+        total = target.field + sources.field(-x.mass)
+        return Fit(
+            FieldWitness(total, log_ratio=False),
+            report=total.explain(x.points),
+            objective=partial(_half_mmd2, x, sources, target),
+        )
 
-    def _half_mmd2(self, x: Cloud, y: Cloud, from_x: Field, from_y: Field) -> float:
-        yy = self._target.get(y, lambda: float(y.mean(from_y.value(y.points))))
-        return 0.5 * (yy + float(x.mean(from_x.value(x.points) - 2 * from_y.value(x.points))))
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """What is kept of a target: its field, into which fast sums have put their work, and its part of the value."""
+
+    cloud: Cloud
+    field: Field
+
+    @cached_property
+    def energy(self) -> float:
+        return float(self.cloud.mean(self.field.value(self.cloud.points)))
+
+
+def _half_mmd2(x: Cloud, sources: Sources, target: _Target) -> float:
+    from_x = sources.field(x.mass)
+    return 0.5 * (target.energy + float(x.mean(from_x.value(x.points) - 2 * target.field.value(x.points))))

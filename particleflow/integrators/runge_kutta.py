@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from particleflow._typing import Memory
@@ -75,7 +76,7 @@ def _advance(x: Cloud, slopes: list[tuple[Tensor, Tensor | None]], weights: tupl
     points, log_mass = x.points, x.log_mass
     for weight, (velocity, rate) in zip(weights, slopes, strict=True):
         if weight:
-            points = points + (dt * weight) * velocity
+            points = torch.add(points, velocity, alpha=dt * weight)
             if rate is not None:
                 log_mass = (x.mass.log() if log_mass is None else log_mass) + (dt * weight) * rate
     return Cloud(points, log_mass)

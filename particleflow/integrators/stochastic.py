@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud
 from particleflow.flows import Flow
@@ -30,4 +32,4 @@ class EulerMaruyama:
             return x, dt, stepper
         sigma = flow.diffusion(state.clock)
         xi = state.clock.draws.normal("brownian", state.clock.step, x.points)
-        return Cloud(x.points + (sigma * math.sqrt(dt)) * xi, x.log_mass), dt, stepper
+        return Cloud(torch.add(x.points, xi, alpha=sigma * math.sqrt(dt)), x.log_mass), dt, stepper
