@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 
 INDEX = ir.IntType(64)
 # Format by element: bits of the mantissa, the exponent's bias, and the degree whose exp2 is right to the last digits.
