@@ -249,7 +249,7 @@ def test_recorded_velocities_move_the_particles() -> None:
     torch.testing.assert_close(path.particles[1:], path.particles[:-1] + 0.1 * path.velocity[:-1], rtol=1e-15, atol=1e-16)
     noisy = pf.simulate(pf.mmd_flow(KERNEL, noise=0.5), X, Y, steps=6, dt=0.1, save=pf.SaveAt(every=1, velocity=True))
     assert noisy.velocity is not None
-    assert torch.equal(noisy.particles[1:], noisy.particles[:-1] + 0.1 * noisy.velocity[:-1])
+    torch.testing.assert_close(noisy.particles[1:], noisy.particles[:-1] + 0.1 * noisy.velocity[:-1], rtol=1e-15, atol=1e-16)
 
 
 def test_metrics_see_the_recorded_clouds() -> None:
