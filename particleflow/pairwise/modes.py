@@ -1,0 +1,206 @@
+"""Fourier coefficients of a radial kernel on a periodic box, and bounds of what a finite number of modes leaves out.
+
+    k(z - x) = sum_m c_m e^{i omega_m . (z - x)},   omega_m = 2 pi m / L,   for |z_j - x_j| <= extent_j,
+
+where the box is long enough. A kernel that vanishes beyond its reach R is made periodic by adding its images: L = extent + R, c_m = spectrum / V.
+Any other keeps its values inside the extent and is bent smoothly outside (Potts, Steidl and Nestler 2004): L = 2 extent + bend, c_m from samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from scipy.fft import rfft, rfftn
+from scipy.special import erf, erfc
+
+from particleflow.kernels import Energy, Kernel, Laplace
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+# Distances, in units of the kernel's scale, between which a kernel is looked at: beyond, it counts as long-ranged.
+SHORTEST, LONGEST, DISTANCES = 1e-3, 1e3, 6000
+# A line of the kernel, in scales: half its length at least, and the number of samples. They resolve frequencies up to about 1e3 / scale.
+HALF_LINE, SAMPLES = 16.0, 2**15
+# What is below it, relative to the largest coefficient of a line, is rounding.
+ROUNDING = 1e-16
+
+
+def require_smooth(kernel: Kernel, backend: str) -> None:
+    """Refuse kernels with a kink at zero: their spectrum decays too slowly for any mesh."""
+    if isinstance(kernel, (Laplace, Energy)):
+        raise TypeError(
+            f"`kernel` must be smooth at zero for {backend}, got {kernel}: use Fourier, which corrects the near field, or Compiled, which is exact"
+        )
+
+
+def scale(kernel: Kernel) -> float:
+    """The kernel's unit of length: its bandwidth, or else the distance over which it loses two fifths of its peak."""
+    bandwidth = getattr(kernel, "bandwidth", None)
+    return float(bandwidth) if bandwidth is not None else _falling_distance(kernel)
+
+
+@lru_cache(maxsize=256)
+def _falling_distance(kernel: Any) -> float:
+    r = np.concatenate([[0.0], np.logspace(-8, 8, 16001)])
+    k = _values(kernel.profile, r**2)
+    fallen = np.abs(k - k[0]) >= 0.4 * np.abs(k).max()
+    return float(r[fallen.argmax()]) if fallen.any() else 1.0
+
+
+def unscaled(kernel: Kernel) -> tuple[Kernel, float]:
+    """A kernel of bandwidth 1 and the bandwidth; what has none stays, with factor 1. Plans of one shape of kernel are made once."""
+    bandwidth = getattr(kernel, "bandwidth", None)
+    if bandwidth is None:
+        return kernel, 1.0
+    return replace(kernel, bandwidth=1.0), float(bandwidth)  # type: ignore[type-var]
+
+
+def reach(kernel: Kernel, tol: float) -> float:
+    """The distance beyond which |k| <= tol max |k| and |grad k| <= tol max |grad k|; inf for long-ranged kernels (IMQ)."""
+    unit, factor = unscaled(kernel)
+    return factor * _reach(unit, tol)
+
+
+@lru_cache(maxsize=256)
+def _reach(kernel: Any, tol: float) -> float:
+    r = scale(kernel) * np.logspace(math.log10(SHORTEST), math.log10(LONGEST), DISTANCES)
+    k, dk = np.abs(_values(kernel.profile, r**2)), np.abs(2 * r * _values(kernel.slope, r**2))
+    inside = np.flatnonzero(~((k <= tol * k.max()) & (dk <= tol * dk.max())))
+    last = int(inside[-1]) if len(inside) else -1
+    return math.inf if last == len(r) - 1 else float(r[last + 1])
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """How a kernel is made periodic: for differences |z_j - x_j| <= extents_j, in a box of `lengths` >= `least(extents)`.
+
+    `reach` is finite where images are added; elsewhere the kernel is bent over a distance `bend` beyond the extent, by a step whose tails and
+    unresolved frequencies are below `step_tol`.
+    """
+
+    kernel: Kernel
+    reach: float
+    bend: float
+    step_tol: float
+
+    def least(self, extents: Sequence[float]) -> tuple[float, ...]:
+        """The shortest box: extent + reach, or 2 extent + bend."""
+        if self.bent:
+            return tuple(2 * max(e, self.bend) + self.bend for e in extents)
+        return tuple(e + self.reach for e in extents)
+
+    @property
+    def bent(self) -> bool:
+        return not math.isfinite(self.reach)
+
+    def coefficients(self, lengths: Sequence[float], shape: Sequence[int], *, half: bool = True) -> Array:
+        """c_m for the modes of an FFT of `shape`, its last axis halved as rfftn does (`half`) or in full. Cost O(cells), log cells where bent."""
+        if self.bent:
+            return self._sampled(lengths, shape, half)
+        omega2 = np.zeros(())
+        for axis, (length, n) in enumerate(zip(lengths, shape, strict=True)):
+            last = axis == len(shape) - 1
+            m = np.arange(n // 2 + 1) if half and last else np.fft.fftfreq(n, 1 / n)
+            omega2 = omega2[..., None] + (2 * math.pi / length * m) ** 2
+        spectrum = self.kernel.spectrum  # type: ignore[attr-defined]
+        return np.asarray(spectrum(torch.from_numpy(omega2), len(shape)).numpy()) / math.prod(lengths)
+
+    def _sampled(self, lengths: Sequence[float], shape: Sequence[int], half: bool) -> Array:
+        s = np.zeros(())
+        for length, n in zip(lengths, shape, strict=True):
+            s = s[..., None] + bent_square(np.fft.fftfreq(n, 1 / n) * (length / n), length, self.bend, self.step_tol)
+        samples = _values(self.kernel.profile, s)
+        c = rfftn(samples).real if half else np.fft.fftn(samples).real
+        return np.asarray(c) / samples.size
+
+
+def periodic(kernel: Kernel, spacing: float, tol: float) -> Periodic:
+    """The way to make `kernel` periodic where frequencies up to pi / spacing are kept.
+
+    Images or the bend add errors of about tol, relative to the peaks of the kernel and of its gradient.
+    """
+    far = reach(kernel, tol) if hasattr(kernel, "spectrum") else math.inf
+    # A Gaussian step of width sigma is resolved where exp(-(pi sigma / spacing)^2 / 4) <= tol; it takes +- sigma sqrt(log 1/tol) on each side.
+    # The gradient multiplies the step's highest frequencies.
+    step_tol = 1e-3 * tol
+    return Periodic(kernel, far, 4 / math.pi * spacing * math.log(1 / step_tol), step_tol)
+
+
+def bent_square(r: Array, length: float, bend: float, tol: float) -> Array:
+    """An even function of period `length`, smooth, that is r^2 for |r| <= (length - bend) / 2 and flat at length / 2.
+
+    Its derivative is r erfc((r - a) / sigma) / 2 times 2, a step in the middle of the bend.
+    """
+    sigma = bend / (4 * math.sqrt(math.log(1 / tol)))
+    a = length / 2 - bend / 4
+    r = np.abs(r - length * np.round(r / length))
+    return _step_integral((r - a) / sigma, a, sigma) - _step_integral(np.asarray(-a / sigma), a, sigma)
+
+
+def _step_integral(y: Array, a: float, sigma: float) -> Array:
+    """An antiderivative of r erfc((r - a) / sigma) in r, at y = (r - a) / sigma."""
+    gauss = np.exp(-(y**2)) / math.sqrt(math.pi)
+    first = y * erfc(y) - gauss
+    second = 0.5 * y**2 * erfc(y) + 0.25 * erf(y) - 0.5 * y * gauss
+    return np.asarray(sigma * (a * first + sigma * second))
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Moments of |c| over all frequencies but the first, at |omega_1| = `omega` (both signs together), for a kernel in any dimension:
+
+    `mass` = sum |c|, `across` >= sum |c| |omega_2|; relative to the largest |k|, and what divides by the largest |grad k| to `steepest`.
+
+    The sums over the other frequencies are transforms of the kernel, and of its second derivative across, along a line.
+    """
+
+    omega: Array
+    mass: Array
+    across: Array
+    steepest: float
+
+    def tail(self, d: int, cut: float) -> tuple[float, float]:
+        """Bounds of sum |c| and sum |c| |omega| over the modes with some |omega_j| > cut, relative to max |k| and max |grad k|."""
+        beyond = self.omega > cut
+        mass, across = self.mass[beyond], self.across[beyond]
+        return d * float(mass.sum()), d * float((self.omega[beyond] * mass + math.sqrt(d - 1) * across).sum()) / self.steepest
+
+
+def line(kernel: Kernel) -> tuple[Line, float]:
+    """The moments of the kernel of bandwidth 1, and the bandwidth: frequencies are in units of 1 / bandwidth."""
+    unit, factor = unscaled(kernel)
+    return _line(unit), factor
+
+
+@lru_cache(maxsize=64)
+def _line(kernel: Any) -> Line:
+    unit = scale(kernel)
+    far = _reach(kernel, 1e-16)
+    length = 2 * (min(far, 4 * HALF_LINE * unit) if math.isfinite(far) else HALF_LINE * unit)
+    r = length * np.fft.fftfreq(SAMPLES)
+    bent = math.isinf(far) or 2 * far > length
+    s = bent_square(r, length, length / 4, 1e-14) if bent else r**2
+    k, pull = _values(kernel.profile, s), -2 * _values(kernel.slope, s)
+    mass, bend = np.abs(rfft(k).real) / SAMPLES, np.abs(rfft(pull).real) / SAMPLES
+    mass[1:] *= 2
+    bend[1:] *= 2
+    mass[mass < ROUNDING * mass.max()] = 0.0
+    top, steepest = np.abs(k).max(), np.abs(r * pull)[r**2 == s].max() if not bent else np.abs(np.sqrt(s) * pull).max()
+    omega = 2 * math.pi / length * np.arange(len(mass))
+    return Line(omega, mass / top, np.sqrt(mass * bend) / top, float(steepest / top))
+
+
+def tail(kernel: Kernel, d: int, cut: float) -> tuple[float, float]:
+    """Bounds of the error of value and gradient, relative to max |k| and max |grad k|, where modes with some |omega_j| > cut are left out."""
+    moments, factor = line(kernel)
+    return moments.tail(d, cut * factor)
+
+
+def _values(function: Callable[[torch.Tensor], torch.Tensor], s: Array) -> Array:
+    return np.asarray(function(torch.from_numpy(np.ascontiguousarray(s))).numpy(), dtype=np.float64)
