@@ -39,7 +39,7 @@ def require_smooth(kernel: Kernel, backend: str) -> None:
         )
 
 
-def scale(kernel: Kernel) -> float:
+def scale(kernel: Any) -> float:
     """The kernel's unit of length: its bandwidth, or else the distance over which it loses two fifths of its peak."""
     bandwidth = getattr(kernel, "bandwidth", None)
     return float(bandwidth) if bandwidth is not None else _falling_distance(kernel)
@@ -53,12 +53,12 @@ def _falling_distance(kernel: Any) -> float:
     return float(r[fallen.argmax()]) if fallen.any() else 1.0
 
 
-def unscaled(kernel: Kernel) -> tuple[Kernel, float]:
+def unscaled(kernel: Any) -> tuple[Any, float]:
     """A kernel of bandwidth 1 and the bandwidth; what has none stays, with factor 1. Plans of one shape of kernel are made once."""
     bandwidth = getattr(kernel, "bandwidth", None)
     if bandwidth is None:
         return kernel, 1.0
-    return replace(kernel, bandwidth=1.0), float(bandwidth)  # type: ignore[type-var]
+    return replace(kernel, bandwidth=1.0), float(bandwidth)
 
 
 def reach(kernel: Kernel, tol: float) -> float:
