@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -113,9 +111,3 @@ def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
     if number < least:
         raise ValueError(f"`{name}` must be >= {least}, got {number}{remedy and ': ' + remedy}")
     return number
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'kale'?` or nothing: the end of a message about an unknown name."""
-    match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.4)
-    return f"; did you mean '{match[0]}'?" if match else ""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks, estimators, flows, integrators, kernels, metrics, mobilities, samplers, schedules
 from particleflow._typing import Points
+from particleflow._words import nearest
 from particleflow.config import (
     BESIDE,
     FLOWS,
@@ -29,7 +30,6 @@ from particleflow.config import (
     WIDTH,
     SettingError,
     Settings,
-    nearest,
     of_flow,
 )
 from particleflow.samplers.data import Rows

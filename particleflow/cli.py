@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from particleflow import config
+from particleflow._words import nearest
 from particleflow.config import Option, SettingError, Settings
 
 ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
@@ -80,12 +81,12 @@ def _main(arguments: list[str]) -> int:
         return 0
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         word = arguments[0]
-        raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{config.nearest(word, COMMANDS)}")
+        raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{nearest(word, COMMANDS)}")
     known, unknown = _parser().parse_known_args(arguments)
     if unknown:
         flags = [option.flag for option in config.options_of(known.command)] if known.command in config.OF_COMMAND else []
         word = unknown[0].split("=")[0]
-        raise SettingError(f"unknown argument '{unknown[0]}'{config.nearest(word, flags)}")
+        raise SettingError(f"unknown argument '{unknown[0]}'{nearest(word, flags)}")
     if known.command == "list":
         print(catalogue())
         return 0

@@ -6,12 +6,13 @@ here into objects.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from particleflow._words import nearest
 
 Settings = dict[str, Any]
 """Option name -> value; None where nobody has said anything. Below the name of a flow: the settings of that flow alone."""
@@ -174,12 +175,6 @@ def options_of(command: str) -> tuple[Option, ...]:
     """The options of `run` or of `compare`."""
     other = {name for c, name in OF_COMMAND.items() if c != command}
     return tuple(option for option in OPTIONS if option.name not in other)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'kale'?` or nothing."""
-    match = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.4)
-    return f"; did you mean '{match[0]}'?" if match else ""
 
 
 def from_text(option: Option, text: str) -> Any:

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "particleflow"
 # A module imports only what stands before it here (and its own layer's files).
 LAYERS = [
     "_typing",
+    "_words",
     "_checks",
     "clouds",
     "schedules",

@@ -14,6 +14,7 @@ import torch
 
 from particleflow import _checks
 from particleflow._typing import Points
+from particleflow._words import nearest
 from particleflow.samplers.data import Rows
 
 TEXT = (".csv", ".tsv", ".txt")
@@ -70,7 +71,7 @@ def existing(path: str | Path, remedy: str) -> Path:
         raise ValueError(f"`path` must be a file, got the folder {found}: {remedy}")
     if not found.exists():
         beside = [p.name for p in found.parent.iterdir()] if found.parent.is_dir() else []
-        raise FileNotFoundError(f"`path` must be a file that exists, got {found}{_checks.nearest(found.name, beside) or ': ' + remedy}")
+        raise FileNotFoundError(f"`path` must be a file that exists, got {found}{nearest(found.name, beside) or ': ' + remedy}")
     return found
 
 
@@ -84,7 +85,7 @@ def _read_numpy(path: Path, key: str | None) -> np.ndarray:
     if key is None and len(arrays) != 1:
         raise ValueError(f"`key` must say which array holds the points, one of {list(arrays)}")
     if key is not None and key not in arrays:
-        raise ValueError(f"`key` must be one of {list(arrays)}, got {key!r}{_checks.nearest(key, arrays)}")
+        raise ValueError(f"`key` must be one of {list(arrays)}, got {key!r}{nearest(key, arrays)}")
     return next(iter(arrays.values())) if key is None else arrays[key]
 
 
