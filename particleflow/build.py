@@ -1,8 +1,9 @@
-"""From settings to objects: where names become samplers, kernels and flows, and what was left open is chosen from the data."""
+"""From settings to objects: what was left open is chosen from the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,76 +11,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from particleflow import _checks, estimators, flows, integrators, kernels, metrics, mobilities, samplers, schedules
+from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules
 from particleflow._typing import Points
 from particleflow._words import nearest
 from particleflow.config import (
     BESIDE,
+    DIRECTIONS,
+    EXACT_AT_MOST,
+    EXACT_UNASKED,
+    FAR,
     FLOWS,
     HALVINGS,
     LAM,
+    ONE_THREAD,
     OPTIONS,
     PARTICLES,
-    PICTURES,
-    POINT_FILES,
+    RECORDED,
     RECORDS,
     ROWS,
     SAMPLES,
+    SORTED,
     STEPS,
     TARGETS,
     WIDTH,
     SettingError,
     Settings,
     of_flow,
+    processors,
 )
+from particleflow.names import DATA_SETS, INTEGRATORS, KERNELS, METRICS, WITH_DENSITY, Means, mobility, rows_of, target
 from particleflow.samplers.data import Rows
-from particleflow.trajectory import SaveAt
-
-WITH_DENSITY = ("gaussian", "four-gaussians")
-
-SHAPES: Mapping[str, Callable[[], samplers.Sampler]] = {
-    "rings": samplers.Rings,
-    "moons": samplers.Moons,
-    "spiral": samplers.Spiral,
-    "checkerboard": samplers.Checkerboard,
-    "swissroll": samplers.SwissRoll,
-    "four-gaussians": samplers.Mixture.four_gaussians,
-    "gaussian": lambda: samplers.Gaussian(dim=2),
-}
-DATA_SETS: Mapping[str, Callable[[int | None], samplers.Sampler]] = {
-    "digits": lambda pca: samplers.Digits(pca=pca),
-    "iris": lambda pca: samplers.Iris(pca=pca),
-    "wine": lambda pca: samplers.Wine(pca=pca),
-}
-KERNELS: Mapping[str, Callable[[float], kernels.Kernel]] = {
-    "gaussian": kernels.Gaussian,
-    "laplace": kernels.Laplace,
-    "matern32": kernels.Matern32,
-    "matern52": kernels.Matern52,
-    "imq": kernels.IMQ,
-}
-MOBILITIES: Mapping[str, Callable[[], mobilities.Mobility]] = {
-    "logit": mobilities.Unit,
-    "mle": mobilities.Exponential,
-    "ns": mobilities.NonSaturating,
-    "arcsinh": mobilities.Arcsinh,
-    "chi2": lambda: mobilities.Exponential(2.0),
-    "hellinger": lambda: mobilities.Exponential(0.5),
-}
-INTEGRATORS: Mapping[str, Callable[[], integrators.Integrator]] = {
-    "euler": integrators.Euler,
-    "heun": integrators.Heun,
-    "rk4": integrators.RK4,
-    "euler-maruyama": integrators.EulerMaruyama,
-}
-METRICS: Mapping[str, tuple[str, Callable[[kernels.Kernel], metrics.Metric]]] = {
-    "w2": ("W2", lambda _: metrics.W2()),
-    "w1": ("W1", lambda _: metrics.W1()),
-    "sliced": ("sliced W2", lambda _: metrics.SlicedW2()),
-    "mmd2": ("MMD^2", lambda kernel: metrics.MMD2(kernel)),
-    "mmd": ("MMD", lambda kernel: metrics.MMD(kernel)),
-    "energy": ("energy distance", lambda _: metrics.EnergyDistance()),
-}
 
 
 @dataclass(frozen=True)
@@ -94,20 +55,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """All that a run needs, nothing left open. `settings` says the same in words and numbers: building them again gives the same task."""
+    """All that a run needs, nothing left open. `settings` says the same in words and numbers: building them again gives the same task.
+
+    `threads` is for the run: what is built here is small, and built by one, so that it does not depend on their number.
+    """
 
     x0: Points
     y: Tensor
     plans: Mapping[str, Plan]
+    every: Mapping[str, int]
+    """Steps from one record of a flow to the next."""
     metrics: Mapping[str, metrics.Metric]
-    records: int
     seed: int
+    threads: int
     settings: Settings
     rows: int | None
     """Of a target that is a file or a data set: how many there are to draw from."""
-
-    def save_at(self, plan: Plan) -> SaveAt:
-        return SaveAt(every=max(1, -(-plan.steps // self.records)))
+    notes: tuple[str, ...] = ()
+    """What was chosen otherwise than usual, and why."""
 
 
 def task(settings: Settings, names: Sequence[str]) -> Task:
@@ -124,14 +89,20 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     law = target(name, pca=pca, key=settings.get("key"), bright=bool(settings.get("bright")))
     y = _draw(law, settings.get("m"), "m", seed, default=ROWS if isinstance(law, (samplers.FromFile, samplers.FromArray)) else SAMPLES)
     kernel, bandwidth = _kernel(settings, y, names)
-    scale = float(y.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
-    x0, start = _start(settings, y, scale, seed + 1)
-    wanted = settings.get("metrics") or ["w2", "mmd2"]
+    bulk = _bulk(y)
+    scale = float(bulk.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
+    x0, start = _start(settings, bulk, scale, seed + 1)
+    wanted, notes = _metrics(settings.get("metrics"), x0, y)
+    means = Means(kernel, int(min(200, max(DIRECTIONS, SORTED // (len(x0) + len(y))))))
     records = _checks.count(_given(settings.get("records"), RECORDS), "records")
+    most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
+    threads = _given(settings.get("threads"), processors() if max(len(x0), len(y)) > ONE_THREAD else 1)
     plans: dict[str, Plan] = {}
     tables: dict[str, Settings] = {}
     for flow in names:
         plans[flow], tables[flow] = _plan(flow, settings, law, name, kernel, scale, x0, y)
+    if most < min(records, max(plan.steps for plan in plans.values())):
+        notes.append(f"records: at most {most} and not {records}, which would take more than {RECORDED / 2**30:g} GB")
     chosen: Settings = {
         **{key: settings[key] for key in ("flow", "flows") if key in settings},
         "target": name if name in TARGETS else str(Path(name).expanduser().resolve()),
@@ -142,7 +113,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         "key": settings.get("key"),
         "bright": settings.get("bright"),
         "seed": seed,
-        "threads": settings.get("threads"),
+        "threads": _checks.count(threads, "threads"),
         "kernel": settings.get("kernel") or "gaussian",
         "bandwidth": bandwidth,
         "metrics": list(wanted),
@@ -150,44 +121,20 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         "gif": settings.get("gif") is not False,
     }
     resolved = {option.name: chosen[option.name] for option in OPTIONS if chosen.get(option.name) is not None}
-    measures = {METRICS[m][0]: METRICS[m][1](kernel) for m in wanted}
+    measures = {METRICS[m][0]: METRICS[m][1](means) for m in wanted}
     rows = len(law) if isinstance(law, Rows) else None
-    return Task(x0, y, plans, measures, records, seed, {**resolved, **tables}, rows)
+    every = {flow: spacing(plan.steps, records, most) for flow, plan in plans.items()}
+    return Task(x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes))
 
 
-def target(name: str, *, pca: int = 0, key: str | None = None, bright: bool = False) -> samplers.Sampler:
-    """The sampler that `name` or a file of that name stands for."""
-    suffix = "" if name in TARGETS else Path(name).suffix.lower()
-    if bright and suffix not in PICTURES:
-        raise SettingError(f"`bright` is for pictures ({' '.join(PICTURES)}), and the target is {name}: leave it out")
-    if key is not None and suffix not in POINT_FILES:
-        raise SettingError(f"`key` chooses an array of an .npz file, and the target is {name}: leave it out")
-    if pca and (name in SHAPES or suffix in PICTURES):
-        raise SettingError(f"`pca` is for data of more than two dimensions, and the target {name} is in the plane: leave it out")
-    if name in SHAPES:
-        return SHAPES[name]()
-    if name in DATA_SETS:
-        return DATA_SETS[name](pca or None)
-    if suffix in PICTURES:
-        return samplers.FromImage(name, bright=bright)
-    rows = samplers.FromFile(name, key=key)
-    if not pca:
-        return rows
-    most = min(rows.points.shape)
-    if _checks.count(pca, "pca") > most:
-        raise SettingError(f"`pca` must be at most {most} for {name}, {len(rows)} points of {rows.dim} coordinates, got {pca}")
-    from sklearn.decomposition import PCA
+def spacing(steps: int, records: int, most: float = math.inf) -> int:
+    """Steps from one record to the next: a divisor of `steps`, that which gives the number of records nearest to `records` and up to `most`.
 
-    return samplers.FromArray(PCA(pca, svd_solver="full").fit_transform(rows.points.numpy()))
-
-
-def mobility(name: str, shift: float = 0.0) -> mobilities.Mobility:
-    """The rescaling called `name`; only the vanilla one has a shift."""
-    if name == "vanilla":
-        return mobilities.Vanilla(shift)
-    if shift:
-        raise SettingError(f"`shift` is for the mobility vanilla, and the mobility is {name}: leave it out")
-    return MOBILITIES[name]()
+    Where none comes within a factor of 1.5 the last record is nearer to its neighbour than the others are.
+    """
+    ideal, least = steps / min(records, most), math.ceil(steps / most)
+    near = [every for every in range(max(least, math.ceil(ideal / 1.5)), int(1.5 * ideal) + 1) if every > 0 and steps % every == 0]
+    return min(near, key=lambda every: abs(math.log(every / ideal))) if near else max(1, least, round(ideal))
 
 
 def _draw(law: samplers.Sampler, size: int | None, name: str, seed: int, *, default: int) -> Tensor:
@@ -210,8 +157,31 @@ def _kernel(settings: Settings, y: Tensor, names: Sequence[str]) -> tuple[kernel
             raise SettingError("`bandwidth` has no meaning for the kernel energy: leave it out")
         return kernels.Energy(), None
     if bandwidth is None:
-        bandwidth = _short(kernels.default_bandwidth(y))
+        try:
+            bandwidth = _short(kernels.default_bandwidth(y))
+        except ValueError:
+            raise SettingError("`bandwidth` cannot be chosen from the target, most of whose points coincide: give a length") from None
     return KERNELS[name](bandwidth), bandwidth
+
+
+def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str], list[str]]:
+    """The names of the metrics, and what is to be said about them: exact transport is for small clouds, but on the line."""
+    size = max(len(x0), len(y)) if y.shape[1] > 1 else 0
+    if asked is None:
+        if size <= EXACT_UNASKED:
+            return ["w2", "mmd2"], []
+        return ["sliced", "mmd2"], [f"metrics: sliced W2 and not W2, which takes long beyond {EXACT_UNASKED} points"]
+    slow = [name for name in asked if name in ("w1", "w2")]
+    if slow and size > EXACT_AT_MOST:
+        raise SettingError(f"`metrics` {slow[0]} is exact, for at most {EXACT_AT_MOST} points, got {size}: use sliced, or leave it out")
+    return list(asked), []
+
+
+def _bulk(y: Tensor) -> Tensor:
+    """The points that are not outliers."""
+    distance = (y - y.median(0).values).norm(dim=1)
+    middle = distance.median()
+    return y[distance <= FAR * middle] if middle > 0 else y
 
 
 def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tensor, Settings]:
@@ -220,7 +190,7 @@ def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tens
     if name not in ("auto", "gaussian"):
         if mean is not None or std is not None:
             raise SettingError(f"`start_mean` and `start_std` are for a Gaussian start, and the start is the file {name}: leave them out")
-        rows = samplers.FromFile(name)
+        rows = rows_of(name, "start")
         x0 = _draw(rows, settings.get("n"), "n", seed, default=len(rows))
         _checks.same_space(x0, y, "start", "target")
         return x0, {"start": str(Path(name).expanduser().resolve())}

@@ -51,7 +51,8 @@ LEAVES = {
 FILES = """\
 A TOML file may hold every option under its name with _ for -: beta_half = 50. Settings of one flow alone stand in its own table, [kale].
 Flags win over the file. Paths in a file are relative to its folder.
-Exit codes: 0 well; 1 a flow did not complete, and 130 stopped with Ctrl-C: what there is by then is written; 2 bad input."""
+Exit codes: 0 well; 1 a flow did not complete or a result could not be written, and 130 stopped with Ctrl-C: what there is by then is
+written; 2 bad input."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,33 +74,49 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("particleflow: error:", " ".join(str(error).split()), file=sys.stderr)
         return BAD_INPUT
+    finally:
+        _print("", end="")  # what argparse has printed
 
 
 def _main(arguments: list[str]) -> int:
     if not arguments:
-        print(_parser().format_help(), end="")
+        _print(_parser().format_help(), end="")
         return 0
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         word = arguments[0]
-        raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{nearest(word, COMMANDS)}")
+        hint = f"; did you mean 'run --flow {word}'?" if word in config.FLOWS else nearest(word, COMMANDS)
+        raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{hint}")
     known, unknown = _parser().parse_known_args(arguments)
     if unknown:
-        flags = [option.flag for option in config.options_of(known.command)] if known.command in config.OF_COMMAND else []
-        word = unknown[0].split("=")[0]
-        raise SettingError(f"unknown argument '{unknown[0]}'{nearest(word, flags)}")
+        raise SettingError(f"unknown argument '{unknown[0]}'{_meant(known.command, unknown[0])}")
     if known.command == "list":
-        print(catalogue())
+        _print(catalogue())
         return 0
     if known.command is None:
         raise SettingError(f"a command is missing: one of {', '.join(COMMANDS)}")
     return _run(known.command, vars(known))
 
 
+def _meant(command: str | None, word: str) -> str:
+    """What to try in place of an argument that nobody knows: the nearest flag, or the flag that such a value belongs to."""
+    if command not in config.OF_COMMAND:
+        return ""
+    options = config.options_of(command)
+    if word.startswith("-"):
+        return nearest(word.split("=")[0], [option.flag for option in options])
+    suffix = Path(word).suffix.lower()
+    if suffix == ".toml":
+        return f"; did you mean '--config {word}'?"
+    fits = [o.flag for o in options if (suffix and suffix in o.files) or (o.names and set(word.split(",")) <= set(o.names))]
+    return f"; did you mean '{fits[0]} {word}'?" if fits else ": every value follows its option, as in --target rings"
+
+
 def _run(command: str, given: Mapping[str, Any]) -> int:
     """Settle every setting, run, write, report."""
     options = config.options_of(command)
     flags: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
-    settings = config.merged(flags, config.read(given["config"], command) if given["config"] else {})
+    file = config.read(given["config"], command) if given["config"] else {}
+    settings = config.merged(flags, file)
     names: list[str]
     if command == "run":
         if settings.get("flow") is None:
@@ -113,24 +130,33 @@ def _run(command: str, given: Mapping[str, Any]) -> int:
 
     from particleflow import build, runs  # not above: from here on torch is needed
 
-    watched = sys.stderr.isatty()
-    out = runs.folder(settings.get("out") or "out")
-    with runs.threads(settings):
-        task = build.task(settings, names)
-        config.write(task.settings, out / "config.toml", _header(command))
-        print(runs.heading(task), end="\n\n", flush=True)
-        single = command == "run"
-        outcome = runs.run(task, out, single=single, progress=watched, say=_to_terminal)
-    files: list[Path] = []
+    try:
+        out = runs.folder(settings.get("out") or "out")
+        with runs.threads(1):
+            task = build.task(settings, names)
+            runs.warm(task)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise SettingError(config.in_the_users_words(str(error), flags, file, given["config"])) from error
+    runs.clear(out, keep=(task.settings["target"], task.settings["start"]))
+    config.write(task.settings, out / runs.CONFIG, _header(command))
+    _print(runs.heading(task) + "\n")
+    single = command == "run"
+    with runs.threads(task.threads):
+        outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal)
     if outcome.paths:
         _to_terminal("drawing")
-    try:
-        files = runs.write(outcome.paths, out, single=single, gif=task.settings["gif"])
-    except OSError as error:
-        outcome.failures["results"] = str(error)
-    print(runs.summary(task, outcome))
-    print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in files)}")
+    runs.write(outcome, out, single=single, gif=task.settings["gif"])
+    _print(runs.summary(task, outcome))
+    _print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
     return outcome.code
+
+
+def _print(text: str, end: str = "\n") -> None:
+    """Print and flush. A reader who has left, as `| head` does, stops no work: it goes on in silence, and ends with the same exit code."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _to_terminal(text: str) -> None:
@@ -142,7 +168,7 @@ def _to_terminal(text: str) -> None:
 def _header(command: str) -> str:
     from importlib.metadata import version
 
-    return f"particleflow-sim {version('particleflow-sim')}\nrepeat with: particleflow {command} --config config.toml --out FOLDER"
+    return f"{config.MARK}{version('particleflow-sim')}\nrepeat with: particleflow {command} --config config.toml --out FOLDER"
 
 
 def _from_flag(option: Option, text: Any) -> Any:

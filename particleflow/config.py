@@ -6,6 +6,9 @@ here into objects.
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,15 +86,26 @@ PICTURES = (".png", ".jpg", ".jpeg")
 # What is taken where nothing is said.
 DEFAULT_FLOWS = ("mmd", "mmd-noise", "kale", "mono")
 PARTICLES, SAMPLES, ROWS = 240, 300, 1000
-STEPS, RECORDS = 400, 60
+STEPS, RECORDS = 400, 50
 # Up to so many points a second thread gains nothing, and where the cores are busy it makes a step many times slower. Sums in another
 # number of threads have other last bits: the number is part of what a run is repeated from.
 ONE_THREAD = 1000
+# Exact W2 takes seconds a record at 2000 points, and memory that grows with the square: so many are measured unasked, and so many at most.
+EXACT_UNASKED, EXACT_AT_MOST = 2000, 5000
+# The sliced distance takes up to 200 directions, fewer where that makes more sorted numbers a record, but this many.
+DIRECTIONS, SORTED = 32, 8e6
+# What the recorded particles of all flows may take, in bytes; more records than fit are not made.
+RECORDED = 2**30
 LAM = 0.1
 # The start in units of the target's standard deviation: how wide, and how far along the longest axis from the mean.
 WIDTH, BESIDE = 0.35, 0.7
+# What lies farther from the target's median than so many times half of its points do is left out of that deviation and of that axis.
+FAR = 6.0
 # Noise injection starts with one of those units and halves so many times in a run.
 HALVINGS = 8
+
+# So begins the header of every config.toml that is written here.
+MARK = "particleflow-sim "
 
 Kind = Literal["text", "whole", "number", "numbers", "names", "switch"]
 WANTED = {
@@ -104,11 +118,17 @@ WANTED = {
 }
 
 
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Option:
     """One setting: a flag of the command line and a key of a TOML file.
 
-    `names` are what it may be, `files` the endings of paths that it may be instead. `flows` are those that it belongs to.
+    `names` are what it may be, `files` the endings of paths that it may be instead. `flows` are those that it belongs to. A number is
+    greater than `above`, at least `least` and at most `most`; `remedy` ends the message where it is not.
     """
 
     name: str
@@ -119,6 +139,10 @@ class Option:
     names: Mapping[str, str] | None = None
     files: tuple[str, ...] = ()
     flows: tuple[str, ...] = ()
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+    remedy: str = ""
 
     @property
     def flag(self) -> str:
@@ -134,33 +158,55 @@ OPTIONS = (
         "target", "text", WHAT, "where to flow to: a name, or a .csv .npy .npz .png .jpg file (default: rings)", "TARGET", TARGETS,
         POINT_FILES + PICTURES,
     ),
-    Option("n", "whole", PROBLEM, f"number of particles (default: {PARTICLES}; of a start from a file: its rows)", "N"),
-    Option("m", "whole", PROBLEM, f"number of target samples (default: {SAMPLES}; of a file of points: its rows, at most {ROWS})", "M"),
+    Option("n", "whole", PROBLEM, f"number of particles (default: {PARTICLES}; of a start from a file: its rows)", "N", least=1),
+    Option(
+        "m", "whole", PROBLEM, f"number of target samples (default: {SAMPLES}; of a file of points: its rows, at most {ROWS})", "M", least=1,
+    ),
     Option(
         "start", "text", PROBLEM, "where the particles start: auto, gaussian, or a file of points (default: auto)", "START", STARTS,
         POINT_FILES,
     ),
     Option("start_mean", "numbers", PROBLEM, "mean of the start, one number or d of them: 0,-0.3 (default: from the target)", "X,Y"),
-    Option("start_std", "number", PROBLEM, "standard deviation of the start (default: from the target)", "S"),
-    Option("pca", "whole", PROBLEM, "keep so many principal components; 0 keeps all (default: 0; for digits, iris and wine 2)", "D"),
+    Option(
+        "start_std", "number", PROBLEM, "standard deviation of the start (default: from the target)", "S", above=0,
+        remedy="for all particles in one place take a small one",
+    ),
+    Option("pca", "whole", PROBLEM, "keep so many principal components; 0 keeps all (default: 0; for digits, iris and wine 2)", "D", least=0),
     Option("key", "text", PROBLEM, "the array of an .npz target that holds several", "NAME"),
     Option("bright", "switch", PROBLEM, "spread the points over a picture's bright pixels, not its dark ones (default: no)"),
-    Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED"),
-    Option("threads", "whole", PROBLEM, f"of the processor (default: 1; all where --n or --m exceed {ONE_THREAD})", "COUNT"),
+    Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED", least=0),
+    Option(
+        "threads", "whole", PROBLEM, f"of the processor (default: 1; all where there are more than {ONE_THREAD} points)", "COUNT",
+        least=1, most=processors(), remedy=f"this machine has {processors()} processors",
+    ),
     Option("kernel", "text", FLOW, "the kernel (default: gaussian)", "NAME", KERNELS),
-    Option("bandwidth", "number", FLOW, "its length (default: in the plane a quarter of the target's median distance)", "L"),
-    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL),
-    Option("dt", "number", FLOW, "time step (default: each flow's own, from its fastest rate)", "DT", flows=ALL),
+    Option(
+        "bandwidth", "number", FLOW, "its length (default: in the plane a quarter of the target's median distance)", "L", above=0,
+        remedy="leave it out to have one chosen",
+    ),
+    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL, least=1),
+    Option(
+        "dt", "number", FLOW, "time step (default: each flow's own, from its fastest rate)", "DT", flows=ALL, above=0,
+        remedy="leave it out to have one chosen",
+    ),
     Option("integrator", "text", FLOW, "how to step (default: euler; of langevin: euler-maruyama)", "NAME", INTEGRATORS, flows=ALL),
-    Option("lam", "number", FLOW, f"kale: the penalty; large: MMD, small: KL-like, stiff (default: {LAM})", "LAM", flows=("kale",)),
-    Option("beta", "number", FLOW, "mmd-noise: noise at first (default: the target's deviation)", "BETA", flows=("mmd-noise",)),
-    Option("beta_half", "number", FLOW, f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})", "STEPS", flows=("mmd-noise",)),
+    Option("lam", "number", FLOW, f"kale: the penalty; large: MMD, small: KL-like, stiff (default: {LAM})", "LAM", flows=("kale",), above=0),
+    Option("beta", "number", FLOW, "mmd-noise: noise at first (default: the target's deviation)", "BETA", flows=("mmd-noise",), least=0),
+    Option(
+        "beta_half", "number", FLOW, f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})", "STEPS", flows=("mmd-noise",),
+        above=0,
+    ),
     Option("mobility", "text", FLOW, "mono: h of the log ratio (default: logit)", "NAME", MOBILITIES, flows=("mono",)),
     Option("shift", "number", FLOW, "mono with --mobility vanilla: the shift C (default: 0)", "C", flows=("mono",)),
-    Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",)),
-    Option("out", "text", OUTPUT, "folder, made if needed; files of the same names are overwritten (default: out)", "FOLDER"),
-    Option("metrics", "names", OUTPUT, "what to measure, separated by commas (default: w2,mmd2)", "NAMES", METRICS),
-    Option("records", "whole", OUTPUT, f"number of states to record and measure (default: {RECORDS})", "COUNT"),
+    Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",), least=0),
+    Option("out", "text", OUTPUT, "folder, made if needed; what an earlier run has left there is replaced (default: out)", "FOLDER"),
+    Option(
+        "metrics", "names", OUTPUT, f"what to measure, separated by commas (default: w2,mmd2; beyond {EXACT_UNASKED} points sliced,mmd2)",
+        "NAMES", METRICS,
+    ),
+    Option(
+        "records", "whole", OUTPUT, f"states to record and measure, about; they are equally far apart (default: {RECORDS})", "COUNT", least=1,
+    ),
     Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
 )
 BY_NAME = {option.name: option for option in OPTIONS}
@@ -182,26 +228,21 @@ def from_text(option: Option, text: str) -> Any:
     if option.kind in ("names", "numbers"):
         parts = [part.strip() for part in text.split(",")]
         return checked(option, parts if option.kind == "names" else [_number(option, part) for part in parts], option.flag)
-    if option.kind == "whole":
-        try:
-            return int(text)
-        except ValueError:
-            raise SettingError(f"{option.flag} must be a whole number, got '{text}'") from None
-    return checked(option, _number(option, text) if option.kind == "number" else text, option.flag)
+    return checked(option, text if option.kind == "text" else _number(option, text), option.flag)
 
 
 def _number(option: Option, text: str) -> float:
     try:
-        return float(text)
+        return int(text) if option.kind == "whole" and re.fullmatch(r"[-+]?\d+", text.strip()) else float(text)
     except ValueError:
         raise SettingError(f"{option.flag} must be {WANTED[option.kind]}, got '{text}'") from None
 
 
 def checked(option: Option, value: Any, where: str) -> Any:
-    """`value` in the option's type, its names known; `where` says where it was given."""
+    """`value` in the option's type, its names known, its numbers in range; `where` says where it was given."""
     right = {
         "text": isinstance(value, str),
-        "whole": _is(value, int),
+        "whole": _is(value, int) or (isinstance(value, float) and value.is_integer()),  # 1e6
         "number": _is(value, int, float),
         "numbers": _is(value, int, float) or (isinstance(value, list) and bool(value) and all(_is(v, int, float) for v in value)),
         "names": isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value),
@@ -209,15 +250,31 @@ def checked(option: Option, value: Any, where: str) -> Any:
     }
     if not right[option.kind]:
         raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}")
-    if option.kind == "number":
-        value = float(value)
+    if option.kind in ("number", "whole"):
+        value = float(value) if option.kind == "number" else int(value)
+        _in_range(option, value, where)
     if option.kind == "numbers":
         value = [float(v) for v in value] if isinstance(value, list) else [float(value)]
+        for number in value:
+            _in_range(option, number, where)
     for name in value if option.kind == "names" else [value] if option.names else []:
         _known(option, name, where)
     if option.kind == "names" and len(set(value)) < len(value):
         raise SettingError(f"{where} must name each once, got {','.join(value)}")
     return value
+
+
+def _in_range(option: Option, value: float, where: str) -> None:
+    bounds = {
+        "finite": isinstance(value, int) or math.isfinite(value),
+        f"> {option.above}": option.above is None or value > option.above,
+        f">= {option.least}": option.least is None or value >= option.least,
+        f"<= {option.most}": option.most is None or value <= option.most,
+    }
+    wrong = [bound for bound, kept in bounds.items() if not kept]
+    if wrong:
+        got = value if isinstance(value, int) else f"{value:g}"
+        raise SettingError(f"{where} must be {wrong[0]}, got {got}{option.remedy and ': ' + option.remedy}")
 
 
 def _known(option: Option, name: str, where: str) -> None:
@@ -294,6 +351,21 @@ def unused(settings: Settings, flows: Iterable[str]) -> Option | None:
     """An option that was given but belongs to none of these flows."""
     chosen = set(flows)
     return next((o for o in OPTIONS if o.flows and not chosen & set(o.flows) and settings.get(o.name) is not None), None)
+
+
+def in_the_users_words(message: str, flags: Settings, file: Settings, path: str | None) -> str:
+    """A message about `settings` (in backticks) as one about flags, or about the keys of the file where they were given."""
+
+    def said(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in BY_NAME:
+            return match[0]
+        if name not in flags and name in file:
+            return f"`{name}` in {path}"
+        table = next((flow for flow in FLOWS if name not in flags and name in file.get(flow, {})), None)
+        return BY_NAME[name].flag if table is None else f"`{name}` in [{table}] of {path}"
+
+    return re.sub(r"`(\w+)`", said, message)
 
 
 def write(settings: Settings, path: Path, header: str) -> None:

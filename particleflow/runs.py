@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import tempfile
+import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from particleflow import _checks, config, plotting
-from particleflow.build import Plan, Task
+from particleflow import config, plotting
+from particleflow.build import Task
 from particleflow.engine import simulate
-from particleflow.trajectory import Trajectory
+from particleflow.trajectory import SaveAt, Trajectory
 
 COMPLETED, ENDED_BADLY, INTERRUPTED = 0, 1, 130
+STOPPED = "stopped by the user"
+CONFIG = "config.toml"
 
 
 @dataclass
 class Outcome:
-    """The trajectories of the flows that took a step; why others took none; the warnings on the way."""
+    """The trajectories of the flows that took a step, the files that were written, what failed and why, the warnings on the way."""
 
     paths: dict[str, Trajectory] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     @property
     def code(self) -> int:
-        """The exit code: 130 after Ctrl-C, 1 where a flow did not complete, else 0."""
+        """The exit code: 130 after Ctrl-C, 1 where a flow did not complete or a result could not be written, else 0."""
         if self.interrupted:
             return INTERRUPTED
         return ENDED_BADLY if self.failures or any(path.status != "completed" for path in self.paths.values()) else COMPLETED
@@ -59,18 +62,58 @@ def folder(path: str) -> Path:
     return out
 
 
+def clear(out: Path, keep: Iterable[str]) -> None:
+    """Remove what an earlier run has left in `out`, so that what is there belongs to the config.toml beside it.
+
+    Only files of the names that the run in the old config.toml writes, only where that file says that it was written here, and no file of `keep`.
+    """
+    try:
+        text = (out / CONFIG).read_text(encoding="utf-8")
+        earlier = tomllib.loads(text)
+    except (OSError, ValueError):
+        return
+    if not text.startswith(f"# {config.MARK}"):
+        return
+    single = "flow" in earlier
+    for file in (out / name for name in _names([earlier["flow"]] if single else earlier.get("flows", []), single=single)):
+        if file.is_file() and str(file.resolve()) not in keep:
+            file.unlink()
+
+
+def _names(flows: Iterable[str], *, single: bool) -> list[str]:
+    """The files that a run leaves besides its config.toml: table, curves, snapshots, film, and a trajectory for each flow."""
+    return ["metrics.csv", "metrics.png", "snapshots.png", "flow.gif" if single else "flows.gif", *(_npz(flow, single) for flow in flows)]
+
+
+def _npz(flow: str, single: bool) -> str:
+    return "trajectory.npz" if single else f"{flow}.npz"
+
+
 @contextmanager
-def threads(settings: config.Settings) -> Iterator[None]:
-    """The number of threads that torch uses meanwhile; one that was left open is entered in `settings`."""
+def threads(number: int) -> Iterator[None]:
+    """The number of threads that torch uses meanwhile."""
     before = torch.get_num_threads()
-    if settings.get("threads") is None:
-        large = max(settings.get("n") or 0, settings.get("m") or 0) > config.ONE_THREAD
-        settings["threads"] = (os.cpu_count() or 1) if large else 1
-    torch.set_num_threads(_checks.count(settings["threads"], "threads"))
+    torch.set_num_threads(number)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def warm(task: Task) -> None:
+    """Measure two points, so that what metrics import does not count as the first flow's time, and is missed before the run if it is missing.
+
+    Raises
+    ------
+    SettingError
+        A metric lacks its library.
+    """
+    for name, metric in task.metrics.items():
+        try:
+            metric(task.x0[:1], task.y[:1])
+        except ImportError as error:
+            lacking = error.__cause__ or error
+            raise config.SettingError(f"`metrics` cannot hold {name}, whose library is missing: {lacking}: install it, or use sliced") from None
 
 
 def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None]) -> Outcome:
@@ -84,26 +127,26 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                path = _simulate(task, plan, progress)
-                outcome.paths[name] = path
-                path.save(out / ("trajectory.npz" if single else f"{name}.npz"))
+                outcome.paths[name] = _simulate(task, name, progress)
             except KeyboardInterrupt:
                 outcome.interrupted = True
-                outcome.failures[name] = "stopped by the user"
-                break
+                outcome.failures[name] = STOPPED
             except Exception as error:  # whatever a flow dies of, the others go on
                 outcome.failures[name] = f"{type(error).__name__}: {error}"
-                continue
-            finally:
-                outcome.notes += [f"{name}: {w.message}" for w in caught if "the trajectory up to there is kept" not in str(w.message)]
-        if path.status == "interrupted":
-            outcome.interrupted = True
+        path = outcome.paths.get(name)
+        known = path.message if path else ""  # a warning that repeats it is said once
+        outcome.notes += [f"{name}: {w.message}" for w in caught if not (known and known in str(w.message))]
+        if path is not None:
+            outcome.interrupted |= path.status == "interrupted"
+            _make(outcome, out / _npz(name, single), path.save)
+        if outcome.interrupted:
             break
     outcome.notes = list(dict.fromkeys(outcome.notes))
     return outcome
 
 
-def _simulate(task: Task, plan: Plan, progress: bool) -> Trajectory:
+def _simulate(task: Task, name: str, progress: bool) -> Trajectory:
+    plan = task.plans[name]
     return simulate(
         plan.flow,
         task.x0,
@@ -111,26 +154,47 @@ def _simulate(task: Task, plan: Plan, progress: bool) -> Trajectory:
         steps=plan.steps,
         dt=plan.dt,
         integrator=plan.integrator,
-        save=task.save_at(plan),
+        save=SaveAt(every=task.every[name]),
         metrics=task.metrics,
         seed=task.seed,
         progress=progress,
     )
 
 
-def write(paths: Mapping[str, Trajectory], out: Path, *, single: bool, gif: bool) -> list[Path]:
-    """Table, curves, snapshots and film of the runs; returns the files, trajectories and config included."""
-    files = [out / "config.toml", *(out / ("trajectory.npz" if single else f"{name}.npz") for name in paths)]
-    if paths:
-        files += [_table(paths, out / "metrics.csv"), out / "metrics.png", out / "snapshots.png"]
-        plotting.curves(paths, files[-2])
-        plotting.snapshots(paths, files[-1])
-        if gif:
-            files.append(plotting.animate(paths, out / ("flow.gif" if single else "flows.gif")))
-    return files
+def write(outcome: Outcome, out: Path, *, single: bool, gif: bool) -> None:
+    """Table, curves, snapshots and film of the runs. What goes wrong is entered in the outcome, and Ctrl-C leaves out the rest."""
+    paths = outcome.paths
+    makers: list[Callable[[Path], object]] = [
+        lambda file: _table(paths, file),
+        lambda file: plotting.curves(paths, file),
+        lambda file: plotting.snapshots(paths, file),
+        *([lambda file: plotting.animate(paths, file)] if gif else []),
+    ]
+    for name, make in zip(_names([], single=single), makers, strict=False):
+        if paths and not _make(outcome, out / name, make):
+            break
 
 
-def _table(paths: Mapping[str, Trajectory], file: Path) -> Path:
+def _make(outcome: Outcome, file: Path, make: Callable[[Path], object]) -> bool:
+    """Write a file, which gets its name when it is complete: nothing half done is left. False if that was stopped with Ctrl-C."""
+    try:
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".unfinished-") as place:
+            part = Path(place) / file.name
+            make(part)
+            part.replace(file)
+        outcome.files.append(file)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        outcome.failures[file.name] = STOPPED
+        return False
+    except Exception as error:  # a picture that fails must not lose the others
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        why = cause.strerror or str(cause) if isinstance(cause, OSError) else f"{type(cause).__name__}: {cause}"
+        outcome.failures[file.name] = f"could not be written: {why}"
+    return True
+
+
+def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
     """One line for each record of each flow: flow, step, time, the metrics, the flow's own energy. Numbers read back exactly."""
     names = list(dict.fromkeys(name for path in paths.values() for name in path.metrics))
     with file.open("w", newline="", encoding="utf-8") as stream:
@@ -139,7 +203,6 @@ def _table(paths: Mapping[str, Trajectory], file: Path) -> Path:
         for flow, path in paths.items():
             columns = [path.steps, path.times, *(path.metrics[name] for name in names), path.energy]
             table.writerows([flow, *row] for row in zip(*(column.tolist() for column in columns), strict=True))
-    return file
 
 
 def heading(task: Task) -> str:
@@ -147,8 +210,9 @@ def heading(task: Task) -> str:
     s = task.settings
     start = f"N(({', '.join(f'{v:g}' for v in s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
     bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
+    of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
     facts = {
-        "target": f"{s['target']}: {len(task.y)}{f' of {task.rows}' if task.rows else ''} points in {task.y.shape[1]} dimensions",
+        "target": f"{s['target']}: {len(task.y)}{of} points in {d} dimension{'s' * (d > 1)}",
         "start": f"{len(task.x0)} particles, {start}",
         "kernel": s["kernel"] + bandwidth,
         "seed": str(task.seed),
@@ -156,7 +220,7 @@ def heading(task: Task) -> str:
     for name in task.plans:
         facts[name] = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in s[name].items())
     width = max(map(len, facts))
-    return "\n".join(f"{key:<{width}}  {value}" for key, value in facts.items())
+    return "\n".join([*(f"{key:<{width}}  {value}" for key, value in facts.items()), *task.notes])
 
 
 def summary(task: Task, outcome: Outcome) -> str:

@@ -7,15 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from particleflow import Trajectory, build, config
+from particleflow import Trajectory, build, config, plotting
 from particleflow.cli import main
 
 SMALL = ["--n", "12", "--m", "17", "--steps", "6"]
+RESULTS = {"config.toml", "flow.gif", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
 
 
 def run(*arguments, out=None):
@@ -103,9 +105,7 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")
     out = tmp_path / "deep" / "out"
     assert run("run", "--target", str(tmp_path / "points.csv"), "--flow", "kale", "--steps", "20", out=out) == 0
-    assert {f.name for f in out.iterdir()} == {
-        "config.toml", "flow.gif", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"
-    }  # fmt: skip
+    assert {f.name for f in out.iterdir()} == RESULTS
     path = Trajectory.load(out / "trajectory.npz")
     np.testing.assert_array_equal(path.target, points)
     assert path.metrics["W2"][-1] < path.metrics["W2"][0]
@@ -175,14 +175,20 @@ def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
 
 
 def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
-    before = torch.get_num_threads()
+    torch.set_num_threads(3)
     seen = []
     metric = Watched(lambda: seen.append(torch.get_num_threads()))
     monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
-    for flags in ([], ["--threads", "2"], ["--m", "1001", "--threads", "3"]):
-        assert run("run", "--flow", "mmd", *SMALL, "--dt", "1e-3", "--metrics", "w2", "--no-gif", *flags, out=tmp_path) == 0
-    assert [seen[0], seen[-8], seen[-1]] == [1, 2, 3]
-    assert torch.get_num_threads() == before
+    every = config.processors()
+    try:
+        for flags, expected in (([], 1), (["--threads", str(every)], every), (["--m", "1001"], every), (["--m", "1001", "--threads", "1"], 1)):
+            assert run("run", "--flow", "mmd", *SMALL, "--dt", "1e-3", "--metrics", "w2", "--no-gif", *flags, out=tmp_path) == 0
+            assert seen[1:] == [expected] * 7  # before them what metrics import is imported
+            assert config.read(str(tmp_path / "config.toml"), "run")["threads"] == expected
+            seen.clear()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_flows_take_their_own_table_of_a_file(tmp_path):
@@ -224,10 +230,28 @@ def error_of(capsys, *arguments):
         (["run", "--flow", "mmd", "--kernel", "gausian"], "got 'gausian'; did you mean 'gaussian'?"),
         (["run", "--flow", "mmd", "--lam", "1"], "--lam is an option of kale, got the flows mmd: leave it out"),
         (["run", "--flow", "mmd", "--target", "digit"], "(.csv .tsv .txt .npy .npz .png .jpg .jpeg), got 'digit'; did you mean 'digits'?"),
-        (["run", "--flow", "mmd", "--threads", "0"], "`threads` must be >= 1, got 0"),
+        (["run", "--flow", "mmd", "--threads", "0"], "--threads must be >= 1, got 0"),
+        (["run", "--flow", "mmd", "--threads", "1000"], "--threads must be <= "),
+        (["run", "--flow", "mmd", "--threads", "1000"], f", got 1000: this machine has {config.processors()} processors"),
+        (["run", "kale"], "unknown argument 'kale'; did you mean '--flow kale'?"),
+        (["kale"], "the command must be one of run, compare, list, got 'kale'; did you mean 'run --flow kale'?"),
+        (["compare", "mmd,kale"], "unknown argument 'mmd,kale'; did you mean '--flows mmd,kale'?"),
+        (["run", "--flow", "kale", "moons"], "unknown argument 'moons'; did you mean '--target moons'?"),
+        (["run", "--flow", "kale", "my.csv"], "unknown argument 'my.csv'; did you mean '--target my.csv'?"),
+        (["run", "my.toml"], "unknown argument 'my.toml'; did you mean '--config my.toml'?"),
+        (["run", "--flow", "kale", "7"], "unknown argument '7': every value follows its option, as in --target rings"),
+        (["list", "kale"], "unknown argument 'kale'"),
         (["run", "--flow"], "expected one argument"),
-        (["run", "--flow", "kale", "--target", "nowhere.csv"], "`path` must be a file that exists, got nowhere.csv"),
-        (["run", "--flow", "kale", "--bandwidth", "-1"], "`bandwidth` must be > 0, got -1"),
+        (["run", "--flow", "kale", "--target", "nowhere.csv"], "--target must be a file that exists, got nowhere.csv: pass the path of"),
+        (["run", "--flow", "kale", "--start", "nowhere.csv"], "--start must be a file that exists, got nowhere.csv: pass the path of"),
+        (["run", "--flow", "kale", "--target", "nowhere.png"], "--target must be a file that exists, got nowhere.png: pass the path of"),
+        (["run", "--flow", "kale", "--bandwidth", "-1"], "--bandwidth must be > 0, got -1: leave it out to have one chosen"),
+        (["run", "--flow", "kale", "--dt", "nan"], "--dt must be finite, got nan: leave it out to have one chosen"),
+        (["run", "--flow", "kale", "--n", "1e-3"], "--n must be a whole number, got 0.001"),
+        (["run", "--flow", "mmd", "--bright"], "--bright is for pictures (.png .jpg .jpeg), and the target is rings: leave it out"),
+        (["run", "--flow", "mmd", "--start-mean", "1,2,3"], "--start-mean must be one number or 2, one for each coordinate of the target"),
+        (["run", "--flow", "mmd", "--target", "digits", "--pca", "65"], "--pca must be at most 64, the number of columns of Digits, got 65"),
+        (["run", "--flow", "mmd", "--n", "5001", "--metrics", "mmd2,w2"], "--metrics w2 is exact, for at most 5000 points, got 5001: use sliced"),
         (["run", "--config", "nowhere.toml"], "--config nowhere.toml cannot be read: No such file or directory"),
     ],
 )
@@ -243,11 +267,46 @@ def test_a_file_with_a_bad_line_names_it(tmp_path, capsys):
     assert "'oops'" in error
 
 
+def test_a_picture_and_points_that_cannot_be_used(tmp_path, capsys):
+    from PIL import Image
+
+    blank, same, two = (str(tmp_path / name) for name in ("blank.png", "same.npy", "two.npz"))
+    Image.new("L", (4, 4), 255).save(blank)
+    np.save(same, np.ones((9, 2)))
+    np.savez(two, a=np.ones((3, 2)), b=np.eye(2))
+    flow = ["run", "--flow", "mmd", "--out", str(tmp_path / "o"), "--target"]
+    assert error_of(capsys, *flow, blank) == f"--target {blank} has no dark pixel: add --bright"
+    assert "--bandwidth cannot be chosen from the target, most of whose points coincide: give a length" in error_of(capsys, *flow, same)
+    assert "--key must say which array holds the points, one of ['a', 'b']" in error_of(capsys, *flow, two)
+    np.save(same, np.array([[1.0, np.nan]]))
+    assert f"{same}: its array must be finite, got [1.0, nan] in row 0" in error_of(capsys, *flow, same)
+    Path(blank).write_text("no picture")
+    assert f"{blank} cannot be read as a picture" in error_of(capsys, *flow, blank)
+
+
+def test_what_a_file_gave_is_blamed_on_the_file(tmp_path, capsys):
+    file = tmp_path / "c.toml"
+    file.write_text("flow = 'mono'\nbright = true\n[mono]\nshift = 1\nmobility = 'mle'")
+    call = ["run", "--config", str(file), "--out", str(tmp_path / "o")]
+    assert error_of(capsys, *call).startswith(f"`bright` in {file} is for pictures")
+    assert error_of(capsys, *call, "--no-bright").startswith(f"`shift` in [mono] of {file} is for the mobility vanilla")
+    assert error_of(capsys, *call, "--no-bright", "--shift", "2").startswith("--shift is for the mobility vanilla")
+
+
+def test_a_library_that_is_missing_is_missed_before_the_run(tmp_path):
+    code = "import sys; sys.modules['ot'] = None; from particleflow.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = python(code, "run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--out", str(tmp_path / "o"))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("particleflow: error: --metrics cannot hold W2, whose library is missing: ")
+    assert list((tmp_path / "o").iterdir()) == []
+
+
 def test_the_output_folder_is_refused_before_any_work(tmp_path, capsys):
     taken = tmp_path / "taken"
     taken.write_text("mine")
-    assert "`out` must be a folder, and there is a file" in error_of(capsys, "compare", "--out", str(taken))
-    assert "`out` must be a folder that can be written to" in error_of(capsys, "compare", "--out", str(taken / "below"))
+    assert "--out must be a folder, and there is a file" in error_of(capsys, "compare", "--out", str(taken))
+    assert "--out must be a folder that can be written to" in error_of(capsys, "compare", "--out", str(taken / "below"))
     assert taken.read_text() == "mine"
 
 
@@ -282,8 +341,61 @@ def test_one_flow_that_fails_does_not_lose_the_others(tmp_path, capsys):
 def test_results_that_cannot_be_written_leave_the_trajectories(tmp_path, capsys):
     (tmp_path / "metrics.csv").mkdir()
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 1
-    assert "results: [Errno 21] Is a directory" in capsys.readouterr().out
+    assert "metrics.csv: could not be written: Is a directory" in capsys.readouterr().out
     assert Trajectory.load(tmp_path / "trajectory.npz").status == "completed"
+    assert {f.name for f in tmp_path.iterdir()} == RESULTS
+
+
+def test_a_picture_that_fails_does_not_lose_the_others(tmp_path, monkeypatch, capsys):
+    def fails(*_):
+        raise MemoryError("no room for a picture")
+
+    monkeypatch.setattr(plotting, "snapshots", fails)
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 1
+    printed, errors = capsys.readouterr()
+    assert "snapshots.png: could not be written: MemoryError: no room for a picture" in printed
+    assert "mmd   completed" in printed
+    assert errors == ""
+    assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"snapshots.png"}
+
+
+def test_a_trajectory_that_cannot_be_saved_does_not_stop_the_others(tmp_path, capsys):
+    (tmp_path / "kale.npz").mkdir()
+    flags = ["--flows", "kale,mmd", "--dt", "0.001", "--no-gif", *SMALL]
+    assert run("compare", *flags, out=tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "kale.npz: could not be written: Is a directory" in printed
+    assert Trajectory.load(tmp_path / "mmd.npz").status == "completed"
+    assert {row["flow"] for row in rows_of(tmp_path / "metrics.csv")} == {"kale", "mmd"}
+
+
+def test_what_a_record_dies_of_is_said_once(tmp_path, monkeypatch, capsys):
+    made = []
+
+    def fails_late():
+        made.append(1)
+        if len(made) == 5:
+            raise ArithmeticError("the fifth is too much")
+
+    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: Watched(fails_late))})
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "mmd   failed" in printed
+    assert printed.count("the fifth is too much") == 1
+
+
+def test_a_reader_who_leaves_stops_nothing(tmp_path):
+    for call, first in (
+        (["list"], "flows (--flow, --flows)\n"),
+        (["run", "--help"], "usage: particleflow run [options]\n"),
+        (["run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--out", str(tmp_path)], "target  rings: 17 points in 2 dimensions\n"),
+    ):
+        with subprocess.Popen([sys.executable, "-m", "particleflow", *call], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as made:
+            assert made.stdout.readline() == first
+            made.stdout.close()
+            assert made.stderr.read() == ""
+            assert made.wait() == 0
+    assert {f.name for f in tmp_path.iterdir()} == RESULTS
 
 
 def test_a_flow_without_a_first_step_is_reported_too(tmp_path, capsys):
@@ -312,7 +424,7 @@ def interrupting(calls, monkeypatch):
 @pytest.mark.parametrize("command", ["run", "compare"])
 def test_ctrl_c_writes_what_there_is(tmp_path, monkeypatch, capsys, command):
     flows = ["--flow", "kale"] if command == "run" else ["--flows", "mmd,kale,mono"]
-    interrupting(3 if command == "run" else 10, monkeypatch)  # 7 records a flow
+    interrupting(4 if command == "run" else 11, monkeypatch)  # one before the run, 7 records a flow
     assert run(command, *flows, *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 130
     printed = capsys.readouterr().out
     assert "kale  interrupted  " in printed
@@ -328,8 +440,87 @@ def test_ctrl_c_writes_what_there_is(tmp_path, monkeypatch, capsys, command):
 
 
 def test_ctrl_c_before_the_first_step_ends_quietly(tmp_path, monkeypatch, capsys):
-    interrupting(1, monkeypatch)
+    interrupting(2, monkeypatch)  # the first is before the run
     assert run("compare", "--flows", "mmd,kale", *SMALL, "--dt", "0.001", "--metrics", "w2", out=tmp_path) == 130
     printed = capsys.readouterr().out
     assert "mmd: stopped by the user" in printed
     assert {f.name for f in tmp_path.iterdir()} == {"config.toml"}
+
+
+def test_ctrl_c_while_drawing_keeps_what_is_complete(tmp_path, monkeypatch, capsys):
+    def stopped_halfway(_, file):
+        file.with_name(file.name + ".part").write_bytes(b"half a film")
+        file.write_bytes(b"half a film")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(plotting, "animate", stopped_halfway)
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 130
+    printed = capsys.readouterr().out
+    assert "mmd   completed" in printed
+    assert "flow.gif: stopped by the user" in printed
+    assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"flow.gif"}
+
+
+# ------------------------------------------------------------------ the folder
+
+
+def test_what_an_earlier_run_left_makes_place(tmp_path):
+    mine = {"notes.txt", "kale.npz", "plan.toml"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 0
+    assert {f.name for f in tmp_path.iterdir()} == RESULTS | mine
+    assert run("compare", "--flows", "mmd,mono", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    left = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "mmd.npz", "mono.npz"}
+    assert {f.name for f in tmp_path.iterdir()} == left | mine
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"flow.gif"} | mine
+    assert (tmp_path / "kale.npz").read_text() == "mine"
+
+
+def test_files_that_no_config_of_ours_tells_of_are_kept(tmp_path):
+    (tmp_path / "config.toml").write_text("flows = ['kale']")
+    (tmp_path / "kale.npz").write_text("mine")
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    assert (tmp_path / "kale.npz").read_text() == "mine"
+
+
+def test_a_refused_run_and_a_run_that_reads_there_remove_nothing(tmp_path, capsys):
+    assert run("compare", "--flows", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    assert run("run", "--flow", "mmd", "--bandwidth", "-1", out=tmp_path) == 2
+    assert Trajectory.load(tmp_path / "mmd.npz").status == "completed"
+    start = str(tmp_path / "mmd.npz")
+    with np.load(start) as file:
+        np.savez(start, points=file["particles"][-1])
+    assert run("run", "--flow", "kale", "--start", start, "--m", "17", "--steps", "2", "--dt", "1e-4", "--no-gif", out=tmp_path) == 0
+    assert (tmp_path / "mmd.npz").exists()
+    assert run("run", "--config", str(tmp_path / "config.toml"), out=tmp_path) == 0
+
+
+# ------------------------------------------------------------------ large clouds
+
+
+def test_clouds_too_large_for_exact_transport_are_measured_by_the_sliced_one(tmp_path, capsys):
+    flags = ["--flow", "mmd", "--n", "2001", "--m", "2.1e3", "--steps", "1", "--dt", "0.01", "--no-gif"]
+    assert run("run", *flags, out=tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "metrics: sliced W2 and not W2, which takes long beyond 2000 points" in printed
+    assert list(rows_of(tmp_path / "metrics.csv")[0]) == ["flow", "step", "time", "sliced W2", "MMD^2", "energy"]
+    assert config.read(str(tmp_path / "config.toml"), "run")["metrics"] == ["sliced", "mmd2"]
+
+
+def test_metrics_import_what_they_need_before_the_run(tmp_path, monkeypatch, capsys):
+    heard = []
+    metric = Watched(lambda: heard.append(capsys.readouterr().out))
+    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 0
+    assert [len(out) > 0 for out in heard] == [False, True] + [False] * 6  # the heading is printed between the first two
+    code = """
+import sys
+from particleflow import build, runs
+task = build.task({"n": 12, "m": 17}, ["mmd"])
+before = "ot" in sys.modules
+runs.warm(task)
+sys.exit(before or "ot" not in sys.modules)
+"""
+    assert python(code).returncode == 0

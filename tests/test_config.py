@@ -95,6 +95,46 @@ def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
     assert offset[0] == pytest.approx(0.7 * np.sqrt(np.linalg.eigvalsh(np.cov(points.T, bias=True))[-1]), rel=0.05)
 
 
+def test_outliers_move_neither_the_start_nor_its_width():
+    points = samplers.Rings().sample(300, seed=0)
+    clean = build.task({"target": "rings", "dt": 1e-3}, ["mmd-noise"]).settings
+    lost = torch.cat([points, torch.tensor([[1e4, -3e5], [-7e3, 2e5]], dtype=torch.float64)])
+    assert torch.equal(build._bulk(lost), points)
+    assert torch.equal(build._bulk(points), points)
+    x0, start = build._start({}, build._bulk(lost), float(points.var(0, unbiased=False).mean().sqrt()), 1)
+    assert (start["start_mean"], start["start_std"]) == (clean["start_mean"], clean["start_std"])
+    assert float(x0.abs().max()) < 3
+    most_coincide = torch.cat([torch.zeros(9, 2, dtype=torch.float64), points[:5]])
+    assert torch.equal(build._bulk(most_coincide), most_coincide)
+
+
+def test_an_outlier_in_a_file_does_not_widen_the_noise(tmp_path):
+    points = samplers.Rings().sample(300, seed=0).numpy()
+    np.save(tmp_path / "clean.npy", points)
+    np.save(tmp_path / "lost.npy", np.concatenate([points, [[1e5, 0.0]]]))
+    clean, lost = (build.task({"target": str(tmp_path / f"{name}.npy"), "dt": 1e-3}, ["mmd-noise"]).settings for name in ("clean", "lost"))
+    assert lost["mmd-noise"]["beta"] == clean["mmd-noise"]["beta"]
+    assert (lost["start_std"], lost["start_mean"]) == (clean["start_std"], clean["start_mean"])
+    assert lost["bandwidth"] == pytest.approx(clean["bandwidth"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("steps", "records", "every"), [(400, 50, 8), (400, 60, 8), (400, 100, 4), (6, 50, 1), (400, 1, 400), (100, 30, 4), (401, 50, 8), (7, 3, 2)]
+)
+def test_records_are_equally_far_apart(steps, records, every):
+    assert build.spacing(steps, records) == every
+
+
+def test_records_divide_the_steps_wherever_a_divisor_is_near_and_never_exceed_what_is_allowed():
+    for steps in range(1, 200):
+        for records in (1, 3, 10, 50):
+            every = build.spacing(steps, records)
+            near = [e for e in range(1, steps + 1) if steps % e == 0 and records / 1.5 <= steps / e <= 1.5 * records]
+            assert steps % every == 0 or not near
+            assert steps / build.spacing(steps, records, 5) <= 5
+            assert every <= 1.5 * steps / records or every == 1
+
+
 def test_each_flow_has_its_own_dt():
     task = build.task({"n": 5, "m": 7}, ["mmd", "kale"])
     for name, plan in task.plans.items():
@@ -149,6 +189,68 @@ def test_a_picture_is_a_target(tmp_path):
     dark = build.task(small(target=str(tmp_path / "bar.png")), ["mmd"]).y
     bright = build.task(small(target=str(tmp_path / "bar.png"), bright=True), ["mmd"]).y
     assert float(dark[:, 0].max()) <= -0.5 <= float(bright[:, 0].min())
+
+
+# ------------------------------------------------------------------ large clouds
+
+
+@pytest.mark.parametrize(("n", "m", "names"), [(2000, 2000, ["w2", "mmd2"]), (2001, 9, ["sliced", "mmd2"]), (9, 2001, ["sliced", "mmd2"])])
+def test_exact_transport_is_for_small_clouds(n, m, names):
+    task = build.task({"n": n, "m": m, "dt": 1e-3}, ["mmd"])
+    assert task.settings["metrics"] == names
+    assert task.notes == (("metrics: sliced W2 and not W2, which takes long beyond 2000 points",) if n + m < 4000 else ())
+    asked = build.task({"n": n, "m": m, "dt": 1e-3, "metrics": ["w1", "w2"]}, ["mmd"])
+    assert (asked.settings["metrics"], asked.notes) == (["w1", "w2"], ())
+
+
+@pytest.mark.parametrize("metric", ["w1", "w2"])
+def test_exact_transport_of_large_clouds_is_refused_but_on_the_line(tmp_path, metric):
+    with refused(f"`metrics` {metric} is exact, for at most 5000 points, got 5001: use sliced, or leave it out"):
+        build.task({"n": 11, "m": 5001, "metrics": [metric], "dt": 1e-3}, ["mmd"])
+    np.save(tmp_path / "line.npy", np.random.default_rng(0).standard_normal((5001, 1)))
+    line = {"target": str(tmp_path / "line.npy"), "m": 5001, "dt": 1e-3}
+    assert build.task({**line, "metrics": [metric]}, ["mmd"]).metrics
+    assert build.task(line, ["mmd"]).settings["metrics"] == ["w2", "mmd2"]
+
+
+def test_sliced_transport_takes_fewer_directions_of_large_clouds():
+    directions = [build.task({"n": n, "m": 100, "metrics": ["sliced"], "dt": 1e-3}, ["mmd"]).metrics["sliced W2"].projections
+                  for n in (300, 99_900, 1_000_000)]  # fmt: skip
+    assert directions == [200, 80, 32]
+
+
+def test_records_are_bounded_in_memory():
+    settings = {"n": 2_000_000, "m": 11, "steps": 400, "metrics": ["sliced"], "dt": 1e-3}
+    for names in (["mmd"], ["mmd", "mmd-noise"]):
+        task = build.task(settings, names)
+        held = sum((plan.steps // task.every[name] + 1) * task.x0.nbytes for name, plan in task.plans.items())
+        assert held <= config.RECORDED
+        assert held > config.RECORDED / 2
+        most = config.RECORDED // (2_000_000 * 2 * 8 * len(names)) - 1
+        assert task.notes == (f"records: at most {most} and not 50, which would take more than 1 GB",)
+        assert task.settings["records"] == 50
+    assert build.task({**settings, "steps": 20}, ["mmd"]).notes == ()
+
+
+def test_more_than_a_thousand_points_use_all_processors():
+    for sizes, expected in (((1000, 1000), 1), ((1001, 9), config.processors()), ((9, 1001), config.processors())):
+        task = build.task({"n": sizes[0], "m": sizes[1], "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"])
+        assert task.threads == task.settings["threads"] == expected
+
+
+def test_a_start_from_a_large_file_counts_too(tmp_path):
+    np.save(tmp_path / "start.npy", np.random.default_rng(0).standard_normal((1001, 2)))
+    task = build.task({"start": str(tmp_path / "start.npy"), "m": 17, "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"])
+    assert task.threads == config.processors()
+
+
+def test_how_many_dimensions_there_are(tmp_path):
+    from particleflow import runs
+
+    for d, words in ((1, "in 1 dimension"), (2, "in 2 dimensions")):
+        np.save(tmp_path / "p.npy", np.random.default_rng(0).standard_normal((9, d)))
+        task = build.task({"flow": "mmd", "target": str(tmp_path / "p.npy"), "dt": 1e-3}, ["mmd"])
+        assert runs.heading(task).splitlines()[0].endswith(f"9 of 9 points {words}")
 
 
 # ------------------------------------------------------------------ refusals
@@ -225,6 +327,11 @@ def test_what_is_written_is_read_back(tmp_path):
         ("[mmd-noise]\nbeta_haf = 1", "`beta_haf` in [mmd-noise] of FILE is not a setting; did you mean 'beta_half'?"),
         ("kale = 1", "`kale` in FILE must be a table of the flow's own settings, [kale], got 1"),
         ("n = '3'", "`n` in FILE must be a whole number, got '3'"),
+        ("n = 0", "`n` in FILE must be >= 1, got 0"),
+        ("[kale]\nlam = 0", "`lam` in [kale] of FILE must be > 0, got 0"),
+        ("dt = inf", "`dt` in FILE must be finite, got inf: leave it out to have one chosen"),
+        ("start_mean = [1, nan]", "`start_mean` in FILE must be finite, got nan"),
+        ("threads = 1000", "`threads` in FILE must be <= "),
         ("n = 3.5", "`n` in FILE must be a whole number, got 3.5"),
         ("n = true", "`n` in FILE must be a whole number, got True"),
         ("[kale]\nlam = 'small'", "`lam` in [kale] of FILE must be a number, got 'small'"),

@@ -35,6 +35,7 @@ LAYERS = [
     "engine",
     "plotting",
     "config",
+    "names",
     "build",
     "runs",
     "cli",
