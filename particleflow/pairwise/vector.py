@@ -82,10 +82,14 @@ class Vector:
         e = self.emit
         if e.rsqrt_estimate is None:
             return 1.0 / self.sqrt()
-        y = e.call(e.rsqrt_estimate, self)
+        y = self._estimated_rsqrt(*e.rsqrt_estimate)
         # y has 11 bits: h = 1 - self y^2 is below 2^-10, and 1 / sqrt(1 - h) = 1 + h/2 + 3 h^2/8 + ...
         h = fma(-(self * y), y, 1.0)
         return fma(y * h, fma(h, 0.375, 0.5), y)
+
+    def root(self, least: float) -> Vector:
+        """sqrt(self) to the last digits; less than `least` counts as self / sqrt(least)."""
+        return self.sqrt() if self.emit.rsqrt_estimate is None else self * self.at_least(least).rsqrt()
 
     def floor(self) -> Vector:
         return self.emit.call("llvm.floor", self)
@@ -97,17 +101,17 @@ class Vector:
             highest = fma(highest, self, c)
         return highest
 
-    def exp2(self) -> Vector:
-        """2^self for self <= 127 (1023 in float64), to the last digits; exactly 1 at 0, exactly 0 below -127 (-1023). Loses NaNs.
+    def exp2_minus(self) -> Vector:
+        """2^-self for self >= 0, to the last digits: exactly 1 at 0, exactly 0 from 127 on (1023 in float64). NaNs are lost.
 
-        2^n 2^f: n by adding 1.5 2^23, which rounds, f in [-1/2, 1/2] by a polynomial, and n added to the bits of the exponent.
+        2^n 2^-f: n = -round(self) by adding 1.5 2^23, f in [-1/2, 1/2] by a polynomial, and n added to the bits of the exponent.
         """
         e, b = self.emit, self.emit.builder
         mantissa, bias, degree = FORMATS[e.element]
-        t = self.at_least(-float(bias))
+        q = self.at_most(float(bias))
         magic = 1.5 * 2.0**mantissa
-        rounded = t + magic
-        p = (t - (rounded - magic)).polynomial(exp2_polynomial(degree))
+        rounded = magic - q
+        p = (q + (rounded - magic)).polynomial([c * (-1) ** k for k, c in enumerate(exp2_polynomial(degree))])
         shifted = b.shl(b.bitcast(rounded.value, e.integers), ir.Constant(e.integers, [mantissa] * e.lanes))
         return Vector(e, b.bitcast(b.add(b.bitcast(p.value, e.integers), shifted), e.type))
 
@@ -116,7 +120,7 @@ class Vector:
         return self.emit.builder.extract_element(self.value, ir.Constant(ir.IntType(32), k))
 
     def permuted(self, lanes: Sequence[int], other: Vector | None = None) -> Vector:
-        """The given lanes of self, then (from number `lanes` on) of other; as many as self has."""
+        """The given lanes of self and (counted on from self's last) of other: as many as asked for, or a part of them."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
         return Vector(self.emit, self.emit.builder.shuffle_vector(self.value, (other or self).value, mask))
 
@@ -127,6 +131,16 @@ class Vector:
             v = v + v.permuted([(k + half) % self.emit.lanes for k in range(self.emit.lanes)])
             half //= 2
         return v.lane(0)
+
+    def _estimated_rsqrt(self, intrinsic: str, width: int) -> Vector:
+        """An intrinsic of `width` lanes, applied to parts."""
+        e = self.emit
+        part = Emit(e.builder, e.element, width)
+        parts = [part.call(intrinsic, Vector(part, self.permuted(range(k, k + width)).value)) for k in range(0, e.lanes, width)]
+        while len(parts) > 1:
+            parts = [Vector(e, a.permuted(range(2 * width), b).value) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            width *= 2
+        return Vector(e, parts[0].value)
 
     def _binary(self, operation: str, left: Vector | float, right: Vector | float) -> Vector:
         e = self.emit
@@ -158,10 +172,10 @@ class Variable:
 class Emit:
     """Makes vectors of `lanes` elements ("float32" or "float64") at the builder's position.
 
-    `rsqrt_estimate` names an LLVM intrinsic with 11 good bits, for processors that have one; None divides.
+    `rsqrt_estimate`: LLVM's name of an instruction with 11 good bits and its lanes, for processors that have one; None divides.
     """
 
-    def __init__(self, builder: ir.IRBuilder, element: str, lanes: int, *, rsqrt_estimate: str | None = None) -> None:
+    def __init__(self, builder: ir.IRBuilder, element: str, lanes: int, *, rsqrt_estimate: tuple[str, int] | None = None) -> None:
         self.builder, self.element, self.lanes = builder, element, lanes
         self.rsqrt_estimate = rsqrt_estimate
         self.scalar = ir.FloatType() if element == "float32" else ir.DoubleType()

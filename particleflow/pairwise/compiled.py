@@ -1,0 +1,256 @@
+"""Exact sums at the speed of the processor: machine code for its vectors, written by `tiles`, in as many threads as torch has."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow.kernels import Kernel
+from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
+from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.tiles import Plan
+
+BLOCK = 256  # rows of queries that a thread takes, a multiple of every number of lanes
+THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
+MATRIX_BYTES = 8 * 2**20  # working memory of a prepared kernel matrix
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Exact sums on the CPU in machine code made at run time (by llvmlite: no compiler is needed). Cost O(Q N d), memory O(Q d K + N d).
+
+    Every radial kernel of `particleflow.kernels` but `Radial`. Errors: rounding of the coordinates (relative to the sources' centre) and of the
+    terms, 1e-6 relative to the sum of the terms' absolute values in float32, 1e-14 in float64. Same input, same bits, for any number of threads
+    (`torch.get_num_threads()`). First use of a kernel, sum and dtype: 0.1 s for its code.
+
+    Parameters
+    ----------
+    portable : bool
+        Code that any processor of this architecture runs (no AVX, no FMA), in place of this one's: the same bits on all of them, at a third of
+        the speed.
+
+    Raises
+    ------
+    ImportError
+        llvmlite is missing or broken.
+    """
+
+    portable: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            import llvmlite.binding  # noqa: F401
+        except ImportError as error:
+            raise ImportError(f"`Compiled` needs llvmlite, which comes with numba: pip install numba; or sum with Dense() ({error})") from error
+
+    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> CompiledSources:
+        check_kernel(kernel)
+        if points.device.type != "cpu":
+            raise ValueError(f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or Dense()")
+        return CompiledSources(kernel, points, self.portable)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The sources that each block of `block` query rows meets: block b those of the ranges starts[r] <= j < stops[r], ptr[b] <= r < ptr[b + 1].
+
+    int64 arrays. `block` is a multiple of 64.
+    """
+
+    ptr: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    block: int = BLOCK
+
+    @classmethod
+    def all_pairs(cls, queries: int, sources: int) -> Ranges:
+        blocks = -(-queries // BLOCK)
+        return cls(np.arange(blocks + 1, dtype=np.int64), np.zeros(blocks, np.int64), np.full(blocks, sources, np.int64))
+
+    @property
+    def pairs(self) -> int:
+        return int((self.stops - self.starts).sum()) * self.block
+
+
+@dataclass(frozen=True)
+class CompiledQueries:
+    """Query points as the code for one set of sources wants them, and, where it is small, their kernel matrix (Q, N)."""
+
+    points: Tensor
+    sources: CompiledSources
+    rows: np.ndarray
+    matrix: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledSources:
+    kernel: Kernel
+    points: Tensor
+    portable: bool
+
+    def field(self, w: Tensor) -> SumField:
+        return SumField(((self, checked_weights(w, self.points)),))
+
+    def prepare(self, z: Tensor) -> CompiledQueries:
+        small = len(z) * len(self.points) * z.element_size() * ARRAYS_PER_TILE <= MATRIX_BYTES
+        return CompiledQueries(z, self, self._rows(z), kernel_matrix(self.kernel, z, self.points) if small else None)
+
+    def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
+        if what is What.VALUE and isinstance(z, CompiledQueries) and z.sources is self and z.matrix is not None:
+            return (z.matrix @ w)[..., None]
+        points = points_of(z)
+        ranges = Ranges.all_pairs(len(points), len(self.points))
+        total = range_sums(self.kernel, what, w, self._scaled, self._rows(z), ranges, portable=self.portable)
+        return self._answer(points, w, total[: len(points)])
+
+    def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        points = points_of(z)
+        ranges = Ranges.all_pairs(len(points), len(self.points))
+        log, grad = range_logs(self.kernel, w, self._scaled, self._rows(z), ranges, portable=self.portable)
+        return self._answer(points, w, log[: len(points)]), self._answer(points, w, grad[: len(points)])
+
+    @cached_property
+    def _centre(self) -> Tensor:
+        """Subtracted in float64 first: float32 keeps its digits for a cloud far from the origin."""
+        return self.points.double().mean(0)
+
+    @cached_property
+    def _scaled(self) -> np.ndarray:
+        return scaled(self.kernel, self.points, self._centre)
+
+    @cached_property
+    def _finite(self) -> bool:
+        return bool(self.points.isfinite().all())
+
+    def _rows(self, z: Tensor | Queries) -> np.ndarray:
+        if isinstance(z, CompiledQueries) and z.sources is self:
+            return z.rows
+        return query_rows(scaled(self.kernel, points_of(z).to(self.points.dtype), self._centre))
+
+    def _answer(self, z: Tensor, w: Tensor, rows: np.ndarray) -> Tensor:
+        """In the dtype of the points. The code loses NaNs: a NaN query makes its row NaN, a source or weight that is not finite all rows."""
+        answer = torch.from_numpy(rows).to(self.points.dtype)
+        if not (self._finite and bool(w.isfinite().all())):
+            return answer.fill_(torch.nan)
+        return answer.masked_fill_(z.isnan().any(1).view(-1, *[1] * (answer.ndim - 1)), torch.nan)
+
+
+def check_kernel(kernel: Kernel) -> None:
+    """Refuse what has no machine code."""
+    from particleflow.pairwise.profiles import PROFILES
+
+    if type(kernel) not in PROFILES:
+        names = ", ".join(known.__name__ for known in PROFILES)
+        raise TypeError(f"`kernel` must be one of {names} for Compiled(), got {kernel}: sum with Dense()")
+
+
+def scaled(kernel: Kernel, points: Tensor, centre: Tensor) -> np.ndarray:
+    """Points (n, d) about `centre` in the kernel's unit of length, in their dtype."""
+    from particleflow.pairwise.profiles import PROFILES
+
+    unit = PROFILES[type(kernel)].length / _bandwidth(kernel)
+    moved = (points.detach().double() - centre).mul_(unit)
+    return np.ascontiguousarray(moved.to(points.dtype).numpy())
+
+
+def query_rows(points: np.ndarray) -> np.ndarray:
+    """Scaled points (Q, d) as coordinates (d, Q) with zeros up to a multiple of 64."""
+    rows = np.zeros((points.shape[1], -(-len(points) // 64) * 64), points.dtype)
+    rows[:, : len(points)] = points.T
+    return rows
+
+
+def range_sums(kernel: Kernel, what: What, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: Ranges, *, portable: bool = False) -> np.ndarray:
+    """Sums over each block's ranges, (Q, K, what.components(d)) in float64.
+
+    w (N, K) of any sign, x (N, d) from `scaled`, z (d, Q) from `query_rows` of `scaled`, Q padded to a multiple of 64; all finite.
+    """
+    from particleflow.pairwise.profiles import PROFILES
+
+    columns = w.shape[1]
+    alike = columns == 1 and len(z) <= 3 and bool((w == w[0]).all())
+    weights = "one" if alike else "column" if columns == 1 else "columns"
+    weight = np.ascontiguousarray(w.detach().numpy(), dtype=x.dtype)
+    out = np.zeros((columns * what.components(len(z)), z.shape[1]))
+    plan = _plan(kernel, what, len(z), x.dtype, weights, log=False, portable=portable)
+    _run(plan, z, x, weight, out, out, ranges, columns)
+    value, grad, laplacian = PROFILES[type(kernel)].units
+    length = _bandwidth(kernel)
+    unit = {What.VALUE: [value], What.LAPLACIAN: [laplacian / length**2], What.GRAD: [grad / length] * len(z)}
+    unit[What.BOTH] = unit[What.VALUE] + unit[What.GRAD]
+    out = out.reshape(columns, -1, z.shape[1]) * (np.array(unit[what]) * (float(w[0]) if alike else 1.0))[None, :, None]
+    return np.moveaxis(out, 2, 0)
+
+
+def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: Ranges, *, portable: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms (Q,) of the sums over each block's ranges and their gradients (Q, d), in float64; w (N,) >= 0, the rest as in `range_sums`.
+
+    -inf and 0 where nothing is summed.
+    """
+    from particleflow.pairwise.profiles import PROFILES
+
+    profile, length = PROFILES[type(kernel)], _bandwidth(kernel)
+    top = float(w.max()) or 1.0
+    if profile.exponent is None:
+        both = range_sums(kernel, What.BOTH, (w.double() / top)[:, None], x, z, ranges, portable=portable)[:, 0]
+        total, force, log_unit = both[:, 0], both[:, 1:], np.zeros(len(both))
+    else:
+        with np.errstate(divide="ignore"):
+            log_w = np.log2(w.detach().double().numpy() / top).astype(x.dtype)
+        out = np.zeros((1 + len(z), z.shape[1]))
+        lowest = np.full(z.shape[1], np.finfo(x.dtype).max, x.dtype)
+        plan = _plan(kernel, What.BOTH, len(z), x.dtype, "column", log=True, portable=portable)
+        _run(plan, z, x, log_w, out, lowest, ranges, 1)
+        total, force, log_unit = out[0], out[1:].T * (profile.units[1] / length), -np.log(2) * lowest.astype(float)
+    empty = total == 0
+    safe = np.where(empty, 1.0, total)
+    return np.where(empty, -np.inf, np.log(safe) + log_unit + np.log(top)), force / safe[:, None]
+
+
+def _plan(kernel: Kernel, what: What, d: int, dtype: np.dtype, weights: str, *, log: bool, portable: bool) -> Plan:
+    from particleflow.pairwise.machine import Processor
+    from particleflow.pairwise.tiles import UNROLLED, Plan
+
+    processor = Processor("", "") if portable else Processor.here()
+    return Plan(type(kernel), what, d if d <= UNROLLED else 0, dtype.name, weights, log, processor)
+
+
+def _bandwidth(kernel: Kernel) -> float:
+    return float(getattr(kernel, "bandwidth", 1.0))
+
+
+def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarray, lowest: np.ndarray, ranges: Ranges, columns: int) -> None:
+    """All blocks, shared by the threads as they come."""
+    from particleflow.pairwise.tiles import function
+
+    arrays = (z, x, w, ranges.ptr, ranges.starts, ranges.stops, out, lowest)
+    assert all(array.flags.c_contiguous for array in arrays)
+    addresses = [array.ctypes.data for array in arrays]
+    blocks = len(ranges.ptr) - 1
+    threads = max(1, min(torch.get_num_threads(), blocks, ranges.pairs // THREAD_PAIRS))
+    share = max(1, blocks // (8 * threads))
+    job = (function(plan), addresses, itertools.count(0, share), share, blocks, (ranges.block, z.shape[1], len(z), columns))
+    others = [threading.Thread(target=_work, args=job) for _ in range(threads - 1)]
+    for thread in others:
+        thread.start()
+    _work(*job)
+    for thread in others:
+        thread.join()
+
+
+def _work(call: Callable[..., None], addresses: list[int], firsts: Iterator[int], share: int, blocks: int, sizes: tuple[int, ...]) -> None:
+    for first in firsts:
+        if first >= blocks:
+            return
+        call(*addresses, first, min(first + share, blocks), *sizes)

@@ -1,0 +1,59 @@
+"""Machine code from llvmlite's IR at run time, without a compiler on the user's machine and without numba.
+
+A function takes a tenth of a second to compile, so nothing is kept on disk: no cache can be stale, broken or unwritable. Calls release the GIL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from llvmlite import binding, ir
+
+POINTER, INTEGER = ctypes.c_void_p, ctypes.c_int64
+
+_lock = threading.Lock()  # LLVM's global state
+_engines: list[Any] = []  # own the code: kept as long as the process lives
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What code is made for: LLVM's name of the processor and its features, "+avx2,+fma,...". Both empty: any processor of this architecture."""
+
+    name: str
+    features: str
+
+    @staticmethod
+    @lru_cache
+    def here() -> Processor:
+        return Processor(binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten())
+
+    def has(self, feature: str) -> bool:
+        return f"+{feature}" in self.features.split(",")
+
+    @property
+    def rsqrt_estimate(self) -> tuple[str, int] | None:
+        """For `vector.Emit`, in float32."""
+        return ("llvm.x86.avx.rsqrt.ps.256", 8) if self.has("avx") else None
+
+
+def compiled(module: ir.Module, name: str, processor: Processor, *, pointers: int, integers: int) -> Callable[..., None]:
+    """The module's function `name`, which takes so many pointers, then 64-bit integers, and returns nothing."""
+    with _lock:
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        target = binding.Target.from_triple(binding.get_process_triple())
+        machine = target.create_target_machine(cpu=processor.name, features=processor.features, opt=3, jit=True)
+        module.triple = target.triple
+        code = binding.parse_assembly(str(module))
+        passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3))
+        passes.getModulePassManager().run(code, passes)
+        engine = binding.create_mcjit_compiler(code, machine)
+        engine.finalize_object()
+        _engines.append(engine)
+        signature = ctypes.CFUNCTYPE(None, *[POINTER] * pointers, *[INTEGER] * integers)
+        return signature(engine.get_function_address(name))
