@@ -40,6 +40,13 @@ class Window:
         # d/dt of t O(t^2) is O + 2 t^2 O'
         return self.odd * (1 + 2 * np.arange(self.odd.shape[1]))
 
+    @property
+    def powers(self) -> Array:
+        """Coefficients (W, 2 n) of all taps in powers of t."""
+        lower = np.stack([self.even, self.odd], axis=-1).reshape(len(self.even), -1)
+        upper = np.stack([self.even, -self.odd], axis=-1).reshape(len(self.even), -1)
+        return np.concatenate([lower, upper[::-1]])
+
     def weights(self, t: Array) -> tuple[Array, Array]:
         """The taps' weights and their derivatives in t, (..., W)."""
         s = t[..., None] ** 2
