@@ -1,0 +1,300 @@
+"""`KeOps`: its formulas against the kernels, the contract (conformance.py), on CUDA too.
+
+Compiled formulas are kept under .pytest_cache: only the first run on a machine waits for the compiler.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conformance import KERNELS, Case, check_backend, check_log
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from particleflow import kernels
+from particleflow.pairwise import Dense
+from particleflow.pairwise import keops as module
+from particleflow.pairwise.keops import FORMULAS, KeOps
+
+names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+GAUSSIAN, LAPLACE, MATERN52 = (next(k for k in KERNELS if type(k) is t) for t in (kernels.Gaussian, kernels.Laplace, kernels.Matern52))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    cache = getattr(request.config, "cache", None)
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("keops") if cache else tmp_path_factory.mktemp("keops"))
+    yield
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+def in_torch(text: str, s: torch.Tensor) -> torch.Tensor:
+    """A formula's text, a function of s = |z - x|^2 only, by torch's functions in the place of KeOps', which rounds ratios of integers."""
+    assert "/" not in text, "an integer ratio is a float32 in KeOps"
+    tiny = torch.finfo(s.dtype).tiny
+    language = {
+        "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "IntCst": lambda n: torch.tensor(float(n)).to(s), "IntInv": lambda n: float(np.float32(1 / n)), "Inv": lambda a: 1 / a,
+        "Rsqrt": lambda a: torch.where(a == 0, 0.0, a.clamp_min(tiny).rsqrt()), "SqDist": lambda z, x: s, "z": None, "x": None,
+    }  # fmt: skip
+    return torch.as_tensor(eval(text, language), dtype=s.dtype).expand(s.shape)
+
+
+@pytest.mark.parametrize("d", [1, 3, 100])
+@pytest.mark.parametrize("kernel", KERNELS, ids=names)
+def test_the_formulas_are_the_kernels(kernel: kernels.Kernel, d: int) -> None:
+    """k, its gradient's factor, its laplacian and their logarithms, at all distances and at none; no compiler needed."""
+    formula = FORMULAS[type(kernel)]
+    unit = formula.unit * getattr(kernel, "bandwidth", 1.0)
+    s = torch.cat([torch.zeros(1), torch.logspace(-6, 2.5, 50)]).double()
+    terms = {name: in_torch(formula.written("{" + name + "}", d), s) for name in ("common", "profile", "pull", "bend")}
+    there = s * unit**2
+    close = lambda got, want: np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-8, atol=1e-300)
+    close(terms["common"] * terms["profile"], kernel.profile(there))
+    close(terms["common"] * terms["pull"], -2 * kernel.slope(there) * unit**2)
+    want = (4 * there * kernel.curvature(there) + 2 * d * kernel.slope(there)) * unit**2
+    scale = (4 * there * kernel.curvature(there)).abs() * unit**2 + (2 * d * kernel.slope(there)).abs() * unit**2
+    assert ((terms["common"] * terms["bend"] - want).abs() <= 1e-8 * scale).all()
+    if formula.log:
+        np.testing.assert_allclose(in_torch(formula.written("{log}", d), s), kernel.log_profile(there), rtol=1e-8, atol=1e-14)
+        close(in_torch(formula.written("{log_pull}", d), s), -2 * kernel.log_slope(there) * unit**2)
+
+
+def test_every_kernel_with_a_logarithm_has_its_formula() -> None:
+    assert {type(kernel) for kernel in KERNELS} == set(FORMULAS)
+    assert {kernel for kernel, formula in FORMULAS.items() if formula.log} == set(FORMULAS) - {kernels.Energy}
+
+
+def test_a_kernel_of_the_user_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"`kernel` must be one of Gaussian, .* for KeOps\(\), got Radial: use Dense\(\)"):
+        KeOps().sources(kernels.Radial(torch.exp), torch.zeros(2, 2))
+
+
+def test_another_device_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"KeOps\(\) cannot be used here: pykeops sums on the CPU and on CUDA devices, not on meta"):
+        KeOps().sources(GAUSSIAN, torch.zeros(2, 2, device="meta"))
+
+
+def test_a_bad_timeout_is_refused() -> None:
+    with pytest.raises(ValueError, match="`timeout` must be > 0, got 0"):
+        KeOps(timeout=0)
+
+
+def problem(n: int, queries: int, d: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(7)
+    return tuple(torch.from_numpy(rng.normal(size=size)).to(dtype) for size in ((queries, d), (n, d), (n,)))
+
+
+def both(backend: Any, kernel: kernels.Kernel, x: torch.Tensor, w: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """Value and gradient, (Q, 1 + d)."""
+    value, grad = backend.sources(kernel, x).field(w).value_and_grad(z)
+    return torch.cat([value[:, None], grad], dim=1)
+
+
+@pytest.mark.keops
+@pytest.mark.parametrize(("place", "size"), [(0.0, 1.0), (1e6, 64.0)], ids=["at home", "far away"])
+def test_many_float32_sources_keep_their_digits(place: float, size: float) -> None:
+    """Errors relative to the sums of the absolute values of the terms, against float64 sums of what float32 holds."""
+    z, x, w = problem(20_001, 300, 2, torch.float32)
+    z, x, kernel = z * size + place, x * size + place, kernels.Gaussian(0.2 * size)
+    got = both(KeOps(), kernel, x, w, z)
+    truth = both(Dense(), kernel, x.double(), w.double(), z.double())
+    scale = Dense().sources(kernel, x.double()).field(w.double().abs()).value(z.double())[:, None].repeat(1, 3)
+    scale[:, 1:] /= kernel.bandwidth
+    assert ((got - truth).abs() <= 5e-7 * scale).all()
+
+
+@pytest.mark.keops
+def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+    z, x, w = problem(3001, 500, 2, torch.float32)
+    one = both(KeOps(), GAUSSIAN, x, w, z)
+    torch.set_num_threads(2)
+    try:
+        two = both(KeOps(), GAUSSIAN, x, w, z)
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(one, two)
+
+
+@pytest.mark.keops
+def test_the_logarithm_keeps_the_contract() -> None:
+    check_log(Case(KeOps(), MATERN52, 2, torch.float64, 1e-12, peak=False, logarithm=True))
+
+
+class ScalarReads(TorchDispatchMode):
+    """Counts floats that are read off tensors: on a device each would wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default and args[0].is_floating_point()
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.keops
+def test_a_step_reads_nothing_off_its_tensors_and_a_new_bandwidth_compiles_nothing() -> None:
+    z, x, w = problem(50, 20, 2, torch.float32)
+    KeOps().sources(kernels.Gaussian(0.2), x).field(w).value_and_grad(z)
+    compiled = set(module._compiled)
+    with ScalarReads() as reads:
+        sources = KeOps().sources(kernels.Gaussian(3), x)
+        queries = sources.prepare(z)
+        sources.field(w).value_and_grad(queries)
+    assert reads.count == 0
+    assert module._compiled == compiled
+
+
+@pytest.mark.keops
+def test_a_step_is_told_by_its_backend() -> None:
+    z, x, w = problem(50, 20, 2, torch.float32)
+    field = KeOps().sources(GAUSSIAN, x).field(w)
+    assert field.explain(z) == {"backend": "KeOps", "why": "asked for"}
+    assert field.promise(z) is None
+
+
+CASES = [
+    (GAUSSIAN, 2, torch.float32),
+    (LAPLACE, 1, torch.float64),
+    (kernels.Matern32(0.7), 3, torch.float32),
+    (MATERN52, 2, torch.float64),
+    (kernels.IMQ(0.7), 10, torch.float32),
+    (kernels.Energy(), 3, torch.float64),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.keops
+@pytest.mark.parametrize(("kernel", "d", "dtype"), CASES, ids=names)
+def test_keops_keeps_the_contract(kernel: kernels.Kernel, d: int, dtype: torch.dtype) -> None:
+    check_backend(KeOps(), kernel, d, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.keops
+@pytest.mark.parametrize("d", [128])
+def test_high_dimensions_pass_in_silence(d: int, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
+    z, x, w = problem(40, 30, d, torch.float64)
+    value, grad = KeOps().sources(kernels.Laplace(10.0), x).field(w).value_and_grad(z)
+    want, want_grad = Dense().sources(kernels.Laplace(10.0), x).field(w).value_and_grad(z)
+    np.testing.assert_allclose(value, want, rtol=1e-12)
+    np.testing.assert_allclose(grad, want_grad, rtol=1e-10, atol=1e-13)
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+
+
+@pytest.mark.slow
+@pytest.mark.keops
+def test_many_weight_vectors_share_a_formula() -> None:
+    """K = 37 by groups of 16, padded."""
+    z, x, _ = problem(40, 30, 1, torch.float64)
+    w = torch.from_numpy(np.random.default_rng(3).normal(size=(40, 37)))
+    value = KeOps().sources(GAUSSIAN, x).field(w).value(z)
+    np.testing.assert_allclose(value, Dense().sources(GAUSSIAN, x).field(w).value(z), rtol=1e-12, atol=1e-13)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A backend that sums on another device, and answers here."""
+
+    backend: Any
+    device: str
+
+    def sources(self, kernel: Any, points: torch.Tensor, domain: Any = None) -> MovedSources:
+        return MovedSources(self.backend.sources(kernel, points.to(self.device), domain), points, self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class MovedSources:
+    there: Any
+    points: torch.Tensor
+    device: str
+
+    def field(self, w: torch.Tensor) -> MovedField:
+        return MovedField(self.there.field(w.to(self.device)), self.device)
+
+    def prepare(self, z: torch.Tensor) -> MovedQueries:
+        return MovedQueries(z, self.there.prepare(z.to(self.device)))
+
+
+@dataclass(frozen=True, eq=False)
+class MovedQueries:
+    points: torch.Tensor
+    there: Any
+
+
+@dataclass(frozen=True, eq=False)
+class MovedField:
+    there: Any
+    device: str
+
+    def __add__(self, other: MovedField) -> MovedField:
+        return MovedField(self.there + other.there, self.device)
+
+    def reduce(self) -> MovedField:
+        return MovedField(self.there.reduce(), self.device)
+
+    def value(self, z: Any) -> torch.Tensor:
+        return self.there.value(self._moved(z)).cpu()
+
+    def grad(self, z: Any) -> torch.Tensor:
+        return self.there.grad(self._moved(z)).cpu()
+
+    def laplacian(self, z: Any) -> torch.Tensor:
+        return self.there.laplacian(self._moved(z)).cpu()
+
+    def value_and_grad(self, z: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        value, grad = self.there.value_and_grad(self._moved(z))
+        return value.cpu(), grad.cpu()
+
+    def log(self, z: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        value, grad = self.there.log(self._moved(z))
+        return value.cpu(), grad.cpu()
+
+    def _moved(self, z: Any) -> Any:
+        return z.there if isinstance(z, MovedQueries) else z.to(self.device)
+
+
+def test_moving_changes_nothing() -> None:
+    check_backend(Moved(Dense(), "cpu"), GAUSSIAN, 2, torch.float64)
+
+
+@pytest.mark.gpu
+@pytest.mark.keops
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
+@pytest.mark.parametrize("d", [1, 2, 3, 10])
+@pytest.mark.parametrize("kernel", KERNELS, ids=names)
+def test_cuda_keeps_the_contract(kernel: kernels.Kernel, d: int, dtype: torch.dtype) -> None:
+    check_backend(Moved(KeOps(), "cuda"), kernel, d, dtype)
+
+
+@pytest.mark.gpu
+@pytest.mark.keops
+@pytest.mark.parametrize("what", ["value", "grad", "value_and_grad", "laplacian"])
+def test_nothing_waits_for_the_device_in_a_step(what: str) -> None:
+    z, x, w = (t.cuda() for t in problem(50, 20, 2, torch.float32))
+    getattr(KeOps().sources(GAUSSIAN, x).field(w), what)(z)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        getattr(KeOps().sources(GAUSSIAN, x).field(w), what)(z)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.keops
+def test_a_stream_of_its_own_sees_its_own_points() -> None:
+    z, x, w = (t.cuda() for t in problem(5000, 3000, 3, torch.float32))
+    want = KeOps().sources(GAUSSIAN, x).field(w).value(z)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        got = KeOps().sources(GAUSSIAN, x * 1).field(w * 1).value(z * 1)
+    assert torch.equal(got, want)
+
