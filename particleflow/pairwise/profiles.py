@@ -2,7 +2,7 @@
 
 Points are scaled, u = length x / bandwidth, so that kernels decay as 2^-exponent; q = |u_z - u_x|^2. A profile gives
 
-    k = value-unit V(q),    grad_z k = grad-unit S(q) (u_z - u_x) / bandwidth,    laplacian k = laplacian-unit L(q) / bandwidth^2.
+    k = value-unit V(q),    grad_z k = grad-unit S(q) (u_x - u_z) / bandwidth,    laplacian k = laplacian-unit L(q) / bandwidth^2.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ PROFILES: dict[type, Profile] = {
         lambda p: p.decay,
         lambda p: p.decay,
         lambda p: p.decay * (p.q * (2 * LN2) - p.d),
-        (1.0, -1 / _GAUSSIAN, 1.0),
+        (1.0, 1 / _GAUSSIAN, 1.0),
     ),
     kernels.Laplace: Profile(
         _MATERN,
@@ -94,7 +94,7 @@ PROFILES: dict[type, Profile] = {
         lambda p: p.decay,
         lambda p: p.decay * p.inverse,
         lambda p: p.decay * _kinked(p, p.inverse * (-1 / LN2) * p.d, 1.0 - (p.inverse * (1 / LN2)) * (p.d - 1.0)),
-        (1.0, -1.0, 1.0),
+        (1.0, 1.0, 1.0),
     ),
     kernels.Matern32: Profile(
         math.sqrt(3) * _MATERN,
@@ -102,7 +102,7 @@ PROFILES: dict[type, Profile] = {
         lambda p: p.decay * (p.a + 1.0),
         lambda p: p.decay,
         lambda p: p.decay * (p.a - p.d),
-        (1.0, -math.sqrt(3) * LN2, 3.0),
+        (1.0, math.sqrt(3) * LN2, 3.0),
     ),
     kernels.Matern52: Profile(
         math.sqrt(5) * _MATERN,
@@ -110,7 +110,7 @@ PROFILES: dict[type, Profile] = {
         lambda p: p.decay * (p.a * (p.a * (1 / 3) + 1.0) + 1.0),
         lambda p: p.decay * (p.a + 1.0),
         lambda p: p.decay * (p.a * p.a - (p.a + 1.0) * p.d),
-        (1.0, -math.sqrt(5) * LN2 / 3, 5 / 3),
+        (1.0, math.sqrt(5) * LN2 / 3, 5 / 3),
     ),
     kernels.IMQ: Profile(
         1.0,
@@ -118,7 +118,7 @@ PROFILES: dict[type, Profile] = {
         lambda p: p.multiquadric,
         lambda p: p.multiquadric * p.multiquadric * p.multiquadric,
         lambda p: _fifth(p.multiquadric) * (p.q * 3.0 - (p.q + 1.0) * p.d),
-        (1.0, -1.0, 1.0),
+        (1.0, 1.0, 1.0),
     ),
     kernels.Energy: Profile(
         1.0,
@@ -126,6 +126,6 @@ PROFILES: dict[type, Profile] = {
         lambda p: p.r,
         lambda p: p.inverse,
         lambda p: p.inverse * _kinked(p, p.d, p.d - 1.0),
-        (-1.0, -1.0, -1.0),
+        (-1.0, 1.0, -1.0),
     ),
 }

@@ -11,9 +11,10 @@ Sums: out (K * C, Q) float64 is added to: for each weight vector the value or th
 `lowest` is not read. Logarithms (K = 1): w holds log2 w, out (1 + d, Q) the value and the gradient's coordinates relative to 2^-lowest; lowest
 (Q,), in the element's type, starts at its largest finite number, out at 0.
 
-How: a tile is a vector of queries against one source at a time, for up to CHUNK sources; squared distances and differences of the chunk go through
-a scratch in the first-level cache, so that no chain of operations is longer than the processor can overlap. Sums run over a chunk in the
-element's precision, then in float64. For d <= 3 the coordinates are unrolled. Nothing is checked: no index, and NaNs do not survive (the caller's).
+How: a tile is a vector of queries that meets one source at a time, several registers wide so that the chains of operations fill each other's gaps.
+With one weight vector and d <= 3 all is kept in registers. Else a chunk of sources goes through a scratch in the first-level cache: squared
+distances, then the kernel's factors, then one weight vector and coordinate after the other. Sums run over a chunk in the element's precision, then
+in float64. Nothing is checked: no index is, and NaNs may be lost (the caller's).
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from llvmlite import ir
 from particleflow.pairwise.field import What
 from particleflow.pairwise.machine import Processor, compiled
 from particleflow.pairwise.profiles import PROFILES, Formula, Pair, Profile
-from particleflow.pairwise.vector import INDEX, Emit, Vector, fma, keep_stack_aligned, lanes_for
+from particleflow.pairwise.vector import INDEX, ConstantTable, Emit, Vector, fma, keep_stack_aligned, lanes_for
 
-CHUNK = 64
+CHUNK = 256  # sources
+SCRATCH = 64  # of them where they go through the scratch
 UNROLLED = 3  # coordinates
 
 
@@ -48,9 +50,16 @@ class Plan:
     processor: Processor
 
     @property
+    def at_once(self) -> bool:
+        return bool(self.d) and self.weights != "columns" and not self.log
+
+    @property
     def lanes(self) -> int:
-        """Two registers: their chains of operations fill each other's gaps."""
-        return 2 * lanes_for(self.element, self.processor.features)
+        return (4 if self.at_once else 2) * self.register
+
+    @property
+    def register(self) -> int:
+        return lanes_for(self.element, self.processor.features)
 
     @property
     def profile(self) -> Profile:
@@ -63,6 +72,13 @@ def function(plan: Plan) -> Callable[..., None]:
     tile = _Log(plan) if plan.log else _Sum(plan)
     tile.write()
     return compiled(tile.module, "tile", plan.processor, pointers=8, integers=6)
+
+
+def squared_norm(u: list[Vector]) -> Vector:
+    q = u[0] * u[0]
+    for u_k in u[1:]:
+        q = fma(u_k, u_k, q)
+    return q
 
 
 class _Tile:
@@ -82,13 +98,15 @@ class _Tile:
         estimate = plan.processor.rsqrt_estimate if plan.element == "float32" else None
         self.e = Emit(self.builder, plan.element, plan.lanes, rsqrt_estimate=estimate)
         self.wide = self.e.like("float64")
+        self.numbers = ConstantTable(self.e, plan.register)
         self.d_vector: Vector | float = float(plan.d)
 
     def write(self) -> None:
         b = self.builder
         start = b.append_basic_block("start")
-        self.scratch = [self._scratch(1) for _ in range(3)]
-        self.differences = self._scratch(max(1, self.plan.d))
+        if not self.plan.at_once:
+            self.scratch = [self._scratch(1) for _ in range(3)]
+            self.differences = self._scratch(max(1, self.plan.d))
         b.branch(start)
         b.position_at_end(start)
         if not self.plan.d:
@@ -104,35 +122,31 @@ class _Tile:
     def _tiles(self) -> Iterator[tuple[Any, Any, Any]]:
         """First source and number of sources of a chunk, first row of a tile."""
         e, b = self.e, self.builder
+        chunk = CHUNK if self.plan.at_once else SCRATCH
         with e.loop(self.first, self.last) as block:
             low = b.mul(block, self.block)
             high = self._least(b.add(low, self.block), self.Q)
             with e.loop(self._integer(self.ptr, block), self._integer(self.ptr, self.plus(block, 1))) as r:
                 stop = self._integer(self.stops, r)
-                with e.loop(self._integer(self.starts, r), stop, CHUNK) as begin:
-                    count = b.sub(self._least(self.plus(begin, CHUNK), stop), begin)
+                with e.loop(self._integer(self.starts, r), stop, chunk) as begin:
+                    count = b.sub(self._least(self.plus(begin, chunk), stop), begin)
                     with e.loop(low, high, self.plan.lanes) as row:
                         yield begin, count, row
 
-    def distances(self, begin: Any, count: Any, row: Any, then: Callable[[Any, Vector], None], *, keep: bool = False) -> None:
-        """q of every source i of the chunk, given to `then`; the differences are kept in the scratch if d is unrolled."""
+    def distances(self, begin: Any, count: Any, row: Any, then: Callable[[Any, Vector], None]) -> None:
+        """q of every source i of the chunk, given to `then`; if d is unrolled the differences are kept too."""
         e, d = self.e, self.plan.d
-        if d:
-            z = [self.query(k, row) for k in range(d)]
-            with e.loop(0, count) as i:
-                u = [z[k] - self.source(begin, i, k) for k in range(d)]
-                q = u[0] * u[0]
-                for u_k in u[1:]:
-                    q = fma(u_k, u_k, q)
-                then(i, q)
-                if keep:
-                    for k in range(d):
-                        self.e.store(u[k], self.differences, self.plus(self.times(i, d * e.lanes), k * e.lanes))
-        else:
-            with e.loop(0, count) as i:
+        z = [self.query(k, row) for k in range(d)]
+        with e.loop(0, count) as i:
+            if d:
+                u = [self.source(begin, i, k) - z[k] for k in range(d)]
+                for k in range(d):
+                    e.store(u[k], self.differences, self.plus(self.times(i, d * e.lanes), k * e.lanes))
+                then(i, squared_norm(u))
+            else:
                 total = e.variable(0.0)
                 with e.loop(0, self.d) as k:
-                    u_k = self.query(k, row) - self.source(begin, i, k)
+                    u_k = self.source(begin, i, k) - self.query(k, row)
                     total.set(fma(u_k, u_k, total.get()))
                 then(i, total.get())
 
@@ -158,7 +172,7 @@ class _Tile:
         with e.loop(0, d) as k:
             z, total = self.query(k, row), e.variable(0.0)
             with e.loop(0, count) as i:
-                total.set(fma(self.kept(scratch, i), z - self.source(begin, i, k), total.get()))
+                total.set(fma(self.kept(scratch, i), self.source(begin, i, k) - z, total.get()))
             self.add(total.get(), self.plus(component, k), row, scale)
 
     def pair(self, q: Vector, decay: Vector | None) -> Pair:
@@ -183,7 +197,7 @@ class _Tile:
         return self.builder.load(self.builder.gep(pointer, [i]))
 
     def _scratch(self, vectors: int) -> Any:
-        place = self.builder.alloca(ir.ArrayType(self.e.type, CHUNK * vectors))
+        place = self.builder.alloca(ir.ArrayType(self.e.type, SCRATCH * vectors))
         place.align = 32
         return self.builder.bitcast(place, self.e.scalar.as_pointer())
 
@@ -195,35 +209,36 @@ class _Sum(_Tile):
         what, profile = self.plan.what, self.profile
         scalar = {What.VALUE: profile.value, What.BOTH: profile.value, What.LAPLACIAN: profile.laplacian}.get(what)
         slope = profile.slope if what in (What.GRAD, What.BOTH) else None
-        at_once = self.plan.d and self.plan.weights != "columns"
-        self.distances(begin, count, row, lambda i, q: self.keep(q, 0, i), keep=bool(at_once and slope))
-        if at_once:
+        if self.plan.at_once:
             self._at_once(begin, count, row, scalar, slope)
         else:
             self._by_columns(begin, count, row, scalar, slope)
 
     def _at_once(self, begin: Any, count: Any, row: Any, scalar: Formula | None, slope: Formula | None) -> None:
-        """One weight vector and few coordinates: all sums in registers."""
-        e, weighted = self.e, self.plan.weights == "column"
-        value, force = e.variable(0.0), [e.variable(0.0) for _ in range(self.plan.d)]
-        with e.loop(0, count) as i:
-            pair = self._pair(i)
-            weight = e.broadcast(self.w, self.plus(begin, i)) if weighted else None
+        """One weight vector and few coordinates: everything in registers."""
+        e, d = self.e, self.plan.d
+        z = [self.query(k, row) for k in range(d)]
+        value, force = e.variable(0.0), [e.variable(0.0) for _ in range(d)]
+        with e.loop(0, count) as i, e.numbers_from_memory(self.numbers):
+            u = [self.source(begin, i, k) - z[k] for k in range(d)]
+            pair = self._pair(squared_norm(u))
+            weight = e.broadcast(self.w, self.plus(begin, i)) if self.plan.weights == "column" else None
             if scalar:
                 factor = scalar(pair)
                 value.set(fma(factor, weight, value.get()) if weight else value.get() + factor)
             if slope:
                 factor = slope(pair) * weight if weight else slope(pair)
-                for k in range(self.plan.d):
-                    force[k].set(fma(factor, self.difference(i, k), force[k].get()))
+                for k in range(d):
+                    force[k].set(fma(factor, u[k], force[k].get()))
         for component, total in enumerate([value] * bool(scalar) + force * bool(slope)):
             self.add(total.get(), component, row)
 
     def _by_columns(self, begin: Any, count: Any, row: Any, scalar: Formula | None, slope: Formula | None) -> None:
         """Any number of weight vectors and coordinates, one after the other: each pair's factors are computed once."""
         e, b = self.e, self.builder
+        self.distances(begin, count, row, lambda i, q: self.keep(q, 0, i))
         with e.loop(0, count) as i:
-            pair = self._pair(i)
+            pair = self._pair(self.kept(0, i))
             for place, formula in ((0, scalar), (1, slope)):
                 if formula:
                     self.keep(formula(pair), place, i)
@@ -244,9 +259,9 @@ class _Sum(_Tile):
             if slope:
                 self.forces(begin, count, row, d, component, 2)
 
-    def _pair(self, i: Any) -> Pair:
-        q = self.kept(0, i)
-        return self.pair(q, self.profile.exponent(self.pair(q, None)).exp2_minus() if self.profile.exponent else None)
+    def _pair(self, q: Vector) -> Pair:
+        exponent = self.profile.exponent
+        return self.pair(q, exponent(self.pair(q, None)).exp2_minus() if exponent else None)
 
 
 class _Log(_Tile):
@@ -264,7 +279,7 @@ class _Log(_Tile):
             self.keep(cost, 1, i)
             lowest.set(lowest.get().at_most(cost))
 
-        self.distances(begin, count, row, keep, keep=bool(self.plan.d))
+        self.distances(begin, count, row, keep)
         now = lowest.get()
         e.store(now, self.lowest, row)
         scale = (before - now).exp2_minus()

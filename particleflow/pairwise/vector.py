@@ -178,6 +178,7 @@ class Emit:
     def __init__(self, builder: ir.IRBuilder, element: str, lanes: int, *, rsqrt_estimate: tuple[str, int] | None = None) -> None:
         self.builder, self.element, self.lanes = builder, element, lanes
         self.rsqrt_estimate = rsqrt_estimate
+        self._table: ConstantTable | None = None
         self.scalar = ir.FloatType() if element == "float32" else ir.DoubleType()
         self.type = ir.VectorType(self.scalar, lanes)
         self.integers = ir.VectorType(ir.IntType(32 if element == "float32" else 64), lanes)
@@ -189,7 +190,19 @@ class Emit:
 
     def lift(self, value: Vector | float) -> Any:
         """LLVM's value of a vector, or of a number in all lanes."""
-        return value.value if isinstance(value, Vector) else ir.Constant(self.type, [float(value)] * self.lanes)
+        if isinstance(value, Vector):
+            return value.value
+        return self._table.load(value) if self._table else ir.Constant(self.type, [float(value)] * self.lanes)
+
+    @contextmanager
+    def numbers_from_memory(self, table: ConstantTable) -> Iterator[None]:
+        """Within one iteration of a loop, numbers are read from `table`: LLVM would keep them in registers, of which there are too few, and spill
+        what changes instead.
+        """
+        table.renew()
+        self._table = table
+        yield
+        self._table = None
 
     def index(self, value: Any) -> Any:
         return ir.Constant(INDEX, value) if isinstance(value, int) else value
@@ -267,6 +280,35 @@ class Emit:
         module = self.builder.module
         function = module.globals.get(name) or ir.Function(module, ir.FunctionType(self.type, [self.type] * len(values)), name=name)
         return Vector(self, self.builder.call(function, values))
+
+
+class ConstantTable:
+    """Numbers in memory, each `width` times, behind an address that LLVM cannot see through: it reads them where they are used."""
+
+    ROOM = 32
+
+    def __init__(self, emit: Emit, width: int) -> None:
+        self._emit, self._part = emit, Emit(emit.builder, emit.element, width)
+        self._numbers: list[float] = []
+        self._global = ir.GlobalVariable(emit.builder.module, ir.ArrayType(self._part.type, self.ROOM), "numbers")
+        self._global.linkage = "internal"
+        self._global.global_constant = True
+        self._global.align = width * self._part.bytes
+        self._address: Any = None
+
+    def renew(self) -> None:
+        pointer = self._emit.scalar.as_pointer()
+        address = self._emit.builder.bitcast(self._global, pointer)
+        self._address = self._emit.builder.asm(ir.FunctionType(pointer, [pointer]), "", "=r,0", [address], True)
+
+    def load(self, number: float) -> Any:
+        """In all lanes of the emitter's vectors."""
+        if number not in self._numbers:
+            self._numbers.append(float(number))
+            room = self._numbers + [0.0] * (self.ROOM - len(self._numbers))
+            self._global.initializer = ir.Constant(self._global.value_type, [ir.Constant(self._part.type, [v] * self._part.lanes) for v in room])
+        part = self._part.load(self._address, self._numbers.index(number) * self._part.lanes)
+        return part.permuted([k % self._part.lanes for k in range(self._emit.lanes)]).value
 
 
 def lanes_for(element: str, features: str) -> int:
