@@ -75,7 +75,9 @@ def clear(out: Path, keep: Iterable[str]) -> None:
     if not text.startswith(f"# {config.MARK}"):
         return
     single = "flow" in earlier
-    for file in (out / name for name in _names([earlier["flow"]] if single else earlier.get("flows", []), single=single)):
+    listed = [earlier["flow"]] if single else earlier.get("flows")
+    flows = [flow for flow in config.FLOWS if isinstance(listed, list) and flow in listed]
+    for file in (out / name for name in _names(flows, single=single)):
         if file.is_file() and str(file.resolve()) not in keep:
             file.unlink()
 
