@@ -6,7 +6,10 @@ Compiled formulas are kept under .pytest_cache: only the first run on a machine 
 from __future__ import annotations
 
 import os
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from particleflow import kernels
 from particleflow.pairwise import Dense
 from particleflow.pairwise import keops as module
-from particleflow.pairwise.keops import FORMULAS, KeOps
+from particleflow.pairwise.keops import FORMULAS, KeOps, unavailable
 
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
 GAUSSIAN, LAPLACE, MATERN52 = (next(k for k in KERNELS if type(k) is t) for t in (kernels.Gaussian, kernels.Laplace, kernels.Matern52))
@@ -41,7 +44,8 @@ def in_torch(text: str, s: torch.Tensor) -> torch.Tensor:
     assert "/" not in text, "an integer ratio is a float32 in KeOps"
     tiny = torch.finfo(s.dtype).tiny
     language = {
-        "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "IntCst": lambda n: torch.tensor(float(n)).to(s), "IntInv": lambda n: float(np.float32(1 / n)), "Inv": lambda a: 1 / a,
+        "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "Inv": lambda a: 1 / a,
+        "IntCst": lambda n: torch.tensor(float(n)).to(s), "IntInv": lambda n: float(np.float32(1 / n)),
         "Rsqrt": lambda a: torch.where(a == 0, 0.0, a.clamp_min(tiny).rsqrt()), "SqDist": lambda z, x: s, "z": None, "x": None,
     }  # fmt: skip
     return torch.as_tensor(eval(text, language), dtype=s.dtype).expand(s.shape)
@@ -85,6 +89,50 @@ def test_another_device_is_refused() -> None:
 def test_a_bad_timeout_is_refused() -> None:
     with pytest.raises(ValueError, match="`timeout` must be > 0, got 0"):
         KeOps(timeout=0)
+
+
+@pytest.fixture
+def asked_anew():
+    """What was found out about pykeops is forgotten, before and after."""
+    module.keops_probe.trouble.cache_clear()
+    yield
+    module.keops_probe.trouble.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pykeops", None)
+    why = "pykeops is not installed: pip install 'particleflow-sim[keops]'"
+    assert unavailable() == why
+    with pytest.raises(ImportError, match=re.escape(f"KeOps() cannot be used here: {why}")):
+        KeOps().sources(GAUSSIAN, torch.zeros(2, 2))
+
+
+@pytest.mark.keops
+@pytest.mark.usefixtures("asked_anew")
+def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    why = "pykeops needs a C++ compiler and there is no g++ on PATH: install it (Debian, Ubuntu: apt install g++), or name another one in CXX"
+    assert unavailable() == why
+    with pytest.raises(RuntimeError, match=re.escape(f"KeOps() cannot be used here: {why}")):
+        KeOps().sources(GAUSSIAN, torch.zeros(2, 2))
+
+
+@pytest.mark.keops
+def test_a_trial_that_hangs_is_ended() -> None:
+    told = r"KeOps\(\) cannot be used here: a trial of pykeops did not finish in 0.05 s \(compiler .*\): allow more with KeOps\(timeout=...\)"
+    with pytest.raises(RuntimeError, match=told):
+        KeOps(timeout=0.05).sources(GAUSSIAN, torch.zeros(2, 2))
+
+
+@pytest.mark.keops
+def test_a_compiler_that_vanishes_after_the_trial_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    field = KeOps().sources(GAUSSIAN, torch.zeros(2, 57)).field(torch.ones(2))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = r"pykeops could not compile a formula for Gaussian\(bandwidth=0.7\), torch.float32 \(No module named .*\): use Dense\(\), or see that "
+    with pytest.raises(RuntimeError, match=told):
+        field.value(torch.zeros(3, 57))
 
 
 def problem(n: int, queries: int, d: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
