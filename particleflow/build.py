@@ -127,14 +127,16 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     return Task(x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes))
 
 
-def spacing(steps: int, records: int, most: float = math.inf) -> int:
+def spacing(steps: int, records: int, most: int = 10**9) -> int:
     """Steps from one record to the next: a divisor of `steps`, that which gives the number of records nearest to `records` and up to `most`.
 
     Where none comes within a factor of 1.5 the last record is nearer to its neighbour than the others are.
     """
-    ideal, least = steps / min(records, most), math.ceil(steps / most)
-    near = [every for every in range(max(least, math.ceil(ideal / 1.5)), int(1.5 * ideal) + 1) if every > 0 and steps % every == 0]
-    return min(near, key=lambda every: abs(math.log(every / ideal))) if near else max(1, least, round(ideal))
+    wanted = min(records, most, steps)
+    near = [number for number in range(math.ceil(wanted / 1.5), math.floor(min(1.5 * wanted, most)) + 1) if steps % number == 0]
+    if near:
+        return steps // min(near, key=lambda number: abs(math.log(number / wanted)))
+    return max(round(steps / wanted), math.ceil(steps / most))
 
 
 def _draw(law: samplers.Sampler, size: int | None, name: str, seed: int, *, default: int) -> Tensor:

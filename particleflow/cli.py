@@ -137,6 +137,8 @@ def _run(command: str, given: Mapping[str, Any]) -> int:
             runs.warm(task)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise SettingError(config.in_the_users_words(str(error), flags, file, given["config"])) from error
+    except MemoryError as error:
+        raise SettingError(f"{error}: lower --n or --m") from error
     runs.clear(out, keep=(task.settings["target"], task.settings["start"]))
     config.write(task.settings, out / runs.CONFIG, _header(command))
     _print(runs.heading(task) + "\n")

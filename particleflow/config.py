@@ -93,7 +93,9 @@ ONE_THREAD = 1000
 # Exact W2 takes seconds a record at 2000 points, and memory that grows with the square: so many are measured unasked, and so many at most.
 EXACT_UNASKED, EXACT_AT_MOST = 2000, 5000
 # The sliced distance takes up to 200 directions, fewer where that makes more sorted numbers a record, but this many.
-DIRECTIONS, SORTED = 32, 8e6
+DIRECTIONS, SORTED = 32, 4e6
+# More points than any machine holds: a slip.
+LARGEST = 10**13
 # What the recorded particles of all flows may take, in bytes; more records than fit are not made.
 RECORDED = 2**30
 LAM = 0.1
@@ -158,9 +160,10 @@ OPTIONS = (
         "target", "text", WHAT, "where to flow to: a name, or a .csv .npy .npz .png .jpg file (default: rings)", "TARGET", TARGETS,
         POINT_FILES + PICTURES,
     ),
-    Option("n", "whole", PROBLEM, f"number of particles (default: {PARTICLES}; of a start from a file: its rows)", "N", least=1),
+    Option("n", "whole", PROBLEM, f"number of particles (default: {PARTICLES}; of a start from a file: its rows)", "N", least=1, most=LARGEST),
     Option(
         "m", "whole", PROBLEM, f"number of target samples (default: {SAMPLES}; of a file of points: its rows, at most {ROWS})", "M", least=1,
+        most=LARGEST,
     ),
     Option(
         "start", "text", PROBLEM, "where the particles start: auto, gaussian, or a file of points (default: auto)", "START", STARTS,

@@ -247,6 +247,8 @@ def error_of(capsys, *arguments):
         (["run", "--flow", "kale", "--target", "nowhere.png"], "--target must be a file that exists, got nowhere.png: pass the path of"),
         (["run", "--flow", "kale", "--bandwidth", "-1"], "--bandwidth must be > 0, got -1: leave it out to have one chosen"),
         (["run", "--flow", "kale", "--dt", "nan"], "--dt must be finite, got nan: leave it out to have one chosen"),
+        (["run", "--flow", "kale", "--n", "1e14"], "--n must be <= 10000000000000, got 100000000000000"),
+        (["run", "--flow", "kale", "--n", "9e12"], "Unable to allocate 131. TiB for an array with shape (9000000000000, 2)"),
         (["run", "--flow", "kale", "--n", "1e-3"], "--n must be a whole number, got 0.001"),
         (["run", "--flow", "mmd", "--bright"], "--bright is for pictures (.png .jpg .jpeg), and the target is rings: leave it out"),
         (["run", "--flow", "mmd", "--start-mean", "1,2,3"], "--start-mean must be one number or 2, one for each coordinate of the target"),

@@ -119,7 +119,8 @@ def test_an_outlier_in_a_file_does_not_widen_the_noise(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("steps", "records", "every"), [(400, 50, 8), (400, 60, 8), (400, 100, 4), (6, 50, 1), (400, 1, 400), (100, 30, 4), (401, 50, 8), (7, 3, 2)]
+    ("steps", "records", "every"),
+    [(400, 50, 8), (400, 60, 8), (400, 100, 4), (6, 50, 1), (400, 1, 400), (100, 30, 4), (401, 50, 8), (7, 3, 2), (10**30, 50, 2 * 10**28)],
 )
 def test_records_are_equally_far_apart(steps, records, every):
     assert build.spacing(steps, records) == every
@@ -132,7 +133,7 @@ def test_records_divide_the_steps_wherever_a_divisor_is_near_and_never_exceed_wh
             near = [e for e in range(1, steps + 1) if steps % e == 0 and records / 1.5 <= steps / e <= 1.5 * records]
             assert steps % every == 0 or not near
             assert steps / build.spacing(steps, records, 5) <= 5
-            assert every <= 1.5 * steps / records or every == 1
+            assert every <= 1.5 * steps / min(records, steps)
 
 
 def test_each_flow_has_its_own_dt():
@@ -216,7 +217,7 @@ def test_exact_transport_of_large_clouds_is_refused_but_on_the_line(tmp_path, me
 def test_sliced_transport_takes_fewer_directions_of_large_clouds():
     directions = [build.task({"n": n, "m": 100, "metrics": ["sliced"], "dt": 1e-3}, ["mmd"]).metrics["sliced W2"].projections
                   for n in (300, 99_900, 1_000_000)]  # fmt: skip
-    assert directions == [200, 80, 32]
+    assert directions == [200, 40, 32]
 
 
 def test_records_are_bounded_in_memory():
