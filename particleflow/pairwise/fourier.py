@@ -1,0 +1,255 @@
+"""Sums over pairs by non-uniform Fourier transforms: any bandwidth and box, to any accuracy of double precision, d = 1, 2, 3."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.kernels import Kernel
+from particleflow.pairwise.base import Domain, Queries, Sources
+from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.promise import Promise, peaks
+
+# The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
+LOG_TIGHTER, TIGHTEST = (1e-6, 1e-3), 1e-12
+# Layouts that a field keeps: for values, for the laplacian, for the logarithm.
+KEPT = 3
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """Sums by finufft: O(N + Q) and a fast transform of the modes, which depend on extent / bandwidth and on the tolerance alone.
+
+    sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z}, F_m = sum_n w_n e^{-i omega_m x_n} on a periodic box, which the points set: there is no
+    state. Kernels with a kink (Laplace, Energy, Matern) are split into a smooth far part and a near part summed over neighbours (split.py); in d = 1
+    these are summed by sorting, exactly, in O((N + Q) log N). Far outliers are summed exactly. Where modes are too many, the whole of a decaying
+    kernel is summed over neighbours within its reach.
+
+    Every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol sum|w| max|grad k|; the laplacian's
+    likewise, by the largest laplacian of the kernel (outside of the near field). `field.promise(z)` bounds the errors with the actual modes.
+    `log` sums exactly the rows that are not well above their error.
+
+    Same input, same bits, with one thread. With several, the last bits may differ from run to run: finufft adds up in the order its threads come.
+    A target's field keeps its modes while the box stays the same; dropping them changes nothing. On CUDA tensors cufinufft is used, for smooth
+    kernels.
+
+    Parameters
+    ----------
+    rtol : float
+        Tolerance, relative to each row.
+    atol : float, optional
+        Tolerance relative to the largest sum there could be; `rtol` unless given.
+    max_modes : int
+        Modes at most (memory: about 100 bytes each in d = 2, 200 in d = 3).
+    max_pairs : float
+        Where the tolerance cannot be kept otherwise, sums are exact, with one warning; refused beyond this many pairs of points.
+
+    Raises
+    ------
+    ImportError
+        finufft is not installed (at `sources`).
+    ValueError
+        d > 3; exact sums needed, over more than `max_pairs` pairs.
+    """
+
+    rtol: float = 1e-6
+    atol: float | None = field(default=None, kw_only=True)
+    max_modes: int = field(default=2**23, kw_only=True)
+    max_pairs: float = field(default=2e10, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+        _checks.count(self.max_modes, "max_modes")
+        _checks.positive(self.max_pairs, "max_pairs")
+
+    @property
+    def absolute(self) -> float:
+        return self.rtol if self.atol is None else self.atol
+
+    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> Sources:
+        d = points.shape[1]
+        if d > 3:
+            raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
+        if d == 1:
+            from particleflow.pairwise.sorted import Sorted, form_of
+
+            if form_of(kernel) is not None:
+                return Sorted().sources(kernel, points)
+        from particleflow.pairwise.nufft import library
+
+        library(points.device.type)
+        return FourierSources(kernel, points, self)
+
+
+@dataclass(frozen=True, eq=False)
+class FourierQueries:
+    """Query points, and the transform that has been set up at them."""
+
+    points: Tensor
+    made: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class FourierSources:
+    """`made` holds what depends on the points alone: the transform set up last, the cells of a near field, double precision copies."""
+
+    kernel: Kernel
+    points: Tensor
+    fourier: Fourier
+    made: dict[Any, Any] = field(default_factory=dict)
+
+    def field(self, w: Tensor) -> FourierField:
+        return FourierField(((self, checked_weights(w, self.points)),), ({},))
+
+    def prepare(self, z: Tensor) -> FourierQueries:
+        return FourierQueries(z)
+
+    @functools.cached_property
+    def double(self) -> Tensor:
+        return self.points.detach().double()
+
+
+@dataclass(frozen=True, eq=False)
+class FourierField(SumField):
+    """`kept`: of each part, its modes on the last few boxes; a target's outlive the step. `layouts`: those of the last queries."""
+
+    kept: tuple[dict[Any, Any], ...] = ()
+    layouts: dict[Any, Any] = field(default_factory=dict)
+
+    def __add__(self, other: SumField) -> FourierField:
+        assert isinstance(other, FourierField)
+        return FourierField(self.parts + other.parts, self.kept + other.kept)
+
+    def promise(self, z: Tensor | Queries) -> Promise | None:
+        queries = _finite(points_of(z))
+        layout = self._layout(queries, self._fourier.absolute)
+        return None if layout.exact else self._spectral(layout).promise(queries)
+
+    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        layout = self._layout(_finite(points_of(z)), self._fourier.absolute)
+        if layout.exact:
+            from particleflow.pairwise.spectral import exact_backend
+
+            return {"backend": type(exact_backend()).__name__, "why": layout.why}
+        return {**super().explain(z), "backend": "Fourier"}
+
+    @property
+    def _fourier(self) -> Fourier:
+        return self.parts[0][0].fourier
+
+    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
+        return self._at(what, z, self._fourier.absolute)
+
+    def _at(self, what: What, z: Tensor | Queries, tol: float) -> Tensor:
+        """(Q, K, components), to a tolerance relative to the scales."""
+        points = points_of(z)
+        queries = _finite(points)
+        if len(queries) < len(points):
+            out = points.new_full((len(points), self._columns, what.components(points.shape[1])), math.nan)
+            out[torch.isfinite(points).all(1)] = self._at(what, queries, tol) if len(queries) else 0.0
+            return out
+        layout = self._layout(queries, tol, what is What.LAPLACIAN)
+        if layout.exact:
+            return self._exactly(layout.why, len(points))._all_columns(what, points)
+        return self._spectral(layout).at(what, z).to(points.dtype)
+
+    def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
+        from particleflow.pairwise.layout import Wanted, layout
+
+        key = id(z), z._version, tol, laplacian
+        known = self.layouts.get(key)
+        if known is None or known[0] is not z:
+            sources, fourier = self.parts[0][0], self._fourier
+            on_cpu = z.device.type == "cpu"
+            wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=on_cpu)
+            known = z, layout(wanted, [part.double for part, _ in self.parts], z.detach().double())
+            while len(self.layouts) >= KEPT:
+                del self.layouts[next(iter(self.layouts))]
+            self.layouts[key] = known
+        return known[1]
+
+    def _spectral(self, layout: Any) -> Any:
+        from particleflow.pairwise.spectral import Spectral
+
+        return Spectral(self.parts, self.kept, layout)
+
+    def _exactly(self, why: str, queries: int) -> SumField:
+        """All parts by exact sums, with one warning; refused where they are too many."""
+        from particleflow.pairwise.layout import COINCIDENT
+        from particleflow.pairwise.spectral import exact_sum
+
+        fourier, kernel = self._fourier, self.parts[0][0].kernel
+        pairs = float(queries) * sum(len(sources.points) for sources, _ in self.parts)
+        if pairs > fourier.max_pairs:
+            raise ValueError(
+                f"Fourier(rtol={fourier.rtol:g}) cannot sum {kernel}: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
+                f"`max_pairs` = {fourier.max_pairs:.1e}: raise `rtol`, `max_modes` or `max_pairs`, or the bandwidth"
+            )
+        if why != COINCIDENT:
+            _warn(f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or `max_modes`, or ask for Compiled()")
+        return exact_sum(self.parts)
+
+    def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
+        from particleflow.pairwise.spectral import exact_sum
+
+        points = points_of(z)
+        if self._columns > 1:
+            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple({} for _ in self.parts))
+            return one._log_column(0, points)
+        queries = _finite(points)
+        log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)
+        if not len(queries):
+            return log, grad
+        good = torch.isfinite(points).all(1)
+        value, pull, certain = self._certain(queries)
+        rows = torch.where(good, good.cumsum(0) - 1, 0)
+        log[good], grad[good] = value.log(), pull / value[:, None]
+        doubtful = good & ~certain[rows]
+        if bool(doubtful.any()):
+            rest = points[doubtful]
+            pairs = float(len(rest)) * sum(len(sources.points) for sources, _ in self.parts)
+            if pairs > self._fourier.max_pairs:
+                raise ValueError(
+                    f"the logarithm of {len(rest)} of {len(points)} rows, where the sum is below its own error, takes {pairs:.1e} exact pairs of "
+                    f"points, more than `max_pairs` = {self._fourier.max_pairs:.1e}: raise the bandwidth or `max_pairs`"
+                )
+            log[doubtful], grad[doubtful] = exact_sum(self.parts)._log_column(0, rest)
+        return log, grad
+
+    def _certain(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, gradients, and the rows where both logarithms err by rtol at most."""
+        rtol = self._fourier.rtol
+        for tighter in LOG_TIGHTER:
+            tol = max(tighter * self._fourier.absolute, TIGHTEST)
+            layout = self._layout(z, tol)
+            if layout.exact:
+                continue
+            spectral = self._spectral(layout)
+            both, promise = spectral.at(What.BOTH, z)[:, 0], spectral.promise(z)
+            top, steepest = peaks(self.parts[0][0].kernel, 1.0)
+            certain = both[:, 0] * rtol > max(promise.value, promise.grad * top / steepest)
+            return both[:, 0].to(z.dtype), both[:, 1:].to(z.dtype), certain
+        return z.new_ones(len(z)), torch.zeros_like(z), torch.zeros(len(z), dtype=torch.bool, device=z.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _warn(message: str) -> None:
+    """Once a process, whatever the warnings' filter."""
+    warnings.warn(message, stacklevel=2)
+
+
+def _finite(points: Tensor) -> Tensor:
+    """The rows without NaN or inf; the same tensor where these are all."""
+    good = torch.isfinite(points)
+    return points if bool(good.all()) else points[good.all(1)]

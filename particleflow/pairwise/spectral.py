@@ -1,0 +1,288 @@
+"""The sum itself: modes of the sources, times the kernel's, at the queries; the near field; outliers exactly; and the bound of all errors."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from particleflow.pairwise.base import PairwiseSum, Queries
+from particleflow.pairwise.farfield import Modes
+from particleflow.pairwise.field import SumField, What, points_of
+from particleflow.pairwise.layout import Layout
+from particleflow.pairwise.nufft import Transform
+from particleflow.pairwise.promise import Promise, peaks
+from particleflow.pairwise.split import Near, whole
+
+# Sources spread onto a grid of float32 at a time: more would lose digits as they add up.
+CHUNK = 2**17
+# Sets of modes kept of a part: for values, for the laplacian, for the logarithm.
+KEPT = 3
+# Rounding to float32, relative; error of the near part's table, relative to the kernel's peaks.
+FLOAT32, TABULATED = 2.0**-24, 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Spectral:
+    """Parts (sources, weights (N,) or (N, K)), with what they keep, summed by one layout."""
+
+    parts: tuple[tuple[Any, Tensor], ...]
+    kept: tuple[dict[Any, Any], ...]
+    layout: Layout
+
+    def at(self, what: What, z: Tensor | Queries) -> Tensor:
+        """(Q, K, components) in double precision, at finite z."""
+        points, box = points_of(z).detach().double(), self.layout.box
+        if self.layout.whole:
+            return self._within(what, points, z)
+        inside = box.inside(points)
+        core, rest = points[inside], points[~inside]
+        out = points.new_empty((len(points), self.columns, what.components(points.shape[1])))
+        if len(core):
+            out[inside] = self._within(what, core, core)
+            for sources, w in self.parts:
+                stray = ~box.inside(sources.double)
+                if bool(stray.any()):
+                    out[inside] += _exactly(sources.kernel, sources.double[stray], w[stray], what, core)
+        if len(rest):
+            out[~inside] = sum(_exactly(sources.kernel, sources.double, w, what, rest) for sources, w in self.parts)
+        return out
+
+    @property
+    def columns(self) -> int:
+        w = self.parts[0][1]
+        return 1 if w.ndim == 1 else w.shape[1]
+
+    @property
+    def modes(self) -> Modes:
+        assert self.layout.modes is not None
+        return self.layout.modes
+
+    def _within(self, what: What, points: Tensor, z: Tensor | Queries) -> Tensor:
+        """Of the sources in the box, at points in the box."""
+        total = torch.zeros((), dtype=torch.float64)
+        if self.layout.modes is not None:
+            total = self._far(what, points, z)
+        if self.layout.radius:
+            total = total + self._near(what, points)
+        return total
+
+    def _far(self, what: What, points: Tensor, z: Tensor | Queries) -> Tensor:
+        """Two real sums make one complex transform: two weight vectors, or two components of one."""
+        modes, d = self.modes, points.shape[1]
+        transform = self._transform_at(points, z)
+        sums = self._modes_of_sources()
+        components = what.components(d)
+        out = points.new_empty((len(points), self.columns, components))
+        if self.columns == 1:
+            for first in range(0, components, 2):
+                pair = range(first, min(first + 2, components))
+                factors = [self._factor(what, component) for component in pair]
+                packed = transform(sums[0] * (factors[0] if len(factors) == 1 else factors[0] + 1j * factors[1]))
+                for component, part in zip(pair, (packed.real, packed.imag), strict=False):
+                    out[:, 0, component] = part
+        else:
+            for component in range(components):
+                factor = self._factor(what, component)
+                for column, packed in enumerate(sums):
+                    both = transform(packed * factor)
+                    out[:, 2 * column, component] = both.real
+                    if 2 * column + 1 < self.columns:
+                        out[:, 2 * column + 1, component] = both.imag
+        # components of the gradient came in units that make them as large as the value
+        if what in (What.GRAD, What.BOTH):
+            out[..., components - d :] /= modes.unit
+        return out
+
+    def _factor(self, what: What, component: int) -> Tensor:
+        """c_m times 1, i omega_j unit, or -|omega|^2."""
+        modes, d = self.modes, len(self.modes.half)
+        if what is What.LAPLACIAN:
+            return -modes.c * functools.reduce(operator.add, (modes.omega(axis) ** 2 for axis in range(d)))
+        axis = component - (what is What.BOTH)
+        if what is What.VALUE or axis < 0:
+            return modes.c
+        return 1j * (modes.omega(axis) * modes.unit) * modes.c
+
+    def _angles(self, points: Tensor) -> Tensor:
+        """(d, n), in units of period / (2 pi), about the box's centre."""
+        box, modes = self.layout.box, self.modes
+        scale = points.new_tensor([2 * math.pi / length for length in modes.lengths])
+        angles = ((points - points.new_tensor(box.centre)) * scale).T
+        return angles.to(torch.float64 if modes.double else torch.float32).contiguous()
+
+    def _transform_at(self, points: Tensor, z: Tensor | Queries) -> Transform:
+        made = getattr(z, "made", {})
+        if self._key not in made:
+            made.clear()
+            made[self._key] = Transform(2, self._angles(points), self.modes.half, self.modes.tol)
+        return made[self._key]
+
+    @property
+    def _key(self) -> Any:
+        modes, box = self.modes, self.layout.box
+        return modes.lengths, modes.half, modes.tol, modes.double, box.centre, None if self.layout.whole else box.extents
+
+    def _modes_of_sources(self) -> list[Tensor]:
+        """F_m of all parts, two weight vectors at a time as real and imaginary part."""
+        parts = [self._modes_of(k) for k in range(len(self.parts))]
+        return [functools.reduce(operator.add, columns) for columns in zip(*parts, strict=True)]
+
+    def _modes_of(self, k: int) -> list[Tensor]:
+        (sources, w), kept = self.parts[k], self.kept[k]
+        key = self._key, w._version
+        if key not in kept:
+            while len(kept) >= KEPT:
+                del kept[next(iter(kept))]
+            points, weights = sources.double, _matrix(w).double()
+            if not self.layout.whole:
+                inside = self.layout.box.inside(points)
+                points, weights = points[inside], weights[inside]
+            kept[key] = self._summed(points, weights)
+        return kept[key]
+
+    def _summed(self, points: Tensor, weights: Tensor) -> list[Tensor]:
+        modes = self.modes
+        imaginary = torch.zeros_like(weights[:, ::2])
+        imaginary[:, : weights.shape[1] // 2] = weights[:, 1::2]
+        strengths = torch.complex(weights[:, ::2].contiguous(), imaginary).T
+        angles = self._angles(points)
+        size = max(1, angles.shape[1] if modes.double else CHUNK)
+        sums = [torch.zeros(modes.c.shape, dtype=torch.complex128, device=points.device) for _ in strengths]
+        for start in range(0, angles.shape[1], size):
+            here = slice(start, start + size)
+            transform = Transform(1, angles[:, here].contiguous(), modes.half, modes.tol)
+            for total, column in zip(sums, strengths, strict=True):
+                total += transform(column[here])
+        return sums
+
+    def _near(self, what: What, points: Tensor) -> Tensor:
+        from particleflow.pairwise.nearfield import Cells, cells
+
+        near, box, z = self._near_part(), self.layout.box, points.numpy()
+        total = torch.zeros((), dtype=torch.float64)
+        for sources, w in self.parts:
+            key = "cells", near.radius, None if self.layout.whole else box
+            if key not in sources.made:
+                sources.made.clear()
+                inside = slice(None) if self.layout.whole else box.inside(sources.double)
+                sources.made[key] = cells(sources.double[inside].numpy(), near.radius), inside
+            made, inside = sources.made[key]
+            assert isinstance(made, Cells)
+            total = total + torch.from_numpy(made.sums(near, what, _matrix(w).double()[inside].numpy(), z))
+        return total
+
+    def _near_part(self) -> Near:
+        modes, kernel = self.layout.modes, self.parts[0][0].kernel
+        if modes is None:
+            return _whole(kernel, self.layout.radius)
+        split = modes.demand.split
+        assert split is not None
+        return split.near
+
+    def promise(self, z: Tensor) -> Promise:
+        """Bounds of the largest errors, from the modes of these sources: see farfield.py."""
+        top, steepest = peaks(self.parts[0][0].kernel, self._extent(z))
+        mass = float(sum((_matrix(w).abs().double().sum(0) for _, w in self.parts), torch.zeros((), dtype=torch.float64, device=z.device)).max())
+        single = z.dtype == torch.float32
+        if self.layout.modes is None:
+            kernel = self.parts[0][0].kernel
+            s = torch.tensor([self.layout.radius], dtype=torch.float64) ** 2
+            value, grad = float(kernel.profile(s).abs()), float((2 * s.sqrt() * kernel.slope(s)).abs())
+            rounding = TABULATED + (FLOAT32 if single else 0.0)
+            return Promise(
+                mass * (value + rounding * top),
+                mass * (grad + rounding * steepest),
+                f"neighbours within {self.layout.radius:.3g}, all others left out",
+            )
+        modes = self.modes
+        spread = math.sqrt(2 * math.log(2 * len(z) * self.columns + 8)) + 1
+        highest, sums = self._highest(), self._sums_of_modes()
+        bounds, pieces = [], []
+        for order, peak in enumerate((top, steepest)):
+            tail = min(mass * modes.left_out.sup[order], highest * (modes.left_out.sup[order] + spread * modes.left_out.rms[order]))
+            window = modes.window * min(mass * modes.kept.sup[order], highest * (modes.kept.sup[order] + spread * modes.kept.rms[order]))
+            window += modes.rounding * mass * modes.kept.sup[order + 1]
+            other = sums[1] * modes.unit if order == 0 else sums[0] / modes.unit
+            window += modes.window * (sums[order] + other) + modes.rounding * sums[order + 1]
+            stray = modes.stray[order] * mass * peak
+            rounding = FLOAT32 * sums[order] if single else 0.0
+            if self.layout.radius:
+                rounding += (TABULATED + (FLOAT32 if single else 0.0)) * mass * peak
+            bounds.append(tail + window + stray + rounding)
+            pieces.append((tail, window, stray))
+        count = " x ".join(str(2 * h + 1) for h in modes.half)
+        shares = ", ".join(f"{name} {size:.1e}" for name, size in zip(("modes left out", "transforms", "images"), pieces[0], strict=True))
+        near = f", neighbours within {self.layout.radius:.3g}" if self.layout.radius else ""
+        return Promise(bounds[0], bounds[1], f"{count} modes{near}; of the value: {shares}")
+
+    def _extent(self, z: Tensor) -> float:
+        clouds = [z, *(sources.points for sources, _ in self.parts)]
+        lowest = torch.stack([points.amin(0) for points in clouds]).amin(0)
+        highest = torch.stack([points.amax(0) for points in clouds]).amax(0)
+        return float((highest - lowest).norm())
+
+    def _highest(self) -> float:
+        """B: the root mean square of the sources' transform at the highest modes, and no less than that of sources scattered at random."""
+        scattered = math.sqrt(max(float(sum(_matrix(w).double().square().sum(0) for _, w in self.parts).max()), 0.0))  # type: ignore[union-attr]
+        highest = scattered
+        for packed in self._modes_of_sources():
+            squares, count = 0.0, 0
+            for axis, half in enumerate(self.modes.half):
+                width = max(1, half // 10)
+                for edge in (packed.narrow(axis, 0, width), packed.narrow(axis, 2 * half + 1 - width, width)):
+                    squares += float(torch.view_as_real(edge.resolve_conj()).square().sum())
+                    count += edge.numel()
+            highest = max(highest, math.sqrt(squares / count))
+        return highest
+
+    def _sums_of_modes(self) -> tuple[float, float, float]:
+        """sum |c_m F_m| |omega_m|^n for n = 0, 1, 2; the largest over weight vectors."""
+        modes = self.modes
+        norm = functools.reduce(operator.add, (modes.omega(axis) ** 2 for axis in range(len(modes.half)))).sqrt()
+        found = []
+        for packed in self._modes_of_sources():
+            size = packed.abs() * modes.c.abs()
+            found.append([float((size * norm**n).sum()) for n in range(3)])
+        first, second, third = (max(column) for column in zip(*found, strict=True))
+        return first, second, third
+
+
+@functools.lru_cache(maxsize=8)
+def _whole(kernel: Any, radius: float) -> Near:
+    return whole(kernel, radius)
+
+
+def exact_backend() -> PairwiseSum:
+    """Compiled where numba is there, else Dense."""
+    try:
+        from particleflow.pairwise.compiled import Compiled
+
+        return Compiled()
+    except ImportError:
+        from particleflow.pairwise.dense import Dense
+
+        return Dense()
+
+
+def exact_sum(parts: tuple[tuple[Any, Tensor], ...]) -> SumField:
+    """The sum of parts, each of (sources, weights), by exact sums."""
+    backend = exact_backend()
+    fields: list[Any] = [backend.sources(sources.kernel, sources.points).field(w) for sources, w in parts]
+    return functools.reduce(operator.add, fields)
+
+
+def _exactly(kernel: Any, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:
+    """(Q, K, components) in double precision."""
+    field: Any = exact_backend().sources(kernel, points).field(_matrix(w).double())
+    total: Tensor = field._sum(what, z)
+    return total
+
+
+def _matrix(w: Tensor) -> Tensor:
+    return w if w.ndim == 2 else w[:, None]
