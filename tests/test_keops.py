@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,6 +248,31 @@ def test_many_weight_vectors_share_a_formula() -> None:
     w = torch.from_numpy(np.random.default_rng(3).normal(size=(40, 37)))
     value = KeOps().sources(GAUSSIAN, x).field(w).value(z)
     np.testing.assert_allclose(value, Dense().sources(GAUSSIAN, x).field(w).value(z), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.keops
+def test_the_baseline_of_the_benchmark_is_plain_pykeops() -> None:
+    """The same step as by `Dense`, with pykeops' own flags and folder; not where pykeops was imported with others."""
+    code = """
+import sys
+from pathlib import Path
+import torch
+from benchmarks.keops_baseline import Broadcast, FusedKeOps, plain_pykeops
+from benchmarks.speed_problem import draw, step
+from particleflow.pairwise import Dense
+problem = draw(300, 3, bandwidth=0.7, dtype=torch.float64)
+x = problem.particles(1)
+want = step(Dense(), problem)(x)
+for got in (Broadcast(problem, max_bytes=10**6)(x), FusedKeOps(problem)(x)):
+    assert (got - want).abs().max() < 1e-12 * want.abs().max()
+from pykeops.config import pykeops_base
+assert "-march" not in pykeops_base.get_cpp_flags()
+assert Path(pykeops_base.get_build_folder()).parent == Path(plain_pykeops().name)
+"""
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 @dataclass(frozen=True)
