@@ -40,9 +40,9 @@ def save(folder: Path, name: str, record: Mapping[str, Any], text: str, rows: Se
     return paths
 
 
-def insert(path: Path, text: str) -> None:
+def insert(path: Path, text: str, *, marks: tuple[str, str] = MARKS) -> None:
     """Put text between the two marks of a file, in place of what was there."""
-    begin, end = MARKS
+    begin, end = marks
     before, found, rest = path.read_text().partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:

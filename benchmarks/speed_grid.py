@@ -1,0 +1,166 @@
+"""`Auto` against every fixed choice, over sizes, dimensions and bandwidths."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from torch import Tensor
+
+from benchmarks import report
+from benchmarks.speed_problem import Problem, Step, draw, step
+from benchmarks.speed_rows import RTOL, measured
+from benchmarks.timing import Trial, interleaved, timed
+from particleflow.pairwise import Dense, PairwiseSum
+
+EXACT = "Compiled"
+EXACT_PAIRS = 2e8                                               # measured of an exact sum, at most; the rest by proportion
+CLOSE = 2.0                                                     # candidates up to this many times the best first impression are measured with care
+HOPELESS = 8.0                                                  # ... and those that smaller problems show to be this much slower are left out
+
+LEGEND = (
+    "what Auto chose and its time over that of the best fixed choice (named where it is 1.5 times as fast); * the time of an exact sum by proportion "
+    "from fewer queries; - where nothing could be measured within the cap"
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One problem of the grid: seconds of each candidate's step, `Auto` among them, and the fastest that kept its promise."""
+
+    n: int
+    d: int
+    bandwidth: float
+    chosen: str
+    why: str
+    seconds: Mapping[str, float]
+    best: str
+    scaled: bool = False
+
+    @property
+    def ratio(self) -> float:
+        return self.seconds.get("Auto", math.inf) / self.seconds[self.best] if self.best else math.nan
+
+
+def grid(sizes: Sequence[int], dims: Sequence[int], bandwidths: Sequence[float], cap: float, rounds: int) -> dict[str, Any]:
+    """All cells, `cap` the longest that one step may take. N = M, all of the targets' field kept."""
+    cells: list[Cell] = []
+    for d in dims:
+        print(f"  grid: d = {d}", flush=True)
+        for bandwidth in bandwidths:
+            history: list[Cell] = []
+            for n in sizes:
+                history.append(_cell(draw(n, d, bandwidth=bandwidth), history, cap, rounds))
+            cells += history
+    judged = [cell for cell in cells if cell.best]
+    worst = max(judged, key=lambda cell: cell.ratio)
+    over = sum(cell.ratio > 1.5 for cell in judged)
+    note = (
+        f"{len(judged)} of {len(cells)} cells could be measured, {over} over 1.5; the worst: N = {worst.n:g}, d = {worst.d}, bandwidth "
+        f"{worst.bandwidth:g}, where it chose {worst.chosen} and {worst.best} was best"
+    )
+    rows = [{**vars(cell), "seconds": dict(cell.seconds), "ratio": cell.ratio} for cell in cells]
+    return {**measured({"worst": worst.ratio}, note), "cells": rows, "table": _table(cells, sizes), "legend": LEGEND}
+
+
+def candidates(d: int) -> dict[str, PairwiseSum]:
+    """Every fixed choice there is in this dimension, at the tolerance that `Auto` is asked for."""
+    from particleflow.pairwise.mesh import Mesh
+
+    from particleflow.pairwise.compiled import Compiled
+    from particleflow.pairwise.culled import Culled
+    from particleflow.pairwise.fourier import Fourier
+    from particleflow.pairwise.nystroem import Nystroem
+
+    exact: dict[str, PairwiseSum] = {EXACT: Compiled(), "Dense": Dense()}
+    if d > 3:
+        return exact | {"Nystroem": Nystroem(rtol=RTOL)}
+    return exact | {"Mesh": Mesh(rtol=RTOL), "Fourier": Fourier(rtol=RTOL), "Culled": Culled(rtol=RTOL)}
+
+
+def _cell(problem: Problem, history: Sequence[Cell], cap: float, rounds: int) -> Cell:
+    from particleflow.pairwise.auto import Auto
+
+    n, d = problem.start.shape
+    steps: dict[str, Step] = {}
+    seconds: dict[str, float] = {}
+    x = problem.particles(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        auto = step(Auto(rtol=RTOL), problem)
+        try:
+            told = auto.field(x).explain(x)
+        except ValueError as error:
+            told = {"backend": "refused", "why": str(error)}
+        fixed = candidates(d)
+        exact = step(fixed.pop(EXACT), problem)
+        queries = min(n, max(1, int(EXACT_PAIRS / (2 * n))))
+        seconds[EXACT], scaled = _quickest(exact.field(x).grad, x[:queries]) * n / queries, queries < n
+        if queries == n:
+            steps[EXACT] = exact
+        if told["backend"] == EXACT and scaled:
+            # What Auto adds to the exact sum of this size is its choice, which was just made.
+            seconds["Auto"] = seconds[EXACT]
+        elif told["backend"] != "refused":
+            steps["Auto"] = auto
+            seconds["Auto"] = _quickest(auto, x)
+        for name, backend in fixed.items():
+            if expected_seconds(name, n, history) > min(cap, HOPELESS * min(seconds.values())):
+                continue
+            one = step(backend, problem)
+            try:
+                if one.field(x).explain(x)["backend"] != name:
+                    continue
+            except ValueError:
+                # It would sum exactly, and refuses since that takes too long.
+                continue
+            steps[name], seconds[name] = one, _quickest(one, x)
+        nearest = min(seconds.values())
+        close = {name: Trial(problem.inputs, one) for name, one in steps.items() if name == "Auto" or seconds[name] <= CLOSE * nearest}
+        seconds |= {name: times.work for name, times in interleaved(close, rounds=1 if nearest > 1 else rounds).items()}
+        best = _best(seconds, steps, x, cap)
+    return Cell(n, d, problem.kernel.bandwidth, told["backend"], told["why"], seconds, best, scaled and EXACT in (best, told["backend"]))
+
+
+def _quickest(run: Any, *inputs: Tensor) -> float:
+    """The better of two calls: the first may compile, plan and keep."""
+    first = timed(run, *inputs)[0]
+    return min(first, timed(run, *inputs)[0]) if first < 2 else first
+
+
+def expected_seconds(name: str, n: int, history: Sequence[Cell]) -> float:
+    """Of a step, if its time goes on growing with N as it did in the last two cells where it was measured; 0 where nothing is known."""
+    known = [(cell.n, cell.seconds[name]) for cell in history if name in cell.seconds][-2:]
+    if not known:
+        return 0.0
+    (before, less), (last, latest) = known[0], known[-1]
+    power = math.log(latest / less) / math.log(last / before) if last > before else 0.0
+    return latest * (n / last) ** max(0.0, power)
+
+
+def _best(seconds: Mapping[str, float], steps: Mapping[str, Step], x: Tensor, cap: float) -> str:
+    """The fastest fixed choice, within the cap, that keeps its promise. Only those that could beat `Auto` are audited."""
+    fixed = sorted((name for name in seconds if name != "Auto" and seconds[name] <= cap), key=lambda name: seconds[name])
+    for name in fixed:
+        if name == EXACT or name not in steps or seconds[name] >= seconds.get("Auto", math.inf) or steps[name].field(x).audit(x, rows=8).kept:
+            return name
+    return ""
+
+
+def _table(cells: Sequence[Cell], sizes: Sequence[int]) -> str:
+    rows = []
+    for d, bandwidth in product(dict.fromkeys(cell.d for cell in cells), dict.fromkeys(cell.bandwidth for cell in cells)):
+        here = {cell.n: cell for cell in cells if (cell.d, cell.bandwidth) == (d, bandwidth)}
+        rows.append([d, f"{bandwidth:g}", *(_shown(here[n]) for n in sizes)])
+    return report.table(["d", "bandwidth", *(f"N = {n:.0e}" for n in sizes)], rows)
+
+
+def _shown(cell: Cell) -> str:
+    if not cell.best:
+        return f"{cell.chosen}: -"
+    better = f" ({cell.best})" if cell.ratio > 1.5 else ""
+    return f"{cell.chosen} {cell.ratio:.2f}{better}{'*' if cell.scaled else ''}"

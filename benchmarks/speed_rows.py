@@ -1,0 +1,210 @@
+"""The speed of single backends. Each function is run in a fresh process of one thread and returns numbers, a note and the times behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.keops_baseline import Broadcast, FusedKeOps
+from benchmarks.speed_problem import Step, draw, relative_error, step
+from benchmarks.timing import NotMeasuredError, Times, Trial, idle, interleaved
+from particleflow.kernels import default_bandwidth
+
+BANDWIDTH = 0.2
+RTOL = 1e-5
+
+
+def measured(numbers: Mapping[str, float | None], note: str, times: Mapping[str, Times] | None = None) -> dict[str, Any]:
+    return {"numbers": dict(numbers), "note": note, "times": {name: t.record() for name, t in (times or {}).items()}}
+
+
+def exact(n: int, rounds: int) -> dict[str, Any]:
+    """The exact gradient against autograd through all pairs and against KeOps; what the logarithm costs."""
+    from particleflow.pairwise.compiled import Compiled
+
+    problem = draw(n, bandwidth=BANDWIDTH)
+    double = problem.to(torch.float64)
+    ours, ours64 = step(Compiled(), problem), step(Compiled(), double)
+    trials = {
+        "broadcast": Trial(problem.inputs, Broadcast(problem), warm=(problem.start[:100],)),
+        "keops": Trial(problem.inputs, FusedKeOps(problem)),
+        "compiled": Trial(problem.inputs, ours),
+        "log": Trial(problem.inputs, Logarithms(ours)),
+        "keops64": Trial(double.inputs, FusedKeOps(double)),
+        "compiled64": Trial(double.inputs, ours64),
+    }
+    times = interleaved(trials, rounds=rounds)
+    x = problem.particles(1)
+    numbers = {
+        "over_broadcast": times["broadcast"].work / times["compiled"].work,
+        "over_keops": times["keops"].work / times["compiled"].work,
+        "error": relative_error(ours(x), problem, x),
+        "over_keops64": times["keops64"].work / times["compiled64"].work,
+        "error64": relative_error(ours64(x.double()), double, x.double()),
+        "log": times["log"].work / times["compiled"].work,
+    }
+    rate = 2 * n * n / times["compiled"].work
+    return measured(numbers, f"{_shown(times)}; {rate:.3g} pairs/s in float32", times)
+
+
+def mesh(n: int, reference: int, rounds: int) -> dict[str, Any]:
+    """The mesh in the plane, the targets' field kept or not, against KeOps on `reference` particles."""
+    from particleflow.pairwise.mesh import Mesh
+
+    small, large = draw(reference, bandwidth=BANDWIDTH), draw(n, bandwidth=BANDWIDTH)
+    ours = step(Mesh(rtol=RTOL), large)
+    trials = {
+        "keops": Trial(small.inputs, FusedKeOps(small)),
+        "kept": Trial(large.inputs, ours),
+        "fresh": Trial(large.fresh_inputs, ours.fresh),
+    }
+    times = interleaved(trials, rounds=rounds)
+    numbers = {name: times["keops"].work / times[name].work for name in ("kept", "fresh")}
+    return measured(numbers, f"{_shown(times)}; {_audited(ours)}", times)
+
+
+def mesh_tenfold(n: int, rounds: int) -> dict[str, Any]:
+    """Ten times as many particles and targets."""
+    from particleflow.pairwise.mesh import Mesh
+
+    problems = {f"{size:.0e}": draw(size, bandwidth=BANDWIDTH) for size in (n, 10 * n)}
+    steps = {name: step(Mesh(rtol=RTOL), problem) for name, problem in problems.items()}
+    times = interleaved({name: Trial(problem.inputs, steps[name]) for name, problem in problems.items()}, rounds=rounds)
+    less, more = times.values()
+    return measured({"growth": more.work / less.work}, _shown(times), times)
+
+
+def mesh_in_space(n: int, reference: int, rounds: int) -> dict[str, Any]:
+    """d = 3 against KeOps on `reference` particles of the plane."""
+    from particleflow.pairwise.mesh import Mesh
+
+    small, large = draw(reference, bandwidth=BANDWIDTH), draw(n, 3, bandwidth=BANDWIDTH)
+    ours = step(Mesh(rtol=1e-4), large)
+    times = interleaved({"keops": Trial(small.inputs, FusedKeOps(small)), "kept": Trial(large.inputs, ours)}, rounds=rounds)
+    return measured({"kept": times["keops"].work / times["kept"].work}, f"{_shown(times)}; {_audited(ours)}", times)
+
+
+def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
+    """What `Auto` picks at bandwidth .01 against Fourier sums of the same tolerance, the worse of float32 and float64."""
+    from particleflow.pairwise.auto import Auto
+    from particleflow.pairwise.fourier import Fourier
+
+    single = draw(n, bandwidth=0.01)
+    trials, chosen = {}, []
+    for name, problem in (("float32", single), ("float64", single.to(torch.float64))):
+        auto = step(Auto(rtol=RTOL), problem)
+        trials |= {f"auto {name}": Trial(problem.inputs, auto), f"fourier {name}": Trial(problem.inputs, step(Fourier(rtol=RTOL), problem))}
+        x = problem.particles(1)
+        chosen.append(f"{name}: {auto.field(x).explain(x)['backend']}, {_audited(auto)}")
+    times = interleaved(trials, rounds=rounds)
+    ratio = min(times[f"fourier {name}"].work / times[f"auto {name}"].work for name in ("float32", "float64"))
+    return measured({"over_fourier": ratio}, f"{_shown(times)}; {'; '.join(chosen)}", times)
+
+
+def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
+    """Landmarks in d = 10 against the exact sum, which is measured on `queries` of the queries and scaled."""
+    from particleflow.pairwise.compiled import Compiled
+    from particleflow.pairwise.nystroem import Nystroem
+
+    bandwidth = default_bandwidth(draw(2000, 10, bandwidth=1.0).target)
+    problem = draw(n, 10, bandwidth=bandwidth)
+    ours, truth = step(Nystroem(rtol=1e-2), problem), step(Compiled(), problem)
+    trials = {"nystroem": Trial(problem.inputs, ours), f"exact, {queries} queries": Trial(problem.inputs, Part(truth, queries))}
+    times = interleaved(trials, rounds=rounds)
+    fast, part = times.values()
+    x = problem.particles(1)
+    numbers = {"over_exact": part.work * n / queries / fast.work, "error": relative_error(ours(x), problem, x, rows=64)}
+    return measured(numbers, f"bandwidth {bandwidth:.3g}; {_shown(times)}, scaled to {n}; backend {ours.field(x).explain(x)['backend']}", times)
+
+
+def threads(n_exact: int, n_mesh: int, rounds: int) -> dict[str, Any]:
+    """Two threads against one, on the clock: the only row that needs a machine that is idle."""
+    from particleflow.pairwise.mesh import Mesh
+
+    from particleflow.pairwise.compiled import Compiled
+
+    free = idle()
+    trials = {}
+    for name, backend, n in (("exact", Compiled(), n_exact), ("mesh", Mesh(rtol=RTOL), n_mesh)):
+        problem = draw(n, bandwidth=BANDWIDTH)
+        trials |= {f"{name} {count}": Trial(problem.inputs, Threaded(step(backend, problem), count)) for count in (1, 2)}
+    times = interleaved(trials, rounds=rounds)
+    numbers = {name: times[f"{name} 1"].waited / times[f"{name} 2"].waited for name in ("exact", "mesh")}
+    shown = ", ".join(f"{name}: {1e3 * t.waited:.3g} ms" for name, t in times.items())
+    known = "" if free is None else f"; {100 * free:.0f} % of the processors' time was free before"
+    return measured(numbers, shown + known, times)
+
+
+def gpu(n: int, rounds: int) -> dict[str, Any]:
+    """The exact step on a CUDA device."""
+    if not torch.cuda.is_available():
+        raise NotMeasuredError("no CUDA device")
+    from particleflow.pairwise.keops import KeOps
+
+    problem = draw(n, bandwidth=BANDWIDTH).to("cuda")
+    times = interleaved({"keops": Trial(problem.inputs, Synchronised(step(KeOps(), problem)))}, rounds=rounds)
+    waited = times["keops"].waited
+    note = f"{torch.cuda.get_device_name()}: {1e3 * waited:.3g} ms a step, N = M = {n}, {2 * n * n / waited:.3g} pairs/s"
+    return measured({"milliseconds": 1e3 * waited}, note, times)
+
+
+@dataclass(frozen=True, eq=False)
+class Logarithms:
+    """Logarithm and its gradient of both clouds' densities, as a flow of their ratio needs: as many pairs as the step has."""
+
+    step: Step
+
+    def __call__(self, x: Tensor) -> Tensor:
+        particles = self.step.backend.sources(self.step.problem.kernel, x).field(x.new_full((len(x),), 1 / len(x)))
+        (value, grad), (current, current_grad) = self.step.kept.log(x), particles.log(x)
+        return torch.cat([(value - current)[:, None], grad - current_grad], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The step of the first particles only, under the forces of all."""
+
+    step: Step
+    queries: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        velocity: Tensor = self.step.field(x).grad(x[: self.queries])
+        return velocity
+
+
+@dataclass(frozen=True, eq=False)
+class Threaded:
+    step: Step
+    threads: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        torch.set_num_threads(self.threads)
+        return self.step(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Synchronised:
+    """Until the device is done."""
+
+    step: Step
+
+    def __call__(self, x: Tensor) -> Tensor:
+        velocity = self.step(x)
+        torch.cuda.synchronize()
+        return velocity
+
+
+def _audited(ours: Step) -> str:
+    """A word on the truth of a fast sum, and on its promise."""
+    x = ours.problem.particles(1)
+    audit = ours.field(x).audit(x, rows=32)
+    promised = "" if audit.promise is None else f", promised {audit.promise.grad / audit.grad_scale:.2g}"
+    return f"error {audit.grad_error / audit.grad_scale:.2g} of sum |w| max |grad k|{promised}{'' if audit.kept else ': NOT KEPT'}"
+
+
+def _shown(times: Mapping[str, Times]) -> str:
+    return ", ".join(f"{name} {1e3 * t.work:.3g} ms" for name, t in times.items())
