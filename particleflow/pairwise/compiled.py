@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BLOCK = 256  # rows of queries that a thread takes, a multiple of every number of lanes
 THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
+CACHE_LINE = 64
 MATRIX_BYTES = 8 * 2**20  # working memory of a prepared kernel matrix
 
 
@@ -109,21 +110,21 @@ class CompiledSources:
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         if what is What.VALUE and isinstance(z, CompiledQueries) and z.sources is self and z.matrix is not None:
             return (z.matrix @ w)[..., None]
-        points = points_of(z)
-        ranges = Ranges.all_pairs(len(points), len(self.points))
-        total = range_sums(self.kernel, what, w, self._scaled, self._rows(z), ranges, portable=self.portable)
-        return self._answer(points, w, total[: len(points)])
+        rows, count = self._rows(z), len(points_of(z))
+        ranges = Ranges.all_pairs(count, len(self.points))
+        total = range_sums(self.kernel, what, w, self._scaled, rows, ranges, portable=self.portable)
+        return self._answer(total[:count], w, rows)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        points = points_of(z)
-        ranges = Ranges.all_pairs(len(points), len(self.points))
-        log, grad = range_logs(self.kernel, w, self._scaled, self._rows(z), ranges, portable=self.portable)
-        return self._answer(points, w, log[: len(points)]), self._answer(points, w, grad[: len(points)])
+        rows, count = self._rows(z), len(points_of(z))
+        ranges = Ranges.all_pairs(count, len(self.points))
+        log, grad = range_logs(self.kernel, w, self._scaled, rows, ranges, portable=self.portable)
+        return self._answer(log[:count], w, rows), self._answer(grad[:count], w, rows)
 
     @cached_property
-    def _centre(self) -> Tensor:
+    def _centre(self) -> np.ndarray:
         """Subtracted in float64 first: float32 keeps its digits for a cloud far from the origin."""
-        return self.points.double().mean(0)
+        return self.points.detach().numpy().mean(0, dtype=np.float64)
 
     @cached_property
     def _scaled(self) -> np.ndarray:
@@ -131,19 +132,22 @@ class CompiledSources:
 
     @cached_property
     def _finite(self) -> bool:
-        return bool(self.points.isfinite().all())
+        return bool(np.isfinite(self._scaled).all())
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
         if isinstance(z, CompiledQueries) and z.sources is self:
             return z.rows
         return query_rows(scaled(self.kernel, points_of(z).to(self.points.dtype), self._centre))
 
-    def _answer(self, z: Tensor, w: Tensor, rows: np.ndarray) -> Tensor:
+    def _answer(self, rows: np.ndarray, w: Tensor, z: np.ndarray) -> Tensor:
         """In the dtype of the points. The code loses NaNs: a NaN query makes its row NaN, a source or weight that is not finite all rows."""
-        answer = torch.from_numpy(rows).to(self.points.dtype)
-        if not (self._finite and bool(w.isfinite().all())):
-            return answer.fill_(torch.nan)
-        return answer.masked_fill_(z.isnan().any(1).view(-1, *[1] * (answer.ndim - 1)), torch.nan)
+        bad = np.isnan(z).any(0)[: len(rows)]
+        answer = rows.astype(self._scaled.dtype, order="C")
+        if not (self._finite and np.isfinite(w.detach().numpy()).all()):
+            answer.fill(np.nan)
+        elif bad.any():
+            answer[bad] = np.nan
+        return torch.from_numpy(answer)
 
 
 def check_kernel(kernel: Kernel) -> None:
@@ -155,13 +159,14 @@ def check_kernel(kernel: Kernel) -> None:
         raise TypeError(f"`kernel` must be one of {names} for Compiled(), got {kernel}: sum with Dense()")
 
 
-def scaled(kernel: Kernel, points: Tensor, centre: Tensor) -> np.ndarray:
-    """Points (n, d) about `centre` in the kernel's unit of length, in their dtype."""
+def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.ndarray:
+    """Points (n, d) about `centre` (d,) in the kernel's unit of length, in their dtype."""
     from particleflow.pairwise.profiles import PROFILES
 
-    unit = PROFILES[type(kernel)].length / _bandwidth(kernel)
-    moved = (points.detach().double() - centre).mul_(unit)
-    return np.ascontiguousarray(moved.to(points.dtype).numpy())
+    here = points.detach().numpy()
+    moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
+    moved *= PROFILES[type(kernel)].length / _bandwidth(kernel)
+    return moved.astype(here.dtype, copy=False)
 
 
 def query_rows(points: np.ndarray) -> np.ndarray:
@@ -176,21 +181,18 @@ def range_sums(kernel: Kernel, what: What, w: Tensor, x: np.ndarray, z: np.ndarr
 
     w (N, K) of any sign, x (N, d) from `scaled`, z (d, Q) from `query_rows` of `scaled`, Q padded to a multiple of 64; all finite.
     """
-    from particleflow.pairwise.profiles import PROFILES
 
-    columns = w.shape[1]
-    alike = columns == 1 and len(z) <= 3 and bool((w == w[0]).all())
+    weight, columns = np.ascontiguousarray(w.detach().numpy(), dtype=x.dtype), w.shape[1]
+    alike = columns == 1 and len(z) <= 3 and bool((weight == weight[0, 0]).all())
     weights = "one" if alike else "column" if columns == 1 else "columns"
-    weight = np.ascontiguousarray(w.detach().numpy(), dtype=x.dtype)
-    out = np.zeros((columns * what.components(len(z)), z.shape[1]))
     plan = _plan(kernel, what, len(z), x.dtype, weights, log=False, portable=portable)
+    out = np.zeros((columns, what.components(len(z)), z.shape[1]))
     _run(plan, z, x, weight, out, out, ranges, columns)
-    value, grad, laplacian = PROFILES[type(kernel)].units
+    value, grad, laplacian = plan.profile.units
     length = _bandwidth(kernel)
-    unit = {What.VALUE: [value], What.LAPLACIAN: [laplacian / length**2], What.GRAD: [grad / length] * len(z)}
-    unit[What.BOTH] = unit[What.VALUE] + unit[What.GRAD]
-    out = out.reshape(columns, -1, z.shape[1]) * (np.array(unit[what]) * (float(w[0]) if alike else 1.0))[None, :, None]
-    return np.moveaxis(out, 2, 0)
+    units = [value] * (what in (What.VALUE, What.BOTH)) + [grad / length] * len(z) * (what in (What.GRAD, What.BOTH))
+    out *= (np.array(units or [laplacian / length**2]) * (weight[0, 0] if alike else 1.0))[:, None]
+    return out.transpose(2, 0, 1)
 
 
 def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: Ranges, *, portable: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +202,7 @@ def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: 
     """
     from particleflow.pairwise.profiles import PROFILES
 
-    profile, length = PROFILES[type(kernel)], _bandwidth(kernel)
+    profile = PROFILES[type(kernel)]
     top = float(w.max()) or 1.0
     if profile.exponent is None:
         both = range_sums(kernel, What.BOTH, (w.double() / top)[:, None], x, z, ranges, portable=portable)[:, 0]
@@ -212,7 +214,7 @@ def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: 
         lowest = np.full(z.shape[1], np.finfo(x.dtype).max, x.dtype)
         plan = _plan(kernel, What.BOTH, len(z), x.dtype, "column", log=True, portable=portable)
         _run(plan, z, x, log_w, out, lowest, ranges, 1)
-        total, force, log_unit = out[0], out[1:].T * (profile.units[1] / length), -np.log(2) * lowest.astype(float)
+        total, force, log_unit = out[0], out[1:].T * (profile.units[1] / _bandwidth(kernel)), -np.log(2) * lowest.astype(float)
     empty = total == 0
     safe = np.where(empty, 1.0, total)
     return np.where(empty, -np.inf, np.log(safe) + log_unit + np.log(top)), force / safe[:, None]
@@ -236,11 +238,13 @@ def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarra
 
     arrays = (z, x, w, ranges.ptr, ranges.starts, ranges.stops, out, lowest)
     assert all(array.flags.c_contiguous for array in arrays)
-    addresses = [array.ctypes.data for array in arrays]
+    addresses = [array.__array_interface__["data"][0] for array in arrays]
     blocks = len(ranges.ptr) - 1
-    threads = max(1, min(torch.get_num_threads(), blocks, ranges.pairs // THREAD_PAIRS))
+    threads = torch.get_num_threads()
+    if threads > 1:
+        threads = max(1, min(threads, blocks, ranges.pairs // THREAD_PAIRS))
     share = max(1, blocks // (8 * threads))
-    job = (function(plan), addresses, itertools.count(0, share), share, blocks, (ranges.block, z.shape[1], len(z), columns))
+    job = (function(plan), plan.scratch, addresses, itertools.count(0, share), share, blocks, (ranges.block, z.shape[1], len(z), columns))
     others = [threading.Thread(target=_work, args=job) for _ in range(threads - 1)]
     for thread in others:
         thread.start()
@@ -249,8 +253,12 @@ def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarra
         thread.join()
 
 
-def _work(call: Callable[..., None], addresses: list[int], firsts: Iterator[int], share: int, blocks: int, sizes: tuple[int, ...]) -> None:
+def _work(
+    run: Callable[..., None], bytes_: int, addresses: list[int], firsts: Iterator[int], share: int, blocks: int, sizes: tuple[int, ...]
+) -> None:
+    scratch = np.empty(bytes_ + CACHE_LINE, np.uint8)
+    aligned = -(-scratch.__array_interface__["data"][0] // CACHE_LINE) * CACHE_LINE
     for first in firsts:
         if first >= blocks:
             return
-        call(*addresses, first, min(first + share, blocks), *sizes)
+        run(*addresses, aligned, first, min(first + share, blocks), *sizes)

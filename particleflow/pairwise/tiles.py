@@ -1,6 +1,6 @@
 """Exact sums over pairs as machine code, which every exact row of this package goes through: `function(plan)` is
 
-    tile(z, x, w, ptr, starts, stops, out, lowest, first, last, block, Q, d, K)
+    tile(z, x, w, ptr, starts, stops, out, lowest, scratch, first, last, block, Q, d, K)
 
 of addresses, then integers. z (d, Q), x (N, d) and w (N, K) are float32 or float64, scaled by `profiles`; rows of queries are cut into blocks of
 `block`, and block b meets the sources starts[r] <= j < stops[r] of its ranges r = ptr[b] ... ptr[b + 1] - 1 (int64): all pairs are one range a
@@ -9,7 +9,7 @@ blocks and the bits are the same whatever the number of threads. Q and block are
 
 Sums: out (K * C, Q) float64 is added to: for each weight vector the value or the laplacian, the gradient's d coordinates, or the value and these.
 `lowest` is not read. Logarithms (K = 1): w holds log2 w, out (1 + d, Q) the value and the gradient's coordinates relative to 2^-lowest; lowest
-(Q,), in the element's type, starts at its largest finite number, out at 0.
+(Q,), in the element's type, starts at its largest finite number, out at 0. `scratch`, the plan's many bytes, belongs to the call.
 
 How: a tile is a vector of queries that meets one source at a time, several registers wide so that the chains of operations fill each other's gaps.
 With one weight vector and d <= 3 all is kept in registers. Else a chunk of sources goes through a scratch in the first-level cache: squared
@@ -55,11 +55,16 @@ class Plan:
 
     @property
     def lanes(self) -> int:
-        return (4 if self.at_once else 2) * self.register
+        return (2 if self.log else 4) * self.register
 
     @property
     def register(self) -> int:
         return lanes_for(self.element, self.processor.features)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes: up to three vectors for each source of a chunk, or two and the differences."""
+        return 0 if self.at_once else max(3, 2 + self.d) * SCRATCH * self.lanes * (4 if self.element == "float32" else 8)
 
     @property
     def profile(self) -> Profile:
@@ -71,7 +76,7 @@ def function(plan: Plan) -> Callable[..., None]:
     """`tile` for this plan; calls release the GIL."""
     tile = _Log(plan) if plan.log else _Sum(plan)
     tile.write()
-    return compiled(tile.module, "tile", plan.processor, pointers=8, integers=6)
+    return compiled(tile.module, "tile", plan.processor, pointers=9, integers=6)
 
 
 def squared_norm(u: list[Vector]) -> Vector:
@@ -89,10 +94,10 @@ class _Tile:
         self.module = ir.Module("tiles")
         scalar = ir.FloatType() if plan.element == "float32" else ir.DoubleType()
         data, index, wide = scalar.as_pointer(), INDEX.as_pointer(), ir.DoubleType().as_pointer()
-        types = [data, data, data, index, index, index, wide, data, *[INDEX] * 6]
+        types = [data, data, data, index, index, index, wide, data, data, *[INDEX] * 6]
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), types), "tile")
         keep_stack_aligned(function)
-        self.z, self.x, self.w, self.ptr, self.starts, self.stops, self.out, self.lowest, *integers = function.args
+        self.z, self.x, self.w, self.ptr, self.starts, self.stops, self.out, self.lowest, self.scratch, *integers = function.args
         self.first, self.last, self.block, self.Q, self.d, self.K = integers
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         estimate = plan.processor.rsqrt_estimate if plan.element == "float32" else None
@@ -104,9 +109,6 @@ class _Tile:
     def write(self) -> None:
         b = self.builder
         start = b.append_basic_block("start")
-        if not self.plan.at_once:
-            self.scratch = [self._scratch(1) for _ in range(3)]
-            self.differences = self._scratch(max(1, self.plan.d))
         b.branch(start)
         b.position_at_end(start)
         if not self.plan.d:
@@ -133,25 +135,20 @@ class _Tile:
                     with e.loop(low, high, self.plan.lanes) as row:
                         yield begin, count, row
 
-    def distances(self, begin: Any, count: Any, row: Any, then: Callable[[Any, Vector], None]) -> None:
-        """q of every source i of the chunk, given to `then`; if d is unrolled the differences are kept too."""
+    def distances(self, begin: Any, count: Any, row: Any, then: Callable[[Any, Vector, list[Vector]], None]) -> None:
+        """q of every source i of the chunk, given to `then` with the differences, which are [] where d comes at run time."""
         e, d = self.e, self.plan.d
         z = [self.query(k, row) for k in range(d)]
         with e.loop(0, count) as i:
             if d:
                 u = [self.source(begin, i, k) - z[k] for k in range(d)]
-                for k in range(d):
-                    e.store(u[k], self.differences, self.plus(self.times(i, d * e.lanes), k * e.lanes))
-                then(i, squared_norm(u))
+                then(i, squared_norm(u), u)
             else:
                 total = e.variable(0.0)
                 with e.loop(0, self.d) as k:
                     u_k = self.source(begin, i, k) - self.query(k, row)
                     total.set(fma(u_k, u_k, total.get()))
-                then(i, total.get())
-
-    def difference(self, i: Any, k: int) -> Vector:
-        return self.e.load(self.differences, self.plus(self.times(i, self.plan.d * self.e.lanes), k * self.e.lanes))
+                then(i, total.get(), [])
 
     def query(self, k: Any, row: Any) -> Vector:
         return self.e.load(self.z, self.builder.add(self.times(k, self.Q), row))
@@ -160,19 +157,23 @@ class _Tile:
         j = self.builder.add(begin, i)
         return self.e.broadcast(self.x, self.builder.add(self.times(j, self.plan.d or self.d), self.e.index(k)))
 
-    def keep(self, vector: Vector, scratch: int, i: Any) -> None:
-        self.e.store(vector, self.scratch[scratch], self.times(i, self.e.lanes))
+    def keep(self, vector: Vector, slot: int, i: Any) -> None:
+        """In the scratch, for source i of the chunk."""
+        self.e.store(vector, self.scratch, self._slot(slot, i))
 
-    def kept(self, scratch: int, i: Any) -> Vector:
-        return self.e.load(self.scratch[scratch], self.times(i, self.e.lanes))
+    def kept(self, slot: int, i: Any) -> Vector:
+        return self.e.load(self.scratch, self._slot(slot, i))
 
-    def forces(self, begin: Any, count: Any, row: Any, d: Any, component: Any, scratch: int, scale: Vector | None = None) -> None:
+    def _slot(self, slot: int, i: Any) -> Any:
+        return self.plus(self.times(i, self.e.lanes), slot * SCRATCH * self.e.lanes)
+
+    def forces(self, begin: Any, count: Any, row: Any, d: Any, component: Any, slot: int, scale: Vector | None = None) -> None:
         """Components `component` ... `component` + d - 1: the kept slopes times the differences, one coordinate after the other."""
         e = self.e
         with e.loop(0, d) as k:
             z, total = self.query(k, row), e.variable(0.0)
             with e.loop(0, count) as i:
-                total.set(fma(self.kept(scratch, i), self.source(begin, i, k) - z, total.get()))
+                total.set(fma(self.kept(slot, i), self.source(begin, i, k) - z, total.get()))
             self.add(total.get(), self.plus(component, k), row, scale)
 
     def pair(self, q: Vector, decay: Vector | None) -> Pair:
@@ -195,11 +196,6 @@ class _Tile:
 
     def _integer(self, pointer: Any, i: Any) -> Any:
         return self.builder.load(self.builder.gep(pointer, [i]))
-
-    def _scratch(self, vectors: int) -> Any:
-        place = self.builder.alloca(ir.ArrayType(self.e.type, SCRATCH * vectors))
-        place.align = 32
-        return self.builder.bitcast(place, self.e.scalar.as_pointer())
 
 
 class _Sum(_Tile):
@@ -236,8 +232,8 @@ class _Sum(_Tile):
     def _by_columns(self, begin: Any, count: Any, row: Any, scalar: Formula | None, slope: Formula | None) -> None:
         """Any number of weight vectors and coordinates, one after the other: each pair's factors are computed once."""
         e, b = self.e, self.builder
-        self.distances(begin, count, row, lambda i, q: self.keep(q, 0, i))
-        with e.loop(0, count) as i:
+        self.distances(begin, count, row, lambda i, q, u: self.keep(q, 0, i))
+        with e.loop(0, count) as i, e.numbers_from_memory(self.numbers):
             pair = self._pair(self.kept(0, i))
             for place, formula in ((0, scalar), (1, slope)):
                 if formula:
@@ -265,18 +261,18 @@ class _Sum(_Tile):
 
 
 class _Log(_Tile):
-    """Scratch 0: q; 1: the exponent less log2 w; 2: the slope. The lowest exponent so far is the unit of the sums."""
+    """Scratch 0: q; 1: the exponent less log2 w; then the differences, or the slope. The lowest exponent so far is the unit of the sums."""
 
     def body(self, begin: Any, count: Any, row: Any) -> None:
         e, profile = self.e, self.profile
         before = e.load(self.lowest, row)
         lowest = e.variable(before)
 
-        def keep(i: Any, q: Vector) -> None:
+        def keep(i: Any, q: Vector, u: list[Vector]) -> None:
             assert profile.exponent
             cost = profile.exponent(self.pair(q, None)) - e.broadcast(self.w, self.plus(begin, i))
-            self.keep(q, 0, i)
-            self.keep(cost, 1, i)
+            for slot, vector in enumerate([q, cost, *u]):
+                self.keep(vector, slot, i)
             lowest.set(lowest.get().at_most(cost))
 
         self.distances(begin, count, row, keep)
@@ -284,12 +280,12 @@ class _Log(_Tile):
         e.store(now, self.lowest, row)
         scale = (before - now).exp2_minus()
         value, force = e.variable(0.0), [e.variable(0.0) for _ in range(self.plan.d)]
-        with e.loop(0, count) as i:
+        with e.loop(0, count) as i, e.numbers_from_memory(self.numbers):
             pair = self.pair(self.kept(0, i), (self.kept(1, i) - now).exp2_minus())
             value.set(value.get() + profile.value(pair))
             slope = profile.slope(pair)
             for k, total in enumerate(force):
-                total.set(fma(slope, self.difference(i, k), total.get()))
+                total.set(fma(slope, self.kept(2 + k, i), total.get()))
             if not force:
                 self.keep(slope, 2, i)
         for component, total in enumerate([value, *force]):
