@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import operator
 import os
 import tempfile
 import time
@@ -126,29 +127,33 @@ def flow(n: int, steps: int, backend: PairwiseSum | None = None) -> dict[str, An
     problem = draw(n, bandwidth=BANDWIDTH)
     sums = TimedSum(made(LARGE[0]) if backend is None else backend)
     pf.simulate(pf.mmd_flow(problem.kernel, pairwise=sums), problem.start[:1000], problem.target[:1001], steps=2, dt=0.1)
-    sums.watch.seconds = 0.0
+    sums.watch.parts.clear()
     began = time.process_time()
     path = pf.simulate(pf.mmd_flow(problem.kernel, pairwise=sums), problem.start, problem.target, steps=steps, dt=0.1)
     total = time.process_time() - began
     if path.status != "completed":
         raise RuntimeError(f"the run ended early: {path.message}")
-    summing = sums.watch.seconds
-    note = f"{total:.3g} s in all, {1e3 * total / steps:.3g} ms a step; {summing:.3g} s in sums"
-    return measured({"share": 1 - summing / total, "seconds": total}, note)
+    parts = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in sums.watch.parts.items())
+    note = f"{total:.3g} s in all, {1e3 * total / steps:.3g} ms a step; in sums: {parts}"
+    return measured({"share": 1 - sums.watch.seconds / total, "seconds": total}, note)
 
 
 @dataclass
 class Watch:
-    """Adds up the time of calls."""
+    """Adds up the time of calls, by name."""
 
-    seconds: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.parts.values())
 
     def __call__(self, call: Callable[..., Any], *arguments: Any) -> Any:
         began = time.process_time()
         try:
             return call(*arguments)
         finally:
-            self.seconds += time.process_time() - began
+            self.parts[call.__name__] = self.parts.get(call.__name__, 0.0) + time.process_time() - began
 
 
 @dataclass(frozen=True)
@@ -206,4 +211,4 @@ class TimedField:
         return TimedField(self.watch(self.inner.reduce), self.watch)
 
     def __add__(self, other: TimedField) -> TimedField:
-        return TimedField(self.watch(lambda: self.inner + other.inner), self.watch)
+        return TimedField(self.watch(operator.add, self.inner, other.inner), self.watch)
