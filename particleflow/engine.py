@@ -20,6 +20,7 @@ from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Ta
 from particleflow.estimators import Estimator, Fit
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
+from particleflow.pairwise.promise import Promise
 from particleflow.trajectory import Recorder, SaveAt, Trajectory
 
 # Particles this many times the start's extent away from where they began have left for good.
@@ -297,8 +298,9 @@ def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
     part = path.steps >= start.clock.step + (start.clock.step > 0)  # not the seam, whose energy may be another flow's
     energy, steps = path.energy[part], path.steps[part]
     rises = energy[1:] - energy[:-1]
-    rounding = 1e2 * torch.finfo(x.points.dtype).eps + 1e-9
-    if not flow.conservative or not len(rises) or not float(rises.max()) > rounding * max(1.0, float(energy.abs().max())):
+    rounding = (1e2 * torch.finfo(x.points.dtype).eps + 1e-9) * max(1.0, float(energy.abs().max()))
+    promised = 4 * path.report["promise"]["value"] if "promise" in path.report else 0.0  # of one energy twice a sum's value
+    if not flow.conservative or not len(rises) or not float(rises.max()) > rounding + promised:
         return ""
     k, dt = int(rises.argmax()), path.report["dt"]
     return (
@@ -326,12 +328,21 @@ class _Statistics:
     def __init__(self) -> None:
         self.fits = self.iterations = 0
         self.gap: float | None = None
+        self.backends: dict[str, str] = {}
+        self.promise = Promise(0.0, 0.0)
 
     def add(self, state: State) -> None:
         self.fits += 1
         self.iterations += int(state.fit.report.get("iterations", 0))
         if "gap" in state.fit.report:
             self.gap = max(self.gap or 0.0, float(state.fit.report["gap"]))
+        if "backend" in state.fit.report:
+            self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
+        if "promise" in state.fit.report:
+            made: Promise = state.fit.report["promise"]
+            self.promise = Promise(max(self.promise.value, made.value), max(self.promise.grad, made.grad))
 
     def summary(self) -> dict[str, Any]:
-        return {"fits": self.fits} | ({} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap})
+        solver = {} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap}
+        sums = {"backends": self.backends, "promise": {"value": self.promise.value, "grad": self.promise.grad}} if self.backends else {}
+        return {"fits": self.fits} | solver | sums

@@ -18,7 +18,7 @@ from particleflow.estimators.base import GradWitness, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.mobilities import Linear, Mobility, Unit
-from particleflow.pairwise import Dense, PairwiseSum
+from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
 
@@ -168,7 +168,7 @@ class Flow:
 
 
 def mmd_flow(
-    kernel: Kernel | Callable[[Tensor], Tensor], *, noise: Schedule | float | None = None, pairwise: PairwiseSum = Dense()
+    kernel: Kernel | Callable[[Tensor], Tensor], *, noise: Schedule | float | None = None, pairwise: PairwiseSum = Auto()
 ) -> Flow:
     """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019), with `noise` injection if wanted.
 
@@ -178,7 +178,7 @@ def mmd_flow(
 
 
 def kale_flow(
-    kernel: Kernel | Callable[[Tensor], Tensor], *, lam: float, noise: Schedule | float | None = None, pairwise: PairwiseSum = Dense()
+    kernel: Kernel | Callable[[Tensor], Tensor], *, lam: float, noise: Schedule | float | None = None, pairwise: PairwiseSum = Auto(rtol=1e-10)
 ) -> Flow:
     """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021): v = (1 + lam) grad w, w = -h.
 

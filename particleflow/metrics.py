@@ -27,7 +27,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.clouds import Cloud, Kept, as_clouds
 from particleflow.kernels import Energy, Kernel, as_kernel
-from particleflow.pairwise import Dense, Field, PairwiseSum
+from particleflow.pairwise import Auto, Field, PairwiseSum
 
 # Pairs (direction, quantile level) worked on at once by the sliced distance: 32 MiB for each float64 array.
 LEVELS_AT_ONCE = 2**22
@@ -62,7 +62,7 @@ class MMD2:
     """
 
     kernel: Kernel | Callable[[Tensor], Tensor]
-    pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
+    pairwise: PairwiseSum = field(default=Auto(rtol=1e-9), kw_only=True)
     _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class MMD:
     """
 
     kernel: Kernel | Callable[[Tensor], Tensor]
-    pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
+    pairwise: PairwiseSum = field(default=Auto(rtol=1e-9), kw_only=True)
     _squared: MMD2 = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class EnergyDistance:
     `energy_distance`. That kernel is positive definite between equal masses only, so both clouds are normalised. Cost as `MMD2`.
     """
 
-    pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
+    pairwise: PairwiseSum = field(default=Auto(rtol=1e-9), kw_only=True)
     _squared: MMD2 = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.newton import Dual, solve
 from particleflow.kernels import Kernel, as_kernel
-from particleflow.pairwise import Dense, PairwiseSum
+from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.dense import kernel_matrix
 
 
@@ -45,7 +45,7 @@ class KALE:
     lam: float = field(kw_only=True)
     rtol: float = field(default=1e-8, kw_only=True)
     max_iterations: int = field(default=50, kw_only=True)
-    pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
+    pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True

@@ -10,7 +10,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.kernels.radial import PositiveKernel
-from particleflow.pairwise import Dense, Field, PairwiseSum
+from particleflow.pairwise import Auto, Field, PairwiseSum
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class KDE:
     """
 
     kernel: Kernel
-    pairwise: PairwiseSum = field(default=Dense(), kw_only=True)
+    pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True

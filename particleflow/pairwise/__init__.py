@@ -1,6 +1,29 @@
 """Sums over pairs, sum_i w_i k(z, x_i), their gradients and logarithms: one contract, several backends."""
 
+from particleflow.pairwise.auto import Auto
 from particleflow.pairwise.base import Field, PairwiseSum, Queries, Sources
+from particleflow.pairwise.compiled import Compiled
+from particleflow.pairwise.culled import Culled
 from particleflow.pairwise.dense import Dense
+from particleflow.pairwise.fourier import Fourier
+from particleflow.pairwise.keops import KeOps
+from particleflow.pairwise.mesh import Mesh
+from particleflow.pairwise.nystroem import Nystroem
+from particleflow.pairwise.promise import Audit, Promise
 
-__all__ = ["Dense", "Field", "PairwiseSum", "Queries", "Sources"]
+__all__ = [
+    "Audit",
+    "Auto",
+    "Compiled",
+    "Culled",
+    "Dense",
+    "Field",
+    "Fourier",
+    "KeOps",
+    "Mesh",
+    "Nystroem",
+    "PairwiseSum",
+    "Promise",
+    "Queries",
+    "Sources",
+]

@@ -1,0 +1,133 @@
+"""The backend that picks the others: `Auto`, by a model of their cost."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.kernels import Kernel
+from particleflow.pairwise.base import Domain, PairwiseSum, Queries, Sources
+from particleflow.pairwise.cost import Choice, Problem, choose
+from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.promise import Promise
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Picks the cheapest backend that can keep the promise |error| <= rtol |v| + atol sum|w| max|grad k|, anew for every sum.
+
+    Small problems go exact. The choice is a pure function of the problem (kernel, numbers of sources, queries and coordinates, extent, dtype,
+    device) and of what is installed: a run that is resumed chooses alike. `field.explain(z)` and a fit's report tell the choice and its reason.
+
+    Parameters
+    ----------
+    rtol : float
+        Of the sum, and (unless `atol` is given) of its scale. 1e-8 and below is mostly exact.
+    atol : float, optional
+    max_pairs : float
+        Where no fast sum can keep the promise the sum is exact; refused (ValueError) if that takes more pairs of points than this.
+    """
+
+    rtol: float = 1e-5
+    atol: float | None = None
+    max_pairs: float = 5e10
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+        _checks.positive(self.max_pairs, "max_pairs")
+
+    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> AutoSources:
+        return AutoSources(kernel, points, self)
+
+
+@dataclass(frozen=True)
+class AutoQueries:
+    """Query points, and what the chosen backends made of them."""
+
+    points: Tensor
+    sources: AutoSources
+    made: dict[PairwiseSum, Queries] = field(default_factory=dict)
+
+    def through(self, backend: PairwiseSum) -> Queries:
+        if backend not in self.made:
+            self.made[backend] = self.sources.through(backend).prepare(self.points)
+        return self.made[backend]
+
+
+@dataclass(frozen=True, eq=False)
+class AutoSources:
+    kernel: Kernel
+    points: Tensor
+    auto: Auto
+    made: dict[PairwiseSum, Sources] = field(default_factory=dict)
+
+    def field(self, w: Tensor) -> AutoField:
+        return AutoField(((self, checked_weights(w, self.points)),), ({},))
+
+    def prepare(self, z: Tensor) -> AutoQueries:
+        return AutoQueries(z, self)
+
+    def through(self, backend: PairwiseSum) -> Sources:
+        if backend not in self.made:
+            self.made[backend] = backend.sources(self.kernel, self.points)
+        return self.made[backend]
+
+
+@dataclass(frozen=True, eq=False)
+class AutoField(SumField):
+    """A field whose backend is chosen when it is evaluated.
+
+    `kept` holds, for each part, what backends made of it: a target's field outlives the step, and with it its grid. `choices` holds the last
+    choice and the whole field, for the queries that come back within a step.
+    """
+
+    kept: tuple[dict[PairwiseSum, SumField], ...] = ()
+    choices: list[tuple[Tensor, Choice, SumField]] = field(default_factory=list)
+
+    def __add__(self, other: SumField) -> AutoField:
+        assert isinstance(other, AutoField)
+        return AutoField(self.parts + other.parts, self.kept + other.kept)
+
+    def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        _, whole, z = self._through(z)
+        return whole.log(z)
+
+    def promise(self, z: Tensor | Queries) -> Promise | None:
+        _, whole, z = self._through(z)
+        return whole.promise(z)
+
+    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        choice, whole, z = self._through(z)
+        told = whole.explain(z)
+        return {**told, "why": choice.why} if told["backend"] == type(choice.backend).__name__ else told
+
+    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
+        _, whole, z = self._through(z)
+        return whole._all_columns(what, z)
+
+    def _through(self, z: Tensor | Queries) -> tuple[Choice, SumField, Tensor | Queries]:
+        """The choice for these queries, the whole field as that backend made it, and the queries as it prepared them."""
+        points = points_of(z)
+        if not (self.choices and self.choices[0][0] is points):
+            sources: AutoSources = self.parts[0][0]
+            clouds = [part.points for part, _ in self.parts]
+            choice = choose(Problem(sources.kernel, clouds, points, self._columns, sources.auto))
+            made = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
+            self.choices[:] = [(points, choice, functools.reduce(operator.add, made))]
+        _, choice, whole = self.choices[0]
+        return choice, whole, z.through(choice.backend) if isinstance(z, AutoQueries) else z
+
+
+def _made(part: tuple[AutoSources, Tensor], kept: dict[PairwiseSum, SumField], backend: PairwiseSum) -> SumField:
+    sources, w = part
+    if backend not in kept:
+        kept[backend] = sources.through(backend).field(w)
+    return kept[backend]

@@ -1,0 +1,279 @@
+"""What a sum costs through each backend, and which is cheapest: the choice of `Auto`.
+
+Times are of one core, in seconds. Only their ratios matter: they decide, the sums themselves are not touched by them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.pairwise.base import PairwiseSum
+from particleflow.pairwise.compiled import Compiled
+from particleflow.pairwise.culled import Culled, Short
+from particleflow.pairwise.dense import Dense
+from particleflow.pairwise.fourier import Fourier
+from particleflow.pairwise.keops import KeOps, unavailable
+from particleflow.pairwise.mesh import Mesh
+from particleflow.pairwise.nystroem import Nystroem
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.auto import Auto
+
+# So few pairs that torch sums them before another backend has begun; and so few that exact sums are not worth a second look.
+TINY, SMALL = 2e4, 4e5
+# A pair of an exact sum, by coordinates (up to three, and each further one), in float32 and float64; kernels relative to the Gaussian.
+PAIR = {torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9), torch.float64: (3.1e-9, 3.7e-9, 5.2e-9, 0.45e-9)}
+RELATIVE = {Gaussian: 1.0, Laplace: 1.6, Matern32: 1.4, Matern52: 1.6, IMQ: 0.85, Energy: 0.85}
+DENSE_PAIR = 12e-9
+# Of the mesh, by d: a source spread, a query interpolated (twice for a mesh in float64); a cell transformed, times log2 of their number.
+SPREAD, INTERPOLATE, CELL = (12e-9, 25e-9, 90e-9), (15e-9, 30e-9, 110e-9), 0.7e-9
+# Of a Fourier sum: a point of a transform, by d; a mode.
+TRANSFORM, MODE = (60e-9, 140e-9, 500e-9), 60e-9
+# Sorting a point into tiles, and how much more than the sources within reach a block of queries meets.
+SORT, OVERHANG = 250e-9, 1.6
+# Below it sums of doubles lose to rounding.
+FINEST_FOURIER = 1e-11
+# What a call costs that has nothing to sum.
+CALL = {"Compiled": 4e-4, "Mesh": 1.5e-3, "Fourier": 4e-3, "Culled": 1.5e-3, "Nystroem": 2e-2}
+# Queries and sources whose distances tell how many pairs are near.
+SAMPLED = 96, 512
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend and why it was taken."""
+
+    backend: PairwiseSum
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What the cost of a sum depends on."""
+
+    kernel: Kernel
+    sources: Sequence[Tensor]
+    queries: Tensor
+    columns: int
+    auto: Auto
+
+    @property
+    def d(self) -> int:
+        return self.queries.shape[1]
+
+    @functools.cached_property
+    def n(self) -> int:
+        return sum(len(points) for points in self.sources)
+
+    @property
+    def pairs(self) -> float:
+        return float(len(self.queries)) * self.n
+
+    @functools.cached_property
+    def extents(self) -> tuple[float, ...]:
+        """Of the box around all points; inf where a point is not finite."""
+        clouds = {id(points): points for points in (*self.sources, self.queries)}.values()
+        lowest, highest = zip(*(_ends(points) for points in clouds), strict=True)
+        spans = (torch.stack(highest).amax(0) - torch.stack(lowest).amin(0)).tolist()
+        return tuple(span if math.isfinite(span) else math.inf for span in spans)
+
+    def near(self, radius: float) -> float:
+        """Pairs closer than a radius, from a sample."""
+        return self.pairs * float((self._distances < radius).double().mean())
+
+    @functools.cached_property
+    def _distances(self) -> Tensor:
+        queries, sources = SAMPLED
+        some = torch.cat([_thinned(points, max(1, sources * len(points) // self.n)) for points in self.sources])
+        return torch.cdist(_thinned(self.queries, queries).double(), some.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def choose(problem: Problem) -> Choice:
+    """The cheapest backend that can keep the promise.
+
+    Raises
+    ------
+    ValueError
+        Only an exact sum would do, and it takes more pairs than `max_pairs`.
+    """
+    if problem.queries.device.type != "cpu":
+        return _on_device(problem)
+    if problem.pairs <= TINY:
+        return Choice(Dense(), f"{problem.pairs:.1g} pairs: too few for anything else to begin")
+    exact, seconds = _exact(problem)
+    name = type(exact).__name__
+    if problem.pairs <= SMALL:
+        return Choice(exact, f"{problem.pairs:.1g} pairs: exact sums are quick")
+    best, least = exact, seconds
+    rivals = []
+    for backend, cost in _fast(problem, seconds):
+        rivals.append(f"{type(backend).__name__} {_shown(cost)}")
+        if cost < least:
+            best, least = backend, cost
+    if best is exact and problem.pairs > problem.auto.max_pairs:
+        raise ValueError(
+            f"no fast sum of {problem.kernel} over {problem.n} sources in d = {problem.d} keeps rtol = {problem.auto.rtol:g}, and `max_pairs` = "
+            f"{problem.auto.max_pairs:.0e} is less than the {problem.pairs:.0e} pairs of an exact sum ({_shown(seconds)} on one core): raise `rtol` "
+            "(1e-2: Nystroem in any d), the bandwidth or `max_pairs`, or take fewer points"
+        )
+    others = ", ".join([*rivals, *([f"{name} {_shown(seconds)}"] if best is not exact else [])])
+    return Choice(best, f"about {_shown(least)} on one core" + (f"; {others}" if others else ""))
+
+
+def exact_backend(points: Tensor, kernel: Kernel) -> PairwiseSum:
+    """The fastest exact sums there are for these points on the CPU."""
+    if type(kernel) in RELATIVE and _usable("llvmlite", "numba"):
+        return Compiled()
+    return Dense()
+
+
+def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
+    backend = exact_backend(problem.queries, problem.kernel)
+    if isinstance(backend, Dense):
+        return backend, problem.pairs * DENSE_PAIR * problem.d
+    *first, further = PAIR[problem.queries.dtype]
+    pair = first[min(problem.d, 3) - 1] + further * max(0, problem.d - 3)
+    return backend, CALL["Compiled"] + problem.pairs * pair * RELATIVE[type(problem.kernel)] * (1 + 0.25 * (problem.columns - 1))
+
+
+def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]:
+    """What keeps the promise, with its seconds; what cannot be below `least`, or the mesh's, is not looked at."""
+    rtol, atol = problem.auto.rtol, problem.auto.atol
+    absolute = rtol if atol is None else atol
+    if problem.d <= 3 and _usable("llvmlite", "numba"):
+        cost = _mesh(problem, absolute)
+        if cost is not None:
+            yield Mesh(rtol=rtol, atol=atol), cost
+            least = min(least, cost)
+        if isinstance(problem.kernel, Short) and _sorted_seconds(problem) < least and _usable("numba", "numba"):
+            yield Culled(rtol=rtol, atol=atol), _culled(problem, absolute)
+    if problem.d <= 3 and CALL["Fourier"] < least and _usable("finufft", "finufft"):
+        cost = _fourier(problem, absolute)
+        if cost is not None:
+            yield Fourier(rtol=rtol, atol=atol), cost
+    if problem.d > 3 and absolute >= 1e-4 and isinstance(problem.kernel, Gaussian | Matern32 | Matern52 | IMQ):
+        yield Nystroem(rtol=rtol, atol=atol), _nystroem(problem, absolute)
+
+
+def _mesh(problem: Problem, atol: float) -> float | None:
+    from particleflow.pairwise.modes import require_smooth
+    from particleflow.pairwise.spacing import plan
+
+    try:
+        require_smooth(problem.kernel, "Mesh")
+    except TypeError:
+        return None
+    planned = plan(problem.kernel, problem.d, atol)
+    if planned is None:
+        return None
+    cells = math.prod(length / planned.spacing + 32 for length in planned.periodic.least(problem.extents))
+    if not cells <= Mesh().max_cells:
+        return None
+    wide = 2.0 if planned.element == "float64" else 1.0
+    points = problem.n * SPREAD[problem.d - 1] + len(problem.queries) * INTERPOLATE[problem.d - 1]
+    return CALL["Mesh"] + problem.columns * (wide * points + cells * CELL * math.log2(cells))
+
+
+def _culled(problem: Problem, atol: float) -> float:
+    from particleflow.pairwise.reach import reach_of
+
+    kernel = problem.kernel
+    radius = reach_of(type(kernel), atol, problem.d).near * kernel.bandwidth  # type: ignore[attr-defined]
+    seconds = _exact(problem)[1] - CALL["Compiled"]
+    near = min(1.0, OVERHANG * problem.near(radius) / problem.pairs + 64 / problem.n)
+    return _sorted_seconds(problem) + near * seconds
+
+
+def _sorted_seconds(problem: Problem) -> float:
+    return CALL["Culled"] + (problem.n + len(problem.queries)) * SORT
+
+
+def _fourier(problem: Problem, atol: float) -> float | None:
+    """For kernels with a kink the near field's radius balances modes and near pairs."""
+    from particleflow.pairwise.sorted import form_of
+
+    kernel, d, points = problem.kernel, problem.d, problem.n + len(problem.queries)
+    if d == 1 and form_of(kernel) is not None:
+        return CALL["Fourier"] + 3e-7 * points * problem.columns
+    if atol < FINEST_FOURIER or not math.isfinite(max(problem.extents)):
+        return None
+    digits = math.log(1 / atol)
+    seconds = CALL["Fourier"] + problem.columns * points * TRANSFORM[d - 1] * (1 + (d > 1))
+    bandwidth = getattr(kernel, "bandwidth", None)
+    if isinstance(kernel, Gaussian):
+        counts = [(math.prod(math.sqrt(2 * digits + 9) / math.pi * (e / kernel.bandwidth + 6) for e in problem.extents), 0.0)]
+    elif isinstance(kernel, IMQ):
+        counts = [(math.prod(2 * (digits + 4) / math.pi * (e / kernel.bandwidth + 2) for e in problem.extents), 0.0)]
+    elif isinstance(kernel, Laplace | Energy | Matern32 | Matern52):
+        widest = min(max(problem.extents), bandwidth or math.inf)
+        radii = [widest * 2 ** (-k / 2) for k in range(2, 24)]
+        counts = [(math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r) for r in radii]
+    else:
+        return None
+    costs = [2 * MODE * modes + (12e-9 * problem.near(r) if r else 0.0) for modes, r in counts if modes < Fourier().max_modes]
+    return seconds + min(costs) if costs else None
+
+
+def _nystroem(problem: Problem, atol: float) -> float:
+    """With a rank as it takes for bandwidths near the median distance: no more than a guess."""
+    rank = min(2048.0, 40 * atol**-0.5)
+    *first, further = PAIR[torch.float64]
+    pair = first[2] + further * (problem.d - 3)
+    return CALL["Nystroem"] + rank * pair * (problem.n + len(problem.queries)) + 4096 * rank**2 * 2e-10
+
+
+def _on_device(problem: Problem) -> Choice:
+    """On CUDA: exact sums by KeOps."""
+    why = unavailable(problem.queries.device)
+    if why:
+        _warn(f"Auto() sums with Dense() on {problem.queries.device}, which is slower: {why}")
+        return Choice(Dense(), f"KeOps is not usable: {why}")
+    if type(problem.kernel) not in RELATIVE:
+        return Choice(Dense(), "a kernel of your own")
+    return Choice(KeOps(), f"exact on {problem.queries.device}")
+
+
+@functools.cache
+def _usable(module: str, package: str) -> bool:
+    """Can it be imported? If not, one warning a process."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        _warn(f"Auto() does without {module}, and is slower: {error}. Remedy: pip install {package}")
+        return False
+    return True
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def _ends(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and largest of each coordinate, in float64."""
+    if _usable("llvmlite", "numba"):
+        from particleflow.pairwise.gridding import extremes
+
+        lowest, highest = (torch.from_numpy(ends) for ends in extremes(np.ascontiguousarray(points.detach().numpy())))
+    else:
+        lowest, highest = points.amin(0), points.amax(0)
+    return lowest.double(), highest.double()
+
+
+def _thinned(points: Tensor, most: int) -> Tensor:
+    return points[:: max(1, -(-len(points) // most))]
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds >= 1 else f"{1e3 * seconds:.2g} ms"
