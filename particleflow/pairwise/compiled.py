@@ -33,7 +33,7 @@ class Compiled:
 
     Every radial kernel of `particleflow.kernels` but `Radial`. Errors: rounding of the coordinates (relative to the sources' centre) and of the
     terms, 1e-6 relative to the sum of the terms' absolute values in float32, 1e-14 in float64. Same input, same bits, for any number of threads
-    (`torch.get_num_threads()`). First use of a kernel, sum and dtype: 0.1 s for its code.
+    (`torch.get_num_threads()`). The first use of a kernel, sum and dtype takes 0.1 s for its code.
 
     Parameters
     ----------
@@ -164,7 +164,8 @@ def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.nd
     from particleflow.pairwise.profiles import PROFILES
 
     here = points.detach().numpy()
-    moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
+    with np.errstate(invalid="ignore"):  # infinities, which the caller answers with NaNs
+        moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
     moved *= PROFILES[type(kernel)].length / _bandwidth(kernel)
     return moved.astype(here.dtype, copy=False)
 
@@ -208,7 +209,7 @@ def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: 
         both = range_sums(kernel, What.BOTH, (w.double() / top)[:, None], x, z, ranges, portable=portable)[:, 0]
         total, force, log_unit = both[:, 0], both[:, 1:], np.zeros(len(both))
     else:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             log_w = np.log2(w.detach().double().numpy() / top).astype(x.dtype)
         out = np.zeros((1 + len(z), z.shape[1]))
         lowest = np.full(z.shape[1], np.finfo(x.dtype).max, x.dtype)

@@ -1,6 +1,7 @@
 """Machine code from llvmlite's IR at run time, without a compiler on the user's machine and without numba.
 
-A function takes a tenth of a second to compile, so nothing is kept on disk: no cache can be stale, broken or unwritable. Calls release the GIL.
+A function takes less than a tenth of a second to compile, so nothing is kept on disk: no cache can be stale, broken or unwritable. Calls release
+the GIL.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def compiled(module: ir.Module, name: str, processor: Processor, *, pointers: in
         machine = target.create_target_machine(cpu=processor.name, features=processor.features, opt=3, jit=True)
         module.triple = target.triple
         code = binding.parse_assembly(str(module))
-        passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3))
+        # Level 1: the loops are written out already; more takes longer and gives slower code.
+        passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=1))
         passes.getModulePassManager().run(code, passes)
         engine = binding.create_mcjit_compiler(code, machine)
         engine.finalize_object()

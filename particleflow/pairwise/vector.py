@@ -79,10 +79,9 @@ class Vector:
 
     def rsqrt(self) -> Vector:
         """1 / sqrt(self) for self > 0, to the last digits."""
-        e = self.emit
-        if e.rsqrt_estimate is None:
+        if self.emit.rsqrt_estimate is None:
             return 1.0 / self.sqrt()
-        y = self._estimated_rsqrt(*e.rsqrt_estimate)
+        y = self._estimated_rsqrt(*self.emit.rsqrt_estimate)
         # y has 11 bits: h = 1 - self y^2 is below 2^-10, and 1 / sqrt(1 - h) = 1 + h/2 + 3 h^2/8 + ...
         h = fma(-(self * y), y, 1.0)
         return fma(y * h, fma(h, 0.375, 0.5), y)
@@ -177,7 +176,7 @@ class Emit:
 
     def __init__(self, builder: ir.IRBuilder, element: str, lanes: int, *, rsqrt_estimate: tuple[str, int] | None = None) -> None:
         self.builder, self.element, self.lanes = builder, element, lanes
-        self.rsqrt_estimate = rsqrt_estimate
+        self.rsqrt_estimate = rsqrt_estimate if rsqrt_estimate and lanes % rsqrt_estimate[1] == 0 else None
         self._table: ConstantTable | None = None
         self.scalar = ir.FloatType() if element == "float32" else ir.DoubleType()
         self.type = ir.VectorType(self.scalar, lanes)
@@ -290,6 +289,7 @@ class ConstantTable:
     def __init__(self, emit: Emit, width: int) -> None:
         self._emit, self._part = emit, Emit(emit.builder, emit.element, width)
         self._numbers: list[float] = []
+        self._rows = [ir.Constant(self._part.type, None)] * self.ROOM  # zeros
         self._global = ir.GlobalVariable(emit.builder.module, ir.ArrayType(self._part.type, self.ROOM), "numbers")
         self._global.linkage = "internal"
         self._global.global_constant = True
@@ -304,9 +304,9 @@ class ConstantTable:
     def load(self, number: float) -> Any:
         """In all lanes of the emitter's vectors."""
         if number not in self._numbers:
-            self._numbers.append(float(number))
-            room = self._numbers + [0.0] * (self.ROOM - len(self._numbers))
-            self._global.initializer = ir.Constant(self._global.value_type, [ir.Constant(self._part.type, [v] * self._part.lanes) for v in room])
+            self._rows[len(self._numbers)] = ir.Constant(self._part.type, [float(number)] * self._part.lanes)
+            self._numbers.append(number)
+            self._global.initializer = ir.Constant(self._global.value_type, self._rows)
         part = self._part.load(self._address, self._numbers.index(number) * self._part.lanes)
         return part.permuted([k % self._part.lanes for k in range(self._emit.lanes)]).value
 
