@@ -29,6 +29,7 @@ from particleflow.config import (
     RECORDED,
     RECORDS,
     ROWS,
+    RTOL,
     SAMPLES,
     SORTED,
     STEPS,
@@ -40,6 +41,7 @@ from particleflow.config import (
     processors,
 )
 from particleflow.names import DATA_SETS, INTEGRATORS, KERNELS, METRICS, WITH_DENSITY, Means, mobility, rows_of, target
+from particleflow.pairwise import Auto
 from particleflow.samplers.data import Rows
 
 
@@ -227,21 +229,23 @@ def _plan(
     stepper = said("integrator", "euler-maruyama" if name == "langevin" else "euler")
     if name == "langevin" and stepper != "euler-maruyama":
         raise SettingError(f"`integrator` must be euler-maruyama for langevin, which has Brownian motion, got {stepper}: leave it out")
-    table: Settings = {"steps": steps, "dt": None, "integrator": stepper}
+    rtol = said("rtol", RTOL.get(name, RTOL["mmd"]))
+    sums = Auto(rtol=rtol)
+    table: Settings = {"steps": steps, "dt": None, "integrator": stepper} | ({"rtol": rtol} if name in RTOL else {})
     if name == "mmd":
-        flow = flows.mmd_flow(kernel)
+        flow = flows.mmd_flow(kernel, pairwise=sums)
     elif name == "mmd-noise":
         beta = _checks.non_negative(said("beta", _short(scale)), "beta")
         half = _checks.positive(said("beta_half", steps / HALVINGS), "beta_half")
-        flow = flows.mmd_flow(kernel, noise=schedules.Geometric(beta, ratio=0.5, every=half, smooth=True))
+        flow = flows.mmd_flow(kernel, noise=schedules.Geometric(beta, ratio=0.5, every=half, smooth=True), pairwise=sums)
         table |= {"beta": beta, "beta_half": half}
     elif name == "kale":
         lam = said("lam", LAM)
-        flow = flows.kale_flow(kernel, lam=lam)
+        flow = flows.kale_flow(kernel, lam=lam, pairwise=sums)
         table |= {"lam": lam}
     elif name == "mono":
         bend, shift = said("mobility", "logit"), said("shift", 0.0)
-        flow = flows.mono_flow(estimators.KDE(kernel), mobility(bend, shift))
+        flow = flows.mono_flow(estimators.KDE(kernel, pairwise=sums), mobility(bend, shift))
         table |= {"mobility": bend, "shift": shift}
     elif name == "langevin":
         if target_name not in WITH_DENSITY:

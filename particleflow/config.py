@@ -99,6 +99,8 @@ LARGEST = 10**13
 # What the recorded particles of all flows may take, in bytes; more records than fit are not made.
 RECORDED = 2**30
 LAM = 0.1
+# Relative error of sums over pairs. KALE solves for its witness with them, to a smaller tolerance.
+RTOL = {"mmd": 1e-5, "mmd-noise": 1e-5, "kale": 1e-10, "mono": 1e-5}
 # The start in units of the target's standard deviation: how wide, and how far along the longest axis from the mean.
 WIDTH, BESIDE = 0.35, 0.7
 # What lies farther from the target's median than so many times half of its points do is left out of that deviation and of that axis.
@@ -193,6 +195,10 @@ OPTIONS = (
         remedy="leave it out to have one chosen",
     ),
     Option("integrator", "text", FLOW, "how to step (default: euler; of langevin: euler-maruyama)", "NAME", INTEGRATORS, flows=ALL),
+    Option(
+        "rtol", "number", FLOW, f"relative accuracy of sums over pairs (default: {RTOL['mmd']:g}; of kale {RTOL['kale']:g})", "RTOL",
+        flows=tuple(RTOL), above=0, most=0.1,
+    ),
     Option("lam", "number", FLOW, f"kale: the penalty; large: MMD, small: KL-like, stiff (default: {LAM})", "LAM", flows=("kale",), above=0),
     Option("beta", "number", FLOW, "mmd-noise: noise at first (default: the target's deviation)", "BETA", flows=("mmd-noise",), least=0),
     Option(

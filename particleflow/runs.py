@@ -22,6 +22,8 @@ from particleflow.trajectory import SaveAt, Trajectory
 COMPLETED, ENDED_BADLY, INTERRUPTED = 0, 1, 130
 STOPPED = "stopped by the user"
 CONFIG = "config.toml"
+# Enough points for sums over pairs to be left to compiled code, which takes a second to import.
+SOME = 200
 
 
 @dataclass
@@ -103,7 +105,7 @@ def threads(number: int) -> Iterator[None]:
 
 
 def warm(task: Task) -> None:
-    """Measure two points, so that what metrics import does not count as the first flow's time, and is missed before the run if it is missing.
+    """Measure some points, so that what metrics import does not count as the first flow's time, and is missed before the run if it is missing.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def warm(task: Task) -> None:
     """
     for name, metric in task.metrics.items():
         try:
-            metric(task.x0[:1], task.y[:1])
+            metric(task.x0[:SOME], task.y[:SOME])
         except ImportError as error:
             lacking = error.__cause__ or error
             raise config.SettingError(f"`metrics` cannot hold {name}, whose library is missing: {lacking}: install it, or use sliced") from None
@@ -227,20 +229,21 @@ def heading(task: Task) -> str:
 
 def summary(task: Task, outcome: Outcome) -> str:
     """One line for each flow: how it ended, its first and last numbers, its time; then what there is to be said."""
-    rows = [["flow", "status", "dt", "steps", *task.metrics, "seconds"]]
+    rows = [["flow", "status", "dt", "steps", *task.metrics, "sums", "seconds"]]
     notes: list[str] = []
     for name, plan in task.plans.items():
         path = outcome.paths.get(name)
         if path is None:
             status = "failed" if name in outcome.failures else "not run"
-            rows.append([name, status, f"{plan.dt:g}", "0", *("" for _ in task.metrics), ""])
+            rows.append([name, status, f"{plan.dt:g}", "0", *("" for _ in task.metrics), "", ""])
             continue
         measured = {metric: v[v.isfinite()].tolist() or [math.nan] for metric, v in path.metrics.items()}
         ends = [f"{v[0]:.3g} -> {v[-1]:.3g}" for v in measured.values()]
         flat = [metric for metric, v in measured.items() if path.status == "completed" and v[-1] >= v[0] > 0]
         if flat and not path.message:
             notes.append(f"{name}: {' and '.join(flat)} did not fall: the clouds may be too far apart for the bandwidth, or dt too large")
-        rows.append([name, path.status, f"{plan.dt:g}", str(int(path.steps[-1])), *ends, f"{path.report['seconds']:.1f}"])
+        sums = "+".join(path.report.get("backends", {})) or "-"
+        rows.append([name, path.status, f"{plan.dt:g}", str(int(path.steps[-1])), *ends, sums, f"{path.report['seconds']:.1f}"])
     said = [f"{name}: {path.message}" for name, path in outcome.paths.items() if path.message]
     said += [f"{name}: {message}" for name, message in outcome.failures.items()]
     return "\n".join([_aligned(rows), *(" ".join(line.split()) for line in [*said, *notes, *outcome.notes])])

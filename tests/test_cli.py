@@ -200,7 +200,7 @@ def test_flows_take_their_own_table_of_a_file(tmp_path):
     settings = config.read(str(tmp_path / "res" / "config.toml"), "compare")
     assert (settings["n"], settings["m"]) == (9, 14)
     assert settings["mmd"]["steps"] == 4
-    assert settings["kale"] == {"steps": 3, "dt": 0.001, "integrator": "euler", "lam": 1.0}
+    assert settings["kale"] == {"steps": 3, "dt": 0.001, "integrator": "euler", "rtol": 1e-10, "lam": 1.0}
 
 
 # ------------------------------------------------------------------ what goes wrong
@@ -247,6 +247,8 @@ def error_of(capsys, *arguments):
         (["run", "--flow", "kale", "--target", "nowhere.png"], "--target must be a file that exists, got nowhere.png: pass the path of"),
         (["run", "--flow", "kale", "--bandwidth", "-1"], "--bandwidth must be > 0, got -1: leave it out to have one chosen"),
         (["run", "--flow", "kale", "--dt", "nan"], "--dt must be finite, got nan: leave it out to have one chosen"),
+        (["run", "--flow", "mmd", "--rtol", "0"], "--rtol must be > 0, got 0"),
+        (["run", "--flow", "mmd", "--rtol", "1"], "--rtol must be <= 0.1, got 1"),
         (["run", "--flow", "kale", "--n", "1e14"], "--n must be <= 10000000000000, got 100000000000000"),
         (["run", "--flow", "kale", "--n", "9e12"], "Unable to allocate 131. TiB for an array with shape (9000000000000, 2)"),
         (["run", "--flow", "kale", "--n", "1e-3"], "--n must be a whole number, got 0.001"),
@@ -509,6 +511,22 @@ def test_clouds_too_large_for_exact_transport_are_measured_by_the_sliced_one(tmp
     assert "metrics: sliced W2 and not W2, which takes long beyond 2000 points" in printed
     assert list(rows_of(tmp_path / "metrics.csv")[0]) == ["flow", "step", "time", "sliced W2", "MMD^2", "energy"]
     assert config.read(str(tmp_path / "config.toml"), "run")["metrics"] == ["sliced", "mmd2"]
+
+
+def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
+    ends, promised = [], []
+    for rtol in ("1e-3", "1e-12"):
+        flags = ["--n", "1300", "--m", "1200", "--steps", "2", "--dt", "0.05", "--metrics", "mmd2", "--no-gif", "--rtol", rtol]
+        assert run("run", "--flow", "mmd", *flags, out=tmp_path) == 0
+        row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mmd   completed"))
+        path = Trajectory.load(tmp_path / "trajectory.npz")
+        assert path.report["backends"]
+        assert row.split()[-2] == "+".join(path.report["backends"])
+        assert config.read(str(tmp_path / "config.toml"), "run")["mmd"]["rtol"] == float(rtol)
+        ends.append(path.particles[-1])
+        promised.append(path.report["promise"]["grad"])
+    assert promised[1] < 1e-8 < promised[0]
+    assert 0 < float((ends[0] - ends[1]).norm(dim=1).max()) <= 2 * 0.05 * sum(promised) * 1.5  # the first step's error grows in the second
 
 
 def test_metrics_import_what_they_need_before_the_run(tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ import torch
 from particleflow import Clock, build, config, kernels, samplers
 from particleflow.config import SettingError
 from particleflow.estimators import KALE, KDE, MMD, ClosedForm
+from particleflow.pairwise import Auto
 
 
 def refused(text):
@@ -212,6 +213,19 @@ def test_exact_transport_of_large_clouds_is_refused_but_on_the_line(tmp_path, me
     line = {"target": str(tmp_path / "line.npy"), "m": 5001, "dt": 1e-3}
     assert build.task({**line, "metrics": [metric]}, ["mmd"]).metrics
     assert build.task(line, ["mmd"]).settings["metrics"] == ["w2", "mmd2"]
+
+
+def test_sums_over_pairs_are_as_accurate_as_asked():
+    names = ["mmd", "mmd-noise", "kale", "mono"]
+    unsaid = build.task(small(), names)
+    asked = build.task(small(rtol=1e-3, kale={"rtol": 1e-7}), names)
+    mmd, kale, kde = MMD(kernels.Gaussian(1)), KALE(kernels.Gaussian(1), lam=1), KDE(kernels.Gaussian(1))
+    usual = {"mmd": mmd, "mmd-noise": mmd, "kale": kale, "mono": kde}
+    for name in names:
+        assert unsaid.plans[name].flow.estimator.pairwise == usual[name].pairwise == Auto(rtol=unsaid.settings[name]["rtol"])
+        assert asked.plans[name].flow.estimator.pairwise == Auto(rtol=asked.settings[name]["rtol"])
+        assert asked.settings[name]["rtol"] == (1e-7 if name == "kale" else 1e-3)
+    assert "rtol" not in build.task(small(target="gaussian"), ["langevin"]).settings["langevin"]
 
 
 def test_sliced_transport_takes_fewer_directions_of_large_clouds():
