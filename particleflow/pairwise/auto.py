@@ -120,7 +120,7 @@ class AutoField(SumField):
             sources: AutoSources = self.parts[0][0]
             clouds = [part.points for part, _ in self.parts]
             choice = choose(Problem(sources.kernel, clouds, points, self._columns, sources.auto))
-            made = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
+            made: list[SumField] = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
             self.choices[:] = [(points, choice, functools.reduce(operator.add, made))]
         _, choice, whole = self.choices[0]
         return choice, whole, z.through(choice.backend) if isinstance(z, AutoQueries) else z
@@ -129,5 +129,6 @@ class AutoField(SumField):
 def _made(part: tuple[AutoSources, Tensor], kept: dict[PairwiseSum, SumField], backend: PairwiseSum) -> SumField:
     sources, w = part
     if backend not in kept:
-        kept[backend] = sources.through(backend).field(w)
+        made: Any = sources.through(backend).field(w)
+        kept[backend] = made
     return kept[backend]

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class Choice:
 class Problem:
     """What the cost of a sum depends on."""
 
-    kernel: Kernel
+    kernel: Any
     sources: Sequence[Tensor]
     queries: Tensor
     columns: int
@@ -189,7 +189,7 @@ def _culled(problem: Problem, atol: float) -> float:
     from particleflow.pairwise.reach import reach_of
 
     kernel = problem.kernel
-    radius = reach_of(type(kernel), atol, problem.d).near * kernel.bandwidth  # type: ignore[attr-defined]
+    radius = reach_of(type(kernel), atol, problem.d).near * kernel.bandwidth
     seconds = _exact(problem)[1] - CALL["Compiled"]
     near = min(1.0, OVERHANG * problem.near(radius) / problem.pairs + 64 / problem.n)
     return _sorted_seconds(problem) + near * seconds
