@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -188,8 +188,8 @@ def _mesh(problem: Problem, atol: float) -> float | None:
 def _culled(problem: Problem, atol: float) -> float:
     from particleflow.pairwise.reach import reach_of
 
-    kernel = problem.kernel
-    radius = reach_of(type(kernel), atol, problem.d).near * kernel.bandwidth
+    kernel, kind = problem.kernel, cast("Any", type(problem.kernel))
+    radius = reach_of(kind, atol, problem.d).near * kernel.bandwidth
     seconds = _exact(problem)[1] - CALL["Compiled"]
     near = min(1.0, OVERHANG * problem.near(radius) / problem.pairs + 64 / problem.n)
     return _sorted_seconds(problem) + near * seconds
