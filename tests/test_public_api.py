@@ -54,7 +54,9 @@ WITHIN = {
     "kernels": [
         "Energy", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32", "Matern52", "Radial", "as_kernel", "default_bandwidth", "median_distance",
     ],
-    "pairwise": ["Dense", "Field", "PairwiseSum", "Queries", "Sources"],
+    "pairwise": [
+        "Audit", "Auto", "Compiled", "Culled", "Dense", "Field", "Fourier", "KeOps", "Mesh", "Nystroem", "PairwiseSum", "Promise", "Queries", "Sources",
+    ],
     "samplers": [
         "Checkerboard", "Density", "Digits", "FromArray", "FromFile", "FromImage", "Gaussian", "Iris", "Minibatch", "Mixture", "Moons", "Rings",
         "Sampler", "Spiral", "SwissRoll", "Wine",
