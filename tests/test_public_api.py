@@ -55,7 +55,8 @@ WITHIN = {
         "Energy", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32", "Matern52", "Radial", "as_kernel", "default_bandwidth", "median_distance",
     ],
     "pairwise": [
-        "Audit", "Auto", "Compiled", "Culled", "Dense", "Field", "Fourier", "KeOps", "Mesh", "Nystroem", "PairwiseSum", "Promise", "Queries", "Sources",
+        "Audit", "Auto", "Compiled", "Culled", "Dense", "Field", "Fourier", "KeOps", "Mesh", "Nystroem", "PairwiseSum", "Promise", "Queries",
+        "Sources",
     ],
     "samplers": [
         "Checkerboard", "Density", "Digits", "FromArray", "FromFile", "FromImage", "Gaussian", "Iris", "Minibatch", "Mixture", "Moons", "Rings",
