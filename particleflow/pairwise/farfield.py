@@ -37,7 +37,7 @@ from particleflow.pairwise.split import Split, rounded, step
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 # How the tolerance is shared: modes left out, the transforms (both types), images or bends.
-TAIL, TRANSFORMS, PERIOD = 0.45, 0.45, 0.01
+TAIL, TRANSFORMS, PERIOD = 0.45, 0.45, 0.002
 # Modes are computed up to this many times those that are kept, to see the tail.
 MARGIN = 1.3
 

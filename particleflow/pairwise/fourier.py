@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -133,15 +134,18 @@ class FourierField(SumField):
     def promise(self, z: Tensor | Queries) -> Promise | None:
         queries = _finite(points_of(z))
         layout = self._layout(queries, self._fourier.absolute)
-        return None if layout.exact else self._spectral(layout).promise(queries)
+        if layout.culled:
+            return self._culled(self._fourier.absolute).promise(queries)
+        return None if layout.modes is None else self._spectral(layout).promise(queries)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         layout = self._layout(_finite(points_of(z)), self._fourier.absolute)
-        if layout.exact:
-            from particleflow.pairwise.spectral import exact_backend
+        if layout.modes is None and not layout.culled:
+            from particleflow.pairwise.spectral import exact_sum
 
-            return {"backend": type(exact_backend()).__name__, "why": layout.why}
-        return {**super().explain(z), "backend": "Fourier"}
+            return {**exact_sum(self.parts).explain(z), "why": layout.why}
+        why = f"asked for; neighbours alone: {layout.why}" if layout.culled else "asked for"
+        return {"backend": "Fourier", "why": why, "promise": self.promise(z)}
 
     @property
     def _fourier(self) -> Fourier:
@@ -159,7 +163,9 @@ class FourierField(SumField):
             out[torch.isfinite(points).all(1)] = self._at(what, queries, tol) if len(queries) else 0.0
             return out
         layout = self._layout(queries, tol, what is What.LAPLACIAN)
-        if layout.exact:
+        if layout.culled:
+            return self._culled(tol)._all_columns(what, points)
+        if layout.modes is None:
             return self._exactly(layout.why, len(points))._all_columns(what, points)
         return self._spectral(layout).at(what, z).to(points.dtype)
 
@@ -182,6 +188,15 @@ class FourierField(SumField):
         from particleflow.pairwise.spectral import Spectral
 
         return Spectral(self.parts, self.kept, layout)
+
+    def _culled(self, tol: float) -> SumField:
+        """Of the sources within reach alone, to a tolerance relative to the scales."""
+        from particleflow.pairwise.culled import Culled
+
+        for (sources, w), kept in zip(self.parts, self.kept, strict=True):
+            if (Culled, tol) not in kept:
+                kept[Culled, tol] = Culled(rtol=tol).sources(sources.kernel, sources.points).field(w)
+        return functools.reduce(operator.add, (kept[Culled, tol] for kept in self.kept))
 
     def _exactly(self, why: str, queries: int) -> SumField:
         """All parts by exact sums, with one warning; refused where they are too many."""
@@ -211,6 +226,8 @@ class FourierField(SumField):
         log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)
         if not len(queries):
             return log, grad
+        if self._layout(queries, self._fourier.absolute).culled:
+            return self._culled(self._fourier.absolute)._log_column(0, points)
         good = torch.isfinite(points).all(1)
         value, pull, certain = self._certain(queries)
         rows = torch.where(good, good.cumsum(0) - 1, 0)
@@ -233,7 +250,7 @@ class FourierField(SumField):
         for tighter in LOG_TIGHTER:
             tol = max(tighter * self._fourier.absolute, TIGHTEST)
             layout = self._layout(z, tol)
-            if layout.exact:
+            if layout.modes is None:
                 continue
             spectral = self._spectral(layout)
             both, promise = spectral.at(What.BOTH, z)[:, 0], spectral.promise(z)

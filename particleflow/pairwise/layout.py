@@ -12,17 +12,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from particleflow.kernels import Kernel
+from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.pairwise.farfield import Demand, Modes, modes
 from particleflow.pairwise.modes import reach, scale
 from particleflow.pairwise.split import WIDEST, kinked, rate
 
 # A box's extents are powers of 2^(1/SNAP); its centre lies on a lattice of 1/PLACES of them.
 SNAP, PLACES = 8, 16
+# What `Culled` sums.
+SHORT = (Gaussian, Laplace, Matern32, Matern52)
 # Modes worth their while, per point and at least, whatever the limit.
 MODES_PER_POINT, FEW_MODES = 64, 2**17
 # Seconds: a mode of a transform, a pair of the near field, an exact pair. Only their ratios matter.
-PER_MODE, PER_NEAR_PAIR, PER_PAIR = 0.35e-6, 12e-9, 1.5e-9
+PER_MODE, PER_NEAR_PAIR, PER_PAIR = 0.35e-6, 10e-9, 1.5e-9
 TRANSFORMS = 4
 # Shares of the points that may be left out of the box, and summed exactly.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
@@ -59,20 +61,13 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """`modes`: of the far part, on `box`; outside of it (`whole` false) sums are exact. `radius`: of the near part, all of the kernel without modes.
-
-    Neither: exact sums, and `why`.
-    """
+    """`modes` on `box`; outside of it (`whole` false) sums are exact. Without: sums within the kernel's reach (`culled`), or exact; and `why`."""
 
     box: Box
     modes: Modes | None = None
-    radius: float = 0.0
     whole: bool = True
+    culled: bool = False
     why: str = ""
-
-    @property
-    def exact(self) -> bool:
-        return self.modes is None and not self.radius
 
 
 def snapped(lowest: Tensor, highest: Tensor, least: float) -> Box:
@@ -107,9 +102,9 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
         if found is not None:
             return Layout(box, found)
     elif share is not None:
-        found, radius = _with_near(wanted, box, most, share, n * q)
+        found = _with_near(wanted, box, most, share, n * q)
         if found is not None:
-            return Layout(box, found, radius)
+            return Layout(box, found)
     return _elsewhere(wanted, box, clouds, z, most, share)
 
 
@@ -117,10 +112,11 @@ def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, mo
     """Where one box takes too many modes: leave out outliers, or sum all within reach; whichever is cheaper."""
     kernel = wanted.kernel
     n, q = sum(len(points) for points in clouds), len(z)
+    why = f"no number of modes up to {wanted.max_modes} (nor {MODES_PER_POINT} a point) keeps atol = {wanted.tol:.1g}"
     choices: list[tuple[float, Layout]] = []
-    far = reach(kernel, wanted.tol / 2)
-    if share is not None and math.isfinite(far):
-        choices.append((n * q * share(far) * PER_NEAR_PAIR, Layout(box, None, far)))
+    far = reach(kernel, wanted.tol)
+    if share is not None and math.isfinite(far) and isinstance(kernel, SHORT):
+        choices.append((n * q * share(far) * PER_PAIR, Layout(box, culled=True, why=why)))
     sample = torch.cat([_thinned(points, SAMPLED_POINTS) for points in (*clouds, z)])
     for left_out in OUTLIERS:
         tails = torch.quantile(sample, torch.tensor([0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1]], dtype=sample.dtype), dim=0)
@@ -129,20 +125,19 @@ def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, mo
             continue
         outside = sum(int((~core.inside(points)).sum()) for points in clouds), int((~core.inside(z)).sum())
         cost = (outside[0] * q + outside[1] * n) * PER_PAIR
-        if wanted.near and kinked(kernel) and share is not None:
-            found, radius = _with_near(wanted, core, most, share, n * q)
+        if share is not None and kinked(kernel):
+            found = _with_near(wanted, core, most, share, n * q)
         else:
-            found, radius = modes(_demand(wanted, core, 0.0, most)), 0.0
+            found = modes(_demand(wanted, core, 0.0, most))
         if found is not None:
-            cost += TRANSFORMS * PER_MODE * found.c.numel() + (n * q * share(radius) * PER_NEAR_PAIR if radius and share else 0.0)
-            choices.append((cost, Layout(core, found, radius, whole=False)))
+            radius = found.demand.radius
+            cost += TRANSFORMS * PER_MODE * found.c.numel() + (n * q * share(radius) * PER_NEAR_PAIR if share and radius else 0.0)
+            choices.append((cost, Layout(core, found, whole=False)))
             break
-    if choices:
-        return min(choices, key=lambda choice: choice[0])[1]
-    return Layout(box, why=f"no number of modes up to {wanted.max_modes} (nor {MODES_PER_POINT} a point) keeps atol = {wanted.tol:.1g}")
+    return min(choices, key=lambda choice: choice[0])[1] if choices else Layout(box, why=why)
 
 
-def _with_near(wanted: Wanted, box: Box, most: int, share: _Shares, pairs: int) -> tuple[Modes | None, float]:
+def _with_near(wanted: Wanted, box: Box, most: int, share: _Shares, pairs: int) -> Modes | None:
     """Modes and the radius of the near field for a kernel with a kink, by their cost."""
     own = rate(wanted.kernel)
     widest = min(max(box.extents), WIDEST / own if own else math.inf)
@@ -158,8 +153,8 @@ def _with_near(wanted: Wanted, box: Box, most: int, share: _Shares, pairs: int) 
     for _, radius in sorted(costs)[: 2 * d]:
         found = modes(_demand(wanted, box, radius, most))
         if found is not None:
-            return found, radius
-    return None, 0.0
+            return found
+    return None
 
 
 def _demand(wanted: Wanted, box: Box, radius: float, most: int) -> Demand:

@@ -1,168 +1,189 @@
-"""Sums over neighbours closer than a radius, in numba: sources in cells of half the radius, found by binary search among sorted cell numbers.
+"""Sums of a kernel's near part over sources closer than its radius, in machine code: tiles of queries, polynomials of the distance.
 
-So there is no grid in memory, whatever the extent: a far outlier costs nothing. Used where a kernel has a kink (split.py) and where its bandwidth is
-far below the extent.
+Sources and queries are sorted into tiles (spatial.py), so that any density, duplicates and far outliers will do. Differences of coordinates are
+taken in double precision; what follows is float32 where that does (`Plan.element`): a force keeps its direction however close the points are.
 """
 
-# mypy: allow-untyped-defs
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
+from llvmlite import ir
 
 from particleflow.pairwise.field import What
-from particleflow.pairwise.split import Near
+from particleflow.pairwise.machine import Processor, compiled
+from particleflow.pairwise.spatial import Batch, Blocks, Tiled
+from particleflow.pairwise.split import Split
+from particleflow.pairwise.vector import INDEX, Emit, Vector, fma, keep_stack_aligned
 
-# Cells along one coordinate, at most: three numbers make one of 63 bits.
-MOST_CELLS = 2**20
-AXIS = np.int64(2**21)
-# Queries of one task.
-BLOCK = 4096
-
-
-@njit(cache=True, nogil=True)
-def _first(keys, key):
-    """The number of sorted `keys` below `key`."""
-    low, high = 0, len(keys)
-    while low < high:
-        middle = (low + high) >> 1
-        if keys[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+# Queries in one vector; queries that share a list of sources; sources summed in the element's precision before they go into doubles; blocks of
+# queries that a thread takes.
+LANES, BLOCK, CHUNK, JOB = 8, 32, 64, 256
+# Nearer than this part of the radius (squared) counts as here: the force is the difference times a finite number.
+CLOSEST = 1e-30
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sum_block(z, x, w, keys, corner, size, steps, table, radius, coincident, d, with_value, with_grad, with_laplacian, out):
-    """out (n, components) for queries z (n, 3): sources x (N, 3) of weights w (N,) in the order of their cells' keys."""
-    rows = (2 * steps[0] + 1) * (2 * steps[1] + 1)
-    starts, ends = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    last = np.full(3, -1, np.int64)
-    cell = np.zeros(3, np.int64)
-    scale = len(table) / radius
-    top = len(table) - 1
-    for q in range(len(z)):
-        moved = False
-        for axis in range(3):
-            cell[axis] = np.int64(math.floor((z[q, axis] - corner[axis]) / size))
-            moved = moved or cell[axis] != last[axis]
-        if moved:
-            row = 0
-            for i in range(cell[0] - steps[0], cell[0] + steps[0] + 1):
-                for j in range(cell[1] - steps[1], cell[1] + steps[1] + 1):
-                    starts[row] = ends[row] = 0
-                    if 0 <= i < AXIS and 0 <= j < AXIS:
-                        key = (i * AXIS + j) * AXIS
-                        starts[row] = _first(keys, key + min(max(cell[2] - steps[2], 0), AXIS - 1))
-                        ends[row] = _first(keys, key + min(max(cell[2] + steps[2] + 1, 0), AXIS - 1))
-                    row += 1
-            last[:] = cell
-        z0, z1, z2 = z[q, 0], z[q, 1], z[q, 2]
-        value, pull0, pull1, pull2, laplacian = 0.0, 0.0, 0.0, 0.0, 0.0
-        for row in range(rows):
-            for n in range(starts[row], ends[row]):
-                d0, d1, d2 = z0 - x[n, 0], z1 - x[n, 1], z2 - x[n, 2]
-                s = d0 * d0 + d1 * d1 + d2 * d2
-                if s < radius * radius:
-                    r = math.sqrt(s)
-                    t = r * scale
-                    piece = min(int(t), top)
-                    u = t - piece
-                    if with_value:
-                        c = table[piece, 0]
-                        value += w[n] * (((((c[0] * u + c[1]) * u + c[2]) * u + c[3]) * u + c[4]) * u + c[5])
-                    if with_grad or with_laplacian:
-                        c = table[piece, 1]
-                        slope = ((((c[0] * u + c[1]) * u + c[2]) * u + c[3]) * u + c[4]) * u + c[5]
-                        if s > 0.0:
-                            force = w[n] * slope / r
-                            pull0 += force * d0
-                            pull1 += force * d1
-                            pull2 += force * d2
-                            if with_laplacian:
-                                c = table[piece, 2]
-                                bend = ((((c[0] * u + c[1]) * u + c[2]) * u + c[3]) * u + c[4]) * u + c[5]
-                                laplacian += w[n] * bend + (d - 1) * force
-                        else:
-                            laplacian += w[n] * d * coincident
-        column = 0
-        if with_value:
-            out[q, 0] = value
-            column = 1
-        if with_grad:
-            if d == 3:
-                out[q, column] = pull0
-                column += 1
-            if d >= 2:
-                out[q, column] = pull1
-                column += 1
-            out[q, column] = pull2
-        if with_laplacian:
-            out[q, 0] = laplacian
+@dataclass(frozen=True)
+class Plan:
+    """One compiled function. `terms`: of each polynomial; `element`: of all but coordinates."""
 
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Sources x (N, d), d <= 3, in cells of half of a radius."""
-
+    what: What
     d: int
-    corner: np.ndarray
-    size: float
-    steps: np.ndarray
-    order: np.ndarray
-    keys: np.ndarray
-    x: np.ndarray
-    radius: float = field(default=0.0)
+    terms: int
+    element: str
+    processor: Processor
 
-    def sums(self, near: Near, what: What, w: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """sum over |z - x_n| < near.radius of w_n near, or its derivatives: w (N, K), z (Q, d), both float64; (Q, K, components). Finite z only."""
-        padded = _padded(z)
-        order = np.argsort(self._keys(padded), kind="stable")
-        padded = padded[order]
-        sums = np.empty((w.shape[1], len(z), what.components(self.d)))
-        tasks = [(k, w[self.order, k], a, b) for k in range(w.shape[1]) for a, b in pairwise([*range(0, len(z), BLOCK), len(z)])]
-        threads = torch.get_num_threads()
-        if threads == 1 or len(tasks) == 1:
-            for task in tasks:
-                self._block(near, what, padded, sums, *task)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda task: self._block(near, what, padded, sums, *task), tasks))
-        out = np.empty((len(z), w.shape[1], sums.shape[2]))
-        out[order] = sums.swapaxes(0, 1)
-        return out
-
-    def _block(self, near: Near, what: What, z: np.ndarray, sums: np.ndarray, k: int, w: np.ndarray, a: int, b: int) -> None:
-        wanted = what in (What.VALUE, What.BOTH), what in (What.GRAD, What.BOTH), what is What.LAPLACIAN
-        args = (self.corner, self.size, self.steps, near.table, near.radius, near.coincident, self.d, *wanted, sums[k, a:b])
-        _sum_block(z[a:b], self.x, w, self.keys, *args)
-
-    def _keys(self, padded: np.ndarray) -> np.ndarray:
-        cell = np.clip(np.floor((padded - self.corner) / self.size), -1, AXIS - 1).astype(np.int64)
-        return np.asarray((cell[:, 0] * AXIS + cell[:, 1]) * AXIS + cell[:, 2])
+    @property
+    def polynomials(self) -> int:
+        return 1 if self.what in (What.VALUE, What.GRAD) else 2
 
 
-def cells(x: np.ndarray, radius: float) -> Cells:
-    """Cost O(N log N)."""
-    d, padded = x.shape[1], _padded(x)
-    corner = padded.min(0)
-    size = max(radius / 2, float((padded.max(0) - corner).max()) / MOST_CELLS)
-    steps = np.where(np.arange(3) < 3 - d, 0, math.ceil(radius / size))
-    made = Cells(d, corner, size, steps, np.empty(0), np.empty(0), padded)
-    keys = made._keys(padded)
-    order = np.argsort(keys, kind="stable")
-    return Cells(d, corner, size, steps, order, keys[order], np.ascontiguousarray(padded[order]))
+@cache
+def function(plan: Plan) -> Callable[..., None]:
+    """near(z, x, w, ends, coefficients, out, blocks, Q): adds to out (components, Q).
+
+    z (d, Q), x (n, d) float64 in units of the radius, w (n,) in the element's type; block b, of BLOCK queries, meets the sources from ends[b - 1] to
+    ends[b]. coefficients: of each polynomial in y = 2 r - 1, lowest power first (value; -slope; value, -slope; second derivative, slope), then for
+    the laplacian (d - 1) / radius and what a coincident source gives.
+    """
+    return compiled(_Near(plan).module, "near", plan.processor, pointers=6, integers=2)
 
 
-def _padded(x: np.ndarray) -> np.ndarray:
-    """(n, 3), zeros first: a row of cells runs along the last coordinate."""
-    out = np.zeros((len(x), 3))
-    out[:, 3 - x.shape[1] :] = x
+class _Near:
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.module = plan, ir.Module("near")
+        scalar = ir.FloatType() if plan.element == "float32" else ir.DoubleType()
+        wide, data, index = ir.DoubleType().as_pointer(), scalar.as_pointer(), INDEX.as_pointer()
+        near = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [wide, wide, data, index, data, wide, INDEX, INDEX]), "near")
+        keep_stack_aligned(near)
+        self.z, self.x, self.w, self.ends, self.coefficients, self.out, blocks, self.Q = near.args
+        self.builder = b = ir.IRBuilder(near.append_basic_block("entry"))
+        start = b.append_basic_block("start")
+        self.wide = Emit(b, "float64", LANES)
+        self.e = Emit(b, plan.element, LANES, rsqrt_estimate=plan.processor.rsqrt_estimate if plan.element == "float32" else None)
+        b.branch(start)
+        b.position_at_end(start)
+        before = self.e.builder.alloca(INDEX)
+        b.store(ir.Constant(INDEX, 0), before)
+        with self.e.loop(0, blocks) as block:
+            first, last = b.load(before), b.load(b.gep(self.ends, [block]))
+            low = b.mul(block, ir.Constant(INDEX, BLOCK))
+            with self.e.loop(low, b.add(low, ir.Constant(INDEX, BLOCK)), LANES) as row:
+                self._tile(first, last, row)
+            b.store(last, before)
+        b.ret_void()
+
+    def _tile(self, first: Any, last: Any, row: Any) -> None:
+        b, d = self.builder, self.plan.d
+        z = [self.wide.load(self.z, b.add(b.mul(self.Q, ir.Constant(INDEX, k)), row)) for k in range(d)]
+        components = self.plan.what.components(d)
+        with self.e.loop(first, last, CHUNK) as begin:
+            end = b.add(begin, ir.Constant(INDEX, CHUNK))
+            end = b.select(b.icmp_signed("<", end, last), end, last)
+            sums = [self.e.variable(0.0) for _ in range(components)]
+            with self.e.loop(begin, end) as j:
+                u, q = self._differences(j, z)
+                # Half of the sources or more are near to no query of the vector.
+                inside = b.bitcast(b.fcmp_ordered("<", q.value, self.e.lift(1.0)), ir.IntType(LANES))
+                with b.if_then(b.icmp_unsigned("!=", inside, ir.Constant(ir.IntType(LANES), 0))):
+                    for total, (factor, term) in zip(sums, self._terms(j, u, q), strict=True):
+                        total.set(fma(factor, term, total.get()))
+            for component, total in enumerate(sums):
+                place = b.add(b.mul(self.Q, ir.Constant(INDEX, component)), row)
+                self.wide.store(self.wide.load(self.out, place) + self.wide.widened(total.get()), self.out, place)
+
+    def _differences(self, j: Any, z: list[Vector]) -> tuple[list[Vector], Vector]:
+        """x_j - z, in the element's precision once it is taken, and its square."""
+        b, d = self.builder, self.plan.d
+        x = [self.wide.broadcast(self.x, b.add(b.mul(j, ir.Constant(INDEX, d)), ir.Constant(INDEX, k))) for k in range(d)]
+        u = [self._narrowed(x_k - z_k) for x_k, z_k in zip(x, z, strict=True)]
+        q = u[0] * u[0]
+        for u_k in u[1:]:
+            q = fma(u_k, u_k, q)
+        return u, q
+
+    def _terms(self, j: Any, u: list[Vector], q: Vector) -> Iterator[tuple[Vector, Vector]]:
+        """Each component's term, as a product of two."""
+        plan, e = self.plan, self.e
+        inverse = q.at_least(CLOSEST).rsqrt()
+        y = fma(q * inverse, 2.0, -1.0)
+        weight = q.where("<", 1.0, e.broadcast(self.w, j), 0.0)
+        first = self._polynomial(0, y)
+        if plan.what in (What.VALUE, What.BOTH):
+            yield first, weight
+        if plan.what in (What.GRAD, What.BOTH):
+            force = (first if plan.what is What.GRAD else self._polynomial(1, y)) * (inverse * weight)
+            for u_k in u:
+                yield force, u_k
+        if plan.what is What.LAPLACIAN:
+            across, coincident = (e.broadcast(self.coefficients, 2 * plan.terms + k) for k in range(2))
+            apart = fma(self._polynomial(1, y) * inverse, across, first)
+            yield q.where(">", CLOSEST, apart, coincident), weight
+
+    def _polynomial(self, which: int, y: Vector) -> Vector:
+        """Even and odd powers apart: two chains of operations, of half the length."""
+        e, terms = self.e, self.plan.terms
+        c = [e.broadcast(self.coefficients, which * terms + k) for k in range(terms)]
+        s = y * y
+        even, odd = c[terms - 2], c[terms - 1]
+        for k in range(terms - 4, -1, -2):
+            even, odd = fma(even, s, c[k]), fma(odd, s, c[k + 1])
+        return fma(odd, y, even)
+
+    def _narrowed(self, u: Vector) -> Vector:
+        return u if self.plan.element == "float64" else Vector(self.e, self.builder.fptrunc(u.value, self.e.type))
+
+
+def near_sums(split: Split, tol: float, what: What, w: np.ndarray, sources: Tiled, queries: Tiled) -> np.ndarray:
+    """(Q, K, components) in float64, for w (N, K) in the order of the sources' tiles; queries in the order of theirs.
+
+    `tol`: relative to the peaks of the near part, times sum |w|.
+    """
+    d = sources.points.shape[1]
+    element = "float32" if tol >= 2**-23 and what is not What.LAPLACIAN else "float64"
+    value, slope, bend = split.near(tol)
+    coefficients = {
+        What.VALUE: [value],
+        What.GRAD: [-slope],
+        What.BOTH: [value, -slope],
+        What.LAPLACIAN: [bend, slope, np.array([(d - 1) / split.radius, d * split.near_at_zero])],
+    }[what]
+    job = _Job(function(Plan(what, d, len(value), element, Processor.here())), np.concatenate(coefficients).astype(element), what.components(d))
+    out = np.zeros((len(queries.points), w.shape[1], what.components(d)))
+    blocks = Blocks(queries, BLOCK, np.full(-(-len(queries.points) // BLOCK), split.radius), np.dtype(np.float64))
+    parts = [blocks.near(sources, w, 1 / split.radius, k, min(k + JOB, len(blocks))) for k in range(0, len(blocks), JOB)]
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(job, parts, [out] * len(parts)))
+    else:
+        for part in parts:
+            job(part, out)
     return out
+
+
+@dataclass(frozen=True)
+class _Job:
+    call: Callable[..., None]
+    coefficients: np.ndarray
+    components: int
+
+    def __call__(self, part: Iterator[Batch], out: np.ndarray) -> None:
+        for batch in part:
+            if not len(batch.x):
+                continue
+            blocks, rows = len(batch.ends), len(batch.z)
+            z = np.zeros((batch.z.shape[1], blocks * BLOCK))
+            z[:, :rows] = batch.z.T
+            for column in range(batch.w.shape[1]):
+                w = np.ascontiguousarray(batch.w[:, column], dtype=self.coefficients.dtype)
+                sums = np.zeros((self.components, blocks * BLOCK))
+                arrays = (z, batch.x, w, batch.ends, self.coefficients, sums)
+                self.call(*(array.ctypes.data for array in arrays), blocks, blocks * BLOCK)
+                out[batch.first : batch.last, column] = sums[:, :rows].T

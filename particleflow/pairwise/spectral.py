@@ -8,23 +8,24 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow.pairwise.base import PairwiseSum, Queries
+from particleflow.kernels import Kernel
+from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.farfield import Modes
 from particleflow.pairwise.field import SumField, What, points_of
 from particleflow.pairwise.layout import Layout
 from particleflow.pairwise.nufft import Transform
 from particleflow.pairwise.promise import Promise, peaks
-from particleflow.pairwise.split import Near, whole
 
 # Sources spread onto a grid of float32 at a time: more would lose digits as they add up.
 CHUNK = 2**17
 # Sets of modes kept of a part: for values, for the laplacian, for the logarithm.
 KEPT = 3
-# Rounding to float32, relative; error of the near part's table, relative to the kernel's peaks.
-FLOAT32, TABULATED = 2.0**-24, 1e-12
+# Rounding to float32, relative; what the near part's polynomials may err by, relative to the kernel's peaks and to the tolerance.
+FLOAT32, NEAR = 2.0**-24, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +66,8 @@ class Spectral:
 
     def _within(self, what: What, points: Tensor, z: Tensor | Queries) -> Tensor:
         """Of the sources in the box, at points in the box."""
-        total = torch.zeros((), dtype=torch.float64)
-        if self.layout.modes is not None:
-            total = self._far(what, points, z)
-        if self.layout.radius:
-            total = total + self._near(what, points)
-        return total
+        far = self._far(what, points, z)
+        return far + self._near(what, points) if self.modes.demand.radius else far
 
     def _far(self, what: What, points: Tensor, z: Tensor | Queries) -> Tensor:
         """Two real sums make one complex transform: two weight vectors, or two components of one."""
@@ -162,44 +159,36 @@ class Spectral:
         return sums
 
     def _near(self, what: What, points: Tensor) -> Tensor:
-        from particleflow.pairwise.nearfield import Cells, cells
+        from particleflow.pairwise.nearfield import near_sums
+        from particleflow.pairwise.spatial import Tiled
 
-        near, box, z = self._near_part(), self.layout.box, points.numpy()
-        total = torch.zeros((), dtype=torch.float64)
-        for sources, w in self.parts:
-            key = "cells", near.radius, None if self.layout.whole else box
+        demand, box = self.modes.demand, self.layout.box
+        assert demand.split is not None
+        queries: Tiled | None = None
+        tiles = []
+        for sources, _ in self.parts:
+            key = "tiles", None if self.layout.whole else box
             if key not in sources.made:
                 sources.made.clear()
                 inside = slice(None) if self.layout.whole else box.inside(sources.double)
-                sources.made[key] = cells(sources.double[inside].numpy(), near.radius), inside
-            made, inside = sources.made[key]
-            assert isinstance(made, Cells)
-            total = total + torch.from_numpy(made.sums(near, what, _matrix(w).double()[inside].numpy(), z))
-        return total
-
-    def _near_part(self) -> Near:
-        modes, kernel = self.layout.modes, self.parts[0][0].kernel
-        if modes is None:
-            return _whole(kernel, self.layout.radius)
-        split = modes.demand.split
-        assert split is not None
-        return split.near
+                sources.made[key] = Tiled.of(sources.double[inside].numpy()), inside
+            tiles.append(sources.made[key])
+            if queries is None and sources.double.shape == points.shape and torch.equal(sources.double, points):
+                queries = tiles[-1][0]
+        queries = queries or Tiled.of(points.numpy())
+        total = np.zeros(())
+        for (tiled, inside), (_, w) in zip(tiles, self.parts, strict=True):
+            weights = _matrix(w).double()[inside].numpy()[tiled.order]
+            total = total + near_sums(demand.split, NEAR * demand.tol, what, weights, tiled, queries)
+        out = np.empty_like(total)
+        out[queries.order] = total
+        return torch.from_numpy(out)
 
     def promise(self, z: Tensor) -> Promise:
         """Bounds of the largest errors, from the modes of these sources: see farfield.py."""
         top, steepest = peaks(self.parts[0][0].kernel, self._extent(z))
         mass = float(sum((_matrix(w).abs().double().sum(0) for _, w in self.parts), torch.zeros((), dtype=torch.float64, device=z.device)).max())
         single = z.dtype == torch.float32
-        if self.layout.modes is None:
-            kernel = self.parts[0][0].kernel
-            s = torch.tensor([self.layout.radius], dtype=torch.float64) ** 2
-            value, grad = float(kernel.profile(s).abs()), float((2 * s.sqrt() * kernel.slope(s)).abs())
-            rounding = TABULATED + (FLOAT32 if single else 0.0)
-            return Promise(
-                mass * (value + rounding * top),
-                mass * (grad + rounding * steepest),
-                f"neighbours within {self.layout.radius:.3g}, all others left out",
-            )
         modes = self.modes
         spread = math.sqrt(2 * math.log(2 * len(z) * self.columns + 8)) + 1
         highest, sums = self._highest(), self._sums_of_modes()
@@ -212,13 +201,13 @@ class Spectral:
             window += modes.window * (sums[order] + other) + modes.rounding * sums[order + 1]
             stray = modes.stray[order] * mass * peak
             rounding = FLOAT32 * sums[order] if single else 0.0
-            if self.layout.radius:
-                rounding += (TABULATED + (FLOAT32 if single else 0.0)) * mass * peak
+            if modes.demand.radius:
+                rounding += (2 * NEAR * modes.demand.tol + (FLOAT32 if single else 0.0)) * mass * peak
             bounds.append(tail + window + stray + rounding)
             pieces.append((tail, window, stray))
         count = " x ".join(str(2 * h + 1) for h in modes.half)
         shares = ", ".join(f"{name} {size:.1e}" for name, size in zip(("modes left out", "transforms", "images"), pieces[0], strict=True))
-        near = f", neighbours within {self.layout.radius:.3g}" if self.layout.radius else ""
+        near = f", neighbours within {modes.demand.radius:.3g}" if modes.demand.radius else ""
         return Promise(bounds[0], bounds[1], f"{count} modes{near}; of the value: {shares}")
 
     def _extent(self, z: Tensor) -> float:
@@ -253,33 +242,29 @@ class Spectral:
         return first, second, third
 
 
-@functools.lru_cache(maxsize=8)
-def _whole(kernel: Any, radius: float) -> Near:
-    return whole(kernel, radius)
-
-
-def exact_backend() -> PairwiseSum:
-    """Compiled where numba is there, else Dense."""
-    try:
+def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
+    """Of Compiled where it can, else of Dense."""
+    if points.device.type == "cpu":
         from particleflow.pairwise.compiled import Compiled
 
-        return Compiled()
-    except ImportError:
-        from particleflow.pairwise.dense import Dense
+        try:
+            return Compiled().sources(kernel, points)
+        except (ImportError, TypeError):  # no llvmlite; a kernel without machine code
+            pass
+    from particleflow.pairwise.dense import Dense
 
-        return Dense()
+    return Dense().sources(kernel, points)
 
 
 def exact_sum(parts: tuple[tuple[Any, Tensor], ...]) -> SumField:
     """The sum of parts, each of (sources, weights), by exact sums."""
-    backend = exact_backend()
-    fields: list[Any] = [backend.sources(sources.kernel, sources.points).field(w) for sources, w in parts]
+    fields: list[Any] = [exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts]
     return functools.reduce(operator.add, fields)
 
 
-def _exactly(kernel: Any, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:
+def _exactly(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:
     """(Q, K, components) in double precision."""
-    field: Any = exact_backend().sources(kernel, points).field(_matrix(w).double())
+    field: Any = exact_sources(kernel, points).field(_matrix(w).double())
     total: Tensor = field._sum(what, z)
     return total
 

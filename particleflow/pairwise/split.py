@@ -12,20 +12,19 @@ I_0(beta sqrt(1 - (r/a)^2)), whose spectrum is below 2 beta e^{-beta} beyond bet
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.polynomial import Chebyshev
+from numpy.polynomial import Chebyshev, Polynomial
 
 from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-# The near part is held in pieces of equal length in r, each a polynomial with this many coefficients: its error is about 1e-13 of the kernel.
-PIECES, COEFFICIENTS = 256, 6
+# Coefficients of the near part's polynomials, at most and at least: rounded up to a multiple of four, so that little code is made.
+MOST_TERMS, LEAST_TERMS = 40, 12
 # The radius in units of the kernel's own length (1 / rate), at most: cosh of it is the size of the even part.
 WIDEST = 4.0
 
@@ -71,7 +70,7 @@ def rounded(beta: float) -> float:
 @lru_cache(maxsize=32)
 def step(beta: float) -> tuple[Chebyshev, Chebyshev, Chebyshev]:
     """1 - g on [-1, 1] and its first two derivatives."""
-    phi = Chebyshev.interpolate(lambda y: np.i0(beta * np.sqrt(np.maximum(1 - y**2, 0))) / np.i0(beta), 8 * math.ceil(beta / 4) + 32)
+    phi = Chebyshev.interpolate(lambda y: np.i0(beta * np.sqrt(np.maximum(1 - y**2, 0))) / np.i0(beta), 2 * math.ceil(beta / 2) + 26)
     phi.coef[1::2] = 0.0
     integral = phi.integ(lbnd=0)
     rest = 1 - integral / integral(1.0)
@@ -90,53 +89,33 @@ class Split:
         """The far part at s = r^2."""
         k = np.asarray(self.kernel.profile(torch.from_numpy(np.ascontiguousarray(s))).numpy())
         within = s < self.radius**2
-        k[within] -= self._near(np.sqrt(s[within]))[0]
+        k[within] -= self._near(0, np.sqrt(s[within]))
         return k
 
-    def _near(self, r: Array) -> tuple[Array, Array, Array]:
-        odd, odd1, odd2 = odd_part(self.kernel, r)
-        x = r / self.radius
-        rest, rest1, rest2 = (part(x) / self.radius**order for order, part in enumerate(step(self.beta)))
-        return odd * rest, odd1 * rest + odd * rest1, odd2 * rest + 2 * odd1 * rest1 + odd * rest2
+    def _near(self, order: int, r: Array) -> Array:
+        """A derivative of the near part, by Leibniz's rule."""
+        odd, x = odd_part(self.kernel, r), r / self.radius
+        terms = [math.comb(order, k) * odd[order - k] * step(self.beta)[k](x) / self.radius**k for k in range(order + 1)]
+        return np.asarray(sum(terms[1:], terms[0]))
 
-    @cached_property
-    def near(self) -> Near:
-        # Only a kink's curvature is singular: that of the other odd parts, O(r^3), vanishes where points coincide.
+    @property
+    def near_at_zero(self) -> float:
+        """The near part's first derivative over r where points coincide, by the convention of kernels/radial.py; 0 where there is no kink."""
         singular = isinstance(self.kernel, (Energy, Laplace))
-        return tabulated(self._near, self.radius, _slope_at_zero(self.kernel) if singular else 0.0)
+        return float(2 * self.kernel.slope(torch.zeros(1, dtype=torch.float64))) if singular else 0.0
 
+    @lru_cache(maxsize=64)  # noqa: B019 of equal splits, which are values
+    def near(self, tol: float) -> tuple[Array, Array, Array]:
+        """The near part and its first two derivatives in r, as polynomials of one length in y = 2 r / radius - 1, lowest power first.
 
-@dataclass(frozen=True, eq=False)
-class Near:
-    """A radial function that vanishes beyond `radius`: value, first and second derivative in r as polynomials on pieces of equal length.
-
-    `table` (PIECES, 3, COEFFICIENTS): of u = r PIECES / radius - piece, the highest power first. `coincident`: 1/r times the first derivative, by
-    the convention of kernels/radial.py, where points coincide.
-    """
-
-    radius: float
-    table: Array
-    coincident: float
-
-
-def tabulated(function: Callable[[Array], tuple[Array, Array, Array]], radius: float, coincident: float) -> Near:
-    """A function of r >= 0, and its first two derivatives, on [0, radius]."""
-    nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(COEFFICIENTS) + 0.5) / COEFFICIENTS)
-    r = (np.arange(PIECES)[:, None] + nodes) * (radius / PIECES)
-    samples = np.stack(function(r), axis=1)
-    return Near(radius, np.ascontiguousarray(samples @ np.linalg.inv(np.vander(nodes)).T), coincident)
-
-
-def whole(kernel: Kernel, radius: float) -> Near:
-    """All of a kernel, cut off at `radius`."""
-    return tabulated(partial(_derivatives, kernel), radius, _slope_at_zero(kernel))
-
-
-def _derivatives(kernel: Kernel, r: Array) -> tuple[Array, Array, Array]:
-    s = torch.from_numpy(r**2)
-    slope = kernel.slope(s).numpy()
-    return kernel.profile(s).numpy(), 2 * r * slope, 4 * r**2 * kernel.curvature(s).numpy() + 2 * slope
-
-
-def _slope_at_zero(kernel: Kernel) -> float:
-    return float(2 * kernel.slope(torch.zeros(1, dtype=torch.float64)))
+        To `tol`, relative to the largest value of each (and to 1e-14).
+        """
+        fits = [Chebyshev.interpolate(partial(self._near, order), MOST_TERMS, domain=[0, self.radius]) for order in range(3)]
+        terms = LEAST_TERMS
+        for fit in fits:
+            size = np.abs(fit.coef)
+            needed = np.flatnonzero(np.cumsum(size[::-1])[::-1] > max(tol, 1e-14) * size.max())
+            terms = max(terms, 4 * math.ceil((int(needed[-1]) + 1) / 4))
+        kept = [fit.truncate(terms).convert(kind=Polynomial, domain=fit.domain, window=[-1, 1]).coef for fit in fits]
+        first, second, third = (np.pad(np.asarray(c, dtype=np.float64), (0, terms - len(c))) for c in kept)
+        return first, second, third
