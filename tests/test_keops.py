@@ -131,7 +131,7 @@ def test_a_trial_that_hangs_is_ended() -> None:
 def test_a_compiler_that_vanishes_after_the_trial_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     field = KeOps().sources(GAUSSIAN, torch.zeros(2, 57)).field(torch.ones(2))
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = r"pykeops could not compile a formula for Gaussian\(bandwidth=0.7\), torch.float32 \(No module named .*\): use Dense\(\), or see that "
+    told = r"pykeops could not compile a formula for Gaussian\(bandwidth=0.7\), torch.float64 \(No module named .*\): use Dense\(\), or see that a C"
     with pytest.raises(RuntimeError, match=told):
         field.value(torch.zeros(3, 57))
 
@@ -157,7 +157,7 @@ def test_many_float32_sources_keep_their_digits(place: float, size: float) -> No
     truth = both(Dense(), kernel, x.double(), w.double(), z.double())
     scale = Dense().sources(kernel, x.double()).field(w.double().abs()).value(z.double())[:, None].repeat(1, 3)
     scale[:, 1:] /= kernel.bandwidth
-    assert ((got - truth).abs() <= 5e-7 * scale).all()
+    assert ((got - truth).abs() <= 1e-7 * scale).all()
 
 
 @pytest.mark.keops

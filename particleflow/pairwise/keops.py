@@ -29,7 +29,7 @@ from particleflow.pairwise.field import SumField, What, checked_weights, points_
 
 @dataclass(frozen=True)
 class Formula:
-    """A kernel in KeOps' language, {s}, {r}, {i} = 1 / r, {d}; `unit` in bandwidths.
+    """A kernel in KeOps' language, with {s}, {r}, {i} = 1 / r and {d}; `unit` in bandwidths.
 
     log k = `log`, grad_z log k = `log_pull` (x - z) / unit. KeOps rounds a / 3 and IntInv(3) to float32: a*Inv(IntCst(3)) it does not.
     """
@@ -46,9 +46,11 @@ class Formula:
         """`text` with this kernel's terms in the place of their names."""
         s = "SqDist(z,x)"
         # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite.
-        terms = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+IntInv({10**30}))", "d": d}
-        return text.format(**{name: getattr(self, name).format(**terms) for name in _TERMS})
+        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+IntInv({10**30}))", "d": d}
+        return text.format(**{name: getattr(self, name).format(**names) for name in _TERMS})
 
+
+_TERMS = ("common", "profile", "pull", "bend", "log", "log_pull")
 
 FORMULAS: dict[type, Formula] = {
     kernels.Gaussian: Formula(1, "Exp(-{s}*IntInv(2))", "IntCst(1)", "IntCst(1)", "({s}-{d})", "(-{s}*IntInv(2))", "IntCst(1)"),
@@ -68,8 +70,6 @@ FORMULAS: dict[type, Formula] = {
     ),
     kernels.Energy: Formula(1, "IntCst(1)", "(-{r})", "{i}", "({s}*{i}*{i}-{d})*{i}"),
 }
-
-_TERMS = ("common", "profile", "pull", "bend", "log", "log_pull")
 
 # What is summed over j, (K, components): of weights w (K,).
 _SUMS = {
@@ -91,7 +91,8 @@ class KeOps:
     """Exact sums by pykeops (`pip install 'particleflow-sim[keops]'`, and a C++ compiler) on CUDA and on the CPU. Cost O(Q N d), memory O(Q + N).
 
     A formula is compiled when it is first met (about 10 s on the CPU) and kept in a private folder, `keops-...` in $XDG_CACHE_HOME/particleflow.
-    On CUDA tensors stay on the device. Sums are accumulated in float64. Same input, same bits, for any number of threads.
+    On CUDA tensors stay on the device. Sums are accumulated in float64 (but the logarithm's on CUDA), on the CPU all of a sum is in float64.
+    Same input, same bits, for any number of threads.
 
     The first use in a program imports pykeops with that folder and flags of its own; where the program has imported pykeops before, its
     folder and flags are used.
@@ -144,8 +145,13 @@ def middle(points: Tensor) -> Tensor:
 
 
 def scaled(points: Tensor, centre: Tensor, unit: float) -> Tensor:
-    """(points - centre) / unit, rounded once."""
-    return ((points.double() - centre) / unit).to(points.dtype).contiguous()
+    """(points - centre) / unit, rounded once, to the dtype that is summed in."""
+    return ((points.double() - centre) / unit).to(summed_in(points)).contiguous()
+
+
+def summed_in(points: Tensor) -> torch.dtype:
+    """On CUDA that of the points. On the CPU float64: vectorised expf falls back to scalars where it underflows, and is twice slower then."""
+    return points.dtype if points.is_cuda else torch.float64
 
 
 @dataclass(frozen=True)
@@ -179,34 +185,37 @@ class KeOpsSources:
         width = next((n for n in WIDTHS if n >= columns), WIDTHS[-1])
         while width > 1 and width * components > ACCUMULATORS:
             width //= 4
-        padded = torch.nn.functional.pad(w, (0, -columns % width))
+        padded = torch.nn.functional.pad(w.to(self.scaled.dtype), (0, -columns % width))
         routine = _routine(self.formula, what, d, width, w.is_cuda)
         here = self._scaled(z)
-        parts = [self._evaluate(routine, here, self.scaled, part.contiguous()) for part in padded.split(width, dim=1)]
+        parts = [self._evaluate(routine, here, part.contiguous()) for part in padded.split(width, dim=1)]
         total = torch.cat(parts, dim=1).view(len(here), -1, components)[:, :columns]
         if what is What.LAPLACIAN:
             total /= self.unit**2
         elif what is not What.VALUE:
             total[..., -d:] /= self.unit
-        return total
+        return total.to(self.points.dtype)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """sum_j exp(log k + log w - m) [1, log_pull (x - z)] and m, the largest exponent, in one pass."""
+        dtype = self.scaled.dtype
         routine = _routine(self.formula, None, self.points.shape[1], 1, w.is_cuda)
         # -inf - -inf would be NaN in KeOps: a finite logarithm of zero, below that of anything else.
-        nothing = torch.finfo(w.dtype).min / 256
-        log_w = w.log().clamp_min(nothing)[:, None]
-        out = self._evaluate(routine, self._scaled(z), self.scaled, log_w)
+        nothing = torch.finfo(dtype).min / 256
+        log_w = w.to(dtype).log().clamp_min(nothing)[:, None]
+        out = self._evaluate(routine, self._scaled(z), log_w)
         top, total, force = out[:, 0], out[:, 1], out[:, 2:]
         empty = top < nothing / 2
         log = torch.where(empty, -math.inf, top + total.log())
-        return log, torch.where(empty[:, None], 0.0, force / (total[:, None] * self.unit))
+        grad = torch.where(empty[:, None], 0.0, force / (total[:, None] * self.unit))
+        return log.to(self.points.dtype), grad.to(self.points.dtype)
 
     def _scaled(self, z: Tensor | Queries) -> Tensor:
         return z.scaled if isinstance(z, KeOpsQueries) and z.sources is self else scaled(points_of(z), self.centre, self.unit)
 
-    def _evaluate(self, routine: Any, *arguments: Tensor) -> Tensor:
-        device, dtype = arguments[0].device, arguments[0].dtype
+    def _evaluate(self, routine: Any, z: Tensor, w: Tensor) -> Tensor:
+        arguments = (z, self.scaled, w)
+        device, dtype = z.device, z.dtype
         if device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device):
             torch.cuda.current_stream(device).synchronize()  # KeOps works on the default stream, and waits for it
         backend = "GPU_1D" if device.type == "cuda" else "CPU"
@@ -218,7 +227,7 @@ class KeOpsSources:
                 except (ImportError, ValueError) as error:
                     raise RuntimeError(
                         f"pykeops could not compile a formula for {self.kernel}, {dtype} ({error}): use Dense(), or see that "
-                        f"{keops_probe.compiler()} and the folder {keops_probe.cache_folder()} are in order"
+                        f"{keops_probe.compiler() or 'a C++ compiler'} and the folder {keops_probe.cache_folder()} are in order"
                     ) from error
             _compiled.add(key)
         out: Tensor = routine(*arguments, backend=backend)
@@ -238,7 +247,7 @@ def _routine(formula: Formula, what: What | None, d: int, width: int, on_cuda: b
     """The sum `what`, or None: of the logarithm.
 
     Sums accumulate in float64: on CUDA block by block, on the CPU in a plain loop, which gcc vectorises. KeOps' log-sum-exp can only
-    accumulate in the points' own dtype, by blocks.
+    accumulate in the dtype of its arguments, by blocks.
     """
     from pykeops.torch import Genred
 
