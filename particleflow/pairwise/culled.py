@@ -1,0 +1,284 @@
+"""Sums over near pairs only: for kernels whose bandwidth is small against the cloud."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.promise import Promise
+from particleflow.pairwise.reach import Reach, reach_of
+from particleflow.pairwise.spatial import TILE, Batch, Blocks, Tiled
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.compiled import Ranges
+
+Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
+JOB = 512  # blocks of queries that a thread takes
+LOG_MARGIN = 2.0  # log of how much less than atol a logarithm leaves out
+FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
+
+
+@dataclass(frozen=True)
+class Culled:
+    """Exact sums over the sources within the kernel's reach R: k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. CPU; d = 1, 2, 3.
+
+    Sources and queries are sorted into tiles of 16; a block of 16 queries meets the tiles nearer than R, found through a tree of boxes, so that any
+    density, duplicates and far outliers will do. Any d works, but for d > 3 little is left out. Cost O(N log N) once for the sources,
+    O(Q log Q) for the queries (nothing if they are the sources) and O(Q n d) for n sources near a query: n ~ N (R / extent)^d.
+    Relative to a row's own sum errors are about as small as relative to the scale of the promise: what is left out is left out everywhere.
+
+    Gaussian, Laplace, Matern. float32 sums are taken in float64 for atol < 5e-6, in blocks of queries that lie very far from each other, and for
+    Laplace, whose force between close points would lose its digits. `log` leaves out what changes a row by less than atol, wherever the row is.
+    The same bits for any number of threads.
+
+    Parameters
+    ----------
+    rtol : float
+        Of the sum, and (unless `atol` is given) of its scale.
+    atol : float, optional
+    """
+
+    rtol: float = 1e-5
+    atol: float | None = None
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+
+    @property
+    def tolerance(self) -> float:
+        return self.rtol if self.atol is None else self.atol
+
+    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> CulledSources:
+        if not isinstance(kernel, Short):
+            raise TypeError(
+                f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "
+                "sum with Compiled(), or with Dense() for a kernel of your own"
+            )
+        if points.device.type != "cpu":
+            raise ValueError(f"`points` must be on the CPU for Culled(), got {points.device}: use KeOps() or Dense()")
+        if not bool(points.isfinite().all()):
+            raise ValueError("`points` must be finite for Culled(), got NaN or infinite coordinates: drop those rows")
+        double = points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or isinstance(kernel, Laplace)
+        tiled = Tiled.of(points.detach().numpy().astype(np.float64 if double else np.float32))
+        return CulledSources(kernel, points.detach().clone(), self.tolerance, tiled)
+
+
+@dataclass(frozen=True, eq=False)
+class CulledQueries:
+    """Query points, and those of them that are finite (rows `finite`), sorted."""
+
+    points: Tensor
+    finite: Tensor
+    tiled: Tiled
+
+
+@dataclass(frozen=True, eq=False)
+class CulledSources:
+    kernel: Short
+    points: Tensor
+    tolerance: float
+    tiled: Tiled
+
+    def field(self, w: Tensor) -> CulledField:
+        return CulledField(((self, checked_weights(w, self.points)),))
+
+    def prepare(self, z: Tensor) -> CulledQueries:
+        finite = z.isfinite().all(1).nonzero()[:, 0]
+        if torch.equal(z, self.points):
+            return CulledQueries(z, finite, self.tiled)
+        chosen = z if len(finite) == len(z) else z[finite]
+        return CulledQueries(z, finite, Tiled.of(chosen.detach().to(self.points.dtype).numpy().astype(self.tiled.points.dtype)))
+
+    def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
+        queries, d = self._queries(z), self.points.shape[1]
+        total = np.zeros((len(queries.tiled.points), w.shape[1], what.components(d)))
+        block = self._block(what, w.shape[1], log=False)
+        reach = np.full(-(-len(total) // block), self._reach.of(what) * self._length)
+        self._run(_SumJob(self.kernel, what, block, total), w, queries.tiled, reach)
+        return self._answer(total, w, queries)
+
+    def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        from particleflow.pairwise import reaches
+
+        queries, tree = self._queries(z), self.tiled.tree
+        count, d = queries.tiled.points.shape
+        logs, grads = np.full(count, -np.inf), np.zeros((count, d))
+        block = self._block(What.BOTH, 1, log=True)
+        reach = np.empty(-(-count // block))
+        with np.errstate(divide="ignore"):
+            log_mass = np.log(tree.masses(self._weights(w[:, None])[:, 0]))
+        reaches.log_reach(
+            tree.spans, tree.low, tree.high, log_mass, _code(self.kernel), self._length, math.log(self.tolerance) - LOG_MARGIN,
+            *queries.tiled.boxes(block), reach,
+        )  # fmt: skip
+        self._run(_LogJob(self.kernel, block, logs, grads), w[:, None], queries.tiled, reach)
+        return self._answer(logs, w, queries), self._answer(grads, w, queries)
+
+    def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
+        """Of the errors of value and gradient at z, the largest over weight vectors w (N, K)."""
+        from particleflow.pairwise import reaches
+
+        queries, tree, reach, length = self._queries(z).tiled, self.tiled.tree, self._reach, self._length
+        table, scale = reach.table / length ** np.arange(3.0), reach.scale / length**2
+        block = self._block(What.BOTH, w.shape[1], log=False)
+        double, shift = np.finfo(np.float64).eps, np.finfo(self.tiled.points.dtype).eps
+        worst = 0.0, 0.0
+        for column in np.abs(self._weights(w)).T:
+            weights = np.ascontiguousarray(column)
+            found = reaches.bounds(
+                tree.spans, tree.low, tree.high, TILE, self.tiled.points, weights, tree.masses(weights),
+                queries.points, block, *queries.boxes(block), reach.near * length, reach.band * length, reach.far * length,
+                table, scale, 8 * shift + torch.finfo(self.points.dtype).eps, np.where(self._wide(queries, block), double, shift),
+            )  # fmt: skip
+            worst = max(worst[0], found[0]), max(worst[1], found[1])
+        return worst
+
+    def _block(self, what: What, columns: int, *, log: bool) -> int:
+        """Queries that share their list of sources: the fewest that fill the compiled code's vectors and whole tiles."""
+        from particleflow.pairwise.compiled import _plan
+
+        weights = "column" if columns == 1 else "columns"
+        lanes = _plan(self.kernel, what, self.points.shape[1], self.tiled.points.dtype, weights, log=log, portable=False).lanes
+        return math.lcm(TILE, lanes)
+
+    def _wide(self, queries: Tiled, block: int) -> np.ndarray:
+        """Blocks (blocks,) so large against the bandwidth that float32 coordinates in them cost more than the tolerance."""
+        low, high = queries.boxes(block)
+        single = self.tiled.points.dtype == np.float32
+        return single & (np.linalg.norm(high - low, axis=1) > 0.5 * self.tolerance / np.finfo(np.float32).eps * self._length)
+
+    def _run(self, job: _SumJob | _LogJob, w: Tensor, queries: Tiled, reach: np.ndarray) -> None:
+        """All blocks, in the threads there are; each block is summed by one of them, its sources in one order."""
+        weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(queries, job.block)
+        parts: list[Iterator[Batch]] = []
+        for chosen, dtype in ((~wide, self.tiled.points.dtype), (wide, np.dtype(np.float64))):
+            if chosen.any():
+                blocks = Blocks(queries, job.block, np.where(chosen, reach, np.nan), dtype)
+                parts += [blocks.near(self.tiled, weights, unit, k, min(k + JOB, len(blocks))) for k in range(0, len(blocks), JOB)]
+        threads = min(torch.get_num_threads(), len(parts))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(job, parts))
+        else:
+            for part in parts:
+                job(part)
+
+    @property
+    def _length(self) -> float:
+        return float(self.kernel.bandwidth)
+
+    @cached_property
+    def _reach(self) -> Reach:
+        kind: type = type(self.kernel)
+        return reach_of(kind, self.tolerance, self.points.shape[1])
+
+    def _weights(self, w: Tensor) -> np.ndarray:
+        """(N, K) in the order of the tiles."""
+        return w.detach().numpy().astype(self.tiled.points.dtype)[self.tiled.order]
+
+    def _queries(self, z: Tensor | Queries) -> CulledQueries:
+        return z if isinstance(z, CulledQueries) else self.prepare(points_of(z))
+
+    def _answer(self, rows: np.ndarray, w: Tensor, queries: CulledQueries) -> Tensor:
+        """In the queries' order and the points' dtype; NaN where a query is not finite, everywhere if a weight is not."""
+        answer = torch.full((len(queries.points), *rows.shape[1:]), torch.nan, dtype=self.points.dtype)
+        if bool(w.isfinite().all()):
+            answer[queries.finite[torch.from_numpy(queries.tiled.order).long()]] = torch.from_numpy(rows).to(self.points.dtype)
+        return answer
+
+
+@dataclass(frozen=True, eq=False)
+class CulledField(SumField):
+    """A field that leaves out far pairs; queries are sorted once for all parts."""
+
+    def promise(self, z: Tensor | Queries) -> Promise:
+        queries = self._prepared(z)
+        bounds = [sources.bounds(w if w.ndim == 2 else w[:, None], queries) for sources, w in self.parts]
+        return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), "what lies beyond the kernel's reach, and rounding")
+
+    def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        return super().log(self._prepared(z))
+
+    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
+        return super()._all_columns(what, self._prepared(z))
+
+    def _prepared(self, z: Tensor | Queries) -> CulledQueries:
+        if isinstance(z, CulledQueries):
+            return z
+        points = points_of(z)
+        own = [sources for sources, _ in self.parts if torch.equal(sources.points, points)]
+        prepared: CulledQueries = (own or [self.parts[0][0]])[0].prepare(points)
+        return prepared
+
+
+@dataclass(frozen=True)
+class _SumJob:
+    """Adds batches of blocks to total (Q, K, components), the queries in the order of their tiles."""
+
+    kernel: Kernel
+    what: What
+    block: int
+    total: np.ndarray
+
+    def __call__(self, part: Iterator[Batch]) -> None:
+        from particleflow.pairwise.compiled import query_rows, range_sums
+
+        for batch in part:
+            if len(batch.x):
+                sums = range_sums(self.kernel, self.what, torch.from_numpy(batch.w), batch.x, query_rows(batch.z), _ranges(batch, self.block))
+                self.total[batch.first : batch.last] += sums[: len(batch.z)]
+
+
+@dataclass(frozen=True)
+class _LogJob:
+    """Writes the logarithms of those blocks of batches that have sources to logs (Q,) and grads (Q, d)."""
+
+    kernel: Kernel
+    block: int
+    logs: np.ndarray
+    grads: np.ndarray
+
+    def __call__(self, part: Iterator[Batch]) -> None:
+        from particleflow.pairwise.compiled import query_rows, range_logs
+
+        for batch in part:
+            if len(batch.x):
+                ranges = _ranges(batch, self.block)
+                logs, grads = range_logs(self.kernel, torch.from_numpy(batch.w)[:, 0], batch.x, query_rows(batch.z), ranges)
+                met = (ranges.stops > ranges.starts).repeat(self.block)[: len(batch.z)].nonzero()[0]
+                self.logs[batch.first + met], self.grads[batch.first + met] = logs[met], grads[met]
+
+
+def _ranges(batch: Batch, block: int) -> Ranges:
+    from particleflow.pairwise.compiled import Ranges
+
+    return Ranges(np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block)
+
+
+def _unit(kernel: Kernel) -> float:
+    """What coordinates are multiplied by for the compiled sums."""
+    from particleflow.pairwise.compiled import scaled
+
+    one = torch.ones(1, 1, dtype=torch.float64)
+    return float(scaled(kernel, one, torch.zeros(1, dtype=torch.float64))[0, 0])
+
+
+def _code(kernel: Short) -> int:
+    """The kernel's number in compiled code."""
+    from particleflow.pairwise import reaches
+
+    return {Gaussian: reaches.GAUSSIAN, Laplace: reaches.LAPLACE, Matern32: reaches.MATERN32, Matern52: reaches.MATERN52}[type(kernel)]
