@@ -1,0 +1,261 @@
+"""Sums over landmarks instead of points: for smooth kernels in more dimensions than grids and tiles can follow."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
+from particleflow.pairwise.base import Domain, PairwiseSum, Queries
+from particleflow.pairwise.dense import Dense
+from particleflow.pairwise.field import SumField, What, checked_weights, merged_logs, points_of
+from particleflow.pairwise.landmarks import Landmarks
+from particleflow.pairwise.projection import ROWS, Embedding, Projection
+from particleflow.pairwise.promise import Promise
+
+FEWEST, MOST = 64, 2048  # landmarks: the rank is doubled from one to the other
+EVERY_POINT = 8192  # up to so many sources, all of them are the landmarks where fewer do not suffice: the exact sum
+LOG_MARGIN = 10.0
+RESIDUAL_WORK = 5e8  # multiplications spent on r(z) for the promise
+
+
+@dataclass(frozen=True)
+class Nystroem:
+    """sum_i w_i k(z, x_i) ~ sum_j c_j k(z, L_j), c = K_LL^-1 K_Lx w, over landmarks L drawn from the sources (`Landmarks`). Any d.
+
+    Cost O(m N d) once for the weights (in float64), O(m Q d) for the queries, and O(4096 m^2 + m^3) for m landmarks.
+
+    The error is an element g of the kernel's Hilbert space, the part of sum_i w_i k(x_i, .) that the landmarks do not span, so that everywhere
+
+        |error of value at z| <= |g| sqrt(r(z)) <= |g| sqrt(k(0)),        |error of grad| <= |g| sqrt(-2 profile'(0)),
+
+    r as in `Landmarks`. |g|^2 = sum_i w_i (error of value at x_i) is estimated from exact sums at `ROWS` rows drawn with a probability
+    proportional to |w_i|, and three standard errors are added: the one step of this promise that is statistical. Up to `ROWS` sources it is exact.
+
+    Gaussian, Matern and IMQ. The forces of Laplace and Energy jump at a source: their gradient is no bounded functional, no bound exists.
+    `log` takes the rows whose sum is 1 / (10 rtol) times its bound or more from value and gradient, all others exactly.
+    Same input, same bits, for a fixed number of threads.
+
+    Parameters
+    ----------
+    rank : int, optional
+        Number of landmarks for each set of sources. Given, it stands, and the promise is what it is. None: doubled until the promise meets atol.
+        Where 2048 do not suffice, the sum is exact: silently up to 8192 sources, above that with a warning.
+    rtol : float
+        Of the sum, and (unless `atol` is given) of its scale.
+    atol : float, optional
+    max_pairs : float
+        A sum that turns out exact is refused (ValueError) if it takes more pairs of points than this.
+    """
+
+    rank: int | None = None
+    rtol: float = 1e-2
+    atol: float | None = None
+    max_pairs: float = 5e10
+
+    def __post_init__(self) -> None:
+        if self.rank is not None:
+            _checks.count(self.rank, "rank")
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+        _checks.positive(self.max_pairs, "max_pairs")
+
+    @property
+    def tolerance(self) -> float:
+        return self.rtol if self.atol is None else self.atol
+
+    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> NystroemSources:
+        if not isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ):
+            raise TypeError(
+                f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}: the gradient of a kernel with a kink, or of one "
+                "that may not be positive definite, has no bound; sum exactly with pairwise=Compiled() or Dense()"
+            )
+        if not bool(points.isfinite().all()):
+            raise ValueError("`points` must be finite for landmarks, got NaN or infinite coordinates: drop those rows")
+        return NystroemSources(kernel, points, self)
+
+
+def exact_backend(points: Tensor) -> PairwiseSum:
+    """The fastest exact sums there are for these points."""
+    if points.device.type == "cpu":
+        try:
+            from particleflow.pairwise.compiled import Compiled
+        except ImportError:
+            return Dense()
+        return Compiled()
+    return Dense()
+
+
+@dataclass(frozen=True, eq=False)
+class NystroemQueries:
+    """Query points, and what the exact sums over landmarks made of them."""
+
+    points: Tensor
+    made: dict[Any, Queries] = field(default_factory=dict)
+
+    def through(self, exact: Any) -> Queries:
+        if exact not in self.made:
+            self.made[exact] = exact.prepare(self.points)
+        return self.made[exact]
+
+
+@dataclass(frozen=True, eq=False)
+class NystroemSources:
+    kernel: Kernel
+    points: Tensor
+    backend: Nystroem
+    _over: dict[int, Any] = field(default_factory=dict)
+
+    def field(self, w: Tensor) -> NystroemField:
+        w = checked_weights(w, self.points)
+        return NystroemField(((Projected(self, w if w.ndim == 2 else w[:, None]), w),))
+
+    def prepare(self, z: Tensor) -> NystroemQueries:
+        return NystroemQueries(z)
+
+    @cached_property
+    def landmarks(self) -> Landmarks:
+        return Landmarks(self.kernel, self.points)
+
+    @cached_property
+    def exact(self) -> Any:
+        return exact_backend(self.points).sources(self.kernel, self.points)
+
+    @cached_property
+    def exact64(self) -> Any:
+        return exact_backend(self.points).sources(self.kernel, self.points.double())
+
+    def over(self, landmarks: Tensor) -> Any:
+        """Exact sums over landmarks (m, d), in the dtype of the points."""
+        if len(landmarks) not in self._over:
+            self._over[len(landmarks)] = exact_backend(landmarks).sources(self.kernel, landmarks.to(self.points.dtype))
+        return self._over[len(landmarks)]
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """One set of sources with one set of weights (N, K): projected, or found to need an exact sum, when first used."""
+
+    sources: NystroemSources
+    w: Tensor
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.sources.kernel
+
+    @property
+    def points(self) -> Tensor:
+        return self.sources.points
+
+    def prepare(self, z: Tensor) -> NystroemQueries:
+        return self.sources.prepare(z)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        return Embedding(self.kernel, self.points.double(), self.w.double(), self.sources.landmarks, self.sources.exact64)
+
+    @cached_property
+    def projection(self) -> Projection | None:
+        """None: the sum is exact."""
+        backend = self.sources.backend
+        if backend.rank is not None:
+            return self.embedding.projected(backend.rank)
+        rank = FEWEST
+        while rank <= min(MOST, len(self.points) // 2):
+            projection = self.embedding.projected(rank)
+            value, grad = self._bounds(projection, self.embedding.gain[0])
+            top, steepest = self.embedding.peaks
+            if bool(((value <= backend.tolerance * self.embedding.mass * top) & (grad <= backend.tolerance * self.embedding.mass * steepest)).all()):
+                return projection
+            if len(projection.landmarks) < rank:
+                break
+            rank *= 2
+        return None
+
+    def _bounds(self, projection: Projection, gain: float) -> tuple[Tensor, Tensor]:
+        """Of the errors of value and gradient, (K,) each: what is not spanned, and eight units in the last place."""
+        norm, rounding = self.embedding.norm(projection), 8 * torch.finfo(self.points.dtype).eps * projection.c.abs().sum(0)
+        top, steepest = self.embedding.peaks
+        return norm * gain + rounding * top, norm * self.embedding.gain[1] + rounding * steepest
+
+    def bounds(self, z: Tensor) -> tuple[float, float]:
+        """Of the errors of value and gradient at z, the largest over weight vectors. r(z) is used where that is cheap."""
+        if self.projection is None:
+            rounding = 8 * torch.finfo(self.points.dtype).eps * float(self.embedding.mass.max())
+            return rounding * self.embedding.peaks[0], rounding * self.embedding.peaks[1]
+        gain = self.embedding.gain[0]
+        if len(z) * len(self.projection.landmarks) ** 2 <= RESIDUAL_WORK:
+            gain = min(gain, math.sqrt(self.projection.span(self.kernel, z)))
+        value, grad = self._bounds(self.projection, gain)
+        return float(value.max()), float(grad.max())
+
+    def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
+        if self.projection is None:
+            return self._exact(len(points_of(z))).sums(what, self.w, points_of(z))
+        over = self.sources.over(self.projection.landmarks)
+        return over.sums(what, self.projection.c.to(self.points.dtype), z.through(over) if isinstance(z, NystroemQueries) else z)
+
+    def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        return Projected(self.sources, w[:, None]).log_column(0, z)
+
+    def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        points = points_of(z)
+        if self.projection is None:
+            return self._exact(len(points)).log_sum(self.w[:, k], points)
+        both = self.sums(What.BOTH, self.w, z)[:, k]
+        value, grad = both[:, 0], both[:, 1:]
+        bound = float(self._bounds(self.projection, self.embedding.gain[0])[0][k])
+        unsure = ~((value > 0) & (value >= bound / (LOG_MARGIN * self.sources.backend.tolerance)))
+        log, slope = value.log(), grad / value[:, None]
+        if bool(unsure.any()):
+            log[unsure], slope[unsure] = self._exact(int(unsure.sum())).log_sum(self.w[:, k], points[unsure])
+        return log, slope
+
+    def _exact(self, queries: int) -> Any:
+        """The exact sums, refused where they would take too long."""
+        pairs, backend = len(self.points) * queries, self.sources.backend
+        cause = f"{MOST} landmarks do not keep atol = {backend.tolerance:.3g} for {self.kernel}"
+        remedy = "raise rtol, widen the bandwidth, or give rank= and look at the promise"
+        if pairs > backend.max_pairs:
+            raise ValueError(f"`max_pairs` is {backend.max_pairs:.3g}, but the sum is exact and takes {pairs:.3g} pairs, since {cause}: {remedy}")
+        if len(self.points) > EVERY_POINT:
+            warnings.warn(f"Nystroem sums exactly, since {cause}: {remedy}", RuntimeWarning, stacklevel=2)
+        return self.sources.exact
+
+
+@dataclass(frozen=True, eq=False)
+class NystroemField(SumField):
+    """A field over landmarks; those of each part lie among its own sources."""
+
+    def promise(self, z: Tensor | Queries) -> Promise | None:
+        if all(part.projection is None for part, _ in self.parts):
+            return None
+        bounds = [part.bounds(points_of(z)) for part, _ in self.parts]
+        how = f"what {self._ranks} landmarks do not span, estimated from exact sums at {ROWS} sources, and rounding"
+        return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), how)
+
+    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        exact = [part for part, _ in self.parts if part.projection is None]
+        large = [part for part in exact if len(part.points) > EVERY_POINT]
+        told = dict(super().explain(z))
+        if large:
+            name = type(exact_backend(large[0].points)).__name__
+            return told | {"backend": name, "why": f"{MOST} landmarks do not keep atol = {large[0].sources.backend.tolerance:.3g}"}
+        return told | {"backend": "Nystroem", "why": f"asked for; {self._ranks} landmarks"}
+
+    @property
+    def _ranks(self) -> str:
+        ranks = ["all" if part.projection is None else str(len(part.projection.landmarks)) for part, _ in self.parts]
+        return " + ".join(ranks)
+
+    def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        return merged_logs([part.log_column(k, z) for part, _ in self.parts])
