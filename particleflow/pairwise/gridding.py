@@ -1,4 +1,4 @@
-"""Particles to mesh and back: the code of `stencil.py`, compiled when first used, shared out among threads. The bits do not depend on their number."""
+"""Particles to mesh and back: the code of `loops.py`, compiled when first used, shared among threads. The bits do not depend on their number."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from particleflow.pairwise.loops import module
 from particleflow.pairwise.machine import Processor, compiled
-from particleflow.pairwise.stencil import BINS, BLOCK, GROUP, INTEGERS, NUMBERS, Layout, module
+from particleflow.pairwise.stencil import BINS, BLOCK, GROUP, INTEGERS, NUMBERS, Layout
 from particleflow.pairwise.window import Window
 
-Array: TypeAlias = np.ndarray[Any, Any]
+Array: TypeAlias = np.ndarray
 
 # Rows that are worth a thread of their own.
 ROWS_PER_THREAD = 4096
@@ -23,7 +25,7 @@ ROWS_PER_THREAD = 4096
 THREAD_BYTES = 2**28
 
 
-@lru_cache(maxsize=None)
+@cache
 def _job(job: str, layout: Layout) -> Callable[[int, int], None]:
     return compiled(module(job, layout), "job", Processor.here(), pointers=2, integers=0)
 
@@ -56,7 +58,7 @@ def _shares(count: int, threads: int, unit: int) -> list[tuple[int, int]]:
     units = -(-count // unit)
     threads = max(1, min(threads, units))
     edges = [min(count, unit * (units * k // threads)) for k in range(threads + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class Stencil:
 
     @classmethod
     def of(cls, window: Window, element: str, d: int, particles: str, cells_per_length: float) -> Stencil:
-        layout = Layout(element, window.taps, window.even.shape[1], d, particles)
+        layout = Layout(element, window.taps, window.terms, d, particles)
         return cls(layout, cells_per_length, layout.table(window, cells_per_length))
 
 
@@ -152,7 +154,7 @@ def interpolate(
         "scale": stencil.cells_per_length,
         "outside": outside,
     }
-    tasks = []
+    tasks: list[Callable[[], Any]] = []
     for start, stop in _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD)):
         tasks.append(partial(_run, job, _told("interpolate", values | {"start": start, "stop": stop, "out": out}, shape, origin)))
     _together(tasks)

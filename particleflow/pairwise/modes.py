@@ -21,7 +21,7 @@ from scipy.special import erf, erfc
 
 from particleflow.kernels import Energy, Kernel, Laplace
 
-Array: TypeAlias = np.ndarray[Any, Any]
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 # Distances, in units of the kernel's scale, between which a kernel is looked at: beyond, it counts as long-ranged.
 SHORTEST, LONGEST, DISTANCES = 1e-3, 1e3, 6000
@@ -192,8 +192,9 @@ def _line(kernel: Any) -> Line:
     bend[1:] *= 2
     mass[mass < ROUNDING * mass.max()] = 0.0
     top, steepest = np.abs(k).max(), np.abs(r * pull)[r**2 == s].max() if not bent else np.abs(np.sqrt(s) * pull).max()
-    omega = 2 * math.pi / length * np.arange(len(mass))
-    return Line(omega, mass / top, np.sqrt(mass * bend) / top, float(steepest / top))
+    last = int(np.flatnonzero(mass)[-1]) + 1
+    omega = 2 * math.pi / length * np.arange(last)
+    return Line(omega, mass[:last] / top, np.sqrt(mass * bend)[:last] / top, float(steepest / top))
 
 
 def tail(kernel: Kernel, d: int, cut: float) -> tuple[float, float]:

@@ -80,11 +80,16 @@ def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -
 
 def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
     """S_0 and S_1, the largest over weight vectors."""
-    lowest = torch.stack([z.amin(0), *(sources.points.amin(0) for sources, _ in field.parts)]).amin(0)
-    highest = torch.stack([z.amax(0), *(sources.points.amax(0) for sources, _ in field.parts)]).amax(0)
-    top, steepest = peaks(field.parts[0][0].kernel, float((highest - lowest).norm()))
-    mass = float(sum((w.abs().double().sum(0) for _, w in field.parts), torch.zeros((), dtype=torch.float64, device=z.device)).max())
-    return mass * top, mass * steepest
+    kernel = field.parts[0][0].kernel
+    top, steepest = peaks(kernel, 1.0 if hasattr(kernel, "bandwidth") else _extent([z, *(sources.points for sources, _ in field.parts)]))
+    mass = sum((w.abs().sum(0, dtype=torch.float64) for _, w in field.parts), torch.zeros((), dtype=torch.float64, device=z.device))
+    return float(mass.max()) * top, float(mass.max()) * steepest
+
+
+def _extent(clouds: list[Tensor]) -> float:
+    """The diagonal of the box around all points."""
+    lowest, highest = (torch.stack([ends(points, 0) for points in clouds]) for ends in (torch.amin, torch.amax))
+    return float((highest.amax(0) - lowest.amin(0)).norm())
 
 
 def peaks(kernel: Any, extent: float) -> tuple[float, float]:
