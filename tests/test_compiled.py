@@ -94,6 +94,13 @@ def test_many_tiles_chunks_and_blocks_agree_with_dense(kernel: kernels.Kernel, d
         assert relative(got, want) <= 1e-13
 
 
+def test_many_blocks_are_shared_out() -> None:
+    """More blocks of queries than a call takes at once."""
+    x, z, w = cloud(9, 2, 0), cloud(5000, 2, 1), signed(9)
+    for got, want in zip(*(backend.sources(GAUSSIAN, x).field(w).value_and_grad(z) for backend in (Compiled(), Dense())), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("kernel", KERNELS, ids=names)
 def test_errors_of_float32_and_float64(kernel: kernels.Kernel) -> None:
     """Clouds that do not cancel: 2e-6 and 1e-13 of the gradient, against float64 with differences from Dense."""
@@ -158,6 +165,17 @@ def test_what_is_not_finite_is_seen(kernel: kernels.Kernel) -> None:
         bad_x[3, 1], bad_w[66] = value, value
         for field in (Compiled().sources(kernel, bad_x).field(w.abs()), Compiled().sources(kernel, x).field(bad_w)):
             assert all(result.isnan().all() for result in results(field, z, operations))
+
+
+@pytest.mark.parametrize("bits", [0x7FC00000, 0xFFC00000 - 2**32, 0x7FFFFFFF, 0x7FC001AA, 0xFFC000FF - 2**32], ids=hex)
+def test_every_nan_is_seen(bits: int) -> None:
+    """Whatever its sign and payload, which the code takes for an exponent."""
+    x, z = cloud(30, 2, 0, torch.float32), cloud(11, 2, 1, torch.float32)
+    z[4, 1] = torch.tensor([bits], dtype=torch.int32).view(torch.float32)[0]
+    for kernel in (GAUSSIAN, kernels.Matern52(0.7)):
+        for result in results(Compiled().sources(kernel, x).field(x[:, 0].abs()), z):
+            assert result[4].isnan().all()
+            assert not result[5:].isnan().any()
 
 
 @pytest.mark.parametrize("d", [2, 6])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BLOCK = 256  # rows of queries that a thread takes, a multiple of every number of lanes
 THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
+CALL_PAIRS = 2**28
 CACHE_LINE = 64
 MATRIX_BYTES = 8 * 2**20  # working memory of a prepared kernel matrix
 
@@ -66,22 +67,33 @@ class Compiled:
 class Ranges:
     """The sources that each block of `block` query rows meets: block b those of the ranges starts[r] <= j < stops[r], ptr[b] <= r < ptr[b + 1].
 
-    int64 arrays. `block` is a multiple of 64.
+    `block` is a multiple of 64.
     """
 
     ptr: np.ndarray
     starts: np.ndarray
     stops: np.ndarray
     block: int = BLOCK
+    known: bool = False  # to list nothing that is not there: made by `all_pairs`
+
+    def __post_init__(self) -> None:
+        for name in ("ptr", "starts", "stops"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), np.int64))
 
     @classmethod
     def all_pairs(cls, queries: int, sources: int) -> Ranges:
         blocks = -(-queries // BLOCK)
-        return cls(np.arange(blocks + 1, dtype=np.int64), np.zeros(blocks, np.int64), np.full(blocks, sources, np.int64))
+        return cls(np.arange(blocks + 1, dtype=np.int64), np.zeros(blocks, np.int64), np.full(blocks, sources, np.int64), known=True)
 
     @property
     def pairs(self) -> int:
-        return int((self.stops - self.starts).sum()) * self.block
+        return int(self.stops.sum() - self.starts.sum()) * self.block
+
+    def within(self, sources: int) -> bool:
+        """Nothing outside 0 <= j < sources is listed, so that nothing outside memory is read."""
+        listed = self.starts[self.ptr[0] : self.ptr[-1]], self.stops[self.ptr[0] : self.ptr[-1]]
+        inside = not len(listed[0]) or (listed[0].min() >= 0 and listed[1].max() <= sources)
+        return bool(inside and self.ptr[0] >= 0 and self.ptr[-1] <= len(self.starts) and (np.diff(self.ptr) >= 0).all())
 
 
 @dataclass(frozen=True)
@@ -239,27 +251,39 @@ def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarra
 
     arrays = (z, x, w, ranges.ptr, ranges.starts, ranges.stops, out, lowest)
     assert all(array.flags.c_contiguous for array in arrays)
+    assert ranges.known or ranges.within(len(x))
+    assert ranges.block % plan.lanes == z.shape[1] % plan.lanes == 0
+    blocks, pairs = len(ranges.ptr) - 1, ranges.pairs
+    threads = max(1, min(torch.get_num_threads(), blocks, pairs // THREAD_PAIRS))
+    # Small shares keep the threads equally long at work, and a call short enough to be interrupted.
+    share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
     addresses = [array.__array_interface__["data"][0] for array in arrays]
-    blocks = len(ranges.ptr) - 1
-    threads = torch.get_num_threads()
-    if threads > 1:
-        threads = max(1, min(threads, blocks, ranges.pairs // THREAD_PAIRS))
-    share = max(1, blocks // (8 * threads))
-    job = (function(plan), plan.scratch, addresses, itertools.count(0, share), share, blocks, (ranges.block, z.shape[1], len(z), columns))
-    others = [threading.Thread(target=_work, args=job) for _ in range(threads - 1)]
+    job = _Job(function(plan), addresses, (ranges.block, z.shape[1], len(z), columns), blocks, share)
+    scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
+    aligned = -(-scratch.__array_interface__["data"][0] // CACHE_LINE) * CACHE_LINE
+    others = [threading.Thread(target=job.work, args=(aligned + k * scratch.shape[1],)) for k in range(1, threads)]
     for thread in others:
         thread.start()
-    _work(*job)
-    for thread in others:
-        thread.join()
+    try:
+        job.work(aligned)
+    except BaseException:
+        job.stopped = True
+        raise
+    finally:
+        for thread in others:
+            thread.join()
 
 
-def _work(
-    run: Callable[..., None], bytes_: int, addresses: list[int], firsts: Iterator[int], share: int, blocks: int, sizes: tuple[int, ...]
-) -> None:
-    scratch = np.empty(bytes_ + CACHE_LINE, np.uint8)
-    aligned = -(-scratch.__array_interface__["data"][0] // CACHE_LINE) * CACHE_LINE
-    for first in firsts:
-        if first >= blocks:
-            return
-        run(*addresses, aligned, first, min(first + share, blocks), *sizes)
+class _Job:
+    """Shares of blocks, which each thread takes from one counter until none is left."""
+
+    def __init__(self, run: Callable[..., None], addresses: list[int], sizes: tuple[int, ...], blocks: int, share: int) -> None:
+        self.run, self.addresses, self.sizes, self.blocks, self.share = run, addresses, sizes, blocks, share
+        self.firsts = itertools.count(0, share)
+        self.stopped = False
+
+    def work(self, scratch: int) -> None:
+        for first in self.firsts:
+            if first >= self.blocks or self.stopped:
+                return
+            self.run(*self.addresses, scratch, first, min(first + self.share, self.blocks), *self.sizes)
