@@ -233,10 +233,9 @@ def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 def measure(count: int, most: int = MOST) -> dict[str, Any]:
     """Every approximate backend on the problems of its dimensions."""
-    from particleflow.pairwise.mesh import Mesh
-
     from particleflow.pairwise.culled import Culled
     from particleflow.pairwise.fourier import Fourier
+    from particleflow.pairwise.mesh import Mesh
     from particleflow.pairwise.nystroem import Nystroem
 
     outcomes: dict[str, list[Outcome]] = {}

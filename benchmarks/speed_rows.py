@@ -123,9 +123,8 @@ def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
 
 def threads(n_exact: int, n_mesh: int, rounds: int) -> dict[str, Any]:
     """Two threads against one, on the clock: the only row that needs a machine that is idle."""
-    from particleflow.pairwise.mesh import Mesh
-
     from particleflow.pairwise.compiled import Compiled
+    from particleflow.pairwise.mesh import Mesh
 
     free = idle()
     trials = {}

@@ -168,7 +168,7 @@ class Trajectory:
                 return cls._restored(tensors, facts)
         except FileNotFoundError:
             raise FileNotFoundError(f"`path` must be a saved trajectory, and there is no file '{path}'") from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
             raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: {error}") from error
         raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")
 
