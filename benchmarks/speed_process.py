@@ -163,8 +163,8 @@ class TimedSum:
     inner: PairwiseSum
     watch: Watch = field(default_factory=Watch, compare=False)
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Any = None) -> TimedSources:
-        return TimedSources(self.watch(self.inner.sources, kernel, points, domain), self.watch)
+    def sources(self, kernel: Kernel, points: Tensor) -> TimedSources:
+        return TimedSources(self.watch(self.inner.sources, kernel, points), self.watch)
 
 
 @dataclass(frozen=True, eq=False)

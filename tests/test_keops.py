@@ -282,8 +282,8 @@ class Moved:
     backend: Any
     device: str
 
-    def sources(self, kernel: Any, points: torch.Tensor, domain: Any = None) -> MovedSources:
-        return MovedSources(self.backend.sources(kernel, points.to(self.device), domain), points, self.device)
+    def sources(self, kernel: Any, points: torch.Tensor) -> MovedSources:
+        return MovedSources(self.backend.sources(kernel, points.to(self.device)), points, self.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,7 +58,7 @@ class _Liar:
     bandwidth_error: float
     promised: float | None
 
-    def sources(self, kernel, points, domain=None):
+    def sources(self, kernel, points):
         return _LiarSources(Dense().sources(Gaussian(kernel.bandwidth * (1 + self.bandwidth_error)), points), self.promised)
 
 

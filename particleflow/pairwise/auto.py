@@ -12,7 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.pairwise.base import Domain, PairwiseSum, Queries, Sources
+from particleflow.pairwise.base import PairwiseSum, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, choose
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 from particleflow.pairwise.promise import Promise
@@ -44,7 +44,7 @@ class Auto:
             _checks.positive(self.atol, "atol")
         _checks.positive(self.max_pairs, "max_pairs")
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> AutoSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> AutoSources:
         return AutoSources(kernel, points, self)
 
 

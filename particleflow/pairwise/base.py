@@ -8,14 +8,11 @@ Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d). Values are (Q,) o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from particleflow.kernels import Kernel
-
-Domain: TypeAlias = tuple[Tensor, Tensor]
-"""Lower and upper corner (d,), (d,) of a box with slack that all queries will lie in."""
 
 
 @runtime_checkable
@@ -64,4 +61,4 @@ class Sources(Protocol):
 class PairwiseSum(Protocol):
     """A backend."""
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> Sources: ...
+    def sources(self, kernel: Kernel, points: Tensor) -> Sources: ...

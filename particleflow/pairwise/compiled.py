@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
-from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 
@@ -56,7 +56,7 @@ class Compiled:
         except ImportError as error:
             raise ImportError(f"`Compiled` needs llvmlite, which comes with numba: pip install numba; or sum with Dense() ({error})") from error
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> CompiledSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
         check_kernel(kernel)
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or Dense()")
@@ -162,11 +162,17 @@ class CompiledSources:
         return torch.from_numpy(answer)
 
 
+def has_code(kernel: Kernel) -> bool:
+    from particleflow.pairwise.profiles import PROFILES
+
+    return type(kernel) in PROFILES
+
+
 def check_kernel(kernel: Kernel) -> None:
     """Refuse what has no machine code."""
     from particleflow.pairwise.profiles import PROFILES
 
-    if type(kernel) not in PROFILES:
+    if not has_code(kernel):
         names = ", ".join(known.__name__ for known in PROFILES)
         raise TypeError(f"`kernel` must be one of {names} for Compiled(), got {kernel}: sum with Dense()")
 

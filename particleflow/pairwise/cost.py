@@ -6,9 +6,7 @@ Times are of one core, in seconds. Only their ratios matter: they decide, the su
 from __future__ import annotations
 
 import functools
-import importlib
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -17,13 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.base import PairwiseSum
-from particleflow.pairwise.compiled import Compiled
 from particleflow.pairwise.culled import Culled, Short
 from particleflow.pairwise.dense import Dense
+from particleflow.pairwise.exact import exact_backend, usable
 from particleflow.pairwise.fourier import Fourier
-from particleflow.pairwise.keops import KeOps, unavailable
 from particleflow.pairwise.mesh import Mesh
 from particleflow.pairwise.nystroem import Nystroem
 
@@ -107,8 +104,9 @@ def choose(problem: Problem) -> Choice:
     ValueError
         Only an exact sum would do, and it takes more pairs than `max_pairs`.
     """
-    if problem.queries.device.type != "cpu":
-        return _on_device(problem)
+    device = problem.queries.device
+    if device.type != "cpu":
+        return Choice(exact_backend(problem.kernel, device), f"exact sums on {device}")
     if problem.pairs <= TINY:
         return Choice(Dense(), f"{problem.pairs:.1g} pairs: too few for anything else to begin")
     exact, seconds = _exact(problem)
@@ -131,15 +129,8 @@ def choose(problem: Problem) -> Choice:
     return Choice(best, f"about {_shown(least)} on one core" + (f"; {others}" if others else ""))
 
 
-def exact_backend(points: Tensor, kernel: Kernel) -> PairwiseSum:
-    """The fastest exact sums there are for these points on the CPU."""
-    if type(kernel) in RELATIVE and _usable("llvmlite", "numba"):
-        return Compiled()
-    return Dense()
-
-
 def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
-    backend = exact_backend(problem.queries, problem.kernel)
+    backend = exact_backend(problem.kernel, problem.queries.device)
     if isinstance(backend, Dense):
         return backend, problem.pairs * DENSE_PAIR * problem.d
     *first, further = PAIR[problem.queries.dtype]
@@ -151,14 +142,14 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
     """What keeps the promise, with its seconds; what cannot be below `least`, or the mesh's, is not looked at."""
     rtol, atol = problem.auto.rtol, problem.auto.atol
     absolute = rtol if atol is None else atol
-    if problem.d <= 3 and _usable("llvmlite", "numba"):
+    if problem.d <= 3 and usable("llvmlite", "numba"):
         cost = _mesh(problem, absolute)
         if cost is not None:
             yield Mesh(rtol=rtol, atol=atol), cost
             least = min(least, cost)
-        if isinstance(problem.kernel, Short) and _sorted_seconds(problem) < least and _usable("numba", "numba"):
+        if isinstance(problem.kernel, Short) and _sorted_seconds(problem) < least and usable("numba", "numba"):
             yield Culled(rtol=rtol, atol=atol), _culled(problem, absolute)
-    if problem.d <= 3 and CALL["Fourier"] < least and _usable("finufft", "finufft"):
+    if problem.d <= 3 and CALL["Fourier"] < least and usable("finufft", "finufft"):
         cost = _fourier(problem, absolute)
         if cost is not None:
             yield Fourier(rtol=rtol, atol=atol), cost
@@ -233,36 +224,9 @@ def _nystroem(problem: Problem, atol: float) -> float:
     return CALL["Nystroem"] + rank * pair * (problem.n + len(problem.queries)) + 4096 * rank**2 * 2e-10
 
 
-def _on_device(problem: Problem) -> Choice:
-    """On CUDA: exact sums by KeOps."""
-    why = unavailable(problem.queries.device)
-    if why:
-        _warn(f"Auto() sums with Dense() on {problem.queries.device}, which is slower: {why}")
-        return Choice(Dense(), f"KeOps is not usable: {why}")
-    if type(problem.kernel) not in RELATIVE:
-        return Choice(Dense(), "a kernel of your own")
-    return Choice(KeOps(), f"exact on {problem.queries.device}")
-
-
-@functools.cache
-def _usable(module: str, package: str) -> bool:
-    """Can it be imported? If not, one warning a process."""
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        _warn(f"Auto() does without {module}, and is slower: {error}. Remedy: pip install {package}")
-        return False
-    return True
-
-
-@functools.cache
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
 def _ends(points: Tensor) -> tuple[Tensor, Tensor]:
     """Least and largest of each coordinate, in float64."""
-    if _usable("llvmlite", "numba"):
+    if usable("llvmlite", "numba"):
         from particleflow.pairwise.gridding import extremes
 
         lowest, highest = (torch.from_numpy(ends) for ends in extremes(np.ascontiguousarray(points.detach().numpy())))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
-from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 from particleflow.pairwise.promise import Promise
 from particleflow.pairwise.reach import Reach, reach_of
@@ -62,7 +62,7 @@ class Culled:
     def tolerance(self) -> float:
         return self.rtol if self.atol is None else self.atol
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> CulledSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
         if not isinstance(kernel, Short):
             raise TypeError(
                 f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "

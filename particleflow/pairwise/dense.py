@@ -11,7 +11,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.radial import PositiveKernel
-from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 
 # (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
@@ -50,7 +50,7 @@ class Dense:
     def __post_init__(self) -> None:
         _checks.count(self.max_bytes, "max_bytes")
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> DenseSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> DenseSources:
         return DenseSources(kernel, points, self.max_bytes)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,8 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.pairwise.base import Domain, Queries, Sources
+from particleflow.pairwise.base import Queries, Sources
+from particleflow.pairwise.exact import exact_sum, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
@@ -77,7 +77,7 @@ class Fourier:
     def absolute(self) -> float:
         return self.rtol if self.atol is None else self.atol
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> Sources:
+    def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
@@ -141,8 +141,6 @@ class FourierField(SumField):
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         layout = self._layout(_finite(points_of(z)), self._fourier.absolute)
         if layout.modes is None and not layout.culled:
-            from particleflow.pairwise.spectral import exact_sum
-
             return {**exact_sum(self.parts).explain(z), "why": layout.why}
         why = f"asked for; neighbours alone: {layout.why}" if layout.culled else "asked for"
         return {"backend": "Fourier", "why": why, "promise": self.promise(z)}
@@ -201,7 +199,6 @@ class FourierField(SumField):
     def _exactly(self, why: str, queries: int) -> SumField:
         """All parts by exact sums, with one warning; refused where they are too many."""
         from particleflow.pairwise.layout import COINCIDENT
-        from particleflow.pairwise.spectral import exact_sum
 
         fourier, kernel = self._fourier, self.parts[0][0].kernel
         pairs = float(queries) * sum(len(sources.points) for sources, _ in self.parts)
@@ -211,12 +208,11 @@ class FourierField(SumField):
                 f"`max_pairs` = {fourier.max_pairs:.1e}: raise `rtol`, `max_modes` or `max_pairs`, or the bandwidth"
             )
         if why != COINCIDENT:
-            _warn(f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or `max_modes`, or ask for Compiled()")
+            warn_once(f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or `max_modes`, or ask for Compiled()")
         return exact_sum(self.parts)
 
     def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
-        from particleflow.pairwise.spectral import exact_sum
 
         points = points_of(z)
         if self._columns > 1:
@@ -258,12 +254,6 @@ class FourierField(SumField):
             certain = both[:, 0] * rtol > max(promise.value, promise.grad * top / steepest)
             return both[:, 0].to(z.dtype), both[:, 1:].to(z.dtype), certain
         return z.new_ones(len(z)), torch.zeros_like(z), torch.zeros(len(z), dtype=torch.bool, device=z.device)
-
-
-@functools.lru_cache(maxsize=64)
-def _warn(message: str) -> None:
-    """Once a process, whatever the warnings' filter."""
-    warnings.warn(message, stacklevel=2)
 
 
 def _finite(points: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
 from particleflow.pairwise import keops_probe
-from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 
 
@@ -115,7 +115,7 @@ class KeOps:
     def __post_init__(self) -> None:
         object.__setattr__(self, "timeout", _checks.positive(self.timeout, "timeout"))
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> KeOpsSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> KeOpsSources:
         formula = FORMULAS.get(type(kernel))
         if formula is None:
             names = ", ".join(known.__name__ for known in FORMULAS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,17 +14,18 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.base import Queries
+from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
-from particleflow.pairwise.placed import Placed, in_order_of_nodes, spread_at_once, stencil_of
 from particleflow.pairwise.promise import Promise, scales
 
 if TYPE_CHECKING:
     from particleflow.pairwise.lattice import Box
+    from particleflow.pairwise.placed import Core, Placed
     from particleflow.pairwise.spacing import Plan
 
-# The logarithm needs sums far below their peak: they are made this much more accurate than asked for, as far as float64 goes.
-LOG_TIGHTER, TIGHTEST = 1e-5, 1e-10
+# The logarithm needs sums far below their peak: they are made this much more accurate than asked for, or as accurate as a mesh can be.
+LOG_TIGHTER, TIGHTEST = (1e-5, 1e-3, 1.0), 1e-10
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Mesh:
     def absolute(self) -> float:
         return self.rtol if self.atol is None else self.atol
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> MeshSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> MeshSources:
         from particleflow.pairwise.modes import require_smooth
 
         require_smooth(kernel, "Mesh")
@@ -88,16 +88,10 @@ class Mesh:
             raise ValueError(f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier, or move them with points.cpu()")
         return MeshSources(kernel, points, self)
 
-    def plan(self, kernel: Kernel, d: int, atol: float) -> Plan | None:
-        from particleflow.pairwise import spacing
-
-        shape: Any = kernel
-        return spacing.plan(shape, d, atol)
-
 
 @dataclass(frozen=True, eq=False)
 class MeshQueries:
-    """Query points, and what the mesh needs of them."""
+    """Query points, and what the mesh makes of them."""
 
     points: Tensor
     placed: Placed
@@ -111,20 +105,33 @@ class MeshSources:
 
     @cached_property
     def placed(self) -> Placed:
+        from particleflow.pairwise.placed import Placed
+
         return Placed(self.points)
 
     def field(self, w: Tensor) -> MeshField:
         return MeshField(((self, checked_weights(w, self.points)),), ({},))
 
     def prepare(self, z: Tensor) -> MeshQueries:
+        from particleflow.pairwise.placed import Placed
+
         return MeshQueries(z, self.placed if z is self.points else Placed(z))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A mesh: its box and its periodic shape, and the parts that it holds."""
+
+    parts: tuple[int, ...]
+    box: Box
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """How a sum goes: parts that share a mesh, its box and its periodic shape; queries that are summed exactly; `why` all is exact, if it is."""
+    """How a sum goes: on which meshes; queries that are summed exactly; `why` all is exact, if it is."""
 
-    meshes: tuple[tuple[tuple[int, ...], Box, tuple[int, ...]], ...] = ()
+    meshes: tuple[Shared, ...] = ()
     exact_rows: np.ndarray | None = None
     why: str = ""
 
@@ -141,20 +148,22 @@ class MeshField(SumField):
         return MeshField(self.parts + other.parts, self.kept + other.kept)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        plan = self._plan(self._mesh.absolute)
-        if plan is None or self._extent(plan, self._placed(z)).why:
+        """The error at the worst places, of all weights; for the Gaussian, of those near any one place."""
+        plan, extent = self._planned(self._mesh.absolute, self._placed(z))
+        if plan is None or extent.why:
             return None
-        value, grad = scales(self, _finite(points_of(z)))
-        how = f"{plan.window.taps} taps, spacing {plan.spacing:.3g}"
-        how += f", in {plan.element}: at most {plan.value_error:.1e} and {plan.grad_error:.1e} of them"
-        return Promise(plan.value_error * value, plan.grad_error * grad, how)
+        top, steepest = scales(self, _finite(points_of(z), self._kernel))
+        errors = plan.value_error, plan.grad_error
+        if plan.envelope is not None and math.isfinite(top) and top > 0:
+            errors = self._local_errors(plan, top)
+        how = f"at most {errors[0]:.1e} and {errors[1]:.1e} of sum |w| times the kernel's peaks: {plan.window.taps} taps, in {plan.element}"
+        return Promise(errors[0] * top, errors[1] * steepest, how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        plan = self._plan(self._mesh.absolute)
-        extent = Extent(why=self._rough) if plan is None else self._extent(plan, self._placed(z))
+        plan, extent = self._planned(self._mesh.absolute, self._placed(z))
         if plan is None or extent.why:
-            return {"backend": type(_exact_backend()).__name__, "why": extent.why}
-        sizes = " and ".join(" x ".join(map(str, shape)) for _, _, shape in extent.meshes)
+            return {"backend": type(exact_backend(self._kernel, points_of(z).device)).__name__, "why": extent.why}
+        sizes = " and ".join(" x ".join(map(str, mesh.shape)) for mesh in extent.meshes)
         return {**super().explain(z), "why": f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart, {plan.window.taps} taps"}
 
     @property
@@ -167,147 +176,150 @@ class MeshField(SumField):
         kernel: Kernel = self.parts[0][0].kernel
         return kernel
 
-    @property
-    def _rough(self) -> str:
-        return f"no mesh resolves {self._kernel} to atol = {self._mesh.absolute:.1g}"
-
-    def _plan(self, atol: float) -> Plan | None:
-        return self._mesh.plan(self._kernel, self.parts[0][0].points.shape[1], atol)
-
     def _placed(self, z: Tensor | Queries) -> Placed:
+        from particleflow.pairwise.placed import Placed
+
         if isinstance(z, MeshQueries):
             return z.placed
         points = points_of(z)
         return next((sources.placed for sources, _ in self.parts if sources.points is points), None) or Placed(points)
 
     def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
-        plan = self._plan(self._mesh.absolute)
         placed = self._placed(z)
-        extent = Extent(why=self._rough) if plan is None else self._extent(plan, placed)
+        plan, extent = self._planned(self._mesh.absolute, placed, what is What.LAPLACIAN)
         if plan is None or extent.why:
             return self._exactly(extent.why, len(placed.points))._all_columns(what, placed.points)
         return self._at(plan, extent, what, placed, range(self._columns))
 
+    def _planned(self, atol: float, placed: Placed, laplacian: bool = False) -> tuple[Plan | None, Extent]:
+        from particleflow.pairwise import spacing
+
+        kernel: Any = self._kernel
+        plan = spacing.plan(kernel, self.parts[0][0].points.shape[1], atol, laplacian)
+        if plan is None:
+            return None, Extent(why=f"no mesh resolves {kernel} to atol = {atol:.1g}")
+        return plan, self._extent(plan, placed)
+
+    def _cores(self, plan: Plan) -> list[Core | None]:
+        return [sources.placed.core(plan, self._mesh.max_cells) for sources, _ in self.parts]
+
     def _extent(self, plan: Plan, placed: Placed) -> Extent:
         from particleflow.pairwise.lattice import around, periodic_shape, union, with_queries
 
-        most = self._mesh.max_cells
-        cores = [sources.placed.core(plan, most) for sources, _ in self.parts]
-        sources_boxes = [core.box for core in cores if core is not None]
-        rows = None
-        if len(sources_boxes) < len(cores):
-            return Extent(why=self._too_large)
-        if math.isfinite(plan.periodic.reach):
+        most, rows = self._mesh.max_cells, None
+        too_large = Extent(why=f"the points extend over too many of its lengths for `max_cells` = {most} nodes")
+        boxes = [core.box for core in self._cores(plan) if core is not None]
+        if len(boxes) < len(self.parts):
+            return too_large
+        local = math.isfinite(plan.periodic.reach)
+        if local:
             queries = None if placed.corners is None else around(plan, *placed.corners)
         else:
             core = placed.core(plan, most)
             queries, rows = (None, None) if core is None else (core.box, core.outside)
-        everything = tuple(range(len(cores)))
-        whole = with_queries(plan, union(sources_boxes), queries)
+        whole = with_queries(plan, union(boxes), queries)
         shape = periodic_shape(plan, whole)
         if math.prod(shape) <= most:
-            return Extent(((everything, whole, shape),), rows)
+            return Extent((Shared(tuple(range(len(boxes))), whole, shape),), rows)
         # parts too far from each other for one mesh: one each
-        meshes = []
-        for part, own in enumerate(sources_boxes):
-            box = with_queries(plan, own, queries)
-            shape = periodic_shape(plan, box)
-            if math.isinf(plan.periodic.reach) or math.prod(shape) > most:
-                return Extent(why=self._too_large)
-            meshes.append(((part,), box, shape))
-        return Extent(tuple(meshes), rows)
-
-    @property
-    def _too_large(self) -> str:
-        return f"the points extend over too many of its lengths for `max_cells` = {self._mesh.max_cells} nodes"
+        each = [with_queries(plan, own, queries) for own in boxes]
+        shapes = [periodic_shape(plan, box) for box in each]
+        if not local or any(math.prod(shape) > most for shape in shapes):
+            return too_large
+        return Extent(tuple(Shared((part,), box, shape) for part, (box, shape) in enumerate(zip(each, shapes, strict=True))))
 
     def _at(self, plan: Plan, extent: Extent, what: What, placed: Placed, columns: Sequence[int]) -> Tensor:
         """(Q, columns, components): from the meshes, and from what is left out of them."""
         points = placed.points
-        total = points.new_zeros((len(points), len(columns), what.components(plan.d)))
-        for number, (parts, box, shape) in enumerate(extent.meshes):
+        total = points.new_empty((len(points), len(columns), what.components(plan.d)))
+        for number, mesh in enumerate(extent.meshes):
             here = total if number == 0 else torch.empty_like(total)
-            self._interpolate(plan, parts, box, shape, what, placed, columns, here.numpy())
+            self._interpolate(plan, mesh, what, placed, columns, here.numpy())
             if number:
                 total += here
-        for (sources, w), core in zip(self.parts, [s.placed.core(plan, self._mesh.max_cells) for s, _ in self.parts], strict=True):
-            if core.outside is not None:
+        for (sources, w), core in zip(self.parts, self._cores(plan), strict=True):
+            if core is not None and core.outside is not None:
                 chosen = torch.from_numpy(core.outside)
-                total += _exact_columns([(sources.kernel, sources.points[chosen], _matrix(w)[chosen])], what, points, columns)
+                self._check_pairs(len(points) * float(chosen.sum()), "particles far from the others")
+                outside: Any = exact_sources(sources.kernel, sources.points[chosen])
+                total += outside.sums(what, _matrix(w)[chosen][:, list(columns)], points)
         if extent.exact_rows is not None:
             chosen = torch.from_numpy(extent.exact_rows)
-            total[chosen] = _exact_columns([(s.kernel, s.points, _matrix(w)) for s, w in self.parts], what, points[chosen], columns)
+            parts = [(sources, _matrix(w)[:, list(columns)]) for sources, w in self.parts]
+            self._check_pairs(float(chosen.sum()) * sum(len(sources.points) for sources, _ in parts), "queries far from the others")
+            total[chosen] = exact_sum(parts)._all_columns(what, points[chosen])
         return total
 
-    def _interpolate(
-        self, plan: Plan, parts: tuple[int, ...], box: Box, shape: tuple[int, ...], what: What, placed: Placed, columns: Sequence[int], out: Any
-    ) -> None:
+    def _interpolate(self, plan: Plan, mesh: Shared, what: What, placed: Placed, columns: Sequence[int], out: np.ndarray) -> None:
         from particleflow.pairwise import gridding
+        from particleflow.pairwise.placed import stencil
 
-        stencil = stencil_of(plan, placed.array.dtype.name)
-        points, order = in_order_of_nodes(plan, placed, math.prod(shape), self._mesh.max_cells) or (placed.array, None)
+        points, order = placed.in_order(plan, self._mesh.max_cells, math.prod(mesh.shape))
         name = {What.GRAD: "grad", What.BOTH: "both"}.get(what, "value")
+        tools, threads = stencil(plan, points.dtype.name), torch.get_num_threads()
         for k, column in enumerate(columns):
-            mesh = self._potential(plan, parts, box, shape, what is What.LAPLACIAN, column)
-            gridding.interpolate(
-                stencil, name, points, order, mesh, box.origin, shape, out[:, k], outside=0.0, threads=torch.get_num_threads()
-            )
+            potential = self._potential(plan, mesh, what is What.LAPLACIAN, column)
+            gridding.interpolate(tools, name, points, order, potential, mesh.box.origin, mesh.shape, out[:, k], outside=0.0, threads=threads)
 
-    def _potential(self, plan: Plan, parts: tuple[int, ...], box: Box, shape: tuple[int, ...], laplacian: bool, column: int) -> np.ndarray:
+    def _potential(self, plan: Plan, mesh: Shared, laplacian: bool, column: int) -> np.ndarray:
         from particleflow.pairwise import gridding, lattice
+        from particleflow.pairwise.placed import stencil
 
-        key = plan, parts, box, shape, laplacian, column
+        key = plan, mesh, laplacian, column
         if key not in self.potentials:
-            meshes = [self._spread(plan, part, column) for part in parts]
-            nodes = lattice.potential(plan, box, shape, meshes, laplacian, torch.get_num_threads())
-            mesh = gridding.room(stencil_of(plan, "float64"), shape)
-            mesh[: nodes.size] = nodes.ravel()
+            spreads = [self._spread(plan, part, column) for part in mesh.parts]
+            nodes = lattice.potential(plan, mesh.box, mesh.shape, spreads, laplacian, torch.get_num_threads())
+            made = gridding.room(stencil(plan, "float64"), mesh.shape)
+            made[: nodes.size] = nodes.ravel()
             while len(self.potentials) >= max(2, self._columns):
                 del self.potentials[next(iter(self.potentials))]
-            self.potentials[key] = mesh
+            self.potentials[key] = made
         found: np.ndarray = self.potentials[key]
         return found
 
     def _spread(self, plan: Plan, part: int, column: int) -> tuple[Box, np.ndarray]:
         """The nodes of a part, and its weights spread on them."""
-        from particleflow.pairwise import gridding
-
         kept = self.kept[part]
         if (plan, column) not in kept:
             sources, w = self.parts[part]
-            placed: Placed = sources.placed
-            core = placed.core(plan, self._mesh.max_cells)
-            assert core is not None
-            weights = _matrix(w)[:, column].detach().numpy().astype(plan.element)
-            if core.outside is not None:
-                weights[core.outside] = 0.0
-            cells = math.prod(core.box.shape)
-            points, order = in_order_of_nodes(plan, placed, cells, self._mesh.max_cells) or (placed.array, None)
-            if order is not None:
-                weights = weights[order]
-            if np.isfinite(weights).all():
-                stencil, chunk = stencil_of(plan, points.dtype.name), spread_at_once(plan, placed, cells, order is not None)
-                mesh, missed = gridding.spread(
-                    stencil, points, weights, core.box.origin, core.box.shape, chunk=chunk, threads=torch.get_num_threads()
-                )
-            # a point that is not finite spoils every row, as it does in an exact sum
-            if not np.isfinite(weights).all() or (missed and core.outside is None):
-                mesh = np.full(core.box.shape, math.nan)
-            kept[plan, column] = core.box, mesh
+            weights = _matrix(w)[:, column].detach().numpy()
+            kept[plan, column] = sources.placed.spread(plan, self._mesh.max_cells, weights, torch.get_num_threads())
         found: tuple[Box, np.ndarray] = kept[plan, column]
         return found
 
+    def _local_errors(self, plan: Plan, mass: float) -> tuple[float, float]:
+        """Relative to sum |w| times the kernel's peaks: by the particles near any one place, rather than all of them."""
+        from particleflow.pairwise.nearby import block_size, local_errors
+
+        cores = [core for core in self._cores(plan) if core is not None]
+        size = max(block_size(math.prod(core.box.shape), plan.d) for core in cores)
+        densities, left_out = [], 0.0
+        for (sources, w), kept, core in zip(self.parts, self.kept, cores, strict=True):
+            if ("density", plan, size) not in kept:
+                weights = _matrix(w).detach().abs().amax(1).double().numpy()
+                inside = np.isfinite(sources.placed.array).all(1) if core.outside is None else ~core.outside
+                made = sources.placed.density(weights, inside, size * plan.spacing), float(weights[~inside].sum())
+                kept["density", plan, size] = made
+            here, away = kept["density", plan, size]
+            densities.append(here)
+            left_out += away
+        value, grad = local_errors(plan, densities, size)
+        # exact sums round
+        value, grad = ((error + 1e-6 * left_out) / mass for error in (value, grad))
+        return min(value, plan.value_error), min(grad, plan.grad_error)
+
     def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        placed, points = self._placed(z), points_of(z)
-        tol = self._mesh.absolute
-        plan = self._plan(max(LOG_TIGHTER * tol, TIGHTEST))
-        extent = Extent(why=self._rough) if plan is None else self._extent(plan, placed)
+        placed, points, tol = self._placed(z), points_of(z), self._mesh.absolute
+        for tighter in LOG_TIGHTER:
+            plan, extent = self._planned(max(tighter * tol, TIGHTEST), placed)
+            if plan is not None and not extent.why:
+                break
         column = [(sources, _matrix(w)[:, k]) for sources, w in self.parts]
         if plan is None or extent.why:
             return self._exactly(extent.why, len(points), column).log(points)
         both = self._at(plan, extent, What.BOTH, placed, [k])[:, 0]
         value, grad = both[:, 0], both[:, 1:]
-        top, _ = scales(SumField(tuple(column)), _finite(points))
+        top, _ = scales(SumField(tuple(column)), _finite(points, self._kernel))
         poor = value <= top * max(plan.value_error, plan.grad_error) / tol
         log, slope = value.log(), grad / value[:, None]
         if bool(poor.any()):
@@ -315,63 +327,27 @@ class MeshField(SumField):
         return log, slope
 
     def _exactly(self, why: str, queries: int, parts: Sequence[tuple[Any, Tensor]] = ()) -> SumField:
-        """All parts by exact sums, with one warning; refused where they are too many."""
-        mesh, parts = self._mesh, parts or self.parts
-        pairs = float(queries) * sum(len(sources.points) for sources, _ in parts)
+        """All parts by exact sums, with one warning if there is a reason; refused where they are too many."""
+        parts = parts or self.parts
+        self._check_pairs(float(queries) * sum(len(sources.points) for sources, _ in parts), why or f"{queries} rows of a logarithm below its error")
+        if why:
+            rtol = self._mesh.rtol
+            warn_once(f"Mesh(rtol={rtol:g}) sums {self._kernel} exactly: {why}. Raise `rtol` or `max_cells`, or ask for Compiled() or Auto()")
+        return exact_sum(parts)
+
+    def _check_pairs(self, pairs: float, why: str) -> None:
+        mesh = self._mesh
         if pairs > mesh.max_pairs:
             raise ValueError(
-                f"Mesh(rtol={mesh.rtol:g}) cannot sum {self._kernel}: {why or f'{queries} rows of the log are below its error'}; and exact sums "
-                f"take {pairs:.1e} pairs of points, more than `max_pairs` = {mesh.max_pairs:.1e}: raise `rtol`, `max_cells` or `max_pairs`, or "
-                "the bandwidth, or use Culled or Auto"
+                f"Mesh(rtol={mesh.rtol:g}) cannot sum {self._kernel} alone: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
+                f"`max_pairs` = {mesh.max_pairs:.1e}: raise `rtol`, `max_cells`, `max_pairs` or the bandwidth, or use Culled or Auto"
             )
-        if why:
-            _warn(f"Mesh(rtol={mesh.rtol:g}) sums {self._kernel} exactly: {why}. Raise `rtol` or `max_cells`, or ask for Compiled() or Auto()")
-        return _exact_field([(sources.kernel, sources.points, w) for sources, w in parts])
 
 
 def _matrix(w: Tensor) -> Tensor:
     return w if w.ndim == 2 else w[:, None]
 
 
-def _finite(points: Tensor) -> Tensor:
-    finite = points.isfinite().all(1)
-    return points if bool(finite.all()) else points[finite]
-
-
-def _exact_backend() -> Any:
-    try:
-        from particleflow.pairwise.compiled import Compiled
-
-        return Compiled()
-    except ImportError:
-        from particleflow.pairwise.dense import Dense
-
-        return Dense()
-
-
-def _exact_field(parts: Sequence[tuple[Kernel, Tensor, Tensor]]) -> SumField:
-    """The sum of parts (kernel, points, weights), exactly: compiled where that kernel is."""
-    from particleflow.pairwise.dense import Dense
-
-    backend = _exact_backend()
-    try:
-        fields = [backend.sources(kernel, points).field(w) for kernel, points, w in parts]
-    except TypeError:
-        fields = [Dense().sources(kernel, points).field(w) for kernel, points, w in parts]
-    total: SumField = fields[0]
-    for other in fields[1:]:
-        total = total + other
-    return total
-
-
-def _exact_columns(parts: Sequence[tuple[Kernel, Tensor, Tensor]], what: What, z: Tensor, columns: Sequence[int]) -> Tensor:
-    return _exact_field([(kernel, points, w[:, list(columns)]) for kernel, points, w in parts])._all_columns(what, z)
-
-
-_warned: set[str] = set()
-
-
-def _warn(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+def _finite(points: Tensor, kernel: Kernel) -> Tensor:
+    """The rows that tell the extent, where that matters to the kernel's peaks."""
+    return points if hasattr(kernel, "bandwidth") else points[points.isfinite().all(1)]

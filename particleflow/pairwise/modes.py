@@ -28,7 +28,7 @@ SHORTEST, LONGEST, DISTANCES = 1e-3, 1e3, 6000
 # A line of the kernel, in scales: half its length at least, and the number of samples. They resolve frequencies up to about 1e3 / scale.
 HALF_LINE, SAMPLES = 16.0, 2**15
 # What is below it, relative to the largest coefficient of a line, is rounding.
-ROUNDING = 1e-16
+ROUNDING = 1e-15
 
 
 def require_smooth(kernel: Kernel, backend: str) -> None:
@@ -155,21 +155,25 @@ def _step_integral(y: Array, a: float, sigma: float) -> Array:
 class Line:
     """Moments of |c| over all frequencies but the first, at |omega_1| = `omega` (both signs together), for a kernel in any dimension:
 
-    `mass` = sum |c|, `across` >= sum |c| |omega_2|; relative to the largest |k|, and what divides by the largest |grad k| to `steepest`.
-
-    The sums over the other frequencies are transforms of the kernel, and of its second derivative across, along a line.
+    `mass` = sum |c|, `bend` = sum |c| omega_2^2, relative to the largest |k|; what divides by the largest |grad k| to `steepest`. They are transforms
+    of the kernel, and of its second derivative across, along a line.
     """
 
     omega: Array
     mass: Array
-    across: Array
+    bend: Array
     steepest: float
 
-    def tail(self, d: int, cut: float) -> tuple[float, float]:
-        """Bounds of sum |c| and sum |c| |omega| over the modes with some |omega_j| > cut, relative to max |k| and max |grad k|."""
+    def moments(self, d: int) -> tuple[Array, Array, Array]:
+        """sum |c|, at least sum |c| |omega|, and sum |c| |omega|^2, at each |omega_1|: of value, gradient and laplacian."""
+        across = math.sqrt(d - 1) * np.sqrt(self.mass * self.bend)
+        return self.mass, (self.omega * self.mass + across) / self.steepest, self.omega**2 * self.mass + (d - 1) * self.bend
+
+    def tail(self, d: int, cut: float) -> tuple[float, float, float]:
+        """Bounds of the errors of value, gradient and laplacian, relative to their largest, without the modes that have some |omega_j| > cut."""
         beyond = self.omega > cut
-        mass, across = self.mass[beyond], self.across[beyond]
-        return d * float(mass.sum()), d * float((self.omega[beyond] * mass + math.sqrt(d - 1) * across).sum()) / self.steepest
+        value, grad, laplacian = self.moments(d)
+        return d * float(value[beyond].sum()), d * float(grad[beyond].sum()), d * float(laplacian[beyond].sum() / laplacian.sum())
 
 
 def line(kernel: Kernel) -> tuple[Line, float]:
@@ -190,17 +194,18 @@ def _line(kernel: Any) -> Line:
     mass, bend = np.abs(rfft(k).real) / SAMPLES, np.abs(rfft(pull).real) / SAMPLES
     mass[1:] *= 2
     bend[1:] *= 2
-    mass[mass < ROUNDING * mass.max()] = 0.0
+    rounded = mass < ROUNDING * mass.max()
+    mass[rounded], bend[rounded] = 0.0, 0.0
     top, steepest = np.abs(k).max(), np.abs(r * pull)[r**2 == s].max() if not bent else np.abs(np.sqrt(s) * pull).max()
     last = int(np.flatnonzero(mass)[-1]) + 1
     omega = 2 * math.pi / length * np.arange(last)
-    return Line(omega, mass[:last] / top, np.sqrt(mass * bend)[:last] / top, float(steepest / top))
+    return Line(omega, mass[:last] / top, bend[:last] / top, float(steepest / top))
 
 
 def tail(kernel: Kernel, d: int, cut: float) -> tuple[float, float]:
     """Bounds of the error of value and gradient, relative to max |k| and max |grad k|, where modes with some |omega_j| > cut are left out."""
     moments, factor = line(kernel)
-    return moments.tail(d, cut * factor)
+    return moments.tail(d, cut * factor)[:2]
 
 
 def _values(function: Callable[[torch.Tensor], torch.Tensor], s: Array) -> Array:

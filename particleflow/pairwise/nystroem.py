@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
-from particleflow.pairwise.base import Domain, PairwiseSum, Queries
-from particleflow.pairwise.dense import Dense
+from particleflow.pairwise.base import Queries
+from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, merged_logs, points_of
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.projection import ROWS, Embedding, Projection
@@ -73,7 +72,7 @@ class Nystroem:
     def tolerance(self) -> float:
         return self.rtol if self.atol is None else self.atol
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> NystroemSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
         if not isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ):
             raise TypeError(
                 f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}: the gradient of a kernel with a kink, or of one "
@@ -82,17 +81,6 @@ class Nystroem:
         if not bool(points.isfinite().all()):
             raise ValueError("`points` must be finite for landmarks, got NaN or infinite coordinates: drop those rows")
         return NystroemSources(kernel, points, self)
-
-
-def exact_backend(points: Tensor) -> PairwiseSum:
-    """The fastest exact sums there are for these points."""
-    if points.device.type == "cpu":
-        try:
-            from particleflow.pairwise.compiled import Compiled
-        except ImportError:
-            return Dense()
-        return Compiled()
-    return Dense()
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +116,16 @@ class NystroemSources:
 
     @cached_property
     def exact(self) -> Any:
-        return exact_backend(self.points).sources(self.kernel, self.points)
+        return exact_sources(self.kernel, self.points)
 
     @cached_property
     def exact64(self) -> Any:
-        return exact_backend(self.points).sources(self.kernel, self.points.double())
+        return exact_sources(self.kernel, self.points.double())
 
     def over(self, landmarks: Tensor) -> Any:
         """Exact sums over landmarks (m, d), in the dtype of the points."""
         if len(landmarks) not in self._over:
-            self._over[len(landmarks)] = exact_backend(landmarks).sources(self.kernel, landmarks.to(self.points.dtype))
+            self._over[len(landmarks)] = exact_sources(self.kernel, landmarks.to(self.points.dtype))
         return self._over[len(landmarks)]
 
 
@@ -228,7 +216,7 @@ class Projected:
         if pairs > backend.max_pairs:
             raise ValueError(f"`max_pairs` is {backend.max_pairs:.3g}, but the sum is exact and takes {pairs:.3g} pairs, since {cause}: {remedy}")
         if len(self.points) > EVERY_POINT:
-            warnings.warn(f"Nystroem sums exactly, since {cause}: {remedy}", RuntimeWarning, stacklevel=2)
+            warn_once(f"Nystroem sums exactly, since {cause}: {remedy}")
         return self.sources.exact
 
 
@@ -248,7 +236,7 @@ class NystroemField(SumField):
         large = [part for part in exact if len(part.points) > EVERY_POINT]
         told = dict(super().explain(z))
         if large:
-            name = type(exact_backend(large[0].points)).__name__
+            name = type(exact_backend(large[0].sources.kernel, large[0].points.device)).__name__
             return told | {"backend": name, "why": f"{MOST} landmarks do not keep atol = {large[0].sources.backend.tolerance:.3g}"}
         return told | {"backend": "Nystroem", "why": f"asked for; {self._ranks} landmarks"}
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
 from particleflow.kernels.radial import COINCIDENT
-from particleflow.pairwise.base import Domain, Queries
+from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 
 # Queries at a time: what is made of them stays in the processor's cache.
@@ -90,7 +90,7 @@ class Sorted:
         Any other kernel.
     """
 
-    def sources(self, kernel: Kernel, points: Tensor, domain: Domain | None = None) -> SortedSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> SortedSources:
         form = form_of(kernel)
         if points.shape[1] != 1:
             raise ValueError(f"`points` must be (N, 1) to be sorted, got {tuple(points.shape)}: use Fourier or Compiled")

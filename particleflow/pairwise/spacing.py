@@ -1,12 +1,12 @@
 """The plan of a particle mesh: window and spacing whose a-priori error keeps a promise.
 
 The mesh replaces k(z - x) by sum_m c_m X_m(x)* Z_m(z) over the modes it resolves, where X_m(x) = e^{i omega_m . x} prod_j (1 + a_j) and a_j is the
-defect of the window on axis j at that frequency and place (`window.defects`). The error of a pair is at most
+defect of the window on axis j at that frequency and place (`Window.defects`). The error of a pair is at most
 
     sum_m |c_m| (prod_j (1 + alpha_j)^2 - 1)  +  the modes left out  +  images or bend  +  rounding,
 
-with the slopes' defects for the gradient; since prod_j (1 + alpha_j)^2 <= sum_j (1 + alpha_j)^{2 d} / d, sums over one axis are enough
-(`modes.Line`). For the Gaussian the mesh's kernel is a product over axes: its error is computed, at all places and distances.
+with the slopes' defects for the gradient and |omega_m|^2 for the laplacian; since prod_j (1 + alpha_j)^2 <= sum_j (1 + alpha_j)^{2 d} / d, sums over
+one axis are enough (`modes.Line`). For the Gaussian the mesh's kernel is a product over axes: its error is computed, at all places and distances.
 """
 
 from __future__ import annotations
@@ -23,23 +23,46 @@ from particleflow.pairwise import modes
 from particleflow.pairwise.window import Window, fitted
 
 Array: TypeAlias = np.ndarray
+# On one axis: |g|, its error, |g'| and its error.
+Axis: TypeAlias = tuple[Array, Array, Array, Array]
 
 # Taps and terms of the windows in each element, most first, and what rounding adds to the error of value and of gradient: the latter times the
 # kernel's unit of length over the spacing.
 WINDOWS = {"float32": ((8, 4), (6, 4), (4, 3)), "float64": ((16, 9), (12, 7), (8, 5))}
-ROUNDING = {"float32": (4e-7, 2e-7), "float64": (1e-14, 1e-14)}
+ROUNDING = {"float32": (6e-7, 3e-7), "float64": (1e-14, 1e-14)}
 # A window with fewer taps is taken as long as its spacing is at least this part of the widest window's.
 FINER = 0.6
 # Spacings looked at are 2^(-k / STEPS) of the kernel's unit of length, k up to FINEST.
 STEPS = 16
 FINEST, FINEST_GAUSSIAN = 9 * STEPS, 3 * STEPS
 # Of the promise: what images and bends may add, in all.
-IMAGES = 0.05
+IMAGES = 0.01
+# The Gaussian's error is looked at up to this distance, in bins, in bandwidths; images from 9 bandwidths further on are below 1e-15.
+FARTHEST, BINS = 6.0, 48
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope:
+    """For the Gaussian of bandwidth 1, on one axis, at distances between `edges`: the most that the mesh's kernel and its derivative are wrong by."""
+
+    edges: Array
+    value: Array
+    slope: Array
+
+    def within(self, nearest: Array, farthest: Array) -> Axis:
+        """The largest |g|, its error, |g'| and its error, over distances from `nearest` to `farthest`."""
+        steep = np.clip(1.0, nearest, farthest)
+        first = np.searchsorted(self.edges, nearest, side="right") - 1
+        last = np.searchsorted(self.edges, farthest, side="left")
+        errors = [np.array([e[a:b].max(initial=0.0) for a, b in zip(first, last, strict=True)]) for e in (self.value, self.slope)]
+        return np.exp(-0.5 * nearest**2), errors[0], steep * np.exp(-0.5 * steep**2), errors[1]
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A window, the mesh's element and spacing, the kernel made periodic, and bounds of the error relative to max |k| and max |grad k|."""
+    """A window, the mesh's element and spacing, the kernel made periodic; and bounds relative to max |k|, max |grad k| and the largest laplacian:
+    `errors` of the mesh, to which come `rounding` (of value and gradient) and `images`.
+    """
 
     kernel: Kernel
     d: int
@@ -47,8 +70,10 @@ class Plan:
     element: str
     spacing: float
     periodic: modes.Periodic
-    value_error: float
-    grad_error: float
+    errors: tuple[float, float, float]
+    rounding: tuple[float, float]
+    images: float
+    envelope: Envelope | None
     # the code's tables, by the dtype of the particles
     stencils: dict[str, Any] = field(default_factory=dict)
 
@@ -56,24 +81,41 @@ class Plan:
     def unit(self) -> float:
         return modes.scale(self.kernel)
 
+    @property
+    def value_error(self) -> float:
+        return self.errors[0] + self.rounding[0] + self.images
+
+    @property
+    def grad_error(self) -> float:
+        return self.errors[1] + self.rounding[1] + self.images
+
+    @property
+    def laplacian_error(self) -> float:
+        return self.errors[2] + self.rounding[1] + self.images
+
 
 @lru_cache(maxsize=256)
-def plan(kernel: Any, d: int, atol: float) -> Plan | None:
-    """The cheapest plan whose bounds are at most atol; None where the spacing would be below 2^(-FINEST / STEPS): not smooth enough."""
+def plan(kernel: Any, d: int, atol: float, laplacian: bool = False) -> Plan | None:
+    """The cheapest plan whose bounds are at most atol, the laplacian's too if that is wanted; None for a kernel that is not smooth enough."""
+    if laplacian:
+        plain = plan(kernel, d, atol)
+        if plain is None or plain.laplacian_error <= atol:
+            return plain
     unit, bandwidth = modes.unscaled(kernel)
-    found = _plan(unit, d, atol)
+    found = _plan(unit, d, atol, laplacian)
     if found is None:
         return None
-    spacing, tol = found.spacing * bandwidth, IMAGES * atol / (2 * d)
-    return Plan(kernel, d, found.window, found.element, spacing, modes.periodic(kernel, spacing, tol), found.value_error, found.grad_error)
+    spacing = found.spacing * bandwidth
+    around = modes.periodic(kernel, spacing, found.images / (2 * d))
+    return Plan(kernel, d, found.window, found.element, spacing, around, found.errors, found.rounding, found.images, found.envelope)
 
 
 @lru_cache(maxsize=256)
-def _plan(kernel: Any, d: int, atol: float) -> Plan | None:
+def _plan(kernel: Any, d: int, atol: float, laplacian: bool) -> Plan | None:
     for element in ("float32", "float64"):
         best, finest = None, FINEST_GAUSSIAN if isinstance(kernel, Gaussian) else FINEST
         for taps, terms in WINDOWS[element]:
-            found = _widest(kernel, d, atol, element, taps, terms, finest)
+            found = _widest(kernel, d, atol, laplacian, element, taps, terms, finest)
             if found is None:
                 break
             finest = finest if best else round(STEPS * math.log2(modes.scale(kernel) / (FINER * found.spacing)))
@@ -83,58 +125,54 @@ def _plan(kernel: Any, d: int, atol: float) -> Plan | None:
     return None
 
 
-def _widest(kernel: Any, d: int, atol: float, element: str, taps: int, terms: int, finest: int) -> Plan | None:
+def _widest(kernel: Any, d: int, atol: float, laplacian: bool, element: str, taps: int, terms: int, finest: int) -> Plan | None:
     """The plan with the widest spacing, down to 2^(-finest / STEPS), that keeps the promise with these taps: the errors grow with it."""
-    sharp = isinstance(kernel, Gaussian)
     low, high, best = 0, finest + 1, None
-    rounding, images = ROUNDING[element], IMAGES * atol
+    line, unit = modes.line(kernel)
+    images = IMAGES * atol
     while low < high:
         middle = (low + high) // 2
-        spacing = 2.0 ** (-middle / STEPS)
-        length = spacing * modes.scale(kernel)
-        chosen = _window(kernel, length, taps, terms)
-        value, grad = computed(kernel.bandwidth, d, length, chosen) if sharp else bounded(kernel, d, length, chosen)
-        value, grad = value + rounding[0] + images, grad + rounding[1] / spacing + images
-        if max(value, grad) <= atol:
-            best = Plan(kernel, d, chosen, element, length, modes.periodic(kernel, length, images / (2 * d)), value, grad)
-            high = middle
+        length = 2.0 ** (-middle / STEPS) * modes.scale(kernel)
+        chosen = fitted(taps, terms, line.omega * (length / unit), line.mass)
+        errors, envelope = bounded(kernel, d, length, chosen), None
+        if isinstance(kernel, Gaussian):
+            envelope = computed(length / kernel.bandwidth, chosen)
+            value, grad = product_errors([envelope.within(envelope.edges[:-1], envelope.edges[1:])] * d)
+            errors = float(value.max()), float(grad.max()), errors[2]
+        rounding = ROUNDING[element][0], ROUNDING[element][1] * modes.scale(kernel) / length
+        periodic = modes.periodic(kernel, length, images / (2 * d))
+        tried = Plan(kernel, d, chosen, element, length, periodic, errors, rounding, images, envelope)
+        if max(tried.value_error, tried.grad_error, tried.laplacian_error if laplacian else 0.0) <= atol:
+            best, high = tried, middle
         else:
             low = middle + 1
     return best
 
 
-def _window(kernel: Any, spacing: float, taps: int, terms: int) -> Window:
-    line, unit = modes.line(kernel)
-    return fitted(taps, terms, line.omega * (spacing / unit), line.mass)
-
-
-def bounded(kernel: Any, d: int, spacing: float, chosen: Window) -> tuple[float, float]:
-    """Bounds of the errors of value and gradient, relative to max |k| and max |grad k|, by sums of absolute values."""
+def bounded(kernel: Any, d: int, spacing: float, chosen: Window) -> tuple[float, float, float]:
+    """Bounds of the errors of value, gradient and laplacian, relative to the largest, by sums of absolute values."""
     line, unit = modes.line(kernel)
     spacing /= unit
     inside = line.omega <= math.pi / spacing
-    omega, mass, across = line.omega[inside], line.mass[inside], line.across[inside]
+    every = line.moments(d)
+    value, grad, laplacian = (moment[inside] for moment in every)
     kappa, alpha, alpha_slope = chosen.defects
+    omega = line.omega[inside]
     a, slope = np.interp(omega * spacing, kappa, alpha), np.interp(omega * spacing, kappa, alpha_slope) / spacing
     power = (1 + a) ** (2 * d)
-    value = float((mass * (power - 1)).sum())
-    grad = float(((omega * mass + math.sqrt(d - 1) * across) * (power - 1) + d * mass * slope * power).sum()) / line.steepest
     # a kernel that is bent is sampled: what is beyond the last mode is folded back
     folded = 1.0 if hasattr(kernel, "spectrum") else 2.0
-    value_tail, grad_tail = line.tail(d, math.pi / spacing)
-    return value + folded * value_tail, grad + folded * grad_tail
+    tails = [folded * t for t in line.tail(d, math.pi / spacing)]
+    return (
+        float((value * (power - 1)).sum()) + tails[0],
+        float((grad * (power - 1) + d * value * slope * power / line.steepest).sum()) + tails[1],
+        float((laplacian * (power - 1)).sum() / every[2].sum()) + tails[2],
+    )
 
 
-def computed(bandwidth: float, d: int, spacing: float, chosen: Window, *, places: int = 17) -> tuple[float, float]:
-    """The largest errors for the Gaussian, over places of both points in their cells and distances up to 6 bandwidths.
-
-    On one axis g~(z, x) = sum_m c_m Z_m(z) X_m(x)* deviates from g by at most e(r), its derivative by e'(r), at distance r; in d axes
-
-        value: prod (g_j + e_j) - prod g_j,      gradient, component i: (|g'_i| + e'_i) prod_{j != i} (g_j + e_j) - |g'_i| prod_{j != i} g_j.
-    """
-    h, reach = spacing / bandwidth, 6.0
-    # images at 9 bandwidths and more are below 1e-15
-    n = 2 * math.ceil((reach + 9) / h / 2)
+def computed(h: float, chosen: Window, *, places: int = 17) -> Envelope:
+    """The errors of g~(z, x) = sum_m c_m Z_m(z) X_m(x)* and of its derivative in z, on one axis, bandwidth 1, at all places of both in cells of h."""
+    n = 2 * math.ceil((FARTHEST + 9) / h / 2)
     m = np.arange(-(n // 2) + 1, n // 2)
     kappa = 2 * math.pi / n * m
     c = math.sqrt(2 * math.pi) / (n * h) * np.exp(-0.5 * (kappa / h) ** 2)
@@ -144,7 +182,7 @@ def computed(bandwidth: float, d: int, spacing: float, chosen: Window, *, places
     nodes = np.arange(chosen.taps) - (chosen.taps - 1) / 2
     waves = np.exp(1j * np.outer(kappa, nodes)) / chosen.transform(np.abs(kappa))[:, None]
     x, dx = waves @ weights.T, waves @ slopes.T / h
-    cells = np.arange(math.ceil(reach / h) + 1)
+    cells = np.arange(math.ceil(FARTHEST / h) + 1)
     # (distance in cells, place of z, place of x); waves of nodes count from the middle of a cell
     shifts = c * np.exp(1j * np.outer(cells, kappa))
     pairs = (x.T[:, None] * x.T.conj()[None]).reshape(places**2, n - 1)
@@ -152,27 +190,27 @@ def computed(bandwidth: float, d: int, spacing: float, chosen: Window, *, places
     value, slope = ((shifts @ waves.T).real.reshape(len(cells), places, places) for waves in (pairs, sloped))
     r = h * (cells[:, None, None] + t[:, None] - t[None, :])
     g = np.exp(-0.5 * r**2)
-    edges = np.linspace(0, reach, 49)
-    bins = np.clip(np.searchsorted(edges, np.abs(r).ravel(), side="right") - 1, 0, len(edges) - 2)
-    e, de = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    edges = np.linspace(0, FARTHEST, BINS + 1)
+    bins = np.clip(np.searchsorted(edges, np.abs(r).ravel(), side="right") - 1, 0, BINS - 1)
+    e, de = np.zeros(BINS), np.zeros(BINS)
     np.maximum.at(e, bins, np.abs(value - g).ravel())
     np.maximum.at(de, bins, np.abs(slope + r * g).ravel())
-    # the largest in each bin
-    top, steepest = np.exp(-0.5 * edges[:-1] ** 2), np.clip(1, edges[:-1], edges[1:])
-    steep = steepest * np.exp(-0.5 * np.maximum(edges[:-1], np.minimum(edges[1:], 1.0)) ** 2)
-    return _product_errors(d, top, e, steep, de)
+    return Envelope(edges, e, de)
 
 
-def _product_errors(d: int, g: Array, e: Array, slope: Array, slope_error: Array) -> tuple[float, float]:
-    axes = [tuple(slice(None) if k == j else None for k in range(d)) for j in range(d)]
-    plain, wrong = np.ones((1,) * d), np.ones((1,) * d)
-    for axis in axes:
-        plain, wrong = plain * g[axis], wrong * (g + e)[axis]
-    squares = np.zeros((1,) * d)
-    for i, axis in enumerate(axes):
-        others, others_wrong = np.ones((1,) * d), np.ones((1,) * d)
-        for j, other in enumerate(axes):
-            if j != i:
-                others, others_wrong = others * g[other], others_wrong * (g + e)[other]
-        squares = squares + ((slope + slope_error)[axis] * others_wrong - slope[axis] * others) ** 2
-    return float((wrong - plain).max()), float(np.sqrt(squares.max())) * math.exp(0.5)
+def product_errors(axes: list[Axis]) -> tuple[Array, Array]:
+    """The errors of value and gradient, relative to 1 and to the largest slope, for every combination of distances, one an axis:
+
+    value: prod (g_j + e_j) - prod g_j,      gradient, component i: (|g'_i| + e'_i) prod_{j != i} (g_j + e_j) - |g'_i| prod_{j != i} g_j.
+    """
+    d = len(axes)
+    spread = [[a.reshape([-1 if k == j else 1 for k in range(d)]) for a in axis] for j, axis in enumerate(axes)]
+    right = math.prod((axis[0] for axis in spread), start=np.ones(()))
+    wrong = math.prod((axis[0] + axis[1] for axis in spread), start=np.ones(()))
+    squares = np.zeros(())
+    for i, (_, _, slope, slope_error) in enumerate(spread):
+        others = [axis for j, axis in enumerate(spread) if j != i]
+        plain = math.prod((axis[0] for axis in others), start=np.ones(()))
+        off = math.prod((axis[0] + axis[1] for axis in others), start=np.ones(()))
+        squares = squares + ((slope + slope_error) * off - slope * plain) ** 2
+    return np.asarray(wrong - right), np.asarray(np.sqrt(squares) * math.exp(0.5))

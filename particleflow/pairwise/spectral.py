@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
-from particleflow.pairwise.base import Queries, Sources
+from particleflow.pairwise.base import Queries
+from particleflow.pairwise.exact import exact_sources
 from particleflow.pairwise.farfield import Modes
-from particleflow.pairwise.field import SumField, What, points_of
+from particleflow.pairwise.field import What, points_of
 from particleflow.pairwise.layout import Layout
 from particleflow.pairwise.nufft import Transform
 from particleflow.pairwise.promise import Promise, peaks
@@ -240,26 +241,6 @@ class Spectral:
             found.append([float((size * norm**n).sum()) for n in range(3)])
         first, second, third = (max(column) for column in zip(*found, strict=True))
         return first, second, third
-
-
-def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
-    """Of Compiled where it can, else of Dense."""
-    if points.device.type == "cpu":
-        from particleflow.pairwise.compiled import Compiled
-
-        try:
-            return Compiled().sources(kernel, points)
-        except (ImportError, TypeError):  # no llvmlite; a kernel without machine code
-            pass
-    from particleflow.pairwise.dense import Dense
-
-    return Dense().sources(kernel, points)
-
-
-def exact_sum(parts: tuple[tuple[Any, Tensor], ...]) -> SumField:
-    """The sum of parts, each of (sources, weights), by exact sums."""
-    fields: list[Any] = [exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts]
-    return functools.reduce(operator.add, fields)
 
 
 def _exactly(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ Array: TypeAlias = np.ndarray
 # of the window meet.
 FIT_PLACES, FIT_FREQUENCIES = 17, 33
 PLACES, FREQUENCIES = 33, 129
+LEAST_WEIGHT = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,8 @@ def fitted(taps: int, terms: int, kappa: Array, spectrum: Array) -> Window:
     """The window for a kernel with this spectrum >= 0, in any unit, at frequencies kappa in radians per cell; `terms` even and as many odd powers."""
     frequencies, _, _, slopes = _defect_forms(taps, 2 * terms)
     weights = np.interp(frequencies, kappa, spectrum)
+    # frequencies that the kernel does not have, a little: else there are windows enough for the others
+    weights = np.maximum(weights, LEAST_WEIGHT * weights.max())
     hats = _transforms(taps, 2 * terms, frequencies)
     defects = slopes - 1j * frequencies[:, None, None] * hats[:, None, :]
     # phi_hat in the denominator: that of the last fit; to begin with, a Gaussian's

@@ -1,0 +1,57 @@
+"""Exact sums for the approximate backends: by the fastest that can, for rows, parts or problems that they cannot do."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import operator
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from particleflow.kernels import Kernel
+from particleflow.pairwise.base import PairwiseSum, Sources
+from particleflow.pairwise.compiled import Compiled, has_code
+from particleflow.pairwise.dense import Dense
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.keops import FORMULAS, KeOps, unavailable
+
+
+def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
+    """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
+    if device.type == "cpu":
+        return Compiled() if usable("llvmlite", "numba") and has_code(kernel) else Dense()
+    why = "" if type(kernel) not in FORMULAS else unavailable(device)
+    if why:
+        warn_once(f"exact sums on {device} go through Dense(), which is slower: {why}")
+    return Dense() if why or type(kernel) not in FORMULAS else KeOps()
+
+
+def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
+    return exact_backend(kernel, points.device).sources(kernel, points)
+
+
+def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
+    """The sum of parts, each of (sources, weights), by exact sums."""
+    fields: list[Any] = [exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts]
+    return functools.reduce(operator.add, fields)
+
+
+@functools.cache
+def usable(module: str, package: str) -> bool:
+    """Can it be imported? If not, one warning a process."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        warn_once(f"sums over pairs do without {module}, and are slower: {error}. Remedy: pip install {package}")
+        return False
+    return True
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Once a process, whatever the warnings' filter."""
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
