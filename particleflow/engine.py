@@ -154,6 +154,7 @@ def simulate(
             ended = state.status != "running" or state.clock.step >= last
             if ended or wanted(state.clock.step) or state.clock.step == start.clock.step:
                 recorder.add(state, aim.at(state.clock))
+                statistics.promised(state, ended=ended)
             if ended:
                 status, message = ("completed", "") if state.status == "running" else (state.status, state.message)
                 break
@@ -338,8 +339,14 @@ class _Statistics:
             self.gap = max(self.gap or 0.0, float(state.fit.report["gap"]))
         if "backend" in state.fit.report:
             self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
-        if "promise" in state.fit.report:
-            made: Promise = state.fit.report["promise"]
+
+    def promised(self, state: State, *, ended: bool) -> None:
+        """The largest bound at the first and last states and at steps 1, 2, 4, 8 ...: each costs about as much as a step."""
+        step = state.clock.step
+        if step & (step - 1) and not ended:
+            return
+        made = state.fit.promise
+        if made is not None:
             self.promise = Promise(max(self.promise.value, made.value), max(self.promise.grad, made.grad))
 
     def summary(self) -> dict[str, Any]:

@@ -130,7 +130,6 @@ def test_the_promise_holds_and_is_sharp(cloud: str) -> None:
         exact_value, exact_grad = Dense().sources(k, x.double()).field(w.double()).value_and_grad(z.double())
         errors = [float((value - exact_value).abs().max()), float((grad - exact_grad).norm(dim=-1).max())]
         promise, sizes = field.promise(z), scales(field, z)
-        assert field.explain(z)["promise"] == promise
         for error, promised, size in zip(errors, (promise.value, promise.grad), sizes, strict=True):
             assert error <= promised <= rtol * size
             slack.append(promised / max(error, torch.finfo(dtype).eps * size))  # no bound is sharp where all vanishes

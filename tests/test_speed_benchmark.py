@@ -156,6 +156,16 @@ def test_the_truth_knows_an_error_of_one_per_cent():
     assert torch.allclose(ours.fresh(x, problem.target), velocity, rtol=1e-12, atol=1e-15)
 
 
+def test_exact_sums_are_not_timed_in_the_name_of_a_fast_backend():
+    from particleflow.pairwise.mesh import Mesh
+
+    problem = draw(300, bandwidth=0.2)
+    assert speed_rows.fast(step(Mesh(rtol=1e-4), problem)).backend == Mesh(rtol=1e-4)
+    # two cells can resolve nothing
+    with pytest.raises(RuntimeError, match="Mesh summed by Compiled"):
+        speed_rows.fast(step(Mesh(rtol=1e-4, max_cells=2), problem))
+
+
 def test_particles_are_elsewhere_at_every_repetition_but_only_a_little():
     problem = draw(50, 3, bandwidth=0.3)
     one, other = problem.particles(1), problem.particles(2)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.pairwise import Field
+from particleflow.pairwise import Field, Promise
 
 
 @runtime_checkable
@@ -42,17 +42,25 @@ class Fit:
         How it went: `converged` (absent means that there is nothing to converge), gap, iterations, backend and why.
     objective : callable or None
         Evaluates `value`, only when somebody asks.
+    bound : callable or None
+        Evaluates `promise`, likewise.
     """
 
     witness: Witness = field(repr=False)
     memory: Memory = field(default_factory=dict, repr=False)
     report: Mapping[str, Any] = field(default_factory=dict)
     objective: Callable[[], float] | None = field(default=None, repr=False)
+    bound: Callable[[], Promise | None] | None = field(default=None, repr=False)
 
     @cached_property
     def value(self) -> float | None:
         """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE with its 1 + lam). None: it has none."""
         return None if self.objective is None else self.objective()
+
+    @cached_property
+    def promise(self) -> Promise | None:
+        """A-priori bounds of the errors of the witness at the particles, where its sums are approximate (`particleflow.pairwise.promise`)."""
+        return None if self.bound is None else self.bound()
 
 
 @runtime_checkable

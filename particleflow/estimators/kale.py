@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -87,4 +88,5 @@ class KALE:
             "remedy": "raise lam or max_iterations, or lower dt",
         }
         value = (1 + self.lam) * solution.value
-        return Fit(FieldWitness(total, log_ratio=True), {"u": solution.u}, report, objective=lambda: value)
+        bound = partial(total.promise, x.points)
+        return Fit(FieldWitness(total, log_ratio=True), {"u": solution.u}, report, objective=lambda: value, bound=bound)

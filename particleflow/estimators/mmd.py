@@ -47,6 +47,7 @@ class MMD:
             FieldWitness(total, log_ratio=False),
             report=total.explain(x.points),
             objective=partial(_half_mmd2, x, sources, target),
+            bound=partial(total.promise, x.points),
         )
 
 

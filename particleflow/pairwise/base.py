@@ -8,11 +8,14 @@ Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d). Values are (Q,) o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from particleflow.kernels import Kernel
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.promise import Promise
 
 
 @runtime_checkable
@@ -40,7 +43,11 @@ class Field(Protocol):
         ...
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        """`backend` and `why`, and the `promise` of an approximate one."""
+        """`backend` and `why`."""
+        ...
+
+    def promise(self, z: Tensor | Queries) -> Promise | None:
+        """The a-priori bound of the errors at z. None: exact up to rounding."""
         ...
 
     def __add__(self, other: Any) -> Field: ...

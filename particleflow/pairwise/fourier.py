@@ -143,7 +143,7 @@ class FourierField(SumField):
         if layout.modes is None and not layout.culled:
             return {**exact_sum(self.parts).explain(z), "why": layout.why}
         why = f"asked for; neighbours alone: {layout.why}" if layout.culled else "asked for"
-        return {"backend": "Fourier", "why": why, "promise": self.promise(z)}
+        return {"backend": "Fourier", "why": why}
 
     @property
     def _fourier(self) -> Fourier:
