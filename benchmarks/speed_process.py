@@ -205,7 +205,10 @@ class TimedField:
         return self.watch(self.inner.log, z)
 
     def explain(self, z: Any) -> Any:
-        return self.watch(self.inner.explain, z)
+        return self.inner.explain(z)
+
+    def promise(self, z: Any) -> Any:
+        return self.inner.promise(z)
 
     def reduce(self) -> TimedField:
         return TimedField(self.watch(self.inner.reduce), self.watch)

@@ -256,9 +256,11 @@ class Recorder:
             row["velocity"] = torch.full_like(state.x.points, float("nan"))
         elif self.velocity:
             row["velocity"] = self.flow.velocity(state.x, state.fit, state.clock)[0]
-        # Metrics get copies: they are other people's code, and must not move the particles.
-        pair = None if target is None else (state.x.copy(), target.copy())
-        row["metrics"] = {name: float(metric(*pair)) for name, metric in self.metrics.items() if pair is not None}
+        row["metrics"] = {}
+        if self.metrics and target is not None:
+            # Metrics get copies: they are other people's code, and must not move the particles.
+            pair = state.x.copy(), target.copy()
+            row["metrics"] = {name: float(metric(*pair)) for name, metric in self.metrics.items()}
         self._rows.append(row)
         self._last = state.clock.step
 
@@ -273,7 +275,8 @@ class Recorder:
             return now if old is None else torch.cat([torch.full((len(old),), nothing, dtype=torch.float64) if past is None else past, now])
 
         def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
-            return torch.cat([*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])])
+            parts = [*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
 
         masses: Tensor | None = None
         if state.x.log_mass is not None:

@@ -40,29 +40,37 @@ class MMD:
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        target: _Target = self._target.get(y, lambda: _Target(y, self.pairwise.sources(self.kernel, y.points).field(y.mass)))
-        sources = self.pairwise.sources(self.kernel, x.points)
-        total = target.field + sources.field(-x.mass)
+        target: _Target = self._target.get(y, lambda: _Target(y, self.pairwise.sources(self.kernel, y.points)))
+        current = self.pairwise.sources(self.kernel, x.points).field(-x.mass)
+        total = target.field + current
         return Fit(
             FieldWitness(total, log_ratio=False),
             report=total.explain(x.points),
-            objective=partial(_half_mmd2, x, sources, target),
+            objective=partial(_half_mmd2, x, current, target),
             bound=partial(total.promise, x.points),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """What is kept of a target: its field, into which fast sums have put their work, and its part of the value."""
+    """What is kept of a target: its fields, into which fast sums have put their work, and its part of the value."""
 
     cloud: Cloud
-    field: Field
+    sources: Sources
+
+    @cached_property
+    def field(self) -> Field:
+        return self.sources.field(self.cloud.mass)
+
+    @cached_property
+    def twice(self) -> Field:
+        return self.sources.field(2 * self.cloud.mass)
 
     @cached_property
     def energy(self) -> float:
         return float(self.cloud.mean(self.field.value(self.cloud.points)))
 
 
-def _half_mmd2(x: Cloud, sources: Sources, target: _Target) -> float:
-    from_x = sources.field(x.mass)
-    return 0.5 * (target.energy + float(x.mean(from_x.value(x.points) - 2 * target.field.value(x.points))))
+def _half_mmd2(x: Cloud, current: Field, target: _Target) -> float:
+    """(E_yy - E_x[2 f_y - f_x]) / 2: one sum, of a field -f_x whose work the velocity shares."""
+    return 0.5 * (target.energy - float(x.mean((target.twice + current).value(x.points))))
