@@ -21,7 +21,7 @@ import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
 from particleflow.plotting.animation import HOLD, _Film, _Palette
 from particleflow.plotting.panels import COLOURS, TARGET
-from particleflow.plotting.scene import DRAWN, Scene, record_at, recorded, telling
+from particleflow.plotting.scene import Scene, record_at, recorded, telling
 
 KERNEL = pf.kernels.Gaussian(0.5)
 
@@ -193,18 +193,6 @@ def test_masses_are_the_areas_of_the_markers():
     np.testing.assert_allclose(sizes / plain, (23 * mass).numpy(), rtol=1e-12)
 
 
-def test_a_large_cloud_is_thinned_always_in_the_same_way_and_drawn_fainter():
-    path = run()
-    large = with_particles(path, cloud(DRAWN + 5000, seed=3).expand(2, -1, 2), target=cloud(2 * DRAWN + 1, seed=4))
-    first, second = (scatters(snapshots(large).axes[k]) for k in range(2))
-    assert [len(c.get_offsets()) for c in first] == [DRAWN, DRAWN]
-    np.testing.assert_array_equal(first[1].get_offsets(), second[1].get_offsets())
-    assert set(map(tuple, np.asarray(first[1].get_offsets()))) <= set(map(tuple, large.particles[0].numpy()))
-    few = scatters(snapshots(path).axes[0])[1]
-    assert first[1].get_alpha() < 0.5 * few.get_alpha()
-    assert first[1].get_sizes()[0] < 0.1 * few.get_sizes()[0]
-
-
 def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():
     path = run()
     particles = path.particles.clone()
@@ -290,7 +278,7 @@ def test_panels_of_a_film_follow_the_records():
     film = _Film({"MMD": path}, recorded({"": path}))
     film.frame(7)
     panel = film.panels[0]
-    np.testing.assert_array_equal(panel.particles.get_offsets(), path.particles[7].numpy())
+    np.testing.assert_array_equal(panel.particles.artist.get_offsets(), path.particles[7].numpy())
     assert panel.caption.get_text() == "step 7 · t = 0.7"
     tails = panel.tails.get_xydata().reshape(23, -1, 2)
     np.testing.assert_array_equal(tails[:, :-1], path.particles[1:8].transpose(0, 1).numpy())

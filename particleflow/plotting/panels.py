@@ -12,24 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.layers import layer
+from particleflow.plotting.scene import Scene, few
 
 # Okabe and Ito's palette, which the colour-blind can tell apart, darkest first; white, greys and ink for all that is not a flow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#882255", "#44AA99")
 TARGET, SPINE, FAINT, INK = "#A9AFB8", "#C9CDD3", "#6B7280", "#1F2430"
 
-# The share of a panel that the markers of one cloud may cover, and a marker's least and largest diameter in points.
-COVER = 0.09
-DIAMETER = (0.7, 6.0)
-# A polygon that nobody tells from a disc: the extents of Bezier curves, recomputed in each frame, take longer than drawing them.
-DISC = Path.unit_regular_polygon(24)
-# Clouds of more points are pixels even in a PDF; of more than this have no tails.
-VECTORS = 5000
+# Clouds of more points have no tails.
 TAILED = 2000
 # A panel's height over its width is kept below this by making it narrower than the sheet allows.
 TALLEST = 1.15
@@ -121,31 +115,18 @@ class Panel:
         self.ax.set_aspect("equal")
         target = self.scene.target(self.name)
         if target is not None:
-            size, alpha = self._marker(len(target))
-            soft = self.ax.scatter(target[:, 0], target[:, 1], s=1.5 * size, marker=DISC, c=TARGET, alpha=0.75 * alpha, linewidths=0)
-            soft.set_rasterized(len(target) > VECTORS)
+            layer(self.ax, self.scene, len(target), TARGET, under=True).show(target, None)
         count = len(self.scene.particles(self.name, self.scene.steps[0]))
-        self.size, alpha = self._marker(count)
-        self.particles = self.ax.scatter([], [], s=self.size, marker=DISC, color=self.colour, alpha=alpha, linewidths=0, zorder=3)
-        self.particles.set_rasterized(count > VECTORS)
-        self.tails = self.ax.add_line(Line2D([], [], color=self.colour, alpha=0.4 * alpha, linewidth=0.7, zorder=2))
+        self.particles = layer(self.ax, self.scene, count, self.colour)
+        self.tails = self.ax.add_line(Line2D([], [], color=self.colour, alpha=0.4 * self.particles.alpha, linewidth=0.7, zorder=2))
         self.tail = tail and count <= TAILED and self.scene.smooth(self.name)
-        return self.tails, self.particles
+        return self.tails, self.particles.artist
 
     def _show_plane(self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None, earlier: Sequence[int]) -> None:
-        self.particles.set_offsets(points)
-        if weights is not None:
-            self.particles.set_sizes(self.size * np.clip(weights, 0, 25))
+        self.particles.show(points, weights)
         if self.tail:
             past = np.stack([*(self.scene.particles(self.name, step) for step in earlier), points, np.full_like(points, np.nan)], axis=1)
             self.tails.set_data(*past.reshape(-1, 2).T)  # one line with gaps: a hundred times faster than a line each
-
-    def _marker(self, count: int) -> tuple[float, float]:
-        """Area in points^2 and opacity of each of `count` markers."""
-        box = self.ax.get_window_extent()
-        points = 72 / self.ax.figure.dpi
-        diameter = np.sqrt(COVER * box.width * box.height * points**2 / count)
-        return float(np.clip(diameter, *DIAMETER)) ** 2, float(np.clip(0.85 * (600 / count) ** 0.4, 0.2, 0.85))
 
     def _open_line(self) -> tuple[Artist, ...]:
         """A histogram over rugs; one that rises above the target's peak (or its own last) by half is cut off."""
@@ -172,9 +153,10 @@ class Panel:
         density = _density(points, weights, self.scene.edges)
         self.body.set_data(density)
         self.outline.set_data(density)
-        self.rug.set_xdata(points[:, 0])
+        self.rug.set_xdata(points[few(len(points)), 0])
 
     def _rug(self, points: Float[np.ndarray, "N 1"], level: float, colour: str) -> Line2D:
+        points = points[few(len(points))]
         alpha = float(np.clip(100 / len(points), 0.03, 0.6))
         height = 0.035 * self.ax.get_window_extent().height * 72 / self.ax.figure.dpi
         x, y = points[:, 0], np.full(len(points), level)
@@ -186,5 +168,5 @@ def _density(
     points: Float[np.ndarray, "N 1"], weights: Float[np.ndarray, "N"] | None, edges: Float[np.ndarray, "B"]
 ) -> Float[np.ndarray, "b"]:
     """Counts over (all points x width of a bin), so that the points outside are missed."""
-    count = np.histogram(points[:, 0], bins=edges, weights=weights)[0]
+    count = np.histogram(points[:, 0], len(edges) - 1, (edges[0], edges[-1]), weights=weights)[0]
     return count / (len(points) * (edges[1] - edges[0]))

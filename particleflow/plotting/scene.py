@@ -5,23 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from particleflow.clouds import Cloud
+from particleflow.integrators import State
+from particleflow.plotting.density import density, typical
 from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
 
-# A larger cloud is shown by this many of its points, and principal axes are those of this many target points.
-DRAWN = 20_000
+# A cloud of more points is a crowd: it is shown as a density, and measured by this many of its points, but for the outermost share on each side.
+CROWD = 20_000
+TRIM = 1e-3
+# Principal axes are those of this many target points.
 MEASURED = 4_000
+# Pixels along the longer side of the picture that sets the tones of all others.
+PIXELS = 256
 # Particles this many extents of (target and starts) away from them are counted, not followed.
 REACH = 1.0
-# Bins of a histogram.
-BINS = (16, 80)
+# Bins of a histogram, at least and at most, and at most of a crowd's.
+BINS = (16, 80, 200)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class Scene:
     low, high : (1,) or (2,)
         The common limits.
     labels : names of the axes.
+    level : float
+        The density of a crowd in the plane that is shown in the middle tone: that of the targets (of the last particles where there is none).
     """
 
     paths: Mapping[str, Trajectory]
@@ -46,26 +57,27 @@ class Scene:
     low: Float[np.ndarray, "e"]
     high: Float[np.ndarray, "e"]
     labels: tuple[str, str]
+    level: float
 
     @classmethod
     def of(cls, paths: Mapping[str, Trajectory], steps: Sequence[int]) -> Scene:
         """The plane and the limits that hold every point shown."""
         runs = list(paths.values())
         axes, labels = _plane(runs)
-        targets = [_flat(run.target, axes) for run in runs if run.target is not None]
-        starts = [_flat(run.particles[0], axes) for run in runs]
-        clouds = [_flat(run.particles[k], axes) for run in runs for k in {record_at(run, step) for step in steps}]
-        low, high = _box([*targets, *starts])
-        if targets and float((high - low).max()) > 0:
-            reach = REACH * float((high - low).max())
-            every = np.concatenate([*targets, *clouds])
-            near = every[((every >= low - reach) & (every <= high + reach)).all(1)]
-            low, high = _box([near])
-        else:
-            low, high = _box(clouds)
+        targets = [run.target for run in runs if run.target is not None]
+        clouds = [run.particles[k] for run in runs for k in {record_at(run, step) for step in steps}]
+        low, high = _box([_ends(cloud, axes) for cloud in (*targets, *(run.particles[0] for run in runs))])
+        within = None
+        if targets and (extent := float((high - low).max())) > 0:
+            within = low - REACH * extent, high + REACH * extent
+        low, high = _box([_ends(cloud, axes, within) for cloud in (*(targets if within else ()), *clouds)])
         extent = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
         middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 3)
-        return cls(paths, steps, axes, middle - 1.08 * half, middle + 1.08 * half, labels)
+        low, high = middle - 1.08 * half, middle + 1.08 * half
+        level = math.nan
+        if len(low) == 2 and any(crowded(len(cloud)) for cloud in (*targets, *clouds)):
+            level = _level([_flat(cloud, axes) for cloud in targets or [run.particles[-1] for run in runs]], low, high)
+        return cls(paths, steps, axes, low, high, labels, level)
 
     @property
     def flat(self) -> bool:
@@ -82,7 +94,8 @@ class Scene:
     def edges(self) -> Float[np.ndarray, "B"]:
         """The bins (d = 1), the same for all."""
         most = max(max(run.particles.shape[1], 0 if run.target is None else len(run.target)) for run in self.paths.values())
-        return np.linspace(self.low[0], self.high[0], int(np.clip(3 * most ** (1 / 3), *BINS)) + 1)
+        least, few, many = BINS
+        return np.linspace(self.low[0], self.high[0], int(np.clip(3 * most ** (1 / 3), least, many if crowded(most) else few)) + 1)
 
     def target(self, name: str) -> Float[np.ndarray, "M e"] | None:
         """The target's points as shown, or None."""
@@ -99,7 +112,7 @@ class Scene:
         run = self.paths[name]
         if run.log_mass is None:
             return None
-        mass = run.log_mass[record_at(run, step)].detach().cpu().double().exp().numpy()[drawn(run.particles.shape[1])]
+        mass = run.log_mass[record_at(run, step)].detach().cpu().double().exp().numpy()
         return mass / (mass.mean() or 1.0)
 
     def smooth(self, name: str) -> bool:
@@ -115,10 +128,14 @@ class Scene:
         return f"step {int(run.steps[k])} · t = {float(run.times[k]):.3g}"
 
     def remarks(self, name: str, step: int) -> str:
-        """How a run that is over by then ended early, and how many particles are out of sight."""
-        run, points = self.paths[name], self.particles(name, step)
+        """How a run that is over by then ended early, and how many particles are out of sight; of a crowd only where they are more than its ends."""
+        run = self.paths[name]
+        points = _measured(run.particles[record_at(run, step)], self.axes)
         outside = int((~((points >= self.low) & (points <= self.high)).all(1)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
+        if crowded(run.particles.shape[1]):
+            share = outside / len(points)
+            return "\n".join([run.status] * ended + [f"{100 * share:.2g} % outside"] * (share > 2 * TRIM * len(self.low)))
         return "\n".join([run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside))
 
 
@@ -162,6 +179,26 @@ def record_at(run: Trajectory, step: int) -> int:
     return max(0, int(np.searchsorted(run.steps.cpu().numpy(), step, side="right")) - 1)
 
 
+def one_record(state: State, target: Cloud | None) -> Trajectory:
+    """A trajectory that holds this state and nothing else."""
+    if target is not None and target.dim != state.x.dim:
+        raise ValueError(f"`target` must have the dimension of the states, {state.x.dim}, got {target.dim}: pass the target of their flow")
+    clock, log_mass = state.clock, state.x.log_mass
+    return Trajectory(
+        particles=state.x.points[None],
+        times=torch.tensor([clock.t], dtype=torch.float64),
+        steps=torch.tensor([clock.step]),
+        energy=torch.tensor([math.nan], dtype=torch.float64),
+        metrics={},
+        status="completed" if state.status == "running" else state.status,
+        message=state.message,
+        report={},
+        state=state,
+        target=None if target is None else target.points,
+        log_mass=None if log_mass is None else log_mass[None],
+    )
+
+
 def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
     """Steps, the first and last among them, between which the particles travel equally far (in shares of each run's path length)."""
     steps = recorded(paths)
@@ -182,20 +219,50 @@ def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
     return [steps[k] for k in found]
 
 
-def drawn(count: int) -> slice | Int[np.ndarray, "n"]:
-    """Which of `count` points are drawn: all, or a random subset that is the same each time."""
-    if count <= DRAWN:
+def crowded(count: int) -> bool:
+    """Are so many points shown as a density rather than one by one?"""
+    return count > CROWD
+
+
+@lru_cache(maxsize=8)
+def few(count: int) -> slice | Int[np.ndarray, "n"]:
+    """Of `count` points all, or of a crowd a random subset that is the same each time."""
+    if not crowded(count):
         return slice(None)
-    return np.sort(np.random.default_rng(0).choice(count, DRAWN, replace=False))
+    return np.sort(np.random.default_rng(0).choice(count, CROWD, replace=False))
 
 
-def _flat(points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None) -> Float[np.ndarray, "n e"]:
-    some = points.detach()[drawn(len(points))].cpu().double().numpy()
-    return some if axes is None else some @ axes
+def _flat(points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None) -> Float[np.ndarray, "N e"]:
+    """Points as they are shown: in the plane of d > 2."""
+    array = points.detach().cpu().numpy()
+    return array if axes is None else array @ axes
 
 
-def _box(clouds: Sequence[Float[np.ndarray, "_ e"]]) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
-    return np.min([c.min(0) for c in clouds], axis=0), np.max([c.max(0) for c in clouds], axis=0)
+def _measured(points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None) -> Float[np.ndarray, "n e"]:
+    return _flat(points[few(len(points))].double(), axes)
+
+
+def _ends(
+    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None, within: Sequence[Float[np.ndarray, "e"]] | None = None
+) -> Float[np.ndarray, "k e"]:
+    """Corners of the box that holds the points (most of a crowd), or those of them between two corners: two rows, none where it is empty."""
+    some = _measured(points, axes)
+    if within is not None:
+        some = some[((some >= within[0]) & (some <= within[1])).all(1)]
+    if crowded(len(points)) and len(some):
+        return np.quantile(some, [TRIM, 1 - TRIM], axis=0)
+    return np.array([some.min(0), some.max(0)]) if len(some) else some
+
+
+def _box(ends: Sequence[Float[np.ndarray, "_ e"]]) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
+    corners = np.concatenate(ends)
+    return corners.min(0), corners.max(0)
+
+
+def _level(clouds: Sequence[Float[np.ndarray, "_ e"]], low: Float[np.ndarray, "2"], high: Float[np.ndarray, "2"]) -> float:
+    """The largest typical density of the clouds between two corners in the plane."""
+    width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
+    return max(typical(density(cloud, None, low, high, (height, width))) for cloud in clouds) or 1.0
 
 
 def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None, tuple[str, str]]:

@@ -31,8 +31,9 @@ def snapshots(
 ) -> Figure:
     """Runs as rows, moments as columns, on common axes of equal scale, each run's target in grey underneath.
 
-    d = 1: histograms over rugs. d = 2: the particles. d > 2: in the plane of the first two principal axes of the target. A cloud of more
-    than 20000 points is shown by as many of them. Where there is a target, particles farther than the extent of (target and starts) from
+    d = 1: histograms over rugs. d = 2: the particles. d > 2: in the plane of the first two principal axes of the target. Of a cloud of more
+    than 20000 points the density is shown, in tones that mean the same in all panels (the middle one is that of the target), on axes
+    that leave out the outermost thousandth on each side. Where there is a target, particles farther than the extent of (target and starts) from
     these are counted rather than shown. Marker areas are proportional to the masses of an unbalanced flow.
 
     Parameters
