@@ -13,7 +13,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
-from particleflow.pairwise.cost import Choice, Problem, choose
+from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 from particleflow.pairwise.promise import Promise
 
@@ -69,6 +69,10 @@ class AutoSources:
     auto: Auto
     made: dict[PairwiseSum, Sources] = field(default_factory=dict)
 
+    @functools.cached_property
+    def spanned(self) -> Spanned:
+        return Spanned(self.points)
+
     def field(self, w: Tensor) -> AutoField:
         return AutoField(((self, checked_weights(w, self.points)),), ({},))
 
@@ -118,7 +122,7 @@ class AutoField(SumField):
         points = points_of(z)
         if not (self.choices and self.choices[0][0] is points):
             sources: AutoSources = self.parts[0][0]
-            clouds = [part.points for part, _ in self.parts]
+            clouds = [part.spanned for part, _ in self.parts]
             choice = choose(Problem(sources.kernel, clouds, points, self._columns, sources.auto))
             made: list[SumField] = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
             self.choices[:] = [(points, choice, functools.reduce(operator.add, made))]

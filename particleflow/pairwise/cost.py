@@ -56,11 +56,34 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
+class Spanned:
+    """Points (n, d) and what they span."""
+
+    points: Tensor
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @functools.cached_property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest of each coordinate, (d,) each."""
+        here = np.ascontiguousarray(self.points.detach().numpy())
+        if usable("llvmlite", "numba"):
+            from particleflow.pairwise.gridding import extremes
+
+            return extremes(here)
+        return here.min(0), here.max(0)
+
+    def thinned(self, most: int) -> Tensor:
+        return self.points[:: max(1, -(-len(self) // most))].double()
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """What the cost of a sum depends on."""
 
     kernel: Any
-    sources: Sequence[Tensor]
+    sources: Sequence[Spanned]
     queries: Tensor
     columns: int
     auto: Auto
@@ -71,7 +94,7 @@ class Problem:
 
     @functools.cached_property
     def n(self) -> int:
-        return sum(len(points) for points in self.sources)
+        return sum(len(cloud) for cloud in self.sources)
 
     @property
     def pairs(self) -> float:
@@ -80,9 +103,10 @@ class Problem:
     @functools.cached_property
     def extents(self) -> tuple[float, ...]:
         """Of the box around all points; inf where a point is not finite."""
-        clouds = {id(points): points for points in (*self.sources, self.queries)}.values()
-        lowest, highest = zip(*(_ends(points) for points in clouds), strict=True)
-        spans = (torch.stack(highest).amax(0) - torch.stack(lowest).amin(0)).tolist()
+        known = any(cloud.points is self.queries for cloud in self.sources)
+        clouds = self.sources if known else (*self.sources, Spanned(self.queries))
+        lowest, highest = (np.array(ends, np.float64) for ends in zip(*(cloud.ends for cloud in clouds), strict=True))
+        spans = (highest.max(0) - lowest.min(0)).tolist()
         return tuple(span if math.isfinite(span) else math.inf for span in spans)
 
     def near(self, radius: float) -> float:
@@ -92,8 +116,8 @@ class Problem:
     @functools.cached_property
     def _distances(self) -> Tensor:
         queries, sources = SAMPLED
-        some = torch.cat([_thinned(points, max(1, sources * len(points) // self.n)) for points in self.sources])
-        return torch.cdist(_thinned(self.queries, queries).double(), some.double(), compute_mode="donot_use_mm_for_euclid_dist")
+        some = torch.cat([cloud.thinned(max(1, sources * len(cloud) // self.n)) for cloud in self.sources])
+        return torch.cdist(Spanned(self.queries).thinned(queries), some, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def choose(problem: Problem) -> Choice:
@@ -222,21 +246,6 @@ def _nystroem(problem: Problem, atol: float) -> float:
     *first, further = PAIR[torch.float64]
     pair = first[2] + further * (problem.d - 3)
     return CALL["Nystroem"] + rank * pair * (problem.n + len(problem.queries)) + 4096 * rank**2 * 2e-10
-
-
-def _ends(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and largest of each coordinate, in float64."""
-    if usable("llvmlite", "numba"):
-        from particleflow.pairwise.gridding import extremes
-
-        lowest, highest = (torch.from_numpy(ends) for ends in extremes(np.ascontiguousarray(points.detach().numpy())))
-    else:
-        lowest, highest = points.amin(0), points.amax(0)
-    return lowest.double(), highest.double()
-
-
-def _thinned(points: Tensor, most: int) -> Tensor:
-    return points[:: max(1, -(-len(points) // most))]
 
 
 def _shown(seconds: float) -> str:
