@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from particleflow import (
         clouds,
+        divergences,
         estimators,
         flows,
         integrators,
@@ -44,7 +45,20 @@ _HOME = {
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
     "trajectory": ("SaveAt", "Trajectory"),
 }
-_MODULES = ("clouds", "estimators", "flows", "integrators", "kernels", "metrics", "mobilities", "pairwise", "plotting", "samplers", "schedules")
+_MODULES = (
+    "clouds",
+    "divergences",
+    "estimators",
+    "flows",
+    "integrators",
+    "kernels",
+    "metrics",
+    "mobilities",
+    "pairwise",
+    "plotting",
+    "samplers",
+    "schedules",
+)
 _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
@@ -63,6 +77,7 @@ __all__ = [
     "Trajectory",
     "__version__",
     "clouds",
+    "divergences",
     "estimators",
     "fit",
     "flows",

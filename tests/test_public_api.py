@@ -28,6 +28,7 @@ PUBLIC = [
     "Trajectory",
     "__version__",
     "clouds",
+    "divergences",
     "estimators",
     "fit",
     "flows",
@@ -46,7 +47,10 @@ PUBLIC = [
     "schedules",
     "simulate",
 ]
-MODULES = ["clouds", "estimators", "flows", "integrators", "kernels", "metrics", "mobilities", "pairwise", "plotting", "samplers", "schedules"]
+MODULES = [
+    "clouds", "divergences", "estimators", "flows", "integrators", "kernels", "metrics", "mobilities", "pairwise", "plotting", "samplers",
+    "schedules",
+]  # fmt: skip
 
 WITHIN = {
     "estimators": ["ClosedForm", "Estimator", "FieldWitness", "Fit", "KALE", "KDE", "MMD", "Moments", "Witness"],
