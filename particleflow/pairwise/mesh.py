@@ -156,8 +156,10 @@ class MeshField(SumField):
         errors = plan.value_error, plan.grad_error
         if plan.envelope is not None and math.isfinite(top) and top > 0:
             errors = self._local_errors(plan, top)
-        how = f"at most {errors[0]:.1e} and {errors[1]:.1e} of sum |w| times the kernel's peaks: {plan.window.taps} taps, in {plan.element}"
-        return Promise(errors[0] * top, errors[1] * steepest, how)
+        # what is handed over is rounded to the points' dtype
+        value, grad = (error + 0.5 * torch.finfo(points_of(z).dtype).eps for error in errors)
+        how = f"at most {value:.1e} and {grad:.1e} of sum |w| times the kernel's peaks: {plan.window.taps} taps, in {plan.element}"
+        return Promise(value * top, grad * steepest, how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         plan, extent = self._planned(self._mesh.absolute, self._placed(z))
