@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from conformance import Case, check_nan_queries, check_repeatable
+from conformance import SMOOTH, check_backend
 
 from particleflow import kernels
-from particleflow.pairwise import Dense, Mesh
+from particleflow.kernels import Radial
+from particleflow.pairwise import Dense, Mesh, modes, spacing
+from particleflow.pairwise.mesh import MeshField
 
 GAUSSIAN = kernels.Gaussian(0.7)
-CHECKED = (check_nan_queries, check_repeatable)
+FLOATS = (torch.float32, torch.float64)
+# Matern32, whose second derivative has a kink, is asked for less.
+RTOL = {kernels.Matern32: 1e-3}
+names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+
+# Compiling what each case needs takes longest: one of each kind by default.
+CASES = [(GAUSSIAN, 1, torch.float64), (GAUSSIAN, 2, torch.float32), (GAUSSIAN, 3, torch.float32), (kernels.IMQ(0.7), 1, torch.float32)]
+CASES += [(kernels.Matern32(0.7), 1, torch.float64), (kernels.Matern52(0.7), 1, torch.float64)]
+OTHERS = [(k, d, t) for k in SMOOTH for d in (1, 2, 3) for t in FLOATS if (k, d, t) not in CASES]
 
 
 def cloud(n: int, d: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -26,11 +39,23 @@ def errors(backend: Mesh, kernel: kernels.Kernel, x: torch.Tensor, z: torch.Tens
     return audit.value_error / audit.promise.value, audit.grad_error / audit.promise.grad
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("d", [1, 2, 3])
-def test_nan_queries_and_repetition(d: int, dtype: torch.dtype) -> None:
-    for check in CHECKED:
-        check(Case(Mesh(rtol=1e-5), GAUSSIAN, d, dtype, 2e-5, peak=True, logarithm=True))
+def keeps_the_contract(kernel: Any, d: int, dtype: torch.dtype) -> None:
+    rtol = RTOL.get(type(kernel), 1e-5)
+    x = cloud(47, d, dtype=dtype)
+    report = Mesh(rtol).sources(kernel, x).field(torch.ones(47, dtype=dtype)).explain(x)
+    assert report["backend"] == "Mesh" or (type(kernel), d) == (kernels.Matern32, 3), report
+    check_backend(Mesh(rtol), kernel, d, dtype, rtol=2 * rtol, peak=True, logarithm=True)
+
+
+@pytest.mark.parametrize(("kernel", "d", "dtype"), CASES, ids=names)
+def test_the_mesh_keeps_the_contract(kernel: Any, d: int, dtype: torch.dtype) -> None:
+    keeps_the_contract(kernel, d, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kernel", "d", "dtype"), OTHERS, ids=names)
+def test_the_mesh_keeps_the_contract_of_all_kernels(kernel: Any, d: int, dtype: torch.dtype) -> None:
+    keeps_the_contract(kernel, d, dtype)
 
 
 @pytest.mark.parametrize("rtol", [1e-3, 1e-5, 1e-8])
@@ -91,6 +116,113 @@ def test_the_bits_do_not_depend_on_the_threads() -> None:
         torch.set_num_threads(1)
     assert torch.equal(answers[0], answers[1])
     assert torch.equal(answers[0], answers[2])
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_far_particles_are_summed_exactly(d: int) -> None:
+    """A cloud with a few points 1e5 bandwidths away, each elsewhere: no mesh holds all, and nothing is lost."""
+    x, z = cloud(5000, d), cloud(90, d, seed=1)
+    x[::1700] += 3e4 * torch.arange(1.0, 4.0, dtype=torch.float64)[:, None]
+    z[7] = x[1700] + 0.1
+    kernel, w = kernels.Gaussian(0.3), cloud(5000, 1, seed=2)[:, 0]
+    field = Mesh().sources(kernel, x).field(w)
+    assert field.explain(z)["backend"] == "Mesh"
+    assert field.audit(z, rows=90).kept
+    alone = w[1700] * math.exp(-d * 0.01 / 0.18)
+    assert abs(float(field.value(z)[7] - alone)) < 1e-6
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_queries_that_are_not_finite_or_huge(d: int, bad: float) -> None:
+    x, z = cloud(300, d), cloud(70, d, seed=1)
+    field = Mesh().sources(GAUSSIAN, x).field(torch.ones(300, dtype=torch.float64))
+    clean = field.value_and_grad(z)
+    z[3, d - 1] = bad
+    for got, want in zip(field.value_and_grad(z), clean, strict=True):
+        torch.testing.assert_close(got[4:], want[4:], rtol=0, atol=3e-3)
+        assert got[3].isnan().all() if not math.isfinite(bad) else not got[3].any()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_sources_that_are_not_finite_spoil_the_sum(bad: float) -> None:
+    """As they do in an exact sum, and memory is not touched beyond the mesh."""
+    x, z = cloud(300, 2), cloud(70, 2, seed=1)
+    x[5, 1] = bad
+    value, grad = Mesh().sources(GAUSSIAN, x).field(torch.ones(300, dtype=torch.float64)).value_and_grad(z)
+    assert value.isnan().all()
+    assert grad.isnan().all()
+
+
+def test_a_mesh_that_is_too_large_is_not_made() -> None:
+    x, z = cloud(300, 2), cloud(70, 2, seed=1)
+    w = torch.ones(300, dtype=torch.float64)
+    field = Mesh(max_cells=1000).sources(kernels.Gaussian(0.05), x).field(w)
+    with pytest.warns(RuntimeWarning, match="sums Gaussian\\(bandwidth=0.05\\) exactly: .*`max_cells` = 1000"):
+        grad = field.grad(z)
+    torch.testing.assert_close(grad, Dense().sources(kernels.Gaussian(0.05), x).field(w).grad(z), rtol=1e-12, atol=1e-12)
+    assert field.promise(z) is None
+    assert "max_cells" in field.explain(z)["why"]
+
+
+def test_what_is_kept_of_a_target_changes_no_bits() -> None:
+    """A target's mesh serves many steps: as if it had been made for each."""
+    y, w, v = cloud(900, 2), cloud(900, 1, seed=3)[:, 0], cloud(500, 1, seed=4)[:, 0]
+    target = Mesh().sources(GAUSSIAN, y).field(w)
+    for step in range(3):
+        x = cloud(500, 2, seed=5) + 0.4 * step
+        again = Mesh().sources(GAUSSIAN, y).field(w)
+        kept, fresh = (part + Mesh().sources(GAUSSIAN, x).field(v) for part in (target, again))
+        assert isinstance(kept, MeshField)
+        assert torch.equal(kept.grad(x), fresh.grad(x))
+    assert len(target.kept[0]) == 1
+
+
+@pytest.mark.parametrize(("taps", "element"), [(6, "float32"), (8, "float64")])
+def test_a_window_interpolates_the_waves_that_it_was_made_for(taps: int, element: str) -> None:
+    """sum_m phi(u - m) e^{i kappa m} = phi_hat(kappa) e^{i kappa u}, and phi_hat is the transform of phi, by quadrature."""
+    plan = spacing.plan(kernels.Gaussian(1.0), 2, 1e-6 if element == "float64" else 1e-4)
+    assert plan is not None
+    window = plan.window
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    kappa = np.linspace(0, 1.5, 7)
+    phi, slope = window.weights(nodes / 2)
+    places = np.arange(window.taps)[:, None] - (window.taps - 1) / 2 - nodes / 2
+    for k in kappa:
+        hat = float((0.5 * weights * phi.T * np.cos(k * places)).sum())
+        assert abs(hat - float(window.transform(np.array([k]))[0])) < 1e-12
+        wave = (phi.T * np.exp(1j * k * places)).sum(0)
+        assert np.abs(wave / hat - 1).max() < 1e-4
+        ahead = (slope.T * np.exp(1j * k * places)).sum(0)
+        assert np.abs(ahead / hat - 1j * k).max() < 1e-3
+    step = 1e-6
+    ahead, behind = (window.weights(nodes / 2 + shift)[0] for shift in (step, -step))
+    np.testing.assert_allclose((ahead - behind) / (2 * step), slope, atol=1e-8)
+
+
+def test_a_plan_refuses_what_no_mesh_resolves() -> None:
+    assert spacing.plan(kernels.Matern32(1.0), 3, 1e-6) is None
+    assert spacing.plan(GAUSSIAN, 2, 1e-20) is None
+    found = spacing.plan(GAUSSIAN, 2, 1e-5)
+    assert found is not None
+    assert max(found.value_error, found.grad_error) <= 1e-5
+    rough, finer = (spacing.plan(kernels.Matern52(0.7), 1, 1e-3, laplacian) for laplacian in (False, True))
+    assert rough is not None
+    assert finer is not None
+    assert finer.laplacian_error <= 1e-3 < rough.laplacian_error
+
+
+def test_the_tail_of_a_matern_kernel_decays_as_its_smoothness_tells() -> None:
+    """Spectra of omega^-2n summed over a line beyond omega: twice as far, 2^(1 - 2n); n = 2 for Matern-3/2, 3 for Matern-5/2."""
+    for kernel, power in ((kernels.Matern32(1.0), 3), (kernels.Matern52(1.0), 5)):
+        tails = [modes.tail(kernel, 1, cut)[0] for cut in (40.0, 80.0)]
+        assert abs(math.log2(tails[0] / tails[1]) - power) < 0.1
+
+
+def test_a_radial_kernel_of_ones_own() -> None:
+    bump = Radial(lambda s: (1 + s).pow(-2.0))
+    x, z = cloud(300, 2), cloud(80, 2, seed=1)
+    assert max(errors(Mesh(rtol=1e-4), bump, x, z, cloud(300, 1, seed=2)[:, 0])) <= 1
 
 
 @pytest.mark.parametrize("kernel", [kernels.Laplace(0.5), kernels.Energy()])

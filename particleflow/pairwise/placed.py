@@ -115,7 +115,7 @@ class Placed:
     def _chunk(self, plan: Plan, cells: int, ordered: bool) -> int:
         """Particles that are spread in float32 before they are added up: fewer where many share a cell, whose sum would lose digits."""
         n, chunk = len(self.points), max(CHUNK, cells)
-        sample = np.nan_to_num(self.array[:: -(-n // SAMPLE)].astype(np.float64))
+        sample = np.nan_to_num(self.array[:: -(-n // SAMPLE)].astype(np.float64), posinf=0.0, neginf=0.0)
         # cells as numbers that hardly ever meet
         keys = np.floor(sample / plan.spacing) @ np.array([1.0, 7.31e4, 5.77e8])[: plan.d]
         crowd = float(np.unique(keys, return_counts=True)[1].max()) / len(keys)
