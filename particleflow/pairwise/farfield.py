@@ -24,15 +24,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.polynomial import Chebyshev
 from scipy.fft import dctn
 from torch import Tensor
 
 from particleflow.kernels import Gaussian, Kernel
 from particleflow.pairwise import nufft
-from particleflow.pairwise.modes import reach, scale
+from particleflow.pairwise.modes import bent_square, reach, scale
 from particleflow.pairwise.promise import peaks
-from particleflow.pairwise.split import Split, rounded, step
+from particleflow.pairwise.split import Split, rounded
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -216,28 +215,6 @@ def _sampled(demand: Demand, lengths: tuple[float, ...], sizes: list[int], bent:
         s = s[..., None] + bent_square(_places(length, n), length, *bent)
     c = dctn(_far(demand, s), type=1) / math.prod(2 * n for n in sizes)
     return np.asarray(c[tuple(slice(n) for n in sizes)])
-
-
-def bent_square(r: Array, length: float, bend: float, beta: float) -> Array:
-    """r^2 for 0 <= r <= length / 2 - bend, and on to length / 2 a function with a slope of zero there: even, smooth and of period `length`.
-
-    Its derivative is 2 r times a step from 1 to 0 whose spectrum is below e^{-beta} beyond 2 beta / bend.
-    """
-    half = bend / 2
-    middle = length / 2 - half
-    s = r**2
-    late = r > middle - half
-    y = np.minimum((r[late] - middle) / half, 1.0)
-    first, second = _passed(beta)
-    s[late] -= half * (middle * first(y) + half * second(y))
-    return s
-
-
-@lru_cache(maxsize=32)
-def _passed(beta: float) -> tuple[Chebyshev, Chebyshev]:
-    """int_{-1}^y (1 + g) and int_{-1}^y u (1 + g(u)) du."""
-    passed = 2 - step(beta)[0]
-    return passed.integ(lbnd=-1), (passed * Chebyshev([0, 1])).integ(lbnd=-1)
 
 
 def _end_of_line(demand: Demand, length: float, cut: float, bent: tuple[float, float], bounds: list[float]) -> float:

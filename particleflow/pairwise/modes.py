@@ -16,10 +16,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.polynomial import Chebyshev
 from scipy.fft import rfft, rfftn
-from scipy.special import erf, erfc
 
 from particleflow.kernels import Energy, Kernel, Laplace
+from particleflow.pairwise.split import rounded, step
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -80,14 +81,14 @@ def _reach(kernel: Any, tol: float) -> float:
 class Periodic:
     """How a kernel is made periodic: for differences |z_j - x_j| <= extents_j, in a box of `lengths` >= `least(extents)`.
 
-    `reach` is finite where images are added; elsewhere the kernel is bent over a distance `bend` beyond the extent, by a step whose tails and
-    unresolved frequencies are below `step_tol`.
+    `reach` is finite where images are added; elsewhere the kernel is bent over a distance `bend` beyond the extent, by steps whose unresolved
+    frequencies are below e^{-beta}.
     """
 
     kernel: Kernel
     reach: float
     bend: float
-    step_tol: float
+    beta: float
 
     def least(self, extents: Sequence[float]) -> tuple[float, ...]:
         """The shortest box: extent + reach, or 2 extent + bend."""
@@ -114,7 +115,7 @@ class Periodic:
     def _sampled(self, lengths: Sequence[float], shape: Sequence[int], half: bool) -> Array:
         s = np.zeros(())
         for length, n in zip(lengths, shape, strict=True):
-            s = s[..., None] + bent_square(np.fft.fftfreq(n, 1 / n) * (length / n), length, self.bend, self.step_tol)
+            s = s[..., None] + bent_square(np.fft.fftfreq(n, 1 / n) * (length / n), length, self.bend / 2, self.beta)
         samples = _values(self.kernel.profile, s)
         c = rfftn(samples).real if half else np.fft.fftn(samples).real
         return np.asarray(c) / samples.size
@@ -126,29 +127,31 @@ def periodic(kernel: Kernel, spacing: float, tol: float) -> Periodic:
     Images or the bend add errors of about tol, relative to the peaks of the kernel and of its gradient.
     """
     far = reach(kernel, tol) if hasattr(kernel, "spectrum") else math.inf
-    # A Gaussian step of width sigma is resolved where exp(-(pi sigma / spacing)^2 / 4) <= tol; it takes +- sigma sqrt(log 1/tol) on each side.
     # The gradient multiplies the step's highest frequencies.
-    step_tol = 1e-3 * tol
-    return Periodic(kernel, far, 4 / math.pi * spacing * math.log(1 / step_tol), step_tol)
+    beta = rounded(math.log(1e3 / tol))
+    return Periodic(kernel, far, 4 / math.pi * spacing * beta, beta)
 
 
-def bent_square(r: Array, length: float, bend: float, tol: float) -> Array:
-    """An even function of period `length`, smooth, that is r^2 for |r| <= (length - bend) / 2 and flat at length / 2.
+def bent_square(r: Array, length: float, bend: float, beta: float) -> Array:
+    """r^2 for |r| <= length / 2 - bend, and on to length / 2 a function with a slope of zero there: even, smooth and of period `length`.
 
-    Its derivative is r erfc((r - a) / sigma) / 2 times 2, a step in the middle of the bend.
+    Its derivative is 2 r times a step from 1 to 0 whose spectrum is below e^{-beta} beyond 2 beta / bend.
     """
-    sigma = bend / (4 * math.sqrt(math.log(1 / tol)))
-    a = length / 2 - bend / 4
-    r = np.abs(r - length * np.round(r / length))
-    return _step_integral((r - a) / sigma, a, sigma) - _step_integral(np.asarray(-a / sigma), a, sigma)
+    half = bend / 2
+    middle = length / 2 - half
+    s = r**2
+    late = np.abs(r) > middle - half
+    y = np.minimum((np.abs(r[late]) - middle) / half, 1.0)
+    first, second = _passed(beta)
+    s[late] -= half * (middle * first(y) + half * second(y))
+    return s
 
 
-def _step_integral(y: Array, a: float, sigma: float) -> Array:
-    """An antiderivative of r erfc((r - a) / sigma) in r, at y = (r - a) / sigma."""
-    gauss = np.exp(-(y**2)) / math.sqrt(math.pi)
-    first = y * erfc(y) - gauss
-    second = 0.5 * y**2 * erfc(y) + 0.25 * erf(y) - 0.5 * y * gauss
-    return np.asarray(sigma * (a * first + sigma * second))
+@lru_cache(maxsize=32)
+def _passed(beta: float) -> tuple[Chebyshev, Chebyshev]:
+    """int_{-1}^y (1 + g) and int_{-1}^y u (1 + g(u)) du."""
+    passed = 2 - step(beta)[0]
+    return passed.integ(lbnd=-1), (passed * Chebyshev([0, 1])).integ(lbnd=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +192,7 @@ def _line(kernel: Any) -> Line:
     length = 2 * (min(far, 4 * HALF_LINE * unit) if math.isfinite(far) else HALF_LINE * unit)
     r = length * np.fft.fftfreq(SAMPLES)
     bent = math.isinf(far) or 2 * far > length
-    s = bent_square(r, length, length / 4, 1e-14) if bent else r**2
+    s = bent_square(r, length, length / 8, 32.0) if bent else r**2
     k, pull = _values(kernel.profile, s), -2 * _values(kernel.slope, s)
     mass, bend = np.abs(rfft(k).real) / SAMPLES, np.abs(rfft(pull).real) / SAMPLES
     mass[1:] *= 2
