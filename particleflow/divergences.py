@@ -83,7 +83,7 @@ class ReverseKL:
     nonnegative: ClassVar[bool] = True
 
     def f(self, g: Tensor) -> Tensor:
-        return -_log1p_minus(g - 1)
+        return _burg(g)
 
     def slope(self, g: Tensor) -> Tensor:
         return torch.where(g < 2, (g - 1) / g, 1 - 1 / g)
@@ -179,7 +179,7 @@ class Tsallis:
             near = _kl(g - 1) + g * _exp_minus(c * log) / c
             far = g * _power(g, log, c) / c - (g - 1)
         else:
-            near = -a / c * (-_log1p_minus(g - 1) - _exp_minus(a * log) / a)
+            near = -a / c * (_burg(g) - _exp_minus(a * log) / a)
             far = -a / c * (g - 1 - _power(g, log, a) / a)
         return torch.where(g == 0, 1.0, torch.where(log.abs() <= 1 / max(1.0, a), near, far))
 
@@ -216,7 +216,7 @@ class Tsallis:
 
     def _outside(self, s: Tensor, z: Tensor, value: Tensor, clipped: float) -> Tensor:
         """value where b > 0; elsewhere g = 0 (alpha > 1), or nothing is attained (alpha < 1)."""
-        return torch.where(z > -1, value, clipped if self.alpha > 1 else math.inf)
+        return torch.where(z > -1, value, clipped if self.alpha > 1 else math.inf) if self.excess else value
 
 
 @dataclass(frozen=True)
@@ -320,13 +320,19 @@ def _below(s: Tensor, recession: float, value: Tensor) -> Tensor:
 
 
 def _log1p_minus(e: Tensor) -> Tensor:
-    """log(1 + e) - e = 2 t^3 (1/3 + t^2/5 + ...) - t e, t = e / (2 + e)."""
+    """log(1 + e) - e = 2 t^3 (1/3 + t^2/5 + ...) - t e, t = e / (2 + e), for |e| <= 1/2."""
     t = e / (2 + e)
     square = t * t
     series = torch.zeros_like(e)
     for k in range(ARTANH_TERMS, 0, -1):
         series = series * square + 1 / (2 * k + 1)
-    return torch.where(e.abs() <= NEAR, 2 * t * square * series - t * e, torch.log1p(e) - e)
+    return 2 * t * square * series - t * e
+
+
+def _burg(g: Tensor) -> Tensor:
+    """g - 1 - log g."""
+    e = g - 1
+    return torch.where(e.abs() <= NEAR, -_log1p_minus(e), e - torch.log(g))
 
 
 def _kl(e: Tensor) -> Tensor:
