@@ -185,7 +185,7 @@ def kale_flow(
     lam goes from MMD flow (large) towards the flow of KL (small). It is stiff: about (1 + lam) / lam faster than MMD flow.
     """
     estimator = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
-    return Flow(estimator, mobility=Linear(estimator.energy_slope), noise=noise)
+    return Flow(estimator, mobility=Linear(1 + estimator.lam), noise=noise)
 
 
 def mono_flow(estimator: Estimator, mobility: Mobility = Unit(), *, noise: Schedule | float | None = None) -> Flow:

@@ -53,7 +53,7 @@ MODULES = [
 ]  # fmt: skip
 
 WITHIN = {
-    "estimators": ["ClosedForm", "Estimator", "FieldWitness", "Fit", "KALE", "KDE", "MMD", "Moments", "Witness"],
+    "estimators": ["ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "KALE", "KDE", "MMD", "Moments", "Moreau", "Witness"],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [
         "Energy", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32", "Matern52", "Radial", "as_kernel", "default_bandwidth", "median_distance",

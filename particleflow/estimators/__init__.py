@@ -5,5 +5,6 @@ from particleflow.estimators.closed_form import ClosedForm, Moments
 from particleflow.estimators.kale import KALE
 from particleflow.estimators.kde import KDE
 from particleflow.estimators.mmd import MMD
+from particleflow.estimators.moreau import DrMMD, Moreau
 
-__all__ = ["KALE", "KDE", "MMD", "ClosedForm", "Estimator", "FieldWitness", "Fit", "Moments", "Witness"]
+__all__ = ["KALE", "KDE", "MMD", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "Moments", "Moreau", "Witness"]

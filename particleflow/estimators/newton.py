@@ -1,4 +1,4 @@
-"""The inner solver of KALE: a strictly convex problem over M dual weights, by Newton's method in their logarithms."""
+"""The inner solver of KALE and of the Moreau envelopes: inexact Newton in u = f'(g), safeguarded, certified by its duality gap."""
 
 from __future__ import annotations
 
@@ -9,122 +9,116 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Newton in u is safe without a line search while e^step is linear to half a per cent; below, decreases drown in rounding.
-SMALL_STEP = 0.1
+from particleflow.estimators.dual import Dual, Point
+from particleflow.estimators.system import solve_system
+
 ARMIJO = 1e-4
-CONTINUATION = 10.0
-LOOSE = 1e-2
-
-
-@dataclass(frozen=True)
-class Dual:
-    """min over a > 0 of D(a) = sum_j a_j log(a_j / q_j) - a_j + q_j + | mu_x - sum_j a_j k(y_j, .) |^2 / (2 lam).
-
-    In u = log(a / q) its stationarity is u = h(u) with the witness h = (mu_x - sum_j a_j k(y_j, .)) / lam at the points y.
-
-    Parameters
-    ----------
-    matrix : (M, M) float64
-        K = k(y_i, y_j).
-    mu : (M,) float64
-        mu_x at y.
-    mass : (M,) float64
-        q, the target's masses.
-    energy : float
-        |mu_x|^2 = sum_ii' m_i m_i' k(x_i, x_i').
-    """
-
-    matrix: Float[Tensor, "M M"]
-    mu: Float[Tensor, "M"]
-    mass: Float[Tensor, "M"]
-    energy: float
-
-    def value(self, u: Float[Tensor, "M"], lam: float) -> float:
-        """D at a = q e^u, free of cancellation at small u."""
-        a = self.mass * u.exp()
-        entropy = float((self.mass * (u * u.exp() - torch.expm1(u))).sum())
-        return entropy + self.squared_residual(a) / (2 * lam)
-
-    def squared_residual(self, a: Float[Tensor, "M"]) -> float:
-        """| mu_x - sum_j a_j k(y_j, .) |^2 = lam^2 |h|^2 in the reproducing kernel Hilbert space."""
-        return max(0.0, self.energy + float(a @ (self.matrix @ a - 2 * self.mu)))
-
-    def witness(self, u: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
-        """h at y."""
-        return (self.mu - self.matrix @ (self.mass * u.exp())) / lam
-
-    def gap(self, u: Float[Tensor, "M"], lam: float) -> float:
-        """Dual value at u minus primal value at its witness h: sum_j a_j (e^t - 1 - t), t = h_j - u_j. Zero only at the solution."""
-        t = self.witness(u, lam) - u
-        series = t**2 / 2 * (1 + t / 3 * (1 + t / 4))
-        return float((self.mass * u.exp() * torch.where(t.abs() < 1e-4, series, torch.expm1(t) - t)).sum())
+# Where nothing is known to start from, lam comes down from where |h| is at most FIRST, CONTINUATION at a time, loosely on the way.
+FIRST, CONTINUATION, LOOSE = 2.0, 30.0, 1e-1
+# Where the gap is so small a share of D, differences of D may drown in rounding: the gap's own decrease counts too.
+CLOSE = 1e-4
+# Linear systems are solved to this share of their right-hand side, or to as much as Newton's method can use.
+COARSE = 1e-2
+# A full step of a small residual that lowers the gap less than SLOW shows that the rough products are too rough.
+SLOW = 0.1
 
 
 @dataclass(frozen=True)
 class Solution:
-    """u = log(a / q), the dual value D(u), the duality gap (both without KALE's factor 1 + lam), Newton iterations, whether it converged."""
+    """u, the weights a = q (f*)'(u) of the witness, D, the duality gap, `error` >= |h - h*| / |h|; iterations, products by K, how it ended.
+
+    All without KALE's factor 1 + lam. `trouble` is "" where the error is small enough, else what prevents it.
+    """
 
     u: Float[Tensor, "M"]
+    a: Float[Tensor, "M"]
     value: float
     gap: float
+    error: float
     iterations: int
-    converged: bool
+    products: int
+    trouble: str
+
+    @property
+    def converged(self) -> bool:
+        return not self.trouble
 
 
 def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: float, max_iterations: int) -> Solution:
-    """Minimise D. Each iteration solves (lam I + A^{1/2} K A^{1/2}) eta = lam A^{1/2} (h - u), A = diag(a), by Cholesky: O(M^3 / 3).
+    """Minimise D until `error` <= rtol, or as near to that as the errors of the sums allow.
 
-    `start` warm-starts; without one (or with one that is worse than u = 0) lam is lowered to its value by factors of ten. It has converged
-    when the last correction of h is <= rtol |h| in the Hilbert norm, which bounds the velocity's relative error; Newton being quadratic,
-    what remains after that correction is of the order of rtol^2.
+    Each iteration solves (I + K W / lam) s = t for the step s of u, W = q (f*)''(u), t = h - u. A residual r of the linear system leaves a gap of
+    sum_j W_j r_j^2 / 2, so that it is solved no further than the gap wanted, nor than the quadratic convergence can use.
+
+    `start` warm-starts; without one, or with one that is worse than u = 0, lam comes down to its value in a few stages.
     """
-    u = torch.zeros_like(dual.mu)
-    if start is not None and dual.value(start, lam) <= dual.value(u, lam):
-        u, path = start, [lam]
-    else:
-        path = [lam * CONTINUATION**k for k in range(max(0, math.ceil(-math.log10(lam))), 0, -1)] + [lam]
-    iterations = 0
-    converged = False
-    for stage in path:
-        u, used, converged = _newton(dual, stage, u, rtol if stage == lam else LOOSE, max_iterations)
-        iterations += used
-    return Solution(u, dual.value(u, lam), dual.gap(u, lam), iterations, converged)
+    run = _Run(dual, rtol, max_iterations)
+    zero = dual.at(torch.zeros_like(dual.mu), lam)
+    point = zero if start is None else dual.at(start, lam)
+    if not point.value <= zero.value:
+        point = zero
+    if point is zero:
+        steepest = float(zero.residual.abs().max()) / FIRST
+        stages = math.ceil(math.log(steepest, CONTINUATION)) if 1 < steepest < math.inf else 0
+        for k in range(stages, 0, -1):
+            point = run.minimise(point, lam * CONTINUATION**k, LOOSE)
+    point = run.minimise(point, lam, rtol)
+    trouble = run.trouble
+    return Solution(point.u, point.a, point.value, point.gap, dual.error(point, lam), run.iterations, run.products, trouble)
 
 
-def _newton(dual: Dual, lam: float, u: Tensor, rtol: float, max_iterations: int) -> tuple[Tensor, int, bool]:
-    for iteration in range(1, max_iterations + 1):
-        a = dual.mass * u.exp()
-        root = a.sqrt()
-        residual = dual.witness(u, lam) - u
-        system = (dual.matrix * root).mul_(root[:, None])
-        system.diagonal().add_(lam)
-        factor, failed = torch.linalg.cholesky_ex(system)
-        if bool(failed.any()):
-            return u, iteration, False
-        eta = torch.cholesky_solve((lam * root * residual)[:, None], factor)[:, 0]
-        change = dual.matrix @ (root * eta)
-        step = residual - change / lam
-        # |change of lam h|^2 against |lam h|^2, both in the Hilbert space; rounding of the latter is what remains where it vanishes.
-        correction = float((root * eta) @ change)
-        scale = max(dual.squared_residual(a), 1e-15 * dual.energy)
+class _Run:
+    """One solve: what it has used so far, and what it has learned about its linear systems."""
+
+    def __init__(self, dual: Dual, rtol: float, max_iterations: int) -> None:
+        self.dual, self.max_iterations = dual, max_iterations
+        self.iterations, self.products, self.trouble = 0, 2, ""
+        self.exact = self.direct = False
+
+    def minimise(self, point: Point, lam: float, rtol: float) -> Point:
+        """From `point` on, found at any lam."""
+        dual = self.dual
+        point = dual.with_image(point.u, point.a, point.image, lam)
+        for _ in range(self.max_iterations):
+            enough = dual.enough(point, lam, rtol)
+            if point.gap <= enough:
+                self.trouble = ""
+                return point
+            self.iterations += 1
+            after = self._step(point, lam, enough)
+            if after is None:
+                self.trouble = "no step lowers the dual any more" if math.isfinite(point.value) else "the dual is not finite"
+                return point
+            point = after
+        self.trouble = "" if point.gap <= dual.enough(point, lam, rtol) else f"{self.max_iterations} iterations do not suffice"
+        return point
+
+    def _step(self, point: Point, lam: float, enough: float) -> Point | None:
+        w, t = self.dual.mass * self.dual.divergence.ratio_slope(point.u), point.residual
+        size = math.sqrt(float((w * t) @ t))
+        spread = size / math.sqrt(max(float(w.sum()), 1e-300))
+        tolerance = max(0.3 * math.sqrt(2 * enough), min(COARSE, spread) * size)
+        solved = solve_system(self.dual.gram, w, lam, t, tolerance=tolerance, exact=self.exact, direct=self.direct)
+        self.products += solved.products
+        self.direct = solved.direct
+        after, length = self._along(point, lam, solved.step, slope=float((w * t) @ solved.step))
+        if length == 1.0 and after.gap > max(enough, SLOW * point.gap) and spread < COARSE:
+            self.exact = True
+        if length == 0.0:
+            if self.exact or self.dual.gram.matrix is not None:
+                return None
+            self.exact = True
+            return point
+        return after
+
+    def _along(self, point: Point, lam: float, step: Tensor, *, slope: float) -> tuple[Point, float]:
+        """The first of 1, 1/2, 1/4 ... of the step that lowers D by a fair share of its slope, or halves a small gap; 0 when none does."""
         length = 1.0
-        if float(step.abs().max()) > SMALL_STEP:
-            length = _line_search(dual, lam, u, step, slope=float(eta @ eta) + correction / lam)
-            if length == 0.0:
-                return u, iteration, False
-        u = u + length * step
-        if length == 1.0 and correction <= rtol**2 * scale:
-            return u, iteration, True
-    return u, max_iterations, False
-
-
-def _line_search(dual: Dual, lam: float, u: Tensor, step: Tensor, *, slope: float) -> float:
-    """The first of 1, 1/2, 1/4 ... that lowers D by a fair share of what its slope promises; 0 when none does."""
-    here = dual.value(u, lam)
-    length = 1.0
-    while length > 1e-12:
-        there = dual.value(u + length * step, lam)
-        if math.isfinite(there) and there <= here - ARMIJO * length * slope:
-            return length
-        length /= 2
-    return 0.0
+        while length > 1e-10:
+            after = self.dual.at(self.dual.moved(point.u, length * step, lam), lam)
+            self.products += 1
+            lower = after.value <= point.value - ARMIJO * length * slope
+            if math.isfinite(after.value) and (lower or (after.gap <= 0.5 * point.gap <= CLOSE * point.value)):
+                return after, length
+            length /= 2
+        return point, 0.0

@@ -1,0 +1,106 @@
+"""The dual problem of a regularised f-divergence, over densities of the target's points, with the duality gap that certifies a solution.
+
+    D(g) = sum_j q_j f(g_j) + |mu_x - sum_j q_j g_j k(y_j, .)|^2 / (2 lam)      over g >= 0                                           (1)
+    P(h) = sum_i m_i h(x_i) - sum_j q_j f*(h(y_j)) - lam/2 |h|^2                over h in the Hilbert space of k                      (2)
+
+min D = max P; at the optimum h = (mu_x - sum_j q_j g_j k(y_j, .)) / lam and g_j = (f*)'(h(y_j)), an estimate of current / target at y_j.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow.divergences import Divergence
+from particleflow.estimators.gram import Gram
+
+# Below it f*(u + t) - f*(u) - g t is taken from the trapezium rule: its error is t^2, that of the difference eps / t^2.
+SMALL_RESIDUAL = 1e-4
+# Steps of u that are no more than this, or than this share of what is left below f's recession constant, are safe.
+SHORT = 0.1
+# Of u itself, whose digits are what a weight is made of.
+ROUNDING = 4 * torch.finfo(torch.float64).eps
+# The share of the sums' own error that is left to the solver.
+SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where the solver stands: u (M,), the weights a = q (f*)'(u), K a, the residual t = h - u at y; D, its gap, and lam^2 |h|^2."""
+
+    u: Float[Tensor, "M"]
+    a: Float[Tensor, "M"]
+    image: Float[Tensor, "M"]
+    residual: Float[Tensor, "M"]
+    value: float
+    gap: float
+    norm2: float
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    """(1) in the variable u = f'(g), g = (f*)'(u): its stationarity is u = h(u) at y, and h has the weights a = q g.
+
+    Parameters
+    ----------
+    divergence : Divergence
+    gram : Gram
+        K at the target's points, with their masses q.
+    mu : (M,) float64
+        mu_x = sum_i m_i k(x_i, .) at y.
+    energy : float
+        |mu_x|^2 = sum_ii' m_i m_i' k(x_i, x_i').
+    """
+
+    divergence: Divergence
+    gram: Gram
+    mu: Float[Tensor, "M"]
+    energy: float
+
+    @property
+    def mass(self) -> Float[Tensor, "M"]:
+        return self.gram.cloud.mass
+
+    def at(self, u: Float[Tensor, "M"], lam: float) -> Point:
+        """One product by K."""
+        a = self.mass * self.divergence.ratio(u)
+        return self.with_image(u, a, self.gram.times(a), lam)
+
+    def with_image(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float) -> Point:
+        residual = (self.mu - image) / lam - u
+        # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2
+        norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), 0.0)
+        # f(g) = u g - f*(u), which at small u loses no more than eps u
+        entropy = float(a @ u) - float(self.mass @ self.divergence.conjugate(u))
+        return Point(u, a, image, residual, entropy + norm2 / (2 * lam), self._gap(u, a, residual), norm2)
+
+    def _gap(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], t: Float[Tensor, "M"]) -> float:
+        """D - P at the witness of a: sum_j q_j (f(g_j) + f*(h_j) - g_j h_j) = sum_j q_j (f*(u_j + t_j) - f*(u_j) - g_j t_j) >= 0."""
+        h = u + t
+        near = t * (self.mass * self.divergence.ratio(h) - a) / 2
+        far = self.mass * (self.divergence.conjugate(h) - self.divergence.conjugate(u)) - a * t
+        return float(torch.where(t.abs() < SMALL_RESIDUAL, near, far).sum())
+
+    def moved(self, u: Float[Tensor, "M"], step: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
+        """u + step to first order; a weight that matters to h grows no faster than linearly: (f*)' is steep, and u + step overshoots by far."""
+        linear = self.divergence.ratio(u) + self.divergence.ratio_slope(u) * step
+        cap = self.divergence.slope(torch.maximum(linear, lam / (self.gram.peak * self.mass)))
+        long = step > SHORT * (self.divergence.recession - u).clamp(max=1.0)
+        straight = u + step
+        return torch.where(long & (cap < straight), cap, straight)
+
+    def error(self, point: Point, lam: float) -> float:
+        """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution: P is lam-strongly concave, so lam/2 |h - h*|^2 <= gap."""
+        scale = max(point.norm2, 1e-15 * self.energy)
+        return math.sqrt(2 * lam * max(point.gap, 0.0) / scale) if scale > 0 else 0.0
+
+    def enough(self, point: Point, lam: float, rtol: float) -> float:
+        """The gap below which the error is at most rtol, or is no more than what the errors of the sums make of it."""
+        scale = max(point.norm2, 1e-15 * self.energy)
+        uncertain = SHARE * self.gram.error * float(point.a.abs().sum() + self.mass.sum()) / lam + ROUNDING * point.u.abs()
+        floor = 0.5 * float((self.mass * self.divergence.ratio_slope(point.u)) @ uncertain**2)
+        return max(rtol**2 * scale / (2 * lam), floor)

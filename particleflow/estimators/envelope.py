@@ -1,0 +1,79 @@
+"""What KALE and the Moreau envelopes share: from two clouds to the solved dual, its witness and its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from particleflow._typing import Memory
+from particleflow.clouds import Cloud, Kept
+from particleflow.divergences import Divergence
+from particleflow.estimators.base import FieldWitness, Fit
+from particleflow.estimators.dual import Dual
+from particleflow.estimators.gram import Gram, gram_of
+from particleflow.estimators.newton import Solution, solve
+from particleflow.kernels import Kernel
+from particleflow.pairwise import Field, PairwiseSum, Sources
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What depends on the cloud that densities refer to alone: K at its points, and the sources of its part of the witness."""
+
+    cloud: Cloud
+    gram: Gram
+    sources: Sources
+
+    @classmethod
+    def of(cls, kernel: Kernel, pairwise: PairwiseSum, cloud: Cloud) -> Reference:
+        return cls(cloud, gram_of(kernel, cloud, pairwise), pairwise.sources(kernel, cloud.points))
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """min over g >= 0 of E_p f(g) + |mu_q - mu_gp|^2 / (2 lam), p the law of `base`, q that of another cloud: a smoothed D_f(q || p).
+
+    Parameters
+    ----------
+    rtol : float
+        Bound of the error of the witness, relative in the Hilbert norm.
+    """
+
+    kernel: Kernel
+    divergence: Divergence
+    rtol: float
+    max_iterations: int
+    pairwise: PairwiseSum
+
+    def fit(self, moving: Cloud, base: Cloud, lam: float, memory: Memory, kept: Kept, *, factor: float, sign: float, log_ratio: bool) -> Fit:
+        """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value."""
+        made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base))
+        here = moving.double()
+        field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)
+        dual = Dual(self.divergence, made.gram, field.value(made.gram.queries), energy=float(here.mean(field.value(here.points))))
+        start = memory.get("u")
+        if start is not None and start.shape != dual.mu.shape:
+            start = None
+        solution = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
+        dtype = moving.points.dtype
+        weights: Tensor = (-sign / lam * solution.a).to(dtype)
+        total = made.sources.field(weights) + self.pairwise.sources(self.kernel, moving.points).field(sign / lam * moving.mass)
+        report = {**total.explain(moving.points), **told(solution, factor)}
+        value = factor * solution.value
+        witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, moving.points)
+        return Fit(witness, {"u": solution.u}, report, objective=lambda: value, bound=bound)
+
+
+def told(solution: Solution, factor: float) -> dict[str, Any]:
+    """The certificate, for a fit's report."""
+    return {
+        "converged": solution.converged,
+        "iterations": solution.iterations,
+        "products": solution.products,
+        "gap": factor * solution.gap,
+        "error": solution.error,
+        "remedy": f"{solution.trouble}: raise lam, rtol or max_iterations, lower the rtol of `pairwise`, or lower dt",
+    }
