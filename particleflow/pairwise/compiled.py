@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,11 +81,12 @@ class Ranges:
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), np.int64))
 
     @classmethod
+    @lru_cache(maxsize=64)
     def all_pairs(cls, queries: int, sources: int) -> Ranges:
         blocks = -(-queries // BLOCK)
         return cls(np.arange(blocks + 1, dtype=np.int64), np.zeros(blocks, np.int64), np.full(blocks, sources, np.int64), known=True)
 
-    @property
+    @cached_property
     def pairs(self) -> int:
         return int(self.stops.sum() - self.starts.sum()) * self.block
 
@@ -204,7 +205,7 @@ def range_sums(kernel: Kernel, what: What, w: Tensor, x: np.ndarray, z: np.ndarr
     weight, columns = np.ascontiguousarray(w.detach().numpy(), dtype=x.dtype), w.shape[1]
     alike = columns == 1 and len(z) <= 3 and bool((weight == weight[0, 0]).all())
     weights = "one" if alike else "column" if columns == 1 else "columns"
-    plan = _plan(kernel, what, len(z), x.dtype, weights, log=False, portable=portable)
+    plan = plan_of(type(kernel), what, len(z), x.dtype, weights, log=False, portable=portable)
     out = np.zeros((columns, what.components(len(z)), z.shape[1]))
     _run(plan, z, x, weight, out, out, ranges, columns)
     value, grad, laplacian = plan.profile.units
@@ -231,7 +232,7 @@ def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: 
             log_w = np.log2(w.detach().double().numpy() / top).astype(x.dtype)
         out = np.zeros((1 + len(z), z.shape[1]))
         lowest = np.full(z.shape[1], np.finfo(x.dtype).max, x.dtype)
-        plan = _plan(kernel, What.BOTH, len(z), x.dtype, "column", log=True, portable=portable)
+        plan = plan_of(type(kernel), What.BOTH, len(z), x.dtype, "column", log=True, portable=portable)
         _run(plan, z, x, log_w, out, lowest, ranges, 1)
         total, force, log_unit = out[0], out[1:].T * (profile.units[1] / _bandwidth(kernel)), -np.log(2) * lowest.astype(float)
     empty = total == 0
@@ -239,12 +240,14 @@ def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: 
     return np.where(empty, -np.inf, np.log(safe) + log_unit + np.log(top)), force / safe[:, None]
 
 
-def _plan(kernel: Kernel, what: What, d: int, dtype: np.dtype, weights: str, *, log: bool, portable: bool) -> Plan:
+@lru_cache(maxsize=1024)
+def plan_of(kind: type[Kernel], what: What, d: int, dtype: np.dtype, weights: str, *, log: bool, portable: bool) -> Plan:
+    """The code for a sum of this kind."""
     from particleflow.pairwise.machine import Processor
     from particleflow.pairwise.tiles import UNROLLED, Plan
 
     processor = Processor("", "") if portable else Processor.here()
-    return Plan(type(kernel), what, d if d <= UNROLLED else 0, dtype.name, weights, log, processor)
+    return Plan(kind, what, d if d <= UNROLLED else 0, dtype.name, weights, log, processor)
 
 
 def _bandwidth(kernel: Kernel) -> float:

@@ -27,7 +27,7 @@ from particleflow.pairwise.nystroem import Nystroem
 if TYPE_CHECKING:
     from particleflow.pairwise.auto import Auto
 
-# So few pairs that torch sums them before another backend has begun; and so few that exact sums are not worth a second look.
+# So few pairs, times coordinates, that torch sums them before another backend has begun; and so few that exact sums are not worth a second look.
 TINY, SMALL = 2e4, 4e5
 # A pair of an exact sum, by coordinates (up to three, and each further one), in float32 and float64; kernels relative to the Gaussian.
 PAIR = {torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9), torch.float64: (3.1e-9, 3.7e-9, 5.2e-9, 0.45e-9)}
@@ -131,7 +131,7 @@ def choose(problem: Problem) -> Choice:
     device = problem.queries.device
     if device.type != "cpu":
         return Choice(exact_backend(problem.kernel, device), f"exact sums on {device}")
-    if problem.pairs <= TINY:
+    if problem.pairs * problem.d <= TINY:
         return Choice(Dense(), f"{problem.pairs:.1g} pairs: too few for anything else to begin")
     exact, seconds = _exact(problem)
     name = type(exact).__name__

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -149,10 +149,11 @@ class CulledSources:
 
     def _block(self, what: What, columns: int, *, log: bool) -> int:
         """Queries that share their list of sources: the fewest that fill the compiled code's vectors and whole tiles."""
-        from particleflow.pairwise.compiled import _plan
+        from particleflow.pairwise.compiled import plan_of
 
         weights = "column" if columns == 1 else "columns"
-        lanes = _plan(self.kernel, what, self.points.shape[1], self.tiled.points.dtype, weights, log=log, portable=False).lanes
+        kind: Any = type(self.kernel)
+        lanes = plan_of(kind, what, self.points.shape[1], self.tiled.points.dtype, weights, log=log, portable=False).lanes
         return math.lcm(TILE, lanes)
 
     def _wide(self, queries: Tiled, block: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from llvmlite import ir
@@ -53,7 +53,7 @@ class Plan:
     def at_once(self) -> bool:
         return bool(self.d) and self.weights != "columns" and not self.log
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         return (2 if self.log else 4) * self.register
 
@@ -61,7 +61,7 @@ class Plan:
     def register(self) -> int:
         return lanes_for(self.element, self.processor.features)
 
-    @property
+    @cached_property
     def scratch(self) -> int:
         """Bytes: up to three vectors for each source of a chunk, or two and the differences."""
         return 0 if self.at_once else max(3, 2 + self.d) * SCRATCH * self.lanes * (4 if self.element == "float32" else 8)
