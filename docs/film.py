@@ -1,20 +1,64 @@
-"""The film at the top of the README: python docs/film.py writes docs/_static/rings.gif."""
+"""The films of the README and of the page "Going large": python docs/film.py [rings] [million] writes them to docs/_static."""
 
+import itertools
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 import particleflow as pf
-from particleflow.plotting import animate
 
-target = pf.samplers.Rings().sample(300, seed=0)
-x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.1).sample(240, seed=1)
-kernel = pf.kernels.Gaussian(0.2)
-flows = {
-    "MMD flow": pf.mmd_flow(kernel),
-    "with noise injection": pf.mmd_flow(kernel, noise=pf.schedules.Geometric(0.5, every=60, smooth=True)),
-    "KALE flow": pf.kale_flow(kernel, lam=0.03),
-    "MonoFlow (KDE ratio)": pf.mono_flow(pf.estimators.KDE(kernel)),
-}
-paths = {name: pf.simulate(flow, x0, target, steps=600, seed=2) for name, flow in flows.items()}
-for name, path in paths.items():
-    print(name, path, path.report["dt"], round(pf.metrics.W2()(path.particles[-1], target), 4))
-animate(paths, Path(__file__).parent / "_static" / "rings.gif", fps=14, seconds=4.5)
+STATIC = Path(__file__).parent / "_static"
+
+
+def rings() -> None:
+    """Four flows carry 240 particles to three rings."""
+    target = pf.samplers.Rings().sample(300, seed=0)
+    x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.1).sample(240, seed=1)
+    kernel = pf.kernels.Gaussian(0.2)
+    flows = {
+        "MMD flow": pf.mmd_flow(kernel),
+        "with noise injection": pf.mmd_flow(kernel, noise=pf.schedules.Geometric(0.5, every=60, smooth=True)),
+        "KALE flow": pf.kale_flow(kernel, lam=0.03),
+        "MonoFlow (KDE ratio)": pf.mono_flow(pf.estimators.KDE(kernel)),
+    }
+    paths = {name: pf.simulate(flow, x0, target, steps=600, seed=2) for name, flow in flows.items()}
+    for name, path in paths.items():
+        print(name, path, path.report["dt"], round(pf.metrics.W2()(path.particles[-1], target), 4))
+    pf.plotting.animate(paths, STATIC / "rings.gif", fps=14, seconds=4.5)
+
+
+def attractor(n: int) -> torch.Tensor:
+    """Points of de Jong's strange attractor x' = sin(1.4 y) - cos(-2.3 x), y' = sin(2.4 x) - cos(-2.1 y), (n, 2) in float32."""
+    points = torch.rand(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for _ in range(60):
+        x, y = points.T
+        points = torch.stack([torch.sin(1.4 * y) - torch.cos(2.3 * x), torch.sin(2.4 * x) - torch.cos(2.1 * y)], dim=1)
+    return points.float()
+
+
+def narrowing(x0: torch.Tensor, target: torch.Tensor, *, bandwidths: int, each: int) -> Iterator[pf.State]:
+    """The states of an MMD flow whose bandwidth shrinks from 0.6 to 0.02, the coarse before the fine: a kernel moves what is of its own size."""
+    last: Any = x0
+    for stage, share in enumerate(np.linspace(0, 1, bandwidths)):
+        # The finer, the denser the filaments, and the stiffer the flow; slow at first, since the cloud bursts apart.
+        flow, dt = pf.mmd_flow(pf.kernels.Gaussian(0.6 * 30**-share)), 1.5 * 10**-share * min(1, (stage + 1) / 4)
+        for state in itertools.islice(pf.iterate(flow, last, target, dt=dt), min(stage, 1), each + 1):
+            yield (last := state)
+
+
+def million() -> None:
+    """A million particles to a million points of a strange attractor: a film, of which no state is kept."""
+    target = attractor(1_000_000)
+    sphere = torch.nn.functional.normalize(pf.samplers.Gaussian(dim=4).sample(1_000_000, seed=1, dtype=torch.float32))
+    x0 = 0.3 * sphere[:, :2] + torch.tensor([-0.2, -0.3])  # uniform on a disc: the first two coordinates of a sphere in four dimensions
+    shown = {round(320 * (k / 49) ** 1.5) for k in range(50)}  # it is fast in the beginning
+    states = narrowing(x0, target, bandwidths=32, each=10)
+    pf.plotting.film((state for state in states if state.clock.step in shown), STATIC / "million.gif", target=target, fps=12)
+
+
+for name in sys.argv[1:] or ("rings", "million"):
+    {"rings": rings, "million": million}[name]()

@@ -19,7 +19,7 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
-from particleflow.plotting.animation import HOLD, _Film, _Palette
+from particleflow.plotting.animation import DISCS, HOLD, _Film, _Palette
 from particleflow.plotting.panels import COLOURS, TARGET
 from particleflow.plotting.scene import Scene, record_at, recorded, telling
 
@@ -294,7 +294,7 @@ def test_a_brownian_motion_has_no_tails():
 def test_palette_keeps_white_and_the_flows_colours_exactly():
     exact = np.array([[[255, 255, 255], *(np.round(255 * np.array(to_rgb(c))) for c in COLOURS)]]).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    palette = _Palette(noise)
+    palette = _Palette(noise, *DISCS)
     found = np.asarray(palette.image(palette.indices(exact)).convert("RGB"))
     np.testing.assert_array_equal(found, exact)
     assert palette.table.max() < 255
