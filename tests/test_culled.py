@@ -16,7 +16,7 @@ from particleflow.pairwise import Dense, culled
 from particleflow.pairwise.culled import Culled
 from particleflow.pairwise.promise import scales
 from particleflow.pairwise.reach import reach_of
-from particleflow.pairwise.spatial import TILE, Blocks, Tiled
+from particleflow.pairwise.spatial import TILE, Neighbours, Tiled
 
 SHORT = [*SMOOTH[:3], KINKED[0]]
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
@@ -64,12 +64,12 @@ def test_tiles_are_a_permutation_with_tight_boxes(cloud: str, n: int, d: int) ->
             np.testing.assert_array_equal((low[b], high[b]), (rows.min(0), rows.max(0)))
     tree, (low, high) = tiled.tree, tiled.boxes(TILE)
     for i, (first, last, right) in enumerate(tree.spans):
-        np.testing.assert_array_equal((tree.low[i], tree.high[i]), (low[first:last].min(0), high[first:last].max(0)))
+        np.testing.assert_array_equal((tree.boxes.low[i], tree.boxes.high[i]), (low[first:last].min(0), high[first:last].max(0)))
         if right:
             children = tree.spans[[i + 1, right]]
             assert [children[0][0], children[0][1], children[1][1]] == [first, children[1][0], last]
     w = np.linspace(-1, 1, n)
-    np.testing.assert_allclose(tree.masses(w)[0], np.abs(w).sum())
+    np.testing.assert_allclose(tiled.masses(w)[0], np.abs(w).sum())
 
 
 def test_tiles_of_an_even_cloud_are_small_squares() -> None:
@@ -91,17 +91,17 @@ def test_tiles_of_an_even_cloud_are_small_squares() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_near_source_is_missed_and_far_ones_are_left_out(cloud: str, d: int, dtype: type) -> None:
     x, z = draw(cloud, 1500, d).astype(dtype), draw(cloud, 700, d, seed=1).astype(dtype)
-    reach, w = 0.1, np.arange(1500, dtype=dtype)[:, None]
+    reach, w = 0.1, np.arange(1500.0)[:, None]
     sources, queries = Tiled.of(x), Tiled.of(z)
-    blocks = Blocks(queries, 2 * TILE, np.full(22, reach), np.dtype(dtype))
+    near = Neighbours(sources, queries, 2 * TILE, np.full(22, reach))
     apart = np.linalg.norm(z[queries.order].astype(float)[:, None] - x.astype(float)[None], axis=-1)
     met, rows = 0, 0
     for first, last in ((0, 9), (9, 22)):
-        for batch in blocks.near(sources, w[sources.order], 2.0, first, last):
+        for batch in near.batches(w[sources.order], 2.0, np.dtype(dtype), first, last):
             assert batch.first == rows
             rows, start = batch.last, 0
             for b, end in enumerate(batch.ends):
-                own = slice(batch.first + b * blocks.block, min(batch.last, batch.first + (b + 1) * blocks.block))
+                own = slice(batch.first + b * near.block, min(batch.last, batch.first + (b + 1) * near.block))
                 found = batch.w[start:end, 0].astype(int)
                 assert len(set(found)) == len(found)
                 assert np.isin(np.flatnonzero((apart[own] <= reach).any(0)), found).all()
@@ -174,14 +174,14 @@ def test_the_logarithm_is_right_in_every_row(cloud: str, kernel: type) -> None:
 def test_a_logarithm_leaves_most_pairs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     x, z, w = tensors(draw("normal", 6000, 2), draw("normal", 3000, 2, seed=1), np.ones(6000))
     met = []
-    near = Blocks.near
+    batches = Neighbours.batches
 
     def counted(self, *arguments):
-        for batch in near(self, *arguments):
+        for batch in batches(self, *arguments):
             met.append(len(batch.x) * self.block)
             yield batch
 
-    monkeypatch.setattr(Blocks, "near", counted)
+    monkeypatch.setattr(Neighbours, "batches", counted)
     Culled().sources(kernels.Gaussian(0.02), x).field(w).log(z)
     assert 0 < sum(met) < 0.2 * 6000 * 3000
 

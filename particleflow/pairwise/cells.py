@@ -8,24 +8,30 @@ at a multiple of `GROUP` if b - a > GROUP: so many tiles in a row lie close toge
 
 from __future__ import annotations
 
-import math
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
+Array = np.ndarray
+compiled: Any = functools.partial(njit, cache=True, nogil=True, error_model="numpy")
+
 SLICES = 8  # a power of two: the cuts are midpoints of midpoints, as the tree's nodes are
 BINS = 1024
 GROUP = 4  # a power of two
+STACK = 512  # SLICES - 1 nodes wait at each level, of which there are about log2(tiles)
+LARGEST = 1e300
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _middle(a, b):
+@compiled
+def _middle(a: int, b: int) -> int:
     m = (a + b) // 2
     return m if b - a <= GROUP else (m + GROUP - 1) // GROUP * GROUP
 
 
-@njit(cache=True, nogil=True)
-def _select(points, order, axis, lowest, highest, k):
+@compiled
+def _select(points: Array, order: Array, axis: int, lowest: int, highest: int, k: int) -> None:
     """Rearrange rows lowest..highest (inclusive): none before row k is larger along `axis` than any from k on. Quickselect."""
     while highest > lowest:
         a, b, c = points[lowest, axis], points[(lowest + highest) >> 1, axis], points[highest, axis]
@@ -37,8 +43,8 @@ def _select(points, order, axis, lowest, highest, k):
             while points[j, axis] > pivot:
                 j -= 1
             if i <= j:
-                for axis_ in range(points.shape[1]):
-                    points[i, axis_], points[j, axis_] = points[j, axis_], points[i, axis_]
+                for m in range(points.shape[1]):
+                    points[i, m], points[j, m] = points[j, m], points[i, m]
                 order[i], order[j] = order[j], order[i]
                 i += 1
                 j -= 1
@@ -50,22 +56,22 @@ def _select(points, order, axis, lowest, highest, k):
             return
 
 
-@njit(cache=True, nogil=True)
-def _sides(points, lowest, highest, base, length):
+@compiled
+def _sides(points: Array, lowest: int, highest: int, base: Array, length: Array) -> int:
     """Lower corner (d,) and sides (d,) of the box around rows lowest..highest (exclusive), into base and length; returns the longest side's axis."""
     axis = 0
     for k in range(points.shape[1]):
         low = high = points[lowest, k]
         for i in range(lowest + 1, highest):
             low, high = min(low, points[i, k]), max(high, points[i, k])
-        base[k], length[k] = low, np.float64(high) - np.float64(low)
+        base[k], length[k] = low, high - low
         if length[k] > length[axis]:
             axis = k
     return axis
 
 
-@njit(cache=True, nogil=True)
-def _slices(length, axis, tiles):
+@compiled
+def _slices(length: Array, axis: int, tiles: int) -> int:
     """How many slices make the tiles cubes, if the points are even: a power of two up to SLICES, at least 2 where there are 2 tiles."""
     parts = 1
     while parts < SLICES and 2 * parts <= tiles:
@@ -78,36 +84,44 @@ def _slices(length, axis, tiles):
     return parts
 
 
-@njit(cache=True, nogil=True)
-def _binned(points, order, spare, spare_order, bins, ends, count, lowest, highest, axis, base, scale):
+@compiled
+def _binned(
+    points: Array, order: Array, spare: Array, spare_order: Array, bins: Array, ends: Array,
+    count: int, lowest: int, highest: int, axis: int, base: float, scale: float,
+) -> None:  # fmt: skip
     """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]: where bin c ends, from lowest on."""
-    ends[:count] = 0
+    for c in range(count):
+        ends[c] = 0
     for i in range(lowest, highest):
         # unsigned indices spare numba's test for negative ones; min before the cast: the last point lies at `count`
-        c = np.uint64(min((np.float64(points[i, axis]) - base) * scale, count - 1.0))
-        bins[i] = c
-        ends[c] += 1
+        here = np.uint64(min((points[i, axis] - base) * scale, count - 1.0))
+        bins[i] = here
+        ends[here] += 1
     total = 0
     for c in range(count):
-        total, ends[c] = total + ends[c], total
+        start = total
+        total += ends[c]
+        ends[c] = start
     for i in range(lowest, highest):
-        c = np.uint64(bins[i])
-        to = np.uint64(lowest + ends[c])
-        ends[c] += 1
+        here = np.uint64(bins[i])
+        to = np.uint64(lowest + ends[here])
+        ends[here] += 1
         for k in range(points.shape[1]):
             spare[to, k] = points[i, k]
         spare_order[to] = order[i]
-    points[lowest:highest] = spare[lowest:highest]
-    order[lowest:highest] = spare_order[lowest:highest]
+    for i in range(lowest, highest):
+        for k in range(points.shape[1]):
+            points[i, k] = spare[i, k]
+        order[i] = spare_order[i]
 
 
-@njit(cache=True, nogil=True)
-def cut(points, order, tile):
-    """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j + 1) tile are a tile."""
-    n = len(points)
-    spare, spare_order, bins = np.empty_like(points), np.empty_like(order), np.empty(n, np.uint16)
-    ends, cuts, todo = np.empty(BINS, np.int64), np.empty(SLICES + 1, np.int64), np.empty((512, 2), np.int64)
-    base, length = np.empty(points.shape[1]), np.empty(points.shape[1])
+@compiled
+def cut(points: Array, order: Array, tile: int, spare: Array, spare_order: Array, bins: Array, ends: Array, box: Array, todo: Array) -> None:
+    """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j + 1) tile are a tile.
+
+    Scratch: spare (N, d), spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d), todo (STACK, 2).
+    """
+    n, base, length, cuts = len(points), box[0], box[1], ends[BINS:]
     todo[0, 0], todo[0, 1] = 0, (n + tile - 1) // tile
     waiting = 1
     while waiting:
@@ -127,7 +141,7 @@ def cut(points, order, tile):
             made *= 2
         count = min(BINS, max(2 * parts, (highest - lowest) // 4))
         scale = count / length[axis]
-        if not math.isfinite(scale):  # a denormal length
+        if scale > LARGEST:  # a denormal length
             scale = 0.0
         _binned(points, order, spare, spare_order, bins, ends, count, lowest, highest, axis, base[axis], scale)
         settled, c = lowest, 0
@@ -145,56 +159,63 @@ def cut(points, order, tile):
                 waiting += 1
 
 
-@njit(cache=True, nogil=True)
-def tile_boxes(points, tile):
-    """Lower and upper corners (tiles, d) of the tight boxes around the tiles of points (N, d)."""
+class Boxes(NamedTuple):
+    """Lower and upper corners (n, d)."""
+
+    low: Array
+    high: Array
+
+
+class Tree(NamedTuple):
+    """The nodes' tiles [first, last) and right child (0: none), (nodes, 3), and their boxes."""
+
+    spans: Array
+    boxes: Boxes
+
+
+@compiled
+def tile_boxes(points: Array, tile: int, boxes: Boxes) -> None:
+    """The tight boxes around the tiles of points (N, d), into boxes."""
     n, d = points.shape
-    tiles = (n + tile - 1) // tile
-    low, high = np.empty((tiles, d)), np.empty((tiles, d))
-    for t in range(tiles):
+    for t in range(len(boxes.low)):
         for k in range(d):
-            least = most = points[t * tile, k]
+            low = high = points[t * tile, k]
             for i in range(t * tile + 1, min(n, (t + 1) * tile)):
-                least, most = min(least, points[i, k]), max(most, points[i, k])
-            low[t, k], high[t, k] = least, most
-    return low, high
+                low, high = min(low, points[i, k]), max(high, points[i, k])
+            boxes.low[t, k], boxes.high[t, k] = low, high
 
 
-@njit(cache=True, nogil=True)
-def tree(low, high):
-    """Tiles [first, last) and right child (0: none) of the nodes over tiles with corners low, high (tiles, d), and the nodes' corners (nodes, d)."""
-    tiles, d = low.shape
-    nodes = 2 * tiles - 1
-    spans, node_low, node_high = np.zeros((nodes, 3), np.int64), np.empty((nodes, d)), np.empty((nodes, d))
-    spans[0, 1] = tiles
-    for i in range(nodes):
+@compiled
+def grow(tiles: Boxes, tree: Tree) -> None:
+    """The tree over the tiles, with 2 tiles - 1 nodes, into tree."""
+    spans, low, high = tree.spans, tree.boxes.low, tree.boxes.high
+    spans[0, 0], spans[0, 1] = 0, len(tiles.low)
+    for i in range(len(spans)):
         a, b = spans[i, 0], spans[i, 1]
+        spans[i, 2] = 0
         if b - a > 1:
             m = _middle(a, b)
             right = i + 2 * (m - a)
             spans[i, 2] = right
             spans[i + 1, 0], spans[i + 1, 1] = a, m
             spans[right, 0], spans[right, 1] = m, b
-    for i in range(nodes - 1, -1, -1):
+    for i in range(len(spans) - 1, -1, -1):
         a, right = spans[i, 0], spans[i, 2]
-        for k in range(d):
+        for k in range(low.shape[1]):
             if right == 0:
-                node_low[i, k], node_high[i, k] = low[a, k], high[a, k]
+                low[i, k], high[i, k] = tiles.low[a, k], tiles.high[a, k]
             else:
-                node_low[i, k] = min(node_low[i + 1, k], node_low[right, k])
-                node_high[i, k] = max(node_high[i + 1, k], node_high[right, k])
-    return spans, node_low, node_high
+                low[i, k], high[i, k] = min(low[i + 1, k], low[right, k]), max(high[i + 1, k], high[right, k])
 
 
-@njit(cache=True, nogil=True)
-def masses(spans, weights, tile):
-    """sum |w| (nodes,) over the points of each node; weights (N,) in the order of the tiles."""
-    total = np.zeros(len(spans))
+@compiled
+def masses(spans: Array, weights: Array, tile: int, total: Array) -> None:
+    """sum |w| over the points of each node, into total (nodes,); weights (N,) in the order of the tiles."""
     for i in range(len(spans) - 1, -1, -1):
         a, b, right = spans[i, 0], spans[i, 1], spans[i, 2]
+        total[i] = 0.0
         if right:
             total[i] = total[i + 1] + total[right]
         else:
             for j in range(a * tile, min(len(weights), b * tile)):
                 total[i] += abs(weights[j])
-    return total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,9 +19,10 @@ from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 from particleflow.pairwise.promise import Promise
 from particleflow.pairwise.reach import Reach, reach_of
-from particleflow.pairwise.spatial import TILE, Batch, Blocks, Tiled
+from particleflow.pairwise.spatial import TILE, Batch, Neighbours, Tiled
 
 if TYPE_CHECKING:
+    from particleflow.pairwise.cells import Boxes
     from particleflow.pairwise.compiled import Ranges
 
 Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
@@ -73,8 +74,8 @@ class Culled:
         if not bool(points.isfinite().all()):
             raise ValueError("`points` must be finite for Culled(), got NaN or infinite coordinates: drop those rows")
         double = points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or isinstance(kernel, Laplace)
-        tiled = Tiled.of(points.detach().numpy().astype(np.float64 if double else np.float32))
-        return CulledSources(kernel, points.detach().clone(), self.tolerance, tiled)
+        element = np.dtype(np.float64 if double else np.float32)
+        return CulledSources(kernel, points.detach().clone(), self.tolerance, element, Tiled.of(points.detach().numpy()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,7 @@ class CulledSources:
     kernel: Short
     points: Tensor
     tolerance: float
+    element: np.dtype
     tiled: Tiled
 
     def field(self, w: Tensor) -> CulledField:
@@ -101,48 +103,48 @@ class CulledSources:
         if torch.equal(z, self.points):
             return CulledQueries(z, finite, self.tiled)
         chosen = z if len(finite) == len(z) else z[finite]
-        return CulledQueries(z, finite, Tiled.of(chosen.detach().to(self.points.dtype).numpy().astype(self.tiled.points.dtype)))
+        return CulledQueries(z, finite, Tiled.of(chosen.detach().to(self.points.dtype).numpy()))
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
-        queries, d = self._queries(z), self.points.shape[1]
-        total = np.zeros((len(queries.tiled.points), w.shape[1], what.components(d)))
+        queries = self._queries(z)
+        total = np.zeros((len(queries.tiled.points), w.shape[1], what.components(self.points.shape[1])))
         block = self._block(what, w.shape[1], log=False)
-        reach = np.full(-(-len(total) // block), self._reach.of(what) * self._length)
-        self._run(_SumJob(self.kernel, what, block, total), w, queries.tiled, reach)
+        near = Neighbours(self.tiled, queries.tiled, block, np.full(-(-len(total) // block), self._reach.of(what) * self._length))
+        self._run(_SumJob(self.kernel, what, block, total), w, near)
         return self._answer(total, w, queries)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         from particleflow.pairwise import reaches
 
-        queries, tree = self._queries(z), self.tiled.tree
-        count, d = queries.tiled.points.shape
-        logs, grads = np.full(count, -np.inf), np.zeros((count, d))
+        queries = self._queries(z)
+        logs, grads = np.full(len(queries.tiled.points), -np.inf), np.zeros_like(queries.tiled.points)
         block = self._block(What.BOTH, 1, log=True)
-        reach = np.empty(-(-count // block))
+        reach, boxes = np.empty(-(-len(logs) // block)), queries.tiled.boxes(block)
         with np.errstate(divide="ignore"):
-            log_mass = np.log(tree.masses(self._weights(w[:, None])[:, 0]))
-        reaches.log_reach(
-            tree.spans, tree.low, tree.high, log_mass, _code(self.kernel), self._length, math.log(self.tolerance) - LOG_MARGIN,
-            *queries.tiled.boxes(block), reach,
-        )  # fmt: skip
-        self._run(_LogJob(self.kernel, block, logs, grads), w[:, None], queries.tiled, reach)
+            log_mass = np.log(self.tiled.masses(self._weights(w)))
+        log_tolerance = math.log(self.tolerance) - LOG_MARGIN
+        reaches.log_reach(self.tiled.tree, log_mass, _code(self.kernel), self._length, log_tolerance, boxes, reach, reaches.stack())
+        self._run(_LogJob(self.kernel, block, logs, grads), w[:, None], Neighbours(self.tiled, queries.tiled, block, reach))
         return self._answer(logs, w, queries), self._answer(grads, w, queries)
 
     def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
         """Of the errors of value and gradient at z, the largest over weight vectors w (N, K)."""
         from particleflow.pairwise import reaches
+        from particleflow.pairwise.cells import Boxes
 
-        queries, tree, reach, length = self._queries(z).tiled, self.tiled.tree, self._reach, self._length
-        table, scale = reach.table / length ** np.arange(3.0), reach.scale / length**2
+        queries, tiled, length = self._queries(z).tiled, self.tiled, self._length
+        near, band, far = (length * r for r in (self._reach.near, self._reach.band, self._reach.far))
+        limits = reaches.Limits(near, band, far, self._reach.table / length ** np.arange(3.0), self._reach.scale / length**2)
         block = self._block(What.BOTH, w.shape[1], log=False)
-        double, shift = np.finfo(np.float64).eps, np.finfo(self.tiled.points.dtype).eps
+        boxes, element = queries.boxes(block), float(np.finfo(self.element).eps)
+        shift = np.where(self._wide(boxes), np.finfo(np.float64).eps, element)
+        rounding = 8 * element + torch.finfo(self.points.dtype).eps
         worst = 0.0, 0.0
         for column in np.abs(self._weights(w)).T:
             weights = np.ascontiguousarray(column)
             found = reaches.bounds(
-                tree.spans, tree.low, tree.high, TILE, self.tiled.points, weights, tree.masses(weights),
-                queries.points, block, *queries.boxes(block), reach.near * length, reach.band * length, reach.far * length,
-                table, scale, 8 * shift + torch.finfo(self.points.dtype).eps, np.where(self._wide(queries, block), double, shift),
+                tiled.tree, TILE, tiled.points, weights, tiled.masses(weights), Boxes(queries.points, queries.points), block, boxes, limits,
+                rounding, shift, reaches.stack(),
             )  # fmt: skip
             worst = max(worst[0], found[0]), max(worst[1], found[1])
         return worst
@@ -153,23 +155,21 @@ class CulledSources:
 
         weights = "column" if columns == 1 else "columns"
         kind: Any = type(self.kernel)
-        lanes = plan_of(kind, what, self.points.shape[1], self.tiled.points.dtype, weights, log=log, portable=False).lanes
-        return math.lcm(TILE, lanes)
+        return math.lcm(TILE, plan_of(kind, what, self.points.shape[1], self.element, weights, log=log, portable=False).lanes)
 
-    def _wide(self, queries: Tiled, block: int) -> np.ndarray:
+    def _wide(self, boxes: Boxes) -> np.ndarray:
         """Blocks (blocks,) so large against the bandwidth that float32 coordinates in them cost more than the tolerance."""
-        low, high = queries.boxes(block)
-        single = self.tiled.points.dtype == np.float32
-        return single & (np.linalg.norm(high - low, axis=1) > 0.5 * self.tolerance / np.finfo(np.float32).eps * self._length)
+        largest = 0.5 * self.tolerance / np.finfo(np.float32).eps * self._length
+        return (self.element == np.float32) & (np.linalg.norm(boxes.high - boxes.low, axis=1) > largest)
 
-    def _run(self, job: _SumJob | _LogJob, w: Tensor, queries: Tiled, reach: np.ndarray) -> None:
+    def _run(self, job: _SumJob | _LogJob, w: Tensor, near: Neighbours) -> None:
         """All blocks, in the threads there are; each block is summed by one of them, its sources in one order."""
-        weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(queries, job.block)
+        weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(near.queries.boxes(near.block))
         parts: list[Iterator[Batch]] = []
-        for chosen, dtype in ((~wide, self.tiled.points.dtype), (wide, np.dtype(np.float64))):
+        for chosen, dtype in ((~wide, self.element), (wide, np.dtype(np.float64))):
             if chosen.any():
-                blocks = Blocks(queries, job.block, np.where(chosen, reach, np.nan), dtype)
-                parts += [blocks.near(self.tiled, weights, unit, k, min(k + JOB, len(blocks))) for k in range(0, len(blocks), JOB)]
+                some = replace(near, reach=np.where(chosen, near.reach, np.nan))
+                parts += [some.batches(weights, unit, dtype, k, min(k + JOB, len(near))) for k in range(0, len(near), JOB)]
         threads = min(torch.get_num_threads(), len(parts))
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
@@ -189,7 +189,7 @@ class CulledSources:
 
     def _weights(self, w: Tensor) -> np.ndarray:
         """(N, K) in the order of the tiles."""
-        return w.detach().numpy().astype(self.tiled.points.dtype)[self.tiled.order]
+        return w.detach().double().numpy()[self.tiled.order]
 
     def _queries(self, z: Tensor | Queries) -> CulledQueries:
         return z if isinstance(z, CulledQueries) else self.prepare(points_of(z))

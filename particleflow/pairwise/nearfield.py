@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from particleflow.pairwise.field import What
 from particleflow.pairwise.machine import Processor, compiled
-from particleflow.pairwise.spatial import Batch, Blocks, Tiled
+from particleflow.pairwise.spatial import Batch, Neighbours, Tiled
 from particleflow.pairwise.split import Split
 from particleflow.pairwise.vector import INDEX, Emit, Vector, fma, keep_stack_aligned
 
@@ -156,8 +156,8 @@ def near_sums(split: Split, tol: float, what: What, w: np.ndarray, sources: Tile
     }[what]
     job = _Job(function(Plan(what, d, len(value), element, Processor.here())), np.concatenate(coefficients).astype(element), what.components(d))
     out = np.zeros((len(queries.points), w.shape[1], what.components(d)))
-    blocks = Blocks(queries, BLOCK, np.full(-(-len(queries.points) // BLOCK), split.radius), np.dtype(np.float64))
-    parts = [blocks.near(sources, w, 1 / split.radius, k, min(k + JOB, len(blocks))) for k in range(0, len(blocks), JOB)]
+    near = Neighbours(sources, queries, BLOCK, np.full(-(-len(queries.points) // BLOCK), split.radius))
+    parts = [near.batches(w, 1 / split.radius, np.dtype(np.float64), k, min(k + JOB, len(near))) for k in range(0, len(near), JOB)]
     threads = min(torch.get_num_threads(), len(parts))
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:

@@ -5,36 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from particleflow.pairwise.cells import Boxes, Tree
+
 TILE = 16  # points
-ROOM = 2**16  # sources gathered at a time, d numbers each: they stay in the second-level cache
+ROOM = 2**16  # sources gathered at a time: they stay in the second-level cache
 WHOLE = 0.125  # a node whose diagonal is below this share of the reach is not taken apart
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
-    """Nodes in preorder: their tiles [first, last) and right child `spans` (nodes, 3), and their corners (nodes, d)."""
-
-    spans: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    @cached_property
-    def diagonals(self) -> np.ndarray:
-        return np.sqrt(((self.high - self.low) ** 2).sum(1))
-
-    def masses(self, weights: np.ndarray) -> np.ndarray:
-        """sum |w| (nodes,) for weights (N,) in the order of the tiles."""
-        from particleflow.pairwise import cells
-
-        return cells.masses(self.spans, weights, TILE)
-
-
-@dataclass(frozen=True, eq=False)
 class Tiled:
-    """Points (n, d) sorted so that rows j TILE .. (j + 1) TILE lie close together, and where each came from, `order` (n,)."""
+    """Points (n, d) in float64, sorted so that rows j TILE .. (j + 1) TILE lie close together, and where each came from, `order` (n,)."""
 
     points: np.ndarray
     order: np.ndarray
@@ -44,31 +29,51 @@ class Tiled:
         """Of finite points (n, d), which are copied. Cost O(n log n)."""
         from particleflow.pairwise import cells
 
-        points, order = np.array(points, order="C"), np.arange(len(points), dtype=np.int32)
-        cells.cut(points, order, TILE)
+        points, order = np.array(points, np.float64, order="C"), np.arange(len(points), dtype=np.int32)
+        n, d = points.shape
+        scratch = np.empty_like(points), np.empty_like(order), np.empty(n, np.uint16), np.empty(cells.BINS + cells.SLICES + 1, np.int64)
+        cells.cut(points, order, TILE, *scratch, np.empty((2, d)), np.empty((cells.STACK, 2), np.int64))
         return cls(points, order)
 
-    @cached_property
-    def _boxes(self) -> tuple[np.ndarray, np.ndarray]:
-        from particleflow.pairwise import cells
-
-        return cells.tile_boxes(self.points, TILE)
+    @property
+    def tiles(self) -> int:
+        return -(-len(self.points) // TILE)
 
     @cached_property
     def tree(self) -> Tree:
         from particleflow.pairwise import cells
 
-        return Tree(*cells.tree(*self._boxes))
+        tree = cells.Tree(np.empty((2 * self.tiles - 1, 3), np.int64), self._corners(2 * self.tiles - 1))
+        cells.grow(self._boxes, tree)
+        return tree
 
-    def boxes(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Corners (blocks, d), in float64, of the boxes around blocks of so many points, a multiple of TILE."""
-        low, high = self._boxes
+    def boxes(self, block: int) -> Boxes:
+        """Around blocks of so many points, a multiple of TILE."""
+        from particleflow.pairwise import cells
+
         firsts = np.arange(0, self.tiles, block // TILE)
-        return np.minimum.reduceat(low, firsts), np.maximum.reduceat(high, firsts)
+        return cells.Boxes(np.minimum.reduceat(self._boxes.low, firsts), np.maximum.reduceat(self._boxes.high, firsts))
 
-    @property
-    def tiles(self) -> int:
-        return -(-len(self.points) // TILE)
+    def masses(self, weights: np.ndarray) -> np.ndarray:
+        """sum |w| (nodes,) for weights (n,) in the order of the tiles."""
+        from particleflow.pairwise import cells
+
+        total = np.empty(len(self.tree.spans))
+        cells.masses(self.tree.spans, weights, TILE, total)
+        return total
+
+    @cached_property
+    def _boxes(self) -> Boxes:
+        from particleflow.pairwise import cells
+
+        boxes = self._corners(self.tiles)
+        cells.tile_boxes(self.points, TILE, boxes)
+        return boxes
+
+    def _corners(self, count: int) -> Boxes:
+        from particleflow.pairwise import cells
+
+        return cells.Boxes(*np.empty((2, count, self.points.shape[1])))
 
 
 @dataclass(frozen=True)
@@ -87,44 +92,46 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
-    """Queries in blocks of `block`, each with a reach (blocks,): NaN leaves a block without sources. Differences are taken in `dtype`."""
+class Neighbours:
+    """Blocks of `block` queries, each with its own reach (blocks,), among sources. A reach that is NaN leaves a block without any."""
 
+    sources: Tiled
     queries: Tiled
     block: int
     reach: np.ndarray
-    dtype: np.dtype
 
     def __len__(self) -> int:
         return len(self.reach)
 
-    def near(self, sources: Tiled, w: np.ndarray, unit: float, first: int, last: int) -> Iterator[Batch]:
+    def batches(self, w: np.ndarray, unit: float, dtype: np.dtype, first: int, last: int) -> Iterator[Batch]:
         """Blocks first to last, in batches of about ROOM sources; all sources nearer than its reach are with a block. Lengths are times `unit`.
 
-        Coordinates are rounded relative to the extent of what is near, not to that of the cloud, nor to where it lies.
+        w (N, K) in the order of the sources' tiles. Coordinates are rounded, to `dtype`, relative to the extent of what is near: not to that of the
+        cloud, nor to where it lies.
         """
         from particleflow.pairwise import reaches
 
-        tree, points = sources.tree, sources.points
-        low, high = self._boxes
-        whole = (tree.diagonals < WHOLE * np.nanmin(self.reach, initial=np.inf)) | (tree.spans[:, 2] == 0)
-        ptr, ends = np.empty(last - first + 1, np.int64), np.empty(last - first, np.int64)
-        starts, stops = np.empty((2, max(64 * (last - first), sources.tiles // 2 + 1)), np.int64)
-        scale, w = self.dtype.type(unit), w.astype(self.dtype)
+        tree, points = self.sources.tree, self.sources.points
+        ptr, ends, stack = np.empty(last - first + 1, np.int64), np.empty(last - first, np.int64), reaches.stack()
+        ranges = np.empty((2, max(64 * (last - first), self.sources.tiles // 2 + 1)), np.int64)
         while first < last:
-            end = reaches.near(
-                tree.spans, tree.low, tree.high, TILE, len(points), low, high, self.reach, whole, first, last, ROOM, ptr, starts, stops
-            )
+            end = reaches.near(tree, TILE, len(points), self._boxes, self.reach, self._whole, first, last, ROOM, ptr, ranges, stack)
             used = int(ptr[end - first])
-            count = int((stops[:used] - starts[:used]).sum())
-            centres = (0.5 * (low[first:end] + high[first:end])).astype(self.dtype)
-            x, weights = np.empty((count, points.shape[1]), self.dtype), np.empty((count, w.shape[1]), self.dtype)
-            reaches.gather(points, w, TILE, ptr[: end - first + 1], starts, stops, centres, scale, x, weights, ends)
+            count = int((ranges[1, :used] - ranges[0, :used]).sum())
+            centres = 0.5 * (self._boxes.low[first:end] + self._boxes.high[first:end])
+            x, weights = np.empty((count, points.shape[1])), np.empty((count, w.shape[1]))
+            reaches.gather(points, w, ptr, ranges, centres, unit, x, weights, ends)
             z = self.queries.points[first * self.block : end * self.block]
-            z = (z - centres.repeat(self.block, axis=0)[: len(z)]) * scale
-            yield Batch(first * self.block, first * self.block + len(z), z, x, weights, ends[: end - first].copy())
+            z = (z - centres.repeat(self.block, axis=0)[: len(z)]) * unit
+            row = first * self.block
+            yield Batch(row, row + len(z), z.astype(dtype), x.astype(dtype), weights.astype(dtype), ends[: end - first].copy())
             first = end
 
     @cached_property
-    def _boxes(self) -> tuple[np.ndarray, np.ndarray]:
+    def _boxes(self) -> Boxes:
         return self.queries.boxes(self.block)
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        spans, (low, high) = self.sources.tree
+        return (np.linalg.norm(high - low, axis=1) < WHOLE * np.nanmin(self.reach, initial=np.inf)) | (spans[:, 2] == 0)
