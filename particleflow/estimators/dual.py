@@ -70,6 +70,10 @@ class Dual:
         a = self.mass * self.divergence.ratio(u)
         return self.with_image(u, a, self.gram.times(a), lam)
 
+    def at_zero(self, lam: float) -> Point:
+        """At u = 0, where a = q: no product, once the target is known."""
+        return self.with_image(torch.zeros_like(self.mu), self.mass, self.gram.of_mass, lam)
+
     def with_image(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float) -> Point:
         residual = (self.mu - image) / lam - u
         # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2

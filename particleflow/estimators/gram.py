@@ -55,7 +55,13 @@ class WholeGram:
         """max |k|."""
         return float(self.matrix.diagonal().abs().max())
 
+    @cached_property
+    def of_mass(self) -> Float[Tensor, "M"]:
+        """K q."""
+        return self.times(self.cloud.mass)
+
     def times(self, v: Float[Tensor, "M"]) -> Float[Tensor, "M"]:
+        """K v."""
         return self.matrix @ v
 
     def roughly(self, v: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
@@ -83,6 +89,10 @@ class SummedGram:
     @cached_property
     def peak(self) -> float:
         return peaks(self.kernel, 1.0)[0]
+
+    @cached_property
+    def of_mass(self) -> Float[Tensor, "M"]:
+        return self.times(self.cloud.mass)
 
     def times(self, v: Float[Tensor, "M"]) -> Float[Tensor, "M"]:
         return self.sources.field(v).value(self.queries)

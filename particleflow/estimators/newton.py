@@ -53,7 +53,7 @@ def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: flo
     `start` warm-starts; without one, or with one that is worse than u = 0, lam comes down to its value in a few stages.
     """
     run = _Run(dual, rtol, max_iterations)
-    zero = dual.at(torch.zeros_like(dual.mu), lam)
+    zero = dual.at_zero(lam)
     point = zero if start is None else dual.at(start, lam)
     if not point.value <= zero.value:
         point = zero
@@ -72,7 +72,7 @@ class _Run:
 
     def __init__(self, dual: Dual, rtol: float, max_iterations: int) -> None:
         self.dual, self.max_iterations = dual, max_iterations
-        self.iterations, self.products, self.trouble = 0, 2, ""
+        self.iterations, self.products, self.trouble = 0, 1, ""
         self.exact = self.direct = False
 
     def minimise(self, point: Point, lam: float, rtol: float) -> Point:

@@ -50,11 +50,12 @@ class Auto:
 
 @dataclass(frozen=True)
 class AutoQueries:
-    """Query points, and what the chosen backends made of them."""
+    """Query points, what the chosen backends made of them, and the choices for `sources` alone, by the number of columns."""
 
     points: Tensor
     sources: AutoSources
     made: dict[PairwiseSum, Queries] = field(default_factory=dict)
+    choices: dict[int, Choice] = field(default_factory=dict)
 
     def through(self, backend: PairwiseSum) -> Queries:
         if backend not in self.made:
@@ -123,7 +124,10 @@ class AutoField(SumField):
         if not (self.choices and self.choices[0][0] is points):
             sources: AutoSources = self.parts[0][0]
             clouds = [part.spanned for part, _ in self.parts]
-            choice = choose(Problem(sources.kernel, clouds, points, self._columns, sources.auto))
+            problem, columns = Problem(sources.kernel, clouds, points, self._columns, sources.auto), self._columns
+            alone = z.choices if isinstance(z, AutoQueries) and len(clouds) == 1 and z.sources is sources else {}
+            choice = alone[columns] if columns in alone else choose(problem)
+            alone[columns] = choice
             made: list[SumField] = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
             self.choices[:] = [(points, choice, functools.reduce(operator.add, made))]
         _, choice, whole = self.choices[0]

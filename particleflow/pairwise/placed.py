@@ -108,7 +108,10 @@ class Placed:
         points, order = self.in_order(plan, most, cells)
         if order is not None:
             weights = weights[order]
-        tools, chunk = stencil(plan, points.dtype.name), self._chunk(plan, cells, order is not None)
+        tools, key = stencil(plan, points.dtype.name), ("chunk", plan, cells, order is not None)
+        if key not in self.made:
+            self.made[key] = self._chunk(plan, cells, order is not None)
+        chunk = self.made[key]
         mesh, missed = gridding.spread(tools, points, weights, core.box.origin, core.box.shape, chunk=chunk, threads=threads)
         return core.box, mesh if core.outside is not None or not missed else np.full(core.box.shape, math.nan)
 
