@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config as jaxtyping_config
 from torch import Tensor
 
 from particleflow import kernels
@@ -162,8 +163,13 @@ def check_backend(
     if logarithm is None:
         logarithm = kernel in POSITIVE
     case = Case(backend, kernel, d, dtype, rtol or default, peak, logarithm)
-    for check in CHECKS:
-        check(case)
+    # The run-time checks of shapes and types (conftest.py) take half of the time, and say the same of every kernel.
+    jaxtyping_config.update("jaxtyping_disable", not isinstance(kernel, kernels.Gaussian))
+    try:
+        for check in CHECKS:
+            check(case)
+    finally:
+        jaxtyping_config.update("jaxtyping_disable", False)
 
 
 def check_sums(case: Case) -> None:

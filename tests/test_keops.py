@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conformance import KERNELS, Case, check_backend, check_log
+from moved import Moved
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from particleflow import kernels
@@ -273,68 +273,6 @@ assert Path(pykeops_base.get_build_folder()).parent == Path(plain_pykeops().name
     root = str(Path(__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-
-
-@dataclass(frozen=True)
-class Moved:
-    """A backend that sums on another device, and answers here."""
-
-    backend: Any
-    device: str
-
-    def sources(self, kernel: Any, points: torch.Tensor) -> MovedSources:
-        return MovedSources(self.backend.sources(kernel, points.to(self.device)), points, self.device)
-
-
-@dataclass(frozen=True, eq=False)
-class MovedSources:
-    there: Any
-    points: torch.Tensor
-    device: str
-
-    def field(self, w: torch.Tensor) -> MovedField:
-        return MovedField(self.there.field(w.to(self.device)), self.device)
-
-    def prepare(self, z: torch.Tensor) -> MovedQueries:
-        return MovedQueries(z, self.there.prepare(z.to(self.device)))
-
-
-@dataclass(frozen=True, eq=False)
-class MovedQueries:
-    points: torch.Tensor
-    there: Any
-
-
-@dataclass(frozen=True, eq=False)
-class MovedField:
-    there: Any
-    device: str
-
-    def __add__(self, other: MovedField) -> MovedField:
-        return MovedField(self.there + other.there, self.device)
-
-    def reduce(self) -> MovedField:
-        return MovedField(self.there.reduce(), self.device)
-
-    def value(self, z: Any) -> torch.Tensor:
-        return self.there.value(self._moved(z)).cpu()
-
-    def grad(self, z: Any) -> torch.Tensor:
-        return self.there.grad(self._moved(z)).cpu()
-
-    def laplacian(self, z: Any) -> torch.Tensor:
-        return self.there.laplacian(self._moved(z)).cpu()
-
-    def value_and_grad(self, z: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        value, grad = self.there.value_and_grad(self._moved(z))
-        return value.cpu(), grad.cpu()
-
-    def log(self, z: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        value, grad = self.there.log(self._moved(z))
-        return value.cpu(), grad.cpu()
-
-    def _moved(self, z: Any) -> Any:
-        return z.there if isinstance(z, MovedQueries) else z.to(self.device)
 
 
 def test_moving_changes_nothing() -> None:

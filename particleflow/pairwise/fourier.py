@@ -213,7 +213,6 @@ class FourierField(SumField):
 
     def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
-
         points = points_of(z)
         if self._columns > 1:
             one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple({} for _ in self.parts))
