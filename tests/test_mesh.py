@@ -66,6 +66,21 @@ def test_the_promise_holds(kernel: kernels.Kernel, d: int, rtol: float) -> None:
     assert max(errors(Mesh(rtol=rtol), kernel, x, z, w)) <= 1
 
 
+@pytest.mark.parametrize("extent", [1e-3, 0.5, 3.0])
+@pytest.mark.parametrize(
+    ("kernel", "d", "rtol"),
+    [(kernels.IMQ(1.0), 1, 1e-8), (kernels.IMQ(1.0), 2, 1e-4), (kernels.Matern52(1.0), 1, 1e-4), (kernels.Matern32(1.0), 2, 1e-3), (GAUSSIAN, 2, 1e-5)],
+)
+def test_the_promise_is_sharp_for_a_single_source(kernel: Any, d: int, rtol: float, extent: float) -> None:
+    """The error of a pair, at the worst places in their cells: nothing cancels, so that a bound that is too small shows."""
+    z = torch.from_numpy(np.random.default_rng([7, d]).uniform(-extent, extent, (400, d)))
+    for source in (z[:1], z[5:6]):
+        audit = Mesh(rtol).sources(kernel, source.clone()).field(torch.ones(1, dtype=torch.float64)).audit(z, rows=400)
+        assert audit.promise is not None
+        assert 1 <= audit.promise.value / audit.value_error <= 20
+        assert 1 <= audit.promise.grad / audit.grad_error <= 20
+
+
 @pytest.mark.parametrize("place", ["duplicates", "at 1e6", "on nodes", "extent 1e-3"])
 def test_the_promise_holds_in_odd_places(place: str) -> None:
     x, z, kernel = cloud(300, 2), cloud(200, 2, seed=1), kernels.Gaussian(0.3)

@@ -148,13 +148,13 @@ class MeshField(SumField):
         return MeshField(self.parts + other.parts, self.kept + other.kept)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        """The error at the worst places, of all weights; for the Gaussian, of those near any one place."""
+        """Of the weights around any one place, each at the worst difference and place."""
         plan, extent = self._planned(self._mesh.absolute, self._placed(z))
         if plan is None or extent.why:
             return None
         top, steepest = scales(self, _finite(points_of(z), self._kernel))
         errors = plan.value_error, plan.grad_error
-        if plan.envelope is not None and math.isfinite(top) and top > 0:
+        if math.isfinite(top) and top > 0:
             errors = self._local_errors(plan, top)
         # what is handed over is rounded to the points' dtype
         value, grad = (error + 0.5 * torch.finfo(points_of(z).dtype).eps for error in errors)
@@ -294,7 +294,7 @@ class MeshField(SumField):
         from particleflow.pairwise.nearby import block_size, local_errors
 
         cores = [core for core in self._cores(plan) if core is not None]
-        size = max(block_size(math.prod(core.box.shape), plan.d) for core in cores)
+        size = max(block_size(plan, math.prod(core.box.shape)) for core in cores)
         densities, left_out = [], 0.0
         for (sources, w), kept, core in zip(self.parts, self.kept, cores, strict=True):
             if ("density", plan, size) not in kept:

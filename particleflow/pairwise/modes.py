@@ -49,7 +49,7 @@ def scale(kernel: Any) -> float:
 @lru_cache(maxsize=256)
 def _falling_distance(kernel: Any) -> float:
     r = np.concatenate([[0.0], np.logspace(-8, 8, 16001)])
-    k = _values(kernel.profile, r**2)
+    k = values(kernel.profile, r**2)
     fallen = np.abs(k - k[0]) >= 0.4 * np.abs(k).max()
     return float(r[fallen.argmax()]) if fallen.any() else 1.0
 
@@ -71,7 +71,7 @@ def reach(kernel: Kernel, tol: float) -> float:
 @lru_cache(maxsize=256)
 def _reach(kernel: Any, tol: float) -> float:
     r = scale(kernel) * np.logspace(math.log10(SHORTEST), math.log10(LONGEST), DISTANCES)
-    k, dk = np.abs(_values(kernel.profile, r**2)), np.abs(2 * r * _values(kernel.slope, r**2))
+    k, dk = np.abs(values(kernel.profile, r**2)), np.abs(2 * r * values(kernel.slope, r**2))
     inside = np.flatnonzero(~((k <= tol * k.max()) & (dk <= tol * dk.max())))
     last = int(inside[-1]) if len(inside) else -1
     return math.inf if last == len(r) - 1 else float(r[last + 1])
@@ -116,7 +116,7 @@ class Periodic:
         s = np.zeros(())
         for length, n in zip(lengths, shape, strict=True):
             s = s[..., None] + bent_square(np.fft.fftfreq(n, 1 / n) * (length / n), length, self.bend / 2, self.beta)
-        samples = _values(self.kernel.profile, s)
+        samples = values(self.kernel.profile, s)
         c = rfftn(samples).real if half else np.fft.fftn(samples).real
         return np.asarray(c) / samples.size
 
@@ -127,8 +127,8 @@ def periodic(kernel: Kernel, spacing: float, tol: float) -> Periodic:
     Images or the bend add errors of about tol, relative to the peaks of the kernel and of its gradient.
     """
     far = reach(kernel, tol) if hasattr(kernel, "spectrum") else math.inf
-    # The gradient multiplies the step's highest frequencies.
-    beta = rounded(math.log(1e3 / tol))
+    # The gradient multiplies the highest frequencies of the step, the kernel of a bent distance makes higher ones.
+    beta = rounded(math.log(1e4 / tol))
     return Periodic(kernel, far, 4 / math.pi * spacing * beta, beta)
 
 
@@ -193,7 +193,7 @@ def _line(kernel: Any) -> Line:
     r = length * np.fft.fftfreq(SAMPLES)
     bent = math.isinf(far) or 2 * far > length
     s = bent_square(r, length, length / 8, 32.0) if bent else r**2
-    k, pull = _values(kernel.profile, s), -2 * _values(kernel.slope, s)
+    k, pull = values(kernel.profile, s), -2 * values(kernel.slope, s)
     mass, bend = np.abs(rfft(k).real) / SAMPLES, np.abs(rfft(pull).real) / SAMPLES
     mass[1:] *= 2
     bend[1:] *= 2
@@ -211,5 +211,5 @@ def tail(kernel: Kernel, d: int, cut: float) -> tuple[float, float]:
     return moments.tail(d, cut * factor)[:2]
 
 
-def _values(function: Callable[[torch.Tensor], torch.Tensor], s: Array) -> Array:
+def values(function: Callable[[torch.Tensor], torch.Tensor], s: Array) -> Array:
     return np.asarray(function(torch.from_numpy(np.ascontiguousarray(s))).numpy(), dtype=np.float64)

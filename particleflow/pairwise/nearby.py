@@ -2,7 +2,7 @@
 
     |error at z| <= sum_i |w_i| E(z - x_i) + images,
 
-E the largest error of a pair at that difference (`spacing.Envelope`). Weights are gathered in blocks of nodes, and E is the largest between blocks.
+E the largest error of a pair at that difference (`pairs.py`). Weights are gathered in blocks of nodes, and E is the largest between blocks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import TypeAlias
 import numpy as np
 import scipy.fft
 
-from particleflow.pairwise.spacing import FARTHEST, Plan, product_errors
+from particleflow.pairwise.modes import unscaled
+from particleflow.pairwise.pairs import FARTHEST, pair_errors
+from particleflow.pairwise.spacing import Plan
 
 Array: TypeAlias = np.ndarray
 
-# Blocks at most, whatever the number of nodes.
-BLOCKS = 2**17
+# Blocks at most, whatever the number of nodes; and to either side, as far as errors are looked at.
+BLOCKS, REACHED = 2**17, {1: 4096, 2: 128, 3: 24}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +33,10 @@ class Density:
     mass: Array
 
 
-def block_size(nodes: int, d: int) -> int:
+def block_size(plan: Plan, nodes: int) -> int:
     """Nodes of a block along each axis."""
-    return max(1, math.ceil((nodes / BLOCKS) ** (1 / d)))
+    d = plan.d
+    return max(1, math.ceil((nodes / BLOCKS) ** (1 / d)), math.ceil(FARTHEST * plan.unit / (REACHED[d] * plan.spacing)))
 
 
 def density(points: Array, mass: Array, length: float) -> Density:
@@ -47,15 +50,18 @@ def density(points: Array, mass: Array, length: float) -> Density:
 
 def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float, float]:
     """Bounds of the errors of value and gradient anywhere, relative to max |k| and max |grad k|, for blocks of `size` nodes."""
-    assert plan.envelope is not None
-    d, width = plan.d, size * plan.spacing / plan.unit
+    d, h = plan.d, plan.spacing / plan.unit
+    width = size * h
+    # equal spacings, whatever the bandwidth
+    made = plan.envelope or pair_errors(unscaled(plan.kernel)[0], round(h, 9), plan.window)
     far = math.ceil(FARTHEST / width) + 1
     distance = np.abs(np.arange(-far, far + 1))
     nearest, farthest = np.maximum(distance - 1, 0) * width, (distance + 1) * width
-    tables = product_errors([plan.envelope.within(nearest, farthest)] * d)
+    tables = made.at(nearest, farthest, d)
+    beyond = [float(table[(1,) + (0,) * (d - 1)]) for table in made.at(np.array([0.0, 0.97 * FARTHEST]), np.full(2, FARTHEST), d)]
+
     # rounding errs by a part of the potential at the nodes that count
-    level = np.exp(-0.5 * np.maximum(nearest - 2 * width / size, 0) ** 2)
-    level = math.prod((level.reshape([-1 if k == j else 1 for k in range(d)]) for j in range(d)), start=np.ones(()))
+    level = made.levels(np.maximum(nearest - 2 * h, 0), d)
     origin = [min(part.origin[j] for part in parts) for j in range(d)]
     end = [max(part.origin[j] + part.mass.shape[j] for part in parts) for j in range(d)]
     shape = [scipy.fft.next_fast_len(e - o + 2 * far, real=True) for o, e in zip(origin, end, strict=True)]
@@ -65,7 +71,7 @@ def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float
     everything = float(total.sum())
     spectrum = scipy.fft.rfftn(total)
     errors = []
-    for table, rounding in zip(tables, plan.rounding, strict=True):
+    for table, rounding, images, away in zip(tables, plan.rounding, plan.images, beyond, strict=False):
         smeared = scipy.fft.irfftn(spectrum * scipy.fft.rfftn(table + rounding * level, shape), shape)
-        errors.append(float(smeared.max()) + plan.images * everything)
+        errors.append(float(smeared.max()) + (images + away) * everything)
     return errors[0], errors[1]

@@ -20,6 +20,7 @@ import numpy as np
 
 from particleflow.kernels import Gaussian, Kernel
 from particleflow.pairwise import modes
+from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.window import Window, fitted
 
 Array: TypeAlias = np.ndarray
@@ -37,8 +38,10 @@ STEPS = 16
 FINEST, FINEST_GAUSSIAN = 9 * STEPS, 3 * STEPS
 # Of the promise: what images and bends may add, in all.
 IMAGES = 0.01
+# Of that, what bends add to values.
+BENT = 0.1
 # The Gaussian's error is looked at up to this distance, in bins, in bandwidths; images from 9 bandwidths further on are below 1e-15.
-FARTHEST, BINS = 6.0, 48
+BINS = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,15 @@ class Envelope:
     edges: Array
     value: Array
     slope: Array
+
+    def at(self, nearest: Array, farthest: Array, d: int) -> tuple[Array, Array]:
+        """Errors of value and gradient, relative to the kernel's peaks, at differences in (nearest, farthest) on each axis: (B, ..., B) each."""
+        return product_errors([self.within(nearest, farthest)] * d)
+
+    def levels(self, nearest: Array, d: int) -> Array:
+        """The kernel at differences of at least `nearest` on each axis."""
+        each = np.exp(-0.5 * nearest**2)
+        return np.asarray(math.prod((each.reshape([-1 if k == j else 1 for k in range(d)]) for j in range(d)), start=np.ones(())))
 
     def within(self, nearest: Array, farthest: Array) -> Axis:
         """The largest |g|, its error, |g'| and its error, over distances from `nearest` to `farthest`."""
@@ -61,7 +73,7 @@ class Envelope:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A window, the mesh's element and spacing, the kernel made periodic; and bounds relative to max |k|, max |grad k| and the largest laplacian:
-    `errors` of the mesh, to which come `rounding` (of value and gradient) and `images`.
+    `errors` of the mesh, to which come `rounding` (of value and gradient) and `images` (of each).
     """
 
     kernel: Kernel
@@ -72,7 +84,7 @@ class Plan:
     periodic: modes.Periodic
     errors: tuple[float, float, float]
     rounding: tuple[float, float]
-    images: float
+    images: tuple[float, float, float]
     envelope: Envelope | None
     # the code's tables, by the dtype of the particles
     stencils: dict[str, Any] = field(default_factory=dict)
@@ -83,15 +95,15 @@ class Plan:
 
     @property
     def value_error(self) -> float:
-        return self.errors[0] + self.rounding[0] + self.images
+        return self.errors[0] + self.rounding[0] + self.images[0]
 
     @property
     def grad_error(self) -> float:
-        return self.errors[1] + self.rounding[1] + self.images
+        return self.errors[1] + self.rounding[1] + self.images[1]
 
     @property
     def laplacian_error(self) -> float:
-        return self.errors[2] + self.rounding[1] + self.images
+        return self.errors[2] + self.rounding[1] + self.images[2]
 
 
 @lru_cache(maxsize=256)
@@ -106,7 +118,7 @@ def plan(kernel: Any, d: int, atol: float, laplacian: bool = False) -> Plan | No
     if found is None:
         return None
     spacing = found.spacing * bandwidth
-    around = modes.periodic(kernel, spacing, found.images / (2 * d))
+    around = modes.periodic(kernel, spacing, found.images[2] / (2 * d))
     return Plan(kernel, d, found.window, found.element, spacing, around, found.errors, found.rounding, found.images, found.envelope)
 
 
@@ -141,7 +153,9 @@ def _widest(kernel: Any, d: int, atol: float, laplacian: bool, element: str, tap
             errors = float(value.max()), float(grad.max()), errors[2]
         rounding = ROUNDING[element][0], ROUNDING[element][1] * modes.scale(kernel) / length
         periodic = modes.periodic(kernel, length, images / (2 * d))
-        tried = Plan(kernel, d, chosen, element, length, periodic, errors, rounding, images, envelope)
+        # a bend's frequencies beyond the mesh's are the kernel's times e^{-beta}: derivatives raise them
+        around = (BENT * images, images, images) if periodic.bent else (images, images, images)
+        tried = Plan(kernel, d, chosen, element, length, periodic, errors, rounding, around, envelope)
         if max(tried.value_error, tried.grad_error, tried.laplacian_error if laplacian else 0.0) <= atol:
             best, high = tried, middle
         else:
