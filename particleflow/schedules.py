@@ -1,7 +1,7 @@
 """Numbers that change during a run: of the step or of the time.
 
 A schedule is any callable `clock -> float`; those below are the usual ones. `of` says what they depend on: `by_step` (the default) or `by_time`.
-Noise schedules may also look at the fit: `(clock, fit) -> float`.
+Noise schedules may also look at the fit: `(clock, fit) -> float`. `Decreasing` follows the values of the fits instead.
 
 >>> from particleflow.clouds import Clock
 >>> Geometric(3.0, ratio=0.5, every=500)(Clock(step=1000))
@@ -12,12 +12,19 @@ from __future__ import annotations
 
 import bisect
 import inspect
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from particleflow import _checks
+from particleflow._typing import Memory
 from particleflow.clouds import Clock
+
+# A lam of zero divides by zero: where the clouds coincide the rule stops here, in units of its start.
+TINY = 1e-8
 
 Schedule = Callable[..., float]
 
@@ -99,6 +106,45 @@ class Piecewise:
 
     def __call__(self, clock: Clock, fit: Any = None) -> float:
         return self.values[bisect.bisect_right(self.boundaries, self.of(clock))]
+
+
+@dataclass(frozen=True)
+class Decreasing:
+    """lam_n = start sqrt(D_{n-1} / D_0), D the values of the fits so far, kept within [least, start]: less regularisation as the clouds meet.
+
+    Not a schedule of the clock: what it depends on is the flow's own past, which an estimator keeps in its memory (`at`, `after`), so
+    that a run resumes bit for bit. D is the value that the estimator reports, of whatever divergence, or an MMD^2.
+
+    The rule is the adaptive one of the de-regularised MMD flow, lam_n ~ D_n^{1 / (1 + r)}, at r = 1 (Chen, Mustafi, Glaser, Korba, Gretton and
+    Sriperumbudur 2025): it balances the bias of lam against the steps that a small lam allows.
+    Two finite samples need a positive `least`: below some lam the value is D/(2 lam), whatever the laws (see the page on KALE).
+    """
+
+    start: float
+    least: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        remedy = "it is the first lam, e.g. 0.1"
+        object.__setattr__(self, "start", _checks.positive(self.start, "start", remedy=remedy))
+        object.__setattr__(self, "least", _checks.non_negative(self.least, "least"))
+        if self.least > self.start:
+            raise ValueError(f"`least` must be <= `start`, got {self.least:g} > {self.start:g}: the rule only decreases")
+
+    def next(self, lam0: float, value0: float, value: float) -> float:
+        """lam0 sqrt(value / value0) within [least, lam0]; values below 0, which rounding makes, count as 0, and lam stays where value0 is 0."""
+        if not value0 > 0:
+            return lam0
+        return min(lam0, max(self.least, lam0 * math.sqrt(max(value, 0.0) / value0), TINY * lam0))
+
+    def at(self, memory: Memory) -> float:
+        """lam of the fit that starts from `memory`: `start` where no fit has been."""
+        values = memory.get("values")
+        return self.start if values is None else self.next(self.start, float(values[0]), float(values[1]))
+
+    def after(self, memory: Memory, value: float) -> Memory:
+        """What to add to the memory that goes out of a fit of this value: the first value and the last."""
+        values = memory.get("values")
+        return {"values": torch.tensor([value if values is None else float(values[0]), value], dtype=torch.float64)}
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 from particleflow.clouds import Clock
-from particleflow.schedules import Constant, Geometric, Piecewise, Power, as_schedule, by_step, by_time
+from particleflow.schedules import Constant, Decreasing, Geometric, Piecewise, Power, as_schedule, by_step, by_time
 
 
 def at(step: int, t: float = 0.0) -> Clock:
@@ -45,6 +46,41 @@ def test_piecewise_takes_its_new_value_on_the_boundary() -> None:
     assert Piecewise([], [4.0])(at(3)) == 4.0
 
 
+def test_decreasing_with_the_square_root_of_the_value() -> None:
+    rule = Decreasing(0.5)
+    assert rule.next(0.5, 4.0, 1.0) == 0.25
+    assert [rule.next(0.5, 2.0, value) for value in (2.0, 3.0, math.inf)] == [0.5] * 3  # never above its start
+    assert rule.next(0.5, 2.0, 1e-8) == pytest.approx(0.5 * math.sqrt(5e-9), rel=1e-15)
+    assert [Decreasing(0.5, least=0.1).next(0.5, 4.0, value) for value in (1.0, 1e-9, 0.0)] == [0.25, 0.1, 0.1]
+
+
+def test_decreasing_stays_positive() -> None:
+    """Clouds that coincide, and values that rounding has made negative."""
+    rule = Decreasing(0.5)
+    assert 0 < rule.next(0.5, 1.0, 0.0) == rule.next(0.5, 1.0, -1e-17) < 1e-6
+    assert rule.next(0.5, 0.0, 0.0) == rule.next(0.5, -1e-17, 0.3) == 0.5
+
+
+def test_decreasing_resumes_from_its_memory() -> None:
+    """A run cut anywhere goes on with the same bits: the past is in the memory alone, which saves as arrays."""
+    values = [3.0, 2.5, 2.6, 0.7, 0.3]
+    rule, memory, whole = Decreasing(0.2), {}, []
+    for value in values:
+        whole.append(rule.at(memory))
+        memory = rule.after(memory, value)
+    assert whole == [0.2, *(0.2 * math.sqrt(value / 3.0) for value in values[:-1])]
+    for cut in range(len(values)):
+        memory, resumed = {}, []
+        for n, value in enumerate(values):
+            if n == cut:
+                memory = {name: torch.from_numpy(array.numpy().copy()) for name, array in memory.items()}
+            resumed.append(Decreasing(0.2).at(memory))
+            before = {name: array.clone() for name, array in memory.items()}
+            memory, passed = rule.after(memory, value), memory
+            assert all(torch.equal(passed[name], before[name]) for name in before)
+        assert resumed == whole
+
+
 def test_of_the_step_or_of_the_time() -> None:
     assert by_step(at(7, t=0.3)) == 7.0
     assert by_time(at(7, t=0.3)) == 0.3
@@ -61,6 +97,10 @@ def test_noise_schedules_are_called_with_the_fit_too(schedule: Any) -> None:
         (lambda: Constant(math.nan), "`value` must be finite, got nan"),
         (lambda: Power(1.0, scale=0.0), "`scale` must be > 0, got 0"),
         (lambda: Power(math.inf), "`initial` must be finite, got inf"),
+        (lambda: Decreasing(0.0), "`start` must be > 0, got 0: it is the first lam"),
+        (lambda: Decreasing(math.inf), "`start` must be finite, got inf"),
+        (lambda: Decreasing(0.1, least=-1.0), "`least` must be >= 0, got -1"),
+        (lambda: Decreasing(0.1, least=0.2), "`least` must be <= `start`, got 0.2 > 0.1"),
         (lambda: Geometric(1.0, ratio=0.0), "`ratio` must be > 0, got 0"),
         (lambda: Geometric(1.0, every=-5.0), "`every` must be > 0, got -5"),
         (lambda: Piecewise([1, 2], [1.0, 2.0]), "`values` must be one more than `boundaries`, got 2 values and 2 boundaries"),
