@@ -237,7 +237,8 @@ def range_logs(kernel: Kernel, w: Tensor, x: np.ndarray, z: np.ndarray, ranges: 
         total, force, log_unit = out[0], out[1:].T * (profile.units[1] / _bandwidth(kernel)), -np.log(2) * lowest.astype(float)
     empty = total == 0
     safe = np.where(empty, 1.0, total)
-    return np.where(empty, -np.inf, np.log(safe) + log_unit + np.log(top)), force / safe[:, None]
+    with np.errstate(invalid="ignore"):  # rows of NaN
+        return np.where(empty, -np.inf, np.log(safe) + log_unit + np.log(top)), force / safe[:, None]
 
 
 @lru_cache(maxsize=1024)
