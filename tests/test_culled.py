@@ -233,6 +233,33 @@ def test_extreme_extents_are_survived(size: float, dtype: torch.dtype) -> None:
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
+@pytest.mark.parametrize("kernel", [kernels.Gaussian(0.1), kernels.Laplace(0.1)], ids=names)
+def test_a_cloud_far_from_the_origin_keeps_every_digit(kernel: kernels.Kernel, dtype: torch.dtype) -> None:
+    """Coordinates are multiples of 2^-4 (2^-20 in float64): moved by 2^16 (2^20) they stay so, and all differences are the same."""
+    grain, away = (2.0**4, 2.0**16) if dtype == torch.float32 else (2.0**20, 2.0**20)
+    x, z, w = tensors(draw("normal", 900, 2), draw("normal", 300, 2, seed=1), np.linspace(-1, 2, 1800).reshape(900, 2), dtype=dtype)
+    x, z = (x * grain).round() / grain, (z * grain).round() / grain
+    here, there = (Culled().sources(kernel, x + shift).field(w) for shift in (0.0, away))
+    assert torch.equal((z + away) - away, z)
+    for a, b in zip(here.value_and_grad(z), there.value_and_grad(z + away), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
+def test_one_source_and_one_query(dtype: torch.dtype) -> None:
+    x, w = torch.tensor([[3.0, -1.0]], dtype=dtype), torch.tensor([[2.0, -1.0]], dtype=dtype)
+    field = Culled().sources(kernels.Gaussian(0.1), x).field(w)
+    value, grad = field.value_and_grad(x + torch.tensor([[0.1, 0.0]], dtype=dtype))
+    np.testing.assert_allclose(value.numpy(), math.exp(-0.5) * w.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(grad[..., 0].numpy(), -10 * math.exp(-0.5) * w.numpy(), rtol=1e-5)
+    far = x + torch.full_like(x, 7.0)
+    assert not field.value(far).any()
+    log, force = Culled().sources(kernels.Gaussian(0.1), x).field(w[:, 0]).log(far)
+    np.testing.assert_allclose(log.numpy(), math.log(2) - 4900, rtol=1e-6)
+    np.testing.assert_allclose(force.numpy(), [[-700.0, -700.0]], rtol=1e-5)
+
+
 def test_infinite_queries_and_weights_do_no_harm() -> None:
     x, z = tensors(draw("normal", 200, 2), draw("normal", 90, 2, seed=1))
     z[7, 0], z[80, 1] = math.inf, -math.inf

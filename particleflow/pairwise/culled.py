@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
 JOB = 512  # blocks of queries that a thread takes
+FEW = 128  # blocks: not worth a pass for float32 beside one for float64
 LOG_MARGIN = 2.0  # log of how much less than atol a logarithm leaves out
 FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
 
@@ -83,7 +84,7 @@ class CulledQueries:
     """Query points, and those of them that are finite (rows `finite`), sorted."""
 
     points: Tensor
-    finite: Tensor
+    finite: np.ndarray
     tiled: Tiled
 
 
@@ -99,11 +100,11 @@ class CulledSources:
         return CulledField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> CulledQueries:
-        finite = z.isfinite().all(1).nonzero()[:, 0]
-        if torch.equal(z, self.points):
-            return CulledQueries(z, finite, self.tiled)
-        chosen = z if len(finite) == len(z) else z[finite]
-        return CulledQueries(z, finite, Tiled.of(chosen.detach().to(self.points.dtype).numpy()))
+        points = z.detach().to(self.points.dtype).numpy()
+        finite = np.isfinite(points)
+        rows = np.arange(len(points)) if finite.all() else finite.all(1).nonzero()[0]
+        own = torch.equal(z, self.points)
+        return CulledQueries(z, rows, self.tiled if own else Tiled.of(points if len(rows) == len(points) else points[rows]))
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         queries = self._queries(z)
@@ -166,9 +167,11 @@ class CulledSources:
         """All blocks, in the threads there are; each block is summed by one of them, its sources in one order."""
         weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(near.queries.boxes(near.block))
         parts: list[Iterator[Batch]] = []
+        if len(near) <= FEW and wide.any():
+            wide[:] = True
         for chosen, dtype in ((~wide, self.element), (wide, np.dtype(np.float64))):
             if chosen.any():
-                some = replace(near, reach=np.where(chosen, near.reach, np.nan))
+                some = near if chosen.all() else replace(near, reach=np.where(chosen, near.reach, np.nan))
                 parts += [some.batches(weights, unit, dtype, k, min(k + JOB, len(near))) for k in range(0, len(near), JOB)]
         threads = min(torch.get_num_threads(), len(parts))
         if threads > 1:
@@ -196,10 +199,11 @@ class CulledSources:
 
     def _answer(self, rows: np.ndarray, w: Tensor, queries: CulledQueries) -> Tensor:
         """In the queries' order and the points' dtype; NaN where a query is not finite, everywhere if a weight is not."""
-        answer = torch.full((len(queries.points), *rows.shape[1:]), torch.nan, dtype=self.points.dtype)
-        if bool(w.isfinite().all()):
-            answer[queries.finite[torch.from_numpy(queries.tiled.order).long()]] = torch.from_numpy(rows).to(self.points.dtype)
-        return answer
+        answer = np.full((len(queries.points), *rows.shape[1:]), np.nan, self.points.detach().numpy().dtype)
+        if np.isfinite(w.detach().numpy()).all():
+            with np.errstate(over="ignore"):
+                answer[queries.finite[queries.tiled.order]] = rows
+        return torch.from_numpy(answer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,12 +274,11 @@ def _ranges(batch: Batch, block: int) -> Ranges:
     return Ranges(np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block)
 
 
-def _unit(kernel: Kernel) -> float:
+def _unit(kernel: Short) -> float:
     """What coordinates are multiplied by for the compiled sums."""
-    from particleflow.pairwise.compiled import scaled
+    from particleflow.pairwise.profiles import PROFILES
 
-    one = torch.ones(1, 1, dtype=torch.float64)
-    return float(scaled(kernel, one, torch.zeros(1, dtype=torch.float64))[0, 0])
+    return float(PROFILES[type(kernel)].length / kernel.bandwidth)
 
 
 def _code(kernel: Short) -> int:
