@@ -88,14 +88,14 @@ def extremes(points: Array) -> tuple[Array, Array]:
 
 
 def spread(
-    stencil: Stencil, points: Array, weights: Array, origin: Sequence[int], shape: Sequence[int], *, chunk: int, threads: int
+    stencil: Stencil, points: Array, weights: Array, origin: Sequence[int], shape: Sequence[int], *, mass: float, chunk: int, threads: int
 ) -> tuple[Array, int]:
     """sum_i w_i phi(x_i / h - origin - m) on the nodes m of a mesh of `shape`, float64; and how many points are not inside.
 
-    points (N, d) C-contiguous, weights (N,) finite, in the mesh's element. They are added in that element `chunk` at a time, then as integers.
+    points (N, d) C-contiguous, weights (N,) finite, in the mesh's element, mass = sum |weights|. They are added in that element `chunk` at a time,
+    then as integers.
     """
     # |fixed * mesh| < 2^51, for windows that exceed 1 by rounding
-    mass = float(np.abs(weights).sum(dtype=np.float64))
     fixed = 2.0 ** math.floor(49 - math.log2(mass)) if mass > 0 else 1.0
     cells = math.prod(shape)
     threads = max(1, min(threads, THREAD_BYTES // (12 * cells)))

@@ -99,10 +99,12 @@ class Placed:
         """The nodes around the core, and its weights (N,) spread on them; NaN if a weight or a point is not finite, as in an exact sum."""
         core = self.core(plan, most)
         assert core is not None
-        weights = np.array(weights, plan.element)
+        weights = np.ascontiguousarray(weights, plan.element)
         if core.outside is not None:
-            weights[core.outside] = 0.0
-        if not np.isfinite(weights).all():
+            weights = np.where(core.outside, weights.dtype.type(0), weights)
+        # one pass: a sum of finite weights is finite
+        mass = float(np.abs(weights).sum(dtype=np.float64))
+        if not math.isfinite(mass):
             return core.box, np.full(core.box.shape, math.nan)
         cells = math.prod(core.box.shape)
         points, order = self.in_order(plan, most, cells)
@@ -112,7 +114,7 @@ class Placed:
         if key not in self.made:
             self.made[key] = self._chunk(plan, cells, order is not None)
         chunk = self.made[key]
-        mesh, missed = gridding.spread(tools, points, weights, core.box.origin, core.box.shape, chunk=chunk, threads=threads)
+        mesh, missed = gridding.spread(tools, points, weights, core.box.origin, core.box.shape, mass=mass, chunk=chunk, threads=threads)
         return core.box, mesh if core.outside is not None or not missed else np.full(core.box.shape, math.nan)
 
     def _chunk(self, plan: Plan, cells: int, ordered: bool) -> int:
