@@ -37,7 +37,7 @@ TINY = {
     "flow": {"n": 2000, "steps": 3},
 }
 COMPILES = [pytest.mark.keops, pytest.mark.slow]                # pykeops takes half a minute for its formulas
-MARKS = {"exact": COMPILES, "mesh": COMPILES, "space": COMPILES}
+MARKS = {"exact": COMPILES, "mesh": COMPILES, "space": COMPILES, "small": pytest.mark.slow}
 
 
 @pytest.fixture(autouse=True)
