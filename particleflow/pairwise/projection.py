@@ -1,15 +1,16 @@
-"""A weighted set of points projected onto landmarks, and a bound of what the projection loses.
+"""A weighted set of points projected onto landmarks, and what that loses, measured.
 
-    f = sum_i w_i k(x_i, .)  ~  P f = sum_j c_j k(L_j, .),        c = K_LL^-1 K_Lx w,        g = f - P f.
+    f = sum_i w_i k(x_i, .)  ~  P f = sum_j c_j k(L_j, .),        c = K_LL^-1 K_Lx w,        g = f - P f = sum_i w_i r(x_i, .),
 
-g is orthogonal to what the landmarks span, so that |g|^2 = <g, f> = sum_i w_i g(x_i), and by Cauchy and Schwarz, with r of `Landmarks`,
-
-    |g(z)| <= |g| sqrt(r(z)) <= |g| sqrt(k(0)),        |grad g(z)| <= |g| sqrt(-2 profile'(0)).
+r the part of the kernel that the landmarks do not span. A bound from the norm of g would hold everywhere, and be idle: 1/N sum_i r(x_i, .)
+of points that are strangers to each other has the norm N^-1/2 but nowhere a value above 1/N. So g is compared with exact sums at probes:
+points drawn at random, which meet the error that many sources make together, and the sources with the largest |w_i| r(x_i), which meet
+what single ones make, where r(x_i, .) is largest and where it is steepest.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,14 +19,16 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
-from particleflow.pairwise.dense import kernel_matrix
 from particleflow.pairwise.field import What
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.promise import peaks
 
-ROWS = 256
-STANDARD_ERRORS = 3.0
-BLOCK = 2**20  # entries of a kernel matrix at a time
+ROWS = 256  # probes drawn at random
+WORST = 64  # sources probed because of their |w| r
+ALL = 1024  # up to so many points all are probed
+MARGIN = 4.0  # of the promise over the largest error met, where not all points are probed
+
+Sum = Callable[[Tensor], Tensor]  # the projection's values and gradients (n, K, 1 + d) at points (n, d)
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,17 @@ class Projection:
     root: Tensor
     c: Tensor
 
-    def span(self, kernel: Kernel, z: Tensor) -> float:
-        """max over z (Q, d) of r(z). Cost O(Q m^2)."""
-        most = 0.0
-        for rows in z.double().split(max(1, BLOCK // len(self.landmarks))):
-            share = torch.linalg.solve_triangular(self.root, kernel_matrix(kernel, self.landmarks, rows), upper=False)
-            peak = kernel.profile(rows.new_zeros(1))
-            most = max(most, float((peak - share.square().sum(0)).nan_to_num(0.0).max()))
-        return most
+
+@dataclass(frozen=True)
+class Errors:
+    """At probes: the largest errors of value and gradient (2-norm) with the rounding of a sum of parts; and the root mean squares of the
+    gradient's error and of the gradient. (K,) each.
+    """
+
+    value: Tensor
+    grad: Tensor
+    mean_error: Tensor
+    mean_grad: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +62,11 @@ class Embedding:
     landmarks: Landmarks
     exact: Any
     _moments: list[Tensor] = field(default_factory=list)
-    _norms: dict[int, Tensor] = field(default_factory=dict)
 
     @cached_property
     def mass(self) -> Tensor:
         """sum |w| (K,)."""
         return self.w.abs().sum(0)
-
-    @cached_property
-    def gain(self) -> tuple[float, float]:
-        """Bounds of |g(z)| / |g| and |grad g(z)| / |g|."""
-        zero = torch.zeros(1, dtype=torch.float64)
-        return math.sqrt(float(self.kernel.profile(zero))), math.sqrt(-2 * float(self.kernel.slope(zero)))
 
     @cached_property
     def peaks(self) -> tuple[float, float]:
@@ -83,29 +82,53 @@ class Embedding:
         moments = torch.cat(self._moments)[: len(landmarks)]
         return Projection(landmarks, root, torch.cholesky_solve(moments, root))
 
-    def norm(self, projection: Projection) -> Tensor:
-        """|g| (K,): the estimate from `ROWS` drawn points plus three standard errors of its square; exact where all points can be taken."""
-        m = len(projection.landmarks)
-        if m not in self._norms:
-            rows, share, values = self._rows
-            lost = values - torch.cat([kernel_matrix(self.kernel, z, projection.landmarks) @ projection.c for z in rows.split(max(1, BLOCK // m))])
-            terms = share * lost
-            square = terms.mean(0)
-            if len(rows) < len(self.points):
-                square = square + STANDARD_ERRORS * terms.std(0) / math.sqrt(len(rows))
-            self._norms[m] = square.clamp_min(0.0).sqrt()
-        return self._norms[m]
+    def errors(self, approximate: Sum, points: Tensor, known: Tensor | None = None) -> Errors:
+        """Of the projection at points (n, d), whose exact sums may be known."""
+        truth = self.exact.sums(What.BOTH, self.w, points.double()) if known is None else known
+        lost, truth = (approximate(points).double() - truth).nan_to_num(0.0), truth.nan_to_num(0.0)
+        slips, forces = lost[..., 1:].square().sum(-1), truth[..., 1:].square().sum(-1)
+        # Parts are added in the working precision, which no probe of one of them meets.
+        last = 4 * torch.finfo(points.dtype).eps
+        return Errors(
+            lost[..., 0].abs().amax(0) + last * truth[..., 0].abs().amax(0),
+            slips.amax(0).sqrt() + last * forces.amax(0).sqrt(),
+            slips.mean(0).sqrt(),
+            forces.mean(0).sqrt(),
+        )
+
+    def common(self, approximate: Sum) -> Errors:
+        """At points drawn from the sources, the same for every rank."""
+        return self.errors(approximate, self._rows, self._truth)
+
+    def single(self, approximate: Sum, m: int) -> Errors:
+        """At the sources with the largest |w| r for m landmarks, and one bandwidth off them in some direction."""
+        chosen = self.landmarks.chosen
+        loss = self.w[chosen].abs().amax(1) * self.landmarks.residual(m)
+        worst = self.points[chosen[loss.topk(min(WORST, len(chosen))).indices]]
+        aside = torch.randn(worst.shape, generator=torch.Generator().manual_seed(2), dtype=worst.dtype).to(worst.device)
+        aside = aside / aside.norm(dim=1, keepdim=True) * float(getattr(self.kernel, "bandwidth", 1.0))
+        return self.errors(approximate, torch.cat([worst, worst + aside]))
 
     @cached_property
-    def _rows(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Points (n, d), factors (n, K) and f (n, K): |g|^2 is the mean of factor * g over the points, drawn in proportion to |w|."""
-        if len(self.points) <= 4 * ROWS:
-            rows, share = self.points, self.w * len(self.points)
-        else:
-            chance = (self.w.abs() / self.mass.clamp_min(torch.finfo(torch.float64).tiny)).sum(1)
-            chance = chance + 1e-9 * chance.mean()  # no row is impossible, nor all of them
-            edges = chance.cpu().cumsum(0)
-            draws = torch.rand(ROWS, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * edges[-1]
-            drawn = torch.searchsorted(edges, draws).clamp_max(len(edges) - 1).to(self.points.device)
-            rows, share = self.points[drawn], self.w[drawn] / (chance[drawn] / float(edges[-1]))[:, None]
-        return rows, share, self.exact.sums(What.VALUE, self.w, rows)[..., 0]
+    def unseen(self) -> float:
+        """The largest share of the mass of a source that is no candidate, which no probe would meet if it stood alone."""
+        if len(self.landmarks.chosen) == len(self.points):
+            return 0.0
+        others = torch.ones(len(self.points), dtype=torch.bool, device=self.points.device)
+        others[self.landmarks.chosen] = False
+        return float((self.w[others].abs().amax(0) / self.mass.clamp_min(torch.finfo(torch.float64).tiny)).max())
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        return drawn(self.points)
+
+    @cached_property
+    def _truth(self) -> Tensor:
+        return self.exact.sums(What.BOTH, self.w, self._rows.double())
+
+
+def drawn(points: Tensor) -> Tensor:
+    """Points (N, d) to probe: all, or `ROWS` drawn at random."""
+    if len(points) <= ALL:
+        return points
+    return points[torch.randperm(len(points), generator=torch.Generator().manual_seed(1))[:ROWS].to(points.device)]
