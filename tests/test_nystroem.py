@@ -99,7 +99,7 @@ def test_weights_of_zero_sum_to_nothing() -> None:
 
 def test_sums_that_turn_out_exact_are_refused_where_they_take_too_long() -> None:
     x, w = cloud(300, 8), torch.ones(300, dtype=torch.float64)
-    with pytest.raises(ValueError, match="`max_pairs` is 1e\\+03, but the sum is exact .* raise rtol, widen the bandwidth, or give rank="):
+    with pytest.raises(ValueError, match=r"`max_pairs` is 1e\+03, but the sum is exact .* raise rtol, widen the bandwidth, or give rank="):
         Nystroem(rtol=1e-8, max_pairs=1e3).sources(kernels.Gaussian(0.3), x).field(w).grad(x)
 
 

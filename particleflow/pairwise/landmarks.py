@@ -2,7 +2,8 @@
 
 With the kernel matrix K_LL of the landmarks L, khat(z, x) = k(z, L) K_LL^-1 k(L, x) is the best approximation of k in their span, and
 r(z) = k(z, z) - khat(z, z) >= 0 tells how well a point is spanned. The next landmark is drawn with a probability proportional to |w| r: neither
-duplicates nor only the rim, and heavy points early (Chen, Epperly, Tropp and Webber 2023, algorithm 2.1), many at a time (Epperly, Tropp and Webber 2024, algorithm 2.2).
+duplicates nor only the rim, and heavy points early (Chen, Epperly, Tropp and Webber 2023, algorithm 2.1),
+many at a time (Epperly, Tropp and Webber 2024, algorithm 2.2).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SPANNED = 1e-10  # a point with r below this share of k(0) is no use as a landma
 
 
 class Landmarks:
-    """Drawn from points (N, d) with weights |w| (N,), None: all alike, as many as are asked for; a smaller set is the beginning of a larger one. Float64.
+    """Drawn from points (N, d) with weights |w| (N,), None: all alike, as many as are asked for; a smaller set begins a larger one. Float64.
 
     Deterministic: the draws have a fixed seed. Cost of m landmarks O(n m^2), n = min(N, 4096).
     """
