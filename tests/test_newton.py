@@ -183,7 +183,7 @@ def through_sums(x: Tensor, y: Tensor, kernel: Gaussian, backend: Auto | Compile
     sources = backend.sources(kernel, y)
     queries = sources.prepare(y)
     promise = sources.field(y.new_ones(len(y)) / len(y)).promise(queries)
-    gram = SummedGram(kernel, Cloud(y), backend, sources, queries, promise)
+    gram = SummedGram(kernel, Cloud(y), backend, sources, queries, promise, lasting=True)
     field = backend.sources(kernel, x).field(x.new_ones(len(x)) / len(x))
     return Dual(KL(), gram, field.value(queries), float(field.value(x).mean()))
 

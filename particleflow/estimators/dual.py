@@ -79,15 +79,19 @@ class Dual:
         # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2
         norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), 0.0)
         # f(g) = u g - f*(u), which at small u loses no more than eps u
-        entropy = float(a @ u) - float(self.mass @ self.divergence.conjugate(u))
-        return Point(u, a, image, residual, entropy + norm2 / (2 * lam), self._gap(u, a, residual), norm2)
+        conjugate = self.divergence.conjugate(u)
+        entropy = float(a @ u) - float(self.mass @ conjugate)
+        return Point(u, a, image, residual, entropy + norm2 / (2 * lam), self._gap(u, a, conjugate, residual), norm2)
 
-    def _gap(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], t: Float[Tensor, "M"]) -> float:
+    def _gap(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], conjugate: Float[Tensor, "M"], t: Float[Tensor, "M"]) -> float:
         """D - P at the witness of a: sum_j q_j (f(g_j) + f*(h_j) - g_j h_j) = sum_j q_j (f*(u_j + t_j) - f*(u_j) - g_j t_j) >= 0."""
         h = u + t
         near = t * (self.mass * self.divergence.ratio(h) - a) / 2
-        far = self.mass * (self.divergence.conjugate(h) - self.divergence.conjugate(u)) - a * t
-        return float(torch.where(t.abs() < SMALL_RESIDUAL, near, far).sum())
+        large = t.abs() >= SMALL_RESIDUAL
+        if not bool(large.any()):
+            return float(near.sum())
+        far = self.mass * (self.divergence.conjugate(h) - conjugate) - a * t
+        return float(torch.where(large, far, near).sum())
 
     def moved(self, u: Float[Tensor, "M"], step: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
         """u + step to first order; a weight that matters to h grows no faster than linearly: (f*)' is steep, and u + step overshoots by far."""

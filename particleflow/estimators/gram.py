@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.clouds import Cloud
+from particleflow.estimators.factor import partial_cholesky
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Auto, PairwiseSum, Queries, Sources
 from particleflow.pairwise.dense import kernel_matrix
@@ -22,7 +23,9 @@ SMALL, LARGE = 512, 4096
 # Rounding of one product, per unit of sum |v| max |k|.
 ROUNDING = 8 * torch.finfo(torch.float64).eps
 # Rough products are as accurate as ROUGH lam, within the digits of float32 sums and of any use.
-ROUGH, FINEST, COARSEST = 1e-2, 3e-6, 1e-3
+ROUGH, FINEST, COARSEST = 1e-2, 5e-7, 1e-3
+# Numbers in a partial factor whose products are quicker than any fast sum's, and its columns.
+FACTOR, COLUMNS, LEAST = 10**6, 256, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,8 @@ class WholeGram:
 
 @dataclass(frozen=True, eq=False)
 class SummedGram:
-    """Through `pairwise`, with all that depends on the points alone kept. `queries`: y, prepared; `rough`: sources of rough products."""
+    """Through `pairwise`, with all that depends on the points alone kept. `queries`: y, prepared; `lasting`: whether a factor pays;
+    `rough`: what makes rough products."""
 
     kernel: Kernel
     cloud: Cloud
@@ -78,7 +82,8 @@ class SummedGram:
     sources: Sources
     queries: Queries
     promise: Promise | None
-    rough: dict[float, tuple[Sources, Queries]] = field(default_factory=dict)
+    lasting: bool
+    rough: dict[float, Tensor | tuple[Sources, Queries]] = field(default_factory=dict)
     matrix: ClassVar[None] = None
 
     @cached_property
@@ -98,16 +103,27 @@ class SummedGram:
         return self.sources.field(v).value(self.queries)
 
     def roughly(self, v: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
-        """K v through float32, to a hundredth of lam sum |v| where that is possible: for iterations that are corrected afterwards."""
+        """K v in float32, to about lam sum |v| / 100 where that is possible: for iterations that are corrected afterwards."""
         rtol = min(COARSEST, ROUGH * lam / self.peak)
         if rtol < FINEST:
             return self.times(v)
         rtol = 10.0 ** round(math.log10(rtol))
         if rtol not in self.rough:
-            sources = self._coarser(rtol).sources(self.kernel, self.cloud.points.float())
-            self.rough[rtol] = sources, sources.prepare(sources.points)
-        sources, queries = self.rough[rtol]
+            self.rough[rtol] = self._rough(rtol)
+        kept = self.rough[rtol]
+        if isinstance(kept, Tensor):
+            return (kept @ (v.float() @ kept)).double()
+        sources, queries = kept
         return sources.field(v.float()).value(queries).double()
+
+    def _rough(self, rtol: float) -> Tensor | tuple[Sources, Queries]:
+        """A partial Cholesky factor where it is small, else sources and queries of a fast sum."""
+        most = min(COLUMNS, FACTOR // len(self.cloud)) if self.lasting else 0
+        factor = partial_cholesky(self.kernel, self.cloud.points, self.cloud.mass, rtol * self.peak, most) if most >= LEAST else None
+        if factor is not None:
+            return factor
+        sources = self._coarser(rtol).sources(self.kernel, self.cloud.points.float())
+        return sources, sources.prepare(sources.points)
 
     def _coarser(self, rtol: float) -> PairwiseSum:
         return Auto(rtol=max(rtol, self.pairwise.rtol), max_pairs=self.pairwise.max_pairs) if isinstance(self.pairwise, Auto) else Auto(rtol=rtol)
@@ -116,8 +132,8 @@ class SummedGram:
 Gram: TypeAlias = WholeGram | SummedGram
 
 
-def gram_of(kernel: Kernel, cloud: Cloud, pairwise: PairwiseSum) -> Gram:
-    """K at the points of a cloud, in float64, through `pairwise` or whole."""
+def gram_of(kernel: Kernel, cloud: Cloud, pairwise: PairwiseSum, *, lasting: bool = True) -> Gram:
+    """K at the points of a cloud, in float64, through `pairwise` or whole; `lasting` where the points come back, and preparations pay."""
     cloud = cloud.double()
     if len(cloud) <= SMALL:
         return WholeGram(kernel_matrix(kernel, cloud.points, cloud.points), cloud)
@@ -126,4 +142,4 @@ def gram_of(kernel: Kernel, cloud: Cloud, pairwise: PairwiseSum) -> Gram:
     promise: Promise | None = sources.field(cloud.mass).promise(queries)
     if promise is None and len(cloud) <= LARGE:
         return WholeGram(kernel_matrix(kernel, cloud.points, cloud.points), cloud)
-    return SummedGram(kernel, cloud, pairwise, sources, queries, promise)
+    return SummedGram(kernel, cloud, pairwise, sources, queries, promise, lasting)

@@ -13,11 +13,11 @@ from particleflow.estimators.system import solve_system
 
 ARMIJO = 1e-4
 # Where nothing is known to start from, lam comes down from where |h| is at most FIRST, CONTINUATION at a time, loosely on the way.
-FIRST, CONTINUATION, LOOSE = 2.0, 30.0, 1e-1
+FIRST, CONTINUATION, LOOSE = 100.0, 30.0, 1e-1
 # Where the gap is so small a share of D, differences of D may drown in rounding: the gap's own decrease counts too.
 CLOSE = 1e-4
 # Linear systems are solved to this share of their right-hand side, or to as much as Newton's method can use.
-COARSE = 1e-2
+COARSE = 3e-2
 # A full step of a small residual that lowers the gap less than SLOW shows that the rough products are too rough.
 SLOW = 0.1
 
