@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import scipy.fft
 
+from particleflow.pairwise.gridding import extremes
 from particleflow.pairwise.modes import unscaled
 from particleflow.pairwise.pairs import FARTHEST, pair_errors
 from particleflow.pairwise.spacing import Plan
@@ -23,6 +24,8 @@ Array: TypeAlias = np.ndarray
 
 # Blocks at most, whatever the number of nodes; and to either side, as far as errors are looked at.
 BLOCKS, REACHED = 2**17, {1: 4096, 2: 128, 3: 24}
+# Points at a time, in the second-level cache.
+CHUNK = 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +44,16 @@ def block_size(plan: Plan, nodes: int) -> int:
 
 def density(points: Array, mass: Array, length: float) -> Density:
     """Blocks of `length`, at multiples of it. Points (N, d) finite, mass (N,) >= 0."""
-    blocks = np.floor(points * (1 / length)).astype(np.int64)
-    origin = blocks.min(0)
-    shape = tuple(int(n) for n in blocks.max(0) - origin + 1)
-    flat = np.ravel_multi_index(tuple((blocks - origin).T), shape)
+    origin, last = (np.floor(end.astype(np.float64) / length) for end in extremes(points))
+    shape = tuple(int(n) for n in last - origin + 1)
+    flat = np.empty(len(points), np.int64)
+    for first in range(0, len(points), CHUNK):
+        rows = slice(first, first + CHUNK)
+        index = np.zeros(len(points[rows]))
+        for k, count in enumerate(shape):
+            index *= count
+            index += np.floor(points[rows, k].astype(np.float64) / length) - origin[k]
+        flat[rows] = index
     return Density(tuple(int(o) for o in origin), np.bincount(flat, mass, math.prod(shape)).reshape(shape))
 
 

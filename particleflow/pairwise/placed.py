@@ -131,7 +131,7 @@ class Placed:
     def density(self, mass: Array, inside: Array, length: float) -> Density:
         """sum of `mass` (N,) in blocks, of the points `inside`."""
         every = bool(inside.all())
-        return density((self.array if every else self.array[inside]).astype(np.float64, copy=False), mass if every else mass[inside], length)
+        return density(self.array if every else self.array[inside], mass if every else mass[inside], length)
 
 
 def stencil(plan: Plan, particles: str) -> gridding.Stencil:
