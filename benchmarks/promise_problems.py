@@ -250,7 +250,7 @@ def measure(count: int, most: int = MOST) -> dict[str, Any]:
     numbers = {
         "kept": min(of["kept"] / of["problems"] for of in told.values()),
         "slack": max(slack) if slack else None,
-        "fallbacks": max(of["fallbacks"] / of["problems"] for of in told.values()),
+        "fallbacks": sum(of["fallbacks"] for of in told.values()) / sum(of["problems"] for of in told.values()),
     }
     note = "; ".join(
         f"{name}: {of['kept']} of {of['problems']} kept, {of['fallbacks']} exact fallbacks, promise / truth {of['slack'] or math.nan:.3g}"

@@ -101,7 +101,7 @@ GOALS = (
     Goal("memory", "gigabytes", "peak memory of a step at 1e6 over the process at rest", "{:.3g} GB", most=1),
     Goal("promise", "kept", "promise >= true error, random problems: the least share kept by a backend", "{:.0%}", least=1),
     Goal("promise", "slack", "median of promise / truth, the largest of a backend", "{:.3g}", most=30),
-    Goal("promise", "fallbacks", "share of exact fallbacks, the largest of a backend", "{:.0%}", most=0.1),
+    Goal("promise", "fallbacks", "share of exact fallbacks, of all backends on all problems that they take", "{:.0%}", most=0.1),
     Goal("flow", "share", "simulate, MMD flow, 1e6 particles, 100 steps: everything but the sums", "{:.1%}", most=0.15),
     Goal("first", "empty", "first use of a backend in a new process, nothing compiled yet", "{:.2g} s", most=2),
     Goal("first", "cached", "the same once compiled code is on the disk", "{:.2g} s", most=2),

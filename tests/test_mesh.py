@@ -172,12 +172,31 @@ def test_sources_that_are_not_finite_spoil_the_sum(bad: float) -> None:
 def test_a_mesh_that_is_too_large_is_not_made() -> None:
     x, z = cloud(300, 2), cloud(70, 2, seed=1)
     w = torch.ones(300, dtype=torch.float64)
-    field = Mesh(max_cells=1000).sources(kernels.Gaussian(0.05), x).field(w)
-    with pytest.warns(RuntimeWarning, match="sums Gaussian\\(bandwidth=0.05\\) exactly: .*`max_cells` = 1000"):
+    kernel = kernels.IMQ(0.05)
+    field = Mesh(max_cells=1000).sources(kernel, x).field(w)
+    with pytest.warns(RuntimeWarning, match="sums IMQ\\(bandwidth=0.05\\) exactly: .*`max_cells` = 1000"):
         grad = field.grad(z)
-    torch.testing.assert_close(grad, Dense().sources(kernels.Gaussian(0.05), x).field(w).grad(z), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(grad, Dense().sources(kernel, x).field(w).grad(z), rtol=1e-12, atol=1e-12)
     assert field.promise(z) is None
+    assert field.explain(z)["backend"] == "Compiled"
     assert "max_cells" in field.explain(z)["why"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_neighbours_are_summed_where_a_mesh_would_be_too_large(dtype: torch.dtype) -> None:
+    x, y, z = (cloud(n, 2, seed=n).to(dtype) for n in (300, 410, 70))
+    v, w = (cloud(len(points), 1, seed=k)[:, 0].to(dtype) for k, points in enumerate((x, y)))
+    kernel = kernels.Gaussian(0.05)
+    field = Mesh(max_cells=1000).sources(kernel, x).field(v) + Mesh(max_cells=1000).sources(kernel, y).field(w)
+    told, audit = field.explain(z), field.audit(z)
+    assert told["backend"] == "Culled"
+    assert "max_cells" in told["why"]
+    assert audit.kept
+    assert 0 < audit.promise.grad <= 1e-5 * audit.grad_scale
+    log, slope = Mesh(max_cells=1000).sources(kernel, x).field(v.abs()).log(z)
+    exact, exact_slope = Dense().sources(kernel, x.double()).field(v.double().abs()).log(z.double())
+    torch.testing.assert_close(log.double(), exact, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(slope.double(), exact_slope, rtol=1e-4, atol=1e-3)
 
 
 def test_what_is_kept_of_a_target_changes_no_bits() -> None:
@@ -253,6 +272,6 @@ def test_more_than_three_coordinates_are_refused() -> None:
 
 def test_a_sum_that_would_freeze_is_refused() -> None:
     x = cloud(2000, 3)
-    field = Mesh(max_cells=1000, max_pairs=1e5).sources(kernels.Gaussian(0.01), x).field(torch.ones(2000, dtype=torch.float64))
+    field = Mesh(max_cells=1000, max_pairs=1e5).sources(kernels.Gaussian(0.5), x).field(torch.ones(2000, dtype=torch.float64))
     with pytest.raises(ValueError, match="max_pairs"):
         field.grad(x)

@@ -23,6 +23,7 @@ from particleflow.pairwise.exact import exact_backend, usable
 from particleflow.pairwise.fourier import Fourier
 from particleflow.pairwise.mesh import Mesh
 from particleflow.pairwise.nystroem import Nystroem
+from particleflow.pairwise.reach import reach_of, sampled_distances
 
 if TYPE_CHECKING:
     from particleflow.pairwise.auto import Auto
@@ -41,10 +42,10 @@ TRANSFORM, MODE = (60e-9, 140e-9, 500e-9), 60e-9
 SORT, OVERHANG = 250e-9, 1.6
 # Below it sums of doubles lose to rounding.
 FINEST_FOURIER = 1e-11
+# Places at which landmarks are compared with exact sums.
+PROBES = 400
 # What a call costs that has nothing to sum.
 CALL = {"Compiled": 4e-4, "Mesh": 1.5e-3, "Fourier": 4e-3, "Culled": 1.5e-3, "Nystroem": 2e-2}
-# Queries and sources whose distances tell how many pairs are near.
-SAMPLED = 96, 512
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,6 @@ class Spanned:
 
             return extremes(here)
         return here.min(0), here.max(0)
-
-    def thinned(self, most: int) -> Tensor:
-        return self.points[:: max(1, -(-len(self) // most))].double()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +113,7 @@ class Problem:
 
     @functools.cached_property
     def _distances(self) -> Tensor:
-        queries, sources = SAMPLED
-        some = torch.cat([cloud.thinned(max(1, sources * len(cloud) // self.n)) for cloud in self.sources])
-        return torch.cdist(Spanned(self.queries).thinned(queries), some, compute_mode="donot_use_mm_for_euclid_dist")
+        return sampled_distances([cloud.points for cloud in self.sources], self.queries)
 
 
 def choose(problem: Problem) -> Choice:
@@ -201,8 +197,6 @@ def _mesh(problem: Problem, atol: float) -> float | None:
 
 
 def _culled(problem: Problem, atol: float) -> float:
-    from particleflow.pairwise.reach import reach_of
-
     kernel, kind = problem.kernel, cast("Any", type(problem.kernel))
     radius = reach_of(kind, atol, problem.d).near * kernel.bandwidth
     seconds = _exact(problem)[1] - CALL["Compiled"]
@@ -241,11 +235,11 @@ def _fourier(problem: Problem, atol: float) -> float | None:
 
 
 def _nystroem(problem: Problem, atol: float) -> float:
-    """With a rank as it takes for bandwidths near the median distance: no more than a guess."""
-    rank = min(2048.0, 40 * atol**-0.5)
+    """With a rank as it takes for bandwidths near the median distance: no more than a guess. And the exact sums at its probes."""
+    rank = min(2048.0, 100 * atol**-0.5)
     *first, further = PAIR[torch.float64]
     pair = first[2] + further * (problem.d - 3)
-    return CALL["Nystroem"] + rank * pair * (problem.n + len(problem.queries)) + 4096 * rank**2 * 2e-10
+    return CALL["Nystroem"] + pair * (rank * (problem.n + len(problem.queries)) + PROBES * problem.n) + 4096 * rank**2 * 2e-10
 
 
 def _shown(seconds: float) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -77,6 +79,16 @@ class Culled:
         double = points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or isinstance(kernel, Laplace)
         element = np.dtype(np.float64 if double else np.float32)
         return CulledSources(kernel, points.detach().clone(), self.tolerance, element, Tiled.of(points.detach().numpy()))
+
+
+def near_sum(parts: Iterable[tuple[Any, Tensor]], kept: Iterable[dict[Any, Any]], tol: float) -> SumField:
+    """The sum of parts, each of (sources, weights), over neighbours alone, to a tolerance relative to the scales; `kept` holds each part's field."""
+    fields: list[Any] = []
+    for (sources, w), memory in zip(parts, kept, strict=True):
+        if (Culled, tol) not in memory:
+            memory[Culled, tol] = Culled(rtol=tol).sources(sources.kernel, sources.points).field(w)
+        fields.append(memory[Culled, tol])
+    return functools.reduce(operator.add, fields)
 
 
 @dataclass(frozen=True, eq=False)

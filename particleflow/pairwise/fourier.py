@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries, Sources
+from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, peaks
@@ -135,7 +135,7 @@ class FourierField(SumField):
         queries = _finite(points_of(z))
         layout = self._layout(queries, self._fourier.absolute)
         if layout.culled:
-            return self._culled(self._fourier.absolute).promise(queries)
+            return near_sum(self.parts, self.kept, self._fourier.absolute).promise(queries)
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
@@ -162,7 +162,7 @@ class FourierField(SumField):
             return out
         layout = self._layout(queries, tol, what is What.LAPLACIAN)
         if layout.culled:
-            return self._culled(tol)._all_columns(what, points)
+            return near_sum(self.parts, self.kept, tol)._all_columns(what, points)
         if layout.modes is None:
             return self._exactly(layout.why, len(points))._all_columns(what, points)
         return self._spectral(layout).at(what, z).to(points.dtype)
@@ -186,15 +186,6 @@ class FourierField(SumField):
         from particleflow.pairwise.spectral import Spectral
 
         return Spectral(self.parts, self.kept, layout)
-
-    def _culled(self, tol: float) -> SumField:
-        """Of the sources within reach alone, to a tolerance relative to the scales."""
-        from particleflow.pairwise.culled import Culled
-
-        for (sources, w), kept in zip(self.parts, self.kept, strict=True):
-            if (Culled, tol) not in kept:
-                kept[Culled, tol] = Culled(rtol=tol).sources(sources.kernel, sources.points).field(w)
-        return functools.reduce(operator.add, (kept[Culled, tol] for kept in self.kept))
 
     def _exactly(self, why: str, queries: int) -> SumField:
         """All parts by exact sums, with one warning; refused where they are too many."""
@@ -222,7 +213,7 @@ class FourierField(SumField):
         if not len(queries):
             return log, grad
         if self._layout(queries, self._fourier.absolute).culled:
-            return self._culled(self._fourier.absolute)._log_column(0, points)
+            return near_sum(self.parts, self.kept, self._fourier.absolute)._log_column(0, points)
         good = torch.isfinite(points).all(1)
         value, pull, certain = self._certain(queries)
         rows = torch.where(good, good.cumsum(0) - 1, 0)

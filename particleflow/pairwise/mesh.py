@@ -15,9 +15,10 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, warn_once
+from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, scales
+from particleflow.pairwise.reach import reach_of, sampled_distances
 
 if TYPE_CHECKING:
     from particleflow.pairwise.lattice import Box
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # The logarithm needs sums far below their peak: they are made this much more accurate than asked for, or as accurate as a mesh can be.
 LOG_TIGHTER, TIGHTEST = (1e-5, 1e-3, 1.0), 1e-10
+# The share of pairs up to which it pays to look for those within reach.
+NEAR = 0.25
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Mesh:
 
     h and W are chosen such that every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol
     sum|w| max|grad k| (`spacing.py`; `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly. `log` makes
-    the mesh more accurate, and sums exactly the rows that are not well above its error. Where no mesh keeps the promise within `max_cells`, sums
-    are exact, with one warning.
+    the mesh more accurate, and sums exactly the rows that are not well above its error. Where no mesh keeps the promise within `max_cells`, the
+    sources within reach are summed as `Culled` does, or, of a kernel that does not decay, all, with one warning.
 
     There is no state: the same input gives the same bits, for any number of threads. A field keeps the mesh of its parts, and the potential.
 
@@ -151,7 +154,8 @@ class MeshField(SumField):
         """Of the weights around any one place, each at the worst difference and place."""
         plan, extent = self._planned(self._mesh.absolute, self._placed(z))
         if plan is None or extent.why:
-            return None
+            near = self._near(self._mesh.absolute, z)
+            return None if near is None else near.promise(z)
         top, steepest = scales(self, _finite(points_of(z), self._kernel))
         errors = plan.value_error, plan.grad_error
         if math.isfinite(top) and top > 0:
@@ -164,7 +168,9 @@ class MeshField(SumField):
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         plan, extent = self._planned(self._mesh.absolute, self._placed(z))
         if plan is None or extent.why:
-            return {"backend": type(exact_backend(self._kernel, points_of(z).device)).__name__, "why": extent.why}
+            near = self._near(self._mesh.absolute, z)
+            name = "Culled" if near is not None else type(exact_backend(self._kernel, points_of(z).device)).__name__
+            return {"backend": name, "why": extent.why}
         sizes = " and ".join(" x ".join(map(str, mesh.shape)) for mesh in extent.meshes)
         return {**super().explain(z), "why": f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart, {plan.window.taps} taps"}
 
@@ -190,7 +196,8 @@ class MeshField(SumField):
         placed = self._placed(z)
         plan, extent = self._planned(self._mesh.absolute, placed, what is What.LAPLACIAN)
         if plan is None or extent.why:
-            return self._exactly(extent.why, len(placed.points))._all_columns(what, placed.points)
+            near = self._near(self._mesh.absolute, z)
+            return (near or self._exactly(extent.why, len(placed.points)))._all_columns(what, placed.points)
         return self._at(plan, extent, what, placed, range(self._columns))
 
     def _planned(self, atol: float, placed: Placed, laplacian: bool = False) -> tuple[Plan | None, Extent]:
@@ -318,7 +325,8 @@ class MeshField(SumField):
                 break
         column = [(sources, _matrix(w)[:, k]) for sources, w in self.parts]
         if plan is None or extent.why:
-            return self._exactly(extent.why, len(points), column).log(points)
+            near = self._near(tol, z)
+            return self._exactly(extent.why, len(points), column).log(points) if near is None else near._log_column(k, points)
         both = self._at(plan, extent, What.BOTH, placed, [k])[:, 0]
         value, grad = both[:, 0], both[:, 1:]
         top, _ = scales(SumField(tuple(column)), _finite(points, self._kernel))
@@ -327,6 +335,21 @@ class MeshField(SumField):
         if bool(poor.any()):
             log[poor], slope[poor] = self._exactly("", int(poor.sum()), column).log(points[poor])
         return log, slope
+
+    def _near(self, tol: float, z: Tensor | Queries) -> SumField | None:
+        """Where no mesh sums: of the sources within reach, if these are a small part. None where they are not, or a point is not finite."""
+        from particleflow.pairwise.culled import Short, near_sum
+
+        kernel: Any = self._kernel
+        if not (isinstance(kernel, Short) and usable("numba", "numba")):
+            return None
+        clouds, queries = [sources.points for sources, _ in self.parts], points_of(z)
+        if not all(bool(points.isfinite().all()) for points in clouds):
+            return None
+        kind: Any = type(kernel)
+        reach = reach_of(kind, tol, queries.shape[1]).near * kernel.bandwidth
+        small = bool((sampled_distances(clouds, queries) < reach).double().mean() < NEAR)
+        return near_sum(self.parts, self.kept, tol) if small else None
 
     def _exactly(self, why: str, queries: int, parts: Sequence[tuple[Any, Tensor]] = ()) -> SumField:
         """All parts by exact sums, with one warning if there is a reason; refused where they are too many."""

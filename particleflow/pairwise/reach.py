@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ SAMPLES = 512  # of a kernel, per bandwidth
 FARTHEST = 80  # bandwidths
 ROWS = 4096
 SLACK = 1.001  # for what lies between two samples
+SAMPLED = 96, 512  # queries and sources whose distances tell how many pairs are near
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,18 @@ def reach_of(kind: type, tolerance: float, d: int) -> Reach:
     scale = ROWS / far**2
     rows = (np.sqrt(np.arange(ROWS) / scale) * SAMPLES).astype(int)
     return Reach(near, wide, band, far, SLACK * np.stack([value, force, bend], axis=1)[rows], scale)
+
+
+def sampled_distances(sources: Sequence[torch.Tensor], queries: torch.Tensor) -> torch.Tensor:
+    """Between some of the queries and some of the sources, in float64: enough to tell the share of pairs that are near."""
+    of_queries, of_sources = SAMPLED
+    n = sum(len(points) for points in sources)
+    some = torch.cat([thinned(points, max(1, of_sources * len(points) // n)) for points in sources])
+    return torch.cdist(thinned(queries, of_queries), some, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def thinned(points: torch.Tensor, most: int) -> torch.Tensor:
+    return points[:: max(1, -(-len(points) // most))].double()
 
 
 def _above(kind: type, r: torch.Tensor, d: int) -> tuple[np.ndarray, ...]:
