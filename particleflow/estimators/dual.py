@@ -10,22 +10,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.divergences import Divergence
 from particleflow.estimators.gram import Gram
 
 # Below it f*(u + t) - f*(u) - g t is taken from the trapezium rule: its error is t^2, that of the difference eps / t^2.
 SMALL_RESIDUAL = 1e-4
-# Steps of u that are no more than this, or than this share of what is left below f's recession constant, are safe.
+# Steps that let a weight grow by no more than this share are safe.
 SHORT = 0.1
 # Of u itself, whose digits are what a weight is made of.
 ROUNDING = 4 * torch.finfo(torch.float64).eps
 # The share of the sums' own error that is left to the solver.
 SHARE = 0.1
+
+
+@runtime_checkable
+class Entropy(Protocol):
+    """What the solver asks of f: f' and the derivatives of its conjugate (see `particleflow.divergences`)."""
+
+    def slope(self, g: Tensor) -> Tensor: ...
+    def conjugate(self, s: Tensor) -> Tensor: ...
+    def ratio(self, s: Tensor) -> Tensor: ...
+    def ratio_slope(self, s: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +57,22 @@ class Dual:
 
     Parameters
     ----------
-    divergence : Divergence
+    divergence : Divergence, or another `Entropy`
     gram : Gram
         K at the target's points, with their masses q.
     mu : (M,) float64
         mu_x = sum_i m_i k(x_i, .) at y.
     energy : float
         |mu_x|^2 = sum_ii' m_i m_i' k(x_i, x_i').
+    least : float
+        A bound below of the squared norm, against rounding; -inf where mu holds a linear cost as well.
     """
 
-    divergence: Divergence
+    divergence: Entropy
     gram: Gram
     mu: Float[Tensor, "M"]
     energy: float
+    least: float = 0.0
 
     @property
     def mass(self) -> Float[Tensor, "M"]:
@@ -77,7 +90,7 @@ class Dual:
     def with_image(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float) -> Point:
         residual = (self.mu - image) / lam - u
         # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2
-        norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), 0.0)
+        norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), self.least)
         # f(g) = u g - f*(u), which at small u loses no more than eps u
         conjugate = self.divergence.conjugate(u)
         entropy = float(a @ u) - float(self.mass @ conjugate)
@@ -95,9 +108,10 @@ class Dual:
 
     def moved(self, u: Float[Tensor, "M"], step: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
         """u + step to first order; a weight that matters to h grows no faster than linearly: (f*)' is steep, and u + step overshoots by far."""
-        linear = self.divergence.ratio(u) + self.divergence.ratio_slope(u) * step
+        ratio = self.divergence.ratio(u)
+        linear = ratio + self.divergence.ratio_slope(u) * step
         cap = self.divergence.slope(torch.maximum(linear, lam / (self.gram.peak * self.mass)))
-        long = step > SHORT * (self.divergence.recession - u).clamp(max=1.0)
+        long = linear > (1 + SHORT) * ratio
         straight = u + step
         return torch.where(long & (cap < straight), cap, straight)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud, Kept
-from particleflow.divergences import Divergence
+from particleflow.divergences import Divergence, TotalVariation
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.dual import Dual
 from particleflow.estimators.gram import Gram, gram_of
 from particleflow.estimators.newton import Solution, solve
+from particleflow.estimators.singular import Problem, solve_singular
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 
@@ -28,8 +30,8 @@ class Reference:
     sources: Sources
 
     @classmethod
-    def of(cls, kernel: Kernel, pairwise: PairwiseSum, cloud: Cloud) -> Reference:
-        return cls(cloud, gram_of(kernel, cloud, pairwise), pairwise.sources(kernel, cloud.points))
+    def of(cls, kernel: Kernel, pairwise: PairwiseSum, cloud: Cloud, lasting: bool) -> Reference:
+        return cls(cloud, gram_of(kernel, cloud, pairwise, lasting=lasting), pairwise.sources(kernel, cloud.points))
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,39 @@ class Envelope:
 
     def fit(self, moving: Cloud, base: Cloud, lam: float, memory: Memory, kept: Kept, *, factor: float, sign: float, log_ratio: bool) -> Fit:
         """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value."""
-        made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base))
+        made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0))
         here = moving.double()
         field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)
         dual = Dual(self.divergence, made.gram, field.value(made.gram.queries), energy=float(here.mean(field.value(here.points))))
         start = memory.get("u")
         if start is not None and start.shape != dual.mu.shape:
             start = None
-        solution = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
+        solution, singular = self._solve(dual, lam, start, here, made, field)
         dtype = moving.points.dtype
         weights: Tensor = (-sign / lam * solution.a).to(dtype)
-        total = made.sources.field(weights) + self.pairwise.sources(self.kernel, moving.points).field(sign / lam * moving.mass)
+        others = sign / lam * (moving.mass if singular is None else moving.mass - singular.to(dtype))
+        total = made.sources.field(weights) + self.pairwise.sources(self.kernel, moving.points).field(others)
         report = {**total.explain(moving.points), **told(solution, factor)}
         value = factor * solution.value
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, moving.points)
         return Fit(witness, {"u": solution.u}, report, objective=lambda: value, bound=bound)
+
+
+    def _solve(self, dual: Dual, lam: float, start: Tensor | None, moving: Cloud, made: Reference, mu: Field) -> tuple[Solution, Tensor | None]:
+        """The solution, and the weights of singular mass at the moving points, where there is any."""
+        smooth = not isinstance(self.divergence, TotalVariation)
+        if smooth:
+            solution = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
+            if not (math.isfinite(self.divergence.recession) and solution.converged):
+                return solution, None
+        at_moving = mu.value(moving.points)
+        if smooth:
+            h = (at_moving - self.pairwise.sources(self.kernel, made.gram.cloud.points).field(solution.a).value(moving.points)) / lam
+            if float(h.max()) <= self.divergence.recession:
+                return solution, None
+        problem = Problem(self.divergence, moving, made.gram.cloud, (dual.mu, at_moving), dual.energy)
+        start = solution.u if smooth else dual.mu
+        return solve_singular(problem, self.kernel, self.pairwise, lam, start, rtol=self.rtol, max_iterations=self.max_iterations)
 
 
 def told(solution: Solution, factor: float) -> dict[str, Any]:

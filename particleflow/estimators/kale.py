@@ -37,7 +37,7 @@ class KALE:
         The weight of the penalty, > 0.
     reverse : bool
         KALE(p || q) instead, with w = +h and weights on the particles. It is not energetic with a constant slope: minus the Wasserstein
-        gradient of the value is (1 + lam) e^w grad w, the mobility `MLE`.
+        gradient of the value is (1 + lam) e^w grad w, the mobility `Exponential`.
     rtol : float
         Bound on the error of h, relative in the Hilbert norm; the errors of the sums bound it from below.
     max_iterations : int

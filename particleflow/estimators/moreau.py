@@ -25,7 +25,11 @@ class Moreau:
 
     The witness is w = -h, h = (mu_q - mu_gp) / lam, and g = (f*)'(h) at the target's points: h is about f'(q / p), so that w grows with
     log p / q but is no log ratio itself (but of KL, see `KALE`). grad w is minus the Wasserstein gradient of the value (Neumayer, Stein, Steidl
-    and Rux 2024).
+    and Rux 2024); where singular mass b_i sits on a particle (below) it moves along, and the value found changes with x_i by 1 - N b_i as much.
+
+    Where f has a finite recession constant c (Jensen-Shannon, reverse KL, total variation, Tsallis below 1), mass may leave the target's points
+    at the cost c: h <= c everywhere. Where h exceeds c at a particle there are weights on the particles as well, and an interior-point method
+    finds all M + N of them, to an `error` of 1e-5.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from particleflow.estimators.system import solve_system
 ARMIJO = 1e-4
 # Where nothing is known to start from, lam comes down from where |h| is at most FIRST, CONTINUATION at a time, loosely on the way.
 FIRST, CONTINUATION, LOOSE = 100.0, 30.0, 1e-1
-# Where the gap is so small a share of D, differences of D may drown in rounding: the gap's own decrease counts too.
-CLOSE = 1e-4
+# Rounding of D, relative to it and to |mu_x|^2 / lam: where differences drown in that, the gap's own decrease counts.
+ROUNDING = 1e-13, 1e-14
 # Linear systems are solved to this share of their right-hand side, or to as much as Newton's method can use.
 COARSE = 3e-2
 # A full step of a small residual that lowers the gap less than SLOW shows that the rough products are too rough.
@@ -51,7 +51,7 @@ def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: flo
 
     `start` warm-starts; without one, or with one that is worse than u = 0, lam comes down to its value in a few stages.
     """
-    run = _Run(dual, rtol, max_iterations)
+    run = Run(dual, max_iterations)
     zero = dual.at_zero(lam)
     point = zero if start is None else dual.at(start, lam)
     if not point.value <= zero.value:
@@ -66,20 +66,20 @@ def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: flo
     return Solution(point.u, point.a, point.value, point.gap, dual.error(point, lam), run.iterations, run.products, trouble)
 
 
-class _Run:
+class Run:
     """One solve: what it has used so far, and what it has learned about its linear systems."""
 
-    def __init__(self, dual: Dual, rtol: float, max_iterations: int) -> None:
+    def __init__(self, dual: Dual, max_iterations: int) -> None:
         self.dual, self.max_iterations = dual, max_iterations
         self.iterations, self.products, self.trouble = 0, 1, ""
         self.exact = self.direct = False
 
-    def minimise(self, point: Point, lam: float, rtol: float) -> Point:
-        """From `point` on, found at any lam."""
+    def minimise(self, point: Point, lam: float, rtol: float, gap: float = 0.0) -> Point:
+        """From `point` on, found at any lam, to an error of rtol or to a gap."""
         dual = self.dual
         point = dual.with_image(point.u, point.a, point.image, lam)
         for _ in range(self.max_iterations):
-            enough = dual.enough(point, lam, rtol)
+            enough = max(gap, dual.enough(point, lam, rtol))
             if point.gap <= enough:
                 self.trouble = ""
                 return point
@@ -89,7 +89,7 @@ class _Run:
                 self.trouble = "no step lowers the dual any more" if math.isfinite(point.value) else "the dual is not finite"
                 return point
             point = after
-        self.trouble = "" if point.gap <= dual.enough(point, lam, rtol) else f"{self.max_iterations} iterations do not suffice"
+        self.trouble = "" if point.gap <= max(gap, dual.enough(point, lam, rtol)) else f"{self.max_iterations} iterations do not suffice"
         return point
 
     def _step(self, point: Point, lam: float, enough: float) -> Point | None:
@@ -112,12 +112,13 @@ class _Run:
 
     def _along(self, point: Point, lam: float, step: Tensor, *, slope: float) -> tuple[Point, float]:
         """The first of 1, 1/2, 1/4 ... of the step that lowers D by a fair share of its slope, or halves a small gap; 0 when none does."""
-        length = 1.0
-        while length > 1e-10:
+        length, rounding = 1.0, ROUNDING[0] * abs(point.value) + ROUNDING[1] * self.dual.energy / lam
+        while length > 1e-8:
             after = self.dual.at(self.dual.moved(point.u, length * step, lam), lam)
             self.products += 1
             lower = after.value <= point.value - ARMIJO * length * slope
-            if math.isfinite(after.value) and (lower or (after.gap <= 0.5 * point.gap <= CLOSE * point.value)):
+            level = after.value <= point.value + rounding and math.isfinite(after.gap) and after.gap <= 0.5 * point.gap
+            if math.isfinite(after.value) and (lower or level):
                 return after, length
             length /= 2
         return point, 0.0
