@@ -37,6 +37,7 @@ PUBLIC = [
     "kale_flow",
     "kernels",
     "langevin",
+    "losses",
     "metrics",
     "mmd_flow",
     "mobilities",
@@ -48,7 +49,7 @@ PUBLIC = [
     "simulate",
 ]
 MODULES = [
-    "clouds", "divergences", "estimators", "flows", "integrators", "kernels", "metrics", "mobilities", "pairwise", "plotting", "samplers",
+    "clouds", "divergences", "estimators", "flows", "integrators", "kernels", "losses", "metrics", "mobilities", "pairwise", "plotting", "samplers",
     "schedules",
 ]  # fmt: skip
 
