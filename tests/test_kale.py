@@ -268,3 +268,15 @@ def test_float32_particles_are_solved_in_float64() -> None:
     assert single.value == pytest.approx(double.value, rel=1e-13)
     assert relative(grad.double(), double.witness.value_and_grad(x.double())[1]) <= 1e-4
     assert math.isfinite(float(value.abs().max()))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+def test_a_lam_where_the_published_code_aborts() -> None:
+    """lam = 1e-4 on the three rings, 1000 steps: every step certified."""
+    x0 = pf.samplers.Gaussian(dim=2, mean=(0.0, -0.3), std=0.01).sample(240, seed=0)
+    flow = pf.kale_flow(Gaussian.from_denominator(0.1), lam=1e-4)
+    path = pf.simulate(flow, x0, pf.samplers.Rings().sample(240, seed=1), steps=1000, dt=1e-5, save=pf.SaveAt(every=100))
+    assert path.status == "completed", path.message
+    assert path.report["worst_gap"] <= 1e-9 * float(path.energy[-1])
+    assert not (path.energy.diff() > 0).any()
