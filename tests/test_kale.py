@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 
 import mpmath
@@ -16,6 +17,7 @@ import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import KALE, MMD, Fit
 from particleflow.kernels import Gaussian, Laplace
+from particleflow.pairwise import exact
 from particleflow.pairwise.dense import kernel_matrix
 
 REFERENCE = np.load(Path(__file__).parent / "data" / "kale_function_values.npz")
@@ -227,6 +229,20 @@ def test_small_lam_on_different_samples_diverges_like_the_distance_to_the_cone()
     rests = [2 * lam * pf.fit(KALE(kernel, lam=lam), x, y).value / distance**2 - 1 for lam in (1e-3, 1e-4, 1e-5)]
     assert rests[0] > rests[1] > rests[2] > 0
     assert rests[2] < 1e-2
+
+
+def test_a_value_that_is_no_kl_any_more_is_told_once() -> None:
+    exact.warn_once.cache_clear()
+    x, y = normal(60, 2, 0, 1.0), normal(50, 2, 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for lam in (1e-1, 1e2):
+            pf.fit(KALE(Gaussian(0.2), lam=lam), x, y)
+        assert not caught
+        for lam in (1e-4, 1e-4):
+            pf.fit(KALE(Gaussian(0.2), lam=lam), x, y)
+    assert len(caught) == 1
+    assert "no longer approximates KL" in str(caught[0].message)
 
 
 # ---- clouds ------------------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud, Kept
-from particleflow.divergences import Divergence, TotalVariation
+from particleflow.divergences import KL, Divergence, TotalVariation
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.dual import Dual
 from particleflow.estimators.gram import Gram, gram_of
@@ -19,6 +19,10 @@ from particleflow.estimators.newton import Solution, solve
 from particleflow.estimators.singular import Problem, solve_singular
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
+from particleflow.pairwise.exact import warn_once
+
+# The value is told to be no KL where D / (2 lam) is DOMINATED times the entropy of the weights, and these are FAR from equal (else lam is large).
+DOMINATED, FAR = 3.0, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,7 @@ class Envelope:
         if start is not None and start.shape != dual.mu.shape:
             start = None
         solution, singular = self._solve(dual, lam, start, here, made, field)
+        self._warn(dual, solution)
         dtype = moving.points.dtype
         weights: Tensor = (-sign / lam * solution.a).to(dtype)
         others = sign / lam * (moving.mass if singular is None else moving.mass - singular.to(dtype))
@@ -69,6 +74,18 @@ class Envelope:
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, moving.points)
         return Fit(witness, {"u": solution.u}, report, objective=lambda: value, bound=bound)
 
+
+    def _warn(self, dual: Dual, solution: Solution) -> None:
+        """Once, where the value of a KL is little but the distance between two finite samples over 2 lam."""
+        if not (isinstance(self.divergence, KL) and solution.converged):
+            return
+        entropy = float(solution.a @ solution.u - dual.mass @ self.divergence.conjugate(solution.u))
+        if entropy > FAR and solution.value > (1 + DOMINATED) * entropy:
+            warn_once(
+                "`lam` is so small for these samples that the value of KALE no longer approximates KL: two finite samples with different points are "
+                "singular, and what is left between their embeddings, D / (2 lam), grows without bound (the flow stays well defined). Raise `lam` or "
+                "the bandwidth, or take more points"
+            )
 
     def _solve(self, dual: Dual, lam: float, start: Tensor | None, moving: Cloud, made: Reference, mu: Field) -> tuple[Solution, Tensor | None]:
         """The solution, and the weights of singular mass at the moving points, where there is any."""
