@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from particleflow.pairwise.auto import Auto
 
 # So few pairs, times coordinates, that torch sums them before another backend has begun; and so few that exact sums are not worth a second look.
-TINY, SMALL = 2e4, 4e5
+TINY, SMALL = 1e4, 4e5
 # A pair of an exact sum, by coordinates (up to three, and each further one), in float32 and float64; kernels relative to the Gaussian.
 PAIR = {torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9), torch.float64: (3.1e-9, 3.7e-9, 5.2e-9, 0.45e-9)}
 RELATIVE = {Gaussian: 1.0, Laplace: 1.6, Matern32: 1.4, Matern52: 1.6, IMQ: 0.85, Energy: 0.85}
@@ -38,14 +38,14 @@ DENSE_PAIR = 12e-9
 SPREAD, INTERPOLATE, CELL = (12e-9, 25e-9, 90e-9), (15e-9, 30e-9, 110e-9), 0.7e-9
 # Of a Fourier sum: a point of a transform, by d; a mode.
 TRANSFORM, MODE = (60e-9, 140e-9, 500e-9), 60e-9
-# Sorting a point into tiles, and how much more than the sources within reach a block of queries meets.
-SORT, OVERHANG = 250e-9, 1.6
+# Sorting a point into tiles, and queries that meet the same sources.
+SORT, BLOCK = 250e-9, 64
 # Below it sums of doubles lose to rounding.
 FINEST_FOURIER = 1e-11
 # Places at which landmarks are compared with exact sums.
 PROBES = 400
 # What a call costs that has nothing to sum.
-CALL = {"Compiled": 4e-4, "Mesh": 1.5e-3, "Fourier": 4e-3, "Culled": 1.5e-3, "Nystroem": 2e-2}
+CALL = {"Compiled": 4e-4, "Mesh": 1.5e-3, "Fourier": 4e-3, "Culled": 2e-3, "Nystroem": 2e-2}
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
 
 
 def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]:
-    """What keeps the promise, with its seconds; what cannot be below `least`, or the mesh's, is not looked at."""
+    """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's, is not looked at: looking takes time, too."""
     rtol, atol = problem.auto.rtol, problem.auto.atol
     absolute = rtol if atol is None else atol
     if problem.d <= 3 and usable("llvmlite", "numba"):
@@ -167,7 +167,7 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
         if cost is not None:
             yield Mesh(rtol=rtol, atol=atol), cost
             least = min(least, cost)
-        if isinstance(problem.kernel, Short) and _sorted_seconds(problem) < least and usable("numba", "numba"):
+        if isinstance(problem.kernel, Short) and 2 * _sorted_seconds(problem) < least and usable("numba", "numba"):
             yield Culled(rtol=rtol, atol=atol), _culled(problem, absolute)
     if problem.d <= 3 and CALL["Fourier"] < least and usable("finufft", "finufft"):
         cost = _fourier(problem, absolute)
@@ -188,7 +188,7 @@ def _mesh(problem: Problem, atol: float) -> float | None:
     planned = plan(problem.kernel, problem.d, atol)
     if planned is None:
         return None
-    cells = math.prod(length / planned.spacing + 32 for length in planned.periodic.least(problem.extents))
+    cells = math.prod(length / planned.spacing + 16 for length in planned.periodic.least(problem.extents))
     if not cells <= Mesh().max_cells:
         return None
     wide = 2.0 if planned.element == "float64" else 1.0
@@ -200,7 +200,9 @@ def _culled(problem: Problem, atol: float) -> float:
     kernel, kind = problem.kernel, cast("Any", type(problem.kernel))
     radius = reach_of(kind, atol, problem.d).near * kernel.bandwidth
     seconds = _exact(problem)[1] - CALL["Compiled"]
-    near = min(1.0, OVERHANG * problem.near(radius) / problem.pairs + 64 / problem.n)
+    # a ball around a block of queries: as wide as both
+    wide = (problem.near(radius) / problem.pairs) ** (1 / problem.d) + (BLOCK / problem.n) ** (1 / problem.d)
+    near = min(1.0, wide**problem.d)
     return _sorted_seconds(problem) + near * seconds
 
 
