@@ -60,6 +60,21 @@ def test_value_weights_witness_and_velocity_are_the_reference(tag: str, lam: flo
         assert relative((1 + lam) * grad, velocity) <= 1e-10
 
 
+MORE = np.load(Path(__file__).parent / "data" / "kale_more_values.npz")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("key", sorted(name.removesuffix("_kale") for name in MORE.files if name.endswith("_kale")))
+def test_value_and_velocity_at_every_other_lam_are_the_reference(key: str) -> None:
+    tag, rest = key.split("_s")
+    sigma, lam = map(float, rest.split("_l"))
+    x, y = torch.from_numpy(REFERENCE[f"{tag}_X"]), torch.from_numpy(REFERENCE[f"{tag}_Y"])
+    fit = pf.fit(KALE(Gaussian.from_denominator(sigma), lam=lam), x, y)
+    assert fit.report["converged"]
+    assert fit.value == pytest.approx(float(MORE[f"{key}_kale"]), rel=1e-9)
+    assert relative((1 + lam) * fit.witness.value_and_grad(x)[1], MORE[f"{key}_velocity"]) <= 1e-10
+
+
 @pytest.mark.parametrize("lam", [1e-2, 1.0, 1e4, 1e7])
 def test_value_is_exact_to_rounding_also_where_the_factor_amplifies_it(lam: float) -> None:
     """Against 40 digits: Newton's method on the dual, in multiprecision."""
