@@ -112,5 +112,5 @@ def told(solution: Solution, factor: float) -> dict[str, Any]:
         "products": solution.products,
         "gap": factor * solution.gap,
         "error": solution.error,
-        "remedy": f"{solution.trouble}: raise lam, rtol or max_iterations, lower the rtol of `pairwise`, or lower dt",
+        **({"remedy": f"{solution.trouble}: raise lam, rtol or max_iterations, or lower dt"} if solution.trouble else {}),
     }
