@@ -142,8 +142,9 @@ def simulate(
     assert steps is not None
     save = save or SaveAt()
     wanted = save.wants(start.clock.step + steps)
-    recorder = Recorder(flow, metrics, save.velocity, earlier)
     last = start.clock.step + steps
+    inner = sum(map(wanted, range(start.clock.step + 1, last)))
+    recorder = Recorder(flow, metrics, save.velocity, inner + (2 if earlier is None else 1), earlier)
     statistics = _Statistics()
     began = time.perf_counter()
     status, message = "completed", ""
@@ -341,9 +342,9 @@ class _Statistics:
             self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
 
     def promised(self, state: State, *, ended: bool) -> None:
-        """The largest bound at the first and last states and at steps 1, 2, 4, 8 ...: each costs about as much as a step."""
+        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs about as much as a step."""
         step = state.clock.step
-        if step & (step - 1) and not ended:
+        if step and not ended and 16 ** round(math.log(step, 16)) != step:
             return
         made = state.fit.promise
         if made is not None:

@@ -233,13 +233,15 @@ class _Gone:
 
 @dataclass
 class Recorder:
-    """Collects records while a run goes on, from nothing or from the end of an earlier trajectory."""
+    """Collects up to `expected` records while a run goes on, from nothing or from the end of an earlier trajectory."""
 
     flow: Flow
     metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
     velocity: bool
+    expected: int
     earlier: Trajectory | None = None
     _rows: list[dict[str, Any]] = field(default_factory=list)
+    _particles: Tensor | None = None
     _last: int | None = None
 
     def __post_init__(self) -> None:
@@ -251,7 +253,11 @@ class Recorder:
         if state.clock.step == self._last:
             return
         value = None if bare else state.fit.value
-        row: dict[str, Any] = {"x": state.x, "t": state.clock.t, "step": state.clock.step, "energy": float("nan") if value is None else value}
+        row: dict[str, Any] = {"t": state.clock.t, "step": state.clock.step, "energy": float("nan") if value is None else value}
+        row["log_mass"] = state.x.log_mass
+        if self._particles is None:
+            self._particles = self._room(state.x.points)
+        self._particles[len(self._rows)] = state.x.points
         if self.velocity and bare:
             row["velocity"] = torch.full_like(state.x.points, float("nan"))
         elif self.velocity:
@@ -263,6 +269,16 @@ class Recorder:
             row["metrics"] = {name: float(metric(*pair)) for name, metric in self.metrics.items()}
         self._rows.append(row)
         self._last = state.clock.step
+
+    def _room(self, points: Tensor) -> Tensor:
+        """For all records, before the first step: a run that has no room for them must not find out at its end."""
+        shape = (self.expected, *points.shape)
+        try:
+            return points.new_empty(shape)
+        except RuntimeError as error:
+            size = math.prod(shape) * points.element_size() / 1e9
+            told = f"`save` asks for {self.expected} records of {len(points)} particles, {size:.3g} GB, more than there is"
+            raise MemoryError(f"{told}: record fewer, as with save=SaveAt(every=...)") from error
 
     def trajectory(self, state: Snapshot, *, status: str, message: str, report: Mapping[str, Any], target: Cloud | None) -> Trajectory:
         """All records, the earlier ones first."""
@@ -283,13 +299,14 @@ class Recorder:
             past = None if old is None else old.log_mass
             if old is not None and past is None:
                 past = old.particles.new_full(old.particles.shape[:2], -math.log(old.particles.shape[1]))
-            masses = stack(past, [row["x"].mass.log() for row in rows])
+            equal = state.x.points.new_full((len(state.x),), -math.log(len(state.x)))
+            masses = stack(past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows])
         velocities: Tensor | None = None
         if self.velocity and (old is None or old.velocity is not None):
             velocities = stack(old.velocity if old else None, [row["velocity"] for row in rows])
         steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64)
         return Trajectory(
-            particles=stack(old.particles if old else None, [row["x"].points for row in rows]),
+            particles=self._recorded(),
             times=column(old.times if old else None, (row["t"] for row in rows)),
             steps=steps if old is None else torch.cat([old.steps, steps]),
             energy=column(old.energy if old else None, (row["energy"] for row in rows)),
@@ -305,3 +322,11 @@ class Recorder:
             velocity=velocities,
             log_mass=masses,
         )
+
+    def _recorded(self) -> Tensor:
+        """(T, N, d), all records."""
+        parts = [] if self.earlier is None else [self.earlier.particles]
+        if self._particles is not None:
+            parts.append(self._particles[: len(self._rows)])
+        # what was not needed of the room is given back
+        return parts[0] if len(parts) == 1 and len(self._rows) in (0, self.expected) else torch.cat(parts)
