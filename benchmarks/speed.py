@@ -44,7 +44,7 @@ ROWS = {
     "nystroem": Row(speed_rows.nystroem, {"n": 10**5, "queries": 5000, "rounds": 5}, {"n": 20_000, "queries": 1000, "rounds": 3}),
     "auto": Row(
         speed_grid.grid,
-        {"sizes": [10**k for k in range(2, 7)], "dims": [1, 2, 3, 5, 10], "bandwidths": [0.005, 0.02, 0.1, 0.5, 2.0], "cap": 10.0, "rounds": 5},
+        {"sizes": [10**k for k in range(2, 7)], "dims": [1, 2, 3, 10], "bandwidths": [0.005, 0.1, 2.0], "cap": 5.0, "rounds": 3},
         {"sizes": [100, 3000], "dims": [2, 5], "bandwidths": [0.02, 0.5], "cap": 2.0, "rounds": 3},
     ),
     "threads": Row(speed_rows.threads, {"n_exact": 10_000, "n_mesh": 10**6, "rounds": 7}, {"n_exact": 3000, "n_mesh": 10**5, "rounds": 3}, 2),
