@@ -13,9 +13,23 @@ from problems import DATA, NEAR, PAIRS, PLANE, Normal, chi2, grid, hellinger2, k
 from scipy.integrate import quad
 
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators import ClosedForm
+from particleflow.divergences import KL, ChiSquare, Divergence, Jeffreys, JensenShannon, ReverseKL, TotalVariation, Tsallis
+from particleflow.estimators import ClosedForm, Moments
 from particleflow.flows import Flow
-from particleflow.mobilities import Arcsinh, Exponential, Linear, Mobility, NonSaturating, Unit, Vanilla
+from particleflow.mobilities import (
+    LSGAN,
+    Arcsinh,
+    Custom,
+    Exponential,
+    Induced,
+    Linear,
+    Mobility,
+    NonSaturating,
+    Unit,
+    Vanilla,
+    custom,
+    from_divergence,
+)
 from particleflow.samplers import Gaussian
 
 ALL: dict[str, Any] = {
@@ -32,8 +46,11 @@ ALL: dict[str, Any] = {
     "arcsinh": Arcsinh(),
     "linear": Linear(2.5),
     "vanilla_C-2": Vanilla(-2.0),
+    "lsgan(0,1,1)": LSGAN(0, 1, 1),
+    "lsgan(-1,1,2)": LSGAN(-1, 1, 2),
+    "lsgan(1,0,-.5)": LSGAN(1, 0, -0.5),
 }
-PUBLISHED = [name for name in ALL if name not in ("linear", "vanilla_C-2")]
+PUBLISHED = [name for name in ALL if name not in ("linear", "vanilla_C-2") and not name.startswith("lsgan")]
 each = pytest.mark.parametrize("name", ALL)
 published = pytest.mark.parametrize("name", PUBLISHED)
 
@@ -50,7 +67,8 @@ def test_slope_and_curvature_are_derivatives(name: str) -> None:
     mobility = ALL[name]
     d = torch.tensor([-40.0, -25.0, -8.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 8.0, 25.0, 40.0], dtype=torch.float64, requires_grad=True)
     leaf = d.detach()
-    np.testing.assert_allclose(mobility.slope(leaf).numpy(), derivative(mobility.h(d), d).detach().numpy(), rtol=1e-13, atol=0)
+    lost = 1e-15 if isinstance(mobility, LSGAN) else 0.0  # the oracle's s (1 - s), see below
+    np.testing.assert_allclose(mobility.slope(leaf).numpy(), derivative(mobility.h(d), d).detach().numpy(), rtol=1e-13, atol=lost)
     # e^-d against the rounding of a difference from one: sigmoid's own derivative s (1 - s) loses digits where s is near one
     scale = mobility.slope(leaf).abs().numpy()
     error = np.abs((mobility.curvature(leaf) - derivative(mobility.slope(d), d).detach()).numpy())
@@ -226,3 +244,225 @@ def test_bad_parameters_are_refused() -> None:
         Vanilla(math.inf)
     assert Unit() == Unit()
     assert isinstance(Unit(), Linear)
+
+
+D = torch.tensor([-40.0, -12.0, -3.0, -1.0, -1e-6, 0.0, 1e-6, 0.3, 2.0, 7.0, 20.0, 40.0], dtype=torch.float64)
+
+# An entropy in g = q / p, the mobility that it must induce, and the factor between the two.
+INDUCED: dict[str, tuple[Divergence, Mobility, float]] = {
+    "KL": (KL(), Unit(), 1.0),
+    "ReverseKL": (ReverseKL(), Exponential(1.0), 1.0),
+    "Tsallis(1)": (Tsallis(1.0), Unit(), 1.0),
+    "Tsallis(1/2)": (Tsallis(0.5), Exponential(0.5), 1.0),
+    "Tsallis(1/4)": (Tsallis(0.25), Exponential(0.75), 1 / 3),
+    "JensenShannon": (JensenShannon(), Vanilla(), 0.5),
+}
+RATIOS = torch.exp(torch.linspace(-5, 5, 41, dtype=torch.float64))
+
+
+def assert_curvature(mobility: Induced, want: torch.Tensor) -> None:
+    """Up to the rounding of the slope, of which it is made."""
+    assert ((mobility.curvature(D) - want).abs() <= 1e-13 * want.abs() + 5e-16 * mobility.slope(D)).all()
+
+
+@pytest.mark.parametrize("name", INDUCED)
+def test_a_divergence_induces_the_mobility_of_its_flow(name: str) -> None:
+    """The divergences are written in the inverse ratio g = 1 / r: h' = r^2 f''(r) of f(r) = r e(1 / r)."""
+    divergence, known, factor = INDUCED[name]
+    mobility = from_divergence(divergence)
+    torch.testing.assert_close(mobility.slope(D), factor * known.slope(D), rtol=1e-13, atol=0)
+    assert_curvature(mobility, factor * known.curvature(D))
+    moved = mobility.h(D) - factor * known.h(D)
+    torch.testing.assert_close(moved, torch.full_like(D, moved[D == 0].item()), rtol=0, atol=1e-13 * max(1.0, float(known.h(D).max())))
+    one = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    tilt = derivative(known.f(one), one).detach()  # type: ignore[attr-defined]
+    torch.testing.assert_close(mobility.f(RATIOS), factor * (known.f(RATIOS) - tilt * (RATIOS - 1)), rtol=1e-12, atol=1e-14)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("divergence", "slope"),
+    [(ChiSquare(), lambda d: 2 * torch.exp(-d)), (Jeffreys(), lambda d: 1 + torch.exp(d)), (Tsallis(3.0), lambda d: 3 * torch.exp(-2 * d))],
+    ids=["chi2(q||p)", "Jeffreys", "Tsallis(3)"],
+)
+def test_divergences_without_a_mobility_of_their_own(divergence: Divergence, slope: Any) -> None:
+    mobility = from_divergence(divergence)
+    torch.testing.assert_close(mobility.slope(D), slope(D), rtol=1e-13, atol=0)
+    leaf = D.clone().requires_grad_(True)
+    torch.testing.assert_close(mobility.slope(D), derivative(mobility.h(leaf), leaf).detach(), rtol=1e-12, atol=0)
+    leaf = D.clone().requires_grad_(True)
+    assert_curvature(mobility, derivative(slope(leaf), leaf).detach())
+
+
+def test_an_induced_mobility_between_gaussians() -> None:
+    """int q f(p / q) is the divergence itself: Jeffreys is the sum of both KL."""
+    p, q = NEAR
+    assert f_divergence(from_divergence(Jeffreys()), p, q) == pytest.approx(kl(p, q) + kl(q, p), rel=1e-10)
+    assert f_divergence(from_divergence(JensenShannon()), p, q) == pytest.approx(skewed_js(p, q), rel=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("divergence", [KL(), ReverseKL(), Jeffreys(), Tsallis(0.5), Tsallis(3.0), ChiSquare(), JensenShannon()], ids=str)
+def test_induced_mobilities_of_huge_ratios(divergence: Divergence, dtype: torch.dtype) -> None:
+    mobility = from_divergence(divergence)
+    d = torch.tensor([-1e6, -800.0, -301.0, -299.0, 0.0, 299.0, 301.0, 800.0, 1e6], dtype=dtype)
+    for method in (mobility.h, mobility.slope, mobility.curvature):
+        assert method(d).dtype == dtype
+        assert not method(d).isnan().any()
+    h = mobility.h(d)
+    assert (h[1:] >= h[:-1]).all()
+    if divergence == KL():
+        torch.testing.assert_close(h, d, rtol=1e-14 if dtype == torch.float64 else 1e-6, atol=0)
+
+
+@pytest.mark.parametrize("coding", [(-1, 1, 0), (1, -1, 0), (0, 1, 0.25), (-1, 1, 0.9)])
+def test_lsgan_codings_that_turn_back_are_refused(coding: tuple[float, float, float]) -> None:
+    """h' changes its sign where D = c: at r = (c - a) / (b - c), r = 1 for (-1, 1, 0)."""
+    a, b, c = coding
+    turn = math.log((c - a) / (b - c))
+    with pytest.raises(ValueError, match=rf"`aim` must be .. {b}, the label `real`, got {c:g}: h' < 0 for d > {turn:.3g}\. .* away from the target"):
+        LSGAN(a, b, c)
+    with pytest.warns(UserWarning, match=rf"h' < 0 for d > {turn:.3g}: the flow need not approach"):
+        mobility = LSGAN(a, b, c, allow_nonmonotone=True)
+    around = mobility.slope(torch.tensor([turn - 0.01, turn + 0.01], dtype=torch.float64))
+    assert around[0] > 0 > around[1]
+
+
+def test_lsgan_codings() -> None:
+    """The slope of math: (c - D)(b - a) r / (1 + r)^2; (0, 1, 1) is r / (1 + r)^3. An aim on the far side of `fake` turns every particle away."""
+    r = D[1:-1].exp()
+    torch.testing.assert_close(LSGAN(0, 1, 1).slope(D[1:-1]), r / (1 + r) ** 3, rtol=1e-13, atol=0)
+    a, b, c = -1.0, 1.0, 2.0
+    torch.testing.assert_close(LSGAN(a, b, c).slope(D[1:-1]), (c - (a + b * r) / (1 + r)) * (b - a) * r / (1 + r) ** 2, rtol=1e-12, atol=0)
+    for coding in ((0, 1, 0), (0, 1, -3), (1, 0, 2)):
+        with pytest.raises(ValueError, match="h' < 0 for every d"):
+            LSGAN(*coding)
+    with pytest.raises(ValueError, match="`fake` and `real` must differ, got 2 twice"):
+        LSGAN(2, 2, 3)
+    assert LSGAN() == LSGAN(0, 1, 1)
+
+
+def test_a_divergence_that_is_not_strictly_convex_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`divergence` TotalVariation\(\) must have h'\(d\) > 0 for every log ratio d, got h' = 0 at d ="):
+        from_divergence(TotalVariation())
+    with pytest.raises(TypeError, match="`divergence` must be an entropy, got the class KL"):
+        from_divergence(KL)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="the flow need not approach the target"):
+        assert isinstance(from_divergence(TotalVariation(), allow_nonmonotone=True), Induced)
+
+
+def test_a_custom_mobility_by_automatic_differentiation() -> None:
+    mobility = custom(lambda d: d + torch.tanh(d) / 2)
+    assert isinstance(mobility, Custom)
+    assert isinstance(mobility, Mobility)
+    torch.testing.assert_close(mobility.h(D), D + torch.tanh(D) / 2, rtol=0, atol=0)
+    torch.testing.assert_close(mobility.slope(D), 1 + torch.cosh(D) ** -2 / 2, rtol=1e-14, atol=0)
+    torch.testing.assert_close(mobility.curvature(D), -torch.tanh(D) * torch.cosh(D) ** -2, rtol=1e-12, atol=1e-15)
+    line = custom(lambda d: 3 * d)
+    assert (line.slope(D) == 3).all()
+    assert (line.curvature(D) == 0).all()
+    assert line.slope(D.float()).dtype == torch.float32
+    with torch.no_grad():  # runs need not record gradients
+        assert (line.slope(D) == 3).all()
+
+
+def test_a_custom_mobility_by_differences() -> None:
+    """numpy's functions carry no gradient: central differences."""
+    mobility = custom(lambda d: np.arctan(d.numpy()))
+    near = D[2:-3]
+    torch.testing.assert_close(mobility.slope(near), 1 / (1 + near**2), rtol=0, atol=1e-10)
+    torch.testing.assert_close(mobility.curvature(near), -2 * near / (1 + near**2) ** 2, rtol=0, atol=1e-7)
+    assert mobility.h(near.float()).dtype == torch.float32
+    torch.testing.assert_close(mobility.slope(near.float()), 1 / (1 + near.float() ** 2), rtol=1e-6, atol=0)
+
+
+def test_a_custom_mobility_with_its_derivatives() -> None:
+    """Those that are given are used; the curvature follows from the slope."""
+    half = custom(torch.asinh, slope=lambda d: torch.rsqrt(1 + d**2))
+    whole = custom(torch.asinh, slope=lambda d: torch.rsqrt(1 + d**2), curvature=lambda d: torch.full_like(d, 7.0))
+    known = Arcsinh()
+    torch.testing.assert_close(half.slope(D), known.slope(D), rtol=1e-15, atol=0)
+    torch.testing.assert_close(half.curvature(D), known.curvature(D), rtol=1e-13, atol=1e-20)
+    assert (whole.curvature(D) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("h", "slope", "message"),
+    [
+        (lambda d: -d, None, r"got h' = -1 at d = -80, .* 16201 of 16201 values of d looked at, between -80 and 80"),
+        (lambda d: d**3, None, r"got h' = 0 at d = 0, .* at 1 of 16201 .* between 0 and 0"),
+        (lambda d: d.clamp(-5, 5), None, r"got h' = 0 at d = -10, .* between -10 and 10"),
+        (lambda d: d - 3 * torch.exp(-((d - 2) ** 2)), None, r"got h' = -1.57 at d = 1.29, .* between 0\.\d+ and 1\.\d+"),
+        (torch.sqrt, None, r"got h' = nan at d = -80, .* between -80 and -"),
+        (lambda d: np.sin(d.numpy()), None, "got h' = -1 at d ="),
+        (lambda d: torch.ones_like(d), None, "got h' = 0 at d = -10"),
+        (lambda d: d, torch.sin, "got h' = -1 at d ="),
+    ],
+    ids=["down", "flat point", "clipped", "dip", "nan", "by differences", "constant", "slope"],
+)
+def test_a_custom_h_that_does_not_increase_is_refused(h: Any, slope: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"`h` must have h'\(d\) > 0 for every log ratio d, {message}"):
+        custom(h, slope=slope)
+    with pytest.warns(UserWarning, match=message):
+        custom(h, slope=slope, allow_nonmonotone=True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("h", [torch.tanh, torch.sigmoid, torch.erf, lambda d: np.tanh(d.numpy()), lambda d: torch.log(1 + torch.exp(d))])
+def test_an_h_that_saturates_passes(h: Any) -> None:
+    """Its slope is rounded to 0 far away."""
+    custom(h)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_mobility_is_refused() -> None:
+    with pytest.raises(TypeError, match="`h` must be a callable of the log ratio d, got int"):
+        custom(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="`slope` must be a callable of the log ratio d, got float"):
+        custom(torch.atan, slope=1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`h` must map log ratios \(16201,\) to as many values, got \(\): make it elementwise"):
+        custom(lambda d: 2.0)
+
+
+def naive(mobility: Any) -> Custom:
+    """The slope -r f'(r), that of h = -f(r): each particle descends f(r) by itself, which is not the flow of D_f."""
+    with pytest.warns(UserWarning, match="the flow need not approach the target"):
+        return custom(lambda d: -mobility.f(torch.exp(d)), allow_nonmonotone=True)
+
+
+def turning(fake: float, real: float, aim: float) -> LSGAN:
+    with pytest.warns(UserWarning, match="the flow need not approach the target"):
+        return LSGAN(fake, real, aim, allow_nonmonotone=True)
+
+
+# The mobility, and the least and largest |mean| at the end; seeds 0, 1 and 2 are all inside.
+RUNS: dict[str, tuple[Any, float, float]] = {
+    "logit": (Unit, 0, 0.001),
+    "vanilla, C = 5": (lambda: Vanilla(5.0), 0, 0.001),
+    "arcsinh": (Arcsinh, 0, 0.001),
+    "non-saturating": (NonSaturating, 0.004, 0.005),
+    "vanilla": (Vanilla, 0.005, 0.04),
+    "Pearson": (lambda: custom(lambda d: 4 * torch.sigmoid(d) ** 2), 0.004, 0.06),
+    "LSGAN (0, 1, 1)": (LSGAN, 0.52, 0.63),
+    "LSGAN (-1, 1, 0)": (lambda: turning(-1, 1, 0), 1.12, 1.21),
+    "naive KL": (lambda: naive(Exponential(1.0)), 1.37, 1.50),
+    "naive chi2": (lambda: naive(Exponential(2.0)), 1.12, 1.25),
+    "naive Hellinger": (lambda: naive(Exponential(0.5)), 0.73, 0.82),
+    "naive JS": (lambda: naive(Vanilla()), 0.97, 1.12),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", RUNS)
+def test_an_increasing_h_arrives_and_naive_descent_does_not(name: str) -> None:
+    """Experiment E: 1000 particles from N((1, 1), I), p = N(0, [[1, .8], [.8, .89]]), q the Gaussian of the cloud's own moments, log r clipped to 40,
+    2000 steps of 0.01, speeds capped at 20."""
+    mobility, least, most = RUNS[name]
+    p, q = PLANE
+    flow = Flow(ClosedForm(law(p), Moments(jitter=1e-9), clip=40.0), mobility=mobility())
+    x = Cloud(law(q).sample(1000, seed=0))
+    for _ in range(2000):
+        velocity, _rate = flow.velocity(x, flow.estimator.fit(x, None, Clock(), {}), Clock())
+        speed = velocity.norm(dim=1, keepdim=True)
+        x = Cloud(x.points + 0.01 * velocity * (20 / speed.clamp(min=20)))
+    assert least <= float(x.points.mean(0).norm()) <= most
