@@ -349,11 +349,11 @@ def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> N
             f"{what} must have h'(d) > 0 for every log ratio d, got h' = {float(slope[failing][worst]):.3g} at d = {float(where[worst]):.3g}, "
             f"and h' <= 0 or NaN at {reach}",
             allowed,
-            stacklevel=7,
+            stacklevel=6,
         )
 
 
-def _not_increasing(reason: str, allowed: bool, stacklevel: int = 5) -> None:
+def _not_increasing(reason: str, allowed: bool, stacklevel: int = 4) -> None:
     if not allowed:
         raise ValueError(
             f"{reason}. Where h' < 0 particles move down the ratio, away from the target, and where h' = 0 they stop: take an increasing h, "
