@@ -90,6 +90,10 @@ class Ranges:
     def pairs(self) -> int:
         return int(self.stops.sum() - self.starts.sum()) * self.block
 
+    @cached_property
+    def addresses(self) -> list[int]:
+        return [array.__array_interface__["data"][0] for array in (self.ptr, self.starts, self.stops)]
+
     def within(self, sources: int) -> bool:
         """Nothing outside 0 <= j < sources is listed, so that nothing outside memory is read."""
         listed = self.starts[self.ptr[0] : self.ptr[-1]], self.stops[self.ptr[0] : self.ptr[-1]]
@@ -259,15 +263,16 @@ def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarra
     """All blocks, shared by the threads as they come."""
     from particleflow.pairwise.tiles import function
 
-    arrays = (z, x, w, ranges.ptr, ranges.starts, ranges.stops, out, lowest)
-    assert all(array.flags.c_contiguous for array in arrays)
+    before, after = (z, x, w), (out, lowest)
+    assert all(array.flags.c_contiguous for array in (*before, *after))
     assert ranges.known or ranges.within(len(x))
     assert ranges.block % plan.lanes == z.shape[1] % plan.lanes == 0
     blocks, pairs = len(ranges.ptr) - 1, ranges.pairs
     threads = max(1, min(torch.get_num_threads(), blocks, pairs // THREAD_PAIRS))
     # Small shares keep the threads equally long at work, and a call short enough to be interrupted.
     share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
-    addresses = [array.__array_interface__["data"][0] for array in arrays]
+    given, made = ([array.__array_interface__["data"][0] for array in arrays] for arrays in (before, after))
+    addresses = [*given, *ranges.addresses, *made]
     job = _Job(function(plan), addresses, (ranges.block, z.shape[1], len(z), columns), blocks, share)
     scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
     aligned = -(-scratch.__array_interface__["data"][0] // CACHE_LINE) * CACHE_LINE

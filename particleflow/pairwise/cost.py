@@ -35,9 +35,9 @@ PAIR = {torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9), torch.float64: (3.1e-
 RELATIVE = {Gaussian: 1.0, Laplace: 1.6, Matern32: 1.4, Matern52: 1.6, IMQ: 0.85, Energy: 0.85}
 DENSE_PAIR = 12e-9
 # Of the mesh, by d: a source spread, a query interpolated (twice for a mesh in float64); a cell transformed, times log2 of their number.
-SPREAD, INTERPOLATE, CELL = (12e-9, 25e-9, 90e-9), (15e-9, 30e-9, 110e-9), 0.7e-9
-# Of a Fourier sum: a point of a transform, by d; a mode.
-TRANSFORM, MODE = (60e-9, 140e-9, 500e-9), 60e-9
+SPREAD, INTERPOLATE, CELL = (12e-9, 25e-9, 90e-9), (15e-9, 30e-9, 110e-9), (0.7e-9, 0.7e-9, 1.4e-9)
+# Of a Fourier sum, by d: a point of a transform; a mode.
+TRANSFORM, MODE = (60e-9, 140e-9, 500e-9), (60e-9, 60e-9, 1e-6)
 # Sorting a point into tiles, and queries that meet the same sources.
 SORT, BLOCK = 250e-9, 64
 # Below it sums of doubles lose to rounding.
@@ -99,13 +99,18 @@ class Problem:
         return float(len(self.queries)) * self.n
 
     @functools.cached_property
-    def extents(self) -> tuple[float, ...]:
-        """Of the box around all points; inf where a point is not finite."""
+    def corners(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest of each coordinate, over all points."""
         known = any(cloud.points is self.queries for cloud in self.sources)
         clouds = self.sources if known else (*self.sources, Spanned(self.queries))
         lowest, highest = (np.array(ends, np.float64) for ends in zip(*(cloud.ends for cloud in clouds), strict=True))
-        spans = (highest.max(0) - lowest.min(0)).tolist()
-        return tuple(span if math.isfinite(span) else math.inf for span in spans)
+        return lowest.min(0), highest.max(0)
+
+    @functools.cached_property
+    def extents(self) -> tuple[float, ...]:
+        """Of the box around all points; inf where a point is not finite."""
+        lowest, highest = self.corners
+        return tuple(span if math.isfinite(span) else math.inf for span in (highest - lowest).tolist())
 
     def near(self, radius: float) -> float:
         """Pairs closer than a radius, from a sample."""
@@ -178,6 +183,7 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
 
 
 def _mesh(problem: Problem, atol: float) -> float | None:
+    from particleflow.pairwise.lattice import around, periodic_shape
     from particleflow.pairwise.modes import require_smooth
     from particleflow.pairwise.spacing import plan
 
@@ -188,12 +194,15 @@ def _mesh(problem: Problem, atol: float) -> float | None:
     planned = plan(problem.kernel, problem.d, atol)
     if planned is None:
         return None
-    cells = math.prod(length / planned.spacing + 16 for length in planned.periodic.least(problem.extents))
-    if not cells <= Mesh().max_cells:
+    # the shape itself only where it may do: it takes whole numbers
+    if not math.prod(length / planned.spacing for length in planned.periodic.least(problem.extents)) <= Mesh().max_cells:
+        return None
+    cells = math.prod(periodic_shape(planned, around(planned, *problem.corners)))
+    if cells > Mesh().max_cells:
         return None
     wide = 2.0 if planned.element == "float64" else 1.0
     points = problem.n * SPREAD[problem.d - 1] + len(problem.queries) * INTERPOLATE[problem.d - 1]
-    return CALL["Mesh"] + problem.columns * (wide * points + cells * CELL * math.log2(cells))
+    return CALL["Mesh"] + problem.columns * (wide * points + cells * CELL[problem.d - 1] * math.log2(cells))
 
 
 def _culled(problem: Problem, atol: float) -> float:
@@ -232,7 +241,7 @@ def _fourier(problem: Problem, atol: float) -> float | None:
         counts = [(math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r) for r in radii]
     else:
         return None
-    costs = [2 * MODE * modes + (12e-9 * problem.near(r) if r else 0.0) for modes, r in counts if modes < Fourier().max_modes]
+    costs = [2 * MODE[d - 1] * modes + (12e-9 * problem.near(r) if r else 0.0) for modes, r in counts if modes < Fourier().max_modes]
     return seconds + min(costs) if costs else None
 
 

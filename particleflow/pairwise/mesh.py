@@ -67,7 +67,7 @@ class Mesh:
 
     rtol: float = 1e-5
     atol: float | None = field(default=None, kw_only=True)
-    max_cells: int = field(default=2**23, kw_only=True)
+    max_cells: int = field(default=2**24, kw_only=True)
     max_pairs: float = field(default=2e10, kw_only=True)
 
     def __post_init__(self) -> None:
