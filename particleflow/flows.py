@@ -16,8 +16,9 @@ from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit
 from particleflow.estimators.base import GradWitness, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
+from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import Kernel, as_kernel
-from particleflow.mobilities import Linear, Mobility, Unit
+from particleflow.mobilities import Descent, Linear, Mobility, Unit
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
@@ -37,8 +38,8 @@ class Flow:
     ----------
     estimator : Estimator
         Fitted to (particles, target) as the particles move; gives w.
-    mobility : Mobility
-        slope = h' of the log ratio w. Where w is a potential only a constant slope is meaningful: `Unit`, `Linear`.
+    mobility : Mobility or Descent
+        slope = h' of the log ratio w. Where w is a potential only a constant slope is meaningful: `Unit`, `Linear`, or `Descent`, each fit's own.
     noise : float, schedule or callable (clock, fit) -> float
         beta, a standard deviation: noise injection. It moves the point at which the witness is queried, not the particle.
     diffusion : float, schedule or callable (clock) -> float
@@ -48,7 +49,7 @@ class Flow:
     """
 
     estimator: Estimator
-    mobility: Mobility = Unit()
+    mobility: Mobility | Descent = Unit()
     noise: Schedule | float | None = None
     diffusion: Schedule | float | None = None
     reaction: Callable[[Tensor], Tensor] | None = None
@@ -60,9 +61,9 @@ class Flow:
             raise TypeError(
                 f"`estimator` must be an estimator, got {_what(self.estimator)}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))"
             )
-        if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility):
+        if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
             raise TypeError(f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g. pf.mobilities.Vanilla()")
-        if not self.estimator.log_ratio and not isinstance(self.mobility, Linear):
+        if not self.estimator.log_ratio and not isinstance(self.mobility, Linear | Descent):
             raise ValueError(
                 f"`mobility` must be Unit() or Linear() for {type(self.estimator).__name__}, got {self.mobility}: its witness is a potential, "
                 "not a log ratio, so there is no log r to rescale: use an estimator of a ratio (KDE, KALE, ClosedForm with current=)"
@@ -70,9 +71,11 @@ class Flow:
 
     @property
     def conservative(self) -> bool:
-        """True where v = -N dE/dx for the energy E = `energy(fit, x)`, so that small steps can only lower it."""
+        """True where v = -N dE/dx for one energy E = `energy(fit, x)`, so that small steps can only lower it: not where lam changes."""
         free = self.noise is None and self.diffusion is None and self.reaction is None
-        return free and isinstance(self.mobility, Linear) and self.mobility.factor == self.estimator.energy_slope
+        slope = self.estimator.energy_slope
+        descends = isinstance(self.mobility, Descent) or (isinstance(self.mobility, Linear) and self.mobility.factor == slope)
+        return free and slope is not None and descends
 
     def energy(self, fit: Fit, x: Cloud) -> float:
         """E at the particles that `fit` was made on.
@@ -93,12 +96,19 @@ class Flow:
             beta = self.noise(clock, fit)
             if beta:
                 z = z + beta * clock.draws.normal("noise", clock.step, z)
-        if isinstance(self.mobility, Linear) and self.reaction is None and isinstance(fit.witness, GradWitness):
+        mobility = self._mobility(fit)
+        if isinstance(mobility, Linear) and self.reaction is None and isinstance(fit.witness, GradWitness):
             grad = fit.witness.grad(z)
-            return (grad if self.mobility.factor == 1 else self.mobility.factor * grad), None
+            return (grad if mobility.factor == 1 else mobility.factor * grad), None
         value, grad = fit.witness.value_and_grad(z)
-        velocity = self.mobility.slope(value)[:, None] * grad
+        velocity = mobility.slope(value)[:, None] * grad
         return velocity, None if self.reaction is None else self.reaction(value)
+
+    def _mobility(self, fit: Fit) -> Mobility:
+        if not isinstance(self.mobility, Descent):
+            return self.mobility
+        constant = self.estimator.energy_slope
+        return self.mobility.at(fit.energy_slope if constant is None else constant)
 
     def suggest_dt(self, x: Any, y: Any = None) -> float:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
@@ -108,7 +118,7 @@ class Flow:
         arrival. Growth, such as a small cloud that bursts apart, limits no step. The step is half of the inverse rate (Euler is stable
         up to twice the inverse), a tenth where there is diffusion (its bias grows with dt times the rate); it moves no particle by more than a
         quarter of the extent; and it is rounded down to two digits. Works on at most 200 points of each cloud: the rates do not grow with N.
-        Cost: some 100 fits of that size.
+        Cost: some 100 fits of that size. What changes during a run (a lam) is taken as it is at the start: pass a `dt` that fits its least value.
 
         Parameters
         ----------
@@ -178,17 +188,18 @@ def mmd_flow(
 
 
 def kale_flow(
-    kernel: Kernel | Callable[[Tensor], Tensor], *, lam: float, noise: Schedule | float | None = None, pairwise: PairwiseSum = Auto(rtol=1e-10)
+    kernel: Kernel | Callable[[Tensor], Tensor], *, lam: Penalty, noise: Schedule | float | None = None, pairwise: PairwiseSum = Auto(rtol=1e-10)
 ) -> Flow:
     """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021): v = (1 + lam) grad w, w = -h.
 
     lam goes from MMD flow (large) towards the flow of KL (small). It is stiff: about (1 + lam) / lam faster than MMD flow.
+    A lam that changes (a schedule of the clock, or `Decreasing`) makes it the descent of KALE at each moment's own lam, with that 1 + lam.
     """
     estimator = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
-    return Flow(estimator, mobility=Linear(1 + estimator.lam), noise=noise)
+    return Flow(estimator, mobility=Descent() if estimator.energy_slope is None else Linear(estimator.energy_slope), noise=noise)
 
 
-def mono_flow(estimator: Estimator, mobility: Mobility = Unit(), *, noise: Schedule | float | None = None) -> Flow:
+def mono_flow(estimator: Estimator, mobility: Mobility | Descent = Unit(), *, noise: Schedule | float | None = None) -> Flow:
     """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r, log r from any ratio estimator, h any of `mobilities`."""
     return Flow(estimator, mobility=mobility, noise=noise)
 

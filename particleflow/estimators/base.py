@@ -44,6 +44,9 @@ class Fit:
         Evaluates `value`, only when somebody asks.
     bound : callable or None
         Evaluates `promise`, likewise.
+    energy_slope : float or None
+        The constant c of this fit for which v = c grad w is minus the Wasserstein gradient of its `value`. To be told where c changes from fit
+        to fit (the estimator's own is None then); the mobility `Descent` follows it.
     """
 
     witness: Witness = field(repr=False)
@@ -51,6 +54,7 @@ class Fit:
     report: Mapping[str, Any] = field(default_factory=dict)
     objective: Callable[[], float] | None = field(default=None, repr=False)
     bound: Callable[[], Promise | None] | None = field(default=None, repr=False)
+    energy_slope: float | None = field(default=None, repr=False)
 
     @cached_property
     def value(self) -> float | None:
@@ -76,7 +80,7 @@ class Estimator(Protocol):
     needs_target : bool
         Does fit need y?
     energy_slope : float or None
-        The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if there is one.
+        The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if there is one and it is the same for all fits.
     """
 
     @property

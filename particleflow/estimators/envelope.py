@@ -54,8 +54,20 @@ class Envelope:
     max_iterations: int
     pairwise: PairwiseSum
 
-    def fit(self, moving: Cloud, base: Cloud, lam: float, memory: Memory, kept: Kept, *, factor: float, sign: float, log_ratio: bool) -> Fit:
-        """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value."""
+    def fit(
+        self,
+        moving: Cloud,
+        base: Cloud,
+        lam: float,
+        memory: Memory,
+        kept: Kept,
+        *,
+        factor: float,
+        slope: float | None,
+        sign: float,
+        log_ratio: bool,
+    ) -> Fit:
+        """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value, with its energy slope."""
         made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0))
         here = moving.double()
         field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)
@@ -72,8 +84,7 @@ class Envelope:
         report = {**total.explain(moving.points), **told(solution, factor)}
         value = factor * solution.value
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, moving.points)
-        return Fit(witness, {"u": solution.u}, report, objective=lambda: value, bound=bound)
-
+        return Fit(witness, {"u": solution.u}, report, objective=lambda: value, bound=bound, energy_slope=slope)
 
     def _warn(self, dual: Dual, solution: Solution) -> None:
         """Once, where the value of a KL is little but the distance between two finite samples over 2 lam."""

@@ -11,6 +11,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.divergences import KL
 from particleflow.estimators.base import Fit
 from particleflow.estimators.envelope import Envelope
+from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.pairwise import Auto, PairwiseSum
 
@@ -33,8 +34,9 @@ class KALE:
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
-    lam : float
-        The weight of the penalty, > 0.
+    lam : float, schedule, callable (clock) -> float, or Decreasing
+        The weight of the penalty, > 0. Where it changes during a run each fit tells its own 1 + lam (`Fit.energy_slope`), which the mobility
+        `Descent` follows; the value is then of another functional at each step, and need not decrease.
     reverse : bool
         KALE(p || q) instead, with w = +h and weights on the particles. It is not energetic with a constant slope: minus the Wasserstein
         gradient of the value is (1 + lam) e^w grad w, the mobility `Exponential`.
@@ -45,7 +47,7 @@ class KALE:
     """
 
     kernel: Kernel
-    lam: float = field(kw_only=True)
+    lam: Penalty = field(kw_only=True)
     reverse: bool = field(default=False, kw_only=True)
     rtol: float = field(default=1e-12, kw_only=True)
     max_iterations: int = field(default=50, kw_only=True)
@@ -58,16 +60,19 @@ class KALE:
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
         remedy = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
-        object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy=remedy))
+        object.__setattr__(self, "lam", as_penalty(self.lam, remedy))
         _checks.positive(self.rtol, "rtol")
         _checks.count(self.max_iterations, "max_iterations")
 
     @property
     def energy_slope(self) -> float | None:
-        return None if self.reverse else 1.0 + self.lam
+        return 1.0 + self.lam if isinstance(self.lam, float) and not self.reverse else None
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         envelope = Envelope(self.kernel, KL(), self.rtol, self.max_iterations, self.pairwise)
         moving, base, sign = (y, x, 1.0) if self.reverse else (x, y, -1.0)
-        return envelope.fit(moving, base, self.lam, memory, self._base, factor=1 + self.lam, sign=sign, log_ratio=True)
+        lam = penalty_at(self.lam, clock, memory)
+        slope = None if self.reverse else 1.0 + lam
+        found = envelope.fit(moving, base, lam, memory, self._base, factor=1 + lam, slope=slope, sign=sign, log_ratio=True)
+        return remembering(found, self.lam, memory)

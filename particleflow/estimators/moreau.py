@@ -11,6 +11,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.divergences import ChiSquare, Divergence
 from particleflow.estimators.base import Fit
 from particleflow.estimators.envelope import Envelope
+from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.pairwise import Auto, PairwiseSum
 
@@ -36,7 +37,7 @@ class Moreau:
     kernel : Kernel or callable of the squared distance
     divergence : Divergence
         The entropy f, from `particleflow.divergences`.
-    lam : float
+    lam : float, schedule, callable (clock) -> float, or Decreasing
         The weight of the squared distance, > 0. The value is at most MMD^2 / (2 lam).
     rtol : float
         Bound on the error of h, relative in the Hilbert norm; the errors of the sums bound it from below.
@@ -46,14 +47,13 @@ class Moreau:
 
     kernel: Kernel
     divergence: Divergence = field(kw_only=True)
-    lam: float = field(kw_only=True)
+    lam: Penalty = field(kw_only=True)
     rtol: float = field(default=1e-12, kw_only=True)
     max_iterations: int = field(default=50, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
-    energy_slope: ClassVar[float] = 1.0
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,14 +61,20 @@ class Moreau:
         if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
             what = f"the class {self.divergence.__name__}" if isinstance(self.divergence, type) else type(self.divergence).__name__
             raise TypeError(f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}")
-        object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy=REMEDY))
+        object.__setattr__(self, "lam", as_penalty(self.lam, REMEDY))
         _checks.positive(self.rtol, "rtol")
         _checks.count(self.max_iterations, "max_iterations")
+
+    @property
+    def energy_slope(self) -> float | None:
+        return 1.0 if isinstance(self.lam, float) else None
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         envelope = Envelope(self.kernel, self.divergence, self.rtol, self.max_iterations, self.pairwise)
-        return envelope.fit(x, y, self.lam, memory, self._base, factor=1.0, sign=-1.0, log_ratio=False)
+        lam = penalty_at(self.lam, clock, memory)
+        found = envelope.fit(x, y, lam, memory, self._base, factor=1.0, slope=1.0, sign=-1.0, log_ratio=False)
+        return remembering(found, self.lam, memory)
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,15 @@ class DrMMD:
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
-    lam : float
-        The regularisation, > 0: chi^2 where it is small (on shared supports), MMD^2 where it is large.
+    lam : float, schedule, callable (clock) -> float, or Decreasing
+        The regularisation, > 0: chi^2 where it is small (on shared supports), MMD^2 where it is large. Where it changes during a run each fit
+        tells its own 1 + lam (`Fit.energy_slope`), which the mobility `Descent` follows.
     rtol : float
         Bound on the error of h, relative in the Hilbert norm.
     """
 
     kernel: Kernel
-    lam: float = field(kw_only=True)
+    lam: Penalty = field(kw_only=True)
     rtol: float = field(default=1e-12, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
@@ -99,14 +106,16 @@ class DrMMD:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
-        object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy=REMEDY))
+        object.__setattr__(self, "lam", as_penalty(self.lam, REMEDY))
         _checks.positive(self.rtol, "rtol")
 
     @property
-    def energy_slope(self) -> float:
-        return 1.0 + self.lam
+    def energy_slope(self) -> float | None:
+        return 1.0 + self.lam if isinstance(self.lam, float) else None
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         envelope = Envelope(self.kernel, ChiSquare(nonnegative=False), self.rtol, ITERATIONS, self.pairwise)
-        return envelope.fit(x, y, self.lam / 2, memory, self._base, factor=1 + self.lam, sign=-1.0, log_ratio=False)
+        lam = penalty_at(self.lam, clock, memory)
+        found = envelope.fit(x, y, lam / 2, memory, self._base, factor=1 + lam, slope=1.0 + lam, sign=-1.0, log_ratio=False)
+        return remembering(found, self.lam, memory)
