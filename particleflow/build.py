@@ -22,7 +22,6 @@ from particleflow.config import (
     FAR,
     FLOWS,
     HALVINGS,
-    KALE_AT_MOST,
     LAM,
     ONE_THREAD,
     OPTIONS,
@@ -241,8 +240,6 @@ def _plan(
         flow = flows.mmd_flow(kernel, noise=schedules.Geometric(beta, ratio=0.5, every=half, smooth=True), pairwise=sums)
         table |= {"beta": beta, "beta_half": half}
     elif name == "kale":
-        if len(y) > KALE_AT_MOST:
-            raise SettingError(f"`m` must be at most {KALE_AT_MOST} for kale, which solves for as many unknowns, got {len(y)}: or use mmd or mono")
         lam = said("lam", LAM)
         flow = flows.kale_flow(kernel, lam=lam, pairwise=sums)
         table |= {"lam": lam}

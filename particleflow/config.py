@@ -92,8 +92,6 @@ STEPS, RECORDS = 400, 50
 ONE_THREAD = 1000
 # Exact W2 takes seconds a record at 2000 points, and memory that grows with the square: so many are measured unasked, and so many at most.
 EXACT_UNASKED, EXACT_AT_MOST = 2000, 5000
-# KALE solves for one unknown a target sample at every step, with a matrix of all pairs.
-KALE_AT_MOST = 10_000
 # The sliced distance takes up to 200 directions, fewer where that makes more sorted numbers a record, but this many.
 DIRECTIONS, SORTED = 32, 4e6
 # More points than any machine holds: a slip.

@@ -275,7 +275,6 @@ def test_how_many_dimensions_there_are(tmp_path):
     ("flows", "settings", "text"),
     [
         (["kale"], {"kernel": "energy"}, "`kernel` energy is not positive, which kale needs: use it with mmd or mmd-noise"),
-        (["mmd", "kale"], {"m": 10_001}, "`m` must be at most 10000 for kale, which solves for as many unknowns, got 10001: or use mmd or mono"),
         (["mmd"], {"kernel": "energy", "bandwidth": 1.0}, "`bandwidth` has no meaning for the kernel energy: leave it out"),
         (["mmd"], {"bright": True}, "`bright` is for pictures (.png .jpg .jpeg), and the target is rings: leave it out"),
         (["mmd"], {"key": "a"}, "`key` chooses an array of an .npz file, and the target is rings: leave it out"),
