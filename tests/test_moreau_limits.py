@@ -168,3 +168,22 @@ def test_nasty_clouds(case: str, lam: float) -> None:
         assert torch.isfinite(grad).all()
         above = worth(pf.fit(pf.estimators.MMD(KERNEL), x.double(), y.double())) / lam
         assert -1e-14 / lam <= worth(fit) <= above * (1 + 1e-9) + 1e-14 / lam
+
+
+@smooth
+@pytest.mark.parametrize("of", ["x", "y"])
+def test_points_whose_mass_underflows_are_left_out(name: str, of: str) -> None:
+    generator = np.random.default_rng(5)
+    x, y = torch.from_numpy(generator.standard_normal((20, 2))), torch.from_numpy(generator.standard_normal((15, 2)) + 0.5)
+    clouds = {"x": Cloud(x), "y": Cloud(y)}
+    points = clouds[of].points
+    log_mass = points.new_full((len(points),), -math.log(len(points) - 3))
+    log_mass[[2, 5, 9]] = -800.0
+    left = log_mass > -800
+    without = {**clouds, of: Cloud(points[left], log_mass[left])}
+    clouds[of] = Cloud(points, log_mass)
+    found, expected = envelope(SMOOTH[name][0], 1e-2, **clouds), envelope(SMOOTH[name][0], 1e-2, **without)
+    assert found.report["converged"]
+    assert math.isfinite(found.report["gap"])
+    assert found.value == expected.value
+    assert torch.equal(found.witness.value_and_grad(points)[1], expected.witness.value_and_grad(points)[1])

@@ -35,6 +35,7 @@ class Reference:
 
     @classmethod
     def of(cls, kernel: Kernel, pairwise: PairwiseSum, cloud: Cloud, lasting: bool) -> Reference:
+        cloud = _carried(cloud)
         return cls(cloud, gram_of(kernel, cloud, pairwise, lasting=lasting), pairwise.sources(kernel, cloud.points))
 
 
@@ -69,6 +70,7 @@ class Envelope:
     ) -> Fit:
         """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value, with its energy slope."""
         made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0))
+        points, moving = moving.points, _carried(moving)
         here = moving.double()
         field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)
         dual = Dual(self.divergence, made.gram, field.value(made.gram.queries), energy=float(here.mean(field.value(here.points))))
@@ -81,9 +83,9 @@ class Envelope:
         weights: Tensor = (-sign / lam * solution.a).to(dtype)
         others = sign / lam * (moving.mass if singular is None else moving.mass - singular.to(dtype))
         total = made.sources.field(weights) + self.pairwise.sources(self.kernel, moving.points).field(others)
-        report = {**total.explain(moving.points), **told(solution, factor)}
+        report = {**total.explain(points), **told(solution, factor)}
         value = factor * solution.value
-        witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, moving.points)
+        witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, points)
         return Fit(witness, {"u": solution.u}, report, objective=lambda: value, bound=bound, energy_slope=slope)
 
     def _warn(self, dual: Dual, solution: Solution) -> None:
@@ -113,6 +115,16 @@ class Envelope:
         problem = Problem(self.divergence, moving, made.gram.cloud, (dual.mu, at_moving), dual.energy)
         start = solution.u if smooth else dual.mu
         return solve_singular(problem, self.kernel, self.pairwise, lam, start, rtol=self.rtol, max_iterations=self.max_iterations)
+
+
+def _carried(cloud: Cloud) -> Cloud:
+    """The points whose mass has not underflown: the others weigh nothing in any sum, and 0 times an infinite density is no number."""
+    if cloud.log_mass is None:
+        return cloud
+    kept = cloud.double().mass > 0
+    if bool(kept.all()) or not bool(kept.any()):
+        return cloud
+    return Cloud(cloud.points[kept], cloud.log_mass[kept])
 
 
 def told(solution: Solution, factor: float) -> dict[str, Any]:
