@@ -18,7 +18,7 @@ from particleflow.estimators.base import GradWitness, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import Kernel, as_kernel
-from particleflow.mobilities import Descent, Linear, Mobility, Unit
+from particleflow.mobilities import Linear, Mobility, Unit
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
@@ -28,6 +28,19 @@ PROBED = 200
 ROUNDS = 8
 SHARE = 0.5
 SHARE_WITH_DIFFUSION = 0.1
+
+
+@dataclass(frozen=True)
+class Descent:
+    """h(d) = c d, c the `energy_slope` of the estimator or else of each fit: v = c grad w is minus the Wasserstein gradient of `Fit.value`.
+
+    For a c that changes during a run, 1 + lam(t) of KALE with a scheduled lam. A flow asks for it by `at`, fit by fit.
+    """
+
+    def at(self, slope: float | None) -> Linear:
+        if slope is None:
+            raise ValueError("`mobility` Descent() needs a fit with an energy slope, got None: v is no constant times grad w; name a mobility")
+        return Linear(slope)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ so that the Wasserstein gradient flow of D_f is the MonoFlow of h. Here `h` is h
 h must increase: only h' > 0 everywhere lets particles climb the ratio wherever they are. An `LSGAN` coding or a `custom` h that does not increase is
 refused, with the place where it fails.
 
-On a witness that is a potential, not a log ratio (MMD, Langevin), only a constant slope has a meaning: `Unit`, `Linear` and `Descent`.
+On a witness that is a potential, not a log ratio (MMD, Langevin), only a constant slope has a meaning: `Unit` and `Linear`.
 """
 
 from __future__ import annotations
@@ -79,21 +79,6 @@ class Unit(Linear):
 
     def __init__(self) -> None:
         super().__init__(1.0)
-
-
-@dataclass(frozen=True)
-class Descent:
-    """h(d) = c d, c the `energy_slope` of the estimator or else of each fit: v = c grad w is minus the Wasserstein gradient of `Fit.value`.
-
-    For a c that changes during a run, 1 + lam(t) of KALE with a scheduled lam. A flow asks for it by `at`, fit by fit.
-    """
-
-    def at(self, slope: float | None) -> Linear:
-        if slope is None:
-            raise ValueError(
-                "`mobility` Descent() needs a fit with an energy slope, got None: its velocity is no constant times grad w; name a mobility"
-            )
-        return Linear(slope)
 
 
 @dataclass(frozen=True)

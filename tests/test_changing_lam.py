@@ -16,8 +16,9 @@ import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import Jeffreys
 from particleflow.estimators import KALE, DrMMD, Estimator, Moreau
+from particleflow.flows import Descent
 from particleflow.kernels import Gaussian
-from particleflow.mobilities import Descent, Exponential, Linear
+from particleflow.mobilities import Exponential, Linear
 from particleflow.schedules import Constant, Decreasing, Geometric, Piecewise, Power, by_time
 
 KERNEL = Gaussian(0.7)
