@@ -21,7 +21,7 @@ from benchmarks import environment, promise_problems, report, speed_grid, speed_
 from benchmarks.timing import NotMeasuredError
 
 HERE = Path(__file__).parent
-LIBRARIES = ("numba", "finufft", "pykeops")
+LIBRARIES = ("llvmlite", "finufft", "pykeops")
 MARKS = ("<!-- speed: begin -->", "<!-- speed: end -->")
 
 

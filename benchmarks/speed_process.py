@@ -86,7 +86,7 @@ def first_use(n: int) -> dict[str, Any]:
     """Work of the first step over that of the second, the import of libraries excluded: in a process that finds no compiled code, and in the next."""
     seconds: dict[str, list[float]] = {}
     for case in (*COMPILED, BY_COMPILER):
-        with tempfile.TemporaryDirectory() as folder, _environment({"NUMBA_CACHE_DIR": folder, "XDG_CACHE_HOME": folder}):
+        with tempfile.TemporaryDirectory() as folder, _environment({"XDG_CACHE_HOME": folder}):
             for _ in range(2):
                 with environment.workers(1, 1) as pool:
                     seconds.setdefault(titled(case), []).append(pool.submit(first_over_second, case, n).result())
@@ -96,7 +96,7 @@ def first_use(n: int) -> dict[str, Any]:
 
 
 def first_over_second(case: Case, n: int) -> float:
-    for library in ("numba", "llvmlite.binding", "scipy.fft", "scipy.spatial", "finufft"):
+    for library in ("llvmlite.binding", "scipy.fft", "scipy.spatial", "finufft"):
         importlib.import_module(library)
     problem, backend = draw(n, case[3], bandwidth=BANDWIDTH), made(case)
     taken = []

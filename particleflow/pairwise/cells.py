@@ -1,4 +1,4 @@
-"""Points cut into tiles of equal count, and a tree of tight boxes over the tiles: numba, for `spatial`.
+"""Points cut into tiles of equal count, and a tree of tight boxes over the tiles: loops in machine code, for `spatial`.
 
 A k-d tree cut into slices: a node's points are split at equal counts along the longest side of their tight box, in up to `SLICES` parts at once
 (counting sort, then selection inside the few bins that hold a cut), until a part is one tile. Any density, any d: a far outlier costs one level.
@@ -8,14 +8,19 @@ at a multiple of `GROUP` if b - a > GROUP: so many tiles in a row lie close toge
 
 from __future__ import annotations
 
-import functools
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from numba import njit
 
-Array = np.ndarray
-compiled: Any = functools.partial(njit, cache=True, nogil=True, error_model="numpy")
+from particleflow.pairwise.scalar import Elements, translated
+
+Floats = Annotated[np.ndarray, Elements("float64", 1)]
+Points = Annotated[np.ndarray, Elements("float64", 2)]
+Integers = Annotated[np.ndarray, Elements("int64", 1)]
+IntegerRows = Annotated[np.ndarray, Elements("int64", 2)]
+Order = Annotated[np.ndarray, Elements("int32", 1)]
+Bins = Annotated[np.ndarray, Elements("uint16", 1)]
+Flags = Annotated[np.ndarray, Elements("bool", 1)]
 
 SLICES = 8  # a power of two: the cuts are midpoints of midpoints, as the tree's nodes are
 BINS = 1024
@@ -24,14 +29,14 @@ STACK = 512  # SLICES - 1 nodes wait at each level, of which there are about log
 LARGEST = 1e300
 
 
-@compiled
+@translated
 def _middle(a: int, b: int) -> int:
     m = (a + b) // 2
     return m if b - a <= GROUP else (m + GROUP - 1) // GROUP * GROUP
 
 
-@compiled
-def _select(points: Array, order: Array, axis: int, lowest: int, highest: int, k: int) -> None:
+@translated
+def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, k: int) -> None:
     """Rearrange rows lowest..highest (inclusive): none before row k is larger along `axis` than any from k on. Quickselect."""
     while highest > lowest:
         a, b, c = points[lowest, axis], points[(lowest + highest) >> 1, axis], points[highest, axis]
@@ -56,8 +61,8 @@ def _select(points: Array, order: Array, axis: int, lowest: int, highest: int, k
             return
 
 
-@compiled
-def _sides(points: Array, lowest: int, highest: int, base: Array, length: Array) -> int:
+@translated
+def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floats) -> int:
     """Lower corner (d,) and sides (d,) of the box around rows lowest..highest (exclusive), into base and length; returns the longest side's axis."""
     axis = 0
     for k in range(points.shape[1]):
@@ -70,8 +75,8 @@ def _sides(points: Array, lowest: int, highest: int, base: Array, length: Array)
     return axis
 
 
-@compiled
-def _slices(length: Array, axis: int, tiles: int) -> int:
+@translated
+def _slices(length: Floats, axis: int, tiles: int) -> int:
     """How many slices make the tiles cubes, if the points are even: a power of two up to SLICES, at least 2 where there are 2 tiles."""
     parts = 1
     while parts < SLICES and 2 * parts <= tiles:
@@ -84,17 +89,17 @@ def _slices(length: Array, axis: int, tiles: int) -> int:
     return parts
 
 
-@compiled
+@translated
 def _binned(
-    points: Array, order: Array, spare: Array, spare_order: Array, bins: Array, ends: Array,
+    points: Points, order: Order, spare: Points, spare_order: Order, bins: Bins, ends: Integers,
     count: int, lowest: int, highest: int, axis: int, base: float, scale: float,
 ) -> None:  # fmt: skip
     """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]: where bin c ends, from lowest on."""
     for c in range(count):
         ends[c] = 0
     for i in range(lowest, highest):
-        # unsigned indices spare numba's test for negative ones; min before the cast: the last point lies at `count`
-        here = np.uint64(min((points[i, axis] - base) * scale, count - 1.0))
+        # min before the cast: the last point lies at `count`
+        here = int(min((points[i, axis] - base) * scale, count - 1.0))
         bins[i] = here
         ends[here] += 1
     total = 0
@@ -103,8 +108,8 @@ def _binned(
         total += ends[c]
         ends[c] = start
     for i in range(lowest, highest):
-        here = np.uint64(bins[i])
-        to = np.uint64(lowest + ends[here])
+        here = bins[i]
+        to = lowest + ends[here]
         ends[here] += 1
         for k in range(points.shape[1]):
             spare[to, k] = points[i, k]
@@ -115,8 +120,10 @@ def _binned(
         order[i] = spare_order[i]
 
 
-@compiled
-def cut(points: Array, order: Array, tile: int, spare: Array, spare_order: Array, bins: Array, ends: Array, box: Array, todo: Array) -> None:
+@translated
+def cut(
+    points: Points, order: Order, tile: int, spare: Points, spare_order: Order, bins: Bins, ends: Integers, box: Points, todo: IntegerRows,
+) -> None:  # fmt: skip
     """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j + 1) tile are a tile.
 
     Scratch: spare (N, d), spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d), todo (STACK, 2).
@@ -162,19 +169,19 @@ def cut(points: Array, order: Array, tile: int, spare: Array, spare_order: Array
 class Boxes(NamedTuple):
     """Lower and upper corners (n, d)."""
 
-    low: Array
-    high: Array
+    low: Points
+    high: Points
 
 
 class Tree(NamedTuple):
     """The nodes' tiles [first, last) and right child (0: none), (nodes, 3), and their boxes."""
 
-    spans: Array
+    spans: IntegerRows
     boxes: Boxes
 
 
-@compiled
-def tile_boxes(points: Array, tile: int, boxes: Boxes) -> None:
+@translated
+def tile_boxes(points: Points, tile: int, boxes: Boxes) -> None:
     """The tight boxes around the tiles of points (N, d), into boxes."""
     n, d = points.shape
     for t in range(len(boxes.low)):
@@ -185,7 +192,7 @@ def tile_boxes(points: Array, tile: int, boxes: Boxes) -> None:
             boxes.low[t, k], boxes.high[t, k] = low, high
 
 
-@compiled
+@translated
 def grow(tiles: Boxes, tree: Tree) -> None:
     """The tree over the tiles, with 2 tiles - 1 nodes, into tree."""
     spans, low, high = tree.spans, tree.boxes.low, tree.boxes.high
@@ -208,8 +215,8 @@ def grow(tiles: Boxes, tree: Tree) -> None:
                 low[i, k], high[i, k] = min(low[i + 1, k], low[right, k]), max(high[i + 1, k], high[right, k])
 
 
-@compiled
-def masses(spans: Array, weights: Array, tile: int, total: Array) -> None:
+@translated
+def masses(spans: IntegerRows, weights: Floats, tile: int, total: Floats) -> None:
     """sum |w| over the points of each node, into total (nodes,); weights (N,) in the order of the tiles."""
     for i in range(len(spans) - 1, -1, -1):
         a, b, right = spans[i, 0], spans[i, 1], spans[i, 2]

@@ -54,7 +54,7 @@ class Compiled:
         try:
             import llvmlite.binding  # noqa: F401
         except ImportError as error:
-            raise ImportError(f"`Compiled` needs llvmlite, which comes with numba: pip install numba; or sum with Dense() ({error})") from error
+            raise ImportError(f"`Compiled` needs llvmlite: pip install llvmlite; or sum with Dense() ({error})") from error
 
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
         check_kernel(kernel)

@@ -69,7 +69,7 @@ class Spanned:
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest of each coordinate, (d,) each."""
         here = np.ascontiguousarray(self.points.detach().numpy())
-        if usable("llvmlite", "numba"):
+        if usable("llvmlite", "llvmlite"):
             from particleflow.pairwise.gridding import extremes
 
             return extremes(here)
@@ -167,12 +167,12 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
     """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's, is not looked at: looking takes time, too."""
     rtol, atol = problem.auto.rtol, problem.auto.atol
     absolute = rtol if atol is None else atol
-    if problem.d <= 3 and usable("llvmlite", "numba"):
+    if problem.d <= 3 and usable("llvmlite", "llvmlite"):
         cost = _mesh(problem, absolute)
         if cost is not None:
             yield Mesh(rtol=rtol, atol=atol), cost
             least = min(least, cost)
-        if isinstance(problem.kernel, Short) and 2 * _sorted_seconds(problem) < least and usable("numba", "numba"):
+        if isinstance(problem.kernel, Short) and 2 * _sorted_seconds(problem) < least:
             yield Culled(rtol=rtol, atol=atol), _culled(problem, absolute)
     if problem.d <= 3 and CALL["Fourier"] < least and usable("finufft", "finufft"):
         cost = _fourier(problem, absolute)

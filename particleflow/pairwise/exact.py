@@ -23,7 +23,7 @@ from particleflow.pairwise.keops import FORMULAS, KeOps, unavailable
 def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
     """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
     if device.type == "cpu":
-        return Compiled() if usable("llvmlite", "numba") and has_code(kernel) else Dense()
+        return Compiled() if usable("llvmlite", "llvmlite") and has_code(kernel) else Dense()
     why = "" if type(kernel) not in FORMULAS else unavailable(device)
     if why:
         warn_once(f"exact sums on {device} go through Dense(), which is slower: {why}")

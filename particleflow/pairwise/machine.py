@@ -42,8 +42,8 @@ class Processor:
         return ("llvm.x86.avx.rsqrt.ps.256", 8) if self.has("avx") else None
 
 
-def compiled(module: ir.Module, name: str, processor: Processor, *, pointers: int, integers: int) -> Callable[..., None]:
-    """The module's function `name`, which takes so many pointers, then 64-bit integers, and returns nothing."""
+def compiled(module: ir.Module, name: str, processor: Processor, *, pointers: int, integers: int, vectors: bool = True) -> Callable[..., None]:
+    """The module's function `name`, which takes so many pointers, then 64-bit integers, and returns nothing. vectors: may LLVM make some of loops."""
     with _lock:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
@@ -52,7 +52,9 @@ def compiled(module: ir.Module, name: str, processor: Processor, *, pointers: in
         module.triple = target.triple
         code = binding.parse_assembly(str(module))
         # Level 1: the loops are written out already; more takes longer and gives slower code.
-        passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=1))
+        options = binding.create_pipeline_tuning_options(speed_level=1)
+        options.loop_vectorization = options.slp_vectorization = vectors
+        passes = binding.create_pass_builder(machine, options)
         passes.getModulePassManager().run(code, passes)
         engine = binding.create_mcjit_compiler(code, machine)
         engine.finalize_object()

@@ -341,7 +341,7 @@ class MeshField(SumField):
         from particleflow.pairwise.culled import Short, near_sum
 
         kernel: Any = self._kernel
-        if not (isinstance(kernel, Short) and usable("numba", "numba")):
+        if not (isinstance(kernel, Short) and usable("llvmlite", "llvmlite")):
             return None
         clouds, queries = [sources.points for sources, _ in self.parts], points_of(z)
         if not all(bool(points.isfinite().all()) for points in clouds):

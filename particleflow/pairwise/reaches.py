@@ -1,55 +1,52 @@
-"""Which tiles of sources lie within reach of a block of queries, and what lies beyond: numba, for `culled`. Trees as in `cells`.
+"""Which tiles of sources lie within reach of a block of queries, and what lies beyond: loops in machine code, for `culled`. Trees as in `cells`.
 
 A block's box stands for its queries, a tile's or a node's for its sources: their distance is a lower bound of all distances between them.
-`stack` (64,) holds nodes that wait, one at each level of a tree. Unsigned indices spare numba's test for negative ones, half of the time here.
+`stack` (64,) holds nodes that wait, one at each level of a tree.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from particleflow.pairwise.cells import Array, Boxes, Tree
+from particleflow.pairwise.cells import Boxes, Flags, Floats, IntegerRows, Integers, Points, Tree
+from particleflow.pairwise.scalar import translated
 
-compiled: Any = functools.partial(njit, cache=True, nogil=True, error_model="numpy")
 GAUSSIAN, LAPLACE, MATERN32, MATERN52 = range(4)
 WIDE = 2.0  # a block beyond so many reaches: a bound for each query
-ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 
 
-def stack() -> Array:
-    return np.empty(64, np.uint64)
+def stack() -> np.ndarray:
+    return np.empty(64, np.int64)
 
 
-@compiled
+@translated
 def _gap2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     """Squared distance of box i of a from box j of b."""
     s = 0.0
-    for k in range(np.uint64(a.low.shape[1])):
+    for k in range(a.low.shape[1]):
         gap = max(max(a.low[i, k] - b.high[j, k], b.low[j, k] - a.high[i, k]), 0.0)
         s += gap * gap
     return s
 
 
-@compiled
+@translated
 def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     """Largest squared distance of a point of one box from a point of the other."""
     s = 0.0
-    for k in range(np.uint64(a.low.shape[1])):
+    for k in range(a.low.shape[1]):
         span = max(a.high[i, k] - b.low[j, k], b.high[j, k] - a.low[i, k])
         s += span * span
     return s
 
 
-@compiled
+@translated
 def near(
-    tree: Tree, tile: int, n: int, blocks: Boxes, reach: Array, whole: Array, begin: int, end: int, room: int,
-    ptr: Array, ranges: Array, stack: Array,
-) -> int | np.int64:  # fmt: skip
+    tree: Tree, tile: int, n: int, blocks: Boxes, reach: Floats, whole: Flags, begin: int, end: int, room: int,
+    ptr: Integers, ranges: IntegerRows, stack: Integers,
+) -> int:  # fmt: skip
     """Ranges of rows that hold all of the n sources nearer than reach[b] to block b: ranges[:, ptr[b - begin]:ptr[b - begin + 1]], rising.
 
     Blocks begin, begin + 1 .. up to end, or until they have more than `room` sources in all, or the ranges are full; returns the first block left
@@ -58,57 +55,60 @@ def near(
     """
     boxes = tree.boxes
     starts, stops = ranges[0], ranges[1]
-    used = ZERO
+    used = 0
     ptr[0] = 0
-    for block in range(np.uint64(begin), np.uint64(end)):
+    for block in range(begin, end):
         reach2 = reach[block] * reach[block]
         stack[0] = 0
-        waiting = ONE
+        waiting = 1
         joined = -1
         first = used
         while waiting:
-            waiting -= ONE
+            waiting -= 1
             i = stack[waiting]
             if not _gap2(boxes, i, blocks, block) <= reach2:
                 continue
             if not whole[i]:
-                stack[waiting] = tree.spans[i, TWO]
-                stack[waiting + ONE] = i + ONE
-                waiting += TWO
+                stack[waiting] = tree.spans[i, 2]
+                stack[waiting + 1] = i + 1
+                waiting += 2
                 continue
-            a, b = tree.spans[i, ZERO], tree.spans[i, ONE]
+            a, b = tree.spans[i, 0], tree.spans[i, 1]
             if joined != a:
-                if used == np.uint64(len(starts)):
-                    return np.int64(block)
+                if used == len(starts):
+                    return block
                 starts[used] = a * tile
-                used += ONE
-            stops[used - ONE] = min(n, b * tile)
+                used += 1
+            stops[used - 1] = min(n, b * tile)
             joined = b
         for r in range(first, used):
             room -= stops[r] - starts[r]
-        if room < 0 and block > np.uint64(begin):
-            return np.int64(block)
-        ptr[block - np.uint64(begin) + ONE] = used
+        if room < 0 and block > begin:
+            return block
+        ptr[block - begin + 1] = used
     return end
 
 
-@compiled
-def gather(points: Array, weights: Array, ptr: Array, ranges: Array, centres: Array, unit: float, to: Array, to_weights: Array, ends: Array) -> None:
+@translated
+def gather(
+    points: Points, weights: Points, ptr: Integers, ranges: IntegerRows, centres: Points, unit: float,
+    to: Points, to_weights: Points, ends: Integers,
+) -> None:  # fmt: skip
     """The sources of each block's ranges, one block after the other, about its centre: to = (points - centre) unit; block b ends at ends[b]."""
-    d, columns = np.uint64(points.shape[1]), np.uint64(weights.shape[1])
-    used = ZERO
-    for block in range(np.uint64(len(centres))):
-        for r in range(np.uint64(ptr[block]), np.uint64(ptr[block + ONE])):
-            for j in range(np.uint64(ranges[ZERO, r]), np.uint64(ranges[ONE, r])):
+    d, columns = points.shape[1], weights.shape[1]
+    used = 0
+    for block in range(len(centres)):
+        for r in range(ptr[block], ptr[block + 1]):
+            for j in range(ranges[0, r], ranges[1, r]):
                 for k in range(d):
                     to[used, k] = (points[j, k] - centres[block, k]) * unit
                 for k in range(columns):
                     to_weights[used, k] = weights[j, k]
-                used += ONE
+                used += 1
         ends[block] = used
 
 
-@compiled
+@translated
 def _log_kernel(kernel: int, r: float) -> float:
     """log k at r bandwidths: falls."""
     if kernel == GAUSSIAN:
@@ -119,7 +119,7 @@ def _log_kernel(kernel: int, r: float) -> float:
     return math.log1p(a if kernel == MATERN32 else a + a * a / 3) - a
 
 
-@compiled
+@translated
 def _distance(kernel: int, log: float) -> float:
     """r or a little more, in bandwidths, where log k = `log` <= 0."""
     if kernel == GAUSSIAN:
@@ -135,30 +135,32 @@ def _distance(kernel: int, log: float) -> float:
     return a / math.sqrt(3.0 if kernel == MATERN32 else 5.0)
 
 
-@compiled
-def log_reach(tree: Tree, log_mass: Array, kernel: int, bandwidth: float, log_tolerance: float, blocks: Boxes, reach: Array, stack: Array) -> None:
+@translated
+def log_reach(
+    tree: Tree, log_mass: Floats, kernel: int, bandwidth: float, log_tolerance: float, blocks: Boxes, reach: Floats, stack: Integers,
+) -> None:  # fmt: skip
     """Into reach (blocks,): beyond it lies at most a share exp(log_tolerance) of sum_i w_i k(z, x_i), for every query z of the block.
 
     log_mass (nodes,): of the weights, -inf where a node has none; NaN reach where all are zero. The sum is at least the best node's mass times k
     at its farthest corner: branch and bound, nearer children first. All sources beyond r come to at most the whole mass times k(r).
     """
     boxes = tree.boxes
-    for block in range(np.uint64(len(reach))):
+    for block in range(len(reach)):
         best = -np.inf
         stack[0] = 0
-        waiting = ONE
+        waiting = 1
         while waiting:
-            waiting -= ONE
+            waiting -= 1
             i = stack[waiting]
             if not log_mass[i] + _log_kernel(kernel, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth) > best:
                 continue
             best = max(best, log_mass[i] + _log_kernel(kernel, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth))
-            if tree.spans[i, TWO]:
-                left, right = i + ONE, np.uint64(tree.spans[i, TWO])
+            if tree.spans[i, 2]:
+                left, right = i + 1, tree.spans[i, 2]
                 if _span2(boxes, left, blocks, block) < _span2(boxes, right, blocks, block):
                     left, right = right, left
-                stack[waiting], stack[waiting + ONE] = left, right
-                waiting += TWO
+                stack[waiting], stack[waiting + 1] = left, right
+                waiting += 2
         log = best - log_mass[0] + log_tolerance
         # a little lower: far away, log k has an absolute error of its own
         reach[block] = bandwidth * _distance(kernel, min(0.0, log - 1e-9 * abs(log))) if best > -np.inf else np.nan
@@ -170,62 +172,62 @@ class Limits(NamedTuple):
     reach: float
     band: float
     far: float
-    table: Array
+    table: Points
     scale: float
 
 
-@compiled
+@translated
 def _bound(
-    tree: Tree, tile: int, points: Array, weights: Array, mass: Array, blocks: Boxes, block: int, queries: Boxes, query: int,
-    limits: Limits, rounding: float, moved: float, stack: Array,
+    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, blocks: Boxes, block: int, queries: Boxes, query: int,
+    limits: Limits, rounding: float, moved: float, stack: Integers,
 ) -> tuple[float, float]:  # fmt: skip
     """For one box of queries in a block, see `bounds`."""
     boxes, table, scale = tree.boxes, limits.table, limits.scale
-    d, n, last = np.uint64(points.shape[1]), len(points), np.float64(len(table) - 1)
+    d, n, last = points.shape[1], len(points), len(table) - 1.0
     reach2, band2, far2 = limits.reach * limits.reach, limits.band * limits.band, limits.far * limits.far
     value = steep = bend = lost_value = lost_steep = rest = 0.0
     stack[0] = 0
-    waiting = ONE
+    waiting = 1
     while waiting:
-        waiting -= ONE
+        waiting -= 1
         i = stack[waiting]
         s = _gap2(boxes, i, queries, query)
         if s > far2:
             rest += mass[i]
-        elif tree.spans[i, TWO]:
-            stack[waiting] = tree.spans[i, TWO]
-            stack[waiting + ONE] = i + ONE
-            waiting += TWO
+        elif tree.spans[i, 2]:
+            stack[waiting] = tree.spans[i, 2]
+            stack[waiting + 1] = i + 1
+            waiting += 2
         elif s > band2 and 4 * _span2(boxes, i, boxes, i) < band2:
-            row = np.uint64(min(s * scale, last))
-            lost_value += mass[i] * table[row, ZERO]
-            lost_steep += mass[i] * table[row, ONE]
+            row = int(min(s * scale, last))
+            lost_value += mass[i] * table[row, 0]
+            lost_steep += mass[i] * table[row, 1]
         else:
             lost = s > reach2 and _gap2(boxes, i, blocks, block) > reach2
-            for j in range(np.uint64(tree.spans[i, ZERO] * tile), np.uint64(min(n, tree.spans[i, ONE] * tile))):
+            for j in range(tree.spans[i, 0] * tile, min(n, tree.spans[i, 1] * tile)):
                 own = 0.0
                 for k in range(d):
                     gap = max(max(points[j, k] - queries.high[query, k], queries.low[query, k] - points[j, k]), 0.0)
                     own += gap * gap
-                row = np.uint64(min(own * scale, last))
+                row = int(min(own * scale, last))
                 if lost:
-                    lost_value += weights[j] * table[row, ZERO]
-                    lost_steep += weights[j] * table[row, ONE]
+                    lost_value += weights[j] * table[row, 0]
+                    lost_steep += weights[j] * table[row, 1]
                 else:
-                    value += weights[j] * table[row, ZERO]
-                    steep += weights[j] * table[row, ONE]
-                    bend += weights[j] * table[row, TWO]
-    row = np.uint64(min(far2 * scale, last))
+                    value += weights[j] * table[row, 0]
+                    steep += weights[j] * table[row, 1]
+                    bend += weights[j] * table[row, 2]
+    row = int(min(far2 * scale, last))
     return (
-        lost_value + rest * table[row, ZERO] + rounding * value + moved * steep,
-        lost_steep + rest * table[row, ONE] + rounding * steep + moved * bend,
+        lost_value + rest * table[row, 0] + rounding * value + moved * steep,
+        lost_steep + rest * table[row, 1] + rounding * steep + moved * bend,
     )
 
 
-@compiled
+@translated
 def bounds(
-    tree: Tree, tile: int, points: Array, weights: Array, mass: Array, queries: Boxes, size: int, blocks: Boxes, limits: Limits,
-    rounding: float, shift: Array, stack: Array,
+    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, queries: Boxes, size: int, blocks: Boxes, limits: Limits,
+    rounding: float, shift: Floats, stack: Integers,
 ) -> tuple[float, float]:  # fmt: skip
     """The largest over blocks of `size` queries of bounds of the errors of value and gradient, from what lies beyond reach and from rounding.
 

@@ -4,7 +4,7 @@ A loop in Python emits the whole body of an inner loop, on values that stay in r
 
     e = Emit(builder, "float32", lanes=8)
     dx = e.load(z, i) - e.broadcast(x, j)             # llvm <8 x float>; z, x: pointers to float32, i, j: 64-bit indices (plain ints will do)
-    total = fma(dx, dx, total)                        # also inside the code generator of a numba intrinsic
+    total = fma(dx, dx, total)
 
 Nothing is checked: an index out of bounds reads or corrupts memory. Loads and stores need only the alignment of an element. No fast-math: a NaN
 stays a NaN. `fma` is fused where the processor can (llvm.fmuladd), so that processors without FMA stay right, and rounds once or twice.
