@@ -13,6 +13,20 @@ from torch import Tensor
 FLOATS = (torch.float32, torch.float64)
 
 
+def points(value: Any, name: str) -> Tensor:
+    """`value` itself, if it is an (n, d) tensor of floats with n, d >= 1; its numbers are not looked at. For sums, which take it as it is."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` must be an (n, d) tensor, got {type(value).__name__}: convert it with torch.as_tensor({name})")
+    if value.dtype not in FLOATS:
+        raise TypeError(f"`{name}` must be float32 or float64, got {value.dtype}: convert it with {name}.float() or {name}.double()")
+    if value.ndim != 2:
+        hint = f": one coordinate per point is {name}[:, None]" if value.ndim == 1 else ""
+        raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(value.shape)}{hint}")
+    if 0 in value.shape:
+        raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(value.shape)}")
+    return value
+
+
 def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
     """A detached copy of `value` as an (n, d) tensor of finite floats.
 

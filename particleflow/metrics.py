@@ -28,6 +28,7 @@ from particleflow import _checks
 from particleflow.clouds import Cloud, Kept, as_clouds
 from particleflow.kernels import Energy, Kernel, as_kernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
+from particleflow.pairwise.base import check_backend
 
 # Pairs (direction, quantile level) worked on at once by the sliced distance: 32 MiB for each float64 array.
 LEVELS_AT_ONCE = 2**22
@@ -67,6 +68,7 @@ class MMD2:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        check_backend(self.pairwise)
 
     @property
     def label(self) -> str:
@@ -98,6 +100,7 @@ class MMD:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        check_backend(self.pairwise)
         object.__setattr__(self, "_squared", MMD2(self.kernel, pairwise=self.pairwise))
 
     @property

@@ -403,7 +403,7 @@ def test_a_reader_who_leaves_stops_nothing(tmp_path):
 
 
 def test_a_flow_without_a_first_step_is_reported_too(tmp_path, capsys):
-    (tmp_path / "c.toml").write_text("[kale]\nlam = 1e-30")
+    (tmp_path / "c.toml").write_text("[kale]\nlam = 1e-300")
     flags = ["--flows", "kale,mmd", "--dt", "0.001", "--no-gif", *SMALL]
     assert run("compare", "--config", str(tmp_path / "c.toml"), *flags, out=tmp_path / "out") == 1
     printed = capsys.readouterr().out

@@ -22,8 +22,7 @@ RTOL = {kernels.Matern32: 1e-3}
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
 
 # Compiling what each case needs takes longest: one of each kind by default.
-CASES = [(GAUSSIAN, 1, torch.float64), (GAUSSIAN, 2, torch.float32), (GAUSSIAN, 3, torch.float32), (IMQ(0.7), 1, torch.float32)]
-CASES += [(kernels.Matern32(0.7), 1, torch.float64), (Matern52(0.7), 1, torch.float64)]
+CASES = [(GAUSSIAN, 2, torch.float32), (IMQ(0.7), 1, torch.float32), (kernels.Matern32(0.7), 1, torch.float64)]
 OTHERS = [(k, d, t) for k in SMOOTH for d in (1, 2, 3) for t in FLOATS if (k, d, t) not in CASES]
 
 
@@ -58,7 +57,7 @@ def test_the_mesh_keeps_the_contract_of_all_kernels(kernel: Any, d: int, dtype: 
     keeps_the_contract(kernel, d, dtype)
 
 
-@pytest.mark.parametrize("rtol", [1e-3, 1e-5, 1e-8])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-5, pytest.param(1e-8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kernel", "d"), [(kernels.Gaussian(0.3), 1), (kernels.Gaussian(0.3), 2), (kernels.Gaussian(0.5), 3), (IMQ(0.5), 2)])
 def test_the_promise_holds(kernel: kernels.Kernel, d: int, rtol: float) -> None:
     x, z = cloud(300, d), cloud(200, d, seed=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import mmap
 import platform
 import sys
 import tempfile
@@ -162,7 +163,7 @@ def test_exact_sums_are_not_timed_in_the_name_of_a_fast_backend():
     problem = draw(300, bandwidth=0.2)
     assert speed_rows.fast(step(Mesh(rtol=1e-4), problem)).backend == Mesh(rtol=1e-4)
     # two cells can resolve nothing
-    with pytest.raises(RuntimeError, match="Mesh summed by Compiled"):
+    with pytest.raises(RuntimeError, match="Mesh summed by Culled"):
         speed_rows.fast(step(Mesh(rtol=1e-4, max_cells=2), problem))
 
 
@@ -189,7 +190,9 @@ def test_a_watched_backend_changes_nothing_and_counts_the_time():
 def test_memory_that_was_used_and_given_back_is_seen():
     timing.forget_peak()
     rest = timing.resident()
-    torch.ones(5_000_000, dtype=torch.float64).sum()
+    # memory of its own: an allocator may have some left that is resident already
+    with mmap.mmap(-1, 40_000_000) as used:
+        used.write(bytes(40_000_000))
     assert timing.peak_resident() - rest > 35e6
     assert timing.resident() <= timing.peak_resident()
     timing.forget_peak()

@@ -14,6 +14,7 @@ from particleflow.estimators.envelope import Envelope
 from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.pairwise import Auto, PairwiseSum
+from particleflow.pairwise.base import check_backend
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class KALE:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        check_backend(self.pairwise)
         remedy = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
         object.__setattr__(self, "lam", as_penalty(self.lam, remedy))
         _checks.positive(self.rtol, "rtol")

@@ -11,6 +11,7 @@ from particleflow.estimators.base import Fit
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
+from particleflow.pairwise.base import check_backend
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class KDE:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        check_backend(self.pairwise)
         if not isinstance(self.kernel, PositiveKernel):
             raise TypeError(f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
 

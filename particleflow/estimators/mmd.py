@@ -11,6 +11,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.pairwise import Auto, Field, PairwiseSum, Sources
+from particleflow.pairwise.base import check_backend
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class MMD:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        check_backend(self.pairwise)
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None

@@ -14,6 +14,7 @@ from particleflow.estimators.envelope import Envelope
 from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.pairwise import Auto, PairwiseSum
+from particleflow.pairwise.base import check_backend
 
 # A linear problem takes one iteration; the others mend what rough products leave.
 ITERATIONS = 20
@@ -58,6 +59,7 @@ class Moreau:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        check_backend(self.pairwise)
         if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
             what = f"the class {self.divergence.__name__}" if isinstance(self.divergence, type) else type(self.divergence).__name__
             raise TypeError(f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}")
@@ -106,6 +108,7 @@ class DrMMD:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        check_backend(self.pairwise)
         object.__setattr__(self, "lam", as_penalty(self.lam, REMEDY))
         _checks.positive(self.rtol, "rtol")
 

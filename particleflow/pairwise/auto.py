@@ -45,6 +45,7 @@ class Auto:
         _checks.positive(self.max_pairs, "max_pairs")
 
     def sources(self, kernel: Kernel, points: Tensor) -> AutoSources:
+        _checks.points(points, "points")
         return AutoSources(kernel, points, self)
 
 
@@ -102,6 +103,7 @@ class AutoField(SumField):
         return AutoField(self.parts + other.parts, self.kept + other.kept)
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        self._check(z)
         _, whole, z = self._through(z)
         return whole.log(z)
 

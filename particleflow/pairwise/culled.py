@@ -67,6 +67,7 @@ class Culled:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
+        _checks.points(points, "points")
         if not isinstance(kernel, Short):
             raise TypeError(
                 f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "
@@ -228,6 +229,7 @@ class CulledField(SumField):
         return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), "what lies beyond the kernel's reach, and rounding")
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        self._check(z)
         return super().log(self._prepared(z))
 
     def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:

@@ -51,6 +51,7 @@ class Dense:
         _checks.count(self.max_bytes, "max_bytes")
 
     def sources(self, kernel: Kernel, points: Tensor) -> DenseSources:
+        _checks.points(points, "points")
         return DenseSources(kernel, points, self.max_bytes)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
@@ -51,6 +52,8 @@ class SummedSources(Protocol):
 
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
     """`w` (N,) or (N, K) in the dtype of `points` (N, d)."""
+    if not isinstance(w, Tensor) or w.is_complex():
+        raise TypeError(f"`w` must be a tensor of real numbers, got {w.dtype if isinstance(w, Tensor) else type(w).__name__}")
     if w.shape[:1] != points.shape[:1] or w.ndim not in (1, 2):
         raise ValueError(f"`w` must be (N,) or (N, K) with N = {len(points)}, got {tuple(w.shape)}")
     return w.to(points.dtype)
@@ -86,6 +89,7 @@ class SumField:
         return self._sum(What.LAPLACIAN, z)[..., 0]
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        self._check(z)
         for sources, w in self.parts:
             # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
             if w.device.type == "cpu" and bool((w < 0).any()):
@@ -111,6 +115,12 @@ class SumField:
         """Compare with exact float64 sums on `rows` random rows of z. Cost O(rows N d)."""
         return compared(self, z, rows=rows, seed=seed)
 
+    def _check(self, z: Tensor | Queries) -> None:
+        """Machine code reads what it is told to: no query of another width or type must come to it."""
+        points, d = _checks.points(points_of(z), "z"), self.parts[0][0].points.shape[1]
+        if points.shape[1] != d:
+            raise ValueError(f"`z` must have the {d} coordinates of the sources, got shape {tuple(points.shape)}")
+
     @property
     def _columns(self) -> int:
         w = self.parts[0][1]
@@ -118,6 +128,7 @@ class SumField:
 
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, components), or (Q, K, components) where the weights are (N, K)."""
+        self._check(z)
         total = self._all_columns(what, z)
         return total[:, 0] if self.parts[0][1].ndim == 1 else total
 

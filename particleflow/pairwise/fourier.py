@@ -78,6 +78,7 @@ class Fourier:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
+        _checks.points(points, "points")
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")

@@ -116,6 +116,7 @@ class KeOps:
         object.__setattr__(self, "timeout", _checks.positive(self.timeout, "timeout"))
 
     def sources(self, kernel: Kernel, points: Tensor) -> KeOpsSources:
+        _checks.points(points, "points")
         formula = FORMULAS.get(type(kernel))
         if formula is None:
             names = ", ".join(known.__name__ for known in FORMULAS)

@@ -82,6 +82,7 @@ class Mesh:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> MeshSources:
+        _checks.points(points, "points")
         from particleflow.pairwise.modes import require_smooth
 
         require_smooth(kernel, "Mesh")

@@ -73,6 +73,7 @@ class Nystroem:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
+        _checks.points(points, "points")
         if not isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ):
             raise TypeError(
                 f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}: the gradient of a kernel with a kink, or of one "
