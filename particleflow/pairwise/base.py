@@ -2,7 +2,8 @@
 
     backend.sources(kernel, points)  ->  .field(w)  ->  .value(z), .grad(z), .log(z) ...
 
-Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d). Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
+Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d), float32 or float64. Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
+Autograd does not go through a sum, but through those of `Dense`: ask for the gradient.
 """
 
 from __future__ import annotations
