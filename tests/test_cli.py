@@ -413,6 +413,14 @@ def test_a_flow_without_a_first_step_is_reported_too(tmp_path, capsys):
     assert not (tmp_path / "out" / "kale.npz").exists()
 
 
+@pytest.fixture(autouse=True)
+def _hears_ctrl_c():
+    """A shell starts what runs in its background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupting(calls, monkeypatch):
     """Somebody presses Ctrl-C while the metric is computed for the given time."""
     made = []
