@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,9 @@ def main(argv: Sequence[str]) -> int:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks kale", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller sizes, few repetitions")
-    parser.add_argument("--rows", type=_rows, default=list(ROWS), metavar="A,B", help=f"of {', '.join(ROWS)} (all)")
+    parser.add_argument("--rows", type=partial(report.names, known=ROWS), default=list(ROWS), metavar="A,B", help=f"of {', '.join(ROWS)} (all)")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     return parser.parse_args(argv)
-
-
-def _rows(text: str) -> list[str]:
-    names = list(dict.fromkeys(text.split(",")))
-    unknown = [name for name in names if name not in ROWS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(ROWS)}, got '{unknown[0]}'")
-    return names
 
 
 if __name__ == "__main__":

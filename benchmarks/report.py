@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
+
+
+def names(text: str, known: Collection[str]) -> list[str]:
+    """Of the command line's "a,b": each once, all of them known."""
+    chosen = list(dict.fromkeys(text.split(",")))
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, got '{unknown[0]}'")
+    return chosen
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -202,21 +203,13 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks speed", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="print the rows, and stop")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, few repetitions")
-    parser.add_argument("--rows", type=_rows, default=list(ROWS), metavar="A,B", help=f"of {', '.join(ROWS)} (all)")
+    parser.add_argument("--rows", type=partial(report.names, known=ROWS), default=list(ROWS), metavar="A,B", help=f"of {', '.join(ROWS)} (all)")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     parser.add_argument("--record", action="store_true", help="also put the tables into benchmarks/README.md")
     options = parser.parse_args(argv)
     chosen = [] if options.rows == list(ROWS) else [f"--rows {','.join(options.rows)}"]
     options.command = " ".join(["python -m benchmarks speed", *(["--quick"] if options.quick else []), *chosen])
     return options
-
-
-def _rows(text: str) -> list[str]:
-    names = list(dict.fromkeys(text.split(",")))
-    unknown = [name for name in names if name not in ROWS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(ROWS)}, got '{unknown[0]}'")
-    return names
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ al. 2018 (Donsker-Varadhan), Kanamori, Hido and Sugiyama 2009 (uLSIF), Nowozin, 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -53,7 +54,7 @@ class Loss(Protocol):
     def normalised(self, current: Tensor, *, weights: Weights = None) -> Loss: ...
 
 
-class _Pair:
+class _Pair(ABC):
     """phi = d and log r = d, where nothing else is said, and what follows from phi, psi, log r and the domain."""
 
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
@@ -65,8 +66,8 @@ class _Pair:
     def phi_slope(self, d: Tensor) -> Tensor:
         return torch.ones_like(d)
 
-    def psi(self, d: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def psi(self, d: Tensor) -> Tensor: ...
 
     def ratio(self, d: Tensor) -> Tensor:
         return torch.exp(self.log_ratio(d))
