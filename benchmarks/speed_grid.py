@@ -145,7 +145,8 @@ def _best(seconds: Mapping[str, float], steps: Mapping[str, Step], x: Tensor, ca
     """The fastest fixed choice, within the cap, that keeps its promise. Only those that could beat `Auto` are audited."""
     fixed = sorted((name for name in seconds if name != "Auto" and seconds[name] <= cap), key=lambda name: seconds[name])
     for name in fixed:
-        if name == EXACT or name not in steps or seconds[name] >= seconds.get("Auto", math.inf) or steps[name].field(x).audit(x, rows=8).kept:
+        slow = name == EXACT or name not in steps or seconds[name] >= seconds.get("Auto", math.inf)
+        if slow or steps[name].field(x).audit(x, rows=8).kept is not False:
             return name
     return ""
 

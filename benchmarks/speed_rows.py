@@ -211,7 +211,7 @@ def _audited(ours: Step) -> str:
     x = ours.problem.particles(1)
     audit = ours.field(x).audit(x, rows=32)
     promised = "" if audit.promise is None else f", promised {audit.promise.grad / audit.grad_scale:.2g}"
-    return f"error {audit.grad_error / audit.grad_scale:.2g} of sum |w| max |grad k|{promised}{'' if audit.kept else ': NOT KEPT'}"
+    return f"error {audit.grad_error / audit.grad_scale:.2g} of sum |w| max |grad k|{promised}{': NOT KEPT' if audit.kept is False else ''}"
 
 
 def _shown(times: Mapping[str, Times]) -> str:

@@ -45,6 +45,7 @@ def test_the_choice_is_told_with_its_reason_and_promise() -> None:
     assert 0 < audit.grad_error <= audit.promise.grad <= 1e-5 * audit.grad_scale
     assert field.explain(z[:5])["backend"] == "Compiled"
     assert field.promise(z[:5]) is None
+    assert field.audit(z[:5]).kept is None, "nothing was promised, so nothing was kept"
 
 
 def test_a_tight_tolerance_is_kept() -> None:

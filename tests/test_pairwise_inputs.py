@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jaxtyping
@@ -41,6 +41,13 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
 each_bad = pytest.mark.parametrize(("value", "error", "told"), BAD.values(), ids=BAD.keys())
 
 
+def takers(backend: Any) -> list[Callable[[Any], Any]]:
+    """All that takes queries."""
+    sources = backend.sources(KERNEL, X)
+    field = sources.field(W)
+    return [sources.prepare, field.value, field.grad, field.value_and_grad, field.laplacian, field.log, field.promise, field.explain, field.audit]
+
+
 @each_backend
 @each_bad
 def test_sources_must_be_points(backend: Any, value: Any, error: type[Exception], told: str) -> None:
@@ -51,10 +58,7 @@ def test_sources_must_be_points(backend: Any, value: Any, error: type[Exception]
 @each_backend
 @each_bad
 def test_queries_must_be_points(backend: Any, value: Any, error: type[Exception], told: str) -> None:
-    field = backend.sources(KERNEL, X).field(W)
-    if isinstance(value, list):
-        pytest.skip("queries that are no tensor may be prepared ones")
-    for sum_of in (field.value, field.grad, field.value_and_grad, field.laplacian, field.log):
+    for sum_of in takers(backend):
         with pytest.raises(error, match=f"`z` {told}"):
             sum_of(value)
 
@@ -62,8 +66,7 @@ def test_queries_must_be_points(backend: Any, value: Any, error: type[Exception]
 @each_backend
 @pytest.mark.parametrize("width", [1, 3])
 def test_queries_of_another_width_are_refused(backend: Any, width: int) -> None:
-    field = backend.sources(KERNEL, X).field(W)
-    for sum_of in (field.value, field.grad, field.value_and_grad, field.laplacian, field.log):
+    for sum_of in takers(backend):
         with pytest.raises(ValueError, match=rf"`z` must have the 2 coordinates of the sources, got shape \(7, {width}\)"):
             sum_of(torch.zeros(7, width))
 

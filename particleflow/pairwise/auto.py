@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise
 
 
@@ -79,7 +79,7 @@ class AutoSources:
         return AutoField(((self, checked_weights(w, self.points)),), ({},))
 
     def prepare(self, z: Tensor) -> AutoQueries:
-        return AutoQueries(z, self)
+        return AutoQueries(checked_queries(z, self.points), self)
 
     def through(self, backend: PairwiseSum) -> Sources:
         if backend not in self.made:
@@ -108,17 +108,19 @@ class AutoField(SumField):
         return whole.log(z)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
+        self._check(z)
         _, whole, z = self._through(z)
         return whole.promise(z)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        self._check(z)
         choice, whole, z = self._through(z)
         told = whole.explain(z)
         return {**told, "why": choice.why} if told["backend"] == type(choice.backend).__name__ else told
 
-    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
+    def sums(self, what: What, z: Tensor | Queries) -> Tensor:
         _, whole, z = self._through(z)
-        return whole._all_columns(what, z)
+        return whole.sums(what, z)
 
     def _through(self, z: Tensor | Queries) -> tuple[Choice, SumField, Tensor | Queries]:
         """The choice for these queries, the whole field as that backend made it, and the queries as it prepared them."""

@@ -17,7 +17,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 
 if TYPE_CHECKING:
     from particleflow.pairwise.tiles import Plan
@@ -123,6 +123,7 @@ class CompiledSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> CompiledQueries:
+        checked_queries(z, self.points)
         small = len(z) * len(self.points) * z.element_size() * ARRAYS_PER_TILE <= MATRIX_BYTES
         return CompiledQueries(z, self, self._rows(z), kernel_matrix(self.kernel, z, self.points) if small else None)
 

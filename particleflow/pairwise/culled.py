@@ -18,7 +18,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise
 from particleflow.pairwise.reach import Reach, reach_of
 from particleflow.pairwise.spatial import TILE, Batch, Neighbours, Tiled
@@ -113,7 +113,7 @@ class CulledSources:
         return CulledField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> CulledQueries:
-        points = z.detach().to(self.points.dtype).numpy()
+        points = checked_queries(z, self.points).detach().to(self.points.dtype).numpy()
         finite = np.isfinite(points)
         rows = np.arange(len(points)) if finite.all() else finite.all(1).nonzero()[0]
         own = torch.equal(z, self.points)
@@ -224,6 +224,7 @@ class CulledField(SumField):
     """A field that leaves out far pairs; queries are sorted once for all parts."""
 
     def promise(self, z: Tensor | Queries) -> Promise:
+        self._check(z)
         queries = self._prepared(z)
         bounds = [sources.bounds(w if w.ndim == 2 else w[:, None], queries) for sources, w in self.parts]
         return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), "what lies beyond the kernel's reach, and rounding")
@@ -232,8 +233,8 @@ class CulledField(SumField):
         self._check(z)
         return super().log(self._prepared(z))
 
-    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
-        return super()._all_columns(what, self._prepared(z))
+    def sums(self, what: What, z: Tensor | Queries) -> Tensor:
+        return super().sums(what, self._prepared(z))
 
     def _prepared(self, z: Tensor | Queries) -> CulledQueries:
         if isinstance(z, CulledQueries):

@@ -12,7 +12,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 
 # (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
 # the temporaries of the kernel's slope.
@@ -74,6 +74,7 @@ class DenseSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> DenseQueries:
+        checked_queries(z, self.points)
         fits = len(z) * len(self.points) * z.element_size() * ARRAYS_PER_TILE <= self.max_bytes
         return DenseQueries(z, self, kernel_matrix(self.kernel, z, self.points) if fits else None)
 

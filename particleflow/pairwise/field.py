@@ -63,6 +63,14 @@ def points_of(z: Tensor | Queries) -> Tensor:
     return z if isinstance(z, Tensor) else z.points
 
 
+def checked_queries(z: Tensor, points: Tensor) -> Tensor:
+    """`z` itself, if it is (Q, d) like the sources `points`: machine code reads what it is told to, and nothing else must come to it."""
+    _checks.points(z, "z")
+    if z.shape[1] != points.shape[1]:
+        raise ValueError(f"`z` must have the {points.shape[1]} coordinates of the sources, got shape {tuple(z.shape)}")
+    return z
+
+
 @dataclass(frozen=True, eq=False)
 class SumField:
     """z -> sum over parts of sum_i w_i k(z, x_i), each part a set of sources with its weights (N,) or (N, K)."""
@@ -98,28 +106,28 @@ class SumField:
                 raise TypeError(
                     f"`kernel` must be positive for the logarithm of a sum, got {sources.kernel}: use Gaussian, Laplace, Matern or IMQ"
                 )
-        columns = [self._log_column(k, z) for k in range(self._columns)]
+        columns = [self.log_column(k, z) for k in range(self._columns)]
         if self.parts[0][1].ndim == 1:
             return columns[0]
         return torch.stack([value for value, _ in columns], dim=1), torch.stack([grad for _, grad in columns], dim=1)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """The a-priori bound of the errors at z. None: exact up to rounding."""
+        self._check(z)
         return None
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         """Which backend sums at z, and why: for a fit's report. As good as free, unlike the promise."""
+        self._check(z)
         return {"backend": type(self.parts[0][0]).__name__.removesuffix("Sources"), "why": "asked for"}
 
     def audit(self, z: Tensor | Queries, *, rows: int = 64, seed: int = 0) -> Audit:
         """Compare with exact float64 sums on `rows` random rows of z. Cost O(rows N d)."""
+        self._check(z)
         return compared(self, z, rows=rows, seed=seed)
 
     def _check(self, z: Tensor | Queries) -> None:
-        """Machine code reads what it is told to: no query of another width or type must come to it."""
-        points, d = _checks.points(points_of(z), "z"), self.parts[0][0].points.shape[1]
-        if points.shape[1] != d:
-            raise ValueError(f"`z` must have the {d} coordinates of the sources, got shape {tuple(points.shape)}")
+        checked_queries(getattr(z, "points", z), self.parts[0][0].points)
 
     @property
     def _columns(self) -> int:
@@ -129,17 +137,19 @@ class SumField:
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, components), or (Q, K, components) where the weights are (N, K)."""
         self._check(z)
-        total = self._all_columns(what, z)
+        total = self.sums(what, z)
         return total[:, 0] if self.parts[0][1].ndim == 1 else total
 
-    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
+    def sums(self, what: What, z: Tensor | Queries) -> Tensor:
+        """(Q, K, what.components(d)), of queries that have been looked at."""
         (first, w), *others = self.parts
         total: Tensor = first.sums(what, _matrix(w), z)
         for sources, w in others:
             total = total + sources.sums(what, _matrix(w), z)
         return total
 
-    def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+    def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        """The logarithm (Q,) of the sum with the k-th weight vector, and its gradient (Q, d)."""
         return merged_logs([sources.log_sum(_matrix(w)[:, k], z) for sources, w in self.parts])
 
 

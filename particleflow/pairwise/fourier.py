@@ -16,7 +16,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, warn_once
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
@@ -114,7 +114,7 @@ class FourierSources:
         return FourierField(((self, checked_weights(w, self.points)),), ({},))
 
     def prepare(self, z: Tensor) -> FourierQueries:
-        return FourierQueries(z)
+        return FourierQueries(checked_queries(z, self.points))
 
     @functools.cached_property
     def double(self) -> Tensor:
@@ -133,6 +133,7 @@ class FourierField(SumField):
         return FourierField(self.parts + other.parts, self.kept + other.kept)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
+        self._check(z)
         queries = _finite(points_of(z))
         layout = self._layout(queries, self._fourier.absolute)
         if layout.culled:
@@ -140,6 +141,7 @@ class FourierField(SumField):
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        self._check(z)
         layout = self._layout(_finite(points_of(z)), self._fourier.absolute)
         if layout.modes is None and not layout.culled:
             return {**exact_sum(self.parts).explain(z), "why": layout.why}
@@ -150,7 +152,7 @@ class FourierField(SumField):
     def _fourier(self) -> Fourier:
         return self.parts[0][0].fourier
 
-    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
+    def sums(self, what: What, z: Tensor | Queries) -> Tensor:
         return self._at(what, z, self._fourier.absolute)
 
     def _at(self, what: What, z: Tensor | Queries, tol: float) -> Tensor:
@@ -163,9 +165,9 @@ class FourierField(SumField):
             return out
         layout = self._layout(queries, tol, what is What.LAPLACIAN)
         if layout.culled:
-            return near_sum(self.parts, self.kept, tol)._all_columns(what, points)
+            return near_sum(self.parts, self.kept, tol).sums(what, points)
         if layout.modes is None:
-            return self._exactly(layout.why, len(points))._all_columns(what, points)
+            return self._exactly(layout.why, len(points)).sums(what, points)
         return self._spectral(layout).at(what, z).to(points.dtype)
 
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
@@ -203,18 +205,18 @@ class FourierField(SumField):
             warn_once(f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or `max_modes`, or ask for Compiled()")
         return exact_sum(self.parts)
 
-    def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+    def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
         points = points_of(z)
         if self._columns > 1:
             one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple({} for _ in self.parts))
-            return one._log_column(0, points)
+            return one.log_column(0, points)
         queries = _finite(points)
         log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)
         if not len(queries):
             return log, grad
         if self._layout(queries, self._fourier.absolute).culled:
-            return near_sum(self.parts, self.kept, self._fourier.absolute)._log_column(0, points)
+            return near_sum(self.parts, self.kept, self._fourier.absolute).log_column(0, points)
         good = torch.isfinite(points).all(1)
         value, pull, certain = self._certain(queries)
         rows = torch.where(good, good.cumsum(0) - 1, 0)
@@ -228,7 +230,7 @@ class FourierField(SumField):
                     f"the logarithm of {len(rest)} of {len(points)} rows, where the sum is below its own error, takes {pairs:.1e} exact pairs of "
                     f"points, more than `max_pairs` = {self._fourier.max_pairs:.1e}: raise the bandwidth or `max_pairs`"
                 )
-            log[doubtful], grad[doubtful] = exact_sum(self.parts)._log_column(0, rest)
+            log[doubtful], grad[doubtful] = exact_sum(self.parts).log_column(0, rest)
         return log, grad
 
     def _certain(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,7 +24,7 @@ from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class KeOpsSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> KeOpsQueries:
-        return KeOpsQueries(z, self, scaled(z, self.centre, self.unit))
+        return KeOpsQueries(checked_queries(z, self.points), self, scaled(z, self.centre, self.unit))
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         d, columns = self.points.shape[1], w.shape[1]

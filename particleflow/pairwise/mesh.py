@@ -16,7 +16,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, scales
 from particleflow.pairwise.reach import reach_of, sampled_distances
 
@@ -119,6 +119,7 @@ class MeshSources:
     def prepare(self, z: Tensor) -> MeshQueries:
         from particleflow.pairwise.placed import Placed
 
+        checked_queries(z, self.points)
         return MeshQueries(z, self.placed if z is self.points else Placed(z))
 
 
@@ -153,6 +154,7 @@ class MeshField(SumField):
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """Of the weights around any one place, each at the worst difference and place."""
+        self._check(z)
         plan, extent = self._planned(self._mesh.absolute, self._placed(z))
         if plan is None or extent.why:
             near = self._near(self._mesh.absolute, z)
@@ -167,6 +169,7 @@ class MeshField(SumField):
         return Promise(value * top, grad * steepest, how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        self._check(z)
         plan, extent = self._planned(self._mesh.absolute, self._placed(z))
         if plan is None or extent.why:
             near = self._near(self._mesh.absolute, z)
@@ -193,12 +196,12 @@ class MeshField(SumField):
         points = points_of(z)
         return next((sources.placed for sources, _ in self.parts if sources.points is points), None) or Placed(points)
 
-    def _all_columns(self, what: What, z: Tensor | Queries) -> Tensor:
+    def sums(self, what: What, z: Tensor | Queries) -> Tensor:
         placed = self._placed(z)
         plan, extent = self._planned(self._mesh.absolute, placed, what is What.LAPLACIAN)
         if plan is None or extent.why:
             near = self._near(self._mesh.absolute, z)
-            return (near or self._exactly(extent.why, len(placed.points)))._all_columns(what, placed.points)
+            return (near or self._exactly(extent.why, len(placed.points))).sums(what, placed.points)
         return self._at(plan, extent, what, placed, range(self._columns))
 
     def _planned(self, atol: float, placed: Placed, laplacian: bool = False) -> tuple[Plan | None, Extent]:
@@ -257,7 +260,7 @@ class MeshField(SumField):
             chosen = torch.from_numpy(extent.exact_rows)
             parts = [(sources, _matrix(w)[:, list(columns)]) for sources, w in self.parts]
             self._check_pairs(float(chosen.sum()) * sum(len(sources.points) for sources, _ in parts), "queries far from the others")
-            total[chosen] = exact_sum(parts)._all_columns(what, points[chosen])
+            total[chosen] = exact_sum(parts).sums(what, points[chosen])
         return total
 
     def _interpolate(self, plan: Plan, mesh: Shared, what: What, placed: Placed, columns: Sequence[int], out: np.ndarray) -> None:
@@ -318,7 +321,7 @@ class MeshField(SumField):
         value, grad = ((error + 1e-6 * left_out) / mass for error in (value, grad))
         return min(value, plan.value_error), min(grad, plan.grad_error)
 
-    def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+    def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         placed, points, tol = self._placed(z), points_of(z), self._mesh.absolute
         for tighter in LOG_TIGHTER:
             plan, extent = self._planned(max(tighter * tol, TIGHTEST), placed)
@@ -327,7 +330,7 @@ class MeshField(SumField):
         column = [(sources, _matrix(w)[:, k]) for sources, w in self.parts]
         if plan is None or extent.why:
             near = self._near(tol, z)
-            return self._exactly(extent.why, len(points), column).log(points) if near is None else near._log_column(k, points)
+            return self._exactly(extent.why, len(points), column).log(points) if near is None else near.log_column(k, points)
         both = self._at(plan, extent, What.BOTH, placed, [k])[:, 0]
         value, grad = both[:, 0], both[:, 1:]
         top, _ = scales(SumField(tuple(column)), _finite(points, self._kernel))

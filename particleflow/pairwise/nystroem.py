@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
-from particleflow.pairwise.field import SumField, What, checked_weights, merged_logs, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, merged_logs, points_of
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.projection import MARGIN, Embedding, Projection, Sum, drawn
 from particleflow.pairwise.promise import Promise
@@ -108,7 +108,7 @@ class NystroemSources:
         return NystroemField(((Projected(self, w if w.ndim == 2 else w[:, None]), w),))
 
     def prepare(self, z: Tensor) -> NystroemQueries:
-        return NystroemQueries(z)
+        return NystroemQueries(checked_queries(z, self.points))
 
     @cached_property
     def _alike(self) -> Landmarks:
@@ -252,6 +252,7 @@ class NystroemField(SumField):
     """A field over landmarks; those of each part lie among its own sources."""
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
+        self._check(z)
         if all(part.projection is None for part, _ in self.parts):
             return None
         bounds = [part.bounds(points_of(z)) for part, _ in self.parts]
@@ -259,9 +260,9 @@ class NystroemField(SumField):
         return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        told = dict(super().explain(z))
         exact = [part for part, _ in self.parts if part.projection is None]
         large = [part for part in exact if len(part.points) > EVERY_POINT]
-        told = dict(super().explain(z))
         if large:
             name = type(exact_backend(large[0].sources.kernel, large[0].points.device)).__name__
             return told | {"backend": name, "why": f"{MOST} landmarks do not keep atol = {large[0].sources.backend.tolerance:.3g}"}
@@ -272,5 +273,5 @@ class NystroemField(SumField):
         ranks = ["all" if part.projection is None else str(len(part.projection.landmarks)) for part, _ in self.parts]
         return " + ".join(ranks)
 
-    def _log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+    def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         return merged_logs([part.log_column(k, z) for part, _ in self.parts])

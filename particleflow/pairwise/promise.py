@@ -49,8 +49,11 @@ class Audit:
     promise: Promise | None
 
     @property
-    def kept(self) -> bool:
-        return self.promise is None or (self.value_error <= self.promise.value and self.grad_error <= self.promise.grad)
+    def kept(self) -> bool | None:
+        """Whether the errors met are within the promise; None where there is none: the sum was exact up to rounding."""
+        if self.promise is None:
+            return None
+        return self.value_error <= self.promise.value and self.grad_error <= self.promise.grad
 
 
 def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -> Audit:

@@ -24,7 +24,7 @@ from torch import Tensor
 from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
 from particleflow.kernels.radial import COINCIDENT
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 
 # Queries at a time: what is made of them stays in the processor's cache.
 CHUNK = 2**14
@@ -122,7 +122,7 @@ class SortedSources:
         return SortedField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> SortedQueries:
-        return SortedQueries(z)
+        return SortedQueries(checked_queries(z, self.points))
 
     @cached_property
     def order(self) -> tuple[np.ndarray, Array]:
@@ -174,6 +174,7 @@ class SortedSources:
 @dataclass(frozen=True, eq=False)
 class SortedField(SumField):
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        self._check(z)
         return {"backend": "Fourier", "why": "asked for; in d = 1 this kernel is summed by sorting, exactly"}
 
 

@@ -245,8 +245,8 @@ class Spectral:
 
 def _exactly(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:
     """(Q, K, components) in double precision."""
-    field: Any = exact_sources(kernel, points).field(_matrix(w).double())
-    total: Tensor = field._sum(what, z)
+    sources: Any = exact_sources(kernel, points)
+    total: Tensor = sources.sums(what, _matrix(w).double(), z)
     return total
 
 
