@@ -126,7 +126,7 @@ class SumField:
         self._check(z)
         return compared(self, z, rows=rows, seed=seed)
 
-    def _check(self, z: Tensor | Queries) -> None:
+    def _check(self, z: Any) -> None:
         checked_queries(getattr(z, "points", z), self.parts[0][0].points)
 
     @property
