@@ -54,7 +54,9 @@ MODULES = [
 ]  # fmt: skip
 
 WITHIN = {
-    "estimators": ["ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "KALE", "KDE", "MMD", "Moments", "Moreau", "Witness"],
+    "estimators": [
+        "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "KALE", "KDE", "MMD", "Moments", "Moreau", "SklearnClassifier", "Witness",
+    ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [
         "Energy", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32", "Matern52", "Radial", "as_kernel", "default_bandwidth", "median_distance",

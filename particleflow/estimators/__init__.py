@@ -6,5 +6,6 @@ from particleflow.estimators.kale import KALE
 from particleflow.estimators.kde import KDE
 from particleflow.estimators.mmd import MMD
 from particleflow.estimators.moreau import DrMMD, Moreau
+from particleflow.estimators.sklearn_classifier import SklearnClassifier
 
-__all__ = ["KALE", "KDE", "MMD", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "Moments", "Moreau", "Witness"]
+__all__ = ["KALE", "KDE", "MMD", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "Moments", "Moreau", "SklearnClassifier", "Witness"]

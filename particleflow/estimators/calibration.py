@@ -1,0 +1,59 @@
+"""Platt's calibration: log odds a d + b from a classifier's scores d, by logistic regression on scores of points it was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from particleflow.estimators.sklearn_model import Training
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """d -> slope d + shift."""
+
+    slope: float
+    shift: float
+
+    def __call__(self, score: np.ndarray) -> np.ndarray:
+        return self.slope * score + self.shift
+
+
+def calibrated(training: Training, model: Any, folds: int, seed: int, clip: float) -> Calibration:
+    """From out-of-fold scores, cut to +- clip. The folds are shuffled by `seed`, and no more than the smaller class has points."""
+    from sklearn.model_selection import StratifiedKFold
+
+    labels = training.labels
+    fewest = int(min(labels.sum(), (1 - labels).sum()))
+    if fewest < 2:
+        raise ValueError(f"`calibrate` must have two points of each cloud, got {fewest}: pass more points, or calibrate=False")
+    scores = np.empty(len(labels))
+    splitter = StratifiedKFold(min(folds, fewest), shuffle=True, random_state=seed)
+    for kept, held_out in splitter.split(scores, labels):
+        scores[held_out] = training.scores_at(training.fit(model, kept)[0], held_out)
+    return platt(np.clip(scores, -clip, clip), labels, training.weights)
+
+
+def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibration:
+    """Maximum likelihood of log odds a d + b, towards (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead of 1 and 0 (Platt 1999; n the classes' weights).
+
+    a < 0, a classifier that is worse than chance on points it has not seen, becomes 0: it knows of no difference.
+    """
+    from scipy.optimize import minimize
+
+    heavy, light = weights[labels == 1].sum(), weights[labels == 0].sum()
+    aims = np.where(labels == 1, (heavy + 1) / (heavy + 2), 1 / (light + 2))
+    scale = float(scores.std()) or 1.0
+    share = weights / weights.sum()
+    found = minimize(_cross_entropy, np.zeros(2), args=(scores / scale, aims, share), jac=True, method="BFGS", options={"gtol": 1e-10})
+    slope, shift = float(found.x[0]) / scale, float(found.x[1])
+    return Calibration(slope, shift) if slope > 0 else Calibration(0.0, float(np.log(share @ aims / (share @ (1 - aims)))))
+
+
+def _cross_entropy(ab: np.ndarray, scores: np.ndarray, aims: np.ndarray, share: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean of log(1 + e^f) - t f, f = a d + b, and its gradient in (a, b)."""
+    f = ab[0] * scores + ab[1]
+    excess = share * (1 / (1 + np.exp(-f)) - aims)
+    return float(share @ (np.logaddexp(0, f) - aims * f)), np.array([excess @ scores, excess.sum()])
