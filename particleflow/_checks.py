@@ -64,14 +64,19 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
     if 0 in tensor.shape:
         raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(tensor.shape)}")
     tensor = tensor.to(dtype=target, device=device, copy=True).contiguous()
-    bad = ~torch.isfinite(tensor).all(dim=1)
-    if bool(bad.any()):
+    if not all_finite(tensor):
+        bad = ~torch.isfinite(tensor).all(dim=1)
         row = int(bad.nonzero()[0, 0])
         raise ValueError(
             f"`{name}` must be finite, got {tensor[row].tolist()} in row {row} ({int(bad.sum())} bad rows of {len(bad)}): "
             f"drop them with {name}[np.isfinite({name}).all(1)]"
         )
     return tensor
+
+
+def all_finite(points: Tensor) -> bool:
+    """One pass: a NaN passes through both ends."""
+    return all(math.isfinite(end) for end in points.aminmax())
 
 
 def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> None:

@@ -198,6 +198,21 @@ def _bits(points: Tensor) -> Tensor:
     return flat.view(torch.int64 if even else torch.int32)
 
 
+def corners(*clouds: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and largest of each coordinate over all points, (d,) each; NaN where one is."""
+    # column by column: over rows torch takes five times as long
+    ends = [[column.aminmax() for column in points.unbind(1)] for points in clouds]
+    lowest = torch.stack([torch.stack([end.min for end in cloud]) for cloud in ends])
+    highest = torch.stack([torch.stack([end.max for end in cloud]) for cloud in ends])
+    return lowest.amin(0), highest.amax(0)
+
+
+def extent(*clouds: Tensor) -> float:
+    """The longest side of the box around all points."""
+    lowest, highest = corners(*clouds)
+    return float((highest - lowest).max())
+
+
 def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
     """A checked copy of points or of a Cloud. What is no float tensor takes the dtype and device of `like`, or float64 on the CPU."""
     points = value.points if isinstance(value, Cloud) else value

@@ -16,7 +16,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._inputs import Metrics, checked_metrics, clouds_of, prepare, require_target
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, extent
 from particleflow.estimators import Estimator, Fit
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
@@ -257,10 +257,10 @@ def _trouble(x: Cloud, middle: Tensor, reach: float) -> str:
 def _scale(flow: Flow, state: State, target: Cloud | None, dt: float) -> float:
     """The extent of start and target; without a target, of the start and of the first step."""
     if target is not None:
-        return _extent(torch.cat([state.x.points, target.points])) or math.inf
+        return extent(state.x.points, target.points) or math.inf
     sigma = flow.diffusion(state.clock) if callable(flow.diffusion) else 0.0
     speed = float(flow.velocity(state.x, state.fit, state.clock)[0].nan_to_num().abs().max())
-    return _extent(state.x.points) + dt * speed + math.sqrt(dt) * sigma or math.inf
+    return extent(state.x.points) + dt * speed + math.sqrt(dt) * sigma or math.inf
 
 
 def _remedy(flow: Flow, state: State) -> str:
@@ -286,16 +286,12 @@ def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
     return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64)}
 
 
-def _extent(points: Tensor) -> float:
-    return float((points.amax(0) - points.amin(0)).max())
-
-
 def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
     """What a completed run on a fixed target should be told: nobody moved, or the energy of a conservative flow rose, by too large a dt."""
     if not isinstance(target, FixedTarget) or target.cloud is None:
         return ""
     x, y = start.x, target.cloud
-    if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * _extent(torch.cat([x.points, y.points])):
+    if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
         return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
     part = path.steps >= start.clock.step + (start.clock.step > 0)  # not the seam, whose energy may be another flow's
     energy, steps = path.energy[part], path.steps[part]

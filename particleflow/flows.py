@@ -12,7 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Points, Values
-from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds
+from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit
 from particleflow.estimators.base import GradWitness, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
@@ -149,17 +149,17 @@ class Flow:
             arrived = target.points[torch.arange(len(start), device=every.device) % len(target)]
             every = torch.cat([start.points, target.points])
             # Spread a little, since points that coincide (repeats of a small target) move like one.
-            spread = 1e-3 * _extent(every) * Draws(0).normal("spread", 0, arrived)
+            spread = 1e-3 * extent(every) * Draws(0).normal("spread", 0, arrived)
             states += [Cloud(points + spread) for points in (arrived, torch.where(even, arrived, start.points))]
-        extent = _extent(every) or 1.0
+        span = extent(every) or 1.0
         bare = replace(self, noise=None, reaction=None)
-        probes = [bare._stiffness(state, target, extent) for state in states]
+        probes = [bare._stiffness(state, target, span) for state in states]
         rate, speed = (max(column) for column in zip(*probes, strict=True))
         share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
-        limits = [limit for limit in (_ratio(share, rate), _ratio(0.25 * extent, speed)) if limit is not None]
+        limits = [limit for limit in (_ratio(share, rate), _ratio(0.25 * span, speed)) if limit is not None]
         return _two_digits(min(limits)) if limits else 1.0
 
-    def _stiffness(self, x: Cloud, target: Cloud | None, extent: float) -> tuple[float, float]:
+    def _stiffness(self, x: Cloud, target: Cloud | None, span: float) -> tuple[float, float]:
         """The fastest contraction rate at a cloud (0 where all is growth), and the largest speed."""
         clock = Clock()
         memory = self.estimator.fit(x, target, clock, {}).memory
@@ -168,7 +168,7 @@ class Flow:
             moved = replace(x, points=points)
             return self.velocity(moved, self.estimator.fit(moved, target, clock, memory), clock)[0]
 
-        epsilon = extent * torch.finfo(x.points.dtype).eps ** (1 / 3)
+        epsilon = span * torch.finfo(x.points.dtype).eps ** (1 / 3)
 
         def eigenvalue(shift: float, stream: str) -> tuple[float, float]:
             """Rayleigh quotient and norm of d velocity / d particles on the dominant direction of its difference with shift I."""
@@ -235,10 +235,6 @@ def _probe(cloud: Cloud) -> Cloud:
         return Cloud(points)
     log_mass = cloud.log_mass[:: math.ceil(len(cloud) / PROBED)]
     return Cloud(points, log_mass - log_mass.logsumexp(0) + cloud.log_mass.logsumexp(0))
-
-
-def _extent(points: Tensor) -> float:
-    return float((points.amax(0) - points.amin(0)).max())
 
 
 def _ratio(a: float, b: float) -> float | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from particleflow.clouds import corners
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.pairwise.farfield import Demand, Modes, modes
 from particleflow.pairwise.modes import reach, scale
@@ -88,8 +89,7 @@ def snapped(lowest: Tensor, highest: Tensor, least: float) -> Box:
 def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
     """For sources `clouds` and queries z, all finite, all double."""
     kernel = wanted.kernel
-    lowest = torch.stack([points.amin(0) for points in (*clouds, z)]).amin(0)
-    highest = torch.stack([points.amax(0) for points in (*clouds, z)]).amax(0)
+    lowest, highest = corners(*clouds, z)
     if bool((lowest == highest).all()):
         return Layout(Box((), ()), why=COINCIDENT)
     least = scale(kernel) / 16 if hasattr(kernel, "bandwidth") else 0.0

@@ -310,7 +310,7 @@ class MeshField(SumField):
         for (sources, w), kept, core in zip(self.parts, self.kept, cores, strict=True):
             if ("density", plan, size) not in kept:
                 weights = _matrix(w).detach().abs().amax(1).double().numpy()
-                inside = np.isfinite(sources.placed.array).all(1) if core.outside is None else ~core.outside
+                inside = sources.placed.finite if core.outside is None else ~core.outside
                 made = sources.placed.density(weights, inside, size * plan.spacing), float(weights[~inside].sum())
                 kept["density", plan, size] = made
             here, away = kept["density", plan, size]

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
+from particleflow._checks import all_finite
 from particleflow.pairwise import gridding
 from particleflow.pairwise.lattice import Box, around, periodic_shape
 from particleflow.pairwise.nearby import Density, density
@@ -46,13 +47,18 @@ class Placed:
         return np.ascontiguousarray(self.points.detach().numpy())
 
     @cached_property
+    def finite(self) -> Array:
+        """(N,) bool."""
+        return np.ones(len(self.array), bool) if all_finite(self.points) else np.isfinite(self.array).all(1)
+
+    @cached_property
     def corners(self) -> tuple[Array, Array] | None:
         """Of the finite points; None where there are none."""
         if not len(self.array):
             return None
         lowest, highest = gridding.extremes(self.array)
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
-            finite = self.array[np.isfinite(self.array).all(1)]
+            finite = self.array[self.finite]
             if not len(finite):
                 return None
             lowest, highest = finite.min(0), finite.max(0)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow.clouds import corners
 from particleflow.pairwise.base import Field, Queries
 
 
@@ -91,8 +92,8 @@ def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
 
 def _extent(clouds: list[Tensor]) -> float:
     """The diagonal of the box around all points."""
-    lowest, highest = (torch.stack([ends(points, 0) for points in clouds]) for ends in (torch.amin, torch.amax))
-    return float((highest.amax(0) - lowest.amin(0)).norm())
+    lowest, highest = corners(*clouds)
+    return float((highest - lowest).norm())
 
 
 def peaks(kernel: Any, extent: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.clouds import corners
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_sources
@@ -212,9 +213,7 @@ class Spectral:
         return Promise(bounds[0], bounds[1], f"{count} modes{near}; of the value: {shares}")
 
     def _extent(self, z: Tensor) -> float:
-        clouds = [z, *(sources.points for sources, _ in self.parts)]
-        lowest = torch.stack([points.amin(0) for points in clouds]).amin(0)
-        highest = torch.stack([points.amax(0) for points in clouds]).amax(0)
+        lowest, highest = corners(z, *(sources.points for sources, _ in self.parts))
         return float((highest - lowest).norm())
 
     def _highest(self) -> float:
