@@ -21,6 +21,8 @@ from particleflow.kernels import Gaussian
 from particleflow.mobilities import Exponential, Linear
 from particleflow.schedules import Constant, Decreasing, Geometric, Piecewise, Power, by_time
 
+# Runs of many steps; shapes are checked in test_kale.py and test_moreau.py.
+pytestmark = pytest.mark.usefixtures("unchecked")
 KERNEL = Gaussian(0.7)
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((30, 2)))
 Y = torch.from_numpy(np.random.default_rng(1).standard_normal((23, 2)) + 0.8)

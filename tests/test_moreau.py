@@ -85,6 +85,7 @@ def test_primal_and_dual_meet(divergence: Divergence, lam: float) -> None:
     assert float(h.max()) <= divergence.recession * (1 + 1e-8)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_mass_leaves_the_target_where_that_is_cheaper() -> None:
     """Far particles: h would exceed the recession constant; the weights on the particles hold it there."""
     x, y = normal(12, 2, 0, 4.0), normal(17, 2, 1)
@@ -101,6 +102,7 @@ def test_mass_leaves_the_target_where_that_is_cheaper() -> None:
 # ---- the velocity ------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("divergence", [Jeffreys(), ChiSquare(), Tsallis(3.0), JensenShannon(), TotalVariation()], ids=str)
 def test_the_velocity_is_minus_the_gradient_of_the_value(divergence: Divergence) -> None:
     """Singular mass b_i moves with its particle: the derivative of the value found is 1 - N b_i times that of the law's."""
@@ -144,6 +146,7 @@ def test_kale_is_the_envelope_of_kl() -> None:
     assert relative(kale.witness.value_and_grad(x)[1], envelope.witness.value_and_grad(x)[1]) <= 1e-13
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("size", [40, 700])
 @pytest.mark.parametrize("lam", [1e-2, 1.0])
 def test_drmmd_is_one_linear_system(lam: float, size: int) -> None:

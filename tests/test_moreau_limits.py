@@ -16,6 +16,8 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import KL, ChiSquare, Jeffreys, JensenShannon, ReverseKL, TotalVariation, Tsallis
 from particleflow.estimators import Fit
 
+# Many solves; shapes are checked in test_kale.py and test_moreau.py.
+pytestmark = pytest.mark.usefixtures("unchecked")
 # f''(1) of each
 SMOOTH: dict[str, tuple[Any, float]] = {
     "kl": (KL(), 1.0),
