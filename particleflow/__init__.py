@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
     from particleflow.estimators import Fit
-    from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow
+    from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
     from particleflow.trajectory import SaveAt, Trajectory
 
@@ -42,7 +42,7 @@ _HOME = {
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
-    "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow"),
+    "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow", "wgan_flow"),
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
     "trajectory": ("SaveAt", "Trajectory"),
 }
@@ -98,6 +98,7 @@ __all__ = [
     "samplers",
     "schedules",
     "simulate",
+    "wgan_flow",
 ]
 
 

@@ -12,6 +12,7 @@ from particleflow.estimators import Estimator
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot
+from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
 from particleflow.trajectory import Trajectory
 
@@ -59,13 +60,18 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
         if isinstance(value, type):
             raise TypeError(f"`{name}` must be points, got the class {value.__name__}: pass what it makes")
         if isinstance(value, Sampler) and not hasattr(value, "at"):
-            raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={type(value).__name__}(...).sample(300, seed=0)")
+            made = f"{type(value).__name__}(...)"
+            fresh = f", or a fresh batch at every step, {name}=Minibatch({made}, 300)" if name == "target" else ""
+            raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={made}.sample(300, seed=0){fresh}")
     if y is None:
         return as_cloud(x, x_name), FixedTarget(None)
     if hasattr(y, "__array__") or not callable(getattr(y, "at", None)):
         start, target = as_clouds(x, y, x_name, y_name)
         return start, FixedTarget(target)
     aim: Target = y
+    if isinstance(aim, Minibatch) and aim.dtype is None:
+        points = as_cloud(x, x_name).points
+        aim = replace(aim, dtype=points.dtype, device=points.device if aim.device is None else aim.device)
     sample = aim.at(Clock())
     start = as_cloud(x, x_name, like=None if sample is None else sample.points)
     if sample is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
-from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit
+from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
 from particleflow.estimators.base import GradWitness, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
@@ -215,6 +215,16 @@ def kale_flow(
 def mono_flow(estimator: Estimator, mobility: Mobility | Descent = Unit(), *, noise: Schedule | float | None = None) -> Flow:
     """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r, log r from any ratio estimator, h any of `mobilities`."""
     return Flow(estimator, mobility=mobility, noise=noise)
+
+
+def wgan_flow(critic: Estimator = GradientPenaltyCritic(), *, noise: Schedule | float | None = None) -> Flow:
+    """The Wasserstein GAN without a generator: v = grad w, w a critic trained as the particles move, whose E_p w - E_q w estimates W1.
+
+    Particles move at about unit speed to the end: lower dt there, or they hop about the target by dt. `critic` is any estimator of a potential.
+    """
+    if getattr(critic, "log_ratio", False):
+        raise ValueError(f"`critic` must estimate a potential, got {type(critic).__name__}, an estimator of log r: use pf.mono_flow")
+    return Flow(critic, noise=noise)
 
 
 def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -> Flow:

@@ -100,7 +100,11 @@ CASES = [
         r"`x` and `y` must be on one device, got cpu and meta: move one, e\.g\. y\.to\(x\.device\)",
     ),
     ("run(y=pf.samplers.Minibatch(pf.samplers.Gaussian(dim=3), 9))", "ValueError", r"`target` must be \(M, 2\) like `x0`, got \(9, 3\): .*"),
-    ("run(x=x.float(), y=pf.samplers.Minibatch(pf.samplers.Gaussian(dim=2), 9))", "TypeError", r"`x0` and `target` must have one dtype, .*"),
+    (
+        "run(x=x.float(), y=pf.samplers.Minibatch(pf.samplers.Gaussian(dim=2), 9, dtype=torch.float64))",
+        "TypeError",
+        r"`x0` and `target` must have one dtype, .*",
+    ),
     # types that are none
     ("run(x=x.half())", "TypeError", r"`x0` must be float32 or float64, got torch\.float16: convert it with x0\.float\(\) or x0\.double\(\)"),
     ("run(y=y.bfloat16())", "TypeError", r"`target` must be float32 or float64, got torch\.bfloat16: convert it with .*"),
@@ -118,7 +122,8 @@ CASES = [
     (
         "run(y=pf.samplers.Rings())",
         "TypeError",
-        r"`target` must be points, got the sampler Rings\(.*\): draw some, target=Rings\(\.\.\.\)\.sample\(300, seed=0\)",
+        r"`target` must be points, got the sampler Rings\(.*\): draw some, target=Rings\(\.\.\.\)\.sample\(300, seed=0\), "
+        r"or a fresh batch at every step, target=Minibatch\(Rings\(\.\.\.\), 300\)",
     ),
     # masses
     ("run(x=Cloud(x, torch.zeros(4).double()))", "ValueError", r"`x0\.log_mass` must be \(5,\), one for each point, got shape \(4,\)"),

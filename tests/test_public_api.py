@@ -47,6 +47,7 @@ PUBLIC = [
     "samplers",
     "schedules",
     "simulate",
+    "wgan_flow",
 ]
 MODULES = [
     "clouds", "divergences", "estimators", "flows", "integrators", "kernels", "losses", "metrics", "mobilities", "pairwise", "plotting", "samplers",
@@ -55,7 +56,8 @@ MODULES = [
 
 WITHIN = {
     "estimators": [
-        "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "KALE", "KDE", "MMD", "Moments", "Moreau", "SklearnClassifier", "Witness",
+        "Classifier", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "GradientPenaltyCritic", "KALE", "KDE", "LipschitzCritic", "MMD",
+        "Moments", "Moreau", "SklearnClassifier", "WeightClippingCritic", "Witness",
     ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [

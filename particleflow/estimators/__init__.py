@@ -1,11 +1,30 @@
 """Estimators: from two clouds to a witness that the particles climb."""
 
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
+from particleflow.estimators.classifier import Classifier
 from particleflow.estimators.closed_form import ClosedForm, Moments
+from particleflow.estimators.critic import GradientPenaltyCritic, LipschitzCritic, WeightClippingCritic
 from particleflow.estimators.kale import KALE
 from particleflow.estimators.kde import KDE
 from particleflow.estimators.mmd import MMD
 from particleflow.estimators.moreau import DrMMD, Moreau
 from particleflow.estimators.sklearn_classifier import SklearnClassifier
 
-__all__ = ["KALE", "KDE", "MMD", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "Moments", "Moreau", "SklearnClassifier", "Witness"]
+__all__ = [
+    "KALE",
+    "KDE",
+    "MMD",
+    "Classifier",
+    "ClosedForm",
+    "DrMMD",
+    "Estimator",
+    "FieldWitness",
+    "Fit",
+    "GradientPenaltyCritic",
+    "LipschitzCritic",
+    "Moments",
+    "Moreau",
+    "SklearnClassifier",
+    "WeightClippingCritic",
+    "Witness",
+]

@@ -138,7 +138,7 @@ class Minibatch:
     sampler : Sampler
     size : int
     dtype, device : optional
-        Those of the particles; float64 on the CPU by default.
+        Left out, a run takes those of its particles; float64 on the CPU outside of a run.
     """
 
     sampler: Sampler

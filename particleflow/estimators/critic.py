@@ -1,0 +1,156 @@
+"""Critics of the Wasserstein GAN, without a generator: networks w that are kept (nearly) 1-Lipschitz, so that E_p w - E_q w estimates W1(p, q)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Memory, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.base import Fit
+from particleflow.estimators.network import Network, Weights, built, cut, shortened, sorting_mlp, value_and_grad, values
+from particleflow.estimators.training import Batch, FromModule, Learned, Trained, slopes
+
+
+@dataclass(frozen=True)
+class CriticWitness:
+    """w(z) = s u((z - shift) / s): in the units of z, with the slope of u."""
+
+    learned: Learned
+    log_ratio: ClassVar[bool] = False
+
+    def __call__(self, z: Queries) -> Values:
+        return self.learned.scale[0] * self.learned(z)
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        return value_and_grad(self, z)
+
+
+@dataclass(frozen=True)
+class Critic(Trained):
+    """w maximises E_p w - E_q w over a class of functions: for all that are 1-Lipschitz that is W1(p, q), and particles climb w at unit speed.
+
+    `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i) on the whole clouds, masses normalised, is the estimate of W1. To know how good it is, set it
+    beside `metrics.W1`. w(z) = s u((z - shift) / s) with ONE scale s for all coordinates, so that w has the slopes of u and is a length.
+
+    A fresh batch of the target at every step: `simulate(flow, x0, pf.samplers.Minibatch(sampler, 256), ...)`.
+    """
+
+    log_ratio: ClassVar[bool] = False
+    _isotropic: ClassVar[bool] = True
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        assert y is not None
+        learned, state, report = self._train(x, y, clock, memory)
+        witness = CriticWitness(learned)
+        return Fit(witness, state, report | self._certificate(learned), objective=lambda: _estimate(witness, x, y))
+
+    def _certificate(self, learned: Learned) -> dict[str, object]:
+        return {}
+
+    def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
+        u_x, u_y = network(weights, fixed, torch.cat([batch.x, batch.y])).split([len(batch.x), len(batch.y)])
+        cost = (batch.x_weights @ u_x) / batch.x_weights.sum() - (batch.y_weights @ u_y) / batch.y_weights.sum()
+        return cost if batch.between is None else cost + self._penalty(slopes(network, weights, fixed, batch.between))
+
+    def _penalty(self, slope: Values) -> Tensor:
+        """Of slopes |grad w| (B,) between the clouds, where the critic is `_penalised`."""
+        return torch.zeros_like(slope[0])
+
+
+@dataclass(frozen=True)
+class WeightClippingCritic(FromModule, Critic):
+    """WGAN (Arjovsky, Chintala and Bottou 2017): every weight is cut to [-clip, clip] after each step of Adam.
+
+    That bounds the Lipschitz constant, by a K that nobody knows and that grows with width and depth: `Fit.value` estimates K W1 and particles move
+    at some speed up to K.
+
+    Parameters
+    ----------
+    module, width, depth, steps, first_steps, learning_rate, betas, batch, standardise
+        See `Trained`.
+    clip : float
+    """
+
+    clip: float = field(default=0.1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.positive(self.clip, "clip")
+
+    def _project(self, network: Network, weights: Weights) -> Weights:
+        return weights.clamp(-self.clip, self.clip)
+
+
+@dataclass(frozen=True)
+class GradientPenaltyCritic(FromModule, Critic):
+    """WGAN-GP (Gulrajani et al. 2017): E_p w - E_q w - weight s E (|grad w| - 1)^2 at points between x and y, s the scale of the data.
+
+    The bound is soft: for a cloud and its translate the best linear w has slope 1 + W1 / (2 weight s), and the estimate is too large by as much.
+
+    Parameters
+    ----------
+    module, width, depth, steps, first_steps, learning_rate, betas, batch, standardise
+        See `Trained`.
+    weight : float
+        lambda.
+    one_sided : bool
+        Only slopes above 1 cost: max(0, |grad w| - 1)^2 (Petzka, Fischer and Lukovnikov 2018).
+    """
+
+    weight: float = field(default=10.0, kw_only=True)
+    one_sided: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.positive(self.weight, "weight")
+
+    @property
+    def _penalised(self) -> bool:
+        return True
+
+    def _penalty(self, slope: Values) -> Tensor:
+        excess = slope - 1
+        return self.weight * ((excess.clamp_min(0) if self.one_sided else excess) ** 2).mean()
+
+
+@dataclass(frozen=True)
+class LipschitzCritic(Critic):
+    """A network that cannot be steeper than 1: no layer's matrix has a singular value above 1 (`network.ShortLinear`).
+
+    Between the layers `GroupSort`, with which such networks come as close as wanted to any 1-Lipschitz function (Anil, Lucas and Grosse 2019): a
+    smooth activation would flatten them. So w is piecewise linear, and `Fit.value` <= W1 up to rounding. The report's `lipschitz` is the certificate,
+    the product of the layers' spectral norms. Cost besides: an eigenvalue problem of width x width for each layer and step of Adam.
+
+    Parameters
+    ----------
+    width, depth, steps, first_steps, learning_rate, betas, batch, standardise
+        See `Trained`. `width` even.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % 2:
+            raise ValueError(f"`width` must be even, for pairs to be sorted, got {self.width}: take {self.width + 1}")
+
+    def _build(self, dim: int, seed: int) -> Network:
+        return built(partial(sorting_mlp, width=self.width, depth=self.depth), dim, seed)
+
+    def _project(self, network: Network, weights: Weights) -> Weights:
+        return torch.cat([(cut(part) if part.ndim == 2 else part).flatten() for part in network.parts(weights).values()])
+
+    def _certificate(self, learned: Learned) -> dict[str, object]:
+        matrices = [shortened(part) for part in learned.network.parts(learned.weights).values() if part.ndim == 2]
+        return {"lipschitz": math.prod(float(torch.linalg.matrix_norm(matrix.double(), 2)) for matrix in matrices)}
+
+
+def _estimate(witness: CriticWitness, x: Cloud, y: Cloud) -> float:
+    """E_p w - E_q w."""
+    target, current = (cloud.mean(values(witness, cloud.points)) / cloud.mass.sum() for cloud in (y, x))
+    return float(target - current)

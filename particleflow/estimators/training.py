@@ -1,0 +1,242 @@
+"""What the trained estimators share: standardised inputs, minibatches, Adam, and memory from which a run goes on bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from particleflow import _checks
+from particleflow._typing import Memory, Points, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.network import ModuleOrFactory, Network, Weights, built, check_module, mlp
+
+# Added to the root in Adam's step, of gradients in standardised units.
+EPSILON = 1e-8
+FIXED = "fixed."
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Standardised points of both clouds with their shares of the mass, and points between them, where a penalty asks for them."""
+
+    x: Points
+    x_weights: Float[Tensor, "N"]
+    y: Float[Tensor, "M d"]
+    y_weights: Float[Tensor, "M"]
+    between: Float[Tensor, "B d"] | None
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Minibatches of two clouds: `size` points of each, drawn by mass with replacement; a cloud that is not larger is taken whole.
+
+    A point between is (1 - t) x_i + t y_j with i, j drawn by mass and t uniform (Gulrajani et al. 2017), `size` of them or fewer.
+    """
+
+    x: Cloud
+    y: Cloud
+    size: int
+    between: bool
+    generator: torch.Generator
+
+    def draw(self) -> Batch:
+        x, x_weights = self._part(self.x)
+        y, y_weights = self._part(self.y)
+        return Batch(x, x_weights, y, y_weights, self._between() if self.between else None)
+
+    def _part(self, cloud: Cloud) -> tuple[Tensor, Tensor]:
+        if len(cloud) <= self.size:
+            return cloud.points, cloud.mass
+        total = 1.0 if cloud.log_mass is None else float(cloud.mass.sum())
+        return cloud.points[self._rows(cloud, self.size)], cloud.points.new_full((self.size,), total / self.size)
+
+    def _between(self) -> Tensor:
+        n = min(self.size, max(len(self.x), len(self.y)))
+        x, y = (cloud.points[self._rows(cloud, n)] for cloud in (self.x, self.y))
+        return torch.lerp(x, y, torch.rand((n, 1), generator=self.generator, dtype=x.dtype).to(x.device))
+
+    def _rows(self, cloud: Cloud, n: int) -> Int[Tensor, "n"]:
+        """n row numbers, each drawn with the probability of its mass."""
+        if cloud.log_mass is None:
+            return torch.randint(len(cloud), (n,), generator=self.generator).to(cloud.points.device)
+        edges = cloud.mass.double().cumsum(0)
+        level = torch.rand(n, generator=self.generator, dtype=torch.float64).to(edges.device) * edges[-1]
+        return torch.searchsorted(edges, level, right=True).clamp_(max=len(cloud) - 1)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A network with weights found: u at points in their own units."""
+
+    network: Network
+    weights: Weights
+    fixed: Memory
+    shift: Float[Tensor, "d"]
+    scale: Float[Tensor, "d"]
+
+    def __call__(self, z: Queries) -> Values:
+        return self.network(self.weights, self.fixed, (z - self.shift) / self.scale)
+
+
+@dataclass(frozen=True)
+class Trained(ABC):
+    """An estimator whose witness is a network u((z - shift) / scale), trained by Adam (Kingma and Ba 2015), warm from fit to fit.
+
+    The first fit takes `first_steps` steps of Adam, each further one `steps`. Inputs are standardised by mean and deviation of the two clouds of
+    the first fit (pooled, with equal shares). Memory holds weights, Adam's moments and count, shift and scale; minibatches come from the clock. So a
+    run goes on bit for bit, and neither the caller's module nor torch's global random state is changed. Modules are called in evaluation mode.
+
+    Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud (three of each with a gradient penalty).
+
+    Parameters
+    ----------
+    width, depth : int
+        Of the network that an estimator brings: `depth` hidden layers of `width`.
+    steps, first_steps : int
+    learning_rate : float
+    betas : (float, float)
+        Adam's, of the gradient's mean and of its square's.
+    batch : int
+        Points of each cloud for a step of Adam.
+    standardise : bool
+        False: the network gets the points as they are.
+    """
+
+    width: int = field(default=64, kw_only=True)
+    depth: int = field(default=2, kw_only=True)
+    steps: int = field(default=10, kw_only=True)
+    first_steps: int = field(default=1000, kw_only=True)
+    learning_rate: float = field(default=1e-3, kw_only=True)
+    betas: tuple[float, float] = field(default=(0.9, 0.999), kw_only=True)
+    batch: int = field(default=256, kw_only=True)
+    standardise: bool = field(default=True, kw_only=True)
+    deterministic: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = True
+    energy_slope: ClassVar[None] = None
+    _isotropic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "steps", "first_steps", "batch"):
+            _checks.count(getattr(self, name), name)
+        _checks.positive(self.learning_rate, "learning_rate")
+        if len(self.betas) != 2 or not all(0 <= _checks.real(beta, "betas") < 1 for beta in self.betas):
+            raise ValueError(f"`betas` must be two numbers in [0, 1), got {self.betas}: Adam's own are (0.9, 0.999)")
+
+    @abstractmethod
+    def _build(self, dim: int, seed: int) -> Network:
+        """The network for points of `dim` coordinates, its first weights drawn from `seed`."""
+
+    @abstractmethod
+    def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
+        """What Adam lowers, a scalar."""
+
+    def _project(self, network: Network, weights: Weights) -> Weights:
+        """The nearest weights that are allowed."""
+        return weights
+
+    @property
+    def _penalised(self) -> bool:
+        return False
+
+    def _train(self, x: Cloud, y: Cloud, clock: Clock, memory: Memory) -> tuple[Learned, dict[str, Tensor], dict[str, object]]:
+        """The network after this fit's steps, the memory for the next, and a report."""
+        network = self._build(x.dim, clock.draws.child_seed("network", clock.step))
+        state = dict(memory) or self._start(network, x, y)
+        if state["weights"].shape != (network.size,):
+            raise ValueError(
+                f"`module` must have the {len(state['weights'])} weights that the run began with, got {network.size}: go on with the same module"
+            )
+        shift, scale = state["shift"], state["scale"]
+        fixed = {name.removeprefix(FIXED): value for name, value in state.items() if name.startswith(FIXED)}
+        standard = [Cloud((cloud.points - shift) / scale, cloud.log_mass) for cloud in (x, y)]
+        generator = torch.Generator().manual_seed(clock.draws.child_seed("training", clock.step))
+        batches = Batches(standard[0], standard[1], self.batch, self._penalised, generator)
+        state |= self._adam(network, fixed, batches, state, self.steps if memory else self.first_steps)
+        report: dict[str, object] = {"iterations": int(state["adam_count"])}
+        if not bool(torch.isfinite(state["weights"]).all()):
+            report |= {"converged": False, "remedy": f"its weights are no longer finite: lower learning_rate = {self.learning_rate:g}"}
+        return Learned(network, state["weights"], fixed, shift, scale), state, report
+
+    def _start(self, network: Network, x: Cloud, y: Cloud) -> dict[str, Tensor]:
+        weights = self._project(network, network.weights(x.points))
+        shift, scale = torch.zeros_like(x.points[0]), torch.ones_like(x.points[0])
+        if self.standardise:
+            shift, scale = _standard(x, y, isotropic=self._isotropic)
+        return {
+            "weights": weights,
+            "adam_mean": torch.zeros_like(weights),
+            "adam_square": torch.zeros_like(weights),
+            "adam_count": torch.zeros((), dtype=torch.int64),
+            "shift": shift,
+            "scale": scale,
+            **{FIXED + name: value for name, value in network.fixed(x.points).items()},
+        }
+
+    def _adam(self, network: Network, fixed: Memory, batches: Batches, state: Mapping[str, Tensor], steps: int) -> dict[str, Tensor]:
+        """m = b1 m + (1 - b1) g, s = b2 s + (1 - b2) g^2, weights -= rate (m / (1 - b1^n)) / (sqrt(s / (1 - b2^n)) + EPSILON), then `_project`."""
+        weights, mean, square = (state[name] for name in ("weights", "adam_mean", "adam_square"))
+        first, second = self.betas
+        done = int(state["adam_count"])
+        for n in range(done + 1, done + steps + 1):
+            with torch.enable_grad():
+                leaf = weights.detach().requires_grad_(True)
+                (gradient,) = torch.autograd.grad(self._loss(network, leaf, fixed, batches.draw()), leaf)
+            mean = torch.lerp(gradient, mean, first)
+            square = torch.lerp(gradient**2, square, second)
+            step = (mean / (1 - first**n)) / ((square / (1 - second**n)).sqrt() + EPSILON)
+            weights = self._project(network, weights - self.learning_rate * step)
+        return {"weights": weights, "adam_mean": mean, "adam_square": square, "adam_count": torch.tensor(done + steps)}
+
+
+@dataclass(frozen=True)
+class FromModule(Trained):
+    """A trained estimator whose network may be the caller's.
+
+    Parameters
+    ----------
+    module : torch.nn.Module, callable (d) -> module, or None
+        Maps (Q, d) to (Q,) or (Q, 1), each row for itself. A module starts from its own weights, of which a copy is kept; a factory's are drawn
+        from the run's seed. It should be smooth, since particles follow its gradient. None: a perceptron with x sigmoid(x) between its layers.
+    """
+
+    module: ModuleOrFactory | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.module, nn.Module):
+            check_module(self.module)
+            object.__setattr__(self, "module", copy.deepcopy(self.module).eval())
+        elif self.module is not None and not callable(self.module):
+            raise TypeError(f"`module` must be a torch module or make one from the dimension, got {type(self.module).__name__}")
+
+    def _build(self, dim: int, seed: int) -> Network:
+        return built(partial(mlp, width=self.width, depth=self.depth) if self.module is None else self.module, dim, seed)
+
+
+def slopes(network: Network, weights: Weights, fixed: Memory, z: Queries) -> Values:
+    """|grad u| at standardised points (Q,), differentiable in the weights."""
+    leaf = z.detach().requires_grad_(True)
+    (grad,) = torch.autograd.grad(network(weights, fixed, leaf).sum(), leaf, create_graph=True)
+    # The root of a sum of squares has no derivative at 0, which a network that is constant somewhere reaches.
+    return (grad**2).sum(1).clamp_min(torch.finfo(z.dtype).tiny).sqrt()
+
+
+def _standard(x: Cloud, y: Cloud, *, isotropic: bool) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the law that is half x and half y, of each coordinate or of all; what is constant keeps its unit."""
+    means, squares = [], []
+    for cloud in (x, y):
+        total = cloud.mass.sum()
+        means.append(cloud.mean(cloud.points) / total)
+        squares.append(cloud.mean((cloud.points - means[-1]) ** 2) / total)
+    square = (squares[0] + squares[1]) / 2 + ((means[0] - means[1]) / 2) ** 2
+    if isotropic:
+        square = square.mean().expand_as(square).clone()
+    return (means[0] + means[1]) / 2, torch.where(square > 0, square.sqrt(), torch.ones_like(square))
