@@ -17,7 +17,8 @@ from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, Gradi
 from particleflow.estimators.base import GradWitness, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
-from particleflow.kernels import Kernel, as_kernel
+from particleflow.kernels import FeatureKernel, Kernel, as_kernel
+from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
@@ -191,13 +192,14 @@ class Flow:
 
 
 def mmd_flow(
-    kernel: Kernel | Callable[[Tensor], Tensor], *, noise: Schedule | float | None = None, pairwise: PairwiseSum = Auto()
+    kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor], *, noise: Schedule | float | None = None, pairwise: PairwiseSum = Auto()
 ) -> Flow:
     """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019), with `noise` injection if wanted.
 
     v(z) = grad w(z), w = mean_j k(y_j, .) - mean_i k(x_i, .). Without noise it stalls where the clouds are several bandwidths apart.
+    With a `FeatureKernel` of `Neurons` it trains a two-layer network.
     """
-    return Flow(MMD(as_kernel(kernel), pairwise=pairwise), noise=noise)
+    return Flow(MMD(as_summable(kernel), pairwise=pairwise), noise=noise)
 
 
 def kale_flow(

@@ -26,9 +26,11 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import Cloud, Kept, as_clouds
-from particleflow.kernels import Energy, Kernel, as_kernel
+from particleflow.kernels import Energy, FeatureKernel, Kernel
+from particleflow.kernels.explicit import as_summable
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
+from particleflow.pairwise.explicit import sources_of
 
 # Pairs (direction, quantile level) worked on at once by the sliced distance: 32 MiB for each float64 array.
 LEVELS_AT_ONCE = 2**22
@@ -57,17 +59,17 @@ class MMD2:
 
     Parameters
     ----------
-    kernel : Kernel or callable of s = |x - y|^2
+    kernel : Kernel, FeatureKernel, or callable of s = |x - y|^2
     pairwise : PairwiseSum
         The backend of the sums.
     """
 
-    kernel: Kernel | Callable[[Tensor], Tensor]
+    kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor]
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-9), kw_only=True)
     _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        object.__setattr__(self, "kernel", as_summable(self.kernel))
         check_backend(self.pairwise)
 
     @property
@@ -83,7 +85,7 @@ class MMD2:
 
     def _self(self, cloud: Cloud) -> tuple[Field, float]:
         """The cloud's potential z -> sum_i m_i k(z, x_i), and its integral against the cloud."""
-        potential = self.pairwise.sources(as_kernel(self.kernel), cloud.points).field(cloud.mass)
+        potential = sources_of(as_summable(self.kernel), cloud.points, self.pairwise).field(cloud.mass)
         return potential, _integral(potential, cloud)
 
 
@@ -94,12 +96,12 @@ class MMD:
     The root magnifies rounding: two equal clouds in another order are about 1e-8 apart in float64, 1e-4 in float32.
     """
 
-    kernel: Kernel | Callable[[Tensor], Tensor]
+    kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor]
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-9), kw_only=True)
     _squared: MMD2 = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        object.__setattr__(self, "kernel", as_summable(self.kernel))
         check_backend(self.pairwise)
         object.__setattr__(self, "_squared", MMD2(self.kernel, pairwise=self.pairwise))
 

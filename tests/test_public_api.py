@@ -61,7 +61,8 @@ WITHIN = {
     ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [
-        "Energy", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32", "Matern52", "Radial", "as_kernel", "default_bandwidth", "median_distance",
+        "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32", "Matern52", "Neurons", "Radial", "ReLU",
+        "Tanh", "as_kernel", "default_bandwidth", "median_distance",
     ],
     "pairwise": [
         "Audit", "Auto", "Compiled", "Culled", "Dense", "Field", "Fourier", "KeOps", "Mesh", "Nystroem", "PairwiseSum", "Promise", "Queries",
@@ -69,7 +70,7 @@ WITHIN = {
     ],
     "samplers": [
         "Checkerboard", "Density", "Digits", "FromArray", "FromFile", "FromImage", "Gaussian", "Iris", "Minibatch", "Mixture", "Moons", "Rings",
-        "Sampler", "Spiral", "SwissRoll", "Wine",
+        "Sampler", "Sphere", "Spiral", "SwissRoll", "Wine",
     ],
 }  # fmt: skip
 

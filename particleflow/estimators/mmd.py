@@ -9,9 +9,11 @@ from typing import ClassVar
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import FieldWitness, Fit
-from particleflow.kernels import Kernel, as_kernel
+from particleflow.kernels import FeatureKernel, Kernel
+from particleflow.kernels.explicit import as_summable
 from particleflow.pairwise import Auto, Field, PairwiseSum, Sources
 from particleflow.pairwise.base import check_backend
+from particleflow.pairwise.explicit import sources_of
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class MMD:
 
     Parameters
     ----------
-    kernel : Kernel or callable of the squared distance
+    kernel : Kernel, FeatureKernel, or callable of the squared distance
     pairwise : PairwiseSum
         The backend of the sums: what is cheapest and errs by 1e-5 at most, unless given.
     """
 
-    kernel: Kernel
+    kernel: Kernel | FeatureKernel
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
@@ -37,13 +39,13 @@ class MMD:
     _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        object.__setattr__(self, "kernel", as_summable(self.kernel))
         check_backend(self.pairwise)
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        target: _Target = self._target.get(y, lambda: _Target(y, self.pairwise.sources(self.kernel, y.points)))
-        current = self.pairwise.sources(self.kernel, x.points).field(-x.mass)
+        target: _Target = self._target.get(y, lambda: _Target(y, sources_of(self.kernel, y.points, self.pairwise)))
+        current = sources_of(self.kernel, x.points, self.pairwise).field(-x.mass)
         total = target.field + current
         return Fit(
             FieldWitness(total, log_ratio=False),

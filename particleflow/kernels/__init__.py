@@ -1,6 +1,8 @@
-"""Radial kernels and the choice of their bandwidth."""
+"""Radial kernels and the choice of their bandwidth; kernels of explicit features."""
 
 from particleflow.kernels.bandwidth import default_bandwidth, median_distance
+from particleflow.kernels.explicit import FeatureKernel, FeatureMap
+from particleflow.kernels.neurons import Erf, Neurons, ReLU, Tanh
 from particleflow.kernels.radial import (
     IMQ,
     Energy,
@@ -16,12 +18,18 @@ from particleflow.kernels.radial import (
 __all__ = [
     "IMQ",
     "Energy",
+    "Erf",
+    "FeatureKernel",
+    "FeatureMap",
     "Gaussian",
     "Kernel",
     "Laplace",
     "Matern32",
     "Matern52",
+    "Neurons",
     "Radial",
+    "ReLU",
+    "Tanh",
     "as_kernel",
     "default_bandwidth",
     "median_distance",

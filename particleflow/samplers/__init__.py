@@ -10,6 +10,7 @@ from particleflow.samplers.files import FromFile
 from particleflow.samplers.gaussian import Gaussian, Mixture
 from particleflow.samplers.images import FromImage
 from particleflow.samplers.shapes import Checkerboard, Moons, Rings, Spiral, SwissRoll
+from particleflow.samplers.sphere import Sphere
 
 __all__ = [
     "Checkerboard",
@@ -25,6 +26,7 @@ __all__ = [
     "Moons",
     "Rings",
     "Sampler",
+    "Sphere",
     "Spiral",
     "SwissRoll",
     "Wine",

@@ -1,0 +1,105 @@
+"""Sums of kernels of explicit features: sum_i w_i k(z, x_i) = features(z) . c, c = sum_i w_i features(x_i). No pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from particleflow.kernels import Kernel
+from particleflow.kernels.explicit import FeatureKernel
+from particleflow.pairwise.auto import Auto
+from particleflow.pairwise.base import PairwiseSum, Queries, Sources
+from particleflow.pairwise.field import checked_weights, points_of
+
+# Rows whose features are alive at once: of 2^20 numbers, 8 MiB in float64.
+NUMBERS = 2**20
+
+
+def sources_of(kernel: Kernel | FeatureKernel, points: Tensor, pairwise: PairwiseSum) -> Sources:
+    """The sources of any kernel: through its features where these are explicit, else through the backend.
+
+    Raises
+    ------
+    TypeError
+        A backend other than `Auto` was asked for where there are no pairs.
+    """
+    if not isinstance(kernel, FeatureKernel):
+        return pairwise.sources(kernel, points)
+    if not isinstance(pairwise, Auto):
+        raise TypeError(f"`pairwise` must be Auto() for a kernel of explicit features, got {pairwise}: its sums need no pairs, leave it out")
+    return FeatureSources(kernel, points)
+
+
+@dataclass(frozen=True)
+class PlainQueries:
+    """Queries of which nothing is prepared."""
+
+    points: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSources:
+    kernel: FeatureKernel
+    points: Tensor
+
+    def field(self, w: Tensor) -> FeatureField:
+        """w (N,) or (N, K)."""
+        w = checked_weights(w, self.points)
+        rows = _rows(self.kernel, self.points)
+        parts = [self.kernel.map.features(self.points[at]).T @ w[at] for at in rows]
+        return FeatureField(self.kernel, torch.stack(parts).sum(0))
+
+    def prepare(self, z: Tensor) -> PlainQueries:
+        return PlainQueries(z)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureField:
+    """z -> features(z) @ coefficients, (D,) or (D, K). Fields of one kernel add by their coefficients."""
+
+    kernel: FeatureKernel
+    coefficients: Tensor
+
+    def __add__(self, other: FeatureField) -> FeatureField:
+        return FeatureField(self.kernel, self.coefficients + other.coefficients)
+
+    def reduce(self) -> FeatureField:
+        return self
+
+    def value(self, z: Tensor | Queries) -> Tensor:
+        points = points_of(z)
+        return torch.cat([self.kernel.map.features(points[at]) @ self.coefficients for at in _rows(self.kernel, points)])
+
+    def grad(self, z: Tensor | Queries) -> Tensor:
+        points = points_of(z)
+        return torch.cat([self._grad(points[at]) for at in _rows(self.kernel, points)])
+
+    def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        return self.value(z), self.grad(z)
+
+    def laplacian(self, z: Tensor | Queries) -> NoReturn:
+        raise TypeError("`kernel` must be radial for a laplacian, got explicit features, which tell their gradients only")
+
+    def log(self, z: Tensor | Queries) -> NoReturn:
+        raise TypeError("`kernel` must be positive for the logarithm of a sum, got explicit features: use Gaussian, Laplace, Matern or IMQ")
+
+    def promise(self, z: Tensor | Queries) -> None:
+        """Exact up to rounding."""
+
+    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        return {"backend": "Features", "why": f"{len(self.coefficients)} explicit features, no pairs"}
+
+    def _grad(self, z: Tensor) -> Tensor:
+        if self.coefficients.ndim == 1:
+            return self.kernel.map.gradient(z, self.coefficients)
+        return torch.stack([self.kernel.map.gradient(z, c) for c in self.coefficients.T], dim=1)
+
+
+def _rows(kernel: FeatureKernel, points: Tensor) -> list[slice]:
+    width = kernel.map.features(points[:1]).shape[1]
+    step = max(1, NUMBERS // width)
+    return [slice(start, start + step) for start in range(0, len(points), step)]
