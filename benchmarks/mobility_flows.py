@@ -1,0 +1,105 @@
+"""Any h' > 0 reaches the target, naive descent of f does not (Yi, Zhu and Liu 2023): one run of each flow between two Gaussians.
+
+1000 particles from N((1, 1), I) to p = N(0, [[1, .8], [.8, .89]]), to t = 20. r = p / N(mean, covariance) of the cloud's own moments (+ 1e-9 I),
+log r cut to +- 40, |v| <= 20.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import particleflow as pf
+from particleflow.clouds import Cloud
+from particleflow.estimators import ClosedForm, Moments
+from particleflow.mobilities import LSGAN, Arcsinh, Mobility, NonSaturating, Unit, Vanilla, custom
+
+TARGET = pf.samplers.Gaussian(mean=[0.0, 0.0], cov=[[1.0, 0.8], [0.8, 0.89]])
+START = pf.samplers.Gaussian(mean=[1.0, 1.0], cov=[[1.0, 0.0], [0.0, 1.0]])
+PARTICLES = 1000
+END = 20.0
+CAP = 20.0
+
+
+@dataclass(frozen=True)
+class Naive:
+    """v = -r f'(r) grad log r: descent of f along the particles, as if the ratio did not move with them."""
+
+    factor: Callable[[Tensor], Tensor]                                          # f'(r)
+
+    def h(self, d: Tensor) -> Tensor:
+        raise NotImplementedError("it is no rescaling of the ratio: its slope changes sign")
+
+    def slope(self, d: Tensor) -> Tensor:
+        r = torch.exp(d)
+        return -r * self.factor(r)
+
+    def curvature(self, d: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Capped:
+    """Explicit Euler with |v| at most `most`: the ratio of far Gaussians is e^{+-40}."""
+
+    most: float
+    order: float = 1.0
+    stages: int = 1
+    stochastic: bool = False
+
+    def step(self, flow, refit, state, dt):  # type: ignore[no-untyped-def]
+        v, _ = flow.velocity(state.x, state.fit, state.clock)
+        v = v * (self.most / v.norm(dim=1, keepdim=True)).clamp_max(1.0)
+        return Cloud(state.x.points + dt * v), dt, state.stepper
+
+
+@dataclass(frozen=True)
+class Case:
+    """A flow, and the stated range of its final |mean|."""
+
+    make: Callable[[], Mobility]
+    low: float
+    high: float
+    climbs: bool = True
+
+
+CASES = {
+    "logit": Case(Unit, 0.0, 1e-3),
+    "shifted vanilla, C = 5": Case(lambda: Vanilla(shift=5.0), 0.0, 1e-3),
+    "arcsinh": Case(Arcsinh, 0.0, 1e-3),
+    "non-saturating": Case(NonSaturating, 0.004, 0.005),
+    "vanilla (JS)": Case(Vanilla, 0.005, 0.04),
+    "LSGAN (0, 1, 1)": Case(lambda: LSGAN(0, 1, 1), 0.52, 0.63),
+    "h' = 8 r^2 / (1 + r)^3": Case(lambda: custom(_pearson, slope=_pearson_slope), 0.004, 0.06),
+    "LSGAN (-1, 1, 0)": Case(lambda: LSGAN(-1, 1, 0, allow_nonmonotone=True), 1.12, 1.21, climbs=False),
+    "naive KL": Case(lambda: Naive(lambda r: torch.log(r) + 1), 1.37, 1.50, climbs=False),
+    "naive chi^2": Case(lambda: Naive(lambda r: 2 * (r - 1)), 1.12, 1.25, climbs=False),
+    "naive Hellinger": Case(lambda: Naive(lambda r: 1 - r**-0.5), 0.73, 0.82, climbs=False),
+    "naive JS": Case(lambda: Naive(lambda r: torch.log(2 * r / (1 + r))), 0.97, 1.12, climbs=False),
+}
+
+
+def final_mean(name: str, seed: int, steps: int) -> float:
+    """|mean| of the particles at the end."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`aim` must be", category=UserWarning)
+        mobility = CASES[name].make()
+    flow = pf.mono_flow(ClosedForm(TARGET, current=Moments(jitter=1e-9), clip=40.0), mobility)
+    start = START.sample(PARTICLES, seed=seed)
+    path = pf.simulate(flow, start, steps=steps, dt=END / steps, integrator=Capped(CAP), save=pf.SaveAt(steps=[0]))
+    if path.status != "completed":
+        raise RuntimeError(f"{name}, seed {seed}: {path.status}: {path.message}")
+    return float(path.particles[-1].mean(0).norm())
+
+
+def _pearson(d: Tensor) -> Tensor:
+    """4 (r / (1 + r))^2: the flow of int (p - q)^2 / (p + q), the divergence that the coding (-1, 1, 0) estimates."""
+    return 4 * torch.sigmoid(d) ** 2
+
+
+def _pearson_slope(d: Tensor) -> Tensor:
+    return 8 * torch.sigmoid(d) ** 2 * torch.sigmoid(-d)
