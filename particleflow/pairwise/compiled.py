@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 
 if TYPE_CHECKING:
     from particleflow.pairwise.tiles import Plan
@@ -58,7 +57,7 @@ class Compiled:
             raise ImportError(f"`Compiled` needs llvmlite: pip install llvmlite; or sum with Dense() ({error})") from error
 
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
-        _checks.points(points, "points")
+        checked_points(points, kernel)
         check_kernel(kernel)
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or Dense()")

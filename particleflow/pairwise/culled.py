@@ -18,7 +18,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise
 from particleflow.pairwise.reach import Reach, reach_of
 from particleflow.pairwise.spatial import TILE, Batch, Neighbours, Tiled
@@ -67,7 +67,7 @@ class Culled:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
-        _checks.points(points, "points")
+        checked_points(points, kernel)
         if not isinstance(kernel, Short):
             raise TypeError(
                 f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "

@@ -12,7 +12,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 
 # (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
 # the temporaries of the kernel's slope.
@@ -51,7 +51,7 @@ class Dense:
         _checks.count(self.max_bytes, "max_bytes")
 
     def sources(self, kernel: Kernel, points: Tensor) -> DenseSources:
-        _checks.points(points, "points")
+        checked_points(points, kernel)
         return DenseSources(kernel, points, self.max_bytes)
 
 

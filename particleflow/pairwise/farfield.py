@@ -147,14 +147,14 @@ def _fewest(demand: Demand, unit: float, bounds: list[float]) -> Any:
         beta = rounded(math.log(1 / demand.tol) + math.log(max(1.0, cut * unit)) + 3 + min(attempt, 12))
         bend = 2 * beta / cut
         lengths = tuple(e + far if e >= far + 2 * bend else 2 * (e + bend) for e in extents)
+        if math.prod(cut * length / math.pi for length in lengths) > 2 * demand.most:
+            return None
         needed = _end_of_line(demand, max(lengths), cut, (bend, beta), bounds)
         if needed <= cut:
             found = _chosen(demand, lengths, cut, (bend, beta), bounds)
             if found is not None:
                 return found
         cut *= min(max(1.1, needed / cut), 2.0)
-        if math.prod(cut * length / math.pi for length in lengths) > 2 * demand.most:
-            return None
     return None
 
 

@@ -50,6 +50,19 @@ class SummedSources(Protocol):
         ...
 
 
+# Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in whatever the points are.
+WIDEST = 1e15
+
+
+def checked_points(points: Tensor, kernel: Kernel) -> Tensor:
+    """`points` themselves, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
+    _checks.points(points, "points")
+    bandwidth = getattr(kernel, "bandwidth", 1.0)
+    if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:
+        raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
+    return points
+
+
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
     """`w` (N,) or (N, K) in the dtype of `points` (N, d)."""
     if not isinstance(w, Tensor) or w.is_complex():

@@ -16,7 +16,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, warn_once
-from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
@@ -78,7 +78,7 @@ class Fourier:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
-        _checks.points(points, "points")
+        checked_points(points, kernel)
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
@@ -135,6 +135,8 @@ class FourierField(SumField):
     def promise(self, z: Tensor | Queries) -> Promise | None:
         self._check(z)
         queries = _finite(points_of(z))
+        if not len(queries):
+            return None
         layout = self._layout(queries, self._fourier.absolute)
         if layout.culled:
             return near_sum(self.parts, self.kept, self._fourier.absolute).promise(queries)
@@ -142,7 +144,10 @@ class FourierField(SumField):
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         self._check(z)
-        layout = self._layout(_finite(points_of(z)), self._fourier.absolute)
+        queries = _finite(points_of(z))
+        if not len(queries):
+            return super().explain(z)
+        layout = self._layout(queries, self._fourier.absolute)
         if layout.modes is None and not layout.culled:
             return {**exact_sum(self.parts).explain(z), "why": layout.why}
         why = f"asked for; neighbours alone: {layout.why}" if layout.culled else "asked for"

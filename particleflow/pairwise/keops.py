@@ -24,7 +24,7 @@ from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class KeOps:
         object.__setattr__(self, "timeout", _checks.positive(self.timeout, "timeout"))
 
     def sources(self, kernel: Kernel, points: Tensor) -> KeOpsSources:
-        _checks.points(points, "points")
+        checked_points(points, kernel)
         formula = FORMULAS.get(type(kernel))
         if formula is None:
             names = ", ".join(known.__name__ for known in FORMULAS)

@@ -22,6 +22,8 @@ Array: TypeAlias = np.ndarray
 
 # Boxes grow towards queries by so many nodes: the same box serves most queries of a step.
 SNAP = 8
+# No mesh has so many nodes on a line: beyond, they are not counted, for integers and the digits of a coordinate end.
+UNCOUNTED = 2**50
 # Multipliers that are kept, and their size at most.
 KEPT, KEPT_CELLS = 8, 2**21
 
@@ -50,6 +52,8 @@ def around(plan: Plan, lowest: Array, highest: Array) -> Box:
     """All nodes that points between two corners meet, and one more on each side, against rounding."""
     margin = plan.window.taps // 2
     low, high = (np.floor(corner.astype(np.float64) / plan.spacing) for corner in (lowest, highest))
+    if not max(np.abs(low).max(), np.abs(high).max()) < UNCOUNTED:
+        return Box((-UNCOUNTED,) * plan.d, (2 * UNCOUNTED,) * plan.d)
     return Box.between([int(k) - margin for k in low], [int(k) + margin + 2 for k in high])
 
 
@@ -80,7 +84,8 @@ def periodic_shape(plan: Plan, box: Box) -> tuple[int, ...]:
     # differences of points: the nodes but those that a window adds
     extents = [max(n - plan.window.taps - 1, 1) * plan.spacing for n in box.shape]
     least = [math.ceil(length / plan.spacing) for length in plan.periodic.least(extents)]
-    return tuple(scipy.fft.next_fast_len(max(n, m), real=True) for n, m in zip(box.shape, least, strict=True))
+    needed = [max(n, m) for n, m in zip(box.shape, least, strict=True)]
+    return tuple(n if n >= UNCOUNTED else scipy.fft.next_fast_len(n, real=True) for n in needed)
 
 
 def potential(plan: Plan, box: Box, shape: tuple[int, ...], parts: Sequence[tuple[Box, Array]], laplacian: bool, threads: int) -> Array:

@@ -31,6 +31,7 @@ TRANSFORMS = 4
 OUTLIERS = (1e-3, 1e-2, 5e-2)
 # Why sums of coinciding points are exact: no fault, and no slower.
 COINCIDENT = "all points coincide"
+ENDLESS = "the points are not finite, or too far apart to subtract"
 # Distances are looked at between this many queries and sources, quantiles among this many points.
 SAMPLED_QUERIES, SAMPLED_SOURCES, SAMPLED_POINTS = 128, 2048, 2**14
 
@@ -87,9 +88,11 @@ def snapped(lowest: Tensor, highest: Tensor, least: float) -> Box:
 
 
 def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
-    """For sources `clouds` and queries z, all finite, all double."""
+    """For sources `clouds` and finite queries z, all double."""
     kernel = wanted.kernel
     lowest, highest = corners(*clouds, z)
+    if not bool((highest - lowest).isfinite().all()):
+        return Layout(Box((), ()), why=ENDLESS)
     if bool((lowest == highest).all()):
         return Layout(Box((), ()), why=COINCIDENT)
     least = scale(kernel) / 16 if hasattr(kernel, "bandwidth") else 0.0

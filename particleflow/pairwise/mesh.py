@@ -16,7 +16,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, scales
 from particleflow.pairwise.reach import reach_of, sampled_distances
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # The logarithm needs sums far below their peak: they are made this much more accurate than asked for, or as accurate as a mesh can be.
 LOG_TIGHTER, TIGHTEST = (1e-5, 1e-3, 1.0), 1e-10
+# Nodes for each point, and at least, that a mesh may have: with more, sums go without it, whatever they are.
+NODES_PER_POINT, FEW_NODES = 4096, 2**21
 # The share of pairs up to which it pays to look for those within reach.
 NEAR = 0.25
 
@@ -82,7 +84,7 @@ class Mesh:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> MeshSources:
-        _checks.points(points, "points")
+        checked_points(points, kernel)
         from particleflow.pairwise.modes import require_smooth
 
         require_smooth(kernel, "Mesh")
@@ -220,7 +222,8 @@ class MeshField(SumField):
         from particleflow.pairwise.lattice import around, periodic_shape, union, with_queries
 
         most, rows = self._mesh.max_cells, None
-        too_large = Extent(why=f"the points extend over too many of its lengths for `max_cells` = {most} nodes")
+        too_large = Extent(why=f"the points extend over too many of its lengths for `max_cells` = {most} nodes (or {NODES_PER_POINT} a point)")
+        most = min(most, NODES_PER_POINT * (len(placed.points) + sum(len(sources.points) for sources, _ in self.parts)) + FEW_NODES)
         boxes = [core.box for core in self._cores(plan) if core is not None]
         if len(boxes) < len(self.parts):
             return too_large
@@ -228,7 +231,7 @@ class MeshField(SumField):
         if local:
             queries = None if placed.corners is None else around(plan, *placed.corners)
         else:
-            core = placed.core(plan, most)
+            core = placed.core(plan, self._mesh.max_cells)
             queries, rows = (None, None) if core is None else (core.box, core.outside)
         whole = with_queries(plan, union(boxes), queries)
         shape = periodic_shape(plan, whole)

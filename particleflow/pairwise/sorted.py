@@ -128,6 +128,10 @@ class SortedSources:
     def order(self) -> tuple[np.ndarray, Array]:
         return _in_order(self.points)
 
+    @cached_property
+    def _finite(self) -> bool:
+        return bool(np.isfinite(self.order[1][[0, -1]]).all())
+
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         points = points_of(z)
         order, queries, broken = self._queries(z)
@@ -138,6 +142,8 @@ class SortedSources:
             for component, part in enumerate(line.at(queries[here], what)):
                 out[order[here], :, component] = part
         out[order[broken]] = np.nan
+        if not self._finite:
+            out.fill(np.nan)
         return torch.from_numpy(out).to(points)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
@@ -151,6 +157,8 @@ class SortedSources:
         if live.any():
             value, grad = line_of(self.form, x[live], weights[live, None]).log_at(queries)
         value[broken] = grad[broken] = np.nan
+        if not self._finite:
+            value[:] = grad[:] = np.nan
         log, pull = np.empty_like(value), np.empty_like(grad)
         log[order], pull[order] = value, grad
         return torch.from_numpy(log).to(points), torch.from_numpy(pull[:, None]).to(points)

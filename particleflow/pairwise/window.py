@@ -20,6 +20,7 @@ from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.polynomial import Chebyshev
 
 Array: TypeAlias = np.ndarray
 
@@ -28,6 +29,8 @@ Array: TypeAlias = np.ndarray
 FIT_PLACES, FIT_FREQUENCIES = 17, 33
 PLACES, FREQUENCIES = 33, 129
 LEAST_WEIGHT = 1e-14
+# Frequencies whose transforms take too long one by one; how many are read off a polynomial at a time, and its degree.
+MANY, CHUNK, DEGREE = 2**16, 2**14, 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +61,15 @@ class Window:
         return powers @ every.T, powers[..., :-1] @ (every[:, 1:] * np.arange(1, 2 * self.terms)).T
 
     def transform(self, kappa: Array) -> Array:
-        """int phi(t) cos(kappa t) dt, kappa in radians per cell."""
+        """int phi(t) cos(kappa t) dt, kappa in [0, pi], in radians per cell. Those of a long line are read off a polynomial."""
+        if len(kappa) > MANY:
+            return np.concatenate([self._polynomial(kappa[k : k + CHUNK]) for k in range(0, len(kappa), CHUNK)])
         return np.asarray(_transforms(self.taps, 2 * self.terms, kappa) @ self.powers.ravel())
+
+    @cached_property
+    def _polynomial(self) -> Chebyshev:
+        """The transform, whose frequencies end at W / 2: as accurate as the sums that give it."""
+        return Chebyshev.interpolate(self.transform, DEGREE, domain=[0, math.pi])
 
     @cached_property
     def defects(self) -> tuple[Array, Array, Array]:

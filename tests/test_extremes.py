@@ -1,0 +1,103 @@
+"""Sums over pairs of what no flow should meet: bandwidths of nothing, coordinates without end, points that are no numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern52
+from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, Mesh, Nystroem, spacing
+from particleflow.pairwise.field import WIDEST
+from particleflow.pairwise.window import MANY
+
+BACKENDS = [Auto(), Compiled(), Culled(), Dense(), Fourier(), Mesh(), Nystroem()]
+FAST = [Fourier(), Mesh()]
+names = lambda value: type(value).__name__ if hasattr(value, "__dataclass_fields__") else str(value).removeprefix("torch.")
+each_backend = pytest.mark.parametrize("backend", BACKENDS, ids=names)
+
+
+def cloud(n: int, d: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng([seed, n, d]).standard_normal((n, d))).to(dtype)
+
+
+@pytest.mark.filterwarnings("ignore:.*sums .* exactly:RuntimeWarning")
+@pytest.mark.parametrize("backend", FAST, ids=names)
+@pytest.mark.parametrize("kernel", [Gaussian(1e-12), IMQ(1e-12)], ids=names)
+@pytest.mark.parametrize(("d", "extent"), [(1, 1.0), (1, 1e18), (3, 1e18)])
+def test_no_grid_is_begun_that_cannot_be_finished(backend: Any, kernel: Any, d: int, extent: float) -> None:
+    """A source sees but itself: the sum at it is its weight. No array of 1e12 modes is asked for, and no integer ends."""
+    x, w = extent * cloud(300, d), torch.linspace(1, 2, 300, dtype=torch.float64)
+    value, grad = backend.sources(kernel, x).field(w).value_and_grad(x[:20].clone())
+    torch.testing.assert_close(value, w[:20], rtol=0, atol=1e-6)
+    assert float(grad.abs().max()) * kernel.bandwidth < 1e-6
+
+
+def test_a_mesh_of_far_more_nodes_than_points_is_not_made() -> None:
+    """10^7 nodes in d = 1 for a few hundred points: their neighbours are summed instead, in a thousandth of the time."""
+    x, w = cloud(300, 1), torch.ones(300, dtype=torch.float64)
+    field = Mesh().sources(Gaussian(1e-6), x).field(w)
+    assert field.explain(x)["backend"] == "Culled"
+    assert "or 4096 a point" in field.explain(x)["why"]
+
+
+def test_transforms_of_a_long_line_are_those_of_its_places() -> None:
+    plan = spacing.plan(Gaussian(1.0), 1, 1e-8)
+    assert plan is not None
+    kappa = np.linspace(0, math.pi, MANY + 1000)
+    some = np.r_[0:50, 30000:30050, MANY + 950 : MANY + 1000]
+    np.testing.assert_allclose(plan.window.transform(kappa)[some], plan.window.transform(kappa[some]), rtol=2e-12)
+
+
+@each_backend
+def test_bandwidths_without_squares_are_refused(backend: Any) -> None:
+    for bandwidth in (0.1 / WIDEST, 10 * WIDEST):
+        with pytest.raises(ValueError, match=r"`bandwidth` must be between 1e-15 and 1e[+]15 for sums, got .*: take another unit of length"):
+            backend.sources(Gaussian(bandwidth), cloud(30, 2))
+
+
+@pytest.mark.slow
+@each_backend
+@pytest.mark.parametrize("kind", [Gaussian, Matern52, IMQ])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
+def test_any_unit_of_length_gives_the_same_sums(backend: Any, kind: Any, dtype: torch.dtype) -> None:
+    """Bandwidths at both ends of what is taken: the value as at 1, the gradient by the unit."""
+    if isinstance(backend, Culled) and kind is IMQ:
+        pytest.skip("its reach has no end")
+    x, z, w = cloud(300, 2, dtype=dtype), cloud(70, 2, seed=1, dtype=dtype), torch.full((300,), 1 / 300, dtype=dtype)
+    plain = backend.sources(kind(1.0), x).field(w)
+    for unit in (1 / WIDEST, WIDEST):
+        field = backend.sources(kind(unit), x * unit).field(w)
+        torch.testing.assert_close(field.value(z * unit), plain.value(z), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(field.grad(z * unit) * unit, plain.grad(z), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(field.log(z * unit)[0], plain.log(z)[0], rtol=1e-3, atol=1e-2)
+        if dtype == torch.float64:
+            torch.testing.assert_close(field.laplacian(z * unit) * unit * unit, plain.laplacian(z), rtol=1e-2, atol=5e-2)
+
+
+@pytest.mark.filterwarnings("ignore:Fourier.*sums .* exactly:RuntimeWarning")
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("kernel", [Gaussian(0.5), Laplace(0.5), IMQ(0.5), Energy()], ids=names)
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_source_that_is_no_number_spoils_a_fourier_sum(d: int, kernel: Kernel, bad: float) -> None:
+    x, z, w = cloud(300, d), cloud(70, d, seed=1), torch.ones(300, dtype=torch.float64)
+    x[7, 0] = bad
+    field = Fourier().sources(kernel, x).field(w)
+    assert field.value(z).isnan().all()
+    assert field.grad(z).isnan().all()
+    assert field.promise(z) is None
+    if not isinstance(kernel, Energy):
+        assert all(part.isnan().all() for part in field.log(z))
+
+
+@each_backend
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_queries_none_of_which_is_a_number(backend: Any, bad: float) -> None:
+    field = backend.sources(Gaussian(0.5), cloud(300, 2)).field(torch.ones(300, dtype=torch.float64))
+    z = torch.full((5, 2), bad, dtype=torch.float64)
+    assert field.grad(z).isnan().all()
+    assert {"backend", "why"} <= set(field.explain(z))
+    field.promise(z)
