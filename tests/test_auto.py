@@ -139,6 +139,37 @@ def test_a_missing_library_is_named_once_and_done_without(name: str, rtol: float
     assert "pip install llvmlite" in out.stdout
 
 
+NAMED = """
+import sys, warnings
+sys.modules["llvmlite"] = None
+import torch
+from particleflow.pairwise import Auto, Compiled, Culled, Fourier, Mesh, Nystroem
+from particleflow.kernels import Gaussian, Laplace
+x, w = torch.randn(40000, 2), torch.ones(40000)
+for backend in (Compiled, Culled, Mesh):
+    try:
+        backend().sources(Gaussian(0.2), x)
+    except ImportError as error:
+        print(error)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for backend, kernel in ((Fourier(), Laplace(0.3)), (Fourier(1e-3), Gaussian(1e-6)), (Nystroem(), Gaussian(5.0)), (Auto(), Laplace(0.3))):
+        print(backend.sources(kernel, x[:3000]).field(w[:3000]).grad(x[:20]).shape)
+    print(Auto().sources(Laplace(0.3), x).field(w).explain(x)["backend"])
+print([str(each.message).split(" ")[0] for each in caught])
+"""
+
+
+def test_without_llvmlite_what_is_asked_for_by_name_says_so_and_the_others_sum() -> None:
+    """Those that need it for a part of their sums, too: neighbours are then summed with all others, exactly."""
+    out = subprocess.run([sys.executable, "-c", NAMED], capture_output=True, text=True, check=True).stdout.splitlines()
+    for name, line in zip(("Compiled", "Culled", "Mesh"), out, strict=False):
+        assert line.startswith(f"`{name}` needs the package llvmlite, which cannot be imported (")
+        assert "pip install llvmlite" in line
+    assert out[3:8] == [*["torch.Size([20, 2])"] * 4, "Dense"]
+    assert out[8].count("'sums'") == 1
+
+
 def test_importing_particleflow_imports_no_heavy_backend() -> None:
     code = (
         "import sys, particleflow, particleflow.pairwise as p; p.Auto(), p.Mesh(), p.Fourier(), p.KeOps(); "

@@ -302,6 +302,5 @@ def test_two_processes_compile_at_once_and_nothing_is_written(tmp_path: Path) ->
 def test_llvmlite_may_be_missing_until_it_is_asked_for() -> None:
     out, err = python(MISSING).communicate()
     assert out.splitlines()[0] == "[]", err
-    assert out.splitlines()[1] == (
-        "`Compiled` needs llvmlite: pip install llvmlite; or sum with Dense() (No module named 'llvmlite')"
-    )
+    assert out.splitlines()[1].startswith("`Compiled` needs the package llvmlite, which cannot be imported (")
+    assert "install it with `pip install llvmlite`, or take particleflow.pairwise.Auto" in out.splitlines()[1]

@@ -191,7 +191,7 @@ def test_without_finufft_fourier_says_so_and_auto_goes_on() -> None:
     out = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=True).stdout.splitlines()
     assert out[0].startswith("`Fourier` needs the package finufft, which cannot be imported")
     assert "pip install finufft" in out[0]
-    assert "Compiled, which is exact, or Auto" in out[0]
+    assert "or take particleflow.pairwise.Auto" in out[0]
     assert out[1].startswith("1 sums over pairs do without finufft, and are slower")
 
 

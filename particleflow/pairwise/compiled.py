@@ -17,6 +17,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.libraries import library
 
 if TYPE_CHECKING:
     from particleflow.pairwise.tiles import Plan
@@ -51,10 +52,7 @@ class Compiled:
     portable: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            import llvmlite.binding  # noqa: F401
-        except ImportError as error:
-            raise ImportError(f"`Compiled` needs llvmlite: pip install llvmlite; or sum with Dense() ({error})") from error
+        library("llvmlite.binding", "Compiled")
 
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
         checked_points(points, kernel)

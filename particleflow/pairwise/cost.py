@@ -69,7 +69,7 @@ class Spanned:
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest of each coordinate, (d,) each."""
         here = np.ascontiguousarray(self.points.detach().numpy())
-        if usable("llvmlite", "llvmlite"):
+        if usable("llvmlite.binding"):
             from particleflow.pairwise.gridding import extremes
 
             return extremes(here)
@@ -167,14 +167,14 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
     """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's, is not looked at: looking takes time, too."""
     rtol, atol = problem.auto.rtol, problem.auto.atol
     absolute = rtol if atol is None else atol
-    if problem.d <= 3 and usable("llvmlite", "llvmlite"):
+    if problem.d <= 3 and usable("llvmlite.binding"):
         cost = _mesh(problem, absolute)
         if cost is not None:
             yield Mesh(rtol=rtol, atol=atol), cost
             least = min(least, cost)
         if isinstance(problem.kernel, Short) and 2 * _sorted_seconds(problem) < least:
             yield Culled(rtol=rtol, atol=atol), _culled(problem, absolute)
-    if problem.d <= 3 and CALL["Fourier"] < least and usable("finufft", "finufft"):
+    if problem.d <= 3 and CALL["Fourier"] < least and usable("finufft"):
         cost = _fourier(problem, absolute)
         if cost is not None:
             yield Fourier(rtol=rtol, atol=atol), cost
@@ -235,7 +235,7 @@ def _fourier(problem: Problem, atol: float) -> float | None:
         counts = [(math.prod(math.sqrt(2 * digits + 9) / math.pi * (e / kernel.bandwidth + 6) for e in problem.extents), 0.0)]
     elif isinstance(kernel, IMQ):
         counts = [(math.prod(2 * (digits + 4) / math.pi * (e / kernel.bandwidth + 2) for e in problem.extents), 0.0)]
-    elif isinstance(kernel, Laplace | Energy | Matern32 | Matern52):
+    elif isinstance(kernel, Laplace | Energy | Matern32 | Matern52) and usable("llvmlite.binding"):
         widest = min(max(problem.extents), bandwidth or math.inf)
         radii = [widest * 2 ** (-k / 2) for k in range(2, 24)]
         counts = [(math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r) for r in radii]

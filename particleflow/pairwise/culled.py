@@ -19,6 +19,7 @@ from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.libraries import library
 from particleflow.pairwise.promise import Promise
 from particleflow.pairwise.reach import Reach, reach_of
 from particleflow.pairwise.spatial import TILE, Batch, Neighbours, Tiled
@@ -36,11 +37,11 @@ FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float6
 
 @dataclass(frozen=True)
 class Culled:
-    """Exact sums over the sources within the kernel's reach R: k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. CPU; d = 1, 2, 3.
+    """Exact sums over the sources within the kernel's reach R: k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. CPU; any d.
 
     Sources and queries are sorted into tiles of 16; a block of 16 queries meets the tiles nearer than R, found through a tree of boxes, so that any
-    density, duplicates and far outliers will do. Any d works, but for d > 3 little is left out. Cost O(N log N) once for the sources,
-    O(Q log Q) for the queries (nothing if they are the sources) and O(Q n d) for n sources near a query: n ~ N (R / extent)^d.
+    density, duplicates and far outliers will do. Cost O(N log N) once for the sources, O(Q log Q) for the queries (nothing if they are the sources)
+    and O(Q n d) for n sources near a query: n ~ N (R / extent)^d. For d > 3 little is left out: `Auto` does not take it there.
     Relative to a row's own sum errors are about as small as relative to the scale of the promise: what is left out is left out everywhere.
 
     Gaussian, Laplace, Matern. float32 sums are taken in float64 for atol < 5e-6, in blocks of queries that lie very far from each other, and for
@@ -77,6 +78,7 @@ class Culled:
             raise ValueError(f"`points` must be on the CPU for Culled(), got {points.device}: use KeOps() or Dense()")
         if not bool(points.isfinite().all()):
             raise ValueError("`points` must be finite for Culled(), got NaN or infinite coordinates: drop those rows")
+        library("llvmlite.binding", "Culled")
         double = points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or isinstance(kernel, Laplace)
         element = np.dtype(np.float64 if double else np.float32)
         return CulledSources(kernel, points.detach().clone(), self.tolerance, element, Tiled.of(points.detach().numpy()))

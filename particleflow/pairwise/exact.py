@@ -18,12 +18,13 @@ from particleflow.pairwise.compiled import Compiled, has_code
 from particleflow.pairwise.dense import Dense
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.keops import FORMULAS, KeOps, unavailable
+from particleflow.pairwise.libraries import package
 
 
 def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
     """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
     if device.type == "cpu":
-        return Compiled() if usable("llvmlite", "llvmlite") and has_code(kernel) else Dense()
+        return Compiled() if usable("llvmlite.binding") and has_code(kernel) else Dense()
     why = "" if type(kernel) not in FORMULAS else unavailable(device)
     if why:
         warn_once(f"exact sums on {device} go through Dense(), which is slower: {why}")
@@ -41,12 +42,13 @@ def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
 
 
 @functools.cache
-def usable(module: str, package: str) -> bool:
+def usable(module: str) -> bool:
     """Can it be imported? If not, one warning a process."""
     try:
         importlib.import_module(module)
-    except ImportError as error:
-        warn_once(f"sums over pairs do without {module}, and are slower: {error}. Remedy: pip install {package}")
+    except (ImportError, OSError) as error:
+        name = package(module)
+        warn_once(f"sums over pairs do without {name}, and are slower: {error}. Remedy: pip install {name}")
         return False
     return True
 

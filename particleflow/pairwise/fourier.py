@@ -15,7 +15,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
-from particleflow.pairwise.exact import exact_sum, warn_once
+from particleflow.pairwise.exact import exact_sum, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
@@ -87,9 +87,9 @@ class Fourier:
 
             if form_of(kernel) is not None:
                 return Sorted().sources(kernel, points)
-        from particleflow.pairwise.nufft import library
+        from particleflow.pairwise.nufft import finufft
 
-        library(points.device.type)
+        finufft(points.device.type)
         return FourierSources(kernel, points, self)
 
 
@@ -182,8 +182,8 @@ class FourierField(SumField):
         known = self.layouts.get(key)
         if known is None or known[0] is not z:
             sources, fourier = self.parts[0][0], self._fourier
-            on_cpu = z.device.type == "cpu"
-            wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=on_cpu)
+            near = z.device.type == "cpu" and usable("llvmlite.binding")
+            wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
             known = z, layout(wanted, [part.double for part, _ in self.parts], z.detach().double())
             while len(self.layouts) >= KEPT:
                 del self.layouts[next(iter(self.layouts))]

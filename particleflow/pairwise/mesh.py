@@ -17,6 +17,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.libraries import library
 from particleflow.pairwise.promise import Promise, scales
 from particleflow.pairwise.reach import reach_of, sampled_distances
 
@@ -92,6 +93,7 @@ class Mesh:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Mesh, got {points.shape[1]}: use Compiled, which is exact, or Nystroem")
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier, or move them with points.cpu()")
+        library("llvmlite.binding", "Mesh")
         return MeshSources(kernel, points, self)
 
 
@@ -348,7 +350,7 @@ class MeshField(SumField):
         from particleflow.pairwise.culled import Short, near_sum
 
         kernel: Any = self._kernel
-        if not (isinstance(kernel, Short) and usable("llvmlite", "llvmlite")):
+        if not (isinstance(kernel, Short) and usable("llvmlite.binding")):
             return None
         clouds, queries = [sources.points for sources, _ in self.parts], points_of(z)
         if not all(bool(points.isfinite().all()) for points in clouds):

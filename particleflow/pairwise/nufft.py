@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.pairwise.libraries import library
+
 # The fine grid has twice as many points as modes, along each coordinate.
 UPSAMPLING = 2
 # Up to this many bytes of the fine grid fit a processor's cache: points need not be sorted before they are spread.
@@ -26,22 +28,9 @@ SERIAL = 2**16
 ROUNDING = 13.0
 
 
-def library(device: str) -> Any:
-    """finufft or cufinufft.
-
-    Raises
-    ------
-    ImportError
-        It is not installed, or does not load.
-    """
-    name = "cufinufft" if device == "cuda" else "finufft"
-    try:
-        return __import__(name)
-    except (ImportError, OSError) as error:
-        raise ImportError(
-            f"`Fourier` needs the package {name}, which cannot be imported ({error}): install it with `pip install {name}`, "
-            "or use particleflow.pairwise.Compiled, which is exact, or Auto, which takes what is there"
-        ) from error
+def finufft(device: str) -> Any:
+    """finufft, or cufinufft on a CUDA device."""
+    return library("cufinufft" if device == "cuda" else "finufft", "Fourier")
 
 
 class Transform:
@@ -60,7 +49,7 @@ class Transform:
             cells = math.prod(UPSAMPLING * n for n in modes)
             threads = torch.get_num_threads() if max(x.shape[1], cells) > SERIAL else 1
             options |= {"nthreads": threads, "spread_sort": int(cells * self.dtype.itemsize > CACHED_GRID)}
-        self.plan = library(device).Plan(kind, modes, eps=tol, isign=-1 if kind == 1 else 1, dtype="complex128" if double else "complex64", **options)
+        self.plan = finufft(device).Plan(kind, modes, eps=tol, isign=-1 if kind == 1 else 1, dtype="complex128" if double else "complex64", **options)
         self.plan.setpts(*(self._given(row) for row in x))
 
     def __call__(self, data: Tensor) -> Tensor:
