@@ -1,9 +1,12 @@
-"""The one way to refuse bad input: what was expected, what arrived, the remedy."""
+"""The one way to refuse bad input, or to warn: what was expected, what arrived, the remedy."""
 
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from numbers import Integral, Real
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -130,3 +133,15 @@ def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
     if number < least:
         raise ValueError(f"`{name}` must be >= {least}, got {number}{remedy and ': ' + remedy}")
     return number
+
+
+def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """A warning that points at the user's line: the one that called into this package, however deep inside it the cause lies."""
+    package, depth, within = __name__.partition(".")[0], 0, 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        depth += 1
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+            within = depth
+        frame = frame.f_back
+    warnings.warn(message, category, stacklevel=within + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -166,7 +165,7 @@ def simulate(
         status = "interrupted" if interrupted else "failed"
         message = f"stopped by the user after step {state.clock.step}" if interrupted else f"after step {state.clock.step}: {error!r}"
         if not interrupted:
-            warnings.warn(f"the run {status} {message}; the trajectory up to there is kept", RuntimeWarning, stacklevel=2)
+            _checks.warn(f"the run {status} {message}; the trajectory up to there is kept")
         recorder.add(state, None, bare=True)
     assert state is not None
     report = {

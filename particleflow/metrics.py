@@ -182,11 +182,9 @@ class _Transport:
             warnings.simplefilter("ignore")  # POT's own words for what is said below
             value, log = ot.emd2(a, b, cost / scale, numItermax=self.max_iterations, log=True)
         if log["warning"] is not None:
-            warnings.warn(
+            _checks.warn(
                 f"W{power} of {len(x)} and {len(y)} points was not solved in max_iterations = {self.max_iterations} and is recorded as nan "
-                f"({log['warning']}): raise max_iterations=, lower max_points=, or use SlicedW2()",
-                RuntimeWarning,
-                stacklevel=4,
+                f"({log['warning']}): raise max_iterations=, lower max_points=, or use SlicedW2()"
             )
             return math.nan
         return max(0.0, float(value)) * float(scale)

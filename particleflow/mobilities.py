@@ -15,7 +15,6 @@ On a witness that is a potential, not a log ratio (MMD, Langevin), only a consta
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -349,17 +348,16 @@ def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> N
             f"{what} must have h'(d) > 0 for every log ratio d, got h' = {float(slope[failing][worst]):.3g} at d = {float(where[worst]):.3g}, "
             f"and h' <= 0 or NaN at {reach}",
             allowed,
-            stacklevel=6,
         )
 
 
-def _not_increasing(reason: str, allowed: bool, stacklevel: int = 4) -> None:
+def _not_increasing(reason: str, allowed: bool) -> None:
     if not allowed:
         raise ValueError(
             f"{reason}. Where h' < 0 particles move down the ratio, away from the target, and where h' = 0 they stop: take an increasing h, "
             "or pass allow_nonmonotone=True to run it all the same"
         )
-    warnings.warn(f"{reason}: the flow need not approach the target", UserWarning, stacklevel=stacklevel)
+    _checks.warn(f"{reason}: the flow need not approach the target", UserWarning)
 
 
 def _called(function: Callable[[Tensor], Any], d: Tensor, name: str) -> Tensor:

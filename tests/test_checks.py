@@ -6,12 +6,14 @@ import math
 import re
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import particleflow as pf
 from particleflow import _checks
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Dense
@@ -229,3 +231,28 @@ def test_shapes_are_checked_at_run_time() -> None:
         Cloud(torch.ones(3, 2), torch.zeros(4))
     with pytest.raises(TypeCheckError):
         Dense().sources(Gaussian(1.0), [[1.0, 2.0]])
+
+
+def test_a_warning_points_at_the_users_line() -> None:
+    """However deep inside: of a mobility's constructor, of a metric, of a sum in a step of a run, of a run that fails."""
+    x, y = (torch.randn(n, 2, generator=torch.Generator().manual_seed(n)) for n in (30, 40))
+    wide = pf.pairwise.Mesh(max_cells=999)
+    calls = 0
+
+    def failing(clock: pf.Clock, fit: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise RuntimeError("no more")
+        return 0.0
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first = sys._getframe().f_lineno
+        pf.mobilities.custom(torch.sin, allow_nonmonotone=True)
+        pf.metrics.W2(max_iterations=1)(pf.Cloud(x.double()), pf.Cloud(y.double()))
+        wide.sources(pf.kernels.IMQ(0.0123), x).field(torch.ones(30)).grad(y)
+        pf.simulate(pf.mmd_flow(pf.kernels.IMQ(0.0124), pairwise=wide), x, y, steps=2, dt=1e-3)
+        pf.simulate(pf.mmd_flow(Gaussian(1.0), noise=failing), x, y, steps=9, dt=1e-3)
+    assert [warning.lineno - first for warning in caught] == [1, 2, 3, 4, 5], [str(warning.message) for warning in caught]
+    assert {warning.filename for warning in caught} == {__file__}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import operator
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import PairwiseSum, Sources
 from particleflow.pairwise.compiled import Compiled, has_code
@@ -56,4 +56,4 @@ def usable(module: str) -> bool:
 @functools.cache
 def warn_once(message: str) -> None:
     """Once a process, whatever the warnings' filter."""
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
+    _checks.warn(message)
