@@ -29,6 +29,7 @@ PROBED = 200
 ROUNDS = 8
 SHARE = 0.5
 SHARE_WITH_DIFFUSION = 0.1
+STRIDE = 0.01
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ class Flow:
         quarter of the extent; and it is rounded down to two digits. Works on at most 200 points of each cloud: the rates do not grow with N.
         Cost: some 100 fits of that size. What changes during a run (a lam) is taken as it is at the start: pass a `dt` that fits its least value.
 
+        An estimator that is not deterministic (a network in training) has no rates to measure: there the step moves the particles of the start by
+        a hundredth of the extent (root mean square), at the cost of one fit.
+
         Parameters
         ----------
         x, y : (N, d), (M, d) points or Cloud; y None where the flow has no target.
@@ -154,6 +158,10 @@ class Flow:
             states += [Cloud(points + spread) for points in (arrived, torch.where(even, arrived, start.points))]
         span = extent(every) or 1.0
         bare = replace(self, noise=None, reaction=None)
+        if not self.estimator.deterministic:
+            velocity, _ = bare.velocity(start, self.estimator.fit(start, target, Clock(), {}), Clock())
+            stride = _ratio(STRIDE * span, float((velocity**2).sum(1).mean().sqrt()))
+            return 1.0 if stride is None else _two_digits(stride)
         probes = [bare._stiffness(state, target, span) for state in states]
         rate, speed = (max(column) for column in zip(*probes, strict=True))
         share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION

@@ -321,3 +321,14 @@ def test_a_suggestion_for_one_particle_and_for_a_cloud_at_rest() -> None:
     one = torch.zeros(1, 2, dtype=torch.float64)
     for x, y in ((one, one), (one, one + 1), (torch.zeros(5, 2), torch.zeros(7, 2))):
         assert 0 < flow.suggest_dt(x, y) < math.inf
+
+
+def test_a_network_in_training_steps_a_hundredth_of_the_extent() -> None:
+    """Its rates would be those of the training."""
+    estimator = pf.estimators.Classifier(width=8, first_steps=20)
+    x, y = normal(30, 2, 0), normal(41, 2, 1, 1.0)
+    velocity = pf.fit(estimator, x, y).witness.value_and_grad(x)[1]
+    both = torch.cat([x, y])
+    span = float((both.amax(0) - both.amin(0)).max())
+    moved = pf.mono_flow(estimator).suggest_dt(x, y) * float(velocity.norm()) / math.sqrt(30)
+    assert 0.009 * span < moved <= 0.01 * span
