@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class Naive:
     """v = -r f'(r) grad log r: descent of f along the particles, as if the ratio did not move with them."""
 
     factor: Callable[[Tensor], Tensor]                                          # f'(r)
+    allow_nonmonotone: ClassVar[bool] = True
 
     def h(self, d: Tensor) -> Tensor:
         raise NotImplementedError("it is no rescaling of the ratio: its slope changes sign")

@@ -19,7 +19,7 @@ from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
 from particleflow.kernels.explicit import as_summable
-from particleflow.mobilities import Linear, Mobility, Unit
+from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
@@ -54,7 +54,8 @@ class Flow:
     estimator : Estimator
         Fitted to (particles, target) as the particles move; gives w.
     mobility : Mobility or Descent
-        slope = h' of the log ratio w. Where w is a potential only a constant slope is meaningful: `Unit`, `Linear`, or `Descent`, each fit's own.
+        slope = h' of the log ratio w, > 0: a class of your own is looked at, for |w| <= 80, unless it has `allow_nonmonotone = True`.
+        Where w is a potential only a constant slope is meaningful: `Unit`, `Linear`, or `Descent`, each fit's own.
     noise : float, schedule or callable (clock, fit) -> float
         beta, a standard deviation: noise injection. It moves the point at which the witness is queried, not the particle.
     diffusion : float, schedule or callable (clock) -> float
@@ -78,6 +79,8 @@ class Flow:
             )
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
             raise TypeError(f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g. pf.mobilities.Vanilla()")
+        if isinstance(self.mobility, Mobility):
+            check_increasing(self.mobility)
         if not self.estimator.log_ratio and not isinstance(self.mobility, Linear | Descent):
             raise ValueError(
                 f"`mobility` must be Unit() or Linear() for {type(self.estimator).__name__}, got {self.mobility}: its witness is a potential, "

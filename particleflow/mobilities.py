@@ -333,12 +333,18 @@ def custom(
     return Custom(h, slope, curvature, allow_nonmonotone=allow_nonmonotone)
 
 
+def check_increasing(mobility: Mobility) -> None:
+    """Refuse (ValueError) a user's own class whose h does not increase, unless it has `allow_nonmonotone = True`. Those here look when made."""
+    if type(mobility).__module__ != __name__ and not getattr(mobility, "allow_nonmonotone", False):
+        _refuse_unless_increasing(mobility, f"`mobility` {type(mobility).__name__}", False)
+
+
 def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> None:
     near = torch.logspace(-12, -2, 101, dtype=torch.float64)
     even = torch.linspace(0, WIDEST, round(WIDEST / SPACING) + 1, dtype=torch.float64)
     half = torch.cat([even, near]).unique()
     d = torch.cat([-half[1:].flip(0), half])
-    slope = mobility.slope(d).detach()
+    slope = _called(mobility.slope, d, "slope").detach()
     failing = slope.isnan() | (slope < 0) | ((slope == 0) & (d.abs() <= FLAT_BEYOND))
     if failing.any():
         where = d[failing]
@@ -355,7 +361,7 @@ def _not_increasing(reason: str, allowed: bool) -> None:
     if not allowed:
         raise ValueError(
             f"{reason}. Where h' < 0 particles move down the ratio, away from the target, and where h' = 0 they stop: take an increasing h, "
-            "or pass allow_nonmonotone=True to run it all the same"
+            "or pass allow_nonmonotone=True (a class of your own: have it as an attribute) to run it all the same"
         )
     _checks.warn(f"{reason}: the flow need not approach the target", UserWarning)
 

@@ -12,9 +12,10 @@ import torch
 from problems import DATA, NEAR, PAIRS, PLANE, Normal, chi2, grid, hellinger2, kl, normal, oracles, power_integral, skewed_js
 from scipy.integrate import quad
 
+from particleflow import kernels
 from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import KL, ChiSquare, Divergence, Jeffreys, JensenShannon, ReverseKL, TotalVariation, Tsallis
-from particleflow.estimators import ClosedForm, Moments
+from particleflow.estimators import KDE, ClosedForm, Moments
 from particleflow.flows import Flow
 from particleflow.mobilities import (
     LSGAN,
@@ -421,6 +422,40 @@ def test_what_is_no_mobility_is_refused() -> None:
         custom(torch.atan, slope=1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"`h` must map log ratios \(16201,\) to as many values, got \(\): make it elementwise"):
         custom(lambda d: 2.0)
+
+
+class Sine:
+    """h = sin d: particles beyond a quarter turn move away from the target."""
+
+    def h(self, d: torch.Tensor) -> torch.Tensor:
+        return d.sin()
+
+    def slope(self, d: torch.Tensor) -> torch.Tensor:
+        return d.cos()
+
+    def curvature(self, d: torch.Tensor) -> torch.Tensor:
+        return -d.sin()
+
+
+def test_a_flow_looks_at_a_mobility_of_ones_own() -> None:
+    class Climbing(Sine):
+        def slope(self, d: torch.Tensor) -> torch.Tensor:
+            return 1.5 + d.cos()
+
+    class Bold(Sine):
+        allow_nonmonotone = True
+
+    class Total(Sine):
+        def slope(self, d: torch.Tensor) -> torch.Tensor:
+            return d.cos().sum()
+
+    estimator = KDE(kernels.Gaussian(0.5))
+    with pytest.raises(ValueError, match=r"`mobility` Sine must have h'\(d\) > 0 .* have it as an attribute\)"):
+        Flow(estimator, Sine())
+    with pytest.raises(ValueError, match=r"`slope` must map log ratios \(16201,\) to as many values, got \(\)"):
+        Flow(estimator, Total())
+    Flow(estimator, Climbing())
+    Flow(estimator, Bold())
 
 
 def naive(mobility: Any) -> Custom:
