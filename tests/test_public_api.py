@@ -56,8 +56,8 @@ MODULES = [
 
 WITHIN = {
     "estimators": [
-        "Classifier", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "GradientPenaltyCritic", "KALE", "KDE", "LipschitzCritic", "MMD",
-        "Moments", "Moreau", "SklearnClassifier", "WeightClippingCritic", "Witness",
+        "CTransformCritic", "Classifier", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "GradientPenaltyCritic", "KALE", "KDE",
+        "LipschitzCritic", "MMD", "Moments", "Moreau", "SklearnClassifier", "WeightClippingCritic", "Witness",
     ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [

@@ -9,11 +9,13 @@ from particleflow.estimators.kde import KDE
 from particleflow.estimators.mmd import MMD
 from particleflow.estimators.moreau import DrMMD, Moreau
 from particleflow.estimators.sklearn_classifier import SklearnClassifier
+from particleflow.estimators.transport import CTransformCritic
 
 __all__ = [
     "KALE",
     "KDE",
     "MMD",
+    "CTransformCritic",
     "Classifier",
     "ClosedForm",
     "DrMMD",

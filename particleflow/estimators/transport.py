@@ -1,0 +1,233 @@
+"""The perfect critic: a Kantorovich potential of W1 between the two clouds, solved instead of learned."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Memory, Points, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.base import Fit, missing_target
+
+Report: TypeAlias = dict[str, object]
+
+# Bytes of the distances that are looked at together.
+CHUNK = 2**26
+# Sinkhorn starts at a regularisation of this share of the largest distance, and halves it down to the one asked for.
+WIDEST = 0.25
+# The default regularisation, in root mean square distances of y from its mean.
+SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class TransportWitness:
+    """w(z) = max_j (v_j - |z - y_j|): 1-Lipschitz for any v, with w(y_j) = v_j where v is; grad w is the unit vector to the j that wins.
+
+    Several j win at a particle that shares its mass among them, and (a potential of linear programming is a corner) at most others too. There the
+    gradient is that of the coupling: the unit vector along sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest, or 0
+    where the mass that has arrived outweighs the rest.
+    """
+
+    y: Float[Tensor, "M d"]
+    v: Float[Tensor, "M"]
+    x: Points
+    coupling: Float[Tensor, "N M"]
+    log_ratio: ClassVar[bool] = False
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        parts = [self._of(part) for part in z.double().split(_rows(max(len(self.x), len(self.y))))]
+        value, grad = (torch.cat(part) for part in zip(*parts, strict=True))
+        return value.to(z.dtype), grad.to(z.dtype)
+
+    def _of(self, z: Queries) -> tuple[Values, Gradients]:
+        value, winner = (self.v - distances(z, self.y)).max(1)
+        grad = _unit(self.y[winner] - z)
+        at_particle = distances(z, self.x) == 0
+        own = at_particle.any(1)
+        if bool(own.any()):
+            grad[own] = self._pull(z[own], at_particle[own])
+        return value, grad
+
+    def _pull(self, z: Queries, at_particle: Bool[Tensor, "Q N"]) -> Gradients:
+        share = at_particle.double() @ self.coupling
+        reach = distances(z, self.y)
+        weight = torch.where(reach > 0, share / reach, 0)
+        pull = weight @ self.y - weight.sum(1, keepdim=True) * z
+        arrived = torch.where(reach > 0, 0, share).sum(1)
+        return _unit(pull) * (pull.norm(dim=1) > arrived)[:, None]
+
+
+@dataclass(frozen=True)
+class SoftTransportWitness:
+    """w(z) = eps log sum_j b_j exp((v_j - |z - y_j|) / eps): smooth but at the y_j; grad w is a mean of unit vectors, hence no longer than 1."""
+
+    y: Float[Tensor, "M d"]
+    v: Float[Tensor, "M"]
+    log_b: Float[Tensor, "M"]
+    regularisation: float
+    log_ratio: ClassVar[bool] = False
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        parts = [self._of(part) for part in z.double().split(_rows(len(self.y)))]
+        value, grad = (torch.cat(part) for part in zip(*parts, strict=True))
+        return value.to(z.dtype), grad.to(z.dtype)
+
+    def _of(self, z: Queries) -> tuple[Values, Gradients]:
+        reach = distances(z, self.y)
+        exponent = self.log_b + (self.v - reach) / self.regularisation
+        weight = torch.where(reach > 0, exponent.softmax(1) / reach, 0)
+        return self.regularisation * exponent.logsumexp(1), weight @ self.y - weight.sum(1, keepdim=True) * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class CTransformCritic:
+    """The potential of W1(p, q) = max over 1-Lipschitz w of E_p w - E_q w, p the target and q the particles, by optimal transport of the clouds.
+
+    max sum_i a_i u_i + sum_j b_j v_j  under  u_i + v_j <= |x_i - y_j|  (Peyre and Cuturi 2019, equation 2.20), and w is -u, by its c-transform
+    on all of space: `TransportWitness`. `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i), masses normalised, is W1 of the clouds to rounding.
+    Particles climb w at unit speed, each towards its match, and dW1/dt = -1 until they arrive; then they hop about it by dt: lower dt there.
+
+    Beyond `exact_up_to` points of either cloud w is the entropic potential (Cuturi 2013; equation 4.40), `SoftTransportWitness`, 1-Lipschitz too,
+    and `Fit.value` the dual value of its v after the c-transform without smoothing, in both directions: feasible, hence <= W1 whether Sinkhorn has
+    converged or not, and near it as `regularisation` falls.
+
+    Perfect between the clouds, and only there: with a fresh batch of the target at each step the particles gather at k-means-like points of its
+    law, which are nearer to batches, by W1, than a sample of the law is.
+
+    Cost: exact about O(N M (N + M)), .14 s at 1000 points and .8 s at 2000 in the plane; entropic O(N M d) an iteration. In float64; POT works on
+    the CPU. Memory 8 N M bytes a few times over where exact, else bounded.
+
+    Parameters
+    ----------
+    exact_up_to : int
+        Points of the larger cloud up to which the potential is exact; 0: never.
+    regularisation : float or None
+        eps, a length, of the entropic potential. None: a twentieth of y's root mean square distance from its mean, at the first fit, kept.
+    tolerance : float
+        Sinkhorn stops where its marginals are off by this share of the mass.
+    max_iterations : int
+        Of Sinkhorn, at the last regularisation; the simplex may take ten thousand times as many pivots.
+
+    Raises
+    ------
+    ImportError
+        When POT is missing.
+    """
+
+    exact_up_to: int = 2000
+    regularisation: float | None = None
+    tolerance: float = 1e-4
+    max_iterations: int = 1000
+    deterministic: ClassVar[bool] = True
+    log_ratio: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = True
+    energy_slope: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        _checks.count(self.exact_up_to, "exact_up_to", least=0)
+        if self.regularisation is not None:
+            _checks.positive(self.regularisation, "regularisation")
+        _checks.positive(self.tolerance, "tolerance")
+        _checks.count(self.max_iterations, "max_iterations")
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        if y is None:
+            raise missing_target(self, "y")
+        ot = _pot()
+        current, target = _heavy(x), _heavy(y)
+        if max(len(current), len(target)) <= self.exact_up_to:
+            exact, report = _exact(ot, current, target, 10_000 * self.max_iterations)
+            return Fit(exact, {}, report, objective=lambda: _dual(current, target, exact.v))
+        regularisation = memory["regularisation"] if "regularisation" in memory else self._regularisation(current, target)
+        soft, report = self._entropic(ot, current, target, float(regularisation))
+        return Fit(soft, {"regularisation": regularisation}, report, objective=lambda: _dual(current, target, soft.v))
+
+    def _regularisation(self, x: Cloud, y: Cloud) -> Float[Tensor, ""]:
+        if self.regularisation is not None:
+            return y.points.new_tensor(self.regularisation)
+        spread = y.moments()[1].trace().clamp_min(0).sqrt()
+        if not spread > 0:
+            spread = distances(x.points, y.points[:1]).max()
+        return torch.where(spread > 0, SHARE * spread, 1.0)
+
+    def _entropic(self, ot: ModuleType, x: Cloud, y: Cloud, regularisation: float) -> tuple[SoftTransportWitness, Report]:
+        """Sinkhorn on logarithms, block by block, the regularisation halved on the way (Peyre and Cuturi 2019, section 4.1.3)."""
+        centre = y.mean(y.points)  # distances of POT come from squares
+        points = [(cloud.points - centre).cpu().numpy() for cloud in (x, y)]
+        a, b = (cloud.mass.cpu().numpy() for cloud in (x, y))
+        widest = WIDEST * float(distances(x.points, y.points[:1]).max())
+        halvings = max(0, math.ceil(math.log2(max(widest, regularisation) / regularisation)))
+        f, g, iterations, gap = np.log(a), np.log(b), 0, math.inf
+        for halving in range(halvings, -1, -1):
+            eps = regularisation * 2.0**halving
+            f, g, log = ot.bregman.empirical_sinkhorn(
+                *points, eps, a, b, "euclidean", 10 if halving else self.max_iterations, self.tolerance, True, _rows(max(len(a), len(b))),
+                log=True, warn=False, warmstart=(f, g),
+            )  # fmt: skip
+            iterations, gap = iterations + log["niter"] + 1, float(log["err"][-1]) if log["err"] else math.inf
+            if halving:
+                f, g = (np.log(m) + 2 * (potential - np.log(m)) for m, potential in ((a, f), (b, g)))
+        report: Report = {"converged": gap <= self.tolerance, "gap": gap, "iterations": iterations, "regularisation": regularisation}
+        log_b = y.mass.log()
+        v = regularisation * (torch.from_numpy(g).to(y.points) - log_b)
+        return SoftTransportWitness(y.points, v, log_b, regularisation), report
+
+
+def distances(a: Float[Tensor, "A d"], b: Float[Tensor, "B d"]) -> Float[Tensor, "A B"]:
+    """|a_i - b_j| from differences, so that it is 0 where points coincide."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWitness, Report]:
+    cost = distances(x.points, y.points)
+    scale = float(cost.max()) or 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report says it
+        coupling, log = ot.emd(*(part.cpu().numpy() for part in (x.mass, y.mass, cost / scale)), numItermax=pivots, log=True)
+    potential, coupling = (torch.from_numpy(part).to(cost) for part in (log["v"], coupling))
+    report: Report = {"converged": log["warning"] is None, "regularisation": 0.0}
+    return TransportWitness(y.points, scale * potential, x.points, coupling), report
+
+
+def _dual(x: Cloud, y: Cloud, v: Float[Tensor, "M"]) -> float:
+    """sum_i a_i u_i + sum_j b_j v_j of the best feasible pair of v: u = min_j |x_i - y_j| - v_j, then v = min_i |x_i - y_j| - u_i."""
+    u = torch.cat([(distances(part, y.points) - v).amin(1) for part in x.points.split(_rows(len(y)))])
+    v = torch.cat([(distances(part, x.points) - u).amin(1) for part in y.points.split(_rows(len(x)))])
+    return float(x.mean(u) + y.mean(v))
+
+
+def _heavy(cloud: Cloud) -> Cloud:
+    """The points that have mass, in float64, shares that add up to one."""
+    points = cloud.points.double()
+    share = cloud.double().mass if cloud.log_mass is None else cloud.log_mass.double().softmax(0)
+    kept = share > 0
+    share = share[kept] / share[kept].sum()
+    return Cloud(points[kept], share.log())
+
+
+def _unit(vectors: Queries) -> Gradients:
+    """vectors / |vectors|, 0 where they are."""
+    length = vectors.norm(dim=1, keepdim=True)
+    return torch.where(length > 0, vectors / length, 0)
+
+
+def _rows(columns: int) -> int:
+    """How many rows of distances make a chunk."""
+    return max(1, CHUNK // (8 * columns))
+
+
+def _pot() -> ModuleType:
+    try:
+        import ot
+    except ImportError as error:
+        raise ImportError("CTransformCritic needs POT, which cannot be imported: pip install POT, or use GradientPenaltyCritic()") from error
+    return ot
