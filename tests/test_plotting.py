@@ -21,7 +21,7 @@ import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
 from particleflow.plotting.animation import DISCS, HOLD, _Film, _Palette
 from particleflow.plotting.panels import COLOURS, TARGET
-from particleflow.plotting.scene import Scene, record_at, recorded, telling
+from particleflow.plotting.scene import Scene, one_record, record_at, recorded, telling
 
 KERNEL = pf.kernels.Gaussian(0.5)
 
@@ -191,6 +191,22 @@ def test_masses_are_the_areas_of_the_markers():
     sizes = scatters(snapshots(weighted, records=[0]).axes[0])[1].get_sizes()
     plain = scatters(snapshots(path, records=[0]).axes[0])[1].get_sizes()
     np.testing.assert_allclose(sizes / plain, (23 * mass).numpy(), rtol=1e-12)
+
+
+def test_a_weighted_target_is_drawn_with_its_masses():
+    """As areas in the plane, as heights on the line; and in the one record of a film."""
+    plane, line = run(), run(d=1)
+    m = len(plane.target)
+    mass = torch.linspace(0.5, 1.5, m, dtype=torch.float64) / m
+    sizes = [scatters(snapshots(path, records=[0]).axes[0])[0].get_sizes() for path in (replace(plane, target_log_mass=mass.log()), plane)]
+    np.testing.assert_allclose(sizes[0] / sizes[1], (m * mass).numpy(), rtol=1e-12)
+    mass = torch.full((m,), 0.2 / m, dtype=torch.float64)
+    mass[line.target[:, 0] > line.target.median()] = 1.8 / m
+    values, edges, _ = snapshots(replace(line, target_log_mass=mass.log())).axes[0].patches[0].get_data()
+    held = np.histogram(line.target[:, 0].numpy(), edges, weights=mass.numpy())[0]
+    np.testing.assert_allclose(values / values.sum(), held / held.sum(), rtol=1e-9)
+    state = next(iter(pf.iterate(pf.mmd_flow(KERNEL), plane.particles[0], plane.target, dt=0.1)))
+    assert one_record(state, pf.Cloud(plane.target, mass.log())).target_log_mass is not None
 
 
 def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():

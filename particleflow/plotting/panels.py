@@ -115,7 +115,7 @@ class Panel:
         self.ax.set_aspect("equal")
         target = self.scene.target(self.name)
         if target is not None:
-            layer(self.ax, self.scene, len(target), TARGET, under=True).show(target, None)
+            layer(self.ax, self.scene, len(target), TARGET, under=True).show(target, self.scene.target_weights(self.name))
         count = len(self.scene.particles(self.name, self.scene.steps[0]))
         self.particles = layer(self.ax, self.scene, count, self.colour)
         self.tails = self.ax.add_line(Line2D([], [], color=self.colour, alpha=0.4 * self.particles.alpha, linewidth=0.7, zorder=2))
@@ -134,7 +134,7 @@ class Panel:
         target = self.scene.target(self.name)
         peaks = [_density(self.scene.particles(self.name, last), self.scene.weights(self.name, last), edges).max()]
         if target is not None:
-            density = _density(target, None, edges)
+            density = _density(target, self.scene.target_weights(self.name), edges)
             self.ax.stairs(density, edges, fill=True, color=TARGET, alpha=0.55, zorder=1)
             peaks = [density.max(), min(peaks[0], 2 * density.max())]
         top = 1.4 * (max(peaks) or 1.0)

@@ -76,7 +76,10 @@ class Scene:
         low, high = middle - 1.08 * half, middle + 1.08 * half
         level = math.nan
         if len(low) == 2 and any(crowded(len(cloud)) for cloud in (*targets, *clouds)):
-            level = _level([_flat(cloud, axes) for cloud in targets or [run.particles[-1] for run in runs]], low, high)
+            aims = [(run.target, run.target_log_mass) for run in runs if run.target is not None]
+            shown = aims or [(run.particles[-1], None) for run in runs]
+            weighted = [(_flat(cloud, axes), None if log_mass is None else _over_mean(log_mass)) for cloud, log_mass in shown]
+            level = _level(weighted, low, high)
         return cls(paths, steps, axes, low, high, labels, level)
 
     @property
@@ -110,10 +113,12 @@ class Scene:
     def weights(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
         """Mass of the particles shown over their mean mass; None where all are equal."""
         run = self.paths[name]
-        if run.log_mass is None:
-            return None
-        mass = run.log_mass[record_at(run, step)].detach().cpu().double().exp().numpy()
-        return mass / (mass.mean() or 1.0)
+        return None if run.log_mass is None else _over_mean(run.log_mass[record_at(run, step)])
+
+    def target_weights(self, name: str) -> Float[np.ndarray, "M"] | None:
+        """The same of the target's points."""
+        log_mass = self.paths[name].target_log_mass
+        return None if log_mass is None else _over_mean(log_mass)
 
     def smooth(self, name: str) -> bool:
         """Do the particles go on, mostly, in the direction they came from? False for a Brownian motion."""
@@ -195,6 +200,7 @@ def one_record(state: State, target: Cloud | None) -> Trajectory:
         report={},
         state=state,
         target=None if target is None else target.points,
+        target_log_mass=None if target is None else target.log_mass,
         log_mass=None if log_mass is None else log_mass[None],
     )
 
@@ -259,10 +265,17 @@ def _box(ends: Sequence[Float[np.ndarray, "_ e"]]) -> tuple[Float[np.ndarray, "e
     return corners.min(0), corners.max(0)
 
 
-def _level(clouds: Sequence[Float[np.ndarray, "_ e"]], low: Float[np.ndarray, "2"], high: Float[np.ndarray, "2"]) -> float:
-    """The largest typical density of the clouds between two corners in the plane."""
+def _over_mean(log_mass: Float[Tensor, "N"]) -> Float[np.ndarray, "N"]:
+    mass = log_mass.detach().cpu().double().exp().numpy()
+    return mass / (mass.mean() or 1.0)
+
+
+def _level(
+    clouds: Sequence[tuple[Float[np.ndarray, "_ e"], Float[np.ndarray, "_"] | None]], low: Float[np.ndarray, "2"], high: Float[np.ndarray, "2"]
+) -> float:
+    """The largest typical density of the clouds, with their weights, between two corners in the plane."""
     width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
-    return max(typical(density(cloud, None, low, high, (height, width))) for cloud in clouds) or 1.0
+    return max(typical(density(cloud, weights, low, high, (height, width))) for cloud, weights in clouds) or 1.0
 
 
 def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None, tuple[str, str]]:
