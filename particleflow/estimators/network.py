@@ -61,7 +61,7 @@ class Network:
         if not isinstance(out, Tensor) or out.shape not in ((len(z),), (len(z), 1)):
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(f"`module` must map (Q, d) to (Q,) or (Q, 1), got {got} for {tuple(z.shape)}: end it with torch.nn.Linear(..., 1)")
-        return out.view(-1)
+        return out.reshape(-1)
 
 
 def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:
