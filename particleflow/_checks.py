@@ -22,12 +22,20 @@ def points(value: Any, name: str) -> Tensor:
         raise TypeError(f"`{name}` must be an (n, d) tensor, got {type(value).__name__}: convert it with torch.as_tensor({name})")
     if value.dtype not in FLOATS:
         raise TypeError(f"`{name}` must be float32 or float64, got {value.dtype}: convert it with {name}.float() or {name}.double()")
+    _held(value, name)
     if value.ndim != 2:
         hint = f": one coordinate per point is {name}[:, None]" if value.ndim == 1 else ""
         raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(value.shape)}{hint}")
     if 0 in value.shape:
         raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(value.shape)}")
     return value
+
+
+def _held(value: Tensor, name: str) -> None:
+    """Refuse a tensor that does not hold a number at each place."""
+    if value.layout != torch.strided or value.device.type == "meta":
+        what = "on the meta device, without numbers" if value.device.type == "meta" else f"of layout {value.layout}"
+        raise TypeError(f"`{name}` must be a dense tensor, got one {what}: pass its numbers, e.g. {name}.to_dense()")
 
 
 def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
@@ -46,11 +54,14 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
     if dtype is not None and dtype not in FLOATS:
         raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}")
     if isinstance(value, Tensor):
+        _held(value, name)
         tensor = value.detach()
         if tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype not in FLOATS):
             raise TypeError(f"`{name}` must be float32 or float64, got {tensor.dtype}: convert it with {name}.float() or {name}.double()")
         target = dtype or (tensor.dtype if tensor.is_floating_point() else torch.float64)
     else:
+        if isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "fiub":
+            value = np.ma.filled(value.astype(np.float64), np.nan)  # what is masked is no number, whatever lies under the mask
         try:
             array = np.asarray(value)
         except ValueError as error:

@@ -17,6 +17,7 @@ from particleflow._inputs import Metrics, checked_metrics, clouds_of, prepare, r
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, extent
 from particleflow.estimators import Estimator, Fit
+from particleflow.estimators.base import check_estimator
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.pairwise.promise import Promise
@@ -24,6 +25,8 @@ from particleflow.trajectory import Recorder, SaveAt, Trajectory
 
 # Particles this many times the start's extent away from where they began have left for good.
 ESCAPE = 1e6
+# More than any run will see the end of.
+MOST_STEPS = 10**10
 
 
 def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
@@ -37,6 +40,7 @@ def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
     y : (M, d) points or Cloud
         Samples of the target p. The ratio is always p / q.
     """
+    check_estimator(estimator)
     cloud, target = clouds_of(x, y, "x", "y")
     clock = Clock(draws=Draws(seed))
     require_target(estimator, target, "y")
@@ -119,8 +123,8 @@ def simulate(
     """
     if (steps is None) == (t1 is None):
         raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={steps} and t1={t1}")
-    if steps is not None:
-        _checks.count(steps, "steps")
+    if steps is not None and _checks.count(steps, "steps") > MOST_STEPS:
+        raise ValueError(f"`steps` must be at most {MOST_STEPS:.0e}, got {steps:.1e}: raise dt")
     if dt is not None:
         dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
     if save is not None and not isinstance(save, SaveAt):
@@ -136,6 +140,8 @@ def simulate(
         left = _checks.real(t1, "t1") - start.clock.t
         if left <= 0:
             raise ValueError(f"`t1` must be later than the start, t = {start.clock.t:g}, got {t1:g}: pass a later time, or steps=")
+        if left / dt > MOST_STEPS:
+            raise ValueError(f"`t1` must be at most {MOST_STEPS:.0e} steps away, got {t1:g} with dt = {dt:g}: raise dt, or pass an earlier time")
         steps = max(1, math.ceil(left / dt * (1 - 1e-12)))
         dt = left / steps
     assert steps is not None

@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
-from particleflow.estimators.base import GradWitness, missing_target
+from particleflow.estimators.base import GradWitness, check_estimator, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
@@ -73,10 +73,7 @@ class Flow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
-        if isinstance(self.estimator, type) or not isinstance(self.estimator, Estimator):
-            raise TypeError(
-                f"`estimator` must be an estimator, got {_what(self.estimator)}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))"
-            )
+        check_estimator(self.estimator)
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
             raise TypeError(f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g. pf.mobilities.Vanilla()")
         if isinstance(self.mobility, Mobility):

@@ -137,6 +137,23 @@ def test_what_is_not_numeric_is_refused(value: Any, what: str) -> None:
         _checks.as_points(value, "x")
 
 
+DENSELESS = [(torch.eye(3).to_sparse(), "of layout torch.sparse_coo"), (torch.eye(3, device="meta"), "on the meta device")]
+
+
+@pytest.mark.parametrize(("value", "what"), DENSELESS)
+def test_tensors_without_a_number_at_each_place_are_refused(value: torch.Tensor, what: str) -> None:
+    for check in (_checks.as_points, _checks.points):
+        with pytest.raises(TypeError, match=f"`x` must be a dense tensor, got one {what}"):
+            check(value, "x")
+
+
+def test_what_is_masked_is_no_number() -> None:
+    masked = np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], mask=[[False, False], [True, False]])
+    with pytest.raises(ValueError, match=r"`x` must be finite, got \[nan, 4.0\] in row 1"):
+        _checks.as_points(masked, "x")
+    assert torch.equal(_checks.as_points(masked[:1], "x"), torch.tensor([[1.0, 2.0]], dtype=torch.float64))
+
+
 def test_two_clouds_of_other_dimensions() -> None:
     text = "`y` must be (M, 2) like `x`, got (500, 3): pass the same coordinates, or project with sklearn.decomposition.PCA"
     with refused(ValueError, text):

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -536,3 +538,20 @@ def test_a_progress_bar_is_silent_where_nobody_watches(capfd: pytest.CaptureFixt
     b = pf.simulate(MMD_FLOW, X, Y, steps=5, dt=0.1)
     assert same(a, b)
     assert capfd.readouterr() == ("", "")
+
+
+def test_runs_that_nobody_sees_the_end_of_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`t1` must be at most 1e\+10 steps away, got 1e\+300 with dt = 0.01"):
+        pf.simulate(MMD_FLOW, X, Y, t1=1e300, dt=0.01)
+    with pytest.raises(ValueError, match=r"`steps` must be at most 1e\+10, got 1.0e\+30: raise dt"):
+        pf.simulate(MMD_FLOW, X, Y, steps=10**30, dt=0.01)
+
+
+@pytest.mark.parametrize(("wrong", "what"), [(MMD_FLOW, "Flow"), (MMD, "the class MMD without its parentheses")])
+def test_a_fit_of_what_is_no_estimator_is_refused(wrong: Any, what: str) -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(TypeError, match=f"`estimator` must be an estimator, got {what}: e.g. pf.estimators"):
+            pf.fit(wrong, X, Y)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

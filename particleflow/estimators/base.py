@@ -115,3 +115,10 @@ class FieldWitness:
 def missing_target(estimator: Estimator, name: str) -> ValueError:
     """The error of an estimator that needs a target and got none as its argument `name`."""
     return ValueError(f"`{name}` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of the law to flow to")
+
+
+def check_estimator(value: Any) -> None:
+    """Refuse what is no estimator as the argument `estimator`."""
+    if isinstance(value, type) or not isinstance(value, Estimator):
+        what = f"the class {value.__name__} without its parentheses" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"`estimator` must be an estimator, got {what}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))")
