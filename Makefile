@@ -23,7 +23,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test test-slow docs lint types benchmark check clean distclean
+.PHONY: help install demo test coverage test-slow docs lint types benchmark check clean distclean
 
 help: ## print this help
 	@echo 'make TARGET [VARIABLE=value ...]'
@@ -34,7 +34,7 @@ help: ## print this help
 	@echo '  PIP_FLAGS="--extra-index-url URL"     further flags for pip install, for example the index of the CPU builds of'
 	@echo '                                        torch: on Linux, the default index has a CUDA build of several GB'
 	@echo '  JOBS=2                                processes that the tests run in'
-	@echo '  ARGS="..."                            further arguments of pytest (test, test-slow) or of the benchmarks'
+	@echo '  ARGS="..."                            further arguments of pytest (test, coverage, test-slow) or of the benchmarks'
 
 ## ------------------------------------------------------------------ what to run
 
@@ -49,11 +49,17 @@ demo: $(VENV)/.done-base ## compare the flows on two targets; pictures in out/de
 	wait $$digits; digits=$$?; echo; cat $(DEMO_OUT)/digits.txt; [ $$rings -eq 0 ] && [ $$digits -eq 0 ]
 	@echo; echo 'Done. Look at the films and pictures:'; find $(DEMO_OUT) -name '*.gif' -o -name '*.png' | sort | sed 's/^/  /'
 
-test: $(VENV)/.done-test ## the tests, with a summary of coverage
-	$(RUN) pytest -n $(JOBS) --cov $(ARGS)
+# Each process gets one half of the files, and takes over from the other at the end: what a file computes once is computed once.
+PYTEST := $(RUN) pytest -n $(JOBS) --dist worksteal
+
+test: $(VENV)/.done-test ## the tests
+	$(PYTEST) $(ARGS)
+
+coverage: $(VENV)/.done-test ## the tests, with a summary of what they cover: a quarter slower
+	$(PYTEST) --cov $(ARGS)
 
 test-slow: $(VENV)/.done-test ## the tests that take long
-	$(RUN) pytest -n $(JOBS) -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 docs: $(VENV)/.done-docs ## the documentation; warnings are errors
 	$(RUN) sphinx -b html -W --keep-going docs docs/_build/html
