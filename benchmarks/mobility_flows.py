@@ -85,17 +85,28 @@ CASES = {
 }
 
 
-def final_mean(name: str, seed: int, steps: int) -> float:
-    """|mean| of the particles at the end."""
+def run(name: str, seed: int, steps: int, save: pf.SaveAt) -> pf.Trajectory:
+    """To t = 20.
+
+    Raises
+    ------
+    RuntimeError
+        If the run does not get there.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`aim` must be", category=UserWarning)
         mobility = CASES[name].make()
     flow = pf.mono_flow(ClosedForm(TARGET, current=Moments(jitter=1e-9), clip=40.0), mobility)
     start = START.sample(PARTICLES, seed=seed)
-    path = pf.simulate(flow, start, steps=steps, dt=END / steps, integrator=Capped(CAP), save=pf.SaveAt(steps=[0]))
+    path = pf.simulate(flow, start, steps=steps, dt=END / steps, integrator=Capped(CAP), save=save)
     if path.status != "completed":
         raise RuntimeError(f"{name}, seed {seed}: {path.status}: {path.message}")
-    return float(path.particles[-1].mean(0).norm())
+    return path
+
+
+def final_mean(name: str, seed: int, steps: int) -> float:
+    """|mean| of the particles at the end."""
+    return float(run(name, seed, steps, pf.SaveAt(steps=[0])).particles[-1].mean(0).norm())
 
 
 def _pearson(d: Tensor) -> Tensor:

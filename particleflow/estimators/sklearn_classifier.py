@@ -79,7 +79,7 @@ class SklearnClassifier:
     Parameters
     ----------
     model : scikit-learn classifier, optional
-        A clone is trained, the object itself never changed. Its `random_state`s that are None are set from the run's seed, the same at each fit.
+        A clone is trained, the object itself never changed. Each `random_state` that is None is set from the run's seed, the same at each fit.
         None: StandardScaler, 100 Nystroem features of a Gaussian kernel of bandwidth sqrt(d / 2) deviations, LogisticRegression(C=10).
     calibrate : bool, optional
         None: only a model without probabilities. True: also others, for probabilities that are too sure. False: d itself is taken for log odds.
