@@ -59,6 +59,12 @@ def test_bandwidths_without_squares_are_refused(backend: Any) -> None:
             backend.sources(Gaussian(bandwidth), cloud(30, 2))
 
 
+@pytest.mark.parametrize("bandwidth", [1e-200, 1e200])
+def test_kernels_whose_bandwidths_have_no_squares_are_not_made(bandwidth: float) -> None:
+    with pytest.raises(ValueError, match=r"`bandwidth` must have a square, got .*: take another unit of length"):
+        Gaussian(bandwidth)
+
+
 @pytest.mark.slow
 @each_backend
 @pytest.mark.parametrize("kind", [Gaussian, Matern52, IMQ])

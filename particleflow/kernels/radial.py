@@ -47,6 +47,8 @@ class _Scaled:
     def __post_init__(self) -> None:
         remedy = "pass a length, e.g. particleflow.kernels.default_bandwidth(target)"
         object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy=remedy))
+        if not 1e-100 <= self.bandwidth <= 1e100:
+            raise ValueError(f"`bandwidth` must have a square, got {self.bandwidth:g}: take another unit of length")
 
     def _distance(self, s: Tensor) -> Tensor:
         """|z - y| / bandwidth, never quite zero."""
