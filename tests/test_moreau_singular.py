@@ -1,4 +1,4 @@
-"""Divergences with a finite recession constant, against a general optimiser with bounds; the cap that singular mass puts on their value."""
+"""Densities that meet bounds: finite recession constants, total variation, steep powers; against a general optimiser with bounds, and certified."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 import particleflow as pf
+from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import JensenShannon, ReverseKL, TotalVariation, Tsallis
 from particleflow.estimators import Fit
 
+# Many solves; test_moreau.py checks the shapes.
+pytestmark = pytest.mark.usefixtures("unchecked")
 KERNEL = pf.kernels.Laplace(1.0)
 FINITE = [JensenShannon(), ReverseKL(), Tsallis(0.5), TotalVariation()]
 finite = pytest.mark.parametrize("divergence", FINITE, ids=lambda divergence: type(divergence).__name__)
@@ -70,3 +73,69 @@ def test_far_clouds_cost_no_more_than_all_their_mass(divergence: Any) -> None:
     values = [fitted(divergence, lam, X + 50, Y).value for lam in (1e-2, 1e-3)]
     assert values[0] < values[1] <= cap * (1 + 1e-6)
     assert values[1] > 0.9 * cap
+
+
+# ---- certificates ------------------------------------------------------------------------------------------------------------------------
+
+
+def plane(n: int, seed: int, shift: float = 0.0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, 2))) + shift
+
+
+CLOUDS = {
+    "near": (plane(25, 0, 0.6), plane(20, 1)),
+    "far": (plane(25, 0, 1e3), plane(20, 1)),
+    "one particle": (plane(1, 2), plane(20, 1)),
+    "one target": (plane(25, 0), plane(1, 2)),
+    "duplicates": (plane(5, 3).repeat(6, 1), plane(3, 4).repeat(8, 1)),
+    "the same": (plane(20, 1), plane(20, 1)),
+}
+QUICK = {"near", "duplicates"}
+
+
+@pytest.mark.parametrize("case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CLOUDS])
+@pytest.mark.parametrize("divergence", FINITE + [Tsallis(2.0), Tsallis(3.0)], ids=str)
+def test_values_are_certified_however_small_lam_is(divergence: Any, case: str) -> None:
+    """The gap relative to the value: 1e-9 and, as h = (mu_x - K a) / lam has an error of some eps / lam, no less than that."""
+    for lam in (1e-2, 1e-4, 1e-6):
+        fit = pf.fit(pf.estimators.Moreau(pf.kernels.Gaussian(0.7), divergence=divergence, lam=lam), *CLOUDS[case])
+        assert fit.report["gap"] <= max(1e-9, 1e-14 / lam) * fit.value
+        if lam >= 1e-4:
+            assert fit.report["converged"], fit.report
+
+
+def test_close_clouds_have_the_exact_total_variation() -> None:
+    """|h| <= 1/2 at g = 1 everywhere: nothing is solved, and nothing is left to start from."""
+    fit = fitted(TotalVariation(), 10.0, X, Y)
+    assert (fit.report["error"], fit.report["iterations"], set(fit.memory)) == (0.0, 0, {"u"})
+
+
+@pytest.mark.parametrize("divergence", FINITE + [Tsallis(3.0)], ids=str)
+def test_a_warm_start_takes_fewer_iterations(divergence: Any) -> None:
+    x, y = Cloud(plane(60, 0, 1.5)), Cloud(plane(50, 1))
+    estimator = pf.estimators.Moreau(pf.kernels.Gaussian(0.5), divergence=divergence, lam=1e-3)
+    first = estimator.fit(x, y, Clock(), {})
+    moved = Cloud(x.points + 3e-4 * first.witness.value_and_grad(x.points)[1])
+    cold, warm = estimator.fit(moved, y, Clock(), {}), estimator.fit(moved, y, Clock(), first.memory)
+    assert warm.report["iterations"] <= 0.7 * cold.report["iterations"]
+    assert warm.value == pytest.approx(cold.value, rel=1e-9)
+    other = estimator.fit(Cloud(plane(41, 0, 1.5)), y, Clock(), first.memory)  # another number of particles: from nothing
+    assert other.report["converged"]
+
+
+@pytest.mark.parametrize(("divergence", "n", "m"), [(TotalVariation(), 300, 400), (JensenShannon(), 350, 300)], ids=str)
+def test_hundreds_of_points_by_a_factor_of_the_kernel(divergence: Any, n: int, m: int) -> None:
+    """Beyond 512 points the linear systems take a partial factor: primal and dual from the definitions."""
+    x, y, kernel, lam, c = 0.5 * plane(n, 0, 2.0), plane(m, 1), pf.kernels.Gaussian(0.5), 1e-2, divergence.recession
+    fit = pf.fit(pf.estimators.Moreau(kernel, divergence=divergence, lam=lam), x, y)
+    assert fit.report["converged"]
+    (_, at_y), (_, at_x) = fit.witness.field.parts
+    a, b = lam * at_y, lam * at_x + 1 / n
+    h_y, h_x = (-fit.witness.value_and_grad(z)[0] for z in (y, x))
+    assert float(b.sum()) > 0.01
+    assert max(float(h_x.max()), float(h_y.max())) <= c * (1 + 1e-8)
+    norm2 = float((1 / n - b) @ h_x - a @ h_y) / lam
+    dual = float(divergence.f(a * m).mean()) + c * float(b.sum()) + lam / 2 * norm2
+    primal = float(h_x.mean()) - float(divergence.conjugate(h_y.clamp(max=c * (1 - 1e-15))).mean()) - lam / 2 * norm2
+    assert fit.value == pytest.approx(dual, rel=1e-9)
+    assert primal == pytest.approx(dual, rel=1e-8)

@@ -15,8 +15,8 @@ from particleflow.divergences import KL, Divergence, TotalVariation
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.dual import Dual
 from particleflow.estimators.gram import Gram, gram_of
+from particleflow.estimators.interior import program_of, solve_program
 from particleflow.estimators.newton import Solution, solve
-from particleflow.estimators.singular import Problem, solve_singular
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact import warn_once
@@ -74,10 +74,7 @@ class Envelope:
         here = moving.double()
         field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)
         dual = Dual(self.divergence, made.gram, field.value(made.gram.queries), energy=float(here.mean(field.value(here.points))))
-        start = memory.get("u")
-        if start is not None and start.shape != dual.mu.shape:
-            start = None
-        solution, singular = self._solve(dual, lam, start, here, made, field)
+        solution, singular, later = self._solve(dual, lam, memory, here, made, field)
         self._warn(dual, solution)
         dtype = moving.points.dtype
         weights: Tensor = (-sign / lam * solution.a).to(dtype)
@@ -86,7 +83,7 @@ class Envelope:
         report = {**total.explain(points), **told(solution, factor)}
         value = factor * solution.value
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, points)
-        return Fit(witness, {"u": solution.u}, report, objective=lambda: value, bound=bound, energy_slope=slope)
+        return Fit(witness, later, report, objective=lambda: value, bound=bound, energy_slope=slope)
 
     def _warn(self, dual: Dual, solution: Solution) -> None:
         """Once, where the value of a KL is little but the distance between two finite samples over 2 lam."""
@@ -100,21 +97,37 @@ class Envelope:
                 "the bandwidth, or take more points"
             )
 
-    def _solve(self, dual: Dual, lam: float, start: Tensor | None, moving: Cloud, made: Reference, mu: Field) -> tuple[Solution, Tensor | None]:
-        """The solution, and the weights of singular mass at the moving points, where there is any."""
-        smooth = not isinstance(self.divergence, TotalVariation)
-        if smooth:
+    def _solve(
+        self, dual: Dual, lam: float, memory: Memory, moving: Cloud, made: Reference, mu: Field
+    ) -> tuple[Solution, Tensor | None, Memory]:
+        """The solution, the weights of singular mass at the moving points, where there may be any, and what the next solve starts from.
+
+        By Newton's method in u where it converges to what meets no bound, else by the interior-point method; after that by this one again.
+        """
+        inner, finite = memory.get("interior"), math.isfinite(self.divergence.recession)
+        at_moving = mu.value(moving.points) if finite else None
+        if inner is None and not isinstance(self.divergence, TotalVariation):
+            start = memory.get("u")
+            if start is not None and start.shape != dual.mu.shape:
+                start = None
             solution = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
-            if not (math.isfinite(self.divergence.recession) and solution.converged):
-                return solution, None
-        at_moving = mu.value(moving.points)
-        if smooth:
-            h = (at_moving - self.pairwise.sources(self.kernel, made.gram.cloud.points).field(solution.a).value(moving.points)) / lam
-            if float(h.max()) <= self.divergence.recession:
-                return solution, None
-        problem = Problem(self.divergence, moving, made.gram.cloud, (dual.mu, at_moving), dual.energy)
-        start = solution.u if smooth else dual.mu
-        return solve_singular(problem, self.kernel, self.pairwise, lam, start, rtol=self.rtol, max_iterations=self.max_iterations)
+            if at_moving is None:
+                done = solution.converged or math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
+            else:
+                done = solution.converged and self._highest(solution, lam, moving, made, at_moving) <= self.divergence.recession
+            if done:
+                return solution, None, {"u": solution.u}
+        base = made.gram.cloud
+        clouds, mus = ([base], [dual.mu]) if at_moving is None else ([base, moving], [dual.mu, at_moving])
+        program = program_of(self.divergence, clouds, mus, dual.energy, self.kernel, self.pairwise)
+        found = solve_program(program, self.kernel, lam, inner, rtol=self.rtol, max_iterations=self.max_iterations)
+        later = {} if found.later is None else {"interior": found.later}
+        return found.solution, found.singular if finite else None, {"u": found.solution.u, **later}
+
+    def _highest(self, solution: Solution, lam: float, moving: Cloud, made: Reference, at_moving: Tensor) -> float:
+        """max_i h(x_i)."""
+        target = self.pairwise.sources(self.kernel, made.gram.cloud.points).field(solution.a)
+        return float((at_moving - target.value(moving.points)).max()) / lam
 
 
 def _carried(cloud: Cloud) -> Cloud:

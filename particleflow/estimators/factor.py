@@ -25,7 +25,7 @@ def partial_cholesky(
     for rank in range(most + 1):
         total = (mass * left).cumsum(0)
         if float(total[-1]) <= tolerance:
-            return columns[:rank].T.contiguous().float()
+            return columns[:rank].T.contiguous()
         pivot = int(torch.searchsorted(total, total[-1] * (rank * GOLDEN % 1)))
         worst = float(left[pivot])
         if rank == most or not 0 < worst < torch.inf:

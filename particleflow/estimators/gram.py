@@ -121,7 +121,7 @@ class SummedGram:
         most = min(COLUMNS, FACTOR // len(self.cloud)) if self.lasting else 0
         factor = partial_cholesky(self.kernel, self.cloud.points, self.cloud.mass, rtol * self.peak, most) if most >= LEAST else None
         if factor is not None:
-            return factor
+            return factor.float()
         sources = self._coarser(rtol).sources(self.kernel, self.cloud.points.float())
         return sources, sources.prepare(sources.points)
 

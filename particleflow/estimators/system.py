@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,8 @@ FEW, PER_POINT, DIRECT = 20, 20, 64
 MOST = 1000
 # Points whose weights together change h by less than this share of their own residual follow h at once.
 PASSIVE = 0.1
+# Where a system is to be solved without knowing how well, this share of the right-hand side is left.
+INEXACT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,3 +89,60 @@ def _cholesky(matrix: Float[Tensor, "M M"], w: Float[Tensor, "M"], lam: float, t
         return Solved(torch.zeros_like(t), 0, False, direct=True)
     eta = torch.cholesky_solve((root * t)[:, None], factor)[:, 0]
     return Solved(t - matrix @ (root * eta), 1, True, direct=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """s = eta / R with R^2 = W, (lam I + R K R) eta = lam R r: precise relative to s even where W is so large that s nearly vanishes."""
+
+    root: Float[Tensor, "P"]
+    factor: Float[Tensor, "P P"]
+    lam: float
+
+    @classmethod
+    def of(cls, matrix: Float[Tensor, "P P"], w: Float[Tensor, "P"], lam: float) -> Direct | None:
+        """None where rounding leaves no positive definite matrix."""
+        root = w.sqrt()
+        system = (matrix * root).mul_(root[:, None])
+        system.diagonal().add_(lam)
+        factor, failed = torch.linalg.cholesky_ex(system)
+        return None if bool(failed.any()) else cls(root, factor, lam)
+
+    def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
+        return torch.cholesky_solve((self.lam * self.root * r)[:, None], self.factor)[:, 0] / self.root
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """s = r - L (lam I + L' W L)^-1 L' W r for K = L L', L (P, rank)."""
+
+    columns: Float[Tensor, "P rank"]
+    w: Float[Tensor, "P"]
+    factor: Float[Tensor, "rank rank"]
+
+    @classmethod
+    def of(cls, columns: Float[Tensor, "P rank"], w: Float[Tensor, "P"], lam: float) -> LowRank | None:
+        system = columns.T @ (w[:, None] * columns)
+        system.diagonal().add_(lam)
+        factor, failed = torch.linalg.cholesky_ex(system)
+        return None if bool(failed.any()) else cls(columns, w, factor)
+
+    def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
+        return r - self.columns @ torch.cholesky_solve((self.columns.T @ (self.w * r))[:, None], self.factor)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """By conjugate gradients."""
+
+    gram: Gram
+    w: Float[Tensor, "P"]
+    lam: float
+
+    def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
+        size = float((self.w * r) @ r) ** 0.5
+        return _conjugate_gradients(self.gram, self.w, self.lam, r, INEXACT * size, MOST, True).step
+
+
+# One W, several right-hand sides.
+System: TypeAlias = Direct | LowRank | Products
