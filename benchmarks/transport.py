@@ -1,0 +1,97 @@
+"""What W1 between batches rewards: its false minima, the collapse of its flow, and critics that estimate it worse with better samples."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import environment, report
+from benchmarks.transport_rows import CRITICS, REAL, collapse, minima, samples
+
+HERE = Path(__file__).parent
+MARKS = ("<!-- transport: begin -->", "<!-- transport: end -->")
+# dimension: the stated ratio of repeated means; particles: E W1 at the end and of real batches, and the range of the variance.
+MEANS = {2: 2.68, 16: 1.005, 32: 0.888, 256: 0.760}
+COLLAPSE = {16: (0.626, 0.799, (0.63, 0.73)), 64: (0.374, 0.473, (0.84, 0.89))}
+
+
+def main(argv: Sequence[str]) -> int:
+    options = _options(argv)
+    began = time.perf_counter()
+    seeds, shrink = (1, 10) if options.quick else (options.seeds, 1)
+    parts, rows = [], []
+    with environment.workers(options.jobs, 1) as pool:
+        for name in options.rows:
+            text, found = PARTS[name](pool, seeds, shrink)
+            parts.append(text)
+            rows += [{"part": name, **row} for row in found]
+            print(f"\n{text}\n({time.perf_counter() - began:.0f} s)", flush=True)
+    text = "\n\n".join(parts)
+    if options.quick:
+        text = "**Quick: a tenth of the repetitions and steps, one seed.**\n\n" + text
+    name = "transport-quick" if options.quick else "transport"
+    paths = report.save(options.out, name, {"suite": "transport", "quick": options.quick, "rows": rows}, text, rows)
+    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
+    if options.record:
+        report.insert(HERE / "README.md", text, marks=MARKS)
+    return 0
+
+
+def _minima(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str, Any]]]:
+    repeats = {dim: (1000 if dim == 2 else 100) // shrink for dim in MEANS}
+    found = {dim: pool.submit(minima, dim, n=64, repeats=repeats[dim], sample=12_800, seed=0) for dim in MEANS}
+    rows = [{"dim": dim, "stated": MEANS[dim], **future.result()} for dim, future in found.items()]
+    headings = ["d", "E W1 of real batches", "repeated means / real", "stated", "k-medians / real", "variance of the k-medians"]
+    cells = [[r["dim"], *(f"{r[key]:.4g}" for key in ("real", "means", "stated", "medians", "variance"))] for r in rows]
+    return f"64 points against a batch of 64 from N(0, I):\n\n{report.table(headings, cells)}", rows
+
+
+def _collapse(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str, Any]]]:
+    found = {n: [pool.submit(collapse, n, steps=2500 // shrink, repeats=500 // shrink, seed=seed) for seed in range(seeds)] for n in COLLAPSE}
+    rows = [{"n": n, "seed": seed, **future.result()} for n, futures in found.items() for seed, future in enumerate(futures)]
+    headings = ["n", "E W1 to a batch", "stated", "E W1 of real batches", "stated", "variance", "stated"]
+    cells = []
+    for n, (end, real, (low, high)) in COLLAPSE.items():
+        end_now, real_now, variance = (report.spread([r[key] for r in rows if r["n"] == n]) for key in ("end", "real", "variance"))
+        cells.append([n, end_now, end, real_now, real, variance, f"{low}-{high}"])
+    intro = f"n particles from N(0, I) in the plane that climb the perfect critic of fresh batches of the same law, {seeds} seed(s):"
+    return f"{intro}\n\n{report.table(headings, cells)}", rows
+
+
+def _digits(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str, Any]]]:
+    found = {name: [pool.submit(samples, name, n=64, steps=600 // shrink, seed=seed) for seed in range(seeds)] for name in (*CRITICS, REAL)}
+    rows: list[dict[str, Any]] = [
+        {"critic": name, "seed": seed, **future.result()} for name, futures in found.items() for seed, future in enumerate(futures)
+    ]  # fmt: skip
+    headings = ["critic", "its estimate / exact W1", "E W1 to a batch / of real batches", "variance / real", "energy distance (squared), held out"]
+    cells = []
+    for name in found:
+        values = [report.spread([r[key] for r in rows if r["critic"] == name]) for key in ("estimate", "batch", "variance", "energy")]
+        cells.append([name, "-" if name == REAL else values[0], *values[1:]])
+    intro = f"64 particles towards fresh batches of 64 digits (8 x 8 pixels), {600 // shrink} steps, {seeds} seed(s):"
+    return f"{intro}\n\n{report.table(headings, cells)}", rows
+
+
+PARTS = {"minima": _minima, "collapse": _collapse, "digits": _digits}
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks transport", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions and steps, one seed")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each flow (3)")
+    parser.add_argument("--rows", type=partial(report.names, known=PARTS), default=list(PARTS), metavar="A,B", help=f"of {', '.join(PARTS)} (all)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--record", action="store_true", help="also put the tables into benchmarks/README.md")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
