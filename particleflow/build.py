@@ -16,6 +16,7 @@ from particleflow._typing import Points
 from particleflow._words import nearest
 from particleflow.config import (
     BESIDE,
+    BY_NAME,
     DIRECTIONS,
     EXACT_AT_MOST,
     EXACT_UNASKED,
@@ -40,7 +41,7 @@ from particleflow.config import (
     of_flow,
     processors,
 )
-from particleflow.names import DATA_SETS, INTEGRATORS, KERNELS, METRICS, WITH_DENSITY, Means, mobility, rows_of, target
+from particleflow.names import CRITICS, DATA_SETS, INTEGRATORS, KERNELS, METRICS, RATIOS, WITH_DENSITY, WITHOUT_SUMS, Means, mobility, rows_of, target
 from particleflow.pairwise import Auto
 from particleflow.samplers.data import Rows
 
@@ -102,7 +103,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     plans: dict[str, Plan] = {}
     tables: dict[str, Settings] = {}
     for flow in names:
-        plans[flow], tables[flow] = _plan(flow, settings, law, name, kernel, scale, x0, y)
+        plans[flow], tables[flow] = _plan(flow, names, settings, law, name, kernel, scale, x0, y)
     if most < min(records, max(plan.steps for plan in plans.values())):
         notes.append(f"records: at most {most} and not {records}, which would take more than {RECORDED / 2**30:g} GB")
     chosen: Settings = {
@@ -218,9 +219,17 @@ def _longest_axis(y: Tensor) -> Tensor:
 
 
 def _plan(
-    name: str, settings: Settings, law: samplers.Sampler, target_name: str, kernel: kernels.Kernel, scale: float, x0: Tensor, y: Tensor
+    name: str,
+    names: Sequence[str],
+    settings: Settings,
+    law: samplers.Sampler,
+    target_name: str,
+    kernel: kernels.Kernel,
+    scale: float,
+    x0: Tensor,
+    y: Tensor,
 ) -> tuple[Plan, Settings]:
-    """One flow with its steps, and its table of settings."""
+    """One flow of `names` with its steps, and its table of settings."""
 
     def said(option: str, default: Any) -> Any:
         return _given(of_flow(settings, name, option), default)
@@ -244,9 +253,23 @@ def _plan(
         flow = flows.kale_flow(kernel, lam=lam, pairwise=sums)
         table |= {"lam": lam}
     elif name == "mono":
-        bend, shift = said("mobility", "logit"), said("shift", 0.0)
-        flow = flows.mono_flow(estimators.KDE(kernel, pairwise=sums), mobility(bend, shift))
-        table |= {"mobility": bend, "shift": shift}
+        ratio, bend, shift = said("ratio", "kde"), said("mobility", "logit"), said("shift", 0.0)
+        if ratio != "kale" and _meant(settings, name, names, "lam"):
+            raise SettingError(f"`lam` is for the ratio kale, and the ratio is {ratio}: leave it out")
+        if ratio in WITHOUT_SUMS and _meant(settings, name, names, "rtol"):
+            raise SettingError(f"`rtol` is for sums over pairs, and the ratio {ratio} takes none: leave it out")
+        table |= {"ratio": ratio, "mobility": bend, "shift": shift}
+        if ratio == "kale":
+            table |= {"lam": said("lam", LAM), "rtol": said("rtol", RTOL["kale"])}
+            estimator: estimators.Estimator = estimators.KALE(kernel, lam=table["lam"], pairwise=Auto(rtol=table["rtol"]))
+        else:
+            estimator = RATIOS[ratio](kernel, sums)
+            table = {key: value for key, value in table.items() if key != "rtol" or ratio not in WITHOUT_SUMS}
+        flow = flows.mono_flow(estimator, mobility(bend, shift))
+    elif name == "w1":
+        critic = said("critic", "exact")
+        flow = flows.wgan_flow(CRITICS[critic]())
+        table |= {"critic": critic}
     elif name == "langevin":
         if target_name not in WITH_DENSITY:
             known = ", ".join(WITH_DENSITY)
@@ -257,9 +280,17 @@ def _plan(
         table |= {"temperature": temperature}
     else:
         raise SettingError(f"`flow` must be one of {', '.join(FLOWS)}, got '{name}'{nearest(name, FLOWS)}")
+    if INTEGRATORS[stepper]().stages > 1 and not flow.estimator.deterministic:
+        raise SettingError(f"`integrator` must be euler for the network of {name}, which is trained from step to step, got {stepper}: leave it out")
     given = of_flow(settings, name, "dt")
     table["dt"] = flow.suggest_dt(x0, y) if given is None else _checks.positive(given, "dt", remedy="leave it out to have one chosen")
     return Plan(flow, steps, table["dt"], INTEGRATORS[stepper]()), table
+
+
+def _meant(settings: Settings, flow: str, names: Sequence[str], option: str) -> bool:
+    """Was the option given for this flow: in its own table, or for all where no other flow of the run takes it?"""
+    others = set(names) & set(BY_NAME[option].flows) - {flow}
+    return option in settings.get(flow, {}) or (settings.get(option) is not None and not others)
 
 
 def _given(value: Any, default: Any) -> Any:

@@ -19,7 +19,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
-    "list": "what there is: flows, targets, starts, kernels, mobilities, integrators, metrics",
+    "list": "what there is: flows, targets, starts, kernels, ratios, mobilities, critics, integrators, metrics",
 }
 EXAMPLES = {
     "": """\
@@ -195,7 +195,9 @@ def catalogue() -> str:
         "targets (--target)": {**config.TARGETS, **config.TARGET_FILES},
         "starts (--start)": config.STARTS,
         "kernels (--kernel), r = distance": config.KERNELS,
+        "ratios (--ratio, of the flow mono), target / particles": config.RATIOS,
         "mobilities (--mobility, of the flow mono)": config.MOBILITIES,
+        "critics (--critic, of the flow w1)": config.CRITICS,
         "integrators (--integrator)": config.INTEGRATORS,
         "metrics (--metrics)": config.METRICS,
     }

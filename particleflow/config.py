@@ -24,7 +24,8 @@ FLOWS = {
     "mmd": "gradient flow of MMD^2/2; stalls where the clouds are several bandwidths apart",
     "mmd-noise": "the same with noise injection: the force is felt at x + beta u, beta decaying to zero",
     "kale": "gradient flow of KALE, between MMD (large lam) and KL (small lam)",
-    "mono": "MonoFlow: climbs h(log ratio) of two kernel density estimates; h is the mobility",
+    "mono": "MonoFlow: climbs h(log ratio) of target and particles; --ratio estimates the ratio, h is the --mobility",
+    "w1": "climbs a Kantorovich potential at unit speed: optimal transport's, or a WGAN's --critic",
     "langevin": "Langevin dynamics, for targets whose density is known: gaussian, four-gaussians",
 }
 TARGETS = {
@@ -56,6 +57,17 @@ KERNELS = {
     "matern52": "(1 + a + a^2/3) exp(-a), a = sqrt(5) r / bandwidth",
     "imq": "inverse multiquadric (1 + r^2 / bandwidth^2)^(-1/2), with heavy tails",
     "energy": "-r: MMD^2 becomes the energy distance; no bandwidth; mmd and mmd-noise only",
+}
+RATIOS = {
+    "kde": "of two kernel density estimates",
+    "kale": "KALE's regularised log ratio (--lam)",
+    "classifier": "a small network, trained as the classifier of a GAN, with a gradient penalty",
+}
+CRITICS = {
+    "exact": "the potential of optimal transport between the clouds themselves",
+    "clip": "a network whose weights are clipped: WGAN",
+    "gp": "a network with a gradient penalty: WGAN-GP",
+    "lipschitz": "a network of slope one at most by construction",
 }
 MOBILITIES = {
     "logit": "h(d) = d, d = log ratio: the flow of KL(particles || target)",
@@ -199,14 +211,19 @@ OPTIONS = (
         "rtol", "number", FLOW, f"relative accuracy of sums over pairs (default: {RTOL['mmd']:g}; of kale {RTOL['kale']:g})", "RTOL",
         flows=tuple(RTOL), above=0, most=0.1,
     ),
-    Option("lam", "number", FLOW, f"kale: the penalty; large: MMD, small: KL-like, stiff (default: {LAM})", "LAM", flows=("kale",), above=0),
+    Option(
+        "lam", "number", FLOW, f"kale, mono with --ratio kale: the penalty; large: MMD, small: KL-like, stiff (default: {LAM})", "LAM",
+        flows=("kale", "mono"), above=0,
+    ),
     Option("beta", "number", FLOW, "mmd-noise: noise at first (default: the target's deviation)", "BETA", flows=("mmd-noise",), least=0),
     Option(
         "beta_half", "number", FLOW, f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})", "STEPS", flows=("mmd-noise",),
         above=0,
     ),
+    Option("ratio", "text", FLOW, "mono: the estimator of the ratio (default: kde)", "NAME", RATIOS, flows=("mono",)),
     Option("mobility", "text", FLOW, "mono: h of the log ratio (default: logit)", "NAME", MOBILITIES, flows=("mono",)),
     Option("shift", "number", FLOW, "mono with --mobility vanilla: the shift C (default: 0)", "C", flows=("mono",)),
+    Option("critic", "text", FLOW, "w1: the potential (default: exact)", "NAME", CRITICS, flows=("w1",)),
     Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",), least=0),
     Option("out", "text", OUTPUT, "folder, made if needed; what an earlier run has left there is replaced (default: out)", "FOLDER"),
     Option(

@@ -135,8 +135,8 @@ class Flow:
         quarter of the extent; and it is rounded down to two digits. Works on at most 200 points of each cloud: the rates do not grow with N.
         Cost: some 100 fits of that size. What changes during a run (a lam) is taken as it is at the start: pass a `dt` that fits its least value.
 
-        An estimator that is not deterministic (a network in training) has no rates to measure: there the step moves the particles of the start by
-        a hundredth of the extent (root mean square), at the cost of one fit.
+        A network in training and a witness whose gradient jumps (`Estimator.smooth`) have no rates to measure: there the step moves the particles
+        of the start by a hundredth of the extent (root mean square), at the cost of one fit.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Flow:
             states += [Cloud(points + spread) for points in (arrived, torch.where(even, arrived, start.points))]
         span = extent(every) or 1.0
         bare = replace(self, noise=None, reaction=None)
-        if not self.estimator.deterministic:
+        if not (self.estimator.deterministic and getattr(self.estimator, "smooth", True)):
             velocity, _ = bare.velocity(start, self.estimator.fit(start, target, Clock(), {}), Clock())
             stride = _ratio(STRIDE * span, float((velocity**2).sum(1).mean().sqrt()))
             return 1.0 if stride is None else _two_digits(stride)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from particleflow import _checks, integrators, kernels, metrics, mobilities, samplers
+from particleflow import _checks, estimators, integrators, kernels, metrics, mobilities, samplers
 from particleflow.config import EXACT_AT_MOST, PICTURES, POINT_FILES, TARGETS, SettingError
+from particleflow.pairwise import PairwiseSum
 
 WITH_DENSITY = ("gaussian", "four-gaussians")
 
@@ -39,6 +40,19 @@ MOBILITIES: Mapping[str, Callable[[], mobilities.Mobility]] = {
     "arcsinh": mobilities.Arcsinh,
     "chi2": lambda: mobilities.Exponential(2.0),
     "hellinger": lambda: mobilities.Exponential(0.5),
+}
+WITHOUT_SUMS = ("classifier",)
+# Enough for a network not to tell a cloud's points from the other's one by one.
+GRADIENT_PENALTY = 0.1
+RATIOS: Mapping[str, Callable[[kernels.Kernel, PairwiseSum], estimators.Estimator]] = {
+    "kde": lambda kernel, sums: estimators.KDE(kernel, pairwise=sums),
+    "classifier": lambda kernel, sums: estimators.Classifier(gradient_penalty=GRADIENT_PENALTY),
+}
+CRITICS: Mapping[str, Callable[[], estimators.Estimator]] = {
+    "exact": estimators.CTransformCritic,
+    "clip": estimators.WeightClippingCritic,
+    "gp": estimators.GradientPenaltyCritic,
+    "lipschitz": estimators.LipschitzCritic,
 }
 INTEGRATORS: Mapping[str, Callable[[], integrators.Integrator]] = {
     "euler": integrators.Euler,

@@ -10,7 +10,16 @@ import torch
 
 from particleflow import Clock, build, config, kernels, samplers
 from particleflow.config import SettingError
-from particleflow.estimators import KALE, KDE, MMD, ClosedForm
+from particleflow.estimators import (
+    KALE,
+    KDE,
+    MMD,
+    ClosedForm,
+    CTransformCritic,
+    GradientPenaltyCritic,
+    LipschitzCritic,
+    WeightClippingCritic,
+)
 from particleflow.pairwise import Auto
 
 
@@ -36,7 +45,31 @@ def test_every_target_of_the_catalogue_can_be_drawn_from(name):
 @pytest.mark.parametrize("name", config.FLOWS)
 def test_every_flow_of_the_catalogue_can_be_built(name):
     estimator = build.task(small(target="gaussian"), [name]).plans[name].flow.estimator
-    assert type(estimator) is {"mmd": MMD, "mmd-noise": MMD, "kale": KALE, "mono": KDE, "langevin": ClosedForm}[name]
+    assert type(estimator) is {"mmd": MMD, "mmd-noise": MMD, "kale": KALE, "mono": KDE, "w1": CTransformCritic, "langevin": ClosedForm}[name]
+
+
+@pytest.mark.parametrize("name", config.RATIOS)
+def test_every_ratio_of_the_catalogue_is_an_estimator_of_one(name):
+    estimator = build.task(small(ratio=name, kernel="imq", bandwidth=0.3), ["mono"]).plans["mono"].flow.estimator
+    assert type(estimator).__name__.lower() == name
+    assert estimator.log_ratio
+    assert getattr(estimator, "kernel", kernels.IMQ(0.3)) == kernels.IMQ(0.3)
+
+
+@pytest.mark.parametrize("name", config.CRITICS)
+def test_every_critic_of_the_catalogue_is_an_estimator_of_a_potential(name):
+    estimator = build.task(small(critic=name), ["w1"]).plans["w1"].flow.estimator
+    kinds = {"exact": CTransformCritic, "clip": WeightClippingCritic, "gp": GradientPenaltyCritic, "lipschitz": LipschitzCritic}
+    assert type(estimator) is kinds[name]
+
+
+def test_kale_as_a_ratio_takes_its_penalty_and_accuracy():
+    task = build.task(small(ratio="kale", lam=0.3), ["mono"])
+    estimator = task.plans["mono"].flow.estimator
+    assert (estimator.lam, estimator.pairwise) == (0.3, Auto(rtol=config.RTOL["kale"]))
+    assert {"lam": 0.3, "rtol": config.RTOL["kale"]}.items() <= task.settings["mono"].items()
+    beside = build.task(small(lam=0.3), ["mono", "kale"])
+    assert "lam" not in beside.settings["mono"]
 
 
 def test_every_kernel_of_the_catalogue_can_be_built():
@@ -281,6 +314,10 @@ def test_how_many_dimensions_there_are(tmp_path):
         (["mmd"], {"pca": 2}, "`pca` is for data of more than two dimensions, and the target rings is in the plane: leave it out"),
         (["mmd"], {"start_mean": [1.0, 2.0, 3.0]}, "`start_mean` must be one number or 2, one for each coordinate of the target, got 3"),
         (["mono"], {"mobility": "mle", "shift": 1.0}, "`shift` is for the mobility vanilla, and the mobility is mle: leave it out"),
+        (["mono"], {"lam": 0.1}, "`lam` is for the ratio kale, and the ratio is kde: leave it out"),
+        (["mono", "kale"], {"mono": {"lam": 0.1}}, "`lam` is for the ratio kale, and the ratio is kde: leave it out"),
+        (["mono"], {"ratio": "classifier", "rtol": 1e-3}, "`rtol` is for sums over pairs, and the ratio classifier takes none: leave it out"),
+        (["w1"], {"critic": "gp", "integrator": "heun"}, "`integrator` must be euler for the network of w1"),
         (["langevin"], {}, "`target` must have a known density for langevin, one of gaussian, four-gaussians, got rings"),
         (["langevin"], {"target": "gaussian", "integrator": "heun"}, "`integrator` must be euler-maruyama for langevin"),
     ],

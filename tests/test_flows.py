@@ -323,12 +323,12 @@ def test_a_suggestion_for_one_particle_and_for_a_cloud_at_rest() -> None:
         assert 0 < flow.suggest_dt(x, y) < math.inf
 
 
-def test_a_network_in_training_steps_a_hundredth_of_the_extent() -> None:
-    """Its rates would be those of the training."""
-    estimator = pf.estimators.Classifier(width=8, first_steps=20)
+@pytest.mark.parametrize("estimator", [pf.estimators.Classifier(width=8, first_steps=20), pf.estimators.CTransformCritic()], ids=repr)
+def test_where_velocities_have_no_rates_a_step_is_a_hundredth_of_the_extent(estimator: Estimator) -> None:
+    """Of a network in training, or of a potential with kinks."""
     x, y = normal(30, 2, 0), normal(41, 2, 1, 1.0)
     velocity = pf.fit(estimator, x, y).witness.value_and_grad(x)[1]
     both = torch.cat([x, y])
     span = float((both.amax(0) - both.amin(0)).max())
-    moved = pf.mono_flow(estimator).suggest_dt(x, y) * float(velocity.norm()) / math.sqrt(30)
+    moved = pf.Flow(estimator).suggest_dt(x, y) * float(velocity.norm()) / math.sqrt(30)
     assert 0.009 * span < moved <= 0.01 * span

@@ -81,6 +81,8 @@ class Estimator(Protocol):
         Does fit need y?
     energy_slope : float or None
         The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if there is one and it is the same for all fits.
+    smooth : bool, may be missing
+        False where the witness's gradient jumps, from place to place or as the particles move: such a flow has no fastest rate.
     """
 
     @property

@@ -131,6 +131,7 @@ class CTransformCritic:
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
+    smooth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _checks.count(self.exact_up_to, "exact_up_to", least=0)
