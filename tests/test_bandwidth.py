@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import pdist
+from scipy.stats import gaussian_kde
+from sklearn.neighbors import KernelDensity
 
 from particleflow import samplers
-from particleflow.kernels import default_bandwidth, median_distance
+from particleflow.clouds import Cloud
+from particleflow.kernels import CrossValidated, Median, Scott, default_bandwidth, median_distance
 
 
 @pytest.mark.parametrize("d", [1, 2, 7])
@@ -52,3 +55,56 @@ def test_scale_follows_the_data() -> None:
     points = np.random.default_rng(3).standard_normal((30, 2))
     assert default_bandwidth(1e-4 * points) == pytest.approx(1e-4 * default_bandwidth(points), rel=1e-12)
     assert default_bandwidth(points + 1e6) == pytest.approx(default_bandwidth(points), rel=1e-8)
+
+
+def test_scott_is_scipy_s() -> None:
+    points = np.random.default_rng(0).standard_normal((50, 1)) * 3
+    cloud = Cloud(torch.from_numpy(points))
+    assert Scott().of(cloud) == pytest.approx(gaussian_kde(points.T).scotts_factor() * points.std(), rel=1e-12)
+    shares = np.random.default_rng(1).dirichlet(np.ones(50))
+    heavy = gaussian_kde(points.T, weights=shares)
+    spread = math.sqrt(shares @ (points[:, 0] - shares @ points[:, 0]) ** 2)
+    assert Scott(2.0).of(Cloud(cloud.points, torch.from_numpy(shares).log() + 1)) == pytest.approx(2 * heavy.scotts_factor() * spread, rel=1e-12)
+
+
+def test_median_with_masses() -> None:
+    """Equal masses change nothing (an odd number of pairs); points without mass are not there."""
+    points = torch.from_numpy(np.random.default_rng(0).standard_normal((11, 2)))
+    assert Median(0.5).of(Cloud(points, torch.zeros(11, dtype=torch.float64))) == pytest.approx(0.5 * median_distance(points), rel=1e-14)
+    shadows = Cloud(torch.cat([points, 100 * points]), torch.tensor([0.0] * 11 + [-math.inf] * 11, dtype=torch.float64))
+    assert Median().of(shadows) == pytest.approx(median_distance(points), rel=1e-14)
+
+
+def test_cross_validation_finds_the_likeliest_bandwidth() -> None:
+    """Against scikit-learn's densities of all points but one: no bandwidth of a finer grid is likelier, by more than the grid's steps allow."""
+    points = np.random.default_rng(2).standard_normal((60, 2))
+
+    def score(bandwidth: float) -> float:
+        rest = [KernelDensity(bandwidth=bandwidth).fit(np.delete(points, i, 0)).score(points[i : i + 1]) for i in range(60)]
+        return float(np.mean(rest))
+
+    found = CrossValidated().of(Cloud(torch.from_numpy(points)))
+    assert score(found) >= max(score(found * 2**0.25), score(found / 2**0.25), score(found * 2), score(found / 2))
+    steps = math.log2(found / median_distance(points)) * 4
+    assert steps == pytest.approx(round(steps), abs=1e-9)
+
+
+def test_cross_validation_scales_as_the_rate_says() -> None:
+    """Its bandwidth of parts that are far apart is that of the parts; of a cloud that was thinned, narrower."""
+    one = np.random.default_rng(3).standard_normal((200, 2))
+    two = np.concatenate([one, one[::-1] * [1, -1] + [500, 0]])
+    alone, together = (CrossValidated().of(Cloud(torch.from_numpy(points))) for points in (one, two))
+    assert together == pytest.approx(alone, rel=0.35)
+    large = torch.from_numpy(np.random.default_rng(4).standard_normal((8000, 2)))
+    assert CrossValidated().of(Cloud(large)) == pytest.approx(CrossValidated().of(Cloud(large[::4])) * 0.25 ** (1 / 6), rel=1e-9)
+
+
+def test_rules_follow_the_scale_and_refuse_none() -> None:
+    points = torch.from_numpy(np.random.default_rng(5).standard_normal((30, 2)))
+    for rule in (CrossValidated(), Scott(), Median(2.0)):
+        assert rule.of(Cloud(1e-3 * points)) == pytest.approx(1e-3 * rule.of(Cloud(points)), rel=1e-9)
+        assert rule.of(Cloud(points.float())) == pytest.approx(rule.of(Cloud(points)), rel=1e-5)
+        with pytest.raises(ValueError, match=r"must (have a scale|not be a constant cloud).* is 0.*: pass"):
+            rule.of(Cloud(torch.ones(5, 2)))
+    with pytest.raises(ValueError, match="`factor` must be > 0, got 0"):
+        Scott(0)

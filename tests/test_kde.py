@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from particleflow.clouds import Cloud
+from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import KDE
-from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
+from particleflow.kernels import IMQ, Bandwidth, CrossValidated, Gaussian, Laplace, Matern32, Matern52, Median, Scott
 from particleflow.pairwise.dense import kernel_matrix
 
 KERNELS = [Gaussian(0.7), Laplace(0.7), Matern32(0.7), Matern52(0.7), IMQ(0.7)]
@@ -101,3 +101,48 @@ def test_points_without_mass_are_not_there() -> None:
     shadows = Cloud(torch.cat([y, 100 + y]), torch.tensor([-math.log(9)] * 9 + [-math.inf] * 9, dtype=torch.float64))
     for found, expected in zip(*(pf.fit(KDE(Gaussian(0.7)), x, target).witness.value_and_grad(z) for target in (shadows, y)), strict=True):
         assert torch.allclose(found, expected, rtol=1e-13, atol=1e-14)
+
+
+def densities(cloud: Cloud, z: Tensor, bandwidth: float) -> Tensor:
+    d = z.shape[1]
+    return kernel_matrix(Gaussian(bandwidth), z, cloud.points) @ cloud.mass / (2 * math.pi * bandwidth**2) ** (d / 2)
+
+
+@pytest.mark.parametrize("rule", [CrossValidated(), Scott(), Median(0.3)], ids=lambda rule: type(rule).__name__)
+def test_with_a_rule_each_cloud_has_its_own_bandwidth_and_constant(rule: Bandwidth) -> None:
+    x, y, z = weighted(40, 3, 0), weighted(60, 3, 1), normal(5, 3, 2)
+    x = Cloud(0.1 * x.points, x.log_mass)
+    fit = pf.fit(KDE(rule), x, y)
+    l_x, l_y = rule.of(x), rule.of(y)
+    assert (fit.report["bandwidth"], fit.report["target_bandwidth"]) == (l_x, l_y)
+    assert l_x < 0.5 * l_y
+    near = 0.1 * z
+    expected = (densities(y, near, l_y) / densities(x, near, l_x)).log()
+    assert torch.allclose(fit.witness.value_and_grad(near)[0], expected, rtol=1e-11, atol=1e-11)
+    assert bool(torch.isfinite(torch.cat([part.flatten() for part in fit.witness.value_and_grad(1e3 * z)])).all())
+
+
+def test_the_default_is_one_bandwidth_of_the_target_that_is_kept() -> None:
+    x, y = 0.1 * normal(40, 2, 0), normal(60, 2, 1)
+    estimator = KDE()
+    first = pf.fit(estimator, x, y)
+    width = CrossValidated().of(Cloud(y))
+    assert first.report["bandwidth"] == first.report["target_bandwidth"] == width
+    for found, expected in zip(first.witness.value_and_grad(x), pf.fit(KDE(Gaussian(width)), x, y).witness.value_and_grad(x), strict=True):
+        assert torch.equal(found, expected)
+    again = estimator.fit(Cloud(x), Cloud(3 * y), Clock(), first.memory)
+    assert again.report["bandwidth"] == width
+    other = {"bandwidth": torch.tensor(0.5, dtype=torch.float64)}               # the same target with another run's memory
+    found = estimator.fit(Cloud(x), Cloud(3 * y), Clock(), other).witness.value_and_grad(x)[0]
+    assert torch.equal(found, pf.fit(KDE(Gaussian(0.5)), x, 3 * y).witness.value_and_grad(x)[0])
+
+
+def test_a_flow_with_bandwidths_from_the_data_arrives_and_goes_on_bit_for_bit() -> None:
+    x, y = normal(60, 2, 0, 2.0).float(), normal(80, 2, 1).float()
+    for estimator in (KDE(), KDE(Scott())):
+        flow = pf.mono_flow(estimator)
+        whole = pf.simulate(flow, x, y, steps=40, dt=0.05)
+        assert float((whole.particles[-1].mean(0) - y.mean(0)).norm()) < 0.2 * float((x.mean(0) - y.mean(0)).norm())
+        half = pf.simulate(flow, x, y, steps=20, dt=0.05)
+        rest = pf.simulate(pf.mono_flow(type(estimator)(estimator.kernel)), half, steps=20)
+        assert torch.equal(rest.particles[-1], whole.particles[-1])

@@ -61,8 +61,8 @@ WITHIN = {
     ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [
-        "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32", "Matern52", "Neurons", "Radial", "ReLU",
-        "Tanh", "as_kernel", "default_bandwidth", "median_distance",
+        "Bandwidth", "CrossValidated", "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32",
+        "Matern52", "Median", "Neurons", "Radial", "ReLU", "Scott", "Tanh", "as_kernel", "default_bandwidth", "median_distance",
     ],
     "pairwise": [
         "Audit", "Auto", "Compiled", "Culled", "Dense", "Field", "Fourier", "KeOps", "Mesh", "Nystroem", "PairwiseSum", "Promise", "Queries",

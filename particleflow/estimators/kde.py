@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
+
+import torch
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
-from particleflow.kernels import Kernel, as_kernel
+from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, as_kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
@@ -16,49 +19,79 @@ from particleflow.pairwise.base import check_backend
 
 @dataclass(frozen=True)
 class KDEWitness:
-    """log target field - log current field, by log-sum-exp: finite, with its gradient, however far from both clouds."""
+    """log target field - log current field + shift, by log-sum-exp: finite, with its gradient, however far from both clouds."""
 
     target: Field
     current: Field
+    shift: float = 0.0
     log_ratio: ClassVar[bool] = True
 
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
         log_p, grad_p = self.target.log(z)
         log_q, grad_q = self.current.log(z)
-        return log_p - log_q, grad_p - grad_q
+        value = log_p - log_q
+        return value + self.shift if self.shift else value, grad_p - grad_q
 
 
 @dataclass(frozen=True)
 class KDE:
-    """w = log sum_j m_j k(y_j, .) - log sum_i m_i k(x_i, .), the log ratio of two kernel density estimates of one bandwidth.
+    """w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x, the log ratio of two kernel density estimates; c = int k.
+
+    With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud's bandwidth l is its own, and c = (2 pi l^2)^{d/2}. A
+    flow rests where the smoothed densities agree: with one bandwidth that is the target, with two of different size it is narrower or wider.
 
     `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i); the velocity h'(w) grad w is NOT its gradient, and need not lower it.
-    Cost O((N + M) Q d).
+    Cost O((N + M) Q d), and that of a rule at each fit. `Fit.report` has the bandwidths that were chosen from the data.
 
     Parameters
     ----------
-    kernel : Kernel
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ.
+    kernel : Kernel, Bandwidth or None
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`, applied to either cloud at each fit:
+        CrossValidated(), Scott(), Median(). None: a Gaussian for both clouds; its bandwidth is chosen for the target by CrossValidated() at the first
+        fit and kept in memory.
     pairwise : PairwiseSum
     """
 
-    kernel: Kernel
+    kernel: Kernel | Bandwidth | None = None
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
     _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+    _width: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", as_kernel(self.kernel))
         check_backend(self.pairwise)
+        if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not isinstance(self.kernel, type)):
+            return
+        object.__setattr__(self, "kernel", as_kernel(self.kernel))
         if not isinstance(self.kernel, PositiveKernel):
             raise TypeError(f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        target: Field = self._target.get(y, lambda: self.pairwise.sources(self.kernel, y.points).field(y.mass))
-        current = self.pairwise.sources(self.kernel, x.points).field(x.mass)
-        witness = KDEWitness(target, current)
-        return Fit(witness, report=current.explain(x.points), objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
+        if isinstance(self.kernel, Kernel):
+            return self._fit(x, y, self.kernel, self.kernel)
+        if self.kernel is None:
+            kept = memory.get("bandwidth", None)
+            width = CrossValidated().of(y) if kept is None else float(kept)
+            return self._fit(x, y, Gaussian(width), Gaussian(width), {"bandwidth": torch.tensor(width, dtype=torch.float64)})
+        rule = self.kernel
+        of_y: float = self._width.get(y, lambda: rule.of(y))
+        return self._fit(x, y, Gaussian(rule.of(x)), Gaussian(of_y))
+
+    def _fit(self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None) -> Fit:
+        # of one target, by its kernel: a run that goes on may bring another bandwidth
+        fields: list[tuple[Kernel, Field]] = self._target.get(y, list)
+        if not fields or fields[0][0] != of_y:
+            fields[:] = [(of_y, self.pairwise.sources(of_y, y.points).field(y.mass))]
+        current = self.pairwise.sources(of_x, x.points).field(x.mass)
+        report, shift = dict(current.explain(x.points)), 0.0
+        if not isinstance(self.kernel, Kernel):
+            assert isinstance(of_x, Gaussian)
+            assert isinstance(of_y, Gaussian)
+            shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)
+            report |= {"bandwidth": of_x.bandwidth, "target_bandwidth": of_y.bandwidth}
+        witness = KDEWitness(fields[0][1], current, shift)
+        return Fit(witness, dict(memory or {}), report, objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))

@@ -1,6 +1,6 @@
 """Radial kernels and the choice of their bandwidth; kernels of explicit features."""
 
-from particleflow.kernels.bandwidth import default_bandwidth, median_distance
+from particleflow.kernels.bandwidth import Bandwidth, CrossValidated, Median, Scott, default_bandwidth, median_distance
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
 from particleflow.kernels.neurons import Erf, Neurons, ReLU, Tanh
 from particleflow.kernels.radial import (
@@ -17,6 +17,8 @@ from particleflow.kernels.radial import (
 
 __all__ = [
     "IMQ",
+    "Bandwidth",
+    "CrossValidated",
     "Energy",
     "Erf",
     "FeatureKernel",
@@ -26,9 +28,11 @@ __all__ = [
     "Laplace",
     "Matern32",
     "Matern52",
+    "Median",
     "Neurons",
     "Radial",
     "ReLU",
+    "Scott",
     "Tanh",
     "as_kernel",
     "default_bandwidth",
