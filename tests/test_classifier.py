@@ -15,7 +15,7 @@ from particleflow import losses
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Classifier
 from particleflow.estimators.network import CHUNK, Network, built
-from particleflow.estimators.training import Batch, slopes
+from particleflow.estimators.training import Batch, Batches, slopes
 from tests import problems
 
 LOSSES = [
@@ -148,6 +148,20 @@ def test_minibatches_are_drawn_by_mass(unchecked, weighted: bool) -> None:
     assert not torch.equal(a, b)
     if weighted:
         assert float((b - (0.5 - z[:, 0])).abs().max()) < 0.5
+
+
+def test_a_minibatch_has_its_cloud_s_mass_and_each_step_its_own() -> None:
+    x, y = Cloud(normal(9, 2, 0), torch.full((9,), math.log(2.0), dtype=torch.float64)), Cloud(normal(7, 2, 1))
+    batch = Batches(x, y, 4, True, torch.Generator().manual_seed(1)).draw()
+    assert float(batch.x_weights.sum()) == pytest.approx(18.0)
+    assert float(batch.y_weights.sum()) == pytest.approx(1.0)
+    assert len(batch.x) == len(batch.y) == len(batch.between) == 4
+    low, high = torch.cat([x.points, y.points]).aminmax(dim=0)
+    assert bool(((batch.between >= low) & (batch.between <= high)).all())
+    estimator = Classifier(batch=4, **SMALL)
+    memory = estimator.fit(x, y, Clock(), {}).memory
+    first, second = (estimator.fit(x, y, Clock(0.1 * n, n), memory).memory["weights"] for n in (1, 2))
+    assert not torch.equal(first, second)
 
 
 @pytest.mark.slow
@@ -364,3 +378,4 @@ def test_a_factory_draws_its_weights_from_the_seed() -> None:
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert Network(nn.Linear(3, 1)).size == 4
+    assert not built(lambda d: Mixed(), 2, 1).module.training
