@@ -54,12 +54,15 @@ LINEAR = {
     "discriminant": make_pipeline(PolynomialFeatures(2, include_bias=False), LinearDiscriminantAnalysis()),
     "margin": make_pipeline(StandardScaler(), PolynomialFeatures(2), LinearSVC(C=0.1)),
     "ridge": make_pipeline(PolynomialFeatures(2), RidgeClassifier()),
+    "network": MLPClassifier((8,), activation="tanh", solver="lbfgs", alpha=0.1, max_iter=2000),
+    "deeper network": make_pipeline(StandardScaler(), MLPClassifier((7, 5), activation="logistic", solver="lbfgs", alpha=0.1, max_iter=3000)),
+    "broken line": make_pipeline(StandardScaler(), MLPClassifier((6,), activation="relu", solver="lbfgs", alpha=0.1, max_iter=3000)),
+    "linear network": MLPClassifier((3,), activation="identity", solver="lbfgs", alpha=0.1, max_iter=3000),
     "searched": GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [0.1, 1.0]}),
 }
 DIFFERENCES = {
     "naive Bayes": GaussianNB(),
     "quadratic discriminant": QuadraticDiscriminantAnalysis(),
-    "network": MLPClassifier((8,), activation="tanh", solver="lbfgs", alpha=0.1, max_iter=2000),
     "kernel machine": SVC(),
     "unknown transformer": make_pipeline(QuantileTransformer(n_quantiles=20, output_distribution="normal"), LogisticRegression()),
     "calibrated": CalibratedClassifierCV(LinearSVC()),
@@ -210,6 +213,18 @@ def test_random_models_follow_the_seed_and_stay_the_same_from_step_to_step() -> 
     np.random.seed(0)  # noqa: NPY002
     pf.fit(SklearnClassifier(MLPClassifier((3,), max_iter=3), accept_unconverged=True), X, Y)
     assert np.random.random() == expected  # noqa: NPY002
+
+
+def test_a_network_keeps_its_digits_where_its_probabilities_are_one() -> None:
+    """Far on the target's side predict_proba is 1 to the last digit; the log odds are read before that, and go on as the network does."""
+    model = MLPClassifier((5,), activation="relu", solver="lbfgs", alpha=0.1, max_iter=5000, random_state=0)
+    fit = pf.fit(SklearnClassifier(model, clip=1e6), X, Y - 3)
+    far = 100 * (Y - 3)
+    value, grad = fit.witness.value_and_grad(far)
+    certain = clone(model).fit(np.concatenate([X, Y - 3]), np.repeat([0, 1], [60, 90])).predict_proba(far.numpy())[:, 1] == 1
+    assert certain.sum() > 40
+    assert len(value[certain].unique()) == certain.sum()
+    assert bool((grad[certain].norm(dim=1) > 0).all())
 
 
 @pytest.mark.parametrize("model", [RandomForestClassifier(20), KNeighborsClassifier(9)], ids=["forest", "neighbours"])

@@ -70,9 +70,9 @@ class SklearnClassifier:
     discriminant analysis), else from the probabilities, which lose digits as they come near 0 and 1. A model without probabilities
     (LinearSVC, RidgeClassifier, Perceptron ...) is calibrated: log odds a d + b by Platt's method on out-of-fold scores (`calibration`).
 
-    The gradient is exact where the decision function is linear in known features (module `sklearn_gradient`): a linear model, alone or after
-    StandardScaler, PolynomialFeatures, PCA, RBFSampler, Nystroem ... Else central differences, 2 d evaluations of the model at all queries, errors
-    about 1e-9 of the slope where log r is smooth and the probabilities keep their digits. `Fit.report` tells which.
+    The gradient is exact where the scores are linear in known features (module `sklearn_gradient`): a linear model or an MLPClassifier, alone or
+    after StandardScaler, PolynomialFeatures, PCA, RBFSampler, Nystroem ... Else central differences, 2 d evaluations of the model at all queries,
+    errors about 1e-9 of the slope where log r is smooth and the probabilities keep their digits. `Fit.report` tells which.
 
     `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its gradient.
 
@@ -141,7 +141,7 @@ class SklearnClassifier:
         if self.calibrate or (self.calibrate is None and not has_odds):
             seed = clock.draws.child_seed("folds", 0) % 2**32
             calibration, prior = calibrated(trained, model, self.folds, seed, self.clip), 0.0
-        closed_form = linear_in_features(fitted, rows) if scores == getattr(fitted, "decision_function", None) else None
+        closed_form = linear_in_features(fitted, rows, scores(rows))
         spread = rows.std(0)
         witness = SklearnWitness(
             scores,

@@ -1,9 +1,10 @@
-"""Scikit-learn models whose decision function is linear in explicit features: value and gradient in closed form.
+"""Scikit-learn models whose scores are linear in explicit features: value and gradient in closed form.
 
     f(z) = features(z) @ coef + intercept,        grad f(z) = J(z)^T coef,   J the Jacobian (D, d) of the features at z.
 
 J^T is applied from the last transformer of a pipeline back to the first. Known transformers: StandardScaler, MinMaxScaler, MaxAbsScaler,
-RobustScaler, PCA, PolynomialFeatures, RBFSampler, Nystroem (rbf), FeatureUnion and Pipeline of them, None and "passthrough".
+RobustScaler, PCA, PolynomialFeatures, RBFSampler, Nystroem (rbf), FeatureUnion and Pipeline of them, None and "passthrough". The features of an
+MLPClassifier are what its last hidden layer says; read so, its log odds do not saturate where its probabilities do.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-# Relative to the largest value: a decision function that is what the coefficients say.
-SAME = 1e-9
+from particleflow.estimators.sklearn_model import SURE
+
+# Relative to the largest: scores that are what the coefficients say.
+SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,55 @@ class LinearInFeatures:
         return stages[-1] @ self.coef + self.intercept, pulled
 
 
-def linear_in_features(model: Any, z: np.ndarray) -> LinearInFeatures | None:
-    """The closed form of a fitted model's decision function. None where it has none, or where it differs at z (Q, d) from what the model says."""
+@dataclass(frozen=True)
+class Layer:
+    """s(z W + b), a hidden layer of an MLPClassifier, as a transformer: weights W (d, D), biases b (D,), activation s by scikit-learn's name."""
+
+    weights: np.ndarray
+    biases: np.ndarray
+    activation: str
+
+    def transform(self, z: np.ndarray) -> np.ndarray:
+        fed = z @ self.weights + self.biases
+        match self.activation:
+            case "tanh":
+                return np.tanh(fed)
+            case "logistic":
+                return np.asarray(0.5 + 0.5 * np.tanh(0.5 * fed))
+            case "relu":
+                return np.maximum(fed, 0.0)
+        return np.asarray(fed)
+
+    def pull(self, z: np.ndarray, g: np.ndarray) -> np.ndarray:
+        sent = self.transform(z)
+        slopes = {"tanh": 1 - sent**2, "logistic": sent * (1 - sent), "relu": (sent > 0).astype(np.float64)}
+        return np.asarray((g * slopes.get(self.activation, 1.0)) @ self.weights.T)
+
+
+def linear_in_features(model: Any, z: np.ndarray, said: np.ndarray) -> LinearInFeatures | None:
+    """The closed form of a fitted model's scores. None where it has none, or where it differs at z (Q, d) from the scores `said` (Q,)."""
+    from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import Pipeline
 
     steps: list[Any] = []
     while isinstance(model := getattr(model, "best_estimator_", model), Pipeline):
         steps += [step for _, step in model.steps[:-1]]
         model = model.steps[-1][1]
-    coef, intercept = getattr(model, "coef_", None), np.ravel(getattr(model, "intercept_", 0.0))
-    if not isinstance(coef, np.ndarray) or len(intercept) != 1 or not hasattr(model, "decision_function") or not all(map(_is_known, steps)):
+    if not all(map(_is_known, steps)):
         return None
-    found = LinearInFeatures(tuple(steps), coef.ravel().astype(np.float64), float(intercept[0]))
+    if isinstance(model, MLPClassifier):
+        hidden = zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True)
+        steps += [Layer(weights, biases, model.activation) for weights, biases in hidden]
+        coef, intercept = np.ravel(model.coefs_[-1]), np.ravel(model.intercepts_[-1])
+    else:
+        coef, intercept = np.ravel(getattr(model, "coef_", np.empty(0))), np.ravel(getattr(model, "intercept_", 0.0))
     features = _stages(steps, z)[-1]
-    if features.shape[1] != len(found.coef):
+    if len(intercept) != 1 or coef.shape != features.shape[1:]:
         return None
-    said = model.decision_function(features)
-    return found if np.abs(features @ found.coef + found.intercept - said).max() <= SAME * (1 + np.abs(said).max()) else None
+    found = LinearInFeatures(tuple(steps), coef.astype(np.float64), float(intercept[0]))
+    sharp = np.abs(said) <= SURE  # elsewhere the logarithm of a probability near one has lost its digits
+    off = np.abs(features @ found.coef + found.intercept - said)[sharp]
+    return found if off.max(initial=0.0) <= SAME * np.abs(said[sharp]).max(initial=0.0) else None
 
 
 def _is_known(step: Any) -> bool:
@@ -101,6 +136,8 @@ def _pull(step: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
     if _passes(step):
         return g
     match step:
+        case Layer():
+            return step.pull(z, g)
         case Pipeline():
             inner = [each for _, each in step.steps]
             for each, stage in zip(reversed(inner), reversed(_stages(inner[:-1], z)), strict=True):
