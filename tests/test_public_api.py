@@ -57,7 +57,7 @@ MODULES = [
 WITHIN = {
     "estimators": [
         "CTransformCritic", "Classifier", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "GradientPenaltyCritic", "KALE", "KDE",
-        "LipschitzCritic", "MMD", "Moments", "Moreau", "SklearnClassifier", "WeightClippingCritic", "Witness",
+        "KLIEP", "LipschitzCritic", "MMD", "Moments", "Moreau", "RuLSIF", "SklearnClassifier", "ULSIF", "WeightClippingCritic", "Witness",
     ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [

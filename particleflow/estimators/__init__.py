@@ -6,15 +6,19 @@ from particleflow.estimators.closed_form import ClosedForm, Moments
 from particleflow.estimators.critic import GradientPenaltyCritic, LipschitzCritic, WeightClippingCritic
 from particleflow.estimators.kale import KALE
 from particleflow.estimators.kde import KDE
+from particleflow.estimators.kliep import KLIEP
 from particleflow.estimators.mmd import MMD
 from particleflow.estimators.moreau import DrMMD, Moreau
 from particleflow.estimators.sklearn_classifier import SklearnClassifier
 from particleflow.estimators.transport import CTransformCritic
+from particleflow.estimators.ulsif import ULSIF, RuLSIF
 
 __all__ = [
     "KALE",
     "KDE",
+    "KLIEP",
     "MMD",
+    "ULSIF",
     "CTransformCritic",
     "Classifier",
     "ClosedForm",
@@ -26,6 +30,7 @@ __all__ = [
     "LipschitzCritic",
     "Moments",
     "Moreau",
+    "RuLSIF",
     "SklearnClassifier",
     "WeightClippingCritic",
     "Witness",

@@ -1,0 +1,112 @@
+"""What the kernel models of the density ratio share: r(z) = e^shift sum_l theta_l k(z, c_l), theta >= 0, centres c_l among the target's points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow._typing import Gradients, Memory, Queries, Values
+from particleflow.clouds import Cloud
+from particleflow.kernels import Gaussian, Kernel, as_kernel, median_distance
+from particleflow.kernels.radial import PositiveKernel
+from particleflow.pairwise import Field, PairwiseSum
+from particleflow.pairwise.dense import kernel_matrix, squared_distances
+
+# Bandwidths tried, in median distances of the target, the widest first: of equal scores the smoother ratio wins.
+FACTORS = tuple(2.0 ** (k / 2) for k in range(2, -7, -1))
+ENTRIES = 2**19  # of a kernel matrix worked on at once
+
+Sample: TypeAlias = tuple[Tensor, Tensor]
+"""Points (N, d) and their shares (N,), of sum one."""
+
+
+@dataclass(frozen=True, eq=False)
+class KernelRatioWitness:
+    """log r and its gradient by log-sum-exp, in float64: finite however far from both clouds, where the nearest centre takes over."""
+
+    field: Field = field(repr=False)
+    shift: float
+    log_ratio: ClassVar[bool] = True
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        value, grad = self.field.log(z.double())
+        return (value + self.shift).to(z.dtype), grad.to(z.dtype)
+
+
+def kernel_ratio(kernel: Kernel, centres: Float[Tensor, "L d"], log_theta: Float[Tensor, "L"], pairwise: PairwiseSum) -> KernelRatioWitness:
+    """r = sum_l theta_l k(., c_l) from log theta (-inf: not there), of any size; weights below the smallest number are held there."""
+    shift = float(log_theta.max())
+    there = log_theta > -math.inf
+    weights = (log_theta[there] - shift).clamp_min(math.log(torch.finfo(torch.float64).tiny)).exp()
+    return KernelRatioWitness(pairwise.sources(kernel, centres[there]).field(weights), shift)
+
+
+def positive_kernel(kernel: Kernel) -> Kernel:
+    """`kernel`, if it has a logarithm."""
+    kernel = as_kernel(kernel)
+    if not isinstance(kernel, PositiveKernel):
+        raise TypeError(f"`kernel` must be positive to model a ratio, got {kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
+    return kernel
+
+
+def normalised(cloud: Cloud) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N"], float]:
+    """Points with mass in float64, their shares, which sum to one, and the log of the total mass."""
+    mass = cloud.double().mass
+    there = mass > 0
+    total = mass.sum()
+    return cloud.points.double()[there], mass[there] / total, float(total.log())
+
+
+def spread_centres(points: Float[Tensor, "M d"], share: Float[Tensor, "M"], count: int) -> Float[Tensor, "L d"]:
+    """`count` of the points, evenly strided along their accumulated mass (all, where there are no more)."""
+    if count >= len(points):
+        return points
+    levels = (torch.arange(count, dtype=share.dtype, device=share.device) + 0.5) / count
+    return points[torch.searchsorted(share.cumsum(0), levels).clamp_max(len(points) - 1).unique()]
+
+
+def tiles(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of k(points, centres) (N, L), so many at a time that memory stays small."""
+    step = max(1, ENTRIES // len(centres))
+    for start in range(0, len(points), step):
+        rows = slice(start, start + step)
+        yield rows, kernel_matrix(kernel, points[rows], centres)
+
+
+def log_kernel_matrix(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]) -> Float[Tensor, "N L"]:
+    assert isinstance(kernel, PositiveKernel)
+    return kernel.log_profile(squared_distances(points, centres))
+
+
+def strided(sample: Sample, most: int) -> Sample:
+    """Every so many of the points that at most `most` are left; shares of sum one."""
+    points, share = sample
+    stride = math.ceil(len(points) / most)
+    return points[::stride], share[::stride] / share[::stride].sum()
+
+
+def candidates(kernel: Kernel | None, points: Float[Tensor, "M d"], memory: Memory) -> list[Kernel]:
+    """The kernels to choose from: the one that is given, the one chosen before, or Gaussians around the median distance of the target."""
+    if kernel is not None:
+        return [kernel]
+    if "bandwidth" in memory:
+        return [Gaussian(float(memory["bandwidth"]))]
+    try:
+        length = median_distance(points)
+    except ValueError as error:
+        raise ValueError(
+            f"`y` must not be a constant cloud for a bandwidth to be chosen from its {len(points)} points with mass: pass kernel= yourself"
+        ) from error
+    return [Gaussian(length * factor) for factor in FACTORS]
+
+
+def bandwidth_of(kernel: Kernel) -> float:
+    """Of a candidate that was not given."""
+    assert isinstance(kernel, Gaussian)
+    return kernel.bandwidth
