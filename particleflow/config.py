@@ -216,10 +216,7 @@ OPTIONS = (
         flows=("kale", "mono"), above=0,
     ),
     Option("beta", "number", FLOW, "mmd-noise: noise at first (default: the target's deviation)", "BETA", flows=("mmd-noise",), least=0),
-    Option(
-        "beta_half", "number", FLOW, f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})", "STEPS", flows=("mmd-noise",),
-        above=0,
-    ),
+    Option("beta_half", "number", FLOW, f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})", "STEPS", flows=("mmd-noise",), above=0),
     Option("ratio", "text", FLOW, "mono: the estimator of the ratio (default: kde)", "NAME", RATIOS, flows=("mono",)),
     Option("mobility", "text", FLOW, "mono: h of the log ratio (default: logit)", "NAME", MOBILITIES, flows=("mono",)),
     Option("shift", "number", FLOW, "mono with --mobility vanilla: the shift C (default: 0)", "C", flows=("mono",)),

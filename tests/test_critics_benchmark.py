@@ -34,7 +34,7 @@ def row(task: str, method: str, **more: object) -> dict[str, object]:
 def test_the_best_dt_is_that_of_a_run_that_completed() -> None:
     rows = [row("rings", "kale", dt=0.1, W2=0.01, status="diverged"), row("rings", "kale", dt=0.2, W2=0.3), row("rings", "kale", dt=0.4, W2=0.2)]
     assert critics.best(rows) == 0.4
-    with pytest.raises(RuntimeError, match="no dt of .* suits kale on rings: diverged"):
+    with pytest.raises(RuntimeError, match=r"no dt of .* suits kale on rings: diverged"):
         critics.best(rows[:1])
 
 
