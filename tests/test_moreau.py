@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from particleflow.flows import Flow
 from particleflow.kernels import IMQ, Gaussian, Laplace
 from particleflow.mobilities import Exponential, Linear
 from particleflow.pairwise.dense import kernel_matrix
+from particleflow.schedules import Decreasing
 
 DATA = Path(__file__).parent / "data"
 SMOOTH = [KL(), Jeffreys(), Tsallis(1.5), Tsallis(3.0), ChiSquare(), ChiSquare(nonnegative=False)]
@@ -202,6 +204,31 @@ def test_a_warm_start_needs_less() -> None:
     cold, warm = estimator.fit(moved, y, Clock(), {}), estimator.fit(moved, y, Clock(), before.memory)
     assert warm.report["iterations"] < cold.report["iterations"]
     assert warm.value == pytest.approx(cold.value, rel=1e-12)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: KALE(Gaussian(0.5), lam=0.0), ValueError, r"`lam` must be > 0, got 0"),
+        (lambda: KALE(Gaussian(0.5), lam=float("nan")), ValueError, r"`lam` must be finite, got nan"),
+        (lambda: KALE(Gaussian(0.5), lam="0.1"), TypeError, r"`lam` must be"),
+        (lambda: KALE(Gaussian(0.5), lam=0.1, rtol=0.0), ValueError, r"`rtol` must be > 0, got 0"),
+        (lambda: KALE(Gaussian(0.5), lam=0.1, max_iterations=0), ValueError, r"`max_iterations` must be"),
+        (lambda: KALE("gaussian", lam=0.1), TypeError, r"`kernel` must be"),
+        (lambda: Moreau(Gaussian(0.5), divergence="kl", lam=0.1), TypeError, r"`divergence` must be an entropy such as .*, got str"),
+        (lambda: Moreau(Gaussian(0.5), divergence=KL(), lam=0.1, pairwise="fourier"), TypeError, r"`pairwise` must be"),
+        (lambda: Moreau(Gaussian(0.5), divergence=Tsallis(-1.0), lam=0.1), ValueError, r"`alpha` must be > 0, got -1"),
+        (lambda: Moreau(Gaussian(0.5), divergence=KL(), lam=0.1, max_iterations=2.5), TypeError, r"`max_iterations` must be"),
+        (lambda: DrMMD(Gaussian(0.5), lam=float("inf")), ValueError, r"`lam` must be finite, got inf"),
+        (lambda: DrMMD(Gaussian(0.5), lam=0.1, rtol=float("nan")), ValueError, r"`rtol` must be finite, got nan"),
+        (lambda: Decreasing(-0.1), ValueError, r"`start` must be > 0, got -0.1"),
+        (lambda: Decreasing(0.1, least=-1.0), ValueError, r"`least` must be"),
+    ],
+)
+def test_bad_input_is_refused_when_it_is_made(make: Callable[[], object], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()
 
 
 def test_what_is_no_divergence_is_refused() -> None:
