@@ -523,6 +523,16 @@ def test_clouds_too_large_for_exact_transport_are_measured_by_the_sliced_one(tmp
     assert config.read(str(tmp_path / "config.toml"), "run")["metrics"] == ["sliced", "mmd2"]
 
 
+@pytest.mark.slow
+def test_kale_runs_with_more_targets_than_any_matrix_holds(tmp_path):
+    """M^2 numbers of 10,001 targets would take 800 MB."""
+    arguments = ["run", "--flow", "kale", "--n", "30", "--m", "10001", "--steps", "2", "--metrics", "sliced", "--no-gif"]
+    assert run(*arguments, out=tmp_path) == 0
+    path = Trajectory.load(tmp_path / "trajectory.npz")
+    assert (path.status, int(path.steps[-1]), path.state.memory["u"].shape) == ("completed", 2, (10001,))
+    assert float(path.energy[-1]) < float(path.energy[0])
+
+
 def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
     ends, promised = [], []
     for rtol in ("1e-3", "1e-12"):
