@@ -178,6 +178,7 @@ class CTransformCritic:
             if halving:
                 f, g = (np.log(m) + 2 * (potential - np.log(m)) for m, potential in ((a, f), (b, g)))
         report: Report = {"converged": gap <= self.tolerance, "gap": gap, "iterations": iterations, "regularisation": regularisation}
+        report["remedy"] = f"raise max_iterations = {self.max_iterations}, regularisation = {regularisation:.3g} or tolerance = {self.tolerance:g}"
         log_b = y.mass.log()
         v = regularisation * (torch.from_numpy(g).to(y.points) - log_b)
         return SoftTransportWitness(y.points, v, log_b, regularisation), report
@@ -195,7 +196,7 @@ def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWi
         warnings.simplefilter("ignore")  # the report says it
         coupling, log = ot.emd(*(part.cpu().numpy() for part in (x.mass, y.mass, cost / scale)), numItermax=pivots, log=True)
     potential, coupling = (torch.from_numpy(part).to(cost) for part in (log["v"], coupling))
-    report: Report = {"converged": log["warning"] is None, "regularisation": 0.0}
+    report: Report = {"converged": log["warning"] is None, "regularisation": 0.0, "remedy": "raise max_iterations, or lower exact_up_to"}
     return TransportWitness(y.points, scale * potential, x.points, coupling), report
 
 
