@@ -22,6 +22,8 @@ from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.methods import METHODS  # noqa: E402
 from benchmarks.tasks import TASKS  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import particleflow as pf
+from particleflow.cli import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 PACKAGE = Path(pf.__file__).parent
@@ -129,12 +130,10 @@ def test_commands_and_flags_exist(command: str) -> None:
     assert not unknown
 
 
-def test_the_configuration_file_runs(tmp_path: Path) -> None:
+def test_the_configuration_file_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ((_, text),) = blocks(DOCS / "cli.rst", "toml")
     (tmp_path / "comparison.toml").write_text(text, encoding="utf-8")
     small = ["--steps", "2", "--n", "20", "--m", "30", "--no-gif", "--out", "out"]
-    call = [sys.executable, "-m", "particleflow", "compare", "--config", "comparison.toml", *small]
-    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "--config", "comparison.toml", *small]) == 0
     assert {file.name for file in (tmp_path / "out").iterdir()} >= {"snapshots.png", "metrics.csv", "config.toml", "kale.npz", "mmd-noise.npz"}

@@ -391,6 +391,7 @@ def test_a_step_too_large_ends_with_its_cause_and_a_step_that_works(flow: pf.Flo
     assert torch.equal(path.particles[0], X)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_every_finite_state_before_the_divergence_is_there() -> None:
     flow = pf.Flow(ClosedForm(lambda z: -(z**3)))
     path = pf.simulate(flow, X, steps=3000, dt=2.0, save=pf.SaveAt(every=1))
@@ -439,6 +440,7 @@ def test_masses_that_explode_are_divergence() -> None:
     assert path.steps.tolist() == [0]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_particles_that_escape_are_divergence() -> None:
     path = pf.simulate(pf.Flow(ClosedForm(lambda z: 9.0 * z)), X, steps=500, dt=1.0)
     assert path.status == "diverged"

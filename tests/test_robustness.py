@@ -35,6 +35,7 @@ def test_a_velocity_that_cannot_be_recorded_loses_nothing() -> None:
     assert torch.equal(path.particles[-1], pf.simulate(FLOW, X, Y, steps=3, dt=0.1).particles[-1])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_masses_that_appear_later_leave_the_earlier_records_balanced() -> None:
     balanced = pf.simulate(FLOW, X, Y, steps=3, dt=0.1)
     path = pf.simulate(pf.Flow(pf.estimators.KDE(KERNEL), reaction=lambda w: w - w.mean()), balanced, steps=3)
@@ -43,6 +44,7 @@ def test_masses_that_appear_later_leave_the_earlier_records_balanced() -> None:
     torch.testing.assert_close(path.log_mass[:4], torch.full((4, 7), -math.log(7), dtype=torch.float64))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_only_a_rise_on_a_fixed_target_within_one_run_is_the_step_s_fault() -> None:
     batches = pf.samplers.Minibatch(pf.samplers.Gaussian(dim=2), 16)
     assert pf.simulate(FLOW, X, batches, steps=30, dt=0.1).message == ""
@@ -51,11 +53,13 @@ def test_only_a_rise_on_a_fixed_target_within_one_run_is_the_step_s_fault() -> N
     assert "the energy rose" in pf.simulate(pf.kale_flow(KERNEL, lam=0.1), X, Y, steps=30, dt=0.3).message
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_tight_start_without_a_target_has_not_flown_away() -> None:
     path = pf.simulate(pf.langevin(pf.samplers.Gaussian(dim=2, mean=100.0)), 1e-8 * X, steps=50, dt=0.1)
     assert path.status == "completed"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_run_in_which_nothing_moves_says_so() -> None:
     assert "no particle has moved" in pf.simulate(pf.mmd_flow(pf.kernels.Gaussian(1e-4)), X, Y, steps=5).message
     assert pf.simulate(FLOW, X, Y, steps=5).message == ""
