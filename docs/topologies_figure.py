@@ -56,7 +56,8 @@ strong = [
 clouds = [(dirac, dirac), (cloud(60), cloud(50))]
 for column, (x, y), (js, kl) in zip(axes.T, clouds, strong, strict=True):
     mmd = curves(x, y, pf.estimators.MMD(kernel), 1.0)
-    lines = [("JS", js, ORANGE, "-"), ("W1", np.stack([separations, one]), GREEN, "-"), ("MMD$^2/2$", mmd, INK, "--")]
+    w1 = curves(x, y, pf.estimators.CTransformCritic(), 1.0)
+    lines = [("JS", js, ORANGE, "-"), ("W1", w1, GREEN, "-"), ("MMD$^2/2$", mmd, INK, "--")]
     for lam, blue in zip(LAMS, BLUES, strict=True):
         lines.append((f"KALE, $\\lambda$ = {lam:g}", curves(x, y, pf.estimators.KALE(kernel, lam=lam), 1 + lam), blue, "-"))
     if kl is not None:

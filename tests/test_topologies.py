@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from particleflow import fit
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators import KALE, MMD, ClosedForm
+from particleflow.estimators import KALE, MMD, ClosedForm, CTransformCritic
 from particleflow.flows import Flow
 from particleflow.kernels import Gaussian
 from particleflow.losses import BCE, NWJ
@@ -67,9 +67,13 @@ def test_kale_pulls_harder_the_smaller_lam_is() -> None:
 
 @pytest.mark.parametrize("separation", SEPARATIONS)
 def test_w1_is_the_separation(separation: float) -> None:
-    assert W1()(dirac(separation), TARGET) == pytest.approx(separation, rel=1e-12)
+    """The metric, and the perfect critic; its pull is one at any distance."""
     cloud = torch.linspace(-0.1, 0.1, 12, dtype=torch.float64)[:, None]
-    assert W1()(cloud + separation, cloud.flip(0)) == pytest.approx(separation, rel=1e-12)
+    for x, y in ((dirac(separation), TARGET), (cloud + separation, cloud.flip(0)), (cloud + separation, cloud.repeat(2, 1))):
+        assert W1()(x, y) == pytest.approx(separation, rel=1e-12)
+        found = fit(CTransformCritic(), x, y)
+        assert found.value == pytest.approx(separation, rel=1e-12)
+        assert found.witness.value_and_grad(x)[1].flatten().tolist() == pytest.approx([-1.0] * len(x), rel=1e-12)
 
 
 def test_js_and_kl_between_disjoint_laws() -> None:
