@@ -17,7 +17,7 @@ from particleflow.estimators.network import GroupSort, cut, shortened
 from particleflow.estimators.training import Batch, slopes
 from particleflow.samplers import Gaussian, Minibatch, Rings
 
-SMALL = {"width": 8, "depth": 1, "first_steps": 20, "steps": 3}
+SMALL = {"width": 8, "depth": 1, "first_steps": 8, "steps": 3}
 CRITICS = {
     "clipping": WeightClippingCritic(**SMALL),
     "penalty": GradientPenaltyCritic(**SMALL),
@@ -95,7 +95,8 @@ def test_the_gradient_penalty_overestimates_a_translation_by_as_much_as_it_shoul
     """A linear w of slope a gains a W1 - weight s (a - 1)^2, which is most at a = 1 + W1 / (2 weight s)."""
     x = 0.3 * normal(20, 2, 0)
     for weight in (5.0, 20.0):
-        fit = pf.fit(GradientPenaltyCritic(linear, first_steps=400, learning_rate=0.03, weight=weight), x, torch.cat([x, x]) + SHIFT)
+        critic = GradientPenaltyCritic(linear, first_steps=250, learning_rate=0.03, weight=weight)
+        fit = pf.fit(critic, x, torch.cat([x, x]) + SHIFT)
         slope = 1 + 5 / (2 * weight * float(fit.memory["scale"][0]))
         assert fit.value == pytest.approx(5 * slope, rel=1e-4)
         assert float((fit.witness.value_and_grad(x)[1] - slope * SHIFT / 5).norm(dim=1).max()) < 1e-3
