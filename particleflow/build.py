@@ -14,6 +14,7 @@ from torch import Tensor
 from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules
 from particleflow._typing import Points
 from particleflow._words import nearest
+from particleflow.catalogue import FLOWS, TARGETS
 from particleflow.config import (
     BESIDE,
     BY_NAME,
@@ -21,7 +22,6 @@ from particleflow.config import (
     EXACT_AT_MOST,
     EXACT_UNASKED,
     FAR,
-    FLOWS,
     HALVINGS,
     LAM,
     ONE_THREAD,
@@ -34,7 +34,6 @@ from particleflow.config import (
     SAMPLES,
     SORTED,
     STEPS,
-    TARGETS,
     WIDTH,
     SettingError,
     Settings,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from particleflow import config
+from particleflow import catalogue, config
 from particleflow._words import nearest
 from particleflow.config import Option, SettingError, Settings
 
@@ -84,13 +84,13 @@ def _main(arguments: list[str]) -> int:
         return 0
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         word = arguments[0]
-        hint = f"; did you mean 'run --flow {word}'?" if word in config.FLOWS else nearest(word, COMMANDS)
+        hint = f"; did you mean 'run --flow {word}'?" if word in catalogue.FLOWS else nearest(word, COMMANDS)
         raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{hint}")
     known, unknown = _parser().parse_known_args(arguments)
     if unknown:
         raise SettingError(f"unknown argument '{unknown[0]}'{_meant(known.command, unknown[0])}")
     if known.command == "list":
-        _print(catalogue())
+        _print(listing())
         return 0
     if known.command is None:
         raise SettingError(f"a command is missing: one of {', '.join(COMMANDS)}")
@@ -120,7 +120,7 @@ def _run(command: str, given: Mapping[str, Any]) -> int:
     names: list[str]
     if command == "run":
         if settings.get("flow") is None:
-            raise SettingError(f"--flow is missing: one of {', '.join(config.FLOWS)}")
+            raise SettingError(f"--flow is missing: one of {', '.join(catalogue.FLOWS)}")
         names = [settings["flow"]]
     else:
         names = settings.setdefault("flows", list(config.DEFAULT_FLOWS))
@@ -188,18 +188,18 @@ def _joined(arguments: list[str]) -> list[str]:
     return joined
 
 
-def catalogue() -> str:
+def listing() -> str:
     """Every name that the options take, with one line each."""
     sections: dict[str, Mapping[str, str]] = {
-        "flows (--flow, --flows)": config.FLOWS,
-        "targets (--target)": {**config.TARGETS, **config.TARGET_FILES},
-        "starts (--start)": config.STARTS,
-        "kernels (--kernel), r = distance": config.KERNELS,
-        "ratios (--ratio, of the flow mono), target / particles": config.RATIOS,
-        "mobilities (--mobility, of the flow mono)": config.MOBILITIES,
-        "critics (--critic, of the flow w1)": config.CRITICS,
-        "integrators (--integrator)": config.INTEGRATORS,
-        "metrics (--metrics)": config.METRICS,
+        "flows (--flow, --flows)": catalogue.FLOWS,
+        "targets (--target)": {**catalogue.TARGETS, **catalogue.TARGET_FILES},
+        "starts (--start)": catalogue.STARTS,
+        "kernels (--kernel), r = distance": catalogue.KERNELS,
+        "ratios (--ratio, of the flow mono), target / particles": catalogue.RATIOS,
+        "mobilities (--mobility, of the flow mono)": catalogue.MOBILITIES,
+        "critics (--critic, of the flow w1)": catalogue.CRITICS,
+        "integrators (--integrator)": catalogue.INTEGRATORS,
+        "metrics (--metrics)": catalogue.METRICS,
     }
     width = max(len(name) for names in sections.values() for name in names)
     return "\n\n".join(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from particleflow import _checks, estimators, integrators, kernels, metrics, mobilities, samplers
-from particleflow.config import EXACT_AT_MOST, PICTURES, POINT_FILES, TARGETS, SettingError
+from particleflow.catalogue import PICTURES, POINT_FILES, TARGETS
+from particleflow.config import EXACT_AT_MOST, SettingError
 from particleflow.pairwise import PairwiseSum
 
 WITH_DENSITY = ("gaussian", "four-gaussians")
@@ -46,6 +47,9 @@ WITHOUT_SUMS = ("classifier",)
 GRADIENT_PENALTY = 0.1
 RATIOS: Mapping[str, Callable[[kernels.Kernel, PairwiseSum], estimators.Estimator]] = {
     "kde": lambda kernel, sums: estimators.KDE(kernel, pairwise=sums),
+    "ulsif": lambda kernel, sums: estimators.ULSIF(kernel, pairwise=sums),
+    "rulsif": lambda kernel, sums: estimators.RuLSIF(kernel, pairwise=sums),
+    "kliep": lambda kernel, sums: estimators.KLIEP(kernel, pairwise=sums),
     "classifier": lambda kernel, sums: estimators.Classifier(gradient_penalty=GRADIENT_PENALTY),
 }
 CRITICS: Mapping[str, Callable[[], estimators.Estimator]] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from particleflow import config, plotting
+from particleflow import catalogue, config, plotting
 from particleflow.build import Task
 from particleflow.engine import simulate
 from particleflow.trajectory import SaveAt, Trajectory
@@ -78,7 +78,7 @@ def clear(out: Path, keep: Iterable[str]) -> None:
         return
     single = "flow" in earlier
     listed = [earlier["flow"]] if single else earlier.get("flows")
-    flows = [flow for flow in config.FLOWS if isinstance(listed, list) and flow in listed]
+    flows = [flow for flow in catalogue.FLOWS if isinstance(listed, list) and flow in listed]
     for file in (out / name for name in _names(flows, single=single)):
         if file.is_file() and str(file.resolve()) not in keep:
             file.unlink()

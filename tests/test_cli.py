@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from particleflow import Trajectory, build, config, plotting
+from particleflow import Trajectory, build, catalogue, config, plotting
 from particleflow.cli import main
 
 SMALL = ["--n", "12", "--m", "17", "--steps", "6"]
@@ -60,7 +60,7 @@ def test_the_module_can_be_run():
 def test_the_list_names_everything(capsys):
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
-    for names in (config.FLOWS, config.TARGETS, config.STARTS, config.KERNELS, config.MOBILITIES, config.INTEGRATORS, config.METRICS):
+    for names in (value for value in vars(catalogue).values() if isinstance(value, dict) and "__name__" not in value):
         for name, line in names.items():
             assert f"  {name} " in printed
             assert line in printed
@@ -220,10 +220,10 @@ def error_of(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["run"], "--flow is missing: one of mmd, mmd-noise, kale, mono, langevin"),
+        (["run"], "--flow is missing: one of mmd, mmd-noise, kale, mono, w1, langevin"),
         (["--debugg"], "unknown argument '--debugg'"),
-        (["run", "--flow", "kael"], "--flow must be one of mmd, mmd-noise, kale, mono, langevin, got 'kael'; did you mean 'kale'?"),
-        (["compare", "--flows", "mmd,kael"], "--flows must be one of mmd, mmd-noise, kale, mono, langevin, got 'kael'; did you mean"),
+        (["run", "--flow", "kael"], "--flow must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did you mean 'kale'?"),
+        (["compare", "--flows", "mmd,kael"], "--flows must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did you mean"),
         (["compare", "--flows", "mmd,mmd"], "--flows must name each once, got mmd,mmd"),
         (["run", "--flow", "mmd", "--bandwith", "3"], "unknown argument '--bandwith'; did you mean '--bandwidth'?"),
         (["run", "--flow", "mmd", "--n", "many"], "--n must be a whole number, got 'many'"),

@@ -34,6 +34,7 @@ LAYERS = [
     "checkpoint",
     "engine",
     "plotting",
+    "catalogue",
     "config",
     "names",
     "build",
