@@ -297,7 +297,8 @@ def test_a_fit_changes_nothing_that_it_was_given() -> None:
 @pytest.mark.parametrize("log_output", [True, False])
 @each_loss
 def test_it_is_finite_everywhere_in_the_particles_dtype(unchecked, dtype, log_output: bool, loss) -> None:
-    fit = pf.fit(Classifier(loss=loss, log_output=log_output, width=8, depth=1, first_steps=3), normal(6, 3, 0, dtype=dtype), normal(9, 3, 1, dtype=dtype))
+    estimator = Classifier(loss=loss, log_output=log_output, width=8, depth=1, first_steps=3)
+    fit = pf.fit(estimator, normal(6, 3, 0, dtype=dtype), normal(9, 3, 1, dtype=dtype))
     z = torch.cat([normal(4, 3, 2, dtype=dtype), torch.full((1, 3), 1e6, dtype=dtype), torch.full((1, 3), -1e6, dtype=dtype)])
     value, grad = fit.witness.value_and_grad(z)
     assert value.dtype == grad.dtype == dtype
