@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,22 @@ def same(a: pf.Trajectory, b: pf.Trajectory) -> bool:
 # ---- going on ----------------------------------------------------------------------------------------------------------------------------
 
 
+@cache
+def run_and_its_beginning(name: str) -> tuple[pf.Trajectory, pf.Trajectory]:
+    """12 steps, and the first five of them."""
+    flow, target, dt, scheme = RUNS[name]
+    save = pf.SaveAt(every=1, velocity=True)
+    whole, half = (pf.simulate(flow, X, target, steps=steps, dt=dt, integrator=scheme, save=save, seed=5) for steps in (12, 5))
+    return whole, half
+
+
 @each_run
 @pytest.mark.parametrize("through", ["memory", "file", "snapshot", "iterate"])
 def test_stopping_and_going_on_is_running_through(name: str, through: str, tmp_path: Path) -> None:
     flow, target, dt, scheme = RUNS[name]
     save = pf.SaveAt(every=1, velocity=True)
-    whole = pf.simulate(flow, X, target, steps=12, dt=dt, integrator=scheme, save=save, seed=5)
+    whole, half = run_and_its_beginning(name)
     assert whole.status == "completed"
-    half = pf.simulate(flow, X, target, steps=5, dt=dt, integrator=scheme, save=save, seed=5)
     match through:
         case "memory":
             assert same(pf.simulate(flow, half, target, steps=7, integrator=scheme, save=save), whole)
