@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         plotting,
         samplers,
         schedules,
+        scikit,
     )
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
@@ -60,6 +61,7 @@ _MODULES = (
     "plotting",
     "samplers",
     "schedules",
+    "scikit",
 )
 _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
@@ -97,6 +99,7 @@ __all__ = [
     "plotting",
     "samplers",
     "schedules",
+    "scikit",
     "simulate",
     "wgan_flow",
 ]

@@ -46,23 +46,26 @@ PUBLIC = [
     "plotting",
     "samplers",
     "schedules",
+    "scikit",
     "simulate",
     "wgan_flow",
 ]
 MODULES = [
     "clouds", "divergences", "estimators", "flows", "integrators", "kernels", "losses", "metrics", "mobilities", "pairwise", "plotting", "samplers",
-    "schedules",
+    "schedules", "scikit",
 ]  # fmt: skip
 
 WITHIN = {
     "estimators": [
         "CTransformCritic", "Classifier", "ClosedForm", "DrMMD", "Estimator", "FieldWitness", "Fit", "GradientPenaltyCritic", "KALE", "KDE",
-        "KLIEP", "LipschitzCritic", "MMD", "Moments", "Moreau", "RuLSIF", "SklearnClassifier", "ULSIF", "WeightClippingCritic", "Witness",
+        "KLIEP", "KernelLogistic", "LipschitzCritic", "MMD", "Moments", "Moreau", "RuLSIF", "SklearnClassifier", "ULSIF",
+        "WeightClippingCritic", "Witness",
     ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [
-        "Bandwidth", "CrossValidated", "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Laplace", "Matern32",
-        "Matern52", "Median", "Neurons", "Radial", "ReLU", "Scott", "Tanh", "as_kernel", "default_bandwidth", "median_distance",
+        "Bandwidth", "CrossValidated", "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Landmarks", "Laplace",
+        "Matern32", "Matern52", "Median", "Neurons", "Radial", "RandomWaves", "ReLU", "Scott", "Tanh", "as_kernel", "default_bandwidth",
+        "median_distance",
     ],
     "pairwise": [
         "Audit", "Auto", "Compiled", "Culled", "Dense", "Field", "Fourier", "KeOps", "Mesh", "Nystroem", "PairwiseSum", "Promise", "Queries",

@@ -7,6 +7,7 @@ from particleflow.estimators.critic import GradientPenaltyCritic, LipschitzCriti
 from particleflow.estimators.kale import KALE
 from particleflow.estimators.kde import KDE
 from particleflow.estimators.kliep import KLIEP
+from particleflow.estimators.logistic import KernelLogistic
 from particleflow.estimators.mmd import MMD
 from particleflow.estimators.moreau import DrMMD, Moreau
 from particleflow.estimators.sklearn_classifier import SklearnClassifier
@@ -27,6 +28,7 @@ __all__ = [
     "FieldWitness",
     "Fit",
     "GradientPenaltyCritic",
+    "KernelLogistic",
     "LipschitzCritic",
     "Moments",
     "Moreau",

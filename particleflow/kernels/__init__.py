@@ -2,6 +2,7 @@
 
 from particleflow.kernels.bandwidth import Bandwidth, CrossValidated, Median, Scott, default_bandwidth, median_distance
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
+from particleflow.kernels.features import Landmarks, RandomWaves
 from particleflow.kernels.neurons import Erf, Neurons, ReLU, Tanh
 from particleflow.kernels.radial import (
     IMQ,
@@ -25,12 +26,14 @@ __all__ = [
     "FeatureMap",
     "Gaussian",
     "Kernel",
+    "Landmarks",
     "Laplace",
     "Matern32",
     "Matern52",
     "Median",
     "Neurons",
     "Radial",
+    "RandomWaves",
     "ReLU",
     "Scott",
     "Tanh",

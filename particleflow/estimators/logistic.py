@@ -1,0 +1,197 @@
+"""Kernel logistic regression: the log ratio as a linear function of features of a kernel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Memory, Points, Queries, Values
+from particleflow.clouds import Clock, Cloud, Randomness
+from particleflow.estimators.base import Fit
+from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
+from particleflow.kernels import FeatureMap, Gaussian, Kernel, Landmarks, as_kernel, median_distance
+
+BLOCK = 2**14                                                                   # queries at once
+LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))                            # 1e-1 ... 1e-6
+WIDTHS = (0.25, 0.5, 1.0, 2.0)                                                  # of the median distance
+MOST_POINTS, FOLDS, LOOSE = 1000, 4, 1e-4                                       # of the cross-validation: points of each cloud, folds, decrement
+
+
+@runtime_checkable
+class Features(Protocol):
+    """A choice of features for a kernel on two clouds."""
+
+    def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> FeatureMap: ...
+
+
+@dataclass(frozen=True)
+class LogisticWitness:
+    """log r = features(z) . w + b, in float64 inside, block by block."""
+
+    map: FeatureMap
+    weights: Float[Tensor, "D"]
+    intercept: float
+    log_ratio: ClassVar[bool] = True
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        value, grad = torch.empty_like(z[:, 0]), torch.empty_like(z)
+        for start in range(0, len(z), BLOCK):
+            rows = z[start : start + BLOCK].double()
+            value[start : start + BLOCK] = self.map.features(rows) @ self.weights + self.intercept
+            grad[start : start + BLOCK] = self.map.gradient(rows, self.weights)
+        return value, grad
+
+
+@dataclass(frozen=True)
+class KernelLogistic:
+    """log r = features(z) . w + b by logistic regression of the target's points (t = 1) against the current ones (t = -1): minimise
+
+        1/2 sum_j q_j log(1 + e^{-d(y_j)}) + 1/2 sum_i p_i log(1 + e^{d(x_i)}) + lam / 2 |w|^2,        p, q the masses over their sums
+
+    The classes weigh the same whatever N and M, so d is log r without a prior to take off; the logarithm of mass(y) / mass(x) is added.
+    scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem. Newton's method, warm from the last weights.
+
+    What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel (1/4 to 2 times the median distance of both
+    clouds) and lam (1e-1 to 1e-6), by the loss on four folds of at most 1000 points of each cloud; a lam chosen by a part is lowered like 1 / n.
+    `Fit.report`: `gap`, which bounds the error, |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam`, `kernel`.
+
+    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its gradient.
+    Cost O((N + M) D^2) an iteration, memory O((N + M) D), D features; a query O(D (D + d)).
+
+    Parameters
+    ----------
+    kernel : Kernel, optional
+    lam : float, optional
+        Of the penalty; the loss is a mean, so 1 / lam counts samples.
+    features : Landmarks or RandomWaves
+        Of `particleflow.kernels`, or anything with map(kernel, x, y, draws).
+    rtol : float
+        Newton's decrement at which it has converged.
+    max_iterations : int
+
+    Source: Sugiyama, Suzuki and Kanamori (2012), chapter 4; Zhu and Hastie (2005).
+    """
+
+    kernel: Kernel | None = None
+    lam: float | None = field(default=None, kw_only=True)
+    features: Features = field(default=Landmarks(), kw_only=True)
+    rtol: float = field(default=1e-10, kw_only=True)
+    max_iterations: int = field(default=100, kw_only=True)
+    deterministic: ClassVar[bool] = True
+    log_ratio: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    energy_slope: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if self.kernel is not None:
+            object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        if self.lam is not None:
+            remedy = "it is the weight of the penalty; leave it out to have it chosen"
+            object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy=remedy))
+        if isinstance(self.features, type) or not isinstance(self.features, Features):
+            raise TypeError(f"`features` must have map(kernel, x, y, draws), got {self.features!r}: e.g. pf.kernels.Landmarks(100)")
+        object.__setattr__(self, "rtol", _checks.positive(self.rtol, "rtol"))
+        object.__setattr__(self, "max_iterations", _checks.count(self.max_iterations, "max_iterations"))
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        assert y is not None
+        current, target = _with_mass(x.double()), _with_mass(y.double())
+        kernel, lam = self._chosen(current, target, clock.draws, memory)
+        features = self.features.map(kernel, current.points, target.points, clock.draws)
+        problem = regression(features, current, target)
+        found = self._solve(problem, lam, memory.get("weights"))
+        gap = problem.gap(found.u, lam)
+        ratio = float(torch.log(target.mass.sum() / current.mass.sum()))
+        witness = LogisticWitness(features, found.u[:-1], float(found.u[-1]) + ratio)
+        report: dict[str, object] = {"converged": found.decrement <= self.rtol, "gap": gap, "decrement": found.decrement}
+        report |= {"iterations": found.iterations, "lam": lam, "kernel": repr(kernel)}
+        if not report["converged"]:
+            report["remedy"] = "raise lam or max_iterations"
+        return Fit(
+            witness,
+            {**self._kept(kernel, lam), "weights": found.u},
+            report,
+            objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])),
+        )
+
+    def _solve(self, problem: Regression, lam: float, start: Tensor | None) -> Minimum:
+        zero = problem.features.new_zeros(problem.features.shape[1] + 1)
+        warm = start is not None and start.shape == zero.shape and problem.value(start.to(zero), lam) < problem.value(zero, lam)
+        return minimise(problem, lam, start.to(zero) if warm and start is not None else zero, self.rtol, self.max_iterations)
+
+    def _kept(self, kernel: Kernel, lam: float) -> Memory:
+        kept = {"lam": torch.tensor(lam, dtype=torch.float64)} if self.lam is None else {}
+        if self.kernel is None:
+            assert isinstance(kernel, Gaussian)
+            kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64)
+        return kept
+
+    def _chosen(self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory) -> tuple[Kernel, float]:
+        """Kernel and lam: given, kept, or of the least loss on points that were left out."""
+        if self.kernel is not None and self.lam is not None:
+            return self.kernel, self.lam
+        if "bandwidth" in memory or "lam" in memory:
+            kernel = Gaussian(float(memory["bandwidth"])) if self.kernel is None else self.kernel
+            return kernel, float(memory["lam"]) if self.lam is None else self.lam
+        n = len(x) + len(y)
+        x, y = _thinned(x), _thinned(y)
+        if min(len(x), len(y)) < 2:
+            raise ValueError(f"`lam` and `kernel` are chosen from two points of each cloud or more, got {len(x)} and {len(y)}: pass both")
+        kernels: list[Kernel] = [] if self.kernel is None else [self.kernel]
+        if self.kernel is None:
+            scale = median_distance(torch.cat([x.points, y.points]))
+            kernels += [Gaussian(scale * width) for width in WIDTHS]
+        lams = LAMS if self.lam is None else (self.lam,)
+        losses: dict[tuple[Kernel, float], float] = {}
+        for kernel in kernels:
+            losses |= {(kernel, lam): loss for lam, loss in zip(lams, self._left_out(kernel, lams, x, y, draws), strict=True)}
+        kernel, lam = min(losses, key=losses.__getitem__)
+        return kernel, lam * (len(x) + len(y)) / n if self.lam is None else lam
+
+    def _left_out(self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness) -> list[float]:
+        """The loss on each fold by the other folds' regression, summed over folds; warm from one lam to the next."""
+        totals = [0.0] * len(lams)
+        folds = min(FOLDS, len(x), len(y))
+        for fold in range(folds):
+            (x_in, x_out), (y_in, y_out) = _split(x, fold, folds), _split(y, fold, folds)
+            features = self.features.map(kernel, x_in.points, y_in.points, draws)
+            seen, unseen = regression(features, x_in, y_in), regression(features, x_out, y_out)
+            u = seen.features.new_zeros(seen.features.shape[1] + 1)
+            for k, lam in enumerate(lams):
+                u = minimise(seen, lam, u, LOOSE, self.max_iterations).u
+                totals[k] += unseen.loss(unseen.scores(u))
+        return totals
+
+
+def regression(features: FeatureMap, x: Cloud, y: Cloud) -> Regression:
+    """Of the target's points (t = 1) against the current ones (t = -1), either class half of the weight."""
+    points = torch.cat([x.points, y.points])
+    signs = torch.cat([torch.full_like(x.mass, -1.0), torch.ones_like(y.mass)])
+    return Regression(features.features(points), signs, 0.5 * torch.cat([x.mass / x.mass.sum(), y.mass / y.mass.sum()]))
+
+
+def _with_mass(cloud: Cloud) -> Cloud:
+    if cloud.log_mass is None or bool((cloud.mass > 0).all()):
+        return cloud
+    return _rows(cloud, torch.nonzero(cloud.mass > 0)[:, 0])
+
+
+def _thinned(cloud: Cloud) -> Cloud:
+    return _rows(cloud, torch.arange(0, len(cloud), math.ceil(len(cloud) / MOST_POINTS)))
+
+
+def _split(cloud: Cloud, fold: int, folds: int) -> tuple[Cloud, Cloud]:
+    """Every folds-th point out."""
+    held_out = torch.arange(len(cloud)) % folds == fold
+    return _rows(cloud, torch.nonzero(~held_out)[:, 0]), _rows(cloud, torch.nonzero(held_out)[:, 0])
+
+
+def _rows(cloud: Cloud, rows: Tensor) -> Cloud:
+    rows = rows.to(cloud.points.device)
+    return replace(cloud, points=cloud.points[rows], log_mass=None if cloud.log_mass is None else cloud.log_mass[rows])

@@ -1,0 +1,102 @@
+"""Explicit features whose inner products are near a kernel, k(z, y) ~ features(z) . features(y): random waves, or landmarks (Nystroem)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Points, Queries
+from particleflow.clouds import Randomness
+from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52
+
+JITTER = 1e-8                                                                   # of k(0), so that landmarks may coincide
+FREEDOM = {Laplace: 1, Matern32: 3, Matern52: 5}                                # of the Student law of their frequencies
+
+
+@dataclass(frozen=True, eq=False)
+class Waves:
+    """features(z) = (cos(omega_f . z), sin(omega_f . z)) / sqrt(F), f = 1..F. Cost O(Q F d)."""
+
+    omega: Float[Tensor, "F d"]
+
+    def features(self, z: Queries) -> Float[Tensor, "Q D"]:
+        angle = z @ self.omega.T
+        return torch.cat([angle.cos(), angle.sin()], 1) / math.sqrt(len(self.omega))
+
+    def gradient(self, z: Queries, c: Float[Tensor, "D"]) -> Gradients:
+        angle, half = z @ self.omega.T, len(self.omega)
+        return (angle.cos() * c[half:] - angle.sin() * c[:half]) @ self.omega / math.sqrt(half)
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """features(z) = L^{-1} k(C, z), L L^T = k(C, C) + 1e-8 k(0) I: the kernel projected on landmarks C (D, d). Cost O(Q D (D + d))."""
+
+    kernel: Kernel
+    landmarks: Float[Tensor, "D d"]
+    factor: Float[Tensor, "D D"]
+
+    def features(self, z: Queries) -> Float[Tensor, "Q D"]:
+        matrix = self.kernel.profile(_squares(z, self.landmarks))
+        return torch.linalg.solve_triangular(self.factor, matrix.T, upper=False).T
+
+    def gradient(self, z: Queries, c: Float[Tensor, "D"]) -> Gradients:
+        weights = torch.linalg.solve_triangular(self.factor.T, c[:, None], upper=True)[:, 0]
+        pull = 2 * self.kernel.slope(_squares(z, self.landmarks)) * weights
+        return z * pull.sum(1, keepdim=True) - pull @ self.landmarks
+
+
+@dataclass(frozen=True)
+class RandomWaves:
+    """Random Fourier features: 2 count of them, frequencies drawn from the kernel's spectrum (Rahimi and Recht 2007).
+
+    Gaussian: omega ~ N(0, I) / l. Laplace, Matern32, Matern52: that over sqrt(chi^2_n / n), n = 1, 3, 5 (Student's law).
+    """
+
+    count: int = 200
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "count", _checks.count(self.count, "count"))
+
+    def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Waves:
+        if not isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52)):
+            raise TypeError(f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for RandomWaves, got {kernel}: use Landmarks()")
+        omega = draws.normal("waves", 0, x.new_empty(self.count, x.shape[1])) / kernel.bandwidth
+        freedom = FREEDOM.get(type(kernel))
+        if freedom is not None:
+            chi = draws.normal("waves' lengths", 0, x.new_empty(self.count, freedom)).square().mean(1, keepdim=True)
+            omega = omega / chi.sqrt()
+        return Waves(omega)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Nystroem features: `count` landmarks, half of them of either cloud, evenly strided; they move with the particles."""
+
+    count: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "count", _checks.count(self.count, "count", least=2))
+
+    def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Projected:
+        landmarks = torch.cat([_strided(x, self.count - self.count // 2), _strided(y, self.count // 2)])
+        matrix = kernel.profile(_squares(landmarks, landmarks))
+        matrix.diagonal().add_(JITTER * float(matrix[0, 0]))
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if bool(failed.any()):
+            raise ValueError(f"`kernel` must be positive definite for Landmarks, got {kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
+        return Projected(kernel, landmarks, factor)
+
+
+def _strided(points: Tensor, count: int) -> Tensor:
+    chosen = torch.linspace(0, len(points) - 1, min(count, len(points)), dtype=torch.float64).round().long()
+    return points[chosen.to(points.device)]
+
+
+def _squares(z: Tensor, c: Tensor) -> Tensor:
+    return torch.cdist(z, c, compute_mode="donot_use_mm_for_euclid_dist").square()

@@ -1,0 +1,123 @@
+"""The conventions of scikit-learn around the estimators of ratios. Importing it imports scikit-learn; `import particleflow` does not."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from particleflow.engine import fit as fit_once
+from particleflow.estimators import Estimator, KernelLogistic
+
+
+class RatioClassifier(ClassifierMixin, BaseEstimator):
+    """A scikit-learn classifier from any estimator of a log ratio: the second class is the target, the first the current law.
+
+        decision_function = log r + log(n_2 / n_1),        P(second | z) = 1 / (1 + exp(-decision_function)),        r = p_2 / p_1
+
+    Works in pipelines and searches; the fields of `estimator` are parameters of their own, `estimator__lam` and so on.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        Such as `KDE`, `KernelLogistic` or `KALE`. None: KernelLogistic().
+    seed : int
+        Of the estimator's random numbers.
+
+    Attributes
+    ----------
+    classes_ : (2,) array
+    log_prior_ : float
+        log(n_2 / n_1).
+    witness_ : Witness
+    report_ : mapping
+        What was chosen from the data, and how the fit went.
+    n_features_in_ : int
+    """
+
+    def __init__(self, estimator: Any = None, *, seed: Any = 0) -> None:
+        self.estimator = estimator
+        self.seed = seed
+
+    def fit(self, X: Any, y: Any) -> RatioClassifier:
+        """X (n, d), y (n,) of two classes."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        X = np.array(X, order="C")
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if kind != "binary":
+            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"`y` must have two classes for a ratio, got one class, {self.classes_[0]!r}: pass samples of both laws")
+        estimator = KernelLogistic() if self.estimator is None else self.estimator
+        if isinstance(estimator, type) or not isinstance(estimator, Estimator) or not (estimator.log_ratio and estimator.needs_target):
+            raise TypeError(f"`estimator` must estimate a log ratio from two samples, got {estimator!r}: e.g. pf.estimators.KernelLogistic()")
+        current, target = (torch.from_numpy(X[labels == k]) for k in (0, 1))
+        # a copy: an estimator keeps what it has computed, and a parameter is not to change
+        found = fit_once(copy.deepcopy(estimator), current, target, seed=self.seed)
+        self.witness_, self.report_ = found.witness, dict(found.report)
+        self.log_prior_ = float(np.log(len(target) / len(current)))
+        return self
+
+    def log_ratio(self, X: Any) -> np.ndarray:
+        """log r at X (n, d), (n,)."""
+        return self._witness(X)[0]
+
+    def gradient(self, X: Any) -> np.ndarray:
+        """The gradient of log r at X (n, d), (n, d)."""
+        return self._witness(X)[1]
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """log r + log prior odds, the log odds of the second class, (n,)."""
+        return self.log_ratio(X) + self.log_prior_
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probabilities of both classes, (n, 2)."""
+        odds = torch.from_numpy(self.decision_function(X))
+        return torch.sigmoid(torch.stack([-odds, odds], 1)).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likelier class, (n,)."""
+        # before `classes_` is asked for: one that is not fitted says so
+        second = (self.decision_function(X) > 0).astype(int)
+        classes: np.ndarray = self.classes_[second]
+        return classes
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """`estimator`, `seed` and, if deep, the estimator's fields as estimator__name."""
+        params: dict[str, Any] = {"estimator": self.estimator, "seed": self.seed}
+        return params | {f"estimator__{name}": getattr(self.estimator, name) for name in (self._fields() if deep else ())}
+
+    def set_params(self, **params: Any) -> RatioClassifier:
+        """As scikit-learn's; estimator__name replaces the estimator by one with another field, which is checked again."""
+        nested = {key.removeprefix("estimator__"): params.pop(key) for key in list(params) if key.startswith("estimator__")}
+        super().set_params(**params)
+        unknown = sorted(set(nested) - set(self._fields()))
+        if unknown:
+            raise ValueError(f"`estimator` must have the parameter {unknown[0]!r}, got {self.estimator!r}: known are {sorted(self._fields())}")
+        if nested:
+            self.estimator = dataclasses.replace(self.estimator, **nested)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def _fields(self) -> list[str]:
+        if self.estimator is None or isinstance(self.estimator, type) or not dataclasses.is_dataclass(self.estimator):
+            return []
+        return [field.name for field in dataclasses.fields(self.estimator) if field.init]
+
+    def _witness(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        value, grad = self.witness_.value_and_grad(torch.from_numpy(np.array(X, order="C")))
+        return value.numpy(), grad.numpy()
