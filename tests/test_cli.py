@@ -230,7 +230,7 @@ def error_of(capsys, *arguments):
         (["run", "--flow", "mmd", "--dt", "small"], "--dt must be a number, got 'small'"),
         (["run", "--flow", "mmd", "--start-mean", "0,a"], "--start-mean must be a number or a list of numbers, got 'a'"),
         (["run", "--flow", "mmd", "--kernel", "gausian"], "got 'gausian'; did you mean 'gaussian'?"),
-        (["run", "--flow", "mmd", "--lam", "1"], "--lam is an option of kale, got the flows mmd: leave it out"),
+        (["run", "--flow", "mmd", "--lam", "1"], "--lam is an option of kale, mono, got the flows mmd: leave it out"),
         (["run", "--flow", "mmd", "--target", "digit"], "(.csv .tsv .txt .npy .npz .png .jpg .jpeg), got 'digit'; did you mean 'digits'?"),
         (["run", "--flow", "mmd", "--threads", "0"], "--threads must be >= 1, got 0"),
         (["run", "--flow", "mmd", "--threads", "1000"], "--threads must be <= "),
