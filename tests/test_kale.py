@@ -311,3 +311,13 @@ def test_a_lam_where_the_published_code_aborts() -> None:
     assert path.status == "completed", path.message
     assert path.report["worst_gap"] <= 1e-9 * float(path.energy[-1])
     assert not (path.energy.diff() > 0).any()
+
+
+def test_by_default_the_bandwidth_comes_from_the_first_target_and_stays() -> None:
+    x, y = normal(40, 2, 0), normal(51, 2, 1, 1.0)
+    chosen = pf.kernels.default_bandwidth(y)
+    first, given = pf.fit(KALE(), x, y), pf.fit(KALE(Gaussian(chosen), lam=1e-2), x, y)
+    assert first.report["bandwidth"] == chosen
+    assert first.value == given.value
+    later = refit(KALE(), Cloud(x), Cloud(2 * y), dict(first.memory))
+    assert later.report["bandwidth"] == chosen != pf.kernels.default_bandwidth(2 * y)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import torch
+from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Memory
@@ -12,7 +15,7 @@ from particleflow.divergences import KL
 from particleflow.estimators.base import Fit
 from particleflow.estimators.envelope import Envelope
 from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
-from particleflow.kernels import Kernel, as_kernel
+from particleflow.kernels import Gaussian, Kernel, as_kernel, default_bandwidth
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -34,7 +37,8 @@ class KALE:
 
     Parameters
     ----------
-    kernel : Kernel or callable of the squared distance
+    kernel : Kernel, callable of the squared distance, or None
+        None: a Gaussian, its bandwidth `default_bandwidth` of the target at the first fit, kept in memory and reported.
     lam : float, schedule, callable (clock) -> float, or Decreasing
         The weight of the penalty, > 0. Where it changes during a run each fit tells its own 1 + lam (`Fit.energy_slope`), which the mobility
         `Descent` follows; the value is then of another functional at each step, and need not decrease.
@@ -47,8 +51,8 @@ class KALE:
         Newton iterations (for each value of lam on the way, when it starts cold). When they do not suffice, `converged` is False.
     """
 
-    kernel: Kernel
-    lam: Penalty = field(kw_only=True)
+    kernel: Kernel | None = None
+    lam: Penalty = field(default=1e-2, kw_only=True)
     reverse: bool = field(default=False, kw_only=True)
     rtol: float = field(default=1e-12, kw_only=True)
     max_iterations: int = field(default=50, kw_only=True)
@@ -59,7 +63,8 @@ class KALE:
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", as_kernel(self.kernel))
+        if self.kernel is not None:
+            object.__setattr__(self, "kernel", as_kernel(self.kernel))
         check_backend(self.pairwise)
         remedy = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
         object.__setattr__(self, "lam", as_penalty(self.lam, remedy))
@@ -72,9 +77,15 @@ class KALE:
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        envelope = Envelope(self.kernel, KL(), self.rtol, self.max_iterations, self.pairwise)
+        chosen: dict[str, Tensor] = {}
+        kernel = self.kernel
+        if kernel is None:
+            bandwidth = memory["bandwidth"] if "bandwidth" in memory else torch.tensor(default_bandwidth(y.points), dtype=torch.float64)
+            kernel, chosen = Gaussian(float(bandwidth)), {"bandwidth": bandwidth}
+        envelope = Envelope(kernel, KL(), self.rtol, self.max_iterations, self.pairwise)
         moving, base, sign = (y, x, 1.0) if self.reverse else (x, y, -1.0)
         lam = penalty_at(self.lam, clock, memory)
         slope = None if self.reverse else 1.0 + lam
         found = envelope.fit(moving, base, lam, memory, self._base, factor=1 + lam, slope=slope, sign=sign, log_ratio=True)
+        found = replace(found, memory={**found.memory, **chosen}, report={**found.report, **{name: float(of) for name, of in chosen.items()}})
         return remembering(found, self.lam, memory)
