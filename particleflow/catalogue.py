@@ -44,6 +44,7 @@ RATIOS = {
     "ulsif": "least squares on kernels at target points, its penalty cross-validated",
     "rulsif": "the same for the ratio relative to a mixture of both, which is bounded",
     "kliep": "kernels at target points that maximise the likelihood",
+    "logistic": "logistic regression on features of the kernel, its penalty cross-validated",
     "classifier": "a small network, trained as the classifier of a GAN, with a gradient penalty",
 }
 CRITICS = {

@@ -42,7 +42,7 @@ MOBILITIES: Mapping[str, Callable[[], mobilities.Mobility]] = {
     "chi2": lambda: mobilities.Exponential(2.0),
     "hellinger": lambda: mobilities.Exponential(0.5),
 }
-WITHOUT_SUMS = ("classifier",)
+WITHOUT_SUMS = ("logistic", "classifier")
 # Enough for a network not to tell a cloud's points from the other's one by one.
 GRADIENT_PENALTY = 0.1
 RATIOS: Mapping[str, Callable[[kernels.Kernel, PairwiseSum], estimators.Estimator]] = {
@@ -50,6 +50,7 @@ RATIOS: Mapping[str, Callable[[kernels.Kernel, PairwiseSum], estimators.Estimato
     "ulsif": lambda kernel, sums: estimators.ULSIF(kernel, pairwise=sums),
     "rulsif": lambda kernel, sums: estimators.RuLSIF(kernel, pairwise=sums),
     "kliep": lambda kernel, sums: estimators.KLIEP(kernel, pairwise=sums),
+    "logistic": lambda kernel, sums: estimators.KernelLogistic(kernel),
     "classifier": lambda kernel, sums: estimators.Classifier(gradient_penalty=GRADIENT_PENALTY),
 }
 CRITICS: Mapping[str, Callable[[], estimators.Estimator]] = {
