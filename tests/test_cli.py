@@ -100,6 +100,7 @@ def rows_of(file):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     points = np.random.default_rng(0).standard_normal((31, 2)) * 40 + 1000
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")
@@ -127,6 +128,7 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
         np.testing.assert_array_equal([float(row[column]) for row in rows], arrays[name])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("flow", "extra"),
     [
@@ -153,6 +155,7 @@ def test_the_written_config_repeats_a_run_bit_for_bit(tmp_path, flow, extra):
     assert not np.array_equal(Trajectory.load(tmp_path / "c" / "trajectory.npz").numpy()["particles"], first["particles"])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
     flows = ["mmd", "mmd-noise", "kale", "mono"]
     steps = zip(flows, (0.02, 0.02, 0.005, 0.01), strict=True)
