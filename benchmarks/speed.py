@@ -7,6 +7,7 @@ of an MMD flow at all particles: N (N + M) pairs.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -132,7 +133,8 @@ def speed(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     load = environment.load()
     print(f"load of the machine at the start: {load}", flush=True)
     began = time.perf_counter()
-    rows = {}
+    earlier = json.loads((options.out / "speed.json").read_text()) if options.again else {"rows": {}}
+    rows = dict(earlier["rows"])
     for k, name in enumerate(options.rows, 1):
         rows[name] = measure(name, quick=options.quick)
         told = rows[name].get("failed") or rows[name].get("missing") or rows[name]["note"]
@@ -140,6 +142,9 @@ def speed(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     with environment.workers(1, 1) as pool:
         where = pool.submit(environment.describe).result()
     where |= {"load_before": load, "seconds": round(time.perf_counter() - began, 1), **{name: _version(name) for name in LIBRARIES}}
+    rows = {name: rows[name] for name in ROWS if name in rows}
+    if options.again:
+        where["earlier"] = earlier["command"]
     table = [_line(goal, rows[goal.row]) for goal in GOALS if goal.row in rows]
     record = {"suite": "speed", "command": options.command, "quick": options.quick, "environment": where, "table": table, "rows": rows}
     return _plain(record), render(record)
@@ -169,7 +174,8 @@ def render(record: Mapping[str, Any]) -> str:
     where, quick = record["environment"], record["quick"]
     words = {True: "(yes)", False: "(no)", None: "-"} if quick else {True: "yes", False: "NO", None: "-"}
     lines = [
-        f"`{record['command']}`, {where['date']}: {where['seconds']:.0f} s.",
+        f"`{record['command']}`, {where['date']}: {where['seconds']:.0f} s."
+        + (f" The other rows are of `{where['earlier']}`." if "earlier" in where else ""),
         f"{where['processor']}, {where['processors']} processors, one thread unless said, load at the start {where['load_before']};",
         ", ".join(f"{name} {where[name]}" for name in ("python", "particleflow", "torch", *LIBRARIES)) + ".",
     ]
@@ -205,10 +211,14 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="smaller sizes, few repetitions")
     parser.add_argument("--rows", type=partial(report.names, known=ROWS), default=list(ROWS), metavar="A,B", help=f"of {', '.join(ROWS)} (all)")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--again", action="store_true", help="keep the other rows of the run that OUT holds")
     parser.add_argument("--record", action="store_true", help="also put the tables into benchmarks/README.md")
     options = parser.parse_args(argv)
     chosen = [] if options.rows == list(ROWS) else [f"--rows {','.join(options.rows)}"]
-    options.command = " ".join(["python -m benchmarks speed", *(["--quick"] if options.quick else []), *chosen])
+    if options.again and (options.quick or not (options.out / "speed.json").is_file()):
+        parser.error(f"--again goes on from a full run in {options.out}/speed.json, and not with --quick: leave it out")
+    flags = [*(["--quick"] if options.quick else []), *chosen, *(["--again"] if options.again else [])]
+    options.command = " ".join(["python -m benchmarks speed", *flags])
     return options
 
 

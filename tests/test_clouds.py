@@ -143,7 +143,8 @@ def test_replay_refuses_what_it_does_not_hold(stream: str, step: int, text: str)
 def test_a_fixed_target_is_the_same_at_every_step() -> None:
     cloud = Cloud(torch.ones(3, 2))
     target = FixedTarget(cloud)
-    assert target.at(Clock()) is cloud is target.at(Clock(t=3.0, step=9))
+    assert target.at(Clock()) is target.at(Clock(t=3.0, step=9))
+    assert target.at(Clock()).points is cloud.points
     assert FixedTarget(None).at(Clock()) is None
     assert isinstance(target, Target)
 
@@ -162,6 +163,18 @@ def test_what_is_kept_is_kept_until_the_numbers_change() -> None:
     assert kept.get(cloud, make) == 2
     assert kept.get(Cloud(cloud.points, torch.zeros(3, dtype=torch.float64)), make) == 3
     assert kept.get(Cloud(cloud.points.float()), make) == 4
+
+
+def test_what_is_kept_of_a_fixed_target_is_known_by_the_object() -> None:
+    kept, points = Kept(), torch.ones(3, 2)
+    fixed = FixedTarget(Cloud(points)).at(Clock())
+    assert fixed is not None
+    with pytest.raises(ZeroDivisionError):
+        kept.get(fixed, lambda: 1 // 0)
+    assert [kept.get(fixed, lambda: "first"), kept.get(fixed, lambda: "second")] == ["first", "first"]
+    points.fill_(2.0)  # which nobody may
+    assert kept.get(fixed, lambda: "second") == "first"
+    assert kept.get(FixedTarget(Cloud(points)).at(Clock()), lambda: "second") == "second"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

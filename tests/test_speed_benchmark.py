@@ -85,6 +85,23 @@ def test_what_cannot_be_measured_says_why(tmp_path, capsys):
         assert len(private) < 3 or private not in everything
 
 
+def test_rows_are_measured_again_beside_those_of_an_earlier_run(tmp_path, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("the row that costs nothing would be measured")
+    with pytest.raises(SystemExit):
+        main(["speed", "--rows", "gpu", "--again", "--out", str(tmp_path)])
+    assert "goes on from a full run" in capsys.readouterr().err
+    rows = {"gpu": {"failed": "failed: before"}, "flow": {"numbers": {"share": 0.1, "seconds": 2.0}, "note": "as it was"}}
+    (tmp_path / "speed.json").write_text(json.dumps({"command": "the earlier command", "rows": rows}))
+    assert main(["speed", "--rows", "gpu", "--again", "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "speed.json").read_text())
+    assert [line["row"] for line in record["table"]] == ["flow", "gpu"]
+    assert "not measured" in record["rows"]["gpu"]["missing"]
+    text = (tmp_path / "speed.md").read_text()
+    assert "The other rows are of `the earlier command`." in text
+    assert "as it was" in text
+
+
 def test_a_row_that_fails_is_told_and_loses_no_other(monkeypatch):
     monkeypatch.setitem(speed.ROWS, "flow", speed.Row(speed_process.flow, {"n": -1, "steps": 1}, {"n": -1, "steps": 1}))
     row = speed.measure("flow", quick=True)
