@@ -33,9 +33,8 @@ def points(value: Any, name: str) -> Tensor:
 
 def _held(value: Tensor, name: str) -> None:
     """Refuse a tensor that does not hold a number at each place."""
-    if value.layout != torch.strided or value.device.type == "meta":
-        what = "on the meta device, without numbers" if value.device.type == "meta" else f"of layout {value.layout}"
-        raise TypeError(f"`{name}` must be a dense tensor, got one {what}: pass its numbers, e.g. {name}.to_dense()")
+    if value.layout != torch.strided:
+        raise TypeError(f"`{name}` must be a dense tensor, got one of layout {value.layout}: pass its numbers, e.g. {name}.to_dense()")
 
 
 def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
@@ -55,6 +54,8 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
         raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}")
     if isinstance(value, Tensor):
         _held(value, name)
+        if value.device.type == "meta":
+            raise TypeError(f"`{name}` must hold numbers, got a tensor on the meta device: pass one that does")
         tensor = value.detach()
         if tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype not in FLOATS):
             raise TypeError(f"`{name}` must be float32 or float64, got {tensor.dtype}: convert it with {name}.float() or {name}.double()")

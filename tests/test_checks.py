@@ -137,14 +137,12 @@ def test_what_is_not_numeric_is_refused(value: Any, what: str) -> None:
         _checks.as_points(value, "x")
 
 
-DENSELESS = [(torch.eye(3).to_sparse(), "of layout torch.sparse_coo"), (torch.eye(3, device="meta"), "on the meta device")]
-
-
-@pytest.mark.parametrize(("value", "what"), DENSELESS)
-def test_tensors_without_a_number_at_each_place_are_refused(value: torch.Tensor, what: str) -> None:
+def test_tensors_without_a_number_at_each_place_are_refused() -> None:
     for check in (_checks.as_points, _checks.points):
-        with pytest.raises(TypeError, match=f"`x` must be a dense tensor, got one {what}"):
-            check(value, "x")
+        with pytest.raises(TypeError, match=r"`x` must be a dense tensor, got one of layout torch.sparse_coo: .*x\.to_dense\(\)"):
+            check(torch.eye(3).to_sparse(), "x")
+    with pytest.raises(TypeError, match="`x` must hold numbers, got a tensor on the meta device"):
+        _checks.as_points(torch.eye(3, device="meta"), "x")
 
 
 def test_what_is_masked_is_no_number() -> None:
