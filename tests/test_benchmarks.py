@@ -6,21 +6,19 @@ import csv
 import json
 import math
 import platform
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import particleflow as pf
+from benchmarks import compare, published, report
+from benchmarks.__main__ import main
+from benchmarks.methods import METHODS
+from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
-from benchmarks import compare, published, report  # noqa: E402
-from benchmarks.__main__ import main  # noqa: E402
-from benchmarks.methods import METHODS  # noqa: E402
-from benchmarks.tasks import TASKS  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

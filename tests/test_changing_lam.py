@@ -27,9 +27,9 @@ KERNEL = Gaussian(0.7)
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((30, 2)))
 Y = torch.from_numpy(np.random.default_rng(1).standard_normal((23, 2)) + 0.8)
 MAKE: dict[str, Callable[[object], Estimator]] = {
-    "KALE": lambda lam: KALE(KERNEL, lam=lam),  # type: ignore[arg-type]
-    "Moreau": lambda lam: Moreau(KERNEL, divergence=Jeffreys(), lam=lam),  # type: ignore[arg-type]
-    "DrMMD": lambda lam: DrMMD(KERNEL, lam=lam),  # type: ignore[arg-type]
+    "KALE": lambda lam: KALE(KERNEL, lam=lam),
+    "Moreau": lambda lam: Moreau(KERNEL, divergence=Jeffreys(), lam=lam),
+    "DrMMD": lambda lam: DrMMD(KERNEL, lam=lam),
 }
 
 
@@ -57,7 +57,7 @@ def test_a_constant_schedule_gives_the_bits_of_the_number(name: str, lam: object
 
 @pytest.mark.parametrize("lam", [Constant(0.1), steady])
 def test_kale_flow_takes_a_schedule(lam: object) -> None:
-    path = pf.simulate(pf.kale_flow(KERNEL, lam=lam), X, Y, steps=5, dt=0.01)  # type: ignore[arg-type]
+    path = pf.simulate(pf.kale_flow(KERNEL, lam=lam), X, Y, steps=5, dt=0.01)
     assert torch.equal(path.state.x.points, pf.simulate(pf.kale_flow(KERNEL, lam=0.1), X, Y, steps=5, dt=0.01).state.x.points)
 
 
@@ -75,11 +75,11 @@ def test_the_velocity_is_the_slope_of_the_moment_times_grad_w(name: str) -> None
 def test_every_stage_has_its_own_lam(integrator: pf.integrators.Integrator) -> None:
     """One step by hand: fits of plain KALE at lam(t_n + c_s dt)."""
     dt, slopes = 0.02, []
-    for row in integrator.a:  # type: ignore[attr-defined]
+    for row in integrator.a:
         moved = X + dt * sum(a * slope for a, slope in zip(row, slopes, strict=False)) if row else X
         lam = falling(Clock(t=dt * sum(row)))
         slopes.append((1 + lam) * pf.fit(KALE(KERNEL, lam=lam), moved, Y).witness.value_and_grad(moved)[1])
-    expected = X + dt * sum(b * slope for b, slope in zip(integrator.b, slopes, strict=True))  # type: ignore[attr-defined]
+    expected = X + dt * sum(b * slope for b, slope in zip(integrator.b, slopes, strict=True))
     found = pf.simulate(pf.kale_flow(KERNEL, lam=falling), X, Y, steps=1, dt=dt, integrator=integrator).state.x.points
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
@@ -104,7 +104,7 @@ def test_decreasing_follows_the_values(name: str) -> None:
         values.append(state.fit.value)
         assert state.fit.value == pytest.approx(pf.fit(MAKE[name](lams[-1]), state.x, Y).value, rel=1e-9)
         assert state.fit.energy_slope == slope_of(name, lams[-1])
-        lams.append(min(0.3, max(1e-3, 0.3 * math.sqrt(values[-1] / values[0]))))  # type: ignore[operator,type-var]
+        lams.append(min(0.3, max(1e-3, 0.3 * math.sqrt(values[-1] / values[0]))))
         if state.clock.step == 4:
             break
     assert lams[-1] < 0.95 * lams[0]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 
+from benchmarks import critics
+
 # A benchmark measures the code as users run it.
 pytestmark = pytest.mark.usefixtures("unchecked")
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import critics  # noqa: E402
 
 
 @pytest.mark.parametrize("method", critics.METHODS)

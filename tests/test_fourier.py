@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,10 @@ import torch
 from conformance import KERNELS, check_backend, naive
 from moved import Moved
 
+from benchmarks.promise_problems import SHAPES, examine, problem
 from particleflow import kernels
 from particleflow.pairwise import Fourier
 from particleflow.pairwise.split import Split, odd_part
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.promise_problems import SHAPES, examine, problem
 
 GAUSSIAN, LAPLACE, MATERN = kernels.Gaussian(0.3), kernels.Laplace(0.3), kernels.Matern32(0.3)
 # test_promise.py has those below 100.

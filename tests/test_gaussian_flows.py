@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import problems
@@ -12,16 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-import particleflow as pf  # noqa: E402
-from benchmarks import mobility_flows  # noqa: E402
-from benchmarks.mobility_flows import CASES, final_mean  # noqa: E402
-from particleflow.clouds import Cloud  # noqa: E402
-from particleflow.estimators import ClosedForm, Moments  # noqa: E402
-from particleflow.integrators import RK4, Euler, Heun, RungeKutta  # noqa: E402
-from particleflow.mobilities import Arcsinh, NonSaturating, Unit, Vanilla  # noqa: E402
+import particleflow as pf
+from benchmarks import mobility_flows
+from benchmarks.mobility_flows import CASES, final_mean
+from particleflow.clouds import Cloud
+from particleflow.estimators import ClosedForm, Moments
+from particleflow.integrators import RK4, Euler, Heun, RungeKutta
+from particleflow.mobilities import Arcsinh, NonSaturating, Unit, Vanilla
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+import particleflow as pf
+from benchmarks import kale, kale_published
+from particleflow.estimators import KALE
+from particleflow.kernels import Gaussian
+from particleflow.pairwise.dense import kernel_matrix
+
 # A benchmark measures the code as users run it.
 pytestmark = pytest.mark.usefixtures("unchecked")
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
-import particleflow as pf  # noqa: E402
-from benchmarks import kale, kale_published  # noqa: E402
-from particleflow.estimators import KALE  # noqa: E402
-from particleflow.kernels import Gaussian  # noqa: E402
-from particleflow.pairwise.dense import kernel_matrix  # noqa: E402
 
 TINY = {
     "small": {"n": 40, "lams": [1e-2, 1.0], "rounds": 1},

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.promise_problems import FEWEST, HIGH, MOST, PLANE, SHAPES, Outcome, examine, problem, summary
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Dense
 from particleflow.pairwise.promise import Promise
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.promise_problems import FEWEST, HIGH, MOST, PLANE, SHAPES, Outcome, examine, problem, summary
 
 BACKENDS = [
     ("mesh", "Mesh", PLANE),

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-import particleflow as pf  # noqa: E402
-from benchmarks.regression import PROBLEMS, Fading, risks  # noqa: E402
-from particleflow.clouds import Clock, Cloud  # noqa: E402
-from particleflow.kernels import Erf, FeatureKernel, Neurons, ReLU, Tanh  # noqa: E402
-from particleflow.pairwise import Auto, explicit  # noqa: E402
+import particleflow as pf
+from benchmarks.regression import PROBLEMS, Fading, risks
+from particleflow.clouds import Clock, Cloud
+from particleflow.kernels import Erf, FeatureKernel, Neurons, ReLU, Tanh
+from particleflow.pairwise import Auto, explicit
 
 DATA = pf.samplers.Sphere(dim=3).sample(40, seed=0)
 ACTIVATIONS = {"ReLU": (ReLU(), torch.relu), "Tanh": (Tanh(), torch.tanh), "Erf": (Erf(), torch.erf)}

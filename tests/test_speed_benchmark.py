@@ -7,7 +7,6 @@ import json
 import math
 import mmap
 import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,14 +15,12 @@ import pytest
 import torch
 
 import particleflow as pf
+from benchmarks import environment, report, speed, speed_grid, speed_process, speed_rows, timing
+from benchmarks.__main__ import main
+from benchmarks.speed_problem import draw, relative_error, step
 from particleflow.pairwise import Dense
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import environment, report, speed, speed_grid, speed_process, speed_rows, timing  # noqa: E402
-from benchmarks.__main__ import main  # noqa: E402
-from benchmarks.speed_problem import draw, relative_error, step  # noqa: E402
 
 TINY = {
     "exact": {"n": 300, "rounds": 1},

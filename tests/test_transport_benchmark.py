@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
+import particleflow as pf
+from benchmarks import transport
+from benchmarks.transport_rows import REAL, collapse, critics, descend, mean_norm, medians, minima, real_w1, samples
+from particleflow.estimators import CTransformCritic
+
 # A benchmark measures the code as users run it.
 pytestmark = pytest.mark.usefixtures("unchecked")
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-import particleflow as pf  # noqa: E402
-from benchmarks import transport  # noqa: E402
-from benchmarks.transport_rows import REAL, collapse, critics, descend, mean_norm, medians, minima, real_w1, samples  # noqa: E402
-from particleflow.estimators import CTransformCritic  # noqa: E402
 
 
 def test_the_mean_distance_from_the_mean() -> None:
