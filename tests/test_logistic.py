@@ -50,6 +50,18 @@ def test_scikit_learn_finds_the_same(name: str, lam: float) -> None:
     assert fit.witness.value_and_grad(Z)[0].numpy() == pytest.approx(model.decision_function(features.features(Z).numpy()), abs=1e-8)
 
 
+@pytest.mark.parametrize("kernel", [Gaussian(0.9), None], ids=str)
+def test_a_penalty_too_small_for_float64_is_raised_and_reported(kernel: Gaussian | None) -> None:
+    """Waves of more columns than points: Newton's matrix is the penalty's alone in most directions."""
+    x, y = 10 * X[:15], Y[:20]
+    estimator = [KernelLogistic(kernel, lam=lam, features=RandomWaves(40)) for lam in (1e-30, 5e-324, 1e-13)]
+    raised, least, enough = (pf.fit(each, x, y) for each in estimator)
+    assert raised.report["converged"]
+    assert raised.report["lam"] == pytest.approx(2**-45, rel=1e-9)                  # of sum_i s_i |phi_i|^2 = 1
+    assert torch.equal(raised.witness.value_and_grad(Z)[0], least.witness.value_and_grad(Z)[0])
+    assert enough.report["lam"] == 1e-13
+
+
 @pytest.mark.parametrize("name", FEATURES)
 def test_the_gap_bounds_the_error(name: str) -> None:
     """At points far from the minimum, and near: 0 <= J - min J <= gap, |w - w*|^2 <= 2 gap / lam."""

@@ -113,6 +113,33 @@ def test_the_score_is_that_of_refits_without_each_point(alpha: float) -> None:
 
 @both
 @pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("kernel", [None, Gaussian(0.7), Gaussian(1e5), Laplace(0.7)], ids=str)
+def test_a_ridge_too_small_for_float64_is_raised_and_reported(make: type[Estimator], rounded: bool, kernel: Gaussian | None) -> None:
+    """Of a singular H, each of 9 centres ten times: lam is as much of its largest sum of a row as numbers need, however little was asked for."""
+    x, y, z = weighted(60, 2, 0), Cloud(weighted(9, 2, 1, 0.4).points.repeat(10, 1)), weighted(9, 2, 2).points
+    fits = [pf.fit(make(kernel, lam=lam, rounded=rounded), x, y) for lam in (1e-14, 1e-300, 5e-324)]
+    _, matrix = system(Gaussian(fits[0].report["bandwidth"]) if kernel is None else kernel, x, y, y.points, 0.1 if make is RuLSIF else 0.0)
+    for fit in fits:
+        assert fit.report.get("converged", rounded)
+        assert fit.report["lam"] == pytest.approx(2**-43 * matrix.sum(1).max(), rel=1e-12)
+        assert torch.equal(fit.witness.value_and_grad(z)[0], fits[0].witness.value_and_grad(z)[0])
+        assert bool(torch.isfinite(fit.witness.value_and_grad(z)[1]).all())
+    assert pf.fit(make(kernel, lam=1e-10, rounded=rounded), x, y).report["lam"] == 1e-10
+
+
+@both
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_ridge_of_nothing_where_all_kernels_are_nothing(make: type[Estimator], rounded: bool) -> None:
+    x, y = weighted(60, 2, 0).points + 1e3, weighted(41, 2, 1).points
+    fit = pf.fit(make(Gaussian(0.5), lam=5e-324, rounded=rounded), x, y)
+    value, grad = fit.witness.value_and_grad(x)
+    assert fit.report.get("converged", rounded)
+    assert bool(torch.isfinite(value).all() and torch.isfinite(grad).all())
+    assert math.isfinite(fit.value)
+
+
+@both
+@pytest.mark.parametrize("rounded", [False, True])
 def test_what_is_not_given_is_chosen_once_and_reported(make: type[Estimator], rounded: bool) -> None:
     x, y = weighted(80, 2, 0), weighted(61, 2, 1, 0.4)
     estimator = make(rounded=rounded)

@@ -68,7 +68,8 @@ class KernelLogistic:
     ----------
     kernel : Kernel, optional
     lam : float, optional
-        Of the penalty; the loss is a mean, so 1 / lam counts samples.
+        Of the penalty; the loss is a mean, so 1 / lam counts samples. Raised to some 1e-14 (`Regression.least_lam`), where float64 needs that: the
+        report tells the one used.
     features : Landmarks or RandomWaves
         Of `particleflow.kernels`, or anything with map(kernel, x, y, draws).
     rtol : float
@@ -105,6 +106,8 @@ class KernelLogistic:
         kernel, lam = self._chosen(current, target, clock.draws, memory)
         features = self.features.map(kernel, current.points, target.points, clock.draws)
         problem = regression(features, current, target)
+        kept = self._kept(kernel, lam)
+        lam = max(lam, problem.least_lam)
         found = self._solve(problem, lam, memory.get("weights"))
         gap = problem.gap(found.u, lam)
         ratio = float(torch.log(target.mass.sum() / current.mass.sum()))
@@ -115,7 +118,7 @@ class KernelLogistic:
             report["remedy"] = "raise lam or max_iterations"
         return Fit(
             witness,
-            {**self._kept(kernel, lam), "weights": found.u},
+            {**kept, "weights": found.u},
             report,
             objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])),
         )
@@ -164,7 +167,7 @@ class KernelLogistic:
             seen, unseen = regression(features, x_in, y_in), regression(features, x_out, y_out)
             u = seen.features.new_zeros(seen.features.shape[1] + 1)
             for k, lam in enumerate(lams):
-                u = minimise(seen, lam, u, LOOSE, self.max_iterations).u
+                u = minimise(seen, max(lam, seen.least_lam), u, LOOSE, self.max_iterations).u
                 totals[k] += unseen.loss(unseen.scores(u))
         return totals
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 ARMIJO = 1e-4
+DEFINITE = 2**9 * torch.finfo(torch.float64).eps
 QUADRATIC = 1e-3                                                                # decrements below it: Newton's full step, unsearched
 
 
@@ -32,6 +34,11 @@ class Regression:
     def scores(self, u: Float[Tensor, "D1"]) -> Float[Tensor, "n"]:
         """phi . w + b, u = (w, b)."""
         return self.features @ u[:-1] + u[-1]
+
+    @cached_property
+    def least_lam(self) -> float:
+        """Below it Newton's matrix is not definite in float64: a part 1e-13 of sum_i s_i |phi_i|^2 / 4, which bounds its eigenvalues."""
+        return DEFINITE * float(self.shares @ self.features.square().sum(1)) / 4
 
     def loss(self, scores: Float[Tensor, "n"]) -> float:
         return float(self.shares @ softplus(-self.signs * scores, threshold=math.inf))

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 ROUNDING = 1e-14  # slopes below this share of the largest entry of q are rounding
+DEFINITE = 2**9 * torch.finfo(torch.float64).eps
+SQUARABLE = 1e-290  # q'q over it is a number
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,14 @@ class Minimum:
     theta: Float[Tensor, "L"]
     slope: Float[Tensor, "L"]
     iterations: int
+
+
+def least_ridge(matrix: Float[Tensor, "L L"], q: Float[Tensor, "L"]) -> float:
+    """The least ridge that a semidefinite matrix >= 0 needs to be definite in float64, and for what is found with it to be certified.
+
+    DEFINITE times the largest sum of a row, a bound of the largest eigenvalue; above it q' (matrix + ridge I)^-1 q is a number, too.
+    """
+    return max(DEFINITE * float(matrix.sum(1).max()), SQUARABLE * float(q @ q))
 
 
 def nonnegative_minimum(matrix: Float[Tensor, "L L"], q: Float[Tensor, "L"], *, start: Float[Tensor, "L"]) -> Minimum:

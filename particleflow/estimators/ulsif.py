@@ -28,7 +28,7 @@ from particleflow.estimators.kernel_ratio import (
     spread_centres,
     tiles,
 )
-from particleflow.estimators.nonnegative import Minimum, nonnegative_minimum
+from particleflow.estimators.nonnegative import Minimum, least_ridge, nonnegative_minimum
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
@@ -87,6 +87,8 @@ class _LeastSquares(ABC):
         if len(kernels) * len(lams) > 1:
             kernel, lam, report["score"] = self._choose(kernels, lams, (points, a), (target, b), centres)
         h, matrix = (part.cpu() for part in _system(kernel, (points, a), (target, b), centres, self._alpha))
+        remembered = {"lam": torch.tensor(lam, dtype=torch.float64)}
+        lam = max(lam, least_ridge(matrix, h))
         start = memory.get("theta")
         solved = self._solve(h, matrix, lam, None if start is None else start.cpu())
         theta = solved.theta
@@ -94,7 +96,7 @@ class _LeastSquares(ABC):
             gap = float(solved.slope.square().sum()) / (2 * lam)
             report.update(converged=gap <= RTOL**2 * float(h @ theta) / 2, gap=gap, iterations=solved.iterations)
         ratio = kernel_ratio(kernel, centres, theta.log().to(centres), self.pairwise)
-        remembered = {"theta": theta, "lam": torch.tensor(lam, dtype=torch.float64)}
+        remembered["theta"] = theta
         if self.kernel is None:
             report["bandwidth"] = bandwidth = bandwidth_of(kernel)
             remembered["bandwidth"] = torch.tensor(bandwidth, dtype=torch.float64)
@@ -112,8 +114,8 @@ class _LeastSquares(ABC):
         for kernel in kernels:
             h, matrix = (part.cpu() for part in _system(kernel, x, y, centres, self._alpha))
             at_x, at_y = (kernel_matrix(kernel, some, centres).cpu() for some in (some_x, some_y))
-            theta = None
-            for lam in lams:
+            theta, least = None, least_ridge(matrix, h)
+            for lam in (max(lam, least) for lam in lams):
                 theta = self._solve(h, matrix, lam, theta).theta
                 used = torch.full_like(theta, True, dtype=torch.bool) if self.rounded else theta > 0
                 system = h[used], matrix[used][:, used]
@@ -153,7 +155,8 @@ class ULSIF(_LeastSquares):
     kernel : Kernel, optional
         Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. None: a Gaussian, its bandwidth chosen.
     lam : float, optional
-        The ridge, > 0, in units of H, whose diagonal is at most k(0)^2.
+        The ridge, > 0, in units of H, whose diagonal is at most k(0)^2. Raised to 1e-13 of H's largest sum of a row, where float64 needs that:
+        the report tells the one used.
     centres : int
     rounded : bool
         The published rule instead, max(0, (H + lam I)^-1 h): one linear system, no optimum.
