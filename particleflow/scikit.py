@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from particleflow.clouds import Cloud
 from particleflow.engine import fit as fit_once
 from particleflow.estimators import Estimator, KernelLogistic
 
@@ -19,8 +20,9 @@ from particleflow.estimators import Estimator, KernelLogistic
 class RatioClassifier(ClassifierMixin, BaseEstimator):
     """A scikit-learn classifier from any estimator of a log ratio: the second class is the target, the first the current law.
 
-        decision_function = log r + log(n_2 / n_1),        P(second | z) = 1 / (1 + exp(-decision_function)),        r = p_2 / p_1
+        decision_function = log r + log(W_2 / W_1),        P(second | z) = 1 / (1 + exp(-decision_function)),        r = p_2 / p_1
 
+    W_1 and W_2 are the sums of the classes' sample weights, their counts without: a weight of two counts as two copies, one of 0 as none.
     Works in pipelines and searches; the fields of `estimator` are parameters of their own, `estimator__lam` and so on.
 
     Parameters
@@ -34,7 +36,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : (2,) array
     log_prior_ : float
-        log(n_2 / n_1).
+        log(W_2 / W_1).
     witness_ : Witness
     report_ : mapping
         What was chosen from the data, and how the fit went.
@@ -45,9 +47,12 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         self.estimator = estimator
         self.seed = seed
 
-    def fit(self, X: Any, y: Any) -> RatioClassifier:
-        """X (n, d), y (n,) of two classes."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> RatioClassifier:
+        """X (n, d), y (n,) of two classes, sample_weight (n,) >= 0."""
         X, y = validate_data(self, X, y, dtype=np.float64)
+        if sample_weight is not None:
+            sample_weight = _weights(sample_weight, len(X))
+            X, y, sample_weight = (part[sample_weight > 0] for part in (X, y, sample_weight))
         X = np.array(X, order="C")
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
@@ -55,15 +60,16 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"`y` must have two classes for a ratio, got one class, {self.classes_[0]!r}: pass samples of both laws")
+            raise ValueError(f"`y` must have two classes for a ratio, got one class, {self.classes_.tolist()[0]!r}: pass samples of both laws")
         estimator = KernelLogistic() if self.estimator is None else self.estimator
         if isinstance(estimator, type) or not isinstance(estimator, Estimator) or not (estimator.log_ratio and estimator.needs_target):
             raise TypeError(f"`estimator` must estimate a log ratio from two samples, got {estimator!r}: e.g. pf.estimators.KernelLogistic()")
-        current, target = (torch.from_numpy(X[labels == k]) for k in (0, 1))
+        clouds = [_cloud(X[labels == k], None if sample_weight is None else sample_weight[labels == k]) for k in (0, 1)]
         # a copy: an estimator keeps what it has computed, and a parameter is not to change
-        found = fit_once(copy.deepcopy(estimator), current, target, seed=self.seed)
+        found = fit_once(copy.deepcopy(estimator), *clouds, seed=self.seed)
         self.witness_, self.report_ = found.witness, dict(found.report)
-        self.log_prior_ = float(np.log(len(target) / len(current)))
+        first, second = np.bincount(labels, sample_weight)
+        self.log_prior_ = float(np.log(second / first))
         return self
 
     def log_ratio(self, X: Any) -> np.ndarray:
@@ -121,3 +127,19 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         value, grad = self.witness_.value_and_grad(torch.from_numpy(np.array(X, order="C")))
         return value.numpy(), grad.numpy()
+
+
+def _weights(value: Any, n: int) -> np.ndarray:
+    weights: np.ndarray = check_array(value, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weights.shape != (n,):
+        raise ValueError(f"`sample_weight` must be ({n},) like `y`, got shape {weights.shape}: pass a weight for each row of `X`")
+    if weights.min() < 0:
+        raise ValueError(f"`sample_weight` must be >= 0, got {weights.min():g}: leave the row out, or weigh it by 0")
+    if not weights.max() > 0:
+        raise ValueError(f"`sample_weight` must have a weight > 0, got {n} that are zero: leave it out to weigh all rows alike")
+    return weights
+
+
+def _cloud(rows: np.ndarray, weights: np.ndarray | None) -> Cloud:
+    """Of mass one."""
+    return Cloud(torch.from_numpy(rows), None if weights is None else torch.from_numpy(np.log(weights / weights.sum())))

@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import particleflow as pf
-from particleflow.estimators import KALE, KDE, MMD, KernelLogistic
+from particleflow.clouds import Cloud
+from particleflow.estimators import KALE, KDE, MMD, ULSIF, Classifier, KernelLogistic
 from particleflow.kernels import Gaussian, Scott
 from particleflow.scikit import RatioClassifier
 
@@ -30,8 +31,12 @@ def test_scikit_learn_s_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
+# Not of rows and weights alike: its folds are of rows.
+CHOSEN = {"check_sample_weight_equivalence_on_dense_data": "kernel and lam are chosen by folds of rows, whatever they weigh"}
+
+
 @pytest.mark.slow
-@parametrize_with_checks([RatioClassifier()])
+@parametrize_with_checks([RatioClassifier()], expected_failed_checks=lambda _: CHOSEN)
 def test_scikit_learn_s_own_checks_of_the_default(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -48,6 +53,48 @@ def test_the_odds_are_the_ratio_times_the_prior(estimator: Any) -> None:
     assert model.predict_proba(Z).sum(1) == pytest.approx(1, rel=1e-14)
     assert list(model.predict(Z)) == ["target" if each > 0 else "current" for each in odds]
     assert model.score(X, LABELS) > 0.65
+
+
+@pytest.mark.parametrize(
+    "estimator", [KDE(Gaussian(0.7)), KernelLogistic(Gaussian(1.0), lam=0.1), KALE(Gaussian(1.0), lam=0.1), ULSIF(Gaussian(1.0), lam=0.1),
+     Classifier(first_steps=30)],
+    ids=lambda e: type(e).__name__,
+)  # fmt: skip
+def test_weights_are_masses_and_their_sums_the_prior(estimator: Any) -> None:
+    weights = np.random.default_rng(3).exponential(size=100)
+    weights[[2, 57, 58]] = 0
+    model = RatioClassifier(estimator, seed=3).fit(X, LABELS, weights)
+    clouds = []
+    for name in ("current", "target"):
+        there = (name == LABELS) & (weights > 0)
+        clouds.append(Cloud(torch.from_numpy(X[there]), torch.from_numpy(np.log(weights[there] / weights[name == LABELS].sum()))))
+    assert np.array_equal(model.log_ratio(Z), pf.fit(estimator, *clouds, seed=3).witness.value_and_grad(torch.from_numpy(Z))[0])
+    odds = math.log(weights[LABELS == "target"].sum() / weights[LABELS == "current"].sum())
+    assert model.decision_function(Z) == pytest.approx(model.log_ratio(Z) + odds, rel=1e-14)
+    assert np.abs(model.log_ratio(Z) - RatioClassifier(estimator, seed=3).fit(X, LABELS).log_ratio(Z)).max() > 1e-2
+
+
+def test_two_copies_are_a_weight_of_two() -> None:
+    times = np.random.default_rng(4).integers(0, 3, 100)
+    estimator = KALE(Gaussian(1.0), lam=0.1)
+    copies = RatioClassifier(estimator).fit(X.repeat(times, 0), LABELS.repeat(times))
+    assert RatioClassifier(estimator).fit(X, LABELS, 7.0 * times).predict_proba(Z) == pytest.approx(copies.predict_proba(Z), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (np.ones(99), r"`sample_weight` must be \(100,\) like `y`, got shape \(99,\): pass a weight for each row of `X`"),
+        (np.ones((100, 1)), r"`sample_weight` must be \(100,\) like `y`, got shape \(100, 1\)"),
+        (np.linspace(-1, 1, 100), "`sample_weight` must be >= 0, got -1: leave the row out, or weigh it by 0"),
+        (np.zeros(100), "`sample_weight` must have a weight > 0, got 100 that are zero"),
+        (np.repeat([0.0, 1.0], [40, 60]), "`y` must have two classes for a ratio, got one class, 'target'"),
+        (np.full(100, np.nan), "sample_weight contains NaN"),
+    ],
+)
+def test_weights_that_are_none_are_refused(weights: np.ndarray, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RatioClassifier(KDE(Gaussian(1.0))).fit(X, LABELS, sample_weight=weights)
 
 
 def test_parameters_of_the_estimator_are_parameters() -> None:
