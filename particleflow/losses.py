@@ -121,7 +121,9 @@ class _Direct(_Pair):
         return 1 / d
 
     def inverse(self, log_ratio: Tensor) -> Tensor:
-        return _inside(torch.exp(log_ratio), self.domain)
+        # held before exp: beyond, exp's infinite slope times the clamp's 0 would be NaN
+        numbers = torch.finfo(log_ratio.dtype)
+        return _inside(torch.exp(log_ratio.clamp(math.log(numbers.tiny), math.log(numbers.max) - 1e-3)), self.domain)
 
 
 @dataclass(frozen=True)

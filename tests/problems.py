@@ -113,6 +113,13 @@ def grid(p: Normal, q: Normal, nodes: int | None = None) -> tuple[np.ndarray, fl
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, p.dim), math.prod(axis[1] - axis[0] for axis in axes)
 
 
+def overlap(p: Normal, q: Normal) -> float:
+    """int pq / (p + q), 1/2 where p = q, by the trapezoidal rule."""
+    z, cell = grid(p, q)
+    a, b = p.log_density(z), q.log_density(z)
+    return float(cell * np.exp(a + b - np.logaddexp(a, b)).sum())
+
+
 def skewed_js(p: Normal, q: Normal, share: float = 0.5) -> float:
     """share KL(p || m) + (1 - share) KL(q || m), m = share p + (1 - share) q, by quadrature; share = 1/2 is the Jensen-Shannon divergence."""
     z, cell = grid(p, q)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import NEAR, PLANE, chi2, grid, hellinger2, kl, normal, skewed_js
+from problems import NEAR, PLANE, chi2, grid, hellinger2, kl, normal, overlap, skewed_js
 from scipy.optimize import minimize_scalar
 
 from particleflow.losses import (
@@ -90,13 +90,6 @@ def test_the_link_is_where_the_objective_is_largest(name: str, p: float, q: floa
     best = loss.inverse(r.log())
     assert float(loss.constrain(torch.tensor([found.x], dtype=torch.float64))) == pytest.approx(best.item(), rel=1e-6, abs=1e-7)
     assert -found.fun == pytest.approx(q * loss.f(r).item(), rel=1e-12, abs=1e-13)
-
-
-def overlap(p: Any, q: Any) -> float:
-    """int pq / (p + q)."""
-    z, cell = grid(p, q)
-    a, b = p.log_density(z), q.log_density(z)
-    return float(cell * np.exp(a + b - np.logaddexp(a, b)).sum())
 
 
 OPTIMA: dict[str, Any] = {
@@ -245,6 +238,14 @@ def test_any_output_lies_inside_the_domain(name: str, dtype: torch.dtype) -> Non
             assert not function(d).isnan().any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_ratio_beyond_all_numbers_trains_no_further(dtype: torch.dtype) -> None:
+    """KLIEP of d = e^u, in u: slope 1 of log d as long as d is a number, then 0, never NaN."""
+    u = torch.tensor([-1000.0, -80.0, 80.0, 1000.0], dtype=dtype, requires_grad=True)
+    slope = derivative(KLIEP().phi(KLIEP().inverse(u)), u)
+    torch.testing.assert_close(slope, torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=dtype), rtol=1e-5, atol=0)
+
+
 @each
 def test_the_gradient_of_the_witness(name: str) -> None:
     """grad log r = log_ratio_slope(d) grad d, through constrain, by differences in the output u."""
@@ -277,3 +278,62 @@ def test_bad_labels_are_refused() -> None:
         LSGAN(0, math.nan)
     with pytest.raises(ValueError, match="`normaliser` must be finite, got inf"):
         DonskerVaradhan(math.inf)
+
+
+def on_samples(loss: Any, target: torch.Tensor, current: torch.Tensor) -> torch.Tensor:
+    """J of d (S, M), (S, N) on S pairs of samples, (S,): `objective`, row by row."""
+    if isinstance(loss, DonskerVaradhan):
+        return target.mean(1) - torch.logsumexp(current, 1) + math.log(current.shape[1])
+    return loss.phi(target).mean(1) + loss.psi(current).mean(1)
+
+
+def learned(loss: Any, y: torch.Tensor, x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """By Newton's method the u = (u0, u1) (S, 2) for which d = inverse(u0 + u1 z) makes J of S pairs of samples (S, M), (S, N) of z largest, and J there.
+
+    Where J is not concave the Hessian's eigenvalues lose their signs. Donsker-Varadhan's J does not know u0, which stays.
+    """
+    u = start.clone()
+    for _ in range(20):
+        leaf = u.requires_grad_(True)
+        value = on_samples(loss, *(loss.inverse(leaf[:, :1] + leaf[:, 1:] * z) for z in (y, x)))
+        (slope,) = torch.autograd.grad(value.sum(), leaf, create_graph=True)
+        hessian = torch.stack([torch.autograd.grad(slope[:, k].sum(), leaf, retain_graph=True)[0] for k in (0, 1)], 1)
+        slope = slope.detach()
+        if float(slope.abs().max()) < 1e-12:
+            break
+        eigenvalues, basis = torch.linalg.eigh(hessian)
+        size = eigenvalues.abs()[:, :, None]
+        step = basis @ torch.where(size > 1e-9, basis.mT @ slope[:, :, None] / size, 0.0)
+        u = leaf.detach() + step[:, :, 0].clamp(-0.2, 0.2)
+    assert float(slope.abs().max()) < 1e-10
+    assert float(torch.linalg.eigvalsh(hessian).max()) < 1e-9
+    return u.detach(), value.detach()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("lsgan(1,0)", "lsgan(-1,1)", "dv(0.7)")])
+def test_the_error_of_the_learned_ratio_falls_like_the_root_of_the_number_of_points(name: str) -> None:
+    """p = N(0, 1), q = N(.2, 1.21), d = inverse(u0 + u1 log r): 16 times the points, a quarter of the error. The quotient of two root mean squares
+    over 100 pairs of samples has a deviation of 8 %: 25 % are three. J tends to the table's optimum, from above: it is a maximum on its own sample.
+    """
+    loss = ALL[name]
+    p, q = normal(0.0, 1.0), normal(0.2, 1.21)
+
+    def log_r(z: torch.Tensor) -> torch.Tensor:
+        return -0.5 * z**2 + (z - 0.2) ** 2 / 2.42 + math.log(1.1)
+
+    rng = np.random.default_rng(5)
+    truth = log_r(torch.linspace(-1.5, 2, 9, dtype=torch.float64))
+    errors = []
+    for n in (150, 2400):
+        y, x = (log_r(torch.from_numpy(rng.standard_normal((100, n + more)) * std + mean)) for more, std, mean in ((50, 1.0, 0.0), (0, 1.1, 0.2)))
+        start, _ = learned(BCE(), y, x, torch.zeros(100, 2, dtype=torch.float64))
+        u, value = learned(loss, y, x, start)
+        d, at_z = (loss.inverse(u[:, :1] + u[:, 1:] * z) for z in (x, truth))
+        assert float(value[0]) == pytest.approx(loss.objective(loss.inverse(u[0, 0] + u[0, 1] * y[0]), d[0]).item(), rel=1e-9)
+        found = torch.stack([loss.normalised(current).log_ratio(row) for current, row in zip(d, at_z, strict=True)])
+        errors.append(float((found - truth).square().mean().sqrt()))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.25)
+    assert errors[1] < 0.07
+    noise = 4 * float(value.std()) / math.sqrt(100)
+    assert OPTIMA[name](p, q) - noise < float(value.mean()) < OPTIMA[name](p, q) + noise + 2 / 2400
