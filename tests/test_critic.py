@@ -102,6 +102,16 @@ def test_the_gradient_penalty_overestimates_a_translation_by_as_much_as_it_shoul
         assert float((fit.witness.value_and_grad(x)[1] - slope * SHIFT / 5).norm(dim=1).max()) < 1e-3
 
 
+def test_on_the_line_the_penalised_critic_points_to_the_target(unchecked) -> None:
+    """Whatever its first weights are. With a penalty of both sides the first seed stays on the wrong side, of negative estimate."""
+    x, y = 1.2 * normal(60, 1, 0, 0.6), normal(50, 1, 1)
+    short = {"width": 16, "first_steps": 200, "learning_rate": 0.01}
+    found = [pf.fit(GradientPenaltyCritic(**short), x, y, seed=seed).value / metrics.W1()(x, y) for seed in range(3)]
+    assert min(found) > 0.8
+    assert max(found) < 1.3
+    assert pf.fit(GradientPenaltyCritic(one_sided=False, **short), x, y, seed=0).value < 0
+
+
 def test_the_flow_of_a_lipschitz_critic_lowers_w1_at_unit_rate(unchecked) -> None:
     x = 0.3 * normal(20, 2, 0)
     y = 0.3 * normal(25, 2, 1) + 3.0
@@ -194,6 +204,7 @@ def test_the_default_flow_is_wgan_gp() -> None:
 REFUSED = {
     "WeightClippingCritic(clip=0)": "`clip` must be > 0, got 0",
     "GradientPenaltyCritic(weight=-2)": "`weight` must be > 0, got -2",
+    "GradientPenaltyCritic(one_sided='no')": "`one_sided` must be True, False or None, got 'no'",
     "LipschitzCritic(width=7)": "`width` must be even, for pairs to be sorted, got 7: take 8",
     "LipschitzCritic(depth=0)": "`depth` must be >= 1, got 0",
     "GradientPenaltyCritic('net')": "`module` must be a torch module or make one from the dimension, got str",

@@ -288,7 +288,8 @@ def on_samples(loss: Any, target: torch.Tensor, current: torch.Tensor) -> torch.
 
 
 def learned(loss: Any, y: torch.Tensor, x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """By Newton's method the u = (u0, u1) (S, 2) for which d = inverse(u0 + u1 z) makes J of S pairs of samples (S, M), (S, N) of z largest, and J there.
+    """By Newton's method the u = (u0, u1) (S, 2) for which d = inverse(u0 + u1 z) makes J of S pairs of samples, z at y (S, M) and at x (S, N),
+    largest, and J there.
 
     Where J is not concave the Hessian's eigenvalues lose their signs. Donsker-Varadhan's J does not know u0, which stays.
     """

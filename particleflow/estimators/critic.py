@@ -57,10 +57,12 @@ class Critic(Trained):
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
         u_x, u_y = network(weights, fixed, torch.cat([batch.x, batch.y])).split([len(batch.x), len(batch.y)])
         cost = (batch.x_weights @ u_x) / batch.x_weights.sum() - (batch.y_weights @ u_y) / batch.y_weights.sum()
-        return cost if batch.between is None else cost + self._penalty(slopes(network, weights, fixed, batch.between))
+        if batch.between is None:
+            return cost
+        return cost + self._penalty(slopes(network, weights, fixed, batch.between), dim=batch.between.shape[1])
 
-    def _penalty(self, slope: Values) -> Tensor:
-        """Of slopes |grad w| (B,) between the clouds, where the critic is `_penalised`."""
+    def _penalty(self, slope: Values, *, dim: int) -> Tensor:
+        """Of slopes |grad w| (B,) between the clouds in R^dim, where the critic is `_penalised`."""
         return torch.zeros_like(slope[0])
 
 
@@ -93,6 +95,7 @@ class GradientPenaltyCritic(FromModule, Critic):
     """WGAN-GP (Gulrajani et al. 2017): E_p w - E_q w - weight s E (|grad w| - 1)^2 at points between x and y, s the scale of the data.
 
     The bound is soft: for a cloud and its translate the best linear w has slope 1 + W1 / (2 weight s), and the estimate is too large by as much.
+    In d = 1 a slope can only turn through 0, where the penalty of both sides is highest: a w that begins down the ratio would stay so.
 
     Parameters
     ----------
@@ -100,24 +103,27 @@ class GradientPenaltyCritic(FromModule, Critic):
         See `Trained`.
     weight : float
         lambda.
-    one_sided : bool
-        Only slopes above 1 cost: max(0, |grad w| - 1)^2 (Petzka, Fischer and Lukovnikov 2018).
+    one_sided : bool, optional
+        True: only slopes above 1 cost, max(0, |grad w| - 1)^2 (Petzka, Fischer and Lukovnikov 2018). None: in d = 1.
     """
 
     weight: float = field(default=10.0, kw_only=True)
-    one_sided: bool = field(default=False, kw_only=True)
+    one_sided: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _checks.positive(self.weight, "weight")
+        if not any(self.one_sided is each for each in (None, True, False)):
+            raise TypeError(f"`one_sided` must be True, False or None, got {self.one_sided!r}")
 
     @property
     def _penalised(self) -> bool:
         return True
 
-    def _penalty(self, slope: Values) -> Tensor:
+    def _penalty(self, slope: Values, *, dim: int) -> Tensor:
         excess = slope - 1
-        return self.weight * ((excess.clamp_min(0) if self.one_sided else excess) ** 2).mean()
+        one_sided = dim == 1 if self.one_sided is None else self.one_sided
+        return self.weight * ((excess.clamp_min(0) if one_sided else excess) ** 2).mean()
 
 
 @dataclass(frozen=True)
