@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from scipy.spatial.distance import pdist
 from scipy.stats import gaussian_kde
 from sklearn.neighbors import KernelDensity
 
+import particleflow as pf
 from particleflow import samplers
 from particleflow.clouds import Cloud
+from particleflow.estimators import KALE, KDE, KLIEP, ULSIF, KernelLogistic, RuLSIF
 from particleflow.kernels import CrossValidated, Median, Scott, default_bandwidth, median_distance
 
 
@@ -108,3 +111,25 @@ def test_rules_follow_the_scale_and_refuse_none() -> None:
             rule.of(Cloud(torch.ones(5, 2)))
     with pytest.raises(ValueError, match="`factor` must be > 0, got 0"):
         Scott(0)
+
+
+CHOOSE_FROM_Y = [KALE(), KALE(reverse=True), KDE(), ULSIF(), RuLSIF(), KLIEP()]
+
+
+@pytest.mark.parametrize("estimator", [*CHOOSE_FROM_Y, KDE(Scott()), KDE(Median()), KDE(CrossValidated())], ids=str)
+@pytest.mark.parametrize("n", [1, 20])
+def test_an_estimator_that_finds_no_scale_asks_for_its_kernel(estimator: Any, n: int) -> None:
+    """What the user can pass there; in one place to the last digit, too, whose variance is rounding."""
+    cloud, one_place = torch.from_numpy(np.random.default_rng(6).standard_normal((30, 2))), torch.full((n, 2), 0.1, dtype=torch.float64)
+    text = rf"`{{}}` must not be a constant cloud for a bandwidth to be chosen from it, got {n} points whose .* is 0: pass kernel= yourself"
+    with pytest.raises(ValueError, match=text.format("y")):
+        pf.fit(estimator, cloud, one_place)
+    if estimator not in CHOOSE_FROM_Y:
+        with pytest.raises(ValueError, match=text.format("x")):
+            pf.fit(estimator, one_place, cloud)
+
+
+def test_clouds_of_one_place_leave_logistic_regression_without_a_scale() -> None:
+    one_place = torch.full((20, 2), 0.1, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"`x` and `y` must not be a constant cloud .* 40 points whose median distance is 0: pass kernel="):
+        pf.fit(KernelLogistic(), one_place, one_place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from particleflow.estimators.base import Fit
 from particleflow.estimators.envelope import Envelope
 from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
 from particleflow.kernels import Gaussian, Kernel, as_kernel, default_bandwidth
+from particleflow.kernels.bandwidth import read_off
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -80,7 +82,9 @@ class KALE:
         chosen: dict[str, Tensor] = {}
         kernel = self.kernel
         if kernel is None:
-            bandwidth = memory["bandwidth"] if "bandwidth" in memory else torch.tensor(default_bandwidth(y.points), dtype=torch.float64)
+            bandwidth = memory.get("bandwidth")
+            if bandwidth is None:
+                bandwidth = torch.tensor(read_off("`y`", partial(default_bandwidth, y.points)), dtype=torch.float64)
             kernel, chosen = Gaussian(float(bandwidth)), {"bandwidth": bandwidth}
         envelope = Envelope(kernel, KL(), self.rtol, self.max_iterations, self.pairwise)
         moving, base, sign = (y, x, 1.0) if self.reverse else (x, y, -1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, as_kernel
+from particleflow.kernels.bandwidth import read_off
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
@@ -75,11 +77,11 @@ class KDE:
             return self._fit(x, y, self.kernel, self.kernel)
         if self.kernel is None:
             kept = memory.get("bandwidth", None)
-            width = CrossValidated().of(y) if kept is None else float(kept)
+            width = read_off("`y`", partial(CrossValidated().of, y)) if kept is None else float(kept)
             return self._fit(x, y, Gaussian(width), Gaussian(width), {"bandwidth": torch.tensor(width, dtype=torch.float64)})
         rule = self.kernel
-        of_y: float = self._width.get(y, lambda: rule.of(y))
-        return self._fit(x, y, Gaussian(rule.of(x)), Gaussian(of_y))
+        of_y: float = self._width.get(y, lambda: read_off("`y`", partial(rule.of, y)))
+        return self._fit(x, y, Gaussian(read_off("`x`", partial(rule.of, x))), Gaussian(of_y))
 
     def _fit(self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None) -> Fit:
         # of one target, by its kernel: a run that goes on may bring another bandwidth

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Cloud
 from particleflow.kernels import Gaussian, Kernel, as_kernel, median_distance
+from particleflow.kernels.bandwidth import read_off
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Field, PairwiseSum
 from particleflow.pairwise.dense import kernel_matrix, squared_distances
@@ -97,12 +99,7 @@ def candidates(kernel: Kernel | None, points: Float[Tensor, "M d"], memory: Memo
         return [kernel]
     if "bandwidth" in memory:
         return [Gaussian(float(memory["bandwidth"]))]
-    try:
-        length = median_distance(points)
-    except ValueError as error:
-        raise ValueError(
-            f"`y` must not be a constant cloud for a bandwidth to be chosen from its {len(points)} points with mass: pass kernel= yourself"
-        ) from error
+    length = read_off("`y`", partial(median_distance, points))
     return [Gaussian(length * factor) for factor in FACTORS]
 
 

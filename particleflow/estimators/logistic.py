@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -16,6 +17,7 @@ from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators.base import Fit
 from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
 from particleflow.kernels import FeatureMap, Gaussian, Kernel, Landmarks, as_kernel, median_distance
+from particleflow.kernels.bandwidth import read_off
 
 BLOCK = 2**14                                                                   # queries at once
 LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))                            # 1e-1 ... 1e-6
@@ -148,7 +150,7 @@ class KernelLogistic:
             raise ValueError(f"`lam` and `kernel` are chosen from two points of each cloud or more, got {len(x)} and {len(y)}: pass both")
         kernels: list[Kernel] = [] if self.kernel is None else [self.kernel]
         if self.kernel is None:
-            scale = median_distance(torch.cat([x.points, y.points]))
+            scale = read_off("`x` and `y`", partial(median_distance, torch.cat([x.points, y.points])))
             kernels += [Gaussian(scale * width) for width in WIDTHS]
         lams = LAMS if self.lam is None else (self.lam,)
         losses: dict[tuple[Kernel, float], float] = {}

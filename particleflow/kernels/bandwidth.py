@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +18,25 @@ MOST_POINTS = 2000
 MOST_LEFT_OUT = 1000
 ROWS = 250                                                                      # of a matrix of pairs at once
 RATIO = 2**0.25                                                                 # of neighbours in the grid of CrossValidated
+
+
+class ScaleError(ValueError):
+    """A cloud all or most of whose points coincide; `found` tells what was looked at."""
+
+    def __init__(self, message: str, found: str) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+def read_off(clouds: str, rule: Callable[[], float]) -> float:
+    """The length that a rule reads off `clouds`, named in backticks; where it has none, the error of an estimator that was given no `kernel`."""
+    try:
+        return rule()
+    except ScaleError as error:
+        raise ValueError(
+            f"{clouds} must not be a constant cloud for a bandwidth to be chosen from it, got {error.found}: pass kernel= yourself, "
+            "e.g. kernel=pf.kernels.Gaussian(0.2)"
+        ) from error
 
 
 def median_distance(points: Any) -> float:
@@ -34,9 +54,10 @@ def median_distance(points: Any) -> float:
     distances = torch.pdist(cloud.double())
     median = float(np.median(distances.cpu().numpy())) if len(distances) else 0.0
     if median <= 0:
-        raise ValueError(
+        raise ScaleError(
             f"`points` must not be a constant cloud: the median distance between its {len(cloud)} points is 0, so there is no scale "
-            "for a bandwidth: pass bandwidth= yourself"
+            "for a bandwidth: pass bandwidth= yourself",
+            f"{len(cloud)} points whose median distance is 0",
         )
     return median
 
@@ -92,7 +113,9 @@ class Scott:
 
     def of(self, cloud: Cloud) -> float:
         mass, d = cloud.mass.double(), cloud.dim
-        sigma = math.sqrt(float(cloud.double().moments()[1].trace()) / d)
+        there = cloud.points[mass > 0]
+        # of a constant cloud the moments leave rounding
+        sigma = math.sqrt(float(cloud.double().moments()[1].trace()) / d) if bool((there != there[0]).any()) else 0.0
         n = float(mass.sum() ** 2 / mass.square().sum())
         return self.factor * _some_scale(sigma, "standard deviation", len(cloud)) * n ** (-1 / (d + 4))
 
@@ -144,5 +167,6 @@ def _thinned(cloud: Cloud, most: int) -> tuple[Tensor, Tensor]:
 
 def _some_scale(length: float, name: str, n: int) -> float:
     if not length > 0:
-        raise ValueError(f"`cloud` must have a scale, got {n} points whose {name} is 0: pass a kernel with a bandwidth of your own")
+        found = f"{n} points whose {name} is 0"
+        raise ScaleError(f"`cloud` must have a scale, got {found}: pass a kernel with a bandwidth of your own", found)
     return length
