@@ -15,9 +15,9 @@ from torch import Tensor
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import ULSIF, RuLSIF
-from particleflow.estimators.kernel_ratio import spread_centres
+from particleflow.estimators.kernel_ratio import FACTORS, spread_centres
 from particleflow.estimators.nonnegative import nonnegative_minimum
-from particleflow.estimators.ulsif import leave_one_out
+from particleflow.estimators.ulsif import leave_one_out, ridges
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.dense import kernel_matrix
 
@@ -154,6 +154,35 @@ def test_what_is_not_given_is_chosen_once_and_reported(make: type[Estimator], ro
     assert "score" not in later.report
     worse = [pf.fit(make(Gaussian(bandwidth), rounded=rounded), x, y), pf.fit(make(lam=lam, rounded=rounded), x, y)]
     assert [fit.report["score"] for fit in worse] == pytest.approx([first.report["score"]] * 2, rel=1e-10)
+
+
+@both
+def test_the_search_finds_the_least_score_of_the_whole_grid(make: type[Estimator]) -> None:
+    """Bandwidths and lam down to 1 / n, each pair scored; N != M, and masses."""
+    x, y = weighted(160, 2, 0), weighted(121, 2, 1, 0.4)
+    alpha = 0.1 if make is RuLSIF else 0.0
+    scores = {}
+    for factor in FACTORS:
+        kernel = Gaussian(factor * pf.kernels.median_distance(y.points))
+        centres = spread_centres(y.points, y.mass, 100)
+        h, matrix = (torch.from_numpy(part) for part in system(kernel, x, y, centres, alpha))
+        at_x, at_y = (kernel_matrix(kernel, cloud.points, centres) for cloud in (x, y))
+        for lam in ridges(x.mass, y.mass):
+            used = nonnegative_minimum(matrix + lam * torch.eye(len(h)), h, start=torch.ones_like(h)).theta > 0
+            parts = (h[used], matrix[used][:, used]), (at_x[:, used], x.mass), (at_y[:, used], y.mass)
+            scores[kernel.bandwidth, lam] = leave_one_out(*parts, alpha, lam)
+    fit = pf.fit(make(), x, y)
+    least = min(scores, key=scores.__getitem__)
+    assert fit.report["score"] == pytest.approx(scores[least], rel=1e-8)
+    assert (fit.report["bandwidth"], fit.report["lam"]) == pytest.approx(least, rel=1e-12)
+
+
+def test_ridges_go_down_to_one_over_the_number_of_points() -> None:
+    """The smaller cloud's, and of unequal masses the number of equal ones with the same sum of squares."""
+    even = torch.full((1000,), 1e-3, dtype=torch.float64)
+    half = torch.cat([torch.full((100,), 1e-2, dtype=torch.float64), torch.zeros(900, dtype=torch.float64)])
+    assert ridges(even, even) == pytest.approx([10.0 ** (k / 2) for k in range(2, -7, -1)])
+    assert ridges(even, half) == ridges(half, even) == pytest.approx([10.0 ** (k / 2) for k in range(2, -5, -1)])
 
 
 @both

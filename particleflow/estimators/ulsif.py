@@ -6,7 +6,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -34,9 +33,9 @@ from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
 from particleflow.pairwise.dense import kernel_matrix
 
-# Tried as lam, the largest first: of equal scores the smoother ratio wins.
-LAMS = tuple(10.0 ** (k / 2) for k in range(2, -7, -1))
+LARGEST = 10.0  # lam tried, then sqrt(10) times smaller each time
 LEFT_OUT = 2048  # points of each cloud that are left out, one at a time, to score lam and bandwidth
+PATIENCE = 2  # of lam, or of bandwidths, in a row that are worse: no smaller ones are tried
 RTOL = 1e-8
 
 Scored: TypeAlias = tuple[Tensor, Tensor]
@@ -79,7 +78,7 @@ class _LeastSquares(ABC):
         (points, a, log_x), (target, b, log_y) = normalised(x), normalised(y)
         centres = spread_centres(target, b, self.centres)
         kernels = candidates(self.kernel, target, memory)
-        lams = LAMS if self.lam is None else (self.lam,)
+        lams = ridges(a, b) if self.lam is None else (self.lam,)
         if self.lam is None and "lam" in memory:
             lams = (float(memory["lam"]),)
         report: dict[str, Any] = {}
@@ -110,18 +109,33 @@ class _LeastSquares(ABC):
             if len(points) < 2:
                 raise ValueError(f"`{name}` must hold two points with mass, one to be left out, got {len(points)}: pass kernel= and lam= yourself")
         (some_x, a), (some_y, b) = (tuple(part[:: math.ceil(len(part) / LEFT_OUT)] for part in sample) for sample in (x, y))
-        best = (math.inf, kernels[0], lams[0])
+        best, since, start = (math.inf, kernels[0], lams[0]), 0, 0
         for kernel in kernels:
             h, matrix = (part.cpu() for part in _system(kernel, x, y, centres, self._alpha))
             at_x, at_y = (kernel_matrix(kernel, some, centres).cpu() for some in (some_x, some_y))
-            theta, least = None, least_ridge(matrix, h)
-            for lam in (max(lam, least) for lam in lams):
-                theta = self._solve(h, matrix, lam, theta).theta
-                used = torch.full_like(theta, True, dtype=torch.bool) if self.rounded else theta > 0
-                system = h[used], matrix[used][:, used]
-                score = leave_one_out(system, (at_x[:, used], a.cpu()), (at_y[:, used], b.cpu()), self._alpha, lam)
-                best = min(best, (score, kernel, lam), key=itemgetter(0))
+            least = least_ridge(matrix, h)
+            allowed = [max(lam, least) for lam in lams]
+            scores = self._scores((h, matrix), (at_x, a.cpu()), (at_y, b.cpu()), allowed, start)
+            k = min(scores, key=scores.__getitem__)
+            best, since = ((scores[k], kernel, allowed[k]), 0) if scores[k] < best[0] else (best, since + 1)
+            if since == PATIENCE:
+                break
+            start = max(0, k - PATIENCE)
         return best[1], best[2], best[0]
+
+    def _scores(self, system: tuple[Tensor, Tensor], x: Scored, y: Scored, lams: Sequence[float], start: int) -> dict[int, float]:
+        """Of lams[k]: from k = start on until PATIENCE in a row are worse, and from there up while that is better still."""
+        (h, matrix), (at_x, a), (at_y, b) = system, x, y
+        scores: dict[int, float] = {}
+        best, theta = start, None
+        for k in (*range(start, len(lams)), *reversed(range(start))):
+            if k > best + PATIENCE or k < best - 1:
+                continue
+            theta = self._solve(h, matrix, lams[k], theta).theta
+            used = torch.full_like(theta, True, dtype=torch.bool) if self.rounded else theta > 0
+            scores[k] = leave_one_out((h[used], matrix[used][:, used]), (at_x[:, used], a), (at_y[:, used], b), self._alpha, lams[k])
+            best = min(scores, key=scores.__getitem__)
+        return scores
 
     def _solve(self, h: Tensor, matrix: Tensor, lam: float, start: Tensor | None) -> Minimum:
         """theta, by either rule."""
@@ -144,11 +158,15 @@ class ULSIF(_LeastSquares):
     free entries and its negative part on the others; `converged` says gap <= 1e-16 |F|.
 
     What is not given is chosen at the first fit, kept in memory and reported: the bandwidth of a Gaussian kernel among 2^-3 .. 2 median distances
-    of the target, lam among 1e-3 .. 10, for the least leave-one-out score (`leave_one_out`),
-    in closed form on the set of positive entries, which is held fixed.
+    of the target, lam among 1 / min(N, M) .. 10, for the least leave-one-out score (`leave_one_out`), in closed form on the set of positive
+    entries, which is held fixed. H and h are those of all points; those left out are at most 2048 of each cloud, evenly strided. The search goes from
+    wide and smooth to narrow and rough until two in a row are worse.
 
-    `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds. Cost O((N + M) L (L + d)) a fit, the first some 20 times that
-    (of 2048 points of each cloud at most); O(L d) a query.
+    `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds. Cost O((N + M) L (L + d)) a fit, the first some ten times that
+    and O(2048 L^2) for each of some 40 scores; O(L d) a query.
+
+    It resolves no more than its L kernels do: the error of log r stops falling where their distance, not the number of points, limits it. Squares of
+    r that q's points do not show (chi^2 large or infinite) leave it noisy; `RuLSIF` is for those.
 
     Parameters
     ----------
@@ -233,6 +251,15 @@ class RuLSIF(_LeastSquares):
 
     def _witness(self, ratio: KernelRatioWitness, log_scale: float) -> RelativeWitness:
         return RelativeWitness(ratio, self.alpha, self.ceiling, log_scale)
+
+
+def ridges(a: Float[Tensor, "N"], b: Float[Tensor, "M"]) -> list[float]:
+    """10, 10^{1/2}, 1 ... down to 1 / n, n = min(1 / sum a^2, 1 / sum b^2), the clouds' sizes.
+
+    Not less: where q is thin no left-out point would show what r does, and the score prefers the roughest.
+    """
+    n = 1 / float(torch.maximum(a.square().sum(), b.square().sum()))
+    return [LARGEST * 10.0 ** (-k / 2) for k in range(math.floor(2 * math.log10(LARGEST * n) + 1e-9) + 1)]
 
 
 def leave_one_out(
