@@ -45,8 +45,8 @@ class KLIEP:
     logarithm, so that clouds may be as far apart as they like. log r = log sum exp is finite, with its gradient, everywhere.
 
     Without a kernel the bandwidth of a Gaussian is chosen at the first fit among 2^-3 .. 2 median distances of the target, kept in memory and
-    reported: that of the largest sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds. (The paper holds out the
-    target only: a ratio that explodes beyond the particles then wins.)
+    reported: that of the largest sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds, of 2048 points of each at most,
+    evenly strided. (The paper holds out the target only: a ratio that explodes beyond the particles then wins.)
 
     `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost O(M L^2) for each of some ten Newton iterations,
     O(N L d) beside; O(L d) a query.
@@ -90,8 +90,9 @@ class KLIEP:
         report: dict[str, Any] = {}
         kernel = kernels[0]
         if len(kernels) > 1:
-            report["score"], kernel = self._choose(kernels, (points, a), (target, b), centres)
-        warm = memory.get("alpha")
+            report["score"], kernel, warm = self._choose(kernels, (points, a), (target, b), centres)
+        else:
+            warm = memory.get("alpha")
         start = warm.to(centres) if warm is not None and len(warm) == len(centres) else None
         log_g, found, likelihood = self._solve(kernel, (points, a), (target, b), centres, start)
         ratio = kernel_ratio(kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise)
@@ -113,25 +114,33 @@ class KLIEP:
         found = mixture_weights(values, y[1], start=start, max_iterations=self.max_iterations)
         return log_g, found, float(y[1] @ (largest[:, 0] + (values @ found.alpha).log()))
 
-    def _choose(self, kernels: list[Kernel], x: Sample, y: Sample, centres: Tensor) -> tuple[float, Kernel]:
-        """The largest score and its kernel."""
+    def _choose(self, kernels: list[Kernel], x: Sample, y: Sample, centres: Tensor) -> tuple[float, Kernel, Tensor]:
+        """The largest score, its kernel, and weights of a part of the points, near those of all."""
         x, y = strided(x, SCORED), strided(y, SCORED)
         for name, (points, _) in (("x", x), ("y", y)):
             if len(points) < 2:
                 raise ValueError(f"`{name}` must hold two points with mass, one to be held out, got {len(points)}: pass kernel= yourself")
-        return max(((self._score(kernel, x, y, centres), kernel) for kernel in kernels), key=itemgetter(0))
+        scored: list[tuple[float, Kernel, Tensor]] = []
+        alpha = None
+        for kernel in kernels:
+            score, alpha = self._score(kernel, x, y, centres, alpha)
+            scored.append((score, kernel, alpha))
+        return max(scored, key=itemgetter(0))
 
-    def _score(self, kernel: Kernel, x: Sample, y: Sample, centres: Tensor) -> float:
-        """The mean over the folds of E_p log r - E_q r + 1 on what was held out: a lower bound of KL(p || q), the objective of `losses.KLIEP`."""
+    def _score(self, kernel: Kernel, x: Sample, y: Sample, centres: Tensor, alpha: Tensor | None) -> tuple[float, Tensor]:
+        """The mean over the folds of E_p log r - E_q r + 1 on what was held out: a lower bound of KL(p || q), the objective of `losses.KLIEP`.
+
+        Newton's method starts from alpha, then from the fold before. Returned: the score and the last fold's weights.
+        """
         folds = min(self.folds, len(x[0]), len(y[0]))
-        score = 0.0
+        score, alpha = 0.0, centres.new_full((len(centres),), 1 / len(centres)) if alpha is None else alpha
         for fold in range(folds):
             (in_x, out_x), (in_y, out_y) = (_split(sample, fold, folds) for sample in (x, y))
-            log_g, found, _ = self._solve(kernel, in_x, in_y, centres, None)
-            log_theta = found.alpha.log() - log_g
+            log_g, found, _ = self._solve(kernel, in_x, in_y, centres, alpha)
+            alpha, log_theta = found.alpha, found.alpha.log() - log_g
             log_r_x, log_r_y = (torch.logsumexp(log_kernel_matrix(kernel, points, centres) + log_theta, 1) for points, _ in (out_x, out_y))
             score += float(out_y[1] @ log_r_y - out_x[1] @ log_r_x.exp()) + 1
-        return score / folds
+        return score / folds, alpha
 
 
 def _split(sample: Sample, fold: int, folds: int) -> tuple[Sample, Sample]:
