@@ -18,7 +18,7 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud
 from particleflow.estimators import ClosedForm, Moments
 from particleflow.integrators.base import Refit
-from particleflow.mobilities import LSGAN, Arcsinh, Mobility, NonSaturating, Unit, Vanilla, custom
+from particleflow.mobilities import LSGAN, Arcsinh, Exponential, Mobility, NonSaturating, Unit, Vanilla, custom
 
 TARGET = pf.samplers.Gaussian(mean=[0.0, 0.0], cov=[[1.0, 0.8], [0.8, 0.89]])
 START = pf.samplers.Gaussian(mean=[1.0, 1.0], cov=[[1.0, 0.0], [0.0, 1.0]])
@@ -49,11 +49,11 @@ class Capped:
 
 @dataclass(frozen=True)
 class Case:
-    """A flow, and the stated range of its final |mean|."""
+    """A flow, and the stated range of its final |mean|, where there is one."""
 
     make: Callable[[], Mobility]
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     climbs: bool = True
 
 
@@ -63,6 +63,9 @@ CASES = {
     "arcsinh": Case(Arcsinh, 0.0, 1e-3),
     "non-saturating": Case(NonSaturating, 0.004, 0.005),
     "vanilla (JS)": Case(Vanilla, 0.005, 0.04),
+    "MLE (KL)": Case(lambda: Exponential(1.0)),
+    "chi^2": Case(lambda: Exponential(2.0)),
+    "Hellinger": Case(lambda: Exponential(0.5)),
     "LSGAN (0, 1, 1)": Case(lambda: LSGAN(0, 1, 1), 0.52, 0.63),
     "h' = 8 r^2 / (1 + r)^3": Case(lambda: custom(_pearson, slope=_pearson_slope), 0.004, 0.06),
     "LSGAN (-1, 1, 0)": Case(lambda: LSGAN(-1, 1, 0, allow_nonmonotone=True), 1.12, 1.21, climbs=False),

@@ -40,8 +40,8 @@ ESTIMATORS = {
     "ULSIF": (100_000, lambda p, y: estimators.ULSIF()),
     "RuLSIF": (100_000, lambda p, y: estimators.RuLSIF()),
     "KLIEP": (100_000, lambda p, y: estimators.KLIEP()),
-    "Classifier": (10_000, lambda p, y: estimators.Classifier()),
-    "SklearnClassifier": (10_000, lambda p, y: estimators.SklearnClassifier()),
+    "Classifier": (100_000, lambda p, y: estimators.Classifier()),
+    "SklearnClassifier": (100_000, lambda p, y: estimators.SklearnClassifier()),
 }
 
 
