@@ -46,6 +46,8 @@ EXACT_UNASKED, EXACT_AT_MOST = 2000, 5000
 DIRECTIONS, SORTED = 32, 4e6
 # More points than any machine holds: a slip.
 LARGEST = 10**13
+# More steps than anybody waits for (`engine.MOST_STEPS`).
+LONGEST = 10**10
 # What the recorded particles of all flows may take, in bytes; more records than fit are not made.
 RECORDED = 2**30
 LAM = 0.1
@@ -139,7 +141,7 @@ OPTIONS = (
         "bandwidth", "number", FLOW, "its length (default: in the plane a quarter of the target's median distance)", "L", above=0,
         remedy="leave it out to have one chosen",
     ),
-    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL, least=1),
+    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL, least=1, most=LONGEST, remedy="raise --dt"),
     Option(
         "dt", "number", FLOW, "time step (default: each flow's own, from its fastest rate)", "DT", flows=ALL, above=0,
         remedy="leave it out to have one chosen",

@@ -146,10 +146,9 @@ def simulate(
         dt = left / steps
     assert steps is not None
     save = save or SaveAt()
-    wanted = save.wants(start.clock.step + steps)
     last = start.clock.step + steps
-    inner = sum(map(wanted, range(start.clock.step + 1, last)))
-    recorder = Recorder(flow, metrics, save.velocity, inner + (2 if earlier is None else 1), earlier)
+    wanted = save.wants(last)
+    recorder = Recorder(flow, metrics, save.velocity, save.between(start.clock.step, last) + (2 if earlier is None else 1), earlier)
     statistics = _Statistics()
     began = time.perf_counter()
     status, message = "completed", ""

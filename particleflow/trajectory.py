@@ -59,8 +59,18 @@ class SaveAt:
         if self.steps is not None:
             chosen = frozenset(self.steps)
             return lambda step: step in chosen
-        every = self.every or max(1, -(-total // RECORDS))
+        every = self._spacing(total)
         return lambda step: step % every == 0
+
+    def between(self, first: int, last: int) -> int:
+        """How many steps after `first` and before `last` are recorded, in a run of `last` steps."""
+        if self.steps is not None:
+            return sum(first < step < last for step in frozenset(self.steps))
+        every = self._spacing(last)
+        return max(0, (last - 1) // every - first // every)
+
+    def _spacing(self, total: int) -> int:
+        return self.every or max(1, -(-total // RECORDS))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from particleflow import Trajectory, build, catalogue, config, plotting
+from particleflow import Trajectory, build, catalogue, config, engine, plotting
 from particleflow.cli import main
 
 SMALL = ["--n", "12", "--m", "17", "--steps", "6"]
@@ -256,6 +256,7 @@ def error_of(capsys, *arguments):
         (["run", "--flow", "mmd", "--rtol", "1"], "--rtol must be <= 0.1, got 1"),
         (["run", "--flow", "kale", "--n", "1e14"], "--n must be <= 10000000000000, got 100000000000000"),
         (["run", "--flow", "kale", "--n", "9e12"], "Unable to allocate 131. TiB for an array with shape (9000000000000, 2)"),
+        (["run", "--flow", "mmd", "--steps", "1e14"], f"--steps must be <= {engine.MOST_STEPS}, got 100000000000000: raise --dt"),
         (["run", "--flow", "kale", "--n", "1e-3"], "--n must be a whole number, got 0.001"),
         (["run", "--flow", "mmd", "--bright"], "--bright is for pictures (.png .jpg .jpeg), and the target is rings: leave it out"),
         (["run", "--flow", "mmd", "--start-mean", "1,2,3"], "--start-mean must be one number or 2, one for each coordinate of the target"),

@@ -163,11 +163,20 @@ def test_what_numpy_files_are_refused(tmp_path: Path) -> None:
         FromFile(objects)
 
 
-@pytest.mark.parametrize("make", [FromFile, FromImage])
-def test_a_missing_file_names_its_neighbour(tmp_path: Path, make: Callable[[Path], Sampler]) -> None:
-    (tmp_path / "points.csv").write_text("1,2\n")
-    with pytest.raises(FileNotFoundError, match=r"`path` must be a file that exists, got .*point.csv; did you mean 'points.csv'\?"):
-        make(tmp_path / "point.csv")
+@pytest.mark.parametrize(("make", "end", "other"), [(FromFile, "csv", "png"), (FromImage, "png", "csv")])
+def test_a_missing_file_names_its_neighbour(tmp_path: Path, make: Callable[[Path], Sampler], end: str, other: str) -> None:
+    """One that can be read: no folder, no other kind of file, nothing that is alike by its ending alone."""
+    for name in (f"points.{end}", f"constraints.{end}"):
+        (tmp_path / name).write_text("1,2\n")
+    for name in (f"rings.{end}", "docs", "pt"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"moons.{other}").write_text("1,2\n")
+    for missing in (f"point.{end}", f"pts.{end}"):
+        with pytest.raises(FileNotFoundError, match=rf"`path` must be a file that exists, got .*{missing}; did you mean 'points.{end}'\?"):
+            make(tmp_path / missing)
+    for missing in (f"ring.{end}", f"moon.{other}", f"my.{end}", "doc", "pts"):
+        with pytest.raises(FileNotFoundError, match=rf"`path` must be a file that exists, got .*{missing}: pass the path of a"):
+            make(tmp_path / missing)
     with pytest.raises(FileNotFoundError, match=r"`path` must be a file that exists, got .*/q: pass the path of a"):
         make(tmp_path / "none" / "q")
     with pytest.raises(ValueError, match="`path` must be a file, got the folder"):

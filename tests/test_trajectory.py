@@ -265,3 +265,11 @@ def test_going_on_saves_multiples_of_every_counted_from_the_very_start() -> None
     whole = pf.simulate(pf.Flow(MMD(KERNEL)), half, steps=5, save=SaveAt(every=4))
     assert half.steps.tolist() == [0, 4, 5]
     assert whole.steps.tolist() == [0, 4, 5, 8, 10]
+
+
+@pytest.mark.parametrize("save", [SaveAt(), SaveAt(every=1), SaveAt(every=7), SaveAt(steps=[0, 3, 40, 40, 41, 900])], ids=str)
+def test_what_will_be_recorded_is_counted_without_a_walk_over_all_steps(save: SaveAt) -> None:
+    for first, last in ((0, 1), (0, 41), (3, 40), (14, 28), (5, 350), (7, 8)):
+        assert save.between(first, last) == sum(map(save.wants(last), range(first + 1, last)))
+    assert SaveAt(every=10**8).between(10**8, 10**10) == 98
+    assert SaveAt().between(0, 10**10) == 99

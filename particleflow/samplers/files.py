@@ -14,10 +14,11 @@ import torch
 
 from particleflow import _checks
 from particleflow._typing import Points
-from particleflow._words import nearest
+from particleflow._words import nearest, nearest_file
 from particleflow.samplers.data import Rows
 
 TEXT = (".csv", ".tsv", ".txt")
+POINTS = (".npy", ".npz", *TEXT)
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class FromFile(Rows):
     points: Points = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        path = existing(self.path, "pass the path of a .npy, .npz or .csv file")
+        path = existing(self.path, POINTS, "pass the path of a .npy, .npz or .csv file")
         suffix = path.suffix.lower()
-        if suffix not in (".npy", ".npz", *TEXT):
+        if suffix not in POINTS:
             raise ValueError(f"`path` must end in .npy, .npz, .csv, .tsv or .txt, got {path}: use numpy.save, or FromImage for a picture")
         if self.key is not None and suffix != ".npz":
             raise ValueError(f"`key` chooses an array of an .npz file, got `path` = {path}: leave it out")
@@ -64,14 +65,15 @@ class FromFile(Rows):
         object.__setattr__(self, "points", points)
 
 
-def existing(path: str | Path, remedy: str) -> Path:
-    """`path` as the Path of a file that is there; else an error that names its nearest neighbour."""
+def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
+    """`path` as the Path of a file that is there; else an error that names its nearest neighbour among the files with one of these suffixes."""
     found = Path(path).expanduser()
     if found.is_dir():
         raise ValueError(f"`path` must be a file, got the folder {found}: {remedy}")
     if not found.exists():
-        beside = [p.name for p in found.parent.iterdir()] if found.parent.is_dir() else []
-        raise FileNotFoundError(f"`path` must be a file that exists, got {found}{nearest(found.name, beside) or ': ' + remedy}")
+        beside = found.parent.iterdir() if found.parent.is_dir() else ()
+        names = [other.name for other in beside if other.suffix.lower() in suffixes and other.is_file()]
+        raise FileNotFoundError(f"`path` must be a file that exists, got {found}{nearest_file(found.name, names) or ': ' + remedy}")
     return found
 
 

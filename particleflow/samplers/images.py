@@ -11,6 +11,9 @@ from particleflow import _checks
 from particleflow.samplers.base import Seeded
 from particleflow.samplers.files import existing
 
+# Of the files that Pillow reads, those that are meant by a name that is nearly theirs.
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+
 
 @dataclass(frozen=True)
 class FromImage(Seeded):
@@ -48,7 +51,7 @@ class FromImage(Seeded):
         _checks.positive(self.extent, "extent")
         if not 0 <= _checks.real(self.threshold, "threshold") < 1:
             raise ValueError(f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the full ink")
-        path = existing(self.path, "pass the path of a PNG or JPEG file")
+        path = existing(self.path, PICTURES, "pass the path of a PNG or JPEG file")
         ink = _ink(path, bright=self.bright)
         pixels = np.flatnonzero(ink > self.threshold)
         if not len(pixels):
