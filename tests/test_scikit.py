@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import particleflow as pf
 from particleflow.clouds import Cloud
-from particleflow.estimators import KALE, KDE, MMD, ULSIF, Classifier, KernelLogistic
+from particleflow.estimators import KALE, KDE, KLIEP, MMD, ULSIF, Classifier, KernelLogistic, RuLSIF, SklearnClassifier
 from particleflow.kernels import Gaussian, Scott
 from particleflow.scikit import RatioClassifier
 
@@ -28,6 +28,26 @@ CHECKED = [RatioClassifier(KernelLogistic(Gaussian(1.0), lam=1e-2)), RatioClassi
 
 @parametrize_with_checks(CHECKED)
 def test_scikit_learn_s_own_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+OTHERS = [RatioClassifier(KALE(Gaussian(1.0), lam=0.1)), RatioClassifier(KLIEP(Gaussian(1.0))), RatioClassifier(Classifier(first_steps=60, width=16))]
+
+
+@pytest.mark.slow
+@parametrize_with_checks(OTHERS)
+def test_scikit_learn_s_own_checks_of_other_ratios(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+# A point that is there twice is two centres, or two candidates for a landmark; one of twice the weight is one.
+CENTRES = {"check_sample_weight_equivalence_on_dense_data": "a repeated point is a centre for each time"}
+CENTRED = [RatioClassifier(RuLSIF(Gaussian(1.0), lam=0.1)), RatioClassifier(SklearnClassifier())]
+
+
+@pytest.mark.slow
+@parametrize_with_checks(CENTRED, expected_failed_checks=lambda _: CENTRES)
+def test_scikit_learn_s_own_checks_of_ratios_with_centres(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
