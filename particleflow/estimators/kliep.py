@@ -88,11 +88,9 @@ class KLIEP:
         centres = spread_centres(target, b, self.centres)
         kernels = candidates(self.kernel, target, memory)
         report: dict[str, Any] = {}
-        kernel = kernels[0]
+        kernel, warm = kernels[0], memory.get("alpha")
         if len(kernels) > 1:
             report["score"], kernel, warm = self._choose(kernels, (points, a), (target, b), centres)
-        else:
-            warm = memory.get("alpha")
         start = warm.to(centres) if warm is not None and len(warm) == len(centres) else None
         log_g, found, likelihood = self._solve(kernel, (points, a), (target, b), centres, start)
         ratio = kernel_ratio(kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise)
