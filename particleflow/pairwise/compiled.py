@@ -26,6 +26,7 @@ BLOCK = 256  # rows of queries that a thread takes, a multiple of every number o
 THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
 CALL_PAIRS = 2**28
 CACHE_LINE = 64
+CENTRED = 4096  # points that tell the centre of a cloud
 MATRIX_BYTES = 8 * 2**20  # working memory of a prepared kernel matrix
 
 
@@ -140,8 +141,9 @@ class CompiledSources:
 
     @cached_property
     def _centre(self) -> np.ndarray:
-        """Subtracted in float64 first: float32 keeps its digits for a cloud far from the origin."""
-        return self.points.detach().numpy().mean(0, dtype=np.float64)
+        """Subtracted in float64 first: float32 keeps its digits for a cloud far from the origin. The mean of a few thousand points does."""
+        points = self.points.detach().numpy()
+        return points[:: max(1, len(points) // CENTRED)].mean(0, dtype=np.float64)
 
     @cached_property
     def _scaled(self) -> np.ndarray:

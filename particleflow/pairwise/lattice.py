@@ -80,7 +80,9 @@ def with_queries(plan: Plan, sources: Box, queries: Box | None) -> Box:
 
 
 def periodic_shape(plan: Plan, box: Box) -> tuple[int, ...]:
-    """Nodes of the periodic box: lengths that transform fast."""
+    """Nodes of the periodic box: lengths that transform fast; of the box itself, where nothing is transformed."""
+    if plan.convolve is not None:
+        return box.shape
     # differences of points: the nodes but those that a window adds
     extents = [max(n - plan.window.taps - 1, 1) * plan.spacing for n in box.shape]
     least = [math.ceil(length / plan.spacing) for length in plan.periodic.least(extents)]
@@ -93,7 +95,9 @@ def potential(plan: Plan, box: Box, shape: tuple[int, ...], parts: Sequence[tupl
 
     Transforms in double precision, but for float32 in d = 3: what is rounded here is multiplied by the kernel's small coefficients.
     """
-    total = np.zeros(shape, np.float32 if plan.element == "float32" and plan.d == 3 else np.float64)
+    if plan.convolve is not None:
+        return plan.convolve(box, parts)
+    total: Array = np.zeros(shape, _precision(plan))
     for inner, mesh in parts:
         total[box.slices(inner)] += mesh
     spectrum = scipy.fft.rfftn(total, workers=threads, overwrite_x=True)
@@ -103,6 +107,10 @@ def potential(plan: Plan, box: Box, shape: tuple[int, ...], parts: Sequence[tupl
     if laplacian:
         spectrum *= -_squares([plan.spacing * n for n in shape], shape)
     return np.asarray(scipy.fft.irfftn(spectrum, shape, workers=threads, overwrite_x=True, norm="forward"))
+
+
+def _precision(plan: Plan) -> type:
+    return np.float32 if plan.element == "float32" and plan.d == 3 and not plan.fine else np.float64
 
 
 def multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
@@ -116,7 +124,7 @@ def _kept_multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
 
 
 def _multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
-    dtype = np.float32 if plan.element == "float32" and plan.d == 3 else np.float64
+    dtype = _precision(plan)
     lengths = [plan.spacing * n for n in shape]
     axes = []
     for axis, n in enumerate(shape):

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from particleflow.pairwise.placed import Core, Placed
     from particleflow.pairwise.spacing import Plan
 
-# The logarithm needs sums far below their peak: they are made this much more accurate than asked for, or as accurate as a mesh can be.
-LOG_TIGHTER, TIGHTEST = (1e-5, 1e-3, 1.0), 1e-10
 # Nodes for each point, and at least, that a mesh may have: with more, sums go without it, whatever they are.
 NODES_PER_POINT, FEW_NODES = 4096, 2**21
 # The share of pairs up to which it pays to look for those within reach.
@@ -159,11 +157,11 @@ class MeshField(SumField):
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """Of the weights around any one place, each at the worst difference and place."""
         self._check(z)
-        plan, extent = self._planned(self._mesh.absolute, self._placed(z))
+        plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
-            near = self._near(self._mesh.absolute, z)
+            near = self.near(self.mesh.absolute, z)
             return None if near is None else near.promise(z)
-        top, steepest = scales(self, _finite(points_of(z), self._kernel))
+        top, steepest = scales(self, _finite(points_of(z), self.kernel))
         errors = plan.value_error, plan.grad_error
         if math.isfinite(top) and top > 0:
             errors = self._local_errors(plan, top)
@@ -174,25 +172,25 @@ class MeshField(SumField):
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         self._check(z)
-        plan, extent = self._planned(self._mesh.absolute, self._placed(z))
+        plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
-            near = self._near(self._mesh.absolute, z)
-            name = "Culled" if near is not None else type(exact_backend(self._kernel, points_of(z).device)).__name__
+            near = self.near(self.mesh.absolute, z)
+            name = "Culled" if near is not None else type(exact_backend(self.kernel, points_of(z).device)).__name__
             return {"backend": name, "why": extent.why}
         sizes = " and ".join(" x ".join(map(str, mesh.shape)) for mesh in extent.meshes)
         return {**super().explain(z), "why": f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart, {plan.window.taps} taps"}
 
     @property
-    def _mesh(self) -> Mesh:
+    def mesh(self) -> Mesh:
         mesh: Mesh = self.parts[0][0].mesh
         return mesh
 
     @property
-    def _kernel(self) -> Kernel:
+    def kernel(self) -> Kernel:
         kernel: Kernel = self.parts[0][0].kernel
         return kernel
 
-    def _placed(self, z: Tensor | Queries) -> Placed:
+    def placed(self, z: Tensor | Queries) -> Placed:
         from particleflow.pairwise.placed import Placed
 
         if isinstance(z, MeshQueries):
@@ -201,39 +199,39 @@ class MeshField(SumField):
         return next((sources.placed for sources, _ in self.parts if sources.points is points), None) or Placed(points)
 
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
-        placed = self._placed(z)
-        plan, extent = self._planned(self._mesh.absolute, placed, what is What.LAPLACIAN)
+        placed = self.placed(z)
+        plan, extent = self.planned(self.mesh.absolute, placed, what is What.LAPLACIAN)
         if plan is None or extent.why:
-            near = self._near(self._mesh.absolute, z)
-            return (near or self._exactly(extent.why, len(placed.points))).sums(what, placed.points)
-        return self._at(plan, extent, what, placed, range(self._columns))
+            near = self.near(self.mesh.absolute, z)
+            return (near or self.exactly(extent.why, len(placed.points))).sums(what, placed.points)
+        return self.at(plan, extent, what, placed, range(self._columns))
 
-    def _planned(self, atol: float, placed: Placed, laplacian: bool = False) -> tuple[Plan | None, Extent]:
+    def planned(self, atol: float, placed: Placed, laplacian: bool = False) -> tuple[Plan | None, Extent]:
         from particleflow.pairwise import spacing
 
-        kernel: Any = self._kernel
+        kernel: Any = self.kernel
         plan = spacing.plan(kernel, self.parts[0][0].points.shape[1], atol, laplacian)
         if plan is None:
             return None, Extent(why=f"no mesh resolves {kernel} to atol = {atol:.1g}")
-        return plan, self._extent(plan, placed)
+        return plan, self.extent(plan, placed)
 
-    def _cores(self, plan: Plan) -> list[Core | None]:
-        return [sources.placed.core(plan, self._mesh.max_cells) for sources, _ in self.parts]
+    def cores(self, plan: Plan) -> list[Core | None]:
+        return [sources.placed.core(plan, self.mesh.max_cells) for sources, _ in self.parts]
 
-    def _extent(self, plan: Plan, placed: Placed) -> Extent:
+    def extent(self, plan: Plan, placed: Placed) -> Extent:
         from particleflow.pairwise.lattice import around, periodic_shape, union, with_queries
 
-        most, rows = self._mesh.max_cells, None
+        most, rows = self.mesh.max_cells, None
         too_large = Extent(why=f"the points extend over too many of its lengths for `max_cells` = {most} nodes (or {NODES_PER_POINT} a point)")
         most = min(most, NODES_PER_POINT * (len(placed.points) + sum(len(sources.points) for sources, _ in self.parts)) + FEW_NODES)
-        boxes = [core.box for core in self._cores(plan) if core is not None]
+        boxes = [core.box for core in self.cores(plan) if core is not None]
         if len(boxes) < len(self.parts):
             return too_large
         local = math.isfinite(plan.periodic.reach)
         if local:
             queries = None if placed.corners is None else around(plan, *placed.corners)
         else:
-            core = placed.core(plan, self._mesh.max_cells)
+            core = placed.core(plan, self.mesh.max_cells)
             queries, rows = (None, None) if core is None else (core.box, core.outside)
         whole = with_queries(plan, union(boxes), queries)
         shape = periodic_shape(plan, whole)
@@ -246,7 +244,7 @@ class MeshField(SumField):
             return too_large
         return Extent(tuple(Shared((part,), box, shape) for part, (box, shape) in enumerate(zip(each, shapes, strict=True))))
 
-    def _at(self, plan: Plan, extent: Extent, what: What, placed: Placed, columns: Sequence[int]) -> Tensor:
+    def at(self, plan: Plan, extent: Extent, what: What, placed: Placed, columns: Sequence[int]) -> Tensor:
         """(Q, columns, components): from the meshes, and from what is left out of them."""
         points = placed.points
         total = points.new_empty((len(points), len(columns), what.components(plan.d)))
@@ -255,7 +253,7 @@ class MeshField(SumField):
             self._interpolate(plan, mesh, what, placed, columns, here.numpy())
             if number:
                 total += here
-        for (sources, w), core in zip(self.parts, self._cores(plan), strict=True):
+        for (sources, w), core in zip(self.parts, self.cores(plan), strict=True):
             if core is not None and core.outside is not None:
                 chosen = torch.from_numpy(core.outside)
                 self._check_pairs(len(points) * float(chosen.sum()), "particles far from the others")
@@ -272,7 +270,7 @@ class MeshField(SumField):
         from particleflow.pairwise import gridding
         from particleflow.pairwise.placed import stencil
 
-        points, order = placed.in_order(plan, self._mesh.max_cells, math.prod(mesh.shape))
+        points, order = placed.in_order(plan, self.mesh.max_cells, math.prod(mesh.shape))
         name = {What.GRAD: "grad", What.BOTH: "both"}.get(what, "value")
         tools, threads = stencil(plan, points.dtype.name), torch.get_num_threads()
         for k, column in enumerate(columns):
@@ -285,7 +283,7 @@ class MeshField(SumField):
 
         key = plan, mesh, laplacian, column
         if key not in self.potentials:
-            spreads = [self._spread(plan, part, column) for part in mesh.parts]
+            spreads = [self.spread(plan, part, column) for part in mesh.parts]
             nodes = lattice.potential(plan, mesh.box, mesh.shape, spreads, laplacian, torch.get_num_threads())
             made = gridding.room(stencil(plan, "float64"), mesh.shape)
             made[: nodes.size] = nodes.ravel()
@@ -295,13 +293,13 @@ class MeshField(SumField):
         found: np.ndarray = self.potentials[key]
         return found
 
-    def _spread(self, plan: Plan, part: int, column: int) -> tuple[Box, np.ndarray]:
+    def spread(self, plan: Plan, part: int, column: int) -> tuple[Box, np.ndarray]:
         """The nodes of a part, and its weights spread on them."""
         kept = self.kept[part]
         if (plan, column) not in kept:
             sources, w = self.parts[part]
             weights = _matrix(w)[:, column].detach().numpy()
-            kept[plan, column] = sources.placed.spread(plan, self._mesh.max_cells, weights, torch.get_num_threads())
+            kept[plan, column] = sources.placed.spread(plan, self.mesh.max_cells, weights, torch.get_num_threads())
         found: tuple[Box, np.ndarray] = kept[plan, column]
         return found
 
@@ -309,7 +307,7 @@ class MeshField(SumField):
         """Relative to sum |w| times the kernel's peaks: by the particles near any one place, rather than all of them."""
         from particleflow.pairwise.nearby import block_size, local_errors
 
-        cores = [core for core in self._cores(plan) if core is not None]
+        cores = [core for core in self.cores(plan) if core is not None]
         size = max(block_size(plan, math.prod(core.box.shape)) for core in cores)
         densities, left_out = [], 0.0
         for (sources, w), kept, core in zip(self.parts, self.kept, cores, strict=True):
@@ -327,29 +325,19 @@ class MeshField(SumField):
         return min(value, plan.value_error), min(grad, plan.grad_error)
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        placed, points, tol = self._placed(z), points_of(z), self._mesh.absolute
-        for tighter in LOG_TIGHTER:
-            plan, extent = self._planned(max(tighter * tol, TIGHTEST), placed)
-            if plan is not None and not extent.why:
-                break
-        column = [(sources, _matrix(w)[:, k]) for sources, w in self.parts]
-        if plan is None or extent.why:
-            near = self._near(tol, z)
-            return self._exactly(extent.why, len(points), column).log(points) if near is None else near.log_column(k, points)
-        both = self._at(plan, extent, What.BOTH, placed, [k])[:, 0]
-        value, grad = both[:, 0], both[:, 1:]
-        top, _ = scales(SumField(tuple(column)), _finite(points, self._kernel))
-        poor = value <= top * max(plan.value_error, plan.grad_error) / tol
-        log, slope = value.log(), grad / value[:, None]
-        if bool(poor.any()):
-            log[poor], slope[poor] = self._exactly("", int(poor.sum()), column).log(points[poor])
-        return log, slope
+        from particleflow.pairwise.logarithm import log_column
 
-    def _near(self, tol: float, z: Tensor | Queries) -> SumField | None:
+        return log_column(self, k, z)
+
+    def column(self, k: int) -> list[tuple[Any, Tensor]]:
+        """The sources of each part, and their k-th weights (N,)."""
+        return [(sources, _matrix(w)[:, k]) for sources, w in self.parts]
+
+    def near(self, tol: float, z: Tensor | Queries) -> SumField | None:
         """Where no mesh sums: of the sources within reach, if these are a small part. None where they are not, or a point is not finite."""
         from particleflow.pairwise.culled import Short, near_sum
 
-        kernel: Any = self._kernel
+        kernel: Any = self.kernel
         if not (isinstance(kernel, Short) and usable("llvmlite.binding")):
             return None
         clouds, queries = [sources.points for sources, _ in self.parts], points_of(z)
@@ -360,20 +348,20 @@ class MeshField(SumField):
         small = bool((sampled_distances(clouds, queries) < reach).double().mean() < NEAR)
         return near_sum(self.parts, self.kept, tol) if small else None
 
-    def _exactly(self, why: str, queries: int, parts: Sequence[tuple[Any, Tensor]] = ()) -> SumField:
-        """All parts by exact sums, with one warning if there is a reason; refused where they are too many."""
-        parts = parts or self.parts
+    def exactly(self, why: str, queries: int, column: int | None = None) -> SumField:
+        """All parts by exact sums, of one column if it is given, with one warning if there is a reason; refused where they are too many."""
+        parts = self.parts if column is None else self.column(column)
         self._check_pairs(float(queries) * sum(len(sources.points) for sources, _ in parts), why or f"{queries} rows of a logarithm below its error")
         if why:
-            rtol = self._mesh.rtol
-            warn_once(f"Mesh(rtol={rtol:g}) sums {self._kernel} exactly: {why}. Raise `rtol` or `max_cells`, or ask for Compiled() or Auto()")
+            rtol = self.mesh.rtol
+            warn_once(f"Mesh(rtol={rtol:g}) sums {self.kernel} exactly: {why}. Raise `rtol` or `max_cells`, or ask for Compiled() or Auto()")
         return exact_sum(parts)
 
     def _check_pairs(self, pairs: float, why: str) -> None:
-        mesh = self._mesh
+        mesh = self.mesh
         if pairs > mesh.max_pairs:
             raise ValueError(
-                f"Mesh(rtol={mesh.rtol:g}) cannot sum {self._kernel} alone: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
+                f"Mesh(rtol={mesh.rtol:g}) cannot sum {self.kernel} alone: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
                 f"`max_pairs` = {mesh.max_pairs:.1e}: raise `rtol`, `max_cells`, `max_pairs` or the bandwidth, or use Culled or Auto"
             )
 

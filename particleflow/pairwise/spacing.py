@@ -12,7 +12,8 @@ one axis are enough (`modes.Line`). For the Gaussian the mesh's kernel is a prod
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -38,6 +39,8 @@ STEPS = 16
 FINEST, FINEST_GAUSSIAN = 9 * STEPS, 3 * STEPS
 # Of the promise: what images and bends may add, in all.
 IMAGES = 0.01
+# For a logarithm, what images and what Fourier transforms in double precision add, relative to the largest sum.
+FINE_IMAGES, TRANSFORMED = 1e-16, 2e-15
 # Of that, what bends add to values.
 BENT = 0.1
 # The Gaussian's error is looked at up to this distance, in bins, in bandwidths; images from 9 bandwidths further on are below 1e-15.
@@ -86,6 +89,10 @@ class Plan:
     rounding: tuple[float, float]
     images: tuple[float, float, float]
     envelope: Envelope | None
+    # transforms in double precision whatever the element: all rounding is then relative to the potential nearby
+    fine: bool = False
+    # (box, parts) -> nodes in the place of Fourier transforms
+    convolve: Callable[..., Array] | None = None
     # the code's tables, by the dtype of the particles
     stencils: dict[str, Any] = field(default_factory=dict)
 
@@ -115,11 +122,34 @@ def plan(kernel: Any, d: int, atol: float, laplacian: bool = False) -> Plan | No
             return plain
     unit, bandwidth = modes.unscaled(kernel)
     found = _plan(unit, d, atol, laplacian)
-    if found is None:
+    return None if found is None else _scaled(found, kernel, bandwidth)
+
+
+@lru_cache(maxsize=256)
+def fine_plan(kernel: Any, d: int, atol: float, rounding: float) -> Plan | None:
+    """The widest spacing in float32 whose errors are at most atol but for rounding, and this, relative to the sums nearby, half of `rounding`."""
+    unit, bandwidth = modes.unscaled(kernel)
+    found = _fine_plan(unit, d, atol)
+    if found is None or 2 * max(_rounding(unit, "float32", found.spacing)) > rounding:
         return None
+    return _scaled(found, kernel, bandwidth)
+
+
+@lru_cache(maxsize=256)
+def _fine_plan(kernel: Any, d: int, atol: float) -> Plan | None:
+    taps, terms = WINDOWS["float32"][0]
+    return _widest(kernel, d, atol, False, "float32", taps, terms, FINEST_GAUSSIAN if isinstance(kernel, Gaussian) else FINEST, fine=True)
+
+
+def _scaled(found: Plan, kernel: Any, bandwidth: float) -> Plan:
+    """The plan of the same kernel of another bandwidth."""
     spacing = found.spacing * bandwidth
-    around = modes.periodic(kernel, spacing, found.images[2] / (2 * d))
-    return Plan(kernel, d, found.window, found.element, spacing, around, found.errors, found.rounding, found.images, found.envelope)
+    return replace(found, kernel=kernel, spacing=spacing, periodic=modes.periodic(kernel, spacing, found.images[2] / (2 * found.d)), stencils={})
+
+
+def _rounding(kernel: Any, element: str, spacing: float) -> tuple[float, float]:
+    value, grad = ROUNDING[element]
+    return value, grad * modes.scale(kernel) / spacing
 
 
 @lru_cache(maxsize=256)
@@ -137,11 +167,13 @@ def _plan(kernel: Any, d: int, atol: float, laplacian: bool) -> Plan | None:
     return None
 
 
-def _widest(kernel: Any, d: int, atol: float, laplacian: bool, element: str, taps: int, terms: int, finest: int) -> Plan | None:
+def _widest(
+    kernel: Any, d: int, atol: float, laplacian: bool, element: str, taps: int, terms: int, finest: int, *, fine: bool = False
+) -> Plan | None:
     """The plan with the widest spacing, down to 2^(-finest / STEPS), that keeps the promise with these taps: the errors grow with it."""
     low, high, best = 0, finest + 1, None
     line, unit = modes.line(kernel)
-    images = IMAGES * atol
+    images = FINE_IMAGES if fine else IMAGES * atol
     while low < high:
         middle = (low + high) // 2
         length = 2.0 ** (-middle / STEPS) * modes.scale(kernel)
@@ -151,11 +183,11 @@ def _widest(kernel: Any, d: int, atol: float, laplacian: bool, element: str, tap
             envelope = computed(length / kernel.bandwidth, chosen)
             value, grad = product_errors([envelope.within(envelope.edges[:-1], envelope.edges[1:])] * d)
             errors = float(value.max()), float(grad.max()), errors[2]
-        rounding = ROUNDING[element][0], ROUNDING[element][1] * modes.scale(kernel) / length
+        rounding = (0.0, 0.0) if fine else _rounding(kernel, element, length)
         periodic = modes.periodic(kernel, length, images / (2 * d))
         # a bend's frequencies beyond the mesh's are the kernel's times e^{-beta}: derivatives raise them
         around = (BENT * images, images, images) if periodic.bent else (images, images, images)
-        tried = Plan(kernel, d, chosen, element, length, periodic, errors, rounding, around, envelope)
+        tried = Plan(kernel, d, chosen, element, length, periodic, errors, rounding, around, envelope, fine)
         if max(tried.value_error, tried.grad_error, tried.laplacian_error if laplacian else 0.0) <= atol:
             best, high = tried, middle
         else:

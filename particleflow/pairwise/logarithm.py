@@ -1,0 +1,150 @@
+"""The logarithm of a sum on a particle mesh, which asks for sums far below their peak.
+
+Its error is the relative one of the sum. Rounding does little: it is relative to the sums nearby, in float32 too. But what a mesh errs by is relative
+to the weights around: it is made so fine that most rows are far above that. The others are summed anew, by `tails` (Gaussian), or exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.ndimage import convolve1d
+from torch import Tensor
+
+from particleflow.kernels import Gaussian
+from particleflow.pairwise import spacing
+from particleflow.pairwise.base import Queries
+from particleflow.pairwise.field import SumField, What, points_of
+from particleflow.pairwise.pairs import FARTHEST
+from particleflow.pairwise.placed import Placed
+from particleflow.pairwise.promise import scales
+from particleflow.pairwise.tails import at_rows, light, plans
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.mesh import Extent, MeshField
+
+# Errors of the mesh relative to the tolerance, the first whose mesh has few nodes; and those in float64, where rounding in float32 does harm.
+FINER, TIGHTER, TIGHTEST = (1e-6, 1e-5, 1e-4, 1e-3), (1e-5, 1e-3, 1.0), 1e-10
+POINTS_PER_NODE, FEW_NODES = 4, 2**16
+# Blocks in which weights around a row are looked up, in the kernel's units of length.
+BLOCK = 2.0
+# Seconds of a pair of points, of a point that is spread for tails, of a product of nodes: what decides how a tail is summed.
+PER_PAIR, PER_POINT, PER_PRODUCT = 1.6e-9, 1.5e-7, 1.5e-10
+
+
+def log_column(field: MeshField, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+    """The logarithm (Q,) of the sum with the k-th weights, and its gradient (Q, d)."""
+    placed, points, tol = field.placed(z), points_of(z), field.mesh.absolute
+    plan, extent = finest(field, placed)
+    if plan is None or extent.why:
+        near = field.near(tol, z)
+        return field.exactly(extent.why, len(points), k).log(points) if near is None else near.log_column(k, points)
+    both = field.at(plan, extent, What.BOTH, placed, [k])[:, 0]
+    value, grad = both[:, 0], both[:, 1:]
+    top, _ = scales(SumField(tuple(field.column(k))), points)
+    poor = (value <= top * max(plan.value_error, plan.grad_error) / tol).nonzero()[:, 0]
+    if len(poor) and plan.envelope is not None:
+        around = errors_around(field, plan, k, points[poor], top)
+        poor = poor[torch.from_numpy(value[poor].double().numpy() <= around / tol)]
+    log, slope = value.log(), grad.div_(value[:, None])
+    if len(poor):
+        log[poor], slope[poor] = tail(field, k, points[poor], own=any(sources.points is points for sources, _ in field.parts))
+    return log, slope
+
+
+def finest(field: MeshField, placed: Placed) -> tuple[spacing.Plan | None, Extent]:
+    """The finest mesh that has few nodes beside the points, or else the widest of those that are accurate enough."""
+    kernel: Any = field.kernel
+    tol, d = field.mesh.absolute, placed.points.shape[1]
+    few = (len(placed.points) + sum(len(sources.points) for sources, _ in field.parts)) / POINTS_PER_NODE + FEW_NODES
+    found: tuple[spacing.Plan | None, Any] | None = None
+    for finer in FINER:
+        plan = spacing.fine_plan(kernel, d, finer * tol, tol)
+        extent = None if plan is None else field.extent(plan, placed)
+        if extent is not None and not extent.why:
+            found = plan, extent
+            if sum(math.prod(mesh.shape) for mesh in extent.meshes) <= few:
+                break
+    if found is not None:
+        return found
+    for tighter in TIGHTER:
+        planned = field.planned(max(tighter * tol, TIGHTEST), placed)
+        if planned[0] is not None and not planned[1].why:
+            break
+    return planned
+
+
+def errors_around(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, top: float) -> np.ndarray:
+    """Of rows at points (Q, d), by the weights within the kernel's reach rather than by all."""
+    assert plan.envelope is not None
+    size = max(1, round(BLOCK * plan.unit / plan.spacing))
+    width = size * plan.spacing
+    # to blocks that are nowhere within reach of a row's own, windows included
+    far = math.ceil((FARTHEST * plan.unit + plan.window.taps / 2 * plan.spacing) / width)
+    place = np.floor(points.double().numpy() / width)
+    mass = np.zeros(len(points))
+    for part, (_, kept) in enumerate(zip(field.parts, field.kept, strict=True)):
+        key = "around", plan, k
+        if key not in kept:
+            box, nodes = field.spread(plan, part, k)
+            kept[key] = _blocks(np.abs(nodes), box.origin, size, far)
+        origin, blocks = kept[key]
+        index = (place - origin).clip(-1, blocks.shape)
+        inside = ((index >= 0) & (index < blocks.shape)).all(1)
+        mass[inside] += blocks[tuple(index[inside].astype(np.int64).T)]
+    beyond = [float(table[(1,) + (0,) * (plan.d - 1)]) for table in plan.envelope.at(np.array([0.0, 0.97 * FARTHEST]), np.full(2, FARTHEST), plan.d)]
+    return mass * max(plan.value_error, plan.grad_error) + top * (max(beyond) + max(plan.images[:2]) + spacing.TRANSFORMED)
+
+
+def _blocks(nodes: np.ndarray, origin: tuple[int, ...], size: int, far: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over nodes up to `far` blocks of `size` nodes away on each axis, for the blocks that have any, and the first block's number."""
+    first = np.array([o // size for o in origin])
+    for axis, o in enumerate(origin):
+        before = [(0, 0)] * nodes.ndim
+        before[axis] = o - size * int(first[axis]), 0
+        nodes = np.pad(nodes, before)
+        nodes = np.add.reduceat(nodes, np.arange(0, nodes.shape[axis], size), axis)
+    total = np.pad(nodes, far)
+    for axis in range(nodes.ndim):
+        total = convolve1d(total, np.ones(2 * far + 1), axis, mode="constant")
+    return first - far, total
+
+
+def tail(field: MeshField, k: int, points: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
+    """Rows whose sums are far below their peak. `own`: the sources move with the rows, and nothing that is made of them serves again."""
+    log, slope = points.new_empty(len(points)), torch.empty_like(points)
+    left, sources = torch.arange(len(points)), sum(len(sources.points) for sources, _ in field.parts)
+    few = own and len(points) * PER_PAIR < PER_POINT
+    if isinstance(field.kernel, Gaussian) and not few and all(not light(w.detach().numpy()) for _, w in field.column(k)):
+        mass = math.log(sum(float(w.sum(dtype=torch.float64)) for _, w in field.column(k)))
+        for least, plan in plans(field.kernel, points.shape[1], field.mesh.absolute):
+            both = tried(field, plan, k, points[left].double(), PER_PAIR * len(left) * sources)
+            if both is None:
+                break
+            found = both[:, 0].log()
+            right = found >= mass + least
+            rows = left[right]
+            log[rows], slope[rows] = found[right].to(log.dtype), (both[right, 1:] / both[right, :1]).to(log.dtype)
+            left = left[~right]
+            if not len(left):
+                return log, slope
+    log[left], slope[left] = field.exactly("", len(left), k).log(points[left])
+    return log, slope
+
+
+def tried(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, worth: float) -> Tensor | None:
+    """Value and gradient (Q, 1 + d) on a mesh for tails, in the faster of two ways; None where there is none, or neither is worth it (seconds)."""
+    cores, queries = field.cores(plan), Placed(points)
+    extent = field.extent(plan, queries)
+    if extent.why or any(core is None or core.outside is not None for core in cores):
+        return None
+    by_nodes = PER_PRODUCT * sum(math.prod(mesh.shape) * sum(mesh.shape) for mesh in extent.meshes)
+    by_rows = PER_PRODUCT * (1 + plan.d) * len(points) * sum(math.prod(core.box.shape) for core in cores if core is not None)
+    if min(by_nodes, by_rows) > worth:
+        return None
+    if by_rows < by_nodes:
+        return torch.from_numpy(at_rows(plan, points.numpy(), [field.spread(plan, part, k) for part in range(len(cores))]))
+    return field.at(plan, extent, What.BOTH, queries, [k])[:, 0]
