@@ -7,6 +7,7 @@ to the weights around: it is made so fine that most rows are far above that. The
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from torch import Tensor
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import spacing
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, points_of
+from particleflow.pairwise.field import What, points_of
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.placed import Placed
-from particleflow.pairwise.promise import scales
-from particleflow.pairwise.tails import at_rows, light, plans
+from particleflow.pairwise.promise import peaks
+from particleflow.pairwise.tails import LIGHTEST, at_rows, plans
 
 if TYPE_CHECKING:
     from particleflow.pairwise.mesh import Extent, MeshField
@@ -44,8 +45,9 @@ def log_column(field: MeshField, k: int, z: Tensor | Queries) -> tuple[Tensor, T
         return field.exactly(extent.why, len(points), k).log(points) if near is None else near.log_column(k, points)
     both = field.at(plan, extent, What.BOTH, placed, [k])[:, 0]
     value, grad = both[:, 0], both[:, 1:]
-    top, _ = scales(SumField(tuple(field.column(k))), points)
-    poor = (value <= top * max(plan.value_error, plan.grad_error) / tol).nonzero()[:, 0]
+    top = mass(field, k) * peaks(field.kernel, 0.0)[0]
+    # far faster than torch's search, of few among many
+    poor = torch.from_numpy(np.flatnonzero((value <= top * max(plan.value_error, plan.grad_error) / tol).numpy()))
     if len(poor) and plan.envelope is not None:
         around = errors_around(field, plan, k, points[poor], top)
         poor = poor[torch.from_numpy(value[poor].double().numpy() <= around / tol)]
@@ -118,14 +120,14 @@ def tail(field: MeshField, k: int, points: Tensor, *, own: bool) -> tuple[Tensor
     log, slope = points.new_empty(len(points)), torch.empty_like(points)
     left, sources = torch.arange(len(points)), sum(len(sources.points) for sources, _ in field.parts)
     few = own and len(points) * PER_PAIR < PER_POINT
-    if isinstance(field.kernel, Gaussian) and not few and all(not light(w.detach().numpy()) for _, w in field.column(k)):
-        mass = math.log(sum(float(w.sum(dtype=torch.float64)) for _, w in field.column(k)))
+    if isinstance(field.kernel, Gaussian) and not few and lightest(field, k) > LIGHTEST * mass(field, k):
+        whole = math.log(mass(field, k))
         for least, plan in plans(field.kernel, points.shape[1], field.mesh.absolute):
             both = tried(field, plan, k, points[left].double(), PER_PAIR * len(left) * sources)
             if both is None:
                 break
             found = both[:, 0].log()
-            right = found >= mass + least
+            right = found >= whole + least
             rows = left[right]
             log[rows], slope[rows] = found[right].to(log.dtype), (both[right, 1:] / both[right, :1]).to(log.dtype)
             left = left[~right]
@@ -148,3 +150,26 @@ def tried(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, worth: f
     if by_rows < by_nodes:
         return torch.from_numpy(at_rows(plan, points.numpy(), [field.spread(plan, part, k) for part in range(len(cores))]))
     return field.at(plan, extent, What.BOTH, queries, [k])[:, 0]
+
+
+def mass(field: MeshField, k: int) -> float:
+    """sum of the k-th weights."""
+    return sum(_kept(field, part, ("mass", k), lambda w: float(w.sum(dtype=torch.float64))) for part in range(len(field.parts)))
+
+
+def lightest(field: MeshField, k: int) -> float:
+    """The least of the k-th weights above 0; infinite if there is none."""
+    return min(_kept(field, part, ("lightest", k), _least) for part in range(len(field.parts)))
+
+
+def _least(w: Tensor) -> float:
+    least = float(w.min())
+    return least if least > 0 else float(w[w > 0].amin()) if bool((w > 0).any()) else math.inf
+
+
+def _kept(field: MeshField, part: int, key: tuple[str, int], made: Callable[[Tensor], float]) -> float:
+    kept = field.kept[part]
+    if key not in kept:
+        kept[key] = made(field.column(key[1])[part][1])
+    found: float = kept[key]
+    return found

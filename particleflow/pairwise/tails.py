@@ -7,7 +7,6 @@ is relative to the kernel where it is, not to its peak: at most 2e-8 of it for |
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TypeAlias
@@ -91,9 +90,3 @@ def _product(factors: Sequence[Array], weights: Array) -> Array:
     for factor in factors[1:]:
         total = np.einsum("qn,qnm->qm", factor, total.reshape(*factor.shape, -1))
     return total[:, 0]
-
-
-def light(weights: Array) -> bool:
-    """Are there weights that lose digits beside the others?"""
-    least = weights[weights > 0].min(initial=math.inf)
-    return bool(least < LIGHTEST * weights.sum(dtype=np.float64))
