@@ -19,6 +19,7 @@ from particleflow.kernels import Gaussian
 from particleflow.pairwise import spacing
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import What, points_of
+from particleflow.pairwise.modes import reach
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.placed import Placed
 from particleflow.pairwise.promise import peaks
@@ -46,6 +47,8 @@ def log_column(field: MeshField, k: int, z: Tensor | Queries) -> tuple[Tensor, T
     both = field.at(plan, extent, What.BOTH, placed, [k])[:, 0]
     value, grad = both[:, 0], both[:, 1:]
     top = mass(field, k) * peaks(field.kernel, 0.0)[0]
+    if top == 0:
+        return value.where(value.isnan(), -math.inf), grad
     # far faster than torch's search, of few among many
     poor = torch.from_numpy(np.flatnonzero((value <= top * max(plan.value_error, plan.grad_error) / tol).numpy()))
     if len(poor) and plan.envelope is not None:
@@ -63,7 +66,8 @@ def finest(field: MeshField, placed: Placed) -> tuple[spacing.Plan | None, Exten
     tol, d = field.mesh.absolute, placed.points.shape[1]
     few = (len(placed.points) + sum(len(sources.points) for sources, _ in field.parts)) / POINTS_PER_NODE + FEW_NODES
     found: tuple[spacing.Plan | None, Any] | None = None
-    for finer in FINER:
+    # of a long-ranged kernel far away, the logarithm's slope is small beside what rounding in float32 does to it
+    for finer in FINER if math.isfinite(reach(kernel, tol)) else ():
         plan = spacing.fine_plan(kernel, d, finer * tol, tol)
         extent = None if plan is None else field.extent(plan, placed)
         if extent is not None and not extent.why:
