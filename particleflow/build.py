@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from particleflow.config import (
     of_flow,
     processors,
 )
+from particleflow.estimators.training import Trained
 from particleflow.names import (
     CRITICS,
     DATA_SETS,
@@ -247,6 +248,15 @@ def _plan(
     def said(option: str, default: Any) -> Any:
         return _given(of_flow(settings, name, option), default)
 
+    def taught(estimator: estimators.Estimator, what: str) -> estimators.Estimator:
+        """A network with its first training as it was asked for."""
+        if not isinstance(estimator, Trained):
+            if _meant(settings, name, names, "first_steps"):
+                raise SettingError(f"`first_steps` is for a network, which the {what} is not: leave it out")
+            return estimator
+        table["first_steps"] = said("first_steps", estimator.first_steps)
+        return replace(estimator, first_steps=table["first_steps"])
+
     steps = _checks.count(said("steps", STEPS), "steps")
     stepper = said("integrator", "euler-maruyama" if name == "langevin" else "euler")
     if name == "langevin" and stepper != "euler-maruyama":
@@ -280,11 +290,11 @@ def _plan(
         else:
             estimator = RATIOS[ratio](kernel, sums)
             table = {key: value for key, value in table.items() if key != "rtol" or ratio not in WITHOUT_SUMS}
-        flow = flows.mono_flow(estimator, mobility(bend, shift))
+        flow = flows.mono_flow(taught(estimator, f"ratio {ratio}"), mobility(bend, shift))
     elif name == "w1":
         critic = said("critic", "exact")
-        flow = flows.wgan_flow(CRITICS[critic]())
         table |= {"critic": critic}
+        flow = flows.wgan_flow(taught(CRITICS[critic](), f"critic {critic}"))
     elif name == "langevin":
         if target_name not in WITH_DENSITY:
             known = ", ".join(WITH_DENSITY)

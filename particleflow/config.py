@@ -161,6 +161,10 @@ OPTIONS = (
     Option("mobility", "text", FLOW, "mono: h of the log ratio (default: logit)", "NAME", MOBILITIES, flows=("mono",)),
     Option("shift", "number", FLOW, "mono with --mobility vanilla: the shift C (default: 0)", "C", flows=("mono",)),
     Option("critic", "text", FLOW, "w1: the potential (default: exact)", "NAME", CRITICS, flows=("w1",)),
+    Option(
+        "first_steps", "whole", FLOW, "mono with --ratio classifier, w1 with a network: steps of Adam before the first step (default: 1000)", "STEPS",
+        flows=("mono", "w1"), least=1,
+    ),
     Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",), least=0),
     Option("out", "text", OUTPUT, "folder, made if needed; what an earlier run has left there is replaced (default: out)", "FOLDER"),
     Option(

@@ -135,8 +135,8 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
         ("mmd-noise", ["--start-mean", "-1,0.5", "--beta", "0.3"]),
         ("kale", ["--lam", "0.3", "--target", "digits", "--integrator", "heun", "--dt", "0.01"]),
         ("mono", ["--mobility", "vanilla", "--shift", "1.5", "--kernel", "imq", "--target", "iris", "--pca", "3", "--dt", "0.1"]),
-        pytest.param("mono", ["--ratio", "classifier", "--dt", "0.01"], marks=pytest.mark.slow),
-        pytest.param("w1", ["--critic", "lipschitz"], marks=pytest.mark.slow),
+        ("mono", ["--ratio", "classifier", "--first-steps", "5"]),
+        ("w1", ["--critic", "lipschitz", "--first-steps", "5"]),
         ("langevin", ["--target", "four-gaussians", "--temperature", "0.5", "--metrics", "sliced,energy", "--dt", "0.01"]),
     ],
 )

@@ -63,6 +63,16 @@ def test_every_critic_of_the_catalogue_is_an_estimator_of_a_potential(name):
     assert type(estimator) is kinds[name]
 
 
+def test_networks_are_taught_first_as_long_as_asked():
+    settings = small(ratio="classifier", critic="gp", first_steps=7)
+    task = build.task(settings | {"w1": {"first_steps": 11}}, ["mono", "w1"])
+    assert [task.plans[name].flow.estimator.first_steps for name in ("mono", "w1")] == [7, 11]
+    assert [task.settings[name]["first_steps"] for name in ("mono", "w1")] == [7, 11]
+    task = build.task(small(critic="clip", first_steps=3), ["mono", "w1"])
+    assert task.plans["w1"].flow.estimator.first_steps == 3
+    assert "first_steps" not in task.settings["mono"]
+
+
 def test_kale_as_a_ratio_takes_its_penalty_and_accuracy():
     task = build.task(small(ratio="kale", lam=0.3), ["mono"])
     estimator = task.plans["mono"].flow.estimator
@@ -317,6 +327,8 @@ def test_how_many_dimensions_there_are(tmp_path):
         (["mono"], {"lam": 0.1}, "`lam` is for the ratio kale, and the ratio is kde: leave it out"),
         (["mono", "kale"], {"mono": {"lam": 0.1}}, "`lam` is for the ratio kale, and the ratio is kde: leave it out"),
         (["mono"], {"ratio": "classifier", "rtol": 1e-3}, "`rtol` is for sums over pairs, and the ratio classifier takes none: leave it out"),
+        (["mono"], {"first_steps": 9}, "`first_steps` is for a network, which the ratio kde is not: leave it out"),
+        (["mono", "w1"], {"w1": {"first_steps": 9}}, "`first_steps` is for a network, which the critic exact is not: leave it out"),
         (["w1"], {"critic": "gp", "integrator": "heun"}, "`integrator` must be euler for the network of w1"),
         (["langevin"], {}, "`target` must have a known density for langevin, one of gaussian, four-gaussians, got rings"),
         (["langevin"], {"target": "gaussian", "integrator": "heun"}, "`integrator` must be euler-maruyama for langevin"),
