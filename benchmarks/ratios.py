@@ -3,59 +3,77 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import particleflow as pf
 from benchmarks import environment, report
 from particleflow import estimators
 from particleflow.estimators import Estimator
-from particleflow.kernels import Gaussian, Scott, default_bandwidth
+from particleflow.kernels import CrossValidated, Gaussian, Scott, default_bandwidth
 from particleflow.samplers import Gaussian as Normal
 
 HERE = Path(__file__).parent
 MARKS = ("<!-- ratios: begin -->", "<!-- ratios: end -->")
 SIZES = (100, 1000, 10_000, 100_000)
-QUERIES = 1000
+QUERIES = 1000  # of each law
+NEAR = 4.0  # |log r| up to which both samples have points: beyond, less than a fiftieth of them is one law's
 
 # target p, particles q
 PROBLEMS = {
     "line": (Normal(mean=[0.0], cov=[[1.0]]), Normal(mean=[1.0], cov=[[1.44]])),
+    "mild": (Normal(mean=[0.0, 0.0], cov=[[1.0, 0.4], [0.4, 0.8]]), Normal(mean=[0.5, 0.5], cov=[[1.0, 0.0], [0.0, 1.0]])),
     "plane": (Normal(mean=[0.0, 0.0], cov=[[1.0, 0.8], [0.8, 0.89]]), Normal(mean=[1.0, 1.0], cov=[[1.0, 0.0], [0.0, 1.0]])),
 }
-# name: largest n, and the estimator for a target and its sample; all by their defaults, where they have them
-ESTIMATORS = {
-    "known p, fitted q": (100_000, lambda p, y: estimators.ClosedForm(p, estimators.Moments())),
-    "KDE": (100_000, lambda p, y: estimators.KDE()),
-    "KDE(Scott())": (100_000, lambda p, y: estimators.KDE(Scott())),
-    "KALE": (100_000, lambda p, y: estimators.KALE(Gaussian(2 * default_bandwidth(y)), lam=1e-2)),
-    "KernelLogistic": (100_000, lambda p, y: estimators.KernelLogistic()),
-    "ULSIF": (100_000, lambda p, y: estimators.ULSIF()),
-    "RuLSIF": (100_000, lambda p, y: estimators.RuLSIF()),
-    "KLIEP": (100_000, lambda p, y: estimators.KLIEP()),
-    "Classifier": (100_000, lambda p, y: estimators.Classifier()),
-    "SklearnClassifier": (100_000, lambda p, y: estimators.SklearnClassifier()),
+# the estimator for a target and its sample; all by their defaults, where they have them
+ESTIMATORS: dict[str, Callable[[Normal, Tensor], Estimator]] = {
+    "known p, fitted q": lambda p, y: estimators.ClosedForm(p, estimators.Moments()),
+    "KDE": lambda p, y: estimators.KDE(),
+    "KDE(CrossValidated())": lambda p, y: estimators.KDE(CrossValidated()),
+    "KDE(Scott())": lambda p, y: estimators.KDE(Scott()),
+    "KALE, lam = 1e-2": lambda p, y: estimators.KALE(Gaussian(2 * default_bandwidth(y)), lam=1e-2),
+    "KALE, lam = .1 n^-1/2": lambda p, y: estimators.KALE(Gaussian(2 * default_bandwidth(y)), lam=0.1 * len(y) ** -0.5),
+    "KernelLogistic": lambda p, y: estimators.KernelLogistic(),
+    "ULSIF": lambda p, y: estimators.ULSIF(),
+    "RuLSIF": lambda p, y: estimators.RuLSIF(),
+    "KLIEP": lambda p, y: estimators.KLIEP(),
+    "Classifier": lambda p, y: estimators.Classifier(),
+    "SklearnClassifier": lambda p, y: estimators.SklearnClassifier(),
 }
 
 
-def error(problem: str, name: str, n: int, seed: int) -> tuple[float, float]:
-    """Root mean square of the error of log r over fresh points, half of each law, and the processor's seconds of the fit."""
+def error(problem: str, name: str, n: int, seed: int) -> dict[str, float]:
+    """Root mean squares of the error of log r over fresh points, as many of each law: all, q's, p's, and those of |log r| <= NEAR.
+
+    Beside them the share of these, and the processor's seconds of the fit.
+    """
     p, q = PROBLEMS[problem]
     x, y = q.sample(n, seed=4 * seed), p.sample(n + n // 10, seed=4 * seed + 1)
-    z = torch.cat([q.sample(QUERIES // 2, seed=4 * seed + 2), p.sample(QUERIES // 2, seed=4 * seed + 3)])
-    estimator: Estimator = ESTIMATORS[name][1](p, y)
+    z = torch.cat([q.sample(QUERIES, seed=4 * seed + 2), p.sample(QUERIES, seed=4 * seed + 3)])
+    estimator: Estimator = ESTIMATORS[name](p, y)
     began = time.process_time()
     witness = pf.fit(estimator, x, y, seed=seed).witness
     seconds = time.process_time() - began
-    wrong = witness.value_and_grad(z)[0] - (p.log_density(z) - q.log_density(z))
-    return float(wrong.square().mean().sqrt()), seconds
+    log_r = p.log_density(z) - q.log_density(z)
+    squares, near = (witness.value_and_grad(z)[0] - log_r).square(), log_r.abs() <= NEAR
+    parts = {"all": squares, "q": squares[:QUERIES], "p": squares[QUERIES:], "near": squares[near]}
+    return {part: float(these.mean().sqrt()) for part, these in parts.items()} | {"share": float(near.double().mean()), "seconds": seconds}
+
+
+def rate(sizes: Sequence[int], errors: Sequence[float]) -> float:
+    """a of the least-squares fit error = c n^-a."""
+    slope, _ = statistics.linear_regression([math.log(n) for n in sizes], [math.log(e) for e in errors])
+    return -slope
 
 
 def main(argv: Sequence[str]) -> int:
@@ -63,25 +81,18 @@ def main(argv: Sequence[str]) -> int:
     sizes = SIZES[:2] if options.quick else SIZES
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
+    shares: dict[str, float] = {}
     with environment.workers(options.jobs, 1) as pool:
         for problem in PROBLEMS:
             for name in options.estimators:
-                row: dict[str, Any] = {"problem": problem, "estimator": name}
+                runs: list[dict[str, Any]] = []
                 for n in sizes:
-                    if n > ESTIMATORS[name][0]:
-                        row[f"n = {n}"] = "-"
-                        continue
                     asked = [pool.submit(error, problem, name, n, seed) for seed in range(options.seeds)]
-                    found = [each.result() for each in asked]
-                    row |= {f"n = {n}": report.spread([e for e, _ in found], 2), "fit, s": f"{min(s for _, s in found):.2g}"}
-                    row.setdefault("runs", []).append({"n": n, "errors": [e for e, _ in found], "seconds": [s for _, s in found]})
-                rows.append(row)
-                print(f"{problem}, {name}: {row[f'n = {sizes[-1]}']} ({time.perf_counter() - began:.0f} s)", flush=True)
-    shown = ["problem", "estimator", *(f"n = {n}" for n in sizes), "fit, s"]
-    text = (
-        f"Root mean square of the error of log r over {QUERIES} fresh points, half of each law; {options.seeds} seed(s): the median,\n"
-        "and the range in brackets. n particles and 1.1 n target points. The last column is the fit at the largest n.\n\n"
-    ) + report.table(shown, [[row[key] for key in shown] for row in rows])
+                    runs.append({"n": n, "seeds": [each.result() for each in asked]})
+                rows.append(_row(problem, name, runs))
+                shares[problem] = statistics.mean(found["share"] for found in runs[-1]["seeds"])
+                print(f"{problem}, {name}: {rows[-1][f'all, n = {sizes[-1]}']} ({time.perf_counter() - began:.0f} s)", flush=True)
+    text = _tables(rows, sizes, shares, options.seeds)
     print("\n" + text)
     name = "ratios-quick" if options.quick else "ratios"
     paths = report.save(options.out, name, {"suite": "ratios", "seeds": options.seeds, "rows": rows}, text, rows)
@@ -89,6 +100,34 @@ def main(argv: Sequence[str]) -> int:
     if options.record:
         report.insert(HERE / "README.md", text, marks=MARKS)
     return 0
+
+
+def _row(problem: str, name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians and ranges over seeds, at each n."""
+    row: dict[str, Any] = {"problem": problem, "estimator": name, "runs": runs}
+    for part in ("near", "all", "q", "p"):
+        columns = [[found[part] for found in run["seeds"]] for run in runs]
+        row |= {f"{part}, n = {run['n']}": report.spread(column, 2) for run, column in zip(runs, columns, strict=True)}
+        row[f"{part}, rate"] = f"{rate([run['n'] for run in runs], [statistics.median(column) for column in columns]):.2f}"
+    return row | {"fit, s": f"{min(found['seconds'] for found in runs[-1]['seeds']):.2g}"}
+
+
+def _tables(rows: list[dict[str, Any]], sizes: Sequence[int], shares: Mapping[str, float], seeds: int) -> str:
+    reached = ", ".join(f"{share:.0%} ({name})" for name, share in shares.items())
+    both, last = ("problem", "estimator"), sizes[-1]
+    near = {**{key: key for key in both}, **{f"n = {n}": f"near, n = {n}" for n in sizes}, "rate": "near, rate", "fit, s": "fit, s"}
+    everywhere = {**{key: key for key in both}, **{f"n = {n}": f"all, n = {n}" for n in sizes}, "rate": "all, rate"}
+    everywhere |= {"of q": f"q, n = {last}", "of p": f"p, n = {last}"}
+    parts = [
+        f"Root mean square of the error of log r over {2 * QUERIES} fresh points, half of each law; n particles and 1.1 n target points;\n"
+        f"{seeds} seed(s): the median, and the range in brackets. `rate` is a of the fit error = c n^-a. `fit, s`: the processor's seconds of the\n"
+        "fit at the largest n, the least of the seeds.\n\n"
+        f"Of the points where |log r| <= {NEAR:g}, which both samples reach: {reached}.\n",
+        report.table(list(near), [[row[key] for key in near.values()] for row in rows]),
+        f"\nOf all points; at n = {last} also of those of q, and of those of p.\n",
+        report.table(list(everywhere), [[row[key] for key in everywhere.values()] for row in rows]),
+    ]
+    return "\n".join(parts)
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
