@@ -107,3 +107,28 @@ def test_queries_none_of_which_is_a_number(backend: Any, bad: float) -> None:
     assert field.grad(z).isnan().all()
     assert {"backend", "why"} <= set(field.explain(z))
     field.promise(z)
+
+
+@pytest.mark.filterwarnings("ignore:.*sums .* exactly:RuntimeWarning")
+@each_backend
+@pytest.mark.parametrize("kernel", [Gaussian(0.5), IMQ(0.5), Laplace(0.5), Energy()], ids=names)
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_query_that_is_not_finite_has_no_sum_and_spoils_no_other(backend: Any, kernel: Kernel, d: int) -> None:
+    """NaN, whatever the kernel's limit at infinity, prepared or not; value, gradient, laplacian and logarithm."""
+    x, w, z = cloud(300, d), torch.linspace(1, 2, 300, dtype=torch.float64), cloud(9, d, seed=1)
+    plain = z.clone()
+    z[1, 0], z[4], z[7, -1] = math.inf, -math.inf, math.nan
+    good = torch.isfinite(z).all(1)
+    try:
+        sources = backend.sources(kernel, x)
+    except TypeError:
+        pytest.skip("a kernel that this backend does not sum")
+    field = sources.field(w)
+    sums = [field.value, field.grad, field.laplacian, lambda z: torch.column_stack(field.value_and_grad(z))]
+    if not isinstance(kernel, Energy):
+        sums.append(lambda z: torch.column_stack(field.log(z)))
+    for summed in sums:
+        for queries in (z, sources.prepare(z)):
+            answer = summed(queries)
+            assert answer[~good].isnan().all()
+            torch.testing.assert_close(answer[good], summed(plain)[good], rtol=1e-9, atol=1e-9)

@@ -3,6 +3,7 @@
     backend.sources(kernel, points)  ->  .field(w)  ->  .value(z), .grad(z), .log(z) ...
 
 Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d), float32 or float64. Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
+At a query that is not finite everything is NaN, whatever the kernel's limit, and at the others what it is without it.
 Autograd does not go through a sum, but through those of `Dense`: ask for the gradient.
 """
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.libraries import library
 
 if TYPE_CHECKING:
@@ -127,17 +127,17 @@ class CompiledSources:
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         if what is What.VALUE and isinstance(z, CompiledQueries) and z.sources is self and z.matrix is not None:
-            return (z.matrix @ w)[..., None]
+            return at_numbers((z.matrix @ w)[..., None], z.points)
         rows, count = self._rows(z), len(points_of(z))
         ranges = Ranges.all_pairs(count, len(self.points))
         total = range_sums(self.kernel, what, w, self._scaled, rows, ranges, portable=self.portable)
-        return self._answer(total[:count], w, rows)
+        return self._answer(total[:count], w, points_of(z))
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         rows, count = self._rows(z), len(points_of(z))
         ranges = Ranges.all_pairs(count, len(self.points))
         log, grad = range_logs(self.kernel, w, self._scaled, rows, ranges, portable=self.portable)
-        return self._answer(log[:count], w, rows), self._answer(grad[:count], w, rows)
+        return self._answer(log[:count], w, points_of(z)), self._answer(grad[:count], w, points_of(z))
 
     @cached_property
     def _centre(self) -> np.ndarray:
@@ -158,15 +158,12 @@ class CompiledSources:
             return z.rows
         return query_rows(scaled(self.kernel, points_of(z).to(self.points.dtype), self._centre))
 
-    def _answer(self, rows: np.ndarray, w: Tensor, z: np.ndarray) -> Tensor:
-        """In the dtype of the points. The code loses NaNs: a NaN query makes its row NaN, a source or weight that is not finite all rows."""
-        bad = np.isnan(z).any(0)[: len(rows)]
+    def _answer(self, rows: np.ndarray, w: Tensor, z: Tensor) -> Tensor:
+        """In the dtype of the points. The code loses NaNs: a source or weight that is not finite makes all rows NaN."""
         answer = rows.astype(self._scaled.dtype, order="C")
         if not (self._finite and np.isfinite(w.detach().numpy()).all()):
             answer.fill(np.nan)
-        elif bad.any():
-            answer[bad] = np.nan
-        return torch.from_numpy(answer)
+        return at_numbers(torch.from_numpy(answer), z)
 
 
 def has_code(kernel: Kernel) -> bool:

@@ -12,7 +12,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
 
 # (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
 # the temporaries of the kernel's slope.
@@ -89,13 +89,13 @@ class DenseSources:
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         if what is What.VALUE and isinstance(z, DenseQueries) and z.sources is self and z.matrix is not None:
-            return (z.matrix @ w)[..., None]
+            return at_numbers((z.matrix @ w)[..., None], z.points)
         points = points_of(z)
         total = points.new_zeros((len(points), w.shape[1], what.components(points.shape[1])))
         for rows, columns in self.tiles(points):
             here, x = points[rows], self.points[columns]
             total[rows] += _TERMS[what](self.kernel, squared_distances(here, x), here, x, w[columns])
-        return total
+        return at_numbers(total, points)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """Online over column tiles: running maximum, sum and gradient relative to that maximum."""
@@ -120,7 +120,8 @@ class DenseSources:
             force[rows] = force[rows] * scale[:, None] + pull
             top[rows] = new_top
         empty = total == 0
-        return top + total.log().masked_fill(empty, 0), force / total.masked_fill(empty, 1)[:, None]
+        log, grad = top + total.log().masked_fill(empty, 0), force / total.masked_fill(empty, 1)[:, None]
+        return at_numbers(log, points), at_numbers(grad, points)
 
 
 # One tile's contribution, (Q, K, components), to each sum: of the kernel, s (Q, N), z (Q, d), x (N, d) and w (N, K).

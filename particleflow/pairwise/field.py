@@ -46,7 +46,7 @@ class SummedSources(Protocol):
         ...
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """w (N,) >= 0: the logarithm (Q,), -inf where the sum is empty, and its gradient (Q, d), zero there; NaN queries give NaN."""
+        """w (N,) >= 0: the logarithm (Q,), -inf where the sum is empty, and its gradient (Q, d), zero there; NaN where z is not finite."""
         ...
 
 
@@ -82,6 +82,13 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
     if z.shape[1] != points.shape[1]:
         raise ValueError(f"`z` must have the {points.shape[1]} coordinates of the sources, got shape {tuple(z.shape)}")
     return z
+
+
+def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
+    """The answer (Q, ...) of queries z (Q, d), NaN where one is not finite: no backend has a sum there, not even one whose kernel ends at 0."""
+    if z.device.type == "cpu" and (not len(z) or _checks.all_finite(z)):
+        return answer
+    return answer.masked_fill(~torch.isfinite(z).all(1).view(-1, *(1 for _ in answer.shape[1:])), torch.nan)
 
 
 @dataclass(frozen=True, eq=False)
