@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar, TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -99,7 +98,7 @@ class CTransformCritic:
     law, which are nearer to batches, by W1, than a sample of the law is.
 
     Cost: exact about O(N M (N + M)), .14 s at 1000 points, .8 s at 2000 and some 7 s at 5000 in the plane; entropic O(N M d) an iteration, of which a
-    fit takes dozens to hundreds, .7 s at 2500 points: it is there for memory, 8 N M bytes a few times over where exact, else bounded. In float64,
+    fit takes dozens to hundreds, .4 s at 2500 points: it is there for memory, 8 N M bytes a few times over where exact, else bounded. In float64,
     POT on the CPU.
 
     Parameters
@@ -159,11 +158,12 @@ class CTransformCritic:
     def _entropic(self, ot: ModuleType, x: Cloud, y: Cloud, regularisation: float) -> tuple[SoftTransportWitness, Report]:
         """Sinkhorn on logarithms, block by block, the regularisation halved on the way (Peyre and Cuturi 2019, section 4.1.3)."""
         centre = y.mean(y.points)  # distances of POT come from squares
-        points = [(cloud.points - centre).cpu().numpy() for cloud in (x, y)]
-        a, b = (cloud.mass.cpu().numpy() for cloud in (x, y))
+        # torch's logarithm of a sum takes a third of the time of scipy's
+        points = [(cloud.points - centre).cpu() for cloud in (x, y)]
+        a, b = (cloud.mass.cpu() for cloud in (x, y))
         widest = WIDEST * float(distances(x.points, y.points[:1]).max())
         halvings = max(0, math.ceil(math.log2(max(widest, regularisation) / regularisation)))
-        f, g, iterations, gap = np.log(a), np.log(b), 0, math.inf
+        f, g, iterations, gap = a.log(), b.log(), 0, math.inf
         for halving in range(halvings, -1, -1):
             eps = regularisation * 2.0**halving
             f, g, log = ot.bregman.empirical_sinkhorn(
@@ -172,11 +172,11 @@ class CTransformCritic:
             )  # fmt: skip
             iterations, gap = iterations + log["niter"] + 1, float(log["err"][-1]) if log["err"] else math.inf
             if halving:
-                f, g = (np.log(m) + 2 * (potential - np.log(m)) for m, potential in ((a, f), (b, g)))
+                f, g = (m.log() + 2 * (potential - m.log()) for m, potential in ((a, f), (b, g)))
         report: Report = {"converged": gap <= self.tolerance, "gap": gap, "iterations": iterations, "regularisation": regularisation}
         report["remedy"] = f"raise max_iterations = {self.max_iterations}, regularisation = {regularisation:.3g} or tolerance = {self.tolerance:g}"
         log_b = y.mass.log()
-        v = regularisation * (torch.from_numpy(g).to(y.points) - log_b)
+        v = regularisation * (g.to(y.points) - log_b)
         return SoftTransportWitness(y.points, v, log_b, regularisation), report
 
 
