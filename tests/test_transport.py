@@ -8,6 +8,7 @@ import re
 from itertools import permutations
 
 import numpy as np
+import ot
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -16,7 +17,7 @@ from torch import Tensor
 import particleflow as pf
 from particleflow import metrics
 from particleflow.clouds import Cloud
-from particleflow.estimators import CTransformCritic
+from particleflow.estimators import CTransformCritic, transport
 from particleflow.estimators.transport import distances
 
 ENTROPIC = CTransformCritic(exact_up_to=0, regularisation=0.1)
@@ -226,3 +227,27 @@ REFUSED = {
 def test_what_is_refused(unchecked, code: str) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(REFUSED[code])):
         eval(code)
+
+
+def test_sinkhorn_on_a_matrix_and_on_logarithms_end_at_one_potential(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clouds too large for a matrix of distances, here all, take logarithms block by block."""
+    x, y = weighted(normal(31, 2, 0, 1.5), 1), weighted(normal(23, 2, 1), 2)
+    critic = CTransformCritic(exact_up_to=0, regularisation=0.05, tolerance=1e-12, max_iterations=5000)
+    on_matrix = pf.fit(critic, x, y)
+    monkeypatch.setattr(transport, "MATRIX", 0)
+    on_logarithms = pf.fit(critic, x, y)
+    assert on_matrix.report["iterations"] != on_logarithms.report["iterations"]
+    values = []
+    for fit in (on_matrix, on_logarithms):
+        assert fit.report["converged"]
+        value, grad = fit.witness.value_and_grad(normal(9, 2, 3))
+        values.append(torch.column_stack([value - value[0], grad]))
+    torch.testing.assert_close(values[0], values[1], rtol=0, atol=1e-9)
+
+
+def test_where_a_kernel_matrix_runs_out_of_numbers_logarithms_do_not() -> None:
+    x, y = Cloud(normal(31, 2, 0, 30.0)), Cloud(normal(23, 2, 1))
+    assert transport._on_matrix(ot, x, y, [(1e-3, 50)], 1e-6) is None
+    v, _, gap = transport._on_logarithms(ot, x, y, [(1e-3, 50)], 1e-6)
+    assert bool(torch.isfinite(v).all())
+    assert math.isfinite(gap)
