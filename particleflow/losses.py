@@ -11,8 +11,7 @@ p phi(d) + q psi(d) is largest where r = -psi'(d) / phi'(d), the link, an increa
     f(r) = r phi(d) + psi(d)                         at the optimal d: the largest J is int q f(p / q), and `optimum` its closed form
 
 A network's output u may be any number. `constrain(u)` maps it onto the domain, log r increasing in u and d growing like u (the identity where the
-domain is the line); with `inverse(u)` for d instead, u is log r itself, at the price of exponentials. The witness of a flow is log r, and
-grad log r = log_ratio_slope(d) grad d.
+domain is the line); with `inverse(u)` for d instead, u is log r itself, at the price of exponentials. grad log r = log_ratio_slope(d) grad d.
 
 Sources: Goodfellow et al. 2014 (BCE), Mao et al. 2017 (LSGAN), Sugiyama et al. 2008 (KLIEP), Nguyen, Wainwright and Jordan 2010 (NWJ), Belghazi et
 al. 2018 (Donsker-Varadhan), Kanamori, Hido and Sugiyama 2009 (uLSIF), Nowozin, Cseke and Tomioka 2016 (Pearson, squared Hellinger, reverse KL).
@@ -121,8 +120,7 @@ class _Direct(_Pair):
         return 1 / d
 
     def inverse(self, log_ratio: Tensor) -> Tensor:
-        # held before exp: beyond, exp's infinite slope times the clamp's 0 would be NaN
-        numbers = torch.finfo(log_ratio.dtype)
+        numbers = torch.finfo(log_ratio.dtype)  # held before exp: beyond, exp's infinite slope times the clamp's 0 would be NaN
         return _inside(torch.exp(log_ratio.clamp(math.log(numbers.tiny), math.log(numbers.max) - 1e-3)), self.domain)
 
 
