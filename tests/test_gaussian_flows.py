@@ -133,14 +133,24 @@ def test_moments_of_a_flat_cloud_are_refused_and_jitter_helps() -> None:
 # ---- experiment E: any h' > 0 works, naive descent of f does not (Yi, Zhu and Liu 2023) ---------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
+STATED = [name for name, case in CASES.items() if case.low is not None]
+
+
+@pytest.mark.parametrize("name", STATED)
 def test_experiment_e(name: str) -> None:
     """With dt = .067 or, for the naive ones, .04; the published one, below, changes the final means by a hundredth of themselves."""
     assert CASES[name].low <= final_mean(name, 0, 300 if CASES[name].climbs else 500) <= CASES[name].high
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name not in STATED])
+def test_flows_of_experiment_e_without_a_stated_end_arrive_too(name: str) -> None:
+    """From |mean| = 1.4; where the naive descents end is above .7."""
+    assert CASES[name].climbs
+    assert final_mean(name, 0, 300) < 0.06
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", STATED)
 def test_experiment_e_as_published(name: str) -> None:
     """The median of five seeds: the mean of a start of 1000 points is off by .03, which moves one in eight ends out of the stated range."""
     assert CASES[name].low <= float(np.median([final_mean(name, seed, 2000) for seed in range(5)])) <= CASES[name].high
