@@ -127,7 +127,9 @@ class Trained(ABC):
         for name in ("width", "depth", "steps", "first_steps", "batch"):
             _checks.count(getattr(self, name), name)
         _checks.positive(self.learning_rate, "learning_rate")
-        if len(self.betas) != 2 or not all(0 <= _checks.real(beta, "betas") < 1 for beta in self.betas):
+        if not isinstance(self.standardise, bool):
+            raise TypeError(f"`standardise` must be True or False, got {self.standardise!r}")
+        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2 or not all(0 <= _checks.real(beta, "betas") < 1 for beta in self.betas):
             raise ValueError(f"`betas` must be two numbers in [0, 1), got {self.betas}: Adam's own are (0.9, 0.999)")
 
     @abstractmethod
