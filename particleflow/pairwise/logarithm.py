@@ -23,18 +23,18 @@ from particleflow.pairwise.modes import reach
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.placed import Placed
 from particleflow.pairwise.promise import peaks
-from particleflow.pairwise.tails import LIGHTEST, at_rows, plans
+from particleflow.pairwise.tails import LIGHTEST, at_rows, plans, seconds
 
 if TYPE_CHECKING:
     from particleflow.pairwise.mesh import Extent, MeshField
 
 # Errors of the mesh relative to the tolerance, the first whose mesh has few nodes; and those in float64, where rounding in float32 does harm.
 FINER, TIGHTER, TIGHTEST = (1e-6, 1e-5, 1e-4, 1e-3), (1e-5, 1e-3, 1.0), 1e-10
-POINTS_PER_NODE, FEW_NODES = 4, 2**16
+POINTS_PER_NODE, FEW_NODES = 2, 2**16
 # Blocks in which weights around a row are looked up, in the kernel's units of length.
 BLOCK = 2.0
-# Seconds of a pair of points, of a point that is spread for tails, of a product of nodes: what decides how a tail is summed.
-PER_PAIR, PER_POINT, PER_PRODUCT = 1.6e-9, 1.5e-7, 1.5e-10
+# Seconds of a pair of points and of a point that is spread for tails; queries that are summed exactly together.
+PER_PAIR, PER_POINT, TOGETHER = 1.6e-9, 1.5e-7, 64
 
 
 def log_column(field: MeshField, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
@@ -123,11 +123,12 @@ def tail(field: MeshField, k: int, points: Tensor, *, own: bool) -> tuple[Tensor
     """Rows whose sums are far below their peak. `own`: the sources move with the rows, and nothing that is made of them serves again."""
     log, slope = points.new_empty(len(points)), torch.empty_like(points)
     left, sources = torch.arange(len(points)), sum(len(sources.points) for sources, _ in field.parts)
-    few = own and len(points) * PER_PAIR < PER_POINT
+    few = own and max(len(points), TOGETHER) * PER_PAIR < PER_POINT and len(points) * sources <= field.mesh.max_pairs
     if isinstance(field.kernel, Gaussian) and not few and lightest(field, k) > LIGHTEST * mass(field, k):
         whole = math.log(mass(field, k))
         for least, plan in plans(field.kernel, points.shape[1], field.mesh.absolute):
-            both = tried(field, plan, k, points[left].double(), PER_PAIR * len(left) * sources)
+            worth = PER_PAIR * max(len(left), TOGETHER) * sources if len(left) * sources <= field.mesh.max_pairs else math.inf
+            both = tried(field, plan, k, points[left].double(), worth)
             if both is None:
                 break
             found = both[:, 0].log()
@@ -147,12 +148,12 @@ def tried(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, worth: f
     extent = field.extent(plan, queries)
     if extent.why or any(core is None or core.outside is not None for core in cores):
         return None
-    by_nodes = PER_PRODUCT * sum(math.prod(mesh.shape) * sum(mesh.shape) for mesh in extent.meshes)
-    by_rows = PER_PRODUCT * (1 + plan.d) * len(points) * sum(math.prod(core.box.shape) for core in cores if core is not None)
+    boxes = [core.box for core in cores if core is not None]
+    by_rows, by_nodes = seconds(plan, queries.array, boxes, [mesh.shape for mesh in extent.meshes])
     if min(by_nodes, by_rows) > worth:
         return None
     if by_rows < by_nodes:
-        return torch.from_numpy(at_rows(plan, points.numpy(), [field.spread(plan, part, k) for part in range(len(cores))]))
+        return torch.from_numpy(at_rows(plan, queries.array, [field.spread(plan, part, k) for part in range(len(cores))]))
     return field.at(plan, extent, What.BOTH, queries, [k])[:, 0]
 
 
