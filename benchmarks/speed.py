@@ -42,6 +42,7 @@ ROWS = {
     "mesh": Row(speed_rows.mesh, {"n": 10**6, "reference": 10_000, "rounds": 7}, {"n": 10**5, "reference": 3000, "rounds": 3}),
     "tenfold": Row(speed_rows.mesh_tenfold, {"n": 10**6, "rounds": 5}, {"n": 10**5, "rounds": 3}),
     "space": Row(speed_rows.mesh_in_space, {"n": 10**6, "reference": 10_000, "rounds": 5}, {"n": 10**5, "reference": 3000, "rounds": 3}),
+    "mono": Row(speed_rows.mono, {"n": 10**6, "rounds": 7}, {"n": 10**5, "rounds": 3}),
     "small": Row(speed_rows.small_bandwidth, {"n": 10**5, "rounds": 5}, {"n": 20_000, "rounds": 3}),
     "nystroem": Row(speed_rows.nystroem, {"n": 10**5, "queries": 5000, "rounds": 5}, {"n": 20_000, "queries": 1000, "rounds": 3}),
     "auto": Row(
@@ -94,6 +95,8 @@ GOALS = (
     Goal("mesh", "fresh", "the same, both clouds spread", "1/{:.3g}", least=25),
     Goal("tenfold", "growth", "1e7 against 1e6", "{:.3g}x", most=13),
     Goal("space", "kept", "1e6 in d = 3, bandwidth .2, rtol 1e-4, target kept, against that KeOps step", "1/{:.3g}", least=10),
+    Goal("mono", "over_mmd", "MonoFlow with KDE against MMD flow, a step at 1e6 particles and targets, d = 2, bandwidth .2", "{:.3g}x", most=3),
+    Goal("mono", "error", "the error of its log ratio, against exact sums in float64, tails first", "{:.2g}", most=1e-5),
     Goal("small", "over_fourier", "d = 2, 1e5, bandwidth .01: Auto against Fourier", "1/{:.3g}", least=4),
     Goal("nystroem", "over_exact", "d = 10, 1e5: Nystroem against exact", "1/{:.3g}", least=20),
     Goal("nystroem", "error", "its relative error", "{:.2g}", most=1e-2),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+import particleflow as pf
 from benchmarks.keops_baseline import Broadcast, FusedKeOps
-from benchmarks.speed_problem import Step, draw, relative_error, step
+from benchmarks.speed_problem import Problem, Step, draw, relative_error, step
 from benchmarks.timing import NotMeasuredError, Times, Trial, idle, interleaved
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators import Fit
 from particleflow.kernels import default_bandwidth
+from particleflow.pairwise import Compiled
 
 BANDWIDTH = 0.2
 RTOL = 1e-5
@@ -24,7 +28,6 @@ def measured(numbers: Mapping[str, float | None], note: str, times: Mapping[str,
 
 def exact(n: int, rounds: int) -> dict[str, Any]:
     """The exact gradient against autograd through all pairs and against KeOps; what the logarithm costs."""
-    from particleflow.pairwise.compiled import Compiled
 
     problem = draw(n, bandwidth=BANDWIDTH)
     double = problem.to(torch.float64)
@@ -107,7 +110,6 @@ def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
 
 def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
     """Landmarks in d = 10 against the exact sum, which is measured on `queries` of the queries and scaled."""
-    from particleflow.pairwise.compiled import Compiled
     from particleflow.pairwise.nystroem import Nystroem
 
     bandwidth = default_bandwidth(draw(2000, 10, bandwidth=1.0).target)
@@ -121,9 +123,24 @@ def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
     return measured(numbers, f"bandwidth {bandwidth:.3g}; {_shown(times)}, scaled to {n}; backend {ours.field(x).explain(x)['backend']}", times)
 
 
+def mono(n: int, rounds: int) -> dict[str, Any]:
+    """The step of a MonoFlow between two kernel density estimates against that of an MMD flow, both as a flow takes it: fit and velocity."""
+    problem = draw(n, bandwidth=BANDWIDTH)
+    mmd, ratio = (FlowStep(flow, problem) for flow in (pf.mmd_flow(problem.kernel), pf.mono_flow(pf.estimators.KDE(problem.kernel))))
+    times = interleaved({"mmd": Trial(problem.inputs, mmd), "kde": Trial(problem.inputs, ratio)}, rounds=rounds)
+    x = problem.particles(1)
+    value, slope = ratio.fit(x).witness.value_and_grad(x)
+    # the thinnest, where a logarithm is hardest, and some of all
+    rows = torch.cat([value.argsort()[:32], value.argsort()[-32:], torch.arange(0, n, n // 32)])
+    true, true_slope = log_ratio(problem, x, x[rows])
+    error = float((value[rows].double() - true).abs().max())
+    slope_error = float((slope[rows].double() - true_slope).norm(dim=1).max()) * problem.kernel.bandwidth
+    note = f"{_shown(times)}; log r from {value.min():.3g} to {value.max():.3g}, wrong by {error:.2g}, its gradient by {slope_error:.2g} / bandwidth"
+    return measured({"over_mmd": times["kde"].work / times["mmd"].work, "error": error}, note, times)
+
+
 def threads(n_exact: int, n_mesh: int, rounds: int) -> dict[str, Any]:
     """Two threads against one, on the clock: the only row that needs a machine that is idle."""
-    from particleflow.pairwise.compiled import Compiled
     from particleflow.pairwise.mesh import Mesh
 
     free = idle()
@@ -158,6 +175,34 @@ def fast(ours: Step) -> Step:
     if told["backend"] != name:
         raise RuntimeError(f"{name} summed by {told['backend']}: {told['why']}")
     return ours
+
+
+@dataclass(frozen=True, eq=False)
+class FlowStep:
+    """The velocity of a flow at all particles. The target is one object, as in a run: its field is kept."""
+
+    flow: pf.Flow
+    problem: Problem
+    target: Cloud = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", Cloud(self.problem.target))
+
+    def fit(self, x: Tensor) -> Fit:
+        return self.flow.estimator.fit(Cloud(x), self.target, Clock(), {})
+
+    def __call__(self, x: Tensor) -> Tensor:
+        velocity: Tensor = self.flow.velocity(Cloud(x), self.fit(x), Clock())[0]
+        return velocity
+
+
+def log_ratio(problem: Problem, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithm of the ratio of the density estimates of target and particles x, and its gradient: exact sums in float64."""
+    logs = [
+        Compiled().sources(problem.kernel, cloud.double()).field(torch.full((len(cloud),), 1 / len(cloud), dtype=torch.float64)).log(z.double())
+        for cloud in (problem.target, x)
+    ]
+    return logs[0][0] - logs[1][0], logs[0][1] - logs[1][1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ TINY = {
     "mesh": {"n": 2000, "reference": 300, "rounds": 1},
     "tenfold": {"n": 500, "rounds": 1},
     "space": {"n": 2000, "reference": 300, "rounds": 1},
+    "mono": {"n": 2000, "rounds": 1},
     "small": {"n": 2000, "rounds": 1},
     "nystroem": {"n": 1500, "queries": 200, "rounds": 1},
     "auto": {"sizes": [100, 900], "dims": [2, 5], "bandwidths": [0.5], "cap": 1.0, "rounds": 1},

@@ -120,7 +120,7 @@ class SumField:
         self._check(z)
         for sources, w in self.parts:
             # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
-            if w.device.type == "cpu" and bool((w < 0).any()):
+            if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
                 raise ValueError("`w` must be >= 0 for the logarithm of a sum, got negative weights: take the log of each sign's sum apart")
             if not isinstance(sources.kernel, PositiveKernel):
                 raise TypeError(

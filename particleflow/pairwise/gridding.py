@@ -140,8 +140,9 @@ def interpolate(
     outside: float,
     threads: int,
 ) -> None:
-    """out[i] = "value" (1), "grad" (d) or "both" (1 + d components) of the mesh (from `room`) at point i; out[order[i]] where points are sorted.
+    """out[i] = "value" (1), "grad" (d), "both" (1 + d components) or "slope" (value, and gradient over value) of the mesh at point i.
 
+    `mesh` is from `room`; where points are sorted, it is out[order[i]].
     `outside` where a point is not inside; NaN where it is not finite. out (N, components), its last axis contiguous, in the points' dtype.
     """
     job = _job(f"interpolate {what}" + (" ordered" if order is not None else ""), stencil.layout)

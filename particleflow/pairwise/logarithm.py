@@ -44,17 +44,16 @@ def log_column(field: MeshField, k: int, z: Tensor | Queries) -> tuple[Tensor, T
     if plan is None or extent.why:
         near = field.near(tol, z)
         return field.exactly(extent.why, len(points), k).log(points) if near is None else near.log_column(k, points)
-    both = field.at(plan, extent, What.BOTH, placed, [k])[:, 0]
-    value, grad = both[:, 0], both[:, 1:]
     top = mass(field, k) * peaks(field.kernel, 0.0)[0]
+    value, slope = field.slopes(plan, extent, placed, k)
     if top == 0:
-        return value.where(value.isnan(), -math.inf), grad
+        return value.where(value.isnan(), -math.inf), slope.where(value.isnan()[:, None], 0.0)
     # far faster than torch's search, of few among many
     poor = torch.from_numpy(np.flatnonzero((value <= top * max(plan.value_error, plan.grad_error) / tol).numpy()))
     if len(poor) and plan.envelope is not None:
         around = errors_around(field, plan, k, points[poor], top)
         poor = poor[torch.from_numpy(value[poor].double().numpy() <= around / tol)]
-    log, slope = value.log(), grad.div_(value[:, None])
+    log = value.log()
     if len(poor):
         log[poor], slope[poor] = tail(field, k, points[poor], own=any(sources.points is points for sources, _ in field.parts))
     return log, slope

@@ -98,9 +98,12 @@ def _flush(e: Emit, grid: Any, total: Any, fixed: Any, start: Any, stop: Any) ->
 
 
 def interpolate(builder: ir.IRBuilder, layout: Layout, told: Told, what: str, ordered: bool) -> None:
-    """out[row * order[i] ...] = value, gradient, or both, of the mesh at particle i; `outside` outside the mesh, NaN where x is not finite."""
+    """out[row * order[i] ...] = value, gradient, both, or value and gradient over value ("slope"), of the mesh at particle i.
+
+    `outside` outside the mesh, NaN where x is not finite.
+    """
     b, block, e = builder, Block(builder, layout, told), Emit(builder, layout.element, GROUP)
-    to = Emit(builder, layout.particles, {"value": 1, "grad": layout.d, "both": 1 + layout.d}[what])
+    to = Emit(builder, layout.particles, {"value": 1, "grad": layout.d, "both": 1 + layout.d, "slope": 1 + layout.d}[what])
     grid, order, out = told.pointer("grid", e.scalar), told.pointer("order", INT32), told.pointer("out", to.scalar)
     mark = converted(block.wide.splat(told["outside"]), e)
     with e.loop(told["start"], told["stop"], BLOCK) as i:
@@ -120,7 +123,12 @@ def interpolate(builder: ir.IRBuilder, layout: Layout, told: Told, what: str, or
             target = b.add(i, k)
             if ordered:
                 target = b.sext(b.load(b.gep(order, [target])), INDEX)
-            to.store(converted(fma(sums, kept, bad), to), out, b.mul(target, told["row"]))
+            sums = fma(sums, kept, bad)
+            if what == "slope":
+                # the value over 1
+                over = shuffled(sums, sums.emit.splat(1.0), [1 + layout.d, *[0] * layout.d])
+                sums = sums / over
+            to.store(converted(sums, to), out, b.mul(target, told["row"]))
 
 
 def _interpolated(block: Block, grid: Any, what: str, k: Any) -> list[list[Vector]]:

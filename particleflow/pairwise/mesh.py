@@ -41,9 +41,10 @@ class Mesh:
     For kernels that are smooth at zero: Gaussian; IMQ; Matern52 and Matern32, whose spacing is far smaller; a smooth `Radial`.
 
     h and W are chosen such that every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol
-    sum|w| max|grad k| (`spacing.py`; `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly. `log` makes
-    the mesh more accurate, and sums exactly the rows that are not well above its error. Where no mesh keeps the promise within `max_cells`, the
-    sources within reach are summed as `Culled` does, or, of a kernel that does not decay, all, with one warning.
+    sum|w| max|grad k| (`spacing.py`; `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly. Where no
+    mesh keeps the promise within `max_cells`, the sources within reach are summed as `Culled` does, or, of a kernel that does not decay, all, with one
+    warning. `log` is right to rtol, and its gradient to rtol max|grad k| / max|k| + rtol |gradient|, in the tails too (`logarithm.py`): rows far below
+    the sums around are summed anew, of a Gaussian from nodes (down to e^-512 of sum|w|), else exactly.
 
     There is no state: the same input gives the same bits, for any number of threads. A field keeps the mesh of its parts, and the potential.
 
@@ -244,13 +245,23 @@ class MeshField(SumField):
             return too_large
         return Extent(tuple(Shared((part,), box, shape) for part, (box, shape) in enumerate(zip(each, shapes, strict=True))))
 
+    def slopes(self, plan: Plan, extent: Extent, placed: Placed, column: int) -> tuple[Tensor, Tensor]:
+        """Value (Q,) and gradient over value (Q, d)."""
+        if len(extent.meshes) == 1 and extent.exact_rows is None and all(core is None or core.outside is None for core in self.cores(plan)):
+            both = placed.points.new_empty((len(placed.points), 1, 1 + plan.d))
+            self._interpolate(plan, extent.meshes[0], "slope", placed, [column], both.numpy())
+        else:
+            both = self.at(plan, extent, What.BOTH, placed, [column])
+            both[..., 1:] /= both[..., :1]
+        return both[:, 0, 0], both[:, 0, 1:]
+
     def at(self, plan: Plan, extent: Extent, what: What, placed: Placed, columns: Sequence[int]) -> Tensor:
         """(Q, columns, components): from the meshes, and from what is left out of them."""
-        points = placed.points
+        points, name = placed.points, {What.GRAD: "grad", What.BOTH: "both", What.LAPLACIAN: "laplacian"}.get(what, "value")
         total = points.new_empty((len(points), len(columns), what.components(plan.d)))
         for number, mesh in enumerate(extent.meshes):
             here = total if number == 0 else torch.empty_like(total)
-            self._interpolate(plan, mesh, what, placed, columns, here.numpy())
+            self._interpolate(plan, mesh, name, placed, columns, here.numpy())
             if number:
                 total += here
         for (sources, w), core in zip(self.parts, self.cores(plan), strict=True):
@@ -266,16 +277,17 @@ class MeshField(SumField):
             total[chosen] = exact_sum(parts).sums(what, points[chosen])
         return total
 
-    def _interpolate(self, plan: Plan, mesh: Shared, what: What, placed: Placed, columns: Sequence[int], out: np.ndarray) -> None:
+    def _interpolate(self, plan: Plan, mesh: Shared, name: str, placed: Placed, columns: Sequence[int], out: np.ndarray) -> None:
         from particleflow.pairwise import gridding
         from particleflow.pairwise.placed import stencil
 
         points, order = placed.in_order(plan, self.mesh.max_cells, math.prod(mesh.shape))
-        name = {What.GRAD: "grad", What.BOTH: "both"}.get(what, "value")
         tools, threads = stencil(plan, points.dtype.name), torch.get_num_threads()
         for k, column in enumerate(columns):
-            potential = self._potential(plan, mesh, what is What.LAPLACIAN, column)
-            gridding.interpolate(tools, name, points, order, potential, mesh.box.origin, mesh.shape, out[:, k], outside=0.0, threads=threads)
+            potential = self._potential(plan, mesh, name == "laplacian", column)
+            asked = "value" if name == "laplacian" else name
+            where = potential, mesh.box.origin, mesh.shape, out[:, k]
+            gridding.interpolate(tools, asked, points, order, *where, outside=0.0, threads=threads)
 
     def _potential(self, plan: Plan, mesh: Shared, laplacian: bool, column: int) -> np.ndarray:
         from particleflow.pairwise import gridding, lattice
