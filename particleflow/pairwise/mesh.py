@@ -42,9 +42,9 @@ class Mesh:
 
     h and W are chosen such that every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol
     sum|w| max|grad k| (`spacing.py`; `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly. Where no
-    mesh keeps the promise within `max_cells`, the sources within reach are summed as `Culled` does, or, of a kernel that does not decay, all, with one
-    warning. `log` is right to rtol, and its gradient to rtol max|grad k| / max|k| + rtol |gradient|, in the tails too (`logarithm.py`): rows far below
-    the sums around are summed anew, of a Gaussian from nodes (down to e^-512 of sum|w|), else exactly.
+    mesh keeps the promise within `max_cells`, the sources within reach are summed as `Culled` does, or, of a kernel that does not decay, all, with
+    one warning. `log` is right to rtol, and its gradient to rtol max|grad k| / max|k| + rtol |gradient|, in the tails too: rows far below the
+    sums around are summed anew, of a Gaussian from nodes (down to e^-512 of sum|w|), else exactly (`logarithm.py`).
 
     There is no state: the same input gives the same bits, for any number of threads. A field keeps the mesh of its parts, and the potential.
 
