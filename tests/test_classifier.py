@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import particleflow as pf
-from particleflow import losses
+from particleflow import losses, metrics
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Classifier
 from particleflow.estimators.network import CHUNK, Network, built
@@ -327,6 +327,17 @@ def test_its_flow_is_that_of_the_reverse_kl_between_gaussians(unchecked) -> None
     end = path.particles[-1]
     assert float(end.mean()) == pytest.approx(-math.exp(-1), abs=0.03)
     assert float(end.std()) == pytest.approx(math.sqrt(1 - 0.75 * math.exp(-2)), abs=0.03)
+
+
+def test_its_flow_brings_particles_to_the_rings(unchecked) -> None:
+    """From a spot beside them, in float32: W2 to the sample that it sees falls to less than a third, at every look."""
+    x0 = pf.samplers.Gaussian(dim=2, mean=(0.0, -0.3), std=0.01).sample(70, seed=0, dtype=torch.float32)
+    y = pf.samplers.Rings().sample(90, seed=5, dtype=torch.float32)
+    flow = pf.mono_flow(Classifier(gradient_penalty=0.1, width=32, steps=5, first_steps=100, learning_rate=5e-3))
+    path = pf.simulate(flow, x0, y, steps=60, dt=0.02, save=pf.SaveAt(every=20), metrics={"W2": metrics.W2()})
+    assert path.status == "completed"
+    assert bool((path.metrics["W2"].diff() < 0).all())
+    assert float(path.metrics["W2"][-1]) < 0.3 * float(path.metrics["W2"][0])
 
 
 def test_a_step_is_suggested(unchecked) -> None:
