@@ -86,12 +86,15 @@ def minima(dim: int, *, n: int, repeats: int, sample: int, seed: int) -> dict[st
 
 
 def collapse(n: int, *, steps: int, repeats: int, seed: int) -> dict[str, float]:
-    """Where the perfect critic of fresh batches leads n particles in the plane, whose target is the law that they start from."""
+    """Where the perfect critic of fresh batches leads n particles in the plane, whose target is the law that they start from.
+
+    `repeats` batches tell the means, that no other seed sees. One batch's W1 deviates by .11 at n = 16, .05 at 64; of two batches by .15 and .06.
+    """
     law = pf.samplers.Gaussian(dim=2)
     c, _ = descend(CTransformCritic(), law.sample(n, seed=seed + 1), law, steps=steps, step=0.3, seed=seed)
     return {
-        "end": batch_w1(c, law, repeats=repeats, seed=seed + 10_000),
-        "real": real_w1(law, n, repeats=repeats, seed=seed + 20_000),
+        "end": batch_w1(c, law, repeats=repeats, seed=10**6 * (2 * seed + 1)),
+        "real": real_w1(law, n, repeats=repeats, seed=10**6 * (2 * seed + 2)),
         "variance": float(c.var(0, unbiased=False).mean()),
     }
 
