@@ -1,13 +1,15 @@
-"""Trained witnesses beside each other: classifiers with and without a gradient penalty, WGAN critics, and KALE flow, at one budget."""
+"""Trained witnesses beside each other: classifiers of four losses with and without a gradient penalty, WGAN critics, and KALE flow, at one budget."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +20,12 @@ from benchmarks import environment, report
 from benchmarks.compare import TUNING_SEED
 from benchmarks.methods import LAM
 from benchmarks.tasks import TASKS
+from particleflow.clouds import Cloud
 
 HERE = Path(__file__).parent
-MARKS = ("<!-- critics: begin -->", "<!-- critics: end -->")
-# The budget: the same network, Adam and steps for all that is trained, and one grid of dt for all.
-GRID = (0.004, 0.01, 0.025, 0.06)
+# The budget: the same network, Adam and steps for all that is trained, and one grid of dt for all, walked on from FIRST.
+GRID = (0.0001, 0.00025, 0.0006, 0.0015, 0.004, 0.01, 0.025, 0.06, 0.15, 0.4)
+FIRST = 0.004
 STEPS, SEEDS = 250, 5
 BUDGET: Mapping[str, Any] = {"width": 64, "depth": 2, "steps": 5, "first_steps": 300, "learning_rate": 3e-3}
 RECORDS = 5
@@ -39,17 +42,31 @@ def _kale(bandwidth: float) -> pf.Flow:
     return pf.kale_flow(pf.kernels.Gaussian(bandwidth), lam=LAM)
 
 
+def _classifier(loss: pf.losses.Loss, penalty: float) -> Callable[[float], pf.Flow]:
+    return lambda _: pf.mono_flow(pf.estimators.Classifier(loss=loss, gradient_penalty=penalty, **BUDGET))
+
+
+LOSSES: dict[str, tuple[str, pf.losses.Loss]] = {
+    "bce": ("BCE", pf.losses.BCE()),
+    "lsgan": ("LSGAN(0, 1)", pf.losses.LSGAN()),
+    "hellinger": ("squared Hellinger", pf.losses.SquaredHellinger()),
+    "nwj": ("NWJ", pf.losses.NWJ()),
+}
 METHODS = {
-    "bce": Method("classifier (BCE), logit MonoFlow", lambda _: pf.mono_flow(pf.estimators.Classifier(**BUDGET))),
-    "bce-gp": Method("the same, gradient penalty .1", lambda _: pf.mono_flow(pf.estimators.Classifier(gradient_penalty=0.1, **BUDGET))),
+    f"{name}{end}": Method(f"classifier, {title}{more}", _classifier(loss, penalty))
+    for name, (title, loss) in LOSSES.items()
+    for end, more, penalty in (("", "", 0.0), ("-gp", ", penalty .1", 0.1))
+} | {
     "wgan-gp": Method("WGAN-GP, weight 10", lambda _: pf.wgan_flow(pf.estimators.GradientPenaltyCritic(**BUDGET))),
     "wgan-clip": Method("WGAN, weights clipped at .1", lambda _: pf.wgan_flow(pf.estimators.WeightClippingCritic(**BUDGET))),
     "lipschitz": Method("critic, 1-Lipschitz by construction", lambda _: pf.wgan_flow(pf.estimators.LipschitzCritic(**BUDGET))),
     "kale": Method(f"KALE flow, lam = {LAM:g}", _kale, trained=False),
 }
 CRITICS = ("wgan-gp", "wgan-clip", "lipschitz")
-# The whistleblowers' task has all methods; on the others the classifier is set beside KALE flow.
-PAIRS = [("rings", name) for name in METHODS] + [(task, name) for task in ("gaussians", "digits") for name in ("bce-gp", "kale")]
+PARTS = {
+    "whistleblowers": [("rings", name) for name in METHODS],
+    "beside-kale": [(task, name) for task in TASKS for name in ("bce-gp", "kale")],
+}
 
 
 def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[str, Any]:
@@ -58,82 +75,115 @@ def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[st
     dtype = "float32" if METHODS[method].trained else "float64"
     x0, target, held_out = ((t.float() if METHODS[method].trained else t) for t in (problem.x0, problem.target, problem.held_out))
     flow = METHODS[method].make(TASKS[task].bandwidth)
-    metrics = {"W2": pf.metrics.W2(), "W1": pf.metrics.W1()}
+    metrics: dict[str, Callable[[Cloud, Cloud], float]] = {"W2": pf.metrics.W2(), "W1": pf.metrics.W1()}
+    row = {"task": task, "method": method, "seed": seed, "dt": dt, "dtype": dtype}
     began = time.process_time()
-    path = pf.simulate(flow, x0, target, steps=steps, dt=dt, seed=seed, save=pf.SaveAt(every=max(1, steps // RECORDS)), metrics=metrics)
+    try:
+        path = pf.simulate(flow, x0, target, steps=steps, dt=dt, seed=seed, save=pf.SaveAt(every=max(1, steps // RECORDS)), metrics=metrics)
+    except ValueError as error:
+        nothing = dict.fromkeys(("W2", "W2_start", "W2_held_out"), math.nan) | dict.fromkeys(("ratio_first", "ratio_last"))
+        return row | nothing | {"status": "not started", "message": str(error), "steps": 0, "cpu_seconds": time.process_time() - began}
     ratios = [float(value) / float(distance) for value, distance in zip(path.energy, path.metrics["W1"], strict=True)] if method in CRITICS else []
-    return {
-        "task": task, "method": method, "seed": seed, "dt": dt, "dtype": dtype, "status": path.status, "message": path.message,
-        "W2": float(path.metrics["W2"][-1]), "W2_held_out": pf.metrics.W2()(path.particles[-1], held_out), "steps": int(path.steps[-1]),
+    return row | {
+        "status": path.status, "message": path.message, "W2": float(path.metrics["W2"][-1]), "W2_start": float(path.metrics["W2"][0]),
+        "W2_held_out": pf.metrics.W2()(path.particles[-1], held_out), "steps": int(path.steps[-1]),
         "ratio_first": ratios[0] if ratios else None, "ratio_last": ratios[-1] if ratios else None, "cpu_seconds": time.process_time() - began,
     }  # fmt: skip
 
 
-def best(rows: Sequence[dict[str, Any]]) -> float:
-    """The dt of the run that completed and ended nearest to the target."""
-    sound = [row for row in rows if row["status"] == "completed"]
-    if not sound:
-        raise RuntimeError(f"no dt of {GRID} suits {rows[0]['method']} on {rows[0]['task']}: {', '.join(row['status'] for row in rows)}")
-    return float(min(sound, key=lambda row: row["W2"])["dt"])
+def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """Runs that completed nearer to the target than they began first, by their final W2; then the others, the smallest dt first."""
+    arrives = row["status"] == "completed" and row["W2"] < row["W2_start"]
+    return not arrives, float(row["W2"] if arrives else row["dt"])
 
 
-def render(runs: Sequence[dict[str, Any]], steps: int) -> str:
-    """Three tables: all methods on one task, the estimates of W1, and the classifier beside KALE flow."""
-    groups = {pair: [run for run in runs if (run["task"], run["method"]) == pair] for pair in PAIRS}
-    groups = {pair: rows for pair, rows in groups.items() if rows}
-    text = []
-    first = [(name, rows) for (task, name), rows in groups.items() if task == "rings"]
-    if first:
-        lines = [[METHODS[name].title, f"{rows[0]['dt']:g}", _spread(rows, "W2"), _spread(rows, "W2_held_out"), _ended(rows)] for name, rows in first]
-        lead = f"Whistleblowers: three rings, {steps} steps, {len(first[0][1])} seeds, median (range)."
-        text.append(lead + "\n\n" + report.table(["flow", "dt", "final W2", "held out", "status"], lines))
-        columns = ("ratio_first", "ratio_last", "W2")
-        lines = [[METHODS[name].title, *(_spread(rows, column) for column in columns)] for name, rows in first if name in CRITICS]
-        headings = ["critic", "at the start", "at the end", "final W2"]
-        text.append("Estimate / EMD of the critics in these runs:\n\n" + report.table(headings, lines))
+def walk(run: Callable[[float], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of GRID from FIRST downhill, until both neighbours of the best are known; the best is the first of the list."""
+    rows: dict[int, dict[str, Any]] = {}
+    best = GRID.index(FIRST)
+    while True:
+        for k in (best, best - 1, best + 1):
+            if 0 <= k < len(GRID) and k not in rows:
+                rows[k] = run(GRID[k])
+        nearest = min(rows, key=lambda k: rank(rows[k]))
+        if nearest == best:
+            return [rows.pop(best), *rows.values()]
+        best = nearest
+
+
+def cell(task: str, method: str, steps: int, seeds: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The runs of all seeds at the dt that the tuning seed chose, and the runs that it took to choose it."""
+    tuning = walk(lambda dt: measure(task, method, TUNING_SEED, steps, dt))
+    return [measure(task, method, seed, steps, tuning[0]["dt"]) for seed in range(seeds)], tuning
+
+
+def render(part: str, runs: Sequence[dict[str, Any]], steps: int) -> str:
+    """All methods on one task and the estimates of W1; or the classifier beside KALE flow."""
+    groups = {pair: [run for run in runs if (run["task"], run["method"]) == pair] for pair in PARTS[part]}
+    return _beside_kale(groups, steps) if part == "beside-kale" else _whistleblowers(groups, steps)
+
+
+def _whistleblowers(groups: Mapping[tuple[str, str], Sequence[dict[str, Any]]], steps: int) -> str:
+    lines = []
+    for (_, name), rows in groups.items():
+        dt = rows[0]["dt"]
+        lines.append([METHODS[name].title, f"{dt:g}", _spread(rows, "W2"), _spread(rows, "W2_held_out"), _ended(rows)])
+    text = f"Whistleblowers: three rings, {steps} steps, {len(rows)} seeds, median (range).\n\n"
+    text += report.table(["flow", "dt", "final W2", "held out", "status"], lines)
+    columns = ("ratio_first", "ratio_last", "W2")
+    lines = [[METHODS[name].title, *(_spread(rows, column) for column in columns)] for (_, name), rows in groups.items() if name in CRITICS]
+    return text + "\n\nEstimate / EMD of the critics in these runs:\n\n" + report.table(["critic", "at the start", "at the end", "final W2"], lines)
+
+
+def _beside_kale(groups: Mapping[tuple[str, str], Sequence[dict[str, Any]]], steps: int) -> str:
     lines = []
     for task in TASKS:
-        ours, theirs = groups.get((task, "bce-gp")), groups.get((task, "kale"))
-        if ours and theirs:
-            ratio = statistics.median(run["W2"] for run in ours) / statistics.median(run["W2"] for run in theirs)
-            held = statistics.median(run["W2_held_out"] for run in ours) / statistics.median(run["W2_held_out"] for run in theirs)
-            dts = f"{ours[0]['dt']:g}, {theirs[0]['dt']:g}"
-            lines.append([task, dts, _spread(ours, "W2"), _spread(theirs, "W2"), f"{ratio:.2f}", "yes" if ratio <= 1.5 else "NO", f"{held:.2f}"])
-    if lines:
-        dts = ", ".join(map(str, GRID))
-        lead = f"Classifier MonoFlow (logit, MLP, gradient penalty .1) beside KALE flow, {steps} steps, each at its best dt of {dts}:"
-        headings = ["task", "dt", "final W2, classifier", "final W2, KALE", "ratio", "<= 1.5", "ratio, held out"]
-        text.append(lead + "\n\n" + report.table(headings, lines))
-    return "\n\n".join(text)
+        ours, theirs = groups[task, "bce-gp"], groups[task, "kale"]
+        ratio = statistics.median(run["W2"] for run in ours) / statistics.median(run["W2"] for run in theirs)
+        held = statistics.median(run["W2_held_out"] for run in ours) / statistics.median(run["W2_held_out"] for run in theirs)
+        dts = f"{ours[0]['dt']:g}, {theirs[0]['dt']:g}"
+        lines.append([task, dts, _spread(ours, "W2"), _spread(theirs, "W2"), f"{ratio:.2f}", "yes" if ratio <= 1.5 else "NO", f"{held:.2f}"])
+    lead = f"Classifier MonoFlow (logit, MLP, BCE, gradient penalty .1) beside KALE flow, {steps} steps, each at its best dt of the grid:"
+    headings = ["task", "dt", "final W2, classifier", "final W2, KALE", "ratio", "<= 1.5", "ratio, held out"]
+    return lead + "\n\n" + report.table(headings, lines)
 
 
 def main(argv: Sequence[str]) -> int:
     options = _options(argv)
-    began = time.perf_counter()
-    pairs = [pair for pair in PAIRS if pair[0] in options.tasks]
     with environment.workers(options.jobs, 1) as pool:
-        tuning = [pool.submit(measure, task, name, TUNING_SEED, options.steps, dt) for task, name in pairs for dt in GRID]
-        grid = [future.result() for future in tuning]
-        chosen = {pair: best([row for row in grid if (row["task"], row["method"]) == pair]) for pair in pairs}
-        print(f"dt chosen ({time.perf_counter() - began:.0f} s)", flush=True)
-        work = [pool.submit(measure, *pair, seed, options.steps, chosen[pair]) for pair in pairs for seed in range(options.seeds)]
-        runs = [future.result() for future in work]
         where = pool.submit(environment.describe).result()
-    seconds = sum(row["cpu_seconds"] for row in [*grid, *runs])
-    text = render(runs, options.steps) + f"\n\n{where['date']}, one thread a run, {seconds:.0f} s of work in all."
-    if options.quick:
-        text = "**Quick: a few steps. Do the runs work? These are no results.**\n\n" + text
-    print("\n" + text)
-    record = {"suite": "critics", "quick": options.quick, "budget": dict(BUDGET), "environment": where, "runs": runs, "grid": grid}
-    paths = report.save(options.out, "critics-quick" if options.quick else "critics", record, text, runs)
-    if options.record:
-        report.insert(HERE / "README.md", text, marks=MARKS)
-    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
+        cells = _cells(pool, options)
+    for part in options.parts:
+        mine = [cells[pair] for pair in PARTS[part]]
+        runs = [run for found, _ in mine for run in found]
+        grid = [run for _, tuning in mine for run in tuning]
+        text = render(part, runs, options.steps)
+        text += f"\n\n{where['date']}, one thread a run, {sum(row['cpu_seconds'] for row in [*grid, *runs]):.0f} s of work in all."
+        if options.quick:
+            text = "**Quick: a few steps. Do the runs work? These are no results.**\n\n" + text
+        print("\n" + text)
+        record = {"suite": "critics", "part": part, "quick": options.quick, "budget": dict(BUDGET), "environment": where, "runs": runs, "grid": grid}
+        paths = report.save(options.out, f"critics-{part}{'-quick' if options.quick else ''}", record, text, runs)
+        if options.record:
+            report.insert(HERE / "README.md", text, marks=(f"<!-- critics, {part}: begin -->", f"<!-- critics, {part}: end -->"))
+        print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     return 0
 
 
+def _cells(pool: Executor, options: argparse.Namespace) -> dict[tuple[str, str], tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """What the parts need, each once."""
+    began = time.perf_counter()
+    pairs = dict.fromkeys(pair for part in options.parts for pair in PARTS[part])
+    work = {pair: pool.submit(cell, *pair, options.steps, options.seeds) for pair in pairs}
+    found = {}
+    for (task, name), future in work.items():
+        found[task, name] = runs, _ = future.result()
+        print(f"{task}, {name}: dt = {runs[0]['dt']:g}, W2 {_spread(runs, 'W2')} ({time.perf_counter() - began:.0f} s)", flush=True)
+    return found
+
+
 def _spread(rows: Sequence[dict[str, Any]], name: str) -> str:
-    return report.spread([row[name] for row in rows])
+    return report.spread([row[name] for row in rows]) if all(math.isfinite(row[name]) for row in rows) else "none"
 
 
 def _ended(rows: Sequence[dict[str, Any]]) -> str:
@@ -145,7 +195,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="10 steps, one seed")
     parser.add_argument("--steps", type=int, help=f"of each flow ({STEPS})")
     parser.add_argument("--seeds", type=int, help=f"({SEEDS})")
-    parser.add_argument("--tasks", type=partial(report.names, known=TASKS), default=list(TASKS), metavar="A,B", help=f"of {', '.join(TASKS)} (all)")
+    parser.add_argument("--parts", type=partial(report.names, known=PARTS), default=list(PARTS), metavar="A,B", help=f"of {', '.join(PARTS)} (all)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
     parser.add_argument("--record", action="store_true", help="write the section of README.md")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
