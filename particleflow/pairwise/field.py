@@ -88,6 +88,11 @@ def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
     """The answer (Q, ...) of queries z (Q, d), NaN where one is not finite: no backend has a sum there, not even one whose kernel ends at 0."""
     if z.device.type == "cpu" and (not len(z) or _checks.all_finite(z)):
         return answer
+    return masked(answer, z)
+
+
+def masked(answer: Tensor, z: Tensor) -> Tensor:
+    """The same without a look at z, which would wait for a device."""
     return answer.masked_fill(~torch.isfinite(z).all(1).view(-1, *(1 for _ in answer.shape[1:])), torch.nan)
 
 

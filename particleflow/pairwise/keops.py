@@ -24,7 +24,7 @@ from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, masked, points_of
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class KeOpsSources:
             total /= self.unit**2
         elif what is not What.VALUE:
             total[..., -d:] /= self.unit
-        return at_numbers(total.to(self.points.dtype), points_of(z))
+        return masked(total.to(self.points.dtype), points_of(z))
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """sum_j exp(log k + log w - m) [1, log_pull (x - z)] and m, the largest exponent, in one pass."""
@@ -209,7 +209,7 @@ class KeOpsSources:
         empty = top < nothing / 2
         log = torch.where(empty, -math.inf, top + total.log())
         grad = torch.where(empty[:, None], 0.0, force / (total[:, None] * self.unit))
-        return at_numbers(log.to(self.points.dtype), points_of(z)), at_numbers(grad.to(self.points.dtype), points_of(z))
+        return masked(log.to(self.points.dtype), points_of(z)), masked(grad.to(self.points.dtype), points_of(z))
 
     def _scaled(self, z: Tensor | Queries) -> Tensor:
         return z.scaled if isinstance(z, KeOpsQueries) and z.sources is self else scaled(points_of(z), self.centre, self.unit)
