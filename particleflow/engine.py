@@ -18,6 +18,7 @@ from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, extent
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator
+from particleflow.estimators.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.pairwise.promise import Promise
@@ -291,7 +292,7 @@ def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
 
 
 def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
-    """What a completed run on a fixed target should be told: nobody moved, or the energy of a conservative flow rose, by too large a dt."""
+    """What a completed run on a fixed target should be told: nobody moved, a critic fell behind, or the energy of a conservative flow rose."""
     if not isinstance(target, FixedTarget) or target.cloud is None:
         return ""
     x, y = start.x, target.cloud
@@ -299,6 +300,11 @@ def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
         return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
     part = path.steps >= start.clock.step + (start.clock.step > 0)  # not the seam, whose energy may be another flow's
     energy, steps = path.energy[part], path.steps[part]
+    if isinstance(flow.estimator, Critic) and float(energy[-1]) < 0:
+        return (
+            f"the critic's estimate of W1 ended at {float(energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is left of W1 "
+            f"is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
+        )
     rises = energy[1:] - energy[:-1]
     rounding = (1e2 * torch.finfo(x.points.dtype).eps + 1e-9) * max(1.0, float(energy.abs().max()))
     promised = 4 * path.report["promise"]["value"] if "promise" in path.report else 0.0  # of one energy twice a sum's value

@@ -121,6 +121,16 @@ def test_the_flow_of_a_lipschitz_critic_lowers_w1_at_unit_rate(unchecked) -> Non
     assert (first - last) / 2.0 == pytest.approx(1.0, abs=0.03)
 
 
+def test_a_run_that_leaves_its_critic_behind_says_so(unchecked) -> None:
+    """One step carries the particles past the target, and one step of Adam does not turn the critic."""
+    x = 0.3 * normal(20, 2, 0)
+    critic = LipschitzCritic(width=16, first_steps=100, steps=1, learning_rate=0.01)
+    ahead, past = (pf.simulate(pf.wgan_flow(critic), x, x + SHIFT, steps=1, dt=dt) for dt in (2.0, 8.0))
+    assert ahead.message == ""
+    assert past.energy[-1] < 0
+    assert re.match(r"the critic's estimate of W1 ended at -\d.*: raise its steps = 1, or lower dt = 8", past.message)
+
+
 @pytest.mark.parametrize("clip", [0.02, 0.3])
 def test_clipped_weights(unchecked, clip: float) -> None:
     fit = pf.fit(WeightClippingCritic(clip=clip, width=8, depth=1, first_steps=50, learning_rate=0.05), X, Y)
