@@ -302,8 +302,8 @@ def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
     energy, steps = path.energy[part], path.steps[part]
     if isinstance(flow.estimator, Critic) and float(energy[-1]) < 0:
         return (
-            f"the critic's estimate of W1 ended at {float(energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is left of W1 "
-            f"is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
+            f"the critic's estimate of W1 ended at {float(energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is left of "
+            f"W1 is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
         )
     rises = energy[1:] - energy[:-1]
     rounding = (1e2 * torch.finfo(x.points.dtype).eps + 1e-9) * max(1.0, float(energy.abs().max()))
