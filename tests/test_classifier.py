@@ -346,7 +346,7 @@ def test_a_step_is_suggested(unchecked) -> None:
 
 
 def test_training_that_breaks_down_ends_the_run_with_a_remedy() -> None:
-    flow = pf.mono_flow(Classifier(loss=losses.ULSIF(), learning_rate=1e3, width=8, depth=1, first_steps=1, steps=4))
+    flow = pf.mono_flow(Classifier(loss=losses.NWJ(), learning_rate=1e3, width=8, depth=1, first_steps=1, steps=4))
     path = pf.simulate(flow, normal(8, 2, 0), normal(11, 2, 1, 0.5), steps=3, dt=0.1)
     assert path.status == "not converged"
     assert "lower learning_rate = 1000" in path.message

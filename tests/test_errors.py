@@ -140,10 +140,10 @@ CASES = [
     ("Gaussian.from_denominator(-0.1)", "ValueError", r"`sigma` must be > 0, got -0\.1"),
     (
         "pf.kernels.median_distance(torch.ones(9, 2))",
-        "ValueError",
+        "ScaleError",
         r"`points` must not be a constant cloud: the median distance between its 9 points is 0, .*: pass bandwidth= yourself",
     ),
-    ("pf.kernels.default_bandwidth([[1.0, 2.0]])", "ValueError", r"`points` must not be a constant cloud: .* its 1 points is 0, .*"),
+    ("pf.kernels.default_bandwidth([[1.0, 2.0]])", "ScaleError", r"`points` must not be a constant cloud: .* its 1 points is 0, .*"),
     (
         "pf.kale_flow(kernel, lam=0)",
         "ValueError",
