@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from particleflow.kernels import Gaussian, Matern52
+from particleflow.kernels import IMQ, Gaussian, Matern52
 from particleflow.pairwise import Compiled, Mesh, spacing, tails
 from particleflow.pairwise.lattice import Box
 
@@ -141,3 +141,12 @@ def test_a_fine_plan_leaves_out_rounding_and_is_refused_where_it_counts() -> Non
     assert max(plan.value_error, plan.grad_error) <= 1e-10
     assert spacing.fine_plan(Gaussian(0.7), 2, 1e-10, 1e-6) is None
     assert spacing.fine_plan(Matern52(0.7), 2, 1e-10, 1e-5) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*sums IMQ.* exactly")
+def test_queries_too_far_apart_for_any_mesh_of_a_long_ranged_kernel_are_not_left_out() -> None:
+    """No mesh of `max_cells` holds them: all sums are exact, rather than 0."""
+    x, z = cloud(50, 3, 19, torch.float64), 300 * cloud(200, 3, 20, torch.float64)
+    field, exact = (backend.sources(IMQ(1.0), x).field(torch.ones(50, dtype=torch.float64)) for backend in (Mesh(max_cells=2**21), Compiled()))
+    torch.testing.assert_close(field.value(z), exact.value(z), rtol=1e-12, atol=0)
+    torch.testing.assert_close(field.log(z)[0], exact.log(z)[0], rtol=1e-12, atol=0)

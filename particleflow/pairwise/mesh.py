@@ -233,6 +233,8 @@ class MeshField(SumField):
             queries = None if placed.corners is None else around(plan, *placed.corners)
         else:
             core = placed.core(plan, self.mesh.max_cells)
+            if core is None and placed.corners is not None:
+                return too_large
             queries, rows = (None, None) if core is None else (core.box, core.outside)
         whole = with_queries(plan, union(boxes), queries)
         shape = periodic_shape(plan, whole)
