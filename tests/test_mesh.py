@@ -11,7 +11,7 @@ import torch
 from conformance import SMOOTH, check_backend
 
 from particleflow import kernels
-from particleflow.kernels import IMQ, Matern52, Radial
+from particleflow.kernels import IMQ, Gaussian, Matern52, Radial
 from particleflow.pairwise import Dense, Mesh, modes, spacing
 from particleflow.pairwise.mesh import MeshField
 
@@ -275,3 +275,14 @@ def test_a_sum_that_would_freeze_is_refused() -> None:
     field = Mesh(max_cells=1000, max_pairs=1e5).sources(kernels.Gaussian(0.5), x).field(torch.ones(2000, dtype=torch.float64))
     with pytest.raises(ValueError, match="max_pairs"):
         field.grad(x)
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(0.1), Matern52(0.1)], ids=["Gaussian", "Matern52"])
+@pytest.mark.parametrize("start", [0.0, 2.2])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_queries_beyond_reach_do_not_meet_the_images_of_the_sources(kernel: Any, start: float, side: float) -> None:
+    """On one side only, some of them or all."""
+    x = torch.rand(300, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = side * (start + torch.linspace(0, 6, 5001, dtype=torch.float64)[:, None])
+    found, want = (backend.sources(kernel, side * x).field(torch.ones(300, dtype=torch.float64)).value(z) for backend in (Mesh(1e-3), Dense()))
+    assert (found - want).abs().max() < 1e-3 * want.max() + 1e-3

@@ -64,19 +64,25 @@ def union(boxes: Sequence[Box]) -> Box:
 
 
 def with_queries(plan: Plan, sources: Box, queries: Box | None) -> Box:
-    """The box of the sources, and of the queries within the kernel's reach, snapped outwards."""
+    """The box of the sources, and of the queries within the kernel's reach, snapped outwards.
+
+    An array goes on beyond its box, to its period. With queries beyond the box, there is room for the kernel's reach before the sources: then all
+    that is read there is further than that from their images.
+    """
     if queries is None:
         return sources
-    origin, end = [], []
+    origin, end, near = [], [], True
     far = plan.periodic.reach / plan.spacing
     for low, high, first, last in zip(sources.origin, sources.end, queries.origin, queries.end, strict=True):
+        beyond = math.isfinite(far) and last > high + math.ceil(far)
         if math.isfinite(far):
             first, last = max(first, low - math.ceil(far)), min(last, high + math.ceil(far))
-        if first >= last:
-            return sources
+        near = near and first < last
+        first = low - math.ceil(far) if beyond else first
         origin.append(low if first >= low else low - SNAP * -(-(low - first) // SNAP))
         end.append(high if last <= high else high + SNAP * -(-(last - high) // SNAP))
-    return Box.between(origin, end)
+    # none within reach: the least box that leaves them out
+    return Box.between(origin, end if near else sources.end)
 
 
 def periodic_shape(plan: Plan, box: Box) -> tuple[int, ...]:
