@@ -150,3 +150,15 @@ def test_queries_too_far_apart_for_any_mesh_of_a_long_ranged_kernel_are_not_left
     field, exact = (backend.sources(IMQ(1.0), x).field(torch.ones(50, dtype=torch.float64)) for backend in (Mesh(max_cells=2**21), Compiled()))
     torch.testing.assert_close(field.value(z), exact.value(z), rtol=1e-12, atol=0)
     torch.testing.assert_close(field.log(z)[0], exact.log(z)[0], rtol=1e-12, atol=0)
+
+
+def test_an_outlier_takes_no_digits_from_other_particles_coordinates() -> None:
+    """float32, one particle 1e7 bandwidths away: rows on the mesh, beside particles that are summed apart, and rows that are summed exactly."""
+    x, z = cloud(500, 2, 21), torch.cat([1.5 * cloud(300, 2, 22), 5 + cloud(60, 2, 23)])
+    x[0] = torch.tensor([1e6, -6e5])
+    w = torch.logspace(-9, 0, 500)[torch.randperm(500, generator=torch.Generator().manual_seed(0))]
+    kernel = Gaussian(0.1)
+    log, _ = Mesh().sources(kernel, x).field(w).log(z)
+    want, _ = Compiled().sources(kernel, x.double()).field(w.double()).log(z.double())
+    assert want.min() < -500
+    assert ((log.double() - want).abs() <= 1e-5 + 1e-7 * want.abs()).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from scipy.ndimage import convolve1d
 from torch import Tensor
 
 from particleflow.kernels import Gaussian
-from particleflow.pairwise import spacing
+from particleflow.pairwise import modes, spacing
 from particleflow.pairwise.base import Queries
+from particleflow.pairwise.exact import exact_sum
 from particleflow.pairwise.field import What, points_of
-from particleflow.pairwise.modes import reach
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.placed import Placed
 from particleflow.pairwise.promise import peaks
@@ -66,7 +67,7 @@ def finest(field: MeshField, placed: Placed) -> tuple[spacing.Plan | None, Exten
     few = (len(placed.points) + sum(len(sources.points) for sources, _ in field.parts)) / POINTS_PER_NODE + FEW_NODES
     found: tuple[spacing.Plan | None, Any] | None = None
     # of a long-ranged kernel far away, the logarithm's slope is small beside what rounding in float32 does to it
-    for finer in FINER if math.isfinite(reach(kernel, tol)) else ():
+    for finer in FINER if math.isfinite(modes.reach(kernel, tol)) else ():
         plan = spacing.fine_plan(kernel, d, finer * tol, tol)
         extent = None if plan is None else field.extent(plan, placed)
         if extent is not None and not extent.why:
@@ -137,8 +138,21 @@ def tail(field: MeshField, k: int, points: Tensor, *, own: bool) -> tuple[Tensor
             left = left[~right]
             if not len(left):
                 return log, slope
-    log[left], slope[left] = field.exactly("", len(left), k).log(points[left])
+    rows, exact = points[left], field.exactly("", len(left), k)
+    if wide(field, rows):
+        exact, rows = exact_sum((replace(sources, points=sources.points.double()), w.double()) for sources, w in field.column(k)), rows.double()
+    log[left], slope[left] = (found.to(log.dtype) for found in exact.log(rows))
     return log, slope
+
+
+def wide(field: MeshField, points: Tensor) -> bool:
+    """Do coordinates in float32 cost more than the tolerance?"""
+    placed = [*(sources.placed for sources, _ in field.parts), Placed(points)]
+    corners = np.array([each.corners for each in placed if each.corners is not None], np.float64).reshape(-1, 2, points.shape[1])
+    if points.dtype != torch.float32 or not len(corners):
+        return False
+    largest = 0.5 * field.mesh.absolute / torch.finfo(points.dtype).eps * modes.scale(field.kernel)
+    return bool(np.linalg.norm(corners[:, 1].max(0) - corners[:, 0].min(0)) > largest)
 
 
 def tried(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, worth: float) -> Tensor | None:

@@ -270,8 +270,9 @@ class MeshField(SumField):
             if core is not None and core.outside is not None:
                 chosen = torch.from_numpy(core.outside)
                 self._check_pairs(len(points) * float(chosen.sum()), "particles far from the others")
-                outside: Any = exact_sources(sources.kernel, sources.points[chosen])
-                total += outside.sums(what, _matrix(w)[chosen][:, list(columns)], points)
+                # in float32 far particles would take the digits of others' coordinates
+                outside: Any = exact_sources(sources.kernel, sources.points[chosen].double())
+                total += outside.sums(what, _matrix(w)[chosen][:, list(columns)].double(), points.double())
         if extent.exact_rows is not None:
             chosen = torch.from_numpy(extent.exact_rows)
             parts = [(sources, _matrix(w)[:, list(columns)]) for sources, w in self.parts]
