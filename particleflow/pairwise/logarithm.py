@@ -66,8 +66,8 @@ def finest(field: MeshField, placed: Placed) -> tuple[spacing.Plan | None, Exten
     tol, d = field.mesh.absolute, placed.points.shape[1]
     few = (len(placed.points) + sum(len(sources.points) for sources, _ in field.parts)) / POINTS_PER_NODE + FEW_NODES
     found: tuple[spacing.Plan | None, Any] | None = None
-    # of a long-ranged kernel far away, the logarithm's slope is small beside what rounding in float32 does to it
-    for finer in FINER if math.isfinite(modes.reach(kernel, tol)) else ():
+    # of others: far away, a long-ranged one's slope is small beside rounding in float32; Matern's last mode is raised beyond it
+    for finer in FINER if isinstance(kernel, Gaussian) else ():
         plan = spacing.fine_plan(kernel, d, finer * tol, tol)
         extent = None if plan is None else field.extent(plan, placed)
         if extent is not None and not extent.why:
