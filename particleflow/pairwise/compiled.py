@@ -141,9 +141,9 @@ class CompiledSources:
 
     @cached_property
     def _centre(self) -> np.ndarray:
-        """Subtracted in float64 first: float32 keeps its digits for a cloud far from the origin. The mean of a few thousand points does."""
+        """Subtracted in float64 first: float32 keeps its digits for a cloud far from the origin, or with some points far from the others."""
         points = self.points.detach().numpy()
-        return points[:: max(1, len(points) // CENTRED)].mean(0, dtype=np.float64)
+        return np.asarray(np.median(points[:: max(1, len(points) // CENTRED)].astype(np.float64), axis=0))
 
     @cached_property
     def _scaled(self) -> np.ndarray:
