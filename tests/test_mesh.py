@@ -286,3 +286,15 @@ def test_queries_beyond_reach_do_not_meet_the_images_of_the_sources(kernel: Any,
     z = side * (start + torch.linspace(0, 6, 5001, dtype=torch.float64)[:, None])
     found, want = (backend.sources(kernel, side * x).field(torch.ones(300, dtype=torch.float64)).value(z) for backend in (Mesh(1e-3), Dense()))
     assert (found - want).abs().max() < 1e-3 * want.max() + 1e-3
+
+
+def test_the_last_mode_of_an_even_mesh_brings_no_noise() -> None:
+    """The window of Matern 3/2 at rtol = 1e-4 vanishes there: 1e-12 of its largest, whose square was divided by."""
+    even = 0
+    for n in range(100, 106):
+        x, z = cloud(n, 1, dtype=torch.float32), cloud(40, 1, seed=n, dtype=torch.float32)
+        field = Mesh(1e-4).sources(kernels.Matern32(0.5), x).field(torch.ones(n))
+        audit = field.audit(z, rows=40)
+        even += int(field.explain(z)["why"].split()[0]) % 2 == 0
+        assert audit.kept, (n, audit)
+    assert even > 2

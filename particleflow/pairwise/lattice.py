@@ -136,6 +136,9 @@ def _multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
     for axis, n in enumerate(shape):
         m = np.arange(n // 2 + 1) if axis == len(shape) - 1 else np.fft.fftfreq(n, 1 / n)
         factor = plan.window.transform(2 * math.pi / n * np.abs(m)) ** -2.0
+        if n % 2 == 0:
+            # the last mode is neither sine nor cosine: the plan counts it as lost, and its window may vanish
+            factor[n // 2] = 0.0
         if isinstance(plan.kernel, Gaussian):
             l, length = plan.kernel.bandwidth, lengths[axis]
             factor *= math.sqrt(2 * math.pi) * l / length * np.exp(-0.5 * (l * 2 * math.pi / length * m) ** 2)
