@@ -28,7 +28,7 @@ def prepare(
     earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
     if isinstance(x0, Trajectory):
         if target is None and x0.target is not None:
-            target = Cloud(x0.target, x0.target_log_mass)
+            target = Cloud(x0.target, log_mass=x0.target_log_mass)
         if integrator is None and x0.report["integrator"] != repr(integrator_of(flow, None)):
             raise ValueError(f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got None: pass integrator=")
     cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")

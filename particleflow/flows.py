@@ -254,7 +254,7 @@ def _probe(cloud: Cloud) -> Cloud:
     if cloud.log_mass is None:
         return Cloud(points)
     log_mass = cloud.log_mass[:: math.ceil(len(cloud) / PROBED)]
-    return Cloud(points, log_mass - log_mass.logsumexp(0) + cloud.log_mass.logsumexp(0))
+    return Cloud(points, log_mass=log_mass - log_mass.logsumexp(0) + cloud.log_mass.logsumexp(0))
 
 
 def _ratio(a: float, b: float) -> float | None:

@@ -300,7 +300,7 @@ def _quantiles(u: Float[Tensor, "L N"], cloud: Cloud) -> tuple[Float[Tensor, "L 
 
 
 def _normalised(cloud: Cloud) -> Cloud:
-    return cloud if cloud.log_mass is None else Cloud(cloud.points, cloud.log_mass.log_softmax(0))
+    return cloud if cloud.log_mass is None else Cloud(cloud.points, log_mass=cloud.log_mass.log_softmax(0))
 
 
 def _integral(potential: Field, cloud: Cloud) -> float:

@@ -129,7 +129,7 @@ class Trajectory:
 
     def cloud(self, index: int) -> Cloud:
         """The cloud of one record."""
-        return Cloud(self.particles[index], None if self.log_mass is None else self.log_mass[index])
+        return Cloud(self.particles[index], log_mass=None if self.log_mass is None else self.log_mass[index])
 
     def numpy(self) -> dict[str, Any]:
         """Everything recorded as numpy arrays: particles, times, steps, energy, one entry for each metric, and what else there is."""
@@ -192,7 +192,7 @@ class Trajectory:
         clock = Clock(facts["t"], facts["step"], Draws(facts["seed"]) if facts["seed"] is not None else _Gone())
         state = Snapshot(
             clock=clock,
-            x=Cloud(tensors["state/points"], tensors.get("state/log_mass")),
+            x=Cloud(tensors["state/points"], log_mass=tensors.get("state/log_mass")),
             memory=group("memory/"),
             stepper=group("stepper/"),
         )

@@ -67,14 +67,15 @@ def test_scott_is_scipy_s() -> None:
     shares = np.random.default_rng(1).dirichlet(np.ones(50))
     heavy = gaussian_kde(points.T, weights=shares)
     spread = math.sqrt(shares @ (points[:, 0] - shares @ points[:, 0]) ** 2)
-    assert Scott(2.0).of(Cloud(cloud.points, torch.from_numpy(shares).log() + 1)) == pytest.approx(2 * heavy.scotts_factor() * spread, rel=1e-12)
+    weighted = Cloud(cloud.points, log_mass=torch.from_numpy(shares).log() + 1)
+    assert Scott(2.0).of(weighted) == pytest.approx(2 * heavy.scotts_factor() * spread, rel=1e-12)
 
 
 def test_median_with_masses() -> None:
     """Equal masses change nothing (an odd number of pairs); points without mass are not there."""
     points = torch.from_numpy(np.random.default_rng(0).standard_normal((11, 2)))
-    assert Median(0.5).of(Cloud(points, torch.zeros(11, dtype=torch.float64))) == pytest.approx(0.5 * median_distance(points), rel=1e-14)
-    shadows = Cloud(torch.cat([points, 100 * points]), torch.tensor([0.0] * 11 + [-math.inf] * 11, dtype=torch.float64))
+    assert Median(0.5).of(Cloud(points, log_mass=torch.zeros(11, dtype=torch.float64))) == pytest.approx(0.5 * median_distance(points), rel=1e-14)
+    shadows = Cloud(torch.cat([points, 100 * points]), log_mass=torch.tensor([0.0] * 11 + [-math.inf] * 11, dtype=torch.float64))
     assert Median().of(shadows) == pytest.approx(median_distance(points), rel=1e-14)
 
 

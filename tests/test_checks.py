@@ -239,10 +239,11 @@ def test_shapes_are_checked_at_run_time() -> None:
 
     from particleflow.clouds import Cloud
 
+    cloud = Cloud(torch.ones(3, 2))
     with pytest.raises(TypeCheckError):
-        Cloud(torch.ones(3))
+        cloud.mean(torch.tensor(1.0))
     with pytest.raises(TypeCheckError):
-        Cloud(torch.ones(3, 2), torch.zeros(4))
+        cloud.mean([1.0, 2.0, 3.0])
     with pytest.raises(TypeCheckError):
         Dense().sources(Gaussian(1.0), [[1.0, 2.0]])
 

@@ -16,7 +16,7 @@ from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Kept, Randomne
 def weighted(n: int = 23, d: int = 3) -> tuple[Cloud, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     points, mass = rng.standard_normal((n, d)), rng.random(n)
-    return Cloud(torch.from_numpy(points), torch.from_numpy(np.log(mass))), points, mass
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(np.log(mass))), points, mass
 
 
 def test_equal_masses_unless_given() -> None:
@@ -47,7 +47,7 @@ def test_integrals_against_an_equal_cloud() -> None:
 
 
 def test_double() -> None:
-    cloud = Cloud(torch.ones(2, 1), torch.zeros(2)).double()
+    cloud = Cloud(torch.ones(2, 1), log_mass=torch.zeros(2)).double()
     assert (cloud.points.dtype, cloud.log_mass.dtype) == (torch.float64, torch.float64)
     assert Cloud(torch.ones(2, 1)).double().log_mass is None
 
@@ -161,7 +161,7 @@ def test_what_is_kept_is_kept_until_the_numbers_change() -> None:
     assert [kept.get(cloud, make), kept.get(Cloud(cloud.points.clone()), make)] == [1, 1]
     points[0, 0] = 5.0  # behind torch's back
     assert kept.get(cloud, make) == 2
-    assert kept.get(Cloud(cloud.points, torch.zeros(3, dtype=torch.float64)), make) == 3
+    assert kept.get(Cloud(cloud.points, log_mass=torch.zeros(3, dtype=torch.float64)), make) == 3
     assert kept.get(Cloud(cloud.points.float()), make) == 4
 
 
@@ -180,7 +180,7 @@ def test_what_is_kept_of_a_fixed_target_is_known_by_the_object() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_as_cloud_copies(dtype: torch.dtype) -> None:
     points, log_mass = torch.ones(3, 2, dtype=torch.float64), torch.zeros(3, dtype=dtype)
-    cloud = as_cloud(Cloud(points, log_mass), "x")
+    cloud = as_cloud(Cloud(points, log_mass=log_mass), "x")
     assert cloud.log_mass.dtype == torch.float64
     cloud.points.zero_()
     cloud.log_mass.fill_(9.0)
@@ -204,8 +204,8 @@ def test_what_is_no_tensor_follows_the_tensor(pair: tuple[Any, Any]) -> None:
         (torch.ones(3, 2), np.ones((3, 1)), ValueError, "`target` must be (M, 2) like `x0`, got (3, 1)"),
         (torch.ones(3, 2), [[np.nan, 1.0]], ValueError, "`target` must be finite, got [nan, 1.0] in row 0"),
         (torch.ones(3, 2).half(), [[1.0, 1.0]], TypeError, "`x0` must be float32 or float64, got torch.float16"),
-        (Cloud(torch.ones(3, 2), torch.full((3,), -torch.inf)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got 0"),
-        (Cloud(torch.ones(3, 2), torch.full((3,), torch.nan)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got nan"),
+        (Cloud(torch.ones(3, 2), log_mass=torch.full((3,), -torch.inf)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got 0"),
+        (Cloud(torch.ones(3, 2), log_mass=torch.full((3,), torch.nan)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got nan"),
     ],
 )
 def test_clouds_that_cannot_meet_are_refused(x: Any, y: Any, kind: type[Exception], text: str) -> None:

@@ -341,7 +341,7 @@ def test_a_heavy_particle_is_several_light_ones(estimator: MMD) -> None:
     """A point of mass 2/N moves as two that coincide, and so does everything else."""
     twice, masses = torch.cat([X, X[:1]]), torch.tensor([2.0] + [1.0] * 12, dtype=torch.float64) / 14
     light = pf.simulate(pf.Flow(estimator), twice, Y, steps=5, dt=0.02)
-    heavy = pf.simulate(pf.Flow(estimator), Cloud(X, masses.log()), Y, steps=5, dt=0.02)
+    heavy = pf.simulate(pf.Flow(estimator), Cloud(X, log_mass=masses.log()), Y, steps=5, dt=0.02)
     assert torch.allclose(heavy.particles, light.particles[:, :13], rtol=0, atol=1e-13)
     assert torch.allclose(heavy.energy, light.energy, rtol=1e-11)
     assert heavy.log_mass is not None

@@ -26,7 +26,7 @@ def normal(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
 
 
 def weighted(points: Tensor, seed: int) -> Cloud:
-    return Cloud(points, torch.from_numpy(np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))).log())
+    return Cloud(points, log_mass=torch.from_numpy(np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))).log())
 
 
 def velocity(flow: pf.Flow, x: Cloud | Tensor, y: Cloud | Tensor | None, clock: Clock = Clock()) -> Tensor:
@@ -58,7 +58,7 @@ def test_the_velocity_is_minus_the_gradient_of_the_energy_over_the_mass(name: st
     x_cloud, y_cloud = (Cloud(x), Cloud(y)) if masses == "equal" else (weighted(x, 2), weighted(y, 3))
 
     def energy(points: Tensor) -> float:
-        cloud = Cloud(points, x_cloud.log_mass)
+        cloud = Cloud(points, log_mass=x_cloud.log_mass)
         return flow.energy(flow.estimator.fit(cloud, y_cloud, Clock(), {}), cloud)
 
     h = 1e-5
@@ -157,7 +157,7 @@ def test_the_order_of_the_points_means_nothing(name: str, mobility: Unit) -> Non
     flow = pf.Flow(estimators(torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64))[name], mobility)
     here = velocity(flow, x, y)
     i, j = (torch.from_numpy(np.random.default_rng(5).permutation(n)) for n in (9, 11))
-    there = velocity(flow, Cloud(x.points[i], x.log_mass[i]), Cloud(y.points[j], y.log_mass[j]))
+    there = velocity(flow, Cloud(x.points[i], log_mass=x.log_mass[i]), Cloud(y.points[j], log_mass=y.log_mass[j]))
     assert torch.allclose(there, here[i], rtol=1e-10, atol=1e-12 * float(here.abs().max()))
 
 

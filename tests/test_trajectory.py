@@ -30,7 +30,7 @@ X, Y = 0.6 * normal(13, 2, 0, 0.9), normal(17, 2, 1)
 
 
 def weighted(points: Tensor, seed: int) -> Cloud:
-    return Cloud(points, torch.from_numpy(np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))).log())
+    return Cloud(points, log_mass=torch.from_numpy(np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))).log())
 
 
 def run(**changes) -> Trajectory:  # type: ignore[no-untyped-def]

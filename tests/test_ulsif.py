@@ -28,7 +28,7 @@ both = pytest.mark.parametrize("make", [ULSIF, RuLSIF])
 def weighted(n: int, d: int, seed: int, shift: float = 0.0) -> Cloud:
     generator = np.random.default_rng(seed)
     points, shares = generator.standard_normal((n, d)) + shift, generator.dirichlet(np.ones(n))
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 def system(kernel: Gaussian, x: Cloud, y: Cloud, centres: Tensor, alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -206,12 +206,12 @@ def test_masses_scale_the_ratio_and_doubled_points_are_double_masses(make: type[
     x, y, z = weighted(30, 2, 0), weighted(21, 2, 1), weighted(9, 2, 2).points
     estimator = make(Gaussian(0.7), lam=1e-2)
     plain, grad = pf.fit(estimator, x, y).witness.value_and_grad(z)
-    heavy, same = pf.fit(estimator, Cloud(x.points, x.log_mass + 1.0), Cloud(y.points, y.log_mass - 2.0)).witness.value_and_grad(z)
+    heavy, same = pf.fit(estimator, Cloud(x.points, log_mass=x.log_mass + 1.0), Cloud(y.points, log_mass=y.log_mass - 2.0)).witness.value_and_grad(z)
     assert torch.allclose(heavy, plain - 3.0, rtol=0, atol=1e-11)
     assert torch.allclose(same, grad, rtol=0, atol=1e-11)
-    doubled = Cloud(torch.cat([x.points, x.points]), torch.cat([x.log_mass, x.log_mass]) - math.log(2))
+    doubled = Cloud(torch.cat([x.points, x.points]), log_mass=torch.cat([x.log_mass, x.log_mass]) - math.log(2))
     assert torch.allclose(pf.fit(estimator, doubled, y).witness.value_and_grad(z)[0], plain, rtol=0, atol=1e-11)
-    shadows = Cloud(torch.cat([y.points, 9 + y.points]), torch.cat([y.log_mass, torch.full((21,), -math.inf, dtype=torch.float64)]))
+    shadows = Cloud(torch.cat([y.points, 9 + y.points]), log_mass=torch.cat([y.log_mass, torch.full((21,), -math.inf, dtype=torch.float64)]))
     assert torch.allclose(pf.fit(estimator, x, shadows).witness.value_and_grad(z)[0], plain, rtol=0, atol=1e-11)
 
 

@@ -137,7 +137,7 @@ def _carried(cloud: Cloud) -> Cloud:
     kept = cloud.double().mass > 0
     if bool(kept.all()) or not bool(kept.any()):
         return cloud
-    return Cloud(cloud.points[kept], cloud.log_mass[kept])
+    return Cloud(cloud.points[kept], log_mass=cloud.log_mass[kept])
 
 
 def told(solution: Solution, factor: float) -> dict[str, Any]:

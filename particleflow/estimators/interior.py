@@ -86,7 +86,7 @@ def program_of(
 ) -> Program:
     """Of the clouds y and, where the recession constant is finite, x, with mu_x at both."""
     points, mass = (torch.cat([getattr(cloud, name) for cloud in clouds]) for name in ("points", "mass"))
-    everywhere = Cloud(points, mass.log())
+    everywhere = Cloud(points, log_mass=mass.log())
     if len(points) <= LARGE:
         gram: Gram = WholeGram(kernel_matrix(kernel, points, points), everywhere)
     else:

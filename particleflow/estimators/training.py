@@ -158,7 +158,7 @@ class Trained(ABC):
             )
         shift, scale = state["shift"], state["scale"]
         fixed = {name.removeprefix(FIXED): value for name, value in state.items() if name.startswith(FIXED)}
-        standard = [Cloud((cloud.points - shift) / scale, cloud.log_mass) for cloud in (x, y)]
+        standard = [Cloud((cloud.points - shift) / scale, log_mass=cloud.log_mass) for cloud in (x, y)]
         generator = torch.Generator().manual_seed(clock.draws.child_seed("training", clock.step))
         batches = Batches(standard[0], standard[1], self.batch, self._penalised, generator)
         state |= self._adam(network, fixed, batches, state, self.steps if memory else self.first_steps)

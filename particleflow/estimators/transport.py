@@ -235,7 +235,7 @@ def _heavy(cloud: Cloud) -> Cloud:
     share = cloud.double().mass if cloud.log_mass is None else cloud.log_mass.double().softmax(0)
     kept = share > 0
     share = share[kept] / share[kept].sum()
-    return Cloud(points[kept], share.log())
+    return Cloud(points[kept], log_mass=share.log())
 
 
 def _unit(vectors: Queries) -> Gradients:
