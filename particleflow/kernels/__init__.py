@@ -13,6 +13,7 @@ from particleflow.kernels.radial import (
     Matern32,
     Matern52,
     Radial,
+    ScaledKernel,
     as_kernel,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "Radial",
     "RandomWaves",
     "ReLU",
+    "ScaledKernel",
     "Scott",
     "Tanh",
     "as_kernel",

@@ -12,7 +12,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Gradients, Points, Queries
 from particleflow.clouds import Randomness
-from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52, is_built_in
 
 JITTER = 1e-8                                                                   # of k(0), so that landmarks may coincide
 FREEDOM = {Laplace: 1, Matern32: 3, Matern52: 5}                                # of the Student law of their frequencies
@@ -64,7 +64,7 @@ class RandomWaves:
         object.__setattr__(self, "count", _checks.count(self.count, "count"))
 
     def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Waves:
-        if not isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52)):
+        if not (is_built_in(kernel) and isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52))):
             raise TypeError(f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for RandomWaves, got {kernel}: use Landmarks()")
         omega = draws.normal("waves", 0, x.new_empty(self.count, x.shape[1])) / kernel.bandwidth
         freedom = FREEDOM.get(type(kernel))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
+from particleflow.kernels.radial import bandwidth_of
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
 from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
@@ -255,7 +256,7 @@ def plan_of(kind: type[Kernel], what: What, d: int, dtype: np.dtype, weights: st
 
 
 def _bandwidth(kernel: Kernel) -> float:
-    return float(getattr(kernel, "bandwidth", 1.0))
+    return bandwidth_of(kernel) or 1.0
 
 
 def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarray, lowest: np.ndarray, ranges: Ranges, columns: int) -> None:

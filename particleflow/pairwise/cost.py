@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52
+from particleflow.kernels.radial import bandwidth_of, has_facts
 from particleflow.pairwise.base import PairwiseSum
 from particleflow.pairwise.culled import Culled, Short
 from particleflow.pairwise.dense import Dense
@@ -165,6 +166,8 @@ def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
 
 def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]:
     """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's, is not looked at: looking takes time, too."""
+    if not has_facts(problem.kernel):
+        return
     rtol, atol = problem.auto.rtol, problem.auto.atol
     absolute = rtol if atol is None else atol
     if problem.d <= 3 and usable("llvmlite.binding"):
@@ -230,13 +233,12 @@ def _fourier(problem: Problem, atol: float) -> float | None:
         return None
     digits = math.log(1 / atol)
     seconds = CALL["Fourier"] + problem.columns * points * TRANSFORM[d - 1] * (1 + (d > 1))
-    bandwidth = getattr(kernel, "bandwidth", None)
     if isinstance(kernel, Gaussian):
         counts = [(math.prod(math.sqrt(2 * digits + 9) / math.pi * (e / kernel.bandwidth + 6) for e in problem.extents), 0.0)]
     elif isinstance(kernel, IMQ):
         counts = [(math.prod(2 * (digits + 4) / math.pi * (e / kernel.bandwidth + 2) for e in problem.extents), 0.0)]
     elif isinstance(kernel, Laplace | Energy | Matern32 | Matern52) and usable("llvmlite.binding"):
-        widest = min(max(problem.extents), bandwidth or math.inf)
+        widest = min(max(problem.extents), bandwidth_of(kernel) or math.inf)
         radii = [widest * 2 ** (-k / 2) for k in range(2, 24)]
         counts = [(math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r) for r in radii]
     else:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.radial import is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.libraries import library
@@ -69,7 +70,7 @@ class Culled:
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
         checked_points(points, kernel)
-        if not isinstance(kernel, Short):
+        if not (is_built_in(kernel) and isinstance(kernel, Short)):
             raise TypeError(
                 f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "
                 "sum with Compiled(), or with Dense() for a kernel of your own"

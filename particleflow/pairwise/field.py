@@ -15,7 +15,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.radial import PositiveKernel, bandwidth_of
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.promise import Audit, Promise, compared
 
@@ -57,8 +57,8 @@ WIDEST = 1e15
 def checked_points(points: Tensor, kernel: Kernel) -> Tensor:
     """`points` themselves, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
     _checks.points(points, "points")
-    bandwidth = getattr(kernel, "bandwidth", 1.0)
-    if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:
+    bandwidth = bandwidth_of(kernel)
+    if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
     return points
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
+from particleflow.kernels.radial import has_facts
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
-from particleflow.pairwise.exact import exact_sum, usable, warn_once
+from particleflow.pairwise.exact import exact_sum, undeclared, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
@@ -82,6 +83,8 @@ class Fourier:
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
+        if not has_facts(kernel):
+            return undeclared("Fourier()", kernel, points)
         if d == 1:
             from particleflow.pairwise.sorted import Sorted, form_of
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
+from particleflow.kernels.radial import bandwidth_of
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, masked, points_of
@@ -126,7 +127,7 @@ class KeOps:
             error = ImportError if why == keops_probe.NOT_INSTALLED else RuntimeError
             raise error(f"KeOps() cannot be used here: {why}")
         keops_probe.load(keops_probe.cache_folder(), self.timeout)
-        unit = formula.unit * getattr(kernel, "bandwidth", 1.0)
+        unit = formula.unit * (bandwidth_of(kernel) or 1.0)
         centre = middle(points)
         return KeOpsSources(kernel, points, formula, unit, centre, scaled(points, centre, unit), self.timeout)
 

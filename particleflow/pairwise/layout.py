@@ -14,6 +14,7 @@ from torch import Tensor
 
 from particleflow.clouds import corners
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.radial import bandwidth_of
 from particleflow.pairwise.farfield import Demand, Modes, modes
 from particleflow.pairwise.modes import reach, scale
 from particleflow.pairwise.split import WIDEST, kinked, rate
@@ -95,7 +96,7 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
         return Layout(Box((), ()), why=ENDLESS)
     if bool((lowest == highest).all()):
         return Layout(Box((), ()), why=COINCIDENT)
-    least = scale(kernel) / 16 if hasattr(kernel, "bandwidth") else 0.0
+    least = scale(kernel) / 16 if bandwidth_of(kernel) is not None else 0.0
     box = snapped(lowest, highest, least)
     n, q = sum(len(points) for points in clouds), len(z)
     most = min(wanted.max_modes, MODES_PER_POINT * (n + q) + FEW_MODES)

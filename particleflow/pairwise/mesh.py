@@ -14,8 +14,9 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.pairwise.base import Queries
-from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, usable, warn_once
+from particleflow.kernels.radial import bandwidth_of, has_facts
+from particleflow.pairwise.base import Queries, Sources
+from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, undeclared, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
 from particleflow.pairwise.libraries import library
 from particleflow.pairwise.promise import Promise, scales
@@ -83,7 +84,7 @@ class Mesh:
     def absolute(self) -> float:
         return self.rtol if self.atol is None else self.atol
 
-    def sources(self, kernel: Kernel, points: Tensor) -> MeshSources:
+    def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         checked_points(points, kernel)
         from particleflow.pairwise.modes import require_smooth
 
@@ -93,6 +94,8 @@ class Mesh:
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier, or move them with points.cpu()")
         library("llvmlite.binding", "Mesh")
+        if not has_facts(kernel):
+            return undeclared("Mesh()", kernel, points)
         return MeshSources(kernel, points, self)
 
 
@@ -387,4 +390,4 @@ def _matrix(w: Tensor) -> Tensor:
 
 def _finite(points: Tensor, kernel: Kernel) -> Tensor:
     """The rows that tell the extent, where that matters to the kernel's peaks."""
-    return points if hasattr(kernel, "bandwidth") else points[points.isfinite().all(1)]
+    return points if bandwidth_of(kernel) is not None else points[points.isfinite().all(1)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
+from particleflow.kernels.radial import is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
 from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, merged_logs, points_of
@@ -74,7 +75,7 @@ class Nystroem:
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
         checked_points(points, kernel)
-        if not isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ):
+        if not (is_built_in(kernel) and isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ)):
             raise TypeError(
                 f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}: the gradient of a kernel with a kink, or of one "
                 "that may not be positive definite, has no bound; sum exactly with pairwise=Compiled() or Dense()"

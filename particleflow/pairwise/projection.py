@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
+from particleflow.kernels.radial import bandwidth_of
 from particleflow.pairwise.field import What
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.promise import peaks
@@ -106,7 +107,7 @@ class Embedding:
         loss = self.w[chosen].abs().amax(1) * self.landmarks.residual(m)
         worst = self.points[chosen[loss.topk(min(WORST, len(chosen))).indices]]
         aside = torch.randn(worst.shape, generator=torch.Generator().manual_seed(2), dtype=worst.dtype).to(worst.device)
-        aside = aside / aside.norm(dim=1, keepdim=True) * float(getattr(self.kernel, "bandwidth", 1.0))
+        aside = aside / aside.norm(dim=1, keepdim=True) * (bandwidth_of(self.kernel) or 1.0)
         return self.errors(approximate, torch.cat([worst, worst + aside]))
 
     @cached_property

@@ -22,7 +22,7 @@ from numpy.polynomial import polynomial
 from torch import Tensor
 
 from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
-from particleflow.kernels.radial import COINCIDENT
+from particleflow.kernels.radial import COINCIDENT, is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
 
@@ -64,6 +64,8 @@ class Form:
 
 def form_of(kernel: Kernel) -> Form | None:
     """How a kernel reads on the line; None where sorting does not help."""
+    if not is_built_in(kernel):
+        return None
     match kernel:
         case Energy():
             return Form(1.0, 0.0, (0.0, -1.0))

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from particleflow.kernels import Gaussian, Kernel
+from particleflow.kernels.radial import has_spectrum
 from particleflow.pairwise import modes
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.window import Window, fitted
@@ -207,7 +208,7 @@ def bounded(kernel: Any, d: int, spacing: float, chosen: Window) -> tuple[float,
     a, slope = np.interp(omega * spacing, kappa, alpha), np.interp(omega * spacing, kappa, alpha_slope) / spacing
     power = (1 + a) ** (2 * d)
     # a kernel that is bent is sampled: what is beyond the last mode is folded back
-    folded = 1.0 if hasattr(kernel, "spectrum") else 2.0
+    folded = 1.0 if has_spectrum(kernel) else 2.0
     tails = [folded * t for t in line.tail(d, math.pi / spacing)]
     return (
         float((value * (power - 1)).sum()) + tails[0],
