@@ -23,6 +23,7 @@ from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
+from particleflow.subsets import part
 
 # suggest_dt: points probed, rounds of power iteration, and the share of 1 / (fastest contraction) that a step may take.
 PROBED = 200
@@ -145,8 +146,8 @@ class Flow:
         if y is None and self.estimator.needs_target:
             raise missing_target(self.estimator, "y")
         cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
-        start = _probe(cloud)
-        target = None if aim is None else _probe(aim)
+        start = part(cloud, PROBED)
+        target = None if aim is None else part(aim, PROBED)
         states = [start]
         every = start.points
         if target is not None:
@@ -246,15 +247,6 @@ def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -
 def _what(value: Any) -> str:
     """For a message: a class where its instance was meant, or the name of another type."""
     return f"the class {value.__name__} without its parentheses" if isinstance(value, type) else type(value).__name__
-
-
-def _probe(cloud: Cloud) -> Cloud:
-    """An evenly strided part of a cloud, of the same total mass."""
-    points = cloud.points[:: math.ceil(len(cloud) / PROBED)]
-    if cloud.log_mass is None:
-        return Cloud(points)
-    log_mass = cloud.log_mass[:: math.ceil(len(cloud) / PROBED)]
-    return Cloud(points, log_mass=log_mass - log_mass.logsumexp(0) + cloud.log_mass.logsumexp(0))
 
 
 def _ratio(a: float, b: float) -> float | None:

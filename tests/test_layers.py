@@ -17,6 +17,7 @@ LAYERS = [
     "_words",
     "_checks",
     "clouds",
+    "subsets",
     "schedules",
     "divergences",
     "mobilities",
