@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
-from particleflow.estimators.base import GradWitness, check_estimator, missing_target
+from particleflow.estimators.base import FlowDefaults, GradWitness, check_estimator, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
@@ -53,7 +53,8 @@ class Flow:
     Parameters
     ----------
     estimator : Estimator
-        Fitted to (particles, target) as the particles move; gives w.
+        Fitted to (particles, target) as the particles move; gives w. An estimator with `in_flow` is replaced by it:
+        `KDE()` then takes `default_bandwidth`.
     mobility : Mobility or Descent
         slope = h' of the log ratio w, > 0: a class of your own is looked at, for |w| <= 80, unless it has `allow_nonmonotone = True`.
         Where w is a potential only a constant slope is meaningful: `Unit`, `Linear`, or `Descent`, each fit's own.
@@ -75,6 +76,8 @@ class Flow:
         object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
         check_estimator(self.estimator)
+        if isinstance(self.estimator, FlowDefaults):
+            object.__setattr__(self, "estimator", self.estimator.in_flow())
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
             raise TypeError(f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g. pf.mobilities.Vanilla()")
         if isinstance(self.mobility, Mobility):

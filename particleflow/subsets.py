@@ -9,9 +9,9 @@ order of their own:
 3. What is left is shuffled with a fixed seed, so that neither a fold nor the first few have anything to do with where the points lie.
 
 What is guaranteed. A permutation of the rows changes no bit. Repeats and weights give the same, up to the rounding of masses. A translation, a
-rotation, a reflection or another scale moves the drawn places along with the points, up to rounding: a place whose neighbour along the axis is as near
-as rounding may be exchanged for it, and so may all where the axis itself is left to rounding (a square grid). The draw is then another of the same
-kind, and what is chosen from it differs as between two such draws: a median distance by some 2 %. The same holds for float32 and float64 copies.
+rotation, a reflection or another scale moves the drawn places along with the points, up to rounding. A place whose neighbour along the axis is as
+near as rounding may be exchanged for that neighbour. So may all places where rounding decides the axis itself (a square grid). The draw is then
+another of the same kind, and a median distance chosen from it differs by some 2 %. The same holds for float32 and float64 copies.
 
 Parts of equal mass along the axis, and not a plain draw: two clusters of 1000 points keep their shares exactly, on which the median distance of all
 pairs depends when it lies between that within a cluster and that between both.
@@ -53,7 +53,7 @@ def places(cloud: Cloud, most: int | None = None) -> tuple[Float[Tensor, "P d"],
 
 
 def part(cloud: Cloud, most: int) -> Cloud:
-    """At most `most` of a cloud's points that have mass, repeats among them, of the same total mass: each row has the same chance, whatever its mass."""
+    """At most `most` of a cloud's points that have mass, repeats among them, of the same total mass. Each row has the same chance."""
     points, mass = _numbers(cloud)
     rows = _by_coordinates(points, mass)
     if len(rows) > most:

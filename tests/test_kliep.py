@@ -18,6 +18,7 @@ from particleflow.estimators import KLIEP
 from particleflow.estimators.mixture import mixture_weights
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.dense import kernel_matrix
+from particleflow.subsets import places
 
 each_kernel = pytest.mark.parametrize(
     "kernel", [Gaussian(0.7), Laplace(0.7), Matern32(0.7), Matern52(0.7), IMQ(0.7)], ids=lambda kernel: type(kernel).__name__
@@ -121,9 +122,12 @@ def test_the_score_is_that_of_the_held_out_fifths(unchecked: None) -> None:
 
     x, y = weighted(33, 2, 0), weighted(26, 2, 1, 0.4)
     fit = pf.fit(KLIEP(centres=26), x, y)
+    scale = pf.kernels.median_distance(y)
+    # the folds are every fifth place in the places' own order
+    x, y = (Cloud(points, mass=share) for points, share in (places(x), places(y)))
     scores = []
     for factor in FACTORS:
-        kernel, score = Gaussian(pf.kernels.median_distance(y.points) * factor), 0.0
+        kernel, score = Gaussian(scale * factor), 0.0
         for fold in range(5):
             kept_x, kept_y = (torch.arange(len(cloud)) % 5 != fold for cloud in (x, y))
             theta = _weights(kernel, *(Cloud(c.points[kept], log_mass=c.log_mass[kept]) for c, kept in ((x, kept_x), (y, kept_y))), y.points)
@@ -132,7 +136,7 @@ def test_the_score_is_that_of_the_held_out_fifths(unchecked: None) -> None:
             score += (b @ np.log(r_y) - a @ r_x + 1) / 5
         scores.append(score)
     assert fit.report["score"] == pytest.approx(max(scores), rel=1e-6)
-    assert fit.report["bandwidth"] == pytest.approx(FACTORS[int(np.argmax(scores))] * pf.kernels.median_distance(y.points), rel=1e-12)
+    assert fit.report["bandwidth"] == pytest.approx(FACTORS[int(np.argmax(scores))] * scale, rel=1e-12)
 
 
 def _weights(kernel: Gaussian, x: Cloud, y: Cloud, centres: Tensor) -> np.ndarray:
@@ -209,5 +213,5 @@ def test_refusals_say_what_to_do(unchecked: None) -> None:
         KLIEP(folds=1)
     with pytest.raises(ValueError, match=r"`y` must not be a constant cloud for a bandwidth to be chosen.*pass kernel="):
         pf.fit(KLIEP(), x, torch.ones(5, 2, dtype=torch.float64))
-    with pytest.raises(ValueError, match="`x` must hold two points with mass, one to be held out, got 1"):
+    with pytest.raises(ValueError, match="`x` must hold two places with mass, one to be held out, got 1"):
         pf.fit(KLIEP(), x.points[:1], y)

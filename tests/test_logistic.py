@@ -153,7 +153,7 @@ def test_what_is_chosen_is_kept_and_reported() -> None:
     assert first.report["kernel"] == repr(Gaussian(float(first.memory["bandwidth"])))
     again = estimator.fit(Cloud(X + 0.01), Cloud(3 * Y), Clock(), first.memory)
     assert (again.report["lam"], again.report["kernel"]) == (first.report["lam"], first.report["kernel"])
-    with pytest.raises(ValueError, match=r"`lam` and `kernel` are chosen from two points of each cloud or more, got 1 and 90: pass both"):
+    with pytest.raises(ValueError, match=r"`lam` and `kernel` are chosen from two places of each cloud or more, got 1 and 90: pass both"):
         pf.fit(estimator, X[:1], Y)
     assert pf.fit(KernelLogistic(Gaussian(1.0), lam=0.1), X[:1], Y).report["converged"]
 

@@ -97,6 +97,13 @@ class Estimator(Protocol):
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit: ...
 
 
+@runtime_checkable
+class FlowDefaults(Protocol):
+    """An estimator whose defaults in a flow differ from those of a single ratio. A `Flow` takes `in_flow()` in its place."""
+
+    def in_flow(self) -> Estimator: ...
+
+
 @dataclass(frozen=True)
 class FieldWitness:
     """A witness that is one weighted kernel sum: w(z) = sum_i w_i k(z, p_i)."""

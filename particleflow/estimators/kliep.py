@@ -22,15 +22,14 @@ from particleflow.estimators.kernel_ratio import (
     log_kernel_matrix,
     normalised,
     positive_kernel,
-    spread_centres,
-    strided,
 )
 from particleflow.estimators.mixture import Mixture, mixture_weights
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
+from particleflow.subsets import places
 
-SCORED = 2048  # points of each cloud that the choice of the bandwidth looks at
+SCORED = 2048  # places of each cloud that the choice of the bandwidth looks at
 
 
 @dataclass(frozen=True)

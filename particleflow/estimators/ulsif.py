@@ -34,7 +34,7 @@ from particleflow.pairwise.dense import kernel_matrix
 from particleflow.subsets import places
 
 LARGEST = 10.0  # lam tried, then sqrt(10) times smaller each time
-LEFT_OUT = 2048  # points of each cloud that are left out, one at a time, to score lam and bandwidth
+LEFT_OUT = 2048  # places of each cloud that are left out, one at a time, to score lam and bandwidth
 PATIENCE = 2  # of lam, or of bandwidths, in a row that are worse: no smaller ones are tried
 RTOL = 1e-8
 
