@@ -13,8 +13,8 @@ from particleflow.samplers.files import existing
 
 # Of the files that Pillow reads, those that are meant by a name that is nearly theirs.
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
-# The range of darkness, of 1, below which a picture shows nothing: 5 of 255 grey levels.
-FLAT = 0.02
+# The range of darkness, of 1, below which a picture shows nothing: two of 255 grey levels.
+FLAT = 0.01
 # The share of the edge's pixels from which the drawn parts are taken for a background.
 FRAMED = 0.9
 
@@ -58,17 +58,17 @@ class FromImage(Seeded):
             raise ValueError(f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the full ink")
         path = existing(self.path, PICTURES, "pass the path of a PNG or JPEG file")
         ink = _ink(path, bright=self.bright)
+        if float(ink.max() - ink.min()) < FLAT:
+            raise ValueError(
+                f"{path} has hardly any contrast, its {'brightness' if self.bright else 'darkness'} is {ink.min():.2g} to {ink.max():.2g} of 1: "
+                "stretch it (PIL.ImageOps.autocontrast), or pass a picture with a shape in it"
+            )
         pixels = np.flatnonzero(ink > self.threshold)
         if not len(pixels):
             kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
             raise ValueError(
                 f"{path} has no {kind} pixel: `threshold` is {self.threshold:g} and the most {kind} one has {ink.max():.2g}: "
                 f"sample its {other} pixels with bright={not self.bright}, or lower `threshold`"
-            )
-        if float(ink.max() - ink.min()) < FLAT:
-            raise ValueError(
-                f"{path} has hardly any contrast, its darkness is {ink.min():.2g} to {ink.max():.2g} of 1: "
-                "stretch it (PIL.ImageOps.autocontrast), or pass a picture with a shape in it"
             )
         edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]) > self.threshold
         if edge.mean() > FRAMED and len(pixels) > ink.size / 2:
