@@ -7,13 +7,20 @@ import sys
 import warnings
 from numbers import Integral, Real
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 FLOATS = (torch.float32, torch.float64)
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """What points can be drawn from: the method of a sampler that tells it from points."""
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor: ...
 
 
 def points(value: Any, name: str) -> Tensor:
@@ -70,7 +77,7 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
         if array.dtype == np.float16:
             raise TypeError(f"`{name}` must be float32 or float64, got float16: convert it with {name}.astype('float64')")
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"`{name}` must be an (n, d) array of real numbers, got {type(value).__name__} with entries of type {array.dtype}")
+            raise TypeError(f"`{name}` must be an (n, d) array of real numbers, got {_unlike_points(value, array.dtype)}")
         tensor = torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
         target = dtype or torch.float64
     if tensor.ndim != 2:
@@ -87,6 +94,16 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
             f"drop them with {name}[np.isfinite({name}).all(1)]"
         )
     return tensor
+
+
+def _unlike_points(value: Any, dtype: np.dtype) -> str:
+    """For a message: what came in the place of points, with the remedy where it is plain."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}: pass points"
+    if isinstance(value, Drawn):
+        made = f"{type(value).__name__}(...)"
+        return f"the sampler {made}: draw some, {made}.sample(300, seed=0)"
+    return f"{type(value).__name__} with entries of type {dtype}"
 
 
 def all_finite(points: Tensor) -> bool:

@@ -16,6 +16,9 @@ from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
 from particleflow.trajectory import Trajectory
 
+# The relative difference up to which two total masses count as equal: that of float32 sums over large clouds, with a margin.
+SAME_TOTAL = 1e-3
+
 Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
 
 
@@ -34,6 +37,8 @@ def prepare(
     cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
     require_target(flow.estimator, aim, "target")
     integrator = integrator_of(flow, integrator)
+    if flow.reaction is None:
+        _compare_totals(cloud, aim)
     if earlier is not None:
         return replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)), aim, integrator
     return Snapshot(clock=Clock(draws=draws or Draws(seed)), x=cloud), aim, integrator
@@ -77,6 +82,18 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
     if sample is not None:
         _checks.same_space(start.points, sample.points, x_name, y_name)
     return start, aim
+
+
+def _compare_totals(x: Cloud, target: Target) -> None:
+    """Warn of total masses that differ: nothing changes them, so that the particles cannot become the target."""
+    aim = target.cloud if isinstance(target, FixedTarget) else None
+    of_x, of_y = float(x.mass.sum()), 1.0 if aim is None else float(aim.mass.sum())
+    if (aim is None and not isinstance(target, Minibatch)) or abs(of_x - of_y) <= SAME_TOTAL * max(of_x, of_y):
+        return
+    _checks.warn(
+        f"`x0` has a total mass of {of_x:.4g} and `target` of {of_y:.4g}, and the flow has no `reaction` that changes masses: the target cannot be "
+        "reached; divide each cloud's masses by their sum, Cloud(points, mass=m / m.sum())"
+    )
 
 
 def require_target(estimator: Estimator, target: Target, name: str) -> None:

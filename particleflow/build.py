@@ -103,7 +103,10 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     seed = _checks.count(settings.get("seed") or 0, "seed", least=0)
     name = settings.get("target") or "rings"
     pca = settings["pca"] if settings.get("pca") is not None else 2 if name in DATA_SETS else 0
-    law = target(name, pca=pca, key=settings.get("key"), bright=bool(settings.get("bright")))
+    columns = settings.get("columns")
+    law = target(name, pca=pca, key=settings.get("key"), columns=columns, bright=bool(settings.get("bright")))
+    if columns is not None and not (isinstance(law, samplers.FromFile) or (pca and name not in DATA_SETS)) and _of_start(settings) is None:
+        raise SettingError(f"`columns` chooses coordinates in a file of points, and the target is {name}: leave it out")
     y = _draw(law, settings.get("m"), "m", seed, default=ROWS if isinstance(law, (samplers.FromFile, samplers.FromArray)) else SAMPLES)
     kernel, bandwidth = _kernel(settings, y, names)
     bulk = _bulk(y)
@@ -128,6 +131,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         **start,
         "pca": pca,
         "key": settings.get("key"),
+        "columns": columns,
         "bright": settings.get("bright"),
         "seed": seed,
         "threads": _checks.count(threads, "threads"),
@@ -209,7 +213,7 @@ def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tens
     if name not in ("auto", "gaussian"):
         if mean is not None or std is not None:
             raise SettingError(f"`start_mean` and `start_std` are for a Gaussian start, and the start is the file {name}: leave them out")
-        rows = rows_of(name, "start")
+        rows = rows_of(name, "start", columns=settings.get("columns"))
         x0 = _draw(rows, settings.get("n"), "n", seed, default=len(rows))
         _checks.same_space(x0, y, "start", "target")
         return x0, {"start": str(Path(name).expanduser().resolve())}
@@ -222,6 +226,12 @@ def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tens
     law = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
     x0 = law.sample(_checks.count(_given(settings.get("n"), PARTICLES), "n"), seed=seed)
     return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
+
+
+def _of_start(settings: Settings) -> str | None:
+    """The file that the particles start from."""
+    name = settings.get("start") or "auto"
+    return None if name in ("auto", "gaussian") else name
 
 
 def _longest_axis(y: Tensor) -> Tensor:

@@ -270,6 +270,8 @@ def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
     if not isinstance(value, Cloud) or value.log_mass is None:
         return Cloud(points)
     log_mass = value.log_mass.detach().to(points, copy=True)
+    if float(log_mass.min()) >= 0 and abs(float(log_mass.sum()) - 1) < 1e-4:
+        raise ValueError(f"`{name}` has masses that sum to 1 in the place of their logarithms: pass Cloud(points, mass=...)")
     total = float(log_mass.exp().sum())
     if not 0 < total < math.inf:
         raise ValueError(f"`{name}` must have a total mass > 0 and finite, got {total:g}: shift it with log_mass - log_mass.logsumexp(0)")

@@ -130,6 +130,9 @@ OPTIONS = (
     ),
     Option("pca", "whole", PROBLEM, "keep so many principal components; 0 keeps all (default: 0; for digits, iris and wine 2)", "D", least=0),
     Option("key", "text", PROBLEM, "the array of an .npz target that holds several", "NAME"),
+    Option(
+        "columns", "names", PROBLEM, "the coordinates in files of points, by name or by number from 0 on: x,y or 1,2 (default: all)", "NAMES",
+    ),
     Option("bright", "switch", PROBLEM, "spread the points over a picture's bright pixels, not its dark ones (default: no)"),
     Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED", least=0),
     Option(
@@ -224,7 +227,7 @@ def checked(option: Option, value: Any, where: str) -> Any:
         value = [float(v) for v in value] if isinstance(value, list) else [float(value)]
         for number in value:
             _in_range(option, number, where)
-    for name in value if option.kind == "names" else [value] if option.names else []:
+    for name in [] if option.names is None else value if option.kind == "names" else [value]:
         _known(option, name, where)
     if option.kind == "names" and len(set(value)) < len(value):
         raise SettingError(f"{where} must name each once, got {','.join(value)}")

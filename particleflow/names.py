@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,9 @@ METRICS: Mapping[str, tuple[str, Callable[[Means], metrics.Metric]]] = {
 }
 
 
-def target(name: str, *, pca: int = 0, key: str | None = None, bright: bool = False) -> samplers.Sampler:
+def target(
+    name: str, *, pca: int = 0, key: str | None = None, columns: Sequence[str] | None = None, bright: bool = False
+) -> samplers.Sampler:
     """The sampler that `name` or a file of that name stands for."""
     suffix = "" if name in TARGETS else Path(name).suffix.lower()
     if bright and suffix not in PICTURES:
@@ -102,7 +104,7 @@ def target(name: str, *, pca: int = 0, key: str | None = None, bright: bool = Fa
         return DATA_SETS[name](pca or None)
     if suffix in PICTURES:
         return _picture(name, bright)
-    rows = rows_of(name, "target", key)
+    rows = rows_of(name, "target", key, columns, wide=pca > 0)
     if not pca:
         return rows
     most = min(rows.points.shape)
@@ -113,10 +115,12 @@ def target(name: str, *, pca: int = 0, key: str | None = None, bright: bool = Fa
     return samplers.FromArray(PCA(pca, svd_solver="full").fit_transform(rows.points.numpy()))
 
 
-def rows_of(name: str, setting: str, key: str | None = None) -> samplers.FromFile:
+def rows_of(
+    name: str, setting: str, key: str | None = None, columns: Sequence[str] | None = None, *, wide: bool = False
+) -> samplers.FromFile:
     """The points in a file; an error names the setting that says which."""
     try:
-        return samplers.FromFile(name, key=key)
+        return samplers.FromFile(name, key=key, columns=columns, wide=wide)
     except (ValueError, TypeError, OSError) as error:
         raise SettingError(str(error).replace("`path`", f"`{setting}`").replace("`points`", "its array")) from None
 

@@ -285,6 +285,8 @@ def test_a_picture_and_points_that_cannot_be_used(tmp_path, capsys):
     np.save(same, np.ones((9, 2)))
     np.savez(two, a=np.ones((3, 2)), b=np.eye(2))
     flow = ["run", "--flow", "mmd", "--out", str(tmp_path / "o"), "--target"]
+    assert f"{blank} has hardly any contrast, its darkness is 0 to 0 of 1" in error_of(capsys, *flow, blank)
+    Image.effect_noise((4, 4), 3).point(lambda grey: 245 + grey % 10).save(blank)
     assert error_of(capsys, *flow, blank) == f"--target {blank} has no dark pixel: add --bright"
     assert "--bandwidth cannot be chosen from the target, most of whose points coincide: give a length" in error_of(capsys, *flow, same)
     np.save(same, np.ones((1, 2)))

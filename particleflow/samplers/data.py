@@ -50,6 +50,8 @@ class FromArray(Rows):
     points: Points
 
     def __init__(self, points: Any) -> None:
+        if isinstance(points, Cloud):
+            raise TypeError("`points` must be an array, got a Cloud, whose masses would be lost: take the cloud as a target, or pass cloud.points")
         object.__setattr__(self, "points", _checks.as_points(points, "points", dtype=torch.float64, device="cpu"))
 
     def __repr__(self) -> str:
@@ -147,6 +149,8 @@ class Minibatch:
     device: torch.device | str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        if isinstance(self.sampler, type):
+            raise TypeError(f"`sampler` must be a sampler, got the class {self.sampler.__name__}: write {self.sampler.__name__}() with parentheses")
         if not isinstance(self.sampler, Sampler):
             raise TypeError(f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in FromArray")
         _checks.count(self.size, "size")
