@@ -175,6 +175,8 @@ def _row(task: str, flow: str, rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _status(row: dict[str, Any]) -> str:
+    if row["status"] == "unstable":
+        return "completed, but the energy rose" if row["energy_rose"] else "completed, but most particles left"
     if row["status"] != "completed":
         return f"seed {row['seed']} {row['status']} at step {row['curve'][-1]['step']}"
     return "completed, but the energy rose" if row["energy_rose"] else "completed"

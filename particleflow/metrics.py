@@ -18,7 +18,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -64,15 +64,7 @@ def label_of(metric: Callable[[Any, Any], float], name: str, x: Cloud, y: Cloud)
 
 @dataclass(frozen=True)
 class Floor:
-    """What a metric cannot be expected to fall below: its value between two fresh samples of the target.
-
-    Attributes
-    ----------
-    value : float
-        The mean over random splits of the target's sample.
-    spread : float
-        The standard deviation of one such value.
-    """
+    """What a metric cannot be expected to fall below: its value between two fresh samples of the target, and that value's standard deviation."""
 
     value: float
     spread: float
@@ -122,7 +114,7 @@ def floor(metric: Callable[[Any, Any], float], y: Any, n: int, *, seed: int = 0)
 
 def _rows_of(cloud: Cloud, rows: Tensor) -> Cloud:
     """Some points, with the masses that they have, of total one."""
-    return _normalised(Cloud(cloud.points[rows], None if cloud.log_mass is None else cloud.log_mass[rows]))
+    return _normalised(Cloud(cloud.points[rows], log_mass=None if cloud.log_mass is None else cloud.log_mass[rows]))
 
 
 @dataclass(frozen=True)
@@ -221,6 +213,7 @@ class _Transport:
     max_points: int = 5000
     max_iterations: int = 10_000_000
     seed: int = 0
+    label: ClassVar[str]
     _told: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -232,8 +225,9 @@ class _Transport:
         """"of 5000 drawn" where a cloud has more points than are compared, else nothing."""
         return f"of {self.max_points} drawn" if x.dim > 1 and max(len(x), len(y)) > self.max_points else ""
 
-    def _label_of(self, label: str, x: Any, y: Any) -> str:
-        return ", ".join(filter(None, (label, self._drawn(*as_clouds(x, y)))))
+    def label_of(self, x: Any, y: Any) -> str:
+        """The label; beyond `max_points` with the number of points drawn."""
+        return ", ".join(filter(None, (self.label, self._drawn(*as_clouds(x, y)))))
 
     def _cost(self, x: Any, y: Any, power: int) -> float:
         """min over couplings P of sum_ij P_ij |x_i - y_j|^power, in float64."""
@@ -312,13 +306,7 @@ class W2(_Transport):
         In d > 1, when POT is missing.
     """
 
-    @property
-    def label(self) -> str:
-        return "W2 (root)"
-
-    def label_of(self, x: Any, y: Any) -> str:
-        """The label; beyond `max_points` with the number of points drawn."""
-        return self._label_of(self.label, x, y)
+    label: ClassVar[str] = "W2 (root)"
 
     def __call__(self, x: Any, y: Any) -> float:
         return math.sqrt(self._cost(x, y, 2))
@@ -331,13 +319,7 @@ class W1(_Transport):
     Parameters, method, subsample, cost and errors are those of `W2`.
     """
 
-    @property
-    def label(self) -> str:
-        return "W1"
-
-    def label_of(self, x: Any, y: Any) -> str:
-        """The label; beyond `max_points` with the number of points drawn."""
-        return self._label_of(self.label, x, y)
+    label: ClassVar[str] = "W1"
 
     def __call__(self, x: Any, y: Any) -> float:
         return self._cost(x, y, 1)

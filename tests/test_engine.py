@@ -114,12 +114,20 @@ def test_going_on_with_another_step_keeps_the_time() -> None:
     assert third.times[-1] == pytest.approx(1.2, abs=1e-15)
 
 
-def test_metrics_that_begin_late_are_nan_before() -> None:
+def test_metrics_that_begin_late_are_measured_before_and_those_left_out_are_told() -> None:
     half = pf.simulate(MMD_FLOW, X, Y, steps=3, dt=0.1, metrics={"a": lambda x, y: 1.0})
-    rest = pf.simulate(MMD_FLOW, half, steps=2, metrics={"b": lambda x, y: 2.0})
+    with pytest.warns(RuntimeWarning, match=r"`metrics` \['a'\] of the run that goes on were not passed again"):
+        rest = pf.simulate(MMD_FLOW, half, steps=2, metrics={"b": lambda x, y: float(x.points[0, 0])})
     nan = pytest.approx([math.nan] * 2, nan_ok=True)
     assert rest.metrics["a"].tolist()[:4] == [1.0] * 4
     assert rest.metrics["a"].tolist()[4:] == nan
+    assert rest.metrics["b"].tolist() == rest.particles[:, 0, 0].tolist()
+
+
+def test_metrics_that_begin_late_against_another_target_are_told() -> None:
+    half = pf.simulate(MMD_FLOW, X, Y, steps=3, dt=0.1)
+    with pytest.warns(RuntimeWarning, match=r"`metrics` \['b'\] are NaN up to step 3: the run that goes on had another target"):
+        rest = pf.simulate(MMD_FLOW, half, Y + 1, steps=2, metrics={"b": lambda x, y: 2.0})
     assert rest.metrics["b"].tolist()[4:] == [2.0] * 2
     assert bool(rest.metrics["b"][:4].isnan().all())
 
@@ -537,10 +545,11 @@ def test_an_estimator_that_raises_in_the_middle_keeps_the_run() -> None:
 
 def test_energy_that_rises_is_told() -> None:
     """A conservative flow cannot do that: dt is too large, though nothing is infinite."""
-    path = pf.simulate(MMD_FLOW, X, Y, steps=30, dt=30.0)
-    assert path.status == "completed"
+    path = pf.simulate(MMD_FLOW, X, Y, steps=30, dt=5.0)
+    assert path.status == "unstable"
     assert "the energy rose from " in path.message
-    assert "dt = 30 is too large, try " in path.message
+    assert path.message.startswith("try dt = ")
+    assert path.message.endswith("dt = 5 is too large")
     assert pf.simulate(MMD_FLOW, X, Y, steps=30, dt=0.05).message == ""
 
 

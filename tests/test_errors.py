@@ -154,7 +154,7 @@ CASES = [
     ("KALE(kernel, lam='small')", "TypeError", r"`lam` must be a number, got str: it is the weight .*"),
     ("KALE(kernel, lam=1, rtol=0)", "ValueError", r"`rtol` must be > 0, got 0"),
     ("KALE(kernel, lam=1, max_iterations=0)", "ValueError", r"`max_iterations` must be >= 1, got 0"),
-    ("pf.mmd_flow(0.2)", "TypeError", r"`kernel` must be a kernel such as pf\.kernels\.Gaussian\(bandwidth=0\.2\) or a callable .*, got float"),
+    ("pf.mmd_flow(0.2)", "TypeError", r"`kernel` must be a kernel such as pf\.kernels\.Gaussian\(bandwidth=0\.2\) or a callable .*, got float 0.2"),
     (
         "KDE(Energy())",
         "TypeError",

@@ -56,8 +56,8 @@ def test_shapes_types_and_names() -> None:
 
 def test_repr_says_how_it_went() -> None:
     path = run(metrics={"W2": lambda x, y: 0.5})
-    assert repr(path) == "Trajectory(completed at step 6, t = 0.12; 4 records of 13 particles in 2-d, W2 0.5 -> 0.5)"
-    assert repr(run(metrics=None)) == "Trajectory(completed at step 6, t = 0.12; 4 records of 13 particles in 2-d)"
+    assert repr(path) == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d, W2 0.5 -> 0.5)"
+    assert repr(run(metrics=None)) == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d)"
 
 
 def test_numpy_holds_everything() -> None:

@@ -83,7 +83,7 @@ class Envelope:
         report = {**total.explain(points), **told(solution, factor)}
         value = factor * solution.value
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, points)
-        return Fit(witness, later, report, objective=lambda: value, bound=bound, energy_slope=slope)
+        return Fit(witness, later, report, objective=value, bound=bound, energy_slope=slope)
 
     def _warn(self, dual: Dual, solution: Solution) -> None:
         """Once, where the value of a KL is little but the distance between two finite samples over 2 lam."""

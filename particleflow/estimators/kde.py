@@ -14,7 +14,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
 from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.radial import PositiveKernel, is_built_in
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -100,7 +100,7 @@ class KDE:
     def _fit(self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None) -> Fit:
         # of one target, by its kernel: a run that goes on may bring another bandwidth
         fields: list[tuple[Kernel, Field]] = self._target.get(y, list)
-        if not fields or fields[0][0] != of_y:
+        if not fields or not (fields[0][0] is of_y or (is_built_in(of_y) and fields[0][0] == of_y)):
             fields[:] = [(of_y, self.pairwise.sources(of_y, y.points).field(y.mass))]
         current = self.pairwise.sources(of_x, x.points).field(x.mass)
         report, shift = dict(current.explain(x.points)), 0.0

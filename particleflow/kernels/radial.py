@@ -60,7 +60,7 @@ class ScaledKernel(Kernel, Protocol):
 
 @dataclass(frozen=True)
 class _Scaled:
-    bandwidth: float
+    bandwidth: float = cast("float", None)  # refused below, by name
 
     def with_bandwidth(self: S, bandwidth: float) -> S:
         """The same kernel with another bandwidth."""
@@ -68,6 +68,8 @@ class _Scaled:
 
     def __post_init__(self) -> None:
         remedy = "pass a length, e.g. particleflow.kernels.default_bandwidth(target)"
+        if self.bandwidth is None:
+            raise TypeError(f"`bandwidth` must be a number for {type(self).__name__}, got nothing: {remedy}")
         object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy=remedy))
         if not 1e-100 <= self.bandwidth <= 1e100:
             raise ValueError(f"`bandwidth` must have a square, got {self.bandwidth:g}: take another unit of length")
@@ -257,19 +259,33 @@ class Energy:
 class Radial:
     """Your own kernel from one line, k = of(s), s = |z - y|^2: `Radial(lambda s: 1 / (1 + s) ** 2)`.
 
-    Slope and curvature come from automatic differentiation of `of` in s (not through pairs), so `of` must be smooth at s = 0.
+    Slope and curvature come from automatic differentiation of `of` in s (not through pairs), so `of` must be smooth at s = 0. With a `bandwidth`
+    k = of(s / bandwidth^2), which declares the kernel's scale: many points are then summed fast (see `ScaledKernel`), else exactly.
     """
 
     of: Callable[[Tensor], Tensor]
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bandwidth is not None:
+            object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy="pass a length, or leave it out"))
+
+    def with_bandwidth(self, bandwidth: float) -> Radial:
+        """The same formula in another unit of length."""
+        return replace(self, bandwidth=bandwidth)
 
     def profile(self, s: Tensor) -> Tensor:
-        return self.of(s)
+        return self.of(s / self._unit)
 
     def slope(self, s: Tensor) -> Tensor:
-        return self._derivatives(s, 1)
+        return self._derivatives(s / self._unit, 1) / self._unit
 
     def curvature(self, s: Tensor) -> Tensor:
-        return self._derivatives(s, 2)
+        return self._derivatives(s / self._unit, 2) / self._unit**2
+
+    @property
+    def _unit(self) -> float:
+        return 1.0 if self.bandwidth is None else self.bandwidth**2
 
     def _derivatives(self, s: Tensor, order: int) -> Tensor:
         with torch.enable_grad():
