@@ -21,6 +21,8 @@ from torch import Tensor
 from particleflow import _checks
 
 COINCIDENT = 1e-15
+# Squared distances in bandwidths at which every exponential is zero.
+UNREACHED = 1e8
 
 
 @runtime_checkable
@@ -40,6 +42,13 @@ class PositiveKernel(Kernel, Protocol):
     def log_slope(self, s: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class KnownLaplacian(Kernel, Protocol):
+    """A kernel that knows its laplacian in d dimensions, where 4 s curvature + 2 d slope would cancel, or leave the numbers of float32."""
+
+    def laplacian(self, s: Tensor, d: int) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class _Scaled:
     bandwidth: float
@@ -51,8 +60,13 @@ class _Scaled:
             raise ValueError(f"`bandwidth` must have a square, got {self.bandwidth:g}: take another unit of length")
 
     def _distance(self, s: Tensor) -> Tensor:
-        """|z - y| / bandwidth, never quite zero."""
-        return s.clamp_min((COINCIDENT * self.bandwidth) ** 2).sqrt() / self.bandwidth
+        """|z - y| / bandwidth, never quite zero, and with a square."""
+        largest = torch.finfo(s.dtype).max
+        return s.clamp((COINCIDENT * self.bandwidth) ** 2, min(largest, (largest**0.47 * self.bandwidth) ** 2)).sqrt() / self.bandwidth
+
+    def _squared(self, s: Tensor) -> Tensor:
+        """s / bandwidth^2, no further than exponentials reach."""
+        return (s / self.bandwidth**2).clamp_max(UNREACHED)
 
 
 class Gaussian(_Scaled):
@@ -88,6 +102,10 @@ class Gaussian(_Scaled):
     def curvature(self, s: Tensor) -> Tensor:
         return self.profile(s).mul_(0.25 / self.bandwidth**4)
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        q = self._squared(s)
+        return torch.exp(-0.5 * q) * (q - d) / self.bandwidth**2
+
     def log_profile(self, s: Tensor) -> Tensor:
         return s * (-0.5 / self.bandwidth**2)
 
@@ -122,6 +140,11 @@ class Laplace(_Scaled):
         bend = torch.exp(-r) * (1 + r) / (4 * self.bandwidth**4 * r**3)
         return bend.masked_fill(s <= (COINCIDENT * self.bandwidth) ** 2, 0.0)
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        r = self._distance(s)
+        apart = 1 - (d - 1) / r
+        return torch.exp(-r) * apart.where(s > (COINCIDENT * self.bandwidth) ** 2, -d / r) / self.bandwidth**2
+
     def log_profile(self, s: Tensor) -> Tensor:
         return -self._distance(s)
 
@@ -144,6 +167,10 @@ class Matern32(_Scaled):
     def curvature(self, s: Tensor) -> Tensor:
         a = self._a(s)
         return 2.25 / self.bandwidth**4 * torch.exp(-a) / a
+
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        a = self._a(s)
+        return 3 * torch.exp(-a) * (a - d) / self.bandwidth**2
 
     def log_profile(self, s: Tensor) -> Tensor:
         a = self._a(s)
@@ -172,6 +199,10 @@ class Matern52(_Scaled):
     def curvature(self, s: Tensor) -> Tensor:
         return 25 / (12 * self.bandwidth**4) * torch.exp(-self._a(s))
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        a = self._a(s)
+        return 5 / 3 * torch.exp(-a) * (a**2 - d * (1 + a)) / self.bandwidth**2
+
     def log_profile(self, s: Tensor) -> Tensor:
         a = self._a(s)
         return torch.log1p(a + a**2 / 3) - a
@@ -199,6 +230,10 @@ class IMQ(_Scaled):
     def curvature(self, s: Tensor) -> Tensor:
         return 0.75 / self.bandwidth**4 * self._q(s) ** -2.5
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        q = self._q(s)
+        return (3 - d - 3 / q) * q**-1.5 / self.bandwidth**2
+
     def log_profile(self, s: Tensor) -> Tensor:
         return -0.5 * torch.log1p(s / self.bandwidth**2)
 
@@ -224,6 +259,10 @@ class Energy:
 
     def curvature(self, s: Tensor) -> Tensor:
         return (0.25 * s.clamp_min(COINCIDENT**2) ** -1.5).masked_fill(s <= COINCIDENT**2, 0.0)
+
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        inverse = s.clamp_min(COINCIDENT**2).rsqrt()
+        return inverse * torch.where(s > COINCIDENT**2, 1.0 - d, -1.0 * d)
 
 
 @dataclass(frozen=True)

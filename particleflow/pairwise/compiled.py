@@ -16,7 +16,7 @@ from torch import Tensor
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ BLOCK = 256  # rows of queries that a thread takes, a multiple of every number o
 THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
 CALL_PAIRS = 2**28
 CACHE_LINE = 64
+FAR = 1e9  # scaled coordinates beyond which float32 has no room for their squares and for the kernel's derivatives there
 CENTRED = 4096  # points that tell the centre of a cloud
 MATRIX_BYTES = 8 * 2**20  # working memory of a prepared kernel matrix
 
@@ -56,7 +57,7 @@ class Compiled:
         library("llvmlite.binding", "Compiled")
 
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         check_kernel(kernel)
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or Dense()")
@@ -121,7 +122,7 @@ class CompiledSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> CompiledQueries:
-        checked_queries(z, self.points)
+        z = kept_queries(z, self.points)
         small = len(z) * len(self.points) * z.element_size() * ARRAYS_PER_TILE <= MATRIX_BYTES
         return CompiledQueries(z, self, self._rows(z), kernel_matrix(self.kernel, z, self.points) if small else None)
 
@@ -129,12 +130,17 @@ class CompiledSources:
         if what is What.VALUE and isinstance(z, CompiledQueries) and z.sources is self and z.matrix is not None:
             return at_numbers((z.matrix @ w)[..., None], z.points)
         rows, count = self._rows(z), len(points_of(z))
+        if self._extreme(rows):
+            return self._double.sums(what, w.double(), points_of(z).double()).to(self.points.dtype)
         ranges = Ranges.all_pairs(count, len(self.points))
         total = range_sums(self.kernel, what, w, self._scaled, rows, ranges, portable=self.portable)
         return self._answer(total[:count], w, points_of(z))
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         rows, count = self._rows(z), len(points_of(z))
+        if self._extreme(rows):
+            log, grad = self._double.log_sum(w.double(), points_of(z).double())
+            return log.to(self.points.dtype), grad.to(self.points.dtype)
         ranges = Ranges.all_pairs(count, len(self.points))
         log, grad = range_logs(self.kernel, w, self._scaled, rows, ranges, portable=self.portable)
         return self._answer(log[:count], w, points_of(z)), self._answer(grad[:count], w, points_of(z))
@@ -152,6 +158,18 @@ class CompiledSources:
     @cached_property
     def _finite(self) -> bool:
         return bool(np.isfinite(self._scaled).all())
+
+    @cached_property
+    def _double(self) -> CompiledSources:
+        return CompiledSources(self.kernel, self.points.double(), self.portable)
+
+    @cached_property
+    def _farthest(self) -> float:
+        return float(np.abs(self._scaled).max())
+
+    def _extreme(self, rows: np.ndarray) -> bool:
+        """Whether squares of scaled coordinates leave the numbers of float32."""
+        return rows.dtype == np.float32 and max(self._farthest, float(rows.max()), -float(rows.min())) > FAR
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
         if isinstance(z, CompiledQueries) and z.sources is self:

@@ -5,9 +5,13 @@ A backend writes its sources only: `sums(what, w, z)` for w (N, K), and `log_sum
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -50,26 +54,36 @@ class SummedSources(Protocol):
         ...
 
 
+# Weights between these, and columns whose largest differ by less than this factor, are summed as they are. Bits (binary digits) of room that are
+# left above the weights: for slopes of up to 1e15 and some terms.
+LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
 # Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in whatever the points are.
 WIDEST = 1e15
 
 
 def checked_points(points: Tensor, kernel: Kernel) -> Tensor:
-    """`points` themselves, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
+    """A detached copy of `points`, if they are (N, d) and the kernel's bandwidth is a length that can be computed with.
+
+    A copy, so that a caller who moves the points afterwards changes no sum.
+    """
     _checks.points(points, "points")
     bandwidth = getattr(kernel, "bandwidth", 1.0)
     if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
-    return points
+    return points.detach().clone(memory_format=torch.contiguous_format)
 
 
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
-    """`w` (N,) or (N, K) in the dtype of `points` (N, d)."""
+    """A detached copy of `w`, (N,) or (N, K), in the dtype of `points` (N, d)."""
     if not isinstance(w, Tensor) or w.is_complex():
         raise TypeError(f"`w` must be a tensor of real numbers, got {w.dtype if isinstance(w, Tensor) else type(w).__name__}")
+    if w.layout != torch.strided:
+        raise TypeError(f"`w` must be a dense tensor, got one of layout {w.layout}: pass its numbers, e.g. w.to_dense()")
+    if w.device != points.device:
+        raise ValueError(f"`w` must be on the device of the points, {points.device}, got {w.device}: move it with w.to(points.device)")
     if w.shape[:1] != points.shape[:1] or w.ndim not in (1, 2):
         raise ValueError(f"`w` must be (N,) or (N, K) with N = {len(points)}, got {tuple(w.shape)}")
-    return w.to(points.dtype)
+    return w.detach().to(points.dtype, copy=True, memory_format=torch.contiguous_format)
 
 
 def points_of(z: Tensor | Queries) -> Tensor:
@@ -81,7 +95,23 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
     _checks.points(z, "z")
     if z.shape[1] != points.shape[1]:
         raise ValueError(f"`z` must have the {points.shape[1]} coordinates of the sources, got shape {tuple(z.shape)}")
+    if z.device != points.device:
+        raise ValueError(f"`z` must be on the device of the sources, {points.device}, got {z.device}: move it with z.to({str(points.device)!r})")
     return z
+
+
+def kept_queries(z: Tensor, points: Tensor) -> Tensor:
+    """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a detached copy."""
+    checked_queries(z, points)
+    return points if same(z, points) else z.detach().clone(memory_format=torch.contiguous_format)
+
+
+def same(z: Tensor, points: Tensor) -> bool:
+    """Are they the same numbers? A look at the first row answers nearly all that are not."""
+    if z is points:
+        return True
+    alike = z.shape == points.shape and z.dtype == points.dtype and z.device.type == "cpu"
+    return alike and bool((z[0] == points[0]).all()) and torch.equal(z, points)
 
 
 def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
@@ -108,6 +138,9 @@ class SumField:
     def reduce(self) -> SumField:
         return self
 
+    # Fields are made of weights of every size: of 1e30 beside 1e-30, their products with a kernel's slope would leave the numbers of float32, and
+    # what one column loses by rounding would be more than all of another. `levelled` brings each column near 1, by a power of two, exactly.
+
     def value(self, z: Tensor | Queries) -> Tensor:
         return self._sum(What.VALUE, z)[..., 0]
 
@@ -122,7 +155,7 @@ class SumField:
         return self._sum(What.LAPLACIAN, z)[..., 0]
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        self._check(z)
+        z = self._seen(z)
         for sources, w in self.parts:
             # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
             if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
@@ -131,7 +164,10 @@ class SumField:
                 raise TypeError(
                     f"`kernel` must be positive for the logarithm of a sum, got {sources.kernel}: use Gaussian, Laplace, Matern or IMQ"
                 )
-        columns = [self.log_column(k, z) for k in range(self._columns)]
+        level, powers = self.levelled
+        columns = [level.log_column(k, z) for k in range(self._columns)]
+        if powers is not None:
+            columns = [(value + math.log(2) * power, grad) for (value, grad), power in zip(columns, powers.tolist(), strict=True)]
         if self.parts[0][1].ndim == 1:
             return columns[0]
         return torch.stack([value for value, _ in columns], dim=1), torch.stack([grad for _, grad in columns], dim=1)
@@ -159,10 +195,43 @@ class SumField:
         w = self.parts[0][1]
         return 1 if w.ndim == 1 else w.shape[1]
 
+    def _seen(self, z: Tensor | Queries) -> Tensor | Queries:
+        """Queries that have been looked at, detached; the sources' own tensor where they are a part's points, so that backends know them by it."""
+        self._check(z)
+        if not isinstance(z, Tensor):
+            return z
+        own = next((sources.points for sources, _ in self.parts if same(z, sources.points)), None)
+        return z.detach() if own is None else own
+
+    @cached_property
+    def levelled(self) -> tuple[SumField, Tensor | None]:
+        """A field that is safe to sum, and the powers of two (K,) float64 that its columns are to be multiplied by; None: this field, as it is."""
+        powers = _powers([_matrix(w) for _, w in self.parts])
+        if powers is None:
+            return self, None
+        fields: list[SumField] = [
+            sources.field(torch.ldexp(w, (-powers if w.ndim == 2 else -powers[0]).to(w.dtype))) for sources, w in self.parts
+        ]
+        return functools.reduce(operator.add, fields), powers
+
+    @cached_property
+    def _idle(self) -> Tensor | None:
+        """The columns (n,) of no weight at all: what others leave in them by rounding is taken out. None: all weigh."""
+        w = [_matrix(part) for _, part in self.parts]
+        if w[0].device.type != "cpu" or w[0].shape[1] == 1:
+            return None
+        idle = torch.stack([(part == 0).all(0) for part in w]).all(0)
+        return idle.nonzero()[:, 0] if bool(idle.any()) else None
+
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, components), or (Q, K, components) where the weights are (N, K)."""
-        self._check(z)
-        total = self.sums(what, z)
+        z = self._seen(z)
+        level, powers = self.levelled
+        total = level.sums(what, z)
+        if powers is not None:
+            total = torch.ldexp(total, powers.to(total.dtype)[:, None])
+        if self._idle is not None:
+            total[:, self._idle] *= 0.0
         return total[:, 0] if self.parts[0][1].ndim == 1 else total
 
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
@@ -187,6 +256,23 @@ def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     empty = total == -torch.inf
     share = (logs - total.masked_fill(empty, 0)).exp()
     return total, sum((share[p][:, None] * grad for p, (_, grad) in enumerate(parts)), torch.zeros_like(parts[0][1]))
+
+
+def _powers(weights: list[Tensor]) -> Tensor | None:
+    """p (K,) with the weights of all parts, (N, K) each, near 2^p; None where they are near 1 already, or no numbers."""
+    if weights[0].device.type != "cpu" or not weights[0].shape[1]:
+        return None  # looking would wait for the device
+    highest = torch.stack([w.abs().amax(0) for w in weights]).amax(0).double()
+    largest, least = float(highest.max()), float(highest.masked_fill(highest == 0, torch.inf).min())
+    if not largest or not math.isfinite(largest) or (LEVEL[0] < least and largest < LEVEL[1] and largest <= LEVEL_COLUMNS * least):
+        return None
+    limit = torch.finfo(weights[0].dtype)
+    # the smallest keep their digits, as far as the largest leave room for a kernel's slope
+    lowest = torch.stack([w.abs().double().masked_fill(w == 0, torch.inf).amin(0) for w in weights]).amin(0)
+    top, bottom = highest.clamp_min(limit.tiny).log2().floor(), lowest.clamp_max(limit.max).log2().floor()
+    room = math.floor(math.log2(limit.max)) - SLOPE_BITS
+    powers = torch.minimum(top, torch.maximum(bottom - math.log2(limit.tiny), top - room))
+    return powers.masked_fill(highest == 0, 0.0)
 
 
 def _matrix(w: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of, same
 from particleflow.pairwise.promise import Promise, peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
@@ -78,7 +78,7 @@ class Fourier:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
@@ -114,11 +114,11 @@ class FourierSources:
         return FourierField(((self, checked_weights(w, self.points)),), ({},))
 
     def prepare(self, z: Tensor) -> FourierQueries:
-        return FourierQueries(checked_queries(z, self.points))
+        return FourierQueries(kept_queries(z, self.points))
 
     @functools.cached_property
     def double(self) -> Tensor:
-        return self.points.detach().double()
+        return self.points.double()
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class FourierField(SumField):
         return FourierField(self.parts + other.parts, self.kept + other.kept)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        self._check(z)
+        z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
             return None
@@ -143,7 +143,7 @@ class FourierField(SumField):
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
             return super().explain(z)
@@ -178,13 +178,14 @@ class FourierField(SumField):
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
         from particleflow.pairwise.layout import Wanted, layout
 
-        key = id(z), z._version, tol, laplacian
+        key = tol, laplacian
         known = self.layouts.get(key)
-        if known is None or known[0] is not z:
+        if known is None or not same(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
             wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
-            known = z, layout(wanted, [part.double for part, _ in self.parts], z.detach().double())
+            own = any(z is part.points for part, _ in self.parts)
+            known = z if own else z.clone(), layout(wanted, [part.double for part, _ in self.parts], z.double())
             while len(self.layouts) >= KEPT:
                 del self.layouts[next(iter(self.layouts))]
             self.layouts[key] = known

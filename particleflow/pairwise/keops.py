@@ -24,7 +24,7 @@ from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, masked, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, masked, points_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class KeOps:
         object.__setattr__(self, "timeout", _checks.positive(self.timeout, "timeout"))
 
     def sources(self, kernel: Kernel, points: Tensor) -> KeOpsSources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         formula = FORMULAS.get(type(kernel))
         if formula is None:
             names = ", ".join(known.__name__ for known in FORMULAS)
@@ -178,7 +178,8 @@ class KeOpsSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> KeOpsQueries:
-        return KeOpsQueries(checked_queries(z, self.points), self, scaled(z, self.centre, self.unit))
+        z = kept_queries(z, self.points)
+        return KeOpsQueries(z, self, scaled(z, self.centre, self.unit))
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         d, columns = self.points.shape[1], w.shape[1]

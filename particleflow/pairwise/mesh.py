@@ -16,7 +16,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 from particleflow.pairwise.promise import Promise, scales
 from particleflow.pairwise.reach import reach_of, sampled_distances
@@ -84,7 +84,7 @@ class Mesh:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> MeshSources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         from particleflow.pairwise.modes import require_smooth
 
         require_smooth(kernel, "Mesh")
@@ -122,7 +122,7 @@ class MeshSources:
     def prepare(self, z: Tensor) -> MeshQueries:
         from particleflow.pairwise.placed import Placed
 
-        checked_queries(z, self.points)
+        z = kept_queries(z, self.points)
         return MeshQueries(z, self.placed if z is self.points else Placed(z))
 
 
@@ -157,7 +157,7 @@ class MeshField(SumField):
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """Of the weights around any one place, each at the worst difference and place."""
-        self._check(z)
+        z = self._seen(z)
         plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
             near = self.near(self.mesh.absolute, z)
@@ -172,7 +172,7 @@ class MeshField(SumField):
         return Promise(value * top, grad * steepest, how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
             near = self.near(self.mesh.absolute, z)

@@ -134,7 +134,7 @@ class Spectral:
 
     def _modes_of(self, k: int) -> list[Tensor]:
         (sources, w), kept = self.parts[k], self.kept[k]
-        key = self._key, w._version
+        key = self._key
         if key not in kept:
             while len(kept) >= KEPT:
                 del kept[next(iter(kept))]
