@@ -202,13 +202,14 @@ class Truth:
         self.d = x.shape[1]
         self.kernel, self.largest = problem.kernel, float(torch.finfo(dtype).max)
         self.eps = WIDE(torch.finfo(dtype).eps)
-        self.tiny = WIDE(torch.finfo(dtype).smallest_normal)
+        # of an exponential, which a polynomial multiplies
+        self.tiny = 100 * WIDE(torch.finfo(dtype).smallest_normal)
         self.u = z[:, None] - x[None]
         self.r = np.sqrt((self.u**2).sum(-1))
         centre = np.median(x, axis=0)
         size = self.r if not centred else np.sqrt(((z - centre) ** 2).sum(-1))[:, None] + np.sqrt(((x - centre) ** 2).sum(-1))[None] + self.r
         # of a difference of coordinates: those are subtracted from the centre in float64 first
-        doubles = np.abs(z).max(initial=0) + np.abs(x).max() if centred else 0.0
+        doubles = (np.abs(z).max(1)[:, None] + np.abs(x).max(1)[None]) * centred
         self.delta = self.eps * size + WIDE(2) ** -52 * doubles
         self.p = profile(problem.kernel, self.r, self.d)
 
@@ -310,7 +311,7 @@ class Truth:
 
 
 # How far approximate backends may be off where they promise nothing in figures: the laplacian, and the logarithm, in units of their rtol.
-LOOSE = 30.0
+LOOSE = 100.0
 
 
 def check(backend: Any, problem: Case, *, centred: bool = True) -> None:
@@ -378,7 +379,7 @@ class _Held:
         wrong |= empty[None, :] & ((answer != 0).any(-1) if vector else answer != 0)
         if wrong.any():
             q, k = np.argwhere(wrong)[0]
-            worst = float(np.nanmax(np.where(wrong & (bound > 0), size / np.where(bound > 0, bound, 1), 0)))
+            worst = float(np.where(wrong & (bound > 0) & ~np.isnan(size), size / np.where(bound > 0, bound, 1), 0).max())
             raise AssertionError(
                 f"{name}: {wrong.sum()} of {wrong.size} wrong, the worst by {worst:.3g} bounds; at query {q}, column {k}: "
                 f"{answer[q, k]} for {want[q, k]}, allowed {float(bound[q, k]):.3g}: {self.problem}"

@@ -169,7 +169,8 @@ class CompiledSources:
 
     def _extreme(self, rows: np.ndarray) -> bool:
         """Whether squares of scaled coordinates leave the numbers of float32."""
-        return rows.dtype == np.float32 and max(self._farthest, float(rows.max()), -float(rows.min())) > FAR
+        # a NaN hides what is beside it: it answers True, which costs time only
+        return rows.dtype == np.float32 and not max(float(rows.max()), -float(rows.min()), self._farthest) <= FAR
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
         if isinstance(z, CompiledQueries) and z.sources is self:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
 JOB = 512  # blocks of queries that a thread takes
+FAR = 1e9  # scaled lengths whose squares, and what kernels make of them, leave float32
 FEW = 128  # blocks: not worth a pass for float32 beside one for float64
 LOG_MARGIN = 2.0  # log of how much less than atol a logarithm leaves out
 FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
@@ -181,6 +182,7 @@ class CulledSources:
     def _run(self, job: _SumJob | _LogJob, w: Tensor, near: Neighbours) -> None:
         """All blocks, in the threads there are; each block is summed by one of them, its sources in one order."""
         weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(near.queries.boxes(near.block))
+        wide |= (self.element == np.float32) & (near.reach * unit > FAR)
         parts: list[Iterator[Batch]] = []
         if len(near) <= FEW and wide.any():
             wide[:] = True

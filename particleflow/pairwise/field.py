@@ -67,6 +67,8 @@ def checked_points(points: Tensor, kernel: Kernel) -> Tensor:
     A copy, so that a caller who moves the points afterwards changes no sum.
     """
     _checks.points(points, "points")
+    if points.device.type == "meta":
+        raise TypeError("`points` must hold numbers, got a tensor on the meta device: pass one that does")
     bandwidth = getattr(kernel, "bandwidth", 1.0)
     if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")

@@ -93,7 +93,7 @@ def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
 def _extent(clouds: list[Tensor]) -> float:
     """The diagonal of the box around all points."""
     lowest, highest = corners(*clouds)
-    return float((highest - lowest).norm())
+    return float((highest.double() - lowest.double()).norm())
 
 
 def peaks(kernel: Any, extent: float) -> tuple[float, float]:
@@ -106,4 +106,6 @@ def peaks(kernel: Any, extent: float) -> tuple[float, float]:
 def _peaks(kernel: Any, extent: float) -> tuple[float, float]:
     r = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-7, 0, 20000, dtype=torch.float64) * (extent or 1.0)])
     s = r**2
-    return float(kernel.profile(s).abs().max()), float((2 * r * kernel.slope(s)).abs().max())
+    # so far away that a formula overflows, a kernel is not at its peak
+    value, slope = (t.nan_to_num(0.0) for t in (kernel.profile(s), 2 * r * kernel.slope(s)))
+    return float(value.abs().max()), float(slope.abs().max())
