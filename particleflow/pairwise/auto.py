@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
-from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import Promise
 
 
@@ -45,7 +45,7 @@ class Auto:
         _checks.positive(self.max_pairs, "max_pairs")
 
     def sources(self, kernel: Kernel, points: Tensor) -> AutoSources:
-        return AutoSources(kernel, checked_points(points, kernel), self)
+        return AutoSources(kernel, held_points(points, kernel), self)
 
 
 @dataclass(frozen=True)

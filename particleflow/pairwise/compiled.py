@@ -139,8 +139,8 @@ class CompiledSources:
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         rows, count = self._rows(z), len(points_of(z))
         if self._extreme(rows):
-            log, grad = self._double.log_sum(w.double(), points_of(z).double())
-            return log.to(self.points.dtype), grad.to(self.points.dtype)
+            fine = self._double.log_sum(w.double(), points_of(z).double())
+            return fine[0].to(self.points.dtype), fine[1].to(self.points.dtype)
         ranges = Ranges.all_pairs(count, len(self.points))
         log, grad = range_logs(self.kernel, w, self._scaled, rows, ranges, portable=self.portable)
         return self._answer(log[:count], w, points_of(z)), self._answer(grad[:count], w, points_of(z))

@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel, Laplace
 from particleflow.kernels.radial import KnownLaplacian, PositiveKernel
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.field import SumField, What, at_numbers, checked_weights, held_points, kept_queries, points_of
 
 # (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
 # the temporaries of the kernel's slope.
@@ -58,7 +58,7 @@ class Dense:
         _checks.count(self.max_bytes, "max_bytes")
 
     def sources(self, kernel: Kernel, points: Tensor) -> DenseSources:
-        return DenseSources(kernel, checked_points(points, kernel), self.max_bytes)
+        return DenseSources(kernel, held_points(points, kernel), self.max_bytes)
 
 
 @dataclass(frozen=True)

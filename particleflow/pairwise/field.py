@@ -61,18 +61,24 @@ LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
 WIDEST = 1e15
 
 
-def checked_points(points: Tensor, kernel: Kernel) -> Tensor:
+def checked_points(points: Tensor, kernel: object) -> Tensor:
     """A detached copy of `points`, if they are (N, d) and the kernel's bandwidth is a length that can be computed with.
 
     A copy, so that a caller who moves the points afterwards changes no sum.
     """
     _checks.points(points, "points")
-    if points.device.type == "meta":
-        raise TypeError("`points` must hold numbers, got a tensor on the meta device: pass one that does")
     bandwidth = getattr(kernel, "bandwidth", 1.0)
     if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
     return points.detach().clone(memory_format=torch.contiguous_format)
+
+
+def held_points(points: Tensor, kernel: object) -> Tensor:
+    """The same, of a backend that sums on any device that holds numbers."""
+    copied = checked_points(points, kernel)
+    if copied.device.type == "meta":
+        raise TypeError("`points` must hold numbers, got a tensor on the meta device: pass one that does")
+    return copied
 
 
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:

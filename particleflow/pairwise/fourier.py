@@ -16,7 +16,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of, same
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of, same
 from particleflow.pairwise.promise import Promise, peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
@@ -78,7 +78,7 @@ class Fourier:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
-        points = checked_points(points, kernel)
+        points = held_points(points, kernel)
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")

@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, merged_logs, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, merged_logs, points_of
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.projection import MARGIN, Embedding, Projection, Sum, drawn
 from particleflow.pairwise.promise import Promise
@@ -73,7 +73,7 @@ class Nystroem:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
-        points = checked_points(points, kernel)
+        points = held_points(points, kernel)
         if not isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ):
             raise TypeError(
                 f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}: the gradient of a kernel with a kink, or of one "
