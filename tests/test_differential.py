@@ -15,6 +15,7 @@ from torch import Tensor
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52, Radial
 from particleflow.kernels.features import Landmarks, RandomWaves
 from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps, Mesh, Nystroem
+from particleflow.pairwise.field import COPIED
 
 GRIDS = (1, 2, 3)
 # The backend, its kernels, and dimensions: all, and those of the fast tests, which make little machine code.
@@ -175,7 +176,7 @@ def test_weights_that_hold_no_numbers_are_refused(name: str) -> None:
 
 @each_backend
 def test_points_that_hold_no_numbers_are_refused(name: str) -> None:
-    with pytest.raises((TypeError, ValueError), match="`points` must (hold numbers, got a tensor on the meta|be on the CPU for .*, got meta)"):
+    with pytest.raises((TypeError, ValueError), match=r"`points` must (hold numbers, got a tensor on the meta|be on the CPU for .*, got meta)"):
         BACKENDS[name][0].sources(KERNELS.get(name, Laplace(0.5)), X.to("meta"))
 
 
@@ -213,3 +214,21 @@ def test_sums_of_explicit_features_are_free_of_autograd_and_of_later_changes() -
         with torch.no_grad():
             x += 1
         torch.testing.assert_close(sources.field(w).value(z), value)
+
+
+@each_backend
+def test_a_large_tensor_that_is_changed_afterwards_is_refused(name: str) -> None:
+    """It is not copied: a copy would take a tenth of a sum on a mesh."""
+    backend, kernel = BACKENDS[name][0], KERNELS.get(name, Laplace(0.5))
+    n = COPIED // 2 + 1
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.standard_normal((n, 2)))
+    w, z = torch.from_numpy(rng.standard_normal(2 * n)), torch.zeros(3, 2, dtype=torch.float64)
+    field = backend.sources(kernel, x).field(w[:n])
+    x.add_(1)
+    with pytest.raises(RuntimeError, match=r"`points` was changed in place after sums were made of it: make the sources and the field again, or"):
+        field.value(z)
+    field = backend.sources(kernel, X.repeat(2 * n // 30 + 1, 1)[: 2 * n]).field(w)
+    w.mul_(2)
+    with pytest.raises(RuntimeError, match="`w` was changed in place"):
+        field.grad(z)

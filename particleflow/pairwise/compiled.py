@@ -169,8 +169,11 @@ class CompiledSources:
 
     def _extreme(self, rows: np.ndarray) -> bool:
         """Whether squares of scaled coordinates leave the numbers of float32."""
+        if rows.dtype != np.float32:
+            return False
+        low, high = torch.from_numpy(rows).aminmax()
         # a NaN hides what is beside it: it answers True, which costs time only
-        return rows.dtype == np.float32 and not max(float(rows.max()), -float(rows.min()), self._farthest) <= FAR
+        return not max(float(high), -float(low), self._farthest) <= FAR
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
         if isinstance(z, CompiledQueries) and z.sources is self:

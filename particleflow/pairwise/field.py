@@ -54,6 +54,8 @@ class SummedSources(Protocol):
         ...
 
 
+# Numbers up to which a tensor is copied; the names under which a view keeps its version, and weights the largest of each column.
+COPIED, VERSION, LARGEST = 2**17, "version when it was taken", "largest of each column"
 # Weights between these, and columns whose largest differ by less than this factor, are summed as they are. Bits (binary digits) of room that are
 # left above the weights: for slopes of up to 1e15 and some terms.
 LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
@@ -62,15 +64,33 @@ WIDEST = 1e15
 
 
 def checked_points(points: Tensor, kernel: object) -> Tensor:
-    """A detached copy of `points`, if they are (N, d) and the kernel's bandwidth is a length that can be computed with.
-
-    A copy, so that a caller who moves the points afterwards changes no sum.
-    """
+    """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
     _checks.points(points, "points")
     bandwidth = getattr(kernel, "bandwidth", 1.0)
     if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
-    return points.detach().clone(memory_format=torch.contiguous_format)
+    return owned(points, "points")
+
+
+def owned(given: Tensor, name: str) -> Tensor:
+    """A detached copy; of a large tensor, whose copy would take a tenth of a sum on a mesh, a view: `unchanged` refuses it once it was changed.
+
+    What numpy writes into the memory of a large tensor is not seen.
+    """
+    if given.numel() <= COPIED or not given.is_contiguous() or given.is_inference():
+        return given.detach().clone(memory_format=torch.contiguous_format)
+    view = given.detach()
+    vars(view)[VERSION] = name, view._version
+    return view
+
+
+def unchanged(own: Tensor) -> None:
+    """Refuse a view whose memory was written to."""
+    name, version = vars(own).get(VERSION, ("", 0))
+    if name and own._version != version:
+        raise RuntimeError(
+            f"`{name}` was changed in place after sums were made of it: make the sources and the field again, or pass a copy, e.g. {name}.clone()"
+        )
 
 
 def held_points(points: Tensor, kernel: object) -> Tensor:
@@ -82,7 +102,7 @@ def held_points(points: Tensor, kernel: object) -> Tensor:
 
 
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
-    """A detached copy of `w`, (N,) or (N, K), in the dtype of `points` (N, d)."""
+    """`w`, owned, if it is (N,) or (N, K), in the dtype of `points` (N, d)."""
     if not isinstance(w, Tensor) or w.is_complex():
         raise TypeError(f"`w` must be a tensor of real numbers, got {w.dtype if isinstance(w, Tensor) else type(w).__name__}")
     if w.layout != torch.strided:
@@ -91,7 +111,7 @@ def checked_weights(w: Tensor, points: Tensor) -> Tensor:
         raise ValueError(f"`w` must be on the device of the points, {points.device}, got {w.device}: move it with w.to(points.device)")
     if w.shape[:1] != points.shape[:1] or w.ndim not in (1, 2):
         raise ValueError(f"`w` must be (N,) or (N, K) with N = {len(points)}, got {tuple(w.shape)}")
-    return w.detach().to(points.dtype, copy=True, memory_format=torch.contiguous_format)
+    return owned(w.detach().to(points.dtype), "w") if w.dtype != points.dtype else owned(w, "w")
 
 
 def points_of(z: Tensor | Queries) -> Tensor:
@@ -111,15 +131,18 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
 def kept_queries(z: Tensor, points: Tensor) -> Tensor:
     """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a detached copy."""
     checked_queries(z, points)
-    return points if same(z, points) else z.detach().clone(memory_format=torch.contiguous_format)
+    return points if copied_from(z, points) else owned(z, "z")
 
 
-def same(z: Tensor, points: Tensor) -> bool:
-    """Are they the same numbers? A look at the first row answers nearly all that are not."""
+def copied_from(z: Tensor, points: Tensor) -> bool:
+    """Are the queries z the sources' own `points`?"""
     if z is points:
         return True
-    alike = z.shape == points.shape and z.dtype == points.dtype and z.device.type == "cpu"
-    return alike and bool((z[0] == points[0]).all()) and torch.equal(z, points)
+    if z.shape != points.shape or z.dtype != points.dtype:
+        return False
+    if VERSION in vars(points):
+        return z.data_ptr() == points.data_ptr() and z.is_contiguous()
+    return z.device.type == "cpu" and torch.equal(z, points)
 
 
 def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
@@ -197,6 +220,9 @@ class SumField:
 
     def _check(self, z: Any) -> None:
         checked_queries(getattr(z, "points", z), self.parts[0][0].points)
+        for sources, w in self.parts:
+            unchanged(sources.points)
+            unchanged(w)
 
     @property
     def _columns(self) -> int:
@@ -208,13 +234,13 @@ class SumField:
         self._check(z)
         if not isinstance(z, Tensor):
             return z
-        own = next((sources.points for sources, _ in self.parts if same(z, sources.points)), None)
+        own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
         return z.detach() if own is None else own
 
     @cached_property
     def levelled(self) -> tuple[SumField, Tensor | None]:
         """A field that is safe to sum, and the powers of two (K,) float64 that its columns are to be multiplied by; None: this field, as it is."""
-        powers = _powers([_matrix(w) for _, w in self.parts])
+        powers = _powers([w for _, w in self.parts])
         if powers is None:
             return self, None
         fields: list[SumField] = [
@@ -225,11 +251,11 @@ class SumField:
     @cached_property
     def _idle(self) -> Tensor | None:
         """The columns (n,) of no weight at all: what others leave in them by rounding is taken out. None: all weigh."""
-        w = [_matrix(part) for _, part in self.parts]
-        if w[0].device.type != "cpu" or w[0].shape[1] == 1:
+        if self._columns == 1 or self.parts[0][1].device.type != "cpu":
             return None
-        idle = torch.stack([(part == 0).all(0) for part in w]).all(0)
-        return idle.nonzero()[:, 0] if bool(idle.any()) else None
+        tops = zip(*(_largest(w) for _, w in self.parts), strict=True)
+        idle = [column for column, top in enumerate(tops) if not any(top)]
+        return torch.tensor(idle) if idle else None
 
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, components), or (Q, K, components) where the weights are (N, K)."""
@@ -267,13 +293,15 @@ def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def _powers(weights: list[Tensor]) -> Tensor | None:
-    """p (K,) with the weights of all parts, (N, K) each, near 2^p; None where they are near 1 already, or no numbers."""
-    if weights[0].device.type != "cpu" or not weights[0].shape[1]:
+    """p (K,) with the weights of all parts, (N,) or (N, K) each, near 2^p; None where they are near 1 already, or no numbers."""
+    if weights[0].device.type != "cpu":
         return None  # looking would wait for the device
-    highest = torch.stack([w.abs().amax(0) for w in weights]).amax(0).double()
-    largest, least = float(highest.max()), float(highest.masked_fill(highest == 0, torch.inf).min())
-    if not largest or not math.isfinite(largest) or (LEVEL[0] < least and largest < LEVEL[1] and largest <= LEVEL_COLUMNS * least):
+    tops = [max(column) for column in zip(*(_largest(w) for w in weights), strict=True)]
+    most, least = max(tops, default=0.0), min((top for top in tops if top), default=0.0)
+    if not most or not math.isfinite(sum(tops)) or (LEVEL[0] < least and most < min(LEVEL[1], LEVEL_COLUMNS * least)):
         return None
+    weights = [_matrix(w) for w in weights]
+    highest = torch.stack([w.abs().amax(0) for w in weights]).amax(0).double()
     limit = torch.finfo(weights[0].dtype)
     # the smallest keep their digits, as far as the largest leave room for a kernel's slope
     lowest = torch.stack([w.abs().double().masked_fill(w == 0, torch.inf).amin(0) for w in weights]).amin(0)
@@ -281,6 +309,15 @@ def _powers(weights: list[Tensor]) -> Tensor | None:
     room = math.floor(math.log2(limit.max)) - SLOPE_BITS
     powers = torch.minimum(top, torch.maximum(bottom - math.log2(limit.tiny), top - room))
     return powers.masked_fill(highest == 0, 0.0)
+
+
+def _largest(w: Tensor) -> list[float]:
+    """max |w| of each column of own weights, looked at once."""
+    found: list[float] | None = vars(w).get(LARGEST)
+    if found is None:
+        ends = w.aminmax(dim=0 if w.ndim == 2 else None)
+        found = vars(w)[LARGEST] = torch.maximum(ends.max, -ends.min).reshape(-1).tolist()
+    return found
 
 
 def _matrix(w: Tensor) -> Tensor:

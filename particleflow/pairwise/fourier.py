@@ -16,7 +16,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of, same
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
@@ -180,7 +180,7 @@ class FourierField(SumField):
 
         key = tol, laplacian
         known = self.layouts.get(key)
-        if known is None or not same(z, known[0]):
+        if known is None or not _equal(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
             wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
@@ -253,6 +253,10 @@ class FourierField(SumField):
             certain = both[:, 0] * rtol > max(promise.value, promise.grad * top / steepest)
             return both[:, 0].to(z.dtype), both[:, 1:].to(z.dtype), certain
         return z.new_ones(len(z)), torch.zeros_like(z), torch.zeros(len(z), dtype=torch.bool, device=z.device)
+
+
+def _equal(z: Tensor, known: Tensor) -> bool:
+    return z is known or (z.shape == known.shape and torch.equal(z, known))
 
 
 def _finite(points: Tensor) -> Tensor:

@@ -45,8 +45,8 @@ class Formula:
     def written(self, text: str, d: int) -> str:
         """`text` with this kernel's terms in the place of their names."""
         s = "SqDist(z,x)"
-        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite.
-        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+IntInv({10**30}))", "d": d}
+        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite; IntCst(10**15) is no int.
+        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+Square(Inv(IntCst({10**9}))*Inv(IntCst({10**6}))))", "d": d}
         return text.format(**{name: getattr(self, name).format(**names) for name in _TERMS})
 
 
