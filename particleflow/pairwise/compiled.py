@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ class CompiledSources:
 
     @cached_property
     def _finite(self) -> bool:
-        return bool(np.isfinite(self._scaled).all())
+        return math.isfinite(self._farthest)
 
     @cached_property
     def _double(self) -> CompiledSources:
@@ -165,7 +166,8 @@ class CompiledSources:
 
     @cached_property
     def _farthest(self) -> float:
-        return float(np.abs(self._scaled).max())
+        low, high = torch.from_numpy(self._scaled).aminmax()
+        return max(float(high), -float(low))
 
     def _extreme(self, rows: np.ndarray) -> bool:
         """Whether squares of scaled coordinates leave the numbers of float32."""

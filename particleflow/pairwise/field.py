@@ -54,8 +54,8 @@ class SummedSources(Protocol):
         ...
 
 
-# Numbers up to which a tensor is copied; the names under which a view keeps its version, and weights the largest of each column.
-COPIED, VERSION, LARGEST = 2**17, "version when it was taken", "largest of each column"
+# Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, and its version when it was taken), and of weights.
+COPIED, TAKEN, LARGEST = 2**17, "taken", "largest of each column"
 # Weights between these, and columns whose largest differ by less than this factor, are summed as they are. Bits (binary digits) of room that are
 # left above the weights: for slopes of up to 1e15 and some terms.
 LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
@@ -75,18 +75,23 @@ def checked_points(points: Tensor, kernel: object) -> Tensor:
 def owned(given: Tensor, name: str) -> Tensor:
     """A detached copy; of a large tensor, whose copy would take a tenth of a sum on a mesh, a view: `unchanged` refuses it once it was changed.
 
-    What numpy writes into the memory of a large tensor is not seen.
+    What numpy writes into the memory of a large tensor is not seen. What is owned already stays: backends hand it on to others.
     """
+    if TAKEN in vars(given):
+        return given
+    own = given.detach() if given.requires_grad else given
     if given.numel() <= COPIED or not given.is_contiguous() or given.is_inference():
-        return given.detach().clone(memory_format=torch.contiguous_format)
-    view = given.detach()
-    vars(view)[VERSION] = name, view._version
-    return view
+        own = own.clone(memory_format=torch.contiguous_format)
+        vars(own)[TAKEN] = "", 0
+    else:
+        own = given.detach()
+        vars(own)[TAKEN] = name, own._version
+    return own
 
 
 def unchanged(own: Tensor) -> None:
     """Refuse a view whose memory was written to."""
-    name, version = vars(own).get(VERSION, ("", 0))
+    name, version = vars(own).get(TAKEN, ("", 0))
     if name and own._version != version:
         raise RuntimeError(
             f"`{name}` was changed in place after sums were made of it: make the sources and the field again, or pass a copy, e.g. {name}.clone()"
@@ -140,7 +145,7 @@ def copied_from(z: Tensor, points: Tensor) -> bool:
         return True
     if z.shape != points.shape or z.dtype != points.dtype:
         return False
-    if VERSION in vars(points):
+    if vars(points).get(TAKEN, ("",))[0]:
         return z.data_ptr() == points.data_ptr() and z.is_contiguous()
     return z.device.type == "cpu" and torch.equal(z, points)
 
@@ -315,8 +320,12 @@ def _largest(w: Tensor) -> list[float]:
     """max |w| of each column of own weights, looked at once."""
     found: list[float] | None = vars(w).get(LARGEST)
     if found is None:
-        ends = w.aminmax(dim=0 if w.ndim == 2 else None)
-        found = vars(w)[LARGEST] = torch.maximum(ends.max, -ends.min).reshape(-1).tolist()
+        if w.ndim == 1:
+            found = [max(abs(float(end)) for end in w.aminmax())]
+        else:
+            low, high = w.aminmax(dim=0)
+            found = torch.maximum(high, -low).tolist()
+        vars(w)[LARGEST] = found
     return found
 
 
