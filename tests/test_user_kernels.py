@@ -95,6 +95,9 @@ class Doubled(Gaussian):
     def log_profile(self, s: Tensor) -> Tensor:
         return super().log_profile(s) + math.log(2)
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        raise NotImplementedError("nobody asks for it")
+
 
 class Changeable(Mixture):
     """Declares a family, but one object can become another: no plan of it may be kept."""
@@ -164,6 +167,9 @@ def test_what_is_not_declared_is_summed_exactly(kernel: Any, n: int) -> None:
     for found, truth in zip(field.value_and_grad(z), direct(kernel, x, w, z), strict=True):
         assert torch.allclose(found, truth, rtol=1e-12, atol=1e-11 * float(w.abs().sum()))
     assert field.audit(z).value_error < 1e-10
+    bend = field.laplacian(z)
+    s = (z[:, None] - x).square().sum(-1)
+    assert torch.allclose(bend, (4 * s * kernel.curvature(s) + 4 * kernel.slope(s)) @ w, rtol=1e-10, atol=1e-9 * float(w.abs().sum()))
 
 
 @pytest.mark.filterwarnings("ignore:.*does not declare its scale:RuntimeWarning")

@@ -14,7 +14,8 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
 from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.radial import PositiveKernel, is_built_in
+from particleflow.kernels.declared import is_built_in
+from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 

@@ -1,6 +1,7 @@
 """Radial kernels and the choice of their bandwidth; kernels of explicit features."""
 
 from particleflow.kernels.bandwidth import Bandwidth, CrossValidated, Median, Scott, default_bandwidth, median_distance
+from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
 from particleflow.kernels.features import Landmarks, RandomWaves
 from particleflow.kernels.neurons import Erf, Neurons, ReLU, Tanh
@@ -14,7 +15,6 @@ from particleflow.kernels.radial import (
     Matern52,
     Radial,
     ScaledKernel,
-    as_kernel,
 )
 
 __all__ = [

@@ -12,7 +12,8 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Gradients, Points, Queries
 from particleflow.clouds import Cloud, Randomness
-from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52, is_built_in
+from particleflow.kernels.declared import is_built_in
+from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.subsets import part, some_rows
 
 JITTER = 1e-8                                                                   # of k(0), so that landmarks may coincide

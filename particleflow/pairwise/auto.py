@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import Promise
 
 
@@ -45,8 +45,7 @@ class Auto:
         _checks.positive(self.max_pairs, "max_pairs")
 
     def sources(self, kernel: Kernel, points: Tensor) -> AutoSources:
-        checked_points(points, kernel)
-        return AutoSources(kernel, points, self)
+        return AutoSources(kernel, held_points(points, kernel), self)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class AutoSources:
         return AutoField(((self, checked_weights(w, self.points)),), ({},))
 
     def prepare(self, z: Tensor) -> AutoQueries:
-        return AutoQueries(checked_queries(z, self.points), self)
+        return AutoQueries(kept_queries(z, self.points), self)
 
     def through(self, backend: PairwiseSum) -> Sources:
         if backend not in self.made:
@@ -103,17 +102,17 @@ class AutoField(SumField):
         return AutoField(self.parts + other.parts, self.kept + other.kept)
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        self._check(z)
+        z = self._seen(z)
         _, whole, z = self._through(z)
         return whole.log(z)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        self._check(z)
+        z = self._seen(z)
         _, whole, z = self._through(z)
         return whole.promise(z)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         choice, whole, z = self._through(z)
         told = whole.explain(z)
         return {**told, "why": choice.why} if told["backend"] == type(choice.backend).__name__ else told
@@ -135,7 +134,11 @@ class AutoField(SumField):
             made: list[SumField] = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
             self.choices[:] = [(points, choice, functools.reduce(operator.add, made))]
         _, choice, whole = self.choices[0]
-        return choice, whole, z.through(choice.backend) if isinstance(z, AutoQueries) else z
+        if isinstance(z, AutoQueries):
+            return choice, whole, z.through(choice.backend)
+        # the backend knows its own points by its own copy
+        own = next((k for k, (part, _) in enumerate(self.parts) if part.points is z), None)
+        return choice, whole, z if own is None else whole.parts[own][0].points
 
 
 def _made(part: tuple[AutoSources, Tensor], kept: dict[PairwiseSum, SumField], backend: PairwiseSum) -> SumField:

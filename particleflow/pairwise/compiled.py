@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
-from particleflow.kernels.radial import bandwidth_of
+from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ BLOCK = 256  # rows of queries that a thread takes, a multiple of every number o
 THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
 CALL_PAIRS = 2**28
 CACHE_LINE = 64
+FAR = 1e9  # scaled coordinates beyond which float32 has no room for their squares and for the kernel's derivatives there
 CENTRED = 4096  # points that tell the centre of a cloud
 MATRIX_BYTES = 8 * 2**20  # working memory of a prepared kernel matrix
 
@@ -57,7 +59,7 @@ class Compiled:
         library("llvmlite.binding", "Compiled")
 
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         check_kernel(kernel)
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or Dense()")
@@ -122,7 +124,7 @@ class CompiledSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> CompiledQueries:
-        checked_queries(z, self.points)
+        z = kept_queries(z, self.points)
         small = len(z) * len(self.points) * z.element_size() * ARRAYS_PER_TILE <= MATRIX_BYTES
         return CompiledQueries(z, self, self._rows(z), kernel_matrix(self.kernel, z, self.points) if small else None)
 
@@ -130,12 +132,17 @@ class CompiledSources:
         if what is What.VALUE and isinstance(z, CompiledQueries) and z.sources is self and z.matrix is not None:
             return at_numbers((z.matrix @ w)[..., None], z.points)
         rows, count = self._rows(z), len(points_of(z))
+        if self._extreme(rows):
+            return self._double.sums(what, w.double(), points_of(z).double()).to(self.points.dtype)
         ranges = Ranges.all_pairs(count, len(self.points))
         total = range_sums(self.kernel, what, w, self._scaled, rows, ranges, portable=self.portable)
         return self._answer(total[:count], w, points_of(z))
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         rows, count = self._rows(z), len(points_of(z))
+        if self._extreme(rows):
+            fine = self._double.log_sum(w.double(), points_of(z).double())
+            return fine[0].to(self.points.dtype), fine[1].to(self.points.dtype)
         ranges = Ranges.all_pairs(count, len(self.points))
         log, grad = range_logs(self.kernel, w, self._scaled, rows, ranges, portable=self.portable)
         return self._answer(log[:count], w, points_of(z)), self._answer(grad[:count], w, points_of(z))
@@ -152,7 +159,24 @@ class CompiledSources:
 
     @cached_property
     def _finite(self) -> bool:
-        return bool(np.isfinite(self._scaled).all())
+        return math.isfinite(self._farthest)
+
+    @cached_property
+    def _double(self) -> CompiledSources:
+        return CompiledSources(self.kernel, self.points.double(), self.portable)
+
+    @cached_property
+    def _farthest(self) -> float:
+        low, high = torch.from_numpy(self._scaled).aminmax()
+        return max(float(high), -float(low))
+
+    def _extreme(self, rows: np.ndarray) -> bool:
+        """Whether squares of scaled coordinates leave the numbers of float32."""
+        if rows.dtype != np.float32:
+            return False
+        low, high = torch.from_numpy(rows).aminmax()
+        # a NaN hides what is beside it: it answers True, which costs time only
+        return not max(float(high), -float(low), self._farthest) <= FAR
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
         if isinstance(z, CompiledQueries) and z.sources is self:

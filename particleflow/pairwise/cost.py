@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52
-from particleflow.kernels.radial import bandwidth_of, has_facts
+from particleflow.kernels.declared import bandwidth_of, has_facts
 from particleflow.pairwise.base import PairwiseSum
 from particleflow.pairwise.culled import Culled, Short
 from particleflow.pairwise.dense import Dense

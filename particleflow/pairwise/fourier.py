@@ -13,11 +13,11 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.kernels.radial import has_facts
+from particleflow.kernels.declared import has_facts
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, undeclared, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
@@ -79,7 +79,7 @@ class Fourier:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
-        checked_points(points, kernel)
+        points = held_points(points, kernel)
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
@@ -117,11 +117,11 @@ class FourierSources:
         return FourierField(((self, checked_weights(w, self.points)),), ({},))
 
     def prepare(self, z: Tensor) -> FourierQueries:
-        return FourierQueries(checked_queries(z, self.points))
+        return FourierQueries(kept_queries(z, self.points))
 
     @functools.cached_property
     def double(self) -> Tensor:
-        return self.points.detach().double()
+        return self.points.double()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,7 @@ class FourierField(SumField):
         return FourierField(self.parts + other.parts, self.kept + other.kept)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        self._check(z)
+        z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
             return None
@@ -146,7 +146,7 @@ class FourierField(SumField):
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
             return super().explain(z)
@@ -181,13 +181,14 @@ class FourierField(SumField):
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
         from particleflow.pairwise.layout import Wanted, layout
 
-        key = id(z), z._version, tol, laplacian
+        key = tol, laplacian
         known = self.layouts.get(key)
-        if known is None or known[0] is not z:
+        if known is None or not _equal(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
             wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
-            known = z, layout(wanted, [part.double for part, _ in self.parts], z.detach().double())
+            own = any(z is part.points for part, _ in self.parts)
+            known = z if own else z.clone(), layout(wanted, [part.double for part, _ in self.parts], z.double())
             while len(self.layouts) >= KEPT:
                 del self.layouts[next(iter(self.layouts))]
             self.layouts[key] = known
@@ -255,6 +256,10 @@ class FourierField(SumField):
             certain = both[:, 0] * rtol > max(promise.value, promise.grad * top / steepest)
             return both[:, 0].to(z.dtype), both[:, 1:].to(z.dtype), certain
         return z.new_ones(len(z)), torch.zeros_like(z), torch.zeros(len(z), dtype=torch.bool, device=z.device)
+
+
+def _equal(z: Tensor, known: Tensor) -> bool:
+    return z is known or (z.shape == known.shape and torch.equal(z, known))
 
 
 def _finite(points: Tensor) -> Tensor:

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
-from particleflow.kernels.radial import bandwidth_of
+from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, masked, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, masked, points_of
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Formula:
     def written(self, text: str, d: int) -> str:
         """`text` with this kernel's terms in the place of their names."""
         s = "SqDist(z,x)"
-        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite.
-        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+IntInv({10**30}))", "d": d}
+        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite; IntCst(10**15) is no int.
+        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+Square(Inv(IntCst({10**9}))*Inv(IntCst({10**6}))))", "d": d}
         return text.format(**{name: getattr(self, name).format(**names) for name in _TERMS})
 
 
@@ -117,7 +117,7 @@ class KeOps:
         object.__setattr__(self, "timeout", _checks.positive(self.timeout, "timeout"))
 
     def sources(self, kernel: Kernel, points: Tensor) -> KeOpsSources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         formula = FORMULAS.get(type(kernel))
         if formula is None:
             names = ", ".join(known.__name__ for known in FORMULAS)
@@ -179,7 +179,8 @@ class KeOpsSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> KeOpsQueries:
-        return KeOpsQueries(checked_queries(z, self.points), self, scaled(z, self.centre, self.unit))
+        z = kept_queries(z, self.points)
+        return KeOpsQueries(z, self, scaled(z, self.centre, self.unit))
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         d, columns = self.points.shape[1], w.shape[1]

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.kernels.radial import bandwidth_of, has_facts
+from particleflow.kernels.declared import bandwidth_of, has_facts
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, undeclared, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 from particleflow.pairwise.promise import Promise, scales
 from particleflow.pairwise.reach import reach_of, sampled_distances
@@ -85,7 +85,7 @@ class Mesh:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         from particleflow.pairwise.modes import require_smooth
 
         require_smooth(kernel, "Mesh")
@@ -125,7 +125,7 @@ class MeshSources:
     def prepare(self, z: Tensor) -> MeshQueries:
         from particleflow.pairwise.placed import Placed
 
-        checked_queries(z, self.points)
+        z = kept_queries(z, self.points)
         return MeshQueries(z, self.placed if z is self.points else Placed(z))
 
 
@@ -160,7 +160,7 @@ class MeshField(SumField):
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """Of the weights around any one place, each at the worst difference and place."""
-        self._check(z)
+        z = self._seen(z)
         plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
             near = self.near(self.mesh.absolute, z)
@@ -175,7 +175,7 @@ class MeshField(SumField):
         return Promise(value * top, grad * steepest, how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
             near = self.near(self.mesh.absolute, z)

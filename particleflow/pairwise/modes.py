@@ -20,7 +20,7 @@ from numpy.polynomial import Chebyshev
 from scipy.fft import rfft, rfftn
 
 from particleflow.kernels import Energy, Kernel, Laplace
-from particleflow.kernels.radial import bandwidth_of, has_spectrum
+from particleflow.kernels.declared import bandwidth_of, has_spectrum
 from particleflow.pairwise.split import rounded, step
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
-from particleflow.kernels.radial import is_built_in
+from particleflow.kernels.declared import is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, merged_logs, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, merged_logs, points_of
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.projection import MARGIN, Embedding, Projection, Sum, drawn
 from particleflow.pairwise.promise import Promise
@@ -74,7 +74,7 @@ class Nystroem:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
-        checked_points(points, kernel)
+        points = held_points(points, kernel)
         if not (is_built_in(kernel) and isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ)):
             raise TypeError(
                 f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}: the gradient of a kernel with a kink, or of one "
@@ -109,7 +109,7 @@ class NystroemSources:
         return NystroemField(((Projected(self, w if w.ndim == 2 else w[:, None]), w),))
 
     def prepare(self, z: Tensor) -> NystroemQueries:
-        return NystroemQueries(checked_queries(z, self.points))
+        return NystroemQueries(kept_queries(z, self.points))
 
     @cached_property
     def _alike(self) -> Landmarks:
@@ -150,6 +150,9 @@ class Projected:
 
     def prepare(self, z: Tensor) -> NystroemQueries:
         return self.sources.prepare(z)
+
+    def field(self, w: Tensor) -> NystroemField:
+        return self.sources.field(w)
 
     @cached_property
     def embedding(self) -> Embedding:
@@ -253,7 +256,7 @@ class NystroemField(SumField):
     """A field over landmarks; those of each part lie among its own sources."""
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        self._check(z)
+        z = self._seen(z)
         if all(part.projection is None for part, _ in self.parts):
             return None
         bounds = [part.bounds(points_of(z)) for part, _ in self.parts]

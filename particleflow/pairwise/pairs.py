@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from particleflow.kernels.radial import has_spectrum
+from particleflow.kernels.declared import has_spectrum
 from particleflow.pairwise import modes
 from particleflow.pairwise.window import Window
 

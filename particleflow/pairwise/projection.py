@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
-from particleflow.kernels.radial import bandwidth_of
+from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise.field import What
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.promise import peaks

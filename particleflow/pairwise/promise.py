@@ -18,7 +18,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import corners
-from particleflow.kernels.radial import bandwidth_of, has_facts
+from particleflow.kernels.declared import bandwidth_of, has_facts
 from particleflow.pairwise.base import Field, Queries
 
 
@@ -94,7 +94,7 @@ def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
 def _extent(clouds: list[Tensor]) -> float:
     """The diagonal of the box around all points."""
     lowest, highest = corners(*clouds)
-    return float((highest - lowest).norm())
+    return float((highest.double() - lowest.double()).norm())
 
 
 def peaks(kernel: Any, extent: float) -> tuple[float, float]:
@@ -107,7 +107,9 @@ def peaks(kernel: Any, extent: float) -> tuple[float, float]:
 def _peaks(kernel: Any, extent: float) -> tuple[float, float]:
     r = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-7, 0, 20000, dtype=torch.float64) * (extent or 1.0)])
     s = r**2
-    return float(kernel.profile(s).abs().max()), float((2 * r * kernel.slope(s)).abs().max())
+    # so far away that a formula overflows, a kernel is not at its peak
+    value, slope = (t.nan_to_num(0.0) for t in (kernel.profile(s), 2 * r * kernel.slope(s)))
+    return float(value.abs().max()), float(slope.abs().max())
 
 
 _known_peaks = lru_cache(maxsize=256)(_peaks)

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from particleflow.kernels import Gaussian, Kernel
-from particleflow.kernels.radial import has_spectrum
+from particleflow.kernels.declared import has_spectrum
 from particleflow.pairwise import modes
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.window import Window, fitted

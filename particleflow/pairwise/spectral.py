@@ -26,6 +26,8 @@ from particleflow.pairwise.promise import Promise, peaks
 CHUNK = 2**17
 # Sets of modes kept of a part: for values, for the laplacian, for the logarithm.
 KEPT = 3
+# Weight vectors are alike up to this power of two.
+ALIKE = 3.0
 # Rounding to float32, relative; what the near part's polynomials may err by, relative to the kernel's peaks and to the tolerance.
 FLOAT32, NEAR = 2.0**-24, 0.05
 
@@ -61,6 +63,22 @@ class Spectral:
         w = self.parts[0][1]
         return 1 if w.ndim == 1 else w.shape[1]
 
+    @functools.cached_property
+    def _powers(self) -> Tensor | None:
+        """Powers of two (K,) that weight vectors are divided by: two make one transform, whose errors are relative to the larger. None: all alike."""
+        if self.columns == 1:
+            return None
+        highest = torch.stack([w.abs().amax(0) for _, w in self.parts]).amax(0).double()
+        powers = highest.log2().floor().nan_to_num(0.0, 0.0, 0.0)
+        return powers if float(powers.max() - powers.min()) > ALIKE else None
+
+    def _packed(self) -> list[tuple[Tensor, float]]:
+        """The sources' modes, two weight vectors at a time, and what the larger of these is multiplied by."""
+        sums = self._modes_of_sources()
+        if self._powers is None:
+            return [(packed, 1.0) for packed in sums]
+        return [(packed, 2.0 ** float(pair.max())) for packed, pair in zip(sums, self._powers.split(2), strict=True)]
+
     @property
     def modes(self) -> Modes:
         assert self.layout.modes is not None
@@ -93,6 +111,8 @@ class Spectral:
                     out[:, 2 * column, component] = both.real
                     if 2 * column + 1 < self.columns:
                         out[:, 2 * column + 1, component] = both.imag
+        if self._powers is not None:
+            out = torch.ldexp(out, self._powers[:, None])
         # components of the gradient came in units that make them as large as the value
         if what in (What.GRAD, What.BOTH):
             out[..., components - d :] /= modes.unit
@@ -134,11 +154,13 @@ class Spectral:
 
     def _modes_of(self, k: int) -> list[Tensor]:
         (sources, w), kept = self.parts[k], self.kept[k]
-        key = self._key, w._version
+        key = self._key, None if self._powers is None else tuple(self._powers.tolist())
         if key not in kept:
             while len(kept) >= KEPT:
                 del kept[next(iter(kept))]
             points, weights = sources.double, _matrix(w).double()
+            if self._powers is not None:
+                weights = torch.ldexp(weights, -self._powers)
             if not self.layout.whole:
                 inside = self.layout.box.inside(points)
                 points, weights = points[inside], weights[inside]
@@ -214,20 +236,20 @@ class Spectral:
 
     def _extent(self, z: Tensor) -> float:
         lowest, highest = corners(z, *(sources.points for sources, _ in self.parts))
-        return float((highest - lowest).norm())
+        return float((highest.double() - lowest.double()).norm())
 
     def _highest(self) -> float:
         """B: the root mean square of the sources' transform at the highest modes, and no less than that of sources scattered at random."""
         scattered = math.sqrt(max(float(sum(_matrix(w).double().square().sum(0) for _, w in self.parts).max()), 0.0))  # type: ignore[union-attr]
         highest = scattered
-        for packed in self._modes_of_sources():
+        for packed, times in self._packed():
             squares, count = 0.0, 0
             for axis, half in enumerate(self.modes.half):
                 width = max(1, half // 10)
                 for edge in (packed.narrow(axis, 0, width), packed.narrow(axis, 2 * half + 1 - width, width)):
                     squares += float(torch.view_as_real(edge.resolve_conj()).square().sum())
                     count += edge.numel()
-            highest = max(highest, math.sqrt(squares / count))
+            highest = max(highest, times * math.sqrt(squares / count))
         return highest
 
     def _sums_of_modes(self) -> tuple[float, float, float]:
@@ -235,8 +257,8 @@ class Spectral:
         modes = self.modes
         norm = functools.reduce(operator.add, (modes.omega(axis) ** 2 for axis in range(len(modes.half)))).sqrt()
         found = []
-        for packed in self._modes_of_sources():
-            size = packed.abs() * modes.c.abs()
+        for packed, times in self._packed():
+            size = packed.abs() * (modes.c.abs() * times)
             found.append([float((size * norm**n).sum()) for n in range(3)])
         first, second, third = (max(column) for column in zip(*found, strict=True))
         return first, second, third

@@ -99,6 +99,11 @@ class Split:
         return np.asarray(sum(terms[1:], terms[0]))
 
     @property
+    def unit(self) -> float:
+        """The length that the cut-off of kernels/radial.py is relative to."""
+        return self.kernel.bandwidth if isinstance(self.kernel, (Laplace, Matern32, Matern52)) else 1.0
+
+    @property
     def near_at_zero(self) -> float:
         """The near part's first derivative over r where points coincide, by the convention of kernels/radial.py; 0 where there is no kink."""
         singular = isinstance(self.kernel, (Energy, Laplace))
