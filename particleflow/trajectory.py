@@ -297,8 +297,8 @@ class Recorder:
         nothing = float("nan")
 
         def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
-            now = torch.tensor(list(values), dtype=torch.float64)
-            return now if old is None else torch.cat([torch.full((len(old),), nothing, dtype=torch.float64) if past is None else past, now])
+            now = torch.tensor(list(values), dtype=torch.float64, device="cpu")
+            return now if old is None else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
 
         def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
             parts = [*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])]
@@ -314,7 +314,7 @@ class Recorder:
         velocities: Tensor | None = None
         if self.velocity and (old is None or old.velocity is not None):
             velocities = stack(old.velocity if old else None, [row["velocity"] for row in rows])
-        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64)
+        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
         return Trajectory(
             particles=self._recorded(),
             times=column(old.times if old else None, (row["t"] for row in rows)),

@@ -151,7 +151,7 @@ class CrossValidated:
 def _left_out(squares: Tensor, share: Tensor, bandwidth: float, d: int) -> float:
     """squares (n, n), infinite on the diagonal."""
     log_share, total = share.log(), 0.0
-    for rows in torch.arange(len(share)).split(ROWS):
+    for rows in torch.arange(len(share), device="cpu").split(ROWS):
         logs = torch.logsumexp(squares[rows].mul_(-0.5 / bandwidth**2).add_(log_share), 1) - torch.log1p(-share[rows])
         total += float(share[rows] @ logs)
     return total - 0.5 * d * math.log(2 * math.pi * bandwidth**2)

@@ -94,7 +94,7 @@ class Landmarks:
 
 
 def _strided(points: Tensor, count: int) -> Tensor:
-    chosen = torch.linspace(0, len(points) - 1, min(count, len(points)), dtype=torch.float64).round().long()
+    chosen = torch.linspace(0, len(points) - 1, min(count, len(points)), dtype=torch.float64, device="cpu").round().long()
     return points[chosen.to(points.device)]
 
 

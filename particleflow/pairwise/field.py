@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _fork
 from particleflow.kernels import Kernel
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
@@ -56,6 +56,7 @@ WIDEST = 1e15
 
 def checked_points(points: Tensor, kernel: Kernel) -> Tensor:
     """`points` themselves, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
+    _fork.tell()
     _checks.points(points, "points")
     bandwidth = getattr(kernel, "bandwidth", 1.0)
     if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:

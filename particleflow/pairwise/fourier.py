@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
+from particleflow.memo import Memo, Same, cached_property
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, usable, warn_once
@@ -98,25 +98,25 @@ class FourierQueries:
     """Query points, and the transform that has been set up at them."""
 
     points: Tensor
-    made: dict[Any, Any] = field(default_factory=dict)
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
 
 
 @dataclass(frozen=True, eq=False)
 class FourierSources:
-    """`made` holds what depends on the points alone: the transform set up last, the cells of a near field, double precision copies."""
+    """`made` holds what depends on the points alone: the cells of a near field."""
 
     kernel: Kernel
     points: Tensor
     fourier: Fourier
-    made: dict[Any, Any] = field(default_factory=dict)
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
 
     def field(self, w: Tensor) -> FourierField:
-        return FourierField(((self, checked_weights(w, self.points)),), ({},))
+        return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
         return FourierQueries(checked_queries(z, self.points))
 
-    @functools.cached_property
+    @cached_property
     def double(self) -> Tensor:
         return self.points.detach().double()
 
@@ -125,8 +125,8 @@ class FourierSources:
 class FourierField(SumField):
     """`kept`: of each part, its modes on the last few boxes; a target's outlive the step. `layouts`: those of the last queries."""
 
-    kept: tuple[dict[Any, Any], ...] = ()
-    layouts: dict[Any, Any] = field(default_factory=dict)
+    kept: tuple[Memo[Any], ...] = ()
+    layouts: Memo[Any] = field(default_factory=lambda: Memo(KEPT))
 
     def __add__(self, other: SumField) -> FourierField:
         assert isinstance(other, FourierField)
@@ -178,17 +178,13 @@ class FourierField(SumField):
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
         from particleflow.pairwise.layout import Wanted, layout
 
-        key = id(z), z._version, tol, laplacian
-        known = self.layouts.get(key)
-        if known is None or known[0] is not z:
+        def make() -> Any:
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
             wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
-            known = z, layout(wanted, [part.double for part, _ in self.parts], z.detach().double())
-            while len(self.layouts) >= KEPT:
-                del self.layouts[next(iter(self.layouts))]
-            self.layouts[key] = known
-        return known[1]
+            return layout(wanted, [part.double for part, _ in self.parts], z.detach().double())
+
+        return self.layouts.get((Same(z), tol, laplacian), make)
 
     def _spectral(self, layout: Any) -> Any:
         from particleflow.pairwise.spectral import Spectral
@@ -214,7 +210,7 @@ class FourierField(SumField):
         """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
         points = points_of(z)
         if self._columns > 1:
-            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple({} for _ in self.parts))
+            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple(Memo(KEPT) for _ in self.parts))
             return one.log_column(0, points)
         queries = _finite(points)
         log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)
