@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from types import FrameType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.memo import Turn
+
 FLOATS = (torch.float32, torch.float64)
+
+_filters = Turn()  # at Python's filters of warnings
 
 
 @runtime_checkable
@@ -162,6 +168,14 @@ def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
     if number < least:
         raise ValueError(f"`{name}` must be >= {least}, got {number}{remedy and ': ' + remedy}")
     return number
+
+
+@contextmanager
+def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnings.WarningMessage]]:
+    """Those of a library, caught by one thread at a time: Python's filters belong to the process, and two that change them leave them changed."""
+    with _filters, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(action)
+        yield caught
 
 
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:

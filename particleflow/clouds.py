@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _fork
 from particleflow._typing import Array, Points
-
-Made = TypeVar("Made")
+from particleflow.memo import Made
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -207,27 +206,47 @@ class FixedTarget:
         return self.cloud
 
 
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """What was made for a cloud: the object that was given, a copy of its numbers, what else it was made for, and what it is."""
+
+    given: Cloud
+    copy: Cloud
+    of: Any
+    made: Any
+
+    def serves(self, cloud: Cloud, of: Any) -> bool:
+        if self.of != of:
+            return False
+        known = cloud is self.given and isinstance(cloud, FixedCloud)
+        return known or (_same(self.copy.points, cloud.points) and _same(self.copy.log_mass, cloud.log_mass))
+
+
 class Kept:
     """What was computed from a cloud, kept while clouds with the same numbers come back. A cache: dropping it changes nothing but the time.
 
     The numbers are compared, O(N d), with a copy, since a tensor's identity and version miss what numpy writes into shared memory; but for those of
-    a `FixedCloud`.
+    a `FixedCloud`. Threads may share it (see `memo`): the one entry is read once and replaced at once.
     """
 
     def __init__(self) -> None:
-        self._given: Cloud | None = None
-        self._cloud: Cloud | None = None
-        self._made: Any = None
+        self._entry: _Entry | None = None
 
-    def get(self, cloud: Cloud, make: Callable[[], Made]) -> Made:
-        """The kept value if `cloud` equals that of the last call, else a new one from make()."""
-        kept, known = self._cloud, cloud is self._given and isinstance(cloud, FixedCloud)
-        if not known and (kept is None or not (_same(kept.points, cloud.points) and _same(kept.log_mass, cloud.log_mass))):
-            self._made = make()
-            self._cloud = cloud.copy()
-        self._given = cloud
-        made: Made = self._made
+    def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
+        """The kept value if `cloud` and `of` (what else it depends on, such as a kernel) equal those of the last call, else a new one from make()."""
+        entry = self._entry
+        if entry is None or not entry.serves(cloud, of):
+            # the copy first: it tells what make() began with, whatever is written to the points meanwhile
+            copy = cloud.copy()
+            entry = _Entry(cloud, copy, of, make())
+            self._entry = entry
+        elif cloud is not entry.given:
+            self._entry = replace(entry, given=cloud)
+        made: Made = entry.made
         return made
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Kept, ()
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -262,6 +281,7 @@ def extent(*clouds: Tensor) -> float:
 
 def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
     """A checked copy of points or of a Cloud. What is no float tensor takes the dtype and device of `like`, or float64 on the CPU."""
+    _fork.tell()
     points = value.points if isinstance(value, Cloud) else value
     if like is None or _is_float_tensor(points):
         points = _checks.as_points(points, name)

@@ -233,7 +233,7 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
             if used != dt:
                 t0, n0 = state.clock.t + used - dt, float(state.clock.step)
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
-            stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64)}
+            stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64, device="cpu")}
             state = watch.fitted(_fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target))
         except _UnconvergedError as error:
             message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
@@ -272,7 +272,7 @@ def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
     origin = start.stepper.get("origin")
     if origin is not None and float(origin[2]) == dt:
         return start.stepper
-    return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64)}
+    return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64, device="cpu")}
 
 
 def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:

@@ -15,7 +15,6 @@ points were drawn where not all are compared. `floor(metric, y, n)` is the value
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -267,8 +266,7 @@ class _Transport:
         scale = cost.max()
         if scale == 0:
             return 0.0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # POT's own words for what is said below
+        with _checks.warnings_caught("ignore"):  # POT's own words for what is said below
             value, log = ot.emd2(a, b, cost / scale, numItermax=self.max_iterations, log=True)
         if log["warning"] is not None:
             _checks.warn(
@@ -348,7 +346,7 @@ class SlicedW2:
     def directions(self, d: int) -> Float[Tensor, "L d"]:
         """Unit vectors, uniform on the sphere, shape (projections, d), float64; the one direction there is in d = 1."""
         if d == 1:
-            return torch.ones(1, 1, dtype=torch.float64)
+            return torch.ones(1, 1, dtype=torch.float64, device="cpu")
         normal = torch.from_numpy(np.random.default_rng(self.seed).standard_normal((self.projections, d)))
         return normal / normal.norm(dim=1, keepdim=True)
 

@@ -344,8 +344,8 @@ class Recorder:
         nothing = float("nan")
 
         def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
-            now = torch.tensor(list(values), dtype=torch.float64)
-            return now if old is None else torch.cat([torch.full((len(old),), nothing, dtype=torch.float64) if past is None else past, now])
+            now = torch.tensor(list(values), dtype=torch.float64, device="cpu")
+            return now if old is None else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
 
         def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
             parts = [*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])]
@@ -363,7 +363,7 @@ class Recorder:
             unknown = torch.full_like(state.x.points, nothing)
             before = None if old is None else unknown.expand(len(old), *unknown.shape) if old.velocity is None else old.velocity
             velocities = stack(before, [row.get("velocity", unknown) for row in rows])
-        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64)
+        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
         return Trajectory(
             particles=self._recorded(),
             times=column(old.times if old else None, (row["t"] for row in rows)),

@@ -15,7 +15,10 @@ PACKAGE = Path(__file__).parents[1] / "particleflow"
 LAYERS = [
     "_typing",
     "_words",
+    "memo",
     "_checks",
+    "_fork",
+    "_autograd",
     "clouds",
     "subsets",
     "schedules",

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _autograd, _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
@@ -127,8 +127,8 @@ def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, T
     """Value and gradient of a density or of a user's callable; the value is NaN where only the score is known."""
     if isinstance(target, Density):
         return target.log_density(z), target.score(z)
-    with torch.enable_grad():
-        leaf = z.detach().requires_grad_(True)
+    with _autograd.recording():
+        leaf = _autograd.leaf(z)
         out = target(leaf)
         if out.shape == z.shape:
             return z.new_full((len(z),), math.nan), out.detach().to(z.dtype)

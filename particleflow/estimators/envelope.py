@@ -69,7 +69,7 @@ class Envelope:
         log_ratio: bool,
     ) -> Fit:
         """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value, with its energy slope."""
-        made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0))
+        made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0), of=self.kernel)
         points, moving = moving.points, _carried(moving)
         here = moving.double()
         field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)

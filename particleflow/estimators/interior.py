@@ -147,7 +147,7 @@ class Solver:
         self.program, self.lam, self.products = program, lam, 0
         gram, n, size = program.gram, len(program.mass), program.size
         points = gram.cloud.points
-        at_first = torch.arange(n) < size
+        at_first = torch.arange(n, device="cpu") < size
         self.low: Bool[Tensor, "n"] = ~at_first | (not program.steep)
         self.high: Bool[Tensor, "n"] = at_first & program.doubled
         self.factor: Tensor | None = None

@@ -14,7 +14,6 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
 from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.declared import is_built_in
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
@@ -93,16 +92,14 @@ class KDE:
             kept = memory.get("bandwidth", None)
             rule = CrossValidated() if self.shared is None else self.shared
             width = read_off("`y`", partial(rule.of, y)) if kept is None else float(kept)
-            return self._fit(x, y, Gaussian(width), Gaussian(width), {"bandwidth": torch.tensor(width, dtype=torch.float64)})
+            return self._fit(x, y, Gaussian(width), Gaussian(width), {"bandwidth": torch.tensor(width, dtype=torch.float64, device="cpu")})
         rule = self.kernel
         of_y: float = self._width.get(y, lambda: read_off("`y`", partial(rule.of, y)))
         return self._fit(x, y, Gaussian(read_off("`x`", partial(rule.of, x))), Gaussian(of_y))
 
     def _fit(self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None) -> Fit:
-        # of one target, by its kernel: a run that goes on may bring another bandwidth
-        fields: list[tuple[Kernel, Field]] = self._target.get(y, list)
-        if not fields or not (fields[0][0] is of_y or (is_built_in(of_y) and fields[0][0] == of_y)):
-            fields[:] = [(of_y, self.pairwise.sources(of_y, y.points).field(y.mass))]
+        # a run that goes on may bring another bandwidth
+        target: Field = self._target.get(y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y)
         current = self.pairwise.sources(of_x, x.points).field(x.mass)
         report, shift = dict(current.explain(x.points)), 0.0
         if not isinstance(self.kernel, Kernel):
@@ -110,5 +107,5 @@ class KDE:
             assert isinstance(of_y, Gaussian)
             shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)
             report |= {"bandwidth": of_x.bandwidth, "target_bandwidth": of_y.bandwidth}
-        witness = KDEWitness(fields[0][1], current, shift)
+        witness = KDEWitness(target, current, shift)
         return Fit(witness, dict(memory or {}), report, objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))

@@ -96,7 +96,7 @@ class KLIEP:
         remembered = {"alpha": found.alpha}
         if self.kernel is None:
             report["bandwidth"] = bandwidth_of(kernel)
-            remembered["bandwidth"] = torch.tensor(report["bandwidth"], dtype=torch.float64)
+            remembered["bandwidth"] = torch.tensor(report["bandwidth"], dtype=torch.float64, device="cpu")
         report.update(converged=found.converged, gap=found.gap, iterations=found.iterations, centres=len(centres))
         report.update(ratio.field.explain(x.points.double()))
         return Fit(ratio, memory=remembered, report=report, objective=lambda: likelihood)

@@ -131,10 +131,10 @@ class KernelLogistic:
         return minimise(problem, lam, start.to(zero) if warm and start is not None else zero, self.rtol, self.max_iterations)
 
     def _kept(self, kernel: Kernel, lam: float) -> Memory:
-        kept = {"lam": torch.tensor(lam, dtype=torch.float64)} if self.lam is None else {}
+        kept = {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")} if self.lam is None else {}
         if self.kernel is None:
             assert isinstance(kernel, Gaussian)
-            kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64)
+            kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64, device="cpu")
         return kept
 
     def _chosen(self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory) -> tuple[Kernel, float]:
@@ -196,7 +196,7 @@ def _part(cloud: Cloud) -> Cloud:
 
 def _split(cloud: Cloud, fold: int, folds: int) -> tuple[Cloud, Cloud]:
     """Every folds-th point out."""
-    held_out = torch.arange(len(cloud)) % folds == fold
+    held_out = torch.arange(len(cloud), device="cpu") % folds == fold
     return _rows(cloud, torch.nonzero(~held_out)[:, 0]), _rows(cloud, torch.nonzero(held_out)[:, 0])
 
 

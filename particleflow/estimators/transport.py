@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar, TypeAlias
@@ -184,8 +183,7 @@ def _on_matrix(ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, in
     """v (M,), iterations and the gap of the last of `lengths` (regularisation, most iterations), each from the one before; None: numbers ran out."""
     cost, a, b = (part.cpu() for part in (distances(x.points, y.points), x.mass, y.mass))
     potentials, iterations, gap = (torch.zeros_like(a), torch.zeros_like(b)), 0, math.inf
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report says it
+    with _checks.warnings_caught("ignore"):  # the report says it
         for eps, most in lengths:
             _, log = ot.bregman.sinkhorn_stabilized(
                 a, b, cost, eps, numItermax=most, stopThr=tolerance, warmstart=potentials, log=True, warn=False, print_period=10
@@ -221,8 +219,7 @@ def distances(a: Float[Tensor, "A d"], b: Float[Tensor, "B d"]) -> Float[Tensor,
 def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWitness, Report]:
     cost = distances(x.points, y.points)
     scale = float(cost.max()) or 1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report says it
+    with _checks.warnings_caught("ignore"):  # the report says it
         coupling, log = ot.emd(*(part.cpu().numpy() for part in (x.mass, y.mass, cost / scale)), numItermax=pivots, log=True)
     potential, coupling = (torch.from_numpy(part).to(cost) for part in (log["v"], coupling))
     weight = torch.where(cost > 0, coupling / cost, 0)

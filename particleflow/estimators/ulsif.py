@@ -87,7 +87,7 @@ class _LeastSquares(ABC):
             parts = places(x, LEFT_OUT), places(y, LEFT_OUT)
             kernel, lam, report["score"] = self._choose(kernels, lams, (points, a), (target, b), centres, parts)
         h, matrix = (part.cpu() for part in _system(kernel, (points, a), (target, b), centres, self._alpha))
-        remembered = {"lam": torch.tensor(lam, dtype=torch.float64)}
+        remembered = {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")}
         lam = max(lam, least_ridge(matrix, h))
         start = memory.get("theta")
         solved = self._solve(h, matrix, lam, None if start is None else start.cpu())
@@ -99,7 +99,7 @@ class _LeastSquares(ABC):
         remembered["theta"] = theta
         if self.kernel is None:
             report["bandwidth"] = bandwidth = bandwidth_of(kernel)
-            remembered["bandwidth"] = torch.tensor(bandwidth, dtype=torch.float64)
+            remembered["bandwidth"] = torch.tensor(bandwidth, dtype=torch.float64, device="cpu")
         report.update(lam=lam, centres=len(centres), **ratio.field.explain(x.points.double()))
         chi2 = float(2 * (h @ theta) - theta @ matrix @ theta) - 1
         return Fit(self._witness(ratio, log_y - log_x), memory=remembered, report=report, objective=lambda: chi2)
@@ -142,7 +142,7 @@ class _LeastSquares(ABC):
 
     def _solve(self, h: Tensor, matrix: Tensor, lam: float, start: Tensor | None) -> Minimum:
         """theta, by either rule."""
-        ridged = matrix + lam * torch.eye(len(h), dtype=h.dtype)
+        ridged = matrix + lam * torch.eye(len(h), dtype=h.dtype, device=h.device)
         if start is None or self.rounded or len(start) != len(h):
             start = torch.cholesky_solve(h[:, None], torch.linalg.cholesky(ridged))[:, 0].clamp_min(0.0)
         return nonnegative_minimum(ridged, h, start=start) if not self.rounded else Minimum(start, ridged @ start - h, 0)

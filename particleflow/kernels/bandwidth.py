@@ -190,7 +190,7 @@ def _weighted_median(values: Tensor, weights: Tensor) -> float:
 def _left_out(squares: Tensor, share: Tensor, left: Tensor, bandwidth: float, d: int) -> float:
     """squares (n, n), infinite where the column is left out for the row; left (n,), the mass of the other columns."""
     log_share, log_left, total = share.log(), left.log(), 0.0
-    for rows in torch.arange(len(share)).split(ROWS):
+    for rows in torch.arange(len(share), device="cpu").split(ROWS):
         logs = torch.logsumexp(squares[rows].mul_(-0.5 / bandwidth**2).add_(log_share), 1) - log_left[rows]
         total += float(share[rows] @ logs)
     return total - 0.5 * d * math.log(2 * math.pi * bandwidth**2)

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _autograd, _checks
 
 COINCIDENT = 1e-15
 # Squared distances in bandwidths at which every exponential is zero.
@@ -326,13 +326,13 @@ class Radial:
         return 1.0 if self.bandwidth is None else self.bandwidth**2
 
     def _derivatives(self, s: Tensor, order: int) -> Tensor:
-        with torch.enable_grad():
-            leaf = s.detach().requires_grad_(True)
-            value = self.of(leaf)
+        with _autograd.recording():
+            at = _autograd.leaf(s)
+            value = self.of(at)
             for k in range(order):
                 if not value.requires_grad:
-                    return torch.zeros_like(s)
-                (value,) = torch.autograd.grad(value.sum(), leaf, create_graph=k + 1 < order)
+                    return torch.zeros_like(at)
+                (value,) = torch.autograd.grad(value.sum(), at, create_graph=k + 1 < order)
         return value.detach()
 
 

@@ -7,8 +7,8 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of
+from particleflow.memo import cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
 from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_weights, kept_queries, points_of
@@ -297,27 +298,30 @@ def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarra
     share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
     given, made = ([array.__array_interface__["data"][0] for array in arrays] for arrays in (before, after))
     addresses = [*given, *ranges.addresses, *made]
-    job = _Job(function(plan), addresses, (ranges.block, z.shape[1], len(z), columns), blocks, share)
     scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
+    # a second interrupt may end this call before its threads: they own what they read and write
+    owners = (*before, ranges, *after, scratch)
+    job = _Job(function(plan), addresses, (ranges.block, z.shape[1], len(z), columns), blocks, share, owners)
     aligned = -(-scratch.__array_interface__["data"][0] // CACHE_LINE) * CACHE_LINE
     others = [threading.Thread(target=job.work, args=(aligned + k * scratch.shape[1],)) for k in range(1, threads)]
-    for thread in others:
-        thread.start()
     try:
+        for thread in others:
+            thread.start()
         job.work(aligned)
     except BaseException:
         job.stopped = True
         raise
     finally:
         for thread in others:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
 
 class _Job:
     """Shares of blocks, which each thread takes from one counter until none is left."""
 
-    def __init__(self, run: Callable[..., None], addresses: list[int], sizes: tuple[int, ...], blocks: int, share: int) -> None:
-        self.run, self.addresses, self.sizes, self.blocks, self.share = run, addresses, sizes, blocks, share
+    def __init__(self, run: Callable[..., None], addresses: list[int], sizes: tuple[int, ...], blocks: int, share: int, owners: Any) -> None:
+        self.run, self.addresses, self.sizes, self.blocks, self.share, self.owners = run, addresses, sizes, blocks, share, owners
         self.firsts = itertools.count(0, share)
         self.stopped = False
 

@@ -5,7 +5,6 @@ Times are of one core, in seconds. Only their ratios matter: they decide, the su
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52
 from particleflow.kernels.declared import bandwidth_of, has_facts
+from particleflow.memo import cached_property
 from particleflow.pairwise.base import PairwiseSum
 from particleflow.pairwise.culled import Culled, Short
 from particleflow.pairwise.dense import Dense
@@ -66,7 +66,7 @@ class Spanned:
     def __len__(self) -> int:
         return len(self.points)
 
-    @functools.cached_property
+    @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest of each coordinate, (d,) each."""
         here = np.ascontiguousarray(self.points.detach().numpy())
@@ -91,7 +91,7 @@ class Problem:
     def d(self) -> int:
         return self.queries.shape[1]
 
-    @functools.cached_property
+    @cached_property
     def n(self) -> int:
         return sum(len(cloud) for cloud in self.sources)
 
@@ -99,7 +99,7 @@ class Problem:
     def pairs(self) -> float:
         return float(len(self.queries)) * self.n
 
-    @functools.cached_property
+    @cached_property
     def corners(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest of each coordinate, over all points."""
         known = any(cloud.points is self.queries for cloud in self.sources)
@@ -107,7 +107,7 @@ class Problem:
         lowest, highest = (np.array(ends, np.float64) for ends in zip(*(cloud.ends for cloud in clouds), strict=True))
         return lowest.min(0), highest.max(0)
 
-    @functools.cached_property
+    @cached_property
     def extents(self) -> tuple[float, ...]:
         """Of the box around all points; inf where a point is not finite."""
         lowest, highest = self.corners
@@ -117,7 +117,7 @@ class Problem:
         """Pairs closer than a radius, from a sample."""
         return self.pairs * float((self._distances < radius).double().mean())
 
-    @functools.cached_property
+    @cached_property
     def _distances(self) -> Tensor:
         return sampled_distances([cloud.points for cloud in self.sources], self.queries)
 

@@ -8,7 +8,6 @@ import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.kernels.declared import is_built_in
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
@@ -86,14 +86,16 @@ class Culled:
         return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
 
 
-def near_sum(parts: Iterable[tuple[Any, Tensor]], kept: Iterable[dict[Any, Any]], tol: float) -> SumField:
+def near_sum(parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float) -> SumField:
     """The sum of parts, each of (sources, weights), over neighbours alone, to a tolerance relative to the scales; `kept` holds each part's field."""
     fields: list[Any] = []
     for (sources, w), memory in zip(parts, kept, strict=True):
-        if (Culled, tol) not in memory:
-            memory[Culled, tol] = Culled(rtol=tol).sources(sources.kernel, sources.points).field(w)
-        fields.append(memory[Culled, tol])
+        fields.append(memory.get((Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)))
     return functools.reduce(operator.add, fields)
+
+
+def _culled(kernel: Kernel, points: Tensor, w: Tensor, tol: float) -> CulledField:
+    return Culled(rtol=tol).sources(kernel, points).field(w)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _fork
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.kernels.radial import PositiveKernel
@@ -66,6 +66,7 @@ WIDEST = 1e15
 
 def checked_points(points: Tensor, kernel: object) -> Tensor:
     """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
+    _fork.tell()
     _checks.points(points, "points")
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import has_facts
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, undeclared, usable, warn_once
@@ -101,25 +101,25 @@ class FourierQueries:
     """Query points, and the transform that has been set up at them."""
 
     points: Tensor
-    made: dict[Any, Any] = field(default_factory=dict)
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
 
 
 @dataclass(frozen=True, eq=False)
 class FourierSources:
-    """`made` holds what depends on the points alone: the transform set up last, the cells of a near field, double precision copies."""
+    """`made` holds what depends on the points alone: the cells of a near field."""
 
     kernel: Kernel
     points: Tensor
     fourier: Fourier
-    made: dict[Any, Any] = field(default_factory=dict)
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
 
     def field(self, w: Tensor) -> FourierField:
-        return FourierField(((self, checked_weights(w, self.points)),), ({},))
+        return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
         return FourierQueries(kept_queries(z, self.points))
 
-    @functools.cached_property
+    @cached_property
     def double(self) -> Tensor:
         return self.points.double()
 
@@ -128,8 +128,8 @@ class FourierSources:
 class FourierField(SumField):
     """`kept`: of each part, its modes on the last few boxes; a target's outlive the step. `layouts`: those of the last queries."""
 
-    kept: tuple[dict[Any, Any], ...] = ()
-    layouts: dict[Any, Any] = field(default_factory=dict)
+    kept: tuple[Memo[Any], ...] = ()
+    layouts: dict[Any, tuple[Tensor, Any]] = field(default_factory=dict)
 
     def __add__(self, other: SumField) -> FourierField:
         assert isinstance(other, FourierField)
@@ -189,9 +189,10 @@ class FourierField(SumField):
             wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
             own = any(z is part.points for part, _ in self.parts)
             known = z if own else z.clone(), layout(wanted, [part.double for part, _ in self.parts], z.double())
-            while len(self.layouts) >= KEPT:
-                del self.layouts[next(iter(self.layouts))]
+            # each line is one operation on the dictionary, which no other thread can divide
             self.layouts[key] = known
+            for old in list(self.layouts)[:-KEPT]:
+                self.layouts.pop(old, None)
         return known[1]
 
     def _spectral(self, layout: Any) -> Any:
@@ -218,7 +219,7 @@ class FourierField(SumField):
         """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
         points = points_of(z)
         if self._columns > 1:
-            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple({} for _ in self.parts))
+            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple(Memo(KEPT) for _ in self.parts))
             return one.log_column(0, points)
         queries = _finite(points)
         log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)

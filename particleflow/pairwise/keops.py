@@ -23,6 +23,7 @@ from torch import Tensor
 from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of
+from particleflow.memo import Turn
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, masked, points_of
@@ -85,6 +86,7 @@ WIDTHS = (1, 4, 16)
 ACCUMULATORS = 64
 
 _compiled: set[tuple[Any, ...]] = set()
+_turn = Turn()  # at pykeops, whose tables and routines are not made for several threads of Python
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class KeOps:
         if why:
             error = ImportError if why == keops_probe.NOT_INSTALLED else RuntimeError
             raise error(f"KeOps() cannot be used here: {why}")
-        keops_probe.load(keops_probe.cache_folder(), self.timeout)
+        with _turn:
+            keops_probe.load(keops_probe.cache_folder(), self.timeout)
         unit = formula.unit * (bandwidth_of(kernel) or 1.0)
         centre = middle(points)
         return KeOpsSources(kernel, points, formula, unit, centre, scaled(points, centre, unit), self.timeout)
@@ -191,7 +194,8 @@ class KeOpsSources:
         padded = torch.nn.functional.pad(w.to(self.scaled.dtype), (0, -columns % width))
         routine = _routine(self.formula, what, d, width, w.is_cuda)
         here = self._scaled(z)
-        parts = [self._evaluate(routine, here, part.contiguous()) for part in padded.split(width, dim=1)]
+        with _turn:
+            parts = [self._evaluate(routine, here, part.contiguous()) for part in padded.split(width, dim=1)]
         total = torch.cat(parts, dim=1).view(len(here), -1, components)[:, :columns]
         if what is What.LAPLACIAN:
             total /= self.unit**2
@@ -206,7 +210,9 @@ class KeOpsSources:
         # -inf - -inf would be NaN in KeOps: a finite logarithm of zero, below that of anything else.
         nothing = torch.finfo(dtype).min / 256
         log_w = w.to(dtype).log().clamp_min(nothing)[:, None]
-        out = self._evaluate(routine, self._scaled(z), log_w)
+        here = self._scaled(z)
+        with _turn:
+            out = self._evaluate(routine, here, log_w)
         top, total, force = out[:, 0], out[:, 1], out[:, 2:]
         empty = top < nothing / 2
         log = torch.where(empty, -math.inf, top + total.log())

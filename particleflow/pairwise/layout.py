@@ -132,7 +132,7 @@ def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, mo
         choices.append((n * q * share(far) * PER_PAIR, Layout(box, culled=True, why=why)))
     sample = torch.cat([_thinned(points, SAMPLED_POINTS) for points in (*clouds, z)])
     for left_out in OUTLIERS:
-        tails = torch.quantile(sample, torch.tensor([0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1]], dtype=sample.dtype), dim=0)
+        tails = torch.quantile(sample, sample.new_tensor([0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1]]), dim=0)
         core = snapped(tails[0], tails[1], box.extents[0] / 2**20)
         if all(a >= 0.8 * b for a, b in zip(core.extents, box.extents, strict=True)):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, has_facts
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, undeclared, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
@@ -24,6 +25,7 @@ from particleflow.pairwise.reach import reach_of, sampled_distances
 
 if TYPE_CHECKING:
     from particleflow.pairwise.lattice import Box
+    from particleflow.pairwise.nearby import Density
     from particleflow.pairwise.placed import Core, Placed
     from particleflow.pairwise.spacing import Plan
 
@@ -120,7 +122,7 @@ class MeshSources:
         return Placed(self.points)
 
     def field(self, w: Tensor) -> MeshField:
-        return MeshField(((self, checked_weights(w, self.points)),), ({},))
+        return MeshField(((self, checked_weights(w, self.points)),), (Memo(),))
 
     def prepare(self, z: Tensor) -> MeshQueries:
         from particleflow.pairwise.placed import Placed
@@ -151,8 +153,11 @@ class Extent:
 class MeshField(SumField):
     """`kept`: of each part, the meshes of its weights, which outlive a step with a target's field. `potentials`: those evaluated last."""
 
-    kept: tuple[dict[Any, Any], ...] = ()
-    potentials: dict[Any, Any] = field(default_factory=dict)
+    kept: tuple[Memo[Any], ...] = ()
+    potentials: Memo[np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "potentials", Memo(max(2, self._columns)))
 
     def __add__(self, other: SumField) -> MeshField:
         assert isinstance(other, MeshField)
@@ -299,26 +304,25 @@ class MeshField(SumField):
         from particleflow.pairwise import gridding, lattice
         from particleflow.pairwise.placed import stencil
 
-        key = plan, mesh, laplacian, column
-        if key not in self.potentials:
+        def make() -> np.ndarray:
             spreads = [self.spread(plan, part, column) for part in mesh.parts]
             nodes = lattice.potential(plan, mesh.box, mesh.shape, spreads, laplacian, torch.get_num_threads())
             made = gridding.room(stencil(plan, "float64"), mesh.shape)
             made[: nodes.size] = nodes.ravel()
-            while len(self.potentials) >= max(2, self._columns):
-                del self.potentials[next(iter(self.potentials))]
-            self.potentials[key] = made
-        found: np.ndarray = self.potentials[key]
-        return found
+            return made
+
+        return self.potentials.get((plan, mesh, laplacian, column), make)
 
     def spread(self, plan: Plan, part: int, column: int) -> tuple[Box, np.ndarray]:
         """The nodes of a part, and its weights spread on them."""
-        kept = self.kept[part]
-        if (plan, column) not in kept:
+
+        def make() -> tuple[Box, np.ndarray]:
             sources, w = self.parts[part]
             weights = _matrix(w)[:, column].detach().numpy()
-            kept[plan, column] = sources.placed.spread(plan, self.mesh.max_cells, weights, torch.get_num_threads())
-        found: tuple[Box, np.ndarray] = kept[plan, column]
+            spread: tuple[Box, np.ndarray] = sources.placed.spread(plan, self.mesh.max_cells, weights, torch.get_num_threads())
+            return spread
+
+        found: tuple[Box, np.ndarray] = self.kept[part].get((plan, column), make)
         return found
 
     def _local_errors(self, plan: Plan, mass: float) -> tuple[float, float]:
@@ -329,12 +333,7 @@ class MeshField(SumField):
         size = max(block_size(plan, math.prod(core.box.shape)) for core in cores)
         densities, left_out = [], 0.0
         for (sources, w), kept, core in zip(self.parts, self.kept, cores, strict=True):
-            if ("density", plan, size) not in kept:
-                weights = _matrix(w).detach().abs().amax(1).double().numpy()
-                inside = sources.placed.finite if core.outside is None else ~core.outside
-                made = sources.placed.density(weights, inside, size * plan.spacing), float(weights[~inside].sum())
-                kept["density", plan, size] = made
-            here, away = kept["density", plan, size]
+            here, away = kept.get(("density", plan, size), partial(_density, sources.placed, w, core, size * plan.spacing))
             densities.append(here)
             left_out += away
         value, grad = local_errors(plan, densities, size)
@@ -382,6 +381,13 @@ class MeshField(SumField):
                 f"Mesh(rtol={mesh.rtol:g}) cannot sum {self.kernel} alone: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
                 f"`max_pairs` = {mesh.max_pairs:.1e}: raise `rtol`, `max_cells`, `max_pairs` or the bandwidth, or use Culled or Auto"
             )
+
+
+def _density(placed: Placed, w: Tensor, core: Core, length: float) -> tuple[Density, float]:
+    """sum |w| in blocks, of the points in the core; and of those outside."""
+    weights = _matrix(w).detach().abs().amax(1).double().numpy()
+    inside = placed.finite if core.outside is None else ~core.outside
+    return placed.density(weights, inside, length), float(weights[~inside].sum())
 
 
 def _matrix(w: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
 from particleflow.kernels.declared import is_built_in
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, merged_logs, points_of
@@ -90,12 +91,10 @@ class NystroemQueries:
     """Query points, and what the exact sums over landmarks made of them."""
 
     points: Tensor
-    made: dict[Any, Queries] = field(default_factory=dict)
+    made: Memo[Queries] = field(default_factory=Memo)
 
     def through(self, exact: Any) -> Queries:
-        if exact not in self.made:
-            self.made[exact] = exact.prepare(self.points)
-        return self.made[exact]
+        return self.made.get(exact, lambda: exact.prepare(self.points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +166,9 @@ class Projected:
             return embedding.projected(backend.rank)
         top, steepest = (backend.tolerance * embedding.mass * peak for peak in embedding.peaks)
         most, rank = min(MOST, len(self.points) // 2), FEWEST
+        projection: Projection | None = None
         while rank <= most:
-            projection = embedding.projected(rank)
+            projection = embedding.projected(rank, projection)
             met = embedding.common(self._sum(projection))
             if bool(((MARGIN * met.value <= top) & (MARGIN * met.grad <= steepest)).all()):
                 value, grad = self._bounds(projection)

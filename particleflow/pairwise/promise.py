@@ -64,7 +64,7 @@ def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -
 
     points = z if isinstance(z, Tensor) else z.points
     rows = min(_checks.count(rows, "rows"), len(points))
-    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:rows].to(points.device)
+    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed), device="cpu")[:rows].to(points.device)
     value, grad = (t[chosen].double() for t in field.value_and_grad(z))
     exact_value, exact_grad = torch.zeros_like(value), torch.zeros_like(grad)
     for sources, w in field.parts:
@@ -105,7 +105,8 @@ def peaks(kernel: Any, extent: float) -> tuple[float, float]:
 
 
 def _peaks(kernel: Any, extent: float) -> tuple[float, float]:
-    r = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-7, 0, 20000, dtype=torch.float64) * (extent or 1.0)])
+    r = torch.logspace(-7, 0, 20000, dtype=torch.float64, device="cpu") * (extent or 1.0)
+    r = torch.cat([r.new_zeros(1), r])
     s = r**2
     # so far away that a formula overflows, a kernel is not at its peak
     value, slope = (t.nan_to_num(0.0) for t in (kernel.profile(s), 2 * r * kernel.slope(s)))

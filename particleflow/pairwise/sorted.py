@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +23,7 @@ from torch import Tensor
 from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
 from particleflow.kernels.declared import is_built_in
 from particleflow.kernels.radial import COINCIDENT
+from particleflow.memo import Memo, Same, cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, checked_weights, kept_queries, points_of
 
@@ -119,7 +119,7 @@ class SortedSources:
     points: Tensor
     form: Form
     # The moments for the weights met last: a target's are asked for in every step.
-    _kept: list[tuple[Tensor, Line]] = field(default_factory=list, repr=False)
+    _lines: Memo[Line] = field(default_factory=lambda: Memo(1), repr=False)
 
     def field(self, w: Tensor) -> SortedField:
         return SortedField(((self, checked_weights(w, self.points)),))
@@ -176,10 +176,8 @@ class SortedSources:
         return order, np.where(broken, 0.0, queries) if broken.any() else queries, broken
 
     def _line(self, w: Tensor) -> Line:
-        if not (self._kept and self._kept[0][0] is w):
-            places, x = self.order
-            self._kept[:] = [(w, line_of(self.form, x, _numpy(w)[places]))]
-        return self._kept[0][1]
+        places, x = self.order
+        return self._lines.get(Same(w), lambda: line_of(self.form, x, _numpy(w)[places]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ import numpy as np
 
 from particleflow.kernels import Gaussian, Kernel
 from particleflow.kernels.declared import has_spectrum
+from particleflow.memo import Memo
 from particleflow.pairwise import modes
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.window import Window, fitted
@@ -95,7 +96,7 @@ class Plan:
     # (box, parts) -> nodes in the place of Fourier transforms
     convolve: Callable[..., Array] | None = None
     # the code's tables, by the dtype of the particles
-    stencils: dict[str, Any] = field(default_factory=dict)
+    stencils: Memo[Any] = field(default_factory=Memo)
 
     @property
     def unit(self) -> float:
@@ -145,7 +146,7 @@ def _fine_plan(kernel: Any, d: int, atol: float) -> Plan | None:
 def _scaled(found: Plan, kernel: Any, bandwidth: float) -> Plan:
     """The plan of the same kernel of another bandwidth."""
     spacing = found.spacing * bandwidth
-    return replace(found, kernel=kernel, spacing=spacing, periodic=modes.periodic(kernel, spacing, found.images[2] / (2 * found.d)), stencils={})
+    return replace(found, kernel=kernel, spacing=spacing, periodic=modes.periodic(kernel, spacing, found.images[2] / (2 * found.d)), stencils=Memo())
 
 
 def _rounding(kernel: Any, element: str, spacing: float) -> tuple[float, float]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from particleflow.memo import cached_property
 
 if TYPE_CHECKING:
     from particleflow.pairwise.cells import Boxes, Tree

@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,18 +14,20 @@ from torch import Tensor
 
 from particleflow.clouds import corners
 from particleflow.kernels import Kernel
+from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_sources
 from particleflow.pairwise.farfield import Modes
 from particleflow.pairwise.field import What, points_of
-from particleflow.pairwise.layout import Layout
+from particleflow.pairwise.layout import Box, Layout
 from particleflow.pairwise.nufft import Transform
 from particleflow.pairwise.promise import Promise, peaks
 
+if TYPE_CHECKING:
+    from particleflow.pairwise.spatial import Tiled
+
 # Sources spread onto a grid of float32 at a time: more would lose digits as they add up.
 CHUNK = 2**17
-# Sets of modes kept of a part: for values, for the laplacian, for the logarithm.
-KEPT = 3
 # Weight vectors are alike up to this power of two.
 ALIKE = 3.0
 # Rounding to float32, relative; what the near part's polynomials may err by, relative to the kernel's peaks and to the tolerance.
@@ -37,7 +39,7 @@ class Spectral:
     """Parts (sources, weights (N,) or (N, K)), with what they keep, summed by one layout."""
 
     parts: tuple[tuple[Any, Tensor], ...]
-    kept: tuple[dict[Any, Any], ...]
+    kept: tuple[Memo[Any], ...]
     layout: Layout
 
     def at(self, what: What, z: Tensor | Queries) -> Tensor:
@@ -136,11 +138,8 @@ class Spectral:
         return angles.to(torch.float64 if modes.double else torch.float32).contiguous()
 
     def _transform_at(self, points: Tensor, z: Tensor | Queries) -> Transform:
-        made = getattr(z, "made", {})
-        if self._key not in made:
-            made.clear()
-            made[self._key] = Transform(2, self._angles(points), self.modes.half, self.modes.tol)
-        return made[self._key]
+        made: Memo[Transform] = getattr(z, "made", Memo(1))
+        return made.get(self._key, lambda: Transform(2, self._angles(points), self.modes.half, self.modes.tol))
 
     @property
     def _key(self) -> Any:
@@ -154,18 +153,19 @@ class Spectral:
 
     def _modes_of(self, k: int) -> list[Tensor]:
         (sources, w), kept = self.parts[k], self.kept[k]
-        key = self._key, None if self._powers is None else tuple(self._powers.tolist())
-        if key not in kept:
-            while len(kept) >= KEPT:
-                del kept[next(iter(kept))]
+
+        def make() -> list[Tensor]:
             points, weights = sources.double, _matrix(w).double()
             if self._powers is not None:
                 weights = torch.ldexp(weights, -self._powers)
             if not self.layout.whole:
                 inside = self.layout.box.inside(points)
                 points, weights = points[inside], weights[inside]
-            kept[key] = self._summed(points, weights)
-        return kept[key]
+            return self._summed(points, weights)
+
+        powers = None if self._powers is None else tuple(self._powers.tolist())
+        found: list[Tensor] = kept.get((self._key, powers, Same(w)), make)
+        return found
 
     def _summed(self, points: Tensor, weights: Tensor) -> list[Tensor]:
         modes = self.modes
@@ -191,12 +191,8 @@ class Spectral:
         queries: Tiled | None = None
         tiles = []
         for sources, _ in self.parts:
-            key = "tiles", None if self.layout.whole else box
-            if key not in sources.made:
-                sources.made.clear()
-                inside = slice(None) if self.layout.whole else box.inside(sources.double)
-                sources.made[key] = Tiled.of(sources.double[inside].numpy()), inside
-            tiles.append(sources.made[key])
+            within = None if self.layout.whole else box
+            tiles.append(sources.made.get(within, functools.partial(_tiles, sources.double, within)))
             if queries is None and sources.double.shape == points.shape and torch.equal(sources.double, points):
                 queries = tiles[-1][0]
         queries = queries or Tiled.of(points.numpy())
@@ -262,6 +258,14 @@ class Spectral:
             found.append([float((size * norm**n).sum()) for n in range(3)])
         first, second, third = (max(column) for column in zip(*found, strict=True))
         return first, second, third
+
+
+def _tiles(points: Tensor, box: Box | None) -> tuple[Tiled, slice | Tensor]:
+    """The points in the box, sorted, and which they are; None: all."""
+    from particleflow.pairwise.spatial import Tiled
+
+    inside = slice(None) if box is None else box.inside(points)
+    return Tiled.of(points[inside].numpy()), inside
 
 
 def _exactly(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:

@@ -191,9 +191,9 @@ def one_record(state: State, target: Cloud | None) -> Trajectory:
     clock, log_mass = state.clock, state.x.log_mass
     return Trajectory(
         particles=state.x.points[None],
-        times=torch.tensor([clock.t], dtype=torch.float64),
-        steps=torch.tensor([clock.step]),
-        energy=torch.tensor([math.nan], dtype=torch.float64),
+        times=torch.tensor([clock.t], dtype=torch.float64, device="cpu"),
+        steps=torch.tensor([clock.step], device="cpu"),
+        energy=torch.tensor([math.nan], dtype=torch.float64, device="cpu"),
         metrics={},
         status="completed" if state.status == "running" else state.status,
         message=state.message,
