@@ -140,5 +140,5 @@ def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Tra
         return earlier
     clouds = [earlier.cloud(k) for k in range(len(earlier))]
     values = {name: [float(metric(cloud.copy(), target.copy())) for cloud in clouds] for name, metric in new.items()}
-    added = {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items()}
+    added = {name: torch.tensor(column, dtype=torch.float64, device="cpu") for name, column in values.items()}
     return replace(earlier, metrics={**earlier.metrics, **added})

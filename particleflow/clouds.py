@@ -216,7 +216,7 @@ class _Entry:
     made: Any
 
     def serves(self, cloud: Cloud, of: Any) -> bool:
-        if self.of != of:
+        if not (self.of is of or (self.of == of) is True):
             return False
         known = cloud is self.given and isinstance(cloud, FixedCloud)
         return known or (_same(self.copy.points, cloud.points) and _same(self.copy.log_mass, cloud.log_mass))

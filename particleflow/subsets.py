@@ -59,7 +59,7 @@ def part(cloud: Cloud, most: int) -> Cloud:
     if len(rows) > most:
         along = _along_the_axis(points[rows], np.full(len(rows), 1 / len(rows)))
         rows = rows[along[np.unique((_levels(most) * len(rows)).astype(int))]]
-    there = torch.arange(len(cloud)) if cloud.log_mass is None else torch.nonzero(cloud.mass.cpu() > 0)[:, 0]
+    there = torch.arange(len(cloud), device="cpu") if cloud.log_mass is None else torch.nonzero(cloud.mass.cpu() > 0)[:, 0]
     chosen = there[torch.from_numpy(rows[_shuffled(len(rows))])].to(cloud.points.device)
     if cloud.log_mass is None:
         return Cloud(cloud.points[chosen])

@@ -144,12 +144,12 @@ def test_kept_modes_of_a_target_are_those_of_a_fresh_one(kernel: kernels.Kernel,
         moved = x + 1e-3 * step
         particles = fourier.sources(kernel, moved).field(minus)
         got = (target + particles).value_and_grad(moved)
-        made.append(list(target.kept[0].values()))
+        made.append(list(target.kept[0]._made.values()))
         fresh = (fourier.sources(kernel, y).field(w) + fourier.sources(kernel, moved).field(minus)).value_and_grad(moved)
         assert all(torch.equal(a, b) for a, b in zip(got, fresh, strict=True))
     assert len(made[0]) == 1
     assert all(each[0] is made[0][0] for each in made), "the box stays the same, so the modes should have been kept"
-    target.kept[0].clear()
+    target.kept[0]._made.clear()
     again = (target + particles).value_and_grad(moved)
     assert all(torch.equal(a, b) for a, b in zip(again, got, strict=True))
 

@@ -197,7 +197,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "mmd culled": lambda: E.MMD(K.Gaussian(0.1), pairwise=Culled()),
     "mmd nystroem": lambda: E.MMD(K.Gaussian(2.0), pairwise=Nystroem(rank=12)),
     "mmd compiled": lambda: E.MMD(K.Laplace(0.7), pairwise=Compiled()),
-    "mmd dense": lambda: E.MMD(lambda s: 1 / (1 + s), pairwise=Dense()),
+    "mmd dense": lambda: E.MMD(pf.kernels.Radial(lambda s: 1 / (1 + s)), pairwise=Dense()),
     "kde": lambda: E.KDE(),
     "kde kernel": lambda: E.KDE(K.Gaussian(0.4)),
     "kde rule": lambda: E.KDE(K.Scott()),
@@ -288,7 +288,7 @@ def test_runs_that_share_one_flow(name: str) -> None:
     flow = FLOWS[name]()
 
     def run(one: Any, k: int) -> list[Tensor]:
-        return [pf.simulate(one, clouds(k, 25)[0].points, target, dt=0.05, steps=8, seed=k).points[-1]]
+        return [pf.simulate(one, clouds(k, 25)[0].points, target, dt=0.05, steps=8, seed=k).particles[-1]]
 
     alone = [run(FLOWS[name](), k) for k in range(6)]
     for threads in (2, 4):

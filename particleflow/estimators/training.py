@@ -152,7 +152,7 @@ class Trained(ABC):
     @torch.inference_mode(False)
     def _train(self, x: Cloud, y: Cloud, clock: Clock, memory: Memory) -> tuple[Learned, dict[str, Tensor], dict[str, object]]:
         """The network after this fit's steps, the memory for the next, and a report."""
-        x, y = (Cloud(plain(cloud.points), None if cloud.log_mass is None else plain(cloud.log_mass)) for cloud in (x, y))
+        x, y = (Cloud(plain(cloud.points), log_mass=None if cloud.log_mass is None else plain(cloud.log_mass)) for cloud in (x, y))
         memory = {name: plain(value) for name, value in memory.items()}
         network = self._build(x.dim, clock.draws.child_seed("network", clock.step))
         state = dict(memory) or self._start(network, x, y)

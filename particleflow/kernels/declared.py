@@ -61,7 +61,7 @@ def _declares(kernel: Any) -> bool:
 @lru_cache(maxsize=256)
 def _is_family(kernel: Any) -> bool:
     """Refuse a kernel whose `with_bandwidth` is not k_l(s) = k_1(s / l^2), as seen at some distances."""
-    s = torch.tensor([0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0], dtype=torch.float64) ** 2
+    s = torch.tensor([0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0], dtype=torch.float64, device="cpu") ** 2
     unit = kernel.with_bandwidth(1.0).profile(s)
     for bandwidth in (kernel.bandwidth, 0.3, 7.0):
         scaled = kernel.with_bandwidth(bandwidth).profile(s * bandwidth**2)
@@ -94,7 +94,7 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
 
 def _try(kernel: Kernel, given: Any) -> None:
     """Refuse what cannot be a kernel, by its answers at some s."""
-    s = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-6, 4, 41, dtype=torch.float64)])
+    s = torch.tensor([0.0, *(10 ** (k / 4) for k in range(-24, 17))], dtype=torch.float64, device="cpu")
     remedy = "pass a function of s = |x - y|^2 alone that maps a tensor elementwise, e.g. lambda s: torch.exp(-s / 2)"
     answers = {}
     for name in ("profile", "slope"):
