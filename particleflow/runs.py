@@ -229,8 +229,7 @@ def heading(task: Task) -> str:
 
 def summary(task: Task, outcome: Outcome) -> str:
     """One line for each flow: how it ended, its first and last numbers, its time; then what there is to be said."""
-    rows = [["flow", "status", "dt", "steps", *task.metrics, "sums", "seconds"]]
-    notes: list[str] = []
+    rows = [["flow", "ended", "dt", "steps", *task.metrics, "sums", "seconds"]]
     for name, plan in task.plans.items():
         path = outcome.paths.get(name)
         if path is None:
@@ -239,14 +238,12 @@ def summary(task: Task, outcome: Outcome) -> str:
             continue
         measured = {metric: v[v.isfinite()].tolist() or [math.nan] for metric, v in path.metrics.items()}
         ends = [f"{v[0]:.3g} -> {v[-1]:.3g}" for v in measured.values()]
-        flat = [metric for metric, v in measured.items() if path.status == "completed" and v[-1] >= v[0] > 0]
-        if flat and not path.message:
-            notes.append(f"{name}: {' and '.join(flat)} did not fall: the clouds may be too far apart for the bandwidth, or dt too large")
         sums = "+".join(path.report.get("backends", {})) or "-"
-        rows.append([name, path.status, f"{plan.dt:g}", str(int(path.steps[-1])), *ends, sums, f"{path.report['seconds']:.1f}"])
+        ended = f"UNSTABLE from step {path.report['unstable_from']}" if path.status == "unstable" else path.verdict
+        rows.append([name, ended, f"{plan.dt:g}", str(int(path.steps[-1])), *ends, sums, f"{path.report['seconds']:.1f}"])
     said = [f"{name}: {path.message}" for name, path in outcome.paths.items() if path.message]
     said += [f"{name}: {message}" for name, message in outcome.failures.items()]
-    return "\n".join([_aligned(rows), *(" ".join(line.split()) for line in [*said, *notes, *outcome.notes])])
+    return "\n".join([_aligned(rows), *(" ".join(line.split()) for line in [*said, *outcome.notes])])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
