@@ -178,6 +178,15 @@ def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnin
         yield caught
 
 
+def one_number(value: Any, name: str) -> float:
+    """What a metric called `name` has returned, if it is one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        what = f"{type(value).__name__} of shape {tuple(value.shape)}" if isinstance(value, (np.ndarray, Tensor)) else type(value).__name__
+        raise TypeError(f"`metrics` '{name}' must return one number, got {what}: pass e.g. lambda x, y: float(values(x, y).mean())") from None
+
+
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
     """A warning that points at the user's line: the one that called into this package, however deep inside it the cause lies."""
     package, depth, within = __name__.partition(".")[0], 0, 1

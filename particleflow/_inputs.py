@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -115,6 +116,10 @@ def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Traj
     taken = [name for name in metrics if not isinstance(name, str) or name in Trajectory.__dataclass_fields__]
     if taken:
         raise ValueError(f"`metrics` must have names that a trajectory has no other use for, got {taken[0]!r}: rename it")
+    for name, metric in metrics.items():
+        if not _takes_two(metric):
+            what = f"{type(metric).__name__} {metric!r:.80}"
+            raise TypeError(f"`metrics` '{name}' must take two clouds, the particles and the target, got {what}: pass e.g. lambda x, y: 1.0")
     if metrics and target is None:
         raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
     if earlier is not None:
@@ -128,6 +133,17 @@ def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Traj
     return metrics
 
 
+def _takes_two(metric: Callable[..., Any]) -> bool:
+    """Can it be called with two arguments? True where its signature cannot be told."""
+    try:
+        inspect.signature(metric).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
 def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Trajectory:
     """A trajectory that goes on, with the metrics that it lacks at its records; NaN, and told, where its target was another."""
     new = {name: metric for name, metric in metrics.items() if name not in earlier.metrics}
@@ -139,6 +155,6 @@ def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Tra
         _checks.warn(f"`metrics` {list(new)} are NaN up to step {earlier.state.clock.step}: {cause}")
         return earlier
     clouds = [earlier.cloud(k) for k in range(len(earlier))]
-    values = {name: [float(metric(cloud.copy(), target.copy())) for cloud in clouds] for name, metric in new.items()}
+    values = {name: [_checks.one_number(metric(cloud.copy(), target.copy()), name) for cloud in clouds] for name, metric in new.items()}
     added = {name: torch.tensor(column, dtype=torch.float64, device="cpu") for name, column in values.items()}
     return replace(earlier, metrics={**earlier.metrics, **added})

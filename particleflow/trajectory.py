@@ -173,7 +173,15 @@ class Trajectory:
         return "\n".join([*lines, *([self.message] if self.message else [])])
 
     def cloud(self, index: int) -> Cloud:
-        """The cloud of one record."""
+        """The cloud of one record.
+
+        Raises
+        ------
+        IndexError
+            There is no such record.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"`index` must be between {-len(self)} and {len(self) - 1}, got {index}: the run has {len(self)} records")
         return Cloud(self.particles[index], log_mass=None if self.log_mass is None else self.log_mass[index])
 
     def numpy(self) -> dict[str, Any]:
@@ -323,7 +331,7 @@ class Recorder:
         if self.metrics and target is not None:
             # Metrics get copies: they are other people's code, and must not move the particles.
             pair = state.x.copy(), target.copy()
-            row["metrics"] = {name: float(metric(*pair)) for name, metric in self.metrics.items()}
+            row["metrics"] = {name: _checks.one_number(metric(*pair), name) for name, metric in self.metrics.items()}
         self._rows.append(row)
         self._last = state.clock.step
 

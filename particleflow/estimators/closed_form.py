@@ -119,8 +119,17 @@ class ClosedForm:
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         current = self.current.of(x) if isinstance(self.current, Moments) else self.current
         witness = DensityWitness(self.target, current, self.clip)
-        knows_value = isinstance(self.target, Density) or self.target(x.points[:1]).ndim == 1
+        knows_value = isinstance(self.target, Density) or _answer(self.target, x.points[:1]).ndim == 1
         return Fit(witness, objective=(lambda: -float(x.mean(witness.value_and_grad(x.points)[0]))) if knows_value else None)
+
+
+def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
+    """What a user's callable makes of z (Q, d), if it is a tensor; its shape is looked at where it is used."""
+    answer = target(z)
+    if not isinstance(answer, Tensor):
+        wanted = "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d)"
+        raise TypeError(f"{wanted}, got {type(answer).__name__}: pass e.g. lambda z: -0.5 * (z**2).sum(1)")
+    return answer
 
 
 def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,8 @@
 """Radial kernels and the choice of their bandwidth; kernels of explicit features."""
 
+from typing import Any
+
+from particleflow._words import unknown_name
 from particleflow.kernels.bandwidth import Bandwidth, CrossValidated, Median, Scott, default_bandwidth, median_distance
 from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
@@ -43,3 +46,7 @@ __all__ = [
     "default_bandwidth",
     "median_distance",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_name(__name__, name, __all__)
