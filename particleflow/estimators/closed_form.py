@@ -125,7 +125,7 @@ class ClosedForm:
 
 def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
     """What a user's callable makes of z (Q, d), if it is a tensor; its shape is looked at where it is used."""
-    answer = target(z)
+    answer: Any = target(z)
     if not isinstance(answer, Tensor):
         wanted = "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d)"
         raise TypeError(f"{wanted}, got {type(answer).__name__}: pass e.g. lambda z: -0.5 * (z**2).sum(1)")
