@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules
+from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules, starts
 from particleflow._typing import Points
 from particleflow._words import nearest
 from particleflow.catalogue import FLOWS, TARGETS
 from particleflow.config import (
-    BESIDE,
+    BULK,
     BY_NAME,
     DIRECTIONS,
     EXACT_AT_MOST,
@@ -34,7 +33,6 @@ from particleflow.config import (
     SAMPLES,
     SORTED,
     STEPS,
-    WIDTH,
     SettingError,
     Settings,
     of_flow,
@@ -109,10 +107,11 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         raise SettingError(f"`columns` chooses coordinates in a file of points, and the target is {name}: leave it out")
     y = _draw(law, settings.get("m"), "m", seed, default=ROWS if isinstance(law, (samplers.FromFile, samplers.FromArray)) else SAMPLES)
     kernel, bandwidth = _kernel(settings, y, names)
-    bulk = _bulk(y)
+    bulk = starts.in_order(_bulk(y))
     scale = float(bulk.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
     x0, start = _start(settings, bulk, scale, seed + 1)
     wanted, notes = _metrics(settings.get("metrics"), x0, y)
+    notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
     means = Means(kernel, int(min(200, max(DIRECTIONS, SORTED // (len(x0) + len(y))))))
     records = _checks.count(_given(settings.get("records"), RECORDS), "records")
     most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
@@ -201,10 +200,10 @@ def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str],
 
 
 def _bulk(y: Tensor) -> Tensor:
-    """The points that are not outliers."""
+    """The points that are not outliers: nine tenths of them or more."""
     distance = (y - y.median(0).values).norm(dim=1)
-    middle = distance.median()
-    return y[distance <= FAR * middle] if middle > 0 else y
+    inner = distance.sort().values[math.ceil(BULK * len(y)) - 1]
+    return y[distance <= FAR * inner]
 
 
 def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tensor, Settings]:
@@ -218,16 +217,18 @@ def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tens
         _checks.same_space(x0, y, "start", "target")
         return x0, {"start": str(Path(name).expanduser().resolve())}
     dim = y.shape[1]
+    place, width = starts.place(y, scale) if mean is None and std is None else starts.beside(y, scale)
     if mean is None:
-        mean = [_short(v) for v in (y.mean(0) + BESIDE * _longest_axis(y)).tolist()]
+        mean = [_short(v, within=1e-3 * width) for v in place.tolist()]
     if len(mean) not in (1, dim):
         raise SettingError(f"`start_mean` must be one number or {dim}, one for each coordinate of the target, got {len(mean)}")
-    std = _checks.positive(_given(std, _short(WIDTH * scale)), "start_std", remedy="for all particles in one place take a small one")
+    std = _checks.positive(_given(std, _short(width)), "start_std", remedy="for all particles in one place take a small one")
     law = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
     x0 = law.sample(_checks.count(_given(settings.get("n"), PARTICLES), "n"), seed=seed)
     return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
 
 
+<<<<<<< ours
 def _of_start(settings: Settings) -> str | None:
     """The file that the particles start from."""
     name = settings.get("start") or "auto"
@@ -242,6 +243,8 @@ def _longest_axis(y: Tensor) -> Tensor:
     return axis * (-1.0 if axis[axis.abs().argmax()] < 0 else 1.0)
 
 
+=======
+>>>>>>> theirs
 def _plan(
     name: str,
     names: Sequence[str],
@@ -332,6 +335,7 @@ def _given(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _short(value: float) -> float:
-    """Four digits: what is chosen here should be easy to read and to type."""
-    return float(f"{value:.4g}")
+def _short(value: float, *, within: float = math.inf) -> float:
+    """Four digits: what is chosen here should be easy to read and to type. More where four would be off by more than `within`."""
+    shorter = (float(f"{value:.{digits}g}") for digits in range(4, 17))
+    return next((short for short in shorter if abs(short - value) <= within), value)

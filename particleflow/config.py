@@ -55,8 +55,10 @@ LAM = 0.1
 RTOL = {"mmd": 1e-5, "mmd-noise": 1e-5, "kale": 1e-10, "mono": 1e-5}
 # The start in units of the target's standard deviation: how wide, and how far along the longest axis from the mean.
 WIDTH, BESIDE = 0.35, 0.7
-# What lies farther from the target's median than so many times half of its points do is left out of that deviation and of that axis.
-FAR = 6.0
+# What lies farther from the target's median than so many times this share of its points do is left out of that deviation and of that axis.
+FAR, BULK = 6.0, 0.9
+# Where more than the rest of the points lie so many kernel lengths beyond such a start, it is as wide as the target instead.
+BEYOND = 7.0
 # Noise injection starts with one of those units and halves so many times in a run.
 HALVINGS = 8
 

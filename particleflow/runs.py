@@ -212,7 +212,7 @@ def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
 def heading(task: Task) -> str:
     """What was chosen, before anything runs."""
     s = task.settings
-    start = f"N(({', '.join(f'{v:g}' for v in s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
+    start = f"N(({', '.join(f'{v:.15g}' for v in s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
     bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
     of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
     facts = {

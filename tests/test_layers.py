@@ -39,6 +39,7 @@ LAYERS = [
     "catalogue",
     "config",
     "names",
+    "starts",
     "build",
     "runs",
     "cli",
