@@ -228,23 +228,12 @@ def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tens
     return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
 
 
-<<<<<<< ours
 def _of_start(settings: Settings) -> str | None:
     """The file that the particles start from."""
     name = settings.get("start") or "auto"
     return None if name in ("auto", "gaussian") else name
 
 
-def _longest_axis(y: Tensor) -> Tensor:
-    """One standard deviation along the first principal axis, its largest entry positive: (d,)."""
-    centred = y - y.mean(0)
-    variances, axes = torch.linalg.eigh(centred.T @ centred / len(y))
-    axis = axes[:, -1] * variances[-1].clamp_min(0).sqrt()
-    return axis * (-1.0 if axis[axis.abs().argmax()] < 0 else 1.0)
-
-
-=======
->>>>>>> theirs
 def _plan(
     name: str,
     names: Sequence[str],
