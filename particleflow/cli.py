@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 from particleflow import catalogue, config
 from particleflow._words import nearest
 from particleflow.config import Option, SettingError, Settings
+from particleflow.stopping import Stop
 
 ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT = 2
 COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
@@ -51,8 +52,8 @@ LEAVES = {
 FILES = """\
 A TOML file may hold every option under its name with _ for -: beta_half = 50. Settings of one flow alone stand in its own table, [kale].
 Flags win over the file. Paths in a file are relative to its folder.
-Exit codes: 0 well; 1 a flow did not complete or a result could not be written, and 130 stopped with Ctrl-C: what there is by then is
-written; 2 bad input."""
+Exit codes: 0 well; 1 a flow did not complete or a result could not be written; 130 stopped with Ctrl-C, 143 with SIGTERM, 129 with SIGHUP: what
+there is by then is written, and a second signal ends the program at once; 2 bad input."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,11 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    stop = Stop()
     try:
-        return _main(_joined([a for a in arguments if a != "--debug"]))
+        with stop.listening():
+            return _main(_joined([a for a in arguments if a != "--debug"]), stop)
     except KeyboardInterrupt:
         print("particleflow: stopped", file=sys.stderr)
-        return INTERRUPTED
+        return stop.code
     except (ValueError, TypeError, OSError, ImportError) as error:
         if debug:
             raise
@@ -78,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print("", end="")  # what argparse has printed
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], stop: Stop) -> int:
     if not arguments:
         _print(_parser().format_help(), end="")
         return 0
@@ -94,7 +97,7 @@ def _main(arguments: list[str]) -> int:
         return 0
     if known.command is None:
         raise SettingError(f"a command is missing: one of {', '.join(COMMANDS)}")
-    return _run(known.command, vars(known))
+    return _run(known.command, vars(known), stop)
 
 
 def _meant(command: str | None, word: str) -> str:
@@ -111,7 +114,7 @@ def _meant(command: str | None, word: str) -> str:
     return f"; did you mean '{fits[0]} {word}'?" if fits else ": every value follows its option, as in --target rings"
 
 
-def _run(command: str, given: Mapping[str, Any]) -> int:
+def _run(command: str, given: Mapping[str, Any], stop: Stop) -> int:
     """Settle every setting, run, write, report."""
     options = config.options_of(command)
     flags: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
@@ -143,14 +146,15 @@ def _run(command: str, given: Mapping[str, Any]) -> int:
     config.write(task.settings, out / runs.CONFIG, _header(command))
     _print(runs.heading(task) + "\n")
     single = command == "run"
-    with runs.threads(task.threads):
-        outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal)
-    if outcome.paths:
-        _to_terminal("drawing")
-    runs.write(outcome, out, single=single, gif=task.settings["gif"])
-    _print(runs.summary(task, outcome))
-    _print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
-    return outcome.code
+    with stop.held():
+        with runs.threads(task.threads):
+            outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop)
+        if outcome.paths:
+            _to_terminal("drawing")
+        runs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
+        _print(runs.summary(task, outcome))
+        _print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
+    return stop.code if outcome.interrupted or stop.signal else outcome.code
 
 
 def _print(text: str, end: str = "\n") -> None:

@@ -17,6 +17,7 @@ import torch
 from particleflow import catalogue, config, plotting
 from particleflow.build import Task
 from particleflow.engine import simulate
+from particleflow.stopping import Stop
 from particleflow.trajectory import SaveAt, Trajectory
 
 COMPLETED, ENDED_BADLY, INTERRUPTED = 0, 1, 130
@@ -120,10 +121,10 @@ def warm(task: Task) -> None:
             raise config.SettingError(f"`metrics` cannot hold {name}, whose library is missing: {lacking}: install it, or use sliced") from None
 
 
-def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None]) -> Outcome:
+def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None], stop: Stop) -> Outcome:
     """Run every flow of the task, one failing without the others, and write each trajectory as soon as there is one.
 
-    `say` is told which flow begins. Ctrl-C ends the flow that runs and leaves out the later ones; what there is is kept.
+    `say` is told which flow begins. A signal ends the flow that runs and leaves out the later ones; what there is is kept.
     """
     outcome = Outcome()
     for k, (name, plan) in enumerate(task.plans.items(), start=1):
@@ -131,7 +132,8 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                outcome.paths[name] = _simulate(task, name, progress)
+                with stop.held(yes=False):
+                    outcome.paths[name] = _simulate(task, name, progress)
             except KeyboardInterrupt:
                 outcome.interrupted = True
                 outcome.failures[name] = STOPPED
@@ -142,7 +144,8 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
         outcome.notes += [f"{name}: {w.message}" for w in caught if not (known and known in str(w.message))]
         if path is not None:
             outcome.interrupted |= path.status == "interrupted"
-            _make(outcome, out / _npz(name, single), path.save)
+            _make(outcome, out / _npz(name, single), path.save, stop)
+        outcome.interrupted |= stop.signal > 0  # it came meanwhile, or whoever was called kept it to himself
         if outcome.interrupted:
             break
     outcome.notes = list(dict.fromkeys(outcome.notes))
@@ -165,26 +168,31 @@ def _simulate(task: Task, name: str, progress: bool) -> Trajectory:
     )
 
 
-def write(outcome: Outcome, out: Path, *, single: bool, gif: bool) -> None:
-    """Table, curves, snapshots and film of the runs. What goes wrong is entered in the outcome, and Ctrl-C leaves out the rest."""
-    paths = outcome.paths
+def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -> None:
+    """Table, curves, snapshots and film of the runs. What goes wrong is entered in the outcome, and a signal leaves out the rest of the pictures."""
+    paths, stopped = outcome.paths, stop.signal > 0
     makers: list[Callable[[Path], object]] = [
         lambda file: _table(paths, file),
         lambda file: plotting.curves(paths, file),
         lambda file: plotting.snapshots(paths, file),
         *([lambda file: plotting.animate(paths, file)] if gif else []),
     ]
-    for name, make in zip(_names([], single=single), makers, strict=False):
-        if paths and not _make(outcome, out / name, make):
+    for k, (name, make) in enumerate(zip(_names([], single=single), makers, strict=False)):
+        if k and stop.signal and not stopped:  # it came while the table was written
+            outcome.interrupted = True
             break
+        if paths and not _make(outcome, out / name, make, stop, held=k == 0):
+            break
+    outcome.interrupted |= stop.signal > 0
 
 
-def _make(outcome: Outcome, file: Path, make: Callable[[Path], object]) -> bool:
-    """Write a file, which gets its name when it is complete: nothing half done is left. False if that was stopped with Ctrl-C."""
+def _make(outcome: Outcome, file: Path, make: Callable[[Path], object], stop: Stop, *, held: bool = True) -> bool:
+    """Write a file, which gets its name when it is complete: nothing half done is left. False if a signal stopped that, which waits while `held`."""
     try:
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".unfinished-") as place:
             part = Path(place) / file.name
-            make(part)
+            with stop.held(yes=held):
+                make(part)
             part.replace(file)
         outcome.files.append(file)
     except KeyboardInterrupt:

@@ -40,6 +40,7 @@ LAYERS = [
     "config",
     "names",
     "starts",
+    "stopping",
     "build",
     "runs",
     "cli",
