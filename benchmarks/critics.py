@@ -29,6 +29,8 @@ FIRST = 0.004
 STEPS, SEEDS = 250, 5
 BUDGET: Mapping[str, Any] = {"width": 64, "depth": 2, "steps": 5, "first_steps": 300, "learning_rate": 3e-3}
 RECORDS = 5
+Cells = dict[tuple[str, str], tuple[list[dict[str, Any]], list[dict[str, Any]]]]
+"""Task and method -> runs, and the runs that chose their dt."""
 
 
 @dataclass(frozen=True)

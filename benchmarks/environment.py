@@ -32,11 +32,11 @@ def workers(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_pin, initargs=(threads,)) as pool:
             try:
                 yield pool
-            except BaseException as error:
+            except KeyboardInterrupt:
+                end(pool)
+                raise
+            except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                if isinstance(error, KeyboardInterrupt):
-                    for process in multiprocessing.active_children():
-                        process.terminate()
                 raise
     finally:
         for name, value in before.items():
@@ -44,6 +44,13 @@ def workers(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def end(pool: ProcessPoolExecutor) -> None:
+    """End the work of a pool where it stands."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.terminate()
 
 
 class Until:

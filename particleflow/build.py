@@ -13,7 +13,7 @@ from torch import Tensor
 from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules, starts
 from particleflow._typing import Points
 from particleflow._words import nearest
-from particleflow.catalogue import FLOWS, TARGETS
+from particleflow.catalogue import FLOWS, PICTURES, POINT_FILES, TARGETS
 from particleflow.config import (
     BULK,
     BY_NAME,
@@ -50,10 +50,13 @@ from particleflow.names import (
     WITH_DENSITY,
     WITHOUT_SUMS,
     Means,
+    Projection,
+    arrays_of,
     mobility,
-    rows_of,
+    suffix_of,
     target,
 )
+from particleflow.names import start as start_of
 from particleflow.pairwise import Auto
 from particleflow.samplers.data import Rows
 
@@ -102,14 +105,13 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     name = settings.get("target") or "rings"
     pca = settings["pca"] if settings.get("pca") is not None else 2 if name in DATA_SETS else 0
     columns = settings.get("columns")
-    law = target(name, pca=pca, key=settings.get("key"), columns=columns, bright=bool(settings.get("bright")))
-    if columns is not None and not (isinstance(law, samplers.FromFile) or (pca and name not in DATA_SETS)) and _of_start(settings) is None:
-        raise SettingError(f"`columns` chooses coordinates in a file of points, and the target is {name}: leave it out")
+    choices = _Choices.of(settings)
+    law, project = target(name, pca=pca, key=choices.key["target"], columns=choices.columns["target"], bright=choices.bright)
     y = _draw(law, settings.get("m"), "m", seed, default=ROWS if isinstance(law, (samplers.FromFile, samplers.FromArray)) else SAMPLES)
     kernel, bandwidth = _kernel(settings, y, names)
     bulk = starts.in_order(_bulk(y))
     scale = float(bulk.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
-    x0, start = _start(settings, bulk, scale, seed + 1)
+    x0, start = _start(settings, bulk, scale, seed + 1, project)
     wanted, notes = _metrics(settings.get("metrics"), x0, y)
     notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
     means = Means(kernel, int(min(200, max(DIRECTIONS, SORTED // (len(x0) + len(y))))))
@@ -145,6 +147,35 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     rows = len(law) if isinstance(law, Rows) else None
     every = {flow: spacing(plan.steps, records, most) for flow, plan in plans.items()}
     return Task(x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """What is taken of the files of target and start: each option serves those that it can, and must serve one."""
+
+    key: Mapping[str, str | None]
+    columns: Mapping[str, Sequence[str] | None]
+    bright: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> _Choices:
+        key, columns, bright = settings.get("key"), settings.get("columns"), bool(settings.get("bright"))
+        target_name = settings.get("target") or "rings"
+        both = {"target": target_name, "start": _of_start(settings)}
+        files = {role: suffix_of(name) for role, name in both.items() if name is not None}
+        named = f"the target is {target_name}" + (f" and the start {both['start']}" if both["start"] is not None else "")
+        tables = [role for role, suffix in files.items() if suffix in POINT_FILES]
+        packed = [role for role, suffix in files.items() if suffix == ".npz"]
+        several = [role for role in packed if key in arrays_of(str(both[role]))] or packed[:1]
+        if bright and not set(files.values()) & set(PICTURES):
+            raise SettingError(f"`bright` is for pictures ({' '.join(PICTURES)}), and {named}: leave it out")
+        if key is not None and not several:
+            raise SettingError(f"`key` chooses an array of an .npz file, and {named}: leave it out")
+        if columns is not None and not tables:
+            raise SettingError(f"`columns` chooses coordinates in a file of points, and {named}: leave it out")
+        return cls(
+            {role: key if role in several else None for role in both}, {role: columns if role in tables else None for role in both}, bright
+        )
 
 
 def spacing(steps: int, records: int, most: int = 10**9) -> int:
@@ -206,16 +237,20 @@ def _bulk(y: Tensor) -> Tensor:
     return y[distance <= FAR * inner]
 
 
-def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tensor, Settings]:
+def _start(
+    settings: Settings, y: Tensor, scale: float, seed: int, project: Projection | None = None
+) -> tuple[Tensor, Settings]:
     """The particles' start, and the settings that give it again."""
     name, mean, std = settings.get("start") or "auto", settings.get("start_mean"), settings.get("start_std")
     if name not in ("auto", "gaussian"):
         if mean is not None or std is not None:
-            raise SettingError(f"`start_mean` and `start_std` are for a Gaussian start, and the start is the file {name}: leave them out")
-        rows = rows_of(name, "start", columns=settings.get("columns"))
-        x0 = _draw(rows, settings.get("n"), "n", seed, default=len(rows))
+            raise SettingError(f"`start_mean` and `start_std` are for a Gaussian start, and the start is {name}: leave them out")
+        choices = _Choices.of(settings)
+        law = start_of(name, y.shape[1], project, key=choices.key["start"], columns=choices.columns["start"], bright=choices.bright)
+        file = suffix_of(name) in POINT_FILES
+        x0 = _draw(law, settings.get("n"), "n", seed, default=len(law) if file and isinstance(law, Rows) else PARTICLES)
         _checks.same_space(x0, y, "start", "target")
-        return x0, {"start": str(Path(name).expanduser().resolve())}
+        return x0, {"start": name if name in TARGETS else str(Path(name).expanduser().resolve())}
     dim = y.shape[1]
     place, width = starts.place(y, scale) if mean is None and std is None else starts.beside(y, scale)
     if mean is None:
@@ -223,13 +258,13 @@ def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tens
     if len(mean) not in (1, dim):
         raise SettingError(f"`start_mean` must be one number or {dim}, one for each coordinate of the target, got {len(mean)}")
     std = _checks.positive(_given(std, _short(width)), "start_std", remedy="for all particles in one place take a small one")
-    law = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
-    x0 = law.sample(_checks.count(_given(settings.get("n"), PARTICLES), "n"), seed=seed)
+    around = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
+    x0 = around.sample(_checks.count(_given(settings.get("n"), PARTICLES), "n"), seed=seed)
     return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
 
 
 def _of_start(settings: Settings) -> str | None:
-    """The file that the particles start from."""
+    """What the particles start from that is no Gaussian: a file, or the name of a target."""
     name = settings.get("start") or "auto"
     return None if name in ("auto", "gaussian") else name
 

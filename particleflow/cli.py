@@ -6,11 +6,12 @@ import argparse
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from particleflow import catalogue, config
+from particleflow import catalogue, config, synonyms
 from particleflow._words import nearest
 from particleflow.config import Option, SettingError, Settings
 from particleflow.stopping import Stop
@@ -106,7 +107,10 @@ def _meant(command: str | None, word: str) -> str:
         return ""
     options = config.options_of(command)
     if word.startswith("-"):
-        return nearest(word.split("=")[0], [option.flag for option in options])
+        name = word.split("=")[0].strip("-")
+        guess = config.meant(name, [option.name.replace("_", "-") for option in options]).replace("mean '", "mean '--")
+        about = synonyms.NOT_HERE.get(name)
+        return guess if guess and about is None else f": {about or 'known are ' + ' '.join(option.flag for option in options)}"
     suffix = Path(word).suffix.lower()
     if suffix == ".toml":
         return f"; did you mean '--config {word}'?"
@@ -130,22 +134,29 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop) -> int:
     stray = config.unused(flags, names)
     if stray is not None:
         raise SettingError(f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows {', '.join(names)}: leave it out")
+    nothing = config.idle(flags, settings, names)
+    if nothing is not None:
+        raise SettingError(nothing)
 
     from particleflow import build, runs  # not above: from here on torch is needed
 
+    single = command == "run"
     try:
         out = runs.folder(settings.get("out") or "out")
-        with runs.threads(1):
+        with runs.threads(1), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuntimeWarning)
             task = build.task(settings, names)
             runs.warm(task)
+        runs.keep_apart(task, out, single=single)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise SettingError(config.in_the_users_words(str(error), flags, file, given["config"])) from error
     except MemoryError as error:
         raise SettingError(f"{error}: lower --n or --m") from error
+    for told in dict.fromkeys(str(warning.message) for warning in caught):
+        print("particleflow: warning:", config.in_the_users_words(told, flags, file, given["config"]), file=sys.stderr)
     runs.clear(out, keep=(task.settings["target"], task.settings["start"]))
     config.write(task.settings, out / runs.CONFIG, _header(command))
     _print(runs.heading(task) + "\n")
-    single = command == "run"
     with stop.held():
         with runs.threads(task.threads):
             outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop)

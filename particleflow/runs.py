@@ -65,6 +65,21 @@ def folder(path: str) -> Path:
     return out
 
 
+def keep_apart(task: Task, out: Path, *, single: bool) -> None:
+    """Refuse a folder where the run would write over what it reads: its config.toml could not repeat it.
+
+    Raises
+    ------
+    SettingError
+        A file of the target or of the start has the name of a result.
+    """
+    results = {str((out / name).resolve()) for name in (CONFIG, *_names(task.plans, single=single))}
+    for role in ("target", "start"):
+        if task.settings[role] in results:
+            file = task.settings[role]
+            raise config.SettingError(f"`out` must not hold the file that is the {role}, {file}, which the run would write over: choose another")
+
+
 def clear(out: Path, keep: Iterable[str]) -> None:
     """Remove what an earlier run has left in `out`, so that what is there belongs to the config.toml beside it.
 

@@ -1,4 +1,7 @@
-"""The signals that ask a process to stop: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that is gone. The command line alone listens to them."""
+"""The signals that ask a process to stop: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that is gone.
+
+The command line listens to them, and the benchmarks do; the library never.
+"""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ LAYERS = [
     "scikit",
     "plotting",
     "catalogue",
+    "synonyms",
     "config",
     "names",
     "starts",

@@ -23,7 +23,8 @@ import particleflow.cli
 from particleflow import build, engine, metrics, plotting, runs
 from particleflow.trajectory import Trajectory
 where, after, number, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-owner, name = {"metrics": (metrics.W2, "__call__"), "steps": (engine._Statistics, "add"), "trajectory": (Trajectory, "save"), "table": (runs, "_table"),
+owner, name = {"metrics": (metrics.W2, "__call__"), "steps": (engine._Statistics, "add"), "trajectory": (Trajectory, "save"),
+               "table": (runs, "_table"),
                "curves": (plotting, "curves"), "film": (plotting, "animate"), "build": (build, "task"), "summary": (runs, "summary")}[where]
 real, calls = getattr(owner, name), []
 def watched(*arguments, **named):
@@ -46,6 +47,7 @@ def stopped(out, where, after, number, *call, times=1, deaf=False):
     return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120, preexec_fn=ignoring)
 
 
+ALL = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
 RUN = ["run", "--flow", "mmd", "--steps", "40", "--no-gif"]
 
 
@@ -54,8 +56,8 @@ RUN = ["run", "--flow", "mmd", "--steps", "40", "--no-gif"]
     [
         pytest.param("build", 1, signal.SIGTERM, set(), marks=pytest.mark.slow),
         pytest.param("steps", 1, signal.SIGTERM, {"config.toml"}, marks=pytest.mark.slow),
-        ("metrics", 9, signal.SIGHUP, {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}),
-        pytest.param("trajectory", 1, signal.SIGTERM, {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}, marks=pytest.mark.slow),
+        ("metrics", 9, signal.SIGHUP, ALL),
+        pytest.param("trajectory", 1, signal.SIGTERM, ALL, marks=pytest.mark.slow),
         ("table", 1, signal.SIGTERM, {"config.toml", "metrics.csv", "trajectory.npz"}),
         pytest.param("curves", 1, signal.SIGINT, {"config.toml", "metrics.csv", "trajectory.npz"}, marks=pytest.mark.slow),
     ],
@@ -141,3 +143,43 @@ def test_a_terminal_that_is_gone_loses_nothing(tmp_path):
         made.wait(60)
     assert made.returncode == 129
     assert (tmp_path / "config.toml").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("suite", "options", "first"),
+    [
+        ("compare", ["--steps", "300", "--seeds", "9", "--published", "0", "--jobs", "1", "--flows", "mmd,mmd-noise"], "[  4/"),
+        ("mobilities", ["--steps", "400", "--seeds", "1", "--jobs", "1"], "("),
+    ],
+)
+def test_a_benchmark_writes_what_is_finished(tmp_path, suite, options, first, number):
+    call = [sys.executable, "-u", "-m", "benchmarks", suite, *options, "--out", str(tmp_path)]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as made:
+        said = ""
+        for line in made.stdout:
+            said += line
+            if first in line:
+                break
+        made.send_signal(number)
+        began = time.monotonic()
+        rest, wrong = made.communicate(timeout=60)
+    assert time.monotonic() - began < 30
+    assert made.returncode == CODES[number], said + rest + wrong
+    assert "Traceback" not in wrong
+    assert "stopped: what is finished is written" in rest
+    assert (tmp_path / f"{suite}.json").exists()
+    assert len((tmp_path / f"{suite}.csv").read_text().splitlines()) >= 2
+
+
+@pytest.mark.slow
+def test_a_benchmark_without_anything_finished_stops_without_a_traceback(tmp_path):
+    call = [sys.executable, "-u", "-m", "benchmarks", "mobilities", "--steps", "100000", "--out", str(tmp_path)]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as made:
+        time.sleep(8)
+        made.send_signal(signal.SIGTERM)
+        _, wrong = made.communicate(timeout=60)
+    assert made.returncode == 143
+    assert wrong == "benchmarks: stopped\n"
+    assert not list(tmp_path.iterdir())
