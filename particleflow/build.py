@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -35,6 +34,7 @@ from particleflow.config import (
     STEPS,
     SettingError,
     Settings,
+    absolute,
     of_flow,
     processors,
 )
@@ -126,7 +126,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         notes.append(f"records: at most {most} and not {records}, which would take more than {RECORDED / 2**30:g} GB")
     chosen: Settings = {
         **{key: settings[key] for key in ("flow", "flows") if key in settings},
-        "target": name if name in TARGETS else str(Path(name).expanduser().resolve()),
+        "target": name if name in TARGETS else absolute(name, "target"),
         "n": len(x0),
         "m": len(y),
         **start,
@@ -162,6 +162,9 @@ class _Choices:
         key, columns, bright = settings.get("key"), settings.get("columns"), bool(settings.get("bright"))
         target_name = settings.get("target") or "rings"
         both = {"target": target_name, "start": _of_start(settings)}
+        for role, name in both.items():
+            if name is not None and suffix_of(name):
+                absolute(name, role)  # refused before anything is read
         files = {role: suffix_of(name) for role, name in both.items() if name is not None}
         named = f"the target is {target_name}" + (f" and the start {both['start']}" if both["start"] is not None else "")
         tables = [role for role, suffix in files.items() if suffix in POINT_FILES]
@@ -250,7 +253,7 @@ def _start(
         file = suffix_of(name) in POINT_FILES
         x0 = _draw(law, settings.get("n"), "n", seed, default=len(law) if file and isinstance(law, Rows) else PARTICLES)
         _checks.same_space(x0, y, "start", "target")
-        return x0, {"start": name if name in TARGETS else str(Path(name).expanduser().resolve())}
+        return x0, {"start": name if name in TARGETS else absolute(name, "start")}
     dim = y.shape[1]
     place, width = starts.place(y, scale) if mean is None and std is None else starts.beside(y, scale)
     if mean is None:

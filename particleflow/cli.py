@@ -171,7 +171,8 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop) -> int:
 def _print(text: str, end: str = "\n") -> None:
     """Print and flush. A reader who has left, as `| head` does, stops no work: it goes on in silence, and ends with the same exit code."""
     try:
-        print(text, end=end, flush=True)
+        encoding = sys.stdout.encoding or "utf-8"  # of a file's name not all can be shown everywhere
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -382,4 +382,31 @@ def write(settings: Settings, path: Path, header: str) -> None:
     import tomli_w
 
     comments = "".join(f"# {line}\n" for line in header.splitlines())
-    path.write_text(comments + "\n" + tomli_w.dumps(settings), encoding="utf-8")
+    replace_text(path, comments + "\n" + tomli_w.dumps(settings))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file at once: whatever goes wrong, what was there stays, and nothing half done is left."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(text.encode("utf-8"))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def absolute(path: str, setting: str) -> str:
+    """The whole path of a file, which config.toml is to hold: TOML is UTF-8.
+
+    Raises
+    ------
+    SettingError
+        The name of the file, or of a folder above it, is no UTF-8.
+    """
+    whole = str(Path(path).expanduser().resolve())
+    try:
+        whole.encode("utf-8")
+    except UnicodeEncodeError:
+        said = whole.encode("utf-8", "backslashreplace").decode()
+        raise SettingError(f"`{setting}` must have a name in UTF-8, which config.toml can hold, got {said}: rename it, or give a link to it") from None
+    return whole

@@ -207,7 +207,7 @@ def _last_of(name: str, key: str | None) -> Points | None:
     state = Trajectory.load(Path(name).expanduser()).state
     if state.x.log_mass is not None:
         raise ValueError(f"`path` {name} holds particles of unequal masses, which would be lost: give points of equal masses")
-    return state.x.points.to(torch.float64)
+    return state.x.points
 
 
 def _picture(name: str, bright: bool, setting: str) -> samplers.FromImage:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -103,10 +107,10 @@ def test_key_serves_every_npz_file(tmp_path):
     built = task(target=other, start=two, key="b")
     np.testing.assert_array_equal(built.x0, b)
     np.testing.assert_array_equal(built.y, b + 1)
-    with pytest.raises(config.SettingError, match="`key` chooses an array of an .npz file, and the target is rings"):
+    with pytest.raises(config.SettingError, match=r"`key` chooses an array of an \.npz file, and the target is rings"):
         task(key="a")
     np.savetxt(tmp_path / "y.csv", a, delimiter=",")
-    with pytest.raises(config.SettingError, match="`key` chooses an array of an .npz file"):
+    with pytest.raises(config.SettingError, match=r"`key` chooses an array of an \.npz file"):
         task(target=str(tmp_path / "y.csv"), key="a")
 
 
@@ -154,8 +158,8 @@ def test_warnings_of_files_speak_of_flags(tmp_path, capsys):
 # ------------------------------------------------------------------ suggestions
 
 MEANT = {
-    "flow": {"kael": "kale", "monoflow": "mono", "wgan": "w1", "kl": "mono", "mmd_noise": "mmd-noise", "foo": "", "svgd": "", "sinkhorn": "", "bar": ""},
-    "mobility": {"js": "vanilla", "JS": "vanilla", "kl": "logit", "gan": "vanilla", "jensen-shannon": "vanilla", "arcsin": "arcsinh", "foo": "", "xy": ""},
+    "flow": {"kael": "kale", "monoflow": "mono", "wgan": "w1", "kl": "mono", "mmd_noise": "mmd-noise", "foo": "", "svgd": "", "bar": ""},
+    "mobility": {"js": "vanilla", "JS": "vanilla", "kl": "logit", "gan": "vanilla", "jensen-shannon": "vanilla", "arcsin": "arcsinh", "xy": ""},
     "kernel": {"rbf": "gaussian", "gausian": "gaussian", "gauss": "gaussian", "matern": "matern32", "linear": "", "polynomial": "", "x": ""},
     "critic": {"wgan": "clip", "exakt": "exact", "spectral": "lipschitz", "none": ""},
     "ratio": {"kdee": "kde", "nn": "classifier", "lsif": "ulsif", "knn": ""},
@@ -180,3 +184,45 @@ def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, 
 def test_a_wrong_flag_is_answered_by_what_is_meant_or_by_what_there_is(word, meant):
     said = _meant("run", word)
     assert said == f"; did you mean '{meant}'?" if meant else "did you mean" not in said and "--threads" in said
+
+
+# ------------------------------------------------------------------ names of files
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", 'a "b"', "two\nlines", "\N{SNOWMAN}\N{PILE OF POO}", "back\\slash", "#hash", "[table]", "d\N{COMBINING DIAERESIS}"])
+def test_odd_names_of_files_and_folders_are_read_back(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    np.save(folder / f"{name}.npy", np.random.default_rng(0).normal(size=(13, 2)))
+    call = ["run", "--flow", "mmd", "--target", str(folder / f"{name}.npy"), "--n", "7", *QUICK]
+    assert main([*call, "--out", str(folder / "out")]) == 0
+    assert main(["run", "--config", str(folder / "out" / "config.toml"), "--out", str(folder / "again")]) == 0
+    one, two = (Trajectory.load(folder / out / "trajectory.npz") for out in ("out", "again"))
+    assert torch.equal(one.particles, two.particles)
+
+
+@pytest.mark.parametrize("role", ["target", "start"])
+def test_a_name_that_is_no_utf8_is_refused_before_any_work(tmp_path, capsys, role):
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.npy")
+    np.save(strange, np.random.default_rng(0).normal(size=(13, 2)))
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "config.toml").write_text("seed = 3")
+    said = error_of(capsys, "run", "--flow", "mmd", f"--{role}", strange, *QUICK, "--out", str(tmp_path / "o"))
+    assert said.startswith(f"--{role} must have a name in UTF-8, which config.toml can hold, got {tmp_path}/caf\\udce9.npy: rename it")
+    assert (tmp_path / "o" / "config.toml").read_text() == "seed = 3"
+
+
+def test_results_go_into_a_folder_whose_name_is_no_utf8(tmp_path):
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    call = [sys.executable, "-m", "particleflow", "run", "--flow", "mmd", "--n", "7", "--m", "9", *QUICK, "--out", out]
+    done = subprocess.run(call, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Trajectory.load(out + "/trajectory.npz").status == "completed"
+
+
+def test_a_config_that_cannot_be_written_leaves_the_earlier_one(tmp_path):
+    config.write({"seed": 3}, tmp_path / "config.toml", "one")
+    with pytest.raises(UnicodeEncodeError):
+        config.write({"target": "caf\udce9"}, tmp_path / "config.toml", "two")
+    assert config.read(str(tmp_path / "config.toml"), "run") == {"seed": 3}
+    assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]

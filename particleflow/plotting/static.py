@@ -156,8 +156,12 @@ def _picture(file: str | Path) -> Path:
 
 def _written(figure: Figure, path: Path | None) -> Figure:
     if path is not None:
+        part = path.with_name(path.name + ".part")
         try:
-            figure.savefig(path)
+            figure.savefig(part, format=path.suffix[1:].lower())
+            part.replace(path)
         except OSError as error:
             raise unwritable(path, error) from error
+        finally:
+            part.unlink(missing_ok=True)
     return figure
