@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from particleflow.config import replace_text
+from particleflow._files import replace_text
 
 MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
 

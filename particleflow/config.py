@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from particleflow._files import replace_text
 from particleflow._words import nearest
 from particleflow.catalogue import (
     CRITICS,
@@ -29,7 +30,7 @@ from particleflow.catalogue import (
     STARTS,
     TARGETS,
 )
-from particleflow.synonyms import NAMES, OTHER_FLAGS
+from particleflow.synonyms import NAMES, OTHER_FLAGS, as_flags
 
 Settings = dict[str, Any]
 """Option name -> value; None where nobody has said anything. Below the name of a flow: the settings of that flow alone."""
@@ -352,16 +353,6 @@ def idle(flags: Settings, settings: Settings, flows: Iterable[str]) -> str | Non
     return None
 
 
-def as_flags(message: str) -> str:
-    """What a message of the library says of its arguments, said of the flags that set them."""
-    message = re.sub(r"columns=\[([^]]*)\]", lambda names: "--columns " + names[1].replace("'", "").replace(", ", ","), message)
-    message = message.replace("columns=('x', 'y') or (0, 1)", "--columns x,y or 0,1").replace("columns=", "--columns")
-    message = message.replace("FromArray(array.T), or pass wide=True if each row is a point", "or take --pca if each row is a point")
-    message = message.replace(": if it is a point, pass header=False", ": if it is a point, put a line of names above it")
-    message = message.replace("bright=True", "--bright").replace("bright=False", "--no-bright")
-    return message.replace(", and a higher threshold= leaves grey out", "")
-
-
 def in_the_users_words(message: str, flags: Settings, file: Settings, path: str | None) -> str:
     """A message about `settings` (in backticks) as one about flags, or about the keys of the file where they were given."""
 
@@ -385,16 +376,6 @@ def write(settings: Settings, path: Path, header: str) -> None:
     replace_text(path, comments + "\n" + tomli_w.dumps(settings))
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a file at once: whatever goes wrong, what was there stays, and nothing half done is left."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(text.encode("utf-8"))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def absolute(path: str, setting: str) -> str:
     """The whole path of a file, which config.toml is to hold: TOML is UTF-8.
 
@@ -408,5 +389,5 @@ def absolute(path: str, setting: str) -> str:
         whole.encode("utf-8")
     except UnicodeEncodeError:
         said = whole.encode("utf-8", "backslashreplace").decode()
-        raise SettingError(f"`{setting}` must have a name in UTF-8, which config.toml can hold, got {said}: rename it, or give a link to it") from None
+        raise SettingError(f"`{setting}` must have a name in UTF-8, which config.toml can hold, got {said}: rename or link it") from None
     return whole

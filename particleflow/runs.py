@@ -25,6 +25,8 @@ STOPPED = "stopped by the user"
 CONFIG = "config.toml"
 # Enough points for sums over pairs to be left to compiled code, which takes a second to import.
 SOME = 200
+# Coordinates of a mean that are shown in the heading.
+SHOWN = 4
 
 
 @dataclass
@@ -235,7 +237,7 @@ def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
 def heading(task: Task) -> str:
     """What was chosen, before anything runs."""
     s = task.settings
-    start = f"N(({', '.join(f'{v:.15g}' for v in s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
+    start = f"N(({_few(s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
     bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
     of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
     facts = {
@@ -248,6 +250,12 @@ def heading(task: Task) -> str:
         facts[name] = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in s[name].items())
     width = max(map(len, facts))
     return "\n".join([*(f"{key:<{width}}  {value}" for key, value in facts.items()), *task.notes])
+
+
+def _few(values: Sequence[float]) -> str:
+    """The numbers, of many the first ones."""
+    more = [f"... ({len(values)} in all)"] if len(values) > SHOWN else []
+    return ", ".join([*(f"{value:.15g}" for value in (values[: SHOWN - 1] if more else values)), *more])
 
 
 def summary(task: Task, outcome: Outcome) -> str:

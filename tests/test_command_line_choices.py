@@ -189,7 +189,7 @@ def test_a_wrong_flag_is_answered_by_what_is_meant_or_by_what_there_is(word, mea
 # ------------------------------------------------------------------ names of files
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", 'a "b"', "two\nlines", "\N{SNOWMAN}\N{PILE OF POO}", "back\\slash", "#hash", "[table]", "d\N{COMBINING DIAERESIS}"])
+@pytest.mark.parametrize("name", ["a b", "it's", 'a "b"', "two\nlines", "\N{SNOWMAN}\N{PILE OF POO}", "back\\slash", "#hash", "[table]"])
 def test_odd_names_of_files_and_folders_are_read_back(tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()

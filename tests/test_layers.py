@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "particleflow"
 LAYERS = [
     "_typing",
     "_words",
+    "_files",
     "_checks",
     "clouds",
     "subsets",
