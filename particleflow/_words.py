@@ -12,8 +12,8 @@ BEGINNING = 3
 def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
     """`; did you mean 'kale'?` or nothing: the end of a message about an unknown name.
 
-    In this order: another word for it, a known name that is the same but for a slip in every third letter, and one that begins as it does. No guess
-    is better than a wrong one.
+    In this order: another word for it, a known name that is the same but for a slip in every third letter, the same of other words, and a name that
+    begins as it does. No guess is better than a wrong one.
     """
     said, names = _plain(word), list(known)
     if synonyms and said in synonyms:
@@ -22,6 +22,9 @@ def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None 
     near = [name for name in names if slips[name] <= len(said.strip("-")) // 3 or (slips[name] == 1 and said[:1] == _plain(name)[:1])]
     if near:
         return _meant([min(near, key=lambda name: slips[name])])
+    others = [other for other in synonyms or () if _slips(said, other) <= len(said) // 4]
+    if synonyms and others:
+        return _meant([synonyms[others[0]]])
     begun = [name for name in names if min(len(said.strip("-")), len(name.strip("-"))) >= BEGINNING and _begins(said, _plain(name))]
     return _meant(begun[:1])
 
