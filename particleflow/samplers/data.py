@@ -123,10 +123,16 @@ class Wine(_Shipped):
 
 def _principal(rows: np.ndarray, d: int) -> np.ndarray:
     """(M, d) coordinates along the first d principal axes, each axis turned so that its largest entry is positive."""
-    centred = rows - rows.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:d]
+    mean, axes = principal_axes(rows, d)
+    return (rows - mean) @ axes.T
+
+
+def principal_axes(rows: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the rows, and their first d principal axes as rows."""
+    mean = rows.mean(axis=0)
+    axes = np.linalg.svd(rows - mean, full_matrices=False)[2][:d]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    return centred @ (axes * np.sign(largest)).T
+    return mean, axes * np.sign(largest)
 
 
 @dataclass(frozen=True)
