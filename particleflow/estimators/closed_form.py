@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -129,7 +129,7 @@ def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
     if not isinstance(answer, Tensor):
         wanted = "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d)"
         raise TypeError(f"{wanted}, got {type(answer).__name__}: pass e.g. lambda z: -0.5 * (z**2).sum(1)")
-    return cast("Tensor", answer)
+    return answer
 
 
 def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, Tensor]:
