@@ -102,25 +102,38 @@ class Envelope:
     ) -> tuple[Solution, Tensor | None, Memory]:
         """The solution, the weights of singular mass at the moving points, where there may be any, and what the next solve starts from.
 
-        By Newton's method in u where it converges to what meets no bound, else by the interior-point method; after that by this one again.
+        By Newton's method in u where it converges to what meets no bound, else by the interior-point method; after that by this one again, as long
+        as bounds are met.
         """
         inner, finite = memory.get("interior"), math.isfinite(self.divergence.recession)
         at_moving = mu.value(moving.points) if finite else None
-        if inner is None and not isinstance(self.divergence, TotalVariation):
+        base = made.gram.cloud
+
+        def newton(start: Tensor | None) -> tuple[Solution, bool]:
+            """A solution, and whether it is the one."""
+            found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
+            if not found.converged or at_moving is None:
+                return found, found.converged
+            return found, self._highest(found, lam, moving, made, at_moving) <= self.divergence.recession
+
+        smooth = not isinstance(self.divergence, TotalVariation)
+        if inner is None and smooth:
             start = memory.get("u")
             if start is not None and start.shape != dual.mu.shape:
                 start = None
-            solution = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
-            if at_moving is None:
-                done = solution.converged or math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
-            else:
-                done = solution.converged and self._highest(solution, lam, moving, made, at_moving) <= self.divergence.recession
-            if done:
+            solution, done = newton(start)
+            if start is not None and not solution.converged:
+                solution, done = newton(None)
+            unbounded = at_moving is None and math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
+            if done or unbounded:
                 return solution, None, {"u": solution.u}
-        base = made.gram.cloud
         clouds, mus = ([base], [dual.mu]) if at_moving is None else ([base, moving], [dual.mu, at_moving])
         program = program_of(self.divergence, clouds, mus, dual.energy, self.kernel, self.pairwise)
         found = solve_program(program, self.kernel, lam, inner, rtol=self.rtol, max_iterations=self.max_iterations)
+        if inner is not None and smooth and not found.solution.converged:
+            solution, done = newton(None)
+            if done:
+                return solution, None, {"u": solution.u}
         later = {} if found.later is None else {"interior": found.later}
         return found.solution, found.singular if finite else None, {"u": found.solution.u, **later}
 

@@ -10,7 +10,8 @@ vanishes. The linear system is that of `system.py`, with W^-1 = f''(g) + z / g +
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,6 +40,8 @@ COLUMNS, NUMBERS, LEFT = 1024, 2 * 10**7, 1e-13
 PATIENCE, REACHED, MOST = 5, 10.0, 1e-2
 # A later solve starts where the gap fell below this share of the value: nearer to the bounds it would have to turn back.
 WARM = 1e-3
+# It starts with products g z of this share of the gap's mean part at least: smaller ones, from fit to fit, would end at 0, where no step leads away.
+CENTRED = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,11 @@ class Progress:
     count: int = 0
     exhausted: bool = False
 
+    def then(self, other: Progress) -> Progress:
+        """After another descent: the better one of both, the iterations of both."""
+        better = other if other.found.error < self.found.error else self
+        return replace(better, count=self.count + other.count, exhausted=other.exhausted)
+
 
 def program_of(
     divergence: Divergence, clouds: list[Cloud], mu: list[Tensor], energy: float, kernel: Kernel, pairwise: PairwiseSum
@@ -107,21 +115,23 @@ def solve_program(
     starts = [] if start is None or start.shape != (4, len(program.mass)) else [start]
     for begin in (*starts, None):
         if state.found.error > max(rtol, state.found.floor):
-            state = _descend(solver, solver.begin() if begin is None else solver.begin_at(begin), state, rtol, max_iterations)
+            state = state.then(_descend(solver, solver.begin() if begin is None else solver.begin_at(begin), rtol, max_iterations))
         trouble = _trouble(state, rtol, max_iterations)
         if not trouble:
             break
     size, best, found = program.size, state.best, state.found
     a = program.weights(best.g)
     u = (program.slope(best.g) - best.z + best.t)[:size]
-    return Found(Solution(u, a[:size], found.value, found.gap, found.error, state.count, solver.products, trouble), a[size:], state.later)
+    later = None if solver.free(best) else state.later
+    return Found(Solution(u, a[:size], found.value, found.gap, found.error, state.count, solver.products, trouble), a[size:], later)
 
 
-def _descend(solver: Solver, here: Iterate, state: Progress, rtol: float, most: int) -> Progress:
+def _descend(solver: Solver, here: Iterate, rtol: float, most: int) -> Progress:
+    """From `here`, until it is good enough or its own best is not bettered any more; `later` is the last iterate that is not too near, or `here`."""
     program, lam = solver.program, solver.lam
-    best, found, later = state.best, state.found, None
+    best, found = here, program.certify(here.g, here.r, here.h, lam)
+    later, near = here, found.gap <= WARM * found.value
     since = count = 0
-    near = False
     while found.error > max(rtol, found.floor) and since < PATIENCE and count < most:
         after = solver.improve(here)
         if after is None:
@@ -130,8 +140,8 @@ def _descend(solver: Solver, here: Iterate, state: Progress, rtol: float, most: 
         now = program.certify(here.g, here.r, here.h, lam)
         best, found, since = (here, now, 0) if now.error < found.error else (best, found, since + near)
         if not near:
-            later, near = torch.stack([here.g, here.r, here.z, here.t]), now.gap <= WARM * now.value
-    return Progress(best, found, later, state.count + count, count == most)
+            later, near = here, now.gap <= WARM * now.value
+    return Progress(best, found, torch.stack([later.g, later.r, later.z, later.t]), count, count == most)
 
 
 def _trouble(state: Progress, rtol: float, most: int) -> str:
@@ -150,6 +160,7 @@ class Solver:
         at_first = torch.arange(n, device="cpu") < size
         self.low: Bool[Tensor, "n"] = ~at_first | (not program.steep)
         self.high: Bool[Tensor, "n"] = at_first & program.doubled
+        self.bounds = float(self.program.mass @ self.low.double() + self.program.mass @ self.high.double())
         self.factor: Tensor | None = None
         if len(points) > SMALL:
             most = min(COLUMNS, NUMBERS // len(points), len(points) // 4)
@@ -174,8 +185,21 @@ class Solver:
         return Iterate(g, torch.where(self.high, 1 - g, 1.0), z, least * self.high.double(), h)
 
     def begin_at(self, start: Float[Tensor, "4 n"]) -> Iterate:
+        """Where an earlier solve was, its products g z and r t lifted to a share of what its gap has come to be: centred, it need not turn back."""
         g, r, z, t = start.unbind()
-        return Iterate(g, r, z, t, self._image(g))
+        here = Iterate(g, r, z, t, self._image(g))
+        least = min(CENTRED * self.program.certify(g, r, here.h, self.lam).gap / self.bounds, HALF**2)
+        low, high = self.low & (g * z < least), self.high & (r * t < least)
+        if not bool((low | high).any()):
+            return here
+        (g, z), (r, t) = _lifted(g, z, low, least), _lifted(r, t, high, least)
+        g = torch.where(self.high & (r < g), 1 - r, g)
+        return Iterate(g, torch.where(self.high & (r >= g), 1 - g, r), z, t, self._image(g))
+
+    def free(self, here: Iterate) -> bool:
+        """Whether all densities at y are on the side of the open interval, all others on that of 0: a problem for Newton's method in u."""
+        met, size = here.g < here.z, self.program.size
+        return not self.program.doubled and not bool(met[:size].any()) and bool(met[size:].all())
 
     def _image(self, g: Float[Tensor, "n"]) -> Float[Tensor, "P"]:
         """h."""
@@ -191,11 +215,11 @@ class Solver:
         if system is None:
             return None
         step = self._direction(here, w, system, 0.0, zero, zero)
-        bounds, gap = float(mass @ self.low.double() + mass @ self.high.double()), self._products(here.g, here.r, here.z, here.t)
+        gap = self._products(here.g, here.r, here.z, here.t)
         if gap > 0:
             s = self._length(here, step, 1.0)
             left = self._products(here.g + s * step.g, here.r - s * step.g, here.z + s * step.z, here.t + s * step.t)
-            tau = min(max(left / gap, 0.0), 1.0) ** 3 * gap / bounds
+            tau = min(max(left / gap, 0.0), 1.0) ** 3 * gap / self.bounds
             step = self._direction(here, w, system, tau, step.g * step.z, -step.g * step.t)
         s = self._length(here, step, NEARLY)
         g = program.moved(here.g, s * step.g)
@@ -231,3 +255,10 @@ class Solver:
         if self.factor is not None:
             return LowRank.of(self.factor, w, self.lam)
         return Products(gram, w, self.lam) if gram.matrix is None else Direct.of(gram.matrix, w, self.lam)
+
+
+def _lifted(v: Float[Tensor, "n"], w: Float[Tensor, "n"], where: Bool[Tensor, "n"], least: float) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
+    """v and w, there as little larger as makes v w >= least."""
+    root = math.sqrt(least)
+    up, beside = torch.maximum(v, least / w.clamp(min=root)), torch.maximum(w, least / v.clamp(min=root))
+    return torch.where(where, up, v), torch.where(where, beside, w)
