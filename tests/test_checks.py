@@ -228,7 +228,7 @@ for make in (lambda: Gaussian("wide"), lambda: Gaussian(None), lambda: Dense(max
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "`bandwidth` must be a number, got str: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
-        "`bandwidth` must be a number, got NoneType: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
+        "`bandwidth` must be a number for Gaussian, got nothing: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
         "`max_bytes` must be an integer, got 1.5",
     ]
 

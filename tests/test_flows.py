@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
+from particleflow import divergences as D
 from particleflow.clouds import Clock, Cloud, Draws, Replay
-from particleflow.estimators import KALE, KDE, MMD, ClosedForm, Estimator, Moments
+from particleflow.estimators import KALE, KDE, MMD, ClosedForm, DrMMD, Estimator, Moments, Moreau
+from particleflow.flows import Descent
 from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52, Radial
 from particleflow.mobilities import Arcsinh, Exponential, Linear, NonSaturating, Unit, Vanilla
 
@@ -38,10 +40,19 @@ def velocity(flow: pf.Flow, x: Cloud | Tensor, y: Cloud | Tensor | None, clock: 
 # ---- conservative flows ------------------------------------------------------------------------------------------------------------------
 
 GAUSSIAN = pf.samplers.Gaussian(mean=[0.3, -0.2], cov=[[1.0, 0.8], [0.8, 0.89]])
+# Entropies without a finite recession constant: no mass leaves the target's points.
+INFINITE = [D.KL(), D.ChiSquare(), D.Jeffreys(), D.Tsallis(1.5), D.Tsallis(3.0)]
+# ... and with one: their flows descend the value where no mass has left, which each fit tells.
+FINITE = [D.JensenShannon(), D.ReverseKL(), D.Tsallis(0.5), D.TotalVariation()]
+
 CONSERVATIVE = {
     **{f"MMD {type(k).__name__}": pf.mmd_flow(k) for k in KERNELS},
     **{f"KALE {lam:g}": pf.kale_flow(Gaussian(0.8), lam=lam) for lam in (1e-2, 1e-1, 1.0, 1e2)},
     "KALE Laplace": pf.kale_flow(Laplace(0.8), lam=0.1),
+    "KALE of its own bandwidth": pf.Flow(KALE(lam=0.1), mobility=Descent()),
+    "MMD through Dense": pf.mmd_flow(Gaussian(0.8), pairwise=pf.pairwise.Dense()),
+    **{f"DrMMD {lam:g}": pf.Flow(DrMMD(Gaussian(0.8), lam=lam), mobility=Linear(1 + lam)) for lam in (1e-2, 1.0)},
+    **{f"Moreau {f} {lam:g}": pf.Flow(Moreau(Gaussian(0.8), divergence=f, lam=lam)) for f in INFINITE for lam in (0.03, 1.0)},
     "Gaussian": pf.Flow(ClosedForm(GAUSSIAN)),
     "mixture": pf.Flow(ClosedForm(pf.samplers.Mixture.four_gaussians())),
     "own log density": pf.Flow(ClosedForm(lambda z: -(z**4).sum(1))),
@@ -70,6 +81,23 @@ def test_the_velocity_is_minus_the_gradient_of_the_energy_over_the_mass(name: st
             gradient[i, k] = (energy(x + step) - energy(x - step)) / (2 * h)
     expected = -gradient / x_cloud.mass[:, None]
     assert torch.allclose(velocity(flow, x_cloud, y_cloud), expected, rtol=1e-6, atol=1e-8 * float(expected.abs().max()) * 10)
+
+
+@pytest.mark.parametrize("lam", [0.03, 10.0])
+@pytest.mark.parametrize("divergence", FINITE, ids=repr)
+def test_an_energy_slope_is_told_where_the_value_falls_along_the_velocity_only(divergence: D.Divergence, lam: float) -> None:
+    """Singular mass sits on particles where h meets the recession constant, and moves along: there v is not -N dE/dx."""
+    flow = pf.Flow(Moreau(Gaussian(0.8), divergence=divergence, lam=lam))
+    assert not flow.conservative
+    x, y = 0.6 * normal(6, 1, 0, 1.5), normal(9, 1, 1)
+    fit = pf.fit(flow.estimator, x, y)
+    h, slopes = 1e-6, torch.zeros_like(x)
+    for i in range(len(x)):
+        step = torch.zeros_like(x)
+        step[i, 0] = h
+        slopes[i, 0] = (pf.fit(flow.estimator, x + step, y).value - pf.fit(flow.estimator, x - step, y).value) / (2 * h)
+    agrees = torch.allclose(velocity(flow, Cloud(x), Cloud(y)), -len(x) * slopes, rtol=1e-4, atol=1e-6)
+    assert agrees == (fit.energy_slope is not None)
 
 
 @pytest.mark.parametrize(
