@@ -208,7 +208,7 @@ def test_a_name_that_is_no_utf8_is_refused_before_any_work(tmp_path, capsys, rol
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "config.toml").write_text("seed = 3")
     said = error_of(capsys, "run", "--flow", "mmd", f"--{role}", strange, *QUICK, "--out", str(tmp_path / "o"))
-    assert said.startswith(f"--{role} must have a name in UTF-8, which config.toml can hold, got {tmp_path}/caf\\udce9.npy: rename it")
+    assert said.startswith(f"--{role} must have a name in UTF-8, which config.toml can hold, got {tmp_path}/caf\\udce9.npy: rename or link it")
     assert (tmp_path / "o" / "config.toml").read_text() == "seed = 3"
 
 
