@@ -196,7 +196,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "mmd culled": lambda: E.MMD(K.Gaussian(0.1), pairwise=Culled()),
     "mmd nystroem": lambda: E.MMD(K.Gaussian(2.0), pairwise=Nystroem(rank=12)),
     "mmd compiled": lambda: E.MMD(K.Laplace(0.7), pairwise=Compiled()),
-    "mmd dense": lambda: E.MMD(lambda s: 1 / (1 + s), pairwise=Dense()),
+    "mmd dense": lambda: E.MMD(K.Radial(lambda s: 1 / (1 + s)), pairwise=Dense()),
     "kde": lambda: E.KDE(),
     "kde kernel": lambda: E.KDE(K.Gaussian(0.4)),
     "kde rule": lambda: E.KDE(K.Scott()),
@@ -205,7 +205,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "drmmd": lambda: E.DrMMD(K.Gaussian(0.8), lam=0.1),
     "moreau": lambda: E.Moreau(K.Gaussian(0.8), divergence=pf.divergences.JensenShannon(), lam=0.3),
     "ulsif": lambda: E.ULSIF(),
-    "kliep": lambda: E.KLIEP(),
+    "kliep": lambda: E.KLIEP(K.Gaussian(0.7)),
     "logistic": lambda: E.KernelLogistic(K.Gaussian(0.7), lam=1e-2),
     "transport": lambda: E.CTransformCritic(),
     "classifier": lambda: E.Classifier(first_steps=15, width=8),
@@ -253,8 +253,8 @@ BACKENDS = [
 @pytest.mark.parametrize(("backend", "kernel"), BACKENDS)
 def test_one_field_in_many_threads(backend: Any, kernel: Any) -> None:
     """One field, one prepared set of queries, and queries of their own; as a fresh field answers them."""
-    x, y = clouds(3, 700, 900)
-    queries = [clouds(seed, 300 + 10 * seed, 5)[0].points for seed in range(4)]
+    x, y = clouds(3, 400, 500)
+    queries = [clouds(seed, 200 + 10 * seed, 5)[0].points for seed in range(4)]
 
     def fresh() -> Any:
         return backend.sources(kernel, y.points).field(y.mass)
@@ -287,7 +287,7 @@ def test_runs_that_share_one_flow(name: str) -> None:
     flow = FLOWS[name]()
 
     def run(one: Any, k: int) -> list[Tensor]:
-        return [pf.simulate(one, clouds(k, 25)[0].points, target, dt=0.05, steps=8, seed=k).points[-1]]
+        return [pf.simulate(one, clouds(k, 25)[0].points, target, dt=0.05, steps=8, seed=k).particles[-1]]
 
     alone = [run(FLOWS[name](), k) for k in range(6)]
     for threads in (2, 4):
@@ -408,14 +408,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-@pytest.mark.parametrize(
-    "how", ["fork", pytest.param("spawn", marks=pytest.mark.slow), pytest.param("forkserver", marks=pytest.mark.slow), pytest.param("joblib", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("how", ["fork", *(pytest.param(how, marks=pytest.mark.slow) for how in ("spawn", "forkserver", "joblib"))])
 def test_a_worker_of_a_parent_with_threads(how: str, tmp_path: Any) -> None:
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     began = time.monotonic()
-    found = subprocess.run([sys.executable, str(script), how, "mesh", "compiled", "culled"], capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run([sys.executable, str(script), how, "compiled", "culled", "mesh"], capture_output=True, text=True, timeout=60, check=False)
     assert found.stdout.strip() == "done", (time.monotonic() - began, found.stderr[-2000:])
 
 
