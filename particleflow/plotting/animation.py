@@ -102,7 +102,7 @@ def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any =
     TypeError, ValueError, OSError
         No states, something else than states, otherwise as `animate`.
 
-    Memory: three states, and some 0.2 MB a frame, compressed. Cost: O(N) and about 20 ms a frame beyond the states' own, 0.1 s for a million particles.
+    Memory: three states, and some 0.2 MB a frame, compressed. Cost: O(N) and about 20 ms a frame beyond the states' own, 0.1 s for a million.
     """
     if isinstance(states, Trajectory):
         raise TypeError("`states` must be states of one run, got a Trajectory: use its own film, path.animate('flow.gif')")
