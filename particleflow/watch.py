@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
+from particleflow.estimators import KALE, MMD, DrMMD, Moreau
 from particleflow.flows import Flow
 from particleflow.integrators import State
+from particleflow.kernels import Energy, Laplace
 
 # Particles this many times the start's extent away from where they began have left for good.
 ESCAPE = 1e6
@@ -18,8 +21,12 @@ ESCAPE = 1e6
 MARGIN, TAIL = 1.0, 3.0
 # Most particles: more than this share of their mass.
 MOST = 0.5
-# A velocity that keeps less than this share of itself over a step may have raised the energy: then the energy is evaluated.
-KEPT = 0.25
+# Where a velocity changes by more than this share of itself over a step the energy may have risen: then it is evaluated.
+CHANGED = 0.75
+# Particles whose steps are looked at for that, of all.
+LOOKED_AT = 512
+# Where a kernel has a kink, particles that meet hop over each other: what raises the energy by less than this share of its first value is no blow-up.
+HOP = 5e-2
 # What rounding may change an energy by: this share of it, and so many machine epsilons.
 SHARE, EPSILONS = 1e-9, 1e2
 
@@ -27,9 +34,9 @@ SHARE, EPSILONS = 1e-9, 1e2
 class Watch:
     """Follows one run, and finds the first step at which it became unstable: a conservative energy rose, or most particles left the box.
 
-    The energy is compared at every step where the fit has it at hand (`Fit.known`), else wherever it may have risen. Over a step D that the step D'
-    follows it changes by -(D.D + D.D') / 2 dt up to third order, so it has fallen where D.D' > D.D / 4; where not, it is evaluated before and after.
-    The box costs nothing while the extremes over all coordinates lie within it.
+    The energy is compared at every step where the fit has it at hand (`Fit.known`), else wherever it may have risen: over a step D that the step D'
+    follows it changes by -(D.D + D.D') / 2 dt up to third order, so it has fallen where |D' - D| < 3/4 |D|; where not, it is evaluated before and
+    after. The box costs nothing while the extremes over all coordinates lie within it.
     """
 
     def __init__(self, flow: Flow, target: Target, dt: float) -> None:
@@ -43,7 +50,11 @@ class Watch:
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
         self._conservative = self.flow.conservative and isinstance(self.target, FixedTarget)
         self._previous: State | None = None
-        self._moved: tuple[Tensor, float] | None = None
+        self._hop = HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
+        self._rows = _some(len(start.x)).to(start.x.points.device)
+        self._mass = None if start.x.log_mass is None else start.x.mass[self._rows, None]
+        self._at = self._seen(start.x)
+        self._moved: tuple[Tensor, float, float] | None = None
         self._box = None if self.first is None else _Box.around(start.x.points, self.first.points)
         self._variance = 0.0
 
@@ -71,7 +82,7 @@ class Watch:
         if self.message or before is None or before.fit.value is None or state.fit.value is None:
             return
         a, b = before.fit.value, state.fit.value
-        slack = self._rounding(max(abs(a), abs(b)))
+        slack = self._rounding(max(abs(a), abs(b))) + self._hop
         if not b > a + slack:
             return
         for fit in (before.fit, state.fit):
@@ -106,17 +117,32 @@ class Watch:
     def _look_at_energy(self, state: State, cloud: Cloud, used: float) -> None:
         if not self._conservative:
             return
-        if not state.fit.known:
-            last, self._moved = self._moved, (cloud.points - state.x.points, used)
-            if last is not None and self._doubtful(state.x, *last, *self._moved):
-                self.compare(state)
+        if not state.fit.known and self._doubtful(cloud, used):
+            self.compare(state)
         self._previous = state
 
-    def _doubtful(self, x: Cloud, last: Tensor, dt: float, now: Tensor, dt_now: float) -> bool:
-        """May the energy have risen in the step `last`, which `now` follows, by more than rounding?"""
-        weighted = last / len(x) if x.log_mass is None else x.mass[:, None] * last
-        square, product = float((weighted * last).sum()), float((weighted * now).sum()) * dt / dt_now
-        return product < KEPT * square and square + abs(product) > dt * self._rounding(1.0)
+    def _doubtful(self, cloud: Cloud, used: float) -> bool:
+        """May the energy have risen, by more than rounding, in the step before the one that led to `cloud`?"""
+        before, self._at = self._at, self._seen(cloud)
+        step = self._at - before
+        flat = step.view(-1)
+        square = self._dot(step, flat)
+        last, self._moved = self._moved, (step, square, used)
+        if last is None:
+            return False
+        then, was, dt = last
+        ratio = dt / used
+        changed = was - 2 * ratio * self._dot(then, flat) + ratio**2 * square
+        return changed > CHANGED**2 * was and was + changed > dt * self._rounding(1.0)
+
+    def _seen(self, cloud: Cloud) -> Tensor:
+        return cloud.points if len(self._rows) == len(cloud) else cloud.points.index_select(0, self._rows)
+
+    def _dot(self, step: Tensor, flat: Tensor) -> float:
+        """The mean over the particles of the product of two steps."""
+        if self._mass is None:
+            return float(step.view(-1).dot(flat)) / len(step)
+        return float((self._mass * step).view(-1).dot(flat)) / float(self._mass.sum())
 
     def _rounding(self, energy: float) -> float:
         return (EPSILONS * torch.finfo(self.start.x.points.dtype).eps + SHARE) * max(1.0, energy)
@@ -159,6 +185,15 @@ class _Box:
         """The share of the mass that is outside."""
         out = ((x.points < self.low - margin) | (x.points > self.high + margin)).any(1)
         return float(out.double().mean()) if x.log_mass is None else float(x.log_mass.double().softmax(0) @ out.double())
+
+
+def _some(n: int) -> Tensor:
+    return torch.arange(n, device="cpu") if n <= LOOKED_AT else torch.from_numpy(np.random.default_rng(0).choice(n, LOOKED_AT, replace=False))
+
+
+def _kinked(flow: Flow) -> bool:
+    estimator = flow.estimator
+    return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and isinstance(estimator.kernel, Energy | Laplace)
 
 
 def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:

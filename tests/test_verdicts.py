@@ -87,6 +87,17 @@ def test_what_ran_well_is_not_called_unstable() -> None:
         assert path.status == "completed", (flow, path.message)
 
 
+@pytest.mark.parametrize("kernel", [pf.kernels.Laplace(0.5), pf.kernels.Energy()], ids=lambda kernel: type(kernel).__name__)
+def test_particles_that_hop_over_each_other_are_no_blow_up(kernel: Any) -> None:
+    """A kernel with a kink lets an energy rise a little where particles meet on a line, at the suggested dt too; a large dt is still found."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 1)) + 1, rng.normal(size=(50, 1))
+    flow = pf.mmd_flow(kernel)
+    dt = flow.suggest_dt(x, y)
+    assert pf.simulate(flow, x, y, steps=200, dt=dt).status == "completed"
+    assert pf.simulate(flow, x, y, steps=30, dt=1e4 * dt).status == "unstable"
+
+
 def test_a_moving_target_can_be_left_too() -> None:
     path = pf.simulate(pf.mmd_flow(KERNEL), start(), Minibatch(Rings(), 90), steps=10, dt=100.0)
     assert path.status == "unstable"

@@ -112,7 +112,8 @@ def solve_program(
     solver = Solver(program, kernel, lam)
     here = solver.unmoved()
     state = Progress(here, program.certify(here.g, here.r, here.h, lam))
-    starts = [] if start is None or start.shape != (4, len(program.mass)) else [start]
+    fits = start is not None and start.shape == (4, len(program.mass)) and bool(start.isfinite().all())
+    starts = [start] if fits else []
     for begin in (*starts, None):
         if state.found.error > max(rtol, state.found.floor):
             state = state.then(_descend(solver, solver.begin() if begin is None else solver.begin_at(begin), rtol, max_iterations))
