@@ -25,7 +25,7 @@ from particleflow.metrics import label_of
 from particleflow.pairwise.promise import Promise
 from particleflow.trajectory import Recorder, SaveAt, Trajectory
 from particleflow.verdicts import judged
-from particleflow.watch import Watch
+from particleflow.watch import Watch, narrow
 
 # More than any run will see the end of.
 MOST_STEPS = 10**10
@@ -204,7 +204,7 @@ def simulate(
     }
     snapshot = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
     path = recorder.trajectory(snapshot, status=status, message=message, report=report, target=first if isinstance(aim, FixedTarget) else None)
-    return path if status != "completed" else judged(replace(path, message=_note(flow, path, start, aim)), flow, aim)
+    return path if status != "completed" else judged(replace(path, message=_note(flow, path, state, start, aim)), flow, aim)
 
 
 def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = math.inf) -> Iterator[State]:
@@ -275,11 +275,14 @@ def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
     return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64, device="cpu")}
 
 
-def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
-    """What a completed run on a fixed target should be told: nobody moved, or a critic fell behind."""
+def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:
+    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody moved, or a critic fell behind."""
     if not isinstance(target, FixedTarget) or target.cloud is None:
         return ""
     x, y = start.x, target.cloud
+    lost = narrow(end.fit, y)
+    if lost:
+        return lost
     if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
         return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
     if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:

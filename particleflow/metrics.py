@@ -31,6 +31,7 @@ from particleflow.kernels.explicit import as_summable
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 from particleflow.pairwise.explicit import sources_of
+from particleflow.subsets import in_own_order
 
 # Pairs (direction, quantile level) worked on at once by the sliced distance: 32 MiB for each float64 array.
 LEVELS_AT_ONCE = 2**22
@@ -243,14 +244,14 @@ class _Transport:
         return self._linear_program(*self._thinned(x), *self._thinned(y), power)
 
     def _thinned(self, cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
-        """Points and weights; a larger cloud as `max_points` draws (systematic, in random order): max_points * m_i of point i, rounded."""
+        """Points and weights; a larger cloud as `max_points` draws (systematic, in a random order of the points' own): max_points * m_i of each."""
         points, weights = cloud.points.cpu().numpy(), cloud.mass.cpu().numpy()
         if len(points) > self.max_points:
             generator = np.random.default_rng(self.seed)
-            order = generator.permutation(len(points))
+            order = generator.permutation(in_own_order(cloud))
             steps = np.cumsum(weights[order])
             ladder = (generator.random() + np.arange(self.max_points)) / self.max_points * steps[-1]
-            rungs = np.searchsorted(steps, ladder, side="right").clip(max=len(points) - 1)
+            rungs = np.searchsorted(steps, ladder, side="right").clip(max=len(order) - 1)
             rows, counts = np.unique(order[rungs], return_counts=True)
             points, weights = points[rows], counts / self.max_points
         return points, weights

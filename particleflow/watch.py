@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
-from particleflow.estimators import KALE, MMD, DrMMD, Moreau
+from particleflow.estimators import KALE, MMD, DrMMD, Fit, Moreau
 from particleflow.flows import Flow
 from particleflow.integrators import State
 from particleflow.kernels import Energy, Laplace
+from particleflow.kernels.bandwidth import spacing
 
 # Particles this many times the start's extent away from where they began have left for good.
 ESCAPE = 1e6
@@ -29,6 +30,8 @@ LOOKED_AT = 512
 HOP = 5e-2
 # What rounding may change an energy by: this share of it, and so many machine epsilons.
 SHARE, EPSILONS = 1e-9, 1e2
+# A bandwidth below this share of the spacing of the target's points: between two of them k = exp(-50), and a particle feels one point at most.
+NARROW = 0.1
 
 
 class Watch:
@@ -92,7 +95,8 @@ class Watch:
             self._unstable(state.clock.step, f"{cause}: dt = {self.dt:g} is too large")
 
     def _unstable(self, step: int, cause: str) -> None:
-        self.step, self.message = step, f"try dt = {self._smaller():.2g}; {cause}"
+        remedy = narrow(self.start.fit, self.first) or f"try dt = {self._smaller():.2g}"
+        self.step, self.message = step, f"{remedy}; {cause}"
 
     def _smaller(self) -> float:
         return min(suggestion(self.flow, self.start.x, self.first), self.dt / 4)
@@ -112,7 +116,7 @@ class Watch:
         lost = int((~torch.isfinite(velocity).all(1)).sum())
         if lost:  # no dt can help where the velocity itself is not finite at a cloud that is
             return f"the velocity is not finite at {lost} of them already, so look at the kernel, score, mobility or noise, not at dt"
-        return f"try dt = {self._smaller():.2g}"
+        return narrow(state.fit, self.first) or f"try dt = {self._smaller():.2g}"
 
     def _look_at_energy(self, state: State, cloud: Cloud, used: float) -> None:
         if not self._conservative:
@@ -194,6 +198,20 @@ def _some(n: int) -> Tensor:
 def _kinked(flow: Flow) -> bool:
     estimator = flow.estimator
     return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and isinstance(estimator.kernel, Energy | Laplace)
+
+
+def narrow(fit: Fit, target: Cloud | None) -> str:
+    """What to do where the bandwidth that a fit reports is too small for any dt to help; empty where it is not."""
+    bandwidth = fit.report.get("target_bandwidth", fit.report.get("bandwidth"))
+    if bandwidth is None or target is None:
+        return ""
+    space = spacing(target)
+    if float(bandwidth) >= NARROW * space:
+        return ""
+    return (
+        f"raise the bandwidth, {float(bandwidth):.2g}, which is far below {space:.2g}, the spacing of the target's points: a particle feels one of "
+        "them at most, and no dt helps; e.g. pf.kernels.default_bandwidth(target)"
+    )
 
 
 def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:

@@ -200,3 +200,26 @@ def test_a_density_keeps_the_bandwidth_of_a_density() -> None:
     assert float(path.state.memory["bandwidth"]) == CrossValidated().of(Cloud(torch.from_numpy(y)))
     with pytest.raises(ValueError, match="`shared` chooses a bandwidth where there is no kernel"):
         E.KDE(Gaussian(1.0), shared=Scott())
+
+
+@pytest.mark.parametrize(("kernel", "dt"), [(Gaussian(2.9e-5), None), (Gaussian(2.9e-5), 0.01), (pf.kernels.Laplace(1e-4), None)])
+def test_a_run_that_a_narrow_bandwidth_stops_says_so(kernel: Any, dt: float | None) -> None:
+    """The target's points are 1 apart: no dt helps, and none is advised."""
+    y, _ = tied("integers")
+    x = np.random.default_rng(0).normal(size=(150, 2)) + 4
+    path = pf.simulate(pf.mono_flow(E.KDE(kernel)), x, y, steps=5, dt=dt)
+    assert f"raise the bandwidth, {kernel.bandwidth:.2g}, which is far below 1, the spacing" in path.message
+    assert "try dt" not in path.message
+    sound = pf.simulate(pf.mono_flow(E.KDE(Gaussian(0.5))), x, y, steps=5)
+    assert "raise the bandwidth" not in sound.message
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_exact_transport_draws_the_same_points_in_any_order(heavy: bool) -> None:
+    x, y = sample(12, 90, 2), sample(13, 80, 2) + 1
+    mass = np.random.default_rng(0).integers(1, 5, 90) if heavy else np.ones(90)
+    order = np.random.default_rng(1).permutation(90)
+    some = pf.metrics.W2(max_points=30)
+    first, again = (some(Cloud(torch.from_numpy(x[rows]), mass=torch.from_numpy(mass[rows])), y) for rows in (np.arange(90), order))
+    assert again == pytest.approx(first, rel=1e-9)
+    assert some(y, shuffled(y, 2)) == pytest.approx(0, abs=1e-7)

@@ -14,7 +14,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
 from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.radial import PositiveKernel, ScaledKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -102,7 +102,9 @@ class KDE:
         target: Field = self._target.get(y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y)
         current = self.pairwise.sources(of_x, x.points).field(x.mass)
         report, shift = dict(current.explain(x.points)), 0.0
-        if not isinstance(self.kernel, Kernel):
+        if isinstance(self.kernel, ScaledKernel):
+            report["bandwidth"] = self.kernel.bandwidth
+        elif not isinstance(self.kernel, Kernel):
             assert isinstance(of_x, Gaussian)
             assert isinstance(of_y, Gaussian)
             shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)

@@ -17,6 +17,7 @@ from particleflow.estimators.base import Fit
 from particleflow.estimators.calibration import Calibration, calibrated
 from particleflow.estimators.sklearn_gradient import LinearInFeatures, linear_in_features
 from particleflow.estimators.sklearn_model import Scores, Training, check_model, classifier_of, made, scores_of, weight_parameter
+from particleflow.subsets import some_rows
 
 ROWS = 2**14  # evaluated at once
 PROBED = 64  # particles at which a gradient is looked for
@@ -177,7 +178,7 @@ def _training_set(x: Cloud, y: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 def _refuse_steps(witness: SklearnWitness, points: Tensor, fitted: Any) -> None:
     """A ratio that differs from particle to particle, and has no slope at any of them, moves nothing."""
-    value, grad = witness.value_and_grad(points[:: math.ceil(len(points) / PROBED)])
+    value, grad = witness.value_and_grad(points[some_rows(len(points), PROBED)])
     differs, saturated = bool((value != value[0]).any()), bool((value.abs() == witness.clip).all())
     if not bool(grad.any()) and (differs or saturated):
         raise ValueError(

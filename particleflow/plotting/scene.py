@@ -18,6 +18,7 @@ from particleflow.clouds import Cloud
 from particleflow.integrators import State
 from particleflow.plotting.density import density, typical
 from particleflow.plotting.ticks import Ticks
+from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
@@ -214,7 +215,7 @@ def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
         return steps
     travelled = np.zeros(len(steps))
     for run in paths.values():
-        some = run.particles[:, :: math.ceil(run.particles.shape[1] / MEASURED)].detach().cpu().double().numpy()
+        some = run.particles[:, some_rows(run.particles.shape[1], MEASURED)].detach().cpu().double().numpy()
         length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(some, axis=0), axis=2).mean(1))])
         if length[-1] > 0:
             travelled += np.interp(steps, run.steps.cpu().numpy(), length / length[-1])
@@ -297,7 +298,7 @@ def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None,
     targets = [run.target for run in runs if run.target is not None]
     whose = "target" if targets else "final particles"
     clouds = targets or [run.particles[-1] for run in runs]
-    some = np.concatenate([c[:: math.ceil(len(c) / MEASURED)].detach().cpu().double().numpy() for c in clouds])
+    some = np.concatenate([c[some_rows(len(c), MEASURED)].detach().cpu().double().numpy() for c in clouds])
     centred = np.concatenate([some - some.mean(0), np.zeros((2, d))])  # at least two rows
     _, spread, rows = np.linalg.svd(centred, full_matrices=False)
     axes = rows[:2] * np.sign(rows[:2][[0, 1], np.abs(rows[:2]).argmax(1)])[:, None]
