@@ -41,7 +41,7 @@ class Descent:
 
     def at(self, slope: float | None) -> Linear:
         if slope is None:
-            raise ValueError("`mobility` Descent() needs a fit with an energy slope, got None: v is no constant times grad w; name a mobility")
+            raise ValueError("`mobility` Descent() needs a fit with an energy slope, got None: v is no constant times grad w; name a mobility, such as Unit()")
         return Linear(slope)
 
 
@@ -98,10 +98,13 @@ class Flow:
         Raises
         ------
         ValueError
-            If the flow is not conservative.
+            If the flow is not conservative, or the fit has no value (a score alone).
         """
-        if not self.conservative or fit.value is None:
+        if not self.conservative:
             raise ValueError(f"`flow` must be conservative to have an energy, got {self}: read fit.value, which need not decrease")
+        if fit.value is None:
+            name = type(self.estimator).__name__
+            raise ValueError(f"`fit` must have a value to have an energy, got None from {name}: of a score alone there is none, pass a log density")
         return fit.value
 
     def velocity(self, x: Cloud, fit: Fit, clock: Clock) -> tuple[Points, Values | None]:

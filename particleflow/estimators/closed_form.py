@@ -87,7 +87,7 @@ class ClosedForm:
     current : density, `Moments` or None
         The particles' law: a known density, or the Gaussian of the cloud's own moments. None: w = log p.
     clip : float
-        w is cut to +- clip (its gradient is not): keeps steep mobilities finite.
+        w is cut to +- clip (its gradient is not): keeps steep mobilities finite. The value is cut with it, so a finite clip leaves no energy.
     """
 
     target: Density | LogDensityOrScore
@@ -114,7 +114,7 @@ class ClosedForm:
 
     @property
     def energy_slope(self) -> float | None:
-        return 1.0 if self.current is None else None
+        return 1.0 if self.current is None and math.isinf(self.clip) else None
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         current = self.current.of(x) if isinstance(self.current, Moments) else self.current

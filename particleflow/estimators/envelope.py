@@ -23,6 +23,8 @@ from particleflow.pairwise.exact import warn_once
 
 # The value is told to be no KL where D / (2 lam) is DOMINATED times the entropy of the weights, and these are FAR from equal (else lam is large).
 DOMINATED, FAR = 3.0, 0.5
+# Singular mass below this share of each particle's own changes no digit of a velocity that counts.
+NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,10 @@ class Envelope:
         sign: float,
         log_ratio: bool,
     ) -> Fit:
-        """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value, with its energy slope."""
+        """The witness sign h, h = (mu_q - sum_j a_j k(y_j, .)) / lam, and `factor` times the value, with its energy slope.
+
+        The slope is None where singular mass sits on the particles: h(x_i) <= f'_inf holds there alone, so the value sees it move.
+        """
         made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0))
         points, moving = moving.points, _carried(moving)
         here = moving.double()
@@ -79,11 +84,12 @@ class Envelope:
         dtype = moving.points.dtype
         weights: Tensor = (-sign / lam * solution.a).to(dtype)
         others = sign / lam * (moving.mass if singular is None else moving.mass - singular.to(dtype))
+        attached = singular is not None and float((singular / here.mass).max()) > NEGLIGIBLE
         total = made.sources.field(weights) + self.pairwise.sources(self.kernel, moving.points).field(others)
         report = {**total.explain(points), **told(solution, factor)}
         value = factor * solution.value
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, points)
-        return Fit(witness, later, report, objective=lambda: value, bound=bound, energy_slope=slope)
+        return Fit(witness, later, report, objective=lambda: value, bound=bound, energy_slope=None if attached else slope)
 
     def _warn(self, dual: Dual, solution: Solution) -> None:
         """Once, where the value of a KL is little but the distance between two finite samples over 2 lam."""

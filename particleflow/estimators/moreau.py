@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -27,7 +28,8 @@ class Moreau:
 
     The witness is w = -h, h = (mu_q - mu_gp) / lam, and g = (f*)'(h) at the target's points: h is about f'(q / p), so that w grows with
     log p / q but is no log ratio itself (but of KL, see `KALE`). grad w is minus the Wasserstein gradient of the value (Neumayer, Stein, Steidl
-    and Rux 2024); where singular mass b_i sits on a particle (below) it moves along, and the value found changes with x_i by 1 - N b_i as much.
+    and Rux 2024) where no singular mass b_i sits on particles (below): such mass moves along, and the value found changes with x_i by 1 - N b_i
+    times as much. So an entropy with a finite recession constant has no `energy_slope`; each of its fits has one where it finds no such mass.
 
     Where f has a finite recession constant c (Jensen-Shannon, reverse KL, total variation, Tsallis below 1), mass may leave the target's points
     at the cost c: h <= c everywhere. Where h exceeds c at a particle there are weights on the particles as well, and an interior-point method
@@ -70,7 +72,7 @@ class Moreau:
 
     @property
     def energy_slope(self) -> float | None:
-        return 1.0 if isinstance(self.lam, float) else None
+        return 1.0 if isinstance(self.lam, float) and math.isinf(self.divergence.recession) else None
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None

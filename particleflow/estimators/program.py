@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.divergences import Divergence, TotalVariation
-from particleflow.estimators.dual import SMALL_RESIDUAL
+from particleflow.estimators.dual import ROUNDING, SHARE, SMALL_RESIDUAL
 from particleflow.estimators.gram import Gram
 
 # A density below it weighs nothing, and the square of its inverse is a number still.
@@ -119,9 +119,19 @@ class Program:
             value += c * singular
         scale = max(norm2, 1e-15 * self.energy)
         uncertain = self.gram.error * float(a.sum() + self.gram.cloud.mass.sum()) / lam
-        floor = math.sqrt(2 * lam * uncertain * (singular + uncertain) / scale) + (uncertain / c if len(rest) else 0.0) if scale > 0 else 0.0
+        rounding = uncertain * (singular + uncertain) + float(mass @ self._uncertain(first, h[:size], SHARE * uncertain))
+        floor = math.sqrt(2 * lam * rounding / scale) + (uncertain / c if len(rest) else 0.0) if scale > 0 else 0.0
         error = math.sqrt(2 * lam * gap / scale) + 1 - theta if scale > 0 else 0.0
         return Certificate(value, gap, error, floor)
+
+    def _uncertain(self, g: Float[Tensor, "M"], h: Float[Tensor, "M"], size: float) -> Float[Tensor, "M"]:
+        """What an error of h up to `size` makes of f(g) + f*(h) - g h at its least: size times the change of (f*)', where that jumps or is steep.
+
+        No more than 1 + g of that change counts.
+        """
+        error = size + ROUNDING * h.abs()
+        up, down = ((h + s * error).clamp(max=math.nextafter(self.divergence.recession, 0.0)) for s in (1, -1))
+        return error * (self.divergence.ratio(up) - self.divergence.ratio(down)).clamp(max=1 + g)
 
     def _entropy(
         self, g: Float[Tensor, "M"], r: Float[Tensor, "M"], h: Float[Tensor, "M"]
