@@ -12,7 +12,7 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
-from particleflow.divergences import JensenShannon, ReverseKL, TotalVariation, Tsallis
+from particleflow.divergences import KL, JensenShannon, ReverseKL, TotalVariation, Tsallis
 from particleflow.estimators import Fit
 
 # Many solves; test_moreau.py checks the shapes.
@@ -139,3 +139,76 @@ def test_hundreds_of_points_by_a_factor_of_the_kernel(divergence: Any, n: int, m
     primal = float(h_x.mean()) - float(divergence.conjugate(h_y.clamp(max=c * (1 - 1e-15))).mean()) - lam / 2 * norm2
     assert fit.value == pytest.approx(dual, rel=1e-9)
     assert primal == pytest.approx(dual, rel=1e-8)
+
+
+# ---- runs --------------------------------------------------------------------------------------------------------------------------------
+
+
+def line(n: int, m: int, seed: int) -> tuple[Tensor, Tensor]:
+    """N(1.5, 0.6^2) and N(0, 1)."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(1.5 + 0.6 * rng.normal(size=(n, 1))), torch.from_numpy(rng.normal(size=(m, 1)))
+
+
+@pytest.mark.parametrize(
+    ("divergence", "lam", "seed", "dt", "steps"),
+    [
+        (JensenShannon(), 0.3, 1, 0.59, 160),
+        (TotalVariation(), 0.3, 0, 0.53, 20),
+        (Tsallis(8.0), 0.03, 1, 0.04, 10),
+        pytest.param(JensenShannon(), 1.0, 1, None, 400, marks=pytest.mark.slow),
+        pytest.param(Tsallis(0.5), 0.03, 1, None, 400, marks=pytest.mark.slow),
+        pytest.param(ReverseKL(), 0.3, 1, None, 400, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_a_run_on_which_bounds_become_inactive_converges_at_each_step(divergence: Any, lam: float, seed: int, dt: float | None, steps: int) -> None:
+    """What has not been met for long may not be pressed towards 0 from fit to fit, and rounding at a kink is no failure."""
+    x, y = line(40, 50, seed)
+    flow = pf.Flow(pf.estimators.Moreau(pf.kernels.Gaussian(0.8), divergence=divergence, lam=lam))
+    path = pf.simulate(flow, x, y, steps=steps, dt=dt)
+    assert int(path.steps[-1]) == steps, path.message
+
+
+def test_where_no_bound_is_met_any_more_newtons_method_goes_on() -> None:
+    """Beside the target the solution is one of u; from the memory of a far cloud the next fits find that out, and forget the bounds."""
+    x, y = line(40, 50, 0)
+    estimator = pf.estimators.Moreau(pf.kernels.Gaussian(0.8), divergence=JensenShannon(), lam=0.3)
+    far = estimator.fit(Cloud(x + 6), Cloud(y), Clock(), {})
+    assert "interior" in far.memory
+    near = estimator.fit(Cloud(x - 1.4), Cloud(y), Clock(), far.memory)
+    assert near.report["converged"]
+    assert set(near.memory) == {"u"}
+    assert near.value == pytest.approx(estimator.fit(Cloud(x - 1.4), Cloud(y), Clock(), {}).value, rel=1e-11)
+
+
+@pytest.mark.parametrize("divergence", FINITE, ids=lambda divergence: type(divergence).__name__)
+@pytest.mark.parametrize("memory", ["at 0", "nan", "swapped"])
+def test_a_spoilt_memory_does_not_end_a_run(divergence: Any, memory: str) -> None:
+    """A start on the wrong face, or none at all, is lifted or left for the cold one."""
+    x, y = line(40, 50, 0)
+    estimator = pf.estimators.Moreau(pf.kernels.Gaussian(0.8), divergence=divergence, lam=0.03)
+    cold = estimator.fit(Cloud(x + 2), Cloud(y), Clock(), {})
+    start = cold.memory["interior"].clone()
+    g, r, z, t = start
+    if memory == "at 0":
+        start[0] = torch.where(g < z, 1e-300, g)
+    elif memory == "nan":
+        start[:] = torch.nan
+    else:
+        start[0], start[2] = z.clamp(max=0.9), g
+    warm = estimator.fit(Cloud(x + 2), Cloud(y), Clock(), {"u": cold.memory["u"], "interior": start})
+    assert warm.report["converged"], warm.report
+    assert warm.value == pytest.approx(cold.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("divergence", [KL(), Tsallis(1.5)], ids=str)
+def test_a_failing_start_of_newtons_method_is_left_for_the_cold_one(divergence: Any) -> None:
+    """Better than u = 0, yet so far off that the iterations allowed do not suffice: the fit is then what it is without a memory."""
+    x, y = line(40, 50, 0)
+    estimator = pf.estimators.Moreau(pf.kernels.Gaussian(0.8), divergence=divergence, lam=1e-3, max_iterations=7)
+    cold = estimator.fit(Cloud(x), Cloud(y), Clock(), {})
+    assert cold.report["converged"]
+    warm = estimator.fit(Cloud(x), Cloud(y), Clock(), {"u": 0.1 * cold.memory["u"]})
+    assert warm.report["converged"]
+    assert warm.value == cold.value
