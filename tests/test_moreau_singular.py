@@ -154,7 +154,7 @@ def line(n: int, m: int, seed: int) -> tuple[Tensor, Tensor]:
     ("divergence", "lam", "seed", "dt", "steps"),
     [
         (JensenShannon(), 0.3, 1, 0.59, 160),
-        (TotalVariation(), 0.3, 0, 0.53, 20),
+        (TotalVariation(), 0.3, 0, 0.05, 60),
         (Tsallis(8.0), 0.03, 1, 0.04, 10),
         pytest.param(JensenShannon(), 1.0, 1, None, 400, marks=pytest.mark.slow),
         pytest.param(Tsallis(0.5), 0.03, 1, None, 400, marks=pytest.mark.slow),
