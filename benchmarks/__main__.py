@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import benchmarks
+from particleflow.stopping import Stop
 
 
 def suites() -> dict[str, ModuleType]:
@@ -20,7 +21,18 @@ def suites() -> dict[str, ModuleType]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run a suite; returns the exit code. On Ctrl-C, SIGTERM and SIGHUP what is finished is written."""
+    stop = Stop()
+    try:
+        with stop.listening():
+            code = _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("benchmarks: stopped", file=sys.stderr)
+        return stop.code
+    return stop.code if stop.signal else code
+
+
+def _main(arguments: list[str]) -> int:
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "compare"
     known = suites()
     if name not in known:

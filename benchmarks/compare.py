@@ -51,22 +51,27 @@ class Crew:
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self.pool = pool
+        self.stopped = False
 
     def run(self, work: Sequence[tuple[Callable[..., Any], tuple[Any, ...], str]], what: str) -> list[Any]:
-        """Results in the order of `work`: (function, arguments, label) each; the first are started first."""
+        """Results in the order of `work`: (function, arguments, label) each; the first are started first. None of what a signal has stopped."""
         from tqdm import tqdm
 
         labels: dict[Future[Any], str] = {self.pool.submit(function, *arguments): label for function, arguments, label in work}
         began = time.perf_counter()
-        with tqdm(total=len(work), desc=what, unit="run", disable=None) as bar:
+        results: dict[Future[Any], Any] = {}
+        with environment.until_stopped(results) as until, tqdm(total=len(work), desc=what, unit="run", disable=None) as bar:
             for done, future in enumerate(as_completed(labels), 1):
-                future.result()
+                results[future] = future.result()
                 bar.update()
                 if bar.disable:
                     print(f"[{done:3}/{len(work)}] {labels[future]} ({time.perf_counter() - began:.0f} s)", flush=True)
                 else:
                     bar.set_postfix_str(labels[future])
-        return [future.result() for future in labels]
+        self.stopped = until.stopped
+        if self.stopped:
+            environment.end(self.pool)
+        return [results.get(future) for future in labels]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,6 +97,7 @@ def compare(options: argparse.Namespace, pool: ProcessPoolExecutor) -> tuple[dic
     crew = Crew(pool)
     began = time.perf_counter()
     load = environment.load()
+    described = pool.submit(environment.describe)
     costs = dict(zip(options.flows, pool.map(calibrate, options.flows, [options.tasks[0]] * len(options.flows)), strict=True))
     # The dearest first, so that no worker is left with a long run at the end.
     flows = sorted(options.flows, key=lambda flow: -costs[flow])
@@ -103,17 +109,20 @@ def compare(options: argparse.Namespace, pool: ProcessPoolExecutor) -> tuple[dic
     chosen: dict[tuple[str, str], float | None] = dict.fromkeys(pairs)
     if options.dt_grid:
         jobs = [Job(task, flow, TUNING_SEED, options.steps, factor) for task, flow in pairs for factor in GRID]
-        grid = crew.run([(measure, (job,), f"{job.flow} on {job.task}, {job.factor:g} x suggest_dt") for job in jobs], "choosing dt")
-        chosen = {pair: tune([row for row in grid if (row["task"], row["flow"]) == pair])["dt"] for pair in pairs}
-    jobs = [Job(task, flow, seed, options.steps, dt=chosen[task, flow]) for task, flow in pairs for seed in range(options.seeds)]
-    results = crew.run([*repeats, *((measure, (job,), f"{job.flow} on {job.task}, seed {job.seed}") for job in jobs)], "runs")
-    public = [row for rows in results[: len(repeats)] for row in rows]
+        tried = crew.run([(measure, (job,), f"{job.flow} on {job.task}, {job.factor:g} x suggest_dt") for job in jobs], "choosing dt")
+        grid = [row for row in tried if row is not None]
+        chosen = {} if crew.stopped else {pair: tune([row for row in grid if (row["task"], row["flow"]) == pair])["dt"] for pair in pairs}
+    jobs = [Job(task, flow, seed, options.steps, dt=chosen[task, flow]) for task, flow in pairs if chosen for seed in range(options.seeds)]
+    work = [*repeats, *((measure, (job,), f"{job.flow} on {job.task}, seed {job.seed}") for job in jobs)]
+    results = [None] * len(work) if crew.stopped else crew.run(work, "runs")
+    repeated = [rows for rows in results[: len(repeats)] if rows is not None]
+    public = [row for rows in repeated for row in rows]
     order = {(task, flow): k for k, (task, flow) in enumerate((task, flow) for task in options.tasks for flow in options.flows)}
-    runs = sorted(results[len(repeats) :], key=lambda row: (order[row["task"], row["flow"]], row["seed"]))
+    runs = sorted((row for row in results[len(repeats) :] if row is not None), key=lambda row: (order[row["task"], row["flow"]], row["seed"]))
 
-    where = pool.submit(environment.describe).result()
-    work = sum(row["cpu_seconds"] for row in [*runs, *grid, *(rows[0] for rows in results[: len(repeats)])])
-    where |= {"jobs": options.jobs, "load_before": load, "seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(work, 1)}
+    where = described.result()
+    seconds = sum(row["cpu_seconds"] for row in [*runs, *grid, *(rows[0] for rows in repeated)])
+    where |= {"jobs": options.jobs, "load_before": load, "seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(seconds, 1)}
     record = {
         "suite": "compare",
         "command": options.command,
@@ -125,6 +134,11 @@ def compare(options: argparse.Namespace, pool: ProcessPoolExecutor) -> tuple[dic
         "grid": grid,
         "published": public,
     }
+    if crew.stopped:
+        options.record = False
+        done = {kind: list(dict.fromkeys(run[kind[:-1]] for run in runs)) for kind in ("tasks", "flows")}
+        record |= {kind: {name: record[kind][name] for name in names} for kind, names in done.items()}
+        return record, runs, f"Stopped after {len(runs)} of {len(jobs)} runs.\n\n{render(record) if runs else ''}".rstrip()
     return record, runs, render(record)
 
 
@@ -175,6 +189,8 @@ def _row(task: str, flow: str, rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _status(row: dict[str, Any]) -> str:
+    if row["status"] == "unstable":
+        return "completed, but the energy rose" if row["energy_rose"] else "completed, but most particles left"
     if row["status"] != "completed":
         return f"seed {row['seed']} {row['status']} at step {row['curve'][-1]['step']}"
     return "completed, but the energy rose" if row["energy_rose"] else "completed"

@@ -29,6 +29,8 @@ FIRST = 0.004
 STEPS, SEEDS = 250, 5
 BUDGET: Mapping[str, Any] = {"width": 64, "depth": 2, "steps": 5, "first_steps": 300, "learning_rate": 3e-3}
 RECORDS = 5
+Cells = dict[tuple[str, str], tuple[list[dict[str, Any]], list[dict[str, Any]]]]
+"""Task and method -> runs, and the runs that chose their dt."""
 
 
 @dataclass(frozen=True)
@@ -150,36 +152,38 @@ def _beside_kale(groups: Mapping[tuple[str, str], Sequence[dict[str, Any]]], ste
 
 def main(argv: Sequence[str]) -> int:
     options = _options(argv)
-    with environment.workers(options.jobs, 1) as pool:
+    cells: Cells = {}
+    with environment.until_stopped(cells) as until, environment.workers(options.jobs, 1) as pool:
         where = pool.submit(environment.describe).result()
-        cells = _cells(pool, options)
+        _measure(pool, options, cells)
     for part in options.parts:
-        mine = [cells[pair] for pair in PARTS[part]]
+        mine = [cells[pair] for pair in PARTS[part] if pair in cells]
+        if not mine:
+            continue
+        whole = len(mine) == len(PARTS[part])
         runs = [run for found, _ in mine for run in found]
         grid = [run for _, tuning in mine for run in tuning]
-        text = render(part, runs, options.steps)
+        text = render(part, runs, options.steps) if whole else f"Stopped after {len(mine)} of {len(PARTS[part])} cells."
         text += f"\n\n{where['date']}, one thread a run, {sum(row['cpu_seconds'] for row in [*grid, *runs]):.0f} s of work in all."
         if options.quick:
             text = "**Quick: a few steps. Do the runs work? These are no results.**\n\n" + text
         print("\n" + text)
         record = {"suite": "critics", "part": part, "quick": options.quick, "budget": dict(BUDGET), "environment": where, "runs": runs, "grid": grid}
         paths = report.save(options.out, f"critics-{part}{'-quick' if options.quick else ''}", record, text, runs)
-        if options.record:
+        if options.record and not until.stopped:
             report.insert(HERE / "README.md", text, marks=(f"<!-- critics, {part}: begin -->", f"<!-- critics, {part}: end -->"))
         print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     return 0
 
 
-def _cells(pool: Executor, options: argparse.Namespace) -> dict[tuple[str, str], tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """What the parts need, each once."""
+def _measure(pool: Executor, options: argparse.Namespace, found: Cells) -> None:
+    """What the parts need, each once, into `found`."""
     began = time.perf_counter()
     pairs = dict.fromkeys(pair for part in options.parts for pair in PARTS[part])
     work = {pair: pool.submit(cell, *pair, options.steps, options.seeds) for pair in pairs}
-    found = {}
     for (task, name), future in work.items():
         found[task, name] = runs, _ = future.result()
         print(f"{task}, {name}: dt = {runs[0]['dt']:g}, W2 {_spread(runs, 'W2')} ({time.perf_counter() - began:.0f} s)", flush=True)
-    return found
 
 
 def _spread(rows: Sequence[dict[str, Any]], name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sized
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,6 +32,9 @@ def workers(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_pin, initargs=(threads,)) as pool:
             try:
                 yield pool
+            except KeyboardInterrupt:
+                end(pool)
+                raise
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -42,7 +46,34 @@ def workers(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
+def end(pool: ProcessPoolExecutor) -> None:
+    """End the work of a pool where it stands."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.terminate()
+
+
+class Until:
+    """Whether what was to be measured has been stopped."""
+
+    stopped = False
+
+
+@contextmanager
+def until_stopped(finished: Sized) -> Iterator[Until]:
+    """Let a signal end what is done here where something is finished, which is then written; else let the signal end it all."""
+    until = Until()
+    try:
+        yield until
+    except KeyboardInterrupt:
+        if not finished:
+            raise
+        until.stopped = True
+        print("stopped: what is finished is written", flush=True)
+
+
 def _pin(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal's Ctrl-C the parent alone decides
     import torch
 
     torch.set_num_threads(threads)

@@ -47,11 +47,12 @@ def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     began = time.perf_counter()
     rows: dict[str, dict[str, Any]] = {}
-    for name in options.rows:
-        row = ROWS[name]
-        with environment.workers(1, row.threads) as pool:
-            rows[name] = pool.submit(row.run, **(row.quick if options.quick else row.full)).result()
-        print(f"{name}: {rows[name]['note']} ({time.perf_counter() - began:.0f} s)", flush=True)
+    with environment.until_stopped(rows):
+        for name in options.rows:
+            row = ROWS[name]
+            with environment.workers(1, row.threads) as pool:
+                rows[name] = pool.submit(row.run, **(row.quick if options.quick else row.full)).result()
+            print(f"{name}: {rows[name]['note']} ({time.perf_counter() - began:.0f} s)", flush=True)
     lines = []
     for goal in GOALS:
         if goal.row in rows:

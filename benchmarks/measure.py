@@ -50,10 +50,10 @@ def measure(job: Job) -> dict[str, Any]:
     for state, wall, cpu in timed(pf.iterate(flow, problem.x0, problem.target, dt=dt, seed=job.seed)):
         if state.status != "running":
             status, message = state.status, state.message
-        else:
+        if not state.ended:
             walls.append(wall)
             cpus.append(cpu)
-        ended = status != "completed" or state.clock.step >= job.steps
+        ended = state.ended or state.clock.step >= job.steps
         if ended or state.clock.step % every == 0:
             distances = {"W2": w2(state.x, problem.target), "MMD2": mmd2(state.x, problem.target)}
             curve.append({"step": state.clock.step, **distances, "energy": state.fit.value})

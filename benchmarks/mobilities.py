@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
-    with environment.workers(options.jobs, 1) as pool:
+    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
         asked = {name: [pool.submit(final_mean, name, seed, options.steps) for seed in range(options.seeds)] for name in options.flows}
         for name, futures in asked.items():
             rows.append(_row(name, [future.result() for future in futures]))
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     record = {"suite": "mobilities", "steps": options.steps, "seeds": options.seeds, "rows": rows}
     paths = report.save(options.out, "mobilities", record, text, rows)
     print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record:
+    if options.record and not until.stopped:
         report.insert(HERE / "README.md", text, marks=MARKS)
     return 0
 

@@ -65,7 +65,7 @@ def measure(flow: str, most: int) -> list[dict[str, Any]]:
     status = "running"
     for state in pf.iterate(run.make(), x0, target, dt=run.dt):
         status = state.status
-        if status != "running":
+        if state.ended:
             break
         if state.clock.step in steps:
             found[state.clock.step] = state.fit.value

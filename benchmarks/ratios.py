@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
     shares: dict[str, float] = {}
-    with environment.workers(options.jobs, 1) as pool:
+    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
         for problem in PROBLEMS:
             for name in options.estimators:
                 runs: list[dict[str, Any]] = []
@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
     name = "ratios-quick" if options.quick else "ratios"
     paths = report.save(options.out, name, {"suite": "ratios", "seeds": options.seeds, "rows": rows}, text, rows)
     print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record:
+    if options.record and not until.stopped:
         report.insert(HERE / "README.md", text, marks=MARKS)
     return 0
 

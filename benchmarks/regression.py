@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
-    with environment.workers(options.jobs, 1) as pool:
+    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
         for name in options.problems:
             asked = [[pool.submit(risks, name, seed, beta, options.steps) for beta in (0.0, options.beta)] for seed in range(options.seeds)]
             rows.append(_row(name, [(plain.result(), noisy.result()) for plain, noisy in asked]))
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     record = {"suite": "regression", "steps": options.steps, "seeds": options.seeds, "beta": options.beta, "rows": rows}
     paths = report.save(options.out, "regression", record, text, rows)
     print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record:
+    if options.record and not until.stopped:
         report.insert(HERE / "README.md", text, marks=MARKS)
     return 0
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from particleflow._files import replace_text
 
 MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
 
@@ -40,13 +43,14 @@ def save(folder: Path, name: str, record: Mapping[str, Any], text: str, rows: Se
     """<name>.json (everything), <name>.md (the tables), <name>.csv (one line a run); returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{end}" for end in ("json", "md", "csv")]
-    paths[0].write_text(json.dumps(record, indent=1) + "\n")
-    paths[1].write_text(text + "\n")
+    replace_text(paths[0], json.dumps(record, indent=1) + "\n")
+    replace_text(paths[1], text + "\n")
     columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, (list, dict))))
-    with paths[2].open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    lines = io.StringIO(newline="")
+    writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_text(paths[2], lines.getvalue())
     return paths
 
 
@@ -57,4 +61,4 @@ def insert(path: Path, text: str, *, marks: tuple[str, str] = MARKS) -> None:
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise ValueError(f"`{path.name}` must hold the lines {begin} and {end}: put them where the results belong")
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    replace_text(path, f"{before}{begin}\n{text}\n{end}{after}")

@@ -139,10 +139,12 @@ def speed(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     began = time.perf_counter()
     earlier = json.loads((options.out / "speed.json").read_text()) if options.again else {"rows": {}}
     rows = dict(earlier["rows"])
-    for k, name in enumerate(options.rows, 1):
-        rows[name] = measure(name, quick=options.quick)
-        told = rows[name].get("failed") or rows[name].get("missing") or rows[name]["note"]
-        print(f"[{k:2}/{len(options.rows)}] {name}: {told} ({time.perf_counter() - began:.0f} s)", flush=True)
+    with environment.until_stopped(rows) as until:
+        for k, name in enumerate(options.rows, 1):
+            rows[name] = measure(name, quick=options.quick)
+            told = rows[name].get("failed") or rows[name].get("missing") or rows[name]["note"]
+            print(f"[{k:2}/{len(options.rows)}] {name}: {told} ({time.perf_counter() - began:.0f} s)", flush=True)
+    options.record &= not until.stopped
     with environment.workers(1, 1) as pool:
         where = pool.submit(environment.describe).result()
     where |= {"load_before": load, "seconds": round(time.perf_counter() - began, 1), **{name: _version(name) for name in LIBRARIES}}

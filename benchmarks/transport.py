@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     began = time.perf_counter()
     seeds, shrink = (1, 10) if options.quick else (options.seeds, 1)
     parts, rows = [], []
-    with environment.workers(options.jobs, 1) as pool:
+    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
         for name in options.rows:
             text, found = PARTS[name](pool, seeds, shrink)
             parts.append(text)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     name = "transport-quick" if options.quick else "transport"
     paths = report.save(options.out, name, {"suite": "transport", "quick": options.quick, "rows": rows}, text, rows)
     print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record:
+    if options.record and not until.stopped:
         report.insert(HERE / "README.md", text, marks=MARKS)
     return 0
 

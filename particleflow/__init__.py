@@ -114,7 +114,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("particleflow-sim")
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from particleflow._words import unknown_name
+
+    raise unknown_name(__name__, name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -5,15 +5,28 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from types import FrameType
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.memo import Turn
+
 FLOATS = (torch.float32, torch.float64)
+
+_filters = Turn()  # at Python's filters of warnings
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """What points can be drawn from: the method of a sampler that tells it from points."""
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor: ...
 
 
 def points(value: Any, name: str) -> Tensor:
@@ -70,7 +83,7 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
         if array.dtype == np.float16:
             raise TypeError(f"`{name}` must be float32 or float64, got float16: convert it with {name}.astype('float64')")
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"`{name}` must be an (n, d) array of real numbers, got {type(value).__name__} with entries of type {array.dtype}")
+            raise TypeError(f"`{name}` must be an (n, d) array of real numbers, got {_unlike_points(value, array.dtype)}")
         tensor = torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
         target = dtype or torch.float64
     if tensor.ndim != 2:
@@ -87,6 +100,16 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
             f"drop them with {name}[np.isfinite({name}).all(1)]"
         )
     return tensor
+
+
+def _unlike_points(value: Any, dtype: np.dtype) -> str:
+    """For a message: what came in the place of points, with the remedy where it is plain."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}: pass points"
+    if isinstance(value, Drawn):
+        made = f"{type(value).__name__}(...)"
+        return f"the sampler {made}: draw some, {made}.sample(300, seed=0)"
+    return f"{type(value).__name__} with entries of type {dtype}"
 
 
 def all_finite(points: Tensor) -> bool:
@@ -145,6 +168,23 @@ def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
     if number < least:
         raise ValueError(f"`{name}` must be >= {least}, got {number}{remedy and ': ' + remedy}")
     return number
+
+
+@contextmanager
+def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnings.WarningMessage]]:
+    """Those of a library, caught by one thread at a time: Python's filters belong to the process, and two that change them leave them changed."""
+    with _filters, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(action)
+        yield caught
+
+
+def one_number(value: Any, name: str) -> float:
+    """What a metric called `name` has returned, if it is one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        what = f"{type(value).__name__} of shape {tuple(value.shape)}" if isinstance(value, (np.ndarray, Tensor)) else type(value).__name__
+        raise TypeError(f"`metrics` '{name}' must return one number, got {what}: pass e.g. lambda x, y: float(values(x, y).mean())") from None
 
 
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from particleflow import _checks
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
@@ -12,31 +15,40 @@ from particleflow.estimators import Estimator
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot
+from particleflow.metrics import Metric
 from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
 from particleflow.trajectory import Trajectory
+
+# The relative difference up to which two total masses count as equal: that of float32 sums over large clouds, with a margin.
+SAME_TOTAL = 1e-3
 
 Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
 
 
 def prepare(
-    flow: Flow, x0: Any, target: Any, integrator: Integrator | None, seed: int, draws: Randomness | None
+    flow: Flow, x0: Any, target: Any, integrator: Integrator | None, seed: int | None, draws: Randomness | None
 ) -> tuple[Snapshot, Target, Integrator]:
     """Everything checked, and converted, before any work is done."""
     if not isinstance(flow, Flow):
         raise TypeError(f"`flow` must be a Flow, got {type(flow).__name__}: e.g. pf.mmd_flow(pf.kernels.Gaussian(0.2))")
+    if seed is not None and draws is not None:
+        raise ValueError(f"pass `seed` or `draws`, not both, got seed={seed} and draws={draws!r}")
+    draws = draws if seed is None else Draws(seed)
     earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
     if isinstance(x0, Trajectory):
         if target is None and x0.target is not None:
-            target = Cloud(x0.target, x0.target_log_mass)
+            target = Cloud(x0.target, log_mass=x0.target_log_mass)
         if integrator is None and x0.report["integrator"] != repr(integrator_of(flow, None)):
             raise ValueError(f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got None: pass integrator=")
     cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
     require_target(flow.estimator, aim, "target")
     integrator = integrator_of(flow, integrator)
+    if flow.reaction is None:
+        _compare_totals(cloud, aim)
     if earlier is not None:
         return replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)), aim, integrator
-    return Snapshot(clock=Clock(draws=draws or Draws(seed)), x=cloud), aim, integrator
+    return Snapshot(clock=Clock(draws=draws or Draws()), x=cloud), aim, integrator
 
 
 def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
@@ -79,18 +91,70 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
     return start, aim
 
 
+def _compare_totals(x: Cloud, target: Target) -> None:
+    """Warn of total masses that differ: nothing changes them, so that the particles cannot become the target."""
+    aim = target.cloud if isinstance(target, FixedTarget) else None
+    of_x, of_y = float(x.mass.sum()), 1.0 if aim is None else float(aim.mass.sum())
+    if (aim is None and not isinstance(target, Minibatch)) or abs(of_x - of_y) <= SAME_TOTAL * max(of_x, of_y):
+        return
+    _checks.warn(
+        f"`x0` has a total mass of {of_x:.4g} and `target` of {of_y:.4g}, and the flow has no `reaction` that changes masses: the target cannot be "
+        "reached; divide each cloud's masses by their sum, Cloud(points, mass=m / m.sum())"
+    )
+
+
 def require_target(estimator: Estimator, target: Target, name: str) -> None:
     if estimator.needs_target and isinstance(target, FixedTarget) and target.cloud is None:
         raise missing_target(estimator, name)
 
 
-def checked_metrics(metrics: Metrics | None, target: Cloud | None) -> Metrics:
+def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Trajectory | None = None) -> Metrics:
+    """The metrics of a run, which may go on from an earlier one: a name means one metric all along, and one that is left out is told."""
     metrics = metrics or {}
     if not isinstance(metrics, Mapping) or not all(callable(metric) and not isinstance(metric, type) for metric in metrics.values()):
         raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
     taken = [name for name in metrics if not isinstance(name, str) or name in Trajectory.__dataclass_fields__]
     if taken:
         raise ValueError(f"`metrics` must have names that a trajectory has no other use for, got {taken[0]!r}: rename it")
+    for name, metric in metrics.items():
+        if not _takes_two(metric):
+            what = f"{type(metric).__name__} {metric!r:.80}"
+            raise TypeError(f"`metrics` '{name}' must take two clouds, the particles and the target, got {what}: pass e.g. lambda x, y: 1.0")
     if metrics and target is None:
         raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
+    if earlier is not None:
+        was = earlier.report["metrics"]
+        for name, metric in metrics.items():
+            if isinstance(metric, Metric) and was.get(name, repr(metric)) != repr(metric):
+                raise ValueError(f"`metrics` '{name}' was {was[name]} until here, got {metric!r}: pass the same, or choose another name")
+        dropped = [name for name in earlier.metrics if name not in metrics]
+        if dropped:
+            _checks.warn(f"`metrics` {dropped} of the run that goes on were not passed again: they are NaN from step {earlier.state.clock.step} on")
     return metrics
+
+
+def _takes_two(metric: Callable[..., Any]) -> bool:
+    """Can it be called with two arguments? True where its signature cannot be told."""
+    try:
+        inspect.signature(metric).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Trajectory:
+    """A trajectory that goes on, with the metrics that it lacks at its records; NaN, and told, where its target was another."""
+    new = {name: metric for name, metric in metrics.items() if name not in earlier.metrics}
+    if not new or target is None:
+        return earlier
+    same = earlier.target is not None and torch.equal(earlier.target, target.points)
+    if not same:
+        cause = "the run that goes on had another target, or a changing one"
+        _checks.warn(f"`metrics` {list(new)} are NaN up to step {earlier.state.clock.step}: {cause}")
+        return earlier
+    clouds = [earlier.cloud(k) for k in range(len(earlier))]
+    values = {name: [_checks.one_number(metric(cloud.copy(), target.copy()), name) for cloud in clouds] for name, metric in new.items()}
+    added = {name: torch.tensor(column, dtype=torch.float64, device="cpu") for name, column in values.items()}
+    return replace(earlier, metrics={**earlier.metrics, **added})

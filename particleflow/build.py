@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules
+from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules, starts
 from particleflow._typing import Points
 from particleflow._words import nearest
-from particleflow.catalogue import FLOWS, TARGETS
+from particleflow.catalogue import FLOWS, PICTURES, POINT_FILES, TARGETS
 from particleflow.config import (
-    BESIDE,
+    BULK,
     BY_NAME,
     DIRECTIONS,
     EXACT_AT_MOST,
@@ -34,9 +32,9 @@ from particleflow.config import (
     SAMPLES,
     SORTED,
     STEPS,
-    WIDTH,
     SettingError,
     Settings,
+    absolute,
     of_flow,
     processors,
 )
@@ -52,10 +50,13 @@ from particleflow.names import (
     WITH_DENSITY,
     WITHOUT_SUMS,
     Means,
+    Projection,
+    arrays_of,
     mobility,
-    rows_of,
+    suffix_of,
     target,
 )
+from particleflow.names import start as start_of
 from particleflow.pairwise import Auto
 from particleflow.samplers.data import Rows
 
@@ -103,13 +104,16 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     seed = _checks.count(settings.get("seed") or 0, "seed", least=0)
     name = settings.get("target") or "rings"
     pca = settings["pca"] if settings.get("pca") is not None else 2 if name in DATA_SETS else 0
-    law = target(name, pca=pca, key=settings.get("key"), bright=bool(settings.get("bright")))
+    columns = settings.get("columns")
+    choices = _Choices.of(settings)
+    law, project = target(name, pca=pca, key=choices.key["target"], columns=choices.columns["target"], bright=choices.bright)
     y = _draw(law, settings.get("m"), "m", seed, default=ROWS if isinstance(law, (samplers.FromFile, samplers.FromArray)) else SAMPLES)
     kernel, bandwidth = _kernel(settings, y, names)
-    bulk = _bulk(y)
+    bulk = starts.in_order(_bulk(y))
     scale = float(bulk.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
-    x0, start = _start(settings, bulk, scale, seed + 1)
+    x0, start = _start(settings, bulk, scale, seed + 1, project)
     wanted, notes = _metrics(settings.get("metrics"), x0, y)
+    notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
     means = Means(kernel, int(min(200, max(DIRECTIONS, SORTED // (len(x0) + len(y))))))
     records = _checks.count(_given(settings.get("records"), RECORDS), "records")
     most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
@@ -122,12 +126,13 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         notes.append(f"records: at most {most} and not {records}, which would take more than {RECORDED / 2**30:g} GB")
     chosen: Settings = {
         **{key: settings[key] for key in ("flow", "flows") if key in settings},
-        "target": name if name in TARGETS else str(Path(name).expanduser().resolve()),
+        "target": name if name in TARGETS else absolute(name, "target"),
         "n": len(x0),
         "m": len(y),
         **start,
         "pca": pca,
         "key": settings.get("key"),
+        "columns": columns,
         "bright": settings.get("bright"),
         "seed": seed,
         "threads": _checks.count(threads, "threads"),
@@ -142,6 +147,38 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     rows = len(law) if isinstance(law, Rows) else None
     every = {flow: spacing(plan.steps, records, most) for flow, plan in plans.items()}
     return Task(x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """What is taken of the files of target and start: each option serves those that it can, and must serve one."""
+
+    key: Mapping[str, str | None]
+    columns: Mapping[str, Sequence[str] | None]
+    bright: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> _Choices:
+        key, columns, bright = settings.get("key"), settings.get("columns"), bool(settings.get("bright"))
+        target_name = settings.get("target") or "rings"
+        both = {"target": target_name, "start": _of_start(settings)}
+        for role, name in both.items():
+            if name is not None and suffix_of(name):
+                absolute(name, role)  # refused before anything is read
+        files = {role: suffix_of(name) for role, name in both.items() if name is not None}
+        named = f"the target is {target_name}" + (f" and the start {both['start']}" if both["start"] is not None else "")
+        tables = [role for role, suffix in files.items() if suffix in POINT_FILES]
+        packed = [role for role, suffix in files.items() if suffix == ".npz"]
+        several = [role for role in packed if key in arrays_of(str(both[role]))] or packed[:1]
+        if bright and not set(files.values()) & set(PICTURES):
+            raise SettingError(f"`bright` is for pictures ({' '.join(PICTURES)}), and {named}: leave it out")
+        if key is not None and not several:
+            raise SettingError(f"`key` chooses an array of an .npz file, and {named}: leave it out")
+        if columns is not None and not tables:
+            raise SettingError(f"`columns` chooses coordinates in a file of points, and {named}: leave it out")
+        return cls(
+            {role: key if role in several else None for role in both}, {role: columns if role in tables else None for role in both}, bright
+        )
 
 
 def spacing(steps: int, records: int, most: int = 10**9) -> int:
@@ -197,39 +234,42 @@ def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str],
 
 
 def _bulk(y: Tensor) -> Tensor:
-    """The points that are not outliers."""
+    """The points that are not outliers: nine tenths of them or more."""
     distance = (y - y.median(0).values).norm(dim=1)
-    middle = distance.median()
-    return y[distance <= FAR * middle] if middle > 0 else y
+    inner = distance.sort().values[math.ceil(BULK * len(y)) - 1]
+    return y[distance <= FAR * inner]
 
 
-def _start(settings: Settings, y: Tensor, scale: float, seed: int) -> tuple[Tensor, Settings]:
+def _start(
+    settings: Settings, y: Tensor, scale: float, seed: int, project: Projection | None = None
+) -> tuple[Tensor, Settings]:
     """The particles' start, and the settings that give it again."""
     name, mean, std = settings.get("start") or "auto", settings.get("start_mean"), settings.get("start_std")
     if name not in ("auto", "gaussian"):
         if mean is not None or std is not None:
-            raise SettingError(f"`start_mean` and `start_std` are for a Gaussian start, and the start is the file {name}: leave them out")
-        rows = rows_of(name, "start")
-        x0 = _draw(rows, settings.get("n"), "n", seed, default=len(rows))
+            raise SettingError(f"`start_mean` and `start_std` are for a Gaussian start, and the start is {name}: leave them out")
+        choices = _Choices.of(settings)
+        law = start_of(name, y.shape[1], project, key=choices.key["start"], columns=choices.columns["start"], bright=choices.bright)
+        file = suffix_of(name) in POINT_FILES
+        x0 = _draw(law, settings.get("n"), "n", seed, default=len(law) if file and isinstance(law, Rows) else PARTICLES)
         _checks.same_space(x0, y, "start", "target")
-        return x0, {"start": str(Path(name).expanduser().resolve())}
+        return x0, {"start": name if name in TARGETS else absolute(name, "start")}
     dim = y.shape[1]
+    place, width = starts.place(y, scale) if mean is None and std is None else starts.beside(y, scale)
     if mean is None:
-        mean = [_short(v) for v in (y.mean(0) + BESIDE * _longest_axis(y)).tolist()]
+        mean = [_short(v, within=1e-3 * width) for v in place.tolist()]
     if len(mean) not in (1, dim):
         raise SettingError(f"`start_mean` must be one number or {dim}, one for each coordinate of the target, got {len(mean)}")
-    std = _checks.positive(_given(std, _short(WIDTH * scale)), "start_std", remedy="for all particles in one place take a small one")
-    law = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
-    x0 = law.sample(_checks.count(_given(settings.get("n"), PARTICLES), "n"), seed=seed)
+    std = _checks.positive(_given(std, _short(width)), "start_std", remedy="for all particles in one place take a small one")
+    around = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
+    x0 = around.sample(_checks.count(_given(settings.get("n"), PARTICLES), "n"), seed=seed)
     return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
 
 
-def _longest_axis(y: Tensor) -> Tensor:
-    """One standard deviation along the first principal axis, its largest entry positive: (d,)."""
-    centred = y - y.mean(0)
-    variances, axes = torch.linalg.eigh(centred.T @ centred / len(y))
-    axis = axes[:, -1] * variances[-1].clamp_min(0).sqrt()
-    return axis * (-1.0 if axis[axis.abs().argmax()] < 0 else 1.0)
+def _of_start(settings: Settings) -> str | None:
+    """What the particles start from that is no Gaussian: a file, or the name of a target."""
+    name = settings.get("start") or "auto"
+    return None if name in ("auto", "gaussian") else name
 
 
 def _plan(
@@ -322,6 +362,7 @@ def _given(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _short(value: float) -> float:
-    """Four digits: what is chosen here should be easy to read and to type."""
-    return float(f"{value:.4g}")
+def _short(value: float, *, within: float = math.inf) -> float:
+    """Four digits: what is chosen here should be easy to read and to type. More where four would be off by more than `within`."""
+    shorter = (float(f"{value:.{digits}g}") for digits in range(4, 17))
+    return next((short for short in shorter if abs(short - value) <= within), value)

@@ -22,13 +22,14 @@ TARGETS = {
 }
 TARGET_FILES = {
     "FILE.csv .tsv .txt": "one point a line, columns of numbers, at most one line of names",
-    "FILE.npy .npz": "an (M, d) array; --key chooses one of several in an .npz",
+    "FILE.npy .npz": "an (M, d) array; --key chooses one of several in an .npz; of a trajectory.npz its last particles",
     "FILE.png .jpg": "a picture: points spread over its dark pixels (--bright: over its bright ones)",
 }
 STARTS = {
     "auto": "a small Gaussian beside the target's mean, along its longest axis",
     "gaussian": "N(--start-mean, --start-std^2); what is left out is chosen as in auto",
-    "FILE.csv ...": "points of your own: .csv .tsv .txt .npy .npz",
+    "a target's name": "points drawn from it: moons, digits, ...",
+    "FILE.csv ...": "points or a picture of your own, as for --target; of a trajectory.npz its last particles",
 }
 KERNELS = {
     "gaussian": "exp(-r^2 / (2 bandwidth^2))",

@@ -6,16 +6,18 @@ import argparse
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from particleflow import catalogue, config
+from particleflow import catalogue, config, synonyms
 from particleflow._words import nearest
 from particleflow.config import Option, SettingError, Settings
+from particleflow.stopping import Stop
 
 ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT = 2
 COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
@@ -51,8 +53,8 @@ LEAVES = {
 FILES = """\
 A TOML file may hold every option under its name with _ for -: beta_half = 50. Settings of one flow alone stand in its own table, [kale].
 Flags win over the file. Paths in a file are relative to its folder.
-Exit codes: 0 well; 1 a flow did not complete or a result could not be written, and 130 stopped with Ctrl-C: what there is by then is
-written; 2 bad input."""
+Exit codes: 0 well; 1 a flow did not complete or a result could not be written; 130 stopped with Ctrl-C, 143 with SIGTERM, 129 with SIGHUP: what
+there is by then is written, and a second signal ends the program at once; 2 bad input."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,11 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    stop = Stop()
     try:
-        return _main(_joined([a for a in arguments if a != "--debug"]))
+        with stop.listening():
+            return _main(_joined([a for a in arguments if a != "--debug"]), stop)
     except KeyboardInterrupt:
         print("particleflow: stopped", file=sys.stderr)
-        return INTERRUPTED
+        return stop.code
     except (ValueError, TypeError, OSError, ImportError) as error:
         if debug:
             raise
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print("", end="")  # what argparse has printed
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], stop: Stop) -> int:
     if not arguments:
         _print(_parser().format_help(), end="")
         return 0
@@ -94,7 +98,7 @@ def _main(arguments: list[str]) -> int:
         return 0
     if known.command is None:
         raise SettingError(f"a command is missing: one of {', '.join(COMMANDS)}")
-    return _run(known.command, vars(known))
+    return _run(known.command, vars(known), stop)
 
 
 def _meant(command: str | None, word: str) -> str:
@@ -103,7 +107,10 @@ def _meant(command: str | None, word: str) -> str:
         return ""
     options = config.options_of(command)
     if word.startswith("-"):
-        return nearest(word.split("=")[0], [option.flag for option in options])
+        name = word.split("=")[0].strip("-")
+        guess = config.meant(name, [option.name.replace("_", "-") for option in options]).replace("mean '", "mean '--")
+        about = synonyms.NOT_HERE.get(name)
+        return guess if guess and about is None else f": {about or 'known are ' + ' '.join(option.flag for option in options)}"
     suffix = Path(word).suffix.lower()
     if suffix == ".toml":
         return f"; did you mean '--config {word}'?"
@@ -111,7 +118,7 @@ def _meant(command: str | None, word: str) -> str:
     return f"; did you mean '{fits[0]} {word}'?" if fits else ": every value follows its option, as in --target rings"
 
 
-def _run(command: str, given: Mapping[str, Any]) -> int:
+def _run(command: str, given: Mapping[str, Any], stop: Stop) -> int:
     """Settle every setting, run, write, report."""
     options = config.options_of(command)
     flags: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
@@ -127,36 +134,45 @@ def _run(command: str, given: Mapping[str, Any]) -> int:
     stray = config.unused(flags, names)
     if stray is not None:
         raise SettingError(f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows {', '.join(names)}: leave it out")
+    nothing = config.idle(flags, settings, names)
+    if nothing is not None:
+        raise SettingError(nothing)
 
     from particleflow import build, runs  # not above: from here on torch is needed
 
+    single = command == "run"
     try:
         out = runs.folder(settings.get("out") or "out")
-        with runs.threads(1):
+        with runs.threads(1), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuntimeWarning)
             task = build.task(settings, names)
             runs.warm(task)
+        runs.keep_apart(task, out, single=single)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise SettingError(config.in_the_users_words(str(error), flags, file, given["config"])) from error
     except MemoryError as error:
         raise SettingError(f"{error}: lower --n or --m") from error
+    for told in dict.fromkeys(str(warning.message) for warning in caught):
+        print("particleflow: warning:", config.in_the_users_words(told, flags, file, given["config"]), file=sys.stderr)
     runs.clear(out, keep=(task.settings["target"], task.settings["start"]))
     config.write(task.settings, out / runs.CONFIG, _header(command))
     _print(runs.heading(task) + "\n")
-    single = command == "run"
-    with runs.threads(task.threads):
-        outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal)
-    if outcome.paths:
-        _to_terminal("drawing")
-    runs.write(outcome, out, single=single, gif=task.settings["gif"])
-    _print(runs.summary(task, outcome))
-    _print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
-    return outcome.code
+    with stop.held():
+        with runs.threads(task.threads):
+            outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop)
+        if outcome.paths:
+            _to_terminal("drawing")
+        runs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
+        _print(runs.summary(task, outcome))
+        _print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
+    return stop.code if outcome.interrupted or stop.signal else outcome.code
 
 
 def _print(text: str, end: str = "\n") -> None:
     """Print and flush. A reader who has left, as `| head` does, stops no work: it goes on in silence, and ends with the same exit code."""
     try:
-        print(text, end=end, flush=True)
+        encoding = sys.stdout.encoding or "utf-8"  # of a file's name not all can be shown everywhere
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

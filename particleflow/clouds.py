@@ -5,33 +5,67 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _fork
 from particleflow._typing import Array, Points
+from particleflow.memo import Made
 
-Made = TypeVar("Made")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False)
 class Cloud:
     """A weighted set of points: the measure sum_i m_i delta_{x_i}.
 
+    >>> Cloud([[0.0, 0.0], [1.0, 0.0]], mass=[0.25, 0.75])
+    Cloud(2 points in 2-d, float64, masses 0.25 to 0.75, total 1)
+
     Parameters
     ----------
-    points : (N, d) tensor
-    log_mass : (N,) tensor, optional
-        log m_i. None means m_i = 1/N each.
+    points : (N, d) float32 or float64 tensor
+        A tensor is taken as it is. Everything else is copied to float64: lists, numpy arrays, integers.
+    mass : (N,), optional
+        m_i >= 0, finite, not all zero. The total is free: `mass / mass.sum()` makes it 1. Left out, with `log_mass`, each m_i is 1/N.
+    log_mass : (N,), optional
+        log m_i, in the place of `mass`: for masses beyond the range of floats. -inf stands for a mass of zero.
+
+    Raises
+    ------
+    TypeError
+        Not numeric; weights without the name of their parameter; `mass` and `log_mass` together.
+    ValueError
+        Another shape; a mass that is negative, infinite or NaN; a total of zero.
     """
 
     points: Points
-    log_mass: Float[Tensor, "N"] | None = None
+    log_mass: Float[Tensor, "N"] | None
+
+    def __init__(self, points: Any, *unnamed: Any, mass: Any = None, log_mass: Any = None) -> None:
+        if unnamed:
+            raise TypeError("`Cloud` takes weights by name, got a second positional argument: Cloud(points, mass=...), or log_mass= for logarithms")
+        if mass is not None and log_mass is not None:
+            raise TypeError("`mass` and `log_mass` say the same, got both: leave one out")
+        tensor = _checks.points(points, "points") if _is_float_tensor(points) else _checks.as_points(points, "points")
+        if mass is not None:
+            log_mass = _as_mass(mass, tensor).log().to(tensor.dtype)
+        elif log_mass is not None:
+            log_mass = _as_weights(log_mass, "log_mass", tensor, tensor.dtype)
+        object.__setattr__(self, "points", tensor)
+        object.__setattr__(self, "log_mass", log_mass)
+
+    def __repr__(self) -> str:
+        dtype = str(self.points.dtype).removeprefix("torch.")
+        device = "" if self.points.device.type == "cpu" else f" on {self.points.device}"
+        masses = f"equal mass 1/{len(self)}"
+        if self.log_mass is not None:
+            mass = self.log_mass.detach().double().exp()
+            masses = f"masses {float(mass.min()):.4g} to {float(mass.max()):.4g}, total {float(mass.sum()):.6g}"
+        return f"{type(self).__name__}({len(self)} points in {self.dim}-d, {dtype}{device}, {masses})"
 
     def __len__(self) -> int:
         return self.points.shape[0]
@@ -48,11 +82,11 @@ class Cloud:
         return self.log_mass.exp()
 
     def copy(self) -> Cloud:
-        return Cloud(self.points.clone(), None if self.log_mass is None else self.log_mass.clone())
+        return Cloud(self.points.clone(), log_mass=None if self.log_mass is None else self.log_mass.clone())
 
     def double(self) -> Cloud:
         """The same cloud in float64."""
-        return Cloud(self.points.double(), None if self.log_mass is None else self.log_mass.double())
+        return Cloud(self.points.double(), log_mass=None if self.log_mass is None else self.log_mass.double())
 
     def mean(self, values: Float[Tensor, "N ..."]) -> Tensor:
         """sum_i m_i values_i: the integral against the cloud. values (N, ...)."""
@@ -153,7 +187,7 @@ class Target(Protocol):
     def at(self, clock: Clock) -> Cloud | None: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class FixedCloud(Cloud):
     """A cloud that nobody writes to: what was computed from it is known again by the object alone."""
 
@@ -166,33 +200,53 @@ class FixedTarget:
 
     def __post_init__(self) -> None:
         if self.cloud is not None:
-            object.__setattr__(self, "cloud", FixedCloud(self.cloud.points, self.cloud.log_mass))
+            object.__setattr__(self, "cloud", FixedCloud(self.cloud.points, log_mass=self.cloud.log_mass))
 
     def at(self, clock: Clock) -> Cloud | None:
         return self.cloud
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """What was made for a cloud: the object that was given, a copy of its numbers, what else it was made for, and what it is."""
+
+    given: Cloud
+    copy: Cloud
+    of: Any
+    made: Any
+
+    def serves(self, cloud: Cloud, of: Any) -> bool:
+        if not (self.of is of or (self.of == of) is True):
+            return False
+        known = cloud is self.given and isinstance(cloud, FixedCloud)
+        return known or (_same(self.copy.points, cloud.points) and _same(self.copy.log_mass, cloud.log_mass))
 
 
 class Kept:
     """What was computed from a cloud, kept while clouds with the same numbers come back. A cache: dropping it changes nothing but the time.
 
     The numbers are compared, O(N d), with a copy, since a tensor's identity and version miss what numpy writes into shared memory; but for those of
-    a `FixedCloud`.
+    a `FixedCloud`. Threads may share it (see `memo`): the one entry is read once and replaced at once.
     """
 
     def __init__(self) -> None:
-        self._given: Cloud | None = None
-        self._cloud: Cloud | None = None
-        self._made: Any = None
+        self._entry: _Entry | None = None
 
-    def get(self, cloud: Cloud, make: Callable[[], Made]) -> Made:
-        """The kept value if `cloud` equals that of the last call, else a new one from make()."""
-        kept, known = self._cloud, cloud is self._given and isinstance(cloud, FixedCloud)
-        if not known and (kept is None or not (_same(kept.points, cloud.points) and _same(kept.log_mass, cloud.log_mass))):
-            self._made = make()
-            self._cloud = cloud.copy()
-        self._given = cloud
-        made: Made = self._made
+    def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
+        """The kept value if `cloud` and `of` (what else it depends on, such as a kernel) equal those of the last call, else a new one from make()."""
+        entry = self._entry
+        if entry is None or not entry.serves(cloud, of):
+            # the copy first: it tells what make() began with, whatever is written to the points meanwhile
+            copy = cloud.copy()
+            entry = _Entry(cloud, copy, of, make())
+            self._entry = entry
+        elif cloud is not entry.given:
+            self._entry = replace(entry, given=cloud)
+        made: Made = entry.made
         return made
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Kept, ()
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -227,6 +281,7 @@ def extent(*clouds: Tensor) -> float:
 
 def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
     """A checked copy of points or of a Cloud. What is no float tensor takes the dtype and device of `like`, or float64 on the CPU."""
+    _fork.tell()
     points = value.points if isinstance(value, Cloud) else value
     if like is None or _is_float_tensor(points):
         points = _checks.as_points(points, name)
@@ -234,13 +289,42 @@ def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
         points = _checks.as_points(points, name, dtype=like.dtype, device=like.device)
     if not isinstance(value, Cloud) or value.log_mass is None:
         return Cloud(points)
-    if value.log_mass.shape != points.shape[:1]:
-        raise ValueError(f"`{name}.log_mass` must be ({len(points)},), one for each point, got shape {tuple(value.log_mass.shape)}")
     log_mass = value.log_mass.detach().to(points, copy=True)
+    if float(log_mass.min()) >= 0 and abs(float(log_mass.sum()) - 1) < 1e-4:
+        raise ValueError(f"`{name}` has masses that sum to 1 in the place of their logarithms: pass Cloud(points, mass=...)")
     total = float(log_mass.exp().sum())
     if not 0 < total < math.inf:
         raise ValueError(f"`{name}` must have a total mass > 0 and finite, got {total:g}: shift it with log_mass - log_mass.logsumexp(0)")
-    return Cloud(points, log_mass)
+    return Cloud(points, log_mass=log_mass)
+
+
+def _as_weights(value: Any, name: str, points: Points, dtype: torch.dtype) -> Float[Tensor, "N"]:
+    """One number for each point, on the points' device; a tensor that is so already is taken as it is."""
+    if isinstance(value, Tensor):
+        weights = value
+    else:
+        array = np.ma.filled(value.astype(np.float64), np.nan) if isinstance(value, np.ma.MaskedArray) else np.array(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"`{name}` must be real numbers, one for each point, got {type(value).__name__} with entries of type {array.dtype}")
+        weights = torch.from_numpy(array)
+    if weights.is_complex():
+        raise TypeError(f"`{name}` must be real numbers, one for each point, got {weights.dtype}: pass {name}.real")
+    if weights.shape != points.shape[:1]:
+        raise ValueError(f"`{name}` must be ({len(points)},), one for each point, got shape {tuple(weights.shape)}")
+    return weights.to(dtype=dtype, device=points.device)
+
+
+def _as_mass(value: Any, points: Points) -> Float[Tensor, "N"]:
+    """Masses that a measure can have, in float64, since the logarithm of a mass fits where the mass itself is too small for float32."""
+    mass = _as_weights(value, "mass", points, torch.float64).detach()
+    wrong = ~(mass >= 0) | mass.isinf()
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0, 0])
+        remedy = "logarithms go into log_mass=" if bool((mass < 0).any()) else "leave such points out"
+        raise ValueError(f"`mass` must be >= 0 and finite, got {float(mass[row]):g} in row {row} ({int(wrong.sum())} of {len(mass)} rows): {remedy}")
+    if not bool(mass.any()):
+        raise ValueError(f"`mass` must have a total > 0, got {len(mass)} zeros: leave it out for equal masses")
+    return mass
 
 
 def as_clouds(x: Any, y: Any, x_name: str = "x", y_name: str = "y") -> tuple[Cloud, Cloud]:

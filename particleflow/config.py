@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from particleflow._files import replace_text
 from particleflow._words import nearest
 from particleflow.catalogue import (
     CRITICS,
@@ -29,6 +30,7 @@ from particleflow.catalogue import (
     STARTS,
     TARGETS,
 )
+from particleflow.synonyms import NAMES, OTHER_FLAGS, as_flags
 
 Settings = dict[str, Any]
 """Option name -> value; None where nobody has said anything. Below the name of a flow: the settings of that flow alone."""
@@ -55,8 +57,10 @@ LAM = 0.1
 RTOL = {"mmd": 1e-5, "mmd-noise": 1e-5, "kale": 1e-10, "mono": 1e-5}
 # The start in units of the target's standard deviation: how wide, and how far along the longest axis from the mean.
 WIDTH, BESIDE = 0.35, 0.7
-# What lies farther from the target's median than so many times half of its points do is left out of that deviation and of that axis.
-FAR = 6.0
+# What lies farther from the target's median than so many times this share of its points do is left out of that deviation and of that axis.
+FAR, BULK = 6.0, 0.9
+# Where more than the rest of the points lie so many kernel lengths beyond such a start, it is as wide as the target instead.
+BEYOND = 7.0
 # Noise injection starts with one of those units and halves so many times in a run.
 HALVINGS = 8
 
@@ -120,16 +124,23 @@ OPTIONS = (
         most=LARGEST,
     ),
     Option(
-        "start", "text", PROBLEM, "where the particles start: auto, gaussian, or a file of points (default: auto)", "START", STARTS,
-        POINT_FILES,
+        "start", "text", PROBLEM, "where the particles start: auto, gaussian, or as --target a name or a file (default: auto)", "START",
+        {**TARGETS, **STARTS}, POINT_FILES + PICTURES,
     ),
     Option("start_mean", "numbers", PROBLEM, "mean of the start, one number or d of them: 0,-0.3 (default: from the target)", "X,Y"),
     Option(
         "start_std", "number", PROBLEM, "standard deviation of the start (default: from the target)", "S", above=0,
         remedy="for all particles in one place take a small one",
     ),
-    Option("pca", "whole", PROBLEM, "keep so many principal components; 0 keeps all (default: 0; for digits, iris and wine 2)", "D", least=0),
-    Option("key", "text", PROBLEM, "the array of an .npz target that holds several", "NAME"),
+    Option(
+        "pca", "whole", PROBLEM,
+        "keep so many principal components of the target, in the start too; 0 keeps all (default: 0; digits, iris, wine: 2)", "D",
+        least=0,
+    ),
+    Option("key", "text", PROBLEM, "the array of an .npz file that holds several", "NAME"),
+    Option(
+        "columns", "names", PROBLEM, "the coordinates in files of points, by name or by number from 0 on: x,y or 1,2 (default: all)", "NAMES",
+    ),
     Option("bright", "switch", PROBLEM, "spread the points over a picture's bright pixels, not its dark ones (default: no)"),
     Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED", least=0),
     Option(
@@ -224,7 +235,7 @@ def checked(option: Option, value: Any, where: str) -> Any:
         value = [float(v) for v in value] if isinstance(value, list) else [float(value)]
         for number in value:
             _in_range(option, number, where)
-    for name in value if option.kind == "names" else [value] if option.names else []:
+    for name in [] if option.names is None else value if option.kind == "names" else [value]:
         _known(option, name, where)
     if option.kind == "names" and len(set(value)) < len(value):
         raise SettingError(f"{where} must name each once, got {','.join(value)}")
@@ -253,7 +264,8 @@ def _known(option: Option, name: str, where: str) -> None:
             raise SettingError(f"{where} must be one of {', '.join(names)}, or a file that ends in {' '.join(option.files)}, got '{name}'")
         return
     also = f", or a file ({' '.join(option.files)})" if option.files else ""
-    raise SettingError(f"{where} must be one of {', '.join(names)}{also}, got '{name}'{nearest(name, names)}")
+    guess = nearest(name, names, NAMES.get("flow" if option.name == "flows" else option.name))
+    raise SettingError(f"{where} must be one of {', '.join(names)}{also}, got '{name}'{guess}")
 
 
 def _is(value: Any, *types: type) -> bool:
@@ -298,7 +310,7 @@ def read(path: str, command: str) -> Settings:
 
 def _keyed(options: Mapping[str, Option], key: str, value: Any, where: str, *, tables: tuple[str, ...] = ()) -> Any:
     if key not in options:
-        raise SettingError(f"{where} is not a setting{nearest(key, [*options, *tables]) or ': known are ' + ', '.join(options)}")
+        raise SettingError(f"{where} is not a setting{meant(key, [*options, *tables]) or ': known are ' + ', '.join(options)}")
     return checked(options[key], value, where)
 
 
@@ -307,6 +319,13 @@ def merged(flags: Settings, file: Settings) -> Settings:
     given = {name: value for name, value in flags.items() if value is not None}
     tables = {flow: {k: v for k, v in table.items() if k not in given} for flow, table in file.items() if flow in FLOWS}
     return {**file, **tables, **given}
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an option that nobody knows."""
+    names = list(known)
+    synonyms = {other: name for other, name in OTHER_FLAGS.items() if name in names}
+    return nearest(word, names, synonyms)
 
 
 def of_flow(settings: Settings, flow: str, name: str) -> Any:
@@ -318,6 +337,20 @@ def unused(settings: Settings, flows: Iterable[str]) -> Option | None:
     """An option that was given but belongs to none of these flows."""
     chosen = set(flows)
     return next((o for o in OPTIONS if o.flows and not chosen & set(o.flows) and settings.get(o.name) is not None), None)
+
+
+def idle(flags: Settings, settings: Settings, flows: Iterable[str]) -> str | None:
+    """What is wrong with a flag that nothing in this run would use; None where each acts."""
+    chosen = list(flows)
+    summing = [f for f in chosen if f in RTOL and not (f == "mono" and of_flow(settings, f, "ratio") == "classifier")]
+    measured = settings.get("metrics") or ["mmd2"]
+    unused_kernel = [name for name in ("kernel", "bandwidth") if name in flags]
+    if unused_kernel and not summing and not {"mmd", "mmd2"} & set(measured):
+        flag = BY_NAME[unused_kernel[0]].flag
+        return f"{flag} is for the kernel, which neither the flows {', '.join(chosen)} nor the metrics {', '.join(measured)} use: leave it out"
+    if "beta_half" in flags and of_flow(settings, "mmd-noise", "beta") == 0:
+        return "--beta-half is of the noise, and --beta is 0: leave it out"
+    return None
 
 
 def in_the_users_words(message: str, flags: Settings, file: Settings, path: str | None) -> str:
@@ -332,7 +365,7 @@ def in_the_users_words(message: str, flags: Settings, file: Settings, path: str 
         table = next((flow for flow in FLOWS if name not in flags and name in file.get(flow, {})), None)
         return BY_NAME[name].flag if table is None else f"`{name}` in [{table}] of {path}"
 
-    return re.sub(r"`(\w+)`", said, message)
+    return re.sub(r"`(\w+)`", said, as_flags(message))
 
 
 def write(settings: Settings, path: Path, header: str) -> None:
@@ -340,4 +373,21 @@ def write(settings: Settings, path: Path, header: str) -> None:
     import tomli_w
 
     comments = "".join(f"# {line}\n" for line in header.splitlines())
-    path.write_text(comments + "\n" + tomli_w.dumps(settings), encoding="utf-8")
+    replace_text(path, comments + "\n" + tomli_w.dumps(settings))
+
+
+def absolute(path: str, setting: str) -> str:
+    """The whole path of a file, which config.toml is to hold: TOML is UTF-8.
+
+    Raises
+    ------
+    SettingError
+        The name of the file, or of a folder above it, is no UTF-8.
+    """
+    whole = str(Path(path).expanduser().resolve())
+    try:
+        whole.encode("utf-8")
+    except UnicodeEncodeError:
+        said = whole.encode("utf-8", "backslashreplace").decode()
+        raise SettingError(f"`{setting}` must have a name in UTF-8, which config.toml can hold, got {said}: rename or link it") from None
+    return whole

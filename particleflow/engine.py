@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow._inputs import Metrics, checked_metrics, clouds_of, prepare, require_target
+from particleflow._inputs import Metrics, checked_metrics, clouds_of, measured, prepare, require_target
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, extent
 from particleflow.estimators import Estimator, Fit
@@ -21,13 +21,16 @@ from particleflow.estimators.base import check_estimator
 from particleflow.estimators.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
+from particleflow.metrics import label_of
 from particleflow.pairwise.promise import Promise
 from particleflow.trajectory import Recorder, SaveAt, Trajectory
+from particleflow.verdicts import judged
+from particleflow.watch import Watch
 
-# Particles this many times the start's extent away from where they began have left for good.
-ESCAPE = 1e6
 # More than any run will see the end of.
 MOST_STEPS = 10**10
+# A last step longer than the others by this share of them is no step of its own.
+NEARLY = 1e-6
 
 
 def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
@@ -55,12 +58,13 @@ def iterate(
     *,
     dt: float,
     integrator: Integrator | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     draws: Randomness | None = None,
 ) -> Iterator[State]:
     """States 0, 1, 2, ... of a run, without end: stop taking them when you like.
 
-    The last state of a run that went wrong has a status other than "running" and holds the last good particles.
+    The last state of a run that could not go on has `ended`, with the status "diverged" or "not converged", and holds the last good particles. From
+    where a step was found to be unstable the states have the status "unstable" and go on.
 
     >>> for state in iterate(flow, x0, target, dt=1e-2):         # doctest: +SKIP
     ...     if state.clock.t >= 1 or state.status != "running":
@@ -77,10 +81,12 @@ def iterate(
     integrator : Integrator
         Euler(), or EulerMaruyama() where the flow has diffusion, unless given.
     seed, draws : int, Randomness
-        The source of all random numbers: a seed, or recorded noise (`Replay`). A run that goes on keeps its own unless `draws` is given.
+        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. A new run has seed 0, and one that goes on keeps its own
+        source, unless one is given.
     """
     start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
-    return _states(flow, start, aim, integrator, _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)"))
+    dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
+    return _states(start, integrator, Watch(flow, aim, dt))
 
 
 def simulate(
@@ -94,7 +100,7 @@ def simulate(
     integrator: Integrator | None = None,
     save: SaveAt | None = None,
     metrics: Metrics | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     draws: Randomness | None = None,
     progress: bool = False,
 ) -> Trajectory:
@@ -103,16 +109,17 @@ def simulate(
     Parameters
     ----------
     flow, x0, target, integrator, seed, draws
-        See `iterate`. Where x0 is a Trajectory the run goes on from its end, with its dt and (if it was a fixed cloud) its target unless given,
-        and the result holds both parts.
+        See `iterate`. Where x0 is a Trajectory the run goes on from its end, with its target (if that was a fixed cloud) unless one is given, and
+        the result holds both parts.
     steps, t1 : int, float
-        Exactly one: the number of further steps, or the final time (dt is then lowered so that a whole number of steps ends there).
+        Exactly one: the number of further steps, or the final time (dt is then lowered so that a whole number of steps ends there; an integrator
+        that takes shorter steps takes more of them).
     dt : float
-        Time step. None: `flow.suggest_dt(x, y)`; the report records it.
+        Time step. None: that of the run that goes on with the same flow, else `flow.suggest_dt(x, y)`; the report records it.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
-        Called with (particles, target) clouds at each record.
+        Called with (particles, target) clouds at each record, those of the run that goes on among them.
     progress : bool
         A progress bar on a terminal.
 
@@ -133,10 +140,14 @@ def simulate(
     earlier = x0 if isinstance(x0, Trajectory) else None
     start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     first = aim.at(start.clock)
-    metrics = checked_metrics(metrics, first)
-    suggested = dt is None and earlier is None
+    metrics = checked_metrics(metrics, first, earlier)
+    labels = {name: label_of(metric, name, start.x, first) for name, metric in metrics.items() if first is not None}
+    earlier = None if earlier is None else measured(earlier, metrics, first)
+    kept = earlier is not None and earlier.report["flow"] == repr(flow)
+    suggested = dt is None and not kept
     if dt is None:
-        dt = float(earlier.report["dt"]) if earlier is not None else flow.suggest_dt(start.x, first)
+        dt = float(earlier.report["dt"]) if earlier is not None and kept else flow.suggest_dt(start.x, first)
+    end = math.inf
     if t1 is not None:
         left = _checks.real(t1, "t1") - start.clock.t
         if left <= 0:
@@ -144,25 +155,30 @@ def simulate(
         if left / dt > MOST_STEPS:
             raise ValueError(f"`t1` must be at most {MOST_STEPS:.0e} steps away, got {t1:g} with dt = {dt:g}: raise dt, or pass an earlier time")
         steps = max(1, math.ceil(left / dt * (1 - 1e-12)))
-        dt = left / steps
+        dt, end = left / steps, float(t1)
     assert steps is not None
     save = save or SaveAt()
     last = start.clock.step + steps
     wanted = save.wants(last)
+    reached = end - max(NEARLY * dt, 4 * math.ulp(end))
     recorder = Recorder(flow, metrics, save.velocity, save.between(start.clock.step, last) + (2 if earlier is None else 1), earlier)
-    statistics = _Statistics()
+    statistics, watch = _Statistics(), Watch(flow, aim, dt)
     began = time.perf_counter()
     status, message = "completed", ""
     state: State | None = None
     try:
-        for state in _with_bar(_states(flow, start, aim, integrator, dt), steps, progress):
+        for state in _with_bar(_states(start, integrator, watch, end), steps, progress):
             statistics.add(state)
-            ended = state.status != "running" or state.clock.step >= last
+            ended = state.ended or (state.clock.step >= last if t1 is None else state.clock.t >= reached)
             if ended or wanted(state.clock.step) or state.clock.step == start.clock.step:
                 recorder.add(state, aim.at(state.clock))
                 statistics.promised(state, ended=ended)
+            if state.ended:
+                status, message = state.status, state.message
+            elif ended:
+                watch.compare(state)
+                status, message = ("unstable", watch.message) if watch.message else ("completed", "")
             if ended:
-                status, message = ("completed", "") if state.status == "running" else (state.status, state.message)
                 break
     except (Exception, KeyboardInterrupt) as error:
         if state is None or state.clock.step == start.clock.step:
@@ -181,46 +197,54 @@ def simulate(
         "flow": repr(flow),
         "seed": getattr(start.clock.draws, "seed", None),
         "metrics": {name: repr(metric) for name, metric in metrics.items()},
-        "labels": {name: getattr(metric, "label", name) for name, metric in metrics.items()},
+        "labels": labels,
         "seconds": time.perf_counter() - began,
+        **({"unstable_from": watch.step} if watch.message else {}),
         **statistics.summary(),
     }
-    end = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
-    path = recorder.trajectory(end, status=status, message=message, report=report, target=first if isinstance(aim, FixedTarget) else None)
-    return replace(path, message=message or _note(flow, path, start, aim))
+    snapshot = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
+    path = recorder.trajectory(snapshot, status=status, message=message, report=report, target=first if isinstance(aim, FixedTarget) else None)
+    return path if status != "completed" else judged(replace(path, message=_note(flow, path, start, aim)), flow, aim)
 
 
-def _states(flow: Flow, start: Snapshot, target: Target, integrator: Integrator, dt: float) -> Iterator[State]:
+def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = math.inf) -> Iterator[State]:
+    """The states of a run, the last of whose steps is shortened to end at the time `end`."""
+    flow, target, dt = watch.flow, watch.target, watch.dt
     snapshot = replace(start, stepper=_with_origin(start, dt))
     try:
         state = _fitted(flow, snapshot, target)
     except _UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
     t0, n0 = (float(v) for v in snapshot.stepper["origin"][:2])
-    middle = state.x.points.mean(0)
-    first = target.at(state.clock)
-    reach = ESCAPE * _scale(flow, state, first, dt)
+    watch.begin(state)
     while True:
         yield state
 
         refit = partial(_refit, flow.estimator, target, state.memory)
-        step = state.clock.step + 1
+        step, left = state.clock.step + 1, end - state.clock.t
         try:
-            cloud, used, stepper = integrator.step(flow, refit, state, dt)
-            trouble = _trouble(cloud, middle, reach)
+            cloud, used, stepper = integrator.step(flow, refit, state, dt if left > dt * (1 - NEARLY) else left)
+            _check_used(used, left, state.clock.t, integrator)
+            trouble = watch.trouble(state, cloud, used)
             if trouble:
-                remedy = _remedy(flow, state) or f"try dt = {min(_suggestion(flow, snapshot.x, first), dt / 4):.2g}"
-                message = f"step {step} with dt = {dt:g}: {trouble}: {remedy}; everything up to step {state.clock.step} is kept"
+                message = f"step {step} with dt = {dt:g}: {trouble}; everything up to step {state.clock.step} is kept"
                 yield replace(state, status="diverged", message=message)
                 return
             if used != dt:
                 t0, n0 = state.clock.t + used - dt, float(state.clock.step)
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
-            stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64)}
-            state = _fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target)
+            stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64, device="cpu")}
+            state = watch.fitted(_fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target))
         except _UnconvergedError as error:
-            yield replace(state, status="not converged", message=f"step {step}: {error}; everything up to step {state.clock.step} is kept")
+            message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
+            yield replace(state, status="not converged", message=message)
             return
+
+
+def _check_used(used: float, left: float, t: float, integrator: Integrator) -> None:
+    if not (t + used > t and used <= left + NEARLY * used):
+        bounds = "> 0 and large enough to move t" if math.isinf(left) else f"> 0 and at most {left:g}, the time that was left"
+        raise ValueError(f"`integrator` must return a dt that is {bounds}, got {used:g} at t = {t:g} from {integrator}")
 
 
 def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock: Clock) -> Fit:
@@ -243,78 +267,27 @@ def _converged(fit: Fit) -> Fit:
     return fit
 
 
-def _trouble(x: Cloud, middle: Tensor, reach: float) -> str:
-    """What is wrong with a cloud after a step, if anything is. One pass over the points where nothing is (NaN passes through both ends)."""
-    low, high = x.points.aminmax()
-    inside = max(abs(float(low)), abs(float(high))) + float(middle.abs().max()) <= reach
-    if inside and x.log_mass is None:
-        return ""
-    lost = ~torch.isfinite(x.points).all(1)
-    if bool(lost.any()):
-        return f"{int(lost.sum())} of {len(x)} particles are no longer finite"
-    if x.log_mass is not None and bool((x.log_mass.isnan() | x.log_mass.isposinf()).any()):
-        return "masses are no longer finite"
-    if float((x.points - middle).abs().max()) > reach:
-        return f"particles are {ESCAPE:g} times the start's extent away"
-    return ""
-
-
-def _scale(flow: Flow, state: State, target: Cloud | None, dt: float) -> float:
-    """The extent of start and target; without a target, of the start and of the first step."""
-    if target is not None:
-        return extent(state.x.points, target.points) or math.inf
-    sigma = flow.diffusion(state.clock) if callable(flow.diffusion) else 0.0
-    speed = float(flow.velocity(state.x, state.fit, state.clock)[0].nan_to_num().abs().max())
-    return extent(state.x.points) + dt * speed + math.sqrt(dt) * sigma or math.inf
-
-
-def _remedy(flow: Flow, state: State) -> str:
-    """What to do where the velocity itself is not finite at a cloud that is: no dt can help then."""
-    velocity, _ = flow.velocity(state.x, state.fit, state.clock)
-    lost = int((~torch.isfinite(velocity).all(1)).sum())
-    return f"the velocity is not finite at {lost} of them already, so look at the kernel, score, mobility or noise, not at dt" if lost else ""
-
-
-def _suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:
-    """A dt for a message, infinite where even the search for one fails."""
-    try:
-        return flow.suggest_dt(x, y)
-    except Exception:  # whatever a user's score or kernel raises, the run's own message is what matters
-        return math.inf
-
-
 def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
     """t = t0 + (n - n0) dt, never accumulated; the origin moves only where a run goes on with another dt."""
     origin = start.stepper.get("origin")
     if origin is not None and float(origin[2]) == dt:
         return start.stepper
-    return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64)}
+    return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64, device="cpu")}
 
 
 def _note(flow: Flow, path: Trajectory, start: Snapshot, target: Target) -> str:
-    """What a completed run on a fixed target should be told: nobody moved, a critic fell behind, or the energy of a conservative flow rose."""
+    """What a completed run on a fixed target should be told: nobody moved, or a critic fell behind."""
     if not isinstance(target, FixedTarget) or target.cloud is None:
         return ""
     x, y = start.x, target.cloud
     if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
         return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
-    part = path.steps >= start.clock.step + (start.clock.step > 0)  # not the seam, whose energy may be another flow's
-    energy, steps = path.energy[part], path.steps[part]
-    if isinstance(flow.estimator, Critic) and float(energy[-1]) < 0:
+    if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:
         return (
-            f"the critic's estimate of W1 ended at {float(energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is left of "
-            f"W1 is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
+            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is "
+            f"left of W1 is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
         )
-    rises = energy[1:] - energy[:-1]
-    rounding = (1e2 * torch.finfo(x.points.dtype).eps + 1e-9) * max(1.0, float(energy.abs().max()))
-    promised = 4 * path.report["promise"]["value"] if "promise" in path.report else 0.0  # of one energy twice a sum's value
-    if not flow.conservative or not len(rises) or not float(rises.max()) > rounding + promised:
-        return ""
-    k, dt = int(rises.argmax()), path.report["dt"]
-    return (
-        f"the energy rose from {float(energy[k]):.4g} to {float(energy[k + 1]):.4g} between steps {int(steps[k])} and {int(steps[k + 1])}, which the "
-        f"exact flow cannot do: dt = {dt:g} is too large, try {min(_suggestion(flow, x, y), dt / 4):.2g}"
-    )
+    return ""
 
 
 def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:

@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
-from particleflow.estimators.base import GradWitness, check_estimator, missing_target
+from particleflow.estimators.base import FlowDefaults, GradWitness, check_estimator, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
@@ -23,6 +23,7 @@ from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
+from particleflow.subsets import part
 
 # suggest_dt: points probed, rounds of power iteration, and the share of 1 / (fastest contraction) that a step may take.
 PROBED = 200
@@ -41,7 +42,8 @@ class Descent:
 
     def at(self, slope: float | None) -> Linear:
         if slope is None:
-            raise ValueError("`mobility` Descent() needs a fit with an energy slope, got None: v is no constant times grad w; name a mobility, such as Unit()")
+            told = "v is no constant times grad w; name a mobility, such as Unit()"
+            raise ValueError(f"`mobility` Descent() needs a fit with an energy slope, got None: {told}")
         return Linear(slope)
 
 
@@ -52,7 +54,8 @@ class Flow:
     Parameters
     ----------
     estimator : Estimator
-        Fitted to (particles, target) as the particles move; gives w.
+        Fitted to (particles, target) as the particles move; gives w. An estimator with `in_flow` is replaced by it:
+        `KDE()` then takes `default_bandwidth`.
     mobility : Mobility or Descent
         slope = h' of the log ratio w, > 0: a class of your own is looked at, for |w| <= 80, unless it has `allow_nonmonotone = True`.
         Where w is a potential only a constant slope is meaningful: `Unit`, `Linear`, or `Descent`, each fit's own.
@@ -74,6 +77,8 @@ class Flow:
         object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
         check_estimator(self.estimator)
+        if isinstance(self.estimator, FlowDefaults):
+            object.__setattr__(self, "estimator", self.estimator.in_flow())
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
             raise TypeError(f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g. pf.mobilities.Vanilla()")
         if isinstance(self.mobility, Mobility):
@@ -148,8 +153,8 @@ class Flow:
         if y is None and self.estimator.needs_target:
             raise missing_target(self.estimator, "y")
         cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
-        start = _probe(cloud)
-        target = None if aim is None else _probe(aim)
+        start = part(cloud, PROBED)
+        target = None if aim is None else part(aim, PROBED)
         states = [start]
         every = start.points
         if target is not None:
@@ -249,15 +254,6 @@ def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -
 def _what(value: Any) -> str:
     """For a message: a class where its instance was meant, or the name of another type."""
     return f"the class {value.__name__} without its parentheses" if isinstance(value, type) else type(value).__name__
-
-
-def _probe(cloud: Cloud) -> Cloud:
-    """An evenly strided part of a cloud, of the same total mass."""
-    points = cloud.points[:: math.ceil(len(cloud) / PROBED)]
-    if cloud.log_mass is None:
-        return Cloud(points)
-    log_mass = cloud.log_mass[:: math.ceil(len(cloud) / PROBED)]
-    return Cloud(points, log_mass - log_mass.logsumexp(0) + cloud.log_mass.logsumexp(0))
 
 
 def _ratio(a: float, b: float) -> float | None:

@@ -395,6 +395,6 @@ def _log_mean_exp(d: Tensor, weights: Weights) -> Tensor:
 
 def _inside(d: Tensor, domain: tuple[float, float]) -> Tensor:
     """d held one rounding inside an open interval (away from 0: the smallest normal number), so that log r and 1 / r stay finite."""
-    lower, upper = (torch.tensor(end, dtype=d.dtype) for end in domain)
+    lower, upper = (torch.tensor(end, dtype=d.dtype, device=d.device) for end in domain)
     tiny = torch.finfo(d.dtype).tiny
     return d.clamp(float(torch.nextafter(lower, upper)) if lower else tiny, float(torch.nextafter(upper, lower)) if upper else -tiny)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from particleflow import _checks
+from particleflow import _autograd, _checks
 from particleflow.divergences import Divergence
 
 # An entropy is asked for ratios between e^-300 and e^300, so that products with its second derivative are numbers.
@@ -340,8 +340,8 @@ def check_increasing(mobility: Mobility) -> None:
 
 
 def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> None:
-    near = torch.logspace(-12, -2, 101, dtype=torch.float64)
-    even = torch.linspace(0, WIDEST, round(WIDEST / SPACING) + 1, dtype=torch.float64)
+    near = torch.logspace(-12, -2, 101, dtype=torch.float64, device="cpu")
+    even = torch.linspace(0, WIDEST, round(WIDEST / SPACING) + 1, dtype=torch.float64, device="cpu")
     half = torch.cat([even, near]).unique()
     d = torch.cat([-half[1:].flip(0), half])
     slope = _called(mobility.slope, d, "slope").detach()
@@ -375,8 +375,8 @@ def _called(function: Callable[[Tensor], Any], d: Tensor, name: str) -> Tensor:
 
 def _derivative(function: Callable[[Tensor], Any], d: Tensor, order: int = 1) -> Tensor:
     """Of order 1 or 2, elementwise: by automatic differentiation where the value carries a graph, else by central differences."""
-    at = d.detach().double()
-    with torch.enable_grad():
+    at = _autograd.plain(d).detach().double()
+    with _autograd.recording():
         leaf = at.clone().requires_grad_(True)
         try:
             value = function(leaf)

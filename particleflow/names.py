@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
 
 from particleflow import _checks, estimators, integrators, kernels, metrics, mobilities, samplers
-from particleflow.catalogue import PICTURES, POINT_FILES, TARGETS
+from particleflow._typing import Points
+from particleflow.catalogue import PICTURES, TARGETS
 from particleflow.config import EXACT_AT_MOST, SettingError
 from particleflow.pairwise import PairwiseSum
+from particleflow.samplers.data import Rows, principal_axes
+from particleflow.trajectory import Trajectory
 
 WITH_DENSITY = ("gaussian", "four-gaussians")
 
@@ -69,6 +75,17 @@ INTEGRATORS: Mapping[str, Callable[[], integrators.Integrator]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """On principal axes, the rows of `axes`."""
+
+    mean: np.ndarray
+    axes: np.ndarray
+
+    def of(self, points: Points) -> np.ndarray:
+        return (points.numpy() - self.mean) @ self.axes.T
+
+
 @dataclass(frozen=True)
 class Means:
     """What metrics are made of: the flows' kernel, and the number of directions that a sliced distance takes."""
@@ -87,49 +104,121 @@ METRICS: Mapping[str, tuple[str, Callable[[Means], metrics.Metric]]] = {
 }
 
 
-def target(name: str, *, pca: int = 0, key: str | None = None, bright: bool = False) -> samplers.Sampler:
-    """The sampler that `name` or a file of that name stands for."""
-    suffix = "" if name in TARGETS else Path(name).suffix.lower()
-    if bright and suffix not in PICTURES:
-        raise SettingError(f"`bright` is for pictures ({' '.join(PICTURES)}), and the target is {name}: leave it out")
-    if key is not None and suffix not in POINT_FILES:
-        raise SettingError(f"`key` chooses an array of an .npz file, and the target is {name}: leave it out")
+def suffix_of(name: str) -> str:
+    """The ending of a file that `name` stands for; nothing where it is a name."""
+    return "" if name in TARGETS else Path(name).suffix.lower()
+
+
+def target(
+    name: str, *, pca: int = 0, key: str | None = None, columns: Sequence[str] | None = None, bright: bool = False
+) -> tuple[samplers.Sampler, Projection | None]:
+    """The sampler that `name` or a file of that name stands for, and what projects other points with it."""
+    suffix = suffix_of(name)
     if pca and (name in SHAPES or suffix in PICTURES):
         raise SettingError(f"`pca` is for data of more than two dimensions, and the target {name} is in the plane: leave it out")
     if name in SHAPES:
-        return SHAPES[name]()
+        return SHAPES[name](), None
     if name in DATA_SETS:
-        return DATA_SETS[name](pca or None)
+        return DATA_SETS[name](pca or None), Projection(*principal_axes(_all_of(name).numpy(), pca)) if pca else None
     if suffix in PICTURES:
-        return _picture(name, bright)
-    rows = rows_of(name, "target", key)
+        return _picture(name, bright, "target"), None
+    rows = rows_of(name, "target", key, columns, wide=pca > 0)
     if not pca:
-        return rows
+        return rows, None
     most = min(rows.points.shape)
     if _checks.count(pca, "pca") > most:
         raise SettingError(f"`pca` must be at most {most} for {name}, {len(rows)} points of {rows.dim} coordinates, got {pca}")
     from sklearn.decomposition import PCA
 
-    return samplers.FromArray(PCA(pca, svd_solver="full").fit_transform(rows.points.numpy()))
+    fitted = PCA(pca, svd_solver="full")
+    return samplers.FromArray(fitted.fit_transform(rows.points.numpy())), Projection(fitted.mean_, fitted.components_)
 
 
-def rows_of(name: str, setting: str, key: str | None = None) -> samplers.FromFile:
-    """The points in a file; an error names the setting that says which."""
+def start(
+    name: str,
+    dim: int,
+    project: Projection | None = None,
+    *,
+    key: str | None = None,
+    columns: Sequence[str] | None = None,
+    bright: bool = False,
+) -> samplers.Sampler:
+    """The sampler that `name` or a file of that name stands for as a start, in the target's space of so many dimensions.
+
+    Points of more coordinates go through the projection of the target. A data set in another space is shown in its own principal components.
+    """
+    if name in SHAPES:
+        return SHAPES[name]()
+    if suffix_of(name) in PICTURES:
+        return _picture(name, bright, "start")
+    rows: samplers.FromFile | samplers.FromArray
+    rows = samplers.FromArray(_all_of(name)) if name in DATA_SETS else rows_of(name, "start", key, columns, wide=project is not None)
+    if rows.dim == dim:
+        return rows
+    if project is not None and project.mean.shape == (rows.dim,):
+        return samplers.FromArray(project.of(rows.points))
+    if name in DATA_SETS and dim <= rows.dim:
+        return DATA_SETS[name](dim)
+    if project is None:
+        return rows
+    raise SettingError(f"`start` must have all coordinates of the target or its {dim} of `pca`, got {rows.dim} in {name}: choose them with `columns`")
+
+
+def _all_of(name: str) -> Points:
+    """The rows of a data set, unprojected."""
+    whole = DATA_SETS[name](None)
+    assert isinstance(whole, Rows)
+    return whole.points
+
+
+def rows_of(
+    name: str, setting: str, key: str | None = None, columns: Sequence[str] | None = None, *, wide: bool = False
+) -> samplers.FromFile | samplers.FromArray:
+    """The points in a file, of a trajectory those at its end; an error names the setting that says which."""
     try:
-        return samplers.FromFile(name, key=key)
+        if (last := _last_of(name, key)) is not None:
+            if columns is not None:
+                raise ValueError(f"`columns` chooses coordinates in a table, and {name} is a trajectory: leave it out")
+            return samplers.FromArray(last)
+        return samplers.FromFile(name, key=key, columns=columns, wide=wide)
     except (ValueError, TypeError, OSError) as error:
         raise SettingError(str(error).replace("`path`", f"`{setting}`").replace("`points`", "its array")) from None
 
 
-def _picture(name: str, bright: bool) -> samplers.FromImage:
+def arrays_of(name: str) -> list[str]:
+    """The arrays in an .npz file that a key may choose among: several, and no trajectory. Nothing where that cannot be read."""
+    try:
+        with np.load(Path(name).expanduser(), allow_pickle=False) as file:
+            return [] if len(file.files) < 2 or "state/points" in file.files else list(file.files)
+    except (OSError, ValueError, AttributeError, EOFError, BadZipFile):
+        return []
+
+
+def _last_of(name: str, key: str | None) -> Points | None:
+    """The particles at the end of a trajectory; nothing where the file is something else."""
+    if key is not None or Path(name).suffix.lower() != ".npz" or not Path(name).expanduser().is_file():
+        return None
+    try:
+        with np.load(Path(name).expanduser(), allow_pickle=False) as file:
+            if not {"facts", "state/points"} <= set(file.files):
+                return None
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return None
+    state = Trajectory.load(Path(name).expanduser()).state
+    if state.x.log_mass is not None:
+        raise ValueError(f"`path` {name} holds particles of unequal masses, which would be lost: give points of equal masses")
+    return state.x.points
+
+
+def _picture(name: str, bright: bool, setting: str) -> samplers.FromImage:
     try:
         return samplers.FromImage(name, bright=bright)
     except (ValueError, OSError) as error:
         try:
             samplers.FromImage(name, bright=not bright)
         except (ValueError, OSError):
-            raise SettingError(str(error).replace("`path`", "`target`")) from None
-    raise SettingError(f"`target` {name} has no {'bright' if bright else 'dark'} pixel: {'leave out' if bright else 'add'} `bright`")
+            raise SettingError(str(error).replace("`path`", f"`{setting}`")) from None
+    raise SettingError(f"`{setting}` {name} has no {'bright' if bright else 'dark'} pixel: {'leave out' if bright else 'add'} `bright`")
 
 
 def mobility(name: str, shift: float = 0.0) -> mobilities.Mobility:

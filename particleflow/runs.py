@@ -17,6 +17,7 @@ import torch
 from particleflow import catalogue, config, plotting
 from particleflow.build import Task
 from particleflow.engine import simulate
+from particleflow.stopping import Stop
 from particleflow.trajectory import SaveAt, Trajectory
 
 COMPLETED, ENDED_BADLY, INTERRUPTED = 0, 1, 130
@@ -24,6 +25,8 @@ STOPPED = "stopped by the user"
 CONFIG = "config.toml"
 # Enough points for sums over pairs to be left to compiled code, which takes a second to import.
 SOME = 200
+# Coordinates of a mean that are shown in the heading.
+SHOWN = 4
 
 
 @dataclass
@@ -62,6 +65,21 @@ def folder(path: str) -> Path:
     except OSError as error:
         raise config.SettingError(f"`out` must be a folder that can be written to, got {out}: {error.strerror}: choose another") from None
     return out
+
+
+def keep_apart(task: Task, out: Path, *, single: bool) -> None:
+    """Refuse a folder where the run would write over what it reads: its config.toml could not repeat it.
+
+    Raises
+    ------
+    SettingError
+        A file of the target or of the start has the name of a result.
+    """
+    results = {str((out / name).resolve()) for name in (CONFIG, *_names(task.plans, single=single))}
+    for role in ("target", "start"):
+        if task.settings[role] in results:
+            file = task.settings[role]
+            raise config.SettingError(f"`out` must not hold the file that is the {role}, {file}, which the run would write over: choose another")
 
 
 def clear(out: Path, keep: Iterable[str]) -> None:
@@ -120,10 +138,10 @@ def warm(task: Task) -> None:
             raise config.SettingError(f"`metrics` cannot hold {name}, whose library is missing: {lacking}: install it, or use sliced") from None
 
 
-def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None]) -> Outcome:
+def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None], stop: Stop) -> Outcome:
     """Run every flow of the task, one failing without the others, and write each trajectory as soon as there is one.
 
-    `say` is told which flow begins. Ctrl-C ends the flow that runs and leaves out the later ones; what there is is kept.
+    `say` is told which flow begins. A signal ends the flow that runs and leaves out the later ones; what there is is kept.
     """
     outcome = Outcome()
     for k, (name, plan) in enumerate(task.plans.items(), start=1):
@@ -131,7 +149,8 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                outcome.paths[name] = _simulate(task, name, progress)
+                with stop.held(yes=False):
+                    outcome.paths[name] = _simulate(task, name, progress)
             except KeyboardInterrupt:
                 outcome.interrupted = True
                 outcome.failures[name] = STOPPED
@@ -142,7 +161,8 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
         outcome.notes += [f"{name}: {w.message}" for w in caught if not (known and known in str(w.message))]
         if path is not None:
             outcome.interrupted |= path.status == "interrupted"
-            _make(outcome, out / _npz(name, single), path.save)
+            _make(outcome, out / _npz(name, single), path.save, stop)
+        outcome.interrupted |= stop.signal > 0  # it came meanwhile, or whoever was called kept it to himself
         if outcome.interrupted:
             break
     outcome.notes = list(dict.fromkeys(outcome.notes))
@@ -165,26 +185,31 @@ def _simulate(task: Task, name: str, progress: bool) -> Trajectory:
     )
 
 
-def write(outcome: Outcome, out: Path, *, single: bool, gif: bool) -> None:
-    """Table, curves, snapshots and film of the runs. What goes wrong is entered in the outcome, and Ctrl-C leaves out the rest."""
-    paths = outcome.paths
+def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -> None:
+    """Table, curves, snapshots and film of the runs. What goes wrong is entered in the outcome, and a signal leaves out the rest of the pictures."""
+    paths, stopped = outcome.paths, stop.signal > 0
     makers: list[Callable[[Path], object]] = [
         lambda file: _table(paths, file),
         lambda file: plotting.curves(paths, file),
         lambda file: plotting.snapshots(paths, file),
         *([lambda file: plotting.animate(paths, file)] if gif else []),
     ]
-    for name, make in zip(_names([], single=single), makers, strict=False):
-        if paths and not _make(outcome, out / name, make):
+    for k, (name, make) in enumerate(zip(_names([], single=single), makers, strict=False)):
+        if k and stop.signal and not stopped:  # it came while the table was written
+            outcome.interrupted = True
             break
+        if paths and not _make(outcome, out / name, make, stop, held=k == 0):
+            break
+    outcome.interrupted |= stop.signal > 0
 
 
-def _make(outcome: Outcome, file: Path, make: Callable[[Path], object]) -> bool:
-    """Write a file, which gets its name when it is complete: nothing half done is left. False if that was stopped with Ctrl-C."""
+def _make(outcome: Outcome, file: Path, make: Callable[[Path], object], stop: Stop, *, held: bool = True) -> bool:
+    """Write a file, which gets its name when it is complete: nothing half done is left. False if a signal stopped that, which waits while `held`."""
     try:
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".unfinished-") as place:
             part = Path(place) / file.name
-            make(part)
+            with stop.held(yes=held):
+                make(part)
             part.replace(file)
         outcome.files.append(file)
     except KeyboardInterrupt:
@@ -212,7 +237,7 @@ def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
 def heading(task: Task) -> str:
     """What was chosen, before anything runs."""
     s = task.settings
-    start = f"N(({', '.join(f'{v:g}' for v in s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
+    start = f"N(({_few(s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
     bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
     of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
     facts = {
@@ -227,10 +252,15 @@ def heading(task: Task) -> str:
     return "\n".join([*(f"{key:<{width}}  {value}" for key, value in facts.items()), *task.notes])
 
 
+def _few(values: Sequence[float]) -> str:
+    """The numbers, of many the first ones."""
+    more = [f"... ({len(values)} in all)"] if len(values) > SHOWN else []
+    return ", ".join([*(f"{value:.15g}" for value in (values[: SHOWN - 1] if more else values)), *more])
+
+
 def summary(task: Task, outcome: Outcome) -> str:
     """One line for each flow: how it ended, its first and last numbers, its time; then what there is to be said."""
-    rows = [["flow", "status", "dt", "steps", *task.metrics, "sums", "seconds"]]
-    notes: list[str] = []
+    rows = [["flow", "ended", "dt", "steps", *task.metrics, "sums", "seconds"]]
     for name, plan in task.plans.items():
         path = outcome.paths.get(name)
         if path is None:
@@ -239,14 +269,12 @@ def summary(task: Task, outcome: Outcome) -> str:
             continue
         measured = {metric: v[v.isfinite()].tolist() or [math.nan] for metric, v in path.metrics.items()}
         ends = [f"{v[0]:.3g} -> {v[-1]:.3g}" for v in measured.values()]
-        flat = [metric for metric, v in measured.items() if path.status == "completed" and v[-1] >= v[0] > 0]
-        if flat and not path.message:
-            notes.append(f"{name}: {' and '.join(flat)} did not fall: the clouds may be too far apart for the bandwidth, or dt too large")
         sums = "+".join(path.report.get("backends", {})) or "-"
-        rows.append([name, path.status, f"{plan.dt:g}", str(int(path.steps[-1])), *ends, sums, f"{path.report['seconds']:.1f}"])
+        ended = f"UNSTABLE from step {path.report['unstable_from']}" if path.status == "unstable" else path.verdict
+        rows.append([name, ended, f"{plan.dt:g}", str(int(path.steps[-1])), *ends, sums, f"{path.report['seconds']:.1f}"])
     said = [f"{name}: {path.message}" for name, path in outcome.paths.items() if path.message]
     said += [f"{name}: {message}" for name, message in outcome.failures.items()]
-    return "\n".join([_aligned(rows), *(" ".join(line.split()) for line in [*said, *notes, *outcome.notes])])
+    return "\n".join([_aligned(rows), *(" ".join(line.split()) for line in [*said, *outcome.notes])])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

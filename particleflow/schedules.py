@@ -144,7 +144,7 @@ class Decreasing:
     def after(self, memory: Memory, value: float) -> Memory:
         """What to add to the memory that goes out of a fit of this value: the first value and the last."""
         values = memory.get("values")
-        return {"values": torch.tensor([value if values is None else float(values[0]), value], dtype=torch.float64)}
+        return {"values": torch.tensor([value if values is None else float(values[0]), value], dtype=torch.float64, device="cpu")}
 
 
 @dataclass(frozen=True)

@@ -142,4 +142,4 @@ def _weights(value: Any, n: int) -> np.ndarray:
 
 def _cloud(rows: np.ndarray, weights: np.ndarray | None) -> Cloud:
     """Of mass one."""
-    return Cloud(torch.from_numpy(rows), None if weights is None else torch.from_numpy(np.log(weights / weights.sum())))
+    return Cloud(torch.from_numpy(rows), log_mass=None if weights is None else torch.from_numpy(np.log(weights / weights.sum())))

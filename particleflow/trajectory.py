@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow.arrival import Nearness, nearness
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
@@ -89,11 +91,13 @@ class Trajectory:
         The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...), NaN where there is none.
     metrics : mapping of name to (T,) tensor
     status : str
-        "completed", or why it ended early: "diverged", "not converged", "interrupted", "failed". What was recorded until then is here.
+        How the loop over the steps ended. All steps were taken: "completed", or "unstable" where a step was found that cannot be right, because the
+        energy of a conservative flow rose or most particles left the box around start and target (`report["unstable_from"]`, the first such step).
+        Or not all: "diverged", "not converged", "interrupted", "failed". What was recorded until then is here.
     message : str
-        Cause and remedy.
+        Remedy and cause. A run that stalled says so.
     report : mapping
-        dt, integrator, flow, seed, solver statistics ...
+        dt, integrator, flow, seed, labels of the metrics, solver statistics ...
     target : (M, d) tensor or None
     target_log_mass : (M,) tensor or None
         Of a weighted target.
@@ -125,11 +129,60 @@ class Trajectory:
     def __repr__(self) -> str:
         t, n, d = self.particles.shape
         ends = "".join(f", {name} {float(v[0]):.4g} -> {float(v[-1]):.4g}" for name, v in self.metrics.items() if len(v))
-        return f"Trajectory({self.status} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t} records of {n} particles in {d}-d{ends})"
+        ended = self.status if self.verdict == self.status else f"{self.status}, {self.verdict}"
+        return f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t} records of {n} particles in {d}-d{ends})"
+
+    @cached_property
+    def nearness(self) -> Nearness | None:
+        """W2 to the target at the first and the last record, and its floor, of 300 points of each cloud at most. None: no target."""
+        if "nearness" in self.report:
+            return Nearness(**self.report["nearness"])
+        if self.target is None or not self.report.get("comparable", True):
+            return None
+        try:
+            return nearness(self.cloud(0), self.cloud(-1), Cloud(self.target, log_mass=self.target_log_mass))
+        except ImportError:  # POT is missing
+            return None
+
+    @property
+    def verdict(self) -> str:
+        """In a word, where the run led.
+
+        "arrived": W2 to the target is at its floor, that of two fresh samples of the target of these sizes (`nearness`, `metrics.floor`).
+        "nearer": it is above, and lower than at the start. "stalled": the particles ended no nearer than they began. Else the `status`: of a run
+        that did not complete, of one that became unstable, and of one that has no target to be compared with.
+        """
+        found = self.nearness if self.status == "completed" else None
+        if found is None or found.verdict == "arrived":
+            return self.status if found is None else found.verdict
+        return ("stalled" if self.report["stalled"] else "nearer") if "stalled" in self.report else found.verdict
+
+    def summary(self) -> str:
+        """A few lines: the verdict, how far the particles were from the target and are now, the time steps, and what to try."""
+        step, seconds = int(self.steps[-1]), self.report.get("seconds")
+        dt = f" of dt = {self.report['dt']:g}" if "dt" in self.report else ""
+        at = f", from step {self.report['unstable_from']} on" if self.status == "unstable" else ""
+        lines = [f"{self.verdict}{at}: {step} steps{dt} to t = {float(self.times[-1]):g}{'' if seconds is None else f' in {seconds:.1f} s'}"]
+        found = self.nearness
+        if found is not None:
+            most = max(self.particles.shape[1], 0 if self.target is None else len(self.target))
+            drawn = f", of {found.compared} drawn" if most > found.compared else ""
+            lines.append(f"W2 to the target {found.first:.3g} -> {found.last:.3g} (floor {found.floor:.2g}{drawn})")
+        labels = self.report.get("labels", {})
+        lines += [f"{labels.get(name, name)} {float(v[0]):.3g} -> {float(v[-1]):.3g}" for name, v in self.metrics.items() if len(v)]
+        return "\n".join([*lines, *([self.message] if self.message else [])])
 
     def cloud(self, index: int) -> Cloud:
-        """The cloud of one record."""
-        return Cloud(self.particles[index], None if self.log_mass is None else self.log_mass[index])
+        """The cloud of one record.
+
+        Raises
+        ------
+        IndexError
+            There is no such record.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"`index` must be between {-len(self)} and {len(self) - 1}, got {index}: the run has {len(self)} records")
+        return Cloud(self.particles[index], log_mass=None if self.log_mass is None else self.log_mass[index])
 
     def numpy(self) -> dict[str, Any]:
         """Everything recorded as numpy arrays: particles, times, steps, energy, one entry for each metric, and what else there is."""
@@ -192,7 +245,7 @@ class Trajectory:
         clock = Clock(facts["t"], facts["step"], Draws(facts["seed"]) if facts["seed"] is not None else _Gone())
         state = Snapshot(
             clock=clock,
-            x=Cloud(tensors["state/points"], tensors.get("state/log_mass")),
+            x=Cloud(tensors["state/points"], log_mass=tensors.get("state/log_mass")),
             memory=group("memory/"),
             stepper=group("stepper/"),
         )
@@ -243,7 +296,7 @@ class _Gone:
 
 @dataclass
 class Recorder:
-    """Collects up to `expected` records while a run goes on, from nothing or from the end of an earlier trajectory."""
+    """Collects records, about `expected` of them, while a run goes on, from nothing or from the end of an earlier trajectory."""
 
     flow: Flow
     metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
@@ -267,6 +320,8 @@ class Recorder:
         row["log_mass"] = state.x.log_mass
         if self._particles is None:
             self._particles = self._room(state.x.points)
+        elif len(self._rows) == len(self._particles):  # an integrator took more steps than were expected
+            self._particles = torch.cat([self._particles, self._room(state.x.points)])
         self._particles[len(self._rows)] = state.x.points
         if self.velocity and bare:
             row["velocity"] = torch.full_like(state.x.points, float("nan"))
@@ -276,7 +331,7 @@ class Recorder:
         if self.metrics and target is not None:
             # Metrics get copies: they are other people's code, and must not move the particles.
             pair = state.x.copy(), target.copy()
-            row["metrics"] = {name: float(metric(*pair)) for name, metric in self.metrics.items()}
+            row["metrics"] = {name: _checks.one_number(metric(*pair), name) for name, metric in self.metrics.items()}
         self._rows.append(row)
         self._last = state.clock.step
 
@@ -297,8 +352,8 @@ class Recorder:
         nothing = float("nan")
 
         def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
-            now = torch.tensor(list(values), dtype=torch.float64)
-            return now if old is None else torch.cat([torch.full((len(old),), nothing, dtype=torch.float64) if past is None else past, now])
+            now = torch.tensor(list(values), dtype=torch.float64, device="cpu")
+            return now if old is None else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
 
         def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
             parts = [*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])]
@@ -312,9 +367,11 @@ class Recorder:
             equal = state.x.points.new_full((len(state.x),), -math.log(len(state.x)))
             masses = stack(past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows])
         velocities: Tensor | None = None
-        if self.velocity and (old is None or old.velocity is not None):
-            velocities = stack(old.velocity if old else None, [row["velocity"] for row in rows])
-        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64)
+        if self.velocity or (old is not None and old.velocity is not None):
+            unknown = torch.full_like(state.x.points, nothing)
+            before = None if old is None else unknown.expand(len(old), *unknown.shape) if old.velocity is None else old.velocity
+            velocities = stack(before, [row.get("velocity", unknown) for row in rows])
+        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
         return Trajectory(
             particles=self._recorded(),
             times=column(old.times if old else None, (row["t"] for row in rows)),
@@ -339,4 +396,5 @@ class Recorder:
         if self._particles is not None:
             parts.append(self._particles[: len(self._rows)])
         # what was not needed of the room is given back
-        return parts[0] if len(parts) == 1 and len(self._rows) in (0, self.expected) else torch.cat(parts)
+        whole = self._particles is None or len(self._rows) == len(self._particles)
+        return parts[0] if len(parts) == 1 and whole else torch.cat(parts)

@@ -80,9 +80,9 @@ def test_what_was_made_of_a_part_is_kept() -> None:
     x, y = cloud(40000), cloud(30000, seed=1)
     target = Auto().sources(KERNEL, y).field(torch.ones(30000))
     (target + Auto().sources(KERNEL, x).field(-torch.ones(40000))).grad(x)
-    (made,) = target.kept[0].values()
+    (made,) = target.kept[0]._made.values()
     (target + Auto().sources(KERNEL, x + 0.01).field(-torch.ones(40000))).grad(x)
-    assert list(target.kept[0].values()) == [made]
+    assert list(target.kept[0]._made.values()) == [made]
 
 
 def test_prepared_queries_follow_the_choice() -> None:

@@ -228,7 +228,7 @@ for make in (lambda: Gaussian("wide"), lambda: Gaussian(None), lambda: Dense(max
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "`bandwidth` must be a number, got str: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
-        "`bandwidth` must be a number, got NoneType: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
+        "`bandwidth` must be a number for Gaussian, got nothing: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
         "`max_bytes` must be an integer, got 1.5",
     ]
 
@@ -239,10 +239,11 @@ def test_shapes_are_checked_at_run_time() -> None:
 
     from particleflow.clouds import Cloud
 
+    cloud = Cloud(torch.ones(3, 2))
     with pytest.raises(TypeCheckError):
-        Cloud(torch.ones(3))
+        cloud.mean(torch.tensor(1.0))
     with pytest.raises(TypeCheckError):
-        Cloud(torch.ones(3, 2), torch.zeros(4))
+        cloud.mean([1.0, 2.0, 3.0])
     with pytest.raises(TypeCheckError):
         Dense().sources(Gaussian(1.0), [[1.0, 2.0]])
 

@@ -57,7 +57,7 @@ def inverse_softplus(d: Tensor) -> Tensor:
 def quadrature(law: problems.Normal, *, nodes: int, dtype: torch.dtype = torch.float64) -> Cloud:
     """The law itself, as a cloud: the trapezoidal rule converges faster than any power."""
     z, step = np.linspace(-9.0, 9.0, nodes, retstep=True)
-    return Cloud(torch.from_numpy(z[:, None]).to(dtype), torch.from_numpy(law.log_density(z[:, None]) + math.log(step)).to(dtype))
+    return Cloud(torch.from_numpy(z[:, None]).to(dtype), log_mass=torch.from_numpy(law.log_density(z[:, None]) + math.log(step)).to(dtype))
 
 
 def truth(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,7 +118,7 @@ def test_the_accuracy_is_that_of_the_best_rule(unchecked) -> None:
 def test_masses_count_as_repeated_points_would(unchecked) -> None:
     x, y = normal(6, 2, 0), normal(9, 2, 1, 0.5)
     times = torch.tensor([1, 2, 3, 1, 2, 1])
-    weighted = Cloud(x, torch.log(times.double() / times.sum()))
+    weighted = Cloud(x, log_mass=torch.log(times.double() / times.sum()))
     z = normal(5, 2, 3)
     a, b = (pf.fit(Classifier(**SMALL), cloud, y).witness.value_and_grad(z) for cloud in (weighted, x.repeat_interleave(times, 0)))
     assert torch.allclose(a[0], b[0], rtol=0, atol=1e-10)
@@ -127,7 +127,7 @@ def test_masses_count_as_repeated_points_would(unchecked) -> None:
 
 def test_a_heavier_target_raises_the_ratio_by_its_mass(unchecked) -> None:
     x, y = quadrature(Q, nodes=61), quadrature(P, nodes=91)
-    heavy = Cloud(y.points, y.log_mass + math.log(3.0))
+    heavy = Cloud(y.points, log_mass=y.log_mass + math.log(3.0))
     values = [pf.fit(Classifier(Quadratic(), first_steps=200, learning_rate=0.1), x, t).witness.value_and_grad(Z)[0] for t in (y, heavy)]
     assert float((values[1] - values[0] - math.log(3.0)).abs().max()) < 1e-3
 
@@ -139,8 +139,8 @@ def test_minibatches_are_drawn_by_mass(unchecked, weighted: bool) -> None:
     log_mass = None
     if weighted:
         log_mass = (x[:, 0] - 0.5 - math.log(400)).clone()                  # tilts N(0, 1) to N(1, 1)
-    fit = pf.fit(Classifier(Quadratic(), first_steps=300, learning_rate=0.03, batch=100), Cloud(x, log_mass), Cloud(y))
-    whole = pf.fit(Classifier(Quadratic(), first_steps=200, learning_rate=0.1, batch=1000), Cloud(x, log_mass), Cloud(y))
+    fit = pf.fit(Classifier(Quadratic(), first_steps=300, learning_rate=0.03, batch=100), Cloud(x, log_mass=log_mass), Cloud(y))
+    whole = pf.fit(Classifier(Quadratic(), first_steps=200, learning_rate=0.1, batch=1000), Cloud(x, log_mass=log_mass), Cloud(y))
     z = torch.linspace(-1, 2, 5, dtype=torch.float64)[:, None]
     a, b = fit.witness.value_and_grad(z)[0], whole.witness.value_and_grad(z)[0]
     assert float((a - b).abs().max()) < 0.25
@@ -150,7 +150,7 @@ def test_minibatches_are_drawn_by_mass(unchecked, weighted: bool) -> None:
 
 
 def test_a_minibatch_has_its_cloud_s_mass_and_each_step_its_own() -> None:
-    x, y = Cloud(normal(9, 2, 0), torch.full((9,), math.log(2.0), dtype=torch.float64)), Cloud(normal(7, 2, 1))
+    x, y = Cloud(normal(9, 2, 0), log_mass=torch.full((9,), math.log(2.0), dtype=torch.float64)), Cloud(normal(7, 2, 1))
     batch = Batches(x, y, 4, True, torch.Generator().manual_seed(1)).draw()
     assert float(batch.x_weights.sum()) == pytest.approx(18.0)
     assert float(batch.y_weights.sum()) == pytest.approx(1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,11 @@ RESULTS = {"config.toml", "flow.gif", "metrics.csv", "metrics.png", "snapshots.p
 
 def run(*arguments, out=None):
     return main([*arguments, *(["--out", str(out)] if out is not None else [])])
+
+
+def took_all_steps(flow, printed):
+    """Does the table say so of a flow? By where it led: arrived, nearer or stalled."""
+    return re.search(rf"^{flow} +(arrived|nearer|stalled) ", printed, re.MULTILINE) is not None
 
 
 def python(code, *arguments):
@@ -117,7 +123,7 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     for value in (settings["bandwidth"], settings["start_std"], *settings["start_mean"], settings["kale"]["lam"], settings["kale"]["dt"]):
         assert f"{value:g}" in printed
     assert "31 of 31 points in 2 dimensions" in printed
-    assert "kale  completed" in printed
+    assert took_all_steps("kale", printed)
     assert str(out) in printed
 
     rows = rows_of(out / "metrics.csv")
@@ -168,7 +174,7 @@ def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
     paths = {name: Trajectory.load(tmp_path / "a" / f"{name}.npz") for name in flows}
     assert len({path.report["dt"] for path in paths.values()}) > 1
     for name, path in paths.items():
-        row = next(line for line in printed.splitlines() if line.startswith(name) and "completed" in line)
+        row = next(line for line in printed.splitlines() if line.startswith(name) and took_all_steps(name, line))
         assert f"{path.metrics['W2'][0]:.3g} -> {path.metrics['W2'][-1]:.3g}" in row
         assert f"{path.report['dt']:g}" in row
     rows = rows_of(tmp_path / "a" / "metrics.csv")
@@ -285,6 +291,8 @@ def test_a_picture_and_points_that_cannot_be_used(tmp_path, capsys):
     np.save(same, np.ones((9, 2)))
     np.savez(two, a=np.ones((3, 2)), b=np.eye(2))
     flow = ["run", "--flow", "mmd", "--out", str(tmp_path / "o"), "--target"]
+    assert f"{blank} has hardly any contrast, its darkness is 0 to 0 of 1" in error_of(capsys, *flow, blank)
+    Image.effect_noise((4, 4), 3).point(lambda grey: 245 + grey % 10).save(blank)
     assert error_of(capsys, *flow, blank) == f"--target {blank} has no dark pixel: add --bright"
     assert "--bandwidth cannot be chosen from the target, most of whose points coincide: give a length" in error_of(capsys, *flow, same)
     np.save(same, np.ones((1, 2)))
@@ -346,7 +354,7 @@ def test_one_flow_that_fails_does_not_lose_the_others(tmp_path, capsys):
     assert code == 1
     printed = capsys.readouterr().out
     assert "mono  diverged" in printed
-    assert "mmd   completed" in printed
+    assert took_all_steps("mmd", printed)
     assert Trajectory.load(tmp_path / "out" / "mmd.npz").status == "completed"
     assert (tmp_path / "out" / "flows.gif").exists()
 
@@ -367,7 +375,7 @@ def test_a_picture_that_fails_does_not_lose_the_others(tmp_path, monkeypatch, ca
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 1
     printed, errors = capsys.readouterr()
     assert "snapshots.png: could not be written: MemoryError: no room for a picture" in printed
-    assert "mmd   completed" in printed
+    assert took_all_steps("mmd", printed)
     assert errors == ""
     assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"snapshots.png"}
 
@@ -418,7 +426,7 @@ def test_a_flow_without_a_first_step_is_reported_too(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "kale  failed" in printed
     assert "kale: ValueError: `flow` cannot start: the estimator did not converge" in printed
-    assert "mmd   completed" in printed
+    assert took_all_steps("mmd", printed)
     assert not (tmp_path / "out" / "kale.npz").exists()
 
 
@@ -477,7 +485,7 @@ def test_ctrl_c_while_drawing_keeps_what_is_complete(tmp_path, monkeypatch, caps
     monkeypatch.setattr(plotting, "animate", stopped_halfway)
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 130
     printed = capsys.readouterr().out
-    assert "mmd   completed" in printed
+    assert took_all_steps("mmd", printed)
     assert "flow.gif: stopped by the user" in printed
     assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"flow.gif"}
 
@@ -545,7 +553,7 @@ def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
     for rtol in ("1e-3", "1e-12"):
         flags = ["--n", "1300", "--m", "1200", "--steps", "2", "--dt", "0.05", "--metrics", "mmd2", "--no-gif", "--rtol", rtol]
         assert run("run", "--flow", "mmd", *flags, out=tmp_path) == 0
-        row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mmd   completed"))
+        row = next(line for line in capsys.readouterr().out.splitlines() if took_all_steps("mmd", line))
         path = Trajectory.load(tmp_path / "trajectory.npz")
         assert path.report["backends"]
         assert row.split()[-2] == "+".join(path.report["backends"])
@@ -562,3 +570,14 @@ def test_metrics_import_what_they_need_before_the_run(tmp_path, monkeypatch, cap
     monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 0
     assert [len(out) > 0 for out in heard] == [False, True] + [False] * 6  # the heading is printed between the first two
+
+
+@pytest.mark.parametrize(("flow", "dt"), [("mmd", "20"), ("kale", "10")])
+def test_a_blow_up_is_said_and_ends_with_1(tmp_path, capsys, flow, dt):
+    code = main(["run", "--target", "rings", "--flow", flow, "--dt", dt, "--steps", "20", "--no-gif", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert code == 1
+    assert f"{flow}" in printed
+    assert "UNSTABLE from step 1" in printed
+    assert "try dt = " in printed
+    assert Trajectory.load(tmp_path / "trajectory.npz").status == "unstable"

@@ -46,7 +46,7 @@ def tensor(array: Any) -> torch.Tensor:
 def quadrature(p: Normal, nodes: int) -> Cloud:
     """The cloud whose integrals are those of p."""
     points, shares = gauss_hermite(p, nodes)
-    return Cloud(tensor(points), tensor(np.log(shares)))
+    return Cloud(tensor(points), log_mass=tensor(np.log(shares)))
 
 
 QUERIES = np.random.default_rng(5).standard_normal((11, 2))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,14 @@ import pytest
 import scipy.stats
 import torch
 
+import particleflow as pf
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Kept, Randomness, Replay, Target, as_cloud, as_clouds
 
 
 def weighted(n: int = 23, d: int = 3) -> tuple[Cloud, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     points, mass = rng.standard_normal((n, d)), rng.random(n)
-    return Cloud(torch.from_numpy(points), torch.from_numpy(np.log(mass))), points, mass
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(np.log(mass))), points, mass
 
 
 def test_equal_masses_unless_given() -> None:
@@ -47,7 +50,7 @@ def test_integrals_against_an_equal_cloud() -> None:
 
 
 def test_double() -> None:
-    cloud = Cloud(torch.ones(2, 1), torch.zeros(2)).double()
+    cloud = Cloud(torch.ones(2, 1), log_mass=torch.zeros(2)).double()
     assert (cloud.points.dtype, cloud.log_mass.dtype) == (torch.float64, torch.float64)
     assert Cloud(torch.ones(2, 1)).double().log_mass is None
 
@@ -161,7 +164,7 @@ def test_what_is_kept_is_kept_until_the_numbers_change() -> None:
     assert [kept.get(cloud, make), kept.get(Cloud(cloud.points.clone()), make)] == [1, 1]
     points[0, 0] = 5.0  # behind torch's back
     assert kept.get(cloud, make) == 2
-    assert kept.get(Cloud(cloud.points, torch.zeros(3, dtype=torch.float64)), make) == 3
+    assert kept.get(Cloud(cloud.points, log_mass=torch.zeros(3, dtype=torch.float64)), make) == 3
     assert kept.get(Cloud(cloud.points.float()), make) == 4
 
 
@@ -180,7 +183,7 @@ def test_what_is_kept_of_a_fixed_target_is_known_by_the_object() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_as_cloud_copies(dtype: torch.dtype) -> None:
     points, log_mass = torch.ones(3, 2, dtype=torch.float64), torch.zeros(3, dtype=dtype)
-    cloud = as_cloud(Cloud(points, log_mass), "x")
+    cloud = as_cloud(Cloud(points, log_mass=log_mass), "x")
     assert cloud.log_mass.dtype == torch.float64
     cloud.points.zero_()
     cloud.log_mass.fill_(9.0)
@@ -204,10 +207,59 @@ def test_what_is_no_tensor_follows_the_tensor(pair: tuple[Any, Any]) -> None:
         (torch.ones(3, 2), np.ones((3, 1)), ValueError, "`target` must be (M, 2) like `x0`, got (3, 1)"),
         (torch.ones(3, 2), [[np.nan, 1.0]], ValueError, "`target` must be finite, got [nan, 1.0] in row 0"),
         (torch.ones(3, 2).half(), [[1.0, 1.0]], TypeError, "`x0` must be float32 or float64, got torch.float16"),
-        (Cloud(torch.ones(3, 2), torch.full((3,), -torch.inf)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got 0"),
-        (Cloud(torch.ones(3, 2), torch.full((3,), torch.nan)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got nan"),
+        (Cloud(torch.ones(3, 2), log_mass=torch.full((3,), -torch.inf)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got 0"),
+        (Cloud(torch.ones(3, 2), log_mass=torch.full((3,), torch.nan)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got nan"),
     ],
 )
 def test_clouds_that_cannot_meet_are_refused(x: Any, y: Any, kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=re.escape(text)):
         as_clouds(x, y, "x0", "target")
+
+
+def test_weights_are_given_by_name() -> None:
+    points = torch.zeros(4, 2, dtype=torch.float64)
+    masses = torch.tensor([0.5, 0.25, 0.25, 0.0])
+    cloud = Cloud(points, mass=masses)
+    assert torch.equal(cloud.mass, masses.double())
+    assert cloud.log_mass is not None
+    assert cloud.log_mass[3] == -torch.inf
+    assert repr(cloud) == "Cloud(4 points in 2-d, float64, masses 0 to 0.5, total 1)"
+    assert repr(Cloud(points.float())) == "Cloud(4 points in 2-d, float32, equal mass 1/4)"
+    assert Cloud([[1, 2], [3, 4]], mass=np.array([1, 3])).mass.tolist() == pytest.approx([1, 3])
+    with np.errstate(all="ignore"):
+        small = Cloud(points.float(), mass=np.full(4, 1e-60)).log_mass
+    assert small is not None
+    assert small[0] == pytest.approx(math.log(1e-60))           # below float32, but its logarithm is not
+    for line, text in [
+        ("Cloud(points, masses)", "takes weights by name, got a second positional"), ("Cloud(points, mass=masses, log_mass=masses)", "got both"),
+        ("Cloud(points, mass=masses[:3])", r"`mass` must be \(4,\), .* got shape \(3,\)"), ("Cloud(points, mass=masses.log())", "log_mass="),
+        ("Cloud(points, mass=0 * masses)", "total > 0, got 4 zeros"), ("Cloud(points, mass=['a'] * 4)", "must be real numbers"),
+        ("Cloud(points, mass=[1, 2, float('nan'), 1])", "got nan in row 2"), ("Cloud(points[0])", r"`points` must be \(n, d\)"),
+        ("Cloud(points, log_mass=masses[:, None])", r"`log_mass` must be \(4,\)"), ("Cloud(points, mass=1j * masses)", "must be real"),
+        ("as_cloud(Cloud(points, log_mass=masses), 'x')", "`x` has masses that sum to 1 in the place of their logarithms: pass .*mass="),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=text):
+            eval(line)
+
+
+def test_totals_that_no_motion_can_reconcile_are_told(recwarn: pytest.WarningsRecorder) -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 9, 2))
+    flow = pf.mmd_flow(pf.kernels.Gaussian(1.0))
+    pf.simulate(flow, x, Cloud(y, mass=np.full(9, 1 / 9)), steps=1, dt=0.1)
+    pf.simulate(replace(flow, reaction=lambda w: w), x, Cloud(y, mass=np.ones(9)), steps=1, dt=0.1)
+    pf.simulate(flow, Cloud(x), pf.samplers.Minibatch(pf.samplers.Rings(), 5), steps=1, dt=0.1)
+    assert not [w for w in recwarn if "total mass" in str(w.message)]
+    for pair in ((x, Cloud(y, mass=np.ones(9))), (Cloud(x, mass=np.ones(9)), pf.samplers.Minibatch(pf.samplers.Rings(), 5))):
+        with pytest.warns(RuntimeWarning, match=r"`x0` has a total mass of .* and `target` of .* no `reaction`.*m / m.sum\(\)"):
+            pf.simulate(flow, *pair, steps=1, dt=0.1)
+
+
+@pytest.mark.parametrize("line", [
+    "pf.kernels.default_bandwidth(Rings())", "Cloud(Rings())", "pf.samplers.FromArray(Rings())", "pf.metrics.W2()(Rings(), np.ones((3, 2)))",
+    "pf.mmd_flow(pf.kernels.Gaussian(1.0)).suggest_dt(Rings(), np.ones((3, 2)))",
+])
+def test_a_sampler_in_the_place_of_points_is_named(line: str) -> None:
+    with pytest.raises(TypeError, match=r"got the sampler Rings\(\.\.\.\): draw some, Rings\(\.\.\.\)\.sample\(300, seed=0\)"):
+        eval(line, {**globals(), "Rings": pf.samplers.Rings})
+    with pytest.raises(TypeError, match="got the class Rings"):
+        eval(line.replace("Rings()", "Rings"), {**globals(), "Rings": pf.samplers.Rings})

@@ -167,12 +167,12 @@ def test_the_penalty_and_its_gradient_in_the_weights_by_differences(unchecked, o
 @each_critic
 def test_the_value_is_the_difference_of_means_and_masses_are_shares(unchecked, critic) -> None:
     log_mass = torch.log(torch.linspace(1, 3, len(Y), dtype=torch.float64))
-    heavy = Cloud(Y, log_mass)
+    heavy = Cloud(Y, log_mass=log_mass)
     fit = pf.fit(critic, X, heavy)
     w_y, w_x = (fit.witness.value_and_grad(points)[0] for points in (Y, X))
     share = torch.softmax(log_mass, 0)
     assert fit.value == pytest.approx(float(share @ w_y - w_x.mean()), rel=1e-9)
-    again = pf.fit(critic, X, Cloud(Y, torch.log(share)))
+    again = pf.fit(critic, X, Cloud(Y, log_mass=torch.log(share)))
     assert fit.value == pytest.approx(again.value, rel=1e-9)
     assert not fit.witness.log_ratio
 

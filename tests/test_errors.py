@@ -126,9 +126,9 @@ CASES = [
         r"or a fresh batch at every step, target=Minibatch\(Rings\(\.\.\.\), 300\)",
     ),
     # masses
-    ("run(x=Cloud(x, torch.zeros(4).double()))", "ValueError", r"`x0\.log_mass` must be \(5,\), one for each point, got shape \(4,\)"),
-    ("run(x=Cloud(x, torch.full((5,), nan).double()))", "ValueError", r"`x0` must have a total mass > 0 and finite, got nan: .*logsumexp.*"),
-    ("run(y=Cloud(y, torch.full((7,), -inf).double()))", "ValueError", r"`target` must have a total mass > 0 and finite, got 0: .*logsumexp.*"),
+    ("run(x=Cloud(x, log_mass=torch.zeros(4).double()))", "ValueError", r"`log_mass` must be \(5,\), one for each point, got shape \(4,\)"),
+    ("run(x=Cloud(x, log_mass=torch.full((5,), nan).double()))", "ValueError", r"`x0` must have a total mass > 0 and finite, got nan: .*logsumexp.*"),
+    ("run(y=Cloud(y, log_mass=torch.full((7,), -inf).double()))", "ValueError", r"`target` must have a total mass > 0 .*, got 0: .*logsumexp.*"),
     # kernels and estimators
     *(
         (f"{name}({value})", "ValueError", rf"`bandwidth` must be > 0, got {value}: pass a length, e\.g\. .*default_bandwidth\(target\)")
@@ -154,7 +154,7 @@ CASES = [
     ("KALE(kernel, lam='small')", "TypeError", r"`lam` must be a number, got str: it is the weight .*"),
     ("KALE(kernel, lam=1, rtol=0)", "ValueError", r"`rtol` must be > 0, got 0"),
     ("KALE(kernel, lam=1, max_iterations=0)", "ValueError", r"`max_iterations` must be >= 1, got 0"),
-    ("pf.mmd_flow(0.2)", "TypeError", r"`kernel` must be a kernel such as pf\.kernels\.Gaussian\(bandwidth=0\.2\) or a callable .*, got float"),
+    ("pf.mmd_flow(0.2)", "TypeError", r"`kernel` must be a kernel such as pf\.kernels\.Gaussian\(bandwidth=0\.2\) or a callable .*, got float 0.2"),
     (
         "KDE(Energy())",
         "TypeError",

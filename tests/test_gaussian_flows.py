@@ -46,11 +46,11 @@ def test_the_moments_of_any_cloud_follow_the_closed_form(cloud: str) -> None:
     """v = -P^-1 (x - mu) + S^-1 (x - m) is affine in x, so m' = -P^-1 (m - mu) and S' = -P^-1 S - S P^-1 + 2 I whatever the cloud is."""
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.standard_normal((23, 2)) + 1 if cloud == "Gaussian" else rng.exponential(size=(23, 2)) ** 2)
-    start = Cloud(x, torch.from_numpy(rng.dirichlet(np.ones(23))).log() if cloud == "weighted" else None)
+    start = Cloud(x, log_mass=torch.from_numpy(rng.dirichlet(np.ones(23))).log() if cloud == "weighted" else None)
     mean, covariance = start.moments()
     path = pf.simulate(reverse_kl(P), start, t1=0.7, dt=0.7 / 100, integrator=RK4())
     end = problems.reverse_kl_flow(P, problems.normal(mean.numpy(), covariance.numpy()), 0.7)
-    found = Cloud(path.particles[-1], start.log_mass).moments()
+    found = Cloud(path.particles[-1], log_mass=start.log_mass).moments()
     assert found[0].numpy() == pytest.approx(end.mean, rel=1e-7)
     assert found[1].numpy() == pytest.approx(end.cov, rel=1e-7, abs=1e-7)
 

@@ -31,7 +31,7 @@ def normal(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
 def weighted(n: int, d: int, seed: int) -> Cloud:
     generator = np.random.default_rng(seed)
     points, shares = generator.standard_normal((n, d)), generator.dirichlet(np.ones(n))
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 def relative(found: Tensor, expected: Tensor | np.ndarray) -> float:
@@ -212,7 +212,7 @@ def shared_atoms() -> tuple[Cloud, Cloud]:
     atoms = torch.linspace(-2, 2, 20, dtype=torch.float64)[:, None]
     rng = np.random.default_rng(0)
     moving, target = (torch.from_numpy(rng.dirichlet(3 * np.ones(20))).log() for _ in range(2))
-    return Cloud(atoms, moving), Cloud(atoms.clone(), target)
+    return Cloud(atoms, log_mass=moving), Cloud(atoms.clone(), log_mass=target)
 
 
 def test_shared_atoms_go_from_mmd_to_kl() -> None:
@@ -267,7 +267,7 @@ def test_a_doubled_point_is_a_double_mass() -> None:
     x, y, estimator = normal(9, 2, 0, 0.5), normal(11, 2, 1), KALE(Gaussian(0.7), lam=0.05)
     twice = [torch.cat([cloud, cloud[:1]]) for cloud in (x, y)]
     masses = [torch.tensor([2.0, *[1.0] * (len(cloud) - 1)], dtype=torch.float64) / (len(cloud) + 1) for cloud in (x, y)]
-    doubled, heavy = pf.fit(estimator, *twice), pf.fit(estimator, *(Cloud(c, m.log()) for c, m in zip((x, y), masses, strict=True)))
+    doubled, heavy = pf.fit(estimator, *twice), pf.fit(estimator, *(Cloud(c, log_mass=m.log()) for c, m in zip((x, y), masses, strict=True)))
     assert heavy.value == pytest.approx(doubled.value, rel=1e-13)
     for found, expected in zip(heavy.witness.value_and_grad(x), doubled.witness.value_and_grad(x), strict=True):
         assert relative(found, expected) <= 1e-12

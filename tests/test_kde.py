@@ -26,7 +26,7 @@ def normal(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
 def weighted(n: int, d: int, seed: int) -> Cloud:
     generator = np.random.default_rng(seed)
     points, shares = generator.standard_normal((n, d)), generator.dirichlet(np.ones(n))
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 @each_kernel
@@ -91,14 +91,14 @@ def test_a_doubled_point_is_a_double_mass(kernel: Gaussian) -> None:
     x, y, z = normal(7, 2, 0), normal(9, 2, 1), normal(5, 2, 2)
     masses = [torch.tensor([2.0, *[1.0] * (len(c) - 1)], dtype=torch.float64) / (len(c) + 1) for c in (x, y)]
     doubled = pf.fit(KDE(kernel), torch.cat([x, x[:1]]), torch.cat([y, y[:1]])).witness.value_and_grad(z)
-    heavy = pf.fit(KDE(kernel), Cloud(x, masses[0].log()), Cloud(y, masses[1].log())).witness.value_and_grad(z)
+    heavy = pf.fit(KDE(kernel), Cloud(x, log_mass=masses[0].log()), Cloud(y, log_mass=masses[1].log())).witness.value_and_grad(z)
     for found, expected in zip(heavy, doubled, strict=True):
         assert torch.allclose(found, expected, rtol=1e-11, atol=1e-13)
 
 
 def test_points_without_mass_are_not_there() -> None:
     x, y, z = normal(7, 2, 0), normal(9, 2, 1), normal(5, 2, 2)
-    shadows = Cloud(torch.cat([y, 100 + y]), torch.tensor([-math.log(9)] * 9 + [-math.inf] * 9, dtype=torch.float64))
+    shadows = Cloud(torch.cat([y, 100 + y]), log_mass=torch.tensor([-math.log(9)] * 9 + [-math.inf] * 9, dtype=torch.float64))
     for found, expected in zip(*(pf.fit(KDE(Gaussian(0.7)), x, target).witness.value_and_grad(z) for target in (shadows, y)), strict=True):
         assert torch.allclose(found, expected, rtol=1e-13, atol=1e-14)
 
@@ -111,7 +111,7 @@ def densities(cloud: Cloud, z: Tensor, bandwidth: float) -> Tensor:
 @pytest.mark.parametrize("rule", [CrossValidated(), Scott(), Median(0.3)], ids=lambda rule: type(rule).__name__)
 def test_with_a_rule_each_cloud_has_its_own_bandwidth_and_constant(rule: Bandwidth) -> None:
     x, y, z = weighted(40, 3, 0), weighted(60, 3, 1), normal(5, 3, 2)
-    x = Cloud(0.1 * x.points, x.log_mass)
+    x = Cloud(0.1 * x.points, log_mass=x.log_mass)
     fit = pf.fit(KDE(rule), x, y)
     l_x, l_y = rule.of(x), rule.of(y)
     assert (fit.report["bandwidth"], fit.report["target_bandwidth"]) == (l_x, l_y)

@@ -18,6 +18,7 @@ from particleflow.estimators import KLIEP
 from particleflow.estimators.mixture import mixture_weights
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.dense import kernel_matrix
+from particleflow.subsets import places
 
 each_kernel = pytest.mark.parametrize(
     "kernel", [Gaussian(0.7), Laplace(0.7), Matern32(0.7), Matern52(0.7), IMQ(0.7)], ids=lambda kernel: type(kernel).__name__
@@ -27,7 +28,7 @@ each_kernel = pytest.mark.parametrize(
 def weighted(n: int, d: int, seed: int, shift: float = 0.0) -> Cloud:
     generator = np.random.default_rng(seed)
     points, shares = generator.standard_normal((n, d)) + shift, generator.dirichlet(np.ones(n))
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 def ratio(fit: pf.Fit, z: Tensor) -> np.ndarray:
@@ -98,7 +99,7 @@ def test_a_warm_start_ends_at_the_same_ratio() -> None:
     x, y, z = weighted(60, 2, 0), weighted(41, 2, 1, 0.4), weighted(9, 2, 2).points
     estimator = KLIEP(Gaussian(0.7))
     cold = pf.fit(estimator, x, y)
-    moved = Cloud(x.points + 0.01, x.log_mass)
+    moved = Cloud(x.points + 0.01, log_mass=x.log_mass)
     warm = estimator.fit(moved, y, Clock(), cold.memory)
     assert warm.report["iterations"] < cold.report["iterations"]
     assert np.allclose(ratio(warm, z), ratio(pf.fit(estimator, moved, y), z), rtol=1e-8)
@@ -121,18 +122,21 @@ def test_the_score_is_that_of_the_held_out_fifths(unchecked: None) -> None:
 
     x, y = weighted(33, 2, 0), weighted(26, 2, 1, 0.4)
     fit = pf.fit(KLIEP(centres=26), x, y)
+    scale = pf.kernels.median_distance(y)
+    # the folds are every fifth place in the places' own order
+    x, y = (Cloud(points, mass=share) for points, share in (places(x), places(y)))
     scores = []
     for factor in FACTORS:
-        kernel, score = Gaussian(pf.kernels.median_distance(y.points) * factor), 0.0
+        kernel, score = Gaussian(scale * factor), 0.0
         for fold in range(5):
             kept_x, kept_y = (torch.arange(len(cloud)) % 5 != fold for cloud in (x, y))
-            theta = _weights(kernel, *(Cloud(c.points[kept], c.log_mass[kept]) for c, kept in ((x, kept_x), (y, kept_y))), y.points)
+            theta = _weights(kernel, *(Cloud(c.points[kept], log_mass=c.log_mass[kept]) for c, kept in ((x, kept_x), (y, kept_y))), y.points)
             r_x, r_y = (kernel_matrix(kernel, c.points[~kept], y.points).numpy() @ theta for c, kept in ((x, kept_x), (y, kept_y)))
             a, b = (c.mass[~kept].numpy() / float(c.mass[~kept].sum()) for c, kept in ((x, kept_x), (y, kept_y)))
             score += (b @ np.log(r_y) - a @ r_x + 1) / 5
         scores.append(score)
     assert fit.report["score"] == pytest.approx(max(scores), rel=1e-6)
-    assert fit.report["bandwidth"] == pytest.approx(FACTORS[int(np.argmax(scores))] * pf.kernels.median_distance(y.points), rel=1e-12)
+    assert fit.report["bandwidth"] == pytest.approx(FACTORS[int(np.argmax(scores))] * scale, rel=1e-12)
 
 
 def _weights(kernel: Gaussian, x: Cloud, y: Cloud, centres: Tensor) -> np.ndarray:
@@ -147,12 +151,12 @@ def test_masses_scale_the_ratio_and_doubled_points_are_double_masses() -> None:
     x, y, z = weighted(30, 2, 0), weighted(21, 2, 1), weighted(9, 2, 2).points
     estimator = KLIEP(Gaussian(0.7))
     plain, grad = pf.fit(estimator, x, y).witness.value_and_grad(z)
-    heavy, same = pf.fit(estimator, Cloud(x.points, x.log_mass + 1.0), Cloud(y.points, y.log_mass - 2.0)).witness.value_and_grad(z)
+    heavy, same = pf.fit(estimator, Cloud(x.points, log_mass=x.log_mass + 1.0), Cloud(y.points, log_mass=y.log_mass - 2.0)).witness.value_and_grad(z)
     assert torch.allclose(heavy, plain - 3.0, rtol=0, atol=1e-9)
     assert torch.allclose(same, grad, rtol=0, atol=1e-9)
-    doubled = Cloud(torch.cat([x.points, x.points]), torch.cat([x.log_mass, x.log_mass]) - math.log(2))
+    doubled = Cloud(torch.cat([x.points, x.points]), log_mass=torch.cat([x.log_mass, x.log_mass]) - math.log(2))
     assert torch.allclose(pf.fit(estimator, doubled, y).witness.value_and_grad(z)[0], plain, rtol=0, atol=1e-9)
-    twice = Cloud(torch.cat([y.points, y.points]), torch.cat([y.log_mass, y.log_mass]) - math.log(2))
+    twice = Cloud(torch.cat([y.points, y.points]), log_mass=torch.cat([y.log_mass, y.log_mass]) - math.log(2))
     assert torch.allclose(pf.fit(estimator, x, twice).witness.value_and_grad(z)[0], plain, rtol=0, atol=1e-7)
 
 
@@ -209,5 +213,5 @@ def test_refusals_say_what_to_do(unchecked: None) -> None:
         KLIEP(folds=1)
     with pytest.raises(ValueError, match=r"`y` must not be a constant cloud for a bandwidth to be chosen.*pass kernel="):
         pf.fit(KLIEP(), x, torch.ones(5, 2, dtype=torch.float64))
-    with pytest.raises(ValueError, match="`x` must hold two points with mass, one to be held out, got 1"):
+    with pytest.raises(ValueError, match="`x` must hold two places with mass, one to be held out, got 1"):
         pf.fit(KLIEP(), x.points[:1], y)

@@ -37,7 +37,7 @@ FEATURES = {"landmarks": Landmarks(20), "waves": RandomWaves(15)}
 @pytest.mark.parametrize("name", FEATURES)
 def test_scikit_learn_finds_the_same(name: str, lam: float) -> None:
     counts = np.random.default_rng(3).integers(1, 4, len(Y))
-    heavy = Cloud(Y, torch.from_numpy(counts / counts.sum()).log())
+    heavy = Cloud(Y, log_mass=torch.from_numpy(counts / counts.sum()).log())
     kernel = Gaussian(0.9)
     fit = pf.fit(KernelLogistic(kernel, lam=lam, features=FEATURES[name]), X, heavy)
     features = FEATURES[name].map(kernel, X, Y, Draws(0))
@@ -112,7 +112,7 @@ def test_masses_and_repetitions() -> None:
     estimator = KernelLogistic(Gaussian(0.9), lam=1e-3, features=RandomWaves(15))
     value, grad = pf.fit(estimator, X, Y).witness.value_and_grad(Z)
     thrice = pf.fit(estimator, X, torch.cat([Y, Y, Y])).witness.value_and_grad(Z)
-    shadows = Cloud(torch.cat([Y, 9 + Y]), torch.tensor([0.0] * 90 + [-math.inf] * 90, dtype=torch.float64))
+    shadows = Cloud(torch.cat([Y, 9 + Y]), log_mass=torch.tensor([0.0] * 90 + [-math.inf] * 90, dtype=torch.float64))
     ghosts = pf.fit(estimator, X, shadows).witness.value_and_grad(Z)
     assert torch.allclose(thrice[0], value, rtol=0, atol=1e-9)
     assert torch.allclose(ghosts[0], value + math.log(90), rtol=0, atol=1e-9)
@@ -153,7 +153,7 @@ def test_what_is_chosen_is_kept_and_reported() -> None:
     assert first.report["kernel"] == repr(Gaussian(float(first.memory["bandwidth"])))
     again = estimator.fit(Cloud(X + 0.01), Cloud(3 * Y), Clock(), first.memory)
     assert (again.report["lam"], again.report["kernel"]) == (first.report["lam"], first.report["kernel"])
-    with pytest.raises(ValueError, match=r"`lam` and `kernel` are chosen from two points of each cloud or more, got 1 and 90: pass both"):
+    with pytest.raises(ValueError, match=r"`lam` and `kernel` are chosen from two places of each cloud or more, got 1 and 90: pass both"):
         pf.fit(estimator, X[:1], Y)
     assert pf.fit(KernelLogistic(Gaussian(1.0), lam=0.1), X[:1], Y).report["converged"]
 

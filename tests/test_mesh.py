@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from conformance import SMOOTH, check_backend
 
 from particleflow import kernels
-from particleflow.kernels import IMQ, Gaussian, Matern52, Radial
+from particleflow.kernels import IMQ, Gaussian, Matern52
 from particleflow.pairwise import Dense, Mesh, modes, spacing
 from particleflow.pairwise.mesh import MeshField
 
@@ -253,8 +254,27 @@ def test_the_tail_of_a_matern_kernel_decays_as_its_smoothness_tells() -> None:
         assert abs(math.log2(tails[0] / tails[1]) - power) < 0.1
 
 
-def test_a_radial_kernel_of_ones_own() -> None:
-    bump = Radial(lambda s: (1 + s).pow(-2.0))
+@dataclass(frozen=True)
+class Bump:
+    """(1 + s / l^2)^-2, which declares its scale."""
+
+    bandwidth: float = 1.0
+
+    def with_bandwidth(self, bandwidth: float) -> Bump:
+        return Bump(bandwidth)
+
+    def profile(self, s: torch.Tensor) -> torch.Tensor:
+        return (1 + s / self.bandwidth**2).pow(-2.0)
+
+    def slope(self, s: torch.Tensor) -> torch.Tensor:
+        return -2 / self.bandwidth**2 * (1 + s / self.bandwidth**2).pow(-3.0)
+
+    def curvature(self, s: torch.Tensor) -> torch.Tensor:
+        return 6 / self.bandwidth**4 * (1 + s / self.bandwidth**2).pow(-4.0)
+
+
+def test_a_kernel_of_ones_own() -> None:
+    bump = Bump()
     x, z = cloud(300, 2), cloud(80, 2, seed=1)
     assert max(errors(Mesh(rtol=1e-4), bump, x, z, cloud(300, 1, seed=2)[:, 0])) <= 1
 

@@ -34,7 +34,7 @@ def normal(n: int, d: int, seed: int) -> Tensor:
 def weighted(n: int, d: int, seed: int) -> Cloud:
     generator = np.random.default_rng(seed)
     points, shares = generator.standard_normal((n, d)), generator.dirichlet(np.ones(n))
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 def quadrature(mean: list[float], covariance: list[list[float]], nodes: int) -> Cloud:
@@ -44,7 +44,7 @@ def quadrature(mean: list[float], covariance: list[list[float]], nodes: int) -> 
     grid = np.stack(np.meshgrid(*[z] * d, indexing="ij"), -1).reshape(-1, d)
     weights = np.stack(np.meshgrid(*[w / w.sum()] * d, indexing="ij"), -1).reshape(-1, d).prod(1)
     points = np.array(mean) + grid @ np.linalg.cholesky(np.array(covariance)).T
-    return Cloud(torch.from_numpy(points), torch.from_numpy(weights).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(weights).log())
 
 
 def optimal_cost(x: Cloud, y: Cloud, power: int) -> float:
@@ -96,7 +96,7 @@ def test_mmd2_is_the_double_sum():
 
 
 def test_mmd2_takes_masses_as_they_are():
-    two, one = Cloud(torch.zeros(1, 2), torch.tensor([math.log(2)])), torch.zeros(3, 2)
+    two, one = Cloud(torch.zeros(1, 2), log_mass=torch.tensor([math.log(2)])), torch.zeros(3, 2)
     assert MMD2(Gaussian(1.0))(two, one) == pytest.approx(1.0, rel=1e-6)  # (2 - 1)^2 k(0, 0), float32
 
 
@@ -116,7 +116,7 @@ def test_what_is_kept_of_y_never_changes_a_result():
     array[0] += 5.0  # through the shared memory: the tensor's identity and version stay
     assert y._version == version
     assert metric(x, y) == MMD2(kernel)(x, y) != first
-    heavy = Cloud(y, torch.log(torch.linspace(1.0, 2.0, 30, dtype=torch.float64) / 45))
+    heavy = Cloud(y, log_mass=torch.log(torch.linspace(1.0, 2.0, 30, dtype=torch.float64) / 45))
     assert metric(x, heavy) == MMD2(kernel)(x, heavy) != metric(x, y)
     assert metric(x.float(), y.float()) == MMD2(kernel)(x.float(), y.float())
     assert metric == MMD2(kernel)
@@ -186,7 +186,7 @@ def test_w1_is_below_w2_and_sliced_too():
 @pytest.mark.parametrize("d", [1, 2])
 def test_total_masses_are_normalised(metric, d):
     x, y = weighted(10, d, 0), weighted(14, d, 1)
-    heavy = Cloud(x.points, x.log_mass + 3)
+    heavy = Cloud(x.points, log_mass=x.log_mass + 3)
     assert metric(heavy, y) == pytest.approx(metric(x, y), rel=1e-12)
 
 
@@ -210,14 +210,14 @@ def test_the_subsample_follows_the_mass():
     # Three points of 100 hold all the mass: 30 systematic draws take each ten times.
     log_mass = torch.full((100,), -torch.inf, dtype=torch.float64)
     log_mass[[11, 50, 93]] = math.log(1 / 3)
-    x = Cloud(normal(100, 2, 0), log_mass)
+    x = Cloud(normal(100, 2, 0), log_mass=log_mass)
     assert W2(max_points=30)(x, x.points[[11, 50, 93]]) == pytest.approx(0, abs=1e-7)
 
 
 def test_the_subsample_is_unbiased():
     # The W1 to a far point is nearly linear, so its mean over 200 seeds is that of the cloud: within 4 standard errors.
     points, far = normal(50, 2, 0), torch.tensor([[1e4, 0.0]], dtype=torch.float64)
-    x = Cloud(points, points[:, 0].log_softmax(0))
+    x = Cloud(points, log_mass=points[:, 0].log_softmax(0))
     values = np.array([W1(max_points=10, seed=seed)(x, far) for seed in range(200)])
     error = values.std(ddof=1) / math.sqrt(len(values))
     assert abs(values.mean() - W1()(x, far)) < 4 * error
@@ -262,7 +262,8 @@ def test_exact_transport_imports_no_keops():
 def test_sliced_w2_is_the_mean_over_its_directions(monkeypatch):
     metric = SlicedW2(projections=25, seed=3)
     x, y = weighted(17, 3, 0), weighted(12, 3, 1)
-    squares = [optimal_cost(Cloud((x.points @ t)[:, None], x.log_mass), Cloud((y.points @ t)[:, None], y.log_mass), 2) for t in metric.directions(3)]
+    lines = ([Cloud((c.points @ t)[:, None], log_mass=c.log_mass) for c in (x, y)] for t in metric.directions(3))
+    squares = [optimal_cost(*pair, 2) for pair in lines]
     assert metric(x, y) == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-9)
     whole = metric(x, y)
     monkeypatch.setattr(metrics, "LEVELS_AT_ONCE", 100)  # blocks of three directions
@@ -306,7 +307,7 @@ class TestEach:
     def test_permutations_change_nothing(self, metric, d):
         x, y = weighted(16, d, 0), weighted(21, d, 1)
         order = torch.from_numpy(np.random.default_rng(2).permutation(16))
-        assert metric(Cloud(x.points[order], x.log_mass[order]), y) == pytest.approx(metric(x, y), rel=1e-11)
+        assert metric(Cloud(x.points[order], log_mass=x.log_mass[order]), y) == pytest.approx(metric(x, y), rel=1e-11)
 
     def test_symmetry(self, metric, d):
         x, y = weighted(16, d, 0), weighted(21, d, 1)
@@ -318,17 +319,17 @@ class TestEach:
 
     def test_a_point_twice_is_a_point_of_double_mass(self, metric, d):
         x, y = normal(6, d, 0), normal(10, d, 1)
-        heavy = Cloud(x, torch.tensor([2.0, 1, 1, 1, 1, 1], dtype=torch.float64).div(7).log())
+        heavy = Cloud(x, log_mass=torch.tensor([2.0, 1, 1, 1, 1, 1], dtype=torch.float64).div(7).log())
         assert metric(heavy, y) == pytest.approx(metric(torch.cat([x, x[:1]]), y), rel=1e-11)
 
     def test_a_point_without_mass_is_not_there(self, metric, d):
         x, y = weighted(9, d, 0), weighted(12, d, 1)
-        more = Cloud(torch.cat([x.points, x.points[:1] + 50]), torch.cat([x.log_mass, torch.full((1,), -torch.inf)]))
+        more = Cloud(torch.cat([x.points, x.points[:1] + 50]), log_mass=torch.cat([x.log_mass, torch.full((1,), -torch.inf)]))
         assert metric(more, y) == pytest.approx(metric(x, y), rel=1e-11)
 
     def test_float32(self, metric, d):
         x, y = weighted(30, d, 0), weighted(20, d, 1)
-        single = [Cloud(c.points.float(), c.log_mass.float()) for c in (x, y)]
+        single = [Cloud(c.points.float(), log_mass=c.log_mass.float()) for c in (x, y)]
         assert metric(*single) == pytest.approx(metric(x, y), rel=2e-5)
 
     def test_arrays_follow_the_tensor(self, metric, d):
@@ -383,7 +384,7 @@ def test_bad_clouds_are_refused(metric):
         metric([[0.0, 0.0], [math.nan, 0.0]], x)
     with pytest.raises(TypeError, match=r"`y` must be an \(n, d\) array of real numbers, got NoneType"):
         metric(x, None)
-    massless = Cloud(x, torch.full((4,), -torch.inf, dtype=torch.float64))
+    massless = Cloud(x, log_mass=torch.full((4,), -torch.inf, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"`y` must have a total mass > 0 and finite, got 0"):
         metric(x, massless)
 

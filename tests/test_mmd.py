@@ -26,13 +26,13 @@ def normal(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
 def weighted(n: int, d: int, seed: int) -> Cloud:
     generator = np.random.default_rng(seed)
     points, shares = generator.standard_normal((n, d)), generator.dirichlet(np.ones(n))
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 def quadrature(law: problems.Normal, nodes: int) -> Cloud:
     """A Gaussian as a weighted cloud that integrates smooth functions to rounding."""
     points, shares = problems.gauss_hermite(law, nodes)
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 @each_kernel
@@ -86,7 +86,7 @@ def test_a_doubled_point_is_a_double_mass(kernel: Kernel) -> None:
     x, y, z = normal(7, 2, 0), normal(9, 2, 1), normal(5, 2, 2)
     masses = [torch.tensor([2.0, *[1.0] * (len(c) - 1)], dtype=torch.float64) / (len(c) + 1) for c in (x, y)]
     doubled = pf.fit(MMD(kernel), torch.cat([x, x[:1]]), torch.cat([y, y[:1]]))
-    heavy = pf.fit(MMD(kernel), Cloud(x, masses[0].log()), Cloud(y, masses[1].log()))
+    heavy = pf.fit(MMD(kernel), Cloud(x, log_mass=masses[0].log()), Cloud(y, log_mass=masses[1].log()))
     assert heavy.value == pytest.approx(doubled.value, rel=1e-12)
     for found, expected in zip(heavy.witness.value_and_grad(z), doubled.witness.value_and_grad(z), strict=True):
         assert torch.allclose(found, expected, rtol=1e-12, atol=1e-14)

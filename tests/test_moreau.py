@@ -192,7 +192,7 @@ def test_small_lam_on_shared_atoms_is_the_divergence(divergence: Divergence) -> 
     h = divergence.slope(q / p)
     slope = -float(h @ torch.linalg.solve(kernel_matrix(Laplace(1.0), atoms, atoms), h)) / 2
     lam = 1e-7
-    value = pf.fit(Moreau(Laplace(1.0), divergence=divergence, lam=lam), Cloud(atoms, q.log()), Cloud(atoms, p.log())).value
+    value = pf.fit(Moreau(Laplace(1.0), divergence=divergence, lam=lam), Cloud(atoms, log_mass=q.log()), Cloud(atoms, log_mass=p.log())).value
     assert value == pytest.approx(exact, rel=1e-4)
     assert (value - exact) / lam == pytest.approx(slope, rel=1e-2)
 

@@ -182,8 +182,8 @@ def test_points_whose_mass_underflows_are_left_out(name: str, of: str) -> None:
     log_mass = points.new_full((len(points),), -math.log(len(points) - 3))
     log_mass[[2, 5, 9]] = -800.0
     left = log_mass > -800
-    without = {**clouds, of: Cloud(points[left], log_mass[left])}
-    clouds[of] = Cloud(points, log_mass)
+    without = {**clouds, of: Cloud(points[left], log_mass=log_mass[left])}
+    clouds[of] = Cloud(points, log_mass=log_mass)
     found, expected = envelope(SMOOTH[name][0], 1e-2, **clouds), envelope(SMOOTH[name][0], 1e-2, **without)
     assert found.report["converged"]
     assert math.isfinite(found.report["gap"])

@@ -23,7 +23,7 @@ from particleflow.pairwise.dense import kernel_matrix
 
 def dual_of(matrix: Tensor, mu: Tensor, mass: Tensor, energy: float) -> Dual:
     """With a kernel matrix at hand, wherever its points may be."""
-    return Dual(KL(), WholeGram(matrix, Cloud(torch.zeros(len(mass), 1, dtype=torch.float64), mass.log())), mu, energy)
+    return Dual(KL(), WholeGram(matrix, Cloud(torch.zeros(len(mass), 1, dtype=torch.float64), log_mass=mass.log())), mu, energy)
 
 
 def problem(n: int = 13, m: int = 17, seed: int = 0) -> Dual:

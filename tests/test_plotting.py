@@ -206,7 +206,7 @@ def test_a_weighted_target_is_drawn_with_its_masses():
     held = np.histogram(line.target[:, 0].numpy(), edges, weights=mass.numpy())[0]
     np.testing.assert_allclose(values / values.sum(), held / held.sum(), rtol=1e-9)
     state = next(iter(pf.iterate(pf.mmd_flow(KERNEL), plane.particles[0], plane.target, dt=0.1)))
-    assert one_record(state, pf.Cloud(plane.target, mass.log())).target_log_mass is not None
+    assert one_record(state, pf.Cloud(plane.target, log_mass=mass.log())).target_log_mass is not None
 
 
 def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():

@@ -64,8 +64,8 @@ WITHIN = {
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [
         "Bandwidth", "CrossValidated", "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Landmarks", "Laplace",
-        "Matern32", "Matern52", "Median", "Neurons", "Radial", "RandomWaves", "ReLU", "Scott", "Tanh", "as_kernel", "default_bandwidth",
-        "median_distance",
+        "Matern32", "Matern52", "Median", "Neurons", "Radial", "RandomWaves", "ReLU", "ScaledKernel", "Scott", "Tanh", "as_kernel",
+        "default_bandwidth", "median_distance",
     ],
     "pairwise": [
         "Audit", "Auto", "Compiled", "Culled", "Dense", "Field", "Fourier", "KeOps", "Mesh", "Nystroem", "PairwiseSum", "Promise", "Queries",

@@ -30,7 +30,7 @@ def network(th: Tensor, mass: Tensor, x: Tensor, name: str, output: bool) -> Ten
 def clouds(output: bool, n: int = 7, m: int = 4) -> tuple[Cloud, Cloud]:
     """A student of n neurons of different masses, a teacher of m."""
     x, y = (pf.samplers.Gaussian(dim=4 + output).sample(k, seed=k) for k in (n, m))
-    return Cloud(x, torch.linspace(-3, -1, n, dtype=torch.float64)), Cloud(y)
+    return Cloud(x, log_mass=torch.linspace(-3, -1, n, dtype=torch.float64)), Cloud(y)
 
 
 @each

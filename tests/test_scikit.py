@@ -87,7 +87,7 @@ def test_weights_are_masses_and_their_sums_the_prior(estimator: Any) -> None:
     clouds = []
     for name in ("current", "target"):
         there = (name == LABELS) & (weights > 0)
-        clouds.append(Cloud(torch.from_numpy(X[there]), torch.from_numpy(np.log(weights[there] / weights[name == LABELS].sum()))))
+        clouds.append(Cloud(torch.from_numpy(X[there]), log_mass=torch.from_numpy(np.log(weights[there] / weights[name == LABELS].sum()))))
     assert np.array_equal(model.log_ratio(Z), pf.fit(estimator, *clouds, seed=3).witness.value_and_grad(torch.from_numpy(Z))[0])
     odds = math.log(weights[LABELS == "target"].sum() / weights[LABELS == "current"].sum())
     assert model.decision_function(Z) == pytest.approx(model.log_ratio(Z) + odds, rel=1e-14)

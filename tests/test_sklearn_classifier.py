@@ -109,12 +109,12 @@ def test_the_prior_does_not_shift_the_ratio() -> None:
 def test_masses_are_sample_weights(model) -> None:  # type: ignore[no-untyped-def]
     """A point of mass k is k points; masses of another total add the logarithm of it."""
     counts = torch.tensor([1, 2, 3] * 30)
-    heavy = Cloud(Y, (counts / counts.sum()).double().log() + 0.5)
+    heavy = Cloud(Y, log_mass=(counts / counts.sum()).double().log() + 0.5)
     weighted = pf.fit(SklearnClassifier(model), X, heavy)
     repeated = pf.fit(SklearnClassifier(model), X, Y.repeat_interleave(counts, 0))
     for k, (a, b) in enumerate(zip(*(fit.witness.value_and_grad(Z) for fit in (weighted, repeated)), strict=True)):
         assert torch.allclose(a, b + (0.5 if k == 0 else 0.0), rtol=0, atol=2e-3)
-    ghosts = Cloud(torch.cat([Y, 100 + Y]), torch.cat([heavy.log_mass, torch.full((90,), -math.inf, dtype=torch.float64)]))
+    ghosts = Cloud(torch.cat([Y, 100 + Y]), log_mass=torch.cat([heavy.log_mass, torch.full((90,), -math.inf, dtype=torch.float64)]))
     found = pf.fit(SklearnClassifier(model), X, ghosts).witness.value_and_grad(Z)[0]
     assert torch.allclose(found, weighted.witness.value_and_grad(Z)[0], rtol=0, atol=1e-6)
 
@@ -264,7 +264,7 @@ def test_bad_options_are_refused(options: dict, error: type, words: str) -> None
 
 
 def test_what_a_model_cannot_do_is_refused() -> None:
-    heavy = Cloud(Y, torch.linspace(-5, -4, 90, dtype=torch.float64))
+    heavy = Cloud(Y, log_mass=torch.linspace(-5, -4, 90, dtype=torch.float64))
     with pytest.raises(ValueError, match="`model` must take sample_weight for clouds with masses, got QuadraticDiscriminantAnalysis"):
         pf.fit(SklearnClassifier(QuadraticDiscriminantAnalysis()), X, heavy)
     with pytest.raises(ValueError, match="`calibrate` must have two points of each cloud, got 1"):

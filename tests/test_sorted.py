@@ -89,7 +89,8 @@ def test_queries_that_are_the_sources_are_not_sorted_again() -> None:
     assert torch.equal(own, field.value(sources.prepare(x)))
     assert torch.equal(own.flip(0), field.value(x.flip(0)))
     w.mul_(2)
-    assert torch.equal(2 * own, field.value(x)), "weights changed in place must not meet old moments"
+    assert torch.equal(own, field.value(x)), "weights are copied"
+    assert torch.equal(2 * own, sources.field(w).value(x)), "changed weights must not meet old moments"
 
 
 def test_log_is_finite_thousands_of_bandwidths_away() -> None:

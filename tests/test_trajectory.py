@@ -30,7 +30,7 @@ X, Y = 0.6 * normal(13, 2, 0, 0.9), normal(17, 2, 1)
 
 
 def weighted(points: Tensor, seed: int) -> Cloud:
-    return Cloud(points, torch.from_numpy(np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))).log())
+    return Cloud(points, log_mass=torch.from_numpy(np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))).log())
 
 
 def run(**changes) -> Trajectory:  # type: ignore[no-untyped-def]
@@ -56,8 +56,8 @@ def test_shapes_types_and_names() -> None:
 
 def test_repr_says_how_it_went() -> None:
     path = run(metrics={"W2": lambda x, y: 0.5})
-    assert repr(path) == "Trajectory(completed at step 6, t = 0.12; 4 records of 13 particles in 2-d, W2 0.5 -> 0.5)"
-    assert repr(run(metrics=None)) == "Trajectory(completed at step 6, t = 0.12; 4 records of 13 particles in 2-d)"
+    assert repr(path) == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d, W2 0.5 -> 0.5)"
+    assert repr(run(metrics=None)) == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d)"
 
 
 def test_numpy_holds_everything() -> None:

@@ -32,7 +32,7 @@ def weighted(points: Tensor, seed: int) -> Cloud:
     """Masses that add up to something else than one, one of them none."""
     mass = torch.from_numpy(np.random.default_rng(seed).uniform(0.2, 3, len(points)))
     mass[2] = 0
-    return Cloud(points, mass.log().to(points.dtype))
+    return Cloud(points, log_mass=mass.log().to(points.dtype))
 
 
 def gain(fit: pf.Fit, x: Cloud, y: Cloud) -> float:

@@ -15,11 +15,12 @@ from torch import Tensor
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import ULSIF, RuLSIF
-from particleflow.estimators.kernel_ratio import FACTORS, spread_centres
+from particleflow.estimators.kernel_ratio import FACTORS
 from particleflow.estimators.nonnegative import nonnegative_minimum
 from particleflow.estimators.ulsif import leave_one_out, ridges
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.dense import kernel_matrix
+from particleflow.subsets import places
 
 Estimator = ULSIF | RuLSIF
 both = pytest.mark.parametrize("make", [ULSIF, RuLSIF])
@@ -28,7 +29,7 @@ both = pytest.mark.parametrize("make", [ULSIF, RuLSIF])
 def weighted(n: int, d: int, seed: int, shift: float = 0.0) -> Cloud:
     generator = np.random.default_rng(seed)
     points, shares = generator.standard_normal((n, d)) + shift, generator.dirichlet(np.ones(n))
-    return Cloud(torch.from_numpy(points), torch.from_numpy(shares).log())
+    return Cloud(torch.from_numpy(points), log_mass=torch.from_numpy(shares).log())
 
 
 def system(kernel: Gaussian, x: Cloud, y: Cloud, centres: Tensor, alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -115,8 +116,9 @@ def test_the_score_is_that_of_refits_without_each_point(alpha: float) -> None:
 @pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("kernel", [None, Gaussian(0.7), Gaussian(1e5), Laplace(0.7)], ids=str)
 def test_a_ridge_too_small_for_float64_is_raised_and_reported(make: type[Estimator], rounded: bool, kernel: Gaussian | None) -> None:
-    """Of a singular H, each of 9 centres ten times: lam is as much of its largest sum of a row as numbers need, however little was asked for."""
-    x, y, z = weighted(60, 2, 0), Cloud(weighted(9, 2, 1, 0.4).points.repeat(10, 1)), weighted(9, 2, 2).points
+    """Of a singular H, each of 9 centres ten times but for rounding: lam is as much of its largest sum of a row as numbers need."""
+    x, y, z = weighted(60, 2, 0), weighted(9, 2, 1, 0.4).points.repeat(10, 1) + 1e-12 * weighted(90, 2, 3).points, weighted(9, 2, 2).points
+    y = Cloud(y)
     fits = [pf.fit(make(kernel, lam=lam, rounded=rounded), x, y) for lam in (1e-14, 1e-300, 5e-324)]
     _, matrix = system(Gaussian(fits[0].report["bandwidth"]) if kernel is None else kernel, x, y, y.points, 0.1 if make is RuLSIF else 0.0)
     for fit in fits:
@@ -163,8 +165,8 @@ def test_the_search_finds_the_least_score_of_the_whole_grid(make: type[Estimator
     alpha = 0.1 if make is RuLSIF else 0.0
     scores = {}
     for factor in FACTORS:
-        kernel = Gaussian(factor * pf.kernels.median_distance(y.points))
-        centres = spread_centres(y.points, y.mass, 100)
+        kernel = Gaussian(factor * pf.kernels.median_distance(y))
+        centres = places(y, 100)[0]
         h, matrix = (torch.from_numpy(part) for part in system(kernel, x, y, centres, alpha))
         at_x, at_y = (kernel_matrix(kernel, cloud.points, centres) for cloud in (x, y))
         for lam in ridges(x.mass, y.mass):
@@ -206,22 +208,13 @@ def test_masses_scale_the_ratio_and_doubled_points_are_double_masses(make: type[
     x, y, z = weighted(30, 2, 0), weighted(21, 2, 1), weighted(9, 2, 2).points
     estimator = make(Gaussian(0.7), lam=1e-2)
     plain, grad = pf.fit(estimator, x, y).witness.value_and_grad(z)
-    heavy, same = pf.fit(estimator, Cloud(x.points, x.log_mass + 1.0), Cloud(y.points, y.log_mass - 2.0)).witness.value_and_grad(z)
+    heavy, same = pf.fit(estimator, Cloud(x.points, log_mass=x.log_mass + 1.0), Cloud(y.points, log_mass=y.log_mass - 2.0)).witness.value_and_grad(z)
     assert torch.allclose(heavy, plain - 3.0, rtol=0, atol=1e-11)
     assert torch.allclose(same, grad, rtol=0, atol=1e-11)
-    doubled = Cloud(torch.cat([x.points, x.points]), torch.cat([x.log_mass, x.log_mass]) - math.log(2))
+    doubled = Cloud(torch.cat([x.points, x.points]), log_mass=torch.cat([x.log_mass, x.log_mass]) - math.log(2))
     assert torch.allclose(pf.fit(estimator, doubled, y).witness.value_and_grad(z)[0], plain, rtol=0, atol=1e-11)
-    shadows = Cloud(torch.cat([y.points, 9 + y.points]), torch.cat([y.log_mass, torch.full((21,), -math.inf, dtype=torch.float64)]))
+    shadows = Cloud(torch.cat([y.points, 9 + y.points]), log_mass=torch.cat([y.log_mass, torch.full((21,), -math.inf, dtype=torch.float64)]))
     assert torch.allclose(pf.fit(estimator, x, shadows).witness.value_and_grad(z)[0], plain, rtol=0, atol=1e-11)
-
-
-def test_centres_are_strided_along_the_mass() -> None:
-    points = torch.arange(100, dtype=torch.float64)[:, None]
-    even = spread_centres(points, torch.full((100,), 0.01, dtype=torch.float64), 8)[:, 0]
-    assert even.tolist() == [6, 18, 31, 43, 56, 68, 81, 93]
-    heavy = torch.cat([torch.full((50,), 1e-6), torch.full((50,), 1.0)]).double()
-    assert float(spread_centres(points, heavy / heavy.sum(), 10).min()) >= 50
-    assert torch.equal(spread_centres(points, heavy, 100), points)
 
 
 def test_relative_ratio_is_the_ratio_then_its_tangent() -> None:
@@ -313,5 +306,5 @@ def test_refusals_say_what_to_do(unchecked: None) -> None:
         RuLSIF(ceiling=1.0)
     with pytest.raises(ValueError, match=r"`y` must not be a constant cloud for a bandwidth to be chosen.*pass kernel="):
         pf.fit(ULSIF(), x, torch.ones(5, 2, dtype=torch.float64))
-    with pytest.raises(ValueError, match="`x` must hold two points with mass, one to be left out, got 1"):
+    with pytest.raises(ValueError, match="`x` must hold two places with mass, one to be left out, got 1"):
         pf.fit(ULSIF(), x.points[:1], y)

@@ -1,5 +1,8 @@
 """Estimators: from two clouds to a witness that the particles climb."""
 
+from typing import Any
+
+from particleflow._words import unknown_name
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
 from particleflow.estimators.classifier import Classifier
 from particleflow.estimators.closed_form import ClosedForm, Moments
@@ -37,3 +40,7 @@ __all__ = [
     "WeightClippingCritic",
     "Witness",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_name(__name__, name, __all__)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
+from particleflow.memo import cached_property
 from particleflow.pairwise import Field, Promise
 
 
@@ -40,8 +40,8 @@ class Fit:
         Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
     report : mapping
         How it went: `converged` (absent means that there is nothing to converge), gap, iterations, backend and why.
-    objective : callable or None
-        Evaluates `value`, only when somebody asks.
+    objective : float, callable or None
+        `value` itself where the fit has found it on the way, or what evaluates it, only when somebody asks.
     bound : callable or None
         Evaluates `promise`, likewise.
     energy_slope : float or None
@@ -52,14 +52,19 @@ class Fit:
     witness: Witness = field(repr=False)
     memory: Memory = field(default_factory=dict, repr=False)
     report: Mapping[str, Any] = field(default_factory=dict)
-    objective: Callable[[], float] | None = field(default=None, repr=False)
+    objective: Callable[[], float] | float | None = field(default=None, repr=False)
     bound: Callable[[], Promise | None] | None = field(default=None, repr=False)
     energy_slope: float | None = field(default=None, repr=False)
 
     @cached_property
     def value(self) -> float | None:
         """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE with its 1 + lam). None: it has none."""
-        return None if self.objective is None else self.objective()
+        return self.objective() if callable(self.objective) else self.objective
+
+    @property
+    def known(self) -> bool:
+        """Is `value` at hand, at no cost?"""
+        return self.objective is None or not callable(self.objective)
 
     @cached_property
     def promise(self) -> Promise | None:
@@ -95,6 +100,13 @@ class Estimator(Protocol):
     def energy_slope(self) -> float | None: ...
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit: ...
+
+
+@runtime_checkable
+class FlowDefaults(Protocol):
+    """An estimator whose defaults in a flow differ from those of a single ratio. A `Flow` takes `in_flow()` in its place."""
+
+    def in_flow(self) -> Estimator: ...
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _autograd, _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
@@ -119,16 +119,25 @@ class ClosedForm:
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         current = self.current.of(x) if isinstance(self.current, Moments) else self.current
         witness = DensityWitness(self.target, current, self.clip)
-        knows_value = isinstance(self.target, Density) or self.target(x.points[:1]).ndim == 1
+        knows_value = isinstance(self.target, Density) or _answer(self.target, x.points[:1]).ndim == 1
         return Fit(witness, objective=(lambda: -float(x.mean(witness.value_and_grad(x.points)[0]))) if knows_value else None)
+
+
+def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
+    """What a user's callable makes of z (Q, d), if it is a tensor; its shape is looked at where it is used."""
+    answer: Any = target(z)
+    if not isinstance(answer, Tensor):
+        wanted = "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d)"
+        raise TypeError(f"{wanted}, got {type(answer).__name__}: pass e.g. lambda z: -0.5 * (z**2).sum(1)")
+    return answer
 
 
 def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, Tensor]:
     """Value and gradient of a density or of a user's callable; the value is NaN where only the score is known."""
     if isinstance(target, Density):
         return target.log_density(z), target.score(z)
-    with torch.enable_grad():
-        leaf = z.detach().requires_grad_(True)
+    with _autograd.recording():
+        leaf = _autograd.leaf(z)
         out = target(leaf)
         if out.shape == z.shape:
             return z.new_full((len(z),), math.nan), out.detach().to(z.dtype)

@@ -89,7 +89,7 @@ class Envelope:
         report = {**total.explain(points), **told(solution, factor)}
         value = factor * solution.value
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, points)
-        return Fit(witness, later, report, objective=lambda: value, bound=bound, energy_slope=None if attached else slope)
+        return Fit(witness, later, report, objective=value, bound=bound, energy_slope=None if attached else slope)
 
     def _warn(self, dual: Dual, solution: Solution) -> None:
         """Once, where the value of a KL is little but the distance between two finite samples over 2 lam."""
@@ -156,7 +156,7 @@ def _carried(cloud: Cloud) -> Cloud:
     kept = cloud.double().mass > 0
     if bool(kept.all()) or not bool(kept.any()):
         return cloud
-    return Cloud(cloud.points[kept], cloud.log_mass[kept])
+    return Cloud(cloud.points[kept], log_mass=cloud.log_mass[kept])
 
 
 def told(solution: Solution, factor: float) -> dict[str, Any]:

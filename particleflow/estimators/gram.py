@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from particleflow.clouds import Cloud
 from particleflow.estimators.factor import partial_cholesky
 from particleflow.kernels import Kernel
+from particleflow.memo import cached_property
 from particleflow.pairwise import Auto, PairwiseSum, Queries, Sources
 from particleflow.pairwise.dense import kernel_matrix
 from particleflow.pairwise.promise import Promise, peaks

@@ -94,7 +94,7 @@ def program_of(
 ) -> Program:
     """Of the clouds y and, where the recession constant is finite, x, with mu_x at both."""
     points, mass = (torch.cat([getattr(cloud, name) for cloud in clouds]) for name in ("points", "mass"))
-    everywhere = Cloud(points, mass.log())
+    everywhere = Cloud(points, log_mass=mass.log())
     if len(points) <= LARGE:
         gram: Gram = WholeGram(kernel_matrix(kernel, points, points), everywhere)
     else:
@@ -157,7 +157,7 @@ class Solver:
         self.program, self.lam, self.products = program, lam, 0
         gram, n, size = program.gram, len(program.mass), program.size
         points = gram.cloud.points
-        at_first = torch.arange(n) < size
+        at_first = torch.arange(n, device="cpu") < size
         self.low: Bool[Tensor, "n"] = ~at_first | (not program.steep)
         self.high: Bool[Tensor, "n"] = at_first & program.doubled
         self.bounds = float(self.program.mass @ self.low.double() + self.program.mass @ self.high.double())

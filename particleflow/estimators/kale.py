@@ -84,7 +84,7 @@ class KALE:
         if kernel is None:
             bandwidth = memory.get("bandwidth")
             if bandwidth is None:
-                bandwidth = torch.tensor(read_off("`y`", partial(default_bandwidth, y.points)), dtype=torch.float64)
+                bandwidth = torch.tensor(read_off("`y`", partial(default_bandwidth, y)), dtype=torch.float64, device="cpu")
             kernel, chosen = Gaussian(float(bandwidth)), {"bandwidth": bandwidth}
         envelope = Envelope(kernel, KL(), self.rtol, self.max_iterations, self.pairwise)
         moving, base, sign = (y, x, 1.0) if self.reverse else (x, y, -1.0)

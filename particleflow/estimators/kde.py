@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import torch
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
-from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, as_kernel
+from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
 from particleflow.kernels.bandwidth import read_off
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
@@ -49,12 +49,16 @@ class KDE:
     ----------
     kernel : Kernel, Bandwidth or None
         Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`, applied to either cloud at each fit:
-        CrossValidated(), Scott(), Median(). None: a Gaussian for both clouds; its bandwidth is chosen for the target by CrossValidated() at the first
-        fit and kept in memory.
+        CrossValidated(), Scott(), Median(). None: a Gaussian for both clouds; its bandwidth is chosen for the target by `shared` at the first fit and
+        kept in memory.
+    shared : Bandwidth, optional
+        The rule of that bandwidth. None: CrossValidated(), right for a density; in a `Flow`, Median(None), which is `default_bandwidth`. A flow needs
+        a force between the parts of a target, where a bandwidth that fits the density of the parts has none.
     pairwise : PairwiseSum
     """
 
     kernel: Kernel | Bandwidth | None = None
+    shared: Bandwidth | None = field(default=None, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
@@ -65,11 +69,20 @@ class KDE:
 
     def __post_init__(self) -> None:
         check_backend(self.pairwise)
+        if self.shared is not None:
+            if isinstance(self.shared, type) or not isinstance(self.shared, Bandwidth):
+                raise TypeError(f"`shared` must be a rule with of(cloud), got {self.shared!r}: e.g. pf.kernels.CrossValidated()")
+            if self.kernel is not None:
+                raise ValueError(f"`shared` chooses a bandwidth where there is no kernel, got {self.shared} beside {self.kernel}: leave one out")
         if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not isinstance(self.kernel, type)):
             return
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
         if not isinstance(self.kernel, PositiveKernel):
             raise TypeError(f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
+
+    def in_flow(self) -> KDE:
+        """The same estimator; where nothing chooses its bandwidth, by `default_bandwidth` of the target."""
+        return replace(self, shared=Median(None)) if self.kernel is None and self.shared is None else self
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
@@ -77,17 +90,16 @@ class KDE:
             return self._fit(x, y, self.kernel, self.kernel)
         if self.kernel is None:
             kept = memory.get("bandwidth", None)
-            width = read_off("`y`", partial(CrossValidated().of, y)) if kept is None else float(kept)
-            return self._fit(x, y, Gaussian(width), Gaussian(width), {"bandwidth": torch.tensor(width, dtype=torch.float64)})
+            rule = CrossValidated() if self.shared is None else self.shared
+            width = read_off("`y`", partial(rule.of, y)) if kept is None else float(kept)
+            return self._fit(x, y, Gaussian(width), Gaussian(width), {"bandwidth": torch.tensor(width, dtype=torch.float64, device="cpu")})
         rule = self.kernel
         of_y: float = self._width.get(y, lambda: read_off("`y`", partial(rule.of, y)))
         return self._fit(x, y, Gaussian(read_off("`x`", partial(rule.of, x))), Gaussian(of_y))
 
     def _fit(self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None) -> Fit:
-        # of one target, by its kernel: a run that goes on may bring another bandwidth
-        fields: list[tuple[Kernel, Field]] = self._target.get(y, list)
-        if not fields or fields[0][0] != of_y:
-            fields[:] = [(of_y, self.pairwise.sources(of_y, y.points).field(y.mass))]
+        # a run that goes on may bring another bandwidth
+        target: Field = self._target.get(y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y)
         current = self.pairwise.sources(of_x, x.points).field(x.mass)
         report, shift = dict(current.explain(x.points)), 0.0
         if not isinstance(self.kernel, Kernel):
@@ -95,5 +107,5 @@ class KDE:
             assert isinstance(of_y, Gaussian)
             shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)
             report |= {"bandwidth": of_x.bandwidth, "target_bandwidth": of_y.bandwidth}
-        witness = KDEWitness(fields[0][1], current, shift)
+        witness = KDEWitness(target, current, shift)
         return Fit(witness, dict(memory or {}), report, objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))

@@ -19,6 +19,7 @@ from particleflow.kernels.bandwidth import read_off
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Field, PairwiseSum
 from particleflow.pairwise.dense import kernel_matrix, squared_distances
+from particleflow.subsets import places
 
 # Bandwidths tried, in median distances of the target, the widest first: of equal scores the smoother ratio wins.
 FACTORS = tuple(2.0 ** (k / 2) for k in range(2, -7, -1))
@@ -58,19 +59,8 @@ def positive_kernel(kernel: Kernel) -> Kernel:
 
 
 def normalised(cloud: Cloud) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N"], float]:
-    """Points with mass in float64, their shares, which sum to one, and the log of the total mass."""
-    mass = cloud.double().mass
-    there = mass > 0
-    total = mass.sum()
-    return cloud.points.double()[there], mass[there] / total, float(total.log())
-
-
-def spread_centres(points: Float[Tensor, "M d"], share: Float[Tensor, "M"], count: int) -> Float[Tensor, "L d"]:
-    """`count` of the points, evenly strided along their accumulated mass (all, where there are no more)."""
-    if count >= len(points):
-        return points
-    levels = (torch.arange(count, dtype=share.dtype, device=share.device) + 0.5) / count
-    return points[torch.searchsorted(share.cumsum(0), levels).clamp_max(len(points) - 1).unique()]
+    """Places with mass in float64, their shares, which sum to one, and the log of the total mass."""
+    return *places(cloud), float(cloud.mass.double().sum().log())
 
 
 def tiles(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]) -> Iterator[tuple[slice, Tensor]]:
@@ -86,20 +76,13 @@ def log_kernel_matrix(kernel: Kernel, points: Float[Tensor, "N d"], centres: Flo
     return kernel.log_profile(squared_distances(points, centres))
 
 
-def strided(sample: Sample, most: int) -> Sample:
-    """Every so many of the points that at most `most` are left; shares of sum one."""
-    points, share = sample
-    stride = math.ceil(len(points) / most)
-    return points[::stride], share[::stride] / share[::stride].sum()
-
-
-def candidates(kernel: Kernel | None, points: Float[Tensor, "M d"], memory: Memory) -> list[Kernel]:
+def candidates(kernel: Kernel | None, target: Cloud, memory: Memory) -> list[Kernel]:
     """The kernels to choose from: the one that is given, the one chosen before, or Gaussians around the median distance of the target."""
     if kernel is not None:
         return [kernel]
     if "bandwidth" in memory:
         return [Gaussian(float(memory["bandwidth"]))]
-    length = read_off("`y`", partial(median_distance, points))
+    length = read_off("`y`", partial(median_distance, target))
     return [Gaussian(length * factor) for factor in FACTORS]
 
 

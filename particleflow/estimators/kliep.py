@@ -22,15 +22,14 @@ from particleflow.estimators.kernel_ratio import (
     log_kernel_matrix,
     normalised,
     positive_kernel,
-    spread_centres,
-    strided,
 )
 from particleflow.estimators.mixture import Mixture, mixture_weights
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
+from particleflow.subsets import places
 
-SCORED = 2048  # points of each cloud that the choice of the bandwidth looks at
+SCORED = 2048  # places of each cloud that the choice of the bandwidth looks at
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,14 @@ class KLIEP:
 
         max over theta >= 0 of   sum_j b_j log r(y_j)   subject to   sum_i a_i r(x_i) = 1
 
-    a, b are the shares of the clouds' masses; the centres c (L, d) are `centres` of the target's points, evenly strided. With
+    a, b are the shares of the clouds' masses; the centres c (L, d) are `centres` of the target's places, drawn with a fixed seed. With
     theta_l = alpha_l / g_l, g_l = sum_i a_i k(x_i, c_l), alpha lies on the simplex: these are the weights of a mixture, found by Newton's method
     with an active set (`mixture.mixture_weights`) and certified: the largest likelihood exceeds the one found by `gap` at most. g is kept as a
     logarithm, so that clouds may be as far apart as they like. log r = log sum exp is finite, with its gradient, everywhere.
 
     Without a kernel the bandwidth of a Gaussian is chosen at the first fit among 2^-3 .. 2 median distances of the target, kept in memory and
-    reported: that of the largest sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds, of 2048 points of each at most,
-    evenly strided. (The paper holds out the target only: a ratio that explodes beyond the particles then wins.)
+    reported: that of the largest sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds, of 2048 places of each at most:
+    a point's repeats are held out with it. (The paper holds out the target only: a ratio that explodes beyond the particles then wins.)
 
     `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost O(M L^2) for each of some ten Newton iterations,
     O(N L d) beside; O(L d) a query.
@@ -85,19 +84,19 @@ class KLIEP:
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         (points, a, log_x), (target, b, log_y) = normalised(x), normalised(y)
-        centres = spread_centres(target, b, self.centres)
-        kernels = candidates(self.kernel, target, memory)
+        centres = places(y, self.centres)[0]
+        kernels = candidates(self.kernel, y, memory)
         report: dict[str, Any] = {}
         kernel, warm = kernels[0], memory.get("alpha")
         if len(kernels) > 1:
-            report["score"], kernel, warm = self._choose(kernels, (points, a), (target, b), centres)
+            report["score"], kernel, warm = self._choose(kernels, places(x, SCORED), places(y, SCORED), centres)
         start = warm.to(centres) if warm is not None and len(warm) == len(centres) else None
         log_g, found, likelihood = self._solve(kernel, (points, a), (target, b), centres, start)
         ratio = kernel_ratio(kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise)
         remembered = {"alpha": found.alpha}
         if self.kernel is None:
             report["bandwidth"] = bandwidth_of(kernel)
-            remembered["bandwidth"] = torch.tensor(report["bandwidth"], dtype=torch.float64)
+            remembered["bandwidth"] = torch.tensor(report["bandwidth"], dtype=torch.float64, device="cpu")
         report.update(converged=found.converged, gap=found.gap, iterations=found.iterations, centres=len(centres))
         report.update(ratio.field.explain(x.points.double()))
         return Fit(ratio, memory=remembered, report=report, objective=lambda: likelihood)
@@ -114,10 +113,9 @@ class KLIEP:
 
     def _choose(self, kernels: list[Kernel], x: Sample, y: Sample, centres: Tensor) -> tuple[float, Kernel, Tensor]:
         """The largest score, its kernel, and weights of a part of the points, near those of all."""
-        x, y = strided(x, SCORED), strided(y, SCORED)
         for name, (points, _) in (("x", x), ("y", y)):
             if len(points) < 2:
-                raise ValueError(f"`{name}` must hold two points with mass, one to be held out, got {len(points)}: pass kernel= yourself")
+                raise ValueError(f"`{name}` must hold two places with mass, one to be held out, got {len(points)}: pass kernel= yourself")
         scored: list[tuple[float, Kernel, Tensor]] = []
         alpha = None
         for kernel in kernels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol, runtime_checkable
@@ -18,6 +17,7 @@ from particleflow.estimators.base import Fit
 from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
 from particleflow.kernels import FeatureMap, Gaussian, Kernel, Landmarks, as_kernel, median_distance
 from particleflow.kernels.bandwidth import read_off
+from particleflow.subsets import places
 
 BLOCK = 2**14                                                                   # queries at once
 LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))                            # 1e-1 ... 1e-6
@@ -60,7 +60,7 @@ class KernelLogistic:
     scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem. Newton's method, warm from the last weights.
 
     What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel (1/4 to 2 times the median distance of both
-    clouds) and lam (1e-1 to 1e-6), by the loss on four folds of at most 1000 points of each cloud; a lam chosen by a part is lowered like 1 / n.
+    clouds) and lam (1e-1 to 1e-6), by the loss on four folds of at most 1000 places of each cloud; a lam chosen by a part is lowered like 1 / n.
     `Fit.report`: `gap`, which bounds the error, |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam`, `kernel`.
 
     `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its gradient.
@@ -131,10 +131,10 @@ class KernelLogistic:
         return minimise(problem, lam, start.to(zero) if warm and start is not None else zero, self.rtol, self.max_iterations)
 
     def _kept(self, kernel: Kernel, lam: float) -> Memory:
-        kept = {"lam": torch.tensor(lam, dtype=torch.float64)} if self.lam is None else {}
+        kept = {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")} if self.lam is None else {}
         if self.kernel is None:
             assert isinstance(kernel, Gaussian)
-            kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64)
+            kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64, device="cpu")
         return kept
 
     def _chosen(self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory) -> tuple[Kernel, float]:
@@ -144,13 +144,14 @@ class KernelLogistic:
         if "bandwidth" in memory or "lam" in memory:
             kernel = Gaussian(float(memory["bandwidth"])) if self.kernel is None else self.kernel
             return kernel, float(memory["lam"]) if self.lam is None else self.lam
-        n = len(x) + len(y)
-        x, y = _thinned(x), _thinned(y)
+        n = sum(len(places(cloud)[0]) for cloud in (x, y))
+        x, y = _part(x), _part(y)
         if min(len(x), len(y)) < 2:
-            raise ValueError(f"`lam` and `kernel` are chosen from two points of each cloud or more, got {len(x)} and {len(y)}: pass both")
+            raise ValueError(f"`lam` and `kernel` are chosen from two places of each cloud or more, got {len(x)} and {len(y)}: pass both")
         kernels: list[Kernel] = [] if self.kernel is None else [self.kernel]
         if self.kernel is None:
-            scale = read_off("`x` and `y`", partial(median_distance, torch.cat([x.points, y.points])))
+            both = Cloud(torch.cat([x.points, y.points]), mass=torch.cat([0.5 * x.mass, 0.5 * y.mass]))
+            scale = read_off("`x` and `y`", partial(median_distance, both))
             kernels += [Gaussian(scale * width) for width in WIDTHS]
         lams = LAMS if self.lam is None else (self.lam,)
         losses: dict[tuple[Kernel, float], float] = {}
@@ -187,13 +188,15 @@ def _with_mass(cloud: Cloud) -> Cloud:
     return _rows(cloud, torch.nonzero(cloud.mass > 0)[:, 0])
 
 
-def _thinned(cloud: Cloud) -> Cloud:
-    return _rows(cloud, torch.arange(0, len(cloud), math.ceil(len(cloud) / MOST_POINTS)))
+def _part(cloud: Cloud) -> Cloud:
+    """Places, so that a point's repeats are left out with it."""
+    points, share = places(cloud, MOST_POINTS)
+    return Cloud(points, mass=share)
 
 
 def _split(cloud: Cloud, fold: int, folds: int) -> tuple[Cloud, Cloud]:
     """Every folds-th point out."""
-    held_out = torch.arange(len(cloud)) % folds == fold
+    held_out = torch.arange(len(cloud), device="cpu") % folds == fold
     return _rows(cloud, torch.nonzero(~held_out)[:, 0]), _rows(cloud, torch.nonzero(held_out)[:, 0])
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from particleflow.memo import cached_property
 
 ARMIJO = 1e-4
 DEFINITE = 2**9 * torch.finfo(torch.float64).eps

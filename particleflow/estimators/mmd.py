@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import ClassVar
 
 from particleflow._typing import Memory
@@ -11,6 +11,7 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.kernels.explicit import as_summable
+from particleflow.memo import cached_property
 from particleflow.pairwise import Auto, Field, PairwiseSum, Sources
 from particleflow.pairwise.base import check_backend
 from particleflow.pairwise.explicit import sources_of

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from particleflow import _autograd
 from particleflow._typing import Gradients, Queries, Values
+from particleflow.memo import Turn, cached_property
 
 Weights: TypeAlias = Float[Tensor, "P"]
 ModuleOrFactory: TypeAlias = nn.Module | Callable[[int], nn.Module]
 
 # Query points that go through a network at once when its gradient is asked for: bounds the memory, whatever Q is.
 CHUNK = 8192
+
+# How the first weights are drawn, whatever torch's default dtype and device are.
+FIRST: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+
+_generator = Turn()  # at torch's global random state
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,27 @@ class Network:
         return {name: piece.view(shape) for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)}
 
     def __call__(self, weights: Weights, fixed: Mapping[str, Tensor], z: Queries) -> Values:
-        out = functional_call(self.module, {**fixed, **self.parts(weights)}, (z,))
+        out = functional_call(_replica(self.module), {**fixed, **self.parts(weights)}, (z,))
         if not isinstance(out, Tensor) or out.shape not in ((len(z),), (len(z), 1)):
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(f"`module` must map (Q, d) to (Q,) or (Q, 1), got {got} for {tuple(z.shape)}: end it with torch.nn.Linear(..., 1)")
         return out.reshape(-1)
 
 
+def _replica(module: nn.Module) -> nn.Module:
+    """The same parameters in modules of their own: functional_call puts others in their place meanwhile, before the eyes of other threads."""
+    replica: nn.Module = module._replicate_for_data_parallel()
+    # the original's parameters, which that leaves out
+    replica._parameters = dict(module._parameters)
+    replica._modules = {name: None if child is None else _replica(child) for name, child in module._modules.items()}
+    return replica
+
+
 def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:
     """The network of a module, or of a factory called with d. What the factory draws comes from `seed`; torch's global state is as before."""
     if isinstance(module, nn.Module):
         return Network(module)
-    with torch.random.fork_rng(devices=[]):
+    with _generator, torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(seed)
         made = module(dim)
     if not isinstance(made, nn.Module):
@@ -88,14 +103,14 @@ def check_module(module: nn.Module) -> None:
 
 def value_and_grad(function: Callable[[Tensor], Tensor], z: Queries) -> tuple[Values, Gradients]:
     """A function of points and its gradient by automatic differentiation, CHUNK points at a time. Rows must not depend on each other."""
-    value, grad = z.new_empty(len(z)), torch.empty_like(z)
-    for start in range(0, len(z), CHUNK):
-        rows = slice(start, start + CHUNK)
-        with torch.enable_grad():
-            leaf = z[rows].detach().requires_grad_(True)
+    parts = []
+    for rows in z.split(CHUNK):
+        with _autograd.recording():
+            leaf = _autograd.leaf(rows)
             out = function(leaf)
-            (grad[rows],) = torch.autograd.grad(out.sum(), leaf)
-        value[rows] = out.detach()
+            (grad,) = torch.autograd.grad(out.sum(), leaf)
+        parts.append((out.detach(), grad))
+    value, grad = (torch.cat(part) for part in zip(*parts, strict=True))
     return value, grad
 
 
@@ -109,8 +124,8 @@ def mlp(dim: int, width: int, depth: int) -> nn.Module:
     """R^d -> R with `depth` hidden layers of `width` and x sigmoid(x) between: smooth, since a flow follows its gradient."""
     layers: list[nn.Module] = []
     for fan in [dim, *[width] * (depth - 1)]:
-        layers += [nn.Linear(fan, width), nn.SiLU()]
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+        layers += [nn.Linear(fan, width, **FIRST), nn.SiLU()]
+    return nn.Sequential(*layers, nn.Linear(width, 1, **FIRST))
 
 
 class GroupSort(nn.Module):
@@ -150,8 +165,8 @@ def sorting_mlp(dim: int, width: int, depth: int) -> nn.Module:
     """R^d -> R, layers `ShortLinear`, orthonormal to start from, with `GroupSort` between: 1-Lipschitz while every W is cut."""
     layers: list[nn.Module] = []
     for fan in [dim, *[width] * (depth - 1)]:
-        layers += [ShortLinear(fan, width), GroupSort()]
-    network = nn.Sequential(*layers, ShortLinear(width, 1))
+        layers += [ShortLinear(fan, width, **FIRST), GroupSort()]
+    network = nn.Sequential(*layers, ShortLinear(width, 1, **FIRST))
     for layer in network:
         if isinstance(layer, ShortLinear):
             nn.init.orthogonal_(layer.weight)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -20,6 +19,7 @@ from torch import Tensor
 from particleflow.divergences import Divergence, TotalVariation
 from particleflow.estimators.dual import ROUNDING, SHARE, SMALL_RESIDUAL
 from particleflow.estimators.gram import Gram
+from particleflow.memo import cached_property
 
 # A density below it weighs nothing, and the square of its inverse is a number still.
 LEAST = 1e-140

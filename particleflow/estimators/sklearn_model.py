@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from particleflow import _checks
 from particleflow.clouds import Randomness
 
 SAME = 2e-5  # log odds that are the decision function
@@ -58,8 +59,7 @@ class Training:
         from sklearn.exceptions import ConvergenceWarning
 
         options = {} if self.parameter is None else {self.parameter: self.weights[chosen]}
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with _checks.warnings_caught("always") as caught:
             fitted = clone(model).fit(self.rows[chosen], self.labels[chosen], **options)
         others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
         for warning in others:

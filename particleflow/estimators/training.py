@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from particleflow import _checks
+from particleflow._autograd import plain
 from particleflow._typing import Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.network import ModuleOrFactory, Network, Weights, built, check_module, mlp
@@ -61,14 +62,14 @@ class Batches:
     def _between(self) -> Tensor:
         n = min(self.size, max(len(self.x), len(self.y)))
         x, y = (cloud.points[self._rows(cloud, n)] for cloud in (self.x, self.y))
-        return torch.lerp(x, y, torch.rand((n, 1), generator=self.generator, dtype=x.dtype).to(x.device))
+        return torch.lerp(x, y, torch.rand((n, 1), generator=self.generator, dtype=x.dtype, device="cpu").to(x.device))
 
     def _rows(self, cloud: Cloud, n: int) -> Int[Tensor, "n"]:
         """n row numbers, each drawn with the probability of its mass."""
         if cloud.log_mass is None:
-            return torch.randint(len(cloud), (n,), generator=self.generator).to(cloud.points.device)
+            return torch.randint(len(cloud), (n,), generator=self.generator, device="cpu").to(cloud.points.device)
         edges = cloud.mass.double().cumsum(0)
-        level = torch.rand(n, generator=self.generator, dtype=torch.float64).to(edges.device) * edges[-1]
+        level = torch.rand(n, generator=self.generator, dtype=torch.float64, device="cpu").to(edges.device) * edges[-1]
         return torch.searchsorted(edges, level, right=True).clamp_(max=len(cloud) - 1)
 
 
@@ -148,8 +149,11 @@ class Trained(ABC):
     def _penalised(self) -> bool:
         return False
 
+    @torch.inference_mode(False)
     def _train(self, x: Cloud, y: Cloud, clock: Clock, memory: Memory) -> tuple[Learned, dict[str, Tensor], dict[str, object]]:
         """The network after this fit's steps, the memory for the next, and a report."""
+        x, y = (Cloud(plain(cloud.points), log_mass=None if cloud.log_mass is None else plain(cloud.log_mass)) for cloud in (x, y))
+        memory = {name: plain(value) for name, value in memory.items()}
         network = self._build(x.dim, clock.draws.child_seed("network", clock.step))
         state = dict(memory) or self._start(network, x, y)
         if state["weights"].shape != (network.size,):
@@ -158,7 +162,7 @@ class Trained(ABC):
             )
         shift, scale = state["shift"], state["scale"]
         fixed = {name.removeprefix(FIXED): value for name, value in state.items() if name.startswith(FIXED)}
-        standard = [Cloud((cloud.points - shift) / scale, cloud.log_mass) for cloud in (x, y)]
+        standard = [Cloud((cloud.points - shift) / scale, log_mass=cloud.log_mass) for cloud in (x, y)]
         generator = torch.Generator().manual_seed(clock.draws.child_seed("training", clock.step))
         batches = Batches(standard[0], standard[1], self.batch, self._penalised, generator)
         state |= self._adam(network, fixed, batches, state, self.steps if memory else self.first_steps)
@@ -176,7 +180,7 @@ class Trained(ABC):
             "weights": weights,
             "adam_mean": torch.zeros_like(weights),
             "adam_square": torch.zeros_like(weights),
-            "adam_count": torch.zeros((), dtype=torch.int64),
+            "adam_count": torch.zeros((), dtype=torch.int64, device="cpu"),
             "shift": shift,
             "scale": scale,
             **{FIXED + name: value for name, value in network.fixed(x.points).items()},
@@ -195,7 +199,7 @@ class Trained(ABC):
             square = torch.lerp(gradient**2, square, second)
             step = (mean / (1 - first**n)) / ((square / (1 - second**n)).sqrt() + EPSILON)
             weights = self._project(network, weights - self.learning_rate * step)
-        return {"weights": weights, "adam_mean": mean, "adam_square": square, "adam_count": torch.tensor(done + steps)}
+        return {"weights": weights, "adam_mean": mean, "adam_square": square, "adam_count": torch.tensor(done + steps, device="cpu")}
 
 
 @dataclass(frozen=True)

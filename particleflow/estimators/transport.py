@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar, TypeAlias
@@ -25,6 +24,8 @@ CHUNK = 2**26
 MATRIX = 2**28
 # Sinkhorn starts at a regularisation of this share of the largest distance, and halves it down to the one asked for.
 WIDEST = 0.25
+# Points of the larger cloud up to which the potential is exact, unless told otherwise: some 7 s in the plane.
+EXACT_UP_TO = 5000
 # The default regularisation, in root mean square distances of y from its mean.
 SHARE = 0.05
 
@@ -105,8 +106,8 @@ class CTransformCritic:
 
     Parameters
     ----------
-    exact_up_to : int
-        Points of the larger cloud up to which the potential is exact; 0: never.
+    exact_up_to : int, optional
+        Points of the larger cloud up to which the potential is exact; 0: never. None: 5000, or 0 where `regularisation` is given.
     regularisation : float or None
         eps, a length, of the entropic potential. None: a twentieth of y's root mean square distance from its mean, at the first fit, kept.
     tolerance : float
@@ -120,7 +121,7 @@ class CTransformCritic:
         When POT is missing.
     """
 
-    exact_up_to: int = 5000
+    exact_up_to: int | None = None
     regularisation: float | None = None
     tolerance: float = 1e-4
     max_iterations: int = 1000
@@ -131,7 +132,8 @@ class CTransformCritic:
     smooth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _checks.count(self.exact_up_to, "exact_up_to", least=0)
+        if self.exact_up_to is not None:
+            _checks.count(self.exact_up_to, "exact_up_to", least=0)
         if self.regularisation is not None:
             _checks.positive(self.regularisation, "regularisation")
         _checks.positive(self.tolerance, "tolerance")
@@ -142,12 +144,19 @@ class CTransformCritic:
             raise missing_target(self, "y")
         ot = _pot()
         current, target = _heavy(x), _heavy(y)
-        if max(len(current), len(target)) <= self.exact_up_to:
+        if max(len(current), len(target)) <= self._exact_up_to:
             exact, report = _exact(ot, current, target, 10_000 * self.max_iterations)
             return Fit(exact, {}, report, objective=lambda: _dual(current, target, exact.v))
-        regularisation = memory["regularisation"] if "regularisation" in memory else self._regularisation(current, target)
+        kept = memory.get("regularisation") if self.regularisation is None else None
+        regularisation = self._regularisation(current, target) if kept is None else kept
         soft, report = self._entropic(ot, current, target, float(regularisation))
         return Fit(soft, {"regularisation": regularisation}, report, objective=lambda: _dual(current, target, soft.v))
+
+    @property
+    def _exact_up_to(self) -> int:
+        if self.exact_up_to is not None:
+            return self.exact_up_to
+        return EXACT_UP_TO if self.regularisation is None else 0
 
     def _regularisation(self, x: Cloud, y: Cloud) -> Float[Tensor, ""]:
         if self.regularisation is not None:
@@ -174,8 +183,7 @@ def _on_matrix(ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, in
     """v (M,), iterations and the gap of the last of `lengths` (regularisation, most iterations), each from the one before; None: numbers ran out."""
     cost, a, b = (part.cpu() for part in (distances(x.points, y.points), x.mass, y.mass))
     potentials, iterations, gap = (torch.zeros_like(a), torch.zeros_like(b)), 0, math.inf
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report says it
+    with _checks.warnings_caught("ignore"):  # the report says it
         for eps, most in lengths:
             _, log = ot.bregman.sinkhorn_stabilized(
                 a, b, cost, eps, numItermax=most, stopThr=tolerance, warmstart=potentials, log=True, warn=False, print_period=10
@@ -211,8 +219,7 @@ def distances(a: Float[Tensor, "A d"], b: Float[Tensor, "B d"]) -> Float[Tensor,
 def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWitness, Report]:
     cost = distances(x.points, y.points)
     scale = float(cost.max()) or 1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report says it
+    with _checks.warnings_caught("ignore"):  # the report says it
         coupling, log = ot.emd(*(part.cpu().numpy() for part in (x.mass, y.mass, cost / scale)), numItermax=pivots, log=True)
     potential, coupling = (torch.from_numpy(part).to(cost) for part in (log["v"], coupling))
     weight = torch.where(cost > 0, coupling / cost, 0)
@@ -235,7 +242,7 @@ def _heavy(cloud: Cloud) -> Cloud:
     share = cloud.double().mass if cloud.log_mass is None else cloud.log_mass.double().softmax(0)
     kept = share > 0
     share = share[kept] / share[kept].sum()
-    return Cloud(points[kept], share.log())
+    return Cloud(points[kept], log_mass=share.log())
 
 
 def _unit(vectors: Queries) -> Gradients:

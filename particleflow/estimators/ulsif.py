@@ -24,7 +24,6 @@ from particleflow.estimators.kernel_ratio import (
     kernel_ratio,
     normalised,
     positive_kernel,
-    spread_centres,
     tiles,
 )
 from particleflow.estimators.nonnegative import Minimum, least_ridge, nonnegative_minimum
@@ -32,9 +31,10 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
 from particleflow.pairwise.dense import kernel_matrix
+from particleflow.subsets import places
 
 LARGEST = 10.0  # lam tried, then sqrt(10) times smaller each time
-LEFT_OUT = 2048  # points of each cloud that are left out, one at a time, to score lam and bandwidth
+LEFT_OUT = 2048  # places of each cloud that are left out, one at a time, to score lam and bandwidth
 PATIENCE = 2  # of lam, or of bandwidths, in a row that are worse: no smaller ones are tried
 RTOL = 1e-8
 
@@ -76,17 +76,18 @@ class _LeastSquares(ABC):
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         (points, a, log_x), (target, b, log_y) = normalised(x), normalised(y)
-        centres = spread_centres(target, b, self.centres)
-        kernels = candidates(self.kernel, target, memory)
+        centres = places(y, self.centres)[0]
+        kernels = candidates(self.kernel, y, memory)
         lams = ridges(a, b) if self.lam is None else (self.lam,)
         if self.lam is None and "lam" in memory:
             lams = (float(memory["lam"]),)
         report: dict[str, Any] = {}
         kernel, lam = kernels[0], lams[0]
         if len(kernels) * len(lams) > 1:
-            kernel, lam, report["score"] = self._choose(kernels, lams, (points, a), (target, b), centres)
+            parts = places(x, LEFT_OUT), places(y, LEFT_OUT)
+            kernel, lam, report["score"] = self._choose(kernels, lams, (points, a), (target, b), centres, parts)
         h, matrix = (part.cpu() for part in _system(kernel, (points, a), (target, b), centres, self._alpha))
-        remembered = {"lam": torch.tensor(lam, dtype=torch.float64)}
+        remembered = {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")}
         lam = max(lam, least_ridge(matrix, h))
         start = memory.get("theta")
         solved = self._solve(h, matrix, lam, None if start is None else start.cpu())
@@ -98,17 +99,19 @@ class _LeastSquares(ABC):
         remembered["theta"] = theta
         if self.kernel is None:
             report["bandwidth"] = bandwidth = bandwidth_of(kernel)
-            remembered["bandwidth"] = torch.tensor(bandwidth, dtype=torch.float64)
+            remembered["bandwidth"] = torch.tensor(bandwidth, dtype=torch.float64, device="cpu")
         report.update(lam=lam, centres=len(centres), **ratio.field.explain(x.points.double()))
         chi2 = float(2 * (h @ theta) - theta @ matrix @ theta) - 1
         return Fit(self._witness(ratio, log_y - log_x), memory=remembered, report=report, objective=lambda: chi2)
 
-    def _choose(self, kernels: Sequence[Kernel], lams: Sequence[float], x: Sample, y: Sample, centres: Tensor) -> tuple[Kernel, float, float]:
-        """The kernel and lam of the least leave-one-out score, and the score."""
+    def _choose(
+        self, kernels: Sequence[Kernel], lams: Sequence[float], x: Sample, y: Sample, centres: Tensor, parts: tuple[Sample, Sample]
+    ) -> tuple[Kernel, float, float]:
+        """The kernel and lam of the least leave-one-out score, and the score; `parts` are what is left out of x and of y."""
         for name, (points, _) in (("x", x), ("y", y)):
             if len(points) < 2:
-                raise ValueError(f"`{name}` must hold two points with mass, one to be left out, got {len(points)}: pass kernel= and lam= yourself")
-        (some_x, a), (some_y, b) = (tuple(part[:: math.ceil(len(part) / LEFT_OUT)] for part in sample) for sample in (x, y))
+                raise ValueError(f"`{name}` must hold two places with mass, one to be left out, got {len(points)}: pass kernel= and lam= yourself")
+        (some_x, a), (some_y, b) = parts
         best, since, start = (math.inf, kernels[0], lams[0]), 0, 0
         for kernel in kernels:
             h, matrix = (part.cpu() for part in _system(kernel, x, y, centres, self._alpha))
@@ -139,7 +142,7 @@ class _LeastSquares(ABC):
 
     def _solve(self, h: Tensor, matrix: Tensor, lam: float, start: Tensor | None) -> Minimum:
         """theta, by either rule."""
-        ridged = matrix + lam * torch.eye(len(h), dtype=h.dtype)
+        ridged = matrix + lam * torch.eye(len(h), dtype=h.dtype, device=h.device)
         if start is None or self.rounded or len(start) != len(h):
             start = torch.cholesky_solve(h[:, None], torch.linalg.cholesky(ridged))[:, 0].clamp_min(0.0)
         return nonnegative_minimum(ridged, h, start=start) if not self.rounded else Minimum(start, ridged @ start - h, 0)
@@ -153,14 +156,14 @@ class ULSIF(_LeastSquares):
         H = sum_i a_i k(x_i, c) k(x_i, c)',   h = sum_j b_j k(y_j, c)
 
     the empirical form of E_q (r - p / q)^2 / 2, whose largest -J is `losses.ULSIF`; a, b are the shares of the clouds' masses. The centres c
-    (L, d) are `centres` of the target's points, evenly strided. log r = log sum exp is finite, with its gradient, everywhere: for that
+    (L, d) are `centres` of the target's places, drawn with a fixed seed. log r = log sum exp is finite, with its gradient, everywhere: for that
     theta >= 0. The programme is solved by an active set, and certified: F(theta) - F* <= |g|^2 / (2 lam) = `gap`, g its slope on the
     free entries and its negative part on the others; `converged` says gap <= 1e-16 |F|.
 
     What is not given is chosen at the first fit, kept in memory and reported: the bandwidth of a Gaussian kernel among 2^-3 .. 2 median distances
     of the target, lam among 1 / min(N, M) .. 10, for the least leave-one-out score (`leave_one_out`), in closed form on the set of positive
-    entries, which is held fixed. H and h are those of all points; those left out are at most 2048 of each cloud, evenly strided. The search goes from
-    wide and smooth to narrow and rough until two in a row are worse.
+    entries, which is held fixed. H and h are those of all points; those left out are at most 2048 places of each cloud, so that a point's repeats are
+    left out with it. The search goes from wide and smooth to narrow and rough until two in a row are worse.
 
     `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds. Cost O((N + M) L (L + d)) a fit, the first some ten times that
     and O(2048 L^2) for each of some 40 scores; O(L d) a query.

@@ -24,11 +24,20 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class State(Snapshot):
-    """A snapshot with its fit. `status` is "running", or how the run ended: "diverged", "not converged"; `message` says the cause and the remedy."""
+    """A snapshot with its fit.
+
+    `status` is "running"; "unstable" from where an instability was found (the run goes on); or how it ended: "diverged", "not converged".
+    `message` says the remedy and the cause.
+    """
 
     fit: Fit
     status: str = "running"
     message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Is this the last state, of a run that could not go on?"""
+        return self.status in ("diverged", "not converged")
 
 
 Refit: TypeAlias = Callable[[Cloud, Clock], Fit]

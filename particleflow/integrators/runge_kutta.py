@@ -79,4 +79,4 @@ def _advance(x: Cloud, slopes: list[tuple[Tensor, Tensor | None]], weights: tupl
             points = torch.add(points, velocity, alpha=dt * weight)
             if rate is not None:
                 log_mass = (x.mass.log() if log_mass is None else log_mass) + (dt * weight) * rate
-    return Cloud(points, log_mass)
+    return Cloud(points, log_mass=log_mass)

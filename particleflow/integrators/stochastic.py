@@ -32,4 +32,4 @@ class EulerMaruyama:
             return x, dt, stepper
         sigma = flow.diffusion(state.clock)
         xi = state.clock.draws.normal("brownian", state.clock.step, x.points)
-        return Cloud(torch.add(x.points, xi, alpha=sigma * math.sqrt(dt)), x.log_mass), dt, stepper
+        return Cloud(torch.add(x.points, xi, alpha=sigma * math.sqrt(dt)), log_mass=x.log_mass), dt, stepper

@@ -1,6 +1,10 @@
 """Radial kernels and the choice of their bandwidth; kernels of explicit features."""
 
+from typing import Any
+
+from particleflow._words import unknown_name
 from particleflow.kernels.bandwidth import Bandwidth, CrossValidated, Median, Scott, default_bandwidth, median_distance
+from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
 from particleflow.kernels.features import Landmarks, RandomWaves
 from particleflow.kernels.neurons import Erf, Neurons, ReLU, Tanh
@@ -13,7 +17,7 @@ from particleflow.kernels.radial import (
     Matern32,
     Matern52,
     Radial,
-    as_kernel,
+    ScaledKernel,
 )
 
 __all__ = [
@@ -35,9 +39,14 @@ __all__ = [
     "Radial",
     "RandomWaves",
     "ReLU",
+    "ScaledKernel",
     "Scott",
     "Tanh",
     "as_kernel",
     "default_bandwidth",
     "median_distance",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_name(__name__, name, __all__)

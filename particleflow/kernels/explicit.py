@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from particleflow.kernels.radial import Kernel, as_kernel
+from particleflow.kernels.declared import as_kernel
+from particleflow.kernels.radial import Kernel
 
 
 @runtime_checkable

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Gradients, Points, Queries
-from particleflow.clouds import Randomness
+from particleflow.clouds import Cloud, Randomness
+from particleflow.kernels.declared import is_built_in
 from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.subsets import part, some_rows
 
 JITTER = 1e-8                                                                   # of k(0), so that landmarks may coincide
 FREEDOM = {Laplace: 1, Matern32: 3, Matern52: 5}                                # of the Student law of their frequencies
@@ -64,7 +66,7 @@ class RandomWaves:
         object.__setattr__(self, "count", _checks.count(self.count, "count"))
 
     def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Waves:
-        if not isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52)):
+        if not (is_built_in(kernel) and isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52))):
             raise TypeError(f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for RandomWaves, got {kernel}: use Landmarks()")
         omega = draws.normal("waves", 0, x.new_empty(self.count, x.shape[1])) / kernel.bandwidth
         freedom = FREEDOM.get(type(kernel))
@@ -76,7 +78,10 @@ class RandomWaves:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Nystroem features: `count` landmarks, half of them of either cloud, evenly strided; they move with the particles."""
+    """Nystroem features: `count` landmarks, half of them of either cloud, drawn with a fixed seed.
+
+    Those of x are drawn by row number, so that a landmark is the same particle from one step to the next; those of y as `particleflow.subsets` does.
+    """
 
     count: int = 100
 
@@ -84,18 +89,13 @@ class Landmarks:
         object.__setattr__(self, "count", _checks.count(self.count, "count", least=2))
 
     def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Projected:
-        landmarks = torch.cat([_strided(x, self.count - self.count // 2), _strided(y, self.count // 2)])
+        landmarks = torch.cat([x[some_rows(len(x), self.count - self.count // 2)], part(Cloud(y), self.count // 2).points])
         matrix = kernel.profile(_squares(landmarks, landmarks))
         matrix.diagonal().add_(JITTER * float(matrix[0, 0]))
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if bool(failed.any()):
             raise ValueError(f"`kernel` must be positive definite for Landmarks, got {kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
         return Projected(kernel, landmarks, factor)
-
-
-def _strided(points: Tensor, count: int) -> Tensor:
-    chosen = torch.linspace(0, len(points) - 1, min(count, len(points)), dtype=torch.float64).round().long()
-    return points[chosen.to(points.device)]
 
 
 def _squares(z: Tensor, c: Tensor) -> Tensor:

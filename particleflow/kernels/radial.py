@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _autograd, _checks
 
 COINCIDENT = 1e-15
+# Squared distances in bandwidths at which every exponential is zero.
+UNREACHED = 1e8
+
+S = TypeVar("S", bound="_Scaled")
 
 
 @runtime_checkable
@@ -40,21 +44,55 @@ class PositiveKernel(Kernel, Protocol):
     def log_slope(self, s: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class ScaledKernel(Kernel, Protocol):
+    """A kernel that declares its unit of length: k_l(s) = k_1(s / l^2), l = `bandwidth`.
+
+    `with_bandwidth` is the declaration; an attribute named `bandwidth` alone declares nothing. Two kernels of one family and one bandwidth must be
+    equal and hash alike, as frozen dataclasses do. Then `Auto`, `Mesh` and `Fourier` may sum the kernel fast. Every other kernel is summed exactly.
+    """
+
+    @property
+    def bandwidth(self) -> float: ...
+    def with_bandwidth(self, bandwidth: float) -> ScaledKernel:
+        """The member of the family with another bandwidth."""
+        ...
+
+
+@runtime_checkable
+class KnownLaplacian(Kernel, Protocol):
+    """A kernel that knows its laplacian in d dimensions, where 4 s curvature + 2 d slope would cancel, or leave the numbers of float32."""
+
+    def laplacian(self, s: Tensor, d: int) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class _Scaled:
-    bandwidth: float
+    bandwidth: float = cast("float", None)  # refused below, by name
+
+    def with_bandwidth(self: S, bandwidth: float) -> S:
+        """The same kernel with another bandwidth."""
+        return replace(self, bandwidth=bandwidth)
 
     def __post_init__(self) -> None:
         remedy = "pass a length, e.g. particleflow.kernels.default_bandwidth(target)"
+        if self.bandwidth is None:
+            raise TypeError(f"`bandwidth` must be a number for {type(self).__name__}, got nothing: {remedy}")
         object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy=remedy))
         if not 1e-100 <= self.bandwidth <= 1e100:
             raise ValueError(f"`bandwidth` must have a square, got {self.bandwidth:g}: take another unit of length")
 
     def _distance(self, s: Tensor) -> Tensor:
-        """|z - y| / bandwidth, never quite zero."""
-        return s.clamp_min((COINCIDENT * self.bandwidth) ** 2).sqrt() / self.bandwidth
+        """|z - y| / bandwidth, never quite zero, and with a square."""
+        largest = torch.finfo(s.dtype).max
+        return s.clamp((COINCIDENT * self.bandwidth) ** 2, min(largest, (largest**0.47 * self.bandwidth) ** 2)).sqrt() / self.bandwidth
+
+    def _squared(self, s: Tensor) -> Tensor:
+        """s / bandwidth^2, no further than exponentials reach."""
+        return (s / self.bandwidth**2).clamp_max(UNREACHED)
 
 
+@dataclass(frozen=True)
 class Gaussian(_Scaled):
     """k = exp(-|z - y|^2 / (2 bandwidth^2)), also called RBF or squared exponential.
 
@@ -88,6 +126,10 @@ class Gaussian(_Scaled):
     def curvature(self, s: Tensor) -> Tensor:
         return self.profile(s).mul_(0.25 / self.bandwidth**4)
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        q = self._squared(s)
+        return torch.exp(-0.5 * q) * (q - d) / self.bandwidth**2
+
     def log_profile(self, s: Tensor) -> Tensor:
         return s * (-0.5 / self.bandwidth**2)
 
@@ -108,6 +150,7 @@ class Gaussian(_Scaled):
         return (self.bandwidth**2 / total) ** (d / 2), Gaussian(math.sqrt(total))
 
 
+@dataclass(frozen=True)
 class Laplace(_Scaled):
     """k = exp(-|z - y| / bandwidth)."""
 
@@ -122,6 +165,11 @@ class Laplace(_Scaled):
         bend = torch.exp(-r) * (1 + r) / (4 * self.bandwidth**4 * r**3)
         return bend.masked_fill(s <= (COINCIDENT * self.bandwidth) ** 2, 0.0)
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        r = self._distance(s)
+        apart = 1 - (d - 1) / r
+        return torch.exp(-r) * apart.where(s > (COINCIDENT * self.bandwidth) ** 2, -d / r) / self.bandwidth**2
+
     def log_profile(self, s: Tensor) -> Tensor:
         return -self._distance(s)
 
@@ -132,6 +180,7 @@ class Laplace(_Scaled):
         return _matern_spectrum(0.5, self.bandwidth, omega2, d)
 
 
+@dataclass(frozen=True)
 class Matern32(_Scaled):
     """k = (1 + a) exp(-a), a = sqrt(3) |z - y| / bandwidth."""
 
@@ -144,6 +193,10 @@ class Matern32(_Scaled):
     def curvature(self, s: Tensor) -> Tensor:
         a = self._a(s)
         return 2.25 / self.bandwidth**4 * torch.exp(-a) / a
+
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        a = self._a(s)
+        return 3 * torch.exp(-a) * (a - d) / self.bandwidth**2
 
     def log_profile(self, s: Tensor) -> Tensor:
         a = self._a(s)
@@ -159,6 +212,7 @@ class Matern32(_Scaled):
         return math.sqrt(3) * self._distance(s)
 
 
+@dataclass(frozen=True)
 class Matern52(_Scaled):
     """k = (1 + a + a^2 / 3) exp(-a), a = sqrt(5) |z - y| / bandwidth."""
 
@@ -171,6 +225,10 @@ class Matern52(_Scaled):
 
     def curvature(self, s: Tensor) -> Tensor:
         return 25 / (12 * self.bandwidth**4) * torch.exp(-self._a(s))
+
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        a = self._a(s)
+        return 5 / 3 * torch.exp(-a) * (a**2 - d * (1 + a)) / self.bandwidth**2
 
     def log_profile(self, s: Tensor) -> Tensor:
         a = self._a(s)
@@ -187,6 +245,7 @@ class Matern52(_Scaled):
         return math.sqrt(5) * self._distance(s)
 
 
+@dataclass(frozen=True)
 class IMQ(_Scaled):
     """Inverse multiquadric: k = (1 + |z - y|^2 / bandwidth^2)^{-1/2}. Heavy tails: it pulls over long distances."""
 
@@ -198,6 +257,10 @@ class IMQ(_Scaled):
 
     def curvature(self, s: Tensor) -> Tensor:
         return 0.75 / self.bandwidth**4 * self._q(s) ** -2.5
+
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        q = self._q(s)
+        return (3 - d - 3 / q) * q**-1.5 / self.bandwidth**2
 
     def log_profile(self, s: Tensor) -> Tensor:
         return -0.5 * torch.log1p(s / self.bandwidth**2)
@@ -225,42 +288,52 @@ class Energy:
     def curvature(self, s: Tensor) -> Tensor:
         return (0.25 * s.clamp_min(COINCIDENT**2) ** -1.5).masked_fill(s <= COINCIDENT**2, 0.0)
 
+    def laplacian(self, s: Tensor, d: int) -> Tensor:
+        inverse = s.clamp_min(COINCIDENT**2).rsqrt()
+        return inverse * torch.where(s > COINCIDENT**2, 1.0 - d, -1.0 * d)
+
 
 @dataclass(frozen=True)
 class Radial:
     """Your own kernel from one line, k = of(s), s = |z - y|^2: `Radial(lambda s: 1 / (1 + s) ** 2)`.
 
-    Slope and curvature come from automatic differentiation of `of` in s (not through pairs), so `of` must be smooth at s = 0.
+    Slope and curvature come from automatic differentiation of `of` in s (not through pairs), so `of` must be smooth at s = 0. With a `bandwidth`
+    k = of(s / bandwidth^2), which declares the kernel's scale: many points are then summed fast (see `ScaledKernel`), else exactly.
     """
 
     of: Callable[[Tensor], Tensor]
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bandwidth is not None:
+            object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy="pass a length, or leave it out"))
+
+    def with_bandwidth(self, bandwidth: float) -> Radial:
+        """The same formula in another unit of length."""
+        return replace(self, bandwidth=bandwidth)
 
     def profile(self, s: Tensor) -> Tensor:
-        return self.of(s)
+        return self.of(s / self._unit)
 
     def slope(self, s: Tensor) -> Tensor:
-        return self._derivatives(s, 1)
+        return self._derivatives(s / self._unit, 1) / self._unit
 
     def curvature(self, s: Tensor) -> Tensor:
-        return self._derivatives(s, 2)
+        return self._derivatives(s / self._unit, 2) / self._unit**2
+
+    @property
+    def _unit(self) -> float:
+        return 1.0 if self.bandwidth is None else self.bandwidth**2
 
     def _derivatives(self, s: Tensor, order: int) -> Tensor:
-        with torch.enable_grad():
-            leaf = s.detach().requires_grad_(True)
-            value = self.of(leaf)
+        with _autograd.recording():
+            at = _autograd.leaf(s)
+            value = self.of(at)
             for k in range(order):
                 if not value.requires_grad:
-                    return torch.zeros_like(s)
-                (value,) = torch.autograd.grad(value.sum(), leaf, create_graph=k + 1 < order)
+                    return torch.zeros_like(at)
+                (value,) = torch.autograd.grad(value.sum(), at, create_graph=k + 1 < order)
         return value.detach()
-
-
-def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
-    """A kernel stays; a callable of s = |z - y|^2 becomes `Radial`."""
-    what = f"the class {kernel.__name__}" if isinstance(kernel, type) else type(kernel).__name__
-    if isinstance(kernel, type) or not (isinstance(kernel, Kernel) or callable(kernel)):
-        raise TypeError(f"`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance, got {what}")
-    return kernel if isinstance(kernel, Kernel) else Radial(kernel)
 
 
 def _matern_spectrum(nu: float, bandwidth: float, omega2: Tensor, d: int) -> Tensor:

@@ -1,5 +1,8 @@
 """Sums over pairs, sum_i w_i k(z, x_i), their gradients and logarithms: one contract, several backends."""
 
+from typing import Any
+
+from particleflow._words import unknown_name
 from particleflow.pairwise.auto import Auto
 from particleflow.pairwise.base import Field, PairwiseSum, Queries, Sources
 from particleflow.pairwise.compiled import Compiled
@@ -27,3 +30,7 @@ __all__ = [
     "Queries",
     "Sources",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_name(__name__, name, __all__)

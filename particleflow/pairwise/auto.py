@@ -6,15 +6,16 @@ import functools
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
+from particleflow.memo import Memo, Same, cached_property
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import Promise
 
 
@@ -45,8 +46,7 @@ class Auto:
         _checks.positive(self.max_pairs, "max_pairs")
 
     def sources(self, kernel: Kernel, points: Tensor) -> AutoSources:
-        checked_points(points, kernel)
-        return AutoSources(kernel, points, self)
+        return AutoSources(kernel, held_points(points, kernel), self)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,11 @@ class AutoQueries:
 
     points: Tensor
     sources: AutoSources
-    made: dict[PairwiseSum, Queries] = field(default_factory=dict)
-    choices: dict[int, Choice] = field(default_factory=dict)
+    made: Memo[Queries] = field(default_factory=Memo)
+    choices: Memo[Choice] = field(default_factory=Memo)
 
     def through(self, backend: PairwiseSum) -> Queries:
-        if backend not in self.made:
-            self.made[backend] = self.sources.through(backend).prepare(self.points)
-        return self.made[backend]
+        return self.made.get(backend, lambda: self.sources.through(backend).prepare(self.points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,22 +67,20 @@ class AutoSources:
     kernel: Kernel
     points: Tensor
     auto: Auto
-    made: dict[PairwiseSum, Sources] = field(default_factory=dict)
+    made: Memo[Sources] = field(default_factory=Memo)
 
-    @functools.cached_property
+    @cached_property
     def spanned(self) -> Spanned:
         return Spanned(self.points)
 
     def field(self, w: Tensor) -> AutoField:
-        return AutoField(((self, checked_weights(w, self.points)),), ({},))
+        return AutoField(((self, checked_weights(w, self.points)),), (Memo(),))
 
     def prepare(self, z: Tensor) -> AutoQueries:
-        return AutoQueries(checked_queries(z, self.points), self)
+        return AutoQueries(kept_queries(z, self.points), self)
 
     def through(self, backend: PairwiseSum) -> Sources:
-        if backend not in self.made:
-            self.made[backend] = backend.sources(self.kernel, self.points)
-        return self.made[backend]
+        return self.made.get(backend, lambda: backend.sources(self.kernel, self.points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,25 +91,25 @@ class AutoField(SumField):
     choice and the whole field, for the queries that come back within a step.
     """
 
-    kept: tuple[dict[PairwiseSum, SumField], ...] = ()
-    choices: list[tuple[Tensor, Choice, SumField]] = field(default_factory=list)
+    kept: tuple[Memo[SumField], ...] = ()
+    choices: Memo[tuple[Choice, SumField]] = field(default_factory=lambda: Memo(1))
 
     def __add__(self, other: SumField) -> AutoField:
         assert isinstance(other, AutoField)
         return AutoField(self.parts + other.parts, self.kept + other.kept)
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        self._check(z)
+        z = self._seen(z)
         _, whole, z = self._through(z)
         return whole.log(z)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        self._check(z)
+        z = self._seen(z)
         _, whole, z = self._through(z)
         return whole.promise(z)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         choice, whole, z = self._through(z)
         told = whole.explain(z)
         return {**told, "why": choice.why} if told["backend"] == type(choice.backend).__name__ else told
@@ -125,22 +121,29 @@ class AutoField(SumField):
     def _through(self, z: Tensor | Queries) -> tuple[Choice, SumField, Tensor | Queries]:
         """The choice for these queries, the whole field as that backend made it, and the queries as it prepared them."""
         points = points_of(z)
-        if not (self.choices and self.choices[0][0] is points):
+
+        def make() -> tuple[Choice, SumField]:
             sources: AutoSources = self.parts[0][0]
             clouds = [part.spanned for part, _ in self.parts]
-            problem, columns = Problem(sources.kernel, clouds, points, self._columns, sources.auto), self._columns
-            alone = z.choices if isinstance(z, AutoQueries) and len(clouds) == 1 and z.sources is sources else {}
-            choice = alone[columns] if columns in alone else choose(problem)
-            alone[columns] = choice
+            problem = Problem(sources.kernel, clouds, points, self._columns, sources.auto)
+            alone = z.choices if isinstance(z, AutoQueries) and len(clouds) == 1 and z.sources is sources else Memo[Choice]()
+            choice = alone.get(self._columns, lambda: choose(problem))
             made: list[SumField] = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
-            self.choices[:] = [(points, choice, functools.reduce(operator.add, made))]
-        _, choice, whole = self.choices[0]
-        return choice, whole, z.through(choice.backend) if isinstance(z, AutoQueries) else z
+            return choice, functools.reduce(operator.add, made)
+
+        choice, whole = self.choices.get(Same(points, written=True), make)
+        if isinstance(z, AutoQueries):
+            return choice, whole, z.through(choice.backend)
+        # the backend knows its own points by its own copy
+        own = next((k for k, (part, _) in enumerate(self.parts) if part.points is z), None)
+        return choice, whole, z if own is None else whole.parts[own][0].points
 
 
-def _made(part: tuple[AutoSources, Tensor], kept: dict[PairwiseSum, SumField], backend: PairwiseSum) -> SumField:
+def _made(part: tuple[AutoSources, Tensor], kept: Memo[SumField], backend: PairwiseSum) -> SumField:
     sources, w = part
-    if backend not in kept:
+
+    def make() -> SumField:
         made: Any = sources.through(backend).field(w)
-        kept[backend] = made
-    return kept[backend]
+        return cast("SumField", made)
+
+    return kept.get(backend, make)

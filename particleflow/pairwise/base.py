@@ -4,7 +4,10 @@
 
 Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d), float32 or float64. Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
 At a query that is not finite everything is NaN, whatever the kernel's limit, and at the others what it is without it.
-Autograd does not go through a sum, but through those of `Dense`: ask for the gradient.
+Inputs are detached copies, and autograd does not go through a sum: ask for the gradient. Tensors of more than 131072 numbers are not copied: a
+field refuses (RuntimeError) to sum what torch has changed in place since; what numpy changes in their memory it does not see.
+Weights may have any size: columns are brought near 1 by powers of two, so that no intermediate result leaves the numbers of the dtype. A sum that
+does is infinite.
 """
 
 from __future__ import annotations

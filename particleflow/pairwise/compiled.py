@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of
+from particleflow.memo import cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ BLOCK = 256  # rows of queries that a thread takes, a multiple of every number o
 THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
 CALL_PAIRS = 2**28
 CACHE_LINE = 64
+FAR = 1e9  # scaled coordinates beyond which float32 has no room for their squares and for the kernel's derivatives there
 CENTRED = 4096  # points that tell the centre of a cloud
 MATRIX_BYTES = 8 * 2**20  # working memory of a prepared kernel matrix
 
@@ -56,7 +60,7 @@ class Compiled:
         library("llvmlite.binding", "Compiled")
 
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         check_kernel(kernel)
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or Dense()")
@@ -121,7 +125,7 @@ class CompiledSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> CompiledQueries:
-        checked_queries(z, self.points)
+        z = kept_queries(z, self.points)
         small = len(z) * len(self.points) * z.element_size() * ARRAYS_PER_TILE <= MATRIX_BYTES
         return CompiledQueries(z, self, self._rows(z), kernel_matrix(self.kernel, z, self.points) if small else None)
 
@@ -129,12 +133,17 @@ class CompiledSources:
         if what is What.VALUE and isinstance(z, CompiledQueries) and z.sources is self and z.matrix is not None:
             return at_numbers((z.matrix @ w)[..., None], z.points)
         rows, count = self._rows(z), len(points_of(z))
+        if self._extreme(rows):
+            return self._double.sums(what, w.double(), points_of(z).double()).to(self.points.dtype)
         ranges = Ranges.all_pairs(count, len(self.points))
         total = range_sums(self.kernel, what, w, self._scaled, rows, ranges, portable=self.portable)
         return self._answer(total[:count], w, points_of(z))
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         rows, count = self._rows(z), len(points_of(z))
+        if self._extreme(rows):
+            fine = self._double.log_sum(w.double(), points_of(z).double())
+            return fine[0].to(self.points.dtype), fine[1].to(self.points.dtype)
         ranges = Ranges.all_pairs(count, len(self.points))
         log, grad = range_logs(self.kernel, w, self._scaled, rows, ranges, portable=self.portable)
         return self._answer(log[:count], w, points_of(z)), self._answer(grad[:count], w, points_of(z))
@@ -151,7 +160,24 @@ class CompiledSources:
 
     @cached_property
     def _finite(self) -> bool:
-        return bool(np.isfinite(self._scaled).all())
+        return math.isfinite(self._farthest)
+
+    @cached_property
+    def _double(self) -> CompiledSources:
+        return CompiledSources(self.kernel, self.points.double(), self.portable)
+
+    @cached_property
+    def _farthest(self) -> float:
+        low, high = torch.from_numpy(self._scaled).aminmax()
+        return max(float(high), -float(low))
+
+    def _extreme(self, rows: np.ndarray) -> bool:
+        """Whether squares of scaled coordinates leave the numbers of float32."""
+        if rows.dtype != np.float32:
+            return False
+        low, high = torch.from_numpy(rows).aminmax()
+        # a NaN hides what is beside it: it answers True, which costs time only
+        return not max(float(high), -float(low), self._farthest) <= FAR
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
         if isinstance(z, CompiledQueries) and z.sources is self:
@@ -255,7 +281,7 @@ def plan_of(kind: type[Kernel], what: What, d: int, dtype: np.dtype, weights: st
 
 
 def _bandwidth(kernel: Kernel) -> float:
-    return float(getattr(kernel, "bandwidth", 1.0))
+    return bandwidth_of(kernel) or 1.0
 
 
 def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarray, lowest: np.ndarray, ranges: Ranges, columns: int) -> None:
@@ -272,27 +298,30 @@ def _run(plan: Plan, z: np.ndarray, x: np.ndarray, w: np.ndarray, out: np.ndarra
     share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
     given, made = ([array.__array_interface__["data"][0] for array in arrays] for arrays in (before, after))
     addresses = [*given, *ranges.addresses, *made]
-    job = _Job(function(plan), addresses, (ranges.block, z.shape[1], len(z), columns), blocks, share)
     scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
+    # a second interrupt may end this call before its threads: they own what they read and write
+    owners = (*before, ranges, *after, scratch)
+    job = _Job(function(plan), addresses, (ranges.block, z.shape[1], len(z), columns), blocks, share, owners)
     aligned = -(-scratch.__array_interface__["data"][0] // CACHE_LINE) * CACHE_LINE
     others = [threading.Thread(target=job.work, args=(aligned + k * scratch.shape[1],)) for k in range(1, threads)]
-    for thread in others:
-        thread.start()
     try:
+        for thread in others:
+            thread.start()
         job.work(aligned)
     except BaseException:
         job.stopped = True
         raise
     finally:
         for thread in others:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
 
 class _Job:
     """Shares of blocks, which each thread takes from one counter until none is left."""
 
-    def __init__(self, run: Callable[..., None], addresses: list[int], sizes: tuple[int, ...], blocks: int, share: int) -> None:
-        self.run, self.addresses, self.sizes, self.blocks, self.share = run, addresses, sizes, blocks, share
+    def __init__(self, run: Callable[..., None], addresses: list[int], sizes: tuple[int, ...], blocks: int, share: int, owners: Any) -> None:
+        self.run, self.addresses, self.sizes, self.blocks, self.share, self.owners = run, addresses, sizes, blocks, share, owners
         self.firsts = itertools.count(0, share)
         self.stopped = False
 

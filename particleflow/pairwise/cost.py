@@ -5,7 +5,6 @@ Times are of one core, in seconds. Only their ratios matter: they decide, the su
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52
+from particleflow.kernels.declared import bandwidth_of, has_facts
+from particleflow.memo import cached_property
 from particleflow.pairwise.base import PairwiseSum
 from particleflow.pairwise.culled import Culled, Short
 from particleflow.pairwise.dense import Dense
@@ -65,7 +66,7 @@ class Spanned:
     def __len__(self) -> int:
         return len(self.points)
 
-    @functools.cached_property
+    @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest of each coordinate, (d,) each."""
         here = np.ascontiguousarray(self.points.detach().numpy())
@@ -90,7 +91,7 @@ class Problem:
     def d(self) -> int:
         return self.queries.shape[1]
 
-    @functools.cached_property
+    @cached_property
     def n(self) -> int:
         return sum(len(cloud) for cloud in self.sources)
 
@@ -98,7 +99,7 @@ class Problem:
     def pairs(self) -> float:
         return float(len(self.queries)) * self.n
 
-    @functools.cached_property
+    @cached_property
     def corners(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest of each coordinate, over all points."""
         known = any(cloud.points is self.queries for cloud in self.sources)
@@ -106,7 +107,7 @@ class Problem:
         lowest, highest = (np.array(ends, np.float64) for ends in zip(*(cloud.ends for cloud in clouds), strict=True))
         return lowest.min(0), highest.max(0)
 
-    @functools.cached_property
+    @cached_property
     def extents(self) -> tuple[float, ...]:
         """Of the box around all points; inf where a point is not finite."""
         lowest, highest = self.corners
@@ -116,7 +117,7 @@ class Problem:
         """Pairs closer than a radius, from a sample."""
         return self.pairs * float((self._distances < radius).double().mean())
 
-    @functools.cached_property
+    @cached_property
     def _distances(self) -> Tensor:
         return sampled_distances([cloud.points for cloud in self.sources], self.queries)
 
@@ -165,6 +166,8 @@ def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
 
 def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]:
     """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's, is not looked at: looking takes time, too."""
+    if not has_facts(problem.kernel):
+        return
     rtol, atol = problem.auto.rtol, problem.auto.atol
     absolute = rtol if atol is None else atol
     if problem.d <= 3 and usable("llvmlite.binding"):
@@ -230,13 +233,12 @@ def _fourier(problem: Problem, atol: float) -> float | None:
         return None
     digits = math.log(1 / atol)
     seconds = CALL["Fourier"] + problem.columns * points * TRANSFORM[d - 1] * (1 + (d > 1))
-    bandwidth = getattr(kernel, "bandwidth", None)
     if isinstance(kernel, Gaussian):
         counts = [(math.prod(math.sqrt(2 * digits + 9) / math.pi * (e / kernel.bandwidth + 6) for e in problem.extents), 0.0)]
     elif isinstance(kernel, IMQ):
         counts = [(math.prod(2 * (digits + 4) / math.pi * (e / kernel.bandwidth + 2) for e in problem.extents), 0.0)]
     elif isinstance(kernel, Laplace | Energy | Matern32 | Matern52) and usable("llvmlite.binding"):
-        widest = min(max(problem.extents), bandwidth or math.inf)
+        widest = min(max(problem.extents), bandwidth_of(kernel) or math.inf)
         radii = [widest * 2 ** (-k / 2) for k in range(2, 24)]
         counts = [(math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r) for r in radii]
     else:

@@ -8,7 +8,6 @@ import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,8 +16,10 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.declared import is_built_in
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 from particleflow.pairwise.promise import Promise
 from particleflow.pairwise.reach import Reach, reach_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
 JOB = 512  # blocks of queries that a thread takes
+FAR = 1e9  # scaled lengths whose squares, and what kernels make of them, leave float32
 FEW = 128  # blocks: not worth a pass for float32 beside one for float64
 LOG_MARGIN = 2.0  # log of how much less than atol a logarithm leaves out
 FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
@@ -68,8 +70,8 @@ class Culled:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
-        checked_points(points, kernel)
-        if not isinstance(kernel, Short):
+        points = checked_points(points, kernel)
+        if not (is_built_in(kernel) and isinstance(kernel, Short)):
             raise TypeError(
                 f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "
                 "sum with Compiled(), or with Dense() for a kernel of your own"
@@ -81,17 +83,19 @@ class Culled:
         library("llvmlite.binding", "Culled")
         double = points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or isinstance(kernel, Laplace)
         element = np.dtype(np.float64 if double else np.float32)
-        return CulledSources(kernel, points.detach().clone(), self.tolerance, element, Tiled.of(points.detach().numpy()))
+        return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
 
 
-def near_sum(parts: Iterable[tuple[Any, Tensor]], kept: Iterable[dict[Any, Any]], tol: float) -> SumField:
+def near_sum(parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float) -> SumField:
     """The sum of parts, each of (sources, weights), over neighbours alone, to a tolerance relative to the scales; `kept` holds each part's field."""
     fields: list[Any] = []
     for (sources, w), memory in zip(parts, kept, strict=True):
-        if (Culled, tol) not in memory:
-            memory[Culled, tol] = Culled(rtol=tol).sources(sources.kernel, sources.points).field(w)
-        fields.append(memory[Culled, tol])
+        fields.append(memory.get((Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)))
     return functools.reduce(operator.add, fields)
+
+
+def _culled(kernel: Kernel, points: Tensor, w: Tensor, tol: float) -> CulledField:
+    return Culled(rtol=tol).sources(kernel, points).field(w)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +119,11 @@ class CulledSources:
         return CulledField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> CulledQueries:
-        points = checked_queries(z, self.points).detach().to(self.points.dtype).numpy()
+        z = kept_queries(z, self.points)
+        points = z.to(self.points.dtype).numpy()
         finite = np.isfinite(points)
         rows = np.arange(len(points)) if finite.all() else finite.all(1).nonzero()[0]
-        own = torch.equal(z, self.points)
-        return CulledQueries(z, rows, self.tiled if own else Tiled.of(points if len(rows) == len(points) else points[rows]))
+        return CulledQueries(z, rows, self.tiled if z is self.points else Tiled.of(points if len(rows) == len(points) else points[rows]))
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         queries = self._queries(z)
@@ -181,6 +185,7 @@ class CulledSources:
     def _run(self, job: _SumJob | _LogJob, w: Tensor, near: Neighbours) -> None:
         """All blocks, in the threads there are; each block is summed by one of them, its sources in one order."""
         weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(near.queries.boxes(near.block))
+        wide |= (self.element == np.float32) & (near.reach * unit > FAR)
         parts: list[Iterator[Batch]] = []
         if len(near) <= FEW and wide.any():
             wide[:] = True
@@ -226,13 +231,13 @@ class CulledField(SumField):
     """A field that leaves out far pairs; queries are sorted once for all parts."""
 
     def promise(self, z: Tensor | Queries) -> Promise:
-        self._check(z)
+        z = self._seen(z)
         queries = self._prepared(z)
         bounds = [sources.bounds(w if w.ndim == 2 else w[:, None], queries) for sources, w in self.parts]
         return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), "what lies beyond the kernel's reach, and rounding")
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        self._check(z)
+        z = self._seen(z)
         return super().log(self._prepared(z))
 
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow.kernels import Kernel
+from particleflow.kernels import Kernel, Laplace
+from particleflow.kernels.declared import has_laplacian
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, at_numbers, checked_weights, held_points, kept_queries, points_of
 
 # (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
 # the temporaries of the kernel's slope.
 ARRAYS_PER_TILE = 8
+# Coordinates beyond which their squares, and the kernel's derivatives there, are no numbers of float32: of our kernels, and of others, whose
+# derivatives may take powers on the way.
+FAR, FAR_UNKNOWN = 1e9, 1e3
+# A bandwidth below which the pole of a laplacian, at a distance of 1e-15 bandwidths, is none.
+FINE = 1e-3
 
 
 def squared_distances(z: Tensor, points: Tensor) -> Tensor:
@@ -51,8 +59,7 @@ class Dense:
         _checks.count(self.max_bytes, "max_bytes")
 
     def sources(self, kernel: Kernel, points: Tensor) -> DenseSources:
-        checked_points(points, kernel)
-        return DenseSources(kernel, points, self.max_bytes)
+        return DenseSources(kernel, held_points(points, kernel), self.max_bytes)
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,21 @@ class DenseSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> DenseQueries:
-        checked_queries(z, self.points)
+        z = kept_queries(z, self.points)
         fits = len(z) * len(self.points) * z.element_size() * ARRAYS_PER_TILE <= self.max_bytes
         return DenseQueries(z, self, kernel_matrix(self.kernel, z, self.points) if fits else None)
+
+    @cached_property
+    def _double(self) -> DenseSources:
+        return DenseSources(self.kernel, self.points.double(), self.max_bytes)
+
+    def _extreme(self, z: Tensor) -> bool:
+        """Whether squared distances leave the numbers of float32. On a device nobody waits for the answer: they are taken as they come."""
+        if self.points.dtype != torch.float32 or z.device.type != "cpu":
+            return False
+        fine = isinstance(self.kernel, Laplace) and self.kernel.bandwidth < FINE
+        far = FAR if has_laplacian(self.kernel) else FAR_UNKNOWN
+        return fine or max(_largest(z), _largest(self.points)) > far
 
     def tiles(self, z: Tensor) -> Iterator[tuple[slice, slice]]:
         """Row (query) and column (source) slices, a row's columns one after the other."""
@@ -91,6 +110,8 @@ class DenseSources:
         if what is What.VALUE and isinstance(z, DenseQueries) and z.sources is self and z.matrix is not None:
             return at_numbers((z.matrix @ w)[..., None], z.points)
         points = points_of(z)
+        if self._extreme(points):
+            return self._double.sums(what, w.double(), points.double()).to(self.points.dtype)
         total = points.new_zeros((len(points), w.shape[1], what.components(points.shape[1])))
         for rows, columns in self.tiles(points):
             here, x = points[rows], self.points[columns]
@@ -100,6 +121,9 @@ class DenseSources:
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """Online over column tiles: running maximum, sum and gradient relative to that maximum."""
         kernel, points = self.kernel, points_of(z)
+        if self._extreme(points):
+            log, grad = self._double.log_sum(w.double(), points.double())
+            return log.to(self.points.dtype), grad.to(self.points.dtype)
         assert isinstance(kernel, PositiveKernel)
         top = points.new_full((len(points),), -torch.inf)
         total = torch.zeros_like(top)
@@ -124,6 +148,12 @@ class DenseSources:
         return at_numbers(log, points), at_numbers(grad, points)
 
 
+def _largest(points: Tensor) -> float:
+    """The largest finite coordinate."""
+    ends = [abs(float(end)) for end in points.aminmax()]
+    return max(ends) if all(math.isfinite(end) for end in ends) else float(points.nan_to_num(0.0, 0.0, 0.0).abs().max())
+
+
 # One tile's contribution, (Q, K, components), to each sum: of the kernel, s (Q, N), z (Q, d), x (N, d) and w (N, K).
 
 
@@ -143,7 +173,9 @@ def _values_and_gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Te
 
 
 def _laplacians(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
-    return ((4 * s * kernel.curvature(s) + 2 * z.shape[1] * kernel.slope(s)) @ w)[..., None]
+    d = z.shape[1]
+    bend = kernel.laplacian(s, d) if has_laplacian(kernel) else 4 * s * kernel.curvature(s) + 2 * d * kernel.slope(s)
+    return (bend @ w)[..., None]
 
 
 _TERMS = {What.VALUE: _values, What.GRAD: _gradients, What.BOTH: _values_and_gradients, What.LAPLACIAN: _laplacians}

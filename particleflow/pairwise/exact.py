@@ -35,6 +35,13 @@ def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
     return exact_backend(kernel, points.device).sources(kernel, points)
 
 
+def undeclared(backend: str, kernel: Kernel, points: Tensor) -> Sources:
+    """Exact sources of a kernel that has declared nothing a fast sum could be planned by, and one warning."""
+    told = f"{backend} sums a {type(kernel).__name__} kernel exactly: it does not declare its scale"
+    warn_once(f"{told}. Give it with_bandwidth (pf.kernels.ScaledKernel), or ask for Dense() or Auto()")
+    return exact_sources(kernel, points)
+
+
 def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
     """The sum of parts, each of (sources, weights), by exact sums."""
     fields: list[Any] = [exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts]

@@ -13,7 +13,7 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.explicit import FeatureKernel
 from particleflow.pairwise.auto import Auto
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
-from particleflow.pairwise.field import checked_weights, points_of
+from particleflow.pairwise.field import checked_points, checked_queries, checked_weights, kept_queries, points_of
 
 # Rows whose features are alive at once: of 2^20 numbers, 8 MiB in float64.
 NUMBERS = 2**20
@@ -31,7 +31,7 @@ def sources_of(kernel: Kernel | FeatureKernel, points: Tensor, pairwise: Pairwis
         return pairwise.sources(kernel, points)
     if not isinstance(pairwise, Auto):
         raise TypeError(f"`pairwise` must be Auto() for a kernel of explicit features, got {pairwise}: its sums need no pairs, leave it out")
-    return FeatureSources(kernel, points)
+    return FeatureSources(kernel, checked_points(points, kernel))
 
 
 @dataclass(frozen=True)
@@ -51,32 +51,33 @@ class FeatureSources:
         w = checked_weights(w, self.points)
         rows = _rows(self.kernel, self.points)
         parts = [self.kernel.map.features(self.points[at]).T @ w[at] for at in rows]
-        return FeatureField(self.kernel, torch.stack(parts).sum(0))
+        return FeatureField(self.kernel, torch.stack(parts).sum(0).detach(), self.points)
 
     def prepare(self, z: Tensor) -> PlainQueries:
-        return PlainQueries(z)
+        return PlainQueries(kept_queries(z, self.points))
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureField:
-    """z -> features(z) @ coefficients, (D,) or (D, K). Fields of one kernel add by their coefficients."""
+    """z -> features(z) @ coefficients, (D,) or (D, K), for z like the sources' `points`. Fields of one kernel add by their coefficients."""
 
     kernel: FeatureKernel
     coefficients: Tensor
+    points: Tensor
 
     def __add__(self, other: FeatureField) -> FeatureField:
-        return FeatureField(self.kernel, self.coefficients + other.coefficients)
+        return FeatureField(self.kernel, self.coefficients + other.coefficients, self.points)
 
     def reduce(self) -> FeatureField:
         return self
 
     def value(self, z: Tensor | Queries) -> Tensor:
-        points = points_of(z)
-        return torch.cat([self.kernel.map.features(points[at]) @ self.coefficients for at in _rows(self.kernel, points)])
+        points = self._seen(z)
+        return torch.cat([self.kernel.map.features(points[at]) @ self.coefficients for at in _rows(self.kernel, points)]).detach()
 
     def grad(self, z: Tensor | Queries) -> Tensor:
-        points = points_of(z)
-        return torch.cat([self._grad(points[at]) for at in _rows(self.kernel, points)])
+        points = self._seen(z)
+        return torch.cat([self._grad(points[at]) for at in _rows(self.kernel, points)]).detach()
 
     def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         return self.value(z), self.grad(z)
@@ -92,6 +93,9 @@ class FeatureField:
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         return {"backend": "Features", "why": f"{len(self.coefficients)} explicit features, no pairs"}
+
+    def _seen(self, z: Tensor | Queries) -> Tensor:
+        return checked_queries(points_of(z), self.points).detach()
 
     def _grad(self, z: Tensor) -> Tensor:
         if self.coefficients.ndim == 1:

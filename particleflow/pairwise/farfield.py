@@ -127,7 +127,7 @@ def modes(demand: Demand) -> Modes | None:
 def _most_bent(demand: Demand) -> float:
     """max |laplacian k|, where there is a kink beyond the radius."""
     unit = demand.radius or scale(demand.kernel)
-    s = (unit * torch.logspace(-3, 2, 2000, dtype=torch.float64)) ** 2
+    s = (unit * torch.logspace(-3, 2, 2000, dtype=torch.float64, device="cpu")) ** 2
     if demand.radius:
         s = s[s >= demand.radius**2]
     k, d = demand.kernel, len(demand.extents)

@@ -5,16 +5,21 @@ A backend writes its sources only: `sums(what, w, z)` for w (N, K), and `log_sum
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _fork
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.promise import Audit, Promise, compared
@@ -50,26 +55,70 @@ class SummedSources(Protocol):
         ...
 
 
+# Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, and its version when it was taken), and of weights.
+COPIED, TAKEN, LARGEST = 2**17, "taken", "largest of each column"
+# Weights between these, and columns whose largest differ by less than this factor, are summed as they are. Bits (binary digits) of room that are
+# left above the weights: for slopes of up to 1e15 and some terms.
+LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
 # Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in whatever the points are.
 WIDEST = 1e15
 
 
-def checked_points(points: Tensor, kernel: Kernel) -> Tensor:
-    """`points` themselves, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
+def checked_points(points: Tensor, kernel: object) -> Tensor:
+    """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
+    _fork.tell()
     _checks.points(points, "points")
-    bandwidth = getattr(kernel, "bandwidth", 1.0)
-    if isinstance(bandwidth, float) and not 1 / WIDEST <= bandwidth <= WIDEST:
+    bandwidth = bandwidth_of(kernel)
+    if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
-    return points
+    return owned(points, "points")
+
+
+def owned(given: Tensor, name: str) -> Tensor:
+    """A detached copy; of a large tensor, whose copy would take a tenth of a sum on a mesh, a view: `unchanged` refuses it once it was changed.
+
+    What numpy writes into the memory of a large tensor is not seen. What is owned already stays: backends hand it on to others.
+    """
+    if TAKEN in vars(given):
+        return given
+    own = given.detach() if given.requires_grad else given
+    if given.numel() <= COPIED or not given.is_contiguous() or given.is_inference():
+        own = own.clone(memory_format=torch.contiguous_format)
+        vars(own)[TAKEN] = "", 0
+    else:
+        own = given.detach()
+        vars(own)[TAKEN] = name, own._version
+    return own
+
+
+def unchanged(own: Tensor) -> None:
+    """Refuse a view whose memory was written to."""
+    name, version = vars(own).get(TAKEN, ("", 0))
+    if name and own._version != version:
+        raise RuntimeError(
+            f"`{name}` was changed in place after sums were made of it: make the sources and the field again, or pass a copy, e.g. {name}.clone()"
+        )
+
+
+def held_points(points: Tensor, kernel: object) -> Tensor:
+    """The same, of a backend that sums on any device that holds numbers."""
+    copied = checked_points(points, kernel)
+    if copied.device.type == "meta":
+        raise TypeError("`points` must hold numbers, got a tensor on the meta device: pass one that does")
+    return copied
 
 
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
-    """`w` (N,) or (N, K) in the dtype of `points` (N, d)."""
+    """`w`, owned, if it is (N,) or (N, K), in the dtype of `points` (N, d)."""
     if not isinstance(w, Tensor) or w.is_complex():
         raise TypeError(f"`w` must be a tensor of real numbers, got {w.dtype if isinstance(w, Tensor) else type(w).__name__}")
+    if w.layout != torch.strided:
+        raise TypeError(f"`w` must be a dense tensor, got one of layout {w.layout}: pass its numbers, e.g. w.to_dense()")
+    if w.device != points.device:
+        raise ValueError(f"`w` must be on the device of the points, {points.device}, got {w.device}: move it with w.to(points.device)")
     if w.shape[:1] != points.shape[:1] or w.ndim not in (1, 2):
         raise ValueError(f"`w` must be (N,) or (N, K) with N = {len(points)}, got {tuple(w.shape)}")
-    return w.to(points.dtype)
+    return owned(w.detach().to(points.dtype), "w") if w.dtype != points.dtype else owned(w, "w")
 
 
 def points_of(z: Tensor | Queries) -> Tensor:
@@ -81,7 +130,26 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
     _checks.points(z, "z")
     if z.shape[1] != points.shape[1]:
         raise ValueError(f"`z` must have the {points.shape[1]} coordinates of the sources, got shape {tuple(z.shape)}")
+    if z.device != points.device:
+        raise ValueError(f"`z` must be on the device of the sources, {points.device}, got {z.device}: move it with z.to({str(points.device)!r})")
     return z
+
+
+def kept_queries(z: Tensor, points: Tensor) -> Tensor:
+    """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a detached copy."""
+    checked_queries(z, points)
+    return points if copied_from(z, points) else owned(z, "z")
+
+
+def copied_from(z: Tensor, points: Tensor) -> bool:
+    """Are the queries z the sources' own `points`?"""
+    if z is points:
+        return True
+    if z.shape != points.shape or z.dtype != points.dtype:
+        return False
+    if vars(points).get(TAKEN, ("",))[0]:
+        return z.data_ptr() == points.data_ptr() and z.is_contiguous()
+    return z.device.type == "cpu" and torch.equal(z, points)
 
 
 def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
@@ -108,6 +176,9 @@ class SumField:
     def reduce(self) -> SumField:
         return self
 
+    # Fields are made of weights of every size: of 1e30 beside 1e-30, their products with a kernel's slope would leave the numbers of float32, and
+    # what one column loses by rounding would be more than all of another. `levelled` brings each column near 1, by a power of two, exactly.
+
     def value(self, z: Tensor | Queries) -> Tensor:
         return self._sum(What.VALUE, z)[..., 0]
 
@@ -122,7 +193,7 @@ class SumField:
         return self._sum(What.LAPLACIAN, z)[..., 0]
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        self._check(z)
+        z = self._seen(z)
         for sources, w in self.parts:
             # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
             if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
@@ -131,7 +202,10 @@ class SumField:
                 raise TypeError(
                     f"`kernel` must be positive for the logarithm of a sum, got {sources.kernel}: use Gaussian, Laplace, Matern or IMQ"
                 )
-        columns = [self.log_column(k, z) for k in range(self._columns)]
+        level, powers = self.levelled
+        columns = [level.log_column(k, z) for k in range(self._columns)]
+        if powers is not None:
+            columns = [(value + math.log(2) * power, grad) for (value, grad), power in zip(columns, powers.tolist(), strict=True)]
         if self.parts[0][1].ndim == 1:
             return columns[0]
         return torch.stack([value for value, _ in columns], dim=1), torch.stack([grad for _, grad in columns], dim=1)
@@ -153,16 +227,52 @@ class SumField:
 
     def _check(self, z: Any) -> None:
         checked_queries(getattr(z, "points", z), self.parts[0][0].points)
+        for sources, w in self.parts:
+            unchanged(sources.points)
+            unchanged(w)
 
     @property
     def _columns(self) -> int:
         w = self.parts[0][1]
         return 1 if w.ndim == 1 else w.shape[1]
 
+    def _seen(self, z: Tensor | Queries) -> Tensor | Queries:
+        """Queries that have been looked at, detached; the sources' own tensor where they are a part's points, so that backends know them by it."""
+        self._check(z)
+        if not isinstance(z, Tensor):
+            return z
+        own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
+        return z.detach() if own is None else own
+
+    @cached_property
+    def levelled(self) -> tuple[SumField, Tensor | None]:
+        """A field that is safe to sum, and the powers of two (K,) float64 that its columns are to be multiplied by; None: this field, as it is."""
+        powers = _powers([w for _, w in self.parts])
+        if powers is None:
+            return self, None
+        fields: list[SumField] = [
+            sources.field(torch.ldexp(w, (-powers if w.ndim == 2 else -powers[0]).to(w.dtype))) for sources, w in self.parts
+        ]
+        return functools.reduce(operator.add, fields), powers
+
+    @cached_property
+    def _idle(self) -> Tensor | None:
+        """The columns (n,) of no weight at all: what others leave in them by rounding is taken out. None: all weigh."""
+        if self._columns == 1 or self.parts[0][1].device.type != "cpu":
+            return None
+        tops = zip(*(_largest(w) for _, w in self.parts), strict=True)
+        idle = [column for column, top in enumerate(tops) if not any(top)]
+        return torch.tensor(idle) if idle else None
+
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, components), or (Q, K, components) where the weights are (N, K)."""
-        self._check(z)
-        total = self.sums(what, z)
+        z = self._seen(z)
+        level, powers = self.levelled
+        total = level.sums(what, z)
+        if powers is not None:
+            total = torch.ldexp(total, powers.to(total.dtype)[:, None])
+        if self._idle is not None:
+            total[:, self._idle] *= 0.0
         return total[:, 0] if self.parts[0][1].ndim == 1 else total
 
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
@@ -187,6 +297,38 @@ def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     empty = total == -torch.inf
     share = (logs - total.masked_fill(empty, 0)).exp()
     return total, sum((share[p][:, None] * grad for p, (_, grad) in enumerate(parts)), torch.zeros_like(parts[0][1]))
+
+
+def _powers(weights: list[Tensor]) -> Tensor | None:
+    """p (K,) with the weights of all parts, (N,) or (N, K) each, near 2^p; None where they are near 1 already, or no numbers."""
+    if weights[0].device.type != "cpu":
+        return None  # looking would wait for the device
+    tops = [max(column) for column in zip(*(_largest(w) for w in weights), strict=True)]
+    most, least = max(tops, default=0.0), min((top for top in tops if top), default=0.0)
+    if not most or not math.isfinite(sum(tops)) or (LEVEL[0] < least and most < min(LEVEL[1], LEVEL_COLUMNS * least)):
+        return None
+    weights = [_matrix(w) for w in weights]
+    highest = torch.stack([w.abs().amax(0) for w in weights]).amax(0).double()
+    limit = torch.finfo(weights[0].dtype)
+    # the smallest keep their digits, as far as the largest leave room for a kernel's slope
+    lowest = torch.stack([w.abs().double().masked_fill(w == 0, torch.inf).amin(0) for w in weights]).amin(0)
+    top, bottom = highest.clamp_min(limit.tiny).log2().floor(), lowest.clamp_max(limit.max).log2().floor()
+    room = math.floor(math.log2(limit.max)) - SLOPE_BITS
+    powers = torch.minimum(top, torch.maximum(bottom - math.log2(limit.tiny), top - room))
+    return powers.masked_fill(highest == 0, 0.0)
+
+
+def _largest(w: Tensor) -> list[float]:
+    """max |w| of each column of own weights, looked at once."""
+    found: list[float] | None = vars(w).get(LARGEST)
+    if found is None:
+        if w.ndim == 1:
+            found = [max(abs(float(end)) for end in w.aminmax())]
+        else:
+            low, high = w.aminmax(dim=0)
+            found = torch.maximum(high, -low).tolist()
+        vars(w)[LARGEST] = found
+    return found
 
 
 def _matrix(w: Tensor) -> Tensor:

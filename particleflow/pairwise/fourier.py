@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +12,12 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import has_facts
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Queries, Sources
 from particleflow.pairwise.culled import near_sum
-from particleflow.pairwise.exact import exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.pairwise.exact import exact_sum, undeclared, usable, warn_once
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import Promise, peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
@@ -78,10 +79,12 @@ class Fourier:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
-        checked_points(points, kernel)
+        points = held_points(points, kernel)
         d = points.shape[1]
         if d > 3:
             raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
+        if not has_facts(kernel):
+            return undeclared("Fourier()", kernel, points)
         if d == 1:
             from particleflow.pairwise.sorted import Sorted, form_of
 
@@ -98,42 +101,42 @@ class FourierQueries:
     """Query points, and the transform that has been set up at them."""
 
     points: Tensor
-    made: dict[Any, Any] = field(default_factory=dict)
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
 
 
 @dataclass(frozen=True, eq=False)
 class FourierSources:
-    """`made` holds what depends on the points alone: the transform set up last, the cells of a near field, double precision copies."""
+    """`made` holds what depends on the points alone: the cells of a near field."""
 
     kernel: Kernel
     points: Tensor
     fourier: Fourier
-    made: dict[Any, Any] = field(default_factory=dict)
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
 
     def field(self, w: Tensor) -> FourierField:
-        return FourierField(((self, checked_weights(w, self.points)),), ({},))
+        return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
-        return FourierQueries(checked_queries(z, self.points))
+        return FourierQueries(kept_queries(z, self.points))
 
-    @functools.cached_property
+    @cached_property
     def double(self) -> Tensor:
-        return self.points.detach().double()
+        return self.points.double()
 
 
 @dataclass(frozen=True, eq=False)
 class FourierField(SumField):
     """`kept`: of each part, its modes on the last few boxes; a target's outlive the step. `layouts`: those of the last queries."""
 
-    kept: tuple[dict[Any, Any], ...] = ()
-    layouts: dict[Any, Any] = field(default_factory=dict)
+    kept: tuple[Memo[Any], ...] = ()
+    layouts: dict[Any, tuple[Tensor, Any]] = field(default_factory=dict)
 
     def __add__(self, other: SumField) -> FourierField:
         assert isinstance(other, FourierField)
         return FourierField(self.parts + other.parts, self.kept + other.kept)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        self._check(z)
+        z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
             return None
@@ -143,7 +146,7 @@ class FourierField(SumField):
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
             return super().explain(z)
@@ -178,16 +181,18 @@ class FourierField(SumField):
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
         from particleflow.pairwise.layout import Wanted, layout
 
-        key = id(z), z._version, tol, laplacian
+        key = tol, laplacian
         known = self.layouts.get(key)
-        if known is None or known[0] is not z:
+        if known is None or not _equal(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
             wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
-            known = z, layout(wanted, [part.double for part, _ in self.parts], z.detach().double())
-            while len(self.layouts) >= KEPT:
-                del self.layouts[next(iter(self.layouts))]
+            own = any(z is part.points for part, _ in self.parts)
+            known = z if own else z.clone(), layout(wanted, [part.double for part, _ in self.parts], z.double())
+            # each line is one operation on the dictionary, which no other thread can divide
             self.layouts[key] = known
+            for old in list(self.layouts)[:-KEPT]:
+                self.layouts.pop(old, None)
         return known[1]
 
     def _spectral(self, layout: Any) -> Any:
@@ -214,7 +219,7 @@ class FourierField(SumField):
         """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
         points = points_of(z)
         if self._columns > 1:
-            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple({} for _ in self.parts))
+            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple(Memo(KEPT) for _ in self.parts))
             return one.log_column(0, points)
         queries = _finite(points)
         log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)
@@ -252,6 +257,10 @@ class FourierField(SumField):
             certain = both[:, 0] * rtol > max(promise.value, promise.grad * top / steepest)
             return both[:, 0].to(z.dtype), both[:, 1:].to(z.dtype), certain
         return z.new_ones(len(z)), torch.zeros_like(z), torch.zeros(len(z), dtype=torch.bool, device=z.device)
+
+
+def _equal(z: Tensor, known: Tensor) -> bool:
+    return z is known or (z.shape == known.shape and torch.equal(z, known))
 
 
 def _finite(points: Tensor) -> Tensor:

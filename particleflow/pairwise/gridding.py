@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,20 +37,22 @@ def _told(job: str, values: dict[str, Any], sizes: Sequence[int] = (), origin: S
     return np.array([*integers, *sizes], np.int64), np.array([*(values[name] for name in NUMBERS[job]), *origin], np.float64)
 
 
-def _run(function: Callable[[int, int], None], told: tuple[Array, Array]) -> Array:
+def _run(function: Callable[[int, int], None], told: tuple[Array, Array], owners: dict[str, Any] | None = None) -> Array:
+    """`owners`: of the memory that `told` points into, for a task that may outlive its caller, whom an interrupt stops."""
     function(told[0].ctypes.data, told[1].ctypes.data)
     return told[0]
 
 
 @lru_cache(maxsize=4)
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Of one process: a forked child has the object, and none of its threads."""
     return ThreadPoolExecutor(threads)
 
 
 def _together(tasks: list[Callable[[], Any]]) -> list[Any]:
     if len(tasks) == 1:
         return [tasks[0]()]
-    pool = _pool(len(tasks))
+    pool = _pool(len(tasks), os.getpid())
     return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
@@ -157,7 +160,8 @@ def interpolate(
     }
     tasks: list[Callable[[], Any]] = []
     for start, stop in _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD)):
-        tasks.append(partial(_run, job, _told("interpolate", values | {"start": start, "stop": stop, "out": out}, shape, origin)))
+        mine = values | {"start": start, "stop": stop, "out": out}
+        tasks.append(partial(_run, job, _told("interpolate", mine, shape, origin), mine))
     _together(tasks)
 
 

@@ -22,9 +22,11 @@ from torch import Tensor
 
 from particleflow import _checks, kernels
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of
+from particleflow.memo import Turn
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, masked, points_of
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, masked, points_of
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Formula:
     def written(self, text: str, d: int) -> str:
         """`text` with this kernel's terms in the place of their names."""
         s = "SqDist(z,x)"
-        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite.
-        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+IntInv({10**30}))", "d": d}
+        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite; IntCst(10**15) is no int.
+        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+Square(Inv(IntCst({10**9}))*Inv(IntCst({10**6}))))", "d": d}
         return text.format(**{name: getattr(self, name).format(**names) for name in _TERMS})
 
 
@@ -84,6 +86,7 @@ WIDTHS = (1, 4, 16)
 ACCUMULATORS = 64
 
 _compiled: set[tuple[Any, ...]] = set()
+_turn = Turn()  # at pykeops, whose tables and routines are not made for several threads of Python
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class KeOps:
         object.__setattr__(self, "timeout", _checks.positive(self.timeout, "timeout"))
 
     def sources(self, kernel: Kernel, points: Tensor) -> KeOpsSources:
-        checked_points(points, kernel)
+        points = checked_points(points, kernel)
         formula = FORMULAS.get(type(kernel))
         if formula is None:
             names = ", ".join(known.__name__ for known in FORMULAS)
@@ -125,8 +128,9 @@ class KeOps:
         if why:
             error = ImportError if why == keops_probe.NOT_INSTALLED else RuntimeError
             raise error(f"KeOps() cannot be used here: {why}")
-        keops_probe.load(keops_probe.cache_folder(), self.timeout)
-        unit = formula.unit * getattr(kernel, "bandwidth", 1.0)
+        with _turn:
+            keops_probe.load(keops_probe.cache_folder(), self.timeout)
+        unit = formula.unit * (bandwidth_of(kernel) or 1.0)
         centre = middle(points)
         return KeOpsSources(kernel, points, formula, unit, centre, scaled(points, centre, unit), self.timeout)
 
@@ -178,7 +182,8 @@ class KeOpsSources:
         return SumField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> KeOpsQueries:
-        return KeOpsQueries(checked_queries(z, self.points), self, scaled(z, self.centre, self.unit))
+        z = kept_queries(z, self.points)
+        return KeOpsQueries(z, self, scaled(z, self.centre, self.unit))
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         d, columns = self.points.shape[1], w.shape[1]
@@ -189,7 +194,8 @@ class KeOpsSources:
         padded = torch.nn.functional.pad(w.to(self.scaled.dtype), (0, -columns % width))
         routine = _routine(self.formula, what, d, width, w.is_cuda)
         here = self._scaled(z)
-        parts = [self._evaluate(routine, here, part.contiguous()) for part in padded.split(width, dim=1)]
+        with _turn:
+            parts = [self._evaluate(routine, here, part.contiguous()) for part in padded.split(width, dim=1)]
         total = torch.cat(parts, dim=1).view(len(here), -1, components)[:, :columns]
         if what is What.LAPLACIAN:
             total /= self.unit**2
@@ -204,7 +210,9 @@ class KeOpsSources:
         # -inf - -inf would be NaN in KeOps: a finite logarithm of zero, below that of anything else.
         nothing = torch.finfo(dtype).min / 256
         log_w = w.to(dtype).log().clamp_min(nothing)[:, None]
-        out = self._evaluate(routine, self._scaled(z), log_w)
+        here = self._scaled(z)
+        with _turn:
+            out = self._evaluate(routine, here, log_w)
         top, total, force = out[:, 0], out[:, 1], out[:, 2:]
         empty = top < nothing / 2
         log = torch.where(empty, -math.inf, top + total.log())

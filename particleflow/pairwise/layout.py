@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from particleflow.clouds import corners
-from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels import Energy, Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise.farfield import Demand, Modes, modes
 from particleflow.pairwise.modes import reach, scale
 from particleflow.pairwise.split import WIDEST, kinked, rate
@@ -27,6 +28,8 @@ MODES_PER_POINT, FEW_MODES = 64, 2**17
 # Seconds: a mode of a transform, a pair of the near field, an exact pair. Only their ratios matter.
 PER_MODE, PER_NEAR_PAIR, PER_PAIR = 0.35e-6, 10e-9, 1.5e-9
 TRANSFORMS = 4
+# Extents of a box over those of the middle half of its points, at most, for a kernel that has no length of its own.
+STRETCHED = 1e8
 # Shares of the points that may be left out of the box, and summed exactly.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
 # Why sums of coinciding points are exact: no fault, and no slower.
@@ -95,7 +98,7 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
         return Layout(Box((), ()), why=ENDLESS)
     if bool((lowest == highest).all()):
         return Layout(Box((), ()), why=COINCIDENT)
-    least = scale(kernel) / 16 if hasattr(kernel, "bandwidth") else 0.0
+    least = scale(kernel) / 16 if bandwidth_of(kernel) is not None else 0.0
     box = snapped(lowest, highest, least)
     n, q = sum(len(points) for points in clouds), len(z)
     most = min(wanted.max_modes, MODES_PER_POINT * (n + q) + FEW_MODES)
@@ -104,11 +107,18 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
         found = modes(_demand(wanted, box, 0.0, most))
         if found is not None:
             return Layout(box, found)
-    elif share is not None:
+    elif share is not None and not (isinstance(kernel, Energy) and _stretched(box, clouds, z)):
         found = _with_near(wanted, box, most, share, n * q)
         if found is not None:
             return Layout(box, found)
     return _elsewhere(wanted, box, clouds, z, most, share)
+
+
+def _stretched(box: Box, clouds: Sequence[Tensor], z: Tensor) -> bool:
+    """Whether the middle half of the points is so small a part of the box that its near field, as wide as the box, would lose their differences."""
+    sample = torch.cat([_thinned(points, SAMPLED_POINTS) for points in (*clouds, z)])
+    low, high = torch.quantile(sample, sample.new_tensor([0.25, 0.75]), dim=0)
+    return 0.0 < float((high - low).max()) * STRETCHED < max(box.extents)
 
 
 def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, most: int, share: _Shares | None) -> Layout:
@@ -122,7 +132,7 @@ def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, mo
         choices.append((n * q * share(far) * PER_PAIR, Layout(box, culled=True, why=why)))
     sample = torch.cat([_thinned(points, SAMPLED_POINTS) for points in (*clouds, z)])
     for left_out in OUTLIERS:
-        tails = torch.quantile(sample, torch.tensor([0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1]], dtype=sample.dtype), dim=0)
+        tails = torch.quantile(sample, sample.new_tensor([0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1]]), dim=0)
         core = snapped(tails[0], tails[1], box.extents[0] / 2**20)
         if all(a >= 0.8 * b for a, b in zip(core.extents, box.extents, strict=True)):
             continue

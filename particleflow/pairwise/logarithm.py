@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,16 +94,17 @@ def errors_around(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, 
     place = np.floor(points.double().numpy() / width)
     mass = np.zeros(len(points))
     for part, (_, kept) in enumerate(zip(field.parts, field.kept, strict=True)):
-        key = "around", plan, k
-        if key not in kept:
-            box, nodes = field.spread(plan, part, k)
-            kept[key] = _blocks(np.abs(nodes), box.origin, size, far)
-        origin, blocks = kept[key]
+        origin, blocks = kept.get(("around", plan, k), partial(_around, field, plan, part, k, size, far))
         index = (place - origin).clip(-1, blocks.shape)
         inside = ((index >= 0) & (index < blocks.shape)).all(1)
         mass[inside] += blocks[tuple(index[inside].astype(np.int64).T)]
     beyond = [float(table[(1,) + (0,) * (plan.d - 1)]) for table in plan.envelope.at(np.array([0.0, 0.97 * FARTHEST]), np.full(2, FARTHEST), plan.d)]
     return mass * max(plan.value_error, plan.grad_error) + top * (max(beyond) + max(plan.images[:2]) + spacing.TRANSFORMED)
+
+
+def _around(field: MeshField, plan: spacing.Plan, part: int, k: int, size: int, far: int) -> tuple[np.ndarray, np.ndarray]:
+    box, nodes = field.spread(plan, part, k)
+    return _blocks(np.abs(nodes), box.origin, size, far)
 
 
 def _blocks(nodes: np.ndarray, origin: tuple[int, ...], size: int, far: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +124,7 @@ def _blocks(nodes: np.ndarray, origin: tuple[int, ...], size: int, far: int) -> 
 def tail(field: MeshField, k: int, points: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
     """Rows whose sums are far below their peak. `own`: the sources move with the rows, and nothing that is made of them serves again."""
     log, slope = points.new_empty(len(points)), torch.empty_like(points)
-    left, sources = torch.arange(len(points)), sum(len(sources.points) for sources, _ in field.parts)
+    left, sources = torch.arange(len(points), device="cpu"), sum(len(sources.points) for sources, _ in field.parts)
     few = own and max(len(points), TOGETHER) * PER_PAIR < PER_POINT and len(points) * sources <= field.mesh.max_pairs
     if isinstance(field.kernel, Gaussian) and not few and lightest(field, k) > LIGHTEST * mass(field, k):
         whole = math.log(mass(field, k))
@@ -186,8 +188,5 @@ def _least(w: Tensor) -> float:
 
 
 def _kept(field: MeshField, part: int, key: tuple[str, int], made: Callable[[Tensor], float]) -> float:
-    kept = field.kept[part]
-    if key not in kept:
-        kept[key] = made(field.column(key[1])[part][1])
-    found: float = kept[key]
+    found: float = field.kept[part].get(key, lambda: made(field.column(key[1])[part][1]))
     return found

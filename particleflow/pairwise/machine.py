@@ -7,7 +7,6 @@ the GIL.
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,9 +14,11 @@ from typing import Any
 
 from llvmlite import binding, ir
 
+from particleflow.memo import Turn
+
 POINTER, INTEGER = ctypes.c_void_p, ctypes.c_int64
 
-_lock = threading.Lock()  # LLVM's global state
+_turn = Turn()  # at LLVM's global state
 _engines: list[Any] = []  # own the code: kept as long as the process lives
 
 
@@ -44,7 +45,7 @@ class Processor:
 
 def compiled(module: ir.Module, name: str, processor: Processor, *, pointers: int, integers: int, vectors: bool = True) -> Callable[..., None]:
     """The module's function `name`, which takes so many pointers, then 64-bit integers, and returns nothing. vectors: may LLVM make some of loops."""
-    with _lock:
+    with _turn:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         target = binding.Target.from_triple(binding.get_process_triple())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +14,18 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.pairwise.base import Queries
-from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, points_of
+from particleflow.kernels.declared import bandwidth_of, has_facts
+from particleflow.memo import Memo, cached_property
+from particleflow.pairwise.base import Queries, Sources
+from particleflow.pairwise.exact import exact_backend, exact_sources, exact_sum, undeclared, usable, warn_once
+from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 from particleflow.pairwise.promise import Promise, scales
 from particleflow.pairwise.reach import reach_of, sampled_distances
 
 if TYPE_CHECKING:
     from particleflow.pairwise.lattice import Box
+    from particleflow.pairwise.nearby import Density
     from particleflow.pairwise.placed import Core, Placed
     from particleflow.pairwise.spacing import Plan
 
@@ -83,8 +86,8 @@ class Mesh:
     def absolute(self) -> float:
         return self.rtol if self.atol is None else self.atol
 
-    def sources(self, kernel: Kernel, points: Tensor) -> MeshSources:
-        checked_points(points, kernel)
+    def sources(self, kernel: Kernel, points: Tensor) -> Sources:
+        points = checked_points(points, kernel)
         from particleflow.pairwise.modes import require_smooth
 
         require_smooth(kernel, "Mesh")
@@ -93,6 +96,8 @@ class Mesh:
         if points.device.type != "cpu":
             raise ValueError(f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier, or move them with points.cpu()")
         library("llvmlite.binding", "Mesh")
+        if not has_facts(kernel):
+            return undeclared("Mesh()", kernel, points)
         return MeshSources(kernel, points, self)
 
 
@@ -117,12 +122,12 @@ class MeshSources:
         return Placed(self.points)
 
     def field(self, w: Tensor) -> MeshField:
-        return MeshField(((self, checked_weights(w, self.points)),), ({},))
+        return MeshField(((self, checked_weights(w, self.points)),), (Memo(),))
 
     def prepare(self, z: Tensor) -> MeshQueries:
         from particleflow.pairwise.placed import Placed
 
-        checked_queries(z, self.points)
+        z = kept_queries(z, self.points)
         return MeshQueries(z, self.placed if z is self.points else Placed(z))
 
 
@@ -148,8 +153,11 @@ class Extent:
 class MeshField(SumField):
     """`kept`: of each part, the meshes of its weights, which outlive a step with a target's field. `potentials`: those evaluated last."""
 
-    kept: tuple[dict[Any, Any], ...] = ()
-    potentials: dict[Any, Any] = field(default_factory=dict)
+    kept: tuple[Memo[Any], ...] = ()
+    potentials: Memo[np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "potentials", Memo(max(2, self._columns)))
 
     def __add__(self, other: SumField) -> MeshField:
         assert isinstance(other, MeshField)
@@ -157,7 +165,7 @@ class MeshField(SumField):
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """Of the weights around any one place, each at the worst difference and place."""
-        self._check(z)
+        z = self._seen(z)
         plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
             near = self.near(self.mesh.absolute, z)
@@ -172,7 +180,7 @@ class MeshField(SumField):
         return Promise(value * top, grad * steepest, how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        self._check(z)
+        z = self._seen(z)
         plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
             near = self.near(self.mesh.absolute, z)
@@ -296,26 +304,25 @@ class MeshField(SumField):
         from particleflow.pairwise import gridding, lattice
         from particleflow.pairwise.placed import stencil
 
-        key = plan, mesh, laplacian, column
-        if key not in self.potentials:
+        def make() -> np.ndarray:
             spreads = [self.spread(plan, part, column) for part in mesh.parts]
             nodes = lattice.potential(plan, mesh.box, mesh.shape, spreads, laplacian, torch.get_num_threads())
             made = gridding.room(stencil(plan, "float64"), mesh.shape)
             made[: nodes.size] = nodes.ravel()
-            while len(self.potentials) >= max(2, self._columns):
-                del self.potentials[next(iter(self.potentials))]
-            self.potentials[key] = made
-        found: np.ndarray = self.potentials[key]
-        return found
+            return made
+
+        return self.potentials.get((plan, mesh, laplacian, column), make)
 
     def spread(self, plan: Plan, part: int, column: int) -> tuple[Box, np.ndarray]:
         """The nodes of a part, and its weights spread on them."""
-        kept = self.kept[part]
-        if (plan, column) not in kept:
+
+        def make() -> tuple[Box, np.ndarray]:
             sources, w = self.parts[part]
             weights = _matrix(w)[:, column].detach().numpy()
-            kept[plan, column] = sources.placed.spread(plan, self.mesh.max_cells, weights, torch.get_num_threads())
-        found: tuple[Box, np.ndarray] = kept[plan, column]
+            spread: tuple[Box, np.ndarray] = sources.placed.spread(plan, self.mesh.max_cells, weights, torch.get_num_threads())
+            return spread
+
+        found: tuple[Box, np.ndarray] = self.kept[part].get((plan, column), make)
         return found
 
     def _local_errors(self, plan: Plan, mass: float) -> tuple[float, float]:
@@ -326,12 +333,7 @@ class MeshField(SumField):
         size = max(block_size(plan, math.prod(core.box.shape)) for core in cores)
         densities, left_out = [], 0.0
         for (sources, w), kept, core in zip(self.parts, self.kept, cores, strict=True):
-            if ("density", plan, size) not in kept:
-                weights = _matrix(w).detach().abs().amax(1).double().numpy()
-                inside = sources.placed.finite if core.outside is None else ~core.outside
-                made = sources.placed.density(weights, inside, size * plan.spacing), float(weights[~inside].sum())
-                kept["density", plan, size] = made
-            here, away = kept["density", plan, size]
+            here, away = kept.get(("density", plan, size), partial(_density, sources.placed, w, core, size * plan.spacing))
             densities.append(here)
             left_out += away
         value, grad = local_errors(plan, densities, size)
@@ -381,10 +383,17 @@ class MeshField(SumField):
             )
 
 
+def _density(placed: Placed, w: Tensor, core: Core, length: float) -> tuple[Density, float]:
+    """sum |w| in blocks, of the points in the core; and of those outside."""
+    weights = _matrix(w).detach().abs().amax(1).double().numpy()
+    inside = placed.finite if core.outside is None else ~core.outside
+    return placed.density(weights, inside, length), float(weights[~inside].sum())
+
+
 def _matrix(w: Tensor) -> Tensor:
     return w if w.ndim == 2 else w[:, None]
 
 
 def _finite(points: Tensor, kernel: Kernel) -> Tensor:
     """The rows that tell the extent, where that matters to the kernel's peaks."""
-    return points if hasattr(kernel, "bandwidth") else points[points.isfinite().all(1)]
+    return points if bandwidth_of(kernel) is not None else points[points.isfinite().all(1)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from numpy.polynomial import Chebyshev
 from scipy.fft import rfft, rfftn
 
 from particleflow.kernels import Energy, Kernel, Laplace
+from particleflow.kernels.declared import bandwidth_of, has_spectrum
 from particleflow.pairwise.split import rounded, step
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -42,8 +43,7 @@ def require_smooth(kernel: Kernel, backend: str) -> None:
 
 def scale(kernel: Any) -> float:
     """The kernel's unit of length: its bandwidth, or else the distance over which it loses two fifths of its peak."""
-    bandwidth = getattr(kernel, "bandwidth", None)
-    return float(bandwidth) if bandwidth is not None else _falling_distance(kernel)
+    return bandwidth_of(kernel) or _falling_distance(kernel)
 
 
 @lru_cache(maxsize=256)
@@ -56,10 +56,8 @@ def _falling_distance(kernel: Any) -> float:
 
 def unscaled(kernel: Any) -> tuple[Any, float]:
     """A kernel of bandwidth 1 and the bandwidth; what has none stays, with factor 1. Plans of one shape of kernel are made once."""
-    bandwidth = getattr(kernel, "bandwidth", None)
-    if bandwidth is None:
-        return kernel, 1.0
-    return replace(kernel, bandwidth=1.0), float(bandwidth)
+    bandwidth = bandwidth_of(kernel)
+    return (kernel, 1.0) if bandwidth is None else (kernel.with_bandwidth(1.0), bandwidth)
 
 
 def reach(kernel: Kernel, tol: float) -> float:
@@ -126,7 +124,7 @@ def periodic(kernel: Kernel, spacing: float, tol: float) -> Periodic:
 
     Images or the bend add errors of about tol, relative to the peaks of the kernel and of its gradient.
     """
-    far = reach(kernel, tol) if hasattr(kernel, "spectrum") else math.inf
+    far = reach(kernel, tol) if has_spectrum(kernel) else math.inf
     # The gradient multiplies the highest frequencies of the step, the kernel of a bent distance makes higher ones.
     beta = rounded(math.log(1e4 / tol))
     return Periodic(kernel, far, 4 / math.pi * spacing * beta, beta)

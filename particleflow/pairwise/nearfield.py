@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from llvmlite import ir
 
+from particleflow.kernels.radial import COINCIDENT
 from particleflow.pairwise.field import What
 from particleflow.pairwise.machine import Processor, compiled
 from particleflow.pairwise.spatial import Batch, Neighbours, Tiled
@@ -25,8 +26,9 @@ from particleflow.pairwise.vector import INDEX, Emit, Vector, fma, keep_stack_al
 # Queries in one vector; queries that share a list of sources; sources summed in the element's precision before they go into doubles; blocks of
 # queries that a thread takes.
 LANES, BLOCK, CHUNK, JOB = 8, 32, 64, 256
-# Nearer than this part of the radius (squared) counts as here: the force is the difference times a finite number.
-CLOSEST = 1e-30
+# Nearer than the kernel's cut-off (kernels/radial.py) counts as here: the force is the difference times a finite number. The square of that
+# distance in radii has to be a number of the element: up to so many units of length, or radii, float32 will do.
+LARGEST_FLOAT32 = 3e3
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def function(plan: Plan) -> Callable[..., None]:
 
     z (d, Q), x (n, d) float64 in units of the radius, w (n,) in the element's type; block b, of BLOCK queries, meets the sources from ends[b - 1] to
     ends[b]. coefficients: of each polynomial in y = 2 r - 1, lowest power first (value; -slope; value, -slope; second derivative, slope), then for
-    the laplacian (d - 1) / radius and what a coincident source gives.
+    the laplacian (d - 1) / radius and what a coincident source gives; last, the squared distance below which a source is coincident.
     """
     return compiled(_Near(plan).module, "near", plan.processor, pointers=6, integers=2)
 
@@ -111,7 +113,8 @@ class _Near:
     def _terms(self, j: Any, u: list[Vector], q: Vector) -> Iterator[tuple[Vector, Vector]]:
         """Each component's term, as a product of two."""
         plan, e = self.plan, self.e
-        inverse = q.at_least(CLOSEST).rsqrt()
+        closest = e.broadcast(self.coefficients, plan.polynomials * plan.terms + (2 if plan.what is What.LAPLACIAN else 0))
+        inverse = q.at_least(closest).rsqrt()
         y = fma(q * inverse, 2.0, -1.0)
         weight = q.where("<", 1.0, e.broadcast(self.w, j), 0.0)
         first = self._polynomial(0, y)
@@ -124,7 +127,7 @@ class _Near:
         if plan.what is What.LAPLACIAN:
             across, coincident = (e.broadcast(self.coefficients, 2 * plan.terms + k) for k in range(2))
             apart = fma(self._polynomial(1, y) * inverse, across, first)
-            yield q.where(">", CLOSEST, apart, coincident), weight
+            yield q.where(">", closest, apart, coincident), weight
 
     def _polynomial(self, which: int, y: Vector) -> Vector:
         """Even and odd powers apart: two chains of operations, of half the length."""
@@ -146,7 +149,8 @@ def near_sums(split: Split, tol: float, what: What, w: np.ndarray, sources: Tile
     `tol`: relative to the peaks of the near part, times sum |w|.
     """
     d = sources.points.shape[1]
-    element = "float32" if tol >= 2**-23 and what is not What.LAPLACIAN else "float64"
+    radii = split.radius / split.unit
+    element = "float32" if tol >= 2**-23 and what is not What.LAPLACIAN and radii <= LARGEST_FLOAT32 else "float64"
     value, slope, bend = split.near(tol)
     coefficients = {
         What.VALUE: [value],
@@ -154,6 +158,7 @@ def near_sums(split: Split, tol: float, what: What, w: np.ndarray, sources: Tile
         What.BOTH: [value, -slope],
         What.LAPLACIAN: [bend, slope, np.array([(d - 1) / split.radius, d * split.near_at_zero])],
     }[what]
+    coefficients.append(np.array([(COINCIDENT / radii) ** 2]))
     job = _Job(function(Plan(what, d, len(value), element, Processor.here())), np.concatenate(coefficients).astype(element), what.components(d))
     out = np.zeros((len(queries.points), w.shape[1], what.components(d)))
     near = Neighbours(sources, queries, BLOCK, np.full(-(-len(queries.points) // BLOCK), split.radius))

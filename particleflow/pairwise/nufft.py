@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.memo import Spares
 from particleflow.pairwise.libraries import library
 
 # The fine grid has twice as many points as modes, along each coordinate.
@@ -36,6 +37,8 @@ def finufft(device: str) -> Any:
 class Transform:
     """Type 1 or 2 between points x (d, n), contiguous in each coordinate, and the modes |m_j| <= half_j; executed any number of times.
 
+    By several threads at once, too: each takes a plan of its own, whose grid it fills.
+
     On the CPU one thread gives the same bits every time; with several, type 1 does not (finufft adds up in the order its threads come), type 2 does.
     """
 
@@ -49,12 +52,19 @@ class Transform:
             cells = math.prod(UPSAMPLING * n for n in modes)
             threads = torch.get_num_threads() if max(x.shape[1], cells) > SERIAL else 1
             options |= {"nthreads": threads, "spread_sort": int(cells * self.dtype.itemsize > CACHED_GRID)}
-        self.plan = finufft(device).Plan(kind, modes, eps=tol, isign=-1 if kind == 1 else 1, dtype="complex128" if double else "complex64", **options)
-        self.plan.setpts(*(self._given(row) for row in x))
+        name, rows = "complex128" if double else "complex64", [self._given(row) for row in x]
+
+        def ready() -> Any:
+            plan = finufft(device).Plan(kind, modes, eps=tol, isign=-1 if kind == 1 else 1, dtype=name, **options)
+            plan.setpts(*rows)
+            return plan
+
+        self.plans = Spares(ready)
 
     def __call__(self, data: Tensor) -> Tensor:
         """type 1: (n,) -> modes; type 2: modes -> (n,). Complex, in the dtype of the points."""
-        out = self.plan.execute(self._given(data.to(self.dtype).contiguous()))
+        with self.plans.one() as plan:
+            out = plan.execute(self._given(data.to(self.dtype).contiguous()))
         return torch.from_numpy(out) if self.on_cpu else torch.as_tensor(out, device=data.device)
 
     def _given(self, tensor: Tensor) -> Any:
@@ -73,7 +83,7 @@ def window_error(tol: float, double: bool) -> float:
     transform = Transform(2, x, (half,), tol)
     worst = 0.0
     for m in (0, half // 2, half):
-        mode = torch.zeros(2 * half + 1, dtype=transform.dtype)
+        mode = torch.zeros(2 * half + 1, dtype=transform.dtype, device="cpu")
         mode[half + m] = 1
         truth = torch.exp(1j * m * x[0].double())
         worst = max(worst, float((transform(mode) - truth).abs().max()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
+from particleflow.kernels.declared import is_built_in
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
-from particleflow.pairwise.field import SumField, What, checked_points, checked_queries, checked_weights, merged_logs, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, merged_logs, points_of
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.projection import MARGIN, Embedding, Projection, Sum, drawn
 from particleflow.pairwise.promise import Promise
@@ -73,8 +75,8 @@ class Nystroem:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
-        checked_points(points, kernel)
-        if not isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ):
+        points = held_points(points, kernel)
+        if not (is_built_in(kernel) and isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ)):
             raise TypeError(
                 f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}: the gradient of a kernel with a kink, or of one "
                 "that may not be positive definite, has no bound; sum exactly with pairwise=Compiled() or Dense()"
@@ -89,12 +91,10 @@ class NystroemQueries:
     """Query points, and what the exact sums over landmarks made of them."""
 
     points: Tensor
-    made: dict[Any, Queries] = field(default_factory=dict)
+    made: Memo[Queries] = field(default_factory=Memo)
 
     def through(self, exact: Any) -> Queries:
-        if exact not in self.made:
-            self.made[exact] = exact.prepare(self.points)
-        return self.made[exact]
+        return self.made.get(exact, lambda: exact.prepare(self.points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class NystroemSources:
         return NystroemField(((Projected(self, w if w.ndim == 2 else w[:, None]), w),))
 
     def prepare(self, z: Tensor) -> NystroemQueries:
-        return NystroemQueries(checked_queries(z, self.points))
+        return NystroemQueries(kept_queries(z, self.points))
 
     @cached_property
     def _alike(self) -> Landmarks:
@@ -150,6 +150,9 @@ class Projected:
     def prepare(self, z: Tensor) -> NystroemQueries:
         return self.sources.prepare(z)
 
+    def field(self, w: Tensor) -> NystroemField:
+        return self.sources.field(w)
+
     @cached_property
     def embedding(self) -> Embedding:
         w = self.w.double()
@@ -163,8 +166,9 @@ class Projected:
             return embedding.projected(backend.rank)
         top, steepest = (backend.tolerance * embedding.mass * peak for peak in embedding.peaks)
         most, rank = min(MOST, len(self.points) // 2), FEWEST
+        projection: Projection | None = None
         while rank <= most:
-            projection = embedding.projected(rank)
+            projection = embedding.projected(rank, projection)
             met = embedding.common(self._sum(projection))
             if bool(((MARGIN * met.value <= top) & (MARGIN * met.grad <= steepest)).all()):
                 value, grad = self._bounds(projection)
@@ -252,7 +256,7 @@ class NystroemField(SumField):
     """A field over landmarks; those of each part lie among its own sources."""
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        self._check(z)
+        z = self._seen(z)
         if all(part.projection is None for part, _ in self.parts):
             return None
         bounds = [part.bounds(points_of(z)) for part, _ in self.parts]

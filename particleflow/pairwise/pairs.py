@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from particleflow.kernels.declared import has_spectrum
 from particleflow.pairwise import modes
 from particleflow.pairwise.window import Window
 
@@ -75,7 +76,7 @@ def pair_errors(kernel: Any, h: float, chosen: Window) -> PairErrors:
     t = np.linspace(-0.5, 0.5, PLACES)
     left, sloped = _interpolated(h, chosen, n, cells, t)
     r = h * (cells[:, None, None] + t[:, None] - t).reshape(len(cells), -1)
-    truncated = hasattr(kernel, "spectrum")
+    truncated = has_spectrum(kernel)
     finer = FINER if truncated else 1
     line = np.arange(n * finer // 2 + 1) * (h / finer)
     bent = modes.bent_square(line, n * h, n * h / 8, 32.0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from particleflow._checks import all_finite
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise import gridding
 from particleflow.pairwise.lattice import Box, around, periodic_shape
 from particleflow.pairwise.nearby import Density, density
@@ -40,7 +40,7 @@ class Core:
 @dataclass(frozen=True, eq=False)
 class Placed:
     points: Tensor
-    made: dict[Any, Any] = field(default_factory=dict)
+    made: Memo[Any] = field(default_factory=Memo)
 
     @cached_property
     def array(self) -> Array:
@@ -66,10 +66,7 @@ class Placed:
 
     def core(self, plan: Plan, most: int) -> Core | None:
         """The points that a mesh of at most so many nodes holds at the least cost; None if there is no such mesh."""
-        key = "core", plan, most
-        if key not in self.made:
-            self.made[key] = self._core(plan, most)
-        found: Core | None = self.made[key]
+        found: Core | None = self.made.get(("core", plan, most), lambda: self._core(plan, most))
         return found
 
     def _core(self, plan: Plan, most: int) -> Core | None:
@@ -95,10 +92,10 @@ class Placed:
         core = self.core(plan, most) if plan.d > 1 and cells >= SORTED_CELLS and len(self.points) >= SORTED_POINTS else None
         if core is None:
             return self.array, None
-        key = "order", plan, most
-        if key not in self.made:
-            self.made[key] = gridding.sort(stencil(plan, self.array.dtype.name), self.array, core.box.origin, core.box.shape)
-        points, order = self.made[key]
+        box = core.box
+        points, order = self.made.get(
+            ("order", plan, most), lambda: gridding.sort(stencil(plan, self.array.dtype.name), self.array, box.origin, box.shape)
+        )
         return points, order
 
     def spread(self, plan: Plan, most: int, weights: Array, threads: int) -> tuple[Box, Array]:
@@ -116,10 +113,8 @@ class Placed:
         points, order = self.in_order(plan, most, cells)
         if order is not None:
             weights = weights[order]
-        tools, key = stencil(plan, points.dtype.name), ("chunk", plan, cells, order is not None)
-        if key not in self.made:
-            self.made[key] = self._chunk(plan, cells, order is not None)
-        chunk = self.made[key]
+        tools, ordered = stencil(plan, points.dtype.name), order is not None
+        chunk = self.made.get(("chunk", plan, cells, ordered), lambda: self._chunk(plan, cells, ordered))
         mesh, missed = gridding.spread(tools, points, weights, core.box.origin, core.box.shape, mass=mass, chunk=chunk, threads=threads)
         return core.box, mesh if core.outside is not None or not missed else np.full(core.box.shape, math.nan)
 
@@ -142,7 +137,7 @@ class Placed:
 
 def stencil(plan: Plan, particles: str) -> gridding.Stencil:
     """The code's tables for particles of this dtype, kept with the plan."""
-    if particles not in plan.stencils:
-        plan.stencils[particles] = gridding.Stencil.of(plan.window, plan.element, plan.d, particles, 1 / plan.spacing)
-    made: gridding.Stencil = plan.stencils[particles]
+    made: gridding.Stencil = plan.stencils.get(
+        particles, lambda: gridding.Stencil.of(plan.window, plan.element, plan.d, particles, 1 / plan.spacing)
+    )
     return made

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 from particleflow import kernels
 from particleflow.kernels.radial import COINCIDENT
+from particleflow.memo import cached_property
 from particleflow.pairwise.vector import Vector
 
 LN2 = math.log(2)

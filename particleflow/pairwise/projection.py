@@ -11,14 +11,15 @@ what single ones make, where r(x_i, .) is largest and where it is steepest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of
+from particleflow.memo import cached_property
 from particleflow.pairwise.field import What
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.promise import peaks
@@ -33,11 +34,12 @@ Sum = Callable[[Tensor], Tensor]  # the projection's values and gradients (n, K,
 
 @dataclass(frozen=True)
 class Projection:
-    """Landmarks (m, d), the lower triangular root (m, m) of K_LL, and the weights c (m, K). Float64."""
+    """Landmarks (m, d), the lower triangular root (m, m) of K_LL, the weights c (m, K), and the moments K_Lx w (m, K). Float64."""
 
     landmarks: Tensor
     root: Tensor
     c: Tensor
+    moments: Tensor
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class Embedding:
     w: Tensor
     landmarks: Landmarks
     exact: Any
-    _moments: list[Tensor] = field(default_factory=list)
 
     @cached_property
     def mass(self) -> Tensor:
@@ -73,14 +74,15 @@ class Embedding:
         """max k, max |grad k|."""
         return peaks(self.kernel, 1.0)
 
-    def projected(self, rank: int) -> Projection:
-        """Onto the first `rank` landmarks, or all that are worth having."""
+    def projected(self, rank: int, fewer: Projection | None = None) -> Projection:
+        """Onto the first `rank` landmarks, or all that are worth having; `fewer`: a projection onto the first of them, whose moments are known."""
         landmarks, root = self.landmarks.first(rank)
-        known = sum(len(part) for part in self._moments)
+        known = 0 if fewer is None else len(fewer.landmarks)
+        moments = [] if fewer is None else [fewer.moments]
         if known < len(landmarks):
-            self._moments.append(self.exact.sums(What.VALUE, self.w, landmarks[known:])[..., 0])
-        moments = torch.cat(self._moments)[: len(landmarks)]
-        return Projection(landmarks, root, torch.cholesky_solve(moments, root))
+            moments.append(self.exact.sums(What.VALUE, self.w, landmarks[known:])[..., 0])
+        both = torch.cat(moments)
+        return Projection(landmarks, root, torch.cholesky_solve(both, root), both)
 
     def errors(self, approximate: Sum, points: Tensor, known: Tensor | None = None) -> Errors:
         """Of the projection at points (n, d), whose exact sums may be known."""
@@ -105,8 +107,8 @@ class Embedding:
         chosen = self.landmarks.chosen
         loss = self.w[chosen].abs().amax(1) * self.landmarks.residual(m)
         worst = self.points[chosen[loss.topk(min(WORST, len(chosen))).indices]]
-        aside = torch.randn(worst.shape, generator=torch.Generator().manual_seed(2), dtype=worst.dtype).to(worst.device)
-        aside = aside / aside.norm(dim=1, keepdim=True) * float(getattr(self.kernel, "bandwidth", 1.0))
+        aside = torch.randn(worst.shape, generator=torch.Generator().manual_seed(2), dtype=worst.dtype, device="cpu").to(worst.device)
+        aside = aside / aside.norm(dim=1, keepdim=True) * (bandwidth_of(self.kernel) or 1.0)
         return self.errors(approximate, torch.cat([worst, worst + aside]))
 
     @cached_property
@@ -131,4 +133,4 @@ def drawn(points: Tensor) -> Tensor:
     """Points (N, d) to probe: all, or `ROWS` drawn at random."""
     if len(points) <= ALL:
         return points
-    return points[torch.randperm(len(points), generator=torch.Generator().manual_seed(1))[:ROWS].to(points.device)]
+    return points[torch.randperm(len(points), generator=torch.Generator().manual_seed(1), device="cpu")[:ROWS].to(points.device)]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import corners
+from particleflow.kernels.declared import bandwidth_of, has_facts
 from particleflow.pairwise.base import Field, Queries
 
 
@@ -63,7 +64,7 @@ def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -
 
     points = z if isinstance(z, Tensor) else z.points
     rows = min(_checks.count(rows, "rows"), len(points))
-    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:rows].to(points.device)
+    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed), device="cpu")[:rows].to(points.device)
     value, grad = (t[chosen].double() for t in field.value_and_grad(z))
     exact_value, exact_grad = torch.zeros_like(value), torch.zeros_like(grad)
     for sources, w in field.parts:
@@ -85,7 +86,7 @@ def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -
 def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
     """S_0 and S_1, the largest over weight vectors."""
     kernel = field.parts[0][0].kernel
-    top, steepest = peaks(kernel, 1.0 if hasattr(kernel, "bandwidth") else _extent([z, *(sources.points for sources, _ in field.parts)]))
+    top, steepest = peaks(kernel, 1.0 if bandwidth_of(kernel) is not None else _extent([z, *(sources.points for sources, _ in field.parts)]))
     mass = sum((w.abs().sum(0, dtype=torch.float64) for _, w in field.parts), torch.zeros((), dtype=torch.float64, device=z.device))
     return float(mass.max()) * top, float(mass.max()) * steepest
 
@@ -93,17 +94,23 @@ def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
 def _extent(clouds: list[Tensor]) -> float:
     """The diagonal of the box around all points."""
     lowest, highest = corners(*clouds)
-    return float((highest - lowest).norm())
+    return float((highest.double() - lowest.double()).norm())
 
 
 def peaks(kernel: Any, extent: float) -> tuple[float, float]:
     """max |k| and max |grad k| over distances up to `extent`; where the kernel has a bandwidth, over all distances."""
-    bandwidth = getattr(kernel, "bandwidth", None)
-    return _peaks(kernel, extent if bandwidth is None else 1e2 * bandwidth)
+    bandwidth = bandwidth_of(kernel)
+    measured = _known_peaks if has_facts(kernel) else _peaks
+    return measured(kernel, extent if bandwidth is None else 1e2 * bandwidth)
 
 
-@lru_cache(maxsize=256)
 def _peaks(kernel: Any, extent: float) -> tuple[float, float]:
-    r = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-7, 0, 20000, dtype=torch.float64) * (extent or 1.0)])
+    r = torch.logspace(-7, 0, 20000, dtype=torch.float64, device="cpu") * (extent or 1.0)
+    r = torch.cat([r.new_zeros(1), r])
     s = r**2
-    return float(kernel.profile(s).abs().max()), float((2 * r * kernel.slope(s)).abs().max())
+    # so far away that a formula overflows, a kernel is not at its peak
+    value, slope = (t.nan_to_num(0.0) for t in (kernel.profile(s), 2 * r * kernel.slope(s)))
+    return float(value.abs().max()), float(slope.abs().max())
+
+
+_known_peaks = lru_cache(maxsize=256)(_peaks)

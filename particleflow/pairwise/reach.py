@@ -40,7 +40,7 @@ class Reach:
 @lru_cache(maxsize=64)
 def reach_of(kind: type, tolerance: float, d: int) -> Reach:
     """Of the kernels kind(bandwidth), which fall exponentially."""
-    r = torch.arange(FARTHEST * SAMPLES + 1, dtype=torch.float64) / SAMPLES
+    r = torch.arange(FARTHEST * SAMPLES + 1, dtype=torch.float64, device="cpu") / SAMPLES
     value, force, bend, laplacian = _above(kind, r, d)
     # Of the laplacian, which has a pole where there is a kink, the size half a bandwidth away
     near = max(_first(value, tolerance * value[0]), _first(force, tolerance * force[0])) / SAMPLES

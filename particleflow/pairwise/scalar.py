@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 
+from particleflow.memo import cached_property
 from particleflow.pairwise import machine
 
 I1, I64, F64 = ir.IntType(1), ir.IntType(64), ir.DoubleType()
@@ -86,7 +87,7 @@ class Translated:
         call((ctypes.c_char * len(block)).from_buffer(block))
         return _unpack(result, iter(packed.unpack(block)[len(slots) :]))
 
-    @functools.cached_property
+    @cached_property
     def signature(self) -> tuple[list[str], list[Any], Any]:
         """Names and types of the parameters, and the type of the result."""
         hints = typing.get_type_hints(self.python, include_extras=True)
@@ -98,7 +99,7 @@ class Translated:
         result = types.pop("return")
         return list(types), list(types.values()), result
 
-    @functools.cached_property
+    @cached_property
     def _code(self) -> tuple[list[str], list[Any], Any, Callable[..., None], struct.Struct]:
         names, types, result = self.signature
         _symbols()

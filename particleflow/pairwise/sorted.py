@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,9 +21,11 @@ from numpy.polynomial import polynomial
 from torch import Tensor
 
 from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.declared import is_built_in
 from particleflow.kernels.radial import COINCIDENT
+from particleflow.memo import Memo, Same, cached_property
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_queries, checked_weights, points_of
+from particleflow.pairwise.field import SumField, What, checked_weights, kept_queries, points_of
 
 # Queries at a time: what is made of them stays in the processor's cache.
 CHUNK = 2**14
@@ -64,6 +65,8 @@ class Form:
 
 def form_of(kernel: Kernel) -> Form | None:
     """How a kernel reads on the line; None where sorting does not help."""
+    if not is_built_in(kernel):
+        return None
     match kernel:
         case Energy():
             return Form(1.0, 0.0, (0.0, -1.0))
@@ -116,13 +119,13 @@ class SortedSources:
     points: Tensor
     form: Form
     # The moments for the weights met last: a target's are asked for in every step.
-    _kept: list[tuple[Tensor, int, Line]] = field(default_factory=list, repr=False)
+    _lines: Memo[Line] = field(default_factory=lambda: Memo(1), repr=False)
 
     def field(self, w: Tensor) -> SortedField:
         return SortedField(((self, checked_weights(w, self.points)),))
 
     def prepare(self, z: Tensor) -> SortedQueries:
-        return SortedQueries(checked_queries(z, self.points))
+        return SortedQueries(kept_queries(z, self.points))
 
     @cached_property
     def order(self) -> tuple[np.ndarray, Array]:
@@ -173,10 +176,8 @@ class SortedSources:
         return order, np.where(broken, 0.0, queries) if broken.any() else queries, broken
 
     def _line(self, w: Tensor) -> Line:
-        if not (self._kept and self._kept[0][0] is w and self._kept[0][1] == w._version):
-            places, x = self.order
-            self._kept[:] = [(w, w._version, line_of(self.form, x, _numpy(w)[places]))]
-        return self._kept[0][2]
+        places, x = self.order
+        return self._lines.get(Same(w), lambda: line_of(self.form, x, _numpy(w)[places]))
 
 
 @dataclass(frozen=True, eq=False)

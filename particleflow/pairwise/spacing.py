@@ -20,6 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from particleflow.kernels import Gaussian, Kernel
+from particleflow.kernels.declared import has_spectrum
+from particleflow.memo import Memo
 from particleflow.pairwise import modes
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.window import Window, fitted
@@ -94,7 +96,7 @@ class Plan:
     # (box, parts) -> nodes in the place of Fourier transforms
     convolve: Callable[..., Array] | None = None
     # the code's tables, by the dtype of the particles
-    stencils: dict[str, Any] = field(default_factory=dict)
+    stencils: Memo[Any] = field(default_factory=Memo)
 
     @property
     def unit(self) -> float:
@@ -144,7 +146,7 @@ def _fine_plan(kernel: Any, d: int, atol: float) -> Plan | None:
 def _scaled(found: Plan, kernel: Any, bandwidth: float) -> Plan:
     """The plan of the same kernel of another bandwidth."""
     spacing = found.spacing * bandwidth
-    return replace(found, kernel=kernel, spacing=spacing, periodic=modes.periodic(kernel, spacing, found.images[2] / (2 * found.d)), stencils={})
+    return replace(found, kernel=kernel, spacing=spacing, periodic=modes.periodic(kernel, spacing, found.images[2] / (2 * found.d)), stencils=Memo())
 
 
 def _rounding(kernel: Any, element: str, spacing: float) -> tuple[float, float]:
@@ -207,7 +209,7 @@ def bounded(kernel: Any, d: int, spacing: float, chosen: Window) -> tuple[float,
     a, slope = np.interp(omega * spacing, kappa, alpha), np.interp(omega * spacing, kappa, alpha_slope) / spacing
     power = (1 + a) ** (2 * d)
     # a kernel that is bent is sampled: what is beyond the last mode is folded back
-    folded = 1.0 if hasattr(kernel, "spectrum") else 2.0
+    folded = 1.0 if has_spectrum(kernel) else 2.0
     tails = [folded * t for t in line.tail(d, math.pi / spacing)]
     return (
         float((value * (power - 1)).sum()) + tails[0],

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from particleflow.memo import cached_property
 
 if TYPE_CHECKING:
     from particleflow.pairwise.cells import Boxes, Tree
 
 TILE = 16  # points
 ROOM = 2**16  # sources gathered at a time: they stay in the second-level cache
+STRETCHED = 1e6  # units of length: a block whose box extends further loses digits about the box's middle
 WHOLE = 0.125  # a node whose diagonal is below this share of the reach is not taken apart
 
 
@@ -118,7 +120,7 @@ class Neighbours:
             end = reaches.near(tree, TILE, len(points), self._boxes, self.reach, self._whole, first, last, ROOM, ptr, ranges, stack)
             used = int(ptr[end - first])
             count = int((ranges[1, :used] - ranges[0, :used]).sum())
-            centres = 0.5 * (self._boxes.low[first:end] + self._boxes.high[first:end])
+            centres = self._centres(first, end, unit)
             x, weights = np.empty((count, points.shape[1])), np.empty((count, w.shape[1]))
             reaches.gather(points, w, ptr, ranges, centres, unit, x, weights, ends)
             z = self.queries.points[first * self.block : end * self.block]
@@ -126,6 +128,17 @@ class Neighbours:
             row = first * self.block
             yield Batch(row, row + len(z), z.astype(dtype), x.astype(dtype), weights.astype(dtype), ends[: end - first].copy())
             first = end
+
+    def _centres(self, first: int, end: int, unit: float) -> np.ndarray:
+        """(blocks, d): the middle of each block's box; beside a query far from all others, the coordinates next to zero, which cost no digits."""
+        low, high = self._boxes.low[first:end], self._boxes.high[first:end]
+        centres = 0.5 * (low + high)
+        far = np.flatnonzero((high - low).max(1) * unit > STRETCHED)
+        if len(far):
+            numbers = ((first + far) * self.block)[:, None] + np.arange(self.block)
+            rows = self.queries.points[numbers.clip(max=len(self.queries.points) - 1)]
+            centres[far] = np.take_along_axis(rows, np.abs(rows).argmin(1)[:, None], 1)[:, 0]
+        return centres
 
     @cached_property
     def _boxes(self) -> Boxes:

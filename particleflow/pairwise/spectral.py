@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,18 +14,22 @@ from torch import Tensor
 
 from particleflow.clouds import corners
 from particleflow.kernels import Kernel
+from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_sources
 from particleflow.pairwise.farfield import Modes
 from particleflow.pairwise.field import What, points_of
-from particleflow.pairwise.layout import Layout
+from particleflow.pairwise.layout import Box, Layout
 from particleflow.pairwise.nufft import Transform
 from particleflow.pairwise.promise import Promise, peaks
 
+if TYPE_CHECKING:
+    from particleflow.pairwise.spatial import Tiled
+
 # Sources spread onto a grid of float32 at a time: more would lose digits as they add up.
 CHUNK = 2**17
-# Sets of modes kept of a part: for values, for the laplacian, for the logarithm.
-KEPT = 3
+# Weight vectors are alike up to this power of two.
+ALIKE = 3.0
 # Rounding to float32, relative; what the near part's polynomials may err by, relative to the kernel's peaks and to the tolerance.
 FLOAT32, NEAR = 2.0**-24, 0.05
 
@@ -35,7 +39,7 @@ class Spectral:
     """Parts (sources, weights (N,) or (N, K)), with what they keep, summed by one layout."""
 
     parts: tuple[tuple[Any, Tensor], ...]
-    kept: tuple[dict[Any, Any], ...]
+    kept: tuple[Memo[Any], ...]
     layout: Layout
 
     def at(self, what: What, z: Tensor | Queries) -> Tensor:
@@ -60,6 +64,22 @@ class Spectral:
     def columns(self) -> int:
         w = self.parts[0][1]
         return 1 if w.ndim == 1 else w.shape[1]
+
+    @functools.cached_property
+    def _powers(self) -> Tensor | None:
+        """Powers of two (K,) that weight vectors are divided by: two make one transform, whose errors are relative to the larger. None: all alike."""
+        if self.columns == 1:
+            return None
+        highest = torch.stack([w.abs().amax(0) for _, w in self.parts]).amax(0).double()
+        powers = highest.log2().floor().nan_to_num(0.0, 0.0, 0.0)
+        return powers if float(powers.max() - powers.min()) > ALIKE else None
+
+    def _packed(self) -> list[tuple[Tensor, float]]:
+        """The sources' modes, two weight vectors at a time, and what the larger of these is multiplied by."""
+        sums = self._modes_of_sources()
+        if self._powers is None:
+            return [(packed, 1.0) for packed in sums]
+        return [(packed, 2.0 ** float(pair.max())) for packed, pair in zip(sums, self._powers.split(2), strict=True)]
 
     @property
     def modes(self) -> Modes:
@@ -93,6 +113,8 @@ class Spectral:
                     out[:, 2 * column, component] = both.real
                     if 2 * column + 1 < self.columns:
                         out[:, 2 * column + 1, component] = both.imag
+        if self._powers is not None:
+            out = torch.ldexp(out, self._powers[:, None])
         # components of the gradient came in units that make them as large as the value
         if what in (What.GRAD, What.BOTH):
             out[..., components - d :] /= modes.unit
@@ -116,11 +138,8 @@ class Spectral:
         return angles.to(torch.float64 if modes.double else torch.float32).contiguous()
 
     def _transform_at(self, points: Tensor, z: Tensor | Queries) -> Transform:
-        made = getattr(z, "made", {})
-        if self._key not in made:
-            made.clear()
-            made[self._key] = Transform(2, self._angles(points), self.modes.half, self.modes.tol)
-        return made[self._key]
+        made: Memo[Transform] = getattr(z, "made", Memo(1))
+        return made.get(self._key, lambda: Transform(2, self._angles(points), self.modes.half, self.modes.tol))
 
     @property
     def _key(self) -> Any:
@@ -134,16 +153,19 @@ class Spectral:
 
     def _modes_of(self, k: int) -> list[Tensor]:
         (sources, w), kept = self.parts[k], self.kept[k]
-        key = self._key, w._version
-        if key not in kept:
-            while len(kept) >= KEPT:
-                del kept[next(iter(kept))]
+
+        def make() -> list[Tensor]:
             points, weights = sources.double, _matrix(w).double()
+            if self._powers is not None:
+                weights = torch.ldexp(weights, -self._powers)
             if not self.layout.whole:
                 inside = self.layout.box.inside(points)
                 points, weights = points[inside], weights[inside]
-            kept[key] = self._summed(points, weights)
-        return kept[key]
+            return self._summed(points, weights)
+
+        powers = None if self._powers is None else tuple(self._powers.tolist())
+        found: list[Tensor] = kept.get((self._key, powers, Same(w)), make)
+        return found
 
     def _summed(self, points: Tensor, weights: Tensor) -> list[Tensor]:
         modes = self.modes
@@ -169,12 +191,8 @@ class Spectral:
         queries: Tiled | None = None
         tiles = []
         for sources, _ in self.parts:
-            key = "tiles", None if self.layout.whole else box
-            if key not in sources.made:
-                sources.made.clear()
-                inside = slice(None) if self.layout.whole else box.inside(sources.double)
-                sources.made[key] = Tiled.of(sources.double[inside].numpy()), inside
-            tiles.append(sources.made[key])
+            within = None if self.layout.whole else box
+            tiles.append(sources.made.get(within, functools.partial(_tiles, sources.double, within)))
             if queries is None and sources.double.shape == points.shape and torch.equal(sources.double, points):
                 queries = tiles[-1][0]
         queries = queries or Tiled.of(points.numpy())
@@ -214,20 +232,20 @@ class Spectral:
 
     def _extent(self, z: Tensor) -> float:
         lowest, highest = corners(z, *(sources.points for sources, _ in self.parts))
-        return float((highest - lowest).norm())
+        return float((highest.double() - lowest.double()).norm())
 
     def _highest(self) -> float:
         """B: the root mean square of the sources' transform at the highest modes, and no less than that of sources scattered at random."""
         scattered = math.sqrt(max(float(sum(_matrix(w).double().square().sum(0) for _, w in self.parts).max()), 0.0))  # type: ignore[union-attr]
         highest = scattered
-        for packed in self._modes_of_sources():
+        for packed, times in self._packed():
             squares, count = 0.0, 0
             for axis, half in enumerate(self.modes.half):
                 width = max(1, half // 10)
                 for edge in (packed.narrow(axis, 0, width), packed.narrow(axis, 2 * half + 1 - width, width)):
                     squares += float(torch.view_as_real(edge.resolve_conj()).square().sum())
                     count += edge.numel()
-            highest = max(highest, math.sqrt(squares / count))
+            highest = max(highest, times * math.sqrt(squares / count))
         return highest
 
     def _sums_of_modes(self) -> tuple[float, float, float]:
@@ -235,11 +253,19 @@ class Spectral:
         modes = self.modes
         norm = functools.reduce(operator.add, (modes.omega(axis) ** 2 for axis in range(len(modes.half)))).sqrt()
         found = []
-        for packed in self._modes_of_sources():
-            size = packed.abs() * modes.c.abs()
+        for packed, times in self._packed():
+            size = packed.abs() * (modes.c.abs() * times)
             found.append([float((size * norm**n).sum()) for n in range(3)])
         first, second, third = (max(column) for column in zip(*found, strict=True))
         return first, second, third
+
+
+def _tiles(points: Tensor, box: Box | None) -> tuple[Tiled, slice | Tensor]:
+    """The points in the box, sorted, and which they are; None: all."""
+    from particleflow.pairwise.spatial import Tiled
+
+    inside = slice(None) if box is None else box.inside(points)
+    return Tiled.of(points[inside].numpy()), inside
 
 
 def _exactly(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:

@@ -99,10 +99,15 @@ class Split:
         return np.asarray(sum(terms[1:], terms[0]))
 
     @property
+    def unit(self) -> float:
+        """The length that the cut-off of kernels/radial.py is relative to."""
+        return self.kernel.bandwidth if isinstance(self.kernel, (Laplace, Matern32, Matern52)) else 1.0
+
+    @property
     def near_at_zero(self) -> float:
         """The near part's first derivative over r where points coincide, by the convention of kernels/radial.py; 0 where there is no kink."""
         singular = isinstance(self.kernel, (Energy, Laplace))
-        return float(2 * self.kernel.slope(torch.zeros(1, dtype=torch.float64))) if singular else 0.0
+        return float(2 * self.kernel.slope(torch.zeros(1, dtype=torch.float64, device="cpu"))) if singular else 0.0
 
     @lru_cache(maxsize=64)  # noqa: B019 of equal splits, which are values
     def near(self, tol: float) -> tuple[Array, Array, Array]:

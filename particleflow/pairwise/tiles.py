@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
 
+from particleflow.memo import cached_property
 from particleflow.pairwise.field import What
 from particleflow.pairwise.machine import Processor, compiled
 from particleflow.pairwise.profiles import PROFILES, Formula, Pair, Profile

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+
+from particleflow.memo import cached_property
 
 Array: TypeAlias = np.ndarray
 

@@ -78,7 +78,7 @@ def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, f
     return _write(path, palette, (reel.frame(k) for k in range(len(steps))), _durations(len(steps), seconds))
 
 
-def film(states: Iterable[Any], file: str | Path, *, target: Any = None, fps: int = 20) -> Path:
+def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any = None, fps: int = 20) -> Path:
     """A GIF of states as they come, each of them a frame, with none of them kept: for clouds too large for a trajectory. Returns its path.
 
     >>> states = itertools.islice(pf.iterate(flow, x0, target, dt=0.05), 0, 500, 5)     # doctest: +SKIP
@@ -102,8 +102,12 @@ def film(states: Iterable[Any], file: str | Path, *, target: Any = None, fps: in
     TypeError, ValueError, OSError
         No states, something else than states, otherwise as `animate`.
 
-    Memory: two states, and some 0.2 MB a frame, compressed. Cost: O(N) and about 20 ms a frame beyond the states' own, 0.1 s for a million particles.
+    Memory: three states, and some 0.2 MB a frame, compressed. Cost: O(N) and about 20 ms a frame beyond the states' own, 0.1 s for a million.
     """
+    if isinstance(states, Trajectory):
+        raise TypeError("`states` must be states of one run, got a Trajectory: use its own film, path.animate('flow.gif')")
+    if file is None:
+        raise TypeError("`file` must be a path that ends in .gif, got None: pass e.g. 'flow.gif'")
     path, fps = _gif(file), _rate(fps)
     cloud = None if target is None else as_cloud(target, "target")
     frames: list[bytes] = []

@@ -18,6 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from particleflow.plotting.layers import layer
 from particleflow.plotting.scene import Scene, few
+from particleflow.plotting.ticks import Ticks
 
 # Okabe and Ito's palette, which the colour-blind can tell apart, darkest first; white, greys and ink for all that is not a flow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#882255", "#44AA99")
@@ -90,10 +91,13 @@ class Panel:
         ax.set_xlim(scene.low[0], scene.high[0])
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        for axis, low, high in zip((ax.xaxis, ax.yaxis), scene.low, scene.high, strict=False):
+            Ticks.between(float(low), float(high)).on(axis)
         left, bottom = outer
+        wide, high = (inches / ax.figure.dpi for inches in ax.get_window_extent().size)
         ax.tick_params(labelleft=left and scene.flat, labelbottom=bottom, left=scene.flat)
-        ax.set_xlabel(scene.labels[0] if bottom else "", fontsize=size, color=FAINT)
-        ax.set_ylabel(scene.labels[1] if left else "", fontsize=size, color=FAINT)
+        ax.set_xlabel(scene.labels[0] if bottom else "", fontsize=fitting(scene.labels[0], size, wide), color=FAINT)
+        ax.set_ylabel(scene.labels[1] if left else "", fontsize=fitting(scene.labels[1], size, high), color=FAINT)
         self.caption = above(ax, 5.0, "", size, FAINT)
         self.remarks = ax.text(0.97, 0.03, "", transform=ax.transAxes, fontsize=0.85 * size, color=FAINT, ha="right", zorder=5)
         self.remarks.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5})

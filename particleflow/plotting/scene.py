@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from torch import Tensor
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
 from particleflow.plotting.density import density, typical
+from particleflow.plotting.ticks import Ticks
 from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
@@ -80,7 +82,7 @@ class Scene:
             shown = aims or [(run.particles[-1], None) for run in runs]
             weighted = [(_flat(cloud, axes), None if log_mass is None else _over_mean(log_mass)) for cloud, log_mass in shown]
             level = _level(weighted, low, high)
-        return cls(paths, steps, axes, low, high, labels, level)
+        return cls(paths, steps, axes, low, high, _labels(labels, low, high), level)
 
     @property
     def flat(self) -> bool:
@@ -191,9 +193,9 @@ def one_record(state: State, target: Cloud | None) -> Trajectory:
     clock, log_mass = state.clock, state.x.log_mass
     return Trajectory(
         particles=state.x.points[None],
-        times=torch.tensor([clock.t], dtype=torch.float64),
-        steps=torch.tensor([clock.step]),
-        energy=torch.tensor([math.nan], dtype=torch.float64),
+        times=torch.tensor([clock.t], dtype=torch.float64, device="cpu"),
+        steps=torch.tensor([clock.step], device="cpu"),
+        energy=torch.tensor([math.nan], dtype=torch.float64, device="cpu"),
         metrics={},
         status="completed" if state.status == "running" else state.status,
         message=state.message,
@@ -276,6 +278,15 @@ def _level(
     """The largest typical density of the clouds, with their weights, between two corners in the plane."""
     width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
     return max(typical(density(cloud, weights, low, high, (height, width))) for cloud, weights in clouds) or 1.0
+
+
+def _labels(names: tuple[str, str], low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]) -> tuple[str, str]:
+    """The names of the axes, which say how the numbers at their ticks are meant; in the plane itself only where these are no coordinates."""
+    said = []
+    for name, default, end, other in zip(names, ("x", "y"), low, high, strict=False):
+        ticks, (short, share) = Ticks.between(float(end), float(other)), (name[:4], re.findall(r" \(.*\)", name))
+        said.append(name if ticks.plain else ticks.said(default if name in ("", "x") else short) + "".join(share))
+    return said[0], said[1] if len(said) > 1 else names[1]
 
 
 def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None, tuple[str, str]]:

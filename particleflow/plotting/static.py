@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from particleflow import _checks
 from particleflow.plotting.panels import FAINT, INK, TALLEST, Panel, colour, fitting, quiet, sheet
 from particleflow.plotting.scene import Scene, named, recorded, telling, unwritable, writable
+from particleflow.plotting.ticks import Ticks
 from particleflow.trajectory import Trajectory
 
 DPI = 160
@@ -136,8 +137,10 @@ def _curve(ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     dts = {run.report.get("dt") for run in runs.values()}
     unit = f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
-    ax.set_xlabel(f"step ({unit})", fontsize=0.9 * FONT, color=FAINT)
-    ax.set_ylabel(label, fontsize=FONT, color=INK)
+    ax.set_xlabel(f"{Ticks.between(*ax.get_xlim()).on(ax.xaxis).said('step')} ({unit})", fontsize=0.9 * FONT, color=FAINT)
+    if len(finite) and ax.get_yscale() == "linear":
+        label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
+    ax.set_ylabel(label, fontsize=fitting(label, FONT, ax.get_window_extent().height / ax.figure.dpi), color=INK)
 
 
 def _indices(records: Sequence[int], count: int) -> list[int]:
@@ -156,8 +159,12 @@ def _picture(file: str | Path) -> Path:
 
 def _written(figure: Figure, path: Path | None) -> Figure:
     if path is not None:
+        part = path.with_name(path.name + ".part")
         try:
-            figure.savefig(path)
+            figure.savefig(part, format=path.suffix[1:].lower())
+            part.replace(path)
         except OSError as error:
             raise unwritable(path, error) from error
+        finally:
+            part.unlink(missing_ok=True)
     return figure

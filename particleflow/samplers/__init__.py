@@ -4,6 +4,9 @@ Every sampler has `dim` and `sample(n, seed=)`, which returns a fresh (n, d) ten
 `log_density` and `score` too.
 """
 
+from typing import Any
+
+from particleflow._words import unknown_name
 from particleflow.samplers.base import Density, Sampler
 from particleflow.samplers.data import Digits, FromArray, Iris, Minibatch, Wine
 from particleflow.samplers.files import FromFile
@@ -31,3 +34,7 @@ __all__ = [
     "SwissRoll",
     "Wine",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_name(__name__, name, __all__)

@@ -50,6 +50,8 @@ class FromArray(Rows):
     points: Points
 
     def __init__(self, points: Any) -> None:
+        if isinstance(points, Cloud):
+            raise TypeError("`points` must be an array, got a Cloud, whose masses would be lost: take the cloud as a target, or pass cloud.points")
         object.__setattr__(self, "points", _checks.as_points(points, "points", dtype=torch.float64, device="cpu"))
 
     def __repr__(self) -> str:
@@ -121,10 +123,16 @@ class Wine(_Shipped):
 
 def _principal(rows: np.ndarray, d: int) -> np.ndarray:
     """(M, d) coordinates along the first d principal axes, each axis turned so that its largest entry is positive."""
-    centred = rows - rows.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:d]
+    mean, axes = principal_axes(rows, d)
+    return (rows - mean) @ axes.T
+
+
+def principal_axes(rows: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the rows, and their first d principal axes as rows."""
+    mean = rows.mean(axis=0)
+    axes = np.linalg.svd(rows - mean, full_matrices=False)[2][:d]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    return centred @ (axes * np.sign(largest)).T
+    return mean, axes * np.sign(largest)
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,8 @@ class Minibatch:
     device: torch.device | str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        if isinstance(self.sampler, type):
+            raise TypeError(f"`sampler` must be a sampler, got the class {self.sampler.__name__}: write {self.sampler.__name__}() with parentheses")
         if not isinstance(self.sampler, Sampler):
             raise TypeError(f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in FromArray")
         _checks.count(self.size, "size")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 import zipfile
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from particleflow import _checks
 from particleflow._typing import Points
 from particleflow._words import nearest, nearest_file
 from particleflow.samplers.data import Rows
+from particleflow.samplers.tables import chosen, read_text, suspicious
 
 TEXT = (".csv", ".tsv", ".txt")
 POINTS = (".npy", ".npz", *TEXT)
@@ -26,7 +28,8 @@ class FromFile(Rows):
     """The rows of a file, read once, when the object is made.
 
     Text files hold one point a line, columns separated by semicolons, tabs, commas or blanks (the first of these that the first line
-    contains), at most one line of column names, and comments after #.
+    contains), at most one line of column names, and comments after #. A first line 0,1,...,d-1 counts as names, as pandas writes them. A first
+    column without a name numbers the rows (pandas, R) and is left out. Other whole numbers that look like an id or a class get a warning.
 
     Parameters
     ----------
@@ -34,6 +37,13 @@ class FromFile(Rows):
         .npy, .npz, .csv, .tsv or .txt
     key : str, optional
         Which array of an .npz file that holds several.
+    columns : sequence of str and int, optional
+        The coordinates: names of the first line (or of a structured array), or numbers from 0 on. The other columns may hold anything. Left out,
+        all columns are coordinates.
+    header : bool, optional
+        Whether the first line of a text file holds names. Left out, it is recognised.
+    wide : bool
+        Take more coordinates than points (and more than 3), which are refused otherwise, since most such arrays are transposed.
 
     Raises
     ------
@@ -44,6 +54,9 @@ class FromFile(Rows):
     path: str | Path
     _: KW_ONLY
     key: str | None = None
+    columns: Sequence[str | int] | None = None
+    header: bool | None = None
+    wide: bool = False
     points: Points = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -53,9 +66,22 @@ class FromFile(Rows):
             raise ValueError(f"`path` must end in .npy, .npz, .csv, .tsv or .txt, got {path}: use numpy.save, or FromImage for a picture")
         if self.key is not None and suffix != ".npz":
             raise ValueError(f"`key` chooses an array of an .npz file, got `path` = {path}: leave it out")
+        if self.columns is not None:
+            object.__setattr__(self, "columns", _as_columns(self.columns))
+        if self.header is not None and suffix not in TEXT:
+            raise ValueError(f"`header` is for text files, got `path` = {path}: leave it out")
         try:
-            rows = _read_text(path) if suffix in TEXT else _read_numpy(path, self.key)
+            if suffix in TEXT:
+                rows, names, told = read_text(path, self.columns, self.header)
+            else:
+                rows, names, told = *_chosen(_read_numpy(path, self.key), self.columns), ""
             points = _checks.as_points(rows, "points", dtype=torch.float64)
+            n, d = points.shape
+            if d > max(n, 3) and not self.wide:
+                raise ValueError(
+                    f"expected more points than coordinates, got {n} rows of {d} columns: transpose it, FromArray(array.T), "
+                    "or pass wide=True if each row is a point"
+                )
         except TypeError as error:
             raise TypeError(f"{path}: {error}") from None
         except UnicodeDecodeError as error:
@@ -63,6 +89,38 @@ class FromFile(Rows):
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
         object.__setattr__(self, "points", points)
+        if told:
+            _checks.warn(f"{path}: {told}")
+        odd = suspicious(points.numpy(), names) if self.columns is None else ""
+        if odd:
+            others = [name for name in names if repr(name) != odd.split(" ", 2)[1]]
+            _checks.warn(f"{path}: {odd}, and was taken for a coordinate: choose the coordinates, e.g. columns={others[:4]}, or name it there too")
+
+
+def _as_columns(columns: Any) -> tuple[str | int, ...]:
+    """A sequence of names and numbers; a single one is one column."""
+    several = (columns,) if isinstance(columns, (str, Integral)) else tuple(columns) if isinstance(columns, Iterable) else (None,)
+    if not all(isinstance(column, (str, Integral)) and not isinstance(column, bool) for column in several):
+        raise TypeError(f"`columns` must be names or numbers of columns, got {columns!r}: e.g. columns=('x', 'y') or (0, 1)")
+    if not several:
+        raise ValueError("`columns` must hold one name or number at least, got none: leave it out for all columns")
+    return several
+
+
+def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.ndarray, list[str]]:
+    """The wanted columns of an array, structured or (M, d), and what they are called."""
+    if array.dtype.names:
+        names = list(array.dtype.names)
+        wanted = [names[k] for k in chosen(names, columns, True)]
+        words = [name for name in wanted if array[name].dtype.kind not in "fiub" or array[name].ndim != 1]
+        if words:
+            raise TypeError(f"column {words[0]!r} must hold numbers, got {array[words[0]].dtype}: choose others, columns=, of {names}")
+        return np.stack([array[name].astype(np.float64) for name in wanted], axis=1), wanted
+    names = [str(k) for k in range(array.shape[1])] if array.ndim == 2 else []
+    if columns is None or array.ndim != 2:
+        return array, names
+    which = chosen(names, columns, False)
+    return array[:, which], [names[k] for k in which]
 
 
 def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
@@ -89,56 +147,3 @@ def _read_numpy(path: Path, key: str | None) -> np.ndarray:
     if key is not None and key not in arrays:
         raise ValueError(f"`key` must be one of {list(arrays)}, got {key!r}{nearest(key, arrays)}")
     return next(iter(arrays.values())) if key is None else arrays[key]
-
-
-def _read_text(path: Path) -> np.ndarray:
-    """Columns of numbers as an (M, d) array."""
-    rows: list[list[float]] = []
-    separator: str | None = None
-    first = True
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            text = line.split("#", 1)[0].strip(" \r\n")
-            if not text.strip():
-                continue
-            if first:
-                separator = next((mark for mark in (";", "\t", ",") if mark in text), None)
-            fields = [part.strip().strip("\"'") for part in text.split(separator)]
-            if first and not fields[0]:
-                raise ValueError(f"line {number}: the first column is empty: if it counts the rows, leave it out (pandas: index=False)")
-            names = first and not any(map(_is_number, fields))
-            first = False
-            if names:
-                continue
-            rows.append([_number(part, f"line {number}, column {k}", separator) for k, part in enumerate(fields, start=1)])
-            if len(fields) != len(rows[0]):
-                raise ValueError(f"line {number}: expected {len(rows[0])} numbers as in the line before, got {len(fields)}: {_short(text)}")
-    if not rows:
-        raise ValueError("expected at least one line of numbers, got none")
-    return np.array(rows)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(text: str, where: str, separator: str | None) -> float:
-    """The finite number that `text` is."""
-    if not text:
-        raise ValueError(f"{where}: expected a number, got nothing: fill the gap or leave out the line")
-    if not _is_number(text):
-        remedy = "keep only columns of numbers, and at most one line of names, the first"
-        if separator != "," and re.fullmatch(r"[-+]?\d+,\d+", text):
-            remedy = "write decimals with a point, not a comma"
-        raise ValueError(f"{where}: expected a number, got {_short(text)}: {remedy}")
-    if not math.isfinite(float(text)):
-        raise ValueError(f"{where}: expected a finite number, got {_short(text)}: leave out the line")
-    return float(text)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Gradients, Queries, Values
+from particleflow.memo import cached_property
 from particleflow.samplers.base import Density, Sampler, Seeded, same_dim
 
 

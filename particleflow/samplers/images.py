@@ -13,6 +13,10 @@ from particleflow.samplers.files import existing
 
 # Of the files that Pillow reads, those that are meant by a name that is nearly theirs.
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+# The range of darkness, of 1, below which a picture shows nothing: two of 255 grey levels.
+FLAT = 0.01
+# The share of the edge's pixels from which the drawn parts are taken for a background.
+FRAMED = 0.9
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class FromImage(Seeded):
     Parameters
     ----------
     path : str or Path
-        Anything that Pillow reads: PNG, JPEG, colour or grey, 8 or 16 bits. Transparent parts count as background.
+        Anything that Pillow reads: PNG, JPEG, colour or grey. Transparent parts count as background. Of 16 and 32 bits and of floats the
+        least value of the file is black and the largest is white, since their full range is hardly ever used.
     bright : bool
         Sample the bright pixels instead: brightness replaces darkness, and transparent parts count as black.
     threshold : float in [0, 1)
@@ -35,7 +40,7 @@ class FromImage(Seeded):
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file, no picture, or no pixel above the threshold.
+        No such file, no picture, no contrast, a pixel that is NaN, or no pixel above the threshold.
     """
 
     path: str | Path
@@ -53,12 +58,24 @@ class FromImage(Seeded):
             raise ValueError(f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the full ink")
         path = existing(self.path, PICTURES, "pass the path of a PNG or JPEG file")
         ink = _ink(path, bright=self.bright)
+        if float(ink.max() - ink.min()) < FLAT:
+            raise ValueError(
+                f"{path} has hardly any contrast, its {'brightness' if self.bright else 'darkness'} is {ink.min():.2g} to {ink.max():.2g} of 1: "
+                "stretch it (PIL.ImageOps.autocontrast), or pass a picture with a shape in it"
+            )
         pixels = np.flatnonzero(ink > self.threshold)
         if not len(pixels):
             kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
             raise ValueError(
                 f"{path} has no {kind} pixel: `threshold` is {self.threshold:g} and the most {kind} one has {ink.max():.2g}: "
                 f"sample its {other} pixels with bright={not self.bright}, or lower `threshold`"
+            )
+        edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]) > self.threshold
+        if edge.mean() > FRAMED and len(pixels) > ink.size / 2:
+            kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
+            _checks.warn(
+                f"{path} is {kind} at {edge.mean():.0%} of its edge, so most points fall on its background: "
+                f"bright={not self.bright} takes its {other} parts, and a higher threshold= leaves grey out"
             )
         object.__setattr__(self, "_shape", ink.shape)
         object.__setattr__(self, "_pixels", pixels)
@@ -84,12 +101,23 @@ def _ink(path: Path, *, bright: bool) -> np.ndarray:
     try:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
-            if picture.mode.startswith("I"):                    # 16 bits: convert("L") would clip them
-                light = np.asarray(picture, dtype=np.float64) / 65535
-            else:
-                picture = picture.convert("RGBA")
-                paper = Image.new("RGBA", picture.size, "black" if bright else "white")
-                light = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64) / 255
+            if picture.mode.startswith(("I", "F")):             # convert("L") would clip them
+                return _deep(np.asarray(picture, dtype=np.float64), path, bright=bright)
+            picture = picture.convert("RGBA")
+            paper = Image.new("RGBA", picture.size, "black" if bright else "white")
+            light = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64) / 255
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}: pass a PNG or JPEG file") from None
     return light if bright else 1 - light
+
+
+def _deep(light: np.ndarray, path: Path, *, bright: bool) -> np.ndarray:
+    """The same of whole numbers beyond 255 or of floats, whose black and white are no part of the format: the file's least and largest value."""
+    if not np.isfinite(light).all():
+        lost = int((~np.isfinite(light)).sum())
+        raise ValueError(f"{path} must have finite pixels, got {lost} that are not: fill them, or save the picture with 8 bits")
+    low, high = float(light.min()), float(light.max())
+    if low == high:
+        raise ValueError(f"{path} has no contrast, all its pixels are {low:g}: pass a picture with a shape in it")
+    scaled = (light - low) / (high - low)
+    return scaled if bright else 1 - scaled

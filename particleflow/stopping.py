@@ -1,0 +1,71 @@
+"""The signals that ask a process to stop: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that is gone.
+
+The command line listens to them, and the benchmarks do; the library never.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))  # Windows has no SIGHUP
+
+
+class Stop:
+    """The first signal raises KeyboardInterrupt, or waits while it is `held`; a second one ends the process at once.
+
+    What is ignored stays ignored: Ctrl-C of what a shell started in the background, SIGHUP under nohup.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._held = False
+        self._terminals: list[int] = []
+
+    @property
+    def code(self) -> int:
+        """The exit code of a process that was asked to stop, by the custom of shells."""
+        return 128 + (self.signal or signal.SIGINT)
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Handle the signals meanwhile. Python lets the main thread alone do so; in others nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+        self._terminals = [file for file in (1, 2) if os.isatty(file)]
+        for number in mine:
+            signal.signal(number, self._came)
+        try:
+            yield self
+        finally:
+            for number in mine:
+                signal.signal(number, before[number])
+
+    @contextmanager
+    def held(self, *, yes: bool = True) -> Iterator[None]:
+        """Let a signal wait meanwhile, and not raise: `signal` says afterwards that it came. `yes=False` lets it raise within such a time."""
+        before, self._held = self._held, yes
+        try:
+            yield
+        finally:
+            self._held = before
+
+    def _came(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+        for other in SIGNALS:
+            if signal.getsignal(other) == self._came:
+                signal.signal(other, signal.SIG_DFL)
+        if number != signal.SIGINT and number != signal.SIGTERM:  # the terminal is gone: what is printed there would fail
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for file in self._terminals:
+                os.dup2(nowhere, file)
+            os.close(nowhere)
+        if not self._held:
+            raise KeyboardInterrupt

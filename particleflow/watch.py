@@ -1,0 +1,178 @@
+"""What is wrong with a state, and what to try."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
+from particleflow.flows import Flow
+from particleflow.integrators import State
+
+# Particles this many times the start's extent away from where they began have left for good.
+ESCAPE = 1e6
+# The box around start and target reaches this many of its longest sides beyond them, and this many standard deviations of the diffusion.
+MARGIN, TAIL = 1.0, 3.0
+# Most particles: more than this share of their mass.
+MOST = 0.5
+# A velocity that keeps less than this share of itself over a step may have raised the energy: then the energy is evaluated.
+KEPT = 0.25
+# What rounding may change an energy by: this share of it, and so many machine epsilons.
+SHARE, EPSILONS = 1e-9, 1e2
+
+
+class Watch:
+    """Follows one run, and finds the first step at which it became unstable: a conservative energy rose, or most particles left the box.
+
+    The energy is compared at every step where the fit has it at hand (`Fit.known`), else wherever it may have risen. Over a step D that the step D'
+    follows it changes by -(D.D + D.D') / 2 dt up to third order, so it has fallen where D.D' > D.D / 4; where not, it is evaluated before and after.
+    The box costs nothing while the extremes over all coordinates lie within it.
+    """
+
+    def __init__(self, flow: Flow, target: Target, dt: float) -> None:
+        self.flow, self.target, self.dt = flow, target, dt
+        self.step, self.message = 0, ""
+
+    def begin(self, start: State) -> None:
+        """Told of the first state."""
+        self.start, self.first = start, self.target.at(start.clock)
+        self._middle = start.x.points.mean(0)
+        self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
+        self._conservative = self.flow.conservative and isinstance(self.target, FixedTarget)
+        self._previous: State | None = None
+        self._moved: tuple[Tensor, float] | None = None
+        self._box = None if self.first is None else _Box.around(start.x.points, self.first.points)
+        self._variance = 0.0
+
+    def trouble(self, state: State, cloud: Cloud, used: float) -> str:
+        """Told of the step from `state` to `cloud`, before the fit there. What ends the run, if anything does, and what to try."""
+        low, high = (float(end) for end in cloud.points.aminmax())  # a NaN passes through both ends
+        inside = max(abs(low), abs(high)) + float(self._middle.abs().max()) <= self._reach
+        lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
+        if lost:
+            return f"{lost}: {self._remedy(state)}"
+        if not self.message:
+            self._look_at_energy(state, cloud, used)
+            self._look_at_box(state, cloud, used, low, high)
+        return ""
+
+    def fitted(self, state: State) -> State:
+        """Told of the fit at the new cloud. The new state with its status."""
+        if self._conservative and state.fit.known:
+            self.compare(state)
+        return replace(state, status="unstable", message=self.message) if self.message else state
+
+    def compare(self, state: State) -> None:
+        """Has the energy risen in the last step, which led to `state`?"""
+        before = self._previous
+        if self.message or before is None or before.fit.value is None or state.fit.value is None:
+            return
+        a, b = before.fit.value, state.fit.value
+        slack = self._rounding(max(abs(a), abs(b)))
+        if not b > a + slack:
+            return
+        for fit in (before.fit, state.fit):
+            slack += float(fit.report.get("gap", 0.0)) + (2 * fit.promise.value if fit.promise is not None else 0.0)
+        if b > a + slack:
+            cause = f"the energy rose from {a:.4g} by {b - a:.2g} at step {state.clock.step}, which the exact flow cannot do"
+            self._unstable(state.clock.step, f"{cause}: dt = {self.dt:g} is too large")
+
+    def _unstable(self, step: int, cause: str) -> None:
+        self.step, self.message = step, f"try dt = {self._smaller():.2g}; {cause}"
+
+    def _smaller(self) -> float:
+        return min(suggestion(self.flow, self.start.x, self.first), self.dt / 4)
+
+    def _lost(self, x: Cloud) -> str:
+        lost = ~torch.isfinite(x.points).all(1)
+        if bool(lost.any()):
+            return f"{int(lost.sum())} of {len(x)} particles are no longer finite"
+        if x.log_mass is not None and bool((x.log_mass.isnan() | x.log_mass.isposinf()).any()):
+            return "masses are no longer finite"
+        if float((x.points - self._middle).abs().max()) > self._reach:
+            return f"particles are {ESCAPE:g} times the start's extent away"
+        return ""
+
+    def _remedy(self, state: State) -> str:
+        velocity, _ = self.flow.velocity(state.x, state.fit, state.clock)
+        lost = int((~torch.isfinite(velocity).all(1)).sum())
+        if lost:  # no dt can help where the velocity itself is not finite at a cloud that is
+            return f"the velocity is not finite at {lost} of them already, so look at the kernel, score, mobility or noise, not at dt"
+        return f"try dt = {self._smaller():.2g}"
+
+    def _look_at_energy(self, state: State, cloud: Cloud, used: float) -> None:
+        if not self._conservative:
+            return
+        if not state.fit.known:
+            last, self._moved = self._moved, (cloud.points - state.x.points, used)
+            if last is not None and self._doubtful(state.x, *last, *self._moved):
+                self.compare(state)
+        self._previous = state
+
+    def _doubtful(self, x: Cloud, last: Tensor, dt: float, now: Tensor, dt_now: float) -> bool:
+        """May the energy have risen in the step `last`, which `now` follows, by more than rounding?"""
+        weighted = last / len(x) if x.log_mass is None else x.mass[:, None] * last
+        square, product = float((weighted * last).sum()), float((weighted * now).sum()) * dt / dt_now
+        return product < KEPT * square and square + abs(product) > dt * self._rounding(1.0)
+
+    def _rounding(self, energy: float) -> float:
+        return (EPSILONS * torch.finfo(self.start.x.points.dtype).eps + SHARE) * max(1.0, energy)
+
+    def _look_at_box(self, state: State, cloud: Cloud, used: float, low: float, high: float) -> None:
+        if self._box is None:
+            return
+        if callable(self.flow.diffusion):
+            self._variance += used * self.flow.diffusion(state.clock) ** 2
+        margin = TAIL * math.sqrt(self._variance)
+        if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
+            return
+        seen = [target.points for target in (self.first, self.target.at(state.clock)) if target is not None]  # a target may move
+        share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
+        if share > MOST:
+            step = state.clock.step + 1
+            box = f"the box around start and target, {1 + 2 * MARGIN:g} times as long as these"
+            cause = f"{share:.0%} of the particles had left {box}, at step {step}"
+            self._unstable(step, f"{cause}: dt = {self.dt:g} is too large")
+
+
+class _Box:
+    """The box around some clouds, widened on each side by its longest side."""
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        self.low, self.high = low, high
+        self.ends = float(low.max()), float(high.min())
+
+    @classmethod
+    def around(cls, *points: Tensor) -> _Box:
+        low, high = corners(*points)
+        side = MARGIN * float((high - low).max()) or math.inf
+        return cls(low - side, high + side)
+
+    def holds(self, low: float, high: float, margin: float) -> bool:
+        """Are all coordinates from `low` to `high` within?"""
+        return low >= self.ends[0] - margin and high <= self.ends[1] + margin
+
+    def outside(self, x: Cloud, margin: float) -> float:
+        """The share of the mass that is outside."""
+        out = ((x.points < self.low - margin) | (x.points > self.high + margin)).any(1)
+        return float(out.double().mean()) if x.log_mass is None else float(x.log_mass.double().softmax(0) @ out.double())
+
+
+def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:
+    """A dt for a message, infinite where even the search for one fails."""
+    try:
+        return flow.suggest_dt(x, y)
+    except Exception:  # whatever a user's score or kernel raises, the run's own message is what matters
+        return math.inf
+
+
+def _scale(flow: Flow, state: State, target: Cloud | None, dt: float) -> float:
+    """The extent of start and target; without a target, of the start and of the first step."""
+    if target is not None:
+        return extent(state.x.points, target.points) or math.inf
+    sigma = flow.diffusion(state.clock) if callable(flow.diffusion) else 0.0
+    speed = float(flow.velocity(state.x, state.fit, state.clock)[0].nan_to_num().abs().max())
+    return extent(state.x.points) + dt * speed + math.sqrt(dt) * sigma or math.inf

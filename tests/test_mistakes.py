@@ -1,0 +1,110 @@
+"""Honest mistakes of new users, each answered by what was expected, what came and the remedy. All in one process without this suite's type checks."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+SETTING = """
+import json, sys, tempfile, warnings
+import numpy as np, torch
+import particleflow as pf
+warnings.simplefilter("ignore")
+K, E, S, M = pf.kernels, pf.estimators, pf.samplers, pf.metrics
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(30, 2)), rng.normal(size=(40, 2))
+kernel = K.Gaussian(0.5)
+flow = pf.mmd_flow(kernel)
+path = pf.simulate(flow, x, y, steps=2, dt=0.1)
+folder = tempfile.mkdtemp()
+class Frame:
+    def __array__(self, dtype=None, copy=None):
+        return np.array([["a", 1.0]] * 5, dtype=object)
+answers = {}
+for line in json.load(sys.stdin):
+    try:
+        eval(line)
+    except Exception as error:
+        answers[line] = str(error)
+print(json.dumps(answers))
+"""
+
+# The mistake; the argument, what came and the remedy, in this order.
+MISTAKES = {
+    "pf.simulate(flow, x[:, 0], y, steps=2)": r"`x0` must be \(n, d\).*got shape \(30,\): .*x0\[:, None\]",
+    "pf.simulate(flow, x.T, y, steps=2)": r"`target` must be \(M, 30\) like `x0`, got \(40, 2\): pass",
+    "pf.simulate(flow, x[None], y, steps=2)": r"`x0` must be \(n, d\), one row a point, got shape \(1, 30, 2\)",
+    "pf.simulate(x, y, flow, steps=2)": r"`flow` must be a Flow, got ndarray: e\.g\.",
+    "pf.simulate(kernel, x, y, steps=2)": r"`flow` must be a Flow, got Gaussian: e\.g\.",
+    "pf.simulate(pf.mmd_flow, x, y, steps=2)": r"`flow` must be a Flow, got function: e\.g\.",
+    "pf.simulate(flow, S.Rings, y, steps=2)": r"`x0` must be points, got the class Rings: pass",
+    "pf.simulate(flow, S.Rings(), y, steps=2)": r"`x0` must be points, got the sampler Rings.*: draw some",
+    "pf.simulate(flow, [['a', 'b']], y, steps=2)": r"`x0` must be an \(n, d\) array of real numbers, got list",
+    "pf.simulate(flow, Frame(), y, steps=2)": r"`x0` must be an \(n, d\) array of real numbers, got Frame",
+    "pf.simulate(flow, x, y, steps=2, dt='0.1')": r"`dt` must be a number, got str: leave it out",
+    "pf.simulate(flow, x, y, steps=2, dt=-1)": r"`dt` must be > 0, got -1: leave it out",
+    "pf.simulate(flow, x, y, steps=0)": r"`steps` must be >= 1, got 0",
+    "pf.simulate(flow, x, y, steps=1.5)": r"`steps` must be an integer, got 1\.5",
+    "pf.simulate(flow, x, y, steps='10')": r"`steps` must be an integer, got '10'",
+    "pf.simulate(flow, x, y)": r"exactly one of `steps` and `t1`, got steps=None and t1=None",
+    "pf.simulate(flow, x, y, steps=2, t1=1)": r"exactly one of `steps` and `t1`, got steps=2 and t1=1",
+    "pf.simulate(flow, x, y, steps=2, metrics=[M.W2()])": r"`metrics` must map names to metrics, got \[W2.*: e\.g\.",
+    "pf.simulate(flow, x, y, steps=2, metrics={'W2': M.W2})": r"`metrics` must map names to metrics, got .*W2.*: e\.g\.",
+    "pf.simulate(flow, x, y, steps=2, metrics={'v': lambda a, b: np.zeros(3)})": r"`metrics` 'v' must return one number, got ndarray of .*3.*: pass",
+    "pf.simulate(flow, x, y, steps=2, metrics={'v': lambda a: 1.0})": r"`metrics` 'v' must take two clouds.*got function .*: pass",
+    "pf.simulate(flow, x, steps=2)": r"`target` must be \(M, d\) points for MMD, got None: pass",
+    "pf.simulate(flow, x, y[:, :1], steps=2)": r"`target` must be \(M, 2\) like `x0`, got \(40, 1\): pass",
+    "pf.simulate(flow, torch.tensor(x).float(), torch.tensor(y), steps=2)": r"`x0` and `target` must have one dtype, got .*float32.*: convert",
+    "pf.simulate(flow, x, lambda clock: y, steps=2)": r"`target` must be an \(n, d\) array of real numbers, got function",
+    "pf.simulate(flow, x, y, steps=2, seed=1.5)": r"`seed` must be an integer, got 1\.5",
+    "pf.simulate(flow, x, y, steps=2, seed=-1)": r"`seed` must be >= 0, got -1",
+    "pf.simulate(flow, x, y, steps=2, save=10)": r"`save` must be a SaveAt, got 10: e\.g\.",
+    "pf.simulate(flow, x, y, steps=2, integrator=pf.Heun)": r"`integrator` must be an integrator, got .*Heun.*: e\.g\. pf\.Heun\(\)",
+    "pf.simulate(flow, x, y, steps=2, integrator='heun')": r"`integrator` must be an integrator, got 'heun': e\.g\.",
+    "pf.simulate(pf.langevin(S.Gaussian(dim=2)), x, steps=2, integrator=pf.Heun())": r"`integrator` must add the flow's diffusion, got Heun: use",
+    "pf.simulate(pf.langevin(lambda z: 0.0), x, steps=2, dt=0.1)": r"`target` must map z \(Q, d\) to a log density .*got float: pass",
+    "pf.mmd_flow(kernel, noise='big')": r"`noise` must be a number, got str: pass",
+    "pf.mmd_flow(kernel, noise=-1)": r"`noise` must be >= 0, got -1: pass",
+    "pf.mmd_flow(lambda clock: clock.t)": r"`kernel` must map .*got <function <lambda>.*: pass",
+    "pf.kale_flow(kernel, lam=0)": r"`lam` must be > 0, got 0: it is",
+    "pf.mono_flow(E.KDE(kernel), 'js')": r"`mobility` must have h, slope and curvature, got str: e\.g\.",
+    "pf.mono_flow(E.KDE, pf.mobilities.Unit())": r"`estimator` must be an estimator, got the class KDE without its parentheses: e\.g\.",
+    "pf.mono_flow(kernel)": r"`estimator` must be an estimator, got Gaussian: e\.g\.",
+    "E.KDE(lambda s: torch.exp(-s))": r"`kernel` must be positive to estimate a density, got Radial.*: use",
+    "E.Moreau(kernel, divergence='js', lam=0.1)": r"`divergence` must be an entropy .*got str",
+    "K.Gaussian()": r"`bandwidth` must be a number for Gaussian, got nothing: pass",
+    "K.default_bandwidth(S.Rings())": r"`points` must be .*got the sampler Rings.*: draw some",
+    "S.Rings().sample(0)": r"`n` must be >= 1, got 0",
+    "S.Minibatch(S.Rings(), 0)": r"`size` must be >= 1, got 0",
+    "S.FromFile(folder + '/nothing.csv').sample(3)": r"`path` must be a file that exists, got .*nothing\.csv: pass",
+    "M.W2()(x, y[:, :1])": r"`y` must be \(M, 2\) like `x`, got \(40, 1\): pass",
+    "path.plot(folder + '/a.foo')": r"`file` must end in .*got '.*a\.foo': pass",
+    "path.animate(folder + '/a.txt')": r"`file` must end in \.gif, got '.*a\.txt': pass",
+    "path.save('/nowhere/at/all/a.npz')": r"`path` '/nowhere/at/all/a\.npz' could not be written: .*: choose",
+    "path.cloud(99)": r"`index` must be between -3 and 2, got 99: the run has 3 records",
+    "pf.plotting.film(path)": r"`states` must be states of one run, got a Trajectory: use",
+    "pf.fit(E.KDE(kernel), x)": r"`y` must be \(M, d\) points for KDE, got None: pass",
+    "pf.kernals": r"has no attribute 'kernals'; did you mean 'kernels'\?",
+    "pf.kernels.Gausian": r"has no attribute 'Gausian'; did you mean 'Gaussian'\?",
+    "pf.estimators.Kale": r"has no attribute 'Kale'; did you mean 'KALE'\?",
+    "pf.simulat": r"has no attribute 'simulat'; did you mean 'simulate'\?",
+    "pf.nothing_of_the_kind": r"has no attribute 'nothing_of_the_kind'$",
+}
+
+
+@cache
+def answers() -> dict[str, str]:
+    done = subprocess.run([sys.executable, "-c", SETTING], input=json.dumps(list(MISTAKES)), capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_answered_by_its_name_its_value_and_the_remedy(mistake: str) -> None:
+    told = answers().get(mistake)
+    assert told is not None, "it was accepted"
+    assert re.search(MISTAKES[mistake], told, re.DOTALL), told
