@@ -16,7 +16,7 @@ from particleflow import divergences as D
 from particleflow.clouds import Clock, Cloud, Draws, Replay
 from particleflow.estimators import KALE, KDE, MMD, ClosedForm, DrMMD, Estimator, Moments, Moreau
 from particleflow.flows import Descent
-from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52, Radial
+from particleflow.kernels import IMQ, Energy, FeatureKernel, Gaussian, Laplace, Matern32, Matern52, Neurons, Radial, Tanh
 from particleflow.mobilities import Arcsinh, Exponential, Linear, NonSaturating, Unit, Vanilla
 
 MOBILITIES = [Unit(), Linear(2.5), Exponential(1.0), Exponential(2.0), Exponential(0.5), Vanilla(), Vanilla(3.0), NonSaturating(), Arcsinh()]
@@ -41,7 +41,7 @@ def velocity(flow: pf.Flow, x: Cloud | Tensor, y: Cloud | Tensor | None, clock: 
 
 GAUSSIAN = pf.samplers.Gaussian(mean=[0.3, -0.2], cov=[[1.0, 0.8], [0.8, 0.89]])
 # Entropies without a finite recession constant: no mass leaves the target's points.
-INFINITE = [D.KL(), D.ChiSquare(), D.Jeffreys(), D.Tsallis(1.5), D.Tsallis(3.0)]
+INFINITE = [D.KL(), D.ChiSquare(), D.ChiSquare(nonnegative=False), D.Jeffreys(), D.Tsallis(1.5), D.Tsallis(2.0), D.Tsallis(3.0)]
 # ... and with one: their flows descend the value where no mass has left, which each fit tells.
 FINITE = [D.JensenShannon(), D.ReverseKL(), D.Tsallis(0.5), D.TotalVariation()]
 
@@ -50,6 +50,7 @@ CONSERVATIVE = {
     **{f"KALE {lam:g}": pf.kale_flow(Gaussian(0.8), lam=lam) for lam in (1e-2, 1e-1, 1.0, 1e2)},
     "KALE Laplace": pf.kale_flow(Laplace(0.8), lam=0.1),
     "KALE of its own bandwidth": pf.Flow(KALE(lam=0.1), mobility=Descent()),
+    "MMD Neurons": pf.mmd_flow(FeatureKernel(Neurons(normal(11, 1, 4), activation=Tanh(), output_weight=False))),
     "MMD through Dense": pf.mmd_flow(Gaussian(0.8), pairwise=pf.pairwise.Dense()),
     **{f"DrMMD {lam:g}": pf.Flow(DrMMD(Gaussian(0.8), lam=lam), mobility=Linear(1 + lam)) for lam in (1e-2, 1.0)},
     **{f"Moreau {f} {lam:g}": pf.Flow(Moreau(Gaussian(0.8), divergence=f, lam=lam)) for f in INFINITE for lam in (0.03, 1.0)},
@@ -112,6 +113,8 @@ def test_an_energy_slope_is_told_where_the_value_falls_along_the_velocity_only(d
         pf.kale_flow(Gaussian(0.8), lam=0.1, noise=0.1),
         pf.mono_flow(KDE(Gaussian(0.8))),
         pf.mono_flow(ClosedForm(GAUSSIAN, current=Moments())),
+        pf.Flow(ClosedForm(GAUSSIAN, clip=5.0)),
+        pf.Flow(Moreau(Gaussian(0.8), divergence=D.JensenShannon(), lam=0.03)),
         pf.langevin(GAUSSIAN),
     ],
     ids=lambda flow: repr(flow)[:70],
@@ -122,6 +125,19 @@ def test_what_has_no_energy_says_so(flow: pf.Flow) -> None:
     fit = flow.estimator.fit(x, y, Clock(), {})
     with pytest.raises(ValueError, match=r"`flow` must be conservative to have an energy, got .*: read fit\.value, which need not decrease"):
         flow.energy(fit, x)
+
+
+def test_a_score_alone_has_no_value() -> None:
+    flow, x = pf.Flow(ClosedForm(lambda z: -z)), Cloud(normal(5, 2, 0))
+    with pytest.raises(ValueError, match=r"`fit` must have a value to have an energy, got None from ClosedForm: .* pass a log density"):
+        flow.energy(flow.estimator.fit(x, None, Clock(), {}), x)
+
+
+def test_a_descent_without_an_energy_names_another_mobility() -> None:
+    x, y = normal(5, 2, 0, 3.0), normal(7, 2, 1)
+    flow = pf.Flow(Moreau(Gaussian(0.8), divergence=D.JensenShannon(), lam=0.03), mobility=Descent())
+    with pytest.raises(ValueError, match=r"`mobility` Descent\(\) needs a fit with an energy slope, got None: .* name a mobility, such as Unit\(\)"):
+        velocity(flow, x, y)
 
 
 def test_the_plug_in_kl_of_densities_is_no_energy_of_its_flow() -> None:

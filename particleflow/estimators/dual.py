@@ -118,7 +118,7 @@ class Dual:
     def error(self, point: Point, lam: float) -> float:
         """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution: P is lam-strongly concave, so lam/2 |h - h*|^2 <= gap."""
         scale = max(point.norm2, 1e-15 * self.energy)
-        return math.sqrt(2 * lam * max(point.gap, 0.0) / scale) if scale > 0 else 0.0
+        return 0.0 if scale == 0 else math.sqrt(2 * lam * max(point.gap, 0.0) / scale)
 
     def enough(self, point: Point, lam: float, rtol: float) -> float:
         """The gap below which the error is at most rtol, or is no more than what the errors of the sums make of it."""

@@ -120,9 +120,11 @@ class Program:
         scale = max(norm2, 1e-15 * self.energy)
         uncertain = self.gram.error * float(a.sum() + self.gram.cloud.mass.sum()) / lam
         rounding = uncertain * (singular + uncertain) + float(mass @ self._uncertain(first, h[:size], SHARE * uncertain))
-        floor = math.sqrt(2 * lam * rounding / scale) + (uncertain / c if len(rest) else 0.0) if scale > 0 else 0.0
-        error = math.sqrt(2 * lam * gap / scale) + 1 - theta if scale > 0 else 0.0
-        return Certificate(value, gap, error, floor)
+        if scale == 0:
+            return Certificate(value, gap, 0.0, 0.0)
+        floor = math.sqrt(2 * lam * rounding / scale) + (uncertain / c if len(rest) else 0.0)
+        error = math.sqrt(2 * lam * gap / scale) + 1 - theta
+        return Certificate(value, gap, math.inf if math.isnan(error) else error, floor)
 
     def _uncertain(self, g: Float[Tensor, "M"], h: Float[Tensor, "M"], size: float) -> Float[Tensor, "M"]:
         """What an error of h up to `size` makes of f(g) + f*(h) - g h at its least: size times the change of (f*)', where that jumps or is steep.
