@@ -50,6 +50,13 @@ class Memo(Generic[Made]):
     def __len__(self) -> int:
         return len(self._made)
 
+    def values(self) -> list[Made]:
+        """What is kept, the oldest first."""
+        return list(self._made.values())
+
+    def clear(self) -> None:
+        self._made = {}
+
     def __reduce__(self) -> tuple[type, tuple[int | None]]:
         return Memo, (self._most,)
 
