@@ -118,7 +118,7 @@ def test_a_mixture_flows_to_both_of_its_modes(tmp_path, capsys):
     np.save(tmp_path / "points.npy", mixture(0.3, 1))
     call = ["run", "--target", str(tmp_path / "points.npy"), "--flow", "mono", "--metrics", "w2", "--no-gif", "--out", str(tmp_path / "out")]
     assert main(call) == 0
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mono  completed"))
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mono ") and " -> " in line)
     assert float(row.split(" -> ")[1].split()[0]) < 0.5
 
 

@@ -299,11 +299,12 @@ def test_runs_that_share_one_flow(name: str) -> None:
 # ---------------------------------------------------------------- threads that interleave, a kernel of the user's that waits or fails
 
 
-@dataclass(frozen=True)
 class Waiting(Cloud):
     """A cloud whose copy, which caches take, waits first."""
 
-    wait: Callable[[], Any] = lambda: None
+    def __init__(self, points: Tensor, wait: Callable[[], Any]) -> None:
+        super().__init__(points)
+        object.__setattr__(self, "wait", wait)
 
     def copy(self) -> Cloud:
         self.wait()

@@ -74,7 +74,7 @@ class Envelope:
 
         The slope is None where singular mass sits on the particles: h(x_i) <= f'_inf holds there alone, so the value sees it move.
         """
-        made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0))
+        made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0), of=self.kernel)
         points, moving = moving.points, _carried(moving)
         here = moving.double()
         field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)
