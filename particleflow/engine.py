@@ -215,7 +215,8 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
         state = _fitted(flow, snapshot, target)
     except _UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
-    t0, n0 = (float(v) for v in snapshot.stepper["origin"][:2])
+    origin = snapshot.stepper["origin"]
+    t0, n0 = (float(v) for v in origin[:2])
     watch.begin(state)
     while True:
         yield state
@@ -232,8 +233,9 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
                 return
             if used != dt:
                 t0, n0 = state.clock.t + used - dt, float(state.clock.step)
+                origin = _origin(t0, n0, dt)
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
-            stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64, device="cpu")}
+            stepper = {**stepper, "origin": origin}
             state = watch.fitted(_fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target))
         except _UnconvergedError as error:
             message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
@@ -272,7 +274,11 @@ def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
     origin = start.stepper.get("origin")
     if origin is not None and float(origin[2]) == dt:
         return start.stepper
-    return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64, device="cpu")}
+    return {**start.stepper, "origin": _origin(start.clock.t, start.clock.step, dt)}
+
+
+def _origin(t: float, step: float, dt: float) -> Tensor:
+    return torch.tensor([t, step, dt], dtype=torch.float64, device="cpu")
 
 
 def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:

@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
-from particleflow.estimators.base import FlowDefaults, GradWitness, check_estimator, missing_target
+from particleflow.estimators.base import FlowDefaults, check_estimator, has_grad, missing_target
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
@@ -120,7 +120,7 @@ class Flow:
             if beta:
                 z = z + beta * clock.draws.normal("noise", clock.step, z)
         mobility = self._mobility(fit)
-        if isinstance(mobility, Linear) and self.reaction is None and isinstance(fit.witness, GradWitness):
+        if isinstance(mobility, Linear) and self.reaction is None and has_grad(fit.witness):
             grad = fit.witness.grad(z)
             return (grad if mobility.factor == 1 else mobility.factor * grad), None
         value, grad = fit.witness.value_and_grad(z)

@@ -50,12 +50,16 @@ class Watch:
         """Told of the first state."""
         self.start, self.first = start, self.target.at(start.clock)
         self._middle = start.x.points.mean(0)
+        self._off = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
         self._conservative = self.flow.conservative and isinstance(self.target, FixedTarget)
         self._previous: State | None = None
         self._hop = HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
         self._rows = _some(len(start.x)).to(start.x.points.device)
+        self._whole = len(self._rows) == len(start.x)
         self._mass = None if start.x.log_mass is None else start.x.mass[self._rows, None]
+        self._total = float(len(self._rows) if self._mass is None else self._mass.sum())
+        self._least = self._rounding(1.0)
         self._at = self._seen(start.x)
         self._moved: tuple[Tensor, float, float] | None = None
         self._box = None if self.first is None else _Box.around(start.x.points, self.first.points)
@@ -64,7 +68,7 @@ class Watch:
     def trouble(self, state: State, cloud: Cloud, used: float) -> str:
         """Told of the step from `state` to `cloud`, before the fit there. What ends the run, if anything does, and what to try."""
         low, high = (float(end) for end in cloud.points.aminmax())  # a NaN passes through both ends
-        inside = max(abs(low), abs(high)) + float(self._middle.abs().max()) <= self._reach
+        inside = max(abs(low), abs(high)) + self._off <= self._reach
         lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
         if lost:
             return f"{lost}: {self._remedy(state)}"
@@ -137,16 +141,15 @@ class Watch:
         then, was, dt = last
         ratio = dt / used
         changed = was - 2 * ratio * self._dot(then, flat) + ratio**2 * square
-        return changed > CHANGED**2 * was and was + changed > dt * self._rounding(1.0)
+        return changed > CHANGED**2 * was and was + changed > dt * self._least
 
     def _seen(self, cloud: Cloud) -> Tensor:
-        return cloud.points if len(self._rows) == len(cloud) else cloud.points.index_select(0, self._rows)
+        return cloud.points if self._whole else cloud.points.index_select(0, self._rows)
 
     def _dot(self, step: Tensor, flat: Tensor) -> float:
         """The mean over the particles of the product of two steps."""
-        if self._mass is None:
-            return float(step.view(-1).dot(flat)) / len(step)
-        return float((self._mass * step).view(-1).dot(flat)) / float(self._mass.sum())
+        weighted = step if self._mass is None else self._mass * step
+        return float(weighted.view(-1).dot(flat)) / self._total
 
     def _rounding(self, energy: float) -> float:
         return (EPSILONS * torch.finfo(self.start.x.points.dtype).eps + SHARE) * max(1.0, energy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from conformance import KERNELS, POSITIVE, Case, check_backend
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from particleflow import kernels
-from particleflow.pairwise import Dense, Field, PairwiseSum, Queries, Sources
+from particleflow.pairwise import Auto, Compiled, Culled, Dense, Field, Fourier, Mesh, Nystroem, PairwiseSum, Queries, Sources
 from particleflow.pairwise.dense import kernel_matrix
 
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
@@ -151,3 +152,20 @@ def test_prepared_queries_keep_the_bound_too() -> None:
     z, x = torch.zeros(200, 2, dtype=torch.float64), torch.zeros(150, 2, dtype=torch.float64)
     assert Dense().sources(kernels.Gaussian(1.0), x).prepare(z).matrix is not None
     assert Dense(max_bytes=2**17).sources(kernels.Gaussian(1.0), x).prepare(z).matrix is None
+
+
+@pytest.mark.parametrize("backend", [Dense(), Compiled(), Auto(), Mesh(), Fourier(), Nystroem(), Culled()], ids=repr)
+def test_a_field_is_freed_with_its_last_reference(backend: PairwiseSum) -> None:
+    """Not by the garbage collector, which is late: a field holds its points and what was made of them, of a million particles in each step."""
+    rng = np.random.default_rng(0)
+    x, z = torch.from_numpy(rng.normal(size=(300, 2))), torch.from_numpy(rng.normal(size=(500, 2)))
+    gc.collect()
+    gc.disable()
+    try:
+        field: Any = backend.sources(kernels.Gaussian(0.7), x).field(torch.from_numpy(rng.random(300)))
+        field.value_and_grad(z), field.value(x), field.explain(z), field.promise(z)
+        gone = weakref.ref(field)
+        del field
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
@@ -27,6 +28,16 @@ class GradWitness(Witness, Protocol):
     """A witness whose gradient alone is cheaper."""
 
     def grad(self, z: Queries) -> Gradients: ...
+
+
+def has_grad(witness: Witness) -> TypeGuard[GradWitness]:
+    """Is it a `GradWitness`? Each class is asked once: isinstance() of a protocol takes as long as a sum over a few thousand pairs."""
+    return _has_grad(type(witness))
+
+
+@lru_cache(maxsize=256)
+def _has_grad(kind: type) -> bool:
+    return callable(getattr(kind, "grad", None))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.estimators.gram import Gram
+from particleflow.memo import cached_property
 
 # Below it f*(u + t) - f*(u) - g t is taken from the trapezium rule: its error is t^2, that of the difference eps / t^2.
 SMALL_RESIDUAL = 1e-4
@@ -74,7 +75,7 @@ class Dual:
     energy: float
     least: float = 0.0
 
-    @property
+    @cached_property
     def mass(self) -> Float[Tensor, "M"]:
         return self.gram.cloud.mass
 

@@ -77,7 +77,8 @@ class Envelope:
         made: Reference = kept.get(base, lambda: Reference.of(self.kernel, self.pairwise, base, lasting=sign < 0), of=self.kernel)
         points, moving = moving.points, _carried(moving)
         here = moving.double()
-        field: Field = self.pairwise.sources(self.kernel, here.points).field(here.mass)
+        doubled = self.pairwise.sources(self.kernel, here.points)
+        field: Field = doubled.field(here.mass)
         dual = Dual(self.divergence, made.gram, field.value(made.gram.queries), energy=float(here.mean(field.value(here.points))))
         solution, singular, later = self._solve(dual, lam, memory, here, made, field)
         self._warn(dual, solution)
@@ -85,7 +86,8 @@ class Envelope:
         weights: Tensor = (-sign / lam * solution.a).to(dtype)
         others = sign / lam * (moving.mass if singular is None else moving.mass - singular.to(dtype))
         attached = singular is not None and float((singular / here.mass).max()) > NEGLIGIBLE
-        total = made.sources.field(weights) + self.pairwise.sources(self.kernel, moving.points).field(others)
+        sources = doubled if here.points is moving.points else self.pairwise.sources(self.kernel, moving.points)
+        total = made.sources.field(weights) + sources.field(others)
         report = {**total.explain(points), **told(solution, factor)}
         value = factor * solution.value
         witness, bound = FieldWitness(total, log_ratio=log_ratio), partial(total.promise, points)

@@ -14,7 +14,8 @@ from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
 from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.radial import PositiveKernel, ScaledKernel
+from particleflow.kernels.declared import is_positive
+from particleflow.kernels.radial import ScaledKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -77,7 +78,7 @@ class KDE:
         if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not isinstance(self.kernel, type)):
             return
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
-        if not isinstance(self.kernel, PositiveKernel):
+        if not is_positive(self.kernel):
             raise TypeError(f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
 
     def in_flow(self) -> KDE:

@@ -16,7 +16,7 @@ from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Cloud
 from particleflow.kernels import Gaussian, Kernel, as_kernel, median_distance
 from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.declared import is_positive
 from particleflow.pairwise import Field, PairwiseSum
 from particleflow.pairwise.dense import kernel_matrix, squared_distances
 from particleflow.subsets import places
@@ -53,7 +53,7 @@ def kernel_ratio(kernel: Kernel, centres: Float[Tensor, "L d"], log_theta: Float
 def positive_kernel(kernel: Kernel) -> Kernel:
     """`kernel`, if it has a logarithm."""
     kernel = as_kernel(kernel)
-    if not isinstance(kernel, PositiveKernel):
+    if not is_positive(kernel):
         raise TypeError(f"`kernel` must be positive to model a ratio, got {kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
     return kernel
 
@@ -72,7 +72,7 @@ def tiles(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "
 
 
 def log_kernel_matrix(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]) -> Float[Tensor, "N L"]:
-    assert isinstance(kernel, PositiveKernel)
+    assert is_positive(kernel)
     return kernel.log_profile(squared_distances(points, centres))
 
 

@@ -13,7 +13,19 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor
 
-from particleflow.kernels.radial import IMQ, Energy, Gaussian, Kernel, KnownLaplacian, Laplace, Matern32, Matern52, Radial, ScaledKernel
+from particleflow.kernels.radial import (
+    IMQ,
+    Energy,
+    Gaussian,
+    Kernel,
+    KnownLaplacian,
+    Laplace,
+    Matern32,
+    Matern52,
+    PositiveKernel,
+    Radial,
+    ScaledKernel,
+)
 
 BUILT_IN = frozenset({Gaussian, Laplace, Matern32, Matern52, IMQ, Energy})
 
@@ -43,6 +55,16 @@ def has_laplacian(kernel: Any) -> TypeGuard[KnownLaplacian]:
 def has_spectrum(kernel: Any) -> bool:
     """Does `kernel.spectrum(omega2, d)` give its Fourier transform? For built-in kernels: a user's method of that name may mean something else."""
     return is_built_in(kernel) and type(kernel) not in (IMQ, Energy)
+
+
+def is_positive(kernel: Kernel) -> TypeGuard[PositiveKernel]:
+    """Is it a `PositiveKernel`? Each class is asked once: isinstance() of a protocol takes as long as a sum over a few thousand pairs."""
+    return _is_positive(type(kernel))
+
+
+@lru_cache(maxsize=256)
+def _is_positive(kind: type) -> bool:
+    return all(callable(getattr(kind, name, None)) for name in ("profile", "slope", "log_profile", "log_slope"))
 
 
 def _declares(kernel: Any) -> bool:

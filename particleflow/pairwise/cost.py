@@ -93,11 +93,11 @@ class Problem:
 
     @cached_property
     def n(self) -> int:
-        return sum(len(cloud) for cloud in self.sources)
+        return sum(cloud.points.shape[0] for cloud in self.sources)
 
-    @property
+    @cached_property
     def pairs(self) -> float:
-        return float(len(self.queries)) * self.n
+        return float(self.queries.shape[0]) * self.n
 
     @cached_property
     def corners(self) -> tuple[np.ndarray, np.ndarray]:
@@ -135,10 +135,10 @@ def choose(problem: Problem) -> Choice:
         return Choice(exact_backend(problem.kernel, device), f"exact sums on {device}")
     if problem.pairs * problem.d <= TINY:
         return Choice(Dense(), f"{problem.pairs:.1g} pairs: too few for anything else to begin")
+    if problem.pairs <= SMALL:
+        return Choice(exact_backend(problem.kernel, device), f"{problem.pairs:.1g} pairs: exact sums are quick")
     exact, seconds = _exact(problem)
     name = type(exact).__name__
-    if problem.pairs <= SMALL:
-        return Choice(exact, f"{problem.pairs:.1g} pairs: exact sums are quick")
     best, least = exact, seconds
     rivals = []
     for backend, cost in _fast(problem, seconds):

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels import Kernel, Laplace
-from particleflow.kernels.declared import has_laplacian
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.declared import has_laplacian, is_positive
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField, What, at_numbers, checked_weights, held_points, kept_queries, points_of
 
@@ -124,7 +123,7 @@ class DenseSources:
         if self._extreme(points):
             log, grad = self._double.log_sum(w.double(), points.double())
             return log.to(self.points.dtype), grad.to(self.points.dtype)
-        assert isinstance(kernel, PositiveKernel)
+        assert is_positive(kernel)
         top = points.new_full((len(points),), -torch.inf)
         total = torch.zeros_like(top)
         force = torch.zeros_like(points)
@@ -168,7 +167,7 @@ def _gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Te
 def _values_and_gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
     profile = kernel.profile(s)
     # A positive kernel's slope without a second exponential.
-    slope = kernel.log_slope(s).mul_(profile) if isinstance(kernel, PositiveKernel) else kernel.slope(s)
+    slope = kernel.log_slope(s).mul_(profile) if is_positive(kernel) else kernel.slope(s)
     return torch.cat([(profile @ w)[..., None], _pull(slope, z, x, w)], dim=-1)
 
 

@@ -24,11 +24,16 @@ from particleflow.pairwise.libraries import package
 def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
     """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
     if device.type == "cpu":
-        return Compiled() if usable("llvmlite.binding") and has_code(kernel) else Dense()
+        return _on_cpu(type(kernel))
     why = "" if type(kernel) not in FORMULAS else unavailable(device)
     if why:
         warn_once(f"exact sums on {device} go through Dense(), which is slower: {why}")
     return Dense() if why or type(kernel) not in FORMULAS else KeOps()
+
+
+@functools.lru_cache(maxsize=256)
+def _on_cpu(kind: type) -> PairwiseSum:
+    return Compiled() if usable("llvmlite.binding") and has_code(kind) else Dense()
 
 
 def exact_sources(kernel: Kernel, points: Tensor) -> Sources:

@@ -11,7 +11,6 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -19,8 +18,8 @@ from torch import Tensor
 
 from particleflow import _checks, _fork
 from particleflow.kernels import Kernel
-from particleflow.kernels.declared import bandwidth_of
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.declared import bandwidth_of, is_positive
+from particleflow.memo import cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.promise import Audit, Promise, compared
 
@@ -198,7 +197,7 @@ class SumField:
             # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
             if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
                 raise ValueError("`w` must be >= 0 for the logarithm of a sum, got negative weights: take the log of each sign's sum apart")
-            if not isinstance(sources.kernel, PositiveKernel):
+            if not is_positive(sources.kernel):
                 raise TypeError(
                     f"`kernel` must be positive for the logarithm of a sum, got {sources.kernel}: use Gaussian, Laplace, Matern or IMQ"
                 )
@@ -244,12 +243,16 @@ class SumField:
         own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
         return z.detach() if own is None else own
 
-    @cached_property
+    @property
     def levelled(self) -> tuple[SumField, Tensor | None]:
         """A field that is safe to sum, and the powers of two (K,) float64 that its columns are to be multiplied by; None: this field, as it is."""
+        return self._levelled or (self, None)
+
+    @cached_property
+    def _levelled(self) -> tuple[SumField, Tensor] | None:
         powers = _powers([w for _, w in self.parts])
         if powers is None:
-            return self, None
+            return None
         fields: list[SumField] = [
             sources.field(torch.ldexp(w, (-powers if w.ndim == 2 else -powers[0]).to(w.dtype))) for sources, w in self.parts
         ]
@@ -258,7 +261,7 @@ class SumField:
     @cached_property
     def _idle(self) -> Tensor | None:
         """The columns (n,) of no weight at all: what others leave in them by rounding is taken out. None: all weigh."""
-        if self._columns == 1 or self.parts[0][1].device.type != "cpu":
+        if self.parts[0][1].device.type != "cpu":
             return None
         tops = zip(*(_largest(w) for _, w in self.parts), strict=True)
         idle = [column for column, top in enumerate(tops) if not any(top)]
@@ -271,7 +274,7 @@ class SumField:
         total = level.sums(what, z)
         if powers is not None:
             total = torch.ldexp(total, powers.to(total.dtype)[:, None])
-        if self._idle is not None:
+        if total.shape[1] > 1 and self._idle is not None:
             total[:, self._idle] *= 0.0
         return total[:, 0] if self.parts[0][1].ndim == 1 else total
 
@@ -303,8 +306,9 @@ def _powers(weights: list[Tensor]) -> Tensor | None:
     """p (K,) with the weights of all parts, (N,) or (N, K) each, near 2^p; None where they are near 1 already, or no numbers."""
     if weights[0].device.type != "cpu":
         return None  # looking would wait for the device
-    tops = [max(column) for column in zip(*(_largest(w) for w in weights), strict=True)]
-    most, least = max(tops, default=0.0), min((top for top in tops if top), default=0.0)
+    tops = [max(column) for column in zip(*map(_largest, weights), strict=True)]
+    most = max(tops, default=0.0)
+    least = min(filter(None, tops), default=0.0)
     if not most or not math.isfinite(sum(tops)) or (LEVEL[0] < least and most < min(LEVEL[1], LEVEL_COLUMNS * least)):
         return None
     weights = [_matrix(w) for w in weights]
@@ -323,7 +327,8 @@ def _largest(w: Tensor) -> list[float]:
     found: list[float] | None = vars(w).get(LARGEST)
     if found is None:
         if w.ndim == 1:
-            found = [max(abs(float(end)) for end in w.aminmax())]
+            low, high = w.aminmax()
+            found = [max(float(high), -float(low))]
         else:
             low, high = w.aminmax(dim=0)
             found = torch.maximum(high, -low).tolist()
