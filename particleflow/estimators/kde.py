@@ -77,8 +77,9 @@ class KDE:
                 raise ValueError(f"`shared` chooses a bandwidth where there is no kernel, got {self.shared} beside {self.kernel}: leave one out")
         if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not isinstance(self.kernel, type)):
             return
-        object.__setattr__(self, "kernel", as_kernel(self.kernel))
-        if not is_positive(self.kernel):
+        kernel = as_kernel(self.kernel)
+        object.__setattr__(self, "kernel", kernel)
+        if not is_positive(kernel):
             raise TypeError(f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
 
     def in_flow(self) -> KDE:

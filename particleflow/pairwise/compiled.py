@@ -223,7 +223,7 @@ def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.nd
 
     here = points.detach().numpy()
     with np.errstate(invalid="ignore"):  # infinities, which the caller answers with NaNs
-        moved: np.ndarray = np.subtract(here, centre, dtype=np.float64, order="C")
+        moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
     moved *= PROFILES[type(kernel)].length / _bandwidth(kernel)
     return moved.astype(here.dtype, copy=False)
 
