@@ -22,7 +22,7 @@ from particleflow.estimators.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.metrics import label_of
-from particleflow.pairwise.promise import Promise
+from particleflow.pairwise.base import Promise
 from particleflow.trajectory import Recorder, SaveAt, Trajectory
 from particleflow.verdicts import judged
 from particleflow.watch import Watch, narrow

@@ -129,7 +129,13 @@ def test_imports_go_only_upward(module: str) -> None:
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    graph = {module: {target for target, top, _ in imports(path) if top and target in MODULES} - {module} for module, path in MODULES.items()}
+    """Not inside functions or for types either, but for what `ALLOWED_DOWN` names; the package's own names are left out."""
+    allowed = lambda here, there: layer(here) != layer(there) and (layer(here), layer(there)) in ALLOWED_DOWN
+    graph = {
+        module: {target for target, _, _ in imports(path) if target in MODULES and not allowed(module, target)} - {module, "particleflow"}
+        for module, path in MODULES.items()
+        if module != "particleflow"
+    }
     list(TopologicalSorter(graph).static_order())
 
 

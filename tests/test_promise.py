@@ -11,7 +11,7 @@ import torch
 from benchmarks.promise_problems import FEWEST, HIGH, MOST, PLANE, SHAPES, Outcome, examine, problem, summary
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Dense
-from particleflow.pairwise.promise import Promise
+from particleflow.pairwise.base import Promise
 
 BACKENDS = [
     ("mesh", "Mesh", PLANE),

@@ -15,8 +15,9 @@ from particleflow.estimators.factor import partial_cholesky
 from particleflow.kernels import Kernel
 from particleflow.memo import cached_property
 from particleflow.pairwise import Auto, PairwiseSum, Queries, Sources
+from particleflow.pairwise.base import Promise
 from particleflow.pairwise.dense import kernel_matrix
-from particleflow.pairwise.promise import Promise, peaks
+from particleflow.pairwise.promise import peaks
 
 # A whole matrix is quicker than any fast sum up to SMALL points, and than an exact sum up to LARGE, where it takes 128 MiB.
 SMALL, LARGE = 512, 4096

@@ -4,7 +4,7 @@ from typing import Any
 
 from particleflow._words import unknown_name
 from particleflow.pairwise.auto import Auto
-from particleflow.pairwise.base import Field, PairwiseSum, Queries, Sources
+from particleflow.pairwise.base import Audit, Field, PairwiseSum, Promise, Queries, Sources
 from particleflow.pairwise.compiled import Compiled
 from particleflow.pairwise.culled import Culled
 from particleflow.pairwise.dense import Dense
@@ -12,7 +12,6 @@ from particleflow.pairwise.fourier import Fourier
 from particleflow.pairwise.keops import KeOps
 from particleflow.pairwise.mesh import Mesh
 from particleflow.pairwise.nystroem import Nystroem
-from particleflow.pairwise.promise import Audit, Promise
 
 __all__ = [
     "Audit",

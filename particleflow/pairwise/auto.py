@@ -13,10 +13,9 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.memo import Memo, Same, cached_property
-from particleflow.pairwise.base import PairwiseSum, Queries, Sources
+from particleflow.pairwise.base import PairwiseSum, Promise, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
 from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
-from particleflow.pairwise.promise import Promise
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ class AutoField(SumField):
         def make() -> tuple[Choice, SumField]:
             sources: AutoSources = self.parts[0][0]
             clouds = [part.spanned for part, _ in self.parts]
-            problem = Problem(sources.kernel, clouds, points, self._columns, sources.auto)
+            auto = sources.auto
+            problem = Problem(sources.kernel, clouds, points, self._columns, auto.rtol, auto.atol, auto.max_pairs)
             alone = z.choices if isinstance(z, AutoQueries) and len(clouds) == 1 and z.sources is sources else Memo[Choice]()
             choice = alone.get(self._columns, lambda: choose(problem))
             made: list[SumField] = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]

@@ -13,14 +13,40 @@ does is infinite.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from particleflow.kernels import Kernel
 
-if TYPE_CHECKING:
-    from particleflow.pairwise.promise import Promise
+
+@dataclass(frozen=True)
+class Promise:
+    """A-priori bounds of the largest absolute error over rows (and weight vectors) of value and gradient, and what they are made of."""
+
+    value: float
+    grad: float
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The largest absolute errors met on `rows` random rows, beside what was promised and the scales S_0, S_1."""
+
+    rows: int
+    value_error: float
+    grad_error: float
+    value_scale: float
+    grad_scale: float
+    promise: Promise | None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the errors met are within the promise; None where there is none: the sum was exact up to rounding."""
+        if self.promise is None:
+            return None
+        return self.value_error <= self.promise.value and self.grad_error <= self.promise.grad
 
 
 @runtime_checkable

@@ -12,7 +12,8 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from particleflow.pairwise.scalar import Elements, translated
+from particleflow.pairwise.scalar import translated
+from particleflow.pairwise.types import Elements
 
 Floats = Annotated[np.ndarray, Elements("float64", 1)]
 Points = Annotated[np.ndarray, Elements("float64", 2)]

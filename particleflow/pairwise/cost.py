@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ from particleflow.pairwise.fourier import Fourier
 from particleflow.pairwise.mesh import Mesh
 from particleflow.pairwise.nystroem import Nystroem
 from particleflow.pairwise.reach import reach_of, sampled_distances
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.auto import Auto
 
 # So few pairs, times coordinates, that torch sums them before another backend has begun; and so few that exact sums are not worth a second look.
 TINY, SMALL = 1e4, 4e5
@@ -79,13 +76,15 @@ class Spanned:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What the cost of a sum depends on."""
+    """What the cost of a sum depends on: the points, and what `Auto` was asked to keep (see there)."""
 
     kernel: Any
     sources: Sequence[Spanned]
     queries: Tensor
     columns: int
-    auto: Auto
+    rtol: float
+    atol: float | None
+    max_pairs: float
 
     @property
     def d(self) -> int:
@@ -145,10 +144,10 @@ def choose(problem: Problem) -> Choice:
         rivals.append(f"{type(backend).__name__} {_shown(cost)}")
         if cost < least:
             best, least = backend, cost
-    if best is exact and problem.pairs > problem.auto.max_pairs:
+    if best is exact and problem.pairs > problem.max_pairs:
         raise ValueError(
-            f"no fast sum of {problem.kernel} over {problem.n} sources in d = {problem.d} keeps rtol = {problem.auto.rtol:g}, and `max_pairs` = "
-            f"{problem.auto.max_pairs:.0e} is less than the {problem.pairs:.0e} pairs of an exact sum ({_shown(seconds)} on one core): raise `rtol` "
+            f"no fast sum of {problem.kernel} over {problem.n} sources in d = {problem.d} keeps rtol = {problem.rtol:g}, and `max_pairs` = "
+            f"{problem.max_pairs:.0e} is less than the {problem.pairs:.0e} pairs of an exact sum ({_shown(seconds)} on one core): raise `rtol` "
             "(1e-2: Nystroem in any d), the bandwidth or `max_pairs`, or take fewer points"
         )
     others = ", ".join([*rivals, *([f"{name} {_shown(seconds)}"] if best is not exact else [])])
@@ -168,7 +167,7 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
     """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's, is not looked at: looking takes time, too."""
     if not has_facts(problem.kernel):
         return
-    rtol, atol = problem.auto.rtol, problem.auto.atol
+    rtol, atol = problem.rtol, problem.atol
     absolute = rtol if atol is None else atol
     if problem.d <= 3 and usable("llvmlite.binding"):
         cost = _mesh(problem, absolute)

@@ -18,10 +18,9 @@ from particleflow import _checks
 from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.kernels.declared import is_built_in
 from particleflow.memo import Memo, cached_property
-from particleflow.pairwise.base import Queries
+from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
-from particleflow.pairwise.promise import Promise
 from particleflow.pairwise.reach import Reach, reach_of
 from particleflow.pairwise.spatial import TILE, Batch, Neighbours, Tiled
 

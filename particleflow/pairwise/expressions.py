@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from llvmlite import ir
 
-from particleflow.pairwise.scalar import F64, I1, I64, Elements, Fields, Translated, Value, declared, flat
+from particleflow.pairwise.types import F64, I1, I64, Elements, Fields, Routine, Value, flat
 
 COMPARED: dict[type, str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 MATHS: dict[Any, str] = {math.sqrt: "llvm.sqrt.f64", math.log1p: "log1p"}
@@ -21,7 +21,7 @@ MATHS: dict[Any, str] = {math.sqrt: "llvm.sqrt.f64", math.log1p: "log1p"}
 class Expressions:
     """A function that is being written, `made`, and its variables."""
 
-    def __init__(self, function: Translated, made: ir.Function) -> None:
+    def __init__(self, function: Routine, made: ir.Function) -> None:
         python = function.python
         lines, first = inspect.getsourcelines(python)
         self.where, self.scope = (inspect.getsourcefile(python), first - 1), {**vars(builtins), **python.__globals__}
@@ -246,12 +246,12 @@ class Expressions:
 
     def _call(self, node: ast.Call, function: Any, items: Sequence[ast.expr]) -> Value:
         made = [self._value(item) for item in items]
-        if isinstance(function, Translated):
+        if isinstance(function, Routine):
             _, types, result = function.signature
             if len(types) != len(made):
                 self._refuse(node, f"{function.name} takes {len(types)} arguments")
             parts = [part for kind, one in zip(types, made, strict=True) for part in self._as(kind, one, node).parts]
-            answer = self.b.call(declared(function, self.made.module), parts)
+            answer = self.b.call(function.declared(self.made.module), parts)
             count = len(flat(result))
             return Value(result, [self.b.extract_value(answer, k) for k in range(count)] if count > 1 else [answer][:count])
         match len(made):

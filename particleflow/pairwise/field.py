@@ -20,8 +20,8 @@ from particleflow import _checks, _fork
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, is_positive
 from particleflow.memo import cached_property
-from particleflow.pairwise.base import Queries
-from particleflow.pairwise.promise import Audit, Promise, compared
+from particleflow.pairwise.base import Audit, Promise, Queries
+from particleflow.pairwise.promise import compared
 
 
 class What(Enum):

@@ -14,11 +14,11 @@ from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import has_facts
 from particleflow.memo import Memo, cached_property
-from particleflow.pairwise.base import Queries, Sources
+from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, undeclared, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
-from particleflow.pairwise.promise import Promise, peaks
+from particleflow.pairwise.promise import peaks
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
 LOG_TIGHTER, TIGHTEST = (1e-6, 1e-3), 1e-12

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +22,11 @@ from particleflow.pairwise import modes, spacing
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_sum
 from particleflow.pairwise.field import What, points_of
+from particleflow.pairwise.mesh_sums import Extent, MeshSums
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.placed import Placed
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.tails import LIGHTEST, at_rows, plans, seconds
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.mesh import Extent, MeshField
 
 # Errors of the mesh relative to the tolerance, the first whose mesh has few nodes; and those in float64, where rounding in float32 does harm.
 FINER, TIGHTER, TIGHTEST = (1e-6, 1e-5, 1e-4, 1e-3), (1e-5, 1e-3, 1.0), 1e-10
@@ -39,7 +37,7 @@ BLOCK = 2.0
 PER_PAIR, PER_POINT, TOGETHER = 1.6e-9, 1.5e-7, 64
 
 
-def log_column(field: MeshField, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+def log_column(field: MeshSums, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
     """The logarithm (Q,) of the sum with the k-th weights, and its gradient (Q, d)."""
     placed, points, tol = field.placed(z), points_of(z), field.mesh.absolute
     plan, extent = finest(field, placed)
@@ -61,7 +59,7 @@ def log_column(field: MeshField, k: int, z: Tensor | Queries) -> tuple[Tensor, T
     return log, slope
 
 
-def finest(field: MeshField, placed: Placed) -> tuple[spacing.Plan | None, Extent]:
+def finest(field: MeshSums, placed: Placed) -> tuple[spacing.Plan | None, Extent]:
     """The finest mesh that has few nodes beside the points, or else the widest of those that are accurate enough."""
     kernel: Any = field.kernel
     tol, d = field.mesh.absolute, placed.points.shape[1]
@@ -84,7 +82,7 @@ def finest(field: MeshField, placed: Placed) -> tuple[spacing.Plan | None, Exten
     return planned
 
 
-def errors_around(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, top: float) -> np.ndarray:
+def errors_around(field: MeshSums, plan: spacing.Plan, k: int, points: Tensor, top: float) -> np.ndarray:
     """Of rows at points (Q, d), by the weights within the kernel's reach rather than by all."""
     assert plan.envelope is not None
     size = max(1, round(BLOCK * plan.unit / plan.spacing))
@@ -102,7 +100,7 @@ def errors_around(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, 
     return mass * max(plan.value_error, plan.grad_error) + top * (max(beyond) + max(plan.images[:2]) + spacing.TRANSFORMED)
 
 
-def _around(field: MeshField, plan: spacing.Plan, part: int, k: int, size: int, far: int) -> tuple[np.ndarray, np.ndarray]:
+def _around(field: MeshSums, plan: spacing.Plan, part: int, k: int, size: int, far: int) -> tuple[np.ndarray, np.ndarray]:
     box, nodes = field.spread(plan, part, k)
     return _blocks(np.abs(nodes), box.origin, size, far)
 
@@ -121,7 +119,7 @@ def _blocks(nodes: np.ndarray, origin: tuple[int, ...], size: int, far: int) -> 
     return first - far, total
 
 
-def tail(field: MeshField, k: int, points: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
+def tail(field: MeshSums, k: int, points: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
     """Rows whose sums are far below their peak. `own`: the sources move with the rows, and nothing that is made of them serves again."""
     log, slope = points.new_empty(len(points)), torch.empty_like(points)
     left, sources = torch.arange(len(points), device="cpu"), sum(len(sources.points) for sources, _ in field.parts)
@@ -147,7 +145,7 @@ def tail(field: MeshField, k: int, points: Tensor, *, own: bool) -> tuple[Tensor
     return log, slope
 
 
-def wide(field: MeshField, points: Tensor) -> bool:
+def wide(field: MeshSums, points: Tensor) -> bool:
     """Do coordinates in float32 cost more than the tolerance?"""
     placed = [*(sources.placed for sources, _ in field.parts), Placed(points)]
     corners = np.array([each.corners for each in placed if each.corners is not None], np.float64).reshape(-1, 2, points.shape[1])
@@ -157,7 +155,7 @@ def wide(field: MeshField, points: Tensor) -> bool:
     return bool(np.linalg.norm(corners[:, 1].max(0) - corners[:, 0].min(0)) > largest)
 
 
-def tried(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, worth: float) -> Tensor | None:
+def tried(field: MeshSums, plan: spacing.Plan, k: int, points: Tensor, worth: float) -> Tensor | None:
     """Value and gradient (Q, 1 + d) on a mesh for tails, in the faster of two ways; None where there is none, or neither is worth it (seconds)."""
     cores, queries = field.cores(plan), Placed(points)
     extent = field.extent(plan, queries)
@@ -172,12 +170,12 @@ def tried(field: MeshField, plan: spacing.Plan, k: int, points: Tensor, worth: f
     return field.at(plan, extent, What.BOTH, queries, [k])[:, 0]
 
 
-def mass(field: MeshField, k: int) -> float:
+def mass(field: MeshSums, k: int) -> float:
     """sum of the k-th weights."""
     return sum(_kept(field, part, ("mass", k), lambda w: float(w.sum(dtype=torch.float64))) for part in range(len(field.parts)))
 
 
-def lightest(field: MeshField, k: int) -> float:
+def lightest(field: MeshSums, k: int) -> float:
     """The least of the k-th weights above 0; infinite if there is none."""
     return min(_kept(field, part, ("lightest", k), _least) for part in range(len(field.parts)))
 
@@ -187,6 +185,6 @@ def _least(w: Tensor) -> float:
     return least if least > 0 else float(w[w > 0].amin()) if bool((w > 0).any()) else math.inf
 
 
-def _kept(field: MeshField, part: int, key: tuple[str, int], made: Callable[[Tensor], float]) -> float:
+def _kept(field: MeshSums, part: int, key: tuple[str, int], made: Callable[[Tensor], float]) -> float:
     found: float = field.kept[part].get(key, lambda: made(field.column(key[1])[part][1]))
     return found

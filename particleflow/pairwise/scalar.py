@@ -21,7 +21,6 @@ import os
 import struct
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,45 +28,15 @@ from llvmlite import binding, ir
 
 from particleflow.memo import cached_property
 from particleflow.pairwise import machine
-
-I1, I64, F64 = ir.IntType(1), ir.IntType(64), ir.DoubleType()
-SCALARS: dict[Any, Any] = {int: I64, float: F64, bool: I1}
-STORED: dict[str, Any] = {"float64": F64, "int64": I64, "int32": ir.IntType(32), "uint16": ir.IntType(16), "bool": ir.IntType(8)}
-
-
-@dataclass(frozen=True)
-class Elements:
-    """An array's dtype and number of axes: its type here."""
-
-    dtype: str
-    rank: int
-
-    @property
-    def scalar(self) -> type:
-        return {"f": float, "b": bool}.get(self.dtype[0], int)
-
-
-@dataclass(frozen=True)
-class Fields:
-    """A tuple's type; `names` are empty unless it is a NamedTuple."""
-
-    types: tuple[Any, ...]
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Value:
-    """Its type and its parts: one of a scalar, pointer and shape of an array, those of its fields in turn for a tuple."""
-
-    type: Any
-    parts: list[Any]
+from particleflow.pairwise.translation import Body
+from particleflow.pairwise.types import F64, I1, I64, SCALARS, STORED, Elements, Fields, Routine, flat
 
 
 def translated(python: Callable[..., Any]) -> Translated:
     return Translated(python)
 
 
-class Translated:
+class Translated(Routine):
     """`python`, compiled at its first call for the processor at hand. Calls release the GIL; they cost some microseconds each."""
 
     def __init__(self, python: Callable[..., Any]) -> None:
@@ -99,12 +68,23 @@ class Translated:
         result = types.pop("return")
         return list(types), list(types.values()), result
 
+    def declared(self, module: ir.Module) -> ir.Function:
+        if self.name in module.globals:
+            return module.globals[self.name]
+        _, types, result = self.signature
+        answer = flat(result)
+        returned = ir.VoidType() if not answer else answer[0] if len(answer) == 1 else ir.LiteralStructType(answer)
+        made = ir.Function(module, ir.FunctionType(returned, [part for kind in types for part in flat(kind)]), self.name)
+        made.linkage = "internal"
+        Body(self, made).write()
+        return made
+
     @cached_property
     def _code(self) -> tuple[list[str], list[Any], Any, Callable[..., None], struct.Struct]:
         names, types, result = self.signature
         _symbols()
         module = ir.Module(self.name)
-        inner = declared(self, module)
+        inner = self.declared(module)
         outer = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64.as_pointer()]), "call")
         b = ir.IRBuilder(outer.append_basic_block())
         slots = [slot for kind in types for slot in flat(kind)]
@@ -145,15 +125,6 @@ def _type(hint: Any, where: str) -> Any:
     raise TypeError(f"{where}: cannot translate the annotation {hint}")
 
 
-def flat(kind: Any) -> list[Any]:
-    """LLVM's types of a value's parts."""
-    if isinstance(kind, Elements):
-        return [STORED[kind.dtype].as_pointer(), *[I64] * kind.rank]
-    if isinstance(kind, Fields):
-        return [part for one in kind.types for part in flat(one)]
-    return [] if kind is type(None) else [SCALARS[kind]]
-
-
 def _pack(name: str, kind: Any, argument: Any, slots: list[Any]) -> None:
     """Append an argument's parts, after a look at what it is."""
     if isinstance(kind, Elements):
@@ -180,18 +151,3 @@ def _unpack(kind: Any, slots: Any) -> Any:
     if isinstance(kind, Fields):
         return tuple(_unpack(one, slots) for one in kind.types)
     return None if kind is type(None) else kind(next(slots))
-
-
-def declared(function: Translated, module: ir.Module) -> ir.Function:
-    """The function in a module, with all that it calls."""
-    if function.name in module.globals:
-        return module.globals[function.name]
-    from particleflow.pairwise.translation import Body
-
-    _, types, result = function.signature
-    answer = flat(result)
-    returned = ir.VoidType() if not answer else answer[0] if len(answer) == 1 else ir.LiteralStructType(answer)
-    made = ir.Function(module, ir.FunctionType(returned, [part for kind in types for part in flat(kind)]), function.name)
-    made.linkage = "internal"
-    Body(function, made).write()
-    return made

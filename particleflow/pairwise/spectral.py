@@ -15,13 +15,13 @@ from torch import Tensor
 from particleflow.clouds import corners
 from particleflow.kernels import Kernel
 from particleflow.memo import Memo, Same
-from particleflow.pairwise.base import Queries
+from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact import exact_sources
 from particleflow.pairwise.farfield import Modes
 from particleflow.pairwise.field import What, points_of
 from particleflow.pairwise.layout import Box, Layout
 from particleflow.pairwise.nufft import Transform
-from particleflow.pairwise.promise import Promise, peaks
+from particleflow.pairwise.promise import peaks
 
 if TYPE_CHECKING:
     from particleflow.pairwise.spatial import Tiled

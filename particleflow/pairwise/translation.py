@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from particleflow.pairwise.expressions import Expressions
-from particleflow.pairwise.scalar import I64, Fields, Translated, Value, flat
+from particleflow.pairwise.types import I64, Fields, Routine, Value, flat
 
 NOTHING = Value(type(None), [])
 
@@ -19,7 +19,7 @@ NOTHING = Value(type(None), [])
 class Body(Expressions):
     """Writes the function's statements."""
 
-    def __init__(self, function: Translated, made: ir.Function) -> None:
+    def __init__(self, function: Routine, made: ir.Function) -> None:
         super().__init__(function, made)
         self.loops: list[tuple[ir.Block, ir.Block]] = []  # where `continue` and `break` go
 
