@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from particleflow._files import replace_text
+from particleflow._files import at_home, replace_text
 from particleflow._words import nearest
 from particleflow.catalogue import (
     CRITICS,
@@ -228,6 +228,8 @@ def checked(option: Option, value: Any, where: str) -> Any:
     }
     if not right[option.kind]:
         raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}")
+    if value == "" or (isinstance(value, list) and "" in value):
+        raise SettingError(f"{where} must not be empty, got {value!r}: give one, or leave it out")
     if option.kind in ("number", "whole"):
         value = float(value) if option.kind == "number" else int(value)
         _in_range(option, value, where)
@@ -280,6 +282,8 @@ def read(path: str, command: str) -> Settings:
     SettingError
         Not there, not TOML, an unknown key (with the nearest known one), a value of the wrong type (key and file are named).
     """
+    if not path:
+        raise SettingError("--config must be a file, got '': give its path, or leave it out")
     file = Path(path)
     try:
         with file.open("rb") as stream:
@@ -304,7 +308,7 @@ def read(path: str, command: str) -> Settings:
             settings[key] = _keyed(options, key, value, where, tables=tuple(FLOWS))
     for name in ("target", "start", "out"):
         if name in settings and (name == "out" or settings[name] not in (BY_NAME[name].names or ())):
-            settings[name] = str(file.parent / Path(settings[name]).expanduser())
+            settings[name] = str(file.parent / home(settings[name], name))
     return settings
 
 
@@ -376,15 +380,26 @@ def write(settings: Settings, path: Path, header: str) -> None:
     replace_text(path, comments + "\n" + tomli_w.dumps(settings))
 
 
+def home(path: str, setting: str) -> Path:
+    """The path that was given for a setting, a leading ~ replaced."""
+    try:
+        return at_home(path)
+    except ValueError as error:
+        raise SettingError(str(error).replace("`path`", f"`{setting}`")) from None
+
+
 def absolute(path: str, setting: str) -> str:
     """The whole path of a file, which config.toml is to hold: TOML is UTF-8.
 
     Raises
     ------
     SettingError
-        The name of the file, or of a folder above it, is no UTF-8.
+        The name of the file, or of a folder above it, is no UTF-8, or begins with the home of nobody.
     """
-    whole = str(Path(path).expanduser().resolve())
+    try:
+        whole = str(home(path, setting).resolve())
+    except (OSError, RuntimeError):  # of which Python makes either where links lead in a circle
+        raise SettingError(f"`{setting}` must be a file that exists, got {path}, a link that leads nowhere: name the file itself") from None
     try:
         whole.encode("utf-8")
     except UnicodeEncodeError:
