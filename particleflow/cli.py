@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from particleflow import catalogue, config, synonyms
+from particleflow import catalogue, config, flags, synonyms
 from particleflow._words import nearest, shown
 from particleflow.config import Option, SettingError, Settings
 from particleflow.stopping import Stop
@@ -132,9 +132,9 @@ def _meant(command: str | None, word: str) -> str:
 def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
     """Settle every setting, run, write, report."""
     options = config.options_of(command)
-    flags: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
+    asked: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
     file = {} if given["config"] is None else config.read(given["config"], command)
-    settings = config.merged(flags, file)
+    settings = config.merged(asked, file)
     names: list[str]
     if command == "run":
         if settings.get("flow") is None:
@@ -142,16 +142,16 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
         names = [settings["flow"]]
     else:
         names = settings.setdefault("flows", list(config.DEFAULT_FLOWS))
-    stray = config.unused(flags, names)
+    stray = flags.unused(asked, names)
     if stray is not None:
         raise SettingError(f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows {', '.join(names)}: leave it out")
-    nothing = config.idle(flags, settings, names)
+    nothing = flags.idle(asked, settings, names)
     if nothing is not None:
         raise SettingError(nothing)
 
     from particleflow import build, runs  # not above: from here on torch is needed
 
-    said = partial(config.in_the_users_words, flags=flags, file=file, path=given["config"])
+    said = partial(flags.in_the_users_words, flags=asked, file=file, path=given["config"])
     with ExitStack() as held:
         try:
             out = runs.folder(settings.get("out") or "out")

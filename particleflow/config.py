@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from particleflow.catalogue import (
     STARTS,
     TARGETS,
 )
-from particleflow.synonyms import NAMES, OTHER_FLAGS, as_flags
+from particleflow.synonyms import NAMES, OTHER_FLAGS
 
 Settings = dict[str, Any]
 """Option name -> value; None where nobody has said anything. Below the name of a flow: the settings of that flow alone."""
@@ -78,6 +79,12 @@ WANTED = {
 }
 
 
+# How numbers may be written, for a message.
+WRITTEN = {"whole": "400 or 4e2", "number": "0.01 or 1e-2", "numbers": "0,-0.3"}
+# Characters of a text that a message repeats, and digits of a whole number.
+LONG, DIGITS = 40, 15
+
+
 def processors() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -88,7 +95,7 @@ class Option:
     """One setting: a flag of the command line and a key of a TOML file.
 
     `names` are what it may be, `files` the endings of paths that it may be instead. `flows` are those that it belongs to. A number is
-    greater than `above`, at least `least` and at most `most`; `remedy` ends the message where it is not.
+    greater than `above`, at least `least` and at most `most`; `remedy` ends the message where it is not, or `lower` where it is more than `most`.
     """
 
     name: str
@@ -102,7 +109,8 @@ class Option:
     above: float | None = None
     least: float | None = None
     most: float | None = None
-    remedy: str = ""
+    remedy: str = "leave it out for the default"
+    lower: str = ""
 
     @property
     def flag(self) -> str:
@@ -145,14 +153,14 @@ OPTIONS = (
     Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED", least=0),
     Option(
         "threads", "whole", PROBLEM, f"of the processor (default: 1; all where there are more than {ONE_THREAD} points)", "COUNT",
-        least=1, most=processors(), remedy=f"this machine has {processors()} processors",
+        least=1, most=processors(), lower=f"this machine has {processors()} processors",
     ),
     Option("kernel", "text", FLOW, "the kernel (default: gaussian)", "NAME", KERNELS),
     Option(
         "bandwidth", "number", FLOW, "its length (default: in the plane a quarter of the target's median distance)", "L", above=0,
         remedy="leave it out to have one chosen",
     ),
-    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL, least=1, most=LONGEST, remedy="raise --dt"),
+    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL, least=1, most=LONGEST, lower="raise --dt"),
     Option(
         "dt", "number", FLOW, "time step (default: each flow's own, from its fastest rate)", "DT", flows=ALL, above=0,
         remedy="leave it out to have one chosen",
@@ -174,7 +182,7 @@ OPTIONS = (
     Option("critic", "text", FLOW, "w1: the potential (default: exact)", "NAME", CRITICS, flows=("w1",)),
     Option(
         "first_steps", "whole", FLOW, "mono with --ratio classifier, w1 with a network: steps of Adam before the first step (default: 1000)", "STEPS",
-        flows=("mono", "w1"), least=1,
+        flows=("mono", "w1"), least=1, most=LONGEST,
     ),
     Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",), least=0),
     Option("out", "text", OUTPUT, "folder, made if needed; what an earlier run has left there is replaced (default: out)", "FOLDER"),
@@ -211,9 +219,13 @@ def from_text(option: Option, text: str) -> Any:
 
 def _number(option: Option, text: str) -> float:
     try:
-        return int(text) if option.kind == "whole" and re.fullmatch(r"[-+]?\d+", text.strip()) else float(text)
+        number = int(text) if option.kind == "whole" and re.fullmatch(r"[-+]?\d+", text.strip()) else float(text)
     except ValueError:
-        raise SettingError(f"{option.flag} must be {WANTED[option.kind]}, got '{text}'") from None
+        shown = text if len(text) <= LONG else f"{text[:LONG]}..."
+        raise SettingError(f"{option.flag} must be {WANTED[option.kind]}, got '{shown}': write it as in {WRITTEN[option.kind]}") from None
+    if isinstance(number, float) and math.isinf(number) and re.search(r"\d", text):
+        raise SettingError(f"{option.flag} must be {WANTED[option.kind]} that a computer can hold, got '{text}': take one below 1e308")
+    return number
 
 
 def checked(option: Option, value: Any, where: str) -> Any:
@@ -227,7 +239,8 @@ def checked(option: Option, value: Any, where: str) -> Any:
         "switch": isinstance(value, bool),
     }
     if not right[option.kind]:
-        raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}")
+        remedy = f": write it as in {WRITTEN[option.kind]}" if option.kind in WRITTEN else ""
+        raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}{remedy}")
     if value == "" or (isinstance(value, list) and "" in value):
         raise SettingError(f"{where} must not be empty, got {value!r}: give one, or leave it out")
     if option.kind in ("number", "whole"):
@@ -253,8 +266,9 @@ def _in_range(option: Option, value: float, where: str) -> None:
     }
     wrong = [bound for bound, kept in bounds.items() if not kept]
     if wrong:
-        got = value if isinstance(value, int) else f"{value:g}"
-        raise SettingError(f"{where} must be {wrong[0]}, got {got}{option.remedy and ': ' + option.remedy}")
+        got = f"{value:g}" if isinstance(value, float) else str(value) if abs(value) < 10**DIGITS else f"{Decimal(value):.3g}"
+        remedy = option.lower if option.lower and wrong[0].startswith("<=") else option.remedy
+        raise SettingError(f"{where} must be {wrong[0]}, got {got}: {remedy}")
 
 
 def _known(option: Option, name: str, where: str) -> None:
@@ -335,41 +349,6 @@ def meant(word: str, known: Iterable[str]) -> str:
 def of_flow(settings: Settings, flow: str, name: str) -> Any:
     """A setting of one flow: its own table's, else everybody's, else None."""
     return settings.get(flow, {}).get(name, settings.get(name))
-
-
-def unused(settings: Settings, flows: Iterable[str]) -> Option | None:
-    """An option that was given but belongs to none of these flows."""
-    chosen = set(flows)
-    return next((o for o in OPTIONS if o.flows and not chosen & set(o.flows) and settings.get(o.name) is not None), None)
-
-
-def idle(flags: Settings, settings: Settings, flows: Iterable[str]) -> str | None:
-    """What is wrong with a flag that nothing in this run would use; None where each acts."""
-    chosen = list(flows)
-    summing = [f for f in chosen if f in RTOL and not (f == "mono" and of_flow(settings, f, "ratio") == "classifier")]
-    measured = settings.get("metrics") or ["mmd2"]
-    unused_kernel = [name for name in ("kernel", "bandwidth") if name in flags]
-    if unused_kernel and not summing and not {"mmd", "mmd2"} & set(measured):
-        flag = BY_NAME[unused_kernel[0]].flag
-        return f"{flag} is for the kernel, which neither the flows {', '.join(chosen)} nor the metrics {', '.join(measured)} use: leave it out"
-    if "beta_half" in flags and of_flow(settings, "mmd-noise", "beta") == 0:
-        return "--beta-half is of the noise, and --beta is 0: leave it out"
-    return None
-
-
-def in_the_users_words(message: str, flags: Settings, file: Settings, path: str | None) -> str:
-    """A message about `settings` (in backticks) as one about flags, or about the keys of the file where they were given."""
-
-    def said(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in BY_NAME:
-            return match[0]
-        if name not in flags and name in file:
-            return f"`{name}` in {path}"
-        table = next((flow for flow in FLOWS if name not in flags and name in file.get(flow, {})), None)
-        return BY_NAME[name].flag if table is None else f"`{name}` in [{table}] of {path}"
-
-    return re.sub(r"`(\w+)`", said, as_flags(message))
 
 
 def write(settings: Settings, path: Path, header: str) -> None:

@@ -47,6 +47,7 @@ LAYERS = [
     "catalogue",
     "synonyms",
     "config",
+    "flags",
     "names",
     "starts",
     "stopping",
