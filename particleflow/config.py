@@ -298,14 +298,16 @@ def read(path: str, command: str) -> Settings:
     """
     if not path:
         raise SettingError("--config must be a file, got '': give its path, or leave it out")
-    file = Path(path)
     try:
+        file = at_home(path)
         with file.open("rb") as stream:
             data = tomllib.load(stream)
     except OSError as error:
         raise SettingError(f"--config {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"--config {path} is not TOML: {error}") from None
+    except ValueError as error:  # nobody's home
+        raise SettingError(str(error).replace("`path`", "--config")) from None
     options = {option.name: option for option in options_of(command)}
     settings: Settings = {}
     for key, value in data.items():

@@ -159,7 +159,8 @@ def test_warnings_of_files_speak_of_flags(tmp_path, capsys):
 
 MEANT = {
     "flow": {"kael": "kale", "monoflow": "mono", "wgan": "w1", "wasserstien": "w1", "kl": "mono", "mmd_noise": "mmd-noise", "foo": "", "svgd": ""},
-    "mobility": {"js": "vanilla", "JS": "vanilla", "kl": "logit", "gan": "vanilla", "jensen-shannon": "vanilla", "arcsin": "arcsinh", "unit": "logit", "xy": ""},
+    "mobility": {"js": "vanilla", "JS": "vanilla", "kl": "logit", "gan": "vanilla", "jensen-shannon": "vanilla", "arcsin": "arcsinh", "unit": "logit",
+                 "xy": ""},
     "kernel": {"rbf": "gaussian", "gausian": "gaussian", "gauss": "gaussian", "matern": "matern32", "linear": "", "polynomial": "", "x": ""},
     "critic": {"wgan": "clip", "exakt": "exact", "spectral": "lipschitz", "none": ""},
     "ratio": {"kdee": "kde", "logreg": "logistic", "logistic-regression": "logistic", "nn": "classifier", "lsif": "ulsif", "knn": ""},
