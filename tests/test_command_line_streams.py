@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -335,6 +336,16 @@ def test_two_that_write_one_file_do_not_meet(tmp_path):
 # ------------------------------------------------------------------ two runs, and signals
 
 
+@contextmanager
+def started(call, **options):
+    """A process that is there meanwhile, and not after."""
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def waiting_for(path, seconds=60):
     deadline = time.monotonic() + seconds
     while not path.exists():
@@ -344,7 +355,7 @@ def waiting_for(path, seconds=60):
 
 def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
     call = [*COMMAND, "run", "--flow", "mmd", "--n", "6", "--m", "9", "--steps", "1000000", "--dt", "1e-3", "--no-gif", "--out", str(tmp_path / "o")]
-    with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as first:
+    with started(call) as first:
         waiting_for(tmp_path / "o" / "config.toml")
         settings = (tmp_path / "o" / "config.toml").read_bytes()
         said = error_of(capsys, *SMALL, "--out", str(tmp_path / "o"))
@@ -392,7 +403,7 @@ def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, 
     def hearing():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hearing) as run:
+    with started(call, preexec_fn=hearing) as run:
         waiting_for(tmp_path / "now")
         run.send_signal(number)
         printed, wrong = run.communicate(timeout=60)
@@ -405,7 +416,7 @@ def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, 
 
 def test_what_came_is_named(tmp_path):
     call = [*COMMAND, "run", "--flow", "mmd", "--n", "6", "--m", "9", "--steps", "1000000", "--dt", "1e-3", "--no-gif", "--out", str(tmp_path)]
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with started(call) as run:
         waiting_for(tmp_path / "config.toml")
         time.sleep(1)
         run.send_signal(signal.SIGTERM)
