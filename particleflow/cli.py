@@ -65,7 +65,8 @@ Exit codes: 0 well; 1 a flow did not complete, or a result could not be written 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise SettingError(message)
+        valued = re.fullmatch(r"argument (?:\S+/)?(--\S+): ignored explicit argument (.+)", message)
+        raise SettingError(f"{valued[1]} takes no value, got {valued[2]}: leave that out" if valued else message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

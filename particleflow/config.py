@@ -241,6 +241,8 @@ def checked(option: Option, value: Any, where: str) -> Any:
     if not right[option.kind]:
         remedy = f": write it as in {WRITTEN[option.kind]}" if option.kind in WRITTEN else ""
         raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}{remedy}")
+    if isinstance(value, str) and "\0" in value:
+        raise SettingError(f"{where} must be a name without null characters, got {value!r}: leave them out")
     if value == "" or (isinstance(value, list) and "" in value):
         raise SettingError(f"{where} must not be empty, got {value!r}: give one, or leave it out")
     if option.kind in ("number", "whole"):
@@ -275,7 +277,7 @@ def _known(option: Option, name: str, where: str) -> None:
     names = [known for known in option.names or () if " " not in known]
     if name in names:
         return
-    if option.files and (Path(name).suffix or "/" in name or "\\" in name or Path(name).exists()):
+    if option.files and (Path(name).suffix or "/" in name or "\\" in name or os.path.exists(name)):
         if Path(name).suffix.lower() not in option.files:
             raise SettingError(f"{where} must be one of {', '.join(names)}, or a file that ends in {' '.join(option.files)}, got '{name}'")
         return
@@ -300,8 +302,7 @@ def read(path: str, command: str) -> Settings:
         raise SettingError("--config must be a file, got '': give its path, or leave it out")
     try:
         file = at_home(path)
-        with file.open("rb") as stream:
-            data = tomllib.load(stream)
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # some editors write a mark at its beginning
     except OSError as error:
         raise SettingError(f"--config {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -379,8 +380,10 @@ def absolute(path: str, setting: str) -> str:
     """
     try:
         whole = str(home(path, setting).resolve())
-    except (OSError, RuntimeError):  # of which Python makes either where links lead in a circle
+    except RuntimeError:
         raise SettingError(f"`{setting}` must be a file that exists, got {path}, a link that leads nowhere: name the file itself") from None
+    except OSError as error:
+        raise SettingError(f"`{setting}` must be a file that exists, got {path}: {error.strerror}: choose another") from None
     try:
         whole.encode("utf-8")
     except UnicodeEncodeError:

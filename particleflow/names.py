@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +189,7 @@ def rows_of(
 
 def arrays_of(name: str) -> list[str]:
     """The arrays in an .npz file that a key may choose among: several, and no trajectory. Nothing where that cannot be read."""
-    if not at_home(name).is_file():
+    if not os.path.isfile(at_home(name)):
         return []
     try:
         with np.load(at_home(name), allow_pickle=False) as file:
@@ -199,7 +200,7 @@ def arrays_of(name: str) -> list[str]:
 
 def _last_of(name: str, key: str | None) -> Points | None:
     """The particles at the end of a trajectory; nothing where the file is something else."""
-    if key is not None or Path(name).suffix.lower() != ".npz" or not at_home(name).is_file():
+    if key is not None or Path(name).suffix.lower() != ".npz" or not os.path.isfile(at_home(name)):
         return None
     try:
         with np.load(at_home(name), allow_pickle=False) as file:

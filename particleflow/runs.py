@@ -57,9 +57,9 @@ def folder(path: str) -> Path:
         It is a file, or cannot be made or written to, or holds a folder in the place of the settings.
     """
     out = config.home(path, "out")
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not out.is_dir():
         raise config.SettingError(f"`out` must be a folder, and there is a file {out}: choose another name")
-    if (out / CONFIG).is_dir():
+    if os.path.isdir(out / CONFIG):
         raise config.SettingError(f"`out` must be a folder for a file {CONFIG}, and there is a folder {out / CONFIG}: choose another")
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,13 @@
-"""Closed and full streams, odd names, bad files, busy and unusable folders, full disks: nothing computed is lost, and one line says what happened."""
+"""Closed and full streams, odd names, bad files, unusable folders, wrong numbers, full disks: nothing is lost, and one line says what happened."""
 
 from __future__ import annotations
 
 import os
 import re
 import resource
-import signal
 import subprocess
 import sys
-import time
 import zipfile
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -165,6 +162,9 @@ def files(tmp_path):
     for name in ("unreadable.csv", "unreadable.npz", "unreadable.png"):
         (tmp_path / name).symlink_to("/proc/self/mem")
     (tmp_path / "circle.csv").symlink_to("circle.csv")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "null.toml").write_text('target = "a\\u0000b.csv"')
+    (tmp_path / "marked.toml").write_text("flow = 'mmd'\nn = 7", encoding="utf-8-sig")
     os.mkfifo(tmp_path / "pipe.npz")
     return tmp_path
 
@@ -222,11 +222,21 @@ def test_a_file_that_is_none_is_one_line(files, monkeypatch, capsys, role, name,
         (["--key", ""], "--key must not be empty"),
         (["--columns", "x,"], "--columns must not be empty"),
         (["--metrics", ""], "--metrics must not be empty"),
+        (["--config", "null.toml"], "`target` in null.toml must be a name without null characters, got 'a\\x00b.csv'"),
+        (["--gif=yes"], "--no-gif takes no value, got 'yes': leave that out"),
+        (["--out", "x" * 300], f"--out must be a folder that can be written to, got {'x' * 300}: File name too long"),
+        (["--out", "circle"], "--out must be a folder that can be written to, got circle: File exists"),
+        (["--target", "x" * 300 + ".csv"], f"--target must be a file that exists, got {'x' * 300}.csv: pass the path of"),
+        (["--target", "x" * 300], "--target must be one of rings, "),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_one_line(files, monkeypatch, capsys, flags, said):
     monkeypatch.chdir(files)
     assert error_of(capsys, "run", "--flow", "mmd", *flags).startswith(said)
+
+
+def test_a_file_with_a_mark_at_its_beginning_is_read(files):
+    assert config.read(str(files / "marked.toml"), "run") == {"flow": "mmd", "n": 7}
 
 
 def test_a_trajectory_that_is_none_gives_no_advice_to_trust_it(files):
@@ -331,95 +341,3 @@ def test_two_that_write_one_file_do_not_meet(tmp_path):
         stopped()
     assert file.read_bytes() == b"one"
     assert left_in(tmp_path) == {"file"}
-
-
-# ------------------------------------------------------------------ two runs, and signals
-
-
-@contextmanager
-def started(call, **options):
-    """A process that is there meanwhile, and not after."""
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def waiting_for(path, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.02)
-
-
-def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
-    call = [*COMMAND, "run", "--flow", "mmd", "--n", "6", "--m", "9", "--steps", "1000000", "--dt", "1e-3", "--no-gif", "--out", str(tmp_path / "o")]
-    with started(call) as first:
-        waiting_for(tmp_path / "o" / "config.toml")
-        settings = (tmp_path / "o" / "config.toml").read_bytes()
-        said = error_of(capsys, *SMALL, "--out", str(tmp_path / "o"))
-        assert said == f"--out must be a folder of one run, and another one writes to {tmp_path}/o: wait for it, or choose another"
-        assert (tmp_path / "o" / "config.toml").read_bytes() == settings
-        time.sleep(1)
-        first.send_signal(signal.SIGTERM)
-        first.communicate(timeout=60)
-    assert first.returncode == 143
-    assert Trajectory.load(tmp_path / "o" / "trajectory.npz").status == "interrupted"
-    assert main([*SMALL, "--out", str(tmp_path / "o")]) == 0
-    assert left_in(tmp_path / "o") == RESULTS
-
-
-# Says by a file that all steps are made, or that the trajectory is being put together, and goes on when the signal has come.
-AFTER = """
-import pathlib, sys, time
-import particleflow.cli
-from particleflow import recording, runs
-from particleflow.stopping import Stop
-stops = []
-made = Stop.__init__
-def kept(stop):
-    made(stop)
-    stops.append(stop)
-Stop.__init__ = kept
-owner, name = {"steps": (recording.Run, "go"), "verdict": (recording, "judged"), "records": (recording.Recorder, "trajectory")}[sys.argv[1]]
-real = getattr(owner, name)
-def watched(*arguments, **named):
-    result = real(*arguments, **named)
-    pathlib.Path(sys.argv[2]).touch()
-    while not stops[0].signal:
-        time.sleep(0.01)
-    return result
-setattr(owner, name, watched)
-sys.exit(particleflow.cli.main(sys.argv[3:]))
-"""
-
-
-@pytest.mark.parametrize("where", ["steps", "verdict", "records"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, number):
-    call = [sys.executable, "-c", AFTER, where, str(tmp_path / "now"), *SMALL, "--out", str(tmp_path / "o")]
-
-    def hearing():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    with started(call, preexec_fn=hearing) as run:
-        waiting_for(tmp_path / "now")
-        run.send_signal(number)
-        printed, wrong = run.communicate(timeout=60)
-    assert run.returncode == 128 + number, wrong
-    path = Trajectory.load(tmp_path / "o" / "trajectory.npz")
-    assert (path.status, int(path.steps[-1])) == ("completed", 2)
-    assert "trajectory.npz" in printed
-    assert (tmp_path / "o" / "metrics.csv").exists()
-
-
-def test_what_came_is_named(tmp_path):
-    call = [*COMMAND, "run", "--flow", "mmd", "--n", "6", "--m", "9", "--steps", "1000000", "--dt", "1e-3", "--no-gif", "--out", str(tmp_path)]
-    with started(call) as run:
-        waiting_for(tmp_path / "config.toml")
-        time.sleep(1)
-        run.send_signal(signal.SIGTERM)
-        printed, _ = run.communicate(timeout=60)
-    assert re.search(r"mmd: stopped by SIGTERM after step \d+", printed)
-    assert Trajectory.load(tmp_path / "trajectory.npz").message.startswith("stopped by SIGTERM after step ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -131,10 +132,10 @@ def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.
 def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
     """`path` as the Path of a file that is there; else an error that names its nearest neighbour among the files with one of these suffixes."""
     found = at_home(path)
-    if found.is_dir():
+    if os.path.isdir(found):  # of a name that is too long pathlib raises
         raise ValueError(f"`path` must be a file, got the folder {found}: {remedy}")
-    if not found.exists():
-        beside = found.parent.iterdir() if found.parent.is_dir() else ()
+    if not os.path.exists(found):
+        beside = found.parent.iterdir() if os.path.isdir(found.parent) else ()
         names = [other.name for other in beside if other.suffix.lower() in suffixes and other.is_file()]
         raise FileNotFoundError(f"`path` must be a file that exists, got {found}{nearest_file(found.name, names) or ': ' + remedy}")
     if not found.is_file():
