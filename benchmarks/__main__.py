@@ -11,6 +11,9 @@ from types import ModuleType
 
 import benchmarks
 from particleflow.stopping import Stop
+from particleflow.streams import Printed, printed
+
+UNWRITTEN = 1
 
 
 def suites() -> dict[str, ModuleType]:
@@ -22,13 +25,24 @@ def suites() -> dict[str, ModuleType]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a suite; returns the exit code. On Ctrl-C, SIGTERM and SIGHUP what is finished is written."""
+    with printed("benchmarks") as streams:
+        try:
+            return streams.code(_stoppable(list(sys.argv[1:] if argv is None else argv), streams))
+        except SystemExit as done:  # of --help, and of bad input
+            sys.exit(streams.code(int(done.code or 0)))
+
+
+def _stoppable(arguments: list[str], streams: Printed) -> int:
     stop = Stop()
     try:
         with stop.listening():
-            code = _main(list(sys.argv[1:] if argv is None else argv))
+            code = _main(arguments)
     except KeyboardInterrupt:
-        print("benchmarks: stopped", file=sys.stderr)
+        streams.tell(f"stopped by {stop.said}")
         return stop.code
+    except OSError as error:  # what was measured is printed before it is written
+        streams.tell(f"error: {error}")
+        return UNWRITTEN
     return stop.code if stop.signal else code
 
 

@@ -235,7 +235,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=_positive, default=min(2, environment.processors()), help="runs at a time (default %(default)s)")
     parser.add_argument("--threads", type=_positive, default=1, help="threads of each run (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     parser.add_argument("--name", help="NAME.json, .md and .csv (default compare, compare-quick)")
     parser.add_argument("--record", action="store_true", help="also put the tables into benchmarks/README.md")
     options = parser.parse_args(argv)

@@ -202,7 +202,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--parts", type=partial(report.names, known=PARTS), default=list(PARTS), metavar="A,B", help=f"of {', '.join(PARTS)} (all)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
     parser.add_argument("--record", action="store_true", help="write the section of README.md")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     options = parser.parse_args(argv)
     options.steps = options.steps or (10 if options.quick else STEPS)
     options.seeds = options.seeds or (1 if options.quick else SEEDS)

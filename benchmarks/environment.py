@@ -65,11 +65,11 @@ def until_stopped(finished: Sized) -> Iterator[Until]:
     until = Until()
     try:
         yield until
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not finished:
             raise
         until.stopped = True
-        print("stopped: what is finished is written", flush=True)
+        print(f"stopped by {stop}: what is finished is written", flush=True)
 
 
 def _pin(threads: int) -> None:

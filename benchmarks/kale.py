@@ -72,7 +72,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks kale", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller sizes, few repetitions")
     parser.add_argument("--rows", type=partial(report.names, known=ROWS), default=list(ROWS), metavar="A,B", help=f"of {', '.join(ROWS)} (all)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     return parser.parse_args(argv)
 
 

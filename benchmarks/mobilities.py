@@ -62,7 +62,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2000, help="steps to t = 20 (2000)")
     parser.add_argument("--flows", type=partial(report.names, known=CASES), default=list(CASES), metavar="A,B", help="some of them (all)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     parser.add_argument("--record", action="store_true", help="also put the table into benchmarks/README.md")
     options = parser.parse_args(argv)
     if options.quick:

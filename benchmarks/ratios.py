@@ -136,7 +136,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="pairs of samples (3)")
     parser.add_argument("--estimators", type=partial(report.names, known=ESTIMATORS), default=list(ESTIMATORS), metavar="A,B", help="some (all)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     parser.add_argument("--record", action="store_true", help="also put the table into benchmarks/README.md")
     options = parser.parse_args(argv)
     if options.quick:

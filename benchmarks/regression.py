@@ -113,7 +113,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--beta", type=float, default=1.0, help="noise at the start (1)")
     parser.add_argument("--problems", type=partial(report.names, known=PROBLEMS), default=list(PROBLEMS), metavar="A,B", help="some of them (all)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     parser.add_argument("--record", action="store_true", help="also put the table into benchmarks/README.md")
     options = parser.parse_args(argv)
     if options.quick:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import statistics
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,18 @@ def names(text: str, known: Collection[str]) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, got '{unknown[0]}'")
     return chosen
+
+
+def folder(text: str) -> Path:
+    """Of the command line's --out: a folder that can be written to, known before anything is measured."""
+    out = Path(text)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as file:
+            file.write(b" ")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"must be a folder that can be written to, got {text!r}: {error.strerror}: choose another") from None
+    return out
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:

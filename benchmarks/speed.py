@@ -216,7 +216,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the rows, and stop")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, few repetitions")
     parser.add_argument("--rows", type=partial(report.names, known=ROWS), default=list(ROWS), metavar="A,B", help=f"of {', '.join(ROWS)} (all)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     parser.add_argument("--again", action="store_true", help="keep the other rows of the run that OUT holds")
     parser.add_argument("--record", action="store_true", help="also put the tables into benchmarks/README.md")
     options = parser.parse_args(argv)

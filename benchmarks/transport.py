@@ -90,7 +90,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each flow (3)")
     parser.add_argument("--rows", type=partial(report.names, known=PARTS), default=list(PARTS), metavar="A,B", help=f"of {', '.join(PARTS)} (all)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
     parser.add_argument("--record", action="store_true", help="also put the tables into benchmarks/README.md")
     return parser.parse_args(argv)
 

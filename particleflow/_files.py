@@ -1,15 +1,67 @@
-"""Files that are written at once."""
+"""Files that are written at once, and the names of files that users give."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+
+def at_home(path: str | Path) -> Path:
+    """The path, a leading ~ replaced by the home folder.
+
+    Raises
+    ------
+    ValueError
+        Nobody of this name has one.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise ValueError(f"`path` must be a path on this machine, and {user} is nobody's home, got {path}: write ./{path} for one here") from None
+
+
+def misread(path: str | Path, error: Exception) -> str:
+    """What a file holds that numpy could not read, in place of numpy's advice to trust it."""
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(6)
+    except OSError as unread:
+        return f"nothing that can be read ({unread.strerror})"
+    if not begins:
+        return "an empty file"
+    if not begins.startswith((b"\x93NUMPY", b"PK")):
+        return "a file of another kind"
+    if "allow_pickle" in str(error):
+        return "Python objects"
+    return f"something else ({error})" if isinstance(error, (KeyError, TypeError)) else f"a damaged file ({error})"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` when all is written. Whatever goes wrong, what was there stays, and nothing half done is left.
+
+    Two processes that write the same file do not meet: the last one's is left, whole.
+    """
+    part = path.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write a file at once."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file at once: whatever goes wrong, what was there stays, and nothing half done is left."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(text.encode("utf-8"))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write a file at once, in UTF-8."""
+    replace_bytes(path, text.encode("utf-8"))

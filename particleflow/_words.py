@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 # A word is taken for the beginning of another from so many letters on.
 BEGINNING = 3
+# Characters that command a terminal, or that turn the direction of what follows.
+_COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def shown(text: str, keep: str = "") -> str:
+    """The text with its control characters, but those in `keep`, as Python writes them: \\n, \\x1b. A name then takes one line."""
+    return _COMMANDS.sub(lambda one: one[0] if one[0] in keep else one[0].encode("unicode_escape").decode(), text)
 
 
 def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:

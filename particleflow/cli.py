@@ -8,13 +8,19 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from particleflow import catalogue, config, synonyms
-from particleflow._words import nearest
+from particleflow import catalogue, config, flags, synonyms
+from particleflow._words import nearest, shown
 from particleflow.config import Option, SettingError, Settings
 from particleflow.stopping import Stop
+from particleflow.streams import Printed, printed
+
+if TYPE_CHECKING:
+    from particleflow.build import Task
 
 ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
 BAD_INPUT = 2
@@ -53,38 +59,44 @@ LEAVES = {
 FILES = """\
 A TOML file may hold every option under its name with _ for -: beta_half = 50. Settings of one flow alone stand in its own table, [kale].
 Flags win over the file. Paths in a file are relative to its folder.
-Exit codes: 0 well; 1 a flow did not complete or a result could not be written; 130 stopped with Ctrl-C, 143 with SIGTERM, 129 with SIGHUP: what
-there is by then is written, and a second signal ends the program at once; 2 bad input."""
+Exit codes: 0 well; 1 a flow did not complete, or a result could not be written or the report not be printed; 2 bad input; 130 stopped with Ctrl-C,
+143 with SIGTERM, 129 with SIGHUP: what there is by then is written, and a second signal ends the program at once."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise SettingError(message)
+        valued = re.fullmatch(r"argument (?:\S+/)?(--\S+): ignored explicit argument (.+)", message)
+        raise SettingError(f"{valued[1]} takes no value, got {valued[2]}: leave that out" if valued else message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    with printed("particleflow") as streams:
+        try:
+            return streams.code(_stoppable([a for a in arguments if a != "--debug"], streams, debug="--debug" in arguments))
+        except SystemExit as done:  # of --help and --version
+            sys.exit(streams.code(int(done.code or 0)))
+
+
+def _stoppable(arguments: list[str], streams: Printed, *, debug: bool) -> int:
     stop = Stop()
     try:
         with stop.listening():
-            return _main(_joined([a for a in arguments if a != "--debug"]), stop)
+            return _main(_joined(arguments), stop, streams)
     except KeyboardInterrupt:
-        print("particleflow: stopped", file=sys.stderr)
+        streams.tell(f"stopped by {stop.said}")
         return stop.code
     except (ValueError, TypeError, OSError, ImportError) as error:
         if debug:
             raise
-        print("particleflow: error:", " ".join(str(error).split()), file=sys.stderr)
+        streams.tell(f"error: {error}")
         return BAD_INPUT
-    finally:
-        _print("", end="")  # what argparse has printed
 
 
-def _main(arguments: list[str], stop: Stop) -> int:
+def _main(arguments: list[str], stop: Stop, streams: Printed) -> int:
     if not arguments:
-        _print(_parser().format_help(), end="")
+        print(_parser().format_help(), end="")
         return 0
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         word = arguments[0]
@@ -94,11 +106,11 @@ def _main(arguments: list[str], stop: Stop) -> int:
     if unknown:
         raise SettingError(f"unknown argument '{unknown[0]}'{_meant(known.command, unknown[0])}")
     if known.command == "list":
-        _print(listing())
+        print(listing())
         return 0
     if known.command is None:
         raise SettingError(f"a command is missing: one of {', '.join(COMMANDS)}")
-    return _run(known.command, vars(known), stop)
+    return _run(known.command, vars(known), stop, streams)
 
 
 def _meant(command: str | None, word: str) -> str:
@@ -118,12 +130,12 @@ def _meant(command: str | None, word: str) -> str:
     return f"; did you mean '{fits[0]} {word}'?" if fits else ": every value follows its option, as in --target rings"
 
 
-def _run(command: str, given: Mapping[str, Any], stop: Stop) -> int:
+def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
     """Settle every setting, run, write, report."""
     options = config.options_of(command)
-    flags: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
-    file = config.read(given["config"], command) if given["config"] else {}
-    settings = config.merged(flags, file)
+    asked: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
+    file = {} if given["config"] is None else config.read(given["config"], command)
+    settings = config.merged(asked, file)
     names: list[str]
     if command == "run":
         if settings.get("flow") is None:
@@ -131,56 +143,56 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop) -> int:
         names = [settings["flow"]]
     else:
         names = settings.setdefault("flows", list(config.DEFAULT_FLOWS))
-    stray = config.unused(flags, names)
+    stray = flags.unused(asked, names)
     if stray is not None:
         raise SettingError(f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows {', '.join(names)}: leave it out")
-    nothing = config.idle(flags, settings, names)
+    nothing = flags.idle(asked, settings, names)
     if nothing is not None:
         raise SettingError(nothing)
 
     from particleflow import build, runs  # not above: from here on torch is needed
 
-    single = command == "run"
-    try:
-        out = runs.folder(settings.get("out") or "out")
-        with runs.threads(1), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", RuntimeWarning)
-            task = build.task(settings, names)
-            runs.warm(task)
-        runs.keep_apart(task, out, single=single)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        raise SettingError(config.in_the_users_words(str(error), flags, file, given["config"])) from error
-    except MemoryError as error:
-        raise SettingError(f"{error}: lower --n or --m") from error
-    for told in dict.fromkeys(str(warning.message) for warning in caught):
-        print("particleflow: warning:", config.in_the_users_words(told, flags, file, given["config"]), file=sys.stderr)
-    runs.clear(out, keep=(task.settings["target"], task.settings["start"]))
-    config.write(task.settings, out / runs.CONFIG, _header(command))
-    _print(runs.heading(task) + "\n")
+    said = partial(flags.in_the_users_words, flags=asked, file=file, path=given["config"])
+    with ExitStack() as held:
+        try:
+            out = runs.folder(settings.get("out") or "out")
+            held.enter_context(runs.alone(out))
+            with runs.threads(1), warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", RuntimeWarning)
+                task = build.task(settings, names)
+                runs.warm(task)
+            runs.keep_apart(task, out, single=command == "run")
+            runs.settle(task, out, _header(command))
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            raise SettingError(said(str(error))) from error
+        except MemoryError as error:
+            raise SettingError(f"{error}: lower --n or --m") from error
+        for told in dict.fromkeys(str(warning.message) for warning in caught):
+            streams.tell(f"warning: {said(told)}")
+        print(runs.heading(task) + "\n")
+        return _finish(task, out, single=command == "run", stop=stop, streams=streams)
+
+
+def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed) -> int:
+    """Run, write, report."""
+    from particleflow import runs
+
     with stop.held():
         with runs.threads(task.threads):
             outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop)
         if outcome.paths:
             _to_terminal("drawing")
         runs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
-        _print(runs.summary(task, outcome))
-        _print(f"\nin {out}{os.sep}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
+        streams.results = shown(f"{out}{os.sep}")
+        print(runs.summary(task, outcome))
+        print(f"\nin {streams.results}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
     return stop.code if outcome.interrupted or stop.signal else outcome.code
-
-
-def _print(text: str, end: str = "\n") -> None:
-    """Print and flush. A reader who has left, as `| head` does, stops no work: it goes on in silence, and ends with the same exit code."""
-    try:
-        encoding = sys.stdout.encoding or "utf-8"  # of a file's name not all can be shown everywhere
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _to_terminal(text: str) -> None:
     """What goes on, for somebody who watches; silence otherwise."""
     if sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr)
 
 
 def _header(command: str) -> str:

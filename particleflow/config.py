@@ -12,10 +12,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from particleflow._files import replace_text
+from particleflow._files import at_home, replace_text
 from particleflow._words import nearest
 from particleflow.catalogue import (
     CRITICS,
@@ -30,7 +31,7 @@ from particleflow.catalogue import (
     STARTS,
     TARGETS,
 )
-from particleflow.synonyms import NAMES, OTHER_FLAGS, as_flags
+from particleflow.synonyms import NAMES, OTHER_FLAGS
 
 Settings = dict[str, Any]
 """Option name -> value; None where nobody has said anything. Below the name of a flow: the settings of that flow alone."""
@@ -78,6 +79,12 @@ WANTED = {
 }
 
 
+# How numbers may be written, for a message.
+WRITTEN = {"whole": "400 or 4e2", "number": "0.01 or 1e-2", "numbers": "0,-0.3"}
+# Characters of a text that a message repeats, and digits of a whole number.
+LONG, DIGITS = 40, 15
+
+
 def processors() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -88,7 +95,7 @@ class Option:
     """One setting: a flag of the command line and a key of a TOML file.
 
     `names` are what it may be, `files` the endings of paths that it may be instead. `flows` are those that it belongs to. A number is
-    greater than `above`, at least `least` and at most `most`; `remedy` ends the message where it is not.
+    greater than `above`, at least `least` and at most `most`; `remedy` ends the message where it is not, or `lower` where it is more than `most`.
     """
 
     name: str
@@ -102,7 +109,8 @@ class Option:
     above: float | None = None
     least: float | None = None
     most: float | None = None
-    remedy: str = ""
+    remedy: str = "leave it out for the default"
+    lower: str = ""
 
     @property
     def flag(self) -> str:
@@ -145,14 +153,14 @@ OPTIONS = (
     Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED", least=0),
     Option(
         "threads", "whole", PROBLEM, f"of the processor (default: 1; all where there are more than {ONE_THREAD} points)", "COUNT",
-        least=1, most=processors(), remedy=f"this machine has {processors()} processors",
+        least=1, most=processors(), lower=f"this machine has {processors()} processors",
     ),
     Option("kernel", "text", FLOW, "the kernel (default: gaussian)", "NAME", KERNELS),
     Option(
         "bandwidth", "number", FLOW, "its length (default: in the plane a quarter of the target's median distance)", "L", above=0,
         remedy="leave it out to have one chosen",
     ),
-    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL, least=1, most=LONGEST, remedy="raise --dt"),
+    Option("steps", "whole", FLOW, f"number of steps (default: {STEPS})", "STEPS", flows=ALL, least=1, most=LONGEST, lower="raise --dt"),
     Option(
         "dt", "number", FLOW, "time step (default: each flow's own, from its fastest rate)", "DT", flows=ALL, above=0,
         remedy="leave it out to have one chosen",
@@ -174,7 +182,7 @@ OPTIONS = (
     Option("critic", "text", FLOW, "w1: the potential (default: exact)", "NAME", CRITICS, flows=("w1",)),
     Option(
         "first_steps", "whole", FLOW, "mono with --ratio classifier, w1 with a network: steps of Adam before the first step (default: 1000)", "STEPS",
-        flows=("mono", "w1"), least=1,
+        flows=("mono", "w1"), least=1, most=LONGEST,
     ),
     Option("temperature", "number", FLOW, "langevin: of the Brownian motion (default: 1)", "T", flows=("langevin",), least=0),
     Option("out", "text", OUTPUT, "folder, made if needed; what an earlier run has left there is replaced (default: out)", "FOLDER"),
@@ -211,9 +219,13 @@ def from_text(option: Option, text: str) -> Any:
 
 def _number(option: Option, text: str) -> float:
     try:
-        return int(text) if option.kind == "whole" and re.fullmatch(r"[-+]?\d+", text.strip()) else float(text)
+        number = int(text) if option.kind == "whole" and re.fullmatch(r"[-+]?\d+", text.strip()) else float(text)
     except ValueError:
-        raise SettingError(f"{option.flag} must be {WANTED[option.kind]}, got '{text}'") from None
+        shown = text if len(text) <= LONG else f"{text[:LONG]}..."
+        raise SettingError(f"{option.flag} must be {WANTED[option.kind]}, got '{shown}': write it as in {WRITTEN[option.kind]}") from None
+    if isinstance(number, float) and math.isinf(number) and re.search(r"\d", text):
+        raise SettingError(f"{option.flag} must be {WANTED[option.kind]} that a computer can hold, got '{text}': take one below 1e308")
+    return number
 
 
 def checked(option: Option, value: Any, where: str) -> Any:
@@ -227,7 +239,12 @@ def checked(option: Option, value: Any, where: str) -> Any:
         "switch": isinstance(value, bool),
     }
     if not right[option.kind]:
-        raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}")
+        remedy = f": write it as in {WRITTEN[option.kind]}" if option.kind in WRITTEN else ""
+        raise SettingError(f"{where} must be {WANTED[option.kind]}, got {value!r}{remedy}")
+    if isinstance(value, str) and "\0" in value:
+        raise SettingError(f"{where} must be a name without null characters, got {value!r}: leave them out")
+    if value == "" or (isinstance(value, list) and "" in value):
+        raise SettingError(f"{where} must not be empty, got {value!r}: give one, or leave it out")
     if option.kind in ("number", "whole"):
         value = float(value) if option.kind == "number" else int(value)
         _in_range(option, value, where)
@@ -251,15 +268,16 @@ def _in_range(option: Option, value: float, where: str) -> None:
     }
     wrong = [bound for bound, kept in bounds.items() if not kept]
     if wrong:
-        got = value if isinstance(value, int) else f"{value:g}"
-        raise SettingError(f"{where} must be {wrong[0]}, got {got}{option.remedy and ': ' + option.remedy}")
+        got = f"{value:g}" if isinstance(value, float) else str(value) if abs(value) < 10**DIGITS else f"{Decimal(value):.3g}"
+        remedy = option.lower if option.lower and wrong[0].startswith("<=") else option.remedy
+        raise SettingError(f"{where} must be {wrong[0]}, got {got}: {remedy}")
 
 
 def _known(option: Option, name: str, where: str) -> None:
     names = [known for known in option.names or () if " " not in known]
     if name in names:
         return
-    if option.files and (Path(name).suffix or "/" in name or "\\" in name or Path(name).exists()):
+    if option.files and (Path(name).suffix or "/" in name or "\\" in name or os.path.exists(name)):
         if Path(name).suffix.lower() not in option.files:
             raise SettingError(f"{where} must be one of {', '.join(names)}, or a file that ends in {' '.join(option.files)}, got '{name}'")
         return
@@ -280,14 +298,17 @@ def read(path: str, command: str) -> Settings:
     SettingError
         Not there, not TOML, an unknown key (with the nearest known one), a value of the wrong type (key and file are named).
     """
-    file = Path(path)
+    if not path:
+        raise SettingError("--config must be a file, got '': give its path, or leave it out")
     try:
-        with file.open("rb") as stream:
-            data = tomllib.load(stream)
+        file = at_home(path)
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # some editors write a mark at its beginning
     except OSError as error:
         raise SettingError(f"--config {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"--config {path} is not TOML: {error}") from None
+    except ValueError as error:  # nobody's home
+        raise SettingError(str(error).replace("`path`", "--config")) from None
     options = {option.name: option for option in options_of(command)}
     settings: Settings = {}
     for key, value in data.items():
@@ -304,7 +325,7 @@ def read(path: str, command: str) -> Settings:
             settings[key] = _keyed(options, key, value, where, tables=tuple(FLOWS))
     for name in ("target", "start", "out"):
         if name in settings and (name == "out" or settings[name] not in (BY_NAME[name].names or ())):
-            settings[name] = str(file.parent / Path(settings[name]).expanduser())
+            settings[name] = str(file.parent / home(settings[name], name))
     return settings
 
 
@@ -333,41 +354,6 @@ def of_flow(settings: Settings, flow: str, name: str) -> Any:
     return settings.get(flow, {}).get(name, settings.get(name))
 
 
-def unused(settings: Settings, flows: Iterable[str]) -> Option | None:
-    """An option that was given but belongs to none of these flows."""
-    chosen = set(flows)
-    return next((o for o in OPTIONS if o.flows and not chosen & set(o.flows) and settings.get(o.name) is not None), None)
-
-
-def idle(flags: Settings, settings: Settings, flows: Iterable[str]) -> str | None:
-    """What is wrong with a flag that nothing in this run would use; None where each acts."""
-    chosen = list(flows)
-    summing = [f for f in chosen if f in RTOL and not (f == "mono" and of_flow(settings, f, "ratio") == "classifier")]
-    measured = settings.get("metrics") or ["mmd2"]
-    unused_kernel = [name for name in ("kernel", "bandwidth") if name in flags]
-    if unused_kernel and not summing and not {"mmd", "mmd2"} & set(measured):
-        flag = BY_NAME[unused_kernel[0]].flag
-        return f"{flag} is for the kernel, which neither the flows {', '.join(chosen)} nor the metrics {', '.join(measured)} use: leave it out"
-    if "beta_half" in flags and of_flow(settings, "mmd-noise", "beta") == 0:
-        return "--beta-half is of the noise, and --beta is 0: leave it out"
-    return None
-
-
-def in_the_users_words(message: str, flags: Settings, file: Settings, path: str | None) -> str:
-    """A message about `settings` (in backticks) as one about flags, or about the keys of the file where they were given."""
-
-    def said(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in BY_NAME:
-            return match[0]
-        if name not in flags and name in file:
-            return f"`{name}` in {path}"
-        table = next((flow for flow in FLOWS if name not in flags and name in file.get(flow, {})), None)
-        return BY_NAME[name].flag if table is None else f"`{name}` in [{table}] of {path}"
-
-    return re.sub(r"`(\w+)`", said, as_flags(message))
-
-
 def write(settings: Settings, path: Path, header: str) -> None:
     """Write settings that `read` reads back, with `header` as comments."""
     import tomli_w
@@ -376,15 +362,28 @@ def write(settings: Settings, path: Path, header: str) -> None:
     replace_text(path, comments + "\n" + tomli_w.dumps(settings))
 
 
+def home(path: str, setting: str) -> Path:
+    """The path that was given for a setting, a leading ~ replaced."""
+    try:
+        return at_home(path)
+    except ValueError as error:
+        raise SettingError(str(error).replace("`path`", f"`{setting}`")) from None
+
+
 def absolute(path: str, setting: str) -> str:
     """The whole path of a file, which config.toml is to hold: TOML is UTF-8.
 
     Raises
     ------
     SettingError
-        The name of the file, or of a folder above it, is no UTF-8.
+        The name of the file, or of a folder above it, is no UTF-8, or begins with the home of nobody.
     """
-    whole = str(Path(path).expanduser().resolve())
+    try:
+        whole = str(home(path, setting).resolve())
+    except RuntimeError:
+        raise SettingError(f"`{setting}` must be a file that exists, got {path}, a link that leads nowhere: name the file itself") from None
+    except OSError as error:
+        raise SettingError(f"`{setting}` must be a file that exists, got {path}: {error.strerror}: choose another") from None
     try:
         whole.encode("utf-8")
     except UnicodeEncodeError:

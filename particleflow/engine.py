@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,17 +14,15 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._inputs import Metrics, checked_metrics, clouds_of, measured, prepare, require_target
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, extent
+from particleflow.clouds import Clock, Cloud, Draws, Randomness, Target
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator
-from particleflow.estimators.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.metrics import label_of
-from particleflow.pairwise.base import Promise
+from particleflow.recording import Run
 from particleflow.trajectory import Recorder, SaveAt, Trajectory
-from particleflow.verdicts import judged
-from particleflow.watch import Watch, narrow
+from particleflow.watch import Watch
 
 # More than any run will see the end of.
 MOST_STEPS = 10**10
@@ -129,6 +126,32 @@ def simulate(
         Bad input, before the first step. After the first step nothing raises: the trajectory up to the last good state comes back, and its
         `status` and `message` say what happened.
     """
+    run = begin(
+        flow, x0, target, steps=steps, t1=t1, dt=dt, integrator=integrator, save=save, metrics=metrics, seed=seed, draws=draws, progress=progress
+    )
+    run.go()
+    try:
+        return run.trajectory()
+    except KeyboardInterrupt:  # all steps are made: what is left takes a moment
+        return run.trajectory()
+
+
+def begin(
+    flow: Flow,
+    x0: Any,
+    target: Any,
+    *,
+    steps: int | None,
+    t1: float | None = None,
+    dt: float | None,
+    integrator: Integrator | None,
+    save: SaveAt | None,
+    metrics: Metrics | None,
+    seed: int | None,
+    draws: Randomness | None = None,
+    progress: bool,
+) -> Run:
+    """What `simulate` runs, checked, before its first step."""
     if (steps is None) == (t1 is None):
         raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={steps} and t1={t1}")
     if steps is not None and _checks.count(steps, "steps") > MOST_STEPS:
@@ -162,35 +185,7 @@ def simulate(
     wanted = save.wants(last)
     reached = end - max(NEARLY * dt, 4 * math.ulp(end))
     recorder = Recorder(flow, metrics, save.velocity, save.between(start.clock.step, last) + (2 if earlier is None else 1), earlier)
-    statistics, watch = _Statistics(), Watch(flow, aim, dt)
-    began = time.perf_counter()
-    status, message = "completed", ""
-    state: State | None = None
-    try:
-        for state in _with_bar(_states(start, integrator, watch, end), steps, progress):
-            statistics.add(state)
-            ended = state.ended or (state.clock.step >= last if t1 is None else state.clock.t >= reached)
-            if ended or wanted(state.clock.step) or state.clock.step == start.clock.step:
-                recorder.add(state, aim.at(state.clock))
-                statistics.promised(state, ended=ended)
-            if state.ended:
-                status, message = state.status, state.message
-            elif ended:
-                watch.compare(state)
-                status, message = ("unstable", watch.message) if watch.message else ("completed", "")
-            if ended:
-                break
-    except (Exception, KeyboardInterrupt) as error:
-        if state is None or state.clock.step == start.clock.step:
-            raise
-        interrupted = isinstance(error, KeyboardInterrupt)
-        status = "interrupted" if interrupted else "failed"
-        message = f"stopped by the user after step {state.clock.step}" if interrupted else f"after step {state.clock.step}: {error!r}"
-        if not interrupted:
-            _checks.warn(f"the run {status} {message}; the trajectory up to there is kept")
-        recorder.add(state, None, bare=True)
-    assert state is not None
-    report = {
+    facts = {
         "dt": dt,
         "dt_suggested": suggested,
         "integrator": repr(integrator),
@@ -198,13 +193,11 @@ def simulate(
         "seed": getattr(start.clock.draws, "seed", None),
         "metrics": {name: repr(metric) for name, metric in metrics.items()},
         "labels": labels,
-        "seconds": time.perf_counter() - began,
-        **({"unstable_from": watch.step} if watch.message else {}),
-        **statistics.summary(),
     }
-    snapshot = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
-    path = recorder.trajectory(snapshot, status=status, message=message, report=report, target=first if isinstance(aim, FixedTarget) else None)
-    return path if status != "completed" else judged(replace(path, message=_note(flow, path, state, start, aim)), flow, aim)
+    watch = Watch(flow, aim, dt)
+    states = _with_bar(_states(start, integrator, watch, end), steps, progress)
+    is_last = (lambda state: state.clock.step >= last) if t1 is None else (lambda state: state.clock.t >= reached)
+    return Run(flow, start, aim, first, states, watch, recorder, wanted, is_last, facts)
 
 
 def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = math.inf) -> Iterator[State]:
@@ -281,24 +274,6 @@ def _origin(t: float, step: float, dt: float) -> Tensor:
     return torch.tensor([t, step, dt], dtype=torch.float64, device="cpu")
 
 
-def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:
-    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody moved, or a critic fell behind."""
-    if not isinstance(target, FixedTarget) or target.cloud is None:
-        return ""
-    x, y = start.x, target.cloud
-    lost = narrow(end.fit, y)
-    if lost:
-        return lost
-    if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
-        return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
-    if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:
-        return (
-            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is "
-            f"left of W1 is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
-        )
-    return ""
-
-
 def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:
     """The states of a run of `steps` steps, under a progress bar if wanted and if somebody watches."""
     if not progress:
@@ -310,35 +285,3 @@ def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[S
         for k, state in enumerate(states):
             bar.update(min(1, k))
             yield state
-
-
-class _Statistics:
-    """Sums over the fits of a run."""
-
-    def __init__(self) -> None:
-        self.fits = self.iterations = 0
-        self.gap: float | None = None
-        self.backends: dict[str, str] = {}
-        self.promise = Promise(0.0, 0.0)
-
-    def add(self, state: State) -> None:
-        self.fits += 1
-        self.iterations += int(state.fit.report.get("iterations", 0))
-        if "gap" in state.fit.report:
-            self.gap = max(self.gap or 0.0, float(state.fit.report["gap"]))
-        if "backend" in state.fit.report:
-            self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
-
-    def promised(self, state: State, *, ended: bool) -> None:
-        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs about as much as a step."""
-        step = state.clock.step
-        if step and not ended and 16 ** round(math.log(step, 16)) != step:
-            return
-        made = state.fit.promise
-        if made is not None:
-            self.promise = Promise(max(self.promise.value, made.value), max(self.promise.grad, made.grad))
-
-    def summary(self) -> dict[str, Any]:
-        solver = {} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap}
-        sums = {"backends": self.backends, "promise": {"value": self.promise.value, "grad": self.promise.grad}} if self.backends else {}
-        return {"fits": self.fits} | solver | sums

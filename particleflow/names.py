@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from particleflow import _checks, estimators, integrators, kernels, metrics, mobilities, samplers
+from particleflow._files import at_home
 from particleflow._typing import Points
 from particleflow.catalogue import PICTURES, TARGETS
 from particleflow.config import EXACT_AT_MOST, SettingError
@@ -187,8 +189,10 @@ def rows_of(
 
 def arrays_of(name: str) -> list[str]:
     """The arrays in an .npz file that a key may choose among: several, and no trajectory. Nothing where that cannot be read."""
+    if not os.path.isfile(at_home(name)):
+        return []
     try:
-        with np.load(Path(name).expanduser(), allow_pickle=False) as file:
+        with np.load(at_home(name), allow_pickle=False) as file:
             return [] if len(file.files) < 2 or "state/points" in file.files else list(file.files)
     except (OSError, ValueError, AttributeError, EOFError, BadZipFile):
         return []
@@ -196,15 +200,15 @@ def arrays_of(name: str) -> list[str]:
 
 def _last_of(name: str, key: str | None) -> Points | None:
     """The particles at the end of a trajectory; nothing where the file is something else."""
-    if key is not None or Path(name).suffix.lower() != ".npz" or not Path(name).expanduser().is_file():
+    if key is not None or Path(name).suffix.lower() != ".npz" or not os.path.isfile(at_home(name)):
         return None
     try:
-        with np.load(Path(name).expanduser(), allow_pickle=False) as file:
+        with np.load(at_home(name), allow_pickle=False) as file:
             if not {"facts", "state/points"} <= set(file.files):
                 return None
     except (OSError, ValueError, EOFError, BadZipFile):
         return None
-    state = Trajectory.load(Path(name).expanduser()).state
+    state = Trajectory.load(at_home(name)).state
     if state.x.log_mass is not None:
         raise ValueError(f"`path` {name} holds particles of unequal masses, which would be lost: give points of equal masses")
     return state.x.points

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import tempfile
 import tomllib
 import warnings
@@ -15,13 +16,13 @@ from pathlib import Path
 import torch
 
 from particleflow import catalogue, config, plotting
+from particleflow._words import shown
 from particleflow.build import Task
-from particleflow.engine import simulate
+from particleflow.engine import begin
 from particleflow.stopping import Stop
 from particleflow.trajectory import SaveAt, Trajectory
 
 COMPLETED, ENDED_BADLY, INTERRUPTED = 0, 1, 130
-STOPPED = "stopped by the user"
 CONFIG = "config.toml"
 # Enough points for sums over pairs to be left to compiled code, which takes a second to import.
 SOME = 200
@@ -53,18 +54,49 @@ def folder(path: str) -> Path:
     Raises
     ------
     SettingError
-        It is a file, or cannot be made or written to.
+        It is a file, or cannot be made or written to, or holds a folder in the place of the settings.
     """
-    out = Path(path).expanduser()
-    if out.exists() and not out.is_dir():
+    out = config.home(path, "out")
+    if os.path.exists(out) and not out.is_dir():
         raise config.SettingError(f"`out` must be a folder, and there is a file {out}: choose another name")
+    if os.path.isdir(out / CONFIG):
+        raise config.SettingError(f"`out` must be a folder for a file {CONFIG}, and there is a folder {out / CONFIG}: choose another")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        with tempfile.TemporaryFile(dir=out) as file:
+            file.write(b" ")
     except OSError as error:
         raise config.SettingError(f"`out` must be a folder that can be written to, got {out}: {error.strerror}: choose another") from None
     return out
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder meanwhile: the results of two would be mixed, under the settings of one.
+
+    Where the system or the file system has no locks nobody is kept out.
+
+    Raises
+    ------
+    SettingError
+        Another run is there.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    place = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise config.SettingError(f"`out` must be a folder of one run, and another one writes to {out}: wait for it, or choose another") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(place)
 
 
 def keep_apart(task: Task, out: Path, *, single: bool) -> None:
@@ -82,24 +114,40 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
             raise config.SettingError(f"`out` must not hold the file that is the {role}, {file}, which the run would write over: choose another")
 
 
-def clear(out: Path, keep: Iterable[str]) -> None:
-    """Remove what an earlier run has left in `out`, so that what is there belongs to the config.toml beside it.
+def earlier(out: Path, keep: Iterable[str]) -> list[Path]:
+    """The results of an earlier run in `out`, which are to go, so that what is there belongs to the config.toml beside it.
 
     Only files of the names that the run in the old config.toml writes, only where that file says that it was written here, and no file of `keep`.
     """
     try:
         text = (out / CONFIG).read_text(encoding="utf-8")
-        earlier = tomllib.loads(text)
+        old = tomllib.loads(text)
     except (OSError, ValueError):
-        return
+        return []
     if not text.startswith(f"# {config.MARK}"):
-        return
-    single = "flow" in earlier
-    listed = [earlier["flow"]] if single else earlier.get("flows")
+        return []
+    single = "flow" in old
+    listed = [old["flow"]] if single else old.get("flows")
     flows = [flow for flow in catalogue.FLOWS if isinstance(listed, list) and flow in listed]
-    for file in (out / name for name in _names(flows, single=single)):
-        if file.is_file() and str(file.resolve()) not in keep:
-            file.unlink()
+    files = [out / name for name in _names(flows, single=single)]
+    return [file for file in files if file.is_file() and str(file.resolve()) not in keep]
+
+
+def settle(task: Task, out: Path, header: str) -> None:
+    """Write the settings of a run, and then remove the results of an earlier one: where the settings cannot be written nothing is lost.
+
+    Raises
+    ------
+    SettingError
+        They cannot be written.
+    """
+    old = earlier(out, keep=(task.settings["target"], task.settings["start"]))
+    try:
+        config.write(task.settings, out / CONFIG, header)
+    except OSError as error:
+        raise config.SettingError(f"`out` must be a folder that can be written to, got {out}: {CONFIG}: {error.strerror}: choose another") from None
+    for file in old:
+        file.unlink(missing_ok=True)
 
 
 def _names(flows: Iterable[str], *, single: bool) -> list[str]:
@@ -149,11 +197,10 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                with stop.held(yes=False):
-                    outcome.paths[name] = _simulate(task, name, progress)
+                outcome.paths[name] = _simulated(task, name, progress, stop)
             except KeyboardInterrupt:
                 outcome.interrupted = True
-                outcome.failures[name] = STOPPED
+                outcome.failures[name] = f"stopped by {stop.said}"
             except Exception as error:  # whatever a flow dies of, the others go on
                 outcome.failures[name] = f"{type(error).__name__}: {error}"
         path = outcome.paths.get(name)
@@ -169,20 +216,29 @@ def run(task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[s
     return outcome
 
 
-def _simulate(task: Task, name: str, progress: bool) -> Trajectory:
-    plan = task.plans[name]
-    return simulate(
-        plan.flow,
-        task.x0,
-        task.y,
-        steps=plan.steps,
-        dt=plan.dt,
-        integrator=plan.integrator,
-        save=SaveAt(every=task.every[name]),
-        metrics=task.metrics,
-        seed=task.seed,
-        progress=progress,
-    )
+def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
+    """One flow run to its end or to a signal, which ends the steps at once, waits after them, and raises only if there were none."""
+    plan, run = task.plans[name], None
+    try:
+        with stop.held(yes=False):
+            run = begin(
+                plan.flow,
+                task.x0,
+                task.y,
+                steps=plan.steps,
+                dt=plan.dt,
+                integrator=plan.integrator,
+                save=SaveAt(every=task.every[name]),
+                metrics=task.metrics,
+                seed=task.seed,
+                progress=progress,
+            )
+            run.go()
+    except KeyboardInterrupt as error:
+        if run is None:
+            raise
+        run.stopped(error)
+    return run.trajectory()
 
 
 def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -> None:
@@ -214,7 +270,7 @@ def _make(outcome: Outcome, file: Path, make: Callable[[Path], object], stop: St
         outcome.files.append(file)
     except KeyboardInterrupt:
         outcome.interrupted = True
-        outcome.failures[file.name] = STOPPED
+        outcome.failures[file.name] = f"stopped by {stop.said}"
         return False
     except Exception as error:  # a picture that fails must not lose the others
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
@@ -237,11 +293,11 @@ def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
 def heading(task: Task) -> str:
     """What was chosen, before anything runs."""
     s = task.settings
-    start = f"N(({_few(s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else s["start"]
+    start = f"N(({_few(s['start_mean'])}), {s['start_std']:g}^2)" if s["start"] == "gaussian" else shown(s["start"])
     bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
     of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
     facts = {
-        "target": f"{s['target']}: {len(task.y)}{of} points in {d} dimension{'s' * (d > 1)}",
+        "target": f"{shown(s['target'])}: {len(task.y)}{of} points in {d} dimension{'s' * (d > 1)}",
         "start": f"{len(task.x0)} particles, {start}",
         "kernel": s["kernel"] + bandwidth,
         "seed": str(task.seed),

@@ -31,6 +31,11 @@ class Stop:
         """The exit code of a process that was asked to stop, by the custom of shells."""
         return 128 + (self.signal or signal.SIGINT)
 
+    @property
+    def said(self) -> str:
+        """What came."""
+        return "Ctrl-C" if self.signal in (0, signal.SIGINT) else signal.Signals(self.signal).name
+
     @contextmanager
     def listening(self) -> Iterator[Stop]:
         """Handle the signals meanwhile. Python lets the main thread alone do so; in others nothing changes."""
@@ -68,4 +73,4 @@ class Stop:
                 os.dup2(nowhere, file)
             os.close(nowhere)
         if not self._held:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(self.said)

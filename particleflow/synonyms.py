@@ -11,11 +11,15 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "target": {
         "circles": "rings", "circle": "rings", "ring": "rings", "normal": "gaussian", "gauss": "gaussian", "mog": "four-gaussians",
-        "gmm": "four-gaussians",
-        "4gaussians": "four-gaussians", "mixture": "four-gaussians", "chessboard": "checkerboard", "chess": "checkerboard", "mnist": "digits",
+        "gmm": "four-gaussians", "gaussians": "four-gaussians", "gaussian-mixture": "four-gaussians", "mixture-of-gaussians": "four-gaussians",
+        "4-gaussians": "four-gaussians", "4gaussians": "four-gaussians", "mixture": "four-gaussians",
+        "chessboard": "checkerboard", "chess": "checkerboard", "mnist": "digits",
         "two-moons": "moons", "swiss-roll": "swissroll", "swiss": "swissroll", "roll": "swissroll", "arms": "spiral", "flowers": "iris",
     },
-    "start": {"normal": "gaussian", "gauss": "gaussian", "default": "auto", "circles": "rings", "mnist": "digits"},
+    "start": {
+        "normal": "gaussian", "gauss": "gaussian", "random": "gaussian", "randn": "gaussian", "noise": "gaussian", "blob": "gaussian",
+        "default": "auto", "circles": "rings", "mnist": "digits", "gaussians": "four-gaussians",
+    },
     "kernel": {
         "rbf": "gaussian", "normal": "gaussian", "se": "gaussian", "squared-exponential": "gaussian", "exponential": "laplace", "exp": "laplace",
         "matern12": "laplace", "laplacian": "laplace", "matern": "matern32", "multiquadric": "imq", "inverse-multiquadric": "imq",
@@ -23,12 +27,14 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "ratio": {
         "kernel-density": "kde", "parzen": "kde", "density": "kde", "lsif": "ulsif", "least-squares": "ulsif", "lr": "logistic",
+        "logreg": "logistic", "logit": "logistic", "klr": "logistic", "logistic-regression": "logistic", "relative-ulsif": "rulsif",
         "regression": "logistic", "nn": "classifier", "network": "classifier", "mlp": "classifier", "discriminator": "classifier",
         "gan": "classifier",
     },
     "mobility": {
         "js": "vanilla", "jsd": "vanilla", "jensen-shannon": "vanilla", "gan": "vanilla", "softplus": "vanilla", "kl": "logit", "reverse-kl": "logit",
-        "rkl": "logit", "identity": "logit", "log": "logit", "forward-kl": "mle", "fkl": "mle", "exp": "mle", "non-saturating": "ns",
+        "rkl": "logit", "identity": "logit", "log": "logit", "unit": "logit", "linear": "logit",
+        "forward-kl": "mle", "fkl": "mle", "exp": "mle", "non-saturating": "ns",
         "nonsaturating": "ns", "sigmoid": "ns", "asinh": "arcsinh", "chi-squared": "chi2", "chi": "chi2", "pearson": "chi2",
     },
     "critic": {
@@ -40,8 +46,9 @@ NAMES: dict[str, dict[str, str]] = {
         "em": "euler-maruyama", "maruyama": "euler-maruyama", "sde": "euler-maruyama",
     },
     "metrics": {
-        "wasserstein": "w2", "ot": "w2", "wasserstein2": "w2", "wasserstein1": "w1", "emd": "w1", "sliced-wasserstein": "sliced", "sw2": "sliced",
-        "swd": "sliced", "mmd^2": "mmd2", "mmd-squared": "mmd2", "energy-distance": "energy",
+        "wasserstein": "w2", "w2sq": "w2", "w2-squared": "w2", "w2^2": "w2", "ot": "w2", "wasserstein2": "w2",
+        "wasserstein1": "w1", "emd": "w1", "sliced-wasserstein": "sliced", "sw2": "sliced",
+        "sw": "sliced", "sliced-w2": "sliced", "swd": "sliced", "mmd^2": "mmd2", "mmd-squared": "mmd2", "energy-distance": "energy",
     },
 }  # fmt: skip
 """Other words for names: what to suggest."""

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._files import misread, replacing
 from particleflow.arrival import Nearness, nearness
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.flows import Flow
@@ -210,12 +211,10 @@ class Trajectory:
         tensors["state/points"] = self.state.x.points
         if self.state.x.log_mass is not None:
             tensors["state/log_mass"] = self.state.x.log_mass
-        part = path.with_name(path.name + ".part")
+        arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         try:
-            arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-            with part.open("wb") as file:
+            with replacing(path) as file:
                 np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
-            part.replace(path)
         except OSError as error:
             raise OSError(f"`path` '{path}' could not be written: {error.strerror}: choose a folder that exists and is writable") from error
         return path
@@ -232,7 +231,7 @@ class Trajectory:
         except FileNotFoundError:
             raise FileNotFoundError(f"`path` must be a saved trajectory, and there is no file '{path}'") from None
         except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
-            raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: {error}") from error
+            raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: it holds {misread(path, error)}") from error
         raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")
 
     @classmethod
@@ -305,11 +304,12 @@ class Recorder:
     earlier: Trajectory | None = None
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _particles: Tensor | None = None
-    _last: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.earlier is not None:
-            self._last = int(self.earlier.steps[-1])
+    @property
+    def _last(self) -> int | None:
+        if self._rows:
+            return int(self._rows[-1]["step"])
+        return None if self.earlier is None else int(self.earlier.steps[-1])
 
     def add(self, state: State, target: Cloud | None, *, bare: bool = False) -> None:
         """Record a state, once a step; its metrics only where there is a target. `bare`: nothing is evaluated, for a run that failed."""
@@ -333,7 +333,6 @@ class Recorder:
             pair = state.x.copy(), target.copy()
             row["metrics"] = {name: _checks.one_number(metric(*pair), name) for name, metric in self.metrics.items()}
         self._rows.append(row)
-        self._last = state.clock.step
 
     def _room(self, points: Tensor) -> Tensor:
         """For all records, before the first step: a run that has no room for them must not find out at its end."""

@@ -472,7 +472,7 @@ def test_ctrl_c_before_the_first_step_ends_quietly(tmp_path, monkeypatch, capsys
     interrupting(2, monkeypatch)  # the first is before the run
     assert run("compare", "--flows", "mmd,kale", *SMALL, "--dt", "0.001", "--metrics", "w2", out=tmp_path) == 130
     printed = capsys.readouterr().out
-    assert "mmd: stopped by the user" in printed
+    assert "mmd: stopped by Ctrl-C" in printed
     assert {f.name for f in tmp_path.iterdir()} == {"config.toml"}
 
 
@@ -486,7 +486,7 @@ def test_ctrl_c_while_drawing_keeps_what_is_complete(tmp_path, monkeypatch, caps
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 130
     printed = capsys.readouterr().out
     assert took_all_steps("mmd", printed)
-    assert "flow.gif: stopped by the user" in printed
+    assert "flow.gif: stopped by Ctrl-C" in printed
     assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"flow.gif"}
 
 

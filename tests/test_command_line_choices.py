@@ -159,20 +159,22 @@ def test_warnings_of_files_speak_of_flags(tmp_path, capsys):
 
 MEANT = {
     "flow": {"kael": "kale", "monoflow": "mono", "wgan": "w1", "wasserstien": "w1", "kl": "mono", "mmd_noise": "mmd-noise", "foo": "", "svgd": ""},
-    "mobility": {"js": "vanilla", "JS": "vanilla", "kl": "logit", "gan": "vanilla", "jensen-shannon": "vanilla", "arcsin": "arcsinh", "xy": ""},
+    "mobility": {"js": "vanilla", "JS": "vanilla", "kl": "logit", "gan": "vanilla", "jensen-shannon": "vanilla", "arcsin": "arcsinh", "unit": "logit",
+                 "xy": ""},
     "kernel": {"rbf": "gaussian", "gausian": "gaussian", "gauss": "gaussian", "matern": "matern32", "linear": "", "polynomial": "", "x": ""},
     "critic": {"wgan": "clip", "exakt": "exact", "spectral": "lipschitz", "none": ""},
-    "ratio": {"kdee": "kde", "nn": "classifier", "lsif": "ulsif", "knn": ""},
+    "ratio": {"kdee": "kde", "logreg": "logistic", "logistic-regression": "logistic", "nn": "classifier", "lsif": "ulsif", "knn": ""},
     "integrator": {"rk45": "rk4", "rk2": "heun", "adam": "", "sgd": ""},
-    "target": {"ring": "rings", "digit": "digits", "mnist": "digits", "cifar": "", "cats": ""},
-    "start": {"normal": "gaussian", "zeros": "", "uniform": ""},
+    "target": {"ring": "rings", "digit": "digits", "mnist": "digits", "gaussians": "four-gaussians", "cifar": "", "cats": ""},
+    "metrics": {"w2sq": "w2", "W2^2": "w2", "sw": "sliced", "sliced-w2": "sliced", "accuracy": ""},
+    "start": {"normal": "gaussian", "random": "gaussian", "zeros": "", "uniform": ""},
 }
 
 
 @pytest.mark.parametrize(("option", "word", "meant"), [(option, *pair) for option, words in MEANT.items() for pair in words.items()])
 def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, meant):
     with pytest.raises(config.SettingError) as caught:
-        config.checked(config.BY_NAME[option], word, "--" + option)
+        config.from_text(config.BY_NAME[option], word)
     assert str(caught.value).partition("; did you mean ")[2] == (f"'{meant}'?" if meant else "")
 
 

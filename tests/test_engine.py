@@ -525,7 +525,7 @@ def test_an_interrupt_keeps_the_run_up_to_there() -> None:
     calls: list[int] = []
     path = pf.simulate(MMD_FLOW, X, Y, steps=10, dt=0.01, metrics={"stop": stop})
     assert path.status == "interrupted"
-    assert path.message == "stopped by the user after step 3"
+    assert path.message == "stopped by Ctrl-C after step 3"
     assert path.steps.tolist() == [0, 1, 2, 3]
 
 

@@ -14,16 +14,17 @@ from particleflow import Trajectory, kernels, mmd_flow, simulate
 from particleflow.stopping import SIGNALS, Stop
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 SMALL = ["--n", "12", "--m", "17", "--dt", "0.001"]
 
 # Sends itself a signal when a function is called for the so-many-th time; `start` is what a shell does to SIGINT of what it puts in the background.
 PRELUDE = """
 import os, signal, sys, time
 import particleflow.cli
-from particleflow import build, engine, metrics, plotting, runs
+from particleflow import build, metrics, plotting, recording, runs
 from particleflow.trajectory import Trajectory
 where, after, number, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-owner, name = {"metrics": (metrics.W2, "__call__"), "steps": (engine._Statistics, "add"), "trajectory": (Trajectory, "save"),
+owner, name = {"metrics": (metrics.W2, "__call__"), "steps": (recording.Statistics, "add"), "trajectory": (Trajectory, "save"),
                "table": (runs, "_table"),
                "curves": (plotting, "curves"), "film": (plotting, "animate"), "build": (build, "task"), "summary": (runs, "summary")}[where]
 real, calls = getattr(owner, name), []
@@ -168,7 +169,7 @@ def test_a_benchmark_writes_what_is_finished(tmp_path, suite, options, first, nu
     assert time.monotonic() - began < 30
     assert made.returncode == CODES[number], said + rest + wrong
     assert "Traceback" not in wrong
-    assert "stopped: what is finished is written" in rest
+    assert f"stopped by {WORDS[number]}: what is finished is written" in rest
     assert (tmp_path / f"{suite}.json").exists()
     assert len((tmp_path / f"{suite}.csv").read_text().splitlines()) >= 2
 
@@ -181,5 +182,5 @@ def test_a_benchmark_without_anything_finished_stops_without_a_traceback(tmp_pat
         made.send_signal(signal.SIGTERM)
         _, wrong = made.communicate(timeout=60)
     assert made.returncode == 143
-    assert wrong == "benchmarks: stopped\n"
+    assert wrong == "benchmarks: stopped by SIGTERM\n"
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -242,10 +243,15 @@ def test_a_path_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 def test_an_old_file_survives_a_write_that_fails(tmp_path: Path) -> None:
     file = run().save(tmp_path / "run.npz")
-    (tmp_path / "run.npz.part").mkdir()
-    with pytest.raises(OSError, match=r"could not be written"):
-        run(steps=2).save(file)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # as on a full disk
+    try:
+        with pytest.raises(OSError, match=r"could not be written"):
+            run(steps=2).save(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert len(Trajectory.load(file)) == 4
+    assert [left.name for left in tmp_path.iterdir()] == ["run.npz"]
 
 
 # ---- SaveAt --------------------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from particleflow import _checks
 from particleflow.clouds import as_cloud
 from particleflow.integrators import State
 from particleflow.plotting.panels import COLOURS, FAINT, INK, SPINE, TAIL, TALLEST, TARGET, Panel, above, colour, fitting, sheet
-from particleflow.plotting.scene import Scene, named, one_record, recorded, unwritable, writable
+from particleflow.plotting.scene import Scene, named, one_record, recorded, writable, write
 from particleflow.trajectory import Trajectory
 
 DPI = 100
@@ -142,15 +143,11 @@ def _rate(fps: int) -> int:
 
 def _write(path: Path, palette: _Palette, frames: Iterable[Pixels], durations: list[int]) -> Path:
     images = map(palette.image, _differences(map(palette.indices, frames), palette.alike))
-    part = path.with_name(path.name + ".part")
-    try:
-        next(images).save(
-            part, "GIF", save_all=True, append_images=images, duration=durations, loop=0, disposal=1, transparency=UNCHANGED, optimize=False
-        )
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+    made = BytesIO()
+    next(images).save(
+        made, "GIF", save_all=True, append_images=images, duration=durations, loop=0, disposal=1, transparency=UNCHANGED, optimize=False
+    )
+    write(path, made.getvalue())
     return path
 
 

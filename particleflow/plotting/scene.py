@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from particleflow._files import replace_bytes
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
 from particleflow.plotting.density import density, typical
@@ -172,9 +173,18 @@ def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
     return path
 
 
-def unwritable(file: Path, error: OSError) -> OSError:
-    """What to raise when writing failed."""
-    return OSError(f"`file` '{file}' could not be written: {error.strerror or error}: choose a folder that is writable")
+def write(file: Path, picture: bytes) -> None:
+    """Write a file at once.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    try:
+        replace_bytes(file, picture)
+    except OSError as error:
+        raise OSError(f"`file` '{file}' could not be written: {error.strerror or error}: choose a folder that is writable") from error
 
 
 def recorded(paths: Mapping[str, Trajectory]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from particleflow import _checks
 from particleflow.plotting.panels import FAINT, INK, TALLEST, Panel, colour, fitting, quiet, sheet
-from particleflow.plotting.scene import Scene, named, recorded, telling, unwritable, writable
+from particleflow.plotting.scene import Scene, named, recorded, telling, writable, write
 from particleflow.plotting.ticks import Ticks
 from particleflow.trajectory import Trajectory
 
@@ -159,12 +160,7 @@ def _picture(file: str | Path) -> Path:
 
 def _written(figure: Figure, path: Path | None) -> Figure:
     if path is not None:
-        part = path.with_name(path.name + ".part")
-        try:
-            figure.savefig(part, format=path.suffix[1:].lower())
-            part.replace(path)
-        except OSError as error:
-            raise unwritable(path, error) from error
-        finally:
-            part.unlink(missing_ok=True)
+        picture = BytesIO()  # on a full disk some writers of pictures hide the cause, others the failure
+        figure.savefig(picture, format=path.suffix[1:].lower())
+        write(path, picture.getvalue())
     return figure

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from particleflow import _checks
+from particleflow._files import at_home, misread
 from particleflow._typing import Points
 from particleflow._words import nearest, nearest_file
 from particleflow.samplers.data import Rows
@@ -21,6 +24,7 @@ from particleflow.samplers.tables import chosen, read_text, suspicious
 
 TEXT = (".csv", ".tsv", ".txt")
 POINTS = (".npy", ".npz", *TEXT)
+REMEDY = "pass the path of a .npy, .npz or .csv file"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class FromFile(Rows):
     points: Points = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        path = existing(self.path, POINTS, "pass the path of a .npy, .npz or .csv file")
+        path = existing(self.path, POINTS, REMEDY)
         suffix = path.suffix.lower()
         if suffix not in POINTS:
             raise ValueError(f"`path` must end in .npy, .npz, .csv, .tsv or .txt, got {path}: use numpy.save, or FromImage for a picture")
@@ -86,7 +90,9 @@ class FromFile(Rows):
             raise TypeError(f"{path}: {error}") from None
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: expected UTF-8 text, got {error}: export it again as a .csv file") from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read: {error.strerror or error}: {REMEDY}") from None
+        except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         object.__setattr__(self, "points", points)
         if told:
@@ -125,25 +131,44 @@ def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.
 
 def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
     """`path` as the Path of a file that is there; else an error that names its nearest neighbour among the files with one of these suffixes."""
-    found = Path(path).expanduser()
-    if found.is_dir():
+    found = at_home(path)
+    if os.path.isdir(found):  # of a name that is too long pathlib raises
         raise ValueError(f"`path` must be a file, got the folder {found}: {remedy}")
-    if not found.exists():
-        beside = found.parent.iterdir() if found.parent.is_dir() else ()
+    if not os.path.exists(found):
+        beside = found.parent.iterdir() if os.path.isdir(found.parent) else ()
         names = [other.name for other in beside if other.suffix.lower() in suffixes and other.is_file()]
         raise FileNotFoundError(f"`path` must be a file that exists, got {found}{nearest_file(found.name, names) or ': ' + remedy}")
+    if not found.is_file():
+        raise ValueError(f"`path` must be a file that can be read again, got the pipe or device {found}: save what it gives, and pass that")
     return found
 
 
 def _read_numpy(path: Path, key: str | None) -> np.ndarray:
     """The one array of an .npy or .npz file, or the one called `key`."""
-    try:
+    with _in_words(path):
         loaded = np.load(path, allow_pickle=False)
-        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"expected plain numbers as numpy.save and numpy.savez write them, got {error}") from None
-    if key is None and len(arrays) != 1:
-        raise ValueError(f"`key` must say which array holds the points, one of {list(arrays)}")
-    if key is not None and key not in arrays:
-        raise ValueError(f"`key` must be one of {list(arrays)}, got {key!r}{nearest(key, arrays)}")
-    return next(iter(arrays.values())) if key is None else arrays[key]
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        names = loaded.files
+        if not names:
+            raise ValueError("expected an array, got an archive that holds none: save one with numpy.savez")
+        if key is None and len(names) != 1:
+            raise ValueError(f"`key` must say which array holds the points, one of {names}")
+        if key is not None and key not in names:
+            raise ValueError(f"`key` must be one of {names}, got {key!r}{nearest(key, names)}")
+        name = names[0] if key is None else key
+        with _in_words(path):
+            array = loaded[name]
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"expected an array, got something else in the archive, {name!r}: save one with numpy.savez")
+    return array
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """What numpy cannot read, said without its advice to trust the file."""
+    try:
+        yield
+    except (EOFError, ValueError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"expected plain numbers as numpy.save and numpy.savez write them, got {misread(path, error)}") from None

@@ -1,0 +1,109 @@
+"""What a command prints: a stream that is closed, full or without a reader stops no work.
+
+The command line and the benchmarks print through it; the library never prints.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from particleflow._words import shown
+
+# The exit code where all went well but what was to be printed could not be.
+UNPRINTED = 1
+STANDARD = (0, 1, 2)
+
+
+class Output(io.TextIOBase):
+    """Writes to a stream until that fails, and from then on nowhere; control characters other than those in `keep` are shown, not sent."""
+
+    def __init__(self, stream: Any, *, keep: str) -> None:
+        self._stream, self._keep = stream, keep  # None: Python found it closed
+        self.trouble = "" if stream is not None else "the stream is closed"
+        """Why something could not be printed. Of a reader who has left, as `| head` does, nothing is said."""
+
+    @property
+    def works(self) -> bool:
+        return self._stream is not None
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        return self._stream is not None and bool(self._stream.isatty())
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return int(self._stream.fileno())
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._stream is not None:
+            try:  # of a file's name not all can be shown everywhere
+                self._stream.write(shown(text, self._keep).encode(self.encoding, "backslashreplace").decode(self.encoding))
+                self._stream.flush()
+            except BrokenPipeError:
+                self._leave()
+            except (OSError, ValueError) as error:  # ValueError: closed by somebody else
+                self.trouble = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                self._leave()
+        return len(text)
+
+    def _leave(self) -> None:
+        """Print no more. What waits in the stream goes nowhere: Python would try it again at its end, and complain."""
+        with suppress(OSError, ValueError):
+            file = self.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, file)
+            os.close(nowhere)
+        self._stream = None
+
+
+class Printed:
+    """The two streams of a command called `name`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.out, self.err = Output(sys.stdout, keep="\n\t"), Output(sys.stderr, keep="\n\t\r")
+        self.results = ""
+        """Where the results are, once they are."""
+
+    def tell(self, text: str) -> None:
+        """One line about what went wrong, on the stream that works."""
+        line = f"{self.name}: {' '.join(text.split())}\n"
+        self.err.write(line)
+        if not self.err.works:
+            self.out.write(line)
+
+    def code(self, code: int) -> int:
+        """The exit code of a command that ends with `code`, and a line where not all could be printed."""
+        if not self.out.trouble:
+            return code
+        self.tell(f"warning: not all could be printed: {self.out.trouble}{self.results and f'; the results are in {self.results}'}")
+        return code or UNPRINTED
+
+
+@contextmanager
+def printed(name: str) -> Iterator[Printed]:
+    """Print safely meanwhile. A standard stream that is closed is filled: a file that is opened later must not take its number."""
+    for file in STANDARD:
+        try:
+            os.fstat(file)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    mine = Printed(name)
+    sys.stdout, sys.stderr = mine.out, mine.err
+    try:
+        yield mine
+    finally:
+        sys.stdout, sys.stderr = before
