@@ -75,6 +75,13 @@ def some_rows(count: int, most: int) -> slice | Int[np.ndarray, "n"]:
     return np.sort(np.random.default_rng(SEED).choice(count, most, replace=False))
 
 
+def ranked(points: Float[np.ndarray, "N d"], *shares: float) -> Float[np.ndarray, "S d"]:
+    """Of each coordinate the numbers that these shares of the rows lie below, none of them between two rows. Of all rows: O(N d). NaNs are last."""
+    rows = [min(int(share * len(points)), len(points) - 1) for share in shares]
+    columns = [np.partition(column, sorted(set(rows)))[rows] for column in points.T]
+    return np.stack(columns, axis=1)
+
+
 def in_own_order(cloud: Cloud) -> Int[np.ndarray, "N"]:
     """Numbers of the rows that have mass, sorted by their coordinates."""
     rows = _by_coordinates(*_numbers(cloud))
