@@ -88,6 +88,19 @@ def in_own_order(cloud: Cloud) -> Int[np.ndarray, "N"]:
     return rows if cloud.log_mass is None else np.flatnonzero((cloud.mass > 0).cpu().numpy())[rows]
 
 
+def lasting_order(cloud: Cloud, kept: Tensor | None) -> Int[Tensor, "N"]:
+    """All row numbers in an order of the points' own, shuffled with a fixed seed; `kept`, an earlier answer, where it has as many rows.
+
+    An estimator keeps it in its memory. What it draws by number then depends on the points of its first fit and not on the order of their rows, and
+    is the same particle from one step to the next.
+    """
+    if kept is not None and len(kept) == len(cloud):
+        return kept.to(cloud.points.device)
+    points = cloud.points.detach().cpu().double().numpy() + 0.0
+    mass = np.ones(len(points)) if cloud.log_mass is None else cloud.mass.detach().cpu().double().numpy()
+    return torch.from_numpy(_by_coordinates(points, mass)[_shuffled(len(points))]).to(cloud.points.device)
+
+
 def _numbers(cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
     """Points that have mass and their masses, 1 each where none are given, in float64. Zero has no sign."""
     points = cloud.points.detach().cpu().double().numpy() + 0.0
