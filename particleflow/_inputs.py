@@ -155,7 +155,7 @@ def same_target(earlier: Trajectory, target: Target) -> bool:
     if aim is None or earlier.target is None:
         return (aim is None) == (earlier.target is None) and earlier.report.get("target", "") == target_named(target)
     was = Cloud(earlier.target, log_mass=earlier.target_log_mass)
-    return was.points.shape == aim.points.shape and torch.equal(was.points, aim.points.to(was.points)) and torch.equal(was.mass, aim.mass.to(was.mass))
+    return torch.equal(was.points, aim.points.to(was.points)) and torch.equal(was.mass, aim.mass.to(was.mass))
 
 
 def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Trajectory:

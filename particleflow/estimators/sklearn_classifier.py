@@ -85,7 +85,7 @@ class SklearnClassifier:
     calibrate : bool, optional
         None: only a model without probabilities. True: also others, for probabilities that are too sure. False: d itself is taken for log odds.
     folds : int
-        Of the calibration, which trains folds + 1 models.
+        Of the calibration, which trains folds + 1 models; refused with calibrate=False.
     clip : float
         log r is cut to +- clip; where differences are taken its gradient is 0 beyond.
     step : float
@@ -120,6 +120,8 @@ class SklearnClassifier:
         for name, allowed in (("calibrate", (None, True, False)), ("accept_unconverged", (True, False))):
             if not any(getattr(self, name) is each for each in allowed):
                 raise TypeError(f"`{name}` must be True or False, got {getattr(self, name)!r}")
+        if self.calibrate is False and self.folds != type(self).folds:
+            raise ValueError(f"`folds` are those of the calibration, got {self.folds} with calibrate=False: leave one of them out")
         if self.model is not None:
             check_model(self.model)
 

@@ -105,7 +105,7 @@ class Trained(ABC):
     Parameters
     ----------
     width, depth : int
-        Of the network that an estimator brings: `depth` hidden layers of `width`.
+        Of the network that an estimator brings, `depth` hidden layers of `width`; refused beside a `module`.
     steps, first_steps : int
     learning_rate : float
     betas : (float, float)
@@ -224,6 +224,10 @@ class FromModule(Trained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        ignored = [name for name in ("width", "depth") if self.module is not None and getattr(self, name) != getattr(Trained, name)]
+        if ignored:
+            got = f"{getattr(self, ignored[0])} and a `module`"
+            raise ValueError(f"`{ignored[0]}` is that of the network that the estimator brings, got {got}: leave one of them out")
         if isinstance(self.module, nn.Module):
             check_module(self.module)
             object.__setattr__(self, "module", copy.deepcopy(self.module).eval())
