@@ -171,7 +171,7 @@ class Trained(ABC):
         fixed = {name.removeprefix(FIXED): value for name, value in state.items() if name.startswith(FIXED)}
         standard = [Cloud((cloud.points - shift) / scale, log_mass=cloud.log_mass) for cloud in (x, y)]
         generator = torch.Generator().manual_seed(clock.draws.child_seed("training", clock.step))
-        batches = Batches(*standard, *orders.values(), self.batch, self._penalised, generator)
+        batches = Batches(standard[0], standard[1], orders["order_x"], orders["order_y"], self.batch, self._penalised, generator)
         state |= self._adam(network, fixed, batches, state, self.steps if memory else self.first_steps)
         report: dict[str, object] = {"iterations": int(state["adam_count"])}
         if not bool(torch.isfinite(state["weights"]).all()):
