@@ -144,6 +144,20 @@ def _takes_two(metric: Callable[..., Any]) -> bool:
     return True
 
 
+def target_named(target: Target) -> str:
+    """What a report tells of a target of which the trajectory keeps no points; empty for a user's own, whose repr may differ from run to run."""
+    return repr(target) if isinstance(target, Minibatch) else ""
+
+
+def same_target(earlier: Trajectory, target: Target) -> bool:
+    """Does a run that goes on keep its target, as far as can be told?"""
+    aim = target.cloud if isinstance(target, FixedTarget) else None
+    if aim is None or earlier.target is None:
+        return (aim is None) == (earlier.target is None) and earlier.report.get("target", "") == target_named(target)
+    was = Cloud(earlier.target, log_mass=earlier.target_log_mass)
+    return torch.equal(was.points, aim.points.to(was.points)) and torch.equal(was.mass, aim.mass.to(was.mass))
+
+
 def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Trajectory:
     """A trajectory that goes on, with the metrics that it lacks at its records; NaN, and told, where its target was another."""
     new = {name: metric for name, metric in metrics.items() if name not in earlier.metrics}

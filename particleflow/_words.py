@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 # A word is taken for the beginning of another from so many letters on.
 BEGINNING = 3
@@ -76,3 +77,9 @@ def unknown_name(module: str, name: str, known: Iterable[str]) -> AttributeError
 
 def _meant(matches: Sequence[str]) -> str:
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def called(name: str, report: Mapping[str, Any]) -> str:
+    """A metric's name in a table: with the number of points drawn, where its label in a run's report tells one."""
+    _, _, drawn = report.get("labels", {}).get(name, name).rpartition(", of ")
+    return f"{name} (of {drawn})" if drawn.endswith(" drawn") else name

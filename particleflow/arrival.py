@@ -45,6 +45,10 @@ class Nearness:
     bound: float
     compared: int
 
+    def drawn(self, *clouds: int) -> str:
+        """", of 300 drawn" where one of the clouds, of so many points, is larger than what was compared; else nothing."""
+        return f", of {self.compared} drawn" if max(clouds) > self.compared else ""
+
     @property
     def verdict(self) -> str:
         """"arrived", "nearer" or "stalled"."""

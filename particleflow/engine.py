@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow._inputs import Metrics, checked_metrics, clouds_of, measured, prepare, require_target
+from particleflow._inputs import Metrics, checked_metrics, clouds_of, measured, prepare, require_target, same_target, target_named
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, Randomness, Target
 from particleflow.estimators import Estimator, Fit
@@ -112,7 +112,8 @@ def simulate(
         Exactly one: the number of further steps, or the final time (dt is then lowered so that a whole number of steps ends there; an integrator
         that takes shorter steps takes more of them).
     dt : float
-        Time step. None: that of the run that goes on with the same flow, else `flow.suggest_dt(x, y)`; the report records it.
+        Time step. None: that of the run that goes on with the same flow, if it was given there or the target is the same too, else
+        `flow.suggest_dt(x, y)`; the report records it.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
@@ -166,8 +167,8 @@ def begin(
     metrics = checked_metrics(metrics, first, earlier)
     labels = {name: label_of(metric, name, start.x, first) for name, metric in metrics.items() if first is not None}
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    kept = earlier is not None and earlier.report["flow"] == repr(flow)
-    suggested = dt is None and not kept
+    kept = earlier is not None and earlier.report["flow"] == repr(flow) and (not earlier.report["dt_suggested"] or same_target(earlier, aim))
+    suggested = dt is None and not (kept and earlier is not None and not earlier.report["dt_suggested"])
     if dt is None:
         dt = float(earlier.report["dt"]) if earlier is not None and kept else flow.suggest_dt(start.x, first)
     end = math.inf
@@ -188,6 +189,7 @@ def begin(
     facts = {
         "dt": dt,
         "dt_suggested": suggested,
+        "target": target_named(aim),
         "integrator": repr(integrator),
         "flow": repr(flow),
         "seed": getattr(start.clock.draws, "seed", None),

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from particleflow import catalogue, config, plotting
-from particleflow._words import shown
+from particleflow._words import called, shown
 from particleflow.build import Task
 from particleflow.engine import begin
 from particleflow.stopping import Stop
@@ -284,10 +284,16 @@ def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
     names = list(dict.fromkeys(name for path in paths.values() for name in path.metrics))
     with file.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
-        table.writerow(["flow", "step", "time", *names, "energy"])
+        table.writerow(["flow", "step", "time", *_called(names, paths), "energy"])
         for flow, path in paths.items():
             columns = [path.steps, path.times, *(path.metrics[name] for name in names), path.energy]
             table.writerows([flow, *row] for row in zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _called(names: Iterable[str], paths: Mapping[str, Trajectory]) -> list[str]:
+    """The names of metrics, with the number of points drawn where not all are compared."""
+    labels = {name: label for path in paths.values() for name, label in path.report.get("labels", {}).items()}
+    return [called(name, {"labels": labels}) for name in names]
 
 
 def heading(task: Task) -> str:
@@ -316,7 +322,7 @@ def _few(values: Sequence[float]) -> str:
 
 def summary(task: Task, outcome: Outcome) -> str:
     """One line for each flow: how it ended, its first and last numbers, its time; then what there is to be said."""
-    rows = [["flow", "ended", "dt", "steps", *task.metrics, "sums", "seconds"]]
+    rows = [["flow", "ended", "dt", "steps", *_called(task.metrics, outcome.paths), "sums", "seconds"]]
     for name, plan in task.plans.items():
         path = outcome.paths.get(name)
         if path is None:

@@ -75,10 +75,30 @@ def some_rows(count: int, most: int) -> slice | Int[np.ndarray, "n"]:
     return np.sort(np.random.default_rng(SEED).choice(count, most, replace=False))
 
 
+def ranked(points: Float[np.ndarray, "N d"], *shares: float) -> Float[np.ndarray, "S d"]:
+    """Of each coordinate the numbers that these shares of the rows lie below, none of them between two rows. Of all rows: O(N d). NaNs are last."""
+    rows = [min(int(share * len(points)), len(points) - 1) for share in shares]
+    columns = [np.partition(column, sorted(set(rows)))[rows] for column in points.T]
+    return np.stack(columns, axis=1)
+
+
 def in_own_order(cloud: Cloud) -> Int[np.ndarray, "N"]:
     """Numbers of the rows that have mass, sorted by their coordinates."""
     rows = _by_coordinates(*_numbers(cloud))
     return rows if cloud.log_mass is None else np.flatnonzero((cloud.mass > 0).cpu().numpy())[rows]
+
+
+def lasting_order(cloud: Cloud, kept: Tensor | None) -> Int[Tensor, "N"]:
+    """All row numbers in an order of the points' own, shuffled with a fixed seed; `kept`, an earlier answer, where it has as many rows.
+
+    An estimator keeps it in its memory. What it draws by number then depends on the points of its first fit and not on the order of their rows, and
+    is the same particle from one step to the next.
+    """
+    if kept is not None and len(kept) == len(cloud):
+        return kept.to(cloud.points.device)
+    points = cloud.points.detach().cpu().double().numpy() + 0.0
+    mass = np.ones(len(points)) if cloud.log_mass is None else cloud.mass.detach().cpu().double().numpy()
+    return torch.from_numpy(_by_coordinates(points, mass)[_shuffled(len(points))]).to(cloud.points.device)
 
 
 def _numbers(cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:

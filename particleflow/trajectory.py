@@ -19,6 +19,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._files import misread, replacing
+from particleflow._words import called
 from particleflow.arrival import Nearness, nearness
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.flows import Flow
@@ -129,7 +130,7 @@ class Trajectory:
 
     def __repr__(self) -> str:
         t, n, d = self.particles.shape
-        ends = "".join(f", {name} {float(v[0]):.4g} -> {float(v[-1]):.4g}" for name, v in self.metrics.items() if len(v))
+        ends = "".join(f", {called(name, self.report)} {float(v[0]):.4g} -> {float(v[-1]):.4g}" for name, v in self.metrics.items() if len(v))
         ended = self.status if self.verdict == self.status else f"{self.status}, {self.verdict}"
         return f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t} records of {n} particles in {d}-d{ends})"
 
@@ -166,8 +167,7 @@ class Trajectory:
         lines = [f"{self.verdict}{at}: {step} steps{dt} to t = {float(self.times[-1]):g}{'' if seconds is None else f' in {seconds:.1f} s'}"]
         found = self.nearness
         if found is not None:
-            most = max(self.particles.shape[1], 0 if self.target is None else len(self.target))
-            drawn = f", of {found.compared} drawn" if most > found.compared else ""
+            drawn = found.drawn(self.particles.shape[1], 0 if self.target is None else len(self.target))
             lines.append(f"W2 to the target {found.first:.3g} -> {found.last:.3g} (floor {found.floor:.2g}{drawn})")
         labels = self.report.get("labels", {})
         lines += [f"{labels.get(name, name)} {float(v[0]):.3g} -> {float(v[-1]):.3g}" for name, v in self.metrics.items() if len(v)]

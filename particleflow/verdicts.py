@@ -36,12 +36,13 @@ def _judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
     found = nearness(start, end, y) if stalled or not isinstance(target, FixedTarget) else None
     stalled = stalled and found is not None and found.verdict != "arrived"
     report = {**path.report, "stalled": stalled} | ({} if found is None else {"nearness": asdict(found)})
-    message = f"stalled: {path.message or _advice(flow, start, end, found, float(path.report['dt']))}" if stalled and found else path.message
+    message = f"stalled: {path.message or _advice(flow, start, end, len(y), found, float(path.report['dt']))}" if stalled and found else path.message
     return replace(path, report=report, message=message)
 
 
-def _advice(flow: Flow, start: Cloud, end: Cloud, found: Nearness, dt: float) -> str:
-    numbers = f"W2 to the target went from {found.first:.3g} to {found.last:.3g}, of two fresh samples it is {found.floor:.2g}"
+def _advice(flow: Flow, start: Cloud, end: Cloud, aims: int, found: Nearness, dt: float) -> str:
+    numbers = f"W2 to the target went from {found.first:.3g} to {found.last:.3g}, of two fresh samples it is "
+    numbers += f"{found.floor:.2g}{found.drawn(len(end), aims)}"
     moved = float(((end.points - start.points) ** 2).sum(1).double().mean().sqrt())
     if moved < HARDLY * found.first:
         return f"{numbers}; the particles have hardly moved: take more steps, raise the bandwidth if the clouds are far apart, or inject noise"

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 import particleflow as pf
 from particleflow.clouds import Cloud
+from particleflow.estimators.calibration import calibrated
+from particleflow.estimators.sklearn_model import Training
 from particleflow.kernels import CrossValidated, Gaussian, Landmarks, Median, Scott, default_bandwidth, median_distance
 from particleflow.subsets import part, places
 
@@ -223,3 +225,102 @@ def test_exact_transport_draws_the_same_points_in_any_order(heavy: bool) -> None
     first, again = (some(Cloud(torch.from_numpy(x[rows]), mass=torch.from_numpy(mass[rows])), y) for rows in (np.arange(90), order))
     assert again == pytest.approx(first, rel=1e-9)
     assert some(y, shuffled(y, 2)) == pytest.approx(0, abs=1e-7)
+
+
+# ---------------------------------------------------------------- estimators that are trained, and kernel sums
+
+
+TRAINED: dict[str, Any] = {
+    "Classifier": E.Classifier(width=6, first_steps=15, steps=3, batch=40),
+    "Classifier, penalised": E.Classifier(width=6, first_steps=15, steps=3, batch=400, gradient_penalty=0.1),
+    "WeightClippingCritic": E.WeightClippingCritic(width=6, first_steps=15, steps=3, batch=40),
+    "GradientPenaltyCritic": E.GradientPenaltyCritic(width=6, first_steps=15, steps=3, batch=40),
+    "LipschitzCritic": E.LipschitzCritic(width=6, first_steps=15, steps=3, batch=40),
+    "SklearnClassifier": E.SklearnClassifier(),
+    "SklearnClassifier, calibrated": E.SklearnClassifier(calibrate=True, folds=3),
+    "KernelLogistic": E.KernelLogistic(Gaussian(1.0), lam=1e-2, features=Landmarks(20)),
+}
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+@pytest.mark.parametrize("estimator", TRAINED.values(), ids=TRAINED.keys())
+def test_what_is_trained_does_not_depend_on_the_order_of_the_rows(estimator: Any, heavy: bool) -> None:
+    """Two steps of a run, the second of which is trained on from the first: particles, and what the witness says anywhere."""
+    x, y = sample(21, 150, 2), sample(22, 130, 2) + 0.5
+    rng = np.random.default_rng(0)
+    mass = [rng.uniform(0.5, 2, len(points)) if heavy else np.ones(len(points)) for points in (x, y)]
+    order = [rng.permutation(150), rng.permutation(130)]
+    z = torch.from_numpy(sample(5, 20, 2))
+    runs = []
+    for x_rows, y_rows in ((np.arange(150), np.arange(130)), order):
+        clouds = Cloud(x[x_rows], mass=mass[0][x_rows] / 150), Cloud(y[y_rows], mass=mass[1][y_rows] / 130)
+        flow = pf.Flow(estimator, reaction=torch.zeros_like)
+        path = pf.simulate(flow, *clouds, steps=2, dt=0.05)
+        fit = estimator.fit(path.state.x, clouds[1], path.state.clock, path.state.memory)
+        runs.append((path.particles[-1][np.argsort(x_rows)], fit.witness.value_and_grad(z)[0]))
+    # scikit-learn's solvers stop at a tolerance, and rounding decides after how many steps
+    error = 2e-3 if isinstance(estimator, E.SklearnClassifier) else 1e-7
+    for first, again in zip(*runs, strict=True):
+        assert torch.allclose(first, again, rtol=error, atol=error)
+
+
+@few
+@given(seed=seeds)
+def test_folds_leave_repeats_out_together(seed: int) -> None:
+    """Of points without a difference, each four times, the nearest neighbour knows nothing, unless it has seen the point itself."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    rng = np.random.default_rng(seed)
+    rows, labels = np.repeat(rng.normal(size=(90, 2)), 4, 0), np.repeat([0, 1], [160, 200])
+    weights = np.where(labels == 1, 180 / 200, 180 / 160)
+    found = calibrated(Training(None, rows, labels, weights), KNeighborsClassifier(1), 5, seed, 40.0)
+    assert 40 * found.slope < 1.5
+
+
+def strided(n: int, every: int) -> Array:
+    """A crowd, and at every so many rows a point far away."""
+    points = np.random.default_rng(0).normal(size=(n, 2))
+    points[::every] += 1000
+    return points
+
+
+@few
+@given(seed=seeds, every=st.sampled_from([2, 4, 20]))
+def test_the_centre_of_an_exact_sum_is_that_of_the_points(seed: int, every: int) -> None:
+    from particleflow.pairwise.keops import middle
+
+    points = strided(8192 * every, every)
+    mixed = shuffled(points, seed)
+    centres = [pf.pairwise.Compiled().sources(Gaussian(1.0), torch.from_numpy(rows))._centre for rows in (points, mixed)]
+    assert np.array_equal(*centres)
+    assert torch.equal(*(middle(torch.from_numpy(rows)) for rows in (points, mixed)))
+    assert np.abs(centres[0]).max() < (500 if every > 2 else 1010)
+
+
+@few
+@given(seed=seeds, kernel=st.sampled_from([Gaussian(0.3), pf.kernels.Laplace(1.0), pf.kernels.Energy()]))
+def test_a_sum_goes_one_way_for_any_order_of_the_rows(seed: int, kernel: Any) -> None:
+    """The same backend, the same errors promised, and the same sums up to these."""
+    points, z = strided(20000, 20), np.random.default_rng(1).normal(size=(3000, 2))
+    fields = [
+        pf.pairwise.Auto(rtol=1e-4).sources(kernel, torch.from_numpy(rows)).field(torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
+        for rows in (points, shuffled(points, seed))
+    ]
+    first, again = (field.explain(torch.from_numpy(z)) for field in fields)
+    assert first["backend"] == again["backend"]
+
+
+@few
+@given(seed=seeds)
+def test_a_mesh_leaves_out_the_same_outliers(seed: int) -> None:
+    from particleflow.pairwise.placed import Placed
+
+    points = strided(20480, 21)
+    points[::21] = 200 + points[::21] % 1
+    mesh = pf.pairwise.Mesh(1e-4)
+    field: Any = mesh.sources(Gaussian(0.1), torch.from_numpy(points)).field(torch.ones(len(points), dtype=torch.float64) / len(points))
+    both = [Placed(torch.from_numpy(rows)) for rows in (points, shuffled(points, seed))]
+    plan, _ = field.planned(1e-4, both[0])
+    cores = [placed.core(plan, mesh.max_cells) for placed in both]
+    assert cores[0].box == cores[1].box
+    assert int(cores[0].outside.sum()) == int(cores[1].outside.sum()) > 0

@@ -575,3 +575,17 @@ def test_a_fit_of_what_is_no_estimator_is_refused(wrong: Any, what: str) -> None
             pf.fit(wrong, X, Y)
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_a_step_chosen_for_one_target_is_chosen_anew_for_another() -> None:
+    """And kept where the user gave it, or where the target is the same."""
+    far = Cloud(40 * torch.as_tensor(Y) + 100)
+    for target, other in ((Y, far), (Y, pf.samplers.Minibatch(pf.samplers.Rings(), 50)), (pf.samplers.Minibatch(pf.samplers.Rings(), 50), Y)):
+        first = pf.simulate(MMD_FLOW, X, target, steps=2)
+        same = pf.simulate(MMD_FLOW, first, target, steps=2)
+        assert same.report["dt"] == first.report["dt"]
+        on = pf.simulate(MMD_FLOW, same, other, steps=2)
+        assert on.report["dt_suggested"] is True
+        assert on.report["dt"] == MMD_FLOW.suggest_dt(same.state.x, other if not hasattr(other, "at") else other.at(same.state.clock))
+        given = pf.simulate(MMD_FLOW, X, target, steps=2, dt=0.01)
+        assert pf.simulate(MMD_FLOW, given, other, steps=2).report["dt"] == 0.01

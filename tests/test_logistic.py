@@ -17,6 +17,7 @@ from particleflow.estimators import KernelLogistic
 from particleflow.estimators.logistic import regression
 from particleflow.estimators.logistic_solver import minimise
 from particleflow.kernels import IMQ, Gaussian, Landmarks, Laplace, Matern32, Matern52, RandomWaves
+from particleflow.subsets import lasting_order
 
 P, Q = problems.NEAR
 
@@ -40,7 +41,7 @@ def test_scikit_learn_finds_the_same(name: str, lam: float) -> None:
     heavy = Cloud(Y, log_mass=torch.from_numpy(counts / counts.sum()).log())
     kernel = Gaussian(0.9)
     fit = pf.fit(KernelLogistic(kernel, lam=lam, features=FEATURES[name]), X, heavy)
-    features = FEATURES[name].map(kernel, X, Y, Draws(0))
+    features = FEATURES[name].map(kernel, X[lasting_order(Cloud(X), None)], Y, Draws(0))
     rows = features.features(torch.cat([X, Y])).numpy()
     labels = np.repeat([0, 1], [len(X), len(Y)])
     weights = 0.5 * np.concatenate([np.full(len(X), 1 / len(X)), counts / counts.sum()])
@@ -148,7 +149,7 @@ def test_far_away_the_ratio_is_finite(dtype: torch.dtype) -> None:
 def test_what_is_chosen_is_kept_and_reported() -> None:
     estimator = KernelLogistic()
     first = pf.fit(estimator, X, Y)
-    assert set(first.memory) == {"lam", "bandwidth", "weights"}
+    assert set(first.memory) == {"lam", "bandwidth", "weights", "order"}
     assert first.report["lam"] == float(first.memory["lam"])
     assert first.report["kernel"] == repr(Gaussian(float(first.memory["bandwidth"])))
     again = estimator.fit(Cloud(X + 0.01), Cloud(3 * Y), Clock(), first.memory)

@@ -20,7 +20,7 @@ from PIL import Image, ImageSequence
 import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
 from particleflow.plotting.animation import DISCS, HOLD, _Film, _Palette
-from particleflow.plotting.panels import COLOURS, TARGET
+from particleflow.plotting.panels import COLOURS, FAINT, TARGET
 from particleflow.plotting.scene import Scene, one_record, record_at, recorded, telling
 
 KERNEL = pf.kernels.Gaussian(0.5)
@@ -223,7 +223,7 @@ def test_curves_hold_the_recorded_numbers_and_name_the_axes(two):
     figure = curves(two)
     assert [ax.get_ylabel() for ax in figure.axes] == ["W2 (root)", "energy (each flow's own)"]
     for ax, values in zip(figure.axes, ([p.metrics["W2 (root)"] for p in two.values()], [p.energy for p in two.values()]), strict=True):
-        assert len(ax.lines) == 2
+        assert len([line for line in ax.lines if line.get_linestyle() != "--"]) == 2
         for line, path, value, colour in zip(ax.lines, two.values(), values, COLOURS, strict=False):
             np.testing.assert_array_equal(line.get_xdata(), path.steps.numpy())
             np.testing.assert_array_equal(line.get_ydata(), value.numpy())
@@ -247,7 +247,7 @@ def test_a_cross_marks_where_a_run_ended_early(two):
     for ax in figure.axes:
         crosses = [line for line in ax.lines if line.get_marker() == "X"]
         assert [(cross.get_xdata()[0], cross.get_color()) for cross in crosses] == [(4, COLOURS[2])]
-        assert [text.get_text() for text in ax.texts] == ["not converged"]
+        assert [text.get_text() for text in ax.texts if not text.get_text().startswith("floor")] == ["not converged"]
 
 
 def test_film_has_the_frames_the_durations_and_the_particles(tmp_path, two):
@@ -402,3 +402,28 @@ def test_no_source_imports_pyplot():
     sources = list(Path(pf.plotting.__file__).parent.glob("*.py"))
     assert len(sources) > 3
     assert not [source.name for source in sources if re.search(r"^\s*(from|import)\b.*\bpyplot\b", source.read_text(), re.MULTILINE)]
+
+
+def test_a_distance_is_drawn_above_its_floor() -> None:
+    """The distance of two fresh samples of the target: one line for runs of one size, another for another size, none for a part of the points."""
+    y = cloud(90, seed=1, shift=0.5)
+    metrics = {"far": pf.metrics.W2(), "sliced": pf.metrics.SlicedW2(), "part": pf.metrics.W1(max_points=20), "mmd": pf.metrics.MMD(KERNEL)}
+    with pytest.warns(RuntimeWarning, match="of 20 drawn"):
+        runs = {
+            name: pf.simulate(pf.mmd_flow(KERNEL), cloud(n, seed=2), y, steps=3, dt=0.1, metrics=metrics)
+            for name, n in (("a", 40), ("b", 40), ("c", 25))
+        }
+    drawn = [
+        {float(line.get_ydata()[0]): to_hex(line.get_color()) for line in ax.lines if line.get_linestyle() == "--"}
+        for ax in curves({name: runs[name] for name in ("a", "b")}).axes
+    ]
+    assert drawn[0] == {pf.metrics.floor(pf.metrics.W2(), y, 40).value: to_hex(FAINT)}
+    assert drawn[1] == {pf.metrics.floor(pf.metrics.SlicedW2(), y, 40).value: to_hex(FAINT)}
+    assert drawn[2:] == [{}, {}, {}]
+    far, _, part, *_ = curves(runs).axes
+    assert {float(line.get_ydata()[0]) for line in far.lines if line.get_linestyle() == "--"} == {
+        pf.metrics.floor(pf.metrics.W2(), y, n).value for n in (40, 25)
+    }
+    assert [text.get_text() for text in far.texts] == ["floor: two fresh samples"]
+    assert far.get_ylim()[0] < pf.metrics.floor(pf.metrics.W2(), y, 40).value
+    assert part.get_ylabel() == "W1, of 20 drawn"

@@ -16,7 +16,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier, SGDClassifier
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -27,7 +27,9 @@ from sklearn.svm import SVC, LinearSVC
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.estimators import SklearnClassifier
-from particleflow.estimators.calibration import platt
+from particleflow.estimators.calibration import platt, splits
+from particleflow.estimators.sklearn_model import Training
+from particleflow.subsets import lasting_order
 
 P, Q = problems.PLANE
 
@@ -155,10 +157,10 @@ def test_a_margin_is_calibrated_like_scikit_learn_does() -> None:
     """Platt's line on out-of-fold margins: `CalibratedClassifierCV(ensemble=False)` on the same folds."""
     model = LinearSVC(C=0.1, random_state=3, tol=1e-8, max_iter=100_000)
     fit = pf.fit(SklearnClassifier(model), X, Y, seed=5)
-    rows, labels = np.concatenate([X, Y]), np.repeat([0, 1], [60, 90])
-    folds = StratifiedKFold(5, shuffle=True, random_state=Draws(5).child_seed("folds", 0) % 2**32)
+    rows, labels = np.concatenate([part[lasting_order(Cloud(part), None)] for part in (X, Y)]), np.repeat([0, 1], [60, 90])
     balance = np.where(labels == 1, 150 / 180, 150 / 120)
-    judge = CalibratedClassifierCV(model, method="sigmoid", cv=folds, ensemble=False).fit(rows, labels, sample_weight=balance)
+    folds = splits(Training("sample_weight", rows, labels, balance), 5, Draws(5).child_seed("folds", 0) % 2**32)
+    judge = CalibratedClassifierCV(model, method="sigmoid", cv=list(folds), ensemble=False).fit(rows, labels, sample_weight=balance)
     p = judge.predict_proba(Z.numpy())
     assert fit.witness.value_and_grad(Z)[0].numpy() == pytest.approx(np.log(p[:, 1] / p[:, 0]), abs=1e-4)
     assert fit.report["slope"] > 0
@@ -267,7 +269,7 @@ def test_what_a_model_cannot_do_is_refused() -> None:
     heavy = Cloud(Y, log_mass=torch.linspace(-5, -4, 90, dtype=torch.float64))
     with pytest.raises(ValueError, match="`model` must take sample_weight for clouds with masses, got QuadraticDiscriminantAnalysis"):
         pf.fit(SklearnClassifier(QuadraticDiscriminantAnalysis()), X, heavy)
-    with pytest.raises(ValueError, match="`calibrate` must have two points of each cloud, got 1"):
+    with pytest.raises(ValueError, match="`calibrate` must have two different points in each cloud, got 1"):
         pf.fit(SklearnClassifier(LinearSVC()), X[:1], Y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from particleflow.estimators import KDE, ClosedForm, CTransformCritic, DrMMD
 from particleflow.flows import Descent
 from particleflow.kernels import Gaussian
 from particleflow.metrics import W1, W2, SlicedW2, floor
+from particleflow.runs import _table
 from particleflow.samplers import Minibatch, Rings
 
 KERNEL = Gaussian(0.2)
@@ -227,3 +229,21 @@ def test_no_run_is_lost_by_a_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert path.status == "completed"
     assert len(path) == 4
     assert path.verdict == "completed"
+
+
+def test_every_number_of_a_part_says_so(tmp_path) -> None:
+    """In the repr and the summary of a trajectory, in the table and the file of the command line."""
+    x, y = np.random.default_rng(0).normal(size=(40, 2)), np.random.default_rng(1).normal(size=(30, 2))
+    with pytest.warns(RuntimeWarning, match="of 20 drawn"):
+        path = pf.simulate(
+            pf.mmd_flow(pf.kernels.Gaussian(0.5)), x, y, steps=2, dt=0.1,
+            metrics={"w2": pf.metrics.W2(max_points=20), "sliced": pf.metrics.SlicedW2()},
+        )  # fmt: skip
+    assert ", w2 (of 20 drawn) " in repr(path)
+    assert ", sliced " in repr(path)
+    assert "W2 (root), of 20 drawn " in path.summary()
+    _table({"mmd": path}, tmp_path / "metrics.csv")
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "flow,step,time,w2 (of 20 drawn),sliced,energy"
+    many = np.random.default_rng(0).normal(size=(400, 2)) + 9
+    still = pf.simulate(pf.mmd_flow(pf.kernels.IMQ(1.0)), many, y, steps=2, dt=1e-5)
+    assert re.search("of two fresh samples it is [0-9.]+, of 300 drawn; the particles have hardly moved", still.message)

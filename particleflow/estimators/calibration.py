@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +23,25 @@ class Calibration:
 
 
 def calibrated(training: Training, model: Any, folds: int, seed: int, clip: float) -> Calibration:
-    """From out-of-fold scores, cut to +- clip. The folds are shuffled by `seed`, and no more than the smaller class has points."""
-    from sklearn.model_selection import StratifiedKFold
-
-    labels = training.labels
-    fewest = int(min(labels.sum(), (1 - labels).sum()))
-    if fewest < 2:
-        raise ValueError(f"`calibrate` must have two points of each cloud, got {fewest}: pass more points, or calibrate=False")
-    scores = np.empty(len(labels))
-    splitter = StratifiedKFold(min(folds, fewest), shuffle=True, random_state=seed)
-    for kept, held_out in splitter.split(scores, labels):
+    """From out-of-fold scores, cut to +- clip. The folds are drawn by `seed` from the places of each class, no more than the smaller one has."""
+    scores = np.empty(len(training.labels))
+    for kept, held_out in splits(training, folds, seed):
         scores[held_out] = training.scores_at(training.fit(model, kept)[0], held_out)
-    return platt(np.clip(scores, -clip, clip), labels, training.weights)
+    return platt(np.clip(scores, -clip, clip), training.labels, training.weights)
+
+
+def splits(training: Training, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows to train on and rows to hold out, fold by fold: a point's repeats in a class are held out together."""
+    rng, labels = np.random.default_rng(seed), training.labels
+    place = [np.unique(training.rows[labels == k], axis=0, return_inverse=True)[1].ravel() for k in (0, 1)]
+    fewest = min(int(numbers.max()) + 1 for numbers in place)
+    if fewest < 2:
+        raise ValueError(f"`calibrate` must have two different points in each cloud, got {fewest}: pass more points, or calibrate=False")
+    count, fold = min(folds, fewest), np.empty(len(labels), int)
+    for k, numbers in enumerate(place):
+        fold[labels == k] = rng.permutation(int(numbers.max()) + 1)[numbers] % count
+    for k in range(count):
+        yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
 
 
 def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibration:

@@ -58,6 +58,7 @@ class Classifier(FromModule):
     loss : Loss
     gradient_penalty : float
     penalty_centre : float
+        Refused without a penalty.
     log_output : bool
     width, depth, steps, first_steps, learning_rate, betas, batch, standardise
         See `Trained`.
@@ -75,7 +76,8 @@ class Classifier(FromModule):
             got = f"the class {self.loss.__name__} without its parentheses" if isinstance(self.loss, type) else type(self.loss).__name__
             raise TypeError(f"`loss` must be a loss of density ratios, got {got}: e.g. pf.losses.BCE()")
         _checks.non_negative(self.gradient_penalty, "gradient_penalty")
-        _checks.non_negative(self.penalty_centre, "penalty_centre")
+        if _checks.non_negative(self.penalty_centre, "penalty_centre") > 0 and not self._penalised:
+            raise ValueError(f"`penalty_centre` needs a penalty to be the centre of, got {self.penalty_centre:g}: pass gradient_penalty= too")
         if not isinstance(self.log_output, bool):
             raise TypeError(f"`log_output` must be True or False, got {self.log_output!r}")
 

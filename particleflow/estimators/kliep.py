@@ -56,7 +56,7 @@ class KLIEP:
         Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. None: a Gaussian, its bandwidth chosen.
     centres : int
     folds : int
-        Of the cross-validation.
+        Of the cross-validation; refused beside a `kernel`.
     max_iterations : int
         Newton iterations. When they do not suffice, `converged` is False.
 
@@ -78,6 +78,8 @@ class KLIEP:
             object.__setattr__(self, "kernel", positive_kernel(self.kernel))
         object.__setattr__(self, "centres", _checks.count(self.centres, "centres"))
         object.__setattr__(self, "folds", _checks.count(self.folds, "folds", least=2))
+        if self.kernel is not None and self.folds != type(self).folds:
+            raise ValueError(f"`folds` choose a bandwidth, got {self.folds} with kernel={self.kernel}: leave one of them out")
         object.__setattr__(self, "max_iterations", _checks.count(self.max_iterations, "max_iterations"))
         check_backend(self.pairwise)
 

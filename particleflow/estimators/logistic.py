@@ -17,7 +17,7 @@ from particleflow.estimators.base import Fit
 from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
 from particleflow.kernels import FeatureMap, Gaussian, Kernel, Landmarks, as_kernel, median_distance
 from particleflow.kernels.bandwidth import read_off
-from particleflow.subsets import places
+from particleflow.subsets import lasting_order, places
 
 BLOCK = 2**14                                                                   # queries at once
 LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))                            # 1e-1 ... 1e-6
@@ -106,9 +106,10 @@ class KernelLogistic:
         assert y is not None
         current, target = _with_mass(x.double()), _with_mass(y.double())
         kernel, lam = self._chosen(current, target, clock.draws, memory)
-        features = self.features.map(kernel, current.points, target.points, clock.draws)
+        order = lasting_order(x, memory.get("order"))
+        features = self.features.map(kernel, _with_mass(_rows(x.double(), order)).points, target.points, clock.draws)
         problem = regression(features, current, target)
-        kept = self._kept(kernel, lam)
+        kept = {**self._kept(kernel, lam), "order": order}
         lam = max(lam, problem.least_lam)
         found = self._solve(problem, lam, memory.get("weights"))
         gap = problem.gap(found.u, lam)

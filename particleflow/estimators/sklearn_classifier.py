@@ -17,7 +17,7 @@ from particleflow.estimators.base import Fit
 from particleflow.estimators.calibration import Calibration, calibrated
 from particleflow.estimators.sklearn_gradient import LinearInFeatures, linear_in_features
 from particleflow.estimators.sklearn_model import Scores, Training, check_model, classifier_of, made, scores_of, weight_parameter
-from particleflow.subsets import some_rows
+from particleflow.subsets import lasting_order, some_rows
 
 ROWS = 2**14  # evaluated at once
 PROBED = 64  # particles at which a gradient is looked for
@@ -85,7 +85,7 @@ class SklearnClassifier:
     calibrate : bool, optional
         None: only a model without probabilities. True: also others, for probabilities that are too sure. False: d itself is taken for log odds.
     folds : int
-        Of the calibration, which trains folds + 1 models.
+        Of the calibration, which trains folds + 1 models; refused with calibrate=False.
     clip : float
         log r is cut to +- clip; where differences are taken its gradient is 0 beyond.
     step : float
@@ -120,12 +120,15 @@ class SklearnClassifier:
         for name, allowed in (("calibrate", (None, True, False)), ("accept_unconverged", (True, False))):
             if not any(getattr(self, name) is each for each in allowed):
                 raise TypeError(f"`{name}` must be True or False, got {getattr(self, name)!r}")
+        if self.calibrate is False and self.folds != type(self).folds:
+            raise ValueError(f"`folds` are those of the calibration, got {self.folds} with calibrate=False: leave one of them out")
         if self.model is not None:
             check_model(self.model)
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        rows, labels, weights = _training_set(x, y)
+        orders = {f"order_{name}": lasting_order(cloud, memory.get(f"order_{name}")) for name, cloud in (("x", x), ("y", y))}
+        rows, labels, weights = _training_set(x, y, *orders.values())
         model = made(self.model, len(rows), clock.draws)
         parameter = weight_parameter(model)
         masses_differ = any(float(weights[labels == k].std()) > 1e-12 * float(weights[labels == k].mean()) for k in (0, 1))
@@ -154,7 +157,7 @@ class SklearnClassifier:
         )
         if closed_form is None:
             _refuse_steps(witness, x.points, fitted)
-        return Fit(witness, report=self._report(fitted, witness, finished), objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
+        return Fit(witness, orders, self._report(fitted, witness, finished), objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
 
     def _report(self, fitted: Any, witness: SklearnWitness, finished: bool) -> dict[str, Any]:
         gradient = "closed form" if witness.closed_form is not None else f"central differences, {2 * len(witness.steps)} evaluations of the model"
@@ -165,11 +168,14 @@ class SklearnClassifier:
         return report | {"converged": False, "remedy": "raise the model's max_iter, scale its inputs, or pass accept_unconverged=True"}
 
 
-def _training_set(x: Cloud, y: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows (n, d), labels (n,), weights (n,) of mean 1, half of their sum each class's. Points without mass are left out."""
+def _training_set(x: Cloud, y: Cloud, x_order: Tensor, y_order: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (n, d), labels (n,), weights (n,) of mean 1, half of their sum each class's. Points without mass are left out.
+
+    Models draw rows by number (for folds, batches, trees, landmarks), so the rows come in the orders given.
+    """
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for cloud in (x, y):
-        points, mass = (t.detach().cpu().double().numpy() for t in (cloud.points, cloud.mass))
+    for cloud, order in ((x, x_order), (y, y_order)):
+        points, mass = (t.detach()[order].cpu().double().numpy() for t in (cloud.points, cloud.mass))
         parts.append((points[mass > 0], mass[mass > 0] / mass.sum()))
     n = sum(len(points) for points, _ in parts)
     labels = np.repeat([0, 1], [len(points) for points, _ in parts])

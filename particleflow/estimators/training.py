@@ -18,6 +18,7 @@ from particleflow._autograd import plain
 from particleflow._typing import Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.network import ModuleOrFactory, Network, Weights, built, check_module, mlp
+from particleflow.subsets import lasting_order
 
 # Added to the root in Adam's step, of gradients in standardised units.
 EPSILON = 1e-8
@@ -39,38 +40,41 @@ class Batch:
 class Batches:
     """Minibatches of two clouds: `size` points of each, drawn by mass with replacement; a cloud that is not larger is taken whole.
 
-    A point between is (1 - t) x_i + t y_j with i, j drawn by mass and t uniform (Gulrajani et al. 2017), `size` of them or fewer.
+    A point between is (1 - t) x_i + t y_j with i, j drawn by mass and t uniform (Gulrajani et al. 2017), `size` of them or fewer. What is drawn is a
+    place in the orders given.
     """
 
     x: Cloud
     y: Cloud
+    x_order: Int[Tensor, "N"]
+    y_order: Int[Tensor, "M"]
     size: int
     between: bool
     generator: torch.Generator
 
     def draw(self) -> Batch:
-        x, x_weights = self._part(self.x)
-        y, y_weights = self._part(self.y)
+        x, x_weights = self._part(self.x, self.x_order)
+        y, y_weights = self._part(self.y, self.y_order)
         return Batch(x, x_weights, y, y_weights, self._between() if self.between else None)
 
-    def _part(self, cloud: Cloud) -> tuple[Tensor, Tensor]:
+    def _part(self, cloud: Cloud, order: Tensor) -> tuple[Tensor, Tensor]:
         if len(cloud) <= self.size:
-            return cloud.points, cloud.mass
+            return cloud.points[order], cloud.mass[order]
         total = 1.0 if cloud.log_mass is None else float(cloud.mass.sum())
-        return cloud.points[self._rows(cloud, self.size)], cloud.points.new_full((self.size,), total / self.size)
+        return cloud.points[self._rows(cloud, order, self.size)], cloud.points.new_full((self.size,), total / self.size)
 
     def _between(self) -> Tensor:
         n = min(self.size, max(len(self.x), len(self.y)))
-        x, y = (cloud.points[self._rows(cloud, n)] for cloud in (self.x, self.y))
+        x, y = (cloud.points[self._rows(cloud, order, n)] for cloud, order in ((self.x, self.x_order), (self.y, self.y_order)))
         return torch.lerp(x, y, torch.rand((n, 1), generator=self.generator, dtype=x.dtype, device="cpu").to(x.device))
 
-    def _rows(self, cloud: Cloud, n: int) -> Int[Tensor, "n"]:
+    def _rows(self, cloud: Cloud, order: Tensor, n: int) -> Int[Tensor, "n"]:
         """n row numbers, each drawn with the probability of its mass."""
         if cloud.log_mass is None:
-            return torch.randint(len(cloud), (n,), generator=self.generator, device="cpu").to(cloud.points.device)
-        edges = cloud.mass.double().cumsum(0)
+            return order[torch.randint(len(cloud), (n,), generator=self.generator, device="cpu").to(cloud.points.device)]
+        edges = cloud.mass[order].double().cumsum(0)
         level = torch.rand(n, generator=self.generator, dtype=torch.float64, device="cpu").to(edges.device) * edges[-1]
-        return torch.searchsorted(edges, level, right=True).clamp_(max=len(cloud) - 1)
+        return order[torch.searchsorted(edges, level, right=True).clamp_(max=len(cloud) - 1)]
 
 
 @dataclass(frozen=True)
@@ -92,15 +96,16 @@ class Trained(ABC):
     """An estimator whose witness is a network u((z - shift) / scale), trained by Adam (Kingma and Ba 2015), warm from fit to fit.
 
     The first fit takes `first_steps` steps of Adam, each further one `steps`. Inputs are standardised by mean and deviation of the two clouds of
-    the first fit (pooled, with equal shares). Memory holds weights, Adam's moments and count, shift and scale; minibatches come from the clock. So a
-    run goes on bit for bit, and neither the caller's module nor torch's global random state is changed. Modules are called in evaluation mode.
+    the first fit (pooled, with equal shares). Memory holds weights, Adam's moments and count, shift and scale, and an order of the rows, that of the
+    first points; minibatches are drawn in it by the clock. So the order in which the rows come changes nothing, a run goes on bit for bit, and
+    neither the caller's module nor torch's global random state is changed. Modules are called in evaluation mode.
 
     Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud (three of each with a gradient penalty).
 
     Parameters
     ----------
     width, depth : int
-        Of the network that an estimator brings: `depth` hidden layers of `width`.
+        Of the network that an estimator brings, `depth` hidden layers of `width`; refused beside a `module`.
     steps, first_steps : int
     learning_rate : float
     betas : (float, float)
@@ -155,7 +160,9 @@ class Trained(ABC):
         x, y = (Cloud(plain(cloud.points), log_mass=None if cloud.log_mass is None else plain(cloud.log_mass)) for cloud in (x, y))
         memory = {name: plain(value) for name, value in memory.items()}
         network = self._build(x.dim, clock.draws.child_seed("network", clock.step))
-        state = dict(memory) or self._start(network, x, y)
+        orders = {f"order_{name}": lasting_order(cloud, memory.get(f"order_{name}")) for name, cloud in (("x", x), ("y", y))}
+        state = dict(memory) or self._start(network, *(_rows_of(cloud, orders[f"order_{name}"]) for name, cloud in (("x", x), ("y", y))))
+        state |= orders
         if state["weights"].shape != (network.size,):
             raise ValueError(
                 f"`module` must have the {len(state['weights'])} weights that the run began with, got {network.size}: go on with the same module"
@@ -164,7 +171,7 @@ class Trained(ABC):
         fixed = {name.removeprefix(FIXED): value for name, value in state.items() if name.startswith(FIXED)}
         standard = [Cloud((cloud.points - shift) / scale, log_mass=cloud.log_mass) for cloud in (x, y)]
         generator = torch.Generator().manual_seed(clock.draws.child_seed("training", clock.step))
-        batches = Batches(standard[0], standard[1], self.batch, self._penalised, generator)
+        batches = Batches(standard[0], standard[1], orders["order_x"], orders["order_y"], self.batch, self._penalised, generator)
         state |= self._adam(network, fixed, batches, state, self.steps if memory else self.first_steps)
         report: dict[str, object] = {"iterations": int(state["adam_count"])}
         if not bool(torch.isfinite(state["weights"]).all()):
@@ -217,6 +224,10 @@ class FromModule(Trained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        ignored = [name for name in ("width", "depth") if self.module is not None and getattr(self, name) != getattr(Trained, name)]
+        if ignored:
+            got = f"{getattr(self, ignored[0])} and a `module`"
+            raise ValueError(f"`{ignored[0]}` is that of the network that the estimator brings, got {got}: leave one of them out")
         if isinstance(self.module, nn.Module):
             check_module(self.module)
             object.__setattr__(self, "module", copy.deepcopy(self.module).eval())
@@ -233,6 +244,10 @@ def slopes(network: Network, weights: Weights, fixed: Memory, z: Queries) -> Val
     (grad,) = torch.autograd.grad(network(weights, fixed, leaf).sum(), leaf, create_graph=True)
     # The root of a sum of squares has no derivative at 0, which a network that is constant somewhere reaches.
     return (grad**2).sum(1).clamp_min(torch.finfo(z.dtype).tiny).sqrt()
+
+
+def _rows_of(cloud: Cloud, order: Tensor) -> Cloud:
+    return Cloud(cloud.points[order], log_mass=None if cloud.log_mass is None else cloud.log_mass[order])
 
 
 def _standard(x: Cloud, y: Cloud, *, isotropic: bool) -> tuple[Tensor, Tensor]:

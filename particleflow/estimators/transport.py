@@ -28,6 +28,8 @@ WIDEST = 0.25
 EXACT_UP_TO = 5000
 # The default regularisation, in root mean square distances of y from its mean.
 SHARE = 0.05
+# The default share of the mass that Sinkhorn's marginals may be off by.
+TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ class CTransformCritic:
         Points of the larger cloud up to which the potential is exact; 0: never. None: 5000, or 0 where `regularisation` is given.
     regularisation : float or None
         eps, a length, of the entropic potential. None: a twentieth of y's root mean square distance from its mean, at the first fit, kept.
-    tolerance : float
-        Sinkhorn stops where its marginals are off by this share of the mass.
+    tolerance : float, optional
+        Sinkhorn stops where its marginals are off by this share of the mass, 1e-4 unless given. Refused without `regularisation` or `exact_up_to`,
+        since up to 5000 points are then solved exactly.
     max_iterations : int
         Of Sinkhorn, at the last regularisation; the simplex may take ten thousand times as many pivots.
 
@@ -123,7 +126,7 @@ class CTransformCritic:
 
     exact_up_to: int | None = None
     regularisation: float | None = None
-    tolerance: float = 1e-4
+    tolerance: float | None = None
     max_iterations: int = 1000
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
@@ -136,7 +139,13 @@ class CTransformCritic:
             _checks.count(self.exact_up_to, "exact_up_to", least=0)
         if self.regularisation is not None:
             _checks.positive(self.regularisation, "regularisation")
-        _checks.positive(self.tolerance, "tolerance")
+        if self.tolerance is not None:
+            _checks.positive(self.tolerance, "tolerance")
+            if self.regularisation is None and self.exact_up_to is None:
+                raise ValueError(
+                    f"`tolerance` is that of the entropic potential, got {self.tolerance:g}, and up to {EXACT_UP_TO} points are solved exactly: pass "
+                    "regularisation= or exact_up_to=0 too, or leave it out"
+                )
         _checks.count(self.max_iterations, "max_iterations")
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
@@ -172,10 +181,11 @@ class CTransformCritic:
         widest = WIDEST * float(distances(x.points, y.points[:1]).max())
         halvings = max(0, math.ceil(math.log2(max(widest, regularisation) / regularisation)))
         lengths = [(regularisation * 2.0**k, 10 if k else self.max_iterations) for k in range(halvings, -1, -1)]
-        found = _on_matrix(ot, x, y, lengths, self.tolerance) if 8 * len(x) * len(y) <= MATRIX else None
-        v, iterations, gap = found or _on_logarithms(ot, x, y, lengths, self.tolerance)
-        report: Report = {"converged": gap <= self.tolerance, "gap": gap, "iterations": iterations, "regularisation": regularisation}
-        report["remedy"] = f"raise max_iterations = {self.max_iterations}, regularisation = {regularisation:.3g} or tolerance = {self.tolerance:g}"
+        tolerance = TOLERANCE if self.tolerance is None else self.tolerance
+        found = _on_matrix(ot, x, y, lengths, tolerance) if 8 * len(x) * len(y) <= MATRIX else None
+        v, iterations, gap = found or _on_logarithms(ot, x, y, lengths, tolerance)
+        report: Report = {"converged": gap <= tolerance, "gap": gap, "iterations": iterations, "regularisation": regularisation}
+        report["remedy"] = f"raise max_iterations = {self.max_iterations}, regularisation = {regularisation:.3g} or tolerance = {tolerance:g}"
         return SoftTransportWitness(y.points, v, y.mass.log(), regularisation), report
 
 

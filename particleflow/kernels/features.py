@@ -80,7 +80,8 @@ class RandomWaves:
 class Landmarks:
     """Nystroem features: `count` landmarks, half of them of either cloud, drawn with a fixed seed.
 
-    Those of x are drawn by row number, so that a landmark is the same particle from one step to the next; those of y as `particleflow.subsets` does.
+    Those of x are drawn by row number, so that a landmark is the same particle from one step to the next (`KernelLogistic` hands the rows over in an
+    order that it keeps, which is that of its first points); those of y as `particleflow.subsets` does.
     """
 
     count: int = 100

@@ -31,7 +31,8 @@ class Auto:
         Of the sum, and (unless `atol` is given) of its scale. 1e-8 and below is mostly exact.
     atol : float, optional
     max_pairs : float
-        Where no fast sum can keep the promise the sum is exact; refused (ValueError) if that takes more pairs of points than this.
+        Where no fast sum can keep the promise the sum is exact; refused (ValueError) if that takes more pairs of points than this,
+        on the CPU.
     """
 
     rtol: float = 1e-5

@@ -132,9 +132,10 @@ def choose(problem: Problem) -> Choice:
     device = problem.queries.device
     if device.type != "cpu":
         return Choice(exact_backend(problem.kernel, device), f"exact sums on {device}")
-    if problem.pairs * problem.d <= TINY:
+    few = problem.pairs <= problem.max_pairs
+    if few and problem.pairs * problem.d <= TINY:
         return Choice(Dense(), f"{problem.pairs:.1g} pairs: too few for anything else to begin")
-    if problem.pairs <= SMALL:
+    if few and problem.pairs <= SMALL:
         return Choice(exact_backend(problem.kernel, device), f"{problem.pairs:.1g} pairs: exact sums are quick")
     exact, seconds = _exact(problem)
     name = type(exact).__name__
@@ -144,7 +145,7 @@ def choose(problem: Problem) -> Choice:
         rivals.append(f"{type(backend).__name__} {_shown(cost)}")
         if cost < least:
             best, least = backend, cost
-    if best is exact and problem.pairs > problem.max_pairs:
+    if best is exact and not few:
         raise ValueError(
             f"no fast sum of {problem.kernel} over {problem.n} sources in d = {problem.d} keeps rtol = {problem.rtol:g}, and `max_pairs` = "
             f"{problem.max_pairs:.0e} is less than the {problem.pairs:.0e} pairs of an exact sum ({_shown(seconds)} on one core): raise `rtol` "

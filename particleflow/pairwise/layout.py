@@ -17,7 +17,9 @@ from particleflow.kernels import Energy, Gaussian, Kernel, Laplace, Matern32, Ma
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise.farfield import Demand, Modes, modes
 from particleflow.pairwise.modes import reach, scale
+from particleflow.pairwise.reach import thinned
 from particleflow.pairwise.split import WIDEST, kinked, rate
+from particleflow.subsets import ranked
 
 # A box's extents are powers of 2^(1/SNAP); its centre lies on a lattice of 1/PLACES of them.
 SNAP, PLACES = 8, 16
@@ -35,8 +37,8 @@ OUTLIERS = (1e-3, 1e-2, 5e-2)
 # Why sums of coinciding points are exact: no fault, and no slower.
 COINCIDENT = "all points coincide"
 ENDLESS = "the points are not finite, or too far apart to subtract"
-# Distances are looked at between this many queries and sources, quantiles among this many points.
-SAMPLED_QUERIES, SAMPLED_SOURCES, SAMPLED_POINTS = 128, 2048, 2**14
+# Distances are looked at between this many queries and sources.
+SAMPLED_QUERIES, SAMPLED_SOURCES = 128, 2048
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,7 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
 
 def _stretched(box: Box, clouds: Sequence[Tensor], z: Tensor) -> bool:
     """Whether the middle half of the points is so small a part of the box that its near field, as wide as the box, would lose their differences."""
-    sample = torch.cat([_thinned(points, SAMPLED_POINTS) for points in (*clouds, z)])
-    low, high = torch.quantile(sample, sample.new_tensor([0.25, 0.75]), dim=0)
+    low, high = _ranked((*clouds, z), 0.25, 0.75)
     return 0.0 < float((high - low).max()) * STRETCHED < max(box.extents)
 
 
@@ -130,9 +131,8 @@ def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, mo
     far = reach(kernel, wanted.tol)
     if share is not None and math.isfinite(far) and isinstance(kernel, SHORT):
         choices.append((n * q * share(far) * PER_PAIR, Layout(box, culled=True, why=why)))
-    sample = torch.cat([_thinned(points, SAMPLED_POINTS) for points in (*clouds, z)])
     for left_out in OUTLIERS:
-        tails = torch.quantile(sample, sample.new_tensor([0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1]]), dim=0)
+        tails = _ranked((*clouds, z), 0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1])
         core = snapped(tails[0], tails[1], box.extents[0] / 2**20)
         if all(a >= 0.8 * b for a, b in zip(core.extents, box.extents, strict=True)):
             continue
@@ -179,12 +179,12 @@ class _Shares:
 
     def __init__(self, clouds: Sequence[Tensor], z: Tensor) -> None:
         total = sum(len(points) for points in clouds)
-        some = torch.cat([_thinned(points, max(1, SAMPLED_SOURCES * len(points) // total)) for points in clouds])
-        self._distances = torch.cdist(_thinned(z, SAMPLED_QUERIES), some, compute_mode="donot_use_mm_for_euclid_dist")
+        some = torch.cat([thinned(points, max(1, SAMPLED_SOURCES * len(points) // total)) for points in clouds])
+        self._distances = torch.cdist(thinned(z, SAMPLED_QUERIES), some, compute_mode="donot_use_mm_for_euclid_dist")
 
     def __call__(self, radius: float) -> float:
         return float((self._distances < radius).double().mean())
 
 
-def _thinned(points: Tensor, most: int) -> Tensor:
-    return points[:: max(1, -(-len(points) // most))]
+def _ranked(clouds: Sequence[Tensor], *shares: float) -> Tensor:
+    return torch.from_numpy(ranked(torch.cat([*clouds]).detach().cpu().numpy(), *shares)).to(clouds[0])

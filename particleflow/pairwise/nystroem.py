@@ -52,6 +52,7 @@ class Nystroem:
     rtol : float
         Of the sum, and (unless `atol` is given) of its scale.
     atol : float, optional
+        Refused beside `rank`.
     max_pairs : float
         A sum that turns out exact is refused (ValueError) if it takes more pairs of points than this.
     """
@@ -67,6 +68,8 @@ class Nystroem:
         _checks.positive(self.rtol, "rtol")
         if self.atol is not None:
             _checks.positive(self.atol, "atol")
+            if self.rank is not None:
+                raise ValueError(f"`atol` chooses the number of landmarks, got {self.atol:g} and rank={self.rank}: leave one of them out")
         _checks.positive(self.max_pairs, "max_pairs")
 
     @property

@@ -15,6 +15,7 @@ from particleflow.pairwise import gridding
 from particleflow.pairwise.lattice import Box, around, periodic_shape
 from particleflow.pairwise.nearby import Density, density
 from particleflow.pairwise.spacing import Plan
+from particleflow.subsets import ranked, some_rows
 
 Array: TypeAlias = np.ndarray
 
@@ -76,10 +77,9 @@ class Placed:
         nodes = math.prod(periodic_shape(plan, whole.box))
         choices = [(nodes * PER_NODE, whole)] if nodes <= most else []
         if nodes > NODES_PER_POINT * n + FEW_NODES:
-            sample = self.array[:: max(1, n // SAMPLE)]
-            sample = sample[np.isfinite(sample).all(1)]
+            finite = self.array[self.finite]
             for share in OUTLIERS:
-                tails = np.quantile(sample, [share / 2 / plan.d, 1 - share / 2 / plan.d], axis=0, method="nearest")
+                tails = ranked(finite, share / 2 / plan.d, 1 - share / 2 / plan.d)
                 outside = ~((self.array >= tails[0]) & (self.array <= tails[1])).all(1)
                 core = Core(around(plan, *tails), outside)
                 nodes = math.prod(periodic_shape(plan, core.box))
@@ -121,7 +121,7 @@ class Placed:
     def _chunk(self, plan: Plan, cells: int, ordered: bool) -> int:
         """Particles that are spread in float32 before they are added up: fewer where many share a cell, whose sum would lose digits."""
         n, chunk = len(self.points), max(CHUNK, cells)
-        sample = np.nan_to_num(self.array[:: -(-n // SAMPLE)].astype(np.float64), posinf=0.0, neginf=0.0)
+        sample = np.nan_to_num(self.array[some_rows(n, SAMPLE)].astype(np.float64), posinf=0.0, neginf=0.0)
         # cells as numbers that hardly ever meet
         keys = np.floor(sample / plan.spacing) @ np.array([1.0, 7.31e4, 5.77e8])[: plan.d]
         crowd = float(np.unique(keys, return_counts=True)[1].max()) / len(keys)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from particleflow.pairwise.field import What
+from particleflow.subsets import some_rows
 
 SAMPLES = 512  # of a kernel, per bandwidth
 FARTHEST = 80  # bandwidths
@@ -61,7 +62,8 @@ def sampled_distances(sources: Sequence[torch.Tensor], queries: torch.Tensor) ->
 
 
 def thinned(points: torch.Tensor, most: int) -> torch.Tensor:
-    return points[:: max(1, -(-len(points) // most))].double()
+    """At most `most` rows, drawn with a fixed seed: they only tell what a sum costs."""
+    return points[some_rows(len(points), most)].double()
 
 
 def _above(kind: type, r: torch.Tensor, d: int) -> tuple[np.ndarray, ...]:

@@ -15,6 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from particleflow import _checks
+from particleflow.arrival import FEWEST
+from particleflow.clouds import Cloud
+from particleflow.metrics import W1, W2, SlicedW2, floor
 from particleflow.plotting.panels import FAINT, INK, TALLEST, Panel, colour, fitting, quiet, sheet
 from particleflow.plotting.scene import Scene, named, recorded, telling, writable, write
 from particleflow.plotting.ticks import Ticks
@@ -26,6 +29,9 @@ FONT = 10.0
 # Curves that span more than this factor get a logarithmic axis.
 DECADE = 10.0
 MOSTLY = 0.9
+# Distances with a floor, by their labels, and points of a cloud up to which it is measured: some 0.5 s.
+DISTANCES = {metric.label: metric for metric in (W2(), W1(), SlicedW2())}
+MEASURED = 1000
 
 
 def snapshots(
@@ -79,7 +85,8 @@ def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None
 
     Steps and not times, since each flow has its own time unit. The axis is named by the metric's label (its key in `Trajectory.metrics` where it
     has none), and logarithmic where the values span more than a decade and nine tenths of them or more are positive: the others, rounding about
-    zero, are then left out. A cross marks where a run ended early, with its status.
+    zero, are then left out. A cross marks where a run ended early, with its status. A thin dashed line is the floor of W2, W1 or sliced W2, the
+    distance of two fresh samples of the target of these sizes (`metrics.floor`), for clouds of at most 1000 points.
 
     Parameters, errors: see `snapshots`.
     """
@@ -100,7 +107,7 @@ def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None
         ax.remove()
     labels = {metric: label for run in runs.values() for metric, label in run.report.get("labels", {}).items()}
     for ax, (metric, series) in zip(figure.axes, panels.items(), strict=True):
-        _curve(ax, runs, labels.get(metric, metric), series)
+        _curve(ax, runs, labels.get(metric, metric), series, {name: _floor(runs[name], metric) for name in series})
     if any(runs):
         lines = [Line2D([], [], color=colour(k), linewidth=2.2, label=name) for k, name in enumerate(runs)]
         beside = max(1, min(len(runs), 2 * columns))
@@ -108,7 +115,20 @@ def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None
     return _written(figure, path)
 
 
-def _curve(ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping[str, Float[np.ndarray, "_"]]) -> None:
+def _floor(run: Trajectory, metric: str) -> float | None:
+    """What a distance to the target cannot be expected to fall below; None where that is not known, or takes long."""
+    of = DISTANCES.get(run.report.get("labels", {}).get(metric, metric))
+    if of is None or run.target is None or not FEWEST <= len(run.target) <= MEASURED or run.particles.shape[1] > MEASURED:
+        return None
+    try:
+        return floor(of, Cloud(run.target, log_mass=run.target_log_mass), run.particles.shape[1]).value
+    except ImportError:  # POT is missing
+        return None
+
+
+def _curve(
+    ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping[str, Float[np.ndarray, "_"]], floors: Mapping[str, float | None]
+) -> None:
     quiet(ax, 0.85 * FONT)
     ax.spines[["top", "right"]].set_visible(False)
     for k, (name, run) in enumerate(runs.items()):
@@ -124,6 +144,7 @@ def _curve(ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping
             word.set_annotation_clip(False)
     everything = np.concatenate(list(values.values()))
     finite = everything[np.isfinite(everything)]
+    _draw_floors(ax, [name for name in runs if name in floors], list(runs), floors)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     if not len(finite):
         ax.text(0.5, 0.5, "nothing was recorded", transform=ax.transAxes, ha="center", color=FAINT, fontsize=FONT)
@@ -142,6 +163,20 @@ def _curve(ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping
     if len(finite) and ax.get_yscale() == "linear":
         label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
     ax.set_ylabel(label, fontsize=fitting(label, FONT, ax.get_window_extent().height / ax.figure.dpi), color=INK)
+
+
+def _draw_floors(ax: Axes, names: Sequence[str], runs: Sequence[str], floors: Mapping[str, float | None]) -> None:
+    """A line for each value, grey where all runs have the same one, and one word for all."""
+    known = [(name, value) for name in names if (value := floors[name]) is not None and value > 0]
+    shared = len({value for _, value in known}) == 1
+    for name, value in known[:1] if shared else known:
+        ax.axhline(value, color=FAINT if shared else colour(runs.index(name)), linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, label="_floor")
+    if known:
+        top = max(value for _, value in known)
+        ax.annotate(
+            "floor: two fresh samples", (0.02, top), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=0.75 * FONT,
+            color=FAINT, ha="left", va="bottom",
+        )  # fmt: skip
 
 
 def _indices(records: Sequence[int], count: int) -> list[int]:
