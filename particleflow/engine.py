@@ -235,6 +235,10 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
             stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64, device="cpu")}
             state = watch.fitted(_fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target))
+        except _checks.OutOfRangeError:
+            trouble = watch.overflow(state)
+            yield replace(state, status="diverged", message=f"step {step} with dt = {dt:g}: {trouble}; everything up to step {state.clock.step} is kept")
+            return
         except _UnconvergedError as error:
             message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
             yield replace(state, status="not converged", message=message)

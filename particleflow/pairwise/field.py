@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks, _fork
-from particleflow.kernels import Kernel
+from particleflow.kernels import Energy, Kernel, Laplace
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise.base import Queries
@@ -62,6 +62,11 @@ COPIED, TAKEN, LARGEST = 2**17, "taken", "largest of each column"
 LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
 # Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in whatever the points are.
 WIDEST = 1e15
+# Coordinates up to here have squares, and sums of squares, in float64. float32 holds none beyond: backends sum its far points in float64.
+FARTHEST = 1e150
+# The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end at a distance of 1e-15 (kernels/radial.py), and
+# for values, whose distances must have squares.
+SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
 
 
 def checked_points(points: Tensor, kernel: object) -> Tensor:
@@ -71,7 +76,41 @@ def checked_points(points: Tensor, kernel: object) -> Tensor:
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
-    return owned(points, "points")
+    return owned(within(points, "points"), "points")
+
+
+def within(points: Tensor, name: str) -> Tensor:
+    """`points` themselves, if no finite coordinate is too large for its square. On a device nobody waits for the answer."""
+    if points.dtype == torch.float64 and points.device.type == "cpu":
+        low, high = (float(end) for end in points.aminmax())
+        # a NaN passes through both ends, and hides what is beside it
+        if not (low >= -FARTHEST and high <= FARTHEST):
+            far = points[torch.isfinite(points) & (points.abs() > FARTHEST)]
+            if len(far):
+                raise _checks.OutOfRangeError(
+                    f"`{name}` must be between {-FARTHEST:g} and {FARTHEST:g} for sums, got {float(far[0]):.3g}, whose square is no number: take "
+                    f"another unit of length, or leave such points out"
+                )
+    return points
+
+
+def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
+    """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink would take them for one."""
+    if not isinstance(kernel, Energy | Laplace) or clouds[0].device.type != "cpu":
+        return
+    unit = bandwidth_of(kernel) or 1.0
+    least = SQUARED[clouds[0].dtype] if what is What.VALUE else SLOPED * unit
+    largest = 0.0
+    for cloud in clouds:
+        largest = max(largest, *(abs(float(end)) for end in cloud.aminmax()))
+        if not largest < least:  # a NaN too
+            return
+    if largest > 0:
+        why = "values, whose distances need squares," if what is What.VALUE else f"slopes, which end at distances of {1e-15 * unit:g},"
+        raise ValueError(
+            f"`points` and `z` must have some coordinate of {least:g} or more for {why} of {kernel}, got {largest:.3g} at most: take another unit of "
+            "length"
+        )
 
 
 def owned(given: Tensor, name: str) -> Tensor:
@@ -132,7 +171,7 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
         raise ValueError(f"`z` must have the {points.shape[1]} coordinates of the sources, got shape {tuple(z.shape)}")
     if z.device != points.device:
         raise ValueError(f"`z` must be on the device of the sources, {points.device}, got {z.device}: move it with z.to({str(points.device)!r})")
-    return z
+    return within(z, "z")
 
 
 def kept_queries(z: Tensor, points: Tensor) -> Tensor:
@@ -193,7 +232,7 @@ class SumField:
         return self._sum(What.LAPLACIAN, z)[..., 0]
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        z = self._seen(z)
+        z = self._seen(z, What.GRAD)
         for sources, w in self.parts:
             # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
             if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
@@ -236,9 +275,11 @@ class SumField:
         w = self.parts[0][1]
         return 1 if w.ndim == 1 else w.shape[1]
 
-    def _seen(self, z: Tensor | Queries) -> Tensor | Queries:
+    def _seen(self, z: Tensor | Queries, what: What | None = None) -> Tensor | Queries:
         """Queries that have been looked at, detached; the sources' own tensor where they are a part's points, so that backends know them by it."""
         self._check(z)
+        if what is not None:
+            sized(self.parts[0][0].kernel, [points_of(z), *(sources.points for sources, _ in self.parts)], what)
         if not isinstance(z, Tensor):
             return z
         own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
@@ -266,7 +307,7 @@ class SumField:
 
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, components), or (Q, K, components) where the weights are (N, K)."""
-        z = self._seen(z)
+        z = self._seen(z, what)
         level, powers = self.levelled
         total = level.sums(what, z)
         if powers is not None:
