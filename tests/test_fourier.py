@@ -15,7 +15,7 @@ from moved import Moved
 
 from benchmarks.promise_problems import SHAPES, examine, problem
 from particleflow import kernels
-from particleflow.pairwise import Fourier
+from particleflow.pairwise import Compiled, Fourier
 from particleflow.pairwise.split import Split, odd_part
 
 GAUSSIAN, LAPLACE, MATERN = kernels.Gaussian(0.3), kernels.Laplace(0.3), kernels.Matern32(0.3)
@@ -112,6 +112,16 @@ def test_neighbours_and_modes_give_what_all_pairs_give(kernel: kernels.Kernel, d
     assert 0 < error[1] <= promise.grad
 
 
+@pytest.mark.parametrize("kernel", [kernels.Matern32(1.0), kernels.Matern52(1.0)], ids=names)
+@pytest.mark.parametrize("d", [2, 3])
+def test_a_laplacian_beside_a_source_is_that_at_it(kernel: kernels.Kernel, d: int) -> None:
+    """A slope that ends at zero over a distance of 1e-12: rounding of the slope may not be divided by it."""
+    x, w = cloud(30, d, 1), weights(30, 2)
+    z = x + 1e-12 * cloud(30, d, 3)
+    want = Compiled().sources(kernel, x).field(w).laplacian(x)
+    torch.testing.assert_close(Fourier(1e-4).sources(kernel, x).field(w).laplacian(z), want, rtol=0, atol=1e-4 * float(w.abs().sum()))
+
+
 @pytest.mark.parametrize("kernel", [GAUSSIAN, MATERN], ids=names)
 def test_one_thread_gives_the_same_bits(kernel: kernels.Kernel) -> None:
     x, z, w = cloud(70000, 2, 0), cloud(500, 2, 1), weights(70000, 2)
@@ -168,7 +178,7 @@ import sys, warnings
 sys.modules["finufft"] = None
 import torch
 from particleflow.kernels import Gaussian, Laplace
-from particleflow.pairwise import Auto, Fourier
+from particleflow.pairwise import Compiled, Auto, Fourier
 try:
     Fourier().sources(Gaussian(0.2), torch.randn(30, 2))
 except ImportError as error:
