@@ -236,8 +236,8 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
             stepper = {**stepper, "origin": torch.tensor([t0, n0, dt], dtype=torch.float64, device="cpu")}
             state = watch.fitted(_fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target))
         except _checks.OutOfRangeError:
-            trouble = watch.overflow(state)
-            yield replace(state, status="diverged", message=f"step {step} with dt = {dt:g}: {trouble}; everything up to step {state.clock.step} is kept")
+            message = f"step {step} with dt = {dt:g}: {watch.overflow(state)}; everything up to step {state.clock.step} is kept"
+            yield replace(state, status="diverged", message=message)
             return
         except _UnconvergedError as error:
             message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
