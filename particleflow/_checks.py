@@ -112,6 +112,10 @@ def _unlike_points(value: Any, dtype: np.dtype) -> str:
     return f"{type(value).__name__} with entries of type {dtype}"
 
 
+class OutOfRangeError(ValueError):
+    """Coordinates too large to be computed with: in the middle of a run it has diverged."""
+
+
 def all_finite(points: Tensor) -> bool:
     """One pass: a NaN passes through both ends."""
     return all(math.isfinite(end) for end in points.aminmax())

@@ -232,6 +232,10 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
             stepper = {**stepper, "origin": origin}
             state = watch.fitted(_fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target))
+        except _checks.OutOfRangeError:
+            message = f"step {step} with dt = {dt:g}: {watch.overflow(state)}; everything up to step {state.clock.step} is kept"
+            yield replace(state, status="diverged", message=message)
+            return
         except _UnconvergedError as error:
             message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
             yield replace(state, status="not converged", message=message)

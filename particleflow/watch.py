@@ -77,6 +77,10 @@ class Watch:
             self._look_at_box(state, cloud, used, low, high)
         return ""
 
+    def overflow(self, state: State) -> str:
+        """Told that coordinates within the step from `state` left the range of sums: what to try."""
+        return f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
+
     def fitted(self, state: State) -> State:
         """Told of the fit at the new cloud. The new state with its status."""
         if self._conservative and state.fit.known:

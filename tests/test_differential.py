@@ -232,3 +232,23 @@ def test_a_large_tensor_that_is_changed_afterwards_is_refused(name: str) -> None
     w.mul_(2)
     with pytest.raises(RuntimeError, match="`w` was changed in place"):
         field.grad(z)
+
+
+@each_backend
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_large_array_that_numpy_moves_afterwards_is_refused(name: str, d: int, dtype: torch.dtype) -> None:
+    """torch counts no version of it: some numbers are looked at. Any one coordinate alone; NaNs are equal to themselves."""
+    backend, kernel = BACKENDS[name][0], KERNELS.get(name, Laplace(0.5))
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((COPIED + 7, d))).to(dtype)
+    w, z = torch.ones(COPIED + 7, dtype=dtype), torch.zeros(3, d, dtype=dtype)
+    w[0] = torch.nan
+    for k in range(d):
+        sources = backend.sources(kernel, x)
+        x.numpy()[:, k] += 0.1
+        with pytest.raises(RuntimeError, match=r"`points` was changed in place after sums were made of it"):
+            sources.field(w).explain(z)
+    field = backend.sources(kernel, x).field(w)
+    w.numpy()[::-1] = np.arange(len(w))
+    with pytest.raises(RuntimeError, match="`w` was changed in place"):
+        field.grad(z)

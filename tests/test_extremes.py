@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern52
+import particleflow as pf
+from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern52, Radial
 from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, Mesh, Nystroem, spacing
-from particleflow.pairwise.field import WIDEST
+from particleflow.pairwise.field import FARTHEST, WIDEST
 from particleflow.pairwise.window import MANY
 
 BACKENDS = [Auto(), Compiled(), Culled(), Dense(), Fourier(), Mesh(), Nystroem()]
@@ -65,6 +66,73 @@ def test_bandwidths_without_squares_are_refused(backend: Any) -> None:
 def test_kernels_whose_bandwidths_have_no_squares_are_not_made(bandwidth: float) -> None:
     with pytest.raises(ValueError, match=r"`bandwidth` must have a square, got .*: take another unit of length"):
         Gaussian(bandwidth)
+    with pytest.raises(ValueError, match=r"`bandwidth` must have a square, got .*: take another unit of length"):
+        Radial(lambda s: 1 / (1 + s), bandwidth)
+
+
+@each_backend
+@pytest.mark.parametrize("far", [1.1 * FARTHEST, -1e200, 1.7e308])
+def test_coordinates_without_squares_are_refused(backend: Any, far: float) -> None:
+    """In sources and queries, prepared or not, also beside a NaN; before anything is summed."""
+    told = r"must be between -1e\+150 and 1e\+150 for sums, got .*, whose square is no number: take another unit of length, or leave such points out"
+    x, w, z = cloud(30, 2), torch.ones(30, dtype=torch.float64), cloud(9, 2, seed=1)
+    kernel = Gaussian(1.0)
+    sources = backend.sources(kernel, x)
+    field = sources.field(w)
+    z[4, 1], z[4, 0] = far, math.nan
+    for sum_of in (sources.prepare, field.value, field.grad, field.value_and_grad, field.laplacian, field.log, field.promise, field.explain):
+        with pytest.raises(ValueError, match="`z` " + told):
+            sum_of(z)
+    x[7, 0], x[0, 0] = far, math.inf
+    with pytest.raises(ValueError, match="`points` " + told):
+        backend.sources(kernel, x)
+
+
+@pytest.mark.filterwarnings("ignore:.*sums .* exactly:RuntimeWarning")
+@each_backend
+@pytest.mark.parametrize("unit", [1e-6, 1e30, 1e149])
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_energy_kernel_has_any_unit_of_length(backend: Any, unit: float, d: int) -> None:
+    """k(u z, u x) = u k(z, x); its gradient stays."""
+    if Energy in REFUSED.get(type(backend), ()):
+        pytest.skip("it does not sum this kernel")
+    x, z, w = cloud(30, d).clamp(-3, 3), cloud(9, d, seed=1).clamp(-3, 3), torch.ones(30, dtype=torch.float64)
+    plain, field = backend.sources(Energy(), x).field(w), backend.sources(Energy(), unit * x).field(w)
+    torch.testing.assert_close(field.value(unit * z) / unit, plain.value(z), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(field.grad(unit * z), plain.grad(z), rtol=1e-4, atol=1e-4)
+
+
+@each_backend
+@pytest.mark.parametrize("kernel", [Energy(), Laplace(1.0), Laplace(1e6)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
+def test_clouds_below_the_cut_off_of_a_slope_are_refused(backend: Any, kernel: Any, dtype: torch.dtype) -> None:
+    """Their forces would be a part of what they should be. Values are right as long as distances have squares."""
+    if type(kernel) in REFUSED.get(type(backend), ()):
+        pytest.skip("it does not sum this kernel")
+    unit = getattr(kernel, "bandwidth", 1.0)
+    small = 1e-11 * unit
+    x, z, w = cloud(30, 2, dtype=dtype), cloud(9, 2, seed=1, dtype=dtype), torch.ones(30, dtype=dtype)
+    field = backend.sources(kernel, small * x).field(w)
+    sums = [field.grad, field.value_and_grad, field.laplacian] + [field.log] * (not isinstance(kernel, Energy))
+    for sum_of in sums:
+        with pytest.raises(ValueError, match=r"`points` and `z` must have some coordinate of .* or more for slopes, .*: take another unit of length"):
+            sum_of(small * z)
+        sum_of(unit * z)
+    if isinstance(kernel, Energy):
+        want = -torch.cdist(z.double(), x.double(), compute_mode="donot_use_mm_for_euclid_dist").sum(1).to(dtype)
+        torch.testing.assert_close(field.value(small * z) / small, want, rtol=1e-4, atol=0)
+        tiny = 1e-160 if dtype == torch.float64 else 1e-20
+        with pytest.raises(ValueError, match=r"`points` and `z` must have some coordinate of .* or more for values, .*: take another unit of length"):
+            backend.sources(kernel, tiny * x).field(w).value(tiny * z)
+    coincident = backend.sources(kernel, 0 * x).field(w)
+    assert not coincident.grad(0 * z).any()
+
+
+def test_a_stage_beyond_all_numbers_ends_a_run_as_diverged() -> None:
+    x, y = cloud(12, 2), cloud(15, 2, seed=1)
+    path = pf.simulate(pf.mmd_flow(Gaussian(1.0)), x, y, steps=3, dt=1e200, integrator=pf.Heun())
+    assert path.status == "diverged"
+    assert "step 1 with dt = 1e+200: within the step particles are too far away for sums over pairs: try dt = " in path.message
 
 
 @pytest.mark.slow

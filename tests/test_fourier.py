@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from moved import Moved
 
 from benchmarks.promise_problems import SHAPES, examine, problem
 from particleflow import kernels
-from particleflow.pairwise import Fourier
+from particleflow.pairwise import Compiled, Fourier
+from particleflow.pairwise.nufft import Transform
 from particleflow.pairwise.split import Split, odd_part
 
 GAUSSIAN, LAPLACE, MATERN = kernels.Gaussian(0.3), kernels.Laplace(0.3), kernels.Matern32(0.3)
@@ -112,25 +114,67 @@ def test_neighbours_and_modes_give_what_all_pairs_give(kernel: kernels.Kernel, d
     assert 0 < error[1] <= promise.grad
 
 
-@pytest.mark.parametrize("kernel", [GAUSSIAN, MATERN], ids=names)
-def test_one_thread_gives_the_same_bits(kernel: kernels.Kernel) -> None:
-    x, z, w = cloud(70000, 2, 0), cloud(500, 2, 1), weights(70000, 2)
-    first, again = (Fourier(1e-4).sources(kernel, x).field(w).value_and_grad(z) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+@pytest.mark.parametrize("kernel", [kernels.Matern32(1.0), kernels.Matern52(1.0)], ids=names)
+@pytest.mark.parametrize("d", [2, 3])
+def test_a_laplacian_beside_a_source_is_that_at_it(kernel: kernels.Kernel, d: int) -> None:
+    """A slope that ends at zero over a distance of 1e-12: rounding of the slope may not be divided by it."""
+    x, w = cloud(30, d, 1), weights(30, 2)
+    z = x + 1e-12 * cloud(30, d, 3)
+    want = Compiled().sources(kernel, x).field(w).laplacian(x)
+    torch.testing.assert_close(Fourier(1e-4).sources(kernel, x).field(w).laplacian(z), want, rtol=0, atol=1e-4 * float(w.abs().sum()))
 
 
-def test_several_threads_keep_the_promise() -> None:
-    """Their bits may differ: finufft adds up in the order its threads come."""
-    x, z, w = cloud(70000, 2, 0), cloud(500, 2, 1), weights(70000, 2)
-    one = Fourier(1e-4).sources(GAUSSIAN, x).field(w)
-    want, promise = one.value(z), one.promise(z)
-    torch.set_num_threads(2)
+@pytest.mark.parametrize("kernel", [kernels.Gaussian(0.5), kernels.Gaussian(0.02), kernels.Matern32(0.5)], ids=str)
+def test_the_same_bits_whichever_thread_asks(kernel: kernels.Kernel) -> None:
+    """For 1, 2 and 4 threads of a pool, each with two of torch's; with few modes for the points, which are summed in pieces, and with many."""
+    x, z, w = cloud(140000, 2, 0).clamp(-3, 3), cloud(70000, 2, 1).clamp(-3, 3), weights(140000, 2)
+
+    def summed(_: int) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.set_num_threads(2)
+        return Fourier(1e-4).sources(kernel, x).field(w).value_and_grad(z)
+
+    before = torch.get_num_threads()
     try:
-        got = Fourier(1e-4).sources(GAUSSIAN, x).field(w).value(z)
+        want = summed(0)
+        for workers in (1, 2, 4):
+            with ThreadPoolExecutor(workers) as pool:
+                for got in pool.map(summed, range(workers)):
+                    assert all(torch.equal(a, b) for a, b in zip(want, got, strict=True))
     finally:
-        torch.set_num_threads(1)
-    assert promise is not None
-    assert (got - want).abs().max() <= 2 * promise.value
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("half", [(20, 20), (300, 300)])
+def test_several_threads_add_up_in_one_order(half: tuple[int, int]) -> None:
+    """Of transforms to modes, which finufft's own threads would add up as they come: the same bits for any number."""
+    rng = np.random.default_rng(0)
+    x, c = torch.from_numpy(rng.uniform(-3, 3, (2, 140000))), torch.from_numpy(rng.standard_normal(140000))
+    before, answers = torch.get_num_threads(), []
+    for threads in (1, 2, 4, 4):
+        torch.set_num_threads(threads)
+        answers.append(Transform(1, x, half, 1e-7)(c))
+    torch.set_num_threads(before)
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+@pytest.mark.parametrize("half", [20, 400])
+def test_a_transform_of_many_points_is_that_of_each(kind: int, half: int) -> None:
+    """In pieces or not: by the sum over some points, of type 1, or at some, of type 2."""
+    rng = np.random.default_rng(half)
+    x = torch.from_numpy(rng.uniform(-np.pi, np.pi, size=(1, 300001)))
+    transform, m = Transform(kind, x, (half,), 1e-9), np.arange(-half, half + 1)
+    if kind == 1:
+        at = rng.choice(x.shape[1], 50, replace=False)
+        c = torch.zeros(x.shape[1], dtype=torch.complex128)
+        c[at] = torch.from_numpy(rng.standard_normal(50) + 0j)
+        want = np.exp(-1j * np.outer(m, x[0, at].numpy())) @ c[at].numpy()
+        np.testing.assert_allclose(transform(c).numpy(), want, rtol=0, atol=1e-7)
+        assert len(transform.parts) == 8
+    else:
+        f = torch.from_numpy(rng.standard_normal(2 * half + 1) + 0j)
+        want = np.exp(1j * np.outer(x[0, ::3001].numpy(), m)) @ f.numpy()
+        np.testing.assert_allclose(transform(f).numpy()[::3001], want, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("kernel", "d"), [(GAUSSIAN, 2), (kernels.IMQ(0.3), 1), (LAPLACE, 3)], ids=names)
@@ -168,7 +212,7 @@ import sys, warnings
 sys.modules["finufft"] = None
 import torch
 from particleflow.kernels import Gaussian, Laplace
-from particleflow.pairwise import Auto, Fourier
+from particleflow.pairwise import Compiled, Auto, Fourier
 try:
     Fourier().sources(Gaussian(0.2), torch.randn(30, 2))
 except ImportError as error:

@@ -66,6 +66,14 @@ class KnownLaplacian(Kernel, Protocol):
     def laplacian(self, s: Tensor, d: int) -> Tensor: ...
 
 
+def _squarable(bandwidth: float, remedy: str) -> float:
+    """A length whose powers up to the fourth are numbers, or nearly."""
+    number = _checks.positive(bandwidth, "bandwidth", remedy=remedy)
+    if not 1e-100 <= number <= 1e100:
+        raise ValueError(f"`bandwidth` must have a square, got {number:g}: take another unit of length")
+    return number
+
+
 @dataclass(frozen=True)
 class _Scaled:
     bandwidth: float = cast("float", None)  # refused below, by name
@@ -78,9 +86,7 @@ class _Scaled:
         remedy = "pass a length, e.g. particleflow.kernels.default_bandwidth(target)"
         if self.bandwidth is None:
             raise TypeError(f"`bandwidth` must be a number for {type(self).__name__}, got nothing: {remedy}")
-        object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy=remedy))
-        if not 1e-100 <= self.bandwidth <= 1e100:
-            raise ValueError(f"`bandwidth` must have a square, got {self.bandwidth:g}: take another unit of length")
+        object.__setattr__(self, "bandwidth", _squarable(self.bandwidth, remedy))
 
     def _distance(self, s: Tensor) -> Tensor:
         """|z - y| / bandwidth, never quite zero, and with a square."""
@@ -306,7 +312,7 @@ class Radial:
 
     def __post_init__(self) -> None:
         if self.bandwidth is not None:
-            object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy="pass a length, or leave it out"))
+            object.__setattr__(self, "bandwidth", _squarable(self.bandwidth, "pass a length, or leave it out"))
 
     def with_bandwidth(self, bandwidth: float) -> Radial:
         """The same formula in another unit of length."""

@@ -99,7 +99,7 @@ class AutoField(SumField):
         return AutoField(self.parts + other.parts, self.kept + other.kept)
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        z = self._seen(z)
+        z = self._seen(z, What.GRAD)
         _, whole, z = self._through(z)
         return whole.log(z)
 

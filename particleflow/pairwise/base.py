@@ -5,7 +5,10 @@
 Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d), float32 or float64. Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
 At a query that is not finite everything is NaN, whatever the kernel's limit, and at the others what it is without it.
 Inputs are detached copies, and autograd does not go through a sum: ask for the gradient. Tensors of more than 131072 numbers are not copied: a
-field refuses (RuntimeError) to sum what torch has changed in place since; what numpy changes in their memory it does not see.
+field refuses (RuntimeError) to sum what torch has changed in place since. What numpy writes into their memory it sees by 512 numbers spread over
+each: a cloud that was moved is refused, a single point that was is not. Pass x.clone() where that may happen.
+Coordinates lie between -1e150 and 1e150 (ValueError): beyond, squares are no numbers. The slopes of Laplace and Energy end at a distance of 1e-15
+bandwidths (Energy: of 1e-15): sums of their gradients refuse clouds that are nowhere 1e-9 of that unit away from the origin.
 Weights may have any size: columns are brought near 1 by powers of two, so that no intermediate result leaves the numbers of the dtype. A sum that
 does is infinite.
 """

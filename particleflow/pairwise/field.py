@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks, _fork
-from particleflow.kernels import Kernel
+from particleflow.kernels import Energy, Kernel, Laplace
 from particleflow.kernels.declared import bandwidth_of, is_positive
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import Audit, Promise, Queries
@@ -54,13 +54,21 @@ class SummedSources(Protocol):
         ...
 
 
-# Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, and its version when it was taken), and of weights.
-COPIED, TAKEN, LARGEST = 2**17, "taken", "largest of each column"
+# Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, its version when it was taken, and some of its
+# numbers then), and of weights.
+COPIED, TAKEN, SAMPLE, LARGEST = 2**17, "taken", "sample", "largest of each column"
+# Numbers of a view that are looked at again, spread over it: 5 us, where all would take a hundredth of a sum on a mesh.
+SAMPLED = 512
 # Weights between these, and columns whose largest differ by less than this factor, are summed as they are. Bits (binary digits) of room that are
 # left above the weights: for slopes of up to 1e15 and some terms.
 LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
 # Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in whatever the points are.
 WIDEST = 1e15
+# Coordinates up to here have squares, and sums of squares, in float64. float32 holds none beyond: backends sum its far points in float64.
+FARTHEST = 1e150
+# The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end at a distance of 1e-15 (kernels/radial.py), and
+# for values, whose distances must have squares.
+SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
 
 
 def checked_points(points: Tensor, kernel: object) -> Tensor:
@@ -70,13 +78,48 @@ def checked_points(points: Tensor, kernel: object) -> Tensor:
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
-    return owned(points, "points")
+    return owned(within(points, "points"), "points")
+
+
+def within(points: Tensor, name: str) -> Tensor:
+    """`points` themselves, if no finite coordinate is too large for its square. On a device nobody waits for the answer."""
+    if points.dtype == torch.float64 and points.device.type == "cpu":
+        low, high = (float(end) for end in points.aminmax())
+        # a NaN passes through both ends, and hides what is beside it
+        if not (low >= -FARTHEST and high <= FARTHEST):
+            far = points[torch.isfinite(points) & (points.abs() > FARTHEST)]
+            if len(far):
+                raise _checks.OutOfRangeError(
+                    f"`{name}` must be between {-FARTHEST:g} and {FARTHEST:g} for sums, got {float(far[0]):.3g}, whose square is no number: take "
+                    f"another unit of length, or leave such points out"
+                )
+    return points
+
+
+def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
+    """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink would take them for one."""
+    if not isinstance(kernel, Energy | Laplace) or clouds[0].device.type != "cpu":
+        return
+    unit = bandwidth_of(kernel) or 1.0
+    least = SQUARED[clouds[0].dtype] if what is What.VALUE else SLOPED * unit
+    largest = 0.0
+    for cloud in clouds:
+        largest = max(largest, *(abs(float(end)) for end in cloud.aminmax()))
+        if not largest < least:  # a NaN too
+            return
+    if largest > 0:
+        why = "values, whose distances need squares," if what is What.VALUE else f"slopes, which end at distances of {1e-15 * unit:g},"
+        raise ValueError(
+            f"`points` and `z` must have some coordinate of {least:g} or more for {why} of {kernel}, got {largest:.3g} at most: take another unit of "
+            "length"
+        )
 
 
 def owned(given: Tensor, name: str) -> Tensor:
     """A detached copy; of a large tensor, whose copy would take a tenth of a sum on a mesh, a view: `unchanged` refuses it once it was changed.
 
-    What numpy writes into the memory of a large tensor is not seen. What is owned already stays: backends hand it on to others.
+    What numpy writes into the memory of a large tensor is seen where it meets one of `SAMPLED` numbers. What is owned already stays: backends hand
+    it on to others.
     """
     if TAKEN in vars(given):
         return given
@@ -87,16 +130,26 @@ def owned(given: Tensor, name: str) -> Tensor:
     else:
         own = given.detach()
         vars(own)[TAKEN] = name, own._version
+        if own.device.type == "cpu":
+            vars(own)[SAMPLE] = _sample(own).clone()
     return own
 
 
 def unchanged(own: Tensor) -> None:
     """Refuse a view whose memory was written to."""
     name, version = vars(own).get(TAKEN, ("", 0))
-    if name and own._version != version:
+    if name and (own._version != version or (SAMPLE in vars(own) and not torch.equal(_sample(own), vars(own)[SAMPLE]))):
         raise RuntimeError(
             f"`{name}` was changed in place after sums were made of it: make the sources and the field again, or pass a copy, e.g. {name}.clone()"
         )
+
+
+def _sample(own: Tensor) -> Tensor:
+    """Some of the numbers, as bits, of each coordinate alike."""
+    step = own.numel() // SAMPLED
+    while math.gcd(step, own.shape[-1]) > 1:
+        step += 1
+    return own.view(torch.int64 if own.dtype == torch.float64 else torch.int32).view(-1)[::step]
 
 
 def held_points(points: Tensor, kernel: object) -> Tensor:
@@ -137,7 +190,7 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
 def kept_queries(z: Tensor, points: Tensor) -> Tensor:
     """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a detached copy."""
     checked_queries(z, points)
-    return points if copied_from(z, points) else owned(z, "z")
+    return points if copied_from(z, points) else owned(within(z, "z"), "z")
 
 
 def copied_from(z: Tensor, points: Tensor) -> bool:
@@ -192,7 +245,7 @@ class SumField:
         return self._sum(What.LAPLACIAN, z)[..., 0]
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        z = self._seen(z)
+        z = self._seen(z, What.GRAD)
         for sources, w in self.parts:
             # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
             if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
@@ -235,13 +288,15 @@ class SumField:
         w = self.parts[0][1]
         return 1 if w.ndim == 1 else w.shape[1]
 
-    def _seen(self, z: Tensor | Queries) -> Tensor | Queries:
+    def _seen(self, z: Tensor | Queries, what: What | None = None) -> Tensor | Queries:
         """Queries that have been looked at, detached; the sources' own tensor where they are a part's points, so that backends know them by it."""
         self._check(z)
+        if what is not None:
+            sized(self.parts[0][0].kernel, [points_of(z), *(sources.points for sources, _ in self.parts)], what)
         if not isinstance(z, Tensor):
             return z
         own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
-        return z.detach() if own is None else own
+        return within(z, "z").detach() if own is None else own
 
     @property
     def levelled(self) -> tuple[SumField, Tensor | None]:
@@ -269,7 +324,7 @@ class SumField:
 
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, components), or (Q, K, components) where the weights are (N, K)."""
-        z = self._seen(z)
+        z = self._seen(z, what)
         level, powers = self.levelled
         total = level.sums(what, z)
         if powers is not None:

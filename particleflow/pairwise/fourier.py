@@ -39,7 +39,7 @@ class Fourier:
     likewise, by the largest laplacian of the kernel (outside of the near field). `field.promise(z)` bounds the errors with the actual modes.
     `log` sums exactly the rows that are not well above their error.
 
-    Same input, same bits, with one thread. With several, the last bits may differ from run to run: finufft adds up in the order its threads come.
+    Same input, same bits on the CPU, for a fixed number of threads. With cufinufft the last bits may differ from run to run.
     A target's field keeps its modes while the box stays the same; dropping them changes nothing. On CUDA tensors cufinufft is used, for smooth
     kernels.
 

@@ -151,12 +151,14 @@ def near_sums(split: Split, tol: float, what: What, w: np.ndarray, sources: Tile
     d = sources.points.shape[1]
     radii = split.radius / split.unit
     element = "float32" if tol >= 2**-23 and what is not What.LAPLACIAN and radii <= LARGEST_FLOAT32 else "float64"
-    value, slope, bend = split.near(tol)
+    # of the laplacian: where there is no kink the last polynomial holds its second term too
+    smooth = what is What.LAPLACIAN and not split.near_at_zero
+    value, slope, bend = split.near(tol, d - 1 if smooth else 0)
     coefficients = {
         What.VALUE: [value],
         What.GRAD: [-slope],
         What.BOTH: [value, -slope],
-        What.LAPLACIAN: [bend, slope, np.array([(d - 1) / split.radius, d * split.near_at_zero])],
+        What.LAPLACIAN: [bend, slope, np.array([0.0 if smooth else (d - 1) / split.radius, d * split.near_at_zero])],
     }[what]
     coefficients.append(np.array([(COINCIDENT / radii) ** 2]))
     job = _Job(function(Plan(what, d, len(value), element, Processor.here())), np.concatenate(coefficients).astype(element), what.components(d))

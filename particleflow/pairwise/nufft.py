@@ -8,7 +8,9 @@ x_n in units of period / (2 pi). Both replace e^{i m . x} by something within `w
 
 from __future__ import annotations
 
+import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +27,9 @@ UPSAMPLING = 2
 CACHED_GRID = 2**21
 # Below this many points and cells of the fine grid a second thread costs more than it brings.
 SERIAL = 2**16
+# Pieces that many points are summed in, at most, and the points that a piece has for each cell of its grid: its Fourier transform is then a small
+# part of the work.
+PIECES, POINTS_A_CELL = 8, 16
 # Rounding of e^{i m x}, in units of the dtype's last digit and of |m|: measured 12.4 (the coordinate's own rounding, after two changes of scale).
 ROUNDING = 13.0
 
@@ -39,7 +44,8 @@ class Transform:
 
     By several threads at once, too: each takes a plan of its own, whose grid it fills.
 
-    On the CPU one thread gives the same bits every time; with several, type 1 does not (finufft adds up in the order its threads come), type 2 does.
+    On the CPU the same bits for a fixed number of threads; type 1, for any. finufft's own threads add up in the order they come there, so its plans
+    have one thread each, and the points of a large cloud are cut into pieces, by their number and that of the modes, which are added in their order.
     """
 
     def __init__(self, kind: int, x: Tensor, half: tuple[int, ...], tol: float) -> None:
@@ -48,27 +54,48 @@ class Transform:
         self.on_cpu = device == "cpu"
         modes = tuple(2 * h + 1 for h in half)
         options: dict[str, Any] = {"upsampfac": float(UPSAMPLING)}
+        cells, count = math.prod(UPSAMPLING * n for n in modes), x.shape[1]
         if self.on_cpu:
-            cells = math.prod(UPSAMPLING * n for n in modes)
-            threads = torch.get_num_threads() if max(x.shape[1], cells) > SERIAL else 1
+            threads = torch.get_num_threads() if kind == 2 and max(count, cells) > SERIAL else 1
             options |= {"nthreads": threads, "spread_sort": int(cells * self.dtype.itemsize > CACHED_GRID)}
         name, rows = "complex128" if double else "complex64", [self._given(row) for row in x]
+        pieces = min(PIECES, 1 + count // (POINTS_A_CELL * cells)) if self.on_cpu and kind == 1 and count > SERIAL else 1
+        ends = [count * k // pieces for k in range(pieces + 1)]
+        self.parts = [slice(*pair) for pair in itertools.pairwise(ends)]
 
-        def ready() -> Any:
-            plan = finufft(device).Plan(kind, modes, eps=tol, isign=-1 if kind == 1 else 1, dtype=name, **options)
-            plan.setpts(*rows)
-            return plan
+        def ready() -> list[Any]:
+            plans = [finufft(device).Plan(kind, modes, eps=tol, isign=-1 if kind == 1 else 1, dtype=name, **options) for _ in self.parts]
+            for plan, part in zip(plans, self.parts, strict=True):
+                plan.setpts(*(row[part] for row in rows))
+            return plans
 
         self.plans = Spares(ready)
 
     def __call__(self, data: Tensor) -> Tensor:
         """type 1: (n,) -> modes; type 2: modes -> (n,). Complex, in the dtype of the points."""
-        with self.plans.one() as plan:
-            out = plan.execute(self._given(data.to(self.dtype).contiguous()))
+        given = self._given(data.to(self.dtype).contiguous())
+        with self.plans.one() as plans:
+            if len(plans) == 1:
+                out = plans[0].execute(given)
+            else:
+                out = _added(plans, [given[part] for part in self.parts])
         return torch.from_numpy(out) if self.on_cpu else torch.as_tensor(out, device=data.device)
 
     def _given(self, tensor: Tensor) -> Any:
         return tensor.numpy() if self.on_cpu else tensor
+
+
+def _added(plans: list[Any], data: list[Any]) -> Any:
+    """The sum of several plans' answers, in their order whichever thread has made them."""
+    threads = min(torch.get_num_threads(), len(plans))
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            first, *others = pool.map(lambda plan, given: plan.execute(given), plans, data)
+    else:
+        first, *others = (plan.execute(given) for plan, given in zip(plans, data, strict=True))
+    for other in others:
+        first += other
+    return first
 
 
 @lru_cache(maxsize=64)

@@ -110,12 +110,17 @@ class Split:
         return float(2 * self.kernel.slope(torch.zeros(1, dtype=torch.float64, device="cpu"))) if singular else 0.0
 
     @lru_cache(maxsize=64)  # noqa: B019 of equal splits, which are values
-    def near(self, tol: float) -> tuple[Array, Array, Array]:
+    def near(self, tol: float, across: int = 0) -> tuple[Array, Array, Array]:
         """The near part and its first two derivatives in r, as polynomials of one length in y = 2 r / radius - 1, lowest power first.
 
-        To `tol`, relative to the largest value of each (and to 1e-14).
+        To `tol`, relative to the largest value of each (and to 1e-14). The last is near'' + across near' / r: where the slope ends at r = 0 its
+        quotient is smooth, which the quotient of a polynomial that only nearly ends there is not.
         """
-        fits = [Chebyshev.interpolate(partial(self._near, order), MOST_TERMS, domain=[0, self.radius]) for order in range(3)]
+
+        def bend(r: Array) -> Array:
+            return self._near(2, r) + across * self._near(1, r) / r if across else self._near(2, r)
+
+        fits = [Chebyshev.interpolate(part, MOST_TERMS, domain=[0, self.radius]) for part in (partial(self._near, 0), partial(self._near, 1), bend)]
         terms = LEAST_TERMS
         for fit in fits:
             size = np.abs(fit.coef)
