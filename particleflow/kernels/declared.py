@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor
 
+from particleflow.kernels.bandwidth import Bandwidth, is_rule
 from particleflow.kernels.radial import IMQ, Energy, Gaussian, Kernel, KnownLaplacian, Laplace, Matern32, Matern52, Radial, ScaledKernel
 
 BUILT_IN = frozenset({Gaussian, Laplace, Matern32, Matern52, IMQ, Energy})
@@ -90,6 +91,11 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
     if not is_built_in(made):
         _try(made, kernel)
     return made
+
+
+def as_kernel_or_rule(value: Any) -> Kernel | Bandwidth:
+    """A rule of a bandwidth stays; else `as_kernel`."""
+    return value if is_rule(value) else as_kernel(value)
 
 
 def _try(kernel: Kernel, given: Any) -> None:
