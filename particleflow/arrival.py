@@ -22,6 +22,8 @@ DIRECTIONS = 32
 PROGRESS, CLEAR = 1e-3, 1e-2
 # Arrived: no farther than all but one of this many random splits of both clouds, a test of level 2 / (SPLITS + 1).
 SPLITS = 39
+# A few stragglers would widen the splits that judge them: at most this many standard deviations of the floor, or this share of it, above it.
+DEVIATIONS, ABOVE = 3.0, 1.1
 # Arrived in any case, at this share of the first distance; a target of fewer points than `FEWEST` has no floor to measure beside.
 LEFT, FEWEST = 1e-3, 4
 
@@ -39,7 +41,8 @@ class Nearness:
     bound : float
         Where W2 counts as arrived: the second largest W2 among 39 random splits of all points, particles and target together, into two clouds of
         their sizes, or a thousandth of `first`. Were the particles a fresh sample of the target's law, all splits would be alike, and theirs would
-        be one of the two farthest of the 40 once in 20 times: a permutation test of level 5 %.
+        be one of the two farthest of the 40 once in 20 times: a permutation test of level 5 %. But at most three standard deviations above
+        `floor`, or a tenth, since a few particles far from all others are as far in every split.
     compared : int
         Points of the larger cloud that were compared.
     """
@@ -67,7 +70,8 @@ def nearness(start: Cloud, end: Cloud, target: Cloud) -> Nearness:
     if len(target) < FEWEST:
         return Nearness(first, last, 0.0, bound, compared)
     least = floor(metric, _drawn(target, 1, len(x1) + COMPARED), len(x1))
-    return Nearness(first, last, least.value, max(bound, sorted(_splits(metric, x1, y))[-2]), compared)
+    highest = max(ABOVE * least.value, least.value + DEVIATIONS * least.spread)
+    return Nearness(first, last, least.value, max(bound, min(highest, sorted(_splits(metric, x1, y))[-2])), compared)
 
 
 def _splits(metric: Callable[[Cloud, Cloud], float], x: Cloud, y: Cloud) -> list[float]:

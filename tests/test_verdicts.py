@@ -168,6 +168,15 @@ def test_few_points_that_are_far_have_not_arrived() -> None:
         assert nearness(cloud(x + 9), cloud(x), cloud(y)).verdict == "nearer"
 
 
+@pytest.mark.parametrize("left", [1, 3])
+def test_stragglers_have_not_arrived(left: int) -> None:
+    """They are as far from the others in every split of both clouds."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 2)), rng.normal(size=(100, 2))
+    x[:left] += 12
+    assert nearness(cloud(x + 9), cloud(x), cloud(y)).verdict == "nearer"
+
+
 def test_repeats_of_one_point_can_be_reached() -> None:
     y = np.ones((30, 2))
     assert nearness(cloud(y[:20] + 1), cloud(y[:20] + 1e-4), cloud(y)).verdict == "arrived"

@@ -22,7 +22,7 @@ from particleflow.subsets import places
 
 BLOCK = 2**14                                                                   # queries at once
 LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))                            # 1e-1 ... 1e-6
-LAM_IN_FLOW = 0.1
+LAM_IN_FLOW = 1e-2
 WIDTHS = (0.25, 0.5, 1.0, 2.0)                                                  # of the median distance
 MOST_POINTS, FOLDS, LOOSE = 1000, 4, 1e-4                                       # of the cross-validation: points of each cloud, folds, decrement
 
@@ -63,7 +63,7 @@ class KernelLogistic:
 
     What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel (1/4 to 2 times the median distance of both
     clouds) and lam (1e-1 to 1e-6), by the loss on four folds of at most 1000 places of each cloud; a lam chosen by a part is lowered like 1 / n.
-    In a `Flow` what is not given is the median distance of both clouds and lam = 0.1. Where clouds do not overlap, any function that parts them
+    In a `Flow` what is not given is the median distance of both clouds and lam = 1e-2. Where clouds do not overlap, any function that parts them
     does well on left-out points, and the steepest best, whatever its slope is on the way from one cloud to the other. A kernel as wide as both
     clouds has a slope there, and a large lam keeps it: as lam grows the witness tends to MMD's over 4 lam.
 
@@ -110,7 +110,7 @@ class KernelLogistic:
         object.__setattr__(self, "max_iterations", _checks.count(self.max_iterations, "max_iterations"))
 
     def in_flow(self) -> KernelLogistic:
-        """The same estimator; where they are not given, with the median distance of both clouds as its bandwidth, and lam = 0.1."""
+        """The same estimator; where they are not given, with the median distance of both clouds as its bandwidth, and lam = 1e-2."""
         return replace(self, kernel=Median() if self.kernel is None else self.kernel, lam=LAM_IN_FLOW if self.lam is None else self.lam)
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
