@@ -44,7 +44,6 @@ from particleflow.names import (
     DATA_SETS,
     INTEGRATORS,
     KERNELS,
-    LEAVING_OUT,
     METRICS,
     RATIOS,
     WITH_DENSITY,
@@ -321,8 +320,6 @@ def _plan(
             raise SettingError(f"`lam` is for the ratio kale, and the ratio is {ratio}: leave it out")
         if ratio in WITHOUT_SUMS and _meant(settings, name, names, "rtol"):
             raise SettingError(f"`rtol` is for sums over pairs, and the ratio {ratio} takes none: leave it out")
-        if ratio in LEAVING_OUT and min(len(x0), len(y)) < 2:
-            raise SettingError(f"`ratio` {ratio} must have two particles and two samples of the target, got {len(x0)} and {len(y)}: use kde or kliep")
         table |= {"ratio": ratio, "mobility": bend, "shift": shift}
         if ratio == "kale":
             table |= {"lam": said("lam", LAM), "rtol": said("rtol", RTOL["kale"])}

@@ -42,10 +42,10 @@ KERNELS = {
 RATIOS = {
     "kde": "of two kernel density estimates",
     "kale": "KALE's regularised log ratio (--lam)",
-    "ulsif": "least squares on kernels at target points, its penalty cross-validated",
+    "ulsif": "least squares on kernels at target points, with a ridge",
     "rulsif": "the same for the ratio relative to a mixture of both, which is bounded",
     "kliep": "kernels at target points that maximise the likelihood",
-    "logistic": "logistic regression on features of the kernel, its penalty cross-validated",
+    "logistic": "logistic regression on features of the kernel, with a ridge",
     "classifier": "a small network, trained as the classifier of a GAN, with a gradient penalty",
 }
 CRITICS = {

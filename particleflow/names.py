@@ -51,8 +51,6 @@ MOBILITIES: Mapping[str, Callable[[], mobilities.Mobility]] = {
     "hellinger": lambda: mobilities.Exponential(0.5),
 }
 WITHOUT_SUMS = ("logistic", "classifier")
-# They choose their penalty by points that are left out.
-LEAVING_OUT = ("ulsif", "rulsif", "logistic")
 # Enough for a network not to tell a cloud's points from the other's one by one.
 GRADIENT_PENALTY = 0.1
 RATIOS: Mapping[str, Callable[[kernels.Kernel, PairwiseSum], estimators.Estimator]] = {

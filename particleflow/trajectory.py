@@ -150,14 +150,12 @@ class Trajectory:
     def verdict(self) -> str:
         """In a word, where the run led.
 
-        "arrived": W2 to the target is at its floor, that of two fresh samples of the target of these sizes (`nearness`, `metrics.floor`).
+        "arrived": W2 to the target is what it would be for a fresh sample of the target's law, by a test of level 5 % (`Nearness.bound`).
         "nearer": it is above, and lower than at the start. "stalled": the particles ended no nearer than they began. Else the `status`: of a run
         that did not complete, of one that became unstable, and of one that has no target to be compared with.
         """
         found = self.nearness if self.status == "completed" else None
-        if found is None or found.verdict == "arrived":
-            return self.status if found is None else found.verdict
-        return ("stalled" if self.report["stalled"] else "nearer") if "stalled" in self.report else found.verdict
+        return self.status if found is None else found.verdict
 
     def summary(self) -> str:
         """A few lines: the verdict, how far the particles were from the target and are now, the time steps, and what to try."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from particleflow.arrival import Nearness, nearness, no_nearer
+from particleflow.arrival import Nearness, doubtful, nearness
 from particleflow.clouds import Cloud, FixedTarget, Target
 from particleflow.estimators import MMD
 from particleflow.flows import Flow
@@ -32,12 +32,12 @@ def _judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
     if y is None or (isinstance(flow.estimator, MMD) and isinstance(flow.estimator.kernel, FeatureKernel)):
         return replace(path, report={**path.report, "comparable": False})
     start, end = path.cloud(0), path.state.x
-    stalled = no_nearer(start, end, y)
-    found = nearness(start, end, y) if stalled or not isinstance(target, FixedTarget) else None
-    stalled = stalled and found is not None and found.verdict != "arrived"
-    report = {**path.report, "stalled": stalled} | ({} if found is None else {"nearness": asdict(found)})
-    message = f"stalled: {path.message or _advice(flow, start, end, len(y), found, float(path.report['dt']))}" if stalled and found else path.message
-    return replace(path, report=report, message=message)
+    if isinstance(target, FixedTarget) and not doubtful(start, end, y):
+        return path
+    found = nearness(start, end, y)
+    stalled = found.verdict == "stalled"
+    message = f"stalled: {path.message or _advice(flow, start, end, len(y), found, float(path.report['dt']))}" if stalled else path.message
+    return replace(path, report={**path.report, "nearness": asdict(found)}, message=message)
 
 
 def _advice(flow: Flow, start: Cloud, end: Cloud, aims: int, found: Nearness, dt: float) -> str:

@@ -296,10 +296,6 @@ def test_a_picture_and_points_that_cannot_be_used(tmp_path, capsys):
     assert error_of(capsys, *flow, blank) == f"--target {blank} has no dark pixel: add --bright"
     assert "--bandwidth cannot be chosen from the target, most of whose points coincide: give a length" in error_of(capsys, *flow, same)
     np.save(same, np.ones((1, 2)))
-    one = [*flow, same, "--flow", "mono", "--bandwidth", "1", "--ratio"]
-    for ratio in ("ulsif", "rulsif", "logistic"):
-        said = f"--ratio {ratio} must have two particles and two samples of the target, got 240 and 1: use kde or kliep"
-        assert error_of(capsys, *one, ratio) == said
     assert "--key must say which array holds the points, one of ['a', 'b']" in error_of(capsys, *flow, two)
     np.save(same, np.array([[1.0, np.nan]]))
     assert f"{same}: its array must be finite, got [1.0, nan] in row 0" in error_of(capsys, *flow, same)

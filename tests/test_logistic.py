@@ -162,8 +162,8 @@ def test_what_is_chosen_is_kept_and_reported() -> None:
 def test_a_flow_arrives_and_goes_on_bit_for_bit() -> None:
     x, y = normal(60, 2, 0, 2.0).float(), normal(80, 2, 1).float()
     flow = pf.mono_flow(KernelLogistic(features=Landmarks(30)))
-    whole = pf.simulate(flow, x, y, steps=20, dt=0.1)
+    whole = pf.simulate(flow, x, y, steps=40, dt=0.5)
     assert float((whole.particles[-1].mean(0) - y.mean(0)).norm()) < 0.2 * float((x.mean(0) - y.mean(0)).norm())
-    half = pf.simulate(flow, x, y, steps=10, dt=0.1)
-    rest = pf.simulate(pf.mono_flow(KernelLogistic(features=Landmarks(30))), half, steps=10)
+    half = pf.simulate(flow, x, y, steps=20, dt=0.5)
+    rest = pf.simulate(pf.mono_flow(KernelLogistic(features=Landmarks(30))), half, steps=20)
     assert torch.equal(rest.particles[-1], whole.particles[-1])

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
+from particleflow.arrival import nearness
+from particleflow.clouds import Cloud
 from particleflow.estimators import KDE, ClosedForm, CTransformCritic, DrMMD
 from particleflow.flows import Descent
 from particleflow.kernels import Gaussian
@@ -126,6 +128,63 @@ def test_arrived_is_said_at_the_floor_only() -> None:
     assert many.message == ""
 
 
+LAWS: dict[str, Any] = {
+    "rings": lambda n, seed: Rings().sample(n, seed=seed).numpy(),
+    "line": lambda n, seed: np.random.default_rng(seed).normal(size=(n, 1)),
+    "gauss": lambda n, seed: np.random.default_rng(seed).normal(size=(n, 5)),
+}
+
+
+def cloud(points: Any, mass: Any = None) -> Cloud:
+    return Cloud(torch.from_numpy(points), mass=None if mass is None else torch.from_numpy(mass))
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(("n", "m"), [(110, 150), (60, 200)])
+def test_arrived_is_what_a_fresh_sample_would_be(law: str, n: int, m: int) -> None:
+    """The bound is the 95 % quantile of W2 between samples of the law, and steady: a bound from the floor's own spread was off by a third."""
+    draw = LAWS[law]
+    truth = np.quantile([W2()(draw(n, 1000 + seed), draw(m, 2000 + seed)) for seed in range(150)], 0.95)
+    found = [nearness(cloud(draw(n, 300) + 9), cloud(draw(n, 300 + seed)), cloud(draw(m, 400 + seed))) for seed in range(16)]
+    bounds = [near.bound for near in found]
+    assert np.mean(bounds) == pytest.approx(truth, rel=0.2)
+    assert np.std(bounds) < 0.13 * np.mean(bounds)
+    assert sum(near.verdict == "arrived" for near in found) >= 12
+    worse = [nearness(cloud(draw(n, 300) + 9), cloud(draw(n, 300 + seed) + 2 * truth), cloud(draw(m, 400 + seed))) for seed in range(6)]
+    assert [near.verdict for near in worse] == ["nearer"] * 6
+
+
+@pytest.mark.parametrize("n", [1, 5, 420])
+def test_a_verdict_does_not_depend_on_the_order_of_the_rows(n: int) -> None:
+    rng = np.random.default_rng(0)
+    x0, x, y, mass = rng.normal(size=(n, 2)) + 3, rng.normal(size=(n, 2)), rng.normal(size=(460, 2)), rng.uniform(0.2, 2, 460)
+    one, other = rng.permutation(n), rng.permutation(460)
+    assert nearness(cloud(x0), cloud(x), cloud(y, mass)) == nearness(cloud(x0[one]), cloud(x[one]), cloud(y[other], mass[other]))
+
+
+def test_few_points_that_are_far_have_not_arrived() -> None:
+    """Of few points some random split is likely to be the one that there is."""
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 4, 5):
+        x, y = rng.normal(size=(n, 2)) + 9, rng.normal(size=(4, 2))
+        assert nearness(cloud(x + 9), cloud(x), cloud(y)).verdict == "nearer"
+
+
+@pytest.mark.parametrize("left", [1, 3])
+def test_stragglers_have_not_arrived(left: int) -> None:
+    """They are as far from the others in every split of both clouds."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 2)), rng.normal(size=(100, 2))
+    x[:left] += 12
+    assert nearness(cloud(x + 9), cloud(x), cloud(y)).verdict == "nearer"
+
+
+def test_repeats_of_one_point_can_be_reached() -> None:
+    y = np.ones((30, 2))
+    assert nearness(cloud(y[:20] + 1), cloud(y[:20] + 1e-4), cloud(y)).verdict == "arrived"
+    assert nearness(cloud(y[:20] + 1), cloud(y[:20] + 1e-2), cloud(y)).verdict == "nearer"
+
+
 def test_a_verdict_survives_a_file(tmp_path: Path) -> None:
     for dt, steps in ((0.015, 30), (3.0, 8)):
         path = pf.simulate(pf.mono_flow(KDE(KERNEL)) if dt < 1 else pf.mmd_flow(KERNEL), start(), rings(), steps=steps, dt=dt)
@@ -224,7 +283,7 @@ def test_no_run_is_lost_by_a_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None
     def fails(*_: Any) -> None:
         raise ImportError("POT is missing")
 
-    monkeypatch.setattr(verdicts, "no_nearer", fails)
+    monkeypatch.setattr(verdicts, "doubtful", fails)
     path = pf.simulate(pf.mmd_flow(KERNEL), start(), rings(), steps=3, dt=0.05)
     assert path.status == "completed"
     assert len(path) == 4

@@ -12,9 +12,9 @@ import torch
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud, Kept
 from particleflow.estimators.base import Fit
-from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
-from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.declared import is_positive
+from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median
+from particleflow.kernels.bandwidth import is_rule, read_off
+from particleflow.kernels.declared import as_kernel_or_rule, is_positive
 from particleflow.kernels.radial import ScaledKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
@@ -75,11 +75,11 @@ class KDE:
                 raise TypeError(f"`shared` must be a rule with of(cloud), got {self.shared!r}: e.g. pf.kernels.CrossValidated()")
             if self.kernel is not None:
                 raise ValueError(f"`shared` chooses a bandwidth where there is no kernel, got {self.shared} beside {self.kernel}: leave one out")
-        if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not isinstance(self.kernel, type)):
+        if self.kernel is None:
             return
-        kernel = as_kernel(self.kernel)
+        kernel = as_kernel_or_rule(self.kernel)
         object.__setattr__(self, "kernel", kernel)
-        if not is_positive(kernel):
+        if not (is_rule(kernel) or is_positive(kernel)):
             raise TypeError(f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
 
     def in_flow(self) -> KDE:

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Cloud
-from particleflow.kernels import Gaussian, Kernel, as_kernel, median_distance
-from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.declared import is_positive
+from particleflow.kernels import Bandwidth, Gaussian, Kernel, Median, median_distance
+from particleflow.kernels.bandwidth import is_rule, read_off
+from particleflow.kernels.declared import as_kernel_or_rule, is_positive
 from particleflow.pairwise import Field, PairwiseSum
 from particleflow.pairwise.dense import kernel_matrix, squared_distances
 from particleflow.subsets import places
 
+# The rule of a bandwidth in a flow: `default_bandwidth` of the target.
+IN_FLOW = Median(None)
 # Bandwidths tried, in median distances of the target, the widest first: of equal scores the smoother ratio wins.
 FACTORS = tuple(2.0 ** (k / 2) for k in range(2, -7, -1))
 ENTRIES = 2**19  # of a kernel matrix worked on at once
@@ -50,10 +52,10 @@ def kernel_ratio(kernel: Kernel, centres: Float[Tensor, "L d"], log_theta: Float
     return KernelRatioWitness(pairwise.sources(kernel, centres[there]).field(weights), shift)
 
 
-def positive_kernel(kernel: Kernel) -> Kernel:
-    """`kernel`, if it has a logarithm."""
-    kernel = as_kernel(kernel)
-    if not is_positive(kernel):
+def positive_kernel(kernel: Kernel | Bandwidth) -> Kernel | Bandwidth:
+    """`kernel`, if it has a logarithm; a rule as it is."""
+    kernel = as_kernel_or_rule(kernel)
+    if not (is_rule(kernel) or is_positive(kernel)):
         raise TypeError(f"`kernel` must be positive to model a ratio, got {kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
     return kernel
 
@@ -76,12 +78,14 @@ def log_kernel_matrix(kernel: Kernel, points: Float[Tensor, "N d"], centres: Flo
     return kernel.log_profile(squared_distances(points, centres))
 
 
-def candidates(kernel: Kernel | None, target: Cloud, memory: Memory) -> list[Kernel]:
-    """The kernels to choose from: the one that is given, the one chosen before, or Gaussians around the median distance of the target."""
-    if kernel is not None:
+def candidates(kernel: Kernel | Bandwidth | None, target: Cloud, memory: Memory) -> list[Kernel]:
+    """The kernels to choose from: the one that is given, the one chosen before, that of a rule, or Gaussians around the target's median distance."""
+    if isinstance(kernel, Kernel):
         return [kernel]
     if "bandwidth" in memory:
         return [Gaussian(float(memory["bandwidth"]))]
+    if kernel is not None:
+        return [Gaussian(read_off("`y`", partial(kernel.of, target)))]
     length = read_off("`y`", partial(median_distance, target))
     return [Gaussian(length * factor) for factor in FACTORS]
 

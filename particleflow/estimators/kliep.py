@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
 from particleflow.estimators.kernel_ratio import (
+    IN_FLOW,
     Sample,
     bandwidth_of,
     candidates,
@@ -24,7 +25,7 @@ from particleflow.estimators.kernel_ratio import (
     positive_kernel,
 )
 from particleflow.estimators.mixture import Mixture, mixture_weights
-from particleflow.kernels import Kernel
+from particleflow.kernels import Bandwidth, Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
 from particleflow.subsets import places
@@ -46,14 +47,16 @@ class KLIEP:
     Without a kernel the bandwidth of a Gaussian is chosen at the first fit among 2^-3 .. 2 median distances of the target, kept in memory and
     reported: that of the largest sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds, of 2048 places of each at most:
     a point's repeats are held out with it. (The paper holds out the target only: a ratio that explodes beyond the particles then wins.)
+    In a `Flow` it is `default_bandwidth` of the target: the score prefers wide kernels where the clouds hardly overlap.
 
     `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost O(M L^2) for each of some ten Newton iterations,
     O(N L d) beside; O(L d) a query.
 
     Parameters
     ----------
-    kernel : Kernel, optional
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. None: a Gaussian, its bandwidth chosen.
+    kernel : Kernel, Bandwidth or None
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`: a Gaussian, its bandwidth read off the target at
+        the first fit. None: a Gaussian, its bandwidth chosen.
     centres : int
     folds : int
         Of the cross-validation; refused beside a `kernel`.
@@ -63,7 +66,7 @@ class KLIEP:
     Source: Sugiyama, Suzuki, Nakajima, Kashima, von Buenau and Kawanabe (2008).
     """
 
-    kernel: Kernel | None = None
+    kernel: Kernel | Bandwidth | None = None
     centres: int = field(default=100, kw_only=True)
     folds: int = field(default=5, kw_only=True)
     max_iterations: int = field(default=100, kw_only=True)
@@ -83,6 +86,10 @@ class KLIEP:
         object.__setattr__(self, "max_iterations", _checks.count(self.max_iterations, "max_iterations"))
         check_backend(self.pairwise)
 
+    def in_flow(self) -> KLIEP:
+        """The same estimator; where there is no kernel, with the bandwidth `default_bandwidth` of the target."""
+        return replace(self, kernel=IN_FLOW) if self.kernel is None else self
+
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         (points, a, log_x), (target, b, log_y) = normalised(x), normalised(y)
@@ -96,7 +103,7 @@ class KLIEP:
         log_g, found, likelihood = self._solve(kernel, (points, a), (target, b), centres, start)
         ratio = kernel_ratio(kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise)
         remembered = {"alpha": found.alpha}
-        if self.kernel is None:
+        if not isinstance(self.kernel, Kernel):
             report["bandwidth"] = bandwidth_of(kernel)
             remembered["bandwidth"] = torch.tensor(report["bandwidth"], dtype=torch.float64, device="cpu")
         report.update(converged=found.converged, gap=found.gap, iterations=found.iterations, centres=len(centres))

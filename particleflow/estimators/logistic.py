@@ -15,12 +15,14 @@ from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators.base import Fit
 from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
-from particleflow.kernels import FeatureMap, Gaussian, Kernel, Landmarks, as_kernel, median_distance
-from particleflow.kernels.bandwidth import read_off
+from particleflow.kernels import Bandwidth, FeatureMap, Gaussian, Kernel, Landmarks, Median, median_distance
+from particleflow.kernels.bandwidth import is_rule, read_off
+from particleflow.kernels.declared import as_kernel_or_rule
 from particleflow.subsets import lasting_order, places
 
 BLOCK = 2**14                                                                   # queries at once
 LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))                            # 1e-1 ... 1e-6
+LAM_IN_FLOW = 1e-2
 WIDTHS = (0.25, 0.5, 1.0, 2.0)                                                  # of the median distance
 MOST_POINTS, FOLDS, LOOSE = 1000, 4, 1e-4                                       # of the cross-validation: points of each cloud, folds, decrement
 
@@ -61,6 +63,10 @@ class KernelLogistic:
 
     What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel (1/4 to 2 times the median distance of both
     clouds) and lam (1e-1 to 1e-6), by the loss on four folds of at most 1000 places of each cloud; a lam chosen by a part is lowered like 1 / n.
+    In a `Flow` what is not given is the median distance of both clouds and lam = 1e-2. Where clouds do not overlap, any function that parts them
+    does well on left-out points, and the steepest best, whatever its slope is on the way from one cloud to the other. A kernel as wide as both
+    clouds has a slope there, and a large lam keeps it: as lam grows the witness tends to MMD's over 4 lam.
+
     `Fit.report`: `gap`, which bounds the error, |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam`, `kernel`.
 
     `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its gradient.
@@ -68,7 +74,8 @@ class KernelLogistic:
 
     Parameters
     ----------
-    kernel : Kernel, optional
+    kernel : Kernel, Bandwidth or None
+        Or a rule of `particleflow.kernels`: a Gaussian, its bandwidth read off both clouds, of half the mass each, at the first fit.
     lam : float, optional
         Of the penalty; the loss is a mean, so 1 / lam counts samples. Raised to some 1e-14 (`Regression.least_lam`), where float64 needs that: the
         report tells the one used.
@@ -81,7 +88,7 @@ class KernelLogistic:
     Source: Sugiyama, Suzuki and Kanamori (2012), chapter 4; Zhu and Hastie (2005).
     """
 
-    kernel: Kernel | None = None
+    kernel: Kernel | Bandwidth | None = None
     lam: float | None = field(default=None, kw_only=True)
     features: Features = field(default=Landmarks(), kw_only=True)
     rtol: float = field(default=1e-10, kw_only=True)
@@ -93,7 +100,7 @@ class KernelLogistic:
 
     def __post_init__(self) -> None:
         if self.kernel is not None:
-            object.__setattr__(self, "kernel", as_kernel(self.kernel))
+            object.__setattr__(self, "kernel", as_kernel_or_rule(self.kernel))
         if self.lam is not None:
             remedy = "it is the weight of the penalty; leave it out to have it chosen"
             object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy=remedy))
@@ -101,6 +108,10 @@ class KernelLogistic:
             raise TypeError(f"`features` must have map(kernel, x, y, draws), got {self.features!r}: e.g. pf.kernels.Landmarks(100)")
         object.__setattr__(self, "rtol", _checks.positive(self.rtol, "rtol"))
         object.__setattr__(self, "max_iterations", _checks.count(self.max_iterations, "max_iterations"))
+
+    def in_flow(self) -> KernelLogistic:
+        """The same estimator; where they are not given, with the median distance of both clouds as its bandwidth, and lam = 1e-2."""
+        return replace(self, kernel=Median() if self.kernel is None else self.kernel, lam=LAM_IN_FLOW if self.lam is None else self.lam)
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
@@ -133,33 +144,34 @@ class KernelLogistic:
 
     def _kept(self, kernel: Kernel, lam: float) -> Memory:
         kept = {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")} if self.lam is None else {}
-        if self.kernel is None:
+        if not isinstance(self.kernel, Kernel):
             assert isinstance(kernel, Gaussian)
             kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64, device="cpu")
         return kept
 
     def _chosen(self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory) -> tuple[Kernel, float]:
         """Kernel and lam: given, kept, or of the least loss on points that were left out."""
-        if self.kernel is not None and self.lam is not None:
-            return self.kernel, self.lam
-        if "bandwidth" in memory or "lam" in memory:
-            kernel = Gaussian(float(memory["bandwidth"])) if self.kernel is None else self.kernel
-            return kernel, float(memory["lam"]) if self.lam is None else self.lam
+        kernel = self.kernel if isinstance(self.kernel, Kernel) else None
+        if kernel is None and "bandwidth" in memory:
+            kernel = Gaussian(float(memory["bandwidth"]))
+        elif is_rule(self.kernel):
+            kernel = Gaussian(read_off("`x` and `y`", partial(self.kernel.of, _both(x, y))))
+        lam = float(memory["lam"]) if self.lam is None and "lam" in memory else self.lam
+        if kernel is not None and lam is not None:
+            return kernel, lam
         n = sum(len(places(cloud)[0]) for cloud in (x, y))
         x, y = _part(x), _part(y)
         if min(len(x), len(y)) < 2:
             raise ValueError(f"`lam` and `kernel` are chosen from two places of each cloud or more, got {len(x)} and {len(y)}: pass both")
-        kernels: list[Kernel] = [] if self.kernel is None else [self.kernel]
-        if self.kernel is None:
-            both = Cloud(torch.cat([x.points, y.points]), mass=torch.cat([0.5 * x.mass, 0.5 * y.mass]))
-            scale = read_off("`x` and `y`", partial(median_distance, both))
-            kernels += [Gaussian(scale * width) for width in WIDTHS]
-        lams = LAMS if self.lam is None else (self.lam,)
+        if kernel is None:
+            scale = read_off("`x` and `y`", partial(median_distance, _both(x, y)))
+        kernels = [Gaussian(scale * width) for width in WIDTHS] if kernel is None else [kernel]
+        lams = LAMS if lam is None else (lam,)
         losses: dict[tuple[Kernel, float], float] = {}
         for kernel in kernels:
             losses |= {(kernel, lam): loss for lam, loss in zip(lams, self._left_out(kernel, lams, x, y, draws), strict=True)}
-        kernel, lam = min(losses, key=losses.__getitem__)
-        return kernel, lam * (len(x) + len(y)) / n if self.lam is None else lam
+        best, chosen = min(losses, key=losses.__getitem__)
+        return best, chosen * (len(x) + len(y)) / n if lam is None else chosen
 
     def _left_out(self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness) -> list[float]:
         """The loss on each fold by the other folds' regression, summed over folds; warm from one lam to the next."""
@@ -181,6 +193,12 @@ def regression(features: FeatureMap, x: Cloud, y: Cloud) -> Regression:
     points = torch.cat([x.points, y.points])
     signs = torch.cat([torch.full_like(x.mass, -1.0), torch.ones_like(y.mass)])
     return Regression(features.features(points), signs, 0.5 * torch.cat([x.mass / x.mass.sum(), y.mass / y.mass.sum()]))
+
+
+def _both(x: Cloud, y: Cloud) -> Cloud:
+    """Either cloud's points, half of the mass each."""
+    shares = [0.5 * cloud.mass / cloud.mass.sum() for cloud in (x, y)]
+    return Cloud(torch.cat([x.points, y.points]), mass=torch.cat(shares))
 
 
 def _with_mass(cloud: Cloud) -> Cloud:

@@ -17,6 +17,7 @@ from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
 from particleflow.estimators.kernel_ratio import (
+    IN_FLOW,
     KernelRatioWitness,
     Sample,
     bandwidth_of,
@@ -27,12 +28,13 @@ from particleflow.estimators.kernel_ratio import (
     tiles,
 )
 from particleflow.estimators.nonnegative import Minimum, least_ridge, nonnegative_minimum
-from particleflow.kernels import Kernel
+from particleflow.kernels import Bandwidth, Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
 from particleflow.pairwise.dense import kernel_matrix
 from particleflow.subsets import places
 
+LAM_IN_FLOW = 1e-2
 LARGEST = 10.0  # lam tried, then sqrt(10) times smaller each time
 LEFT_OUT = 2048  # places of each cloud that are left out, one at a time, to score lam and bandwidth
 PATIENCE = 2  # of lam, or of bandwidths, in a row that are worse: no smaller ones are tried
@@ -44,7 +46,7 @@ Scored: TypeAlias = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class _LeastSquares(ABC):
-    kernel: Kernel | None = None
+    kernel: Kernel | Bandwidth | None = None
     lam: float | None = field(default=None, kw_only=True)
     centres: int = field(default=100, kw_only=True)
     rounded: bool = field(default=False, kw_only=True)
@@ -63,6 +65,10 @@ class _LeastSquares(ABC):
         if not isinstance(self.rounded, bool):
             raise TypeError(f"`rounded` must be True or False, got {self.rounded!r}")
         check_backend(self.pairwise)
+
+    def in_flow(self) -> _LeastSquares:
+        """The same estimator; where they are not given, with the bandwidth `default_bandwidth` of the target, and lam = 1e-2."""
+        return replace(self, kernel=IN_FLOW if self.kernel is None else self.kernel, lam=LAM_IN_FLOW if self.lam is None else self.lam)
 
     @property
     @abstractmethod
@@ -97,7 +103,7 @@ class _LeastSquares(ABC):
             report.update(converged=gap <= RTOL**2 * float(h @ theta) / 2, gap=gap, iterations=solved.iterations)
         ratio = kernel_ratio(kernel, centres, theta.log().to(centres), self.pairwise)
         remembered["theta"] = theta
-        if self.kernel is None:
+        if not isinstance(self.kernel, Kernel):
             report["bandwidth"] = bandwidth = bandwidth_of(kernel)
             remembered["bandwidth"] = torch.tensor(bandwidth, dtype=torch.float64, device="cpu")
         report.update(lam=lam, centres=len(centres), **ratio.field.explain(x.points.double()))
@@ -165,6 +171,9 @@ class ULSIF(_LeastSquares):
     entries, which is held fixed. H and h are those of all points; those left out are at most 2048 places of each cloud, so that a point's repeats are
     left out with it. The search goes from wide and smooth to narrow and rough until two in a row are worse.
 
+    In a `Flow` what is not given is `default_bandwidth` of the target and lam = 1e-2. Clouds that hardly overlap are told apart by many ratios, and a
+    score of left-out points prefers the smoothest: its r is flat, or rises away from the target, between the parts of it.
+
     `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds. Cost O((N + M) L (L + d)) a fit, the first some ten times that
     and O(2048 L^2) for each of some 40 scores; O(L d) a query.
 
@@ -173,8 +182,9 @@ class ULSIF(_LeastSquares):
 
     Parameters
     ----------
-    kernel : Kernel, optional
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. None: a Gaussian, its bandwidth chosen.
+    kernel : Kernel, Bandwidth or None
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`: a Gaussian, its bandwidth read off the target at
+        the first fit. None: a Gaussian, its bandwidth chosen.
     lam : float, optional
         The ridge, > 0, in units of H, whose diagonal is at most k(0)^2. Raised to 1e-13 of H's largest sum of a row, where float64 needs that:
         the report tells the one used.

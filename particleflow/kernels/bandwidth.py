@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import Cloud, as_cloud
+from particleflow.kernels.radial import Kernel
 from particleflow.subsets import places
 
 # Places of a cloud that a median distance is taken over, and that a cross-validation leaves out.
@@ -85,6 +86,11 @@ class Bandwidth(Protocol):
     """A rule: the bandwidth (standard deviation) of a Gaussian kernel density estimate of one cloud."""
 
     def of(self, cloud: Cloud) -> float: ...
+
+
+def is_rule(value: Any) -> TypeGuard[Bandwidth]:
+    """A rule of a bandwidth, and no kernel that has an `of` of its own."""
+    return isinstance(value, Bandwidth) and not isinstance(value, type) and not isinstance(value, Kernel)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor
 
+from particleflow.kernels.bandwidth import Bandwidth, is_rule
 from particleflow.kernels.radial import (
     IMQ,
     Energy,
@@ -57,7 +58,7 @@ def has_spectrum(kernel: Any) -> bool:
     return is_built_in(kernel) and type(kernel) not in (IMQ, Energy)
 
 
-def is_positive(kernel: Kernel) -> TypeGuard[PositiveKernel]:
+def is_positive(kernel: Any) -> TypeGuard[PositiveKernel]:
     """Is it a `PositiveKernel`? Each class is asked once: isinstance() of a protocol takes as long as a sum over a few thousand pairs."""
     return _is_positive(type(kernel))
 
@@ -112,6 +113,11 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
     if not is_built_in(made):
         _try(made, kernel)
     return made
+
+
+def as_kernel_or_rule(value: Any) -> Kernel | Bandwidth:
+    """A rule of a bandwidth stays; else `as_kernel`."""
+    return value if is_rule(value) else as_kernel(value)
 
 
 def _try(kernel: Kernel, given: Any) -> None:

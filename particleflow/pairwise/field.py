@@ -264,17 +264,17 @@ class SumField:
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """The a-priori bound of the errors at z. None: exact up to rounding."""
-        self._check(z)
+        self._seen(z)
         return None
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         """Which backend sums at z, and why: for a fit's report. As good as free, unlike the promise."""
-        self._check(z)
+        self._seen(z)
         return {"backend": type(self.parts[0][0]).__name__.removesuffix("Sources"), "why": "asked for"}
 
     def audit(self, z: Tensor | Queries, *, rows: int = 64, seed: int = 0) -> Audit:
         """Compare with exact float64 sums on `rows` random rows of z. Cost O(rows N d)."""
-        self._check(z)
+        self._seen(z)
         return compared(self, z, rows=rows, seed=seed)
 
     def _check(self, z: Any) -> None:
