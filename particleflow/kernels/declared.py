@@ -60,7 +60,7 @@ def has_spectrum(kernel: Any) -> bool:
 
 def is_positive(kernel: Any) -> TypeGuard[PositiveKernel]:
     """Is it a `PositiveKernel`? Each class is asked once: isinstance() of a protocol takes as long as a sum over a few thousand pairs."""
-    return _is_positive(type(kernel))
+    return _is_positive(cast("Hashable", type(kernel)))
 
 
 @lru_cache(maxsize=256)
