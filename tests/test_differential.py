@@ -196,6 +196,13 @@ def test_a_small_column_beside_a_large_one_is_summed_as_alone(name: str, dtype: 
     assert not together.grad(z)[:, 2].any()
 
 
+@each_backend
+@pytest.mark.filterwarnings("error")
+def test_inputs_that_require_grad_bring_no_warning(name: str) -> None:
+    x, w, z = (t.clone().requires_grad_(True) for t in (X, W, Z))
+    answers(BACKENDS[name][0].sources(KERNELS.get(name, Laplace(0.5)), x).field(w), z)
+
+
 def test_sums_of_explicit_features_are_free_of_autograd_and_of_later_changes() -> None:
     from particleflow.clouds import Draws
     from particleflow.kernels.explicit import FeatureKernel

@@ -84,7 +84,7 @@ def checked_points(points: Tensor, kernel: object) -> Tensor:
 def within(points: Tensor, name: str) -> Tensor:
     """`points` themselves, if no finite coordinate is too large for its square. On a device nobody waits for the answer."""
     if points.dtype == torch.float64 and points.device.type == "cpu":
-        low, high = (float(end) for end in points.aminmax())
+        low, high = (float(end) for end in points.detach().aminmax())
         # a NaN passes through both ends, and hides what is beside it
         if not (low >= -FARTHEST and high <= FARTHEST):
             far = points[torch.isfinite(points) & (points.abs() > FARTHEST)]
@@ -104,7 +104,7 @@ def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
     least = SQUARED[clouds[0].dtype] if what is What.VALUE else SLOPED * unit
     largest = 0.0
     for cloud in clouds:
-        largest = max(largest, *(abs(float(end)) for end in cloud.aminmax()))
+        largest = max(largest, *(abs(float(end)) for end in cloud.detach().aminmax()))
         if not largest < least:  # a NaN too
             return
     if largest > 0:
