@@ -132,6 +132,27 @@ def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> No
         raise ValueError(f"`{x_name}` and `{y_name}` must be on one device, got {x.device} and {y.device}: {remedy}")
 
 
+def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
+    """True or False: not what counts as one of them, such as a method or an array."""
+    if not isinstance(value, bool | np.bool_):
+        where = f" for {of}" if of else ""
+        raise TypeError(f"`{name}` must be True or False{where}, got {said(value)}: {remedy or f'write {name}=True or {name}=False'}")
+    return bool(value)
+
+
+def said(value: Any, *, most: int = 80) -> str:
+    """For a message: a value in short, by its type where it has many parts or no words."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    try:
+        words = repr(value)
+        return words if len(words) <= most else f"{words[:most]}..."
+    except Exception:  # whatever a user's repr raises, the message is what matters
+        return type(value).__name__
+
+
 def positive(value: Any, name: str, *, remedy: str = "") -> float:
     """A finite float > 0."""
     number = real(value, name, remedy=remedy)
@@ -176,15 +197,6 @@ def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnin
     with _filters, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter(action)
         yield caught
-
-
-def one_number(value: Any, name: str) -> float:
-    """What a metric called `name` has returned, if it is one number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        what = f"{type(value).__name__} of shape {tuple(value.shape)}" if isinstance(value, (np.ndarray, Tensor)) else type(value).__name__
-        raise TypeError(f"`metrics` '{name}' must return one number, got {what}: pass e.g. lambda x, y: float(values(x, y).mean())") from None
 
 
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,16 +16,18 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._inputs import Metrics, checked_metrics, clouds_of, measured, prepare, require_target
+from particleflow._supplied import Supplied, in_short
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, extent
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Replay, Target, extent
 from particleflow.estimators import Estimator, Fit
-from particleflow.estimators.base import check_estimator
+from particleflow.estimators.base import check_estimator, fitted
 from particleflow.estimators.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.metrics import label_of
 from particleflow.pairwise.promise import Promise
-from particleflow.trajectory import Recorder, SaveAt, Trajectory
+from particleflow.recording import Recorder
+from particleflow.trajectory import SaveAt, Trajectory
 from particleflow.verdicts import judged
 from particleflow.watch import Watch, narrow
 
@@ -48,7 +52,7 @@ def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
     cloud, target = clouds_of(x, y, "x", "y")
     clock = Clock(draws=Draws(seed))
     require_target(estimator, target, "y")
-    return estimator.fit(cloud, target.at(clock), clock, {})
+    return fitted(estimator, cloud, target.at(clock), clock, {})
 
 
 def iterate(
@@ -143,7 +147,9 @@ def simulate(
     metrics = checked_metrics(metrics, first, earlier)
     labels = {name: label_of(metric, name, start.x, first) for name, metric in metrics.items() if first is not None}
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    kept = earlier is not None and earlier.report["flow"] == repr(flow)
+    # words of a user's parts, asked for now: a repr that raises must not lose the run
+    told: dict[str, Any] = {"integrator": repr(integrator), "flow": repr(flow), "metrics": {name: repr(m) for name, m in metrics.items()}}
+    kept = earlier is not None and earlier.report["flow"] == told["flow"]
     suggested = dt is None and not kept
     if dt is None:
         dt = float(earlier.report["dt"]) if earlier is not None and kept else flow.suggest_dt(start.x, first)
@@ -185,18 +191,16 @@ def simulate(
             raise
         interrupted = isinstance(error, KeyboardInterrupt)
         status = "interrupted" if interrupted else "failed"
-        message = f"stopped by the user after step {state.clock.step}" if interrupted else f"after step {state.clock.step}: {error!r}"
+        message = f"stopped by the user after step {state.clock.step}" if interrupted else f"after step {state.clock.step}: {in_short(error)}"
         if not interrupted:
-            _checks.warn(f"the run {status} {message}; the trajectory up to there is kept")
+            told["traceback"] = "".join(traceback.format_exception(error))
         recorder.add(state, None, bare=True)
     assert state is not None
     report = {
         "dt": dt,
         "dt_suggested": suggested,
-        "integrator": repr(integrator),
-        "flow": repr(flow),
-        "seed": getattr(start.clock.draws, "seed", None),
-        "metrics": {name: repr(metric) for name, metric in metrics.items()},
+        **told,
+        "seed": start.clock.draws.seed if isinstance(start.clock.draws, Draws | Replay) else None,
         "labels": labels,
         "seconds": time.perf_counter() - began,
         **({"unstable_from": watch.step} if watch.message else {}),
@@ -204,6 +208,8 @@ def simulate(
     }
     snapshot = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
     path = recorder.trajectory(snapshot, status=status, message=message, report=report, target=first if isinstance(aim, FixedTarget) else None)
+    if status == "failed":
+        _tell(f"the run failed {message}; the trajectory up to there is kept")
     return path if status != "completed" else judged(replace(path, message=_note(flow, path, state, start, aim)), flow, aim)
 
 
@@ -223,7 +229,8 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
         refit = partial(_refit, flow.estimator, target, state.memory)
         step, left = state.clock.step + 1, end - state.clock.t
         try:
-            cloud, used, stepper = integrator.step(flow, refit, state, dt if left > dt * (1 - NEARLY) else left)
+            with Supplied("integrator", integrator):
+                cloud, used, stepper = integrator.step(flow, refit, state, dt if left > dt * (1 - NEARLY) else left)
             _check_used(used, left, state.clock.t, integrator)
             trouble = watch.trouble(state, cloud, used)
             if trouble:
@@ -248,7 +255,7 @@ def _check_used(used: float, left: float, t: float, integrator: Integrator) -> N
 
 
 def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock: Clock) -> Fit:
-    return _converged(estimator.fit(x, target.at(clock), clock, memory))
+    return _converged(fitted(estimator, x, target.at(clock), clock, memory))
 
 
 def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
@@ -273,6 +280,12 @@ def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
     if origin is not None and float(origin[2]) == dt:
         return start.stepper
     return {**start.stepper, "origin": torch.tensor([start.clock.t, start.clock.step, dt], dtype=torch.float64, device="cpu")}
+
+
+def _tell(message: str) -> None:
+    """A warning that does not lose the run where warnings are errors: the trajectory says the same."""
+    with suppress(RuntimeWarning):
+        _checks.warn(message)
 
 
 def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:

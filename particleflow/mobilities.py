@@ -335,8 +335,9 @@ def custom(
 
 def check_increasing(mobility: Mobility) -> None:
     """Refuse (ValueError) a user's own class whose h does not increase, unless it has `allow_nonmonotone = True`. Those here look when made."""
-    if type(mobility).__module__ != __name__ and not getattr(mobility, "allow_nonmonotone", False):
-        _refuse_unless_increasing(mobility, f"`mobility` {type(mobility).__name__}", False)
+    if type(mobility).__module__ != __name__:
+        allowed = getattr(mobility, "allow_nonmonotone", False)  # the one fact that may be left out
+        _refuse_unless_increasing(mobility, f"`mobility` {type(mobility).__name__}", _checks.flag(allowed, "allow_nonmonotone"))
 
 
 def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> None:

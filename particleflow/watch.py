@@ -13,8 +13,8 @@ from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import KALE, MMD, DrMMD, Fit, Moreau
 from particleflow.flows import Flow
 from particleflow.integrators import State
-from particleflow.kernels import Energy, Laplace
 from particleflow.kernels.bandwidth import spacing
+from particleflow.kernels.declared import has_kink
 
 # Particles this many times the start's extent away from where they began have left for good.
 ESCAPE = 1e6
@@ -155,7 +155,7 @@ class Watch:
         if self._box is None:
             return
         if callable(self.flow.diffusion):
-            self._variance += used * self.flow.diffusion(state.clock) ** 2
+            self._variance += used * self.flow.sigma(state.clock) ** 2
         margin = TAIL * math.sqrt(self._variance)
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
@@ -197,7 +197,7 @@ def _some(n: int) -> Tensor:
 
 def _kinked(flow: Flow) -> bool:
     estimator = flow.estimator
-    return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and isinstance(estimator.kernel, Energy | Laplace)
+    return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and has_kink(estimator.kernel)
 
 
 def narrow(fit: Fit, target: Cloud | None) -> str:
@@ -226,6 +226,6 @@ def _scale(flow: Flow, state: State, target: Cloud | None, dt: float) -> float:
     """The extent of start and target; without a target, of the start and of the first step."""
     if target is not None:
         return extent(state.x.points, target.points) or math.inf
-    sigma = flow.diffusion(state.clock) if callable(flow.diffusion) else 0.0
+    sigma = flow.sigma(state.clock)
     speed = float(flow.velocity(state.x, state.fit, state.clock)[0].nan_to_num().abs().max())
     return extent(state.x.points) + dt * speed + math.sqrt(dt) * sigma or math.inf

@@ -94,6 +94,7 @@ class ClosedForm:
     current: Density | Moments | None = None
     clip: float = math.inf
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     needs_target: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

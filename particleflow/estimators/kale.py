@@ -60,6 +60,7 @@ class KALE:
     max_iterations: int = field(default=50, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)

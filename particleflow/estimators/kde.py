@@ -11,10 +11,11 @@ import torch
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud, Kept
-from particleflow.estimators.base import Fit
+from particleflow.estimators.base import Fit, FlowDefaults
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median, as_kernel
 from particleflow.kernels.bandwidth import read_off
-from particleflow.kernels.radial import PositiveKernel, ScaledKernel
+from particleflow.kernels.declared import bandwidth_of
+from particleflow.kernels.radial import PositiveKernel
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -36,7 +37,7 @@ class KDEWitness:
 
 
 @dataclass(frozen=True)
-class KDE:
+class KDE(FlowDefaults):
     """w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x, the log ratio of two kernel density estimates; c = int k.
 
     With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud's bandwidth l is its own, and c = (2 pi l^2)^{d/2}. A
@@ -61,6 +62,7 @@ class KDE:
     shared: Bandwidth | None = field(default=None, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
@@ -74,7 +76,9 @@ class KDE:
                 raise TypeError(f"`shared` must be a rule with of(cloud), got {self.shared!r}: e.g. pf.kernels.CrossValidated()")
             if self.kernel is not None:
                 raise ValueError(f"`shared` chooses a bandwidth where there is no kernel, got {self.shared} beside {self.kernel}: leave one out")
-        if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not isinstance(self.kernel, type)):
+        # a kernel first: Radial has an `of` too
+        kernel = isinstance(self.kernel, Kernel | type)
+        if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not kernel):
             return
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
         if not isinstance(self.kernel, PositiveKernel):
@@ -102,9 +106,10 @@ class KDE:
         target: Field = self._target.get(y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y)
         current = self.pairwise.sources(of_x, x.points).field(x.mass)
         report, shift = dict(current.explain(x.points)), 0.0
-        if isinstance(self.kernel, ScaledKernel):
-            report["bandwidth"] = self.kernel.bandwidth
-        elif not isinstance(self.kernel, Kernel):
+        if isinstance(self.kernel, Kernel):
+            width = bandwidth_of(self.kernel)
+            report |= {} if width is None else {"bandwidth": width}
+        else:
             assert isinstance(of_x, Gaussian)
             assert isinstance(of_y, Gaussian)
             shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)

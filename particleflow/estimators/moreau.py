@@ -56,6 +56,7 @@ class Moreau:
     max_iterations: int = field(default=50, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
@@ -105,6 +106,7 @@ class DrMMD:
     rtol: float = field(default=1e-12, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)

@@ -109,6 +109,7 @@ class SklearnClassifier:
     step: float = field(default=6e-6, kw_only=True)
     accept_unconverged: bool = field(default=False, kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None

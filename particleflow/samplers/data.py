@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from particleflow import _checks
+from particleflow._supplied import Supplied
 from particleflow._typing import Points
 from particleflow.clouds import Clock, Cloud
 from particleflow.samplers.base import Sampler, Seeded, as_dtype
@@ -169,4 +170,5 @@ class Minibatch:
     def at(self, clock: Clock) -> Cloud:
         """The points of this step, with equal masses."""
         seed = clock.draws.child_seed("target", clock.step)
-        return Cloud(self.sampler.sample(self.size, seed=seed, dtype=self.dtype, device=self.device))
+        with Supplied("sampler", self.sampler):
+            return Cloud(self.sampler.sample(self.size, seed=seed, dtype=self.dtype, device=self.device))
