@@ -148,7 +148,7 @@ def said(value: Any, *, most: int = 80) -> str:
         return f"{type(value).__name__} of shape {tuple(value.shape)}"
     try:
         words = repr(value)
-        return words if len(words) <= most else f"{words[:most]}..."
+        return words if len(words) <= most else f"{words[: most - 4]}...{words[-1]}"
     except Exception:  # whatever a user's repr raises, the message is what matters
         return type(value).__name__
 

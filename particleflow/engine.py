@@ -268,8 +268,9 @@ class _UnconvergedError(Exception):
 
 
 def _converged(fit: Fit) -> Fit:
-    if not fit.report.get("converged", True):
-        facts = ", ".join(f"{name} {fit.report[name]:.3g}" for name in ("iterations", "gap") if name in fit.report)
+    if not _checks.flag(fit.report.get("converged", True), "converged", of="a fit's report", remedy="leave it out where nothing converges"):
+        numbers = {name: fit.reported(name) for name in ("iterations", "gap")}
+        facts = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items() if value is not None)
         raise _UnconvergedError(f"the estimator did not converge ({facts}): {fit.report.get('remedy', 'loosen its tolerance')}")
     return fit
 
@@ -330,9 +331,10 @@ class _Statistics:
 
     def add(self, state: State) -> None:
         self.fits += 1
-        self.iterations += int(state.fit.report.get("iterations", 0))
-        if "gap" in state.fit.report:
-            self.gap = max(self.gap or 0.0, float(state.fit.report["gap"]))
+        self.iterations += int(state.fit.reported("iterations") or 0)
+        gap = state.fit.reported("gap")
+        if gap is not None:
+            self.gap = max(self.gap or 0.0, gap)
         if "backend" in state.fit.report:
             self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
 

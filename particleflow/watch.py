@@ -89,7 +89,7 @@ class Watch:
         if not b > a + slack:
             return
         for fit in (before.fit, state.fit):
-            slack += float(fit.report.get("gap", 0.0)) + (2 * fit.promise.value if fit.promise is not None else 0.0)
+            slack += (fit.reported("gap") or 0.0) + (2 * fit.promise.value if fit.promise is not None else 0.0)
         if b > a + slack:
             cause = f"the energy rose from {a:.4g} by {b - a:.2g} at step {state.clock.step}, which the exact flow cannot do"
             self._unstable(state.clock.step, f"{cause}: dt = {self.dt:g} is too large")
@@ -202,14 +202,14 @@ def _kinked(flow: Flow) -> bool:
 
 def narrow(fit: Fit, target: Cloud | None) -> str:
     """What to do where the bandwidth that a fit reports is too small for any dt to help; empty where it is not."""
-    bandwidth = fit.report.get("target_bandwidth", fit.report.get("bandwidth"))
+    bandwidth = fit.reported("bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth")
     if bandwidth is None or target is None:
         return ""
     space = spacing(target)
-    if float(bandwidth) >= NARROW * space:
+    if bandwidth >= NARROW * space:
         return ""
     return (
-        f"raise the bandwidth, {float(bandwidth):.2g}, which is far below {space:.2g}, the spacing of the target's points: a particle feels one of "
+        f"raise the bandwidth, {bandwidth:.2g}, which is far below {space:.2g}, the spacing of the target's points: a particle feels one of "
         "them at most, and no dt helps; e.g. pf.kernels.default_bandwidth(target)"
     )
 

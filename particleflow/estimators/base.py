@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 from particleflow import _checks
@@ -42,7 +43,7 @@ class Fit:
     memory : mapping of tensors
         Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
     report : mapping
-        How it went: `converged` (absent means that there is nothing to converge), gap, iterations, backend and why.
+        How it went: `converged`, a bool (absent means that there is nothing to converge); numbers gap and iterations; backend and why.
     objective : float, callable or None
         `value` itself where the fit has found it on the way, or what evaluates it, only when somebody asks.
     bound : callable or None
@@ -64,6 +65,11 @@ class Fit:
         """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE with its 1 + lam). None: it has none."""
         with Supplied("Fit.objective", self.objective):
             return self.objective() if callable(self.objective) else self.objective
+
+    def reported(self, name: str) -> float | None:
+        """A number of the report; None where there is none of that name, or something else than a number."""
+        found = self.report.get(name)
+        return None if isinstance(found, bool) or not isinstance(found, Real) else float(found)
 
     @property
     def known(self) -> bool:

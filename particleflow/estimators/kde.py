@@ -76,9 +76,9 @@ class KDE(FlowDefaults):
                 raise TypeError(f"`shared` must be a rule with of(cloud), got {self.shared!r}: e.g. pf.kernels.CrossValidated()")
             if self.kernel is not None:
                 raise ValueError(f"`shared` chooses a bandwidth where there is no kernel, got {self.shared} beside {self.kernel}: leave one out")
-        # a kernel first: Radial has an `of` too
-        kernel = isinstance(self.kernel, Kernel | type)
-        if self.kernel is None or (isinstance(self.kernel, Bandwidth) and not kernel):
+        if self.kernel is None:
+            return
+        if isinstance(self.kernel, Bandwidth) and not isinstance(self.kernel, Kernel | type):  # Radial has an `of` too
             return
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
         if not isinstance(self.kernel, PositiveKernel):
