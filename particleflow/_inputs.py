@@ -81,7 +81,8 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
         if isinstance(value, Sampler) and (name == x_name or not _changes(value)):
             made = f"{type(value).__name__}(...)"
             fresh = f", or a fresh batch at every step, {name}=Minibatch({made}, 300)" if name == "target" else ""
-            raise TypeError(f"`{name}` must be points, got the sampler {_checks.said(value, most=200)}: draw some, {name}={made}.sample(300, seed=0){fresh}")
+            told = f"draw some, {name}={made}.sample(300, seed=0){fresh}"
+            raise TypeError(f"`{name}` must be points, got the sampler {_checks.said(value, most=200)}: {told}")
     if y is None:
         return as_cloud(x, x_name), FixedTarget(None)
     if not _changes(y):

@@ -22,7 +22,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _words
+
+__getattr__ = _words.suggesting(__name__)
 
 # log(1 + e) = 2 artanh t, t = e / (2 + e): for |e| <= 1/2, t^2 <= 1/9, and 17 terms of the series reach 1e-17.
 NEAR = 0.5

@@ -134,8 +134,9 @@ def simulate(
         `status` and `message` say what happened.
     """
     if (steps is None) == (t1 is None):
-        raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={steps} and t1={t1}")
-    if steps is not None and _checks.count(steps, "steps") > MOST_STEPS:
+        remedy = "leave one out" if steps is not None else "e.g. steps=100, or t1=1.0 for the time at the end"
+        raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={_checks.said(steps)} and t1={_checks.said(t1)}: {remedy}")
+    if steps is not None and _checks.count(steps, "steps", remedy="pass how many steps to take, e.g. 100") > MOST_STEPS:
         raise ValueError(f"`steps` must be at most {MOST_STEPS:.0e}, got {steps:.1e}: raise dt")
     if dt is not None:
         dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
@@ -155,7 +156,7 @@ def simulate(
         dt = float(earlier.report["dt"]) if earlier is not None and kept else flow.suggest_dt(start.x, first)
     end = math.inf
     if t1 is not None:
-        left = _checks.real(t1, "t1") - start.clock.t
+        left = _checks.real(t1, "t1", remedy="pass the time at the end, e.g. 1.0") - start.clock.t
         if left <= 0:
             raise ValueError(f"`t1` must be later than the start, t = {start.clock.t:g}, got {t1:g}: pass a later time, or steps=")
         if left / dt > MOST_STEPS:

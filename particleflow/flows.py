@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _words
 from particleflow._supplied import Supplied
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
@@ -25,6 +25,8 @@ from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
 from particleflow.subsets import part
+
+__getattr__ = _words.suggesting(__name__)
 
 # suggest_dt: points probed, rounds of power iteration, and the share of 1 / (fastest contraction) that a step may take.
 PROBED = 200

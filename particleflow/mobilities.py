@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from particleflow import _autograd, _checks
+from particleflow import _autograd, _checks, _words
 from particleflow.divergences import Divergence
+
+__getattr__ = _words.suggesting(__name__)
 
 # An entropy is asked for ratios between e^-300 and e^300, so that products with its second derivative are numbers.
 FARTHEST = 300.0
@@ -250,7 +252,7 @@ class Induced:
 
     def __post_init__(self) -> None:
         if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
-            raise TypeError(f"`divergence` must be an entropy, got {_what(self.divergence)}: e.g. pf.divergences.JensenShannon()")
+            raise TypeError(f"`divergence` must be an entropy, got {_checks.kind(self.divergence)}: e.g. pf.divergences.JensenShannon()")
         _refuse_unless_increasing(self, f"`divergence` {self.divergence}", self.allow_nonmonotone)
 
     def h(self, d: Tensor) -> Tensor:
@@ -301,7 +303,7 @@ class Custom:
     def __post_init__(self) -> None:
         for name, given in (("h", self.function), ("slope", self.first), ("curvature", self.second)):
             if not callable(given) and (given is not None or name == "h"):
-                raise TypeError(f"`{name}` must be a callable of the log ratio d, got {_what(given)}: e.g. lambda d: torch.atan(d)")
+                raise TypeError(f"`{name}` must be a callable of the log ratio d, got {_checks.kind(given)}: e.g. lambda d: torch.atan(d)")
         _refuse_unless_increasing(self, "`h`", self.allow_nonmonotone)
 
     def h(self, d: Tensor) -> Tensor:
@@ -393,7 +395,3 @@ def _derivative(function: Callable[[Tensor], Any], d: Tensor, order: int = 1) ->
     if order == 1:
         return ((up - down) / (above - below)).to(d.dtype)
     return ((up - 2 * _called(function, at, "h") + down) / step**2).to(d.dtype)
-
-
-def _what(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

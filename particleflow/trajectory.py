@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,11 +49,15 @@ class SaveAt:
 
     def __post_init__(self) -> None:
         if self.every is not None and self.steps is not None:
-            raise ValueError(f"pass `every` or `steps`, not both, got every={self.every} and steps={list(self.steps)}")
+            told = f"got every={_checks.said(self.every)} and steps={_checks.said(self.steps)}"
+            raise ValueError(f"pass `every` or `steps`, not both, {told}: leave one out")
         if self.every is not None:
-            _checks.count(self.every, "every")
-        for step in self.steps or ():
-            _checks.count(step, "steps", least=0)
+            _checks.count(self.every, "every", remedy="the number of steps between two records, e.g. 10")
+        if self.steps is not None:
+            steps = _checks.several(self.steps, "steps", remedy="pass a list of step numbers, e.g. [0, 10, 100]; for every 5 steps SaveAt(every=5)")
+            remedy = "pass whole numbers >= 0, e.g. [0, 10, 100]"
+            object.__setattr__(self, "steps", tuple(_checks.count(step, "steps", least=0, remedy=remedy) for step in steps))
+        object.__setattr__(self, "velocity", _checks.flag(self.velocity, "velocity"))
 
     def wants(self, total: int) -> Callable[[int], bool]:
         """Is a step recorded, in a run of `total` steps?"""
@@ -178,6 +183,7 @@ class Trajectory:
         IndexError
             There is no such record.
         """
+        _checks.count(index, "index", least=-sys.maxsize, remedy="pass the number of a record, e.g. -1 for the last")
         if not -len(self) <= index < len(self):
             raise IndexError(f"`index` must be between {-len(self)} and {len(self) - 1}, got {index}: the run has {len(self)} records")
         return Cloud(self.particles[index], log_mass=None if self.log_mass is None else self.log_mass[index])
@@ -189,9 +195,10 @@ class Trajectory:
 
     def save(self, path: str | Path) -> Path:
         """Write one compressed .npz without pickle, readable by numpy alone; returns its path."""
-        path = Path(path)
+        path = _checks.path(path, "path", "run.npz")
         if path.suffix != ".npz":
-            raise ValueError(f"`path` must end in .npz, got '{path}'")
+            other = "; for a table, np.savetxt('a.csv', path.particles[-1])" if path.suffix in (".csv", ".txt", ".tsv") else ""
+            raise ValueError(f"`path` must end in .npz, got '{path}': pass '{path.with_suffix('.npz')}'{other}")
         draws = self.state.clock.draws
         facts = {
             "format": FORMAT,
@@ -221,6 +228,7 @@ class Trajectory:
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:
         """Read what `save` wrote. Tensors come back on the CPU with their dtype."""
+        path = _checks.path(path, "path", "run.npz")
         try:
             with np.load(path, allow_pickle=False) as file:
                 tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "facts"}
@@ -228,7 +236,8 @@ class Trajectory:
             if facts["format"] == FORMAT:
                 return cls._restored(tensors, facts)
         except FileNotFoundError:
-            raise FileNotFoundError(f"`path` must be a saved trajectory, and there is no file '{path}'") from None
+            told = f"got '{path}', and there is no such file: pass what Trajectory.save has returned"
+            raise FileNotFoundError(f"`path` must be a saved trajectory, {told}") from None
         except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
             raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: {error}") from error
         raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")

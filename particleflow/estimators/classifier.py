@@ -76,8 +76,7 @@ class Classifier(FromModule):
             raise TypeError(f"`loss` must be a loss of density ratios, got {got}: e.g. pf.losses.BCE()")
         _checks.non_negative(self.gradient_penalty, "gradient_penalty")
         _checks.non_negative(self.penalty_centre, "penalty_centre")
-        if not isinstance(self.log_output, bool):
-            raise TypeError(f"`log_output` must be True or False, got {self.log_output!r}")
+        _checks.flag(self.log_output, "log_output")
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None

@@ -105,9 +105,11 @@ class ClosedForm:
                 "e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
             )
         if self.current is not None and not isinstance(self.current, (Density, Moments)):
-            raise TypeError(f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}")
-        if not self.clip > 0:
-            raise ValueError(f"`clip` must be > 0, got {self.clip}")
+            raise TypeError(
+                f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}: e.g. pf.samplers.Gaussian(dim=2)"
+            )
+        if self.clip != math.inf:
+            _checks.positive(self.clip, "clip", remedy="pass a number > 0, or leave it out")
 
     @property
     def log_ratio(self) -> bool:

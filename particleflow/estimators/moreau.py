@@ -66,7 +66,7 @@ class Moreau:
         check_backend(self.pairwise)
         if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
             what = f"the class {self.divergence.__name__}" if isinstance(self.divergence, type) else type(self.divergence).__name__
-            raise TypeError(f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}")
+            raise TypeError(f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}: pass one of pf.divergences")
         object.__setattr__(self, "lam", as_penalty(self.lam, REMEDY))
         _checks.positive(self.rtol, "rtol")
         _checks.count(self.max_iterations, "max_iterations")

@@ -118,9 +118,9 @@ class SklearnClassifier:
         object.__setattr__(self, "folds", _checks.count(self.folds, "folds", least=2))
         object.__setattr__(self, "clip", _checks.positive(self.clip, "clip"))
         object.__setattr__(self, "step", _checks.positive(self.step, "step"))
-        for name, allowed in (("calibrate", (None, True, False)), ("accept_unconverged", (True, False))):
-            if not any(getattr(self, name) is each for each in allowed):
-                raise TypeError(f"`{name}` must be True or False, got {getattr(self, name)!r}")
+        if self.calibrate is not None:
+            _checks.flag(self.calibrate, "calibrate")
+        _checks.flag(self.accept_unconverged, "accept_unconverged")
         if self.model is not None:
             check_model(self.model)
 

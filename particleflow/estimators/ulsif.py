@@ -61,8 +61,7 @@ class _LeastSquares(ABC):
         if self.lam is not None:
             object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy="it is the ridge; None chooses it from the data"))
         object.__setattr__(self, "centres", _checks.count(self.centres, "centres"))
-        if not isinstance(self.rounded, bool):
-            raise TypeError(f"`rounded` must be True or False, got {self.rounded!r}")
+        _checks.flag(self.rounded, "rounded")
         check_backend(self.pairwise)
 
     @property

@@ -108,7 +108,8 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
     """
     if isinstance(kernel, type) or not (isinstance(kernel, Kernel) or callable(kernel)):
         what = f"the class {kernel.__name__} without its arguments" if isinstance(kernel, type) else f"{type(kernel).__name__} {kernel!r:.80}"
-        raise TypeError(f"`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance, got {what}")
+        wanted = "`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance"
+        raise TypeError(f"{wanted}, got {what}: pass one of these")
     made = kernel if isinstance(kernel, Kernel) else Radial(kernel)
     if not is_built_in(made):
         _try(made, kernel)

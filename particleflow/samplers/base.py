@@ -59,7 +59,7 @@ class Seeded(ABC):
 def as_dtype(dtype: torch.dtype | None) -> torch.dtype:
     """None becomes float64; anything but float32 and float64 is refused."""
     if dtype is not None and dtype not in _checks.FLOATS:
-        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}")
+        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {_checks.said(dtype)}: pass one of them, or leave it out")
     return dtype or torch.float64
 
 
