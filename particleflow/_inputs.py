@@ -48,9 +48,9 @@ def prepare(
             target = Cloud(x0.target, log_mass=x0.target_log_mass)
         if integrator is None and x0.report["integrator"] != repr(integrator_of(flow, None)):
             raise ValueError(f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got None: pass integrator=")
+    integrator = integrator_of(flow, integrator)
     cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
     require_target(flow.estimator, aim, "target")
-    integrator = integrator_of(flow, integrator)
     if flow.reaction is None:
         _compare_totals(cloud, aim)
     if earlier is not None:
@@ -143,8 +143,14 @@ def require_target(estimator: Estimator, target: Target, name: str) -> None:
         raise missing_target(estimator, name)
 
 
-def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Trajectory | None = None) -> Metrics:
-    """The metrics of a run, which may go on from an earlier one: a name means one metric all along, and one that is left out is told."""
+def began(x0: Any) -> float:
+    """The time at which a run from x0 begins."""
+    snapshot = x0.state if isinstance(x0, Trajectory) else x0
+    return snapshot.clock.t if isinstance(snapshot, Snapshot) else 0.0
+
+
+def checked_metrics(metrics: Metrics | None) -> Metrics:
+    """Metrics by name, each a callable of two clouds."""
     metrics = metrics or {}
     if not isinstance(metrics, Mapping) or not all(callable(metric) and not isinstance(metric, type) for metric in metrics.values()):
         raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
@@ -155,6 +161,11 @@ def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Traj
         if not _takes_two(metric):
             what = f"{type(metric).__name__} {metric!r:.80}"
             raise TypeError(f"`metrics` '{name}' must take two clouds, the particles and the target, got {what}: pass e.g. lambda x, y: 1.0")
+    return metrics
+
+
+def comparable(metrics: Metrics, target: Cloud | None, earlier: Trajectory | None = None) -> None:
+    """Is there a target for them? In a run that goes on, a name means one metric all along, and one that is left out is told."""
     if metrics and target is None:
         raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
     if earlier is not None:
@@ -165,7 +176,6 @@ def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Traj
         dropped = [name for name in earlier.metrics if name not in metrics]
         if dropped:
             _checks.warn(f"`metrics` {dropped} of the run that goes on were not passed again: they are NaN from step {earlier.state.clock.step} on")
-    return metrics
 
 
 def _takes_two(metric: Callable[..., Any]) -> bool:

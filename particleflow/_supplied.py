@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,8 @@ from particleflow._checks import said
 
 # How the note begins that an exception carries.
 RAISED = "raised in "
+# Where Python's own modules are, and the others that are installed.
+LIBRARY, SITE = sysconfig.get_paths()["stdlib"], "site-packages"
 
 
 class Supplied:
@@ -51,13 +54,12 @@ def _name(part: Any) -> str:
 
 
 def _place(trace: TracebackType | None) -> str:
-    """Function, file and line of the outermost frame that is not this package's."""
+    """Function, file and line of the outermost frame that is neither this package's nor a library's."""
     package = __name__.partition(".")[0]
     while trace is not None:
         frame = trace.tb_frame
         file = frame.f_code.co_filename
-        if str(frame.f_globals.get("__name__")).partition(".")[0] != package:
-            known = "site-packages" in file or file.startswith("<frozen")
-            return "" if known else f" ({frame.f_code.co_name}, {Path(file).name}:{trace.tb_lineno})"
+        if str(frame.f_globals.get("__name__")).partition(".")[0] != package and not file.startswith((LIBRARY, "<frozen")) and SITE not in file:
+            return f" ({frame.f_code.co_name}, {Path(file).name}:{trace.tb_lineno})"
         trace = trace.tb_next
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
@@ -10,6 +11,8 @@ from typing import Any
 
 # A word is taken for the beginning of another from so many letters on.
 BEGINNING = 3
+# Modules whose libraries take long to import.
+SLOW = {"plotting", "scikit"}
 
 
 def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
@@ -73,7 +76,10 @@ def suggesting(module: str) -> Callable[[str], Any]:
 
 def unknown_name(module: str, name: str) -> AttributeError:
     package = module.partition(".")[0]
-    # what nobody has imported yet is not looked through: an import takes seconds, and this is also the answer to hasattr
+    # this is the answer to hasattr too: seconds for imports are spent on what looks like a class alone
+    if name[:1].isupper():
+        for room in set(vars(sys.modules[package])["_MODULES"]) - SLOW:
+            importlib.import_module(f"{package}.{room}")
     rooms = [room for room in list(sys.modules) if room.startswith(f"{package}.") and room.count(".") == 1 and not room.startswith(f"{package}._")]
     elsewhere = [room for room in rooms if room != module and name in _public(room)]
     known = {each.lower(): each for each in _public(module)}

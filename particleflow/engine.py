@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow._inputs import Metrics, checked_metrics, clouds_of, measured, prepare, require_target
+from particleflow._inputs import Metrics, began, checked_metrics, clouds_of, comparable, measured, prepare, require_target
 from particleflow._supplied import Supplied, in_short
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Replay, Target, extent
@@ -142,10 +142,15 @@ def simulate(
         dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
     if save is not None and not isinstance(save, SaveAt):
         raise TypeError(f"`save` must be a SaveAt, got {save!r}: e.g. pf.SaveAt(every=10)")
+    if t1 is not None:
+        t1 = _checks.real(t1, "t1", remedy="pass the time at the end, e.g. 1.0")
+        if t1 <= began(x0):
+            raise ValueError(f"`t1` must be later than the start, t = {began(x0):g}, got {t1:g}: pass a later time, or steps=")
+    metrics = checked_metrics(metrics)
     earlier = x0 if isinstance(x0, Trajectory) else None
     start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     first = aim.at(start.clock)
-    metrics = checked_metrics(metrics, first, earlier)
+    comparable(metrics, first, earlier)
     labels = {name: label_of(metric, name, start.x, first) for name, metric in metrics.items() if first is not None}
     earlier = None if earlier is None else measured(earlier, metrics, first)
     # words of a user's parts, asked for now: a repr that raises must not lose the run
@@ -156,13 +161,11 @@ def simulate(
         dt = float(earlier.report["dt"]) if earlier is not None and kept else flow.suggest_dt(start.x, first)
     end = math.inf
     if t1 is not None:
-        left = _checks.real(t1, "t1", remedy="pass the time at the end, e.g. 1.0") - start.clock.t
-        if left <= 0:
-            raise ValueError(f"`t1` must be later than the start, t = {start.clock.t:g}, got {t1:g}: pass a later time, or steps=")
+        left = t1 - start.clock.t
         if left / dt > MOST_STEPS:
             raise ValueError(f"`t1` must be at most {MOST_STEPS:.0e} steps away, got {t1:g} with dt = {dt:g}: raise dt, or pass an earlier time")
         steps = max(1, math.ceil(left / dt * (1 - 1e-12)))
-        dt, end = left / steps, float(t1)
+        dt, end = left / steps, t1
     assert steps is not None
     save = save or SaveAt()
     last = start.clock.step + steps
@@ -170,7 +173,7 @@ def simulate(
     reached = end - max(NEARLY * dt, 4 * math.ulp(end))
     recorder = Recorder(flow, metrics, save.velocity, save.between(start.clock.step, last) + (2 if earlier is None else 1), earlier)
     statistics, watch = _Statistics(), Watch(flow, aim, dt)
-    began = time.perf_counter()
+    started = time.perf_counter()
     status, message = "completed", ""
     state: State | None = None
     try:
@@ -203,7 +206,7 @@ def simulate(
         **told,
         "seed": start.clock.draws.seed if isinstance(start.clock.draws, Draws | Replay) else None,
         "labels": labels,
-        "seconds": time.perf_counter() - began,
+        "seconds": time.perf_counter() - started,
         **({"unstable_from": watch.step} if watch.message else {}),
         **statistics.summary(),
     }

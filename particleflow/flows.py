@@ -23,7 +23,7 @@ from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
-from particleflow.schedules import Constant, Schedule, as_schedule
+from particleflow.schedules import Constant, OfClock, Schedule, as_schedule
 from particleflow.subsets import part
 
 __getattr__ = _words.suggesting(__name__)
@@ -276,7 +276,7 @@ def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:
     """What a schedule says at a moment, if that is a finite number."""
-    with Supplied(name, schedule):
+    with Supplied(name, schedule.of if isinstance(schedule, OfClock) else schedule):
         value = schedule(*moment)
         return _checks.real(value, name, remedy="return one number for each clock")
 

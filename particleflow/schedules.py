@@ -103,7 +103,9 @@ class Piecewise:
     def __post_init__(self) -> None:
         for name, given in (("boundaries", self.boundaries), ("values", self.values)):
             numbers = _checks.several(given, name, remedy="pass a list of numbers, e.g. boundaries=[100], values=[1.0, 0.1]")
-            object.__setattr__(self, name, tuple(_checks.real(number, name) for number in numbers))
+            for number in numbers:
+                _checks.real(number, name)
+            object.__setattr__(self, name, given if isinstance(given, Sequence) else tuple(numbers))
         if len(self.values) != len(self.boundaries) + 1:
             told = f"got {len(self.values)} values and {len(self.boundaries)} boundaries"
             raise ValueError(f"`values` must be one more than `boundaries`, {told}: the first value is that before the first boundary")
@@ -154,7 +156,7 @@ class Decreasing:
 
 
 @dataclass(frozen=True)
-class _OfClock:
+class OfClock:
     """A callable of the clock alone, where the fit is offered too."""
 
     of: Callable[[Clock], float]
@@ -178,7 +180,7 @@ def as_schedule(value: float | Schedule | None, name: str) -> Schedule | None:
     if isinstance(value, type):
         raise TypeError(f"`{name}` must be a number, a schedule or a callable, got the class {value.__name__}: pass what it makes")
     if callable(value):
-        return value if _takes_a_fit(value) else _OfClock(value)
+        return value if _takes_a_fit(value) else OfClock(value)
     if value is None:
         return None
     return Constant(_checks.non_negative(value, name, remedy="pass a number, a schedule such as pf.schedules.Geometric, or a callable"))

@@ -236,7 +236,7 @@ class Trajectory:
             if facts["format"] == FORMAT:
                 return cls._restored(tensors, facts)
         except FileNotFoundError:
-            told = f"got '{path}', and there is no such file: pass what Trajectory.save has returned"
+            told = f"and there is no file '{path}': pass what Trajectory.save has returned"
             raise FileNotFoundError(f"`path` must be a saved trajectory, {told}") from None
         except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
             raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: {error}") from error

@@ -99,7 +99,7 @@ def test_a_fact_of_another_type_is_refused(fact: str, wrong: Any) -> None:
 
 
 def test_an_energy_slope_of_another_type_is_refused() -> None:
-    with pytest.raises(TypeError, match="`energy_slope` must be a number, got .*: the constant c of v = c grad w for Mine, or None"):
+    with pytest.raises(TypeError, match=r"`energy_slope` must be a number, got .*: the constant c of v = c grad w for Mine, or None"):
         check_estimator(type("Mine", (Smooth,), {"energy_slope": "1"})())
 
 
@@ -236,7 +236,7 @@ class Answering(pf.samplers.Rings):
 
 
 def test_samplers_with_something_called_at_are_answered_where_they_are_given() -> None:
-    with pytest.raises(TypeError, match="`target` must be points, got the sampler Turned.*: draw some, target=Turned"):
+    with pytest.raises(TypeError, match=r"`target` must be points, got the sampler Turned.*: draw some, target=Turned"):
         pf.simulate(pf.mmd_flow(KERNEL), X, Turned(), steps=2)
     with pytest.raises(TypeError, match=r"`target` must give a Cloud, or None, for each clock, got list from Answering.at: return pf.Cloud"):
         pf.simulate(pf.mmd_flow(KERNEL), X, Answering(), steps=2)

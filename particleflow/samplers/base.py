@@ -51,7 +51,7 @@ class Seeded(ABC):
         ValueError, TypeError
             `n` is no integer >= 1, `seed` no integer >= 0, `dtype` neither float32 nor float64.
         """
-        size = _checks.count(n, "n")
+        size = _checks.count(n, "n", remedy="pass how many points to draw, e.g. 300")
         rng = np.random.default_rng(_checks.count(seed, "seed", least=0))
         return torch.from_numpy(self.draw(size, rng)).to(dtype=as_dtype(dtype), device=device)
 

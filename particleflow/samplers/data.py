@@ -160,7 +160,7 @@ class Minibatch:
             raise TypeError(f"`sampler` must be a sampler, got the class {self.sampler.__name__}: write {self.sampler.__name__}() with parentheses")
         if not isinstance(self.sampler, Sampler):
             raise TypeError(f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in FromArray")
-        _checks.count(self.size, "size")
+        _checks.count(self.size, "size", remedy="pass how many points to draw at every step, e.g. 300")
         as_dtype(self.dtype)
 
     @property

@@ -210,7 +210,7 @@ def _agreed_dim(dim: int | None, given: dict[str, np.ndarray]) -> int:
     if dim is not None:
         sizes["dim"] = _checks.count(dim, "dim")
     if not sizes:
-        raise ValueError("`dim` must be a number where neither `mean`, `std` nor `cov` tells it, got None: e.g. Gaussian(dim=2)")
+        raise ValueError("`dim` is needed where neither `mean`, `std` nor `cov` tells it, e.g. Gaussian(dim=2)")
     if len(set(sizes.values())) > 1 or 0 in sizes.values():
         raise ValueError(f"`dim`, `mean`, `std` and `cov` must agree on a dimension >= 1, got {sizes}")
     return next(iter(sizes.values()))
