@@ -148,6 +148,13 @@ def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
     return bool(value)
 
 
+def function(value: Any, name: str, *, remedy: str) -> Any:
+    """A callable that is no class."""
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(f"`{name}` must be a function, got {said(value)}: {remedy}")
+    return value
+
+
 def several(value: Any, name: str, *, remedy: str) -> list[Any]:
     """The members of a list, or of anything else that has some; a word and a mapping have none that are meant."""
     if isinstance(value, str | Mapping) or not isinstance(value, Iterable):

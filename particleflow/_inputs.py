@@ -151,7 +151,7 @@ def began(x0: Any) -> float:
 
 def checked_metrics(metrics: Metrics | None) -> Metrics:
     """Metrics by name, each a callable of two clouds."""
-    metrics = metrics or {}
+    metrics = {} if metrics is None else metrics
     if not isinstance(metrics, Mapping) or not all(callable(metric) and not isinstance(metric, type) for metric in metrics.values()):
         raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
     taken = [name for name in metrics if not isinstance(name, str) or name in Trajectory.__dataclass_fields__]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 from pathlib import Path
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any
 
 from particleflow._checks import said
@@ -31,8 +31,8 @@ class Supplied:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, Exception) and not origin(error):
-            part = f"'{self.part}'" if isinstance(self.part, str) else _name(self.part)
-            error.add_note(f"{RAISED}`{self.name}` {part}{_place(trace)}")
+            part = f" '{self.part}'" if isinstance(self.part, str) else _name(self.part)
+            error.add_note(f"{RAISED}`{self.name}`{part}{_place(trace)}")
 
 
 def origin(error: BaseException) -> str:
@@ -48,9 +48,9 @@ def in_short(error: BaseException) -> str:
 
 
 def _name(part: Any) -> str:
-    """Without its repr, which may be long, or raise."""
-    kind = type(part)
-    return part.__qualname__ if kind.__name__ == "function" else kind.__name__
+    """Without its repr, which may be long, or raise. Nothing of our own wrappers, whose place tells more."""
+    name = part.__qualname__ if isinstance(part, FunctionType) else type(part).__name__
+    return "" if name.startswith("_") else f" {name}"
 
 
 def _place(trace: TracebackType | None) -> str:

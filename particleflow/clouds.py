@@ -158,6 +158,11 @@ class Replay:
     arrays: Mapping[str, Array | np.ndarray]
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.arrays, Mapping):
+            raise TypeError(f"`arrays` must map streams to arrays, got {_checks.said(self.arrays)}: e.g. {{'noise': array}} of shape (steps, N, d)")
+        _checks.count(self.seed, "seed", least=0)
+
     def normal(self, stream: str, step: int, like: Array) -> Array:
         if stream not in self.arrays:
             raise ValueError(f"`arrays` must hold the stream '{stream}', got {sorted(self.arrays)}: record it too")

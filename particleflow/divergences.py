@@ -232,6 +232,9 @@ class ChiSquare:
     nonnegative: bool = field(default=True, kw_only=True)
     recession: ClassVar[float] = math.inf
 
+    def __post_init__(self) -> None:
+        _checks.flag(self.nonnegative, "nonnegative")
+
     def f(self, g: Tensor) -> Tensor:
         return (g - 1) ** 2
 

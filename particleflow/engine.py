@@ -147,6 +147,7 @@ def simulate(
         if t1 <= began(x0):
             raise ValueError(f"`t1` must be later than the start, t = {began(x0):g}, got {t1:g}: pass a later time, or steps=")
     metrics = checked_metrics(metrics)
+    _checks.flag(progress, "progress")
     earlier = x0 if isinstance(x0, Trajectory) else None
     start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     first = aim.at(start.clock)

@@ -23,7 +23,7 @@ from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
-from particleflow.schedules import Constant, OfClock, Schedule, as_schedule
+from particleflow.schedules import Constant, Schedule, as_schedule
 from particleflow.subsets import part
 
 __getattr__ = _words.suggesting(__name__)
@@ -79,6 +79,8 @@ class Flow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
+        if self.reaction is not None:
+            _checks.function(self.reaction, "reaction", remedy="pass a function of the witness's values (Q,), e.g. lambda w: 0.1 * w")
         check_estimator(self.estimator)
         if isinstance(self.estimator, FlowDefaults):
             object.__setattr__(self, "estimator", self.estimator.in_flow())
@@ -276,7 +278,7 @@ def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:
     """What a schedule says at a moment, if that is a finite number."""
-    with Supplied(name, schedule.of if isinstance(schedule, OfClock) else schedule):
+    with Supplied(name, schedule):
         value = schedule(*moment)
         return _checks.real(value, name, remedy="return one number for each clock")
 

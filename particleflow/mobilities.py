@@ -202,6 +202,7 @@ class LSGAN:
     def __post_init__(self) -> None:
         for name in ("fake", "real", "aim"):
             object.__setattr__(self, name, _checks.real(getattr(self, name), name))
+        _checks.flag(self.allow_nonmonotone, "allow_nonmonotone")
         a, b, c = self.fake, self.real, self.aim
         if a == b:
             raise ValueError(f"`fake` and `real` must differ, got {a:g} twice: equal labels tell nothing apart; take LSGAN(0, 1, 1)")
@@ -302,7 +303,7 @@ class Custom:
 
     def __post_init__(self) -> None:
         for name, given in (("h", self.function), ("slope", self.first), ("curvature", self.second)):
-            if not callable(given) and (given is not None or name == "h"):
+            if (isinstance(given, type) or not callable(given)) and (given is not None or name == "h"):
                 raise TypeError(f"`{name}` must be a callable of the log ratio d, got {_checks.kind(given)}: e.g. lambda d: torch.atan(d)")
         _refuse_unless_increasing(self, "`h`", self.allow_nonmonotone)
 
@@ -361,7 +362,7 @@ def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> N
 
 
 def _not_increasing(reason: str, allowed: bool) -> None:
-    if not allowed:
+    if not _checks.flag(allowed, "allow_nonmonotone"):
         raise ValueError(
             f"{reason}. Where h' < 0 particles move down the ratio, away from the target, and where h' = 0 they stop: take an increasing h, "
             "or pass allow_nonmonotone=True (a class of your own: have it as an attribute) to run it all the same"

@@ -67,6 +67,7 @@ class Power:
         _checks.real(self.initial, "initial")
         _checks.real(self.exponent, "exponent")
         _checks.positive(self.scale, "scale")
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
 
     def __call__(self, clock: Clock, fit: Any = None) -> float:
         return self.initial * (1.0 + self.of(clock) / self.scale) ** -self.exponent
@@ -86,6 +87,8 @@ class Geometric:
         _checks.real(self.initial, "initial")
         _checks.positive(self.ratio, "ratio")
         _checks.positive(self.every, "every")
+        _checks.flag(self.smooth, "smooth")
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
 
     def __call__(self, clock: Clock, fit: Any = None) -> float:
         times = self.of(clock) / self.every
@@ -111,6 +114,7 @@ class Piecewise:
             raise ValueError(f"`values` must be one more than `boundaries`, {told}: the first value is that before the first boundary")
         if any(b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
             raise ValueError(f"`boundaries` must increase, got {list(self.boundaries)}: sort them")
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
 
     def __call__(self, clock: Clock, fit: Any = None) -> float:
         return self.values[bisect.bisect_right(self.boundaries, self.of(clock))]
@@ -156,7 +160,7 @@ class Decreasing:
 
 
 @dataclass(frozen=True)
-class OfClock:
+class _OfClock:
     """A callable of the clock alone, where the fit is offered too."""
 
     of: Callable[[Clock], float]
@@ -180,7 +184,7 @@ def as_schedule(value: float | Schedule | None, name: str) -> Schedule | None:
     if isinstance(value, type):
         raise TypeError(f"`{name}` must be a number, a schedule or a callable, got the class {value.__name__}: pass what it makes")
     if callable(value):
-        return value if _takes_a_fit(value) else OfClock(value)
+        return value if _takes_a_fit(value) else _OfClock(value)
     if value is None:
         return None
     return Constant(_checks.non_negative(value, name, remedy="pass a number, a schedule such as pf.schedules.Geometric, or a callable"))

@@ -133,7 +133,7 @@ FLOWS: dict[str, Callable[[Fuse], pf.Flow]] = {
     "`estimator` Mine": estimator,
     "`estimator` ClosedForm": score,
     "`noise` noise.<locals>.mine": noise,
-    "`diffusion` diffusion.<locals>.mine": diffusion,
+    "`diffusion` (mine": diffusion,
     "`reaction` reaction.<locals>.mine": reaction,
 }
 
@@ -250,10 +250,10 @@ def test_a_part_without_words_is_met_before_any_work() -> None:
     ],
 )
 def test_answers_that_are_none_are_refused_by_name(flow: pf.Flow, told: str) -> None:
+    states = pf.iterate(flow, X, Y, dt=0.1)
+    next(states)
     with pytest.raises((TypeError, ValueError), match=told):
-        next(iter(pf.iterate(flow, X, Y, dt=0.1)))
-        flow.velocity(Cloud(X), pf.fit(flow.estimator, X, Y), Clock())
-        flow.sigma(Clock())
+        next(states)
 
 
 def test_a_witness_of_another_shape_is_refused() -> None:

@@ -69,6 +69,7 @@ class KALE:
         if self.kernel is not None:
             object.__setattr__(self, "kernel", as_kernel(self.kernel))
         check_backend(self.pairwise)
+        _checks.flag(self.reverse, "reverse")
         remedy = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
         object.__setattr__(self, "lam", as_penalty(self.lam, remedy))
         _checks.positive(self.rtol, "rtol")

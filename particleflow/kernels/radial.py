@@ -316,6 +316,7 @@ class Radial:
     bandwidth: float | None = None
 
     def __post_init__(self) -> None:
+        _checks.function(self.of, "of", remedy="pass a function of s = |z - y|^2, e.g. lambda s: torch.exp(-s / 2)")
         if self.bandwidth is not None:
             object.__setattr__(self, "bandwidth", _checks.positive(self.bandwidth, "bandwidth", remedy="pass a length, or leave it out"))
 

@@ -68,6 +68,7 @@ class _Shipped(Rows):
     points: Points = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        _checks.flag(self.standardise, "standardise")
         rows = self._load()
         if self.pca is not None and _checks.count(self.pca, "pca") > rows.shape[1]:
             raise ValueError(f"`pca` must be at most {rows.shape[1]}, the number of columns of {type(self).__name__}, got {self.pca}")
@@ -162,6 +163,12 @@ class Minibatch:
             raise TypeError(f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in FromArray")
         _checks.count(self.size, "size", remedy="pass how many points to draw at every step, e.g. 300")
         as_dtype(self.dtype)
+        if self.device is not None:
+            try:
+                torch.device(self.device)
+            except (RuntimeError, TypeError):
+                told = f"got {_checks.said(self.device)}: leave it out for that of the particles"
+                raise TypeError(f"`device` must be a device of torch, such as 'cpu' or 'cuda', {told}") from None
 
     @property
     def dim(self) -> int:

@@ -68,6 +68,7 @@ class FromFile(Rows):
             raise ValueError(f"`key` chooses an array of an .npz file, got `path` = {path}: leave it out")
         if self.columns is not None:
             object.__setattr__(self, "columns", _as_columns(self.columns))
+        _checks.flag(self.wide, "wide")
         if self.header is not None:
             _checks.flag(self.header, "header")
         if self.header is not None and suffix not in TEXT:
