@@ -108,8 +108,9 @@ class ClosedForm:
             raise TypeError(
                 f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}: e.g. pf.samplers.Gaussian(dim=2)"
             )
-        if self.clip != math.inf:
-            _checks.positive(self.clip, "clip", remedy="pass a number > 0, or leave it out")
+        remedy = "pass a number > 0, or leave it out"
+        if self.clip != math.inf and _checks.real(self.clip, "clip", remedy=remedy) <= 0:
+            raise ValueError(f"`clip` must be > 0, got {self.clip}: {remedy}")
 
     @property
     def log_ratio(self) -> bool:
