@@ -109,7 +109,9 @@ class ClosedForm:
                 f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}: e.g. pf.samplers.Gaussian(dim=2)"
             )
         remedy = "pass a number > 0, or leave it out"
-        if self.clip != math.inf and _checks.real(self.clip, "clip", remedy=remedy) <= 0:
+        if not isinstance(self.clip, float):
+            object.__setattr__(self, "clip", _checks.real(self.clip, "clip", remedy=remedy))
+        if not self.clip > 0:
             raise ValueError(f"`clip` must be > 0, got {self.clip}: {remedy}")
 
     @property

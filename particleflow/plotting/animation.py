@@ -136,8 +136,9 @@ def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any =
 
 def _refuse_unless_state(state: Any) -> None:
     if not isinstance(state, State):
-        other = "their own film is animate({'name': path}, 'flow.gif')" if isinstance(state, Trajectory) else "pass what pf.iterate yields"
-        raise TypeError(f"`states` must be states of one run, got a {type(state).__name__} among them: {other}, or use animate")
+        if isinstance(state, Trajectory):
+            raise TypeError("`states` must be states of one run, got a Trajectory among them: use animate({'name': path}, 'flow.gif')")
+        raise TypeError(f"`states` must be states of one run, got {type(state).__name__}: pass what pf.iterate yields, or use animate")
 
 
 def _gif(file: str | Path) -> Path:
