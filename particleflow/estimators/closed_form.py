@@ -109,9 +109,8 @@ class ClosedForm:
                 f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}: e.g. pf.samplers.Gaussian(dim=2)"
             )
         remedy = "pass a number > 0, or leave it out"
-        if not isinstance(self.clip, float):
-            object.__setattr__(self, "clip", _checks.real(self.clip, "clip", remedy=remedy))
-        if not self.clip > 0:
+        clip: Any = self.clip
+        if not (isinstance(clip, float) or _checks.real(clip, "clip", remedy=remedy) > 0) or not clip > 0:
             raise ValueError(f"`clip` must be > 0, got {self.clip}: {remedy}")
 
     @property
