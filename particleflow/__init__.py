@@ -116,7 +116,7 @@ def __getattr__(name: str) -> Any:
         return version("particleflow-sim")
     from particleflow._words import unknown_name
 
-    raise unknown_name(__name__, name, __all__)
+    raise unknown_name(__name__, name)
 
 
 def __dir__() -> list[str]:

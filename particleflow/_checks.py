@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -18,6 +20,7 @@ from torch import Tensor
 from particleflow.memo import Turn
 
 FLOATS = (torch.float32, torch.float64)
+EMPTY = "look for a selection that left nothing"
 
 _filters = Turn()  # at Python's filters of warnings
 
@@ -37,11 +40,17 @@ def points(value: Any, name: str) -> Tensor:
         raise TypeError(f"`{name}` must be float32 or float64, got {value.dtype}: convert it with {name}.float() or {name}.double()")
     _held(value, name)
     if value.ndim != 2:
-        hint = f": one coordinate per point is {name}[:, None]" if value.ndim == 1 else ""
-        raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(value.shape)}{hint}")
+        raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(value.shape)}: {_two_dimensional(value, name)}")
     if 0 in value.shape:
-        raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(value.shape)}")
+        raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(value.shape)}: {EMPTY}")
     return value
+
+
+def _two_dimensional(tensor: Tensor, name: str) -> str:
+    """How to make points of a tensor that is not two-dimensional."""
+    if tensor.ndim == 1:
+        return f"one coordinate per point is {name}[:, None]"
+    return f"its rows are {name}.reshape(-1, {tensor.shape[-1]})" if tensor.ndim else "pass rows, e.g. [[0.0, 1.0], [2.0, 3.0]]"
 
 
 def _held(value: Tensor, name: str) -> None:
@@ -64,7 +73,7 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
         Not two-dimensional, empty, or not finite; the message names the first bad row.
     """
     if dtype is not None and dtype not in FLOATS:
-        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}")
+        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {said(dtype)}: pass one of them, or leave it out")
     if isinstance(value, Tensor):
         _held(value, name)
         if value.device.type == "meta":
@@ -87,10 +96,9 @@ def as_points(value: Any, name: str, *, dtype: torch.dtype | None = None, device
         tensor = torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
         target = dtype or torch.float64
     if tensor.ndim != 2:
-        hint = f": one coordinate per point is {name}[:, None]" if tensor.ndim == 1 else ""
-        raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(tensor.shape)}{hint}")
+        raise ValueError(f"`{name}` must be (n, d), one row a point, got shape {tuple(tensor.shape)}: {_two_dimensional(tensor, name)}")
     if 0 in tensor.shape:
-        raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(tensor.shape)}")
+        raise ValueError(f"`{name}` must hold at least one point of at least one coordinate, got shape {tuple(tensor.shape)}: {EMPTY}")
     tensor = tensor.to(dtype=target, device=device, copy=True).contiguous()
     if not all_finite(tensor):
         bad = ~torch.isfinite(tensor).all(dim=1)
@@ -109,7 +117,7 @@ def _unlike_points(value: Any, dtype: np.dtype) -> str:
     if isinstance(value, Drawn):
         made = f"{type(value).__name__}(...)"
         return f"the sampler {made}: draw some, {made}.sample(300, seed=0)"
-    return f"{type(value).__name__} with entries of type {dtype}"
+    return f"{type(value).__name__} with entries of type {dtype}: pass an array of numbers, one row a point"
 
 
 class OutOfRangeError(ValueError):
@@ -136,11 +144,58 @@ def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> No
         raise ValueError(f"`{x_name}` and `{y_name}` must be on one device, got {x.device} and {y.device}: {remedy}")
 
 
+def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
+    """True or False: not what counts as one of them, such as a method or an array."""
+    if not isinstance(value, bool | np.bool_):
+        where = f" for {of}" if of else ""
+        raise TypeError(f"`{name}` must be True or False{where}, got {said(value)}: {remedy or f'write {name}=True or {name}=False'}")
+    return bool(value)
+
+
+def function(value: Any, name: str, *, remedy: str) -> Any:
+    """A callable that is no class."""
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(f"`{name}` must be a function, got {said(value)}: {remedy}")
+    return value
+
+
+def several(value: Any, name: str, *, remedy: str) -> list[Any]:
+    """The members of a list, or of anything else that has some; a word and a mapping have none that are meant."""
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"`{name}` must be several, got {said(value)}: {remedy}")
+    return list(value)
+
+
+def path(value: Any, name: str, example: str) -> Path:
+    """A str or a Path, as a Path."""
+    if not isinstance(value, str | PathLike):
+        raise TypeError(f"`{name}` must be the path of a file, got {said(value)}: pass e.g. '{example}'")
+    return Path(value)
+
+
+def kind(value: Any) -> str:
+    """For a message: what a value is, a class or its type's name."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def said(value: Any, *, most: int = 80) -> str:
+    """For a message: a value in short, by its type where it has many parts or no words."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    try:
+        words = repr(value)
+        return words if len(words) <= most else f"{words[: most - 4]}...{words[-1]}"
+    except Exception:  # whatever a user's repr raises, the message is what matters
+        return type(value).__name__
+
+
 def positive(value: Any, name: str, *, remedy: str = "") -> float:
     """A finite float > 0."""
     number = real(value, name, remedy=remedy)
     if number <= 0:
-        raise ValueError(f"`{name}` must be > 0, got {number:g}{remedy and ': ' + remedy}")
+        raise ValueError(f"`{name}` must be > 0, got {number:g}: {remedy or 'pass a number > 0'}")
     return number
 
 
@@ -148,7 +203,7 @@ def non_negative(value: Any, name: str, *, remedy: str = "") -> float:
     """A finite float >= 0."""
     number = real(value, name, remedy=remedy)
     if number < 0:
-        raise ValueError(f"`{name}` must be >= 0, got {number:g}{remedy and ': ' + remedy}")
+        raise ValueError(f"`{name}` must be >= 0, got {number:g}: {remedy or 'pass 0 or more'}")
     return number
 
 
@@ -157,20 +212,21 @@ def real(value: Any, name: str, *, remedy: str = "") -> float:
     if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}{remedy and ': ' + remedy}")
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}: {remedy or 'pass one number, e.g. 1.0'}")
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"`{name}` must be finite, got {number}{remedy and ': ' + remedy}")
+        raise ValueError(f"`{name}` must be finite, got {number}: {remedy or 'pass a number that is neither infinite nor NaN'}")
     return number
 
 
 def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
     """An integer >= `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}{remedy and ': ' + remedy}")
+        whole = f"pass {int(value)}" if isinstance(value, float) and value.is_integer() and value >= least else "pass a whole number"
+        raise TypeError(f"`{name}` must be an integer, got {said(value)}: {remedy or whole}")
     number = int(value)
     if number < least:
-        raise ValueError(f"`{name}` must be >= {least}, got {number}{remedy and ': ' + remedy}")
+        raise ValueError(f"`{name}` must be >= {least}, got {number}: {remedy or f'pass {least} or more'}")
     return number
 
 
@@ -180,15 +236,6 @@ def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnin
     with _filters, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter(action)
         yield caught
-
-
-def one_number(value: Any, name: str) -> float:
-    """What a metric called `name` has returned, if it is one number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        what = f"{type(value).__name__} of shape {tuple(value.shape)}" if isinstance(value, (np.ndarray, Tensor)) else type(value).__name__
-        raise TypeError(f"`metrics` '{name}' must return one number, got {what}: pass e.g. lambda x, y: float(values(x, y).mean())") from None
 
 
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from particleflow import _checks
+from particleflow._supplied import Supplied
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
 from particleflow.estimators import Estimator
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot
 from particleflow.metrics import Metric
+from particleflow.recording import value_of
 from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
 from particleflow.trajectory import Trajectory
@@ -34,6 +38,9 @@ def prepare(
         raise TypeError(f"`flow` must be a Flow, got {type(flow).__name__}: e.g. pf.mmd_flow(pf.kernels.Gaussian(0.2))")
     if seed is not None and draws is not None:
         raise ValueError(f"pass `seed` or `draws`, not both, got seed={seed} and draws={draws!r}")
+    if draws is not None and (isinstance(draws, type) or not isinstance(draws, Randomness)):
+        what = _checks.said(draws)
+        raise TypeError(f"`draws` must have normal(stream, step, like) and child_seed(stream, step), got {what}: pass pf.Replay(arrays), or seed=0")
     draws = draws if seed is None else Draws(seed)
     earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
     if isinstance(x0, Trajectory):
@@ -41,9 +48,9 @@ def prepare(
             target = Cloud(x0.target, log_mass=x0.target_log_mass)
         if integrator is None and x0.report["integrator"] != repr(integrator_of(flow, None)):
             raise ValueError(f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got None: pass integrator=")
+    integrator = integrator_of(flow, integrator)
     cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
     require_target(flow.estimator, aim, "target")
-    integrator = integrator_of(flow, integrator)
     if flow.reaction is None:
         _compare_totals(cloud, aim)
     if earlier is not None:
@@ -71,19 +78,20 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
     for value, name in ((x, x_name), (y, y_name)):
         if isinstance(value, type):
             raise TypeError(f"`{name}` must be points, got the class {value.__name__}: pass what it makes")
-        if isinstance(value, Sampler) and not hasattr(value, "at"):
+        if isinstance(value, Sampler) and (name == x_name or not _changes(value)):
             made = f"{type(value).__name__}(...)"
             fresh = f", or a fresh batch at every step, {name}=Minibatch({made}, 300)" if name == "target" else ""
-            raise TypeError(f"`{name}` must be points, got the sampler {value}: draw some, {name}={made}.sample(300, seed=0){fresh}")
+            told = f"draw some, {name}={made}.sample(300, seed=0){fresh}"
+            raise TypeError(f"`{name}` must be points, got the sampler {_checks.said(value, most=200)}: {told}")
     if y is None:
         return as_cloud(x, x_name), FixedTarget(None)
-    if hasattr(y, "__array__") or not callable(getattr(y, "at", None)):
+    if not _changes(y):
         start, target = as_clouds(x, y, x_name, y_name)
         return start, FixedTarget(target)
-    aim: Target = y
-    if isinstance(aim, Minibatch) and aim.dtype is None:
+    if isinstance(y, Minibatch) and y.dtype is None:
         points = as_cloud(x, x_name).points
-        aim = replace(aim, dtype=points.dtype, device=points.device if aim.device is None else aim.device)
+        y = replace(y, dtype=points.dtype, device=points.device if y.device is None else y.device)
+    aim = ChangingTarget(y, y_name)
     sample = aim.at(Clock())
     start = as_cloud(x, x_name, like=None if sample is None else sample.points)
     if sample is not None:
@@ -91,11 +99,38 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
     return start, aim
 
 
+def _changes(y: Any) -> bool:
+    """Is it a `Target`? What numpy reads as points is none, whatever methods it has: a table's `at` reads one cell."""
+    if isinstance(y, Tensor | Cloud | Sequence | np.ndarray) or not (isinstance(y, Target) and callable(y.at)):
+        return False
+    try:
+        return np.asarray(y).ndim == 0
+    except ValueError:  # rows of different lengths
+        return False
+
+
+@dataclass(frozen=True)
+class ChangingTarget:
+    """A user's target as the argument `name`: what it answers is looked at, at every step."""
+
+    of: Target
+    name: str
+
+    def at(self, clock: Clock) -> Cloud | None:
+        with Supplied(self.name, self.of):
+            made: Any = self.of.at(clock)
+        if made is not None and not isinstance(made, Cloud):
+            what = f"{type(made).__name__} from {type(self.of).__name__}.at"
+            raise TypeError(f"`{self.name}` must give a Cloud, or None, for each clock, got {what}: return pf.Cloud(points), or pass points")
+        return made
+
+
 def _compare_totals(x: Cloud, target: Target) -> None:
     """Warn of total masses that differ: nothing changes them, so that the particles cannot become the target."""
     aim = target.cloud if isinstance(target, FixedTarget) else None
+    drawn = isinstance(target, ChangingTarget) and isinstance(target.of, Minibatch)
     of_x, of_y = float(x.mass.sum()), 1.0 if aim is None else float(aim.mass.sum())
-    if (aim is None and not isinstance(target, Minibatch)) or abs(of_x - of_y) <= SAME_TOTAL * max(of_x, of_y):
+    if (aim is None and not drawn) or abs(of_x - of_y) <= SAME_TOTAL * max(of_x, of_y):
         return
     _checks.warn(
         f"`x0` has a total mass of {of_x:.4g} and `target` of {of_y:.4g}, and the flow has no `reaction` that changes masses: the target cannot be "
@@ -108,9 +143,15 @@ def require_target(estimator: Estimator, target: Target, name: str) -> None:
         raise missing_target(estimator, name)
 
 
-def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Trajectory | None = None) -> Metrics:
-    """The metrics of a run, which may go on from an earlier one: a name means one metric all along, and one that is left out is told."""
-    metrics = metrics or {}
+def began(x0: Any) -> float:
+    """The time at which a run from x0 begins."""
+    snapshot = x0.state if isinstance(x0, Trajectory) else x0
+    return snapshot.clock.t if isinstance(snapshot, Snapshot) else 0.0
+
+
+def checked_metrics(metrics: Metrics | None) -> Metrics:
+    """Metrics by name, each a callable of two clouds."""
+    metrics = {} if metrics is None else metrics
     if not isinstance(metrics, Mapping) or not all(callable(metric) and not isinstance(metric, type) for metric in metrics.values()):
         raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
     taken = [name for name in metrics if not isinstance(name, str) or name in Trajectory.__dataclass_fields__]
@@ -120,6 +161,11 @@ def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Traj
         if not _takes_two(metric):
             what = f"{type(metric).__name__} {metric!r:.80}"
             raise TypeError(f"`metrics` '{name}' must take two clouds, the particles and the target, got {what}: pass e.g. lambda x, y: 1.0")
+    return metrics
+
+
+def comparable(metrics: Metrics, target: Cloud | None, earlier: Trajectory | None = None) -> None:
+    """Is there a target for them? In a run that goes on, a name means one metric all along, and one that is left out is told."""
     if metrics and target is None:
         raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
     if earlier is not None:
@@ -130,7 +176,6 @@ def checked_metrics(metrics: Metrics | None, target: Cloud | None, earlier: Traj
         dropped = [name for name in earlier.metrics if name not in metrics]
         if dropped:
             _checks.warn(f"`metrics` {dropped} of the run that goes on were not passed again: they are NaN from step {earlier.state.clock.step} on")
-    return metrics
 
 
 def _takes_two(metric: Callable[..., Any]) -> bool:
@@ -169,6 +214,6 @@ def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Tra
         _checks.warn(f"`metrics` {list(new)} are NaN up to step {earlier.state.clock.step}: {cause}")
         return earlier
     clouds = [earlier.cloud(k) for k in range(len(earlier))]
-    values = {name: [_checks.one_number(metric(cloud.copy(), target.copy()), name) for cloud in clouds] for name, metric in new.items()}
+    values = {name: [value_of(metric, name, cloud, target) for cloud in clouds] for name, metric in new.items()}
     added = {name: torch.tensor(column, dtype=torch.float64, device="cpu") for name, column in values.items()}
     return replace(earlier, metrics={**earlier.metrics, **added})

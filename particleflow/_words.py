@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 # A word is taken for the beginning of another from so many letters on.
 BEGINNING = 3
+# Modules whose libraries take long to import.
+SLOW = {"plotting", "scikit"}
 # Characters that command a terminal, or that turn the direction of what follows.
 _COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -68,11 +73,45 @@ def nearest_file(name: str, known: Iterable[str]) -> str:
     return _meant([stems[stem] for stem in difflib.get_close_matches(name.rpartition(".")[0].lower(), list(stems), n=1)])
 
 
-def unknown_name(module: str, name: str, known: Iterable[str]) -> AttributeError:
-    """For a module's `__getattr__`: the error of a name that it does not have, with the nearest one that it has."""
-    by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.7)
-    return AttributeError(f"module '{module}' has no attribute '{name}'{_meant([by_lower[word] for word in near])}", name=name)
+def suggesting(module: str) -> Callable[[str], Any]:
+    """A module's `__getattr__`: the error of a name that it does not have, with the nearest one that it has, or the module that has it."""
+
+    def unknown(name: str) -> Any:
+        raise unknown_name(module, name)
+
+    return unknown
+
+
+def unknown_name(module: str, name: str) -> AttributeError:
+    package = module.partition(".")[0]
+    # this is the answer to hasattr too: seconds for imports are spent on what looks like a class alone
+    if name[:1].isupper():
+        for room in set(vars(sys.modules[package])["_MODULES"]) - SLOW:
+            importlib.import_module(f"{package}.{room}")
+    rooms = [room for room in list(sys.modules) if room.startswith(f"{package}.") and room.count(".") == 1 and not room.startswith(f"{package}._")]
+    elsewhere = [room for room in rooms if room != module and name in _public(room)]
+    known = {each.lower(): each for each in _public(module)}
+    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.7)
+    meant = known[near[0]] if near else ""
+    if elsewhere and meant.lower() != name.lower():
+        meant = f"{min(elsewhere, key=lambda room: (not _offers(room), room))}.{name}"
+    return AttributeError(f"module '{module}' has no attribute '{name}'{_meant([meant] if meant else [])}", name=name)
+
+
+def _offers(room: str) -> bool:
+    return "__all__" in vars(sys.modules[room])
+
+
+def _public(module: str) -> list[str]:
+    """What a module offers: its __all__, or what it defines without an underscore."""
+    names = vars(sys.modules[module])
+    own = [name for name, value in names.items() if not name.startswith("_") and _home(value) == module]
+    return list(names.get("__all__", own))
+
+
+def _home(value: Any) -> Any:
+    """The module in which a class or a function is written."""
+    return value.__module__ if isinstance(value, type | FunctionType) else None
 
 
 def _meant(matches: Sequence[str]) -> str:

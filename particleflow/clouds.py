@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks, _fork
+from particleflow import _checks, _fork, _words
 from particleflow._typing import Array, Points
 from particleflow.memo import Made
+
+__getattr__ = _words.suggesting(__name__)
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -122,7 +124,7 @@ class Draws:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", _checks.count(self.seed, "seed", least=0))
+        object.__setattr__(self, "seed", _checks.count(self.seed, "seed", least=0, remedy="pass a whole number >= 0, e.g. seed=0"))
 
     def _key(self, stream: str, step: int) -> np.ndarray:
         return np.frombuffer(hashlib.blake2b(f"{self.seed}/{stream}/{step}".encode(), digest_size=16).digest(), dtype=np.uint64)
@@ -155,6 +157,11 @@ class Replay:
 
     arrays: Mapping[str, Array | np.ndarray]
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arrays, Mapping):
+            raise TypeError(f"`arrays` must map streams to arrays, got {_checks.said(self.arrays)}: e.g. {{'noise': array}} of shape (steps, N, d)")
+        _checks.count(self.seed, "seed", least=0)
 
     def normal(self, stream: str, step: int, like: Array) -> Array:
         if stream not in self.arrays:
@@ -305,12 +312,13 @@ def _as_weights(value: Any, name: str, points: Points, dtype: torch.dtype) -> Fl
     else:
         array = np.ma.filled(value.astype(np.float64), np.nan) if isinstance(value, np.ma.MaskedArray) else np.array(value)
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"`{name}` must be real numbers, one for each point, got {type(value).__name__} with entries of type {array.dtype}")
+            what = f"{type(value).__name__} with entries of type {array.dtype}"
+            raise TypeError(f"`{name}` must be real numbers, one for each point, got {what}: pass an array")
         weights = torch.from_numpy(array)
     if weights.is_complex():
         raise TypeError(f"`{name}` must be real numbers, one for each point, got {weights.dtype}: pass {name}.real")
     if weights.shape != points.shape[:1]:
-        raise ValueError(f"`{name}` must be ({len(points)},), one for each point, got shape {tuple(weights.shape)}")
+        raise ValueError(f"`{name}` must be ({len(points)},), one for each point, got shape {tuple(weights.shape)}: leave it out for equal ones")
     return weights.to(dtype=dtype, device=points.device)
 
 

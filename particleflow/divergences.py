@@ -22,7 +22,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _words
+
+__getattr__ = _words.suggesting(__name__)
 
 # log(1 + e) = 2 artanh t, t = e / (2 + e): for |e| <= 1/2, t^2 <= 1/9, and 17 terms of the series reach 1e-17.
 NEAR = 0.5
@@ -229,6 +231,9 @@ class ChiSquare:
 
     nonnegative: bool = field(default=True, kw_only=True)
     recession: ClassVar[float] = math.inf
+
+    def __post_init__(self) -> None:
+        _checks.flag(self.nonnegative, "nonnegative")
 
     def f(self, g: Tensor) -> Tensor:
         return (g - 1) ** 2

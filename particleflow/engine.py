@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow._inputs import Metrics, checked_metrics, clouds_of, measured, prepare, require_target, same_target, target_named
+from particleflow._inputs import Metrics, began, checked_metrics, clouds_of, comparable, measured, prepare, require_target, same_target, target_named
+from particleflow._supplied import Supplied
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Draws, Randomness, Target
+from particleflow.clouds import Clock, Cloud, Draws, Randomness, Replay, Target
 from particleflow.estimators import Estimator, Fit
-from particleflow.estimators.base import check_estimator
+from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.metrics import label_of
-from particleflow.recording import Run
-from particleflow.trajectory import Recorder, SaveAt, Trajectory
+from particleflow.recording import Recorder
+from particleflow.running import Run
+from particleflow.trajectory import SaveAt, Trajectory
 from particleflow.watch import Watch
 
 # More than any run will see the end of.
@@ -45,7 +47,7 @@ def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
     cloud, target = clouds_of(x, y, "x", "y")
     clock = Clock(draws=Draws(seed))
     require_target(estimator, target, "y")
-    return estimator.fit(cloud, target.at(clock), clock, {})
+    return fitted(estimator, cloud, target.at(clock), clock, {})
 
 
 def iterate(
@@ -154,32 +156,39 @@ def begin(
 ) -> Run:
     """What `simulate` runs, checked, before its first step."""
     if (steps is None) == (t1 is None):
-        raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={steps} and t1={t1}")
-    if steps is not None and _checks.count(steps, "steps") > MOST_STEPS:
+        remedy = "leave one out" if steps is not None else "e.g. steps=100, or t1=1.0 for the time at the end"
+        raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={_checks.said(steps)} and t1={_checks.said(t1)}: {remedy}")
+    if steps is not None and _checks.count(steps, "steps", remedy="pass how many steps to take, e.g. 100") > MOST_STEPS:
         raise ValueError(f"`steps` must be at most {MOST_STEPS:.0e}, got {steps:.1e}: raise dt")
     if dt is not None:
         dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
     if save is not None and not isinstance(save, SaveAt):
         raise TypeError(f"`save` must be a SaveAt, got {save!r}: e.g. pf.SaveAt(every=10)")
+    if t1 is not None:
+        t1 = _checks.real(t1, "t1", remedy="pass the time at the end, e.g. 1.0")
+        if t1 <= began(x0):
+            raise ValueError(f"`t1` must be later than the start, t = {began(x0):g}, got {t1:g}: pass a later time, or steps=")
+    metrics = checked_metrics(metrics)
+    _checks.flag(progress, "progress")
     earlier = x0 if isinstance(x0, Trajectory) else None
     start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     first = aim.at(start.clock)
-    metrics = checked_metrics(metrics, first, earlier)
+    comparable(metrics, first, earlier)
     labels = {name: label_of(metric, name, start.x, first) for name, metric in metrics.items() if first is not None}
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    kept = earlier is not None and earlier.report["flow"] == repr(flow) and (not earlier.report["dt_suggested"] or same_target(earlier, aim))
+    # words of a user's parts, asked for now: a repr that raises must not lose the run
+    told: dict[str, Any] = {"integrator": repr(integrator), "flow": repr(flow), "metrics": {name: repr(m) for name, m in metrics.items()}}
+    kept = earlier is not None and earlier.report["flow"] == told["flow"] and (not earlier.report["dt_suggested"] or same_target(earlier, aim))
     suggested = dt is None and not (kept and earlier is not None and not earlier.report["dt_suggested"])
     if dt is None:
         dt = float(earlier.report["dt"]) if earlier is not None and kept else flow.suggest_dt(start.x, first)
     end = math.inf
     if t1 is not None:
-        left = _checks.real(t1, "t1") - start.clock.t
-        if left <= 0:
-            raise ValueError(f"`t1` must be later than the start, t = {start.clock.t:g}, got {t1:g}: pass a later time, or steps=")
+        left = t1 - start.clock.t
         if left / dt > MOST_STEPS:
             raise ValueError(f"`t1` must be at most {MOST_STEPS:.0e} steps away, got {t1:g} with dt = {dt:g}: raise dt, or pass an earlier time")
         steps = max(1, math.ceil(left / dt * (1 - 1e-12)))
-        dt, end = left / steps, float(t1)
+        dt, end = left / steps, t1
     assert steps is not None
     save = save or SaveAt()
     last = start.clock.step + steps
@@ -190,10 +199,8 @@ def begin(
         "dt": dt,
         "dt_suggested": suggested,
         "target": target_named(aim),
-        "integrator": repr(integrator),
-        "flow": repr(flow),
-        "seed": getattr(start.clock.draws, "seed", None),
-        "metrics": {name: repr(metric) for name, metric in metrics.items()},
+        **told,
+        "seed": start.clock.draws.seed if isinstance(start.clock.draws, Draws | Replay) else None,
         "labels": labels,
     }
     watch = Watch(flow, aim, dt)
@@ -219,7 +226,8 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
         refit = partial(_refit, flow.estimator, target, state.memory)
         step, left = state.clock.step + 1, end - state.clock.t
         try:
-            cloud, used, stepper = integrator.step(flow, refit, state, dt if left > dt * (1 - NEARLY) else left)
+            with Supplied("integrator", integrator):
+                cloud, used, stepper = integrator.step(flow, refit, state, dt if left > dt * (1 - NEARLY) else left)
             _check_used(used, left, state.clock.t, integrator)
             trouble = watch.trouble(state, cloud, used)
             if trouble:
@@ -249,7 +257,7 @@ def _check_used(used: float, left: float, t: float, integrator: Integrator) -> N
 
 
 def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock: Clock) -> Fit:
-    return _converged(estimator.fit(x, target.at(clock), clock, memory))
+    return _converged(fitted(estimator, x, target.at(clock), clock, memory))
 
 
 def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
@@ -262,8 +270,9 @@ class _UnconvergedError(Exception):
 
 
 def _converged(fit: Fit) -> Fit:
-    if not fit.report.get("converged", True):
-        facts = ", ".join(f"{name} {fit.report[name]:.3g}" for name in ("iterations", "gap") if name in fit.report)
+    if not _checks.flag(fit.report.get("converged", True), "converged", of="a fit's report", remedy="leave it out where nothing converges"):
+        numbers = {name: fit.reported(name) for name in ("iterations", "gap")}
+        facts = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items() if value is not None)
         raise _UnconvergedError(f"the estimator did not converge ({facts}): {fit.report.get('remedy', 'loosen its tolerance')}")
     return fit
 

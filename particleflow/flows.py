@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _words
+from particleflow._supplied import Supplied
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
-from particleflow.estimators.base import FlowDefaults, check_estimator, has_grad, missing_target
+from particleflow.estimators.base import FlowDefaults, GradWitness, check_estimator, fitted, missing_target, smoothness_of
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
@@ -24,6 +25,8 @@ from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
 from particleflow.subsets import part
+
+__getattr__ = _words.suggesting(__name__)
 
 # suggest_dt: points probed, rounds of power iteration, and the share of 1 / (fastest contraction) that a step may take.
 PROBED = 200
@@ -76,14 +79,17 @@ class Flow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
+        if self.reaction is not None:
+            _checks.function(self.reaction, "reaction", remedy="pass a function of the witness's values (Q,), e.g. lambda w: 0.1 * w")
         check_estimator(self.estimator)
         if isinstance(self.estimator, FlowDefaults):
             object.__setattr__(self, "estimator", self.estimator.in_flow())
+            check_estimator(self.estimator)
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
             raise TypeError(f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g. pf.mobilities.Vanilla()")
         if isinstance(self.mobility, Mobility):
             check_increasing(self.mobility)
-        if not self.estimator.log_ratio and not isinstance(self.mobility, Linear | Descent):
+        if not self.estimator.log_ratio and not isinstance(self.mobility, Descent) and _factor(self.mobility) is None:
             raise ValueError(
                 f"`mobility` must be Unit() or Linear() for {type(self.estimator).__name__}, got {self.mobility}: its witness is a potential, "
                 "not a log ratio, so there is no log r to rescale: use an estimator of a ratio (KDE, KALE, ClosedForm with current=)"
@@ -94,7 +100,7 @@ class Flow:
         """True where v = -N dE/dx for one energy E = `energy(fit, x)`, so that small steps can only lower it: not where lam changes."""
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
-        descends = isinstance(self.mobility, Descent) or (isinstance(self.mobility, Linear) and self.mobility.factor == slope)
+        descends = isinstance(self.mobility, Descent) or _factor(self.mobility) == slope
         return free and slope is not None and descends
 
     def energy(self, fit: Fit, x: Cloud) -> float:
@@ -116,16 +122,31 @@ class Flow:
         """v (N, d) and d log mass / dt (N,), or None, of the particles x under `fit`."""
         z = x.points
         if callable(self.noise):
-            beta = self.noise(clock, fit)
+            beta = _number(self.noise, "noise", clock, fit)
             if beta:
-                z = z + beta * clock.draws.normal("noise", clock.step, z)
+                with Supplied("draws", clock.draws):
+                    z = z + beta * clock.draws.normal("noise", clock.step, z)
         mobility = self._mobility(fit)
-        if isinstance(mobility, Linear) and self.reaction is None and has_grad(fit.witness):
+        factor = _factor(mobility)
+        if factor is not None and self.reaction is None and isinstance(fit.witness, GradWitness):
             grad = fit.witness.grad(z)
-            return (grad if mobility.factor == 1 else mobility.factor * grad), None
-        value, grad = fit.witness.value_and_grad(z)
-        velocity = mobility.slope(value)[:, None] * grad
-        return velocity, None if self.reaction is None else self.reaction(value)
+            return (grad if factor == 1 else factor * grad), None
+        with Supplied("estimator", self.estimator):
+            value, grad = fit.witness.value_and_grad(z)
+        _same_shape((value, grad), (z.shape[:1], z.shape), "estimator", self.estimator, "has a witness with value (Q,) and gradient (Q, d)")
+        with Supplied("mobility", mobility):
+            slope = mobility.slope(value)
+        _same_shape((slope,), (value.shape,), "mobility", mobility, "must have a slope that maps (Q,) to (Q,)")
+        if self.reaction is None:
+            return slope[:, None] * grad, None
+        with Supplied("reaction", self.reaction):
+            rate = self.reaction(value)
+        _same_shape((rate,), (value.shape,), "reaction", self.reaction, "must map (Q,) to (Q,)")
+        return slope[:, None] * grad, rate
+
+    def sigma(self, clock: Clock) -> float:
+        """The standard deviation of the Brownian motion in one unit of time; 0 of a flow without diffusion."""
+        return _number(self.diffusion, "diffusion", clock) if callable(self.diffusion) else 0.0
 
     def _mobility(self, fit: Fit) -> Mobility:
         if not isinstance(self.mobility, Descent):
@@ -143,8 +164,9 @@ class Flow:
         quarter of the extent; and it is rounded down to two digits. Works on at most 200 points of each cloud: the rates do not grow with N.
         Cost: some 100 fits of that size. What changes during a run (a lam) is taken as it is at the start: pass a `dt` that fits its least value.
 
-        A network in training and a witness whose gradient jumps (`Estimator.smooth`) have no rates to measure: there the step moves the particles
-        of the start by a hundredth of the extent (root mean square), at the cost of one fit.
+        A network in training and a witness whose gradient jumps (`KnownSmoothness`) have no rates to measure: there the step moves the particles
+        of the start by a hundredth of the extent (root mean square), at the cost of one fit. Of an estimator that declares nothing about that the
+        smaller of both steps is taken.
 
         Parameters
         ----------
@@ -166,24 +188,26 @@ class Flow:
             states += [Cloud(points + spread) for points in (arrived, torch.where(even, arrived, start.points))]
         span = extent(every) or 1.0
         bare = replace(self, noise=None, reaction=None)
-        if not (self.estimator.deterministic and getattr(self.estimator, "smooth", True)):
-            velocity, _ = bare.velocity(start, self.estimator.fit(start, target, Clock(), {}), Clock())
-            stride = _ratio(STRIDE * span, float((velocity**2).sum(1).mean().sqrt()))
-            return 1.0 if stride is None else _two_digits(stride)
-        probes = [bare._stiffness(state, target, span) for state in states]
-        rate, speed = (max(column) for column in zip(*probes, strict=True))
-        share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
-        limits = [limit for limit in (_ratio(share, rate), _ratio(0.25 * span, speed)) if limit is not None]
+        smooth, found = smoothness_of(self.estimator) if self.estimator.deterministic else False, []
+        if not smooth:
+            velocity, _ = bare.velocity(start, fitted(self.estimator, start, target, Clock(), {}), Clock())
+            found.append(_ratio(STRIDE * span, float((velocity**2).sum(1).mean().sqrt())))
+        if smooth is not False:
+            probes = [bare._stiffness(state, target, span) for state in states]
+            rate, speed = (max(column) for column in zip(*probes, strict=True))
+            share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
+            found += [_ratio(share, rate), _ratio(0.25 * span, speed)]
+        limits = [limit for limit in found if limit is not None]
         return _two_digits(min(limits)) if limits else 1.0
 
     def _stiffness(self, x: Cloud, target: Cloud | None, span: float) -> tuple[float, float]:
         """The fastest contraction rate at a cloud (0 where all is growth), and the largest speed."""
         clock = Clock()
-        memory = self.estimator.fit(x, target, clock, {}).memory
+        memory = fitted(self.estimator, x, target, clock, {}).memory
 
         def velocity(points: Tensor) -> Tensor:
             moved = replace(x, points=points)
-            return self.velocity(moved, self.estimator.fit(moved, target, clock, memory), clock)[0]
+            return self.velocity(moved, fitted(self.estimator, moved, target, clock, memory), clock)[0]
 
         epsilon = span * torch.finfo(x.points.dtype).eps ** (1 / 3)
 
@@ -240,7 +264,8 @@ def wgan_flow(critic: Estimator = GradientPenaltyCritic(), *, noise: Schedule | 
 
     Particles move at about unit speed to the end: lower dt there, or they hop about the target by dt. `critic` is any estimator of a potential.
     """
-    if getattr(critic, "log_ratio", False):
+    check_estimator(critic, "critic")
+    if critic.log_ratio:
         raise ValueError(f"`critic` must estimate a potential, got {type(critic).__name__}, an estimator of log r: use pf.mono_flow")
     return Flow(critic, noise=noise)
 
@@ -249,6 +274,28 @@ def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -
     """dX = grad log p(X) dt + sqrt(2 temperature) dW: no target sample, only a density or a score (see `ClosedForm`)."""
     sigma = math.sqrt(2 * _checks.non_negative(temperature, "temperature"))
     return Flow(ClosedForm(target), diffusion=Constant(sigma))
+
+
+def _number(schedule: Schedule, name: str, *moment: Any) -> float:
+    """What a schedule says at a moment, if that is a finite number."""
+    with Supplied(name, schedule):
+        value = schedule(*moment)
+        return _checks.real(value, name, remedy="return one number for each clock")
+
+
+def _same_shape(given: Sequence[Any], wanted: Sequence[torch.Size], name: str, part: Any, told: str) -> None:
+    """Refuse what would be broadcast to another velocity in silence."""
+    for value, shape in zip(given, wanted, strict=True):
+        if not isinstance(value, Tensor) or value.shape != shape:
+            with Supplied(name, part):
+                what = f"{tuple(value.shape)} for {tuple(shape)}" if isinstance(value, Tensor) else f"{type(value).__name__} for a tensor"
+                raise ValueError(f"`{name}` {type(part).__name__} {told}, got {what}: mend its shape")
+
+
+def _factor(mobility: Mobility | Descent) -> float | None:
+    """The constant slope of `Linear`, or of a subclass that has changed none of its methods; None of every other mobility."""
+    own = isinstance(mobility, Linear) and all(vars(Linear)[name] is getattr(type(mobility), name) for name in ("h", "slope", "curvature"))
+    return mobility.factor if isinstance(mobility, Linear) and own else None
 
 
 def _what(value: Any) -> str:

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from particleflow import _checks
+from particleflow import _checks, _words
 
+__getattr__ = _words.suggesting(__name__)
 Weights: TypeAlias = Tensor | None
 Pair = TypeVar("Pair", bound="_Pair")
 
@@ -395,6 +396,5 @@ def _log_mean_exp(d: Tensor, weights: Weights) -> Tensor:
 
 def _inside(d: Tensor, domain: tuple[float, float]) -> Tensor:
     """d held one rounding inside an open interval (away from 0: the smallest normal number), so that log r and 1 / r stay finite."""
-    lower, upper = (torch.tensor(end, dtype=d.dtype, device=d.device) for end in domain)
-    tiny = torch.finfo(d.dtype).tiny
+    (lower, upper), tiny = (torch.tensor(end, dtype=d.dtype, device=d.device) for end in domain), torch.finfo(d.dtype).tiny
     return d.clamp(float(torch.nextafter(lower, upper)) if lower else tiny, float(torch.nextafter(upper, lower)) if upper else -tiny)

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _words
 from particleflow.clouds import Cloud, Kept, as_clouds
 from particleflow.kernels import Energy, FeatureKernel, Kernel
 from particleflow.kernels.explicit import as_summable
@@ -32,6 +32,8 @@ from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 from particleflow.pairwise.explicit import sources_of
 from particleflow.subsets import in_own_order
+
+__getattr__ = _words.suggesting(__name__)
 
 # Pairs (direction, quantile level) worked on at once by the sliced distance: 32 MiB for each float64 array.
 LEVELS_AT_ONCE = 2**22
@@ -90,6 +92,9 @@ def floor(metric: Callable[[Any, Any], float], y: Any, n: int, *, seed: int = 0)
     """
     cloud, _ = as_clouds(y, y, "y")
     _checks.count(n, "n")
+    seed = _checks.count(seed, "seed", least=0)
+    if isinstance(metric, type) or not callable(metric):
+        raise TypeError(f"`metric` must be a metric, got {_checks.said(metric)}: e.g. pf.metrics.W2()")
     if len(cloud) < 4:
         raise ValueError(f"`y` must hold at least 4 points to be split, got {len(cloud)}: there is no floor, compare with 0")
     whole, rng = len(cloud), np.random.default_rng(seed)

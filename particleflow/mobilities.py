@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from particleflow import _autograd, _checks
+from particleflow import _autograd, _checks, _words
 from particleflow.divergences import Divergence
+
+__getattr__ = _words.suggesting(__name__)
 
 # An entropy is asked for ratios between e^-300 and e^300, so that products with its second derivative are numbers.
 FARTHEST = 300.0
@@ -200,6 +202,7 @@ class LSGAN:
     def __post_init__(self) -> None:
         for name in ("fake", "real", "aim"):
             object.__setattr__(self, name, _checks.real(getattr(self, name), name))
+        _checks.flag(self.allow_nonmonotone, "allow_nonmonotone")
         a, b, c = self.fake, self.real, self.aim
         if a == b:
             raise ValueError(f"`fake` and `real` must differ, got {a:g} twice: equal labels tell nothing apart; take LSGAN(0, 1, 1)")
@@ -250,7 +253,7 @@ class Induced:
 
     def __post_init__(self) -> None:
         if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
-            raise TypeError(f"`divergence` must be an entropy, got {_what(self.divergence)}: e.g. pf.divergences.JensenShannon()")
+            raise TypeError(f"`divergence` must be an entropy, got {_checks.kind(self.divergence)}: e.g. pf.divergences.JensenShannon()")
         _refuse_unless_increasing(self, f"`divergence` {self.divergence}", self.allow_nonmonotone)
 
     def h(self, d: Tensor) -> Tensor:
@@ -300,8 +303,8 @@ class Custom:
 
     def __post_init__(self) -> None:
         for name, given in (("h", self.function), ("slope", self.first), ("curvature", self.second)):
-            if not callable(given) and (given is not None or name == "h"):
-                raise TypeError(f"`{name}` must be a callable of the log ratio d, got {_what(given)}: e.g. lambda d: torch.atan(d)")
+            if (isinstance(given, type) or not callable(given)) and (given is not None or name == "h"):
+                raise TypeError(f"`{name}` must be a callable of the log ratio d, got {_checks.kind(given)}: e.g. lambda d: torch.atan(d)")
         _refuse_unless_increasing(self, "`h`", self.allow_nonmonotone)
 
     def h(self, d: Tensor) -> Tensor:
@@ -335,8 +338,9 @@ def custom(
 
 def check_increasing(mobility: Mobility) -> None:
     """Refuse (ValueError) a user's own class whose h does not increase, unless it has `allow_nonmonotone = True`. Those here look when made."""
-    if type(mobility).__module__ != __name__ and not getattr(mobility, "allow_nonmonotone", False):
-        _refuse_unless_increasing(mobility, f"`mobility` {type(mobility).__name__}", False)
+    if type(mobility).__module__ != __name__:
+        allowed = getattr(mobility, "allow_nonmonotone", False)  # the one fact that may be left out
+        _refuse_unless_increasing(mobility, f"`mobility` {type(mobility).__name__}", _checks.flag(allowed, "allow_nonmonotone"))
 
 
 def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> None:
@@ -358,7 +362,7 @@ def _refuse_unless_increasing(mobility: Mobility, what: str, allowed: bool) -> N
 
 
 def _not_increasing(reason: str, allowed: bool) -> None:
-    if not allowed:
+    if not _checks.flag(allowed, "allow_nonmonotone"):
         raise ValueError(
             f"{reason}. Where h' < 0 particles move down the ratio, away from the target, and where h' = 0 they stop: take an increasing h, "
             "or pass allow_nonmonotone=True (a class of your own: have it as an attribute) to run it all the same"
@@ -392,7 +396,3 @@ def _derivative(function: Callable[[Tensor], Any], d: Tensor, order: int = 1) ->
     if order == 1:
         return ((up - down) / (above - below)).to(d.dtype)
     return ((up - 2 * _called(function, at, "h") + down) / step**2).to(d.dtype)
-
-
-def _what(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

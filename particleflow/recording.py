@@ -1,148 +1,135 @@
-"""A run while it is made: its steps are taken one by one, and what there is of it makes a trajectory at any time."""
+"""How a run is recorded: clouds, energies and metrics, row by row."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from particleflow import _checks
-from particleflow.clouds import Cloud, FixedTarget, Target, extent
-from particleflow.estimators.critic import Critic
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow._supplied import Supplied
+from particleflow.clouds import Cloud
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
-from particleflow.pairwise.base import Promise
-from particleflow.trajectory import Recorder, Trajectory
-from particleflow.verdicts import judged
-from particleflow.watch import Watch, narrow
+from particleflow.trajectory import Trajectory
 
 
-class Statistics:
-    """Sums over the fits of a run."""
-
-    def __init__(self) -> None:
-        self.fits = self.iterations = 0
-        self.gap: float | None = None
-        self.backends: dict[str, str] = {}
-        self.promise = Promise(0.0, 0.0)
-
-    def add(self, state: State) -> None:
-        self.fits += 1
-        self.iterations += int(state.fit.report.get("iterations", 0))
-        if "gap" in state.fit.report:
-            self.gap = max(self.gap or 0.0, float(state.fit.report["gap"]))
-        if "backend" in state.fit.report:
-            self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
-
-    def promised(self, state: State, *, ended: bool) -> None:
-        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs about as much as a step."""
-        step = state.clock.step
-        if step and not ended and 16 ** round(math.log(step, 16)) != step:
-            return
-        made = state.fit.promise
-        if made is not None:
-            self.promise = Promise(max(self.promise.value, made.value), max(self.promise.grad, made.grad))
-
-    def summary(self) -> dict[str, Any]:
-        solver = {} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap}
-        sums = {"backends": self.backends, "promise": {"value": self.promise.value, "grad": self.promise.grad}} if self.backends else {}
-        return {"fits": self.fits} | solver | sums
+def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Cloud) -> float:
+    """What a metric says of copies of two clouds: it is other people's code, and must not move the particles. Refused if it is not one number."""
+    with Supplied("metrics", name):
+        value = metric(x.copy(), y.copy())
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        what = f"{type(value).__name__} of shape {tuple(value.shape)}" if isinstance(value, (np.ndarray, Tensor)) else type(value).__name__
+        raise TypeError(f"`metrics` '{name}' must return one number, got {what}: pass e.g. lambda x, y: float(values(x, y).mean())") from None
 
 
 @dataclass
-class Run:
-    """A run while it is made. What of it there is by any time makes a trajectory, however the steps have ended."""
+class Recorder:
+    """Collects records, about `expected` of them, while a run goes on, from nothing or from the end of an earlier trajectory."""
 
     flow: Flow
-    start: Snapshot
-    aim: Target
-    first: Cloud | None
-    states: Iterator[State]
-    watch: Watch
-    recorder: Recorder
-    wanted: Callable[[int], bool]
-    is_last: Callable[[State], bool]
-    facts: Mapping[str, Any]
-    state: State | None = None
-    status: str = ""
-    message: str = ""
-    seconds: float = 0.0
-    statistics: Statistics = field(default_factory=Statistics)
+    metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
+    velocity: bool
+    expected: int
+    earlier: Trajectory | None = None
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+    _particles: Tensor | None = None
 
     @property
-    def moved(self) -> bool:
-        """Has a step been made?"""
-        return self.state is not None and self.state.clock.step != self.start.clock.step
+    def _last(self) -> int | None:
+        if self._rows:
+            return int(self._rows[-1]["step"])
+        return None if self.earlier is None else int(self.earlier.steps[-1])
 
-    def go(self) -> None:
-        """Make the steps. After the first one nothing raises: what is recorded stays."""
-        began = time.perf_counter()
-        try:
-            for state in self.states:
-                self.state = state
-                self._take(state)
-                if self.status:
-                    break
-        except (Exception, KeyboardInterrupt) as error:
-            self.stopped(error)
-        self.seconds = time.perf_counter() - began
-
-    def _take(self, state: State) -> None:
-        self.statistics.add(state)
-        ended = state.ended or self.is_last(state)
-        if ended or self.wanted(state.clock.step) or not self.moved:
-            self.recorder.add(state, self.aim.at(state.clock))
-            self.statistics.promised(state, ended=ended)
-        if state.ended:
-            self.status, self.message = state.status, state.message
-        elif ended:
-            self.watch.compare(state)
-            self.status, self.message = ("unstable" if self.watch.message else "completed"), self.watch.message
-
-    def stopped(self, error: BaseException) -> None:
-        """End the run with what came in its way, or raise it again if no step has been made. A run that has ended stays as it is."""
-        if not self.moved:
-            raise error
-        if self.status:
+    def add(self, state: State, target: Cloud | None, *, bare: bool = False) -> None:
+        """Record a state, once a step; its metrics only where there is a target. `bare`: nothing is evaluated, for a run that failed."""
+        if state.clock.step == self._last:
             return
-        assert self.state is not None
-        step = self.state.clock.step
-        interrupted = isinstance(error, KeyboardInterrupt)
-        self.recorder.add(self.state, None, bare=True)
-        self.message = f"stopped by {error if error.args else 'Ctrl-C'} after step {step}" if interrupted else f"after step {step}: {error!r}"
-        self.status = "interrupted" if interrupted else "failed"
-        if not interrupted:
-            _checks.warn(f"the run {self.status} {self.message}; the trajectory up to there is kept")
+        row: dict[str, Any] = {"t": state.clock.t, "step": state.clock.step, "energy": float("nan"), "log_mass": state.x.log_mass, "metrics": {}}
+        if self._particles is None:
+            self._particles = self._room(state.x.points)
+        elif len(self._rows) == len(self._particles):  # an integrator took more steps than were expected
+            self._particles = torch.cat([self._particles, self._room(state.x.points)])
+        self._particles[len(self._rows)] = state.x.points
+        if self.velocity:
+            row["velocity"] = torch.full_like(state.x.points, float("nan"))
+        # the row is there from now on: what is computed before something raises is kept
+        self._rows.append(row)
+        if bare:
+            return
+        row["energy"] = float("nan") if state.fit.value is None else float(state.fit.value)
+        if self.velocity:
+            row["velocity"] = self.flow.velocity(state.x, state.fit, state.clock)[0]
+        if target is not None:
+            for name, metric in self.metrics.items():
+                row["metrics"][name] = value_of(metric, name, state.x, target)
 
-    def trajectory(self) -> Trajectory:
-        """What is recorded, with how it ended."""
-        assert self.state is not None
-        state = self.state
-        unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
-        report = {**self.facts, "seconds": self.seconds, **unstable, **self.statistics.summary()}
-        snapshot = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
-        fixed = self.first if isinstance(self.aim, FixedTarget) else None
-        path = self.recorder.trajectory(snapshot, status=self.status, message=self.message, report=report, target=fixed)
-        if self.status != "completed":
-            return path
-        return judged(replace(path, message=_note(self.flow, path, state, self.start, self.aim)), self.flow, self.aim)
+    def _room(self, points: Tensor) -> Tensor:
+        """For all records, before the first step: a run that has no room for them must not find out at its end."""
+        shape = (self.expected, *points.shape)
+        try:
+            return points.new_empty(shape)
+        except RuntimeError as error:
+            size = math.prod(shape) * points.element_size() / 1e9
+            told = f"`save` asks for {self.expected} records of {len(points)} particles, {size:.3g} GB, more than there is"
+            raise MemoryError(f"{told}: record fewer, as with save=SaveAt(every=...)") from error
 
+    def trajectory(self, state: Snapshot, *, status: str, message: str, report: Mapping[str, Any], target: Cloud | None) -> Trajectory:
+        """All records, the earlier ones first."""
+        rows, old = self._rows, self.earlier
+        names = list(dict.fromkeys([*(old.metrics if old else ()), *self.metrics]))
+        nothing = float("nan")
 
-def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:
-    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody moved, or a critic fell behind."""
-    if not isinstance(target, FixedTarget) or target.cloud is None:
-        return ""
-    x, y = start.x, target.cloud
-    lost = narrow(end.fit, y)
-    if lost:
-        return lost
-    if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
-        return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
-    if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:
-        return (
-            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is "
-            f"left of W1 is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
+        def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
+            now = torch.tensor(list(values), dtype=torch.float64, device="cpu")
+            return now if old is None else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
+
+        def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
+            parts = [*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+        masses: Tensor | None = None
+        if state.x.log_mass is not None:
+            past = None if old is None else old.log_mass
+            if old is not None and past is None:
+                past = old.particles.new_full(old.particles.shape[:2], -math.log(old.particles.shape[1]))
+            equal = state.x.points.new_full((len(state.x),), -math.log(len(state.x)))
+            masses = stack(past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows])
+        velocities: Tensor | None = None
+        if self.velocity or (old is not None and old.velocity is not None):
+            unknown = torch.full_like(state.x.points, nothing)
+            before = None if old is None else unknown.expand(len(old), *unknown.shape) if old.velocity is None else old.velocity
+            velocities = stack(before, [row.get("velocity", unknown) for row in rows])
+        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
+        return Trajectory(
+            particles=self._recorded(),
+            times=column(old.times if old else None, (row["t"] for row in rows)),
+            steps=steps if old is None else torch.cat([old.steps, steps]),
+            energy=column(old.energy if old else None, (row["energy"] for row in rows)),
+            metrics={
+                name: column(old.metrics.get(name) if old else None, (row["metrics"].get(name, nothing) for row in rows)) for name in names
+            },
+            status=status,
+            message=message,
+            report=report,
+            state=state,
+            target=None if target is None else target.points,
+            target_log_mass=None if target is None else target.log_mass,
+            velocity=velocities,
+            log_mass=masses,
         )
-    return ""
+
+    def _recorded(self) -> Tensor:
+        """(T, N, d), all records."""
+        parts = [] if self.earlier is None else [self.earlier.particles]
+        if self._particles is not None:
+            parts.append(self._particles[: len(self._rows)])
+        # what was not needed of the room is given back
+        whole = self._particles is None or len(self._rows) == len(self._particles)
+        return parts[0] if len(parts) == 1 and whole else torch.cat(parts)

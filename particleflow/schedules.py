@@ -19,9 +19,11 @@ from typing import Any
 
 import torch
 
-from particleflow import _checks
+from particleflow import _checks, _words
 from particleflow._typing import Memory
 from particleflow.clouds import Clock
+
+__getattr__ = _words.suggesting(__name__)
 
 # A lam of zero divides by zero: where the clouds coincide the rule stops here, in units of its start.
 TINY = 1e-8
@@ -65,6 +67,7 @@ class Power:
         _checks.real(self.initial, "initial")
         _checks.real(self.exponent, "exponent")
         _checks.positive(self.scale, "scale")
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
 
     def __call__(self, clock: Clock, fit: Any = None) -> float:
         return self.initial * (1.0 + self.of(clock) / self.scale) ** -self.exponent
@@ -84,6 +87,8 @@ class Geometric:
         _checks.real(self.initial, "initial")
         _checks.positive(self.ratio, "ratio")
         _checks.positive(self.every, "every")
+        _checks.flag(self.smooth, "smooth")
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
 
     def __call__(self, clock: Clock, fit: Any = None) -> float:
         times = self.of(clock) / self.every
@@ -99,10 +104,17 @@ class Piecewise:
     of: Callable[[Clock], float] = by_step
 
     def __post_init__(self) -> None:
+        for name, given in (("boundaries", self.boundaries), ("values", self.values)):
+            numbers = _checks.several(given, name, remedy="pass a list of numbers, e.g. boundaries=[100], values=[1.0, 0.1]")
+            for number in numbers:
+                _checks.real(number, name)
+            object.__setattr__(self, name, given if isinstance(given, Sequence) else tuple(numbers))
         if len(self.values) != len(self.boundaries) + 1:
-            raise ValueError(f"`values` must be one more than `boundaries`, got {len(self.values)} values and {len(self.boundaries)} boundaries")
+            told = f"got {len(self.values)} values and {len(self.boundaries)} boundaries"
+            raise ValueError(f"`values` must be one more than `boundaries`, {told}: the first value is that before the first boundary")
         if any(b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
-            raise ValueError(f"`boundaries` must increase, got {list(self.boundaries)}")
+            raise ValueError(f"`boundaries` must increase, got {list(self.boundaries)}: sort them")
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
 
     def __call__(self, clock: Clock, fit: Any = None) -> float:
         return self.values[bisect.bisect_right(self.boundaries, self.of(clock))]

@@ -12,9 +12,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from particleflow import _words
 from particleflow.clouds import Cloud
 from particleflow.engine import fit as fit_once
 from particleflow.estimators import Estimator, KernelLogistic
+
+__getattr__ = _words.suggesting(__name__)
 
 
 class RatioClassifier(ClassifierMixin, BaseEstimator):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,7 @@ from particleflow._files import misread, replacing
 from particleflow._words import called
 from particleflow.arrival import Nearness, nearness
 from particleflow.clouds import Clock, Cloud, Draws
-from particleflow.flows import Flow
-from particleflow.integrators import Snapshot, State
+from particleflow.integrators import Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,11 +51,15 @@ class SaveAt:
 
     def __post_init__(self) -> None:
         if self.every is not None and self.steps is not None:
-            raise ValueError(f"pass `every` or `steps`, not both, got every={self.every} and steps={list(self.steps)}")
+            told = f"got every={_checks.said(self.every)} and steps={_checks.said(self.steps)}"
+            raise ValueError(f"pass `every` or `steps`, not both, {told}: leave one out")
         if self.every is not None:
-            _checks.count(self.every, "every")
-        for step in self.steps or ():
-            _checks.count(step, "steps", least=0)
+            _checks.count(self.every, "every", remedy="the number of steps between two records, e.g. 10")
+        if self.steps is not None:
+            steps = _checks.several(self.steps, "steps", remedy="pass a list of step numbers, e.g. [0, 10, 100]; for every 5 steps SaveAt(every=5)")
+            remedy = "pass whole numbers >= 0, e.g. [0, 10, 100]"
+            object.__setattr__(self, "steps", tuple(_checks.count(step, "steps", least=0, remedy=remedy) for step in steps))
+        object.__setattr__(self, "velocity", _checks.flag(self.velocity, "velocity"))
 
     def wants(self, total: int) -> Callable[[int], bool]:
         """Is a step recorded, in a run of `total` steps?"""
@@ -179,6 +182,7 @@ class Trajectory:
         IndexError
             There is no such record.
         """
+        _checks.count(index, "index", least=-sys.maxsize, remedy="pass the number of a record, e.g. -1 for the last")
         if not -len(self) <= index < len(self):
             raise IndexError(f"`index` must be between {-len(self)} and {len(self) - 1}, got {index}: the run has {len(self)} records")
         return Cloud(self.particles[index], log_mass=None if self.log_mass is None else self.log_mass[index])
@@ -190,9 +194,10 @@ class Trajectory:
 
     def save(self, path: str | Path) -> Path:
         """Write one compressed .npz without pickle, readable by numpy alone; returns its path."""
-        path = Path(path)
+        path = _checks.path(path, "path", "run.npz")
         if path.suffix != ".npz":
-            raise ValueError(f"`path` must end in .npz, got '{path}'")
+            other = "; for a table, np.savetxt('a.csv', path.particles[-1])" if path.suffix in (".csv", ".txt", ".tsv") else ""
+            raise ValueError(f"`path` must end in .npz, got '{path}': pass '{path.with_suffix('.npz')}'{other}")
         draws = self.state.clock.draws
         facts = {
             "format": FORMAT,
@@ -220,6 +225,7 @@ class Trajectory:
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:
         """Read what `save` wrote. Tensors come back on the CPU with their dtype."""
+        path = _checks.path(path, "path", "run.npz")
         try:
             with np.load(path, allow_pickle=False) as file:
                 tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "facts"}
@@ -227,7 +233,8 @@ class Trajectory:
             if facts["format"] == FORMAT:
                 return cls._restored(tensors, facts)
         except FileNotFoundError:
-            raise FileNotFoundError(f"`path` must be a saved trajectory, and there is no file '{path}'") from None
+            told = f"and there is no file '{path}': pass what Trajectory.save has returned"
+            raise FileNotFoundError(f"`path` must be a saved trajectory, {told}") from None
         except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
             raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: it holds {misread(path, error)}") from error
         raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")
@@ -289,109 +296,3 @@ class _Gone:
 
     def child_seed(self, stream: str, step: int) -> int:
         raise ValueError("`draws` must be passed to go on with this run: it was made with recorded noise, which a saved trajectory does not hold")
-
-
-@dataclass
-class Recorder:
-    """Collects records, about `expected` of them, while a run goes on, from nothing or from the end of an earlier trajectory."""
-
-    flow: Flow
-    metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
-    velocity: bool
-    expected: int
-    earlier: Trajectory | None = None
-    _rows: list[dict[str, Any]] = field(default_factory=list)
-    _particles: Tensor | None = None
-
-    @property
-    def _last(self) -> int | None:
-        if self._rows:
-            return int(self._rows[-1]["step"])
-        return None if self.earlier is None else int(self.earlier.steps[-1])
-
-    def add(self, state: State, target: Cloud | None, *, bare: bool = False) -> None:
-        """Record a state, once a step; its metrics only where there is a target. `bare`: nothing is evaluated, for a run that failed."""
-        if state.clock.step == self._last:
-            return
-        value = None if bare else state.fit.value
-        row: dict[str, Any] = {"t": state.clock.t, "step": state.clock.step, "energy": float("nan") if value is None else value}
-        row["log_mass"] = state.x.log_mass
-        if self._particles is None:
-            self._particles = self._room(state.x.points)
-        elif len(self._rows) == len(self._particles):  # an integrator took more steps than were expected
-            self._particles = torch.cat([self._particles, self._room(state.x.points)])
-        self._particles[len(self._rows)] = state.x.points
-        if self.velocity and bare:
-            row["velocity"] = torch.full_like(state.x.points, float("nan"))
-        elif self.velocity:
-            row["velocity"] = self.flow.velocity(state.x, state.fit, state.clock)[0]
-        row["metrics"] = {}
-        if self.metrics and target is not None:
-            # Metrics get copies: they are other people's code, and must not move the particles.
-            pair = state.x.copy(), target.copy()
-            row["metrics"] = {name: _checks.one_number(metric(*pair), name) for name, metric in self.metrics.items()}
-        self._rows.append(row)
-
-    def _room(self, points: Tensor) -> Tensor:
-        """For all records, before the first step: a run that has no room for them must not find out at its end."""
-        shape = (self.expected, *points.shape)
-        try:
-            return points.new_empty(shape)
-        except RuntimeError as error:
-            size = math.prod(shape) * points.element_size() / 1e9
-            told = f"`save` asks for {self.expected} records of {len(points)} particles, {size:.3g} GB, more than there is"
-            raise MemoryError(f"{told}: record fewer, as with save=SaveAt(every=...)") from error
-
-    def trajectory(self, state: Snapshot, *, status: str, message: str, report: Mapping[str, Any], target: Cloud | None) -> Trajectory:
-        """All records, the earlier ones first."""
-        rows, old = self._rows, self.earlier
-        names = list(dict.fromkeys([*(old.metrics if old else ()), *self.metrics]))
-        nothing = float("nan")
-
-        def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
-            now = torch.tensor(list(values), dtype=torch.float64, device="cpu")
-            return now if old is None else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
-
-        def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
-            parts = [*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])]
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-        masses: Tensor | None = None
-        if state.x.log_mass is not None:
-            past = None if old is None else old.log_mass
-            if old is not None and past is None:
-                past = old.particles.new_full(old.particles.shape[:2], -math.log(old.particles.shape[1]))
-            equal = state.x.points.new_full((len(state.x),), -math.log(len(state.x)))
-            masses = stack(past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows])
-        velocities: Tensor | None = None
-        if self.velocity or (old is not None and old.velocity is not None):
-            unknown = torch.full_like(state.x.points, nothing)
-            before = None if old is None else unknown.expand(len(old), *unknown.shape) if old.velocity is None else old.velocity
-            velocities = stack(before, [row.get("velocity", unknown) for row in rows])
-        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
-        return Trajectory(
-            particles=self._recorded(),
-            times=column(old.times if old else None, (row["t"] for row in rows)),
-            steps=steps if old is None else torch.cat([old.steps, steps]),
-            energy=column(old.energy if old else None, (row["energy"] for row in rows)),
-            metrics={
-                name: column(old.metrics.get(name) if old else None, (row["metrics"].get(name, nothing) for row in rows)) for name in names
-            },
-            status=status,
-            message=message,
-            report=report,
-            state=state,
-            target=None if target is None else target.points,
-            target_log_mass=None if target is None else target.log_mass,
-            velocity=velocities,
-            log_mass=masses,
-        )
-
-    def _recorded(self) -> Tensor:
-        """(T, N, d), all records."""
-        parts = [] if self.earlier is None else [self.earlier.particles]
-        if self._particles is not None:
-            parts.append(self._particles[: len(self._rows)])
-        # what was not needed of the room is given back
-        whole = self._particles is None or len(self._rows) == len(self._particles)
-        return parts[0] if len(parts) == 1 and whole else torch.cat(parts)

@@ -13,8 +13,8 @@ from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import KALE, MMD, DrMMD, Fit, Moreau
 from particleflow.flows import Flow
 from particleflow.integrators import State
-from particleflow.kernels import Energy, Laplace
 from particleflow.kernels.bandwidth import spacing
+from particleflow.kernels.declared import has_kink
 
 # Particles this many times the start's extent away from where they began have left for good.
 ESCAPE = 1e6
@@ -97,7 +97,7 @@ class Watch:
         if not b > a + slack:
             return
         for fit in (before.fit, state.fit):
-            slack += float(fit.report.get("gap", 0.0)) + (2 * fit.promise.value if fit.promise is not None else 0.0)
+            slack += (fit.reported("gap") or 0.0) + (2 * fit.promise.value if fit.promise is not None else 0.0)
         if b > a + slack:
             cause = f"the energy rose from {a:.4g} by {b - a:.2g} at step {state.clock.step}, which the exact flow cannot do"
             self._unstable(state.clock.step, f"{cause}: dt = {self.dt:g} is too large")
@@ -162,7 +162,7 @@ class Watch:
         if self._box is None:
             return
         if callable(self.flow.diffusion):
-            self._variance += used * self.flow.diffusion(state.clock) ** 2
+            self._variance += used * self.flow.sigma(state.clock) ** 2
         margin = TAIL * math.sqrt(self._variance)
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
@@ -204,19 +204,19 @@ def _some(n: int) -> Tensor:
 
 def _kinked(flow: Flow) -> bool:
     estimator = flow.estimator
-    return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and isinstance(estimator.kernel, Energy | Laplace)
+    return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and has_kink(estimator.kernel)
 
 
 def narrow(fit: Fit, target: Cloud | None) -> str:
     """What to do where the bandwidth that a fit reports is too small for any dt to help; empty where it is not."""
-    bandwidth = fit.report.get("target_bandwidth", fit.report.get("bandwidth"))
+    bandwidth = fit.reported("bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth")
     if bandwidth is None or target is None:
         return ""
     space = spacing(target)
-    if float(bandwidth) >= NARROW * space:
+    if bandwidth >= NARROW * space:
         return ""
     return (
-        f"raise the bandwidth, {float(bandwidth):.2g}, which is far below {space:.2g}, the spacing of the target's points: a particle feels one of "
+        f"raise the bandwidth, {bandwidth:.2g}, which is far below {space:.2g}, the spacing of the target's points: a particle feels one of "
         "them at most, and no dt helps; e.g. pf.kernels.default_bandwidth(target)"
     )
 
@@ -233,6 +233,6 @@ def _scale(flow: Flow, state: State, target: Cloud | None, dt: float) -> float:
     """The extent of start and target; without a target, of the start and of the first step."""
     if target is not None:
         return extent(state.x.points, target.points) or math.inf
-    sigma = flow.diffusion(state.clock) if callable(flow.diffusion) else 0.0
+    sigma = flow.sigma(state.clock)
     speed = float(flow.velocity(state.x, state.fit, state.clock)[0].nan_to_num().abs().max())
     return extent(state.x.points) + dt * speed + math.sqrt(dt) * sigma or math.inf

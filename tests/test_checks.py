@@ -229,7 +229,7 @@ for make in (lambda: Gaussian("wide"), lambda: Gaussian(None), lambda: Dense(max
     assert done.stdout.splitlines() == [
         "`bandwidth` must be a number, got str: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
         "`bandwidth` must be a number for Gaussian, got nothing: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
-        "`max_bytes` must be an integer, got 1.5",
+        "`max_bytes` must be an integer, got 1.5: pass a whole number",
     ]
 
 

@@ -59,7 +59,7 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
 AFTER = """
 import pathlib, sys, time
 import particleflow.cli
-from particleflow import recording, runs
+from particleflow import recording, running, runs
 from particleflow.stopping import Stop
 stops = []
 made = Stop.__init__
@@ -67,7 +67,7 @@ def kept(stop):
     made(stop)
     stops.append(stop)
 Stop.__init__ = kept
-owner, name = {"steps": (recording.Run, "go"), "verdict": (recording, "judged"), "records": (recording.Recorder, "trajectory")}[sys.argv[1]]
+owner, name = {"steps": (running.Run, "go"), "verdict": (running, "judged"), "records": (recording.Recorder, "trajectory")}[sys.argv[1]]
 real = getattr(owner, name)
 def watched(*arguments, **named):
     result = real(*arguments, **named)

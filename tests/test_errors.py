@@ -252,7 +252,8 @@ def answers() -> dict[str, tuple[str, str, int]]:
 def test_bad_input_is_refused_by_name_before_any_work(answers: dict[str, tuple[str, str, int]], line: str, kind: str, text: str) -> None:
     found, message, fits = answers[line]
     assert found == kind, message
-    assert re.fullmatch(text, message, re.DOTALL), message
+    assert re.fullmatch(f"{text}(: .+)?", message, re.DOTALL), message
+    assert re.search(r": \w", message), f"no remedy: {message}"
     assert fits == 0, "a fit was made before the input was refused"
 
 

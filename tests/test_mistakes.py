@@ -25,12 +25,32 @@ folder = tempfile.mkdtemp()
 class Frame:
     def __array__(self, dtype=None, copy=None):
         return np.array([["a", 1.0]] * 5, dtype=object)
+class Counted:
+    # a Gaussian that counts the sums it serves
+    calls = 0
+    def profile(self, s):
+        Counted.calls += 1
+        return kernel.profile(s)
+    def slope(self, s):
+        Counted.calls += 1
+        return kernel.slope(s)
+    def curvature(self, s):
+        Counted.calls += 1
+        return kernel.curvature(s)
+class Drawing:
+    # rings that count how often they are drawn from
+    dim = 2
+    def sample(self, n, *, seed=0, dtype=None, device=None):
+        Counted.calls += 1
+        return S.Rings().sample(n, seed=seed, dtype=dtype, device=device)
+counted, drawing = pf.mmd_flow(Counted()), S.Minibatch(Drawing(), 20)
 answers = {}
 for line in json.load(sys.stdin):
+    Counted.calls = 0
     try:
         eval(line)
     except Exception as error:
-        answers[line] = str(error)
+        answers[line] = "\\n".join([str(error), *getattr(error, "__notes__", ())]), Counted.calls
 print(json.dumps(answers))
 """
 
@@ -48,11 +68,11 @@ MISTAKES = {
     "pf.simulate(flow, Frame(), y, steps=2)": r"`x0` must be an \(n, d\) array of real numbers, got Frame",
     "pf.simulate(flow, x, y, steps=2, dt='0.1')": r"`dt` must be a number, got str: leave it out",
     "pf.simulate(flow, x, y, steps=2, dt=-1)": r"`dt` must be > 0, got -1: leave it out",
-    "pf.simulate(flow, x, y, steps=0)": r"`steps` must be >= 1, got 0",
-    "pf.simulate(flow, x, y, steps=1.5)": r"`steps` must be an integer, got 1\.5",
-    "pf.simulate(flow, x, y, steps='10')": r"`steps` must be an integer, got '10'",
-    "pf.simulate(flow, x, y)": r"exactly one of `steps` and `t1`, got steps=None and t1=None",
-    "pf.simulate(flow, x, y, steps=2, t1=1)": r"exactly one of `steps` and `t1`, got steps=2 and t1=1",
+    "pf.simulate(flow, x, y, steps=0)": r"`steps` must be >= 1, got 0: pass how many steps",
+    "pf.simulate(flow, x, y, steps=1.5)": r"`steps` must be an integer, got 1\.5: pass how many steps",
+    "pf.simulate(flow, x, y, steps='10')": r"`steps` must be an integer, got '10': pass how many steps",
+    "pf.simulate(flow, x, y)": r"exactly one of `steps` and `t1`, got steps=None and t1=None: e\.g\. steps=100",
+    "pf.simulate(flow, x, y, steps=2, t1=1)": r"exactly one of `steps` and `t1`, got steps=2 and t1=1: leave one out",
     "pf.simulate(flow, x, y, steps=2, metrics=[M.W2()])": r"`metrics` must map names to metrics, got \[W2.*: e\.g\.",
     "pf.simulate(flow, x, y, steps=2, metrics={'W2': M.W2})": r"`metrics` must map names to metrics, got .*W2.*: e\.g\.",
     "pf.simulate(flow, x, y, steps=2, metrics={'v': lambda a, b: np.zeros(3)})": r"`metrics` 'v' must return one number, got ndarray of .*3.*: pass",
@@ -61,8 +81,8 @@ MISTAKES = {
     "pf.simulate(flow, x, y[:, :1], steps=2)": r"`target` must be \(M, 2\) like `x0`, got \(40, 1\): pass",
     "pf.simulate(flow, torch.tensor(x).float(), torch.tensor(y), steps=2)": r"`x0` and `target` must have one dtype, got .*float32.*: convert",
     "pf.simulate(flow, x, lambda clock: y, steps=2)": r"`target` must be an \(n, d\) array of real numbers, got function",
-    "pf.simulate(flow, x, y, steps=2, seed=1.5)": r"`seed` must be an integer, got 1\.5",
-    "pf.simulate(flow, x, y, steps=2, seed=-1)": r"`seed` must be >= 0, got -1",
+    "pf.simulate(flow, x, y, steps=2, seed=1.5)": r"`seed` must be an integer, got 1\.5: pass a whole number",
+    "pf.simulate(flow, x, y, steps=2, seed=-1)": r"`seed` must be >= 0, got -1: pass a whole number",
     "pf.simulate(flow, x, y, steps=2, save=10)": r"`save` must be a SaveAt, got 10: e\.g\.",
     "pf.simulate(flow, x, y, steps=2, integrator=pf.Heun)": r"`integrator` must be an integrator, got .*Heun.*: e\.g\. pf\.Heun\(\)",
     "pf.simulate(flow, x, y, steps=2, integrator='heun')": r"`integrator` must be an integrator, got 'heun': e\.g\.",
@@ -79,8 +99,8 @@ MISTAKES = {
     "E.Moreau(kernel, divergence='js', lam=0.1)": r"`divergence` must be an entropy .*got str",
     "K.Gaussian()": r"`bandwidth` must be a number for Gaussian, got nothing: pass",
     "K.default_bandwidth(S.Rings())": r"`points` must be .*got the sampler Rings.*: draw some",
-    "S.Rings().sample(0)": r"`n` must be >= 1, got 0",
-    "S.Minibatch(S.Rings(), 0)": r"`size` must be >= 1, got 0",
+    "S.Rings().sample(0)": r"`n` must be >= 1, got 0: pass how many points",
+    "S.Minibatch(S.Rings(), 0)": r"`size` must be >= 1, got 0: pass how many points",
     "S.FromFile(folder + '/nothing.csv').sample(3)": r"`path` must be a file that exists, got .*nothing\.csv: pass",
     "M.W2()(x, y[:, :1])": r"`y` must be \(M, 2\) like `x`, got \(40, 1\): pass",
     "path.plot(folder + '/a.foo')": r"`file` must end in .*got '.*a\.foo': pass",
@@ -94,17 +114,93 @@ MISTAKES = {
     "pf.estimators.Kale": r"has no attribute 'Kale'; did you mean 'KALE'\?",
     "pf.simulat": r"has no attribute 'simulat'; did you mean 'simulate'\?",
     "pf.nothing_of_the_kind": r"has no attribute 'nothing_of_the_kind'$",
+    "pf.KALE": r"has no attribute 'KALE'; did you mean 'particleflow\.estimators\.KALE'\?",
+    "pf.metrics.KALE": r"has no attribute 'KALE'; did you mean 'particleflow\.estimators\.KALE'\?",
+    "pf.metrics.SlicedW": r"has no attribute 'SlicedW'; did you mean 'SlicedW2'\?",
+    "pf.mobilities.Vanila": r"has no attribute 'Vanila'; did you mean 'Vanilla'\?",
+    "pf.plotting.animat": r"has no attribute 'animat'; did you mean 'animate'\?",
+    "pf.losses.Bce": r"has no attribute 'Bce'; did you mean 'BCE'\?",
+    "pf.divergences.JensenShanon": r"has no attribute 'JensenShanon'; did you mean 'JensenShannon'\?",
+    "pf.schedules.Geometrc": r"has no attribute 'Geometrc'; did you mean 'Geometric'\?",
+    "pf.flows.mmd_flows": r"has no attribute 'mmd_flows'; did you mean 'mmd_flow'\?",
+    "pf.clouds.Clouds": r"has no attribute 'Clouds'; did you mean 'Cloud'\?",
+    "pf.scikit.RatioClasifier": r"has no attribute 'RatioClasifier'; did you mean 'RatioClassifier'\?",
+    "pf.simulate(flow, x, y, steps=2, metrics={'mine': lambda a, b: 1 / 0})": r"division by zero\nraised in `metrics` 'mine' \(<lambda>,",
+    "pf.SaveAt(steps=5)": r"`steps` must be several, got 5: pass a list of step numbers, .*SaveAt\(every=5\)",
+    "pf.SaveAt(steps='all')": r"`steps` must be several, got 'all': pass a list",
+    "pf.SaveAt(steps=[1.5])": r"`steps` must be an integer, got 1\.5: pass whole numbers",
+    "pf.SaveAt(every=0)": r"`every` must be >= 1, got 0: the number of steps between two records",
+    "pf.SaveAt(velocity='yes')": r"`velocity` must be True or False, got 'yes': write",
+    "pf.plotting.film([path])": r"`states` must be states of one run, got a Trajectory among them: .*animate",
+    "pf.plotting.film({'MMD': path})": r"`states` must be several, got \{'MMD'.*: .*animate",
+    "pf.plotting.film(5, 'a.gif')": r"`states` must be several, got 5: pass what pf\.iterate yields",
+    "pf.plotting.film(iter([]))": r"`file` must be a path that ends in \.gif, got None: pass",
+    "path.save('x.csv')": r"`path` must end in \.npz, got 'x\.csv': pass 'x\.npz'; for a table",
+    "path.save(5)": r"`path` must be the path of a file, got 5: pass e\.g\. 'run\.npz'",
+    "pf.Trajectory.load('nothing.npz')": r"`path` must be a saved trajectory, and there is no file 'nothing\.npz': pass",
+    "path.cloud(0.5)": r"`index` must be an integer, got 0\.5: pass the number of a record",
+    "S.Rings(noise=-1)": r"`noise` must be >= 0, got -1: pass 0 or more",
+    "S.Mixture(S.Rings())": r"`components` must be several, got Rings.*: pass a list",
+    "M.floor(M.W2, y, 10)": r"`metric` must be a metric, got the class W2: e\.g\.",
+    "pf.schedules.Piecewise(100, [1.0, 0.1])": r"`boundaries` must be several, got 100: pass a list of numbers",
+}
+
+
+# The same of runs that would begin with work: the kernel's sums and the sampler's draws are counted.
+BEFORE_WORK = {
+    "pf.simulate(counted, x, y)": "exactly one of `steps` and `t1`",
+    "pf.simulate(counted, x, y, steps=0)": "`steps` must be >= 1",
+    "pf.simulate(counted, x, y, steps=2, dt=-1)": "`dt` must be > 0",
+    "pf.simulate(counted, x, y, t1='later')": "`t1` must be a number",
+    "pf.simulate(counted, x, y, t1=-1)": "`t1` must be later than the start",
+    "pf.simulate(counted, x, y[:, :1], steps=2)": r"`target` must be \(M, 2\)",
+    "pf.simulate(counted, np.full((3, 2), np.nan), y, steps=2)": "`x0` must be finite",
+    "pf.simulate(counted, x, y, steps=2, metrics={'v': lambda a: 1.0})": "`metrics` 'v' must take two clouds",
+    "pf.simulate(counted, x, y, steps=2, metrics=[M.W2()])": "`metrics` must map names to metrics",
+    "pf.simulate(counted, x, y, steps=2, save=10)": "`save` must be a SaveAt",
+    "pf.simulate(counted, x, y, steps=2, save=pf.SaveAt(steps=5))": "`steps` must be several",
+    "pf.simulate(counted, x, y, steps=2, integrator='heun')": "`integrator` must be an integrator",
+    "pf.simulate(counted, x, y, steps=2, seed=1.5)": "`seed` must be an integer",
+    "pf.simulate(counted, x, y, steps=2, seed=1, draws=pf.Draws(1))": "pass `seed` or `draws`, not both",
+    "pf.simulate(counted, x, y, steps=2, draws=5)": "`draws` must have normal",
+    "pf.simulate(counted, x, drawing, steps=0)": "`steps` must be >= 1",
+    "pf.simulate(counted, x, drawing, steps=2, save=10)": "`save` must be a SaveAt",
+    "pf.simulate(counted, x, drawing, steps=2, dt='small')": "`dt` must be a number",
+    "pf.simulate(counted, x, Drawing(), steps=2)": "`target` must be points, got the sampler",
+    "pf.simulate(counted, Drawing(), y, steps=2)": "`x0` must be points, got the sampler",
+    "pf.simulate(counted, x, drawing, steps=2, integrator='heun')": "`integrator` must be an integrator",
+    "pf.simulate(counted, x, drawing, steps=2, metrics=[M.W2()])": "`metrics` must map names to metrics",
+    "pf.simulate(counted, x, drawing, t1=-1, dt=0.1)": "`t1` must be later than the start",
+    "pf.iterate(counted, x, y, dt=-1)": "`dt` must be > 0",
+    "pf.plotting.film(pf.iterate(counted, x, y, dt=0.1), 'a.txt')": r"`file` must end in \.gif",
+    "pf.plotting.film(pf.iterate(counted, x, y, dt=0.1))": r"`file` must be a path that ends in \.gif",
+    "pf.fit(counted.estimator, x)": r"`y` must be \(M, d\) points",
+    "pf.fit(counted.estimator, x, y, seed=-1)": "`seed` must be >= 0",
 }
 
 
 @cache
-def answers() -> dict[str, str]:
-    done = subprocess.run([sys.executable, "-c", SETTING], input=json.dumps(list(MISTAKES)), capture_output=True, text=True, check=True)
+def answers() -> dict[str, tuple[str, int]]:
+    lines = [*MISTAKES, *BEFORE_WORK]
+    done = subprocess.run([sys.executable, "-c", SETTING], input=json.dumps(lines), capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_answered_by_its_name_its_value_and_the_remedy(mistake: str) -> None:
-    told = answers().get(mistake)
+    told, _ = answers().get(mistake, (None, 0))
     assert told is not None, "it was accepted"
     assert re.search(MISTAKES[mistake], told, re.DOTALL), told
+
+
+@pytest.mark.parametrize("mistake", BEFORE_WORK)
+def test_a_mistake_is_answered_before_any_work(mistake: str) -> None:
+    told, calls = answers().get(mistake, (None, 0))
+    assert told is not None, "it was accepted"
+    assert re.search(BEFORE_WORK[mistake], told, re.DOTALL), told
+    assert calls == 0, "work was done before the refusal"
+
+
+def test_work_is_counted() -> None:
+    code = SETTING.partition("answers = {}")[0] + "Counted.calls = 0; pf.simulate(counted, x, drawing, steps=2, dt=0.1); print(Counted.calls)"
+    assert int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) > 5

@@ -375,7 +375,7 @@ def test_wrong_types_are_refused_without_run_time_checks() -> None:
     refused = {
         "Mixture([[0.0, 1.0]])": "`components` must be samplers, got list: wrap an array in FromArray",
         "Minibatch([[0.0, 1.0]], 5)": "`sampler` must be a sampler, got list: wrap an array in FromArray",
-        "Moons().sample(2.5)": "`n` must be an integer, got 2.5",
+        "Moons().sample(2.5)": "`n` must be an integer, got 2.5: pass how many points to draw, e.g. 300",
     }
     lines = ["from particleflow.samplers import *"]
     for call in refused:

@@ -1,8 +1,6 @@
 """Estimators: from two clouds to a witness that the particles climb."""
 
-from typing import Any
-
-from particleflow._words import unknown_name
+from particleflow._words import suggesting
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
 from particleflow.estimators.classifier import Classifier
 from particleflow.estimators.closed_form import ClosedForm, Moments
@@ -41,6 +39,4 @@ __all__ = [
     "Witness",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    raise unknown_name(__name__, name, __all__)
+__getattr__ = suggesting(__name__)

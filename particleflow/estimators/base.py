@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from numbers import Real
+from typing import Any, Protocol, runtime_checkable
 
+from particleflow import _checks
+from particleflow._supplied import Supplied
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.memo import cached_property
@@ -23,21 +26,11 @@ class Witness(Protocol):
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]: ...
 
 
-@runtime_checkable
-class GradWitness(Witness, Protocol):
-    """A witness whose gradient alone is cheaper."""
+class GradWitness(ABC):
+    """A witness whose gradient alone is cheaper. It says so by inheriting: a method called `grad` may mean something else."""
 
+    @abstractmethod
     def grad(self, z: Queries) -> Gradients: ...
-
-
-def has_grad(witness: Witness) -> TypeGuard[GradWitness]:
-    """Is it a `GradWitness`? Each class is asked once: isinstance() of a protocol takes as long as a sum over a few thousand pairs."""
-    return _has_grad(type(witness))
-
-
-@lru_cache(maxsize=256)
-def _has_grad(kind: type) -> bool:
-    return callable(getattr(kind, "grad", None))
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class Fit:
     memory : mapping of tensors
         Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
     report : mapping
-        How it went: `converged` (absent means that there is nothing to converge), gap, iterations, backend and why.
+        How it went: `converged`, a bool (absent means that there is nothing to converge); numbers gap and iterations; backend and why.
     objective : float, callable or None
         `value` itself where the fit has found it on the way, or what evaluates it, only when somebody asks.
     bound : callable or None
@@ -70,7 +63,13 @@ class Fit:
     @cached_property
     def value(self) -> float | None:
         """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE with its 1 + lam). None: it has none."""
-        return self.objective() if callable(self.objective) else self.objective
+        with Supplied("Fit.objective", self.objective):
+            return self.objective() if callable(self.objective) else self.objective
+
+    def reported(self, name: str) -> float | None:
+        """A number of the report; None where there is none of that name, or something else than a number."""
+        found = self.report.get(name)
+        return None if isinstance(found, bool) or not isinstance(found, Real) else float(found)
 
     @property
     def known(self) -> bool:
@@ -80,7 +79,8 @@ class Fit:
     @cached_property
     def promise(self) -> Promise | None:
         """A-priori bounds of the errors of the witness at the particles, where its sums are approximate (`particleflow.pairwise.promise`)."""
-        return None if self.bound is None else self.bound()
+        with Supplied("Fit.bound", self.bound):
+            return None if self.bound is None else self.bound()
 
 
 @runtime_checkable
@@ -97,8 +97,8 @@ class Estimator(Protocol):
         Does fit need y?
     energy_slope : float or None
         The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if there is one and it is the same for all fits.
-    smooth : bool, may be missing
-        False where the witness's gradient jumps, from place to place or as the particles move: such a flow has no fastest rate.
+
+    All four must be there, of these types. An estimator may declare a fifth fact, see `KnownSmoothness`.
     """
 
     @property
@@ -114,14 +114,29 @@ class Estimator(Protocol):
 
 
 @runtime_checkable
-class FlowDefaults(Protocol):
-    """An estimator whose defaults in a flow differ from those of a single ratio. A `Flow` takes `in_flow()` in its place."""
+class KnownSmoothness(Estimator, Protocol):
+    """An estimator that declares whether the flow of its witness has a fastest rate.
 
+    Attributes
+    ----------
+    smooth_witness : bool
+        False where the witness's gradient jumps, from place to place or as the particles move: then no rate is measured for `Flow.suggest_dt`.
+        Of an estimator that declares nothing the smaller of both suggestions is taken.
+    """
+
+    @property
+    def smooth_witness(self) -> bool: ...
+
+
+class FlowDefaults(ABC):
+    """An estimator whose defaults in a flow differ from those of a single ratio: a `Flow` takes `in_flow()` in its place. Declared by inheriting."""
+
+    @abstractmethod
     def in_flow(self) -> Estimator: ...
 
 
 @dataclass(frozen=True)
-class FieldWitness:
+class FieldWitness(GradWitness):
     """A witness that is one weighted kernel sum: w(z) = sum_i w_i k(z, p_i)."""
 
     field: Field
@@ -142,8 +157,29 @@ def missing_target(estimator: Estimator, name: str) -> ValueError:
     return ValueError(f"`{name}` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of the law to flow to")
 
 
-def check_estimator(value: Any) -> None:
-    """Refuse what is no estimator as the argument `estimator`."""
+def fitted(estimator: Estimator, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+    """What `estimator.fit` returns, if it is a Fit."""
+    with Supplied("estimator", estimator):
+        fit: Any = estimator.fit(x, y, clock, memory)
+        if not isinstance(fit, Fit):
+            raise TypeError(f"`estimator` {type(estimator).__name__} must return a Fit from fit, got {_checks.said(fit)}: return pf.Fit(witness)")
+    return fit
+
+
+def smoothness_of(estimator: Estimator) -> bool | None:
+    """What an estimator has declared of the gradient of its witness; None: nothing."""
+    return estimator.smooth_witness if isinstance(estimator, KnownSmoothness) else None
+
+
+def check_estimator(value: Any, name: str = "estimator") -> None:
+    """Refuse what is no estimator as the argument `name`, and facts that are none: a method in the place of a bool would count as True."""
     if isinstance(value, type) or not isinstance(value, Estimator):
         what = f"the class {value.__name__} without its parentheses" if isinstance(value, type) else type(value).__name__
-        raise TypeError(f"`estimator` must be an estimator, got {what}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))")
+        raise TypeError(f"`{name}` must be an estimator, got {what}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))")
+    facts = {"deterministic": value.deterministic, "log_ratio": value.log_ratio, "needs_target": value.needs_target}
+    if isinstance(value, KnownSmoothness):
+        facts["smooth_witness"] = value.smooth_witness
+    for fact, told in facts.items():
+        _checks.flag(told, fact, of=type(value).__name__)
+    if value.energy_slope is not None:
+        _checks.real(value.energy_slope, "energy_slope", remedy=f"the constant c of v = c grad w for {type(value).__name__}, or None")

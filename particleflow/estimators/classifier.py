@@ -78,8 +78,7 @@ class Classifier(FromModule):
         _checks.non_negative(self.gradient_penalty, "gradient_penalty")
         if _checks.non_negative(self.penalty_centre, "penalty_centre") > 0 and not self._penalised:
             raise ValueError(f"`penalty_centre` needs a penalty to be the centre of, got {self.penalty_centre:g}: pass gradient_penalty= too")
-        if not isinstance(self.log_output, bool):
-            raise TypeError(f"`log_output` must be True or False, got {self.log_output!r}")
+        _checks.flag(self.log_output, "log_output")
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None

@@ -94,6 +94,7 @@ class ClosedForm:
     current: Density | Moments | None = None
     clip: float = math.inf
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     needs_target: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -104,9 +105,13 @@ class ClosedForm:
                 "e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
             )
         if self.current is not None and not isinstance(self.current, (Density, Moments)):
-            raise TypeError(f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}")
-        if not self.clip > 0:
-            raise ValueError(f"`clip` must be > 0, got {self.clip}")
+            raise TypeError(
+                f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}: e.g. pf.samplers.Gaussian(dim=2)"
+            )
+        remedy = "pass a number > 0, or leave it out"
+        clip: Any = self.clip
+        if not (isinstance(clip, float) or _checks.real(clip, "clip", remedy=remedy) > 0) or not clip > 0:
+            raise ValueError(f"`clip` must be > 0, got {self.clip}: {remedy}")
 
     @property
     def log_ratio(self) -> bool:

@@ -114,7 +114,7 @@ class GradientPenaltyCritic(FromModule, Critic):
         super().__post_init__()
         _checks.positive(self.weight, "weight")
         if not any(self.one_sided is each for each in (None, True, False)):
-            raise TypeError(f"`one_sided` must be True, False or None, got {self.one_sided!r}")
+            raise TypeError(f"`one_sided` must be True, False or None, got {_checks.said(self.one_sided)}: leave it out for the usual choice")
 
     @property
     def _penalised(self) -> bool:

@@ -60,6 +60,7 @@ class KALE:
     max_iterations: int = field(default=50, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
@@ -68,6 +69,7 @@ class KALE:
         if self.kernel is not None:
             object.__setattr__(self, "kernel", as_kernel(self.kernel))
         check_backend(self.pairwise)
+        _checks.flag(self.reverse, "reverse")
         remedy = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
         object.__setattr__(self, "lam", as_penalty(self.lam, remedy))
         _checks.positive(self.rtol, "rtol")

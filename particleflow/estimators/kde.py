@@ -11,11 +11,10 @@ import torch
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud, Kept
-from particleflow.estimators.base import Fit
+from particleflow.estimators.base import Fit, FlowDefaults
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median
 from particleflow.kernels.bandwidth import is_rule, read_off
-from particleflow.kernels.declared import as_kernel_or_rule, is_positive
-from particleflow.kernels.radial import ScaledKernel
+from particleflow.kernels.declared import as_kernel_or_rule, bandwidth_of, is_positive
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -37,7 +36,7 @@ class KDEWitness:
 
 
 @dataclass(frozen=True)
-class KDE:
+class KDE(FlowDefaults):
     """w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x, the log ratio of two kernel density estimates; c = int k.
 
     With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud's bandwidth l is its own, and c = (2 pi l^2)^{d/2}. A
@@ -62,6 +61,7 @@ class KDE:
     shared: Bandwidth | None = field(default=None, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
@@ -104,9 +104,10 @@ class KDE:
         target: Field = self._target.get(y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y)
         current = self.pairwise.sources(of_x, x.points).field(x.mass)
         report, shift = dict(current.explain(x.points)), 0.0
-        if isinstance(self.kernel, ScaledKernel):
-            report["bandwidth"] = self.kernel.bandwidth
-        elif not isinstance(self.kernel, Kernel):
+        if isinstance(self.kernel, Kernel):
+            width = bandwidth_of(self.kernel)
+            report |= {} if width is None else {"bandwidth": width}
+        else:
             assert isinstance(of_x, Gaussian)
             assert isinstance(of_y, Gaussian)
             shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)

@@ -72,6 +72,7 @@ class KLIEP:
     max_iterations: int = field(default=100, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None

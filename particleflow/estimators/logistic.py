@@ -94,6 +94,7 @@ class KernelLogistic:
     rtol: float = field(default=1e-10, kw_only=True)
     max_iterations: int = field(default=100, kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None

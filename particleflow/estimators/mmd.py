@@ -34,6 +34,7 @@ class MMD:
     kernel: Kernel | FeatureKernel
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[float] = 1.0

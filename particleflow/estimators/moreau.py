@@ -56,6 +56,7 @@ class Moreau:
     max_iterations: int = field(default=50, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
@@ -65,7 +66,7 @@ class Moreau:
         check_backend(self.pairwise)
         if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
             what = f"the class {self.divergence.__name__}" if isinstance(self.divergence, type) else type(self.divergence).__name__
-            raise TypeError(f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}")
+            raise TypeError(f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}: pass one of pf.divergences")
         object.__setattr__(self, "lam", as_penalty(self.lam, REMEDY))
         _checks.positive(self.rtol, "rtol")
         _checks.count(self.max_iterations, "max_iterations")
@@ -105,6 +106,7 @@ class DrMMD:
     rtol: float = field(default=1e-12, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     _base: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)

@@ -109,6 +109,7 @@ class SklearnClassifier:
     step: float = field(default=6e-6, kw_only=True)
     accept_unconverged: bool = field(default=False, kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
@@ -117,9 +118,9 @@ class SklearnClassifier:
         object.__setattr__(self, "folds", _checks.count(self.folds, "folds", least=2))
         object.__setattr__(self, "clip", _checks.positive(self.clip, "clip"))
         object.__setattr__(self, "step", _checks.positive(self.step, "step"))
-        for name, allowed in (("calibrate", (None, True, False)), ("accept_unconverged", (True, False))):
-            if not any(getattr(self, name) is each for each in allowed):
-                raise TypeError(f"`{name}` must be True or False, got {getattr(self, name)!r}")
+        if self.calibrate is not None:
+            _checks.flag(self.calibrate, "calibrate")
+        _checks.flag(self.accept_unconverged, "accept_unconverged")
         if self.calibrate is False and self.folds != type(self).folds:
             raise ValueError(f"`folds` are those of the calibration, got {self.folds} with calibrate=False: leave one of them out")
         if self.model is not None:

@@ -133,8 +133,7 @@ class Trained(ABC):
         for name in ("width", "depth", "steps", "first_steps", "batch"):
             _checks.count(getattr(self, name), name)
         _checks.positive(self.learning_rate, "learning_rate")
-        if not isinstance(self.standardise, bool):
-            raise TypeError(f"`standardise` must be True or False, got {self.standardise!r}")
+        _checks.flag(self.standardise, "standardise")
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2 or not all(0 <= _checks.real(beta, "betas") < 1 for beta in self.betas):
             raise ValueError(f"`betas` must be two numbers in [0, 1), got {self.betas}: Adam's own are (0.9, 0.999)")
 
@@ -232,7 +231,7 @@ class FromModule(Trained):
             check_module(self.module)
             object.__setattr__(self, "module", copy.deepcopy(self.module).eval())
         elif self.module is not None and not callable(self.module):
-            raise TypeError(f"`module` must be a torch module or make one from the dimension, got {type(self.module).__name__}")
+            raise TypeError(f"`module` must be a torch module or make one from the dimension, got {type(self.module).__name__}: leave it out for one")
 
     def _build(self, dim: int, seed: int) -> Network:
         return built(partial(mlp, width=self.width, depth=self.depth) if self.module is None else self.module, dim, seed)

@@ -132,7 +132,7 @@ class CTransformCritic:
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
-    smooth: ClassVar[bool] = False
+    smooth_witness: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.exact_up_to is not None:

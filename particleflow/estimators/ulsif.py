@@ -52,6 +52,7 @@ class _LeastSquares(ABC):
     rounded: bool = field(default=False, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
     deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     energy_slope: ClassVar[None] = None
@@ -62,8 +63,7 @@ class _LeastSquares(ABC):
         if self.lam is not None:
             object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy="it is the ridge; None chooses it from the data"))
         object.__setattr__(self, "centres", _checks.count(self.centres, "centres"))
-        if not isinstance(self.rounded, bool):
-            raise TypeError(f"`rounded` must be True or False, got {self.rounded!r}")
+        _checks.flag(self.rounded, "rounded")
         check_backend(self.pairwise)
 
     def in_flow(self) -> _LeastSquares:

@@ -30,6 +30,6 @@ class EulerMaruyama:
         x, dt, stepper = Euler().step(flow, refit, state, dt)
         if not callable(flow.diffusion):
             return x, dt, stepper
-        sigma = flow.diffusion(state.clock)
+        sigma = flow.sigma(state.clock)
         xi = state.clock.draws.normal("brownian", state.clock.step, x.points)
         return Cloud(torch.add(x.points, xi, alpha=sigma * math.sqrt(dt)), log_mass=x.log_mass), dt, stepper

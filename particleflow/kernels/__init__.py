@@ -1,8 +1,6 @@
 """Radial kernels and the choice of their bandwidth; kernels of explicit features."""
 
-from typing import Any
-
-from particleflow._words import unknown_name
+from particleflow._words import suggesting
 from particleflow.kernels.bandwidth import Bandwidth, CrossValidated, Median, Scott, default_bandwidth, median_distance
 from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
@@ -47,6 +45,4 @@ __all__ = [
     "median_distance",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    raise unknown_name(__name__, name, __all__)
+__getattr__ = suggesting(__name__)

@@ -1,24 +1,27 @@
 """What a kernel has declared, in the one place where sums ask for it; and what is refused as a kernel.
 
-Nothing is guessed from an attribute. A built-in kernel states its facts; a kernel of a user's own declares its scale by `with_bandwidth`.
+Nothing is guessed from an attribute. A built-in kernel states its facts; a kernel of a user's own declares its scale by `with_bandwidth`, and a kink
+by `kinked_at_zero`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor
 
+from particleflow import _checks
 from particleflow.kernels.bandwidth import Bandwidth, is_rule
 from particleflow.kernels.radial import (
     IMQ,
     Energy,
     Gaussian,
     Kernel,
+    KnownKink,
     KnownLaplacian,
     Laplace,
     Matern32,
@@ -68,6 +71,14 @@ def _is_positive(kind: type) -> bool:
     return all(callable(getattr(kind, name, None)) for name in ("profile", "slope", "log_profile", "log_slope"))
 
 
+def has_kink(kernel: Any) -> bool:
+    """Has k a kink where two points meet, so that particles hop over each other there? A kernel that declares nothing counts as smooth.
+
+    That is the careful way: the energy of a flow on a smooth kernel may rise at no step.
+    """
+    return type(kernel) in (Laplace, Energy) if is_built_in(kernel) else isinstance(kernel, KnownKink) and kernel.kinked_at_zero
+
+
 def _declares(kernel: Any) -> bool:
     """Is it a `ScaledKernel` of its own making, and a value, so that plans made for one can serve its equals?"""
     if isinstance(kernel, tuple(BUILT_IN)) or not isinstance(kernel, ScaledKernel) or isinstance(kernel, type):
@@ -108,7 +119,8 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
     """
     if isinstance(kernel, type) or not (isinstance(kernel, Kernel) or callable(kernel)):
         what = f"the class {kernel.__name__} without its arguments" if isinstance(kernel, type) else f"{type(kernel).__name__} {kernel!r:.80}"
-        raise TypeError(f"`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance, got {what}")
+        wanted = "`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance"
+        raise TypeError(f"{wanted}, got {what}: pass one of these")
     made = kernel if isinstance(kernel, Kernel) else Radial(kernel)
     if not is_built_in(made):
         _try(made, kernel)
@@ -124,8 +136,10 @@ def _try(kernel: Kernel, given: Any) -> None:
     """Refuse what cannot be a kernel, by its answers at some s."""
     s = torch.tensor([0.0, *(10 ** (k / 4) for k in range(-24, 17))], dtype=torch.float64, device="cpu")
     remedy = "pass a function of s = |x - y|^2 alone that maps a tensor elementwise, e.g. lambda s: torch.exp(-s / 2)"
+    if isinstance(kernel, KnownKink):
+        _checks.flag(kernel.kinked_at_zero, "kinked_at_zero", of=type(kernel).__name__)
     answers = {}
-    for name in ("profile", "slope"):
+    for name in ("profile", "slope", *(("log_profile", "log_slope") if isinstance(kernel, PositiveKernel) else ())):
         method = getattr(kernel, name)
         try:
             answer, alone = method(s), method(s[20:21])
@@ -150,3 +164,20 @@ def _try(kernel: Kernel, given: Any) -> None:
             f"`kernel.slope` must be d profile / ds, s = |x - y|^2, got {float(slope[at]):.4g} at s = {float(s[1 + at]):.2g}, where profile "
             f"changes by {float(measured[at]):.4g}: differentiate in s, not in the distance, or pass pf.kernels.Radial(lambda s: ...)"
         )
+    if "log_profile" in answers:
+        _try_logarithms(kernel, s, answers)
+
+
+def _try_logarithms(kernel: Kernel, s: Tensor, answers: Mapping[str, Tensor]) -> None:
+    """Refuse a `log_profile` and a `log_slope` that are not those of `profile` and `slope`: sums take whichever is at hand."""
+    profile = answers["profile"]
+    sure = profile.abs() > 1e-200
+    for name, truth in (("log_profile", profile.abs().log()), ("log_slope", answers["slope"] / profile)):
+        wrong = sure & ((answers[name] - truth).abs() > 1e-3 * (1 + truth.abs()) + 1e-12)
+        if bool((wrong | (sure & (profile < 0))).any()):
+            at = int((wrong | (sure & (profile < 0))).nonzero()[0, 0])
+            meant = "log(profile)" if name == "log_profile" else "slope / profile, the derivative of log_profile in s"
+            raise ValueError(
+                f"`kernel.{name}` must be {meant}, got {float(answers[name][at]):.4g} for {float(truth[at]):.4g} at s = {float(s[at]):.2g}, where "
+                f"profile is {float(profile[at]):.4g}: mend it, or leave out log_profile and log_slope (they say that k > 0)"
+            )

@@ -84,7 +84,7 @@ class Neurons:
         if isinstance(activation, type) or not isinstance(activation, Activation):
             raise TypeError(f"`activation` must have value(u) and slope(u), got {activation!r}: e.g. pf.kernels.Tanh()")
         object.__setattr__(self, "activation", activation)
-        object.__setattr__(self, "output_weight", bool(output_weight))
+        object.__setattr__(self, "output_weight", _checks.flag(output_weight, "output_weight"))
 
     def __repr__(self) -> str:
         shape = f"{len(self.data)} data of {self.data.shape[1]} inputs"

@@ -60,6 +60,17 @@ class ScaledKernel(Kernel, Protocol):
 
 
 @runtime_checkable
+class KnownKink(Kernel, Protocol):
+    """A kernel that declares whether k has a kink where two points meet, as exp(-r) and -r have, r = |z - y|: particles hop over each other there.
+
+    Where it has one, a rise of a flow's energy by less than a twentieth of its first value is no instability. An undeclared kernel counts as smooth.
+    """
+
+    @property
+    def kinked_at_zero(self) -> bool: ...
+
+
+@runtime_checkable
 class KnownLaplacian(Kernel, Protocol):
     """A kernel that knows its laplacian in d dimensions, where 4 s curvature + 2 d slope would cancel, or leave the numbers of float32."""
 
@@ -311,6 +322,7 @@ class Radial:
     bandwidth: float | None = None
 
     def __post_init__(self) -> None:
+        _checks.function(self.of, "of", remedy="pass a function of s = |z - y|^2, e.g. lambda s: torch.exp(-s / 2)")
         if self.bandwidth is not None:
             object.__setattr__(self, "bandwidth", _squarable(self.bandwidth, "pass a length, or leave it out"))
 

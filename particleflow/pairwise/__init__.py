@@ -1,8 +1,6 @@
 """Sums over pairs, sum_i w_i k(z, x_i), their gradients and logarithms: one contract, several backends."""
 
-from typing import Any
-
-from particleflow._words import unknown_name
+from particleflow._words import suggesting
 from particleflow.pairwise.auto import Auto
 from particleflow.pairwise.base import Audit, Field, PairwiseSum, Promise, Queries, Sources
 from particleflow.pairwise.compiled import Compiled
@@ -30,6 +28,4 @@ __all__ = [
     "Sources",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    raise unknown_name(__name__, name, __all__)
+__getattr__ = suggesting(__name__)

@@ -109,4 +109,4 @@ def check_backend(value: Any) -> None:
     """Refuse what is no backend as the argument `pairwise`."""
     if isinstance(value, type) or not isinstance(value, PairwiseSum):
         what = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        raise TypeError(f"`pairwise` must be a backend such as pf.pairwise.Auto() or pf.pairwise.Compiled(), got {what}")
+        raise TypeError(f"`pairwise` must be a backend such as pf.pairwise.Auto() or pf.pairwise.Compiled(), got {what}: leave it out for Auto()")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow import _checks
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.memo import cached_property
@@ -58,6 +59,7 @@ class Compiled:
 
     def __post_init__(self) -> None:
         library("llvmlite.binding", "Compiled")
+        _checks.flag(self.portable, "portable")
 
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
         points = checked_points(points, kernel)

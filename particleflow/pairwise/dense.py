@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._supplied import Supplied
 from particleflow.kernels import Kernel, Laplace
 from particleflow.kernels.declared import has_laplacian, is_positive
 from particleflow.pairwise.base import Queries
@@ -36,7 +37,8 @@ def squared_distances(z: Tensor, points: Tensor) -> Tensor:
 
 def kernel_matrix(kernel: Kernel, z: Tensor, points: Tensor) -> Tensor:
     """k(z_q, x_n), shape (Q, N)."""
-    return kernel.profile(squared_distances(z, points))
+    with Supplied("kernel", kernel):
+        return kernel.profile(squared_distances(z, points))
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class DenseSources:
         total = points.new_zeros((len(points), w.shape[1], what.components(points.shape[1])))
         for rows, columns in self.tiles(points):
             here, x = points[rows], self.points[columns]
-            total[rows] += _TERMS[what](self.kernel, squared_distances(here, x), here, x, w[columns])
+            with Supplied("kernel", self.kernel):
+                total[rows] += _TERMS[what](self.kernel, squared_distances(here, x), here, x, w[columns])
         return at_numbers(total, points)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
@@ -131,14 +134,15 @@ class DenseSources:
         for rows, columns in self.tiles(points):
             x, here = self.points[columns], points[rows]
             s = squared_distances(here, x)
-            exponent = kernel.log_profile(s).add_(log_w[columns])
+            with Supplied("kernel", kernel):
+                exponent, pulls = kernel.log_profile(s).add_(log_w[columns]), kernel.log_slope(s).mul_(2)
             new_top = torch.maximum(top[rows], exponent.amax(1))
             # A row that has met only zero weights keeps top = -inf: any finite reference will do for it.
             reference = torch.where(new_top.isinf(), torch.zeros_like(new_top), new_top)
             share = exponent.sub_(reference[:, None]).exp_()
             scale = (top[rows] - reference).exp()
             total[rows] = total[rows] * scale + share.sum(1)
-            share *= kernel.log_slope(s).mul_(2)
+            share *= pulls
             pull = torch.stack([(share * (here[:, k, None] - x[None, :, k])).sum(1) for k in range(x.shape[1])], dim=1)
             force[rows] = force[rows] * scale[:, None] + pull
             top[rows] = new_top

@@ -278,7 +278,8 @@ class SumField:
         return compared(self, z, rows=rows, seed=seed)
 
     def _check(self, z: Any) -> None:
-        checked_queries(getattr(z, "points", z), self.parts[0][0].points)
+        # a tensor first: one of a user's own class may have an attribute `points`
+        checked_queries(points_of(z) if isinstance(z, Tensor | Queries) else z, self.parts[0][0].points)
         for sources, w in self.parts:
             unchanged(sources.points)
             unchanged(w)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, undeclared, usable, warn_once
 from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import peaks
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.spectral import FourierQueries
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
 LOG_TIGHTER, TIGHTEST = (1e-6, 1e-3), 1e-12
@@ -97,14 +100,6 @@ class Fourier:
 
 
 @dataclass(frozen=True, eq=False)
-class FourierQueries:
-    """Query points, and the transform that has been set up at them."""
-
-    points: Tensor
-    made: Memo[Any] = field(default_factory=lambda: Memo(1))
-
-
-@dataclass(frozen=True, eq=False)
 class FourierSources:
     """`made` holds what depends on the points alone: the cells of a near field."""
 
@@ -117,6 +112,8 @@ class FourierSources:
         return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
+        from particleflow.pairwise.spectral import FourierQueries
+
         return FourierQueries(kept_queries(z, self.points))
 
     @cached_property

@@ -19,8 +19,8 @@ import torch
 from numpy.polynomial import Chebyshev
 from scipy.fft import rfft, rfftn
 
-from particleflow.kernels import Energy, Kernel, Laplace
-from particleflow.kernels.declared import bandwidth_of, has_spectrum
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, has_kink, has_spectrum
 from particleflow.pairwise.split import rounded, step
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -35,7 +35,7 @@ ROUNDING = 1e-15
 
 def require_smooth(kernel: Kernel, backend: str) -> None:
     """Refuse kernels with a kink at zero: their spectrum decays too slowly for any mesh."""
-    if isinstance(kernel, (Laplace, Energy)):
+    if has_kink(kernel):
         raise TypeError(
             f"`kernel` must be smooth at zero for {backend}, got {kernel}: use Fourier, which corrects the near field, or Compiled, which is exact"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,14 @@ CHUNK = 2**17
 ALIKE = 3.0
 # Rounding to float32, relative; what the near part's polynomials may err by, relative to the kernel's peaks and to the tolerance.
 FLOAT32, NEAR = 2.0**-24, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class FourierQueries:
+    """Query points, and the transform that has been set up at them."""
+
+    points: Tensor
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +146,7 @@ class Spectral:
         return angles.to(torch.float64 if modes.double else torch.float32).contiguous()
 
     def _transform_at(self, points: Tensor, z: Tensor | Queries) -> Transform:
-        made: Memo[Transform] = getattr(z, "made", Memo(1))
+        made: Memo[Transform] = z.made if isinstance(z, FourierQueries) else Memo(1)
         return made.get(self._key, lambda: Transform(2, self._angles(points), self.modes.half, self.modes.tol))
 
     @property

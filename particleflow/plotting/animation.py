@@ -107,6 +107,11 @@ def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any =
     """
     if isinstance(states, Trajectory):
         raise TypeError("`states` must be states of one run, got a Trajectory: use its own film, path.animate('flow.gif')")
+    if not isinstance(states, Iterator):
+        states = _checks.several(states, "states", remedy="pass what pf.iterate yields, or use animate")
+    if isinstance(states, Sequence):  # of those that are made one by one each is looked at as it comes: making one is work
+        for state in states:
+            _refuse_unless_state(state)
     if file is None:
         raise TypeError("`file` must be a path that ends in .gif, got None: pass e.g. 'flow.gif'")
     path, fps = _gif(file), _rate(fps)
@@ -114,8 +119,7 @@ def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any =
     frames: list[bytes] = []
     reel: _Film | None = None
     for state in states:
-        if not isinstance(state, State):
-            raise TypeError(f"`states` must be states of one run, got {type(state).__name__}: pass what pf.iterate yields, or use animate")
+        _refuse_unless_state(state)
         run = one_record(state, cloud)
         reel = reel or _Film({"": run}, recorded({"": run}))
         pixels = reel.frame_of(run)
@@ -129,6 +133,13 @@ def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any =
 
     palette = _Palette(np.concatenate([frame(k) for k in _evenly(len(frames), SAMPLED)]), *reel.finish)
     return _write(path, palette, map(frame, range(len(frames))), _durations(len(frames), len(frames) / fps))
+
+
+def _refuse_unless_state(state: Any) -> None:
+    if not isinstance(state, State):
+        if isinstance(state, Trajectory):
+            raise TypeError("`states` must be states of one run, got a Trajectory among them: use animate({'name': path}, 'flow.gif')")
+        raise TypeError(f"`states` must be states of one run, got {type(state).__name__}: pass what pf.iterate yields, or use animate")
 
 
 def _gif(file: str | Path) -> Path:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from particleflow import _checks
 from particleflow._files import replace_bytes
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
@@ -156,7 +157,7 @@ def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]
     if not isinstance(paths, Mapping) or kinds - {Trajectory.__name__}:
         raise TypeError(f"`paths` must be a Trajectory or a mapping of names to them, got {sorted(kinds)}: e.g. {{'MMD': path}}")
     if not paths or not all(len(run) for run in paths.values()):
-        raise ValueError(f"`paths` must hold at least one run with at least one record each, got {dict(paths)}")
+        raise ValueError(f"`paths` must hold at least one run with at least one record each, got {dict(paths)}: simulate one first")
     dims = {str(name): run.particles.shape[2] for name, run in paths.items()}
     if len(set(dims.values())) > 1:
         raise ValueError(f"`paths` must live in one space to share axes, got dimensions {dims}: draw them one by one")
@@ -165,7 +166,7 @@ def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]
 
 def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
     """The path of a file about to be written, refused before any work if it cannot be."""
-    path = Path(file)
+    path = _checks.path(file, "file", f"flow{suffixes[0]}")
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"`file` must end in {' '.join(suffixes)}, got '{path}': {remedy}")
     if not path.parent.is_dir():

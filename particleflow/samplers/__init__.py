@@ -4,9 +4,7 @@ Every sampler has `dim` and `sample(n, seed=)`, which returns a fresh (n, d) ten
 `log_density` and `score` too.
 """
 
-from typing import Any
-
-from particleflow._words import unknown_name
+from particleflow._words import suggesting
 from particleflow.samplers.base import Density, Sampler
 from particleflow.samplers.data import Digits, FromArray, Iris, Minibatch, Wine
 from particleflow.samplers.files import FromFile
@@ -35,6 +33,4 @@ __all__ = [
     "Wine",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    raise unknown_name(__name__, name, __all__)
+__getattr__ = suggesting(__name__)

@@ -51,7 +51,7 @@ class Seeded(ABC):
         ValueError, TypeError
             `n` is no integer >= 1, `seed` no integer >= 0, `dtype` neither float32 nor float64.
         """
-        size = _checks.count(n, "n")
+        size = _checks.count(n, "n", remedy="pass how many points to draw, e.g. 300")
         rng = np.random.default_rng(_checks.count(seed, "seed", least=0))
         return torch.from_numpy(self.draw(size, rng)).to(dtype=as_dtype(dtype), device=device)
 
@@ -59,7 +59,7 @@ class Seeded(ABC):
 def as_dtype(dtype: torch.dtype | None) -> torch.dtype:
     """None becomes float64; anything but float32 and float64 is refused."""
     if dtype is not None and dtype not in _checks.FLOATS:
-        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {dtype}")
+        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {_checks.said(dtype)}: pass one of them, or leave it out")
     return dtype or torch.float64
 
 

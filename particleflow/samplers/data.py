@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from particleflow import _checks
+from particleflow._supplied import Supplied
 from particleflow._typing import Points
 from particleflow.clouds import Clock, Cloud
 from particleflow.samplers.base import Sampler, Seeded, as_dtype
@@ -67,6 +68,7 @@ class _Shipped(Rows):
     points: Points = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        _checks.flag(self.standardise, "standardise")
         rows = self._load()
         if self.pca is not None and _checks.count(self.pca, "pca") > rows.shape[1]:
             raise ValueError(f"`pca` must be at most {rows.shape[1]}, the number of columns of {type(self).__name__}, got {self.pca}")
@@ -159,8 +161,14 @@ class Minibatch:
             raise TypeError(f"`sampler` must be a sampler, got the class {self.sampler.__name__}: write {self.sampler.__name__}() with parentheses")
         if not isinstance(self.sampler, Sampler):
             raise TypeError(f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in FromArray")
-        _checks.count(self.size, "size")
+        _checks.count(self.size, "size", remedy="pass how many points to draw at every step, e.g. 300")
         as_dtype(self.dtype)
+        if self.device is not None:
+            try:
+                torch.device(self.device)
+            except (RuntimeError, TypeError):
+                told = f"got {_checks.said(self.device)}: leave it out for that of the particles"
+                raise TypeError(f"`device` must be a device of torch, such as 'cpu' or 'cuda', {told}") from None
 
     @property
     def dim(self) -> int:
@@ -169,4 +177,5 @@ class Minibatch:
     def at(self, clock: Clock) -> Cloud:
         """The points of this step, with equal masses."""
         seed = clock.draws.child_seed("target", clock.step)
-        return Cloud(self.sampler.sample(self.size, seed=seed, dtype=self.dtype, device=self.device))
+        with Supplied("sampler", self.sampler):
+            return Cloud(self.sampler.sample(self.size, seed=seed, dtype=self.dtype, device=self.device))

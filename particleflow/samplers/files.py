@@ -72,6 +72,9 @@ class FromFile(Rows):
             raise ValueError(f"`key` chooses an array of an .npz file, got `path` = {path}: leave it out")
         if self.columns is not None:
             object.__setattr__(self, "columns", _as_columns(self.columns))
+        _checks.flag(self.wide, "wide")
+        if self.header is not None:
+            _checks.flag(self.header, "header")
         if self.header is not None and suffix not in TEXT:
             raise ValueError(f"`header` is for text files, got `path` = {path}: leave it out")
         try:
@@ -131,7 +134,7 @@ def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.
 
 def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
     """`path` as the Path of a file that is there; else an error that names its nearest neighbour among the files with one of these suffixes."""
-    found = at_home(path)
+    found = at_home(_checks.path(path, "path", "points.csv"))
     if os.path.isdir(found):  # of a name that is too long pathlib raises
         raise ValueError(f"`path` must be a file, got the folder {found}: {remedy}")
     if not os.path.exists(found):

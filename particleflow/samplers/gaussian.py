@@ -16,6 +16,9 @@ from particleflow._typing import Gradients, Queries, Values
 from particleflow.memo import cached_property
 from particleflow.samplers.base import Density, Sampler, Seeded, same_dim
 
+# What to pass instead of numbers that are none.
+REMEDIES = {"mean": "pass a number, or one for each coordinate", "std": "pass a number > 0, or one for each coordinate", "cov": "pass (d, d) numbers"}
+
 
 @dataclass(frozen=True, init=False)
 class Gaussian(Seeded):
@@ -118,19 +121,19 @@ class Mixture(Seeded):
     weights: tuple[float, ...]
 
     def __init__(self, components: Sequence[Sampler], weights: Sequence[float] | None = None) -> None:
-        components = tuple(components)
+        components = tuple(_checks.several(components, "components", remedy="pass a list of samplers"))
         if not components:
-            raise ValueError("`components` must hold at least one sampler, got none")
+            raise ValueError("`components` must hold at least one sampler, got none: e.g. [pf.samplers.Gaussian(dim=2)]")
         for part in components:
             if not isinstance(part, Sampler):
                 raise TypeError(f"`components` must be samplers, got {type(part).__name__}: wrap an array in FromArray")
         dims = [part.dim for part in components]
         if len(set(dims)) > 1:
             raise ValueError(f"`components` must have one dimension, got {dims}: draw them in the same coordinates")
-        given = [1.0] * len(dims) if weights is None else weights
+        given = [1.0] * len(dims) if weights is None else _checks.several(weights, "weights", remedy=f"pass a list of {len(dims)} numbers > 0")
         masses = [_checks.positive(w, "weights", remedy="leave out a component of no weight") for w in given]
         if len(masses) != len(components):
-            raise ValueError(f"`weights` must be one number per component, got {len(masses)} weights and {len(components)} components")
+            raise ValueError(f"`weights` must be one number per component, got {len(masses)} weights and {len(components)} components: pass as many")
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", tuple(w / math.fsum(masses) for w in masses))
 
@@ -191,13 +194,13 @@ def _numbers(value: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(f"`{name}` must be numbers, got {value!r}") from None
+        raise TypeError(f"`{name}` must be numbers, got {_checks.said(value)}: {REMEDIES[name]}") from None
     square = array.ndim == 2 and array.shape[0] == array.shape[1]
     if not (square if name == "cov" else array.ndim <= 1):
         wanted = "a (d, d) matrix" if name == "cov" else "a number or d numbers"
-        raise ValueError(f"`{name}` must be {wanted}, got shape {array.shape}")
+        raise ValueError(f"`{name}` must be {wanted}, got shape {array.shape}: {REMEDIES[name]}")
     if not np.isfinite(array).all():
-        raise ValueError(f"`{name}` must be finite, got {array.tolist()}")
+        raise ValueError(f"`{name}` must be finite, got {array.tolist()}: {REMEDIES[name]}")
     return array
 
 

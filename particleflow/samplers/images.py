@@ -54,6 +54,7 @@ class FromImage(Seeded):
 
     def __post_init__(self) -> None:
         _checks.positive(self.extent, "extent")
+        _checks.flag(self.bright, "bright")
         if not 0 <= _checks.real(self.threshold, "threshold") < 1:
             raise ValueError(f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the full ink")
         path = existing(self.path, PICTURES, "pass the path of a PNG or JPEG file")

@@ -68,6 +68,7 @@ class Rings(_Planar):
     def __post_init__(self) -> None:
         super().__post_init__()
         _checks.positive(self.radius, "radius")
+        _checks.flag(self.spaced, "spaced")
         centres = _checks.as_points(self.centres, "centres")
         if centres.shape[1] != 2:
             raise ValueError(f"`centres` must be (K, 2), got {tuple(centres.shape)}: rings are in the plane")

@@ -62,14 +62,14 @@ def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: boo
             found.append(list(names).index(column))
             continue
         if isinstance(column, str) and not re.fullmatch(r"-?\d+", column):
-            known = f"of the names {', '.join(names)}" if named else "numbers, since the file has no line of names; the first is 0"
-            raise ValueError(f"`columns` must be {known}, got {column!r}{nearest(column, names)}")
+            known = f"of the names {', '.join(names)}" if named else "numbers (the first is 0), since the file has no line of names"
+            raise ValueError(f"`columns` must be {known}, got {column!r}{nearest(column, names) or ': name others'}")
         number = int(column)
         if not -len(names) <= number < len(names):
-            raise ValueError(f"`columns` must be numbers below {len(names)}, the first is 0, got {number}")
+            raise ValueError(f"`columns` must be numbers below {len(names)}, the first is 0, got {number}: there are no more")
         found.append(number % len(names))
     if len(set(found)) < len(found):
-        raise ValueError(f"`columns` must name each column once, got {list(columns)}")
+        raise ValueError(f"`columns` must name each column once, got {list(columns)}: leave out the repeats")
     return found
 
 

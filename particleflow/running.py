@@ -1,0 +1,157 @@
+"""A run while it is made: its steps are taken one by one, and what there is of it makes a trajectory at any time."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from particleflow import _checks
+from particleflow._supplied import in_short
+from particleflow.clouds import Cloud, FixedTarget, Target, extent
+from particleflow.estimators.critic import Critic
+from particleflow.flows import Flow
+from particleflow.integrators import Snapshot, State
+from particleflow.pairwise.base import Promise
+from particleflow.recording import Recorder
+from particleflow.trajectory import Trajectory
+from particleflow.verdicts import judged
+from particleflow.watch import Watch, narrow
+
+
+class Statistics:
+    """Sums over the fits of a run."""
+
+    def __init__(self) -> None:
+        self.fits = self.iterations = 0
+        self.gap: float | None = None
+        self.backends: dict[str, str] = {}
+        self.promise = Promise(0.0, 0.0)
+
+    def add(self, state: State) -> None:
+        self.fits += 1
+        self.iterations += int(state.fit.reported("iterations") or 0)
+        gap = state.fit.reported("gap")
+        if gap is not None:
+            self.gap = max(self.gap or 0.0, gap)
+        if "backend" in state.fit.report:
+            self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
+
+    def promised(self, state: State, *, ended: bool) -> None:
+        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs about as much as a step."""
+        step = state.clock.step
+        if step and not ended and 16 ** round(math.log(step, 16)) != step:
+            return
+        made = state.fit.promise
+        if made is not None:
+            self.promise = Promise(max(self.promise.value, made.value), max(self.promise.grad, made.grad))
+
+    def summary(self) -> dict[str, Any]:
+        solver = {} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap}
+        sums = {"backends": self.backends, "promise": {"value": self.promise.value, "grad": self.promise.grad}} if self.backends else {}
+        return {"fits": self.fits} | solver | sums
+
+
+@dataclass
+class Run:
+    """A run while it is made. What of it there is by any time makes a trajectory, however the steps have ended."""
+
+    flow: Flow
+    start: Snapshot
+    aim: Target
+    first: Cloud | None
+    states: Iterator[State]
+    watch: Watch
+    recorder: Recorder
+    wanted: Callable[[int], bool]
+    is_last: Callable[[State], bool]
+    facts: Mapping[str, Any]
+    state: State | None = None
+    status: str = ""
+    message: str = ""
+    traceback: str = ""
+    seconds: float = 0.0
+    statistics: Statistics = field(default_factory=Statistics)
+
+    @property
+    def moved(self) -> bool:
+        """Has a step been made?"""
+        return self.state is not None and self.state.clock.step != self.start.clock.step
+
+    def go(self) -> None:
+        """Make the steps. After the first one nothing raises: what is recorded stays."""
+        began = time.perf_counter()
+        try:
+            for state in self.states:
+                self.state = state
+                self._take(state)
+                if self.status:
+                    break
+        except (Exception, KeyboardInterrupt) as error:
+            self.stopped(error)
+        self.seconds = time.perf_counter() - began
+
+    def _take(self, state: State) -> None:
+        self.statistics.add(state)
+        ended = state.ended or self.is_last(state)
+        if ended or self.wanted(state.clock.step) or not self.moved:
+            self.recorder.add(state, self.aim.at(state.clock))
+            self.statistics.promised(state, ended=ended)
+        if state.ended:
+            self.status, self.message = state.status, state.message
+        elif ended:
+            self.watch.compare(state)
+            self.status, self.message = ("unstable" if self.watch.message else "completed"), self.watch.message
+
+    def stopped(self, error: BaseException) -> None:
+        """End the run with what came in its way, or raise it again if no step has been made. A run that has ended stays as it is."""
+        if not self.moved:
+            raise error
+        if self.status:
+            return
+        assert self.state is not None
+        step = self.state.clock.step
+        interrupted = isinstance(error, KeyboardInterrupt)
+        self.recorder.add(self.state, None, bare=True)
+        self.message = f"stopped by {error if error.args else 'Ctrl-C'} after step {step}" if interrupted else f"after step {step}: {in_short(error)}"
+        self.status = "interrupted" if interrupted else "failed"
+        if not interrupted:
+            self.traceback = "".join(traceback.format_exception(error))
+            with suppress(RuntimeWarning):  # where warnings are errors the run is not lost: the trajectory says the same
+                _checks.warn(f"the run {self.status} {self.message}; the trajectory up to there is kept")
+
+    def trajectory(self) -> Trajectory:
+        """What is recorded, with how it ended."""
+        assert self.state is not None
+        state = self.state
+        unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
+        raised = {"traceback": self.traceback} if self.traceback else {}
+        report = {**self.facts, "seconds": self.seconds, **unstable, **raised, **self.statistics.summary()}
+        snapshot = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
+        fixed = self.first if isinstance(self.aim, FixedTarget) else None
+        path = self.recorder.trajectory(snapshot, status=self.status, message=self.message, report=report, target=fixed)
+        if self.status != "completed":
+            return path
+        return judged(replace(path, message=_note(self.flow, path, state, self.start, self.aim)), self.flow, self.aim)
+
+
+def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:
+    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody moved, or a critic fell behind."""
+    if not isinstance(target, FixedTarget) or target.cloud is None:
+        return ""
+    x, y = start.x, target.cloud
+    lost = narrow(end.fit, y)
+    if lost:
+        return lost
+    if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
+        return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
+    if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:
+        return (
+            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is "
+            f"left of W1 is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
+        )
+    return ""

@@ -1,0 +1,136 @@
+"""Every argument of every public constructor and function, given what it cannot be: it is refused with its name, what came and what to do instead.
+
+All in one process without this suite's type checks, which would answer first.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+WALK = r"""
+import inspect, json, re, sys, warnings
+import numpy as np, torch
+import particleflow as pf
+warnings.simplefilter("ignore")
+K, E, S, M, Mo, D, PW = pf.kernels, pf.estimators, pf.samplers, pf.metrics, pf.mobilities, pf.divergences, pf.pairwise
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(6, 2)), rng.normal(size=(9, 2))
+np.savetxt("points.csv", y, delimiter=",")
+kernel = K.Gaussian(0.5)
+flow = pf.mmd_flow(kernel)
+path = pf.simulate(flow, x, y, steps=2, dt=0.1)
+
+class Thing:
+    pass
+
+WRONG = ["wrong", -1, 0, 1.5, float("nan"), float("inf"), None, [], Thing(), {}, True, Thing]
+CALLS = []
+
+def call(function, **valid):
+    CALLS.append((function, valid))
+
+call(pf.simulate, flow=flow, x0=x, target=y, steps=2, dt=0.1, integrator=pf.Euler(), save=pf.SaveAt(), metrics={}, seed=0, progress=False)
+call(pf.simulate, flow=flow, x0=x, target=y, t1=0.1, dt=0.1, draws=pf.Draws(0))
+call(pf.iterate, flow=flow, x0=x, target=y, dt=0.1, integrator=pf.Euler(), seed=0)
+call(pf.fit, estimator=E.MMD(kernel), x=x, y=y, seed=0)
+call(pf.Flow, estimator=E.KDE(kernel), mobility=Mo.Unit(), noise=0.1, diffusion=0.1, reaction=lambda w: w)
+call(pf.mmd_flow, kernel=kernel, noise=0.1, pairwise=PW.Auto())
+call(pf.kale_flow, kernel=kernel, lam=0.1, noise=0.1, pairwise=PW.Auto())
+call(pf.mono_flow, estimator=E.KDE(kernel), mobility=Mo.Unit(), noise=0.1)
+call(pf.wgan_flow, critic=E.CTransformCritic(), noise=0.1)
+call(pf.langevin, target=S.Gaussian(dim=2), temperature=1.0)
+call(flow.suggest_dt, x=x, y=y)
+for save in ({"every": 2}, {"steps": [1]}, {"velocity": True}):
+    call(pf.SaveAt, **save)
+call(pf.Draws, seed=1)
+call(pf.Replay, arrays={}, seed=1)
+call(pf.Cloud, points=y, mass=np.ones(9))
+call(pf.Cloud, points=y, log_mass=np.zeros(9))
+call(path.save, path="a.npz")
+call(pf.Trajectory.load, path="a.npz")
+call(path.cloud, index=0)
+call(K.Gaussian.from_denominator, sigma=1.0)
+call(K.Gaussian.from_variance, variance=1.0)
+call(K.Gaussian.from_gamma, gamma=1.0)
+call(K.default_bandwidth, points=y)
+call(K.median_distance, points=y)
+call(S.Rings().sample, n=3, seed=0, dtype=None)
+call(S.Mixture.four_gaussians, side=1.8, std=0.25)
+call(M.W2(), x=x, y=y)
+call(M.floor, metric=M.SlicedW2(), y=y, n=10, seed=0)
+call(Mo.custom, h=lambda d: d, slope=None)
+call(Mo.from_divergence, divergence=D.KL())
+call(pf.plotting.animate, paths=path, file="a.gif", fps=20, seconds=0.1)
+call(pf.plotting.snapshots, paths=path, file="a.png")
+call(pf.plotting.curves, paths=path, file="a.png")
+call(pf.plotting.film, states=list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 2)), file="a.gif", target=y, fps=10)
+
+KNOWN = {
+    "kernel": kernel, "lam": 0.1, "divergence": D.JensenShannon(), "target": S.Gaussian(dim=2), "dim": 2, "sampler": S.Rings(), "size": 3,
+    "components": [S.Gaussian(dim=2)], "points": y, "path": "points.csv", "data": y, "count": 5, "value": 1.0, "initial": 1.0, "start": 1.0,
+    "boundaries": [1.0], "values": [1.0, 2.0], "alpha": 0.5, "factor": 1.0, "bandwidth": 0.5, "of": torch.exp,
+}
+# Results, that users do not make; and what needs a picture or a compiler.
+LEFT_OUT = {"Fit", "FieldWitness", "Floor", "Audit", "Promise", "Clock", "Snapshot", "State", "FromImage", "KeOps", "Custom", "Induced", "Moments",
+            "FixedTarget", "FixedCloud", "Kept", "FeatureKernel"}
+for room in (K, E, S, M, Mo, D, PW, pf.losses, pf.schedules):
+    own = [name for name, value in vars(room).items() if inspect.isclass(value) and value.__module__ == room.__name__]
+    for name in getattr(room, "__all__", own):
+        made = getattr(room, name)
+        if name in LEFT_OUT or name.startswith("_") or not inspect.isclass(made) or getattr(made, "_is_protocol", False) or inspect.isabstract(made):
+            continue
+        asked = inspect.signature(made).parameters.values()
+        needed = {p.name for p in asked if p.default is p.empty} | {"bandwidth", "dim"}
+        given = {p.name: KNOWN.get(p.name) if p.name in needed else p.default for p in asked}
+        call(made, **given)
+
+found = {}
+for function, valid in CALLS:
+    name = getattr(function, "__qualname__", type(function).__name__)
+    found.setdefault(name, [])
+    try:
+        function(**valid)
+    except Exception as error:
+        found[name].append(f"the valid call was refused: {error!r}")
+    for argument in valid:
+        refused = 0
+        for wrong in WRONG:
+            try:
+                function(**{**valid, argument: wrong})
+            except Exception as error:
+                told, refused = str(error), refused + 1
+                named = f"`{argument}`" in told or name in ("floor", "W2.__call__")
+                answered = re.search(r"(got|and|needed|looked)\b.*?(: |e\.g\. )", told, re.DOTALL)
+                if not (named and answered):
+                    found[name].append(f"{argument}={wrong!r:.30}: {type(error).__name__}: {told}")
+        if not refused:
+            found[name].append(f"{argument} takes anything")
+print(json.dumps(found))
+"""
+
+
+@cache
+def walked() -> dict[str, list[str]]:
+    with TemporaryDirectory() as folder:
+        root = str(Path(__file__).parents[1])
+        code = f"import sys; sys.path.insert(0, {root!r})\n{WALK}"
+        done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: Any = json.loads(done.stdout.splitlines()[-1])
+    return dict(found)
+
+
+def test_every_argument_that_cannot_be_is_refused_with_its_name_what_came_and_a_remedy() -> None:
+    wrong = {name: answers for name, answers in walked().items() if answers}
+    assert not wrong, "\n".join(f"{name}: {answer}" for name, answers in wrong.items() for answer in answers)
+
+
+def test_the_walk_goes_over_the_public_names() -> None:
+    assert len(walked()) > 80
+    assert {"simulate", "Gaussian", "KALE", "Mesh", "Minibatch", "SlicedW2", "film", "SaveAt", "Geometric"} <= set(walked())
