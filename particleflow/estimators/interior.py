@@ -38,6 +38,8 @@ LARGEST = 1e12
 COLUMNS, NUMBERS, LEFT = 1024, 2 * 10**7, 1e-13
 # Near the solution so many iterations without progress are the last; it has converged where rounding explains 1 / REACHED of its error, up to MOST.
 PATIENCE, REACHED, MOST = 5, 10.0, 1e-2
+# Where f'' is below this share of f''(1) Newton's method in u fails.
+FLAT = 1e-3
 # A later solve starts where the gap fell below this share of the value: nearer to the bounds it would have to turn back.
 WARM = 1e-3
 # It starts with products g z of this share of the gap's mean part at least: smaller ones, from fit to fit, would end at 0, where no step leads away.
@@ -227,9 +229,15 @@ class Solver:
         return Iterate(g, torch.where(self.high & (r >= g), 1 - g, r), z, t, self._image(g))
 
     def free(self, here: Iterate) -> bool:
-        """Whether all densities at y are on the side of the open interval, all others on that of 0: a problem for Newton's method in u."""
+        """Whether all densities at y are on the side of the open interval, all others on that of 0: a problem for Newton's method in u.
+
+        Not where f'' nearly vanishes at small densities (powers above 2): u hardly tells these apart.
+        """
         met, size = here.g < here.z, self.program.size
-        return not self.program.doubled and not bool(met[:size].any()) and bool(met[size:].all())
+        if self.program.doubled or bool(met[:size].any()) or not bool(met[size:].all()):
+            return False
+        curvature, one = (self.program.divergence.curvature(g) for g in (here.g[:size].clamp(max=1), here.g.new_ones(1)))
+        return bool((curvature > FLAT * one).all())
 
     def _image(self, g: Float[Tensor, "n"]) -> Float[Tensor, "P"]:
         """h."""
