@@ -16,7 +16,7 @@ from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.dual import Dual
 from particleflow.estimators.gram import Gram, gram_of
 from particleflow.estimators.interior import program_of, solve_program
-from particleflow.estimators.newton import Solution, solve
+from particleflow.estimators.newton import CONTINUATION, FINE, Solution, solve
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact import warn_once
@@ -115,9 +115,9 @@ class Envelope:
         at_moving = mu.value(moving.points) if finite else None
         base = made.gram.cloud
 
-        def newton(start: Tensor | None) -> tuple[Solution, bool]:
+        def newton(start: Tensor | None, stride: float = CONTINUATION) -> tuple[Solution, bool]:
             """A solution, and whether it is the one."""
-            found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
+            found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations, stride=stride)
             if not found.converged or at_moving is None:
                 return found, found.converged
             return found, self._highest(found, lam, moving, made, at_moving) <= self.divergence.recession
@@ -131,6 +131,8 @@ class Envelope:
             if start is not None and not solution.converged:
                 solution, done = newton(None)
             unbounded = at_moving is None and math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
+            if unbounded and not done:
+                solution, done = newton(None, FINE)
             if done or unbounded:
                 return solution, None, {"u": solution.u}
         clouds, mus = ([base], [dual.mu]) if at_moving is None else ([base, moving], [dual.mu, at_moving])
