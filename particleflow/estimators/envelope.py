@@ -16,13 +16,15 @@ from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.dual import Dual
 from particleflow.estimators.gram import Gram, gram_of
 from particleflow.estimators.interior import program_of, solve_program
-from particleflow.estimators.newton import CONTINUATION, FINE, Solution, solve
+from particleflow.estimators.newton import Solution, solve
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact import warn_once
 
 # The value is told to be no KL where D / (2 lam) is DOMINATED times the entropy of the weights, and these are FAR from equal (else lam is large).
 DOMINATED, FAR = 3.0, 0.5
+# Iterations of Newton's method where there is another: what it solves takes fewer.
+FEW = 50
 # Singular mass below this share of each particle's own changes no digit of a velocity that counts.
 NEGLIGIBLE = 1e-9
 
@@ -114,10 +116,12 @@ class Envelope:
         inner, finite = memory.get("interior"), math.isfinite(self.divergence.recession)
         at_moving = mu.value(moving.points) if finite else None
         base = made.gram.cloud
+        unbounded = not finite and math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
+        allowed = self.max_iterations if unbounded else min(self.max_iterations, FEW)
 
-        def newton(start: Tensor | None, stride: float = CONTINUATION) -> tuple[Solution, bool]:
+        def newton(start: Tensor | None) -> tuple[Solution, bool]:
             """A solution, and whether it is the one."""
-            found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations, stride=stride)
+            found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=allowed)
             if not found.converged or at_moving is None:
                 return found, found.converged
             return found, self._highest(found, lam, moving, made, at_moving) <= self.divergence.recession
@@ -130,9 +134,6 @@ class Envelope:
             solution, done = newton(start)
             if start is not None and not solution.converged:
                 solution, done = newton(None)
-            unbounded = at_moving is None and math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
-            if unbounded and not done:
-                solution, done = newton(None, FINE)
             if done or unbounded:
                 return solution, None, {"u": solution.u}
         clouds, mus = ([base], [dual.mu]) if at_moving is None else ([base, moving], [dual.mu, at_moving])

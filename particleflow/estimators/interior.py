@@ -39,7 +39,7 @@ COLUMNS, NUMBERS, LEFT = 1024, 2 * 10**7, 1e-13
 # Near the solution so many iterations without progress are the last; it has converged where rounding explains 1 / REACHED of its error, up to MOST.
 PATIENCE, REACHED, MOST = 5, 10.0, 1e-2
 # Where f'' is below this share of f''(1) Newton's method in u fails.
-FLAT = 1e-3
+FLAT = 0.1
 # A later solve starts where the gap fell below this share of the value: nearer to the bounds it would have to turn back.
 WARM = 1e-3
 # It starts with products g z of this share of the gap's mean part at least: smaller ones, from fit to fit, would end at 0, where no step leads away.

@@ -14,8 +14,6 @@ from particleflow.estimators.system import solve_system
 ARMIJO = 1e-4
 # Where nothing is known to start from, lam comes down from where |h| is at most FIRST, CONTINUATION at a time, loosely on the way.
 FIRST, CONTINUATION, LOOSE = 100.0, 30.0, 1e-1
-# ... or so little at a time, where that fails: in larger strides a stage may take hundreds of iterations where lam is below 1e-5.
-FINE = 2.0
 # Rounding of D, relative to it and to |mu_x|^2 / lam: where differences drown in that, the gap's own decrease counts.
 ROUNDING = 1e-13, 1e-14
 # Linear systems are solved to this share of their right-hand side, or to as much as Newton's method can use.
@@ -45,13 +43,13 @@ class Solution:
         return not self.trouble
 
 
-def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: float, max_iterations: int, stride: float = CONTINUATION) -> Solution:
+def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: float, max_iterations: int) -> Solution:
     """Minimise D until `error` <= rtol, or as near to that as the errors of the sums allow.
 
     Each iteration solves (I + K W / lam) s = t for the step s of u, W = q (f*)''(u), t = h - u. A residual r of the linear system leaves a gap of
     sum_j W_j r_j^2 / 2, so that it is solved no further than the gap wanted, nor than the quadratic convergence can use.
 
-    `start` warm-starts; without one, or with one that is worse than u = 0, lam comes down to its value in a few stages, by `stride` each.
+    `start` warm-starts; without one, or with one that is worse than u = 0, lam comes down to its value in a few stages.
     """
     run = Run(dual, max_iterations)
     zero = dual.at_zero(lam)
@@ -60,9 +58,9 @@ def solve(dual: Dual, lam: float, *, start: Float[Tensor, "M"] | None, rtol: flo
         point = zero
     if point is zero:
         steepest = float(zero.residual.abs().max()) / FIRST
-        stages = math.ceil(math.log(steepest, stride)) if 1 < steepest < math.inf else 0
+        stages = math.ceil(math.log(steepest, CONTINUATION)) if 1 < steepest < math.inf else 0
         for k in range(stages, 0, -1):
-            point = run.minimise(point, lam * stride**k, LOOSE)
+            point = run.minimise(point, lam * CONTINUATION**k, LOOSE)
     point = run.minimise(point, lam, rtol)
     trouble = run.trouble
     return Solution(point.u, point.a, point.value, point.gap, dual.error(point, lam), run.iterations, run.products, trouble)
