@@ -230,7 +230,7 @@ def problem(d: int, distance: float, dtype: torch.dtype, weighted: bool, repeate
     x[:, 0] += distance
     if repeated:
         x[15:], y[30:] = x[:15], y[:20]
-    mass: dict[int, Any] = {n: None for n in (30, 50)}
+    mass: dict[int, Any] = dict.fromkeys((30, 50))
     if weighted:
         for n in mass:
             drawn = rng.gamma(0.3, size=n)

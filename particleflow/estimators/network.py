@@ -80,8 +80,8 @@ class Network:
 
 def _copied(module: nn.Module) -> nn.Module:
     """The same tensors in modules of their own: functional_call puts others in their place meanwhile, before the eyes of other threads."""
-    shared = [*module.parameters(), *module.buffers(), *(held for part in module.modules() for held in vars(part).values() if isinstance(held, Tensor))]
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
+    held = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers(), *held)})
 
 
 def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:
