@@ -114,6 +114,9 @@ class Spares(Generic[Made]):
         # not after an exception: it may have stopped in the middle of its work
         self._free.append(tool)
 
+    def __reduce__(self) -> tuple[type, tuple[Callable[[], Made]]]:
+        return Spares, (self._make,)
+
 
 class Turn:
     """One thread at a time, for what the whole process has once (a compiler, a global random state). A forked child finds it free.

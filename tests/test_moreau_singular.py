@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
-from particleflow.divergences import KL, JensenShannon, ReverseKL, TotalVariation, Tsallis
+from particleflow.divergences import KL, ChiSquare, Jeffreys, JensenShannon, ReverseKL, TotalVariation, Tsallis
 from particleflow.estimators import Fit
 
 # Many solves; test_moreau.py checks the shapes.
@@ -212,3 +213,108 @@ def test_a_failing_start_of_newtons_method_is_left_for_the_cold_one(divergence: 
     warm = estimator.fit(Cloud(x), Cloud(y), Clock(), {"u": 0.1 * cold.memory["u"]})
     assert warm.report["converged"]
     assert warm.value == cold.value
+
+
+# ---- a cross-section of problems ---------------------------------------------------------------------------------------------------------
+
+ENTROPIES = {
+    **{type(divergence).__name__: divergence for divergence in (KL(), ReverseKL(), Jeffreys(), JensenShannon(), TotalVariation(), ChiSquare())},
+    **{f"Tsallis({power})": Tsallis(power) for power in (0.2, 0.5, 0.9, 1.5, 2.0, 3.0, 8.0)},
+}
+
+
+def problem(d: int, distance: float, dtype: torch.dtype, weighted: bool, repeated: bool, seed: int) -> tuple[Cloud, Cloud]:
+    """30 particles and 50 targets, `distance` from each other, with uneven masses (some are 0) and repeats if wanted."""
+    rng = np.random.default_rng(100 + seed)
+    x, y = 0.6 * rng.normal(size=(30, d)), rng.normal(size=(50, d))
+    x[:, 0] += distance
+    if repeated:
+        x[15:], y[30:] = x[:15], y[:20]
+    mass: dict[int, Any] = dict.fromkeys((30, 50))
+    if weighted:
+        for n in mass:
+            drawn = rng.gamma(0.3, size=n)
+            drawn[[1, n // 3]] = 0.0
+            mass[n] = torch.from_numpy(drawn / drawn.sum()).to(dtype)
+    clouds = [(torch.from_numpy(points).to(dtype), mass[len(points)]) for points in (x, y)]
+    return tuple(Cloud(points) if weights is None else Cloud(points, mass=weights) for points, weights in clouds)
+
+
+def gap_of(divergence: Any, lam: float, kernel: Any, x: Cloud, y: Cloud, fit: Fit) -> float:
+    """(D - P) / D from the witness's weights alone, by the definitions, in double precision."""
+    x, y, c = x.double(), y.double(), divergence.recession
+    left, kept = x.mass > 0, y.mass > 0
+    (_, at_y), (_, at_x) = fit.witness.field.parts
+    m, q = x.mass[left], y.mass[kept]
+    a, b = lam * at_y.double(), (lam * at_x.double() + m).clamp(min=0)
+    points = torch.cat([y.points[kept], x.points[left]])
+    weights = torch.cat([-a, m - b])
+    image = kernel.profile((points[:, None] - points).square().sum(-1)) @ weights
+    h_y, h_x, norm2 = image[: len(q)] / lam, image[len(q) :] / lam, float(weights @ image) / lam**2
+    value, theta = float(q @ divergence.f((a / q).clamp(min=0))) + lam / 2 * norm2, 1.0
+    if c < float("inf"):
+        value += c * float(b.sum())
+        theta = min(1.0, c * (1 - 1e-12) / max(float(h_x.max()), float(h_y.max()), c / 2))
+    below = theta * float(m @ h_x) - float(q @ divergence.conjugate(theta * h_y)) - lam / 2 * theta**2 * norm2
+    return (value - below) / value
+
+
+def check_run(name: str, lam: float, made: tuple[Any, ...], steps: int) -> None:
+    """Every fit of an explicit run converges, and the last one is a solution."""
+    (x, y), kernel, divergence = problem(*made), pf.kernels.Gaussian(0.8), ENTROPIES[name]
+    estimator, memory = pf.estimators.Moreau(kernel, divergence=divergence, lam=lam), {}
+    for step in range(steps):
+        fit = estimator.fit(x, y, Clock(), memory)
+        assert fit.report["converged"], (step, fit.report)
+        if step < steps - 1:
+            memory, slope = fit.memory, fit.witness.value_and_grad(x.points)[1]
+            x = Cloud(x.points + 0.3 * lam * slope, log_mass=x.log_mass)
+    # weights in single precision have an error of 1e-7
+    assert abs(gap_of(divergence, lam, kernel, x, y, fit)) < (1e-7 if made[2] == torch.float64 else 1e-3)
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_a_cross_section(name: str, far: bool) -> None:
+    for k, lam in enumerate((0.01, 0.1, 1.0)):
+        case = sum(map(ord, name)) + k + far
+        dtype = (torch.float64, torch.float32)[case % 2]
+        check_run(name, lam, ((1, 2, 5)[case % 3], 8.0 if far else 1.5, dtype, case % 4 < 2, case % 5 < 2, case % 3), 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("lam", [0.01, 0.03, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_a_wide_section(name: str, lam: float, seed: int) -> None:
+    for d, distance in itertools.product((1, 2, 5), (1.5, 8.0)):
+        for case in range(2):
+            dtype = (torch.float64, torch.float32)[(d + case) % 2]
+            check_run(name, lam, (d, distance, dtype, bool(case), (seed + case) % 2 == 0, seed), 60)
+
+
+@pytest.mark.parametrize(
+    ("name", "lam", "made"),
+    [
+        ("Tsallis(0.5)", 0.03, (2, 8.0, torch.float32, True, False, 1)),
+        ("Tsallis(8.0)", 0.01, (1, 8.0, torch.float32, True, True, 2)),
+    ],
+)
+def test_where_long_steps_go_in_circles_careful_ones_arrive(name: str, lam: float, made: tuple[Any, ...]) -> None:
+    check_run(name, lam, made, 2)
+
+
+def test_flat_powers_stay_with_the_interior_point_method() -> None:
+    """Newton's method in u fails where f'' is nearly 0 at small densities: it is tried once."""
+    x, y = problem(5, 1.5, torch.float64, True, True, 2)
+    estimator = pf.estimators.Moreau(pf.kernels.Gaussian(0.8), divergence=Tsallis(8.0), lam=0.01)
+    assert "interior" in estimator.fit(x, y, Clock(), {}).memory
+
+
+@pytest.mark.parametrize("lam", [1e-6, 1e-7, 1e-8, 1e-9])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_kale_on_the_line_at_tiny_lam(weighted: bool, lam: float) -> None:
+    """Solutions far from u = 0: hundreds of damped steps."""
+    x, y = problem(1, 1.5, torch.float64, weighted, weighted, 0)
+    report = pf.estimators.KALE(pf.kernels.Gaussian(0.8), lam=lam).fit(x, y, Clock(), {}).report
+    assert report["converged"], report

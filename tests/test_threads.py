@@ -1,18 +1,16 @@
-"""One object in many threads, an interrupt in the middle of a fit, and forked children: the numbers are those of a run alone."""
+"""One object in many threads, and an interrupt in the middle of a fit: the numbers are those of a run alone."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -20,8 +18,9 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud, Kept
+from particleflow.estimators.network import Network
 from particleflow.memo import Memo, Same, Spares, cached_property
-from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, Mesh, Nystroem
+from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps, Mesh, Nystroem
 
 E, K = pf.estimators, pf.kernels
 
@@ -214,7 +213,25 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "module": lambda: E.Classifier(torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)).double(), first_steps=15),
     "critic": lambda: E.LipschitzCritic(first_steps=15, width=8),
     "closed form": lambda: E.ClosedForm(lambda z: -(z**2).sum(1) / 2, E.Moments()),
+    "reverse": lambda: E.KALE(K.Gaussian(0.8), lam=0.1, reverse=True),
+    "bounds": lambda: E.Moreau(K.Gaussian(0.3), divergence=pf.divergences.TotalVariation(), lam=0.01),
+    "relative": lambda: E.RuLSIF(),
+    "clipping": lambda: E.WeightClippingCritic(first_steps=15, width=8),
+    "gradient penalty": lambda: E.GradientPenaltyCritic(first_steps=15, width=8),
+    "scikit-learn": lambda: E.SklearnClassifier(),
 }
+
+
+def public(module: Any) -> set[str]:
+    """The classes that a module offers, without its contracts."""
+    names = getattr(module, "__all__", [name for name, of in vars(module).items() if getattr(of, "__module__", "") == module.__name__])
+    found = {name: getattr(module, name) for name in names if not name.startswith("_")}
+    return {name for name, of in found.items() if isinstance(of, type) and not getattr(of, "_is_protocol", False)}
+
+
+def test_every_estimator_is_among_them() -> None:
+    others = {"FieldWitness", "Fit", "Moments"}
+    assert {type(make()).__name__ for make in ESTIMATORS.values()} == public(E) - others
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -229,14 +246,25 @@ def test_an_estimator_is_a_value_in_any_number_of_threads(name: str) -> None:
         assert all(same(a, b) for a, b in zip(pooled(threads, lambda k: fitted(one, pairs[k % 4]), 4), alone, strict=True)), threads
 
 
-METRICS = [pf.metrics.MMD2(K.Gaussian(0.5)), pf.metrics.MMD(K.Laplace(0.5)), pf.metrics.EnergyDistance(), pf.metrics.W2(), pf.metrics.W1()]
+METRICS = [
+    pf.metrics.MMD2(K.Gaussian(0.5)),
+    pf.metrics.MMD(K.Laplace(0.5)),
+    pf.metrics.EnergyDistance(),
+    pf.metrics.W2(),
+    pf.metrics.W1(),
+    pf.metrics.SlicedW2(projections=20),
+]
 
 
-@pytest.mark.parametrize("metric", [*METRICS, pf.metrics.SlicedW2(projections=20)], ids=lambda metric: type(metric).__name__)
+def test_every_metric_is_among_them() -> None:
+    assert {type(metric).__name__ for metric in METRICS} == public(pf.metrics) - {"Floor"}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: type(metric).__name__)
 def test_a_metric_is_a_value_in_any_number_of_threads(metric: Any) -> None:
     pairs = [clouds(seed, 30, 47) for seed in range(4)]
     alone = [metric(*pair) for pair in pairs]
-    for threads in (2, 4):
+    for threads in (1, 2, 4):
         assert pooled(threads, lambda k: metric(*pairs[k % 4]), 12) == alone * 3
 
 
@@ -250,6 +278,11 @@ BACKENDS = [
     (Dense(), K.Gaussian(0.5)),
     (Auto(), K.Gaussian(0.5)),
 ]
+
+
+def test_every_backend_is_among_them() -> None:
+    """`KeOps` is run in threads by test_keops_in_many_threads."""
+    assert {type(backend).__name__ for backend, _ in BACKENDS} == public(pf.pairwise) - {"Audit", "Promise", "KeOps"}
 
 
 @pytest.mark.parametrize(("backend", "kernel"), [*BACKENDS[:1], *(pytest.param(*each, marks=pytest.mark.slow) for each in BACKENDS[1:])])
@@ -276,24 +309,35 @@ def test_one_field_in_many_threads(backend: Any, kernel: Any) -> None:
     assert all(same(a, b) for a, b in zip(pooled(3, lambda k: [sources.field(weights[k % 3]).value(prepared)], 12), want * 4, strict=True))
 
 
-FLOWS: dict[str, Callable[[], Any]] = {
-    "mmd": lambda: pf.mmd_flow(K.Gaussian(0.8)),
-    "kale": lambda: pf.kale_flow(K.Gaussian(0.8), lam=0.1),
-    "kde": lambda: pf.mono_flow(E.KDE(K.Gaussian(0.5))),
-}
-
-
-@pytest.mark.parametrize("name", ["kale", *(pytest.param(name, marks=pytest.mark.slow) for name in FLOWS if name != "kale")])
-def test_runs_that_share_one_flow(name: str) -> None:
+def run(estimator: Any, k: int) -> list[Tensor]:
+    """A run on minibatches: each step another target."""
     target = pf.samplers.Minibatch(pf.samplers.Gaussian(dim=2), 33)
-    flow = FLOWS[name]()
+    return [pf.simulate(pf.Flow(estimator), clouds(k, 25)[0].points, target, dt=0.05, steps=4, seed=k).particles[-1]]
 
-    def run(one: Any, k: int) -> list[Tensor]:
-        return [pf.simulate(one, clouds(k, 25)[0].points, target, dt=0.05, steps=4, seed=k).particles[-1]]
 
-    alone = [run(FLOWS[name](), k) for k in range(6)]
+QUICK = {"kale", "drmmd", "ulsif", "transport"}
+
+
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ESTIMATORS])
+def test_runs_that_share_one_estimator(name: str) -> None:
+    """In pools of two and four threads, and in joblib's."""
+    torch.manual_seed(0)
+    one = ESTIMATORS[name]()
+    torch.manual_seed(0)
+    alone = [run(ESTIMATORS[name]() if name != "module" else one, k) for k in range(6)]
     for threads in (2, 4):
-        assert all(same(a, b) for a, b in zip(pooled(threads, lambda k: run(flow, k), 6), alone, strict=True))
+        assert all(same(a, b) for a, b in zip(pooled(threads, lambda k: run(one, k), 6), alone, strict=True))
+    found = joblib.Parallel(3, backend="threading")(joblib.delayed(run)(one, k) for k in range(6))
+    assert all(same(a, b) for a, b in zip(found, alone, strict=True))
+
+
+@pytest.mark.keops
+@pytest.mark.slow
+def test_keops_in_many_threads() -> None:
+    one = E.MMD(K.Gaussian(0.7), pairwise=KeOps())
+    alone = [run(E.MMD(K.Gaussian(0.7), pairwise=KeOps()), k) for k in range(4)]
+    for threads in (1, 2, 4):
+        assert all(same(a, b) for a, b in zip(pooled(threads, lambda k: run(one, k), 4), alone, strict=True))
 
 
 # ---------------------------------------------------------------- threads that interleave, a kernel of the user's that waits or fails
@@ -384,6 +428,29 @@ def test_threads_that_meet_inside_the_users_kernel(name: str) -> None:
     assert all(same(a, b) for a, b in zip(pooled(2, lambda k: fitted(one, pairs[k]), 2), alone, strict=True))
 
 
+class Meeting(torch.nn.Linear):
+    """Waits, before it looks at its weights, until another thread is here too."""
+
+    meet: ClassVar[threading.Barrier] = threading.Barrier(1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            Meeting.meet.wait(timeout=0.2)
+        return super().forward(z)
+
+
+def test_threads_that_meet_inside_the_users_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    one, pairs = E.Classifier(Meeting(2, 1).double(), first_steps=5), [clouds(seed) for seed in range(2)]
+    alone = [fitted(one, pair) for pair in pairs]
+    monkeypatch.setattr(Meeting, "meet", threading.Barrier(2))
+    assert all(same(a, b) for a, b in zip(pooled(2, lambda k: fitted(one, pairs[k]), 2), alone, strict=True))
+    network = Network(Meeting(2, 1).double())
+    z, weights = pairs[0][0].points, [torch.full((3,), float(k), dtype=torch.float64) for k in range(2)]
+    found = pooled(2, lambda k: network(weights[k], {}, z), 2)
+    assert [torch.equal(found[k], (z.sum(1) + 1) * k) for k in range(2)] == [True, True]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 @pytest.mark.parametrize("name", WITH_KERNEL)
 def test_a_fit_that_is_interrupted_leaves_the_next_one_right(name: str, error: type[BaseException]) -> None:
@@ -411,60 +478,6 @@ def test_a_fit_that_is_interrupted_leaves_the_next_one_right(name: str, error: t
         assert same(fitted(one, first), want[0])
         if not stopped:
             return
-
-
-# ---------------------------------------------------------------- forked children
-
-CHILD = """
-import os, sys, warnings, multiprocessing
-import numpy as np, torch, particleflow as pf
-torch.set_num_threads(2)
-K, E = pf.kernels, pf.estimators
-rng = np.random.default_rng(0)
-x, y = rng.normal(size=(9000, 2)), rng.normal(size=(8000, 2))
-
-def work(kind):
-    a, b = torch.from_numpy(x), torch.from_numpy(y)
-    (a.repeat(60, 1) ** 2).exp().sum()
-    backend = {"mesh": pf.pairwise.Mesh(), "compiled": pf.pairwise.Compiled(), "culled": pf.pairwise.Culled(), "fourier": pf.pairwise.Fourier()}[kind]
-    kernel = K.Gaussian(0.05 if kind == "culled" else 0.5)
-    return backend.sources(kernel, b).field(torch.full((8000,), 1 / 8000, dtype=torch.float64)).grad(a).numpy().tobytes()
-
-def told(kind):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        return work(kind), work(kind), [str(w.message) for w in caught if "forked" in str(w.message)]
-
-if __name__ == "__main__":
-    how, kinds = sys.argv[1], sys.argv[2:]
-    here = {kind: work(kind) for kind in kinds}
-    if how == "joblib":
-        import joblib
-        answers = joblib.Parallel(2)(joblib.delayed(work)(kind) for kind in kinds)
-        assert answers == [here[kind] for kind in kinds]
-    else:
-        with multiprocessing.get_context(how).Pool(1) as pool:
-            for kind in kinds:
-                first, second, words = pool.apply(told, (kind,))
-                assert first == second == here[kind], kind
-                assert len(words) == (how == "fork" and kind == kinds[0]), words
-    print("done")
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-@pytest.mark.parametrize("how", ["fork", *(pytest.param(how, marks=pytest.mark.slow) for how in ("spawn", "forkserver", "joblib"))])
-def test_a_worker_of_a_parent_with_threads(how: str, tmp_path: Any) -> None:
-    script = tmp_path / "child.py"
-    script.write_text(CHILD)
-    command = [sys.executable, str(script), how, "compiled", "culled", "mesh"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        try:
-            out, error = process.communicate(timeout=90)
-        finally:
-            if process.poll() is None:  # with its children, which hang
-                os.killpg(process.pid, signal.SIGKILL)
-    assert out.strip() == "done", error[-2000:]
 
 
 # ---------------------------------------------------------------- modes and defaults of torch

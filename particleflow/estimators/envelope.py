@@ -23,6 +23,8 @@ from particleflow.pairwise.exact import warn_once
 
 # The value is told to be no KL where D / (2 lam) is DOMINATED times the entropy of the weights, and these are FAR from equal (else lam is large).
 DOMINATED, FAR = 3.0, 0.5
+# Iterations of Newton's method where there is another: what it solves takes fewer.
+FEW = 50
 # Singular mass below this share of each particle's own changes no digit of a velocity that counts.
 NEGLIGIBLE = 1e-9
 
@@ -116,10 +118,12 @@ class Envelope:
         inner, finite = memory.get("interior"), math.isfinite(self.divergence.recession)
         at_moving = mu.value(moving.points) if finite else None
         base = made.gram.cloud
+        unbounded = not finite and math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
+        allowed = self.max_iterations if unbounded else min(self.max_iterations, FEW)
 
         def newton(start: Tensor | None) -> tuple[Solution, bool]:
             """A solution, and whether it is the one."""
-            found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=self.max_iterations)
+            found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=allowed)
             if not found.converged or at_moving is None:
                 return found, found.converged
             return found, self._highest(found, lam, moving, made, at_moving) <= self.divergence.recession
@@ -132,7 +136,6 @@ class Envelope:
             solution, done = newton(start)
             if start is not None and not solution.converged:
                 solution, done = newton(None)
-            unbounded = at_moving is None and math.isinf(float(self.divergence.slope(dual.mu.new_zeros(1))))
             if done or unbounded:
                 return solution, None, {"u": solution.u}
         clouds, mus = ([base], [dual.mu]) if at_moving is None else ([base, moving], [dual.mu, at_moving])

@@ -38,10 +38,17 @@ LARGEST = 1e12
 COLUMNS, NUMBERS, LEFT = 1024, 2 * 10**7, 1e-13
 # Near the solution so many iterations without progress are the last; it has converged where rounding explains 1 / REACHED of its error, up to MOST.
 PATIENCE, REACHED, MOST = 5, 10.0, 1e-2
+# Where f'' is below this share of f''(1) Newton's method in u fails.
+FLAT = 0.1
 # A later solve starts where the gap fell below this share of the value: nearer to the bounds it would have to turn back.
 WARM = 1e-3
 # It starts with products g z of this share of the gap's mean part at least: smaller ones, from fit to fit, would end at 0, where no step leads away.
 CENTRED = 1e-2
+
+# Careful steps: what is left of tau after one of nearly full length (its root where that is less, down to a bound), how far g z may be off it, the
+# share of a step below which none is tried, the rise at its end relative to the fall at its begin, and how many without progress are the last.
+FALL, NEAR = 0.1, 3.0
+OFF, SHORTEST, ALLOWED, STEPS = 1e3, 1e-8, 0.1, 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +127,9 @@ def solve_program(
         trouble = _trouble(state, rtol, max_iterations)
         if not trouble:
             break
+    else:
+        state = state.then(_descend_carefully(solver, solver.begin(), rtol, max_iterations))
+        trouble = _trouble(state, rtol, max_iterations)
     size, best, found = program.size, state.best, state.found
     a = program.weights(best.g)
     u = (program.slope(best.g) - best.z + best.t)[:size]
@@ -142,6 +152,27 @@ def _descend(solver: Solver, here: Iterate, rtol: float, most: int) -> Progress:
         best, found, since = (here, now, 0) if now.error < found.error else (best, found, since + near)
         if not near:
             later, near = here, now.gap <= WARM * now.value
+    return Progress(best, found, torch.stack([later.g, later.r, later.z, later.t]), count, count == most)
+
+
+def _descend_carefully(solver: Solver, here: Iterate, rtol: float, most: int) -> Progress:
+    """As `_descend`, one tau after the other: slower, and it turns back nowhere."""
+    program, lam = solver.program, solver.lam
+    best, found = here, program.certify(here.g, here.r, here.h, lam)
+    later, near = here, found.gap <= WARM * found.value
+    tau = solver.mean(here)
+    since = count = 0
+    while found.error > max(rtol, found.floor) and since < STEPS and count < most:
+        moved = solver.lower(here, tau)
+        if moved is None:
+            break
+        here, count = moved, count + 1
+        now = program.certify(here.g, here.r, here.h, lam)
+        best, found, since = (here, now, 0) if now.error < found.error else (best, found, since + 1)
+        if not near:
+            later, near = here, now.gap <= WARM * now.value
+        if now.gap <= NEAR * tau * solver.bounds:
+            tau *= FALL
     return Progress(best, found, torch.stack([later.g, later.r, later.z, later.t]), count, count == most)
 
 
@@ -198,9 +229,15 @@ class Solver:
         return Iterate(g, torch.where(self.high & (r >= g), 1 - g, r), z, t, self._image(g))
 
     def free(self, here: Iterate) -> bool:
-        """Whether all densities at y are on the side of the open interval, all others on that of 0: a problem for Newton's method in u."""
+        """Whether all densities at y are on the side of the open interval, all others on that of 0: a problem for Newton's method in u.
+
+        Not where f'' nearly vanishes at small densities (powers above 2): u hardly tells these apart.
+        """
         met, size = here.g < here.z, self.program.size
-        return not self.program.doubled and not bool(met[:size].any()) and bool(met[size:].all())
+        if self.program.doubled or bool(met[:size].any()) or not bool(met[size:].all()):
+            return False
+        curvature, one = (self.program.divergence.curvature(g) for g in (here.g[:size].clamp(max=1), here.g.new_ones(1)))
+        return bool((curvature > FLAT * one).all())
 
     def _image(self, g: Float[Tensor, "n"]) -> Float[Tensor, "P"]:
         """h."""
@@ -209,9 +246,8 @@ class Solver:
 
     def improve(self, here: Iterate) -> Iterate | None:
         """One predictor, which tells how small tau may be, and one corrector; None where they lead nowhere."""
-        program, mass, zero = self.program, self.program.mass, torch.zeros_like(here.g)
-        inverse = program.curvature(here.g) + here.z / here.g + here.t / here.r
-        w = mass / inverse.clamp(min=mass / (LARGEST * self.lam))
+        program, zero = self.program, torch.zeros_like(here.g)
+        w = self._inverse(here)
         system = self._system(program.fold(w))
         if system is None:
             return None
@@ -227,6 +263,44 @@ class Solver:
         r = torch.where(self.high, here.r - s * step.g, 1.0)
         after = Iterate(g, r, here.z + s * step.z, here.t + s * step.t, self._image(g))
         return after if bool(after.h.isfinite().all()) else None
+
+    def mean(self, here: Iterate) -> float:
+        """Of all g z and r t."""
+        return self._products(here.g, here.r, here.z, here.t) / self.bounds
+
+    def lower(self, here: Iterate, tau: float) -> Iterate | None:
+        """Newton's step for g z = r t = tau, as far as it lowers D - tau sum q (log g + log r), which is convex.
+
+        The slope of that at the end tells: values would drown in rounding. z and t go as far as their own bounds let them.
+        """
+        zero = torch.zeros_like(here.g)
+        w = self._inverse(here)
+        system = self._system(self.program.fold(w))
+        if system is None:
+            return None
+        step = self._direction(here, w, system, tau, zero, zero)
+        length = self._length(here, replace(step, z=zero, t=zero), NEARLY)
+        while length > SHORTEST:
+            g = self.program.moved(here.g, length * step.g)
+            after = replace(here, g=g, r=torch.where(self.high, here.r - length * step.g, 1.0), h=self._image(g))
+            way = g - here.g
+            if self._rise(after, tau, way) <= ALLOWED * abs(self._rise(here, tau, way)):
+                s = self._length(here, replace(step, g=zero), NEARLY)
+                z, t = here.z + s * step.z, here.t + s * step.t
+                z, t = (torch.minimum(torch.maximum(v, tau / (OFF * of)), OFF * tau / of) for v, of in ((z, g), (t, after.r)))
+                return replace(after, z=z * self.low, t=t * self.high)
+            length /= 4
+        return None
+
+    def _rise(self, here: Iterate, tau: float, way: Float[Tensor, "n"]) -> float:
+        """The slope of D - tau sum q (log g + log r) along a way."""
+        slope = self.program.slope(here.g) - self.program.spread(here.h) - self.low * tau / here.g + self.high * tau / here.r
+        return float((self.program.mass * slope) @ way)
+
+    def _inverse(self, here: Iterate) -> Float[Tensor, "n"]:
+        """q / (f''(g) + z / g + t / r)."""
+        inverse = self.program.curvature(here.g) + here.z / here.g + here.t / here.r
+        return self.program.mass / inverse.clamp(min=self.program.mass / (LARGEST * self.lam))
 
     def _products(self, g: Float[Tensor, "n"], r: Float[Tensor, "n"], z: Float[Tensor, "n"], t: Float[Tensor, "n"]) -> float:
         """sum q (g z + r t)."""

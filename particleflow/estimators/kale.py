@@ -57,7 +57,7 @@ class KALE:
     lam: Penalty = field(default=1e-2, kw_only=True)
     reverse: bool = field(default=False, kw_only=True)
     rtol: float = field(default=1e-12, kw_only=True)
-    max_iterations: int = field(default=50, kw_only=True)
+    max_iterations: int = field(default=1000, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-10), kw_only=True)
     deterministic: ClassVar[bool] = True
     smooth_witness: ClassVar[bool] = True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -13,7 +15,7 @@ from torch.func import functional_call
 
 from particleflow import _autograd
 from particleflow._typing import Gradients, Queries, Values
-from particleflow.memo import Turn, cached_property
+from particleflow.memo import Spares, Turn, cached_property
 
 Weights: TypeAlias = Float[Tensor, "P"]
 ModuleOrFactory: TypeAlias = nn.Module | Callable[[int], nn.Module]
@@ -41,6 +43,11 @@ class Network:
     def _shapes(self) -> dict[str, torch.Size]:
         return {name: value.shape for name, value in self.module.named_parameters() if value.requires_grad}
 
+    @cached_property
+    def _copies(self) -> Spares[nn.Module]:
+        """One for each thread that is in the network at the same time."""
+        return Spares(partial(_copied, self.module))
+
     @property
     def size(self) -> int:
         """P."""
@@ -63,20 +70,18 @@ class Network:
         return {name: piece.view(shape) for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)}
 
     def __call__(self, weights: Weights, fixed: Mapping[str, Tensor], z: Queries) -> Values:
-        out = functional_call(_replica(self.module), {**fixed, **self.parts(weights)}, (z,))
+        with self._copies.one() as module:
+            out = functional_call(module, {**fixed, **self.parts(weights)}, (z,))
         if not isinstance(out, Tensor) or out.shape not in ((len(z),), (len(z), 1)):
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(f"`module` must map (Q, d) to (Q,) or (Q, 1), got {got} for {tuple(z.shape)}: end it with torch.nn.Linear(..., 1)")
         return out.reshape(-1)
 
 
-def _replica(module: nn.Module) -> nn.Module:
-    """The same parameters in modules of their own: functional_call puts others in their place meanwhile, before the eyes of other threads."""
-    replica: nn.Module = module._replicate_for_data_parallel()
-    # the original's parameters, which that leaves out
-    replica._parameters = dict(module._parameters)
-    replica._modules = {name: None if child is None else _replica(child) for name, child in module._modules.items()}
-    return replica
+def _copied(module: nn.Module) -> nn.Module:
+    """The same tensors in modules of their own: functional_call puts others in their place meanwhile, before the eyes of other threads."""
+    held = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers(), *held)})
 
 
 def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:

@@ -42,7 +42,7 @@ class SklearnWitness:
         for start in range(0, len(known), ROWS):
             rows = known[start : start + ROWS]
             value[rows], grad[rows] = self._at(points[rows])
-        return torch.as_tensor(value).to(z), torch.as_tensor(grad).to(z)
+        return torch.from_numpy(value).to(z), torch.from_numpy(grad).to(z)
 
     def _at(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.closed_form is not None:
