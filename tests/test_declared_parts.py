@@ -184,7 +184,7 @@ def test_a_subclass_of_linear_that_is_not_linear_keeps_its_slope() -> None:
     assert pf.Flow(MMD(KERNEL), Unit()).conservative
 
 
-@pytest.mark.parametrize("allowed", ["no", 1, lambda self: True, np.ones(2)], ids=str)
+@pytest.mark.parametrize("allowed", ["no", 1, lambda self: True, np.ones(2)], ids=["word", "number", "function", "array"])
 def test_only_true_allows_a_mobility_that_falls(allowed: Any) -> None:
     with pytest.raises(TypeError, match="`allow_nonmonotone` must be True or False"):
         pf.mono_flow(KDE(KERNEL), type("Mine", (Falling,), {"allow_nonmonotone": allowed})())

@@ -71,29 +71,37 @@ FARTHEST = 1e150
 SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
 
 
-def checked_points(points: Tensor, kernel: object) -> Tensor:
-    """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be computed with."""
+def checked_points(points: Tensor, kernel: object, *, ranged: bool = True) -> Tensor:
+    """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be computed with.
+
+    `ranged`: False where the backend refuses what is too large itself, by `refuse_far`, since it looks at the corners of its points anyway.
+    """
     _fork.tell()
     _checks.points(points, "points")
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
-    return owned(within(points, "points"), "points")
+    return owned(within(points, "points") if ranged else points, "points")
 
 
 def within(points: Tensor, name: str) -> Tensor:
     """`points` themselves, if no finite coordinate is too large for its square. On a device nobody waits for the answer."""
     if points.dtype == torch.float64 and points.device.type == "cpu":
         low, high = (float(end) for end in points.detach().aminmax())
-        # a NaN passes through both ends, and hides what is beside it
-        if not (low >= -FARTHEST and high <= FARTHEST):
-            far = points[torch.isfinite(points) & (points.abs() > FARTHEST)]
-            if len(far):
-                raise _checks.OutOfRangeError(
-                    f"`{name}` must be between {-FARTHEST:g} and {FARTHEST:g} for sums, got {float(far[0]):.3g}, whose square is no number: take "
-                    f"another unit of length, or leave such points out"
-                )
+        refuse_far(points, name, low, high)
     return points
+
+
+def refuse_far(points: Tensor, name: str, low: float, high: float) -> None:
+    """Refuse points whose least and largest coordinates are these, if one has no square. A NaN passes through both, and hides what is beside it."""
+    if low >= -FARTHEST and high <= FARTHEST:
+        return
+    far = points[torch.isfinite(points) & (points.abs() > FARTHEST)]
+    if len(far):
+        raise _checks.OutOfRangeError(
+            f"`{name}` must be between {-FARTHEST:g} and {FARTHEST:g} for sums, got {float(far[0]):.3g}, whose square is no number: take another "
+            "unit of length, or leave such points out"
+        )
 
 
 def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
@@ -297,7 +305,11 @@ class SumField:
         if not isinstance(z, Tensor):
             return z
         own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
-        return within(z, "z").detach() if own is None else own
+        return self._ranged(z).detach() if own is None else own
+
+    def _ranged(self, z: Tensor) -> Tensor:
+        """Queries that are no part's points, if none is too large."""
+        return within(z, "z")
 
     @property
     def levelled(self) -> tuple[SumField, Tensor | None]:

@@ -77,7 +77,7 @@ class Mesh:
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
-        points = checked_points(points, kernel)
+        points = checked_points(points, kernel, ranged=False)
         from particleflow.pairwise.modes import require_smooth
 
         require_smooth(kernel, "Mesh")
@@ -88,7 +88,9 @@ class Mesh:
         library("llvmlite.binding", "Mesh")
         if not has_facts(kernel):
             return undeclared("Mesh()", kernel, points)
-        return MeshSources(kernel, points, self)
+        made = MeshSources(kernel, points, self)
+        made.placed.look("points")
+        return made
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,13 +95,21 @@ class MeshSums(SumField):
         kernel: Kernel = self.parts[0][0].kernel
         return kernel
 
+    def _ranged(self, z: Tensor) -> Tensor:
+        return z  # by `placed`
+
     def placed(self, z: Tensor | Queries) -> Placed:
         from particleflow.pairwise.placed import Placed
 
         if isinstance(z, MeshQueries):
             return z.placed
         points = points_of(z)
-        return next((sources.placed for sources, _ in self.parts if sources.points is points), None) or Placed(points)
+        own = next((sources.placed for sources, _ in self.parts if sources.points is points), None)
+        if own is not None:
+            return own
+        placed = Placed(points)
+        placed.look("z")
+        return placed
 
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
         placed = self.placed(z)

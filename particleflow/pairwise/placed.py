@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from particleflow._checks import all_finite
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise import gridding
+from particleflow.pairwise.field import refuse_far
 from particleflow.pairwise.lattice import Box, around, periodic_shape
 from particleflow.pairwise.nearby import Density, density
 from particleflow.pairwise.spacing import Plan
@@ -47,17 +49,28 @@ class Placed:
     def array(self) -> Array:
         return np.ascontiguousarray(self.points.detach().numpy())
 
+    def look(self, name: str) -> None:
+        """Refuse points, by their name, that are too large to be summed."""
+        if self.points.dtype == torch.float64 and len(self.array):
+            lowest, highest = self._ends
+            refuse_far(self.points, name, float(lowest.min()), float(highest.max()))
+
     @cached_property
     def finite(self) -> Array:
         """(N,) bool."""
         return np.ones(len(self.array), bool) if all_finite(self.points) else np.isfinite(self.array).all(1)
 
     @cached_property
+    def _ends(self) -> tuple[Array, Array]:
+        """Least and largest of each coordinate; NaN where one is."""
+        return gridding.extremes(self.array)
+
+    @cached_property
     def corners(self) -> tuple[Array, Array] | None:
         """Of the finite points; None where there are none."""
         if not len(self.array):
             return None
-        lowest, highest = gridding.extremes(self.array)
+        lowest, highest = self._ends
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
             finite = self.array[self.finite]
             if not len(finite):
