@@ -18,8 +18,9 @@ from torch import Tensor
 from particleflow import kernels
 from particleflow.pairwise import Dense
 from particleflow.pairwise.compiled import Compiled, CompiledQueries, Ranges, query_rows, range_logs, range_sums, scaled
-from particleflow.pairwise.field import SumField, What
+from particleflow.pairwise.field import SumField
 from particleflow.pairwise.machine import Processor
+from particleflow.pairwise.terms import What
 
 ROOT = Path(__file__).parents[1]
 GAUSSIAN = kernels.Gaussian(0.7)

@@ -15,7 +15,7 @@ from torch import Tensor
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52, Radial
 from particleflow.kernels.features import Landmarks, RandomWaves
 from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps, Mesh, Nystroem
-from particleflow.pairwise.field import COPIED
+from particleflow.pairwise.inputs import COPIED
 
 GRIDS = (1, 2, 3)
 # The backend, its kernels, and dimensions: all, and those of the fast tests, which make little machine code.

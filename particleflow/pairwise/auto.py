@@ -15,7 +15,9 @@ from particleflow.kernels import Kernel
 from particleflow.memo import Memo, Same, cached_property
 from particleflow.pairwise.base import PairwiseSum, Promise, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
-from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.terms import What
 
 
 @dataclass(frozen=True)

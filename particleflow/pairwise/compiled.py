@@ -20,8 +20,10 @@ from particleflow.kernels.declared import bandwidth_of
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import at_numbers, checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
+from particleflow.pairwise.terms import What
 from particleflow.subsets import ranked
 
 if TYPE_CHECKING:

@@ -19,10 +19,12 @@ from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.kernels.declared import is_built_in
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
-from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 from particleflow.pairwise.reach import Reach, reach_of
 from particleflow.pairwise.spatial import TILE, Batch, Neighbours, Tiled
+from particleflow.pairwise.terms import What
 
 if TYPE_CHECKING:
     from particleflow.pairwise.cells import Boxes

@@ -15,7 +15,9 @@ from particleflow._supplied import Supplied
 from particleflow.kernels import Kernel, Laplace
 from particleflow.kernels.declared import has_laplacian, is_positive
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, at_numbers, checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import at_numbers, checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.terms import What
 
 # (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
 # the temporaries of the kernel's slope.

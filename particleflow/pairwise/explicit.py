@@ -13,7 +13,7 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.explicit import FeatureKernel
 from particleflow.pairwise.auto import Auto
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
-from particleflow.pairwise.field import checked_points, checked_queries, checked_weights, kept_queries, points_of
+from particleflow.pairwise.inputs import checked_points, checked_queries, checked_weights, kept_queries, points_of
 
 # Rows whose features are alive at once: of 2^20 numbers, 8 MiB in float64.
 NUMBERS = 2**20

@@ -17,8 +17,10 @@ from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.culled import near_sum
 from particleflow.pairwise.exact import exact_sum, undeclared, usable, warn_once
-from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.promise import peaks
+from particleflow.pairwise.terms import What
 
 if TYPE_CHECKING:
     from particleflow.pairwise.spectral import FourierQueries

@@ -26,7 +26,9 @@ from particleflow.kernels.declared import bandwidth_of
 from particleflow.memo import Turn
 from particleflow.pairwise import keops_probe
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_points, checked_weights, kept_queries, masked, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, masked, points_of
+from particleflow.pairwise.terms import What
 
 
 @dataclass(frozen=True)

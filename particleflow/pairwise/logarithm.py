@@ -21,12 +21,13 @@ from particleflow.kernels import Gaussian
 from particleflow.pairwise import modes, spacing
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_sum
-from particleflow.pairwise.field import What, points_of
+from particleflow.pairwise.inputs import points_of
 from particleflow.pairwise.mesh_sums import Extent, MeshSums
 from particleflow.pairwise.pairs import FARTHEST
 from particleflow.pairwise.placed import Placed
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.tails import LIGHTEST, at_rows, plans, seconds
+from particleflow.pairwise.terms import What
 
 # Errors of the mesh relative to the tolerance, the first whose mesh has few nodes; and those in float64, where rounding in float32 does harm.
 FINER, TIGHTER, TIGHTEST = (1e-6, 1e-5, 1e-4, 1e-3), (1e-5, 1e-3, 1.0), 1e-10

@@ -16,7 +16,7 @@ from particleflow.kernels.declared import bandwidth_of, has_facts
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact import exact_backend, undeclared
-from particleflow.pairwise.field import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.libraries import library
 from particleflow.pairwise.mesh_sums import MeshQueries, MeshSums
 from particleflow.pairwise.promise import scales

@@ -16,8 +16,10 @@ from particleflow.kernels import Kernel
 from particleflow.memo import Memo
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import exact_sources, exact_sum, usable, warn_once
-from particleflow.pairwise.field import SumField, What, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import points_of
 from particleflow.pairwise.reach import reach_of, sampled_distances
+from particleflow.pairwise.terms import What
 
 if TYPE_CHECKING:
     from particleflow.pairwise.lattice import Box

@@ -17,10 +17,10 @@ import torch
 from llvmlite import ir
 
 from particleflow.kernels.radial import COINCIDENT
-from particleflow.pairwise.field import What
 from particleflow.pairwise.machine import Processor, compiled
 from particleflow.pairwise.spatial import Batch, Neighbours, Tiled
 from particleflow.pairwise.split import Split
+from particleflow.pairwise.terms import What
 from particleflow.pairwise.vector import INDEX, Emit, Vector, fma, keep_stack_aligned
 
 # Queries in one vector; queries that share a list of sources; sources summed in the element's precision before they go into doubles; blocks of

@@ -16,9 +16,11 @@ from particleflow.kernels.declared import is_built_in
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact import exact_backend, exact_sources, warn_once
-from particleflow.pairwise.field import SumField, What, checked_weights, held_points, kept_queries, merged_logs, points_of
+from particleflow.pairwise.field import SumField, merged_logs
+from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.projection import MARGIN, Embedding, Projection, Sum, drawn
+from particleflow.pairwise.terms import What
 
 FEWEST, MOST = 64, 2048  # landmarks: the rank is doubled from one to the other
 EVERY_POINT = 8192  # up to so many sources, all of them are the landmarks where fewer do not suffice: the exact sum

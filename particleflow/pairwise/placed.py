@@ -13,7 +13,7 @@ from torch import Tensor
 from particleflow._checks import all_finite
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise import gridding
-from particleflow.pairwise.field import refuse_far
+from particleflow.pairwise.inputs import refuse_far
 from particleflow.pairwise.lattice import Box, around, periodic_shape
 from particleflow.pairwise.nearby import Density, density
 from particleflow.pairwise.spacing import Plan

@@ -20,9 +20,9 @@ from torch import Tensor
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.memo import cached_property
-from particleflow.pairwise.field import What
 from particleflow.pairwise.landmarks import Landmarks
 from particleflow.pairwise.promise import peaks
+from particleflow.pairwise.terms import What
 
 ROWS = 256  # probes drawn at random
 WORST = 64  # sources probed because of their |w| r

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from particleflow.pairwise.field import What
+from particleflow.pairwise.terms import What
 from particleflow.subsets import some_rows
 
 SAMPLES = 512  # of a kernel, per bandwidth

@@ -25,7 +25,9 @@ from particleflow.kernels.declared import is_built_in
 from particleflow.kernels.radial import COINCIDENT
 from particleflow.memo import Memo, Same, cached_property
 from particleflow.pairwise.base import Queries
-from particleflow.pairwise.field import SumField, What, checked_weights, kept_queries, points_of
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import checked_weights, kept_queries, points_of
+from particleflow.pairwise.terms import What
 
 # Queries at a time: what is made of them stays in the processor's cache.
 CHUNK = 2**14

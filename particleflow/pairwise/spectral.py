@@ -18,10 +18,11 @@ from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact import exact_sources
 from particleflow.pairwise.farfield import Modes
-from particleflow.pairwise.field import What, points_of
+from particleflow.pairwise.inputs import points_of
 from particleflow.pairwise.layout import Box, Layout
 from particleflow.pairwise.nufft import Transform
 from particleflow.pairwise.promise import peaks
+from particleflow.pairwise.terms import What
 
 if TYPE_CHECKING:
     from particleflow.pairwise.spatial import Tiled

@@ -28,9 +28,9 @@ from typing import Any
 from llvmlite import ir
 
 from particleflow.memo import cached_property
-from particleflow.pairwise.field import What
 from particleflow.pairwise.machine import Processor, compiled
 from particleflow.pairwise.profiles import PROFILES, Formula, Pair, Profile
+from particleflow.pairwise.terms import What
 from particleflow.pairwise.vector import INDEX, ConstantTable, Emit, Vector, fma, keep_stack_aligned, lanes_for
 
 CHUNK = 256  # sources
