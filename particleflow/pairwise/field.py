@@ -130,7 +130,7 @@ class SumField:
         if not isinstance(z, Tensor):
             return z
         own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
-        return self._ranged(z).detach() if own is None else own
+        return self._ranged(z.detach()) if own is None else own
 
     def _ranged(self, z: Tensor) -> Tensor:
         """Queries that are no part's points, if none is too large."""

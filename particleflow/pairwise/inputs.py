@@ -16,6 +16,8 @@ from particleflow.pairwise.terms import What
 # Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, its version when it was taken, and some of its
 # numbers then).
 COPIED, TAKEN, SAMPLE = 2**17, "taken", "sample"
+# The attribute of a tensor of our own that holds its least and largest coordinate.
+ENDS = "ends"
 # Numbers of a view that are looked at again, spread over it: 5 us, where all would take a hundredth of a sum on a mesh.
 SAMPLED = 512
 # Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in whatever the points are.
@@ -37,14 +39,17 @@ def checked_points(points: Tensor, kernel: object, *, ranged: bool = True) -> Te
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
         raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
-    return owned(within(points, "points") if ranged else points, "points")
+    own = owned(points, "points")
+    return within(own, "points") if ranged else own
 
 
 def within(points: Tensor, name: str) -> Tensor:
-    """`points` themselves, if no finite coordinate is too large for its square. On a device nobody waits for the answer."""
-    if points.dtype == torch.float64 and points.device.type == "cpu":
-        low, high = (float(end) for end in points.detach().aminmax())
-        refuse_far(points, name, low, high)
+    """`points` themselves, a tensor of our own, if no finite coordinate is too large for its square. On a device nobody waits for the answer."""
+    if points.dtype == torch.float64 and points.device.type == "cpu" and ENDS not in vars(points):
+        low, high = points.aminmax()
+        ends = float(low), float(high)
+        refuse_far(points, name, *ends)
+        vars(points)[ENDS] = ends
     return points
 
 
@@ -154,7 +159,7 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
 def kept_queries(z: Tensor, points: Tensor) -> Tensor:
     """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a detached copy."""
     checked_queries(z, points)
-    return points if copied_from(z, points) else owned(within(z, "z"), "z")
+    return points if copied_from(z, points) else within(owned(z, "z"), "z")
 
 
 def copied_from(z: Tensor, points: Tensor) -> bool:
@@ -170,9 +175,14 @@ def copied_from(z: Tensor, points: Tensor) -> bool:
 
 def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
     """The answer (Q, ...) of queries z (Q, d), NaN where one is not finite: no backend has a sum there, not even one whose kernel ends at 0."""
-    if z.device.type == "cpu" and (not len(z) or _checks.all_finite(z)):
+    if z.device.type == "cpu" and (not len(z) or _all_finite(z)):
         return answer
     return masked(answer, z)
+
+
+def _all_finite(points: Tensor) -> bool:
+    ends = vars(points).get(ENDS)
+    return _checks.all_finite(points) if ends is None else math.isfinite(ends[0]) and math.isfinite(ends[1])
 
 
 def masked(answer: Tensor, z: Tensor) -> Tensor:
