@@ -13,12 +13,14 @@ Each takes seconds at most, needs no test framework, and prints nothing. The mes
 from typing import Any
 
 from particleflow._words import unknown_name
+from particleflow.testing.backend import check_backend
 from particleflow.testing.estimator import check_estimator
+from particleflow.testing.integrator import check_integrator
 from particleflow.testing.kernel import check_kernel
 from particleflow.testing.mobility import check_mobility
 from particleflow.testing.sampler import check_sampler
 
-__all__ = ["check_estimator", "check_kernel", "check_mobility", "check_sampler"]
+__all__ = ["check_backend", "check_estimator", "check_integrator", "check_kernel", "check_mobility", "check_sampler"]
 
 
 def __getattr__(name: str) -> Any:
