@@ -41,6 +41,7 @@ LAYERS = [
     "watch",
     "verdicts",
     "engine",
+    "testing",
     "scikit",
     "plotting",
     "catalogue",

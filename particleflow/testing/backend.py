@@ -98,7 +98,7 @@ class Case:
         where = f"{self.kernel!r:.60}, d = {self.d}, {self.dtype}"
         self.contract.require(held, clause, f"{got} ({where})", remedy)
 
-    def close(self, got: Any, want: np.ndarray, scale: np.ndarray, what: str) -> None:
+    def close(self, got: Any, want: np.ndarray, scale: np.ndarray | np.floating, what: str) -> None:
         self.contract.tensor(got, want.shape, self.dtype, what)
         allowed = self.rtol * (scale.max() if self.approximates else scale)
         error, allowed = np.broadcast_arrays(np.abs(got.double().cpu().numpy() - want), allowed)
@@ -252,7 +252,7 @@ def check_lost_queries(case: Case) -> None:
         clean, got = getattr(field, name)(z), getattr(field, name)(lost)
         clause = f"{name} must be NaN at a query that is not finite"
         case.require(bool(got[~good].isnan().all()), clause, str(got[~good].flatten()[:4].tolist()), "fill these rows with NaN at the end")
-        scale = clean.abs().max().double().numpy()
+        scale = np.abs(clean.double().numpy()).max()
         case.close(got[good], clean[good].double().numpy(), scale, f"{name} beside queries that are not finite")
 
 

@@ -50,9 +50,9 @@ class Contract:
         try:
             answer = function()
         except errors as error:
-            self.require(naming in str(error), clause, f"a message that does not name {naming}: {str(error):.100}", remedy)
+            self.require(naming in str(error), clause, f"a message that does not name {naming}: {error!s:.100}", remedy)
         except Exception as error:
-            self.require(False, clause, f"{type(error).__name__} where {names} is due: {str(error):.100}", remedy)
+            self.require(False, clause, f"{type(error).__name__} where {names} is due: {error!s:.100}", remedy)
         else:
             self.require(False, clause, f"no {names} but {type(answer).__name__}", remedy)
 

@@ -183,7 +183,8 @@ def _report(case: _Case, fit: Fit) -> None:
     contract.require(bool(told), "a fit must converge on a small problem", found, "raise the number of iterations, or loosen the tolerance")
     both = case.estimator.energy_slope is not None and fit.energy_slope not in (None, case.estimator.energy_slope)
     clause = "Fit.energy_slope must be None where the estimator declares its own"
-    contract.require(not both, clause, f"{fit.energy_slope} and {case.estimator.energy_slope}", "declare None where the constant changes from fit to fit")
+    found = f"{fit.energy_slope} and {case.estimator.energy_slope}"
+    contract.require(not both, clause, found, "declare None where the constant changes from fit to fit")
 
 
 def _bits(case: _Case, first: Fit) -> None:
@@ -198,7 +199,8 @@ def _bits(case: _Case, first: Fit) -> None:
     if estimator.deterministic:
         other = case.fit(clock=Clock(draws=Draws(8)))
         remedy = "declare deterministic = False: integrators of several stages are refused then"
-        contract.require(same_bits(case.told(other), told), "a deterministic fit must not depend on random draws", "other bits for another seed", remedy)
+        clause = "a deterministic fit must not depend on random draws"
+        contract.require(same_bits(case.told(other), told), clause, "other bits for another seed", remedy)
     clock = Clock(t=0.1, step=1)
     second = case.told(case.fit(x=case.later, memory=first.memory, clock=clock))
     resumed = case.told(case.fit(fresh(estimator), x=case.later, memory=reloaded(first.memory), clock=clock))
@@ -220,7 +222,8 @@ def _masses(case: _Case, first: Fit) -> None:
         equal = case.told(case.fit(x=Cloud(x.points, mass=torch.full((N,), 1 / N))))
         off = float((equal[1] - told[1]).abs().max()) / (float(told[1].abs().max()) or 1.0)
         near = 1e-3 if x.points.dtype == torch.float32 else 1e-5
-        contract.require(off <= near, "masses of 1/N must be what no masses are", f"gradients that differ by {off:.2g}", "use x.mass, or x.mean(values)")
+        found = f"gradients that differ by {off:.2g}"
+        contract.require(off <= near, "masses of 1/N must be what no masses are", found, "use x.mass, or x.mean(values)")
     half = torch.arange(N) < N // 2
     moved = case.told(case.fit(x=Cloud(x.points + 0.5 * half[:, None])))
     if same_bits(moved, told):
@@ -241,10 +244,10 @@ def _descent(case: _Case, fit: Fit) -> None:
         return
     share = torch.linspace(0.5, 1.5, N, dtype=torch.float64) / N
     along = normals(N, case.x.dim, 6)
-    values = [case.fit(x=Cloud(case.x.points + sign * STEP * along, mass=share)).value for sign in (1, -1)]
-    told = -slope * float((share[:, None] * case.fit(x=Cloud(case.x.points, mass=share)).witness.value_and_grad(case.x.points)[1] * along).sum())
-    assert values[0] is not None and values[1] is not None
-    measured = (values[0] - values[1]) / (2 * STEP)
+    above, below = (case.fit(x=Cloud(case.x.points + sign * STEP * along, mass=share)).value for sign in (1, -1))
+    grad = case.fit(x=Cloud(case.x.points, mass=share)).witness.value_and_grad(case.x.points)[1]
+    told = -slope * float((share[:, None] * grad * along).sum())
+    measured = math.nan if above is None or below is None else (above - below) / (2 * STEP)
     found = f"a change of the value by {measured:.6g} where the slope tells {told:.6g}"
     clause = f"moving particles must change Fit.value by -m_i c grad w(x_i), c = energy_slope = {slope:g}"
     remedy = "mend the value, the witness or the constant, or declare energy_slope = None"

@@ -21,6 +21,15 @@ SQUARES = 1.2345 * 10 ** torch.linspace(-6, 4, 41, dtype=torch.float64)
 STEP, DIFFERENCE, ROUNDING, NEGLIGIBLE = 1e-4, 1e-4, 1e-10, 1e-14
 # A Gram matrix may have eigenvalues down to this share of its trace below zero: rounding.
 SEMIDEFINITE = 1e-10
+# Parts of a vector, in shapes that a sum may ask for.
+SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "()": lambda s: s[7],
+    "(0,)": lambda s: s[:0],
+    "(1,)": lambda s: s[9:10],
+    "(21,) with strides": lambda s: s[::2],
+    "(3, 7)": lambda s: s[:21].reshape(3, 7),
+    "(2, 3, 4)": lambda s: s[:24].reshape(2, 3, 4),
+}
 METHODS = ("profile", "slope", "curvature")
 LOGARITHMS = ("log_profile", "log_slope")
 
@@ -119,14 +128,12 @@ def _elementwise(contract: Contract, name: str, method: Callable[[Tensor], Tenso
         found = f"{float(answer[lost][0]) if lost.any() else 0.0} at s = {float(s[lost][0]) if lost.any() else 0.0:.2g} in {dtype}"
         contract.require(not bool(lost.any()), f"{name}(s) must be finite for every s >= 0", found, "cut s off below, e.g. s.clamp_min(1e-30)")
         clause = f"{name}(s) must be elementwise"
-        shapes = {"()": s[7], "(1,)": s[9:10], "(0,)": s[:0], "(3, 7)": s[:21].reshape(3, 7), "(21,) with strides": s[::2], "(2, 3, 4)": s[:24].view(2, 3, 4)}
-        whole = {"()": answer[7], "(1,)": answer[9:10], "(0,)": answer[:0], "(3, 7)": answer[:21].reshape(3, 7)}
-        whole |= {"(21,) with strides": answer[::2], "(2, 3, 4)": answer[:24].view(2, 3, 4)}
         near = {torch.float64: 1e-12, torch.float32: 1e-5}[dtype]
-        for shape, part in shapes.items():
-            alone = contract.call(method, part, clause=f"{clause}, of the shape {shape}", remedy=remedy)
-            contract.tensor(alone, tuple(part.shape), dtype, f"{name}(s) of s with the shape {shape}")
-            agrees = torch.allclose(alone, whole[shape], rtol=near, atol=0.0)
+        for shape, part in SHAPES.items():
+            given = part(s)
+            alone = contract.call(method, given, clause=f"{clause}, of the shape {shape}", remedy=remedy)
+            contract.tensor(alone, tuple(given.shape), dtype, f"{name}(s) of s with the shape {shape}")
+            agrees = torch.allclose(alone, part(answer), rtol=near, atol=0.0)
             contract.require(agrees, clause, f"other numbers for the same s in the shape {shape}", remedy)
 
 

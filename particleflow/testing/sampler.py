@@ -65,7 +65,8 @@ def _samples(contract: Contract, sampler: Sampler) -> None:
             contract.tensor(points, (n, sampler.dim), dtype or torch.float64, what)
             contract.finite(points, what, "leave out what is not finite")
     double, single = (sampler.sample(50, seed=3, dtype=dtype) for dtype in (torch.float64, torch.float32))
-    contract.require(same_bits(double.float(), single), "float32 must be the float64 sample rounded", "other points", "draw in float64 and round at the end")
+    clause = "float32 must be the float64 sample rounded"
+    contract.require(same_bits(double.float(), single), clause, "other points", "draw in float64 and round at the end")
     first = sampler.sample(9, seed=5)
     kept = first.clone()
     first.fill_(math.nan)
@@ -83,7 +84,8 @@ def _seeds(contract: Contract, sampler: Sampler) -> None:
     alike = in_threads(lambda k: sampler.sample(50, seed=k % 2), 8)
     wanted = [sampler.sample(50, seed=k) for k in range(2)]
     contract.require(all(same_bits(a, wanted[k % 2]) for k, a in enumerate(alike)), clause, "another sample in another thread", DRAW)
-    contract.require(same_bits(sampler.sample(50), wanted[0]), "the seed must be 0 unless given", "another sample without a seed", "def sample(n, *, seed=0)")
+    plain = same_bits(sampler.sample(50), wanted[0])
+    contract.require(plain, "the seed must be 0 unless given", "another sample without a seed", "def sample(n, *, seed=0)")
     contract.require(not same_bits(wanted[0], wanted[1]), "two seeds must give two samples", "the same points for the seeds 0 and 1", DRAW)
 
 
@@ -137,9 +139,10 @@ def _density(contract: Contract, sampler: Sampler, density: Density) -> None:
         contract.tensor(value, (len(z),), dtype, "log_density(z)")
         contract.tensor(score, (len(z), d), dtype, "score(z)")
     value, score = density.log_density(z), density.score(z)
-    contract.require(bool(torch.isfinite(value[:60]).all()), "samples must have a density > 0", "log_density -inf or NaN at one", "they are of two laws")
-    one = density.log_density(z[5:6])
-    contract.require(torch.allclose(one, value[5:6], rtol=1e-10), "log_density must treat each row by itself", "another value for one row alone", "mend it")
+    clause, remedy = "samples must have a density > 0", "mend the draws, or the density: they are of two distributions"
+    contract.require(bool(torch.isfinite(value[:60]).all()), clause, "log_density -inf or NaN at one", remedy)
+    alone = torch.allclose(density.log_density(z[5:6]), value[5:6], rtol=1e-10)
+    contract.require(alone, "log_density must treat each row by itself", "another value for one row alone", "do not sum over rows")
     contract.finite(score, "score(z)", "return 0 where the density is 0")
     _score(contract, density, z, value, score, 1e-5 * float(spread.min()))
     if d <= MOST_DIMENSIONS:
@@ -167,5 +170,5 @@ def _integral(contract: Contract, sampler: Sampler, density: Density, spread: Te
     exponent = -0.5 * (((z[:, None] - centres) / width) ** 2).sum(2)
     log_q = exponent.logsumexp(1) - math.log(len(centres)) - width.log().sum() - 0.5 * sampler.dim * math.log(2 * math.pi)
     total = float((density.log_density(z) - log_q).exp().mean())
-    remedy = "subtract the logarithm of the normalising constant, or mend the draws: samples and density are of two laws"
+    remedy = "subtract the logarithm of the normalising constant, or mend the draws: samples and density are of two distributions"
     contract.require(abs(total - 1) <= INTEGRAL, "the density must integrate to one where the samples are", f"{total:.3g}", remedy)
