@@ -95,10 +95,9 @@ class Contract:
     @contextmanager
     def own_randomness(self, what: str) -> Iterator[None]:
         """Require that the global random states of torch and numpy are left alone."""
-        states = torch.get_rng_state(), np.random.get_state()[1:3]  # noqa: NPY002
+        before = _global_states()
         yield
-        after = torch.get_rng_state(), np.random.get_state()[1:3]  # noqa: NPY002
-        moved = [name for name, a, b in zip(("torch", "numpy"), states, after, strict=True) if not _same_state(a, b)]
+        moved = [name for name, state in _global_states().items() if state != before[name]]
         remedy = "draw from the seed or clock that was given: numpy.random.default_rng(seed), clock.draws.normal(...)"
         self.require(not moved, f"{what} must leave global random states alone", f"a changed state of {' and '.join(moved)}", remedy)
 
@@ -107,10 +106,9 @@ class Contract:
         return f"{self.part!r:.100}"
 
 
-def _same_state(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    return np.array_equal(a[0], b[0]) and a[1] == b[1]
+def _global_states() -> dict[str, bytes]:
+    numpy_state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    return {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": numpy_state["key"].tobytes() + str(numpy_state["pos"]).encode()}
 
 
 @contextmanager

@@ -105,10 +105,11 @@ def _declarations(contract: Contract, estimator: Any) -> None:
     slope = estimator.energy_slope
     number = isinstance(slope, float | int) and not isinstance(slope, bool) and 0 < slope < math.inf
     contract.require(slope is None or number, "energy_slope must be a number > 0 or None", repr(slope), "None where there is no such constant")
+    facts = estimator.log_ratio, estimator.needs_target
     if isinstance(estimator, FlowDefaults):
-        made = estimator.in_flow()
+        made: Any = estimator.in_flow()
         contract.require(isinstance(made, Estimator), "in_flow() must return an estimator", type(made).__name__, "return a copy with other defaults")
-        alike = made.log_ratio == estimator.log_ratio and made.needs_target == estimator.needs_target
+        alike = (made.log_ratio, made.needs_target) == facts
         contract.require(alike, "in_flow() must estimate the same", "another log_ratio or needs_target", "change defaults alone")
 
 
@@ -161,7 +162,7 @@ def _gradient(case: _Case, witness: Witness) -> None:
     """Along a random direction for each row of z."""
     if not getattr(case.estimator, "smooth", True) or bool(witness.value_and_grad(case.z)[0].isnan().all()):
         return
-    along = torch.nn.functional.normalize(normals(*case.z.shape, 5), dim=1)
+    along = torch.nn.functional.normalize(normals(Q, case.x.dim, 5), dim=1)
     above, below = (witness.value_and_grad(case.z + sign * STEP * along)[0] for sign in (1, -1))
     measured, told = (above - below) / (2 * STEP), (witness.value_and_grad(case.z)[1] * along).sum(1)
     size = torch.maximum(measured.abs(), told.abs()).clamp_min(1e-2 * float(measured.abs().max()))

@@ -242,8 +242,8 @@ def _order(contract: Contract, integrator: Integrator, problem: _Problem, flow: 
                 return
         error = float((state.x.points - exact.points).abs().max() / exact.points.abs().max())
         if flow.reaction is not None:
-            wanted, found = exact.mass.log(), state.x.mass.log()
-            error = max(error, float((found - wanted).abs().max() / (wanted - start.mass.log()).abs().max()))
+            wanted = exact.mass.log()
+            error = max(error, float((state.x.mass.log() - wanted).abs().max() / (wanted - start.mass.log()).abs().max()))
         errors.append(error)
     if errors[-1] <= ROUNDED:
         return

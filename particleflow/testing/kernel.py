@@ -67,7 +67,8 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
     for name in (*METHODS, *(LOGARITHMS if positive else ())):
         _elementwise(contract, name, getattr(made, name), _unit(made))
     _derivatives(contract, made)
-    if positive:
+    _family(contract, made)
+    if isinstance(made, PositiveKernel):
         _logarithms(contract, made)
     if has_laplacian(made):
         _laplacian(contract, made)
@@ -106,10 +107,16 @@ def _declared_scale(contract: Contract, kernel: Any) -> None:
     clause = "kernels that are equal must hash alike"
     hashes = contract.call(lambda: (hash(same), hash(kernel)), clause=clause, remedy=remedy)
     contract.require(hashes[0] == hashes[1], clause, f"the hashes {hashes[0]} and {hashes[1]}", remedy)
+
+
+def _family(contract: Contract, kernel: Any) -> None:
+    if not isinstance(kernel, ScaledKernel) or kernel.bandwidth is None:
+        return
     remedy = "scale every length of the kernel by the bandwidth, or remove with_bandwidth: sums are exact then"
+    unit: Any
     unit, s = kernel.with_bandwidth(1.0), torch.cat([SQUARES.new_zeros(1), SQUARES])
-    for length in (bandwidth, 0.3, 7.0):
-        member = kernel.with_bandwidth(length)
+    for length in (kernel.bandwidth, 0.3, 7.0):
+        member: Any = kernel.with_bandwidth(length)
         for power, name in enumerate(METHODS):
             scaled, wanted = getattr(member, name)(s * length**2) * length ** (2 * power), getattr(unit, name)(s)
             worst = float((scaled - wanted)[1:].abs().max() / wanted[1:].abs().max().clamp_min(1e-300))

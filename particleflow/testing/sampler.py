@@ -90,6 +90,7 @@ def _seeds(contract: Contract, sampler: Sampler) -> None:
 
 
 def _refusals(contract: Contract, sampler: Sampler) -> None:
+    wrong: dict[str, list[tuple[int, dict[str, Any]]]]
     wrong = {"n": [(0, {}), (-3, {})], "seed": [(5, {"seed": -1})], "dtype": [(5, {"dtype": torch.int64})]}
     for name, calls in wrong.items():
         for n, more in calls:
@@ -151,7 +152,7 @@ def _density(contract: Contract, sampler: Sampler, density: Density) -> None:
 
 def _score(contract: Contract, density: Density, z: Tensor, value: Tensor, score: Tensor, step: float) -> None:
     """Along a random direction for each row. Rows at an edge of the support, where differences jump, are left out."""
-    along = torch.nn.functional.normalize(normals(*z.shape, 5), dim=1)
+    along = torch.nn.functional.normalize(normals(len(z), z.shape[1], 5), dim=1)
     above, below = density.log_density(z + step * along), density.log_density(z - step * along)
     inside = torch.isfinite(above) & torch.isfinite(below) & ((above + below - 2 * value).abs() <= 1e-4)
     measured, told = (above - below)[inside] / (2 * step), (score * along).sum(1)[inside]
