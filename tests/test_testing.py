@@ -1,4 +1,4 @@
-"""`particleflow.testing`: every built-in kernel, mobility and sampler passes its check, and one with a broken clause is refused by that clause's name."""
+"""`particleflow.testing`: built-in kernels, mobilities and samplers pass, and one with a broken clause is refused by that clause's name."""
 
 from __future__ import annotations
 

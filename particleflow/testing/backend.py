@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
@@ -136,12 +137,14 @@ def check_protocols(case: Case) -> None:
     sources = case.contract.call(
         case.backend.sources, case.kernel, x, clause="sources(kernel, points) must work", remedy="points are (N, d), N any number"
     )
-    for made, contract, what in (
-        (sources, Sources, "sources(kernel, points) must have points, field and prepare"),
-        (sources.prepare(z), Queries, "prepare(z) must have points"),
-        (sources.field(x.new_ones(9)), Field, f"field(w) must have {', '.join(('log', 'reduce', 'explain', 'promise', '+', *SUMS))}"),
-    ):
-        case.require(isinstance(made, contract), what, type(made).__name__, "add what is missing")
+    results: tuple[tuple[Callable[[], object], type, str], ...] = (
+        (lambda: sources, Sources, "sources(kernel, points) must have points, field and prepare"),
+        (lambda: sources.prepare(z), Queries, "prepare(z) must have points"),
+        (lambda: sources.field(x.new_ones(9)), Field, f"field(w) must have {', '.join(('log', 'reduce', 'explain', 'promise', '+', *SUMS))}"),
+    )
+    for make, protocol, what in results:
+        made = make()
+        case.require(isinstance(made, protocol), what, type(made).__name__, "add what is missing")
     case.require(same_bits(sources.points.cpu(), x), "sources must tell their points", "others", "keep a copy of them, in their order")
 
 

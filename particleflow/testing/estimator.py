@@ -137,7 +137,6 @@ def _witness(case: _Case, witness: Witness) -> None:
     contract, estimator = case.contract, case.estimator
     clause = "the witness must have the log_ratio that the estimator declares"
     contract.require(witness.log_ratio == estimator.log_ratio, clause, repr(witness.log_ratio), "say the same in both")
-    value, grad = witness.value_and_grad(case.z)
     for z in (case.z, case.z[:1], case.x.points):
         with contract.unchanged("value_and_grad", z=z):
             answer = contract.call(witness.value_and_grad, z, clause="value_and_grad(z) must work", remedy="z is (Q, d), Q any number")
@@ -146,6 +145,7 @@ def _witness(case: _Case, witness: Witness) -> None:
         contract.tensor(answer[0], (len(z),), z.dtype, "the value of value_and_grad(z)")
         contract.tensor(answer[1], tuple(z.shape), z.dtype, "the gradient of value_and_grad(z)")
         contract.finite(answer[1], "the gradient of value_and_grad(z)", "return zeros where there is no gradient")
+    value, grad = witness.value_and_grad(case.z)
     unknown = bool(value.isnan().all()) and not estimator.log_ratio
     if not unknown:
         contract.finite(value, "the value of value_and_grad(z)", "NaN everywhere stands for a value that is not known")
