@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -68,6 +69,12 @@ BROKEN_KERNELS: dict[str, tuple[str, Callable[[], Any]]] = {
     "numpy": (r"profile\(s\) must be a tensor", lambda: kernel(profile=lambda self, s: np.exp(-s.numpy()))),
     "one number": (r"profile\(s\) must have the shape", lambda: kernel(profile=lambda self, s: gauss(s).sum())),
     "over the row": (r"slope\(s\) must be elementwise", lambda: kernel(slope=lambda self, s: -1.02 * gauss(s) + 0 * s + 1e-3 * gauss(s).mean())),
+    "no empty sum": (r"profile\(s\) must be elementwise, of the shape \(0,\), got", lambda: kernel(
+        profile=lambda self, s: gauss(s) + 0 * s.reshape(-1)[0]
+    )),
+    "vectors alone": (r"profile\(s\) of s with the shape \(3, 7\) must have the shape", lambda: kernel(profile=lambda self, s: (
+        gauss(s) if s.ndim < 2 else gauss(s).reshape(-1)
+    ))),
     "float64 always": (r"profile\(s\) must have the dtype torch.float32", lambda: kernel(profile=lambda self, s: gauss(s.double()))),
     "a graph": ("must be outside of autograd's graph", lambda: kernel(profile=lambda self, s: gauss(s.clone().requires_grad_(True)))),
     "in place": (r"profile\(s\) must not change its input", lambda: kernel(profile=_overwriting)),
@@ -163,6 +170,8 @@ BROKEN_MOBILITIES: dict[str, tuple[str, Any]] = {
     "an exception": (r"h\(d\) must map a tensor d", type("Raising", (Own,), {"h": lambda self, d: 1 / 0})()),
     "one number": (r"slope\(d\) must be a tensor", type("Constant", (Own,), {"slope": lambda self, d: 1.0})()),
     "over the row": (r"h\(d\) must be elementwise", type("Centred", (Own,), {"h": lambda self, d: d - d.max()})()),
+    "many entries alone": (r"h\(d\) must be elementwise, got IndexError", type("Many", (Own,), {"h": lambda self, d: d + 0 * d[20]})()),
+    "all entries": (r"h\(d\) must have the shape \(2,\)", type("All", (Own,), {"h": lambda self, d: d if len(d) > 2 else d[:1]})()),
     "overflow": (r"h\(d\) for \|d\| <= 9.87 must be finite", type("Wild", (Own,), {"h": lambda self, d: torch.exp(100 * d)})()),
     "in place": (r"h\(d\) must not change its input", type("InPlace", (Own,), {"h": lambda self, d: d.add_(1.0)})()),
     "another slope": (r"slope\(d\) must be d h / dd", type("Steep", (Own,), {"slope": lambda self, d: torch.ones_like(d)})()),
@@ -282,6 +291,28 @@ def _accepting(self: Any, n: int, *, seed: int = 0, dtype: Any = None, device: A
     return Uniform.sample(self, max(n, 1), seed=abs(seed), dtype=dtype if dtype is not torch.int64 else None)
 
 
+def _raising(error: type[Exception], least: int) -> Callable[..., Tensor]:
+    """Refuses an n below 1 by that error, and no seed; names no argument where `least` is 0."""
+
+    def sample(self: Any, n: int, *, seed: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
+        if n < 1:
+            raise error("`n` must be >= 1" if least else "too few")
+        return Uniform.sample(self, n, seed=abs(seed), dtype=dtype)
+
+    return sample
+
+
+def _threaded() -> Any:
+    """The generator lies in the object: alone it is right."""
+
+    def draw(self: Any, n: int, rng: np.random.Generator) -> np.ndarray:
+        self.rng = rng
+        time.sleep(0.005)
+        return self.rng.random((n, 3))
+
+    return sampler(draw=draw)
+
+
 BROKEN_SAMPLERS: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "a class": ("a sampler must have dim and sample", lambda: Uniform, {}),
     "no dim": ("a sampler must have dim and sample", lambda: type("Own", (), {"sample": Uniform.sample})(), {}),
@@ -292,12 +323,20 @@ BROKEN_SAMPLERS: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "not finite": (r"sample\(1, dtype=None\) must be finite", lambda: sampler(draw=lambda self, n, rng: rng.random((n, 3)) / 0), {}),
     "float32 of its own": ("float32 must be the float64 sample rounded", lambda: sampler(sample=_single), {}),
     "kept": ("sample must return a fresh tensor", lambda: sampler(sample=_kept), {}),
-    "a global state": ("must leave global random states alone|equal seeds|rounded|fresh", lambda: sampler(draw=_global_numpy), {}),
+    "a global state": ("sample must leave global random states alone", lambda: sampler(draw=_global_numpy), {}),
     "reads a global state": ("equal seeds must give equal bits, got another sample after torch.manual_seed", lambda: sampler(draw=_reads_global), {}),
-    "a counter": ("float32 must be the float64 sample rounded|equal seeds must give equal bits", lambda: sampler(draw=_counting), {}),
+    "a counter": ("equal seeds must give equal bits, got another sample in the next call", lambda: sampler(draw=_counting), {}),
     "no seed": ("two seeds must give two samples", lambda: sampler(draw=lambda self, n, rng: np.full((n, 3), 0.1)), {}),
     "another seed": ("the seed must be 0 unless given", lambda: sampler(sample=_other_default), {}),
     "accepts all": (r"sample\(0\) must be refused with a message that names `n`", lambda: sampler(sample=_accepting), {}),
+    "accepts a seed": (r"sample\(5, seed=-1\) must be refused with a message that names `seed`", lambda: sampler(
+        sample=_raising(ValueError, 1)
+    ), {}),
+    "another error": (r"must be refused with a message that names `n`, got KeyError where ValueError or TypeError is due", lambda: sampler(
+        sample=_raising(KeyError, 0)
+    ), {}),
+    "no name": ("must be refused with a message that names `n`, got a message that does not", lambda: sampler(sample=_raising(ValueError, 0)), {}),
+    "one generator": ("equal seeds must give equal bits, got another sample in another thread", _threaded, {}),
     "another mean": ("the mean of samples must be the one declared", Uniform, {"mean": (0.5, 0.5, 0.5)}),
     "another covariance": ("the covariance of samples must be the one declared", Uniform, {"mean": (0.5, 0.5, 1), "cov": np.eye(3) / 12}),
     "a density (Q, 1)": (r"log_density\(z\) must have the shape", lambda: sampler(Normal, log_density=lambda self, z: z[:, :1]), {}),
@@ -305,6 +344,7 @@ BROKEN_SAMPLERS: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "no density at a sample": ("samples must have a density > 0", lambda: sampler(
         Normal, log_density=lambda self, z: Normal.log_density(self, z).masked_fill(z[:, 0] > 1, -math.inf)
     ), {}),
+    "queries in place": ("a density must not change its input", lambda: sampler(Normal, score=lambda self, z: z.neg_()), {}),
     "rows together": ("log_density must treat each row by itself", lambda: sampler(
         Normal, log_density=lambda self, z: Normal.log_density(self, z) - z.mean()
     ), {}),

@@ -160,9 +160,10 @@ def check_one_weight_vector(case: Case) -> None:
     z, x, w = case.points(9, 1), case.points(14, 0), case.weights(14, 1, 2)
     want = exact_sums(case.kernel, z, x, w)
     field = case.field(x, w[:, 0])
-    value, grad = field.value_and_grad(z)
-    case.close(value, want.value[:, 0], want.value_scale[:, 0], "value (w (N,))")
-    case.close(grad, want.grad[:, 0], want.grad_scale, "grad (w (N,))")
+    pair = field.value_and_grad(z)
+    for value, grad, what in ((field.value(z), field.grad(z), "w (N,)"), (*pair, "w (N,), of value_and_grad")):
+        case.close(value, want.value[:, 0], want.value_scale[:, 0], f"value ({what})")
+        case.close(grad, want.grad[:, 0], want.grad_scale, f"grad ({what})")
     case.close(field.laplacian(z), want.laplacian[:, 0], want.laplacian_scale[:, 0], "laplacian (w (N,))")
 
 
@@ -202,8 +203,10 @@ def check_input(case: Case) -> None:
     prepared = case.backend.sources(case.kernel, x).prepare(queries)
     for changed in (given, weights, queries):
         changed.add_(1.0)
-    kept = same_bits(field.value(z), before) and same_bits(prepared.points.cpu(), z)
-    case.require(kept, "a field must not see what is written to its input later", "another sum", "clone points and weights in sources and field")
+    clause = "a field must not see what is written to its input later"
+    case.require(same_bits(field.value(z), before), clause, "another sum", "clone points and weights in sources and field")
+    clause = "prepared queries must tell the points that they were made of"
+    case.require(same_bits(prepared.points.cpu(), z), clause, "others, now that z was written to", "keep a copy of them")
 
 
 def check_large_input(case: Case) -> None:
@@ -273,7 +276,6 @@ def check_prepared(case: Case) -> None:
     z, x, y = case.points(13, 2), case.points(19, 0), case.points(8, 1)
     sources = case.backend.sources(case.kernel, x)
     queries = sources.prepare(z)
-    case.require(same_bits(queries.points.cpu(), z), "prepared queries must tell their points", "others", "keep a copy of them")
     own, others = sources.field(case.weights(19, 2, 3)), case.field(y, case.weights(8, 2, 4))
     for field, what in ((own, "own"), (others, "another's"), (own + others, "added")):
         for name in SUMS:
@@ -365,7 +367,7 @@ def check_report(case: Case) -> None:
     bounds = promise.value + unit * want.value_scale.max(), promise.grad + unit * want.grad_scale.max()
     for name, error, bound in zip(("value", "grad"), errors, bounds, strict=True):
         found = f"an error of {error:.3g} over {bound:.3g}"
-        case.require(error <= bound, f"the promise of {name} must be kept", found, "raise the bound, or the accuracy")
+        case.require(bool(error <= bound), f"the promise of {name} must be kept", found, "raise the bound, or the accuracy")
 
 
 CHECKS = (

@@ -124,7 +124,8 @@ def _fit(case: _Case) -> Fit:
         contract.require(isinstance(fit.report, Mapping), "Fit.report must be a mapping", type(fit.report).__name__, "pass a dict")
         clause = "Fit.witness must have log_ratio and value_and_grad"
         contract.require(isinstance(fit.witness, Witness), clause, type(fit.witness).__name__, "add what is missing")
-        _ = fit.witness.value_and_grad(case.z), fit.value, fit.promise
+        contract.call(fit.witness.value_and_grad, case.z, clause="value_and_grad(z) must work", remedy="z is (Q, d), Q any number")
+        contract.call(lambda: (fit.value, fit.promise), clause="Fit.value and Fit.promise must be found", remedy="mend objective or bound")
     kept = reloaded(fit.memory)
     case.fit(x=case.later, memory=fit.memory)
     remedy = "clone the tensors first: a trial stage of a step starts from the same memory and is then discarded"
@@ -191,8 +192,11 @@ def _report(case: _Case, fit: Fit) -> None:
 def _bits(case: _Case, first: Fit) -> None:
     """What equal input must give: the same bits, again, from a copy, from a memory read from a file, and in threads."""
     contract, estimator = case.contract, case.estimator
-    told = case.told(first)
-    contract.require(same_bits(case.told(first), told), "a fit must say the same whenever it is asked", "other numbers", PURE)
+    late = case.fit()
+    told = case.told(late)
+    contract.require(same_bits(case.told(late), told), "a fit must say the same whenever it is asked", "other numbers", PURE)
+    case.fit(x=case.later)
+    contract.require(same_bits(case.told(late), told), "a fit must not change when another one is made", "other numbers afterwards", PURE)
     clause = "a fit must be a function of (x, y, clock, memory)"
     with other_global_seed(29):
         contract.require(same_bits(case.told(case.fit()), told), clause, "other bits from the same input", PURE)
@@ -207,9 +211,6 @@ def _bits(case: _Case, first: Fit) -> None:
     resumed = case.told(case.fit(fresh(estimator), x=case.later, memory=reloaded(first.memory), clock=clock))
     clause = "a fit must go on from its memory, read from a file, with the same bits"
     contract.require(same_bits(second, resumed), clause, "other bits than in the run that was not interrupted", PURE)
-    late = case.fit()
-    case.fit(x=case.later)
-    contract.require(same_bits(case.told(late), told), "a fit must not change when another one is made", "other numbers afterwards", PURE)
     wanted = [told, case.told(case.fit(x=case.later))]
     alike = in_threads(lambda k: case.told(case.fit(x=(case.x, case.later)[k % 2])), 6)
     held = all(same_bits(a, wanted[k % 2]) for k, a in enumerate(alike))

@@ -63,6 +63,6 @@ def _elementwise(contract: Contract, name: str, method: object, near: Tensor) ->
         contract.tensor(answer, tuple(d.shape), dtype, f"{name}(d)")
         contract.finite(answer, f"{name}(d) for |d| <= {NEAR:g}", "take a form that does not overflow, such as torch.nn.functional.softplus")
         alone = contract.call(method, d[11:13], clause=f"{name}(d) must be elementwise", remedy=REMEDY)
-        contract.tensor(alone, (2,), dtype, f"{name}(d) of two entries")
+        contract.tensor(alone, (2,), dtype, f"{name}(d)")
         agrees = torch.allclose(alone, answer[11:13], rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=0.0)
         contract.require(agrees, f"{name}(d) must be elementwise", "other numbers for two entries alone", REMEDY)

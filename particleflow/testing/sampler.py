@@ -47,8 +47,9 @@ def check_sampler(sampler: Sampler, *, mean: Any = None, cov: Any = None) -> Non
     d = sampler.dim
     whole = isinstance(d, int) and not isinstance(d, bool) and d >= 1
     contract.require(whole, "dim must be an integer >= 1", repr(d), "return the number of coordinates of a point")
-    _samples(contract, sampler)
+    _shapes(contract, sampler)
     _seeds(contract, sampler)
+    _points(contract, sampler)
     _refusals(contract, sampler)
     if mean is not None or cov is not None:
         _moments(contract, sampler, mean, cov)
@@ -56,7 +57,7 @@ def check_sampler(sampler: Sampler, *, mean: Any = None, cov: Any = None) -> Non
         _density(contract, sampler, sampler)
 
 
-def _samples(contract: Contract, sampler: Sampler) -> None:
+def _shapes(contract: Contract, sampler: Sampler) -> None:
     for n in (1, 7, 50):
         for dtype in (None, torch.float64, torch.float32):
             remedy = "take n rows, and the keywords seed, dtype and device"
@@ -64,6 +65,10 @@ def _samples(contract: Contract, sampler: Sampler) -> None:
             what = f"sample({n}, dtype={dtype})"
             contract.tensor(points, (n, sampler.dim), dtype or torch.float64, what)
             contract.finite(points, what, "leave out what is not finite")
+
+
+def _points(contract: Contract, sampler: Sampler) -> None:
+    """float32 means the same points, and a sample is nobody else's."""
     double, single = (sampler.sample(50, seed=3, dtype=dtype) for dtype in (torch.float64, torch.float32))
     clause = "float32 must be the float64 sample rounded"
     contract.require(same_bits(double.float(), single), clause, "other points", "draw in float64 and round at the end")
