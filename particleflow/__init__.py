@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         samplers,
         schedules,
         scikit,
+        testing,
     )
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
@@ -62,6 +63,7 @@ _MODULES = (
     "samplers",
     "schedules",
     "scikit",
+    "testing",
 )
 _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
@@ -101,6 +103,7 @@ __all__ = [
     "schedules",
     "scikit",
     "simulate",
+    "testing",
     "wgan_flow",
 ]
 

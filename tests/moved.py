@@ -1,4 +1,4 @@
-"""A backend run on another device, so that conformance.py, which knows the CPU alone, can check it there."""
+"""A backend run on another device, so that `check_backend`, which knows the CPU alone, can check it there."""
 
 from __future__ import annotations
 
@@ -65,6 +65,12 @@ class MovedField:
     def log(self, z: Any) -> tuple[torch.Tensor, torch.Tensor]:
         value, grad = self.there.log(self._moved(z))
         return value.cpu(), grad.cpu()
+
+    def explain(self, z: Any) -> Any:
+        return self.there.explain(self._moved(z))
+
+    def promise(self, z: Any) -> Any:
+        return self.there.promise(self._moved(z))
 
     def _moved(self, z: Any) -> Any:
         return z.there if isinstance(z, MovedQueries) else z.to(self.device)

@@ -1,4 +1,4 @@
-"""`KeOps`: its formulas against the kernels, the contract (conformance.py), on CUDA too.
+"""`KeOps`: its formulas against the kernels, the contract (`particleflow.testing.check_backend`), on CUDA too.
 
 Compiled formulas are kept under .pytest_cache: only the first run on a machine waits for the compiler.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conformance import KERNELS, Case, check_backend, check_log
+from conformance import KERNELS, case, check_backend
 from moved import Moved
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,6 +23,7 @@ from particleflow import kernels
 from particleflow.pairwise import Dense
 from particleflow.pairwise import keops as module
 from particleflow.pairwise.keops import FORMULAS, KeOps, unavailable
+from particleflow.testing.backend import check_log
 
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
 GAUSSIAN, LAPLACE, MATERN52 = (next(k for k in KERNELS if type(k) is t) for t in (kernels.Gaussian, kernels.Laplace, kernels.Matern52))
@@ -174,7 +175,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
 
 @pytest.mark.keops
 def test_the_logarithm_keeps_the_contract() -> None:
-    check_log(Case(KeOps(), MATERN52, 2, torch.float64, 1e-12, peak=False, logarithm=True))
+    check_log(case(KeOps(), MATERN52, 2))
 
 
 class ScalarReads(TorchDispatchMode):

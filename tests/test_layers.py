@@ -44,6 +44,7 @@ LAYERS = [
     "verdicts",
     "running",
     "engine",
+    "testing",
     "scikit",
     "plotting",
     "catalogue",

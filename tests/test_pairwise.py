@@ -1,4 +1,4 @@
-"""Sums over pairs: the contract (conformance.py), and the memory bound of `Dense`."""
+"""Sums over pairs: the contract (`particleflow.testing.check_backend`), and the memory bound of `Dense`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import conformance
 import numpy as np
 import pytest
 import torch
-from conformance import KERNELS, POSITIVE, Case, check_backend
+from conformance import KERNELS, POSITIVE, case, check_backend
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from particleflow import kernels
 from particleflow.pairwise import Auto, Compiled, Culled, Dense, Field, Fourier, Mesh, Nystroem, PairwiseSum, Queries, Sources
 from particleflow.pairwise.dense import kernel_matrix
+from particleflow.testing.backend import check_log
 
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
 
@@ -36,17 +36,17 @@ def test_many_tiles_keep_the_contract(kernel: kernels.Kernel, d: int) -> None:
 
 @pytest.mark.parametrize("kernel", [kernels.Gaussian(0.7), kernels.Laplace(0.7)], ids=names)
 def test_one_pair_at_a_time_is_still_right(kernel: kernels.Kernel) -> None:
-    case = Case(Dense(max_bytes=1), kernel, 2, torch.float64, 1e-12, peak=False, logarithm=True)
-    case.compare(case.points(3, 1), case.points(5, 0), case.weights(5, 2, 2), "one pair a tile")
-    conformance.check_log(case)
+    one = case(Dense(max_bytes=1), kernel, 2)
+    one.compare(one.points(3, 1), one.points(5, 0), one.weights(5, 2, 2), "one pair a tile")
+    check_log(one)
 
 
 def test_radial_keeps_the_contract() -> None:
     """A user's callable in place of a kernel, by its Gaussian twin."""
     twin = kernels.Gaussian(0.7)
     custom = kernels.Radial(lambda s: torch.exp(s * (-0.5 / 0.7**2)))
-    case = Case(Dense(), twin, 3, torch.float64, 1e-12, peak=False, logarithm=False)
-    z, x, w = case.points(9, 1), case.points(14, 0), case.weights(14, 2, 2)
+    one = case(Dense(), twin, 3)
+    z, x, w = one.points(9, 1), one.points(14, 0), one.weights(14, 2, 2)
     for name in ("value", "grad", "laplacian"):
         got, want = (getattr(Dense().sources(k, x).field(w), name)(z).numpy() for k in (custom, twin))
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)

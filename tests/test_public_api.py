@@ -48,11 +48,12 @@ PUBLIC = [
     "schedules",
     "scikit",
     "simulate",
+    "testing",
     "wgan_flow",
 ]
 MODULES = [
     "clouds", "divergences", "estimators", "flows", "integrators", "kernels", "losses", "metrics", "mobilities", "pairwise", "plotting", "samplers",
-    "schedules", "scikit",
+    "schedules", "scikit", "testing",
 ]  # fmt: skip
 
 WITHIN = {
@@ -75,6 +76,7 @@ WITHIN = {
         "Checkerboard", "Density", "Digits", "FromArray", "FromFile", "FromImage", "Gaussian", "Iris", "Minibatch", "Mixture", "Moons", "Rings",
         "Sampler", "Sphere", "Spiral", "SwissRoll", "Wine",
     ],
+    "testing": ["check_backend", "check_estimator", "check_integrator", "check_kernel", "check_mobility", "check_sampler"],
 }  # fmt: skip
 
 

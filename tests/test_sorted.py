@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conformance import check_backend, formulas, naive
+from conformance import check_backend, formulas
 
 from particleflow import kernels
 from particleflow.pairwise import Dense
 from particleflow.pairwise.sorted import Sorted, form_of
+from particleflow.testing.sums import exact_sums
 
 ON_THE_LINE = [kernels.Energy(), kernels.Laplace(0.7), kernels.Matern32(0.7), kernels.Matern52(0.7)]
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
@@ -47,7 +48,7 @@ def test_sums_are_exact_for_hard_clouds(kernel: kernels.Kernel) -> None:
     x, rng = hard_points(1500, 0), np.random.default_rng(1)
     z = torch.cat([hard_points(700, 2), x[:300]])
     w = torch.from_numpy(rng.normal(size=(1500, 2)) * 10 ** rng.uniform(-3, 3, size=(1500, 1)))
-    field, want = Sorted().sources(kernel, x).field(w), naive(kernel, z, x, w)
+    field, want = Sorted().sources(kernel, x).field(w), exact_sums(kernel, z, x, w)
     value, grad = field.value_and_grad(z)
     for got, truth, scale in (
         (value, want.value, want.value_scale),
@@ -57,7 +58,7 @@ def test_sums_are_exact_for_hard_clouds(kernel: kernels.Kernel) -> None:
     ):
         assert (np.abs(got.numpy() - truth) <= 1e-13 * scale + 1e-150).all()  # the scale of a force is a root of squares, which underflow
     apart = z[:700][~torch.isin(z[:700, 0], x[:, 0])]
-    want = naive(kernel, apart, x, w)
+    want = exact_sums(kernel, apart, x, w)
     assert (np.abs(field.laplacian(apart).numpy() - want.laplacian) <= 1e-13 * want.laplacian_scale + 1e-150).all()
 
 
@@ -65,7 +66,7 @@ def test_sums_are_exact_for_hard_clouds(kernel: kernels.Kernel) -> None:
 def test_every_number_of_sources_fills_its_rows(n: int) -> None:
     """The recursion runs in about sqrt(N) rows, the last of them padded."""
     x, z, w = hard_points(n, 3), hard_points(9, 4), torch.linspace(-1, 2, n, dtype=torch.float64)[:, None]
-    want = naive(kernels.Matern52(0.7), z, x, w)
+    want = exact_sums(kernels.Matern52(0.7), z, x, w)
     got = Sorted().sources(kernels.Matern52(0.7), x).field(w).value(z).numpy()
     assert (np.abs(got - want.value) <= 1e-13 * want.value_scale + 1e-300).all()
 

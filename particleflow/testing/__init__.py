@@ -1,0 +1,27 @@
+"""Checks of parts of your own, which are those that this package's own parts pass: call one, and a broken clause raises AssertionError.
+
+    pf.testing.check_kernel(kernel)            what sums over pairs need of it
+    pf.testing.check_estimator(estimator)      fit, witness, memory, value
+    pf.testing.check_mobility(mobility)        h and its derivatives
+    pf.testing.check_integrator(integrator)    order, stages, masses, noise, going on from a file
+    pf.testing.check_sampler(sampler)          seeds, shapes, moments, density
+    pf.testing.check_backend(backend)          sums over pairs against numpy
+
+Each takes seconds at most, needs no test framework, and prints nothing. The message names the clause, what came and the remedy.
+"""
+
+from typing import Any
+
+from particleflow._words import unknown_name
+from particleflow.testing.backend import check_backend
+from particleflow.testing.estimator import check_estimator
+from particleflow.testing.integrator import check_integrator
+from particleflow.testing.kernel import check_kernel
+from particleflow.testing.mobility import check_mobility
+from particleflow.testing.sampler import check_sampler
+
+__all__ = ["check_backend", "check_estimator", "check_integrator", "check_kernel", "check_mobility", "check_sampler"]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_name(__name__, name, __all__)
