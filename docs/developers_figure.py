@@ -22,7 +22,10 @@ def box(axes: Axes, x: float, y: float, title: str, text: str, width: float = 2.
     axes.text(x, y - 0.2, text, ha="center", va="center", color=INK, fontsize=10.5, linespacing=1.35)
 
 
-def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], text: str = "", at: tuple[float, float] = (0, 0), **style: object) -> None:
+Point = tuple[float, float]
+
+
+def arrow(axes: Axes, start: Point, end: Point, text: str = "", at: Point = (0, 0), **style: object) -> None:
     """Data that goes from one part to another, and its name at a shift `at` from the middle."""
     look: dict[str, object] = {"color": INK, "lw": 1.5, "shrinkA": 2, "shrinkB": 2, **style}
     axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>,head_length=7,head_width=3.5", **look))
@@ -56,6 +59,8 @@ arrow(axes, (0.4, 1.6), (2.9, 1.6), "profiles", (-0.25, 0.22))
 arrow(axes, (10.0, 4.5), (11.8, 4.5), "states", (0.35, 0.22))
 arrow(axes, (12.9, 3.85), (12.9, 2.25))
 
-axes.text(-1.8, -0.2, "command line: names and numbers (config) become these objects (build), are run (runs), and leave a folder of files.", color=INK, fontsize=11)
-axes.text(-1.8, -0.75, "Imports go one way: a module imports only those that stand before it in tests/test_layers.py.", color=GREY, fontsize=11)
+words = "command line: names and numbers (config) become these objects (build), are run (runs), and leave a folder of files."
+axes.text(-1.8, -0.2, words, color=INK, fontsize=11)
+words = "Imports go one way: a module imports only those that stand before it in tests/test_layers.py."
+axes.text(-1.8, -0.75, words, color=GREY, fontsize=11)
 figure.savefig(HERE / "_static" / "architecture.png", dpi=100)

@@ -33,6 +33,7 @@ def _checked_modules() -> list[str]:
 
 install_import_hook(_checked_modules(), "run_time_checks.checked")
 
+import cross_section  # noqa: E402
 import run_time_checks  # noqa: E402
 import torch  # noqa: E402
 
@@ -43,8 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what this machine cannot run, and say why."""
+    """Mark the cross-section. Leave out what this machine cannot run, and say why."""
+    able = [item for item in items if not any(item.get_closest_marker(marker) for marker in cross_section.LEFT_OUT)]
+    for item, chosen in zip(able, cross_section.cross_section(item.nodeid for item in able), strict=True):
+        if chosen:
+            item.add_marker("quick")
     missing = {"keops": _missing_keops(), "gpu": "" if torch.cuda.is_available() else "no CUDA device"}
     for item in items:
         for marker, why in missing.items():
