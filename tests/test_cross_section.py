@@ -11,8 +11,8 @@ HERE = Path(__file__).parent
 
 def test_the_first_case_of_each_test_that_is_not_long() -> None:
     long = sorted(cross_section.long_tests())[0]
-    collected = ["tests/test_a.py::test_x[1]", "tests/test_a.py::test_x[2]", f"tests/{long}[a::b/c]", "tests/test_a.py::test_y", "tests/test_b.py::test_x"]
-    assert cross_section.cross_section(collected) == [True, False, False, True, True]
+    collected = ["test_a.py::test_x[1]", "test_a.py::test_x[2]", f"{long}[a::b/c]", "test_a.py::test_y", "test_b.py::test_x"]
+    assert cross_section.cross_section(f"tests/{name}" for name in collected) == [True, False, False, True, True]
 
 
 def test_long_tests_exist() -> None:
