@@ -23,7 +23,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test coverage test-slow docs lint types benchmark check clean distclean
+.PHONY: help install demo test quick coverage test-slow docs lint types benchmark check clean distclean
 
 help: ## print this help
 	@echo 'make TARGET [VARIABLE=value ...]'
@@ -34,7 +34,7 @@ help: ## print this help
 	@echo '  PIP_FLAGS="--extra-index-url URL"     further flags for pip install, for example the index of the CPU builds of'
 	@echo '                                        torch: on Linux, the default index has a CUDA build of several GB'
 	@echo '  JOBS=2                                processes that the tests run in'
-	@echo '  ARGS="..."                            further arguments of pytest (test, coverage, test-slow) or of the benchmarks'
+	@echo '  ARGS="..."                            further arguments of pytest (test, quick, coverage, test-slow) or of the benchmarks'
 
 ## ------------------------------------------------------------------ what to run
 
@@ -54,6 +54,9 @@ PYTEST := $(RUN) pytest -n $(JOBS) --dist worksteal
 
 test: $(VENV)/.done-test ## the tests
 	$(PYTEST) $(ARGS)
+
+quick: $(VENV)/.done-test ## a cross-section of the tests, in a minute
+	$(PYTEST) -m quick $(ARGS)
 
 coverage: $(VENV)/.done-test ## the tests, with a summary of what they cover: a quarter slower
 	$(PYTEST) --cov $(ARGS)
@@ -77,7 +80,7 @@ benchmark: $(VENV)/.done-base ## the benchmarks
 check: lint types docs test ## everything that a change has to pass
 
 clean: ## remove what was built, not .venv
-	rm -rf out build dist docs/_build benchmarks/results .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf out build dist docs/_build benchmarks/results .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## ... and .venv
@@ -132,7 +135,7 @@ $(VENV)/.done-base: $(VENV)/.done-torch $(PINS)
 	@touch $@
 
 $(VENV)/.done-test: $(VENV)/.done-base $(PINS)
-	@echo '==> for the tests: pytest, coverage, beartype (5 MB)'
+	@echo '==> for the tests: pytest, coverage, beartype, hypothesis, pykeops (30 MB)'
 	$(repair)
 	$(PIP) -e '.[test]'
 	@touch $@

@@ -1,7 +1,7 @@
 """Shapes and types are checked at run time in the whole suite: jaxtyping's hook with beartype, installed before particleflow is imported.
 
-Every function of the package is checked, and every dataclass when it is made. A subprocess (the command line, `import particleflow` alone) runs
-without the hook, as users do.
+Every function of the package is checked, and every dataclass when it is made, in its first calls of each test (run_time_checks.py). A subprocess
+(the command line, `import particleflow` alone) runs without the hook, as users do.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def _checked_modules() -> list[str]:
 
 install_import_hook(_checked_modules(), "run_time_checks.checked")
 
+import cross_section  # noqa: E402
+import run_time_checks  # noqa: E402
 import torch  # noqa: E402
 
 
@@ -42,8 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what this machine cannot run, and say why."""
+    """Mark the cross-section. Leave out what this machine cannot run, and say why."""
+    able = [item for item in items if not any(item.get_closest_marker(marker) for marker in cross_section.LEFT_OUT)]
+    for item, chosen in zip(able, cross_section.cross_section(item.nodeid for item in able), strict=True):
+        if chosen:
+            item.add_marker("quick")
     missing = {"keops": _missing_keops(), "gpu": "" if torch.cuda.is_available() else "no CUDA device"}
     for item in items:
         for marker, why in missing.items():
@@ -53,7 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_global_state():
-    """A test may not leave another default dtype, nor autograd switched off."""
+    """A test may not leave another default dtype, nor autograd switched off. Each begins with all run-time checks."""
+    run_time_checks.begin_anew()
     yield
     assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
     assert torch.is_grad_enabled(), "the test switched autograd off"

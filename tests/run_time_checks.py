@@ -1,14 +1,26 @@
-"""The checker that jaxtyping's hook applies to every function of the package (see conftest.py)."""
+"""The checker that jaxtyping's hook applies to every function of the package (see conftest.py).
+
+A function is checked in its first calls of each test: loops call a function thousands of times, and the further checks, which say the same, took a
+third of the time of all tests.
+"""
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from beartype import BeartypeConf, beartype
 
+# Checked calls of a function in a test: a flow of a few steps is checked whole.
+MOST = 10
+
 # As in PEP 484 an int will do where a float is asked for.
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+_tests = 0  # that have begun
+_spared: list[Any] = []  # functions that are not checked for the rest of this test
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,4 +30,29 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     if function.__annotations__.get("return", Any) is not Any:
         function.__annotations__ = {"return": function.__annotations__["return"]}
-    return _check(function)
+        return _check(function)
+    check = _check(function)
+    calls = test = 0
+
+    @functools.wraps(function)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls, test
+        calls, test = (calls + 1 if test == _tests else 1), _tests
+        if calls == MOST:
+            # jaxtyping looks for this attribute of the function itself at each call
+            original = sys._getframe(1).f_locals.get("fn")
+            if original is not None:
+                original.__no_type_check__ = True
+                _spared.append(original)
+        return check(*args, **kwargs)
+
+    return counted
+
+
+def begin_anew() -> None:
+    """Check all functions again: a test begins."""
+    global _tests
+    _tests += 1
+    for function in _spared:
+        function.__no_type_check__ = False
+    _spared.clear()

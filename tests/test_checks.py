@@ -280,3 +280,18 @@ def test_a_warning_points_at_the_users_line(tmp_path: Path) -> None:
     out = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
     first = WARNED.splitlines().index("    pf.mobilities.custom(torch.sin, allow_nonmonotone=True)") + 1
     assert out.splitlines() == [f"{script} {first + k}" for k in range(5)]
+
+
+def test_a_function_is_checked_in_its_first_calls_of_each_test() -> None:
+    """Not in its later ones, which would take most of the time; until `begin_anew`, as before each test."""
+    import run_time_checks
+    from jaxtyping import TypeCheckError
+
+    run_time_checks.begin_anew()
+    for _ in range(2):
+        for _ in range(run_time_checks.MOST):
+            with pytest.raises(TypeCheckError):
+                _checks.count("no number", 7)
+        with pytest.raises(TypeError, match="must be an integer"):
+            _checks.count("no number", "steps")
+        run_time_checks.begin_anew()

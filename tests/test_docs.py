@@ -84,6 +84,19 @@ def test_only_the_pages_of_theory_number_equations() -> None:
     assert [page.stem for page in PAGES if ":label:" in page.read_text(encoding="utf-8")] == ["kale", "theory"]
 
 
+def test_files_that_are_named_exist() -> None:
+    """In the pages for developers and in CONTRIBUTING.md: a file that was moved or renamed is named there too."""
+    root = DOCS.parent
+    pages = [*sorted((DOCS / "developers").rglob("*.rst")), root / "CONTRIBUTING.md"]
+    places = r"`((?:particleflow|tests|benchmarks|docs|\.ci|\.github)/[\w./-]*|[\w.-]+\.(?:toml|cfg|txt|md)|Makefile)`"
+    named = {(page.name, name) for page in pages for name in re.findall(places, page.read_text(encoding="utf-8"))}
+    assert len(named) > 40
+    assert not {(page, name) for page, name in named if not (root / name).exists()}
+    tests = {(page.name, name) for page in pages for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    sources = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").glob("test_*.py"))
+    assert not {(page, name) for page, name in tests if f"def {name}(" not in sources}
+
+
 INTERNAL = {"FixedCloud", "Kept", "as_cloud", "as_clouds", "as_schedule", "check_increasing", "corners", "extent"}
 
 

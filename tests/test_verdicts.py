@@ -39,7 +39,10 @@ DESCENTS: dict[str, tuple[pf.Flow, tuple[float, ...]]] = {
     "kale": (pf.kale_flow(KERNEL, lam=0.1), (0.1, 10.0, 100.0)),
     "drmmd": (pf.Flow(DrMMD(KERNEL, lam=0.1), mobility=Descent()), (1.0, 100.0)),
 }
-BLOW_UPS = [(flow, dt) for flow, steps in DESCENTS.values() for dt in steps]
+# the largest and the smallest dt of each; what lies between takes long
+BLOW_UPS = [
+    pytest.param(flow, dt, marks=() if dt in (steps[0], steps[-1]) else pytest.mark.slow) for flow, steps in DESCENTS.values() for dt in steps
+]
 
 
 @pytest.mark.parametrize(("flow", "dt"), BLOW_UPS, ids=[f"{name} {dt:g}" for name, (_, steps) in DESCENTS.items() for dt in steps])
@@ -56,7 +59,7 @@ def test_a_blow_up_is_no_success(flow: pf.Flow, dt: float) -> None:
     assert pf.simulate(flow, start(), rings(), steps=30, dt=better).status == "completed"
 
 
-@pytest.mark.parametrize("every", [1, 7, 30])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 7, 30])
 def test_the_first_rise_is_found_whatever_is_recorded(every: int) -> None:
     """A risen energy between two records is as wrong as one at a record."""
     path = pf.simulate(pf.mmd_flow(KERNEL), start(), rings(), steps=30, dt=1.0, save=pf.SaveAt(every=every))

@@ -12,7 +12,7 @@ Each takes seconds at most, needs no test framework, and prints nothing. The mes
 
 from typing import Any
 
-from particleflow._words import unknown_name
+from particleflow._words import suggesting
 from particleflow.testing.backend import check_backend
 from particleflow.testing.estimator import check_estimator
 from particleflow.testing.integrator import check_integrator
@@ -22,6 +22,4 @@ from particleflow.testing.sampler import check_sampler
 
 __all__ = ["check_backend", "check_estimator", "check_integrator", "check_kernel", "check_mobility", "check_sampler"]
 
-
-def __getattr__(name: str) -> Any:
-    raise unknown_name(__name__, name, __all__)
+__getattr__ = suggesting(__name__)
