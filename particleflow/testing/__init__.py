@@ -10,8 +10,6 @@
 Each takes seconds at most, needs no test framework, and prints nothing. The message names the clause, what came and the remedy.
 """
 
-from typing import Any
-
 from particleflow._words import suggesting
 from particleflow.testing.backend import check_backend
 from particleflow.testing.estimator import check_estimator
