@@ -70,14 +70,12 @@ def part(cloud: Cloud, most: int) -> Cloud:
 @lru_cache(maxsize=64)
 def some_rows(count: int, most: int) -> slice | Int[np.ndarray, "n"]:
     """All of `count` rows, or `most` of them drawn with a fixed seed, in rising order: for a look at points, from which nothing is chosen."""
-    return slice(None) if count <= most else _drawn(count, most)
+    return slice(None) if count <= most else _drawn(count, most).copy()
 
 
 @lru_cache(maxsize=64)
 def _drawn(count: int, most: int) -> Int[np.ndarray, "n"]:
-    rows = np.sort(np.random.default_rng(SEED).choice(count, most, replace=False))
-    rows.flags.writeable = False
-    return rows
+    return np.sort(np.random.default_rng(SEED).choice(count, most, replace=False))
 
 
 def ranked(points: Float[np.ndarray, "N d"], *shares: float) -> Float[np.ndarray, "S d"]:

@@ -335,6 +335,9 @@ ACTS: dict[str, Acts] = {
         itself, {"self": NOISY, "x": Cloud(X), "fit": pf.fit(E.MMD(G), X, Y), "clock": Clock()}, x=(Cloud(X), Cloud(2 * X)),
         fit=(pf.fit(E.MMD(G), X, Y), pf.fit(E.MMD(G), X, Y + 1)), clock=(Clock(0.0, 1), Clock(0.0, 2)),
     ),
+    "Flow.sigma": Acts(
+        itself, {"self": pf.Flow(E.MMD(G), diffusion=lambda clock: clock.t)}, clock=(Clock(1.0, 1), Clock(2.0, 2)),
+    ),
     "Flow.energy": Acts(
         itself, {"self": pf.mono_flow(E.ClosedForm(S.Gaussian(dim=2))), "x": Cloud(X)}, fit=(fitted(0), fitted(1)), x=Elsewhere("test_flows")
     ),

@@ -38,6 +38,7 @@ def walked() -> dict[str, Any]:
     """Every public class and function with parameters of its own, and methods, by name."""
     public = documented()
     own = {name: value for name, value in public.items() if not getattr(value, "_is_protocol", False) and name not in MADE | WITHIN}
+    own = {name: value for name, value in own.items() if not name.startswith("testing.")}  # they are tested by what they refuse
     aliases = {name for name in own if "." in name and any(value is own[name] for other, value in own.items() if "." not in other)}
     for name in WITH_METHODS:
         methods = inspect.getmembers(public[name], lambda member: inspect.isfunction(member) or inspect.ismethod(member))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -157,11 +158,21 @@ def test_suggest_dt_and_reprs_take_them() -> None:
     assert "mobility=Descent()" in repr(pf.kale_flow(KERNEL, lam=Decreasing(0.3)))
 
 
+@dataclass(frozen=True)
+class Then:
+    """0.1, and `value` from step 2 on."""
+
+    value: float
+
+    def __call__(self, clock: Clock) -> float:
+        return 0.1 if clock.step < 2 else self.value
+
+
 @pytest.mark.parametrize("name", MAKE)
 @pytest.mark.parametrize(("value", "said"), [(-1.0, "> 0, got -1"), (0.0, "> 0, got 0"), (math.nan, "finite, got nan")])
 def test_a_bad_lam_is_told_with_its_step(name: str, value: float, said: str) -> None:
-    lam = Piecewise([2], [0.1, value])
-    with pytest.raises(ValueError, match=f"`lam` must be {said}: Piecewise.* gave it at step 7, t = 0.7; keep it above 0 there"):
+    lam = Then(value)
+    with pytest.raises(ValueError, match=f"`lam` must be {said}: Then.* gave it at step 7, t = 0.7; keep it above 0 there"):
         MAKE[name](lam).fit(Cloud(X), Cloud(Y), Clock(t=0.7, step=7), {})
     flow = pf.Flow(MAKE[name](lam), mobility=Descent())
     with pytest.warns(RuntimeWarning, match="`lam` must be .* at step 2"):

@@ -220,7 +220,7 @@ REFUSED = {
     "GradientPenaltyCritic('net')": "`module` must be a torch module or make one from the dimension, got str",
     "WeightClippingCritic(learning_rate=float('inf'))": "`learning_rate` must be finite, got inf",
     "pf.wgan_flow(pf.estimators.Classifier())": "`critic` must estimate a potential, got Classifier, an estimator of log r: use pf.mono_flow",
-    "pf.wgan_flow(GradientPenaltyCritic)": "`estimator` must be an estimator, got the class GradientPenaltyCritic without its parentheses",
+    "pf.wgan_flow(GradientPenaltyCritic)": "`critic` must be an estimator, got the class GradientPenaltyCritic without its parentheses",
     "pf.mono_flow(LipschitzCritic(), pf.mobilities.Vanilla())": "`mobility` must be Unit() or Linear() for LipschitzCritic",
     "pf.simulate(pf.wgan_flow(), X, Rings(), steps=1)": "or a fresh batch at every step, target=Minibatch(Rings(...), 300)",
     "pf.fit(LipschitzCritic(), X)": "`y` must be (M, d) points for LipschitzCritic, got None",

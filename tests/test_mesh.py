@@ -148,7 +148,7 @@ def test_far_particles_are_summed_exactly(d: int) -> None:
     assert abs(float(field.value(z)[7] - alone)) < 1e-6
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e140])
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_queries_that_are_not_finite_or_huge(d: int, bad: float) -> None:
     x, z = cloud(300, d), cloud(70, d, seed=1)

@@ -286,7 +286,7 @@ except TypeError as error:
     kinds = ["Unit Unit(factor=1.0)", "float 0.2", "str 'gaussian'", "NoneType None"]
     for line, kind in zip(told, kinds, strict=False):
         assert line.startswith("`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2)")
-        assert line.endswith(f"got {kind}")
+        assert line.endswith(f"got {kind}: pass one of these")
     assert "`kernel` must map s elementwise" in told[4]
     assert told[5].startswith("`bandwidth` must be a number for Gaussian, got nothing: pass a length")
 

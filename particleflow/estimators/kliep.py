@@ -13,7 +13,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit
+from particleflow.estimators.base import Fit, FlowDefaults
 from particleflow.estimators.kernel_ratio import (
     IN_FLOW,
     Sample,
@@ -34,7 +34,7 @@ SCORED = 2048  # places of each cloud that the choice of the bandwidth looks at
 
 
 @dataclass(frozen=True)
-class KLIEP:
+class KLIEP(FlowDefaults):
     """r(z) = sum_l theta_l k(z, c_l) of largest likelihood: the Kullback-Leibler importance estimation procedure.
 
         max over theta >= 0 of   sum_j b_j log r(y_j)   subject to   sum_i a_i r(x_i) = 1

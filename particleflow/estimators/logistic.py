@@ -13,7 +13,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud, Randomness
-from particleflow.estimators.base import Fit
+from particleflow.estimators.base import Fit, FlowDefaults
 from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
 from particleflow.kernels import Bandwidth, FeatureMap, Gaussian, Kernel, Landmarks, Median, median_distance
 from particleflow.kernels.bandwidth import is_rule, read_off
@@ -53,7 +53,7 @@ class LogisticWitness:
 
 
 @dataclass(frozen=True)
-class KernelLogistic:
+class KernelLogistic(FlowDefaults):
     """log r = features(z) . w + b by logistic regression of the target's points (t = 1) against the current ones (t = -1): minimise
 
         1/2 sum_j q_j log(1 + e^{-d(y_j)}) + 1/2 sum_i p_i log(1 + e^{d(x_i)}) + lam / 2 |w|^2,        p, q the masses over their sums

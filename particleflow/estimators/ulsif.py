@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
@@ -45,7 +45,7 @@ Scored: TypeAlias = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class _LeastSquares(ABC):
+class _LeastSquares(FlowDefaults):
     kernel: Kernel | Bandwidth | None = None
     lam: float | None = field(default=None, kw_only=True)
     centres: int = field(default=100, kw_only=True)

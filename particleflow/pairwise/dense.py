@@ -137,14 +137,15 @@ class DenseSources:
             x, here = self.points[columns], points[rows]
             s = squared_distances(here, x)
             with Supplied("kernel", kernel):
-                exponent, pulls = kernel.log_profile(s).add_(log_w[columns]), kernel.log_slope(s).mul_(2)
+                exponent = kernel.log_profile(s).add_(log_w[columns])
             new_top = torch.maximum(top[rows], exponent.amax(1))
             # A row that has met only zero weights keeps top = -inf: any finite reference will do for it.
             reference = torch.where(new_top.isinf(), torch.zeros_like(new_top), new_top)
             share = exponent.sub_(reference[:, None]).exp_()
             scale = (top[rows] - reference).exp()
             total[rows] = total[rows] * scale + share.sum(1)
-            share *= pulls
+            with Supplied("kernel", kernel):
+                share *= kernel.log_slope(s).mul_(2)
             pull = torch.stack([(share * (here[:, k, None] - x[None, :, k])).sum(1) for k in range(x.shape[1])], dim=1)
             force[rows] = force[rows] * scale[:, None] + pull
             top[rows] = new_top
