@@ -15,7 +15,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit
+from particleflow.estimators.base import Fit, FlowDefaults
 from particleflow.estimators.kernel_ratio import (
     IN_FLOW,
     KernelRatioWitness,
