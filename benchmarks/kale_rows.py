@@ -21,7 +21,7 @@ from particleflow.estimators.dual import Dual
 from particleflow.estimators.gram import gram_of
 from particleflow.estimators.newton import Solution, solve
 from particleflow.pairwise import Auto
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 BANDWIDTH = 0.5
 # The largest |u - h| at which the published way stops, and the relative error of h that brings ours there as well.

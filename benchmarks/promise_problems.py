@@ -20,8 +20,8 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.pairwise import Dense, PairwiseSum
+from particleflow.pairwise.exact.sorted import SortedField
 from particleflow.pairwise.promise import scales
-from particleflow.pairwise.sorted import SortedField
 
 PLANE, HIGH = (1, 2, 3), (4, 5, 6, 7, 8, 9, 10, 11, 12)         # dimensions of grids and tiles; of landmarks
 FEWEST, MOST = 200, 5000
@@ -233,10 +233,10 @@ def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 def measure(count: int, most: int = MOST) -> dict[str, Any]:
     """Every approximate backend on the problems of its dimensions."""
-    from particleflow.pairwise.culled import Culled
-    from particleflow.pairwise.fourier import Fourier
-    from particleflow.pairwise.mesh import Mesh
-    from particleflow.pairwise.nystroem import Nystroem
+    from particleflow.pairwise.fourier.backend import Fourier
+    from particleflow.pairwise.landmarks.backend import Nystroem
+    from particleflow.pairwise.mesh.backend import Mesh
+    from particleflow.pairwise.neighbours.backend import Culled
 
     outcomes: dict[str, list[Outcome]] = {}
     for dims, backends in ((PLANE, (Mesh, Fourier, Culled)), (HIGH, (Nystroem,))):

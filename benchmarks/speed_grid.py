@@ -69,11 +69,11 @@ def grid(sizes: Sequence[int], dims: Sequence[int], bandwidths: Sequence[float],
 
 def candidates(d: int) -> dict[str, PairwiseSum]:
     """Every fixed choice there is in this dimension, at the tolerance that `Auto` is asked for."""
-    from particleflow.pairwise.compiled import Compiled
-    from particleflow.pairwise.culled import Culled
-    from particleflow.pairwise.fourier import Fourier
-    from particleflow.pairwise.mesh import Mesh
-    from particleflow.pairwise.nystroem import Nystroem
+    from particleflow.pairwise.exact.compiled import Compiled
+    from particleflow.pairwise.fourier.backend import Fourier
+    from particleflow.pairwise.landmarks.backend import Nystroem
+    from particleflow.pairwise.mesh.backend import Mesh
+    from particleflow.pairwise.neighbours.backend import Culled
 
     exact: dict[str, PairwiseSum] = {EXACT: Compiled(), "Dense": Dense()}
     if d > 3:

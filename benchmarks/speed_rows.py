@@ -56,7 +56,7 @@ def exact(n: int, rounds: int) -> dict[str, Any]:
 
 def mesh(n: int, reference: int, rounds: int) -> dict[str, Any]:
     """The mesh in the plane, the targets' field kept or not, against KeOps on `reference` particles."""
-    from particleflow.pairwise.mesh import Mesh
+    from particleflow.pairwise.mesh.backend import Mesh
 
     small, large = draw(reference, bandwidth=BANDWIDTH), draw(n, bandwidth=BANDWIDTH)
     ours = fast(step(Mesh(rtol=RTOL), large))
@@ -72,7 +72,7 @@ def mesh(n: int, reference: int, rounds: int) -> dict[str, Any]:
 
 def mesh_tenfold(n: int, rounds: int) -> dict[str, Any]:
     """Ten times as many particles and targets."""
-    from particleflow.pairwise.mesh import Mesh
+    from particleflow.pairwise.mesh.backend import Mesh
 
     problems = {f"{size:.0e}": draw(size, bandwidth=BANDWIDTH) for size in (n, 10 * n)}
     steps = {name: fast(step(Mesh(rtol=RTOL), problem)) for name, problem in problems.items()}
@@ -83,7 +83,7 @@ def mesh_tenfold(n: int, rounds: int) -> dict[str, Any]:
 
 def mesh_in_space(n: int, reference: int, rounds: int) -> dict[str, Any]:
     """d = 3 against KeOps on `reference` particles of the plane."""
-    from particleflow.pairwise.mesh import Mesh
+    from particleflow.pairwise.mesh.backend import Mesh
 
     small, large = draw(reference, bandwidth=BANDWIDTH), draw(n, 3, bandwidth=BANDWIDTH)
     ours = fast(step(Mesh(rtol=1e-4), large))
@@ -94,7 +94,7 @@ def mesh_in_space(n: int, reference: int, rounds: int) -> dict[str, Any]:
 def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
     """What `Auto` picks at bandwidth .01 against Fourier sums of the same tolerance, the worse of float32 and float64."""
     from particleflow.pairwise.auto import Auto
-    from particleflow.pairwise.fourier import Fourier
+    from particleflow.pairwise.fourier.backend import Fourier
 
     single = draw(n, bandwidth=0.01)
     trials, chosen = {}, []
@@ -110,7 +110,7 @@ def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
 
 def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
     """Landmarks in d = 10 against the exact sum, which is measured on `queries` of the queries and scaled."""
-    from particleflow.pairwise.nystroem import Nystroem
+    from particleflow.pairwise.landmarks.backend import Nystroem
 
     bandwidth = default_bandwidth(draw(2000, 10, bandwidth=1.0).target)
     problem = draw(n, 10, bandwidth=bandwidth)
@@ -145,7 +145,7 @@ def mono(n: int, rounds: int) -> dict[str, Any]:
 
 def threads(n_exact: int, n_mesh: int, rounds: int) -> dict[str, Any]:
     """Two threads against one, on the clock: the only row that needs a machine that is idle."""
-    from particleflow.pairwise.mesh import Mesh
+    from particleflow.pairwise.mesh.backend import Mesh
 
     free = idle()
     trials = {}
@@ -163,7 +163,7 @@ def gpu(n: int, rounds: int) -> dict[str, Any]:
     """The exact step on a CUDA device."""
     if not torch.cuda.is_available():
         raise NotMeasuredError("no CUDA device")
-    from particleflow.pairwise.keops import KeOps
+    from particleflow.pairwise.exact.keops import KeOps
 
     problem = draw(n, bandwidth=BANDWIDTH).to("cuda")
     times = interleaved({"keops": Trial(problem.inputs, Synchronised(step(KeOps(), problem)))}, rounds=rounds)

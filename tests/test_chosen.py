@@ -287,7 +287,7 @@ def strided(n: int, every: int) -> Array:
 @few
 @given(seed=seeds, every=st.sampled_from([2, 4, 20]))
 def test_the_centre_of_an_exact_sum_is_that_of_the_points(seed: int, every: int) -> None:
-    from particleflow.pairwise.keops import middle
+    from particleflow.pairwise.exact.keops import middle
 
     points = strided(8192 * every, every)
     mixed = shuffled(points, seed)
@@ -313,7 +313,7 @@ def test_a_sum_goes_one_way_for_any_order_of_the_rows(seed: int, kernel: Any) ->
 @few
 @given(seed=seeds)
 def test_a_mesh_leaves_out_the_same_outliers(seed: int) -> None:
-    from particleflow.pairwise.placed import Placed
+    from particleflow.pairwise.mesh.placed import Placed
 
     points = strided(20480, 21)
     points[::21] = 200 + points[::21] % 1

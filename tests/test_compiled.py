@@ -17,9 +17,9 @@ from torch import Tensor
 
 from particleflow import kernels
 from particleflow.pairwise import Dense
-from particleflow.pairwise.compiled import Compiled, CompiledQueries, Ranges, query_rows, range_logs, range_sums, scaled
+from particleflow.pairwise.codegen.processor import Processor
+from particleflow.pairwise.exact.compiled import Compiled, CompiledQueries, Ranges, query_rows, range_logs, range_sums, scaled
 from particleflow.pairwise.field import SumField
-from particleflow.pairwise.machine import Processor
 from particleflow.pairwise.terms import What
 
 ROOT = Path(__file__).parents[1]
@@ -256,7 +256,7 @@ def test_what_cannot_be_compiled_is_refused() -> None:
 SUM = """
 import torch
 from particleflow import kernels
-from particleflow.pairwise.compiled import Compiled
+from particleflow.pairwise.exact.compiled import Compiled
 x = torch.arange(20.0).reshape(10, 2)
 print(float(Compiled().sources(kernels.Gaussian(1.0), x).field(torch.ones(10)).value(x[:1])))
 """
@@ -266,7 +266,7 @@ class Missing:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == "llvmlite":
             raise ImportError("No module named 'llvmlite'")
-from particleflow.pairwise.compiled import Compiled
+from particleflow.pairwise.exact.compiled import Compiled
 print([name for name in ("llvmlite",) if name in sys.modules])
 sys.meta_path.insert(0, Missing())
 try:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from particleflow import kernels
 from particleflow.pairwise import Dense, culled
-from particleflow.pairwise.culled import Culled
+from particleflow.pairwise.neighbours.backend import Culled
+from particleflow.pairwise.neighbours.reach import reach_of
+from particleflow.pairwise.neighbours.tiled import TILE, Neighbours, Tiled
 from particleflow.pairwise.promise import scales
-from particleflow.pairwise.reach import reach_of
-from particleflow.pairwise.spatial import TILE, Neighbours, Tiled
 from particleflow.testing.sums import exact_sums
 
 SHORT = [*SMOOTH[:3], KINKED[0]]

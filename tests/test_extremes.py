@@ -13,7 +13,7 @@ import particleflow as pf
 from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern52, Radial
 from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, Mesh, Nystroem, spacing
 from particleflow.pairwise.inputs import FARTHEST, WIDEST
-from particleflow.pairwise.window import MANY
+from particleflow.pairwise.mesh.window import MANY
 
 BACKENDS = [Auto(), Compiled(), Culled(), Dense(), Fourier(), Mesh(), Nystroem()]
 FAST = [Fourier(), Mesh()]

@@ -17,8 +17,8 @@ from moved import Moved
 from benchmarks.promise_problems import SHAPES, examine, problem
 from particleflow import kernels
 from particleflow.pairwise import Compiled, Fourier
-from particleflow.pairwise.nufft import Transform
-from particleflow.pairwise.split import Split, odd_part
+from particleflow.pairwise.fourier.nufft import Transform
+from particleflow.pairwise.periodic.split import Split, odd_part
 from particleflow.testing.sums import exact_sums
 
 GAUSSIAN, LAPLACE, MATERN = kernels.Gaussian(0.3), kernels.Laplace(0.3), kernels.Matern32(0.3)

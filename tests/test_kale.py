@@ -17,8 +17,8 @@ import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import KALE, MMD, Fit
 from particleflow.kernels import Gaussian, Laplace
-from particleflow.pairwise import exact
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact import fallback
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 REFERENCE = np.load(Path(__file__).parent / "data" / "kale_function_values.npz")
 TAGS = [f"d{d}_{size}" for d in (1, 2, 5) for size in ("M50_N60", "M300_N300")]             # M particles, N target points
@@ -247,7 +247,7 @@ def test_small_lam_on_different_samples_diverges_like_the_distance_to_the_cone()
 
 
 def test_a_value_that_is_no_kl_any_more_is_told_once() -> None:
-    exact.warn_once.cache_clear()
+    fallback.warn_once.cache_clear()
     x, y = normal(60, 2, 0, 1.0), normal(50, 2, 1)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -11,7 +11,7 @@ import particleflow as pf
 from benchmarks import kale, kale_published
 from particleflow.estimators import KALE
 from particleflow.kernels import Gaussian
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 # A benchmark measures the code as users run it.
 pytestmark = pytest.mark.usefixtures("unchecked")

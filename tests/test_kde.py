@@ -13,7 +13,7 @@ import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import KDE
 from particleflow.kernels import IMQ, Bandwidth, CrossValidated, Gaussian, Laplace, Matern32, Matern52, Median, Scott
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 KERNELS = [Gaussian(0.7), Laplace(0.7), Matern32(0.7), Matern52(0.7), IMQ(0.7)]
 each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)

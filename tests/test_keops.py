@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from particleflow import kernels
 from particleflow.pairwise import Dense
-from particleflow.pairwise import keops as module
-from particleflow.pairwise.keops import FORMULAS, KeOps, unavailable
+from particleflow.pairwise.exact import keops as module
+from particleflow.pairwise.exact.keops import FORMULAS, KeOps, unavailable
 
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
 GAUSSIAN, LAPLACE, MATERN52 = (next(k for k in KERNELS if type(k) is t) for t in (kernels.Gaussian, kernels.Laplace, kernels.Matern52))

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from particleflow.pairwise import keops_probe
-from particleflow.pairwise.keops_probe import building
+from particleflow.pairwise.exact import keops_probe
+from particleflow.pairwise.exact.keops_probe import building
 
 pytestmark = pytest.mark.keops
 

@@ -17,7 +17,7 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import KLIEP
 from particleflow.estimators.mixture import mixture_weights
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.subsets import places
 
 each_kernel = pytest.mark.parametrize(

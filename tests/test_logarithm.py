@@ -10,7 +10,7 @@ import torch
 
 from particleflow.kernels import IMQ, Gaussian, Matern52
 from particleflow.pairwise import Compiled, Mesh, spacing, tails
-from particleflow.pairwise.lattice import Box
+from particleflow.pairwise.mesh.lattice import Box
 
 
 def cloud(n: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -14,7 +14,7 @@ from conformance import SMOOTH, check_backend
 from particleflow import kernels
 from particleflow.kernels import IMQ, Gaussian, Matern52
 from particleflow.pairwise import Dense, Mesh, modes, spacing
-from particleflow.pairwise.mesh import MeshField
+from particleflow.pairwise.mesh.backend import MeshField
 
 GAUSSIAN = kernels.Gaussian(0.7)
 FLOATS = (torch.float32, torch.float64)

@@ -13,7 +13,7 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import MMD
 from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern32, Matern52, Radial
 from particleflow.pairwise import Dense
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 KERNELS = [Gaussian(0.7), Laplace(0.7), Matern32(0.7), Matern52(0.7), IMQ(0.7), Energy(), Radial(lambda s: (1 + s) ** -2)]
 each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)

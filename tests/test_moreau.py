@@ -17,7 +17,7 @@ from particleflow.estimators import KALE, MMD, DrMMD, Moreau
 from particleflow.flows import Flow
 from particleflow.kernels import IMQ, Gaussian, Laplace
 from particleflow.mobilities import Exponential, Linear
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.schedules import Decreasing
 
 DATA = Path(__file__).parent / "data"

@@ -18,7 +18,7 @@ from particleflow.estimators.newton import Solution, solve
 from particleflow.estimators.system import solve_system
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Auto, Compiled
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 
 def dual_of(matrix: Tensor, mu: Tensor, mass: Tensor, energy: float) -> Dual:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from particleflow import kernels
 from particleflow.pairwise import Auto, Compiled, Culled, Dense, Field, Fourier, Mesh, Nystroem, PairwiseSum, Queries, Sources
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.testing.backend import check_log
 
 names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")

@@ -8,8 +8,8 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import pytest
 
-from particleflow.pairwise.scalar import translated
-from particleflow.pairwise.types import Elements
+from particleflow.pairwise.codegen.scalar import translated
+from particleflow.pairwise.codegen.types import Elements
 
 Floats = Annotated[np.ndarray, Elements("float64", 1)]
 Rows = Annotated[np.ndarray, Elements("float64", 2)]

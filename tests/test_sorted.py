@@ -9,7 +9,7 @@ from conformance import check_backend, formulas
 
 from particleflow import kernels
 from particleflow.pairwise import Dense
-from particleflow.pairwise.sorted import Sorted, form_of
+from particleflow.pairwise.exact.sorted import Sorted, form_of
 from particleflow.testing.sums import exact_sums
 
 ON_THE_LINE = [kernels.Energy(), kernels.Laplace(0.7), kernels.Matern32(0.7), kernels.Matern52(0.7)]

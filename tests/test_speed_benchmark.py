@@ -173,7 +173,7 @@ def test_the_truth_knows_an_error_of_one_per_cent():
 
 
 def test_exact_sums_are_not_timed_in_the_name_of_a_fast_backend():
-    from particleflow.pairwise.mesh import Mesh
+    from particleflow.pairwise.mesh.backend import Mesh
 
     problem = draw(300, bandwidth=0.2)
     assert speed_rows.fast(step(Mesh(rtol=1e-4), problem)).backend == Mesh(rtol=1e-4)

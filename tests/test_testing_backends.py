@@ -14,7 +14,7 @@ from torch import Tensor
 
 from particleflow import kernels, pairwise
 from particleflow.pairwise import Dense, Promise
-from particleflow.pairwise.sorted import Sorted
+from particleflow.pairwise.exact.sorted import Sorted
 from particleflow.testing import check_backend
 
 pytestmark = pytest.mark.usefixtures("unchecked")

@@ -19,7 +19,7 @@ from particleflow.estimators.kernel_ratio import FACTORS
 from particleflow.estimators.nonnegative import nonnegative_minimum
 from particleflow.estimators.ulsif import leave_one_out, ridges
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.subsets import places
 
 Estimator = ULSIF | RuLSIF

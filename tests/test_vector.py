@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from particleflow.pairwise.machine import Processor, compiled
-from particleflow.pairwise.vector import INDEX, ConstantTable, Emit, Vector, fma, keep_stack_aligned, lanes_for
+from particleflow.pairwise.codegen.processor import Processor, compiled
+from particleflow.pairwise.codegen.vector import INDEX, ConstantTable, Emit, Vector, fma, keep_stack_aligned, lanes_for
 
 PROCESSORS = [pytest.param(Processor.here(), id="here"), pytest.param(Processor("", ""), id="portable")]
 ELEMENTS = ["float32", "float64"]

@@ -19,7 +19,7 @@ from particleflow.estimators.interior import program_of, solve_program
 from particleflow.estimators.newton import Solution, solve
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
-from particleflow.pairwise.exact import warn_once
+from particleflow.pairwise.exact.fallback import warn_once
 
 # The value is told to be no KL where D / (2 lam) is DOMINATED times the entropy of the weights, and these are FAR from equal (else lam is large).
 DOMINATED, FAR = 3.0, 0.5

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.kernels import Kernel
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 GOLDEN = (5**0.5 - 1) / 2
 

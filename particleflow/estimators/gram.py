@@ -16,7 +16,7 @@ from particleflow.kernels import Kernel
 from particleflow.memo import cached_property
 from particleflow.pairwise import Auto, PairwiseSum, Queries, Sources
 from particleflow.pairwise.base import Promise
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.pairwise.promise import peaks
 
 # A whole matrix is quicker than any fast sum up to SMALL points, and than an exact sum up to LARGE, where it takes 128 MiB.

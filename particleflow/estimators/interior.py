@@ -26,7 +26,7 @@ from particleflow.estimators.program import Certificate, Program
 from particleflow.estimators.system import Direct, LowRank, Products, System
 from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 
 # The share of the way to the nearest bound that a step may go.
 NEARLY = 0.995

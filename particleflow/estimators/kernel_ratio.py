@@ -18,7 +18,7 @@ from particleflow.kernels import Bandwidth, Gaussian, Kernel, Median, median_dis
 from particleflow.kernels.bandwidth import is_rule, read_off
 from particleflow.kernels.declared import as_kernel_or_rule, is_positive
 from particleflow.pairwise import Field, PairwiseSum
-from particleflow.pairwise.dense import kernel_matrix, squared_distances
+from particleflow.pairwise.exact.dense import kernel_matrix, squared_distances
 from particleflow.subsets import places
 
 # The rule of a bandwidth in a flow: `default_bandwidth` of the target.

@@ -31,7 +31,7 @@ from particleflow.estimators.nonnegative import Minimum, least_ridge, nonnegativ
 from particleflow.kernels import Bandwidth, Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
-from particleflow.pairwise.dense import kernel_matrix
+from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.subsets import places
 
 LAM_IN_FLOW = 1e-2

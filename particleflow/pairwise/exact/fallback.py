@@ -1,0 +1,71 @@
+"""Exact sums for the approximate backends: by the fastest that can, for rows, parts or problems that they cannot do."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._libraries import package
+from particleflow.kernels import Kernel
+from particleflow.pairwise.base import PairwiseSum, Sources
+from particleflow.pairwise.exact.compiled import Compiled, has_code
+from particleflow.pairwise.exact.dense import Dense
+from particleflow.pairwise.exact.keops import FORMULAS, KeOps, unavailable
+from particleflow.pairwise.field import SumField
+
+
+def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
+    """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
+    if device.type == "cpu":
+        return _on_cpu(type(kernel))
+    why = "" if type(kernel) not in FORMULAS else unavailable(device)
+    if why:
+        warn_once(f"exact sums on {device} go through Dense(), which is slower: {why}")
+    return Dense() if why or type(kernel) not in FORMULAS else KeOps()
+
+
+@functools.lru_cache(maxsize=256)
+def _on_cpu(kind: type) -> PairwiseSum:
+    return Compiled() if usable("llvmlite.binding") and has_code(kind) else Dense()
+
+
+def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
+    return exact_backend(kernel, points.device).sources(kernel, points)
+
+
+def undeclared(backend: str, kernel: Kernel, points: Tensor) -> Sources:
+    """Exact sources of a kernel that has declared nothing a fast sum could be planned by, and one warning."""
+    told = f"{backend} sums a {type(kernel).__name__} kernel exactly: it does not declare its scale"
+    warn_once(f"{told}. Give it with_bandwidth (pf.kernels.ScaledKernel), or ask for Dense() or Auto()")
+    return exact_sources(kernel, points)
+
+
+def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
+    """The sum of parts, each of (sources, weights), by exact sums."""
+    fields: list[Any] = [exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts]
+    return functools.reduce(operator.add, fields)
+
+
+@functools.cache
+def usable(module: str) -> bool:
+    """Can it be imported? If not, one warning a process."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        name = package(module)
+        warn_once(f"sums over pairs do without {name}, and are slower: {error}. Remedy: pip install {name}")
+        return False
+    return True
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Once a process, whatever the warnings' filter."""
+    _checks.warn(message)

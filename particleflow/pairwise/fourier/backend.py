@@ -1,0 +1,268 @@
+"""Sums over pairs by non-uniform Fourier transforms: any bandwidth and box, to any accuracy of double precision, d = 1, 2, 3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import has_facts
+from particleflow.memo import Memo, cached_property
+from particleflow.pairwise.base import Promise, Queries, Sources
+from particleflow.pairwise.exact.fallback import exact_sum, undeclared, usable, warn_once
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.neighbours.backend import near_sum
+from particleflow.pairwise.promise import peaks
+from particleflow.pairwise.terms import What
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.fourier.spectral import FourierQueries
+
+# The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
+LOG_TIGHTER, TIGHTEST = (1e-6, 1e-3), 1e-12
+# Layouts that a field keeps: for values, for the laplacian, for the logarithm.
+KEPT = 3
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """Sums by finufft: O(N + Q) and a fast transform of the modes, which depend on extent / bandwidth and on the tolerance alone.
+
+    sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z}, F_m = sum_n w_n e^{-i omega_m x_n} on a periodic box, which the points set: there is no
+    state. Kernels with a kink (Laplace, Energy, Matern) are split into a smooth far part and a near part summed over neighbours; in d = 1
+    these are summed by sorting, exactly, in O((N + Q) log N). Far outliers are summed exactly. Where modes are too many, the whole of a decaying
+    kernel is summed over neighbours within its reach.
+
+    Every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol sum|w| max|grad k|; the laplacian's
+    likewise, by the largest laplacian of the kernel (outside of the near field). `field.promise(z)` bounds the errors with the actual modes.
+    `log` sums exactly the rows that are not well above their error.
+
+    Same input, same bits on the CPU, for a fixed number of threads. With cufinufft the last bits may differ from run to run.
+    A target's field keeps its modes while the box stays the same; dropping them changes nothing. On CUDA tensors cufinufft is used, for smooth
+    kernels.
+
+    Parameters
+    ----------
+    rtol : float
+        Tolerance, relative to each row.
+    atol : float, optional
+        Tolerance relative to the largest sum there could be; `rtol` unless given.
+    max_modes : int
+        Modes at most (memory: about 100 bytes each in d = 2, 200 in d = 3).
+    max_pairs : float
+        Where the tolerance cannot be kept otherwise, sums are exact, with one warning; refused beyond this many pairs of points.
+
+    Raises
+    ------
+    ImportError
+        finufft is not installed (at `sources`).
+    ValueError
+        d > 3; exact sums needed, over more than `max_pairs` pairs.
+    """
+
+    rtol: float = 1e-6
+    atol: float | None = field(default=None, kw_only=True)
+    max_modes: int = field(default=2**23, kw_only=True)
+    max_pairs: float = field(default=2e10, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+        _checks.count(self.max_modes, "max_modes")
+        _checks.positive(self.max_pairs, "max_pairs")
+
+    @property
+    def absolute(self) -> float:
+        return self.rtol if self.atol is None else self.atol
+
+    def sources(self, kernel: Kernel, points: Tensor) -> Sources:
+        points = held_points(points, kernel)
+        d = points.shape[1]
+        if d > 3:
+            raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
+        if not has_facts(kernel):
+            return undeclared("Fourier()", kernel, points)
+        if d == 1:
+            from particleflow.pairwise.exact.sorted import Sorted, form_of
+
+            if form_of(kernel) is not None:
+                return Sorted().sources(kernel, points)
+        from particleflow.pairwise.fourier.nufft import finufft
+
+        finufft(points.device.type)
+        return FourierSources(kernel, points, self)
+
+
+@dataclass(frozen=True, eq=False)
+class FourierSources:
+    """`made` holds what depends on the points alone: the cells of a near field."""
+
+    kernel: Kernel
+    points: Tensor
+    fourier: Fourier
+    made: Memo[Any] = field(default_factory=lambda: Memo(1))
+
+    def field(self, w: Tensor) -> FourierField:
+        return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
+
+    def prepare(self, z: Tensor) -> FourierQueries:
+        from particleflow.pairwise.fourier.spectral import FourierQueries
+
+        return FourierQueries(kept_queries(z, self.points))
+
+    @cached_property
+    def double(self) -> Tensor:
+        return self.points.double()
+
+
+@dataclass(frozen=True, eq=False)
+class FourierField(SumField):
+    """`kept`: of each part, its modes on the last few boxes; a target's outlive the step. `layouts`: those of the last queries."""
+
+    kept: tuple[Memo[Any], ...] = ()
+    layouts: dict[Any, tuple[Tensor, Any]] = field(default_factory=dict)
+
+    def __add__(self, other: SumField) -> FourierField:
+        assert isinstance(other, FourierField)
+        return FourierField(self.parts + other.parts, self.kept + other.kept)
+
+    def promise(self, z: Tensor | Queries) -> Promise | None:
+        z = self._seen(z)
+        queries = _finite(points_of(z))
+        if not len(queries):
+            return None
+        layout = self._layout(queries, self._fourier.absolute)
+        if layout.culled:
+            return near_sum(self.parts, self.kept, self._fourier.absolute).promise(queries)
+        return None if layout.modes is None else self._spectral(layout).promise(queries)
+
+    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        z = self._seen(z)
+        queries = _finite(points_of(z))
+        if not len(queries):
+            return super().explain(z)
+        layout = self._layout(queries, self._fourier.absolute)
+        if layout.modes is None and not layout.culled:
+            return {**exact_sum(self.parts).explain(z), "why": layout.why}
+        why = f"asked for; neighbours alone: {layout.why}" if layout.culled else "asked for"
+        return {"backend": "Fourier", "why": why}
+
+    @property
+    def _fourier(self) -> Fourier:
+        return self.parts[0][0].fourier
+
+    def sums(self, what: What, z: Tensor | Queries) -> Tensor:
+        return self._at(what, z, self._fourier.absolute)
+
+    def _at(self, what: What, z: Tensor | Queries, tol: float) -> Tensor:
+        """(Q, K, components), to a tolerance relative to the scales."""
+        points = points_of(z)
+        queries = _finite(points)
+        if len(queries) < len(points):
+            out = points.new_full((len(points), self._columns, what.components(points.shape[1])), math.nan)
+            out[torch.isfinite(points).all(1)] = self._at(what, queries, tol) if len(queries) else 0.0
+            return out
+        layout = self._layout(queries, tol, what is What.LAPLACIAN)
+        if layout.culled:
+            return near_sum(self.parts, self.kept, tol).sums(what, points)
+        if layout.modes is None:
+            return self._exactly(layout.why, len(points)).sums(what, points)
+        return self._spectral(layout).at(what, z).to(points.dtype)
+
+    def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
+        from particleflow.pairwise.fourier.route import Wanted, layout
+
+        key = tol, laplacian
+        known = self.layouts.get(key)
+        if known is None or not _equal(z, known[0]):
+            sources, fourier = self.parts[0][0], self._fourier
+            near = z.device.type == "cpu" and usable("llvmlite.binding")
+            wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
+            own = any(z is part.points for part, _ in self.parts)
+            known = z if own else z.clone(), layout(wanted, [part.double for part, _ in self.parts], z.double())
+            # each line is one operation on the dictionary, which no other thread can divide
+            self.layouts[key] = known
+            for old in list(self.layouts)[:-KEPT]:
+                self.layouts.pop(old, None)
+        return known[1]
+
+    def _spectral(self, layout: Any) -> Any:
+        from particleflow.pairwise.fourier.spectral import Spectral
+
+        return Spectral(self.parts, self.kept, layout)
+
+    def _exactly(self, why: str, queries: int) -> SumField:
+        """All parts by exact sums, with one warning; refused where they are too many."""
+        from particleflow.pairwise.fourier.route import COINCIDENT
+
+        fourier, kernel = self._fourier, self.parts[0][0].kernel
+        pairs = float(queries) * sum(len(sources.points) for sources, _ in self.parts)
+        if pairs > fourier.max_pairs:
+            raise ValueError(
+                f"Fourier(rtol={fourier.rtol:g}) cannot sum {kernel}: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
+                f"`max_pairs` = {fourier.max_pairs:.1e}: raise `rtol`, `max_modes` or `max_pairs`, or the bandwidth"
+            )
+        if why != COINCIDENT:
+            warn_once(f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or `max_modes`, or ask for Compiled()")
+        return exact_sum(self.parts)
+
+    def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
+        points = points_of(z)
+        if self._columns > 1:
+            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple(Memo(KEPT) for _ in self.parts))
+            return one.log_column(0, points)
+        queries = _finite(points)
+        log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)
+        if not len(queries):
+            return log, grad
+        if self._layout(queries, self._fourier.absolute).culled:
+            return near_sum(self.parts, self.kept, self._fourier.absolute).log_column(0, points)
+        good = torch.isfinite(points).all(1)
+        value, pull, certain = self._certain(queries)
+        rows = torch.where(good, good.cumsum(0) - 1, 0)
+        log[good], grad[good] = value.log(), pull / value[:, None]
+        doubtful = good & ~certain[rows]
+        if bool(doubtful.any()):
+            rest = points[doubtful]
+            pairs = float(len(rest)) * sum(len(sources.points) for sources, _ in self.parts)
+            if pairs > self._fourier.max_pairs:
+                raise ValueError(
+                    f"the logarithm of {len(rest)} of {len(points)} rows, where the sum is below its own error, takes {pairs:.1e} exact pairs of "
+                    f"points, more than `max_pairs` = {self._fourier.max_pairs:.1e}: raise the bandwidth or `max_pairs`"
+                )
+            log[doubtful], grad[doubtful] = exact_sum(self.parts).log_column(0, rest)
+        return log, grad
+
+    def _certain(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, gradients, and the rows where both logarithms err by rtol at most."""
+        rtol = self._fourier.rtol
+        for tighter in LOG_TIGHTER:
+            tol = max(tighter * self._fourier.absolute, TIGHTEST)
+            layout = self._layout(z, tol)
+            if layout.modes is None:
+                continue
+            spectral = self._spectral(layout)
+            both, promise = spectral.at(What.BOTH, z)[:, 0], spectral.promise(z)
+            top, steepest = peaks(self.parts[0][0].kernel, 1.0)
+            certain = both[:, 0] * rtol > max(promise.value, promise.grad * top / steepest)
+            return both[:, 0].to(z.dtype), both[:, 1:].to(z.dtype), certain
+        return z.new_ones(len(z)), torch.zeros_like(z), torch.zeros(len(z), dtype=torch.bool, device=z.device)
+
+
+def _equal(z: Tensor, known: Tensor) -> bool:
+    return z is known or (z.shape == known.shape and torch.equal(z, known))
+
+
+def _finite(points: Tensor) -> Tensor:
+    """The rows without NaN or inf; the same tensor where these are all."""
+    good = torch.isfinite(points)
+    return points if bool(good.all()) else points[good.all(1)]

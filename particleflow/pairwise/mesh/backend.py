@@ -1,0 +1,156 @@
+"""Sums over pairs on a particle mesh: the fast path for smooth kernels, d = 1, 2, 3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._libraries import library
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, has_facts
+from particleflow.memo import Memo, cached_property
+from particleflow.pairwise.base import Promise, Queries, Sources
+from particleflow.pairwise.exact.fallback import exact_backend, undeclared
+from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.mesh.sums import MeshQueries, MeshSums
+from particleflow.pairwise.promise import scales
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.mesh.placed import Placed
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Sums on a mesh: each particle is spread to the W^d nodes around it, the mesh is convolved by fast Fourier transforms, and the sum and its
+    gradient are interpolated from the W^d nodes around each query (particle-particle particle-mesh without a near part; Hockney and Eastwood 1988).
+
+    Cost O((N + Q) W^d) and the transforms of (extent / h)^d nodes: the spacing h is about half a bandwidth of the Gaussian at rtol = 1e-5.
+    For kernels that are smooth at zero: Gaussian; IMQ; Matern52 and Matern32, whose spacing is far smaller; a smooth `Radial`.
+
+    h and W are chosen such that every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol
+    sum|w| max|grad k| (`spacing.py`; `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly. Where no
+    mesh keeps the promise within `max_cells`, the sources within reach are summed as `Culled` does, or, of a kernel that does not decay, all, with
+    one warning. `log` is right to rtol, and its gradient to rtol max|grad k| / max|k| + rtol |gradient|, in the tails too: rows far below the
+    sums around are summed anew, of a Gaussian from nodes (down to e^-512 of sum|w|), else exactly (`logarithm.py`).
+
+    There is no state: the same input gives the same bits, for any number of threads. A field keeps the mesh of its parts, and the potential.
+
+    Parameters
+    ----------
+    rtol : float
+        Tolerance, relative to each row. 1e-6 and above in float32, whatever the dtype of the points; below in float64.
+    atol : float, optional
+        Tolerance relative to the largest sum there could be; `rtol` unless given.
+    max_cells : int
+        Nodes at most (memory: about 30 bytes each).
+    max_pairs : float
+        Exact sums are refused beyond this many pairs of points.
+
+    Raises
+    ------
+    TypeError
+        A kernel with a kink at zero (Laplace, Energy).
+    ValueError
+        d > 3; points that are not on the CPU; exact sums needed, over more than `max_pairs` pairs.
+    """
+
+    rtol: float = 1e-5
+    atol: float | None = field(default=None, kw_only=True)
+    max_cells: int = field(default=2**24, kw_only=True)
+    max_pairs: float = field(default=2e10, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+        _checks.count(self.max_cells, "max_cells")
+        _checks.positive(self.max_pairs, "max_pairs")
+
+    @property
+    def absolute(self) -> float:
+        return self.rtol if self.atol is None else self.atol
+
+    def sources(self, kernel: Kernel, points: Tensor) -> Sources:
+        points = checked_points(points, kernel, ranged=False)
+        from particleflow.pairwise.periodic.modes import require_smooth
+
+        require_smooth(kernel, "Mesh")
+        if points.shape[1] > 3:
+            raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Mesh, got {points.shape[1]}: use Compiled, which is exact, or Nystroem")
+        if points.device.type != "cpu":
+            raise ValueError(f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier, or move them with points.cpu()")
+        library("llvmlite.binding", "Mesh")
+        if not has_facts(kernel):
+            return undeclared("Mesh()", kernel, points)
+        made = MeshSources(kernel, points, self)
+        made.placed.look("points")
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class MeshSources:
+    kernel: Kernel
+    points: Tensor
+    mesh: Mesh
+
+    @cached_property
+    def placed(self) -> Placed:
+        from particleflow.pairwise.mesh.placed import Placed
+
+        return Placed(self.points)
+
+    def field(self, w: Tensor) -> MeshField:
+        return MeshField(((self, checked_weights(w, self.points)),), (Memo(),))
+
+    def prepare(self, z: Tensor) -> MeshQueries:
+        from particleflow.pairwise.mesh.placed import Placed
+
+        z = kept_queries(z, self.points)
+        return MeshQueries(z, self.placed if z is self.points else Placed(z))
+
+
+@dataclass(frozen=True, eq=False)
+class MeshField(MeshSums):
+    """The sums, what is known of them beforehand, and their logarithm."""
+
+    def promise(self, z: Tensor | Queries) -> Promise | None:
+        """Of the weights around any one place, each at the worst difference and place."""
+        z = self._seen(z)
+        plan, extent = self.planned(self.mesh.absolute, self.placed(z))
+        if plan is None or extent.why:
+            near = self.near(self.mesh.absolute, z)
+            return None if near is None else near.promise(z)
+        top, steepest = scales(self, _finite(points_of(z), self.kernel))
+        errors = plan.value_error, plan.grad_error
+        if math.isfinite(top) and top > 0:
+            errors = self._local_errors(plan, top)
+        # what is handed over is rounded to the points' dtype
+        value, grad = (error + 0.5 * torch.finfo(points_of(z).dtype).eps for error in errors)
+        how = f"at most {value:.1e} and {grad:.1e} of sum |w| times the kernel's peaks: {plan.window.taps} taps, in {plan.element}"
+        return Promise(value * top, grad * steepest, how)
+
+    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+        z = self._seen(z)
+        plan, extent = self.planned(self.mesh.absolute, self.placed(z))
+        if plan is None or extent.why:
+            near = self.near(self.mesh.absolute, z)
+            name = "Culled" if near is not None else type(exact_backend(self.kernel, points_of(z).device)).__name__
+            return {"backend": name, "why": extent.why}
+        sizes = " and ".join(" x ".join(map(str, mesh.shape)) for mesh in extent.meshes)
+        return {**super().explain(z), "why": f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart, {plan.window.taps} taps"}
+
+    def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        from particleflow.pairwise.mesh.logarithm import log_column
+
+        return log_column(self, k, z)
+
+
+def _finite(points: Tensor, kernel: Kernel) -> Tensor:
+    """The rows that tell the extent, where that matters to the kernel's peaks."""
+    return points if bandwidth_of(kernel) is not None else points[points.isfinite().all(1)]

@@ -1,0 +1,311 @@
+"""Sums over near pairs only: for kernels whose bandwidth is small against the cloud."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._libraries import library
+from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.declared import is_built_in
+from particleflow.memo import Memo, cached_property
+from particleflow.pairwise.base import Promise, Queries
+from particleflow.pairwise.field import SumField
+from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.neighbours.reach import Reach, reach_of
+from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
+from particleflow.pairwise.terms import What
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.exact.compiled import Ranges
+    from particleflow.pairwise.neighbours.box_tree import Boxes
+
+Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
+JOB = 512  # blocks of queries that a thread takes
+FAR = 1e9  # scaled lengths whose squares, and what kernels make of them, leave float32
+FEW = 128  # blocks: not worth a pass for float32 beside one for float64
+LOG_MARGIN = 2.0  # log of how much less than atol a logarithm leaves out
+FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
+
+
+@dataclass(frozen=True)
+class Culled:
+    """Exact sums over the sources within the kernel's reach R: k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. CPU; any d.
+
+    Sources and queries are sorted into tiles of 16; a block of 16 queries meets the tiles nearer than R, found through a tree of boxes, so that any
+    density, duplicates and far outliers will do. Cost O(N log N) once for the sources, O(Q log Q) for the queries (nothing if they are the sources)
+    and O(Q n d) for n sources near a query: n ~ N (R / extent)^d. For d > 3 little is left out: `Auto` does not take it there.
+    Relative to a row's own sum errors are about as small as relative to the scale of the promise: what is left out is left out everywhere.
+
+    Gaussian, Laplace, Matern. float32 sums are taken in float64 for atol < 5e-6, in blocks of queries that lie very far from each other, and for
+    Laplace, whose force between close points would lose its digits. `log` leaves out what changes a row by less than atol, wherever the row is.
+    The same bits for any number of threads.
+
+    Parameters
+    ----------
+    rtol : float
+        Of the sum, and (unless `atol` is given) of its scale.
+    atol : float, optional
+    """
+
+    rtol: float = 1e-5
+    atol: float | None = None
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+
+    @property
+    def tolerance(self) -> float:
+        return self.rtol if self.atol is None else self.atol
+
+    def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
+        points = checked_points(points, kernel)
+        if not (is_built_in(kernel) and isinstance(kernel, Short)):
+            raise TypeError(
+                f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "
+                "sum with Compiled(), or with Dense() for a kernel of your own"
+            )
+        if points.device.type != "cpu":
+            raise ValueError(f"`points` must be on the CPU for Culled(), got {points.device}: use KeOps() or Dense()")
+        if not bool(points.isfinite().all()):
+            raise ValueError("`points` must be finite for Culled(), got NaN or infinite coordinates: drop those rows")
+        library("llvmlite.binding", "Culled")
+        double = points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or isinstance(kernel, Laplace)
+        element = np.dtype(np.float64 if double else np.float32)
+        return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
+
+
+def near_sum(parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float) -> SumField:
+    """The sum of parts, each of (sources, weights), over neighbours alone, to a tolerance relative to the scales; `kept` holds each part's field."""
+    fields: list[Any] = []
+    for (sources, w), memory in zip(parts, kept, strict=True):
+        fields.append(memory.get((Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)))
+    return functools.reduce(operator.add, fields)
+
+
+def _culled(kernel: Kernel, points: Tensor, w: Tensor, tol: float) -> CulledField:
+    return Culled(rtol=tol).sources(kernel, points).field(w)
+
+
+@dataclass(frozen=True, eq=False)
+class CulledQueries:
+    """Query points, and those of them that are finite (rows `finite`), sorted."""
+
+    points: Tensor
+    finite: np.ndarray
+    tiled: Tiled
+
+
+@dataclass(frozen=True, eq=False)
+class CulledSources:
+    kernel: Short
+    points: Tensor
+    tolerance: float
+    element: np.dtype
+    tiled: Tiled
+
+    def field(self, w: Tensor) -> CulledField:
+        return CulledField(((self, checked_weights(w, self.points)),))
+
+    def prepare(self, z: Tensor) -> CulledQueries:
+        z = kept_queries(z, self.points)
+        points = z.to(self.points.dtype).numpy()
+        finite = np.isfinite(points)
+        rows = np.arange(len(points)) if finite.all() else finite.all(1).nonzero()[0]
+        return CulledQueries(z, rows, self.tiled if z is self.points else Tiled.of(points if len(rows) == len(points) else points[rows]))
+
+    def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
+        queries = self._queries(z)
+        total = np.zeros((len(queries.tiled.points), w.shape[1], what.components(self.points.shape[1])))
+        block = self._block(what, w.shape[1], log=False)
+        near = Neighbours(self.tiled, queries.tiled, block, np.full(-(-len(total) // block), self._reach.of(what) * self._length))
+        self._run(_SumJob(self.kernel, what, block, total), w, near)
+        return self._answer(total, w, queries)
+
+    def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        from particleflow.pairwise.neighbours import search
+
+        queries = self._queries(z)
+        logs, grads = np.full(len(queries.tiled.points), -np.inf), np.zeros_like(queries.tiled.points)
+        block = self._block(What.BOTH, 1, log=True)
+        reach, boxes = np.empty(-(-len(logs) // block)), queries.tiled.boxes(block)
+        with np.errstate(divide="ignore"):
+            log_mass = np.log(self.tiled.masses(self._weights(w)))
+        log_tolerance = math.log(self.tolerance) - LOG_MARGIN
+        search.log_reach(self.tiled.tree, log_mass, _code(self.kernel), self._length, log_tolerance, boxes, reach, search.stack())
+        self._run(_LogJob(self.kernel, block, logs, grads), w[:, None], Neighbours(self.tiled, queries.tiled, block, reach))
+        return self._answer(logs, w, queries), self._answer(grads, w, queries)
+
+    def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
+        """Of the errors of value and gradient at z, the largest over weight vectors w (N, K)."""
+        from particleflow.pairwise.neighbours import search
+        from particleflow.pairwise.neighbours.box_tree import Boxes
+
+        queries, tiled, length = self._queries(z).tiled, self.tiled, self._length
+        near, band, far = (length * r for r in (self._reach.near, self._reach.band, self._reach.far))
+        limits = search.Limits(near, band, far, self._reach.table / length ** np.arange(3.0), self._reach.scale / length**2)
+        block = self._block(What.BOTH, w.shape[1], log=False)
+        boxes, element = queries.boxes(block), float(np.finfo(self.element).eps)
+        shift = np.where(self._wide(boxes), np.finfo(np.float64).eps, element)
+        rounding = 8 * element + torch.finfo(self.points.dtype).eps
+        worst = 0.0, 0.0
+        for column in np.abs(self._weights(w)).T:
+            weights = np.ascontiguousarray(column)
+            found = search.bounds(
+                tiled.tree, TILE, tiled.points, weights, tiled.masses(weights), Boxes(queries.points, queries.points), block, boxes, limits,
+                rounding, shift, search.stack(),
+            )  # fmt: skip
+            worst = max(worst[0], found[0]), max(worst[1], found[1])
+        return worst
+
+    def _block(self, what: What, columns: int, *, log: bool) -> int:
+        """Queries that share their list of sources: the fewest that fill the compiled code's vectors and whole tiles."""
+        from particleflow.pairwise.exact.compiled import plan_of
+
+        weights = "column" if columns == 1 else "columns"
+        kind: Any = type(self.kernel)
+        return math.lcm(TILE, plan_of(kind, what, self.points.shape[1], self.element, weights, log=log, portable=False).lanes)
+
+    def _wide(self, boxes: Boxes) -> np.ndarray:
+        """Blocks (blocks,) so large against the bandwidth that float32 coordinates in them cost more than the tolerance."""
+        largest = 0.5 * self.tolerance / np.finfo(np.float32).eps * self._length
+        return (self.element == np.float32) & (np.linalg.norm(boxes.high - boxes.low, axis=1) > largest)
+
+    def _run(self, job: _SumJob | _LogJob, w: Tensor, near: Neighbours) -> None:
+        """All blocks, in the threads there are; each block is summed by one of them, its sources in one order."""
+        weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(near.queries.boxes(near.block))
+        wide |= (self.element == np.float32) & (near.reach * unit > FAR)
+        parts: list[Iterator[Batch]] = []
+        if len(near) <= FEW and wide.any():
+            wide[:] = True
+        for chosen, dtype in ((~wide, self.element), (wide, np.dtype(np.float64))):
+            if chosen.any():
+                some = near if chosen.all() else replace(near, reach=np.where(chosen, near.reach, np.nan))
+                parts += [some.batches(weights, unit, dtype, k, min(k + JOB, len(near))) for k in range(0, len(near), JOB)]
+        threads = min(torch.get_num_threads(), len(parts))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(job, parts))
+        else:
+            for part in parts:
+                job(part)
+
+    @property
+    def _length(self) -> float:
+        return float(self.kernel.bandwidth)
+
+    @cached_property
+    def _reach(self) -> Reach:
+        kind: type = type(self.kernel)
+        return reach_of(kind, self.tolerance, self.points.shape[1])
+
+    def _weights(self, w: Tensor) -> np.ndarray:
+        """(N, K) in the order of the tiles."""
+        return w.detach().double().numpy()[self.tiled.order]
+
+    def _queries(self, z: Tensor | Queries) -> CulledQueries:
+        return z if isinstance(z, CulledQueries) else self.prepare(points_of(z))
+
+    def _answer(self, rows: np.ndarray, w: Tensor, queries: CulledQueries) -> Tensor:
+        """In the queries' order and the points' dtype; NaN where a query is not finite, everywhere if a weight is not."""
+        answer = np.full((len(queries.points), *rows.shape[1:]), np.nan, self.points.detach().numpy().dtype)
+        if np.isfinite(w.detach().numpy()).all():
+            with np.errstate(over="ignore"):
+                answer[queries.finite[queries.tiled.order]] = rows
+        return torch.from_numpy(answer)
+
+
+@dataclass(frozen=True, eq=False)
+class CulledField(SumField):
+    """A field that leaves out far pairs; queries are sorted once for all parts."""
+
+    def promise(self, z: Tensor | Queries) -> Promise:
+        z = self._seen(z)
+        queries = self._prepared(z)
+        bounds = [sources.bounds(w if w.ndim == 2 else w[:, None], queries) for sources, w in self.parts]
+        return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), "what lies beyond the kernel's reach, and rounding")
+
+    def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        z = self._seen(z)
+        return super().log(self._prepared(z))
+
+    def sums(self, what: What, z: Tensor | Queries) -> Tensor:
+        return super().sums(what, self._prepared(z))
+
+    def _prepared(self, z: Tensor | Queries) -> CulledQueries:
+        if isinstance(z, CulledQueries):
+            return z
+        points = points_of(z)
+        own = [sources for sources, _ in self.parts if torch.equal(sources.points, points)]
+        prepared: CulledQueries = (own or [self.parts[0][0]])[0].prepare(points)
+        return prepared
+
+
+@dataclass(frozen=True)
+class _SumJob:
+    """Adds batches of blocks to total (Q, K, components), the queries in the order of their tiles."""
+
+    kernel: Kernel
+    what: What
+    block: int
+    total: np.ndarray
+
+    def __call__(self, part: Iterator[Batch]) -> None:
+        from particleflow.pairwise.exact.compiled import query_rows, range_sums
+
+        for batch in part:
+            if len(batch.x):
+                sums = range_sums(self.kernel, self.what, torch.from_numpy(batch.w), batch.x, query_rows(batch.z), _ranges(batch, self.block))
+                self.total[batch.first : batch.last] += sums[: len(batch.z)]
+
+
+@dataclass(frozen=True)
+class _LogJob:
+    """Writes the logarithms of those blocks of batches that have sources to logs (Q,) and grads (Q, d)."""
+
+    kernel: Kernel
+    block: int
+    logs: np.ndarray
+    grads: np.ndarray
+
+    def __call__(self, part: Iterator[Batch]) -> None:
+        from particleflow.pairwise.exact.compiled import query_rows, range_logs
+
+        for batch in part:
+            if len(batch.x):
+                ranges = _ranges(batch, self.block)
+                logs, grads = range_logs(self.kernel, torch.from_numpy(batch.w)[:, 0], batch.x, query_rows(batch.z), ranges)
+                met = (ranges.stops > ranges.starts).repeat(self.block)[: len(batch.z)].nonzero()[0]
+                self.logs[batch.first + met], self.grads[batch.first + met] = logs[met], grads[met]
+
+
+def _ranges(batch: Batch, block: int) -> Ranges:
+    from particleflow.pairwise.exact.compiled import Ranges
+
+    return Ranges(np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block)
+
+
+def _unit(kernel: Short) -> float:
+    """What coordinates are multiplied by for the compiled sums."""
+    from particleflow.pairwise.exact.profiles import PROFILES
+
+    return float(PROFILES[type(kernel)].length / kernel.bandwidth)
+
+
+def _code(kernel: Short) -> int:
+    """The kernel's number in compiled code."""
+    from particleflow.pairwise.neighbours import search
+
+    return {Gaussian: search.GAUSSIAN, Laplace: search.LAPLACE, Matern32: search.MATERN32, Matern52: search.MATERN52}[type(kernel)]

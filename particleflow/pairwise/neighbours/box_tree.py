@@ -1,0 +1,229 @@
+"""Points cut into tiles of equal count, and a tree of tight boxes over the tiles: loops in machine code, for `tiled`.
+
+A k-d tree cut into slices: a node's points are split at equal counts along the longest side of their tight box, in up to `SLICES` parts at once
+(counting sort, then selection inside the few bins that hold a cut), until a part is one tile. Any density, any d: a far outlier costs one level.
+Nodes are numbered in preorder: node i of the tiles [a, b) has the children i + 1 (tiles [a, m)) and i + 2 (m - a) (tiles [m, b)), m in the middle,
+at a multiple of `GROUP` if b - a > GROUP: so many tiles in a row lie close together too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from particleflow.pairwise.codegen.scalar import translated
+from particleflow.pairwise.codegen.types import Elements
+
+Floats = Annotated[np.ndarray, Elements("float64", 1)]
+Points = Annotated[np.ndarray, Elements("float64", 2)]
+Integers = Annotated[np.ndarray, Elements("int64", 1)]
+IntegerRows = Annotated[np.ndarray, Elements("int64", 2)]
+Order = Annotated[np.ndarray, Elements("int32", 1)]
+Bins = Annotated[np.ndarray, Elements("uint16", 1)]
+Flags = Annotated[np.ndarray, Elements("bool", 1)]
+
+SLICES = 8  # a power of two: the cuts are midpoints of midpoints, as the tree's nodes are
+BINS = 1024
+GROUP = 4  # a power of two
+STACK = 512  # SLICES - 1 nodes wait at each level, of which there are about log2(tiles)
+LARGEST = 1e300
+
+
+@translated
+def _middle(a: int, b: int) -> int:
+    m = (a + b) // 2
+    return m if b - a <= GROUP else (m + GROUP - 1) // GROUP * GROUP
+
+
+@translated
+def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, k: int) -> None:
+    """Rearrange rows lowest..highest (inclusive): none before row k is larger along `axis` than any from k on. Quickselect."""
+    while highest > lowest:
+        a, b, c = points[lowest, axis], points[(lowest + highest) >> 1, axis], points[highest, axis]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = lowest, highest
+        while i <= j:
+            while points[i, axis] < pivot:
+                i += 1
+            while points[j, axis] > pivot:
+                j -= 1
+            if i <= j:
+                for m in range(points.shape[1]):
+                    points[i, m], points[j, m] = points[j, m], points[i, m]
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            highest = j
+        elif k >= i:
+            lowest = i
+        else:
+            return
+
+
+@translated
+def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floats) -> int:
+    """Lower corner (d,) and sides (d,) of the box around rows lowest..highest (exclusive), into base and length; returns the longest side's axis."""
+    axis = 0
+    for k in range(points.shape[1]):
+        low = high = points[lowest, k]
+        for i in range(lowest + 1, highest):
+            low, high = min(low, points[i, k]), max(high, points[i, k])
+        base[k], length[k] = low, high - low
+        if length[k] > length[axis]:
+            axis = k
+    return axis
+
+
+@translated
+def _slices(length: Floats, axis: int, tiles: int) -> int:
+    """How many slices make the tiles cubes, if the points are even: a power of two up to SLICES, at least 2 where there are 2 tiles."""
+    parts = 1
+    while parts < SLICES and 2 * parts <= tiles:
+        parts *= 2
+        cubes = 1.0
+        for k in range(len(length)):
+            cubes *= max(1.0, parts * (length[k] / length[axis]))
+        if cubes >= tiles:
+            break
+    return parts
+
+
+@translated
+def _binned(
+    points: Points, order: Order, spare: Points, spare_order: Order, bins: Bins, ends: Integers,
+    count: int, lowest: int, highest: int, axis: int, base: float, scale: float,
+) -> None:  # fmt: skip
+    """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]: where bin c ends, from lowest on."""
+    for c in range(count):
+        ends[c] = 0
+    for i in range(lowest, highest):
+        # min before the cast: the last point lies at `count`
+        here = int(min((points[i, axis] - base) * scale, count - 1.0))
+        bins[i] = here
+        ends[here] += 1
+    total = 0
+    for c in range(count):
+        start = total
+        total += ends[c]
+        ends[c] = start
+    for i in range(lowest, highest):
+        here = bins[i]
+        to = lowest + ends[here]
+        ends[here] += 1
+        for k in range(points.shape[1]):
+            spare[to, k] = points[i, k]
+        spare_order[to] = order[i]
+    for i in range(lowest, highest):
+        for k in range(points.shape[1]):
+            points[i, k] = spare[i, k]
+        order[i] = spare_order[i]
+
+
+@translated
+def cut(
+    points: Points, order: Order, tile: int, spare: Points, spare_order: Order, bins: Bins, ends: Integers, box: Points, todo: IntegerRows,
+) -> None:  # fmt: skip
+    """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j + 1) tile are a tile.
+
+    Scratch: spare (N, d), spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d), todo (STACK, 2).
+    """
+    n, base, length, cuts = len(points), box[0], box[1], ends[BINS:]
+    todo[0, 0], todo[0, 1] = 0, (n + tile - 1) // tile
+    waiting = 1
+    while waiting:
+        waiting -= 1
+        a, b = todo[waiting, 0], todo[waiting, 1]
+        lowest, highest = a * tile, min(n, b * tile)
+        axis = _sides(points, lowest, highest, base, length)
+        if b - a == 1 or not length[axis] > 0:
+            continue
+        parts, made = _slices(length, axis, b - a), 1
+        cuts[0], cuts[1] = a, b
+        while made < parts:
+            for j in range(made, 0, -1):
+                cuts[2 * j] = cuts[j]
+            for j in range(made):
+                cuts[2 * j + 1] = _middle(cuts[2 * j], cuts[2 * j + 2])
+            made *= 2
+        count = min(BINS, max(2 * parts, (highest - lowest) // 4))
+        scale = count / length[axis]
+        if scale > LARGEST:  # a denormal length
+            scale = 0.0
+        _binned(points, order, spare, spare_order, bins, ends, count, lowest, highest, axis, base[axis], scale)
+        settled, c = lowest, 0
+        for j in range(1, parts):
+            here = cuts[j] * tile
+            while lowest + ends[c] <= here:
+                c += 1
+            start = max(settled, lowest + (ends[c - 1] if c else 0))
+            if start < here:
+                _select(points, order, axis, start, lowest + ends[c] - 1, here)
+            settled = here
+        for j in range(parts):
+            if cuts[j + 1] - cuts[j] > 1:
+                todo[waiting, 0], todo[waiting, 1] = cuts[j], cuts[j + 1]
+                waiting += 1
+
+
+class Boxes(NamedTuple):
+    """Lower and upper corners (n, d)."""
+
+    low: Points
+    high: Points
+
+
+class Tree(NamedTuple):
+    """The nodes' tiles [first, last) and right child (0: none), (nodes, 3), and their boxes."""
+
+    spans: IntegerRows
+    boxes: Boxes
+
+
+@translated
+def tile_boxes(points: Points, tile: int, boxes: Boxes) -> None:
+    """The tight boxes around the tiles of points (N, d), into boxes."""
+    n, d = points.shape
+    for t in range(len(boxes.low)):
+        for k in range(d):
+            low = high = points[t * tile, k]
+            for i in range(t * tile + 1, min(n, (t + 1) * tile)):
+                low, high = min(low, points[i, k]), max(high, points[i, k])
+            boxes.low[t, k], boxes.high[t, k] = low, high
+
+
+@translated
+def grow(tiles: Boxes, tree: Tree) -> None:
+    """The tree over the tiles, with 2 tiles - 1 nodes, into tree."""
+    spans, low, high = tree.spans, tree.boxes.low, tree.boxes.high
+    spans[0, 0], spans[0, 1] = 0, len(tiles.low)
+    for i in range(len(spans)):
+        a, b = spans[i, 0], spans[i, 1]
+        spans[i, 2] = 0
+        if b - a > 1:
+            m = _middle(a, b)
+            right = i + 2 * (m - a)
+            spans[i, 2] = right
+            spans[i + 1, 0], spans[i + 1, 1] = a, m
+            spans[right, 0], spans[right, 1] = m, b
+    for i in range(len(spans) - 1, -1, -1):
+        a, right = spans[i, 0], spans[i, 2]
+        for k in range(low.shape[1]):
+            if right == 0:
+                low[i, k], high[i, k] = tiles.low[a, k], tiles.high[a, k]
+            else:
+                low[i, k], high[i, k] = min(low[i + 1, k], low[right, k]), max(high[i + 1, k], high[right, k])
+
+
+@translated
+def masses(spans: IntegerRows, weights: Floats, tile: int, total: Floats) -> None:
+    """sum |w| over the points of each node, into total (nodes,); weights (N,) in the order of the tiles."""
+    for i in range(len(spans) - 1, -1, -1):
+        a, b, right = spans[i, 0], spans[i, 1], spans[i, 2]
+        total[i] = 0.0
+        if right:
+            total[i] = total[i + 1] + total[right]
+        else:
+            for j in range(a * tile, min(len(weights), b * tile)):
+                total[i] += abs(weights[j])

@@ -1,0 +1,248 @@
+"""Which tiles of sources lie within reach of a block of queries, and what lies beyond: loops in machine code, for `backend`. Trees as in `box_tree`.
+
+A block's box stands for its queries, a tile's or a node's for its sources: their distance is a lower bound of all distances between them.
+`stack` (64,) holds nodes that wait, one at each level of a tree.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from particleflow.pairwise.codegen.scalar import translated
+from particleflow.pairwise.neighbours.box_tree import Boxes, Flags, Floats, IntegerRows, Integers, Points, Tree
+
+GAUSSIAN, LAPLACE, MATERN32, MATERN52 = range(4)
+WIDE = 2.0  # a block beyond so many reaches: a bound for each query
+
+
+def stack() -> np.ndarray:
+    return np.empty(64, np.int64)
+
+
+@translated
+def _gap2(a: Boxes, i: int, b: Boxes, j: int) -> float:
+    """Squared distance of box i of a from box j of b."""
+    s = 0.0
+    for k in range(a.low.shape[1]):
+        gap = max(max(a.low[i, k] - b.high[j, k], b.low[j, k] - a.high[i, k]), 0.0)
+        s += gap * gap
+    return s
+
+
+@translated
+def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
+    """Largest squared distance of a point of one box from a point of the other."""
+    s = 0.0
+    for k in range(a.low.shape[1]):
+        span = max(a.high[i, k] - b.low[j, k], b.high[j, k] - a.low[i, k])
+        s += span * span
+    return s
+
+
+@translated
+def near(
+    tree: Tree, tile: int, n: int, blocks: Boxes, reach: Floats, whole: Flags, begin: int, end: int, room: int,
+    ptr: Integers, ranges: IntegerRows, stack: Integers,
+) -> int:  # fmt: skip
+    """Ranges of rows that hold all of the n sources nearer than reach[b] to block b: ranges[:, ptr[b - begin]:ptr[b - begin + 1]], rising.
+
+    Blocks begin, begin + 1 .. up to end, or until they have more than `room` sources in all, or the ranges are full; returns the first block left
+    out. A node with whole[node] is taken whole. Ranges that touch are joined. One block needs at most half as many ranges as there are tiles, and
+    one more. A reach that is NaN takes nothing.
+    """
+    boxes = tree.boxes
+    starts, stops = ranges[0], ranges[1]
+    used = 0
+    ptr[0] = 0
+    for block in range(begin, end):
+        reach2 = reach[block] * reach[block]
+        stack[0] = 0
+        waiting = 1
+        joined = -1
+        first = used
+        while waiting:
+            waiting -= 1
+            i = stack[waiting]
+            if not _gap2(boxes, i, blocks, block) <= reach2:
+                continue
+            if not whole[i]:
+                stack[waiting] = tree.spans[i, 2]
+                stack[waiting + 1] = i + 1
+                waiting += 2
+                continue
+            a, b = tree.spans[i, 0], tree.spans[i, 1]
+            if joined != a:
+                if used == len(starts):
+                    return block
+                starts[used] = a * tile
+                used += 1
+            stops[used - 1] = min(n, b * tile)
+            joined = b
+        for r in range(first, used):
+            room -= stops[r] - starts[r]
+        if room < 0 and block > begin:
+            return block
+        ptr[block - begin + 1] = used
+    return end
+
+
+@translated
+def gather(
+    points: Points, weights: Points, ptr: Integers, ranges: IntegerRows, centres: Points, unit: float,
+    to: Points, to_weights: Points, ends: Integers,
+) -> None:  # fmt: skip
+    """The sources of each block's ranges, one block after the other, about its centre: to = (points - centre) unit; block b ends at ends[b]."""
+    d, columns = points.shape[1], weights.shape[1]
+    used = 0
+    for block in range(len(centres)):
+        for r in range(ptr[block], ptr[block + 1]):
+            for j in range(ranges[0, r], ranges[1, r]):
+                for k in range(d):
+                    to[used, k] = (points[j, k] - centres[block, k]) * unit
+                for k in range(columns):
+                    to_weights[used, k] = weights[j, k]
+                used += 1
+        ends[block] = used
+
+
+@translated
+def _log_kernel(kernel: int, r: float) -> float:
+    """log k at r bandwidths: falls."""
+    if kernel == GAUSSIAN:
+        return -0.5 * r * r
+    if kernel == LAPLACE:
+        return -r
+    a = math.sqrt(3.0 if kernel == MATERN32 else 5.0) * r
+    return math.log1p(a if kernel == MATERN32 else a + a * a / 3) - a
+
+
+@translated
+def _distance(kernel: int, log: float) -> float:
+    """r or a little more, in bandwidths, where log k = `log` <= 0."""
+    if kernel == GAUSSIAN:
+        return math.sqrt(-2 * log)
+    if kernel == LAPLACE:
+        return -log
+    # Newton's iteration in a, from above: a - log(1 + a ..) is convex and rises, so that it stays above
+    a = 10 - 2 * log
+    for _ in range(20):
+        q = a if kernel == MATERN32 else a + a * a / 3
+        slope = 1 - (1 if kernel == MATERN32 else 1 + 2 * a / 3) / (1 + q)
+        a -= (a - math.log1p(q) + log) / slope
+    return a / math.sqrt(3.0 if kernel == MATERN32 else 5.0)
+
+
+@translated
+def log_reach(
+    tree: Tree, log_mass: Floats, kernel: int, bandwidth: float, log_tolerance: float, blocks: Boxes, reach: Floats, stack: Integers,
+) -> None:  # fmt: skip
+    """Into reach (blocks,): beyond it lies at most a share exp(log_tolerance) of sum_i w_i k(z, x_i), for every query z of the block.
+
+    log_mass (nodes,): of the weights, -inf where a node has none; NaN reach where all are zero. The sum is at least the best node's mass times k
+    at its farthest corner: branch and bound, nearer children first. All sources beyond r come to at most the whole mass times k(r).
+    """
+    boxes = tree.boxes
+    for block in range(len(reach)):
+        best = -np.inf
+        stack[0] = 0
+        waiting = 1
+        while waiting:
+            waiting -= 1
+            i = stack[waiting]
+            if not log_mass[i] + _log_kernel(kernel, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth) > best:
+                continue
+            best = max(best, log_mass[i] + _log_kernel(kernel, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth))
+            if tree.spans[i, 2]:
+                left, right = i + 1, tree.spans[i, 2]
+                if _span2(boxes, left, blocks, block) < _span2(boxes, right, blocks, block):
+                    left, right = right, left
+                stack[waiting], stack[waiting + 1] = left, right
+                waiting += 2
+        log = best - log_mass[0] + log_tolerance
+        # a little lower: far away, log k has an absolute error of its own
+        reach[block] = bandwidth * _distance(kernel, min(0.0, log - 1e-9 * abs(log))) if best > -np.inf else np.nan
+
+
+class Limits(NamedTuple):
+    """For `bounds`. table (n, 3): bounds of |k|, |grad k| and |grad grad k| at all distances of at least sqrt(i / scale), i < n."""
+
+    reach: float
+    band: float
+    far: float
+    table: Points
+    scale: float
+
+
+@translated
+def _bound(
+    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, blocks: Boxes, block: int, queries: Boxes, query: int,
+    limits: Limits, rounding: float, moved: float, stack: Integers,
+) -> tuple[float, float]:  # fmt: skip
+    """For one box of queries in a block, see `bounds`."""
+    boxes, table, scale = tree.boxes, limits.table, limits.scale
+    d, n, last = points.shape[1], len(points), len(table) - 1.0
+    reach2, band2, far2 = limits.reach * limits.reach, limits.band * limits.band, limits.far * limits.far
+    value = steep = bend = lost_value = lost_steep = rest = 0.0
+    stack[0] = 0
+    waiting = 1
+    while waiting:
+        waiting -= 1
+        i = stack[waiting]
+        s = _gap2(boxes, i, queries, query)
+        if s > far2:
+            rest += mass[i]
+        elif tree.spans[i, 2]:
+            stack[waiting] = tree.spans[i, 2]
+            stack[waiting + 1] = i + 1
+            waiting += 2
+        elif s > band2 and 4 * _span2(boxes, i, boxes, i) < band2:
+            row = int(min(s * scale, last))
+            lost_value += mass[i] * table[row, 0]
+            lost_steep += mass[i] * table[row, 1]
+        else:
+            lost = s > reach2 and _gap2(boxes, i, blocks, block) > reach2
+            for j in range(tree.spans[i, 0] * tile, min(n, tree.spans[i, 1] * tile)):
+                own = 0.0
+                for k in range(d):
+                    gap = max(max(points[j, k] - queries.high[query, k], queries.low[query, k] - points[j, k]), 0.0)
+                    own += gap * gap
+                row = int(min(own * scale, last))
+                if lost:
+                    lost_value += weights[j] * table[row, 0]
+                    lost_steep += weights[j] * table[row, 1]
+                else:
+                    value += weights[j] * table[row, 0]
+                    steep += weights[j] * table[row, 1]
+                    bend += weights[j] * table[row, 2]
+    row = int(min(far2 * scale, last))
+    return (
+        lost_value + rest * table[row, 0] + rounding * value + moved * steep,
+        lost_steep + rest * table[row, 1] + rounding * steep + moved * bend,
+    )
+
+
+@translated
+def bounds(
+    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, queries: Boxes, size: int, blocks: Boxes, limits: Limits,
+    rounding: float, shift: Floats, stack: Integers,
+) -> tuple[float, float]:  # fmt: skip
+    """The largest over blocks of `size` queries of bounds of the errors of value and gradient, from what lies beyond reach and from rounding.
+
+    A source is taken at its own distance from the block (where the block is wide, from each of its queries), beyond `band` at its tile's if that
+    is small, beyond `far` at that. weights (N,) >= 0, mass (nodes,) theirs. A term of the sum is off by `rounding` times itself, and by a shift of
+    its point, shift[block] times the extent of what is near.
+    """
+    value = grad = 0.0
+    for b in range(len(shift)):
+        extent = math.sqrt(_span2(blocks, b, blocks, b))
+        moved = shift[b] * (limits.reach + extent)
+        wide = extent > WIDE * limits.reach
+        own = queries if wide else blocks
+        first, last = (b * size, min(len(queries.low), (b + 1) * size)) if wide else (b, b + 1)
+        for q in range(first, last):
+            more = _bound(tree, tile, points, weights, mass, blocks, b, own, q, limits, rounding, moved, stack)
+            value, grad = max(value, more[0]), max(grad, more[1])
+    return value, grad

@@ -1,0 +1,150 @@
+"""Points sorted in space: tiles of equal count with tight boxes, a tree over them, and batches of blocks with the sources near to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from particleflow.memo import cached_property
+
+if TYPE_CHECKING:
+    from particleflow.pairwise.neighbours.box_tree import Boxes, Tree
+
+TILE = 16  # points
+ROOM = 2**16  # sources gathered at a time: they stay in the second-level cache
+STRETCHED = 1e6  # units of length: a block whose box extends further loses digits about the box's middle
+WHOLE = 0.125  # a node whose diagonal is below this share of the reach is not taken apart
+
+
+@dataclass(frozen=True, eq=False)
+class Tiled:
+    """Points (n, d) in float64, sorted so that rows j TILE .. (j + 1) TILE lie close together, and where each came from, `order` (n,)."""
+
+    points: np.ndarray
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, points: np.ndarray) -> Tiled:
+        """Of finite points (n, d), which are copied. Cost O(n log n)."""
+        from particleflow.pairwise.neighbours import box_tree
+
+        points, order = np.array(points, np.float64, order="C"), np.arange(len(points), dtype=np.int32)
+        n, d = points.shape
+        scratch = np.empty_like(points), np.empty_like(order), np.empty(n, np.uint16), np.empty(box_tree.BINS + box_tree.SLICES + 1, np.int64)
+        box_tree.cut(points, order, TILE, *scratch, np.empty((2, d)), np.empty((box_tree.STACK, 2), np.int64))
+        return cls(points, order)
+
+    @property
+    def tiles(self) -> int:
+        return -(-len(self.points) // TILE)
+
+    @cached_property
+    def tree(self) -> Tree:
+        from particleflow.pairwise.neighbours import box_tree
+
+        tree = box_tree.Tree(np.empty((2 * self.tiles - 1, 3), np.int64), self._corners(2 * self.tiles - 1))
+        box_tree.grow(self._boxes, tree)
+        return tree
+
+    def boxes(self, block: int) -> Boxes:
+        """Around blocks of so many points, a multiple of TILE."""
+        from particleflow.pairwise.neighbours import box_tree
+
+        firsts = np.arange(0, self.tiles, block // TILE)
+        return box_tree.Boxes(np.minimum.reduceat(self._boxes.low, firsts), np.maximum.reduceat(self._boxes.high, firsts))
+
+    def masses(self, weights: np.ndarray) -> np.ndarray:
+        """sum |w| (nodes,) for weights (n,) in the order of the tiles."""
+        from particleflow.pairwise.neighbours import box_tree
+
+        total = np.empty(len(self.tree.spans))
+        box_tree.masses(self.tree.spans, weights, TILE, total)
+        return total
+
+    @cached_property
+    def _boxes(self) -> Boxes:
+        from particleflow.pairwise.neighbours import box_tree
+
+        boxes = self._corners(self.tiles)
+        box_tree.tile_boxes(self.points, TILE, boxes)
+        return boxes
+
+    def _corners(self, count: int) -> Boxes:
+        from particleflow.pairwise.neighbours import box_tree
+
+        return box_tree.Boxes(*np.empty((2, count, self.points.shape[1])))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Blocks of queries (rows `first` to `last`) and, one block after the other, the sources near to them, about each block's centre.
+
+    z (last - first, d), x (n, d) and w (n, K); block b has the sources up to ends[b].
+    """
+
+    first: int
+    last: int
+    z: np.ndarray
+    x: np.ndarray
+    w: np.ndarray
+    ends: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Blocks of `block` queries, each with its own reach (blocks,), among sources. A reach that is NaN leaves a block without any."""
+
+    sources: Tiled
+    queries: Tiled
+    block: int
+    reach: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.reach)
+
+    def batches(self, w: np.ndarray, unit: float, dtype: np.dtype, first: int, last: int) -> Iterator[Batch]:
+        """Blocks first to last, in batches of about ROOM sources; all sources nearer than its reach are with a block. Lengths are times `unit`.
+
+        w (N, K) in the order of the sources' tiles. Coordinates are rounded, to `dtype`, relative to the extent of what is near: not to that of the
+        cloud, nor to where it lies.
+        """
+        from particleflow.pairwise.neighbours import search
+
+        tree, points = self.sources.tree, self.sources.points
+        ptr, ends, stack = np.empty(last - first + 1, np.int64), np.empty(last - first, np.int64), search.stack()
+        ranges = np.empty((2, max(64 * (last - first), self.sources.tiles // 2 + 1)), np.int64)
+        while first < last:
+            end = search.near(tree, TILE, len(points), self._boxes, self.reach, self._whole, first, last, ROOM, ptr, ranges, stack)
+            used = int(ptr[end - first])
+            count = int((ranges[1, :used] - ranges[0, :used]).sum())
+            centres = self._centres(first, end, unit)
+            x, weights = np.empty((count, points.shape[1])), np.empty((count, w.shape[1]))
+            search.gather(points, w, ptr, ranges, centres, unit, x, weights, ends)
+            z = self.queries.points[first * self.block : end * self.block]
+            z = (z - centres.repeat(self.block, axis=0)[: len(z)]) * unit
+            row = first * self.block
+            yield Batch(row, row + len(z), z.astype(dtype), x.astype(dtype), weights.astype(dtype), ends[: end - first].copy())
+            first = end
+
+    def _centres(self, first: int, end: int, unit: float) -> np.ndarray:
+        """(blocks, d): the middle of each block's box; beside a query far from all others, the coordinates next to zero, which cost no digits."""
+        low, high = self._boxes.low[first:end], self._boxes.high[first:end]
+        centres = 0.5 * (low + high)
+        far = np.flatnonzero((high - low).max(1) * unit > STRETCHED)
+        if len(far):
+            numbers = ((first + far) * self.block)[:, None] + np.arange(self.block)
+            rows = self.queries.points[numbers.clip(max=len(self.queries.points) - 1)]
+            centres[far] = np.take_along_axis(rows, np.abs(rows).argmin(1)[:, None], 1)[:, 0]
+        return centres
+
+    @cached_property
+    def _boxes(self) -> Boxes:
+        return self.queries.boxes(self.block)
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        spans, (low, high) = self.sources.tree
+        return (np.linalg.norm(high - low, axis=1) < WHOLE * np.nanmin(self.reach, initial=np.inf)) | (spans[:, 2] == 0)
