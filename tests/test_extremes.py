@@ -11,8 +11,9 @@ import torch
 
 import particleflow as pf
 from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern52, Radial
-from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, Mesh, Nystroem, spacing
+from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, Mesh, Nystroem
 from particleflow.pairwise.inputs import FARTHEST, WIDEST
+from particleflow.pairwise.mesh import spacing
 from particleflow.pairwise.mesh.window import MANY
 
 BACKENDS = [Auto(), Compiled(), Culled(), Dense(), Fourier(), Mesh(), Nystroem()]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from particleflow.kernels import IMQ, Gaussian, Matern52
-from particleflow.pairwise import Compiled, Mesh, spacing, tails
+from particleflow.pairwise import Compiled, Mesh
+from particleflow.pairwise.mesh import spacing, tails
 from particleflow.pairwise.mesh.lattice import Box
 
 

@@ -13,8 +13,10 @@ from conformance import SMOOTH, check_backend
 
 from particleflow import kernels
 from particleflow.kernels import IMQ, Gaussian, Matern52
-from particleflow.pairwise import Dense, Mesh, modes, spacing
+from particleflow.pairwise import Dense, Mesh
+from particleflow.pairwise.mesh import spacing
 from particleflow.pairwise.mesh.backend import MeshField
+from particleflow.pairwise.periodic import modes
 
 GAUSSIAN = kernels.Gaussian(0.7)
 FLOATS = (torch.float32, torch.float64)
