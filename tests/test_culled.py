@@ -13,6 +13,7 @@ from torch import Tensor
 
 from particleflow import kernels
 from particleflow.pairwise import Dense
+from particleflow.pairwise.neighbours import backend as culled
 from particleflow.pairwise.neighbours.backend import Culled
 from particleflow.pairwise.neighbours.reach import reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Neighbours, Tiled
@@ -188,7 +189,7 @@ def test_a_logarithm_leaves_most_pairs_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "JOB", 3)
+    monkeypatch.setattr(culled, "JOB", 3)
     x, z, w = tensors(draw("clusters", 1700, 2), draw("normal", 900, 2), np.linspace(-1, 2, 1700), dtype=torch.float32)
     field = Culled().sources(kernels.Gaussian(0.1), x).field(w)
     positive = Culled().sources(kernels.Gaussian(0.1), x).field(w.abs())
