@@ -27,7 +27,8 @@ def _checked_modules() -> list[str]:
     """
     package = Path(__file__).parents[1] / "particleflow"
     paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
-    compiled = {path for path in paths if re.search(r"^(import|from) (llvmlite|particleflow\.pairwise\.codegen\.scalar)\b", path.read_text(), re.MULTILINE)}
+    machine_code = re.compile(r"^(import|from) (llvmlite|particleflow\.pairwise\.codegen\.scalar)\b", re.MULTILINE)
+    compiled = {path for path in paths if machine_code.search(path.read_text())}
     return [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in paths if path not in compiled]
 
 
