@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 import particleflow as pf
+from particleflow.estimators.base import FlowDefaults, GradWitness
 from particleflow.testing import check_estimator
 
 E, D = pf.estimators, pf.divergences
@@ -86,8 +87,8 @@ class MeanMatch:
         return pf.Fit(self.witness(gap), {"fits": memory.get("fits", torch.zeros(())) + 1}, objective=lambda: 0.5 * float(gap @ gap))
 
 
-def estimator(**changed: Any) -> Any:
-    return type("Own", (MeanMatch,), changed)()
+def estimator(*declared: type, **changed: Any) -> Any:
+    return type("Own", (MeanMatch, *declared), changed)()
 
 
 def fitting(change: Callable[[pf.Fit], Any]) -> Any:
@@ -95,8 +96,8 @@ def fitting(change: Callable[[pf.Fit], Any]) -> Any:
     return estimator(fit=lambda self, x, y, clock, memory: change(MeanMatch.fit(self, x, y, clock, memory)))
 
 
-def witnessing(answer: Callable[[LinearWitness, Tensor], Any], **facts: Any) -> Any:
-    return estimator(witness=type("Witness", (LinearWitness,), {"value_and_grad": answer, **facts}))
+def witnessing(answer: Callable[[LinearWitness, Tensor], Any], *declared: type, **facts: Any) -> Any:
+    return estimator(witness=type("Witness", (LinearWitness, *declared), {"value_and_grad": answer, **facts}))
 
 
 def _random(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Tensor:
@@ -159,10 +160,12 @@ BROKEN: dict[str, tuple[str, Callable[[], Any]]] = {
     "nothing declared": ("an estimator must have fit, deterministic", lambda: type("Own", (), {"fit": MeanMatch.fit})()),
     "deterministic None": ("deterministic must be True or False", lambda: estimator(deterministic=None)),
     "log_ratio 1": ("log_ratio must be True or False", lambda: estimator(log_ratio=1)),
-    "smooth None": ("smooth must be True or False", lambda: estimator(smooth=None)),
+    "smooth_witness None": ("smooth_witness must be True or False", lambda: estimator(smooth_witness=None)),
     "a slope of 0": ("energy_slope must be a number > 0 or None", lambda: estimator(energy_slope=0.0)),
-    "in_flow is none": (r"in_flow\(\) must return an estimator", lambda: estimator(in_flow=lambda self: None)),
-    "in_flow another": (r"in_flow\(\) must estimate the same", lambda: estimator(in_flow=lambda self: estimator(log_ratio=True))),
+    "in_flow is none": (r"in_flow\(\) must return an estimator", lambda: estimator(FlowDefaults, in_flow=lambda self: None)),
+    "in_flow another": (r"in_flow\(\) must estimate the same", lambda: estimator(
+        FlowDefaults, in_flow=lambda self: estimator(log_ratio=True)
+    )),
     "an exception": ("fit must work, got ZeroDivisionError", lambda: estimator(gap=lambda self, *arguments: 1 / 0)),
     "N = M": ("fit must work, got RuntimeError", lambda: estimator(gap=lambda self, x, y, clock, memory: (y.points - x.points).mean(0))),
     "no Fit": ("fit must return a pf.Fit", lambda: estimator(fit=lambda self, *arguments: LinearWitness(torch.ones(2)))),
@@ -203,7 +206,7 @@ BROKEN: dict[str, tuple[str, Callable[[], Any]]] = {
     )),
     "rows together": ("the witness must treat each row of z by itself", lambda: witnessing(lambda w, z: (value(w, z), grad(w, z) / len(z)))),
     "another grad": (r"grad\(z\) must be the gradient of value_and_grad\(z\)", lambda: witnessing(
-        lambda w, z: (value(w, z), grad(w, z)), grad=lambda w, z: 2 * grad(w, z)
+        lambda w, z: (value(w, z), grad(w, z)), GradWitness, grad=lambda w, z: 2 * grad(w, z)
     )),
     "a gradient of another function": ("the witness's gradient must be that of its values", lambda: witnessing(
         lambda w, z: (value(w, z), 1.01 * grad(w, z))
@@ -267,6 +270,13 @@ def test_a_fit_that_changes_its_mind_is_refused() -> None:
 def test_the_estimator_that_is_broken_above_is_whole() -> None:
     check_estimator(MeanMatch())
     check_estimator(estimator(deterministic=False, gap=_random, energy_slope=None))
+
+
+def test_a_witness_that_says_so_may_jump() -> None:
+    """Its gradient is not compared with differences, as it is where nothing is declared."""
+    jumping = {"value_and_grad": lambda w, z: (value(w, z), 1.01 * grad(w, z))}
+    witness = type("Witness", (LinearWitness,), jumping)
+    check_estimator(estimator(witness=witness, smooth_witness=False))
 
 
 def test_masses_may_be_refused() -> None:

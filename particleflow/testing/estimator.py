@@ -12,7 +12,7 @@ from torch import Tensor
 
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws
-from particleflow.estimators.base import Estimator, Fit, FlowDefaults, GradWitness, Witness
+from particleflow.estimators.base import Estimator, Fit, FlowDefaults, GradWitness, KnownSmoothness, Witness, smoothness_of
 from particleflow.pairwise import Promise
 from particleflow.testing.contract import Contract, fresh, in_threads, normals, other_global_seed, reloaded, same_bits
 
@@ -49,9 +49,10 @@ class _Case:
 def check_estimator(estimator: Estimator, *, dim: int = 2, dtype: torch.dtype = torch.float64) -> None:
     """Check every clause of an estimator's contract. Nothing is returned; a broken clause raises AssertionError with its name and the remedy.
 
-    - `deterministic`, `log_ratio`, `needs_target` (and `smooth`, `in_flow`, where there are) are declared; `energy_slope` is a number or None.
+    - `deterministic`, `log_ratio`, `needs_target` (and `smooth_witness`, `in_flow`) are declared; `energy_slope` is a number or None.
     - fit(x, y, clock, memory) returns a `Fit` for N != M, leaves clouds and memory as they are, and reads no global random state.
-    - The witness maps z (Q, d) to (Q,) and (Q, d) in the dtype of the particles, and its gradient is that of its values (unless smooth is False).
+    - The witness maps z (Q, d) to (Q,) and (Q, d) in the dtype of the particles, and its gradient is that of its values
+      (not compared where smooth_witness is False).
     - Its values are larger at the target than at the particles: they climb. Where it is a log ratio it is that of target / current.
     - Equal (x, y) give equal bits where it is deterministic, else equal (x, y, clock, memory) do: of a copy too, in threads, and whatever
       was fitted in between. So `memory`, a flat mapping of tensors, written to a file and read again, is all that a run needs to go on.
@@ -99,7 +100,7 @@ def _declarations(contract: Contract, estimator: Any) -> None:
     clause = "an estimator must have fit, deterministic, log_ratio, needs_target and energy_slope"
     remedy = "add what is missing; facts are class attributes, e.g. deterministic: ClassVar[bool] = True"
     contract.require(not isinstance(estimator, type) and isinstance(estimator, Estimator), clause, what, remedy)
-    for name in ("deterministic", "log_ratio", "needs_target", *(("smooth",) if hasattr(estimator, "smooth") else ())):
+    for name in ("deterministic", "log_ratio", "needs_target", *(("smooth_witness",) if isinstance(estimator, KnownSmoothness) else ())):
         value = getattr(estimator, name)
         contract.require(isinstance(value, bool), f"{name} must be True or False", repr(value), "declare it, or make it a property")
     slope = estimator.energy_slope
@@ -161,7 +162,7 @@ def _witness(case: _Case, witness: Witness) -> None:
 
 def _gradient(case: _Case, witness: Witness) -> None:
     """Along a random direction for each row of z."""
-    if not getattr(case.estimator, "smooth", True) or bool(witness.value_and_grad(case.z)[0].isnan().all()):
+    if smoothness_of(case.estimator) is False or bool(witness.value_and_grad(case.z)[0].isnan().all()):
         return
     along = torch.nn.functional.normalize(normals(Q, case.x.dim, 5), dim=1)
     above, below = (witness.value_and_grad(case.z + sign * STEP * along)[0] for sign in (1, -1))
@@ -171,7 +172,7 @@ def _gradient(case: _Case, witness: Witness) -> None:
     found = f"{float(told[at]):.6g} along a direction where differences give {float(measured[at]):.6g}"
     clause = "the witness's gradient must be that of its values"
     held = bool(((measured - told).abs() <= DIFFERENCE * size + 1e-9).all())
-    case.contract.require(held, clause, found, "differentiate in z, or declare smooth = False where it jumps")
+    case.contract.require(held, clause, found, "differentiate in z, or declare smooth_witness = False where it jumps")
 
 
 def _report(case: _Case, fit: Fit) -> None:
@@ -242,7 +243,7 @@ def _descent(case: _Case, fit: Fit) -> None:
     """d value / d x_i = -m_i c grad w(x_i), along a random direction of the whole cloud with unequal masses."""
     declared = case.estimator.energy_slope
     slope = fit.energy_slope if declared is None else declared
-    if slope is None or fit.value is None or not getattr(case.estimator, "smooth", True):
+    if slope is None or fit.value is None or smoothness_of(case.estimator) is False:
         return
     share = torch.linspace(0.5, 1.5, N, dtype=torch.float64) / N
     along = normals(N, case.x.dim, 6)
