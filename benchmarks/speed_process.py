@@ -20,40 +20,41 @@ from benchmarks import environment
 from benchmarks.speed_problem import draw, step
 from benchmarks.speed_rows import BANDWIDTH, measured
 from benchmarks.timing import family_seconds, forget_peak, peak_resident, resident
+from particleflow import pairwise
 from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
 
 WARM = 10_000
 
-# Of the peak of memory and of the first use: module and class, options, dimension.
-Case = tuple[str, str, dict[str, Any], int]
+# Of the peak of memory and of the first use: class, options, dimension.
+Case = tuple[str, dict[str, Any], int]
 LARGE: tuple[Case, ...] = (
-    ("mesh", "Mesh", {"rtol": 1e-5}, 2),
-    ("mesh", "Mesh", {"rtol": 1e-4}, 3),
-    ("fourier", "Fourier", {"rtol": 1e-6}, 2),
-    ("auto", "Auto", {"rtol": 1e-5}, 2),
+    ("Mesh", {"rtol": 1e-5}, 2),
+    ("Mesh", {"rtol": 1e-4}, 3),
+    ("Fourier", {"rtol": 1e-6}, 2),
+    ("Auto", {"rtol": 1e-5}, 2),
 )
 COMPILED: tuple[Case, ...] = (
-    ("compiled", "Compiled", {}, 2),
-    ("compiled", "Compiled", {}, 10),
-    ("mesh", "Mesh", {"rtol": 1e-5}, 2),
-    ("mesh", "Mesh", {"rtol": 1e-4}, 3),
-    ("culled", "Culled", {"rtol": 1e-5}, 2),
-    ("fourier", "Fourier", {"rtol": 1e-6}, 2),
-    ("nystroem", "Nystroem", {"rtol": 1e-2}, 10),
+    ("Compiled", {}, 2),
+    ("Compiled", {}, 10),
+    ("Mesh", {"rtol": 1e-5}, 2),
+    ("Mesh", {"rtol": 1e-4}, 3),
+    ("Culled", {"rtol": 1e-5}, 2),
+    ("Fourier", {"rtol": 1e-6}, 2),
+    ("Nystroem", {"rtol": 1e-2}, 10),
 )
 # By a compiler of the system, hence not held against the goal.
-BY_COMPILER: Case = ("keops", "KeOps", {}, 2)
+BY_COMPILER: Case = ("KeOps", {}, 2)
 
 
 def made(case: Case) -> PairwiseSum:
-    module, name, options, _ = case
-    backend: PairwiseSum = getattr(importlib.import_module(f"particleflow.pairwise.{module}"), name)(**options)
+    name, options, _ = case
+    backend: PairwiseSum = getattr(pairwise, name)(**options)
     return backend
 
 
 def titled(case: Case) -> str:
-    return f"{case[1]} d = {case[3]}"
+    return f"{case[0]} d = {case[2]}"
 
 
 def memory(n: int) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def memory(n: int) -> dict[str, Any]:
 
 
 def growth(case: Case, n: int) -> int:
-    backend, d = made(case), case[3]
+    backend, d = made(case), case[2]
     small = draw(min(n, WARM), d, bandwidth=BANDWIDTH)
     take = step(backend, small)
     for k in range(2):
@@ -98,7 +99,7 @@ def first_use(n: int) -> dict[str, Any]:
 def first_over_second(case: Case, n: int) -> float:
     for library in ("llvmlite.binding", "scipy.fft", "scipy.spatial", "finufft"):
         importlib.import_module(library)
-    problem, backend = draw(n, case[3], bandwidth=BANDWIDTH), made(case)
+    problem, backend = draw(n, case[2], bandwidth=BANDWIDTH), made(case)
     taken = []
     for k in range(2):
         began = family_seconds()

@@ -29,7 +29,7 @@ class MovedSources:
         return MovedField(self.there.field(w.to(self.device)), self.device)
 
     def prepare(self, z: torch.Tensor) -> MovedQueries:
-        return MovedQueries(z, self.there.prepare(z.to(self.device)))
+        return MovedQueries(z.detach().clone(), self.there.prepare(z.to(self.device)))
 
 
 @dataclass(frozen=True, eq=False)

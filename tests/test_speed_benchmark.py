@@ -223,7 +223,7 @@ def test_the_growth_of_a_step_holds_its_clouds():
 
 @pytest.mark.slow
 def test_a_first_use_takes_time_and_keeps_nothing():
-    (culled,) = [case for case in speed_process.COMPILED if case[1] == "Culled"]
+    (culled,) = [case for case in speed_process.COMPILED if case[0] == "Culled"]
     with tempfile.TemporaryDirectory() as folder, speed_process._environment({"XDG_CACHE_HOME": folder}):
         with environment.workers(1, 1) as pool:
             assert pool.submit(speed_process.first_over_second, culled, 300).result() > 0
