@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 import particleflow as pf
 from particleflow.clouds import Cloud
@@ -237,7 +238,8 @@ TRAINED: dict[str, Any] = {
     "GradientPenaltyCritic": E.GradientPenaltyCritic(width=6, first_steps=15, steps=3, batch=40),
     "LipschitzCritic": E.LipschitzCritic(width=6, first_steps=15, steps=3, batch=40),
     "SklearnClassifier": E.SklearnClassifier(),
-    "SklearnClassifier, calibrated": E.SklearnClassifier(calibrate=True, folds=3),
+    # a solver that goes on to rounding: of one that stops at a tolerance, rounding decides after how many steps
+    "SklearnClassifier, calibrated": E.SklearnClassifier(LogisticRegression(tol=1e-12, max_iter=10000), calibrate=True, folds=3),
     "KernelLogistic": E.KernelLogistic(Gaussian(1.0), lam=1e-2, features=Landmarks(20)),
 }
 

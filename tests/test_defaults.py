@@ -48,6 +48,8 @@ def task(name: str, seed: int = 0) -> tuple[Array, Array]:
 
 
 TASKS = ("ring", "rings", "moons", "spiral", "two far", "far", "digits", "line")
+# Those that every flow takes in the default tests.
+QUICK = ("ring", "two far", "line")
 
 
 def kernel(y: Array) -> Gaussian:
@@ -87,7 +89,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "where"), RUNS)
+@pytest.mark.parametrize(("name", "where"), [run if run[1] in QUICK else pytest.param(*run, marks=pytest.mark.slow) for run in RUNS])
 def test_the_default_of_a_flow_comes_nearer_or_says_that_it_does_not(name: str, where: str) -> None:
     x, y = task(where)
     flow = FLOWS[name](y)

@@ -216,9 +216,10 @@ CASES = [
 ]
 
 
-# nine formulas, which take six seconds each to compile
+# nine formulas for each, which take six seconds each to compile; the other tests of this file compile some of them
+@pytest.mark.slow
 @pytest.mark.keops
-@pytest.mark.parametrize(("kernel", "d", "dtype"), [CASES[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[1:])], ids=names)
+@pytest.mark.parametrize(("kernel", "d", "dtype"), CASES, ids=names)
 def test_keops_keeps_the_contract(kernel: kernels.Kernel, d: int, dtype: torch.dtype) -> None:
     check_backend(KeOps(), kernel, d, dtype)
 
