@@ -81,7 +81,7 @@ sys.exit(particleflow.cli.main(sys.argv[3:]))
 
 
 @pytest.mark.parametrize("where", ["steps", "verdict", "records"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, number):
     call = [sys.executable, "-c", AFTER, where, str(tmp_path / "now"), *SMALL, "--out", str(tmp_path / "o")]
 

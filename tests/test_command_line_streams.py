@@ -47,12 +47,12 @@ def left_in(folder):
     [
         (">&-", 1, "the stream is closed"),
         ("> /dev/full", 1, "No space left on device"),
-        (">&- 2>&-", 1, ""),
+        pytest.param(">&- 2>&-", 1, "", marks=pytest.mark.slow),
         ("<&- >&- 2>&-", 1, ""),
-        ("> /dev/full 2> /dev/full", 1, ""),
+        pytest.param("> /dev/full 2> /dev/full", 1, "", marks=pytest.mark.slow),
         ("2>&-", 0, ""),
-        ("2> /dev/full", 0, ""),
-        ("<&-", 0, ""),
+        pytest.param("2> /dev/full", 0, "", marks=pytest.mark.slow),
+        pytest.param("<&-", 0, "", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_whose_streams_do_not_work_leaves_its_results(tmp_path, streams, code, why):

@@ -75,6 +75,7 @@ def cache(two_at_once: tuple[Path, object], tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_at_once[0], tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_two_processes_compile_one_after_the_other(two_at_once: tuple[Path, list[tuple[int, str, str]]]) -> None:
     home, results = two_at_once
     assert results == [USABLE] * 2
@@ -194,6 +195,7 @@ def test_a_folder_of_somebody_else_is_not_used(cache: Path, tmp_path: Path) -> N
     assert str(tmp_path / "particleflow-0") in output
 
 
+@pytest.mark.slow
 def test_a_hanging_compiler_dies_with_the_trial(tmp_path: Path) -> None:
     hanging = tmp_path / "hanging-compiler"
     hanging.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/pids\nexec sleep 1000\n")
