@@ -31,6 +31,7 @@ class Output(io.TextIOBase):
     def works(self) -> bool:
         return self._stream is not None
 
+    # typeshed has an attribute here, which nobody may set on ours
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self._stream, "encoding", None) or "utf-8"

@@ -34,6 +34,7 @@ def _checked_modules() -> list[str]:
 
 install_import_hook(_checked_modules(), "run_time_checks.checked")
 
+# after the hook, which checks what is imported from here on
 import cross_section  # noqa: E402
 import run_time_checks  # noqa: E402
 import torch  # noqa: E402

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -28,12 +27,8 @@ X = torch.from_numpy(0.6 * rng.standard_normal((13, 2)) + 0.9)
 Y = torch.from_numpy(rng.standard_normal((17, 2)))
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """This suite's own checks of types would answer first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+# as users run it: this suite's own checks of types would answer first
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 # ---- estimators ------------------------------------------------------------------------------------------------------------------------------
@@ -77,7 +72,7 @@ class Jumping(Own):
 def test_a_field_called_smooth_changes_no_step() -> None:
     step = pf.Flow(MMD(KERNEL)).suggest_dt(X, Y)
     for value in (0.0, False, None, "no"):
-        assert pf.Flow(Blurred(KERNEL, smooth=value)).suggest_dt(X, Y) == step  # type: ignore[arg-type]
+        assert pf.Flow(Blurred(KERNEL, smooth=value)).suggest_dt(X, Y) == step
     assert pf.Flow(Own(smooth=True)).suggest_dt(X, Y) == pf.Flow(Own(smooth=False)).suggest_dt(X, Y)
 
 
@@ -227,7 +222,7 @@ def test_points_with_a_method_called_at_are_points(kind: Callable[[Any], Any]) -
 
 
 class Turned(pf.samplers.Rings):
-    at: float = 0.3  # type: ignore[assignment]
+    at: float = 0.3
 
 
 class Answering(pf.samplers.Rings):

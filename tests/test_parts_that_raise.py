@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -27,12 +26,8 @@ X = torch.from_numpy(0.6 * rng.standard_normal((13, 2)) + 0.9)
 Y = torch.from_numpy(rng.standard_normal((17, 2)))
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """This suite's own checks of types would be in the way of parts that answer with nonsense."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+# as users run it: this suite's own checks of types would answer first
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 @dataclass

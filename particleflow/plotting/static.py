@@ -175,7 +175,7 @@ def _draw_floors(ax: Axes, names: Sequence[str], runs: Sequence[str], floors: Ma
         top = max(value for _, value in known)
         ax.annotate(
             "floor: two fresh samples", (0.02, top), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=0.75 * FONT,
-            color=FAINT, ha="left", va="bottom",
+            color=FAINT, ha="left", va="bottom", zorder=4, bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )  # fmt: skip
 
 

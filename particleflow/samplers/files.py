@@ -173,5 +173,7 @@ def _in_words(path: Path) -> Iterator[None]:
     """What numpy cannot read, said without its advice to trust the file."""
     try:
         yield
+    # what damaged files raise: a cut .npy or an object (EOFError, ValueError), a header that asks for too much (MemoryError), an archive that is cut,
+    # compressed in another way or encrypted (BadZipFile, zlib.error, NotImplementedError, RuntimeError)
     except (EOFError, ValueError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"expected plain numbers as numpy.save and numpy.savez write them, got {misread(path, error)}") from None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from particleflow.kernels import Gaussian, Kernel
 from particleflow.kernels.declared import bandwidth_of
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.radial import PositiveKernel, ScaledKernel
 from particleflow.pairwise import Field, PairwiseSum, Promise, Queries, Sources
 from particleflow.testing.contract import Contract, in_threads, same_bits
 from particleflow.testing.sums import exact_logs, exact_sums
@@ -229,7 +229,7 @@ def check_places_and_scales(case: Case) -> None:
     laplacian, bandwidth, kernel = not case.kinked, bandwidth_of(case.kernel), case.kernel
     case.compare(case.points(17, 1) + 1e6, case.points(23, 0) + 1e6, case.weights(23, 1, 2), "1e6 from the origin", laplacian=laplacian)
     for extent in (1e-3, 1e3):
-        scaled = kernel if bandwidth is None else kernel.with_bandwidth(bandwidth * extent)  # type: ignore[attr-defined]
+        scaled = kernel.with_bandwidth(bandwidth * extent) if bandwidth is not None and isinstance(kernel, ScaledKernel) else kernel
         case.compare(case.points(17, 1, extent), case.points(23, 0, extent), case.weights(23, 1, 2), f"an extent of {extent:g}", kernel=scaled)
 
 
@@ -292,7 +292,11 @@ def check_repeatable(case: Case) -> None:
         clause, remedy = f"the same input must give the same bits of {name}", "add in a fixed order, and keep no state in the backend"
         case.require(same_bits(first, getattr(field, name)(z)), clause, "others when asked again", remedy)
         case.require(same_bits(first, getattr(again, name)(z)), clause, "others from a new field", remedy)
-        alike = in_threads(lambda k: getattr(field if k % 2 else case.field(x, w), name)(z), 6)  # noqa: B023
+
+        def again_or_anew(k: int, name: str = name) -> Any:
+            return getattr(field if k % 2 else case.field(x, w), name)(z)
+
+        alike = in_threads(again_or_anew, 6)
         case.require(all(same_bits(first, other) for other in alike), clause, "others in threads", remedy)
 
 

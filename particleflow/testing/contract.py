@@ -106,6 +106,9 @@ class Contract:
         return f"{self.part!r:.100}"
 
 
+# numpy's global state is an old habit, which a part may still have: hence the old functions below.
+
+
 def _global_states() -> dict[str, bytes]:
     numpy_state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
     return {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": numpy_state["key"].tobytes() + str(numpy_state["pos"]).encode()}

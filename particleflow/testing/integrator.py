@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -40,8 +41,8 @@ class _Potential:
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """An estimator whose flow is solved in closed form; it writes down when it was fitted. `solved` is the cloud at time t."""
+class _Problem(ABC):
+    """An estimator of a known witness; it writes down when it was fitted."""
 
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
@@ -49,11 +50,8 @@ class _Problem:
     energy_slope: ClassVar[None] = None
     clocks: list[Clock] = field(default_factory=list, compare=False)
 
-    def witness(self, x: Cloud, clock: Clock) -> _Potential:
-        raise NotImplementedError
-
-    def solved(self, start: Cloud, t: float) -> Cloud:
-        raise NotImplementedError
+    @abstractmethod
+    def witness(self, x: Cloud, clock: Clock) -> _Potential: ...
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         self.clocks.append(clock)
@@ -61,7 +59,16 @@ class _Problem:
 
 
 @dataclass(frozen=True)
-class _Drawn(_Problem):
+class _Solved(_Problem):
+    """One whose flow is solved in closed form."""
+
+    @abstractmethod
+    def solved(self, start: Cloud, t: float) -> Cloud:
+        """The cloud at time t."""
+
+
+@dataclass(frozen=True)
+class _Drawn(_Solved):
     """v(z) = sin t - mean x - 2 (z - mean x): only fits at each stage's own particles and time have the order.
 
     With m' = sin t - m the mean is e^-t m0 + (sin t - cos t + e^-t) / 2, and deviations from it decay like e^-2t.
@@ -79,7 +86,7 @@ class _Drawn(_Problem):
 
 
 @dataclass(frozen=True)
-class _Cubic(_Problem):
+class _Cubic(_Solved):
     """v(z) = -z^3, entry by entry, x = x0 / sqrt(1 + 2 x0^2 t); at the rate w = -sum z^4 / 4 masses change by -sum (x0^4 / 4) t / (1 + 2 x0^2 t)."""
 
     def witness(self, x: Cloud, clock: Clock) -> _Potential:
@@ -231,7 +238,7 @@ def _purity(contract: Contract, integrator: Integrator, start: Cloud) -> None:
     contract.require(same_bits(resumed.x.points, run[6].x.points), clause, "other bits than in the run that was not interrupted", PURE)
 
 
-def _order(contract: Contract, integrator: Integrator, problem: _Problem, flow: Flow, start: Cloud, what: str) -> None:
+def _order(contract: Contract, integrator: Integrator, problem: _Solved, flow: Flow, start: Cloud, what: str) -> None:
     """The error at a fixed time after 10, 20 and 40 steps. Where dt is shortened the integrator has an error control of its own: no order then."""
     exact, errors = problem.solved(start, T), []
     for steps in STEPS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def _shapes(contract: Contract, sampler: Sampler) -> None:
     for n in (1, 7, 50):
         for dtype in (None, torch.float64, torch.float32):
             remedy = "take n rows, and the keywords seed, dtype and device"
-            points = contract.call(lambda: sampler.sample(n, seed=3, dtype=dtype, device="cpu"), clause=f"sample({n}) must draw", remedy=remedy)  # noqa: B023
+            draw = partial(sampler.sample, n, seed=3, dtype=dtype, device="cpu")
+            points = contract.call(draw, clause=f"sample({n}) must draw", remedy=remedy)
             what = f"sample({n}, dtype={dtype})"
             contract.tensor(points, (n, sampler.dim), dtype or torch.float64, what)
             contract.finite(points, what, "leave out what is not finite")
@@ -101,7 +103,8 @@ def _refusals(contract: Contract, sampler: Sampler) -> None:
         for n, more in calls:
             told = ", ".join([str(n), *(f"{key}={value}" for key, value in more.items())])
             clause = f"sample({told}) must be refused with a message that names `{name}`"
-            contract.refuses(lambda: sampler.sample(n, **more), (ValueError, TypeError), clause, "check the arguments before drawing", naming=name)  # noqa: B023
+            draw = partial(sampler.sample, n, **more)
+            contract.refuses(draw, (ValueError, TypeError), clause, "check the arguments before drawing", naming=name)
 
 
 def _moments(contract: Contract, sampler: Sampler, mean: Any, cov: Any) -> None:
