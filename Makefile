@@ -23,7 +23,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test quick coverage test-slow docs lint types benchmark check clean distclean
+.PHONY: help install demo test quick coverage test-slow docs format lint types benchmark check clean distclean
 
 help: ## print this help
 	@echo 'make TARGET [VARIABLE=value ...]'
@@ -68,8 +68,12 @@ docs: $(VENV)/.done-docs ## the documentation; warnings are errors
 	$(RUN) sphinx -b html -W --keep-going docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 
-lint: $(VENV)/.done-dev ## ruff
+format: $(VENV)/.done-dev ## lay every file out as `make lint` asks
+	$(RUN) ruff format .
+
+lint: $(VENV)/.done-dev ## ruff: faults, and the layout of every file
 	$(RUN) ruff check .
+	$(RUN) ruff format --check .
 
 types: $(VENV)/.done-dev ## mypy
 	$(RUN) mypy

@@ -18,13 +18,19 @@ UNWRITTEN = 1
 
 def suites() -> dict[str, ModuleType]:
     """The modules of this package that have a `main`."""
-    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_"))
+    names = sorted(
+        module.name
+        for module in pkgutil.iter_modules(benchmarks.__path__)
+        if not module.name.startswith("_")
+    )
     modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
     return {name: module for name, module in modules.items() if hasattr(module, "main")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a suite; returns the exit code. On Ctrl-C, SIGTERM and SIGHUP what is finished is written."""
+    """Run a suite; returns the exit code. On Ctrl-C, SIGTERM and SIGHUP what is finished is
+    written.
+    """
     with printed("benchmarks") as streams:
         try:
             return streams.code(_stoppable(list(sys.argv[1:] if argv is None else argv), streams))
@@ -51,7 +57,11 @@ def _main(arguments: list[str]) -> int:
     known = suites()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        print(f"there is no suite '{name}'{f', did you mean {near[0]!r}' if near else ''}? Known: {', '.join(known)}", file=sys.stderr)
+        print(
+            f"there is no suite '{name}'{f', did you mean {near[0]!r}' if near else ''}? Known:"
+            f" {', '.join(known)}",
+            file=sys.stderr,
+        )
         return 2
     if arguments == ["--list"]:
         for suite, module in known.items():

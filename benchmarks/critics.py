@@ -1,4 +1,6 @@
-"""Trained witnesses beside each other: classifiers of four losses with and without a gradient penalty, WGAN critics, and KALE flow, at one budget."""
+"""Trained witnesses beside each other: classifiers of four losses with and without a gradient
+penalty, WGAN critics, and KALE flow, at one budget.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,18 @@ from benchmarks.tasks import TASKS
 from particleflow.clouds import Cloud
 
 HERE = Path(__file__).parent
-# The budget: the same network, Adam and steps for all that is trained, and one grid of dt for all, walked on from FIRST.
+# The budget: the same network, Adam and steps for all that is trained, and one grid of dt for all,
+# walked on from FIRST.
 GRID = (0.0001, 0.00025, 0.0006, 0.0015, 0.004, 0.01, 0.025, 0.06, 0.15, 0.4)
 FIRST = 0.004
 STEPS, SEEDS = 250, 5
-BUDGET: Mapping[str, Any] = {"width": 64, "depth": 2, "steps": 5, "first_steps": 300, "learning_rate": 3e-3}
+BUDGET: Mapping[str, Any] = {
+    "width": 64,
+    "depth": 2,
+    "steps": 5,
+    "first_steps": 300,
+    "learning_rate": 3e-3,
+}
 RECORDS = 5
 Cells = dict[tuple[str, str], tuple[list[dict[str, Any]], list[dict[str, Any]]]]
 """Task and method -> runs, and the runs that chose their dt."""
@@ -45,7 +54,9 @@ def _kale(bandwidth: float) -> pf.Flow:
 
 
 def _classifier(loss: pf.losses.Loss, penalty: float) -> Callable[[float], pf.Flow]:
-    return lambda _: pf.mono_flow(pf.estimators.Classifier(loss=loss, gradient_penalty=penalty, **BUDGET))
+    return lambda _: pf.mono_flow(
+        pf.estimators.Classifier(loss=loss, gradient_penalty=penalty, **BUDGET)
+    )
 
 
 LOSSES: dict[str, tuple[str, pf.losses.Loss]] = {
@@ -59,9 +70,17 @@ METHODS = {
     for name, (title, loss) in LOSSES.items()
     for end, more, penalty in (("", "", 0.0), ("-gp", ", penalty .1", 0.1))
 } | {
-    "wgan-gp": Method("WGAN-GP, weight 10", lambda _: pf.wgan_flow(pf.estimators.GradientPenaltyCritic(**BUDGET))),
-    "wgan-clip": Method("WGAN, weights clipped at .1", lambda _: pf.wgan_flow(pf.estimators.WeightClippingCritic(**BUDGET))),
-    "lipschitz": Method("critic, 1-Lipschitz by construction", lambda _: pf.wgan_flow(pf.estimators.LipschitzCritic(**BUDGET))),
+    "wgan-gp": Method(
+        "WGAN-GP, weight 10", lambda _: pf.wgan_flow(pf.estimators.GradientPenaltyCritic(**BUDGET))
+    ),
+    "wgan-clip": Method(
+        "WGAN, weights clipped at .1",
+        lambda _: pf.wgan_flow(pf.estimators.WeightClippingCritic(**BUDGET)),
+    ),
+    "lipschitz": Method(
+        "critic, 1-Lipschitz by construction",
+        lambda _: pf.wgan_flow(pf.estimators.LipschitzCritic(**BUDGET)),
+    ),
     "kale": Method(f"KALE flow, lam = {LAM:g}", _kale, trained=False),
 }
 CRITICS = ("wgan-gp", "wgan-clip", "lipschitz")
@@ -75,17 +94,50 @@ def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[st
     """One run: W2 to the sample that the flow saw and to another, and what it took for W1, over W1."""
     problem = TASKS[task].draw(seed)
     dtype = "float32" if METHODS[method].trained else "float64"
-    x0, target, held_out = ((t.float() if METHODS[method].trained else t) for t in (problem.x0, problem.target, problem.held_out))
+    x0, target, held_out = (
+        (t.float() if METHODS[method].trained else t)
+        for t in (problem.x0, problem.target, problem.held_out)
+    )
     flow = METHODS[method].make(TASKS[task].bandwidth)
-    metrics: dict[str, Callable[[Cloud, Cloud], float]] = {"W2": pf.metrics.W2(), "W1": pf.metrics.W1()}
+    metrics: dict[str, Callable[[Cloud, Cloud], float]] = {
+        "W2": pf.metrics.W2(),
+        "W1": pf.metrics.W1(),
+    }
     row = {"task": task, "method": method, "seed": seed, "dt": dt, "dtype": dtype}
     began = time.process_time()
     try:
-        path = pf.simulate(flow, x0, target, steps=steps, dt=dt, seed=seed, save=pf.SaveAt(every=max(1, steps // RECORDS)), metrics=metrics)
+        path = pf.simulate(
+            flow,
+            x0,
+            target,
+            steps=steps,
+            dt=dt,
+            seed=seed,
+            save=pf.SaveAt(every=max(1, steps // RECORDS)),
+            metrics=metrics,
+        )
     except ValueError as error:
-        nothing = dict.fromkeys(("W2", "W2_start", "W2_held_out"), math.nan) | dict.fromkeys(("ratio_first", "ratio_last"))
-        return row | nothing | {"status": "not started", "message": str(error), "steps": 0, "cpu_seconds": time.process_time() - began}
-    ratios = [float(value) / float(distance) for value, distance in zip(path.energy, path.metrics["W1"], strict=True)] if method in CRITICS else []
+        nothing = dict.fromkeys(("W2", "W2_start", "W2_held_out"), math.nan) | dict.fromkeys(
+            ("ratio_first", "ratio_last")
+        )
+        return (
+            row
+            | nothing
+            | {
+                "status": "not started",
+                "message": str(error),
+                "steps": 0,
+                "cpu_seconds": time.process_time() - began,
+            }
+        )
+    ratios = (
+        [
+            float(value) / float(distance)
+            for value, distance in zip(path.energy, path.metrics["W1"], strict=True)
+        ]
+        if method in CRITICS
+        else []
+    )
     return row | {
         "status": path.status, "message": path.message, "W2": float(path.metrics["W2"][-1]), "W2_start": float(path.metrics["W2"][0]),
         "W2_held_out": pf.metrics.W2()(path.particles[-1], held_out), "steps": int(path.steps[-1]),
@@ -94,13 +146,17 @@ def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[st
 
 
 def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
-    """Runs that completed nearer to the target than they began first, by their final W2; then the others, the smallest dt first."""
+    """Runs that completed nearer to the target than they began first, by their final W2; then the
+    others, the smallest dt first.
+    """
     arrives = row["status"] == "completed" and row["W2"] < row["W2_start"]
     return not arrives, float(row["W2"] if arrives else row["dt"])
 
 
 def walk(run: Callable[[float], dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of GRID from FIRST downhill, until both neighbours of the best are known; the best is the first of the list."""
+    """The runs of GRID from FIRST downhill, until both neighbours of the best are known; the best
+    is the first of the list.
+    """
     rows: dict[int, dict[str, Any]] = {}
     best = GRID.index(FIRST)
     while True:
@@ -113,15 +169,21 @@ def walk(run: Callable[[float], dict[str, Any]]) -> list[dict[str, Any]]:
         best = nearest
 
 
-def cell(task: str, method: str, steps: int, seeds: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The runs of all seeds at the dt that the tuning seed chose, and the runs that it took to choose it."""
+def cell(
+    task: str, method: str, steps: int, seeds: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The runs of all seeds at the dt that the tuning seed chose, and the runs that it took to
+    choose it.
+    """
     tuning = walk(lambda dt: measure(task, method, TUNING_SEED, steps, dt))
     return [measure(task, method, seed, steps, tuning[0]["dt"]) for seed in range(seeds)], tuning
 
 
 def render(part: str, runs: Sequence[dict[str, Any]], steps: int) -> str:
     """All methods on one task and the estimates of W1; or the classifier beside KALE flow."""
-    groups = {pair: [run for run in runs if (run["task"], run["method"]) == pair] for pair in PARTS[part]}
+    groups = {
+        pair: [run for run in runs if (run["task"], run["method"]) == pair] for pair in PARTS[part]
+    }
     return _beside_kale(groups, steps) if part == "beside-kale" else _whistleblowers(groups, steps)
 
 
@@ -129,24 +191,65 @@ def _whistleblowers(groups: Mapping[tuple[str, str], Sequence[dict[str, Any]]], 
     lines = []
     for (_, name), rows in groups.items():
         dt = rows[0]["dt"]
-        lines.append([METHODS[name].title, f"{dt:g}", _spread(rows, "W2"), _spread(rows, "W2_held_out"), _ended(rows)])
+        lines.append(
+            [
+                METHODS[name].title,
+                f"{dt:g}",
+                _spread(rows, "W2"),
+                _spread(rows, "W2_held_out"),
+                _ended(rows),
+            ]
+        )
     text = f"Whistleblowers: three rings, {steps} steps, {len(rows)} seeds, median (range).\n\n"
     text += report.table(["flow", "dt", "final W2", "held out", "status"], lines)
     columns = ("ratio_first", "ratio_last", "W2")
-    lines = [[METHODS[name].title, *(_spread(rows, column) for column in columns)] for (_, name), rows in groups.items() if name in CRITICS]
-    return text + "\n\nEstimate / EMD of the critics in these runs:\n\n" + report.table(["critic", "at the start", "at the end", "final W2"], lines)
+    lines = [
+        [METHODS[name].title, *(_spread(rows, column) for column in columns)]
+        for (_, name), rows in groups.items()
+        if name in CRITICS
+    ]
+    return (
+        text
+        + "\n\nEstimate / EMD of the critics in these runs:\n\n"
+        + report.table(["critic", "at the start", "at the end", "final W2"], lines)
+    )
 
 
 def _beside_kale(groups: Mapping[tuple[str, str], Sequence[dict[str, Any]]], steps: int) -> str:
     lines = []
     for task in TASKS:
         ours, theirs = groups[task, "bce-gp"], groups[task, "kale"]
-        ratio = statistics.median(run["W2"] for run in ours) / statistics.median(run["W2"] for run in theirs)
-        held = statistics.median(run["W2_held_out"] for run in ours) / statistics.median(run["W2_held_out"] for run in theirs)
+        ratio = statistics.median(run["W2"] for run in ours) / statistics.median(
+            run["W2"] for run in theirs
+        )
+        held = statistics.median(run["W2_held_out"] for run in ours) / statistics.median(
+            run["W2_held_out"] for run in theirs
+        )
         dts = f"{ours[0]['dt']:g}, {theirs[0]['dt']:g}"
-        lines.append([task, dts, _spread(ours, "W2"), _spread(theirs, "W2"), f"{ratio:.2f}", "yes" if ratio <= 1.5 else "NO", f"{held:.2f}"])
-    lead = f"Classifier MonoFlow (logit, MLP, BCE, gradient penalty .1) beside KALE flow, {steps} steps, each at its best dt of the grid:"
-    headings = ["task", "dt", "final W2, classifier", "final W2, KALE", "ratio", "<= 1.5", "ratio, held out"]
+        lines.append(
+            [
+                task,
+                dts,
+                _spread(ours, "W2"),
+                _spread(theirs, "W2"),
+                f"{ratio:.2f}",
+                "yes" if ratio <= 1.5 else "NO",
+                f"{held:.2f}",
+            ]
+        )
+    lead = (
+        f"Classifier MonoFlow (logit, MLP, BCE, gradient penalty .1) beside KALE flow, {steps}"
+        " steps, each at its best dt of the grid:"
+    )
+    headings = [
+        "task",
+        "dt",
+        "final W2, classifier",
+        "final W2, KALE",
+        "ratio",
+        "<= 1.5",
+        "ratio, held out",
+    ]
     return lead + "\n\n" + report.table(headings, lines)
 
 
@@ -163,15 +266,36 @@ def main(argv: Sequence[str]) -> int:
         whole = len(mine) == len(PARTS[part])
         runs = [run for found, _ in mine for run in found]
         grid = [run for _, tuning in mine for run in tuning]
-        text = render(part, runs, options.steps) if whole else f"Stopped after {len(mine)} of {len(PARTS[part])} cells."
-        text += f"\n\n{where['date']}, one thread a run, {sum(row['cpu_seconds'] for row in [*grid, *runs]):.0f} s of work in all."
+        text = (
+            render(part, runs, options.steps)
+            if whole
+            else f"Stopped after {len(mine)} of {len(PARTS[part])} cells."
+        )
+        text += (
+            f"\n\n{where['date']}, one thread a run,"
+            f" {sum(row['cpu_seconds'] for row in [*grid, *runs]):.0f} s of work in all."
+        )
         if options.quick:
             text = "**Quick: a few steps. Do the runs work? These are no results.**\n\n" + text
         print("\n" + text)
-        record = {"suite": "critics", "part": part, "quick": options.quick, "budget": dict(BUDGET), "environment": where, "runs": runs, "grid": grid}
-        paths = report.save(options.out, f"critics-{part}{'-quick' if options.quick else ''}", record, text, runs)
+        record = {
+            "suite": "critics",
+            "part": part,
+            "quick": options.quick,
+            "budget": dict(BUDGET),
+            "environment": where,
+            "runs": runs,
+            "grid": grid,
+        }
+        paths = report.save(
+            options.out, f"critics-{part}{'-quick' if options.quick else ''}", record, text, runs
+        )
         if options.record and not until.stopped:
-            report.insert(HERE / "README.md", text, marks=(f"<!-- critics, {part}: begin -->", f"<!-- critics, {part}: end -->"))
+            report.insert(
+                HERE / "README.md",
+                text,
+                marks=(f"<!-- critics, {part}: begin -->", f"<!-- critics, {part}: end -->"),
+            )
         print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     return 0
 
@@ -183,11 +307,19 @@ def _measure(pool: Executor, options: argparse.Namespace, found: Cells) -> None:
     work = {pair: pool.submit(cell, *pair, options.steps, options.seeds) for pair in pairs}
     for (task, name), future in work.items():
         found[task, name] = runs, _ = future.result()
-        print(f"{task}, {name}: dt = {runs[0]['dt']:g}, W2 {_spread(runs, 'W2')} ({time.perf_counter() - began:.0f} s)", flush=True)
+        print(
+            f"{task}, {name}: dt = {runs[0]['dt']:g}, W2 {_spread(runs, 'W2')}"
+            f" ({time.perf_counter() - began:.0f} s)",
+            flush=True,
+        )
 
 
 def _spread(rows: Sequence[dict[str, Any]], name: str) -> str:
-    return report.spread([row[name] for row in rows]) if all(math.isfinite(row[name]) for row in rows) else "none"
+    return (
+        report.spread([row[name] for row in rows])
+        if all(math.isfinite(row[name]) for row in rows)
+        else "none"
+    )
 
 
 def _ended(rows: Sequence[dict[str, Any]]) -> str:
@@ -195,14 +327,27 @@ def _ended(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks critics", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks critics", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--quick", action="store_true", help="10 steps, one seed")
     parser.add_argument("--steps", type=int, help=f"of each flow ({STEPS})")
     parser.add_argument("--seeds", type=int, help=f"({SEEDS})")
-    parser.add_argument("--parts", type=partial(report.names, known=PARTS), default=list(PARTS), metavar="A,B", help=f"of {', '.join(PARTS)} (all)")
+    parser.add_argument(
+        "--parts",
+        type=partial(report.names, known=PARTS),
+        default=list(PARTS),
+        metavar="A,B",
+        help=f"of {', '.join(PARTS)} (all)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
     parser.add_argument("--record", action="store_true", help="write the section of README.md")
-    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
+    parser.add_argument(
+        "--out",
+        type=report.folder,
+        default=HERE / "results",
+        help="folder of the files (default benchmarks/results)",
+    )
     options = parser.parse_args(argv)
     options.steps = options.steps or (10 if options.quick else STEPS)
     options.seeds = options.seeds or (1 if options.quick else SEEDS)

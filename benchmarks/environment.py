@@ -25,11 +25,18 @@ def processors() -> int:
 
 @contextmanager
 def workers(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """`jobs` fresh processes of `threads` threads each. Thread pools read their variables when they are loaded, hence processes."""
+    """`jobs` fresh processes of `threads` threads each. Thread pools read their variables when they
+    are loaded, hence processes.
+    """
     before = {name: os.environ.get(name) for name in POOLS}
     os.environ.update(dict.fromkeys(POOLS, str(threads)))
     try:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_pin, initargs=(threads,)) as pool:
+        with ProcessPoolExecutor(
+            jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_pin,
+            initargs=(threads,),
+        ) as pool:
             try:
                 yield pool
             except KeyboardInterrupt:
@@ -61,7 +68,9 @@ class Until:
 
 @contextmanager
 def until_stopped(finished: Sized) -> Iterator[Until]:
-    """Let a signal end what is done here where something is finished, which is then written; else let the signal end it all."""
+    """Let a signal end what is done here where something is finished, which is then written; else
+    let the signal end it all.
+    """
     until = Until()
     try:
         yield until
@@ -73,7 +82,9 @@ def until_stopped(finished: Sized) -> Iterator[Until]:
 
 
 def _pin(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal's Ctrl-C the parent alone decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # of the terminal's Ctrl-C the parent alone decides
     import torch
 
     torch.set_num_threads(threads)
@@ -108,4 +119,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        "unknown",
+    )

@@ -1,4 +1,6 @@
-"""The inner solver as it is published, for comparison: Newton's method in the dual weights with an explicit inverse (Glaser et al. 2021)."""
+"""The inner solver as it is published, for comparison: Newton's method in the dual weights with an
+explicit inverse (Glaser et al. 2021).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,14 @@ import torch
 from torch import Tensor
 
 
-def newton(matrix: Tensor, mu: Tensor, lam: float, *, residual: float, most: int = 50) -> tuple[Tensor, int]:
-    """min over a > 0 of sum_j a_j log(M a_j) - a_j + (a'K a / 2 - mu'a) / lam from a = 1 / M, until max |log(M a) - h| <= residual.
+def newton(
+    matrix: Tensor, mu: Tensor, lam: float, *, residual: float, most: int = 50
+) -> tuple[Tensor, int]:
+    """min over a > 0 of sum_j a_j log(M a_j) - a_j + (a'K a / 2 - mu'a) / lam from a = 1 / M, until
+    max |log(M a) - h| <= residual.
 
-    K (M, M), mu (M,) = mu_x at the targets: log(M a) and the number of inverses. Steps are halved until a > 0 and the objective falls.
+    K (M, M), mu (M,) = mu_x at the targets: log(M a) and the number of inverses. Steps are halved
+    until a > 0 and the objective falls.
     """
     size = len(mu)
     a = torch.full_like(mu, 1 / size)
@@ -21,7 +27,11 @@ def newton(matrix: Tensor, mu: Tensor, lam: float, *, residual: float, most: int
             return (size * a).log(), inverses
         step = torch.linalg.inv(torch.diag(1 / a) + matrix / lam) @ gradient
         length, before = 1.0, _objective(matrix, mu, lam, a)
-        while not _objective(matrix, mu, lam, a - length * step) <= before - 1e-4 * length * float(gradient @ step) + 1e-12 and length > 1e-12:
+        while (
+            not _objective(matrix, mu, lam, a - length * step)
+            <= before - 1e-4 * length * float(gradient @ step) + 1e-12
+            and length > 1e-12
+        ):
             length /= 2
         a = a - length * step
     return (size * a).log(), most

@@ -24,31 +24,42 @@ from particleflow.pairwise import Auto
 from particleflow.pairwise.exact.dense import kernel_matrix
 
 BANDWIDTH = 0.5
-# The largest |u - h| at which the published way stops, and the relative error of h that brings ours there as well.
+# The largest |u - h| at which the published way stops, and the relative error of h that brings ours
+# there as well.
 RESIDUAL, RTOL = 1e-6, 3e-6
 # Of a flow at a million: the accuracy of its sums, and of its velocity.
 SUMS, VELOCITY = 1e-7, 1e-5
 
 
 def solves(n: int, lams: list[float], rounds: int) -> dict[str, Any]:
-    """One solve from a = 1 / M to a residual of 1e-6 against Newton's method with an explicit inverse; both are given K and mu_x."""
+    """One solve from a = 1 / M to a residual of 1e-6 against Newton's method with an explicit
+    inverse; both are given K and mu_x.
+    """
     problem = draw(n, bandwidth=BANDWIDTH, dtype=torch.float64)
     dual = _prepared(problem, Auto(rtol=1e-10))
     matrix = kernel_matrix(problem.kernel, problem.target, problem.target)
     numbers, notes, worst = {}, [], 0.0
     for lam in lams:
-        ours = interleaved({"ours": Trial(lambda k: (), partial(_cold, dual, lam))}, rounds=rounds)["ours"].work
-        seconds, inverses = min(_published(matrix, dual.mu, lam) for _ in range(rounds if n <= 1000 else 1))
+        ours = interleaved({"ours": Trial(lambda k: (), partial(_cold, dual, lam))}, rounds=rounds)[
+            "ours"
+        ].work
+        seconds, inverses = min(
+            _published(matrix, dual.mu, lam) for _ in range(rounds if n <= 1000 else 1)
+        )
         found = _cold(dual, lam)
         worst = max(worst, float(dual.at(found.u, lam).residual.abs().max()))
         numbers[f"{lam:g}"] = seconds / ours
-        notes.append(f"lam = {lam:g}: {1e3 * ours:.3g} ms ({found.iterations} iterations, {found.products} products) against {seconds:.3g} s "
-                     f"({inverses} inverses)")
+        notes.append(
+            f"lam = {lam:g}: {1e3 * ours:.3g} ms ({found.iterations} iterations, {found.products}"
+            f" products) against {seconds:.3g} s ({inverses} inverses)"
+        )
     return {"numbers": {**numbers, "residual": worst}, "note": "; ".join(notes)}
 
 
 def million(n: int, tenth: int, reference: int, lam: float, rounds: int) -> dict[str, Any]:
-    """A warm step of a KALE flow (fit and velocity, all particles moved by .001) against the published solve at `reference`; and its growth."""
+    """A warm step of a KALE flow (fit and velocity, all particles moved by .001) against the
+    published solve at `reference`; and its growth.
+    """
     times, notes = {}, []
     for size in (tenth, n):
         problem = draw(size, bandwidth=BANDWIDTH, dtype=torch.float64)
@@ -57,7 +68,10 @@ def million(n: int, tenth: int, reference: int, lam: float, rounds: int) -> dict
         trial = Trial(problem.inputs, step)
         times[size] = interleaved({"step": trial}, rounds=rounds)["step"].work
         assert step.report["converged"], step.report
-        notes.append(f"{size:.0e}: {times[size]:.3g} s, {step.report['iterations']} iterations, {step.report['products']} products")
+        notes.append(
+            f"{size:.0e}: {times[size]:.3g} s, {step.report['iterations']} iterations,"
+            f" {step.report['products']} products"
+        )
     small = draw(reference, bandwidth=BANDWIDTH, dtype=torch.float64)
     matrix = kernel_matrix(small.kernel, small.target, small.target)
     seconds, _ = _published(matrix, _prepared(small, Auto(rtol=1e-10)).mu, lam)
@@ -71,9 +85,16 @@ def iterations(sizes: list[int], lam: float) -> dict[str, Any]:
     """Products by K of a cold solve, as N = M grows."""
     products = []
     for n in sizes:
-        products.append(_cold(_prepared(draw(n, bandwidth=BANDWIDTH, dtype=torch.float64), Auto(rtol=1e-10)), lam).products)
+        products.append(
+            _cold(
+                _prepared(draw(n, bandwidth=BANDWIDTH, dtype=torch.float64), Auto(rtol=1e-10)), lam
+            ).products
+        )
     counts = ", ".join(f"{n:.0e}: {count}" for n, count in zip(sizes, products, strict=True))
-    return {"numbers": {"ratio": max(products) / min(products)}, "note": f"products at lam = {lam:g}: {counts}"}
+    return {
+        "numbers": {"ratio": max(products) / min(products)},
+        "note": f"products at lam = {lam:g}: {counts}",
+    }
 
 
 def rings(steps: int, lam: float, dt: float) -> dict[str, Any]:
@@ -81,12 +102,22 @@ def rings(steps: int, lam: float, dt: float) -> dict[str, Any]:
     problem = TASKS["rings"].draw(0)
     flow = pf.kale_flow(pf.kernels.Gaussian(TASKS["rings"].bandwidth), lam=lam)
     began = time.process_time()
-    path = pf.simulate(flow, problem.x0, problem.target, steps=steps, dt=dt, save=pf.SaveAt(every=max(1, steps // 10)))
+    path = pf.simulate(
+        flow,
+        problem.x0,
+        problem.target,
+        steps=steps,
+        dt=dt,
+        save=pf.SaveAt(every=max(1, steps // 10)),
+    )
     seconds = time.process_time() - began
     first, last = float(path.energy[0]), float(path.energy[-1])
     return {
         "numbers": {"steps": float(path.steps[-1]), "gap": path.report["worst_gap"] / last},
-        "note": f"{path.status}, KALE {first:.4g} -> {last:.4g}, {1e3 * seconds / steps:.3g} ms a step, {path.message or 'no complaint'}",
+        "note": (
+            f"{path.status}, KALE {first:.4g} -> {last:.4g}, {1e3 * seconds / steps:.3g} ms a step,"
+            f" {path.message or 'no complaint'}"
+        ),
     }
 
 

@@ -1,6 +1,8 @@
-"""What the speed benchmark compares with: autograd through all pairs as in the published codes, and KeOps with its own flags.
+"""What the speed benchmark compares with: autograd through all pairs as in the published codes, and
+KeOps with its own flags.
 
-The step of `speed_problem`: the gradient of the MMD witness at N particles, which are the sources of negative sign, M targets being the others.
+The step of `speed_problem`: the gradient of the MMD witness at N particles, which are the sources
+of negative sign, M targets being the others.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ BANDWIDTH = 0.2
 class Broadcast:
     """Differences of all pairs as an array (N, M, d), and automatic differentiation through it.
 
-    As the codes of the MMD and KALE flows do it, but in blocks of rows where the arrays of all rows (about 6 of that size) exceed `max_bytes`.
+    As the codes of the MMD and KALE flows do it, but in blocks of rows where the arrays of all rows
+    (about 6 of that size) exceed `max_bytes`.
     """
 
     problem: Problem
@@ -52,7 +55,9 @@ class Broadcast:
 
 @dataclass(frozen=True, eq=False)
 class FusedKeOps:
-    """One fused formula for the gradient, signed weights, in pykeops as it comes: see `plain_pykeops`."""
+    """One fused formula for the gradient, signed weights, in pykeops as it comes: see
+    `plain_pykeops`.
+    """
 
     problem: Problem
 
@@ -62,7 +67,9 @@ class FusedKeOps:
     def __call__(self, x: Tensor) -> Tensor:
         target = self.problem.target
         sources = torch.cat([target, x])
-        w = torch.cat([x.new_full((len(target), 1), 1 / len(target)), x.new_full((len(x), 1), -1 / len(x))])
+        w = torch.cat(
+            [x.new_full((len(target), 1), 1 / len(target)), x.new_full((len(x), 1), -1 / len(x))]
+        )
         gamma = x.new_tensor([1 / self.problem.kernel.bandwidth**2])
         velocity: Tensor = _formula(x.shape[1])(x, sources, w, gamma)
         return velocity
@@ -70,14 +77,20 @@ class FusedKeOps:
 
 @cache
 def plain_pykeops() -> tempfile.TemporaryDirectory[str]:
-    """Import pykeops with its own flags, and a temporary folder in the place of ~/.cache/keops..., which is returned.
+    """Import pykeops with its own flags, and a temporary folder in the place of ~/.cache/keops...,
+    which is returned.
 
     RuntimeError if it was imported before, perhaps with others: measure it in a process of its own.
     """
     if "pykeops" in sys.modules:
-        raise RuntimeError("pykeops was imported before, with flags that may not be its own: measure it in a process of its own")
+        raise RuntimeError(
+            "pykeops was imported before, with flags that may not be its own: measure it in a"
+            " process of its own"
+        )
     folder = tempfile.TemporaryDirectory(prefix="keops-")
-    os.environ.update({"KEOPS_CACHE_FOLDER": folder.name, "KEOPS_VERBOSE": "0", "PYKEOPS_VERBOSE": "0"})
+    os.environ.update(
+        {"KEOPS_CACHE_FOLDER": folder.name, "KEOPS_VERBOSE": "0", "PYKEOPS_VERBOSE": "0"}
+    )
     os.environ.pop("CXXFLAGS", None)
     import pykeops.torch  # noqa: F401
 
@@ -88,15 +101,21 @@ def _formula(d: int) -> Any:
     from pykeops.torch import Genred
 
     variables = [f"z = Vi({d})", f"x = Vj({d})", "w = Vj(1)", "gamma = Pm(1)"]
-    return Genred("gamma*Exp(-gamma*SqDist(z,x)*IntInv(2))*w*(x-z)", variables, reduction_op="Sum", axis=1)
+    return Genred(
+        "gamma*Exp(-gamma*SqDist(z,x)*IntInv(2))*w*(x-z)", variables, reduction_op="Sum", axis=1
+    )
 
 
-def broadcast_seconds(n: int = 10_000, d: int = 2, dtype: torch.dtype = torch.float32, *, rounds: int = 3) -> float:
+def broadcast_seconds(
+    n: int = 10_000, d: int = 2, dtype: torch.dtype = torch.float32, *, rounds: int = 3
+) -> float:
     """Median seconds of `Broadcast` in a fresh process of one thread."""
     return _in_a_process("Broadcast", n, d, dtype, rounds)
 
 
-def keops_seconds(n: int = 10_000, d: int = 2, dtype: torch.dtype = torch.float32, *, rounds: int = 3) -> float:
+def keops_seconds(
+    n: int = 10_000, d: int = 2, dtype: torch.dtype = torch.float32, *, rounds: int = 3
+) -> float:
     """Median seconds of `FusedKeOps` in a fresh process of one thread, compilation excluded."""
     return _in_a_process("FusedKeOps", n, d, dtype, rounds)
 
@@ -117,4 +136,7 @@ def _measure(name: str, n: int, d: int, dtype: torch.dtype, rounds: int) -> floa
 
 if __name__ == "__main__":
     for dtype in (torch.float32, torch.float64):
-        print(f"{dtype}: broadcast autograd {broadcast_seconds(dtype=dtype):.3g} s, KeOps with its own flags {keops_seconds(dtype=dtype):.3g} s")
+        print(
+            f"{dtype}: broadcast autograd {broadcast_seconds(dtype=dtype):.3g} s, KeOps with its"
+            f" own flags {keops_seconds(dtype=dtype):.3g} s"
+        )

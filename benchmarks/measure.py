@@ -47,7 +47,9 @@ def measure(job: Job) -> dict[str, Any]:
     walls: list[float] = []
     cpus: list[float] = []
     status, message = "completed", ""
-    for state, wall, cpu in timed(pf.iterate(flow, problem.x0, problem.target, dt=dt, seed=job.seed)):
+    for state, wall, cpu in timed(
+        pf.iterate(flow, problem.x0, problem.target, dt=dt, seed=job.seed)
+    ):
         if state.status != "running":
             status, message = state.status, state.message
         if not state.ended:
@@ -86,7 +88,9 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def timed(states: Iterator[State]) -> Iterator[tuple[State, float, float]]:
-    """Each state with the seconds, of the clock and of this process, that it took. The first is the fit at the start, not a step."""
+    """Each state with the seconds, of the clock and of this process, that it took. The first is the
+    fit at the start, not a step.
+    """
     while True:
         wall, cpu = time.perf_counter(), time.process_time()
         state = next(states)
@@ -94,6 +98,8 @@ def timed(states: Iterator[State]) -> Iterator[tuple[State, float, float]]:
 
 
 def rose(energies: Sequence[float]) -> bool:
-    """Did the energy of a flow that can only lower it rise by more than rounding between two records? Then dt is too large."""
+    """Did the energy of a flow that can only lower it rise by more than rounding between two
+    records? Then dt is too large.
+    """
     slack = 1e-9 * max(abs(energy) for energy in energies)
     return any(after > before + slack for before, after in pairwise(energies))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import particleflow as pf
 
-# The regularisation of KALE, and the noise of MMD flow: NOISE bandwidths at first, HALVINGS times halved during a run.
+# The regularisation of KALE, and the noise of MMD flow: NOISE bandwidths at first, HALVINGS times
+# halved during a run.
 LAM = 1e-2
 NOISE = 3.0
 HALVINGS = 6
@@ -21,20 +22,35 @@ class Method:
 
 
 def _noisy(bandwidth: float, steps: int) -> pf.Flow:
-    noise = pf.schedules.Geometric(NOISE * bandwidth, ratio=0.5, every=steps / HALVINGS, smooth=True)
+    noise = pf.schedules.Geometric(
+        NOISE * bandwidth, ratio=0.5, every=steps / HALVINGS, smooth=True
+    )
     return pf.mmd_flow(pf.kernels.Gaussian(bandwidth), noise=noise)
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("mmd", "MMD flow", lambda bandwidth, steps: pf.mmd_flow(pf.kernels.Gaussian(bandwidth))),
-        Method("mmd-noise", f"MMD flow, noise injection of {NOISE:g} bandwidths at first, halved {HALVINGS} times in a run", _noisy),
-        Method("kale", f"KALE flow, lam = {LAM:g}", lambda bandwidth, steps: pf.kale_flow(pf.kernels.Gaussian(bandwidth), lam=LAM)),
+        Method(
+            "mmd", "MMD flow", lambda bandwidth, steps: pf.mmd_flow(pf.kernels.Gaussian(bandwidth))
+        ),
+        Method(
+            "mmd-noise",
+            f"MMD flow, noise injection of {NOISE:g} bandwidths at first, halved {HALVINGS} times"
+            " in a run",
+            _noisy,
+        ),
+        Method(
+            "kale",
+            f"KALE flow, lam = {LAM:g}",
+            lambda bandwidth, steps: pf.kale_flow(pf.kernels.Gaussian(bandwidth), lam=LAM),
+        ),
         Method(
             "mono",
             "MonoFlow of KL(current || target), the ratio of two kernel density estimates",
-            lambda bandwidth, steps: pf.mono_flow(pf.estimators.KDE(pf.kernels.Gaussian(bandwidth))),
+            lambda bandwidth, steps: pf.mono_flow(
+                pf.estimators.KDE(pf.kernels.Gaussian(bandwidth))
+            ),
         ),
     )
 }

@@ -1,7 +1,8 @@
-"""Any h' > 0 reaches the target, naive descent of f does not (Yi, Zhu and Liu 2023): one run of each flow between two Gaussians.
+"""Any h' > 0 reaches the target, naive descent of f does not (Yi, Zhu and Liu 2023): one run of
+each flow between two Gaussians.
 
-1000 particles from N((1, 1), I) to p = N(0, [[1, .8], [.8, .89]]), to t = 20. r = p / N(mean, covariance) of the cloud's own moments (+ 1e-9 I),
-log r cut to +- 40, |v| <= 20.
+1000 particles from N((1, 1), I) to p = N(0, [[1, .8], [.8, .89]]), to t = 20. r = p / N(mean,
+covariance) of the cloud's own moments (+ 1e-9 I), log r cut to +- 40, |v| <= 20.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud
 from particleflow.estimators import ClosedForm, Moments
 from particleflow.integrators.base import Refit
-from particleflow.mobilities import LSGAN, Arcsinh, Exponential, Mobility, NonSaturating, Unit, Vanilla, custom
+from particleflow.mobilities import (
+    LSGAN,
+    Arcsinh,
+    Exponential,
+    Mobility,
+    NonSaturating,
+    Unit,
+    Vanilla,
+    custom,
+)
 
 TARGET = pf.samplers.Gaussian(mean=[0.0, 0.0], cov=[[1.0, 0.8], [0.8, 0.89]])
 START = pf.samplers.Gaussian(mean=[1.0, 1.0], cov=[[1.0, 0.0], [0.0, 1.0]])
@@ -28,7 +38,9 @@ CAP = 20.0
 
 
 def naive(f: Callable[[Tensor], Tensor]) -> Mobility:
-    """v = -r f'(r) grad log r: descent of f along the particles, as if the ratio did not move with them: h(d) = -f(e^d)."""
+    """v = -r f'(r) grad log r: descent of f along the particles, as if the ratio did not move with
+    them: h(d) = -f(e^d).
+    """
     return custom(lambda d: -f(torch.exp(d)), allow_nonmonotone=True)
 
 
@@ -41,7 +53,9 @@ class Capped:
     stages: int = 1
     stochastic: bool = False
 
-    def step(self, flow: pf.Flow, refit: Refit, state: pf.State, dt: float) -> tuple[Cloud, float, Memory]:
+    def step(
+        self, flow: pf.Flow, refit: Refit, state: pf.State, dt: float
+    ) -> tuple[Cloud, float, Memory]:
         v, _ = flow.velocity(state.x, state.fit, state.clock)
         v = v * (self.most / v.norm(dim=1, keepdim=True)).clamp_max(1.0)
         return Cloud(state.x.points + dt * v), dt, state.stepper
@@ -68,11 +82,18 @@ CASES = {
     "Hellinger": Case(lambda: Exponential(0.5)),
     "LSGAN (0, 1, 1)": Case(lambda: LSGAN(0, 1, 1), 0.52, 0.63),
     "h' = 8 r^2 / (1 + r)^3": Case(lambda: custom(_pearson, slope=_pearson_slope), 0.004, 0.06),
-    "LSGAN (-1, 1, 0)": Case(lambda: LSGAN(-1, 1, 0, allow_nonmonotone=True), 1.12, 1.21, climbs=False),
+    "LSGAN (-1, 1, 0)": Case(
+        lambda: LSGAN(-1, 1, 0, allow_nonmonotone=True), 1.12, 1.21, climbs=False
+    ),
     "naive KL": Case(lambda: naive(lambda r: r * torch.log(r)), 1.37, 1.50, climbs=False),
     "naive chi^2": Case(lambda: naive(lambda r: (r - 1) ** 2), 1.12, 1.25, climbs=False),
     "naive Hellinger": Case(lambda: naive(lambda r: (r**0.5 - 1) ** 2), 0.73, 0.82, climbs=False),
-    "naive JS": Case(lambda: naive(lambda r: r * torch.log(r) - (1 + r) * torch.log((1 + r) / 2)), 0.97, 1.12, climbs=False),
+    "naive JS": Case(
+        lambda: naive(lambda r: r * torch.log(r) - (1 + r) * torch.log((1 + r) / 2)),
+        0.97,
+        1.12,
+        climbs=False,
+    ),
 }
 
 
@@ -101,7 +122,9 @@ def final_mean(name: str, seed: int, steps: int) -> float:
 
 
 def _pearson(d: Tensor) -> Tensor:
-    """4 (r / (1 + r))^2: the flow of int (p - q)^2 / (p + q), the divergence that the coding (-1, 1, 0) estimates."""
+    """4 (r / (1 + r))^2: the flow of int (p - q)^2 / (p + q), the divergence that the coding (-1,
+    1, 0) estimates.
+    """
     return 4 * torch.sigmoid(d) ** 2
 
 

@@ -1,7 +1,8 @@
-"""Random problems on which an approximate sum has to keep its promise, and the exact sums to hold against it.
+"""Random problems on which an approximate sum has to keep its promise, and the exact sums to hold
+against it.
 
-`problem(seed)` is a function of its seed. Nothing here looks at what a backend does well: bandwidths are drawn without regard to the cloud, and every
-shape of cloud meets every kernel.
+`problem(seed)` is a function of its seed. Nothing here looks at what a backend does well:
+bandwidths are drawn without regard to the cloud, and every shape of cloud meets every kernel.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from particleflow.pairwise import Dense, PairwiseSum
 from particleflow.pairwise.exact.sorted import SortedField
 from particleflow.pairwise.promise import scales
 
-PLANE, HIGH = (1, 2, 3), (4, 5, 6, 7, 8, 9, 10, 11, 12)         # dimensions of grids and tiles; of landmarks
+PLANE, HIGH = (
+    (1, 2, 3),
+    (4, 5, 6, 7, 8, 9, 10, 11, 12),
+)  # dimensions of grids and tiles; of landmarks
 FEWEST, MOST = 200, 5000
 ALL_PAIRS = ("Compiled", "Dense", "KeOps")
 
@@ -32,7 +36,9 @@ Shape = Callable[[np.random.Generator, int, int], np.ndarray]
 
 def _clusters(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
     centres = rng.normal(size=(rng.integers(2, 20), d))
-    return centres[rng.integers(len(centres), size=n)] + 10 ** rng.uniform(-3, -1) * rng.normal(size=(n, d))
+    return centres[rng.integers(len(centres), size=n)] + 10 ** rng.uniform(-3, -1) * rng.normal(
+        size=(n, d)
+    )
 
 
 def _duplicates(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
@@ -77,7 +83,9 @@ KERNELS: tuple[Callable[[float], Any], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Targets (M, d) and particles (N, d) with their weights, queries z (Q, d), and the tolerance asked for."""
+    """Targets (M, d) and particles (N, d) with their weights, queries z (Q, d), and the tolerance
+    asked for.
+    """
 
     seed: int
     shape: str
@@ -94,13 +102,22 @@ class Problem:
         return f"{self.seed}: {self.shape}, {size}, {self.kernel}, {dtype}, rtol {self.rtol:.1g}"
 
     def field(self, backend: PairwiseSum) -> Any:
-        target, particles = (backend.sources(self.kernel, points).field(w) for points, w in self.parts)
+        target, particles = (
+            backend.sources(self.kernel, points).field(w) for points, w in self.parts
+        )
         return target + particles
 
     @cached_property
     def truth(self) -> tuple[Tensor, Tensor]:
         """Values and gradients at z: differences, exponentials and sums in float64."""
-        exact = Problem(self.seed, self.shape, self.kernel, self.rtol, tuple((x.double(), w.double()) for x, w in self.parts), self.z.double())
+        exact = Problem(
+            self.seed,
+            self.shape,
+            self.kernel,
+            self.rtol,
+            tuple((x.double(), w.double()) for x, w in self.parts),
+            self.z.double(),
+        )
         value, grad = exact.field(Dense()).value_and_grad(exact.z)
         return value, grad
 
@@ -120,7 +137,8 @@ def problem(seed: int, dims: Sequence[int] = PLANE, *, most: int = MOST) -> Prob
     if shape == "tiny" and rng.random() < 0.5:
         bandwidth *= 1e-3
     kernel = KERNELS[rng.integers(len(KERNELS))](float(bandwidth))
-    # Grids and tiles are asked for 1e-3 to 1e-6; landmarks, of which nobody asks that, for 1e-1 to 1e-3.
+    # Grids and tiles are asked for 1e-3 to 1e-6; landmarks, of which nobody asks that, for 1e-1 to
+    # 1e-3.
     rtol = 10 ** -rng.uniform(3, 6) if min(dims) < min(HIGH) else 10 ** -rng.uniform(1, 3)
     points = SHAPES[shape](rng, n + m, d)
     spread = float(np.median(np.abs(points - np.median(points, axis=0))))
@@ -128,23 +146,44 @@ def problem(seed: int, dims: Sequence[int] = PLANE, *, most: int = MOST) -> Prob
     if rng.random() < 0.5:
         x = x + spread * rng.normal(size=d)
     z = _queries(rng, x, spread)
-    weights = [_weights(rng, kind, size, sign) for kind in [rng.integers(4)] for size, sign in ((m, 1.0), (n, -1.0))]
+    weights = [
+        _weights(rng, kind, size, sign)
+        for kind in [rng.integers(4)]
+        for size, sign in ((m, 1.0), (n, -1.0))
+    ]
     if rng.random() < 0.1:
-        weights = [w[:, None] * rng.normal(size=(1, 3)) + 0.1 / len(w) * rng.normal(size=(len(w), 3)) for w in weights]
+        weights = [
+            w[:, None] * rng.normal(size=(1, 3)) + 0.1 / len(w) * rng.normal(size=(len(w), 3))
+            for w in weights
+        ]
     dtype = torch.float32 if rng.random() < 0.6 else torch.float64
-    tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(dtype) for a in (y, weights[0], x, weights[1], z)]
-    return Problem(seed, shape, kernel, float(rtol), ((tensors[0], tensors[1]), (tensors[2], tensors[3])), tensors[4])
+    tensors = [
+        torch.from_numpy(np.ascontiguousarray(a)).to(dtype)
+        for a in (y, weights[0], x, weights[1], z)
+    ]
+    return Problem(
+        seed,
+        shape,
+        kernel,
+        float(rtol),
+        ((tensors[0], tensors[1]), (tensors[2], tensors[3])),
+        tensors[4],
+    )
 
 
 def _queries(rng: np.random.Generator, x: np.ndarray, spread: float) -> np.ndarray:
-    """The particles, three times in five; else moved by noise, or anywhere in a box half as large again."""
+    """The particles, three times in five; else moved by noise, or anywhere in a box half as large
+    again.
+    """
     kind = rng.integers(5)
     if kind < 3:
         return x
     if kind == 3:
         return x + spread * rng.normal(size=x.shape)
     low, high = x.min(0), x.max(0)
-    return rng.uniform(low - 0.25 * (high - low), high + 0.25 * (high - low), size=(len(x) // 2 + 1, x.shape[1]))
+    return rng.uniform(
+        low - 0.25 * (high - low), high + 0.25 * (high - low), size=(len(x) // 2 + 1, x.shape[1])
+    )
 
 
 def _weights(rng: np.random.Generator, kind: int, n: int, sign: float) -> np.ndarray:
@@ -159,7 +198,9 @@ def _weights(rng: np.random.Generator, kind: int, n: int, sign: float) -> np.nda
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a backend did with a problem: the largest true errors over rows, what was promised, and whether it summed exactly instead."""
+    """What a backend did with a problem: the largest true errors over rows, what was promised, and
+    whether it summed exactly instead.
+    """
 
     backend: str
     title: str
@@ -169,15 +210,19 @@ class Outcome:
     grad_error: float = 0.0
     value_promise: float | None = None
     grad_promise: float | None = None
-    excess: float = 0.0                                         # largest error over rtol |v| + atol S of its row: <= 1 keeps the tolerance
+    excess: float = 0.0  # largest error over rtol |v| + atol S of its row: <= 1 keeps the tolerance
     why: str = ""
 
     @property
     def kept(self) -> bool:
         """Promise >= truth, and every row within the tolerance asked for."""
-        if self.excess > 1 or not (math.isfinite(self.value_error) and math.isfinite(self.grad_error)):
+        if self.excess > 1 or not (
+            math.isfinite(self.value_error) and math.isfinite(self.grad_error)
+        ):
             return False
-        return self.value_promise is None or (self.value_error <= self.value_promise and self.grad_error <= (self.grad_promise or 0.0))
+        return self.value_promise is None or (
+            self.value_error <= self.value_promise and self.grad_error <= (self.grad_promise or 0.0)
+        )
 
     @property
     def slack(self) -> list[float]:
@@ -201,14 +246,23 @@ def examine(backend: PairwiseSum, problem: Problem) -> Outcome:
         promise, report = field.promise(problem.z), field.explain(problem.z)
     exact_value, exact_grad = problem.truth
     value_error, grad_error = (value - exact_value).abs(), (grad - exact_grad).norm(dim=-1)
-    allowed = [problem.rtol * (size + scale) for size, scale in zip((exact_value.abs(), exact_grad.norm(dim=-1)), problem.scales, strict=True)]
-    excess = max(float((error / room).max()) for error, room in zip((value_error, grad_error), allowed, strict=True))
+    allowed = [
+        problem.rtol * (size + scale)
+        for size, scale in zip(
+            (exact_value.abs(), exact_grad.norm(dim=-1)), problem.scales, strict=True
+        )
+    ]
+    excess = max(
+        float((error / room).max())
+        for error, room in zip((value_error, grad_error), allowed, strict=True)
+    )
     return Outcome(
         name,
         problem.title,
         claimed=True,
         # Sums by sorting on the line are exact, too, but as fast as any.
-        fallback=report["backend"] in ALL_PAIRS or (promise is None and not isinstance(field, SortedField)),
+        fallback=report["backend"] in ALL_PAIRS
+        or (promise is None and not isinstance(field, SortedField)),
         value_error=float(value_error.max()),
         grad_error=float(grad_error.max()),
         value_promise=None if promise is None else promise.value,
@@ -219,7 +273,9 @@ def examine(backend: PairwiseSum, problem: Problem) -> Outcome:
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Of one backend: problems it claims, how many kept, the share of exact fallbacks, the median of promise / truth (`slack`)."""
+    """Of one backend: problems it claims, how many kept, the share of exact fallbacks, the median
+    of promise / truth (`slack`).
+    """
     claimed = [outcome for outcome in outcomes if outcome.claimed]
     slack = [ratio for outcome in claimed for ratio in outcome.slack]
     return {
@@ -244,16 +300,27 @@ def measure(count: int, most: int = MOST) -> dict[str, Any]:
             # A problem holds the truth about it: one at a time.
             drawn = problem(seed, dims, most=most)
             for backend in backends:
-                outcomes.setdefault(backend.__name__, []).append(examine(backend(rtol=drawn.rtol), drawn))
+                outcomes.setdefault(backend.__name__, []).append(
+                    examine(backend(rtol=drawn.rtol), drawn)
+                )
     told = {name: summary(each) for name, each in outcomes.items()}
     slack = [of["slack"] for of in told.values() if of["slack"] is not None]
     numbers = {
         "kept": min(of["kept"] / of["problems"] for of in told.values()),
         "slack": max(slack) if slack else None,
-        "fallbacks": sum(of["fallbacks"] for of in told.values()) / sum(of["problems"] for of in told.values()),
+        "fallbacks": (
+            sum(of["fallbacks"] for of in told.values())
+            / sum(of["problems"] for of in told.values())
+        ),
     }
     note = "; ".join(
-        f"{name}: {of['kept']} of {of['problems']} kept, {of['fallbacks']} exact fallbacks, promise / truth {of['slack'] or math.nan:.3g}"
+        f"{name}: {of['kept']} of {of['problems']} kept, {of['fallbacks']} exact fallbacks, promise"
+        f" / truth {of['slack'] or math.nan:.3g}"
         for name, of in told.items()
     )
-    return {"numbers": numbers, "note": note, "backends": told, "outcomes": {name: [vars(one) for one in each] for name, each in outcomes.items()}}
+    return {
+        "numbers": numbers,
+        "note": note,
+        "backends": told,
+        "outcomes": {name: [vars(one) for one in each] for name, each in outcomes.items()},
+    }

@@ -1,7 +1,8 @@
-"""Two runs whose numbers are public, repeated: the three rings of the official KALE flow notebooks (Glaser, Arbel and Gretton 2021).
+"""Two runs whose numbers are public, repeated: the three rings of the official KALE flow notebooks
+(Glaser, Arbel and Gretton 2021).
 
-N = M = 240, k = exp(-d^2 / 0.1), Euler. The start is one draw of N((0, -0.3), 0.01^2): the published one, float32, is in
-published_start.npz; the target is 80 equally spaced points a ring.
+N = M = 240, k = exp(-d^2 / 0.1), Euler. The start is one draw of N((0, -0.3), 0.01^2): the
+published one, float32, is in published_start.npz; the target is 80 equally spaced points a ring.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ START = Path(__file__).with_name("published_start.npz")
 
 @dataclass(frozen=True)
 class Run:
-    """A published run: `values` is its divergence (MMD^2/2, KALE) after so many steps, to the digits that were printed."""
+    """A published run: `values` is its divergence (MMD^2/2, KALE) after so many steps, to the
+    digits that were printed.
+    """
 
     flow: str
     quantity: str
@@ -39,8 +42,15 @@ class Run:
 RUNS = {
     run.flow: run
     for run in (
-        Run("mmd", "MMD^2 / 2", 1e-3, {0: 3.87e-1, 5000: 6.33e-3, 10_000: 1.94e-3, 15_000: 7.94e-4}),
-        Run("kale", "KALE, lam = 1e-3", 1e-4, {0: 3.66, 5000: 1.04e-1, 10_000: 2.83e-2, 15_000: 8.86e-3}),
+        Run(
+            "mmd", "MMD^2 / 2", 1e-3, {0: 3.87e-1, 5000: 6.33e-3, 10_000: 1.94e-3, 15_000: 7.94e-4}
+        ),
+        Run(
+            "kale",
+            "KALE, lam = 1e-3",
+            1e-4,
+            {0: 3.66, 5000: 1.04e-1, 10_000: 2.83e-2, 15_000: 8.86e-3},
+        ),
     )
 }
 

@@ -27,13 +27,20 @@ HERE = Path(__file__).parent
 MARKS = ("<!-- ratios: begin -->", "<!-- ratios: end -->")
 SIZES = (100, 1000, 10_000, 100_000)
 QUERIES = 1000  # of each law
-NEAR = 4.0  # |log r| up to which both samples have points: beyond, less than a fiftieth of them is one law's
+# |log r| up to which both samples have points: beyond, less than a fiftieth of them is one law's
+NEAR = 4.0
 
 # target p, particles q
 PROBLEMS = {
     "line": (Normal(mean=[0.0], cov=[[1.0]]), Normal(mean=[1.0], cov=[[1.44]])),
-    "mild": (Normal(mean=[0.0, 0.0], cov=[[0.8, 0.3], [0.3, 0.6]]), Normal(mean=[0.5, 0.5], cov=[[1.0, 0.0], [0.0, 1.0]])),
-    "plane": (Normal(mean=[0.0, 0.0], cov=[[1.0, 0.8], [0.8, 0.89]]), Normal(mean=[1.0, 1.0], cov=[[1.0, 0.0], [0.0, 1.0]])),
+    "mild": (
+        Normal(mean=[0.0, 0.0], cov=[[0.8, 0.3], [0.3, 0.6]]),
+        Normal(mean=[0.5, 0.5], cov=[[1.0, 0.0], [0.0, 1.0]]),
+    ),
+    "plane": (
+        Normal(mean=[0.0, 0.0], cov=[[1.0, 0.8], [0.8, 0.89]]),
+        Normal(mean=[1.0, 1.0], cov=[[1.0, 0.0], [0.0, 1.0]]),
+    ),
 }
 # the estimator for a target and its sample; all by their defaults, where they have them
 ESTIMATORS: dict[str, Callable[[Normal, Tensor], Estimator]] = {
@@ -42,7 +49,9 @@ ESTIMATORS: dict[str, Callable[[Normal, Tensor], Estimator]] = {
     "KDE(CrossValidated())": lambda p, y: estimators.KDE(CrossValidated()),
     "KDE(Scott())": lambda p, y: estimators.KDE(Scott()),
     "KALE(lam=1e-2)": lambda p, y: estimators.KALE(Gaussian(2 * default_bandwidth(y)), lam=1e-2),
-    "KALE(lam=.1 n^-1/2)": lambda p, y: estimators.KALE(Gaussian(2 * default_bandwidth(y)), lam=0.1 * len(y) ** -0.5),
+    "KALE(lam=.1 n^-1/2)": lambda p, y: estimators.KALE(
+        Gaussian(2 * default_bandwidth(y)), lam=0.1 * len(y) ** -0.5
+    ),
     "KernelLogistic": lambda p, y: estimators.KernelLogistic(),
     "ULSIF": lambda p, y: estimators.ULSIF(),
     "RuLSIF": lambda p, y: estimators.RuLSIF(),
@@ -53,7 +62,8 @@ ESTIMATORS: dict[str, Callable[[Normal, Tensor], Estimator]] = {
 
 
 def error(problem: str, name: str, n: int, seed: int) -> dict[str, float]:
-    """Root mean squares of the error of log r over fresh points, as many of each law: all, q's, p's, and those of |log r| <= NEAR.
+    """Root mean squares of the error of log r over fresh points, as many of each law: all, q's,
+    p's, and those of |log r| <= NEAR.
 
     Beside them the share of these, and the processor's seconds of the fit.
     """
@@ -67,12 +77,17 @@ def error(problem: str, name: str, n: int, seed: int) -> dict[str, float]:
     log_r = p.log_density(z) - q.log_density(z)
     squares, near = (witness.value_and_grad(z)[0] - log_r).square(), log_r.abs() <= NEAR
     parts = {"all": squares, "q": squares[:QUERIES], "p": squares[QUERIES:], "near": squares[near]}
-    return {part: float(these.mean().sqrt()) for part, these in parts.items()} | {"share": float(near.double().mean()), "seconds": seconds}
+    return {part: float(these.mean().sqrt()) for part, these in parts.items()} | {
+        "share": float(near.double().mean()),
+        "seconds": seconds,
+    }
 
 
 def rate(sizes: Sequence[int], errors: Sequence[float]) -> float:
     """a of the least-squares fit error = c n^-a."""
-    slope, _ = statistics.linear_regression([math.log(n) for n in sizes], [math.log(e) for e in errors])
+    slope, _ = statistics.linear_regression(
+        [math.log(n) for n in sizes], [math.log(e) for e in errors]
+    )
     return -slope
 
 
@@ -87,15 +102,23 @@ def main(argv: Sequence[str]) -> int:
             for name in options.estimators:
                 runs: list[dict[str, Any]] = []
                 for n in sizes:
-                    asked = [pool.submit(error, problem, name, n, seed) for seed in range(options.seeds)]
+                    asked = [
+                        pool.submit(error, problem, name, n, seed) for seed in range(options.seeds)
+                    ]
                     runs.append({"n": n, "seeds": [each.result() for each in asked]})
                 rows.append(_row(problem, name, runs))
                 shares[problem] = statistics.mean(found["share"] for found in runs[-1]["seeds"])
-                print(f"{problem}, {name}: {rows[-1][f'all, n = {sizes[-1]}']} ({time.perf_counter() - began:.0f} s)", flush=True)
+                print(
+                    f"{problem}, {name}: {rows[-1][f'all, n = {sizes[-1]}']}"
+                    f" ({time.perf_counter() - began:.0f} s)",
+                    flush=True,
+                )
     text = _tables(rows, sizes, shares, options.seeds)
     print("\n" + text)
     name = "ratios-quick" if options.quick else "ratios"
-    paths = report.save(options.out, name, {"suite": "ratios", "seeds": options.seeds, "rows": rows}, text, rows)
+    paths = report.save(
+        options.out, name, {"suite": "ratios", "seeds": options.seeds, "rows": rows}, text, rows
+    )
     print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     if options.record and not until.stopped:
         report.insert(HERE / "README.md", text, marks=MARKS)
@@ -107,22 +130,41 @@ def _row(problem: str, name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     row: dict[str, Any] = {"problem": problem, "estimator": name, "runs": runs}
     for part in ("near", "all", "q", "p"):
         columns = [[found[part] for found in run["seeds"]] for run in runs]
-        row |= {f"{part}, n = {run['n']}": report.spread(column, 2) for run, column in zip(runs, columns, strict=True)}
-        row[f"{part}, rate"] = f"{rate([run['n'] for run in runs], [statistics.median(column) for column in columns]):.2f}"
+        row |= {
+            f"{part}, n = {run['n']}": report.spread(column, 2)
+            for run, column in zip(runs, columns, strict=True)
+        }
+        row[f"{part}, rate"] = (
+            f"{rate([run['n'] for run in runs], [statistics.median(column) for column in columns]):.2f}"
+        )
     return row | {"fit, s": f"{min(found['seconds'] for found in runs[-1]['seeds']):.2g}"}
 
 
-def _tables(rows: list[dict[str, Any]], sizes: Sequence[int], shares: Mapping[str, float], seeds: int) -> str:
+def _tables(
+    rows: list[dict[str, Any]], sizes: Sequence[int], shares: Mapping[str, float], seeds: int
+) -> str:
     reached = ", ".join(f"{share:.0%} ({name})" for name, share in shares.items())
     both, last = ("problem", "estimator"), sizes[-1]
-    near = {**{key: key for key in both}, **{f"n = {n}": f"near, n = {n}" for n in sizes}, "rate": "near, rate", "fit, s": "fit, s"}
-    everywhere = {**{key: key for key in both}, **{f"n = {n}": f"all, n = {n}" for n in sizes}, "rate": "all, rate"}
+    near = {
+        **{key: key for key in both},
+        **{f"n = {n}": f"near, n = {n}" for n in sizes},
+        "rate": "near, rate",
+        "fit, s": "fit, s",
+    }
+    everywhere = {
+        **{key: key for key in both},
+        **{f"n = {n}": f"all, n = {n}" for n in sizes},
+        "rate": "all, rate",
+    }
     everywhere |= {"of q": f"q, n = {last}", "of p": f"p, n = {last}"}
     parts = [
-        f"Root mean square of the error of log r over {2 * QUERIES} fresh points, half of each law; n particles and 1.1 n target points;\n"
-        f"{seeds} seed(s): the median, and the range in brackets. `rate` is a of the fit error = c n^-a. `fit, s`: the processor's seconds of the\n"
-        "fit at the largest n, the least of the seeds.\n\n"
-        f"Of the points where |log r| <= {NEAR:g}, which both samples reach: {reached}.\n",
+        (
+            f"Root mean square of the error of log r over {2 * QUERIES} fresh points, half of each"
+            f" law; n particles and 1.1 n target points;\n{seeds} seed(s): the median, and the"
+            " range in brackets. `rate` is a of the fit error = c n^-a. `fit, s`: the processor's"
+            " seconds of the\nfit at the largest n, the least of the seeds.\n\nOf the points where"
+            f" |log r| <= {NEAR:g}, which both samples reach: {reached}.\n"
+        ),
         report.table(list(near), [[row[key] for key in near.values()] for row in rows]),
         f"\nOf all points; at n = {last} also of those of q, and of those of p.\n",
         report.table(list(everywhere), [[row[key] for key in everywhere.values()] for row in rows]),
@@ -131,13 +173,30 @@ def _tables(rows: list[dict[str, Any]], sizes: Sequence[int], shares: Mapping[st
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks ratios", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks ratios", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--quick", action="store_true", help="n = 100 and 1000, one seed")
     parser.add_argument("--seeds", type=int, default=3, help="pairs of samples (3)")
-    parser.add_argument("--estimators", type=partial(report.names, known=ESTIMATORS), default=list(ESTIMATORS), metavar="A,B", help="some (all)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
-    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
-    parser.add_argument("--record", action="store_true", help="also put the table into benchmarks/README.md")
+    parser.add_argument(
+        "--estimators",
+        type=partial(report.names, known=ESTIMATORS),
+        default=list(ESTIMATORS),
+        metavar="A,B",
+        help="some (all)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes at a time, of one thread each (1)"
+    )
+    parser.add_argument(
+        "--out",
+        type=report.folder,
+        default=HERE / "results",
+        help="folder of the files (default benchmarks/results)",
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="also put the table into benchmarks/README.md"
+    )
     options = parser.parse_args(argv)
     if options.quick:
         options.seeds = 1

@@ -1,4 +1,6 @@
-"""Two-layer regression as an MMD flow: a student's validation risk with noise injection beside plain flow, pair by pair."""
+"""Two-layer regression as an MMD flow: a student's validation risk with noise injection beside
+plain flow, pair by pair.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,13 @@ STUDENTS = 40
 
 @dataclass(frozen=True)
 class Problem:
-    """Student and teacher over inputs that are uniform on the sphere; both clouds of neurons are Gaussian."""
+    """Student and teacher over inputs that are uniform on the sphere; both clouds of neurons are
+    Gaussian.
+    """
 
     neurons: Callable[..., Neurons]
     teachers: int
-    spread: float                                                               # of the teacher's parameters; the student's is 1
+    spread: float  # of the teacher's parameters; the student's is 1
     dt: float
 
 
@@ -54,13 +58,22 @@ PROBLEMS = {
 
 
 def risks(name: str, seed: int, beta: float, steps: int) -> tuple[float, float, float]:
-    """Validation risk at the start, and training and validation risk at the end; beta 0 is plain flow. Pairs share data, teacher and start."""
+    """Validation risk at the start, and training and validation risk at the end; beta 0 is plain
+    flow. Pairs share data, teacher and start.
+    """
     problem, sphere = PROBLEMS[name], pf.samplers.Sphere(dim=INPUTS)
-    seen, unseen = (problem.neurons(sphere.sample(n, seed=100 * k + seed)) for k, n in ((1, TRAINING), (2, VALIDATION)))
-    teacher = pf.samplers.Gaussian(dim=seen.dim, std=problem.spread).sample(problem.teachers, seed=seed)
+    seen, unseen = (
+        problem.neurons(sphere.sample(n, seed=100 * k + seed))
+        for k, n in ((1, TRAINING), (2, VALIDATION))
+    )
+    teacher = pf.samplers.Gaussian(dim=seen.dim, std=problem.spread).sample(
+        problem.teachers, seed=seed
+    )
     student = pf.samplers.Gaussian(dim=seen.dim).sample(STUDENTS, seed=50 + seed)
     flow = pf.mmd_flow(FeatureKernel(seen), noise=Fading(beta, steps) if beta else None)
-    path = pf.simulate(flow, student, teacher, steps=steps, dt=problem.dt, save=pf.SaveAt(steps=[0]), seed=seed)
+    path = pf.simulate(
+        flow, student, teacher, steps=steps, dt=problem.dt, save=pf.SaveAt(steps=[0]), seed=seed
+    )
     if path.status != "completed":
         raise RuntimeError(f"{name}, seed {seed}: {path.status}: {path.message}")
     validation, training = (pf.metrics.MMD2(FeatureKernel(neurons)) for neurons in (unseen, seen))
@@ -74,16 +87,41 @@ def main(argv: Sequence[str]) -> int:
     rows: list[dict[str, Any]] = []
     with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
         for name in options.problems:
-            asked = [[pool.submit(risks, name, seed, beta, options.steps) for beta in (0.0, options.beta)] for seed in range(options.seeds)]
+            asked = [
+                [
+                    pool.submit(risks, name, seed, beta, options.steps)
+                    for beta in (0.0, options.beta)
+                ]
+                for seed in range(options.seeds)
+            ]
             rows.append(_row(name, [(plain.result(), noisy.result()) for plain, noisy in asked]))
-            print(f"{name}: {rows[-1]['noise / plain']} ({time.perf_counter() - began:.0f} s)", flush=True)
-    shown = ["teacher", "at the start", "plain", "noise", "noise / plain", "geometric mean", "seeds won"]
+            print(
+                f"{name}: {rows[-1]['noise / plain']} ({time.perf_counter() - began:.0f} s)",
+                flush=True,
+            )
+    shown = [
+        "teacher",
+        "at the start",
+        "plain",
+        "noise",
+        "noise / plain",
+        "geometric mean",
+        "seeds won",
+    ]
     text = (
-        f"Validation risk (mean square on {VALIDATION} fresh inputs) of {STUDENTS} neurons after {options.steps} steps, noise fading from\n"
-        f"beta = {options.beta:g}; {options.seeds} seed(s): the median, and the range in brackets.\n\n"
-    ) + report.table(shown, [[row[key] for key in shown] for row in rows])
+        f"Validation risk (mean square on {VALIDATION} fresh inputs) of {STUDENTS} neurons after"
+        f" {options.steps} steps, noise fading from\nbeta = {options.beta:g}; {options.seeds}"
+        " seed(s): the median, and the range in brackets.\n\n"
+        + report.table(shown, [[row[key] for key in shown] for row in rows])
+    )
     print("\n" + text)
-    record = {"suite": "regression", "steps": options.steps, "seeds": options.seeds, "beta": options.beta, "rows": rows}
+    record = {
+        "suite": "regression",
+        "steps": options.steps,
+        "seeds": options.seeds,
+        "beta": options.beta,
+        "rows": rows,
+    }
     paths = report.save(options.out, "regression", record, text, rows)
     print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     if options.record and not until.stopped:
@@ -91,7 +129,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _row(name: str, pairs: list[tuple[tuple[float, float, float], tuple[float, float, float]]]) -> dict[str, Any]:
+def _row(
+    name: str, pairs: list[tuple[tuple[float, float, float], tuple[float, float, float]]]
+) -> dict[str, Any]:
     ratios = [noisy[2] / plain[2] for plain, noisy in pairs]
     return {
         "teacher": name,
@@ -106,15 +146,32 @@ def _row(name: str, pairs: list[tuple[tuple[float, float, float], tuple[float, f
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks regression", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks regression", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--quick", action="store_true", help="two seeds, 200 steps")
     parser.add_argument("--seeds", type=int, default=5, help="pairs of runs of each problem (5)")
     parser.add_argument("--steps", type=int, default=2000, help="steps of a run (2000)")
     parser.add_argument("--beta", type=float, default=1.0, help="noise at the start (1)")
-    parser.add_argument("--problems", type=partial(report.names, known=PROBLEMS), default=list(PROBLEMS), metavar="A,B", help="some of them (all)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
-    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
-    parser.add_argument("--record", action="store_true", help="also put the table into benchmarks/README.md")
+    parser.add_argument(
+        "--problems",
+        type=partial(report.names, known=PROBLEMS),
+        default=list(PROBLEMS),
+        metavar="A,B",
+        help="some of them (all)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes at a time, of one thread each (1)"
+    )
+    parser.add_argument(
+        "--out",
+        type=report.folder,
+        default=HERE / "results",
+        help="folder of the files (default benchmarks/results)",
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="also put the table into benchmarks/README.md"
+    )
     options = parser.parse_args(argv)
     if options.quick:
         options.seeds, options.steps = 2, 200

@@ -18,19 +18,22 @@ from benchmarks.timing import Trial, interleaved, timed
 from particleflow.pairwise import Dense, PairwiseSum
 
 EXACT = "Compiled"
-EXACT_PAIRS = 2e8                                               # measured of an exact sum, at most; the rest by proportion
-CLOSE = 2.0                                                     # candidates up to this many times the best first impression are measured with care
-HOPELESS = 8.0                                                  # ... and those that smaller problems show to be this much slower are left out
+EXACT_PAIRS = 2e8  # measured of an exact sum, at most; the rest by proportion
+CLOSE = 2.0  # candidates up to this many times the best first impression are measured with care
+HOPELESS = 8.0  # ... and those that smaller problems show to be this much slower are left out
 
 LEGEND = (
-    "what Auto chose and its time over that of the best fixed choice (named where it is 1.5 times as fast); * the time of an exact sum by proportion "
-    "from fewer queries; - where nothing could be measured within the cap"
+    "what Auto chose and its time over that of the best fixed choice (named where it is 1.5 times"
+    " as fast); * the time of an exact sum by proportion from fewer queries; - where nothing could"
+    " be measured within the cap"
 )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One problem of the grid: seconds of each candidate's step, `Auto` among them, and the fastest that kept its promise."""
+    """One problem of the grid: seconds of each candidate's step, `Auto` among them, and the fastest
+    that kept its promise.
+    """
 
     n: int
     d: int
@@ -43,10 +46,14 @@ class Cell:
 
     @property
     def ratio(self) -> float:
-        return self.seconds.get("Auto", math.inf) / self.seconds[self.best] if self.best else math.nan
+        return (
+            self.seconds.get("Auto", math.inf) / self.seconds[self.best] if self.best else math.nan
+        )
 
 
-def grid(sizes: Sequence[int], dims: Sequence[int], bandwidths: Sequence[float], cap: float, rounds: int) -> dict[str, Any]:
+def grid(
+    sizes: Sequence[int], dims: Sequence[int], bandwidths: Sequence[float], cap: float, rounds: int
+) -> dict[str, Any]:
     """All cells, `cap` the longest that one step may take. N = M, all of the targets' field kept."""
     cells: list[Cell] = []
     for d in dims:
@@ -60,11 +67,17 @@ def grid(sizes: Sequence[int], dims: Sequence[int], bandwidths: Sequence[float],
     worst = max(judged, key=lambda cell: cell.ratio)
     over = sum(cell.ratio > 1.5 for cell in judged)
     note = (
-        f"{len(judged)} of {len(cells)} cells could be measured, {over} over 1.5; the worst: N = {worst.n:g}, d = {worst.d}, bandwidth "
-        f"{worst.bandwidth:g}, where it chose {worst.chosen} and {worst.best} was best"
+        f"{len(judged)} of {len(cells)} cells could be measured, {over} over 1.5; the worst: N ="
+        f" {worst.n:g}, d = {worst.d}, bandwidth {worst.bandwidth:g}, where it chose {worst.chosen}"
+        f" and {worst.best} was best"
     )
     rows = [{**vars(cell), "seconds": dict(cell.seconds), "ratio": cell.ratio} for cell in cells]
-    return {**measured({"worst": worst.ratio}, note), "cells": rows, "table": _table(cells, sizes), "legend": LEGEND}
+    return {
+        **measured({"worst": worst.ratio}, note),
+        "cells": rows,
+        "table": _table(cells, sizes),
+        "legend": LEGEND,
+    }
 
 
 def candidates(d: int) -> dict[str, PairwiseSum]:
@@ -78,7 +91,11 @@ def candidates(d: int) -> dict[str, PairwiseSum]:
     exact: dict[str, PairwiseSum] = {EXACT: Compiled(), "Dense": Dense()}
     if d > 3:
         return exact | {"Nystroem": Nystroem(rtol=RTOL)}
-    return exact | {"Mesh": Mesh(rtol=RTOL), "Fourier": Fourier(rtol=RTOL), "Culled": Culled(rtol=RTOL)}
+    return exact | {
+        "Mesh": Mesh(rtol=RTOL),
+        "Fourier": Fourier(rtol=RTOL),
+        "Culled": Culled(rtol=RTOL),
+    }
 
 
 def _cell(problem: Problem, history: Sequence[Cell], cap: float, rounds: int) -> Cell:
@@ -98,7 +115,10 @@ def _cell(problem: Problem, history: Sequence[Cell], cap: float, rounds: int) ->
         fixed = candidates(d)
         exact = step(fixed.pop(EXACT), problem)
         queries = min(n, max(1, int(EXACT_PAIRS / (2 * n))))
-        seconds[EXACT], scaled = _quickest(exact.field(x).grad, x[:queries]) * n / queries, queries < n
+        seconds[EXACT], scaled = (
+            _quickest(exact.field(x).grad, x[:queries]) * n / queries,
+            queries < n,
+        )
         if queries == n:
             steps[EXACT] = exact
         if told["backend"] == EXACT and scaled:
@@ -119,10 +139,26 @@ def _cell(problem: Problem, history: Sequence[Cell], cap: float, rounds: int) ->
                 continue
             steps[name], seconds[name] = one, _quickest(one, x)
         nearest = min(seconds.values())
-        close = {name: Trial(problem.inputs, one) for name, one in steps.items() if name == "Auto" or seconds[name] <= CLOSE * nearest}
-        seconds |= {name: times.work for name, times in interleaved(close, rounds=1 if nearest > 1 else rounds).items()}
+        close = {
+            name: Trial(problem.inputs, one)
+            for name, one in steps.items()
+            if name == "Auto" or seconds[name] <= CLOSE * nearest
+        }
+        seconds |= {
+            name: times.work
+            for name, times in interleaved(close, rounds=1 if nearest > 1 else rounds).items()
+        }
         best = _best(seconds, steps, x, cap)
-    return Cell(n, d, problem.kernel.bandwidth, told["backend"], told["why"], seconds, best, scaled and EXACT in (best, told["backend"]))
+    return Cell(
+        n,
+        d,
+        problem.kernel.bandwidth,
+        told["backend"],
+        told["why"],
+        seconds,
+        best,
+        scaled and EXACT in (best, told["backend"]),
+    )
 
 
 def _quickest(run: Any, *inputs: Tensor) -> float:
@@ -132,7 +168,9 @@ def _quickest(run: Any, *inputs: Tensor) -> float:
 
 
 def expected_seconds(name: str, n: int, history: Sequence[Cell]) -> float:
-    """Of a step, if its time goes on growing with N as it did in the last two cells where it was measured; 0 where nothing is known."""
+    """Of a step, if its time goes on growing with N as it did in the last two cells where it was
+    measured; 0 where nothing is known.
+    """
     known = [(cell.n, cell.seconds[name]) for cell in history if name in cell.seconds][-2:]
     if not known:
         return 0.0
@@ -142,8 +180,13 @@ def expected_seconds(name: str, n: int, history: Sequence[Cell]) -> float:
 
 
 def _best(seconds: Mapping[str, float], steps: Mapping[str, Step], x: Tensor, cap: float) -> str:
-    """The fastest fixed choice, within the cap, that keeps its promise. Only those that could beat `Auto` are audited."""
-    fixed = sorted((name for name in seconds if name != "Auto" and seconds[name] <= cap), key=lambda name: seconds[name])
+    """The fastest fixed choice, within the cap, that keeps its promise. Only those that could beat
+    `Auto` are audited.
+    """
+    fixed = sorted(
+        (name for name in seconds if name != "Auto" and seconds[name] <= cap),
+        key=lambda name: seconds[name],
+    )
     for name in fixed:
         slow = name == EXACT or name not in steps or seconds[name] >= seconds.get("Auto", math.inf)
         if slow or steps[name].field(x).audit(x, rows=8).kept is not False:
@@ -153,7 +196,9 @@ def _best(seconds: Mapping[str, float], steps: Mapping[str, Step], x: Tensor, ca
 
 def _table(cells: Sequence[Cell], sizes: Sequence[int]) -> str:
     rows = []
-    for d, bandwidth in product(dict.fromkeys(cell.d for cell in cells), dict.fromkeys(cell.bandwidth for cell in cells)):
+    for d, bandwidth in product(
+        dict.fromkeys(cell.d for cell in cells), dict.fromkeys(cell.bandwidth for cell in cells)
+    ):
         here = {cell.n: cell for cell in cells if (cell.d, cell.bandwidth) == (d, bandwidth)}
         rows.append([d, f"{bandwidth:g}", *(_shown(here[n]) for n in sizes)])
     return report.table(["d", "bandwidth", *(f"N = {n:.0e}" for n in sizes)], rows)

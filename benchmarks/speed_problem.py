@@ -1,4 +1,5 @@
-"""The problem of the speed benchmark: the step of an MMD flow in a place that changes at every repetition, and the truth about it.
+"""The problem of the speed benchmark: the step of an MMD flow in a place that changes at every
+repetition, and the truth about it.
 
     v(x_i) = 1/M sum_j grad k(x_i, y_j) - 1/N sum_j grad k(x_i, x_j),        N = M,
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import PairwiseSum
 
-PACE = 1e-3                                                     # how far the particles go from one repetition to the next
+PACE = 1e-3  # how far the particles go from one repetition to the next
 SHIFT = (0.5, 0.3)
 
 
@@ -43,7 +44,9 @@ class Problem:
 
     def to(self, where: torch.dtype | str) -> Problem:
         """The same numbers in another dtype or on another device."""
-        return Problem(self.start.to(where), self.direction.to(where), self.target.to(where), self.kernel)
+        return Problem(
+            self.start.to(where), self.direction.to(where), self.target.to(where), self.kernel
+        )
 
     def target_field(self, backend: PairwiseSum) -> Any:
         return _field(backend, self.kernel, self.target, 1.0)
@@ -51,14 +54,18 @@ class Problem:
 
 def draw(n: int, d: int = 2, *, bandwidth: float, dtype: torch.dtype = torch.float32) -> Problem:
     rng = np.random.default_rng([n, d])
-    start, direction, target = (torch.from_numpy(rng.standard_normal((n, d), dtype=np.float32)).to(dtype) for _ in range(3))
+    start, direction, target = (
+        torch.from_numpy(rng.standard_normal((n, d), dtype=np.float32)).to(dtype) for _ in range(3)
+    )
     start[:, : len(SHIFT)] += torch.tensor(SHIFT[:d], dtype=dtype)
     return Problem(start, direction, target, Gaussian(bandwidth))
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The step by one backend. The targets' field is kept from step to step, as the MMD estimator keeps it."""
+    """The step by one backend. The targets' field is kept from step to step, as the MMD estimator
+    keeps it.
+    """
 
     backend: PairwiseSum
     problem: Problem
@@ -74,7 +81,9 @@ class Step:
     def fresh(self, x: Tensor, y: Tensor) -> Tensor:
         """The same with nothing kept."""
         kernel = self.problem.kernel
-        velocity: Tensor = (_field(self.backend, kernel, y, 1.0) + _field(self.backend, kernel, x, -1.0)).grad(x)
+        velocity: Tensor = (
+            _field(self.backend, kernel, y, 1.0) + _field(self.backend, kernel, x, -1.0)
+        ).grad(x)
         return velocity
 
 
@@ -83,11 +92,17 @@ def step(backend: PairwiseSum, problem: Problem) -> Step:
 
 
 def _field(backend: PairwiseSum, kernel: Gaussian, points: Tensor, mass: float) -> Any:
-    return backend.sources(kernel, points).field(points.new_full((len(points),), mass / len(points)))
+    return backend.sources(kernel, points).field(
+        points.new_full((len(points),), mass / len(points))
+    )
 
 
-def relative_error(velocity: Tensor, problem: Problem, x: Tensor, *, rows: int = 256, seed: int = 0) -> float:
-    """|v - truth| / |truth| over random rows, in the Euclidean norm; the truth in numpy's long double from the numbers that the backend was given."""
+def relative_error(
+    velocity: Tensor, problem: Problem, x: Tensor, *, rows: int = 256, seed: int = 0
+) -> float:
+    """|v - truth| / |truth| over random rows, in the Euclidean norm; the truth in numpy's long
+    double from the numbers that the backend was given.
+    """
     chosen = np.random.default_rng(seed).permutation(len(x))[:rows]
     z = x.numpy()[chosen].astype(np.longdouble)
     truth = np.zeros_like(z)
@@ -95,7 +110,14 @@ def relative_error(velocity: Tensor, problem: Problem, x: Tensor, *, rows: int =
         # Blocks of sources, so that (rows, block) arrays fit the memory.
         for block in np.array_split(points.numpy().astype(np.longdouble), 1 + len(points) // 4096):
             difference = z[:, None, :] - block[None, :, :]
-            weight = np.exp(-(difference**2).sum(-1) / (2 * np.longdouble(problem.kernel.bandwidth) ** 2))
-            truth -= mass / len(points) / np.longdouble(problem.kernel.bandwidth) ** 2 * (weight[..., None] * difference).sum(1)
+            weight = np.exp(
+                -(difference**2).sum(-1) / (2 * np.longdouble(problem.kernel.bandwidth) ** 2)
+            )
+            truth -= (
+                mass
+                / len(points)
+                / np.longdouble(problem.kernel.bandwidth) ** 2
+                * (weight[..., None] * difference).sum(1)
+            )
     error = velocity.numpy()[chosen].astype(np.longdouble) - truth
     return float(np.linalg.norm(error.astype(float)) / np.linalg.norm(truth.astype(float)))

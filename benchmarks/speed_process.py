@@ -1,4 +1,6 @@
-"""What concerns a whole process: its memory, the first use of a backend, and a flow from end to end."""
+"""What concerns a whole process: its memory, the first use of a backend, and a flow from end to
+end.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def titled(case: Case) -> str:
 
 
 def memory(n: int) -> dict[str, Any]:
-    """The largest growth of a process in a step, its clouds included, over the process that has imported and run all it needs on a small problem."""
+    """The largest growth of a process in a step, its clouds included, over the process that has
+    imported and run all it needs on a small problem.
+    """
     peaks = {}
     for case in LARGE:
         with environment.workers(1, 1) as pool:
@@ -84,16 +88,25 @@ def growth(case: Case, n: int) -> int:
 
 
 def first_use(n: int) -> dict[str, Any]:
-    """Work of the first step over that of the second, the import of libraries excluded: in a process that finds no compiled code, and in the next."""
+    """Work of the first step over that of the second, the import of libraries excluded: in a
+    process that finds no compiled code, and in the next.
+    """
     seconds: dict[str, list[float]] = {}
     for case in (*COMPILED, BY_COMPILER):
         with tempfile.TemporaryDirectory() as folder, _environment({"XDG_CACHE_HOME": folder}):
             for _ in range(2):
                 with environment.workers(1, 1) as pool:
-                    seconds.setdefault(titled(case), []).append(pool.submit(first_over_second, case, n).result())
+                    seconds.setdefault(titled(case), []).append(
+                        pool.submit(first_over_second, case, n).result()
+                    )
     ours = [seconds[titled(case)] for case in COMPILED]
-    note = ", ".join(f"{name}: {empty:.2g} s, then {cached:.2g} s" for name, (empty, cached) in seconds.items())
-    return measured({"empty": max(empty for empty, _ in ours), "cached": max(cached for _, cached in ours)}, note)
+    note = ", ".join(
+        f"{name}: {empty:.2g} s, then {cached:.2g} s" for name, (empty, cached) in seconds.items()
+    )
+    return measured(
+        {"empty": max(empty for empty, _ in ours), "cached": max(cached for _, cached in ours)},
+        note,
+    )
 
 
 def first_over_second(case: Case, n: int) -> float:
@@ -127,10 +140,22 @@ def flow(n: int, steps: int, backend: PairwiseSum | None = None) -> dict[str, An
     """`simulate` of an MMD flow: the share of its time outside of the sums."""
     problem = draw(n, bandwidth=BANDWIDTH)
     sums = TimedSum(made(LARGE[0]) if backend is None else backend)
-    pf.simulate(pf.mmd_flow(problem.kernel, pairwise=sums), problem.start[:1000], problem.target[:1001], steps=2, dt=0.1)
+    pf.simulate(
+        pf.mmd_flow(problem.kernel, pairwise=sums),
+        problem.start[:1000],
+        problem.target[:1001],
+        steps=2,
+        dt=0.1,
+    )
     sums.watch.parts.clear()
     began = time.process_time()
-    path = pf.simulate(pf.mmd_flow(problem.kernel, pairwise=sums), problem.start, problem.target, steps=steps, dt=0.1)
+    path = pf.simulate(
+        pf.mmd_flow(problem.kernel, pairwise=sums),
+        problem.start,
+        problem.target,
+        steps=steps,
+        dt=0.1,
+    )
     total = time.process_time() - began
     if path.status != "completed":
         raise RuntimeError(f"the run ended early: {path.message}")
@@ -154,7 +179,9 @@ class Watch:
         try:
             return call(*arguments)
         finally:
-            self.parts[call.__name__] = self.parts.get(call.__name__, 0.0) + time.process_time() - began
+            self.parts[call.__name__] = (
+                self.parts.get(call.__name__, 0.0) + time.process_time() - began
+            )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""The speed of single backends. Each function is run in a fresh process of one thread and returns numbers, a note and the times behind them."""
+"""The speed of single backends. Each function is run in a fresh process of one thread and returns
+numbers, a note and the times behind them.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,20 @@ BANDWIDTH = 0.2
 RTOL = 1e-5
 
 
-def measured(numbers: Mapping[str, float | None], note: str, times: Mapping[str, Times] | None = None) -> dict[str, Any]:
-    return {"numbers": dict(numbers), "note": note, "times": {name: t.record() for name, t in (times or {}).items()}}
+def measured(
+    numbers: Mapping[str, float | None], note: str, times: Mapping[str, Times] | None = None
+) -> dict[str, Any]:
+    return {
+        "numbers": dict(numbers),
+        "note": note,
+        "times": {name: t.record() for name, t in (times or {}).items()},
+    }
 
 
 def exact(n: int, rounds: int) -> dict[str, Any]:
-    """The exact gradient against autograd through all pairs and against KeOps; what the logarithm costs."""
+    """The exact gradient against autograd through all pairs and against KeOps; what the logarithm
+    costs.
+    """
 
     problem = draw(n, bandwidth=BANDWIDTH)
     double = problem.to(torch.float64)
@@ -55,7 +65,9 @@ def exact(n: int, rounds: int) -> dict[str, Any]:
 
 
 def mesh(n: int, reference: int, rounds: int) -> dict[str, Any]:
-    """The mesh in the plane, the targets' field kept or not, against KeOps on `reference` particles."""
+    """The mesh in the plane, the targets' field kept or not, against KeOps on `reference`
+    particles.
+    """
     from particleflow.pairwise.mesh.backend import Mesh
 
     small, large = draw(reference, bandwidth=BANDWIDTH), draw(n, bandwidth=BANDWIDTH)
@@ -76,7 +88,10 @@ def mesh_tenfold(n: int, rounds: int) -> dict[str, Any]:
 
     problems = {f"{size:.0e}": draw(size, bandwidth=BANDWIDTH) for size in (n, 10 * n)}
     steps = {name: fast(step(Mesh(rtol=RTOL), problem)) for name, problem in problems.items()}
-    times = interleaved({name: Trial(problem.inputs, steps[name]) for name, problem in problems.items()}, rounds=rounds)
+    times = interleaved(
+        {name: Trial(problem.inputs, steps[name]) for name, problem in problems.items()},
+        rounds=rounds,
+    )
     less, more = times.values()
     return measured({"growth": more.work / less.work}, _shown(times), times)
 
@@ -87,12 +102,21 @@ def mesh_in_space(n: int, reference: int, rounds: int) -> dict[str, Any]:
 
     small, large = draw(reference, bandwidth=BANDWIDTH), draw(n, 3, bandwidth=BANDWIDTH)
     ours = fast(step(Mesh(rtol=1e-4), large))
-    times = interleaved({"keops": Trial(small.inputs, FusedKeOps(small)), "kept": Trial(large.inputs, ours)}, rounds=rounds)
-    return measured({"kept": times["keops"].work / times["kept"].work}, f"{_shown(times)}; {_audited(ours)}", times)
+    times = interleaved(
+        {"keops": Trial(small.inputs, FusedKeOps(small)), "kept": Trial(large.inputs, ours)},
+        rounds=rounds,
+    )
+    return measured(
+        {"kept": times["keops"].work / times["kept"].work},
+        f"{_shown(times)}; {_audited(ours)}",
+        times,
+    )
 
 
 def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
-    """What `Auto` picks at bandwidth .01 against Fourier sums of the same tolerance, the worse of float32 and float64."""
+    """What `Auto` picks at bandwidth .01 against Fourier sums of the same tolerance, the worse of
+    float32 and float64.
+    """
     from particleflow.pairwise.auto import Auto
     from particleflow.pairwise.fourier.backend import Fourier
 
@@ -100,46 +124,85 @@ def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
     trials, chosen = {}, []
     for name, problem in (("float32", single), ("float64", single.to(torch.float64))):
         auto = step(Auto(rtol=RTOL), problem)
-        trials |= {f"auto {name}": Trial(problem.inputs, auto), f"fourier {name}": Trial(problem.inputs, step(Fourier(rtol=RTOL), problem))}
+        trials |= {
+            f"auto {name}": Trial(problem.inputs, auto),
+            f"fourier {name}": Trial(problem.inputs, step(Fourier(rtol=RTOL), problem)),
+        }
         x = problem.particles(1)
         chosen.append(f"{name}: {auto.field(x).explain(x)['backend']}, {_audited(auto)}")
     times = interleaved(trials, rounds=rounds)
-    ratio = min(times[f"fourier {name}"].work / times[f"auto {name}"].work for name in ("float32", "float64"))
+    ratio = min(
+        times[f"fourier {name}"].work / times[f"auto {name}"].work
+        for name in ("float32", "float64")
+    )
     return measured({"over_fourier": ratio}, f"{_shown(times)}; {'; '.join(chosen)}", times)
 
 
 def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
-    """Landmarks in d = 10 against the exact sum, which is measured on `queries` of the queries and scaled."""
+    """Landmarks in d = 10 against the exact sum, which is measured on `queries` of the queries and
+    scaled.
+    """
     from particleflow.pairwise.landmarks.backend import Nystroem
 
     bandwidth = default_bandwidth(draw(2000, 10, bandwidth=1.0).target)
     problem = draw(n, 10, bandwidth=bandwidth)
     ours, truth = step(Nystroem(rtol=1e-2), problem), step(Compiled(), problem)
-    trials = {"nystroem": Trial(problem.inputs, ours), f"exact, {queries} queries": Trial(problem.inputs, Part(truth, queries))}
+    trials = {
+        "nystroem": Trial(problem.inputs, ours),
+        f"exact, {queries} queries": Trial(problem.inputs, Part(truth, queries)),
+    }
     times = interleaved(trials, rounds=rounds)
     fast, part = times.values()
     x = problem.particles(1)
-    numbers = {"over_exact": part.work * n / queries / fast.work, "error": relative_error(ours(x), problem, x, rows=64)}
-    return measured(numbers, f"bandwidth {bandwidth:.3g}; {_shown(times)}, scaled to {n}; backend {ours.field(x).explain(x)['backend']}", times)
+    numbers = {
+        "over_exact": part.work * n / queries / fast.work,
+        "error": relative_error(ours(x), problem, x, rows=64),
+    }
+    return measured(
+        numbers,
+        f"bandwidth {bandwidth:.3g}; {_shown(times)}, scaled to {n}; backend"
+        f" {ours.field(x).explain(x)['backend']}",
+        times,
+    )
 
 
 def mono(n: int, rounds: int) -> dict[str, Any]:
-    """The step of a MonoFlow between two kernel density estimates against that of an MMD flow, both as a flow takes it: fit and velocity."""
+    """The step of a MonoFlow between two kernel density estimates against that of an MMD flow, both
+    as a flow takes it: fit and velocity.
+    """
     problem = draw(n, bandwidth=BANDWIDTH)
-    flows = pf.mmd_flow(problem.kernel), pf.mono_flow(pf.estimators.KDE(problem.kernel)), pf.mono_flow(pf.estimators.KDE())
+    flows = (
+        pf.mmd_flow(problem.kernel),
+        pf.mono_flow(pf.estimators.KDE(problem.kernel)),
+        pf.mono_flow(pf.estimators.KDE()),
+    )
     mmd, ratio, default = (FlowStep(flow, problem) for flow in flows)
-    times = interleaved({name: Trial(problem.inputs, each) for name, each in (("mmd", mmd), ("kde", ratio), ("KDE()", default))}, rounds=rounds)
+    times = interleaved(
+        {
+            name: Trial(problem.inputs, each)
+            for name, each in (("mmd", mmd), ("kde", ratio), ("KDE()", default))
+        },
+        rounds=rounds,
+    )
     x = problem.particles(1)
     value, slope = ratio.fit(x).witness.value_and_grad(x)
     # the thinnest, where a logarithm is hardest, and some of all
     rows = torch.cat([value.argsort()[:32], value.argsort()[-32:], torch.arange(0, n, n // 32)])
     true, true_slope = log_ratio(problem, x, x[rows])
     error = float((value[rows].double() - true).abs().max())
-    slope_error = float((slope[rows].double() - true_slope).norm(dim=1).max()) * problem.kernel.bandwidth
+    slope_error = (
+        float((slope[rows].double() - true_slope).norm(dim=1).max()) * problem.kernel.bandwidth
+    )
     bandwidth = float(default.memory["bandwidth"])
-    seen = f"log r from {value.min():.3g} to {value.max():.3g}, wrong by {error:.2g}, its gradient by {slope_error:.2g} / bandwidth"
+    seen = (
+        f"log r from {value.min():.3g} to {value.max():.3g}, wrong by {error:.2g}, its gradient by"
+        f" {slope_error:.2g} / bandwidth"
+    )
     note = f"{_shown(times)} at its bandwidth {bandwidth:.2g}; {seen}"
-    ratios = {name: times[trial].work / times["mmd"].work for name, trial in (("over_mmd", "kde"), ("default", "KDE()"))}
+    ratios = {
+        name: times[trial].work / times["mmd"].work
+        for name, trial in (("over_mmd", "kde"), ("default", "KDE()"))
+    }
     return measured(ratios | {"error": error}, note, times)
 
 
@@ -151,9 +214,14 @@ def threads(n_exact: int, n_mesh: int, rounds: int) -> dict[str, Any]:
     trials = {}
     for name, backend, n in (("exact", Compiled(), n_exact), ("mesh", Mesh(rtol=RTOL), n_mesh)):
         problem = draw(n, bandwidth=BANDWIDTH)
-        trials |= {f"{name} {count}": Trial(problem.inputs, Threaded(step(backend, problem), count)) for count in (1, 2)}
+        trials |= {
+            f"{name} {count}": Trial(problem.inputs, Threaded(step(backend, problem), count))
+            for count in (1, 2)
+        }
     times = interleaved(trials, rounds=rounds)
-    numbers = {name: times[f"{name} 1"].waited / times[f"{name} 2"].waited for name in ("exact", "mesh")}
+    numbers = {
+        name: times[f"{name} 1"].waited / times[f"{name} 2"].waited for name in ("exact", "mesh")
+    }
     shown = ", ".join(f"{name}: {1e3 * t.waited:.3g} ms" for name, t in times.items())
     known = "" if free is None else f"; {100 * free:.0f} % of the processors' time was free before"
     return measured(numbers, shown + known, times)
@@ -166,9 +234,14 @@ def gpu(n: int, rounds: int) -> dict[str, Any]:
     from particleflow.pairwise.exact.keops import KeOps
 
     problem = draw(n, bandwidth=BANDWIDTH).to("cuda")
-    times = interleaved({"keops": Trial(problem.inputs, Synchronised(step(KeOps(), problem)))}, rounds=rounds)
+    times = interleaved(
+        {"keops": Trial(problem.inputs, Synchronised(step(KeOps(), problem)))}, rounds=rounds
+    )
     waited = times["keops"].waited
-    note = f"{torch.cuda.get_device_name()}: {1e3 * waited:.3g} ms a step, N = M = {n}, {2 * n * n / waited:.3g} pairs/s"
+    note = (
+        f"{torch.cuda.get_device_name()}: {1e3 * waited:.3g} ms a step, N = M = {n},"
+        f" {2 * n * n / waited:.3g} pairs/s"
+    )
     return measured({"milliseconds": 1e3 * waited}, note, times)
 
 
@@ -183,7 +256,9 @@ def fast(ours: Step) -> Step:
 
 @dataclass(frozen=True, eq=False)
 class FlowStep:
-    """The velocity of a flow at all particles. The target is one object, as in a run, and what a fit remembers is kept."""
+    """The velocity of a flow at all particles. The target is one object, as in a run, and what a
+    fit remembers is kept.
+    """
 
     flow: pf.Flow
     problem: Problem
@@ -204,9 +279,14 @@ class FlowStep:
 
 
 def log_ratio(problem: Problem, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """The logarithm of the ratio of the density estimates of target and particles x, and its gradient: exact sums in float64."""
+    """The logarithm of the ratio of the density estimates of target and particles x, and its
+    gradient: exact sums in float64.
+    """
     logs = [
-        Compiled().sources(problem.kernel, cloud.double()).field(torch.full((len(cloud),), 1 / len(cloud), dtype=torch.float64)).log(z.double())
+        Compiled()
+        .sources(problem.kernel, cloud.double())
+        .field(torch.full((len(cloud),), 1 / len(cloud), dtype=torch.float64))
+        .log(z.double())
         for cloud in (problem.target, x)
     ]
     return logs[0][0] - logs[1][0], logs[0][1] - logs[1][1]
@@ -214,12 +294,16 @@ def log_ratio(problem: Problem, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Logarithms:
-    """Logarithm and its gradient of both clouds' densities, as a flow of their ratio needs: as many pairs as the step has."""
+    """Logarithm and its gradient of both clouds' densities, as a flow of their ratio needs: as many
+    pairs as the step has.
+    """
 
     step: Step
 
     def __call__(self, x: Tensor) -> Tensor:
-        particles = self.step.backend.sources(self.step.problem.kernel, x).field(x.new_full((len(x),), 1 / len(x)))
+        particles = self.step.backend.sources(self.step.problem.kernel, x).field(
+            x.new_full((len(x),), 1 / len(x))
+        )
         (value, grad), (current, current_grad) = self.step.kept.log(x), particles.log(x)
         return torch.cat([(value - current)[:, None], grad - current_grad], dim=1)
 
@@ -262,8 +346,13 @@ def _audited(ours: Step) -> str:
     """A word on the truth of a fast sum, and on its promise."""
     x = ours.problem.particles(1)
     audit = ours.field(x).audit(x, rows=32)
-    promised = "" if audit.promise is None else f", promised {audit.promise.grad / audit.grad_scale:.2g}"
-    return f"error {audit.grad_error / audit.grad_scale:.2g} of sum |w| max |grad k|{promised}{': NOT KEPT' if audit.kept is False else ''}"
+    promised = (
+        "" if audit.promise is None else f", promised {audit.promise.grad / audit.grad_scale:.2g}"
+    )
+    return (
+        f"error {audit.grad_error / audit.grad_scale:.2g} of sum |w| max |grad"
+        f" k|{promised}{': NOT KEPT' if audit.kept is False else ''}"
+    )
 
 
 def _shown(times: Mapping[str, Times]) -> str:

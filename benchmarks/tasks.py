@@ -1,4 +1,6 @@
-"""What the flows are measured on: a start, a target, a bandwidth. Nothing is drawn, and torch is not imported, before it is needed."""
+"""What the flows are measured on: a start, a target, a bandwidth. Nothing is drawn, and torch is
+not imported, before it is needed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ TARGETS = 300
 
 @dataclass(frozen=True)
 class Problem:
-    """One draw of a task: the start (N, d), the target sample that the flow sees (M, d), and another that it never sees (M, d)."""
+    """One draw of a task: the start (N, d), the target sample that the flow sees (M, d), and
+    another that it never sees (M, d).
+    """
 
     x0: Tensor
     target: Tensor
@@ -45,7 +49,9 @@ class Task:
         return self.width()
 
     def draw(self, seed: int) -> Problem:
-        """A pure function of the seed. The two target samples are independent; rows of a data set are in one of them at most."""
+        """A pure function of the seed. The two target samples are independent; rows of a data set
+        are in one of them at most.
+        """
         streams = pf.Draws(seed)
         both = self.law().sample(2 * TARGETS, seed=streams.child_seed("target", 0))
         x0 = self.start().sample(PARTICLES, seed=streams.child_seed("start", 0))
@@ -57,7 +63,8 @@ TASKS = {
     for task in (
         Task(
             "rings",
-            "three rings (Glaser, Arbel and Gretton 2021), start N((0, -0.3), 0.01^2), k = exp(-d^2 / 0.1)",
+            "three rings (Glaser, Arbel and Gretton 2021), start N((0, -0.3), 0.01^2), k = exp(-d^2"
+            " / 0.1)",
             start=lambda: pf.samplers.Gaussian(dim=2, mean=(0.0, -0.3), std=0.01),
             law=lambda: pf.samplers.Rings(),
             width=lambda: pf.kernels.Gaussian.from_denominator(0.1).bandwidth,
@@ -71,7 +78,8 @@ TASKS = {
         ),
         Task(
             "digits",
-            "handwritten digits in their first two principal components, start N(0, 0.1^2), bandwidth: `default_bandwidth` of the data",
+            "handwritten digits in their first two principal components, start N(0, 0.1^2),"
+            " bandwidth: `default_bandwidth` of the data",
             start=lambda: pf.samplers.Gaussian(dim=2, std=0.1),
             law=lambda: pf.samplers.Digits(pca=2),
             width=lambda: pf.kernels.default_bandwidth(pf.samplers.Digits(pca=2).points),

@@ -1,4 +1,6 @@
-"""Times that can be compared: interleaved repetitions, medians, the work of this process beside the clock; memory; idleness of the machine."""
+"""Times that can be compared: interleaved repetitions, medians, the work of this process beside the
+clock; memory; idleness of the machine.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class NotMeasuredError(Exception):
 
 @dataclass(frozen=True)
 class Trial:
-    """`run(*inputs(k))` is timed, for k = 1, 2, ...; making the inputs is not. `warm` replaces the inputs of the first, untimed, call."""
+    """`run(*inputs(k))` is timed, for k = 1, 2, ...; making the inputs is not. `warm` replaces the
+    inputs of the first, untimed, call.
+    """
 
     inputs: Callable[[int], tuple[Any, ...]]
     run: Callable[..., Any]
@@ -33,7 +37,9 @@ class Times:
 
     @property
     def work(self) -> float:
-        """The median of the processor's seconds: programs that take turns with this one do not count."""
+        """The median of the processor's seconds: programs that take turns with this one do not
+        count.
+        """
         return statistics.median(self.cpu)
 
     @property
@@ -42,13 +48,21 @@ class Times:
         return statistics.median(self.wall)
 
     def record(self) -> dict[str, Any]:
-        return {"cpu": self.work, "wall": self.waited, "times": len(self.cpu), "cpu_range": [min(self.cpu), max(self.cpu)]}
+        return {
+            "cpu": self.work,
+            "wall": self.waited,
+            "times": len(self.cpu),
+            "cpu_range": [min(self.cpu), max(self.cpu)],
+        }
 
 
-def interleaved(trials: Mapping[str, Trial], *, rounds: int, slot: float = 0.1, most: int = 10) -> dict[str, Times]:
+def interleaved(
+    trials: Mapping[str, Trial], *, rounds: int, slot: float = 0.1, most: int = 10
+) -> dict[str, Times]:
     """Times of all trials, A B A B ..., so that whatever else the machine does hits them alike.
 
-    In each round a trial runs once or, if it is quick, until `slot` seconds are used or it ran `most` times.
+    In each round a trial runs once or, if it is quick, until `slot` seconds are used or it ran
+    `most` times.
     """
     times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in trials}
     for trial in trials.values():
@@ -57,7 +71,9 @@ def interleaved(trials: Mapping[str, Trial], *, rounds: int, slot: float = 0.1, 
         for name, trial in trials.items():
             cpus, walls = times[name]
             before = len(walls)
-            while len(walls) == before or (sum(walls[before:]) < slot and len(walls) < before + most):
+            while len(walls) == before or (
+                sum(walls[before:]) < slot and len(walls) < before + most
+            ):
                 cpu, wall = timed(trial.run, *trial.inputs(len(walls) + 1))
                 cpus.append(cpu)
                 walls.append(wall)
@@ -93,7 +109,9 @@ def forget_peak() -> None:
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as error:
-        raise NotMeasuredError("this system does not let a process reset its peak of memory") from error
+        raise NotMeasuredError(
+            "this system does not let a process reset its peak of memory"
+        ) from error
 
 
 def idle(seconds: float = 0.5) -> float | None:
@@ -109,7 +127,9 @@ def idle(seconds: float = 0.5) -> float | None:
 def _ticks() -> tuple[int, int] | None:
     """Idle ones and all, of all processors."""
     try:
-        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+        fields = [
+            int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        ]
     except OSError:
         return None
     return fields[3] + fields[4], sum(fields[:8])

@@ -1,4 +1,6 @@
-"""What W1 between batches rewards: its false minima, the collapse of its flow, and critics that estimate it worse with better samples."""
+"""What W1 between batches rewards: its false minima, the collapse of its flow, and critics that
+estimate it worse with better samples.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from benchmarks.transport_rows import CRITICS, REAL, collapse, minima, samples
 
 HERE = Path(__file__).parent
 MARKS = ("<!-- transport: begin -->", "<!-- transport: end -->")
-# dimension: the stated ratio of repeated means; particles: E W1 at the end and of real batches, and the range of the variance.
+# dimension: the stated ratio of repeated means; particles: E W1 at the end and of real batches, and
+# the range of the variance.
 MEANS = {2: 2.68, 16: 1.005, 32: 0.888, 256: 0.760}
 COLLAPSE = {16: (0.626, 0.799, (0.63, 0.73)), 64: (0.374, 0.473, (0.84, 0.89))}
 # Batches for the means of a run of so many particles: their error is .002.
@@ -39,7 +42,9 @@ def main(argv: Sequence[str]) -> int:
     if options.quick:
         text = "**Quick: a tenth of the repetitions and steps, one seed.**\n\n" + text
     name = "transport-quick" if options.quick else "transport"
-    paths = report.save(options.out, name, {"suite": "transport", "quick": options.quick, "rows": rows}, text, rows)
+    paths = report.save(
+        options.out, name, {"suite": "transport", "quick": options.quick, "rows": rows}, text, rows
+    )
     print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     if options.record and not until.stopped:
         report.insert(HERE / "README.md", text, marks=MARKS)
@@ -48,36 +53,91 @@ def main(argv: Sequence[str]) -> int:
 
 def _minima(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str, Any]]]:
     repeats = {dim: (1000 if dim == 2 else 100) // shrink for dim in MEANS}
-    found = {dim: pool.submit(minima, dim, n=64, repeats=repeats[dim], sample=12_800, seed=0) for dim in MEANS}
+    found = {
+        dim: pool.submit(minima, dim, n=64, repeats=repeats[dim], sample=12_800, seed=0)
+        for dim in MEANS
+    }
     rows = [{"dim": dim, "stated": MEANS[dim], **future.result()} for dim, future in found.items()]
-    headings = ["d", "E W1 of real batches", "repeated means / real", "stated", "k-medians / real", "variance of the k-medians"]
-    cells = [[r["dim"], *(f"{r[key]:.4g}" for key in ("real", "means", "stated", "medians", "variance"))] for r in rows]
+    headings = [
+        "d",
+        "E W1 of real batches",
+        "repeated means / real",
+        "stated",
+        "k-medians / real",
+        "variance of the k-medians",
+    ]
+    cells = [
+        [r["dim"], *(f"{r[key]:.4g}" for key in ("real", "means", "stated", "medians", "variance"))]
+        for r in rows
+    ]
     return f"64 points against a batch of 64 from N(0, I):\n\n{report.table(headings, cells)}", rows
 
 
 def _collapse(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str, Any]]]:
-    found = {n: [pool.submit(collapse, n, steps=2500 // shrink, repeats=BATCHES[n] // shrink, seed=seed) for seed in range(seeds)] for n in COLLAPSE}
-    rows = [{"n": n, "seed": seed, **future.result()} for n, futures in found.items() for seed, future in enumerate(futures)]
-    headings = ["n", "E W1 to a batch", "stated", "E W1 of real batches", "stated", "variance", "stated"]
+    found = {
+        n: [
+            pool.submit(collapse, n, steps=2500 // shrink, repeats=BATCHES[n] // shrink, seed=seed)
+            for seed in range(seeds)
+        ]
+        for n in COLLAPSE
+    }
+    rows = [
+        {"n": n, "seed": seed, **future.result()}
+        for n, futures in found.items()
+        for seed, future in enumerate(futures)
+    ]
+    headings = [
+        "n",
+        "E W1 to a batch",
+        "stated",
+        "E W1 of real batches",
+        "stated",
+        "variance",
+        "stated",
+    ]
     cells = []
     for n, (end, real, (low, high)) in COLLAPSE.items():
-        end_now, real_now, variance = (report.spread([r[key] for r in rows if r["n"] == n]) for key in ("end", "real", "variance"))
+        end_now, real_now, variance = (
+            report.spread([r[key] for r in rows if r["n"] == n])
+            for key in ("end", "real", "variance")
+        )
         cells.append([n, end_now, end, real_now, real, variance, f"{low}-{high}"])
-    intro = f"n particles from N(0, I) in the plane that climb the perfect critic of fresh batches of the same law, {seeds} seed(s):"
+    intro = (
+        "n particles from N(0, I) in the plane that climb the perfect critic of fresh batches of"
+        f" the same law, {seeds} seed(s):"
+    )
     return f"{intro}\n\n{report.table(headings, cells)}", rows
 
 
 def _digits(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str, Any]]]:
-    found = {name: [pool.submit(samples, name, n=64, steps=600 // shrink, seed=seed) for seed in range(seeds)] for name in (*CRITICS, REAL)}
+    found = {
+        name: [
+            pool.submit(samples, name, n=64, steps=600 // shrink, seed=seed)
+            for seed in range(seeds)
+        ]
+        for name in (*CRITICS, REAL)
+    }
     rows: list[dict[str, Any]] = [
         {"critic": name, "seed": seed, **future.result()} for name, futures in found.items() for seed, future in enumerate(futures)
     ]  # fmt: skip
-    headings = ["critic", "its estimate / exact W1", "E W1 to a batch / of real batches", "variance / real", "energy distance (squared), held out"]
+    headings = [
+        "critic",
+        "its estimate / exact W1",
+        "E W1 to a batch / of real batches",
+        "variance / real",
+        "energy distance (squared), held out",
+    ]
     cells = []
     for name in found:
-        values = [report.spread([r[key] for r in rows if r["critic"] == name]) for key in ("estimate", "batch", "variance", "energy")]
+        values = [
+            report.spread([r[key] for r in rows if r["critic"] == name])
+            for key in ("estimate", "batch", "variance", "energy")
+        ]
         cells.append([name, "-" if name == REAL else values[0], *values[1:]])
-    intro = f"64 particles towards fresh batches of 64 digits (8 x 8 pixels), {600 // shrink} steps, {seeds} seed(s):"
+    intro = (
+        f"64 particles towards fresh batches of 64 digits (8 x 8 pixels), {600 // shrink} steps,"
+        f" {seeds} seed(s):"
+    )
     return f"{intro}\n\n{report.table(headings, cells)}", rows
 
 
@@ -85,13 +145,32 @@ PARTS = {"minima": _minima, "collapse": _collapse, "digits": _digits}
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks transport", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions and steps, one seed")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks transport", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the repetitions and steps, one seed"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each flow (3)")
-    parser.add_argument("--rows", type=partial(report.names, known=PARTS), default=list(PARTS), metavar="A,B", help=f"of {', '.join(PARTS)} (all)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, of one thread each (1)")
-    parser.add_argument("--out", type=report.folder, default=HERE / "results", help="folder of the files (default benchmarks/results)")
-    parser.add_argument("--record", action="store_true", help="also put the tables into benchmarks/README.md")
+    parser.add_argument(
+        "--rows",
+        type=partial(report.names, known=PARTS),
+        default=list(PARTS),
+        metavar="A,B",
+        help=f"of {', '.join(PARTS)} (all)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes at a time, of one thread each (1)"
+    )
+    parser.add_argument(
+        "--out",
+        type=report.folder,
+        default=HERE / "results",
+        help="folder of the files (default benchmarks/results)",
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="also put the tables into benchmarks/README.md"
+    )
     return parser.parse_args(argv)
 
 

@@ -19,7 +19,7 @@ release = version = installed_version("particleflow-sim")
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
-default_role = "py:obj"                                        # `KALE` in a docstring is a link where there is something to link to
+default_role = "py:obj"  # `KALE` in a docstring is a link where there is something to link to
 
 html_theme = "furo"
 html_title = f"particleflow {release}"
@@ -29,24 +29,31 @@ html_copy_source = False
 html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"                                     # docstrings give shapes and meaning; `shapes` below puts back what is short
+autodoc_typehints = (
+    "none"  # docstrings give shapes and meaning; `shapes` below puts back what is short
+)
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
-napoleon_use_param = False                                     # "flow, x0, target" stays one entry
+napoleon_use_param = False  # "flow, x0, target" stays one entry
 add_module_names = False
 
 
-# ---------------------------------------------------------------- equations: MathML in the page, no script and nothing to fetch when it is read
+# ---------------------------------------------------------------- equations: MathML in the page, no
+# script and nothing to fetch when it is read
 
 
 def mathml(latex: str, display: str = "inline") -> str:
-    latex = re.sub(r"(?<=[\w)}] )\\log", r"\\,\\log", latex)                             # thin spaces around operators, as LaTeX sets them
+    latex = re.sub(
+        r"(?<=[\w)}] )\\log", r"\\,\\log", latex
+    )  # thin spaces around operators, as LaTeX sets them
     latex = re.sub(r"\\log(?! *[({\\])", r"\\log\\,", latex)
     if display == "block":
-        latex = re.sub(r"\\(sum|max|min)_", r"\\\1\\limits_", latex)                    # under the sign, also inside of brackets
+        latex = re.sub(
+            r"\\(sum|max|min)_", r"\\\1\\limits_", latex
+        )  # under the sign, also inside of brackets
     return convert(latex, display=display)
 
 
@@ -66,11 +73,16 @@ def display_math(self: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-# ---------------------------------------------------------------- docstrings are plain text with formulas: |x| and * mean what they say
+# ---------------------------------------------------------------- docstrings are plain text with
+# formulas: |x| and * mean what they say
 
 
-def plain_formulas(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Escape what reStructuredText would take for markup outside of backticks, and set indented formulas as blocks."""
+def plain_formulas(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Escape what reStructuredText would take for markup outside of backticks, and set indented
+    formulas as blocks.
+    """
     out: list[str] = []
     numpy_section = any(re.fullmatch(r"-{3,}", line) for line in lines)
     body, block = True, False
@@ -82,15 +94,23 @@ def plain_formulas(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
             out += [".. code-block:: text", ""]
         block = starts or (block and (line.startswith("    ") or not line.strip()))
         example = line.lstrip().startswith((">>>", "..."))
-        out.append(line if block or example else re.sub(r"(`[^`]*`)|([|*])", lambda m: m[1] or "\\" + m[2], line))
-    lines[:] = ["", *out] if what == "property" else out       # napoleon would take the words before a colon for the property's type
+        out.append(
+            line
+            if block or example
+            else re.sub(r"(`[^`]*`)|([|*])", lambda m: m[1] or "\\" + m[2], line)
+        )
+    lines[:] = (
+        ["", *out] if what == "property" else out
+    )  # napoleon would take the words before a colon for the property's type
 
 
-def no_protocol_signature(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
+def no_protocol_signature(
+    app: Sphinx, what: str, name: str, obj: Any, *rest: Any
+) -> tuple[str, str] | None:
     return ("", "") if what == "class" and getattr(obj, "_is_protocol", False) else None
 
 
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
-    app.connect("autodoc-process-docstring", plain_formulas, priority=400)         # before napoleon
+    app.connect("autodoc-process-docstring", plain_formulas, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", no_protocol_signature)

@@ -1,4 +1,6 @@
-"""The figure of the page on the architecture: python docs/developers_figure.py writes docs/_static/architecture.png."""
+"""The figure of the page on the architecture: python docs/developers_figure.py writes
+docs/_static/architecture.png.
+"""
 
 from pathlib import Path
 
@@ -14,31 +16,78 @@ HERE = Path(__file__).parent
 INK, GREY, BLUE, PAPER, RED = "#22223b", "#8d8da1", "#014f86", "#eef3f7", "#c8553d"
 
 
-def box(axes: Axes, x: float, y: float, title: str, text: str, width: float = 2.2, height: float = 1.3) -> None:
+def box(
+    axes: Axes, x: float, y: float, title: str, text: str, width: float = 2.2, height: float = 1.3
+) -> None:
     """A part of the package around (x, y): its name, and what it does."""
     corner = (x - width / 2, y - height / 2)
-    axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=.12", fc=PAPER, ec=BLUE, lw=1.4))
-    axes.text(x, y + height / 2 - 0.27, title, ha="center", va="center", color=BLUE, fontsize=13, weight="bold")
-    axes.text(x, y - 0.2, text, ha="center", va="center", color=INK, fontsize=10.5, linespacing=1.35)
+    axes.add_patch(
+        FancyBboxPatch(
+            corner,
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=.12",
+            fc=PAPER,
+            ec=BLUE,
+            lw=1.4,
+        )
+    )
+    axes.text(
+        x,
+        y + height / 2 - 0.27,
+        title,
+        ha="center",
+        va="center",
+        color=BLUE,
+        fontsize=13,
+        weight="bold",
+    )
+    axes.text(
+        x, y - 0.2, text, ha="center", va="center", color=INK, fontsize=10.5, linespacing=1.35
+    )
 
 
 Point = tuple[float, float]
 
 
-def arrow(axes: Axes, start: Point, end: Point, text: str = "", at: Point = (0, 0), **style: object) -> None:
+def arrow(
+    axes: Axes, start: Point, end: Point, text: str = "", at: Point = (0, 0), **style: object
+) -> None:
     """Data that goes from one part to another, and its name at a shift `at` from the middle."""
     look: dict[str, object] = {"color": INK, "lw": 1.5, "shrinkA": 2, "shrinkB": 2, **style}
-    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>,head_length=7,head_width=3.5", **look))
+    axes.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>,head_length=7,head_width=3.5", **look)
+    )
     middle = (start[0] + end[0]) / 2 + at[0], (start[1] + end[1]) / 2 + at[1]
-    axes.text(*middle, text, ha="center", va="center", color=look["color"], fontsize=10.5, linespacing=1.3)
+    axes.text(
+        *middle, text, ha="center", va="center", color=look["color"], fontsize=10.5, linespacing=1.3
+    )
 
 
 figure, axes = plt.subplots(figsize=(13, 7), layout="constrained")
 axes.set(xlim=(-2.0, 14.4), ylim=(-1.1, 6.7), aspect="equal")
 axes.axis("off")
 
-axes.add_patch(FancyBboxPatch((2.55, 0.55), 8.1, 5.7, boxstyle="round,pad=0,rounding_size=.2", fc="none", ec=GREY, lw=1.2, ls=(0, (5, 3))))
-axes.text(2.8, 5.9, "engine: the state at step n becomes the state at step n + 1", color=GREY, fontsize=11.5, va="center")
+axes.add_patch(
+    FancyBboxPatch(
+        (2.55, 0.55),
+        8.1,
+        5.7,
+        boxstyle="round,pad=0,rounding_size=.2",
+        fc="none",
+        ec=GREY,
+        lw=1.2,
+        ls=(0, (5, 3)),
+    )
+)
+axes.text(
+    2.8,
+    5.9,
+    "engine: the state at step n becomes the state at step n + 1",
+    color=GREY,
+    fontsize=11.5,
+    va="center",
+)
 
 box(axes, -0.7, 4.5, "samplers", "points of files,\npictures, shapes")
 box(axes, 4.0, 4.5, "estimators", "fit(x, y)")
@@ -59,8 +108,13 @@ arrow(axes, (0.4, 1.6), (2.9, 1.6), "profiles", (-0.25, 0.22))
 arrow(axes, (10.0, 4.5), (11.8, 4.5), "states", (0.35, 0.22))
 arrow(axes, (12.9, 3.85), (12.9, 2.25))
 
-words = "command line: names and numbers (config) become these objects (build), are run (runs), and leave a folder of files."
+words = (
+    "command line: names and numbers (config) become these objects (build), are run (runs), and"
+    " leave a folder of files."
+)
 axes.text(-1.8, -0.2, words, color=INK, fontsize=11)
-words = "Imports go one way: a module imports only those that stand before it in tests/test_layers.py."
+words = (
+    "Imports go one way: a module imports only those that stand before it in tests/test_layers.py."
+)
 axes.text(-1.8, -0.75, words, color=GREY, fontsize=11)
 figure.savefig(HERE / "_static" / "architecture.png", dpi=100)

@@ -1,4 +1,6 @@
-"""The films of the README and of the page "Going large": python docs/film.py [rings] [million] writes them to docs/_static."""
+"""The films of the README and of the page "Going large": python docs/film.py [rings] [million]
+writes them to docs/_static.
+"""
 
 import itertools
 import sys
@@ -21,7 +23,9 @@ def rings() -> None:
     kernel = pf.kernels.Gaussian(0.2)
     flows = {
         "MMD flow": pf.mmd_flow(kernel),
-        "with noise injection": pf.mmd_flow(kernel, noise=pf.schedules.Geometric(0.5, every=60, smooth=True)),
+        "with noise injection": pf.mmd_flow(
+            kernel, noise=pf.schedules.Geometric(0.5, every=60, smooth=True)
+        ),
         "KALE flow": pf.kale_flow(kernel, lam=0.03),
         "MonoFlow (KDE ratio)": pf.mono_flow(pf.estimators.KDE(kernel)),
     }
@@ -32,32 +36,58 @@ def rings() -> None:
 
 
 def attractor(n: int) -> torch.Tensor:
-    """Points of de Jong's strange attractor x' = sin(1.4 y) - cos(-2.3 x), y' = sin(2.4 x) - cos(-2.1 y), (n, 2) in float32."""
+    """Points of de Jong's strange attractor x' = sin(1.4 y) - cos(-2.3 x), y' = sin(2.4 x) -
+    cos(-2.1 y), (n, 2) in float32.
+    """
     points = torch.rand(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for _ in range(60):
         x, y = points.T
-        points = torch.stack([torch.sin(1.4 * y) - torch.cos(2.3 * x), torch.sin(2.4 * x) - torch.cos(2.1 * y)], dim=1)
+        points = torch.stack(
+            [torch.sin(1.4 * y) - torch.cos(2.3 * x), torch.sin(2.4 * x) - torch.cos(2.1 * y)],
+            dim=1,
+        )
     return points.float()
 
 
-def narrowing(x0: torch.Tensor, target: torch.Tensor, *, bandwidths: int, each: int) -> Iterator[pf.State]:
-    """The states of an MMD flow whose bandwidth shrinks from 0.6 to 0.02, the coarse before the fine: a kernel moves what is of its own size."""
+def narrowing(
+    x0: torch.Tensor, target: torch.Tensor, *, bandwidths: int, each: int
+) -> Iterator[pf.State]:
+    """The states of an MMD flow whose bandwidth shrinks from 0.6 to 0.02, the coarse before the
+    fine: a kernel moves what is of its own size.
+    """
     last: Any = x0
     for stage, share in enumerate(np.linspace(0, 1, bandwidths)):
-        # The finer, the denser the filaments, and the stiffer the flow; slow at first, since the cloud bursts apart.
-        flow, dt = pf.mmd_flow(pf.kernels.Gaussian(0.6 * 30**-share)), 1.5 * 10**-share * min(1, (stage + 1) / 4)
-        for state in itertools.islice(pf.iterate(flow, last, target, dt=dt), min(stage, 1), each + 1):
+        # The finer, the denser the filaments, and the stiffer the flow; slow at first, since the
+        # cloud bursts apart.
+        flow, dt = (
+            pf.mmd_flow(pf.kernels.Gaussian(0.6 * 30**-share)),
+            1.5 * 10**-share * min(1, (stage + 1) / 4),
+        )
+        for state in itertools.islice(
+            pf.iterate(flow, last, target, dt=dt), min(stage, 1), each + 1
+        ):
             yield (last := state)
 
 
 def million() -> None:
-    """A million particles to a million points of a strange attractor: a film, of which no state is kept."""
+    """A million particles to a million points of a strange attractor: a film, of which no state is
+    kept.
+    """
     target = attractor(1_000_000)
-    sphere = torch.nn.functional.normalize(pf.samplers.Gaussian(dim=4).sample(1_000_000, seed=1, dtype=torch.float32))
-    x0 = 0.3 * sphere[:, :2] + torch.tensor([-0.2, -0.3])  # uniform on a disc: the first two coordinates of a sphere in four dimensions
+    sphere = torch.nn.functional.normalize(
+        pf.samplers.Gaussian(dim=4).sample(1_000_000, seed=1, dtype=torch.float32)
+    )
+    x0 = 0.3 * sphere[:, :2] + torch.tensor(
+        [-0.2, -0.3]
+    )  # uniform on a disc: the first two coordinates of a sphere in four dimensions
     shown = {round(320 * (k / 49) ** 1.5) for k in range(50)}  # it is fast in the beginning
     states = narrowing(x0, target, bandwidths=32, each=10)
-    pf.plotting.film((state for state in states if state.clock.step in shown), STATIC / "million.gif", target=target, fps=12)
+    pf.plotting.film(
+        (state for state in states if state.clock.step in shown),
+        STATIC / "million.gif",
+        target=target,
+        fps=12,
+    )
 
 
 for name in sys.argv[1:] or ("rings", "million"):

@@ -1,4 +1,6 @@
-"""The figure of the page on MonoFlow: python docs/monoflow_figure.py writes docs/_static/monoflow_slopes.png."""
+"""The figure of the page on MonoFlow: python docs/monoflow_figure.py writes
+docs/_static/monoflow_slopes.png.
+"""
 
 import sys
 from pathlib import Path
@@ -36,9 +38,21 @@ LABELS = {
 NAIVE = [name for name in CASES if name.startswith("naive")]
 ORDER = [*COLOURS, *NAIVE]
 
-plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK})
-plt.rcParams.update({"axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "mathtext.fontset": "cm"})
-figure, (left, right) = plt.subplots(1, 2, figsize=(12.5, 5.2), layout="constrained", gridspec_kw={"wspace": 0.06})
+plt.rcParams.update(
+    {
+        "font.size": 12,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": GREY,
+        "text.color": INK,
+    }
+)
+plt.rcParams.update(
+    {"axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "mathtext.fontset": "cm"}
+)
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(12.5, 5.2), layout="constrained", gridspec_kw={"wspace": 0.06}
+)
 
 d = torch.linspace(-9, 9, 1801, dtype=torch.float64)
 for name, colour in COLOURS.items():
@@ -48,19 +62,45 @@ for name, colour in COLOURS.items():
     left.plot(d, (-slope).where(slope < 0, torch.nan), color=colour, lw=2.4, ls=(0, (2, 1.5)))
 left.set(yscale="log", xlim=(-9, 9), ylim=(1e-4, 9), xlabel="$d = \\log r$", ylabel="slope $h'(d)$")
 left.set_title("how fast: the slope", loc="left", pad=12)
-left.text(-8.8, 3.4, "$r \\ll 1$: too many particles here,\nthey must leave", color=GREY, fontsize=10.5, va="center")
-left.text(8.8, 3.4, "$r \\gg 1$: too few particles here,\nothers must come", color=GREY, fontsize=10.5, va="center", ha="right")
+left.text(
+    -8.8,
+    3.4,
+    "$r \\ll 1$: too many particles here,\nthey must leave",
+    color=GREY,
+    fontsize=10.5,
+    va="center",
+)
+left.text(
+    8.8,
+    3.4,
+    "$r \\gg 1$: too few particles here,\nothers must come",
+    color=GREY,
+    fontsize=10.5,
+    va="center",
+    ha="right",
+)
 left.text(0.35, 5e-3, "$h' < 0$", color=RED, fontsize=12)
 
 for name in ORDER:
     path = run(name, 0, 1000, pf.SaveAt(every=5))
     means = path.particles.mean(1).norm(dim=1).numpy()
     colour, naive = COLOURS.get(name, GREY), name in NAIVE
-    right.plot(path.times, means, color=colour, lw=1.6 if naive else 2.4, ls=(0, (4, 2)) if naive else "-")
+    right.plot(
+        path.times, means, color=colour, lw=1.6 if naive else 2.4, ls=(0, (4, 2)) if naive else "-"
+    )
     print(f"{name}: {means[-1]:.2g}")
-right.set(yscale="log", xlim=(0, 20), ylim=(1e-5, 3), xlabel="$t$", ylabel="from the cloud's mean to the target's")
+right.set(
+    yscale="log",
+    xlim=(0, 20),
+    ylim=(1e-5, 3),
+    xlabel="$t$",
+    ylabel="from the cloud's mean to the target's",
+)
 right.set_title("how far they get", loc="left", pad=12)
-handles = [plt.Line2D([], [], color=colour, lw=2.4, label=LABELS.get(name, name)) for name, colour in COLOURS.items()]
+handles = [
+    plt.Line2D([], [], color=colour, lw=2.4, label=LABELS.get(name, name))
+    for name, colour in COLOURS.items()
+]
 handles.append(plt.Line2D([], [], color=GREY, lw=1.6, ls=(0, (4, 2)), label="naive descent of $f$"))
 figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=10.5)
 figure.savefig(HERE / "_static" / "monoflow_slopes.png", dpi=110)

@@ -1,4 +1,6 @@
-"""Weak and strong divergences of two clouds pulled apart: python docs/topologies_figure.py writes docs/_static/topologies.png."""
+"""Weak and strong divergences of two clouds pulled apart: python docs/topologies_figure.py writes
+docs/_static/topologies.png.
+"""
 
 import math
 from pathlib import Path
@@ -12,7 +14,13 @@ import torch
 
 import particleflow as pf
 
-INK, RED, ORANGE, GREEN, BLUES = "#22223b", "#c8553d", "#e0a458", "#4f772d", ("#89c2d9", "#2c7da0", "#014f86")
+INK, RED, ORANGE, GREEN, BLUES = (
+    "#22223b",
+    "#c8553d",
+    "#e0a458",
+    "#4f772d",
+    ("#89c2d9", "#2c7da0", "#014f86"),
+)
 STD, LAMS = 0.2, (0.1, 1.0, 10.0)
 kernel = pf.kernels.Gaussian(1.0)
 separations = np.linspace(0.02, 6, 150)
@@ -24,7 +32,9 @@ def cloud(points: int) -> torch.Tensor:
     return STD * torch.special.ndtri(shares)[:, None]
 
 
-def curves(x: torch.Tensor, y: torch.Tensor, estimator: pf.estimators.Estimator, slope: float) -> np.ndarray:
+def curves(
+    x: torch.Tensor, y: torch.Tensor, estimator: pf.estimators.Estimator, slope: float
+) -> np.ndarray:
     """Value and mean pull towards the target at each separation, (2, S)."""
     found = []
     for s in separations:
@@ -41,12 +51,24 @@ def jensen_shannon() -> np.ndarray:
     for s in separations:
         log_q = -((z - s) ** 2) / (2 * STD**2) - math.log(STD * math.sqrt(2 * math.pi))
         middle = np.logaddexp(log_p, log_q) - math.log(2)
-        values.append((np.exp(log_p) * (log_p - middle) + np.exp(log_q) * (log_q - middle)).sum() * (z[1] - z[0]) / 2)
+        values.append(
+            (np.exp(log_p) * (log_p - middle) + np.exp(log_q) * (log_q - middle)).sum()
+            * (z[1] - z[0])
+            / 2
+        )
     return np.stack([values, np.gradient(values, separations)])
 
 
 one = np.ones_like(separations)
-plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "text.color": INK})
+plt.rcParams.update(
+    {
+        "font.size": 12,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": INK,
+        "text.color": INK,
+    }
+)
 figure, axes = plt.subplots(2, 2, figsize=(12, 8), sharex=True, sharey="row", layout="constrained")
 dirac = torch.zeros(1, 1, dtype=torch.float64)
 strong = [
@@ -59,7 +81,14 @@ for column, (x, y), (js, kl) in zip(axes.T, clouds, strong, strict=True):
     w1 = curves(x, y, pf.estimators.CTransformCritic(), 1.0)
     lines = [("JS", js, ORANGE, "-"), ("W1", w1, GREEN, "-"), ("MMD$^2/2$", mmd, INK, "--")]
     for lam, blue in zip(LAMS, BLUES, strict=True):
-        lines.append((f"KALE, $\\lambda$ = {lam:g}", curves(x, y, pf.estimators.KALE(kernel, lam=lam), 1 + lam), blue, "-"))
+        lines.append(
+            (
+                f"KALE, $\\lambda$ = {lam:g}",
+                curves(x, y, pf.estimators.KALE(kernel, lam=lam), 1 + lam),
+                blue,
+                "-",
+            )
+        )
     if kl is not None:
         lines.insert(0, ("KL", kl, RED, "-"))
     for name, (value, pull), colour, style in lines:

@@ -21,7 +21,10 @@ def at_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         user = Path(path).parts[0]
-        raise ValueError(f"`path` must be a path on this machine, and {user} is nobody's home, got {path}: write ./{path} for one here") from None
+        raise ValueError(
+            f"`path` must be a path on this machine, and {user} is nobody's home, got {path}: write"
+            f" ./{path} for one here"
+        ) from None
 
 
 def misread(path: str | Path, error: Exception) -> str:
@@ -37,12 +40,17 @@ def misread(path: str | Path, error: Exception) -> str:
         return "a file of another kind"
     if "allow_pickle" in str(error):
         return "Python objects"
-    return f"something else ({error})" if isinstance(error, (KeyError, TypeError)) else f"a damaged file ({error})"
+    return (
+        f"something else ({error})"
+        if isinstance(error, (KeyError, TypeError))
+        else f"a damaged file ({error})"
+    )
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which becomes `path` when all is written. Whatever goes wrong, what was there stays, and nothing half done is left.
+    """A file to write to, which becomes `path` when all is written. Whatever goes wrong, what was
+    there stays, and nothing half done is left.
 
     Two processes that write the same file do not meet: the last one's is left, whole.
     """

@@ -1,4 +1,6 @@
-"""Processes that were forked: the threads of the parent are not in them, and a library that waits for these waits for ever."""
+"""Processes that were forked: the threads of the parent are not in them, and a library that waits
+for these waits for ever.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,10 @@ def tell() -> None:
     if _lost and torch.get_num_threads() == 1:
         threads, _lost = _lost, 0
         _checks.warn(
-            f"this process was forked from one with {threads} threads for torch, which a fork does not copy: it computes in one thread. "
-            "For more threads start workers with multiprocessing.get_context('spawn') or 'forkserver', or joblib's 'loky'; to silence this "
-            "set OMP_NUM_THREADS=1 or call torch.set_num_threads(1) before the fork"
+            f"this process was forked from one with {threads} threads for torch, which a fork does"
+            " not copy: it computes in one thread. For more threads start workers with"
+            " multiprocessing.get_context('spawn') or 'forkserver', or joblib's 'loky'; to silence"
+            " this set OMP_NUM_THREADS=1 or call torch.set_num_threads(1) before the fork"
         )
 
 

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._supplied import Supplied
-from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Target, as_cloud, as_clouds
+from particleflow.clouds import (
+    Clock,
+    Cloud,
+    Draws,
+    FixedTarget,
+    Randomness,
+    Target,
+    as_cloud,
+    as_clouds,
+)
 from particleflow.estimators import Estimator
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
@@ -24,37 +33,56 @@ from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
 from particleflow.trajectory import Trajectory
 
-# The relative difference up to which two total masses count as equal: that of float32 sums over large clouds, with a margin.
+# The relative difference up to which two total masses count as equal: that of float32 sums over
+# large clouds, with a margin.
 SAME_TOTAL = 1e-3
 
 Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
 
 
 def prepare(
-    flow: Flow, x0: Any, target: Any, integrator: Integrator | None, seed: int | None, draws: Randomness | None
+    flow: Flow,
+    x0: Any,
+    target: Any,
+    integrator: Integrator | None,
+    seed: int | None,
+    draws: Randomness | None,
 ) -> tuple[Snapshot, Target, Integrator]:
     """Everything checked, and converted, before any work is done."""
     if not isinstance(flow, Flow):
-        raise TypeError(f"`flow` must be a Flow, got {type(flow).__name__}: e.g. pf.mmd_flow(pf.kernels.Gaussian(0.2))")
+        raise TypeError(
+            f"`flow` must be a Flow, got {type(flow).__name__}: e.g."
+            " pf.mmd_flow(pf.kernels.Gaussian(0.2))"
+        )
     if seed is not None and draws is not None:
         raise ValueError(f"pass `seed` or `draws`, not both, got seed={seed} and draws={draws!r}")
     if draws is not None and (isinstance(draws, type) or not isinstance(draws, Randomness)):
         what = _checks.said(draws)
-        raise TypeError(f"`draws` must have normal(stream, step, like) and child_seed(stream, step), got {what}: pass pf.Replay(arrays), or seed=0")
+        raise TypeError(
+            "`draws` must have normal(stream, step, like) and child_seed(stream, step), got"
+            f" {what}: pass pf.Replay(arrays), or seed=0"
+        )
     draws = draws if seed is None else Draws(seed)
     earlier = x0.state if isinstance(x0, Trajectory) else x0 if isinstance(x0, Snapshot) else None
     if isinstance(x0, Trajectory):
         if target is None and x0.target is not None:
             target = Cloud(x0.target, log_mass=x0.target_log_mass)
         if integrator is None and x0.report["integrator"] != repr(integrator_of(flow, None)):
-            raise ValueError(f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got None: pass integrator=")
+            raise ValueError(
+                f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got"
+                " None: pass integrator="
+            )
     integrator = integrator_of(flow, integrator)
     cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
     require_target(flow.estimator, aim, "target")
     if flow.reaction is None:
         _compare_totals(cloud, aim)
     if earlier is not None:
-        return replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)), aim, integrator
+        return (
+            replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)),
+            aim,
+            integrator,
+        )
     return Snapshot(clock=Clock(draws=draws or Draws()), x=cloud), aim, integrator
 
 
@@ -62,27 +90,44 @@ def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
     if integrator is None:
         return EulerMaruyama() if flow.diffusion is not None else Euler()
     if isinstance(integrator, type) or not isinstance(integrator, Integrator):
-        raise TypeError(f"`integrator` must be an integrator, got {integrator!r}: e.g. pf.Heun() (with its parentheses)")
+        raise TypeError(
+            f"`integrator` must be an integrator, got {integrator!r}: e.g. pf.Heun() (with its"
+            " parentheses)"
+        )
     if flow.diffusion is not None and not integrator.stochastic:
-        raise ValueError(f"`integrator` must add the flow's diffusion, got {type(integrator).__name__}: use pf.EulerMaruyama()")
+        raise ValueError(
+            f"`integrator` must add the flow's diffusion, got {type(integrator).__name__}: use"
+            " pf.EulerMaruyama()"
+        )
     if integrator.stages > 1 and not flow.estimator.deterministic:
         raise ValueError(
-            f"`integrator` must have one stage for {type(flow.estimator).__name__}, got {type(integrator).__name__}: its fit is not a "
-            "deterministic function of the clouds, and the order would be lost: use pf.Euler()"
+            f"`integrator` must have one stage for {type(flow.estimator).__name__}, got"
+            f" {type(integrator).__name__}: its fit is not a deterministic function of the clouds,"
+            " and the order would be lost: use pf.Euler()"
         )
     return integrator
 
 
 def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
-    """The start and the target as they will be used: copies, of one dtype, device and dimension. What was converted follows what was a tensor."""
+    """The start and the target as they will be used: copies, of one dtype, device and dimension.
+    What was converted follows what was a tensor.
+    """
     for value, name in ((x, x_name), (y, y_name)):
         if isinstance(value, type):
-            raise TypeError(f"`{name}` must be points, got the class {value.__name__}: pass what it makes")
+            raise TypeError(
+                f"`{name}` must be points, got the class {value.__name__}: pass what it makes"
+            )
         if isinstance(value, Sampler) and (name == x_name or not _changes(value)):
             made = f"{type(value).__name__}(...)"
-            fresh = f", or a fresh batch at every step, {name}=Minibatch({made}, 300)" if name == "target" else ""
+            fresh = (
+                f", or a fresh batch at every step, {name}=Minibatch({made}, 300)"
+                if name == "target"
+                else ""
+            )
             told = f"draw some, {name}={made}.sample(300, seed=0){fresh}"
-            raise TypeError(f"`{name}` must be points, got the sampler {_checks.said(value, most=200)}: {told}")
+            raise TypeError(
+                f"`{name}` must be points, got the sampler {_checks.said(value, most=200)}: {told}"
+            )
     if y is None:
         return as_cloud(x, x_name), FixedTarget(None)
     if not _changes(y):
@@ -100,8 +145,12 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
 
 
 def _changes(y: Any) -> bool:
-    """Is it a `Target`? What numpy reads as points is none, whatever methods it has: a table's `at` reads one cell."""
-    if isinstance(y, Tensor | Cloud | Sequence | np.ndarray) or not (isinstance(y, Target) and callable(y.at)):
+    """Is it a `Target`? What numpy reads as points is none, whatever methods it has: a table's `at`
+    reads one cell.
+    """
+    if isinstance(y, Tensor | Cloud | Sequence | np.ndarray) or not (
+        isinstance(y, Target) and callable(y.at)
+    ):
         return False
     try:
         return np.asarray(y).ndim == 0
@@ -121,20 +170,26 @@ class ChangingTarget:
             made: Any = self.of.at(clock)
         if made is not None and not isinstance(made, Cloud):
             what = f"{type(made).__name__} from {type(self.of).__name__}.at"
-            raise TypeError(f"`{self.name}` must give a Cloud, or None, for each clock, got {what}: return pf.Cloud(points), or pass points")
+            raise TypeError(
+                f"`{self.name}` must give a Cloud, or None, for each clock, got {what}: return"
+                " pf.Cloud(points), or pass points"
+            )
         return made
 
 
 def _compare_totals(x: Cloud, target: Target) -> None:
-    """Warn of total masses that differ: nothing changes them, so that the particles cannot become the target."""
+    """Warn of total masses that differ: nothing changes them, so that the particles cannot become
+    the target.
+    """
     aim = target.cloud if isinstance(target, FixedTarget) else None
     drawn = isinstance(target, ChangingTarget) and isinstance(target.of, Minibatch)
     of_x, of_y = float(x.mass.sum()), 1.0 if aim is None else float(aim.mass.sum())
     if (aim is None and not drawn) or abs(of_x - of_y) <= SAME_TOTAL * max(of_x, of_y):
         return
     _checks.warn(
-        f"`x0` has a total mass of {of_x:.4g} and `target` of {of_y:.4g}, and the flow has no `reaction` that changes masses: the target cannot be "
-        "reached; divide each cloud's masses by their sum, Cloud(points, mass=m / m.sum())"
+        f"`x0` has a total mass of {of_x:.4g} and `target` of {of_y:.4g}, and the flow has no"
+        " `reaction` that changes masses: the target cannot be reached; divide each cloud's masses"
+        " by their sum, Cloud(points, mass=m / m.sum())"
     )
 
 
@@ -152,30 +207,55 @@ def began(x0: Any) -> float:
 def checked_metrics(metrics: Metrics | None) -> Metrics:
     """Metrics by name, each a callable of two clouds."""
     metrics = {} if metrics is None else metrics
-    if not isinstance(metrics, Mapping) or not all(callable(metric) and not isinstance(metric, type) for metric in metrics.values()):
-        raise TypeError(f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}")
-    taken = [name for name in metrics if not isinstance(name, str) or name in Trajectory.__dataclass_fields__]
+    if not isinstance(metrics, Mapping) or not all(
+        callable(metric) and not isinstance(metric, type) for metric in metrics.values()
+    ):
+        raise TypeError(
+            f"`metrics` must map names to metrics, got {metrics!r}: e.g. {{'W2': pf.metrics.W2()}}"
+        )
+    taken = [
+        name
+        for name in metrics
+        if not isinstance(name, str) or name in Trajectory.__dataclass_fields__
+    ]
     if taken:
-        raise ValueError(f"`metrics` must have names that a trajectory has no other use for, got {taken[0]!r}: rename it")
+        raise ValueError(
+            f"`metrics` must have names that a trajectory has no other use for, got {taken[0]!r}:"
+            " rename it"
+        )
     for name, metric in metrics.items():
         if not _takes_two(metric):
             what = f"{type(metric).__name__} {metric!r:.80}"
-            raise TypeError(f"`metrics` '{name}' must take two clouds, the particles and the target, got {what}: pass e.g. lambda x, y: 1.0")
+            raise TypeError(
+                f"`metrics` '{name}' must take two clouds, the particles and the target, got"
+                f" {what}: pass e.g. lambda x, y: 1.0"
+            )
     return metrics
 
 
 def comparable(metrics: Metrics, target: Cloud | None, earlier: Trajectory | None = None) -> None:
-    """Is there a target for them? In a run that goes on, a name means one metric all along, and one that is left out is told."""
+    """Is there a target for them? In a run that goes on, a name means one metric all along, and one
+    that is left out is told.
+    """
     if metrics and target is None:
-        raise ValueError(f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of the target too")
+        raise ValueError(
+            f"`metrics` {sorted(metrics)} compare with a target, got target=None: pass samples of"
+            " the target too"
+        )
     if earlier is not None:
         was = earlier.report["metrics"]
         for name, metric in metrics.items():
             if isinstance(metric, Metric) and was.get(name, repr(metric)) != repr(metric):
-                raise ValueError(f"`metrics` '{name}' was {was[name]} until here, got {metric!r}: pass the same, or choose another name")
+                raise ValueError(
+                    f"`metrics` '{name}' was {was[name]} until here, got {metric!r}: pass the same,"
+                    " or choose another name"
+                )
         dropped = [name for name in earlier.metrics if name not in metrics]
         if dropped:
-            _checks.warn(f"`metrics` {dropped} of the run that goes on were not passed again: they are NaN from step {earlier.state.clock.step} on")
+            _checks.warn(
+                f"`metrics` {dropped} of the run that goes on were not passed again: they are NaN"
+                f" from step {earlier.state.clock.step} on"
+            )
 
 
 def _takes_two(metric: Callable[..., Any]) -> bool:
@@ -190,7 +270,9 @@ def _takes_two(metric: Callable[..., Any]) -> bool:
 
 
 def target_named(target: Target) -> str:
-    """What a report tells of a target of which the trajectory keeps no points; empty for a user's own, whose repr may differ from run to run."""
+    """What a report tells of a target of which the trajectory keeps no points; empty for a user's
+    own, whose repr may differ from run to run.
+    """
     return repr(target) if isinstance(target, Minibatch) else ""
 
 
@@ -198,22 +280,36 @@ def same_target(earlier: Trajectory, target: Target) -> bool:
     """Does a run that goes on keep its target, as far as can be told?"""
     aim = target.cloud if isinstance(target, FixedTarget) else None
     if aim is None or earlier.target is None:
-        return (aim is None) == (earlier.target is None) and earlier.report.get("target", "") == target_named(target)
+        return (aim is None) == (earlier.target is None) and earlier.report.get(
+            "target", ""
+        ) == target_named(target)
     was = Cloud(earlier.target, log_mass=earlier.target_log_mass)
-    return torch.equal(was.points, aim.points.to(was.points)) and torch.equal(was.mass, aim.mass.to(was.mass))
+    return torch.equal(was.points, aim.points.to(was.points)) and torch.equal(
+        was.mass, aim.mass.to(was.mass)
+    )
 
 
 def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Trajectory:
-    """A trajectory that goes on, with the metrics that it lacks at its records; NaN, and told, where its target was another."""
+    """A trajectory that goes on, with the metrics that it lacks at its records; NaN, and told,
+    where its target was another.
+    """
     new = {name: metric for name, metric in metrics.items() if name not in earlier.metrics}
     if not new or target is None:
         return earlier
     same = earlier.target is not None and torch.equal(earlier.target, target.points)
     if not same:
         cause = "the run that goes on had another target, or a changing one"
-        _checks.warn(f"`metrics` {list(new)} are NaN up to step {earlier.state.clock.step}: {cause}")
+        _checks.warn(
+            f"`metrics` {list(new)} are NaN up to step {earlier.state.clock.step}: {cause}"
+        )
         return earlier
     clouds = [earlier.cloud(k) for k in range(len(earlier))]
-    values = {name: [value_of(metric, name, cloud, target) for cloud in clouds] for name, metric in new.items()}
-    added = {name: torch.tensor(column, dtype=torch.float64, device="cpu") for name, column in values.items()}
+    values = {
+        name: [value_of(metric, name, cloud, target) for cloud in clouds]
+        for name, metric in new.items()
+    }
+    added = {
+        name: torch.tensor(column, dtype=torch.float64, device="cpu")
+        for name, column in values.items()
+    }
     return replace(earlier, metrics={**earlier.metrics, **added})

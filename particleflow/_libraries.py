@@ -1,4 +1,6 @@
-"""Libraries that backends need and that may be missing: imported where they are used, refused with the remedy."""
+"""Libraries that backends need and that may be missing: imported where they are used, refused with
+the remedy.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ def library(module: str, backend: str) -> Any:
     except (ImportError, OSError) as error:
         name = package(module)
         raise ImportError(
-            f"`{backend}` needs the package {name}, which cannot be imported ({error}): install it with `pip install {name}`, "
-            "or take particleflow.pairwise.Auto, which does with what is there, or Dense, which needs nothing"
+            f"`{backend}` needs the package {name}, which cannot be imported ({error}): install it"
+            f" with `pip install {name}`, or take particleflow.pairwise.Auto, which does with what"
+            " is there, or Dense, which needs nothing"
         ) from error
 
 

@@ -1,7 +1,8 @@
 """Names for the shapes that appear everywhere.
 
-`N` particles, `M` target samples, `Q` query points, `d` coordinates, `K` weight vectors, `T` recorded times. The names are checked at run time
-by the test suite (jaxtyping with beartype); in a plain run they are annotations only.
+`N` particles, `M` target samples, `Q` query points, `d` coordinates, `K` weight vectors, `T`
+recorded times. The names are checked at run time by the test suite (jaxtyping with beartype); in a
+plain run they are annotations only.
 """
 
 from __future__ import annotations

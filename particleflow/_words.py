@@ -1,4 +1,6 @@
-"""Words for messages, out of the standard library alone: the command line refuses a slip before anything slow is imported."""
+"""Words for messages, out of the standard library alone: the command line refuses a slip before
+anything slow is imported.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +21,42 @@ _COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 
 
 def shown(text: str, keep: str = "") -> str:
-    """The text with its control characters, but those in `keep`, as Python writes them: \\n, \\x1b. A name then takes one line."""
-    return _COMMANDS.sub(lambda one: one[0] if one[0] in keep else one[0].encode("unicode_escape").decode(), text)
+    """The text with its control characters, but those in `keep`, as Python writes them: \\n, \\x1b.
+    A name then takes one line.
+    """
+    return _COMMANDS.sub(
+        lambda one: one[0] if one[0] in keep else one[0].encode("unicode_escape").decode(), text
+    )
 
 
 def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
     """`; did you mean 'kale'?` or nothing: the end of a message about an unknown name.
 
-    In this order: another word for it, a known name that is the same but for a slip in every third letter, the same of other words, and a name that
-    begins as it does. No guess is better than a wrong one.
+    In this order: another word for it, a known name that is the same but for a slip in every third
+    letter, the same of other words, and a name that begins as it does. No guess is better than a
+    wrong one.
     """
     said, names = _plain(word), list(known)
     if synonyms and said in synonyms:
         return _meant([synonyms[said]])
     slips = {name: _slips(said, _plain(name)) for name in names}
-    near = [name for name in names if slips[name] <= len(said.strip("-")) // 3 or (slips[name] == 1 and said[:1] == _plain(name)[:1])]
+    near = [
+        name
+        for name in names
+        if slips[name] <= len(said.strip("-")) // 3
+        or (slips[name] == 1 and said[:1] == _plain(name)[:1])
+    ]
     if near:
         return _meant([min(near, key=lambda name: slips[name])])
     others = [other for other in synonyms or () if _slips(said, other) <= len(said) // 4]
     if synonyms and others:
         return _meant([synonyms[others[0]]])
-    begun = [name for name in names if min(len(said.strip("-")), len(name.strip("-"))) >= BEGINNING and _begins(said, _plain(name))]
+    begun = [
+        name
+        for name in names
+        if min(len(said.strip("-")), len(name.strip("-"))) >= BEGINNING
+        and _begins(said, _plain(name))
+    ]
     return _meant(begun[:1])
 
 
@@ -54,7 +71,9 @@ def _begins(one: str, other: str) -> bool:
 
 
 def _slips(one: str, other: str) -> int:
-    """How many letters to put in, leave out, exchange or swap with a neighbour make one word of the other."""
+    """How many letters to put in, leave out, exchange or swap with a neighbour make one word of the
+    other.
+    """
     rows = [list(range(len(other) + 1))]
     for i, letter in enumerate(one):
         row = [i + 1]
@@ -70,11 +89,18 @@ def _slips(one: str, other: str) -> int:
 def nearest_file(name: str, known: Iterable[str]) -> str:
     """The same of files, by what is before their endings, which are alike for no reason."""
     stems = {file.rpartition(".")[0].lower(): file for file in known}
-    return _meant([stems[stem] for stem in difflib.get_close_matches(name.rpartition(".")[0].lower(), list(stems), n=1)])
+    return _meant(
+        [
+            stems[stem]
+            for stem in difflib.get_close_matches(name.rpartition(".")[0].lower(), list(stems), n=1)
+        ]
+    )
 
 
 def suggesting(module: str) -> Callable[[str], Any]:
-    """A module's `__getattr__`: the error of a name that it does not have, with the nearest one that it has, or the module that has it."""
+    """A module's `__getattr__`: the error of a name that it does not have, with the nearest one
+    that it has, or the module that has it.
+    """
 
     def unknown(name: str) -> Any:
         raise unknown_name(module, name)
@@ -84,18 +110,27 @@ def suggesting(module: str) -> Callable[[str], Any]:
 
 def unknown_name(module: str, name: str) -> AttributeError:
     package = module.partition(".")[0]
-    # this is the answer to hasattr too: seconds for imports are spent on what looks like a class alone
+    # this is the answer to hasattr too: seconds for imports are spent on what looks like a class
+    # alone
     if name[:1].isupper():
         for room in set(vars(sys.modules[package])["_MODULES"]) - SLOW:
             importlib.import_module(f"{package}.{room}")
-    rooms = [room for room in list(sys.modules) if room.startswith(f"{package}.") and room.count(".") == 1 and not room.startswith(f"{package}._")]
+    rooms = [
+        room
+        for room in list(sys.modules)
+        if room.startswith(f"{package}.")
+        and room.count(".") == 1
+        and not room.startswith(f"{package}._")
+    ]
     elsewhere = [room for room in rooms if room != module and name in _public(room)]
     known = {each.lower(): each for each in _public(module)}
     near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.7)
     meant = known[near[0]] if near else ""
     if elsewhere and meant.lower() != name.lower():
         meant = f"{min(elsewhere, key=lambda room: (not _offers(room), room))}.{name}"
-    return AttributeError(f"module '{module}' has no attribute '{name}'{_meant([meant] if meant else [])}", name=name)
+    return AttributeError(
+        f"module '{module}' has no attribute '{name}'{_meant([meant] if meant else [])}", name=name
+    )
 
 
 def _offers(room: str) -> bool:
@@ -105,7 +140,9 @@ def _offers(room: str) -> bool:
 def _public(module: str) -> list[str]:
     """What a module offers: its __all__, or what it defines without an underscore."""
     names = vars(sys.modules[module])
-    own = [name for name, value in names.items() if not name.startswith("_") and _home(value) == module]
+    own = [
+        name for name, value in names.items() if not name.startswith("_") and _home(value) == module
+    ]
     return list(names.get("__all__", own))
 
 
@@ -119,6 +156,8 @@ def _meant(matches: Sequence[str]) -> str:
 
 
 def called(name: str, report: Mapping[str, Any]) -> str:
-    """A metric's name in a table: with the number of points drawn, where its label in a run's report tells one."""
+    """A metric's name in a table: with the number of points drawn, where its label in a run's
+    report tells one.
+    """
     _, _, drawn = report.get("labels", {}).get(name, name).rpartition(", of ")
     return f"{name} (of {drawn})" if drawn.endswith(" drawn") else name

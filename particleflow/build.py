@@ -9,7 +9,17 @@ from typing import Any
 
 from torch import Tensor
 
-from particleflow import _checks, estimators, flows, integrators, kernels, metrics, samplers, schedules, starts
+from particleflow import (
+    _checks,
+    estimators,
+    flows,
+    integrators,
+    kernels,
+    metrics,
+    samplers,
+    schedules,
+    starts,
+)
 from particleflow._typing import Points
 from particleflow._words import nearest
 from particleflow.catalogue import FLOWS, PICTURES, POINT_FILES, TARGETS
@@ -72,9 +82,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """All that a run needs, nothing left open. `settings` says the same in words and numbers: building them again gives the same task.
+    """All that a run needs, nothing left open. `settings` says the same in words and numbers:
+    building them again gives the same task.
 
-    `threads` is for the run: what is built here is small, and built by one, so that it does not depend on their number.
+    `threads` is for the run: what is built here is small, and built by one, so that it does not
+    depend on their number.
     """
 
     x0: Points
@@ -93,7 +105,8 @@ class Task:
 
 
 def task(settings: Settings, names: Sequence[str]) -> Task:
-    """Build the flows called `names` and the clouds they move between; choose what `settings` leave open.
+    """Build the flows called `names` and the clouds they move between; choose what `settings` leave
+    open.
 
     Raises
     ------
@@ -105,8 +118,20 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     pca = settings["pca"] if settings.get("pca") is not None else 2 if name in DATA_SETS else 0
     columns = settings.get("columns")
     choices = _Choices.of(settings)
-    law, project = target(name, pca=pca, key=choices.key["target"], columns=choices.columns["target"], bright=choices.bright)
-    y = _draw(law, settings.get("m"), "m", seed, default=ROWS if isinstance(law, (samplers.FromFile, samplers.FromArray)) else SAMPLES)
+    law, project = target(
+        name,
+        pca=pca,
+        key=choices.key["target"],
+        columns=choices.columns["target"],
+        bright=choices.bright,
+    )
+    y = _draw(
+        law,
+        settings.get("m"),
+        "m",
+        seed,
+        default=ROWS if isinstance(law, (samplers.FromFile, samplers.FromArray)) else SAMPLES,
+    )
     kernel, bandwidth = _kernel(settings, y, names)
     bulk = starts.in_order(_bulk(y))
     scale = float(bulk.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
@@ -116,13 +141,18 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     means = Means(kernel, int(min(200, max(DIRECTIONS, SORTED // (len(x0) + len(y))))))
     records = _checks.count(_given(settings.get("records"), RECORDS), "records")
     most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
-    threads = _given(settings.get("threads"), processors() if max(len(x0), len(y)) > ONE_THREAD else 1)
+    threads = _given(
+        settings.get("threads"), processors() if max(len(x0), len(y)) > ONE_THREAD else 1
+    )
     plans: dict[str, Plan] = {}
     tables: dict[str, Settings] = {}
     for flow in names:
         plans[flow], tables[flow] = _plan(flow, names, settings, law, name, kernel, scale, x0, y)
     if most < min(records, max(plan.steps for plan in plans.values())):
-        notes.append(f"records: at most {most} and not {records}, which would take more than {RECORDED / 2**30:g} GB")
+        notes.append(
+            f"records: at most {most} and not {records}, which would take more than"
+            f" {RECORDED / 2**30:g} GB"
+        )
     chosen: Settings = {
         **{key: settings[key] for key in ("flow", "flows") if key in settings},
         "target": name if name in TARGETS else absolute(name, "target"),
@@ -141,16 +171,24 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         "records": records,
         "gif": settings.get("gif") is not False,
     }
-    resolved = {option.name: chosen[option.name] for option in OPTIONS if chosen.get(option.name) is not None}
+    resolved = {
+        option.name: chosen[option.name]
+        for option in OPTIONS
+        if chosen.get(option.name) is not None
+    }
     measures = {METRICS[m][0]: METRICS[m][1](means) for m in wanted}
     rows = len(law) if isinstance(law, Rows) else None
     every = {flow: spacing(plan.steps, records, most) for flow, plan in plans.items()}
-    return Task(x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes))
+    return Task(
+        x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes)
+    )
 
 
 @dataclass(frozen=True)
 class _Choices:
-    """What is taken of the files of target and start: each option serves those that it can, and must serve one."""
+    """What is taken of the files of target and start: each option serves those that it can, and
+    must serve one.
+    """
 
     key: Mapping[str, str | None]
     columns: Mapping[str, Sequence[str] | None]
@@ -158,35 +196,53 @@ class _Choices:
 
     @classmethod
     def of(cls, settings: Settings) -> _Choices:
-        key, columns, bright = settings.get("key"), settings.get("columns"), bool(settings.get("bright"))
+        key, columns, bright = (
+            settings.get("key"),
+            settings.get("columns"),
+            bool(settings.get("bright")),
+        )
         target_name = settings.get("target") or "rings"
         both = {"target": target_name, "start": _of_start(settings)}
         for role, name in both.items():
             if name is not None and suffix_of(name):
                 absolute(name, role)  # refused before anything is read
         files = {role: suffix_of(name) for role, name in both.items() if name is not None}
-        named = f"the target is {target_name}" + (f" and the start {both['start']}" if both["start"] is not None else "")
+        named = f"the target is {target_name}" + (
+            f" and the start {both['start']}" if both["start"] is not None else ""
+        )
         tables = [role for role, suffix in files.items() if suffix in POINT_FILES]
         packed = [role for role, suffix in files.items() if suffix == ".npz"]
         several = [role for role in packed if key in arrays_of(str(both[role]))] or packed[:1]
         if bright and not set(files.values()) & set(PICTURES):
-            raise SettingError(f"`bright` is for pictures ({' '.join(PICTURES)}), and {named}: leave it out")
+            raise SettingError(
+                f"`bright` is for pictures ({' '.join(PICTURES)}), and {named}: leave it out"
+            )
         if key is not None and not several:
             raise SettingError(f"`key` chooses an array of an .npz file, and {named}: leave it out")
         if columns is not None and not tables:
-            raise SettingError(f"`columns` chooses coordinates in a file of points, and {named}: leave it out")
+            raise SettingError(
+                f"`columns` chooses coordinates in a file of points, and {named}: leave it out"
+            )
         return cls(
-            {role: key if role in several else None for role in both}, {role: columns if role in tables else None for role in both}, bright
+            {role: key if role in several else None for role in both},
+            {role: columns if role in tables else None for role in both},
+            bright,
         )
 
 
 def spacing(steps: int, records: int, most: int = 10**9) -> int:
-    """Steps from one record to the next: a divisor of `steps`, that which gives the number of records nearest to `records` and up to `most`.
+    """Steps from one record to the next: a divisor of `steps`, that which gives the number of
+    records nearest to `records` and up to `most`.
 
-    Where none comes within a factor of 1.5 the last record is nearer to its neighbour than the others are.
+    Where none comes within a factor of 1.5 the last record is nearer to its neighbour than the
+    others are.
     """
     wanted = min(records, most, steps)
-    near = [number for number in range(math.ceil(wanted / 1.5), math.floor(min(1.5 * wanted, most)) + 1) if steps % number == 0]
+    near = [
+        number
+        for number in range(math.ceil(wanted / 1.5), math.floor(min(1.5 * wanted, most)) + 1)
+        if steps % number == 0
+    ]
     if near:
         return steps // min(near, key=lambda number: abs(math.log(number / wanted)))
     return max(round(steps / wanted), math.ceil(steps / most))
@@ -202,12 +258,17 @@ def _draw(law: samplers.Sampler, size: int | None, name: str, seed: int, *, defa
     return law.sample(_checks.count(size, name), seed=seed)
 
 
-def _kernel(settings: Settings, y: Tensor, names: Sequence[str]) -> tuple[kernels.Kernel, float | None]:
+def _kernel(
+    settings: Settings, y: Tensor, names: Sequence[str]
+) -> tuple[kernels.Kernel, float | None]:
     name, bandwidth = settings.get("kernel") or "gaussian", settings.get("bandwidth")
     if name == "energy":
         stuck = [flow for flow in names if flow in ("kale", "mono")]
         if stuck:
-            raise SettingError(f"`kernel` energy is not positive, which {stuck[0]} needs: use it with mmd or mmd-noise, or take laplace")
+            raise SettingError(
+                f"`kernel` energy is not positive, which {stuck[0]} needs: use it with mmd or"
+                " mmd-noise, or take laplace"
+            )
         if bandwidth is not None:
             raise SettingError("`bandwidth` has no meaning for the kernel energy: leave it out")
         return kernels.Energy(), None
@@ -215,20 +276,30 @@ def _kernel(settings: Settings, y: Tensor, names: Sequence[str]) -> tuple[kernel
         try:
             bandwidth = _short(kernels.default_bandwidth(y))
         except ValueError:
-            raise SettingError("`bandwidth` cannot be chosen from the target, most of whose points coincide: give a length") from None
+            raise SettingError(
+                "`bandwidth` cannot be chosen from the target, most of whose points coincide: give"
+                " a length"
+            ) from None
     return KERNELS[name](bandwidth), bandwidth
 
 
 def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str], list[str]]:
-    """The names of the metrics, and what is to be said about them: exact transport is for small clouds, but on the line."""
+    """The names of the metrics, and what is to be said about them: exact transport is for small
+    clouds, but on the line.
+    """
     size = max(len(x0), len(y)) if y.shape[1] > 1 else 0
     if asked is None:
         if size <= EXACT_UNASKED:
             return ["w2", "mmd2"], []
-        return ["sliced", "mmd2"], [f"metrics: sliced W2 and not W2, which takes long beyond {EXACT_UNASKED} points"]
+        return ["sliced", "mmd2"], [
+            f"metrics: sliced W2 and not W2, which takes long beyond {EXACT_UNASKED} points"
+        ]
     slow = [name for name in asked if name in ("w1", "w2")]
     if slow and size > EXACT_AT_MOST:
-        raise SettingError(f"`metrics` {slow[0]} is exact, for at most {EXACT_AT_MOST} points, got {size}: use sliced, or leave it out")
+        raise SettingError(
+            f"`metrics` {slow[0]} is exact, for at most {EXACT_AT_MOST} points, got {size}: use"
+            " sliced, or leave it out"
+        )
     return list(asked), []
 
 
@@ -243,23 +314,52 @@ def _start(
     settings: Settings, y: Tensor, scale: float, seed: int, project: Projection | None = None
 ) -> tuple[Tensor, Settings]:
     """The particles' start, and the settings that give it again."""
-    name, mean, std = settings.get("start") or "auto", settings.get("start_mean"), settings.get("start_std")
+    name, mean, std = (
+        settings.get("start") or "auto",
+        settings.get("start_mean"),
+        settings.get("start_std"),
+    )
     if name not in ("auto", "gaussian"):
         if mean is not None or std is not None:
-            raise SettingError(f"`start_mean` and `start_std` are for a Gaussian start, and the start is {name}: leave them out")
+            raise SettingError(
+                f"`start_mean` and `start_std` are for a Gaussian start, and the start is {name}:"
+                " leave them out"
+            )
         choices = _Choices.of(settings)
-        law = start_of(name, y.shape[1], project, key=choices.key["start"], columns=choices.columns["start"], bright=choices.bright)
+        law = start_of(
+            name,
+            y.shape[1],
+            project,
+            key=choices.key["start"],
+            columns=choices.columns["start"],
+            bright=choices.bright,
+        )
         file = suffix_of(name) in POINT_FILES
-        x0 = _draw(law, settings.get("n"), "n", seed, default=len(law) if file and isinstance(law, Rows) else PARTICLES)
+        x0 = _draw(
+            law,
+            settings.get("n"),
+            "n",
+            seed,
+            default=len(law) if file and isinstance(law, Rows) else PARTICLES,
+        )
         _checks.same_space(x0, y, "start", "target")
         return x0, {"start": name if name in TARGETS else absolute(name, "start")}
     dim = y.shape[1]
-    place, width = starts.place(y, scale) if mean is None and std is None else starts.beside(y, scale)
+    place, width = (
+        starts.place(y, scale) if mean is None and std is None else starts.beside(y, scale)
+    )
     if mean is None:
         mean = [_short(v, within=1e-3 * width) for v in place.tolist()]
     if len(mean) not in (1, dim):
-        raise SettingError(f"`start_mean` must be one number or {dim}, one for each coordinate of the target, got {len(mean)}")
-    std = _checks.positive(_given(std, _short(width)), "start_std", remedy="for all particles in one place take a small one")
+        raise SettingError(
+            f"`start_mean` must be one number or {dim}, one for each coordinate of the target, got"
+            f" {len(mean)}"
+        )
+    std = _checks.positive(
+        _given(std, _short(width)),
+        "start_std",
+        remedy="for all particles in one place take a small one",
+    )
     around = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
     x0 = around.sample(_checks.count(_given(settings.get("n"), PARTICLES), "n"), seed=seed)
     return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
@@ -291,7 +391,9 @@ def _plan(
         """A network with its first training as it was asked for."""
         if not isinstance(estimator, Trained):
             if _meant(settings, name, names, "first_steps"):
-                raise SettingError(f"`first_steps` is for a network, which the {what} is not: leave it out")
+                raise SettingError(
+                    f"`first_steps` is for a network, which the {what} is not: leave it out"
+                )
             return estimator
         table["first_steps"] = said("first_steps", estimator.first_steps)
         return replace(estimator, first_steps=table["first_steps"])
@@ -299,16 +401,25 @@ def _plan(
     steps = _checks.count(said("steps", STEPS), "steps")
     stepper = said("integrator", "euler-maruyama" if name == "langevin" else "euler")
     if name == "langevin" and stepper != "euler-maruyama":
-        raise SettingError(f"`integrator` must be euler-maruyama for langevin, which has Brownian motion, got {stepper}: leave it out")
+        raise SettingError(
+            "`integrator` must be euler-maruyama for langevin, which has Brownian motion, got"
+            f" {stepper}: leave it out"
+        )
     rtol = said("rtol", RTOL.get(name, RTOL["mmd"]))
     sums = Auto(rtol=rtol)
-    table: Settings = {"steps": steps, "dt": None, "integrator": stepper} | ({"rtol": rtol} if name in RTOL else {})
+    table: Settings = {"steps": steps, "dt": None, "integrator": stepper} | (
+        {"rtol": rtol} if name in RTOL else {}
+    )
     if name == "mmd":
         flow = flows.mmd_flow(kernel, pairwise=sums)
     elif name == "mmd-noise":
         beta = _checks.non_negative(said("beta", _short(scale)), "beta")
         half = _checks.positive(said("beta_half", steps / HALVINGS), "beta_half")
-        flow = flows.mmd_flow(kernel, noise=schedules.Geometric(beta, ratio=0.5, every=half, smooth=True), pairwise=sums)
+        flow = flows.mmd_flow(
+            kernel,
+            noise=schedules.Geometric(beta, ratio=0.5, every=half, smooth=True),
+            pairwise=sums,
+        )
         table |= {"beta": beta, "beta_half": half}
     elif name == "kale":
         lam = said("lam", LAM)
@@ -317,16 +428,26 @@ def _plan(
     elif name == "mono":
         ratio, bend, shift = said("ratio", "kde"), said("mobility", "logit"), said("shift", 0.0)
         if ratio != "kale" and _meant(settings, name, names, "lam"):
-            raise SettingError(f"`lam` is for the ratio kale, and the ratio is {ratio}: leave it out")
+            raise SettingError(
+                f"`lam` is for the ratio kale, and the ratio is {ratio}: leave it out"
+            )
         if ratio in WITHOUT_SUMS and _meant(settings, name, names, "rtol"):
-            raise SettingError(f"`rtol` is for sums over pairs, and the ratio {ratio} takes none: leave it out")
+            raise SettingError(
+                f"`rtol` is for sums over pairs, and the ratio {ratio} takes none: leave it out"
+            )
         table |= {"ratio": ratio, "mobility": bend, "shift": shift}
         if ratio == "kale":
             table |= {"lam": said("lam", LAM), "rtol": said("rtol", RTOL["kale"])}
-            estimator: estimators.Estimator = estimators.KALE(kernel, lam=table["lam"], pairwise=Auto(rtol=table["rtol"]))
+            estimator: estimators.Estimator = estimators.KALE(
+                kernel, lam=table["lam"], pairwise=Auto(rtol=table["rtol"])
+            )
         else:
             estimator = RATIOS[ratio](kernel, sums)
-            table = {key: value for key, value in table.items() if key != "rtol" or ratio not in WITHOUT_SUMS}
+            table = {
+                key: value
+                for key, value in table.items()
+                if key != "rtol" or ratio not in WITHOUT_SUMS
+            }
         flow = flows.mono_flow(taught(estimator, f"ratio {ratio}"), mobility(bend, shift))
     elif name == "w1":
         critic = said("critic", "exact")
@@ -335,22 +456,36 @@ def _plan(
     elif name == "langevin":
         if target_name not in WITH_DENSITY:
             known = ", ".join(WITH_DENSITY)
-            raise SettingError(f"`target` must have a known density for langevin, one of {known}, got {target_name}: choose another flow")
+            raise SettingError(
+                f"`target` must have a known density for langevin, one of {known}, got"
+                f" {target_name}: choose another flow"
+            )
         assert isinstance(law, samplers.Density)
         temperature = said("temperature", 1.0)
         flow = flows.langevin(law, temperature=temperature)
         table |= {"temperature": temperature}
     else:
-        raise SettingError(f"`flow` must be one of {', '.join(FLOWS)}, got '{name}'{nearest(name, FLOWS)}")
+        raise SettingError(
+            f"`flow` must be one of {', '.join(FLOWS)}, got '{name}'{nearest(name, FLOWS)}"
+        )
     if INTEGRATORS[stepper]().stages > 1 and not flow.estimator.deterministic:
-        raise SettingError(f"`integrator` must be euler for the network of {name}, which is trained from step to step, got {stepper}: leave it out")
+        raise SettingError(
+            f"`integrator` must be euler for the network of {name}, which is trained from step to"
+            f" step, got {stepper}: leave it out"
+        )
     given = of_flow(settings, name, "dt")
-    table["dt"] = flow.suggest_dt(x0, y) if given is None else _checks.positive(given, "dt", remedy="leave it out to have one chosen")
+    table["dt"] = (
+        flow.suggest_dt(x0, y)
+        if given is None
+        else _checks.positive(given, "dt", remedy="leave it out to have one chosen")
+    )
     return Plan(flow, steps, table["dt"], INTEGRATORS[stepper]()), table
 
 
 def _meant(settings: Settings, flow: str, names: Sequence[str], option: str) -> bool:
-    """Was the option given for this flow: in its own table, or for all where no other flow of the run takes it?"""
+    """Was the option given for this flow: in its own table, or for all where no other flow of the
+    run takes it?
+    """
     others = set(names) & set(BY_NAME[option].flows) - {flow}
     return option in settings.get(flow, {}) or (settings.get(option) is not None and not others)
 
@@ -360,6 +495,8 @@ def _given(value: Any, default: Any) -> Any:
 
 
 def _short(value: float, *, within: float = math.inf) -> float:
-    """Four digits: what is chosen here should be easy to read and to type. More where four would be off by more than `within`."""
+    """Four digits: what is chosen here should be easy to read and to type. More where four would be
+    off by more than `within`.
+    """
     shorter = (float(f"{value:.{digits}g}") for digits in range(4, 17))
     return next((short for short in shorter if abs(short - value) <= within), value)

@@ -1,10 +1,17 @@
-"""The names that the command line understands, with a line for each. Nothing is imported here: `particleflow list` answers at once."""
+"""The names that the command line understands, with a line for each. Nothing is imported here:
+`particleflow list` answers at once.
+"""
 
 FLOWS = {
     "mmd": "gradient flow of MMD^2/2; stalls where the clouds are several bandwidths apart",
-    "mmd-noise": "the same with noise injection: the force is felt at x + beta u, beta decaying to zero",
+    "mmd-noise": (
+        "the same with noise injection: the force is felt at x + beta u, beta decaying to zero"
+    ),
     "kale": "gradient flow of KALE, between MMD (large lam) and KL (small lam)",
-    "mono": "MonoFlow: climbs h(log ratio) of target and particles; --ratio estimates the ratio, h is the --mobility",
+    "mono": (
+        "MonoFlow: climbs h(log ratio) of target and particles; --ratio estimates the ratio, h is"
+        " the --mobility"
+    ),
     "w1": "climbs a Kantorovich potential at unit speed: optimal transport's, or a WGAN's --critic",
     "langevin": "Langevin dynamics, for targets whose density is known: gaussian, four-gaussians",
 }
@@ -22,14 +29,21 @@ TARGETS = {
 }
 TARGET_FILES = {
     "FILE.csv .tsv .txt": "one point a line, columns of numbers, at most one line of names",
-    "FILE.npy .npz": "an (M, d) array; --key chooses one of several in an .npz; of a trajectory.npz its last particles",
-    "FILE.png .jpg": "a picture: points spread over its dark pixels (--bright: over its bright ones)",
+    "FILE.npy .npz": (
+        "an (M, d) array; --key chooses one of several in an .npz; of a trajectory.npz its last"
+        " particles"
+    ),
+    "FILE.png .jpg": (
+        "a picture: points spread over its dark pixels (--bright: over its bright ones)"
+    ),
 }
 STARTS = {
     "auto": "a small Gaussian beside the target's mean, along its longest axis",
     "gaussian": "N(--start-mean, --start-std^2); what is left out is chosen as in auto",
     "a target's name": "points drawn from it: moons, digits, ...",
-    "FILE.csv ...": "points or a picture of your own, as for --target; of a trajectory.npz its last particles",
+    "FILE.csv ...": (
+        "points or a picture of your own, as for --target; of a trajectory.npz its last particles"
+    ),
 }
 KERNELS = {
     "gaussian": "exp(-r^2 / (2 bandwidth^2))",

@@ -27,32 +27,42 @@ BAD_INPUT = 2
 COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
-    "list": "what there is: flows, targets, starts, kernels, ratios, mobilities, critics, integrators, metrics",
+    "list": (
+        "what there is: flows, targets, starts, kernels, ratios, mobilities, critics, integrators,"
+        " metrics"
+    ),
 }
 EXAMPLES = {
-    "": """\
+    "": (
+        """\
 particleflow compare --target rings                                the four flows on three rings
 particleflow run --target points.csv --flow kale --out out/        your own points; everything else is chosen from their scale
 particleflow run --config out/config.toml --out again/             the same run again, bit for bit
-particleflow list""",
-    "run": """\
+particleflow list"""
+    ),
+    "run": (
+        """\
 particleflow run --flow kale --target rings --out out/
 particleflow run --flow mmd-noise --target picture.png --m 500 --out out/
 particleflow run --flow mono --mobility vanilla --shift 3 --target digits --out out/
-particleflow run --config out/config.toml --dt 0.001 --out finer/  a run again, with another dt""",
-    "compare": """\
+particleflow run --config out/config.toml --dt 0.001 --out finer/  a run again, with another dt"""
+    ),
+    "compare": (
+        """\
 particleflow compare --target rings --flows mmd,mmd-noise,kale,mono --out out/
 particleflow compare --target points.csv --steps 1000 --no-gif --out out/
-particleflow compare --config comparison.toml --seed 1 --out out/  a file, of which one thing is changed""",
+particleflow compare --config comparison.toml --seed 1 --out out/  a file, of which one thing is changed"""
+    ),
 }
 LEAVES = {
     "run": (
-        "The folder --out then holds flow.gif, snapshots.png, metrics.png, metrics.csv, trajectory.npz, and config.toml, which repeats "
-        "the run."
+        "The folder --out then holds flow.gif, snapshots.png, metrics.png, metrics.csv,"
+        " trajectory.npz, and config.toml, which repeats the run."
     ),
     "compare": (
-        "The folder --out then holds flows.gif, snapshots.png, metrics.png, metrics.csv, one FLOW.npz for each flow, and config.toml, "
-        "which repeats the comparison. A flow that fails does not stop the others."
+        "The folder --out then holds flows.gif, snapshots.png, metrics.png, metrics.csv, one"
+        " FLOW.npz for each flow, and config.toml, which repeats the comparison. A flow that fails"
+        " does not stop the others."
     ),
     "list": "The names are those that the options of run and compare take.",
 }
@@ -66,7 +76,9 @@ Exit codes: 0 well; 1 a flow did not complete, or a result could not be written 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         valued = re.fullmatch(r"argument (?:\S+/)?(--\S+): ignored explicit argument (.+)", message)
-        raise SettingError(f"{valued[1]} takes no value, got {valued[2]}: leave that out" if valued else message)
+        raise SettingError(
+            f"{valued[1]} takes no value, got {valued[2]}: leave that out" if valued else message
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     with printed("particleflow") as streams:
         try:
-            return streams.code(_stoppable([a for a in arguments if a != "--debug"], streams, debug="--debug" in arguments))
+            return streams.code(
+                _stoppable(
+                    [a for a in arguments if a != "--debug"], streams, debug="--debug" in arguments
+                )
+            )
         except SystemExit as done:  # of --help and --version
             sys.exit(streams.code(int(done.code or 0)))
 
@@ -100,7 +116,11 @@ def _main(arguments: list[str], stop: Stop, streams: Printed) -> int:
         return 0
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         word = arguments[0]
-        hint = f"; did you mean 'run --flow {word}'?" if word in catalogue.FLOWS else nearest(word, COMMANDS)
+        hint = (
+            f"; did you mean 'run --flow {word}'?"
+            if word in catalogue.FLOWS
+            else nearest(word, COMMANDS)
+        )
         raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{hint}")
     known, unknown = _parser().parse_known_args(arguments)
     if unknown:
@@ -114,26 +134,44 @@ def _main(arguments: list[str], stop: Stop, streams: Printed) -> int:
 
 
 def _meant(command: str | None, word: str) -> str:
-    """What to try in place of an argument that nobody knows: the nearest flag, or the flag that such a value belongs to."""
+    """What to try in place of an argument that nobody knows: the nearest flag, or the flag that
+    such a value belongs to.
+    """
     if command not in config.OF_COMMAND:
         return ""
     options = config.options_of(command)
     if word.startswith("-"):
         name = word.split("=")[0].strip("-")
-        guess = config.meant(name, [option.name.replace("_", "-") for option in options]).replace("mean '", "mean '--")
+        guess = config.meant(name, [option.name.replace("_", "-") for option in options]).replace(
+            "mean '", "mean '--"
+        )
         about = synonyms.NOT_HERE.get(name)
-        return guess if guess and about is None else f": {about or 'known are ' + ' '.join(option.flag for option in options)}"
+        return (
+            guess
+            if guess and about is None
+            else f": {about or 'known are ' + ' '.join(option.flag for option in options)}"
+        )
     suffix = Path(word).suffix.lower()
     if suffix == ".toml":
         return f"; did you mean '--config {word}'?"
-    fits = [o.flag for o in options if (suffix and suffix in o.files) or (o.names and set(word.split(",")) <= set(o.names))]
-    return f"; did you mean '{fits[0]} {word}'?" if fits else ": every value follows its option, as in --target rings"
+    fits = [
+        o.flag
+        for o in options
+        if (suffix and suffix in o.files) or (o.names and set(word.split(",")) <= set(o.names))
+    ]
+    return (
+        f"; did you mean '{fits[0]} {word}'?"
+        if fits
+        else ": every value follows its option, as in --target rings"
+    )
 
 
 def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
     """Settle every setting, run, write, report."""
     options = config.options_of(command)
-    asked: Settings = {o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None}
+    asked: Settings = {
+        o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None
+    }
     file = {} if given["config"] is None else config.read(given["config"], command)
     settings = config.merged(asked, file)
     names: list[str]
@@ -145,7 +183,10 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
         names = settings.setdefault("flows", list(config.DEFAULT_FLOWS))
     stray = flags.unused(asked, names)
     if stray is not None:
-        raise SettingError(f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows {', '.join(names)}: leave it out")
+        raise SettingError(
+            f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows"
+            f" {', '.join(names)}: leave it out"
+        )
     nothing = flags.idle(asked, settings, names)
     if nothing is not None:
         raise SettingError(nothing)
@@ -179,13 +220,18 @@ def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed
 
     with stop.held():
         with runs.threads(task.threads):
-            outcome = runs.run(task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop)
+            outcome = runs.run(
+                task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop
+            )
         if outcome.paths:
             _to_terminal("drawing")
         runs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
         streams.results = shown(f"{out}{os.sep}")
         print(runs.summary(task, outcome))
-        print(f"\nin {streams.results}:  {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}")
+        print(
+            f"\nin {streams.results}: "
+            f" {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}"
+        )
     return stop.code if outcome.interrupted or stop.signal else outcome.code
 
 
@@ -198,7 +244,10 @@ def _to_terminal(text: str) -> None:
 def _header(command: str) -> str:
     from importlib.metadata import version
 
-    return f"{config.MARK}{version('particleflow-sim')}\nrepeat with: particleflow {command} --config config.toml --out FOLDER"
+    return (
+        f"{config.MARK}{version('particleflow-sim')}\nrepeat with: particleflow {command} --config"
+        " config.toml --out FOLDER"
+    )
 
 
 def _from_flag(option: Option, text: Any) -> Any:
@@ -231,7 +280,8 @@ def listing() -> str:
     }
     width = max(len(name) for names in sections.values() for name in names)
     return "\n\n".join(
-        title + "\n" + "\n".join(f"  {name:<{width}}  {line}" for name, line in names.items()) for title, names in sections.items()
+        title + "\n" + "\n".join(f"  {name:<{width}}  {line}" for name, line in names.items())
+        for title, names in sections.items()
     )
 
 
@@ -245,8 +295,15 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    parser.add_argument("--debug", action="store_true", help="show where in the code an error comes from")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (each has its own --help)", parser_class=_Parser)
+    parser.add_argument(
+        "--debug", action="store_true", help="show where in the code an error comes from"
+    )
+    commands = parser.add_subparsers(
+        dest="command",
+        metavar="COMMAND",
+        title="commands (each has its own --help)",
+        parser_class=_Parser,
+    )
     for command, line in COMMANDS.items():
         sub = commands.add_parser(
             command,
@@ -270,16 +327,28 @@ def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
             groups[option.group] = parser.add_argument_group(option.group)
         group = groups[option.group]
         if option.kind == "switch":
-            group.add_argument(option.flag, dest=option.name, default=None, action=argparse.BooleanOptionalAction, help=option.help)
+            group.add_argument(
+                option.flag,
+                dest=option.name,
+                default=None,
+                action=argparse.BooleanOptionalAction,
+                help=option.help,
+            )
         else:
-            group.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=option.help)
-    groups[config.WHAT].add_argument("--config", metavar="FILE.toml", help="read the options from a file; flags win over it")
+            group.add_argument(
+                option.flag, dest=option.name, metavar=option.metavar, help=option.help
+            )
+    groups[config.WHAT].add_argument(
+        "--config", metavar="FILE.toml", help="read the options from a file; flags win over it"
+    )
 
 
 def _examples(command: str) -> str:
     if command == "list":
         return ""
-    return f"examples:\n  {EXAMPLES[command].replace(chr(10), chr(10) + '  ')}" + ("" if not command else f"\n\n{FILES}")
+    return f"examples:\n  {EXAMPLES[command].replace(chr(10), chr(10) + '  ')}" + (
+        "" if not command else f"\n\n{FILES}"
+    )
 
 
 class _Wide(argparse.RawDescriptionHelpFormatter):
@@ -287,7 +356,9 @@ class _Wide(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=120)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else argparse.HelpFormatter._fill_text(self, text, width, indent)
+        return (
+            text if "\n" in text else argparse.HelpFormatter._fill_text(self, text, width, indent)
+        )
 
 
 class _Version(argparse.Action):

@@ -30,11 +30,14 @@ class Cloud:
     Parameters
     ----------
     points : (N, d) float32 or float64 tensor
-        A tensor is taken as it is. Everything else is copied to float64: lists, numpy arrays, integers.
+        A tensor is taken as it is. Everything else is copied to float64: lists, numpy arrays,
+        integers.
     mass : (N,), optional
-        m_i >= 0, finite, not all zero. The total is free: `mass / mass.sum()` makes it 1. Left out, with `log_mass`, each m_i is 1/N.
+        m_i >= 0, finite, not all zero. The total is free: `mass / mass.sum()` makes it 1. Left out,
+        with `log_mass`, each m_i is 1/N.
     log_mass : (N,), optional
-        log m_i, in the place of `mass`: for masses beyond the range of floats. -inf stands for a mass of zero.
+        log m_i, in the place of `mass`: for masses beyond the range of floats. -inf stands for a
+        mass of zero.
 
     Raises
     ------
@@ -49,10 +52,17 @@ class Cloud:
 
     def __init__(self, points: Any, *unnamed: Any, mass: Any = None, log_mass: Any = None) -> None:
         if unnamed:
-            raise TypeError("`Cloud` takes weights by name, got a second positional argument: Cloud(points, mass=...), or log_mass= for logarithms")
+            raise TypeError(
+                "`Cloud` takes weights by name, got a second positional argument: Cloud(points,"
+                " mass=...), or log_mass= for logarithms"
+            )
         if mass is not None and log_mass is not None:
             raise TypeError("`mass` and `log_mass` say the same, got both: leave one out")
-        tensor = _checks.points(points, "points") if _is_float_tensor(points) else _checks.as_points(points, "points")
+        tensor = (
+            _checks.points(points, "points")
+            if _is_float_tensor(points)
+            else _checks.as_points(points, "points")
+        )
         if mass is not None:
             log_mass = _as_mass(mass, tensor).log().to(tensor.dtype)
         elif log_mass is not None:
@@ -66,8 +76,13 @@ class Cloud:
         masses = f"equal mass 1/{len(self)}"
         if self.log_mass is not None:
             mass = self.log_mass.detach().double().exp()
-            masses = f"masses {float(mass.min()):.4g} to {float(mass.max()):.4g}, total {float(mass.sum()):.6g}"
-        return f"{type(self).__name__}({len(self)} points in {self.dim}-d, {dtype}{device}, {masses})"
+            masses = (
+                f"masses {float(mass.min()):.4g} to {float(mass.max()):.4g}, total"
+                f" {float(mass.sum()):.6g}"
+            )
+        return (
+            f"{type(self).__name__}({len(self)} points in {self.dim}-d, {dtype}{device}, {masses})"
+        )
 
     def __len__(self) -> int:
         return self.points.shape[0]
@@ -84,11 +99,15 @@ class Cloud:
         return self.log_mass.exp()
 
     def copy(self) -> Cloud:
-        return Cloud(self.points.clone(), log_mass=None if self.log_mass is None else self.log_mass.clone())
+        return Cloud(
+            self.points.clone(), log_mass=None if self.log_mass is None else self.log_mass.clone()
+        )
 
     def double(self) -> Cloud:
         """The same cloud in float64."""
-        return Cloud(self.points.double(), log_mass=None if self.log_mass is None else self.log_mass.double())
+        return Cloud(
+            self.points.double(), log_mass=None if self.log_mass is None else self.log_mass.double()
+        )
 
     def mean(self, values: Float[Tensor, "N ..."]) -> Tensor:
         """sum_i m_i values_i: the integral against the cloud. values (N, ...)."""
@@ -116,27 +135,43 @@ class Randomness(Protocol):
 class Draws:
     """Counter-based randomness: a pure function of (seed, stream, step).
 
-    Nothing is consumed: the stages of one step and its rejected retries see the same noise, and a resumed run sees the future that it would have
-    seen. On the CPU the numbers come from numpy's Philox; on CUDA from the device's own Philox, so they differ between the two (never between
-    two runs on one kind of device).
+    Nothing is consumed: the stages of one step and its rejected retries see the same noise, and a
+    resumed run sees the future that it would have seen. On the CPU the numbers come from numpy's
+    Philox; on CUDA from the device's own Philox, so they differ between the two (never between two
+    runs on one kind of device).
     """
 
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", _checks.count(self.seed, "seed", least=0, remedy="pass a whole number >= 0, e.g. seed=0"))
+        object.__setattr__(
+            self,
+            "seed",
+            _checks.count(
+                self.seed, "seed", least=0, remedy="pass a whole number >= 0, e.g. seed=0"
+            ),
+        )
 
     def _key(self, stream: str, step: int) -> np.ndarray:
-        return np.frombuffer(hashlib.blake2b(f"{self.seed}/{stream}/{step}".encode(), digest_size=16).digest(), dtype=np.uint64)
+        return np.frombuffer(
+            hashlib.blake2b(f"{self.seed}/{stream}/{step}".encode(), digest_size=16).digest(),
+            dtype=np.uint64,
+        )
 
     def normal(self, stream: str, step: int, like: Array) -> Array:
         """Standard normal numbers of the shape, dtype and device of `like`."""
         key = self._key(stream, step)
         if like.device.type != "cpu":
             generator = torch.Generator(like.device).manual_seed(int(key[0]) >> 1)
-            return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+            return torch.randn(
+                like.shape, generator=generator, dtype=like.dtype, device=like.device
+            )
         philox = np.random.Generator(np.random.Philox(key=key))
-        return torch.from_numpy(philox.standard_normal(tuple(like.shape), dtype=np.float32 if like.dtype == torch.float32 else np.float64))
+        return torch.from_numpy(
+            philox.standard_normal(
+                tuple(like.shape), dtype=np.float32 if like.dtype == torch.float32 else np.float64
+            )
+        )
 
     def child_seed(self, stream: str, step: int) -> int:
         """A seed (63 bits) for whatever draws its own numbers, such as a sampler."""
@@ -145,7 +180,8 @@ class Draws:
 
 @dataclass(frozen=True)
 class Replay:
-    """Recorded noise with the contract of `Draws`: `normal(stream, step)` is `arrays[stream][step]`.
+    """Recorded noise with the contract of `Draws`: `normal(stream, step)` is
+    `arrays[stream][step]`.
 
     Parameters
     ----------
@@ -160,18 +196,30 @@ class Replay:
 
     def __post_init__(self) -> None:
         if not isinstance(self.arrays, Mapping):
-            raise TypeError(f"`arrays` must map streams to arrays, got {_checks.said(self.arrays)}: e.g. {{'noise': array}} of shape (steps, N, d)")
+            raise TypeError(
+                f"`arrays` must map streams to arrays, got {_checks.said(self.arrays)}: e.g."
+                " {'noise': array} of shape (steps, N, d)"
+            )
         _checks.count(self.seed, "seed", least=0)
 
     def normal(self, stream: str, step: int, like: Array) -> Array:
         if stream not in self.arrays:
-            raise ValueError(f"`arrays` must hold the stream '{stream}', got {sorted(self.arrays)}: record it too")
+            raise ValueError(
+                f"`arrays` must hold the stream '{stream}', got {sorted(self.arrays)}: record"
+                " it too"
+            )
         rows = self.arrays[stream]
         if step >= len(rows):
-            raise ValueError(f"`arrays['{stream}']` holds {len(rows)} steps and step {step} was asked for: run at most {len(rows)} steps")
+            raise ValueError(
+                f"`arrays['{stream}']` holds {len(rows)} steps and step {step} was asked for: run"
+                f" at most {len(rows)} steps"
+            )
         row = torch.as_tensor(rows[step], dtype=like.dtype, device=like.device)
         if row.shape != like.shape:
-            raise ValueError(f"`arrays['{stream}'][{step}]` must be {tuple(like.shape)} like the particles, got {tuple(row.shape)}")
+            raise ValueError(
+                f"`arrays['{stream}'][{step}]` must be {tuple(like.shape)} like the particles, got"
+                f" {tuple(row.shape)}"
+            )
         return row
 
     def child_seed(self, stream: str, step: int) -> int:
@@ -189,7 +237,9 @@ class Clock:
 
 @runtime_checkable
 class Target(Protocol):
-    """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None (Langevin needs no sample)."""
+    """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None (Langevin
+    needs no sample).
+    """
 
     def at(self, clock: Clock) -> Cloud | None: ...
 
@@ -207,7 +257,9 @@ class FixedTarget:
 
     def __post_init__(self) -> None:
         if self.cloud is not None:
-            object.__setattr__(self, "cloud", FixedCloud(self.cloud.points, log_mass=self.cloud.log_mass))
+            object.__setattr__(
+                self, "cloud", FixedCloud(self.cloud.points, log_mass=self.cloud.log_mass)
+            )
 
     def at(self, clock: Clock) -> Cloud | None:
         return self.cloud
@@ -215,7 +267,9 @@ class FixedTarget:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """What was made for a cloud: the object that was given, a copy of its numbers, what else it was made for, and what it is."""
+    """What was made for a cloud: the object that was given, a copy of its numbers, what else it was
+    made for, and what it is.
+    """
 
     given: Cloud
     copy: Cloud
@@ -226,24 +280,31 @@ class _Entry:
         if not (self.of is of or (self.of == of) is True):
             return False
         known = cloud is self.given and isinstance(cloud, FixedCloud)
-        return known or (_same(self.copy.points, cloud.points) and _same(self.copy.log_mass, cloud.log_mass))
+        return known or (
+            _same(self.copy.points, cloud.points) and _same(self.copy.log_mass, cloud.log_mass)
+        )
 
 
 class Kept:
-    """What was computed from a cloud, kept while clouds with the same numbers come back. A cache: dropping it changes nothing but the time.
+    """What was computed from a cloud, kept while clouds with the same numbers come back. A cache:
+    dropping it changes nothing but the time.
 
-    The numbers are compared, O(N d), with a copy, since a tensor's identity and version miss what numpy writes into shared memory; but for those of
-    a `FixedCloud`. Threads may share it (see `memo`): the one entry is read once and replaced at once.
+    The numbers are compared, O(N d), with a copy, since a tensor's identity and version miss what
+    numpy writes into shared memory; but for those of a `FixedCloud`. Threads may share it (see
+    `memo`): the one entry is read once and replaced at once.
     """
 
     def __init__(self) -> None:
         self._entry: _Entry | None = None
 
     def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
-        """The kept value if `cloud` and `of` (what else it depends on, such as a kernel) equal those of the last call, else a new one from make()."""
+        """The kept value if `cloud` and `of` (what else it depends on, such as a kernel) equal
+        those of the last call, else a new one from make().
+        """
         entry = self._entry
         if entry is None or not entry.serves(cloud, of):
-            # the copy first: it tells what make() began with, whatever is written to the points meanwhile
+            # the copy first: it tells what make() began with, whatever is written to the points
+            # meanwhile
             copy = cloud.copy()
             entry = _Entry(cloud, copy, of, make())
             self._entry = entry
@@ -265,7 +326,9 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
 
 
 def _bits(points: Tensor) -> Tensor:
-    """The same memory as whole numbers, eight bytes each where they fit: compared twice as fast as floats, and NaN equals itself."""
+    """The same memory as whole numbers, eight bytes each where they fit: compared twice as fast as
+    floats, and NaN equals itself.
+    """
     flat = points.contiguous().view(-1)
     even = flat.dtype == torch.float64 or (len(flat) % 2 == 0 and flat.storage_offset() % 2 == 0)
     return flat.view(torch.int64 if even else torch.int32)
@@ -287,7 +350,9 @@ def extent(*clouds: Tensor) -> float:
 
 
 def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
-    """A checked copy of points or of a Cloud. What is no float tensor takes the dtype and device of `like`, or float64 on the CPU."""
+    """A checked copy of points or of a Cloud. What is no float tensor takes the dtype and device of
+    `like`, or float64 on the CPU.
+    """
     _fork.tell()
     points = value.points if isinstance(value, Cloud) else value
     if like is None or _is_float_tensor(points):
@@ -298,45 +363,76 @@ def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
         return Cloud(points)
     log_mass = value.log_mass.detach().to(points, copy=True)
     if float(log_mass.min()) >= 0 and abs(float(log_mass.sum()) - 1) < 1e-4:
-        raise ValueError(f"`{name}` has masses that sum to 1 in the place of their logarithms: pass Cloud(points, mass=...)")
+        raise ValueError(
+            f"`{name}` has masses that sum to 1 in the place of their logarithms: pass"
+            " Cloud(points, mass=...)"
+        )
     total = float(log_mass.exp().sum())
     if not 0 < total < math.inf:
-        raise ValueError(f"`{name}` must have a total mass > 0 and finite, got {total:g}: shift it with log_mass - log_mass.logsumexp(0)")
+        raise ValueError(
+            f"`{name}` must have a total mass > 0 and finite, got {total:g}: shift it with log_mass"
+            " - log_mass.logsumexp(0)"
+        )
     return Cloud(points, log_mass=log_mass)
 
 
 def _as_weights(value: Any, name: str, points: Points, dtype: torch.dtype) -> Float[Tensor, "N"]:
-    """One number for each point, on the points' device; a tensor that is so already is taken as it is."""
+    """One number for each point, on the points' device; a tensor that is so already is taken as it
+    is.
+    """
     if isinstance(value, Tensor):
         weights = value
     else:
-        array = np.ma.filled(value.astype(np.float64), np.nan) if isinstance(value, np.ma.MaskedArray) else np.array(value)
+        array = (
+            np.ma.filled(value.astype(np.float64), np.nan)
+            if isinstance(value, np.ma.MaskedArray)
+            else np.array(value)
+        )
         if array.dtype.kind not in "fiub":
             what = f"{type(value).__name__} with entries of type {array.dtype}"
-            raise TypeError(f"`{name}` must be real numbers, one for each point, got {what}: pass an array")
+            raise TypeError(
+                f"`{name}` must be real numbers, one for each point, got {what}: pass an array"
+            )
         weights = torch.from_numpy(array)
     if weights.is_complex():
-        raise TypeError(f"`{name}` must be real numbers, one for each point, got {weights.dtype}: pass {name}.real")
+        raise TypeError(
+            f"`{name}` must be real numbers, one for each point, got {weights.dtype}: pass"
+            f" {name}.real"
+        )
     if weights.shape != points.shape[:1]:
-        raise ValueError(f"`{name}` must be ({len(points)},), one for each point, got shape {tuple(weights.shape)}: leave it out for equal ones")
+        raise ValueError(
+            f"`{name}` must be ({len(points)},), one for each point, got shape"
+            f" {tuple(weights.shape)}: leave it out for equal ones"
+        )
     return weights.to(dtype=dtype, device=points.device)
 
 
 def _as_mass(value: Any, points: Points) -> Float[Tensor, "N"]:
-    """Masses that a measure can have, in float64, since the logarithm of a mass fits where the mass itself is too small for float32."""
+    """Masses that a measure can have, in float64, since the logarithm of a mass fits where the mass
+    itself is too small for float32.
+    """
     mass = _as_weights(value, "mass", points, torch.float64).detach()
     wrong = ~(mass >= 0) | mass.isinf()
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0, 0])
-        remedy = "logarithms go into log_mass=" if bool((mass < 0).any()) else "leave such points out"
-        raise ValueError(f"`mass` must be >= 0 and finite, got {float(mass[row]):g} in row {row} ({int(wrong.sum())} of {len(mass)} rows): {remedy}")
+        remedy = (
+            "logarithms go into log_mass=" if bool((mass < 0).any()) else "leave such points out"
+        )
+        raise ValueError(
+            f"`mass` must be >= 0 and finite, got {float(mass[row]):g} in row {row}"
+            f" ({int(wrong.sum())} of {len(mass)} rows): {remedy}"
+        )
     if not bool(mass.any()):
-        raise ValueError(f"`mass` must have a total > 0, got {len(mass)} zeros: leave it out for equal masses")
+        raise ValueError(
+            f"`mass` must have a total > 0, got {len(mass)} zeros: leave it out for equal masses"
+        )
     return mass
 
 
 def as_clouds(x: Any, y: Any, x_name: str = "x", y_name: str = "y") -> tuple[Cloud, Cloud]:
-    """Checked copies that live in one space. A tensor leads: what is none (a list, a numpy array) follows the other's dtype and device."""
+    """Checked copies that live in one space. A tensor leads: what is none (a list, a numpy array)
+    follows the other's dtype and device.
+    """
     given = [value.points if isinstance(value, Cloud) else value for value in (x, y)]
     like = next((points for points in given if _is_float_tensor(points)), None)
     first, second = as_cloud(x, x_name, like=like), as_cloud(y, y_name, like=like)

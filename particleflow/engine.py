@@ -1,4 +1,6 @@
-"""The engine: iterate() is a generator of states, simulate() folds it into a trajectory, fit() makes one fit and no flow."""
+"""The engine: iterate() is a generator of states, simulate() folds it into a trajectory, fit()
+makes one fit and no flow.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,18 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow._inputs import Metrics, began, checked_metrics, clouds_of, comparable, measured, prepare, require_target, same_target, target_named
+from particleflow._inputs import (
+    Metrics,
+    began,
+    checked_metrics,
+    clouds_of,
+    comparable,
+    measured,
+    prepare,
+    require_target,
+    same_target,
+    target_named,
+)
 from particleflow._supplied import Supplied
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws, Randomness, Replay, Target
@@ -33,7 +46,8 @@ NEARLY = 1e-6
 
 
 def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
-    """One fit of an estimator, no flow: `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r and its gradient.
+    """One fit of an estimator, no flow: `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r
+    and its gradient.
 
     Parameters
     ----------
@@ -62,8 +76,9 @@ def iterate(
 ) -> Iterator[State]:
     """States 0, 1, 2, ... of a run, without end: stop taking them when you like.
 
-    The last state of a run that could not go on has `ended`, with the status "diverged" or "not converged", and holds the last good particles. From
-    where a step was found to be unstable the states have the status "unstable" and go on.
+    The last state of a run that could not go on has `ended`, with the status "diverged" or "not
+    converged", and holds the last good particles. From where a step was found to be unstable the
+    states have the status "unstable" and go on.
 
     >>> for state in iterate(flow, x0, target, dt=1e-2):         # doctest: +SKIP
     ...     if state.clock.t >= 1 or state.status != "running":
@@ -80,8 +95,8 @@ def iterate(
     integrator : Integrator
         Euler(), or EulerMaruyama() where the flow has diffusion, unless given.
     seed, draws : int, Randomness
-        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. A new run has seed 0, and one that goes on keeps its own
-        source, unless one is given.
+        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. A new run
+        has seed 0, and one that goes on keeps its own source, unless one is given.
     """
     start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
@@ -108,29 +123,42 @@ def simulate(
     Parameters
     ----------
     flow, x0, target, integrator, seed, draws
-        See `iterate`. Where x0 is a Trajectory the run goes on from its end, with its target (if that was a fixed cloud) unless one is given, and
-        the result holds both parts.
+        See `iterate`. Where x0 is a Trajectory the run goes on from its end, with its target (if
+        that was a fixed cloud) unless one is given, and the result holds both parts.
     steps, t1 : int, float
-        Exactly one: the number of further steps, or the final time (dt is then lowered so that a whole number of steps ends there; an integrator
-        that takes shorter steps takes more of them).
+        Exactly one: the number of further steps, or the final time (dt is then lowered so that a
+        whole number of steps ends there; an integrator that takes shorter steps takes more of
+        them).
     dt : float
-        Time step. None: that of the run that goes on with the same flow, if it was given there or the target is the same too, else
-        `flow.suggest_dt(x, y)`; the report records it.
+        Time step. None: that of the run that goes on with the same flow, if it was given there or
+        the target is the same too, else `flow.suggest_dt(x, y)`; the report records it.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
-        Called with (particles, target) clouds at each record, those of the run that goes on among them.
+        Called with (particles, target) clouds at each record, those of the run that goes on among
+        them.
     progress : bool
         A progress bar on a terminal.
 
     Raises
     ------
     ValueError, TypeError
-        Bad input, before the first step. After the first step nothing raises: the trajectory up to the last good state comes back, and its
-        `status` and `message` say what happened.
+        Bad input, before the first step. After the first step nothing raises: the trajectory up to
+        the last good state comes back, and its `status` and `message` say what happened.
     """
     run = begin(
-        flow, x0, target, steps=steps, t1=t1, dt=dt, integrator=integrator, save=save, metrics=metrics, seed=seed, draws=draws, progress=progress
+        flow,
+        x0,
+        target,
+        steps=steps,
+        t1=t1,
+        dt=dt,
+        integrator=integrator,
+        save=save,
+        metrics=metrics,
+        seed=seed,
+        draws=draws,
+        progress=progress,
     )
     run.go()
     try:
@@ -156,37 +184,74 @@ def begin(
 ) -> Run:
     """What `simulate` runs, checked, before its first step."""
     if (steps is None) == (t1 is None):
-        remedy = "leave one out" if steps is not None else "e.g. steps=100, or t1=1.0 for the time at the end"
-        raise ValueError(f"pass exactly one of `steps` and `t1`, got steps={_checks.said(steps)} and t1={_checks.said(t1)}: {remedy}")
-    if steps is not None and _checks.count(steps, "steps", remedy="pass how many steps to take, e.g. 100") > MOST_STEPS:
+        remedy = (
+            "leave one out"
+            if steps is not None
+            else "e.g. steps=100, or t1=1.0 for the time at the end"
+        )
+        raise ValueError(
+            f"pass exactly one of `steps` and `t1`, got steps={_checks.said(steps)} and"
+            f" t1={_checks.said(t1)}: {remedy}"
+        )
+    if (
+        steps is not None
+        and _checks.count(steps, "steps", remedy="pass how many steps to take, e.g. 100")
+        > MOST_STEPS
+    ):
         raise ValueError(f"`steps` must be at most {MOST_STEPS:.0e}, got {steps:.1e}: raise dt")
     if dt is not None:
-        dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
+        dt = _checks.positive(
+            dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)"
+        )
     if save is not None and not isinstance(save, SaveAt):
         raise TypeError(f"`save` must be a SaveAt, got {save!r}: e.g. pf.SaveAt(every=10)")
     if t1 is not None:
         t1 = _checks.real(t1, "t1", remedy="pass the time at the end, e.g. 1.0")
         if t1 <= began(x0):
-            raise ValueError(f"`t1` must be later than the start, t = {began(x0):g}, got {t1:g}: pass a later time, or steps=")
+            raise ValueError(
+                f"`t1` must be later than the start, t = {began(x0):g}, got {t1:g}: pass a later"
+                " time, or steps="
+            )
     metrics = checked_metrics(metrics)
     _checks.flag(progress, "progress")
     earlier = x0 if isinstance(x0, Trajectory) else None
     start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
     first = aim.at(start.clock)
     comparable(metrics, first, earlier)
-    labels = {name: label_of(metric, name, start.x, first) for name, metric in metrics.items() if first is not None}
+    labels = {
+        name: label_of(metric, name, start.x, first)
+        for name, metric in metrics.items()
+        if first is not None
+    }
     earlier = None if earlier is None else measured(earlier, metrics, first)
     # words of a user's parts, asked for now: a repr that raises must not lose the run
-    told: dict[str, Any] = {"integrator": repr(integrator), "flow": repr(flow), "metrics": {name: repr(m) for name, m in metrics.items()}}
-    kept = earlier is not None and earlier.report["flow"] == told["flow"] and (not earlier.report["dt_suggested"] or same_target(earlier, aim))
-    suggested = dt is None and not (kept and earlier is not None and not earlier.report["dt_suggested"])
+    told: dict[str, Any] = {
+        "integrator": repr(integrator),
+        "flow": repr(flow),
+        "metrics": {name: repr(m) for name, m in metrics.items()},
+    }
+    kept = (
+        earlier is not None
+        and earlier.report["flow"] == told["flow"]
+        and (not earlier.report["dt_suggested"] or same_target(earlier, aim))
+    )
+    suggested = dt is None and not (
+        kept and earlier is not None and not earlier.report["dt_suggested"]
+    )
     if dt is None:
-        dt = float(earlier.report["dt"]) if earlier is not None and kept else flow.suggest_dt(start.x, first)
+        dt = (
+            float(earlier.report["dt"])
+            if earlier is not None and kept
+            else flow.suggest_dt(start.x, first)
+        )
     end = math.inf
     if t1 is not None:
         left = t1 - start.clock.t
         if left / dt > MOST_STEPS:
-            raise ValueError(f"`t1` must be at most {MOST_STEPS:.0e} steps away, got {t1:g} with dt = {dt:g}: raise dt, or pass an earlier time")
+            raise ValueError(
+                f"`t1` must be at most {MOST_STEPS:.0e} steps away, got {t1:g} with dt = {dt:g}:"
+                " raise dt, or pass an earlier time"
+            )
         steps = max(1, math.ceil(left / dt * (1 - 1e-12)))
         dt, end = left / steps, t1
     assert steps is not None
@@ -194,7 +259,13 @@ def begin(
     last = start.clock.step + steps
     wanted = save.wants(last)
     reached = end - max(NEARLY * dt, 4 * math.ulp(end))
-    recorder = Recorder(flow, metrics, save.velocity, save.between(start.clock.step, last) + (2 if earlier is None else 1), earlier)
+    recorder = Recorder(
+        flow,
+        metrics,
+        save.velocity,
+        save.between(start.clock.step, last) + (2 if earlier is None else 1),
+        earlier,
+    )
     facts = {
         "dt": dt,
         "dt_suggested": suggested,
@@ -205,11 +276,17 @@ def begin(
     }
     watch = Watch(flow, aim, dt)
     states = _with_bar(_states(start, integrator, watch, end), steps, progress)
-    is_last = (lambda state: state.clock.step >= last) if t1 is None else (lambda state: state.clock.t >= reached)
+    is_last = (
+        (lambda state: state.clock.step >= last)
+        if t1 is None
+        else (lambda state: state.clock.t >= reached)
+    )
     return Run(flow, start, aim, first, states, watch, recorder, wanted, is_last, facts)
 
 
-def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = math.inf) -> Iterator[State]:
+def _states(
+    start: Snapshot, integrator: Integrator, watch: Watch, end: float = math.inf
+) -> Iterator[State]:
     """The states of a run, the last of whose steps is shortened to end at the time `end`."""
     flow, target, dt = watch.flow, watch.target, watch.dt
     snapshot = replace(start, stepper=_with_origin(start, dt))
@@ -227,11 +304,16 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
         step, left = state.clock.step + 1, end - state.clock.t
         try:
             with Supplied("integrator", integrator):
-                cloud, used, stepper = integrator.step(flow, refit, state, dt if left > dt * (1 - NEARLY) else left)
+                cloud, used, stepper = integrator.step(
+                    flow, refit, state, dt if left > dt * (1 - NEARLY) else left
+                )
             _check_used(used, left, state.clock.t, integrator)
             trouble = watch.trouble(state, cloud, used)
             if trouble:
-                message = f"step {step} with dt = {dt:g}: {trouble}; everything up to step {state.clock.step} is kept"
+                message = (
+                    f"step {step} with dt = {dt:g}: {trouble}; everything up to step"
+                    f" {state.clock.step} is kept"
+                )
                 yield replace(state, status="diverged", message=message)
                 return
             if used != dt:
@@ -239,9 +321,18 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
                 origin = _origin(t0, n0, dt)
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
             stepper = {**stepper, "origin": origin}
-            state = watch.fitted(_fitted(flow, Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper), target))
+            state = watch.fitted(
+                _fitted(
+                    flow,
+                    Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper),
+                    target,
+                )
+            )
         except _checks.OutOfRangeError:
-            message = f"step {step} with dt = {dt:g}: {watch.overflow(state)}; everything up to step {state.clock.step} is kept"
+            message = (
+                f"step {step} with dt = {dt:g}: {watch.overflow(state)}; everything up to step"
+                f" {state.clock.step} is kept"
+            )
             yield replace(state, status="diverged", message=message)
             return
         except _UnconvergedError as error:
@@ -252,8 +343,15 @@ def _states(start: Snapshot, integrator: Integrator, watch: Watch, end: float = 
 
 def _check_used(used: float, left: float, t: float, integrator: Integrator) -> None:
     if not (t + used > t and used <= left + NEARLY * used):
-        bounds = "> 0 and large enough to move t" if math.isinf(left) else f"> 0 and at most {left:g}, the time that was left"
-        raise ValueError(f"`integrator` must return a dt that is {bounds}, got {used:g} at t = {t:g} from {integrator}")
+        bounds = (
+            "> 0 and large enough to move t"
+            if math.isinf(left)
+            else f"> 0 and at most {left:g}, the time that was left"
+        )
+        raise ValueError(
+            f"`integrator` must return a dt that is {bounds}, got {used:g} at t = {t:g} from"
+            f" {integrator}"
+        )
 
 
 def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock: Clock) -> Fit:
@@ -262,7 +360,13 @@ def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock
 
 def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
     fit = _refit(flow.estimator, target, snapshot.memory, snapshot.x, snapshot.clock)
-    return State(clock=snapshot.clock, x=snapshot.x, memory=snapshot.memory, stepper=snapshot.stepper, fit=fit)
+    return State(
+        clock=snapshot.clock,
+        x=snapshot.x,
+        memory=snapshot.memory,
+        stepper=snapshot.stepper,
+        fit=fit,
+    )
 
 
 class _UnconvergedError(Exception):
@@ -270,15 +374,27 @@ class _UnconvergedError(Exception):
 
 
 def _converged(fit: Fit) -> Fit:
-    if not _checks.flag(fit.report.get("converged", True), "converged", of="a fit's report", remedy="leave it out where nothing converges"):
+    if not _checks.flag(
+        fit.report.get("converged", True),
+        "converged",
+        of="a fit's report",
+        remedy="leave it out where nothing converges",
+    ):
         numbers = {name: fit.reported(name) for name in ("iterations", "gap")}
-        facts = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items() if value is not None)
-        raise _UnconvergedError(f"the estimator did not converge ({facts}): {fit.report.get('remedy', 'loosen its tolerance')}")
+        facts = ", ".join(
+            f"{name} {value:.3g}" for name, value in numbers.items() if value is not None
+        )
+        raise _UnconvergedError(
+            f"the estimator did not converge ({facts}):"
+            f" {fit.report.get('remedy', 'loosen its tolerance')}"
+        )
     return fit
 
 
 def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
-    """t = t0 + (n - n0) dt, never accumulated; the origin moves only where a run goes on with another dt."""
+    """t = t0 + (n - n0) dt, never accumulated; the origin moves only where a run goes on with
+    another dt.
+    """
     origin = start.stepper.get("origin")
     if origin is not None and float(origin[2]) == dt:
         return start.stepper

@@ -1,8 +1,10 @@
-"""Losses that teach a function d the density ratio r = p / q = target / current (the r of `mobilities`): maximise over d
+"""Losses that teach a function d the density ratio r = p / q = target / current (the r of
+`mobilities`): maximise over d
 
     J(d) = E_p phi(d) + E_q psi(d)                   p the target, q the current law
 
-p phi(d) + q psi(d) is largest where r = -psi'(d) / phi'(d), the link, an increasing or decreasing function of d. Elementwise, in the dtype of d:
+p phi(d) + q psi(d) is largest where r = -psi'(d) / phi'(d), the link, an increasing or decreasing
+function of d. Elementwise, in the dtype of d:
 
     phi, psi, phi_slope phi', psi_slope psi'         -inf where a logarithm or a pole ends them
     ratio r(d)                                       the formula, of any sign
@@ -10,11 +12,13 @@ p phi(d) + q psi(d) is largest where r = -psi'(d) / phi'(d), the link, an increa
     inverse d(l)                                     the optimal d where log r = l
     f(r) = r phi(d) + psi(d)                         at the optimal d: the largest J is int q f(p / q), and `optimum` its closed form
 
-A network's output u may be any number. `constrain(u)` maps it onto the domain, log r increasing in u and d growing like u (the identity where the
-domain is the line); with `inverse(u)` for d instead, u is log r itself, at the price of exponentials. grad log r = log_ratio_slope(d) grad d.
+A network's output u may be any number. `constrain(u)` maps it onto the domain, log r increasing in
+u and d growing like u (the identity where the domain is the line); with `inverse(u)` for d instead,
+u is log r itself, at the price of exponentials. grad log r = log_ratio_slope(d) grad d.
 
-Sources: Goodfellow et al. 2014 (BCE), Mao et al. 2017 (LSGAN), Sugiyama et al. 2008 (KLIEP), Nguyen, Wainwright and Jordan 2010 (NWJ), Belghazi et
-al. 2018 (Donsker-Varadhan), Kanamori, Hido and Sugiyama 2009 (uLSIF), Nowozin, Cseke and Tomioka 2016 (Pearson, squared Hellinger, reverse KL).
+Sources: Goodfellow et al. 2014 (BCE), Mao et al. 2017 (LSGAN), Sugiyama et al. 2008 (KLIEP),
+Nguyen, Wainwright and Jordan 2010 (NWJ), Belghazi et al. 2018 (Donsker-Varadhan), Kanamori, Hido
+and Sugiyama 2009 (uLSIF), Nowozin, Cseke and Tomioka 2016 (Pearson, squared Hellinger, reverse KL).
 """
 
 from __future__ import annotations
@@ -50,12 +54,21 @@ class Loss(Protocol):
     def log_ratio_slope(self, d: Tensor) -> Tensor: ...
     def inverse(self, log_ratio: Tensor) -> Tensor: ...
     def constrain(self, u: Tensor) -> Tensor: ...
-    def objective(self, target: Tensor, current: Tensor, *, target_weights: Weights = None, current_weights: Weights = None) -> Tensor: ...
+    def objective(
+        self,
+        target: Tensor,
+        current: Tensor,
+        *,
+        target_weights: Weights = None,
+        current_weights: Weights = None,
+    ) -> Tensor: ...
     def normalised(self, current: Tensor, *, weights: Weights = None) -> Loss: ...
 
 
 class _Pair(ABC):
-    """phi = d and log r = d, where nothing else is said, and what follows from phi, psi, log r and the domain."""
+    """phi = d and log r = d, where nothing else is said, and what follows from phi, psi, log r and
+    the domain.
+    """
 
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     largest: ClassVar[tuple[float, float]] = (1.0, 0.0)
@@ -82,22 +95,37 @@ class _Pair(ABC):
         return log_ratio
 
     def constrain(self, u: Tensor) -> Tensor:
-        """R onto the domain: d = u; lower + softplus(u); upper - softplus(-u). Held one rounding inside, where its gradient is then 0."""
+        """R onto the domain: d = u; lower + softplus(u); upper - softplus(-u). Held one rounding
+        inside, where its gradient is then 0.
+        """
         lower, upper = self.domain
         if math.isfinite(lower):
             return _inside(lower - logsigmoid(-u), self.domain)
         return _inside(upper + logsigmoid(u), self.domain) if math.isfinite(upper) else u
 
-    def objective(self, target: Tensor, current: Tensor, *, target_weights: Weights = None, current_weights: Weights = None) -> Tensor:
-        """sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)), a scalar, of target = d(y) (M,), current = d(x) (N,), weights (None: 1 / M, 1 / N)."""
+    def objective(
+        self,
+        target: Tensor,
+        current: Tensor,
+        *,
+        target_weights: Weights = None,
+        current_weights: Weights = None,
+    ) -> Tensor:
+        """sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)), a scalar, of target = d(y) (M,), current =
+        d(x) (N,), weights (None: 1 / M, 1 / N).
+        """
         return _mean(self.phi(target), target_weights) + _mean(self.psi(current), current_weights)
 
     def normalised(self: Pair, current: Tensor, *, weights: Weights = None) -> Pair:
-        """The loss whose link holds, given d (N,) on the whole current cloud: this one, but for `DonskerVaradhan`."""
+        """The loss whose link holds, given d (N,) on the whole current cloud: this one, but for
+        `DonskerVaradhan`.
+        """
         return self
 
     def optimum(self, divergence: float) -> float:
-        """The largest J, from the value of the divergence in which the class states it: a D + b, (a, b) = largest."""
+        """The largest J, from the value of the divergence in which the class states it: a D + b,
+        (a, b) = largest.
+        """
         return self.largest[0] * divergence + self.largest[1]
 
     def f(self, r: Tensor) -> Tensor:
@@ -121,13 +149,19 @@ class _Direct(_Pair):
         return 1 / d
 
     def inverse(self, log_ratio: Tensor) -> Tensor:
-        numbers = torch.finfo(log_ratio.dtype)  # held before exp: beyond, exp's infinite slope times the clamp's 0 would be NaN
-        return _inside(torch.exp(log_ratio.clamp(math.log(numbers.tiny), math.log(numbers.max) - 1e-3)), self.domain)
+        numbers = torch.finfo(
+            log_ratio.dtype
+        )  # held before exp: beyond, exp's infinite slope times the clamp's 0 would be NaN
+        return _inside(
+            torch.exp(log_ratio.clamp(math.log(numbers.tiny), math.log(numbers.max) - 1e-3)),
+            self.domain,
+        )
 
 
 @dataclass(frozen=True)
 class BCE(_Pair):
-    """phi = log sig(d), psi = log sig(-d): binary cross entropy with logit d, the vanilla GAN. log r = d.
+    """phi = log sig(d), psi = log sig(-d): binary cross entropy with logit d, the vanilla GAN. log
+    r = d.
 
     Largest J: 2 JS - 2 log 2, JS = (KL(p || m) + KL(q || m)) / 2, m = (p + q) / 2.
     """
@@ -149,10 +183,11 @@ class BCE(_Pair):
 
 @dataclass(frozen=True)
 class LSGAN(_Pair):
-    """phi = -(d - real)^2 / 2, psi = -(d - fake)^2 / 2: least squares, with labels a = fake and b = real.
+    """phi = -(d - real)^2 / 2, psi = -(d - fake)^2 / 2: least squares, with labels a = fake and b =
+    real.
 
-    r = (d - a) / (b - d), between the labels; the optimum is d = (a + b r) / (1 + r). Largest J: -(b - a)^2 / 2 int pq / (p + q).
-    `constrain` and `inverse` are the same map, a + (b - a) sig(u).
+    r = (d - a) / (b - d), between the labels; the optimum is d = (a + b r) / (1 + r). Largest J:
+    -(b - a)^2 / 2 int pq / (p + q). `constrain` and `inverse` are the same map, a + (b - a) sig(u).
     """
 
     fake: float = 0.0
@@ -162,7 +197,10 @@ class LSGAN(_Pair):
         for name in ("fake", "real"):
             object.__setattr__(self, name, _checks.real(getattr(self, name), name))
         if self.fake == self.real:
-            raise ValueError(f"`fake` and `real` must differ, got {self.fake:g} twice: equal labels tell nothing apart; take LSGAN(0, 1)")
+            raise ValueError(
+                f"`fake` and `real` must differ, got {self.fake:g} twice: equal labels tell nothing"
+                " apart; take LSGAN(0, 1)"
+            )
 
     @property
     def domain(self) -> tuple[float, float]:  # type: ignore[override]
@@ -191,14 +229,20 @@ class LSGAN(_Pair):
 
     def inverse(self, log_ratio: Tensor) -> Tensor:
         width = self.real - self.fake
-        d = torch.where(log_ratio < 0, self.fake + width * torch.sigmoid(log_ratio), self.real - width * torch.sigmoid(-log_ratio))
+        d = torch.where(
+            log_ratio < 0,
+            self.fake + width * torch.sigmoid(log_ratio),
+            self.real - width * torch.sigmoid(-log_ratio),
+        )
         return _inside(d, self.domain)
 
     def constrain(self, u: Tensor) -> Tensor:
         return self.inverse(u)
 
     def optimum(self, overlap: float) -> float:
-        """-(b - a)^2 / 2 int pq / (p + q), from overlap = int pq / (p + q), which is 1/2 where p = q."""
+        """-(b - a)^2 / 2 int pq / (p + q), from overlap = int pq / (p + q), which is 1/2 where p =
+        q.
+        """
         return -0.5 * (self.real - self.fake) ** 2 * overlap
 
 
@@ -223,7 +267,9 @@ class KLIEP(_Direct):
 
 @dataclass(frozen=True)
 class NWJ(_Pair):
-    """phi = d, psi = -e^{d-1}: the bound of Nguyen, Wainwright and Jordan. log r = d - 1. Largest J: KL(p || q)."""
+    """phi = d, psi = -e^{d-1}: the bound of Nguyen, Wainwright and Jordan. log r = d - 1. Largest
+    J: KL(p || q).
+    """
 
     def psi(self, d: Tensor) -> Tensor:
         return -torch.exp(d - 1)
@@ -240,12 +286,14 @@ class NWJ(_Pair):
 
 @dataclass(frozen=True)
 class DonskerVaradhan(_Pair):
-    """J = E_p d - log E_q e^d, no mean of a psi: it is the maximum over numbers c of E_p [d - c] + E_q [1 - e^{d-c}], at c = log E_q e^d.
+    """J = E_p d - log E_q e^d, no mean of a psi: it is the maximum over numbers c of E_p [d - c] +
+    E_q [1 - e^{d-c}], at c = log E_q e^d.
 
-    So phi = d - c, psi = 1 - e^{d-c} (NWJ moved by c) are a pair for every c, with J's own gradient where c = log E_q e^d. And as J does not change
-    when a number is added to d, a learned d alone does not tell r: log r = d - c. `objective` is J itself, whatever c = `normaliser` is;
-    `normalised` gives the loss with the c of a learned d, whose link then holds. Largest J: KL(p || q). The logarithm of a minibatch's mean is
-    too small on average, and J too large.
+    So phi = d - c, psi = 1 - e^{d-c} (NWJ moved by c) are a pair for every c, with J's own gradient
+    where c = log E_q e^d. And as J does not change when a number is added to d, a learned d alone
+    does not tell r: log r = d - c. `objective` is J itself, whatever c = `normaliser` is;
+    `normalised` gives the loss with the c of a learned d, whose link then holds. Largest J: KL(p ||
+    q). The logarithm of a minibatch's mean is too small on average, and J too large.
     """
 
     normaliser: float = 0.0
@@ -268,18 +316,31 @@ class DonskerVaradhan(_Pair):
     def inverse(self, log_ratio: Tensor) -> Tensor:
         return log_ratio + self.normaliser
 
-    def objective(self, target: Tensor, current: Tensor, *, target_weights: Weights = None, current_weights: Weights = None) -> Tensor:
-        """sum_j b_j d(y_j) - log sum_i a_i e^{d(x_i)}, a scalar; its gradient is that of J, the normaliser included."""
+    def objective(
+        self,
+        target: Tensor,
+        current: Tensor,
+        *,
+        target_weights: Weights = None,
+        current_weights: Weights = None,
+    ) -> Tensor:
+        """sum_j b_j d(y_j) - log sum_i a_i e^{d(x_i)}, a scalar; its gradient is that of J, the
+        normaliser included.
+        """
         return _mean(target, target_weights) - _log_mean_exp(current, current_weights)
 
     def normalised(self, current: Tensor, *, weights: Weights = None) -> DonskerVaradhan:
-        """c = log sum_i a_i e^{d(x_i)}, from d (N,) on the whole current cloud: r has mean one over it."""
+        """c = log sum_i a_i e^{d(x_i)}, from d (N,) on the whole current cloud: r has mean one over
+        it.
+        """
         return replace(self, normaliser=float(_log_mean_exp(current.detach(), weights)))
 
 
 @dataclass(frozen=True)
 class ULSIF(_Direct):
-    """phi = d, psi = -d^2 / 2: least squares of the ratio. r = d, which is a ratio where d > 0. Largest J: (chi^2(p || q) + 1) / 2."""
+    """phi = d, psi = -d^2 / 2: least squares of the ratio. r = d, which is a ratio where d > 0.
+    Largest J: (chi^2(p || q) + 1) / 2.
+    """
 
     largest: ClassVar[tuple[float, float]] = (0.5, 0.5)
 
@@ -292,7 +353,9 @@ class ULSIF(_Direct):
 
 @dataclass(frozen=True)
 class Pearson(_Pair):
-    """phi = d, psi = -(d^2 / 4 + d). r = 1 + d / 2, which is a ratio where d > -2. Largest J: chi^2(p || q)."""
+    """phi = d, psi = -(d^2 / 4 + d). r = 1 + d / 2, which is a ratio where d > -2. Largest J:
+    chi^2(p || q).
+    """
 
     domain: ClassVar[tuple[float, float]] = (-2.0, math.inf)
 
@@ -317,7 +380,9 @@ class Pearson(_Pair):
 
 @dataclass(frozen=True)
 class Exponential(_Pair):
-    """phi = -e^{-d}, psi = -e^d: boosting's loss. log r = 2 d. Largest J: 2 H^2 - 2 = -2 int sqrt(pq)."""
+    """phi = -e^{-d}, psi = -e^d: boosting's loss. log r = 2 d. Largest J: 2 H^2 - 2 = -2 int
+    sqrt(pq).
+    """
 
     largest: ClassVar[tuple[float, float]] = (2.0, -2.0)
 
@@ -391,10 +456,22 @@ def _mean(values: Tensor, weights: Weights) -> Tensor:
 
 
 def _log_mean_exp(d: Tensor, weights: Weights) -> Tensor:
-    return torch.logsumexp(d, 0) - math.log(len(d)) if weights is None else torch.logsumexp(d + torch.log(weights), 0)
+    return (
+        torch.logsumexp(d, 0) - math.log(len(d))
+        if weights is None
+        else torch.logsumexp(d + torch.log(weights), 0)
+    )
 
 
 def _inside(d: Tensor, domain: tuple[float, float]) -> Tensor:
-    """d held one rounding inside an open interval (away from 0: the smallest normal number), so that log r and 1 / r stay finite."""
-    (lower, upper), tiny = (torch.tensor(end, dtype=d.dtype, device=d.device) for end in domain), torch.finfo(d.dtype).tiny
-    return d.clamp(float(torch.nextafter(lower, upper)) if lower else tiny, float(torch.nextafter(upper, lower)) if upper else -tiny)
+    """d held one rounding inside an open interval (away from 0: the smallest normal number), so
+    that log r and 1 / r stay finite.
+    """
+    (lower, upper), tiny = (
+        (torch.tensor(end, dtype=d.dtype, device=d.device) for end in domain),
+        torch.finfo(d.dtype).tiny,
+    )
+    return d.clamp(
+        float(torch.nextafter(lower, upper)) if lower else tiny,
+        float(torch.nextafter(upper, lower)) if upper else -tiny,
+    )

@@ -1,11 +1,17 @@
-"""Caches that threads may share and that an interrupt leaves whole. Dropping one changes nothing but the time.
+"""Caches that threads may share and that an interrupt leaves whole. Dropping one changes nothing
+but the time.
 
-Every cache of the package is one of these, a `clouds.Kept`, or an `lru_cache` of a pure function. They obey four rules:
+Every cache of the package is one of these, a `clouds.Kept`, or an `lru_cache` of a pure function.
+They obey four rules:
 
-- A caller gets what was made for its own key, from a local variable: never what another thread has put there meanwhile.
-- An entry appears at once, when it is complete. An exception or a KeyboardInterrupt while it is made leaves no entry.
-- No lock is held while something is made: a user's kernel may wait for another thread, and a fork inherits no closed lock.
-- What is kept is never changed afterwards. A cache is not copied or pickled with its owner: the copy begins with an empty one.
+- A caller gets what was made for its own key, from a local variable: never what another thread has
+  put there meanwhile.
+- An entry appears at once, when it is complete. An exception or a KeyboardInterrupt while it is
+  made leaves no entry.
+- No lock is held while something is made: a user's kernel may wait for another thread, and a fork
+  inherits no closed lock.
+- What is kept is never changed afterwards. A cache is not copied or pickled with its owner: the
+  copy begins with an empty one.
 """
 
 from __future__ import annotations
@@ -28,7 +34,8 @@ _MISSING: Any = object()
 class Memo(Generic[Made]):
     """What was made, by key; the last `most` entries, or all of them.
 
-    Of two threads that make the same entry at the same time the first one to end wins, and both get its object.
+    Of two threads that make the same entry at the same time the first one to end wins, and both get
+    its object.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -68,7 +75,8 @@ else:
     class cached_property(functools.cached_property):  # noqa: N801 it stands in the place of functools' own
         """An attribute that is computed when it is first asked for.
 
-        functools' own (in Python 3.11) holds one lock for all objects of a class meanwhile: a kernel that waits for a thread would wait for ever.
+        functools' own (in Python 3.11) holds one lock for all objects of a class meanwhile: a
+        kernel that waits for a thread would wait for ever.
         """
 
         def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -76,11 +84,14 @@ else:
                 return self
             kept = instance.__dict__
             found = kept.get(self.attrname, _MISSING)
-            return kept.setdefault(self.attrname, self.func(instance)) if found is _MISSING else found
+            return (
+                kept.setdefault(self.attrname, self.func(instance)) if found is _MISSING else found
+            )
 
 
 class Same:
-    """A tensor as a key: the same object, to which nobody has written since (`written=True`: whether or not).
+    """A tensor as a key: the same object, to which nobody has written since (`written=True`:
+    whether or not).
 
     It is kept alive, so that no other object takes its address.
     """
@@ -88,17 +99,25 @@ class Same:
     def __init__(self, tensor: Tensor, *, written: bool = False) -> None:
         self._tensor = tensor
         # inference tensors count no versions: such a key equals no other
-        self._version: object = None if written else object() if tensor.is_inference() else tensor._version
+        self._version: object = (
+            None if written else object() if tensor.is_inference() else tensor._version
+        )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self._tensor is other._tensor and self._version == other._version
+        return (
+            isinstance(other, Same)
+            and self._tensor is other._tensor
+            and self._version == other._version
+        )
 
     def __hash__(self) -> int:
         return id(self._tensor)
 
 
 class Spares(Generic[Made]):
-    """Tools that serve one caller at a time, such as plans with working memory of their own. A caller takes a free one, or makes one."""
+    """Tools that serve one caller at a time, such as plans with working memory of their own. A
+    caller takes a free one, or makes one.
+    """
 
     def __init__(self, make: Callable[[], Made]) -> None:
         self._make = make
@@ -119,7 +138,8 @@ class Spares(Generic[Made]):
 
 
 class Turn:
-    """One thread at a time, for what the whole process has once (a compiler, a global random state). A forked child finds it free.
+    """One thread at a time, for what the whole process has once (a compiler, a global random
+    state). A forked child finds it free.
 
     For the length of the process: make it when a module is imported.
     """

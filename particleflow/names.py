@@ -1,4 +1,6 @@
-"""What each name stands for: targets, kernels, mobilities, integrators, metrics, and files of points."""
+"""What each name stands for: targets, kernels, mobilities, integrators, metrics, and files of
+points.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ class Projection:
 
 @dataclass(frozen=True)
 class Means:
-    """What metrics are made of: the flows' kernel, and the number of directions that a sliced distance takes."""
+    """What metrics are made of: the flows' kernel, and the number of directions that a sliced
+    distance takes.
+    """
 
     kernel: kernels.Kernel
     directions: int
@@ -110,16 +114,28 @@ def suffix_of(name: str) -> str:
 
 
 def target(
-    name: str, *, pca: int = 0, key: str | None = None, columns: Sequence[str] | None = None, bright: bool = False
+    name: str,
+    *,
+    pca: int = 0,
+    key: str | None = None,
+    columns: Sequence[str] | None = None,
+    bright: bool = False,
 ) -> tuple[samplers.Sampler, Projection | None]:
-    """The sampler that `name` or a file of that name stands for, and what projects other points with it."""
+    """The sampler that `name` or a file of that name stands for, and what projects other points
+    with it.
+    """
     suffix = suffix_of(name)
     if pca and (name in SHAPES or suffix in PICTURES):
-        raise SettingError(f"`pca` is for data of more than two dimensions, and the target {name} is in the plane: leave it out")
+        raise SettingError(
+            f"`pca` is for data of more than two dimensions, and the target {name} is in the plane:"
+            " leave it out"
+        )
     if name in SHAPES:
         return SHAPES[name](), None
     if name in DATA_SETS:
-        return DATA_SETS[name](pca or None), Projection(*principal_axes(_all_of(name).numpy(), pca)) if pca else None
+        return DATA_SETS[name](pca or None), (
+            Projection(*principal_axes(_all_of(name).numpy(), pca)) if pca else None
+        )
     if suffix in PICTURES:
         return _picture(name, bright, "target"), None
     rows = rows_of(name, "target", key, columns, wide=pca > 0)
@@ -127,11 +143,16 @@ def target(
         return rows, None
     most = min(rows.points.shape)
     if _checks.count(pca, "pca") > most:
-        raise SettingError(f"`pca` must be at most {most} for {name}, {len(rows)} points of {rows.dim} coordinates, got {pca}")
+        raise SettingError(
+            f"`pca` must be at most {most} for {name}, {len(rows)} points of {rows.dim}"
+            f" coordinates, got {pca}"
+        )
     from sklearn.decomposition import PCA
 
     fitted = PCA(pca, svd_solver="full")
-    return samplers.FromArray(fitted.fit_transform(rows.points.numpy())), Projection(fitted.mean_, fitted.components_)
+    return samplers.FromArray(fitted.fit_transform(rows.points.numpy())), Projection(
+        fitted.mean_, fitted.components_
+    )
 
 
 def start(
@@ -143,16 +164,22 @@ def start(
     columns: Sequence[str] | None = None,
     bright: bool = False,
 ) -> samplers.Sampler:
-    """The sampler that `name` or a file of that name stands for as a start, in the target's space of so many dimensions.
+    """The sampler that `name` or a file of that name stands for as a start, in the target's space
+    of so many dimensions.
 
-    Points of more coordinates go through the projection of the target. A data set in another space is shown in its own principal components.
+    Points of more coordinates go through the projection of the target. A data set in another space
+    is shown in its own principal components.
     """
     if name in SHAPES:
         return SHAPES[name]()
     if suffix_of(name) in PICTURES:
         return _picture(name, bright, "start")
     rows: samplers.FromFile | samplers.FromArray
-    rows = samplers.FromArray(_all_of(name)) if name in DATA_SETS else rows_of(name, "start", key, columns, wide=project is not None)
+    rows = (
+        samplers.FromArray(_all_of(name))
+        if name in DATA_SETS
+        else rows_of(name, "start", key, columns, wide=project is not None)
+    )
     if rows.dim == dim:
         return rows
     if project is not None and project.mean.shape == (rows.dim,):
@@ -161,7 +188,10 @@ def start(
         return DATA_SETS[name](dim)
     if project is None:
         return rows
-    raise SettingError(f"`start` must have all coordinates of the target or its {dim} of `pca`, got {rows.dim} in {name}: choose them with `columns`")
+    raise SettingError(
+        f"`start` must have all coordinates of the target or its {dim} of `pca`, got {rows.dim} in"
+        f" {name}: choose them with `columns`"
+    )
 
 
 def _all_of(name: str) -> Points:
@@ -172,21 +202,35 @@ def _all_of(name: str) -> Points:
 
 
 def rows_of(
-    name: str, setting: str, key: str | None = None, columns: Sequence[str] | None = None, *, wide: bool = False
+    name: str,
+    setting: str,
+    key: str | None = None,
+    columns: Sequence[str] | None = None,
+    *,
+    wide: bool = False,
 ) -> samplers.FromFile | samplers.FromArray:
-    """The points in a file, of a trajectory those at its end; an error names the setting that says which."""
+    """The points in a file, of a trajectory those at its end; an error names the setting that says
+    which.
+    """
     try:
         if (last := _last_of(name, key)) is not None:
             if columns is not None:
-                raise ValueError(f"`columns` chooses coordinates in a table, and {name} is a trajectory: leave it out")
+                raise ValueError(
+                    f"`columns` chooses coordinates in a table, and {name} is a trajectory: leave"
+                    " it out"
+                )
             return samplers.FromArray(last)
         return samplers.FromFile(name, key=key, columns=columns, wide=wide)
     except (ValueError, TypeError, OSError) as error:
-        raise SettingError(str(error).replace("`path`", f"`{setting}`").replace("`points`", "its array")) from None
+        raise SettingError(
+            str(error).replace("`path`", f"`{setting}`").replace("`points`", "its array")
+        ) from None
 
 
 def arrays_of(name: str) -> list[str]:
-    """The arrays in an .npz file that a key may choose among: several, and no trajectory. Nothing where that cannot be read."""
+    """The arrays in an .npz file that a key may choose among: several, and no trajectory. Nothing
+    where that cannot be read.
+    """
     if not os.path.isfile(at_home(name)):
         return []
     try:
@@ -208,7 +252,10 @@ def _last_of(name: str, key: str | None) -> Points | None:
         return None
     state = Trajectory.load(at_home(name)).state
     if state.x.log_mass is not None:
-        raise ValueError(f"`path` {name} holds particles of unequal masses, which would be lost: give points of equal masses")
+        raise ValueError(
+            f"`path` {name} holds particles of unequal masses, which would be lost: give points of"
+            " equal masses"
+        )
     return state.x.points
 
 
@@ -220,7 +267,10 @@ def _picture(name: str, bright: bool, setting: str) -> samplers.FromImage:
             samplers.FromImage(name, bright=not bright)
         except (ValueError, OSError):
             raise SettingError(str(error).replace("`path`", f"`{setting}`")) from None
-    raise SettingError(f"`{setting}` {name} has no {'bright' if bright else 'dark'} pixel: {'leave out' if bright else 'add'} `bright`")
+    raise SettingError(
+        f"`{setting}` {name} has no {'bright' if bright else 'dark'} pixel:"
+        f" {'leave out' if bright else 'add'} `bright`"
+    )
 
 
 def mobility(name: str, shift: float = 0.0) -> mobilities.Mobility:
@@ -228,5 +278,7 @@ def mobility(name: str, shift: float = 0.0) -> mobilities.Mobility:
     if name == "vanilla":
         return mobilities.Vanilla(shift)
     if shift:
-        raise SettingError(f"`shift` is for the mobility vanilla, and the mobility is {name}: leave it out")
+        raise SettingError(
+            f"`shift` is for the mobility vanilla, and the mobility is {name}: leave it out"
+        )
     return MOBILITIES[name]()

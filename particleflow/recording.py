@@ -19,19 +19,30 @@ from particleflow.trajectory import Trajectory
 
 
 def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Cloud) -> float:
-    """What a metric says of copies of two clouds: it is other people's code, and must not move the particles. Refused if it is not one number."""
+    """What a metric says of copies of two clouds: it is other people's code, and must not move the
+    particles. Refused if it is not one number.
+    """
     with Supplied("metrics", name):
         value = metric(x.copy(), y.copy())
     try:
         return float(value)
     except (TypeError, ValueError):
-        what = f"{type(value).__name__} of shape {tuple(value.shape)}" if isinstance(value, (np.ndarray, Tensor)) else type(value).__name__
-        raise TypeError(f"`metrics` '{name}' must return one number, got {what}: pass e.g. lambda x, y: float(values(x, y).mean())") from None
+        what = (
+            f"{type(value).__name__} of shape {tuple(value.shape)}"
+            if isinstance(value, (np.ndarray, Tensor))
+            else type(value).__name__
+        )
+        raise TypeError(
+            f"`metrics` '{name}' must return one number, got {what}: pass e.g. lambda x, y:"
+            " float(values(x, y).mean())"
+        ) from None
 
 
 @dataclass
 class Recorder:
-    """Collects records, about `expected` of them, while a run goes on, from nothing or from the end of an earlier trajectory."""
+    """Collects records, about `expected` of them, while a run goes on, from nothing or from the end
+    of an earlier trajectory.
+    """
 
     flow: Flow
     metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
@@ -48,13 +59,23 @@ class Recorder:
         return None if self.earlier is None else int(self.earlier.steps[-1])
 
     def add(self, state: State, target: Cloud | None, *, bare: bool = False) -> None:
-        """Record a state, once a step; its metrics only where there is a target. `bare`: nothing is evaluated, for a run that failed."""
+        """Record a state, once a step; its metrics only where there is a target. `bare`: nothing is
+        evaluated, for a run that failed.
+        """
         if state.clock.step == self._last:
             return
-        row: dict[str, Any] = {"t": state.clock.t, "step": state.clock.step, "energy": float("nan"), "log_mass": state.x.log_mass, "metrics": {}}
+        row: dict[str, Any] = {
+            "t": state.clock.t,
+            "step": state.clock.step,
+            "energy": float("nan"),
+            "log_mass": state.x.log_mass,
+            "metrics": {},
+        }
         if self._particles is None:
             self._particles = self._room(state.x.points)
-        elif len(self._rows) == len(self._particles):  # an integrator took more steps than were expected
+        elif len(self._rows) == len(
+            self._particles
+        ):  # an integrator took more steps than were expected
             self._particles = torch.cat([self._particles, self._room(state.x.points)])
         self._particles[len(self._rows)] = state.x.points
         if self.velocity:
@@ -71,16 +92,29 @@ class Recorder:
                 row["metrics"][name] = value_of(metric, name, state.x, target)
 
     def _room(self, points: Tensor) -> Tensor:
-        """For all records, before the first step: a run that has no room for them must not find out at its end."""
+        """For all records, before the first step: a run that has no room for them must not find out
+        at its end.
+        """
         shape = (self.expected, *points.shape)
         try:
             return points.new_empty(shape)
         except RuntimeError as error:
             size = math.prod(shape) * points.element_size() / 1e9
-            told = f"`save` asks for {self.expected} records of {len(points)} particles, {size:.3g} GB, more than there is"
+            told = (
+                f"`save` asks for {self.expected} records of {len(points)} particles, {size:.3g}"
+                " GB, more than there is"
+            )
             raise MemoryError(f"{told}: record fewer, as with save=SaveAt(every=...)") from error
 
-    def trajectory(self, state: Snapshot, *, status: str, message: str, report: Mapping[str, Any], target: Cloud | None) -> Trajectory:
+    def trajectory(
+        self,
+        state: Snapshot,
+        *,
+        status: str,
+        message: str,
+        report: Mapping[str, Any],
+        target: Cloud | None,
+    ) -> Trajectory:
         """All records, the earlier ones first."""
         rows, old = self._rows, self.earlier
         names = list(dict.fromkeys([*(old.metrics if old else ()), *self.metrics]))
@@ -88,23 +122,42 @@ class Recorder:
 
         def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
             now = torch.tensor(list(values), dtype=torch.float64, device="cpu")
-            return now if old is None else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
+            return (
+                now
+                if old is None
+                else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
+            )
 
         def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
-            parts = [*([] if past is None else [past]), *([torch.stack(tensors)] if tensors else [])]
+            parts = [
+                *([] if past is None else [past]),
+                *([torch.stack(tensors)] if tensors else []),
+            ]
             return parts[0] if len(parts) == 1 else torch.cat(parts)
 
         masses: Tensor | None = None
         if state.x.log_mass is not None:
             past = None if old is None else old.log_mass
             if old is not None and past is None:
-                past = old.particles.new_full(old.particles.shape[:2], -math.log(old.particles.shape[1]))
+                past = old.particles.new_full(
+                    old.particles.shape[:2], -math.log(old.particles.shape[1])
+                )
             equal = state.x.points.new_full((len(state.x),), -math.log(len(state.x)))
-            masses = stack(past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows])
+            masses = stack(
+                past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows]
+            )
         velocities: Tensor | None = None
         if self.velocity or (old is not None and old.velocity is not None):
             unknown = torch.full_like(state.x.points, nothing)
-            before = None if old is None else unknown.expand(len(old), *unknown.shape) if old.velocity is None else old.velocity
+            before = (
+                None
+                if old is None
+                else (
+                    unknown.expand(len(old), *unknown.shape)
+                    if old.velocity is None
+                    else old.velocity
+                )
+            )
             velocities = stack(before, [row.get("velocity", unknown) for row in rows])
         steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
         return Trajectory(
@@ -113,7 +166,11 @@ class Recorder:
             steps=steps if old is None else torch.cat([old.steps, steps]),
             energy=column(old.energy if old else None, (row["energy"] for row in rows)),
             metrics={
-                name: column(old.metrics.get(name) if old else None, (row["metrics"].get(name, nothing) for row in rows)) for name in names
+                name: column(
+                    old.metrics.get(name) if old else None,
+                    (row["metrics"].get(name, nothing) for row in rows),
+                )
+                for name in names
             },
             status=status,
             message=message,

@@ -1,4 +1,6 @@
-"""A run while it is made: its steps are taken one by one, and what there is of it makes a trajectory at any time."""
+"""A run while it is made: its steps are taken one by one, and what there is of it makes a
+trajectory at any time.
+"""
 
 from __future__ import annotations
 
@@ -39,26 +41,41 @@ class Statistics:
         if gap is not None:
             self.gap = max(self.gap or 0.0, gap)
         if "backend" in state.fit.report:
-            self.backends.setdefault(str(state.fit.report["backend"]), str(state.fit.report.get("why", "")))
+            self.backends.setdefault(
+                str(state.fit.report["backend"]), str(state.fit.report.get("why", ""))
+            )
 
     def promised(self, state: State, *, ended: bool) -> None:
-        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs about as much as a step."""
+        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs
+        about as much as a step.
+        """
         step = state.clock.step
         if step and not ended and 16 ** round(math.log(step, 16)) != step:
             return
         made = state.fit.promise
         if made is not None:
-            self.promise = Promise(max(self.promise.value, made.value), max(self.promise.grad, made.grad))
+            self.promise = Promise(
+                max(self.promise.value, made.value), max(self.promise.grad, made.grad)
+            )
 
     def summary(self) -> dict[str, Any]:
         solver = {} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap}
-        sums = {"backends": self.backends, "promise": {"value": self.promise.value, "grad": self.promise.grad}} if self.backends else {}
+        sums = (
+            {
+                "backends": self.backends,
+                "promise": {"value": self.promise.value, "grad": self.promise.grad},
+            }
+            if self.backends
+            else {}
+        )
         return {"fits": self.fits} | solver | sums
 
 
 @dataclass
 class Run:
-    """A run while it is made. What of it there is by any time makes a trajectory, however the steps have ended."""
+    """A run while it is made. What of it there is by any time makes a trajectory, however the steps
+    have ended.
+    """
 
     flow: Flow
     start: Snapshot
@@ -105,10 +122,15 @@ class Run:
             self.status, self.message = state.status, state.message
         elif ended:
             self.watch.compare(state)
-            self.status, self.message = ("unstable" if self.watch.message else "completed"), self.watch.message
+            self.status, self.message = (
+                ("unstable" if self.watch.message else "completed"),
+                self.watch.message,
+            )
 
     def stopped(self, error: BaseException) -> None:
-        """End the run with what came in its way, or raise it again if no step has been made. A run that has ended stays as it is."""
+        """End the run with what came in its way, or raise it again if no step has been made. A run
+        that has ended stays as it is.
+        """
         if not self.moved:
             raise error
         if self.status:
@@ -117,12 +139,20 @@ class Run:
         step = self.state.clock.step
         interrupted = isinstance(error, KeyboardInterrupt)
         self.recorder.add(self.state, None, bare=True)
-        self.message = f"stopped by {error if error.args else 'Ctrl-C'} after step {step}" if interrupted else f"after step {step}: {in_short(error)}"
+        self.message = (
+            f"stopped by {error if error.args else 'Ctrl-C'} after step {step}"
+            if interrupted
+            else f"after step {step}: {in_short(error)}"
+        )
         self.status = "interrupted" if interrupted else "failed"
         if not interrupted:
             self.traceback = "".join(traceback.format_exception(error))
-            with suppress(RuntimeWarning):  # where warnings are errors the run is not lost: the trajectory says the same
-                _checks.warn(f"the run {self.status} {self.message}; the trajectory up to there is kept")
+            with suppress(
+                RuntimeWarning
+            ):  # where warnings are errors the run is not lost: the trajectory says the same
+                _checks.warn(
+                    f"the run {self.status} {self.message}; the trajectory up to there is kept"
+                )
 
     def trajectory(self) -> Trajectory:
         """What is recorded, with how it ended."""
@@ -130,17 +160,33 @@ class Run:
         state = self.state
         unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
         raised = {"traceback": self.traceback} if self.traceback else {}
-        report = {**self.facts, "seconds": self.seconds, **unstable, **raised, **self.statistics.summary()}
-        snapshot = Snapshot(clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper)
+        report = {
+            **self.facts,
+            "seconds": self.seconds,
+            **unstable,
+            **raised,
+            **self.statistics.summary(),
+        }
+        snapshot = Snapshot(
+            clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper
+        )
         fixed = self.first if isinstance(self.aim, FixedTarget) else None
-        path = self.recorder.trajectory(snapshot, status=self.status, message=self.message, report=report, target=fixed)
+        path = self.recorder.trajectory(
+            snapshot, status=self.status, message=self.message, report=report, target=fixed
+        )
         if self.status != "completed":
             return path
-        return judged(replace(path, message=_note(self.flow, path, state, self.start, self.aim)), self.flow, self.aim)
+        return judged(
+            replace(path, message=_note(self.flow, path, state, self.start, self.aim)),
+            self.flow,
+            self.aim,
+        )
 
 
 def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:
-    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody moved, or a critic fell behind."""
+    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody
+    moved, or a critic fell behind.
+    """
     if not isinstance(target, FixedTarget) or target.cloud is None:
         return ""
     x, y = start.x, target.cloud
@@ -148,10 +194,15 @@ def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Tar
     if lost:
         return lost
     if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
-        return "no particle has moved: the clouds are equal already, or too far apart for the kernel (raise the bandwidth, or inject noise)"
+        return (
+            "no particle has moved: the clouds are equal already, or too far apart for the kernel"
+            " (raise the bandwidth, or inject noise)"
+        )
     if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:
         return (
-            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a constant: it is behind the particles, or what is "
-            f"left of W1 is the noise of the samples: raise its steps = {flow.estimator.steps}, or lower dt = {path.report['dt']:g}"
+            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a"
+            " constant: it is behind the particles, or what is left of W1 is the noise of the"
+            f" samples: raise its steps = {flow.estimator.steps}, or lower dt ="
+            f" {path.report['dt']:g}"
         )
     return ""

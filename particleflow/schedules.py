@@ -1,7 +1,8 @@
 """Numbers that change during a run: of the step or of the time.
 
-A schedule is any callable `clock -> float`; those below are the usual ones. `of` says what they depend on: `by_step` (the default) or `by_time`.
-Noise schedules may also look at the fit: `(clock, fit) -> float`. `Decreasing` follows the values of the fits instead.
+A schedule is any callable `clock -> float`; those below are the usual ones. `of` says what they
+depend on: `by_step` (the default) or `by_time`. Noise schedules may also look at the fit: `(clock,
+fit) -> float`. `Decreasing` follows the values of the fits instead.
 
 >>> from particleflow.clouds import Clock
 >>> Geometric(3.0, ratio=0.5, every=500)(Clock(step=1000))
@@ -25,7 +26,8 @@ from particleflow.clouds import Clock
 
 __getattr__ = _words.suggesting(__name__)
 
-# A lam of zero divides by zero: where the clouds coincide the rule stops here, in units of its start.
+# A lam of zero divides by zero: where the clouds coincide the rule stops here, in units of its
+# start.
 TINY = 1e-8
 
 Schedule = Callable[..., float]
@@ -105,13 +107,20 @@ class Piecewise:
 
     def __post_init__(self) -> None:
         for name, given in (("boundaries", self.boundaries), ("values", self.values)):
-            numbers = _checks.several(given, name, remedy="pass a list of numbers, e.g. boundaries=[100], values=[1.0, 0.1]")
+            numbers = _checks.several(
+                given,
+                name,
+                remedy="pass a list of numbers, e.g. boundaries=[100], values=[1.0, 0.1]",
+            )
             for number in numbers:
                 _checks.real(number, name)
             object.__setattr__(self, name, given if isinstance(given, Sequence) else tuple(numbers))
         if len(self.values) != len(self.boundaries) + 1:
             told = f"got {len(self.values)} values and {len(self.boundaries)} boundaries"
-            raise ValueError(f"`values` must be one more than `boundaries`, {told}: the first value is that before the first boundary")
+            raise ValueError(
+                f"`values` must be one more than `boundaries`, {told}: the first value is that"
+                " before the first boundary"
+            )
         if any(b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
             raise ValueError(f"`boundaries` must increase, got {list(self.boundaries)}: sort them")
         _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
@@ -122,14 +131,17 @@ class Piecewise:
 
 @dataclass(frozen=True)
 class Decreasing:
-    """lam_n = start sqrt(D_{n-1} / D_0), D the values of the fits so far, kept within [least, start]: less regularisation as the clouds meet.
+    """lam_n = start sqrt(D_{n-1} / D_0), D the values of the fits so far, kept within [least,
+    start]: less regularisation as the clouds meet.
 
-    Not a schedule of the clock: what it depends on is the flow's own past, which an estimator keeps in its memory (`at`, `after`), so
-    that a run resumes bit for bit. D is the value that the estimator reports, of whatever divergence, or an MMD^2.
+    Not a schedule of the clock: what it depends on is the flow's own past, which an estimator keeps
+    in its memory (`at`, `after`), so that a run resumes bit for bit. D is the value that the
+    estimator reports, of whatever divergence, or an MMD^2.
 
-    The rule is the adaptive one of the de-regularised MMD flow, lam_n ~ D_n^{1 / (1 + r)}, at r = 1 (Chen, Mustafi, Glaser, Korba, Gretton and
-    Sriperumbudur 2025): it balances the bias of lam against the steps that a small lam allows.
-    Two finite samples need a positive `least`: below some lam the value is D/(2 lam), whatever the laws (see the page on KALE).
+    The rule is the adaptive one of the de-regularised MMD flow, lam_n ~ D_n^{1 / (1 + r)}, at r = 1
+    (Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur 2025): it balances the bias of lam
+    against the steps that a small lam allows. Two finite samples need a positive `least`: below
+    some lam the value is D/(2 lam), whatever the laws (see the page on KALE).
     """
 
     start: float
@@ -140,10 +152,15 @@ class Decreasing:
         object.__setattr__(self, "start", _checks.positive(self.start, "start", remedy=remedy))
         object.__setattr__(self, "least", _checks.non_negative(self.least, "least"))
         if self.least > self.start:
-            raise ValueError(f"`least` must be <= `start`, got {self.least:g} > {self.start:g}: the rule only decreases")
+            raise ValueError(
+                f"`least` must be <= `start`, got {self.least:g} > {self.start:g}: the rule only"
+                " decreases"
+            )
 
     def next(self, lam0: float, value0: float, value: float) -> float:
-        """lam0 sqrt(value / value0) within [least, lam0]; values below 0, which rounding makes, count as 0, and lam stays where value0 is 0."""
+        """lam0 sqrt(value / value0) within [least, lam0]; values below 0, which rounding makes,
+        count as 0, and lam stays where value0 is 0.
+        """
         if not value0 > 0:
             return lam0
         return min(lam0, max(self.least, lam0 * math.sqrt(max(value, 0.0) / value0), TINY * lam0))
@@ -151,12 +168,24 @@ class Decreasing:
     def at(self, memory: Memory) -> float:
         """lam of the fit that starts from `memory`: `start` where no fit has been."""
         values = memory.get("values")
-        return self.start if values is None else self.next(self.start, float(values[0]), float(values[1]))
+        return (
+            self.start
+            if values is None
+            else self.next(self.start, float(values[0]), float(values[1]))
+        )
 
     def after(self, memory: Memory, value: float) -> Memory:
-        """What to add to the memory that goes out of a fit of this value: the first value and the last."""
+        """What to add to the memory that goes out of a fit of this value: the first value and the
+        last.
+        """
         values = memory.get("values")
-        return {"values": torch.tensor([value if values is None else float(values[0]), value], dtype=torch.float64, device="cpu")}
+        return {
+            "values": torch.tensor(
+                [value if values is None else float(values[0]), value],
+                dtype=torch.float64,
+                device="cpu",
+            )
+        }
 
 
 @dataclass(frozen=True)
@@ -182,9 +211,18 @@ def _takes_a_fit(value: Schedule) -> bool:
 def as_schedule(value: float | Schedule | None, name: str) -> Schedule | None:
     """A number becomes `Constant`; a callable stays; None stays."""
     if isinstance(value, type):
-        raise TypeError(f"`{name}` must be a number, a schedule or a callable, got the class {value.__name__}: pass what it makes")
+        raise TypeError(
+            f"`{name}` must be a number, a schedule or a callable, got the class {value.__name__}:"
+            " pass what it makes"
+        )
     if callable(value):
         return value if _takes_a_fit(value) else _OfClock(value)
     if value is None:
         return None
-    return Constant(_checks.non_negative(value, name, remedy="pass a number, a schedule such as pf.schedules.Geometric, or a callable"))
+    return Constant(
+        _checks.non_negative(
+            value,
+            name,
+            remedy="pass a number, a schedule such as pf.schedules.Geometric, or a callable",
+        )
+    )

@@ -1,4 +1,6 @@
-"""The conventions of scikit-learn around the estimators of ratios. Importing it imports scikit-learn; `import particleflow` does not."""
+"""The conventions of scikit-learn around the estimators of ratios. Importing it imports
+scikit-learn; `import particleflow` does not.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,14 @@ __getattr__ = _words.suggesting(__name__)
 
 
 class RatioClassifier(ClassifierMixin, BaseEstimator):
-    """A scikit-learn classifier from any estimator of a log ratio: the second class is the target, the first the current law.
+    """A scikit-learn classifier from any estimator of a log ratio: the second class is the target,
+    the first the current law.
 
         decision_function = log r + log(W_2 / W_1),        P(second | z) = 1 / (1 + exp(-decision_function)),        r = p_2 / p_1
 
-    W_1 and W_2 are the sums of the classes' sample weights, their counts without: a weight of two counts as two copies, one of 0 as none.
-    Works in pipelines and searches; the fields of `estimator` are parameters of their own, `estimator__lam` and so on.
+    W_1 and W_2 are the sums of the classes' sample weights, their counts without: a weight of two
+    counts as two copies, one of 0 as none. Works in pipelines and searches; the fields of
+    `estimator` are parameters of their own, `estimator__lam` and so on.
 
     Parameters
     ----------
@@ -60,14 +64,29 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {kind}."
+            )
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"`y` must have two classes for a ratio, got one class, {self.classes_.tolist()[0]!r}: pass samples of both laws")
+            raise ValueError(
+                "`y` must have two classes for a ratio, got one class,"
+                f" {self.classes_.tolist()[0]!r}: pass samples of both laws"
+            )
         estimator = KernelLogistic() if self.estimator is None else self.estimator
-        if isinstance(estimator, type) or not isinstance(estimator, Estimator) or not (estimator.log_ratio and estimator.needs_target):
-            raise TypeError(f"`estimator` must estimate a log ratio from two samples, got {estimator!r}: e.g. pf.estimators.KernelLogistic()")
-        clouds = [_cloud(X[labels == k], None if sample_weight is None else sample_weight[labels == k]) for k in (0, 1)]
+        if (
+            isinstance(estimator, type)
+            or not isinstance(estimator, Estimator)
+            or not (estimator.log_ratio and estimator.needs_target)
+        ):
+            raise TypeError(
+                f"`estimator` must estimate a log ratio from two samples, got {estimator!r}: e.g."
+                " pf.estimators.KernelLogistic()"
+            )
+        clouds = [
+            _cloud(X[labels == k], None if sample_weight is None else sample_weight[labels == k])
+            for k in (0, 1)
+        ]
         # a copy: an estimator keeps what it has computed, and a parameter is not to change
         found = fit_once(copy.deepcopy(estimator), *clouds, seed=self.seed)
         self.witness_, self.report_ = found.witness, dict(found.report)
@@ -102,15 +121,27 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """`estimator`, `seed` and, if deep, the estimator's fields as estimator__name."""
         params: dict[str, Any] = {"estimator": self.estimator, "seed": self.seed}
-        return params | {f"estimator__{name}": getattr(self.estimator, name) for name in (self._fields() if deep else ())}
+        return params | {
+            f"estimator__{name}": getattr(self.estimator, name)
+            for name in (self._fields() if deep else ())
+        }
 
     def set_params(self, **params: Any) -> RatioClassifier:
-        """As scikit-learn's; estimator__name replaces the estimator by one with another field, which is checked again."""
-        nested = {key.removeprefix("estimator__"): params.pop(key) for key in list(params) if key.startswith("estimator__")}
+        """As scikit-learn's; estimator__name replaces the estimator by one with another field,
+        which is checked again.
+        """
+        nested = {
+            key.removeprefix("estimator__"): params.pop(key)
+            for key in list(params)
+            if key.startswith("estimator__")
+        }
         super().set_params(**params)
         unknown = sorted(set(nested) - set(self._fields()))
         if unknown:
-            raise ValueError(f"`estimator` must have the parameter {unknown[0]!r}, got {self.estimator!r}: known are {sorted(self._fields())}")
+            raise ValueError(
+                f"`estimator` must have the parameter {unknown[0]!r}, got {self.estimator!r}: known"
+                f" are {sorted(self._fields())}"
+            )
         if nested:
             self.estimator = dataclasses.replace(self.estimator, **nested)
         return self
@@ -121,7 +152,11 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _fields(self) -> list[str]:
-        if self.estimator is None or isinstance(self.estimator, type) or not dataclasses.is_dataclass(self.estimator):
+        if (
+            self.estimator is None
+            or isinstance(self.estimator, type)
+            or not dataclasses.is_dataclass(self.estimator)
+        ):
             return []
         return [field.name for field in dataclasses.fields(self.estimator) if field.init]
 
@@ -133,16 +168,30 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _weights(value: Any, n: int) -> np.ndarray:
-    weights: np.ndarray = check_array(value, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    weights: np.ndarray = check_array(
+        value, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
     if weights.shape != (n,):
-        raise ValueError(f"`sample_weight` must be ({n},) like `y`, got shape {weights.shape}: pass a weight for each row of `X`")
+        raise ValueError(
+            f"`sample_weight` must be ({n},) like `y`, got shape {weights.shape}: pass a weight for"
+            " each row of `X`"
+        )
     if weights.min() < 0:
-        raise ValueError(f"`sample_weight` must be >= 0, got {weights.min():g}: leave the row out, or weigh it by 0")
+        raise ValueError(
+            f"`sample_weight` must be >= 0, got {weights.min():g}: leave the row out, or weigh it"
+            " by 0"
+        )
     if not weights.max() > 0:
-        raise ValueError(f"`sample_weight` must have a weight > 0, got {n} that are zero: leave it out to weigh all rows alike")
+        raise ValueError(
+            f"`sample_weight` must have a weight > 0, got {n} that are zero: leave it out to weigh"
+            " all rows alike"
+        )
     return weights
 
 
 def _cloud(rows: np.ndarray, weights: np.ndarray | None) -> Cloud:
     """Of mass one."""
-    return Cloud(torch.from_numpy(rows), log_mass=None if weights is None else torch.from_numpy(np.log(weights / weights.sum())))
+    return Cloud(
+        torch.from_numpy(rows),
+        log_mass=None if weights is None else torch.from_numpy(np.log(weights / weights.sum())),
+    )

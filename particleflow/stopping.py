@@ -1,4 +1,5 @@
-"""The signals that ask a process to stop: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that is gone.
+"""The signals that ask a process to stop: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that
+is gone.
 
 The command line listens to them, and the benchmarks do; the library never.
 """
@@ -12,13 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))  # Windows has no SIGHUP
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # Windows has no SIGHUP
 
 
 class Stop:
-    """The first signal raises KeyboardInterrupt, or waits while it is `held`; a second one ends the process at once.
+    """The first signal raises KeyboardInterrupt, or waits while it is `held`; a second one ends the
+    process at once.
 
-    What is ignored stays ignored: Ctrl-C of what a shell started in the background, SIGHUP under nohup.
+    What is ignored stays ignored: Ctrl-C of what a shell started in the background, SIGHUP under
+    nohup.
     """
 
     def __init__(self) -> None:
@@ -38,12 +43,16 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
-        """Handle the signals meanwhile. Python lets the main thread alone do so; in others nothing changes."""
+        """Handle the signals meanwhile. Python lets the main thread alone do so; in others nothing
+        changes.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
         before = {number: signal.getsignal(number) for number in SIGNALS}
-        mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+        mine = [
+            number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)
+        ]
         self._terminals = [file for file in (1, 2) if os.isatty(file)]
         for number in mine:
             signal.signal(number, self._came)
@@ -55,7 +64,9 @@ class Stop:
 
     @contextmanager
     def held(self, *, yes: bool = True) -> Iterator[None]:
-        """Let a signal wait meanwhile, and not raise: `signal` says afterwards that it came. `yes=False` lets it raise within such a time."""
+        """Let a signal wait meanwhile, and not raise: `signal` says afterwards that it came.
+        `yes=False` lets it raise within such a time.
+        """
         before, self._held = self._held, yes
         try:
             yield
@@ -67,7 +78,9 @@ class Stop:
         for other in SIGNALS:
             if signal.getsignal(other) == self._came:
                 signal.signal(other, signal.SIG_DFL)
-        if number != signal.SIGINT and number != signal.SIGTERM:  # the terminal is gone: what is printed there would fail
+        if (
+            number != signal.SIGINT and number != signal.SIGTERM
+        ):  # the terminal is gone: what is printed there would fail
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for file in self._terminals:
                 os.dup2(nowhere, file)

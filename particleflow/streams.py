@@ -20,12 +20,16 @@ STANDARD = (0, 1, 2)
 
 
 class Output(io.TextIOBase):
-    """Writes to a stream until that fails, and from then on nowhere; control characters other than those in `keep` are shown, not sent."""
+    """Writes to a stream until that fails, and from then on nowhere; control characters other than
+    those in `keep` are shown, not sent.
+    """
 
     def __init__(self, stream: Any, *, keep: str) -> None:
         self._stream, self._keep = stream, keep  # None: Python found it closed
         self.trouble = "" if stream is not None else "the stream is closed"
-        """Why something could not be printed. Of a reader who has left, as `| head` does, nothing is said."""
+        """Why something could not be printed. Of a reader who has left, as `| head` does, nothing
+        is said.
+        """
 
     @property
     def works(self) -> bool:
@@ -50,17 +54,25 @@ class Output(io.TextIOBase):
     def write(self, text: str) -> int:
         if self._stream is not None:
             try:  # of a file's name not all can be shown everywhere
-                self._stream.write(shown(text, self._keep).encode(self.encoding, "backslashreplace").decode(self.encoding))
+                self._stream.write(
+                    shown(text, self._keep)
+                    .encode(self.encoding, "backslashreplace")
+                    .decode(self.encoding)
+                )
                 self._stream.flush()
             except BrokenPipeError:
                 self._leave()
             except (OSError, ValueError) as error:  # ValueError: closed by somebody else
-                self.trouble = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                self.trouble = (error.strerror if isinstance(error, OSError) else None) or str(
+                    error
+                )
                 self._leave()
         return len(text)
 
     def _leave(self) -> None:
-        """Print no more. What waits in the stream goes nowhere: Python would try it again at its end, and complain."""
+        """Print no more. What waits in the stream goes nowhere: Python would try it again at its
+        end, and complain.
+        """
         with suppress(OSError, ValueError):
             file = self.fileno()
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -86,16 +98,23 @@ class Printed:
             self.out.write(line)
 
     def code(self, code: int) -> int:
-        """The exit code of a command that ends with `code`, and a line where not all could be printed."""
+        """The exit code of a command that ends with `code`, and a line where not all could be
+        printed.
+        """
         if not self.out.trouble:
             return code
-        self.tell(f"warning: not all could be printed: {self.out.trouble}{self.results and f'; the results are in {self.results}'}")
+        self.tell(
+            "warning: not all could be printed:"
+            f" {self.out.trouble}{self.results and f'; the results are in {self.results}'}"
+        )
         return code or UNPRINTED
 
 
 @contextmanager
 def printed(name: str) -> Iterator[Printed]:
-    """Print safely meanwhile. A standard stream that is closed is filled: a file that is opened later must not take its number."""
+    """Print safely meanwhile. A standard stream that is closed is filled: a file that is opened
+    later must not take its number.
+    """
     for file in STANDARD:
         try:
             os.fstat(file)

@@ -1,4 +1,6 @@
-"""Other words for names and options, and what to suggest for them. Only the standard library is imported here: a slip is refused at once."""
+"""Other words for names and options, and what to suggest for them. Only the standard library is
+imported here: a slip is refused at once.
+"""
 
 from __future__ import annotations
 
@@ -64,20 +66,40 @@ OTHER_FLAGS = {
     "save-every": "records",
 }  # fmt: skip
 """Other words for options."""
-_PROCESSOR = "the command line computes on the processor, with --threads; in Python pass tensors of the device"
+_PROCESSOR = (
+    "the command line computes on the processor, with --threads; in Python pass tensors of the"
+    " device"
+)
 # What is asked for elsewhere and is not here, and what there is.
 NOT_HERE = {
     **dict.fromkeys(("device", "gpu", "gpus", "cuda", "mps"), _PROCESSOR),
-    **dict.fromkeys(("dtype", "precision", "float32"), "the command line computes in float64; in Python pass tensors of another dtype"),
-    **dict.fromkeys(("verbose", "quiet", "progress"), "progress is shown on a terminal only; redirect what is printed"),
+    **dict.fromkeys(
+        ("dtype", "precision", "float32"),
+        "the command line computes in float64; in Python pass tensors of another dtype",
+    ),
+    **dict.fromkeys(
+        ("verbose", "quiet", "progress"),
+        "progress is shown on a terminal only; redirect what is printed",
+    ),
 }
 
 
 def as_flags(message: str) -> str:
     """What a message of the library says of its arguments, said of the flags that set them."""
-    message = re.sub(r"columns=\[([^]]*)\]", lambda names: "--columns " + names[1].replace("'", "").replace(", ", ","), message)
-    message = message.replace("columns=('x', 'y') or (0, 1)", "--columns x,y or 0,1").replace("columns=", "--columns")
-    message = message.replace("FromArray(array.T), or pass wide=True if each row is a point", "or take --pca if each row is a point")
-    message = message.replace(": if it is a point, pass header=False", ": if it is a point, put a line of names above it")
+    message = re.sub(
+        r"columns=\[([^]]*)\]",
+        lambda names: "--columns " + names[1].replace("'", "").replace(", ", ","),
+        message,
+    )
+    message = message.replace("columns=('x', 'y') or (0, 1)", "--columns x,y or 0,1").replace(
+        "columns=", "--columns"
+    )
+    message = message.replace(
+        "FromArray(array.T), or pass wide=True if each row is a point",
+        "or take --pca if each row is a point",
+    )
+    message = message.replace(
+        ": if it is a point, pass header=False", ": if it is a point, put a line of names above it"
+    )
     message = message.replace("bright=True", "--bright").replace("bright=False", "--no-bright")
     return message.replace(", and a higher threshold= leaves grey out", "")

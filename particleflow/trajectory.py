@@ -33,7 +33,8 @@ RECORDS = 100
 
 @dataclass(frozen=True)
 class SaveAt:
-    """Which states are recorded: every so many steps, given steps, or (the default) some hundred spread over the run. The first and last always are.
+    """Which states are recorded: every so many steps, given steps, or (the default) some hundred
+    spread over the run. The first and last always are.
 
     Parameters
     ----------
@@ -54,11 +55,24 @@ class SaveAt:
             told = f"got every={_checks.said(self.every)} and steps={_checks.said(self.steps)}"
             raise ValueError(f"pass `every` or `steps`, not both, {told}: leave one out")
         if self.every is not None:
-            _checks.count(self.every, "every", remedy="the number of steps between two records, e.g. 10")
+            _checks.count(
+                self.every, "every", remedy="the number of steps between two records, e.g. 10"
+            )
         if self.steps is not None:
-            steps = _checks.several(self.steps, "steps", remedy="pass a list of step numbers, e.g. [0, 10, 100]; for every 5 steps SaveAt(every=5)")
+            steps = _checks.several(
+                self.steps,
+                "steps",
+                remedy=(
+                    "pass a list of step numbers, e.g. [0, 10, 100]; for every 5 steps"
+                    " SaveAt(every=5)"
+                ),
+            )
             remedy = "pass whole numbers >= 0, e.g. [0, 10, 100]"
-            object.__setattr__(self, "steps", tuple(_checks.count(step, "steps", least=0, remedy=remedy) for step in steps))
+            object.__setattr__(
+                self,
+                "steps",
+                tuple(_checks.count(step, "steps", least=0, remedy=remedy) for step in steps),
+            )
         object.__setattr__(self, "velocity", _checks.flag(self.velocity, "velocity"))
 
     def wants(self, total: int) -> Callable[[int], bool]:
@@ -93,12 +107,15 @@ class Trajectory:
     steps : (T,) tensor
         The step number.
     energy : (T,) tensor
-        The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...), NaN where there is none.
+        The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...), NaN
+        where there is none.
     metrics : mapping of name to (T,) tensor
     status : str
-        How the loop over the steps ended. All steps were taken: "completed", or "unstable" where a step was found that cannot be right, because the
-        energy of a conservative flow rose or most particles left the box around start and target (`report["unstable_from"]`, the first such step).
-        Or not all: "diverged", "not converged", "interrupted", "failed". What was recorded until then is here.
+        How the loop over the steps ended. All steps were taken: "completed", or "unstable" where a
+        step was found that cannot be right, because the energy of a conservative flow rose or most
+        particles left the box around start and target (`report["unstable_from"]`, the first such
+        step). Or not all: "diverged", "not converged", "interrupted", "failed". What was recorded
+        until then is here.
     message : str
         Remedy and cause. A run that stalled says so.
     report : mapping
@@ -111,7 +128,8 @@ class Trajectory:
     log_mass : (T, N) tensor or None
         Of unbalanced flows and weighted clouds.
     state : Snapshot
-        Where the run stands: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit for bit.
+        Where the run stands: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit
+        for bit.
     """
 
     particles: Float[Tensor, "T N d"]
@@ -133,19 +151,30 @@ class Trajectory:
 
     def __repr__(self) -> str:
         t, n, d = self.particles.shape
-        ends = "".join(f", {called(name, self.report)} {float(v[0]):.4g} -> {float(v[-1]):.4g}" for name, v in self.metrics.items() if len(v))
+        ends = "".join(
+            f", {called(name, self.report)} {float(v[0]):.4g} -> {float(v[-1]):.4g}"
+            for name, v in self.metrics.items()
+            if len(v)
+        )
         ended = self.status if self.verdict == self.status else f"{self.status}, {self.verdict}"
-        return f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t} records of {n} particles in {d}-d{ends})"
+        return (
+            f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t}"
+            f" records of {n} particles in {d}-d{ends})"
+        )
 
     @cached_property
     def nearness(self) -> Nearness | None:
-        """W2 to the target at the first and the last record, and its floor, of 300 points of each cloud at most. None: no target."""
+        """W2 to the target at the first and the last record, and its floor, of 300 points of each
+        cloud at most. None: no target.
+        """
         if "nearness" in self.report:
             return Nearness(**self.report["nearness"])
         if self.target is None or not self.report.get("comparable", True):
             return None
         try:
-            return nearness(self.cloud(0), self.cloud(-1), Cloud(self.target, log_mass=self.target_log_mass))
+            return nearness(
+                self.cloud(0), self.cloud(-1), Cloud(self.target, log_mass=self.target_log_mass)
+            )
         except ImportError:  # POT is missing
             return None
 
@@ -153,25 +182,41 @@ class Trajectory:
     def verdict(self) -> str:
         """In a word, where the run led.
 
-        "arrived": W2 to the target is what it would be for a fresh sample of the target's law, by a test of level 5 % (`Nearness.bound`).
-        "nearer": it is above, and lower than at the start. "stalled": the particles ended no nearer than they began. Else the `status`: of a run
-        that did not complete, of one that became unstable, and of one that has no target to be compared with.
+        "arrived": W2 to the target is what it would be for a fresh sample of the target's law, by a
+        test of level 5 % (`Nearness.bound`). "nearer": it is above, and lower than at the start.
+        "stalled": the particles ended no nearer than they began. Else the `status`: of a run that
+        did not complete, of one that became unstable, and of one that has no target to be compared
+        with.
         """
         found = self.nearness if self.status == "completed" else None
         return self.status if found is None else found.verdict
 
     def summary(self) -> str:
-        """A few lines: the verdict, how far the particles were from the target and are now, the time steps, and what to try."""
+        """A few lines: the verdict, how far the particles were from the target and are now, the
+        time steps, and what to try.
+        """
         step, seconds = int(self.steps[-1]), self.report.get("seconds")
         dt = f" of dt = {self.report['dt']:g}" if "dt" in self.report else ""
         at = f", from step {self.report['unstable_from']} on" if self.status == "unstable" else ""
-        lines = [f"{self.verdict}{at}: {step} steps{dt} to t = {float(self.times[-1]):g}{'' if seconds is None else f' in {seconds:.1f} s'}"]
+        lines = [
+            f"{self.verdict}{at}: {step} steps{dt} to t ="
+            f" {float(self.times[-1]):g}{'' if seconds is None else f' in {seconds:.1f} s'}"
+        ]
         found = self.nearness
         if found is not None:
-            drawn = found.drawn(self.particles.shape[1], 0 if self.target is None else len(self.target))
-            lines.append(f"W2 to the target {found.first:.3g} -> {found.last:.3g} (floor {found.floor:.2g}{drawn})")
+            drawn = found.drawn(
+                self.particles.shape[1], 0 if self.target is None else len(self.target)
+            )
+            lines.append(
+                f"W2 to the target {found.first:.3g} -> {found.last:.3g} (floor"
+                f" {found.floor:.2g}{drawn})"
+            )
         labels = self.report.get("labels", {})
-        lines += [f"{labels.get(name, name)} {float(v[0]):.3g} -> {float(v[-1]):.3g}" for name, v in self.metrics.items() if len(v)]
+        lines += [
+            f"{labels.get(name, name)} {float(v[0]):.3g} -> {float(v[-1]):.3g}"
+            for name, v in self.metrics.items()
+            if len(v)
+        ]
         return "\n".join([*lines, *([self.message] if self.message else [])])
 
     def cloud(self, index: int) -> Cloud:
@@ -182,13 +227,25 @@ class Trajectory:
         IndexError
             There is no such record.
         """
-        _checks.count(index, "index", least=-sys.maxsize, remedy="pass the number of a record, e.g. -1 for the last")
+        _checks.count(
+            index,
+            "index",
+            least=-sys.maxsize,
+            remedy="pass the number of a record, e.g. -1 for the last",
+        )
         if not -len(self) <= index < len(self):
-            raise IndexError(f"`index` must be between {-len(self)} and {len(self) - 1}, got {index}: the run has {len(self)} records")
-        return Cloud(self.particles[index], log_mass=None if self.log_mass is None else self.log_mass[index])
+            raise IndexError(
+                f"`index` must be between {-len(self)} and {len(self) - 1}, got {index}: the run"
+                f" has {len(self)} records"
+            )
+        return Cloud(
+            self.particles[index], log_mass=None if self.log_mass is None else self.log_mass[index]
+        )
 
     def numpy(self) -> dict[str, Any]:
-        """Everything recorded as numpy arrays: particles, times, steps, energy, one entry for each metric, and what else there is."""
+        """Everything recorded as numpy arrays: particles, times, steps, energy, one entry for each
+        metric, and what else there is.
+        """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
         return arrays | {name: tensor.cpu().numpy() for name, tensor in self.metrics.items()}
 
@@ -196,8 +253,14 @@ class Trajectory:
         """Write one compressed .npz without pickle, readable by numpy alone; returns its path."""
         path = _checks.path(path, "path", "run.npz")
         if path.suffix != ".npz":
-            other = "; for a table, np.savetxt('a.csv', path.particles[-1])" if path.suffix in (".csv", ".txt", ".tsv") else ""
-            raise ValueError(f"`path` must end in .npz, got '{path}': pass '{path.with_suffix('.npz')}'{other}")
+            other = (
+                "; for a table, np.savetxt('a.csv', path.particles[-1])"
+                if path.suffix in (".csv", ".txt", ".tsv")
+                else ""
+            )
+            raise ValueError(
+                f"`path` must end in .npz, got '{path}': pass '{path.with_suffix('.npz')}'{other}"
+            )
         draws = self.state.clock.draws
         facts = {
             "format": FORMAT,
@@ -208,7 +271,9 @@ class Trajectory:
             "step": self.state.clock.step,
             "seed": draws.seed if isinstance(draws, Draws) else None,
         }
-        tensors = self._tensors() | {f"metrics/{name}": value for name, value in self.metrics.items()}
+        tensors = self._tensors() | {
+            f"metrics/{name}": value for name, value in self.metrics.items()
+        }
         tensors |= {f"memory/{name}": value for name, value in self.state.memory.items()}
         tensors |= {f"stepper/{name}": value for name, value in self.state.stepper.items()}
         tensors["state/points"] = self.state.x.points
@@ -219,7 +284,10 @@ class Trajectory:
             with replacing(path) as file:
                 np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
         except OSError as error:
-            raise OSError(f"`path` '{path}' could not be written: {error.strerror}: choose a folder that exists and is writable") from error
+            raise OSError(
+                f"`path` '{path}' could not be written: {error.strerror}: choose a folder that"
+                " exists and is writable"
+            ) from error
         return path
 
     @classmethod
@@ -228,25 +296,50 @@ class Trajectory:
         path = _checks.path(path, "path", "run.npz")
         try:
             with np.load(path, allow_pickle=False) as file:
-                tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "facts"}
+                tensors = {
+                    name: torch.from_numpy(file[name]) for name in file.files if name != "facts"
+                }
                 facts = json.loads(str(file["facts"]))
             if facts["format"] == FORMAT:
                 return cls._restored(tensors, facts)
         except FileNotFoundError:
             told = f"and there is no file '{path}': pass what Trajectory.save has returned"
             raise FileNotFoundError(f"`path` must be a saved trajectory, {told}") from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
-            raise ValueError(f"`path` must be a file written by Trajectory.save, and '{path}' is not: it holds {misread(path, error)}") from error
-        raise ValueError(f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install the version that wrote it")
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            NotImplementedError,
+            BadZipFile,
+            zlib.error,
+        ) as error:
+            raise ValueError(
+                f"`path` must be a file written by Trajectory.save, and '{path}' is not: it holds"
+                f" {misread(path, error)}"
+            ) from error
+        raise ValueError(
+            f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install"
+            " the version that wrote it"
+        )
 
     @classmethod
     def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
         """The inverse of what `save` does to a trajectory."""
 
         def group(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+            return {
+                name.removeprefix(prefix): t
+                for name, t in tensors.items()
+                if name.startswith(prefix)
+            }
 
-        clock = Clock(facts["t"], facts["step"], Draws(facts["seed"]) if facts["seed"] is not None else _Gone())
+        clock = Clock(
+            facts["t"],
+            facts["step"],
+            Draws(facts["seed"]) if facts["seed"] is not None else _Gone(),
+        )
         state = Snapshot(
             clock=clock,
             x=Cloud(tensors["state/points"], log_mass=tensors.get("state/log_mass")),
@@ -269,8 +362,12 @@ class Trajectory:
             state=state,
         )
 
-    def plot(self, path: str | Path | None = None, *, records: Sequence[int] | None = None) -> Figure:
-        """Snapshots of the flow beside each other; written to `path` if given. See `particleflow.plotting.snapshots`."""
+    def plot(
+        self, path: str | Path | None = None, *, records: Sequence[int] | None = None
+    ) -> Figure:
+        """Snapshots of the flow beside each other; written to `path` if given. See
+        `particleflow.plotting.snapshots`.
+        """
         from particleflow.plotting import snapshots
 
         return snapshots(self, path, records=records)
@@ -282,8 +379,18 @@ class Trajectory:
         return animate(self, path, fps=fps, seconds=seconds)
 
     def _tensors(self) -> dict[str, Tensor]:
-        named = {"particles": self.particles, "times": self.times, "steps": self.steps, "energy": self.energy}
-        optional = {"target": self.target, "target_log_mass": self.target_log_mass, "velocity": self.velocity, "log_mass": self.log_mass}
+        named = {
+            "particles": self.particles,
+            "times": self.times,
+            "steps": self.steps,
+            "energy": self.energy,
+        }
+        optional = {
+            "target": self.target,
+            "target_log_mass": self.target_log_mass,
+            "velocity": self.velocity,
+            "log_mass": self.log_mass,
+        }
         return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
@@ -292,7 +399,13 @@ class _Gone:
     """In place of recorded noise, which is not saved with a trajectory."""
 
     def normal(self, stream: str, step: int, like: Tensor) -> Tensor:
-        raise ValueError("`draws` must be passed to go on with this run: it was made with recorded noise, which a saved trajectory does not hold")
+        raise ValueError(
+            "`draws` must be passed to go on with this run: it was made with recorded noise, which"
+            " a saved trajectory does not hold"
+        )
 
     def child_seed(self, stream: str, step: int) -> int:
-        raise ValueError("`draws` must be passed to go on with this run: it was made with recorded noise, which a saved trajectory does not hold")
+        raise ValueError(
+            "`draws` must be passed to go on with this run: it was made with recorded noise, which"
+            " a saved trajectory does not hold"
+        )

@@ -11,40 +11,63 @@ from particleflow.flows import Flow
 from particleflow.kernels import FeatureKernel
 from particleflow.trajectory import Trajectory
 
-# Particles that have moved by less than this share of their distance from the target have hardly moved.
+# Particles that have moved by less than this share of their distance from the target have hardly
+# moved.
 HARDLY = 0.1
 
 
 def judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
-    """`_judged`, or the trajectory as it is where no distance can be had: no run is lost by a look at it."""
+    """`_judged`, or the trajectory as it is where no distance can be had: no run is lost by a look
+    at it.
+    """
     try:
         return _judged(path, flow, target)
     except (Exception, KeyboardInterrupt) as error:  # POT may be missing, or the user impatient
-        return replace(path, report={**path.report, "comparable": False, "incomparable": repr(error)})
+        return replace(
+            path, report={**path.report, "comparable": False, "incomparable": repr(error)}
+        )
 
 
 def _judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
-    """The trajectory with what its `verdict` needs, and "stalled" with what to try in its message where it ends no nearer than it began.
+    """The trajectory with what its `verdict` needs, and "stalled" with what to try in its message
+    where it ends no nearer than it began.
 
-    Particles that are features of a model (`FeatureKernel`) are not compared with the target's: other features may make the same model.
+    Particles that are features of a model (`FeatureKernel`) are not compared with the target's:
+    other features may make the same model.
     """
     y = target.at(path.state.clock)
-    if y is None or (isinstance(flow.estimator, MMD) and isinstance(flow.estimator.kernel, FeatureKernel)):
+    if y is None or (
+        isinstance(flow.estimator, MMD) and isinstance(flow.estimator.kernel, FeatureKernel)
+    ):
         return replace(path, report={**path.report, "comparable": False})
     start, end = path.cloud(0), path.state.x
     if isinstance(target, FixedTarget) and not doubtful(start, end, y):
         return path
     found = nearness(start, end, y)
     stalled = found.verdict == "stalled"
-    message = f"stalled: {path.message or _advice(flow, start, end, len(y), found, float(path.report['dt']))}" if stalled else path.message
+    message = (
+        "stalled:"
+        f" {path.message or _advice(flow, start, end, len(y), found, float(path.report['dt']))}"
+        if stalled
+        else path.message
+    )
     return replace(path, report={**path.report, "nearness": asdict(found)}, message=message)
 
 
 def _advice(flow: Flow, start: Cloud, end: Cloud, aims: int, found: Nearness, dt: float) -> str:
-    numbers = f"W2 to the target went from {found.first:.3g} to {found.last:.3g}, of two fresh samples it is "
+    numbers = (
+        f"W2 to the target went from {found.first:.3g} to {found.last:.3g}, of two fresh samples"
+        " it is "
+    )
     numbers += f"{found.floor:.2g}{found.drawn(len(end), aims)}"
     moved = float(((end.points - start.points) ** 2).sum(1).double().mean().sqrt())
     if moved < HARDLY * found.first:
-        return f"{numbers}; the particles have hardly moved: take more steps, raise the bandwidth if the clouds are far apart, or inject noise"
+        return (
+            f"{numbers}; the particles have hardly moved: take more steps, raise the bandwidth if"
+            " the clouds are far apart, or inject noise"
+        )
     random = " or less noise" if flow.noise is not None or flow.diffusion is not None else ""
-    return f"{numbers}; the particles move without coming nearer: try dt = {dt / 4:.2g}{random}, or another bandwidth"
+    return (
+        f"{numbers}; the particles move without coming nearer: try dt = {dt / 4:.2g}{random}, or"
+        " another bandwidth"
+    )

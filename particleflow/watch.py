@@ -18,27 +18,33 @@ from particleflow.kernels.declared import has_kink
 
 # Particles this many times the start's extent away from where they began have left for good.
 ESCAPE = 1e6
-# The box around start and target reaches this many of its longest sides beyond them, and this many standard deviations of the diffusion.
+# The box around start and target reaches this many of its longest sides beyond them, and this many
+# standard deviations of the diffusion.
 MARGIN, TAIL = 1.0, 3.0
 # Most particles: more than this share of their mass.
 MOST = 0.5
-# Where a velocity changes by more than this share of itself over a step the energy may have risen: then it is evaluated.
+# Where a velocity changes by more than this share of itself over a step the energy may have risen:
+# then it is evaluated.
 CHANGED = 0.75
 # Particles whose steps are looked at for that, of all.
 LOOKED_AT = 512
-# Where a kernel has a kink, particles that meet hop over each other: what raises the energy by less than this share of its first value is no blow-up.
+# Where a kernel has a kink, particles that meet hop over each other: what raises the energy by less
+# than this share of its first value is no blow-up.
 HOP = 5e-2
 # What rounding may change an energy by: this share of it, and so many machine epsilons.
 SHARE, EPSILONS = 1e-9, 1e2
-# A bandwidth below this share of the spacing of the target's points: between two of them k = exp(-50), and a particle feels one point at most.
+# A bandwidth below this share of the spacing of the target's points: between two of them k =
+# exp(-50), and a particle feels one point at most.
 NARROW = 0.1
 
 
 class Watch:
-    """Follows one run, and finds the first step at which it became unstable: a conservative energy rose, or most particles left the box.
+    """Follows one run, and finds the first step at which it became unstable: a conservative energy
+    rose, or most particles left the box.
 
-    The energy is compared at every step where the fit has it at hand (`Fit.known`), else wherever it may have risen: over a step D that the step D'
-    follows it changes by -(D.D + D.D') / 2 dt up to third order, so it has fallen where |D' - D| < 3/4 |D|; where not, it is evaluated before and
+    The energy is compared at every step where the fit has it at hand (`Fit.known`), else wherever
+    it may have risen: over a step D that the step D' follows it changes by -(D.D + D.D') / 2 dt up
+    to third order, so it has fallen where |D' - D| < 3/4 |D|; where not, it is evaluated before and
     after. The box costs nothing while the extremes over all coordinates lie within it.
     """
 
@@ -54,7 +60,9 @@ class Watch:
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
         self._conservative = self.flow.conservative and isinstance(self.target, FixedTarget)
         self._previous: State | None = None
-        self._hop = HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
+        self._hop = (
+            HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
+        )
         self._rows = _some(len(start.x)).to(start.x.points.device)
         self._whole = len(self._rows) == len(start.x)
         self._mass = None if start.x.log_mass is None else start.x.mass[self._rows, None]
@@ -66,7 +74,9 @@ class Watch:
         self._variance = 0.0
 
     def trouble(self, state: State, cloud: Cloud, used: float) -> str:
-        """Told of the step from `state` to `cloud`, before the fit there. What ends the run, if anything does, and what to try."""
+        """Told of the step from `state` to `cloud`, before the fit there. What ends the run, if
+        anything does, and what to try.
+        """
         low, high = (float(end) for end in cloud.points.aminmax())  # a NaN passes through both ends
         inside = max(abs(low), abs(high)) + self._off <= self._reach
         lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
@@ -79,7 +89,9 @@ class Watch:
 
     def overflow(self, state: State) -> str:
         """Told that coordinates within the step from `state` left the range of sums: what to try."""
-        return f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
+        return (
+            f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
+        )
 
     def fitted(self, state: State) -> State:
         """Told of the fit at the new cloud. The new state with its status."""
@@ -97,9 +109,14 @@ class Watch:
         if not b > a + slack:
             return
         for fit in (before.fit, state.fit):
-            slack += (fit.reported("gap") or 0.0) + (2 * fit.promise.value if fit.promise is not None else 0.0)
+            slack += (fit.reported("gap") or 0.0) + (
+                2 * fit.promise.value if fit.promise is not None else 0.0
+            )
         if b > a + slack:
-            cause = f"the energy rose from {a:.4g} by {b - a:.2g} at step {state.clock.step}, which the exact flow cannot do"
+            cause = (
+                f"the energy rose from {a:.4g} by {b - a:.2g} at step {state.clock.step}, which the"
+                " exact flow cannot do"
+            )
             self._unstable(state.clock.step, f"{cause}: dt = {self.dt:g} is too large")
 
     def _unstable(self, step: int, cause: str) -> None:
@@ -123,7 +140,10 @@ class Watch:
         velocity, _ = self.flow.velocity(state.x, state.fit, state.clock)
         lost = int((~torch.isfinite(velocity).all(1)).sum())
         if lost:  # no dt can help where the velocity itself is not finite at a cloud that is
-            return f"the velocity is not finite at {lost} of them already, so look at the kernel, score, mobility or noise, not at dt"
+            return (
+                f"the velocity is not finite at {lost} of them already, so look at the kernel,"
+                " score, mobility or noise, not at dt"
+            )
         return narrow(state.fit, self.first) or f"try dt = {self._smaller():.2g}"
 
     def _look_at_energy(self, state: State, cloud: Cloud, used: float) -> None:
@@ -134,7 +154,9 @@ class Watch:
         self._previous = state
 
     def _doubtful(self, cloud: Cloud, used: float) -> bool:
-        """May the energy have risen, by more than rounding, in the step before the one that led to `cloud`?"""
+        """May the energy have risen, by more than rounding, in the step before the one that led to
+        `cloud`?
+        """
         before, self._at = self._at, self._seen(cloud)
         step = self._at - before
         flat = step.view(-1)
@@ -158,7 +180,9 @@ class Watch:
     def _rounding(self, energy: float) -> float:
         return (EPSILONS * torch.finfo(self.start.x.points.dtype).eps + SHARE) * max(1.0, energy)
 
-    def _look_at_box(self, state: State, cloud: Cloud, used: float, low: float, high: float) -> None:
+    def _look_at_box(
+        self, state: State, cloud: Cloud, used: float, low: float, high: float
+    ) -> None:
         if self._box is None:
             return
         if callable(self.flow.diffusion):
@@ -166,7 +190,11 @@ class Watch:
         margin = TAIL * math.sqrt(self._variance)
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
-        seen = [target.points for target in (self.first, self.target.at(state.clock)) if target is not None]  # a target may move
+        seen = [
+            target.points
+            for target in (self.first, self.target.at(state.clock))
+            if target is not None
+        ]  # a target may move
         share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
         if share > MOST:
             step = state.clock.step + 1
@@ -195,11 +223,19 @@ class _Box:
     def outside(self, x: Cloud, margin: float) -> float:
         """The share of the mass that is outside."""
         out = ((x.points < self.low - margin) | (x.points > self.high + margin)).any(1)
-        return float(out.double().mean()) if x.log_mass is None else float(x.log_mass.double().softmax(0) @ out.double())
+        return (
+            float(out.double().mean())
+            if x.log_mass is None
+            else float(x.log_mass.double().softmax(0) @ out.double())
+        )
 
 
 def _some(n: int) -> Tensor:
-    return torch.arange(n, device="cpu") if n <= LOOKED_AT else torch.from_numpy(np.random.default_rng(0).choice(n, LOOKED_AT, replace=False))
+    return (
+        torch.arange(n, device="cpu")
+        if n <= LOOKED_AT
+        else torch.from_numpy(np.random.default_rng(0).choice(n, LOOKED_AT, replace=False))
+    )
 
 
 def _kinked(flow: Flow) -> bool:
@@ -208,16 +244,21 @@ def _kinked(flow: Flow) -> bool:
 
 
 def narrow(fit: Fit, target: Cloud | None) -> str:
-    """What to do where the bandwidth that a fit reports is too small for any dt to help; empty where it is not."""
-    bandwidth = fit.reported("bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth")
+    """What to do where the bandwidth that a fit reports is too small for any dt to help; empty
+    where it is not.
+    """
+    bandwidth = fit.reported(
+        "bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth"
+    )
     if bandwidth is None or target is None:
         return ""
     space = spacing(target)
     if bandwidth >= NARROW * space:
         return ""
     return (
-        f"raise the bandwidth, {bandwidth:.2g}, which is far below {space:.2g}, the spacing of the target's points: a particle feels one of "
-        "them at most, and no dt helps; e.g. pf.kernels.default_bandwidth(target)"
+        f"raise the bandwidth, {bandwidth:.2g}, which is far below {space:.2g}, the spacing of the"
+        " target's points: a particle feels one of them at most, and no dt helps; e.g."
+        " pf.kernels.default_bandwidth(target)"
     )
 
 
@@ -225,7 +266,9 @@ def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:
     """A dt for a message, infinite where even the search for one fails."""
     try:
         return flow.suggest_dt(x, y)
-    except Exception:  # whatever a user's score or kernel raises, the run's own message is what matters
+    except (
+        Exception
+    ):  # whatever a user's score or kernel raises, the run's own message is what matters
         return math.inf
 
 

@@ -1,4 +1,5 @@
-"""The kernels that the contract of sums is run on (`particleflow.testing.check_backend`), and their formulas in the distance r.
+"""The kernels that the contract of sums is run on (`particleflow.testing.check_backend`), and their
+formulas in the distance r.
 
 The package's own are in s = r^2: these are the answers that they are tested against.
 """
@@ -34,10 +35,18 @@ def formulas(kernel: kernels.Kernel) -> tuple[Formula, Formula, Formula]:
             k = lambda r: np.exp(-(r**2) / (2 * l**2))
             return k, lambda r: -r / l**2 * k(r), lambda r: (r**2 / l**4 - 1 / l**2) * k(r)
         case kernels.Laplace():
-            return (lambda r: np.exp(-r / l)), (lambda r: -np.exp(-r / l) / l), (lambda r: np.exp(-r / l) / l**2)
+            return (
+                (lambda r: np.exp(-r / l)),
+                (lambda r: -np.exp(-r / l) / l),
+                (lambda r: np.exp(-r / l) / l**2),
+            )
         case kernels.Matern32():
             e = lambda r: np.exp(-b * r)
-            return (lambda r: (1 + b * r) * e(r)), (lambda r: -(b**2) * r * e(r)), (lambda r: (b * r - 1) * b**2 * e(r))
+            return (
+                (lambda r: (1 + b * r) * e(r)),
+                (lambda r: -(b**2) * r * e(r)),
+                (lambda r: (b * r - 1) * b**2 * e(r)),
+            )
         case kernels.Matern52():
             e = lambda r: np.exp(-c * r)
             return (
@@ -47,19 +56,42 @@ def formulas(kernel: kernels.Kernel) -> tuple[Formula, Formula, Formula]:
             )
         case kernels.IMQ():
             q = lambda r: 1 + r**2 / l**2
-            return (lambda r: q(r) ** -0.5), (lambda r: -r / l**2 * q(r) ** -1.5), (lambda r: (2 * r**2 / l**2 - 1) / l**2 * q(r) ** -2.5)
+            return (
+                (lambda r: q(r) ** -0.5),
+                (lambda r: -r / l**2 * q(r) ** -1.5),
+                (lambda r: (2 * r**2 / l**2 - 1) / l**2 * q(r) ** -2.5),
+            )
         case kernels.Energy():
             return (lambda r: -r), (lambda r: -np.ones_like(r)), np.zeros_like
     raise AssertionError(f"no formula for {kernel}")
 
 
-def case(backend: PairwiseSum, kernel: kernels.Kernel, d: int, dtype: torch.dtype = torch.float64) -> Case:
+def case(
+    backend: PairwiseSum, kernel: kernels.Kernel, d: int, dtype: torch.dtype = torch.float64
+) -> Case:
     """For one check alone, with the errors that rounding allows."""
-    return Case(Contract("a sum over pairs", backend), backend, kernel, d, dtype, ROUNDING[dtype], approximates=False)
+    return Case(
+        Contract("a sum over pairs", backend),
+        backend,
+        kernel,
+        d,
+        dtype,
+        ROUNDING[dtype],
+        approximates=False,
+    )
 
 
-def check_backend(backend: PairwiseSum, kernel: kernels.Kernel, d: int, dtype: torch.dtype, *, rtol: float | None = None) -> None:
-    """The package's check. The run-time checks of shapes and types (conftest.py) take half of the time, and say the same of every kernel."""
+def check_backend(
+    backend: PairwiseSum,
+    kernel: kernels.Kernel,
+    d: int,
+    dtype: torch.dtype,
+    *,
+    rtol: float | None = None,
+) -> None:
+    """The package's check. The run-time checks of shapes and types (conftest.py) take half of the
+    time, and say the same of every kernel.
+    """
     jaxtyping_config.update("jaxtyping_disable", not isinstance(kernel, kernels.Gaussian))
     try:
         testing.check_backend(backend, kernel, d, dtype, rtol=rtol)

@@ -1,7 +1,9 @@
-"""Shapes and types are checked at run time in the whole suite: jaxtyping's hook with beartype, installed before particleflow is imported.
+"""Shapes and types are checked at run time in the whole suite: jaxtyping's hook with beartype,
+installed before particleflow is imported.
 
-Every function of the package is checked, and every dataclass when it is made, in its first calls of each test (run_time_checks.py). A subprocess
-(the command line, `import particleflow` alone) runs without the hook, as users do.
+Every function of the package is checked, and every dataclass when it is made, in its first calls of
+each test (run_time_checks.py). A subprocess (the command line, `import particleflow` alone) runs
+without the hook, as users do.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 if any(name.startswith("particleflow.") for name in sys.modules):
-    raise RuntimeError("particleflow was imported before tests/conftest.py could install the run-time checks: look for a plugin that imports it")
+    raise RuntimeError(
+        "particleflow was imported before tests/conftest.py could install the run-time checks: look"
+        " for a plugin that imports it"
+    )
 
 
 def _checked_modules() -> list[str]:
@@ -27,9 +32,15 @@ def _checked_modules() -> list[str]:
     """
     package = Path(__file__).parents[1] / "particleflow"
     paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
-    machine_code = re.compile(r"^(import|from) (llvmlite|particleflow\.pairwise\.codegen\.scalar)\b", re.MULTILINE)
+    machine_code = re.compile(
+        r"^(import|from) (llvmlite|particleflow\.pairwise\.codegen\.scalar)\b", re.MULTILINE
+    )
     compiled = {path for path in paths if machine_code.search(path.read_text())}
-    return [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in paths if path not in compiled]
+    return [
+        ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        for path in paths
+        if path not in compiled
+    ]
 
 
 install_import_hook(_checked_modules(), "run_time_checks.checked")
@@ -41,19 +52,29 @@ import torch  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Same bits whatever the machine: the order of a threaded sum depends on the number of threads. One, because the tensors are small: a second
-    # thread spins between operations, which costs several times the work where cores are shared.
+    # Same bits whatever the machine: the order of a threaded sum depends on the number of threads.
+    # One, because the tensors are small: a second thread spins between operations, which costs
+    # several times the work where cores are shared.
     torch.set_num_threads(1)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the cross-section. Leave out what this machine cannot run, and say why."""
-    able = [item for item in items if not any(item.get_closest_marker(marker) for marker in cross_section.LEFT_OUT)]
-    for item, chosen in zip(able, cross_section.cross_section(item.nodeid for item in able), strict=True):
+    able = [
+        item
+        for item in items
+        if not any(item.get_closest_marker(marker) for marker in cross_section.LEFT_OUT)
+    ]
+    for item, chosen in zip(
+        able, cross_section.cross_section(item.nodeid for item in able), strict=True
+    ):
         if chosen:
             item.add_marker("quick")
-    missing = {"keops": _missing_keops(), "gpu": "" if torch.cuda.is_available() else "no CUDA device"}
+    missing = {
+        "keops": _missing_keops(),
+        "gpu": "" if torch.cuda.is_available() else "no CUDA device",
+    }
     for item in items:
         for marker, why in missing.items():
             if why and item.get_closest_marker(marker):
@@ -62,7 +83,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_global_state():
-    """A test may not leave another default dtype, nor autograd switched off. Each begins with all run-time checks."""
+    """A test may not leave another default dtype, nor autograd switched off. Each begins with all
+    run-time checks.
+    """
     run_time_checks.begin_anew()
     yield
     assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
@@ -71,7 +94,9 @@ def _no_global_state():
 
 @pytest.fixture
 def unchecked():
-    """For tests that take hundreds of steps: the checks cost 5 ms a step. What they call is checked in the short runs of the other tests."""
+    """For tests that take hundreds of steps: the checks cost 5 ms a step. What they call is checked
+    in the short runs of the other tests.
+    """
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
     jaxtyping_config.update("jaxtyping_disable", False)

@@ -2,7 +2,8 @@
 
 The list of long ones is made from a run of the first cases, whose seconds pytest writes down:
 
-    pytest -m "not slow and not keops" --junitxml=out/tests.xml && python tests/cross_section.py out/tests.xml
+    pytest -m "not slow and not keops" --junitxml=out/tests.xml && python tests/cross_section.py
+    out/tests.xml
 
 A new test belongs to the cross-section until the list is made anew.
 """

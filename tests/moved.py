@@ -1,4 +1,6 @@
-"""A backend run on another device, so that `check_backend`, which knows the CPU alone, can check it there."""
+"""A backend run on another device, so that `check_backend`, which knows the CPU alone, can check it
+there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class Moved:
     device: str
 
     def sources(self, kernel: Any, points: torch.Tensor) -> MovedSources:
-        return MovedSources(self.backend.sources(kernel, points.to(self.device)), points, self.device)
+        return MovedSources(
+            self.backend.sources(kernel, points.to(self.device)), points, self.device
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """The checker that jaxtyping's hook applies to every function of the package (see conftest.py).
 
-A function is checked in its first calls of each test: loops call a function thousands of times, and the further checks, which say the same, took a
-third of the time of all tests.
+A function is checked in its first calls of each test: loops call a function thousands of times, and
+the further checks, which say the same, took a third of the time of all tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _spared: list[Any] = []  # functions that are not checked for the rest of this t
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """jaxtyping makes a function that checks the arguments, and one that checks them and the result; of the latter only the result is left to check.
+    """jaxtyping makes a function that checks the arguments, and one that checks them and the
+    result; of the latter only the result is left to check.
 
     The sizes that the arguments have bound are still known then.
     """

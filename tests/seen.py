@@ -1,4 +1,6 @@
-"""How the walk over all signatures looks at things: small clouds, what is seen of each kind of part, and values that are refused."""
+"""How the walk over all signatures looks at things: small clouds, what is seen of each kind of
+part, and values that are refused.
+"""
 
 from __future__ import annotations
 
@@ -61,13 +63,20 @@ class Elsewhere:
     words: str
 
     def found(self) -> bool:
-        return any(self.words in path.name or f"def {self.words}" in path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+        return any(
+            self.words in path.name or f"def {self.words}" in path.read_text()
+            for path in Path(__file__).parent.glob("test_*.py")
+        )
 
 
 class Acts:
-    """How the parameters of one callable act: `see` of the result, what is `given`, and for each parameter (one value, another, further given)."""
+    """How the parameters of one callable act: `see` of the result, what is `given`, and for each
+    parameter (one value, another, further given).
+    """
 
-    def __init__(self, see: Callable[[Any], Any], given: Mapping[str, Any] | None = None, /, **pairs: Any) -> None:
+    def __init__(
+        self, see: Callable[[Any], Any], given: Mapping[str, Any] | None = None, /, **pairs: Any
+    ) -> None:
         self.see, self.given, self.pairs = see, given or {}, pairs
 
 
@@ -110,7 +119,11 @@ def of_rule(rule: Any) -> float:
 def of_fit(estimator: Any, *, x: Any = X, y: Any = Y) -> Any:
     fit = pf.fit(estimator, x, y)
     value = fit.witness.value_and_grad(Z)
-    facts = {name: fit.report[name] for name in ("converged", "iterations", "gap", "slope", "gradient") if name in fit.report}
+    facts = {
+        name: fit.report[name]
+        for name in ("converged", "iterations", "gap", "slope", "gradient")
+        if name in fit.report
+    }
     return value, fit.value, facts
 
 
@@ -144,7 +157,9 @@ def of_schedule(schedule: Any) -> list[float]:
 
 
 def of_entropy(f: Any) -> Any:
-    return f.conjugate(torch.linspace(-0.4, 0.4, 5, dtype=torch.float64)), getattr(f, "recession", None)
+    return f.conjugate(torch.linspace(-0.4, 0.4, 5, dtype=torch.float64)), getattr(
+        f, "recession", None
+    )
 
 
 def of_loss(loss: Any) -> Any:
@@ -164,7 +179,9 @@ def of_flow(flow: Any) -> Any:
 
 
 def of_path(path: Any) -> Any:
-    kept = {name: path.report.get(name) for name in ("dt", "dt_suggested", "integrator", "flow", "seed")}
+    kept = {
+        name: path.report.get(name) for name in ("dt", "dt_suggested", "integrator", "flow", "seed")
+    }
     return path.particles, path.times, path.metrics, path.velocity is None, path.target, kept
 
 
@@ -185,7 +202,9 @@ def of_cloud_pair(pair: Any) -> Any:
 
 
 def of_ratio(classifier: Any) -> Any:
-    return classifier.fit(torch.cat([X, Y]).numpy(), np.repeat([0, 1], [12, 17])).predict_proba(Z.numpy())
+    return classifier.fit(torch.cat([X, Y]).numpy(), np.repeat([0, 1], [12, 17])).predict_proba(
+        Z.numpy()
+    )
 
 
 def of_ratio_fit(classifier: Any) -> Any:
@@ -206,7 +225,9 @@ class FewStates:
         return islice(pf.iterate(pf.mmd_flow(self.kernel), X, Y, dt=0.3), 4)
 
 
-CLASSIFIER = pf.scikit.RatioClassifier(E.KDE(G)).fit(torch.cat([X, Y]).numpy(), np.repeat([0, 1], [12, 17]))
+CLASSIFIER = pf.scikit.RatioClassifier(E.KDE(G)).fit(
+    torch.cat([X, Y]).numpy(), np.repeat([0, 1], [12, 17])
+)
 
 
 @dataclass(frozen=True)
@@ -235,7 +256,9 @@ def itself(value: Any) -> Any:
 
 @cache
 def run(flow: Any = pf.mmd_flow(G), steps: int = 6) -> pf.Trajectory:
-    return pf.simulate(flow, X, Y, steps=steps, dt=0.1, save=pf.SaveAt(every=1), metrics={"W2": pf.metrics.W2()})
+    return pf.simulate(
+        flow, X, Y, steps=steps, dt=0.1, save=pf.SaveAt(every=1), metrics={"W2": pf.metrics.W2()}
+    )
 
 
 def png(path: Path, pixels: np.ndarray) -> Path:
@@ -249,7 +272,11 @@ def picture(folder: Path, falling: bool = True) -> Path:
     return png(folder / f"{falling}.png", (ramp if falling else ramp[:, ::-1]).astype(np.uint8))
 
 
-def table(folder: Path, name: str = "a.csv", text: str = "0.5,1.5,2.5\n1.25,2.25,3.75\n4.5,0.5,6.5\n2.5,3.5,1.5\n") -> Path:
+def table(
+    folder: Path,
+    name: str = "a.csv",
+    text: str = "0.5,1.5,2.5\n1.25,2.25,3.75\n4.5,0.5,6.5\n2.5,3.5,1.5\n",
+) -> Path:
     (folder / name).write_text(text)
     return folder / name
 

@@ -1,7 +1,9 @@
-"""An argument acts or is refused: for every parameter of every public class and function, two values of it that must make a difference.
+"""An argument acts or is refused: for every parameter of every public class and function, two
+values of it that must make a difference.
 
-A parameter that is not listed fails. Say how it acts: two values, and what else must be given for them to matter. What is compared is what
-`see` makes of the result: values, bits of a file, a warning. Where the second value is `Refused`, it is an error that names the argument.
+A parameter that is not listed fails. Say how it acts: two values, and what else must be given for
+them to matter. What is compared is what `see` makes of the result: values, bits of a file, a
+warning. Where the second value is `Refused`, it is an error that names the argument.
 """
 
 from __future__ import annotations
@@ -26,23 +28,51 @@ from seen import (
 )
 from test_public_api import documented
 
-# Made by the library for its users to read, and protocols to write classes to: what their fields mean is tested where they are made.
+# Made by the library for its users to read, and protocols to write classes to: what their fields
+# mean is tested where they are made.
 MADE = {"Fit", "State", "Trajectory", "estimators.Fit", "estimators.FieldWitness", "integrators.Snapshot", "integrators.State", "metrics.Floor",
         "pairwise.Audit", "pairwise.Promise"}  # fmt: skip
 # Written in numerics for the modules of the package, not by users.
 WITHIN = {"clouds.FixedCloud", "clouds.Kept", "clouds.corners", "clouds.extent"}
-WITH_METHODS = ("Trajectory", "Flow", "SaveAt", "Cloud", "Draws", "Replay", "samplers.Rings", "samplers.Minibatch", "scikit.RatioClassifier")
+WITH_METHODS = (
+    "Trajectory",
+    "Flow",
+    "SaveAt",
+    "Cloud",
+    "Draws",
+    "Replay",
+    "samplers.Rings",
+    "samplers.Minibatch",
+    "scikit.RatioClassifier",
+)
 
 
 def walked() -> dict[str, Any]:
     """Every public class and function with parameters of its own, and methods, by name."""
     public = documented()
-    own = {name: value for name, value in public.items() if not getattr(value, "_is_protocol", False) and name not in MADE | WITHIN}
-    own = {name: value for name, value in own.items() if not name.startswith("testing.")}  # they are tested by what they refuse
-    aliases = {name for name in own if "." in name and any(value is own[name] for other, value in own.items() if "." not in other)}
+    own = {
+        name: value
+        for name, value in public.items()
+        if not getattr(value, "_is_protocol", False) and name not in MADE | WITHIN
+    }
+    own = {
+        name: value for name, value in own.items() if not name.startswith("testing.")
+    }  # they are tested by what they refuse
+    aliases = {
+        name
+        for name in own
+        if "." in name
+        and any(value is own[name] for other, value in own.items() if "." not in other)
+    }
     for name in WITH_METHODS:
-        methods = inspect.getmembers(public[name], lambda member: inspect.isfunction(member) or inspect.ismethod(member))
-        own |= {f"{name}.{method}": value for method, value in methods if not method.startswith("_") and value.__module__.startswith("particleflow")}
+        methods = inspect.getmembers(
+            public[name], lambda member: inspect.isfunction(member) or inspect.ismethod(member)
+        )
+        own |= {
+            f"{name}.{method}": value
+            for method, value in methods
+            if not method.startswith("_") and value.__module__.startswith("particleflow")
+        }
     return {name: value for name, value in own.items() if name not in aliases and parameters(value)}
 
 
@@ -55,11 +85,17 @@ def cases() -> list[tuple[str, str]]:
 
 
 def test_every_parameter_says_how_it_acts() -> None:
-    missing = {name: sorted(set(parameters(value)) - set(ACTS[name].pairs if name in ACTS else ())) for name, value in walked().items()}
+    missing = {
+        name: sorted(set(parameters(value)) - set(ACTS[name].pairs if name in ACTS else ()))
+        for name, value in walked().items()
+    }
     missing = {name: names for name, names in missing.items() if names}
     assert not missing, f"say how these act, two values each, in ACTS: {missing}"
     known = walked()
-    gone = {name: sorted(set(acts.pairs) - set(parameters(known[name]))) if name in known else "all" for name, acts in ACTS.items()}
+    gone = {
+        name: sorted(set(acts.pairs) - set(parameters(known[name]))) if name in known else "all"
+        for name, acts in ACTS.items()
+    }
     assert not {name: names for name, names in gone.items() if names}
 
 
@@ -73,12 +109,26 @@ def test_a_parameter_acts(name: str, parameter: str, tmp_path: Path, unchecked: 
 
     def seen(value: Any) -> Any:
         given = {**acts.given, **(more[0] if more else {}), parameter: value}
-        given = {key: one.make(tmp_path) if isinstance(one, Later) else one for key, one in given.items()}
-        given = {key: np.random.default_rng(one.seed) if isinstance(one, Fresh) else one for key, one in given.items()}
+        given = {
+            key: one.make(tmp_path) if isinstance(one, Later) else one for key, one in given.items()
+        }
+        given = {
+            key: np.random.default_rng(one.seed) if isinstance(one, Fresh) else one
+            for key, one in given.items()
+        }
         unnamed = given.pop("unnamed", ())
         bound = given.pop("self", None)
         see = given.pop("see", acts.see)
-        return bits(see(walked_once()[name](*([bound] if bound is not None else []), *([given.pop("points")] if unnamed else []), *unnamed, **given)))
+        return bits(
+            see(
+                walked_once()[name](
+                    *([bound] if bound is not None else []),
+                    *([given.pop("points")] if unnamed else []),
+                    *unnamed,
+                    **given,
+                )
+            )
+        )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -97,15 +147,25 @@ def test_a_parameter_acts(name: str, parameter: str, tmp_path: Path, unchecked: 
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert seen(one) == first, f"`{parameter}` of {name}: the same value gives another result, so that a difference tells nothing"
-        assert seen(other) != first, f"`{parameter}` of {name} does nothing: {one!r} and {other!r} give the same"
+        assert seen(one) == first, (
+            f"`{parameter}` of {name}: the same value gives another result, so that a difference"
+            " tells nothing"
+        )
+        assert seen(other) != first, (
+            f"`{parameter}` of {name} does nothing: {one!r} and {other!r} give the same"
+        )
 
 
 walked_once = cache(walked)
 
 
-
-@pytest.mark.parametrize(("make", "given", "words"), SWITCHED_OFF, ids=[f"{make.__name__}-{words.split()[0]}" for make, _, words in SWITCHED_OFF])
-def test_what_another_argument_switches_off_is_refused(make: Callable[..., Any], given: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "given", "words"),
+    SWITCHED_OFF,
+    ids=[f"{make.__name__}-{words.split()[0]}" for make, _, words in SWITCHED_OFF],
+)
+def test_what_another_argument_switches_off_is_refused(
+    make: Callable[..., Any], given: dict[str, Any], words: str
+) -> None:
     with pytest.raises((ValueError, TypeError), match=words):
         make(**given)

@@ -15,14 +15,20 @@ from particleflow import kernels
 from particleflow.pairwise import Auto, Compiled, Dense, Fourier, Mesh
 
 KERNEL = kernels.Gaussian(0.2)
-names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+names = lambda value: (
+    type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+)
 
 
 def cloud(n: int, d: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng([seed, n, d]).standard_normal((n, d))).to(dtype)
 
 
-@pytest.mark.parametrize(("d", "dtype"), [(1, torch.float64), (2, torch.float32), (3, torch.float64), (10, torch.float64)], ids=names)
+@pytest.mark.parametrize(
+    ("d", "dtype"),
+    [(1, torch.float64), (2, torch.float32), (3, torch.float64), (10, torch.float64)],
+    ids=names,
+)
 @pytest.mark.parametrize("kernel", KERNELS, ids=names)
 def test_small_problems_are_exact(kernel: kernels.Kernel, d: int, dtype: torch.dtype) -> None:
     check_backend(Auto(), kernel, d, dtype)
@@ -31,7 +37,9 @@ def test_small_problems_are_exact(kernel: kernels.Kernel, d: int, dtype: torch.d
 def test_small_problems_have_the_bits_of_the_exact_backend() -> None:
     x, z = cloud(500), cloud(300, seed=1)
     w = torch.ones(500)
-    assert torch.equal(Auto().sources(KERNEL, x).field(w).grad(z), Compiled().sources(KERNEL, x).field(w).grad(z))
+    assert torch.equal(
+        Auto().sources(KERNEL, x).field(w).grad(z), Compiled().sources(KERNEL, x).field(w).grad(z)
+    )
 
 
 def test_the_choice_is_told_with_its_reason_and_promise() -> None:
@@ -50,7 +58,11 @@ def test_the_choice_is_told_with_its_reason_and_promise() -> None:
 
 def test_a_tight_tolerance_is_kept() -> None:
     x = cloud(20000, dtype=torch.float64)
-    field = Auto(rtol=1e-10).sources(KERNEL, x).field(torch.full((20000,), 1 / 20000, dtype=torch.float64))
+    field = (
+        Auto(rtol=1e-10)
+        .sources(KERNEL, x)
+        .field(torch.full((20000,), 1 / 20000, dtype=torch.float64))
+    )
     audit = field.audit(x, rows=20)
     assert audit.kept
     assert audit.grad_error <= 1e-10 * audit.grad_scale
@@ -59,11 +71,15 @@ def test_a_tight_tolerance_is_kept() -> None:
 def test_parts_and_columns_go_through_the_chosen_backend() -> None:
     x, y, z = cloud(30000), cloud(20000, seed=1), cloud(25000, seed=2)
     weights = lambda n: torch.stack([torch.full((n,), 1 / n), torch.linspace(-1, 1, n) / n], dim=1)
-    total = Auto().sources(KERNEL, x).field(weights(30000)) + Auto().sources(KERNEL, y).field(weights(20000))
+    total = Auto().sources(KERNEL, x).field(weights(30000)) + Auto().sources(KERNEL, y).field(
+        weights(20000)
+    )
     value, grad = total.value_and_grad(z)
     assert total.explain(z)["backend"] == "Mesh"
     rows = torch.arange(0, 25000, 500)
-    exact = Dense().sources(KERNEL, x.double()).field(weights(30000).double()) + Dense().sources(KERNEL, y.double()).field(weights(20000).double())
+    exact = Dense().sources(KERNEL, x.double()).field(weights(30000).double()) + Dense().sources(
+        KERNEL, y.double()
+    ).field(weights(20000).double())
     want, want_grad = exact.value_and_grad(z[rows].double())
     assert float((value[rows] - want).abs().max()) <= 2e-5
     assert float((grad[rows] - want_grad).norm(dim=-1).max()) <= 2e-5 / 0.2
@@ -109,7 +125,10 @@ def test_a_run_reports_its_backends() -> None:
     assert fit.report["backend"] == "Mesh"
 
 
-@pytest.mark.parametrize(("keyword", "value", "message"), [("rtol", 0.0, "`rtol` must be > 0"), ("max_pairs", -1, "`max_pairs` must be > 0")])
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [("rtol", 0.0, "`rtol` must be > 0"), ("max_pairs", -1, "`max_pairs` must be > 0")],
+)
 def test_bad_settings_are_refused(keyword: str, value: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Auto(**{keyword: value})
@@ -132,7 +151,9 @@ print(field.explain(x)["backend"], len(caught), *[str(w.message) for w in caught
 
 
 @pytest.mark.parametrize(("name", "rtol", "bandwidth", "d"), [("llvmlite", 1e-5, 0.2, 10)])
-def test_a_missing_library_is_named_once_and_done_without(name: str, rtol: float, bandwidth: float, d: int) -> None:
+def test_a_missing_library_is_named_once_and_done_without(
+    name: str, rtol: float, bandwidth: float, d: int
+) -> None:
     code = WITHOUT.format(name=name, rtol=rtol, bandwidth=bandwidth, d=d)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.startswith("Dense 1 ")
@@ -161,8 +182,12 @@ print([str(each.message).split(" ")[0] for each in caught])
 
 
 def test_without_llvmlite_what_is_asked_for_by_name_says_so_and_the_others_sum() -> None:
-    """Those that need it for a part of their sums, too: neighbours are then summed with all others, exactly."""
-    out = subprocess.run([sys.executable, "-c", NAMED], capture_output=True, text=True, check=True).stdout.splitlines()
+    """Those that need it for a part of their sums, too: neighbours are then summed with all others,
+    exactly.
+    """
+    out = subprocess.run(
+        [sys.executable, "-c", NAMED], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     for name, line in zip(("Compiled", "Culled", "Mesh"), out, strict=False):
         assert line.startswith(f"`{name}` needs the package llvmlite, which cannot be imported (")
         assert "pip install llvmlite" in line
@@ -172,10 +197,15 @@ def test_without_llvmlite_what_is_asked_for_by_name_says_so_and_the_others_sum()
 
 def test_importing_particleflow_imports_no_heavy_backend() -> None:
     code = (
-        "import sys, particleflow, particleflow.pairwise as p; p.Auto(), p.Mesh(), p.Fourier(), p.KeOps(); "
-        "print([m for m in ('llvmlite', 'finufft', 'pykeops') if m in sys.modules])"
+        "import sys, particleflow, particleflow.pairwise as p; p.Auto(), p.Mesh(), p.Fourier(),"
+        " p.KeOps(); print([m for m in ('llvmlite', 'finufft', 'pykeops') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_named_backends_are_the_ones_that_sum() -> None:

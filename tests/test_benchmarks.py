@@ -1,4 +1,6 @@
-"""The benchmarks themselves, at a tiny size: they run, they say what happened, and what they write can be read by others."""
+"""The benchmarks themselves, at a tiny size: they run, they say what happened, and what they write
+can be read by others.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,12 @@ def test_the_command_writes_a_table_that_others_can_read(tmp_path, capsys):
     record = json.loads((tmp_path / "compare-quick.json").read_text())
     with (tmp_path / "compare-quick.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert [(run["flow"], run["seed"]) for run in record["runs"]] == [(flow, seed) for flow in flows for seed in (0, 1)]
-    assert [(line["flow"], int(line["seed"])) for line in lines] == [(run["flow"], run["seed"]) for run in record["runs"]]
+    assert [(run["flow"], run["seed"]) for run in record["runs"]] == [
+        (flow, seed) for flow in flows for seed in (0, 1)
+    ]
+    assert [(line["flow"], int(line["seed"])) for line in lines] == [
+        (run["flow"], run["seed"]) for run in record["runs"]
+    ]
     for run, line in zip(record["runs"], lines, strict=True):
         assert run["status"] == line["status"] == "completed"
         assert run["steps"] == run["curve"][-1]["step"] == 4
@@ -65,7 +71,10 @@ def test_the_list_names_suites_tasks_and_flows(capsys):
     assert all(name in printed for name in ("compare", *TASKS, *METHODS))
 
 
-@pytest.mark.parametrize(("argv", "named"), [(["--flows", "mdm"], "mdm"), (["--tasks", "rings,ring"], "'ring'"), (["--steps", "0"], "'0'")])
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [(["--flows", "mdm"], "mdm"), (["--tasks", "rings,ring"], "'ring'"), (["--steps", "0"], "'0'")],
+)
 def test_bad_options_are_refused_by_name(argv, named, capsys):
     with pytest.raises(SystemExit):
         main(argv)
@@ -91,7 +100,9 @@ def test_a_task_is_a_function_of_its_seed(name):
 def test_held_out_points_are_other_points_than_the_flow_saw():
     problem = TASKS["digits"].draw(0)
     rows = {tuple(row) for row in pf.samplers.Digits(pca=2).points.tolist()}
-    seen, unseen = ({tuple(row) for row in cloud.tolist()} for cloud in (problem.target, problem.held_out))
+    seen, unseen = (
+        {tuple(row) for row in cloud.tolist()} for cloud in (problem.target, problem.held_out)
+    )
     assert seen <= rows
     assert unseen <= rows
     assert not seen & unseen
@@ -107,7 +118,9 @@ def test_every_flow_comes_nearer_in_a_few_steps(flow):
 
 
 def test_a_step_that_is_too_long_is_reported_not_hidden():
-    rows = [compare.measure(compare.Job("rings", "mono", seed=0, steps=6, dt=dt)) for dt in (1e-3, 1e12)]
+    rows = [
+        compare.measure(compare.Job("rings", "mono", seed=0, steps=6, dt=dt)) for dt in (1e-3, 1e12)
+    ]
     assert [row["status"] for row in rows] == ["completed", "diverged"]
     assert math.isfinite(rows[1]["W2"])
     assert rows[1]["curve"][-1]["step"] < 6
@@ -121,10 +134,20 @@ def test_a_step_that_is_too_long_is_reported_not_hidden():
 
 def test_the_best_of_a_grid_is_the_nearest_sound_one():
     common = {"flow": "kale", "task": "rings", "seed": 7, "curve": [{"step": 3}]}
-    cases = (("completed", 0.3, False), ("diverged", 0.1, False), ("completed", 0.2, False), ("completed", 0.15, True))
-    rows = [{**common, "status": status, "W2": w2, "energy_rose": rose} for status, w2, rose in cases]
+    cases = (
+        ("completed", 0.3, False),
+        ("diverged", 0.1, False),
+        ("completed", 0.2, False),
+        ("completed", 0.15, True),
+    )
+    rows = [
+        {**common, "status": status, "W2": w2, "energy_rose": rose} for status, w2, rose in cases
+    ]
     assert compare.tune(rows) is rows[2]
-    with pytest.raises(RuntimeError, match="no dt of the grid suits kale on rings: seed 7 diverged at step 3, completed, but"):
+    with pytest.raises(
+        RuntimeError,
+        match="no dt of the grid suits kale on rings: seed 7 diverged at step 3, completed, but",
+    ):
         compare.tune([rows[1], rows[3]])
 
 

@@ -27,9 +27,19 @@ POINTS = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
 
 @pytest.mark.parametrize(
     "value",
-    [POINTS, tuple(map(tuple, POINTS)), np.array(POINTS), np.array(POINTS, np.float32), np.array(POINTS, np.int32), np.array(POINTS, np.uint8)]
+    [
+        POINTS,
+        tuple(map(tuple, POINTS)),
+        np.array(POINTS),
+        np.array(POINTS, np.float32),
+        np.array(POINTS, np.int32),
+        np.array(POINTS, np.uint8),
+    ]
     + [torch.tensor(POINTS, dtype=dtype) for dtype in (torch.int64, torch.int8, torch.float64)]
-    + [[torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([5.0, 6.0])], np.array(POINTS)[:, ::-1][:, ::-1]],
+    + [
+        [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([5.0, 6.0])],
+        np.array(POINTS)[:, ::-1][:, ::-1],
+    ],
     ids=lambda value: f"{type(value).__name__}-{getattr(value, 'dtype', '')}",
 )
 def test_what_is_numeric_becomes_float64(value: Any) -> None:
@@ -58,7 +68,14 @@ def test_float32_tensors_keep_their_dtype_and_arrays_do_not() -> None:
     assert _checks.as_points([[1, 2]], "x", dtype=torch.float32).dtype == torch.float32
 
 
-@pytest.mark.parametrize("given", [torch.ones(3, 2, dtype=torch.float64), np.ones((3, 2)), torch.ones(3, 2, dtype=torch.float64, requires_grad=True)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.ones(3, 2, dtype=torch.float64),
+        np.ones((3, 2)),
+        torch.ones(3, 2, dtype=torch.float64, requires_grad=True),
+    ],
+)
 def test_the_result_is_a_detached_copy(given: Any) -> None:
     points = _checks.as_points(given, "x")
     assert not points.requires_grad
@@ -75,38 +92,63 @@ def test_the_result_is_a_detached_copy(given: Any) -> None:
     ],
 )
 def test_the_first_bad_row_is_named(value: Any, bad: str, row: int, count: int) -> None:
-    text = f"`x0` must be finite, got {bad} in row {row} ({count} bad rows of {len(value)}): drop them with x0[np.isfinite(x0).all(1)]"
+    text = (
+        f"`x0` must be finite, got {bad} in row {row} ({count} bad rows of {len(value)}): drop them"
+        " with x0[np.isfinite(x0).all(1)]"
+    )
     with refused(ValueError, text):
         _checks.as_points(value, "x0")
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (3, 0), (0, 0)])
 def test_an_empty_cloud_is_refused(shape: tuple[int, int]) -> None:
-    with refused(ValueError, f"`y` must hold at least one point of at least one coordinate, got shape {shape}"):
+    with refused(
+        ValueError,
+        f"`y` must hold at least one point of at least one coordinate, got shape {shape}",
+    ):
         _checks.as_points(np.ones(shape), "y")
-    with refused(ValueError, f"`y` must hold at least one point of at least one coordinate, got shape {shape}"):
+    with refused(
+        ValueError,
+        f"`y` must hold at least one point of at least one coordinate, got shape {shape}",
+    ):
         _checks.as_points(torch.ones(shape), "y")
 
 
-@pytest.mark.parametrize("value", [1.0, torch.tensor(1.0), np.ones((2, 2, 2)), torch.ones(1, 2, 3, 4), np.ones(0)])
+@pytest.mark.parametrize(
+    "value", [1.0, torch.tensor(1.0), np.ones((2, 2, 2)), torch.ones(1, 2, 3, 4), np.ones(0)]
+)
 def test_another_rank_is_refused(value: Any) -> None:
-    with refused(ValueError, f"`x` must be (n, d), one row a point, got shape {tuple(np.shape(value))}"):
+    with refused(
+        ValueError, f"`x` must be (n, d), one row a point, got shape {tuple(np.shape(value))}"
+    ):
         _checks.as_points(value, "x")
 
 
 def test_a_vector_gets_its_remedy() -> None:
-    with refused(ValueError, "`x` must be (n, d), one row a point, got shape (3,): one coordinate per point is x[:, None]"):
+    with refused(
+        ValueError,
+        "`x` must be (n, d), one row a point, got shape (3,): one coordinate per point is x[:,"
+        " None]",
+    ):
         _checks.as_points([1, 2, 3], "x")
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64, torch.complex128])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.complex64, torch.complex128]
+)
 def test_other_float_types_are_refused(dtype: torch.dtype) -> None:
-    with refused(TypeError, f"`x` must be float32 or float64, got {dtype}: convert it with x.float() or x.double()"):
+    with refused(
+        TypeError,
+        f"`x` must be float32 or float64, got {dtype}: convert it with x.float() or x.double()",
+    ):
         _checks.as_points(torch.ones(2, 2, dtype=dtype), "x")
 
 
 def test_half_precision_arrays_are_refused() -> None:
-    with refused(TypeError, "`x` must be float32 or float64, got float16: convert it with x.astype('float64')"):
+    with refused(
+        TypeError,
+        "`x` must be float32 or float64, got float16: convert it with x.astype('float64')",
+    ):
         _checks.as_points(np.ones((2, 2), np.float16), "x")
 
 
@@ -117,7 +159,9 @@ def test_other_result_types_are_refused(dtype: torch.dtype) -> None:
 
 
 def test_ragged_rows_are_refused() -> None:
-    with refused(TypeError, "`x` must be an (n, d) array of numbers, got rows of different lengths: "):
+    with refused(
+        TypeError, "`x` must be an (n, d) array of numbers, got rows of different lengths: "
+    ):
         _checks.as_points([[1, 2], [3]], "x")
 
 
@@ -139,7 +183,12 @@ def test_what_is_not_numeric_is_refused(value: Any, what: str) -> None:
 
 def test_tensors_without_a_number_at_each_place_are_refused() -> None:
     for check in (_checks.as_points, _checks.points):
-        with pytest.raises(TypeError, match=r"`x` must be a dense tensor, got one of layout torch.sparse_coo: .*x\.to_dense\(\)"):
+        with pytest.raises(
+            TypeError,
+            match=(
+                r"`x` must be a dense tensor, got one of layout torch.sparse_coo: .*x\.to_dense\(\)"
+            ),
+        ):
             check(torch.eye(3).to_sparse(), "x")
     with pytest.raises(TypeError, match="`x` must hold numbers, got a tensor on the meta device"):
         _checks.as_points(torch.eye(3, device="meta"), "x")
@@ -149,11 +198,16 @@ def test_what_is_masked_is_no_number() -> None:
     masked = np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], mask=[[False, False], [True, False]])
     with pytest.raises(ValueError, match=r"`x` must be finite, got \[nan, 4.0\] in row 1"):
         _checks.as_points(masked, "x")
-    assert torch.equal(_checks.as_points(masked[:1], "x"), torch.tensor([[1.0, 2.0]], dtype=torch.float64))
+    assert torch.equal(
+        _checks.as_points(masked[:1], "x"), torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    )
 
 
 def test_two_clouds_of_other_dimensions() -> None:
-    text = "`y` must be (M, 2) like `x`, got (500, 3): pass the same coordinates, or project with sklearn.decomposition.PCA"
+    text = (
+        "`y` must be (M, 2) like `x`, got (500, 3): pass the same coordinates, or project with"
+        " sklearn.decomposition.PCA"
+    )
     with refused(ValueError, text):
         _checks.same_space(torch.ones(4, 2), torch.ones(500, 3))
     with refused(ValueError, "`target` must be (M, 2) like `x0`, got (5, 1)"):
@@ -161,13 +215,19 @@ def test_two_clouds_of_other_dimensions() -> None:
 
 
 def test_two_clouds_of_other_dtypes() -> None:
-    text = "`x` and `y` must have one dtype, got torch.float32 and torch.float64: convert one, e.g. y.to(x.dtype)"
+    text = (
+        "`x` and `y` must have one dtype, got torch.float32 and torch.float64: convert one, e.g."
+        " y.to(x.dtype)"
+    )
     with refused(TypeError, text):
         _checks.same_space(torch.ones(4, 2), torch.ones(5, 2, dtype=torch.float64))
 
 
 def test_two_clouds_on_other_devices() -> None:
-    with refused(ValueError, "`x` and `y` must be on one device, got cpu and meta: move one, e.g. y.to(x.device)"):
+    with refused(
+        ValueError,
+        "`x` and `y` must be on one device, got cpu and meta: move one, e.g. y.to(x.device)",
+    ):
         _checks.same_space(torch.ones(4, 2), torch.ones(5, 2, device="meta"))
 
 
@@ -181,7 +241,14 @@ def test_numbers(check: Any) -> None:
         number = check(value, "dt")
         assert type(number) is float
         assert number == 2.0
-    for value, kind in (("2", "str"), (None, "NoneType"), (True, "bool"), ([2.0], "list"), (torch.ones(2), "Tensor"), (2j, "complex")):
+    for value, kind in (
+        ("2", "str"),
+        (None, "NoneType"),
+        (True, "bool"),
+        ([2.0], "list"),
+        (torch.ones(2), "Tensor"),
+        (2j, "complex"),
+    ):
         with refused(TypeError, f"`dt` must be a number, got {kind}: pass a step"):
             check(value, "dt", remedy="pass a step")
     for value in (math.nan, math.inf, -math.inf):
@@ -227,14 +294,22 @@ for make in (lambda: Gaussian("wide"), lambda: Gaussian(None), lambda: Dense(max
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "`bandwidth` must be a number, got str: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
-        "`bandwidth` must be a number for Gaussian, got nothing: pass a length, e.g. particleflow.kernels.default_bandwidth(target)",
+        (
+            "`bandwidth` must be a number, got str: pass a length, e.g."
+            " particleflow.kernels.default_bandwidth(target)"
+        ),
+        (
+            "`bandwidth` must be a number for Gaussian, got nothing: pass a length, e.g."
+            " particleflow.kernels.default_bandwidth(target)"
+        ),
         "`max_bytes` must be an integer, got 1.5: pass a whole number",
     ]
 
 
 def test_shapes_are_checked_at_run_time() -> None:
-    """The suite's own hook (conftest.py) is at work: a wrong rank and a wrong type are caught where they enter."""
+    """The suite's own hook (conftest.py) is at work: a wrong rank and a wrong type are caught where
+    they enter.
+    """
     from jaxtyping import TypeCheckError
 
     from particleflow.clouds import Cloud
@@ -274,16 +349,24 @@ for warning in caught:
 
 
 def test_a_warning_points_at_the_users_line(tmp_path: Path) -> None:
-    """However deep inside: of a mobility's constructor, of a metric, of a sum, of a sum in a step of a run, of a run that fails."""
+    """However deep inside: of a mobility's constructor, of a metric, of a sum, of a sum in a step
+    of a run, of a run that fails.
+    """
     script = tmp_path / "script.py"
     script.write_text(WARNED)
-    out = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
-    first = WARNED.splitlines().index("    pf.mobilities.custom(torch.sin, allow_nonmonotone=True)") + 1
+    out = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True
+    ).stdout
+    first = (
+        WARNED.splitlines().index("    pf.mobilities.custom(torch.sin, allow_nonmonotone=True)") + 1
+    )
     assert out.splitlines() == [f"{script} {first + k}" for k in range(5)]
 
 
 def test_a_function_is_checked_in_its_first_calls_of_each_test() -> None:
-    """Not in its later ones, which would take most of the time; until `begin_anew`, as before each test."""
+    """Not in its later ones, which would take most of the time; until `begin_anew`, as before each
+    test.
+    """
     import run_time_checks
     from jaxtyping import TypeCheckError
 

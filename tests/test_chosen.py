@@ -1,4 +1,6 @@
-"""What is chosen from the data depends on the points alone: not on the order of the rows, the origin, the axes or the unit of length."""
+"""What is chosen from the data depends on the points alone: not on the order of the rows, the
+origin, the axes or the unit of length.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ import particleflow as pf
 from particleflow.clouds import Cloud
 from particleflow.estimators.calibration import calibrated
 from particleflow.estimators.sklearn_model import Training
-from particleflow.kernels import CrossValidated, Gaussian, Landmarks, Median, Scott, default_bandwidth, median_distance
+from particleflow.kernels import (
+    CrossValidated,
+    Gaussian,
+    Landmarks,
+    Median,
+    Scott,
+    default_bandwidth,
+    median_distance,
+)
 from particleflow.subsets import part, places
 
 E = pf.estimators
@@ -67,7 +77,9 @@ def turned(points: Array, seed: int) -> Array:
 @each_length
 @few
 @given(seed=seeds, n=st.sampled_from([5, 60, 300]), d=st.integers(1, 4))
-def test_a_length_is_that_of_the_points(length: Callable[[Array], float], seed: int, n: int, d: int) -> None:
+def test_a_length_is_that_of_the_points(
+    length: Callable[[Array], float], seed: int, n: int, d: int
+) -> None:
     points = sample(seed, n, d)
     want = length(points)
     assert length(shuffled(points, seed)) == want
@@ -107,7 +119,9 @@ def test_an_estimator_chooses_alike_for_any_order_of_the_rows(estimator: Any, na
     again = pf.fit(estimator, shuffled(x, 1), shuffled(y, 2))
     assert float(first.memory[name]) == pytest.approx(float(again.memory[name]), rel=1e-9)
     z = torch.from_numpy(sample(5, 20, 2))
-    assert torch.allclose(first.witness.value_and_grad(z)[0], again.witness.value_and_grad(z)[0], rtol=1e-5, atol=1e-5)
+    assert torch.allclose(
+        first.witness.value_and_grad(z)[0], again.witness.value_and_grad(z)[0], rtol=1e-5, atol=1e-5
+    )
 
 
 FLOWS: dict[str, pf.Flow] = {
@@ -125,7 +139,9 @@ def test_a_step_is_suggested_alike_for_any_order_of_the_rows(flow: pf.Flow) -> N
 
 def test_landmarks_of_a_target_do_not_depend_on_the_order_of_its_rows() -> None:
     x, y = (torch.from_numpy(sample(seed, 300, 2)) for seed in (7, 8))
-    first, again = (Landmarks(40).map(Gaussian(1.0), x, points, pf.clouds.Draws(0)) for points in (y, y.flip(0)))
+    first, again = (
+        Landmarks(40).map(Gaussian(1.0), x, points, pf.clouds.Draws(0)) for points in (y, y.flip(0))
+    )
     assert torch.equal(first.landmarks, again.landmarks)
 
 
@@ -144,26 +160,36 @@ def test_a_part_is_the_same_in_any_order_and_keeps_the_mass(seed: int, most: int
     assert float(places(clouds[0], most)[1].sum()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("rule", [CrossValidated(), Scott(), Median()], ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize(
+    "rule", [CrossValidated(), Scott(), Median()], ids=lambda rule: type(rule).__name__
+)
 def test_masses_are_repeats(rule: Any) -> None:
     points = sample(11, 90, 2)[:60]
     points = points + 1e-3 * np.arange(60)[:, None]
     counts = np.random.default_rng(0).integers(1, 5, 60)
     heavy = Cloud(torch.from_numpy(points), mass=torch.from_numpy(counts))
-    assert rule.of(Cloud(torch.from_numpy(np.repeat(points, counts, 0)))) == pytest.approx(rule.of(heavy), rel=1e-9)
+    assert rule.of(Cloud(torch.from_numpy(np.repeat(points, counts, 0)))) == pytest.approx(
+        rule.of(heavy), rel=1e-9
+    )
 
 
 def tied(kind: str) -> tuple[Array, float]:
-    """A cloud with ties, and a bandwidth below which nothing is sensible: a share of the spacing of its distinct points."""
+    """A cloud with ties, and a bandwidth below which nothing is sensible: a share of the spacing of
+    its distinct points.
+    """
     rng = np.random.default_rng(0)
     if kind == "integers":
         return rng.integers(0, 10, (400, 2)).astype(float), 0.3
     base = rng.normal(size=(150, 2))
     if kind == "bootstrap":
-        return base[rng.integers(0, 150, 600)], 0.5 * CrossValidated().of(Cloud(torch.from_numpy(base)))
+        return base[rng.integers(0, 150, 600)], 0.5 * CrossValidated().of(
+            Cloud(torch.from_numpy(base))
+        )
     if kind == "rounded":
         return np.round(rng.normal(size=(3000, 1)), 1), 0.05
-    return np.concatenate([np.zeros((200, 2)), base]), 0.5 * CrossValidated().of(Cloud(torch.from_numpy(base)))
+    return np.concatenate([np.zeros((200, 2)), base]), 0.5 * CrossValidated().of(
+        Cloud(torch.from_numpy(base))
+    )
 
 
 @pytest.mark.parametrize("kind", ["integers", "bootstrap", "rounded", "one heavy place"])
@@ -197,7 +223,9 @@ def test_the_default_of_a_flow_serves_the_flow() -> None:
 
 def test_a_density_keeps_the_bandwidth_of_a_density() -> None:
     x, y = sample(1, 100, 2), ring(120, 2)
-    assert float(pf.fit(E.KDE(), x, y).memory["bandwidth"]) == CrossValidated().of(Cloud(torch.from_numpy(y)))
+    assert float(pf.fit(E.KDE(), x, y).memory["bandwidth"]) == CrossValidated().of(
+        Cloud(torch.from_numpy(y))
+    )
     asked = pf.mono_flow(E.KDE(shared=CrossValidated()))
     path = pf.simulate(asked, x, y, steps=1, dt=1e-3)
     assert float(path.state.memory["bandwidth"]) == CrossValidated().of(Cloud(torch.from_numpy(y)))
@@ -205,13 +233,19 @@ def test_a_density_keeps_the_bandwidth_of_a_density() -> None:
         E.KDE(Gaussian(1.0), shared=Scott())
 
 
-@pytest.mark.parametrize(("kernel", "dt"), [(Gaussian(2.9e-5), None), (Gaussian(2.9e-5), 0.01), (pf.kernels.Laplace(1e-4), None)])
+@pytest.mark.parametrize(
+    ("kernel", "dt"),
+    [(Gaussian(2.9e-5), None), (Gaussian(2.9e-5), 0.01), (pf.kernels.Laplace(1e-4), None)],
+)
 def test_a_run_that_a_narrow_bandwidth_stops_says_so(kernel: Any, dt: float | None) -> None:
     """The target's points are 1 apart: no dt helps, and none is advised."""
     y, _ = tied("integers")
     x = np.random.default_rng(0).normal(size=(150, 2)) + 4
     path = pf.simulate(pf.mono_flow(E.KDE(kernel)), x, y, steps=5, dt=dt)
-    assert f"raise the bandwidth, {kernel.bandwidth:.2g}, which is far below 1, the spacing" in path.message
+    assert (
+        f"raise the bandwidth, {kernel.bandwidth:.2g}, which is far below 1, the spacing"
+        in path.message
+    )
     assert "try dt" not in path.message
     sound = pf.simulate(pf.mono_flow(E.KDE(Gaussian(0.5))), x, y, steps=5)
     assert "raise the bandwidth" not in sound.message
@@ -223,39 +257,57 @@ def test_exact_transport_draws_the_same_points_in_any_order(heavy: bool) -> None
     mass = np.random.default_rng(0).integers(1, 5, 90) if heavy else np.ones(90)
     order = np.random.default_rng(1).permutation(90)
     some = pf.metrics.W2(max_points=30)
-    first, again = (some(Cloud(torch.from_numpy(x[rows]), mass=torch.from_numpy(mass[rows])), y) for rows in (np.arange(90), order))
+    first, again = (
+        some(Cloud(torch.from_numpy(x[rows]), mass=torch.from_numpy(mass[rows])), y)
+        for rows in (np.arange(90), order)
+    )
     assert again == pytest.approx(first, rel=1e-9)
     assert some(y, shuffled(y, 2)) == pytest.approx(0, abs=1e-7)
 
 
-# ---------------------------------------------------------------- estimators that are trained, and kernel sums
+# ---------------------------------------------------------------- estimators that are trained, and
+# kernel sums
 
 
 TRAINED: dict[str, Any] = {
     "Classifier": E.Classifier(width=6, first_steps=15, steps=3, batch=40),
-    "Classifier, penalised": E.Classifier(width=6, first_steps=15, steps=3, batch=400, gradient_penalty=0.1),
+    "Classifier, penalised": E.Classifier(
+        width=6, first_steps=15, steps=3, batch=400, gradient_penalty=0.1
+    ),
     "WeightClippingCritic": E.WeightClippingCritic(width=6, first_steps=15, steps=3, batch=40),
     "GradientPenaltyCritic": E.GradientPenaltyCritic(width=6, first_steps=15, steps=3, batch=40),
     "LipschitzCritic": E.LipschitzCritic(width=6, first_steps=15, steps=3, batch=40),
     "SklearnClassifier": E.SklearnClassifier(),
-    # a solver that goes on to rounding: of one that stops at a tolerance, rounding decides after how many steps
-    "SklearnClassifier, calibrated": E.SklearnClassifier(LogisticRegression(tol=1e-12, max_iter=10000), calibrate=True, folds=3),
+    # a solver that goes on to rounding: of one that stops at a tolerance, rounding decides after
+    # how many steps
+    "SklearnClassifier, calibrated": E.SklearnClassifier(
+        LogisticRegression(tol=1e-12, max_iter=10000), calibrate=True, folds=3
+    ),
     "KernelLogistic": E.KernelLogistic(Gaussian(1.0), lam=1e-2, features=Landmarks(20)),
 }
 
 
 @pytest.mark.parametrize("heavy", [False, True])
 @pytest.mark.parametrize("estimator", TRAINED.values(), ids=TRAINED.keys())
-def test_what_is_trained_does_not_depend_on_the_order_of_the_rows(estimator: Any, heavy: bool) -> None:
-    """Two steps of a run, the second of which is trained on from the first: particles, and what the witness says anywhere."""
+def test_what_is_trained_does_not_depend_on_the_order_of_the_rows(
+    estimator: Any, heavy: bool
+) -> None:
+    """Two steps of a run, the second of which is trained on from the first: particles, and what the
+    witness says anywhere.
+    """
     x, y = sample(21, 150, 2), sample(22, 130, 2) + 0.5
     rng = np.random.default_rng(0)
-    mass = [rng.uniform(0.5, 2, len(points)) if heavy else np.ones(len(points)) for points in (x, y)]
+    mass = [
+        rng.uniform(0.5, 2, len(points)) if heavy else np.ones(len(points)) for points in (x, y)
+    ]
     order = [rng.permutation(150), rng.permutation(130)]
     z = torch.from_numpy(sample(5, 20, 2))
     runs = []
     for x_rows, y_rows in ((np.arange(150), np.arange(130)), order):
-        clouds = Cloud(x[x_rows], mass=mass[0][x_rows] / 150), Cloud(y[y_rows], mass=mass[1][y_rows] / 130)
+        clouds = (
+            Cloud(x[x_rows], mass=mass[0][x_rows] / 150),
+            Cloud(y[y_rows], mass=mass[1][y_rows] / 130),
+        )
         flow = pf.Flow(estimator, reaction=torch.zeros_like)
         path = pf.simulate(flow, *clouds, steps=2, dt=0.05)
         fit = estimator.fit(path.state.x, clouds[1], path.state.clock, path.state.memory)
@@ -269,13 +321,17 @@ def test_what_is_trained_does_not_depend_on_the_order_of_the_rows(estimator: Any
 @few
 @given(seed=seeds)
 def test_folds_leave_repeats_out_together(seed: int) -> None:
-    """Of points without a difference, each four times, the nearest neighbour knows nothing, unless it has seen the point itself."""
+    """Of points without a difference, each four times, the nearest neighbour knows nothing, unless
+    it has seen the point itself.
+    """
     from sklearn.neighbors import KNeighborsClassifier
 
     rng = np.random.default_rng(seed)
     rows, labels = np.repeat(rng.normal(size=(90, 2)), 4, 0), np.repeat([0, 1], [160, 200])
     weights = np.where(labels == 1, 180 / 200, 180 / 160)
-    found = calibrated(Training(None, rows, labels, weights), KNeighborsClassifier(1), 5, seed, 40.0)
+    found = calibrated(
+        Training(None, rows, labels, weights), KNeighborsClassifier(1), 5, seed, 40.0
+    )
     assert 40 * found.slope < 1.5
 
 
@@ -293,19 +349,27 @@ def test_the_centre_of_an_exact_sum_is_that_of_the_points(seed: int, every: int)
 
     points = strided(8192 * every, every)
     mixed = shuffled(points, seed)
-    centres = [pf.pairwise.Compiled().sources(Gaussian(1.0), torch.from_numpy(rows))._centre for rows in (points, mixed)]
+    centres = [
+        pf.pairwise.Compiled().sources(Gaussian(1.0), torch.from_numpy(rows))._centre
+        for rows in (points, mixed)
+    ]
     assert np.array_equal(*centres)
     assert torch.equal(*(middle(torch.from_numpy(rows)) for rows in (points, mixed)))
     assert np.abs(centres[0]).max() < (500 if every > 2 else 1010)
 
 
 @few
-@given(seed=seeds, kernel=st.sampled_from([Gaussian(0.3), pf.kernels.Laplace(1.0), pf.kernels.Energy()]))
+@given(
+    seed=seeds,
+    kernel=st.sampled_from([Gaussian(0.3), pf.kernels.Laplace(1.0), pf.kernels.Energy()]),
+)
 def test_a_sum_goes_one_way_for_any_order_of_the_rows(seed: int, kernel: Any) -> None:
     """The same backend, the same errors promised, and the same sums up to these."""
     points, z = strided(20000, 20), np.random.default_rng(1).normal(size=(3000, 2))
     fields = [
-        pf.pairwise.Auto(rtol=1e-4).sources(kernel, torch.from_numpy(rows)).field(torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
+        pf.pairwise.Auto(rtol=1e-4)
+        .sources(kernel, torch.from_numpy(rows))
+        .field(torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
         for rows in (points, shuffled(points, seed))
     ]
     first, again = (field.explain(torch.from_numpy(z)) for field in fields)
@@ -320,7 +384,9 @@ def test_a_mesh_leaves_out_the_same_outliers(seed: int) -> None:
     points = strided(20480, 21)
     points[::21] = 200 + points[::21] % 1
     mesh = pf.pairwise.Mesh(1e-4)
-    field: Any = mesh.sources(Gaussian(0.1), torch.from_numpy(points)).field(torch.ones(len(points), dtype=torch.float64) / len(points))
+    field: Any = mesh.sources(Gaussian(0.1), torch.from_numpy(points)).field(
+        torch.ones(len(points), dtype=torch.float64) / len(points)
+    )
     both = [Placed(torch.from_numpy(rows)) for rows in (points, shuffled(points, seed))]
     plan, _ = field.planned(1e-4, both[0])
     cores = [placed.core(plan, mesh.max_cells) for placed in both]

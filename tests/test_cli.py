@@ -18,7 +18,14 @@ from particleflow import Trajectory, build, catalogue, config, engine, plotting
 from particleflow.cli import main
 
 SMALL = ["--n", "12", "--m", "17", "--steps", "6"]
-RESULTS = {"config.toml", "flow.gif", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
+RESULTS = {
+    "config.toml",
+    "flow.gif",
+    "metrics.csv",
+    "metrics.png",
+    "snapshots.png",
+    "trajectory.npz",
+}
 
 
 def run(*arguments, out=None):
@@ -31,14 +38,25 @@ def took_all_steps(flow, printed):
 
 
 def python(code, *arguments):
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
 
 
 # ------------------------------------------------------------------ help
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["compare", "--help"], ["list"], ["--version"], [], ["run", "--floww", "kale"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["compare", "--help"],
+        ["list"],
+        ["--version"],
+        [],
+        ["run", "--floww", "kale"],
+    ],
 )
 def test_help_and_list_import_only_the_standard_library(arguments):
     code = """
@@ -57,16 +75,26 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 
 
 def test_the_module_can_be_run():
-    done = subprocess.run([sys.executable, "-m", "particleflow", "rnu"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "particleflow", "rnu"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "particleflow: error: the command must be one of run, compare, list, got 'rnu'; did you mean 'run'?\n"
+    assert (
+        done.stderr
+        == "particleflow: error: the command must be one of run, compare, list, got 'rnu'; did you"
+        " mean 'run'?\n"
+    )
 
 
 def test_the_list_names_everything(capsys):
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
-    for names in (value for value in vars(catalogue).values() if isinstance(value, dict) and "__name__" not in value):
+    for names in (
+        value
+        for value in vars(catalogue).values()
+        if isinstance(value, dict) and "__name__" not in value
+    ):
         for name, line in names.items():
             assert f"  {name} " in printed
             assert line in printed
@@ -111,7 +139,19 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     points = np.random.default_rng(0).standard_normal((31, 2)) * 40 + 1000
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")
     out = tmp_path / "deep" / "out"
-    assert run("run", "--target", str(tmp_path / "points.csv"), "--flow", "kale", "--steps", "20", out=out) == 0
+    assert (
+        run(
+            "run",
+            "--target",
+            str(tmp_path / "points.csv"),
+            "--flow",
+            "kale",
+            "--steps",
+            "20",
+            out=out,
+        )
+        == 0
+    )
     assert {f.name for f in out.iterdir()} == RESULTS
     path = Trajectory.load(out / "trajectory.npz")
     np.testing.assert_array_equal(path.target, points)
@@ -120,7 +160,13 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     settings = config.read(str(out / "config.toml"), "run")
     printed, errors = capsys.readouterr()
     assert errors == ""
-    for value in (settings["bandwidth"], settings["start_std"], *settings["start_mean"], settings["kale"]["lam"], settings["kale"]["dt"]):
+    for value in (
+        settings["bandwidth"],
+        settings["start_std"],
+        *settings["start_mean"],
+        settings["kale"]["lam"],
+        settings["kale"]["dt"],
+    ):
         assert f"{value:g}" in printed
     assert "31 of 31 points in 2 dimensions" in printed
     assert took_all_steps("kale", printed)
@@ -130,7 +176,13 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     assert list(rows[0]) == ["flow", "step", "time", "W2", "MMD^2", "energy"]
     assert {row["flow"] for row in rows} == {"kale"}
     arrays = path.numpy()
-    for column, name in (("step", "steps"), ("time", "times"), ("W2", "W2"), ("MMD^2", "MMD^2"), ("energy", "energy")):
+    for column, name in (
+        ("step", "steps"),
+        ("time", "times"),
+        ("W2", "W2"),
+        ("MMD^2", "MMD^2"),
+        ("energy", "energy"),
+    ):
         np.testing.assert_array_equal([float(row[column]) for row in rows], arrays[name])
 
 
@@ -140,25 +192,72 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     [
         ("mmd-noise", ["--start-mean", "-1,0.5", "--beta", "0.3"]),
         ("kale", ["--lam", "0.3", "--target", "digits", "--integrator", "heun", "--dt", "0.01"]),
-        ("mono", ["--mobility", "vanilla", "--shift", "1.5", "--kernel", "imq", "--target", "iris", "--pca", "3", "--dt", "0.1"]),
+        (
+            "mono",
+            [
+                "--mobility",
+                "vanilla",
+                "--shift",
+                "1.5",
+                "--kernel",
+                "imq",
+                "--target",
+                "iris",
+                "--pca",
+                "3",
+                "--dt",
+                "0.1",
+            ],
+        ),
         ("mono", ["--ratio", "classifier", "--first-steps", "5"]),
         ("w1", ["--critic", "lipschitz", "--first-steps", "5"]),
-        ("langevin", ["--target", "four-gaussians", "--temperature", "0.5", "--metrics", "sliced,energy", "--dt", "0.01"]),
+        (
+            "langevin",
+            [
+                "--target",
+                "four-gaussians",
+                "--temperature",
+                "0.5",
+                "--metrics",
+                "sliced,energy",
+                "--dt",
+                "0.01",
+            ],
+        ),
     ],
 )
 def test_the_written_config_repeats_a_run_bit_for_bit(tmp_path, flow, extra):
-    assert run("run", "--flow", flow, *SMALL, "--seed", "5", "--no-gif", *extra, out=tmp_path / "a") == 0
+    assert (
+        run("run", "--flow", flow, *SMALL, "--seed", "5", "--no-gif", *extra, out=tmp_path / "a")
+        == 0
+    )
     assert run("run", "--config", str(tmp_path / "a" / "config.toml"), out=tmp_path / "b") == 0
     first, second = (Trajectory.load(tmp_path / name / "trajectory.npz").numpy() for name in "ab")
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-    assert (tmp_path / "a" / "config.toml").read_text() == (tmp_path / "b" / "config.toml").read_text()
-    assert (tmp_path / "a" / "metrics.csv").read_text() == (tmp_path / "b" / "metrics.csv").read_text()
+    assert (tmp_path / "a" / "config.toml").read_text() == (
+        tmp_path / "b" / "config.toml"
+    ).read_text()
+    assert (tmp_path / "a" / "metrics.csv").read_text() == (
+        tmp_path / "b" / "metrics.csv"
+    ).read_text()
 
-    assert run("run", "--config", str(tmp_path / "a" / "config.toml"), "--seed", "6", out=tmp_path / "c") == 0
+    assert (
+        run(
+            "run",
+            "--config",
+            str(tmp_path / "a" / "config.toml"),
+            "--seed",
+            "6",
+            out=tmp_path / "c",
+        )
+        == 0
+    )
     assert config.read(str(tmp_path / "a" / "config.toml"), "run")["threads"] == 1
-    assert not np.array_equal(Trajectory.load(tmp_path / "c" / "trajectory.npz").numpy()["particles"], first["particles"])
+    assert not np.array_equal(
+        Trajectory.load(tmp_path / "c" / "trajectory.npz").numpy()["particles"], first["particles"]
+    )
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -168,20 +267,44 @@ def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
     (tmp_path / "c.toml").write_text("".join(f"[{name}]\ndt = {dt}\n" for name, dt in steps))
     assert run("compare", "--config", str(tmp_path / "c.toml"), *SMALL, out=tmp_path / "a") == 0
     left = {f.name for f in (tmp_path / "a").iterdir()}
-    assert left == {"config.toml", "flows.gif", "metrics.csv", "metrics.png", "snapshots.png", *(f"{name}.npz" for name in flows)}
+    assert left == {
+        "config.toml",
+        "flows.gif",
+        "metrics.csv",
+        "metrics.png",
+        "snapshots.png",
+        *(f"{name}.npz" for name in flows),
+    }
     printed = capsys.readouterr().out
     assert all(name in printed for name in left)
     paths = {name: Trajectory.load(tmp_path / "a" / f"{name}.npz") for name in flows}
     assert len({path.report["dt"] for path in paths.values()}) > 1
     for name, path in paths.items():
-        row = next(line for line in printed.splitlines() if line.startswith(name) and took_all_steps(name, line))
+        row = next(
+            line
+            for line in printed.splitlines()
+            if line.startswith(name) and took_all_steps(name, line)
+        )
         assert f"{path.metrics['W2'][0]:.3g} -> {path.metrics['W2'][-1]:.3g}" in row
         assert f"{path.report['dt']:g}" in row
     rows = rows_of(tmp_path / "a" / "metrics.csv")
-    assert [row["flow"] for row in rows] == [name for name in flows for _ in range(len(paths[name]))]
+    assert [row["flow"] for row in rows] == [
+        name for name in flows for _ in range(len(paths[name]))
+    ]
 
-    assert run("compare", "--config", str(tmp_path / "a" / "config.toml"), "--no-gif", out=tmp_path / "b") == 0
-    assert (tmp_path / "b" / "metrics.csv").read_text() == (tmp_path / "a" / "metrics.csv").read_text()
+    assert (
+        run(
+            "compare",
+            "--config",
+            str(tmp_path / "a" / "config.toml"),
+            "--no-gif",
+            out=tmp_path / "b",
+        )
+        == 0
+    )
+    assert (tmp_path / "b" / "metrics.csv").read_text() == (
+        tmp_path / "a" / "metrics.csv"
+    ).read_text()
     assert not (tmp_path / "b" / "flows.gif").exists()
 
 
@@ -192,8 +315,27 @@ def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
     every = config.processors()
     try:
-        for flags, expected in (([], 1), (["--threads", str(every)], every), (["--m", "1001", "--threads", "1"], 1)):
-            assert run("run", "--flow", "mmd", *SMALL, "--dt", "1e-3", "--metrics", "w2", "--no-gif", *flags, out=tmp_path) == 0
+        for flags, expected in (
+            ([], 1),
+            (["--threads", str(every)], every),
+            (["--m", "1001", "--threads", "1"], 1),
+        ):
+            assert (
+                run(
+                    "run",
+                    "--flow",
+                    "mmd",
+                    *SMALL,
+                    "--dt",
+                    "1e-3",
+                    "--metrics",
+                    "w2",
+                    "--no-gif",
+                    *flags,
+                    out=tmp_path,
+                )
+                == 0
+            )
             assert seen[1:] == [expected] * 7  # before them what metrics import is imported
             assert config.read(str(tmp_path / "config.toml"), "run")["threads"] == expected
             seen.clear()
@@ -204,14 +346,20 @@ def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
 
 def test_flows_take_their_own_table_of_a_file(tmp_path):
     (tmp_path / "c.toml").write_text(
-        "target = 'moons'\nflows = ['mmd', 'kale']\nn = 9\nm = 13\nsteps = 4\ngif = false\nout = 'res'\n"
-        "[kale]\nlam = 1\nsteps = 3\ndt = 0.001\n"
+        "target = 'moons'\nflows = ['mmd', 'kale']\nn = 9\nm = 13\nsteps = 4\ngif = false\nout ="
+        " 'res'\n[kale]\nlam = 1\nsteps = 3\ndt = 0.001\n"
     )
     assert main(["compare", "--config", str(tmp_path / "c.toml"), "--m", "14"]) == 0
     settings = config.read(str(tmp_path / "res" / "config.toml"), "compare")
     assert (settings["n"], settings["m"]) == (9, 14)
     assert settings["mmd"]["steps"] == 4
-    assert settings["kale"] == {"steps": 3, "dt": 0.001, "integrator": "euler", "rtol": 1e-10, "lam": 1.0}
+    assert settings["kale"] == {
+        "steps": 3,
+        "dt": 0.001,
+        "integrator": "euler",
+        "rtol": 1e-10,
+        "lam": 1.0,
+    }
 
 
 # ------------------------------------------------------------------ what goes wrong
@@ -231,44 +379,128 @@ def error_of(capsys, *arguments):
     [
         (["run"], "--flow is missing: one of mmd, mmd-noise, kale, mono, w1, langevin"),
         (["--debugg"], "unknown argument '--debugg'"),
-        (["run", "--flow", "kael"], "--flow must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did you mean 'kale'?"),
-        (["compare", "--flows", "mmd,kael"], "--flows must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did you mean"),
+        (
+            ["run", "--flow", "kael"],
+            (
+                "--flow must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did"
+                " you mean 'kale'?"
+            ),
+        ),
+        (
+            ["compare", "--flows", "mmd,kael"],
+            (
+                "--flows must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did"
+                " you mean"
+            ),
+        ),
         (["compare", "--flows", "mmd,mmd"], "--flows must name each once, got mmd,mmd"),
-        (["run", "--flow", "mmd", "--bandwith", "3"], "unknown argument '--bandwith'; did you mean '--bandwidth'?"),
+        (
+            ["run", "--flow", "mmd", "--bandwith", "3"],
+            "unknown argument '--bandwith'; did you mean '--bandwidth'?",
+        ),
         (["run", "--flow", "mmd", "--n", "many"], "--n must be a whole number, got 'many'"),
         (["run", "--flow", "mmd", "--dt", "small"], "--dt must be a number, got 'small'"),
-        (["run", "--flow", "mmd", "--start-mean", "0,a"], "--start-mean must be a number or a list of numbers, got 'a'"),
-        (["run", "--flow", "mmd", "--kernel", "gausian"], "got 'gausian'; did you mean 'gaussian'?"),
-        (["run", "--flow", "mmd", "--lam", "1"], "--lam is an option of kale, mono, got the flows mmd: leave it out"),
-        (["run", "--flow", "mmd", "--target", "digit"], "(.csv .tsv .txt .npy .npz .png .jpg .jpeg), got 'digit'; did you mean 'digits'?"),
+        (
+            ["run", "--flow", "mmd", "--start-mean", "0,a"],
+            "--start-mean must be a number or a list of numbers, got 'a'",
+        ),
+        (
+            ["run", "--flow", "mmd", "--kernel", "gausian"],
+            "got 'gausian'; did you mean 'gaussian'?",
+        ),
+        (
+            ["run", "--flow", "mmd", "--lam", "1"],
+            "--lam is an option of kale, mono, got the flows mmd: leave it out",
+        ),
+        (
+            ["run", "--flow", "mmd", "--target", "digit"],
+            "(.csv .tsv .txt .npy .npz .png .jpg .jpeg), got 'digit'; did you mean 'digits'?",
+        ),
         (["run", "--flow", "mmd", "--threads", "0"], "--threads must be >= 1, got 0"),
         (["run", "--flow", "mmd", "--threads", "1000"], "--threads must be <= "),
-        (["run", "--flow", "mmd", "--threads", "1000"], f", got 1000: this machine has {config.processors()} processors"),
+        (
+            ["run", "--flow", "mmd", "--threads", "1000"],
+            f", got 1000: this machine has {config.processors()} processors",
+        ),
         (["run", "kale"], "unknown argument 'kale'; did you mean '--flow kale'?"),
-        (["kale"], "the command must be one of run, compare, list, got 'kale'; did you mean 'run --flow kale'?"),
+        (
+            ["kale"],
+            (
+                "the command must be one of run, compare, list, got 'kale'; did you mean 'run"
+                " --flow kale'?"
+            ),
+        ),
         (["compare", "mmd,kale"], "unknown argument 'mmd,kale'; did you mean '--flows mmd,kale'?"),
-        (["run", "--flow", "kale", "moons"], "unknown argument 'moons'; did you mean '--target moons'?"),
-        (["run", "--flow", "kale", "my.csv"], "unknown argument 'my.csv'; did you mean '--target my.csv'?"),
+        (
+            ["run", "--flow", "kale", "moons"],
+            "unknown argument 'moons'; did you mean '--target moons'?",
+        ),
+        (
+            ["run", "--flow", "kale", "my.csv"],
+            "unknown argument 'my.csv'; did you mean '--target my.csv'?",
+        ),
         (["run", "my.toml"], "unknown argument 'my.toml'; did you mean '--config my.toml'?"),
-        (["run", "--flow", "kale", "7"], "unknown argument '7': every value follows its option, as in --target rings"),
+        (
+            ["run", "--flow", "kale", "7"],
+            "unknown argument '7': every value follows its option, as in --target rings",
+        ),
         (["list", "kale"], "unknown argument 'kale'"),
         (["run", "--flow"], "expected one argument"),
-        (["run", "--flow", "kale", "--target", "nowhere.csv"], "--target must be a file that exists, got nowhere.csv: pass the path of"),
-        (["run", "--flow", "kale", "--start", "nowhere.csv"], "--start must be a file that exists, got nowhere.csv: pass the path of"),
-        (["run", "--flow", "kale", "--target", "nowhere.png"], "--target must be a file that exists, got nowhere.png: pass the path of"),
-        (["run", "--flow", "kale", "--bandwidth", "-1"], "--bandwidth must be > 0, got -1: leave it out to have one chosen"),
-        (["run", "--flow", "kale", "--dt", "nan"], "--dt must be finite, got nan: leave it out to have one chosen"),
+        (
+            ["run", "--flow", "kale", "--target", "nowhere.csv"],
+            "--target must be a file that exists, got nowhere.csv: pass the path of",
+        ),
+        (
+            ["run", "--flow", "kale", "--start", "nowhere.csv"],
+            "--start must be a file that exists, got nowhere.csv: pass the path of",
+        ),
+        (
+            ["run", "--flow", "kale", "--target", "nowhere.png"],
+            "--target must be a file that exists, got nowhere.png: pass the path of",
+        ),
+        (
+            ["run", "--flow", "kale", "--bandwidth", "-1"],
+            "--bandwidth must be > 0, got -1: leave it out to have one chosen",
+        ),
+        (
+            ["run", "--flow", "kale", "--dt", "nan"],
+            "--dt must be finite, got nan: leave it out to have one chosen",
+        ),
         (["run", "--flow", "mmd", "--rtol", "0"], "--rtol must be > 0, got 0"),
         (["run", "--flow", "mmd", "--rtol", "1"], "--rtol must be <= 0.1, got 1"),
-        (["run", "--flow", "kale", "--n", "1e14"], "--n must be <= 10000000000000, got 100000000000000"),
-        (["run", "--flow", "kale", "--n", "9e12"], "Unable to allocate 131. TiB for an array with shape (9000000000000, 2)"),
-        (["run", "--flow", "mmd", "--steps", "1e14"], f"--steps must be <= {engine.MOST_STEPS}, got 100000000000000: raise --dt"),
+        (
+            ["run", "--flow", "kale", "--n", "1e14"],
+            "--n must be <= 10000000000000, got 100000000000000",
+        ),
+        (
+            ["run", "--flow", "kale", "--n", "9e12"],
+            "Unable to allocate 131. TiB for an array with shape (9000000000000, 2)",
+        ),
+        (
+            ["run", "--flow", "mmd", "--steps", "1e14"],
+            f"--steps must be <= {engine.MOST_STEPS}, got 100000000000000: raise --dt",
+        ),
         (["run", "--flow", "kale", "--n", "1e-3"], "--n must be a whole number, got 0.001"),
-        (["run", "--flow", "mmd", "--bright"], "--bright is for pictures (.png .jpg .jpeg), and the target is rings: leave it out"),
-        (["run", "--flow", "mmd", "--start-mean", "1,2,3"], "--start-mean must be one number or 2, one for each coordinate of the target"),
-        (["run", "--flow", "mmd", "--target", "digits", "--pca", "65"], "--pca must be at most 64, the number of columns of Digits, got 65"),
-        (["run", "--flow", "mmd", "--n", "5001", "--metrics", "mmd2,w2"], "--metrics w2 is exact, for at most 5000 points, got 5001: use sliced"),
-        (["run", "--config", "nowhere.toml"], "--config nowhere.toml cannot be read: No such file or directory"),
+        (
+            ["run", "--flow", "mmd", "--bright"],
+            "--bright is for pictures (.png .jpg .jpeg), and the target is rings: leave it out",
+        ),
+        (
+            ["run", "--flow", "mmd", "--start-mean", "1,2,3"],
+            "--start-mean must be one number or 2, one for each coordinate of the target",
+        ),
+        (
+            ["run", "--flow", "mmd", "--target", "digits", "--pca", "65"],
+            "--pca must be at most 64, the number of columns of Digits, got 65",
+        ),
+        (
+            ["run", "--flow", "mmd", "--n", "5001", "--metrics", "mmd2,w2"],
+            "--metrics w2 is exact, for at most 5000 points, got 5001: use sliced",
+        ),
+        (
+            ["run", "--config", "nowhere.toml"],
+            "--config nowhere.toml cannot be read: No such file or directory",
+        ),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, text):
@@ -278,7 +510,16 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, text):
 
 def test_a_file_with_a_bad_line_names_it(tmp_path, capsys):
     (tmp_path / "p.csv").write_text("x,y\n1,2\n3,oops\n")
-    error = error_of(capsys, "run", "--flow", "mmd", "--target", str(tmp_path / "p.csv"), "--out", str(tmp_path / "o"))
+    error = error_of(
+        capsys,
+        "run",
+        "--flow",
+        "mmd",
+        "--target",
+        str(tmp_path / "p.csv"),
+        "--out",
+        str(tmp_path / "o"),
+    )
     assert "line 3, column 2" in error
     assert "'oops'" in error
 
@@ -291,14 +532,23 @@ def test_a_picture_and_points_that_cannot_be_used(tmp_path, capsys):
     np.save(same, np.ones((9, 2)))
     np.savez(two, a=np.ones((3, 2)), b=np.eye(2))
     flow = ["run", "--flow", "mmd", "--out", str(tmp_path / "o"), "--target"]
-    assert f"{blank} has hardly any contrast, its darkness is 0 to 0 of 1" in error_of(capsys, *flow, blank)
+    assert f"{blank} has hardly any contrast, its darkness is 0 to 0 of 1" in error_of(
+        capsys, *flow, blank
+    )
     Image.effect_noise((4, 4), 3).point(lambda grey: 245 + grey % 10).save(blank)
     assert error_of(capsys, *flow, blank) == f"--target {blank} has no dark pixel: add --bright"
-    assert "--bandwidth cannot be chosen from the target, most of whose points coincide: give a length" in error_of(capsys, *flow, same)
+    assert (
+        "--bandwidth cannot be chosen from the target, most of whose points coincide: give a length"
+        in error_of(capsys, *flow, same)
+    )
     np.save(same, np.ones((1, 2)))
-    assert "--key must say which array holds the points, one of ['a', 'b']" in error_of(capsys, *flow, two)
+    assert "--key must say which array holds the points, one of ['a', 'b']" in error_of(
+        capsys, *flow, two
+    )
     np.save(same, np.array([[1.0, np.nan]]))
-    assert f"{same}: its array must be finite, got [1.0, nan] in row 0" in error_of(capsys, *flow, same)
+    assert f"{same}: its array must be finite, got [1.0, nan] in row 0" in error_of(
+        capsys, *flow, same
+    )
     Path(blank).write_text("no picture")
     assert f"{blank} cannot be read as a picture" in error_of(capsys, *flow, blank)
 
@@ -308,13 +558,19 @@ def test_what_a_file_gave_is_blamed_on_the_file(tmp_path, capsys):
     file.write_text("flow = 'mono'\nbright = true\n[mono]\nshift = 1\nmobility = 'mle'")
     call = ["run", "--config", str(file), "--out", str(tmp_path / "o")]
     assert error_of(capsys, *call).startswith(f"`bright` in {file} is for pictures")
-    assert error_of(capsys, *call, "--no-bright").startswith(f"`shift` in [mono] of {file} is for the mobility vanilla")
-    assert error_of(capsys, *call, "--no-bright", "--shift", "2").startswith("--shift is for the mobility vanilla")
+    assert error_of(capsys, *call, "--no-bright").startswith(
+        f"`shift` in [mono] of {file} is for the mobility vanilla"
+    )
+    assert error_of(capsys, *call, "--no-bright", "--shift", "2").startswith(
+        "--shift is for the mobility vanilla"
+    )
 
 
 def test_a_library_that_is_missing_is_missed_before_the_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ot", None)
-    error = error_of(capsys, "run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--out", str(tmp_path / "o"))
+    error = error_of(
+        capsys, "run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--out", str(tmp_path / "o")
+    )
     assert error.startswith("--metrics cannot hold W2, whose library is missing: ")
     assert list((tmp_path / "o").iterdir()) == []
 
@@ -322,8 +578,12 @@ def test_a_library_that_is_missing_is_missed_before_the_run(tmp_path, monkeypatc
 def test_the_output_folder_is_refused_before_any_work(tmp_path, capsys):
     taken = tmp_path / "taken"
     taken.write_text("mine")
-    assert "--out must be a folder, and there is a file" in error_of(capsys, "compare", "--out", str(taken))
-    assert "--out must be a folder that can be written to" in error_of(capsys, "compare", "--out", str(taken / "below"))
+    assert "--out must be a folder, and there is a file" in error_of(
+        capsys, "compare", "--out", str(taken)
+    )
+    assert "--out must be a folder that can be written to" in error_of(
+        capsys, "compare", "--out", str(taken / "below")
+    )
     assert taken.read_text() == "mine"
 
 
@@ -333,7 +593,18 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
 
 
 def test_a_run_that_diverges_keeps_what_there_is(tmp_path, capsys):
-    code = run("run", "--flow", "mono", "--target", "gaussian", *SMALL, "--dt", "1e12", "--no-gif", out=tmp_path)
+    code = run(
+        "run",
+        "--flow",
+        "mono",
+        "--target",
+        "gaussian",
+        *SMALL,
+        "--dt",
+        "1e12",
+        "--no-gif",
+        out=tmp_path,
+    )
     assert code == 1
     path = Trajectory.load(tmp_path / "trajectory.npz")
     assert path.status == "diverged"
@@ -346,7 +617,17 @@ def test_a_run_that_diverges_keeps_what_there_is(tmp_path, capsys):
 
 def test_one_flow_that_fails_does_not_lose_the_others(tmp_path, capsys):
     (tmp_path / "c.toml").write_text("[mono]\ndt = 1e12")
-    code = run("compare", "--config", str(tmp_path / "c.toml"), "--flows", "mono,mmd", "--target", "gaussian", *SMALL, out=tmp_path / "out")
+    code = run(
+        "compare",
+        "--config",
+        str(tmp_path / "c.toml"),
+        "--flows",
+        "mono,mmd",
+        "--target",
+        "gaussian",
+        *SMALL,
+        out=tmp_path / "out",
+    )
     assert code == 1
     printed = capsys.readouterr().out
     assert "mono  diverged" in printed
@@ -395,7 +676,21 @@ def test_what_a_record_dies_of_is_said_once(tmp_path, monkeypatch, capsys):
             raise ArithmeticError("the fifth is too much")
 
     monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: Watched(fails_late))})
-    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 1
+    assert (
+        run(
+            "run",
+            "--flow",
+            "mmd",
+            *SMALL,
+            "--dt",
+            "0.001",
+            "--metrics",
+            "w2",
+            "--no-gif",
+            out=tmp_path,
+        )
+        == 1
+    )
     printed = capsys.readouterr().out
     assert "mmd   failed" in printed
     assert printed.count("the fifth is too much") == 1
@@ -405,9 +700,17 @@ def test_a_reader_who_leaves_stops_nothing(tmp_path):
     for call, first in (
         (["list"], "flows (--flow, --flows)\n"),
         (["run", "--help"], "usage: particleflow run [options]\n"),
-        (["run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", "--out", str(tmp_path)], "target  rings: 17 points in 2 dimensions\n"),
+        (
+            ["run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", "--out", str(tmp_path)],
+            "target  rings: 17 points in 2 dimensions\n",
+        ),
     ):
-        with subprocess.Popen([sys.executable, "-m", "particleflow", *call], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as made:
+        with subprocess.Popen(
+            [sys.executable, "-m", "particleflow", *call],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as made:
             assert made.stdout.readline() == first
             made.stdout.close()
             assert made.stderr.read() == ""
@@ -450,7 +753,10 @@ def interrupting(calls, monkeypatch):
 def test_ctrl_c_writes_what_there_is(tmp_path, monkeypatch, capsys, command):
     flows = ["--flow", "kale"] if command == "run" else ["--flows", "mmd,kale,mono"]
     interrupting(4 if command == "run" else 11, monkeypatch)  # one before the run, 7 records a flow
-    assert run(command, *flows, *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 130
+    assert (
+        run(command, *flows, *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path)
+        == 130
+    )
     printed = capsys.readouterr().out
     assert "kale  interrupted  " in printed
     path = Trajectory.load(tmp_path / ("trajectory.npz" if command == "run" else "kale.npz"))
@@ -460,13 +766,28 @@ def test_ctrl_c_writes_what_there_is(tmp_path, monkeypatch, capsys, command):
         assert Trajectory.load(tmp_path / "mmd.npz").status == "completed"
         assert "mono  not run" in printed
         assert not (tmp_path / "mono.npz").exists()
-    assert {row["flow"] for row in rows_of(tmp_path / "metrics.csv")} == ({"kale"} if command == "run" else {"mmd", "kale"})
+    assert {row["flow"] for row in rows_of(tmp_path / "metrics.csv")} == (
+        {"kale"} if command == "run" else {"mmd", "kale"}
+    )
     assert (tmp_path / "snapshots.png").exists()
 
 
 def test_ctrl_c_before_the_first_step_ends_quietly(tmp_path, monkeypatch, capsys):
     interrupting(2, monkeypatch)  # the first is before the run
-    assert run("compare", "--flows", "mmd,kale", *SMALL, "--dt", "0.001", "--metrics", "w2", out=tmp_path) == 130
+    assert (
+        run(
+            "compare",
+            "--flows",
+            "mmd,kale",
+            *SMALL,
+            "--dt",
+            "0.001",
+            "--metrics",
+            "w2",
+            out=tmp_path,
+        )
+        == 130
+    )
     printed = capsys.readouterr().out
     assert "mmd: stopped by Ctrl-C" in printed
     assert {f.name for f in tmp_path.iterdir()} == {"config.toml"}
@@ -495,7 +816,10 @@ def test_what_an_earlier_run_left_makes_place(tmp_path):
         (tmp_path / name).write_text("mine")
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 0
     assert {f.name for f in tmp_path.iterdir()} == RESULTS | mine
-    assert run("compare", "--flows", "mmd,mono", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    assert (
+        run("compare", "--flows", "mmd,mono", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path)
+        == 0
+    )
     left = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "mmd.npz", "mono.npz"}
     assert {f.name for f in tmp_path.iterdir()} == left | mine
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
@@ -517,7 +841,24 @@ def test_a_refused_run_and_a_run_that_reads_there_remove_nothing(tmp_path, capsy
     start = str(tmp_path / "mmd.npz")
     with np.load(start) as file:
         np.savez(start, points=file["particles"][-1])
-    assert run("run", "--flow", "kale", "--start", start, "--m", "17", "--steps", "2", "--dt", "1e-4", "--no-gif", out=tmp_path) == 0
+    assert (
+        run(
+            "run",
+            "--flow",
+            "kale",
+            "--start",
+            start,
+            "--m",
+            "17",
+            "--steps",
+            "2",
+            "--dt",
+            "1e-4",
+            "--no-gif",
+            out=tmp_path,
+        )
+        == 0
+    )
     assert (tmp_path / "mmd.npz").exists()
     assert run("run", "--config", str(tmp_path / "config.toml"), out=tmp_path) == 0
 
@@ -526,30 +867,82 @@ def test_a_refused_run_and_a_run_that_reads_there_remove_nothing(tmp_path, capsy
 
 
 def test_clouds_too_large_for_exact_transport_are_measured_by_the_sliced_one(tmp_path, capsys):
-    flags = ["--flow", "mmd", "--n", "2001", "--m", "2.1e3", "--steps", "1", "--dt", "0.01", "--no-gif"]
+    flags = [
+        "--flow",
+        "mmd",
+        "--n",
+        "2001",
+        "--m",
+        "2.1e3",
+        "--steps",
+        "1",
+        "--dt",
+        "0.01",
+        "--no-gif",
+    ]
     assert run("run", *flags, out=tmp_path) == 0
     printed = capsys.readouterr().out
     assert "metrics: sliced W2 and not W2, which takes long beyond 2000 points" in printed
-    assert list(rows_of(tmp_path / "metrics.csv")[0]) == ["flow", "step", "time", "sliced W2", "MMD^2", "energy"]
+    assert list(rows_of(tmp_path / "metrics.csv")[0]) == [
+        "flow",
+        "step",
+        "time",
+        "sliced W2",
+        "MMD^2",
+        "energy",
+    ]
     assert config.read(str(tmp_path / "config.toml"), "run")["metrics"] == ["sliced", "mmd2"]
 
 
 @pytest.mark.slow
 def test_kale_runs_with_more_targets_than_any_matrix_holds(tmp_path):
     """M^2 numbers of 10,001 targets would take 800 MB."""
-    arguments = ["run", "--flow", "kale", "--n", "30", "--m", "10001", "--steps", "2", "--metrics", "sliced", "--no-gif"]
+    arguments = [
+        "run",
+        "--flow",
+        "kale",
+        "--n",
+        "30",
+        "--m",
+        "10001",
+        "--steps",
+        "2",
+        "--metrics",
+        "sliced",
+        "--no-gif",
+    ]
     assert run(*arguments, out=tmp_path) == 0
     path = Trajectory.load(tmp_path / "trajectory.npz")
-    assert (path.status, int(path.steps[-1]), path.state.memory["u"].shape) == ("completed", 2, (10001,))
+    assert (path.status, int(path.steps[-1]), path.state.memory["u"].shape) == (
+        "completed",
+        2,
+        (10001,),
+    )
     assert float(path.energy[-1]) < float(path.energy[0])
 
 
 def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
     ends, promised = [], []
     for rtol in ("1e-3", "1e-12"):
-        flags = ["--n", "1300", "--m", "1200", "--steps", "2", "--dt", "0.05", "--metrics", "mmd2", "--no-gif", "--rtol", rtol]
+        flags = [
+            "--n",
+            "1300",
+            "--m",
+            "1200",
+            "--steps",
+            "2",
+            "--dt",
+            "0.05",
+            "--metrics",
+            "mmd2",
+            "--no-gif",
+            "--rtol",
+            rtol,
+        ]
         assert run("run", "--flow", "mmd", *flags, out=tmp_path) == 0
-        row = next(line for line in capsys.readouterr().out.splitlines() if took_all_steps("mmd", line))
+        row = next(
+            line for line in capsys.readouterr().out.splitlines() if took_all_steps("mmd", line)
+        )
         path = Trajectory.load(tmp_path / "trajectory.npz")
         assert path.report["backends"]
         assert row.split()[-2] == "+".join(path.report["backends"])
@@ -557,20 +950,53 @@ def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
         ends.append(path.particles[-1])
         promised.append(path.report["promise"]["grad"])
     assert promised[1] < 1e-8 < promised[0]
-    assert 0 < float((ends[0] - ends[1]).norm(dim=1).max()) <= 2 * 0.05 * sum(promised) * 1.5  # the first step's error grows in the second
+    assert (
+        0 < float((ends[0] - ends[1]).norm(dim=1).max()) <= 2 * 0.05 * sum(promised) * 1.5
+    )  # the first step's error grows in the second
 
 
 def test_metrics_import_what_they_need_before_the_run(tmp_path, monkeypatch, capsys):
     heard = []
     metric = Watched(lambda: heard.append(capsys.readouterr().out))
     monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
-    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path) == 0
-    assert [len(out) > 0 for out in heard] == [False, True] + [False] * 6  # the heading is printed between the first two
+    assert (
+        run(
+            "run",
+            "--flow",
+            "mmd",
+            *SMALL,
+            "--dt",
+            "0.001",
+            "--metrics",
+            "w2",
+            "--no-gif",
+            out=tmp_path,
+        )
+        == 0
+    )
+    assert [len(out) > 0 for out in heard] == [False, True] + [
+        False
+    ] * 6  # the heading is printed between the first two
 
 
 @pytest.mark.parametrize(("flow", "dt"), [("mmd", "20"), ("kale", "10")])
 def test_a_blow_up_is_said_and_ends_with_1(tmp_path, capsys, flow, dt):
-    code = main(["run", "--target", "rings", "--flow", flow, "--dt", dt, "--steps", "20", "--no-gif", "--out", str(tmp_path)])
+    code = main(
+        [
+            "run",
+            "--target",
+            "rings",
+            "--flow",
+            flow,
+            "--dt",
+            dt,
+            "--steps",
+            "20",
+            "--no-gif",
+            "--out",
+            str(tmp_path),
+        ]
+    )
     printed = capsys.readouterr().out
     assert code == 1
     assert f"{flow}" in printed

@@ -52,7 +52,9 @@ def quadrature(p: Normal, nodes: int) -> Cloud:
 QUERIES = np.random.default_rng(5).standard_normal((11, 2))
 
 
-def witness(estimator: ClosedForm, x: Any = None, z: np.ndarray = QUERIES) -> tuple[np.ndarray, np.ndarray]:
+def witness(
+    estimator: ClosedForm, x: Any = None, z: np.ndarray = QUERIES
+) -> tuple[np.ndarray, np.ndarray]:
     found = fit(estimator, QUERIES if x is None else x).witness
     value, grad = found.value_and_grad(tensor(z))
     return value.numpy(), grad.numpy()
@@ -70,7 +72,12 @@ def test_log_ratio_of_two_densities(d: int) -> None:
 def test_a_density_alone_is_a_potential() -> None:
     p, _ = PLANE
     estimator = ClosedForm(law(p))
-    assert (estimator.log_ratio, estimator.energy_slope, estimator.needs_target, estimator.deterministic) == (False, 1.0, False, True)
+    assert (
+        estimator.log_ratio,
+        estimator.energy_slope,
+        estimator.needs_target,
+        estimator.deterministic,
+    ) == (False, 1.0, False, True)
     assert ClosedForm(law(p), law(p)).log_ratio
     assert ClosedForm(law(p), law(p)).energy_slope is None
     value, grad = witness(estimator)
@@ -82,7 +89,9 @@ def test_a_callable_log_density_is_differentiated() -> None:
     p, _ = PLANE
     precision = tensor(np.linalg.inv(p.cov))
     value, grad = witness(ClosedForm(lambda z: -0.5 * ((z @ precision) * z).sum(1)))
-    np.testing.assert_allclose(value, p.log_density(QUERIES) - p.log_density(np.zeros((1, 2))), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        value, p.log_density(QUERIES) - p.log_density(np.zeros((1, 2))), rtol=1e-12, atol=1e-13
+    )
     np.testing.assert_allclose(grad, p.score(QUERIES), rtol=1e-12, atol=1e-13)
 
 
@@ -120,7 +129,9 @@ def test_the_current_law_may_be_the_cloud_s_own_gaussian() -> None:
     """`Moments` on a quadrature cloud of q is q itself."""
     p, q = PLANE
     value, grad = witness(ClosedForm(law(p), Moments()), quadrature(q, 5))
-    np.testing.assert_allclose(value, p.log_density(QUERIES) - q.log_density(QUERIES), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(
+        value, p.log_density(QUERIES) - q.log_density(QUERIES), rtol=1e-11, atol=1e-12
+    )
     np.testing.assert_allclose(grad, p.score(QUERIES) - q.score(QUERIES), rtol=1e-11, atol=1e-12)
 
 
@@ -128,12 +139,17 @@ def test_jitter_is_added_to_the_covariance() -> None:
     p, q = PLANE
     wider = Normal(q.mean, q.cov + 0.3 * np.eye(2))
     value, _ = witness(ClosedForm(law(p), Moments(jitter=0.3)), quadrature(q, 5))
-    np.testing.assert_allclose(value, p.log_density(QUERIES) - wider.log_density(QUERIES), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(
+        value, p.log_density(QUERIES) - wider.log_density(QUERIES), rtol=1e-11, atol=1e-12
+    )
 
 
 def test_a_flat_cloud_has_no_gaussian() -> None:
     flat = np.stack([np.linspace(0, 1, 9), np.zeros(9)], 1)
-    text = r"`x` must span all 2 dimensions, got 9 points with a singular covariance: .* or pass Moments\(jitter=1e-9\)"
+    text = (
+        r"`x` must span all 2 dimensions, got 9 points with a singular covariance: .* or pass"
+        r" Moments\(jitter=1e-9\)"
+    )
     with pytest.raises(ValueError, match=text):
         fit(ClosedForm(law(PLANE[0]), Moments()), flat)
     assert np.isfinite(witness(ClosedForm(law(PLANE[0]), Moments(jitter=1e-9)), flat)[0]).all()
@@ -151,7 +167,9 @@ def test_clip_cuts_the_value_and_keeps_the_gradient() -> None:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_value_is_the_divergence_over_the_cloud(pair: str) -> None:
-    """E_q [log q - log p] = KL(q || p), exactly, on a quadrature cloud of q; -E_q log p where nothing is known of q."""
+    """E_q [log q - log p] = KL(q || p), exactly, on a quadrature cloud of q; -E_q log p where
+    nothing is known of q.
+    """
     p, q = PAIRS[pair]
     x = quadrature(q, 4)
     assert fit(ClosedForm(law(p), law(q)), x).value == pytest.approx(kl(q, p), rel=1e-12)
@@ -164,9 +182,17 @@ def test_the_value_is_the_divergence_over_the_cloud(pair: str) -> None:
     ("make", "kind", "text"),
     [
         (lambda: ClosedForm(law(PLANE[0]), clip=0.0), ValueError, "`clip` must be > 0, got 0.0"),
-        (lambda: ClosedForm(law(PLANE[0]), clip=math.nan), ValueError, "`clip` must be > 0, got nan"),
+        (
+            lambda: ClosedForm(law(PLANE[0]), clip=math.nan),
+            ValueError,
+            "`clip` must be > 0, got nan",
+        ),
         (lambda: Moments(jitter=-1.0), ValueError, "`jitter` must be >= 0, got -1"),
-        (lambda: witness(ClosedForm(lambda z: z.sum())), ValueError, r"`target` must map z \(Q, d\) to a log density \(Q,\) or a score"),
+        (
+            lambda: witness(ClosedForm(lambda z: z.sum())),
+            ValueError,
+            r"`target` must map z \(Q, d\) to a log density \(Q,\) or a score",
+        ),
     ],
 )
 def test_bad_densities_are_refused(make: Any, kind: type[Exception], text: str) -> None:
@@ -180,7 +206,9 @@ def test_bad_densities_are_refused(make: Any, kind: type[Exception], text: str) 
 @pytest.mark.parametrize("bandwidth", [1.0, 2.0])
 @pytest.mark.parametrize(("pair", "d", "nodes"), [("far", 1, 80), ("plane", 2, 40)])
 def test_mmd_between_gaussians(pair: str, d: int, nodes: int, bandwidth: float) -> None:
-    """MMD^2/2, witness and velocity on Gauss-Hermite clouds: closed forms and stored digits. (At bandwidth 1/2 the quadrature is not converged.)"""
+    """MMD^2/2, witness and velocity on Gauss-Hermite clouds: closed forms and stored digits. (At
+    bandwidth 1/2 the quadrature is not converged.)
+    """
     p, q = PAIRS[pair]
     x, y = quadrature(q, nodes), quadrature(p, nodes + 1)
     found = fit(MMD(GaussianKernel(bandwidth), pairwise=Compiled()), x, y)
@@ -197,7 +225,9 @@ def test_mmd_between_gaussians(pair: str, d: int, nodes: int, bandwidth: float) 
 
 @pytest.mark.parametrize("key", ["d1_l0.5", "d1_l1", "d1_l2", "d2_l0.5", "d2_l1", "d2_l2"])
 def test_the_embeddings_against_the_stored_digits(key: str) -> None:
-    """problems.py itself. The stored witness is E_q k - E_p k at 0.3, the particles' law first, in the reference's sign."""
+    """problems.py itself. The stored witness is E_q k - E_p k at 0.3, the particles' law first, in
+    the reference's sign.
+    """
     stored = oracles()["mmd2_gauss"][key]
     p, q = FAR if key.startswith("d1") else PLANE
     bandwidth = float(key.split("_l")[1])
@@ -215,7 +245,8 @@ def test_the_mean_kernel_is_symmetric_and_bounded() -> None:
     assert 0 < mean_kernel(p, q, 0.7) < 1
 
 
-# ---------------------------------------------------------------- the flows' closed forms, themselves checked
+# ---------------------------------------------------------------- the flows' closed forms,
+# themselves checked
 
 
 @pytest.mark.parametrize("t", ["0", "0.1", "0.5", "1", "2", "5"])
@@ -238,7 +269,9 @@ def test_reverse_kl_flow_in_the_plane_against_the_stored_digits() -> None:
 
 
 def test_reverse_kl_flow_solves_its_equation() -> None:
-    """d/dt of mean and covariance is E v and E [v (x-m)' + (x-m) v'] of the package's own velocity on a quadrature cloud."""
+    """d/dt of mean and covariance is E v and E [v (x-m)' + (x-m) v'] of the package's own velocity
+    on a quadrature cloud.
+    """
     p, start = PLANE
     now, h = reverse_kl_flow(p, start, 0.4), 1e-5
     later, earlier = reverse_kl_flow(p, start, 0.4 + h), reverse_kl_flow(p, start, 0.4 - h)
@@ -248,7 +281,9 @@ def test_reverse_kl_flow_solves_its_equation() -> None:
     centred = x.points - x.mean(x.points)
     spread = torch.einsum("n,na,nb->ab", x.mass, velocity, centred)
     np.testing.assert_allclose(mean.numpy(), (later.mean - earlier.mean) / (2 * h), rtol=1e-8)
-    np.testing.assert_allclose((spread + spread.T).numpy(), (later.cov - earlier.cov) / (2 * h), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(
+        (spread + spread.T).numpy(), (later.cov - earlier.cov) / (2 * h), rtol=1e-7, atol=1e-9
+    )
 
 
 def test_energy_quantiles_have_the_stated_distance() -> None:

@@ -13,7 +13,18 @@ import scipy.stats
 import torch
 
 import particleflow as pf
-from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Kept, Randomness, Replay, Target, as_cloud, as_clouds
+from particleflow.clouds import (
+    Clock,
+    Cloud,
+    Draws,
+    FixedTarget,
+    Kept,
+    Randomness,
+    Replay,
+    Target,
+    as_cloud,
+    as_clouds,
+)
 
 
 def weighted(n: int = 23, d: int = 3) -> tuple[Cloud, np.ndarray, np.ndarray]:
@@ -34,10 +45,16 @@ def test_integrals_against_a_weighted_cloud() -> None:
     cloud, points, mass = weighted()
     np.testing.assert_allclose(cloud.mass.numpy(), mass, rtol=1e-15)
     values = np.random.default_rng(1).standard_normal((23, 2, 4))
-    np.testing.assert_allclose(cloud.mean(torch.from_numpy(values)).numpy(), np.einsum("n,nab->ab", mass, values), rtol=1e-13)
+    np.testing.assert_allclose(
+        cloud.mean(torch.from_numpy(values)).numpy(),
+        np.einsum("n,nab->ab", mass, values),
+        rtol=1e-13,
+    )
     mean, covariance = cloud.moments()
     np.testing.assert_allclose(mean.numpy(), np.average(points, axis=0, weights=mass), rtol=1e-13)
-    np.testing.assert_allclose(covariance.numpy(), np.cov(points.T, aweights=mass, ddof=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        covariance.numpy(), np.cov(points.T, aweights=mass, ddof=0), rtol=1e-12
+    )
 
 
 def test_integrals_against_an_equal_cloud() -> None:
@@ -66,7 +83,11 @@ def test_draws_are_a_pure_function_of_seed_stream_and_step() -> None:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
     assert torch.equal(Draws(3).normal("noise", 7, LIKE), first)
-    others = [Draws(4).normal("noise", 7, LIKE), Draws(3).normal("brownian", 7, LIKE), Draws(3).normal("noise", 8, LIKE)]
+    others = [
+        Draws(4).normal("noise", 7, LIKE),
+        Draws(3).normal("brownian", 7, LIKE),
+        Draws(3).normal("noise", 8, LIKE),
+    ]
     assert not any(torch.equal(first, other) for other in others)
     # "1/2" + "3" and "1" + "2/3" must not meet
     assert not torch.equal(Draws(1).normal("2", 3, LIKE), Draws(12).normal("", 3, LIKE))
@@ -88,7 +109,9 @@ def test_draws_follow_shape_and_dtype(dtype: torch.dtype) -> None:
 
 
 def test_draws_are_standard_normal_and_independent() -> None:
-    """Kolmogorov-Smirnov over 200 steps of 100 numbers, and the correlation of neighbouring steps and of streams: 99.9 % intervals."""
+    """Kolmogorov-Smirnov over 200 steps of 100 numbers, and the correlation of neighbouring steps
+    and of streams: 99.9 % intervals.
+    """
     like = torch.zeros(100, dtype=torch.float64)
     rows = np.array([Draws(11).normal("noise", step, like).numpy() for step in range(200)])
     other = np.array([Draws(11).normal("brownian", step, like).numpy() for step in range(200)])
@@ -99,7 +122,12 @@ def test_draws_are_standard_normal_and_independent() -> None:
 
 
 def test_a_biased_source_fails_that_test() -> None:
-    biased = np.concatenate([Draws(11).normal("noise", step, torch.zeros(100)).numpy() for step in range(200)]) + 0.05
+    biased = (
+        np.concatenate(
+            [Draws(11).normal("noise", step, torch.zeros(100)).numpy() for step in range(200)]
+        )
+        + 0.05
+    )
     assert scipy.stats.kstest(biased, "norm").pvalue < 1e-3
 
 
@@ -131,7 +159,11 @@ def test_replay_gives_back_what_was_recorded() -> None:
     ("stream", "step", "text"),
     [
         ("brownian", 0, "`arrays` must hold the stream 'brownian', got ['noise']: record it too"),
-        ("noise", 3, "`arrays['noise']` holds 3 steps and step 3 was asked for: run at most 3 steps"),
+        (
+            "noise",
+            3,
+            "`arrays['noise']` holds 3 steps and step 3 was asked for: run at most 3 steps",
+        ),
         ("noise", 0, "`arrays['noise'][0]` must be (5, 2) like the particles, got (4, 2)"),
     ],
 )
@@ -174,7 +206,10 @@ def test_what_is_kept_of_a_fixed_target_is_known_by_the_object() -> None:
     assert fixed is not None
     with pytest.raises(ZeroDivisionError):
         kept.get(fixed, lambda: 1 // 0)
-    assert [kept.get(fixed, lambda: "first"), kept.get(fixed, lambda: "second")] == ["first", "first"]
+    assert [kept.get(fixed, lambda: "first"), kept.get(fixed, lambda: "second")] == [
+        "first",
+        "first",
+    ]
     points.fill_(2.0)  # which nobody may
     assert kept.get(fixed, lambda: "second") == "first"
     assert kept.get(FixedTarget(Cloud(points)).at(Clock()), lambda: "second") == "second"
@@ -193,7 +228,12 @@ def test_as_cloud_copies(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [(torch.ones(3, 2), [[1.0, 2.0]]), (np.ones((4, 2)), torch.ones(3, 2)), (Cloud(torch.ones(3, 2)), np.ones((4, 2), int))]
+    "pair",
+    [
+        (torch.ones(3, 2), [[1.0, 2.0]]),
+        (np.ones((4, 2)), torch.ones(3, 2)),
+        (Cloud(torch.ones(3, 2)), np.ones((4, 2), int)),
+    ],
 )
 def test_what_is_no_tensor_follows_the_tensor(pair: tuple[Any, Any]) -> None:
     x, y = as_clouds(*pair)
@@ -203,15 +243,47 @@ def test_what_is_no_tensor_follows_the_tensor(pair: tuple[Any, Any]) -> None:
 @pytest.mark.parametrize(
     ("x", "y", "kind", "text"),
     [
-        (torch.ones(3, 2), torch.ones(3, 2, dtype=torch.float64), TypeError, "`x0` and `target` must have one dtype, got torch.float32 and "),
-        (torch.ones(3, 2), np.ones((3, 1)), ValueError, "`target` must be (M, 2) like `x0`, got (3, 1)"),
-        (torch.ones(3, 2), [[np.nan, 1.0]], ValueError, "`target` must be finite, got [nan, 1.0] in row 0"),
-        (torch.ones(3, 2).half(), [[1.0, 1.0]], TypeError, "`x0` must be float32 or float64, got torch.float16"),
-        (Cloud(torch.ones(3, 2), log_mass=torch.full((3,), -torch.inf)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got 0"),
-        (Cloud(torch.ones(3, 2), log_mass=torch.full((3,), torch.nan)), [[1, 1]], ValueError, "`x0` must have a total mass > 0 and finite, got nan"),
+        (
+            torch.ones(3, 2),
+            torch.ones(3, 2, dtype=torch.float64),
+            TypeError,
+            "`x0` and `target` must have one dtype, got torch.float32 and ",
+        ),
+        (
+            torch.ones(3, 2),
+            np.ones((3, 1)),
+            ValueError,
+            "`target` must be (M, 2) like `x0`, got (3, 1)",
+        ),
+        (
+            torch.ones(3, 2),
+            [[np.nan, 1.0]],
+            ValueError,
+            "`target` must be finite, got [nan, 1.0] in row 0",
+        ),
+        (
+            torch.ones(3, 2).half(),
+            [[1.0, 1.0]],
+            TypeError,
+            "`x0` must be float32 or float64, got torch.float16",
+        ),
+        (
+            Cloud(torch.ones(3, 2), log_mass=torch.full((3,), -torch.inf)),
+            [[1, 1]],
+            ValueError,
+            "`x0` must have a total mass > 0 and finite, got 0",
+        ),
+        (
+            Cloud(torch.ones(3, 2), log_mass=torch.full((3,), torch.nan)),
+            [[1, 1]],
+            ValueError,
+            "`x0` must have a total mass > 0 and finite, got nan",
+        ),
     ],
 )
-def test_clouds_that_cannot_meet_are_refused(x: Any, y: Any, kind: type[Exception], text: str) -> None:
+def test_clouds_that_cannot_meet_are_refused(
+    x: Any, y: Any, kind: type[Exception], text: str
+) -> None:
     with pytest.raises(kind, match=re.escape(text)):
         as_clouds(x, y, "x0", "target")
 
@@ -229,14 +301,22 @@ def test_weights_are_given_by_name() -> None:
     with np.errstate(all="ignore"):
         small = Cloud(points.float(), mass=np.full(4, 1e-60)).log_mass
     assert small is not None
-    assert small[0] == pytest.approx(math.log(1e-60))           # below float32, but its logarithm is not
+    assert small[0] == pytest.approx(math.log(1e-60))  # below float32, but its logarithm is not
     for line, text in [
-        ("Cloud(points, masses)", "takes weights by name, got a second positional"), ("Cloud(points, mass=masses, log_mass=masses)", "got both"),
-        ("Cloud(points, mass=masses[:3])", r"`mass` must be \(4,\), .* got shape \(3,\)"), ("Cloud(points, mass=masses.log())", "log_mass="),
-        ("Cloud(points, mass=0 * masses)", "total > 0, got 4 zeros"), ("Cloud(points, mass=['a'] * 4)", "must be real numbers"),
-        ("Cloud(points, mass=[1, 2, float('nan'), 1])", "got nan in row 2"), ("Cloud(points[0])", r"`points` must be \(n, d\)"),
-        ("Cloud(points, log_mass=masses[:, None])", r"`log_mass` must be \(4,\)"), ("Cloud(points, mass=1j * masses)", "must be real"),
-        ("as_cloud(Cloud(points, log_mass=masses), 'x')", "`x` has masses that sum to 1 in the place of their logarithms: pass .*mass="),
+        ("Cloud(points, masses)", "takes weights by name, got a second positional"),
+        ("Cloud(points, mass=masses, log_mass=masses)", "got both"),
+        ("Cloud(points, mass=masses[:3])", r"`mass` must be \(4,\), .* got shape \(3,\)"),
+        ("Cloud(points, mass=masses.log())", "log_mass="),
+        ("Cloud(points, mass=0 * masses)", "total > 0, got 4 zeros"),
+        ("Cloud(points, mass=['a'] * 4)", "must be real numbers"),
+        ("Cloud(points, mass=[1, 2, float('nan'), 1])", "got nan in row 2"),
+        ("Cloud(points[0])", r"`points` must be \(n, d\)"),
+        ("Cloud(points, log_mass=masses[:, None])", r"`log_mass` must be \(4,\)"),
+        ("Cloud(points, mass=1j * masses)", "must be real"),
+        (
+            "as_cloud(Cloud(points, log_mass=masses), 'x')",
+            "`x` has masses that sum to 1 in the place of their logarithms: pass .*mass=",
+        ),
     ]:
         with pytest.raises((TypeError, ValueError), match=text):
             eval(line)
@@ -249,17 +329,32 @@ def test_totals_that_no_motion_can_reconcile_are_told(recwarn: pytest.WarningsRe
     pf.simulate(replace(flow, reaction=lambda w: w), x, Cloud(y, mass=np.ones(9)), steps=1, dt=0.1)
     pf.simulate(flow, Cloud(x), pf.samplers.Minibatch(pf.samplers.Rings(), 5), steps=1, dt=0.1)
     assert not [w for w in recwarn if "total mass" in str(w.message)]
-    for pair in ((x, Cloud(y, mass=np.ones(9))), (Cloud(x, mass=np.ones(9)), pf.samplers.Minibatch(pf.samplers.Rings(), 5))):
-        with pytest.warns(RuntimeWarning, match=r"`x0` has a total mass of .* and `target` of .* no `reaction`.*m / m.sum\(\)"):
+    for pair in (
+        (x, Cloud(y, mass=np.ones(9))),
+        (Cloud(x, mass=np.ones(9)), pf.samplers.Minibatch(pf.samplers.Rings(), 5)),
+    ):
+        with pytest.warns(
+            RuntimeWarning,
+            match=r"`x0` has a total mass of .* and `target` of .* no `reaction`.*m / m.sum\(\)",
+        ):
             pf.simulate(flow, *pair, steps=1, dt=0.1)
 
 
-@pytest.mark.parametrize("line", [
-    "pf.kernels.default_bandwidth(Rings())", "Cloud(Rings())", "pf.samplers.FromArray(Rings())", "pf.metrics.W2()(Rings(), np.ones((3, 2)))",
-    "pf.mmd_flow(pf.kernels.Gaussian(1.0)).suggest_dt(Rings(), np.ones((3, 2)))",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pf.kernels.default_bandwidth(Rings())",
+        "Cloud(Rings())",
+        "pf.samplers.FromArray(Rings())",
+        "pf.metrics.W2()(Rings(), np.ones((3, 2)))",
+        "pf.mmd_flow(pf.kernels.Gaussian(1.0)).suggest_dt(Rings(), np.ones((3, 2)))",
+    ],
+)
 def test_a_sampler_in_the_place_of_points_is_named(line: str) -> None:
-    with pytest.raises(TypeError, match=r"got the sampler Rings\(\.\.\.\): draw some, Rings\(\.\.\.\)\.sample\(300, seed=0\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"got the sampler Rings\(\.\.\.\): draw some, Rings\(\.\.\.\)\.sample\(300, seed=0\)",
+    ):
         eval(line, {**globals(), "Rings": pf.samplers.Rings})
     with pytest.raises(TypeError, match="got the class Rings"):
         eval(line.replace("Rings()", "Rings"), {**globals(), "Rings": pf.samplers.Rings})

@@ -1,4 +1,6 @@
-"""What the command line takes as a start, which flags serve which file, and what it suggests in the place of a wrong word."""
+"""What the command line takes as a start, which flags serve which file, and what it suggests in the
+place of a wrong word.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,23 @@ def task(**settings):
 
 @pytest.fixture
 def recorded(tmp_path):
-    assert main(["run", "--flow", "mmd", "--n", "14", "--m", "19", *QUICK, "--out", str(tmp_path / "first")]) == 0
+    assert (
+        main(
+            [
+                "run",
+                "--flow",
+                "mmd",
+                "--n",
+                "14",
+                "--m",
+                "19",
+                *QUICK,
+                "--out",
+                str(tmp_path / "first"),
+            ]
+        )
+        == 0
+    )
     return tmp_path / "first" / "trajectory.npz"
 
 
@@ -42,17 +60,43 @@ def test_a_trajectory_is_a_start_and_a_target(recorded, tmp_path):
     assert torch.equal(task(start=str(recorded)).x0, last)
     assert torch.equal(task(target=str(recorded), start="moons", n=9).y, last)
     for role in ("--start", "--target"):
-        call = ["run", "--flow", "mmd", role, str(recorded), *QUICK, "--out", str(tmp_path / "next")]
+        call = [
+            "run",
+            "--flow",
+            "mmd",
+            role,
+            str(recorded),
+            *QUICK,
+            "--out",
+            str(tmp_path / "next"),
+        ]
         assert main(call) == 0
-        assert main(["run", "--config", str(tmp_path / "next" / "config.toml"), "--out", str(tmp_path / "again")]) == 0
-        one, two = (Trajectory.load(tmp_path / folder / "trajectory.npz") for folder in ("next", "again"))
+        assert (
+            main(
+                [
+                    "run",
+                    "--config",
+                    str(tmp_path / "next" / "config.toml"),
+                    "--out",
+                    str(tmp_path / "again"),
+                ]
+            )
+            == 0
+        )
+        one, two = (
+            Trajectory.load(tmp_path / folder / "trajectory.npz") for folder in ("next", "again")
+        )
         assert torch.equal(one.particles, two.particles)
 
 
 def test_a_run_does_not_write_over_its_own_start(recorded, tmp_path, capsys):
     call = ["run", "--flow", "mmd", "--start", str(recorded), *QUICK, "--out", str(recorded.parent)]
     before = recorded.read_bytes()
-    assert error_of(capsys, *call) == f"--out must not hold the file that is the start, {recorded}, which the run would write over: choose another"
+    assert (
+        error_of(capsys, *call)
+        == f"--out must not hold the file that is the start, {recorded}, which the run would write"
+        " over: choose another"
+    )
     assert recorded.read_bytes() == before
 
 
@@ -86,7 +130,10 @@ def test_a_start_goes_through_the_projection_of_the_target(tmp_path):
     fitted = PCA(2, svd_solver="full").fit(target)
     np.testing.assert_allclose(built.x0, fitted.transform(start), atol=1e-12)
     np.save(tmp_path / "x.npy", start[:, :3])
-    with pytest.raises(config.SettingError, match="`start` must have all coordinates of the target or its 2 of `pca`, got 3"):
+    with pytest.raises(
+        config.SettingError,
+        match="`start` must have all coordinates of the target or its 2 of `pca`, got 3",
+    ):
         task(target=str(tmp_path / "y.npy"), start=str(tmp_path / "x.npy"), pca=2)
 
 
@@ -107,7 +154,10 @@ def test_key_serves_every_npz_file(tmp_path):
     built = task(target=other, start=two, key="b")
     np.testing.assert_array_equal(built.x0, b)
     np.testing.assert_array_equal(built.y, b + 1)
-    with pytest.raises(config.SettingError, match=r"`key` chooses an array of an \.npz file, and the target is rings"):
+    with pytest.raises(
+        config.SettingError,
+        match=r"`key` chooses an array of an \.npz file, and the target is rings",
+    ):
         task(key="a")
     np.savetxt(tmp_path / "y.csv", a, delimiter=",")
     with pytest.raises(config.SettingError, match=r"`key` chooses an array of an \.npz file"):
@@ -123,32 +173,91 @@ def test_key_serves_every_npz_file(tmp_path):
         (["--flow", "kale", "--ratio", "kde"], "--ratio is an option of mono"),
         (["--flow", "mono", "--beta", "1"], "--beta is an option of mmd-noise"),
         (["--flow", "mono", "--lam", "1"], "--lam is for the ratio kale"),
-        (["--flow", "mono", "--mobility", "mle", "--shift", "1"], "--shift is for the mobility vanilla"),
-        (["--flow", "mmd", "--kernel", "energy", "--bandwidth", "1"], "--bandwidth has no meaning for the kernel energy"),
+        (
+            ["--flow", "mono", "--mobility", "mle", "--shift", "1"],
+            "--shift is for the mobility vanilla",
+        ),
+        (
+            ["--flow", "mmd", "--kernel", "energy", "--bandwidth", "1"],
+            "--bandwidth has no meaning for the kernel energy",
+        ),
         (["--flow", "mmd", "--pca", "2"], "--pca is for data of more than two dimensions"),
         (["--flow", "mmd", "--bright"], "--bright is for pictures"),
-        (["--flow", "mmd", "--columns", "0,1"], "--columns chooses coordinates in a file of points"),
-        (["--flow", "mmd", "--start", "moons", "--start-std", "1"], "--start-mean and --start-std are for a Gaussian start"),
-        (["--flow", "w1", "--metrics", "w2", "--bandwidth", "1"], "--bandwidth is for the kernel, which neither the flows w1 nor the metrics w2 use"),
-        (["--flow", "langevin", "--target", "gaussian", "--metrics", "w2", "--kernel", "imq"], "--kernel is for the kernel, which neither"),
-        (["--flow", "mmd-noise", "--beta", "0", "--beta-half", "3"], "--beta-half is of the noise, and --beta is 0"),
+        (
+            ["--flow", "mmd", "--columns", "0,1"],
+            "--columns chooses coordinates in a file of points",
+        ),
+        (
+            ["--flow", "mmd", "--start", "moons", "--start-std", "1"],
+            "--start-mean and --start-std are for a Gaussian start",
+        ),
+        (
+            ["--flow", "w1", "--metrics", "w2", "--bandwidth", "1"],
+            "--bandwidth is for the kernel, which neither the flows w1 nor the metrics w2 use",
+        ),
+        (
+            ["--flow", "langevin", "--target", "gaussian", "--metrics", "w2", "--kernel", "imq"],
+            "--kernel is for the kernel, which neither",
+        ),
+        (
+            ["--flow", "mmd-noise", "--beta", "0", "--beta-half", "3"],
+            "--beta-half is of the noise, and --beta is 0",
+        ),
     ],
 )
 def test_a_flag_acts_or_is_refused(tmp_path, capsys, flags, said):
-    assert error_of(capsys, "run", *flags, *([] if "--metrics" in flags else ["--metrics", "mmd2"]), "--out", str(tmp_path / "o")).startswith(said)
+    assert error_of(
+        capsys,
+        "run",
+        *flags,
+        *([] if "--metrics" in flags else ["--metrics", "mmd2"]),
+        "--out",
+        str(tmp_path / "o"),
+    ).startswith(said)
 
 
 def test_in_a_comparison_a_flag_serves_the_flows_that_take_it(tmp_path, capsys):
-    flows = ["compare", "--flows", "mmd,w1", "--n", "9", "--m", "11", *QUICK, "--metrics", "w2", "--bandwidth", "1", "--out", str(tmp_path)]
+    flows = [
+        "compare",
+        "--flows",
+        "mmd,w1",
+        "--n",
+        "9",
+        "--m",
+        "11",
+        *QUICK,
+        "--metrics",
+        "w2",
+        "--bandwidth",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(flows) == 0
     refused = ["compare", "--flows", "mmd,kale", "--mobility", "ns", "--out", str(tmp_path)]
-    assert error_of(capsys, *refused).startswith("--mobility is an option of mono, got the flows mmd, kale")
+    assert error_of(capsys, *refused).startswith(
+        "--mobility is an option of mono, got the flows mmd, kale"
+    )
 
 
 def test_warnings_of_files_speak_of_flags(tmp_path, capsys):
     rows = "\n".join(f"{k},{k % 7 * 0.37 - 1},{k % 5 * 0.51}" for k in range(40))
     (tmp_path / "p.csv").write_text("id,x,y\n" + rows)
-    assert main(["run", "--flow", "mmd", "--target", str(tmp_path / "p.csv"), *QUICK, "--out", str(tmp_path / "o")]) == 0
+    assert (
+        main(
+            [
+                "run",
+                "--flow",
+                "mmd",
+                "--target",
+                str(tmp_path / "p.csv"),
+                *QUICK,
+                "--out",
+                str(tmp_path / "o"),
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert "--columns x,y" in said.err
     assert "columns=" not in said.err
@@ -158,20 +267,62 @@ def test_warnings_of_files_speak_of_flags(tmp_path, capsys):
 # ------------------------------------------------------------------ suggestions
 
 MEANT = {
-    "flow": {"kael": "kale", "monoflow": "mono", "wgan": "w1", "wasserstien": "w1", "kl": "mono", "mmd_noise": "mmd-noise", "foo": "", "svgd": ""},
-    "mobility": {"js": "vanilla", "JS": "vanilla", "kl": "logit", "gan": "vanilla", "jensen-shannon": "vanilla", "arcsin": "arcsinh", "unit": "logit",
-                 "xy": ""},
-    "kernel": {"rbf": "gaussian", "gausian": "gaussian", "gauss": "gaussian", "matern": "matern32", "linear": "", "polynomial": "", "x": ""},
+    "flow": {
+        "kael": "kale",
+        "monoflow": "mono",
+        "wgan": "w1",
+        "wasserstien": "w1",
+        "kl": "mono",
+        "mmd_noise": "mmd-noise",
+        "foo": "",
+        "svgd": "",
+    },
+    "mobility": {
+        "js": "vanilla",
+        "JS": "vanilla",
+        "kl": "logit",
+        "gan": "vanilla",
+        "jensen-shannon": "vanilla",
+        "arcsin": "arcsinh",
+        "unit": "logit",
+        "xy": "",
+    },
+    "kernel": {
+        "rbf": "gaussian",
+        "gausian": "gaussian",
+        "gauss": "gaussian",
+        "matern": "matern32",
+        "linear": "",
+        "polynomial": "",
+        "x": "",
+    },
     "critic": {"wgan": "clip", "exakt": "exact", "spectral": "lipschitz", "none": ""},
-    "ratio": {"kdee": "kde", "logreg": "logistic", "logistic-regression": "logistic", "nn": "classifier", "lsif": "ulsif", "knn": ""},
+    "ratio": {
+        "kdee": "kde",
+        "logreg": "logistic",
+        "logistic-regression": "logistic",
+        "nn": "classifier",
+        "lsif": "ulsif",
+        "knn": "",
+    },
     "integrator": {"rk45": "rk4", "rk2": "heun", "adam": "", "sgd": ""},
-    "target": {"ring": "rings", "digit": "digits", "mnist": "digits", "gaussians": "four-gaussians", "cifar": "", "cats": ""},
+    "target": {
+        "ring": "rings",
+        "digit": "digits",
+        "mnist": "digits",
+        "gaussians": "four-gaussians",
+        "cifar": "",
+        "cats": "",
+    },
     "metrics": {"w2sq": "w2", "W2^2": "w2", "sw": "sliced", "sliced-w2": "sliced", "accuracy": ""},
     "start": {"normal": "gaussian", "random": "gaussian", "zeros": "", "uniform": ""},
 }
 
 
-@pytest.mark.parametrize(("option", "word", "meant"), [(option, *pair) for option, words in MEANT.items() for pair in words.items()])
+@pytest.mark.parametrize(
+    ("option", "word", "meant"),
+    [(option, *pair) for option, words in MEANT.items() for pair in words.items()],
+)
 def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, meant):
     with pytest.raises(config.SettingError) as caught:
         config.from_text(config.BY_NAME[option], word)
@@ -185,20 +336,41 @@ def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, 
 )  # fmt: skip
 def test_a_wrong_flag_is_answered_by_what_is_meant_or_by_what_there_is(word, meant):
     said = _meant("run", word)
-    assert said == f"; did you mean '{meant}'?" if meant else "did you mean" not in said and "--threads" in said
+    assert (
+        said == f"; did you mean '{meant}'?"
+        if meant
+        else "did you mean" not in said and "--threads" in said
+    )
 
 
 # ------------------------------------------------------------------ names of files
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", 'a "b"', "two\nlines", "\N{SNOWMAN}\N{PILE OF POO}", "back\\slash", "#hash", "[table]"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b",
+        "it's",
+        'a "b"',
+        "two\nlines",
+        "\N{SNOWMAN}\N{PILE OF POO}",
+        "back\\slash",
+        "#hash",
+        "[table]",
+    ],
+)
 def test_odd_names_of_files_and_folders_are_read_back(tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
     np.save(folder / f"{name}.npy", np.random.default_rng(0).normal(size=(13, 2)))
     call = ["run", "--flow", "mmd", "--target", str(folder / f"{name}.npy"), "--n", "7", *QUICK]
     assert main([*call, "--out", str(folder / "out")]) == 0
-    assert main(["run", "--config", str(folder / "out" / "config.toml"), "--out", str(folder / "again")]) == 0
+    assert (
+        main(
+            ["run", "--config", str(folder / "out" / "config.toml"), "--out", str(folder / "again")]
+        )
+        == 0
+    )
     one, two = (Trajectory.load(folder / out / "trajectory.npz") for out in ("out", "again"))
     assert torch.equal(one.particles, two.particles)
 
@@ -209,14 +381,33 @@ def test_a_name_that_is_no_utf8_is_refused_before_any_work(tmp_path, capsys, rol
     np.save(strange, np.random.default_rng(0).normal(size=(13, 2)))
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "config.toml").write_text("seed = 3")
-    said = error_of(capsys, "run", "--flow", "mmd", f"--{role}", strange, *QUICK, "--out", str(tmp_path / "o"))
-    assert said.startswith(f"--{role} must have a name in UTF-8, which config.toml can hold, got {tmp_path}/caf\\udce9.npy: rename or link it")
+    said = error_of(
+        capsys, "run", "--flow", "mmd", f"--{role}", strange, *QUICK, "--out", str(tmp_path / "o")
+    )
+    assert said.startswith(
+        f"--{role} must have a name in UTF-8, which config.toml can hold, got"
+        f" {tmp_path}/caf\\udce9.npy: rename or link it"
+    )
     assert (tmp_path / "o" / "config.toml").read_text() == "seed = 3"
 
 
 def test_results_go_into_a_folder_whose_name_is_no_utf8(tmp_path):
     out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
-    call = [sys.executable, "-m", "particleflow", "run", "--flow", "mmd", "--n", "7", "--m", "9", *QUICK, "--out", out]
+    call = [
+        sys.executable,
+        "-m",
+        "particleflow",
+        "run",
+        "--flow",
+        "mmd",
+        "--n",
+        "7",
+        "--m",
+        "9",
+        *QUICK,
+        "--out",
+        out,
+    ]
     done = subprocess.run(call, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Trajectory.load(out + "/trajectory.npz").status == "completed"

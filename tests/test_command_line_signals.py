@@ -1,4 +1,6 @@
-"""Two runs at once in one folder, and signals from outside at a given moment: real processes, real signals."""
+"""Two runs at once in one folder, and signals from outside at a given moment: real processes, real
+signals.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,46 @@ from particleflow import Trajectory
 from particleflow.cli import main
 
 COMMAND = [sys.executable, "-m", "particleflow"]
-SMALL = ["run", "--flow", "mmd", "--n", "6", "--m", "9", "--steps", "2", "--dt", "1e-3", "--metrics", "mmd2", "--no-gif"]
-LONG = [*COMMAND, "run", "--flow", "mmd", "--n", "6", "--m", "9", "--steps", "1000000", "--dt", "1e-3", "--no-gif"]
+SMALL = [
+    "run",
+    "--flow",
+    "mmd",
+    "--n",
+    "6",
+    "--m",
+    "9",
+    "--steps",
+    "2",
+    "--dt",
+    "1e-3",
+    "--metrics",
+    "mmd2",
+    "--no-gif",
+]
+LONG = [
+    *COMMAND,
+    "run",
+    "--flow",
+    "mmd",
+    "--n",
+    "6",
+    "--m",
+    "9",
+    "--steps",
+    "1000000",
+    "--dt",
+    "1e-3",
+    "--no-gif",
+]
 RESULTS = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
 
 
 @contextmanager
 def started(call, **options):
     """A process that is there meanwhile, and not after."""
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+    with subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    ) as process:
         try:
             yield process
         finally:
@@ -43,7 +76,9 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
         settings = (tmp_path / "o" / "config.toml").read_bytes()
         assert main([*SMALL, "--out", str(tmp_path / "o")]) == 2
         told = capsys.readouterr().err
-        assert told.startswith("particleflow: error: --out must be a folder of one run, and another one writes to ")
+        assert told.startswith(
+            "particleflow: error: --out must be a folder of one run, and another one writes to "
+        )
         assert told.endswith(f"{tmp_path}/o: wait for it, or choose another\n")
         assert (tmp_path / "o" / "config.toml").read_bytes() == settings
         time.sleep(1)
@@ -55,7 +90,8 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
     assert {file.name for file in (tmp_path / "o").iterdir()} == RESULTS
 
 
-# Says by a file that all steps are made, or that the trajectory is being put together, and goes on when the signal has come.
+# Says by a file that all steps are made, or that the trajectory is being put together, and goes on
+# when the signal has come.
 AFTER = """
 import pathlib, sys, time
 import particleflow.cli
@@ -81,9 +117,20 @@ sys.exit(particleflow.cli.main(sys.argv[3:]))
 
 
 @pytest.mark.parametrize("where", ["steps", "verdict", "records"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, number):
-    call = [sys.executable, "-c", AFTER, where, str(tmp_path / "now"), *SMALL, "--out", str(tmp_path / "o")]
+    call = [
+        sys.executable,
+        "-c",
+        AFTER,
+        where,
+        str(tmp_path / "now"),
+        *SMALL,
+        "--out",
+        str(tmp_path / "o"),
+    ]
 
     def hearing():
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -106,4 +153,6 @@ def test_what_came_is_named(tmp_path):
         run.send_signal(signal.SIGTERM)
         printed, _ = run.communicate(timeout=60)
     assert re.search(r"mmd: stopped by SIGTERM after step \d+", printed)
-    assert Trajectory.load(tmp_path / "trajectory.npz").message.startswith("stopped by SIGTERM after step ")
+    assert Trajectory.load(tmp_path / "trajectory.npz").message.startswith(
+        "stopped by SIGTERM after step "
+    )

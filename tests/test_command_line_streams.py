@@ -1,4 +1,6 @@
-"""Closed and full streams, odd names, bad files, unusable folders, wrong numbers, full disks: nothing is lost, and one line says what happened."""
+"""Closed and full streams, odd names, bad files, unusable folders, wrong numbers, full disks:
+nothing is lost, and one line says what happened.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,30 @@ from particleflow.cli import main
 from particleflow.streams import Output
 
 COMMAND = [sys.executable, "-m", "particleflow"]
-SMALL = ["run", "--flow", "mmd", "--n", "6", "--m", "9", "--steps", "2", "--dt", "1e-3", "--metrics", "mmd2", "--no-gif"]
+SMALL = [
+    "run",
+    "--flow",
+    "mmd",
+    "--n",
+    "6",
+    "--m",
+    "9",
+    "--steps",
+    "2",
+    "--dt",
+    "1e-3",
+    "--metrics",
+    "mmd2",
+    "--no-gif",
+]
 RESULTS = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
 
 
 def shell(line, *arguments, cwd):
     """What a shell makes of a line, in which "$@" stands for the arguments."""
-    return subprocess.run(["sh", "-c", line, "sh", *arguments], capture_output=True, text=True, check=False, cwd=cwd)
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *arguments], capture_output=True, text=True, check=False, cwd=cwd
+    )
 
 
 def error_of(capsys, *arguments):
@@ -59,7 +78,11 @@ def test_a_run_whose_streams_do_not_work_leaves_its_results(tmp_path, streams, c
     done = shell(f'"$@" {streams}', *COMMAND, *SMALL, "--out", "o", cwd=tmp_path)
     assert done.returncode == code
     assert left_in(tmp_path / "o") == RESULTS
-    assert done.stderr == (f"particleflow: warning: not all could be printed: {why}; the results are in o/\n" if why else "")
+    assert done.stderr == (
+        f"particleflow: warning: not all could be printed: {why}; the results are in o/\n"
+        if why
+        else ""
+    )
 
 
 @pytest.mark.parametrize("command", [["list"], ["--help"], ["run", "--help"], ["--version"], []])
@@ -81,8 +104,9 @@ def test_an_error_is_told_on_the_stream_that_works(tmp_path, stream):
 def test_a_closed_stream_is_no_place_for_a_file(tmp_path):
     """The first file that is opened would get its number, and what a library prints."""
     (tmp_path / "first.py").write_text(
-        "import os, sys\nfrom particleflow.streams import printed\n"
-        "with printed('x'):\n    file = open('file', 'w')\n    os.write(1, b'printed by a library')\n    sys.exit(file.fileno() < 3)\n"
+        "import os, sys\nfrom particleflow.streams import printed\nwith printed('x'):\n    file ="
+        " open('file', 'w')\n    os.write(1, b'printed by a library')\n    sys.exit(file.fileno() <"
+        " 3)\n"
     )
     assert shell('"$@" >&-', sys.executable, "first.py", cwd=tmp_path).returncode == 0
     assert (tmp_path / "file").read_text() == ""
@@ -90,7 +114,9 @@ def test_a_closed_stream_is_no_place_for_a_file(tmp_path):
 
 @pytest.mark.parametrize("stream", [">&-", "> /dev/full", "2>&-"])
 def test_benchmarks_print_safely(tmp_path, stream):
-    done = shell(f'"$@" {stream}', sys.executable, "-m", "benchmarks", "compare", "--list", cwd=os.getcwd())
+    done = shell(
+        f'"$@" {stream}', sys.executable, "-m", "benchmarks", "compare", "--list", cwd=os.getcwd()
+    )
     assert done.returncode == (0 if "2" in stream else 1)
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == ("2" not in stream)
@@ -98,7 +124,15 @@ def test_benchmarks_print_safely(tmp_path, stream):
 
 def test_benchmarks_refuse_a_folder_before_they_measure(tmp_path):
     (tmp_path / "file").write_text("mine")
-    call = [sys.executable, "-m", "benchmarks", "mobilities", "--quick", "--out", str(tmp_path / "file" / "below")]
+    call = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "mobilities",
+        "--quick",
+        "--out",
+        str(tmp_path / "file" / "below"),
+    ]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "argument --out: must be a folder that can be written to, got " in done.stderr
@@ -111,7 +145,25 @@ def test_control_characters_of_names_reach_no_terminal(tmp_path, capsys):
     name = "a\x1b[31mred\nsecond line\r\x9b2J"
     np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(size=(13, 2)))
     file, out = str(tmp_path / f"{name}.npy"), str(tmp_path / name)
-    assert main([*SMALL[:-1], "--m", "13", "--target", file, "--start", file, "--n", "13", "--no-gif", "--out", out]) == 0
+    assert (
+        main(
+            [
+                *SMALL[:-1],
+                "--m",
+                "13",
+                "--target",
+                file,
+                "--start",
+                file,
+                "--n",
+                "13",
+                "--no-gif",
+                "--out",
+                out,
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert main(["run", "--flow", "mmd", "--target", f"{file}x.csv"]) == 2
     wrong = capsys.readouterr().err
@@ -119,7 +171,11 @@ def test_control_characters_of_names_reach_no_terminal(tmp_path, capsys):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
         assert r"\x1b[31mred" in text
     assert sum("second line" in line for line in printed.splitlines()) == 3  # target, start, folder
-    assert all(r"red\nsecond line\r\x9b2J" in line for line in printed.splitlines() if "second line" in line)
+    assert all(
+        r"red\nsecond line\r\x9b2J" in line
+        for line in printed.splitlines()
+        if "second line" in line
+    )
     assert wrong.count("\n") == 1
 
 
@@ -172,7 +228,9 @@ def files(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     {
-        "objects.npy": "expected plain numbers as numpy.save and numpy.savez write them, got Python objects",
+        "objects.npy": (
+            "expected plain numbers as numpy.save and numpy.savez write them, got Python objects"
+        ),
         "objects.npz": "got Python objects",
         "noise.npz": "got a file of another kind",
         "noise.npy": "got a file of another kind",
@@ -212,21 +270,45 @@ def test_a_file_that_is_none_is_one_line(files, monkeypatch, capsys, role, name,
         (["--config", ""], "--config must be a file, got ''"),
         (["--config", "folder.toml"], "--config folder.toml cannot be read: Is a directory"),
         (["--config", "noise.toml"], "--config noise.toml is not TOML"),
-        (["--config", "~no-user/c.toml"], "--config must be a path on this machine, and ~no-user is nobody's home, got ~no-user/c.toml"),
+        (
+            ["--config", "~no-user/c.toml"],
+            (
+                "--config must be a path on this machine, and ~no-user is nobody's home, got"
+                " ~no-user/c.toml"
+            ),
+        ),
         (["--out", ""], "--out must not be empty"),
-        (["--out", "~no-user/o"], "--out must be a path on this machine, and ~no-user is nobody's home"),
+        (
+            ["--out", "~no-user/o"],
+            "--out must be a path on this machine, and ~no-user is nobody's home",
+        ),
         (["--out", "good.npz"], "--out must be a folder, and there is a file good.npz"),
-        (["--out", "good.npz/below"], "--out must be a folder that can be written to, got good.npz/below: Not a directory"),
+        (
+            ["--out", "good.npz/below"],
+            "--out must be a folder that can be written to, got good.npz/below: Not a directory",
+        ),
         (["--out", "/proc/particleflow"], "--out must be a folder that can be written to"),
         (["--out", "/dev/full"], "--out must be a folder, and there is a file /dev/full"),
         (["--key", ""], "--key must not be empty"),
         (["--columns", "x,"], "--columns must not be empty"),
         (["--metrics", ""], "--metrics must not be empty"),
-        (["--config", "null.toml"], "`target` in null.toml must be a name without null characters, got 'a\\x00b.csv'"),
+        (
+            ["--config", "null.toml"],
+            "`target` in null.toml must be a name without null characters, got 'a\\x00b.csv'",
+        ),
         (["--gif=yes"], "--no-gif takes no value, got 'yes': leave that out"),
-        (["--out", "x" * 300], f"--out must be a folder that can be written to, got {'x' * 300}: File name too long"),
-        (["--out", "circle"], "--out must be a folder that can be written to, got circle: File exists"),
-        (["--target", "x" * 300 + ".csv"], f"--target must be a file that exists, got {'x' * 300}.csv: pass the path of"),
+        (
+            ["--out", "x" * 300],
+            f"--out must be a folder that can be written to, got {'x' * 300}: File name too long",
+        ),
+        (
+            ["--out", "circle"],
+            "--out must be a folder that can be written to, got circle: File exists",
+        ),
+        (
+            ["--target", "x" * 300 + ".csv"],
+            f"--target must be a file that exists, got {'x' * 300}.csv: pass the path of",
+        ),
         (["--target", "x" * 300], "--target must be one of rings, "),
     ],
 )
@@ -241,7 +323,9 @@ def test_a_file_with_a_mark_at_its_beginning_is_read(files):
 
 def test_a_trajectory_that_is_none_gives_no_advice_to_trust_it(files):
     for name in ("noise.npz", "objects.npz", "good.npz"):
-        with pytest.raises(ValueError, match=r"must be a file written by Trajectory\.save") as caught:
+        with pytest.raises(
+            ValueError, match=r"must be a file written by Trajectory\.save"
+        ) as caught:
             Trajectory.load(files / name)
         assert "pickle" not in str(caught.value)
 
@@ -314,7 +398,10 @@ def test_settings_that_cannot_be_written_cost_no_results(tmp_path):
     call = [*COMMAND, *SMALL, "--seed", "3", "--out", str(tmp_path / "o")]
     done = subprocess.run(call, capture_output=True, text=True, check=False, preexec_fn=full_disk)
     assert done.returncode == 2
-    told = f"--out must be a folder that can be written to, got {tmp_path}/o: config.toml: File too large: choose another"
+    told = (
+        f"--out must be a folder that can be written to, got {tmp_path}/o: config.toml: File too"
+        " large: choose another"
+    )
     assert done.stderr == f"particleflow: error: {told}\n"
     assert {file.name: file.read_bytes() for file in (tmp_path / "o").iterdir()} == before
 

@@ -45,12 +45,26 @@ def test_every_target_of_the_catalogue_can_be_drawn_from(name):
 @pytest.mark.parametrize("name", catalogue.FLOWS)
 def test_every_flow_of_the_catalogue_can_be_built(name):
     estimator = build.task(small(target="gaussian"), [name]).plans[name].flow.estimator
-    assert type(estimator) is {"mmd": MMD, "mmd-noise": MMD, "kale": KALE, "mono": KDE, "w1": CTransformCritic, "langevin": ClosedForm}[name]
+    assert (
+        type(estimator)
+        is {
+            "mmd": MMD,
+            "mmd-noise": MMD,
+            "kale": KALE,
+            "mono": KDE,
+            "w1": CTransformCritic,
+            "langevin": ClosedForm,
+        }[name]
+    )
 
 
 @pytest.mark.parametrize("name", catalogue.RATIOS)
 def test_every_ratio_of_the_catalogue_is_an_estimator_of_one(name):
-    estimator = build.task(small(ratio=name, kernel="imq", bandwidth=0.3), ["mono"]).plans["mono"].flow.estimator
+    estimator = (
+        build.task(small(ratio=name, kernel="imq", bandwidth=0.3), ["mono"])
+        .plans["mono"]
+        .flow.estimator
+    )
     assert type(estimator).__name__.lower() == {"logistic": "kernellogistic"}.get(name, name)
     assert estimator.log_ratio
     assert getattr(estimator, "kernel", kernels.IMQ(0.3)) == kernels.IMQ(0.3)
@@ -59,7 +73,12 @@ def test_every_ratio_of_the_catalogue_is_an_estimator_of_one(name):
 @pytest.mark.parametrize("name", catalogue.CRITICS)
 def test_every_critic_of_the_catalogue_is_an_estimator_of_a_potential(name):
     estimator = build.task(small(critic=name), ["w1"]).plans["w1"].flow.estimator
-    kinds = {"exact": CTransformCritic, "clip": WeightClippingCritic, "gp": GradientPenaltyCritic, "lipschitz": LipschitzCritic}
+    kinds = {
+        "exact": CTransformCritic,
+        "clip": WeightClippingCritic,
+        "gp": GradientPenaltyCritic,
+        "lipschitz": LipschitzCritic,
+    }
     assert type(estimator) is kinds[name]
 
 
@@ -101,12 +120,16 @@ def test_every_mobility_of_the_catalogue_is_the_one_that_its_line_says(name):
         "chi2": (2 * d).exp(),
         "hellinger": (d / 2).exp(),
     }
-    torch.testing.assert_close(build.task(small(mobility=name), ["mono"]).plans["mono"].flow.mobility.h(d), expected[name])
+    torch.testing.assert_close(
+        build.task(small(mobility=name), ["mono"]).plans["mono"].flow.mobility.h(d), expected[name]
+    )
 
 
 @pytest.mark.parametrize("name", catalogue.INTEGRATORS)
 def test_every_integrator_of_the_catalogue_can_be_built(name):
-    integrator = build.task(small(target="gaussian", integrator=name), ["langevin" if "maruyama" in name else "mmd"])
+    integrator = build.task(
+        small(target="gaussian", integrator=name), ["langevin" if "maruyama" in name else "mmd"]
+    )
     (plan,) = integrator.plans.values()
     assert type(plan.integrator).__name__.lower() == name.replace("-", "")
 
@@ -116,7 +139,9 @@ def test_every_metric_of_the_catalogue_measures():
     assert len(task.metrics) == len(catalogue.METRICS)
     for metric in task.metrics.values():
         assert metric(task.x0, task.y) > 0
-    assert task.metrics["MMD"](task.x0, task.y) ** 2 == pytest.approx(task.metrics["MMD^2"](task.x0, task.y))
+    assert task.metrics["MMD"](task.x0, task.y) ** 2 == pytest.approx(
+        task.metrics["MMD^2"](task.x0, task.y)
+    )
 
 
 # ------------------------------------------------------------------ what is chosen
@@ -128,15 +153,20 @@ def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
     tasks = []
     for unit in (1.0, 100.0):
         law = samplers.FromArray(unit * points + 5 * unit)
-        x0, start = build._start({}, law.points, float(law.points.var(0, unbiased=False).mean().sqrt()), 1)
+        x0, start = build._start(
+            {}, law.points, float(law.points.var(0, unbiased=False).mean().sqrt()), 1
+        )
         _, bandwidth = build._kernel({}, law.points, ["mmd"])
         tasks.append((x0, start["start_std"], bandwidth, start["start_mean"]))
         assert bandwidth == pytest.approx(kernels.default_bandwidth(law.points), rel=1e-3)
     for small_unit, large_unit in zip(*tasks, strict=True):
         np.testing.assert_allclose(100 * np.asarray(small_unit), np.asarray(large_unit), rtol=5e-3)
-    # beside the mean along the first axis, by seven tenths of its deviation, and towards larger values
+    # beside the mean along the first axis, by seven tenths of its deviation, and towards larger
+    # values
     offset = np.array(tasks[0][3]) - (points.mean(0) + 5)
-    assert offset[0] == pytest.approx(0.7 * np.sqrt(np.linalg.eigvalsh(np.cov(points.T, bias=True))[-1]), rel=0.05)
+    assert offset[0] == pytest.approx(
+        0.7 * np.sqrt(np.linalg.eigvalsh(np.cov(points.T, bias=True))[-1]), rel=0.05
+    )
 
 
 def test_outliers_move_neither_the_start_nor_its_width():
@@ -145,7 +175,9 @@ def test_outliers_move_neither_the_start_nor_its_width():
     lost = torch.cat([points, torch.tensor([[1e4, -3e5], [-7e3, 2e5]], dtype=torch.float64)])
     assert torch.equal(build._bulk(lost), points)
     assert torch.equal(build._bulk(points), points)
-    x0, start = build._start({}, build._bulk(lost), float(points.var(0, unbiased=False).mean().sqrt()), 1)
+    x0, start = build._start(
+        {}, build._bulk(lost), float(points.var(0, unbiased=False).mean().sqrt()), 1
+    )
     assert (start["start_mean"], start["start_std"]) == (clean["start_mean"], clean["start_std"])
     assert float(x0.abs().max()) < 3
     most_coincide = torch.cat([torch.zeros(9, 2, dtype=torch.float64), points[:5]])
@@ -156,7 +188,10 @@ def test_an_outlier_in_a_file_does_not_widen_the_noise(tmp_path):
     points = samplers.Rings().sample(300, seed=0).numpy()
     np.save(tmp_path / "clean.npy", points)
     np.save(tmp_path / "lost.npy", np.concatenate([points, [[1e5, 0.0]]]))
-    clean, lost = (build.task({"target": str(tmp_path / f"{name}.npy"), "dt": 1e-3}, ["mmd-noise"]).settings for name in ("clean", "lost"))
+    clean, lost = (
+        build.task({"target": str(tmp_path / f"{name}.npy"), "dt": 1e-3}, ["mmd-noise"]).settings
+        for name in ("clean", "lost")
+    )
     assert lost["mmd-noise"]["beta"] == clean["mmd-noise"]["beta"]
     assert (lost["start_std"], lost["start_mean"]) == (clean["start_std"], clean["start_mean"])
     assert lost["bandwidth"] == pytest.approx(clean["bandwidth"], rel=0.05)
@@ -164,7 +199,17 @@ def test_an_outlier_in_a_file_does_not_widen_the_noise(tmp_path):
 
 @pytest.mark.parametrize(
     ("steps", "records", "every"),
-    [(400, 50, 8), (400, 60, 8), (400, 100, 4), (6, 50, 1), (400, 1, 400), (100, 30, 4), (401, 50, 8), (7, 3, 2), (10**30, 50, 2 * 10**28)],
+    [
+        (400, 50, 8),
+        (400, 60, 8),
+        (400, 100, 4),
+        (6, 50, 1),
+        (400, 1, 400),
+        (100, 30, 4),
+        (401, 50, 8),
+        (7, 3, 2),
+        (10**30, 50, 2 * 10**28),
+    ],
 )
 def test_records_are_equally_far_apart(steps, records, every):
     assert build.spacing(steps, records) == every
@@ -174,7 +219,11 @@ def test_records_divide_the_steps_wherever_a_divisor_is_near_and_never_exceed_wh
     for steps in range(1, 200):
         for records in (1, 3, 10, 50):
             every = build.spacing(steps, records)
-            near = [e for e in range(1, steps + 1) if steps % e == 0 and records / 1.5 <= steps / e <= 1.5 * records]
+            near = [
+                e
+                for e in range(1, steps + 1)
+                if steps % e == 0 and records / 1.5 <= steps / e <= 1.5 * records
+            ]
             assert steps % every == 0 or not near
             assert steps / build.spacing(steps, records, 5) <= 5
             assert every <= 1.5 * steps / min(records, steps)
@@ -239,18 +288,28 @@ def test_a_picture_is_a_target(tmp_path):
 # ------------------------------------------------------------------ large clouds
 
 
-@pytest.mark.parametrize(("n", "m", "names"), [(2000, 2000, ["w2", "mmd2"]), (2001, 9, ["sliced", "mmd2"]), (9, 2001, ["sliced", "mmd2"])])
+@pytest.mark.parametrize(
+    ("n", "m", "names"),
+    [(2000, 2000, ["w2", "mmd2"]), (2001, 9, ["sliced", "mmd2"]), (9, 2001, ["sliced", "mmd2"])],
+)
 def test_exact_transport_is_for_small_clouds(n, m, names):
     task = build.task({"n": n, "m": m, "dt": 1e-3}, ["mmd"])
     assert task.settings["metrics"] == names
-    assert task.notes == (("metrics: sliced W2 and not W2, which takes long beyond 2000 points",) if n + m < 4000 else ())
+    assert task.notes == (
+        ("metrics: sliced W2 and not W2, which takes long beyond 2000 points",)
+        if n + m < 4000
+        else ()
+    )
     asked = build.task({"n": n, "m": m, "dt": 1e-3, "metrics": ["w1", "w2"]}, ["mmd"])
     assert (asked.settings["metrics"], asked.notes) == (["w1", "w2"], ())
 
 
 @pytest.mark.parametrize("metric", ["w1", "w2"])
 def test_exact_transport_of_large_clouds_is_refused_but_on_the_line(tmp_path, metric):
-    with refused(f"`metrics` {metric} is exact, for at most 5000 points, got 5001: use sliced, or leave it out"):
+    with refused(
+        f"`metrics` {metric} is exact, for at most 5000 points, got 5001: use sliced, or leave"
+        " it out"
+    ):
         build.task({"n": 11, "m": 5001, "metrics": [metric], "dt": 1e-3}, ["mmd"])
     np.save(tmp_path / "line.npy", np.random.default_rng(0).standard_normal((5001, 1)))
     line = {"target": str(tmp_path / "line.npy"), "m": 5001, "dt": 1e-3}
@@ -262,10 +321,18 @@ def test_sums_over_pairs_are_as_accurate_as_asked():
     names = ["mmd", "mmd-noise", "kale", "mono"]
     unsaid = build.task(small(), names)
     asked = build.task(small(rtol=1e-3, kale={"rtol": 1e-7}), names)
-    mmd, kale, kde = MMD(kernels.Gaussian(1)), KALE(kernels.Gaussian(1), lam=1), KDE(kernels.Gaussian(1))
+    mmd, kale, kde = (
+        MMD(kernels.Gaussian(1)),
+        KALE(kernels.Gaussian(1), lam=1),
+        KDE(kernels.Gaussian(1)),
+    )
     usual = {"mmd": mmd, "mmd-noise": mmd, "kale": kale, "mono": kde}
     for name in names:
-        assert unsaid.plans[name].flow.estimator.pairwise == usual[name].pairwise == Auto(rtol=unsaid.settings[name]["rtol"])
+        assert (
+            unsaid.plans[name].flow.estimator.pairwise
+            == usual[name].pairwise
+            == Auto(rtol=unsaid.settings[name]["rtol"])
+        )
         assert asked.plans[name].flow.estimator.pairwise == Auto(rtol=asked.settings[name]["rtol"])
         assert asked.settings[name]["rtol"] == (1e-7 if name == "kale" else 1e-3)
     assert "rtol" not in build.task(small(target="gaussian"), ["langevin"]).settings["langevin"]
@@ -281,24 +348,35 @@ def test_records_are_bounded_in_memory():
     settings = {"n": 2_000_000, "m": 11, "steps": 400, "metrics": ["sliced"], "dt": 1e-3}
     for names in (["mmd"], ["mmd", "mmd-noise"]):
         task = build.task(settings, names)
-        held = sum((plan.steps // task.every[name] + 1) * task.x0.nbytes for name, plan in task.plans.items())
+        held = sum(
+            (plan.steps // task.every[name] + 1) * task.x0.nbytes
+            for name, plan in task.plans.items()
+        )
         assert held <= config.RECORDED
         assert held > config.RECORDED / 2
         most = config.RECORDED // (2_000_000 * 2 * 8 * len(names)) - 1
-        assert task.notes == (f"records: at most {most} and not 50, which would take more than 1 GB",)
+        assert task.notes == (
+            f"records: at most {most} and not 50, which would take more than 1 GB",
+        )
         assert task.settings["records"] == 50
     assert build.task({**settings, "steps": 20}, ["mmd"]).notes == ()
 
 
 def test_more_than_a_thousand_points_use_all_processors():
-    for sizes, expected in (((1000, 1000), 1), ((1001, 9), config.processors()), ((9, 1001), config.processors())):
+    for sizes, expected in (
+        ((1000, 1000), 1),
+        ((1001, 9), config.processors()),
+        ((9, 1001), config.processors()),
+    ):
         task = build.task({"n": sizes[0], "m": sizes[1], "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"])
         assert task.threads == task.settings["threads"] == expected
 
 
 def test_a_start_from_a_large_file_counts_too(tmp_path):
     np.save(tmp_path / "start.npy", np.random.default_rng(0).standard_normal((1001, 2)))
-    task = build.task({"start": str(tmp_path / "start.npy"), "m": 17, "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"])
+    task = build.task(
+        {"start": str(tmp_path / "start.npy"), "m": 17, "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"]
+    )
     assert task.threads == config.processors()
 
 
@@ -317,21 +395,83 @@ def test_how_many_dimensions_there_are(tmp_path):
 @pytest.mark.parametrize(
     ("flows", "settings", "text"),
     [
-        (["kale"], {"kernel": "energy"}, "`kernel` energy is not positive, which kale needs: use it with mmd or mmd-noise"),
-        (["mmd"], {"kernel": "energy", "bandwidth": 1.0}, "`bandwidth` has no meaning for the kernel energy: leave it out"),
-        (["mmd"], {"bright": True}, "`bright` is for pictures (.png .jpg .jpeg), and the target is rings: leave it out"),
-        (["mmd"], {"key": "a"}, "`key` chooses an array of an .npz file, and the target is rings: leave it out"),
-        (["mmd"], {"pca": 2}, "`pca` is for data of more than two dimensions, and the target rings is in the plane: leave it out"),
-        (["mmd"], {"start_mean": [1.0, 2.0, 3.0]}, "`start_mean` must be one number or 2, one for each coordinate of the target, got 3"),
-        (["mono"], {"mobility": "mle", "shift": 1.0}, "`shift` is for the mobility vanilla, and the mobility is mle: leave it out"),
+        (
+            ["kale"],
+            {"kernel": "energy"},
+            "`kernel` energy is not positive, which kale needs: use it with mmd or mmd-noise",
+        ),
+        (
+            ["mmd"],
+            {"kernel": "energy", "bandwidth": 1.0},
+            "`bandwidth` has no meaning for the kernel energy: leave it out",
+        ),
+        (
+            ["mmd"],
+            {"bright": True},
+            "`bright` is for pictures (.png .jpg .jpeg), and the target is rings: leave it out",
+        ),
+        (
+            ["mmd"],
+            {"key": "a"},
+            "`key` chooses an array of an .npz file, and the target is rings: leave it out",
+        ),
+        (
+            ["mmd"],
+            {"pca": 2},
+            (
+                "`pca` is for data of more than two dimensions, and the target rings is in the"
+                " plane: leave it out"
+            ),
+        ),
+        (
+            ["mmd"],
+            {"start_mean": [1.0, 2.0, 3.0]},
+            "`start_mean` must be one number or 2, one for each coordinate of the target, got 3",
+        ),
+        (
+            ["mono"],
+            {"mobility": "mle", "shift": 1.0},
+            "`shift` is for the mobility vanilla, and the mobility is mle: leave it out",
+        ),
         (["mono"], {"lam": 0.1}, "`lam` is for the ratio kale, and the ratio is kde: leave it out"),
-        (["mono", "kale"], {"mono": {"lam": 0.1}}, "`lam` is for the ratio kale, and the ratio is kde: leave it out"),
-        (["mono"], {"ratio": "classifier", "rtol": 1e-3}, "`rtol` is for sums over pairs, and the ratio classifier takes none: leave it out"),
-        (["mono"], {"first_steps": 9}, "`first_steps` is for a network, which the ratio kde is not: leave it out"),
-        (["mono", "w1"], {"w1": {"first_steps": 9}}, "`first_steps` is for a network, which the critic exact is not: leave it out"),
-        (["w1"], {"critic": "gp", "integrator": "heun"}, "`integrator` must be euler for the network of w1"),
-        (["langevin"], {}, "`target` must have a known density for langevin, one of gaussian, four-gaussians, got rings"),
-        (["langevin"], {"target": "gaussian", "integrator": "heun"}, "`integrator` must be euler-maruyama for langevin"),
+        (
+            ["mono", "kale"],
+            {"mono": {"lam": 0.1}},
+            "`lam` is for the ratio kale, and the ratio is kde: leave it out",
+        ),
+        (
+            ["mono"],
+            {"ratio": "classifier", "rtol": 1e-3},
+            "`rtol` is for sums over pairs, and the ratio classifier takes none: leave it out",
+        ),
+        (
+            ["mono"],
+            {"first_steps": 9},
+            "`first_steps` is for a network, which the ratio kde is not: leave it out",
+        ),
+        (
+            ["mono", "w1"],
+            {"w1": {"first_steps": 9}},
+            "`first_steps` is for a network, which the critic exact is not: leave it out",
+        ),
+        (
+            ["w1"],
+            {"critic": "gp", "integrator": "heun"},
+            "`integrator` must be euler for the network of w1",
+        ),
+        (
+            ["langevin"],
+            {},
+            (
+                "`target` must have a known density for langevin, one of gaussian, four-gaussians,"
+                " got rings"
+            ),
+        ),
+        (
+            ["langevin"],
+            {"target": "gaussian", "integrator": "heun"},
+            "`integrator` must be euler-maruyama for langevin",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together(flows, settings, text):
@@ -352,7 +492,11 @@ def test_settings_that_do_not_go_together(flows, settings, text):
         ("mmd", {"records": 0}, "`records` must be >= 1, got 0"),
         ("mmd", {"start_std": 0.0}, "`start_std` must be > 0, got 0"),
         ("mmd-noise", {"beta": -1.0}, "`beta` must be >= 0, got -1"),
-        ("langevin", {"target": "gaussian", "temperature": -1.0}, "`temperature` must be >= 0, got -1"),
+        (
+            "langevin",
+            {"target": "gaussian", "temperature": -1.0},
+            "`temperature` must be >= 0, got -1",
+        ),
     ],
 )
 def test_numbers_out_of_range(flow, settings, text):
@@ -362,7 +506,9 @@ def test_numbers_out_of_range(flow, settings, text):
 
 def test_a_start_of_another_dimension(tmp_path):
     np.save(tmp_path / "start.npy", np.ones((4, 3)))
-    with pytest.raises(ValueError, match=re.escape("`target` must be (M, 3) like `start`, got (17, 2)")):
+    with pytest.raises(
+        ValueError, match=re.escape("`target` must be (M, 3) like `start`, got (17, 2)")
+    ):
         build.task(small(start=str(tmp_path / "start.npy"), n=None), ["mmd"])
 
 
@@ -376,10 +522,15 @@ def written(tmp_path, text):
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    settings = build.task({"dt": 1 / 3, "target": "digits", "n": 11, "m": 17}, ["kale", "mono"]).settings
+    settings = build.task(
+        {"dt": 1 / 3, "target": "digits", "n": 11, "m": 17}, ["kale", "mono"]
+    ).settings
     config.write({"flows": ["kale", "mono"], **settings}, tmp_path / "c.toml", "two\nlines")
     assert (tmp_path / "c.toml").read_text().startswith("# two\n# lines\n")
-    assert config.read(str(tmp_path / "c.toml"), "compare") == {"flows": ["kale", "mono"], **settings}
+    assert config.read(str(tmp_path / "c.toml"), "compare") == {
+        "flows": ["kale", "mono"],
+        **settings,
+    }
 
 
 @pytest.mark.parametrize(
@@ -388,7 +539,10 @@ def test_what_is_written_is_read_back(tmp_path):
         ("bandwith = 1", "`bandwith` in FILE is not a setting; did you mean 'bandwidth'?"),
         ("[kael]\nlam = 1", "`kael` in FILE is not a setting; did you mean 'kale'?"),
         ("[kale]\nbeta = 1", "`beta` in [kale] of FILE is not a setting"),
-        ("[mmd-noise]\nbeta_haf = 1", "`beta_haf` in [mmd-noise] of FILE is not a setting; did you mean 'beta_half'?"),
+        (
+            "[mmd-noise]\nbeta_haf = 1",
+            "`beta_haf` in [mmd-noise] of FILE is not a setting; did you mean 'beta_half'?",
+        ),
         ("kale = 1", "`kale` in FILE must be a table of the flow's own settings, [kale], got 1"),
         ("n = '3'", "`n` in FILE must be a whole number, got '3'"),
         ("n = 0", "`n` in FILE must be >= 1, got 0"),
@@ -403,14 +557,38 @@ def test_what_is_written_is_read_back(tmp_path):
         ("gif = 1", "`gif` in FILE must be true or false, got 1"),
         ("metrics = 'w2'", "`metrics` in FILE must be a list of names, got 'w2'"),
         ("metrics = []", "`metrics` in FILE must be a list of names, got []"),
-        ("metrics = ['w2', 'w3']", "`metrics` in FILE must be one of w2, w1, sliced, mmd2, mmd, energy, got 'w3'; did you mean 'w2'?"),
+        (
+            "metrics = ['w2', 'w3']",
+            (
+                "`metrics` in FILE must be one of w2, w1, sliced, mmd2, mmd, energy, got 'w3'; did"
+                " you mean 'w2'?"
+            ),
+        ),
         ("metrics = ['w2', 'w2']", "`metrics` in FILE must name each once, got w2,w2"),
-        ("start_mean = ['a']", "`start_mean` in FILE must be a number or a list of numbers, got ['a']"),
-        ("flow = 'kael'", "`flow` in FILE must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did you mean 'kale'?"),
-        ("flows = ['mmd']", "`flows` in FILE belongs to `particleflow compare`: use that command, or write `flow` instead"),
+        (
+            "start_mean = ['a']",
+            "`start_mean` in FILE must be a number or a list of numbers, got ['a']",
+        ),
+        (
+            "flow = 'kael'",
+            (
+                "`flow` in FILE must be one of mmd, mmd-noise, kale, mono, w1, langevin, got"
+                " 'kael'; did you mean 'kale'?"
+            ),
+        ),
+        (
+            "flows = ['mmd']",
+            (
+                "`flows` in FILE belongs to `particleflow compare`: use that command, or write"
+                " `flow` instead"
+            ),
+        ),
         ("m = 3\nn = x", "--config FILE is not TOML: Invalid value (at line 2, column 5)"),
         ("target = 'ringz'", "got 'ringz'; did you mean 'rings'?"),
-        ("target = 'points.xls'", "a file that ends in .csv .tsv .txt .npy .npz .png .jpg .jpeg, got 'points.xls'"),
+        (
+            "target = 'points.xls'",
+            "a file that ends in .csv .tsv .txt .npy .npz .png .jpg .jpeg, got 'points.xls'",
+        ),
     ],
 )
 def test_a_file_that_is_wrong(tmp_path, text, expected):
@@ -425,14 +603,26 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_paths_in_a_file_are_relative_to_its_folder(tmp_path):
-    settings = config.read(written(tmp_path, "target = 'points.csv'\nout = 'there'\nstart = 'auto'"), "run")
-    assert settings == {"target": str(tmp_path / "points.csv"), "out": str(tmp_path / "there"), "start": "auto"}
+    settings = config.read(
+        written(tmp_path, "target = 'points.csv'\nout = 'there'\nstart = 'auto'"), "run"
+    )
+    assert settings == {
+        "target": str(tmp_path / "points.csv"),
+        "out": str(tmp_path / "there"),
+        "start": "auto",
+    }
 
 
 def test_flags_win_over_the_file_and_over_its_tables(tmp_path):
-    file = config.read(written(tmp_path, "n = 5\nlam = 3\ndt = 1\n[kale]\nlam = 1\nsteps = 7"), "run")
+    file = config.read(
+        written(tmp_path, "n = 5\nlam = 3\ndt = 1\n[kale]\nlam = 1\nsteps = 7"), "run"
+    )
     settings = config.merged({"n": 6, "lam": 0.5}, file)
     assert settings["n"] == 6
-    assert [config.of_flow(settings, "kale", name) for name in ("lam", "steps", "dt")] == [0.5, 7, 1.0]
+    assert [config.of_flow(settings, "kale", name) for name in ("lam", "steps", "dt")] == [
+        0.5,
+        7,
+        1.0,
+    ]
     assert config.of_flow(file, "kale", "lam") == 1.0
     assert config.of_flow(settings, "mmd", "steps") is None

@@ -1,4 +1,6 @@
-"""Sums over near pairs: the contract, what tiles and ranges must hold, the promise where clouds are unkind, the logarithm everywhere, threads."""
+"""Sums over near pairs: the contract, what tiles and ranges must hold, the promise where clouds are
+unkind, the logarithm everywhere, threads.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,22 @@ from particleflow.pairwise.promise import scales
 from particleflow.testing.sums import exact_sums
 
 SHORT = [*SMOOTH[:3], KINKED[0]]
-names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+names = lambda value: (
+    type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+)
 
 CLOUDS = {
     "normal": lambda rng, n, d: rng.normal(size=(n, d)),
-    "clusters": lambda rng, n, d: rng.normal(size=(9, d))[rng.integers(9, size=n)] + 1e-3 * rng.normal(size=(n, d)),
-    "outliers": lambda rng, n, d: np.concatenate([rng.normal(size=(n - 3, d)), [np.full(d, 1e6), np.full(d, -1e4), np.full(d, 1e6 + 1)]]),
+    "clusters": lambda rng, n, d: (
+        rng.normal(size=(9, d))[rng.integers(9, size=n)] + 1e-3 * rng.normal(size=(n, d))
+    ),
+    "outliers": lambda rng, n, d: np.concatenate(
+        [rng.normal(size=(n - 3, d)), [np.full(d, 1e6), np.full(d, -1e4), np.full(d, 1e6 + 1)]]
+    ),
     "heavy tails": lambda rng, n, d: rng.standard_t(1.0, size=(n, d)),
-    "duplicates": lambda rng, n, d: rng.normal(size=(max(1, n // 50), d))[rng.integers(max(1, n // 50), size=n)],
+    "duplicates": lambda rng, n, d: rng.normal(size=(max(1, n // 50), d))[
+        rng.integers(max(1, n // 50), size=n)
+    ],
     "lattice": lambda rng, n, d: rng.integers(-8, 9, size=(n, d)) / 8.0,
     "line": lambda rng, n, d: rng.normal(size=(n, 1)) * np.ones(d),
     "point": lambda rng, n, d: np.zeros((n, d)),
@@ -45,7 +55,15 @@ def tensors(*arrays: np.ndarray, dtype: torch.dtype = torch.float64) -> list[Ten
 
 
 @pytest.mark.parametrize(
-    ("d", "dtype"), [(1, torch.float64), (2, torch.float32), (2, torch.float64), (3, torch.float64), (10, torch.float32)], ids=names
+    ("d", "dtype"),
+    [
+        (1, torch.float64),
+        (2, torch.float32),
+        (2, torch.float64),
+        (3, torch.float64),
+        (10, torch.float32),
+    ],
+    ids=names,
 )
 @pytest.mark.parametrize("kernel", SHORT, ids=names)
 def test_culled_keeps_the_contract(kernel: kernels.Kernel, d: int, dtype: torch.dtype) -> None:
@@ -53,7 +71,9 @@ def test_culled_keeps_the_contract(kernel: kernels.Kernel, d: int, dtype: torch.
 
 
 @clouds
-@pytest.mark.parametrize(("n", "d"), [(1, 2), (16, 1), (17, 3), (1000, 1), (5003, 2), (2999, 3), (700, 7)])
+@pytest.mark.parametrize(
+    ("n", "d"), [(1, 2), (16, 1), (17, 3), (1000, 1), (5003, 2), (2999, 3), (700, 7)]
+)
 def test_tiles_are_a_permutation_with_tight_boxes(cloud: str, n: int, d: int) -> None:
     x = draw(cloud, max(n, 4), d)[:n]
     tiled = Tiled.of(x)
@@ -66,7 +86,10 @@ def test_tiles_are_a_permutation_with_tight_boxes(cloud: str, n: int, d: int) ->
             np.testing.assert_array_equal((low[b], high[b]), (rows.min(0), rows.max(0)))
     tree, (low, high) = tiled.tree, tiled.boxes(TILE)
     for i, (first, last, right) in enumerate(tree.spans):
-        np.testing.assert_array_equal((tree.boxes.low[i], tree.boxes.high[i]), (low[first:last].min(0), high[first:last].max(0)))
+        np.testing.assert_array_equal(
+            (tree.boxes.low[i], tree.boxes.high[i]),
+            (low[first:last].min(0), high[first:last].max(0)),
+        )
         if right:
             children = tree.spans[[i + 1, right]]
             assert [children[0][0], children[0][1], children[1][1]] == [first, children[1][0], last]
@@ -75,7 +98,9 @@ def test_tiles_are_a_permutation_with_tight_boxes(cloud: str, n: int, d: int) ->
 
 
 def test_tiles_of_an_even_cloud_are_small_squares() -> None:
-    """1e4 points in a square: ideal tiles have sides of .04. One far outlier changes nothing, nor does a block of four tiles straddle."""
+    """1e4 points in a square: ideal tiles have sides of .04. One far outlier changes nothing, nor
+    does a block of four tiles straddle.
+    """
     x = np.random.default_rng(0).uniform(size=(10000, 2))
     for far in (False, True):
         if far:
@@ -91,7 +116,9 @@ def test_tiles_of_an_even_cloud_are_small_squares() -> None:
 @clouds
 @pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_no_near_source_is_missed_and_far_ones_are_left_out(cloud: str, d: int, dtype: type) -> None:
+def test_no_near_source_is_missed_and_far_ones_are_left_out(
+    cloud: str, d: int, dtype: type
+) -> None:
     x, z = draw(cloud, 1500, d).astype(dtype), draw(cloud, 700, d, seed=1).astype(dtype)
     reach, w = 0.1, np.arange(1500.0)[:, None]
     sources, queries = Tiled.of(x), Tiled.of(z)
@@ -103,14 +130,19 @@ def test_no_near_source_is_missed_and_far_ones_are_left_out(cloud: str, d: int, 
             assert batch.first == rows
             rows, start = batch.last, 0
             for b, end in enumerate(batch.ends):
-                own = slice(batch.first + b * near.block, min(batch.last, batch.first + (b + 1) * near.block))
+                own = slice(
+                    batch.first + b * near.block,
+                    min(batch.last, batch.first + (b + 1) * near.block),
+                )
                 found = batch.w[start:end, 0].astype(int)
                 assert len(set(found)) == len(found)
                 assert np.isin(np.flatnonzero((apart[own] <= reach).any(0)), found).all()
                 # coordinates are twice those about one centre
                 centre = x[found].astype(float) - batch.x[start:end] / 2.0
                 size = np.abs(batch.x[start:end]).max(initial=0) + np.abs(batch.z).max()
-                assert np.abs(centre - centre[:1]).max(initial=0) <= 4 * np.finfo(dtype).eps * (size + np.abs(x[found]).max(initial=0))
+                assert np.abs(centre - centre[:1]).max(initial=0) <= 4 * np.finfo(dtype).eps * (
+                    size + np.abs(x[found]).max(initial=0)
+                )
                 start, met = end, met + len(found)
     assert rows == 700
     if cloud in ("normal", "outliers", "heavy tails") and d < 3:
@@ -123,29 +155,52 @@ def test_the_promise_holds_and_is_sharp(cloud: str) -> None:
     for seed in range(6):
         rng = np.random.default_rng(seed)
         d, dtype = int(rng.integers(1, 4)), [torch.float32, torch.float64][seed % 2]
-        kernel = [kernels.Gaussian, kernels.Matern32, kernels.Gaussian, kernels.Laplace, kernels.Matern52, kernels.Gaussian][seed]
+        kernel = [
+            kernels.Gaussian,
+            kernels.Matern32,
+            kernels.Gaussian,
+            kernels.Laplace,
+            kernels.Matern52,
+            kernels.Gaussian,
+        ][seed]
         k = kernel(10 ** rng.uniform(-2.5, 0))
         rtol = 10 ** rng.uniform(-6, -3)
-        x, z, w = tensors(draw(cloud, 900, d, seed), draw(cloud, 700, d, seed + 9), rng.exponential(size=(900, 2)) / 900, dtype=dtype)
+        x, z, w = tensors(
+            draw(cloud, 900, d, seed),
+            draw(cloud, 700, d, seed + 9),
+            rng.exponential(size=(900, 2)) / 900,
+            dtype=dtype,
+        )
         field = Culled(rtol=rtol).sources(k, x).field(w)
         value, grad = field.value_and_grad(z)
-        exact_value, exact_grad = Dense().sources(k, x.double()).field(w.double()).value_and_grad(z.double())
-        errors = [float((value - exact_value).abs().max()), float((grad - exact_grad).norm(dim=-1).max())]
+        exact_value, exact_grad = (
+            Dense().sources(k, x.double()).field(w.double()).value_and_grad(z.double())
+        )
+        errors = [
+            float((value - exact_value).abs().max()),
+            float((grad - exact_grad).norm(dim=-1).max()),
+        ]
         promise, sizes = field.promise(z), scales(field, z)
         for error, promised, size in zip(errors, (promise.value, promise.grad), sizes, strict=True):
             assert error <= promised <= rtol * size
-            slack.append(promised / max(error, torch.finfo(dtype).eps * size))  # no bound is sharp where all vanishes
+            slack.append(
+                promised / max(error, torch.finfo(dtype).eps * size)
+            )  # no bound is sharp where all vanishes
     assert statistics.median(slack) <= 30
 
 
-@pytest.mark.parametrize("kernel", [kernels.Gaussian, kernels.Laplace, kernels.Matern32, kernels.Matern52])
+@pytest.mark.parametrize(
+    "kernel", [kernels.Gaussian, kernels.Laplace, kernels.Matern32, kernels.Matern52]
+)
 def test_reach_and_its_table_bound_the_kernel(kernel: type) -> None:
     for tolerance in (1e-2, 1e-5, 1e-12):
         reach = reach_of(kernel, tolerance, 2)
         k = kernel(1.0)
         r = torch.linspace(1e-3, 70, 40001, dtype=torch.float64)
         value, force = k.profile(r**2), (2 * r * k.slope(r**2)).abs()
-        bend = torch.maximum((4 * r**2 * k.curvature(r**2) + 2 * k.slope(r**2)).abs(), (2 * k.slope(r**2)).abs())
+        bend = torch.maximum(
+            (4 * r**2 * k.curvature(r**2) + 2 * k.slope(r**2)).abs(), (2 * k.slope(r**2)).abs()
+        )
         beyond = r >= reach.near
         assert value[beyond].max() <= tolerance
         assert force[beyond].max() <= tolerance * force.max()
@@ -154,11 +209,18 @@ def test_reach_and_its_table_bound_the_kernel(kernel: type) -> None:
         row = (r**2 * reach.scale).long().clamp_max(len(reach.table) - 1).numpy()
         for size, column in zip((value, force, bend), reach.table.T, strict=True):
             assert (column[row] >= size.numpy() * (r <= reach.far).numpy()).all()
-            assert (column[row] <= 1.1 * size.numpy() + 1.1 * (r < 4).numpy() * column[0] + 1e-3 * column[0] * (r > reach.far).numpy()).all()
+            assert (
+                column[row]
+                <= 1.1 * size.numpy()
+                + 1.1 * (r < 4).numpy() * column[0]
+                + 1e-3 * column[0] * (r > reach.far).numpy()
+            ).all()
 
 
 @clouds
-@pytest.mark.parametrize("kernel", [kernels.Gaussian, kernels.Laplace, kernels.Matern32, kernels.Matern52])
+@pytest.mark.parametrize(
+    "kernel", [kernels.Gaussian, kernels.Laplace, kernels.Matern32, kernels.Matern52]
+)
 def test_the_logarithm_is_right_in_every_row(cloud: str, kernel: type) -> None:
     """Near, far and very far from all sources, at small bandwidths: no row is without neighbours."""
     rng = np.random.default_rng(3)
@@ -170,7 +232,10 @@ def test_the_logarithm_is_right_in_every_row(cloud: str, kernel: type) -> None:
     want, want_grad = Dense().sources(k, x).field(w).log(z)
     error = (value - want).abs() / (1 + 1e-5 * want.abs())
     assert float(error.max()) <= 1e-6
-    assert float(((grad - want_grad).norm(dim=1) / (1 / k.bandwidth + want_grad.norm(dim=1))).max()) <= 1e-5
+    assert (
+        float(((grad - want_grad).norm(dim=1) / (1 / k.bandwidth + want_grad.norm(dim=1))).max())
+        <= 1e-5
+    )
 
 
 def test_a_logarithm_leaves_most_pairs_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +255,12 @@ def test_a_logarithm_leaves_most_pairs_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(culled, "JOB", 3)
-    x, z, w = tensors(draw("clusters", 1700, 2), draw("normal", 900, 2), np.linspace(-1, 2, 1700), dtype=torch.float32)
+    x, z, w = tensors(
+        draw("clusters", 1700, 2),
+        draw("normal", 900, 2),
+        np.linspace(-1, 2, 1700),
+        dtype=torch.float32,
+    )
     field = Culled().sources(kernels.Gaussian(0.1), x).field(w)
     positive = Culled().sources(kernels.Gaussian(0.1), x).field(w.abs())
     before = torch.get_num_threads()
@@ -208,7 +278,9 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.Mon
 def test_sources_as_queries_are_not_sorted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = tensors(draw("normal", 300, 2), draw("normal", 200, 2, seed=1))
     backend = Culled()
-    field = backend.sources(kernels.Gaussian(0.1), y).field(y.new_ones(200)) + backend.sources(kernels.Gaussian(0.1), x).field(x.new_ones(300))
+    field = backend.sources(kernels.Gaussian(0.1), y).field(y.new_ones(200)) + backend.sources(
+        kernels.Gaussian(0.1), x
+    ).field(x.new_ones(300))
     want = field.grad(x + 0)
     monkeypatch.setattr(Tiled, "of", lambda points: pytest.fail("sorted again"))
     assert torch.equal(field.grad(x.clone()), want)
@@ -237,10 +309,19 @@ def test_extreme_extents_are_survived(size: float, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
 @pytest.mark.parametrize("kernel", [kernels.Gaussian(0.1), kernels.Laplace(0.1)], ids=names)
-def test_a_cloud_far_from_the_origin_keeps_every_digit(kernel: kernels.Kernel, dtype: torch.dtype) -> None:
-    """Coordinates are multiples of 2^-4 (2^-20 in float64): moved by 2^16 (2^20) they stay so, and all differences are the same."""
+def test_a_cloud_far_from_the_origin_keeps_every_digit(
+    kernel: kernels.Kernel, dtype: torch.dtype
+) -> None:
+    """Coordinates are multiples of 2^-4 (2^-20 in float64): moved by 2^16 (2^20) they stay so, and
+    all differences are the same.
+    """
     grain, away = (2.0**4, 2.0**16) if dtype == torch.float32 else (2.0**20, 2.0**20)
-    x, z, w = tensors(draw("normal", 900, 2), draw("normal", 300, 2, seed=1), np.linspace(-1, 2, 1800).reshape(900, 2), dtype=dtype)
+    x, z, w = tensors(
+        draw("normal", 900, 2),
+        draw("normal", 300, 2, seed=1),
+        np.linspace(-1, 2, 1800).reshape(900, 2),
+        dtype=dtype,
+    )
     x, z = (x * grain).round() / grain, (z * grain).round() / grain
     here, there = (Culled().sources(kernel, x + shift).field(w) for shift in (0.0, away))
     assert torch.equal((z + away) - away, z)
@@ -277,16 +358,33 @@ def test_infinite_queries_and_weights_do_no_harm() -> None:
 
 def test_tight_tolerances_are_met_in_float64() -> None:
     """In float32 too: the rounding of its sums would be larger."""
-    x, z, w = tensors(draw("normal", 800, 2), draw("normal", 300, 2, seed=1), np.ones(800), dtype=torch.float32)
+    x, z, w = tensors(
+        draw("normal", 800, 2), draw("normal", 300, 2, seed=1), np.ones(800), dtype=torch.float32
+    )
     want = Dense().sources(kernels.Gaussian(0.2), x.double()).field(w.double()).value(z.double())
-    errors = [float((Culled(rtol=t).sources(kernels.Gaussian(0.2), x).field(w).value(z) / want - 1).abs().max()) for t in (1e-9, 6e-6)]
+    errors = [
+        float(
+            (Culled(rtol=t).sources(kernels.Gaussian(0.2), x).field(w).value(z) / want - 1)
+            .abs()
+            .max()
+        )
+        for t in (1e-9, 6e-6)
+    ]
     assert errors[0] <= 0.6 * torch.finfo(torch.float32).eps < 2 * errors[1]
 
 
-@pytest.mark.parametrize("kernel", [kernels.IMQ(1.0), kernels.Energy(), kernels.Radial(lambda s: torch.exp(-s))], ids=names)
+@pytest.mark.parametrize(
+    "kernel",
+    [kernels.IMQ(1.0), kernels.Energy(), kernels.Radial(lambda s: torch.exp(-s))],
+    ids=names,
+)
 def test_kernels_of_long_or_unknown_reach_are_refused(kernel: kernels.Kernel) -> None:
     with pytest.raises(
-        TypeError, match=r"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled\(\), got .*Compiled\(\), or with Dense\(\)"
+        TypeError,
+        match=(
+            r"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled\(\), got"
+            r" .*Compiled\(\), or with Dense\(\)"
+        ),
     ):
         Culled().sources(kernel, torch.zeros(3, 2))
 

@@ -1,4 +1,6 @@
-"""Contracts are declared: a name that happens to exist on a user's object changes no number, and a part that raises is named."""
+"""Contracts are declared: a name that happens to exist on a user's object changes no number, and a
+part that raises is named.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ Y = torch.from_numpy(rng.standard_normal((17, 2)))
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
-# ---- estimators ------------------------------------------------------------------------------------------------------------------------------
+# ---- estimators
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -77,29 +80,48 @@ def test_a_field_called_smooth_changes_no_step() -> None:
 
 
 def test_an_estimator_that_declares_nothing_takes_the_smaller_step() -> None:
-    declared, jumping, nothing = (pf.Flow(estimator()).suggest_dt(X, Y) for estimator in (Smooth, Jumping, Own))
+    declared, jumping, nothing = (
+        pf.Flow(estimator()).suggest_dt(X, Y) for estimator in (Smooth, Jumping, Own)
+    )
     assert declared == pf.Flow(MMD(KERNEL)).suggest_dt(X, Y)
     assert declared != jumping
     assert nothing == min(declared, jumping)
-    assert [smoothness_of(estimator) for estimator in (Smooth(), Jumping(), Own(), CTransformCritic())] == [True, False, None, False]
+    assert [
+        smoothness_of(estimator) for estimator in (Smooth(), Jumping(), Own(), CTransformCritic())
+    ] == [True, False, None, False]
 
 
 @pytest.mark.parametrize("fact", ["deterministic", "log_ratio", "needs_target", "smooth_witness"])
-@pytest.mark.parametrize("wrong", [lambda self: False, 0, "no", None, np.zeros(2)], ids=["method", "int", "str", "None", "array"])
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda self: False, 0, "no", None, np.zeros(2)],
+    ids=["method", "int", "str", "None", "array"],
+)
 def test_a_fact_of_another_type_is_refused(fact: str, wrong: Any) -> None:
     """A method in its place would count as True."""
     estimator = type("Mine", (Smooth,), {fact: wrong})()
-    with pytest.raises(TypeError, match=f"`{fact}` must be True or False for Mine, got .*: write {fact}=True or {fact}=False"):
+    with pytest.raises(
+        TypeError,
+        match=f"`{fact}` must be True or False for Mine, got .*: write {fact}=True or {fact}=False",
+    ):
         pf.Flow(estimator)
 
 
 def test_an_energy_slope_of_another_type_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"`energy_slope` must be a number, got .*: the constant c of v = c grad w for Mine, or None"):
+    with pytest.raises(
+        TypeError,
+        match=(
+            r"`energy_slope` must be a number, got .*: the constant c of v = c grad w for Mine, or"
+            r" None"
+        ),
+    ):
         check_estimator(type("Mine", (Smooth,), {"energy_slope": "1"})())
 
 
 def test_methods_that_others_use_are_not_taken_for_ours() -> None:
-    """`grad` of a witness, `in_flow` of an estimator, `of` of a kernel: declared by inheriting, or not at all."""
+    """`grad` of a witness, `in_flow` of an estimator, `of` of a kernel: declared by inheriting, or
+    not at all.
+    """
 
     @dataclass(frozen=True)
     class Witness:
@@ -124,11 +146,17 @@ def test_methods_that_others_use_are_not_taken_for_ours() -> None:
     path = pf.simulate(pf.Flow(Mine()), X, Y, steps=3, dt=0.1)
     assert path.status == "completed"
     torch.testing.assert_close(path.particles, plain.particles)
-    with pytest.raises(TypeError, match="`kernel` must be positive to estimate a density, got Radial"):
+    with pytest.raises(
+        TypeError, match="`kernel` must be positive to estimate a density, got Radial"
+    ):
         KDE(Radial(lambda s: torch.exp(-s / 2)))
 
 
-@pytest.mark.parametrize("report", [{"bandwidth": "wide"}, {"bandwidth": torch.ones(3)}, {"gap": "small"}, {"iterations": None}], ids=str)
+@pytest.mark.parametrize(
+    "report",
+    [{"bandwidth": "wide"}, {"bandwidth": torch.ones(3)}, {"gap": "small"}, {"iterations": None}],
+    ids=str,
+)
 def test_a_report_s_own_words_are_not_read_as_numbers(report: dict[str, Any]) -> None:
     class Mine(Smooth):
         def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Mapping[str, Tensor]) -> Fit:
@@ -137,7 +165,8 @@ def test_a_report_s_own_words_are_not_read_as_numbers(report: dict[str, Any]) ->
     assert pf.simulate(pf.Flow(Mine()), X, Y, steps=3, dt=0.1).status == "completed"
 
 
-# ---- mobilities ------------------------------------------------------------------------------------------------------------------------------
+# ---- mobilities
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -174,12 +203,17 @@ def test_a_subclass_of_linear_that_is_not_linear_keeps_its_slope() -> None:
     with pytest.raises(ValueError, match=r"`mobility` must be Unit\(\) or Linear\(\) for MMD"):
         pf.Flow(MMD(KERNEL), Steeper())
     mmd = pf.fit(MMD(KERNEL), X, Y)
-    torch.testing.assert_close(pf.Flow(MMD(KERNEL), Renamed(2.0)).velocity(x, mmd, Clock())[0], 2 * pf.Flow(MMD(KERNEL)).velocity(x, mmd, Clock())[0])
+    torch.testing.assert_close(
+        pf.Flow(MMD(KERNEL), Renamed(2.0)).velocity(x, mmd, Clock())[0],
+        2 * pf.Flow(MMD(KERNEL)).velocity(x, mmd, Clock())[0],
+    )
     assert pf.Flow(MMD(KERNEL), Renamed()).conservative
     assert pf.Flow(MMD(KERNEL), Unit()).conservative
 
 
-@pytest.mark.parametrize("allowed", ["no", 1, lambda self: True, np.ones(2)], ids=["word", "number", "function", "array"])
+@pytest.mark.parametrize(
+    "allowed", ["no", 1, lambda self: True, np.ones(2)], ids=["word", "number", "function", "array"]
+)
 def test_only_true_allows_a_mobility_that_falls(allowed: Any) -> None:
     with pytest.raises(TypeError, match="`allow_nonmonotone` must be True or False"):
         pf.mono_flow(KDE(KERNEL), type("Mine", (Falling,), {"allow_nonmonotone": allowed})())
@@ -187,7 +221,8 @@ def test_only_true_allows_a_mobility_that_falls(allowed: Any) -> None:
         pf.mono_flow(KDE(KERNEL), Falling())
 
 
-# ---- targets, draws, queries -----------------------------------------------------------------------------------------------------------------
+# ---- targets, draws, queries
+# -----------------------------------------------------------------------------------------------------------------
 
 
 class Table(list[list[float]]):
@@ -213,12 +248,16 @@ class Weighted(Cloud):
         return self.points[row]
 
 
-@pytest.mark.parametrize("kind", [Table, Rows, Framed, lambda rows: Weighted(torch.tensor(rows, dtype=torch.float64))])
+@pytest.mark.parametrize(
+    "kind", [Table, Rows, Framed, lambda rows: Weighted(torch.tensor(rows, dtype=torch.float64))]
+)
 def test_points_with_a_method_called_at_are_points(kind: Callable[[Any], Any]) -> None:
     path = pf.simulate(pf.mmd_flow(KERNEL), X, kind(Y.tolist()), steps=2, dt=0.1)
     assert path.target is not None
     assert torch.equal(path.target, Y)
-    assert torch.equal(path.particles, pf.simulate(pf.mmd_flow(KERNEL), X, Y, steps=2, dt=0.1).particles)
+    assert torch.equal(
+        path.particles, pf.simulate(pf.mmd_flow(KERNEL), X, Y, steps=2, dt=0.1).particles
+    )
 
 
 class Turned(pf.samplers.Rings):
@@ -231,9 +270,18 @@ class Answering(pf.samplers.Rings):
 
 
 def test_samplers_with_something_called_at_are_answered_where_they_are_given() -> None:
-    with pytest.raises(TypeError, match=r"`target` must be points, got the sampler Turned.*: draw some, target=Turned"):
+    with pytest.raises(
+        TypeError,
+        match=r"`target` must be points, got the sampler Turned.*: draw some, target=Turned",
+    ):
         pf.simulate(pf.mmd_flow(KERNEL), X, Turned(), steps=2)
-    with pytest.raises(TypeError, match=r"`target` must give a Cloud, or None, for each clock, got list from Answering.at: return pf.Cloud"):
+    with pytest.raises(
+        TypeError,
+        match=(
+            r"`target` must give a Cloud, or None, for each clock, got list from Answering.at:"
+            r" return pf.Cloud"
+        ),
+    ):
         pf.simulate(pf.mmd_flow(KERNEL), X, Answering(), steps=2)
     for sampler in (Turned(), Answering()):
         with pytest.raises(TypeError, match="`x0` must be points, got the sampler"):
@@ -256,7 +304,12 @@ def test_the_seed_of_draws_of_one_s_own_is_not_guessed(tmp_path: Any) -> None:
     path = pf.simulate(pf.mmd_flow(KERNEL, noise=0.1), X, Y, steps=2, dt=0.1, draws=Noise())
     assert path.report["seed"] is None
     assert pf.Trajectory.load(path.save(tmp_path / "a.npz")).status == "completed"
-    with pytest.raises(TypeError, match=r"`draws` must have normal\(stream, step, like\) and child_seed.*got 5: pass pf\.Replay"):
+    with pytest.raises(
+        TypeError,
+        match=(
+            r"`draws` must have normal\(stream, step, like\) and child_seed.*got 5: pass pf\.Replay"
+        ),
+    ):
         pf.simulate(pf.mmd_flow(KERNEL), X, Y, steps=2, dt=0.1, draws=5)
 
 
@@ -264,14 +317,19 @@ class Tagged(Tensor):
     points = made = "mine"
 
 
-@pytest.mark.parametrize("backend", [pf.pairwise.Dense(), pf.pairwise.Fourier()], ids=lambda b: type(b).__name__)
+@pytest.mark.parametrize(
+    "backend", [pf.pairwise.Dense(), pf.pairwise.Fourier()], ids=lambda b: type(b).__name__
+)
 def test_a_tensor_with_names_of_its_own_is_a_tensor(backend: Any) -> None:
     weights = torch.linspace(-1, 1, len(X), dtype=torch.float64)
     field = backend.sources(KERNEL, X).field(weights)
-    assert torch.equal(field.value(Y.clone().as_subclass(Tagged)).as_subclass(Tensor), field.value(Y))
+    assert torch.equal(
+        field.value(Y.clone().as_subclass(Tagged)).as_subclass(Tensor), field.value(Y)
+    )
 
 
-# ---- kernels ---------------------------------------------------------------------------------------------------------------------------------
+# ---- kernels
+# ---------------------------------------------------------------------------------------------------------------------------------
 
 
 class Sharp:
@@ -307,8 +365,12 @@ def hop(kernel: Any) -> float:
 
 
 def test_a_kink_is_declared() -> None:
-    assert [has_kink(kernel) for kernel in (Laplace(1.0), pf.kernels.Energy(), Declared())] == [True] * 3
-    assert [has_kink(kernel) for kernel in (KERNEL, Sharp(), Mended(1.0), Radial(torch.exp))] == [False] * 4
+    assert [has_kink(kernel) for kernel in (Laplace(1.0), pf.kernels.Energy(), Declared())] == [
+        True
+    ] * 3
+    assert [has_kink(kernel) for kernel in (KERNEL, Sharp(), Mended(1.0), Radial(torch.exp))] == [
+        False
+    ] * 4
     assert hop(Declared()) == pytest.approx(hop(Laplace(1.0)), rel=1e-9)
     assert hop(Laplace(1.0)) > 0
     assert hop(Sharp()) == hop(Mended(1.0)) == 0
@@ -338,5 +400,7 @@ class Mistaken(Decibels):
 def test_logarithms_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`kernel.log_profile` must be log\(profile\), got"):
         KDE(Decibels())
-    with pytest.raises(ValueError, match=r"`kernel.log_slope` must be slope / profile.*: mend it, or leave out"):
+    with pytest.raises(
+        ValueError, match=r"`kernel.log_slope` must be slope / profile.*: mend it, or leave out"
+    ):
         pf.mmd_flow(Mistaken())

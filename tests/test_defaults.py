@@ -1,4 +1,6 @@
-"""Every flow with its default arguments, on targets of several parts and shapes: it comes nearer, or says that it has not."""
+"""Every flow with its default arguments, on targets of several parts and shapes: it comes nearer,
+or says that it has not.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from particleflow import estimators as E
 from particleflow.clouds import Cloud
 from particleflow.estimators.base import FlowDefaults
 from particleflow.flows import Descent
-from particleflow.kernels import CrossValidated, Gaussian, Median, default_bandwidth, median_distance
+from particleflow.kernels import (
+    CrossValidated,
+    Gaussian,
+    Median,
+    default_bandwidth,
+    median_distance,
+)
 from particleflow.metrics import W2
 
 Array = np.ndarray[Any, Any]
@@ -24,7 +32,9 @@ N, M, STEPS = 40, 50, 40
 def pieces(centres: Array, spread: float, seed: int, share: Array | None = None) -> Array:
     """M points around the centres."""
     rng = np.random.default_rng(seed)
-    return centres[rng.choice(len(centres), M, p=share)] + spread * rng.normal(size=(M, centres.shape[1]))
+    return centres[rng.choice(len(centres), M, p=share)] + spread * rng.normal(
+        size=(M, centres.shape[1])
+    )
 
 
 def task(name: str, seed: int = 0) -> tuple[Array, Array]:
@@ -39,7 +49,12 @@ def task(name: str, seed: int = 0) -> tuple[Array, Array]:
         return 0.5 * blob + [5, 0], np.random.default_rng(seed).normal(size=(M, 2))
     if name == "line":
         return 0.5 * blob[:, :1], pieces(np.array([[-2.0], [3]]), 0.4, seed, np.array([0.6, 0.4]))
-    law = {"rings": pf.samplers.Rings, "moons": pf.samplers.Moons, "spiral": pf.samplers.Spiral, "digits": pf.samplers.Digits}[name]()
+    law = {
+        "rings": pf.samplers.Rings,
+        "moons": pf.samplers.Moons,
+        "spiral": pf.samplers.Spiral,
+        "digits": pf.samplers.Digits,
+    }[name]()
     y = law.sample(M, seed=seed).numpy()
     if name == "digits":
         y = (y - y.mean(0)) @ np.linalg.svd(y - y.mean(0))[2][:2].T
@@ -62,10 +77,14 @@ def law_of(y: Array) -> pf.samplers.Gaussian:
 
 FLOWS: dict[str, Callable[[Array], pf.Flow]] = {
     "mmd": lambda y: pf.mmd_flow(kernel(y)),
-    "mmd noise": lambda y: pf.mmd_flow(kernel(y), noise=pf.schedules.Geometric(default_bandwidth(y), ratio=0.5, every=20)),
+    "mmd noise": lambda y: pf.mmd_flow(
+        kernel(y), noise=pf.schedules.Geometric(default_bandwidth(y), ratio=0.5, every=20)
+    ),
     "kale": lambda y: pf.kale_flow(kernel(y), lam=0.1),
     "drmmd": lambda y: pf.Flow(E.DrMMD(kernel(y), lam=0.1), mobility=Descent()),
-    "moreau": lambda y: pf.Flow(E.Moreau(kernel(y), divergence=pf.divergences.ChiSquare(), lam=0.1), mobility=Descent()),
+    "moreau": lambda y: pf.Flow(
+        E.Moreau(kernel(y), divergence=pf.divergences.ChiSquare(), lam=0.1), mobility=Descent()
+    ),
     "ctransform": lambda y: pf.wgan_flow(E.CTransformCritic()),
     "critic": lambda y: pf.wgan_flow(),
     "langevin": lambda y: pf.langevin(law_of(y)),
@@ -84,12 +103,18 @@ NETWORKS = {"critic", "Classifier", "SklearnClassifier"}
 SOLVERS = {"kale", "drmmd", "moreau", "KALE"}
 RATIOS = ("KDE", "ULSIF", "RuLSIF", "KLIEP", "KernelLogistic")
 RUNS = [
-    (name, where) for name in FLOWS for where in TASKS
-    if where in ("ring", "line") or (name not in NETWORKS and (where in ("far", "rings") or name not in SOLVERS))
+    (name, where)
+    for name in FLOWS
+    for where in TASKS
+    if where in ("ring", "line")
+    or (name not in NETWORKS and (where in ("far", "rings") or name not in SOLVERS))
 ]
 
 
-@pytest.mark.parametrize(("name", "where"), [run if run[1] in QUICK else pytest.param(*run, marks=pytest.mark.slow) for run in RUNS])
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [run if run[1] in QUICK else pytest.param(*run, marks=pytest.mark.slow) for run in RUNS],
+)
 def test_the_default_of_a_flow_comes_nearer_or_says_that_it_does_not(name: str, where: str) -> None:
     x, y = task(where)
     flow = FLOWS[name](y)
@@ -97,7 +122,8 @@ def test_the_default_of_a_flow_comes_nearer_or_says_that_it_does_not(name: str, 
     first, last = W2()(x, y), W2()(path.particles[-1], y)
     assert path.verdict in ("arrived", "nearer", "stalled")
     assert (path.verdict == "stalled") == (last >= (1 - 1e-3) * first)
-    # on the line the nearer part takes all particles; a kernel of the target's bandwidth does not reach the far blob
+    # on the line the nearer part takes all particles; a kernel of the target's bandwidth does not
+    # reach the far blob
     local = where == "line" and name in RATIOS and name != "KernelLogistic"
     beyond = where == "far" and name in {"mmd", "mmd noise", "kale", "KALE", "drmmd", "moreau"}
     if not (local or beyond):
@@ -107,7 +133,9 @@ def test_the_default_of_a_flow_comes_nearer_or_says_that_it_does_not(name: str, 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", RATIOS)
 def test_a_ratio_with_its_defaults_reaches_all_parts_of_a_target(name: str, seed: int) -> None:
-    """What cross-validation chooses at the first fit, where the clouds hardly overlap, made W2 rise."""
+    """What cross-validation chooses at the first fit, where the clouds hardly overlap, made W2
+    rise.
+    """
     x, y = task("ring", seed)
     path = pf.simulate(FLOWS[name](y), x, y, steps=200 if name == "KLIEP" else 80)
     assert W2()(path.particles[-1], y) < 0.5 * W2()(x, y)
@@ -120,8 +148,14 @@ def test_a_single_ratio_keeps_its_choice_and_a_flow_takes_its_own(name: str) -> 
     assert isinstance(estimator, FlowDefaults)
     alone = pf.fit(estimator, x, y).memory
     moving = pf.simulate(pf.mono_flow(estimator), x, y, steps=1, dt=1e-3).state.memory
-    expected = median_distance(np.concatenate([x, y])) if name == "KernelLogistic" else default_bandwidth(y)
-    assert float(moving["bandwidth"]) == pytest.approx(expected, rel=0.1 if name == "KernelLogistic" else 1e-12)
+    expected = (
+        median_distance(np.concatenate([x, y]))
+        if name == "KernelLogistic"
+        else default_bandwidth(y)
+    )
+    assert float(moving["bandwidth"]) == pytest.approx(
+        expected, rel=0.1 if name == "KernelLogistic" else 1e-12
+    )
     assert float(alone["bandwidth"]) != float(moving["bandwidth"])
     given = {"lam": 0.3} if "lam" in moving or name == "KernelLogistic" else {}
     asked = getattr(E, name)(Gaussian(0.7), **given)

@@ -1,4 +1,6 @@
-"""Every backend against sums in extended precision, on random problems that nobody chose (differential.py)."""
+"""Every backend against sums in extended precision, on random problems that nobody chose
+(differential.py).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps,
 from particleflow.pairwise.inputs import COPIED
 
 GRIDS = (1, 2, 3)
-# The backend, its kernels, and dimensions: all, and those of the fast tests, which make little machine code.
+# The backend, its kernels, and dimensions: all, and those of the fast tests, which make little
+# machine code.
 BACKENDS: dict[str, tuple[Any, tuple[Any, ...], tuple[int, ...], tuple[int, ...]]] = {
     "dense": (Dense(), (*ALL, Radial), tuple(range(1, 11)), tuple(range(1, 11))),
     "compiled": (Compiled(), ALL, tuple(range(1, 11)), (10,)),
@@ -55,7 +58,9 @@ def test_sums_are_those_of_the_formulas(name: str) -> None:
 def test_two_thousand_sums_are_those_of_the_formulas(name: str, chunk: int) -> None:
     backend, kinds, dims, _ = BACKENDS[name]
     for seed in range(EACH * chunk, EACH * (chunk + 1)):
-        check(backend, case(seed, kinds, dims, most=60 if seed % 5 else 400), centred=name != "dense")
+        check(
+            backend, case(seed, kinds, dims, most=60 if seed % 5 else 400), centred=name != "dense"
+        )
 
 
 @pytest.mark.slow
@@ -91,7 +96,11 @@ def test_a_wrong_sum_is_seen() -> None:
 
     problem = case(3, (Gaussian,), (2,))
     check(Wrong(lambda t: t), problem)
-    for spoil in (lambda t: t * (1 + 1e-4), lambda t: t + 1e-20 * (t == 0), lambda t: t * torch.nan):
+    for spoil in (
+        lambda t: t * (1 + 1e-4),
+        lambda t: t + 1e-20 * (t == 0),
+        lambda t: t * torch.nan,
+    ):
         for seed in range(40):
             try:
                 check(Wrong(spoil), case(seed, (Gaussian,), (2,)), centred=False)
@@ -103,18 +112,29 @@ def test_a_wrong_sum_is_seen() -> None:
 
 # Kinds of input, one by one.
 
-X, Z = (torch.from_numpy(np.random.default_rng(seed).standard_normal((n, 2))) for seed, n in ((0, 30), (1, 7)))
+X, Z = (
+    torch.from_numpy(np.random.default_rng(seed).standard_normal((n, 2)))
+    for seed, n in ((0, 30), (1, 7))
+)
 W = torch.linspace(1, 2, 30, dtype=torch.float64)
 KERNELS = {"mesh": Gaussian(0.5), "culled": Laplace(0.5), "nystroem": Gaussian(0.5)}
 
 
 def answers(field: Any, z: Any) -> list[Tensor]:
-    return [field.value(z), field.grad(z), *field.value_and_grad(z), field.laplacian(z), *field.log(z)]
+    return [
+        field.value(z),
+        field.grad(z),
+        *field.value_and_grad(z),
+        field.laplacian(z),
+        *field.log(z),
+    ]
 
 
 @each_backend
 def test_points_that_are_moved_afterwards_change_no_sum(name: str) -> None:
-    """Sources, weights and prepared queries are copies; memory that is shared with numpy is no exception."""
+    """Sources, weights and prepared queries are copies; memory that is shared with numpy is no
+    exception.
+    """
     backend, kernel = BACKENDS[name][0], KERNELS.get(name, Laplace(0.5))
     x, w, z = X.numpy().copy(), W.numpy().copy(), Z.numpy().copy()
     given = [torch.from_numpy(t) for t in (x, w, z)]
@@ -139,7 +159,9 @@ def test_queries_that_move_between_two_sums_are_met_where_they_are(name: str) ->
     z = torch.from_numpy(moving)
     answers(field, z)
     moving += 40.0
-    for got, right in zip(answers(field, z), answers(backend.sources(kernel, X).field(W), Z + 40.0), strict=True):
+    for got, right in zip(
+        answers(field, z), answers(backend.sources(kernel, X).field(W), Z + 40.0), strict=True
+    ):
         torch.testing.assert_close(got, right, rtol=1e-9, atol=1e-9)
 
 
@@ -150,13 +172,22 @@ def test_inference_tensors_are_summed(name: str) -> None:
     with torch.inference_mode():
         x, w, z = X.clone(), W.clone(), Z.clone()
         within = answers(backend.sources(kernel, x).field(w), z)
-    for got, beyond, right in zip(within, answers(backend.sources(kernel, x).field(w), z), want, strict=True):
+    for got, beyond, right in zip(
+        within, answers(backend.sources(kernel, x).field(w), z), want, strict=True
+    ):
         torch.testing.assert_close(got, right, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(beyond, right, rtol=1e-12, atol=1e-12)
 
 
 @each_backend
-@pytest.mark.parametrize("w", [torch.ones(30, dtype=torch.bool), torch.ones(30, dtype=torch.int64), torch.ones(30, dtype=torch.bfloat16)])
+@pytest.mark.parametrize(
+    "w",
+    [
+        torch.ones(30, dtype=torch.bool),
+        torch.ones(30, dtype=torch.int64),
+        torch.ones(30, dtype=torch.bfloat16),
+    ],
+)
 def test_weights_of_other_real_types_are_converted(name: str, w: Tensor) -> None:
     backend, kernel = BACKENDS[name][0], KERNELS.get(name, Laplace(0.5))
     field = backend.sources(kernel, X)
@@ -166,23 +197,37 @@ def test_weights_of_other_real_types_are_converted(name: str, w: Tensor) -> None
 @each_backend
 def test_weights_that_hold_no_numbers_are_refused(name: str) -> None:
     sources = BACKENDS[name][0].sources(KERNELS.get(name, Laplace(0.5)), X)
-    with pytest.raises(TypeError, match=r"`w` must be a dense tensor, got one of layout torch\.sparse_coo: pass its numbers"):
+    with pytest.raises(
+        TypeError,
+        match=r"`w` must be a dense tensor, got one of layout torch\.sparse_coo: pass its numbers",
+    ):
         sources.field(W.to_sparse())
-    with pytest.raises(ValueError, match="`w` must be on the device of the points, cpu, got meta: move it"):
+    with pytest.raises(
+        ValueError, match="`w` must be on the device of the points, cpu, got meta: move it"
+    ):
         sources.field(W.to("meta"))
-    with pytest.raises(ValueError, match="`z` must be on the device of the sources, cpu, got meta: move it"):
+    with pytest.raises(
+        ValueError, match="`z` must be on the device of the sources, cpu, got meta: move it"
+    ):
         sources.field(W).value(Z.to("meta"))
 
 
 @each_backend
 def test_points_that_hold_no_numbers_are_refused(name: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"`points` must (hold numbers, got a tensor on the meta|be on the CPU for .*, got meta)"):
+    with pytest.raises(
+        (TypeError, ValueError),
+        match=(
+            r"`points` must (hold numbers, got a tensor on the meta|be on the CPU for .*, got meta)"
+        ),
+    ):
         BACKENDS[name][0].sources(KERNELS.get(name, Laplace(0.5)), X.to("meta"))
 
 
 @each_backend
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_small_column_beside_a_large_one_is_summed_as_alone(name: str, dtype: torch.dtype) -> None:
+def test_a_small_column_beside_a_large_one_is_summed_as_alone(
+    name: str, dtype: torch.dtype
+) -> None:
     backend, kernel = BACKENDS[name][0], KERNELS.get(name, Laplace(0.5))
     sources, z = backend.sources(kernel, X.to(dtype)), Z.to(dtype)
     w = torch.stack([1e30 * W, 1e-30 * W, 0 * W, W], 1).to(dtype)
@@ -190,8 +235,12 @@ def test_a_small_column_beside_a_large_one_is_summed_as_alone(name: str, dtype: 
     for k, scale in enumerate((1e30, 1e-30, 1.0, 1.0)):
         alone = sources.field(w[:, k])
         rtol = 10 * getattr(backend, "rtol", 0.0) + 1e-5
-        torch.testing.assert_close(together.value(z)[:, k] / scale, alone.value(z) / scale, rtol=rtol, atol=rtol)
-        torch.testing.assert_close(together.grad(z)[:, k] / scale, alone.grad(z) / scale, rtol=rtol, atol=60 * rtol)
+        torch.testing.assert_close(
+            together.value(z)[:, k] / scale, alone.value(z) / scale, rtol=rtol, atol=rtol
+        )
+        torch.testing.assert_close(
+            together.grad(z)[:, k] / scale, alone.grad(z) / scale, rtol=rtol, atol=60 * rtol
+        )
     assert not together.value(z)[:, 2].any()
     assert not together.grad(z)[:, 2].any()
 
@@ -233,7 +282,13 @@ def test_a_large_tensor_that_is_changed_afterwards_is_refused(name: str) -> None
     w, z = torch.from_numpy(rng.standard_normal(2 * n)), torch.zeros(3, 2, dtype=torch.float64)
     field = backend.sources(kernel, x).field(w[:n])
     x.add_(1)
-    with pytest.raises(RuntimeError, match=r"`points` was changed in place after sums were made of it: make the sources and the field again, or"):
+    with pytest.raises(
+        RuntimeError,
+        match=(
+            r"`points` was changed in place after sums were made of it: make the sources and the"
+            r" field again, or"
+        ),
+    ):
         field.value(z)
     field = backend.sources(kernel, X.repeat(2 * n // 30 + 1, 1)[: 2 * n]).field(w)
     w.mul_(2)
@@ -244,8 +299,12 @@ def test_a_large_tensor_that_is_changed_afterwards_is_refused(name: str) -> None
 @each_backend
 @pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_large_array_that_numpy_moves_afterwards_is_refused(name: str, d: int, dtype: torch.dtype) -> None:
-    """torch counts no version of it: some numbers are looked at. Any one coordinate alone; NaNs are equal to themselves."""
+def test_a_large_array_that_numpy_moves_afterwards_is_refused(
+    name: str, d: int, dtype: torch.dtype
+) -> None:
+    """torch counts no version of it: some numbers are looked at. Any one coordinate alone; NaNs are
+    equal to themselves.
+    """
     backend, kernel = BACKENDS[name][0], KERNELS.get(name, Laplace(0.5))
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((COPIED + 7, d))).to(dtype)
     w, z = torch.ones(COPIED + 7, dtype=dtype), torch.zeros(3, d, dtype=dtype)
@@ -253,7 +312,9 @@ def test_a_large_array_that_numpy_moves_afterwards_is_refused(name: str, d: int,
     for k in range(d):
         sources = backend.sources(kernel, x)
         x.numpy()[:, k] += 0.1
-        with pytest.raises(RuntimeError, match=r"`points` was changed in place after sums were made of it"):
+        with pytest.raises(
+            RuntimeError, match=r"`points` was changed in place after sums were made of it"
+        ):
             sources.field(w).explain(z)
     field = backend.sources(kernel, x).field(w)
     w.numpy()[::-1] = np.arange(len(w))

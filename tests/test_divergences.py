@@ -1,4 +1,6 @@
-"""Entropies: each function against high precision, the definition of the conjugate, and divergences with known values."""
+"""Entropies: each function against high precision, the definition of the conjugate, and divergences
+with known values.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,31 @@ import numpy as np
 import pytest
 import torch
 from mpmath import mp, mpf
-from problems import DATA, PAIRS, Normal, chi2, grid, hellinger2, kl, normal, power_integral, skewed_js
+from problems import (
+    DATA,
+    PAIRS,
+    Normal,
+    chi2,
+    grid,
+    hellinger2,
+    kl,
+    normal,
+    power_integral,
+    skewed_js,
+)
 from torch import Tensor
 
 import particleflow as pf
-from particleflow.divergences import KL, ChiSquare, Divergence, Jeffreys, JensenShannon, ReverseKL, TotalVariation, Tsallis
+from particleflow.divergences import (
+    KL,
+    ChiSquare,
+    Divergence,
+    Jeffreys,
+    JensenShannon,
+    ReverseKL,
+    TotalVariation,
+    Tsallis,
+)
 
 SMOOTH: dict[str, Any] = {
     "kl": KL(),
@@ -21,15 +43,60 @@ SMOOTH: dict[str, Any] = {
     "jeffreys": Jeffreys(),
     "chi2": ChiSquare(),
     "js": JensenShannon(),
-    **{f"tsallis{alpha}": Tsallis(alpha) for alpha in (1e-3, 0.1, 0.5, 0.9, 1 - 1e-9, 1.0, 1 + 1e-9, 1.5, 2.0, 3.0, 20.0)},
+    **{
+        f"tsallis{alpha}": Tsallis(alpha)
+        for alpha in (1e-3, 0.1, 0.5, 0.9, 1 - 1e-9, 1.0, 1 + 1e-9, 1.5, 2.0, 3.0, 20.0)
+    },
 }
 ALL: dict[str, Any] = {**SMOOTH, "tv": TotalVariation()}
 smooth = pytest.mark.parametrize("name", SMOOTH)
 each = pytest.mark.parametrize("name", ALL)
 
-RATIOS = [1e-30, 1e-9, 1e-3, 0.1, 0.3, 0.49, 0.51, 0.75, 0.9, 1 - 1e-4, 1 - 1e-9, 1 + 1e-9, 1 + 1e-4, 1.1, 1.3, 1.49, 1.51, 2.0, 3.0, 20.0, 1e4, 1e12]
+RATIOS = [
+    1e-30,
+    1e-9,
+    1e-3,
+    0.1,
+    0.3,
+    0.49,
+    0.51,
+    0.75,
+    0.9,
+    1 - 1e-4,
+    1 - 1e-9,
+    1 + 1e-9,
+    1 + 1e-4,
+    1.1,
+    1.3,
+    1.49,
+    1.51,
+    2.0,
+    3.0,
+    20.0,
+    1e4,
+    1e12,
+]
 # Of the recession constant where that is finite, else as they are.
-SLOPES = [-1e30, -1e6, -700.0, -40.0, -5.0, -2.5, -1.5, -0.6, -0.4, -0.1, -1e-4, -1e-9, 1e-9, 1e-4, 0.1, 0.4, 0.6, 0.99]
+SLOPES = [
+    -1e30,
+    -1e6,
+    -700.0,
+    -40.0,
+    -5.0,
+    -2.5,
+    -1.5,
+    -0.6,
+    -0.4,
+    -0.1,
+    -1e-4,
+    -1e-9,
+    1e-9,
+    1e-4,
+    0.1,
+    0.4,
+    0.6,
+    0.99,
+]
 LARGE_SLOPES = [1.5, 3.0, 40.0, 600.0]
 
 
@@ -67,12 +134,20 @@ def entropy(divergence: Any, g: Any) -> Any:
 
 def slopes(divergence: Any) -> list[float]:
     limit = divergence.recession
-    return [s for s in SLOPES if s <= -1] + [s * min(1.0, limit) for s in SLOPES if s > -1] + (LARGE_SLOPES if limit == math.inf else [])
+    return (
+        [s for s in SLOPES if s <= -1]
+        + [s * min(1.0, limit) for s in SLOPES if s > -1]
+        + (LARGE_SLOPES if limit == math.inf else [])
+    )
 
 
 def maximiser(divergence: Any, s: float) -> Any:
     """sup over g >= 0 of s g - f(g): the root of s - f' in log g, bracketed, in 60 digits."""
-    if isinstance(divergence, Tsallis) and divergence.alpha > 1 and s <= -divergence.alpha / (mpf(divergence.alpha) - 1):
+    if (
+        isinstance(divergence, Tsallis)
+        and divergence.alpha > 1
+        and s <= -divergence.alpha / (mpf(divergence.alpha) - 1)
+    ):
         return mpf(0)
     if isinstance(divergence, ChiSquare) and s <= -2:
         return mpf(0)
@@ -104,7 +179,9 @@ def derivative(divergence: Any, g: Any) -> Any:
 
 
 def relative(ours: Tensor, exact: list[Any]) -> list[float]:
-    """Errors relative to each value; equal infinities and zeros count as none. Values outside of what float64 holds are left out."""
+    """Errors relative to each value; equal infinities and zeros count as none. Values outside of
+    what float64 holds are left out.
+    """
     errors = []
     for a, b in zip(ours.tolist(), exact, strict=True):
         if abs(b) > 1e300 or 0 < abs(b) < 1e-300:
@@ -115,38 +192,62 @@ def relative(ours: Tensor, exact: list[Any]) -> list[float]:
 
 @smooth
 def test_the_entropy_and_its_derivatives(name: str) -> None:
-    """f against the formula in 60 digits, f' and f'' against differences of it: 1e-14 relative, close to g = 1 too."""
+    """f against the formula in 60 digits, f' and f'' against differences of it: 1e-14 relative,
+    close to g = 1 too.
+    """
     divergence = ALL[name]
     g = column(RATIOS)
     assert max(relative(divergence.f(g), [entropy(divergence, a) for a in RATIOS])) < 1e-14
     assert max(relative(divergence.slope(g), [derivative(divergence, a) for a in RATIOS])) < 1e-14
     with mp.workdps(300):
         step = mpf(10) ** -25
-        first = [(entropy(divergence, a * (1 + step)) - entropy(divergence, a * (1 - step))) / (2 * step * mpf(a)) for a in RATIOS]
-        second = [(derivative(divergence, a * (1 + step)) - derivative(divergence, a * (1 - step))) / (2 * step * mpf(a)) for a in RATIOS]
+        first = [
+            (entropy(divergence, a * (1 + step)) - entropy(divergence, a * (1 - step)))
+            / (2 * step * mpf(a))
+            for a in RATIOS
+        ]
+        second = [
+            (derivative(divergence, a * (1 + step)) - derivative(divergence, a * (1 - step)))
+            / (2 * step * mpf(a))
+            for a in RATIOS
+        ]
     assert max(relative(divergence.slope(g), first)) < 1e-13
     assert max(relative(divergence.curvature(g), second)) < 1e-13
 
 
 @smooth
 def test_the_conjugate_and_its_derivatives(name: str) -> None:
-    """f*(s) = sup s g - f(g), its maximiser found in 60 digits; (f*)'' = 1 / f''. Errors in units of what rounding s makes of the value."""
+    """f*(s) = sup s g - f(g), its maximiser found in 60 digits; (f*)'' = 1 / f''. Errors in units
+    of what rounding s makes of the value.
+    """
     divergence = ALL[name]
     points = slopes(divergence)
     s = column(points)
     best = [maximiser(divergence, a) for a in points]
-    value = [mpf(a) * g - (entropy(divergence, g) if g else 1) for a, g in zip(points, best, strict=True)]
+    value = [
+        mpf(a) * g - (entropy(divergence, g) if g else 1) for a, g in zip(points, best, strict=True)
+    ]
     bend = [one_over_curvature(divergence, g) for g in best]
-    for ours, exact, change in ((divergence.conjugate(s), value, best), (divergence.ratio(s), best, bend)):
-        worst = [e / (1 + float(min(abs(c * a / v), mpf(1e6)) if v else 0)) for e, c, a, v in kept(ours, exact, change, points)]
+    for ours, exact, change in (
+        (divergence.conjugate(s), value, best),
+        (divergence.ratio(s), best, bend),
+    ):
+        worst = [
+            e / (1 + float(min(abs(c * a / v), mpf(1e6)) if v else 0))
+            for e, c, a, v in kept(ours, exact, change, points)
+        ]
         assert max(worst) < 1e-14, (name, worst)
     finite = [i for i, b in enumerate(bend) if 1e-290 < b < 1e290 or b == 0]
     errors = relative(divergence.ratio_slope(s)[finite], [bend[i] for i in finite])
-    condition = [1 + float(abs(mpf(points[i])) * (bend[i] / best[i] if best[i] else 0)) for i in finite]
+    condition = [
+        1 + float(abs(mpf(points[i])) * (bend[i] / best[i] if best[i] else 0)) for i in finite
+    ]
     assert max(e / c for e, c in zip(errors, condition, strict=True)) < 1e-13
 
 
-def kept(ours: Tensor, exact: list[Any], change: list[Any], points: list[float]) -> list[tuple[float, Any, float, Any]]:
+def kept(
+    ours: Tensor, exact: list[Any], change: list[Any], points: list[float]
+) -> list[tuple[float, Any, float, Any]]:
     rows = []
     for a, b, c, s in zip(ours.tolist(), exact, change, points, strict=True):
         if 1e-300 < abs(b) < 1e300 or b == 0:
@@ -173,9 +274,17 @@ def one_over_curvature(divergence: Any, g: Any) -> Any:
 
 @each
 def test_the_supremum_on_a_grid(name: str) -> None:
-    """No g does better than f*(s), and `ratio` does as well: independent of any formula of derivatives."""
+    """No g does better than f*(s), and `ratio` does as well: independent of any formula of
+    derivatives.
+    """
     divergence = ALL[name]
-    g = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-6, 4, 4001, dtype=torch.float64), column([1.0])])
+    g = torch.cat(
+        [
+            torch.zeros(1, dtype=torch.float64),
+            torch.logspace(-6, 4, 4001, dtype=torch.float64),
+            column([1.0]),
+        ]
+    )
     s = column([a for a in slopes(divergence) if -100 < a < 5])
     gains = s[:, None] * g - divergence.f(g)
     best = gains.max(1).values
@@ -191,12 +300,21 @@ def test_fenchel_and_young_meet(name: str) -> None:
     divergence = ALL[name]
     g = torch.linspace(0.05, 4, 80, dtype=torch.float64)
     s = divergence.slope(g)
-    torch.testing.assert_close(divergence.f(g) + divergence.conjugate(s), g * s, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        divergence.f(g) + divergence.conjugate(s), g * s, rtol=1e-12, atol=1e-12
+    )
     if name != "tv":
-        g = g[divergence.curvature(g) * g > 0.1 * s.abs()]  # where f' still tells one g from the next
+        g = g[
+            divergence.curvature(g) * g > 0.1 * s.abs()
+        ]  # where f' still tells one g from the next
         s = divergence.slope(g)
         torch.testing.assert_close(divergence.ratio(s), g, rtol=1e-12, atol=0)
-        torch.testing.assert_close(divergence.ratio_slope(s) * divergence.curvature(g), torch.ones_like(g), rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            divergence.ratio_slope(s) * divergence.curvature(g),
+            torch.ones_like(g),
+            rtol=1e-12,
+            atol=0,
+        )
 
 
 @each
@@ -204,7 +322,12 @@ def test_normalised_at_one(name: str) -> None:
     divergence = ALL[name]
     assert isinstance(divergence, Divergence)
     one, zero = column([1.0]), column([0.0])
-    assert divergence.f(one).item() == divergence.slope(one).item() == divergence.conjugate(zero).item() == 0
+    assert (
+        divergence.f(one).item()
+        == divergence.slope(one).item()
+        == divergence.conjugate(zero).item()
+        == 0
+    )
     assert divergence.ratio(zero).item() == 1
 
 
@@ -222,7 +345,9 @@ def test_the_recession_constant(name: str) -> None:
     g = column([1e60, 1e80])
     growth = divergence.f(g) / g
     share = abs(growth[1].item() / limit - 1)
-    assert share < 1e-7 or share == pytest.approx(1e80 ** (divergence.alpha - 1), rel=1e-6)  # Tsallis tends to it like g^(alpha - 1)
+    assert share < 1e-7 or share == pytest.approx(
+        1e80 ** (divergence.alpha - 1), rel=1e-6
+    )  # Tsallis tends to it like g^(alpha - 1)
     above = column([limit * 1.001, limit + 1, math.inf])
     assert divergence.conjugate(above).eq(math.inf).all()
     assert divergence.ratio(above).eq(math.inf).all()
@@ -233,14 +358,23 @@ def test_the_recession_constant(name: str) -> None:
 def test_at_no_mass_and_at_the_end(name: str) -> None:
     """g = 0 and s -> -inf: f*(-inf) = -f(0), no NaN anywhere."""
     divergence = ALL[name]
-    at_zero = math.inf if name in ("reverse", "jeffreys") else {"tv": 0.5, "js": math.log(2) / 2}.get(name, 1.0)
+    at_zero = (
+        math.inf
+        if name in ("reverse", "jeffreys")
+        else {"tv": 0.5, "js": math.log(2) / 2}.get(name, 1.0)
+    )
     zero, end = column([0.0]), column([-math.inf])
     assert divergence.f(zero).item() == pytest.approx(at_zero, rel=1e-15)
     assert divergence.conjugate(end).item() == pytest.approx(-at_zero, rel=1e-15)
     assert divergence.ratio(end).item() == divergence.ratio_slope(end).item() == 0
     assert not any(v.isnan().any() for v in (divergence.slope(zero), divergence.curvature(zero)))
-    wide = torch.cat([column([-math.inf, math.inf]), torch.linspace(-1000, 1000, 2001, dtype=torch.float64)])
-    assert not any(v.isnan().any() for v in (divergence.conjugate(wide), divergence.ratio(wide), divergence.ratio_slope(wide)))
+    wide = torch.cat(
+        [column([-math.inf, math.inf]), torch.linspace(-1000, 1000, 2001, dtype=torch.float64)]
+    )
+    assert not any(
+        v.isnan().any()
+        for v in (divergence.conjugate(wide), divergence.ratio(wide), divergence.ratio_slope(wide))
+    )
 
 
 @each
@@ -249,8 +383,13 @@ def test_single_precision(name: str) -> None:
     divergence = ALL[name]
     g = torch.cat([torch.linspace(0.05, 4, 50), torch.tensor([1.001, 0.999, 30.0])])
     s = torch.linspace(-6, 0.9, 50) * min(1.0, divergence.recession)
-    for function, argument in [(divergence.f, g), (divergence.slope, g), (divergence.curvature, g)] + [
-        (function, s) for function in (divergence.conjugate, divergence.ratio, divergence.ratio_slope)
+    for function, argument in [
+        (divergence.f, g),
+        (divergence.slope, g),
+        (divergence.curvature, g),
+    ] + [
+        (function, s)
+        for function in (divergence.conjugate, divergence.ratio, divergence.ratio_slope)
     ]:
         single, double = function(argument), function(argument.double())
         assert single.dtype == torch.float32
@@ -265,7 +404,9 @@ def test_chi_square_of_any_sign() -> None:
     torch.testing.assert_close(free.ratio(s), 1 + s / 2, rtol=1e-15, atol=0)
     assert free.ratio_slope(s).eq(0.5).all()
     for name in ("conjugate", "ratio", "ratio_slope"):
-        torch.testing.assert_close(getattr(ChiSquare(), name)(s), getattr(Tsallis(2), name)(s), rtol=1e-14, atol=1e-15)
+        torch.testing.assert_close(
+            getattr(ChiSquare(), name)(s), getattr(Tsallis(2), name)(s), rtol=1e-14, atol=1e-15
+        )
 
 
 def test_tsallis_near_one_is_kl() -> None:
@@ -278,7 +419,12 @@ def test_tsallis_near_one_is_kl() -> None:
 
 @pytest.mark.parametrize(
     ("alpha", "words"),
-    [(0.0, "> 0, got 0.*ReverseKL"), (-1.0, "not convex below 0"), (math.nan, "finite"), (math.inf, "finite")],
+    [
+        (0.0, "> 0, got 0.*ReverseKL"),
+        (-1.0, "not convex below 0"),
+        (math.nan, "finite"),
+        (math.inf, "finite"),
+    ],
 )
 def test_bad_alphas_are_refused(alpha: Any, words: str) -> None:
     with pytest.raises(ValueError, match=f"`alpha` must be.*{words}"):
@@ -294,7 +440,9 @@ def between(divergence: Any, current: Normal, target: Normal) -> float:
     log_p, log_q = target.log_density(z), current.log_density(z)
     counts = np.maximum(log_p, log_q) > -60
     log_p, log_q = log_p[counts], log_q[counts]
-    return float(cell * (np.exp(log_p) * divergence.f(torch.from_numpy(np.exp(log_q - log_p))).numpy()).sum())
+    return float(
+        cell * (np.exp(log_p) * divergence.f(torch.from_numpy(np.exp(log_q - log_p))).numpy()).sum()
+    )
 
 
 @pytest.mark.parametrize("pair", ["near", "plane"])
@@ -312,7 +460,9 @@ def test_divergences_between_gaussians(pair: str) -> None:
 
 
 def test_chi_square_between_gaussians() -> None:
-    """chi^2(N(m, 1) || N(0, 1)) = e^{m^2} - 1; Tsallis: (e^{alpha (alpha - 1) m^2 / 2} - 1) / (alpha - 1)."""
+    """chi^2(N(m, 1) || N(0, 1)) = e^{m^2} - 1; Tsallis: (e^{alpha (alpha - 1) m^2 / 2} - 1) /
+    (alpha - 1).
+    """
     p, q = normal(0.0, 1.0), normal(0.7, 1.0)
     assert between(ChiSquare(), q, p) == pytest.approx(math.expm1(0.49), rel=1e-9)
     assert between(ChiSquare(), q, p) == pytest.approx(chi2(q, p), rel=1e-9)
@@ -330,11 +480,15 @@ def on_atoms(divergence: Any, q: Tensor, p: Tensor) -> float:
     """sum p f(q / p) + recession (mass of q where p has none)."""
     shared = p > 0
     alone = float(q[~shared].sum())
-    return float((p[shared] * divergence.f(q[shared] / p[shared])).sum()) + (divergence.recession * alone if alone else 0.0)
+    return float((p[shared] * divergence.f(q[shared] / p[shared])).sum()) + (
+        divergence.recession * alone if alone else 0.0
+    )
 
 
 def test_bounded_divergences_saturate() -> None:
-    """Disjoint laws: f(0) + recession, log 2 for Jensen-Shannon, 1 for total variation; never more for other laws."""
+    """Disjoint laws: f(0) + recession, log 2 for Jensen-Shannon, 1 for total variation; never more
+    for other laws.
+    """
     q, p = column([0.3, 0.7, 0.0, 0.0]), column([0.0, 0.0, 0.6, 0.4])
     assert on_atoms(JensenShannon(), q, p) == pytest.approx(math.log(2), rel=1e-15)
     assert on_atoms(TotalVariation(), q, p) == pytest.approx(1, rel=1e-15)
@@ -343,13 +497,21 @@ def test_bounded_divergences_saturate() -> None:
         q, p = (torch.from_numpy(rng.dirichlet(np.full(7, 0.1))) for _ in range(2))
         assert 0 <= on_atoms(JensenShannon(), q, p) <= math.log(2)
         assert 0 <= on_atoms(TotalVariation(), q, p) <= 1
-        assert on_atoms(TotalVariation(), q, p) == pytest.approx(float((q - p).abs().sum()) / 2, rel=1e-12)
-        assert on_atoms(JensenShannon(), q, p) == pytest.approx(on_atoms(JensenShannon(), p, q), rel=1e-10)
+        assert on_atoms(TotalVariation(), q, p) == pytest.approx(
+            float((q - p).abs().sum()) / 2, rel=1e-12
+        )
+        assert on_atoms(JensenShannon(), q, p) == pytest.approx(
+            on_atoms(JensenShannon(), p, q), rel=1e-10
+        )
 
 
-@pytest.mark.parametrize(("name", "divergence"), [("kl", KL()), ("tsa2", Tsallis(2)), ("tsa2", ChiSquare())])
+@pytest.mark.parametrize(
+    ("name", "divergence"), [("kl", KL()), ("tsa2", Tsallis(2)), ("tsa2", ChiSquare())]
+)
 def test_published_objectives(name: str, divergence: Any) -> None:
-    """The exact solutions of tests/data: (1/M) sum f(g_j) + |mu_x - (1/M) sum g_j k(y_j, .)|^2 / (2 lam) is their objective."""
+    """The exact solutions of tests/data: (1/M) sum f(g_j) + |mu_x - (1/M) sum g_j k(y_j, .)|^2 / (2
+    lam) is their objective.
+    """
     with np.load(DATA / f"fdiv_exact_{name}_t0.npz") as file:
         x, y, q = (torch.from_numpy(file[key]) for key in ("X", "Y", "q"))
         lam, s, objective, v = float(file["lam"]), float(file["s"]), float(file["obj"]), file["v"]
@@ -361,5 +523,7 @@ def test_published_objectives(name: str, divergence: Any) -> None:
     gap2 = float(weights @ field.value(points))
     assert float(divergence.f(q).mean()) + gap2 / (2 * lam) == pytest.approx(objective, rel=1e-7)
     # stationarity: q is the ratio of its own witness, and minus the witness's gradient the velocity
-    torch.testing.assert_close(divergence.ratio(field.value(y) / lam), q, rtol=0, atol=1e-5 * float(q.max()))
+    torch.testing.assert_close(
+        divergence.ratio(field.value(y) / lam), q, rtol=0, atol=1e-5 * float(q.max())
+    )
     np.testing.assert_allclose(-field.grad(x).numpy() / lam, v, rtol=0, atol=1e-6 * np.abs(v).max())

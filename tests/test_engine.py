@@ -1,4 +1,6 @@
-"""Runs: time, continuing bit for bit, randomness, what is saved, and the ways in which a run can end."""
+"""Runs: time, continuing bit for bit, randomness, what is saved, and the ways in which a run can
+end.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ MMD_FLOW = pf.mmd_flow(KERNEL)
 # flow, target, dt, integrator
 RUNS: dict[str, tuple[pf.Flow, object, float, Integrator | None]] = {
     "MMD with noise": (pf.mmd_flow(KERNEL, noise=Geometric(0.5, ratio=0.9)), Y, 0.1, None),
-    "MMD, RK4, noise of time": (pf.mmd_flow(KERNEL, noise=lambda clock, fit: 0.3 / (1 + clock.t)), Y, 0.1, RK4()),
+    "MMD, RK4, noise of time": (
+        pf.mmd_flow(KERNEL, noise=lambda clock, fit: 0.3 / (1 + clock.t)),
+        Y,
+        0.1,
+        RK4(),
+    ),
     "KALE, warm": (pf.kale_flow(KERNEL, lam=0.01), Y, 0.005, None),
     "KALE, Heun": (pf.kale_flow(KERNEL, lam=0.01), Y, 0.005, Heun()),
     "KDE": (pf.mono_flow(KDE(KERNEL), Vanilla(2.0)), Y, 0.05, None),
@@ -53,10 +60,13 @@ each_run = pytest.mark.parametrize("name", RUNS)
 def same(a: pf.Trajectory, b: pf.Trajectory) -> bool:
     """Bit for bit, with NaN equal to NaN."""
     first, second = a.numpy(), b.numpy()
-    return first.keys() == second.keys() and all(np.array_equal(first[k], second[k], equal_nan=first[k].dtype.kind == "f") for k in first)
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[k], second[k], equal_nan=first[k].dtype.kind == "f") for k in first
+    )
 
 
-# ---- going on ----------------------------------------------------------------------------------------------------------------------------
+# ---- going on
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -64,7 +74,10 @@ def run_and_its_beginning(name: str) -> tuple[pf.Trajectory, pf.Trajectory]:
     """12 steps, and the first five of them."""
     flow, target, dt, scheme = RUNS[name]
     save = pf.SaveAt(every=1, velocity=True)
-    whole, half = (pf.simulate(flow, X, target, steps=steps, dt=dt, integrator=scheme, save=save, seed=5) for steps in (12, 5))
+    whole, half = (
+        pf.simulate(flow, X, target, steps=steps, dt=dt, integrator=scheme, save=save, seed=5)
+        for steps in (12, 5)
+    )
     return whole, half
 
 
@@ -77,19 +90,35 @@ def test_stopping_and_going_on_is_running_through(name: str, through: str, tmp_p
     assert whole.status == "completed"
     match through:
         case "memory":
-            assert same(pf.simulate(flow, half, target, steps=7, integrator=scheme, save=save), whole)
+            assert same(
+                pf.simulate(flow, half, target, steps=7, integrator=scheme, save=save), whole
+            )
         case "file":
             half.save(tmp_path / "half.npz")
-            assert same(pf.simulate(flow, pf.Trajectory.load(tmp_path / "half.npz"), target, steps=7, integrator=scheme, save=save), whole)
+            assert same(
+                pf.simulate(
+                    flow,
+                    pf.Trajectory.load(tmp_path / "half.npz"),
+                    target,
+                    steps=7,
+                    integrator=scheme,
+                    save=save,
+                ),
+                whole,
+            )
         case "snapshot":
-            rest = pf.simulate(flow, half.state, target, steps=7, dt=dt, integrator=scheme, save=save)
+            rest = pf.simulate(
+                flow, half.state, target, steps=7, dt=dt, integrator=scheme, save=save
+            )
             assert torch.equal(rest.particles, whole.particles[5:])
             assert torch.equal(rest.times, whole.times[5:])
             assert rest.steps.tolist() == list(range(5, 13))
         case "iterate":
             states = list(islice(pf.iterate(flow, X, target, dt=dt, integrator=scheme, seed=5), 6))
             later = list(islice(pf.iterate(flow, states[-1], target, dt=dt, integrator=scheme), 8))
-            assert torch.equal(torch.stack([s.x.points for s in [*states[:5], *later]]), whole.particles)
+            assert torch.equal(
+                torch.stack([s.x.points for s in [*states[:5], *later]]), whole.particles
+            )
             assert [s.clock.t for s in [*states[:5], *later]] == whole.times.tolist()
 
 
@@ -117,8 +146,12 @@ def test_going_on_with_another_step_keeps_the_time() -> None:
 
 def test_metrics_that_begin_late_are_measured_before_and_those_left_out_are_told() -> None:
     half = pf.simulate(MMD_FLOW, X, Y, steps=3, dt=0.1, metrics={"a": lambda x, y: 1.0})
-    with pytest.warns(RuntimeWarning, match=r"`metrics` \['a'\] of the run that goes on were not passed again"):
-        rest = pf.simulate(MMD_FLOW, half, steps=2, metrics={"b": lambda x, y: float(x.points[0, 0])})
+    with pytest.warns(
+        RuntimeWarning, match=r"`metrics` \['a'\] of the run that goes on were not passed again"
+    ):
+        rest = pf.simulate(
+            MMD_FLOW, half, steps=2, metrics={"b": lambda x, y: float(x.points[0, 0])}
+        )
     nan = pytest.approx([math.nan] * 2, nan_ok=True)
     assert rest.metrics["a"].tolist()[:4] == [1.0] * 4
     assert rest.metrics["a"].tolist()[4:] == nan
@@ -127,34 +160,48 @@ def test_metrics_that_begin_late_are_measured_before_and_those_left_out_are_told
 
 def test_metrics_that_begin_late_against_another_target_are_told() -> None:
     half = pf.simulate(MMD_FLOW, X, Y, steps=3, dt=0.1)
-    with pytest.warns(RuntimeWarning, match=r"`metrics` \['b'\] are NaN up to step 3: the run that goes on had another target"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"`metrics` \['b'\] are NaN up to step 3: the run that goes on had another target",
+    ):
         rest = pf.simulate(MMD_FLOW, half, Y + 1, steps=2, metrics={"b": lambda x, y: 2.0})
     assert rest.metrics["b"].tolist()[4:] == [2.0] * 2
     assert bool(rest.metrics["b"][:4].isnan().all())
 
 
 def test_a_warm_start_is_part_of_the_state() -> None:
-    """Without the memory the bits would differ: the solver stops at its tolerance, from where it starts."""
+    """Without the memory the bits would differ: the solver stops at its tolerance, from where it
+    starts.
+    """
     flow, target, dt, _ = RUNS["KALE, warm"]
     half = pf.simulate(flow, X, target, steps=5, dt=dt)
     assert set(half.state.memory) == {"u"}
     forgotten = Snapshot(clock=half.state.clock, x=half.state.x, stepper=half.state.stepper)
-    warm, cold = (pf.simulate(flow, s, target, steps=7, dt=dt, save=pf.SaveAt(every=1)).particles for s in (half.state, forgotten))
+    warm, cold = (
+        pf.simulate(flow, s, target, steps=7, dt=dt, save=pf.SaveAt(every=1)).particles
+        for s in (half.state, forgotten)
+    )
     assert not torch.equal(warm, cold)
     assert torch.allclose(warm, cold, rtol=0, atol=1e-10)
 
 
-# ---- time ----------------------------------------------------------------------------------------------------------------------------------
+# ---- time
+# ----------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_time_is_a_multiple_of_dt_and_not_a_sum() -> None:
-    path = pf.simulate(pf.Flow(ClosedForm(lambda z: -z)), X, steps=1000, dt=0.1, save=pf.SaveAt(every=1))
+    path = pf.simulate(
+        pf.Flow(ClosedForm(lambda z: -z)), X, steps=1000, dt=0.1, save=pf.SaveAt(every=1)
+    )
     assert path.times.tolist() == [n * 0.1 for n in range(1001)]
     assert sum([0.1] * 1000) != 1000 * 0.1
 
 
-@pytest.mark.parametrize(("t1", "dt", "steps"), [(1.0, 0.1, 10), (0.7, 0.1, 7), (1.0, 0.3, 4), (0.05, 0.3, 1), (1.2, 0.4, 3)])
+@pytest.mark.parametrize(
+    ("t1", "dt", "steps"),
+    [(1.0, 0.1, 10), (0.7, 0.1, 7), (1.0, 0.3, 4), (0.05, 0.3, 1), (1.2, 0.4, 3)],
+)
 def test_t1_is_reached_with_a_whole_number_of_steps(t1: float, dt: float, steps: int) -> None:
     path = pf.simulate(MMD_FLOW, X, Y, t1=t1, dt=dt)
     assert int(path.steps[-1]) == steps
@@ -172,7 +219,9 @@ def test_without_dt_the_flow_s_own_suggestion_is_taken_and_recorded() -> None:
 
 
 def test_the_report_tells_what_ran() -> None:
-    path = pf.simulate(pf.kale_flow(KERNEL, lam=0.1), X, Y, steps=4, dt=0.01, integrator=Heun(), seed=9)
+    path = pf.simulate(
+        pf.kale_flow(KERNEL, lam=0.1), X, Y, steps=4, dt=0.01, integrator=Heun(), seed=9
+    )
     assert path.report["integrator"] == "Heun()"
     assert "KALE(kernel=Gaussian(bandwidth=0.8), lam=0.1" in path.report["flow"]
     assert path.report["seed"] == 9
@@ -181,7 +230,8 @@ def test_the_report_tells_what_ran() -> None:
     assert 0 <= path.report["worst_gap"] < 1e-12
 
 
-# ---- randomness ----------------------------------------------------------------------------------------------------------------------------
+# ---- randomness
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_noise_is_a_function_of_seed_stream_and_step() -> None:
@@ -219,7 +269,16 @@ def test_a_minibatch_is_fresh_at_every_step_and_the_same_at_its_stages() -> None
             return super().fit(x, y, clock, memory)
 
     batch = Minibatch(pf.samplers.Gaussian(dim=2), 19)
-    path = pf.simulate(pf.Flow(Watched(KERNEL)), X, batch, steps=3, dt=0.1, integrator=RK4(), seed=5, metrics={"n": lambda x, y: float(len(y))})
+    path = pf.simulate(
+        pf.Flow(Watched(KERNEL)),
+        X,
+        batch,
+        steps=3,
+        dt=0.1,
+        integrator=RK4(),
+        seed=5,
+        metrics={"n": lambda x, y: float(len(y))},
+    )
     assert path.target is None
     assert path.metrics["n"].tolist() == [19.0] * 4
     for step, points in seen:
@@ -228,7 +287,8 @@ def test_a_minibatch_is_fresh_at_every_step_and_the_same_at_its_stages() -> None
     assert [step for step, _ in seen] == [0] * 4 + [1] * 4 + [2] * 4 + [3]
 
 
-# ---- what is recorded ----------------------------------------------------------------------------------------------------------------------
+# ---- what is recorded
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -245,7 +305,9 @@ def test_a_minibatch_is_fresh_at_every_step_and_the_same_at_its_stages() -> None
     ],
     ids=repr,
 )
-def test_the_steps_that_are_recorded(save: pf.SaveAt | None, steps: int, expected: list[int]) -> None:
+def test_the_steps_that_are_recorded(
+    save: pf.SaveAt | None, steps: int, expected: list[int]
+) -> None:
     path = pf.simulate(MMD_FLOW, X, Y, steps=steps, dt=0.1, save=save)
     assert path.steps.tolist() == expected
     assert path.times.tolist() == [n * 0.1 for n in expected]
@@ -266,14 +328,36 @@ def test_a_long_run_is_recorded_about_a_hundred_times() -> None:
 def test_recorded_velocities_move_the_particles() -> None:
     path = pf.simulate(MMD_FLOW, X, Y, steps=6, dt=0.1, save=pf.SaveAt(every=1, velocity=True))
     assert path.velocity is not None
-    torch.testing.assert_close(path.particles[1:], path.particles[:-1] + 0.1 * path.velocity[:-1], rtol=1e-15, atol=1e-16)
-    noisy = pf.simulate(pf.mmd_flow(KERNEL, noise=0.5), X, Y, steps=6, dt=0.1, save=pf.SaveAt(every=1, velocity=True))
+    torch.testing.assert_close(
+        path.particles[1:], path.particles[:-1] + 0.1 * path.velocity[:-1], rtol=1e-15, atol=1e-16
+    )
+    noisy = pf.simulate(
+        pf.mmd_flow(KERNEL, noise=0.5),
+        X,
+        Y,
+        steps=6,
+        dt=0.1,
+        save=pf.SaveAt(every=1, velocity=True),
+    )
     assert noisy.velocity is not None
-    torch.testing.assert_close(noisy.particles[1:], noisy.particles[:-1] + 0.1 * noisy.velocity[:-1], rtol=1e-15, atol=1e-16)
+    torch.testing.assert_close(
+        noisy.particles[1:],
+        noisy.particles[:-1] + 0.1 * noisy.velocity[:-1],
+        rtol=1e-15,
+        atol=1e-16,
+    )
 
 
 def test_metrics_see_the_recorded_clouds() -> None:
-    path = pf.simulate(MMD_FLOW, X, Y, steps=6, dt=0.1, save=pf.SaveAt(every=2), metrics={"MMD2": pf.metrics.MMD2(KERNEL), "W2": pf.metrics.W2()})
+    path = pf.simulate(
+        MMD_FLOW,
+        X,
+        Y,
+        steps=6,
+        dt=0.1,
+        save=pf.SaveAt(every=2),
+        metrics={"MMD2": pf.metrics.MMD2(KERNEL), "W2": pf.metrics.W2()},
+    )
     assert list(path.metrics) == ["MMD2", "W2"]
     assert path.metrics["MMD2"].numpy() == pytest.approx(2 * path.energy.numpy(), rel=1e-12)
     for k in range(len(path)):
@@ -289,7 +373,8 @@ def test_iterate_gives_the_states_of_simulate() -> None:
     assert {s.status for s in states} == {"running"}
 
 
-# ---- what goes in --------------------------------------------------------------------------------------------------------------------------
+# ---- what goes in
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 def test_inputs_are_copied_and_never_changed() -> None:
@@ -316,7 +401,16 @@ def test_a_recorded_run_does_not_share_memory_with_the_one_that_goes_on() -> Non
     assert torch.equal(half.particles[0], X)
 
 
-@pytest.mark.parametrize(("x_type", "y_type"), [("float32", "list"), ("float32", "array"), ("list", "float32"), ("float64", "int"), ("list", "list")])
+@pytest.mark.parametrize(
+    ("x_type", "y_type"),
+    [
+        ("float32", "list"),
+        ("float32", "array"),
+        ("list", "float32"),
+        ("float64", "int"),
+        ("list", "list"),
+    ],
+)
 def test_what_is_converted_follows_what_is_a_tensor(x_type: str, y_type: str) -> None:
     made = {
         "float32": lambda t: t.float(),
@@ -326,7 +420,9 @@ def test_what_is_converted_follows_what_is_a_tensor(x_type: str, y_type: str) ->
         "int": lambda t: (10 * t).long(),
     }
     path = pf.simulate(MMD_FLOW, made[x_type](X), made[y_type](Y), steps=2, dt=0.1)
-    assert path.particles.dtype == (torch.float32 if "float32" in (x_type, y_type) else torch.float64)
+    assert path.particles.dtype == (
+        torch.float32 if "float32" in (x_type, y_type) else torch.float64
+    )
     assert path.target is not None
     assert path.target.dtype == path.particles.dtype
 
@@ -345,10 +441,15 @@ def test_float32_runs(name: str) -> None:
     assert path.report["dt"] == dt
 
 
-@pytest.mark.parametrize("estimator", [MMD(KERNEL), KALE(KERNEL, lam=0.1), KDE(KERNEL)], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "estimator", [MMD(KERNEL), KALE(KERNEL, lam=0.1), KDE(KERNEL)], ids=lambda e: type(e).__name__
+)
 def test_a_heavy_particle_is_several_light_ones(estimator: MMD) -> None:
     """A point of mass 2/N moves as two that coincide, and so does everything else."""
-    twice, masses = torch.cat([X, X[:1]]), torch.tensor([2.0] + [1.0] * 12, dtype=torch.float64) / 14
+    twice, masses = (
+        torch.cat([X, X[:1]]),
+        torch.tensor([2.0] + [1.0] * 12, dtype=torch.float64) / 14,
+    )
     light = pf.simulate(pf.Flow(estimator), twice, Y, steps=5, dt=0.02)
     heavy = pf.simulate(pf.Flow(estimator), Cloud(X, log_mass=masses.log()), Y, steps=5, dt=0.02)
     assert torch.allclose(heavy.particles, light.particles[:, :13], rtol=0, atol=1e-13)
@@ -361,7 +462,9 @@ def test_a_heavy_particle_is_several_light_ones(estimator: MMD) -> None:
 
 @pytest.mark.parametrize("scheme", [Euler(), Heun(), RK4()], ids=lambda s: type(s).__name__)
 def test_a_constant_reaction_is_exponential_growth(scheme: Integrator) -> None:
-    """log m grows like t, exactly, in every scheme; the particles of a flow that sees normalised ratios move on as before."""
+    """log m grows like t, exactly, in every scheme; the particles of a flow that sees normalised
+    ratios move on as before.
+    """
     flow = pf.Flow(MMD(KERNEL), reaction=torch.ones_like)
     path = pf.simulate(flow, X, Y, steps=10, dt=0.1, integrator=scheme)
     assert path.log_mass is not None
@@ -376,11 +479,15 @@ def test_fit_alone_makes_one_fit() -> None:
     assert value.shape == (17,)
     assert grad.shape == (17, 2)
     assert fit.value is not None
-    with pytest.raises(ValueError, match=r"`y` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to"):
+    with pytest.raises(
+        ValueError,
+        match=r"`y` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to",
+    ):
         pf.fit(KDE(KERNEL), X)
 
 
-# ---- how a run ends ------------------------------------------------------------------------------------------------------------------------
+# ---- how a run ends
+# ------------------------------------------------------------------------------------------------------------------------
 
 
 def suggested(message: str) -> float:
@@ -390,10 +497,16 @@ def suggested(message: str) -> float:
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("flow", "dt"),
-    [(pf.kale_flow(KERNEL, lam=1e-2), 1e9), (pf.mono_flow(KDE(KERNEL)), 50.0), (pf.Flow(ClosedForm(lambda z: -(z**3))), 2.0)],
+    [
+        (pf.kale_flow(KERNEL, lam=1e-2), 1e9),
+        (pf.mono_flow(KDE(KERNEL)), 50.0),
+        (pf.Flow(ClosedForm(lambda z: -(z**3))), 2.0),
+    ],
     ids=["KALE", "KDE", "score"],
 )
-def test_a_step_too_large_ends_with_its_cause_and_a_step_that_works(flow: pf.Flow, dt: float) -> None:
+def test_a_step_too_large_ends_with_its_cause_and_a_step_that_works(
+    flow: pf.Flow, dt: float
+) -> None:
     target = None if isinstance(flow.estimator, ClosedForm) else Y
     path = pf.simulate(flow, X, target, steps=1000, dt=dt, save=pf.SaveAt(every=1000))
     assert path.status == "diverged"
@@ -435,14 +548,19 @@ def test_a_kernel_that_returns_nan_is_divergence() -> None:
     kernel = Radial(lambda s: torch.exp(-s / 2) + 0 * ((s - 32) * (s - 56)).sqrt())
     path = pf.simulate(pf.mmd_flow(kernel), X + 4.0, Y, steps=20, dt=0.5)
     assert path.status == "diverged"
-    start = "step 1 with dt = 0.5: 13 of 13 particles are no longer finite: the velocity is not finite at 13 of them already, so look at"
+    start = (
+        "step 1 with dt = 0.5: 13 of 13 particles are no longer finite: the velocity is not finite"
+        " at 13 of them already, so look at"
+    )
     assert path.message.startswith(start)
     assert path.steps.tolist() == [0]
     assert torch.equal(path.particles[0], X + 4.0)
 
 
 def test_one_coordinate_that_is_lost_is_divergence() -> None:
-    flow = pf.Flow(ClosedForm(lambda z: torch.where((z > 1.4) & (torch.arange(2) == 1), math.nan, 1.0)))
+    flow = pf.Flow(
+        ClosedForm(lambda z: torch.where((z > 1.4) & (torch.arange(2) == 1), math.nan, 1.0))
+    )
     path = pf.simulate(flow, X, steps=20, dt=0.1)
     lost = int((path.particles[-1, :, 1] > 1.4).sum())
     assert path.status == "diverged"
@@ -468,14 +586,25 @@ def test_particles_that_escape_are_divergence() -> None:
 
 def test_an_inner_solver_that_stops_short_ends_the_run() -> None:
     flow = pf.Flow(KALE(KERNEL, lam=1e-2, max_iterations=1))
-    message = r"`flow` cannot start: the estimator did not converge \(iterations \d+, gap .*\): .*max_iterations.*no step was taken"
+    message = (
+        r"`flow` cannot start: the estimator did not converge \(iterations \d+, gap .*\):"
+        r" .*max_iterations.*no step was taken"
+    )
     with pytest.raises(ValueError, match=message):
         pf.simulate(flow, X, Y, steps=5, dt=0.01)
-    path = pf.simulate(pf.Flow(Failing(KERNEL, after=3)), X, Y, steps=9, dt=0.01, save=pf.SaveAt(every=2))
+    path = pf.simulate(
+        pf.Flow(Failing(KERNEL, after=3)), X, Y, steps=9, dt=0.01, save=pf.SaveAt(every=2)
+    )
     assert path.status == "not converged"
-    assert path.message == "step 4: the estimator did not converge (iterations 7, gap 0.5): raise the roof; everything up to step 3 is kept"
+    assert (
+        path.message
+        == "step 4: the estimator did not converge (iterations 7, gap 0.5): raise the roof;"
+        " everything up to step 3 is kept"
+    )
     assert path.steps.tolist() == [0, 2, 3]
-    staged = pf.simulate(pf.Flow(Failing(KERNEL, after=3)), X, Y, steps=9, dt=0.01, integrator=RK4())
+    staged = pf.simulate(
+        pf.Flow(Failing(KERNEL, after=3)), X, Y, steps=9, dt=0.01, integrator=RK4()
+    )
     assert staged.status == "not converged"
 
 
@@ -489,7 +618,10 @@ class Failing(MMD):
         fit = super().fit(x, y, clock, memory)
         if clock.step <= self.after:
             return fit
-        return Fit(fit.witness, report={"converged": False, "iterations": 7, "gap": 0.5, "remedy": "raise the roof"})
+        return Fit(
+            fit.witness,
+            report={"converged": False, "iterations": 7, "gap": 0.5, "remedy": "raise the roof"},
+        )
 
 
 def test_a_metric_that_fails_keeps_the_run_up_to_there() -> None:
@@ -500,9 +632,16 @@ def test_a_metric_that_fails_keeps_the_run_up_to_there() -> None:
         return 1.0
 
     calls: list[int] = []
-    where = r"RuntimeError\('no more'\), raised in `metrics` 'fragile' \(fragile, test_engine\.py:\d+\)"
-    with pytest.warns(RuntimeWarning, match=rf"the run failed after step 30: {where}; the trajectory up to there is kept"):
-        path = pf.simulate(MMD_FLOW, X, Y, steps=40, dt=0.01, metrics={"fragile": fragile}, save=pf.SaveAt(every=1))
+    where = (
+        r"RuntimeError\('no more'\), raised in `metrics` 'fragile' \(fragile, test_engine\.py:\d+\)"
+    )
+    with pytest.warns(
+        RuntimeWarning,
+        match=rf"the run failed after step 30: {where}; the trajectory up to there is kept",
+    ):
+        path = pf.simulate(
+            MMD_FLOW, X, Y, steps=40, dt=0.01, metrics={"fragile": fragile}, save=pf.SaveAt(every=1)
+        )
     assert path.status == "failed"
     assert re.fullmatch(f"after step 30: {where}", path.message)
     assert path.steps.tolist() == list(range(31))
@@ -515,7 +654,10 @@ def test_a_metric_that_fails_keeps_the_run_up_to_there() -> None:
 def test_a_metric_that_fails_at_once_is_an_error() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         pf.simulate(MMD_FLOW, X, Y, steps=4, dt=0.01, metrics={"bad": lambda x, y: 1 / 0})
-    assert any("raised in `metrics` 'bad' (<lambda>, test_engine.py:" in note for note in caught.value.__notes__)
+    assert any(
+        "raised in `metrics` 'bad' (<lambda>, test_engine.py:" in note
+        for note in caught.value.__notes__
+    )
 
 
 def test_an_interrupt_keeps_the_run_up_to_there() -> None:
@@ -541,7 +683,9 @@ def test_an_estimator_that_raises_in_the_middle_keeps_the_run() -> None:
             return super().fit(x, y, clock, memory)
 
     with pytest.warns(RuntimeWarning, match=r"the run failed after step 2"):
-        path = pf.simulate(pf.Flow(Broken(KERNEL)), X, Y, steps=9, dt=0.01, save=pf.SaveAt(every=100))
+        path = pf.simulate(
+            pf.Flow(Broken(KERNEL)), X, Y, steps=9, dt=0.01, save=pf.SaveAt(every=100)
+        )
     assert path.status == "failed"
     assert path.steps.tolist() == [0, 2]
 
@@ -564,17 +708,23 @@ def test_a_progress_bar_is_silent_where_nobody_watches(capfd: pytest.CaptureFixt
 
 
 def test_runs_that_nobody_sees_the_end_of_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"`t1` must be at most 1e\+10 steps away, got 1e\+300 with dt = 0.01"):
+    with pytest.raises(
+        ValueError, match=r"`t1` must be at most 1e\+10 steps away, got 1e\+300 with dt = 0.01"
+    ):
         pf.simulate(MMD_FLOW, X, Y, t1=1e300, dt=0.01)
     with pytest.raises(ValueError, match=r"`steps` must be at most 1e\+10, got 1.0e\+30: raise dt"):
         pf.simulate(MMD_FLOW, X, Y, steps=10**30, dt=0.01)
 
 
-@pytest.mark.parametrize(("wrong", "what"), [(MMD_FLOW, "Flow"), (MMD, "the class MMD without its parentheses")])
+@pytest.mark.parametrize(
+    ("wrong", "what"), [(MMD_FLOW, "Flow"), (MMD, "the class MMD without its parentheses")]
+)
 def test_a_fit_of_what_is_no_estimator_is_refused(wrong: Any, what: str) -> None:
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        with pytest.raises(TypeError, match=f"`estimator` must be an estimator, got {what}: e.g. pf.estimators"):
+        with pytest.raises(
+            TypeError, match=f"`estimator` must be an estimator, got {what}: e.g. pf.estimators"
+        ):
             pf.fit(wrong, X, Y)
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
@@ -583,12 +733,18 @@ def test_a_fit_of_what_is_no_estimator_is_refused(wrong: Any, what: str) -> None
 def test_a_step_chosen_for_one_target_is_chosen_anew_for_another() -> None:
     """And kept where the user gave it, or where the target is the same."""
     far = Cloud(40 * torch.as_tensor(Y) + 100)
-    for target, other in ((Y, far), (Y, pf.samplers.Minibatch(pf.samplers.Rings(), 50)), (pf.samplers.Minibatch(pf.samplers.Rings(), 50), Y)):
+    for target, other in (
+        (Y, far),
+        (Y, pf.samplers.Minibatch(pf.samplers.Rings(), 50)),
+        (pf.samplers.Minibatch(pf.samplers.Rings(), 50), Y),
+    ):
         first = pf.simulate(MMD_FLOW, X, target, steps=2)
         same = pf.simulate(MMD_FLOW, first, target, steps=2)
         assert same.report["dt"] == first.report["dt"]
         on = pf.simulate(MMD_FLOW, same, other, steps=2)
         assert on.report["dt_suggested"] is True
-        assert on.report["dt"] == MMD_FLOW.suggest_dt(same.state.x, other if not hasattr(other, "at") else other.at(same.state.clock))
+        assert on.report["dt"] == MMD_FLOW.suggest_dt(
+            same.state.x, other if not hasattr(other, "at") else other.at(same.state.clock)
+        )
         given = pf.simulate(MMD_FLOW, X, target, steps=2, dt=0.01)
         assert pf.simulate(MMD_FLOW, given, other, steps=2).report["dt"] == 0.01

@@ -1,4 +1,6 @@
-"""Workers of a parent that has used threads, however they are started: the numbers are the parent's, and none hangs."""
+"""Workers of a parent that has used threads, however they are started: the numbers are the
+parent's, and none hangs.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,28 @@ SCRIPT = Path(__file__).with_name("worker.py")
 # Seconds after which the script and its worker say where they are, and end.
 LIMIT = 240
 SOME = ["compiled", "culled", "mesh", "kale"]
-ALL = [*SOME, "fourier", "nystroem", "drmmd", "moreau", "kde", "ulsif", "kliep", "logistic", "transport", "classifier", "sklearn"]
+ALL = [
+    *SOME,
+    "fourier",
+    "nystroem",
+    "drmmd",
+    "moreau",
+    "kde",
+    "ulsif",
+    "kliep",
+    "logistic",
+    "transport",
+    "classifier",
+    "sklearn",
+]
 OTHERS = ["multiprocessing", "threading", "loky", "spawn", "forkserver"]
 
 
 def run(how: str, kinds: list[str]) -> None:
     command = [sys.executable, str(SCRIPT), how, str(LIMIT), *kinds]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
         try:
             told, _ = process.communicate(timeout=LIMIT + 30)
         finally:
@@ -31,6 +48,12 @@ def run(how: str, kinds: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
-@pytest.mark.parametrize(("how", "kinds"), [("fork", SOME), *(pytest.param(how, ALL, marks=pytest.mark.slow) for how in ["fork", *OTHERS])])
+@pytest.mark.parametrize(
+    ("how", "kinds"),
+    [
+        ("fork", SOME),
+        *(pytest.param(how, ALL, marks=pytest.mark.slow) for how in ["fork", *OTHERS]),
+    ],
+)
 def test_a_worker_of_a_parent_with_threads(how: str, kinds: list[str]) -> None:
     run(how, kinds)

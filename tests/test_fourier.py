@@ -1,4 +1,6 @@
-"""Sums by non-uniform Fourier transforms: the contract, the promise, the near field of kinks, what is kept, what is missing."""
+"""Sums by non-uniform Fourier transforms: the contract, the promise, the near field of kinks, what
+is kept, what is missing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ GAUSSIAN, LAPLACE, MATERN = kernels.Gaussian(0.3), kernels.Laplace(0.3), kernels
 # test_promise.py has those below 100.
 FIRST_SEED = 1000
 FEW, MANY = len(SHAPES), 5 * len(SHAPES)
-names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+names = lambda value: (
+    type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+)
 
 
 def cloud(n: int, d: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -43,7 +47,13 @@ QUICK = {
     (3, torch.float64): kernels.Laplace,
 }
 CONTRACTS = [
-    pytest.param(kernel, d, dtype, marks=() if isinstance(kernel, quick) else pytest.mark.slow, id=f"{names(kernel)}-{d}-{names(dtype)}")
+    pytest.param(
+        kernel,
+        d,
+        dtype,
+        marks=() if isinstance(kernel, quick) else pytest.mark.slow,
+        id=f"{names(kernel)}-{d}-{names(dtype)}",
+    )
     for kernel in KERNELS
     for (d, dtype), quick in QUICK.items()
 ]
@@ -88,10 +98,14 @@ def test_the_near_and_the_far_part_are_the_kernel(kernel: kernels.Kernel) -> Non
     want = kernel.profile(torch.from_numpy(r**2)).numpy()
     np.testing.assert_allclose(split.far(r**2) + near, want, rtol=0, atol=1e-12)
     # at the origin all of the kink is in the near part; at the radius, nothing is left of it
-    assert slope[::2].sum() - slope[1::2].sum() == pytest.approx(odd_part(kernel, np.zeros(1))[1].item(), abs=1e-10 / radius)
+    assert slope[::2].sum() - slope[1::2].sum() == pytest.approx(
+        odd_part(kernel, np.zeros(1))[1].item(), abs=1e-10 / radius
+    )
     assert abs(near[-1]) < 1e-9
     beyond = np.linspace(1.001 * radius, 4.0, 50) ** 2
-    np.testing.assert_array_equal(split.far(beyond), kernel.profile(torch.from_numpy(beyond)).numpy())
+    np.testing.assert_array_equal(
+        split.far(beyond), kernel.profile(torch.from_numpy(beyond)).numpy()
+    )
 
 
 NEAR_FIELDS = [(LAPLACE, 2), (MATERN, 2), (kernels.Energy(), 2), (kernels.Energy(), 3)]
@@ -99,7 +113,9 @@ NEAR_FIELDS = [(LAPLACE, 2), (MATERN, 2), (kernels.Energy(), 2), (kernels.Energy
 
 @pytest.mark.parametrize(("kernel", "d"), NEAR_FIELDS, ids=names)
 def test_neighbours_and_modes_give_what_all_pairs_give(kernel: kernels.Kernel, d: int) -> None:
-    """In a heap all pairs are near, between heaps none; some queries lie on sources, where there is no force."""
+    """In a heap all pairs are near, between heaps none; some queries lie on sources, where there is
+    no force.
+    """
     heap = 1e-3 * cloud(150, d, 1)
     x = torch.cat([heap, cloud(1000, d, 2), heap[:20], heap + 2])
     z = torch.cat([heap[:40], 1e-3 * cloud(30, d, 3), cloud(100, d, 4)])
@@ -110,7 +126,10 @@ def test_neighbours_and_modes_give_what_all_pairs_give(kernel: kernels.Kernel, d
     assert "neighbours within" in promise.how
     value, grad = field.value_and_grad(z)
     want = exact_sums(kernel, z, x, w[:, None])
-    error = np.abs(value.numpy() - want.value[:, 0]).max(), np.linalg.norm(grad.numpy() - want.grad[:, 0], axis=1).max()
+    error = (
+        np.abs(value.numpy() - want.value[:, 0]).max(),
+        np.linalg.norm(grad.numpy() - want.grad[:, 0], axis=1).max(),
+    )
     assert 0 < error[0] <= promise.value
     assert 0 < error[1] <= promise.grad
 
@@ -118,16 +137,27 @@ def test_neighbours_and_modes_give_what_all_pairs_give(kernel: kernels.Kernel, d
 @pytest.mark.parametrize("kernel", [kernels.Matern32(1.0), kernels.Matern52(1.0)], ids=names)
 @pytest.mark.parametrize("d", [2, 3])
 def test_a_laplacian_beside_a_source_is_that_at_it(kernel: kernels.Kernel, d: int) -> None:
-    """A slope that ends at zero over a distance of 1e-12: rounding of the slope may not be divided by it."""
+    """A slope that ends at zero over a distance of 1e-12: rounding of the slope may not be divided
+    by it.
+    """
     x, w = cloud(30, d, 1), weights(30, 2)
     z = x + 1e-12 * cloud(30, d, 3)
     want = Compiled().sources(kernel, x).field(w).laplacian(x)
-    torch.testing.assert_close(Fourier(1e-4).sources(kernel, x).field(w).laplacian(z), want, rtol=0, atol=1e-4 * float(w.abs().sum()))
+    torch.testing.assert_close(
+        Fourier(1e-4).sources(kernel, x).field(w).laplacian(z),
+        want,
+        rtol=0,
+        atol=1e-4 * float(w.abs().sum()),
+    )
 
 
-@pytest.mark.parametrize("kernel", [kernels.Gaussian(0.5), kernels.Gaussian(0.02), kernels.Matern32(0.5)], ids=str)
+@pytest.mark.parametrize(
+    "kernel", [kernels.Gaussian(0.5), kernels.Gaussian(0.02), kernels.Matern32(0.5)], ids=str
+)
 def test_the_same_bits_whichever_thread_asks(kernel: kernels.Kernel) -> None:
-    """For 1, 2 and 4 threads of a pool, each with two of torch's; with few modes for the points, which are summed in pieces, and with many."""
+    """For 1, 2 and 4 threads of a pool, each with two of torch's; with few modes for the points,
+    which are summed in pieces, and with many.
+    """
     x, z, w = cloud(140000, 2, 0).clamp(-3, 3), cloud(70000, 2, 1).clamp(-3, 3), weights(140000, 2)
 
     def summed(_: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,9 +177,14 @@ def test_the_same_bits_whichever_thread_asks(kernel: kernels.Kernel) -> None:
 
 @pytest.mark.parametrize("half", [(20, 20), (300, 300)])
 def test_several_threads_add_up_in_one_order(half: tuple[int, int]) -> None:
-    """Of transforms to modes, which finufft's own threads would add up as they come: the same bits for any number."""
+    """Of transforms to modes, which finufft's own threads would add up as they come: the same bits
+    for any number.
+    """
     rng = np.random.default_rng(0)
-    x, c = torch.from_numpy(rng.uniform(-3, 3, (2, 140000))), torch.from_numpy(rng.standard_normal(140000))
+    x, c = (
+        torch.from_numpy(rng.uniform(-3, 3, (2, 140000))),
+        torch.from_numpy(rng.standard_normal(140000)),
+    )
     before, answers = torch.get_num_threads(), []
     for threads in (1, 2, 4, 4):
         torch.set_num_threads(threads)
@@ -178,7 +213,9 @@ def test_a_transform_of_many_points_is_that_of_each(kind: int, half: int) -> Non
         np.testing.assert_allclose(transform(f).numpy()[::3001], want, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kernel", "d"), [(GAUSSIAN, 2), (kernels.IMQ(0.3), 1), (LAPLACE, 3)], ids=names)
+@pytest.mark.parametrize(
+    ("kernel", "d"), [(GAUSSIAN, 2), (kernels.IMQ(0.3), 1), (LAPLACE, 3)], ids=names
+)
 def test_kept_modes_of_a_target_are_those_of_a_fresh_one(kernel: kernels.Kernel, d: int) -> None:
     y, x, w = cloud(300, d, 0), 0.5 * cloud(200, d, 1), weights(300, 2)
     fourier = Fourier(1e-4)
@@ -190,10 +227,14 @@ def test_kept_modes_of_a_target_are_those_of_a_fresh_one(kernel: kernels.Kernel,
         particles = fourier.sources(kernel, moved).field(minus)
         got = (target + particles).value_and_grad(moved)
         made.append(list(target.kept[0]._made.values()))
-        fresh = (fourier.sources(kernel, y).field(w) + fourier.sources(kernel, moved).field(minus)).value_and_grad(moved)
+        fresh = (
+            fourier.sources(kernel, y).field(w) + fourier.sources(kernel, moved).field(minus)
+        ).value_and_grad(moved)
         assert all(torch.equal(a, b) for a, b in zip(got, fresh, strict=True))
     assert len(made[0]) == 1
-    assert all(each[0] is made[0][0] for each in made), "the box stays the same, so the modes should have been kept"
+    assert all(each[0] is made[0][0] for each in made), (
+        "the box stays the same, so the modes should have been kept"
+    )
     target.kept[0]._made.clear()
     again = (target + particles).value_and_grad(moved)
     assert all(torch.equal(a, b) for a, b in zip(again, got, strict=True))
@@ -230,7 +271,9 @@ print(len(caught), *[str(w.message) for w in caught])
 
 def test_without_finufft_fourier_says_so_and_auto_goes_on() -> None:
     """On the line kernels with a kink are sorted, and need no transform."""
-    out = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=True).stdout.splitlines()
+    out = subprocess.run(
+        [sys.executable, "-c", MISSING], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     assert out[0].startswith("`Fourier` needs the package finufft, which cannot be imported")
     assert "pip install finufft" in out[0]
     assert "or take particleflow.pairwise.Auto" in out[0]
@@ -238,19 +281,29 @@ def test_without_finufft_fourier_says_so_and_auto_goes_on() -> None:
 
 
 def test_more_than_three_coordinates_are_refused() -> None:
-    with pytest.raises(ValueError, match="`points` must have 1, 2 or 3 coordinates for Fourier, got 4: use Compiled"):
+    with pytest.raises(
+        ValueError,
+        match="`points` must have 1, 2 or 3 coordinates for Fourier, got 4: use Compiled",
+    ):
         Fourier().sources(GAUSSIAN, cloud(9, 4, 0))
 
 
 def test_what_cannot_be_kept_is_summed_exactly_with_one_warning_or_refused() -> None:
     x, z, w = cloud(500, 3, 0), cloud(300, 3, 1), weights(500, 2)
     kernel = kernels.IMQ(0.011)
-    with pytest.raises(ValueError, match=r"1\.5e\+05 pairs of points, more than `max_pairs` = 1\.0e\+05: raise `rtol`"):
+    with pytest.raises(
+        ValueError,
+        match=r"1\.5e\+05 pairs of points, more than `max_pairs` = 1\.0e\+05: raise `rtol`",
+    ):
         Fourier(1e-9, max_pairs=1e5).sources(kernel, x).field(w).value(z)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
             value = Fourier(1e-9).sources(kernel, x).field(w).value(z)
-    assert [str(each.message).split(":")[0] for each in caught] == [f"Fourier(rtol=1e-09) sums {kernel} exactly"]
+    assert [str(each.message).split(":")[0] for each in caught] == [
+        f"Fourier(rtol=1e-09) sums {kernel} exactly"
+    ]
     want = exact_sums(kernel, z, x, w[:, None])
-    np.testing.assert_allclose(value.numpy(), want.value[:, 0], rtol=0, atol=1e-13 * want.value_scale.max())
+    np.testing.assert_allclose(
+        value.numpy(), want.value[:, 0], rtol=0, atol=1e-13 * want.value_scale.max()
+    )

@@ -45,8 +45,12 @@ class Moving:
         return Cloud(self.points + clock.t**2 * self.drift)
 
 
-def end(flow: pf.Flow, target: Tensor | Moving, t1: float, steps: int, scheme: Integrator) -> Tensor:
-    path = pf.simulate(flow, X, target, t1=t1, dt=t1 / steps, integrator=scheme, save=pf.SaveAt(steps=[0]))
+def end(
+    flow: pf.Flow, target: Tensor | Moving, t1: float, steps: int, scheme: Integrator
+) -> Tensor:
+    path = pf.simulate(
+        flow, X, target, t1=t1, dt=t1 / steps, integrator=scheme, save=pf.SaveAt(steps=[0])
+    )
     assert path.status == "completed"
     assert path.steps.tolist() == [0, steps]
     return path.particles[-1]
@@ -56,7 +60,13 @@ def end(flow: pf.Flow, target: Tensor | Moving, t1: float, steps: int, scheme: I
 def reference(name: str, drift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
     """The end that the schemes converge to, by more steps of RK4 than any of them takes."""
     flow, t1 = FLOWS[name]
-    return end(flow, Moving(Y, torch.tensor(drift, dtype=torch.float64)) if any(drift) else Y, t1, 128, RK4())
+    return end(
+        flow,
+        Moving(Y, torch.tensor(drift, dtype=torch.float64)) if any(drift) else Y,
+        t1,
+        128,
+        RK4(),
+    )
 
 
 def fitted_order(errors: list[float], steps: list[int]) -> float:
@@ -84,7 +94,10 @@ def test_order_with_a_target_that_moves(scheme: RungeKutta) -> None:
     (flow, t1), drift = FLOWS["MMD"], (0.03, -0.02)
     target = Moving(Y, torch.tensor(drift, dtype=torch.float64))
     steps = STEPS[type(scheme).__name__]
-    errors = [float((end(flow, target, t1, n, scheme) - reference("MMD", drift)).abs().max()) for n in steps]
+    errors = [
+        float((end(flow, target, t1, n, scheme) - reference("MMD", drift)).abs().max())
+        for n in steps
+    ]
     assert fitted_order(errors, steps) == pytest.approx(scheme.order, abs=0.15)
 
 
@@ -104,17 +117,25 @@ class FittedOnce:
 @pytest.mark.usefixtures("unchecked")
 def test_fitting_once_a_step_would_be_seen_as_order_one() -> None:
     flow, t1 = FLOWS["MMD"]
-    errors = [float((end(flow, Y, t1, n, FittedOnce(RK4())) - reference("MMD")).abs().max()) for n in (32, 64, 128)]
+    errors = [
+        float((end(flow, Y, t1, n, FittedOnce(RK4())) - reference("MMD")).abs().max())
+        for n in (32, 64, 128)
+    ]
     assert fitted_order(errors, [32, 64, 128]) == pytest.approx(1, abs=0.15)
 
 
-# ---- what the stages see -----------------------------------------------------------------------------------------------------------------
+# ---- what the stages see
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("scheme", "offsets"), [(Euler(), [0.0]), (Heun(), [0.0, 1.0]), (RK4(), [0.0, 0.5, 0.5, 1.0])], ids=["Euler", "Heun", "RK4"]
+    ("scheme", "offsets"),
+    [(Euler(), [0.0]), (Heun(), [0.0, 1.0]), (RK4(), [0.0, 0.5, 0.5, 1.0])],
+    ids=["Euler", "Heun", "RK4"],
 )
-def test_schedules_and_targets_are_asked_at_the_times_of_the_stages(scheme: RungeKutta, offsets: list[float]) -> None:
+def test_schedules_and_targets_are_asked_at_the_times_of_the_stages(
+    scheme: RungeKutta, offsets: list[float]
+) -> None:
     asked: list[tuple[float, int]] = []
 
     def silent(clock: Clock, fit: Fit) -> float:
@@ -145,15 +166,21 @@ class Listening:
 @pytest.mark.parametrize("scheme", [Heun(), RK4()], ids=["Heun", "RK4"])
 def test_the_stages_of_a_step_see_the_same_noise(scheme: RungeKutta) -> None:
     draws = Listening()
-    pf.simulate(pf.mmd_flow(Gaussian(0.9), noise=0.3), X, Y, steps=2, dt=0.1, integrator=scheme, draws=draws)
+    pf.simulate(
+        pf.mmd_flow(Gaussian(0.9), noise=0.3), X, Y, steps=2, dt=0.1, integrator=scheme, draws=draws
+    )
     assert draws.asked == [("noise", n) for n in range(2) for _ in range(scheme.stages)]
 
 
 def test_heun_with_noise_is_the_scheme_written_out() -> None:
-    """k_0 = v(x + beta(t) u), k_1 = v_1(x + dt k_0 + beta(t + dt) u) with the fit at x + dt k_0 and the same u."""
+    """k_0 = v(x + beta(t) u), k_1 = v_1(x + dt k_0 + beta(t + dt) u) with the fit at x + dt k_0 and
+    the same u.
+    """
     u, dt, kernel = normal(13, 2, 5), 0.1, Gaussian(0.9)
     flow = pf.mmd_flow(kernel, noise=lambda clock, fit: 0.5 + by_time(clock))
-    path = pf.simulate(flow, X, Y, steps=1, dt=dt, integrator=Heun(), draws=Replay({"noise": u[None]}))
+    path = pf.simulate(
+        flow, X, Y, steps=1, dt=dt, integrator=Heun(), draws=Replay({"noise": u[None]})
+    )
     k0 = pf.fit(MMD(kernel), X, Y).witness.value_and_grad(X + 0.5 * u)[1]
     stage = X + dt * k0
     k1 = pf.fit(MMD(kernel), stage, Y).witness.value_and_grad(stage + 0.6 * u)[1]
@@ -173,12 +200,17 @@ def test_trial_fits_start_from_the_accepted_memory_and_are_forgotten() -> None:
     states = pf.iterate(pf.mono_flow(estimator), X, Y, dt=0.05, integrator=RK4())
     first, second = next(states), next(states)
     assert starts[0] is None
-    assert starts[1:4] == [None, None, None]                                    # what went INTO the fit at x_0, whose stages these are
+    assert starts[1:4] == [
+        None,
+        None,
+        None,
+    ]  # what went INTO the fit at x_0, whose stages these are
     assert starts[4] is first.fit.memory["u"]
     assert second.memory is first.fit.memory
 
 
-# ---- Euler-Maruyama and refusals ---------------------------------------------------------------------------------------------------------
+# ---- Euler-Maruyama and refusals
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_euler_maruyama_is_the_formula() -> None:
@@ -191,7 +223,10 @@ def test_euler_maruyama_is_the_formula() -> None:
 
 def test_without_diffusion_euler_maruyama_is_euler() -> None:
     flow = FLOWS["MMD"][0]
-    a, b = (pf.simulate(flow, X, Y, steps=5, dt=0.1, integrator=scheme).particles for scheme in (Euler(), EulerMaruyama()))
+    a, b = (
+        pf.simulate(flow, X, Y, steps=5, dt=0.1, integrator=scheme).particles
+        for scheme in (Euler(), EulerMaruyama())
+    )
     assert torch.equal(a, b)
 
 
@@ -204,17 +239,29 @@ class Coin(MMD):
 
 @pytest.mark.parametrize("scheme", [Heun(), RK4()], ids=["Heun", "RK4"])
 def test_several_stages_are_refused_where_the_fit_is_not_deterministic(scheme: RungeKutta) -> None:
-    with pytest.raises(ValueError, match=r"`integrator` must have one stage for Coin, got (Heun|RK4): .*use pf\.Euler\(\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"`integrator` must have one stage for Coin, got (Heun|RK4): .*use pf\.Euler\(\)",
+    ):
         pf.simulate(pf.Flow(Coin(Gaussian(0.9))), X, Y, steps=1, dt=0.1, integrator=scheme)
     assert pf.simulate(pf.Flow(Coin(Gaussian(0.9))), X, Y, steps=1, dt=0.1).status == "completed"
 
 
 def test_diffusion_needs_a_scheme_that_adds_it() -> None:
     flow = pf.langevin(pf.samplers.Gaussian(dim=2))
-    with pytest.raises(ValueError, match=r"`integrator` must add the flow's diffusion, got Heun: use pf\.EulerMaruyama\(\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"`integrator` must add the flow's diffusion, got Heun: use pf\.EulerMaruyama\(\)",
+    ):
         pf.simulate(flow, X, steps=1, dt=0.1, integrator=Heun())
 
 
 def test_a_class_in_place_of_a_scheme_is_explained() -> None:
-    with pytest.raises(TypeError, match=r"`integrator` must be an integrator, got <class .*Heun'>: e\.g\. pf\.Heun\(\) \(with its parentheses\)"):
+    with pytest.raises(
+        TypeError,
+        match=(
+            r"`integrator` must be an integrator, got <class .*Heun'>: e\.g\. pf\.Heun\(\) \(with"
+            r" its parentheses\)"
+        ),
+    ):
         pf.simulate(FLOWS["MMD"][0], X, Y, steps=1, dt=0.1, integrator=Heun)

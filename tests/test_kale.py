@@ -21,7 +21,9 @@ from particleflow.pairwise.exact import fallback
 from particleflow.pairwise.exact.dense import kernel_matrix
 
 REFERENCE = np.load(Path(__file__).parent / "data" / "kale_function_values.npz")
-TAGS = [f"d{d}_{size}" for d in (1, 2, 5) for size in ("M50_N60", "M300_N300")]             # M particles, N target points
+TAGS = [
+    f"d{d}_{size}" for d in (1, 2, 5) for size in ("M50_N60", "M300_N300")
+]  # M particles, N target points
 
 
 def normal(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -44,17 +46,25 @@ def refit(estimator: KALE, x: Cloud, y: Cloud, memory: dict[str, Tensor]) -> Fit
     return estimator.fit(x, y, Clock(), memory)
 
 
-@pytest.mark.parametrize(("tag", "lam"), [(tag, lam) for tag in TAGS for lam in REFERENCE[f"{tag}_lam"].tolist()])
+@pytest.mark.parametrize(
+    ("tag", "lam"), [(tag, lam) for tag in TAGS for lam in REFERENCE[f"{tag}_lam"].tolist()]
+)
 def test_value_weights_witness_and_velocity_are_the_reference(tag: str, lam: float) -> None:
     x, y = torch.from_numpy(REFERENCE[f"{tag}_X"]), torch.from_numpy(REFERENCE[f"{tag}_Y"])
     column = REFERENCE[f"{tag}_lam"].tolist().index(lam)
     for i, sigma in enumerate(REFERENCE["sigma"].tolist()):
-        h_x, h_y, velocity, kale = (REFERENCE[f"{tag}_{name}"][i, column] for name in ("h_X", "h_Y", "velocity", "kale"))
+        h_x, h_y, velocity, kale = (
+            REFERENCE[f"{tag}_{name}"][i, column] for name in ("h_X", "h_Y", "velocity", "kale")
+        )
         fit = pf.fit(KALE(Gaussian.from_denominator(sigma), lam=lam), x, y)
         at_x, grad = fit.witness.value_and_grad(x)
         assert fit.report["converged"]
-        assert fit.value == pytest.approx(float(kale), rel=1e-9)                    # the reference's own rounding is 5e-10 at lam = 1e4
-        assert relative(fit.memory["u"].exp(), np.exp(h_y)) <= 1e-10                # at the optimum M a_j = e^{h(y_j)}
+        assert fit.value == pytest.approx(
+            float(kale), rel=1e-9
+        )  # the reference's own rounding is 5e-10 at lam = 1e4
+        assert (
+            relative(fit.memory["u"].exp(), np.exp(h_y)) <= 1e-10
+        )  # at the optimum M a_j = e^{h(y_j)}
         assert relative(-at_x, h_x) <= 1e-10
         assert relative(-fit.witness.value_and_grad(y)[0], h_y) <= 1e-10
         assert relative((1 + lam) * grad, velocity) <= 1e-10
@@ -64,7 +74,9 @@ MORE = np.load(Path(__file__).parent / "data" / "kale_more_values.npz")
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("key", sorted(name.removesuffix("_kale") for name in MORE.files if name.endswith("_kale")))
+@pytest.mark.parametrize(
+    "key", sorted(name.removesuffix("_kale") for name in MORE.files if name.endswith("_kale"))
+)
 def test_value_and_velocity_at_every_other_lam_are_the_reference(key: str) -> None:
     tag, rest = key.split("_s")
     sigma, lam = map(float, rest.split("_l"))
@@ -80,32 +92,54 @@ def test_value_is_exact_to_rounding_also_where_the_factor_amplifies_it(lam: floa
     """Against 40 digits: Newton's method on the dual, in multiprecision."""
     x, y = normal(7, 2, 0, 0.5), normal(5, 2, 1)
     with mpmath.workdps(40):
+
         def k(a: list[float], b: list[float]) -> mpmath.mpf:
-            return mpmath.exp(-mpmath.fsum((mpmath.mpf(p) - mpmath.mpf(q)) ** 2 for p, q in zip(a, b, strict=True)) / mpmath.mpf("0.98"))
+            return mpmath.exp(
+                -mpmath.fsum(
+                    (mpmath.mpf(p) - mpmath.mpf(q)) ** 2 for p, q in zip(a, b, strict=True)
+                )
+                / mpmath.mpf("0.98")
+            )
 
         X, Y, L = x.tolist(), y.tolist(), mpmath.mpf(lam)
         K = mpmath.matrix([[k(a, b) for b in Y] for a in Y])
         mu = mpmath.matrix([mpmath.fsum(k(a, b) for a in X) / 7 for b in Y])
-        u = mpmath.matrix([float(v) for v in pf.fit(KALE(Gaussian.from_denominator(0.98), lam=lam), x, y).memory["u"]])
+        u = mpmath.matrix(
+            [
+                float(v)
+                for v in pf.fit(KALE(Gaussian.from_denominator(0.98), lam=lam), x, y).memory["u"]
+            ]
+        )
         for _ in range(4):
             a = mpmath.matrix([mpmath.exp(v) / 5 for v in u])
             jacobian = mpmath.eye(5) + K * mpmath.diag(list(a)) / L
             u -= mpmath.lu_solve(jacobian, u - (mu - K * a) / L)
         a = mpmath.matrix([mpmath.exp(v) / 5 for v in u])
-        residual = mpmath.fsum(k(p, q) for p in X for q in X) / 49 + (a.T * K * a)[0] - 2 * (a.T * mu)[0]
+        residual = (
+            mpmath.fsum(k(p, q) for p in X for q in X) / 49 + (a.T * K * a)[0] - 2 * (a.T * mu)[0]
+        )
         entropy = mpmath.fsum(a[j] * u[j] - a[j] + mpmath.mpf(1) / 5 for j in range(5))
         expected = float((1 + L) * (entropy + residual / (2 * L)))
-    assert pf.fit(KALE(Gaussian.from_denominator(0.98), lam=lam), x, y).value == pytest.approx(expected, rel=1e-13)
+    assert pf.fit(KALE(Gaussian.from_denominator(0.98), lam=lam), x, y).value == pytest.approx(
+        expected, rel=1e-13
+    )
 
 
-# ---- the certificate ---------------------------------------------------------------------------------------------------------------------
+# ---- the certificate
+# ---------------------------------------------------------------------------------------------------------------------
 
 
-def primal_and_dual(x: Tensor, y: Tensor, kernel: Gaussian, lam: float, u: Tensor) -> tuple[float, float]:
+def primal_and_dual(
+    x: Tensor, y: Tensor, kernel: Gaussian, lam: float, u: Tensor
+) -> tuple[float, float]:
     """Both objectives at the weights a = e^u / M and their witness, from the definitions alone."""
     n, m = len(x), len(y)
     a = u.exp() / m
-    xx, yy, yx = kernel_matrix(kernel, x, x), kernel_matrix(kernel, y, y), kernel_matrix(kernel, y, x)
+    xx, yy, yx = (
+        kernel_matrix(kernel, x, x),
+        kernel_matrix(kernel, y, y),
+        kernel_matrix(kernel, y, x),
+    )
     h_x = (xx.mean(1) - yx.T @ a) / lam
     h_y = (yx.mean(1) - yy @ a) / lam
     c = torch.cat([x.new_full((n,), 1 / n), -a]) / lam
@@ -138,7 +172,9 @@ def test_a_converged_fit_has_no_gap(lam: float) -> None:
 
 
 def test_a_looser_tolerance_is_honest_about_the_velocity() -> None:
-    """rtol bounds the last correction; what remains after it is of the order of rtol^2, so the velocity is within rtol."""
+    """rtol bounds the last correction; what remains after it is of the order of rtol^2, so the
+    velocity is within rtol.
+    """
     x, y = normal(23, 2, 0, 1.0), normal(29, 2, 1)
     exact = pf.fit(KALE(Gaussian(0.7), lam=1e-2), x, y).witness.value_and_grad(x)[1]
     errors = []
@@ -152,13 +188,19 @@ def test_a_looser_tolerance_is_honest_about_the_velocity() -> None:
 
 @pytest.mark.parametrize("lam", [1e-3, 1e-1, 1e3])
 def test_two_starts_agree(lam: float) -> None:
-    x, y, estimator = Cloud(normal(19, 2, 0, 0.8)), Cloud(normal(23, 2, 1)), KALE(Gaussian(0.7), lam=lam)
+    x, y, estimator = (
+        Cloud(normal(19, 2, 0, 0.8)),
+        Cloud(normal(23, 2, 1)),
+        KALE(Gaussian(0.7), lam=lam),
+    )
     cold = refit(estimator, x, y, {})
     for seed in range(3):
         start = cold.memory["u"] + torch.from_numpy(np.random.default_rng(seed).standard_normal(23))
         warm = refit(estimator, x, y, {"u": start})
         assert warm.value == pytest.approx(cold.value, rel=1e-13)
-        assert relative(warm.witness.value_and_grad(x.points)[1], cold.witness.value_and_grad(x.points)[1]) <= 2e-13 * max(1.0, 1e-2 / lam)
+        assert relative(
+            warm.witness.value_and_grad(x.points)[1], cold.witness.value_and_grad(x.points)[1]
+        ) <= 2e-13 * max(1.0, 1e-2 / lam)
 
 
 def test_a_warm_start_is_faster_and_gives_the_same() -> None:
@@ -173,7 +215,10 @@ def test_a_warm_start_is_faster_and_gives_the_same() -> None:
 
 def test_memory_of_another_target_size_is_a_cold_start() -> None:
     x, y, estimator = Cloud(normal(9, 2, 0)), Cloud(normal(11, 2, 1)), KALE(Gaussian(0.7), lam=0.1)
-    cold, other = refit(estimator, x, y, {}), refit(estimator, x, y, {"u": torch.zeros(5, dtype=torch.float64)})
+    cold, other = (
+        refit(estimator, x, y, {}),
+        refit(estimator, x, y, {"u": torch.zeros(5, dtype=torch.float64)}),
+    )
     assert torch.equal(cold.memory["u"], other.memory["u"])
 
 
@@ -182,14 +227,20 @@ def test_a_target_changed_in_place_is_noticed() -> None:
     x, y, estimator = Cloud(normal(9, 2, 0)), normal(11, 2, 1), KALE(Gaussian(0.7), lam=0.1)
     refit(estimator, x, Cloud(y), {})
     y += 1.0
-    assert refit(estimator, x, Cloud(y), {}).value == refit(KALE(Gaussian(0.7), lam=0.1), x, Cloud(y.clone()), {}).value
+    assert (
+        refit(estimator, x, Cloud(y), {}).value
+        == refit(KALE(Gaussian(0.7), lam=0.1), x, Cloud(y.clone()), {}).value
+    )
 
 
-# ---- limits ------------------------------------------------------------------------------------------------------------------------------
+# ---- limits
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_large_lam_is_mmd_with_its_first_correction() -> None:
-    """KALE = MMD^2/2 + (MMD^2/2 - E_p f^2 / 2) / lam + O(lam^-2), f = mu_q - mu_p; the velocity's gap is O(1/lam)."""
+    """KALE = MMD^2/2 + (MMD^2/2 - E_p f^2 / 2) / lam + O(lam^-2), f = mu_q - mu_p; the velocity's
+    gap is O(1/lam).
+    """
     x, y, kernel = normal(31, 2, 0, 0.6), normal(37, 2, 1), Gaussian(0.8)
     mmd = pf.fit(MMD(kernel), x, y)
     assert mmd.value is not None
@@ -199,7 +250,11 @@ def test_large_lam_is_mmd_with_its_first_correction() -> None:
     for lam in (1e2, 1e3, 1e4):
         kale = pf.fit(KALE(kernel, lam=lam), x, y)
         rests.append(lam * (kale.value - mmd.value - first / lam))
-        gaps.append(relative((1 + lam) * kale.witness.value_and_grad(x)[1], mmd.witness.value_and_grad(x)[1]))
+        gaps.append(
+            relative(
+                (1 + lam) * kale.witness.value_and_grad(x)[1], mmd.witness.value_and_grad(x)[1]
+            )
+        )
     assert abs(rests[0]) > abs(first) * 1e-4
     assert rests[0] / rests[1] == pytest.approx(10, rel=0.1)
     assert rests[1] / rests[2] == pytest.approx(10, rel=0.02)
@@ -229,19 +284,29 @@ def test_small_lam_on_shared_atoms_is_kl_with_its_first_correction() -> None:
     x, y = shared_atoms()
     log_ratio = (x.mass / y.mass).log()
     kl = float(x.mass @ log_ratio)
-    norm2 = float(log_ratio @ torch.linalg.solve(kernel_matrix(Laplace(1.0), x.points, x.points), log_ratio))
-    rests = [(pf.fit(KALE(Laplace(1.0), lam=lam), x, y).value - kl) / lam / (kl - norm2 / 2) - 1 for lam in (1e-5, 1e-6, 1e-7)]
+    norm2 = float(
+        log_ratio @ torch.linalg.solve(kernel_matrix(Laplace(1.0), x.points, x.points), log_ratio)
+    )
+    rests = [
+        (pf.fit(KALE(Laplace(1.0), lam=lam), x, y).value - kl) / lam / (kl - norm2 / 2) - 1
+        for lam in (1e-5, 1e-6, 1e-7)
+    ]
     assert abs(rests[2]) < 1e-3
     assert rests[0] / rests[1] == pytest.approx(10, rel=0.1)
 
 
 def test_small_lam_on_different_samples_diverges_like_the_distance_to_the_cone() -> None:
-    """Not KL: KALE ~ D / (2 lam), D = min_{a >= 0} |mu_x - sum_j a_j k(y_j, .)|^2, a non-negative least-squares problem."""
+    """Not KL: KALE ~ D / (2 lam), D = min_{a >= 0} |mu_x - sum_j a_j k(y_j, .)|^2, a non-negative
+    least-squares problem.
+    """
     x, y, kernel = normal(6, 1, 0, 1.0), normal(5, 1, 1), Gaussian(0.5)
     gram = kernel_matrix(kernel, torch.cat([x, y]), torch.cat([x, y])).numpy()
     root = np.linalg.cholesky(gram + 1e-14 * np.eye(11)).T
     _, distance = nnls(root[:, 6:], root[:, :6].mean(1))
-    rests = [2 * lam * pf.fit(KALE(kernel, lam=lam), x, y).value / distance**2 - 1 for lam in (1e-3, 1e-4, 1e-5)]
+    rests = [
+        2 * lam * pf.fit(KALE(kernel, lam=lam), x, y).value / distance**2 - 1
+        for lam in (1e-3, 1e-4, 1e-5)
+    ]
     assert rests[0] > rests[1] > rests[2] > 0
     assert rests[2] < 1e-2
 
@@ -260,16 +325,27 @@ def test_a_value_that_is_no_kl_any_more_is_told_once() -> None:
     assert "no longer approximates KL" in str(caught[0].message)
 
 
-# ---- clouds ------------------------------------------------------------------------------------------------------------------------------
+# ---- clouds
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_doubled_point_is_a_double_mass() -> None:
     x, y, estimator = normal(9, 2, 0, 0.5), normal(11, 2, 1), KALE(Gaussian(0.7), lam=0.05)
     twice = [torch.cat([cloud, cloud[:1]]) for cloud in (x, y)]
-    masses = [torch.tensor([2.0, *[1.0] * (len(cloud) - 1)], dtype=torch.float64) / (len(cloud) + 1) for cloud in (x, y)]
-    doubled, heavy = pf.fit(estimator, *twice), pf.fit(estimator, *(Cloud(c, log_mass=m.log()) for c, m in zip((x, y), masses, strict=True)))
+    masses = [
+        torch.tensor([2.0, *[1.0] * (len(cloud) - 1)], dtype=torch.float64) / (len(cloud) + 1)
+        for cloud in (x, y)
+    ]
+    doubled, heavy = (
+        pf.fit(estimator, *twice),
+        pf.fit(
+            estimator, *(Cloud(c, log_mass=m.log()) for c, m in zip((x, y), masses, strict=True))
+        ),
+    )
     assert heavy.value == pytest.approx(doubled.value, rel=1e-13)
-    for found, expected in zip(heavy.witness.value_and_grad(x), doubled.witness.value_and_grad(x), strict=True):
+    for found, expected in zip(
+        heavy.witness.value_and_grad(x), doubled.witness.value_and_grad(x), strict=True
+    ):
         assert relative(found, expected) <= 1e-12
 
 
@@ -307,7 +383,14 @@ def test_a_lam_where_the_published_code_aborts() -> None:
     """lam = 1e-4 on the three rings, 1000 steps: every step certified."""
     x0 = pf.samplers.Gaussian(dim=2, mean=(0.0, -0.3), std=0.01).sample(240, seed=0)
     flow = pf.kale_flow(Gaussian.from_denominator(0.1), lam=1e-4)
-    path = pf.simulate(flow, x0, pf.samplers.Rings().sample(240, seed=1), steps=1000, dt=1e-5, save=pf.SaveAt(every=100))
+    path = pf.simulate(
+        flow,
+        x0,
+        pf.samplers.Rings().sample(240, seed=1),
+        steps=1000,
+        dt=1e-5,
+        save=pf.SaveAt(every=100),
+    )
     assert path.status == "completed", path.message
     assert path.report["worst_gap"] <= 1e-9 * float(path.energy[-1])
     assert not (path.energy.diff() > 0).any()

@@ -1,4 +1,6 @@
-"""The KALE benchmark at tiny sizes: every row runs and measures what its goals name. No time is judged."""
+"""The KALE benchmark at tiny sizes: every row runs and measures what its goals name. No time is
+judged.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +40,8 @@ def test_the_published_way_solves_the_same_problem() -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(n, 2, generator=generator, dtype=torch.float64) for n in (30, 40))
     kernel = Gaussian(0.7)
-    u, inverses = kale_published.newton(kernel_matrix(kernel, y, y), kernel_matrix(kernel, y, x).mean(1), 0.1, residual=1e-10)
+    u, inverses = kale_published.newton(
+        kernel_matrix(kernel, y, y), kernel_matrix(kernel, y, x).mean(1), 0.1, residual=1e-10
+    )
     assert 0 < inverses < 20
     assert float((u - pf.fit(KALE(kernel, lam=0.1), x, y).memory["u"]).abs().max()) <= 1e-9

@@ -1,6 +1,8 @@
-"""`KeOps`: its formulas against the kernels, the contract (`particleflow.testing.check_backend`), on CUDA too.
+"""`KeOps`: its formulas against the kernels, the contract (`particleflow.testing.check_backend`),
+on CUDA too.
 
-Compiled formulas are kept under .pytest_cache: only the first run on a machine waits for the compiler.
+Compiled formulas are kept under .pytest_cache: only the first run on a machine waits for the
+compiler.
 """
 
 from __future__ import annotations
@@ -24,15 +26,22 @@ from particleflow.pairwise import Dense
 from particleflow.pairwise.exact import keops as module
 from particleflow.pairwise.exact.keops import FORMULAS, KeOps, unavailable
 
-names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
-GAUSSIAN, LAPLACE, MATERN52 = (next(k for k in KERNELS if type(k) is t) for t in (kernels.Gaussian, kernels.Laplace, kernels.Matern52))
+names = lambda value: (
+    type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+)
+GAUSSIAN, LAPLACE, MATERN52 = (
+    next(k for k in KERNELS if type(k) is t)
+    for t in (kernels.Gaussian, kernels.Laplace, kernels.Matern52)
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     cache = getattr(request.config, "cache", None)
     before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("keops") if cache else tmp_path_factory.mktemp("keops"))
+    os.environ["XDG_CACHE_HOME"] = str(
+        cache.mkdir("keops") if cache else tmp_path_factory.mktemp("keops")
+    )
     yield
     if before is None:
         del os.environ["XDG_CACHE_HOME"]
@@ -41,7 +50,9 @@ def _cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def in_torch(text: str, s: torch.Tensor) -> torch.Tensor:
-    """A formula's text, a function of s = |z - x|^2 only, by torch's functions in the place of KeOps', which rounds ratios of integers."""
+    """A formula's text, a function of s = |z - x|^2 only, by torch's functions in the place of
+    KeOps', which rounds ratios of integers.
+    """
     assert "/" not in text, "an integer ratio is a float32 in KeOps"
     tiny = torch.finfo(s.dtype).tiny
     language = {
@@ -55,35 +66,60 @@ def in_torch(text: str, s: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("d", [1, 3, 100])
 @pytest.mark.parametrize("kernel", KERNELS, ids=names)
 def test_the_formulas_are_the_kernels(kernel: kernels.Kernel, d: int) -> None:
-    """k, its gradient's factor, its laplacian and their logarithms, at all distances and at none; no compiler needed."""
+    """k, its gradient's factor, its laplacian and their logarithms, at all distances and at none;
+    no compiler needed.
+    """
     formula = FORMULAS[type(kernel)]
     unit = formula.unit * getattr(kernel, "bandwidth", 1.0)
     s = torch.cat([torch.zeros(1), torch.logspace(-6, 2.5, 50)]).double()
-    terms = {name: in_torch(formula.written("{" + name + "}", d), s) for name in ("common", "profile", "pull", "bend")}
+    terms = {
+        name: in_torch(formula.written("{" + name + "}", d), s)
+        for name in ("common", "profile", "pull", "bend")
+    }
     there = s * unit**2
-    close = lambda got, want: np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-8, atol=1e-300)
+    close = lambda got, want: np.testing.assert_allclose(
+        got.numpy(), want.numpy(), rtol=1e-8, atol=1e-300
+    )
     close(terms["common"] * terms["profile"], kernel.profile(there))
     close(terms["common"] * terms["pull"], -2 * kernel.slope(there) * unit**2)
     want = (4 * there * kernel.curvature(there) + 2 * d * kernel.slope(there)) * unit**2
-    scale = (4 * there * kernel.curvature(there)).abs() * unit**2 + (2 * d * kernel.slope(there)).abs() * unit**2
+    scale = (4 * there * kernel.curvature(there)).abs() * unit**2 + (
+        2 * d * kernel.slope(there)
+    ).abs() * unit**2
     assert ((terms["common"] * terms["bend"] - want).abs() <= 1e-8 * scale).all()
     if formula.log:
-        np.testing.assert_allclose(in_torch(formula.written("{log}", d), s), kernel.log_profile(there), rtol=1e-8, atol=1e-14)
+        np.testing.assert_allclose(
+            in_torch(formula.written("{log}", d), s),
+            kernel.log_profile(there),
+            rtol=1e-8,
+            atol=1e-14,
+        )
         close(in_torch(formula.written("{log_pull}", d), s), -2 * kernel.log_slope(there) * unit**2)
 
 
 def test_every_kernel_with_a_logarithm_has_its_formula() -> None:
     assert {type(kernel) for kernel in KERNELS} == set(FORMULAS)
-    assert {kernel for kernel, formula in FORMULAS.items() if formula.log} == set(FORMULAS) - {kernels.Energy}
+    assert {kernel for kernel, formula in FORMULAS.items() if formula.log} == set(FORMULAS) - {
+        kernels.Energy
+    }
 
 
 def test_a_kernel_of_the_user_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"`kernel` must be one of Gaussian, .* for KeOps\(\), got Radial: use Dense\(\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"`kernel` must be one of Gaussian, .* for KeOps\(\), got Radial: use Dense\(\)",
+    ):
         KeOps().sources(kernels.Radial(torch.exp), torch.zeros(2, 2))
 
 
 def test_another_device_is_refused() -> None:
-    with pytest.raises(RuntimeError, match=r"KeOps\(\) cannot be used here: pykeops sums on the CPU and on CUDA devices, not on meta"):
+    with pytest.raises(
+        RuntimeError,
+        match=(
+            r"KeOps\(\) cannot be used here: pykeops sums on the CPU and on CUDA devices, not on"
+            r" meta"
+        ),
+    ):
         KeOps().sources(GAUSSIAN, torch.zeros(2, 2, device="meta"))
 
 
@@ -114,7 +150,10 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    why = "pykeops needs a C++ compiler and there is no g++ on PATH: install it (Debian, Ubuntu: apt install g++), or name another one in CXX"
+    why = (
+        "pykeops needs a C++ compiler and there is no g++ on PATH: install it (Debian, Ubuntu: apt"
+        " install g++), or name another one in CXX"
+    )
     assert unavailable() == why
     with pytest.raises(RuntimeError, match=re.escape(f"KeOps() cannot be used here: {why}")):
         KeOps().sources(GAUSSIAN, torch.zeros(2, 2))
@@ -122,26 +161,40 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 @pytest.mark.keops
 def test_a_trial_that_hangs_is_ended() -> None:
-    told = r"KeOps\(\) cannot be used here: a trial of pykeops did not finish in 0.05 s \(compiler .*\): allow more with KeOps\(timeout=...\)"
+    told = (
+        r"KeOps\(\) cannot be used here: a trial of pykeops did not finish in 0.05 s \(compiler"
+        r" .*\): allow more with KeOps\(timeout=...\)"
+    )
     with pytest.raises(RuntimeError, match=told):
         KeOps(timeout=0.05).sources(GAUSSIAN, torch.zeros(2, 2))
 
 
 @pytest.mark.keops
-def test_a_compiler_that_vanishes_after_the_trial_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_compiler_that_vanishes_after_the_trial_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     field = KeOps().sources(GAUSSIAN, torch.zeros(2, 57)).field(torch.ones(2))
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = r"pykeops could not compile a formula for Gaussian\(bandwidth=0.7\), torch.float64 \(No module named .*\): use Dense\(\), or see that a C"
+    told = (
+        r"pykeops could not compile a formula for Gaussian\(bandwidth=0.7\), torch.float64 \(No"
+        r" module named .*\): use Dense\(\), or see that a C"
+    )
     with pytest.raises(RuntimeError, match=told):
         field.value(torch.zeros(3, 57))
 
 
-def problem(n: int, queries: int, d: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def problem(
+    n: int, queries: int, d: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(7)
-    return tuple(torch.from_numpy(rng.normal(size=size)).to(dtype) for size in ((queries, d), (n, d), (n,)))
+    return tuple(
+        torch.from_numpy(rng.normal(size=size)).to(dtype) for size in ((queries, d), (n, d), (n,))
+    )
 
 
-def both(backend: Any, kernel: kernels.Kernel, x: torch.Tensor, w: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+def both(
+    backend: Any, kernel: kernels.Kernel, x: torch.Tensor, w: torch.Tensor, z: torch.Tensor
+) -> torch.Tensor:
     """Value and gradient, (Q, 1 + d)."""
     value, grad = backend.sources(kernel, x).field(w).value_and_grad(z)
     return torch.cat([value[:, None], grad], dim=1)
@@ -150,12 +203,20 @@ def both(backend: Any, kernel: kernels.Kernel, x: torch.Tensor, w: torch.Tensor,
 @pytest.mark.keops
 @pytest.mark.parametrize(("place", "size"), [(0.0, 1.0), (1e6, 64.0)], ids=["at home", "far away"])
 def test_many_float32_sources_keep_their_digits(place: float, size: float) -> None:
-    """Errors relative to the sums of the absolute values of the terms, against float64 sums of what float32 holds."""
+    """Errors relative to the sums of the absolute values of the terms, against float64 sums of what
+    float32 holds.
+    """
     z, x, w = problem(20_001, 300, 2, torch.float32)
     z, x, kernel = z * size + place, x * size + place, kernels.Gaussian(0.2 * size)
     got = both(KeOps(), kernel, x, w, z)
     truth = both(Dense(), kernel, x.double(), w.double(), z.double())
-    scale = Dense().sources(kernel, x.double()).field(w.double().abs()).value(z.double())[:, None].repeat(1, 3)
+    scale = (
+        Dense()
+        .sources(kernel, x.double())
+        .field(w.double().abs())
+        .value(z.double())[:, None]
+        .repeat(1, 3)
+    )
     scale[:, 1:] /= kernel.bandwidth
     assert ((got - truth).abs() <= 1e-7 * scale).all()
 
@@ -180,7 +241,9 @@ class ScalarReads(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default and args[0].is_floating_point()
+        self.count += (
+            func is torch.ops.aten._local_scalar_dense.default and args[0].is_floating_point()
+        )
         return func(*args, **(kwargs or {}))
 
 
@@ -216,7 +279,8 @@ CASES = [
 ]
 
 
-# nine formulas for each, which take six seconds each to compile; the other tests of this file compile some of them
+# nine formulas for each, which take six seconds each to compile; the other tests of this file
+# compile some of them
 @pytest.mark.slow
 @pytest.mark.keops
 @pytest.mark.parametrize(("kernel", "d", "dtype"), CASES, ids=names)
@@ -227,7 +291,9 @@ def test_keops_keeps_the_contract(kernel: kernels.Kernel, d: int, dtype: torch.d
 @pytest.mark.slow
 @pytest.mark.keops
 @pytest.mark.parametrize("d", [128])
-def test_high_dimensions_pass_in_silence(d: int, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
+def test_high_dimensions_pass_in_silence(
+    d: int, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
     z, x, w = problem(40, 30, d, torch.float64)
     value, grad = KeOps().sources(kernels.Laplace(10.0), x).field(w).value_and_grad(z)
     want, want_grad = Dense().sources(kernels.Laplace(10.0), x).field(w).value_and_grad(z)
@@ -244,13 +310,17 @@ def test_many_weight_vectors_share_a_formula() -> None:
     z, x, _ = problem(40, 30, 1, torch.float64)
     w = torch.from_numpy(np.random.default_rng(3).normal(size=(40, 37)))
     value = KeOps().sources(GAUSSIAN, x).field(w).value(z)
-    np.testing.assert_allclose(value, Dense().sources(GAUSSIAN, x).field(w).value(z), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        value, Dense().sources(GAUSSIAN, x).field(w).value(z), rtol=1e-12, atol=1e-13
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.keops
 def test_the_baseline_of_the_benchmark_is_plain_pykeops() -> None:
-    """The same step as by `Dense`, with pykeops' own flags and folder; not where pykeops was imported with others."""
+    """The same step as by `Dense`, with pykeops' own flags and folder; not where pykeops was
+    imported with others.
+    """
     code = """
 import sys
 from pathlib import Path
@@ -268,7 +338,13 @@ assert "-march" not in pykeops_base.get_cpp_flags()
 assert Path(pykeops_base.get_build_folder()).parent == Path(plain_pykeops().name)
 """
     root = str(Path(__file__).parents[1])
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -306,4 +382,3 @@ def test_a_stream_of_its_own_sees_its_own_points() -> None:
     with torch.cuda.stream(torch.cuda.Stream()):
         got = KeOps().sources(GAUSSIAN, x * 1).field(w * 1).value(z * 1)
     assert torch.equal(got, want)
-

@@ -1,6 +1,8 @@
-"""What is wrong with pykeops, its compiler or its cache is told with a remedy; nothing kills or hangs the calling process.
+"""What is wrong with pykeops, its compiler or its cache is told with a remedy; nothing kills or
+hangs the calling process.
 
-Each fault is made, and met in a process of its own. One folder with the trial's formula, compiled once, is copied into each.
+Each fault is made, and met in a process of its own. One folder with the trial's formula, compiled
+once, is copied into each.
 """
 
 from __future__ import annotations
@@ -37,8 +39,22 @@ FALSE = shutil.which("false") or "false"
 
 def started(code: str, **env: str) -> subprocess.Popen[str]:
     """`code` in a new interpreter; an empty value removes a variable."""
-    whole = {name: value for name, value in {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env}.items() if value}
-    return subprocess.Popen([sys.executable, "-c", code], env=whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    whole = {
+        name: value
+        for name, value in {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            **env,
+        }.items()
+        if value
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=whole,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -62,7 +78,9 @@ def library(home: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two_at_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int, str, str]]]:
+def two_at_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, list[tuple[int, str, str]]]:
     """Two processes that meet an empty cache at the same time."""
     home = tmp_path_factory.mktemp("cache")
     processes = [started(UNAVAILABLE, XDG_CACHE_HOME=str(home)) for _ in range(2)]
@@ -76,11 +94,16 @@ def cache(two_at_once: tuple[Path, object], tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_two_processes_compile_one_after_the_other(two_at_once: tuple[Path, list[tuple[int, str, str]]]) -> None:
+def test_two_processes_compile_one_after_the_other(
+    two_at_once: tuple[Path, list[tuple[int, str, str]]],
+) -> None:
     home, results = two_at_once
     assert results == [USABLE] * 2
     assert library(home).stat().st_size > 1000
-    assert {path.name for path in inside(home).iterdir() if path.is_file()} == {"lock", "index.json"}
+    assert {path.name for path in inside(home).iterdir() if path.is_file()} == {
+        "lock",
+        "index.json",
+    }
 
 
 def test_the_folder_is_private(cache: Path) -> None:
@@ -93,8 +116,12 @@ def test_the_folder_is_private(cache: Path) -> None:
 
 
 def test_the_program_is_left_as_it_was(cache: Path, tmp_path: Path) -> None:
-    """Nothing printed, the environment as before, nothing in ~/.cache/keops, denormal numbers not flushed, no tables written at exit."""
-    code = PROBE + """
+    """Nothing printed, the environment as before, nothing in ~/.cache/keops, denormal numbers not
+    flushed, no tables written at exit.
+    """
+    code = (
+        PROBE
+        + """
 import numpy as np
 before = dict(os.environ)
 folder = probe.cache_folder()
@@ -106,6 +133,7 @@ with probe.building(folder, 60):
 assert dict(os.environ) == before
 assert (np.full(3, 1e-40, np.float32) * np.float32(1)).all()
 """
+    )
     home = tmp_path / "home"
     home.mkdir()
     assert run(code, XDG_CACHE_HOME=str(cache), HOME=str(home)) == (0, "", "")
@@ -132,11 +160,20 @@ def cut(path: Path) -> None:
 
 def believe(folder: Path) -> None:
     """An index that takes every file for finished."""
-    (folder / "index.json").write_text(json.dumps({str(path.relative_to(folder)): keops_probe._sum(path) for path in keops_probe._files(folder)}))
+    (folder / "index.json").write_text(
+        json.dumps(
+            {
+                str(path.relative_to(folder)): keops_probe._sum(path)
+                for path in keops_probe._files(folder)
+            }
+        )
+    )
 
 
 def test_a_truncated_file_is_not_loaded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It differs from the index and goes before anything is loaded: the trial finds no compiler that works, but is not killed."""
+    """It differs from the index and goes before anything is loaded: the trial finds no compiler
+    that works, but is not killed.
+    """
     cut(library(cache))
     monkeypatch.setenv("CXX", FALSE)
     status, words = keops_probe._trial(inside(cache), gpu=False, timeout=60)
@@ -145,9 +182,14 @@ def test_a_truncated_file_is_not_loaded(cache: Path, monkeypatch: pytest.MonkeyP
     assert not list(inside(cache).rglob("*.so"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="what a truncated library does to its process is the system's own")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="what a truncated library does to its process is the system's own",
+)
 def test_a_trial_that_dies_takes_nobody_along(cache: Path) -> None:
-    """A truncated file that the index agrees with: the trial is killed, the cache is emptied, and the second trial meets the (broken) compiler."""
+    """A truncated file that the index agrees with: the trial is killed, the cache is emptied, and
+    the second trial meets the (broken) compiler.
+    """
     cut(library(cache))
     believe(inside(cache))
     status, words = keops_probe._trial(inside(cache), gpu=False, timeout=60)
@@ -169,7 +211,9 @@ def test_a_truncated_cache_is_made_anew(cache: Path, believed: bool) -> None:
     assert path.stat().st_size == whole
 
 
-def test_an_unwritable_home_sends_the_cache_to_the_temporary_folder(cache: Path, tmp_path: Path) -> None:
+def test_an_unwritable_home_sends_the_cache_to_the_temporary_folder(
+    cache: Path, tmp_path: Path
+) -> None:
     temporary = tmp_path / "tmp"
     shutil.copytree(cache / "particleflow", temporary / f"particleflow-{os.getuid()}")
     code = UNAVAILABLE + "\nprint(probe.cache_folder().parent)"
@@ -179,7 +223,9 @@ def test_an_unwritable_home_sends_the_cache_to_the_temporary_folder(cache: Path,
 
 def test_no_writable_folder_at_all_is_told(tmp_path: Path) -> None:
     (tmp_path / f"particleflow-{os.getuid()}").write_text("a file where the folder should be")
-    status, output, errors = run(UNAVAILABLE, HOME="/", XDG_CACHE_HOME=os.devnull, TMPDIR=str(tmp_path))
+    status, output, errors = run(
+        UNAVAILABLE, HOME="/", XDG_CACHE_HOME=os.devnull, TMPDIR=str(tmp_path)
+    )
     assert status == 0, errors
     assert output.startswith("pykeops has no folder to compile in (")
     assert "set XDG_CACHE_HOME to a folder that you can write to" in output
@@ -190,7 +236,9 @@ def test_no_writable_folder_at_all_is_told(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 def test_a_folder_of_somebody_else_is_not_used(cache: Path, tmp_path: Path) -> None:
     os.chown(cache / "particleflow", 12345, 12345)
-    status, output, errors = run(UNAVAILABLE, XDG_CACHE_HOME=str(cache), TMPDIR=str(tmp_path), CXX=FALSE)
+    status, output, errors = run(
+        UNAVAILABLE, XDG_CACHE_HOME=str(cache), TMPDIR=str(tmp_path), CXX=FALSE
+    )
     assert status == 0, errors
     assert str(tmp_path / "particleflow-0") in output
 
@@ -207,11 +255,17 @@ def test_a_hanging_compiler_dies_with_the_trial(tmp_path: Path) -> None:
     time.sleep(0.2)
     for pid in (tmp_path / "pids").read_text().split():
         state = Path(f"/proc/{pid}/stat")
-        assert not state.exists() or state.read_text().split()[2] == "Z", "the compiler is still running"
+        assert not state.exists() or state.read_text().split()[2] == "Z", (
+            "the compiler is still running"
+        )
 
 
 def test_a_second_builder_waits(tmp_path: Path) -> None:
-    with building(tmp_path, 1), pytest.raises(TimeoutError, match=r"another process has kept .* locked for 0.2 s"), building(tmp_path, 0.2):
+    with (
+        building(tmp_path, 1),
+        pytest.raises(TimeoutError, match=r"another process has kept .* locked for 0.2 s"),
+        building(tmp_path, 0.2),
+    ):
         pass
     with building(tmp_path, 0.2):
         pass
@@ -222,11 +276,14 @@ def test_what_a_dead_builder_left_is_thrown_away(tmp_path: Path) -> None:
     made.mkdir()
     with building(tmp_path, 1):
         (made / "good.so").write_text("whole")
-    code = PROBE + f"""
+    code = (
+        PROBE
+        + f"""
 with probe.building(probe.Path({str(tmp_path)!r}), 1):
     probe.Path({str(made)!r}, "half.so").write_text("ha")
     os._exit(7)
 """
+    )
     assert run(code)[0] == 7
     with building(tmp_path, 1):
         assert {path.name for path in made.iterdir()} == {"good.so"}

@@ -78,22 +78,33 @@ HEAVY = {
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
-MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+}
 
 
 def is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
-    """(absolute name, made when the module is imported, made at run time) of every import in a file."""
+    """(absolute name, made when the module is imported, made at run time) of every import in a
+    file.
+    """
 
     def walk(node: ast.AST, top: bool, run: bool) -> Iterator[tuple[str, bool, bool]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
                 yield from ((alias.name, top and run, run) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{path}:{child.lineno} imports relatively: name the package"
+                assert child.level == 0, (
+                    f"{path}:{child.lineno} imports relatively: name the package"
+                )
                 for alias in child.names:
                     whole = f"{child.module}.{alias.name}"
                     yield (whole if whole in MODULES else str(child.module)), top and run, run
@@ -135,14 +146,25 @@ def test_imports_go_only_upward(module: str) -> None:
         assert target != "particleflow", f"{module} imports the package itself: name the module"
         here, there = layer(module), layer(target)
         if here != there and (here, there) not in ALLOWED_DOWN:
-            assert LAYERS.index(there) < LAYERS.index(here), f"{module} imports {target}, which stands below it" + (" (for types)" * (not run))
+            assert LAYERS.index(there) < LAYERS.index(here), (
+                f"{module} imports {target}, which stands below it" + (" (for types)" * (not run))
+            )
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    """Not inside functions or for types either, but for what `ALLOWED_DOWN` names; the package's own names are left out."""
-    allowed = lambda here, there: layer(here) != layer(there) and (layer(here), layer(there)) in ALLOWED_DOWN
+    """Not inside functions or for types either, but for what `ALLOWED_DOWN` names; the package's
+    own names are left out.
+    """
+    allowed = lambda here, there: (
+        layer(here) != layer(there) and (layer(here), layer(there)) in ALLOWED_DOWN
+    )
     graph = {
-        module: {target for target, _, _ in imports(path) if target in MODULES and not allowed(module, target)} - {module, "particleflow"}
+        module: {
+            target
+            for target, _, _ in imports(path)
+            if target in MODULES and not allowed(module, target)
+        }
+        - {module, "particleflow"}
         for module, path in MODULES.items()
         if module != "particleflow"
     }
@@ -155,17 +177,29 @@ def test_heavy_libraries_are_imported_where_they_are_used(module: str) -> None:
         root = target.split(".")[0]
         assert root not in NEVER, f"{module} imports {root}: {NEVER.get(root)}"
         if root == "pykeops":
-            allowed = {"particleflow.pairwise.exact.keops", "particleflow.pairwise.exact.keops_probe"}
-            assert module in allowed, f"{module} imports pykeops: only pairwise/exact/keops.py may, and its probe"
+            allowed = {
+                "particleflow.pairwise.exact.keops",
+                "particleflow.pairwise.exact.keops_probe",
+            }
+            assert module in allowed, (
+                f"{module} imports pykeops: only pairwise/exact/keops.py may, and its probe"
+            )
         if root in HEAVY and top:
-            assert layer(module) in HEAVY[root], f"{module} imports {root} at its top: import it in the function that needs it"
+            assert layer(module) in HEAVY[root], (
+                f"{module} imports {root} at its top: import it in the function that needs it"
+            )
         if root == "matplotlib" and run:
             assert layer(module) == "plotting", f"{module} imports matplotlib: only plotting may"
 
 
 def test_the_command_line_starts_without_torch() -> None:
     """What --help and `list` need is told by config.py, without the libraries of numerics."""
-    for module in ("particleflow", "particleflow.config", "particleflow.cli", "particleflow.__main__"):
+    for module in (
+        "particleflow",
+        "particleflow.config",
+        "particleflow.cli",
+        "particleflow.__main__",
+    ):
         if module in MODULES:
             roots = {target.split(".")[0] for target, top, _ in imports(MODULES[module]) if top}
             assert not roots & {"torch", "numpy", "scipy", "jaxtyping"}, f"{module} imports {roots}"
@@ -183,6 +217,14 @@ def test_every_file_says_what_it_is(path: Path) -> None:
 
 def test_no_vague_names() -> None:
     vague = {"utils", "util", "core", "helpers", "common", "misc"}
-    assert not {part for path in FILES for part in path.relative_to(PACKAGE).with_suffix("").parts} & vague
-    classes = [node.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    assert (
+        not {part for path in FILES for part in path.relative_to(PACKAGE).with_suffix("").parts}
+        & vague
+    )
+    classes = [
+        node.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
     assert not [c for c in classes if c.startswith("Base") or c.endswith("Manager")]

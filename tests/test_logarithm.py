@@ -1,4 +1,6 @@
-"""Logarithms of sums on a mesh: bulk and tails against log-sum-exp in float64. `max_pairs=1` refuses any exact sum."""
+"""Logarithms of sums on a mesh: bulk and tails against log-sum-exp in float64. `max_pairs=1`
+refuses any exact sum.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +20,41 @@ def cloud(n: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> torc
     return torch.from_numpy(np.random.default_rng([seed, n, d]).standard_normal((n, d))).to(dtype)
 
 
-def errors(backend: Mesh, kernel: Gaussian, x: torch.Tensor, w: torch.Tensor, z: torch.Tensor) -> tuple[float, float]:
+def errors(
+    backend: Mesh, kernel: Gaussian, x: torch.Tensor, w: torch.Tensor, z: torch.Tensor
+) -> tuple[float, float]:
     """Of the logarithm, and of its gradient relative to max |grad k| / max k + |gradient|."""
     log, slope = backend.sources(kernel, x).field(w).log(z)
     want, want_slope = Compiled().sources(kernel, x.double()).field(w.double()).log(z.double())
     unit = math.exp(-0.5) / kernel.bandwidth
     assert log.dtype == slope.dtype == x.dtype
-    return float((log.double() - want).abs().max()), float(((slope.double() - want_slope).norm(dim=1) / (unit + want_slope.norm(dim=1))).max())
+    return float((log.double() - want).abs().max()), float(
+        ((slope.double() - want_slope).norm(dim=1) / (unit + want_slope.norm(dim=1))).max()
+    )
 
 
 @pytest.mark.parametrize(("d", "farthest", "depth"), [(1, 11, 250), (2, 8, 80)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_tails_are_right_without_exact_sums(d: int, farthest: float, depth: float, dtype: torch.dtype) -> None:
+def test_tails_are_right_without_exact_sums(
+    d: int, farthest: float, depth: float, dtype: torch.dtype
+) -> None:
     """Rows whose sums are down to e^-depth of the peak, among many that are not."""
     kernel, x = Gaussian(0.3), cloud(30_000, d, 1, dtype)
     far = cloud(2000, d, 2, dtype)
-    z = torch.cat([cloud(4000, d, 3, dtype), far / far.norm(dim=1, keepdim=True) * torch.linspace(3, farthest, 2000, dtype=dtype)[:, None]])
-    w = torch.rand(len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype) + 0.1
+    z = torch.cat(
+        [
+            cloud(4000, d, 3, dtype),
+            far
+            / far.norm(dim=1, keepdim=True)
+            * torch.linspace(3, farthest, 2000, dtype=dtype)[:, None],
+        ]
+    )
+    w = (
+        torch.rand(len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
+            dtype
+        )
+        + 0.1
+    )
     lowest = Mesh().sources(kernel, x).field(w).log(z)[0].min() - w.sum().log()
     assert lowest < -depth
     log_error, slope_error = errors(Mesh(max_pairs=1), kernel, x, w, z)
@@ -50,14 +70,20 @@ def test_particles_alone_at_the_edge_need_no_exact_sums() -> None:
     # nothing is exact, nor is anything made for tails: own rows are few
     log, slope = Mesh(max_pairs=1).sources(Gaussian(0.4), x).field(w).log(x)
     edge = log.argsort()[:300]
-    want, want_slope = Compiled().sources(Gaussian(0.4), x.double()).field(w.double()).log(x[edge].double())
+    want, want_slope = (
+        Compiled().sources(Gaussian(0.4), x.double()).field(w.double()).log(x[edge].double())
+    )
     assert want.min() < math.log(20 / len(x))
     torch.testing.assert_close(log[edge].double(), want, rtol=0, atol=2e-6)
     torch.testing.assert_close(slope[edge].double(), want_slope, rtol=0, atol=5e-6 / 0.4)
 
 
 def test_rows_and_nodes_give_the_same_tails() -> None:
-    kernel, y, z = Gaussian(0.5), cloud(700, 2, 5, torch.float64), 3 + cloud(40, 2, 6, torch.float64)
+    kernel, y, z = (
+        Gaussian(0.5),
+        cloud(700, 2, 5, torch.float64),
+        3 + cloud(40, 2, 6, torch.float64),
+    )
     _, plan = tails.plans(kernel, 2, 1e-5)[1]
     field = Mesh().sources(kernel, y).field(torch.ones(700, dtype=torch.float64))
     box, nodes = field.spread(plan, 0, 0)
@@ -68,14 +94,18 @@ def test_rows_and_nodes_give_the_same_tails() -> None:
     rows = tails.at_rows(plan, places, [(box, nodes)])
     np.testing.assert_allclose([whole[place] for place in index], rows[:, 0], rtol=1e-12)
     at = tails.at_rows(plan, z.numpy(), [(box, nodes)])
-    value, grad = Compiled().sources(kernel, y).field(torch.ones(700, dtype=torch.float64)).value_and_grad(z)
+    value, grad = (
+        Compiled().sources(kernel, y).field(torch.ones(700, dtype=torch.float64)).value_and_grad(z)
+    )
     np.testing.assert_allclose(at[:, 0], value.numpy(), rtol=1e-7)
     np.testing.assert_allclose(at[:, 1:], grad.numpy(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("tol", [1e-5, 1e-8])
 def test_the_error_between_nodes_is_relative_to_the_kernel_where_it_is(tol: float) -> None:
-    """Interpolated in both points, at all distances up to the plan's reach: value 2e-8, slope 1e-7 (1 + r); beyond, relative to the value there."""
+    """Interpolated in both points, at all distances up to the plan's reach: value 2e-8, slope 1e-7
+    (1 + r); beyond, relative to the value there.
+    """
     bound = 1.0 if tol >= 1e-6 else 2.0**-10
     for log_least, plan in tails.plans(Gaussian(1.0), 1, tol):
         reach, t = math.sqrt(-2 * log_least), np.linspace(-0.5, 0.5, 11)
@@ -91,7 +121,10 @@ def test_the_error_between_nodes_is_relative_to_the_kernel_where_it_is(tol: floa
 
 
 def test_weights_too_unlike_for_tails_are_summed_exactly() -> None:
-    x, z = cloud(3000, 2, 7, torch.float64), torch.cat([cloud(50, 2, 8, torch.float64), 5 + cloud(20, 2, 9, torch.float64)])
+    x, z = (
+        cloud(3000, 2, 7, torch.float64),
+        torch.cat([cloud(50, 2, 8, torch.float64), 5 + cloud(20, 2, 9, torch.float64)]),
+    )
     w = torch.logspace(-14, 0, 3000, dtype=torch.float64)
     kernel = Gaussian(0.3)
     assert max(errors(Mesh(), kernel, x, w, z)) < 1e-6
@@ -112,9 +145,16 @@ def test_sums_of_nothing_and_queries_that_are_no_numbers() -> None:
 
 
 def test_two_parts_and_several_columns() -> None:
-    kernel, x, y, z = Gaussian(0.4), cloud(5000, 2, 12), 2 + cloud(7000, 2, 13), torch.cat([cloud(2000, 2, 14), 6 + cloud(1500, 2, 15)])
+    kernel, x, y, z = (
+        Gaussian(0.4),
+        cloud(5000, 2, 12),
+        2 + cloud(7000, 2, 13),
+        torch.cat([cloud(2000, 2, 14), 6 + cloud(1500, 2, 15)]),
+    )
     v, w = torch.rand(5000, 2) + 0.5, torch.rand(7000, 2) + 0.5
-    make = lambda backend, to: backend.sources(kernel, to(x)).field(to(v)) + backend.sources(kernel, to(y)).field(to(w))
+    make = lambda backend, to: (
+        backend.sources(kernel, to(x)).field(to(v)) + backend.sources(kernel, to(y)).field(to(w))
+    )
     log, slope = make(Mesh(max_pairs=1), lambda t: t).log(z)
     want, want_slope = make(Compiled(), lambda t: t.double()).log(z.double())
     torch.testing.assert_close(log.double(), want, rtol=1e-6, atol=2e-6)
@@ -148,13 +188,18 @@ def test_a_fine_plan_leaves_out_rounding_and_is_refused_where_it_counts() -> Non
 def test_queries_too_far_apart_for_any_mesh_of_a_long_ranged_kernel_are_not_left_out() -> None:
     """No mesh of `max_cells` holds them: all sums are exact, rather than 0."""
     x, z = cloud(50, 3, 19, torch.float64), 300 * cloud(200, 3, 20, torch.float64)
-    field, exact = (backend.sources(IMQ(1.0), x).field(torch.ones(50, dtype=torch.float64)) for backend in (Mesh(max_cells=2**21), Compiled()))
+    field, exact = (
+        backend.sources(IMQ(1.0), x).field(torch.ones(50, dtype=torch.float64))
+        for backend in (Mesh(max_cells=2**21), Compiled())
+    )
     torch.testing.assert_close(field.value(z), exact.value(z), rtol=1e-12, atol=0)
     torch.testing.assert_close(field.log(z)[0], exact.log(z)[0], rtol=1e-12, atol=0)
 
 
 def test_an_outlier_takes_no_digits_from_other_particles_coordinates() -> None:
-    """float32, one particle 1e7 bandwidths away: rows on the mesh, beside particles that are summed apart, and rows that are summed exactly."""
+    """float32, one particle 1e7 bandwidths away: rows on the mesh, beside particles that are summed
+    apart, and rows that are summed exactly.
+    """
     x, z = cloud(500, 2, 21), torch.cat([1.5 * cloud(300, 2, 22), 5 + cloud(60, 2, 23)])
     x[0] = torch.tensor([1e6, -6e5])
     w = torch.logspace(-9, 0, 500)[torch.randperm(500, generator=torch.Generator().manual_seed(0))]

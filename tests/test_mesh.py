@@ -22,10 +22,16 @@ GAUSSIAN = kernels.Gaussian(0.7)
 FLOATS = (torch.float32, torch.float64)
 # Matern32, whose second derivative has a kink, is asked for less.
 RTOL = {kernels.Matern32: 1e-3}
-names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+names = lambda value: (
+    type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+)
 
 # Compiling what each case needs takes longest: one of each kind by default.
-CASES = [(GAUSSIAN, 2, torch.float32), (IMQ(0.7), 1, torch.float32), (kernels.Matern32(0.7), 1, torch.float64)]
+CASES = [
+    (GAUSSIAN, 2, torch.float32),
+    (IMQ(0.7), 1, torch.float32),
+    (kernels.Matern32(0.7), 1, torch.float64),
+]
 OTHERS = [(k, d, t) for k in SMOOTH for d in (1, 2, 3) for t in FLOATS if (k, d, t) not in CASES]
 
 
@@ -33,7 +39,9 @@ def cloud(n: int, d: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> 
     return torch.from_numpy(np.random.default_rng([seed, n, d]).standard_normal((n, d))).to(dtype)
 
 
-def errors(backend: Mesh, kernel: kernels.Kernel, x: torch.Tensor, z: torch.Tensor, w: torch.Tensor) -> tuple[float, float]:
+def errors(
+    backend: Mesh, kernel: kernels.Kernel, x: torch.Tensor, z: torch.Tensor, w: torch.Tensor
+) -> tuple[float, float]:
     """Errors of value and gradient over what was promised."""
     audit = backend.sources(kernel, x).field(w).audit(z, rows=len(z))
     assert audit.promise is not None, "the mesh went exact"
@@ -57,12 +65,22 @@ def test_the_mesh_keeps_the_contract(kernel: Any, d: int, dtype: torch.dtype) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kernel", "d", "dtype"), OTHERS, ids=names)
-def test_the_mesh_keeps_the_contract_of_all_kernels(kernel: Any, d: int, dtype: torch.dtype) -> None:
+def test_the_mesh_keeps_the_contract_of_all_kernels(
+    kernel: Any, d: int, dtype: torch.dtype
+) -> None:
     keeps_the_contract(kernel, d, dtype)
 
 
 @pytest.mark.parametrize("rtol", [1e-3, 1e-5, pytest.param(1e-8, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("kernel", "d"), [(kernels.Gaussian(0.3), 1), (kernels.Gaussian(0.3), 2), (kernels.Gaussian(0.5), 3), (IMQ(0.5), 2)])
+@pytest.mark.parametrize(
+    ("kernel", "d"),
+    [
+        (kernels.Gaussian(0.3), 1),
+        (kernels.Gaussian(0.3), 2),
+        (kernels.Gaussian(0.5), 3),
+        (IMQ(0.5), 2),
+    ],
+)
 def test_the_promise_holds(kernel: kernels.Kernel, d: int, rtol: float) -> None:
     x, z = cloud(300, d), cloud(200, d, seed=1)
     w = cloud(300, 1, seed=2)[:, 0]
@@ -72,13 +90,28 @@ def test_the_promise_holds(kernel: kernels.Kernel, d: int, rtol: float) -> None:
 @pytest.mark.parametrize("extent", [1e-3, 0.5, 3.0])
 @pytest.mark.parametrize(
     ("kernel", "d", "rtol"),
-    [(IMQ(1.0), 1, 1e-8), (IMQ(1.0), 2, 1e-4), (Matern52(1.0), 1, 1e-4), (Matern52(1.0), 2, 1e-4), (GAUSSIAN, 2, 1e-5)],
+    [
+        (IMQ(1.0), 1, 1e-8),
+        (IMQ(1.0), 2, 1e-4),
+        (Matern52(1.0), 1, 1e-4),
+        (Matern52(1.0), 2, 1e-4),
+        (GAUSSIAN, 2, 1e-5),
+    ],
 )
-def test_the_promise_is_sharp_for_a_single_source(kernel: Any, d: int, rtol: float, extent: float) -> None:
-    """The error of a pair, at the worst places in their cells: nothing cancels, so that a bound that is too small shows."""
+def test_the_promise_is_sharp_for_a_single_source(
+    kernel: Any, d: int, rtol: float, extent: float
+) -> None:
+    """The error of a pair, at the worst places in their cells: nothing cancels, so that a bound
+    that is too small shows.
+    """
     z = torch.from_numpy(np.random.default_rng([7, d]).uniform(-extent, extent, (400, d)))
     for source in (z[:1], z[5:6]):
-        audit = Mesh(rtol).sources(kernel, source.clone()).field(torch.ones(1, dtype=torch.float64)).audit(z, rows=400)
+        audit = (
+            Mesh(rtol)
+            .sources(kernel, source.clone())
+            .field(torch.ones(1, dtype=torch.float64))
+            .audit(z, rows=400)
+        )
         assert audit.promise is not None
         assert 1 <= audit.promise.value / audit.value_error <= 30
         assert 1 <= audit.promise.grad / audit.grad_error <= 30
@@ -102,10 +135,16 @@ def test_the_promise_holds_in_odd_places(place: str) -> None:
 def test_several_weights_and_parts() -> None:
     x, y, z = cloud(300, 2), cloud(170, 2, seed=1), cloud(90, 2, seed=2)
     w, v = cloud(300, 3, seed=3), cloud(170, 3, seed=4)
-    sums = [backend.sources(GAUSSIAN, x).field(w) + backend.sources(GAUSSIAN, y).field(v) for backend in (Mesh(rtol=1e-5), Dense())]
+    sums = [
+        backend.sources(GAUSSIAN, x).field(w) + backend.sources(GAUSSIAN, y).field(v)
+        for backend in (Mesh(rtol=1e-5), Dense())
+    ]
     for got, want in zip(*(field.value_and_grad(z) for field in sums), strict=True):
         assert got.shape == want.shape
-        assert float((got - want).abs().max()) <= 1e-5 * float(w.abs().sum(0).max() + v.abs().sum(0).max()) / 0.7
+        assert (
+            float((got - want).abs().max())
+            <= 1e-5 * float(w.abs().sum(0).max() + v.abs().sum(0).max()) / 0.7
+        )
 
 
 def test_queries_far_outside_are_right() -> None:
@@ -118,7 +157,9 @@ def test_queries_far_outside_are_right() -> None:
 def test_the_logarithm_is_right_in_the_tails() -> None:
     x, z = cloud(300, 2), torch.cat([cloud(50, 2, seed=1), 30 + cloud(20, 2, seed=2)])
     w = torch.full((300,), 1 / 300, dtype=torch.float64)
-    (log, grad), (want, want_grad) = (backend.sources(GAUSSIAN, x).field(w).log(z) for backend in (Mesh(), Dense()))
+    (log, grad), (want, want_grad) = (
+        backend.sources(GAUSSIAN, x).field(w).log(z) for backend in (Mesh(), Dense())
+    )
     torch.testing.assert_close(log, want, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(grad, want_grad, rtol=1e-4, atol=1e-3)
 
@@ -138,7 +179,9 @@ def test_the_bits_do_not_depend_on_the_threads() -> None:
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_far_particles_are_summed_exactly(d: int) -> None:
-    """A cloud with a few points 1e5 bandwidths away, each elsewhere: no mesh holds all, and nothing is lost."""
+    """A cloud with a few points 1e5 bandwidths away, each elsewhere: no mesh holds all, and nothing
+    is lost.
+    """
     x, z = cloud(5000, d), cloud(90, d, seed=1)
     x[::1700] += 3e4 * torch.arange(1.0, 4.0, dtype=torch.float64)[:, None]
     z[7] = x[1700] + 0.1
@@ -167,7 +210,9 @@ def test_sources_that_are_not_finite_spoil_the_sum(bad: float) -> None:
     """As they do in an exact sum, and memory is not touched beyond the mesh."""
     x, z = cloud(300, 2), cloud(70, 2, seed=1)
     x[5, 1] = bad
-    value, grad = Mesh().sources(GAUSSIAN, x).field(torch.ones(300, dtype=torch.float64)).value_and_grad(z)
+    value, grad = (
+        Mesh().sources(GAUSSIAN, x).field(torch.ones(300, dtype=torch.float64)).value_and_grad(z)
+    )
     assert value.isnan().all()
     assert grad.isnan().all()
 
@@ -177,9 +222,13 @@ def test_a_mesh_that_is_too_large_is_not_made() -> None:
     w = torch.ones(300, dtype=torch.float64)
     kernel = kernels.IMQ(0.05)
     field = Mesh(max_cells=1000).sources(kernel, x).field(w)
-    with pytest.warns(RuntimeWarning, match="sums IMQ\\(bandwidth=0.05\\) exactly: .*`max_cells` = 1000"):
+    with pytest.warns(
+        RuntimeWarning, match="sums IMQ\\(bandwidth=0.05\\) exactly: .*`max_cells` = 1000"
+    ):
         grad = field.grad(z)
-    torch.testing.assert_close(grad, Dense().sources(kernel, x).field(w).grad(z), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        grad, Dense().sources(kernel, x).field(w).grad(z), rtol=1e-12, atol=1e-12
+    )
     assert field.promise(z) is None
     assert field.explain(z)["backend"] == "Compiled"
     assert "max_cells" in field.explain(z)["why"]
@@ -190,7 +239,9 @@ def test_neighbours_are_summed_where_a_mesh_would_be_too_large(dtype: torch.dtyp
     x, y, z = (cloud(n, 2, seed=n).to(dtype) for n in (300, 410, 70))
     v, w = (cloud(len(points), 1, seed=k)[:, 0].to(dtype) for k, points in enumerate((x, y)))
     kernel = kernels.Gaussian(0.05)
-    field = Mesh(max_cells=1000).sources(kernel, x).field(v) + Mesh(max_cells=1000).sources(kernel, y).field(w)
+    field = Mesh(max_cells=1000).sources(kernel, x).field(v) + Mesh(max_cells=1000).sources(
+        kernel, y
+    ).field(w)
     told, audit = field.explain(z), field.audit(z)
     assert told["backend"] == "Culled"
     assert "max_cells" in told["why"]
@@ -217,7 +268,9 @@ def test_what_is_kept_of_a_target_changes_no_bits() -> None:
 
 @pytest.mark.parametrize(("taps", "element"), [(6, "float32"), (8, "float64")])
 def test_a_window_interpolates_the_waves_that_it_was_made_for(taps: int, element: str) -> None:
-    """sum_m phi(u - m) e^{i kappa m} = phi_hat(kappa) e^{i kappa u}, and phi_hat is the transform of phi, by quadrature."""
+    """sum_m phi(u - m) e^{i kappa m} = phi_hat(kappa) e^{i kappa u}, and phi_hat is the transform
+    of phi, by quadrature.
+    """
     plan = spacing.plan(kernels.Gaussian(1.0), 2, 1e-6 if element == "float64" else 1e-4)
     assert plan is not None
     window = plan.window
@@ -250,7 +303,9 @@ def test_a_plan_refuses_what_no_mesh_resolves() -> None:
 
 
 def test_the_tail_of_a_matern_kernel_decays_as_its_smoothness_tells() -> None:
-    """Spectra of omega^-2n summed over a line beyond omega: twice as far, 2^(1 - 2n); n = 2 for Matern-3/2, 3 for Matern-5/2."""
+    """Spectra of omega^-2n summed over a line beyond omega: twice as far, 2^(1 - 2n); n = 2 for
+    Matern-3/2, 3 for Matern-5/2.
+    """
     for kernel, power in ((kernels.Matern32(1.0), 3), (Matern52(1.0), 5)):
         tails = [modes.tail(kernel, 1, cut)[0] for cut in (40.0, 80.0)]
         assert abs(math.log2(tails[0] / tails[1]) - power) < 0.1
@@ -288,13 +343,19 @@ def test_kinks_are_refused(kernel: kernels.Kernel) -> None:
 
 
 def test_more_than_three_coordinates_are_refused() -> None:
-    with pytest.raises(ValueError, match="`points` must have 1, 2 or 3 coordinates for Mesh, got 4"):
+    with pytest.raises(
+        ValueError, match="`points` must have 1, 2 or 3 coordinates for Mesh, got 4"
+    ):
         Mesh().sources(GAUSSIAN, cloud(5, 4))
 
 
 def test_a_sum_that_would_freeze_is_refused() -> None:
     x = cloud(2000, 3)
-    field = Mesh(max_cells=1000, max_pairs=1e5).sources(kernels.Gaussian(0.5), x).field(torch.ones(2000, dtype=torch.float64))
+    field = (
+        Mesh(max_cells=1000, max_pairs=1e5)
+        .sources(kernels.Gaussian(0.5), x)
+        .field(torch.ones(2000, dtype=torch.float64))
+    )
     with pytest.raises(ValueError, match="max_pairs"):
         field.grad(x)
 
@@ -302,16 +363,23 @@ def test_a_sum_that_would_freeze_is_refused() -> None:
 @pytest.mark.parametrize("kernel", [Gaussian(0.1), Matern52(0.1)], ids=["Gaussian", "Matern52"])
 @pytest.mark.parametrize("start", [0.0, 2.2])
 @pytest.mark.parametrize("side", [1.0, -1.0])
-def test_queries_beyond_reach_do_not_meet_the_images_of_the_sources(kernel: Any, start: float, side: float) -> None:
+def test_queries_beyond_reach_do_not_meet_the_images_of_the_sources(
+    kernel: Any, start: float, side: float
+) -> None:
     """On one side only, some of them or all."""
     x = torch.rand(300, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     z = side * (start + torch.linspace(0, 6, 5001, dtype=torch.float64)[:, None])
-    found, want = (backend.sources(kernel, side * x).field(torch.ones(300, dtype=torch.float64)).value(z) for backend in (Mesh(1e-3), Dense()))
+    found, want = (
+        backend.sources(kernel, side * x).field(torch.ones(300, dtype=torch.float64)).value(z)
+        for backend in (Mesh(1e-3), Dense())
+    )
     assert (found - want).abs().max() < 1e-3 * want.max() + 1e-3
 
 
 def test_the_last_mode_of_an_even_mesh_brings_no_noise() -> None:
-    """The window of Matern 3/2 at rtol = 1e-4 vanishes there: 1e-12 of its largest, whose square was divided by."""
+    """The window of Matern 3/2 at rtol = 1e-4 vanishes there: 1e-12 of its largest, whose square
+    was divided by.
+    """
     even = 0
     for n in range(100, 106):
         x, z = cloud(n, 1, dtype=torch.float32), cloud(40, 1, seed=n, dtype=torch.float32)

@@ -22,7 +22,14 @@ from particleflow.kernels import Energy, Gaussian, Laplace
 from particleflow.metrics import MMD, MMD2, W1, W2, EnergyDistance, Metric, SlicedW2
 from particleflow.pairwise import Dense
 
-ALL = [MMD2(Gaussian(0.7)), MMD(Gaussian(0.7)), EnergyDistance(), W1(), W2(), SlicedW2(projections=30)]
+ALL = [
+    MMD2(Gaussian(0.7)),
+    MMD(Gaussian(0.7)),
+    EnergyDistance(),
+    W1(),
+    W2(),
+    SlicedW2(projections=30),
+]
 DISTANCES = [MMD(Gaussian(0.7)), W1(), W2(), SlicedW2(projections=30)]
 each = pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
 
@@ -38,7 +45,9 @@ def weighted(n: int, d: int, seed: int) -> Cloud:
 
 
 def quadrature(mean: list[float], covariance: list[list[float]], nodes: int) -> Cloud:
-    """Gauss-Hermite nodes and weights of N(mean, covariance): integrates smooth functions to rounding."""
+    """Gauss-Hermite nodes and weights of N(mean, covariance): integrates smooth functions to
+    rounding.
+    """
     z, w = np.polynomial.hermite_e.hermegauss(nodes)
     d = len(mean)
     grid = np.stack(np.meshgrid(*[z] * d, indexing="ij"), -1).reshape(-1, d)
@@ -52,19 +61,27 @@ def optimal_cost(x: Cloud, y: Cloud, power: int) -> float:
     N, M = len(x), len(y)
     cost = np.linalg.norm(x.points.numpy()[:, None] - y.points.numpy()[None], axis=-1) ** power
     rows, columns = np.kron(np.eye(N), np.ones(M)), np.kron(np.ones(N), np.eye(M))
-    solution = linprog(cost.ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate([x.mass, y.mass]))
+    solution = linprog(
+        cost.ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate([x.mass, y.mass])
+    )
     assert solution.status == 0
     return solution.fun
 
 
-# ---- MMD and energy distance -------------------------------------------------------------------------------------------------------------
+# ---- MMD and energy distance
+# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("p", "q", "nodes", "expected"),
     [
         (([-2.0], [[0.25]]), ([1.0], [[2.25]]), (70, 80), 0.9473572753481838),
-        (([1.0, 1.0], [[1.0, 0.0], [0.0, 1.0]]), ([0.0, 0.0], [[1.0, 0.8], [0.8, 0.89]]), (38, 45), 0.20894480077385524),
+        (
+            ([1.0, 1.0], [[1.0, 0.0], [0.0, 1.0]]),
+            ([0.0, 0.0], [[1.0, 0.8], [0.8, 0.89]]),
+            (38, 45),
+            0.20894480077385524,
+        ),
     ],
     ids=["1-D", "2-D"],
 )
@@ -76,7 +93,8 @@ def test_mmd2_between_gaussians(p, q, nodes, expected):
 
 
 def test_mmd2_of_samples_is_the_v_statistic():
-    # E MMD2 = MMD^2 + (1 - E k(X, X')) / N + (1 - E k(Y, Y')) / M; the mean of 300 draws within 4 standard errors (p = 6e-5)
+    # E MMD2 = MMD^2 + (1 - E k(X, X')) / N + (1 - E k(Y, Y')) / M; the mean of 300 draws within 4
+    # standard errors (p = 6e-5)
     N, M, repetitions = 40, 25, 300
     truth = 0.9473572753481838
     bias = (1 - 1 / math.sqrt(1 + 2 * 0.25)) / N + (1 - 1 / math.sqrt(1 + 2 * 2.25)) / M
@@ -92,17 +110,23 @@ def test_mmd2_is_the_double_sum():
     points, signed = torch.cat([x.points, y.points]), torch.cat([x.mass, -y.mass])
     expected = signed @ torch.exp(-torch.cdist(points, points) / 0.8) @ signed
     assert MMD2(Laplace(0.8))(x, y) == pytest.approx(float(expected), rel=1e-12)
-    assert MMD2(Laplace(0.8), pairwise=Dense(max_bytes=500))(x, y) == pytest.approx(float(expected), rel=1e-12)
+    assert MMD2(Laplace(0.8), pairwise=Dense(max_bytes=500))(x, y) == pytest.approx(
+        float(expected), rel=1e-12
+    )
 
 
 def test_mmd2_takes_masses_as_they_are():
     two, one = Cloud(torch.zeros(1, 2), log_mass=torch.tensor([math.log(2)])), torch.zeros(3, 2)
-    assert MMD2(Gaussian(1.0))(two, one) == pytest.approx(1.0, rel=1e-6)  # (2 - 1)^2 k(0, 0), float32
+    assert MMD2(Gaussian(1.0))(two, one) == pytest.approx(
+        1.0, rel=1e-6
+    )  # (2 - 1)^2 k(0, 0), float32
 
 
 def test_a_plain_callable_is_a_kernel():
     x, y = normal(6, 2, 0), normal(9, 2, 1)
-    assert MMD2(lambda s: torch.exp(-s / 2))(x, y) == pytest.approx(MMD2(Gaussian(1.0))(x, y), rel=1e-13)
+    assert MMD2(lambda s: torch.exp(-s / 2))(x, y) == pytest.approx(
+        MMD2(Gaussian(1.0))(x, y), rel=1e-13
+    )
 
 
 def test_what_is_kept_of_y_never_changes_a_result():
@@ -130,7 +154,8 @@ def test_energy_distance_is_the_square_of_scipys():
     assert MMD2(Energy())(x, y) == pytest.approx(expected, rel=1e-12)
 
 
-# ---- exact transport ---------------------------------------------------------------------------------------------------------------------
+# ---- exact transport
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("metric", "power"), [(W1(), 1), (W2(), 2)], ids=["W1", "W2"])
@@ -140,13 +165,18 @@ class TestExact:
         x, y = normal(5, d, 0), normal(5, d, 1)
         twice = y.repeat_interleave(2, 0)  # the same measure with M = 10
         cost = torch.cdist(x, y) ** power
-        best = min(float(cost[torch.arange(5), list(order)].mean()) for order in itertools.permutations(range(5)))
+        best = min(
+            float(cost[torch.arange(5), list(order)].mean())
+            for order in itertools.permutations(range(5))
+        )
         assert metric(x, twice) == pytest.approx(best ** (1 / power), rel=1e-12)
 
     def test_linear_program(self, metric, power, d):
         x, y = weighted(8, d, 2), weighted(13, d, 3)
         assert metric(x, y) == pytest.approx(optimal_cost(x, y, power) ** (1 / power), rel=1e-9)
-        assert metric(x.points, y) == pytest.approx(optimal_cost(Cloud(x.points), y, power) ** (1 / power), rel=1e-9)
+        assert metric(x.points, y) == pytest.approx(
+            optimal_cost(Cloud(x.points), y, power) ** (1 / power), rel=1e-9
+        )
 
     def test_translation(self, metric, power, d):
         x, shift = normal(12, d, 4), torch.arange(1.0, d + 1, dtype=torch.float64)
@@ -182,7 +212,9 @@ def test_w1_is_below_w2_and_sliced_too():
         assert SlicedW2()(x, y) <= W2()(x, y)
 
 
-@pytest.mark.parametrize("metric", [W1(), W2(), SlicedW2(), EnergyDistance()], ids=lambda metric: type(metric).__name__)
+@pytest.mark.parametrize(
+    "metric", [W1(), W2(), SlicedW2(), EnergyDistance()], ids=lambda metric: type(metric).__name__
+)
 @pytest.mark.parametrize("d", [1, 2])
 def test_total_masses_are_normalised(metric, d):
     x, y = weighted(10, d, 0), weighted(14, d, 1)
@@ -215,24 +247,33 @@ def test_the_subsample_follows_the_mass():
 
 
 def test_the_subsample_is_unbiased():
-    # The W1 to a far point is nearly linear, so its mean over 200 seeds is that of the cloud: within 4 standard errors.
+    # The W1 to a far point is nearly linear, so its mean over 200 seeds is that of the cloud:
+    # within 4 standard errors.
     points, far = normal(50, 2, 0), torch.tensor([[1e4, 0.0]], dtype=torch.float64)
     x = Cloud(points, log_mass=points[:, 0].log_softmax(0))
     values = np.array([W1(max_points=10, seed=seed)(x, far) for seed in range(200)])
     error = values.std(ddof=1) / math.sqrt(len(values))
     assert abs(values.mean() - W1()(x, far)) < 4 * error
-    assert abs(values.mean() - W1()(x.points, far)) > 4 * error, "the test must notice that masses were ignored"
+    assert abs(values.mean() - W1()(x.points, far)) > 4 * error, (
+        "the test must notice that masses were ignored"
+    )
 
 
 def test_the_subsample_does_not_follow_the_order():
-    # Every second point is at 1: a stride of two would see one place only, and W2^2 to the halves at 0 and 1 would be 1/2 (here |share - 1/2|).
+    # Every second point is at 1: a stride of two would see one place only, and W2^2 to the halves
+    # at 0 and 1 would be 1/2 (here |share - 1/2|).
     x = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
     squares = [W2(max_points=30, seed=seed)(x.repeat(30, 1), x) ** 2 for seed in range(20)]
     assert max(squares) < 0.3
 
 
 def test_too_few_pivots_give_nan_and_a_warning():
-    with pytest.warns(RuntimeWarning, match=r"W2 of 40 and 30 points was not solved in max_iterations = 3 .*raise max_iterations="):
+    with pytest.warns(
+        RuntimeWarning,
+        match=(
+            r"W2 of 40 and 30 points was not solved in max_iterations = 3 .*raise max_iterations="
+        ),
+    ):
         value = W2(max_iterations=3)(normal(40, 2, 0), normal(30, 2, 1))
     assert math.isnan(value)
 
@@ -256,13 +297,17 @@ def test_exact_transport_imports_no_keops():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# ---- sliced ------------------------------------------------------------------------------------------------------------------------------
+# ---- sliced
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_sliced_w2_is_the_mean_over_its_directions(monkeypatch):
     metric = SlicedW2(projections=25, seed=3)
     x, y = weighted(17, 3, 0), weighted(12, 3, 1)
-    lines = ([Cloud((c.points @ t)[:, None], log_mass=c.log_mass) for c in (x, y)] for t in metric.directions(3))
+    lines = (
+        [Cloud((c.points @ t)[:, None], log_mass=c.log_mass) for c in (x, y)]
+        for t in metric.directions(3)
+    )
     squares = [optimal_cost(*pair, 2) for pair in lines]
     assert metric(x, y) == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-9)
     whole = metric(x, y)
@@ -274,8 +319,11 @@ def test_sliced_w2_of_a_translation():
     x, shift = normal(19, 4, 0), torch.tensor([3.0, -1.0, 0.5, 2.0], dtype=torch.float64)
     thrice = (x + shift).repeat(3, 1)
     metric = SlicedW2()
-    assert metric(x, thrice) == pytest.approx(math.sqrt(float((metric.directions(4) @ shift).square().mean())), rel=1e-12)
-    # E (theta.c)^2 = |c|^2 / d with variance 2 |c|^4 (d - 1) / (d^2 (d + 2)): 20000 directions within 4 standard errors
+    assert metric(x, thrice) == pytest.approx(
+        math.sqrt(float((metric.directions(4) @ shift).square().mean())), rel=1e-12
+    )
+    # E (theta.c)^2 = |c|^2 / d with variance 2 |c|^4 (d - 1) / (d^2 (d + 2)): 20000 directions
+    # within 4 standard errors
     many, d = SlicedW2(projections=20_000), 4
     error = math.sqrt(2 * (d - 1) / (d**2 * (d + 2)) / 20_000)
     assert many(x, thrice) ** 2 / float(shift @ shift) == pytest.approx(1 / d, abs=4 * error)
@@ -286,14 +334,18 @@ def test_directions_are_seeded_unit_vectors():
     assert first.shape == (200, 6)
     assert torch.equal(first, SlicedW2(seed=5).directions(6))
     assert not torch.equal(first, SlicedW2(seed=6).directions(6))
-    torch.testing.assert_close(first.norm(dim=1), torch.ones(200, dtype=torch.float64), rtol=1e-14, atol=0)
+    torch.testing.assert_close(
+        first.norm(dim=1), torch.ones(200, dtype=torch.float64), rtol=1e-14, atol=0
+    )
 
 
-# ---- all -----------------------------------------------------------------------------------------------------------------------------------
+# ---- all
+# -----------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_recorded_flow():
-    # reference data computed independently in float64: snapshots of an MMD flow to three rings, kernel exp(-|x - y|^2 / 0.1)
+    # reference data computed independently in float64: snapshots of an MMD flow to three rings,
+    # kernel exp(-|x - y|^2 / 0.1)
     data = np.load(Path(__file__).parent / "data" / "metrics_reference.npz")
     mmd2, w2 = MMD2(Gaussian.from_denominator(0.1)), W2()
     for x, expected_mmd2, expected_w2 in zip(data["x"], data["mmd2"], data["w2"]):
@@ -307,7 +359,9 @@ class TestEach:
     def test_permutations_change_nothing(self, metric, d):
         x, y = weighted(16, d, 0), weighted(21, d, 1)
         order = torch.from_numpy(np.random.default_rng(2).permutation(16))
-        assert metric(Cloud(x.points[order], log_mass=x.log_mass[order]), y) == pytest.approx(metric(x, y), rel=1e-11)
+        assert metric(Cloud(x.points[order], log_mass=x.log_mass[order]), y) == pytest.approx(
+            metric(x, y), rel=1e-11
+        )
 
     def test_symmetry(self, metric, d):
         x, y = weighted(16, d, 0), weighted(21, d, 1)
@@ -319,12 +373,17 @@ class TestEach:
 
     def test_a_point_twice_is_a_point_of_double_mass(self, metric, d):
         x, y = normal(6, d, 0), normal(10, d, 1)
-        heavy = Cloud(x, log_mass=torch.tensor([2.0, 1, 1, 1, 1, 1], dtype=torch.float64).div(7).log())
+        heavy = Cloud(
+            x, log_mass=torch.tensor([2.0, 1, 1, 1, 1, 1], dtype=torch.float64).div(7).log()
+        )
         assert metric(heavy, y) == pytest.approx(metric(torch.cat([x, x[:1]]), y), rel=1e-11)
 
     def test_a_point_without_mass_is_not_there(self, metric, d):
         x, y = weighted(9, d, 0), weighted(12, d, 1)
-        more = Cloud(torch.cat([x.points, x.points[:1] + 50]), log_mass=torch.cat([x.log_mass, torch.full((1,), -torch.inf)]))
+        more = Cloud(
+            torch.cat([x.points, x.points[:1] + 50]),
+            log_mass=torch.cat([x.log_mass, torch.full((1,), -torch.inf)]),
+        )
         assert metric(more, y) == pytest.approx(metric(x, y), rel=1e-11)
 
     def test_float32(self, metric, d):
@@ -376,13 +435,19 @@ def test_labels_say_root_or_square():
 @each
 def test_bad_clouds_are_refused(metric):
     x = normal(4, 2, 0)
-    with pytest.raises(ValueError, match=r"`y` must be \(M, 2\) like `x`, got \(5, 3\): pass the same coordinates"):
+    with pytest.raises(
+        ValueError, match=r"`y` must be \(M, 2\) like `x`, got \(5, 3\): pass the same coordinates"
+    ):
         metric(x, normal(5, 3, 1))
-    with pytest.raises(TypeError, match=r"`x` and `y` must have one dtype, got torch.float64 and torch.float32"):
+    with pytest.raises(
+        TypeError, match=r"`x` and `y` must have one dtype, got torch.float64 and torch.float32"
+    ):
         metric(x, normal(5, 2, 1).float())
     with pytest.raises(ValueError, match=r"`x` must be finite, got \[nan, 0.0\] in row 1"):
         metric([[0.0, 0.0], [math.nan, 0.0]], x)
-    with pytest.raises(TypeError, match=r"`y` must be an \(n, d\) array of real numbers, got NoneType"):
+    with pytest.raises(
+        TypeError, match=r"`y` must be an \(n, d\) array of real numbers, got NoneType"
+    ):
         metric(x, None)
     massless = Cloud(x, log_mass=torch.full((4,), -torch.inf, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"`y` must have a total mass > 0 and finite, got 0"):

@@ -15,7 +15,15 @@ from particleflow.kernels import IMQ, Energy, Gaussian, Kernel, Laplace, Matern3
 from particleflow.pairwise import Dense
 from particleflow.pairwise.exact.dense import kernel_matrix
 
-KERNELS = [Gaussian(0.7), Laplace(0.7), Matern32(0.7), Matern52(0.7), IMQ(0.7), Energy(), Radial(lambda s: (1 + s) ** -2)]
+KERNELS = [
+    Gaussian(0.7),
+    Laplace(0.7),
+    Matern32(0.7),
+    Matern52(0.7),
+    IMQ(0.7),
+    Energy(),
+    Radial(lambda s: (1 + s) ** -2),
+]
 each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)
 
 
@@ -41,7 +49,9 @@ def test_value_and_witness_are_the_sums_written_out(kernel: Kernel) -> None:
     fit = pf.fit(MMD(kernel), x, y)
     p, q = y.mass, x.mass
     xx, yy, xy = (kernel_matrix(kernel, a.points, b.points) for a, b in ((x, x), (y, y), (x, y)))
-    assert fit.value == pytest.approx(0.5 * float(q @ xx @ q + p @ yy @ p - 2 * q @ xy @ p), rel=1e-12)
+    assert fit.value == pytest.approx(
+        0.5 * float(q @ xx @ q + p @ yy @ p - 2 * q @ xy @ p), rel=1e-12
+    )
     leaf = z.clone().requires_grad_(True)
     value = kernel_matrix(kernel, leaf, y.points) @ p - kernel_matrix(kernel, leaf, x.points) @ q
     (grad,) = torch.autograd.grad(value.sum(), leaf)
@@ -52,11 +62,19 @@ def test_value_and_witness_are_the_sums_written_out(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pair", "nodes", "expected"), [("far", (70, 80), 0.9473572753481838), ("plane", (45, 38), 0.20894480077385524)], ids=["1-D", "2-D"]
+    ("pair", "nodes", "expected"),
+    [("far", (70, 80), 0.9473572753481838), ("plane", (45, 38), 0.20894480077385524)],
+    ids=["1-D", "2-D"],
 )
-def test_between_gaussians_value_and_gradient_are_the_closed_form(pair: str, nodes: tuple[int, int], expected: float) -> None:
+def test_between_gaussians_value_and_gradient_are_the_closed_form(
+    pair: str, nodes: tuple[int, int], expected: float
+) -> None:
     p, q = problems.PAIRS[pair]
-    fit = pf.fit(MMD(Gaussian(1.0), pairwise=pf.pairwise.Compiled()), quadrature(q, nodes[1]), quadrature(p, nodes[0]))
+    fit = pf.fit(
+        MMD(Gaussian(1.0), pairwise=pf.pairwise.Compiled()),
+        quadrature(q, nodes[1]),
+        quadrature(p, nodes[0]),
+    )
     assert 2 * fit.value == pytest.approx(expected, rel=1e-11)
     z = np.random.default_rng(0).standard_normal((6, p.dim))
     (to_p, grad_p), (to_q, grad_q) = (problems.embedding(law, 1.0, z) for law in (p, q))
@@ -68,27 +86,42 @@ def test_between_gaussians_value_and_gradient_are_the_closed_form(pair: str, nod
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("beta", [0.3, 1.5])
 def test_noise_injection_is_a_one_sided_smoothing_of_the_kernel(d: int, beta: float) -> None:
-    """E_u w(z + beta u) and its gradient are factor times those of the kernel of width sqrt(l^2 + beta^2), the factor included."""
+    """E_u w(z + beta u) and its gradient are factor times those of the kernel of width sqrt(l^2 +
+    beta^2), the factor included.
+    """
     x, y, z = normal(6, d, 0, 0.5), normal(8, d, 1), normal(4, d, 2)
     kernel = Gaussian(0.8)
     factor, wide = kernel.smoothed(beta, d)
     assert factor == pytest.approx((0.64 / (0.64 + beta**2)) ** (d / 2), rel=1e-14)
     u = quadrature(problems.normal(np.zeros(d), np.eye(d)), 100)
     sharp, smooth = pf.fit(MMD(kernel), x, y).witness, pf.fit(MMD(wide), x, y).witness
-    values, grads = zip(*(sharp.value_and_grad(point + beta * u.points) for point in z), strict=True)
+    values, grads = zip(
+        *(sharp.value_and_grad(point + beta * u.points) for point in z), strict=True
+    )
     expected, slope = smooth.value_and_grad(z)
-    assert torch.allclose(torch.stack([u.mean(v) for v in values]), factor * expected, rtol=0, atol=1e-12)
-    assert torch.allclose(torch.stack([u.mean(g) for g in grads]), factor * slope, rtol=0, atol=1e-12)
+    assert torch.allclose(
+        torch.stack([u.mean(v) for v in values]), factor * expected, rtol=0, atol=1e-12
+    )
+    assert torch.allclose(
+        torch.stack([u.mean(g) for g in grads]), factor * slope, rtol=0, atol=1e-12
+    )
 
 
 @each_kernel
 def test_a_doubled_point_is_a_double_mass(kernel: Kernel) -> None:
     x, y, z = normal(7, 2, 0), normal(9, 2, 1), normal(5, 2, 2)
-    masses = [torch.tensor([2.0, *[1.0] * (len(c) - 1)], dtype=torch.float64) / (len(c) + 1) for c in (x, y)]
+    masses = [
+        torch.tensor([2.0, *[1.0] * (len(c) - 1)], dtype=torch.float64) / (len(c) + 1)
+        for c in (x, y)
+    ]
     doubled = pf.fit(MMD(kernel), torch.cat([x, x[:1]]), torch.cat([y, y[:1]]))
-    heavy = pf.fit(MMD(kernel), Cloud(x, log_mass=masses[0].log()), Cloud(y, log_mass=masses[1].log()))
+    heavy = pf.fit(
+        MMD(kernel), Cloud(x, log_mass=masses[0].log()), Cloud(y, log_mass=masses[1].log())
+    )
     assert heavy.value == pytest.approx(doubled.value, rel=1e-12)
-    for found, expected in zip(heavy.witness.value_and_grad(z), doubled.witness.value_and_grad(z), strict=True):
+    for found, expected in zip(
+        heavy.witness.value_and_grad(z), doubled.witness.value_and_grad(z), strict=True
+    ):
         assert torch.allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
@@ -103,16 +136,24 @@ def test_the_laplacian_is_the_trace_of_the_hessian() -> None:
     witness = pf.fit(MMD(Gaussian(0.7)), normal(7, 2, 0), normal(9, 2, 1)).witness
     z, h = normal(5, 2, 2), 1e-4
     trace = sum(
-        (witness.value_and_grad(z + h * e)[1] - witness.value_and_grad(z - h * e)[1]) @ e / (2 * h) for e in torch.eye(2, dtype=torch.float64)
+        (witness.value_and_grad(z + h * e)[1] - witness.value_and_grad(z - h * e)[1]) @ e / (2 * h)
+        for e in torch.eye(2, dtype=torch.float64)
     )
     assert torch.allclose(witness.laplacian(z), trace, rtol=1e-6, atol=1e-8)
 
 
 def test_tiles_do_not_change_the_fit() -> None:
     x, y = normal(41, 2, 0), normal(53, 2, 1)
-    whole, tiled = (pf.fit(MMD(Gaussian(0.7), pairwise=Dense(max_bytes=b)), x, y) for b in (2**24, 2000))
+    whole, tiled = (
+        pf.fit(MMD(Gaussian(0.7), pairwise=Dense(max_bytes=b)), x, y) for b in (2**24, 2000)
+    )
     assert whole.value == pytest.approx(tiled.value, rel=1e-12)
-    assert torch.allclose(whole.witness.value_and_grad(x)[1], tiled.witness.value_and_grad(x)[1], rtol=1e-11, atol=1e-14)
+    assert torch.allclose(
+        whole.witness.value_and_grad(x)[1],
+        tiled.witness.value_and_grad(x)[1],
+        rtol=1e-11,
+        atol=1e-14,
+    )
 
 
 def test_the_target_term_is_kept_only_while_the_target_stays() -> None:

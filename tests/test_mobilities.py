@@ -9,12 +9,35 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import DATA, NEAR, PAIRS, PLANE, Normal, chi2, grid, hellinger2, kl, normal, oracles, power_integral, skewed_js
+from problems import (
+    DATA,
+    NEAR,
+    PAIRS,
+    PLANE,
+    Normal,
+    chi2,
+    grid,
+    hellinger2,
+    kl,
+    normal,
+    oracles,
+    power_integral,
+    skewed_js,
+)
 from scipy.integrate import quad
 
 from particleflow import kernels
 from particleflow.clouds import Clock, Cloud
-from particleflow.divergences import KL, ChiSquare, Divergence, Jeffreys, JensenShannon, ReverseKL, TotalVariation, Tsallis
+from particleflow.divergences import (
+    KL,
+    ChiSquare,
+    Divergence,
+    Jeffreys,
+    JensenShannon,
+    ReverseKL,
+    TotalVariation,
+    Tsallis,
+)
 from particleflow.estimators import KDE, ClosedForm, Moments
 from particleflow.flows import Flow
 from particleflow.mobilities import (
@@ -51,7 +74,9 @@ ALL: dict[str, Any] = {
     "lsgan(-1,1,2)": LSGAN(-1, 1, 2),
     "lsgan(1,0,-.5)": LSGAN(1, 0, -0.5),
 }
-PUBLISHED = [name for name in ALL if name not in ("linear", "vanilla_C-2") and not name.startswith("lsgan")]
+PUBLISHED = [
+    name for name in ALL if name not in ("linear", "vanilla_C-2") and not name.startswith("lsgan")
+]
 each = pytest.mark.parametrize("name", ALL)
 published = pytest.mark.parametrize("name", PUBLISHED)
 
@@ -66,11 +91,21 @@ def derivative(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
 @each
 def test_slope_and_curvature_are_derivatives(name: str) -> None:
     mobility = ALL[name]
-    d = torch.tensor([-40.0, -25.0, -8.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 8.0, 25.0, 40.0], dtype=torch.float64, requires_grad=True)
+    d = torch.tensor(
+        [-40.0, -25.0, -8.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 8.0, 25.0, 40.0],
+        dtype=torch.float64,
+        requires_grad=True,
+    )
     leaf = d.detach()
     lost = 1e-15 if isinstance(mobility, LSGAN) else 0.0  # the oracle's s (1 - s), see below
-    np.testing.assert_allclose(mobility.slope(leaf).numpy(), derivative(mobility.h(d), d).detach().numpy(), rtol=1e-13, atol=lost)
-    # e^-d against the rounding of a difference from one: sigmoid's own derivative s (1 - s) loses digits where s is near one
+    np.testing.assert_allclose(
+        mobility.slope(leaf).numpy(),
+        derivative(mobility.h(d), d).detach().numpy(),
+        rtol=1e-13,
+        atol=lost,
+    )
+    # e^-d against the rounding of a difference from one: sigmoid's own derivative s (1 - s) loses
+    # digits where s is near one
     scale = mobility.slope(leaf).abs().numpy()
     error = np.abs((mobility.curvature(leaf) - derivative(mobility.slope(d), d).detach()).numpy())
     assert (error <= 1e-13 * np.abs(mobility.curvature(leaf).numpy()) + 2e-16 * scale).all()
@@ -84,7 +119,9 @@ def test_mobilities_are_positive(name: str) -> None:
 
 @each
 def test_the_divergence_of_each(name: str) -> None:
-    """h = r f' - f + const, r^2 f'' = h', f(1) = 0, by autograd on f. Rounding is that of f's terms, of the size of r e^shift + 1."""
+    """h = r f' - f + const, r^2 f'' = h', f(1) = 0, by autograd on f. Rounding is that of f's
+    terms, of the size of r e^shift + 1.
+    """
     mobility = ALL[name]
     r = torch.exp(torch.linspace(-5, 5, 41, dtype=torch.float64)).requires_grad_(True)
     d = r.detach().log()
@@ -96,16 +133,33 @@ def test_the_divergence_of_each(name: str) -> None:
     assert abs(at_one.item()) < 1e-15
     constant = (mobility.h(torch.zeros(1, dtype=torch.float64)) - derivative(at_one, one)).item()
     h = (r * f_r - f).detach() + constant
-    scale = ((r * f_r).abs() + f.abs()).detach() + abs(constant) + (1 + r.detach()) * math.exp(max(0.0, getattr(mobility, "shift", 0.0)))
+    scale = (
+        ((r * f_r).abs() + f.abs()).detach()
+        + abs(constant)
+        + (1 + r.detach()) * math.exp(max(0.0, getattr(mobility, "shift", 0.0)))
+    )
     assert ((h - mobility.h(d)).abs() <= 1e-14 * scale).all()
-    assert ((r**2 * f_rr).detach() - mobility.slope(d)).abs().le(1e-14 * scale + 1e-12 * mobility.slope(d)).all()
+    assert (
+        ((r**2 * f_rr).detach() - mobility.slope(d))
+        .abs()
+        .le(1e-14 * scale + 1e-12 * mobility.slope(d))
+        .all()
+    )
 
 
 def test_the_constants_of_the_identity() -> None:
     """h - (r f' - f) as stored: -1 for logit, -log 2 for vanilla, ..."""
-    for name, want in {"logit": 1.0, "mle_exp": 0.0, "vanilla": math.log(2), "chi2": 1.0, "hellinger": 1.0}.items():
+    for name, want in {
+        "logit": 1.0,
+        "mle_exp": 0.0,
+        "vanilla": math.log(2),
+        "chi2": 1.0,
+        "hellinger": 1.0,
+    }.items():
         one = torch.ones(1, dtype=torch.float64, requires_grad=True)
-        constant = ALL[name].h(torch.zeros(1, dtype=torch.float64)) - derivative(ALL[name].f(one), one)
+        constant = ALL[name].h(torch.zeros(1, dtype=torch.float64)) - derivative(
+            ALL[name].f(one), one
+        )
         assert constant.item() == pytest.approx(want, abs=1e-14)
 
 
@@ -113,7 +167,9 @@ def law(p: Normal) -> Gaussian:
     return Gaussian(mean=p.mean, cov=p.cov)
 
 
-def velocity(mobility: Any, p: Normal, q: Normal, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def velocity(
+    mobility: Any, p: Normal, q: Normal, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Velocity and log ratio of a MonoFlow with both densities known: what the package runs."""
     x = Cloud(torch.from_numpy(points))
     flow = Flow(ClosedForm(law(p), law(q)), mobility=mobility)
@@ -131,7 +187,9 @@ def test_velocities_on_the_line(name: str) -> None:
     points = np.array([[float(row["x"])] for row in rows])
     got, log_r = velocity(ALL[name], normal(1, 1.5**2), normal(-2, 0.5**2), points)
     np.testing.assert_allclose(log_r, [float(row["logr"]) for row in rows], rtol=1e-13)
-    np.testing.assert_allclose(got[:, 0], [float(row[f"v_{name}"]) for row in rows], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(
+        got[:, 0], [float(row[f"v_{name}"]) for row in rows], rtol=1e-12, atol=0
+    )
 
 
 @published
@@ -171,7 +229,9 @@ def f_divergence(mobility: Any, p: Normal, q: Normal) -> float:
     """int q f(p / q) by quadrature."""
     z, cell = grid(p, q)
     log_p, log_q = p.log_density(z), q.log_density(z)
-    kept = log_q > -600  # beyond, q f(p/q) is not representable, and nothing of p is left there either
+    kept = (
+        log_q > -600
+    )  # beyond, q f(p/q) is not representable, and nothing of p is left there either
     f = mobility.f(torch.from_numpy(np.exp(np.clip(log_p - log_q, -600, 600))[kept])).numpy()
     return float(cell * (np.exp(log_q[kept]) * f).sum())
 
@@ -207,12 +267,25 @@ def test_the_divergence_in_the_plane(name: str) -> None:
     assert f_divergence(ALL[name], p, q) == pytest.approx(DIVERGENCES[name](p, q), rel=1e-9)
 
 
-@pytest.mark.parametrize(("pair", "key"), [("far", "1d p=N(1,2.25) q=N(-2,.25)"), ("near", "1d p=N(0,1) q=N(1,1.44)"), ("plane", "2d notebook")])
+@pytest.mark.parametrize(
+    ("pair", "key"),
+    [
+        ("far", "1d p=N(1,2.25) q=N(-2,.25)"),
+        ("near", "1d p=N(0,1) q=N(1,1.44)"),
+        ("plane", "2d notebook"),
+    ],
+)
 def test_closed_forms_against_the_stored_digits(pair: str, key: str) -> None:
     """The closed forms that this suite uses (problems.py) are themselves checked."""
     p, q = PAIRS[pair]
     stored = oracles()["divergences"][key]
-    closed = {"KL_pq": kl(p, q), "KL_qp": kl(q, p), "chi2_pq": chi2(p, q), "H2": hellinger2(p, q), "I1p5": power_integral(p, q, 1.5)}
+    closed = {
+        "KL_pq": kl(p, q),
+        "KL_qp": kl(q, p),
+        "chi2_pq": chi2(p, q),
+        "H2": hellinger2(p, q),
+        "I1p5": power_integral(p, q, 1.5),
+    }
     for name, value in closed.items():
         assert value == pytest.approx(stored["closed"][name], rel=1e-11), name
     assert skewed_js(p, q) == pytest.approx(stored["numeric"]["JS"], rel=1e-9)
@@ -220,7 +293,9 @@ def test_closed_forms_against_the_stored_digits(pair: str, key: str) -> None:
 
 def test_the_divergence_of_arcsinh_is_its_integral() -> None:
     for log_r in (-4.0, -0.3, 0.7, 4.5):
-        integral, _ = quad(lambda u: math.asinh(u) * math.exp(-u), 0, log_r, epsabs=1e-14, epsrel=1e-13)
+        integral, _ = quad(
+            lambda u: math.asinh(u) * math.exp(-u), 0, log_r, epsabs=1e-14, epsrel=1e-13
+        )
         got = float(Arcsinh().f(torch.tensor([math.exp(log_r)], dtype=torch.float64)))
         assert got == pytest.approx(math.exp(log_r) * integral, rel=1e-12)
 
@@ -237,7 +312,12 @@ def test_huge_ratios_give_no_nan(name: str, dtype: torch.dtype) -> None:
 
 
 def test_bad_parameters_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"`alpha` must be > 0, got 0: a monotone h needs alpha > 0; for alpha -> 0 use Unit\(\)"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"`alpha` must be > 0, got 0: a monotone h needs alpha > 0; for alpha -> 0 use Unit\(\)"
+        ),
+    ):
         Exponential(0.0)
     with pytest.raises(ValueError, match="`factor` must be > 0, got -1"):
         Linear(-1.0)
@@ -247,7 +327,9 @@ def test_bad_parameters_are_refused() -> None:
     assert isinstance(Unit(), Linear)
 
 
-D = torch.tensor([-40.0, -12.0, -3.0, -1.0, -1e-6, 0.0, 1e-6, 0.3, 2.0, 7.0, 20.0, 40.0], dtype=torch.float64)
+D = torch.tensor(
+    [-40.0, -12.0, -3.0, -1.0, -1e-6, 0.0, 1e-6, 0.3, 2.0, 7.0, 20.0, 40.0], dtype=torch.float64
+)
 
 # An entropy in g = q / p, the mobility that it must induce, and the factor between the two.
 INDUCED: dict[str, tuple[Divergence, Mobility, float]] = {
@@ -263,33 +345,50 @@ RATIOS = torch.exp(torch.linspace(-5, 5, 41, dtype=torch.float64))
 
 def assert_curvature(mobility: Induced, want: torch.Tensor) -> None:
     """Up to the rounding of the slope, of which it is made."""
-    assert ((mobility.curvature(D) - want).abs() <= 1e-13 * want.abs() + 5e-16 * mobility.slope(D)).all()
+    assert (
+        (mobility.curvature(D) - want).abs() <= 1e-13 * want.abs() + 5e-16 * mobility.slope(D)
+    ).all()
 
 
 @pytest.mark.parametrize("name", INDUCED)
 def test_a_divergence_induces_the_mobility_of_its_flow(name: str) -> None:
-    """The divergences are written in the inverse ratio g = 1 / r: h' = r^2 f''(r) of f(r) = r e(1 / r)."""
+    """The divergences are written in the inverse ratio g = 1 / r: h' = r^2 f''(r) of f(r) = r e(1 /
+    r).
+    """
     divergence, known, factor = INDUCED[name]
     mobility = from_divergence(divergence)
     torch.testing.assert_close(mobility.slope(D), factor * known.slope(D), rtol=1e-13, atol=0)
     assert_curvature(mobility, factor * known.curvature(D))
     moved = mobility.h(D) - factor * known.h(D)
-    torch.testing.assert_close(moved, torch.full_like(D, moved[D == 0].item()), rtol=0, atol=1e-13 * max(1.0, float(known.h(D).max())))
+    torch.testing.assert_close(
+        moved,
+        torch.full_like(D, moved[D == 0].item()),
+        rtol=0,
+        atol=1e-13 * max(1.0, float(known.h(D).max())),
+    )
     one = torch.ones(1, dtype=torch.float64, requires_grad=True)
     tilt = derivative(known.f(one), one).detach()  # type: ignore[attr-defined]
-    torch.testing.assert_close(mobility.f(RATIOS), factor * (known.f(RATIOS) - tilt * (RATIOS - 1)), rtol=1e-12, atol=1e-14)  # type: ignore[attr-defined]
+    torch.testing.assert_close(
+        mobility.f(RATIOS), factor * (known.f(RATIOS) - tilt * (RATIOS - 1)), rtol=1e-12, atol=1e-14
+    )  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
     ("divergence", "slope"),
-    [(ChiSquare(), lambda d: 2 * torch.exp(-d)), (Jeffreys(), lambda d: 1 + torch.exp(d)), (Tsallis(3.0), lambda d: 3 * torch.exp(-2 * d))],
+    [
+        (ChiSquare(), lambda d: 2 * torch.exp(-d)),
+        (Jeffreys(), lambda d: 1 + torch.exp(d)),
+        (Tsallis(3.0), lambda d: 3 * torch.exp(-2 * d)),
+    ],
     ids=["chi2(q||p)", "Jeffreys", "Tsallis(3)"],
 )
 def test_divergences_without_a_mobility_of_their_own(divergence: Divergence, slope: Any) -> None:
     mobility = from_divergence(divergence)
     torch.testing.assert_close(mobility.slope(D), slope(D), rtol=1e-13, atol=0)
     leaf = D.clone().requires_grad_(True)
-    torch.testing.assert_close(mobility.slope(D), derivative(mobility.h(leaf), leaf).detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        mobility.slope(D), derivative(mobility.h(leaf), leaf).detach(), rtol=1e-12, atol=0
+    )
     leaf = D.clone().requires_grad_(True)
     assert_curvature(mobility, derivative(slope(leaf), leaf).detach())
 
@@ -297,12 +396,20 @@ def test_divergences_without_a_mobility_of_their_own(divergence: Divergence, slo
 def test_an_induced_mobility_between_gaussians() -> None:
     """int q f(p / q) is the divergence itself: Jeffreys is the sum of both KL."""
     p, q = NEAR
-    assert f_divergence(from_divergence(Jeffreys()), p, q) == pytest.approx(kl(p, q) + kl(q, p), rel=1e-10)
-    assert f_divergence(from_divergence(JensenShannon()), p, q) == pytest.approx(skewed_js(p, q), rel=1e-10)
+    assert f_divergence(from_divergence(Jeffreys()), p, q) == pytest.approx(
+        kl(p, q) + kl(q, p), rel=1e-10
+    )
+    assert f_divergence(from_divergence(JensenShannon()), p, q) == pytest.approx(
+        skewed_js(p, q), rel=1e-10
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("divergence", [KL(), ReverseKL(), Jeffreys(), Tsallis(0.5), Tsallis(3.0), ChiSquare(), JensenShannon()], ids=str)
+@pytest.mark.parametrize(
+    "divergence",
+    [KL(), ReverseKL(), Jeffreys(), Tsallis(0.5), Tsallis(3.0), ChiSquare(), JensenShannon()],
+    ids=str,
+)
 def test_induced_mobilities_of_huge_ratios(divergence: Divergence, dtype: torch.dtype) -> None:
     mobility = from_divergence(divergence)
     d = torch.tensor([-1e6, -800.0, -301.0, -299.0, 0.0, 299.0, 301.0, 800.0, 1e6], dtype=dtype)
@@ -320,7 +427,13 @@ def test_lsgan_codings_that_turn_back_are_refused(coding: tuple[float, float, fl
     """h' changes its sign where D = c: at r = (c - a) / (b - c), r = 1 for (-1, 1, 0)."""
     a, b, c = coding
     turn = math.log((c - a) / (b - c))
-    with pytest.raises(ValueError, match=rf"`aim` must be .. {b}, the label `real`, got {c:g}: h' < 0 for d > {turn:.3g}\. .* away from the target"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            rf"`aim` must be .. {b}, the label `real`, got {c:g}: h' < 0 for d > {turn:.3g}\. .*"
+            r" away from the target"
+        ),
+    ):
         LSGAN(a, b, c)
     with pytest.warns(UserWarning, match=rf"h' < 0 for d > {turn:.3g}: the flow need not approach"):
         mobility = LSGAN(a, b, c, allow_nonmonotone=True)
@@ -329,11 +442,18 @@ def test_lsgan_codings_that_turn_back_are_refused(coding: tuple[float, float, fl
 
 
 def test_lsgan_codings() -> None:
-    """The slope of math: (c - D)(b - a) r / (1 + r)^2; (0, 1, 1) is r / (1 + r)^3. An aim on the far side of `fake` turns every particle away."""
+    """The slope of math: (c - D)(b - a) r / (1 + r)^2; (0, 1, 1) is r / (1 + r)^3. An aim on the
+    far side of `fake` turns every particle away.
+    """
     r = D[1:-1].exp()
     torch.testing.assert_close(LSGAN(0, 1, 1).slope(D[1:-1]), r / (1 + r) ** 3, rtol=1e-13, atol=0)
     a, b, c = -1.0, 1.0, 2.0
-    torch.testing.assert_close(LSGAN(a, b, c).slope(D[1:-1]), (c - (a + b * r) / (1 + r)) * (b - a) * r / (1 + r) ** 2, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        LSGAN(a, b, c).slope(D[1:-1]),
+        (c - (a + b * r) / (1 + r)) * (b - a) * r / (1 + r) ** 2,
+        rtol=1e-12,
+        atol=0,
+    )
     for coding in ((0, 1, 0), (0, 1, -3), (1, 0, 2)):
         with pytest.raises(ValueError, match="h' < 0 for every d"):
             LSGAN(*coding)
@@ -343,7 +463,13 @@ def test_lsgan_codings() -> None:
 
 
 def test_a_divergence_that_is_not_strictly_convex_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`divergence` TotalVariation\(\) must have h'\(d\) > 0 for every log ratio d, got h' = 0 at d ="):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"`divergence` TotalVariation\(\) must have h'\(d\) > 0 for every log ratio d, got h' ="
+            r" 0 at d ="
+        ),
+    ):
         from_divergence(TotalVariation())
     with pytest.raises(TypeError, match="`divergence` must be an entropy, got the class KL"):
         from_divergence(KL)  # type: ignore[arg-type]
@@ -357,7 +483,9 @@ def test_a_custom_mobility_by_automatic_differentiation() -> None:
     assert isinstance(mobility, Mobility)
     torch.testing.assert_close(mobility.h(D), D + torch.tanh(D) / 2, rtol=0, atol=0)
     torch.testing.assert_close(mobility.slope(D), 1 + torch.cosh(D) ** -2 / 2, rtol=1e-14, atol=0)
-    torch.testing.assert_close(mobility.curvature(D), -torch.tanh(D) * torch.cosh(D) ** -2, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(
+        mobility.curvature(D), -torch.tanh(D) * torch.cosh(D) ** -2, rtol=1e-12, atol=1e-15
+    )
     line = custom(lambda d: 3 * d)
     assert (line.slope(D) == 3).all()
     assert (line.curvature(D) == 0).all()
@@ -371,15 +499,23 @@ def test_a_custom_mobility_by_differences() -> None:
     mobility = custom(lambda d: np.arctan(d.numpy()))
     near = D[2:-3]
     torch.testing.assert_close(mobility.slope(near), 1 / (1 + near**2), rtol=0, atol=1e-10)
-    torch.testing.assert_close(mobility.curvature(near), -2 * near / (1 + near**2) ** 2, rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        mobility.curvature(near), -2 * near / (1 + near**2) ** 2, rtol=0, atol=1e-7
+    )
     assert mobility.h(near.float()).dtype == torch.float32
-    torch.testing.assert_close(mobility.slope(near.float()), 1 / (1 + near.float() ** 2), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        mobility.slope(near.float()), 1 / (1 + near.float() ** 2), rtol=1e-6, atol=0
+    )
 
 
 def test_a_custom_mobility_with_its_derivatives() -> None:
     """Those that are given are used; the curvature follows from the slope."""
     half = custom(torch.asinh, slope=lambda d: torch.rsqrt(1 + d**2))
-    whole = custom(torch.asinh, slope=lambda d: torch.rsqrt(1 + d**2), curvature=lambda d: torch.full_like(d, 7.0))
+    whole = custom(
+        torch.asinh,
+        slope=lambda d: torch.rsqrt(1 + d**2),
+        curvature=lambda d: torch.full_like(d, 7.0),
+    )
     known = Arcsinh()
     torch.testing.assert_close(half.slope(D), known.slope(D), rtol=1e-15, atol=0)
     torch.testing.assert_close(half.curvature(D), known.curvature(D), rtol=1e-13, atol=1e-20)
@@ -389,10 +525,18 @@ def test_a_custom_mobility_with_its_derivatives() -> None:
 @pytest.mark.parametrize(
     ("h", "slope", "message"),
     [
-        (lambda d: -d, None, r"got h' = -1 at d = -80, .* 16201 of 16201 values of d looked at, between -80 and 80"),
+        (
+            lambda d: -d,
+            None,
+            r"got h' = -1 at d = -80, .* 16201 of 16201 values of d looked at, between -80 and 80",
+        ),
         (lambda d: d**3, None, r"got h' = 0 at d = 0, .* at 1 of 16201 .* between 0 and 0"),
         (lambda d: d.clamp(-5, 5), None, r"got h' = 0 at d = -10, .* between -10 and 10"),
-        (lambda d: d - 3 * torch.exp(-((d - 2) ** 2)), None, r"got h' = -1.57 at d = 1.29, .* between 0\.\d+ and 1\.\d+"),
+        (
+            lambda d: d - 3 * torch.exp(-((d - 2) ** 2)),
+            None,
+            r"got h' = -1.57 at d = 1.29, .* between 0\.\d+ and 1\.\d+",
+        ),
         (torch.sqrt, None, r"got h' = nan at d = -80, .* between -80 and -"),
         (lambda d: np.sin(d.numpy()), None, "got h' = -1 at d ="),
         (lambda d: torch.ones_like(d), None, "got h' = 0 at d = -10"),
@@ -401,14 +545,25 @@ def test_a_custom_mobility_with_its_derivatives() -> None:
     ids=["down", "flat point", "clipped", "dip", "nan", "by differences", "constant", "slope"],
 )
 def test_a_custom_h_that_does_not_increase_is_refused(h: Any, slope: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=rf"`h` must have h'\(d\) > 0 for every log ratio d, {message}"):
+    with pytest.raises(
+        ValueError, match=rf"`h` must have h'\(d\) > 0 for every log ratio d, {message}"
+    ):
         custom(h, slope=slope)
     with pytest.warns(UserWarning, match=message):
         custom(h, slope=slope, allow_nonmonotone=True)
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("h", [torch.tanh, torch.sigmoid, torch.erf, lambda d: np.tanh(d.numpy()), lambda d: torch.log(1 + torch.exp(d))])
+@pytest.mark.parametrize(
+    "h",
+    [
+        torch.tanh,
+        torch.sigmoid,
+        torch.erf,
+        lambda d: np.tanh(d.numpy()),
+        lambda d: torch.log(1 + torch.exp(d)),
+    ],
+)
 def test_an_h_that_saturates_passes(h: Any) -> None:
     """Its slope is rounded to 0 far away."""
     custom(h)
@@ -420,7 +575,12 @@ def test_what_is_no_mobility_is_refused() -> None:
         custom(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`slope` must be a callable of the log ratio d, got float"):
         custom(torch.atan, slope=1.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"`h` must map log ratios \(16201,\) to as many values, got \(\): make it elementwise"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"`h` must map log ratios \(16201,\) to as many values, got \(\): make it elementwise"
+        ),
+    ):
         custom(lambda d: 2.0)
 
 
@@ -450,16 +610,22 @@ def test_a_flow_looks_at_a_mobility_of_ones_own() -> None:
             return d.cos().sum()
 
     estimator = KDE(kernels.Gaussian(0.5))
-    with pytest.raises(ValueError, match=r"`mobility` Sine must have h'\(d\) > 0 .* have it as an attribute\)"):
+    with pytest.raises(
+        ValueError, match=r"`mobility` Sine must have h'\(d\) > 0 .* have it as an attribute\)"
+    ):
         Flow(estimator, Sine())
-    with pytest.raises(ValueError, match=r"`slope` must map log ratios \(16201,\) to as many values, got \(\)"):
+    with pytest.raises(
+        ValueError, match=r"`slope` must map log ratios \(16201,\) to as many values, got \(\)"
+    ):
         Flow(estimator, Total())
     Flow(estimator, Climbing())
     Flow(estimator, Bold())
 
 
 def naive(mobility: Any) -> Custom:
-    """The slope -r f'(r), that of h = -f(r): each particle descends f(r) by itself, which is not the flow of D_f."""
+    """The slope -r f'(r), that of h = -f(r): each particle descends f(r) by itself, which is not
+    the flow of D_f.
+    """
     with pytest.warns(UserWarning, match="the flow need not approach the target"):
         return custom(lambda d: -mobility.f(torch.exp(d)), allow_nonmonotone=True)
 
@@ -490,8 +656,10 @@ RUNS: dict[str, tuple[Any, float, float]] = {
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", RUNS)
 def test_an_increasing_h_arrives_and_naive_descent_does_not(name: str) -> None:
-    """Experiment E: 1000 particles from N((1, 1), I), p = N(0, [[1, .8], [.8, .89]]), q the Gaussian of the cloud's own moments, log r clipped to 40,
-    2000 steps of 0.01, speeds capped at 20."""
+    """Experiment E: 1000 particles from N((1, 1), I), p = N(0, [[1, .8], [.8, .89]]), q the
+    Gaussian of the cloud's own moments, log r clipped to 40, 2000 steps of 0.01, speeds capped at
+    20.
+    """
     mobility, least, most = RUNS[name]
     p, q = PLANE
     flow = Flow(ClosedForm(law(p), Moments(jitter=1e-9), clip=40.0), mobility=mobility())

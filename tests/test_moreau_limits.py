@@ -1,4 +1,6 @@
-"""The equations of the page on KALE and its relatives, for every entropy: both ends of lam, the error bound, nasty clouds."""
+"""The equations of the page on KALE and its relatives, for every entropy: both ends of lam, the
+error bound, nasty clouds.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
-from particleflow.divergences import KL, ChiSquare, Jeffreys, JensenShannon, ReverseKL, TotalVariation, Tsallis
+from particleflow.divergences import (
+    KL,
+    ChiSquare,
+    Jeffreys,
+    JensenShannon,
+    ReverseKL,
+    TotalVariation,
+    Tsallis,
+)
 from particleflow.estimators import Fit
 
 # Many solves; shapes are checked in test_kale.py and test_moreau.py.
@@ -32,7 +42,9 @@ SMOOTH: dict[str, tuple[Any, float]] = {
 }
 smooth = pytest.mark.parametrize("name", SMOOTH)
 # Those whose dual has no constraint h <= recession at the particles.
-steep = pytest.mark.parametrize("name", [name for name, (divergence, _) in SMOOTH.items() if divergence.recession == math.inf])
+steep = pytest.mark.parametrize(
+    "name", [name for name, (divergence, _) in SMOOTH.items() if divergence.recession == math.inf]
+)
 KERNEL = pf.kernels.Gaussian(0.7)
 LAPLACE = pf.kernels.Laplace(1.0)
 
@@ -61,7 +73,9 @@ def worth(fit: Fit) -> float:
 
 @smooth
 def test_large_lam(name: str) -> None:
-    """lam D = MMD^2 / 2 - E_p phi^2 / (2 f''(1) lam) + O(lam^-2): the coefficient to a third of a per cent."""
+    """lam D = MMD^2 / 2 - E_p phi^2 / (2 f''(1) lam) + O(lam^-2): the coefficient to a third of a
+    per cent.
+    """
     divergence, curvature = SMOOTH[name]
     half = worth(pf.fit(pf.estimators.MMD(KERNEL), X, Y))
     phi = gram(Y, X).mean(1) - gram(Y, Y).mean(1)
@@ -81,13 +95,19 @@ def test_small_lam_on_shared_atoms(name: str) -> None:
     penalty = float(slope @ torch.linalg.solve(gram(atoms, atoms, LAPLACE), slope)) / 2
     limit = float((p * divergence.f(q / p)).sum())
     lam = 1e-6
-    value = worth(envelope(divergence, lam, Cloud(atoms, log_mass=q.log()), Cloud(atoms, log_mass=p.log()), LAPLACE))
+    value = worth(
+        envelope(
+            divergence, lam, Cloud(atoms, log_mass=q.log()), Cloud(atoms, log_mass=p.log()), LAPLACE
+        )
+    )
     assert (value - limit) / lam == pytest.approx(-penalty, rel=1e-2)
 
 
 @steep
 def test_two_samples_diverge(name: str) -> None:
-    """lam D -> D / 2, D = min over a >= 0 (of any sign without that constraint) of |mu_q - sum_j a_j k(y_j, .)|^2."""
+    """lam D -> D / 2, D = min over a >= 0 (of any sign without that constraint) of |mu_q - sum_j
+    a_j k(y_j, .)|^2.
+    """
     divergence, _ = SMOOTH[name]
     x, y = sample(25, 1, 4) + 1.0, sample(20, 1, 5)
     root = np.linalg.cholesky(gram(y, y, LAPLACE).numpy())
@@ -95,7 +115,9 @@ def test_two_samples_diverge(name: str) -> None:
     best = nnls(root.T, image)[1] ** 2 if divergence.nonnegative else 0.0
     distance = float(gram(x, x, LAPLACE).mean()) - float(image @ image) + best
     lam = 1e-6
-    assert lam * worth(envelope(divergence, lam, x, y, LAPLACE)) == pytest.approx(distance / 2, rel=1e-2)
+    assert lam * worth(envelope(divergence, lam, x, y, LAPLACE)) == pytest.approx(
+        distance / 2, rel=1e-2
+    )
 
 
 def test_total_variation_is_mmd_where_the_clouds_are_close() -> None:
@@ -106,30 +128,49 @@ def test_total_variation_is_mmd_where_the_clouds_are_close() -> None:
 
 @pytest.mark.parametrize("lam", [1e-3, 0.1, 10.0])
 def test_the_de_regularised_mmd(lam: float) -> None:
-    """(1 + L) <phi, (C + L)^-1 phi> solved among the sections k(x_i, .), k(y_j, .), and (1 + L) times the envelope at L / 2."""
+    """(1 + L) <phi, (C + L)^-1 phi> solved among the sections k(x_i, .), k(y_j, .), and (1 + L)
+    times the envelope at L / 2.
+    """
     n, m = len(X), len(Y)
     points = torch.cat([X, Y])
-    phi = torch.cat([torch.full((n,), 1 / n, dtype=torch.float64), torch.full((m,), -1 / m, dtype=torch.float64)])
+    phi = torch.cat(
+        [
+            torch.full((n,), 1 / n, dtype=torch.float64),
+            torch.full((m,), -1 / m, dtype=torch.float64),
+        ]
+    )
     matrix = gram(points, points)
-    at_targets = torch.diag(torch.cat([torch.zeros(n, dtype=torch.float64), torch.full((m,), 1 / m, dtype=torch.float64)]))
-    solution = torch.linalg.solve(at_targets @ matrix + lam * torch.eye(n + m, dtype=torch.float64), phi)
+    at_targets = torch.diag(
+        torch.cat(
+            [torch.zeros(n, dtype=torch.float64), torch.full((m,), 1 / m, dtype=torch.float64)]
+        )
+    )
+    solution = torch.linalg.solve(
+        at_targets @ matrix + lam * torch.eye(n + m, dtype=torch.float64), phi
+    )
     expected = (1 + lam) * float(phi @ matrix @ solution)
     fit = pf.fit(pf.estimators.DrMMD(KERNEL, lam=lam), X, Y)
     assert worth(fit) == pytest.approx(expected, rel=1e-9)
-    assert worth(fit) == pytest.approx((1 + lam) * worth(envelope(ChiSquare(nonnegative=False), lam / 2)), rel=1e-9)
+    assert worth(fit) == pytest.approx(
+        (1 + lam) * worth(envelope(ChiSquare(nonnegative=False), lam / 2)), rel=1e-9
+    )
 
 
 @steep
 @pytest.mark.parametrize("lam", [1e-2, 1.0])
 def test_the_gap_bounds_the_velocity(name: str, lam: float) -> None:
-    """|grad h - grad h*| <= sqrt(2 gap / lam) / bandwidth at every point, after each number of iterations."""
+    """|grad h - grad h*| <= sqrt(2 gap / lam) / bandwidth at every point, after each number of
+    iterations.
+    """
     divergence, _ = SMOOTH[name]
     z = torch.cat([X, sample(50, 2, 6) * 2])
     exact = envelope(divergence, lam)
     _, best = exact.witness.value_and_grad(z)
     seen = 0
     for iterations in (1, 2, 3):
-        rough = pf.estimators.Moreau(KERNEL, divergence=divergence, lam=lam, max_iterations=iterations).fit(*clouds(), Clock(), {})
+        rough = pf.estimators.Moreau(
+            KERNEL, divergence=divergence, lam=lam, max_iterations=iterations
+        ).fit(*clouds(), Clock(), {})
         if not rough.report["gap"] > 1e-14:
             continue
         seen += 1
@@ -176,7 +217,10 @@ def test_nasty_clouds(case: str, lam: float) -> None:
 @pytest.mark.parametrize("of", ["x", "y"])
 def test_points_whose_mass_underflows_are_left_out(name: str, of: str) -> None:
     generator = np.random.default_rng(5)
-    x, y = torch.from_numpy(generator.standard_normal((20, 2))), torch.from_numpy(generator.standard_normal((15, 2)) + 0.5)
+    x, y = (
+        torch.from_numpy(generator.standard_normal((20, 2))),
+        torch.from_numpy(generator.standard_normal((15, 2)) + 0.5),
+    )
     clouds = {"x": Cloud(x), "y": Cloud(y)}
     points = clouds[of].points
     log_mass = points.new_full((len(points),), -math.log(len(points) - 3))
@@ -184,8 +228,13 @@ def test_points_whose_mass_underflows_are_left_out(name: str, of: str) -> None:
     left = log_mass > -800
     without = {**clouds, of: Cloud(points[left], log_mass=log_mass[left])}
     clouds[of] = Cloud(points, log_mass=log_mass)
-    found, expected = envelope(SMOOTH[name][0], 1e-2, **clouds), envelope(SMOOTH[name][0], 1e-2, **without)
+    found, expected = (
+        envelope(SMOOTH[name][0], 1e-2, **clouds),
+        envelope(SMOOTH[name][0], 1e-2, **without),
+    )
     assert found.report["converged"]
     assert math.isfinite(found.report["gap"])
     assert found.value == expected.value
-    assert torch.equal(found.witness.value_and_grad(points)[1], expected.witness.value_and_grad(points)[1])
+    assert torch.equal(
+        found.witness.value_and_grad(points)[1], expected.witness.value_and_grad(points)[1]
+    )

@@ -1,4 +1,6 @@
-"""The inner solver: one dual weight in closed form, derivatives, the certificate, its linear systems, failures that are said."""
+"""The inner solver: one dual weight in closed form, derivatives, the certificate, its linear
+systems, failures that are said.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,40 @@ from particleflow.pairwise.exact.dense import kernel_matrix
 
 def dual_of(matrix: Tensor, mu: Tensor, mass: Tensor, energy: float) -> Dual:
     """With a kernel matrix at hand, wherever its points may be."""
-    return Dual(KL(), WholeGram(matrix, Cloud(torch.zeros(len(mass), 1, dtype=torch.float64), log_mass=mass.log())), mu, energy)
+    return Dual(
+        KL(),
+        WholeGram(
+            matrix, Cloud(torch.zeros(len(mass), 1, dtype=torch.float64), log_mass=mass.log())
+        ),
+        mu,
+        energy,
+    )
 
 
 def problem(n: int = 13, m: int = 17, seed: int = 0) -> Dual:
     rng = np.random.default_rng(seed)
-    x, y = torch.from_numpy(rng.standard_normal((n, 2)) + 1), torch.from_numpy(rng.standard_normal((m, 2)))
+    x, y = (
+        torch.from_numpy(rng.standard_normal((n, 2)) + 1),
+        torch.from_numpy(rng.standard_normal((m, 2))),
+    )
     kernel = Gaussian(0.7)
     mass = torch.from_numpy(rng.dirichlet(np.ones(m)))
-    return dual_of(kernel_matrix(kernel, y, y), kernel_matrix(kernel, y, x).mean(1), mass, float(kernel_matrix(kernel, x, x).mean()))
+    return dual_of(
+        kernel_matrix(kernel, y, y),
+        kernel_matrix(kernel, y, x).mean(1),
+        mass,
+        float(kernel_matrix(kernel, x, x).mean()),
+    )
 
 
-def solved(dual: Dual, lam: float, *, start: Tensor | None = None, rtol: float = 1e-15, max_iterations: int = 50) -> Solution:
+def solved(
+    dual: Dual,
+    lam: float,
+    *,
+    start: Tensor | None = None,
+    rtol: float = 1e-15,
+    max_iterations: int = 50,
+) -> Solution:
     return solve(dual, lam, start=start, rtol=rtol, max_iterations=max_iterations)
 
 
@@ -46,7 +70,11 @@ def test_one_dual_weight_is_lamberts_function(lam: float, mu: float) -> None:
     found = solved(dual_of(one[:, None], mu * one, one, 1.0), lam)
     log_argument = mu / lam - math.log(lam)
     # For large arguments W(e^c) solves w + log w = c; the library function overflows there.
-    w = float(lambertw(math.exp(log_argument)).real) if log_argument < 700 else log_argument - math.log(log_argument)
+    w = (
+        float(lambertw(math.exp(log_argument)).real)
+        if log_argument < 700
+        else log_argument - math.log(log_argument)
+    )
     for _ in range(4):
         w -= (w + math.log(w) - log_argument) / (1 + 1 / w)
     assert found.converged
@@ -78,7 +106,7 @@ def test_the_gap_bounds_the_distance_to_the_optimum_from_above() -> None:
     dual, lam = problem(), 0.05
     best = solved(dual, lam)
     for seed in range(5):
-        u = best.u + torch.from_numpy(np.random.default_rng(seed).standard_normal(17)) * 10.0 ** -seed
+        u = best.u + torch.from_numpy(np.random.default_rng(seed).standard_normal(17)) * 10.0**-seed
         excess = dual.at(u, lam).value - best.value
         assert 0 <= excess <= dual.at(u, lam).gap + 1e-14
     assert 0 <= best.gap <= 1e-20
@@ -120,7 +148,11 @@ def test_convergence_is_quadratic() -> None:
 def test_a_useless_start_is_left_for_the_cold_one() -> None:
     dual = problem()
     cold = solved(dual, 1e-2)
-    for start in (torch.full((17,), 60.0, dtype=torch.float64), torch.full((17,), 1e4, dtype=torch.float64), cold.u * math.nan):
+    for start in (
+        torch.full((17,), 60.0, dtype=torch.float64),
+        torch.full((17,), 1e4, dtype=torch.float64),
+        cold.u * math.nan,
+    ):
         assert torch.equal(solved(dual, 1e-2, start=start).u, cold.u)
 
 
@@ -137,7 +169,8 @@ def test_iterations_hardly_depend_on_the_number_of_points() -> None:
     assert large.iterations <= 1.5 * small.iterations
 
 
-# ---- linear systems ----------------------------------------------------------------------------------------------------------------------
+# ---- linear systems
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_conjugate_gradients_and_cholesky_agree_with_the_inverse() -> None:
@@ -171,12 +204,15 @@ def test_too_many_conjugate_gradients_are_left_for_a_factor() -> None:
     assert float(rest.abs().max()) <= 1e-7
 
 
-# ---- without a matrix --------------------------------------------------------------------------------------------------------------------
+# ---- without a matrix
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def clouds(n: int, m: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     rng = np.random.default_rng(seed)
-    return torch.from_numpy(rng.standard_normal((n, 2)) + 0.5), torch.from_numpy(rng.standard_normal((m, 2)))
+    return torch.from_numpy(rng.standard_normal((n, 2)) + 0.5), torch.from_numpy(
+        rng.standard_normal((m, 2))
+    )
 
 
 def through_sums(x: Tensor, y: Tensor, kernel: Gaussian, backend: Auto | Compiled) -> Dual:
@@ -190,7 +226,9 @@ def through_sums(x: Tensor, y: Tensor, kernel: Gaussian, backend: Auto | Compile
 
 @pytest.mark.parametrize("lam", [1e-2, 1.0])
 def test_sums_and_the_matrix_give_the_same(lam: float) -> None:
-    """Rough products in float32 inside, the residual in float64: the solution is that of the matrix."""
+    """Rough products in float32 inside, the residual in float64: the solution is that of the
+    matrix.
+    """
     (x, y), kernel = clouds(700, 900), Gaussian(0.5)
     mass, energy = y.new_ones(900) / 900, float(kernel_matrix(kernel, x, x).mean())
     whole = dual_of(kernel_matrix(kernel, y, y), kernel_matrix(kernel, y, x).mean(1), mass, energy)
@@ -203,7 +241,9 @@ def test_sums_and_the_matrix_give_the_same(lam: float) -> None:
 
 
 def test_approximate_sums_converge_to_what_they_promise() -> None:
-    """The solver stops where the promised error of the sums is what is left, and the result is as near to the truth as that."""
+    """The solver stops where the promised error of the sums is what is left, and the result is as
+    near to the truth as that.
+    """
     (x, y), kernel, lam = clouds(3000, 4000), Gaussian(0.5), 1e-1
     exact = solved(through_sums(x, y, kernel, Compiled()), lam)
     found = solved(through_sums(x, y, kernel, Auto(rtol=1e-5)), lam)

@@ -1,4 +1,6 @@
-"""Sums over pairs: the contract (`particleflow.testing.check_backend`), and the memory bound of `Dense`."""
+"""Sums over pairs: the contract (`particleflow.testing.check_backend`), and the memory bound of
+`Dense`.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,32 @@ from conformance import KERNELS, POSITIVE, case, check_backend
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from particleflow import kernels
-from particleflow.pairwise import Auto, Compiled, Culled, Dense, Field, Fourier, Mesh, Nystroem, PairwiseSum, Queries, Sources
+from particleflow.pairwise import (
+    Auto,
+    Compiled,
+    Culled,
+    Dense,
+    Field,
+    Fourier,
+    Mesh,
+    Nystroem,
+    PairwiseSum,
+    Queries,
+    Sources,
+)
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.testing.backend import check_log
 
-names = lambda value: type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+names = lambda value: (
+    type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
+)
 
 
-@pytest.mark.parametrize(("d", "dtype"), [*((d, torch.float64) for d in (1, 2, 3, 10)), (2, torch.float32), (10, torch.float32)], ids=names)
+@pytest.mark.parametrize(
+    ("d", "dtype"),
+    [*((d, torch.float64) for d in (1, 2, 3, 10)), (2, torch.float32), (10, torch.float32)],
+    ids=names,
+)
 @pytest.mark.parametrize("kernel", KERNELS, ids=names)
 def test_dense_keeps_the_contract(kernel: kernels.Kernel, d: int, dtype: torch.dtype) -> None:
     check_backend(Dense(), kernel, d, dtype)
@@ -48,7 +68,9 @@ def test_radial_keeps_the_contract() -> None:
     one = case(Dense(), twin, 3)
     z, x, w = one.points(9, 1), one.points(14, 0), one.weights(14, 2, 2)
     for name in ("value", "grad", "laplacian"):
-        got, want = (getattr(Dense().sources(k, x).field(w), name)(z).numpy() for k in (custom, twin))
+        got, want = (
+            getattr(Dense().sources(k, x).field(w), name)(z).numpy() for k in (custom, twin)
+        )
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
 
 
@@ -62,7 +84,10 @@ def test_the_contract_is_told_by_the_protocols() -> None:
 
 def test_far_apart_clouds_keep_their_digits() -> None:
     """|z|^2 + x^2 - 2 z.x would lose everything here: the distance is 1e-7 of the coordinates."""
-    x, z = torch.tensor([[1e8, 1e8]], dtype=torch.float64), torch.tensor([[1e8 + 10.0, 1e8 - 4.0]], dtype=torch.float64)
+    x, z = (
+        torch.tensor([[1e8, 1e8]], dtype=torch.float64),
+        torch.tensor([[1e8 + 10.0, 1e8 - 4.0]], dtype=torch.float64),
+    )
     assert kernel_matrix(kernels.Energy(), z, x).item() == pytest.approx(-np.sqrt(116.0), rel=1e-15)
 
 
@@ -80,7 +105,9 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors made under it: `live` now, `peak` at most. Storages are counted once, and views not at all."""
+    """Counts the bytes of tensors made under it: `live` now, `peak` at most. Storages are counted
+    once, and views not at all.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,20 +145,29 @@ OPERATIONS: dict[str, Callable[[Field, torch.Tensor], Any]] = {
 }
 
 
-def peak_beyond_output(operation: str, kernel: kernels.Kernel, backend: Dense, *, q: int, n: int, d: int, k: int) -> int:
+def peak_beyond_output(
+    operation: str, kernel: kernels.Kernel, backend: Dense, *, q: int, n: int, d: int, k: int
+) -> int:
     rng = np.random.default_rng(0)
-    z, x = torch.from_numpy(rng.standard_normal((q, d))), torch.from_numpy(rng.standard_normal((n, d)))
+    z, x = (
+        torch.from_numpy(rng.standard_normal((q, d))),
+        torch.from_numpy(rng.standard_normal((n, d))),
+    )
     field = backend.sources(kernel, x).field(torch.from_numpy(rng.random((n, k))))
     with LiveBytes() as meter:
         out = OPERATIONS[operation](field, z)
     tensors = out if isinstance(out, tuple) else (out,)
-    return meter.peak - sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
+    return meter.peak - sum(
+        {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values()
+    )
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=names)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_memory_stays_within_the_stated_bound(operation: str, kernel: kernels.Kernel) -> None:
-    """Beyond input and output, and a second copy of the output for log. One (Q, N) array alone would be 3.7 bounds."""
+    """Beyond input and output, and a second copy of the output for log. One (Q, N) array alone
+    would be 3.7 bounds.
+    """
     if operation == "log" and kernel not in POSITIVE:
         pytest.skip("no logarithm")
     q, n, bound = 300, 200, 2**17
@@ -144,7 +180,12 @@ def test_memory_stays_within_the_stated_bound(operation: str, kernel: kernels.Ke
 def test_the_meter_sees_one_large_tile() -> None:
     """The test above can fail: one tile of everything takes several (Q, N) arrays."""
     for operation in OPERATIONS:
-        assert peak_beyond_output(operation, kernels.Gaussian(0.7), Dense(max_bytes=2**30), q=300, n=200, d=2, k=1) >= 2 * 300 * 200 * 8
+        assert (
+            peak_beyond_output(
+                operation, kernels.Gaussian(0.7), Dense(max_bytes=2**30), q=300, n=200, d=2, k=1
+            )
+            >= 2 * 300 * 200 * 8
+        )
 
 
 def test_prepared_queries_keep_the_bound_too() -> None:
@@ -154,15 +195,21 @@ def test_prepared_queries_keep_the_bound_too() -> None:
     assert Dense(max_bytes=2**17).sources(kernels.Gaussian(1.0), x).prepare(z).matrix is None
 
 
-@pytest.mark.parametrize("backend", [Dense(), Compiled(), Auto(), Mesh(), Fourier(), Nystroem(), Culled()], ids=repr)
+@pytest.mark.parametrize(
+    "backend", [Dense(), Compiled(), Auto(), Mesh(), Fourier(), Nystroem(), Culled()], ids=repr
+)
 def test_a_field_is_freed_with_its_last_reference(backend: PairwiseSum) -> None:
-    """Not by the garbage collector, which is late: a field holds its points and what was made of them, of a million particles in each step."""
+    """Not by the garbage collector, which is late: a field holds its points and what was made of
+    them, of a million particles in each step.
+    """
     rng = np.random.default_rng(0)
     x, z = torch.from_numpy(rng.normal(size=(300, 2))), torch.from_numpy(rng.normal(size=(500, 2)))
     gc.collect()
     gc.disable()
     try:
-        field: Any = backend.sources(kernels.Gaussian(0.7), x).field(torch.from_numpy(rng.random(300)))
+        field: Any = backend.sources(kernels.Gaussian(0.7), x).field(
+            torch.from_numpy(rng.random(300))
+        )
         field.value_and_grad(z), field.value(x), field.explain(z), field.promise(z)
         gone = weakref.ref(field)
         del field

@@ -1,4 +1,6 @@
-"""A user's part that raises in the middle of a run: it is named, and nothing that was computed is lost."""
+"""A user's part that raises in the middle of a run: it is named, and nothing that was computed is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +137,9 @@ FLOWS: dict[str, Callable[[Fuse], pf.Flow]] = {
 
 def kept(path: pf.Trajectory, fuse: Fuse, part: str) -> None:
     assert path.status == "failed"
-    assert path.message.startswith(f"after step 3: ArithmeticError('blown'), raised in {part}"), path.message
+    assert path.message.startswith(f"after step 3: ArithmeticError('blown'), raised in {part}"), (
+        path.message
+    )
     assert "test_parts_that_raise.py:" in path.message
     assert 'raise ArithmeticError("blown")' in path.report["traceback"]
     assert path.steps.tolist() == [0, 1, 2, 3]
@@ -184,7 +188,15 @@ def test_a_sampler_a_target_an_integrator_and_draws_are_named() -> None:
     for part, target, more in cases:
         fuse.seen.clear()
         fuse.lit = False
-        path = pf.simulate(pf.mmd_flow(KERNEL, noise=0.1), X, target, steps=9, dt=0.01, metrics={"count": fuse.metric}, **more)
+        path = pf.simulate(
+            pf.mmd_flow(KERNEL, noise=0.1),
+            X,
+            target,
+            steps=9,
+            dt=0.01,
+            metrics={"count": fuse.metric},
+            **more,
+        )
         kept(path, fuse, part)
 
 
@@ -197,7 +209,15 @@ def test_what_a_record_had_before_one_of_its_metrics_raised_is_kept() -> None:
         return 2.0
 
     save = pf.SaveAt(every=1, velocity=True)
-    path = pf.simulate(pf.mmd_flow(KERNEL), X, Y, steps=9, dt=0.01, metrics={"count": fuse.metric, "mine": mine}, save=save)
+    path = pf.simulate(
+        pf.mmd_flow(KERNEL),
+        X,
+        Y,
+        steps=9,
+        dt=0.01,
+        metrics={"count": fuse.metric, "mine": mine},
+        save=save,
+    )
     kept(path, fuse, "`metrics` 'mine'")
     assert path.metrics["mine"].tolist() == pytest.approx([2.0, 2.0, 2.0, math.nan], nan_ok=True)
     assert path.velocity is not None
@@ -215,7 +235,11 @@ def test_a_run_that_failed_is_kept_where_warnings_are_errors() -> None:
     fuse = Fuse()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        kept(pf.simulate(estimator(fuse), X, Y, steps=9, dt=0.01, metrics={"count": fuse.metric}), fuse, "`estimator` Mine")
+        kept(
+            pf.simulate(estimator(fuse), X, Y, steps=9, dt=0.01, metrics={"count": fuse.metric}),
+            fuse,
+            "`estimator` Mine",
+        )
 
 
 def test_a_part_without_words_is_met_before_any_work() -> None:
@@ -238,10 +262,22 @@ def test_a_part_without_words_is_met_before_any_work() -> None:
 @pytest.mark.parametrize(
     ("flow", "told"),
     [
-        (pf.mmd_flow(KERNEL, noise=lambda clock, fit: "big"), "`noise` must be a number, got str: return one number for each clock"),
-        (pf.mmd_flow(KERNEL, noise=lambda clock: torch.ones(3)), "`noise` must be a number, got Tensor"),
-        (pf.Flow(MMD(KERNEL), diffusion=lambda clock: math.nan), "`diffusion` must be finite, got nan"),
-        (pf.Flow(MMD(KERNEL), reaction=lambda w: w[:, None]), r"`reaction` function must map \(Q,\) to \(Q,\), got \(13, 1\) for \(13,\)"),
+        (
+            pf.mmd_flow(KERNEL, noise=lambda clock, fit: "big"),
+            "`noise` must be a number, got str: return one number for each clock",
+        ),
+        (
+            pf.mmd_flow(KERNEL, noise=lambda clock: torch.ones(3)),
+            "`noise` must be a number, got Tensor",
+        ),
+        (
+            pf.Flow(MMD(KERNEL), diffusion=lambda clock: math.nan),
+            "`diffusion` must be finite, got nan",
+        ),
+        (
+            pf.Flow(MMD(KERNEL), reaction=lambda w: w[:, None]),
+            r"`reaction` function must map \(Q,\) to \(Q,\), got \(13, 1\) for \(13,\)",
+        ),
     ],
 )
 def test_answers_that_are_none_are_refused_by_name(flow: pf.Flow, told: str) -> None:
@@ -268,7 +304,15 @@ def test_a_witness_of_another_shape_is_refused() -> None:
         def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Mapping[str, Tensor]) -> Any:
             return None
 
-    with pytest.raises(ValueError, match=r"`estimator` Column has a witness with value \(Q,\) and gradient \(Q, d\), got \(13, 1\) for \(13,\)"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"`estimator` Column has a witness with value \(Q,\) and gradient \(Q, d\), got \(13,"
+            r" 1\) for \(13,\)"
+        ),
+    ):
         pf.Flow(Column(KERNEL)).suggest_dt(X, Y)
-    with pytest.raises(TypeError, match=r"`estimator` Nothing must return a Fit from fit, got None: return pf\.Fit"):
+    with pytest.raises(
+        TypeError, match=r"`estimator` Nothing must return a Fit from fit, got None: return pf\.Fit"
+    ):
         pf.simulate(pf.Flow(Nothing(KERNEL)), X, Y, steps=2)

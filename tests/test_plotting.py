@@ -27,20 +27,43 @@ KERNEL = pf.kernels.Gaussian(0.5)
 
 
 def cloud(n, d=2, *, seed=0, scale=1.0, shift=0.0):
-    return scale * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
+    return (
+        scale
+        * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        + shift
+    )
 
 
 @functools.cache
 def run(*, n=23, m=31, d=2, steps=12, every=1, dt=0.1, seed=0):
     """A real MMD flow, N != M. The same arguments give the same object: nobody changes it."""
-    flow, x0, y = pf.mmd_flow(KERNEL), cloud(n, d, seed=seed, scale=0.3), cloud(m, d, seed=seed + 1, shift=0.5)
-    return pf.simulate(flow, x0, y, steps=steps, dt=dt, save=pf.SaveAt(every=every), metrics={"W2 (root)": pf.metrics.W2()})
+    flow, x0, y = (
+        pf.mmd_flow(KERNEL),
+        cloud(n, d, seed=seed, scale=0.3),
+        cloud(m, d, seed=seed + 1, shift=0.5),
+    )
+    return pf.simulate(
+        flow,
+        x0,
+        y,
+        steps=steps,
+        dt=dt,
+        save=pf.SaveAt(every=every),
+        metrics={"W2 (root)": pf.metrics.W2()},
+    )
 
 
 def cut(path, records, status="diverged"):
     """The first records of a run that ended early."""
-    fewer = {name: getattr(path, name)[:records] for name in ("particles", "times", "steps", "energy")}
-    return replace(path, **fewer, metrics={name: v[:records] for name, v in path.metrics.items()}, status=status)
+    fewer = {
+        name: getattr(path, name)[:records] for name in ("particles", "times", "steps", "energy")
+    }
+    return replace(
+        path,
+        **fewer,
+        metrics={name: v[:records] for name, v in path.metrics.items()},
+        status=status,
+    )
 
 
 def with_particles(path, particles, **changes):
@@ -60,7 +83,9 @@ def pixels(figure):
 
 def frames(file):
     with Image.open(file) as film:
-        return [np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(film)]
+        return [
+            np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(film)
+        ]
 
 
 def near(image, colour, tolerance=40):
@@ -116,7 +141,8 @@ def test_titles_say_step_and_time_and_rows_say_the_name(two):
 
 def test_default_columns_are_equally_far_apart_along_the_paths():
     path = run(steps=12)
-    # A run that goes 1, 1/2, 1/4 ... a step: by path length its first steps count, by number they would not.
+    # A run that goes 1, 1/2, 1/4 ... a step: by path length its first steps count, by number they
+    # would not.
     far = torch.cumsum(torch.tensor([0.0, *(0.5**k for k in range(12))], dtype=torch.float64), 0)
     slowing = with_particles(path, cloud(23).expand(13, 23, 2) + far[:, None, None])
     assert telling({"": slowing}, 5) == [0, 1, 2, 3, 12]
@@ -132,9 +158,15 @@ def test_a_run_without_a_record_at_a_step_shows_its_last_before():
     assert recorded(paths) == list(range(13))
     assert [record_at(paths["some"], step) for step in (0, 4, 5, 11, 12)] == [0, 0, 1, 2, 3]
     last = [row[-1] for row in np.array(snapshots(paths).axes).reshape(3, -1)]
-    assert [ax.texts[0].get_text() for ax in last] == ["step 12 · t = 1.2", "step 12 · t = 1.2", "step 3 · t = 0.3"]
+    assert [ax.texts[0].get_text() for ax in last] == [
+        "step 12 · t = 1.2",
+        "step 12 · t = 1.2",
+        "step 3 · t = 0.3",
+    ]
     assert [ax.texts[1].get_text() for ax in last] == ["", "", "diverged"]
-    np.testing.assert_array_equal(scatters(last[2])[1].get_offsets(), paths["short"].particles[3].numpy())
+    np.testing.assert_array_equal(
+        scatters(last[2])[1].get_offsets(), paths["short"].particles[3].numpy()
+    )
 
 
 def test_written_picture_has_the_flow_and_the_target_in_it(tmp_path, two):
@@ -148,7 +180,13 @@ def test_written_picture_has_the_flow_and_the_target_in_it(tmp_path, two):
 
 
 def test_nothing_is_drawn_over_the_edge_of_the_figure(two):
-    for figure in (snapshots(two), curves(two), snapshots(two["MMD"]), snapshots({"d = 1": run(d=1)}), snapshots({"d = 3": run(d=3)})):
+    for figure in (
+        snapshots(two),
+        curves(two),
+        snapshots(two["MMD"]),
+        snapshots({"d = 1": run(d=1)}),
+        snapshots({"d = 3": run(d=3)}),
+    ):
         box = figure.get_tightbbox(figure.canvas.get_renderer())
         width, height = figure.get_size_inches()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
@@ -159,9 +197,15 @@ def test_one_dimension_is_a_density_over_rugs():
     ax = snapshots(path, records=[-1]).axes[0]
     target, body, outline = ax.patches
     width = np.diff(body.get_data().edges)
-    for shape, points in ((target, path.target), (body, path.particles[-1]), (outline, path.particles[-1])):
+    for shape, points in (
+        (target, path.target),
+        (body, path.particles[-1]),
+        (outline, path.particles[-1]),
+    ):
         values, edges, _ = shape.get_data()
-        np.testing.assert_allclose(values, np.histogram(points[:, 0].numpy(), edges)[0] / len(points) / width)
+        np.testing.assert_allclose(
+            values, np.histogram(points[:, 0].numpy(), edges)[0] / len(points) / width
+        )
         assert (values * width).sum() == pytest.approx(1.0)
     rugs = [line for line in ax.lines if line.get_marker() == "|"]
     np.testing.assert_array_equal(rugs[0].get_xdata(), path.target[:, 0].numpy())
@@ -198,15 +242,22 @@ def test_a_weighted_target_is_drawn_with_its_masses():
     plane, line = run(), run(d=1)
     m = len(plane.target)
     mass = torch.linspace(0.5, 1.5, m, dtype=torch.float64) / m
-    sizes = [scatters(snapshots(path, records=[0]).axes[0])[0].get_sizes() for path in (replace(plane, target_log_mass=mass.log()), plane)]
+    sizes = [
+        scatters(snapshots(path, records=[0]).axes[0])[0].get_sizes()
+        for path in (replace(plane, target_log_mass=mass.log()), plane)
+    ]
     np.testing.assert_allclose(sizes[0] / sizes[1], (m * mass).numpy(), rtol=1e-12)
     mass = torch.full((m,), 0.2 / m, dtype=torch.float64)
     mass[line.target[:, 0] > line.target.median()] = 1.8 / m
-    values, edges, _ = snapshots(replace(line, target_log_mass=mass.log())).axes[0].patches[0].get_data()
+    values, edges, _ = (
+        snapshots(replace(line, target_log_mass=mass.log())).axes[0].patches[0].get_data()
+    )
     held = np.histogram(line.target[:, 0].numpy(), edges, weights=mass.numpy())[0]
     np.testing.assert_allclose(values / values.sum(), held / held.sum(), rtol=1e-9)
     state = next(iter(pf.iterate(pf.mmd_flow(KERNEL), plane.particles[0], plane.target, dt=0.1)))
-    assert one_record(state, pf.Cloud(plane.target, log_mass=mass.log())).target_log_mass is not None
+    assert (
+        one_record(state, pf.Cloud(plane.target, log_mass=mass.log())).target_log_mass is not None
+    )
 
 
 def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():
@@ -222,7 +273,11 @@ def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():
 def test_curves_hold_the_recorded_numbers_and_name_the_axes(two):
     figure = curves(two)
     assert [ax.get_ylabel() for ax in figure.axes] == ["W2 (root)", "energy (each flow's own)"]
-    for ax, values in zip(figure.axes, ([p.metrics["W2 (root)"] for p in two.values()], [p.energy for p in two.values()]), strict=True):
+    for ax, values in zip(
+        figure.axes,
+        ([p.metrics["W2 (root)"] for p in two.values()], [p.energy for p in two.values()]),
+        strict=True,
+    ):
         assert len([line for line in ax.lines if line.get_linestyle() != "--"]) == 2
         for line, path, value, colour in zip(ax.lines, two.values(), values, COLOURS, strict=False):
             np.testing.assert_array_equal(line.get_xdata(), path.steps.numpy())
@@ -235,9 +290,21 @@ def test_curves_hold_the_recorded_numbers_and_name_the_axes(two):
 
 def test_curves_are_logarithmic_where_mostly_positive_and_more_than_a_decade():
     path = run()
-    decades, negative = torch.logspace(0, -3, 13, dtype=torch.float64), torch.linspace(100, -20, 13, dtype=torch.float64)
-    narrow, rounding = torch.linspace(1, 2, 13, dtype=torch.float64), torch.linspace(100, 0, 13, dtype=torch.float64)
-    figure = curves(replace(path, energy=narrow, metrics={"decades": decades, "negative": negative, "rounding": rounding}))
+    decades, negative = (
+        torch.logspace(0, -3, 13, dtype=torch.float64),
+        torch.linspace(100, -20, 13, dtype=torch.float64),
+    )
+    narrow, rounding = (
+        torch.linspace(1, 2, 13, dtype=torch.float64),
+        torch.linspace(100, 0, 13, dtype=torch.float64),
+    )
+    figure = curves(
+        replace(
+            path,
+            energy=narrow,
+            metrics={"decades": decades, "negative": negative, "rounding": rounding},
+        )
+    )
     scales = {ax.get_ylabel(): ax.get_yscale() for ax in figure.axes}
     assert scales == {"decades": "log", "negative": "linear", "rounding": "log", "energy": "linear"}
 
@@ -247,7 +314,9 @@ def test_a_cross_marks_where_a_run_ended_early(two):
     for ax in figure.axes:
         crosses = [line for line in ax.lines if line.get_marker() == "X"]
         assert [(cross.get_xdata()[0], cross.get_color()) for cross in crosses] == [(4, COLOURS[2])]
-        assert [text.get_text() for text in ax.texts if not text.get_text().startswith("floor")] == ["not converged"]
+        assert [
+            text.get_text() for text in ax.texts if not text.get_text().startswith("floor")
+        ] == ["not converged"]
 
 
 def test_film_has_the_frames_the_durations_and_the_particles(tmp_path, two):
@@ -274,7 +343,9 @@ def test_fewer_records_make_fewer_frames_of_a_film_as_long(tmp_path):
 
 
 def test_frames_are_what_a_full_redraw_would_show(tmp_path):
-    """Drawing only what moves, a palette of 255 colours and leaving unchanged pixels out lose nothing that can be seen."""
+    """Drawing only what moves, a palette of 255 colours and leaving unchanged pixels out lose
+    nothing that can be seen.
+    """
     path = {"MMD": run()}
     images = frames(animate(path, tmp_path / "flow.gif", fps=20, seconds=5.0))
     film = _Film(path, recorded(path))
@@ -302,13 +373,18 @@ def test_panels_of_a_film_follow_the_records():
 
 
 def test_a_brownian_motion_has_no_tails():
-    paths = {"flow": run(), "jumps": with_particles(run(), torch.stack([cloud(23, seed=k) for k in range(13)]))}
+    paths = {
+        "flow": run(),
+        "jumps": with_particles(run(), torch.stack([cloud(23, seed=k) for k in range(13)])),
+    }
     scene = Scene.of(paths, recorded(paths))
     assert [scene.smooth(name) for name in paths] == [True, False]
 
 
 def test_palette_keeps_white_and_the_flows_colours_exactly():
-    exact = np.array([[[255, 255, 255], *(np.round(255 * np.array(to_rgb(c))) for c in COLOURS)]]).astype(np.uint8)
+    exact = np.array(
+        [[[255, 255, 255], *(np.round(255 * np.array(to_rgb(c))) for c in COLOURS)]]
+    ).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     palette = _Palette(noise, *DISCS)
     found = np.asarray(palette.image(palette.indices(exact)).convert("RGB"))
@@ -335,21 +411,37 @@ def test_poor_trajectories_are_drawn(tmp_path, d):
     one = with_particles(path, path.particles[:1], metrics={})
     poor = {
         "no numbers": replace(path, energy=nan, metrics={"W2": nan}),
-        "infinite": replace(path, energy=nan + float("inf"), metrics={"W2": torch.tensor([1.0, float("inf"), 2.0], dtype=torch.float64)}),
+        "infinite": replace(
+            path,
+            energy=nan + float("inf"),
+            metrics={"W2": torch.tensor([1.0, float("inf"), 2.0], dtype=torch.float64)},
+        ),
         "no target": replace(path, target=None, metrics={}),
         "one record": one,
         "one particle": with_particles(path, path.particles[:, :1], status="diverged"),
-        "no extent": with_particles(path, torch.zeros(3, 5, d, dtype=torch.float64), target=torch.zeros(2, d, dtype=torch.float64)),
-        "no extent far away": with_particles(path, torch.full((3, 5, d), 1e9, dtype=torch.float64), target=None),
+        "no extent": with_particles(
+            path,
+            torch.zeros(3, 5, d, dtype=torch.float64),
+            target=torch.zeros(2, d, dtype=torch.float64),
+        ),
+        "no extent far away": with_particles(
+            path, torch.full((3, 5, d), 1e9, dtype=torch.float64), target=None
+        ),
         "nothing": replace(one, energy=nan[:1], target=None),
         "float32": with_particles(path, path.particles.float(), target=path.target.float()),
-        "gone": with_particles(path, path.particles * torch.tensor([1, 1e7, 1e12], dtype=torch.float64)[:, None, None], status="diverged"),
+        "gone": with_particles(
+            path,
+            path.particles * torch.tensor([1, 1e7, 1e12], dtype=torch.float64)[:, None, None],
+            status="diverged",
+        ),
     }
     for name, each in poor.items():
         assert pixels(snapshots(each, records=[-1])).min() < 200, name
     for each in (poor, poor["nothing"]):
         assert pixels(curves(each)).min() < 200
-        assert len(frames(animate(each, tmp_path / "flow.gif", fps=3, seconds=1.0))) == (3 if each is poor else 1)
+        assert len(frames(animate(each, tmp_path / "flow.gif", fps=3, seconds=1.0))) == (
+            3 if each is poor else 1
+        )
 
 
 def test_pyplot_is_left_alone(tmp_path, two):
@@ -374,7 +466,9 @@ def test_methods_of_the_trajectory_draw_the_same(tmp_path):
 def test_bad_input_is_refused_with_the_remedy(tmp_path, two):
     path = two["MMD"]
     for text, draw in {
-        r"`file` must end in \.gif, got 'flow\.mp4'.*'flow\.gif'": lambda: animate(path, "flow.mp4"),
+        r"`file` must end in \.gif, got 'flow\.mp4'.*'flow\.gif'": lambda: animate(
+            path, "flow.mp4"
+        ),
         r"`file` must end in .*\.png.*got 'flow\.xyz'": lambda: snapshots(path, "flow.xyz"),
         r"`fps` must be at most 50, got 60": lambda: animate(path, "flow.gif", fps=60),
         r"`seconds` must be > 0, got 0": lambda: animate(path, "flow.gif", seconds=0.0),
@@ -383,12 +477,16 @@ def test_bad_input_is_refused_with_the_remedy(tmp_path, two):
             draw()
     for draw in (snapshots, curves, animate):
         suffix = "gif" if draw is animate else "png"
-        with pytest.raises(FileNotFoundError, match=r"`file` .*nowhere.* folder does not exist: make it"):
+        with pytest.raises(
+            FileNotFoundError, match=r"`file` .*nowhere.* folder does not exist: make it"
+        ):
             draw(path, tmp_path / "nowhere" / f"flow.{suffix}")
         (tmp_path / f"taken.{suffix}").mkdir(exist_ok=True)
         with pytest.raises(OSError, match=r"`file` .*taken.* could not be written: .*choose"):
             draw(path, tmp_path / f"taken.{suffix}")
-        with pytest.raises(ValueError, match=r"`paths` must live in one space.*'MMD': 2, 'line': 1.*one by one"):
+        with pytest.raises(
+            ValueError, match=r"`paths` must live in one space.*'MMD': 2, 'line': 1.*one by one"
+        ):
             draw({"MMD": path, "line": run(d=1)}, tmp_path / f"flow.{suffix}")
         with pytest.raises(ValueError, match=r"`paths` must hold at least one run"):
             draw({}, tmp_path / f"flow.{suffix}")
@@ -401,20 +499,37 @@ def test_bad_input_is_refused_with_the_remedy(tmp_path, two):
 def test_no_source_imports_pyplot():
     sources = list(Path(pf.plotting.__file__).parent.glob("*.py"))
     assert len(sources) > 3
-    assert not [source.name for source in sources if re.search(r"^\s*(from|import)\b.*\bpyplot\b", source.read_text(), re.MULTILINE)]
+    assert not [
+        source.name
+        for source in sources
+        if re.search(r"^\s*(from|import)\b.*\bpyplot\b", source.read_text(), re.MULTILINE)
+    ]
 
 
 def test_a_distance_is_drawn_above_its_floor() -> None:
-    """The distance of two fresh samples of the target: one line for runs of one size, another for another size, none for a part of the points."""
+    """The distance of two fresh samples of the target: one line for runs of one size, another for
+    another size, none for a part of the points.
+    """
     y = cloud(90, seed=1, shift=0.5)
-    metrics = {"far": pf.metrics.W2(), "sliced": pf.metrics.SlicedW2(), "part": pf.metrics.W1(max_points=20), "mmd": pf.metrics.MMD(KERNEL)}
+    metrics = {
+        "far": pf.metrics.W2(),
+        "sliced": pf.metrics.SlicedW2(),
+        "part": pf.metrics.W1(max_points=20),
+        "mmd": pf.metrics.MMD(KERNEL),
+    }
     with pytest.warns(RuntimeWarning, match="of 20 drawn"):
         runs = {
-            name: pf.simulate(pf.mmd_flow(KERNEL), cloud(n, seed=2), y, steps=3, dt=0.1, metrics=metrics)
+            name: pf.simulate(
+                pf.mmd_flow(KERNEL), cloud(n, seed=2), y, steps=3, dt=0.1, metrics=metrics
+            )
             for name, n in (("a", 40), ("b", 40), ("c", 25))
         }
     drawn = [
-        {float(line.get_ydata()[0]): to_hex(line.get_color()) for line in ax.lines if line.get_linestyle() == "--"}
+        {
+            float(line.get_ydata()[0]): to_hex(line.get_color())
+            for line in ax.lines
+            if line.get_linestyle() == "--"
+        }
         for ax in curves({name: runs[name] for name in ("a", "b")}).axes
     ]
     assert drawn[0] == {pf.metrics.floor(pf.metrics.W2(), y, 40).value: to_hex(FAINT)}

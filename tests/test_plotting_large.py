@@ -1,4 +1,6 @@
-"""Crowds are shown as densities: the numbers in the pictures, the tones that mean the same in all of them, films of states as they come."""
+"""Crowds are shown as densities: the numbers in the pictures, the tones that mean the same in all
+of them, films of states as they come.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, film, snapshots
-from particleflow.plotting.animation import DISCS, HOLD, SHADES, UNCHANGED, _differences, _Film, _Palette
+from particleflow.plotting.animation import (
+    DISCS,
+    HOLD,
+    SHADES,
+    UNCHANGED,
+    _differences,
+    _Film,
+    _Palette,
+)
 from particleflow.plotting.density import SOFT, density, tone, typical
 from particleflow.plotting.layers import PARTICLES, TONES, UNDER, _inks
 from particleflow.plotting.panels import COLOURS, TARGET
@@ -29,18 +39,28 @@ AREA = 8.0
 
 
 def cloud(n, d=2, *, seed=0, scale=1.0):
-    return scale * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return scale * torch.randn(
+        n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def square(n, side, *, seed=0):
     """Uniform on a square about the origin."""
-    return side * (torch.rand(n, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 0.5)
+    return side * (
+        torch.rand(n, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 0.5
+    )
 
 
 @functools.cache
 def crowd(*, n=CROWD + 1, d=2, steps=3):
     """A real run of more particles than are shown one by one."""
-    return pf.simulate(pf.langevin(lambda z: -z), cloud(n, d, scale=0.5), steps=steps, dt=0.05, save=pf.SaveAt(every=1))
+    return pf.simulate(
+        pf.langevin(lambda z: -z),
+        cloud(n, d, scale=0.5),
+        steps=steps,
+        dt=0.05,
+        save=pf.SaveAt(every=1),
+    )
 
 
 def with_particles(path, particles, **changes):
@@ -57,12 +77,16 @@ def middle(image):
     """RGBA of the pixels around the middle of a picture, (P, 4)."""
     pixels = np.asarray(image.get_array()).astype(int)
     height, width = pixels.shape[:2]
-    return pixels[9 * height // 20 : 11 * height // 20, 9 * width // 20 : 11 * width // 20].reshape(-1, 4)
+    return pixels[9 * height // 20 : 11 * height // 20, 9 * width // 20 : 11 * width // 20].reshape(
+        -1, 4
+    )
 
 
 def frames(file):
     with Image.open(file) as film:
-        return [np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(film)]
+        return [
+            np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(film)
+        ]
 
 
 def near(image, colour, tolerance=40):
@@ -74,7 +98,11 @@ def test_density_is_that_of_the_law_the_points_are_from():
     """N(0, s^2 I): its variance and that of the narrow Gaussian add where the points are many."""
     spread, pixel = 0.4, (AREA / (SHAPE[0] * SHAPE[1])) ** 0.5
     picture = density(cloud(4_000_000, scale=spread).numpy(), None, *BOX, SHAPE)
-    y, x = np.meshgrid(-np.linspace(-1, 1, 100, endpoint=False) - 0.01, np.linspace(-2, 2, 200, endpoint=False) + 0.01, indexing="ij")
+    y, x = np.meshgrid(
+        -np.linspace(-1, 1, 100, endpoint=False) - 0.01,
+        np.linspace(-2, 2, 200, endpoint=False) + 0.01,
+        indexing="ij",
+    )
     variance = spread**2 + (SOFT * pixel) ** 2
     expected = np.exp(-(x**2 + y**2) / (2 * variance)) / (2 * np.pi * variance)
     inside = np.s_[5:-5, 5:-5]
@@ -93,7 +121,9 @@ def test_thin_haze_is_softened_more_than_what_is_dense_and_none_of_it_is_lost():
     assert profile[profile > profile.max() / 2].size == 3  # 2.35 standard deviations of a pixel
     thin = picture[35:65, 35:65] / 0.01
     assert thin.mean() == pytest.approx(1.0, abs=0.05)
-    assert thin.std() < 0.1 < (4 * np.pi * SOFT**2 * 1e4 * share) ** -0.5  # what the narrow one would leave of the noise
+    assert (
+        thin.std() < 0.1 < (4 * np.pi * SOFT**2 * 1e4 * share) ** -0.5
+    )  # what the narrow one would leave of the noise
 
 
 def test_density_puts_points_where_they_are_the_uppermost_row_first():
@@ -103,11 +133,17 @@ def test_density_puts_points_where_they_are_the_uppermost_row_first():
     assert (row, column) == (12, 25)
     assert picture[:50].sum() / picture.sum() == pytest.approx(0.75, rel=1e-5)
     assert picture.sum() * AREA / picture.size == pytest.approx(1.0, rel=1e-5)
-    np.testing.assert_allclose(density(points.astype(np.float32), None, *BOX, SHAPE), picture, rtol=1e-6)
+    np.testing.assert_allclose(
+        density(points.astype(np.float32), None, *BOX, SHAPE), picture, rtol=1e-6
+    )
 
 
 def test_density_weighs_points_and_misses_those_outside():
-    points = np.repeat([[-1.0, 0.0], [1.0, 0.0], [9.0, 0.0], [np.nan, 0.0], [0.0, -np.inf], [1e300, 0.0]], 1000, axis=0)
+    points = np.repeat(
+        [[-1.0, 0.0], [1.0, 0.0], [9.0, 0.0], [np.nan, 0.0], [0.0, -np.inf], [1e300, 0.0]],
+        1000,
+        axis=0,
+    )
     picture = density(points, np.repeat([3.0, 1.0, 0.5, 0.5, 0.5, 0.5], 1000), *BOX, SHAPE)
     share = AREA / picture.size
     assert picture[:, :100].sum() * share == pytest.approx(3 / 6, rel=1e-4)
@@ -117,7 +153,10 @@ def test_density_weighs_points_and_misses_those_outside():
 def test_fewer_points_are_softened_more():
     """So that a picture of 20001 points is a density and not its dots."""
     middle = np.s_[30:70, 80:120]
-    errors = [density(square(n, 2.0).numpy(), None, *BOX, SHAPE)[middle] * 4 - 1 for n in (20_001, 2_000_000)]
+    errors = [
+        density(square(n, 2.0).numpy(), None, *BOX, SHAPE)[middle] * 4 - 1
+        for n in (20_001, 2_000_000)
+    ]
     raw = (AREA / (SHAPE[0] * SHAPE[1]) * 20_001 / 4) ** -0.5  # Poisson, pixel by pixel
     assert raw > 0.7
     assert max(error.std() for error in errors) < 0.3
@@ -130,7 +169,9 @@ def test_tones_are_logarithmic_about_the_level():
     assert tones[3] == 0.5
     assert (np.diff(tones) > 0).all()
     assert tones[-1] < 1
-    np.testing.assert_allclose(tones[1] + tones[5], 1.0, rtol=1e-6)  # a logistic curve is odd about its middle
+    np.testing.assert_allclose(
+        tones[1] + tones[5], 1.0, rtol=1e-6
+    )  # a logistic curve is odd about its middle
     assert tones[1] * TONES > 1  # a hundredth of the level shows
 
 
@@ -144,7 +185,10 @@ def test_typical_density_is_the_one_that_half_of_the_points_exceed():
     assert typical(0 * picture) == 0
 
 
-@pytest.mark.parametrize(("n", "m", "shown"), [(CROWD, CROWD, 0), (CROWD + 1, CROWD, 1), (31, CROWD + 1, 1), (CROWD + 1, CROWD + 2, 2)])
+@pytest.mark.parametrize(
+    ("n", "m", "shown"),
+    [(CROWD, CROWD, 0), (CROWD + 1, CROWD, 1), (31, CROWD + 1, 1), (CROWD + 1, CROWD + 2, 2)],
+)
 def test_each_cloud_is_a_picture_just_where_it_is_a_crowd(n, m, shown):
     path = with_particles(crowd(), cloud(n, seed=1)[None], target=cloud(m, seed=2))
     ax = snapshots(path).axes[0]
@@ -159,7 +203,10 @@ def test_a_tone_means_the_same_density_in_every_panel_and_frame():
     sides, n = (2.0, 1.0, 0.5), 300_000
     squares = [square(n, side, seed=k) for k, side in enumerate(sides)]
     target = square(50_000, 2.0, seed=5)
-    paths = {"one": with_particles(crowd(), torch.stack(squares), target=target), "two": with_particles(crowd(), squares[1][None], target=target)}
+    paths = {
+        "one": with_particles(crowd(), torch.stack(squares), target=target),
+        "two": with_particles(crowd(), squares[1][None], target=target),
+    }
     figure = snapshots(paths, records=[0, 1, 2])
     level = Scene.of(paths, [0, 1, 2]).level
     assert level == pytest.approx(1 / 4, rel=0.1)
@@ -222,19 +269,27 @@ def test_masses_of_a_crowd_are_its_density():
     path = with_particles(crowd(), points[None], log_mass=mass.log()[None])
     picture = pictures(snapshots(path).axes[0])[0].get_array()[..., 3].astype(float)
     half = picture.shape[1] // 2
-    plain = pictures(snapshots(with_particles(crowd(), points[None])).axes[0])[0].get_array()[..., 3].astype(float)
+    plain = (
+        pictures(snapshots(with_particles(crowd(), points[None])).axes[0])[0]
+        .get_array()[..., 3]
+        .astype(float)
+    )
     assert picture[:, half:].sum() > 1.3 * picture[:, :half].sum()
     assert plain[:, half:].sum() == pytest.approx(plain[:, :half].sum(), rel=0.1)
 
 
 def test_a_crowd_on_the_line_is_a_finer_histogram_of_all_its_points_over_a_rug_of_some():
-    path = with_particles(crowd(d=1), cloud(8 * CROWD, 1, seed=1)[None], target=cloud(CROWD + 7, 1, seed=2))
+    path = with_particles(
+        crowd(d=1), cloud(8 * CROWD, 1, seed=1)[None], target=cloud(CROWD + 7, 1, seed=2)
+    )
     ax = snapshots(path).axes[0]
     target, body, _ = ax.patches
     for shape, points in ((target, path.target), (body, path.particles[-1])):
         values, edges, _ = shape.get_data()
         assert len(values) > 80
-        np.testing.assert_allclose(values, np.histogram(points[:, 0].numpy(), edges)[0] / len(points) / np.diff(edges))
+        np.testing.assert_allclose(
+            values, np.histogram(points[:, 0].numpy(), edges)[0] / len(points) / np.diff(edges)
+        )
     rugs = [line.get_xdata() for line in ax.lines if line.get_marker() == "|"]
     assert [len(rug) for rug in rugs] == [CROWD, CROWD]
     assert set(rugs[1]) <= set(path.particles[-1, :, 0].tolist())
@@ -248,7 +303,11 @@ def test_a_crowd_in_space_is_the_density_in_the_plane_of_the_targets_axes():
     (image,) = pictures(ax)
     scene = Scene.of({"": path}, [0])
     np.testing.assert_allclose(np.abs(scene.axes), [[0, 0], [1, 0], [0, 1]], atol=0.1)
-    plain = with_particles(crowd(), (path.particles @ torch.from_numpy(scene.axes)), target=target @ torch.from_numpy(scene.axes))
+    plain = with_particles(
+        crowd(),
+        (path.particles @ torch.from_numpy(scene.axes)),
+        target=target @ torch.from_numpy(scene.axes),
+    )
     (same,) = pictures(snapshots(plain).axes[0])
     np.testing.assert_array_equal(image.get_array(), same.get_array())
 
@@ -262,7 +321,9 @@ def test_a_crowd_is_measured_by_the_same_points_each_time():
 
 
 def test_a_crowd_is_animated(tmp_path):
-    images = frames(animate({"first": crowd(), "second": crowd()}, tmp_path / "flow.gif", fps=4, seconds=1.0))
+    images = frames(
+        animate({"first": crowd(), "second": crowd()}, tmp_path / "flow.gif", fps=4, seconds=1.0)
+    )
     assert len(images) == 4
     for image in images:
         for colour in COLOURS[:2]:
@@ -277,7 +338,10 @@ def test_a_crowd_is_written(tmp_path, kind):
 
 def test_a_crowd_without_extent_is_drawn():
     path = with_particles(crowd(), torch.zeros(1, CROWD + 1, 2, dtype=torch.float64))
-    for each in (path, with_particles(path, path.particles, target=torch.zeros(3, 2, dtype=torch.float64))):
+    for each in (
+        path,
+        with_particles(path, path.particles, target=torch.zeros(3, 2, dtype=torch.float64)),
+    ):
         assert (pictures(snapshots(each).axes[0])[-1].get_array()[..., 3] > 0).any()
 
 
@@ -286,7 +350,9 @@ def test_a_crowd_without_extent_is_drawn():
 
 def states(count):
     flow = pf.mmd_flow(pf.kernels.Gaussian(0.5))
-    return itertools.islice(pf.iterate(flow, cloud(37, scale=0.3), cloud(23, seed=1), dt=0.1), 0, count, 2)
+    return itertools.islice(
+        pf.iterate(flow, cloud(37, scale=0.3), cloud(23, seed=1), dt=0.1), 0, count, 2
+    )
 
 
 def test_a_film_of_states_has_a_frame_for_each(tmp_path):
@@ -300,12 +366,19 @@ def test_a_film_of_states_has_a_frame_for_each(tmp_path):
 
 
 def test_a_film_of_a_crowd_leaves_out_changes_that_nobody_sees_and_adds_up_to_none_that_one_does():
-    """Sixty frames that each change by less than the slack: what is shown never lags by more, and most pixels are not written again."""
-    ramp = np.linspace(0, 200, 60)[:, None, None, None] + np.linspace(0, 40, 30 * 40).reshape(1, 30, 40, 1) * np.ones(3)
+    """Sixty frames that each change by less than the slack: what is shown never lags by more, and
+    most pixels are not written again.
+    """
+    ramp = np.linspace(0, 200, 60)[:, None, None, None] + np.linspace(0, 40, 30 * 40).reshape(
+        1, 30, 40, 1
+    ) * np.ones(3)
     moments = ramp.astype(np.uint8)
     for bits, slack in (SHADES, DISCS):
         palette = _Palette(np.concatenate(list(moments)), bits, slack)
-        colours, wanted = np.reshape(palette.colours, (-1, 3)), [palette.indices(moment) for moment in moments]
+        colours, wanted = (
+            np.reshape(palette.colours, (-1, 3)),
+            [palette.indices(moment) for moment in moments],
+        )
         written, shown = 0, wanted[0].copy()
         for indices, frame in zip(wanted, _differences(iter(wanted), palette.alike), strict=True):
             shown = np.where(frame == UNCHANGED, shown, frame)
@@ -319,7 +392,9 @@ def test_a_film_of_a_crowd_leaves_out_changes_that_nobody_sees_and_adds_up_to_no
 def test_a_film_of_states_shows_what_a_film_of_their_trajectory_shows():
     path = crowd()
     reel, other = (_Film({"": path}, [0, 1, 2, 3]) for _ in range(2))
-    for k, state in zip(range(4), pf.iterate(pf.langevin(lambda z: -z), path.particles[0], dt=0.05), strict=False):
+    for k, state in zip(
+        range(4), pf.iterate(pf.langevin(lambda z: -z), path.particles[0], dt=0.05), strict=False
+    ):
         np.testing.assert_array_equal(path.particles[k], state.x.points)
         np.testing.assert_array_equal(other.frame_of(one_record(state, None)), reel.frame(k))
 
@@ -351,12 +426,32 @@ def test_a_film_of_states_keeps_none_of_them(tmp_path):
 def test_a_film_of_no_states_is_refused(tmp_path):
     path = tmp_path / "flow.gif"
     for error, text, draw in (
-        (ValueError, r"`states` must hold at least one state, got none: pass e\.g\. itertools", lambda: film(iter(()), path)),
-        (TypeError, r"`states` must be states of one run, got int: pass what pf\.iterate yields", lambda: film([1, 2], path)),
-        (ValueError, r"`file` must end in \.gif, got 'flow\.mp4'", lambda: film(states(3), "flow.mp4")),
+        (
+            ValueError,
+            r"`states` must hold at least one state, got none: pass e\.g\. itertools",
+            lambda: film(iter(()), path),
+        ),
+        (
+            TypeError,
+            r"`states` must be states of one run, got int: pass what pf\.iterate yields",
+            lambda: film([1, 2], path),
+        ),
+        (
+            ValueError,
+            r"`file` must end in \.gif, got 'flow\.mp4'",
+            lambda: film(states(3), "flow.mp4"),
+        ),
         (ValueError, r"`fps` must be at most 50, got 60", lambda: film(states(3), path, fps=60)),
-        (ValueError, r"`target` must have the dimension of the states, 2, got 3", lambda: film(states(3), path, target=cloud(5, 3))),
-        (FileNotFoundError, r"`file` .* folder does not exist", lambda: film(states(3), tmp_path / "nowhere" / "flow.gif")),
+        (
+            ValueError,
+            r"`target` must have the dimension of the states, 2, got 3",
+            lambda: film(states(3), path, target=cloud(5, 3)),
+        ),
+        (
+            FileNotFoundError,
+            r"`file` .* folder does not exist",
+            lambda: film(states(3), tmp_path / "nowhere" / "flow.gif"),
+        ),
     ):
         with pytest.raises(error, match=text):
             draw()

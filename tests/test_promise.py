@@ -1,4 +1,6 @@
-"""What approximate sums promise, held against exact ones on random problems that nobody chose for them."""
+"""What approximate sums promise, held against exact ones on random problems that nobody chose for
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,17 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from benchmarks.promise_problems import FEWEST, HIGH, MOST, PLANE, SHAPES, Outcome, examine, problem, summary
+from benchmarks.promise_problems import (
+    FEWEST,
+    HIGH,
+    MOST,
+    PLANE,
+    SHAPES,
+    Outcome,
+    examine,
+    problem,
+    summary,
+)
 from particleflow import pairwise
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Dense
@@ -20,7 +32,7 @@ BACKENDS = [
     ("Nystroem", HIGH),
     ("Auto", PLANE),
 ]
-FEW = 700                                                       # sources at most in the fast tests
+FEW = 700  # sources at most in the fast tests
 PROBLEMS = 100
 
 
@@ -54,7 +66,10 @@ class _Liar:
     promised: float | None
 
     def sources(self, kernel, points):
-        return _LiarSources(Dense().sources(Gaussian(kernel.bandwidth * (1 + self.bandwidth_error)), points), self.promised)
+        return _LiarSources(
+            Dense().sources(Gaussian(kernel.bandwidth * (1 + self.bandwidth_error)), points),
+            self.promised,
+        )
 
 
 @dataclass(frozen=True)
@@ -88,14 +103,19 @@ class _LiarField:
 def gaussian_problem():
     for seed in range(PROBLEMS):
         drawn = problem(seed, most=FEW)
-        if isinstance(drawn.kernel, Gaussian) and drawn.shape == "normal" and drawn.parts[0][1].ndim == 1:
+        if (
+            isinstance(drawn.kernel, Gaussian)
+            and drawn.shape == "normal"
+            and drawn.parts[0][1].ndim == 1
+        ):
             return drawn
     raise AssertionError("no such problem")
 
 
 def test_a_broken_promise_is_seen(gaussian_problem):
     honest, loose, small, wrong = (
-        examine(_Liar(error, promised), gaussian_problem) for error, promised in ((0.0, 1e-2), (1e-9, 1e-2), (1e-9, 0.0), (0.5, None))
+        examine(_Liar(error, promised), gaussian_problem)
+        for error, promised in ((0.0, 1e-2), (1e-9, 1e-2), (1e-9, 0.0), (0.5, None))
     )
     assert honest.kept
     assert loose.kept
@@ -132,7 +152,14 @@ def test_problems_are_functions_of_their_seed_and_meet_what_is_to_be_met():
         assert all(torch.isfinite(t).all() for part in each.parts for t in part)
     for part, dims in ((drawn[:PROBLEMS], PLANE), (drawn[PROBLEMS:], HIGH)):
         assert {each.shape for each in part} == set(SHAPES)
-        assert {type(each.kernel).__name__ for each in part} == {"Gaussian", "Laplace", "Matern32", "Matern52", "IMQ", "Energy"}
+        assert {type(each.kernel).__name__ for each in part} == {
+            "Gaussian",
+            "Laplace",
+            "Matern32",
+            "Matern52",
+            "IMQ",
+            "Energy",
+        }
         assert {each.z.shape[1] for each in part} == set(dims)
         assert {each.z.dtype for each in part} == {torch.float32, torch.float64}
         assert {each.parts[0][1].ndim for each in part} == {1, 2}

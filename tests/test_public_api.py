@@ -81,27 +81,51 @@ WITHIN = {
 
 
 def in_a_new_interpreter(code: str) -> str:
-    """What `code` prints, run as users run it: a fresh interpreter, without this suite's run-time checks."""
-    done = subprocess.run([sys.executable, "-W", "error::DeprecationWarning:particleflow", "-c", code], capture_output=True, text=True, timeout=300)
+    """What `code` prints, run as users run it: a fresh interpreter, without this suite's run-time
+    checks.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:particleflow", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def defined_in(module: Any) -> dict[str, Any]:
-    """The public functions and classes of a module: its __all__, or what it defines without an underscore."""
+    """The public functions and classes of a module: its __all__, or what it defines without an
+    underscore.
+    """
     if hasattr(module, "__all__"):
         return {name: getattr(module, name) for name in module.__all__}
     return {
         name: value
         for name, value in vars(module).items()
-        if not name.startswith("_") and inspect.getmodule(value) is module and (inspect.isclass(value) or inspect.isfunction(value))
+        if not name.startswith("_")
+        and inspect.getmodule(value) is module
+        and (inspect.isclass(value) or inspect.isfunction(value))
     }
 
 
 def documented() -> dict[str, Any]:
-    top = {name: getattr(pf, name) for name in PUBLIC if name not in MODULES and name != "__version__"}
-    within = {f"{module}.{name}": value for module in MODULES for name, value in defined_in(getattr(pf, module)).items()}
-    return {**top, **{name: value for name, value in within.items() if inspect.isclass(value) or inspect.isfunction(value)}}
+    top = {
+        name: getattr(pf, name) for name in PUBLIC if name not in MODULES and name != "__version__"
+    }
+    within = {
+        f"{module}.{name}": value
+        for module in MODULES
+        for name, value in defined_in(getattr(pf, module)).items()
+    }
+    return {
+        **top,
+        **{
+            name: value
+            for name, value in within.items()
+            if inspect.isclass(value) or inspect.isfunction(value)
+        },
+    }
 
 
 def test_the_public_names() -> None:
@@ -129,7 +153,9 @@ def test_every_public_function_and_class_is_documented(name: str) -> None:
     doc = inspect.getdoc(value) if inspect.isfunction(value) else value.__doc__
     assert doc, f"{name} has no docstring"
     signature = f"{name.rpartition('.')[2]}("
-    assert not (doc.startswith(signature) and doc.endswith(")")), f"{name} has only the signature that dataclass writes"
+    assert not (doc.startswith(signature) and doc.endswith(")")), (
+        f"{name} has only the signature that dataclass writes"
+    )
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -146,12 +172,17 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 def test_importing_is_cheap() -> None:
     """`import particleflow` imports neither torch nor numpy, nor does asking for its names."""
-    code = "import sys, particleflow; dir(particleflow); print(sorted({'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, particleflow; dir(particleflow); print(sorted({'torch', 'numpy', 'scipy',"
+        " 'matplotlib'} & set(sys.modules)))"
+    )
     assert in_a_new_interpreter(code) == "[]"
 
 
 def test_a_plain_run_needs_few_libraries() -> None:
-    """A run with a metric solved by POT: pykeops and geomloss stay out (KeOps compiles, and dies where there is no compiler), matplotlib too."""
+    """A run with a metric solved by POT: pykeops and geomloss stay out (KeOps compiles, and dies
+    where there is no compiler), matplotlib too.
+    """
     code = """
 import sys
 import particleflow as pf

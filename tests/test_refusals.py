@@ -1,4 +1,5 @@
-"""Every argument of every public constructor and function, given what it cannot be: it is refused with its name, what came and what to do instead.
+"""Every argument of every public constructor and function, given what it cannot be: it is refused
+with its name, what came and what to do instead.
 
 All in one process without this suite's type checks, which would answer first.
 """
@@ -120,7 +121,9 @@ def walked() -> dict[str, list[str]]:
     with TemporaryDirectory() as folder:
         root = str(Path(__file__).parents[1])
         code = f"import sys; sys.path.insert(0, {root!r})\n{WALK}"
-        done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, done.stderr
     found: Any = json.loads(done.stdout.splitlines()[-1])
     return dict(found)
@@ -128,9 +131,21 @@ def walked() -> dict[str, list[str]]:
 
 def test_every_argument_that_cannot_be_is_refused_with_its_name_what_came_and_a_remedy() -> None:
     wrong = {name: answers for name, answers in walked().items() if answers}
-    assert not wrong, "\n".join(f"{name}: {answer}" for name, answers in wrong.items() for answer in answers)
+    assert not wrong, "\n".join(
+        f"{name}: {answer}" for name, answers in wrong.items() for answer in answers
+    )
 
 
 def test_the_walk_goes_over_the_public_names() -> None:
     assert len(walked()) > 80
-    assert {"simulate", "Gaussian", "KALE", "Mesh", "Minibatch", "SlicedW2", "film", "SaveAt", "Geometric"} <= set(walked())
+    assert {
+        "simulate",
+        "Gaussian",
+        "KALE",
+        "Mesh",
+        "Minibatch",
+        "SlicedW2",
+        "film",
+        "SaveAt",
+        "Geometric",
+    } <= set(walked())

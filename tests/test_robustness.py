@@ -1,4 +1,6 @@
-"""Runs that an attentive user tries to break: nothing computed is lost, and no message accuses the wrong thing."""
+"""Runs that an attentive user tries to break: nothing computed is lost, and no message accuses the
+wrong thing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_a_velocity_that_cannot_be_recorded_loses_nothing() -> None:
     replay = pf.Replay({"noise": np.zeros((3, 7, 2))})
     flow = pf.mmd_flow(KERNEL, noise=0.1)
     with pytest.warns(RuntimeWarning, match="holds 3 steps"):
-        path = pf.simulate(flow, X, Y, steps=3, dt=0.1, save=pf.SaveAt(every=1, velocity=True), draws=replay)
+        path = pf.simulate(
+            flow, X, Y, steps=3, dt=0.1, save=pf.SaveAt(every=1, velocity=True), draws=replay
+        )
     assert path.status == "failed"
     assert path.steps.tolist() == [0, 1, 2, 3]
     assert torch.equal(path.particles[-1], pf.simulate(FLOW, X, Y, steps=3, dt=0.1).particles[-1])
@@ -38,10 +42,14 @@ def test_a_velocity_that_cannot_be_recorded_loses_nothing() -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_masses_that_appear_later_leave_the_earlier_records_balanced() -> None:
     balanced = pf.simulate(FLOW, X, Y, steps=3, dt=0.1)
-    path = pf.simulate(pf.Flow(pf.estimators.KDE(KERNEL), reaction=lambda w: w - w.mean()), balanced, steps=3)
+    path = pf.simulate(
+        pf.Flow(pf.estimators.KDE(KERNEL), reaction=lambda w: w - w.mean()), balanced, steps=3
+    )
     assert path.log_mass is not None
     assert path.log_mass.shape == path.particles.shape[:2]
-    torch.testing.assert_close(path.log_mass[:4], torch.full((4, 7), -math.log(7), dtype=torch.float64))
+    torch.testing.assert_close(
+        path.log_mass[:4], torch.full((4, 7), -math.log(7), dtype=torch.float64)
+    )
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -50,24 +58,34 @@ def test_only_a_rise_on_a_fixed_target_within_one_run_is_the_step_s_fault() -> N
     assert pf.simulate(FLOW, X, batches, steps=30, dt=0.1).message == ""
     path = pf.simulate(FLOW, X, Y, steps=3, dt=0.1)
     assert pf.simulate(pf.kale_flow(KERNEL, lam=0.1), path, steps=3, dt=1e-3).message == ""
-    assert "the energy rose" in pf.simulate(pf.kale_flow(KERNEL, lam=0.1), X, Y, steps=30, dt=0.3).message
+    assert (
+        "the energy rose"
+        in pf.simulate(pf.kale_flow(KERNEL, lam=0.1), X, Y, steps=30, dt=0.3).message
+    )
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_tight_start_without_a_target_has_not_flown_away() -> None:
-    path = pf.simulate(pf.langevin(pf.samplers.Gaussian(dim=2, mean=100.0)), 1e-8 * X, steps=50, dt=0.1)
+    path = pf.simulate(
+        pf.langevin(pf.samplers.Gaussian(dim=2, mean=100.0)), 1e-8 * X, steps=50, dt=0.1
+    )
     assert path.status == "completed"
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_run_in_which_nothing_moves_says_so() -> None:
-    assert "no particle has moved" in pf.simulate(pf.mmd_flow(pf.kernels.Gaussian(1e-4)), X, Y, steps=5).message
+    assert (
+        "no particle has moved"
+        in pf.simulate(pf.mmd_flow(pf.kernels.Gaussian(1e-4)), X, Y, steps=5).message
+    )
     assert pf.simulate(FLOW, X, Y, steps=5).message == ""
 
 
 def test_a_velocity_that_is_no_number_is_not_blamed_on_dt() -> None:
     unknown = pf.estimators.ClosedForm(lambda z: -z, current=pf.estimators.Moments())
-    message = pf.simulate(pf.mono_flow(unknown, pf.mobilities.Vanilla()), X, steps=5, dt=0.1).message
+    message = pf.simulate(
+        pf.mono_flow(unknown, pf.mobilities.Vanilla()), X, steps=5, dt=0.1
+    ).message
     assert "the velocity is not finite at 7 of them already" in message
     assert "try dt" not in message
 
@@ -86,7 +104,10 @@ def test_a_metric_cannot_move_the_particles() -> None:
     ("change", "message"),
     [
         ({"integrator": None}, r"`integrator` must be given to go on: the run used Heun\(\)"),
-        ({"metrics": {"energy": pf.metrics.W2()}}, "`metrics` must have names that a trajectory has no other use for, got 'energy'"),
+        (
+            {"metrics": {"energy": pf.metrics.W2()}},
+            "`metrics` must have names that a trajectory has no other use for, got 'energy'",
+        ),
         ({"metrics": {"W2": pf.metrics.W2}}, "`metrics` must map names to metrics"),
         ({"target": pf.samplers.Rings}, "`target` must be points, got the class Rings"),
     ],

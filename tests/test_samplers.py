@@ -12,7 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from particleflow.samplers import Checkerboard, Density, FromArray, Gaussian, Mixture, Moons, Rings, Sampler, Spiral, SwissRoll
+from particleflow.samplers import (
+    Checkerboard,
+    Density,
+    FromArray,
+    Gaussian,
+    Mixture,
+    Moons,
+    Rings,
+    Sampler,
+    Spiral,
+    SwissRoll,
+)
 
 GAUSSIAN = Gaussian(mean=[1.0, 1.0], cov=[[1.0, 0.8], [0.8, 0.89]])
 SAMPLERS = [
@@ -30,17 +41,20 @@ SAMPLERS = [
     Checkerboard(noise=0.1),
     FromArray([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]),
 ]
-DENSITIES = [                                                   # smooth, in the plane, with all but 1e-9 of the mass within [-4, 6]^2
+DENSITIES = [  # smooth, in the plane, with all but 1e-9 of the mass within [-4, 6]^2
     Gaussian(mean=(1.0, 0.5), std=(0.3, 0.7)),
     Gaussian(mean=(1.0, 1.0), cov=[[0.5, 0.4], [0.4, 0.445]]),
     Mixture.four_gaussians(),
-    Mixture([Gaussian(dim=2, std=0.2), Rings(noise=0.2), Checkerboard(noise=0.2)], weights=[1.0, 2.0, 0.5]),
+    Mixture(
+        [Gaussian(dim=2, std=0.2), Rings(noise=0.2), Checkerboard(noise=0.2)],
+        weights=[1.0, 2.0, 0.5],
+    ),
     Rings(noise=0.1),
     Rings(centres=[(1.0, 0.0), (0.0, 1.0)], radius=0.5, noise=0.4),
     Checkerboard(noise=0.1),
     Checkerboard(squares=3, noise=0.5),
 ]
-FIVE_SIGMA = 5.0                                                # a two-sided probability of 6e-7 per number that is compared
+FIVE_SIGMA = 5.0  # a two-sided probability of 6e-7 per number that is compared
 
 
 def identity(law: object) -> str:
@@ -91,17 +105,22 @@ def test_global_random_state_is_neither_read_nor_changed(sampler: Sampler) -> No
     assert after[2] == numpys[2]
 
 
-@pytest.mark.parametrize(("arguments", "text"), [
-    ({"n": 0}, "`n` must be >= 1, got 0"),
-    ({"n": 5, "seed": -1}, "`seed` must be >= 0, got -1"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"n": 0}, "`n` must be >= 1, got 0"),
+        ({"n": 5, "seed": -1}, "`seed` must be >= 0, got -1"),
+    ],
+)
 def test_what_sample_refuses(arguments: dict[str, int], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Moons().sample(**arguments)
 
 
 def test_sample_refuses_half_precision() -> None:
-    with pytest.raises(TypeError, match=r"`dtype` must be torch.float32 or torch.float64, got torch.float16"):
+    with pytest.raises(
+        TypeError, match=r"`dtype` must be torch.float32 or torch.float64, got torch.float16"
+    ):
         Moons().sample(3, dtype=torch.float16)
 
 
@@ -110,7 +129,9 @@ def test_sample_refuses_half_precision() -> None:
 
 @pytest.mark.parametrize("law", DENSITIES, ids=identity)
 def test_the_density_integrates_to_one(law: Density) -> None:
-    """The trapezoidal rule converges faster than any power for smooth densities that vanish at the edge."""
+    """The trapezoidal rule converges faster than any power for smooth densities that vanish at the
+    edge.
+    """
     axis = torch.linspace(-4, 6, 301, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     total = law.log_density(grid).exp().sum() * (axis[1] - axis[0]) ** 2
@@ -119,8 +140,10 @@ def test_the_density_integrates_to_one(law: Density) -> None:
 
 @pytest.mark.parametrize("law", DENSITIES, ids=identity)
 def test_the_score_is_the_gradient_of_the_log_density(law: Density) -> None:
-    z = (4 * torch.rand(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 2).requires_grad_()
-    expected, = torch.autograd.grad(law.log_density(z).sum(), z)
+    z = (
+        4 * torch.rand(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 2
+    ).requires_grad_()
+    (expected,) = torch.autograd.grad(law.log_density(z).sum(), z)
     torch.testing.assert_close(law.score(z.detach()), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -128,18 +151,22 @@ def test_the_score_is_the_gradient_of_the_log_density(law: Density) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_density_and_score_stay_finite_far_away(law: Density, dtype: torch.dtype) -> None:
     angle = torch.linspace(0, 2 * math.pi, 9, dtype=dtype)
-    z = 50 * torch.stack([angle.cos(), angle.sin()], 1)         # at least 50 standard deviations from any part of any of them
+    z = 50 * torch.stack(
+        [angle.cos(), angle.sin()], 1
+    )  # at least 50 standard deviations from any part of any of them
     log, score = law.log_density(z), law.score(z)
     assert log.dtype == score.dtype == dtype
     assert log.isfinite().all()
     assert score.isfinite().all()
     assert (log < -1000).all()
-    assert ((score * z).sum(1) < 0).all()                       # it leads back
+    assert ((score * z).sum(1) < 0).all()  # it leads back
 
 
 @pytest.mark.parametrize("law", DENSITIES, ids=identity)
 def test_samples_follow_the_density(law: Density) -> None:
-    """E over the sample of a test function equals its integral against the density, and the mean score is zero."""
+    """E over the sample of a test function equals its integral against the density, and the mean
+    score is zero.
+    """
     axis = torch.linspace(-4, 6, 301, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     share = law.log_density(grid).exp() * (axis[1] - axis[0]) ** 2
@@ -165,14 +192,21 @@ def test_the_gaussian_against_scipy() -> None:
 
 def test_the_ring_density_at_its_centre_and_the_score_there() -> None:
     """I_0(0) = 1: p(0) = exp(-radius^2 / (2 sigma^2)) / (2 pi sigma^2), and by symmetry no score."""
-    law, z = Rings(centres=[(0.0, 0.0)], radius=0.3, noise=0.2), torch.zeros(1, 2, dtype=torch.float64)
-    assert law.log_density(z).item() == pytest.approx(-0.5 * 1.5**2 - math.log(2 * math.pi * 0.04), rel=1e-14)
+    law, z = (
+        Rings(centres=[(0.0, 0.0)], radius=0.3, noise=0.2),
+        torch.zeros(1, 2, dtype=torch.float64),
+    )
+    assert law.log_density(z).item() == pytest.approx(
+        -0.5 * 1.5**2 - math.log(2 * math.pi * 0.04), rel=1e-14
+    )
     assert torch.equal(law.score(z), z)
 
 
 def test_the_clean_checkerboard_is_uniform_on_half_of_the_board() -> None:
     law, x = Checkerboard(squares=4), Checkerboard(squares=4).sample(500, seed=0)
-    torch.testing.assert_close(law.log_density(x), torch.full((500,), math.log(0.5), dtype=torch.float64))
+    torch.testing.assert_close(
+        law.log_density(x), torch.full((500,), math.log(0.5), dtype=torch.float64)
+    )
     off = torch.tensor([[-0.25, -0.75], [1.5, 0.2]], dtype=torch.float64)
     assert law.log_density(off).tolist() == [-math.inf, -math.inf]
     assert not law.score(torch.cat([x, off])).any()
@@ -189,7 +223,9 @@ def test_a_mixture_needs_the_density_of_every_component() -> None:
 
 def test_queries_of_another_dimension_are_refused() -> None:
     for law in (GAUSSIAN, Mixture.four_gaussians(), Rings(noise=0.1), Checkerboard()):
-        with pytest.raises(ValueError, match=r"`z` must be \(Q, 2\) like the samples, got \(4, 3\)"):
+        with pytest.raises(
+            ValueError, match=r"`z` must be \(Q, 2\) like the samples, got \(4, 3\)"
+        ):
             law.log_density(torch.zeros(4, 3, dtype=torch.float64))
 
 
@@ -205,7 +241,10 @@ def test_moments_of_the_gaussian_with_a_covariance() -> None:
     x = GAUSSIAN.sample(20_000, seed=2)
     centred = x - 1
     assert within(x, 1.0)
-    assert within(centred[:, :, None] * centred[:, None, :], torch.tensor([[1, 0.8], [0.8, 0.89]], dtype=torch.float64))
+    assert within(
+        centred[:, :, None] * centred[:, None, :],
+        torch.tensor([[1, 0.8], [0.8, 0.89]], dtype=torch.float64),
+    )
 
 
 def test_the_interval_can_fail() -> None:
@@ -213,32 +252,40 @@ def test_the_interval_can_fail() -> None:
 
 
 def test_mixture_weights_are_shares() -> None:
-    x = Mixture([Gaussian(dim=1, mean=-9.0), Gaussian(dim=1, mean=9.0)], weights=[1.0, 4.0]).sample(4000, seed=0)
+    x = Mixture([Gaussian(dim=1, mean=-9.0), Gaussian(dim=1, mean=9.0)], weights=[1.0, 4.0]).sample(
+        4000, seed=0
+    )
     right = (x[:, 0] > 0).double()
     assert within(right, 0.8)
-    assert 0.1 < right[:400].mean() < 1                         # in random order, not component by component
+    assert 0.1 < right[:400].mean() < 1  # in random order, not component by component
 
 
 def test_four_gaussians_are_the_published_task() -> None:
     law = Mixture.four_gaussians()
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.8], [1.8, 0.0], [1.8, 1.8]], dtype=torch.float64)
     peak = math.log(0.25 / (2 * math.pi * 0.25**2))
-    torch.testing.assert_close(law.log_density(corners), torch.full((4,), peak, dtype=torch.float64))
+    torch.testing.assert_close(
+        law.log_density(corners), torch.full((4,), peak, dtype=torch.float64)
+    )
     x = law.sample(8000, seed=0)
     assert within((x - 0.9) ** 2, 0.9**2 + 0.25**2)
 
 
 def test_the_spaced_rings_are_the_published_target() -> None:
-    """80 points a ring, angle 2 pi i / 80, rings of radius .3 at heights 0, -.75, -1.5: `Y` of the published three rings."""
+    """80 points a ring, angle 2 pi i / 80, rings of radius .3 at heights 0, -.75, -1.5: `Y` of the
+    published three rings.
+    """
     angle = 2 * math.pi * np.arange(80) / 80
     ring = 0.3 * np.stack([np.cos(angle), np.sin(angle)], 1)
     published = np.concatenate([ring + [0, height] for height in (0, -0.75, -1.5)])
-    np.testing.assert_allclose(Rings(spaced=True).sample(240, seed=7).numpy(), published, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        Rings(spaced=True).sample(240, seed=7).numpy(), published, rtol=0, atol=1e-15
+    )
 
 
 def test_spaced_rings_share_what_is_left_over() -> None:
     x = Rings(spaced=True).sample(8)
-    heights = (0.375 - x[:, 1]) // 0.75                         # 0, 1, 2
+    heights = (0.375 - x[:, 1]) // 0.75  # 0, 1, 2
     assert heights.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
     assert Rings(spaced=True).sample(1).tolist() == [[0.3, 0.0]]
 
@@ -250,8 +297,12 @@ def test_random_rings_lie_on_the_rings() -> None:
     assert within((apart[:, 0] < 1).double(), 0.5)
 
 
-def arc_positions(x: Tensor, curve: Callable[[np.ndarray], np.ndarray], parameters: np.ndarray) -> np.ndarray:
-    """Where on a finely sampled curve each point lies, in units of its length, and a check that it lies there."""
+def arc_positions(
+    x: Tensor, curve: Callable[[np.ndarray], np.ndarray], parameters: np.ndarray
+) -> np.ndarray:
+    """Where on a finely sampled curve each point lies, in units of its length, and a check that it
+    lies there.
+    """
     path = curve(parameters)
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     apart = torch.cdist(x, torch.from_numpy(path))
@@ -263,8 +314,12 @@ def test_moons_are_half_circles_and_uniform_in_arc_length() -> None:
     from scipy.stats import kstest
 
     x = Moons().sample(3000, seed=0)
-    upper = (torch.cdist(x, torch.tensor([[-0.5, -0.25]], dtype=torch.float64))[:, 0] - 1).abs() < 1e-9
-    lower = (torch.cdist(x, torch.tensor([[0.5, 0.25]], dtype=torch.float64))[:, 0] - 1).abs() < 1e-9
+    upper = (
+        torch.cdist(x, torch.tensor([[-0.5, -0.25]], dtype=torch.float64))[:, 0] - 1
+    ).abs() < 1e-9
+    lower = (
+        torch.cdist(x, torch.tensor([[0.5, 0.25]], dtype=torch.float64))[:, 0] - 1
+    ).abs() < 1e-9
     assert bool((upper ^ lower).all())
     assert within(upper.double(), 0.5)
     assert within(x, 0.0)
@@ -279,7 +334,10 @@ def test_moons_are_those_of_scikit_learn() -> None:
 
     theirs, _ = make_moons(400, noise=None)
     ours = Moons().sample(4000, seed=0)
-    assert torch.cdist(torch.from_numpy(theirs) - torch.tensor([0.5, 0.25]), ours).min(1).values.max() < 0.02
+    assert (
+        torch.cdist(torch.from_numpy(theirs) - torch.tensor([0.5, 0.25]), ours).min(1).values.max()
+        < 0.02
+    )
 
 
 @pytest.mark.parametrize("turns", [0.25, 1.0, 5.0])
@@ -292,13 +350,15 @@ def test_the_spiral_is_uniform_in_arc_length(turns: float) -> None:
     x = Spiral(arms=1, turns=turns).sample(1500, seed=0)
     where = arc_positions(x, curve, np.linspace(0, 2 * np.pi * turns, 20_001))
     assert kstest(where, "uniform").pvalue > 1e-4
-    assert kstest(where**2, "uniform").pvalue < 1e-4            # and the test can tell
+    assert kstest(where**2, "uniform").pvalue < 1e-4  # and the test can tell
 
 
 def test_spiral_arms_are_turned_copies() -> None:
     x = Spiral(arms=3, turns=0.5).sample(3000, seed=0)
     radius = x.norm(dim=1)
-    angle = torch.atan2(x[:, 1], x[:, 0]) - math.pi * radius    # theta = 2 pi turns r: what is left is 2 pi / 3 times the arm
+    angle = (
+        torch.atan2(x[:, 1], x[:, 0]) - math.pi * radius
+    )  # theta = 2 pi turns r: what is left is 2 pi / 3 times the arm
     arm = (angle / (2 * math.pi / 3)) % 3
     assert (arm - arm.round()).abs().max() < 1e-9
     for k in range(3):
@@ -315,7 +375,9 @@ def test_the_swiss_roll_is_that_of_scikit_learn() -> None:
     assert ks_2samp(ours.norm(dim=1).numpy(), np.linalg.norm(theirs, axis=1)).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("make", [Moons, Spiral, SwissRoll, Checkerboard, Rings], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [Moons, Spiral, SwissRoll, Checkerboard, Rings], ids=lambda make: make.__name__
+)
 def test_noise_is_added_to_the_clean_points(make: Callable[..., Sampler]) -> None:
     clean, noisy = make().sample(5000, seed=0), make(noise=0.3).sample(5000, seed=0)
     added = noisy - clean
@@ -327,39 +389,70 @@ def test_noise_is_added_to_the_clean_points(make: Callable[..., Sampler]) -> Non
 
 
 def test_gaussians_that_are_equal() -> None:
-    assert Gaussian(dim=2).dim == Gaussian(mean=(0.0, 1.0)).dim == Gaussian(std=(1.0, 2.0)).dim == GAUSSIAN.dim == 2
-    array = Gaussian(mean=np.array([1.0, 1.0]), cov=torch.tensor([[1.0, 0.8], [0.8, 0.89]], dtype=torch.float64))
+    assert (
+        Gaussian(dim=2).dim
+        == Gaussian(mean=(0.0, 1.0)).dim
+        == Gaussian(std=(1.0, 2.0)).dim
+        == GAUSSIAN.dim
+        == 2
+    )
+    array = Gaussian(
+        mean=np.array([1.0, 1.0]), cov=torch.tensor([[1.0, 0.8], [0.8, 0.89]], dtype=torch.float64)
+    )
     assert array == GAUSSIAN
     assert hash(array) == hash(GAUSSIAN)
-    assert torch.equal(Gaussian(dim=2, mean=3).sample(4), Gaussian(mean=[3, 3], std=[1, 1]).sample(4))
-    assert repr(Gaussian(dim=2, mean=(0, -0.3), std=0.01)) == "Gaussian(dim=2, mean=(0.0, -0.3), std=0.01, cov=None)"
+    assert torch.equal(
+        Gaussian(dim=2, mean=3).sample(4), Gaussian(mean=[3, 3], std=[1, 1]).sample(4)
+    )
+    assert (
+        repr(Gaussian(dim=2, mean=(0, -0.3), std=0.01))
+        == "Gaussian(dim=2, mean=(0.0, -0.3), std=0.01, cov=None)"
+    )
 
 
-@pytest.mark.parametrize(("make", "text"), [
-    (lambda: Gaussian(), r"`dim` is needed where neither .* tells it, e.g. Gaussian\(dim=2\)"),
-    (lambda: Gaussian(dim=0), "`dim` must be >= 1, got 0"),
-    (lambda: Gaussian(dim=3, mean=(0.0, 1.0)), r"must agree on a dimension >= 1, got \{'mean': 2, 'dim': 3\}"),
-    (lambda: Gaussian(mean=[]), "must agree on a dimension >= 1"),
-    (lambda: Gaussian(dim=2, std=0.0), "`std` must be > 0, got 0"),
-    (lambda: Gaussian(std=[1.0, -2.0]), "`std` must be > 0, got -2"),
-    (lambda: Gaussian(dim=2, std=1.0, cov=np.eye(2)), "`std` and `cov` were both given"),
-    (lambda: Gaussian(cov=[[1.0, 2.0], [2.0, 1.0]]), "`cov` must be positive definite, got a least eigenvalue of -1"),
-    (lambda: Gaussian(cov=[[1.0, 0.5], [0.0, 1.0]]), "`cov` must be symmetric"),
-    (lambda: Gaussian(cov=[1.0, 2.0]), r"`cov` must be a \(d, d\) matrix, got shape \(2,\)"),
-    (lambda: Gaussian(mean=[[1.0]]), r"`mean` must be a number or d numbers, got shape \(1, 1\)"),
-    (lambda: Gaussian(mean=[0.0, math.nan]), r"`mean` must be finite, got \[0.0, nan\]"),
-    (lambda: Mixture([]), "`components` must hold at least one sampler"),
-    (lambda: Mixture([Gaussian(dim=2), Gaussian(dim=3)]), r"`components` must have one dimension, got \[2, 3\]"),
-    (lambda: Mixture([Gaussian(dim=2)], weights=[0.5, 0.5]), "one number per component, got 2 weights and 1 components"),
-    (lambda: Mixture([Gaussian(dim=2)], weights=[0.0]), "`weights` must be > 0, got 0"),
-    (lambda: Rings(radius=0.0), "`radius` must be > 0, got 0"),
-    (lambda: Rings(centres=[(0.0, 0.0, 0.0)]), r"`centres` must be \(K, 2\), got \(1, 3\)"),
-    (lambda: Moons(noise=-0.1), "`noise` must be >= 0, got -0.1"),
-    (lambda: Spiral(arms=0), "`arms` must be >= 1, got 0"),
-    (lambda: Spiral(turns=0.0), "`turns` must be > 0, got 0"),
-    (lambda: SwissRoll(noise=math.inf), "`noise` must be finite, got inf"),
-    (lambda: Checkerboard(squares=0), "`squares` must be >= 1, got 0"),
-])
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Gaussian(), r"`dim` is needed where neither .* tells it, e.g. Gaussian\(dim=2\)"),
+        (lambda: Gaussian(dim=0), "`dim` must be >= 1, got 0"),
+        (
+            lambda: Gaussian(dim=3, mean=(0.0, 1.0)),
+            r"must agree on a dimension >= 1, got \{'mean': 2, 'dim': 3\}",
+        ),
+        (lambda: Gaussian(mean=[]), "must agree on a dimension >= 1"),
+        (lambda: Gaussian(dim=2, std=0.0), "`std` must be > 0, got 0"),
+        (lambda: Gaussian(std=[1.0, -2.0]), "`std` must be > 0, got -2"),
+        (lambda: Gaussian(dim=2, std=1.0, cov=np.eye(2)), "`std` and `cov` were both given"),
+        (
+            lambda: Gaussian(cov=[[1.0, 2.0], [2.0, 1.0]]),
+            "`cov` must be positive definite, got a least eigenvalue of -1",
+        ),
+        (lambda: Gaussian(cov=[[1.0, 0.5], [0.0, 1.0]]), "`cov` must be symmetric"),
+        (lambda: Gaussian(cov=[1.0, 2.0]), r"`cov` must be a \(d, d\) matrix, got shape \(2,\)"),
+        (
+            lambda: Gaussian(mean=[[1.0]]),
+            r"`mean` must be a number or d numbers, got shape \(1, 1\)",
+        ),
+        (lambda: Gaussian(mean=[0.0, math.nan]), r"`mean` must be finite, got \[0.0, nan\]"),
+        (lambda: Mixture([]), "`components` must hold at least one sampler"),
+        (
+            lambda: Mixture([Gaussian(dim=2), Gaussian(dim=3)]),
+            r"`components` must have one dimension, got \[2, 3\]",
+        ),
+        (
+            lambda: Mixture([Gaussian(dim=2)], weights=[0.5, 0.5]),
+            "one number per component, got 2 weights and 1 components",
+        ),
+        (lambda: Mixture([Gaussian(dim=2)], weights=[0.0]), "`weights` must be > 0, got 0"),
+        (lambda: Rings(radius=0.0), "`radius` must be > 0, got 0"),
+        (lambda: Rings(centres=[(0.0, 0.0, 0.0)]), r"`centres` must be \(K, 2\), got \(1, 3\)"),
+        (lambda: Moons(noise=-0.1), "`noise` must be >= 0, got -0.1"),
+        (lambda: Spiral(arms=0), "`arms` must be >= 1, got 0"),
+        (lambda: Spiral(turns=0.0), "`turns` must be > 0, got 0"),
+        (lambda: SwissRoll(noise=math.inf), "`noise` must be finite, got inf"),
+        (lambda: Checkerboard(squares=0), "`squares` must be >= 1, got 0"),
+    ],
+)
 def test_what_the_laws_refuse(make: Callable[[], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()
@@ -373,12 +466,20 @@ def test_numbers_are_asked_for() -> None:
 def test_wrong_types_are_refused_without_run_time_checks() -> None:
     """In a process of its own: here the run-time checks would refuse them first, with other words."""
     refused = {
-        "Mixture([[0.0, 1.0]])": "`components` must be samplers, got list: wrap an array in FromArray",
-        "Minibatch([[0.0, 1.0]], 5)": "`sampler` must be a sampler, got list: wrap an array in FromArray",
-        "Moons().sample(2.5)": "`n` must be an integer, got 2.5: pass how many points to draw, e.g. 300",
+        "Mixture([[0.0, 1.0]])": (
+            "`components` must be samplers, got list: wrap an array in FromArray"
+        ),
+        "Minibatch([[0.0, 1.0]], 5)": (
+            "`sampler` must be a sampler, got list: wrap an array in FromArray"
+        ),
+        "Moons().sample(2.5)": (
+            "`n` must be an integer, got 2.5: pass how many points to draw, e.g. 300"
+        ),
     }
     lines = ["from particleflow.samplers import *"]
     for call in refused:
         lines += ["try:", f"    {call}", "except TypeError as error:", "    print(error)"]
-    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == list(refused.values())

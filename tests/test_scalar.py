@@ -1,4 +1,6 @@
-"""Translated functions: the same function run by Python is what they have to agree with, bit by bit."""
+"""Translated functions: the same function run by Python is what they have to agree with, bit by
+bit.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,9 @@ def _scaled(part: Part, row: int) -> float:
 
 
 @translated
-def moved(whole: Whole, cube: Cube, floats: Floats, short: Short, small: Small, flags: Flags, second: bool) -> tuple[float, int]:
+def moved(
+    whole: Whole, cube: Cube, floats: Floats, short: Short, small: Small, flags: Flags, second: bool
+) -> tuple[float, int]:
     n, d = whole.first.values.shape
     plane, rest = cube[1], floats[2:]
     row = plane[2] if second else cube[0, 1]
@@ -138,7 +142,11 @@ def test_numbers_are_those_of_python() -> None:
         for b in NUMBERS:
             same(compare, a, b)
             got, expected = ends_of(a, b), ends_of.python(a, b)
-            assert np.array(got).tobytes() == np.array(expected).tobytes() or math.isnan(a) or math.isnan(b)
+            assert (
+                np.array(got).tobytes() == np.array(expected).tobytes()
+                or math.isnan(a)
+                or math.isnan(b)
+            )
             np.testing.assert_array_equal(got, expected)
         if a >= 0:
             np.testing.assert_allclose(functions(a), functions.python(a), rtol=1e-15)
@@ -191,7 +199,12 @@ def test_arrays_and_tuples_change_as_in_python(second: bool) -> None:
     ],
 )
 def test_wrong_arrays_are_refused(argument: Any, got: str) -> None:
-    with pytest.raises(TypeError, match=r"`part\.values` must be a C-contiguous float64 array with 2 axes, got .*(" + got + ")"):
+    with pytest.raises(
+        TypeError,
+        match=r"`part\.values` must be a C-contiguous float64 array with 2 axes, got .*("
+        + got
+        + ")",
+    ):
         _scaled(Part(argument, 1.0), 0)
 
 
@@ -250,7 +263,9 @@ def stepped(a: int) -> int:
     return a
 
 
-@pytest.mark.parametrize("function", [power, listed, retyped, unassigned, endless, chained, condition, called, stepped])
+@pytest.mark.parametrize(
+    "function", [power, listed, retyped, unassigned, endless, chained, condition, called, stepped]
+)
 def test_the_rest_of_python_is_refused_with_its_place(function: Any) -> None:
     with pytest.raises(TypeError, match=r"test_scalar\.py:\d+: cannot translate"):
         translated(function)(1)
@@ -263,6 +278,9 @@ def test_parameters_need_known_types() -> None:
     def dictionary(a: dict) -> None:
         return None
 
-    for function, message in ((bare, r"\['a', 'return'\] need annotations"), (dictionary, "cannot translate the annotation")):
+    for function, message in (
+        (bare, r"\['a', 'return'\] need annotations"),
+        (dictionary, "cannot translate the annotation"),
+    ):
         with pytest.raises(TypeError, match=message):
             translated(function)(1)

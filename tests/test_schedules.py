@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from particleflow.clouds import Clock
-from particleflow.schedules import Constant, Decreasing, Geometric, Piecewise, Power, as_schedule, by_step, by_time
+from particleflow.schedules import (
+    Constant,
+    Decreasing,
+    Geometric,
+    Piecewise,
+    Power,
+    as_schedule,
+    by_step,
+    by_time,
+)
 
 
 def at(step: int, t: float = 0.0) -> Clock:
@@ -24,13 +33,22 @@ def test_power() -> None:
     schedule = Power(2.0, exponent=0.5, scale=10.0)
     assert schedule(at(0)) == 2.0
     assert schedule(at(30)) == pytest.approx(2.0 / math.sqrt(4.0), rel=1e-15)
-    assert Power(2.0, exponent=1.0, scale=0.5, of=by_time)(at(99, t=1.5)) == pytest.approx(0.5, rel=1e-15)
+    assert Power(2.0, exponent=1.0, scale=0.5, of=by_time)(at(99, t=1.5)) == pytest.approx(
+        0.5, rel=1e-15
+    )
 
 
 def test_geometric_falls_in_stairs() -> None:
     """The published noise of MMD flow: 3, halved every 500 steps."""
     schedule = Geometric(3.0, ratio=0.5, every=500)
-    assert [schedule(at(n)) for n in (0, 499, 500, 999, 1000, 1500)] == [3.0, 3.0, 1.5, 1.5, 0.75, 0.375]
+    assert [schedule(at(n)) for n in (0, 499, 500, 999, 1000, 1500)] == [
+        3.0,
+        3.0,
+        1.5,
+        1.5,
+        0.75,
+        0.375,
+    ]
 
 
 def test_geometric_may_be_smooth() -> None:
@@ -49,9 +67,15 @@ def test_piecewise_takes_its_new_value_on_the_boundary() -> None:
 def test_decreasing_with_the_square_root_of_the_value() -> None:
     rule = Decreasing(0.5)
     assert rule.next(0.5, 4.0, 1.0) == 0.25
-    assert [rule.next(0.5, 2.0, value) for value in (2.0, 3.0, math.inf)] == [0.5] * 3  # never above its start
+    assert [rule.next(0.5, 2.0, value) for value in (2.0, 3.0, math.inf)] == [
+        0.5
+    ] * 3  # never above its start
     assert rule.next(0.5, 2.0, 1e-8) == pytest.approx(0.5 * math.sqrt(5e-9), rel=1e-15)
-    assert [Decreasing(0.5, least=0.1).next(0.5, 4.0, value) for value in (1.0, 1e-9, 0.0)] == [0.25, 0.1, 0.1]
+    assert [Decreasing(0.5, least=0.1).next(0.5, 4.0, value) for value in (1.0, 1e-9, 0.0)] == [
+        0.25,
+        0.1,
+        0.1,
+    ]
 
 
 def test_decreasing_stays_positive() -> None:
@@ -62,7 +86,9 @@ def test_decreasing_stays_positive() -> None:
 
 
 def test_decreasing_resumes_from_its_memory() -> None:
-    """A run cut anywhere goes on with the same bits: the past is in the memory alone, which saves as arrays."""
+    """A run cut anywhere goes on with the same bits: the past is in the memory alone, which saves
+    as arrays.
+    """
     values = [3.0, 2.5, 2.6, 0.7, 0.3]
     rule, memory, whole = Decreasing(0.2), {}, []
     for value in values:
@@ -73,7 +99,9 @@ def test_decreasing_resumes_from_its_memory() -> None:
         memory, resumed = {}, []
         for n, value in enumerate(values):
             if n == cut:
-                memory = {name: torch.from_numpy(array.numpy().copy()) for name, array in memory.items()}
+                memory = {
+                    name: torch.from_numpy(array.numpy().copy()) for name, array in memory.items()
+                }
             resumed.append(Decreasing(0.2).at(memory))
             before = {name: array.clone() for name, array in memory.items()}
             memory, passed = rule.after(memory, value), memory
@@ -86,7 +114,11 @@ def test_of_the_step_or_of_the_time() -> None:
     assert by_time(at(7, t=0.3)) == 0.3
 
 
-@pytest.mark.parametrize("schedule", [Constant(1.0), Power(1.0), Geometric(1.0), Piecewise([3], [1.0, 2.0])], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "schedule",
+    [Constant(1.0), Power(1.0), Geometric(1.0), Piecewise([3], [1.0, 2.0])],
+    ids=lambda s: type(s).__name__,
+)
 def test_noise_schedules_are_called_with_the_fit_too(schedule: Any) -> None:
     assert schedule(at(2), object()) == schedule(at(2))
 
@@ -103,9 +135,18 @@ def test_noise_schedules_are_called_with_the_fit_too(schedule: Any) -> None:
         (lambda: Decreasing(0.1, least=0.2), "`least` must be <= `start`, got 0.2 > 0.1"),
         (lambda: Geometric(1.0, ratio=0.0), "`ratio` must be > 0, got 0"),
         (lambda: Geometric(1.0, every=-5.0), "`every` must be > 0, got -5"),
-        (lambda: Piecewise([1, 2], [1.0, 2.0]), "`values` must be one more than `boundaries`, got 2 values and 2 boundaries"),
+        (
+            lambda: Piecewise([1, 2], [1.0, 2.0]),
+            "`values` must be one more than `boundaries`, got 2 values and 2 boundaries",
+        ),
         (lambda: Piecewise([2, 2], [1.0, 2.0, 3.0]), r"`boundaries` must increase, got \[2, 2\]"),
-        (lambda: as_schedule(-0.1, "noise"), r"`noise` must be >= 0, got -0.1: pass a number, a schedule such as pf.schedules.Geometric"),
+        (
+            lambda: as_schedule(-0.1, "noise"),
+            (
+                r"`noise` must be >= 0, got -0.1: pass a number, a schedule such as"
+                r" pf.schedules.Geometric"
+            ),
+        ),
     ],
 )
 def test_bad_schedules_are_refused(make: Any, text: str) -> None:

@@ -1,4 +1,6 @@
-"""The speed benchmark at tiny sizes: every row runs, measures what its goals name, and says what it could not measure. No time is judged."""
+"""The speed benchmark at tiny sizes: every row runs, measures what its goals name, and says what it
+could not measure. No time is judged.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ TINY = {
     "promise": {"count": 2, "most": 400},
     "flow": {"n": 2000, "steps": 3},
 }
-COMPILES = [pytest.mark.keops, pytest.mark.slow]                # pykeops takes half a minute for its formulas
+COMPILES = [pytest.mark.keops, pytest.mark.slow]  # pykeops takes half a minute for its formulas
 MARKS = {"exact": COMPILES, "mesh": COMPILES, "space": COMPILES, "small": pytest.mark.slow}
 
 
@@ -61,8 +63,12 @@ def test_every_row_has_a_goal_and_sizes_that_its_function_takes():
     assert {goal.row for goal in speed.GOALS} == set(speed.ROWS)
     for name, row in speed.ROWS.items():
         assert set(row.quick) >= set(row.full), name
-        assert set(TINY.get(name, row.quick)) <= set(row.run.__code__.co_varnames[: row.run.__code__.co_argcount]), name
-        assert set(row.quick) <= set(row.run.__code__.co_varnames[: row.run.__code__.co_argcount]), name
+        assert set(TINY.get(name, row.quick)) <= set(
+            row.run.__code__.co_varnames[: row.run.__code__.co_argcount]
+        ), name
+        assert set(row.quick) <= set(
+            row.run.__code__.co_varnames[: row.run.__code__.co_argcount]
+        ), name
 
 
 def test_what_cannot_be_measured_says_why(tmp_path, capsys):
@@ -87,8 +93,13 @@ def test_rows_are_measured_again_beside_those_of_an_earlier_run(tmp_path, capsys
     with pytest.raises(SystemExit):
         main(["speed", "--rows", "gpu", "--again", "--out", str(tmp_path)])
     assert "goes on from a full run" in capsys.readouterr().err
-    rows = {"gpu": {"failed": "failed: before"}, "flow": {"numbers": {"share": 0.1, "seconds": 2.0}, "note": "as it was"}}
-    (tmp_path / "speed.json").write_text(json.dumps({"command": "the earlier command", "rows": rows}))
+    rows = {
+        "gpu": {"failed": "failed: before"},
+        "flow": {"numbers": {"share": 0.1, "seconds": 2.0}, "note": "as it was"},
+    }
+    (tmp_path / "speed.json").write_text(
+        json.dumps({"command": "the earlier command", "rows": rows})
+    )
     assert main(["speed", "--rows", "gpu", "--again", "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "speed.json").read_text())
     assert [line["row"] for line in record["table"]] == ["flow", "gpu"]
@@ -101,7 +112,11 @@ def test_rows_are_measured_again_beside_those_of_an_earlier_run(tmp_path, capsys
 
 
 def test_a_row_that_fails_is_told_and_loses_no_other(monkeypatch):
-    monkeypatch.setitem(speed.ROWS, "flow", speed.Row(speed_process.flow, {"n": -1, "steps": 1}, {"n": -1, "steps": 1}))
+    monkeypatch.setitem(
+        speed.ROWS,
+        "flow",
+        speed.Row(speed_process.flow, {"n": -1, "steps": 1}, {"n": -1, "steps": 1}),
+    )
     row = speed.measure("flow", quick=True)
     (goal,) = [goal for goal in speed.GOALS if goal.row == "flow"]
     assert row["failed"].startswith("failed: ValueError")
@@ -127,7 +142,12 @@ def test_a_goal_reads_as_it_judges():
     share = speed.Goal("exact", "x", "", "1/{:.0f}", least=35)
     error = speed.Goal("exact", "x", "", "{:.0e}", most=2e-6)
     bare = speed.Goal("exact", "x", "", "{:.0f}")
-    assert [goal.text for goal in (faster, share, error, bare)] == [">= 150x", "<= 1/35", "<= 2e-06", "reported"]
+    assert [goal.text for goal in (faster, share, error, bare)] == [
+        ">= 150x",
+        "<= 1/35",
+        "<= 2e-06",
+        "reported",
+    ]
     assert [faster.reached(v) for v in (149.0, 150.0, None)] == [False, True, None]
     assert [share.reached(v) for v in (34.0, 36.0)] == [False, True]
     assert [error.reached(v) for v in (2e-6, 3e-6)] == [True, False]
@@ -135,7 +155,16 @@ def test_a_goal_reads_as_it_judges():
 
 
 def test_quick_results_are_labelled_and_do_not_claim_a_goal():
-    where = {"date": "d", "seconds": 1.0, "processor": "p", "processors": 2, "load_before": 0.1, "python": "3", "particleflow": "0", "torch": "2"}
+    where = {
+        "date": "d",
+        "seconds": 1.0,
+        "processor": "p",
+        "processors": 2,
+        "load_before": 0.1,
+        "python": "3",
+        "particleflow": "0",
+        "torch": "2",
+    }
     where |= dict.fromkeys(speed.LIBRARIES, "1")
     rows = {"flow": {"numbers": {"share": 0.1}, "note": "n"}}
     table = [speed._line(goal, rows["flow"]) for goal in speed.GOALS if goal.row == "flow"]
@@ -154,11 +183,16 @@ def test_trials_are_interleaved_and_never_get_the_same_input_twice():
         calls.append(("slow", k))
         time.sleep(0.02)
 
-    trials = {"slow": timing.Trial(lambda k: (k,), slow), "quick": timing.Trial(lambda k: (k,), lambda k: calls.append(("quick", k)), warm=(-1,))}
+    trials = {
+        "slow": timing.Trial(lambda k: (k,), slow),
+        "quick": timing.Trial(lambda k: (k,), lambda k: calls.append(("quick", k)), warm=(-1,)),
+    }
     times = timing.interleaved(trials, rounds=3, slot=0.01, most=4)
     assert calls[:2] == [("slow", 0), ("quick", -1)]
     assert [call for call in calls if call[0] == "slow"] == [("slow", k) for k in range(4)]
-    assert [call for call in calls if call[0] == "quick"] == [("quick", k) for k in (-1, *range(1, 13))]
+    assert [call for call in calls if call[0] == "quick"] == [
+        ("quick", k) for k in (-1, *range(1, 13))
+    ]
     assert [name for name, _ in calls[2:]] == (["slow"] + 4 * ["quick"]) * 3
     assert times["slow"].waited >= 0.02 > times["slow"].work
 
@@ -194,7 +228,9 @@ def test_a_watched_backend_changes_nothing_and_counts_the_time():
     problem = draw(300, bandwidth=0.3)
     watched = speed_process.TimedSum(Dense())
     flows = [pf.mmd_flow(problem.kernel, pairwise=pairwise) for pairwise in (Dense(), watched)]
-    paths = [pf.simulate(flow, problem.start, problem.target[:200], steps=4, dt=0.1) for flow in flows]
+    paths = [
+        pf.simulate(flow, problem.start, problem.target[:200], steps=4, dt=0.1) for flow in flows
+    ]
     assert torch.equal(paths[0].particles, paths[1].particles)
     assert torch.equal(paths[0].energy, paths[1].energy)
     assert watched.watch.seconds > 0
@@ -218,13 +254,18 @@ def test_memory_that_was_used_and_given_back_is_seen():
 def test_the_growth_of_a_step_holds_its_clouds():
     clouds = 3 * 300_000 * 2 * 4
     with environment.workers(1, 1) as pool:  # a heap with room left by other tests does not grow
-        assert pool.submit(speed_process.growth, speed_process.LARGE[0], 300_000).result() > clouds / 2
+        assert (
+            pool.submit(speed_process.growth, speed_process.LARGE[0], 300_000).result() > clouds / 2
+        )
 
 
 @pytest.mark.slow
 def test_a_first_use_takes_time_and_keeps_nothing():
     (culled,) = [case for case in speed_process.COMPILED if case[0] == "Culled"]
-    with tempfile.TemporaryDirectory() as folder, speed_process._environment({"XDG_CACHE_HOME": folder}):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        speed_process._environment({"XDG_CACHE_HOME": folder}),
+    ):
         with environment.workers(1, 1) as pool:
             assert pool.submit(speed_process.first_over_second, culled, 300).result() > 0
         assert not any(Path(folder).iterdir())
@@ -234,7 +275,11 @@ def test_a_candidate_is_left_out_only_where_its_growth_says_so():
     def cell(n: int, seconds: dict[str, float]) -> speed_grid.Cell:
         return speed_grid.Cell(n, 2, 0.1, "Mesh", "", seconds, "Mesh")
 
-    history = [cell(100, {"Mesh": 0.1, "Culled": 1e-4}), cell(1000, {"Mesh": 0.1, "Culled": 1e-2}), cell(10_000, {"Mesh": 0.2})]
+    history = [
+        cell(100, {"Mesh": 0.1, "Culled": 1e-4}),
+        cell(1000, {"Mesh": 0.1, "Culled": 1e-2}),
+        cell(10_000, {"Mesh": 0.2}),
+    ]
     assert speed_grid.expected_seconds("Fourier", 10**5, history) == 0
     assert speed_grid.expected_seconds("Mesh", 10**5, history) == pytest.approx(0.4)
     assert speed_grid.expected_seconds("Culled", 10**5, history) == pytest.approx(1e-2 * 1e4)
@@ -245,4 +290,8 @@ def test_tables_have_marks_of_their_own():
     page = (ROOT / "benchmarks" / "README.md").read_text()
     assert all(page.count(mark) == 1 for mark in (*report.MARKS, *speed.MARKS))
     assert not set(report.MARKS) & set(speed.MARKS)
-    assert speed_rows.measured({"a": 1.0}, "note") == {"numbers": {"a": 1.0}, "note": "note", "times": {}}
+    assert speed_rows.measured({"a": 1.0}, "note") == {
+        "numbers": {"a": 1.0},
+        "note": "note",
+        "times": {},
+    }

@@ -1,4 +1,6 @@
-"""The start that the command line chooses from the target: it stands for nearly all points, says which not, and does not ask for their order."""
+"""The start that the command line chooses from the target: it stands for nearly all points, says
+which not, and does not ask for their order.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ def far(d, count, where):
 
 
 CLOUDS = {
-    **{f"{share:g} of a mixture": (lambda d, share=share: mixture(share, d)) for share in (0.05, 0.15, 0.3, 0.45)},
+    **{
+        f"{share:g} of a mixture": (lambda d, share=share: mixture(share, d))
+        for share in (0.05, 0.15, 0.3, 0.45)
+    },
     "three modes": three,
     "heavy tails": lambda d: np.random.default_rng(1).standard_t(2, (COUNT, d)),
     "one far away": lambda d: far(d, 1, 1e6),
@@ -51,7 +56,10 @@ CLOUDS = {
 
 def settings_of(points, tmp_path, **given):
     np.save(tmp_path / "points.npy", points)
-    return build.task({"target": str(tmp_path / "points.npy"), "dt": 1e-3, "steps": 1, "n": 40} | given, ["mmd-noise"])
+    return build.task(
+        {"target": str(tmp_path / "points.npy"), "dt": 1e-3, "steps": 1, "n": 40} | given,
+        ["mmd-noise"],
+    )
 
 
 @pytest.mark.parametrize("d", [1, 2, 10])
@@ -73,7 +81,10 @@ def test_nine_tenths_or_more_are_kept_and_the_rest_is_told(tmp_path, name, d):
 @pytest.mark.parametrize("name", CLOUDS)
 def test_the_order_of_the_rows_changes_no_bit_of_the_start(tmp_path, name, d):
     points = CLOUDS[name](d)
-    first, second = (settings_of(rows, tmp_path, bandwidth=0.5) for rows in (points, np.random.default_rng(3).permutation(points)))
+    first, second = (
+        settings_of(rows, tmp_path, bandwidth=0.5)
+        for rows in (points, np.random.default_rng(3).permutation(points))
+    )
     assert torch.equal(first.x0, second.x0)
     assert first.settings["mmd-noise"]["beta"] == second.settings["mmd-noise"]["beta"]
 
@@ -81,21 +92,43 @@ def test_the_order_of_the_rows_changes_no_bit_of_the_start(tmp_path, name, d):
 def test_the_order_of_the_rows_does_not_turn_a_start_without_a_longest_axis(tmp_path):
     corners = np.array([[x, y] for x in (0.1, 0.4) for y in (0.2, 0.5)]).repeat(5, axis=0)
     rng = np.random.default_rng(0)
-    starts = {tuple(settings_of(rng.permutation(corners), tmp_path, bandwidth=0.5).settings["start_mean"]) for _ in range(6)}
+    starts = {
+        tuple(settings_of(rng.permutation(corners), tmp_path, bandwidth=0.5).settings["start_mean"])
+        for _ in range(6)
+    }
     assert len(starts) == 1
 
 
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("share", [0.15, 0.3])
 def test_a_start_reaches_every_mode(tmp_path, share, d):
-    """In one of two modes that lie many kernel lengths apart the particles would never feel the other."""
+    """In one of two modes that lie many kernel lengths apart the particles would never feel the
+    other.
+    """
     task = settings_of(mixture(share, d), tmp_path, n=200)
     minority = task.x0[:, 0] < -1.5
     assert 0.05 < float(minority.double().mean()) < 0.95
-    assert "start: as wide as the target, whose parts lie many kernel lengths apart" in runs.heading(task)
+    assert (
+        "start: as wide as the target, whose parts lie many kernel lengths apart"
+        in runs.heading(task)
+    )
 
 
-@pytest.mark.parametrize("target", ["rings", "moons", "spiral", "checkerboard", "swissroll", "four-gaussians", "gaussian", "digits", "iris", "wine"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "rings",
+        "moons",
+        "spiral",
+        "checkerboard",
+        "swissroll",
+        "four-gaussians",
+        "gaussian",
+        "digits",
+        "iris",
+        "wine",
+    ],
+)
 def test_the_starts_of_the_targets_with_names_are_small_and_beside_the_mean(target):
     task = build.task({"target": target, "dt": 1e-3, "steps": 1}, ["mmd"])
     scale = float(task.y.var(0, unbiased=False).mean().sqrt())
@@ -104,21 +137,44 @@ def test_the_starts_of_the_targets_with_names_are_small_and_beside_the_mean(targ
 
 
 def test_a_start_far_from_the_origin_keeps_its_place_to_a_thousandth_of_its_width(tmp_path):
-    near, far_away = (settings_of(mixture(0.3, 2) + offset, tmp_path).settings for offset in (0.0, 5_400_316.0))
-    np.testing.assert_allclose(np.array(far_away["start_mean"]) - 5_400_316, near["start_mean"], atol=2e-3 * near["start_std"])
+    near, far_away = (
+        settings_of(mixture(0.3, 2) + offset, tmp_path).settings for offset in (0.0, 5_400_316.0)
+    )
+    np.testing.assert_allclose(
+        np.array(far_away["start_mean"]) - 5_400_316,
+        near["start_mean"],
+        atol=2e-3 * near["start_std"],
+    )
 
 
 def test_nothing_is_said_of_outliers_where_nothing_is_chosen(tmp_path):
     given = {"start_mean": [0.0], "start_std": 1.0, "beta": 0.1}
     assert "outliers" not in runs.heading(settings_of(far(2, 9, 50.0), tmp_path, **given))
-    assert "beta: chosen without 9" in runs.heading(settings_of(far(2, 9, 50.0), tmp_path, **given | {"beta": None}))
+    assert "beta: chosen without 9" in runs.heading(
+        settings_of(far(2, 9, 50.0), tmp_path, **given | {"beta": None})
+    )
 
 
 def test_a_mixture_flows_to_both_of_its_modes(tmp_path, capsys):
     np.save(tmp_path / "points.npy", mixture(0.3, 1))
-    call = ["run", "--target", str(tmp_path / "points.npy"), "--flow", "mono", "--metrics", "w2", "--no-gif", "--out", str(tmp_path / "out")]
+    call = [
+        "run",
+        "--target",
+        str(tmp_path / "points.npy"),
+        "--flow",
+        "mono",
+        "--metrics",
+        "w2",
+        "--no-gif",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(call) == 0
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mono ") and " -> " in line)
+    row = next(
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("mono ") and " -> " in line
+    )
     assert float(row.split(" -> ")[1].split()[0]) < 0.5
 
 

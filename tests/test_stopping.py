@@ -1,4 +1,6 @@
-"""SIGTERM, SIGHUP and Ctrl-C stop a run in whatever phase it is; what is finished is written. Real signals to real processes."""
+"""SIGTERM, SIGHUP and Ctrl-C stop a run in whatever phase it is; what is finished is written. Real
+signals to real processes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 SMALL = ["--n", "12", "--m", "17", "--dt", "0.001"]
 
-# Sends itself a signal when a function is called for the so-many-th time; `start` is what a shell does to SIGINT of what it puts in the background.
+# Sends itself a signal when a function is called for the so-many-th time; `start` is what a shell
+# does to SIGINT of what it puts in the background.
 PRELUDE = """
 import os, signal, sys, time
 import particleflow.cli
@@ -44,8 +47,22 @@ def stopped(out, where, after, number, *call, times=1, deaf=False):
     def ignoring():
         signal.signal(signal.SIGINT, signal.SIG_IGN if deaf else signal.default_int_handler)
 
-    arguments = [sys.executable, "-c", PRELUDE, where, str(after), str(int(number)), str(times), *call, *SMALL, "--out", str(out)]
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120, preexec_fn=ignoring)
+    arguments = [
+        sys.executable,
+        "-c",
+        PRELUDE,
+        where,
+        str(after),
+        str(int(number)),
+        str(times),
+        *call,
+        *SMALL,
+        "--out",
+        str(out),
+    ]
+    return subprocess.run(
+        arguments, capture_output=True, text=True, check=False, timeout=120, preexec_fn=ignoring
+    )
 
 
 ALL = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
@@ -60,7 +77,13 @@ RUN = ["run", "--flow", "mmd", "--steps", "40", "--no-gif"]
         ("metrics", 9, signal.SIGHUP, ALL),
         pytest.param("trajectory", 1, signal.SIGTERM, ALL, marks=pytest.mark.slow),
         ("table", 1, signal.SIGTERM, {"config.toml", "metrics.csv", "trajectory.npz"}),
-        pytest.param("curves", 1, signal.SIGINT, {"config.toml", "metrics.csv", "trajectory.npz"}, marks=pytest.mark.slow),
+        pytest.param(
+            "curves",
+            1,
+            signal.SIGINT,
+            {"config.toml", "metrics.csv", "trajectory.npz"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_is_finished_is_written_in_whatever_phase(tmp_path, where, after, number, left):
@@ -76,11 +99,24 @@ def test_what_is_finished_is_written_in_whatever_phase(tmp_path, where, after, n
 
 @pytest.mark.slow
 def test_a_comparison_leaves_out_the_later_flows(tmp_path):
-    done = stopped(tmp_path, "steps", 55, signal.SIGTERM, "compare", "--flows", "mmd,kale,mono", "--steps", "40", "--no-gif")
+    done = stopped(
+        tmp_path,
+        "steps",
+        55,
+        signal.SIGTERM,
+        "compare",
+        "--flows",
+        "mmd,kale,mono",
+        "--steps",
+        "40",
+        "--no-gif",
+    )
     assert done.returncode == 143
     assert "kale  interrupted" in done.stdout
     assert "mono  not run" in done.stdout
-    assert {"mmd.npz", "kale.npz", "metrics.csv", "snapshots.png"} <= {file.name for file in tmp_path.iterdir()}
+    assert {"mmd.npz", "kale.npz", "metrics.csv", "snapshots.png"} <= {
+        file.name for file in tmp_path.iterdir()
+    }
 
 
 @pytest.mark.slow
@@ -91,8 +127,23 @@ def test_a_second_signal_ends_at_once(tmp_path):
 
 
 def test_a_signal_from_outside_while_steps_are_made(tmp_path):
-    call = [sys.executable, "-m", "particleflow", "run", "--flow", "mmd", "--steps", "1000000", "--records", "20", "--no-gif", *SMALL]
-    with subprocess.Popen([*call, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as made:
+    call = [
+        sys.executable,
+        "-m",
+        "particleflow",
+        "run",
+        "--flow",
+        "mmd",
+        "--steps",
+        "1000000",
+        "--records",
+        "20",
+        "--no-gif",
+        *SMALL,
+    ]
+    with subprocess.Popen(
+        [*call, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as made:
         deadline = time.monotonic() + 60
         while not (tmp_path / "config.toml").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -108,7 +159,9 @@ def test_a_library_call_handles_no_signal():
     import torch
 
     before = [signal.getsignal(number) for number in SIGNALS]
-    simulate(mmd_flow(kernels.Gaussian(0.5)), torch.randn(5, 2), torch.randn(7, 2), steps=2, dt=0.01)
+    simulate(
+        mmd_flow(kernels.Gaussian(0.5)), torch.randn(5, 2), torch.randn(7, 2), steps=2, dt=0.01
+    )
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
@@ -133,8 +186,26 @@ def test_a_terminal_that_is_gone_loses_nothing(tmp_path):
     import pty
 
     leader, follower = pty.openpty()
-    call = [sys.executable, "-c", PRELUDE, "metrics", "9", str(int(signal.SIGTERM)), "0", *RUN[:-2], "100000", "--no-gif", *SMALL]
-    with subprocess.Popen([*call, "--out", str(tmp_path)], stdin=follower, stdout=follower, stderr=follower, start_new_session=True) as made:
+    call = [
+        sys.executable,
+        "-c",
+        PRELUDE,
+        "metrics",
+        "9",
+        str(int(signal.SIGTERM)),
+        "0",
+        *RUN[:-2],
+        "100000",
+        "--no-gif",
+        *SMALL,
+    ]
+    with subprocess.Popen(
+        [*call, "--out", str(tmp_path)],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+    ) as made:
         os.close(follower)
         deadline = time.monotonic() + 60
         while not (tmp_path / "config.toml").exists() and time.monotonic() < deadline:
@@ -151,7 +222,22 @@ def test_a_terminal_that_is_gone_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("suite", "options", "first"),
     [
-        ("compare", ["--steps", "300", "--seeds", "9", "--published", "0", "--jobs", "1", "--flows", "mmd,mmd-noise"], "[  4/"),
+        (
+            "compare",
+            [
+                "--steps",
+                "300",
+                "--seeds",
+                "9",
+                "--published",
+                "0",
+                "--jobs",
+                "1",
+                "--flows",
+                "mmd,mmd-noise",
+            ],
+            "[  4/",
+        ),
         ("mobilities", ["--steps", "400", "--seeds", "1", "--jobs", "1"], "("),
     ],
 )
@@ -176,7 +262,17 @@ def test_a_benchmark_writes_what_is_finished(tmp_path, suite, options, first, nu
 
 @pytest.mark.slow
 def test_a_benchmark_without_anything_finished_stops_without_a_traceback(tmp_path):
-    call = [sys.executable, "-u", "-m", "benchmarks", "mobilities", "--steps", "100000", "--out", str(tmp_path)]
+    call = [
+        sys.executable,
+        "-u",
+        "-m",
+        "benchmarks",
+        "mobilities",
+        "--steps",
+        "100000",
+        "--out",
+        str(tmp_path),
+    ]
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as made:
         time.sleep(8)
         made.send_signal(signal.SIGTERM)

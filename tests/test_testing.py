@@ -1,4 +1,6 @@
-"""`particleflow.testing`: built-in kernels, mobilities and samplers pass, and one with a broken clause is refused by that clause's name."""
+"""`particleflow.testing`: built-in kernels, mobilities and samplers pass, and one with a broken
+clause is refused by that clause's name.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ names = lambda value: re.sub(r"\W+", "-", re.sub(r" at 0x\w+", "", repr(value)))
 # ---------------------------------------------------------------- kernels
 
 KERNELS = [kernel(0.7) for kernel in (K.Gaussian, K.Laplace, K.Matern32, K.Matern52, K.IMQ)]
-OTHERS = [K.Energy(), K.Gaussian(1e-3), K.Laplace(1e3), K.Radial(lambda s: 1 / (1 + s)), K.Radial(lambda s: torch.exp(-s), bandwidth=0.3)]
+OTHERS = [
+    K.Energy(),
+    K.Gaussian(1e-3),
+    K.Laplace(1e3),
+    K.Radial(lambda s: 1 / (1 + s)),
+    K.Radial(lambda s: torch.exp(-s), bandwidth=0.3),
+]
 
 
 @pytest.mark.parametrize("kernel", [*KERNELS, *OTHERS], ids=names)
@@ -50,7 +58,14 @@ def kernel(**changed: Any) -> Any:
         "log_slope": lambda self, s: torch.full_like(s, -0.5 / self.bandwidth**2),
         **changed,
     }
-    made = type("Own", (), {"__annotations__": {"bandwidth": float}, **{name: method for name, method in methods.items() if method is not None}})
+    made = type(
+        "Own",
+        (),
+        {
+            "__annotations__": {"bandwidth": float},
+            **{name: method for name, method in methods.items() if method is not None},
+        },
+    )
     return dataclass(frozen=True)(made)(0.7)
 
 
@@ -123,7 +138,9 @@ def test_a_kernel_without_its_bandwidth_is_refused() -> None:
         slope = curvature = staticmethod(lambda s: -gauss(s))
         with_bandwidth = staticmethod(lambda l: None)
 
-    refused(check_kernel, Bare(), "a kernel with with_bandwidth must have a `bandwidth` > 0, got none")
+    refused(
+        check_kernel, Bare(), "a kernel with with_bandwidth must have a `bandwidth` > 0, got none"
+    )
 
 
 def test_a_known_laplacian_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,21 +179,53 @@ class Own:
 
 
 class Falling(Own):
-    h, slope, curvature = (staticmethod(f) for f in (lambda d: -d, lambda d: -torch.ones_like(d), torch.zeros_like))
+    h, slope, curvature = (
+        staticmethod(f) for f in (lambda d: -d, lambda d: -torch.ones_like(d), torch.zeros_like)
+    )
 
 
 BROKEN_MOBILITIES: dict[str, tuple[str, Any]] = {
     "a class": ("a mobility must have h, slope and curvature", Own),
-    "no curvature": ("a mobility must have h, slope and curvature", type("NoCurvature", (), {"h": Own.h, "slope": Own.slope})()),
-    "an exception": (r"h\(d\) must map a tensor d", type("Raising", (Own,), {"h": lambda self, d: 1 / 0})()),
-    "one number": (r"slope\(d\) must be a tensor", type("Constant", (Own,), {"slope": lambda self, d: 1.0})()),
-    "over the row": (r"h\(d\) must be elementwise", type("Centred", (Own,), {"h": lambda self, d: d - d.max()})()),
-    "many entries alone": (r"h\(d\) must be elementwise, got IndexError", type("Many", (Own,), {"h": lambda self, d: d + 0 * d[20]})()),
-    "all entries": (r"h\(d\) must have the shape \(2,\)", type("All", (Own,), {"h": lambda self, d: d if len(d) > 2 else d[:1]})()),
-    "overflow": (r"h\(d\) for \|d\| <= 9.87 must be finite", type("Wild", (Own,), {"h": lambda self, d: torch.exp(100 * d)})()),
-    "in place": (r"h\(d\) must not change its input", type("InPlace", (Own,), {"h": lambda self, d: d.add_(1.0)})()),
-    "another slope": (r"slope\(d\) must be d h / dd", type("Steep", (Own,), {"slope": lambda self, d: torch.ones_like(d)})()),
-    "another curvature": (r"curvature\(d\) must be d slope / dd", type("Flat", (Own,), {"curvature": lambda self, d: torch.zeros_like(d)})()),
+    "no curvature": (
+        "a mobility must have h, slope and curvature",
+        type("NoCurvature", (), {"h": Own.h, "slope": Own.slope})(),
+    ),
+    "an exception": (
+        r"h\(d\) must map a tensor d",
+        type("Raising", (Own,), {"h": lambda self, d: 1 / 0})(),
+    ),
+    "one number": (
+        r"slope\(d\) must be a tensor",
+        type("Constant", (Own,), {"slope": lambda self, d: 1.0})(),
+    ),
+    "over the row": (
+        r"h\(d\) must be elementwise",
+        type("Centred", (Own,), {"h": lambda self, d: d - d.max()})(),
+    ),
+    "many entries alone": (
+        r"h\(d\) must be elementwise, got IndexError",
+        type("Many", (Own,), {"h": lambda self, d: d + 0 * d[20]})(),
+    ),
+    "all entries": (
+        r"h\(d\) must have the shape \(2,\)",
+        type("All", (Own,), {"h": lambda self, d: d if len(d) > 2 else d[:1]})(),
+    ),
+    "overflow": (
+        r"h\(d\) for \|d\| <= 9.87 must be finite",
+        type("Wild", (Own,), {"h": lambda self, d: torch.exp(100 * d)})(),
+    ),
+    "in place": (
+        r"h\(d\) must not change its input",
+        type("InPlace", (Own,), {"h": lambda self, d: d.add_(1.0)})(),
+    ),
+    "another slope": (
+        r"slope\(d\) must be d h / dd",
+        type("Steep", (Own,), {"slope": lambda self, d: torch.ones_like(d)})(),
+    ),
+    "another curvature": (
+        r"curvature\(d\) must be d slope / dd",
+        type("Flat", (Own,), {"curvature": lambda self, d: torch.zeros_like(d)})(),
+    ),
     "falling": (r"slope\(d\) must be > 0", Falling()),
 }
 
@@ -218,7 +267,9 @@ def test_samplers_of_files_and_pictures(tmp_path: Any) -> None:
 
     rows = np.random.default_rng(0).standard_normal((40, 2))
     np.savetxt(tmp_path / "points.csv", rows, delimiter=",")
-    Image.fromarray((np.add.outer(np.arange(20), np.arange(30)) * 5).astype(np.uint8)).save(tmp_path / "picture.png")
+    Image.fromarray((np.add.outer(np.arange(20), np.arange(30)) * 5).astype(np.uint8)).save(
+        tmp_path / "picture.png"
+    )
     check_sampler(S.FromFile(tmp_path / "points.csv"))
     check_sampler(S.FromImage(tmp_path / "picture.png"))
 
@@ -228,14 +279,18 @@ class Uniform:
 
     dim = 3
 
-    def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
+    def sample(
+        self, n: int, *, seed: int = 0, dtype: torch.dtype | None = None, device: Any = None
+    ) -> Tensor:
         if n < 1:
             raise ValueError(f"`n` must be >= 1, got {n}")
         if dtype not in (None, torch.float32, torch.float64):
             raise TypeError(f"`dtype` must be float32 or float64, got {dtype}")
         if seed < 0:
             raise ValueError(f"`seed` must be >= 0, got {seed}")
-        return torch.from_numpy(self.draw(n, np.random.default_rng(seed))).to(dtype or torch.float64)
+        return torch.from_numpy(self.draw(n, np.random.default_rng(seed))).to(
+            dtype or torch.float64
+        )
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         return rng.random((n, 3)) * (1, 1, 2)
@@ -284,18 +339,26 @@ def _single(self: Any, n: int, *, seed: int = 0, dtype: Any = None, device: Any 
     return drawn if dtype != torch.float32 else drawn * (1 + 1e-6)
 
 
-def _other_default(self: Any, n: int, *, seed: int = 1, dtype: Any = None, device: Any = None) -> Tensor:
+def _other_default(
+    self: Any, n: int, *, seed: int = 1, dtype: Any = None, device: Any = None
+) -> Tensor:
     return Uniform.sample(self, n, seed=seed, dtype=dtype)
 
 
-def _accepting(self: Any, n: int, *, seed: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
-    return Uniform.sample(self, max(n, 1), seed=abs(seed), dtype=dtype if dtype is not torch.int64 else None)
+def _accepting(
+    self: Any, n: int, *, seed: int = 0, dtype: Any = None, device: Any = None
+) -> Tensor:
+    return Uniform.sample(
+        self, max(n, 1), seed=abs(seed), dtype=dtype if dtype is not torch.int64 else None
+    )
 
 
 def _raising(error: type[Exception], least: int) -> Callable[..., Tensor]:
     """Refuses an n below 1 by that error, and no seed; names no argument where `least` is 0."""
 
-    def sample(self: Any, n: int, *, seed: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
+    def sample(
+        self: Any, n: int, *, seed: int = 0, dtype: Any = None, device: Any = None
+    ) -> Tensor:
         if n < 1:
             raise error("`n` must be >= 1" if least else "too few")
         return Uniform.sample(self, n, seed=abs(seed), dtype=dtype)

@@ -1,4 +1,6 @@
-"""`check_backend`: the built-in ones pass, and one with a broken clause is refused, with that clause in the message."""
+"""`check_backend`: the built-in ones pass, and one with a broken clause is refused, with that
+clause in the message.
+"""
 
 from __future__ import annotations
 
@@ -99,21 +101,27 @@ class PlainField:
         return self.summed(lambda kernel, difference, s: kernel.profile(s), z)
 
     def grad(self, z: Any) -> Tensor:
-        return self.summed(lambda kernel, difference, s: 2 * kernel.slope(s)[..., None] * difference, z)
+        return self.summed(
+            lambda kernel, difference, s: 2 * kernel.slope(s)[..., None] * difference, z
+        )
 
     def value_and_grad(self, z: Any) -> tuple[Tensor, Tensor]:
         return self.value(z), self.grad(z)
 
     def laplacian(self, z: Any) -> Tensor:
         d = self.parts[0][0].points.shape[1]
-        return self.summed(lambda kernel, difference, s: 4 * s * kernel.curvature(s) + 2 * d * kernel.slope(s), z)
+        return self.summed(
+            lambda kernel, difference, s: 4 * s * kernel.curvature(s) + 2 * d * kernel.slope(s), z
+        )
 
     def log(self, z: Any) -> Any:
         if any(bool((w < 0).any()) for _, w in self.parts):
             raise ValueError("`w` must be >= 0 for the logarithm of a sum")
         if not isinstance(self.parts[0][0].kernel, kernels.radial.PositiveKernel):
             raise TypeError("`kernel` must have a logarithm")
-        exact = [Dense().sources(sources.kernel, sources.points).field(w) for sources, w in self.parts]
+        exact = [
+            Dense().sources(sources.kernel, sources.points).field(w) for sources, w in self.parts
+        ]
         return sum(exact[1:], exact[0]).log(z)
 
     def explain(self, z: Any) -> Any:
@@ -142,7 +150,9 @@ def _shared(share: str) -> Any:
 
     class Backend(Plain):
         def sources(self, kernel: Any, points: Tensor) -> Any:
-            return Sharing(self, kernel, points.detach() if share == "points" else points.detach().clone())
+            return Sharing(
+                self, kernel, points.detach() if share == "points" else points.detach().clone()
+            )
 
     return Backend()
 
@@ -155,12 +165,20 @@ def _with(sources: Any, **changed: Any) -> Any:
 def _large_shared(sources: Any) -> Any:
     """Large weights are not copied, and nobody looks whether they were changed."""
     field = sources.field
-    return _with(sources, field=lambda w: sources.backend.field([(sources, w)]) if w.numel() > 2**17 else field(w))
+    return _with(
+        sources,
+        field=lambda w: sources.backend.field([(sources, w)]) if w.numel() > 2**17 else field(w),
+    )
 
 
 def _levelless(self: Any, z: Any) -> Tensor:
     """The products with w^2 / w leave the numbers of the dtype."""
-    return torch.stack([self.parts[0][1].square().sum() * 0 + column for column in PlainField.value(self, z).unbind(0)])
+    return torch.stack(
+        [
+            self.parts[0][1].square().sum() * 0 + column
+            for column in PlainField.value(self, z).unbind(0)
+        ]
+    )
 
 
 def _counting(self: Any, z: Any) -> Tensor:
@@ -200,16 +218,24 @@ def _first_of_prepared(self: Any, z: Any) -> Tensor:
 
 def _nan_when_alone(self: Any, z: Any) -> Tensor:
     answer = PlainField.laplacian(self, z)
-    return answer * math.nan if len(self.parts[0][1]) == 1 and len(answer) == 1 and self.parts[0][1].ndim == 1 else answer
+    return (
+        answer * math.nan
+        if len(self.parts[0][1]) == 1 and len(answer) == 1 and self.parts[0][1].ndim == 1
+        else answer
+    )
 
 
 def _scaled_alone(name: str) -> Callable[..., Tensor]:
     """Wrong for weights (N,) alone."""
-    return lambda self, z: getattr(PlainField, name)(self, z) * (1.001 if self.parts[0][1].ndim == 1 else 1.0)
+    return lambda self, z: (
+        getattr(PlainField, name)(self, z) * (1.001 if self.parts[0][1].ndim == 1 else 1.0)
+    )
 
 
 def _own_force(self: Any, z: Any) -> Tensor:
-    return PlainField.grad(self, z) + (1e-16 if len(self.parts[0][1]) == 1 and self.parts[0][1].ndim == 1 else 0.0)
+    return PlainField.grad(self, z) + (
+        1e-16 if len(self.parts[0][1]) == 1 and self.parts[0][1].ndim == 1 else 0.0
+    )
 
 
 BROKEN: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -286,11 +312,21 @@ BROKEN: dict[str, tuple[str, Callable[[], Any]]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_backends_are_refused(name: str) -> None:
     clause, made = BROKEN[name]
-    refused(check_backend, made(), clause, dtype=torch.float32 if name == "float64 always" else torch.float64)
+    refused(
+        check_backend,
+        made(),
+        clause,
+        dtype=torch.float32 if name == "float64 always" else torch.float64,
+    )
 
 
 def test_a_logarithm_that_a_kernel_has_not_is_refused() -> None:
-    refused(check_backend, Plain(log=PlainField.value), "the logarithm of a kernel without log_profile must be refused", kernel=kernels.Energy())
+    refused(
+        check_backend,
+        Plain(log=PlainField.value),
+        "the logarithm of a kernel without log_profile must be refused",
+        kernel=kernels.Energy(),
+    )
 
 
 def test_a_force_of_a_point_on_itself_is_refused_of_a_backend_that_approximates() -> None:
@@ -298,7 +334,12 @@ def test_a_force_of_a_point_on_itself_is_refused_of_a_backend_that_approximates(
         alone = self.parts[0][1].ndim == 1 and len(self.parts[0][1]) == 1
         return PlainField.grad(self, z) + (1.0 if alone else 0.0)
 
-    refused(check_backend, Plain(grad=pushed), "the force of a point on itself must be the sum of numpy", rtol=1e-3)
+    refused(
+        check_backend,
+        Plain(grad=pushed),
+        "the force of a point on itself must be the sum of numpy",
+        rtol=1e-3,
+    )
 
 
 @pytest.mark.parametrize("broken", ["value", "grad"])
@@ -323,9 +364,15 @@ def test_bits_in_threads_are_compared() -> None:
             self.asked -= 1
         return self.last * (1 + 1e-14 * getattr(self, "asked", 0))
 
-    refused(check_backend, Plain(value=kept), "the same input must give the same bits of value, got others in threads")
+    refused(
+        check_backend,
+        Plain(value=kept),
+        "the same input must give the same bits of value, got others in threads",
+    )
 
 
-@pytest.mark.parametrize("kernel", [GAUSSIAN, LAPLACE, kernels.Energy()], ids=lambda kernel: type(kernel).__name__)
+@pytest.mark.parametrize(
+    "kernel", [GAUSSIAN, LAPLACE, kernels.Energy()], ids=lambda kernel: type(kernel).__name__
+)
 def test_the_backend_that_is_broken_above_is_whole(kernel: Any) -> None:
     check_backend(Plain(), kernel)

@@ -1,4 +1,6 @@
-"""`check_estimator`: the built-in ones pass, and one with a broken clause is refused, with that clause in the message."""
+"""`check_estimator`: the built-in ones pass, and one with a broken clause is refused, with that
+clause in the message.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class LinearWitness:
 
 
 class MeanMatch:
-    """A whole estimator, whose parts are changed below: w(z) = (mean y - mean x) . z, the value |mean y - mean x|^2 / 2, the number of fits."""
+    """A whole estimator, whose parts are changed below: w(z) = (mean y - mean x) . z, the value
+    |mean y - mean x|^2 / 2, the number of fits.
+    """
 
     deterministic: Any = True
     log_ratio: Any = False
@@ -84,7 +88,11 @@ class MeanMatch:
 
     def fit(self, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Any:
         gap = self.gap(x, y, clock, memory)
-        return pf.Fit(self.witness(gap), {"fits": memory.get("fits", torch.zeros(())) + 1}, objective=lambda: 0.5 * float(gap @ gap))
+        return pf.Fit(
+            self.witness(gap),
+            {"fits": memory.get("fits", torch.zeros(())) + 1},
+            objective=lambda: 0.5 * float(gap @ gap),
+        )
 
 
 def estimator(*declared: type, **changed: Any) -> Any:
@@ -93,15 +101,23 @@ def estimator(*declared: type, **changed: Any) -> Any:
 
 def fitting(change: Callable[[pf.Fit], Any]) -> Any:
     """Fits that are changed before they are handed out."""
-    return estimator(fit=lambda self, x, y, clock, memory: change(MeanMatch.fit(self, x, y, clock, memory)))
+    return estimator(
+        fit=lambda self, x, y, clock, memory: change(MeanMatch.fit(self, x, y, clock, memory))
+    )
 
 
-def witnessing(answer: Callable[[LinearWitness, Tensor], Any], *declared: type, **facts: Any) -> Any:
-    return estimator(witness=type("Witness", (LinearWitness, *declared), {"value_and_grad": answer, **facts}))
+def witnessing(
+    answer: Callable[[LinearWitness, Tensor], Any], *declared: type, **facts: Any
+) -> Any:
+    return estimator(
+        witness=type("Witness", (LinearWitness, *declared), {"value_and_grad": answer, **facts})
+    )
 
 
 def _random(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Tensor:
-    return MeanMatch.gap(self, x, y, clock, memory) + 1e-3 * clock.draws.normal("own", clock.step, x.points[0])
+    return MeanMatch.gap(self, x, y, clock, memory) + 1e-3 * clock.draws.normal(
+        "own", clock.step, x.points[0]
+    )
 
 
 def _global(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Tensor:
@@ -109,7 +125,9 @@ def _global(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Ten
 
 
 def _reads_global(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Tensor:
-    return MeanMatch.gap(self, x, y, clock, memory) * (1 + 1e-9 * float(torch.get_rng_state().sum()))
+    return MeanMatch.gap(self, x, y, clock, memory) * (
+        1 + 1e-9 * float(torch.get_rng_state().sum())
+    )
 
 
 def _warm_in_object(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Tensor:
@@ -140,7 +158,9 @@ def _half_a_memory(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any)
 
 def _one_buffer(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Tensor:
     """Every fit's gap lies in the same tensor."""
-    vars(self).setdefault("buffer", torch.zeros(2, dtype=x.points.dtype)).copy_(MeanMatch.gap(self, x, y, clock, memory))
+    vars(self).setdefault("buffer", torch.zeros(2, dtype=x.points.dtype)).copy_(
+        MeanMatch.gap(self, x, y, clock, memory)
+    )
     return self.buffer
 
 
@@ -247,7 +267,9 @@ def test_broken_estimators_are_refused(name: str) -> None:
 
 
 def test_fits_in_threads_are_compared() -> None:
-    """An estimator that keeps a fit's gap in itself, and waits before it reads it: alone it is right."""
+    """An estimator that keeps a fit's gap in itself, and waits before it reads it: alone it is
+    right.
+    """
     import time
 
     def kept(self: Any, x: pf.Cloud, y: Any, clock: pf.Clock, memory: Any) -> Tensor:
@@ -255,7 +277,11 @@ def test_fits_in_threads_are_compared() -> None:
         time.sleep(0.005)
         return self.last
 
-    refused(check_estimator, estimator(gap=kept), "fits in several threads must have the bits of a fit alone")
+    refused(
+        check_estimator,
+        estimator(gap=kept),
+        "fits in several threads must have the bits of a fit alone",
+    )
 
 
 def test_a_fit_that_changes_its_mind_is_refused() -> None:
@@ -264,7 +290,9 @@ def test_a_fit_that_changes_its_mind_is_refused() -> None:
             object.__setattr__(self, "slope", self.slope * (1 + 1e-9))
             return super().value_and_grad(z)
 
-    refused(check_estimator, estimator(witness=Tiring), "a fit must say the same whenever it is asked")
+    refused(
+        check_estimator, estimator(witness=Tiring), "a fit must say the same whenever it is asked"
+    )
 
 
 def test_the_estimator_that_is_broken_above_is_whole() -> None:

@@ -1,4 +1,6 @@
-"""`check_integrator`: the built-in ones pass, and one with a broken clause is refused, with that clause in the message."""
+"""`check_integrator`: the built-in ones pass, and one with a broken clause is refused, with that
+clause in the message.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,17 @@ from particleflow.testing import check_integrator
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
-@pytest.mark.parametrize("integrator", [pf.Euler(), pf.Heun(), pf.RK4(), pf.EulerMaruyama()], ids=repr)
+@pytest.mark.parametrize(
+    "integrator", [pf.Euler(), pf.Heun(), pf.RK4(), pf.EulerMaruyama()], ids=repr
+)
 def test_integrators(integrator: Any) -> None:
     check_integrator(integrator)
 
 
 def moved(x: pf.Cloud, dt: float, velocity: Tensor, rate: Tensor | None) -> pf.Cloud:
-    return pf.Cloud(x.points + dt * velocity, log_mass=x.log_mass if rate is None else x.mass.log() + dt * rate)
+    return pf.Cloud(
+        x.points + dt * velocity, log_mass=x.log_mass if rate is None else x.mass.log() + dt * rate
+    )
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,13 @@ class Midpoint:
     def step(self, flow: pf.Flow, refit: Any, state: pf.State, dt: float) -> Any:
         middle = self.middle(state.x, dt, *flow.velocity(state.x, state.fit, state.clock))
         clock = self.clock(state.clock, dt)
-        return self.end(state.x, dt, *flow.velocity(middle, self.fit(refit, middle, clock, state), clock)), dt, {}
+        return (
+            self.end(
+                state.x, dt, *flow.velocity(middle, self.fit(refit, middle, clock, state), clock)
+            ),
+            dt,
+            {},
+        )
 
     def fit(self, refit: Any, x: pf.Cloud, clock: pf.Clock, state: pf.State) -> pf.Fit:
         return refit(x, clock)
@@ -90,7 +102,14 @@ def _walking(noise: Callable[[pf.State], Tensor], spread: float = 1.0) -> Callab
         x, dt, memory = pf.Euler().step(flow, refit, state, dt)
         if not callable(flow.diffusion):
             return x, dt, memory
-        return pf.Cloud(x.points + spread * flow.diffusion(state.clock) * math.sqrt(dt) * noise(state), log_mass=x.log_mass), dt, memory
+        return (
+            pf.Cloud(
+                x.points + spread * flow.diffusion(state.clock) * math.sqrt(dt) * noise(state),
+                log_mass=x.log_mass,
+            ),
+            dt,
+            memory,
+        )
 
     return step
 
@@ -152,7 +171,9 @@ def test_broken_integrators_are_refused(name: str) -> None:
 
 
 def test_a_run_that_cannot_go_on_is_refused() -> None:
-    """An object that does not come back from a copy as it was: its steps depend on what it did before, though not on the last call."""
+    """An object that does not come back from a copy as it was: its steps depend on what it did
+    before, though not on the last call.
+    """
 
     @dataclass(frozen=True)
     class Counting(Midpoint):
@@ -164,7 +185,11 @@ def test_a_run_that_cannot_go_on_is_refused() -> None:
         def __deepcopy__(self, memo: Any) -> Any:
             return replace(self, factor=0.99)
 
-    refused(check_integrator, Counting(), "a run must go on from its state, read from a file, with the same bits")
+    refused(
+        check_integrator,
+        Counting(),
+        "a run must go on from its state, read from a file, with the same bits",
+    )
 
 
 def test_the_integrators_that_are_broken_above_are_whole() -> None:

@@ -1,4 +1,6 @@
-"""One object in many threads, and an interrupt in the middle of a fit: the numbers are those of a run alone."""
+"""One object in many threads, and an interrupt in the middle of a fit: the numbers are those of a
+run alone.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps,
 E, K = pf.estimators, pf.kernels
 
 
-def clouds(seed: int, n: int = 40, m: int = 57, dtype: torch.dtype = torch.float64, d: int = 2) -> tuple[Cloud, Cloud]:
+def clouds(
+    seed: int, n: int = 40, m: int = 57, dtype: torch.dtype = torch.float64, d: int = 2
+) -> tuple[Cloud, Cloud]:
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, d)), rng.normal(size=(m, d)) * 0.7 + 0.5
     return Cloud(torch.from_numpy(x).to(dtype)), Cloud(torch.from_numpy(y).to(dtype))
@@ -84,7 +88,11 @@ def test_points_written_to_while_their_value_is_made_are_not_known_again() -> No
 
 def test_a_cache_tells_what_else_its_value_depends_on() -> None:
     kept, (x, _) = Kept(), clouds(0)
-    assert [kept.get(x, lambda: 1, of=K.Gaussian(1.0)), kept.get(x, lambda: 2, of=K.Gaussian(2.0)), kept.get(x, lambda: 3, of=K.Gaussian(2.0))] == [
+    assert [
+        kept.get(x, lambda: 1, of=K.Gaussian(1.0)),
+        kept.get(x, lambda: 2, of=K.Gaussian(2.0)),
+        kept.get(x, lambda: 3, of=K.Gaussian(2.0)),
+    ] == [
         1,
         2,
         2,
@@ -92,7 +100,9 @@ def test_a_cache_tells_what_else_its_value_depends_on() -> None:
 
 
 def interrupted_at(step: int, work: Callable[[], Any], within: str) -> bool:
-    """Runs `work` with a KeyboardInterrupt before its `step`-th bytecode inside functions of the file `within`. False: it ended before."""
+    """Runs `work` with a KeyboardInterrupt before its `step`-th bytecode inside functions of the
+    file `within`. False: it ended before.
+    """
     count = 0
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -123,8 +133,13 @@ def test_an_interrupt_between_any_two_steps_leaves_no_wrong_entry() -> None:
         step += 1
         kept = Kept()
         kept.get(first, lambda: "first")
-        stopped = interrupted_at(step, lambda kept=kept: kept.get(second, lambda: "second"), "clouds.py")
-        assert [kept.get(first, lambda: "first"), kept.get(second, lambda: "second")] == ["first", "second"]
+        stopped = interrupted_at(
+            step, lambda kept=kept: kept.get(second, lambda: "second"), "clouds.py"
+        )
+        assert [kept.get(first, lambda: "first"), kept.get(second, lambda: "second")] == [
+            "first",
+            "second",
+        ]
         if not stopped:
             break
     assert step > 20
@@ -137,7 +152,9 @@ def test_an_interrupt_leaves_a_memo_whole(most: int | None) -> None:
         step += 1
         memo: Memo[str] = Memo(most)
         memo.get("a", lambda: "a")
-        stopped = interrupted_at(step, lambda memo=memo: [memo.get(key, lambda key=key: key) for key in "bcd"], "memo.py")
+        stopped = interrupted_at(
+            step, lambda memo=memo: [memo.get(key, lambda key=key: key) for key in "bcd"], "memo.py"
+        )
         assert [memo.get(key, lambda key=key: key) for key in "abcd"] == list("abcd")
         if not stopped:
             break
@@ -210,11 +227,16 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "logistic": lambda: E.KernelLogistic(K.Gaussian(0.7), lam=1e-2),
     "transport": lambda: E.CTransformCritic(),
     "classifier": lambda: E.Classifier(first_steps=15, width=8),
-    "module": lambda: E.Classifier(torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)).double(), first_steps=15),
+    "module": lambda: E.Classifier(
+        torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)).double(),
+        first_steps=15,
+    ),
     "critic": lambda: E.LipschitzCritic(first_steps=15, width=8),
     "closed form": lambda: E.ClosedForm(lambda z: -(z**2).sum(1) / 2, E.Moments()),
     "reverse": lambda: E.KALE(K.Gaussian(0.8), lam=0.1, reverse=True),
-    "bounds": lambda: E.Moreau(K.Gaussian(0.3), divergence=pf.divergences.TotalVariation(), lam=0.01),
+    "bounds": lambda: E.Moreau(
+        K.Gaussian(0.3), divergence=pf.divergences.TotalVariation(), lam=0.01
+    ),
     "relative": lambda: E.RuLSIF(),
     "clipping": lambda: E.WeightClippingCritic(first_steps=15, width=8),
     "gradient penalty": lambda: E.GradientPenaltyCritic(first_steps=15, width=8),
@@ -224,9 +246,21 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
 
 def public(module: Any) -> set[str]:
     """The classes that a module offers, without its contracts."""
-    names = getattr(module, "__all__", [name for name, of in vars(module).items() if getattr(of, "__module__", "") == module.__name__])
+    names = getattr(
+        module,
+        "__all__",
+        [
+            name
+            for name, of in vars(module).items()
+            if getattr(of, "__module__", "") == module.__name__
+        ],
+    )
     found = {name: getattr(module, name) for name in names if not name.startswith("_")}
-    return {name for name, of in found.items() if isinstance(of, type) and not getattr(of, "_is_protocol", False)}
+    return {
+        name
+        for name, of in found.items()
+        if isinstance(of, type) and not getattr(of, "_is_protocol", False)
+    }
 
 
 def test_every_estimator_is_among_them() -> None:
@@ -239,11 +273,27 @@ def test_an_estimator_is_a_value_in_any_number_of_threads(name: str) -> None:
     """One object over different clouds, of two sizes and dtypes, against objects of their own."""
     torch.manual_seed(0)
     one = ESTIMATORS[name]()
-    pairs = [clouds(seed, 30 + seed % 2, 47, torch.float32 if seed % 3 == 2 and name != "module" else torch.float64) for seed in range(4)]
+    pairs = [
+        clouds(
+            seed,
+            30 + seed % 2,
+            47,
+            torch.float32 if seed % 3 == 2 and name != "module" else torch.float64,
+        )
+        for seed in range(4)
+    ]
     torch.manual_seed(0)
-    alone = [fitted(ESTIMATORS[name](), pair) if name != "module" else fitted(one, pair) for pair in pairs]
+    alone = [
+        fitted(ESTIMATORS[name](), pair) if name != "module" else fitted(one, pair)
+        for pair in pairs
+    ]
     for threads in (1, 2, 4):
-        assert all(same(a, b) for a, b in zip(pooled(threads, lambda k: fitted(one, pairs[k % 4]), 4), alone, strict=True)), threads
+        assert all(
+            same(a, b)
+            for a, b in zip(
+                pooled(threads, lambda k: fitted(one, pairs[k % 4]), 4), alone, strict=True
+            )
+        ), threads
 
 
 METRICS = [
@@ -282,12 +332,21 @@ BACKENDS = [
 
 def test_every_backend_is_among_them() -> None:
     """`KeOps` is run in threads by test_keops_in_many_threads."""
-    assert {type(backend).__name__ for backend, _ in BACKENDS} == public(pf.pairwise) - {"Audit", "Promise", "KeOps"}
+    assert {type(backend).__name__ for backend, _ in BACKENDS} == public(pf.pairwise) - {
+        "Audit",
+        "Promise",
+        "KeOps",
+    }
 
 
-@pytest.mark.parametrize(("backend", "kernel"), [*BACKENDS[:1], *(pytest.param(*each, marks=pytest.mark.slow) for each in BACKENDS[1:])])
+@pytest.mark.parametrize(
+    ("backend", "kernel"),
+    [*BACKENDS[:1], *(pytest.param(*each, marks=pytest.mark.slow) for each in BACKENDS[1:])],
+)
 def test_one_field_in_many_threads(backend: Any, kernel: Any) -> None:
-    """One field, one prepared set of queries, and queries of their own; as a fresh field answers them."""
+    """One field, one prepared set of queries, and queries of their own; as a fresh field answers
+    them.
+    """
     x, y = clouds(3, 400, 500)
     queries = [clouds(seed, 200 + 10 * seed, 5)[0].points for seed in range(4)]
 
@@ -300,25 +359,43 @@ def test_one_field_in_many_threads(backend: Any, kernel: Any) -> None:
 
     alone = [ask(fresh(), k) for k in range(4)]
     field = fresh()
-    assert all(same(a, b) for a, b in zip(pooled(4, lambda k: ask(field, k), 16), alone * 4, strict=True))
+    assert all(
+        same(a, b) for a, b in zip(pooled(4, lambda k: ask(field, k), 16), alone * 4, strict=True)
+    )
     sources = backend.sources(kernel, y.points)
     prepared = sources.prepare(x.points)
     weights = [y.mass * (1 + k) for k in range(3)]
     once = [backend.sources(kernel, y.points) for _ in weights]
-    want = [[each.field(w).value(each.prepare(x.points))] for each, w in zip(once, weights, strict=True)]
-    assert all(same(a, b) for a, b in zip(pooled(3, lambda k: [sources.field(weights[k % 3]).value(prepared)], 12), want * 4, strict=True))
+    want = [
+        [each.field(w).value(each.prepare(x.points))] for each, w in zip(once, weights, strict=True)
+    ]
+    assert all(
+        same(a, b)
+        for a, b in zip(
+            pooled(3, lambda k: [sources.field(weights[k % 3]).value(prepared)], 12),
+            want * 4,
+            strict=True,
+        )
+    )
 
 
 def run(estimator: Any, k: int) -> list[Tensor]:
     """A run on minibatches: each step another target."""
     target = pf.samplers.Minibatch(pf.samplers.Gaussian(dim=2), 33)
-    return [pf.simulate(pf.Flow(estimator), clouds(k, 25)[0].points, target, dt=0.05, steps=4, seed=k).particles[-1]]
+    return [
+        pf.simulate(
+            pf.Flow(estimator), clouds(k, 25)[0].points, target, dt=0.05, steps=4, seed=k
+        ).particles[-1]
+    ]
 
 
 QUICK = {"kale", "drmmd", "ulsif", "transport"}
 
 
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ESTIMATORS])
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ESTIMATORS],
+)
 def test_runs_that_share_one_estimator(name: str) -> None:
     """In pools of two and four threads, and in joblib's."""
     torch.manual_seed(0)
@@ -326,7 +403,10 @@ def test_runs_that_share_one_estimator(name: str) -> None:
     torch.manual_seed(0)
     alone = [run(ESTIMATORS[name]() if name != "module" else one, k) for k in range(6)]
     for threads in (2, 4):
-        assert all(same(a, b) for a, b in zip(pooled(threads, lambda k: run(one, k), 6), alone, strict=True))
+        assert all(
+            same(a, b)
+            for a, b in zip(pooled(threads, lambda k: run(one, k), 6), alone, strict=True)
+        )
     found = joblib.Parallel(3, backend="threading")(joblib.delayed(run)(one, k) for k in range(6))
     assert all(same(a, b) for a, b in zip(found, alone, strict=True))
 
@@ -337,10 +417,14 @@ def test_keops_in_many_threads() -> None:
     one = E.MMD(K.Gaussian(0.7), pairwise=KeOps())
     alone = [run(E.MMD(K.Gaussian(0.7), pairwise=KeOps()), k) for k in range(4)]
     for threads in (1, 2, 4):
-        assert all(same(a, b) for a, b in zip(pooled(threads, lambda k: run(one, k), 4), alone, strict=True))
+        assert all(
+            same(a, b)
+            for a, b in zip(pooled(threads, lambda k: run(one, k), 4), alone, strict=True)
+        )
 
 
-# ---------------------------------------------------------------- threads that interleave, a kernel of the user's that waits or fails
+# ---------------------------------------------------------------- threads that interleave, a kernel
+# of the user's that waits or fails
 
 
 class Waiting(Cloud):
@@ -380,12 +464,17 @@ def test_a_fit_that_begins_and_ends_in_the_middle_of_another(name: str) -> None:
 
 
 def test_a_run_with_another_bandwidth_in_its_memory() -> None:
-    """KALE() keeps its kernel's bandwidth in memory: two runs may meet the same target with different ones."""
+    """KALE() keeps its kernel's bandwidth in memory: two runs may meet the same target with
+    different ones.
+    """
     x, y = clouds(10)
     memories = [{"bandwidth": torch.tensor(width, dtype=torch.float64)} for width in (0.4, 1.7)]
     one = E.KALE(lam=0.1)
     for memory in (*memories, memories[0]):
-        assert same(told(one.fit(x, y, Clock(), memory), x.points), told(E.KALE(lam=0.1).fit(x, y, Clock(), memory), x.points))
+        assert same(
+            told(one.fit(x, y, Clock(), memory), x.points),
+            told(E.KALE(lam=0.1).fit(x, y, Clock(), memory), x.points),
+        )
 
 
 @dataclass(frozen=True)
@@ -425,7 +514,10 @@ def test_threads_that_meet_inside_the_users_kernel(name: str) -> None:
             meet.wait(timeout=0.2)
 
     one = WITH_KERNEL[name](Telling(tell))
-    assert all(same(a, b) for a, b in zip(pooled(2, lambda k: fitted(one, pairs[k]), 2), alone, strict=True))
+    assert all(
+        same(a, b)
+        for a, b in zip(pooled(2, lambda k: fitted(one, pairs[k]), 2), alone, strict=True)
+    )
 
 
 class Meeting(torch.nn.Linear):
@@ -441,19 +533,30 @@ class Meeting(torch.nn.Linear):
 
 def test_threads_that_meet_inside_the_users_module(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    one, pairs = E.Classifier(Meeting(2, 1).double(), first_steps=5), [clouds(seed) for seed in range(2)]
+    one, pairs = (
+        E.Classifier(Meeting(2, 1).double(), first_steps=5),
+        [clouds(seed) for seed in range(2)],
+    )
     alone = [fitted(one, pair) for pair in pairs]
     monkeypatch.setattr(Meeting, "meet", threading.Barrier(2))
-    assert all(same(a, b) for a, b in zip(pooled(2, lambda k: fitted(one, pairs[k]), 2), alone, strict=True))
+    assert all(
+        same(a, b)
+        for a, b in zip(pooled(2, lambda k: fitted(one, pairs[k]), 2), alone, strict=True)
+    )
     network = Network(Meeting(2, 1).double())
-    z, weights = pairs[0][0].points, [torch.full((3,), float(k), dtype=torch.float64) for k in range(2)]
+    z, weights = (
+        pairs[0][0].points,
+        [torch.full((3,), float(k), dtype=torch.float64) for k in range(2)],
+    )
     found = pooled(2, lambda k: network(weights[k], {}, z), 2)
     assert [torch.equal(found[k], (z.sum(1) + 1) * k) for k in range(2)] == [True, True]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 @pytest.mark.parametrize("name", WITH_KERNEL)
-def test_a_fit_that_is_interrupted_leaves_the_next_one_right(name: str, error: type[BaseException]) -> None:
+def test_a_fit_that_is_interrupted_leaves_the_next_one_right(
+    name: str, error: type[BaseException]
+) -> None:
     first, second = clouds(4), clouds(5)
     want = [fitted(WITH_KERNEL[name](Telling(lambda: None)), pair) for pair in (first, second)]
     for k in range(1, 40):
@@ -483,7 +586,11 @@ def test_a_fit_that_is_interrupted_leaves_the_next_one_right(name: str, error: t
 # ---------------------------------------------------------------- modes and defaults of torch
 
 
-@pytest.mark.parametrize("mode", [torch.inference_mode, pytest.param(torch.no_grad, marks=pytest.mark.slow)], ids=["inference", "no grad"])
+@pytest.mark.parametrize(
+    "mode",
+    [torch.inference_mode, pytest.param(torch.no_grad, marks=pytest.mark.slow)],
+    ids=["inference", "no grad"],
+)
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_an_estimator_within_a_mode_of_torch(name: str, mode: Any) -> None:
     torch.manual_seed(0)

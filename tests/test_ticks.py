@@ -1,4 +1,6 @@
-"""Pictures of coordinates far from zero, very small and very large: no text is on another or cut off, and the axis says what its numbers are."""
+"""Pictures of coordinates far from zero, very small and very large: no text is on another or cut
+off, and the axis says what its numbers are.
+"""
 
 from __future__ import annotations
 
@@ -39,22 +41,33 @@ def path_of(d, offset, scale) -> Trajectory:
 def boxes(figure):
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
-    texts = {id(text): text for text in figure.findobj(Text) if text.get_text() and text.get_visible()}
+    texts = {
+        id(text): text for text in figure.findobj(Text) if text.get_text() and text.get_visible()
+    }
     hidden = set()
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
             low, high = sorted(axis.get_view_interval())
-            beyond = [*axis.get_minor_ticks(), *(tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high)]
+            beyond = [
+                *axis.get_minor_ticks(),
+                *(tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high),
+            ]
             hidden |= {id(label) for tick in beyond for label in (tick.label1, tick.label2)}
             assert axis.get_offset_text().get_text() == ""
-    return [(text.get_text(), text.get_window_extent(renderer)) for k, text in texts.items() if k not in hidden]
+    return [
+        (text.get_text(), text.get_window_extent(renderer))
+        for k, text in texts.items()
+        if k not in hidden
+    ]
 
 
 def check(figure):
     found = boxes(figure)
     whole = figure.bbox
     for word, box in found:
-        assert min(box.x0 - whole.x0, whole.x1 - box.x1, box.y0 - whole.y0, whole.y1 - box.y1) > -1, f"{word!r} leaves the figure"
+        assert (
+            min(box.x0 - whole.x0, whole.x1 - box.x1, box.y0 - whole.y0, whole.y1 - box.y1) > -1
+        ), f"{word!r} leaves the figure"
     for (one, a), (two, b) in itertools.combinations(found, 2):
         across, along = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
         assert across <= 1 or along <= 1, f"{one!r} is on {two!r}"
@@ -64,7 +77,10 @@ CASES = [(name, d) for name in (*PLACES, "mixed") for d in (1, 2, 3)]
 QUICK = {("5.4e6", 2), ("1e-9", 1), ("mixed", 3)}
 
 
-@pytest.mark.parametrize(("name", "d"), [pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow]) for case in CASES])
+@pytest.mark.parametrize(
+    ("name", "d"),
+    [pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow]) for case in CASES],
+)
 def test_no_text_is_on_another_or_cut_off(name, d):
     offset, scale = PLACES.get(name, (MIXED[:d], 1.0))
     path = path_of(d, offset, scale)
@@ -92,15 +108,26 @@ def test_numbers_and_the_name_of_the_axis_give_the_coordinate(name):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("5.4e6", "x - 5.4e6"), ("1e12", "x - 1e12"), ("1e-9", "x / 1e-9"), ("origin", "x"), ("minus 5e6", "x + 5e6")],
+    [
+        ("5.4e6", "x - 5.4e6"),
+        ("1e12", "x - 1e12"),
+        ("1e-9", "x / 1e-9"),
+        ("origin", "x"),
+        ("minus 5e6", "x + 5e6"),
+    ],
 )
 def test_the_axis_is_named_shortly(name, said):
     offset, scale = PLACES[name]
-    assert Ticks.between(offset - scale, offset + scale).said("x").replace("\N{MINUS SIGN}", "-") == said
+    assert (
+        Ticks.between(offset - scale, offset + scale).said("x").replace("\N{MINUS SIGN}", "-")
+        == said
+    )
 
 
 def test_a_heading_shows_a_few_of_many_means(tmp_path):
     np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(size=(310, 300)))
-    heading = runs.heading(build.task({"target": str(tmp_path / "wide.npy"), "dt": 1e-3, "steps": 1, "n": 11}, ["mmd"]))
+    heading = runs.heading(
+        build.task({"target": str(tmp_path / "wide.npy"), "dt": 1e-3, "steps": 1, "n": 11}, ["mmd"])
+    )
     assert "... (300 in all)), " in heading
     assert max(map(len, heading.splitlines())) < 200

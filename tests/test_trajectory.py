@@ -31,11 +31,21 @@ X, Y = 0.6 * normal(13, 2, 0, 0.9), normal(17, 2, 1)
 
 
 def weighted(points: Tensor, seed: int) -> Cloud:
-    return Cloud(points, log_mass=torch.from_numpy(np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))).log())
+    return Cloud(
+        points,
+        log_mass=torch.from_numpy(
+            np.random.default_rng(seed).dirichlet(2 * np.ones(len(points)))
+        ).log(),
+    )
 
 
 def run(**changes) -> Trajectory:  # type: ignore[no-untyped-def]
-    settings = {"steps": 6, "dt": 0.02, "save": SaveAt(every=2, velocity=True), "metrics": {"W2": pf.metrics.W2(), "MMD2": pf.metrics.MMD2(KERNEL)}}
+    settings = {
+        "steps": 6,
+        "dt": 0.02,
+        "save": SaveAt(every=2, velocity=True),
+        "metrics": {"W2": pf.metrics.W2(), "MMD2": pf.metrics.MMD2(KERNEL)},
+    }
     return pf.simulate(pf.Flow(KALE(KERNEL, lam=0.1)), X, Y, **(settings | changes))
 
 
@@ -57,14 +67,30 @@ def test_shapes_types_and_names() -> None:
 
 def test_repr_says_how_it_went() -> None:
     path = run(metrics={"W2": lambda x, y: 0.5})
-    assert repr(path) == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d, W2 0.5 -> 0.5)"
-    assert repr(run(metrics=None)) == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d)"
+    assert (
+        repr(path)
+        == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d, W2"
+        " 0.5 -> 0.5)"
+    )
+    assert (
+        repr(run(metrics=None))
+        == "Trajectory(completed, arrived at step 6, t = 0.12; 4 records of 13 particles in 2-d)"
+    )
 
 
 def test_numpy_holds_everything() -> None:
     path = run()
     arrays = path.numpy()
-    assert set(arrays) == {"particles", "times", "steps", "energy", "target", "velocity", "W2", "MMD2"}
+    assert set(arrays) == {
+        "particles",
+        "times",
+        "steps",
+        "energy",
+        "target",
+        "velocity",
+        "W2",
+        "MMD2",
+    }
     assert all(isinstance(a, np.ndarray) for a in arrays.values())
     assert np.array_equal(arrays["particles"], path.particles.numpy())
     assert np.array_equal(arrays["W2"], path.metrics["W2"].numpy())
@@ -77,7 +103,9 @@ def test_energy_is_nan_where_there_is_none() -> None:
     assert bool(path.energy.isnan().all())
 
 
-@pytest.mark.parametrize("kind", ["plain", "float32", "weighted", "no target", "diverged", "long name"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "float32", "weighted", "no target", "diverged", "long name"]
+)
 def test_what_is_saved_comes_back(kind: str, tmp_path: Path) -> None:
     match kind:
         case "plain":
@@ -89,7 +117,9 @@ def test_what_is_saved_comes_back(kind: str, tmp_path: Path) -> None:
         case "no target":
             path = pf.simulate(pf.langevin(pf.samplers.Gaussian(dim=2)), X, steps=3, dt=0.1, seed=8)
         case "diverged":
-            path = pf.simulate(pf.Flow(pf.estimators.ClosedForm(lambda z: -(z**3))), X, steps=50, dt=2.0)
+            path = pf.simulate(
+                pf.Flow(pf.estimators.ClosedForm(lambda z: -(z**3))), X, steps=50, dt=2.0
+            )
         case _:
             path = run(metrics={"a/b: c": lambda x, y: math.nan})
     file = tmp_path / "run.npz"
@@ -140,7 +170,9 @@ def test_a_weighted_target_survives_where_the_run_goes_on_without_naming_it(tmp_
 def test_a_loaded_run_goes_on_where_the_first_stood(tmp_path: Path) -> None:
     flow = pf.mmd_flow(KERNEL, noise=0.3)
     whole = pf.simulate(flow, X, Y, steps=8, dt=0.1, seed=4)
-    half = Trajectory.load(pf.simulate(flow, X, Y, steps=3, dt=0.1, seed=4).save(tmp_path / "half.npz"))
+    half = Trajectory.load(
+        pf.simulate(flow, X, Y, steps=3, dt=0.1, seed=4).save(tmp_path / "half.npz")
+    )
     rest = pf.simulate(flow, half, steps=5)
     assert torch.equal(rest.particles, whole.particles)
     assert torch.equal(rest.times, whole.times)
@@ -148,25 +180,38 @@ def test_a_loaded_run_goes_on_where_the_first_stood(tmp_path: Path) -> None:
 
 
 def test_recorded_noise_is_not_saved_and_going_on_without_it_says_so(tmp_path: Path) -> None:
-    flow, noise = pf.mmd_flow(KERNEL, noise=0.3), {"noise": np.stack([normal(13, 2, k) for k in range(6)])}
+    flow, noise = (
+        pf.mmd_flow(KERNEL, noise=0.3),
+        {"noise": np.stack([normal(13, 2, k) for k in range(6)])},
+    )
     whole = pf.simulate(flow, X, Y, steps=6, dt=0.1, draws=Replay(noise))
-    half = Trajectory.load(pf.simulate(flow, X, Y, steps=3, dt=0.1, draws=Replay(noise)).save(tmp_path / "half.npz"))
+    half = Trajectory.load(
+        pf.simulate(flow, X, Y, steps=3, dt=0.1, draws=Replay(noise)).save(tmp_path / "half.npz")
+    )
     with pytest.raises(ValueError, match=r"`draws`"):
         pf.simulate(flow, half, steps=3)
-    assert torch.equal(pf.simulate(flow, half, steps=3, draws=Replay(noise)).particles, whole.particles)
+    assert torch.equal(
+        pf.simulate(flow, half, steps=3, draws=Replay(noise)).particles, whole.particles
+    )
     assert pf.simulate(pf.mmd_flow(KERNEL), half, steps=3).status == "completed"
 
 
-# ---- files that are none -----------------------------------------------------------------------------------------------------------------
+# ---- files that are none
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "nothing.npz"
-    with pytest.raises(FileNotFoundError, match=re.escape(f"`path` must be a saved trajectory, and there is no file '{file}'")):
+    with pytest.raises(
+        FileNotFoundError,
+        match=re.escape(f"`path` must be a saved trajectory, and there is no file '{file}'"),
+    ):
         Trajectory.load(file)
 
 
-@pytest.mark.parametrize("kind", ["text", "truncated", "half", "other npz", "empty", "npy", "no particles", "folder"])
+@pytest.mark.parametrize(
+    "kind", ["text", "truncated", "half", "other npz", "empty", "npy", "no particles", "folder"]
+)
 def test_a_file_that_is_none_is_refused(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "run.npz"
     good = run().save(file).read_bytes()
@@ -191,17 +236,24 @@ def test_a_file_that_is_none_is_refused(kind: str, tmp_path: Path) -> None:
         case "folder":
             file.unlink()
             file.mkdir()
-    with pytest.raises(ValueError, match=re.escape(f"`path` must be a file written by Trajectory.save, and '{file}' is not: ")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f"`path` must be a file written by Trajectory.save, and '{file}' is not: "),
+    ):
         Trajectory.load(file)
 
 
 def test_damage_anywhere_is_noticed_or_without_effect(tmp_path: Path) -> None:
-    """Without effect: a date or a size in one of the archive's headers that stands in its directory too."""
+    """Without effect: a date or a size in one of the archive's headers that stands in its directory
+    too.
+    """
     file, path = tmp_path / "run.npz", run()
     good = path.save(file).read_bytes()
     noticed = []
     for start in range(0, len(good) - 20, len(good) // 60):
-        file.write_bytes(good[:start] + bytes(255 - b for b in good[start : start + 20]) + good[start + 20 :])
+        file.write_bytes(
+            good[:start] + bytes(255 - b for b in good[start : start + 20]) + good[start + 20 :]
+        )
         try:
             read = Trajectory.load(file)
         except ValueError as error:
@@ -209,10 +261,16 @@ def test_damage_anywhere_is_noticed_or_without_effect(tmp_path: Path) -> None:
         else:
             now, then = read.numpy(), path.numpy()
             assert now.keys() == then.keys()
-            assert all(np.array_equal(now[name], then[name], equal_nan=now[name].dtype.kind == "f") for name in then)
+            assert all(
+                np.array_equal(now[name], then[name], equal_nan=now[name].dtype.kind == "f")
+                for name in then
+            )
             assert read.report == path.report
     assert len(noticed) >= 45
-    assert all(told.startswith(f"`path` must be a file written by Trajectory.save, and '{file}' is not: ") for told in noticed)
+    assert all(
+        told.startswith(f"`path` must be a file written by Trajectory.save, and '{file}' is not: ")
+        for told in noticed
+    )
 
 
 def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
@@ -221,7 +279,9 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
         content = {k: arrays[k] for k in arrays.files}
     facts = json.loads(str(content.pop("facts"))) | {"format": 99}
     np.savez(file, facts=np.array(json.dumps(facts)), **content)
-    with pytest.raises(ValueError, match=r"has format 99, this version reads 1: install the version that wrote it"):
+    with pytest.raises(
+        ValueError, match=r"has format 99, this version reads 1: install the version that wrote it"
+    ):
         Trajectory.load(file)
 
 
@@ -232,11 +292,16 @@ def test_a_name_without_npz_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_path_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    """A folder that is missing, and a file in the place of one: works also for a user to whom permissions mean nothing."""
+    """A folder that is missing, and a file in the place of one: works also for a user to whom
+    permissions mean nothing.
+    """
     path = run()
     (tmp_path / "file").write_text("")
     for file in (tmp_path / "missing" / "run.npz", tmp_path / "file" / "run.npz"):
-        message = re.escape(f"`path` '{file}' could not be written: ") + r".+: choose a folder that exists and is writable"
+        message = (
+            re.escape(f"`path` '{file}' could not be written: ")
+            + r".+: choose a folder that exists and is writable"
+        )
         with pytest.raises(OSError, match=message):
             path.save(file)
 
@@ -254,11 +319,14 @@ def test_an_old_file_survives_a_write_that_fails(tmp_path: Path) -> None:
     assert [left.name for left in tmp_path.iterdir()] == ["run.npz"]
 
 
-# ---- SaveAt --------------------------------------------------------------------------------------------------------------------------------
+# ---- SaveAt
+# --------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_save_at_refuses_what_it_cannot_mean() -> None:
-    with pytest.raises(ValueError, match=r"pass `every` or `steps`, not both, got every=2 and steps=\[1, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"pass `every` or `steps`, not both, got every=2 and steps=\[1, 2\]"
+    ):
         SaveAt(every=2, steps=[1, 2])
     with pytest.raises(ValueError, match="`every` must be >= 1, got 0"):
         SaveAt(every=0)
@@ -273,7 +341,11 @@ def test_going_on_saves_multiples_of_every_counted_from_the_very_start() -> None
     assert whole.steps.tolist() == [0, 4, 5, 8, 10]
 
 
-@pytest.mark.parametrize("save", [SaveAt(), SaveAt(every=1), SaveAt(every=7), SaveAt(steps=[0, 3, 40, 40, 41, 900])], ids=str)
+@pytest.mark.parametrize(
+    "save",
+    [SaveAt(), SaveAt(every=1), SaveAt(every=7), SaveAt(steps=[0, 3, 40, 40, 41, 900])],
+    ids=str,
+)
 def test_what_will_be_recorded_is_counted_without_a_walk_over_all_steps(save: SaveAt) -> None:
     for first, last in ((0, 1), (0, 41), (3, 40), (14, 28), (5, 350), (7, 8)):
         assert save.between(first, last) == sum(map(save.wants(last), range(first + 1, last)))

@@ -1,4 +1,6 @@
-"""The perfect critic: duality, slopes, unit speed, ties, masses; and Sinkhorn's potential on its way to the exact one."""
+"""The perfect critic: duality, slopes, unit speed, ties, masses; and Sinkhorn's potential on its
+way to the exact one.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,17 @@ from particleflow.estimators import CTransformCritic, transport
 from particleflow.estimators.transport import distances
 
 ENTROPIC = CTransformCritic(exact_up_to=0, regularisation=0.1)
-each_critic = pytest.mark.parametrize("critic", [CTransformCritic(), ENTROPIC], ids=["exact", "entropic"])
+each_critic = pytest.mark.parametrize(
+    "critic", [CTransformCritic(), ENTROPIC], ids=["exact", "entropic"]
+)
 
 
-def normal(n: int, d: int, seed: int, shift: float = 0.0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.from_numpy(np.random.default_rng([seed, d]).standard_normal((n, d)) + shift).to(dtype)
+def normal(
+    n: int, d: int, seed: int, shift: float = 0.0, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    return torch.from_numpy(np.random.default_rng([seed, d]).standard_normal((n, d)) + shift).to(
+        dtype
+    )
 
 
 def weighted(points: Tensor, seed: int) -> Cloud:
@@ -37,7 +45,12 @@ def weighted(points: Tensor, seed: int) -> Cloud:
 
 def gain(fit: pf.Fit, x: Cloud, y: Cloud) -> float:
     """E_p w - E_q w, by the witness itself."""
-    current, target = (cloud.mass.double() @ fit.witness.value_and_grad(cloud.points)[0].double() / cloud.mass.double().sum() for cloud in (x, y))
+    current, target = (
+        cloud.mass.double()
+        @ fit.witness.value_and_grad(cloud.points)[0].double()
+        / cloud.mass.double().sum()
+        for cloud in (x, y)
+    )
     return float(target - current)
 
 
@@ -51,16 +64,22 @@ def test_the_dual_is_the_best_of_all_matchings() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize(("n", "m", "d"), [(40, 57, 1), (57, 40, 2), (30, 31, 16), (1, 9, 2), (9, 1, 3)])
+@pytest.mark.parametrize(
+    ("n", "m", "d"), [(40, 57, 1), (57, 40, 2), (30, 31, 16), (1, 9, 2), (9, 1, 3)]
+)
 def test_the_dual_is_the_cost_of_the_plan(n: int, m: int, d: int, dtype: torch.dtype) -> None:
     """Also through the witness: w carries the potential to the points of both clouds."""
     for x, y in [(Cloud(normal(n, d, 0, dtype=dtype)), Cloud(normal(m, d, 1, 0.7, dtype)))] + (
-        [(weighted(normal(n, d, 2, dtype=dtype), 3), weighted(normal(m, d, 4, dtype=dtype), 5))] if min(n, m) > 2 else []
+        [(weighted(normal(n, d, 2, dtype=dtype), 3), weighted(normal(m, d, 4, dtype=dtype), 5))]
+        if min(n, m) > 2
+        else []
     ):
         fit = pf.fit(CTransformCritic(), x, y)
         exact = metrics.W1()(x, y)
         assert fit.value == pytest.approx(exact, rel=1e-11)
-        assert gain(fit, x, y) == pytest.approx(exact, rel=1e-11 if dtype == torch.float64 else 1e-5)
+        assert gain(fit, x, y) == pytest.approx(
+            exact, rel=1e-11 if dtype == torch.float64 else 1e-5
+        )
 
 
 @each_critic
@@ -84,17 +103,31 @@ def test_the_gradient_by_differences(critic: CTransformCritic) -> None:
     z, h = normal(50, 3, 2), 1e-6
     grad = witness.value_and_grad(z)[1]
     for k, step in enumerate(h * torch.eye(3, dtype=torch.float64)):
-        slope = (witness.value_and_grad(z + step)[0] - witness.value_and_grad(z - step)[0]) / (2 * h)
+        slope = (witness.value_and_grad(z + step)[0] - witness.value_and_grad(z - step)[0]) / (
+            2 * h
+        )
         assert float((slope - grad[:, k]).abs().max()) < 1e-5
     if critic is not ENTROPIC:
-        assert torch.allclose(grad.norm(dim=1), torch.ones(50, dtype=torch.float64), rtol=0, atol=1e-14)
+        assert torch.allclose(
+            grad.norm(dim=1), torch.ones(50, dtype=torch.float64), rtol=0, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize(("n", "m"), [(200, 200), (200, 170), (60, 200)])
 def test_w1_falls_at_unit_rate(unchecked, n: int, m: int) -> None:
-    """N((5, 5), I) to N(0, I), no particle yet at its match. At particles that share their mass among several matches the loss is of second order."""
+    """N((5, 5), I) to N(0, I), no particle yet at its match. At particles that share their mass
+    among several matches the loss is of second order.
+    """
     x, y = normal(n, 2, 0, 5.0), normal(m, 2, 1)
-    path = pf.simulate(pf.wgan_flow(CTransformCritic()), x, y, steps=20, dt=0.02, metrics={"W1": metrics.W1()}, save=pf.SaveAt(every=5))
+    path = pf.simulate(
+        pf.wgan_flow(CTransformCritic()),
+        x,
+        y,
+        steps=20,
+        dt=0.02,
+        metrics={"W1": metrics.W1()},
+        save=pf.SaveAt(every=5),
+    )
     w1 = [float(value) for value in path.metrics["W1"]]
     assert np.diff(w1) / 0.1 == pytest.approx(np.full(4, -1.0), rel=1e-9 if n == m else 1e-3)
 
@@ -106,15 +139,28 @@ def test_a_particle_follows_its_own_match_although_others_tie() -> None:
     reach = fit.witness.v - distances(x, y)
     assert int((reach > reach.amax(1, keepdim=True) - 1e-10).sum()) > 80
     match = y[linear_sum_assignment(distances(x, y).numpy())[1]]
-    assert float((fit.witness.value_and_grad(x)[1] - (match - x) / (match - x).norm(dim=1, keepdim=True)).abs().max()) < 1e-14
+    assert (
+        float(
+            (fit.witness.value_and_grad(x)[1] - (match - x) / (match - x).norm(dim=1, keepdim=True))
+            .abs()
+            .max()
+        )
+        < 1e-14
+    )
 
 
 def test_matches_of_a_shared_particle() -> None:
-    """Pulled by both along the bisector; nowhere by opposite ones, nor where at least half has arrived; away where less than that has."""
+    """Pulled by both along the bisector; nowhere by opposite ones, nor where at least half has
+    arrived; away where less than that has.
+    """
     at = torch.zeros(1, 2, dtype=torch.float64)
 
     def pull(*matches: tuple[float, float]) -> list[float]:
-        return pf.fit(CTransformCritic(), at, torch.tensor(matches, dtype=torch.float64)).witness.value_and_grad(at)[1][0].tolist()
+        return (
+            pf.fit(CTransformCritic(), at, torch.tensor(matches, dtype=torch.float64))
+            .witness.value_and_grad(at)[1][0]
+            .tolist()
+        )
 
     assert pull((2.0, 0.0), (0.0, 5.0)) == pytest.approx([math.sqrt(0.5)] * 2, rel=1e-12)
     assert pull((2.0, 0.0), (-3.0, 0.0)) == [0.0, 0.0]
@@ -146,11 +192,18 @@ def test_sinkhorn_tends_to_the_exact_potential(unchecked) -> None:
     sharp = pf.fit(CTransformCritic(), x, y).witness.value_and_grad(x.points)[1]
     errors = []
     for eps in (0.5, 0.1, 0.02):
-        fit = pf.fit(CTransformCritic(exact_up_to=46, regularisation=eps, max_iterations=3000), x, y)
+        fit = pf.fit(
+            CTransformCritic(exact_up_to=46, regularisation=eps, max_iterations=3000), x, y
+        )
         assert fit.report["converged"]
         assert fit.report["regularisation"] == eps
         assert fit.value <= exact
-        errors.append((exact - fit.value, float((fit.witness.value_and_grad(x.points)[1] - sharp).norm(dim=1).mean())))
+        errors.append(
+            (
+                exact - fit.value,
+                float((fit.witness.value_and_grad(x.points)[1] - sharp).norm(dim=1).mean()),
+            )
+        )
     assert errors[2][0] < 0.2 * errors[1][0] < 0.04 * errors[0][0]
     assert errors[2][1] < 0.5 * errors[1][1] < 0.25 * errors[0][1]
     assert errors[2][0] < 5e-3 * exact
@@ -180,7 +233,9 @@ def test_a_run_on_fresh_batches_goes_on_bit_for_bit(critic: CTransformCritic) ->
     x = 0.1 * normal(8, 2, 0, dtype=torch.float32)
     flow = pf.wgan_flow(critic)
     whole = pf.simulate(flow, x, target, steps=4, dt=0.05, seed=7)
-    rest = pf.simulate(flow, pf.simulate(flow, x, target, steps=2, dt=0.05, seed=7), target, steps=2)
+    rest = pf.simulate(
+        flow, pf.simulate(flow, x, target, steps=2, dt=0.05, seed=7), target, steps=2
+    )
     assert whole.particles.dtype == torch.float32
     assert torch.equal(whole.particles[-1], rest.particles[-1])
 
@@ -207,7 +262,10 @@ def test_without_pot(monkeypatch) -> None:
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(ImportError, match=r"CTransformCritic needs POT, .* pip install POT, or use GradientPenaltyCritic\(\)"):
+    with pytest.raises(
+        ImportError,
+        match=r"CTransformCritic needs POT, .* pip install POT, or use GradientPenaltyCritic\(\)",
+    ):
         pf.fit(CTransformCritic(), torch.zeros(2, 2), torch.ones(3, 2))
 
 
@@ -217,9 +275,15 @@ REFUSED = {
     "CTransformCritic(regularisation='small')": "`regularisation` must be a number, got str",
     "CTransformCritic(tolerance=math.nan)": "`tolerance` must be finite, got nan",
     "CTransformCritic(max_iterations=0)": "`max_iterations` must be >= 1, got 0",
-    "pf.fit(CTransformCritic(), normal(3, 2, 0))": "`y` must be (M, d) points for CTransformCritic, got None",
-    "pf.fit(CTransformCritic(), normal(3, 2, 0), normal(3, 1, 0))": "`y` must be (M, 2) like `x`, got (3, 1)",
-    "pf.mono_flow(CTransformCritic(), pf.mobilities.Vanilla())": "`mobility` must be Unit() or Linear() for CTransformCritic",
+    "pf.fit(CTransformCritic(), normal(3, 2, 0))": (
+        "`y` must be (M, d) points for CTransformCritic, got None"
+    ),
+    "pf.fit(CTransformCritic(), normal(3, 2, 0), normal(3, 1, 0))": (
+        "`y` must be (M, 2) like `x`, got (3, 1)"
+    ),
+    "pf.mono_flow(CTransformCritic(), pf.mobilities.Vanilla())": (
+        "`mobility` must be Unit() or Linear() for CTransformCritic"
+    ),
 }
 
 
@@ -229,10 +293,14 @@ def test_what_is_refused(unchecked, code: str) -> None:
         eval(code)
 
 
-def test_sinkhorn_on_a_matrix_and_on_logarithms_end_at_one_potential(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sinkhorn_on_a_matrix_and_on_logarithms_end_at_one_potential(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Clouds too large for a matrix of distances, here all, take logarithms block by block."""
     x, y = weighted(normal(31, 2, 0, 1.5), 1), weighted(normal(23, 2, 1), 2)
-    critic = CTransformCritic(exact_up_to=0, regularisation=0.05, tolerance=1e-12, max_iterations=5000)
+    critic = CTransformCritic(
+        exact_up_to=0, regularisation=0.05, tolerance=1e-12, max_iterations=5000
+    )
     on_matrix = pf.fit(critic, x, y)
     monkeypatch.setattr(transport, "MATRIX", 0)
     on_logarithms = pf.fit(critic, x, y)

@@ -1,4 +1,6 @@
-"""What W1 between batches rewards: the stated ratios, the collapse, and the benchmark at tiny sizes."""
+"""What W1 between batches rewards: the stated ratios, the collapse, and the benchmark at tiny
+sizes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ import torch
 
 import particleflow as pf
 from benchmarks import transport
-from benchmarks.transport_rows import REAL, collapse, critics, descend, mean_norm, medians, minima, real_w1, samples
+from benchmarks.transport_rows import (
+    REAL,
+    collapse,
+    critics,
+    descend,
+    mean_norm,
+    medians,
+    minima,
+    real_w1,
+    samples,
+)
 from particleflow.estimators import CTransformCritic
 
 # A benchmark measures the code as users run it.
@@ -28,7 +40,9 @@ def test_the_mean_distance_from_the_mean() -> None:
 @pytest.mark.parametrize(("dim", "repeats"), [(2, 400), (16, 30), (32, 20), (256, 6)])
 def test_repeated_means_against_real_batches(dim: int, repeats: int) -> None:
     """Within 2 %: three deviations at these repetitions, or more."""
-    assert mean_norm(dim) / real_w1(pf.samplers.Gaussian(dim=dim), 64, repeats=repeats, seed=0) == pytest.approx(transport.MEANS[dim], rel=0.02)
+    assert mean_norm(dim) / real_w1(
+        pf.samplers.Gaussian(dim=dim), 64, repeats=repeats, seed=0
+    ) == pytest.approx(transport.MEANS[dim], rel=0.02)
 
 
 @pytest.mark.parametrize("dim", [2, 16])
@@ -50,7 +64,10 @@ def test_a_median_is_one() -> None:
 
 
 def test_the_flow_of_the_perfect_critic_follows_the_matching() -> None:
-    law, c = pf.samplers.Gaussian(dim=2), pf.samplers.Gaussian(dim=2, mean=(6.0, 0.0)).sample(9, seed=1)
+    law, c = (
+        pf.samplers.Gaussian(dim=2),
+        pf.samplers.Gaussian(dim=2, mean=(6.0, 0.0)).sample(9, seed=1),
+    )
     end, ratio = descend(CTransformCritic(), c, law, steps=1, step=0.5, seed=3)
     batch = pf.samplers.Minibatch(law, 9).at(pf.Clock(draws=pf.Draws(3))).points
     assert ratio == pytest.approx(1, rel=1e-12)
@@ -61,9 +78,11 @@ def test_the_flow_of_the_perfect_critic_follows_the_matching() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("n", transport.COLLAPSE)
 def test_the_flow_of_fresh_batches_collapses(n: int) -> None:
-    """Three runs: the stated range of the variance in each, the stated .004 about the mean of their ends, and real batches.
+    """Three runs: the stated range of the variance in each, the stated .004 about the mean of their
+    ends, and real batches.
 
-    Batches make the means of three runs uncertain by .001, and the runs by .0015 (their ends deviate by .002 at n = 16, .0026 at 64).
+    Batches make the means of three runs uncertain by .001, and the runs by .0015 (their ends
+    deviate by .002 at n = 16, .0026 at 64).
     """
     end, real, (low, high) = transport.COLLAPSE[n]
     found = [collapse(n, steps=2500, repeats=transport.BATCHES[n], seed=seed) for seed in range(3)]
@@ -74,8 +93,12 @@ def test_the_flow_of_fresh_batches_collapses(n: int) -> None:
 
 @pytest.mark.slow
 def test_a_better_estimate_with_worse_samples() -> None:
-    """Digits: the perfect critic's particles are nearer to batches than real digits, and its spread and energy distance are worse than WGAN-GP's."""
-    perfect, trained, real = (samples(name, n=64, steps=300, seed=0) for name in ("c-transform", "WGAN-GP", REAL))
+    """Digits: the perfect critic's particles are nearer to batches than real digits, and its spread
+    and energy distance are worse than WGAN-GP's.
+    """
+    perfect, trained, real = (
+        samples(name, n=64, steps=300, seed=0) for name in ("c-transform", "WGAN-GP", REAL)
+    )
     assert perfect["estimate"] == pytest.approx(1, rel=1e-9)
     assert abs(trained["estimate"] - 1) > 0.2
     assert perfect["batch"] < 0.85 < 0.95 < real["batch"]
@@ -87,12 +110,20 @@ def test_the_critics_are_four() -> None:
     assert list(critics(1.0)) == list(transport.CRITICS)
 
 
-@pytest.mark.parametrize("name", ["collapse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("minima", "digits"))])
+@pytest.mark.parametrize(
+    "name",
+    ["collapse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("minima", "digits"))],
+)
 def test_every_part_makes_a_table(name: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         text, rows = transport.PARTS[name](pool, 1, 100)
     assert text.count("\n| ") == 1 + len(rows)
-    assert all(math.isfinite(value) for row in rows for key, value in row.items() if isinstance(value, float) and key != "estimate")
+    assert all(
+        math.isfinite(value)
+        for row in rows
+        for key, value in row.items()
+        if isinstance(value, float) and key != "estimate"
+    )
 
 
 @pytest.mark.slow

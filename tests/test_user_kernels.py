@@ -122,7 +122,7 @@ class Quadratic:
         return 1 / (1 + s / self.bandwidth**2)
 
     def slope(self, s: Tensor) -> Tensor:
-        return -self.profile(s) ** 2 / self.bandwidth**2
+        return -(self.profile(s) ** 2) / self.bandwidth**2
 
     def curvature(self, s: Tensor) -> Tensor:
         return 2 * self.profile(s) ** 3 / self.bandwidth**4
@@ -148,13 +148,17 @@ names = [type(kernel).__name__ for kernel in UNDECLARED]
 
 def clouds(n: int, d: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     rng = np.random.default_rng(n + d)
-    return tuple(torch.from_numpy(rng.normal(size=shape)).to(dtype) for shape in ((n, d), (n,), (37, d)))  # type: ignore[return-value]
+    return tuple(
+        torch.from_numpy(rng.normal(size=shape)).to(dtype) for shape in ((n, d), (n,), (37, d))
+    )  # type: ignore[return-value]
 
 
 def direct(kernel: Any, x: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     away = z[:, None].double() - x.double()
     s = away.square().sum(-1)
-    return kernel.profile(s) @ w.double(), torch.einsum("qn,n,qnd->qd", 2 * kernel.slope(s), w.double(), away)
+    return kernel.profile(s) @ w.double(), torch.einsum(
+        "qn,n,qnd->qd", 2 * kernel.slope(s), w.double(), away
+    )
 
 
 @pytest.mark.parametrize("n", [50, 3000])
@@ -169,7 +173,12 @@ def test_what_is_not_declared_is_summed_exactly(kernel: Any, n: int) -> None:
     assert field.audit(z).value_error < 1e-10
     bend = field.laplacian(z)
     s = (z[:, None] - x).square().sum(-1)
-    assert torch.allclose(bend, (4 * s * kernel.curvature(s) + 4 * kernel.slope(s)) @ w, rtol=1e-10, atol=1e-9 * float(w.abs().sum()))
+    assert torch.allclose(
+        bend,
+        (4 * s * kernel.curvature(s) + 4 * kernel.slope(s)) @ w,
+        rtol=1e-10,
+        atol=1e-9 * float(w.abs().sum()),
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*does not declare its scale:RuntimeWarning")
@@ -181,7 +190,9 @@ def test_a_fast_sum_asked_for_by_name_sums_it_exactly_too(kernel: Any, backend: 
     assert torch.allclose(field.value(z), direct(kernel, x, w, z)[0], rtol=1e-12, atol=1e-11)
 
 
-@pytest.mark.parametrize("backend", [Culled(), Nystroem(), Compiled()], ids=lambda b: type(b).__name__)
+@pytest.mark.parametrize(
+    "backend", [Culled(), Nystroem(), Compiled()], ids=lambda b: type(b).__name__
+)
 def test_code_that_knows_its_kernels_refuses_others(backend: Any) -> None:
     for kernel in UNDECLARED:
         with pytest.raises(TypeError, match="`kernel` must be"):
@@ -200,7 +211,9 @@ def test_a_kernel_changed_between_two_sums_is_summed_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("d", [1, 2])
-@pytest.mark.parametrize("kernel", [Quadratic(0.3), Quadratic(4.0), Radial(lambda s: torch.exp(-0.5 * s), bandwidth=0.5)])
+@pytest.mark.parametrize(
+    "kernel", [Quadratic(0.3), Quadratic(4.0), Radial(lambda s: torch.exp(-0.5 * s), bandwidth=0.5)]
+)
 def test_a_declared_scale_is_summed_fast_and_within_its_promise(kernel: Any, d: int) -> None:
     assert isinstance(kernel, ScaledKernel)
     x, w, z = clouds(20000, d)
@@ -222,11 +235,25 @@ def test_a_formula_with_a_bandwidth_is_scaled() -> None:
 
 def test_a_declaration_that_does_not_hold_is_refused() -> None:
     x, w, z = clouds(3000)
-    with pytest.raises(ValueError, match=r"`kernel` must be k_1\(s / bandwidth\^2\) where it has a method with_bandwidth, got NoFamily"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"`kernel` must be k_1\(s / bandwidth\^2\) where it has a method with_bandwidth, got"
+            r" NoFamily"
+        ),
+    ):
         Auto().sources(NoFamily(), x).field(w).value(z)
 
 
-@pytest.mark.parametrize("kernel", [pf.kernels.Gaussian(0.4), pf.kernels.Laplace(2.0), pf.kernels.Matern32(1.0), pf.kernels.IMQ(3.0)])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        pf.kernels.Gaussian(0.4),
+        pf.kernels.Laplace(2.0),
+        pf.kernels.Matern32(1.0),
+        pf.kernels.IMQ(3.0),
+    ],
+)
 def test_built_in_kernels_are_families(kernel: Any) -> None:
     s = torch.linspace(0, 9, 50, dtype=torch.float64)
     other = kernel.with_bandwidth(0.7)
@@ -234,7 +261,11 @@ def test_built_in_kernels_are_families(kernel: Any) -> None:
     assert torch.allclose(other.profile(s * 0.7**2), kernel.profile(s * kernel.bandwidth**2))
 
 
-@pytest.mark.parametrize("kernel", [Frozen(), Unhashable(), Plain(), Slots(), Odd(), Doubled(0.5)], ids=lambda k: type(k).__name__)
+@pytest.mark.parametrize(
+    "kernel",
+    [Frozen(), Unhashable(), Plain(), Slots(), Odd(), Doubled(0.5)],
+    ids=lambda k: type(k).__name__,
+)
 def test_flows_and_metrics_take_them(kernel: Any) -> None:
     x, y = clouds(60)[0], clouds(70)[0] + 1
     for flow in (pf.mmd_flow(kernel), pf.kale_flow(kernel, lam=0.1)):
@@ -250,19 +281,33 @@ class WrongSlope(Plain):
 
 MISTAKES: list[tuple[Any, type[Exception], str]] = [
     (pf.schedules.Constant(0.2), TypeError, "`kernel` must map"),
-    (lambda x, y: torch.exp(-((x - y) ** 2)), TypeError, r"`kernel` must map squared distances .* fails: .*'y'.*s = \|x - y\|\^2 alone"),
+    (
+        lambda x, y: torch.exp(-((x - y) ** 2)),
+        TypeError,
+        r"`kernel` must map squared distances .* fails: .*'y'.*s = \|x - y\|\^2 alone",
+    ),
     (lambda s: torch.softmax(-s, 0), TypeError, "`kernel` must map s elementwise"),
     (lambda s: s.sum(), TypeError, "`kernel` must map s elementwise"),
     (lambda clock: clock.t, TypeError, "`kernel` must map squared distances"),
     (lambda s: 1 / s, ValueError, "`kernel` must be finite at every s >= 0"),
-    (lambda s: torch.exp(-s.sqrt()), ValueError, "`kernel` must be finite at every s >= 0, got .* whose slope is"),
+    (
+        lambda s: torch.exp(-s.sqrt()),
+        ValueError,
+        "`kernel` must be finite at every s >= 0, got .* whose slope is",
+    ),
     (WrongSlope(), ValueError, r"`kernel.slope` must be d profile / ds"),
-    (Gaussian, TypeError, "`kernel` must be a kernel .*, got the class Gaussian without its arguments"),
+    (
+        Gaussian,
+        TypeError,
+        "`kernel` must be a kernel .*, got the class Gaussian without its arguments",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("given", "error", "match"), MISTAKES)
-def test_what_is_no_kernel_is_refused_where_it_is_given(given: Any, error: type[Exception], match: str) -> None:
+def test_what_is_no_kernel_is_refused_where_it_is_given(
+    given: Any, error: type[Exception], match: str
+) -> None:
     for use in (pf.mmd_flow, pf.metrics.MMD2, lambda kernel: pf.kale_flow(kernel, lam=0.1)):
         with pytest.raises(error, match=match):
             use(given)
@@ -282,16 +327,24 @@ try:
 except TypeError as error:
     print(error)
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     kinds = ["Unit Unit(factor=1.0)", "float 0.2", "str 'gaussian'", "NoneType None"]
     for line, kind in zip(told, kinds, strict=False):
-        assert line.startswith("`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2)")
+        assert line.startswith(
+            "`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2)"
+        )
         assert line.endswith(f"got {kind}: pass one of these")
     assert "`kernel` must map s elementwise" in told[4]
-    assert told[5].startswith("`bandwidth` must be a number for Gaussian, got nothing: pass a length")
+    assert told[5].startswith(
+        "`bandwidth` must be a number for Gaussian, got nothing: pass a length"
+    )
 
 
 def test_the_reference_takes_any_kernel() -> None:
     x, w, z = clouds(90)
     for kernel in UNDECLARED:
-        assert torch.allclose(Dense().sources(kernel, x).field(w).value(z), direct(kernel, x, w, z)[0], atol=1e-11)
+        assert torch.allclose(
+            Dense().sources(kernel, x).field(w).value(z), direct(kernel, x, w, z)[0], atol=1e-11
+        )

@@ -1,4 +1,6 @@
-"""The vectors of a processor: each operation compiled and run, lane by lane, for this processor and for any other of its architecture."""
+"""The vectors of a processor: each operation compiled and run, lane by lane, for this processor and
+for any other of its architecture.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +13,38 @@ import pytest
 from llvmlite import ir
 
 from particleflow.pairwise.codegen.processor import Processor, compiled
-from particleflow.pairwise.codegen.vector import INDEX, ConstantTable, Emit, Vector, fma, keep_stack_aligned, lanes_for
+from particleflow.pairwise.codegen.vector import (
+    INDEX,
+    ConstantTable,
+    Emit,
+    Vector,
+    fma,
+    keep_stack_aligned,
+    lanes_for,
+)
 
-PROCESSORS = [pytest.param(Processor.here(), id="here"), pytest.param(Processor("", ""), id="portable")]
+PROCESSORS = [
+    pytest.param(Processor.here(), id="here"),
+    pytest.param(Processor("", ""), id="portable"),
+]
 ELEMENTS = ["float32", "float64"]
 
 
-def run(body: Callable[[Emit, Any, Any], None], values: np.ndarray, processor: Processor, lanes: int = 8, size: int | None = None) -> np.ndarray:
-    """`body(emit, input pointer, output pointer)` on an array; the output has `size` elements, else as many."""
+def run(
+    body: Callable[[Emit, Any, Any], None],
+    values: np.ndarray,
+    processor: Processor,
+    lanes: int = 8,
+    size: int | None = None,
+) -> np.ndarray:
+    """`body(emit, input pointer, output pointer)` on an array; the output has `size` elements, else
+    as many.
+    """
     module = ir.Module("test")
     pointer = (ir.FloatType() if values.dtype == np.float32 else ir.DoubleType()).as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, INDEX]), "body")
+    function = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [pointer, pointer, INDEX]), "body"
+    )
     keep_stack_aligned(function)
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     start = builder.append_basic_block("start")
@@ -31,11 +54,15 @@ def run(body: Callable[[Emit, Any, Any], None], values: np.ndarray, processor: P
     body(Emit(builder, values.dtype.name, lanes, rsqrt_estimate=estimate), *function.args[:2])
     builder.ret_void()
     out = np.full(size or len(values), np.nan, values.dtype)
-    compiled(module, "body", processor, pointers=2, integers=1)(values.ctypes.data, out.ctypes.data, 0)
+    compiled(module, "body", processor, pointers=2, integers=1)(
+        values.ctypes.data, out.ctypes.data, 0
+    )
     return out
 
 
-def each(operation: Callable[[Vector], Vector], values: np.ndarray, processor: Processor, lanes: int = 8) -> np.ndarray:
+def each(
+    operation: Callable[[Vector], Vector], values: np.ndarray, processor: Processor, lanes: int = 8
+) -> np.ndarray:
     """An operation on every element; as many as lanes fill."""
 
     def body(e: Emit, source: Any, out: Any) -> None:
@@ -46,7 +73,9 @@ def each(operation: Callable[[Vector], Vector], values: np.ndarray, processor: P
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize(("element", "lowest", "tolerance"), [("float32", 127, 4e-7), ("float64", 1023, 3e-15)])
+@pytest.mark.parametrize(
+    ("element", "lowest", "tolerance"), [("float32", 127, 4e-7), ("float64", 1023, 3e-15)]
+)
 def test_powers_of_two(element: str, lowest: int, tolerance: float, processor: Processor) -> None:
     q = np.concatenate([np.arange(8), np.linspace(0, lowest - 1.5, 4088)]).astype(element)
     got = each(lambda v: v.exp2_minus(), q, processor).astype(np.float64)
@@ -57,8 +86,13 @@ def test_powers_of_two(element: str, lowest: int, tolerance: float, processor: P
 @pytest.mark.parametrize("processor", PROCESSORS)
 @pytest.mark.parametrize(("element", "lowest"), [("float32", 127.0), ("float64", 1023.0)])
 def test_powers_of_two_underflow_to_zero(element: str, lowest: float, processor: Processor) -> None:
-    """Exactly, so that far pairs are nothing; between the smallest normal number and zero nothing is negative or large."""
-    q = np.array([lowest, lowest + 1e-3, lowest + 300, 1e9, 1e30, np.finfo(element).max, np.inf, lowest], element)
+    """Exactly, so that far pairs are nothing; between the smallest normal number and zero nothing
+    is negative or large.
+    """
+    q = np.array(
+        [lowest, lowest + 1e-3, lowest + 300, 1e9, 1e30, np.finfo(element).max, np.inf, lowest],
+        element,
+    )
     np.testing.assert_array_equal(each(lambda v: v.exp2_minus(), q, processor), 0.0)
     edge = np.linspace(lowest - 1.5, lowest, 64).astype(element)
     got = each(lambda v: v.exp2_minus(), edge, processor)
@@ -72,9 +106,15 @@ def test_square_roots(element: str, tolerance: float, processor: Processor) -> N
     s = np.geomspace(1e-30, 1e30, 4096).astype(element)
     exact = np.sqrt(s.astype(np.float64))
     for lanes in (4, 8, 32):
-        np.testing.assert_allclose(each(lambda v: v.rsqrt(), s, processor, lanes), 1 / exact, rtol=tolerance)
-        np.testing.assert_allclose(each(lambda v: v.root(1e-30), s, processor, lanes), exact, rtol=tolerance)
-    np.testing.assert_array_equal(each(lambda v: v.root(1e-30), np.zeros(8, element), processor), 0.0)
+        np.testing.assert_allclose(
+            each(lambda v: v.rsqrt(), s, processor, lanes), 1 / exact, rtol=tolerance
+        )
+        np.testing.assert_allclose(
+            each(lambda v: v.root(1e-30), s, processor, lanes), exact, rtol=tolerance
+        )
+    np.testing.assert_array_equal(
+        each(lambda v: v.root(1e-30), np.zeros(8, element), processor), 0.0
+    )
 
 
 @pytest.mark.parametrize("element", ELEMENTS)
@@ -94,12 +134,21 @@ def test_arithmetic_lane_by_lane(element: str) -> None:
         (lambda v: v.sqrt(), np.sqrt),
     ]
     for ours, theirs in operations:
-        np.testing.assert_allclose(each(ours, x, Processor.here()), theirs(x.astype(np.float64)), rtol=8 * np.finfo(element).eps)
+        np.testing.assert_allclose(
+            each(ours, x, Processor.here()),
+            theirs(x.astype(np.float64)),
+            rtol=8 * np.finfo(element).eps,
+        )
 
 
 def test_bounds_keep_nans() -> None:
     x = np.array([np.nan, 1, -1, 0] * 2, np.float32)
-    for bounded in (lambda v: v.at_least(0.0), lambda v: v.at_most(0.0), lambda v: v + 1.0, lambda v: fma(v, v, v)):
+    for bounded in (
+        lambda v: v.at_least(0.0),
+        lambda v: v.at_most(0.0),
+        lambda v: v + 1.0,
+        lambda v: fma(v, v, v),
+    ):
         np.testing.assert_array_equal(np.isnan(each(bounded, x, Processor.here())), np.isnan(x))
 
 
@@ -143,7 +192,9 @@ def test_float32_widens() -> None:
     def body(e: Emit, source: Any, out: Any) -> None:
         e.like("float64").store(e.like("float64").widened(e.load(source, 0)), out, 0)
 
-    np.testing.assert_array_equal(run(body, x, Processor.here(), size=16).view(np.float64), x.astype(np.float64))
+    np.testing.assert_array_equal(
+        run(body, x, Processor.here(), size=16).view(np.float64), x.astype(np.float64)
+    )
 
 
 def test_lanes_fill_a_register() -> None:

@@ -1,4 +1,6 @@
-"""What a run says of itself: unstable, diverged, arrived, nearer or stalled; and every argument acts or is refused."""
+"""What a run says of itself: unstable, diverged, arrived, nearer or stalled; and every argument
+acts or is refused.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +43,17 @@ DESCENTS: dict[str, tuple[pf.Flow, tuple[float, ...]]] = {
 }
 # the largest and the smallest dt of each; what lies between takes long
 BLOW_UPS = [
-    pytest.param(flow, dt, marks=() if dt in (steps[0], steps[-1]) else pytest.mark.slow) for flow, steps in DESCENTS.values() for dt in steps
+    pytest.param(flow, dt, marks=() if dt in (steps[0], steps[-1]) else pytest.mark.slow)
+    for flow, steps in DESCENTS.values()
+    for dt in steps
 ]
 
 
-@pytest.mark.parametrize(("flow", "dt"), BLOW_UPS, ids=[f"{name} {dt:g}" for name, (_, steps) in DESCENTS.items() for dt in steps])
+@pytest.mark.parametrize(
+    ("flow", "dt"),
+    BLOW_UPS,
+    ids=[f"{name} {dt:g}" for name, (_, steps) in DESCENTS.items() for dt in steps],
+)
 def test_a_blow_up_is_no_success(flow: pf.Flow, dt: float) -> None:
     path = pf.simulate(flow, start(), rings(), steps=30, dt=dt, metrics={"W2": W2()})
     assert path.status == path.verdict == "unstable"
@@ -62,8 +70,12 @@ def test_a_blow_up_is_no_success(flow: pf.Flow, dt: float) -> None:
 @pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 7, 30])
 def test_the_first_rise_is_found_whatever_is_recorded(every: int) -> None:
     """A risen energy between two records is as wrong as one at a record."""
-    path = pf.simulate(pf.mmd_flow(KERNEL), start(), rings(), steps=30, dt=1.0, save=pf.SaveAt(every=every))
-    energies = pf.simulate(pf.mmd_flow(KERNEL), start(), rings(), steps=30, dt=1.0, save=pf.SaveAt(every=1)).energy
+    path = pf.simulate(
+        pf.mmd_flow(KERNEL), start(), rings(), steps=30, dt=1.0, save=pf.SaveAt(every=every)
+    )
+    energies = pf.simulate(
+        pf.mmd_flow(KERNEL), start(), rings(), steps=30, dt=1.0, save=pf.SaveAt(every=1)
+    ).energy
     first = int((energies[1:] > energies[:-1] + 1e-9).nonzero()[0, 0]) + 1
     assert (path.status, path.report["unstable_from"]) == ("unstable", first)
 
@@ -77,7 +89,9 @@ def test_states_of_a_loop_carry_it_too() -> None:
 
 
 def test_what_ran_well_is_not_called_unstable() -> None:
-    """Far starts, noise, Langevin's tails, minibatches, a network, float32: none leaves the box of both clouds."""
+    """Far starts, noise, Langevin's tails, minibatches, a network, float32: none leaves the box of
+    both clouds.
+    """
     x, y = start(), rings()
     far = x + 30
     runs: list[tuple[pf.Flow, Tensor, Any]] = [
@@ -94,9 +108,15 @@ def test_what_ran_well_is_not_called_unstable() -> None:
         assert path.status == "completed", (flow, path.message)
 
 
-@pytest.mark.parametrize("kernel", [pf.kernels.Laplace(0.5), pf.kernels.Energy()], ids=lambda kernel: type(kernel).__name__)
+@pytest.mark.parametrize(
+    "kernel",
+    [pf.kernels.Laplace(0.5), pf.kernels.Energy()],
+    ids=lambda kernel: type(kernel).__name__,
+)
 def test_particles_that_hop_over_each_other_are_no_blow_up(kernel: Any) -> None:
-    """A kernel with a kink lets an energy rise a little where particles meet on a line, at the suggested dt too; a large dt is still found."""
+    """A kernel with a kink lets an energy rise a little where particles meet on a line, at the
+    suggested dt too; a large dt is still found.
+    """
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 1)) + 1, rng.normal(size=(50, 1))
     flow = pf.mmd_flow(kernel)
@@ -123,7 +143,9 @@ def test_a_run_that_moves_nothing_or_comes_no_nearer_says_stalled() -> None:
 
 def test_arrived_is_said_at_the_floor_only() -> None:
     flow = pf.mono_flow(KDE(KERNEL))
-    few, many = (pf.simulate(flow, start(200), rings(300), steps=steps, dt=0.015) for steps in (40, 600))
+    few, many = (
+        pf.simulate(flow, start(200), rings(300), steps=steps, dt=0.015) for steps in (40, 600)
+    )
     assert few.verdict == "nearer"
     assert many.verdict == "arrived"
     assert many.nearness is not None
@@ -145,24 +167,45 @@ def cloud(points: Any, mass: Any = None) -> Cloud:
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize(("n", "m"), [(110, 150), (60, 200)])
 def test_arrived_is_what_a_fresh_sample_would_be(law: str, n: int, m: int) -> None:
-    """The bound is the 95 % quantile of W2 between samples of the law, and steady: a bound from the floor's own spread was off by a third."""
+    """The bound is the 95 % quantile of W2 between samples of the law, and steady: a bound from the
+    floor's own spread was off by a third.
+    """
     draw = LAWS[law]
-    truth = np.quantile([W2()(draw(n, 1000 + seed), draw(m, 2000 + seed)) for seed in range(150)], 0.95)
-    found = [nearness(cloud(draw(n, 300) + 9), cloud(draw(n, 300 + seed)), cloud(draw(m, 400 + seed))) for seed in range(16)]
+    truth = np.quantile(
+        [W2()(draw(n, 1000 + seed), draw(m, 2000 + seed)) for seed in range(150)], 0.95
+    )
+    found = [
+        nearness(cloud(draw(n, 300) + 9), cloud(draw(n, 300 + seed)), cloud(draw(m, 400 + seed)))
+        for seed in range(16)
+    ]
     bounds = [near.bound for near in found]
     assert np.mean(bounds) == pytest.approx(truth, rel=0.2)
     assert np.std(bounds) < 0.13 * np.mean(bounds)
     assert sum(near.verdict == "arrived" for near in found) >= 12
-    worse = [nearness(cloud(draw(n, 300) + 9), cloud(draw(n, 300 + seed) + 2 * truth), cloud(draw(m, 400 + seed))) for seed in range(6)]
+    worse = [
+        nearness(
+            cloud(draw(n, 300) + 9),
+            cloud(draw(n, 300 + seed) + 2 * truth),
+            cloud(draw(m, 400 + seed)),
+        )
+        for seed in range(6)
+    ]
     assert [near.verdict for near in worse] == ["nearer"] * 6
 
 
 @pytest.mark.parametrize("n", [1, 5, 420])
 def test_a_verdict_does_not_depend_on_the_order_of_the_rows(n: int) -> None:
     rng = np.random.default_rng(0)
-    x0, x, y, mass = rng.normal(size=(n, 2)) + 3, rng.normal(size=(n, 2)), rng.normal(size=(460, 2)), rng.uniform(0.2, 2, 460)
+    x0, x, y, mass = (
+        rng.normal(size=(n, 2)) + 3,
+        rng.normal(size=(n, 2)),
+        rng.normal(size=(460, 2)),
+        rng.uniform(0.2, 2, 460),
+    )
     one, other = rng.permutation(n), rng.permutation(460)
-    assert nearness(cloud(x0), cloud(x), cloud(y, mass)) == nearness(cloud(x0[one]), cloud(x[one]), cloud(y[other], mass[other]))
+    assert nearness(cloud(x0), cloud(x), cloud(y, mass)) == nearness(
+        cloud(x0[one]), cloud(x[one]), cloud(y[other], mass[other])
+    )
 
 
 def test_few_points_that_are_far_have_not_arrived() -> None:
@@ -190,14 +233,26 @@ def test_repeats_of_one_point_can_be_reached() -> None:
 
 def test_a_verdict_survives_a_file(tmp_path: Path) -> None:
     for dt, steps in ((0.015, 30), (3.0, 8)):
-        path = pf.simulate(pf.mono_flow(KDE(KERNEL)) if dt < 1 else pf.mmd_flow(KERNEL), start(), rings(), steps=steps, dt=dt)
+        path = pf.simulate(
+            pf.mono_flow(KDE(KERNEL)) if dt < 1 else pf.mmd_flow(KERNEL),
+            start(),
+            rings(),
+            steps=steps,
+            dt=dt,
+        )
         again = pf.Trajectory.load(path.save(tmp_path / "run.npz"))
-        assert (again.status, again.verdict, again.message) == (path.status, path.verdict, path.message)
+        assert (again.status, again.verdict, again.message) == (
+            path.status,
+            path.verdict,
+            path.message,
+        )
         assert again.summary() == path.summary()
 
 
 def test_a_summary_tells_the_run() -> None:
-    path = pf.simulate(pf.mmd_flow(KERNEL), start(), rings(), steps=20, dt=0.05, metrics={"W2": W2()})
+    path = pf.simulate(
+        pf.mmd_flow(KERNEL), start(), rings(), steps=20, dt=0.05, metrics={"W2": W2()}
+    )
     lines = path.summary().splitlines()
     assert lines[0].startswith("nearer: 20 steps of dt = 0.05 to t = 1 in ")
     assert lines[1].startswith("W2 to the target ")
@@ -224,7 +279,13 @@ def test_a_part_of_the_points_is_told() -> None:
         assert metric.label_of(x, y) == f"{name}, of 500 drawn"
         assert metric.label_of(x[:400], y[:300]) == name
     with pytest.warns(RuntimeWarning, match="500"):
-        path = pf.simulate(pf.mmd_flow(Gaussian(2.0)), x, y, steps=1, metrics={"W2": W2(max_points=500), "sliced": SlicedW2()})
+        path = pf.simulate(
+            pf.mmd_flow(Gaussian(2.0)),
+            x,
+            y,
+            steps=1,
+            metrics={"W2": W2(max_points=500), "sliced": SlicedW2()},
+        )
     assert path.report["labels"]["W2"] == "W2 (root), of 500 drawn"
     assert "of 500 drawn" in path.summary()
 
@@ -232,7 +293,10 @@ def test_a_part_of_the_points_is_told() -> None:
 def test_a_seed_given_to_a_run_that_goes_on_acts() -> None:
     flow = pf.mmd_flow(KERNEL, noise=0.2)
     half = pf.simulate(flow, start(), rings(), steps=5, dt=0.05, seed=3)
-    kept, same, other = (pf.simulate(flow, half, steps=3, **more).particles[-1] for more in ({}, {"seed": 3}, {"seed": 4}))
+    kept, same, other = (
+        pf.simulate(flow, half, steps=3, **more).particles[-1]
+        for more in ({}, {"seed": 3}, {"seed": 4})
+    )
     assert torch.equal(kept, same)
     assert not torch.equal(kept, other)
     with pytest.raises(ValueError, match="pass `seed` or `draws`, not both"):
@@ -273,7 +337,10 @@ def test_a_final_time_is_reached_whatever_step_an_integrator_takes() -> None:
 def test_a_regularisation_acts_for_few_points_too() -> None:
     x, y = start(20), rings(30)
     assert pf.fit(CTransformCritic(regularisation=0.1), x, y).report["regularisation"] == 0.1
-    assert pf.fit(CTransformCritic(regularisation=0.1, exact_up_to=30), x, y).report["regularisation"] == 0
+    assert (
+        pf.fit(CTransformCritic(regularisation=0.1, exact_up_to=30), x, y).report["regularisation"]
+        == 0
+    )
     assert pf.fit(CTransformCritic(), x, y).report["regularisation"] == 0
     half = pf.simulate(pf.wgan_flow(CTransformCritic(regularisation=0.1)), x, y, steps=2, dt=0.01)
     rest = pf.simulate(pf.wgan_flow(CTransformCritic(regularisation=0.05)), half, steps=2, dt=0.01)
@@ -295,7 +362,10 @@ def test_no_run_is_lost_by_a_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_every_number_of_a_part_says_so(tmp_path) -> None:
     """In the repr and the summary of a trajectory, in the table and the file of the command line."""
-    x, y = np.random.default_rng(0).normal(size=(40, 2)), np.random.default_rng(1).normal(size=(30, 2))
+    x, y = (
+        np.random.default_rng(0).normal(size=(40, 2)),
+        np.random.default_rng(1).normal(size=(30, 2)),
+    )
     with pytest.warns(RuntimeWarning, match="of 20 drawn"):
         path = pf.simulate(
             pf.mmd_flow(pf.kernels.Gaussian(0.5)), x, y, steps=2, dt=0.1,
@@ -305,7 +375,12 @@ def test_every_number_of_a_part_says_so(tmp_path) -> None:
     assert ", sliced " in repr(path)
     assert "W2 (root), of 20 drawn " in path.summary()
     _table({"mmd": path}, tmp_path / "metrics.csv")
-    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "flow,step,time,w2 (of 20 drawn),sliced,energy"
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[
+        0
+    ] == "flow,step,time,w2 (of 20 drawn),sliced,energy"
     many = np.random.default_rng(0).normal(size=(400, 2)) + 9
     still = pf.simulate(pf.mmd_flow(pf.kernels.IMQ(1.0)), many, y, steps=2, dt=1e-5)
-    assert re.search("of two fresh samples it is [0-9.]+, of 300 drawn; the particles have hardly moved", still.message)
+    assert re.search(
+        "of two fresh samples it is [0-9.]+, of 300 drawn; the particles have hardly moved",
+        still.message,
+    )

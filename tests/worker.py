@@ -1,4 +1,6 @@
-"""A script: starts a worker in one of several ways and has it compute what its parent did with threads. `python worker.py fork 60 mesh kale`."""
+"""A script: starts a worker in one of several ways and has it compute what its parent did with
+threads. `python worker.py fork 60 mesh kale`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ E, K, P = pf.estimators, pf.kernels, pf.pairwise
 torch.set_num_threads(2)
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(9000, 2)), rng.normal(size=(8000, 2))
-BACKENDS = {"mesh": P.Mesh(), "compiled": P.Compiled(), "culled": P.Culled(), "fourier": P.Fourier(), "nystroem": P.Nystroem(rank=12)}
+BACKENDS = {
+    "mesh": P.Mesh(),
+    "compiled": P.Compiled(),
+    "culled": P.Culled(),
+    "fourier": P.Fourier(),
+    "nystroem": P.Nystroem(rank=12),
+}
 ESTIMATORS = {
     "kale": lambda: E.KALE(lam=0.1),
     "drmmd": lambda: E.DrMMD(K.Gaussian(0.8), lam=0.1),
@@ -37,13 +45,28 @@ def work(kind: str) -> bytes:
     if kind in BACKENDS:
         b = torch.from_numpy(Y)
         kernel = K.Gaussian({"culled": 0.05, "nystroem": 2.0}.get(kind, 0.5))
-        return BACKENDS[kind].sources(kernel, b).field(torch.full((8000,), 1 / 8000, dtype=torch.float64)).grad(torch.from_numpy(X)).numpy().tobytes()
+        return (
+            BACKENDS[kind]
+            .sources(kernel, b)
+            .field(torch.full((8000,), 1 / 8000, dtype=torch.float64))
+            .grad(torch.from_numpy(X))
+            .numpy()
+            .tobytes()
+        )
     x, y = Cloud(torch.from_numpy(X[:60])), Cloud(torch.from_numpy(Y[:50] + 0.5))
-    return ESTIMATORS[kind]().fit(x, y, Clock(), {}).witness.value_and_grad(x.points)[1].numpy().tobytes()
+    return (
+        ESTIMATORS[kind]()
+        .fit(x, y, Clock(), {})
+        .witness.value_and_grad(x.points)[1]
+        .numpy()
+        .tobytes()
+    )
 
 
 def watch(seconds: int) -> None:
-    """A process that hangs says where, and ends. An alarm, as a thread that watches would not be in a forked child."""
+    """A process that hangs says where, and ends. An alarm, as a thread that watches would not be in
+    a forked child.
+    """
     faulthandler.register(signal.SIGALRM, chain=True)
     signal.alarm(seconds)
 
@@ -51,7 +74,11 @@ def watch(seconds: int) -> None:
 def told(kind: str) -> tuple[bytes, bytes, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        return work(kind), work(kind), [str(w.message) for w in caught if "forked" in str(w.message)]
+        return (
+            work(kind),
+            work(kind),
+            [str(w.message) for w in caught if "forked" in str(w.message)],
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,11 @@ from particleflow._words import suggesting
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
 from particleflow.estimators.classifier import Classifier
 from particleflow.estimators.closed_form import ClosedForm, Moments
-from particleflow.estimators.critic import GradientPenaltyCritic, LipschitzCritic, WeightClippingCritic
+from particleflow.estimators.critic import (
+    GradientPenaltyCritic,
+    LipschitzCritic,
+    WeightClippingCritic,
+)
 from particleflow.estimators.kale import KALE
 from particleflow.estimators.kde import KDE
 from particleflow.estimators.kliep import KLIEP

@@ -18,7 +18,9 @@ from particleflow.pairwise import Field, Promise
 
 @runtime_checkable
 class Witness(Protocol):
-    """A function to climb. `log_ratio` is True where its values estimate log(target / current), False for a potential."""
+    """A function to climb. `log_ratio` is True where its values estimate log(target / current),
+    False for a potential.
+    """
 
     @property
     def log_ratio(self) -> bool: ...
@@ -27,7 +29,9 @@ class Witness(Protocol):
 
 
 class GradWitness(ABC):
-    """A witness whose gradient alone is cheaper. It says so by inheriting: a method called `grad` may mean something else."""
+    """A witness whose gradient alone is cheaper. It says so by inheriting: a method called `grad`
+    may mean something else.
+    """
 
     @abstractmethod
     def grad(self, z: Queries) -> Gradients: ...
@@ -43,14 +47,17 @@ class Fit:
     memory : mapping of tensors
         Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
     report : mapping
-        How it went: `converged`, a bool (absent means that there is nothing to converge); numbers gap and iterations; backend and why.
+        How it went: `converged`, a bool (absent means that there is nothing to converge); numbers
+        gap and iterations; backend and why.
     objective : float, callable or None
-        `value` itself where the fit has found it on the way, or what evaluates it, only when somebody asks.
+        `value` itself where the fit has found it on the way, or what evaluates it, only when
+        somebody asks.
     bound : callable or None
         Evaluates `promise`, likewise.
     energy_slope : float or None
-        The constant c of this fit for which v = c grad w is minus the Wasserstein gradient of its `value`. To be told where c changes from fit
-        to fit (the estimator's own is None then); the mobility `Descent` follows it.
+        The constant c of this fit for which v = c grad w is minus the Wasserstein gradient of its
+        `value`. To be told where c changes from fit to fit (the estimator's own is None then); the
+        mobility `Descent` follows it.
     """
 
     witness: Witness = field(repr=False)
@@ -62,12 +69,16 @@ class Fit:
 
     @cached_property
     def value(self) -> float | None:
-        """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE with its 1 + lam). None: it has none."""
+        """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE
+        with its 1 + lam). None: it has none.
+        """
         with Supplied("Fit.objective", self.objective):
             return self.objective() if callable(self.objective) else self.objective
 
     def reported(self, name: str) -> float | None:
-        """A number of the report; None where there is none of that name, or something else than a number."""
+        """A number of the report; None where there is none of that name, or something else than a
+        number.
+        """
         found = self.report.get(name)
         return None if isinstance(found, bool) or not isinstance(found, Real) else float(found)
 
@@ -78,7 +89,9 @@ class Fit:
 
     @cached_property
     def promise(self) -> Promise | None:
-        """A-priori bounds of the errors of the witness at the particles, where its sums are approximate (`particleflow.pairwise.promise`)."""
+        """A-priori bounds of the errors of the witness at the particles, where its sums are
+        approximate (`particleflow.pairwise.promise`).
+        """
         with Supplied("Fit.bound", self.bound):
             return None if self.bound is None else self.bound()
 
@@ -96,9 +109,11 @@ class Estimator(Protocol):
     needs_target : bool
         Does fit need y?
     energy_slope : float or None
-        The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if there is one and it is the same for all fits.
+        The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if
+        there is one and it is the same for all fits.
 
-    All four must be there, of these types. An estimator may declare a fifth fact, see `KnownSmoothness`.
+    All four must be there, of these types. An estimator may declare a fifth fact, see
+    `KnownSmoothness`.
     """
 
     @property
@@ -120,8 +135,9 @@ class KnownSmoothness(Estimator, Protocol):
     Attributes
     ----------
     smooth_witness : bool
-        False where the witness's gradient jumps, from place to place or as the particles move: then no rate is measured for `Flow.suggest_dt`.
-        Of an estimator that declares nothing the smaller of both suggestions is taken.
+        False where the witness's gradient jumps, from place to place or as the particles move: then
+        no rate is measured for `Flow.suggest_dt`. Of an estimator that declares nothing the smaller
+        of both suggestions is taken.
     """
 
     @property
@@ -129,7 +145,9 @@ class KnownSmoothness(Estimator, Protocol):
 
 
 class FlowDefaults(ABC):
-    """An estimator whose defaults in a flow differ from those of a single ratio: a `Flow` takes `in_flow()` in its place. Declared by inheriting."""
+    """An estimator whose defaults in a flow differ from those of a single ratio: a `Flow` takes
+    `in_flow()` in its place. Declared by inheriting.
+    """
 
     @abstractmethod
     def in_flow(self) -> Estimator: ...
@@ -154,7 +172,10 @@ class FieldWitness(GradWitness):
 
 def missing_target(estimator: Estimator, name: str) -> ValueError:
     """The error of an estimator that needs a target and got none as its argument `name`."""
-    return ValueError(f"`{name}` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of the law to flow to")
+    return ValueError(
+        f"`{name}` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of"
+        " the law to flow to"
+    )
 
 
 def fitted(estimator: Estimator, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
@@ -162,7 +183,10 @@ def fitted(estimator: Estimator, x: Cloud, y: Cloud | None, clock: Clock, memory
     with Supplied("estimator", estimator):
         fit: Any = estimator.fit(x, y, clock, memory)
         if not isinstance(fit, Fit):
-            raise TypeError(f"`estimator` {type(estimator).__name__} must return a Fit from fit, got {_checks.said(fit)}: return pf.Fit(witness)")
+            raise TypeError(
+                f"`estimator` {type(estimator).__name__} must return a Fit from fit, got"
+                f" {_checks.said(fit)}: return pf.Fit(witness)"
+            )
     return fit
 
 
@@ -172,14 +196,31 @@ def smoothness_of(estimator: Estimator) -> bool | None:
 
 
 def check_estimator(value: Any, name: str = "estimator") -> None:
-    """Refuse what is no estimator as the argument `name`, and facts that are none: a method in the place of a bool would count as True."""
+    """Refuse what is no estimator as the argument `name`, and facts that are none: a method in the
+    place of a bool would count as True.
+    """
     if isinstance(value, type) or not isinstance(value, Estimator):
-        what = f"the class {value.__name__} without its parentheses" if isinstance(value, type) else type(value).__name__
-        raise TypeError(f"`{name}` must be an estimator, got {what}: e.g. pf.estimators.KDE(pf.kernels.Gaussian(0.2))")
-    facts = {"deterministic": value.deterministic, "log_ratio": value.log_ratio, "needs_target": value.needs_target}
+        what = (
+            f"the class {value.__name__} without its parentheses"
+            if isinstance(value, type)
+            else type(value).__name__
+        )
+        raise TypeError(
+            f"`{name}` must be an estimator, got {what}: e.g."
+            " pf.estimators.KDE(pf.kernels.Gaussian(0.2))"
+        )
+    facts = {
+        "deterministic": value.deterministic,
+        "log_ratio": value.log_ratio,
+        "needs_target": value.needs_target,
+    }
     if isinstance(value, KnownSmoothness):
         facts["smooth_witness"] = value.smooth_witness
     for fact, told in facts.items():
         _checks.flag(told, fact, of=type(value).__name__)
     if value.energy_slope is not None:
-        _checks.real(value.energy_slope, "energy_slope", remedy=f"the constant c of v = c grad w for {type(value).__name__}, or None")
+        _checks.real(
+            value.energy_slope,
+            "energy_slope",
+            remedy=f"the constant c of v = c grad w for {type(value).__name__}, or None",
+        )

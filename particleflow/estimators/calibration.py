@@ -1,4 +1,6 @@
-"""Platt's calibration: log odds a d + b from a classifier's scores d, by logistic regression on scores of points it was not trained on."""
+"""Platt's calibration: log odds a d + b from a classifier's scores d, by logistic regression on
+scores of points it was not trained on.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Calibration:
 
 
 def calibrated(training: Training, model: Any, folds: int, seed: int, clip: float) -> Calibration:
-    """From out-of-fold scores, cut to +- clip. The folds are drawn by `seed` from the places of each class, no more than the smaller one has."""
+    """From out-of-fold scores, cut to +- clip. The folds are drawn by `seed` from the places of
+    each class, no more than the smaller one has.
+    """
     scores = np.empty(len(training.labels))
     for kept, held_out in splits(training, folds, seed):
         scores[held_out] = training.scores_at(training.fit(model, kept)[0], held_out)
@@ -31,12 +35,20 @@ def calibrated(training: Training, model: Any, folds: int, seed: int, clip: floa
 
 
 def splits(training: Training, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to train on and rows to hold out, fold by fold: a point's repeats in a class are held out together."""
+    """Rows to train on and rows to hold out, fold by fold: a point's repeats in a class are held
+    out together.
+    """
     rng, labels = np.random.default_rng(seed), training.labels
-    place = [np.unique(training.rows[labels == k], axis=0, return_inverse=True)[1].ravel() for k in (0, 1)]
+    place = [
+        np.unique(training.rows[labels == k], axis=0, return_inverse=True)[1].ravel()
+        for k in (0, 1)
+    ]
     fewest = min(int(numbers.max()) + 1 for numbers in place)
     if fewest < 2:
-        raise ValueError(f"`calibrate` must have two different points in each cloud, got {fewest}: pass more points, or calibrate=False")
+        raise ValueError(
+            f"`calibrate` must have two different points in each cloud, got {fewest}: pass more"
+            " points, or calibrate=False"
+        )
     count, fold = min(folds, fewest), np.empty(len(labels), int)
     for k, numbers in enumerate(place):
         fold[labels == k] = rng.permutation(int(numbers.max()) + 1)[numbers] % count
@@ -45,9 +57,11 @@ def splits(training: Training, folds: int, seed: int) -> Iterator[tuple[np.ndarr
 
 
 def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibration:
-    """Maximum likelihood of log odds a d + b, towards (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead of 1 and 0 (Platt 1999; n the classes' weights).
+    """Maximum likelihood of log odds a d + b, towards (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead
+    of 1 and 0 (Platt 1999; n the classes' weights).
 
-    a < 0, a classifier that is worse than chance on points it has not seen, becomes 0: it knows of no difference.
+    a < 0, a classifier that is worse than chance on points it has not seen, becomes 0: it knows of
+    no difference.
     """
     from scipy.optimize import minimize
 
@@ -55,12 +69,25 @@ def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibr
     aims = np.where(labels == 1, (heavy + 1) / (heavy + 2), 1 / (light + 2))
     scale = float(scores.std()) or 1.0
     share = weights / weights.sum()
-    found = minimize(_cross_entropy, np.zeros(2), args=(scores / scale, aims, share), jac=True, method="BFGS", options={"gtol": 1e-10})
+    found = minimize(
+        _cross_entropy,
+        np.zeros(2),
+        args=(scores / scale, aims, share),
+        jac=True,
+        method="BFGS",
+        options={"gtol": 1e-10},
+    )
     slope, shift = float(found.x[0]) / scale, float(found.x[1])
-    return Calibration(slope, shift) if slope > 0 else Calibration(0.0, float(np.log(share @ aims / (share @ (1 - aims)))))
+    return (
+        Calibration(slope, shift)
+        if slope > 0
+        else Calibration(0.0, float(np.log(share @ aims / (share @ (1 - aims)))))
+    )
 
 
-def _cross_entropy(ab: np.ndarray, scores: np.ndarray, aims: np.ndarray, share: np.ndarray) -> tuple[float, np.ndarray]:
+def _cross_entropy(
+    ab: np.ndarray, scores: np.ndarray, aims: np.ndarray, share: np.ndarray
+) -> tuple[float, np.ndarray]:
     """Mean of log(1 + e^f) - t f, f = a d + b, and its gradient in (a, b)."""
     f = ab[0] * scores + ab[1]
     excess = share * (1 / (1 + np.exp(-f)) - aims)

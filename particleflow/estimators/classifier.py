@@ -19,7 +19,9 @@ from particleflow.losses import BCE, Loss
 
 @dataclass(frozen=True)
 class ClassifierWitness:
-    """log r(d(u(z))) with its gradient, by automatic differentiation. Where u is log r but for `offset`, nothing can saturate on the way."""
+    """log r(d(u(z))) with its gradient, by automatic differentiation. Where u is log r but for
+    `offset`, nothing can saturate on the way.
+    """
 
     learned: Learned
     loss: Loss | None
@@ -36,21 +38,27 @@ class ClassifierWitness:
 
 @dataclass(frozen=True)
 class Classifier(FromModule):
-    """w = log r, from a network u trained to maximise J = sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)), any loss of `losses`.
+    """w = log r, from a network u trained to maximise J = sum_j b_j phi(d(y_j)) + sum_i a_i
+    psi(d(x_i)), any loss of `losses`.
 
-    u is log r itself, d = loss.inverse(u); with `log_output=False` d = loss.constrain(u) and w = log r(d), which is slower to overflow and saturates
-    sooner. The constant that Donsker-Varadhan's J leaves open is taken from the whole current cloud. `Fit.value` is J on the whole clouds: for `BCE`
-    at most 2 JS - 2 log 2, and so on. The report tells J, `accuracy` (the mean share of the two clouds on its own side of r = 1: 1/2 where nothing
-    tells them apart) and how many steps Adam has taken.
+    u is log r itself, d = loss.inverse(u); with `log_output=False` d = loss.constrain(u) and w =
+    log r(d), which is slower to overflow and saturates sooner. The constant that Donsker-Varadhan's
+    J leaves open is taken from the whole current cloud. `Fit.value` is J on the whole clouds: for
+    `BCE` at most 2 JS - 2 log 2, and so on. The report tells J, `accuracy` (the mean share of the
+    two clouds on its own side of r = 1: 1/2 where nothing tells them apart) and how many steps Adam
+    has taken.
 
-    On clouds that a curve separates log r grows for as long as it is trained. The penalty, a part of what is minimised,
+    On clouds that a curve separates log r grows for as long as it is trained. The penalty, a part
+    of what is minimised,
 
         gradient_penalty mean_b (|grad u(z_b)| - penalty_centre)^2          at points z_b between x and y, in standardised units,
 
-    holds it back. Towards 0, the default (Thanh-Tung, Tran and Venkatesh 2019), it agrees with r = 1; towards 1 it is Gulrajani et al.'s (2017).
+    holds it back. Towards 0, the default (Thanh-Tung, Tran and Venkatesh 2019), it agrees with r =
+    1; towards 1 it is Gulrajani et al.'s (2017).
 
-    A loss with exponentials of u (ULSIF, Pearson, Exponential, ReverseKL) overflows on clouds that are far apart, where its divergence is infinite:
-    take BCE, `log_output=False` or a penalty there. `converged` is False where the weights are no longer finite, and absent else.
+    A loss with exponentials of u (ULSIF, Pearson, Exponential, ReverseKL) overflows on clouds that
+    are far apart, where its divergence is infinite: take BCE, `log_output=False` or a penalty
+    there. `converged` is False where the weights are no longer finite, and absent else.
 
     Parameters
     ----------
@@ -73,11 +81,20 @@ class Classifier(FromModule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.loss, type) or not isinstance(self.loss, Loss):
-            got = f"the class {self.loss.__name__} without its parentheses" if isinstance(self.loss, type) else type(self.loss).__name__
-            raise TypeError(f"`loss` must be a loss of density ratios, got {got}: e.g. pf.losses.BCE()")
+            got = (
+                f"the class {self.loss.__name__} without its parentheses"
+                if isinstance(self.loss, type)
+                else type(self.loss).__name__
+            )
+            raise TypeError(
+                f"`loss` must be a loss of density ratios, got {got}: e.g. pf.losses.BCE()"
+            )
         _checks.non_negative(self.gradient_penalty, "gradient_penalty")
         if _checks.non_negative(self.penalty_centre, "penalty_centre") > 0 and not self._penalised:
-            raise ValueError(f"`penalty_centre` needs a penalty to be the centre of, got {self.penalty_centre:g}: pass gradient_penalty= too")
+            raise ValueError(
+                "`penalty_centre` needs a penalty to be the centre of, got"
+                f" {self.penalty_centre:g}: pass gradient_penalty= too"
+            )
         _checks.flag(self.log_output, "log_output")
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
@@ -86,10 +103,20 @@ class Classifier(FromModule):
         d_x, d_y = (self._d(values(learned, cloud.points)) for cloud in (x, y))
         loss = self.loss.normalised(d_x, weights=x.mass)
         zero = self.loss.inverse(d_x.new_zeros(1))
-        witness = ClassifierWitness(learned, None if self.log_output else loss, float(loss.log_ratio(zero)))
-        right = [cloud.mean(side) / cloud.mass.sum() for cloud, side in ((x, _side(-loss.log_ratio(d_x))), (y, _side(loss.log_ratio(d_y))))]
+        witness = ClassifierWitness(
+            learned, None if self.log_output else loss, float(loss.log_ratio(zero))
+        )
+        right = [
+            cloud.mean(side) / cloud.mass.sum()
+            for cloud, side in ((x, _side(-loss.log_ratio(d_x))), (y, _side(loss.log_ratio(d_y))))
+        ]
         value = float(loss.objective(d_y, d_x, target_weights=y.mass, current_weights=x.mass))
-        return Fit(witness, state, report | {"objective": value, "accuracy": float(sum(right)) / 2}, objective=lambda: value)
+        return Fit(
+            witness,
+            state,
+            report | {"objective": value, "accuracy": float(sum(right)) / 2},
+            objective=lambda: value,
+        )
 
     @property
     def _penalised(self) -> bool:
@@ -101,10 +128,16 @@ class Classifier(FromModule):
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
         d = self._d(network(weights, fixed, torch.cat([batch.x, batch.y])))
         d_x, d_y = d.split([len(batch.x), len(batch.y)])
-        cost = -self.loss.objective(d_y, d_x, target_weights=batch.y_weights, current_weights=batch.x_weights)
+        cost = -self.loss.objective(
+            d_y, d_x, target_weights=batch.y_weights, current_weights=batch.x_weights
+        )
         if batch.between is None:
             return cost
-        return cost + self.gradient_penalty * ((slopes(network, weights, fixed, batch.between) - self.penalty_centre) ** 2).mean()
+        return (
+            cost
+            + self.gradient_penalty
+            * ((slopes(network, weights, fixed, batch.between) - self.penalty_centre) ** 2).mean()
+        )
 
 
 def _side(log_ratio: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Witnesses from densities that are known: no estimation, for Langevin, for oracles and for the Gaussian ratio of the cloud's own moments."""
+"""Witnesses from densities that are known: no estimation, for Langevin, for oracles and for the
+Gaussian ratio of the cloud's own moments.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ LogDensityOrScore = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Moments:
-    """The Gaussian with the cloud's own mean and covariance (plus jitter I): the current density as long as that is Gaussian."""
+    """The Gaussian with the cloud's own mean and covariance (plus jitter I): the current density as
+    long as that is Gaussian.
+    """
 
     jitter: float = 0.0
 
@@ -31,12 +35,14 @@ class Moments:
 
     def of(self, x: Cloud) -> _Normal:
         mean, covariance = x.moments()
-        covariance = covariance + self.jitter * torch.eye(x.dim, dtype=mean.dtype, device=mean.device)
+        covariance = covariance + self.jitter * torch.eye(
+            x.dim, dtype=mean.dtype, device=mean.device
+        )
         factor, failed = torch.linalg.cholesky_ex(covariance)
         if bool(failed.any()):
             raise ValueError(
-                f"`x` must span all {x.dim} dimensions, got {len(x)} points with a singular covariance: start from more, distinct points, "
-                "or pass Moments(jitter=1e-9)"
+                f"`x` must span all {x.dim} dimensions, got {len(x)} points with a singular"
+                " covariance: start from more, distinct points, or pass Moments(jitter=1e-9)"
             )
         return _Normal(mean, factor)
 
@@ -48,7 +54,11 @@ class _Normal:
 
     def log_density(self, z: Queries) -> Values:
         white = torch.linalg.solve_triangular(self.factor, (z - self.mean).T, upper=False)
-        return -0.5 * (white**2).sum(0) - self.factor.diagonal().log().sum() - 0.5 * z.shape[1] * math.log(2 * math.pi)
+        return (
+            -0.5 * (white**2).sum(0)
+            - self.factor.diagonal().log().sum()
+            - 0.5 * z.shape[1] * math.log(2 * math.pi)
+        )
 
     def score(self, z: Queries) -> Gradients:
         return -torch.cholesky_solve((z - self.mean).T, self.factor).T
@@ -75,19 +85,24 @@ class DensityWitness:
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """w = log p (a potential: Langevin, plain ascent), or w = log p - log q (a log ratio) where `current` says what q is.
+    """w = log p (a potential: Langevin, plain ascent), or w = log p - log q (a log ratio) where
+    `current` says what q is.
 
-    `Fit.value` is E_q[log q - log p] over the particles (KL for `current`), or -E_q log p; None where only a score is known.
+    `Fit.value` is E_q[log q - log p] over the particles (KL for `current`), or -E_q log p; None
+    where only a score is known.
 
     Parameters
     ----------
     target : density or callable
-        Anything with `log_density(z)` and `score(z)`, such as the samplers whose density is known; or one callable z (Q, d) -> (Q,), a log density
-        up to a constant (its score by automatic differentiation), or z -> (Q, d), a score.
+        Anything with `log_density(z)` and `score(z)`, such as the samplers whose density is known;
+        or one callable z (Q, d) -> (Q,), a log density up to a constant (its score by automatic
+        differentiation), or z -> (Q, d), a score.
     current : density, `Moments` or None
-        The particles' law: a known density, or the Gaussian of the cloud's own moments. None: w = log p.
+        The particles' law: a known density, or the Gaussian of the cloud's own moments. None: w =
+        log p.
     clip : float
-        w is cut to +- clip (its gradient is not): keeps steep mobilities finite. The value is cut with it, so a finite clip leaves no energy.
+        w is cut to +- clip (its gradient is not): keeps steep mobilities finite. The value is cut
+        with it, so a finite clip leaves no energy.
     """
 
     target: Density | LogDensityOrScore
@@ -98,19 +113,29 @@ class ClosedForm:
     needs_target: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.target, type) or not (isinstance(self.target, Density) or callable(self.target)):
-            what = f"the class {self.target.__name__}" if isinstance(self.target, type) else type(self.target).__name__
+        if isinstance(self.target, type) or not (
+            isinstance(self.target, Density) or callable(self.target)
+        ):
+            what = (
+                f"the class {self.target.__name__}"
+                if isinstance(self.target, type)
+                else type(self.target).__name__
+            )
             raise TypeError(
-                f"`target` must have log_density and score, or be a callable z -> log density or score, got {what}: "
-                "e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
+                "`target` must have log_density and score, or be a callable z -> log density or"
+                f" score, got {what}: e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
             )
         if self.current is not None and not isinstance(self.current, (Density, Moments)):
             raise TypeError(
-                f"`current` must have log_density and score, or be Moments(), got {type(self.current).__name__}: e.g. pf.samplers.Gaussian(dim=2)"
+                "`current` must have log_density and score, or be Moments(), got"
+                f" {type(self.current).__name__}: e.g. pf.samplers.Gaussian(dim=2)"
             )
         remedy = "pass a number > 0, or leave it out"
         clip: Any = self.clip
-        if not (isinstance(clip, float) or _checks.real(clip, "clip", remedy=remedy) > 0) or not clip > 0:
+        if (
+            not (isinstance(clip, float) or _checks.real(clip, "clip", remedy=remedy) > 0)
+            or not clip > 0
+        ):
             raise ValueError(f"`clip` must be > 0, got {self.clip}: {remedy}")
 
     @property
@@ -124,21 +149,36 @@ class ClosedForm:
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         current = self.current.of(x) if isinstance(self.current, Moments) else self.current
         witness = DensityWitness(self.target, current, self.clip)
-        knows_value = isinstance(self.target, Density) or _answer(self.target, x.points[:1]).ndim == 1
-        return Fit(witness, objective=(lambda: -float(x.mean(witness.value_and_grad(x.points)[0]))) if knows_value else None)
+        knows_value = (
+            isinstance(self.target, Density) or _answer(self.target, x.points[:1]).ndim == 1
+        )
+        return Fit(
+            witness,
+            objective=(
+                (lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
+                if knows_value
+                else None
+            ),
+        )
 
 
 def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
-    """What a user's callable makes of z (Q, d), if it is a tensor; its shape is looked at where it is used."""
+    """What a user's callable makes of z (Q, d), if it is a tensor; its shape is looked at where it
+    is used.
+    """
     answer: Any = target(z)
     if not isinstance(answer, Tensor):
         wanted = "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d)"
-        raise TypeError(f"{wanted}, got {type(answer).__name__}: pass e.g. lambda z: -0.5 * (z**2).sum(1)")
+        raise TypeError(
+            f"{wanted}, got {type(answer).__name__}: pass e.g. lambda z: -0.5 * (z**2).sum(1)"
+        )
     return answer
 
 
 def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and gradient of a density or of a user's callable; the value is NaN where only the score is known."""
+    """Value and gradient of a density or of a user's callable; the value is NaN where only the
+    score is known.
+    """
     if isinstance(target, Density):
         return target.log_density(z), target.score(z)
     with _autograd.recording():
@@ -147,6 +187,9 @@ def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, T
         if out.shape == z.shape:
             return z.new_full((len(z),), math.nan), out.detach().to(z.dtype)
         if out.shape != z.shape[:1]:
-            raise ValueError(f"`target` must map z (Q, d) to a log density (Q,) or a score (Q, d), got {tuple(out.shape)} for z {tuple(z.shape)}")
+            raise ValueError(
+                "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d), got"
+                f" {tuple(out.shape)} for z {tuple(z.shape)}"
+            )
         (grad,) = torch.autograd.grad(out.sum(), leaf)
     return out.detach().to(z.dtype), grad

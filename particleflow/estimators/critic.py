@@ -1,4 +1,6 @@
-"""Critics of the Wasserstein GAN, without a generator: networks w that are kept (nearly) 1-Lipschitz, so that E_p w - E_q w estimates W1(p, q)."""
+"""Critics of the Wasserstein GAN, without a generator: networks w that are kept (nearly)
+1-Lipschitz, so that E_p w - E_q w estimates W1(p, q).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
-from particleflow.estimators.network import Network, Weights, built, cut, shortened, sorting_mlp, value_and_grad, values
+from particleflow.estimators.network import (
+    Network,
+    Weights,
+    built,
+    cut,
+    shortened,
+    sorting_mlp,
+    value_and_grad,
+    values,
+)
 from particleflow.estimators.training import Batch, FromModule, Learned, Trained, slopes
 
 
@@ -34,12 +45,15 @@ class CriticWitness:
 
 @dataclass(frozen=True)
 class Critic(Trained):
-    """w maximises E_p w - E_q w over a class of functions: for all that are 1-Lipschitz that is W1(p, q), and particles climb w at unit speed.
+    """w maximises E_p w - E_q w over a class of functions: for all that are 1-Lipschitz that is
+    W1(p, q), and particles climb w at unit speed.
 
-    `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i) on the whole clouds, masses normalised, is the estimate of W1. To know how good it is, set it
-    beside `metrics.W1`. w(z) = s u((z - shift) / s) with ONE scale s for all coordinates, so that w has the slopes of u and is a length.
+    `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i) on the whole clouds, masses normalised, is the
+    estimate of W1. To know how good it is, set it beside `metrics.W1`. w(z) = s u((z - shift) / s)
+    with ONE scale s for all coordinates, so that w has the slopes of u and is a length.
 
-    A fresh batch of the target at every step: `simulate(flow, x0, pf.samplers.Minibatch(sampler, 256), ...)`.
+    A fresh batch of the target at every step: `simulate(flow, x0, pf.samplers.Minibatch(sampler,
+    256), ...)`.
     """
 
     log_ratio: ClassVar[bool] = False
@@ -49,17 +63,28 @@ class Critic(Trained):
         assert y is not None
         learned, state, report = self._train(x, y, clock, memory)
         witness = CriticWitness(learned)
-        return Fit(witness, state, report | self._certificate(learned), objective=lambda: _estimate(witness, x, y))
+        return Fit(
+            witness,
+            state,
+            report | self._certificate(learned),
+            objective=lambda: _estimate(witness, x, y),
+        )
 
     def _certificate(self, learned: Learned) -> dict[str, object]:
         return {}
 
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
-        u_x, u_y = network(weights, fixed, torch.cat([batch.x, batch.y])).split([len(batch.x), len(batch.y)])
-        cost = (batch.x_weights @ u_x) / batch.x_weights.sum() - (batch.y_weights @ u_y) / batch.y_weights.sum()
+        u_x, u_y = network(weights, fixed, torch.cat([batch.x, batch.y])).split(
+            [len(batch.x), len(batch.y)]
+        )
+        cost = (batch.x_weights @ u_x) / batch.x_weights.sum() - (
+            batch.y_weights @ u_y
+        ) / batch.y_weights.sum()
         if batch.between is None:
             return cost
-        return cost + self._penalty(slopes(network, weights, fixed, batch.between), dim=batch.between.shape[1])
+        return cost + self._penalty(
+            slopes(network, weights, fixed, batch.between), dim=batch.between.shape[1]
+        )
 
     def _penalty(self, slope: Values, *, dim: int) -> Tensor:
         """Of slopes |grad w| (B,) between the clouds in R^dim, where the critic is `_penalised`."""
@@ -68,10 +93,11 @@ class Critic(Trained):
 
 @dataclass(frozen=True)
 class WeightClippingCritic(FromModule, Critic):
-    """WGAN (Arjovsky, Chintala and Bottou 2017): every weight is cut to [-clip, clip] after each step of Adam.
+    """WGAN (Arjovsky, Chintala and Bottou 2017): every weight is cut to [-clip, clip] after each
+    step of Adam.
 
-    That bounds the Lipschitz constant, by a K that nobody knows and that grows with width and depth: `Fit.value` estimates K W1 and particles move
-    at some speed up to K.
+    That bounds the Lipschitz constant, by a K that nobody knows and that grows with width and
+    depth: `Fit.value` estimates K W1 and particles move at some speed up to K.
 
     Parameters
     ----------
@@ -92,10 +118,12 @@ class WeightClippingCritic(FromModule, Critic):
 
 @dataclass(frozen=True)
 class GradientPenaltyCritic(FromModule, Critic):
-    """WGAN-GP (Gulrajani et al. 2017): E_p w - E_q w - weight s E (|grad w| - 1)^2 at points between x and y, s the scale of the data.
+    """WGAN-GP (Gulrajani et al. 2017): E_p w - E_q w - weight s E (|grad w| - 1)^2 at points
+    between x and y, s the scale of the data.
 
-    The bound is soft: for a cloud and its translate the best linear w has slope 1 + W1 / (2 weight s), and the estimate is too large by as much.
-    In d = 1 a slope can only turn through 0, where the penalty of both sides is highest: a w that begins down the ratio would stay so.
+    The bound is soft: for a cloud and its translate the best linear w has slope 1 + W1 / (2 weight
+    s), and the estimate is too large by as much. In d = 1 a slope can only turn through 0, where
+    the penalty of both sides is highest: a w that begins down the ratio would stay so.
 
     Parameters
     ----------
@@ -104,7 +132,8 @@ class GradientPenaltyCritic(FromModule, Critic):
     weight : float
         lambda.
     one_sided : bool, optional
-        True: only slopes above 1 cost, max(0, |grad w| - 1)^2 (Petzka, Fischer and Lukovnikov 2018). None: in d = 1.
+        True: only slopes above 1 cost, max(0, |grad w| - 1)^2 (Petzka, Fischer and Lukovnikov
+        2018). None: in d = 1.
     """
 
     weight: float = field(default=10.0, kw_only=True)
@@ -114,7 +143,10 @@ class GradientPenaltyCritic(FromModule, Critic):
         super().__post_init__()
         _checks.positive(self.weight, "weight")
         if not any(self.one_sided is each for each in (None, True, False)):
-            raise TypeError(f"`one_sided` must be True, False or None, got {_checks.said(self.one_sided)}: leave it out for the usual choice")
+            raise TypeError(
+                f"`one_sided` must be True, False or None, got {_checks.said(self.one_sided)}:"
+                " leave it out for the usual choice"
+            )
 
     @property
     def _penalised(self) -> bool:
@@ -128,11 +160,14 @@ class GradientPenaltyCritic(FromModule, Critic):
 
 @dataclass(frozen=True)
 class LipschitzCritic(Critic):
-    """A network that cannot be steeper than 1: no layer's matrix has a singular value above 1 (`network.ShortLinear`).
+    """A network that cannot be steeper than 1: no layer's matrix has a singular value above 1
+    (`network.ShortLinear`).
 
-    Between the layers `GroupSort`, with which such networks come as close as wanted to any 1-Lipschitz function (Anil, Lucas and Grosse 2019): a
-    smooth activation would flatten them. So w is piecewise linear, and `Fit.value` <= W1 up to rounding. The report's `lipschitz` is the certificate,
-    the product of the layers' spectral norms. Cost besides: an eigenvalue problem of width x width for each layer and step of Adam.
+    Between the layers `GroupSort`, with which such networks come as close as wanted to any
+    1-Lipschitz function (Anil, Lucas and Grosse 2019): a smooth activation would flatten them. So w
+    is piecewise linear, and `Fit.value` <= W1 up to rounding. The report's `lipschitz` is the
+    certificate, the product of the layers' spectral norms. Cost besides: an eigenvalue problem of
+    width x width for each layer and step of Adam.
 
     Parameters
     ----------
@@ -143,20 +178,38 @@ class LipschitzCritic(Critic):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.width % 2:
-            raise ValueError(f"`width` must be even, for pairs to be sorted, got {self.width}: take {self.width + 1}")
+            raise ValueError(
+                f"`width` must be even, for pairs to be sorted, got {self.width}: take"
+                f" {self.width + 1}"
+            )
 
     def _build(self, dim: int, seed: int) -> Network:
         return built(partial(sorting_mlp, width=self.width, depth=self.depth), dim, seed)
 
     def _project(self, network: Network, weights: Weights) -> Weights:
-        return torch.cat([(cut(part) if part.ndim == 2 else part).flatten() for part in network.parts(weights).values()])
+        return torch.cat(
+            [
+                (cut(part) if part.ndim == 2 else part).flatten()
+                for part in network.parts(weights).values()
+            ]
+        )
 
     def _certificate(self, learned: Learned) -> dict[str, object]:
-        matrices = [shortened(part) for part in learned.network.parts(learned.weights).values() if part.ndim == 2]
-        return {"lipschitz": math.prod(float(torch.linalg.matrix_norm(matrix.double(), 2)) for matrix in matrices)}
+        matrices = [
+            shortened(part)
+            for part in learned.network.parts(learned.weights).values()
+            if part.ndim == 2
+        ]
+        return {
+            "lipschitz": math.prod(
+                float(torch.linalg.matrix_norm(matrix.double(), 2)) for matrix in matrices
+            )
+        }
 
 
 def _estimate(witness: CriticWitness, x: Cloud, y: Cloud) -> float:
     """E_p w - E_q w."""
-    target, current = (cloud.mean(values(witness, cloud.points)) / cloud.mass.sum() for cloud in (y, x))
+    target, current = (
+        cloud.mean(values(witness, cloud.points)) / cloud.mass.sum() for cloud in (y, x)
+    )
     return float(target - current)

@@ -1,9 +1,11 @@
-"""The dual problem of a regularised f-divergence, over densities of the target's points, with the duality gap that certifies a solution.
+"""The dual problem of a regularised f-divergence, over densities of the target's points, with the
+duality gap that certifies a solution.
 
     D(g) = sum_j q_j f(g_j) + |mu_x - sum_j q_j g_j k(y_j, .)|^2 / (2 lam)      over g >= 0                                           (1)
     P(h) = sum_i m_i h(x_i) - sum_j q_j f*(h(y_j)) - lam/2 |h|^2                over h in the Hilbert space of k                      (2)
 
-min D = max P; at the optimum h = (mu_x - sum_j q_j g_j k(y_j, .)) / lam and g_j = (f*)'(h(y_j)), an estimate of current / target at y_j.
+min D = max P; at the optimum h = (mu_x - sum_j q_j g_j k(y_j, .)) / lam and g_j = (f*)'(h(y_j)), an
+estimate of current / target at y_j.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from torch import Tensor
 from particleflow.estimators.gram import Gram
 from particleflow.memo import cached_property
 
-# Below it f*(u + t) - f*(u) - g t is taken from the trapezium rule: its error is t^2, that of the difference eps / t^2.
+# Below it f*(u + t) - f*(u) - g t is taken from the trapezium rule: its error is t^2, that of the
+# difference eps / t^2.
 SMALL_RESIDUAL = 1e-4
 # Steps that let a weight grow by no more than this share are safe.
 SHORT = 0.1
@@ -31,7 +34,9 @@ SHARE = 0.1
 
 @runtime_checkable
 class Entropy(Protocol):
-    """What the solver asks of f: f' and the derivatives of its conjugate (see `particleflow.divergences`)."""
+    """What the solver asks of f: f' and the derivatives of its conjugate (see
+    `particleflow.divergences`).
+    """
 
     def slope(self, g: Tensor) -> Tensor: ...
     def conjugate(self, s: Tensor) -> Tensor: ...
@@ -41,7 +46,9 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where the solver stands: u (M,), the weights a = q (f*)'(u), K a, the residual t = h - u at y; D, its gap, and lam^2 |h|^2."""
+    """Where the solver stands: u (M,), the weights a = q (f*)'(u), K a, the residual t = h - u at
+    y; D, its gap, and lam^2 |h|^2.
+    """
 
     u: Float[Tensor, "M"]
     a: Float[Tensor, "M"]
@@ -54,7 +61,8 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Dual:
-    """(1) in the variable u = f'(g), g = (f*)'(u): its stationarity is u = h(u) at y, and h has the weights a = q g.
+    """(1) in the variable u = f'(g), g = (f*)'(u): its stationarity is u = h(u) at y, and h has the
+    weights a = q g.
 
     Parameters
     ----------
@@ -66,7 +74,8 @@ class Dual:
     energy : float
         |mu_x|^2 = sum_ii' m_i m_i' k(x_i, x_i').
     least : float
-        A bound below of the squared norm, against rounding; -inf where mu holds a linear cost as well.
+        A bound below of the squared norm, against rounding; -inf where mu holds a linear cost as
+        well.
     """
 
     divergence: Entropy
@@ -88,17 +97,35 @@ class Dual:
         """At u = 0, where a = q: no product, once the target is known."""
         return self.with_image(torch.zeros_like(self.mu), self.mass, self.gram.of_mass, lam)
 
-    def with_image(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float) -> Point:
+    def with_image(
+        self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float
+    ) -> Point:
         residual = (self.mu - image) / lam - u
         # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2
         norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), self.least)
         # f(g) = u g - f*(u), which at small u loses no more than eps u
         conjugate = self.divergence.conjugate(u)
         entropy = float(a @ u) - float(self.mass @ conjugate)
-        return Point(u, a, image, residual, entropy + norm2 / (2 * lam), self._gap(u, a, conjugate, residual), norm2)
+        return Point(
+            u,
+            a,
+            image,
+            residual,
+            entropy + norm2 / (2 * lam),
+            self._gap(u, a, conjugate, residual),
+            norm2,
+        )
 
-    def _gap(self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], conjugate: Float[Tensor, "M"], t: Float[Tensor, "M"]) -> float:
-        """D - P at the witness of a: sum_j q_j (f(g_j) + f*(h_j) - g_j h_j) = sum_j q_j (f*(u_j + t_j) - f*(u_j) - g_j t_j) >= 0."""
+    def _gap(
+        self,
+        u: Float[Tensor, "M"],
+        a: Float[Tensor, "M"],
+        conjugate: Float[Tensor, "M"],
+        t: Float[Tensor, "M"],
+    ) -> float:
+        """D - P at the witness of a: sum_j q_j (f(g_j) + f*(h_j) - g_j h_j) = sum_j q_j (f*(u_j +
+        t_j) - f*(u_j) - g_j t_j) >= 0.
+        """
         h = u + t
         near = t * (self.mass * self.divergence.ratio(h) - a) / 2
         large = t.abs() >= SMALL_RESIDUAL
@@ -107,8 +134,12 @@ class Dual:
         far = self.mass * (self.divergence.conjugate(h) - conjugate) - a * t
         return float(torch.where(large, far, near).sum())
 
-    def moved(self, u: Float[Tensor, "M"], step: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
-        """u + step to first order; a weight that matters to h grows no faster than linearly: (f*)' is steep, and u + step overshoots by far."""
+    def moved(
+        self, u: Float[Tensor, "M"], step: Float[Tensor, "M"], lam: float
+    ) -> Float[Tensor, "M"]:
+        """u + step to first order; a weight that matters to h grows no faster than linearly: (f*)'
+        is steep, and u + step overshoots by far.
+        """
         ratio = self.divergence.ratio(u)
         linear = ratio + self.divergence.ratio_slope(u) * step
         cap = self.divergence.slope(torch.maximum(linear, lam / (self.gram.peak * self.mass)))
@@ -117,13 +148,20 @@ class Dual:
         return torch.where(long & (cap < straight), cap, straight)
 
     def error(self, point: Point, lam: float) -> float:
-        """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution: P is lam-strongly concave, so lam/2 |h - h*|^2 <= gap."""
+        """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution: P is lam-strongly
+        concave, so lam/2 |h - h*|^2 <= gap.
+        """
         scale = max(point.norm2, 1e-15 * self.energy)
         return 0.0 if scale == 0 else math.sqrt(2 * lam * max(point.gap, 0.0) / scale)
 
     def enough(self, point: Point, lam: float, rtol: float) -> float:
-        """The gap below which the error is at most rtol, or is no more than what the errors of the sums make of it."""
+        """The gap below which the error is at most rtol, or is no more than what the errors of the
+        sums make of it.
+        """
         scale = max(point.norm2, 1e-15 * self.energy)
-        uncertain = SHARE * self.gram.error * float(point.a.abs().sum() + self.mass.sum()) / lam + ROUNDING * point.u.abs()
+        uncertain = (
+            SHARE * self.gram.error * float(point.a.abs().sum() + self.mass.sum()) / lam
+            + ROUNDING * point.u.abs()
+        )
         floor = 0.5 * float((self.mass * self.divergence.ratio_slope(point.u)) @ uncertain**2)
         return max(rtol**2 * scale / (2 * lam), floor)

@@ -1,4 +1,6 @@
-"""A partial Cholesky factor of a kernel's matrix: few columns stand for all where the kernel is smooth and wide."""
+"""A partial Cholesky factor of a kernel's matrix: few columns stand for all where the kernel is
+smooth and wide.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,18 @@ GOLDEN = (5**0.5 - 1) / 2
 
 
 def partial_cholesky(
-    kernel: Kernel, points: Float[Tensor, "M d"], mass: Float[Tensor, "M"], tolerance: float, most: int
+    kernel: Kernel,
+    points: Float[Tensor, "M d"],
+    mass: Float[Tensor, "M"],
+    tolerance: float,
+    most: int,
 ) -> Float[Tensor, "M r"] | None:
-    """L with sum_i q_i (K - L L')_ii <= tolerance, a bound of the norm of Q^{1/2} (K - L L') Q^{1/2}; None if that takes more than `most` columns.
+    """L with sum_i q_i (K - L L')_ii <= tolerance, a bound of the norm of Q^{1/2} (K - L L')
+    Q^{1/2}; None if that takes more than `most` columns.
 
-    Each column belongs to a point drawn in proportion to q_i (K - L L')_ii, which is near to the best for that sum (Chen, Epperly, Tropp and Webber
-    2023); drawn by the golden ratio's multiples, so that the same input gives the same bits. Cost O(M r^2).
+    Each column belongs to a point drawn in proportion to q_i (K - L L')_ii, which is near to the
+    best for that sum (Chen, Epperly, Tropp and Webber 2023); drawn by the golden ratio's multiples,
+    so that the same input gives the same bits. Cost O(M r^2).
     """
     left = kernel_matrix(kernel, points[:1], points[:1])[0].expand(len(points)).clone()
     columns = points.new_empty(most, len(points))

@@ -1,4 +1,6 @@
-"""The matrix K = k(y_i, y_j) of a target's points as a map v -> K v: kept whole where that is quicker, else through a sum over pairs."""
+"""The matrix K = k(y_i, y_j) of a target's points as a map v -> K v: kept whole where that is
+quicker, else through a sum over pairs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from particleflow.pairwise.base import Promise
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.pairwise.promise import peaks
 
-# A whole matrix is quicker than any fast sum up to SMALL points, and than an exact sum up to LARGE, where it takes 128 MiB.
+# A whole matrix is quicker than any fast sum up to SMALL points, and than an exact sum up to LARGE,
+# where it takes 128 MiB.
 SMALL, LARGE = 512, 4096
 # Rounding of one product, per unit of sum |v| max |k|.
 ROUNDING = 8 * torch.finfo(torch.float64).eps
@@ -74,8 +77,9 @@ class WholeGram:
 
 @dataclass(frozen=True, eq=False)
 class SummedGram:
-    """Through `pairwise`, with all that depends on the points alone kept. `queries`: y, prepared; `lasting`: whether a factor pays;
-    `rough`: what makes rough products."""
+    """Through `pairwise`, with all that depends on the points alone kept. `queries`: y, prepared;
+    `lasting`: whether a factor pays; `rough`: what makes rough products.
+    """
 
     kernel: Kernel
     cloud: Cloud
@@ -89,7 +93,9 @@ class SummedGram:
 
     @cached_property
     def error(self) -> float:
-        promised = 0.0 if self.promise is None else self.promise.value / float(self.cloud.mass.sum())
+        promised = (
+            0.0 if self.promise is None else self.promise.value / float(self.cloud.mass.sum())
+        )
         return promised + ROUNDING * self.peak
 
     @cached_property
@@ -104,7 +110,9 @@ class SummedGram:
         return self.sources.field(v).value(self.queries)
 
     def roughly(self, v: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
-        """K v in float32, to about lam sum |v| / 100 where that is possible: for iterations that are corrected afterwards."""
+        """K v in float32, to about lam sum |v| / 100 where that is possible: for iterations that
+        are corrected afterwards.
+        """
         rtol = min(COARSEST, ROUGH * lam / self.peak)
         if rtol < FINEST:
             return self.times(v)
@@ -120,21 +128,33 @@ class SummedGram:
     def _rough(self, rtol: float) -> Tensor | tuple[Sources, Queries]:
         """A partial Cholesky factor where it is small, else sources and queries of a fast sum."""
         most = min(COLUMNS, FACTOR // len(self.cloud)) if self.lasting else 0
-        factor = partial_cholesky(self.kernel, self.cloud.points, self.cloud.mass, rtol * self.peak, most) if most >= LEAST else None
+        factor = (
+            partial_cholesky(
+                self.kernel, self.cloud.points, self.cloud.mass, rtol * self.peak, most
+            )
+            if most >= LEAST
+            else None
+        )
         if factor is not None:
             return factor.float()
         sources = self._coarser(rtol).sources(self.kernel, self.cloud.points.float())
         return sources, sources.prepare(sources.points)
 
     def _coarser(self, rtol: float) -> PairwiseSum:
-        return Auto(rtol=max(rtol, self.pairwise.rtol), max_pairs=self.pairwise.max_pairs) if isinstance(self.pairwise, Auto) else Auto(rtol=rtol)
+        return (
+            Auto(rtol=max(rtol, self.pairwise.rtol), max_pairs=self.pairwise.max_pairs)
+            if isinstance(self.pairwise, Auto)
+            else Auto(rtol=rtol)
+        )
 
 
 Gram: TypeAlias = WholeGram | SummedGram
 
 
 def gram_of(kernel: Kernel, cloud: Cloud, pairwise: PairwiseSum, *, lasting: bool = True) -> Gram:
-    """K at the points of a cloud, in float64, through `pairwise` or whole; `lasting` where the points come back, and preparations pay."""
+    """K at the points of a cloud, in float64, through `pairwise` or whole; `lasting` where the
+    points come back, and preparations pay.
+    """
     cloud = cloud.double()
     if len(cloud) <= SMALL:
         return WholeGram(kernel_matrix(kernel, cloud.points, cloud.points), cloud)

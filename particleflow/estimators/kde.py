@@ -21,7 +21,9 @@ from particleflow.pairwise.base import check_backend
 
 @dataclass(frozen=True)
 class KDEWitness:
-    """log target field - log current field + shift, by log-sum-exp: finite, with its gradient, however far from both clouds."""
+    """log target field - log current field + shift, by log-sum-exp: finite, with its gradient,
+    however far from both clouds.
+    """
 
     target: Field
     current: Field
@@ -37,23 +39,29 @@ class KDEWitness:
 
 @dataclass(frozen=True)
 class KDE(FlowDefaults):
-    """w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x, the log ratio of two kernel density estimates; c = int k.
+    """w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x, the log ratio of two
+    kernel density estimates; c = int k.
 
-    With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud's bandwidth l is its own, and c = (2 pi l^2)^{d/2}. A
-    flow rests where the smoothed densities agree: with one bandwidth that is the target, with two of different size it is narrower or wider.
+    With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud's
+    bandwidth l is its own, and c = (2 pi l^2)^{d/2}. A flow rests where the smoothed densities
+    agree: with one bandwidth that is the target, with two of different size it is narrower or
+    wider.
 
-    `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i); the velocity h'(w) grad w is NOT its gradient, and need not lower it.
-    Cost O((N + M) Q d), and that of a rule at each fit. `Fit.report` has the bandwidths that were chosen from the data.
+    `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i); the velocity h'(w) grad w is
+    NOT its gradient, and need not lower it. Cost O((N + M) Q d), and that of a rule at each fit.
+    `Fit.report` has the bandwidths that were chosen from the data.
 
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`, applied to either cloud at each fit:
-        CrossValidated(), Scott(), Median(). None: a Gaussian for both clouds; its bandwidth is chosen for the target by `shared` at the first fit and
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`,
+        applied to either cloud at each fit: CrossValidated(), Scott(), Median(). None: a Gaussian
+        for both clouds; its bandwidth is chosen for the target by `shared` at the first fit and
         kept in memory.
     shared : Bandwidth, optional
-        The rule of that bandwidth. None: CrossValidated(), right for a density; in a `Flow`, Median(None), which is `default_bandwidth`. A flow needs
-        a force between the parts of a target, where a bandwidth that fits the density of the parts has none.
+        The rule of that bandwidth. None: CrossValidated(), right for a density; in a `Flow`,
+        Median(None), which is `default_bandwidth`. A flow needs a force between the parts of a
+        target, where a bandwidth that fits the density of the parts has none.
     pairwise : PairwiseSum
     """
 
@@ -72,19 +80,34 @@ class KDE(FlowDefaults):
         check_backend(self.pairwise)
         if self.shared is not None:
             if isinstance(self.shared, type) or not isinstance(self.shared, Bandwidth):
-                raise TypeError(f"`shared` must be a rule with of(cloud), got {self.shared!r}: e.g. pf.kernels.CrossValidated()")
+                raise TypeError(
+                    f"`shared` must be a rule with of(cloud), got {self.shared!r}: e.g."
+                    " pf.kernels.CrossValidated()"
+                )
             if self.kernel is not None:
-                raise ValueError(f"`shared` chooses a bandwidth where there is no kernel, got {self.shared} beside {self.kernel}: leave one out")
+                raise ValueError(
+                    f"`shared` chooses a bandwidth where there is no kernel, got {self.shared}"
+                    f" beside {self.kernel}: leave one out"
+                )
         if self.kernel is None:
             return
         kernel = as_kernel_or_rule(self.kernel)
         object.__setattr__(self, "kernel", kernel)
         if not (is_rule(kernel) or is_positive(kernel)):
-            raise TypeError(f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
+            raise TypeError(
+                f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian,"
+                " Laplace, Matern32, Matern52 or IMQ"
+            )
 
     def in_flow(self) -> KDE:
-        """The same estimator; where nothing chooses its bandwidth, by `default_bandwidth` of the target."""
-        return replace(self, shared=Median(None)) if self.kernel is None and self.shared is None else self
+        """The same estimator; where nothing chooses its bandwidth, by `default_bandwidth` of the
+        target.
+        """
+        return (
+            replace(self, shared=Median(None))
+            if self.kernel is None and self.shared is None
+            else self
+        )
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
@@ -94,14 +117,24 @@ class KDE(FlowDefaults):
             kept = memory.get("bandwidth", None)
             rule = CrossValidated() if self.shared is None else self.shared
             width = read_off("`y`", partial(rule.of, y)) if kept is None else float(kept)
-            return self._fit(x, y, Gaussian(width), Gaussian(width), {"bandwidth": torch.tensor(width, dtype=torch.float64, device="cpu")})
+            return self._fit(
+                x,
+                y,
+                Gaussian(width),
+                Gaussian(width),
+                {"bandwidth": torch.tensor(width, dtype=torch.float64, device="cpu")},
+            )
         rule = self.kernel
         of_y: float = self._width.get(y, lambda: read_off("`y`", partial(rule.of, y)))
         return self._fit(x, y, Gaussian(read_off("`x`", partial(rule.of, x))), Gaussian(of_y))
 
-    def _fit(self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None) -> Fit:
+    def _fit(
+        self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None
+    ) -> Fit:
         # a run that goes on may bring another bandwidth
-        target: Field = self._target.get(y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y)
+        target: Field = self._target.get(
+            y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y
+        )
         current = self.pairwise.sources(of_x, x.points).field(x.mass)
         report, shift = dict(current.explain(x.points)), 0.0
         if isinstance(self.kernel, Kernel):
@@ -113,4 +146,9 @@ class KDE(FlowDefaults):
             shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)
             report |= {"bandwidth": of_x.bandwidth, "target_bandwidth": of_y.bandwidth}
         witness = KDEWitness(target, current, shift)
-        return Fit(witness, dict(memory or {}), report, objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
+        return Fit(
+            witness,
+            dict(memory or {}),
+            report,
+            objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])),
+        )

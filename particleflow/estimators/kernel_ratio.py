@@ -1,4 +1,6 @@
-"""What the kernel models of the density ratio share: r(z) = e^shift sum_l theta_l k(z, c_l), theta >= 0, centres c_l among the target's points."""
+"""What the kernel models of the density ratio share: r(z) = e^shift sum_l theta_l k(z, c_l), theta
+>= 0, centres c_l among the target's points.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from particleflow.subsets import places
 
 # The rule of a bandwidth in a flow: `default_bandwidth` of the target.
 IN_FLOW = Median(None)
-# Bandwidths tried, in median distances of the target, the widest first: of equal scores the smoother ratio wins.
+# Bandwidths tried, in median distances of the target, the widest first: of equal scores the
+# smoother ratio wins.
 FACTORS = tuple(2.0 ** (k / 2) for k in range(2, -7, -1))
 ENTRIES = 2**19  # of a kernel matrix worked on at once
 
@@ -33,7 +36,9 @@ Sample: TypeAlias = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class KernelRatioWitness:
-    """log r and its gradient by log-sum-exp, in float64: finite however far from both clouds, where the nearest centre takes over."""
+    """log r and its gradient by log-sum-exp, in float64: finite however far from both clouds, where
+    the nearest centre takes over.
+    """
 
     field: Field = field(repr=False)
     shift: float
@@ -44,8 +49,15 @@ class KernelRatioWitness:
         return (value + self.shift).to(z.dtype), grad.to(z.dtype)
 
 
-def kernel_ratio(kernel: Kernel, centres: Float[Tensor, "L d"], log_theta: Float[Tensor, "L"], pairwise: PairwiseSum) -> KernelRatioWitness:
-    """r = sum_l theta_l k(., c_l) from log theta (-inf: not there), of any size; weights below the smallest number are held there."""
+def kernel_ratio(
+    kernel: Kernel,
+    centres: Float[Tensor, "L d"],
+    log_theta: Float[Tensor, "L"],
+    pairwise: PairwiseSum,
+) -> KernelRatioWitness:
+    """r = sum_l theta_l k(., c_l) from log theta (-inf: not there), of any size; weights below the
+    smallest number are held there.
+    """
     shift = float(log_theta.max())
     there = log_theta > -math.inf
     weights = (log_theta[there] - shift).clamp_min(math.log(torch.finfo(torch.float64).tiny)).exp()
@@ -56,7 +68,10 @@ def positive_kernel(kernel: Kernel | Bandwidth) -> Kernel | Bandwidth:
     """`kernel`, if it has a logarithm; a rule as it is."""
     kernel = as_kernel_or_rule(kernel)
     if not (is_rule(kernel) or is_positive(kernel)):
-        raise TypeError(f"`kernel` must be positive to model a ratio, got {kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
+        raise TypeError(
+            f"`kernel` must be positive to model a ratio, got {kernel}: use Gaussian, Laplace,"
+            " Matern32, Matern52 or IMQ"
+        )
     return kernel
 
 
@@ -65,7 +80,9 @@ def normalised(cloud: Cloud) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N"], 
     return *places(cloud), float(cloud.mass.double().sum().log())
 
 
-def tiles(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]) -> Iterator[tuple[slice, Tensor]]:
+def tiles(
+    kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]
+) -> Iterator[tuple[slice, Tensor]]:
     """Rows of k(points, centres) (N, L), so many at a time that memory stays small."""
     step = max(1, ENTRIES // len(centres))
     for start in range(0, len(points), step):
@@ -73,13 +90,17 @@ def tiles(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "
         yield rows, kernel_matrix(kernel, points[rows], centres)
 
 
-def log_kernel_matrix(kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]) -> Float[Tensor, "N L"]:
+def log_kernel_matrix(
+    kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]
+) -> Float[Tensor, "N L"]:
     assert is_positive(kernel)
     return kernel.log_profile(squared_distances(points, centres))
 
 
 def candidates(kernel: Kernel | Bandwidth | None, target: Cloud, memory: Memory) -> list[Kernel]:
-    """The kernels to choose from: the one that is given, the one chosen before, that of a rule, or Gaussians around the target's median distance."""
+    """The kernels to choose from: the one that is given, the one chosen before, that of a rule, or
+    Gaussians around the target's median distance.
+    """
     if isinstance(kernel, Kernel):
         return [kernel]
     if "bandwidth" in memory:

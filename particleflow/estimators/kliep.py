@@ -35,28 +35,34 @@ SCORED = 2048  # places of each cloud that the choice of the bandwidth looks at
 
 @dataclass(frozen=True)
 class KLIEP(FlowDefaults):
-    """r(z) = sum_l theta_l k(z, c_l) of largest likelihood: the Kullback-Leibler importance estimation procedure.
+    """r(z) = sum_l theta_l k(z, c_l) of largest likelihood: the Kullback-Leibler importance
+    estimation procedure.
 
         max over theta >= 0 of   sum_j b_j log r(y_j)   subject to   sum_i a_i r(x_i) = 1
 
-    a, b are the shares of the clouds' masses; the centres c (L, d) are `centres` of the target's places, drawn with a fixed seed. With
-    theta_l = alpha_l / g_l, g_l = sum_i a_i k(x_i, c_l), alpha lies on the simplex: these are the weights of a mixture, found by Newton's method
-    with an active set (`mixture.mixture_weights`) and certified: the largest likelihood exceeds the one found by `gap` at most. g is kept as a
-    logarithm, so that clouds may be as far apart as they like. log r = log sum exp is finite, with its gradient, everywhere.
+    a, b are the shares of the clouds' masses; the centres c (L, d) are `centres` of the target's
+    places, drawn with a fixed seed. With theta_l = alpha_l / g_l, g_l = sum_i a_i k(x_i, c_l),
+    alpha lies on the simplex: these are the weights of a mixture, found by Newton's method with an
+    active set (`mixture.mixture_weights`) and certified: the largest likelihood exceeds the one
+    found by `gap` at most. g is kept as a logarithm, so that clouds may be as far apart as they
+    like. log r = log sum exp is finite, with its gradient, everywhere.
 
-    Without a kernel the bandwidth of a Gaussian is chosen at the first fit among 2^-3 .. 2 median distances of the target, kept in memory and
-    reported: that of the largest sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds, of 2048 places of each at most:
-    a point's repeats are held out with it. (The paper holds out the target only: a ratio that explodes beyond the particles then wins.)
-    In a `Flow` it is `default_bandwidth` of the target: the score prefers wide kernels where the clouds hardly overlap.
+    Without a kernel the bandwidth of a Gaussian is chosen at the first fit among 2^-3 .. 2 median
+    distances of the target, kept in memory and reported: that of the largest sum_j b_j log r(y_j) -
+    sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds, of 2048 places of each at most: a
+    point's repeats are held out with it. (The paper holds out the target only: a ratio that
+    explodes beyond the particles then wins.) In a `Flow` it is `default_bandwidth` of the target:
+    the score prefers wide kernels where the clouds hardly overlap.
 
-    `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost O(M L^2) for each of some ten Newton iterations,
-    O(N L d) beside; O(L d) a query.
+    `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost
+    O(M L^2) for each of some ten Newton iterations, O(N L d) beside; O(L d) a query.
 
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`: a Gaussian, its bandwidth read off the target at
-        the first fit. None: a Gaussian, its bandwidth chosen.
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`:
+        a Gaussian, its bandwidth read off the target at the first fit. None: a Gaussian, its
+        bandwidth chosen.
     centres : int
     folds : int
         Of the cross-validation; refused beside a `kernel`.
@@ -83,12 +89,19 @@ class KLIEP(FlowDefaults):
         object.__setattr__(self, "centres", _checks.count(self.centres, "centres"))
         object.__setattr__(self, "folds", _checks.count(self.folds, "folds", least=2))
         if self.kernel is not None and self.folds != type(self).folds:
-            raise ValueError(f"`folds` choose a bandwidth, got {self.folds} with kernel={self.kernel}: leave one of them out")
-        object.__setattr__(self, "max_iterations", _checks.count(self.max_iterations, "max_iterations"))
+            raise ValueError(
+                f"`folds` choose a bandwidth, got {self.folds} with kernel={self.kernel}: leave one"
+                " of them out"
+            )
+        object.__setattr__(
+            self, "max_iterations", _checks.count(self.max_iterations, "max_iterations")
+        )
         check_backend(self.pairwise)
 
     def in_flow(self) -> KLIEP:
-        """The same estimator; where there is no kernel, with the bandwidth `default_bandwidth` of the target."""
+        """The same estimator; where there is no kernel, with the bandwidth `default_bandwidth` of
+        the target.
+        """
         return replace(self, kernel=IN_FLOW) if self.kernel is None else self
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
@@ -99,19 +112,37 @@ class KLIEP(FlowDefaults):
         report: dict[str, Any] = {}
         kernel, warm = kernels[0], memory.get("alpha")
         if len(kernels) > 1:
-            report["score"], kernel, warm = self._choose(kernels, places(x, SCORED), places(y, SCORED), centres)
+            report["score"], kernel, warm = self._choose(
+                kernels, places(x, SCORED), places(y, SCORED), centres
+            )
         start = warm.to(centres) if warm is not None and len(warm) == len(centres) else None
         log_g, found, likelihood = self._solve(kernel, (points, a), (target, b), centres, start)
-        ratio = kernel_ratio(kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise)
+        ratio = kernel_ratio(
+            kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise
+        )
         remembered = {"alpha": found.alpha}
         if not isinstance(self.kernel, Kernel):
             report["bandwidth"] = bandwidth_of(kernel)
-            remembered["bandwidth"] = torch.tensor(report["bandwidth"], dtype=torch.float64, device="cpu")
-        report.update(converged=found.converged, gap=found.gap, iterations=found.iterations, centres=len(centres))
+            remembered["bandwidth"] = torch.tensor(
+                report["bandwidth"], dtype=torch.float64, device="cpu"
+            )
+        report.update(
+            converged=found.converged,
+            gap=found.gap,
+            iterations=found.iterations,
+            centres=len(centres),
+        )
         report.update(ratio.field.explain(x.points.double()))
         return Fit(ratio, memory=remembered, report=report, objective=lambda: likelihood)
 
-    def _solve(self, kernel: Kernel, x: Sample, y: Sample, centres: Float[Tensor, "L d"], start: Tensor | None) -> tuple[Tensor, Mixture, float]:
+    def _solve(
+        self,
+        kernel: Kernel,
+        x: Sample,
+        y: Sample,
+        centres: Float[Tensor, "L d"],
+        start: Tensor | None,
+    ) -> tuple[Tensor, Mixture, float]:
         """log g (L,), alpha and the likelihood."""
         points, a = x
         log_g = self.pairwise.sources(kernel, points).field(a).log(centres)[0]
@@ -121,11 +152,16 @@ class KLIEP(FlowDefaults):
         found = mixture_weights(values, y[1], start=start, max_iterations=self.max_iterations)
         return log_g, found, float(y[1] @ (largest[:, 0] + (values @ found.alpha).log()))
 
-    def _choose(self, kernels: list[Kernel], x: Sample, y: Sample, centres: Tensor) -> tuple[float, Kernel, Tensor]:
+    def _choose(
+        self, kernels: list[Kernel], x: Sample, y: Sample, centres: Tensor
+    ) -> tuple[float, Kernel, Tensor]:
         """The largest score, its kernel, and weights of a part of the points, near those of all."""
         for name, (points, _) in (("x", x), ("y", y)):
             if len(points) < 2:
-                raise ValueError(f"`{name}` must hold two places with mass, one to be held out, got {len(points)}: pass kernel= yourself")
+                raise ValueError(
+                    f"`{name}` must hold two places with mass, one to be held out, got"
+                    f" {len(points)}: pass kernel= yourself"
+                )
         scored: list[tuple[float, Kernel, Tensor]] = []
         alpha = None
         for kernel in kernels:
@@ -133,18 +169,28 @@ class KLIEP(FlowDefaults):
             scored.append((score, kernel, alpha))
         return max(scored, key=itemgetter(0))
 
-    def _score(self, kernel: Kernel, x: Sample, y: Sample, centres: Tensor, alpha: Tensor | None) -> tuple[float, Tensor]:
-        """The mean over the folds of E_p log r - E_q r + 1 on what was held out: a lower bound of KL(p || q), the objective of `losses.KLIEP`.
+    def _score(
+        self, kernel: Kernel, x: Sample, y: Sample, centres: Tensor, alpha: Tensor | None
+    ) -> tuple[float, Tensor]:
+        """The mean over the folds of E_p log r - E_q r + 1 on what was held out: a lower bound of
+        KL(p || q), the objective of `losses.KLIEP`.
 
-        Newton's method starts from alpha, then from the fold before. Returned: the score and the last fold's weights.
+        Newton's method starts from alpha, then from the fold before. Returned: the score and the
+        last fold's weights.
         """
         folds = min(self.folds, len(x[0]), len(y[0]))
-        score, alpha = 0.0, centres.new_full((len(centres),), 1 / len(centres)) if alpha is None else alpha
+        score, alpha = (
+            0.0,
+            centres.new_full((len(centres),), 1 / len(centres)) if alpha is None else alpha,
+        )
         for fold in range(folds):
             (in_x, out_x), (in_y, out_y) = (_split(sample, fold, folds) for sample in (x, y))
             log_g, found, _ = self._solve(kernel, in_x, in_y, centres, alpha)
             alpha, log_theta = found.alpha, found.alpha.log() - log_g
-            log_r_x, log_r_y = (torch.logsumexp(log_kernel_matrix(kernel, points, centres) + log_theta, 1) for points, _ in (out_x, out_y))
+            log_r_x, log_r_y = (
+                torch.logsumexp(log_kernel_matrix(kernel, points, centres) + log_theta, 1)
+                for points, _ in (out_x, out_y)
+            )
             score += float(out_y[1] @ log_r_y - out_x[1] @ log_r_x.exp()) + 1
         return score / folds, alpha
 
@@ -153,4 +199,7 @@ def _split(sample: Sample, fold: int, folds: int) -> tuple[Sample, Sample]:
     """All but every folds-th point, and those; shares of sum one each."""
     points, share = sample
     out = torch.arange(len(points), device=points.device) % folds == fold
-    return (points[~out], share[~out] / share[~out].sum()), (points[out], share[out] / share[out].sum())
+    return (points[~out], share[~out] / share[~out].sum()), (
+        points[out],
+        share[out] / share[out].sum(),
+    )

@@ -15,23 +15,37 @@ from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators.base import Fit, FlowDefaults
 from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
-from particleflow.kernels import Bandwidth, FeatureMap, Gaussian, Kernel, Landmarks, Median, median_distance
+from particleflow.kernels import (
+    Bandwidth,
+    FeatureMap,
+    Gaussian,
+    Kernel,
+    Landmarks,
+    Median,
+    median_distance,
+)
 from particleflow.kernels.bandwidth import is_rule, read_off
 from particleflow.kernels.declared import as_kernel_or_rule
 from particleflow.subsets import lasting_order, places
 
-BLOCK = 2**14                                                                   # queries at once
-LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))                            # 1e-1 ... 1e-6
+BLOCK = 2**14  # queries at once
+LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))  # 1e-1 ... 1e-6
 LAM_IN_FLOW = 1e-2
-WIDTHS = (0.25, 0.5, 1.0, 2.0)                                                  # of the median distance
-MOST_POINTS, FOLDS, LOOSE = 1000, 4, 1e-4                                       # of the cross-validation: points of each cloud, folds, decrement
+WIDTHS = (0.25, 0.5, 1.0, 2.0)  # of the median distance
+MOST_POINTS, FOLDS, LOOSE = (
+    1000,
+    4,
+    1e-4,
+)  # of the cross-validation: points of each cloud, folds, decrement
 
 
 @runtime_checkable
 class Features(Protocol):
     """A choice of features for a kernel on two clouds."""
 
-    def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> FeatureMap: ...
+    def map(
+        self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness
+    ) -> FeatureMap: ...
 
 
 @dataclass(frozen=True)
@@ -54,31 +68,38 @@ class LogisticWitness:
 
 @dataclass(frozen=True)
 class KernelLogistic(FlowDefaults):
-    """log r = features(z) . w + b by logistic regression of the target's points (t = 1) against the current ones (t = -1): minimise
+    """log r = features(z) . w + b by logistic regression of the target's points (t = 1) against the
+    current ones (t = -1): minimise
 
         1/2 sum_j q_j log(1 + e^{-d(y_j)}) + 1/2 sum_i p_i log(1 + e^{d(x_i)}) + lam / 2 |w|^2,        p, q the masses over their sums
 
-    The classes weigh the same whatever N and M, so d is log r without a prior to take off; the logarithm of mass(y) / mass(x) is added.
-    scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem. Newton's method, warm from the last weights.
+    The classes weigh the same whatever N and M, so d is log r without a prior to take off; the
+    logarithm of mass(y) / mass(x) is added. scikit-learn's LogisticRegression(C=1 / lam) with these
+    sample weights is the same problem. Newton's method, warm from the last weights.
 
-    What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel (1/4 to 2 times the median distance of both
-    clouds) and lam (1e-1 to 1e-6), by the loss on four folds of at most 1000 places of each cloud; a lam chosen by a part is lowered like 1 / n.
-    In a `Flow` what is not given is the median distance of both clouds and lam = 1e-2. Where clouds do not overlap, any function that parts them
-    does well on left-out points, and the steepest best, whatever its slope is on the way from one cloud to the other. A kernel as wide as both
-    clouds has a slope there, and a large lam keeps it: as lam grows the witness tends to MMD's over 4 lam.
+    What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel
+    (1/4 to 2 times the median distance of both clouds) and lam (1e-1 to 1e-6), by the loss on four
+    folds of at most 1000 places of each cloud; a lam chosen by a part is lowered like 1 / n. In a
+    `Flow` what is not given is the median distance of both clouds and lam = 1e-2. Where clouds do
+    not overlap, any function that parts them does well on left-out points, and the steepest best,
+    whatever its slope is on the way from one cloud to the other. A kernel as wide as both clouds
+    has a slope there, and a large lam keeps it: as lam grows the witness tends to MMD's over 4 lam.
 
-    `Fit.report`: `gap`, which bounds the error, |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam`, `kernel`.
+    `Fit.report`: `gap`, which bounds the error, |w - w*| <= sqrt(2 gap / lam), `decrement`,
+    `iterations`, `lam`, `kernel`.
 
-    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its gradient.
-    Cost O((N + M) D^2) an iteration, memory O((N + M) D), D features; a query O(D (D + d)).
+    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its
+    gradient. Cost O((N + M) D^2) an iteration, memory O((N + M) D), D features; a query O(D (D +
+    d)).
 
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Or a rule of `particleflow.kernels`: a Gaussian, its bandwidth read off both clouds, of half the mass each, at the first fit.
+        Or a rule of `particleflow.kernels`: a Gaussian, its bandwidth read off both clouds, of half
+        the mass each, at the first fit.
     lam : float, optional
-        Of the penalty; the loss is a mean, so 1 / lam counts samples. Raised to some 1e-14 (`Regression.least_lam`), where float64 needs that: the
-        report tells the one used.
+        Of the penalty; the loss is a mean, so 1 / lam counts samples. Raised to some 1e-14
+        (`Regression.least_lam`), where float64 needs that: the report tells the one used.
     features : Landmarks or RandomWaves
         Of `particleflow.kernels`, or anything with map(kernel, x, y, draws).
     rtol : float
@@ -106,20 +127,33 @@ class KernelLogistic(FlowDefaults):
             remedy = "it is the weight of the penalty; leave it out to have it chosen"
             object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy=remedy))
         if isinstance(self.features, type) or not isinstance(self.features, Features):
-            raise TypeError(f"`features` must have map(kernel, x, y, draws), got {self.features!r}: e.g. pf.kernels.Landmarks(100)")
+            raise TypeError(
+                f"`features` must have map(kernel, x, y, draws), got {self.features!r}: e.g."
+                " pf.kernels.Landmarks(100)"
+            )
         object.__setattr__(self, "rtol", _checks.positive(self.rtol, "rtol"))
-        object.__setattr__(self, "max_iterations", _checks.count(self.max_iterations, "max_iterations"))
+        object.__setattr__(
+            self, "max_iterations", _checks.count(self.max_iterations, "max_iterations")
+        )
 
     def in_flow(self) -> KernelLogistic:
-        """The same estimator; where they are not given, with the median distance of both clouds as its bandwidth, and lam = 1e-2."""
-        return replace(self, kernel=Median() if self.kernel is None else self.kernel, lam=LAM_IN_FLOW if self.lam is None else self.lam)
+        """The same estimator; where they are not given, with the median distance of both clouds as
+        its bandwidth, and lam = 1e-2.
+        """
+        return replace(
+            self,
+            kernel=Median() if self.kernel is None else self.kernel,
+            lam=LAM_IN_FLOW if self.lam is None else self.lam,
+        )
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         current, target = _with_mass(x.double()), _with_mass(y.double())
         kernel, lam = self._chosen(current, target, clock.draws, memory)
         order = lasting_order(x, memory.get("order"))
-        features = self.features.map(kernel, _with_mass(_rows(x.double(), order)).points, target.points, clock.draws)
+        features = self.features.map(
+            kernel, _with_mass(_rows(x.double(), order)).points, target.points, clock.draws
+        )
         problem = regression(features, current, target)
         kept = {**self._kept(kernel, lam), "order": order}
         lam = max(lam, problem.least_lam)
@@ -127,7 +161,11 @@ class KernelLogistic(FlowDefaults):
         gap = problem.gap(found.u, lam)
         ratio = float(torch.log(target.mass.sum() / current.mass.sum()))
         witness = LogisticWitness(features, found.u[:-1], float(found.u[-1]) + ratio)
-        report: dict[str, object] = {"converged": found.decrement <= self.rtol, "gap": gap, "decrement": found.decrement}
+        report: dict[str, object] = {
+            "converged": found.decrement <= self.rtol,
+            "gap": gap,
+            "decrement": found.decrement,
+        }
         report |= {"iterations": found.iterations, "lam": lam, "kernel": repr(kernel)}
         if not report["converged"]:
             report["remedy"] = "raise lam or max_iterations"
@@ -140,17 +178,33 @@ class KernelLogistic(FlowDefaults):
 
     def _solve(self, problem: Regression, lam: float, start: Tensor | None) -> Minimum:
         zero = problem.features.new_zeros(problem.features.shape[1] + 1)
-        warm = start is not None and start.shape == zero.shape and problem.value(start.to(zero), lam) < problem.value(zero, lam)
-        return minimise(problem, lam, start.to(zero) if warm and start is not None else zero, self.rtol, self.max_iterations)
+        warm = (
+            start is not None
+            and start.shape == zero.shape
+            and problem.value(start.to(zero), lam) < problem.value(zero, lam)
+        )
+        return minimise(
+            problem,
+            lam,
+            start.to(zero) if warm and start is not None else zero,
+            self.rtol,
+            self.max_iterations,
+        )
 
     def _kept(self, kernel: Kernel, lam: float) -> Memory:
-        kept = {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")} if self.lam is None else {}
+        kept = (
+            {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")}
+            if self.lam is None
+            else {}
+        )
         if not isinstance(self.kernel, Kernel):
             assert isinstance(kernel, Gaussian)
             kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64, device="cpu")
         return kept
 
-    def _chosen(self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory) -> tuple[Kernel, float]:
+    def _chosen(
+        self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory
+    ) -> tuple[Kernel, float]:
         """Kernel and lam: given, kept, or of the least loss on points that were left out."""
         kernel = self.kernel if isinstance(self.kernel, Kernel) else None
         if kernel is None and "bandwidth" in memory:
@@ -163,19 +217,29 @@ class KernelLogistic(FlowDefaults):
         n = sum(len(places(cloud)[0]) for cloud in (x, y))
         x, y = _part(x), _part(y)
         if min(len(x), len(y)) < 2:
-            raise ValueError(f"`lam` and `kernel` are chosen from two places of each cloud or more, got {len(x)} and {len(y)}: pass both")
+            raise ValueError(
+                f"`lam` and `kernel` are chosen from two places of each cloud or more, got {len(x)}"
+                f" and {len(y)}: pass both"
+            )
         if kernel is None:
             scale = read_off("`x` and `y`", partial(median_distance, _both(x, y)))
         kernels = [Gaussian(scale * width) for width in WIDTHS] if kernel is None else [kernel]
         lams = LAMS if lam is None else (lam,)
         losses: dict[tuple[Kernel, float], float] = {}
         for kernel in kernels:
-            losses |= {(kernel, lam): loss for lam, loss in zip(lams, self._left_out(kernel, lams, x, y, draws), strict=True)}
+            losses |= {
+                (kernel, lam): loss
+                for lam, loss in zip(lams, self._left_out(kernel, lams, x, y, draws), strict=True)
+            }
         best, chosen = min(losses, key=losses.__getitem__)
         return best, chosen * (len(x) + len(y)) / n if lam is None else chosen
 
-    def _left_out(self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness) -> list[float]:
-        """The loss on each fold by the other folds' regression, summed over folds; warm from one lam to the next."""
+    def _left_out(
+        self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness
+    ) -> list[float]:
+        """The loss on each fold by the other folds' regression, summed over folds; warm from one
+        lam to the next.
+        """
         totals = [0.0] * len(lams)
         folds = min(FOLDS, len(x), len(y))
         for fold in range(folds):
@@ -190,10 +254,16 @@ class KernelLogistic(FlowDefaults):
 
 
 def regression(features: FeatureMap, x: Cloud, y: Cloud) -> Regression:
-    """Of the target's points (t = 1) against the current ones (t = -1), either class half of the weight."""
+    """Of the target's points (t = 1) against the current ones (t = -1), either class half of the
+    weight.
+    """
     points = torch.cat([x.points, y.points])
     signs = torch.cat([torch.full_like(x.mass, -1.0), torch.ones_like(y.mass)])
-    return Regression(features.features(points), signs, 0.5 * torch.cat([x.mass / x.mass.sum(), y.mass / y.mass.sum()]))
+    return Regression(
+        features.features(points),
+        signs,
+        0.5 * torch.cat([x.mass / x.mass.sum(), y.mass / y.mass.sum()]),
+    )
 
 
 def _both(x: Cloud, y: Cloud) -> Cloud:
@@ -222,4 +292,8 @@ def _split(cloud: Cloud, fold: int, folds: int) -> tuple[Cloud, Cloud]:
 
 def _rows(cloud: Cloud, rows: Tensor) -> Cloud:
     rows = rows.to(cloud.points.device)
-    return replace(cloud, points=cloud.points[rows], log_mass=None if cloud.log_mass is None else cloud.log_mass[rows])
+    return replace(
+        cloud,
+        points=cloud.points[rows],
+        log_mass=None if cloud.log_mass is None else cloud.log_mass[rows],
+    )

@@ -1,4 +1,5 @@
-"""Weighted logistic regression with an L2 penalty, by Newton's method, and the duality gap that certifies it.
+"""Weighted logistic regression with an L2 penalty, by Newton's method, and the duality gap that
+certifies it.
 
     minimise over w (D,), b      J = sum_i s_i log(1 + exp(-t_i (phi_i . w + b))) + lam / 2 |w|^2,        t_i = +-1, sum_i s_i = 1
 
@@ -21,7 +22,7 @@ from particleflow.memo import cached_property
 
 ARMIJO = 1e-4
 DEFINITE = 2**9 * torch.finfo(torch.float64).eps
-QUADRATIC = 1e-3                                                                # decrements below it: Newton's full step, unsearched
+QUADRATIC = 1e-3  # decrements below it: Newton's full step, unsearched
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,9 @@ class Regression:
 
     @cached_property
     def least_lam(self) -> float:
-        """Below it Newton's matrix is not definite in float64: a part 1e-13 of sum_i s_i |phi_i|^2 / 4, which bounds its eigenvalues."""
+        """Below it Newton's matrix is not definite in float64: a part 1e-13 of sum_i s_i |phi_i|^2
+        / 4, which bounds its eigenvalues.
+        """
         return DEFINITE * float(self.shares @ self.features.square().sum(1)) / 4
 
     def loss(self, scores: Float[Tensor, "n"]) -> float:
@@ -48,27 +51,37 @@ class Regression:
         return self.loss(self.scores(u)) + 0.5 * lam * float(u[:-1] @ u[:-1])
 
     def gap(self, u: Float[Tensor, "D1"], lam: float) -> float:
-        """J(u) less the bound by alpha = sigmoid(-t d), the heavier class scaled down: >= min J distance, and |w - w*| <= sqrt(2 gap / lam)."""
+        """J(u) less the bound by alpha = sigmoid(-t d), the heavier class scaled down: >= min J
+        distance, and |w - w*| <= sqrt(2 gap / lam).
+        """
         alpha = torch.sigmoid(-self.signs * self.scores(u))
         sums = [float((self.shares * alpha)[self.signs == sign].sum()) for sign in (-1.0, 1.0)]
         low = min(sums)
         for sign, total in zip((-1.0, 1.0), sums, strict=True):
-            alpha = torch.where(self.signs == sign, alpha * (low / total if total > 0 else 1.0), alpha)
+            alpha = torch.where(
+                self.signs == sign, alpha * (low / total if total > 0 else 1.0), alpha
+            )
         entropy = -torch.xlogy(alpha, alpha) - torch.xlogy(1 - alpha, 1 - alpha)
         image = (self.shares * self.signs * alpha) @ self.features
-        return self.value(u, lam) - (float(self.shares @ entropy) - 0.5 * float(image @ image) / lam)
+        return self.value(u, lam) - (
+            float(self.shares @ entropy) - 0.5 * float(image @ image) / lam
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """u = (w, b), the decrement sqrt(g . H^{-1} g) of the last gradient seen, and Newton's iterations."""
+    """u = (w, b), the decrement sqrt(g . H^{-1} g) of the last gradient seen, and Newton's
+    iterations.
+    """
 
     u: Float[Tensor, "D1"]
     decrement: float
     iterations: int
 
 
-def minimise(problem: Regression, lam: float, start: Float[Tensor, "D1"], rtol: float, max_iterations: int) -> Minimum:
+def minimise(
+    problem: Regression, lam: float, start: Float[Tensor, "D1"], rtol: float, max_iterations: int
+) -> Minimum:
     """Newton's method from `start` until the decrement is at most rtol. Cost O(n D^2) an iteration."""
     u, decrement = start, math.inf
     ridge = torch.full_like(u, lam)
@@ -82,7 +95,12 @@ def minimise(problem: Regression, lam: float, start: Float[Tensor, "D1"], rtol: 
         weighted = bend[:, None] * problem.features
         edge = weighted.sum(0)
         # a floor for the intercept's curvature: all scores may be saturated
-        hessian = torch.cat([torch.cat([problem.features.T @ weighted, edge[:, None]], 1), torch.cat([edge, bend.sum()[None] + 1e-14])[None]])
+        hessian = torch.cat(
+            [
+                torch.cat([problem.features.T @ weighted, edge[:, None]], 1),
+                torch.cat([edge, bend.sum()[None] + 1e-14])[None],
+            ]
+        )
         hessian.diagonal().add_(ridge)
         factor, failed = torch.linalg.cholesky_ex(hessian)
         step = -torch.cholesky_solve(gradient[:, None], factor)[:, 0]
@@ -93,7 +111,11 @@ def minimise(problem: Regression, lam: float, start: Float[Tensor, "D1"], rtol: 
         if decrement <= rtol or k == max_iterations:
             return Minimum(u, decrement, k)
         value, length = problem.value(u, lam), 1.0
-        while decrement > QUADRATIC and length > 1e-10 and problem.value(u + length * step, lam) > value - ARMIJO * length * squared:
+        while (
+            decrement > QUADRATIC
+            and length > 1e-10
+            and problem.value(u + length * step, lam) > value - ARMIJO * length * squared
+        ):
             length /= 2
         u = u + length * step
     raise AssertionError

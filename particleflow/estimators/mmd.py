@@ -21,8 +21,9 @@ from particleflow.pairwise.explicit import sources_of
 class MMD:
     """w = sum_j m_j k(y_j, .) - sum_i m_i k(x_i, .), masses 1/M and 1/N unless given.
 
-    grad w is minus the Wasserstein gradient of MMD^2/2 (V-statistic, no factor 2), which is `Fit.value` (Arbel et al. 2019;
-    theory page, equation 3). Cost O((N + M) Q d) for Q queries; the value O((N + M) N d) and, once a target, O(M^2 d).
+    grad w is minus the Wasserstein gradient of MMD^2/2 (V-statistic, no factor 2), which is
+    `Fit.value` (Arbel et al. 2019; theory page, equation 3). Cost O((N + M) Q d) for Q queries; the
+    value O((N + M) N d) and, once a target, O(M^2 d).
 
     Parameters
     ----------
@@ -46,7 +47,9 @@ class MMD:
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        target: _Target = self._target.get(y, lambda: _Target(y, sources_of(self.kernel, y.points, self.pairwise)))
+        target: _Target = self._target.get(
+            y, lambda: _Target(y, sources_of(self.kernel, y.points, self.pairwise))
+        )
         current = sources_of(self.kernel, x.points, self.pairwise).field(-x.mass)
         total = target.field + current
         return Fit(
@@ -59,7 +62,9 @@ class MMD:
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """What is kept of a target: its fields, into which fast sums have put their work, and its part of the value."""
+    """What is kept of a target: its fields, into which fast sums have put their work, and its part
+    of the value.
+    """
 
     cloud: Cloud
     sources: Sources

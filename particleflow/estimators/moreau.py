@@ -1,4 +1,6 @@
-"""Regularised f-divergences: the Moreau envelope of D_f(. || p) in the Hilbert space of a kernel, and the de-regularised MMD."""
+"""Regularised f-divergences: the Moreau envelope of D_f(. || p) in the Hilbert space of a kernel,
+and the de-regularised MMD.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,29 @@ from particleflow.pairwise.base import check_backend
 
 # A linear problem takes one iteration; the others mend what rough products leave.
 ITERATIONS = 20
-REMEDY = "it is the weight of the distance of embeddings; 1e-2 is a fair start, larger is nearer to MMD"
+REMEDY = (
+    "it is the weight of the distance of embeddings; 1e-2 is a fair start, larger is nearer to MMD"
+)
 
 
 @dataclass(frozen=True)
 class Moreau:
-    """min over g >= 0 of E_p f(g) + |mu_q - mu_gp|^2 / (2 lam), q the particles' law, p the target's: D_f(q || p), smoothed.
+    """min over g >= 0 of E_p f(g) + |mu_q - mu_gp|^2 / (2 lam), q the particles' law, p the
+    target's: D_f(q || p), smoothed.
 
-    The witness is w = -h, h = (mu_q - mu_gp) / lam, and g = (f*)'(h) at the target's points: h is about f'(q / p), so that w grows with
-    log p / q but is no log ratio itself (but of KL, see `KALE`). grad w is minus the Wasserstein gradient of the value (Neumayer, Stein, Steidl
-    and Rux 2024) where no singular mass b_i sits on particles (below): such mass moves along, and the value found changes with x_i by 1 - N b_i
-    times as much. So an entropy with a finite recession constant has no `energy_slope`; each of its fits has one where it finds no such mass.
+    The witness is w = -h, h = (mu_q - mu_gp) / lam, and g = (f*)'(h) at the target's points: h is
+    about f'(q / p), so that w grows with log p / q but is no log ratio itself (but of KL, see
+    `KALE`). grad w is minus the Wasserstein gradient of the value (Neumayer, Stein, Steidl and Rux
+    2024) where no singular mass b_i sits on particles (below): such mass moves along, and the value
+    found changes with x_i by 1 - N b_i times as much. So an entropy with a finite recession
+    constant has no `energy_slope`; each of its fits has one where it finds no such mass.
 
-    Where f has a finite recession constant c (Jensen-Shannon, reverse KL, total variation, Tsallis below 1), mass may leave the target's points
-    at the cost c: h <= c everywhere. Where h exceeds c at a particle there are weights on the particles as well, and an interior-point method
-    finds all M + N of them, as it does where densities of Tsallis(2) and above meet 0 and Newton's method fails. Its gap is a share of some
-    1e-15 / lam of the value up to 4096 points (beyond, of the sums' error over lam); `error` is the root of that share.
+    Where f has a finite recession constant c (Jensen-Shannon, reverse KL, total variation, Tsallis
+    below 1), mass may leave the target's points at the cost c: h <= c everywhere. Where h exceeds c
+    at a particle there are weights on the particles as well, and an interior-point method finds all
+    M + N of them, as it does where densities of Tsallis(2) and above meet 0 and Newton's method
+    fails. Its gap is a share of some 1e-15 / lam of the value up to 4096 points (beyond, of the
+    sums' error over lam); `error` is the root of that share.
 
     Parameters
     ----------
@@ -44,9 +53,11 @@ class Moreau:
     lam : float, schedule, callable (clock) -> float, or Decreasing
         The weight of the squared distance, > 0. The value is at most MMD^2 / (2 lam).
     rtol : float
-        Bound on the error of h, relative in the Hilbert norm; the errors of the sums bound it from below.
+        Bound on the error of h, relative in the Hilbert norm; the errors of the sums bound it from
+        below.
     max_iterations : int
-        Newton iterations (for each value of lam on the way, when it starts cold). When they do not suffice, `converged` is False.
+        Newton iterations (for each value of lam on the way, when it starts cold). When they do not
+        suffice, `converged` is False.
     """
 
     kernel: Kernel
@@ -65,38 +76,55 @@ class Moreau:
         object.__setattr__(self, "kernel", as_kernel(self.kernel))
         check_backend(self.pairwise)
         if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
-            what = f"the class {self.divergence.__name__}" if isinstance(self.divergence, type) else type(self.divergence).__name__
-            raise TypeError(f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}: pass one of pf.divergences")
+            what = (
+                f"the class {self.divergence.__name__}"
+                if isinstance(self.divergence, type)
+                else type(self.divergence).__name__
+            )
+            raise TypeError(
+                f"`divergence` must be an entropy such as pf.divergences.Jeffreys(), got {what}:"
+                " pass one of pf.divergences"
+            )
         object.__setattr__(self, "lam", as_penalty(self.lam, REMEDY))
         _checks.positive(self.rtol, "rtol")
         _checks.count(self.max_iterations, "max_iterations")
 
     @property
     def energy_slope(self) -> float | None:
-        return 1.0 if isinstance(self.lam, float) and math.isinf(self.divergence.recession) else None
+        return (
+            1.0 if isinstance(self.lam, float) and math.isinf(self.divergence.recession) else None
+        )
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        envelope = Envelope(self.kernel, self.divergence, self.rtol, self.max_iterations, self.pairwise)
+        envelope = Envelope(
+            self.kernel, self.divergence, self.rtol, self.max_iterations, self.pairwise
+        )
         lam = penalty_at(self.lam, clock, memory)
-        found = envelope.fit(x, y, lam, memory, self._base, factor=1.0, slope=1.0, sign=-1.0, log_ratio=False)
+        found = envelope.fit(
+            x, y, lam, memory, self._base, factor=1.0, slope=1.0, sign=-1.0, log_ratio=False
+        )
         return remembering(found, self.lam, memory)
 
 
 @dataclass(frozen=True)
 class DrMMD:
-    """(1 + lam) (mu_q - mu_p)' (C_p + lam I)^{-1} (mu_q - mu_p), C_p = E_p k(y, .) k(y, .)': the de-regularised MMD, between chi^2 and MMD^2.
+    """(1 + lam) (mu_q - mu_p)' (C_p + lam I)^{-1} (mu_q - mu_p), C_p = E_p k(y, .) k(y, .)': the
+    de-regularised MMD, between chi^2 and MMD^2.
 
-    It is 1 + lam times the Moreau envelope of chi^2 without the constraint g >= 0, at lam / 2: one linear system,
-    (2 I + K Q / (lam / 2)) g = 2 + mu_q(y) / (lam / 2), solved by conjugate gradients without a matrix, or by Cholesky. The witness is w = -h,
-    a potential; (1 + lam) grad w is minus the Wasserstein gradient of the value (Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur 2024).
+    It is 1 + lam times the Moreau envelope of chi^2 without the constraint g >= 0, at lam / 2: one
+    linear system, (2 I + K Q / (lam / 2)) g = 2 + mu_q(y) / (lam / 2), solved by conjugate
+    gradients without a matrix, or by Cholesky. The witness is w = -h, a potential; (1 + lam) grad w
+    is minus the Wasserstein gradient of the value (Chen, Mustafi, Glaser, Korba, Gretton and
+    Sriperumbudur 2024).
 
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
     lam : float, schedule, callable (clock) -> float, or Decreasing
-        The regularisation, > 0: chi^2 where it is small (on shared supports), MMD^2 where it is large. Where it changes during a run each fit
-        tells its own 1 + lam (`Fit.energy_slope`), which the mobility `Descent` follows.
+        The regularisation, > 0: chi^2 where it is small (on shared supports), MMD^2 where it is
+        large. Where it changes during a run each fit tells its own 1 + lam (`Fit.energy_slope`),
+        which the mobility `Descent` follows.
     rtol : float
         Bound on the error of h, relative in the Hilbert norm.
     """
@@ -123,7 +151,19 @@ class DrMMD:
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        envelope = Envelope(self.kernel, ChiSquare(nonnegative=False), self.rtol, ITERATIONS, self.pairwise)
+        envelope = Envelope(
+            self.kernel, ChiSquare(nonnegative=False), self.rtol, ITERATIONS, self.pairwise
+        )
         lam = penalty_at(self.lam, clock, memory)
-        found = envelope.fit(x, y, lam / 2, memory, self._base, factor=1 + lam, slope=1.0 + lam, sign=-1.0, log_ratio=False)
+        found = envelope.fit(
+            x,
+            y,
+            lam / 2,
+            memory,
+            self._base,
+            factor=1 + lam,
+            slope=1.0 + lam,
+            sign=-1.0,
+            log_ratio=False,
+        )
         return remembering(found, self.lam, memory)

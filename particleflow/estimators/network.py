@@ -1,4 +1,6 @@
-"""Torch modules as functions of one vector of weights, and the two architectures that the trained estimators bring."""
+"""Torch modules as functions of one vector of weights, and the two architectures that the trained
+estimators bring.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from particleflow.memo import Spares, Turn, cached_property
 Weights: TypeAlias = Float[Tensor, "P"]
 ModuleOrFactory: TypeAlias = nn.Module | Callable[[int], nn.Module]
 
-# Query points that go through a network at once when its gradient is asked for: bounds the memory, whatever Q is.
+# Query points that go through a network at once when its gradient is asked for: bounds the memory,
+# whatever Q is.
 CHUNK = 8192
 
 # How the first weights are drawn, whatever torch's default dtype and device are.
@@ -31,17 +34,23 @@ _generator = Turn()  # at torch's global random state
 
 @dataclass(frozen=True)
 class Network:
-    """u(z; weights): a module whose trainable parameters are one vector (P,), so that Adam and a checkpoint see plain tensors.
+    """u(z; weights): a module whose trainable parameters are one vector (P,), so that Adam and a
+    checkpoint see plain tensors.
 
-    The module itself is never changed, and is called in evaluation mode (no dropout, no statistics of a batch): u is a function. What it holds
-    besides (buffers, parameters that need no gradient) is `fixed`.
+    The module itself is never changed, and is called in evaluation mode (no dropout, no statistics
+    of a batch): u is a function. What it holds besides (buffers, parameters that need no gradient)
+    is `fixed`.
     """
 
     module: nn.Module
 
     @cached_property
     def _shapes(self) -> dict[str, torch.Size]:
-        return {name: value.shape for name, value in self.module.named_parameters() if value.requires_grad}
+        return {
+            name: value.shape
+            for name, value in self.module.named_parameters()
+            if value.requires_grad
+        }
 
     @cached_property
     def _copies(self) -> Spares[nn.Module]:
@@ -59,40 +68,70 @@ class Network:
         return torch.cat([values[name].detach().to(like).flatten() for name in self._shapes])
 
     def fixed(self, like: Tensor) -> dict[str, Tensor]:
-        """Copies of the rest by name; numbers with a point in the dtype of `like`, all on its device."""
-        rest = dict(self.module.named_buffers()) | {name: v for name, v in self.module.named_parameters() if name not in self._shapes}
-        dtypes = {name: like.dtype if value.is_floating_point() else value.dtype for name, value in rest.items()}
-        return {name: value.detach().to(like.device, dtypes[name], copy=True) for name, value in rest.items()}
+        """Copies of the rest by name; numbers with a point in the dtype of `like`, all on its
+        device.
+        """
+        rest = dict(self.module.named_buffers()) | {
+            name: v for name, v in self.module.named_parameters() if name not in self._shapes
+        }
+        dtypes = {
+            name: like.dtype if value.is_floating_point() else value.dtype
+            for name, value in rest.items()
+        }
+        return {
+            name: value.detach().to(like.device, dtypes[name], copy=True)
+            for name, value in rest.items()
+        }
 
     def parts(self, weights: Weights) -> dict[str, Tensor]:
         """The parameters by name, in their shapes: views of `weights`."""
         pieces = weights.split([shape.numel() for shape in self._shapes.values()])
-        return {name: piece.view(shape) for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)}
+        return {
+            name: piece.view(shape)
+            for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)
+        }
 
     def __call__(self, weights: Weights, fixed: Mapping[str, Tensor], z: Queries) -> Values:
         with self._copies.one() as module:
             out = functional_call(module, {**fixed, **self.parts(weights)}, (z,))
         if not isinstance(out, Tensor) or out.shape not in ((len(z),), (len(z), 1)):
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise ValueError(f"`module` must map (Q, d) to (Q,) or (Q, 1), got {got} for {tuple(z.shape)}: end it with torch.nn.Linear(..., 1)")
+            raise ValueError(
+                f"`module` must map (Q, d) to (Q,) or (Q, 1), got {got} for {tuple(z.shape)}: end"
+                " it with torch.nn.Linear(..., 1)"
+            )
         return out.reshape(-1)
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """The same tensors in modules of their own: functional_call puts others in their place meanwhile, before the eyes of other threads."""
-    held = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers(), *held)})
+    """The same tensors in modules of their own: functional_call puts others in their place
+    meanwhile, before the eyes of other threads.
+    """
+    held = [
+        value
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor)
+    ]
+    return copy.deepcopy(
+        module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers(), *held)}
+    )
 
 
 def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:
-    """The network of a module, or of a factory called with d. What the factory draws comes from `seed`; torch's global state is as before."""
+    """The network of a module, or of a factory called with d. What the factory draws comes from
+    `seed`; torch's global state is as before.
+    """
     if isinstance(module, nn.Module):
         return Network(module)
     with _generator, torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(seed)
         made = module(dim)
     if not isinstance(made, nn.Module):
-        raise TypeError(f"`module` must make a torch module from the dimension, got {type(made).__name__}: e.g. lambda d: torch.nn.Linear(d, 1)")
+        raise TypeError(
+            f"`module` must make a torch module from the dimension, got {type(made).__name__}: e.g."
+            " lambda d: torch.nn.Linear(d, 1)"
+        )
     check_module(made)
     return Network(made.eval())
 
@@ -101,13 +140,21 @@ def check_module(module: nn.Module) -> None:
     """Refuse a module with nothing to train, or with complex weights."""
     trained = [value for value in module.parameters() if value.requires_grad]
     if not trained:
-        raise ValueError(f"`module` must have parameters that need a gradient, got {type(module).__name__} with none: there is nothing to train")
+        raise ValueError(
+            f"`module` must have parameters that need a gradient, got {type(module).__name__} with"
+            " none: there is nothing to train"
+        )
     if any(not value.is_floating_point() for value in trained):
-        raise TypeError(f"`module` must have real parameters, got {type(module).__name__} with complex ones: take real and imaginary part apart")
+        raise TypeError(
+            f"`module` must have real parameters, got {type(module).__name__} with complex ones:"
+            " take real and imaginary part apart"
+        )
 
 
 def value_and_grad(function: Callable[[Tensor], Tensor], z: Queries) -> tuple[Values, Gradients]:
-    """A function of points and its gradient by automatic differentiation, CHUNK points at a time. Rows must not depend on each other."""
+    """A function of points and its gradient by automatic differentiation, CHUNK points at a time.
+    Rows must not depend on each other.
+    """
     parts = []
     for rows in z.split(CHUNK):
         with _autograd.recording():
@@ -126,7 +173,9 @@ def values(function: Callable[[Tensor], Tensor], z: Queries) -> Values:
 
 
 def mlp(dim: int, width: int, depth: int) -> nn.Module:
-    """R^d -> R with `depth` hidden layers of `width` and x sigmoid(x) between: smooth, since a flow follows its gradient."""
+    """R^d -> R with `depth` hidden layers of `width` and x sigmoid(x) between: smooth, since a flow
+    follows its gradient.
+    """
     layers: list[nn.Module] = []
     for fan in [dim, *[width] * (depth - 1)]:
         layers += [nn.Linear(fan, width, **FIRST), nn.SiLU()]
@@ -134,7 +183,9 @@ def mlp(dim: int, width: int, depth: int) -> nn.Module:
 
 
 class GroupSort(nn.Module):
-    """(a, b) -> (max, min) for each of width / 2 pairs (Anil, Lucas and Grosse 2019): 1-Lipschitz, and no gradient loses its length."""
+    """(a, b) -> (max, min) for each of width / 2 pairs (Anil, Lucas and Grosse 2019): 1-Lipschitz,
+    and no gradient loses its length.
+    """
 
     def forward(self, z: Tensor) -> Tensor:
         first, second = z.chunk(2, dim=-1)
@@ -142,10 +193,12 @@ class GroupSort(nn.Module):
 
 
 class ShortLinear(nn.Linear):
-    """z -> S z + b with S = (3 W - W W^T W) / 2: singular values s of W in [0, 1] become s (3 - s^2) / 2, again in [0, 1] (Bjorck and Bowie 1971).
+    """z -> S z + b with S = (3 W - W W^T W) / 2: singular values s of W in [0, 1] become s (3 -
+    s^2) / 2, again in [0, 1] (Bjorck and Bowie 1971).
 
-    So |S| <= 1 wherever |W| <= 1, and at s = 1 the derivative by s is 0: a gradient in W turns S and does not push it against the bound, where Adam,
-    which scales every entry on its own, would come to rest beside the optimum.
+    So |S| <= 1 wherever |W| <= 1, and at s = 1 the derivative by s is 0: a gradient in W turns S
+    and does not push it against the bound, where Adam, which scales every entry on its own, would
+    come to rest beside the optimum.
     """
 
     def forward(self, z: Tensor) -> Tensor:
@@ -154,7 +207,11 @@ class ShortLinear(nn.Linear):
 
 def shortened(matrix: Tensor) -> Tensor:
     """S of W, less some roundings, so that |S| <= 1 is true of what is stored."""
-    cube = (matrix @ matrix.T) @ matrix if matrix.shape[0] < matrix.shape[1] else matrix @ (matrix.T @ matrix)
+    cube = (
+        (matrix @ matrix.T) @ matrix
+        if matrix.shape[0] < matrix.shape[1]
+        else matrix @ (matrix.T @ matrix)
+    )
     return (1 - 64 * torch.finfo(matrix.dtype).eps) * (1.5 * matrix - 0.5 * cube)
 
 
@@ -167,7 +224,9 @@ def cut(matrix: Tensor) -> Tensor:
 
 
 def sorting_mlp(dim: int, width: int, depth: int) -> nn.Module:
-    """R^d -> R, layers `ShortLinear`, orthonormal to start from, with `GroupSort` between: 1-Lipschitz while every W is cut."""
+    """R^d -> R, layers `ShortLinear`, orthonormal to start from, with `GroupSort` between:
+    1-Lipschitz while every W is cut.
+    """
     layers: list[nn.Module] = []
     for fan in [dim, *[width] * (depth - 1)]:
         layers += [ShortLinear(fan, width, **FIRST), GroupSort()]

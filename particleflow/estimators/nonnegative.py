@@ -15,7 +15,9 @@ SQUARABLE = 1e-290  # q'q over it is a number
 
 @dataclass(frozen=True)
 class Minimum:
-    """theta, and the free part g of the slope, zero at the minimum: (Q theta - q)_l where theta_l > 0, its negative part elsewhere."""
+    """theta, and the free part g of the slope, zero at the minimum: (Q theta - q)_l where theta_l >
+    0, its negative part elsewhere.
+    """
 
     theta: Float[Tensor, "L"]
     slope: Float[Tensor, "L"]
@@ -23,20 +25,25 @@ class Minimum:
 
 
 def least_ridge(matrix: Float[Tensor, "L L"], q: Float[Tensor, "L"]) -> float:
-    """The least ridge that a semidefinite matrix >= 0 needs to be definite in float64, and for what is found with it to be certified.
+    """The least ridge that a semidefinite matrix >= 0 needs to be definite in float64, and for what
+    is found with it to be certified.
 
-    DEFINITE times the largest sum of a row, a bound of the largest eigenvalue; above it q' (matrix + ridge I)^-1 q is a number, too.
+    DEFINITE times the largest sum of a row, a bound of the largest eigenvalue; above it q' (matrix
+    + ridge I)^-1 q is a number, too.
     """
     return max(DEFINITE * float(matrix.sum(1).max()), SQUARABLE * float(q @ q))
 
 
-def nonnegative_minimum(matrix: Float[Tensor, "L L"], q: Float[Tensor, "L"], *, start: Float[Tensor, "L"]) -> Minimum:
+def nonnegative_minimum(
+    matrix: Float[Tensor, "L L"], q: Float[Tensor, "L"], *, start: Float[Tensor, "L"]
+) -> Minimum:
     """Minimise theta' Q theta / 2 - q' theta over theta >= 0, Q positive definite; `start` >= 0.
 
-    Lawson and Hanson's method (1974, chapter 23) on the normal equations (Bro and de Jong 1997): the equations are solved on the set of positive
-    entries; where that makes some negative the step ends at the first zero, which leaves the set; then the entry of the steepest descent
-    joins it. Each solve lowers the objective, so that no set comes twice; it ends at the minimum, from a good start after a few solves. Cost
-    O(L^3) for each.
+    Lawson and Hanson's method (1974, chapter 23) on the normal equations (Bro and de Jong 1997):
+    the equations are solved on the set of positive entries; where that makes some negative the step
+    ends at the first zero, which leaves the set; then the entry of the steepest descent joins it.
+    Each solve lowers the objective, so that no set comes twice; it ends at the minimum, from a good
+    start after a few solves. Cost O(L^3) for each.
     """
     theta, free = start.clone(), start > 0
     least = ROUNDING * float(q.abs().max())

@@ -1,4 +1,6 @@
-"""The weight lam of a penalty: a number, a schedule of the clock, or `Decreasing`, which follows the fits so far."""
+"""The weight lam of a penalty: a number, a schedule of the clock, or `Decreasing`, which follows
+the fits so far.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,14 @@ Penalty: TypeAlias = float | Schedule | Decreasing
 
 
 def as_penalty(lam: Any, remedy: str) -> Penalty:
-    """A positive number, `Constant` among them, becomes a float; `Decreasing` and callables of the clock stay."""
+    """A positive number, `Constant` among them, becomes a float; `Decreasing` and callables of the
+    clock stay.
+    """
     if isinstance(lam, type):
-        raise TypeError(f"`lam` must be a number, a schedule or a callable of the clock, got the class {lam.__name__}: pass what it makes")
+        raise TypeError(
+            "`lam` must be a number, a schedule or a callable of the clock, got the class"
+            f" {lam.__name__}: pass what it makes"
+        )
     if isinstance(lam, Decreasing) or (callable(lam) and not isinstance(lam, Constant)):
         return lam
     return _checks.positive(lam.value if isinstance(lam, Constant) else lam, "lam", remedy=remedy)

@@ -1,10 +1,12 @@
-"""The convex program of a regularised f-divergence whose densities meet bounds: its costs, and the duality gap that certifies a solution.
+"""The convex program of a regularised f-divergence whose densities meet bounds: its costs, and the
+duality gap that certifies a solution.
 
     D(g) = sum_j q_j f(g_j) + c sum_i m_i b_i + |mu_x - sum_j q_j g_j k(y_j, .) - sum_i m_i b_i k(x_i, .)|^2 / (2 lam)   over g, b >= 0   (1)
 
-c = lim f(g) / g, the recession constant: where it is finite mass may leave the target's points, at that cost, for the particles' own; the dual then
-has the constraint h <= c at all points. Where it is infinite there is no b. Total variation, |g - 1| / 2, is a density 0 <= g <= 1 of cost
-(1 - g) / 2 and another one, of cost c, at the same points.
+c = lim f(g) / g, the recession constant: where it is finite mass may leave the target's points, at
+that cost, for the particles' own; the dual then has the constraint h <= c at all points. Where it
+is infinite there is no b. Total variation, |g - 1| / 2, is a density 0 <= g <= 1 of cost (1 - g) /
+2 and another one, of cost c, at the same points.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Certificate:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """(1), as n densities g at P <= n points: those of cost f at y first, then (total variation) those of cost c at y, then b at x.
+    """(1), as n densities g at P <= n points: those of cost f at y first, then (total variation)
+    those of cost c at y, then b at x.
 
     Parameters
     ----------
@@ -86,53 +89,83 @@ class Program:
 
     def slope(self, g: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
         """The derivative of the cost of each density."""
-        first = torch.full_like(g[: self.size], -0.5) if self.doubled else self.divergence.slope(g[: self.size])
+        first = (
+            torch.full_like(g[: self.size], -0.5)
+            if self.doubled
+            else self.divergence.slope(g[: self.size])
+        )
         return torch.cat([first, g.new_full((len(g) - self.size,), self.divergence.recession)])
 
     def curvature(self, g: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        first = torch.zeros_like(g[: self.size]) if self.doubled else self.divergence.curvature(g[: self.size])
+        first = (
+            torch.zeros_like(g[: self.size])
+            if self.doubled
+            else self.divergence.curvature(g[: self.size])
+        )
         return torch.cat([first, g.new_zeros(len(g) - self.size)])
 
     def moved(self, g: Float[Tensor, "n"], step: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """g + step; where f is steep at 0 densities fall by a step of f'(g) instead, which does not carry them below."""
+        """g + step; where f is steep at 0 densities fall by a step of f'(g) instead, which does not
+        carry them below.
+        """
         if not self.steep:
             return g + step
         first, down = g[: self.size], step[: self.size].clamp(max=0)
-        fallen = self.divergence.ratio(self.divergence.slope(first) + self.divergence.curvature(first) * down).clamp(min=LEAST)
-        return torch.cat([torch.where(down < 0, fallen, first + step[: self.size]), (g + step)[self.size :]])
+        fallen = self.divergence.ratio(
+            self.divergence.slope(first) + self.divergence.curvature(first) * down
+        ).clamp(min=LEAST)
+        return torch.cat(
+            [torch.where(down < 0, fallen, first + step[: self.size]), (g + step)[self.size :]]
+        )
 
-    def certify(self, g: Float[Tensor, "n"], r: Float[Tensor, "n"], h: Float[Tensor, "P"], lam: float) -> Certificate:
-        """The gap at g (r = 1 - g) and theta h, theta <= 1 such that theta h <= c: by parts none of which is negative.
+    def certify(
+        self, g: Float[Tensor, "n"], r: Float[Tensor, "n"], h: Float[Tensor, "P"], lam: float
+    ) -> Certificate:
+        """The gap at g (r = 1 - g) and theta h, theta <= 1 such that theta h <= c: by parts none of
+        which is negative.
 
-        sum_j q_j (f(g_j) + f*(theta h_j) - theta g_j h_j) + sum_i m_i b_i (c - theta h_i) + lam (1 - theta)^2 |h|^2 / 2.
+        sum_j q_j (f(g_j) + f*(theta h_j) - theta g_j h_j) + sum_i m_i b_i (c - theta h_i) + lam (1
+        - theta)^2 |h|^2 / 2.
         """
         size, c, a = self.size, self.divergence.recession, self.weights(g)
         norm2 = max(self.energy - float(a @ (self.mu + lam * h)), 0.0)
         above = float(h.max())
         theta = min(1.0, c / above) if above > 0 else 1.0
         mass, first, rest = self.mass[:size], g[:size], (self.mass * g)[size:]
-        cost, excess = self._entropy(first, r[:size], (theta * h[:size]).clamp(max=math.nextafter(c, 0.0)))
+        cost, excess = self._entropy(
+            first, r[:size], (theta * h[:size]).clamp(max=math.nextafter(c, 0.0))
+        )
         gap = float(mass @ excess)
         value, singular = float(mass @ cost) + norm2 / (2 * lam), float(rest.sum())
         if len(rest):
-            gap += float(rest @ (c - theta * self.spread(h)[size:]).clamp(min=0)) + (1 - theta) ** 2 * norm2 / (2 * lam)
+            gap += float(rest @ (c - theta * self.spread(h)[size:]).clamp(min=0)) + (
+                1 - theta
+            ) ** 2 * norm2 / (2 * lam)
             value += c * singular
         scale = max(norm2, 1e-15 * self.energy)
         uncertain = self.gram.error * float(a.sum() + self.gram.cloud.mass.sum()) / lam
-        rounding = uncertain * (singular + uncertain) + float(mass @ self._uncertain(first, h[:size], SHARE * uncertain))
+        rounding = uncertain * (singular + uncertain) + float(
+            mass @ self._uncertain(first, h[:size], SHARE * uncertain)
+        )
         if scale == 0:
             return Certificate(value, gap, 0.0, 0.0)
         floor = math.sqrt(2 * lam * rounding / scale) + (uncertain / c if len(rest) else 0.0)
         error = math.sqrt(2 * lam * gap / scale) + 1 - theta
         return Certificate(value, gap, math.inf if math.isnan(error) else error, floor)
 
-    def _uncertain(self, g: Float[Tensor, "M"], h: Float[Tensor, "M"], size: float) -> Float[Tensor, "M"]:
-        """What an error of h up to `size` makes of f(g) + f*(h) - g h at its least: size times the change of (f*)', where that jumps or is steep.
+    def _uncertain(
+        self, g: Float[Tensor, "M"], h: Float[Tensor, "M"], size: float
+    ) -> Float[Tensor, "M"]:
+        """What an error of h up to `size` makes of f(g) + f*(h) - g h at its least: size times the
+        change of (f*)', where that jumps or is steep.
 
         No more than 1 + g of that change counts.
         """
         error = size + ROUNDING * h.abs()
-        up, down = ((h + s * error).clamp(max=math.nextafter(self.divergence.recession, 0.0)) for s in (1, -1))
+        up, down = (
+            (h + s * error).clamp(max=math.nextafter(self.divergence.recession, 0.0))
+            for s in (1, -1)
+        )
         return error * (self.divergence.ratio(up) - self.divergence.ratio(down)).clamp(max=1 + g)
 
     def _entropy(

@@ -16,7 +16,15 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
 from particleflow.estimators.calibration import Calibration, calibrated
 from particleflow.estimators.sklearn_gradient import LinearInFeatures, linear_in_features
-from particleflow.estimators.sklearn_model import Scores, Training, check_model, classifier_of, made, scores_of, weight_parameter
+from particleflow.estimators.sklearn_model import (
+    Scores,
+    Training,
+    check_model,
+    classifier_of,
+    made,
+    scores_of,
+    weight_parameter,
+)
 from particleflow.subsets import lasting_order, some_rows
 
 ROWS = 2**14  # evaluated at once
@@ -25,7 +33,9 @@ PROBED = 64  # particles at which a gradient is looked for
 
 @dataclass(frozen=True, eq=False)
 class SklearnWitness:
-    """log r = slope d(z) + offset, cut to +- clip; d (Q,) the scores of a fitted model at z (Q, d), in float64."""
+    """log r = slope d(z) + offset, cut to +- clip; d (Q,) the scores of a fitted model at z (Q, d),
+    in float64.
+    """
 
     scores: Scores = field(repr=False)
     closed_form: LinearInFeatures | None = field(repr=False)
@@ -53,7 +63,9 @@ class SklearnWitness:
             above, below = z.copy(), z.copy()
             above[:, k] += step
             below[:, k] -= step
-            grad[:, k] = (self._cut(self.scores(above)) - self._cut(self.scores(below))) / (above[:, k] - below[:, k])
+            grad[:, k] = (self._cut(self.scores(above)) - self._cut(self.scores(below))) / (
+                above[:, k] - below[:, k]
+            )
         return self._cut(self.scores(z)), grad
 
     def _cut(self, score: np.ndarray) -> np.ndarray:
@@ -62,28 +74,36 @@ class SklearnWitness:
 
 @dataclass(frozen=True)
 class SklearnClassifier:
-    """log r from a classifier that tells the target's points (class 1) from the particles (class 0), trained anew at each fit.
+    """log r from a classifier that tells the target's points (class 1) from the particles (class
+    0), trained anew at each fit.
 
         log r(z) = log P(1 | z) / P(0 | z) - log prior odds + log (mass of y / mass of x)
 
-    The classes weigh the same in training, by `sample_weight`, which carries the clouds' masses too; a model that takes no sample_weight is corrected
-    by log(N / M) and refuses masses that differ. Log odds are read from `decision_function` where `predict_proba` says the same (logistic models,
-    discriminant analysis), else from the probabilities, which lose digits as they come near 0 and 1. A model without probabilities
-    (LinearSVC, RidgeClassifier, Perceptron ...) is calibrated: log odds a d + b by Platt's method on out-of-fold scores (`calibration`).
+    The classes weigh the same in training, by `sample_weight`, which carries the clouds' masses
+    too; a model that takes no sample_weight is corrected by log(N / M) and refuses masses that
+    differ. Log odds are read from `decision_function` where `predict_proba` says the same (logistic
+    models, discriminant analysis), else from the probabilities, which lose digits as they come near
+    0 and 1. A model without probabilities (LinearSVC, RidgeClassifier, Perceptron ...) is
+    calibrated: log odds a d + b by Platt's method on out-of-fold scores (`calibration`).
 
-    The gradient is exact where the scores are linear in known features (module `sklearn_gradient`): a linear model or an MLPClassifier, alone or
-    after StandardScaler, PolynomialFeatures, PCA, RBFSampler, Nystroem ... Else central differences, 2 d evaluations of the model at all queries,
-    errors about 1e-9 of the slope where log r is smooth and the probabilities keep their digits. `Fit.report` tells which.
+    The gradient is exact where the scores are linear in known features (module `sklearn_gradient`):
+    a linear model or an MLPClassifier, alone or after StandardScaler, PolynomialFeatures, PCA,
+    RBFSampler, Nystroem ... Else central differences, 2 d evaluations of the model at all queries,
+    errors about 1e-9 of the slope where log r is smooth and the probabilities keep their digits.
+    `Fit.report` tells which.
 
-    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its gradient.
+    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its
+    gradient.
 
     Parameters
     ----------
     model : scikit-learn classifier, optional
-        A clone is trained, the object itself never changed. Each `random_state` that is None is set from the run's seed, the same at each fit.
-        None: StandardScaler, 100 Nystroem features of a Gaussian kernel of bandwidth sqrt(d / 2) deviations, LogisticRegression(C=10).
+        A clone is trained, the object itself never changed. Each `random_state` that is None is set
+        from the run's seed, the same at each fit. None: StandardScaler, 100 Nystroem features of a
+        Gaussian kernel of bandwidth sqrt(d / 2) deviations, LogisticRegression(C=10).
     calibrate : bool, optional
-        None: only a model without probabilities. True: also others, for probabilities that are too sure. False: d itself is taken for log odds.
+        None: only a model without probabilities. True: also others, for probabilities that are too
+        sure. False: d itself is taken for log odds.
     folds : int
         Of the calibration, which trains folds + 1 models; refused with calibrate=False.
     clip : float
@@ -91,13 +111,15 @@ class SklearnClassifier:
     step : float
         Of the central differences, in standard deviations of the pooled points.
     accept_unconverged : bool
-        Go on where scikit-learn warns that its solver did not converge (an MLPClassifier that is trained for a number of epochs).
+        Go on where scikit-learn warns that its solver did not converge (an MLPClassifier that is
+        trained for a number of epochs).
 
     Raises
     ------
     TypeError, ValueError
-        Not a classifier; class weights or priors of its own; masses that it cannot weight; a ratio without slopes at any particle (trees, nearest
-        neighbours, isotonic calibration, probabilities that are 0 or 1 to the last digit).
+        Not a classifier; class weights or priors of its own; masses that it cannot weight; a ratio
+        without slopes at any particle (trees, nearest neighbours, isotonic calibration,
+        probabilities that are 0 or 1 to the last digit).
 
     Sources: Sugiyama, Suzuki and Kanamori (2012), chapter 4; Platt (1999).
     """
@@ -122,21 +144,32 @@ class SklearnClassifier:
             _checks.flag(self.calibrate, "calibrate")
         _checks.flag(self.accept_unconverged, "accept_unconverged")
         if self.calibrate is False and self.folds != type(self).folds:
-            raise ValueError(f"`folds` are those of the calibration, got {self.folds} with calibrate=False: leave one of them out")
+            raise ValueError(
+                f"`folds` are those of the calibration, got {self.folds} with calibrate=False:"
+                " leave one of them out"
+            )
         if self.model is not None:
             check_model(self.model)
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        orders = {f"order_{name}": lasting_order(cloud, memory.get(f"order_{name}")) for name, cloud in (("x", x), ("y", y))}
+        orders = {
+            f"order_{name}": lasting_order(cloud, memory.get(f"order_{name}"))
+            for name, cloud in (("x", x), ("y", y))
+        }
         rows, labels, weights = _training_set(x, y, *orders.values())
         model = made(self.model, len(rows), clock.draws)
         parameter = weight_parameter(model)
-        masses_differ = any(float(weights[labels == k].std()) > 1e-12 * float(weights[labels == k].mean()) for k in (0, 1))
+        masses_differ = any(
+            float(weights[labels == k].std()) > 1e-12 * float(weights[labels == k].mean())
+            for k in (0, 1)
+        )
         if parameter is None and masses_differ:
             raise ValueError(
-                f"`model` must take sample_weight for clouds with masses, got {type(model).__name__}, whose fit takes none: "
-                "use one that does (LogisticRegression, MLPClassifier, GaussianNB ...), or give all points the same mass"
+                "`model` must take sample_weight for clouds with masses, got"
+                f" {type(model).__name__}, whose fit takes none: use one that does"
+                " (LogisticRegression, MLPClassifier, GaussianNB ...), or give all points the same"
+                " mass"
             )
         trained = Training(parameter, rows, labels, weights)
         fitted, finished = trained.fit(model, np.arange(len(rows)))
@@ -158,38 +191,71 @@ class SklearnClassifier:
         )
         if closed_form is None:
             _refuse_steps(witness, x.points, fitted)
-        return Fit(witness, orders, self._report(fitted, witness, finished), objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
+        return Fit(
+            witness,
+            orders,
+            self._report(fitted, witness, finished),
+            objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])),
+        )
 
     def _report(self, fitted: Any, witness: SklearnWitness, finished: bool) -> dict[str, Any]:
-        gradient = "closed form" if witness.closed_form is not None else f"central differences, {2 * len(witness.steps)} evaluations of the model"
+        gradient = (
+            "closed form"
+            if witness.closed_form is not None
+            else f"central differences, {2 * len(witness.steps)} evaluations of the model"
+        )
         slope, shift = witness.calibration.slope, witness.calibration.shift
-        report: dict[str, Any] = {"model": type(classifier_of(fitted)).__name__, "gradient": gradient, "slope": slope, "shift": shift}
+        report: dict[str, Any] = {
+            "model": type(classifier_of(fitted)).__name__,
+            "gradient": gradient,
+            "slope": slope,
+            "shift": shift,
+        }
         if finished or self.accept_unconverged:
             return report | {"finished": finished}
-        return report | {"converged": False, "remedy": "raise the model's max_iter, scale its inputs, or pass accept_unconverged=True"}
+        return report | {
+            "converged": False,
+            "remedy": (
+                "raise the model's max_iter, scale its inputs, or pass accept_unconverged=True"
+            ),
+        }
 
 
-def _training_set(x: Cloud, y: Cloud, x_order: Tensor, y_order: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows (n, d), labels (n,), weights (n,) of mean 1, half of their sum each class's. Points without mass are left out.
+def _training_set(
+    x: Cloud, y: Cloud, x_order: Tensor, y_order: Tensor
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (n, d), labels (n,), weights (n,) of mean 1, half of their sum each class's. Points
+    without mass are left out.
 
-    Models draw rows by number (for folds, batches, trees, landmarks), so the rows come in the orders given.
+    Models draw rows by number (for folds, batches, trees, landmarks), so the rows come in the
+    orders given.
     """
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for cloud, order in ((x, x_order), (y, y_order)):
-        points, mass = (t.detach()[order].cpu().double().numpy() for t in (cloud.points, cloud.mass))
+        points, mass = (
+            t.detach()[order].cpu().double().numpy() for t in (cloud.points, cloud.mass)
+        )
         parts.append((points[mass > 0], mass[mass > 0] / mass.sum()))
     n = sum(len(points) for points, _ in parts)
     labels = np.repeat([0, 1], [len(points) for points, _ in parts])
-    return np.concatenate([points for points, _ in parts]), labels, np.concatenate([0.5 * n * share for _, share in parts])
+    return (
+        np.concatenate([points for points, _ in parts]),
+        labels,
+        np.concatenate([0.5 * n * share for _, share in parts]),
+    )
 
 
 def _refuse_steps(witness: SklearnWitness, points: Tensor, fitted: Any) -> None:
-    """A ratio that differs from particle to particle, and has no slope at any of them, moves nothing."""
+    """A ratio that differs from particle to particle, and has no slope at any of them, moves
+    nothing.
+    """
     value, grad = witness.value_and_grad(points[some_rows(len(points), PROBED)])
     differs, saturated = bool((value != value[0]).any()), bool((value.abs() == witness.clip).all())
     if not bool(grad.any()) and (differs or saturated):
         raise ValueError(
-            f"`model` must have a ratio with slopes, got {type(classifier_of(fitted)).__name__}, whose gradient is 0 at all {len(value)} particles: "
-            "trees, nearest neighbours and isotonic calibration are constant between jumps, and saturated probabilities are constant too: use a "
-            "smooth model (logistic, MLP, Gaussian process), calibrate=True or a stronger regularisation"
+            f"`model` must have a ratio with slopes, got {type(classifier_of(fitted)).__name__},"
+            f" whose gradient is 0 at all {len(value)} particles: trees, nearest neighbours and"
+            " isotonic calibration are constant between jumps, and saturated probabilities are"
+            " constant too: use a smooth model (logistic, MLP, Gaussian process), calibrate=True"
+            " or a stronger regularisation"
         )

@@ -1,10 +1,13 @@
-"""Scikit-learn models whose scores are linear in explicit features: value and gradient in closed form.
+"""Scikit-learn models whose scores are linear in explicit features: value and gradient in closed
+form.
 
     f(z) = features(z) @ coef + intercept,        grad f(z) = J(z)^T coef,   J the Jacobian (D, d) of the features at z.
 
-J^T is applied from the last transformer of a pipeline back to the first. Known transformers: StandardScaler, MinMaxScaler, MaxAbsScaler,
-RobustScaler, PCA, PolynomialFeatures, RBFSampler, Nystroem (rbf), FeatureUnion and Pipeline of them, None and "passthrough". The features of an
-MLPClassifier are what its last hidden layer says; read so, its log odds do not saturate where its probabilities do.
+J^T is applied from the last transformer of a pipeline back to the first. Known transformers:
+StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PCA, PolynomialFeatures, RBFSampler,
+Nystroem (rbf), FeatureUnion and Pipeline of them, None and "passthrough". The features of an
+MLPClassifier are what its last hidden layer says; read so, its log odds do not saturate where its
+probabilities do.
 """
 
 from __future__ import annotations
@@ -40,7 +43,9 @@ class LinearInFeatures:
 
 @dataclass(frozen=True)
 class Layer:
-    """s(z W + b), a hidden layer of an MLPClassifier, as a transformer: weights W (d, D), biases b (D,), activation s by scikit-learn's name."""
+    """s(z W + b), a hidden layer of an MLPClassifier, as a transformer: weights W (d, D), biases b
+    (D,), activation s by scikit-learn's name.
+    """
 
     weights: np.ndarray
     biases: np.ndarray
@@ -59,12 +64,18 @@ class Layer:
 
     def pull(self, z: np.ndarray, g: np.ndarray) -> np.ndarray:
         sent = self.transform(z)
-        slopes = {"tanh": 1 - sent**2, "logistic": sent * (1 - sent), "relu": (sent > 0).astype(np.float64)}
+        slopes = {
+            "tanh": 1 - sent**2,
+            "logistic": sent * (1 - sent),
+            "relu": (sent > 0).astype(np.float64),
+        }
         return np.asarray((g * slopes.get(self.activation, 1.0)) @ self.weights.T)
 
 
 def linear_in_features(model: Any, z: np.ndarray, said: np.ndarray) -> LinearInFeatures | None:
-    """The closed form of a fitted model's scores. None where it has none, or where it differs at z (Q, d) from the scores `said` (Q,)."""
+    """The closed form of a fitted model's scores. None where it has none, or where it differs at z
+    (Q, d) from the scores `said` (Q,).
+    """
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import Pipeline
 
@@ -79,12 +90,17 @@ def linear_in_features(model: Any, z: np.ndarray, said: np.ndarray) -> LinearInF
         steps += [Layer(weights, biases, model.activation) for weights, biases in hidden]
         coef, intercept = np.ravel(model.coefs_[-1]), np.ravel(model.intercepts_[-1])
     else:
-        coef, intercept = np.ravel(getattr(model, "coef_", np.empty(0))), np.ravel(getattr(model, "intercept_", 0.0))
+        coef, intercept = (
+            np.ravel(getattr(model, "coef_", np.empty(0))),
+            np.ravel(getattr(model, "intercept_", 0.0)),
+        )
     features = _stages(steps, z)[-1]
     if len(intercept) != 1 or coef.shape != features.shape[1:]:
         return None
     found = LinearInFeatures(tuple(steps), coef.astype(np.float64), float(intercept[0]))
-    sharp = np.abs(said) <= SURE  # elsewhere the logarithm of a probability near one has lost its digits
+    sharp = (
+        np.abs(said) <= SURE
+    )  # elsewhere the logarithm of a probability near one has lost its digits
     off = np.abs(features @ found.coef + found.intercept - said)[sharp]
     return found if off.max(initial=0.0) <= SAME * np.abs(said[sharp]).max(initial=0.0) else None
 
@@ -93,18 +109,34 @@ def _is_known(step: Any) -> bool:
     from sklearn.decomposition import PCA
     from sklearn.kernel_approximation import Nystroem, RBFSampler
     from sklearn.pipeline import FeatureUnion, Pipeline
-    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PolynomialFeatures, RobustScaler, StandardScaler
+    from sklearn.preprocessing import (
+        MaxAbsScaler,
+        MinMaxScaler,
+        PolynomialFeatures,
+        RobustScaler,
+        StandardScaler,
+    )
 
     match step:
         case Pipeline():
             return all(_is_known(inner) for _, inner in step.steps)
         case FeatureUnion():
-            return step.transformer_weights is None and all(inner != "drop" and _is_known(inner) for _, inner in step.transformer_list)
+            return step.transformer_weights is None and all(
+                inner != "drop" and _is_known(inner) for _, inner in step.transformer_list
+            )
         case Nystroem():
             return step.kernel == "rbf"
         case MinMaxScaler() | MaxAbsScaler():
             return not getattr(step, "clip", False)
-        case None | "passthrough" | StandardScaler() | RobustScaler() | PCA() | PolynomialFeatures() | RBFSampler():
+        case (
+            None
+            | "passthrough"
+            | StandardScaler()
+            | RobustScaler()
+            | PCA()
+            | PolynomialFeatures()
+            | RBFSampler()
+        ):
             return True
     return False
 
@@ -148,12 +180,18 @@ def _pull(step: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
         case MinMaxScaler():
             return np.asarray(g * step.scale_)
         case PCA():
-            return np.asarray((g / np.sqrt(step.explained_variance_) if step.whiten else g) @ step.components_)
+            return np.asarray(
+                (g / np.sqrt(step.explained_variance_) if step.whiten else g) @ step.components_
+            )
         case PolynomialFeatures():
             return _pull_powers(step.powers_, z, g)
         case RBFSampler():
             waves = z @ step.random_weights_ + step.random_offset_
-            return np.asarray(-math.sqrt(2.0 / step.random_weights_.shape[1]) * (g * np.sin(waves)) @ step.random_weights_.T)
+            return np.asarray(
+                -math.sqrt(2.0 / step.random_weights_.shape[1])
+                * (g * np.sin(waves))
+                @ step.random_weights_.T
+            )
         case Nystroem():
             return _pull_landmarks(step, z, g)
         case _:  # the other scalers: what they divide by is None where they do not scale
@@ -176,7 +214,9 @@ def _pull_powers(powers: np.ndarray, z: np.ndarray, g: np.ndarray) -> np.ndarray
         has = powers[:, k] > 0
         lowered = powers[has].copy()
         lowered[:, k] -= 1
-        pulled[:, k] = (g[:, has] * powers[has, k] * np.prod(z[:, None, :] ** lowered, axis=2)).sum(1)
+        pulled[:, k] = (g[:, has] * powers[has, k] * np.prod(z[:, None, :] ** lowered, axis=2)).sum(
+            1
+        )
     return pulled
 
 

@@ -1,4 +1,6 @@
-"""How a scikit-learn classifier is read: its scores, its log odds, its sample weights, its random states; and how it is trained."""
+"""How a scikit-learn classifier is read: its scores, its log odds, its sample weights, its random
+states; and how it is trained.
+"""
 
 from __future__ import annotations
 
@@ -27,26 +29,36 @@ class _Odds:
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore"):
-            logs = self.model.predict_log_proba(z) if hasattr(self.model, "predict_log_proba") else np.log(self.model.predict_proba(z))
+            logs = (
+                self.model.predict_log_proba(z)
+                if hasattr(self.model, "predict_log_proba")
+                else np.log(self.model.predict_proba(z))
+            )
         return np.asarray(logs[:, 1] - logs[:, 0], dtype=np.float64)
 
 
 def scores_of(fitted: Any, rows: np.ndarray) -> tuple[Scores, bool]:
-    """What tells the classes apart, and whether it is their log odds: the decision function where the probabilities agree, else these."""
+    """What tells the classes apart, and whether it is their log odds: the decision function where
+    the probabilities agree, else these.
+    """
     if not hasattr(fitted, "predict_proba"):
         return fitted.decision_function, False
     odds = _Odds(fitted)
     if hasattr(fitted, "decision_function"):
         decision, said = fitted.decision_function(rows), odds(rows)
         sure = np.abs(said) > SURE
-        if np.abs(decision - said)[~sure].max(initial=0.0) <= SAME and bool((np.sign(decision) == np.sign(said))[sure].all()):
+        if np.abs(decision - said)[~sure].max(initial=0.0) <= SAME and bool(
+            (np.sign(decision) == np.sign(said))[sure].all()
+        ):
             return fitted.decision_function, True
     return odds, True
 
 
 @dataclass(frozen=True)
 class Training:
-    """Labelled rows (n, d), 1 the target's, and how a model takes their weights (of mean 1, half of them each class's)."""
+    """Labelled rows (n, d), 1 the target's, and how a model takes their weights (of mean 1, half of
+    them each class's).
+    """
 
     parameter: str | None
     rows: np.ndarray
@@ -61,9 +73,13 @@ class Training:
         options = {} if self.parameter is None else {self.parameter: self.weights[chosen]}
         with _checks.warnings_caught("always") as caught:
             fitted = clone(model).fit(self.rows[chosen], self.labels[chosen], **options)
-        others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
+        others = [
+            warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)
+        ]
         for warning in others:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
         return fitted, len(others) == len(caught)
 
     def scores_at(self, fitted: Any, chosen: np.ndarray) -> np.ndarray:
@@ -71,12 +87,20 @@ class Training:
 
 
 def made(model: Any, n: int, draws: Randomness) -> Any:
-    """A clone of the model, or the default one for n points, with every random_state that is None set."""
+    """A clone of the model, or the default one for n points, with every random_state that is None
+    set.
+    """
     from sklearn.base import clone
 
     made = _default(n) if model is None else clone(model)
-    free = [name for name, value in made.get_params().items() if name.rpartition("__")[2] == "random_state" and value is None]
-    return made.set_params(**{name: draws.child_seed(f"sklearn {name}", 0) % 2**32 for name in free})
+    free = [
+        name
+        for name, value in made.get_params().items()
+        if name.rpartition("__")[2] == "random_state" and value is None
+    ]
+    return made.set_params(
+        **{name: draws.child_seed(f"sklearn {name}", 0) % 2**32 for name in free}
+    )
 
 
 def _default(n: int) -> Any:
@@ -85,20 +109,36 @@ def _default(n: int) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), Nystroem(n_components=min(100, n)), LogisticRegression(C=10.0, tol=1e-6, max_iter=2000))
+    return make_pipeline(
+        StandardScaler(),
+        Nystroem(n_components=min(100, n)),
+        LogisticRegression(C=10.0, tol=1e-6, max_iter=2000),
+    )
 
 
 def check_model(model: Any) -> None:
-    if isinstance(model, type) or not all(hasattr(model, name) for name in ("fit", "get_params", "set_params")):
-        what = f"the class {model.__name__} without its parentheses" if isinstance(model, type) else type(model).__name__
-        raise TypeError(f"`model` must be a scikit-learn classifier, got {what}: e.g. sklearn.linear_model.LogisticRegression()")
+    if isinstance(model, type) or not all(
+        hasattr(model, name) for name in ("fit", "get_params", "set_params")
+    ):
+        what = (
+            f"the class {model.__name__} without its parentheses"
+            if isinstance(model, type)
+            else type(model).__name__
+        )
+        raise TypeError(
+            f"`model` must be a scikit-learn classifier, got {what}: e.g."
+            " sklearn.linear_model.LogisticRegression()"
+        )
     if not (hasattr(model, "predict_proba") or hasattr(model, "decision_function")):
-        raise TypeError(f"`model` must have predict_proba or decision_function, got {type(model).__name__}: take a classifier that has one")
+        raise TypeError(
+            f"`model` must have predict_proba or decision_function, got {type(model).__name__}:"
+            " take a classifier that has one"
+        )
     for name, value in model.get_params().items():
         if name.rpartition("__")[2] in PRIORS and value is not None:
             raise ValueError(
-                f"`model` must leave the classes' weights to this estimator, got {name}={value!r}: they are chosen so that its log odds are log r, "
-                f"drop {name}"
+                f"`model` must leave the classes' weights to this estimator, got {name}={value!r}:"
+                f" they are chosen so that its log odds are log r, drop {name}"
             )
 
 
@@ -111,7 +151,9 @@ def classifier_of(model: Any) -> Any:
 
 
 def weight_parameter(model: Any) -> str | None:
-    """The name by which fit hands weights to the classifier: through pipelines, step__sample_weight. None: it takes none."""
+    """The name by which fit hands weights to the classifier: through pipelines,
+    step__sample_weight. None: it takes none.
+    """
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import has_fit_parameter
 

@@ -1,4 +1,6 @@
-"""The linear systems of Newton's method, (I + K W / lam) s = t with W diagonal: conjugate gradients, or Cholesky where they are slower."""
+"""The linear systems of Newton's method, (I + K W / lam) s = t with W diagonal: conjugate
+gradients, or Cholesky where they are slower.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,25 @@ from torch import Tensor
 
 from particleflow.estimators.gram import Gram
 
-# Products by a whole matrix that cost as much as its Cholesky factor: FEW + M / PER_POINT. Up to DIRECT points the factor is always quicker.
+# Products by a whole matrix that cost as much as its Cholesky factor: FEW + M / PER_POINT. Up to
+# DIRECT points the factor is always quicker.
 FEW, PER_POINT, DIRECT = 20, 20, 64
-# Without a whole matrix there is nothing else: then so many products, and what has been reached is a descent direction all the same.
+# Without a whole matrix there is nothing else: then so many products, and what has been reached is
+# a descent direction all the same.
 MOST = 1000
-# Points whose weights together change h by less than this share of their own residual follow h at once.
+# Points whose weights together change h by less than this share of their own residual follow h at
+# once.
 PASSIVE = 0.1
-# Where a system is to be solved without knowing how well, this share of the right-hand side is left.
+# Where a system is to be solved without knowing how well, this share of the right-hand side is
+# left.
 INEXACT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """s (M,), the products by K that it took, whether |t - (I + K W / lam) s| is small enough, and whether Cholesky made it."""
+    """s (M,), the products by K that it took, whether |t - (I + K W / lam) s| is small enough, and
+    whether Cholesky made it.
+    """
 
     step: Float[Tensor, "M"]
     products: int
@@ -32,7 +40,14 @@ class Solved:
 
 
 def solve_system(
-    gram: Gram, w: Float[Tensor, "M"], lam: float, t: Float[Tensor, "M"], *, tolerance: float, exact: bool, direct: bool
+    gram: Gram,
+    w: Float[Tensor, "M"],
+    lam: float,
+    t: Float[Tensor, "M"],
+    *,
+    tolerance: float,
+    exact: bool,
+    direct: bool,
 ) -> Solved:
     """Until the residual r = t - (I + K W / lam) s has (sum_j W_j r_j^2)^{1/2} <= tolerance.
 
@@ -56,7 +71,13 @@ def solve_system(
 
 
 def _conjugate_gradients(
-    gram: Gram, w: Float[Tensor, "M"], lam: float, t: Float[Tensor, "M"], tolerance: float, most: int, exact: bool
+    gram: Gram,
+    w: Float[Tensor, "M"],
+    lam: float,
+    t: Float[Tensor, "M"],
+    tolerance: float,
+    most: int,
+    exact: bool,
 ) -> Solved:
     """In the inner product of W, in which I + K W / lam is self-adjoint and at least the identity."""
     step, residual, direction = torch.zeros_like(t), t.clone(), t.clone()
@@ -79,8 +100,12 @@ def _conjugate_gradients(
     return Solved(step + residual * passive, products, squared <= enough)
 
 
-def _cholesky(matrix: Float[Tensor, "M M"], w: Float[Tensor, "M"], lam: float, t: Float[Tensor, "M"]) -> Solved:
-    """s = t - K R eta / lam with R^2 = W, (lam I + R K R) eta = lam R t, by a factor: M^3 / 3 operations."""
+def _cholesky(
+    matrix: Float[Tensor, "M M"], w: Float[Tensor, "M"], lam: float, t: Float[Tensor, "M"]
+) -> Solved:
+    """s = t - K R eta / lam with R^2 = W, (lam I + R K R) eta = lam R t, by a factor: M^3 / 3
+    operations.
+    """
     root = w.sqrt()
     system = (matrix * root).mul_(root[:, None])
     system.diagonal().add_(lam)
@@ -93,7 +118,9 @@ def _cholesky(matrix: Float[Tensor, "M M"], w: Float[Tensor, "M"], lam: float, t
 
 @dataclass(frozen=True, eq=False)
 class Direct:
-    """s = eta / R with R^2 = W, (lam I + R K R) eta = lam R r: precise relative to s even where W is so large that s nearly vanishes."""
+    """s = eta / R with R^2 = W, (lam I + R K R) eta = lam R r: precise relative to s even where W
+    is so large that s nearly vanishes.
+    """
 
     root: Float[Tensor, "P"]
     factor: Float[Tensor, "P P"]
@@ -109,7 +136,9 @@ class Direct:
         return None if bool(failed.any()) else cls(root, factor, lam)
 
     def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        return torch.cholesky_solve((self.lam * self.root * r)[:, None], self.factor)[:, 0] / self.root
+        return (
+            torch.cholesky_solve((self.lam * self.root * r)[:, None], self.factor)[:, 0] / self.root
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +150,20 @@ class LowRank:
     factor: Float[Tensor, "rank rank"]
 
     @classmethod
-    def of(cls, columns: Float[Tensor, "P rank"], w: Float[Tensor, "P"], lam: float) -> LowRank | None:
+    def of(
+        cls, columns: Float[Tensor, "P rank"], w: Float[Tensor, "P"], lam: float
+    ) -> LowRank | None:
         system = columns.T @ (w[:, None] * columns)
         system.diagonal().add_(lam)
         factor, failed = torch.linalg.cholesky_ex(system)
         return None if bool(failed.any()) else cls(columns, w, factor)
 
     def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        return r - self.columns @ torch.cholesky_solve((self.columns.T @ (self.w * r))[:, None], self.factor)[:, 0]
+        return (
+            r
+            - self.columns
+            @ torch.cholesky_solve((self.columns.T @ (self.w * r))[:, None], self.factor)[:, 0]
+        )
 
 
 @dataclass(frozen=True, eq=False)

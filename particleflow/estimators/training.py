@@ -1,4 +1,6 @@
-"""What the trained estimators share: standardised inputs, minibatches, Adam, and memory from which a run goes on bit for bit."""
+"""What the trained estimators share: standardised inputs, minibatches, Adam, and memory from which
+a run goes on bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ from particleflow import _checks
 from particleflow._autograd import plain
 from particleflow._typing import Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.network import ModuleOrFactory, Network, Weights, built, check_module, mlp
+from particleflow.estimators.network import (
+    ModuleOrFactory,
+    Network,
+    Weights,
+    built,
+    check_module,
+    mlp,
+)
 from particleflow.subsets import lasting_order
 
 # Added to the root in Adam's step, of gradients in standardised units.
@@ -27,7 +36,9 @@ FIXED = "fixed."
 
 @dataclass(frozen=True)
 class Batch:
-    """Standardised points of both clouds with their shares of the mass, and points between them, where a penalty asks for them."""
+    """Standardised points of both clouds with their shares of the mass, and points between them,
+    where a penalty asks for them.
+    """
 
     x: Points
     x_weights: Float[Tensor, "N"]
@@ -38,10 +49,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """Minibatches of two clouds: `size` points of each, drawn by mass with replacement; a cloud that is not larger is taken whole.
+    """Minibatches of two clouds: `size` points of each, drawn by mass with replacement; a cloud
+    that is not larger is taken whole.
 
-    A point between is (1 - t) x_i + t y_j with i, j drawn by mass and t uniform (Gulrajani et al. 2017), `size` of them or fewer. What is drawn is a
-    place in the orders given.
+    A point between is (1 - t) x_i + t y_j with i, j drawn by mass and t uniform (Gulrajani et al.
+    2017), `size` of them or fewer. What is drawn is a place in the orders given.
     """
 
     x: Cloud
@@ -61,19 +73,37 @@ class Batches:
         if len(cloud) <= self.size:
             return cloud.points[order], cloud.mass[order]
         total = 1.0 if cloud.log_mass is None else float(cloud.mass.sum())
-        return cloud.points[self._rows(cloud, order, self.size)], cloud.points.new_full((self.size,), total / self.size)
+        return cloud.points[self._rows(cloud, order, self.size)], cloud.points.new_full(
+            (self.size,), total / self.size
+        )
 
     def _between(self) -> Tensor:
         n = min(self.size, max(len(self.x), len(self.y)))
-        x, y = (cloud.points[self._rows(cloud, order, n)] for cloud, order in ((self.x, self.x_order), (self.y, self.y_order)))
-        return torch.lerp(x, y, torch.rand((n, 1), generator=self.generator, dtype=x.dtype, device="cpu").to(x.device))
+        x, y = (
+            cloud.points[self._rows(cloud, order, n)]
+            for cloud, order in ((self.x, self.x_order), (self.y, self.y_order))
+        )
+        return torch.lerp(
+            x,
+            y,
+            torch.rand((n, 1), generator=self.generator, dtype=x.dtype, device="cpu").to(x.device),
+        )
 
     def _rows(self, cloud: Cloud, order: Tensor, n: int) -> Int[Tensor, "n"]:
         """n row numbers, each drawn with the probability of its mass."""
         if cloud.log_mass is None:
-            return order[torch.randint(len(cloud), (n,), generator=self.generator, device="cpu").to(cloud.points.device)]
+            return order[
+                torch.randint(len(cloud), (n,), generator=self.generator, device="cpu").to(
+                    cloud.points.device
+                )
+            ]
         edges = cloud.mass[order].double().cumsum(0)
-        level = torch.rand(n, generator=self.generator, dtype=torch.float64, device="cpu").to(edges.device) * edges[-1]
+        level = (
+            torch.rand(n, generator=self.generator, dtype=torch.float64, device="cpu").to(
+                edges.device
+            )
+            * edges[-1]
+        )
         return order[torch.searchsorted(edges, level, right=True).clamp_(max=len(cloud) - 1)]
 
 
@@ -93,19 +123,24 @@ class Learned:
 
 @dataclass(frozen=True)
 class Trained(ABC):
-    """An estimator whose witness is a network u((z - shift) / scale), trained by Adam (Kingma and Ba 2015), warm from fit to fit.
+    """An estimator whose witness is a network u((z - shift) / scale), trained by Adam (Kingma and
+    Ba 2015), warm from fit to fit.
 
-    The first fit takes `first_steps` steps of Adam, each further one `steps`. Inputs are standardised by mean and deviation of the two clouds of
-    the first fit (pooled, with equal shares). Memory holds weights, Adam's moments and count, shift and scale, and an order of the rows, that of the
-    first points; minibatches are drawn in it by the clock. So the order in which the rows come changes nothing, a run goes on bit for bit, and
-    neither the caller's module nor torch's global random state is changed. Modules are called in evaluation mode.
+    The first fit takes `first_steps` steps of Adam, each further one `steps`. Inputs are
+    standardised by mean and deviation of the two clouds of the first fit (pooled, with equal
+    shares). Memory holds weights, Adam's moments and count, shift and scale, and an order of the
+    rows, that of the first points; minibatches are drawn in it by the clock. So the order in which
+    the rows come changes nothing, a run goes on bit for bit, and neither the caller's module nor
+    torch's global random state is changed. Modules are called in evaluation mode.
 
-    Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud (three of each with a gradient penalty).
+    Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud (three of
+    each with a gradient penalty).
 
     Parameters
     ----------
     width, depth : int
-        Of the network that an estimator brings, `depth` hidden layers of `width`; refused beside a `module`.
+        Of the network that an estimator brings, `depth` hidden layers of `width`; refused beside a
+        `module`.
     steps, first_steps : int
     learning_rate : float
     betas : (float, float)
@@ -134,8 +169,15 @@ class Trained(ABC):
             _checks.count(getattr(self, name), name)
         _checks.positive(self.learning_rate, "learning_rate")
         _checks.flag(self.standardise, "standardise")
-        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2 or not all(0 <= _checks.real(beta, "betas") < 1 for beta in self.betas):
-            raise ValueError(f"`betas` must be two numbers in [0, 1), got {self.betas}: Adam's own are (0.9, 0.999)")
+        if (
+            not isinstance(self.betas, (tuple, list))
+            or len(self.betas) != 2
+            or not all(0 <= _checks.real(beta, "betas") < 1 for beta in self.betas)
+        ):
+            raise ValueError(
+                f"`betas` must be two numbers in [0, 1), got {self.betas}: Adam's own are (0.9,"
+                " 0.999)"
+            )
 
     @abstractmethod
     def _build(self, dim: int, seed: int) -> Network:
@@ -154,27 +196,64 @@ class Trained(ABC):
         return False
 
     @torch.inference_mode(False)
-    def _train(self, x: Cloud, y: Cloud, clock: Clock, memory: Memory) -> tuple[Learned, dict[str, Tensor], dict[str, object]]:
+    def _train(
+        self, x: Cloud, y: Cloud, clock: Clock, memory: Memory
+    ) -> tuple[Learned, dict[str, Tensor], dict[str, object]]:
         """The network after this fit's steps, the memory for the next, and a report."""
-        x, y = (Cloud(plain(cloud.points), log_mass=None if cloud.log_mass is None else plain(cloud.log_mass)) for cloud in (x, y))
+        x, y = (
+            Cloud(
+                plain(cloud.points),
+                log_mass=None if cloud.log_mass is None else plain(cloud.log_mass),
+            )
+            for cloud in (x, y)
+        )
         memory = {name: plain(value) for name, value in memory.items()}
         network = self._build(x.dim, clock.draws.child_seed("network", clock.step))
-        orders = {f"order_{name}": lasting_order(cloud, memory.get(f"order_{name}")) for name, cloud in (("x", x), ("y", y))}
-        state = dict(memory) or self._start(network, *(_rows_of(cloud, orders[f"order_{name}"]) for name, cloud in (("x", x), ("y", y))))
+        orders = {
+            f"order_{name}": lasting_order(cloud, memory.get(f"order_{name}"))
+            for name, cloud in (("x", x), ("y", y))
+        }
+        state = dict(memory) or self._start(
+            network,
+            *(_rows_of(cloud, orders[f"order_{name}"]) for name, cloud in (("x", x), ("y", y))),
+        )
         state |= orders
         if state["weights"].shape != (network.size,):
             raise ValueError(
-                f"`module` must have the {len(state['weights'])} weights that the run began with, got {network.size}: go on with the same module"
+                f"`module` must have the {len(state['weights'])} weights that the run began with,"
+                f" got {network.size}: go on with the same module"
             )
         shift, scale = state["shift"], state["scale"]
-        fixed = {name.removeprefix(FIXED): value for name, value in state.items() if name.startswith(FIXED)}
-        standard = [Cloud((cloud.points - shift) / scale, log_mass=cloud.log_mass) for cloud in (x, y)]
+        fixed = {
+            name.removeprefix(FIXED): value
+            for name, value in state.items()
+            if name.startswith(FIXED)
+        }
+        standard = [
+            Cloud((cloud.points - shift) / scale, log_mass=cloud.log_mass) for cloud in (x, y)
+        ]
         generator = torch.Generator().manual_seed(clock.draws.child_seed("training", clock.step))
-        batches = Batches(standard[0], standard[1], orders["order_x"], orders["order_y"], self.batch, self._penalised, generator)
-        state |= self._adam(network, fixed, batches, state, self.steps if memory else self.first_steps)
+        batches = Batches(
+            standard[0],
+            standard[1],
+            orders["order_x"],
+            orders["order_y"],
+            self.batch,
+            self._penalised,
+            generator,
+        )
+        state |= self._adam(
+            network, fixed, batches, state, self.steps if memory else self.first_steps
+        )
         report: dict[str, object] = {"iterations": int(state["adam_count"])}
         if not bool(torch.isfinite(state["weights"]).all()):
-            report |= {"converged": False, "remedy": f"its weights are no longer finite: lower learning_rate = {self.learning_rate:g}"}
+            report |= {
+                "converged": False,
+                "remedy": (
+                    "its weights are no longer finite: lower learning_rate ="
+                    f" {self.learning_rate:g}"
+                ),
+            }
         return Learned(network, state["weights"], fixed, shift, scale), state, report
 
     def _start(self, network: Network, x: Cloud, y: Cloud) -> dict[str, Tensor]:
@@ -192,20 +271,36 @@ class Trained(ABC):
             **{FIXED + name: value for name, value in network.fixed(x.points).items()},
         }
 
-    def _adam(self, network: Network, fixed: Memory, batches: Batches, state: Mapping[str, Tensor], steps: int) -> dict[str, Tensor]:
-        """m = b1 m + (1 - b1) g, s = b2 s + (1 - b2) g^2, weights -= rate (m / (1 - b1^n)) / (sqrt(s / (1 - b2^n)) + EPSILON), then `_project`."""
+    def _adam(
+        self,
+        network: Network,
+        fixed: Memory,
+        batches: Batches,
+        state: Mapping[str, Tensor],
+        steps: int,
+    ) -> dict[str, Tensor]:
+        """m = b1 m + (1 - b1) g, s = b2 s + (1 - b2) g^2, weights -= rate (m / (1 - b1^n)) /
+        (sqrt(s / (1 - b2^n)) + EPSILON), then `_project`.
+        """
         weights, mean, square = (state[name] for name in ("weights", "adam_mean", "adam_square"))
         first, second = self.betas
         done = int(state["adam_count"])
         for n in range(done + 1, done + steps + 1):
             with torch.enable_grad():
                 leaf = weights.detach().requires_grad_(True)
-                (gradient,) = torch.autograd.grad(self._loss(network, leaf, fixed, batches.draw()), leaf)
+                (gradient,) = torch.autograd.grad(
+                    self._loss(network, leaf, fixed, batches.draw()), leaf
+                )
             mean = torch.lerp(gradient, mean, first)
             square = torch.lerp(gradient**2, square, second)
             step = (mean / (1 - first**n)) / ((square / (1 - second**n)).sqrt() + EPSILON)
             weights = self._project(network, weights - self.learning_rate * step)
-        return {"weights": weights, "adam_mean": mean, "adam_square": square, "adam_count": torch.tensor(done + steps, device="cpu")}
+        return {
+            "weights": weights,
+            "adam_mean": mean,
+            "adam_square": square,
+            "adam_count": torch.tensor(done + steps, device="cpu"),
+        }
 
 
 @dataclass(frozen=True)
@@ -215,42 +310,66 @@ class FromModule(Trained):
     Parameters
     ----------
     module : torch.nn.Module, callable (d) -> module, or None
-        Maps (Q, d) to (Q,) or (Q, 1), each row for itself. A module starts from its own weights, of which a copy is kept; a factory's are drawn
-        from the run's seed. It should be smooth, since particles follow its gradient. None: a perceptron with x sigmoid(x) between its layers.
+        Maps (Q, d) to (Q,) or (Q, 1), each row for itself. A module starts from its own weights, of
+        which a copy is kept; a factory's are drawn from the run's seed. It should be smooth, since
+        particles follow its gradient. None: a perceptron with x sigmoid(x) between its layers.
     """
 
     module: ModuleOrFactory | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ignored = [name for name in ("width", "depth") if self.module is not None and getattr(self, name) != getattr(Trained, name)]
+        ignored = [
+            name
+            for name in ("width", "depth")
+            if self.module is not None and getattr(self, name) != getattr(Trained, name)
+        ]
         if ignored:
             got = f"{getattr(self, ignored[0])} and a `module`"
-            raise ValueError(f"`{ignored[0]}` is that of the network that the estimator brings, got {got}: leave one of them out")
+            raise ValueError(
+                f"`{ignored[0]}` is that of the network that the estimator brings, got {got}: leave"
+                " one of them out"
+            )
         if isinstance(self.module, nn.Module):
             check_module(self.module)
             object.__setattr__(self, "module", copy.deepcopy(self.module).eval())
         elif self.module is not None and not callable(self.module):
-            raise TypeError(f"`module` must be a torch module or make one from the dimension, got {type(self.module).__name__}: leave it out for one")
+            raise TypeError(
+                "`module` must be a torch module or make one from the dimension, got"
+                f" {type(self.module).__name__}: leave it out for one"
+            )
 
     def _build(self, dim: int, seed: int) -> Network:
-        return built(partial(mlp, width=self.width, depth=self.depth) if self.module is None else self.module, dim, seed)
+        return built(
+            (
+                partial(mlp, width=self.width, depth=self.depth)
+                if self.module is None
+                else self.module
+            ),
+            dim,
+            seed,
+        )
 
 
 def slopes(network: Network, weights: Weights, fixed: Memory, z: Queries) -> Values:
     """|grad u| at standardised points (Q,), differentiable in the weights."""
     leaf = z.detach().requires_grad_(True)
     (grad,) = torch.autograd.grad(network(weights, fixed, leaf).sum(), leaf, create_graph=True)
-    # The root of a sum of squares has no derivative at 0, which a network that is constant somewhere reaches.
+    # The root of a sum of squares has no derivative at 0, which a network that is constant
+    # somewhere reaches.
     return (grad**2).sum(1).clamp_min(torch.finfo(z.dtype).tiny).sqrt()
 
 
 def _rows_of(cloud: Cloud, order: Tensor) -> Cloud:
-    return Cloud(cloud.points[order], log_mass=None if cloud.log_mass is None else cloud.log_mass[order])
+    return Cloud(
+        cloud.points[order], log_mass=None if cloud.log_mass is None else cloud.log_mass[order]
+    )
 
 
 def _standard(x: Cloud, y: Cloud, *, isotropic: bool) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the law that is half x and half y, of each coordinate or of all; what is constant keeps its unit."""
+    """Mean and deviation of the law that is half x and half y, of each coordinate or of all; what
+    is constant keeps its unit.
+    """
     means, squares = [], []
     for cloud in (x, y):
         total = cloud.mass.sum()
@@ -259,4 +378,6 @@ def _standard(x: Cloud, y: Cloud, *, isotropic: bool) -> tuple[Tensor, Tensor]:
     square = (squares[0] + squares[1]) / 2 + ((means[0] - means[1]) / 2) ** 2
     if isotropic:
         square = square.mean().expand_as(square).clone()
-    return (means[0] + means[1]) / 2, torch.where(square > 0, square.sqrt(), torch.ones_like(square))
+    return (means[0] + means[1]) / 2, torch.where(
+        square > 0, square.sqrt(), torch.ones_like(square)
+    )

@@ -1,4 +1,6 @@
-"""The perfect critic: a Kantorovich potential of W1 between the two clouds, solved instead of learned."""
+"""The perfect critic: a Kantorovich potential of W1 between the two clouds, solved instead of
+learned.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,11 @@ Report: TypeAlias = dict[str, object]
 CHUNK = 2**26
 # Bytes of a matrix of distances up to which Sinkhorn keeps one, and some five like it.
 MATRIX = 2**28
-# Sinkhorn starts at a regularisation of this share of the largest distance, and halves it down to the one asked for.
+# Sinkhorn starts at a regularisation of this share of the largest distance, and halves it down to
+# the one asked for.
 WIDEST = 0.25
-# Points of the larger cloud up to which the potential is exact, unless told otherwise: some 7 s in the plane.
+# Points of the larger cloud up to which the potential is exact, unless told otherwise: some 7 s in
+# the plane.
 EXACT_UP_TO = 5000
 # The default regularisation, in root mean square distances of y from its mean.
 SHARE = 0.05
@@ -34,11 +38,13 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class TransportWitness:
-    """w(z) = max_j (v_j - |z - y_j|): 1-Lipschitz for any v, with w(y_j) = v_j where v is; grad w is the unit vector to the j that wins.
+    """w(z) = max_j (v_j - |z - y_j|): 1-Lipschitz for any v, with w(y_j) = v_j where v is; grad w
+    is the unit vector to the j that wins.
 
-    Several j win at a particle that shares its mass among them, and (a potential of linear programming is a corner) at most others too. There the
-    gradient is that of the coupling: the unit vector along sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest, or 0
-    where the mass that has arrived outweighs the rest.
+    Several j win at a particle that shares its mass among them, and (a potential of linear
+    programming is a corner) at most others too. There the gradient is that of the coupling: the
+    unit vector along sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest,
+    or 0 where the mass that has arrived outweighs the rest.
     """
 
     y: Float[Tensor, "M d"]
@@ -67,7 +73,9 @@ class TransportWitness:
 
 @dataclass(frozen=True)
 class SoftTransportWitness:
-    """w(z) = eps log sum_j b_j exp((v_j - |z - y_j|) / eps): smooth but at the y_j; grad w is a mean of unit vectors, hence no longer than 1."""
+    """w(z) = eps log sum_j b_j exp((v_j - |z - y_j|) / eps): smooth but at the y_j; grad w is a
+    mean of unit vectors, hence no longer than 1.
+    """
 
     y: Float[Tensor, "M d"]
     v: Float[Tensor, "M"]
@@ -84,39 +92,50 @@ class SoftTransportWitness:
         reach = distances(z, self.y)
         exponent = self.log_b + (self.v - reach) / self.regularisation
         weight = torch.where(reach > 0, exponent.softmax(1) / reach, 0)
-        return self.regularisation * exponent.logsumexp(1), weight @ self.y - weight.sum(1, keepdim=True) * z
+        return (
+            self.regularisation * exponent.logsumexp(1),
+            weight @ self.y - weight.sum(1, keepdim=True) * z,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CTransformCritic:
-    """The potential of W1(p, q) = max over 1-Lipschitz w of E_p w - E_q w, p the target and q the particles, by optimal transport of the clouds.
+    """The potential of W1(p, q) = max over 1-Lipschitz w of E_p w - E_q w, p the target and q the
+    particles, by optimal transport of the clouds.
 
     max sum_i a_i u_i + sum_j b_j v_j  under  u_i + v_j <= |x_i - y_j|  (Peyre and Cuturi 2019, equation 2.20), and w is -u, by its c-transform
     on all of space: `TransportWitness`. `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i), masses normalised, is W1 of the clouds to rounding.
     Particles climb w at unit speed, each towards its match, and dW1/dt = -1 until they arrive; then they hop about it by dt: lower dt there.
 
-    Beyond `exact_up_to` points of either cloud w is the entropic potential (Cuturi 2013; equation 4.40), `SoftTransportWitness`, 1-Lipschitz too,
-    and `Fit.value` the dual value of its v after the c-transform without smoothing, in both directions: feasible, hence <= W1 whether Sinkhorn has
-    converged or not, and near it as `regularisation` falls.
+    Beyond `exact_up_to` points of either cloud w is the entropic potential (Cuturi 2013; equation
+    4.40), `SoftTransportWitness`, 1-Lipschitz too, and `Fit.value` the dual value of its v after
+    the c-transform without smoothing, in both directions: feasible, hence <= W1 whether Sinkhorn
+    has converged or not, and near it as `regularisation` falls.
 
-    Perfect between the clouds, and only there: with a fresh batch of the target at each step the particles gather at k-means-like points of its
-    law, which are nearer to batches, by W1, than a sample of the law is.
+    Perfect between the clouds, and only there: with a fresh batch of the target at each step the
+    particles gather at k-means-like points of its law, which are nearer to batches, by W1, than a
+    sample of the law is.
 
-    Cost: exact about O(N M (N + M)), .14 s at 1000 points, .8 s at 2000 and some 7 s at 5000 in the plane; entropic O(N M) an iteration, of which a
-    fit takes dozens to hundreds: at 2500 points .03 s each on a kernel matrix, which is kept up to 5800 x 5800 points, and .4 s on logarithms, in
+    Cost: exact about O(N M (N + M)), .14 s at 1000 points, .8 s at 2000 and some 7 s at 5000 in the
+    plane; entropic O(N M) an iteration, of which a fit takes dozens to hundreds: at 2500 points .03
+    s each on a kernel matrix, which is kept up to 5800 x 5800 points, and .4 s on logarithms, in
     blocks, beyond. Memory 8 N M bytes a few times over, there bounded. In float64, POT on the CPU.
 
     Parameters
     ----------
     exact_up_to : int, optional
-        Points of the larger cloud up to which the potential is exact; 0: never. None: 5000, or 0 where `regularisation` is given.
+        Points of the larger cloud up to which the potential is exact; 0: never. None: 5000, or 0
+        where `regularisation` is given.
     regularisation : float or None
-        eps, a length, of the entropic potential. None: a twentieth of y's root mean square distance from its mean, at the first fit, kept.
+        eps, a length, of the entropic potential. None: a twentieth of y's root mean square distance
+        from its mean, at the first fit, kept.
     tolerance : float, optional
-        Sinkhorn stops where its marginals are off by this share of the mass, 1e-4 unless given. Refused without `regularisation` or `exact_up_to`,
-        since up to 5000 points are then solved exactly.
+        Sinkhorn stops where its marginals are off by this share of the mass, 1e-4 unless given.
+        Refused without `regularisation` or `exact_up_to`, since up to 5000 points are then solved
+        exactly.
     max_iterations : int
-        Of Sinkhorn, at the last regularisation; the simplex may take ten thousand times as many pivots.
+        Of Sinkhorn, at the last regularisation; the simplex may take ten thousand times as many
+        pivots.
 
     Raises
     ------
@@ -143,8 +162,9 @@ class CTransformCritic:
             _checks.positive(self.tolerance, "tolerance")
             if self.regularisation is None and self.exact_up_to is None:
                 raise ValueError(
-                    f"`tolerance` is that of the entropic potential, got {self.tolerance:g}, and up to {EXACT_UP_TO} points are solved exactly: pass "
-                    "regularisation= or exact_up_to=0 too, or leave it out"
+                    f"`tolerance` is that of the entropic potential, got {self.tolerance:g}, and up"
+                    f" to {EXACT_UP_TO} points are solved exactly: pass regularisation= or"
+                    " exact_up_to=0 too, or leave it out"
                 )
         _checks.count(self.max_iterations, "max_iterations")
 
@@ -159,7 +179,12 @@ class CTransformCritic:
         kept = memory.get("regularisation") if self.regularisation is None else None
         regularisation = self._regularisation(current, target) if kept is None else kept
         soft, report = self._entropic(ot, current, target, float(regularisation))
-        return Fit(soft, {"regularisation": regularisation}, report, objective=lambda: _dual(current, target, soft.v))
+        return Fit(
+            soft,
+            {"regularisation": regularisation},
+            report,
+            objective=lambda: _dual(current, target, soft.v),
+        )
 
     @property
     def _exact_up_to(self) -> int:
@@ -175,36 +200,70 @@ class CTransformCritic:
             spread = distances(x.points, y.points[:1]).max()
         return torch.where(spread > 0, SHARE * spread, 1.0)
 
-    def _entropic(self, ot: ModuleType, x: Cloud, y: Cloud, regularisation: float) -> tuple[SoftTransportWitness, Report]:
-        """Sinkhorn, the regularisation halved on the way (Peyre and Cuturi 2019, section 4.1.3): on a kernel matrix that absorbs the potentials where
-        that fits, some ten times faster, else on logarithms, block by block."""
+    def _entropic(
+        self, ot: ModuleType, x: Cloud, y: Cloud, regularisation: float
+    ) -> tuple[SoftTransportWitness, Report]:
+        """Sinkhorn, the regularisation halved on the way (Peyre and Cuturi 2019, section 4.1.3): on
+        a kernel matrix that absorbs the potentials where that fits, some ten times faster, else on
+        logarithms, block by block.
+        """
         widest = WIDEST * float(distances(x.points, y.points[:1]).max())
         halvings = max(0, math.ceil(math.log2(max(widest, regularisation) / regularisation)))
-        lengths = [(regularisation * 2.0**k, 10 if k else self.max_iterations) for k in range(halvings, -1, -1)]
+        lengths = [
+            (regularisation * 2.0**k, 10 if k else self.max_iterations)
+            for k in range(halvings, -1, -1)
+        ]
         tolerance = TOLERANCE if self.tolerance is None else self.tolerance
         found = _on_matrix(ot, x, y, lengths, tolerance) if 8 * len(x) * len(y) <= MATRIX else None
         v, iterations, gap = found or _on_logarithms(ot, x, y, lengths, tolerance)
-        report: Report = {"converged": gap <= tolerance, "gap": gap, "iterations": iterations, "regularisation": regularisation}
-        report["remedy"] = f"raise max_iterations = {self.max_iterations}, regularisation = {regularisation:.3g} or tolerance = {tolerance:g}"
+        report: Report = {
+            "converged": gap <= tolerance,
+            "gap": gap,
+            "iterations": iterations,
+            "regularisation": regularisation,
+        }
+        report["remedy"] = (
+            f"raise max_iterations = {self.max_iterations}, regularisation = {regularisation:.3g}"
+            f" or tolerance = {tolerance:g}"
+        )
         return SoftTransportWitness(y.points, v, y.mass.log(), regularisation), report
 
 
-def _on_matrix(ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, int]], tolerance: float) -> tuple[Tensor, int, float] | None:
-    """v (M,), iterations and the gap of the last of `lengths` (regularisation, most iterations), each from the one before; None: numbers ran out."""
+def _on_matrix(
+    ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, int]], tolerance: float
+) -> tuple[Tensor, int, float] | None:
+    """v (M,), iterations and the gap of the last of `lengths` (regularisation, most iterations),
+    each from the one before; None: numbers ran out.
+    """
     cost, a, b = (part.cpu() for part in (distances(x.points, y.points), x.mass, y.mass))
     potentials, iterations, gap = (torch.zeros_like(a), torch.zeros_like(b)), 0, math.inf
     with _checks.warnings_caught("ignore"):  # the report says it
         for eps, most in lengths:
             _, log = ot.bregman.sinkhorn_stabilized(
-                a, b, cost, eps, numItermax=most, stopThr=tolerance, warmstart=potentials, log=True, warn=False, print_period=10
+                a,
+                b,
+                cost,
+                eps,
+                numItermax=most,
+                stopThr=tolerance,
+                warmstart=potentials,
+                log=True,
+                warn=False,
+                print_period=10,
             )
-            potentials, iterations, gap = log["warmstart"], iterations + log["n_iter"] + 1, float(log["err"][-1])
+            potentials, iterations, gap = (
+                log["warmstart"],
+                iterations + log["n_iter"] + 1,
+                float(log["err"][-1]),
+            )
     if not (math.isfinite(gap) and all(_checks.all_finite(part) for part in potentials)):
         return None
     return potentials[1].to(y.points) - lengths[-1][0] * y.mass.log(), iterations, gap
 
 
-def _on_logarithms(ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, int]], tolerance: float) -> tuple[Tensor, int, float]:
+def _on_logarithms(
+    ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, int]], tolerance: float
+) -> tuple[Tensor, int, float]:
     """The same in bounded memory."""
     centre = y.mean(y.points)  # distances of POT come from squares
     # torch's logarithm of a sum takes a third of the time of scipy's
@@ -215,9 +274,23 @@ def _on_logarithms(ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float
         if iterations:
             f, g = (m.log() + 2 * (potential - m.log()) for m, potential in ((a, f), (b, g)))
         f, g, log = ot.bregman.empirical_sinkhorn(
-            *points, eps, a, b, "euclidean", most, tolerance, True, _rows(max(len(a), len(b))), log=True, warn=False, warmstart=(f, g)
+            *points,
+            eps,
+            a,
+            b,
+            "euclidean",
+            most,
+            tolerance,
+            True,
+            _rows(max(len(a), len(b))),
+            log=True,
+            warn=False,
+            warmstart=(f, g),
         )
-        iterations, gap = iterations + log["niter"] + 1, float(log["err"][-1]) if log["err"] else math.inf
+        iterations, gap = (
+            iterations + log["niter"] + 1,
+            float(log["err"][-1]) if log["err"] else math.inf,
+        )
     return lengths[-1][0] * (g.to(y.points) - y.mass.log()), iterations, gap
 
 
@@ -230,19 +303,33 @@ def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWi
     cost = distances(x.points, y.points)
     scale = float(cost.max()) or 1.0
     with _checks.warnings_caught("ignore"):  # the report says it
-        coupling, log = ot.emd(*(part.cpu().numpy() for part in (x.mass, y.mass, cost / scale)), numItermax=pivots, log=True)
+        coupling, log = ot.emd(
+            *(part.cpu().numpy() for part in (x.mass, y.mass, cost / scale)),
+            numItermax=pivots,
+            log=True,
+        )
     potential, coupling = (torch.from_numpy(part).to(cost) for part in (log["v"], coupling))
     weight = torch.where(cost > 0, coupling / cost, 0)
     pull = weight @ y.points - weight.sum(1, keepdim=True) * x.points
     arrived = torch.where(cost > 0, 0, coupling).sum(1)
-    report: Report = {"converged": log["warning"] is None, "regularisation": 0.0, "remedy": "raise max_iterations, or lower exact_up_to"}
+    report: Report = {
+        "converged": log["warning"] is None,
+        "regularisation": 0.0,
+        "remedy": "raise max_iterations, or lower exact_up_to",
+    }
     return TransportWitness(y.points, scale * potential, x.points, pull, arrived), report
 
 
 def _dual(x: Cloud, y: Cloud, v: Float[Tensor, "M"]) -> float:
-    """sum_i a_i u_i + sum_j b_j v_j of the best feasible pair of v: u = min_j |x_i - y_j| - v_j, then v = min_i |x_i - y_j| - u_i."""
-    u = torch.cat([(distances(part, y.points) - v).amin(1) for part in x.points.split(_rows(len(y)))])
-    v = torch.cat([(distances(part, x.points) - u).amin(1) for part in y.points.split(_rows(len(x)))])
+    """sum_i a_i u_i + sum_j b_j v_j of the best feasible pair of v: u = min_j |x_i - y_j| - v_j,
+    then v = min_i |x_i - y_j| - u_i.
+    """
+    u = torch.cat(
+        [(distances(part, y.points) - v).amin(1) for part in x.points.split(_rows(len(y)))]
+    )
+    v = torch.cat(
+        [(distances(part, x.points) - u).amin(1) for part in y.points.split(_rows(len(x)))]
+    )
     return float(x.mean(u) + y.mean(v))
 
 
@@ -270,5 +357,8 @@ def _pot() -> ModuleType:
     try:
         import ot
     except ImportError as error:
-        raise ImportError("CTransformCritic needs POT, which cannot be imported: pip install POT, or use GradientPenaltyCritic()") from error
+        raise ImportError(
+            "CTransformCritic needs POT, which cannot be imported: pip install POT, or use"
+            " GradientPenaltyCritic()"
+        ) from error
     return ot

@@ -14,7 +14,9 @@ from particleflow.flows import Flow
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """All that a run needs to go on, bit for bit: when and where the particles are, and what goes INTO the fit and the step from there."""
+    """All that a run needs to go on, bit for bit: when and where the particles are, and what goes
+    INTO the fit and the step from there.
+    """
 
     clock: Clock
     x: Cloud
@@ -26,8 +28,8 @@ class Snapshot:
 class State(Snapshot):
     """A snapshot with its fit.
 
-    `status` is "running"; "unstable" from where an instability was found (the run goes on); or how it ended: "diverged", "not converged".
-    `message` says the remedy and the cause.
+    `status` is "running"; "unstable" from where an instability was found (the run goes on); or how
+    it ended: "diverged", "not converged". `message` says the remedy and the cause.
     """
 
     fit: Fit
@@ -65,7 +67,8 @@ class Integrator(Protocol):
     @property
     def stochastic(self) -> bool: ...
 
-    def step(self, flow: Flow, refit: Refit, state: State, dt: float) -> tuple[Cloud, float, Memory]:
+    def step(
+        self, flow: Flow, refit: Refit, state: State, dt: float
+    ) -> tuple[Cloud, float, Memory]:
         """The new cloud, the dt used, the stepper's memory."""
         ...
-

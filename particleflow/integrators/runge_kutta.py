@@ -18,8 +18,9 @@ from particleflow.integrators.base import Refit, State
 class RungeKutta:
     """x_{n+1} = x_n + dt sum_s b_s k_s,  k_s = v(x_n + dt sum_{r<s} a_sr k_r, t_n + c_s dt), c_s = sum_r a_sr.
 
-    The estimator is refitted at every stage: fitting once a step makes every scheme of order one. Stage 0 uses the state's own fit. All stages
-    of a step see the same random numbers. Log masses, where a flow has a reaction, are advanced by the same scheme.
+    The estimator is refitted at every stage: fitting once a step makes every scheme of order one.
+    Stage 0 uses the state's own fit. All stages of a step see the same random numbers. Log masses,
+    where a flow has a reaction, are advanced by the same scheme.
     """
 
     a: ClassVar[tuple[tuple[float, ...], ...]]
@@ -31,7 +32,9 @@ class RungeKutta:
     def stages(self) -> int:
         return len(self.b)
 
-    def step(self, flow: Flow, refit: Refit, state: State, dt: float) -> tuple[Cloud, float, Memory]:
+    def step(
+        self, flow: Flow, refit: Refit, state: State, dt: float
+    ) -> tuple[Cloud, float, Memory]:
         slopes: list[tuple[Tensor, Tensor | None]] = []
         for row in self.a:
             if not row:
@@ -72,7 +75,9 @@ def stage_clock(clock: Clock, dt: float) -> Clock:
     return replace(clock, t=clock.t + dt)
 
 
-def _advance(x: Cloud, slopes: list[tuple[Tensor, Tensor | None]], weights: tuple[float, ...], dt: float) -> Cloud:
+def _advance(
+    x: Cloud, slopes: list[tuple[Tensor, Tensor | None]], weights: tuple[float, ...], dt: float
+) -> Cloud:
     points, log_mass = x.points, x.log_mass
     for weight, (velocity, rate) in zip(weights, slopes, strict=True):
         if weight:

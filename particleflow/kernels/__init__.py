@@ -1,7 +1,14 @@
 """Radial kernels and the choice of their bandwidth; kernels of explicit features."""
 
 from particleflow._words import suggesting
-from particleflow.kernels.bandwidth import Bandwidth, CrossValidated, Median, Scott, default_bandwidth, median_distance
+from particleflow.kernels.bandwidth import (
+    Bandwidth,
+    CrossValidated,
+    Median,
+    Scott,
+    default_bandwidth,
+    median_distance,
+)
 from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
 from particleflow.kernels.features import Landmarks, RandomWaves

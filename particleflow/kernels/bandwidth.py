@@ -22,7 +22,8 @@ MOST_LEFT_OUT = 1000
 ROWS = 250
 # Ratio of neighbours in the grid of CrossValidated.
 RATIO = 2**0.25
-# Points nearer than this share of the median distance are copies of one point: rounding parts them, as a change of units does.
+# Points nearer than this share of the median distance are copies of one point: rounding parts them,
+# as a change of units does.
 COPY = 1e-6
 
 
@@ -35,21 +36,25 @@ class ScaleError(ValueError):
 
 
 def read_off(clouds: str, rule: Callable[[], float]) -> float:
-    """The length that a rule reads off `clouds`, named in backticks; where it has none, the error of an estimator that was given no `kernel`."""
+    """The length that a rule reads off `clouds`, named in backticks; where it has none, the error
+    of an estimator that was given no `kernel`.
+    """
     try:
         return rule()
     except ScaleError as error:
         raise ValueError(
-            f"{clouds} must not be a constant cloud for a bandwidth to be chosen from it, got {error.found}: pass kernel= yourself, "
-            "e.g. kernel=pf.kernels.Gaussian(0.2)"
+            f"{clouds} must not be a constant cloud for a bandwidth to be chosen from it, got"
+            f" {error.found}: pass kernel= yourself, e.g. kernel=pf.kernels.Gaussian(0.2)"
         ) from error
 
 
 def median_distance(points: Any) -> float:
-    """The median distance between two places of a cloud, pairs weighing m_p m_q: the scale of the "median heuristic".
+    """The median distance between two places of a cloud, pairs weighing m_p m_q: the scale of the
+    "median heuristic".
 
-    Repeats of a point are one place, so pairs of them do not count, and repeats and masses give the same. The order of the rows does not matter.
-    Cost O(n^2 d) on n <= 2000 places (a part of more, as `particleflow.subsets` draws it: the median of 20000 normal points then is within 2 %).
+    Repeats of a point are one place, so pairs of them do not count, and repeats and masses give the
+    same. The order of the rows does not matter. Cost O(n^2 d) on n <= 2000 places (a part of more,
+    as `particleflow.subsets` draws it: the median of 20000 normal points then is within 2 %).
 
     Parameters
     ----------
@@ -64,18 +69,20 @@ def median_distance(points: Any) -> float:
     median = _median_distance(*places(cloud, MOST_POINTS))
     if median <= 0:
         raise ScaleError(
-            f"`points` must not be a constant cloud: the median distance between its {len(cloud)} points is 0, so there is no scale "
-            "for a bandwidth: pass bandwidth= yourself",
+            f"`points` must not be a constant cloud: the median distance between its {len(cloud)}"
+            " points is 0, so there is no scale for a bandwidth: pass bandwidth= yourself",
             f"{len(cloud)} points whose median distance is 0",
         )
     return median
 
 
 def default_bandwidth(points: Any) -> float:
-    """min(1, sqrt(d / 32)) times the median distance of points (N, d) or a Cloud: a quarter of it in the plane.
+    """min(1, sqrt(d / 32)) times the median distance of points (N, d) or a Cloud: a quarter of it
+    in the plane.
 
-    The median itself blurs a target that has parts. In the plane a quarter of it gives about .2 for the three rings and .45 for the four Gaussians,
-    whose published bandwidths are .22 and .5; as d grows distances concentrate and the factor goes to one.
+    The median itself blurs a target that has parts. In the plane a quarter of it gives about .2 for
+    the three rings and .45 for the four Gaussians, whose published bandwidths are .22 and .5; as d
+    grows distances concentrate and the factor goes to one.
     """
     cloud = as_cloud(points, "points")
     return min(1.0, math.sqrt(cloud.dim / 32)) * median_distance(cloud)
@@ -83,19 +90,27 @@ def default_bandwidth(points: Any) -> float:
 
 @runtime_checkable
 class Bandwidth(Protocol):
-    """A rule: the bandwidth (standard deviation) of a Gaussian kernel density estimate of one cloud."""
+    """A rule: the bandwidth (standard deviation) of a Gaussian kernel density estimate of one
+    cloud.
+    """
 
     def of(self, cloud: Cloud) -> float: ...
 
 
 def is_rule(value: Any) -> TypeGuard[Bandwidth]:
     """A rule of a bandwidth, and no kernel that has an `of` of its own."""
-    return isinstance(value, Bandwidth) and not isinstance(value, type) and not isinstance(value, Kernel)
+    return (
+        isinstance(value, Bandwidth)
+        and not isinstance(value, type)
+        and not isinstance(value, Kernel)
+    )
 
 
 @dataclass(frozen=True)
 class Median:
-    """factor times `median_distance`; None: the factor of `default_bandwidth`, min(1, sqrt(d / 32)). Cost O(n^2 d) on n <= 2000 places."""
+    """factor times `median_distance`; None: the factor of `default_bandwidth`, min(1, sqrt(d /
+    32)). Cost O(n^2 d) on n <= 2000 places.
+    """
 
     factor: float | None = 1.0
 
@@ -104,15 +119,21 @@ class Median:
             object.__setattr__(self, "factor", _checks.positive(self.factor, "factor"))
 
     def of(self, cloud: Cloud) -> float:
-        return default_bandwidth(cloud) if self.factor is None else self.factor * median_distance(cloud)
+        return (
+            default_bandwidth(cloud)
+            if self.factor is None
+            else self.factor * median_distance(cloud)
+        )
 
 
 @dataclass(frozen=True)
 class Scott:
-    """factor sigma n^{-1/(d+4)}, sigma^2 the mean of the coordinates' variances and n = (sum m)^2 / sum m^2 (Scott 1992, of one bandwidth).
+    """factor sigma n^{-1/(d+4)}, sigma^2 the mean of the coordinates' variances and n = (sum m)^2 /
+    sum m^2 (Scott 1992, of one bandwidth).
 
-    The sums go over places: repeats of a point are one, of their total mass, since they tell no more of the density than its mass does.
-    Right for one Gaussian bump, and too wide for a cloud with parts. `factor = (4 / (d + 2))^{1/(d+4)}` is Silverman's rule. Cost O(N (d + log N)).
+    The sums go over places: repeats of a point are one, of their total mass, since they tell no
+    more of the density than its mass does. Right for one Gaussian bump, and too wide for a cloud
+    with parts. `factor = (4 / (d + 2))^{1/(d+4)}` is Silverman's rule. Cost O(N (d + log N)).
     """
 
     factor: float = 1.0
@@ -124,7 +145,11 @@ class Scott:
         points, share = places(cloud)
         if len(points) == 1:
             found = f"{len(cloud)} points whose standard deviation is 0"
-            raise ScaleError(f"`cloud` must have a scale, got {found}: pass a kernel with a bandwidth of your own", found)
+            raise ScaleError(
+                f"`cloud` must have a scale, got {found}: pass a kernel with a bandwidth of"
+                " your own",
+                found,
+            )
         centred = points - share @ points
         sigma = math.sqrt(float((share @ centred.square()).mean()))
         return self.factor * sigma * float(share.square().sum()) ** (1 / (cloud.dim + 4))
@@ -132,15 +157,18 @@ class Scott:
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """The bandwidth l of the largest leave-one-out likelihood sum_i m_i log sum_{j not at i} m_j k_l(x_i - x_j) / ((1 - M_i) (2 pi l^2)^{d/2}).
+    """The bandwidth l of the largest leave-one-out likelihood sum_i m_i log sum_{j not at i} m_j
+    k_l(x_i - x_j) / ((1 - M_i) (2 pi l^2)^{d/2}).
 
-    A point is left out together with its repeats (all that is nearer than 1e-6 median distances; M_i is their mass): they would be explained best by
-    l = 0. Nor does the maximum lie below sqrt(sum_i m_i r_i^2 / d), r_i the distance to the nearest point that is left: there each further
-    decrease of l lowers the likelihood.
+    A point is left out together with its repeats (all that is nearer than 1e-6 median distances;
+    M_i is their mass): they would be explained best by l = 0. Nor does the maximum lie below
+    sqrt(sum_i m_i r_i^2 / d), r_i the distance to the nearest point that is left: there each
+    further decrease of l lowers the likelihood.
 
-    Found among the median distance times 2^{k/4}, k <= 4: first in steps of 4, downwards until two in a row are worse or that bound is passed, then
-    around the best. Cost O(n^2 (d + 20)) on n <= 1000 places; what was found for n of a cloud's N places is scaled by (n / N)^{1/(d+4)}, the rate of
-    the best bandwidth.
+    Found among the median distance times 2^{k/4}, k <= 4: first in steps of 4, downwards until two
+    in a row are worse or that bound is passed, then around the best. Cost O(n^2 (d + 20)) on n <=
+    1000 places; what was found for n of a cloud's N places is scaled by (n / N)^{1/(d+4)}, the rate
+    of the best bandwidth.
 
     Source: Habbema, Hermans and van den Broek (1974); Duin (1976).
     """
@@ -167,9 +195,13 @@ class CrossValidated:
 
 
 def spacing(cloud: Cloud) -> float:
-    """The median over the mass of a place's distance to the nearest other place; 0 of one place. Cost O(n^2 d) on n <= 1000 places."""
+    """The median over the mass of a place's distance to the nearest other place; 0 of one place.
+    Cost O(n^2 d) on n <= 1000 places.
+    """
     points, share = places(cloud, MOST_LEFT_OUT)
-    distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(math.inf)
+    distances = torch.cdist(
+        points, points, compute_mode="donot_use_mm_for_euclid_dist"
+    ).fill_diagonal_(math.inf)
     return 0.0 if len(points) == 1 else _weighted_median(distances.amin(1), share)
 
 
@@ -189,14 +221,22 @@ def _weighted_median(values: Tensor, weights: Tensor) -> float:
     ordered, order = values.sort()
     sums = weights[order].cumsum(0)
     half, rounding = 0.5 * float(sums[-1]), 1e-12 * float(sums[-1])
-    low, high = (min(int(torch.searchsorted(sums, level)), len(sums) - 1) for level in (half - rounding, half + rounding))
+    low, high = (
+        min(int(torch.searchsorted(sums, level)), len(sums) - 1)
+        for level in (half - rounding, half + rounding)
+    )
     return 0.5 * float(ordered[low] + ordered[high])
 
 
 def _left_out(squares: Tensor, share: Tensor, left: Tensor, bandwidth: float, d: int) -> float:
-    """squares (n, n), infinite where the column is left out for the row; left (n,), the mass of the other columns."""
+    """squares (n, n), infinite where the column is left out for the row; left (n,), the mass of the
+    other columns.
+    """
     log_share, log_left, total = share.log(), left.log(), 0.0
     for rows in torch.arange(len(share), device="cpu").split(ROWS):
-        logs = torch.logsumexp(squares[rows].mul_(-0.5 / bandwidth**2).add_(log_share), 1) - log_left[rows]
+        logs = (
+            torch.logsumexp(squares[rows].mul_(-0.5 / bandwidth**2).add_(log_share), 1)
+            - log_left[rows]
+        )
         total += float(share[rows] @ logs)
     return total - 0.5 * d * math.log(2 * math.pi * bandwidth**2)

@@ -1,7 +1,8 @@
-"""What a kernel has declared, in the one place where sums ask for it; and what is refused as a kernel.
+"""What a kernel has declared, in the one place where sums ask for it; and what is refused as a
+kernel.
 
-Nothing is guessed from an attribute. A built-in kernel states its facts; a kernel of a user's own declares its scale by `with_bandwidth`, and a kink
-by `kinked_at_zero`.
+Nothing is guessed from an attribute. A built-in kernel states its facts; a kernel of a user's own
+declares its scale by `with_bandwidth`, and a kink by `kinked_at_zero`.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ BUILT_IN = frozenset({Gaussian, Laplace, Matern32, Matern52, IMQ, Energy})
 
 
 def is_built_in(kernel: Any) -> bool:
-    """One of this package's own closed forms. A subclass is not: it may have changed anything that its parent states."""
+    """One of this package's own closed forms. A subclass is not: it may have changed anything that
+    its parent states.
+    """
     return type(kernel) in BUILT_IN
 
 
 def bandwidth_of(kernel: Any) -> float | None:
-    """The bandwidth that a kernel has declared, None where it has none (`Energy`) or has declared nothing (see `ScaledKernel`)."""
+    """The bandwidth that a kernel has declared, None where it has none (`Energy`) or has declared
+    nothing (see `ScaledKernel`).
+    """
     if is_built_in(kernel):
         return None if type(kernel) is Energy else kernel.bandwidth
     return float(kernel.bandwidth) if _declares(kernel) else None
@@ -57,58 +62,90 @@ def has_laplacian(kernel: Any) -> TypeGuard[KnownLaplacian]:
 
 
 def has_spectrum(kernel: Any) -> bool:
-    """Does `kernel.spectrum(omega2, d)` give its Fourier transform? For built-in kernels: a user's method of that name may mean something else."""
+    """Does `kernel.spectrum(omega2, d)` give its Fourier transform? For built-in kernels: a user's
+    method of that name may mean something else.
+    """
     return is_built_in(kernel) and type(kernel) not in (IMQ, Energy)
 
 
 def is_positive(kernel: Any) -> TypeGuard[PositiveKernel]:
-    """Is it a `PositiveKernel`? Each class is asked once: isinstance() of a protocol takes as long as a sum over a few thousand pairs."""
+    """Is it a `PositiveKernel`? Each class is asked once: isinstance() of a protocol takes as long
+    as a sum over a few thousand pairs.
+    """
     return _is_positive(cast("Hashable", type(kernel)))
 
 
 @lru_cache(maxsize=256)
 def _is_positive(kind: type) -> bool:
-    return all(callable(getattr(kind, name, None)) for name in ("profile", "slope", "log_profile", "log_slope"))
+    return all(
+        callable(getattr(kind, name, None))
+        for name in ("profile", "slope", "log_profile", "log_slope")
+    )
 
 
 def has_kink(kernel: Any) -> bool:
-    """Has k a kink where two points meet, so that particles hop over each other there? A kernel that declares nothing counts as smooth.
+    """Has k a kink where two points meet, so that particles hop over each other there? A kernel
+    that declares nothing counts as smooth.
 
     That is the careful way: the energy of a flow on a smooth kernel may rise at no step.
     """
-    return type(kernel) in (Laplace, Energy) if is_built_in(kernel) else isinstance(kernel, KnownKink) and kernel.kinked_at_zero
+    return (
+        type(kernel) in (Laplace, Energy)
+        if is_built_in(kernel)
+        else isinstance(kernel, KnownKink) and kernel.kinked_at_zero
+    )
 
 
 def _declares(kernel: Any) -> bool:
-    """Is it a `ScaledKernel` of its own making, and a value, so that plans made for one can serve its equals?"""
-    if isinstance(kernel, tuple(BUILT_IN)) or not isinstance(kernel, ScaledKernel) or isinstance(kernel, type):
+    """Is it a `ScaledKernel` of its own making, and a value, so that plans made for one can serve
+    its equals?
+    """
+    if (
+        isinstance(kernel, tuple(BUILT_IN))
+        or not isinstance(kernel, ScaledKernel)
+        or isinstance(kernel, type)
+    ):
         return False
     bandwidth = kernel.bandwidth
-    if isinstance(bandwidth, bool) or not isinstance(bandwidth, float | int) or not 0 < bandwidth < math.inf:
+    if (
+        isinstance(bandwidth, bool)
+        or not isinstance(bandwidth, float | int)
+        or not 0 < bandwidth < math.inf
+    ):
         return False
     try:
-        return (kernel.with_bandwidth(bandwidth) == kernel) is True and _is_family(cast("Hashable", kernel))
+        return (kernel.with_bandwidth(bandwidth) == kernel) is True and _is_family(
+            cast("Hashable", kernel)
+        )
     except TypeError:  # it has no hash
         return False
 
 
 @lru_cache(maxsize=256)
 def _is_family(kernel: Any) -> bool:
-    """Refuse a kernel whose `with_bandwidth` is not k_l(s) = k_1(s / l^2), as seen at some distances."""
-    s = torch.tensor([0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0], dtype=torch.float64, device="cpu") ** 2
+    """Refuse a kernel whose `with_bandwidth` is not k_l(s) = k_1(s / l^2), as seen at some
+    distances.
+    """
+    s = (
+        torch.tensor([0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0], dtype=torch.float64, device="cpu")
+        ** 2
+    )
     unit = kernel.with_bandwidth(1.0).profile(s)
     for bandwidth in (kernel.bandwidth, 0.3, 7.0):
         scaled = kernel.with_bandwidth(bandwidth).profile(s * bandwidth**2)
         if not torch.allclose(scaled, unit, rtol=1e-6, atol=1e-9 * float(unit.abs().max())):
             raise ValueError(
-                f"`kernel` must be k_1(s / bandwidth^2) where it has a method with_bandwidth, got {kernel}, whose values at bandwidths 1 and "
-                f"{bandwidth:g} differ: remove with_bandwidth (sums are exact then), or scale every length of the kernel by the bandwidth"
+                "`kernel` must be k_1(s / bandwidth^2) where it has a method with_bandwidth, got"
+                f" {kernel}, whose values at bandwidths 1 and {bandwidth:g} differ: remove"
+                " with_bandwidth (sums are exact then), or scale every length of the kernel by the"
+                " bandwidth"
             )
     return True
 
 
 def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
-    """A kernel stays; a callable of s = |z - y|^2 becomes `Radial`. What is not built in is tried at some distances.
+    """A kernel stays; a callable of s = |z - y|^2 becomes `Radial`. What is not built in is tried
+    at some distances.
 
     Raises
     ------
@@ -118,8 +155,15 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
         Not finite at some s >= 0; `slope` is not the derivative of `profile` in s.
     """
     if isinstance(kernel, type) or not (isinstance(kernel, Kernel) or callable(kernel)):
-        what = f"the class {kernel.__name__} without its arguments" if isinstance(kernel, type) else f"{type(kernel).__name__} {kernel!r:.80}"
-        wanted = "`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of the squared distance"
+        what = (
+            f"the class {kernel.__name__} without its arguments"
+            if isinstance(kernel, type)
+            else f"{type(kernel).__name__} {kernel!r:.80}"
+        )
+        wanted = (
+            "`kernel` must be a kernel such as pf.kernels.Gaussian(bandwidth=0.2) or a callable of"
+            " the squared distance"
+        )
         raise TypeError(f"{wanted}, got {what}: pass one of these")
     made = kernel if isinstance(kernel, Kernel) else Radial(kernel)
     if not is_built_in(made):
@@ -134,50 +178,90 @@ def as_kernel_or_rule(value: Any) -> Kernel | Bandwidth:
 
 def _try(kernel: Kernel, given: Any) -> None:
     """Refuse what cannot be a kernel, by its answers at some s."""
-    s = torch.tensor([0.0, *(10 ** (k / 4) for k in range(-24, 17))], dtype=torch.float64, device="cpu")
-    remedy = "pass a function of s = |x - y|^2 alone that maps a tensor elementwise, e.g. lambda s: torch.exp(-s / 2)"
+    s = torch.tensor(
+        [0.0, *(10 ** (k / 4) for k in range(-24, 17))], dtype=torch.float64, device="cpu"
+    )
+    remedy = (
+        "pass a function of s = |x - y|^2 alone that maps a tensor elementwise, e.g. lambda s:"
+        " torch.exp(-s / 2)"
+    )
     if isinstance(kernel, KnownKink):
         _checks.flag(kernel.kinked_at_zero, "kinked_at_zero", of=type(kernel).__name__)
     answers = {}
-    for name in ("profile", "slope", *(("log_profile", "log_slope") if isinstance(kernel, PositiveKernel) else ())):
+    for name in (
+        "profile",
+        "slope",
+        *(("log_profile", "log_slope") if isinstance(kernel, PositiveKernel) else ()),
+    ):
         method = getattr(kernel, name)
         try:
             answer, alone = method(s), method(s[20:21])
         except Exception as error:
-            raise TypeError(f"`kernel` must map squared distances s to numbers, got {given!r:.80}, which fails: {error}: {remedy}") from error
-        if not isinstance(answer, Tensor) or answer.shape != s.shape or not torch.allclose(answer[20:21], alone, equal_nan=True):
-            what = f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
-            raise TypeError(f"`kernel` must map s elementwise, got {given!r:.80}, which makes {what} of shape {tuple(s.shape)}: {remedy}")
+            raise TypeError(
+                f"`kernel` must map squared distances s to numbers, got {given!r:.80}, which fails:"
+                f" {error}: {remedy}"
+            ) from error
+        if (
+            not isinstance(answer, Tensor)
+            or answer.shape != s.shape
+            or not torch.allclose(answer[20:21], alone, equal_nan=True)
+        ):
+            what = (
+                f"a tensor of shape {tuple(answer.shape)}"
+                if isinstance(answer, Tensor)
+                else type(answer).__name__
+            )
+            raise TypeError(
+                f"`kernel` must map s elementwise, got {given!r:.80}, which makes {what} of shape"
+                f" {tuple(s.shape)}: {remedy}"
+            )
         lost = ~torch.isfinite(answer)
         if bool(lost.any()):
             at = int(lost.nonzero()[0, 0])
             found = f"whose {name} is {float(answer[at])} at s = {float(s[at]):.2g}"
-            raise ValueError(f"`kernel` must be finite at every s >= 0, got {given!r:.80}, {found}: smooth it, as in s + 1e-6")
+            raise ValueError(
+                f"`kernel` must be finite at every s >= 0, got {given!r:.80}, {found}: smooth it,"
+                " as in s + 1e-6"
+            )
         answers[name] = answer.double()
     step = 1e-4 * s[1:]
     measured = (kernel.profile(s[1:] + step) - kernel.profile(s[1:] - step)).double() / (2 * step)
     slope, top = answers["slope"][1:], float(answers["profile"].abs().max())
-    wrong = (measured - slope).abs() > 0.05 * torch.maximum(measured.abs(), slope.abs()) + 1e-8 * top / s[1:]
+    wrong = (measured - slope).abs() > 0.05 * torch.maximum(
+        measured.abs(), slope.abs()
+    ) + 1e-8 * top / s[1:]
     if int(wrong.sum()) > 3:  # a few may lie beside a kink
         at = int(wrong.nonzero()[0, 0])
         raise ValueError(
-            f"`kernel.slope` must be d profile / ds, s = |x - y|^2, got {float(slope[at]):.4g} at s = {float(s[1 + at]):.2g}, where profile "
-            f"changes by {float(measured[at]):.4g}: differentiate in s, not in the distance, or pass pf.kernels.Radial(lambda s: ...)"
+            f"`kernel.slope` must be d profile / ds, s = |x - y|^2, got {float(slope[at]):.4g} at s"
+            f" = {float(s[1 + at]):.2g}, where profile changes by {float(measured[at]):.4g}:"
+            " differentiate in s, not in the distance, or pass pf.kernels.Radial(lambda s: ...)"
         )
     if "log_profile" in answers:
         _try_logarithms(kernel, s, answers)
 
 
 def _try_logarithms(kernel: Kernel, s: Tensor, answers: Mapping[str, Tensor]) -> None:
-    """Refuse a `log_profile` and a `log_slope` that are not those of `profile` and `slope`: sums take whichever is at hand."""
+    """Refuse a `log_profile` and a `log_slope` that are not those of `profile` and `slope`: sums
+    take whichever is at hand.
+    """
     profile = answers["profile"]
     sure = profile.abs() > 1e-200
-    for name, truth in (("log_profile", profile.abs().log()), ("log_slope", answers["slope"] / profile)):
+    for name, truth in (
+        ("log_profile", profile.abs().log()),
+        ("log_slope", answers["slope"] / profile),
+    ):
         wrong = sure & ((answers[name] - truth).abs() > 1e-3 * (1 + truth.abs()) + 1e-12)
         if bool((wrong | (sure & (profile < 0))).any()):
             at = int((wrong | (sure & (profile < 0))).nonzero()[0, 0])
-            meant = "log(profile)" if name == "log_profile" else "slope / profile, the derivative of log_profile in s"
+            meant = (
+                "log(profile)"
+                if name == "log_profile"
+                else "slope / profile, the derivative of log_profile in s"
+            )
             raise ValueError(
-                f"`kernel.{name}` must be {meant}, got {float(answers[name][at]):.4g} for {float(truth[at]):.4g} at s = {float(s[at]):.2g}, where "
-                f"profile is {float(profile[at]):.4g}: mend it, or leave out log_profile and log_slope (they say that k > 0)"
+                f"`kernel.{name}` must be {meant}, got {float(answers[name][at]):.4g} for"
+                f" {float(truth[at]):.4g} at s = {float(s[at]):.2g}, where profile is"
+                f" {float(profile[at]):.4g}: mend it, or leave out log_profile and log_slope (they"
+                " say that k > 0)"
             )

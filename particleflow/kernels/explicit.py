@@ -1,4 +1,6 @@
-"""Kernels of explicit features, k(z, y) = features(z) . features(y): their sums go through the features and never through pairs."""
+"""Kernels of explicit features, k(z, y) = features(z) . features(y): their sums go through the
+features and never through pairs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class FeatureMap(Protocol):
 class FeatureKernel:
     """k(z, y) = sum_f features_f(z) features_f(y): positive semidefinite, of rank D at most.
 
-    For what needs sums over clouds only: `pf.mmd_flow`, `MMD` and the metrics of that name, at O((N + M) D) features a step.
+    For what needs sums over clouds only: `pf.mmd_flow`, `MMD` and the metrics of that name, at O((N
+    + M) D) features a step.
 
     Parameters
     ----------
@@ -36,10 +39,19 @@ class FeatureKernel:
 
     def __post_init__(self) -> None:
         if isinstance(self.map, type) or not isinstance(self.map, FeatureMap):
-            what = f"the class {self.map.__name__}" if isinstance(self.map, type) else type(self.map).__name__
-            raise TypeError(f"`map` must have features(z) and gradient(z, c), got {what}: e.g. pf.kernels.Neurons(data)")
+            what = (
+                f"the class {self.map.__name__}"
+                if isinstance(self.map, type)
+                else type(self.map).__name__
+            )
+            raise TypeError(
+                f"`map` must have features(z) and gradient(z, c), got {what}: e.g."
+                " pf.kernels.Neurons(data)"
+            )
 
 
-def as_summable(kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor]) -> Kernel | FeatureKernel:
+def as_summable(
+    kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor],
+) -> Kernel | FeatureKernel:
     """As `as_kernel`, but a `FeatureKernel` stays, too."""
     return kernel if isinstance(kernel, FeatureKernel) else as_kernel(kernel)

@@ -1,4 +1,6 @@
-"""Explicit features whose inner products are near a kernel, k(z, y) ~ features(z) . features(y): random waves, or landmarks (Nystroem)."""
+"""Explicit features whose inner products are near a kernel, k(z, y) ~ features(z) . features(y):
+random waves, or landmarks (Nystroem).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from particleflow.kernels.declared import is_built_in
 from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.subsets import part, some_rows
 
-JITTER = 1e-8                                                                   # of k(0), so that landmarks may coincide
-FREEDOM = {Laplace: 1, Matern32: 3, Matern52: 5}                                # of the Student law of their frequencies
+JITTER = 1e-8  # of k(0), so that landmarks may coincide
+FREEDOM = {Laplace: 1, Matern32: 3, Matern52: 5}  # of the Student law of their frequencies
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,9 @@ class Waves:
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """features(z) = L^{-1} k(C, z), L L^T = k(C, C) + 1e-8 k(0) I: the kernel projected on landmarks C (D, d). Cost O(Q D (D + d))."""
+    """features(z) = L^{-1} k(C, z), L L^T = k(C, C) + 1e-8 k(0) I: the kernel projected on
+    landmarks C (D, d). Cost O(Q D (D + d)).
+    """
 
     kernel: Kernel
     landmarks: Float[Tensor, "D d"]
@@ -55,9 +59,11 @@ class Projected:
 
 @dataclass(frozen=True)
 class RandomWaves:
-    """Random Fourier features: 2 count of them, frequencies drawn from the kernel's spectrum (Rahimi and Recht 2007).
+    """Random Fourier features: 2 count of them, frequencies drawn from the kernel's spectrum
+    (Rahimi and Recht 2007).
 
-    Gaussian: omega ~ N(0, I) / l. Laplace, Matern32, Matern52: that over sqrt(chi^2_n / n), n = 1, 3, 5 (Student's law).
+    Gaussian: omega ~ N(0, I) / l. Laplace, Matern32, Matern52: that over sqrt(chi^2_n / n), n = 1,
+    3, 5 (Student's law).
     """
 
     count: int = 200
@@ -66,12 +72,21 @@ class RandomWaves:
         object.__setattr__(self, "count", _checks.count(self.count, "count"))
 
     def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Waves:
-        if not (is_built_in(kernel) and isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52))):
-            raise TypeError(f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for RandomWaves, got {kernel}: use Landmarks()")
+        if not (
+            is_built_in(kernel) and isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52))
+        ):
+            raise TypeError(
+                "`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for RandomWaves, got"
+                f" {kernel}: use Landmarks()"
+            )
         omega = draws.normal("waves", 0, x.new_empty(self.count, x.shape[1])) / kernel.bandwidth
         freedom = FREEDOM.get(type(kernel))
         if freedom is not None:
-            chi = draws.normal("waves' lengths", 0, x.new_empty(self.count, freedom)).square().mean(1, keepdim=True)
+            chi = (
+                draws.normal("waves' lengths", 0, x.new_empty(self.count, freedom))
+                .square()
+                .mean(1, keepdim=True)
+            )
             omega = omega / chi.sqrt()
         return Waves(omega)
 
@@ -80,8 +95,9 @@ class RandomWaves:
 class Landmarks:
     """Nystroem features: `count` landmarks, half of them of either cloud, drawn with a fixed seed.
 
-    Those of x are drawn by row number, so that a landmark is the same particle from one step to the next (`KernelLogistic` hands the rows over in an
-    order that it keeps, which is that of its first points); those of y as `particleflow.subsets` does.
+    Those of x are drawn by row number, so that a landmark is the same particle from one step to the
+    next (`KernelLogistic` hands the rows over in an order that it keeps, which is that of its first
+    points); those of y as `particleflow.subsets` does.
     """
 
     count: int = 100
@@ -89,13 +105,23 @@ class Landmarks:
     def __post_init__(self) -> None:
         object.__setattr__(self, "count", _checks.count(self.count, "count", least=2))
 
-    def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Projected:
-        landmarks = torch.cat([x[some_rows(len(x), self.count - self.count // 2)], part(Cloud(y), self.count // 2).points])
+    def map(
+        self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness
+    ) -> Projected:
+        landmarks = torch.cat(
+            [
+                x[some_rows(len(x), self.count - self.count // 2)],
+                part(Cloud(y), self.count // 2).points,
+            ]
+        )
         matrix = kernel.profile(_squares(landmarks, landmarks))
         matrix.diagonal().add_(JITTER * float(matrix[0, 0]))
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if bool(failed.any()):
-            raise ValueError(f"`kernel` must be positive definite for Landmarks, got {kernel}: use Gaussian, Laplace, Matern32, Matern52 or IMQ")
+            raise ValueError(
+                f"`kernel` must be positive definite for Landmarks, got {kernel}: use Gaussian,"
+                " Laplace, Matern32, Matern52 or IMQ"
+            )
         return Projected(kernel, landmarks, factor)
 
 

@@ -1,4 +1,6 @@
-"""The features of a neuron: what it answers to each of the data. Two-layer regression is an MMD flow of their kernel."""
+"""The features of a neuron: what it answers to each of the data. Two-layer regression is an MMD
+flow of their kernel.
+"""
 
 from __future__ import annotations
 
@@ -57,13 +59,17 @@ class Erf:
 
 @dataclass(frozen=True, init=False, eq=False)
 class Neurons:
-    """features_j(th) = phi(th, x_j) / sqrt(n), phi(th, x) = a s(w . x + b), th = (w, b, a) in R^{p + 2}, over data x_1..x_n in R^p.
+    """features_j(th) = phi(th, x_j) / sqrt(n), phi(th, x) = a s(w . x + b), th = (w, b, a) in R^{p
+    + 2}, over data x_1..x_n in R^p.
 
-    A cloud of neurons th_1..th_N with masses m is the network f(x) = sum_i m_i phi(th_i, x). With k(th, th') = E_x[phi(th, x) phi(th', x)] the
-    mean square over the data of student minus teacher is MMD^2 between their clouds, exactly, whatever their numbers of neurons are; MMD flow of
-    the student's neurons is gradient descent of half of it, N times faster: v = -N d(risk / 2) / dth_i (Arbel, Korba, Salim and Gretton 2019).
+    A cloud of neurons th_1..th_N with masses m is the network f(x) = sum_i m_i phi(th_i, x). With
+    k(th, th') = E_x[phi(th, x) phi(th', x)] the mean square over the data of student minus teacher
+    is MMD^2 between their clouds, exactly, whatever their numbers of neurons are; MMD flow of the
+    student's neurons is gradient descent of half of it, N times faster: v = -N d(risk / 2) / dth_i
+    (Arbel, Korba, Salim and Gretton 2019).
 
-    The same kernel over other data gives the validation risk, `pf.metrics.MMD2(FeatureKernel(Neurons(other)))`. Cost O(Q n p).
+    The same kernel over other data gives the validation risk,
+    `pf.metrics.MMD2(FeatureKernel(Neurons(other)))`. Cost O(Q n p).
 
     Parameters
     ----------
@@ -71,18 +77,23 @@ class Neurons:
     activation : Activation
         `ReLU`, `Tanh` or `Erf`, or whatever has `value` and `slope`.
     output_weight : bool
-        False: a = 1 and th = (w, b) in R^{p + 1}. With a bounded activation the kernel is bounded then, and plain flow stalls as it does with a
-        Gaussian kernel.
+        False: a = 1 and th = (w, b) in R^{p + 1}. With a bounded activation the kernel is bounded
+        then, and plain flow stalls as it does with a Gaussian kernel.
     """
 
     data: Points
     activation: Activation
     output_weight: bool
 
-    def __init__(self, data: Any, *, activation: Activation = ReLU(), output_weight: bool = True) -> None:
+    def __init__(
+        self, data: Any, *, activation: Activation = ReLU(), output_weight: bool = True
+    ) -> None:
         object.__setattr__(self, "data", _checks.as_points(data, "data"))
         if isinstance(activation, type) or not isinstance(activation, Activation):
-            raise TypeError(f"`activation` must have value(u) and slope(u), got {activation!r}: e.g. pf.kernels.Tanh()")
+            raise TypeError(
+                f"`activation` must have value(u) and slope(u), got {activation!r}: e.g."
+                " pf.kernels.Tanh()"
+            )
         object.__setattr__(self, "activation", activation)
         object.__setattr__(self, "output_weight", _checks.flag(output_weight, "output_weight"))
 
@@ -108,12 +119,18 @@ class Neurons:
         if self.output_weight:
             back = z[:, -1:] * back
         parts = [back @ self.data.to(z), back.sum(1, keepdim=True)]
-        return torch.cat([*parts, (self.activation.value(fed) @ c)[:, None]] if self.output_weight else parts, dim=1)
+        return torch.cat(
+            [*parts, (self.activation.value(fed) @ c)[:, None]] if self.output_weight else parts,
+            dim=1,
+        )
 
     def _fed(self, z: Tensor) -> Tensor:
         """w . x_j + b, (Q, n)."""
         if z.shape[1] != self.dim:
             parameters = "input weights, bias" + ", output weight" * self.output_weight
-            raise ValueError(f"`z` must be (Q, {self.dim}), the {parameters} of each neuron, got {tuple(z.shape)}")
+            raise ValueError(
+                f"`z` must be (Q, {self.dim}), the {parameters} of each neuron, got"
+                f" {tuple(z.shape)}"
+            )
         p = self.data.shape[1]
         return torch.addmm(z[:, p : p + 1], z[:, :p], self.data.to(z).T)

@@ -4,8 +4,9 @@ With slope = d profile / ds and curvature = d^2 profile / ds^2,
 
     grad_z k = 2 slope(s) (z - y),        laplacian_z k = 4 s curvature(s) + 2 d slope(s).
 
-One unit of length everywhere, `bandwidth`. Where the profile has a kink at s = 0 (Laplace, Energy) the slope is cut off at a distance of
-1e-15 bandwidths and the curvature is zero there: the force between coincident points is exactly zero, as symmetry asks, and nothing is NaN.
+One unit of length everywhere, `bandwidth`. Where the profile has a kink at s = 0 (Laplace, Energy)
+the slope is cut off at a distance of 1e-15 bandwidths and the curvature is zero there: the force
+between coincident points is exactly zero, as symmetry asks, and nothing is NaN.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ S = TypeVar("S", bound="_Scaled")
 
 @runtime_checkable
 class Kernel(Protocol):
-    """What a sum over pairs needs of a kernel. Each method maps s = |z - y|^2, of any shape, elementwise."""
+    """What a sum over pairs needs of a kernel. Each method maps s = |z - y|^2, of any shape,
+    elementwise.
+    """
 
     def profile(self, s: Tensor) -> Tensor: ...
     def slope(self, s: Tensor) -> Tensor: ...
@@ -48,8 +51,9 @@ class PositiveKernel(Kernel, Protocol):
 class ScaledKernel(Kernel, Protocol):
     """A kernel that declares its unit of length: k_l(s) = k_1(s / l^2), l = `bandwidth`.
 
-    `with_bandwidth` is the declaration; an attribute named `bandwidth` alone declares nothing. Two kernels of one family and one bandwidth must be
-    equal and hash alike, as frozen dataclasses do. Then `Auto`, `Mesh` and `Fourier` may sum the kernel fast. Every other kernel is summed exactly.
+    `with_bandwidth` is the declaration; an attribute named `bandwidth` alone declares nothing. Two
+    kernels of one family and one bandwidth must be equal and hash alike, as frozen dataclasses do.
+    Then `Auto`, `Mesh` and `Fourier` may sum the kernel fast. Every other kernel is summed exactly.
     """
 
     @property
@@ -61,9 +65,11 @@ class ScaledKernel(Kernel, Protocol):
 
 @runtime_checkable
 class KnownKink(Kernel, Protocol):
-    """A kernel that declares whether k has a kink where two points meet, as exp(-r) and -r have, r = |z - y|: particles hop over each other there.
+    """A kernel that declares whether k has a kink where two points meet, as exp(-r) and -r have, r
+    = |z - y|: particles hop over each other there.
 
-    Where it has one, a rise of a flow's energy by less than a twentieth of its first value is no instability. An undeclared kernel counts as smooth.
+    Where it has one, a rise of a flow's energy by less than a twentieth of its first value is no
+    instability. An undeclared kernel counts as smooth.
     """
 
     @property
@@ -72,7 +78,9 @@ class KnownKink(Kernel, Protocol):
 
 @runtime_checkable
 class KnownLaplacian(Kernel, Protocol):
-    """A kernel that knows its laplacian in d dimensions, where 4 s curvature + 2 d slope would cancel, or leave the numbers of float32."""
+    """A kernel that knows its laplacian in d dimensions, where 4 s curvature + 2 d slope would
+    cancel, or leave the numbers of float32.
+    """
 
     def laplacian(self, s: Tensor, d: int) -> Tensor: ...
 
@@ -81,7 +89,9 @@ def _squarable(bandwidth: float, remedy: str) -> float:
     """A length whose powers up to the fourth are numbers, or nearly."""
     number = _checks.positive(bandwidth, "bandwidth", remedy=remedy)
     if not 1e-100 <= number <= 1e100:
-        raise ValueError(f"`bandwidth` must have a square, got {number:g}: take another unit of length")
+        raise ValueError(
+            f"`bandwidth` must have a square, got {number:g}: take another unit of length"
+        )
     return number
 
 
@@ -96,13 +106,21 @@ class _Scaled:
     def __post_init__(self) -> None:
         remedy = "pass a length, e.g. particleflow.kernels.default_bandwidth(target)"
         if self.bandwidth is None:
-            raise TypeError(f"`bandwidth` must be a number for {type(self).__name__}, got nothing: {remedy}")
+            raise TypeError(
+                f"`bandwidth` must be a number for {type(self).__name__}, got nothing: {remedy}"
+            )
         object.__setattr__(self, "bandwidth", _squarable(self.bandwidth, remedy))
 
     def _distance(self, s: Tensor) -> Tensor:
         """|z - y| / bandwidth, never quite zero, and with a square."""
         largest = torch.finfo(s.dtype).max
-        return s.clamp((COINCIDENT * self.bandwidth) ** 2, min(largest, (largest**0.47 * self.bandwidth) ** 2)).sqrt() / self.bandwidth
+        return (
+            s.clamp(
+                (COINCIDENT * self.bandwidth) ** 2,
+                min(largest, (largest**0.47 * self.bandwidth) ** 2),
+            ).sqrt()
+            / self.bandwidth
+        )
 
     def _squared(self, s: Tensor) -> Tensor:
         """s / bandwidth^2, no further than exponentials reach."""
@@ -155,13 +173,17 @@ class Gaussian(_Scaled):
 
     def spectrum(self, omega2: Tensor, d: int) -> Tensor:
         """int k(x) e^{-i omega x} dx = (2 pi)^{d/2} bandwidth^d exp(-bandwidth^2 omega^2 / 2)."""
-        return (2 * math.pi) ** (d / 2) * self.bandwidth**d * torch.exp(-0.5 * self.bandwidth**2 * omega2)
+        return (
+            (2 * math.pi) ** (d / 2)
+            * self.bandwidth**d
+            * torch.exp(-0.5 * self.bandwidth**2 * omega2)
+        )
 
     def smoothed(self, beta: float, d: int) -> tuple[float, Gaussian]:
         """E k(z + beta u, y), u ~ N(0, I_d), is factor * kernel: returns (factor, kernel).
 
-        factor = (l^2 / (l^2 + beta^2))^{d/2}, bandwidth sqrt(l^2 + beta^2): what noise injection does to the witness on average
-        (Arbel et al. 2019).
+        factor = (l^2 / (l^2 + beta^2))^{d/2}, bandwidth sqrt(l^2 + beta^2): what noise injection
+        does to the witness on average (Arbel et al. 2019).
         """
         total = self.bandwidth**2 + beta**2
         return (self.bandwidth**2 / total) ** (d / 2), Gaussian(math.sqrt(total))
@@ -185,7 +207,11 @@ class Laplace(_Scaled):
     def laplacian(self, s: Tensor, d: int) -> Tensor:
         r = self._distance(s)
         apart = 1 - (d - 1) / r
-        return torch.exp(-r) * apart.where(s > (COINCIDENT * self.bandwidth) ** 2, -d / r) / self.bandwidth**2
+        return (
+            torch.exp(-r)
+            * apart.where(s > (COINCIDENT * self.bandwidth) ** 2, -d / r)
+            / self.bandwidth**2
+        )
 
     def log_profile(self, s: Tensor) -> Tensor:
         return -self._distance(s)
@@ -264,7 +290,9 @@ class Matern52(_Scaled):
 
 @dataclass(frozen=True)
 class IMQ(_Scaled):
-    """Inverse multiquadric: k = (1 + |z - y|^2 / bandwidth^2)^{-1/2}. Heavy tails: it pulls over long distances."""
+    """Inverse multiquadric: k = (1 + |z - y|^2 / bandwidth^2)^{-1/2}. Heavy tails: it pulls over
+    long distances.
+    """
 
     def profile(self, s: Tensor) -> Tensor:
         return self._q(s).rsqrt()
@@ -291,7 +319,8 @@ class IMQ(_Scaled):
 
 @dataclass(frozen=True)
 class Energy:
-    """k = -|z - y|, conditionally positive definite: MMD^2 is the energy distance (2 E|X-Y| - E|X-X'| - E|Y-Y'|). It has no bandwidth.
+    """k = -|z - y|, conditionally positive definite: MMD^2 is the energy distance (2 E|X-Y| -
+    E|X-X'| - E|Y-Y'|). It has no bandwidth.
 
     Particles that coincide feel no force from each other and never separate: start them distinct.
     """
@@ -312,19 +341,27 @@ class Energy:
 
 @dataclass(frozen=True)
 class Radial:
-    """Your own kernel from one line, k = of(s), s = |z - y|^2: `Radial(lambda s: 1 / (1 + s) ** 2)`.
+    """Your own kernel from one line, k = of(s), s = |z - y|^2: `Radial(lambda s: 1 / (1 + s) **
+    2)`.
 
-    Slope and curvature come from automatic differentiation of `of` in s (not through pairs), so `of` must be smooth at s = 0. With a `bandwidth`
-    k = of(s / bandwidth^2), which declares the kernel's scale: many points are then summed fast (see `ScaledKernel`), else exactly.
+    Slope and curvature come from automatic differentiation of `of` in s (not through pairs), so
+    `of` must be smooth at s = 0. With a `bandwidth` k = of(s / bandwidth^2), which declares the
+    kernel's scale: many points are then summed fast (see `ScaledKernel`), else exactly.
     """
 
     of: Callable[[Tensor], Tensor]
     bandwidth: float | None = None
 
     def __post_init__(self) -> None:
-        _checks.function(self.of, "of", remedy="pass a function of s = |z - y|^2, e.g. lambda s: torch.exp(-s / 2)")
+        _checks.function(
+            self.of,
+            "of",
+            remedy="pass a function of s = |z - y|^2, e.g. lambda s: torch.exp(-s / 2)",
+        )
         if self.bandwidth is not None:
-            object.__setattr__(self, "bandwidth", _squarable(self.bandwidth, "pass a length, or leave it out"))
+            object.__setattr__(
+                self, "bandwidth", _squarable(self.bandwidth, "pass a length, or leave it out")
+            )
 
     def with_bandwidth(self, bandwidth: float) -> Radial:
         """The same formula in another unit of length."""
@@ -357,5 +394,11 @@ class Radial:
 def _matern_spectrum(nu: float, bandwidth: float, omega2: Tensor, d: int) -> Tensor:
     """Rasmussen and Williams (2006), equation 4.15."""
     a = 2 * nu / bandwidth**2
-    log_constant = d * math.log(2) + 0.5 * d * math.log(math.pi) + math.lgamma(nu + d / 2) - math.lgamma(nu) + nu * math.log(a)
+    log_constant = (
+        d * math.log(2)
+        + 0.5 * d * math.log(math.pi)
+        + math.lgamma(nu + d / 2)
+        - math.lgamma(nu)
+        + nu * math.log(a)
+    )
     return math.exp(log_constant) * (a + omega2) ** -(nu + d / 2)

@@ -1,11 +1,15 @@
-"""Sums over pairs, sum_i w_i k(z, x_i), their gradients and logarithms: one contract, several backends.
+"""Sums over pairs, sum_i w_i k(z, x_i), their gradients and logarithms: one contract, several
+backends.
 
 Read in this order:
 
-- `base`: the contract. `terms`: what is summed. `inputs`: what is checked. `field`: how weighted sums add. `promise`: errors, promised and audited.
-- `exact/`: all pairs. `mesh/`, `fourier/`: smooth kernels in up to three dimensions. `neighbours/`: near pairs only. `landmarks/`: many dimensions.
+- `base`: the contract. `terms`: what is summed. `inputs`: what is checked. `field`: how weighted
+  sums add. `promise`: errors, promised and audited.
+- `exact/`: all pairs. `mesh/`, `fourier/`: smooth kernels in up to three dimensions. `neighbours/`:
+  near pairs only. `landmarks/`: many dimensions.
 - `periodic/` and `codegen/`: what these rooms stand on.
-- `auto`, `cost`: which backend is the cheapest that keeps a promise. `explicit`: kernels of explicit features, which need no pairs.
+- `auto`, `cost`: which backend is the cheapest that keeps a promise. `explicit`: kernels of
+  explicit features, which need no pairs.
 """
 
 from particleflow._words import suggesting

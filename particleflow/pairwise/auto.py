@@ -22,10 +22,12 @@ from particleflow.pairwise.terms import What
 
 @dataclass(frozen=True)
 class Auto:
-    """Picks the cheapest backend that can keep the promise |error| <= rtol |v| + atol sum|w| max|grad k|, anew for every sum.
+    """Picks the cheapest backend that can keep the promise |error| <= rtol |v| + atol sum|w|
+    max|grad k|, anew for every sum.
 
-    Small problems go exact. The choice is a pure function of the problem (kernel, numbers of sources, queries and coordinates, extent, dtype,
-    device) and of what is installed: a run that is resumed chooses alike. `field.explain(z)` and a fit's report tell the choice and its reason.
+    Small problems go exact. The choice is a pure function of the problem (kernel, numbers of
+    sources, queries and coordinates, extent, dtype, device) and of what is installed: a run that is
+    resumed chooses alike. `field.explain(z)` and a fit's report tell the choice and its reason.
 
     Parameters
     ----------
@@ -33,8 +35,8 @@ class Auto:
         Of the sum, and (unless `atol` is given) of its scale. 1e-8 and below is mostly exact.
     atol : float, optional
     max_pairs : float
-        Where no fast sum can keep the promise the sum is exact; refused (ValueError) if that takes more pairs of points than this,
-        on the CPU.
+        Where no fast sum can keep the promise the sum is exact; refused (ValueError) if that takes
+        more pairs of points than this, on the CPU.
     """
 
     rtol: float = 1e-5
@@ -53,7 +55,9 @@ class Auto:
 
 @dataclass(frozen=True)
 class AutoQueries:
-    """Query points, what the chosen backends made of them, and the choices for `sources` alone, by the number of columns."""
+    """Query points, what the chosen backends made of them, and the choices for `sources` alone, by
+    the number of columns.
+    """
 
     points: Tensor
     sources: AutoSources
@@ -89,8 +93,9 @@ class AutoSources:
 class AutoField(SumField):
     """A field whose backend is chosen when it is evaluated.
 
-    `kept` holds, for each part, what backends made of it: a target's field outlives the step, and with it its grid. `choices` holds the last
-    choice and the whole field, for the queries that come back within a step.
+    `kept` holds, for each part, what backends made of it: a target's field outlives the step, and
+    with it its grid. `choices` holds the last choice and the whole field, for the queries that come
+    back within a step.
     """
 
     kept: tuple[Memo[SumField], ...] = ()
@@ -114,24 +119,39 @@ class AutoField(SumField):
         z = self._seen(z)
         choice, whole, z = self._through(z)
         told = whole.explain(z)
-        return {**told, "why": choice.why} if told["backend"] == type(choice.backend).__name__ else told
+        return (
+            {**told, "why": choice.why}
+            if told["backend"] == type(choice.backend).__name__
+            else told
+        )
 
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
         _, whole, z = self._through(z)
         return whole.sums(what, z)
 
     def _through(self, z: Tensor | Queries) -> tuple[Choice, SumField, Tensor | Queries]:
-        """The choice for these queries, the whole field as that backend made it, and the queries as it prepared them."""
+        """The choice for these queries, the whole field as that backend made it, and the queries as
+        it prepared them.
+        """
         points = points_of(z)
 
         def make() -> tuple[Choice, SumField]:
             sources: AutoSources = self.parts[0][0]
             clouds = [part.spanned for part, _ in self.parts]
             auto = sources.auto
-            problem = Problem(sources.kernel, clouds, points, self._columns, auto.rtol, auto.atol, auto.max_pairs)
-            alone = z.choices if isinstance(z, AutoQueries) and len(clouds) == 1 and z.sources is sources else Memo[Choice]()
+            problem = Problem(
+                sources.kernel, clouds, points, self._columns, auto.rtol, auto.atol, auto.max_pairs
+            )
+            alone = (
+                z.choices
+                if isinstance(z, AutoQueries) and len(clouds) == 1 and z.sources is sources
+                else Memo[Choice]()
+            )
             choice = alone.get(self._columns, lambda: choose(problem))
-            made: list[SumField] = [_made(part, kept, choice.backend) for part, kept in zip(self.parts, self.kept, strict=True)]
+            made: list[SumField] = [
+                _made(part, kept, choice.backend)
+                for part, kept in zip(self.parts, self.kept, strict=True)
+            ]
             return choice, functools.reduce(operator.add, made)
 
         choice, whole = self.choices.get(Same(points, written=True), make)

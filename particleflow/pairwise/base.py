@@ -1,16 +1,20 @@
-"""The contract of a sum over pairs: prepared once per set of points, once per weights, evaluated anywhere.
+"""The contract of a sum over pairs: prepared once per set of points, once per weights, evaluated
+anywhere.
 
     backend.sources(kernel, points)  ->  .field(w)  ->  .value(z), .grad(z), .log(z) ...
 
-Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d), float32 or float64. Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
-At a query that is not finite everything is NaN, whatever the kernel's limit, and at the others what it is without it.
-Inputs are detached copies, and autograd does not go through a sum: ask for the gradient. Tensors of more than 131072 numbers are not copied: a
-field refuses (RuntimeError) to sum what torch has changed in place since. What numpy writes into their memory it sees by 512 numbers spread over
-each: a cloud that was moved is refused, a single point that was is not. Pass x.clone() where that may happen.
-Coordinates lie between -1e150 and 1e150 (ValueError): beyond, squares are no numbers. The slopes of Laplace and Energy end at a distance of 1e-15
-bandwidths (Energy: of 1e-15): sums of their gradients refuse clouds that are nowhere 1e-9 of that unit away from the origin.
-Weights may have any size: columns are brought near 1 by powers of two, so that no intermediate result leaves the numbers of the dtype. A sum that
-does is infinite.
+Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d), float32 or float64. Values are (Q,)
+or (Q, K), gradients (Q, d) or (Q, K, d). At a query that is not finite everything is NaN, whatever
+the kernel's limit, and at the others what it is without it. Inputs are detached copies, and
+autograd does not go through a sum: ask for the gradient. Tensors of more than 131072 numbers are
+not copied: a field refuses (RuntimeError) to sum what torch has changed in place since. What numpy
+writes into their memory it sees by 512 numbers spread over each: a cloud that was moved is refused,
+a single point that was is not. Pass x.clone() where that may happen. Coordinates lie between -1e150
+and 1e150 (ValueError): beyond, squares are no numbers. The slopes of Laplace and Energy end at a
+distance of 1e-15 bandwidths (Energy: of 1e-15): sums of their gradients refuse clouds that are
+nowhere 1e-9 of that unit away from the origin. Weights may have any size: columns are brought near
+1 by powers of two, so that no intermediate result leaves the numbers of the dtype. A sum that does
+is infinite.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ from particleflow.kernels import Kernel
 
 @dataclass(frozen=True)
 class Promise:
-    """A-priori bounds of the largest absolute error over rows (and weight vectors) of value and gradient, and what they are made of."""
+    """A-priori bounds of the largest absolute error over rows (and weight vectors) of value and
+    gradient, and what they are made of.
+    """
 
     value: float
     grad: float
@@ -35,7 +41,9 @@ class Promise:
 
 @dataclass(frozen=True)
 class Audit:
-    """The largest absolute errors met on `rows` random rows, beside what was promised and the scales S_0, S_1."""
+    """The largest absolute errors met on `rows` random rows, beside what was promised and the
+    scales S_0, S_1.
+    """
 
     rows: int
     value_error: float
@@ -46,7 +54,9 @@ class Audit:
 
     @property
     def kept(self) -> bool | None:
-        """Whether the errors met are within the promise; None where there is none: the sum was exact up to rounding."""
+        """Whether the errors met are within the promise; None where there is none: the sum was
+        exact up to rounding.
+        """
         if self.promise is None:
             return None
         return self.value_error <= self.promise.value and self.grad_error <= self.promise.grad
@@ -54,7 +64,9 @@ class Audit:
 
 @runtime_checkable
 class Queries(Protocol):
-    """What depends on the query points alone, computed once: for iterations that evaluate the same points dozens of times."""
+    """What depends on the query points alone, computed once: for iterations that evaluate the same
+    points dozens of times.
+    """
 
     @property
     def points(self) -> Tensor: ...
@@ -69,11 +81,15 @@ class Field(Protocol):
     def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]: ...
     def laplacian(self, z: Tensor | Queries) -> Tensor: ...
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """Logarithm of the sum and its gradient, by log-sum-exp. Needs w >= 0 and a positive kernel."""
+        """Logarithm of the sum and its gradient, by log-sum-exp. Needs w >= 0 and a positive
+        kernel.
+        """
         ...
 
     def reduce(self) -> Field:
-        """The only collective, when the particles are sharded over machines; on one machine the field itself."""
+        """The only collective, when the particles are sharded over machines; on one machine the
+        field itself.
+        """
         ...
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
@@ -109,4 +125,7 @@ def check_backend(value: Any) -> None:
     """Refuse what is no backend as the argument `pairwise`."""
     if isinstance(value, type) or not isinstance(value, PairwiseSum):
         what = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        raise TypeError(f"`pairwise` must be a backend such as pf.pairwise.Auto() or pf.pairwise.Compiled(), got {what}: leave it out for Auto()")
+        raise TypeError(
+            "`pairwise` must be a backend such as pf.pairwise.Auto() or pf.pairwise.Compiled(),"
+            f" got {what}: leave it out for Auto()"
+        )

@@ -1,6 +1,7 @@
 """What a sum costs through each backend, and which is cheapest: the choice of `Auto`.
 
-Times are of one core, in seconds. Only their ratios matter: they decide, the sums themselves are not touched by them.
+Times are of one core, in seconds. Only their ratios matter: they decide, the sums themselves are
+not touched by them.
 """
 
 from __future__ import annotations
@@ -26,13 +27,19 @@ from particleflow.pairwise.mesh.backend import Mesh
 from particleflow.pairwise.neighbours.backend import Culled, Short
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances
 
-# So few pairs, times coordinates, that torch sums them before another backend has begun; and so few that exact sums are not worth a second look.
+# So few pairs, times coordinates, that torch sums them before another backend has begun; and so few
+# that exact sums are not worth a second look.
 TINY, SMALL = 1e4, 4e5
-# A pair of an exact sum, by coordinates (up to three, and each further one), in float32 and float64; kernels relative to the Gaussian.
-PAIR = {torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9), torch.float64: (3.1e-9, 3.7e-9, 5.2e-9, 0.45e-9)}
+# A pair of an exact sum, by coordinates (up to three, and each further one), in float32 and
+# float64; kernels relative to the Gaussian.
+PAIR = {
+    torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9),
+    torch.float64: (3.1e-9, 3.7e-9, 5.2e-9, 0.45e-9),
+}
 RELATIVE = {Gaussian: 1.0, Laplace: 1.6, Matern32: 1.4, Matern52: 1.6, IMQ: 0.85, Energy: 0.85}
 DENSE_PAIR = 12e-9
-# Of the mesh, by d: a source spread, a query interpolated (twice for a mesh in float64); a cell transformed, times log2 of their number.
+# Of the mesh, by d: a source spread, a query interpolated (twice for a mesh in float64); a cell
+# transformed, times log2 of their number.
 SPREAD, INTERPOLATE, CELL = (12e-9, 25e-9, 90e-9), (15e-9, 30e-9, 110e-9), (0.7e-9, 0.7e-9, 1.4e-9)
 # Of a Fourier sum, by d: a point of a transform; a mode.
 TRANSFORM, MODE = (60e-9, 140e-9, 500e-9), (60e-9, 60e-9, 1e-6)
@@ -103,14 +110,19 @@ class Problem:
         """Least and largest of each coordinate, over all points."""
         known = any(cloud.points is self.queries for cloud in self.sources)
         clouds = self.sources if known else (*self.sources, Spanned(self.queries))
-        lowest, highest = (np.array(ends, np.float64) for ends in zip(*(cloud.ends for cloud in clouds), strict=True))
+        lowest, highest = (
+            np.array(ends, np.float64)
+            for ends in zip(*(cloud.ends for cloud in clouds), strict=True)
+        )
         return lowest.min(0), highest.max(0)
 
     @cached_property
     def extents(self) -> tuple[float, ...]:
         """Of the box around all points; inf where a point is not finite."""
         lowest, highest = self.corners
-        return tuple(span if math.isfinite(span) else math.inf for span in (highest - lowest).tolist())
+        return tuple(
+            span if math.isfinite(span) else math.inf for span in (highest - lowest).tolist()
+        )
 
     def near(self, radius: float) -> float:
         """Pairs closer than a radius, from a sample."""
@@ -136,7 +148,10 @@ def choose(problem: Problem) -> Choice:
     if few and problem.pairs * problem.d <= TINY:
         return Choice(Dense(), f"{problem.pairs:.1g} pairs: too few for anything else to begin")
     if few and problem.pairs <= SMALL:
-        return Choice(exact_backend(problem.kernel, device), f"{problem.pairs:.1g} pairs: exact sums are quick")
+        return Choice(
+            exact_backend(problem.kernel, device),
+            f"{problem.pairs:.1g} pairs: exact sums are quick",
+        )
     exact, seconds = _exact(problem)
     name = type(exact).__name__
     best, least = exact, seconds
@@ -147,9 +162,10 @@ def choose(problem: Problem) -> Choice:
             best, least = backend, cost
     if best is exact and not few:
         raise ValueError(
-            f"no fast sum of {problem.kernel} over {problem.n} sources in d = {problem.d} keeps rtol = {problem.rtol:g}, and `max_pairs` = "
-            f"{problem.max_pairs:.0e} is less than the {problem.pairs:.0e} pairs of an exact sum ({_shown(seconds)} on one core): raise `rtol` "
-            "(1e-2: Nystroem in any d), the bandwidth or `max_pairs`, or take fewer points"
+            f"no fast sum of {problem.kernel} over {problem.n} sources in d = {problem.d} keeps"
+            f" rtol = {problem.rtol:g}, and `max_pairs` = {problem.max_pairs:.0e} is less than the"
+            f" {problem.pairs:.0e} pairs of an exact sum ({_shown(seconds)} on one core): raise"
+            " `rtol` (1e-2: Nystroem in any d), the bandwidth or `max_pairs`, or take fewer points"
         )
     others = ", ".join([*rivals, *([f"{name} {_shown(seconds)}"] if best is not exact else [])])
     return Choice(best, f"about {_shown(least)} on one core" + (f"; {others}" if others else ""))
@@ -161,11 +177,15 @@ def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
         return backend, problem.pairs * DENSE_PAIR * problem.d
     *first, further = PAIR[problem.queries.dtype]
     pair = first[min(problem.d, 3) - 1] + further * max(0, problem.d - 3)
-    return backend, CALL["Compiled"] + problem.pairs * pair * RELATIVE[type(problem.kernel)] * (1 + 0.25 * (problem.columns - 1))
+    return backend, CALL["Compiled"] + problem.pairs * pair * RELATIVE[type(problem.kernel)] * (
+        1 + 0.25 * (problem.columns - 1)
+    )
 
 
 def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]:
-    """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's, is not looked at: looking takes time, too."""
+    """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's,
+    is not looked at: looking takes time, too.
+    """
     if not has_facts(problem.kernel):
         return
     rtol, atol = problem.rtol, problem.atol
@@ -181,7 +201,11 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
         cost = _fourier(problem, absolute)
         if cost is not None:
             yield Fourier(rtol=rtol, atol=atol), cost
-    if problem.d > 3 and absolute >= 1e-4 and isinstance(problem.kernel, Gaussian | Matern32 | Matern52 | IMQ):
+    if (
+        problem.d > 3
+        and absolute >= 1e-4
+        and isinstance(problem.kernel, Gaussian | Matern32 | Matern52 | IMQ)
+    ):
         yield Nystroem(rtol=rtol, atol=atol), _nystroem(problem, absolute)
 
 
@@ -198,14 +222,21 @@ def _mesh(problem: Problem, atol: float) -> float | None:
     if planned is None:
         return None
     # the shape itself only where it may do: it takes whole numbers
-    if not math.prod(length / planned.spacing for length in planned.periodic.least(problem.extents)) <= Mesh().max_cells:
+    if (
+        not math.prod(
+            length / planned.spacing for length in planned.periodic.least(problem.extents)
+        )
+        <= Mesh().max_cells
+    ):
         return None
     cells = math.prod(periodic_shape(planned, around(planned, *problem.corners)))
     if cells > Mesh().max_cells:
         return None
     wide = 2.0 if planned.element == "float64" else 1.0
     points = problem.n * SPREAD[problem.d - 1] + len(problem.queries) * INTERPOLATE[problem.d - 1]
-    return CALL["Mesh"] + problem.columns * (wide * points + cells * CELL[problem.d - 1] * math.log2(cells))
+    return CALL["Mesh"] + problem.columns * (
+        wide * points + cells * CELL[problem.d - 1] * math.log2(cells)
+    )
 
 
 def _culled(problem: Problem, atol: float) -> float:
@@ -213,7 +244,9 @@ def _culled(problem: Problem, atol: float) -> float:
     radius = reach_of(kind, atol, problem.d).near * kernel.bandwidth
     seconds = _exact(problem)[1] - CALL["Compiled"]
     # a ball around a block of queries: as wide as both
-    wide = (problem.near(radius) / problem.pairs) ** (1 / problem.d) + (BLOCK / problem.n) ** (1 / problem.d)
+    wide = (problem.near(radius) / problem.pairs) ** (1 / problem.d) + (BLOCK / problem.n) ** (
+        1 / problem.d
+    )
     near = min(1.0, wide**problem.d)
     return _sorted_seconds(problem) + near * seconds
 
@@ -234,25 +267,53 @@ def _fourier(problem: Problem, atol: float) -> float | None:
     digits = math.log(1 / atol)
     seconds = CALL["Fourier"] + problem.columns * points * TRANSFORM[d - 1] * (1 + (d > 1))
     if isinstance(kernel, Gaussian):
-        counts = [(math.prod(math.sqrt(2 * digits + 9) / math.pi * (e / kernel.bandwidth + 6) for e in problem.extents), 0.0)]
+        counts = [
+            (
+                math.prod(
+                    math.sqrt(2 * digits + 9) / math.pi * (e / kernel.bandwidth + 6)
+                    for e in problem.extents
+                ),
+                0.0,
+            )
+        ]
     elif isinstance(kernel, IMQ):
-        counts = [(math.prod(2 * (digits + 4) / math.pi * (e / kernel.bandwidth + 2) for e in problem.extents), 0.0)]
+        counts = [
+            (
+                math.prod(
+                    2 * (digits + 4) / math.pi * (e / kernel.bandwidth + 2) for e in problem.extents
+                ),
+                0.0,
+            )
+        ]
     elif isinstance(kernel, Laplace | Energy | Matern32 | Matern52) and usable("llvmlite.binding"):
         widest = min(max(problem.extents), bandwidth_of(kernel) or math.inf)
         radii = [widest * 2 ** (-k / 2) for k in range(2, 24)]
-        counts = [(math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r) for r in radii]
+        counts = [
+            (math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r)
+            for r in radii
+        ]
     else:
         return None
-    costs = [2 * MODE[d - 1] * modes + (12e-9 * problem.near(r) if r else 0.0) for modes, r in counts if modes < Fourier().max_modes]
+    costs = [
+        2 * MODE[d - 1] * modes + (12e-9 * problem.near(r) if r else 0.0)
+        for modes, r in counts
+        if modes < Fourier().max_modes
+    ]
     return seconds + min(costs) if costs else None
 
 
 def _nystroem(problem: Problem, atol: float) -> float:
-    """With a rank as it takes for bandwidths near the median distance: no more than a guess. And the exact sums at its probes."""
+    """With a rank as it takes for bandwidths near the median distance: no more than a guess. And
+    the exact sums at its probes.
+    """
     rank = min(2048.0, 100 * atol**-0.5)
     *first, further = PAIR[torch.float64]
     pair = first[2] + further * (problem.d - 3)
-    return CALL["Nystroem"] + pair * (rank * (problem.n + len(problem.queries)) + PROBES * problem.n) + 4096 * rank**2 * 2e-10
+    return (
+        CALL["Nystroem"]
+        + pair * (rank * (problem.n + len(problem.queries)) + PROBES * problem.n)
+        + 4096 * rank**2 * 2e-10
+    )
 
 
 def _shown(seconds: float) -> str:

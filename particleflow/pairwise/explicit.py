@@ -1,4 +1,6 @@
-"""Sums of kernels of explicit features: sum_i w_i k(z, x_i) = features(z) . c, c = sum_i w_i features(x_i). No pairs."""
+"""Sums of kernels of explicit features: sum_i w_i k(z, x_i) = features(z) . c, c = sum_i w_i
+features(x_i). No pairs.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,21 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.explicit import FeatureKernel
 from particleflow.pairwise.auto import Auto
 from particleflow.pairwise.base import PairwiseSum, Queries, Sources
-from particleflow.pairwise.inputs import checked_points, checked_queries, checked_weights, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_points,
+    checked_queries,
+    checked_weights,
+    kept_queries,
+    points_of,
+)
 
 # Rows whose features are alive at once: of 2^20 numbers, 8 MiB in float64.
 NUMBERS = 2**20
 
 
 def sources_of(kernel: Kernel | FeatureKernel, points: Tensor, pairwise: PairwiseSum) -> Sources:
-    """The sources of any kernel: through its features where these are explicit, else through the backend.
+    """The sources of any kernel: through its features where these are explicit, else through the
+    backend.
 
     Raises
     ------
@@ -30,7 +39,10 @@ def sources_of(kernel: Kernel | FeatureKernel, points: Tensor, pairwise: Pairwis
     if not isinstance(kernel, FeatureKernel):
         return pairwise.sources(kernel, points)
     if not isinstance(pairwise, Auto):
-        raise TypeError(f"`pairwise` must be Auto() for a kernel of explicit features, got {pairwise}: its sums need no pairs, leave it out")
+        raise TypeError(
+            f"`pairwise` must be Auto() for a kernel of explicit features, got {pairwise}: its sums"
+            " need no pairs, leave it out"
+        )
     return FeatureSources(kernel, checked_points(points, kernel))
 
 
@@ -59,7 +71,9 @@ class FeatureSources:
 
 @dataclass(frozen=True, eq=False)
 class FeatureField:
-    """z -> features(z) @ coefficients, (D,) or (D, K), for z like the sources' `points`. Fields of one kernel add by their coefficients."""
+    """z -> features(z) @ coefficients, (D,) or (D, K), for z like the sources' `points`. Fields of
+    one kernel add by their coefficients.
+    """
 
     kernel: FeatureKernel
     coefficients: Tensor
@@ -73,7 +87,12 @@ class FeatureField:
 
     def value(self, z: Tensor | Queries) -> Tensor:
         points = self._seen(z)
-        return torch.cat([self.kernel.map.features(points[at]) @ self.coefficients for at in _rows(self.kernel, points)]).detach()
+        return torch.cat(
+            [
+                self.kernel.map.features(points[at]) @ self.coefficients
+                for at in _rows(self.kernel, points)
+            ]
+        ).detach()
 
     def grad(self, z: Tensor | Queries) -> Tensor:
         points = self._seen(z)
@@ -83,16 +102,25 @@ class FeatureField:
         return self.value(z), self.grad(z)
 
     def laplacian(self, z: Tensor | Queries) -> NoReturn:
-        raise TypeError("`kernel` must be radial for a laplacian, got explicit features, which tell their gradients only")
+        raise TypeError(
+            "`kernel` must be radial for a laplacian, got explicit features, which tell their"
+            " gradients only"
+        )
 
     def log(self, z: Tensor | Queries) -> NoReturn:
-        raise TypeError("`kernel` must be positive for the logarithm of a sum, got explicit features: use Gaussian, Laplace, Matern or IMQ")
+        raise TypeError(
+            "`kernel` must be positive for the logarithm of a sum, got explicit features: use"
+            " Gaussian, Laplace, Matern or IMQ"
+        )
 
     def promise(self, z: Tensor | Queries) -> None:
         """Exact up to rounding."""
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        return {"backend": "Features", "why": f"{len(self.coefficients)} explicit features, no pairs"}
+        return {
+            "backend": "Features",
+            "why": f"{len(self.coefficients)} explicit features, no pairs",
+        }
 
     def _seen(self, z: Tensor | Queries) -> Tensor:
         return checked_queries(points_of(z), self.points).detach()

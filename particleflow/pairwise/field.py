@@ -1,6 +1,8 @@
-"""What is common to the fields of all backends: parts that add, weight vectors, the logarithm of several parts, the audit.
+"""What is common to the fields of all backends: parts that add, weight vectors, the logarithm of
+several parts, the audit.
 
-A backend writes its sources only: `sums(what, w, z)` for w (N, K), and `log_sum(w, z)` for w (N,) where it has a logarithm.
+A backend writes its sources only: `sums(what, w, z)` for w (N, K), and `log_sum(w, z)` for w (N,)
+where it has a logarithm.
 """
 
 from __future__ import annotations
@@ -19,14 +21,23 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.declared import is_positive
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import Audit, Promise, Queries
-from particleflow.pairwise.inputs import checked_queries, copied_from, points_of, sized, unchanged, within
+from particleflow.pairwise.inputs import (
+    checked_queries,
+    copied_from,
+    points_of,
+    sized,
+    unchanged,
+    within,
+)
 from particleflow.pairwise.promise import compared
 from particleflow.pairwise.terms import What
 
 
 @runtime_checkable
 class SummedSources(Protocol):
-    """Sources of one kernel that know how to sum; all tensors in the dtype and on the device of `points`."""
+    """Sources of one kernel that know how to sum; all tensors in the dtype and on the device of
+    `points`.
+    """
 
     @property
     def kernel(self) -> Kernel: ...
@@ -38,20 +49,25 @@ class SummedSources(Protocol):
         ...
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """w (N,) >= 0: the logarithm (Q,), -inf where the sum is empty, and its gradient (Q, d), zero there; NaN where z is not finite."""
+        """w (N,) >= 0: the logarithm (Q,), -inf where the sum is empty, and its gradient (Q, d),
+        zero there; NaN where z is not finite.
+        """
         ...
 
 
 # The attribute of weights that holds the largest of each column.
 LARGEST = "largest of each column"
-# Weights between these, and columns whose largest differ by less than this factor, are summed as they are. Bits (binary digits) of room that are
-# left above the weights: for slopes of up to 1e15 and some terms.
+# Weights between these, and columns whose largest differ by less than this factor, are summed as
+# they are. Bits (binary digits) of room that are left above the weights: for slopes of up to 1e15
+# and some terms.
 LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
 
 
 @dataclass(frozen=True, eq=False)
 class SumField:
-    """z -> sum over parts of sum_i w_i k(z, x_i), each part a set of sources with its weights (N,) or (N, K)."""
+    """z -> sum over parts of sum_i w_i k(z, x_i), each part a set of sources with its weights (N,)
+    or (N, K).
+    """
 
     parts: tuple[tuple[Any, Tensor], ...]
 
@@ -61,8 +77,9 @@ class SumField:
     def reduce(self) -> SumField:
         return self
 
-    # Fields are made of weights of every size: of 1e30 beside 1e-30, their products with a kernel's slope would leave the numbers of float32, and
-    # what one column loses by rounding would be more than all of another. `levelled` brings each column near 1, by a power of two, exactly.
+    # Fields are made of weights of every size: of 1e30 beside 1e-30, their products with a kernel's
+    # slope would leave the numbers of float32, and what one column loses by rounding would be more
+    # than all of another. `levelled` brings each column near 1, by a power of two, exactly.
 
     def value(self, z: Tensor | Queries) -> Tensor:
         return self._sum(What.VALUE, z)[..., 0]
@@ -80,20 +97,30 @@ class SumField:
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         z = self._seen(z, What.GRAD)
         for sources, w in self.parts:
-            # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN there
+            # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN
+            # there
             if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
-                raise ValueError("`w` must be >= 0 for the logarithm of a sum, got negative weights: take the log of each sign's sum apart")
+                raise ValueError(
+                    "`w` must be >= 0 for the logarithm of a sum, got negative weights: take the"
+                    " log of each sign's sum apart"
+                )
             if not is_positive(sources.kernel):
                 raise TypeError(
-                    f"`kernel` must be positive for the logarithm of a sum, got {sources.kernel}: use Gaussian, Laplace, Matern or IMQ"
+                    f"`kernel` must be positive for the logarithm of a sum, got {sources.kernel}:"
+                    " use Gaussian, Laplace, Matern or IMQ"
                 )
         level, powers = self.levelled
         columns = [level.log_column(k, z) for k in range(self._columns)]
         if powers is not None:
-            columns = [(value + math.log(2) * power, grad) for (value, grad), power in zip(columns, powers.tolist(), strict=True)]
+            columns = [
+                (value + math.log(2) * power, grad)
+                for (value, grad), power in zip(columns, powers.tolist(), strict=True)
+            ]
         if self.parts[0][1].ndim == 1:
             return columns[0]
-        return torch.stack([value for value, _ in columns], dim=1), torch.stack([grad for _, grad in columns], dim=1)
+        return torch.stack([value for value, _ in columns], dim=1), torch.stack(
+            [grad for _, grad in columns], dim=1
+        )
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         """The a-priori bound of the errors at z. None: exact up to rounding."""
@@ -101,9 +128,14 @@ class SumField:
         return None
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        """Which backend sums at z, and why: for a fit's report. As good as free, unlike the promise."""
+        """Which backend sums at z, and why: for a fit's report. As good as free, unlike the
+        promise.
+        """
         self._seen(z)
-        return {"backend": type(self.parts[0][0]).__name__.removesuffix("Sources"), "why": "asked for"}
+        return {
+            "backend": type(self.parts[0][0]).__name__.removesuffix("Sources"),
+            "why": "asked for",
+        }
 
     def audit(self, z: Tensor | Queries, *, rows: int = 64, seed: int = 0) -> Audit:
         """Compare with exact float64 sums on `rows` random rows of z. Cost O(rows N d)."""
@@ -112,7 +144,9 @@ class SumField:
 
     def _check(self, z: Any) -> None:
         # a tensor first: one of a user's own class may have an attribute `points`
-        checked_queries(points_of(z) if isinstance(z, Tensor | Queries) else z, self.parts[0][0].points)
+        checked_queries(
+            points_of(z) if isinstance(z, Tensor | Queries) else z, self.parts[0][0].points
+        )
         for sources, w in self.parts:
             unchanged(sources.points)
             unchanged(w)
@@ -123,13 +157,21 @@ class SumField:
         return 1 if w.ndim == 1 else w.shape[1]
 
     def _seen(self, z: Tensor | Queries, what: What | None = None) -> Tensor | Queries:
-        """Queries that have been looked at, detached; the sources' own tensor where they are a part's points, so that backends know them by it."""
+        """Queries that have been looked at, detached; the sources' own tensor where they are a
+        part's points, so that backends know them by it.
+        """
         self._check(z)
         if what is not None:
-            sized(self.parts[0][0].kernel, [points_of(z), *(sources.points for sources, _ in self.parts)], what)
+            sized(
+                self.parts[0][0].kernel,
+                [points_of(z), *(sources.points for sources, _ in self.parts)],
+                what,
+            )
         if not isinstance(z, Tensor):
             return z
-        own = next((sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None)
+        own = next(
+            (sources.points for sources, _ in self.parts if copied_from(z, sources.points)), None
+        )
         return self._ranged(z.detach()) if own is None else own
 
     def _ranged(self, z: Tensor) -> Tensor:
@@ -138,7 +180,9 @@ class SumField:
 
     @property
     def levelled(self) -> tuple[SumField, Tensor | None]:
-        """A field that is safe to sum, and the powers of two (K,) float64 that its columns are to be multiplied by; None: this field, as it is."""
+        """A field that is safe to sum, and the powers of two (K,) float64 that its columns are to
+        be multiplied by; None: this field, as it is.
+        """
         return self._levelled or (self, None)
 
     @cached_property
@@ -147,13 +191,16 @@ class SumField:
         if powers is None:
             return None
         fields: list[SumField] = [
-            sources.field(torch.ldexp(w, (-powers if w.ndim == 2 else -powers[0]).to(w.dtype))) for sources, w in self.parts
+            sources.field(torch.ldexp(w, (-powers if w.ndim == 2 else -powers[0]).to(w.dtype)))
+            for sources, w in self.parts
         ]
         return functools.reduce(operator.add, fields), powers
 
     @cached_property
     def _idle(self) -> Tensor | None:
-        """The columns (n,) of no weight at all: what others leave in them by rounding is taken out. None: all weigh."""
+        """The columns (n,) of no weight at all: what others leave in them by rounding is taken out.
+        None: all weigh.
+        """
         if self.parts[0][1].device.type != "cpu":
             return None
         tops = zip(*(_largest(w) for _, w in self.parts), strict=True)
@@ -185,31 +232,47 @@ class SumField:
 
 
 def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """log of a sum of parts, and its gradient, from each part's: log sum_p e^{l_p}, sum_p (share of p) grad l_p."""
+    """log of a sum of parts, and its gradient, from each part's: log sum_p e^{l_p}, sum_p (share of
+    p) grad l_p.
+    """
     if len(parts) == 1:
         return parts[0]
     logs = torch.stack([log for log, _ in parts])
     total = logs.logsumexp(0)
     empty = total == -torch.inf
     share = (logs - total.masked_fill(empty, 0)).exp()
-    return total, sum((share[p][:, None] * grad for p, (_, grad) in enumerate(parts)), torch.zeros_like(parts[0][1]))
+    return total, sum(
+        (share[p][:, None] * grad for p, (_, grad) in enumerate(parts)),
+        torch.zeros_like(parts[0][1]),
+    )
 
 
 def _powers(weights: list[Tensor]) -> Tensor | None:
-    """p (K,) with the weights of all parts, (N,) or (N, K) each, near 2^p; None where they are near 1 already, or no numbers."""
+    """p (K,) with the weights of all parts, (N,) or (N, K) each, near 2^p; None where they are near
+    1 already, or no numbers.
+    """
     if weights[0].device.type != "cpu":
         return None  # looking would wait for the device
     tops = [max(column) for column in zip(*map(_largest, weights), strict=True)]
     most = max(tops, default=0.0)
     least = min(filter(None, tops), default=0.0)
-    if not most or not math.isfinite(sum(tops)) or (LEVEL[0] < least and most < min(LEVEL[1], LEVEL_COLUMNS * least)):
+    if (
+        not most
+        or not math.isfinite(sum(tops))
+        or (LEVEL[0] < least and most < min(LEVEL[1], LEVEL_COLUMNS * least))
+    ):
         return None
     weights = [_matrix(w) for w in weights]
     highest = torch.stack([w.abs().amax(0) for w in weights]).amax(0).double()
     limit = torch.finfo(weights[0].dtype)
     # the smallest keep their digits, as far as the largest leave room for a kernel's slope
-    lowest = torch.stack([w.abs().double().masked_fill(w == 0, torch.inf).amin(0) for w in weights]).amin(0)
-    top, bottom = highest.clamp_min(limit.tiny).log2().floor(), lowest.clamp_max(limit.max).log2().floor()
+    lowest = torch.stack(
+        [w.abs().double().masked_fill(w == 0, torch.inf).amin(0) for w in weights]
+    ).amin(0)
+    top, bottom = (
+        highest.clamp_min(limit.tiny).log2().floor(),
+        lowest.clamp_max(limit.max).log2().floor(),
+    )
     room = math.floor(math.log2(limit.max)) - SLOPE_BITS
     powers = torch.minimum(top, torch.maximum(bottom - math.log2(limit.tiny), top - room))
     return powers.masked_fill(highest == 0, 0.0)

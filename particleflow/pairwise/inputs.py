@@ -13,38 +13,48 @@ from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.terms import What
 
-# Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, its version when it was taken, and some of its
-# numbers then).
+# Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, its
+# version when it was taken, and some of its numbers then).
 COPIED, TAKEN, SAMPLE = 2**17, "taken", "sample"
 # The attribute of a tensor of our own that holds its least and largest coordinate.
 ENDS = "ends"
-# Numbers of a view that are looked at again, spread over it: 5 us, where all would take a hundredth of a sum on a mesh.
+# Numbers of a view that are looked at again, spread over it: 5 us, where all would take a hundredth
+# of a sum on a mesh.
 SAMPLED = 512
-# Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in whatever the points are.
+# Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in
+# whatever the points are.
 WIDEST = 1e15
-# Coordinates up to here have squares, and sums of squares, in float64. float32 holds none beyond: backends sum its far points in float64.
+# Coordinates up to here have squares, and sums of squares, in float64. float32 holds none beyond:
+# backends sum its far points in float64.
 FARTHEST = 1e150
-# The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end at a distance of 1e-15 (kernels/radial.py), and
-# for values, whose distances must have squares.
+# The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end
+# at a distance of 1e-15 (kernels/radial.py), and for values, whose distances must have squares.
 SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
 
 
 def checked_points(points: Tensor, kernel: object, *, ranged: bool = True) -> Tensor:
-    """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be computed with.
+    """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be
+    computed with.
 
-    `ranged`: False where the backend refuses what is too large itself, by `refuse_far`, since it looks at the corners of its points anyway.
+    `ranged`: False where the backend refuses what is too large itself, by `refuse_far`, since it
+    looks at the corners of its points anyway.
     """
     _fork.tell()
     _checks.points(points, "points")
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
-        raise ValueError(f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got {bandwidth:g}: take another unit of length")
+        raise ValueError(
+            f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got"
+            f" {bandwidth:g}: take another unit of length"
+        )
     own = owned(points, "points")
     return within(own, "points") if ranged else own
 
 
 def within(points: Tensor, name: str) -> Tensor:
-    """`points` themselves, a tensor of our own, if no finite coordinate is too large for its square. On a device nobody waits for the answer."""
+    """`points` themselves, a tensor of our own, if no finite coordinate is too large for its
+    square. On a device nobody waits for the answer.
+    """
     if points.dtype == torch.float64 and points.device.type == "cpu" and ENDS not in vars(points):
         low, high = points.aminmax()
         ends = float(low), float(high)
@@ -54,19 +64,24 @@ def within(points: Tensor, name: str) -> Tensor:
 
 
 def refuse_far(points: Tensor, name: str, low: float, high: float) -> None:
-    """Refuse points whose least and largest coordinates are these, if one has no square. A NaN passes through both, and hides what is beside it."""
+    """Refuse points whose least and largest coordinates are these, if one has no square. A NaN
+    passes through both, and hides what is beside it.
+    """
     if low >= -FARTHEST and high <= FARTHEST:
         return
     far = points[torch.isfinite(points) & (points.abs() > FARTHEST)]
     if len(far):
         raise _checks.OutOfRangeError(
-            f"`{name}` must be between {-FARTHEST:g} and {FARTHEST:g} for sums, got {float(far[0]):.3g}, whose square is no number: take another "
-            "unit of length, or leave such points out"
+            f"`{name}` must be between {-FARTHEST:g} and {FARTHEST:g} for sums, got"
+            f" {float(far[0]):.3g}, whose square is no number: take another unit of length, or"
+            " leave such points out"
         )
 
 
 def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
-    """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink would take them for one."""
+    """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink
+    would take them for one.
+    """
     if not isinstance(kernel, Energy | Laplace) or clouds[0].device.type != "cpu":
         return
     unit = bandwidth_of(kernel) or 1.0
@@ -77,18 +92,23 @@ def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
         if not largest < least:  # a NaN too
             return
     if largest > 0:
-        why = "values, whose distances need squares," if what is What.VALUE else f"slopes, which end at distances of {1e-15 * unit:g},"
+        why = (
+            "values, whose distances need squares,"
+            if what is What.VALUE
+            else f"slopes, which end at distances of {1e-15 * unit:g},"
+        )
         raise ValueError(
-            f"`points` and `z` must have some coordinate of {least:g} or more for {why} of {kernel}, got {largest:.3g} at most: take another unit of "
-            "length"
+            f"`points` and `z` must have some coordinate of {least:g} or more for {why} of"
+            f" {kernel}, got {largest:.3g} at most: take another unit of length"
         )
 
 
 def owned(given: Tensor, name: str) -> Tensor:
-    """A detached copy; of a large tensor, whose copy would take a tenth of a sum on a mesh, a view: `unchanged` refuses it once it was changed.
+    """A detached copy; of a large tensor, whose copy would take a tenth of a sum on a mesh, a view:
+    `unchanged` refuses it once it was changed.
 
-    What numpy writes into the memory of a large tensor is seen where it meets one of `SAMPLED` numbers. What is owned already stays: backends hand
-    it on to others.
+    What numpy writes into the memory of a large tensor is seen where it meets one of `SAMPLED`
+    numbers. What is owned already stays: backends hand it on to others.
     """
     if TAKEN in vars(given):
         return given
@@ -107,9 +127,13 @@ def owned(given: Tensor, name: str) -> Tensor:
 def unchanged(own: Tensor) -> None:
     """Refuse a view whose memory was written to."""
     name, version = vars(own).get(TAKEN, ("", 0))
-    if name and (own._version != version or (SAMPLE in vars(own) and not torch.equal(_sample(own), vars(own)[SAMPLE]))):
+    if name and (
+        own._version != version
+        or (SAMPLE in vars(own) and not torch.equal(_sample(own), vars(own)[SAMPLE]))
+    ):
         raise RuntimeError(
-            f"`{name}` was changed in place after sums were made of it: make the sources and the field again, or pass a copy, e.g. {name}.clone()"
+            f"`{name}` was changed in place after sums were made of it: make the sources and the"
+            f" field again, or pass a copy, e.g. {name}.clone()"
         )
 
 
@@ -125,18 +149,29 @@ def held_points(points: Tensor, kernel: object) -> Tensor:
     """The same, of a backend that sums on any device that holds numbers."""
     copied = checked_points(points, kernel)
     if copied.device.type == "meta":
-        raise TypeError("`points` must hold numbers, got a tensor on the meta device: pass one that does")
+        raise TypeError(
+            "`points` must hold numbers, got a tensor on the meta device: pass one that does"
+        )
     return copied
 
 
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
     """`w`, owned, if it is (N,) or (N, K), in the dtype of `points` (N, d)."""
     if not isinstance(w, Tensor) or w.is_complex():
-        raise TypeError(f"`w` must be a tensor of real numbers, got {w.dtype if isinstance(w, Tensor) else type(w).__name__}")
+        raise TypeError(
+            "`w` must be a tensor of real numbers, got"
+            f" {w.dtype if isinstance(w, Tensor) else type(w).__name__}"
+        )
     if w.layout != torch.strided:
-        raise TypeError(f"`w` must be a dense tensor, got one of layout {w.layout}: pass its numbers, e.g. w.to_dense()")
+        raise TypeError(
+            f"`w` must be a dense tensor, got one of layout {w.layout}: pass its numbers, e.g."
+            " w.to_dense()"
+        )
     if w.device != points.device:
-        raise ValueError(f"`w` must be on the device of the points, {points.device}, got {w.device}: move it with w.to(points.device)")
+        raise ValueError(
+            f"`w` must be on the device of the points, {points.device}, got {w.device}: move it"
+            " with w.to(points.device)"
+        )
     if w.shape[:1] != points.shape[:1] or w.ndim not in (1, 2):
         raise ValueError(f"`w` must be (N,) or (N, K) with N = {len(points)}, got {tuple(w.shape)}")
     return owned(w.detach().to(points.dtype), "w") if w.dtype != points.dtype else owned(w, "w")
@@ -147,17 +182,27 @@ def points_of(z: Tensor | Queries) -> Tensor:
 
 
 def checked_queries(z: Tensor, points: Tensor) -> Tensor:
-    """`z` itself, if it is (Q, d) like the sources `points`: machine code reads what it is told to, and nothing else must come to it."""
+    """`z` itself, if it is (Q, d) like the sources `points`: machine code reads what it is told to,
+    and nothing else must come to it.
+    """
     _checks.points(z, "z")
     if z.shape[1] != points.shape[1]:
-        raise ValueError(f"`z` must have the {points.shape[1]} coordinates of the sources, got shape {tuple(z.shape)}")
+        raise ValueError(
+            f"`z` must have the {points.shape[1]} coordinates of the sources, got shape"
+            f" {tuple(z.shape)}"
+        )
     if z.device != points.device:
-        raise ValueError(f"`z` must be on the device of the sources, {points.device}, got {z.device}: move it with z.to({str(points.device)!r})")
+        raise ValueError(
+            f"`z` must be on the device of the sources, {points.device}, got {z.device}: move it"
+            f" with z.to({str(points.device)!r})"
+        )
     return z
 
 
 def kept_queries(z: Tensor, points: Tensor) -> Tensor:
-    """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a detached copy."""
+    """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a
+    detached copy.
+    """
     checked_queries(z, points)
     return points if copied_from(z, points) else within(owned(z, "z"), "z")
 
@@ -174,7 +219,9 @@ def copied_from(z: Tensor, points: Tensor) -> bool:
 
 
 def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
-    """The answer (Q, ...) of queries z (Q, d), NaN where one is not finite: no backend has a sum there, not even one whose kernel ends at 0."""
+    """The answer (Q, ...) of queries z (Q, d), NaN where one is not finite: no backend has a sum
+    there, not even one whose kernel ends at 0.
+    """
     if z.device.type == "cpu" and (not len(z) or _all_finite(z)):
         return answer
     return masked(answer, z)
@@ -182,9 +229,15 @@ def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
 
 def _all_finite(points: Tensor) -> bool:
     ends = vars(points).get(ENDS)
-    return _checks.all_finite(points) if ends is None else math.isfinite(ends[0]) and math.isfinite(ends[1])
+    return (
+        _checks.all_finite(points)
+        if ends is None
+        else math.isfinite(ends[0]) and math.isfinite(ends[1])
+    )
 
 
 def masked(answer: Tensor, z: Tensor) -> Tensor:
     """The same without a look at z, which would wait for a device."""
-    return answer.masked_fill(~torch.isfinite(z).all(1).view(-1, *(1 for _ in answer.shape[1:])), torch.nan)
+    return answer.masked_fill(
+        ~torch.isfinite(z).all(1).view(-1, *(1 for _ in answer.shape[1:])), torch.nan
+    )

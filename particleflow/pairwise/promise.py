@@ -4,7 +4,8 @@ With scales S_0 = sum_i |w_i| max |k| and S_1 = sum_i |w_i| max |grad k|, every 
 
     |error of value| <= rtol |value| + atol S_0,        |error of grad| <= rtol |grad| + atol S_1   (2-norm).
 
-Only the second terms are known before a sum is taken: a plan is chosen whose a-priori bounds eps_0, eps_1 are at most atol.
+Only the second terms are known before a sum is taken: a plan is chosen whose a-priori bounds eps_0,
+eps_1 are at most atol.
 """
 
 from __future__ import annotations
@@ -34,15 +35,24 @@ class PartedField(Field, Protocol):
 
 
 def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -> Audit:
-    """`field` at random rows of z against exact sums in float64. All of z is evaluated, as in a step: some backends adapt to it."""
+    """`field` at random rows of z against exact sums in float64. All of z is evaluated, as in a
+    step: some backends adapt to it.
+    """
     points = z if isinstance(z, Tensor) else z.points
     rows = min(_checks.count(rows, "rows"), len(points))
-    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed), device="cpu")[:rows].to(points.device)
+    chosen = torch.randperm(
+        len(points), generator=torch.Generator().manual_seed(seed), device="cpu"
+    )[:rows].to(points.device)
     value, grad = (t[chosen].double() for t in field.value_and_grad(z))
     exact_value, exact_grad = torch.zeros_like(value), torch.zeros_like(grad)
     for sources, w in field.parts:
         for columns in torch.arange(len(w), device=w.device).split(max(1, PAIRS // rows)):
-            more = _exact(sources.kernel, points[chosen].double(), sources.points[columns].double(), w[columns].double())
+            more = _exact(
+                sources.kernel,
+                points[chosen].double(),
+                sources.points[columns].double(),
+                w[columns].double(),
+            )
             exact_value += more[0]
             exact_grad += more[1]
     value_scale, grad_scale = scales(field, points)
@@ -66,8 +76,18 @@ def _exact(kernel: Kernel, z: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Ten
 def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
     """S_0 and S_1, the largest over weight vectors."""
     kernel = field.parts[0][0].kernel
-    top, steepest = peaks(kernel, 1.0 if bandwidth_of(kernel) is not None else _extent([z, *(sources.points for sources, _ in field.parts)]))
-    mass = sum((w.abs().sum(0, dtype=torch.float64) for _, w in field.parts), torch.zeros((), dtype=torch.float64, device=z.device))
+    top, steepest = peaks(
+        kernel,
+        (
+            1.0
+            if bandwidth_of(kernel) is not None
+            else _extent([z, *(sources.points for sources, _ in field.parts)])
+        ),
+    )
+    mass = sum(
+        (w.abs().sum(0, dtype=torch.float64) for _, w in field.parts),
+        torch.zeros((), dtype=torch.float64, device=z.device),
+    )
     return float(mass.max()) * top, float(mass.max()) * steepest
 
 
@@ -78,7 +98,9 @@ def _extent(clouds: list[Tensor]) -> float:
 
 
 def peaks(kernel: Any, extent: float) -> tuple[float, float]:
-    """max |k| and max |grad k| over distances up to `extent`; where the kernel has a bandwidth, over all distances."""
+    """max |k| and max |grad k| over distances up to `extent`; where the kernel has a bandwidth,
+    over all distances.
+    """
     bandwidth = bandwidth_of(kernel)
     measured = _known_peaks if has_facts(kernel) else _peaks
     return measured(kernel, extent if bandwidth is None else 1e2 * bandwidth)

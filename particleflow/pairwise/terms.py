@@ -6,7 +6,9 @@ from enum import Enum
 
 
 class What(Enum):
-    """Which sum is wanted. The last axis of the answer: the value, the gradient's coordinates, both in this order, the laplacian."""
+    """Which sum is wanted. The last axis of the answer: the value, the gradient's coordinates, both
+    in this order, the laplacian.
+    """
 
     VALUE = "value"
     GRAD = "gradient"

@@ -20,7 +20,20 @@ from scipy.spatial import cKDTree
 from particleflow import _checks
 from particleflow.clouds import as_cloud
 from particleflow.integrators import State
-from particleflow.plotting.panels import COLOURS, FAINT, INK, SPINE, TAIL, TALLEST, TARGET, Panel, above, colour, fitting, sheet
+from particleflow.plotting.panels import (
+    COLOURS,
+    FAINT,
+    INK,
+    SPINE,
+    TAIL,
+    TALLEST,
+    TARGET,
+    Panel,
+    above,
+    colour,
+    fitting,
+    sheet,
+)
 from particleflow.plotting.scene import Scene, named, one_record, recorded, writable, write
 from particleflow.trajectory import Trajectory
 
@@ -33,20 +46,28 @@ HOLD = (0.5, 1.5)
 # Frames whose colours make the palette; one entry of the 256 is kept for "unchanged".
 SAMPLED = 5
 UNCHANGED = 255
-# Bits of a channel that tell colours apart, and the change of a channel that is not shown: of discs, and of densities, whose haze would
-# show steps and whose every pixel trembles.
+# Bits of a channel that tell colours apart, and the change of a channel that is not shown: of
+# discs, and of densities, whose haze would show steps and whose every pixel trembles.
 DISCS, SHADES = (5, 0), (6, 8)
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 Indices = UInt8[np.ndarray, "H W"]
 
 
-def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, fps: int = 20, seconds: float = 5.0) -> Path:
-    """A GIF of one run, or of several side by side on common axes, each over its target in grey; returns its path.
+def animate(
+    paths: Trajectory | Mapping[str, Trajectory],
+    file: str | Path,
+    *,
+    fps: int = 20,
+    seconds: float = 5.0,
+) -> Path:
+    """A GIF of one run, or of several side by side on common axes, each over its target in grey;
+    returns its path.
 
-    The frames are spread evenly over the steps at which anything was recorded; a run without a record at such a step shows its last one
-    before, and a run that ended early says so and waits. Tails show where up to 2000 particles came from, unless their motion
-    is Brownian. What is drawn is as in `snapshots`.
+    The frames are spread evenly over the steps at which anything was recorded; a run without a
+    record at such a step shows its last one before, and a run that ended early says so and waits.
+    Tails show where up to 2000 particles came from, unless their motion is Brownian. What is drawn
+    is as in `snapshots`.
 
     Parameters
     ----------
@@ -54,10 +75,11 @@ def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, f
     file : str or Path
         Must end in .gif.
     fps : int
-        Frames a second, at most 50 (browsers slow down anything faster). With fewer than `fps * seconds` records there are fewer frames,
-        each shown for longer.
+        Frames a second, at most 50 (browsers slow down anything faster). With fewer than `fps *
+        seconds` records there are fewer frames, each shown for longer.
     seconds : float
-        The length of the film; its first and last frame stay half a second and one and a half second longer.
+        The length of the film; its first and last frame stay half a second and one and a half
+        second longer.
 
     Raises
     ------
@@ -66,8 +88,8 @@ def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, f
     OSError
         The file cannot be written.
 
-    The background is drawn once, then only what moves; pixels that did not change are left out; cost: about 10 ms a panel and frame, 0.1 s for a
-    million particles.
+    The background is drawn once, then only what moves; pixels that did not change are left out;
+    cost: about 10 ms a panel and frame, 0.1 s for a million particles.
     """
     runs = named(paths)
     path = _gif(file)
@@ -75,17 +97,25 @@ def animate(paths: Trajectory | Mapping[str, Trajectory], file: str | Path, *, f
     steps = recorded(runs)
     steps = [steps[k] for k in _evenly(len(steps), wanted)]
     reel = _Film(runs, steps)
-    palette = _Palette(np.concatenate([reel.frame(k) for k in _evenly(len(steps), SAMPLED)]), *reel.finish)
-    return _write(path, palette, (reel.frame(k) for k in range(len(steps))), _durations(len(steps), seconds))
+    palette = _Palette(
+        np.concatenate([reel.frame(k) for k in _evenly(len(steps), SAMPLED)]), *reel.finish
+    )
+    return _write(
+        path, palette, (reel.frame(k) for k in range(len(steps))), _durations(len(steps), seconds)
+    )
 
 
-def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any = None, fps: int = 20) -> Path:
-    """A GIF of states as they come, each of them a frame, with none of them kept: for clouds too large for a trajectory. Returns its path.
+def film(
+    states: Iterable[Any], file: str | Path | None = None, *, target: Any = None, fps: int = 20
+) -> Path:
+    """A GIF of states as they come, each of them a frame, with none of them kept: for clouds too
+    large for a trajectory. Returns its path.
 
     >>> states = itertools.islice(pf.iterate(flow, x0, target, dt=0.05), 0, 500, 5)     # doctest: +SKIP
     >>> film(states, "flow.gif", target=target)                                         # doctest: +SKIP
 
-    The axes are those of the target and the first state: particles that leave them are counted. Otherwise as `animate`, without tails.
+    The axes are those of the target and the first state: particles that leave them are counted.
+    Otherwise as `animate`, without tails.
 
     Parameters
     ----------
@@ -96,20 +126,29 @@ def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any =
     target : (M, d) points or Cloud, optional
         Shown in grey.
     fps : int
-        Frames a second, at most 50; the first and the last frame stay half a second and one and a half second longer.
+        Frames a second, at most 50; the first and the last frame stay half a second and one and a
+        half second longer.
 
     Raises
     ------
     TypeError, ValueError, OSError
         No states, something else than states, otherwise as `animate`.
 
-    Memory: three states, and some 0.2 MB a frame, compressed. Cost: O(N) and about 20 ms a frame beyond the states' own, 0.1 s for a million.
+    Memory: three states, and some 0.2 MB a frame, compressed. Cost: O(N) and about 20 ms a frame
+    beyond the states' own, 0.1 s for a million.
     """
     if isinstance(states, Trajectory):
-        raise TypeError("`states` must be states of one run, got a Trajectory: use its own film, path.animate('flow.gif')")
+        raise TypeError(
+            "`states` must be states of one run, got a Trajectory: use its own film,"
+            " path.animate('flow.gif')"
+        )
     if not isinstance(states, Iterator):
-        states = _checks.several(states, "states", remedy="pass what pf.iterate yields, or use animate")
-    if isinstance(states, Sequence):  # of those that are made one by one each is looked at as it comes: making one is work
+        states = _checks.several(
+            states, "states", remedy="pass what pf.iterate yields, or use animate"
+        )
+    if isinstance(
+        states, Sequence
+    ):  # of those that are made one by one each is looked at as it comes: making one is work
         for state in states:
             _refuse_unless_state(state)
     if file is None:
@@ -125,21 +164,34 @@ def film(states: Iterable[Any], file: str | Path | None = None, *, target: Any =
         pixels = reel.frame_of(run)
         frames.append(zlib.compress(pixels.tobytes(), 1))
     if reel is None:
-        raise ValueError("`states` must hold at least one state, got none: pass e.g. itertools.islice(pf.iterate(...), 0, 500, 5)")
+        raise ValueError(
+            "`states` must hold at least one state, got none: pass e.g."
+            " itertools.islice(pf.iterate(...), 0, 500, 5)"
+        )
     shape = pixels.shape
 
     def frame(k: int) -> Pixels:
         return np.frombuffer(zlib.decompress(frames[k]), np.uint8).reshape(shape)
 
-    palette = _Palette(np.concatenate([frame(k) for k in _evenly(len(frames), SAMPLED)]), *reel.finish)
-    return _write(path, palette, map(frame, range(len(frames))), _durations(len(frames), len(frames) / fps))
+    palette = _Palette(
+        np.concatenate([frame(k) for k in _evenly(len(frames), SAMPLED)]), *reel.finish
+    )
+    return _write(
+        path, palette, map(frame, range(len(frames))), _durations(len(frames), len(frames) / fps)
+    )
 
 
 def _refuse_unless_state(state: Any) -> None:
     if not isinstance(state, State):
         if isinstance(state, Trajectory):
-            raise TypeError("`states` must be states of one run, got a Trajectory among them: use animate({'name': path}, 'flow.gif')")
-        raise TypeError(f"`states` must be states of one run, got {type(state).__name__}: pass what pf.iterate yields, or use animate")
+            raise TypeError(
+                "`states` must be states of one run, got a Trajectory among them: use"
+                " animate({'name': path}, 'flow.gif')"
+            )
+        raise TypeError(
+            f"`states` must be states of one run, got {type(state).__name__}: pass what pf.iterate"
+            " yields, or use animate"
+        )
 
 
 def _gif(file: str | Path) -> Path:
@@ -148,7 +200,10 @@ def _gif(file: str | Path) -> Path:
 
 def _rate(fps: int) -> int:
     if _checks.count(fps, "fps") > 50:
-        raise ValueError(f"`fps` must be at most 50, got {fps}: browsers play faster GIFs slowly, record fewer frames")
+        raise ValueError(
+            f"`fps` must be at most 50, got {fps}: browsers play faster GIFs slowly, record fewer"
+            " frames"
+        )
     return fps
 
 
@@ -156,7 +211,15 @@ def _write(path: Path, palette: _Palette, frames: Iterable[Pixels], durations: l
     images = map(palette.image, _differences(map(palette.indices, frames), palette.alike))
     made = BytesIO()
     next(images).save(
-        made, "GIF", save_all=True, append_images=images, duration=durations, loop=0, disposal=1, transparency=UNCHANGED, optimize=False
+        made,
+        "GIF",
+        save_all=True,
+        append_images=images,
+        duration=durations,
+        loop=0,
+        disposal=1,
+        transparency=UNCHANGED,
+        optimize=False,
     )
     write(path, made.getvalue())
     return path
@@ -171,15 +234,29 @@ class _Film:
         rows = math.ceil(len(runs) / len(WIDTHS))
         columns = math.ceil(len(runs) / rows)
         width = WIDTHS[columns - 1] * min(1.0, TALLEST / scene.aspect)
-        margins = (0.5 + 0.2 * bool(scene.labels[1]), 0.15, 0.35 + 0.2 * bool(scene.labels[0]), 0.35 + 0.25 * any(runs))
-        figure = sheet(rows, columns, (width, width * scene.aspect), margins, (0.15, 0.45 + 0.25 * any(runs)), DPI)
+        margins = (
+            0.5 + 0.2 * bool(scene.labels[1]),
+            0.15,
+            0.35 + 0.2 * bool(scene.labels[0]),
+            0.35 + 0.25 * any(runs),
+        )
+        figure = sheet(
+            rows,
+            columns,
+            (width, width * scene.aspect),
+            margins,
+            (0.15, 0.45 + 0.25 * any(runs)),
+            DPI,
+        )
         for ax in figure.axes[len(runs) :]:
             ax.remove()
         self.panels = []
         for k, (name, ax) in enumerate(zip(runs, figure.axes, strict=True)):
             outer = (k % columns == 0, k + columns >= len(runs))
             self.panels.append(Panel(ax, scene, name, colour(k), size=FONT, outer=outer, tail=True))
-            above(ax, 5.0 + 1.7 * FONT, name, fitting(name, 1.25 * FONT, width), colour(k)).set_fontweight("bold")
+            above(
+                ax, 5.0 + 1.7 * FONT, name, fitting(name, 1.25 * FONT, width), colour(k)
+            ).set_fontweight("bold")
         assert isinstance(figure.canvas, FigureCanvasAgg)
         self.canvas = figure.canvas
         for artist in self._moving():
@@ -212,9 +289,11 @@ class _Film:
 
 
 class _Palette:
-    """255 colours for a whole film: those it is made of exactly, and a median cut of all their blends in some of its frames.
+    """255 colours for a whole film: those it is made of exactly, and a median cut of all their
+    blends in some of its frames.
 
-    A table over so many bits a channel gives the nearest of them; two are alike that differ by at most `slack` in each channel.
+    A table over so many bits a channel gives the nearest of them; two are alike that differ by at
+    most `slack` in each channel.
     """
 
     def __init__(self, pixels: Pixels, bits: int, slack: int) -> None:
@@ -223,8 +302,12 @@ class _Palette:
         codes = np.unique(self._codes(pixels))
         blends = np.stack([codes >> 2 * bits, (codes >> bits) & most, codes & most], axis=1)
         blends = (blends * 255 / most).round().astype(np.uint8)
-        cut = Image.fromarray(blends[None]).quantize(UNCHANGED - len(exact), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        colours = [int(c[i : i + 2], 16) for c in exact for i in (1, 3, 5)] + list(cut.getpalette() or [])[: 3 * (UNCHANGED - len(exact))]
+        cut = Image.fromarray(blends[None]).quantize(
+            UNCHANGED - len(exact), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+        )
+        colours = [int(c[i : i + 2], 16) for c in exact for i in (1, 3, 5)] + list(
+            cut.getpalette() or []
+        )[: 3 * (UNCHANGED - len(exact))]
         self.colours = colours + (768 - len(colours)) * [255]
         rgb = np.reshape(self.colours, (-1, 3))
         cube = np.indices(3 * (most + 1,)).reshape(3, -1).T * 255 / most
@@ -261,12 +344,16 @@ def _differences(frames: Iterable[Indices], alike: Bool[np.ndarray, "C C"]) -> I
 
 
 def _evenly(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of the indices 0 ... count - 1, evenly, with the first and the last; all where there are fewer."""
+    """At most `wanted` of the indices 0 ... count - 1, evenly, with the first and the last; all
+    where there are fewer.
+    """
     return [int(k) for k in np.linspace(0, count - 1, min(count, wanted)).round()]
 
 
 def _durations(count: int, seconds: float) -> list[int]:
-    """Milliseconds of each frame, in hundredths of a second (the unit of GIF) that add up to the film's length, the ends held."""
+    """Milliseconds of each frame, in hundredths of a second (the unit of GIF) that add up to the
+    film's length, the ends held.
+    """
     ends = (np.linspace(0, 100 * seconds, count + 1)).round().astype(int)
     each = np.maximum(np.diff(ends), 2)
     each[0] += round(100 * HOLD[0])

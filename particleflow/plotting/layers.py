@@ -1,4 +1,6 @@
-"""How a cloud in the plane is shown: a disc for each of a few points, a picture of their density for a crowd."""
+"""How a cloud in the plane is shown: a disc for each of a few points, a picture of their density
+for a crowd.
+"""
 
 from __future__ import annotations
 
@@ -12,42 +14,67 @@ from matplotlib.path import Path
 from particleflow.plotting.density import density, tone
 from particleflow.plotting.scene import Scene, crowded
 
-# The share of a panel that the discs of one cloud may cover, and a disc's least and largest diameter in points.
+# The share of a panel that the discs of one cloud may cover, and a disc's least and largest
+# diameter in points.
 COVER = 0.09
 DIAMETER = (0.7, 6.0)
-# A polygon that nobody tells from a disc: the extents of Bezier curves, recomputed in each frame, take longer than drawing them.
+# A polygon that nobody tells from a disc: the extents of Bezier curves, recomputed in each frame,
+# take longer than drawing them.
 DISC = Path.unit_regular_polygon(24)
 # Clouds of more points are pixels even in a PDF.
 VECTORS = 5000
 # Tones of a picture. More of them cannot be told apart, and make films larger.
 TONES = 64
-# (tone, share of black < 0 or of white > 0 that is mixed in, opacity): light and clear where the points are thin, dark where they are dense, so
-# that a picture reads without its hue.
-PARTICLES = ((0.0, 0.35, 0.0), (0.25, 0.2, 0.6), (0.5, 0.0, 0.95), (0.8, -0.45, 1.0), (1.0, -0.75, 1.0))
+# (tone, share of black < 0 or of white > 0 that is mixed in, opacity): light and clear where the
+# points are thin, dark where they are dense, so that a picture reads without its hue.
+PARTICLES = (
+    (0.0, 0.35, 0.0),
+    (0.25, 0.2, 0.6),
+    (0.5, 0.0, 0.95),
+    (0.8, -0.45, 1.0),
+    (1.0, -0.75, 1.0),
+)
 UNDER = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.6), (1.0, 0.0, 0.9))
 
 
 class Discs:
-    """A disc for each point, the smaller and fainter the more of them there are; its area is proportional to the mass."""
+    """A disc for each point, the smaller and fainter the more of them there are; its area is
+    proportional to the mass.
+    """
 
     def __init__(self, ax: Axes, count: int, colour: str, *, under: bool) -> None:
         box = ax.get_window_extent()
         points = 72 / ax.figure.dpi
         diameter = np.sqrt(COVER * box.width * box.height * points**2 / count)
         self.size = float(np.clip(diameter, *DIAMETER)) ** 2 * (1.5 if under else 1.0)
-        self.alpha = float(np.clip(0.85 * (600 / count) ** 0.4, 0.2, 0.85)) * (0.75 if under else 1.0)
+        self.alpha = float(np.clip(0.85 * (600 / count) ** 0.4, 0.2, 0.85)) * (
+            0.75 if under else 1.0
+        )
         zorder = 1 if under else 3
-        self.artist = ax.scatter([], [], s=self.size, marker=DISC, color=colour, alpha=self.alpha, linewidths=0, zorder=zorder)
+        self.artist = ax.scatter(
+            [],
+            [],
+            s=self.size,
+            marker=DISC,
+            color=colour,
+            alpha=self.alpha,
+            linewidths=0,
+            zorder=zorder,
+        )
         self.artist.set_rasterized(count > VECTORS)
 
-    def show(self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None) -> None:
+    def show(
+        self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
+    ) -> None:
         self.artist.set_offsets(points)
         if weights is not None:
             self.artist.set_sizes(self.size * np.clip(weights, 0, 25))
 
 
 class Shade:
-    """The density at each pixel of the panel, in tones of one colour that mean the same in all panels and frames of a scene."""
+    """The density at each pixel of the panel, in tones of one colour that mean the same in all
+    panels and frames of a scene.
+    """
 
     alpha = 1.0
 
@@ -57,19 +84,27 @@ class Shade:
         box = ax.get_window_extent()
         self.shape = (round(box.height), round(box.width))
         (left, bottom), (right, top) = scene.low, scene.high
-        self.artist = AxesImage(ax, extent=(left, right, bottom, top), origin="upper", zorder=1 if under else 3)
+        self.artist = AxesImage(
+            ax, extent=(left, right, bottom, top), origin="upper", zorder=1 if under else 3
+        )
         self.artist.set_data(np.zeros((*self.shape, 4), np.uint8))
         self.artist.set_clip_path(ax.patch)
         ax.add_image(self.artist)
 
-    def show(self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None) -> None:
+    def show(
+        self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
+    ) -> None:
         picture = density(points, weights, self.scene.low, self.scene.high, self.shape)
         self.artist.set_data(self.inks[(tone(picture, self.scene.level) * TONES).astype(np.intp)])
 
 
 def layer(ax: Axes, scene: Scene, count: int, colour: str, *, under: bool = False) -> Discs | Shade:
     """For a cloud of `count` points, or for one that lies under another."""
-    return Shade(ax, scene, colour, under=under) if crowded(count) else Discs(ax, count, colour, under=under)
+    return (
+        Shade(ax, scene, colour, under=under)
+        if crowded(count)
+        else Discs(ax, count, colour, under=under)
+    )
 
 
 def _inks(colour: str, stops: tuple[tuple[float, float, float], ...]) -> UInt8[np.ndarray, "T 4"]:
@@ -78,6 +113,11 @@ def _inks(colour: str, stops: tuple[tuple[float, float, float], ...]) -> UInt8[n
     at[0] = 0  # nothing stays nothing
     pure = np.array(to_rgb(colour))
     tones = [stop for stop, _, _ in stops]
-    mixed = np.array([pure + share * (1 - pure) if share > 0 else pure * (1 + share) for _, share, _ in stops])
-    inks = [np.interp(at, tones, channel) for channel in (*mixed.T, [opacity for _, _, opacity in stops])]
+    mixed = np.array(
+        [pure + share * (1 - pure) if share > 0 else pure * (1 + share) for _, share, _ in stops]
+    )
+    inks = [
+        np.interp(at, tones, channel)
+        for channel in (*mixed.T, [opacity for _, _, opacity in stops])
+    ]
     return (255 * np.stack(inks, axis=1)).round().astype(np.uint8)

@@ -20,7 +20,8 @@ from particleflow.plotting.layers import layer
 from particleflow.plotting.scene import Scene, few
 from particleflow.plotting.ticks import Ticks
 
-# Okabe and Ito's palette, which the colour-blind can tell apart, darkest first; white, greys and ink for all that is not a flow.
+# Okabe and Ito's palette, which the colour-blind can tell apart, darkest first; white, greys and
+# ink for all that is not a flow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#882255", "#44AA99")
 TARGET, SPINE, FAINT, INK = "#A9AFB8", "#C9CDD3", "#6B7280", "#1F2430"
 
@@ -40,10 +41,22 @@ def colour(k: int) -> str:
     return COLOURS[k % len(COLOURS)]
 
 
-def sheet(rows: int, columns: int, panel: Pair, margins: tuple[float, float, float, float], gap: Pair, dpi: int) -> Figure:
-    """A white figure with rows x columns axes of exactly `panel` inches; margins left, right, bottom, top. Unknown to pyplot."""
+def sheet(
+    rows: int,
+    columns: int,
+    panel: Pair,
+    margins: tuple[float, float, float, float],
+    gap: Pair,
+    dpi: int,
+) -> Figure:
+    """A white figure with rows x columns axes of exactly `panel` inches; margins left, right,
+    bottom, top. Unknown to pyplot.
+    """
     (width, height), (left, right, bottom, top), (across, down) = panel, margins, gap
-    size = (left + right + columns * width + (columns - 1) * across, bottom + top + rows * height + (rows - 1) * down)
+    size = (
+        left + right + columns * width + (columns - 1) * across,
+        bottom + top + rows * height + (rows - 1) * down,
+    )
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     for row in range(rows):
@@ -63,7 +76,9 @@ def quiet(ax: Axes, size: float) -> None:
     ax.set_facecolor("white")
     for spine in ax.spines.values():
         spine.set(color=SPINE, linewidth=0.8)
-    ax.tick_params(which="both", length=2.5, width=0.8, color=SPINE, labelcolor=FAINT, labelsize=size)
+    ax.tick_params(
+        which="both", length=2.5, width=0.8, color=SPINE, labelcolor=FAINT, labelsize=size
+    )
     ax.tick_params(which="minor", length=0)
 
 
@@ -76,7 +91,8 @@ def above(ax: Axes, points: float, text: str, size: float, colour: str) -> Text:
 
 
 class Panel:
-    """One run in one pair of axes: the target, drawn once, and under `show(step)` the particles, their tails and the caption.
+    """One run in one pair of axes: the target, drawn once, and under `show(step)` the particles,
+    their tails and the caption.
 
     `moving` are the artists that `show` changes.
     """
@@ -84,7 +100,15 @@ class Panel:
     moving: tuple[Artist, ...]
 
     def __init__(
-        self, ax: Axes, scene: Scene, name: str, colour: str, *, size: float, outer: tuple[bool, bool], tail: bool = False
+        self,
+        ax: Axes,
+        scene: Scene,
+        name: str,
+        colour: str,
+        *,
+        size: float,
+        outer: tuple[bool, bool],
+        tail: bool = False,
     ) -> None:
         self.ax, self.scene, self.name, self.colour = ax, scene, name, colour
         quiet(ax, 0.85 * size)
@@ -96,11 +120,30 @@ class Panel:
         left, bottom = outer
         wide, high = (inches / ax.figure.dpi for inches in ax.get_window_extent().size)
         ax.tick_params(labelleft=left and scene.flat, labelbottom=bottom, left=scene.flat)
-        ax.set_xlabel(scene.labels[0] if bottom else "", fontsize=fitting(scene.labels[0], size, wide), color=FAINT)
-        ax.set_ylabel(scene.labels[1] if left else "", fontsize=fitting(scene.labels[1], size, high), color=FAINT)
+        ax.set_xlabel(
+            scene.labels[0] if bottom else "",
+            fontsize=fitting(scene.labels[0], size, wide),
+            color=FAINT,
+        )
+        ax.set_ylabel(
+            scene.labels[1] if left else "",
+            fontsize=fitting(scene.labels[1], size, high),
+            color=FAINT,
+        )
         self.caption = above(ax, 5.0, "", size, FAINT)
-        self.remarks = ax.text(0.97, 0.03, "", transform=ax.transAxes, fontsize=0.85 * size, color=FAINT, ha="right", zorder=5)
-        self.remarks.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5})
+        self.remarks = ax.text(
+            0.97,
+            0.03,
+            "",
+            transform=ax.transAxes,
+            fontsize=0.85 * size,
+            color=FAINT,
+            ha="right",
+            zorder=5,
+        )
+        self.remarks.set_bbox(
+            {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+        )
         moving = self._open_plane(tail) if scene.flat else self._open_line()
         self.moving = (*moving, self.caption, self.remarks)
 
@@ -119,24 +162,50 @@ class Panel:
         self.ax.set_aspect("equal")
         target = self.scene.target(self.name)
         if target is not None:
-            layer(self.ax, self.scene, len(target), TARGET, under=True).show(target, self.scene.target_weights(self.name))
+            layer(self.ax, self.scene, len(target), TARGET, under=True).show(
+                target, self.scene.target_weights(self.name)
+            )
         count = len(self.scene.particles(self.name, self.scene.steps[0]))
         self.particles = layer(self.ax, self.scene, count, self.colour)
-        self.tails = self.ax.add_line(Line2D([], [], color=self.colour, alpha=0.4 * self.particles.alpha, linewidth=0.7, zorder=2))
+        self.tails = self.ax.add_line(
+            Line2D(
+                [], [], color=self.colour, alpha=0.4 * self.particles.alpha, linewidth=0.7, zorder=2
+            )
+        )
         self.tail = tail and count <= TAILED and self.scene.smooth(self.name)
         return self.tails, self.particles.artist
 
-    def _show_plane(self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None, earlier: Sequence[int]) -> None:
+    def _show_plane(
+        self,
+        points: Float[np.ndarray, "N 2"],
+        weights: Float[np.ndarray, "N"] | None,
+        earlier: Sequence[int],
+    ) -> None:
         self.particles.show(points, weights)
         if self.tail:
-            past = np.stack([*(self.scene.particles(self.name, step) for step in earlier), points, np.full_like(points, np.nan)], axis=1)
-            self.tails.set_data(*past.reshape(-1, 2).T)  # one line with gaps: a hundred times faster than a line each
+            past = np.stack(
+                [
+                    *(self.scene.particles(self.name, step) for step in earlier),
+                    points,
+                    np.full_like(points, np.nan),
+                ],
+                axis=1,
+            )
+            self.tails.set_data(
+                *past.reshape(-1, 2).T
+            )  # one line with gaps: a hundred times faster than a line each
 
     def _open_line(self) -> tuple[Artist, ...]:
-        """A histogram over rugs; one that rises above the target's peak (or its own last) by half is cut off."""
+        """A histogram over rugs; one that rises above the target's peak (or its own last) by half
+        is cut off.
+        """
         edges, last = self.scene.edges, self.scene.steps[-1]
         target = self.scene.target(self.name)
-        peaks = [_density(self.scene.particles(self.name, last), self.scene.weights(self.name, last), edges).max()]
+        peaks = [
+            _density(
+                self.scene.particles(self.name, last), self.scene.weights(self.name, last), edges
+            ).max()
+        ]
         if target is not None:
             density = _density(target, self.scene.target_weights(self.name), edges)
             self.ax.stairs(density, edges, fill=True, color=TARGET, alpha=0.55, zorder=1)
@@ -148,12 +217,16 @@ class Panel:
         if target is not None:
             self._rug(target, -0.115 * top, TARGET)
         nothing = np.zeros(len(edges) - 1)
-        self.body = self.ax.stairs(nothing, edges, fill=True, color=self.colour, alpha=0.35, zorder=2)
+        self.body = self.ax.stairs(
+            nothing, edges, fill=True, color=self.colour, alpha=0.35, zorder=2
+        )
         self.outline = self.ax.stairs(nothing, edges, color=self.colour, linewidth=1.4, zorder=3)
         self.rug = self._rug(self.scene.particles(self.name, last), -0.045 * top, self.colour)
         return self.body, self.outline, self.rug
 
-    def _show_line(self, points: Float[np.ndarray, "N 1"], weights: Float[np.ndarray, "N"] | None) -> None:
+    def _show_line(
+        self, points: Float[np.ndarray, "N 1"], weights: Float[np.ndarray, "N"] | None
+    ) -> None:
         density = _density(points, weights, self.scene.edges)
         self.body.set_data(density)
         self.outline.set_data(density)
@@ -164,12 +237,24 @@ class Panel:
         alpha = float(np.clip(100 / len(points), 0.03, 0.6))
         height = 0.035 * self.ax.get_window_extent().height * 72 / self.ax.figure.dpi
         x, y = points[:, 0], np.full(len(points), level)
-        rug = Line2D(x, y, color=colour, alpha=alpha, zorder=3, linestyle="none", marker="|", markersize=height, markeredgewidth=0.8)
+        rug = Line2D(
+            x,
+            y,
+            color=colour,
+            alpha=alpha,
+            zorder=3,
+            linestyle="none",
+            marker="|",
+            markersize=height,
+            markeredgewidth=0.8,
+        )
         return self.ax.add_line(rug)
 
 
 def _density(
-    points: Float[np.ndarray, "N 1"], weights: Float[np.ndarray, "N"] | None, edges: Float[np.ndarray, "B"]
+    points: Float[np.ndarray, "N 1"],
+    weights: Float[np.ndarray, "N"] | None,
+    edges: Float[np.ndarray, "B"],
 ) -> Float[np.ndarray, "b"]:
     """Counts over (all points x width of a bin), so that the points outside are missed."""
     count = np.histogram(points[:, 0], len(edges) - 1, (edges[0], edges[-1]), weights=weights)[0]

@@ -1,4 +1,6 @@
-"""What is shown: which particles, at which steps, in which plane, within which axes. No drawing here."""
+"""What is shown: which particles, at which steps, in which plane, within which axes. No drawing
+here.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
 
-# A cloud of more points is a crowd: it is shown as a density, and measured by this many of its points, but for the outermost share on each side.
+# A cloud of more points is a crowd: it is shown as a density, and measured by this many of its
+# points, but for the outermost share on each side.
 CROWD = 20_000
 TRIM = 1e-3
 # Principal axes are those of this many target points.
@@ -53,7 +56,8 @@ class Scene:
         The common limits.
     labels : names of the axes.
     level : float
-        The density of a crowd in the plane that is shown in the middle tone: that of the targets (of the last particles where there is none).
+        The density of a crowd in the plane that is shown in the middle tone: that of the targets
+        (of the last particles where there is none).
     """
 
     paths: Mapping[str, Trajectory]
@@ -70,12 +74,18 @@ class Scene:
         runs = list(paths.values())
         axes, labels = _plane(runs)
         targets = [run.target for run in runs if run.target is not None]
-        clouds = [run.particles[k] for run in runs for k in {record_at(run, step) for step in steps}]
-        low, high = _box([_ends(cloud, axes) for cloud in (*targets, *(run.particles[0] for run in runs))])
+        clouds = [
+            run.particles[k] for run in runs for k in {record_at(run, step) for step in steps}
+        ]
+        low, high = _box(
+            [_ends(cloud, axes) for cloud in (*targets, *(run.particles[0] for run in runs))]
+        )
         within = None
         if targets and (extent := float((high - low).max())) > 0:
             within = low - REACH * extent, high + REACH * extent
-        low, high = _box([_ends(cloud, axes, within) for cloud in (*(targets if within else ()), *clouds)])
+        low, high = _box(
+            [_ends(cloud, axes, within) for cloud in (*(targets if within else ()), *clouds)]
+        )
         extent = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
         middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 3)
         low, high = middle - 1.08 * half, middle + 1.08 * half
@@ -83,7 +93,10 @@ class Scene:
         if len(low) == 2 and any(crowded(len(cloud)) for cloud in (*targets, *clouds)):
             aims = [(run.target, run.target_log_mass) for run in runs if run.target is not None]
             shown = aims or [(run.particles[-1], None) for run in runs]
-            weighted = [(_flat(cloud, axes), None if log_mass is None else _over_mean(log_mass)) for cloud, log_mass in shown]
+            weighted = [
+                (_flat(cloud, axes), None if log_mass is None else _over_mean(log_mass))
+                for cloud, log_mass in shown
+            ]
             level = _level(weighted, low, high)
         return cls(paths, steps, axes, low, high, _labels(labels, low, high), level)
 
@@ -101,9 +114,16 @@ class Scene:
     @property
     def edges(self) -> Float[np.ndarray, "B"]:
         """The bins (d = 1), the same for all."""
-        most = max(max(run.particles.shape[1], 0 if run.target is None else len(run.target)) for run in self.paths.values())
+        most = max(
+            max(run.particles.shape[1], 0 if run.target is None else len(run.target))
+            for run in self.paths.values()
+        )
         least, few, many = BINS
-        return np.linspace(self.low[0], self.high[0], int(np.clip(3 * most ** (1 / 3), least, many if crowded(most) else few)) + 1)
+        return np.linspace(
+            self.low[0],
+            self.high[0],
+            int(np.clip(3 * most ** (1 / 3), least, many if crowded(most) else few)) + 1,
+        )
 
     def target(self, name: str) -> Float[np.ndarray, "M e"] | None:
         """The target's points as shown, or None."""
@@ -126,7 +146,9 @@ class Scene:
         return None if log_mass is None else _over_mean(log_mass)
 
     def smooth(self, name: str) -> bool:
-        """Do the particles go on, mostly, in the direction they came from? False for a Brownian motion."""
+        """Do the particles go on, mostly, in the direction they came from? False for a Brownian
+        motion.
+        """
         moves = np.diff(np.stack([self.particles(name, step) for step in self.steps]), axis=0)
         lengths = np.linalg.norm(moves, axis=2)
         return bool((moves[1:] * moves[:-1]).sum() >= 0.3 * (lengths[1:] * lengths[:-1]).sum())
@@ -138,29 +160,49 @@ class Scene:
         return f"step {int(run.steps[k])} · t = {float(run.times[k]):.3g}"
 
     def remarks(self, name: str, step: int) -> str:
-        """How a run that is over by then ended early, and how many particles are out of sight; of a crowd only where they are more than its ends."""
+        """How a run that is over by then ended early, and how many particles are out of sight; of a
+        crowd only where they are more than its ends.
+        """
         run = self.paths[name]
         points = _measured(run.particles[record_at(run, step)], self.axes)
         outside = int((~((points >= self.low) & (points <= self.high)).all(1)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
         if crowded(run.particles.shape[1]):
             share = outside / len(points)
-            return "\n".join([run.status] * ended + [f"{100 * share:.2g} % outside"] * (share > 2 * TRIM * len(self.low)))
-        return "\n".join([run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside))
+            return "\n".join(
+                [run.status] * ended
+                + [f"{100 * share:.2g} % outside"] * (share > 2 * TRIM * len(self.low))
+            )
+        return "\n".join(
+            [run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside)
+        )
 
 
 def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]:
     """One run, or several by name, that can be drawn together."""
     if isinstance(paths, Trajectory):
         paths = {"": paths}
-    kinds = {type(run).__name__ for run in paths.values()} if isinstance(paths, Mapping) else {type(paths).__name__}
+    kinds = (
+        {type(run).__name__ for run in paths.values()}
+        if isinstance(paths, Mapping)
+        else {type(paths).__name__}
+    )
     if not isinstance(paths, Mapping) or kinds - {Trajectory.__name__}:
-        raise TypeError(f"`paths` must be a Trajectory or a mapping of names to them, got {sorted(kinds)}: e.g. {{'MMD': path}}")
+        raise TypeError(
+            f"`paths` must be a Trajectory or a mapping of names to them, got {sorted(kinds)}: e.g."
+            " {'MMD': path}"
+        )
     if not paths or not all(len(run) for run in paths.values()):
-        raise ValueError(f"`paths` must hold at least one run with at least one record each, got {dict(paths)}: simulate one first")
+        raise ValueError(
+            f"`paths` must hold at least one run with at least one record each, got {dict(paths)}:"
+            " simulate one first"
+        )
     dims = {str(name): run.particles.shape[2] for name, run in paths.items()}
     if len(set(dims.values())) > 1:
-        raise ValueError(f"`paths` must live in one space to share axes, got dimensions {dims}: draw them one by one")
+        raise ValueError(
+            f"`paths` must live in one space to share axes, got dimensions {dims}: draw them one"
+            " by one"
+        )
     return {str(name): run for name, run in paths.items()}
 
 
@@ -170,7 +212,10 @@ def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"`file` must end in {' '.join(suffixes)}, got '{path}': {remedy}")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"`file` '{path}' could not be written, its folder does not exist: make it, or choose another")
+        raise FileNotFoundError(
+            f"`file` '{path}' could not be written, its folder does not exist: make it, or choose"
+            " another"
+        )
     return path
 
 
@@ -185,7 +230,10 @@ def write(file: Path, picture: bytes) -> None:
     try:
         replace_bytes(file, picture)
     except OSError as error:
-        raise OSError(f"`file` '{file}' could not be written: {error.strerror or error}: choose a folder that is writable") from error
+        raise OSError(
+            f"`file` '{file}' could not be written: {error.strerror or error}: choose a folder that"
+            " is writable"
+        ) from error
 
 
 def recorded(paths: Mapping[str, Trajectory]) -> list[int]:
@@ -201,7 +249,10 @@ def record_at(run: Trajectory, step: int) -> int:
 def one_record(state: State, target: Cloud | None) -> Trajectory:
     """A trajectory that holds this state and nothing else."""
     if target is not None and target.dim != state.x.dim:
-        raise ValueError(f"`target` must have the dimension of the states, {state.x.dim}, got {target.dim}: pass the target of their flow")
+        raise ValueError(
+            f"`target` must have the dimension of the states, {state.x.dim}, got {target.dim}: pass"
+            " the target of their flow"
+        )
     clock, log_mass = state.clock, state.x.log_mass
     return Trajectory(
         particles=state.x.points[None],
@@ -220,14 +271,24 @@ def one_record(state: State, target: Cloud | None) -> Trajectory:
 
 
 def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
-    """Steps, the first and last among them, between which the particles travel equally far (in shares of each run's path length)."""
+    """Steps, the first and last among them, between which the particles travel equally far (in
+    shares of each run's path length).
+    """
     steps = recorded(paths)
     if len(steps) <= count:
         return steps
     travelled = np.zeros(len(steps))
     for run in paths.values():
-        some = run.particles[:, some_rows(run.particles.shape[1], MEASURED)].detach().cpu().double().numpy()
-        length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(some, axis=0), axis=2).mean(1))])
+        some = (
+            run.particles[:, some_rows(run.particles.shape[1], MEASURED)]
+            .detach()
+            .cpu()
+            .double()
+            .numpy()
+        )
+        length = np.concatenate(
+            [[0.0], np.cumsum(np.linalg.norm(np.diff(some, axis=0), axis=2).mean(1))]
+        )
         if length[-1] > 0:
             travelled += np.interp(steps, run.steps.cpu().numpy(), length / length[-1])
     if travelled[-1] == 0:
@@ -252,20 +313,28 @@ def few(count: int) -> slice | Int[np.ndarray, "n"]:
     return np.sort(np.random.default_rng(0).choice(count, CROWD, replace=False))
 
 
-def _flat(points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None) -> Float[np.ndarray, "N e"]:
+def _flat(
+    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None
+) -> Float[np.ndarray, "N e"]:
     """Points as they are shown: in the plane of d > 2."""
     array = points.detach().cpu().numpy()
     return array if axes is None else array @ axes
 
 
-def _measured(points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None) -> Float[np.ndarray, "n e"]:
+def _measured(
+    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None
+) -> Float[np.ndarray, "n e"]:
     return _flat(points[few(len(points))].double(), axes)
 
 
 def _ends(
-    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None, within: Sequence[Float[np.ndarray, "e"]] | None = None
+    points: Float[Tensor, "N d"],
+    axes: Float[np.ndarray, "d 2"] | None,
+    within: Sequence[Float[np.ndarray, "e"]] | None = None,
 ) -> Float[np.ndarray, "k e"]:
-    """Corners of the box that holds the points (most of a crowd), or those of them between two corners: two rows, none where it is empty."""
+    """Corners of the box that holds the points (most of a crowd), or those of them between two
+    corners: two rows, none where it is empty.
+    """
     some = _measured(points, axes)
     if within is not None:
         some = some[((some >= within[0]) & (some <= within[1])).all(1)]
@@ -274,7 +343,9 @@ def _ends(
     return np.array([some.min(0), some.max(0)]) if len(some) else some
 
 
-def _box(ends: Sequence[Float[np.ndarray, "_ e"]]) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
+def _box(
+    ends: Sequence[Float[np.ndarray, "_ e"]],
+) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
     corners = np.concatenate(ends)
     return corners.min(0), corners.max(0)
 
@@ -285,31 +356,56 @@ def _over_mean(log_mass: Float[Tensor, "N"]) -> Float[np.ndarray, "N"]:
 
 
 def _level(
-    clouds: Sequence[tuple[Float[np.ndarray, "_ e"], Float[np.ndarray, "_"] | None]], low: Float[np.ndarray, "2"], high: Float[np.ndarray, "2"]
+    clouds: Sequence[tuple[Float[np.ndarray, "_ e"], Float[np.ndarray, "_"] | None]],
+    low: Float[np.ndarray, "2"],
+    high: Float[np.ndarray, "2"],
 ) -> float:
-    """The largest typical density of the clouds, with their weights, between two corners in the plane."""
+    """The largest typical density of the clouds, with their weights, between two corners in the
+    plane.
+    """
     width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
-    return max(typical(density(cloud, weights, low, high, (height, width))) for cloud, weights in clouds) or 1.0
+    return (
+        max(
+            typical(density(cloud, weights, low, high, (height, width)))
+            for cloud, weights in clouds
+        )
+        or 1.0
+    )
 
 
-def _labels(names: tuple[str, str], low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]) -> tuple[str, str]:
-    """The names of the axes, which say how the numbers at their ticks are meant; in the plane itself only where these are no coordinates."""
+def _labels(
+    names: tuple[str, str], low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]
+) -> tuple[str, str]:
+    """The names of the axes, which say how the numbers at their ticks are meant; in the plane
+    itself only where these are no coordinates.
+    """
     said = []
     for name, default, end, other in zip(names, ("x", "y"), low, high, strict=False):
-        ticks, (short, share) = Ticks.between(float(end), float(other)), (name[:4], re.findall(r" \(.*\)", name))
-        said.append(name if ticks.plain else ticks.said(default if name in ("", "x") else short) + "".join(share))
+        ticks, (short, share) = (
+            Ticks.between(float(end), float(other)),
+            (name[:4], re.findall(r" \(.*\)", name)),
+        )
+        said.append(
+            name
+            if ticks.plain
+            else ticks.said(default if name in ("", "x") else short) + "".join(share)
+        )
     return said[0], said[1] if len(said) > 1 else names[1]
 
 
 def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None, tuple[str, str]]:
-    """Principal axes of the targets (of the last particles where there is none), largest entry positive, and what to call them."""
+    """Principal axes of the targets (of the last particles where there is none), largest entry
+    positive, and what to call them.
+    """
     d = runs[0].particles.shape[2]
     if d <= 2:
         return None, ("x", "density") if d == 1 else ("", "")
     targets = [run.target for run in runs if run.target is not None]
     whose = "target" if targets else "final particles"
     clouds = targets or [run.particles[-1] for run in runs]
-    some = np.concatenate([c[some_rows(len(c), MEASURED)].detach().cpu().double().numpy() for c in clouds])
+    some = np.concatenate(
+        [c[some_rows(len(c), MEASURED)].detach().cpu().double().numpy() for c in clouds]
+    )
     centred = np.concatenate([some - some.mean(0), np.zeros((2, d))])  # at least two rows
     _, spread, rows = np.linalg.svd(centred, full_matrices=False)
     axes = rows[:2] * np.sign(rows[:2][[0, 1], np.abs(rows[:2]).argmax(1)])[:, None]

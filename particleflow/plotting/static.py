@@ -29,20 +29,27 @@ FONT = 10.0
 # Curves that span more than this factor get a logarithmic axis.
 DECADE = 10.0
 MOSTLY = 0.9
-# Distances with a floor, by their labels, and points of a cloud up to which it is measured: some 0.5 s.
+# Distances with a floor, by their labels, and points of a cloud up to which it is measured: some
+# 0.5 s.
 DISTANCES = {metric.label: metric for metric in (W2(), W1(), SlicedW2())}
 MEASURED = 1000
 
 
 def snapshots(
-    paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None = None, *, records: Sequence[int] | None = None
+    paths: Trajectory | Mapping[str, Trajectory],
+    file: str | Path | None = None,
+    *,
+    records: Sequence[int] | None = None,
 ) -> Figure:
-    """Runs as rows, moments as columns, on common axes of equal scale, each run's target in grey underneath.
+    """Runs as rows, moments as columns, on common axes of equal scale, each run's target in grey
+    underneath.
 
-    d = 1: histograms over rugs. d = 2: the particles. d > 2: in the plane of the first two principal axes of the target. Of a cloud of more
-    than 20000 points the density is shown, in tones that mean the same in all panels (the middle one is that of the target), on axes
-    that leave out the outermost thousandth on each side. Where there is a target, particles farther than the extent of (target and starts) from
-    these are counted rather than shown. Marker areas are proportional to the masses of an unbalanced flow.
+    d = 1: histograms over rugs. d = 2: the particles. d > 2: in the plane of the first two
+    principal axes of the target. Of a cloud of more than 20000 points the density is shown, in
+    tones that mean the same in all panels (the middle one is that of the target), on axes that
+    leave out the outermost thousandth on each side. Where there is a target, particles farther than
+    the extent of (target and starts) from these are counted rather than shown. Marker areas are
+    proportional to the masses of an unbalanced flow.
 
     Parameters
     ----------
@@ -50,8 +57,9 @@ def snapshots(
     file : str or Path, optional
         Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
     records : sequence of int
-        Columns, as indices (negative ones count from the end) into the steps at which anything was recorded. A run without a record at
-        such a step shows its last one before. Default: five, equally far apart along the particles' paths.
+        Columns, as indices (negative ones count from the end) into the steps at which anything was
+        recorded. A run without a record at such a step shows its last one before. Default: five,
+        equally far apart along the particles' paths.
 
     Raises
     ------
@@ -63,15 +71,26 @@ def snapshots(
     runs = named(paths)
     path = None if file is None else _picture(file)
     steps = recorded(runs)
-    scene = Scene.of(runs, telling(runs, COLUMNS) if records is None else [steps[k] for k in _indices(records, len(steps))])
+    scene = Scene.of(
+        runs,
+        (
+            telling(runs, COLUMNS)
+            if records is None
+            else [steps[k] for k in _indices(records, len(steps))]
+        ),
+    )
     width = max(1.9, min(3.2, 10.5 / len(scene.steps))) * min(1.0, TALLEST / scene.aspect)
     left = (0.45 if scene.flat else 0.1) + 0.3 * any(runs) + 0.25 * bool(scene.labels[1])
     margins = (left, 0.15, 0.32 + 0.23 * bool(scene.labels[0]), 0.36)
-    figure = sheet(len(runs), len(scene.steps), (width, width * scene.aspect), margins, (0.12, 0.36), DPI)
+    figure = sheet(
+        len(runs), len(scene.steps), (width, width * scene.aspect), margins, (0.12, 0.36), DPI
+    )
     for row, name in enumerate(runs):
         cells = figure.axes[row * len(scene.steps) : (row + 1) * len(scene.steps)]
         for column, (ax, step) in enumerate(zip(cells, scene.steps, strict=True)):
-            Panel(ax, scene, name, colour(row), size=FONT, outer=(column == 0, row == len(runs) - 1)).show(step)
+            Panel(
+                ax, scene, name, colour(row), size=FONT, outer=(column == 0, row == len(runs) - 1)
+            ).show(step)
         height = cells[0].get_position()
         figure.text(
             0.13 / figure.get_figwidth(), (height.y0 + height.y1) / 2, name, rotation=90, va="center", ha="center",
@@ -81,12 +100,15 @@ def snapshots(
 
 
 def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None = None) -> Figure:
-    """Each metric, and the divergence that each flow estimates of itself, against the number of steps: one panel each, one curve a run.
+    """Each metric, and the divergence that each flow estimates of itself, against the number of
+    steps: one panel each, one curve a run.
 
-    Steps and not times, since each flow has its own time unit. The axis is named by the metric's label (its key in `Trajectory.metrics` where it
-    has none), and logarithmic where the values span more than a decade and nine tenths of them or more are positive: the others, rounding about
-    zero, are then left out. A cross marks where a run ended early, with its status. A thin dashed line is the floor of W2, W1 or sliced W2, the
-    distance of two fresh samples of the target of these sizes (`metrics.floor`), for clouds of at most 1000 points.
+    Steps and not times, since each flow has its own time unit. The axis is named by the metric's
+    label (its key in `Trajectory.metrics` where it has none), and logarithmic where the values span
+    more than a decade and nine tenths of them or more are positive: the others, rounding about
+    zero, are then left out. A cross marks where a run ended early, with its status. A thin dashed
+    line is the floor of W2, W1 or sliced W2, the distance of two fresh samples of the target of
+    these sizes (`metrics.floor`), for clouds of at most 1000 points.
 
     Parameters, errors: see `snapshots`.
     """
@@ -102,32 +124,68 @@ def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None
         panels[own] = energies
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = sheet(rows, columns, (3.3, 2.3), (0.75, 0.2, 0.6, 0.55 if any(runs) else 0.2), (0.85, 0.75), DPI)
+    figure = sheet(
+        rows, columns, (3.3, 2.3), (0.75, 0.2, 0.6, 0.55 if any(runs) else 0.2), (0.85, 0.75), DPI
+    )
     for ax in figure.axes[len(panels) :]:
         ax.remove()
-    labels = {metric: label for run in runs.values() for metric, label in run.report.get("labels", {}).items()}
+    labels = {
+        metric: label
+        for run in runs.values()
+        for metric, label in run.report.get("labels", {}).items()
+    }
     for ax, (metric, series) in zip(figure.axes, panels.items(), strict=True):
-        _curve(ax, runs, labels.get(metric, metric), series, {name: _floor(runs[name], metric) for name in series})
+        _curve(
+            ax,
+            runs,
+            labels.get(metric, metric),
+            series,
+            {name: _floor(runs[name], metric) for name in series},
+        )
     if any(runs):
-        lines = [Line2D([], [], color=colour(k), linewidth=2.2, label=name) for k, name in enumerate(runs)]
+        lines = [
+            Line2D([], [], color=colour(k), linewidth=2.2, label=name)
+            for k, name in enumerate(runs)
+        ]
         beside = max(1, min(len(runs), 2 * columns))
-        figure.legend(handles=lines, loc="upper center", ncols=beside, frameon=False, fontsize=FONT, labelcolor=INK, handlelength=1.4)
+        figure.legend(
+            handles=lines,
+            loc="upper center",
+            ncols=beside,
+            frameon=False,
+            fontsize=FONT,
+            labelcolor=INK,
+            handlelength=1.4,
+        )
     return _written(figure, path)
 
 
 def _floor(run: Trajectory, metric: str) -> float | None:
-    """What a distance to the target cannot be expected to fall below; None where that is not known, or takes long."""
+    """What a distance to the target cannot be expected to fall below; None where that is not known,
+    or takes long.
+    """
     of = DISTANCES.get(run.report.get("labels", {}).get(metric, metric))
-    if of is None or run.target is None or not FEWEST <= len(run.target) <= MEASURED or run.particles.shape[1] > MEASURED:
+    if (
+        of is None
+        or run.target is None
+        or not FEWEST <= len(run.target) <= MEASURED
+        or run.particles.shape[1] > MEASURED
+    ):
         return None
     try:
-        return floor(of, Cloud(run.target, log_mass=run.target_log_mass), run.particles.shape[1]).value
+        return floor(
+            of, Cloud(run.target, log_mass=run.target_log_mass), run.particles.shape[1]
+        ).value
     except ImportError:  # POT is missing
         return None
 
 
 def _curve(
-    ax: Axes, runs: Mapping[str, Trajectory], label: str, values: Mapping[str, Float[np.ndarray, "_"]], floors: Mapping[str, float | None]
+    ax: Axes,
+    runs: Mapping[str, Trajectory],
+    label: str,
+    values: Mapping[str, Float[np.ndarray, "_"]],
+    floors: Mapping[str, float | None],
 ) -> None:
     quiet(ax, 0.85 * FONT)
     ax.spines[["top", "right"]].set_visible(False)
@@ -136,20 +194,54 @@ def _curve(
             continue
         steps, curve = run.steps.cpu().numpy(), values[name]
         good = np.isfinite(curve)
-        ax.plot(steps[good], curve[good], color=colour(k), linewidth=1.6, marker="o" if good.sum() == 1 else "", markersize=4, label=name)
+        ax.plot(
+            steps[good],
+            curve[good],
+            color=colour(k),
+            linewidth=1.6,
+            marker="o" if good.sum() == 1 else "",
+            markersize=4,
+            label=name,
+        )
         if run.status != "completed" and good.any():
             end = steps[good][-1], curve[good][-1]
-            ax.plot(*end, marker="X", color=colour(k), markersize=8, markeredgecolor="white", linestyle="none", zorder=5, clip_on=False)
-            word = ax.annotate(run.status, end, (7, 3), textcoords="offset points", fontsize=0.85 * FONT, color=colour(k))
+            ax.plot(
+                *end,
+                marker="X",
+                color=colour(k),
+                markersize=8,
+                markeredgecolor="white",
+                linestyle="none",
+                zorder=5,
+                clip_on=False,
+            )
+            word = ax.annotate(
+                run.status,
+                end,
+                (7, 3),
+                textcoords="offset points",
+                fontsize=0.85 * FONT,
+                color=colour(k),
+            )
             word.set_annotation_clip(False)
     everything = np.concatenate(list(values.values()))
     finite = everything[np.isfinite(everything)]
     _draw_floors(ax, [name for name in runs if name in floors], list(runs), floors)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     if not len(finite):
-        ax.text(0.5, 0.5, "nothing was recorded", transform=ax.transAxes, ha="center", color=FAINT, fontsize=FONT)
+        ax.text(
+            0.5,
+            0.5,
+            "nothing was recorded",
+            transform=ax.transAxes,
+            ha="center",
+            color=FAINT,
+            fontsize=FONT,
+        )
         ax.set(xticks=[], yticks=[])
-    elif (positive := finite[finite > 0]).size >= MOSTLY * len(finite) and positive.max() > DECADE * positive.min():
+    elif (positive := finite[finite > 0]).size >= MOSTLY * len(
+        finite
+    ) and positive.max() > DECADE * positive.min():
         ax.set_yscale("log")
         ax.yaxis.set_minor_formatter(NullFormatter())
         if positive.max() < DECADE**2 * positive.min():
@@ -158,19 +250,38 @@ def _curve(
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     dts = {run.report.get("dt") for run in runs.values()}
-    unit = f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
-    ax.set_xlabel(f"{Ticks.between(*ax.get_xlim()).on(ax.xaxis).said('step')} ({unit})", fontsize=0.9 * FONT, color=FAINT)
+    unit = (
+        f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
+    )
+    ax.set_xlabel(
+        f"{Ticks.between(*ax.get_xlim()).on(ax.xaxis).said('step')} ({unit})",
+        fontsize=0.9 * FONT,
+        color=FAINT,
+    )
     if len(finite) and ax.get_yscale() == "linear":
         label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
-    ax.set_ylabel(label, fontsize=fitting(label, FONT, ax.get_window_extent().height / ax.figure.dpi), color=INK)
+    ax.set_ylabel(
+        label,
+        fontsize=fitting(label, FONT, ax.get_window_extent().height / ax.figure.dpi),
+        color=INK,
+    )
 
 
-def _draw_floors(ax: Axes, names: Sequence[str], runs: Sequence[str], floors: Mapping[str, float | None]) -> None:
+def _draw_floors(
+    ax: Axes, names: Sequence[str], runs: Sequence[str], floors: Mapping[str, float | None]
+) -> None:
     """A line for each value, grey where all runs have the same one, and one word for all."""
     known = [(name, value) for name in names if (value := floors[name]) is not None and value > 0]
     shared = len({value for _, value in known}) == 1
     for name, value in known[:1] if shared else known:
-        ax.axhline(value, color=FAINT if shared else colour(runs.index(name)), linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, label="_floor")
+        ax.axhline(
+            value,
+            color=FAINT if shared else colour(runs.index(name)),
+            linewidth=0.8,
+            linestyle=(0, (4, 3)),
+            zorder=1,
+            label="_floor",
+        )
     if known:
         top = max(value for _, value in known)
         ax.annotate(
@@ -180,10 +291,14 @@ def _draw_floors(ax: Axes, names: Sequence[str], runs: Sequence[str], floors: Ma
 
 
 def _indices(records: Sequence[int], count: int) -> list[int]:
-    found = [_checks.count(k, "records", least=-count, remedy=f"there are {count} records") for k in records]
+    found = [
+        _checks.count(k, "records", least=-count, remedy=f"there are {count} records")
+        for k in records
+    ]
     if not found or max(found) >= count:
         raise ValueError(
-            f"`records` must be indices of the {count} records, {-count} to {count - 1}, got {list(records)}: leave it out to get five"
+            f"`records` must be indices of the {count} records, {-count} to {count - 1}, got"
+            f" {list(records)}: leave it out to get five"
         )
     return sorted({k % count for k in found})
 
@@ -195,7 +310,9 @@ def _picture(file: str | Path) -> Path:
 
 def _written(figure: Figure, path: Path | None) -> Figure:
     if path is not None:
-        picture = BytesIO()  # on a full disk some writers of pictures hide the cause, others the failure
+        picture = (
+            BytesIO()
+        )  # on a full disk some writers of pictures hide the cause, others the failure
         figure.savefig(picture, format=path.suffix[1:].lower())
         write(path, picture.getvalue())
     return figure

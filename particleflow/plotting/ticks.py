@@ -1,4 +1,6 @@
-"""Numbers along an axis that stay short: far from zero they are told from an offset, very large or small ones in a unit, and the axis says which."""
+"""Numbers along an axis that stay short: far from zero they are told from an offset, very large or
+small ones in a unit, and the axis says which.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Ticks:
 
     @classmethod
     def between(cls, low: float, high: float) -> Ticks:
-        """A round offset where the ends are far from zero, and a power of ten as unit where what is left is large or small."""
+        """A round offset where the ends are far from zero, and a power of ten as unit where what is
+        left is large or small.
+        """
         width, most = high - low, max(abs(low), abs(high))
         offset = 0.0
         if most > FAR * width > 0:
@@ -41,7 +45,9 @@ class Ticks:
 
     def text(self, value: float) -> str:
         """A number as it stands at the axis."""
-        return f"{round((value - self.offset) / self.unit, self.digits) + 0.0:g}".replace("-", "\N{MINUS SIGN}")
+        return f"{round((value - self.offset) / self.unit, self.digits) + 0.0:g}".replace(
+            "-", "\N{MINUS SIGN}"
+        )
 
     def said(self, name: str) -> str:
         """What the numbers are: `(x - 5.4e6) / 1e-9`."""
@@ -49,7 +55,9 @@ class Ticks:
         shifted = f"{name} {sign} {_short(abs(self.offset))}" if self.offset else name
         if self.unit == 1:
             return shifted
-        return f"({shifted}) / {_short(self.unit)}" if self.offset else f"{name} / {_short(self.unit)}"
+        return (
+            f"({shifted}) / {_short(self.unit)}" if self.offset else f"{name} / {_short(self.unit)}"
+        )
 
     def on(self, axis: Axis) -> Ticks:
         """Write the numbers of an axis so."""

@@ -1,7 +1,7 @@
 """Where samples come from: known laws, shapes in the plane, arrays, files, pictures and data sets.
 
-Every sampler has `dim` and `sample(n, seed=)`, which returns a fresh (n, d) tensor. Where the density is known there are
-`log_density` and `score` too.
+Every sampler has `dim` and `sample(n, seed=)`, which returns a fresh (n, d) tensor. Where the
+density is known there are `log_density` and `score` too.
 """
 
 from particleflow._words import suggesting

@@ -14,18 +14,27 @@ from particleflow._typing import Gradients, Points, Queries, Values
 
 @runtime_checkable
 class Sampler(Protocol):
-    """A law on R^d that can be drawn from: equal seeds give equal bits, and no global random state is read or changed."""
+    """A law on R^d that can be drawn from: equal seeds give equal bits, and no global random state
+    is read or changed.
+    """
 
     @property
     def dim(self) -> int: ...
     def sample(
-        self, n: int, *, seed: int = 0, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
     ) -> Points: ...
 
 
 @runtime_checkable
 class Density(Protocol):
-    """A law whose density p is known: log p, shape (Q,), and its gradient, the score, shape (Q, d), at z (Q, d)."""
+    """A law whose density p is known: log p, shape (Q,), and its gradient, the score, shape (Q, d),
+    at z (Q, d).
+    """
 
     def log_density(self, z: Queries) -> Values: ...
     def score(self, z: Queries) -> Gradients: ...
@@ -40,11 +49,17 @@ class Seeded(ABC):
 
     @final
     def sample(
-        self, n: int, *, seed: int = 0, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
     ) -> Points:
         """A fresh (n, d) tensor: float64 on the CPU unless told otherwise.
 
-        The numbers are drawn in float64 on the CPU whatever `dtype` and `device` are, so that one seed means the same points everywhere.
+        The numbers are drawn in float64 on the CPU whatever `dtype` and `device` are, so that one
+        seed means the same points everywhere.
 
         Raises
         ------
@@ -59,11 +74,17 @@ class Seeded(ABC):
 def as_dtype(dtype: torch.dtype | None) -> torch.dtype:
     """None becomes float64; anything but float32 and float64 is refused."""
     if dtype is not None and dtype not in _checks.FLOATS:
-        raise TypeError(f"`dtype` must be torch.float32 or torch.float64, got {_checks.said(dtype)}: pass one of them, or leave it out")
+        raise TypeError(
+            f"`dtype` must be torch.float32 or torch.float64, got {_checks.said(dtype)}: pass one"
+            " of them, or leave it out"
+        )
     return dtype or torch.float64
 
 
 def same_dim(z: Queries, dim: int) -> None:
     """Refuse queries of another dimension than the law's."""
     if z.ndim != 2 or z.shape[1] != dim:
-        raise ValueError(f"`z` must be (Q, {dim}) like the samples, got {tuple(z.shape)}: pass the same coordinates")
+        raise ValueError(
+            f"`z` must be (Q, {dim}) like the samples, got {tuple(z.shape)}: pass the same"
+            " coordinates"
+        )

@@ -1,4 +1,6 @@
-"""Samples that exist already: arrays, the data sets that come with scikit-learn, and a fresh minibatch of a sampler at every step."""
+"""Samples that exist already: arrays, the data sets that come with scikit-learn, and a fresh
+minibatch of a sampler at every step.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ from particleflow.samplers.base import Sampler, Seeded, as_dtype
 class Rows(Seeded):
     """Draws from the rows of `points`, a float64 tensor (M, d) on the CPU.
 
-    A sample of n rows in random order holds every row floor(n / M) or ceil(n / M) times: without replacement up to n = M, and never more
-    uneven than it has to be above.
+    A sample of n rows in random order holds every row floor(n / M) or ceil(n / M) times: without
+    replacement up to n = M, and never more uneven than it has to be above.
     """
 
     points: Points
@@ -34,7 +36,12 @@ class Rows(Seeded):
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         passes, rest = divmod(n, len(self))
-        index = np.concatenate([np.repeat(np.arange(len(self)), passes), rng.choice(len(self), size=rest, replace=False)])
+        index = np.concatenate(
+            [
+                np.repeat(np.arange(len(self)), passes),
+                rng.choice(len(self), size=rest, replace=False),
+            ]
+        )
         return self.points.numpy()[rng.permutation(index)]
 
 
@@ -52,8 +59,13 @@ class FromArray(Rows):
 
     def __init__(self, points: Any) -> None:
         if isinstance(points, Cloud):
-            raise TypeError("`points` must be an array, got a Cloud, whose masses would be lost: take the cloud as a target, or pass cloud.points")
-        object.__setattr__(self, "points", _checks.as_points(points, "points", dtype=torch.float64, device="cpu"))
+            raise TypeError(
+                "`points` must be an array, got a Cloud, whose masses would be lost: take the cloud"
+                " as a target, or pass cloud.points"
+            )
+        object.__setattr__(
+            self, "points", _checks.as_points(points, "points", dtype=torch.float64, device="cpu")
+        )
 
     def __repr__(self) -> str:
         return f"FromArray({len(self)} points of {self.dim} coordinates)"
@@ -71,13 +83,18 @@ class _Shipped(Rows):
         _checks.flag(self.standardise, "standardise")
         rows = self._load()
         if self.pca is not None and _checks.count(self.pca, "pca") > rows.shape[1]:
-            raise ValueError(f"`pca` must be at most {rows.shape[1]}, the number of columns of {type(self).__name__}, got {self.pca}")
+            raise ValueError(
+                f"`pca` must be at most {rows.shape[1]}, the number of columns of"
+                f" {type(self).__name__}, got {self.pca}"
+            )
         if self.standardise:
             spread = rows.std(axis=0)
             rows = (rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         if self.pca is not None:
             rows = _principal(rows, self.pca)
-        object.__setattr__(self, "points", torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float64)))
+        object.__setattr__(
+            self, "points", torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float64))
+        )
 
     @abstractmethod
     def _load(self) -> np.ndarray: ...
@@ -103,7 +120,9 @@ class Digits(_Shipped):
 
 @dataclass(frozen=True, kw_only=True)
 class Iris(_Shipped):
-    """Lengths and widths of 150 iris flowers in centimetres: (150, 4). `pca` and `standardise` as in `Digits`."""
+    """Lengths and widths of 150 iris flowers in centimetres: (150, 4). `pca` and `standardise` as
+    in `Digits`.
+    """
 
     def _load(self) -> np.ndarray:
         from sklearn.datasets import load_iris
@@ -113,7 +132,9 @@ class Iris(_Shipped):
 
 @dataclass(frozen=True, kw_only=True)
 class Wine(_Shipped):
-    """13 measurements of 178 wines: (178, 13). `pca` as in `Digits`; standardised by default, for the units differ by a factor of 1000."""
+    """13 measurements of 178 wines: (178, 13). `pca` as in `Digits`; standardised by default, for
+    the units differ by a factor of 1000.
+    """
 
     standardise: bool = True
 
@@ -124,7 +145,9 @@ class Wine(_Shipped):
 
 
 def _principal(rows: np.ndarray, d: int) -> np.ndarray:
-    """(M, d) coordinates along the first d principal axes, each axis turned so that its largest entry is positive."""
+    """(M, d) coordinates along the first d principal axes, each axis turned so that its largest
+    entry is positive.
+    """
     mean, axes = principal_axes(rows, d)
     return (rows - mean) @ axes.T
 
@@ -139,7 +162,8 @@ def principal_axes(rows: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """A target: `size` fresh points of a sampler at every step, a pure function of the run's seed and the step.
+    """A target: `size` fresh points of a sampler at every step, a pure function of the run's seed
+    and the step.
 
     All stages of a step and its retries see the same points.
 
@@ -158,17 +182,27 @@ class Minibatch:
 
     def __post_init__(self) -> None:
         if isinstance(self.sampler, type):
-            raise TypeError(f"`sampler` must be a sampler, got the class {self.sampler.__name__}: write {self.sampler.__name__}() with parentheses")
+            raise TypeError(
+                f"`sampler` must be a sampler, got the class {self.sampler.__name__}: write"
+                f" {self.sampler.__name__}() with parentheses"
+            )
         if not isinstance(self.sampler, Sampler):
-            raise TypeError(f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in FromArray")
-        _checks.count(self.size, "size", remedy="pass how many points to draw at every step, e.g. 300")
+            raise TypeError(
+                f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in"
+                " FromArray"
+            )
+        _checks.count(
+            self.size, "size", remedy="pass how many points to draw at every step, e.g. 300"
+        )
         as_dtype(self.dtype)
         if self.device is not None:
             try:
                 torch.device(self.device)
             except (RuntimeError, TypeError):
                 told = f"got {_checks.said(self.device)}: leave it out for that of the particles"
-                raise TypeError(f"`device` must be a device of torch, such as 'cpu' or 'cuda', {told}") from None
+                raise TypeError(
+                    f"`device` must be a device of torch, such as 'cpu' or 'cuda', {told}"
+                ) from None
 
     @property
     def dim(self) -> int:
@@ -178,4 +212,6 @@ class Minibatch:
         """The points of this step, with equal masses."""
         seed = clock.draws.child_seed("target", clock.step)
         with Supplied("sampler", self.sampler):
-            return Cloud(self.sampler.sample(self.size, seed=seed, dtype=self.dtype, device=self.device))
+            return Cloud(
+                self.sampler.sample(self.size, seed=seed, dtype=self.dtype, device=self.device)
+            )

@@ -31,9 +31,11 @@ REMEDY = "pass the path of a .npy, .npz or .csv file"
 class FromFile(Rows):
     """The rows of a file, read once, when the object is made.
 
-    Text files hold one point a line, columns separated by semicolons, tabs, commas or blanks (the first of these that the first line
-    contains), at most one line of column names, and comments after #. A first line 0,1,...,d-1 counts as names, as pandas writes them. A first
-    column without a name numbers the rows (pandas, R) and is left out. Other whole numbers that look like an id or a class get a warning.
+    Text files hold one point a line, columns separated by semicolons, tabs, commas or blanks (the
+    first of these that the first line contains), at most one line of column names, and comments
+    after #. A first line 0,1,...,d-1 counts as names, as pandas writes them. A first column without
+    a name numbers the rows (pandas, R) and is left out. Other whole numbers that look like an id or
+    a class get a warning.
 
     Parameters
     ----------
@@ -42,17 +44,19 @@ class FromFile(Rows):
     key : str, optional
         Which array of an .npz file that holds several.
     columns : sequence of str and int, optional
-        The coordinates: names of the first line (or of a structured array), or numbers from 0 on. The other columns may hold anything. Left out,
-        all columns are coordinates.
+        The coordinates: names of the first line (or of a structured array), or numbers from 0 on.
+        The other columns may hold anything. Left out, all columns are coordinates.
     header : bool, optional
         Whether the first line of a text file holds names. Left out, it is recognised.
     wide : bool
-        Take more coordinates than points (and more than 3), which are refused otherwise, since most such arrays are transposed.
+        Take more coordinates than points (and more than 3), which are refused otherwise, since most
+        such arrays are transposed.
 
     Raises
     ------
     FileNotFoundError, ValueError, TypeError
-        No such file, another suffix, not readable, not numeric (with line and column), ragged, empty, or not finite.
+        No such file, another suffix, not readable, not numeric (with line and column), ragged,
+        empty, or not finite.
     """
 
     path: str | Path
@@ -67,9 +71,14 @@ class FromFile(Rows):
         path = existing(self.path, POINTS, REMEDY)
         suffix = path.suffix.lower()
         if suffix not in POINTS:
-            raise ValueError(f"`path` must end in .npy, .npz, .csv, .tsv or .txt, got {path}: use numpy.save, or FromImage for a picture")
+            raise ValueError(
+                f"`path` must end in .npy, .npz, .csv, .tsv or .txt, got {path}: use numpy.save, or"
+                " FromImage for a picture"
+            )
         if self.key is not None and suffix != ".npz":
-            raise ValueError(f"`key` chooses an array of an .npz file, got `path` = {path}: leave it out")
+            raise ValueError(
+                f"`key` chooses an array of an .npz file, got `path` = {path}: leave it out"
+            )
         if self.columns is not None:
             object.__setattr__(self, "columns", _as_columns(self.columns))
         _checks.flag(self.wide, "wide")
@@ -86,15 +95,19 @@ class FromFile(Rows):
             n, d = points.shape
             if d > max(n, 3) and not self.wide:
                 raise ValueError(
-                    f"expected more points than coordinates, got {n} rows of {d} columns: transpose it, FromArray(array.T), "
-                    "or pass wide=True if each row is a point"
+                    f"expected more points than coordinates, got {n} rows of {d} columns: transpose"
+                    " it, FromArray(array.T), or pass wide=True if each row is a point"
                 )
         except TypeError as error:
             raise TypeError(f"{path}: {error}") from None
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: expected UTF-8 text, got {error}: export it again as a .csv file") from None
+            raise ValueError(
+                f"{path}: expected UTF-8 text, got {error}: export it again as a .csv file"
+            ) from None
         except OSError as error:
-            raise ValueError(f"{path}: cannot be read: {error.strerror or error}: {REMEDY}") from None
+            raise ValueError(
+                f"{path}: cannot be read: {error.strerror or error}: {REMEDY}"
+            ) from None
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         object.__setattr__(self, "points", points)
@@ -103,16 +116,33 @@ class FromFile(Rows):
         odd = suspicious(points.numpy(), names) if self.columns is None else ""
         if odd:
             others = [name for name in names if repr(name) != odd.split(" ", 2)[1]]
-            _checks.warn(f"{path}: {odd}, and was taken for a coordinate: choose the coordinates, e.g. columns={others[:4]}, or name it there too")
+            _checks.warn(
+                f"{path}: {odd}, and was taken for a coordinate: choose the coordinates, e.g."
+                f" columns={others[:4]}, or name it there too"
+            )
 
 
 def _as_columns(columns: Any) -> tuple[str | int, ...]:
     """A sequence of names and numbers; a single one is one column."""
-    several = (columns,) if isinstance(columns, (str, Integral)) else tuple(columns) if isinstance(columns, Iterable) else (None,)
-    if not all(isinstance(column, (str, Integral)) and not isinstance(column, bool) for column in several):
-        raise TypeError(f"`columns` must be names or numbers of columns, got {columns!r}: e.g. columns=('x', 'y') or (0, 1)")
+    several = (
+        (columns,)
+        if isinstance(columns, (str, Integral))
+        else tuple(columns)
+        if isinstance(columns, Iterable)
+        else (None,)
+    )
+    if not all(
+        isinstance(column, (str, Integral)) and not isinstance(column, bool) for column in several
+    ):
+        raise TypeError(
+            f"`columns` must be names or numbers of columns, got {columns!r}: e.g. columns=('x',"
+            " 'y') or (0, 1)"
+        )
     if not several:
-        raise ValueError("`columns` must hold one name or number at least, got none: leave it out for all columns")
+        raise ValueError(
+            "`columns` must hold one name or number at least, got none: leave it out for all"
+            " columns"
+        )
     return several
 
 
@@ -121,9 +151,14 @@ def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.
     if array.dtype.names:
         names = list(array.dtype.names)
         wanted = [names[k] for k in chosen(names, columns, True)]
-        words = [name for name in wanted if array[name].dtype.kind not in "fiub" or array[name].ndim != 1]
+        words = [
+            name for name in wanted if array[name].dtype.kind not in "fiub" or array[name].ndim != 1
+        ]
         if words:
-            raise TypeError(f"column {words[0]!r} must hold numbers, got {array[words[0]].dtype}: choose others, columns=, of {names}")
+            raise TypeError(
+                f"column {words[0]!r} must hold numbers, got {array[words[0]].dtype}: choose"
+                f" others, columns=, of {names}"
+            )
         return np.stack([array[name].astype(np.float64) for name in wanted], axis=1), wanted
     names = [str(k) for k in range(array.shape[1])] if array.ndim == 2 else []
     if columns is None or array.ndim != 2:
@@ -133,16 +168,26 @@ def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.
 
 
 def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
-    """`path` as the Path of a file that is there; else an error that names its nearest neighbour among the files with one of these suffixes."""
+    """`path` as the Path of a file that is there; else an error that names its nearest neighbour
+    among the files with one of these suffixes.
+    """
     found = at_home(_checks.path(path, "path", "points.csv"))
     if os.path.isdir(found):  # of a name that is too long pathlib raises
         raise ValueError(f"`path` must be a file, got the folder {found}: {remedy}")
     if not os.path.exists(found):
         beside = found.parent.iterdir() if os.path.isdir(found.parent) else ()
-        names = [other.name for other in beside if other.suffix.lower() in suffixes and other.is_file()]
-        raise FileNotFoundError(f"`path` must be a file that exists, got {found}{nearest_file(found.name, names) or ': ' + remedy}")
+        names = [
+            other.name for other in beside if other.suffix.lower() in suffixes and other.is_file()
+        ]
+        raise FileNotFoundError(
+            "`path` must be a file that exists, got"
+            f" {found}{nearest_file(found.name, names) or ': ' + remedy}"
+        )
     if not found.is_file():
-        raise ValueError(f"`path` must be a file that can be read again, got the pipe or device {found}: save what it gives, and pass that")
+        raise ValueError(
+            f"`path` must be a file that can be read again, got the pipe or device {found}: save"
+            " what it gives, and pass that"
+        )
     return found
 
 
@@ -155,7 +200,9 @@ def _read_numpy(path: Path, key: str | None) -> np.ndarray:
     with loaded:
         names = loaded.files
         if not names:
-            raise ValueError("expected an array, got an archive that holds none: save one with numpy.savez")
+            raise ValueError(
+                "expected an array, got an archive that holds none: save one with numpy.savez"
+            )
         if key is None and len(names) != 1:
             raise ValueError(f"`key` must say which array holds the points, one of {names}")
         if key is not None and key not in names:
@@ -164,7 +211,10 @@ def _read_numpy(path: Path, key: str | None) -> np.ndarray:
         with _in_words(path):
             array = loaded[name]
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"expected an array, got something else in the archive, {name!r}: save one with numpy.savez")
+        raise ValueError(
+            f"expected an array, got something else in the archive, {name!r}: save one with"
+            " numpy.savez"
+        )
     return array
 
 
@@ -173,7 +223,19 @@ def _in_words(path: Path) -> Iterator[None]:
     """What numpy cannot read, said without its advice to trust the file."""
     try:
         yield
-    # what damaged files raise: a cut .npy or an object (EOFError, ValueError), a header that asks for too much (MemoryError), an archive that is cut,
-    # compressed in another way or encrypted (BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-    except (EOFError, ValueError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"expected plain numbers as numpy.save and numpy.savez write them, got {misread(path, error)}") from None
+    # what damaged files raise: a cut .npy or an object (EOFError, ValueError), a header that asks
+    # for too much (MemoryError), an archive that is cut, compressed in another way or encrypted
+    # (BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+    except (
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ValueError(
+            "expected plain numbers as numpy.save and numpy.savez write them, got"
+            f" {misread(path, error)}"
+        ) from None

@@ -17,14 +17,19 @@ from particleflow.memo import cached_property
 from particleflow.samplers.base import Density, Sampler, Seeded, same_dim
 
 # What to pass instead of numbers that are none.
-REMEDIES = {"mean": "pass a number, or one for each coordinate", "std": "pass a number > 0, or one for each coordinate", "cov": "pass (d, d) numbers"}
+REMEDIES = {
+    "mean": "pass a number, or one for each coordinate",
+    "std": "pass a number > 0, or one for each coordinate",
+    "cov": "pass (d, d) numbers",
+}
 
 
 @dataclass(frozen=True, init=False)
 class Gaussian(Seeded):
     """N(mean, cov), or N(mean, diag(std^2)).
 
-    log p(z) = -|L^-1 (z - mean)|^2 / 2 - log det L - (d / 2) log 2 pi, with L L^T = cov. Cost O(Q d), and O(Q d^2) with `cov`.
+    log p(z) = -|L^-1 (z - mean)|^2 / 2 - log det L - (d / 2) log 2 pi, with L L^T = cov. Cost O(Q
+    d), and O(Q d^2) with `cov`.
 
     >>> Gaussian(dim=2, mean=(0, -0.3), std=0.01)
     Gaussian(dim=2, mean=(0.0, -0.3), std=0.01, cov=None)
@@ -40,7 +45,8 @@ class Gaussian(Seeded):
     Raises
     ------
     ValueError
-        No dimension given or two that disagree, `std` <= 0, `std` and `cov` together, `cov` not symmetric positive definite.
+        No dimension given or two that disagree, `std` <= 0, `std` and `cov` together, `cov` not
+        symmetric positive definite.
     """
 
     dim: int
@@ -48,14 +54,24 @@ class Gaussian(Seeded):
     std: float | tuple[float, ...] | None
     cov: tuple[tuple[float, ...], ...] | None
 
-    def __init__(self, dim: int | None = None, *, mean: Any = 0.0, std: Any = None, cov: Any = None) -> None:
+    def __init__(
+        self, dim: int | None = None, *, mean: Any = 0.0, std: Any = None, cov: Any = None
+    ) -> None:
         if std is not None and cov is not None:
-            raise ValueError("`std` and `cov` were both given: pass one of them (cov = diag(std^2))")
-        given = {name: _numbers(value, name) for name, value in (("mean", mean), ("std", std), ("cov", cov)) if value is not None}
+            raise ValueError(
+                "`std` and `cov` were both given: pass one of them (cov = diag(std^2))"
+            )
+        given = {
+            name: _numbers(value, name)
+            for name, value in (("mean", mean), ("std", std), ("cov", cov))
+            if value is not None
+        }
         if "cov" not in given:
             given.setdefault("std", np.ones(()))
         for value in given["std"].flat if "std" in given else ():
-            _checks.positive(float(value), "std", remedy="for all points in one place take a small one")
+            _checks.positive(
+                float(value), "std", remedy="for all points in one place take a small one"
+            )
         object.__setattr__(self, "dim", _agreed_dim(dim, given))
         for name in ("mean", "std", "cov"):
             object.__setattr__(self, name, _nested(given[name].tolist()) if name in given else None)
@@ -68,25 +84,35 @@ class Gaussian(Seeded):
             return np.broadcast_to(np.array(self.std), self.dim)
         cov = np.array(self.cov)
         if not np.allclose(cov, cov.T, rtol=1e-8, atol=1e-12 * abs(cov).max()):
-            raise ValueError(f"`cov` must be symmetric, got {cov.tolist()}: pass (cov + cov.T) / 2 if this is rounding")
+            raise ValueError(
+                f"`cov` must be symmetric, got {cov.tolist()}: pass (cov + cov.T) / 2 if this is"
+                " rounding"
+            )
         try:
             return np.linalg.cholesky(cov)
         except np.linalg.LinAlgError:
             least = float(np.linalg.eigvalsh(cov)[0])
             raise ValueError(
-                f"`cov` must be positive definite, got a least eigenvalue of {least:g}: add a small multiple of the identity"
+                f"`cov` must be positive definite, got a least eigenvalue of {least:g}: add a small"
+                " multiple of the identity"
             ) from None
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         noise = rng.standard_normal((n, self.dim))
-        return np.array(self.mean) + (noise * self._factor if self.cov is None else noise @ self._factor.T)
+        return np.array(self.mean) + (
+            noise * self._factor if self.cov is None else noise @ self._factor.T
+        )
 
     def _standardised(self, z: Queries) -> tuple[Tensor, Tensor]:
         """L^-1 (z - mean), shape (Q, d), and L, in the dtype and on the device of z."""
         same_dim(z, self.dim)
         factor = torch.tensor(self._factor, dtype=z.dtype, device=z.device)
         centred = z - torch.tensor(self.mean, dtype=z.dtype, device=z.device)
-        return centred / factor if self.cov is None else torch.linalg.solve_triangular(factor, centred.T, upper=False).T, factor
+        return (
+            centred / factor
+            if self.cov is None
+            else torch.linalg.solve_triangular(factor, centred.T, upper=False).T
+        ), factor
 
     def log_density(self, z: Queries) -> Values:
         """log p, shape (Q,)."""
@@ -97,7 +123,11 @@ class Gaussian(Seeded):
     def score(self, z: Queries) -> Gradients:
         """grad log p = -cov^-1 (z - mean), shape (Q, d)."""
         u, factor = self._standardised(z)
-        return -u / factor if self.cov is None else -torch.linalg.solve_triangular(factor.T, u.T, upper=True).T
+        return (
+            -u / factor
+            if self.cov is None
+            else -torch.linalg.solve_triangular(factor.T, u.T, upper=True).T
+        )
 
 
 @dataclass(frozen=True, init=False)
@@ -120,26 +150,52 @@ class Mixture(Seeded):
     components: tuple[Sampler, ...]
     weights: tuple[float, ...]
 
-    def __init__(self, components: Sequence[Sampler], weights: Sequence[float] | None = None) -> None:
-        components = tuple(_checks.several(components, "components", remedy="pass a list of samplers"))
+    def __init__(
+        self, components: Sequence[Sampler], weights: Sequence[float] | None = None
+    ) -> None:
+        components = tuple(
+            _checks.several(components, "components", remedy="pass a list of samplers")
+        )
         if not components:
-            raise ValueError("`components` must hold at least one sampler, got none: e.g. [pf.samplers.Gaussian(dim=2)]")
+            raise ValueError(
+                "`components` must hold at least one sampler, got none: e.g."
+                " [pf.samplers.Gaussian(dim=2)]"
+            )
         for part in components:
             if not isinstance(part, Sampler):
-                raise TypeError(f"`components` must be samplers, got {type(part).__name__}: wrap an array in FromArray")
+                raise TypeError(
+                    f"`components` must be samplers, got {type(part).__name__}: wrap an array in"
+                    " FromArray"
+                )
         dims = [part.dim for part in components]
         if len(set(dims)) > 1:
-            raise ValueError(f"`components` must have one dimension, got {dims}: draw them in the same coordinates")
-        given = [1.0] * len(dims) if weights is None else _checks.several(weights, "weights", remedy=f"pass a list of {len(dims)} numbers > 0")
-        masses = [_checks.positive(w, "weights", remedy="leave out a component of no weight") for w in given]
+            raise ValueError(
+                f"`components` must have one dimension, got {dims}: draw them in the same"
+                " coordinates"
+            )
+        given = (
+            [1.0] * len(dims)
+            if weights is None
+            else _checks.several(
+                weights, "weights", remedy=f"pass a list of {len(dims)} numbers > 0"
+            )
+        )
+        masses = [
+            _checks.positive(w, "weights", remedy="leave out a component of no weight")
+            for w in given
+        ]
         if len(masses) != len(components):
-            raise ValueError(f"`weights` must be one number per component, got {len(masses)} weights and {len(components)} components: pass as many")
+            raise ValueError(
+                f"`weights` must be one number per component, got {len(masses)} weights and"
+                f" {len(components)} components: pass as many"
+            )
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", tuple(w / math.fsum(masses) for w in masses))
 
     @classmethod
     def four_gaussians(cls, *, side: float = 1.8, std: float = 0.25) -> Mixture:
-        """Four equal Gaussians at the corners of [0, side]^2: a published task, which starts from Gaussian(dim=2, mean=-0.18, std=0.2).
+        """Four equal Gaussians at the corners of [0, side]^2: a published task, which starts from
+        Gaussian(dim=2, mean=-0.18, std=0.2).
 
         Glaser, Arbel and Gretton (2021), KALE flow.
         """
@@ -163,13 +219,21 @@ class Mixture(Seeded):
     def _log_shares(self, z: Queries) -> Tensor:
         """log (weight_k p_k(z)), shape (K, Q)."""
         same_dim(z, self.dim)
-        return torch.stack([math.log(w) + part.log_density(z) for w, part in zip(self.weights, self._densities(), strict=True)])
+        return torch.stack(
+            [
+                math.log(w) + part.log_density(z)
+                for w, part in zip(self.weights, self._densities(), strict=True)
+            ]
+        )
 
     def _densities(self) -> list[Density]:
         parts: list[Density] = []
         for part in self.components:
             if not isinstance(part, Density):
-                raise TypeError(f"`components` must all have log_density and score for the mixture's, {type(part).__name__} has none")
+                raise TypeError(
+                    "`components` must all have log_density and score for the mixture's,"
+                    f" {type(part).__name__} has none"
+                )
             parts.append(part)
         return parts
 
@@ -180,7 +244,10 @@ class Mixture(Seeded):
     def score(self, z: Queries) -> Gradients:
         """grad log p, shape (Q, d); zero outside of every support."""
         shares = torch.softmax(self._log_shares(z), 0).nan_to_num(0.0)
-        return sum(share[:, None] * part.score(z) for share, part in zip(shares, self._densities(), strict=True))
+        return sum(
+            share[:, None] * part.score(z)
+            for share, part in zip(shares, self._densities(), strict=True)
+        )
 
 
 def _nested(value: Any) -> Any:
@@ -194,7 +261,9 @@ def _numbers(value: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(f"`{name}` must be numbers, got {_checks.said(value)}: {REMEDIES[name]}") from None
+        raise TypeError(
+            f"`{name}` must be numbers, got {_checks.said(value)}: {REMEDIES[name]}"
+        ) from None
     square = array.ndim == 2 and array.shape[0] == array.shape[1]
     if not (square if name == "cov" else array.ndim <= 1):
         wanted = "a (d, d) matrix" if name == "cov" else "a number or d numbers"
@@ -210,7 +279,11 @@ def _agreed_dim(dim: int | None, given: dict[str, np.ndarray]) -> int:
     if dim is not None:
         sizes["dim"] = _checks.count(dim, "dim")
     if not sizes:
-        raise ValueError("`dim` is needed where neither `mean`, `std` nor `cov` tells it, e.g. Gaussian(dim=2)")
+        raise ValueError(
+            "`dim` is needed where neither `mean`, `std` nor `cov` tells it, e.g. Gaussian(dim=2)"
+        )
     if len(set(sizes.values())) > 1 or 0 in sizes.values():
-        raise ValueError(f"`dim`, `mean`, `std` and `cov` must agree on a dimension >= 1, got {sizes}")
+        raise ValueError(
+            f"`dim`, `mean`, `std` and `cov` must agree on a dimension >= 1, got {sizes}"
+        )
     return next(iter(sizes.values()))

@@ -23,17 +23,20 @@ FRAMED = 0.9
 class FromImage(Seeded):
     """The dark pixels of a picture as a law in the plane, read once, when the object is made.
 
-    A pixel is drawn with a probability proportional to its darkness (white 0, black 1) if that exceeds `threshold`, and a point is uniform
-    within its pixel: the density is constant on each pixel. The picture is centred at the origin, y upwards, its longer side `extent` long.
-    Cost: O(pixels) once, O(n log pixels) a sample.
+    A pixel is drawn with a probability proportional to its darkness (white 0, black 1) if that
+    exceeds `threshold`, and a point is uniform within its pixel: the density is constant on each
+    pixel. The picture is centred at the origin, y upwards, its longer side `extent` long. Cost:
+    O(pixels) once, O(n log pixels) a sample.
 
     Parameters
     ----------
     path : str or Path
-        Anything that Pillow reads: PNG, JPEG, colour or grey. Transparent parts count as background. Of 16 and 32 bits and of floats the
-        least value of the file is black and the largest is white, since their full range is hardly ever used.
+        Anything that Pillow reads: PNG, JPEG, colour or grey. Transparent parts count as
+        background. Of 16 and 32 bits and of floats the least value of the file is black and the
+        largest is white, since their full range is hardly ever used.
     bright : bool
-        Sample the bright pixels instead: brightness replaces darkness, and transparent parts count as black.
+        Sample the bright pixels instead: brightness replaces darkness, and transparent parts count
+        as black.
     threshold : float in [0, 1)
     extent : float > 0
 
@@ -49,34 +52,44 @@ class FromImage(Seeded):
     threshold: float = 0.1
     extent: float = 2.0
     _shape: tuple[int, int] = field(init=False, repr=False, compare=False)
-    _pixels: np.ndarray = field(init=False, repr=False, compare=False)                 # flat index of each pixel above the threshold
-    _cumulated: np.ndarray = field(init=False, repr=False, compare=False)              # their probabilities, summed up
+    _pixels: np.ndarray = field(
+        init=False, repr=False, compare=False
+    )  # flat index of each pixel above the threshold
+    _cumulated: np.ndarray = field(
+        init=False, repr=False, compare=False
+    )  # their probabilities, summed up
 
     def __post_init__(self) -> None:
         _checks.positive(self.extent, "extent")
         _checks.flag(self.bright, "bright")
         if not 0 <= _checks.real(self.threshold, "threshold") < 1:
-            raise ValueError(f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the full ink")
+            raise ValueError(
+                f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the"
+                " full ink"
+            )
         path = existing(self.path, PICTURES, "pass the path of a PNG or JPEG file")
         ink = _ink(path, bright=self.bright)
         if float(ink.max() - ink.min()) < FLAT:
             raise ValueError(
-                f"{path} has hardly any contrast, its {'brightness' if self.bright else 'darkness'} is {ink.min():.2g} to {ink.max():.2g} of 1: "
-                "stretch it (PIL.ImageOps.autocontrast), or pass a picture with a shape in it"
+                f"{path} has hardly any contrast, its {'brightness' if self.bright else 'darkness'}"
+                f" is {ink.min():.2g} to {ink.max():.2g} of 1: stretch it"
+                " (PIL.ImageOps.autocontrast), or pass a picture with a shape in it"
             )
         pixels = np.flatnonzero(ink > self.threshold)
         if not len(pixels):
             kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
             raise ValueError(
-                f"{path} has no {kind} pixel: `threshold` is {self.threshold:g} and the most {kind} one has {ink.max():.2g}: "
-                f"sample its {other} pixels with bright={not self.bright}, or lower `threshold`"
+                f"{path} has no {kind} pixel: `threshold` is {self.threshold:g} and the most {kind}"
+                f" one has {ink.max():.2g}: sample its {other} pixels with"
+                f" bright={not self.bright}, or lower `threshold`"
             )
         edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]) > self.threshold
         if edge.mean() > FRAMED and len(pixels) > ink.size / 2:
             kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
             _checks.warn(
-                f"{path} is {kind} at {edge.mean():.0%} of its edge, so most points fall on its background: "
-                f"bright={not self.bright} takes its {other} parts, and a higher threshold= leaves grey out"
+                f"{path} is {kind} at {edge.mean():.0%} of its edge, so most points fall on its"
+                f" background: bright={not self.bright} takes its {other} parts, and a higher"
+                " threshold= leaves grey out"
             )
         object.__setattr__(self, "_shape", ink.shape)
         object.__setattr__(self, "_pixels", pixels)
@@ -89,7 +102,9 @@ class FromImage(Seeded):
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         height, width = self._shape
-        row, column = np.divmod(self._pixels[np.searchsorted(self._cumulated, rng.random(n), side="right")], width)
+        row, column = np.divmod(
+            self._pixels[np.searchsorted(self._cumulated, rng.random(n), side="right")], width
+        )
         across, down = rng.random((2, n))
         scale = self.extent / max(height, width)
         return scale * np.stack([column + across - width / 2, height / 2 - row - down], axis=1)
@@ -102,23 +117,35 @@ def _ink(path: Path, *, bright: bool) -> np.ndarray:
     try:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
-            if picture.mode.startswith(("I", "F")):             # convert("L") would clip them
+            if picture.mode.startswith(("I", "F")):  # convert("L") would clip them
                 return _deep(np.asarray(picture, dtype=np.float64), path, bright=bright)
             picture = picture.convert("RGBA")
             paper = Image.new("RGBA", picture.size, "black" if bright else "white")
-            light = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64) / 255
+            light = (
+                np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float64)
+                / 255
+            )
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}: pass a PNG or JPEG file") from None
+        raise ValueError(
+            f"{path} cannot be read as a picture: {error}: pass a PNG or JPEG file"
+        ) from None
     return light if bright else 1 - light
 
 
 def _deep(light: np.ndarray, path: Path, *, bright: bool) -> np.ndarray:
-    """The same of whole numbers beyond 255 or of floats, whose black and white are no part of the format: the file's least and largest value."""
+    """The same of whole numbers beyond 255 or of floats, whose black and white are no part of the
+    format: the file's least and largest value.
+    """
     if not np.isfinite(light).all():
         lost = int((~np.isfinite(light)).sum())
-        raise ValueError(f"{path} must have finite pixels, got {lost} that are not: fill them, or save the picture with 8 bits")
+        raise ValueError(
+            f"{path} must have finite pixels, got {lost} that are not: fill them, or save the"
+            " picture with 8 bits"
+        )
     low, high = float(light.min()), float(light.max())
     if low == high:
-        raise ValueError(f"{path} has no contrast, all its pixels are {low:g}: pass a picture with a shape in it")
+        raise ValueError(
+            f"{path} has no contrast, all its pixels are {low:g}: pass a picture with a shape in it"
+        )
     scaled = (light - low) / (high - low)
     return scaled if bright else 1 - scaled

@@ -1,6 +1,7 @@
 """Shapes in the plane, of size one and about the origin: rings, moons, spirals, a checkerboard.
 
-`noise` is the standard deviation of a Gaussian that is added to every point. A curve without noise has no density.
+`noise` is the standard deviation of a Gaussian that is added to every point. A curve without noise
+has no density.
 """
 
 from __future__ import annotations
@@ -46,9 +47,11 @@ def _polar(radius: np.ndarray | float, angle: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Rings(_Planar):
-    """Circles, each with the same share of the points. The defaults are the three rings of Glaser, Arbel and Gretton (2021).
+    """Circles, each with the same share of the points. The defaults are the three rings of Glaser,
+    Arbel and Gretton (2021).
 
-    With noise sigma > 0 the density of one ring at a distance r from its centre is the Gaussian's average over the circle,
+    With noise sigma > 0 the density of one ring at a distance r from its centre is the Gaussian's
+    average over the circle,
 
         p(r) = exp(-(r^2 + radius^2) / (2 sigma^2)) I_0(r radius / sigma^2) / (2 pi sigma^2).
 
@@ -57,8 +60,9 @@ class Rings(_Planar):
     centres : (K, 2)
     radius : float
     spaced : bool
-        Equally spaced angles from 0 on, ring after ring (the first rings get one point more where K does not divide n), instead of random
-        angles on random rings: without noise the points are then the same for every seed.
+        Equally spaced angles from 0 on, ring after ring (the first rings get one point more where K
+        does not divide n), instead of random angles on random rings: without noise the points are
+        then the same for every seed.
     """
 
     centres: Sequence[Sequence[float]] = ((0.0, 0.0), (0.0, -0.75), (0.0, -1.5))
@@ -71,7 +75,9 @@ class Rings(_Planar):
         _checks.flag(self.spaced, "spaced")
         centres = _checks.as_points(self.centres, "centres")
         if centres.shape[1] != 2:
-            raise ValueError(f"`centres` must be (K, 2), got {tuple(centres.shape)}: rings are in the plane")
+            raise ValueError(
+                f"`centres` must be (K, 2), got {tuple(centres.shape)}: rings are in the plane"
+            )
         object.__setattr__(self, "centres", tuple(map(tuple, centres.tolist())))
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -93,7 +99,13 @@ class Rings(_Planar):
         offset = z - torch.tensor(self.centres, dtype=z.dtype, device=z.device)[:, None]
         r = offset.norm(dim=2)
         kappa = r * self.radius / self.noise**2
-        return -0.5 * ((r - self.radius) / self.noise) ** 2 + i0e(kappa).log() - math.log(2 * math.pi * self.noise**2), offset, kappa
+        return (
+            -0.5 * ((r - self.radius) / self.noise) ** 2
+            + i0e(kappa).log()
+            - math.log(2 * math.pi * self.noise**2),
+            offset,
+            kappa,
+        )
 
     def log_density(self, z: Queries) -> Values:
         """log p, shape (Q,). Raises ValueError without noise."""
@@ -110,7 +122,9 @@ class Rings(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Moons(_Planar):
-    """Two half circles of radius one that reach into each other, uniform in arc length: scikit-learn's `make_moons`, minus its mean."""
+    """Two half circles of radius one that reach into each other, uniform in arc length:
+    scikit-learn's `make_moons`, minus its mean.
+    """
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
         side = np.where(rng.random(n) < 0.5, 1.0, -1.0)[:, None]
@@ -119,9 +133,11 @@ class Moons(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Spiral(_Planar):
-    """`arms` Archimedean spirals r = theta / (2 pi turns), 0 <= theta <= 2 pi turns, within the unit disc. Uniform in arc length.
+    """`arms` Archimedean spirals r = theta / (2 pi turns), 0 <= theta <= 2 pi turns, within the
+    unit disc. Uniform in arc length.
 
-    The length up to theta is proportional to (theta sqrt(1 + theta^2) + arsinh theta) / 2, which Newton's method inverts.
+    The length up to theta is proportional to (theta sqrt(1 + theta^2) + arsinh theta) / 2, which
+    Newton's method inverts.
     """
 
     arms: int = 2
@@ -135,10 +151,14 @@ class Spiral(_Planar):
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
         longest = 2 * np.pi * self.turns
         wanted = rng.random(n) * _spiral_length(np.full(n, longest))
-        theta = np.sqrt(2 * wanted)                             # not below the root of a convex function: Newton's method falls to it
+        theta = np.sqrt(
+            2 * wanted
+        )  # not below the root of a convex function: Newton's method falls to it
         for _ in range(8):
             theta -= (_spiral_length(theta) - wanted) / np.sqrt(1 + theta**2)
-        return _polar(theta / longest, theta + 2 * np.pi / self.arms * rng.integers(self.arms, size=n))
+        return _polar(
+            theta / longest, theta + 2 * np.pi / self.arms * rng.integers(self.arms, size=n)
+        )
 
 
 def _spiral_length(theta: np.ndarray) -> np.ndarray:
@@ -147,9 +167,11 @@ def _spiral_length(theta: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class SwissRoll(_Planar):
-    """The cross section of scikit-learn's `make_swiss_roll`, within the unit disc: r = theta / (4.5 pi), theta uniform in [1.5 pi, 4.5 pi].
+    """The cross section of scikit-learn's `make_swiss_roll`, within the unit disc: r = theta / (4.5
+    pi), theta uniform in [1.5 pi, 4.5 pi].
 
-    Uniform in the angle, as it is there, so the outer turns are thinner; `Spiral(arms=1)` is uniform in arc length.
+    Uniform in the angle, as it is there, so the outer turns are thinner; `Spiral(arms=1)` is
+    uniform in arc length.
     """
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -159,9 +181,11 @@ class SwissRoll(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkerboard(_Planar):
-    """Uniform on the dark squares of a board of `squares` x `squares` over [-1, 1]^2, the lower left one being dark.
+    """Uniform on the dark squares of a board of `squares` x `squares` over [-1, 1]^2, the lower
+    left one being dark.
 
-    With noise sigma > 0 each square's density is a product over the coordinates of (Phi((x - a) / sigma) - Phi((x - b) / sigma)) / (b - a).
+    With noise sigma > 0 each square's density is a product over the coordinates of (Phi((x - a) /
+    sigma) - Phi((x - b) / sigma)) / (b - a).
     """
 
     squares: int = 4
@@ -179,15 +203,24 @@ class Checkerboard(_Planar):
         return 2 / self.squares * (dark[rng.integers(len(dark), size=n)] + rng.random((n, 2))) - 1
 
     def _strips(self, z: Queries) -> tuple[Tensor, Tensor]:
-        """log of the density over each strip of the board, and its derivative: (Q, 2, squares) for x in column k, y in row k."""
+        """log of the density over each strip of the board, and its derivative: (Q, 2, squares) for
+        x in column k, y in row k.
+        """
         same_dim(z, 2)
         edges = torch.linspace(-1, 1, self.squares + 1, dtype=z.dtype, device=z.device)
         if not self.noise:
             inside = (z[..., None] >= edges[:-1]) & (z[..., None] < edges[1:])
-            return torch.where(inside, math.log(self.squares / 2), -math.inf).to(z.dtype), torch.zeros_like(inside, dtype=z.dtype)
-        u = (z[..., None] - edges) / self.noise                 # Phi(u_k) - Phi(u_k+1), mirrored into the left tail, where it is exact
+            return torch.where(inside, math.log(self.squares / 2), -math.inf).to(
+                z.dtype
+            ), torch.zeros_like(inside, dtype=z.dtype)
+        u = (
+            z[..., None] - edges
+        ) / self.noise  # Phi(u_k) - Phi(u_k+1), mirrored into the left tail, where it is exact
         left, right = u[..., :-1], u[..., 1:]
-        high, low = torch.where(left + right > 0, -right, left), torch.where(left + right > 0, -left, right)
+        high, low = (
+            torch.where(left + right > 0, -right, left),
+            torch.where(left + right > 0, -left, right),
+        )
         mass = log_ndtr(high) + torch.log(-torch.expm1(log_ndtr(low) - log_ndtr(high)))
         normal = -0.5 * u**2 - 0.5 * math.log(2 * math.pi)
         slope = torch.exp(normal[..., :-1] - mass) - torch.exp(normal[..., 1:] - mass)
@@ -198,11 +231,15 @@ class Checkerboard(_Planar):
         return torch.logsumexp(self._log_squares(self._strips(z)[0]), 1)
 
     def score(self, z: Queries) -> Gradients:
-        """grad log p, shape (Q, 2); without noise zero everywhere, so that nothing leads back to the squares."""
+        """grad log p, shape (Q, 2); without noise zero everywhere, so that nothing leads back to
+        the squares.
+        """
         logs, slopes = self._strips(z)
         share = torch.softmax(self._log_squares(logs), 1).nan_to_num(0.0)
         column, row = torch.from_numpy(self._dark()).to(z.device).T
-        return torch.stack([(share * slopes[:, 0, column]).sum(1), (share * slopes[:, 1, row]).sum(1)], 1)
+        return torch.stack(
+            [(share * slopes[:, 0, column]).sum(1), (share * slopes[:, 1, row]).sum(1)], 1
+        )
 
     def _log_squares(self, logs: Tensor) -> Tensor:
         """log of each dark square's part of the density, (Q, K)."""

@@ -1,4 +1,6 @@
-"""Columns of numbers in a text file: which line has names, which columns were asked for, and which look like no coordinates."""
+"""Columns of numbers in a text file: which line has names, which columns were asked for, and which
+look like no coordinates.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,24 @@ from particleflow._words import nearest
 
 # What people call a column that is no coordinate, in lower case.
 NAMED = (
-    "id", "ids", "index", "idx", "key", "row", "no", "nr", "class", "classes", "label", "labels", "target", "category", "cluster", "group",
-    "species", "unnamed: 0",
+    "id",
+    "ids",
+    "index",
+    "idx",
+    "key",
+    "row",
+    "no",
+    "nr",
+    "class",
+    "classes",
+    "label",
+    "labels",
+    "target",
+    "category",
+    "cluster",
+    "group",
+    "species",
+    "unnamed: 0",
 )
 # Whole numbers with at most this many values, each in five rows on average, look like a class.
 CLASSES, ROWS_A_CLASS = 20, 5
@@ -24,22 +42,36 @@ CLASSES, ROWS_A_CLASS = 20, 5
 LOOKED_AT = 200
 
 
-def read_text(path: Path, columns: Sequence[int | str] | None, header: bool | None) -> tuple[np.ndarray, list[str], str]:
-    """The numbers (M, d), what their columns are called, and what a user should be told of the first line."""
+def read_text(
+    path: Path, columns: Sequence[int | str] | None, header: bool | None
+) -> tuple[np.ndarray, list[str], str]:
+    """The numbers (M, d), what their columns are called, and what a user should be told of the
+    first line.
+    """
     lines = path.read_text(encoding="utf-8-sig").split("\n")
-    filled = ((number, text) for number, line in enumerate(lines, start=1) if (text := _content(line)).strip())
+    filled = (
+        (number, text)
+        for number, line in enumerate(lines, start=1)
+        if (text := _content(line)).strip()
+    )
     first, text = next(filled, (0, ""))
     if not first:
         raise ValueError("expected at least one line of numbers, got none")
     separator = next((mark for mark in (";", "\t", ",") if mark in text), None)
     fields = _split(text, separator)
     following = [line for _, (_, line) in zip(range(LOOKED_AT), filled, strict=False)]
-    named, told = _is_header(fields, [_split(line, separator) for line in following]) if header is None else (header, "")
+    named, told = (
+        _is_header(fields, [_split(line, separator) for line in following])
+        if header is None
+        else (header, "")
+    )
     width = len(_split(following[0], separator)) if named and following else len(fields)
     names = fields if named else [str(k) for k in range(len(fields))]
     if named and len(names) == width - 1:
-        names = ["", *names]                                    # R: the names of the rows have none themselves
-    index = named and len(names) > 1 and not names[0]            # pandas and R number the rows in a first column without a name
+        names = ["", *names]  # R: the names of the rows have none themselves
+    index = (
+        named and len(names) > 1 and not names[0]
+    )  # pandas and R number the rows in a first column without a name
     offset = int(index)
     wanted = [offset + k for k in chosen(names[offset:], columns, named)]
     rows = _fast(lines[first if named else first - 1 :], separator, wanted, len(names))
@@ -51,30 +83,49 @@ def read_text(path: Path, columns: Sequence[int | str] | None, header: bool | No
 
 
 def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: bool) -> list[int]:
-    """The numbers of the columns that were asked for, by name or by number; all of them where none was."""
+    """The numbers of the columns that were asked for, by name or by number; all of them where none
+    was.
+    """
     if columns is None:
         return list(range(len(names)))
     found: list[int] = []
     for column in columns:
         if isinstance(column, str) and column in names:
             if list(names).count(column) > 1:
-                raise ValueError(f"`columns` names {column!r}, and {list(names).count(column)} columns are called so: pass numbers, the first is 0")
+                raise ValueError(
+                    f"`columns` names {column!r}, and {list(names).count(column)} columns are"
+                    " called so: pass numbers, the first is 0"
+                )
             found.append(list(names).index(column))
             continue
         if isinstance(column, str) and not re.fullmatch(r"-?\d+", column):
-            known = f"of the names {', '.join(names)}" if named else "numbers (the first is 0), since the file has no line of names"
-            raise ValueError(f"`columns` must be {known}, got {column!r}{nearest(column, names) or ': name others'}")
+            known = (
+                f"of the names {', '.join(names)}"
+                if named
+                else "numbers (the first is 0), since the file has no line of names"
+            )
+            raise ValueError(
+                f"`columns` must be {known}, got"
+                f" {column!r}{nearest(column, names) or ': name others'}"
+            )
         number = int(column)
         if not -len(names) <= number < len(names):
-            raise ValueError(f"`columns` must be numbers below {len(names)}, the first is 0, got {number}: there are no more")
+            raise ValueError(
+                f"`columns` must be numbers below {len(names)}, the first is 0, got {number}: there"
+                " are no more"
+            )
         found.append(number % len(names))
     if len(set(found)) < len(found):
-        raise ValueError(f"`columns` must name each column once, got {list(columns)}: leave out the repeats")
+        raise ValueError(
+            f"`columns` must name each column once, got {list(columns)}: leave out the repeats"
+        )
     return found
 
 
 def suspicious(rows: np.ndarray, names: Sequence[str]) -> str:
-    """What speaks against a column being a coordinate, of the first such column; nothing where none looks so."""
+    """What speaks against a column being a coordinate, of the first such column; nothing where none
+    looks so.
+    """
     n, d = rows.shape
     if d < 2 or n < 3:
         return ""
@@ -103,7 +154,7 @@ def _is_header(fields: Sequence[str], following: Sequence[Sequence[str]]) -> tup
     counted = bool(numbers) and numbers == [str(k) for k in range(len(numbers))]
     if len(words) == len(fields):
         return True, ""
-    if words:                                                   # `,0,1` or `id,0,1` of pandas
+    if words:  # `,0,1` or `id,0,1` of pandas
         return counted and fields.index(numbers[0]) == len(words), ""
     if not counted or not following:
         return False, ""
@@ -111,7 +162,13 @@ def _is_header(fields: Sequence[str], following: Sequence[Sequence[str]]) -> tup
         return True, ""
     if len(fields) == 1:
         return False, ""
-    return True, f"reads {','.join(fields)} and was taken for column names, as pandas writes them: if it is a point, pass header=False"
+    return (
+        True,
+        (
+            f"reads {','.join(fields)} and was taken for column names, as pandas writes them: if it"
+            " is a point, pass header=False"
+        ),
+    )
 
 
 def _content(line: str) -> str:
@@ -119,23 +176,37 @@ def _content(line: str) -> str:
 
 
 def _split(text: str, separator: str | None) -> list[str]:
-    fields = text.split() if separator is None else next(csv.reader([text], delimiter=separator, skipinitialspace=True))
+    fields = (
+        text.split()
+        if separator is None
+        else next(csv.reader([text], delimiter=separator, skipinitialspace=True))
+    )
     return [field.strip().strip("\"'") for field in fields]
 
 
 def _width(text: str, separator: str | None) -> int:
-    return len(_split(text, separator)) if separator is None or '"' in text else text.count(separator) + 1
+    return (
+        len(_split(text, separator))
+        if separator is None or '"' in text
+        else text.count(separator) + 1
+    )
 
 
-def _fast(lines: Sequence[str], separator: str | None, wanted: Sequence[int], width: int) -> np.ndarray | None:
+def _fast(
+    lines: Sequence[str], separator: str | None, wanted: Sequence[int], width: int
+) -> np.ndarray | None:
     """All rows by numpy, or None where a line is not as it should be: then it has to be found."""
-    if len(wanted) < width and any(_width(text, separator) != width for text in map(_content, lines) if text.strip()):
-        return None                                             # numpy looks at the columns wanted alone
+    if len(wanted) < width and any(
+        _width(text, separator) != width for text in map(_content, lines) if text.strip()
+    ):
+        return None  # numpy looks at the columns wanted alone
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)            # of a file without rows
+        warnings.simplefilter("ignore", UserWarning)  # of a file without rows
         try:
             usecols = wanted if len(wanted) < width else None
-            rows = np.loadtxt(lines, delimiter=separator, comments="#", quotechar='"', ndmin=2, usecols=usecols)
+            rows = np.loadtxt(
+                lines, delimiter=separator, comments="#", quotechar='"', ndmin=2, usecols=usecols
+            )
         except ValueError:
             return None
     if not rows.size or rows.shape[1] != len(wanted) or not np.isfinite(rows).all():
@@ -143,7 +214,9 @@ def _fast(lines: Sequence[str], separator: str | None, wanted: Sequence[int], wi
     return rows if usecols is not None else rows[:, wanted]
 
 
-def _slow(lines: Sequence[str], skipped: int, separator: str | None, wanted: Sequence[int], width: int) -> np.ndarray:
+def _slow(
+    lines: Sequence[str], skipped: int, separator: str | None, wanted: Sequence[int], width: int
+) -> np.ndarray:
     rows: list[list[float]] = []
     for number, line in enumerate(lines[skipped:], start=skipped + 1):
         text = _content(line)
@@ -151,8 +224,13 @@ def _slow(lines: Sequence[str], skipped: int, separator: str | None, wanted: Seq
             continue
         fields = _split(text, separator)
         if len(fields) != width:
-            raise ValueError(f"line {number}: expected {width} fields as in the lines before, got {len(fields)}: {_short(text)}")
-        rows.append([_number(fields[k], f"line {number}, column {k + 1}", separator) for k in wanted])
+            raise ValueError(
+                f"line {number}: expected {width} fields as in the lines before, got {len(fields)}:"
+                f" {_short(text)}"
+            )
+        rows.append(
+            [_number(fields[k], f"line {number}, column {k + 1}", separator) for k in wanted]
+        )
     return np.array(rows, dtype=np.float64).reshape(-1, len(wanted))
 
 
@@ -172,15 +250,23 @@ def _plain(text: str) -> str:
 def _number(text: str, where: str, separator: str | None) -> float:
     """The finite number that `text` is."""
     if not text:
-        raise ValueError(f"{where}: expected a number, got nothing: fill the gap, leave out the line, or choose other columns, columns=")
+        raise ValueError(
+            f"{where}: expected a number, got nothing: fill the gap, leave out the line, or choose"
+            " other columns, columns="
+        )
     if not _is_number(text):
-        remedy = "choose columns of numbers, columns= by name or number; only the first line may hold names"
+        remedy = (
+            "choose columns of numbers, columns= by name or number; only the first line may hold"
+            " names"
+        )
         if separator != "," and re.fullmatch(r"[-+]?\d+,\d+", text):
             remedy = "write decimals with a point, not a comma"
         raise ValueError(f"{where}: expected a number, got {_short(text)}: {remedy}")
     number = float(_plain(text))
     if not math.isfinite(number):
-        raise ValueError(f"{where}: expected a finite number, got {_short(text)}: leave out the line")
+        raise ValueError(
+            f"{where}: expected a finite number, got {_short(text)}: leave out the line"
+        )
     return number
 
 

@@ -1,4 +1,5 @@
-"""Checks of parts of your own, which are those that this package's own parts pass: call one, and a broken clause raises AssertionError.
+"""Checks of parts of your own, which are those that this package's own parts pass: call one, and a
+broken clause raises AssertionError.
 
     pf.testing.check_kernel(kernel)            what sums over pairs need of it
     pf.testing.check_estimator(estimator)      fit, witness, memory, value
@@ -7,7 +8,8 @@
     pf.testing.check_sampler(sampler)          seeds, shapes, moments, density
     pf.testing.check_backend(backend)          sums over pairs against numpy
 
-Each takes seconds at most, needs no test framework, and prints nothing. The message names the clause, what came and the remedy.
+Each takes seconds at most, needs no test framework, and prints nothing. The message names the
+clause, what came and the remedy.
 """
 
 from particleflow._words import suggesting
@@ -18,6 +20,13 @@ from particleflow.testing.kernel import check_kernel
 from particleflow.testing.mobility import check_mobility
 from particleflow.testing.sampler import check_sampler
 
-__all__ = ["check_backend", "check_estimator", "check_integrator", "check_kernel", "check_mobility", "check_sampler"]
+__all__ = [
+    "check_backend",
+    "check_estimator",
+    "check_integrator",
+    "check_kernel",
+    "check_mobility",
+    "check_sampler",
+]
 
 __getattr__ = suggesting(__name__)

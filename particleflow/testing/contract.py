@@ -1,4 +1,6 @@
-"""How a clause of a contract is held against a part, and what several contracts ask: bits, tensors, memory, random state, threads."""
+"""How a clause of a contract is held against a part, and what several contracts ask: bits, tensors,
+memory, random state, threads.
+"""
 
 from __future__ import annotations
 
@@ -24,48 +26,99 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of a `kind` of part, held against one `part`: every check of this package goes through `require`."""
+    """The contract of a `kind` of part, held against one `part`: every check of this package goes
+    through `require`.
+    """
 
     kind: str
     part: Any
 
     def require(self, held: bool, clause: str, got: str, remedy: str) -> None:
-        """Raise an AssertionError that names the clause, what came and the remedy, unless the clause is held."""
+        """Raise an AssertionError that names the clause, what came and the remedy, unless the
+        clause is held.
+        """
         if not held:
-            raise AssertionError(f"{self._named} breaks the contract of {self.kind}: {clause}, got {got}: {remedy}")
+            raise AssertionError(
+                f"{self._named} breaks the contract of {self.kind}: {clause}, got {got}: {remedy}"
+            )
 
-    def call(self, function: Callable[..., Answer], *arguments: Any, clause: str, remedy: str) -> Answer:
+    def call(
+        self, function: Callable[..., Answer], *arguments: Any, clause: str, remedy: str
+    ) -> Answer:
         """What the part's function returns; an exception breaks the clause."""
         try:
             return function(*arguments)
         except AssertionError:
             raise
         except Exception as error:
-            message = f"{self._named} breaks the contract of {self.kind}: {clause}, got {type(error).__name__}: {error}: {remedy}"
+            message = (
+                f"{self._named} breaks the contract of {self.kind}: {clause}, got"
+                f" {type(error).__name__}: {error}: {remedy}"
+            )
             raise AssertionError(message) from error
 
-    def refuses(self, function: Callable[[], Any], errors: tuple[type[Exception], ...], clause: str, remedy: str, naming: str = "") -> None:
+    def refuses(
+        self,
+        function: Callable[[], Any],
+        errors: tuple[type[Exception], ...],
+        clause: str,
+        remedy: str,
+        naming: str = "",
+    ) -> None:
         """Require that `function` raises one of `errors` with `naming` in its message."""
         names = " or ".join(error.__name__ for error in errors)
         try:
             answer = function()
         except errors as error:
-            self.require(naming in str(error), clause, f"a message that does not name {naming}: {error!s:.100}", remedy)
+            self.require(
+                naming in str(error),
+                clause,
+                f"a message that does not name {naming}: {error!s:.100}",
+                remedy,
+            )
         except Exception as error:
-            self.require(False, clause, f"{type(error).__name__} where {names} is due: {error!s:.100}", remedy)
+            self.require(
+                False,
+                clause,
+                f"{type(error).__name__} where {names} is due: {error!s:.100}",
+                remedy,
+            )
         else:
             self.require(False, clause, f"no {names} but {type(answer).__name__}", remedy)
 
     def tensor(self, answer: Any, shape: tuple[int, ...], dtype: torch.dtype, what: str) -> None:
         """Require a tensor of that shape and dtype, outside of autograd's graph."""
         found = type(answer).__name__
-        self.require(isinstance(answer, Tensor), f"{what} must be a tensor of shape {shape}", found, "return a torch tensor")
+        self.require(
+            isinstance(answer, Tensor),
+            f"{what} must be a tensor of shape {shape}",
+            found,
+            "return a torch tensor",
+        )
         found = f"shape {tuple(answer.shape)}"
-        self.require(tuple(answer.shape) == shape, f"{what} must have the shape {shape}", found, "one row for each point, no further axes")
-        remedy = "compute in the dtype of the input: a number made by torch.tensor or numpy brings its own"
-        self.require(answer.dtype == dtype, f"{what} must have the dtype {dtype} of its input", str(answer.dtype), remedy)
+        self.require(
+            tuple(answer.shape) == shape,
+            f"{what} must have the shape {shape}",
+            found,
+            "one row for each point, no further axes",
+        )
+        remedy = (
+            "compute in the dtype of the input: a number made by torch.tensor or numpy brings"
+            " its own"
+        )
+        self.require(
+            answer.dtype == dtype,
+            f"{what} must have the dtype {dtype} of its input",
+            str(answer.dtype),
+            remedy,
+        )
         remedy = "call .detach() on it, or compute it under torch.no_grad()"
-        self.require(not answer.requires_grad, f"{what} must be outside of autograd's graph", "requires_grad = True", remedy)
+        self.require(
+            not answer.requires_grad,
+            f"{what} must be outside of autograd's graph",
+            "requires_grad = True",
+            remedy,
+        )
 
     def finite(self, answer: Tensor, what: str, remedy: str) -> None:
         lost = ~torch.isfinite(answer)
@@ -74,14 +127,22 @@ class Contract:
 
     def memory(self, memory: Any, what: str) -> None:
         """Require a flat mapping of names to plain tensors, which goes into an .npz without pickle."""
-        remedy = "flatten it, numbers as torch.tensor(number): it is written to an .npz file without pickle"
+        remedy = (
+            "flatten it, numbers as torch.tensor(number): it is written to an .npz file without"
+            " pickle"
+        )
         clause = f"{what} must be a flat mapping of names to tensors"
         self.require(isinstance(memory, Mapping), clause, type(memory).__name__, remedy)
         for name, value in memory.items():
             self.require(isinstance(name, str), clause, f"the name {name!r}", remedy)
             plain = isinstance(value, Tensor) and value.layout == torch.strided
             self.require(plain, clause, f"{type(value).__name__} under {name!r}", remedy)
-            self.require(not value.requires_grad, f"{what} must be outside of autograd's graph", f"{name!r} with a graph", "keep value.detach()")
+            self.require(
+                not value.requires_grad,
+                f"{what} must be outside of autograd's graph",
+                f"{name!r} with a graph",
+                "keep value.detach()",
+            )
 
     @contextmanager
     def unchanged(self, what: str, **tensors: Tensor | None) -> Iterator[None]:
@@ -90,7 +151,12 @@ class Contract:
         yield
         for name, value in tensors.items():
             kept = value is None or same_bits(value, before[name])
-            self.require(kept, f"{what} must not change its input", f"another `{name}` than before", "work on a copy, e.g. points.clone()")
+            self.require(
+                kept,
+                f"{what} must not change its input",
+                f"another `{name}` than before",
+                "work on a copy, e.g. points.clone()",
+            )
 
     @contextmanager
     def own_randomness(self, what: str) -> Iterator[None]:
@@ -98,8 +164,16 @@ class Contract:
         before = _global_states()
         yield
         moved = [name for name, state in _global_states().items() if state != before[name]]
-        remedy = "draw from the seed or clock that was given: numpy.random.default_rng(seed), clock.draws.normal(...)"
-        self.require(not moved, f"{what} must leave global random states alone", f"a changed state of {' and '.join(moved)}", remedy)
+        remedy = (
+            "draw from the seed or clock that was given: numpy.random.default_rng(seed),"
+            " clock.draws.normal(...)"
+        )
+        self.require(
+            not moved,
+            f"{what} must leave global random states alone",
+            f"a changed state of {' and '.join(moved)}",
+            remedy,
+        )
 
     @property
     def _named(self) -> str:
@@ -111,12 +185,17 @@ class Contract:
 
 def _global_states() -> dict[str, bytes]:
     numpy_state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
-    return {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": numpy_state["key"].tobytes() + str(numpy_state["pos"]).encode()}
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": numpy_state["key"].tobytes() + str(numpy_state["pos"]).encode(),
+    }
 
 
 @contextmanager
 def other_global_seed(seed: int) -> Iterator[None]:
-    """Within it torch's and numpy's global random states are those of `seed`; afterwards they are the caller's."""
+    """Within it torch's and numpy's global random states are those of `seed`; afterwards they are
+    the caller's.
+    """
     states = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002
@@ -128,7 +207,9 @@ def other_global_seed(seed: int) -> Iterator[None]:
 
 
 def same_bits(a: Any, b: Any) -> bool:
-    """The same shape, dtype and numbers, NaN being equal to itself; the same for tuples, mappings and numbers."""
+    """The same shape, dtype and numbers, NaN being equal to itself; the same for tuples, mappings
+    and numbers.
+    """
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         if a.shape != b.shape or a.dtype != b.dtype:
             return False
@@ -137,12 +218,17 @@ def same_bits(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(same_bits(a[name], b[name]) for name in a)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(same_bits, a, b))
-    return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
+    return a == b or (
+        isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)
+    )
 
 
 def reloaded(memory: Memory) -> dict[str, Tensor]:
     """What comes back from a file: new tensors of the same numbers."""
-    return {name: torch.from_numpy(value.detach().cpu().numpy().copy()) for name, value in memory.items()}
+    return {
+        name: torch.from_numpy(value.detach().cpu().numpy().copy())
+        for name, value in memory.items()
+    }
 
 
 def fresh(part: Part) -> Part:

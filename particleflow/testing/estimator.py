@@ -1,4 +1,6 @@
-"""`check_estimator`: the contract of an estimator, of its fits and of their witnesses (`particleflow.estimators.base`), clause by clause."""
+"""`check_estimator`: the contract of an estimator, of its fits and of their witnesses
+(`particleflow.estimators.base`), clause by clause.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,42 @@ from torch import Tensor
 
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws
-from particleflow.estimators.base import Estimator, Fit, FlowDefaults, GradWitness, KnownSmoothness, Witness, smoothness_of
+from particleflow.estimators.base import (
+    Estimator,
+    Fit,
+    FlowDefaults,
+    GradWitness,
+    KnownSmoothness,
+    Witness,
+    smoothness_of,
+)
 from particleflow.pairwise import Promise
-from particleflow.testing.contract import Contract, fresh, in_threads, normals, other_global_seed, reloaded, same_bits
+from particleflow.testing.contract import (
+    Contract,
+    fresh,
+    in_threads,
+    normals,
+    other_global_seed,
+    reloaded,
+    same_bits,
+)
 
 # Particles, target samples and queries: three numbers, so that none can stand for another.
 N, M, Q = 26, 37, 11
-# Central differences: the step as a share of the clouds' extent (about 1), and the relative error allowed.
+# Central differences: the step as a share of the clouds' extent (about 1), and the relative error
+# allowed.
 STEP, DIFFERENCE = 1e-4, 1e-3
-PURE = "let it depend on (x, y, clock, memory) alone: draw from clock.draws, and return in `memory` what the next fit starts from"
+PURE = (
+    "let it depend on (x, y, clock, memory) alone: draw from clock.draws, and return in `memory`"
+    " what the next fit starts from"
+)
 
 
 @dataclass(frozen=True)
 class _Case:
-    """An estimator with two pairs of clouds: where a run stands, and where it stands one step later."""
+    """An estimator with two pairs of clouds: where a run stands, and where it stands one step
+    later.
+    """
 
     contract: Contract
     estimator: Any
@@ -34,10 +58,24 @@ class _Case:
     later: Cloud
     z: Tensor
 
-    def fit(self, estimator: Any = None, x: Cloud | None = None, memory: Memory | None = None, clock: Clock | None = None) -> Fit:
+    def fit(
+        self,
+        estimator: Any = None,
+        x: Cloud | None = None,
+        memory: Memory | None = None,
+        clock: Clock | None = None,
+    ) -> Fit:
         part = self.estimator if estimator is None else estimator
-        arguments = (self.x if x is None else x, self.y, clock or Clock(), {} if memory is None else memory)
-        remedy = "fit(x, y, clock, memory) gets clouds of any numbers of points, and an empty memory at first"
+        arguments = (
+            self.x if x is None else x,
+            self.y,
+            clock or Clock(),
+            {} if memory is None else memory,
+        )
+        remedy = (
+            "fit(x, y, clock, memory) gets clouds of any numbers of points, and an empty memory at"
+            " first"
+        )
         fit: Fit = self.contract.call(part.fit, *arguments, clause="fit must work", remedy=remedy)
         return fit
 
@@ -46,26 +84,38 @@ class _Case:
         return (*fit.witness.value_and_grad(self.z), fit.memory, fit.value)
 
 
-def check_estimator(estimator: Estimator, *, dim: int = 2, dtype: torch.dtype = torch.float64) -> None:
-    """Check every clause of an estimator's contract. Nothing is returned; a broken clause raises AssertionError with its name and the remedy.
+def check_estimator(
+    estimator: Estimator, *, dim: int = 2, dtype: torch.dtype = torch.float64
+) -> None:
+    """Check every clause of an estimator's contract. Nothing is returned; a broken clause raises
+    AssertionError with its name and the remedy.
 
-    - `deterministic`, `log_ratio`, `needs_target` (and `smooth_witness`, `in_flow`) are declared; `energy_slope` is a number or None.
-    - fit(x, y, clock, memory) returns a `Fit` for N != M, leaves clouds and memory as they are, and reads no global random state.
-    - The witness maps z (Q, d) to (Q,) and (Q, d) in the dtype of the particles, and its gradient is that of its values
-      (not compared where smooth_witness is False).
-    - Its values are larger at the target than at the particles: they climb. Where it is a log ratio it is that of target / current.
-    - Equal (x, y) give equal bits where it is deterministic, else equal (x, y, clock, memory) do: of a copy too, in threads, and whatever
-      was fitted in between. So `memory`, a flat mapping of tensors, written to a file and read again, is all that a run needs to go on.
-    - Masses of a cloud count: equal ones that are written out change nothing, unequal ones do (or are refused).
-    - `Fit.value` is a number or None, and with an `energy_slope` c moving x_i changes it by -m_i c grad w(x_i).
-    - `Fit.promise` is a `Promise` or None; the report says `converged` on a problem as small as these.
+    - `deterministic`, `log_ratio`, `needs_target` (and `smooth_witness`, `in_flow`) are declared;
+      `energy_slope` is a number or None.
+    - fit(x, y, clock, memory) returns a `Fit` for N != M, leaves clouds and memory as they are, and
+      reads no global random state.
+    - The witness maps z (Q, d) to (Q,) and (Q, d) in the dtype of the particles, and its gradient
+      is that of its values (not compared where smooth_witness is False).
+    - Its values are larger at the target than at the particles: they climb. Where it is a log ratio
+      it is that of target / current.
+    - Equal (x, y) give equal bits where it is deterministic, else equal (x, y, clock, memory) do:
+      of a copy too, in threads, and whatever was fitted in between. So `memory`, a flat mapping of
+      tensors, written to a file and read again, is all that a run needs to go on.
+    - Masses of a cloud count: equal ones that are written out change nothing, unequal ones do (or
+      are refused).
+    - `Fit.value` is a number or None, and with an `energy_slope` c moving x_i changes it by -m_i c
+      grad w(x_i).
+    - `Fit.promise` is a `Promise` or None; the report says `converged` on a problem as small as
+      these.
 
     Parameters
     ----------
     estimator : Estimator
-        Its clouds have deviations of about 1, 26 particles and 37 target samples: pass one whose bandwidths and steps suit that.
+        Its clouds have deviations of about 1, 26 particles and 37 target samples: pass one whose
+        bandwidths and steps suit that.
     dim, dtype : int, torch.dtype
-        Of the clouds. Run it for each that you mean to use. In float32 gradients are not compared with differences.
+        Of the clouds. Run it for each that you mean to use. In float32 gradients are not compared
+        with differences.
 
     Raises
     ------
@@ -83,12 +133,30 @@ def check_estimator(estimator: Estimator, *, dim: int = 2, dtype: torch.dtype = 
     _bits(case, first)
     if not estimator.needs_target:
         clause = "an estimator that needs no target must fit without one"
-        contract.call(estimator.fit, x, None, Clock(), {}, clause=clause, remedy="let y be None, or declare needs_target = True")
+        contract.call(
+            estimator.fit,
+            x,
+            None,
+            Clock(),
+            {},
+            clause=clause,
+            remedy="let y be None, or declare needs_target = True",
+        )
     else:
-        at_target, at_particles = (float(first.witness.value_and_grad(cloud.points)[0].mean()) for cloud in (y, x))
-        clause = "the witness must be larger at the target's samples than at the particles, which climb it"
+        at_target, at_particles = (
+            float(first.witness.value_and_grad(cloud.points)[0].mean()) for cloud in (y, x)
+        )
+        clause = (
+            "the witness must be larger at the target's samples than at the particles, which"
+            " climb it"
+        )
         found = f"means of {at_target:.3g} and {at_particles:.3g}"
-        contract.require(at_target > at_particles, clause, found, "the ratio is target / current: change the sign, or do not swap x and y")
+        contract.require(
+            at_target > at_particles,
+            clause,
+            found,
+            "the ratio is target / current: change the sign, or do not swap x and y",
+        )
     _masses(case, first)
     if dtype == torch.float64:
         _gradient(case, first.witness)
@@ -96,22 +164,55 @@ def check_estimator(estimator: Estimator, *, dim: int = 2, dtype: torch.dtype = 
 
 
 def _declarations(contract: Contract, estimator: Any) -> None:
-    what = f"the class {estimator.__name__}" if isinstance(estimator, type) else f"{type(estimator).__name__} without one of them"
+    what = (
+        f"the class {estimator.__name__}"
+        if isinstance(estimator, type)
+        else f"{type(estimator).__name__} without one of them"
+    )
     clause = "an estimator must have fit, deterministic, log_ratio, needs_target and energy_slope"
-    remedy = "add what is missing; facts are class attributes, e.g. deterministic: ClassVar[bool] = True"
-    contract.require(not isinstance(estimator, type) and isinstance(estimator, Estimator), clause, what, remedy)
-    for name in ("deterministic", "log_ratio", "needs_target", *(("smooth_witness",) if isinstance(estimator, KnownSmoothness) else ())):
+    remedy = (
+        "add what is missing; facts are class attributes, e.g. deterministic: ClassVar[bool] = True"
+    )
+    contract.require(
+        not isinstance(estimator, type) and isinstance(estimator, Estimator), clause, what, remedy
+    )
+    for name in (
+        "deterministic",
+        "log_ratio",
+        "needs_target",
+        *(("smooth_witness",) if isinstance(estimator, KnownSmoothness) else ()),
+    ):
         value = getattr(estimator, name)
-        contract.require(isinstance(value, bool), f"{name} must be True or False", repr(value), "declare it, or make it a property")
+        contract.require(
+            isinstance(value, bool),
+            f"{name} must be True or False",
+            repr(value),
+            "declare it, or make it a property",
+        )
     slope = estimator.energy_slope
     number = isinstance(slope, float | int) and not isinstance(slope, bool) and 0 < slope < math.inf
-    contract.require(slope is None or number, "energy_slope must be a number > 0 or None", repr(slope), "None where there is no such constant")
+    contract.require(
+        slope is None or number,
+        "energy_slope must be a number > 0 or None",
+        repr(slope),
+        "None where there is no such constant",
+    )
     facts = estimator.log_ratio, estimator.needs_target
     if isinstance(estimator, FlowDefaults):
         made: Any = estimator.in_flow()
-        contract.require(isinstance(made, Estimator), "in_flow() must return an estimator", type(made).__name__, "return a copy with other defaults")
+        contract.require(
+            isinstance(made, Estimator),
+            "in_flow() must return an estimator",
+            type(made).__name__,
+            "return a copy with other defaults",
+        )
         alike = (made.log_ratio, made.needs_target) == facts
-        contract.require(alike, "in_flow() must estimate the same", "another log_ratio or needs_target", "change defaults alone")
+        contract.require(
+            alike,
+            "in_flow() must estimate the same",
+            "another log_ratio or needs_target",
+            "change defaults alone",
+        )
 
 
 def _fit(case: _Case) -> Fit:
@@ -120,17 +221,49 @@ def _fit(case: _Case) -> Fit:
     assert y is not None
     with contract.unchanged("fit", x=x.points, y=y.points), contract.own_randomness("fit"):
         fit: Any = case.fit()
-        contract.require(isinstance(fit, Fit), "fit must return a pf.Fit", type(fit).__name__, "return pf.Fit(witness, memory, report)")
+        contract.require(
+            isinstance(fit, Fit),
+            "fit must return a pf.Fit",
+            type(fit).__name__,
+            "return pf.Fit(witness, memory, report)",
+        )
         contract.memory(fit.memory, "Fit.memory")
-        contract.require(isinstance(fit.report, Mapping), "Fit.report must be a mapping", type(fit.report).__name__, "pass a dict")
+        contract.require(
+            isinstance(fit.report, Mapping),
+            "Fit.report must be a mapping",
+            type(fit.report).__name__,
+            "pass a dict",
+        )
         clause = "Fit.witness must have log_ratio and value_and_grad"
-        contract.require(isinstance(fit.witness, Witness), clause, type(fit.witness).__name__, "add what is missing")
-        contract.call(fit.witness.value_and_grad, case.z, clause="value_and_grad(z) must work", remedy="z is (Q, d), Q any number")
-        contract.call(lambda: (fit.value, fit.promise), clause="Fit.value and Fit.promise must be found", remedy="mend objective or bound")
+        contract.require(
+            isinstance(fit.witness, Witness),
+            clause,
+            type(fit.witness).__name__,
+            "add what is missing",
+        )
+        contract.call(
+            fit.witness.value_and_grad,
+            case.z,
+            clause="value_and_grad(z) must work",
+            remedy="z is (Q, d), Q any number",
+        )
+        contract.call(
+            lambda: (fit.value, fit.promise),
+            clause="Fit.value and Fit.promise must be found",
+            remedy="mend objective or bound",
+        )
     kept = reloaded(fit.memory)
     case.fit(x=case.later, memory=fit.memory)
-    remedy = "clone the tensors first: a trial stage of a step starts from the same memory and is then discarded"
-    contract.require(same_bits(dict(fit.memory), kept), "fit must not change the memory that it starts from", "another one afterwards", remedy)
+    remedy = (
+        "clone the tensors first: a trial stage of a step starts from the same memory and is then"
+        " discarded"
+    )
+    contract.require(
+        same_bits(dict(fit.memory), kept),
+        "fit must not change the memory that it starts from",
+        "another one afterwards",
+        remedy,
+    )
     made: Fit = fit
     return made
 
@@ -138,84 +271,181 @@ def _fit(case: _Case) -> Fit:
 def _witness(case: _Case, witness: Witness) -> None:
     contract, estimator = case.contract, case.estimator
     clause = "the witness must have the log_ratio that the estimator declares"
-    contract.require(witness.log_ratio == estimator.log_ratio, clause, repr(witness.log_ratio), "say the same in both")
+    contract.require(
+        witness.log_ratio == estimator.log_ratio,
+        clause,
+        repr(witness.log_ratio),
+        "say the same in both",
+    )
     for z in (case.z, case.z[:1], case.x.points):
         with contract.unchanged("value_and_grad", z=z):
-            answer = contract.call(witness.value_and_grad, z, clause="value_and_grad(z) must work", remedy="z is (Q, d), Q any number")
+            answer = contract.call(
+                witness.value_and_grad,
+                z,
+                clause="value_and_grad(z) must work",
+                remedy="z is (Q, d), Q any number",
+            )
         pair = isinstance(answer, tuple) and len(answer) == 2
-        contract.require(pair, "value_and_grad(z) must be a pair", type(answer).__name__, "return value (Q,), grad (Q, d)")
+        contract.require(
+            pair,
+            "value_and_grad(z) must be a pair",
+            type(answer).__name__,
+            "return value (Q,), grad (Q, d)",
+        )
         contract.tensor(answer[0], (len(z),), z.dtype, "the value of value_and_grad(z)")
         contract.tensor(answer[1], tuple(z.shape), z.dtype, "the gradient of value_and_grad(z)")
-        contract.finite(answer[1], "the gradient of value_and_grad(z)", "return zeros where there is no gradient")
+        contract.finite(
+            answer[1],
+            "the gradient of value_and_grad(z)",
+            "return zeros where there is no gradient",
+        )
     value, grad = witness.value_and_grad(case.z)
     unknown = bool(value.isnan().all()) and not estimator.log_ratio
     if not unknown:
-        contract.finite(value, "the value of value_and_grad(z)", "NaN everywhere stands for a value that is not known")
+        contract.finite(
+            value,
+            "the value of value_and_grad(z)",
+            "NaN everywhere stands for a value that is not known",
+        )
     one = witness.value_and_grad(case.z[4:5])[1]
     near = 1e-4 if case.z.dtype == torch.float32 else 1e-7
     alone = torch.allclose(one, grad[4:5], rtol=near, atol=near * float(grad.abs().max()))
-    contract.require(alone, "the witness must treat each row of z by itself", "another gradient for one row alone", "do not sum over queries")
+    contract.require(
+        alone,
+        "the witness must treat each row of z by itself",
+        "another gradient for one row alone",
+        "do not sum over queries",
+    )
     if isinstance(witness, GradWitness):
-        same = torch.allclose(witness.grad(case.z), grad, rtol=near, atol=near * float(grad.abs().max()))
-        contract.require(same, "grad(z) must be the gradient of value_and_grad(z)", "another one", "share the formula")
+        same = torch.allclose(
+            witness.grad(case.z), grad, rtol=near, atol=near * float(grad.abs().max())
+        )
+        contract.require(
+            same,
+            "grad(z) must be the gradient of value_and_grad(z)",
+            "another one",
+            "share the formula",
+        )
 
 
 def _gradient(case: _Case, witness: Witness) -> None:
     """Along a random direction for each row of z."""
-    if smoothness_of(case.estimator) is False or bool(witness.value_and_grad(case.z)[0].isnan().all()):
+    if smoothness_of(case.estimator) is False or bool(
+        witness.value_and_grad(case.z)[0].isnan().all()
+    ):
         return
     along = torch.nn.functional.normalize(normals(Q, case.x.dim, 5), dim=1)
     above, below = (witness.value_and_grad(case.z + sign * STEP * along)[0] for sign in (1, -1))
-    measured, told = (above - below) / (2 * STEP), (witness.value_and_grad(case.z)[1] * along).sum(1)
+    measured, told = (
+        (above - below) / (2 * STEP),
+        (witness.value_and_grad(case.z)[1] * along).sum(1),
+    )
     size = torch.maximum(measured.abs(), told.abs()).clamp_min(1e-2 * float(measured.abs().max()))
     at = int(((measured - told).abs() / size.clamp_min(1e-300)).argmax())
-    found = f"{float(told[at]):.6g} along a direction where differences give {float(measured[at]):.6g}"
+    found = (
+        f"{float(told[at]):.6g} along a direction where differences give {float(measured[at]):.6g}"
+    )
     clause = "the witness's gradient must be that of its values"
     held = bool(((measured - told).abs() <= DIFFERENCE * size + 1e-9).all())
-    case.contract.require(held, clause, found, "differentiate in z, or declare smooth_witness = False where it jumps")
+    case.contract.require(
+        held, clause, found, "differentiate in z, or declare smooth_witness = False where it jumps"
+    )
 
 
 def _report(case: _Case, fit: Fit) -> None:
     contract, value, promise = case.contract, fit.value, fit.promise
     number = isinstance(value, float) and math.isfinite(value)
-    contract.require(value is None or number, "Fit.value must be a finite float or None", repr(value), "pass objective=lambda: float(...)")
+    contract.require(
+        value is None or number,
+        "Fit.value must be a finite float or None",
+        repr(value),
+        "pass objective=lambda: float(...)",
+    )
     clause = "Fit.promise must be a Promise or None"
-    contract.require(promise is None or isinstance(promise, Promise), clause, type(promise).__name__, "pass bound=partial(field.promise, x.points)")
+    contract.require(
+        promise is None or isinstance(promise, Promise),
+        clause,
+        type(promise).__name__,
+        "pass bound=partial(field.promise, x.points)",
+    )
     told = fit.report.get("converged", True)
     found = f"converged = {told!r} for {N} and {M} points"
-    contract.require(bool(told), "a fit must converge on a small problem", found, "raise the number of iterations, or loosen the tolerance")
-    both = case.estimator.energy_slope is not None and fit.energy_slope not in (None, case.estimator.energy_slope)
+    contract.require(
+        bool(told),
+        "a fit must converge on a small problem",
+        found,
+        "raise the number of iterations, or loosen the tolerance",
+    )
+    both = case.estimator.energy_slope is not None and fit.energy_slope not in (
+        None,
+        case.estimator.energy_slope,
+    )
     clause = "Fit.energy_slope must be None where the estimator declares its own"
     found = f"{fit.energy_slope} and {case.estimator.energy_slope}"
-    contract.require(not both, clause, found, "declare None where the constant changes from fit to fit")
+    contract.require(
+        not both, clause, found, "declare None where the constant changes from fit to fit"
+    )
 
 
 def _bits(case: _Case, first: Fit) -> None:
-    """What equal input must give: the same bits, again, from a copy, from a memory read from a file, and in threads."""
+    """What equal input must give: the same bits, again, from a copy, from a memory read from a
+    file, and in threads.
+    """
     contract, estimator = case.contract, case.estimator
     late = case.fit()
     told = case.told(late)
-    contract.require(same_bits(case.told(late), told), "a fit must say the same whenever it is asked", "other numbers", PURE)
+    contract.require(
+        same_bits(case.told(late), told),
+        "a fit must say the same whenever it is asked",
+        "other numbers",
+        PURE,
+    )
     case.fit(x=case.later)
-    contract.require(same_bits(case.told(late), told), "a fit must not change when another one is made", "other numbers afterwards", PURE)
+    contract.require(
+        same_bits(case.told(late), told),
+        "a fit must not change when another one is made",
+        "other numbers afterwards",
+        PURE,
+    )
     clause = "a fit must be a function of (x, y, clock, memory)"
     with other_global_seed(29):
-        contract.require(same_bits(case.told(case.fit()), told), clause, "other bits from the same input", PURE)
-    contract.require(same_bits(case.told(case.fit(fresh(estimator))), told), clause, "other bits from a copy of the estimator", PURE)
+        contract.require(
+            same_bits(case.told(case.fit()), told), clause, "other bits from the same input", PURE
+        )
+    contract.require(
+        same_bits(case.told(case.fit(fresh(estimator))), told),
+        clause,
+        "other bits from a copy of the estimator",
+        PURE,
+    )
     if estimator.deterministic:
         other = case.fit(clock=Clock(draws=Draws(8)))
         remedy = "declare deterministic = False: integrators of several stages are refused then"
         clause = "a deterministic fit must not depend on random draws"
-        contract.require(same_bits(case.told(other), told), clause, "other bits for another seed", remedy)
+        contract.require(
+            same_bits(case.told(other), told), clause, "other bits for another seed", remedy
+        )
     clock = Clock(t=0.1, step=1)
     second = case.told(case.fit(x=case.later, memory=first.memory, clock=clock))
-    resumed = case.told(case.fit(fresh(estimator), x=case.later, memory=reloaded(first.memory), clock=clock))
+    resumed = case.told(
+        case.fit(fresh(estimator), x=case.later, memory=reloaded(first.memory), clock=clock)
+    )
     clause = "a fit must go on from its memory, read from a file, with the same bits"
-    contract.require(same_bits(second, resumed), clause, "other bits than in the run that was not interrupted", PURE)
+    contract.require(
+        same_bits(second, resumed),
+        clause,
+        "other bits than in the run that was not interrupted",
+        PURE,
+    )
     wanted = [told, case.told(case.fit(x=case.later))]
     alike = in_threads(lambda k: case.told(case.fit(x=(case.x, case.later)[k % 2])), 6)
     held = all(same_bits(a, wanted[k % 2]) for k, a in enumerate(alike))
-    contract.require(held, "fits in several threads must have the bits of a fit alone", "other bits", "keep nothing of a fit in the estimator")
+    contract.require(
+        held,
+        "fits in several threads must have the bits of a fit alone",
+        "other bits",
+        "keep nothing of a fit in the estimator",
+    )
 
 
 def _masses(case: _Case, first: Fit) -> None:
@@ -226,32 +456,56 @@ def _masses(case: _Case, first: Fit) -> None:
         off = float((equal[1] - told[1]).abs().max()) / (float(told[1].abs().max()) or 1.0)
         near = 1e-3 if x.points.dtype == torch.float32 else 1e-5
         found = f"gradients that differ by {off:.2g}"
-        contract.require(off <= near, "masses of 1/N must be what no masses are", found, "use x.mass, or x.mean(values)")
+        contract.require(
+            off <= near,
+            "masses of 1/N must be what no masses are",
+            found,
+            "use x.mass, or x.mean(values)",
+        )
     half = torch.arange(N) < N // 2
     moved = case.told(case.fit(x=Cloud(x.points + 0.5 * half[:, None])))
     if same_bits(moved, told):
         return
     try:
-        uneven = case.told(case.estimator.fit(Cloud(x.points, mass=half * 1.8 / N + 0.1 / N), case.y, Clock(), {}))
+        uneven = case.told(
+            case.estimator.fit(Cloud(x.points, mass=half * 1.8 / N + 0.1 / N), case.y, Clock(), {})
+        )
     except (ValueError, TypeError):
         return
-    remedy = "use x.mass, or x.mean(values), in the place of means over rows; or raise a ValueError where x.log_mass is not None"
-    contract.require(not same_bits(uneven, told), "masses of the particles must count", "the same fit whatever they are", remedy)
+    remedy = (
+        "use x.mass, or x.mean(values), in the place of means over rows; or raise a ValueError"
+        " where x.log_mass is not None"
+    )
+    contract.require(
+        not same_bits(uneven, told),
+        "masses of the particles must count",
+        "the same fit whatever they are",
+        remedy,
+    )
 
 
 def _descent(case: _Case, fit: Fit) -> None:
-    """d value / d x_i = -m_i c grad w(x_i), along a random direction of the whole cloud with unequal masses."""
+    """d value / d x_i = -m_i c grad w(x_i), along a random direction of the whole cloud with
+    unequal masses.
+    """
     declared = case.estimator.energy_slope
     slope = fit.energy_slope if declared is None else declared
     if slope is None or fit.value is None or smoothness_of(case.estimator) is False:
         return
     share = torch.linspace(0.5, 1.5, N, dtype=torch.float64) / N
     along = normals(N, case.x.dim, 6)
-    above, below = (case.fit(x=Cloud(case.x.points + sign * STEP * along, mass=share)).value for sign in (1, -1))
+    above, below = (
+        case.fit(x=Cloud(case.x.points + sign * STEP * along, mass=share)).value for sign in (1, -1)
+    )
     grad = case.fit(x=Cloud(case.x.points, mass=share)).witness.value_and_grad(case.x.points)[1]
     told = -slope * float((share[:, None] * grad * along).sum())
     measured = math.nan if above is None or below is None else (above - below) / (2 * STEP)
     found = f"a change of the value by {measured:.6g} where the slope tells {told:.6g}"
-    clause = f"moving particles must change Fit.value by -m_i c grad w(x_i), c = energy_slope = {slope:g}"
+    clause = (
+        "moving particles must change Fit.value by -m_i c grad w(x_i), c = energy_slope ="
+        f" {slope:g}"
+    )
     remedy = "mend the value, the witness or the constant, or declare energy_slope = None"
-    case.contract.require(abs(measured - told) <= 1e-3 * max(abs(measured), abs(told)) + 1e-8, clause, found, remedy)
+    case.contract.require(
+        abs(measured - told) <= 1e-3 * max(abs(measured), abs(told)) + 1e-8, clause, found, remedy
+    )

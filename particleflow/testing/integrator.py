@@ -1,4 +1,6 @@
-"""`check_integrator`: the contract of an integrator (`particleflow.integrators.base`), clause by clause, on flows that are solved in closed form."""
+"""`check_integrator`: the contract of an integrator (`particleflow.integrators.base`), clause by
+clause, on flows that are solved in closed form.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,18 @@ from particleflow.flows import Flow
 from particleflow.integrators.base import Integrator, Refit, State
 from particleflow.testing.contract import Contract, fresh, normals, reloaded, same_bits
 
-# Particles, and the times at which an order is measured, in numbers of steps: errors of order 5 are still far above rounding.
+# Particles, and the times at which an order is measured, in numbers of steps: errors of order 5 are
+# still far above rounding.
 N, T, STEPS = 13, 1.0, (10, 20, 40)
 # How far below its declaration an order may be measured, and a relative error that is rounding.
 SHORT, ROUNDED = 0.35, 1e-12
-# Of the Ornstein-Uhlenbeck process: particles, steps, and how far mean and variance may be off (errors of dt and of the draws).
+# Of the Ornstein-Uhlenbeck process: particles, steps, and how far mean and variance may be off
+# (errors of dt and of the draws).
 MANY, MANY_STEPS, OFF = 20000, 50, 0.06
-PURE = "compute from (flow, state, dt) alone, and return in the stepper's memory what the next step starts from"
+PURE = (
+    "compute from (flow, state, dt) alone, and return in the stepper's memory what the next step"
+    " starts from"
+)
 
 
 @dataclass(frozen=True)
@@ -69,15 +76,19 @@ class _Solved(_Problem):
 
 @dataclass(frozen=True)
 class _Drawn(_Solved):
-    """v(z) = sin t - mean x - 2 (z - mean x): only fits at each stage's own particles and time have the order.
+    """v(z) = sin t - mean x - 2 (z - mean x): only fits at each stage's own particles and time have
+    the order.
 
-    With m' = sin t - m the mean is e^-t m0 + (sin t - cos t + e^-t) / 2, and deviations from it decay like e^-2t.
+    With m' = sin t - m the mean is e^-t m0 + (sin t - cos t + e^-t) / 2, and deviations from it
+    decay like e^-2t.
     """
 
     def witness(self, x: Cloud, clock: Clock) -> _Potential:
         mean = x.points.mean(0)
         pull = math.sin(clock.t) - mean
-        return _Potential(lambda z: z @ pull - ((z - mean) ** 2).sum(1), lambda z: pull - 2 * (z - mean))
+        return _Potential(
+            lambda z: z @ pull - ((z - mean) ** 2).sum(1), lambda z: pull - 2 * (z - mean)
+        )
 
     def solved(self, start: Cloud, t: float) -> Cloud:
         mean = start.points.mean(0)
@@ -87,7 +98,9 @@ class _Drawn(_Solved):
 
 @dataclass(frozen=True)
 class _Cubic(_Solved):
-    """v(z) = -z^3, entry by entry, x = x0 / sqrt(1 + 2 x0^2 t); at the rate w = -sum z^4 / 4 masses change by -sum (x0^4 / 4) t / (1 + 2 x0^2 t)."""
+    """v(z) = -z^3, entry by entry, x = x0 / sqrt(1 + 2 x0^2 t); at the rate w = -sum z^4 / 4 masses
+    change by -sum (x0^4 / 4) t / (1 + 2 x0^2 t).
+    """
 
     def witness(self, x: Cloud, clock: Clock) -> _Potential:
         return _Potential(lambda z: -0.25 * (z**4).sum(1), lambda z: -(z**3))
@@ -100,22 +113,30 @@ class _Cubic(_Solved):
 
 @dataclass(frozen=True)
 class _Quadratic(_Problem):
-    """v(z) = -z: with diffusion sigma the Ornstein-Uhlenbeck process, mean e^-t m0, variance e^-2t s0 + sigma^2 (1 - e^-2t) / 2."""
+    """v(z) = -z: with diffusion sigma the Ornstein-Uhlenbeck process, mean e^-t m0, variance e^-2t
+    s0 + sigma^2 (1 - e^-2t) / 2.
+    """
 
     def witness(self, x: Cloud, clock: Clock) -> _Potential:
         return _Potential(lambda z: -0.5 * (z**2).sum(1), lambda z: -z)
 
 
 def check_integrator(integrator: Integrator) -> None:
-    """Check every clause of an integrator's contract. Nothing is returned; a broken clause raises AssertionError with its name and the remedy.
+    """Check every clause of an integrator's contract. Nothing is returned; a broken clause raises
+    AssertionError with its name and the remedy.
 
     - `order`, `stages` and `stochastic` are declared.
-    - step(flow, refit, state, dt) returns a cloud of the same shape and dtype, the dt used (0 < used <= dt), and a flat memory of tensors.
-    - It makes stages - 1 further fits (more only where it has shortened dt), whose clocks keep step and draws and lie within the step.
-    - At a fixed time the error is O(dt^order): on a flow of the particles' mean and the time, on v = -x^3, and for masses under a reaction.
+    - step(flow, refit, state, dt) returns a cloud of the same shape and dtype, the dt used (0 <
+      used <= dt), and a flat memory of tensors.
+    - It makes stages - 1 further fits (more only where it has shortened dt), whose clocks keep step
+      and draws and lie within the step.
+    - At a fixed time the error is O(dt^order): on a flow of the particles' mean and the time, on v
+      = -x^3, and for masses under a reaction.
     - Masses are carried on. The state is left alone.
-    - The same state gives the same bits, and a run goes on from its state, read from a file, with the same bits.
-    - Where it is stochastic it adds the flow's diffusion: the moments of the Ornstein-Uhlenbeck process, of other numbers for another seed.
+    - The same state gives the same bits, and a run goes on from its state, read from a file, with
+      the same bits.
+    - Where it is stochastic it adds the flow's diffusion: the moments of the Ornstein-Uhlenbeck
+      process, of other numbers for another seed.
 
     Raises
     ------
@@ -131,7 +152,14 @@ def check_integrator(integrator: Integrator) -> None:
     _step(contract, integrator, start)
     _purity(contract, integrator, start)
     for problem, reaction, what in (
-        (_Drawn(), None, "v = sin t - mean x - 2 (x - mean x), which needs a fit at each stage's own particles and time"),
+        (
+            _Drawn(),
+            None,
+            (
+                "v = sin t - mean x - 2 (x - mean x), which needs a fit at each stage's own"
+                " particles and time"
+            ),
+        ),
         (_Cubic(), None, "v = -x^3"),
         (_Cubic(), _own_rate, "v = -x^3 with a reaction"),
     ):
@@ -145,16 +173,37 @@ def _own_rate(w: Tensor) -> Tensor:
 
 
 def _declarations(contract: Contract, integrator: Any) -> None:
-    what = f"the class {integrator.__name__}" if isinstance(integrator, type) else f"{type(integrator).__name__} without one of them"
+    what = (
+        f"the class {integrator.__name__}"
+        if isinstance(integrator, type)
+        else f"{type(integrator).__name__} without one of them"
+    )
     clause = "an integrator must have step, order, stages and stochastic"
     remedy = "add what is missing; facts are class attributes, e.g. order: ClassVar[float] = 2.0"
-    contract.require(not isinstance(integrator, type) and isinstance(integrator, Integrator), clause, what, remedy)
+    contract.require(
+        not isinstance(integrator, type) and isinstance(integrator, Integrator),
+        clause,
+        what,
+        remedy,
+    )
     order, stages = integrator.order, integrator.stages
     number = isinstance(order, float | int) and not isinstance(order, bool) and 0 < order < math.inf
-    contract.require(number, "order must be a number > 0", repr(order), "declare the power of dt in the error at a fixed time")
+    contract.require(
+        number,
+        "order must be a number > 0",
+        repr(order),
+        "declare the power of dt in the error at a fixed time",
+    )
     whole = isinstance(stages, int) and not isinstance(stages, bool) and stages >= 1
-    contract.require(whole, "stages must be an integer >= 1", repr(stages), "declare the number of fits a step")
-    contract.require(isinstance(integrator.stochastic, bool), "stochastic must be True or False", repr(integrator.stochastic), "declare it")
+    contract.require(
+        whole, "stages must be an integer >= 1", repr(stages), "declare the number of fits a step"
+    )
+    contract.require(
+        isinstance(integrator.stochastic, bool),
+        "stochastic must be True or False",
+        repr(integrator.stochastic),
+        "declare it",
+    )
 
 
 def _started(flow: Flow, x: Cloud, clock: Clock | None = None) -> State:
@@ -169,22 +218,47 @@ def _refit(flow: Flow, state: State) -> Refit:
     return refit
 
 
-def _stepped(contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float) -> tuple[Cloud, float, Memory]:
+def _stepped(
+    contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float
+) -> tuple[Cloud, float, Memory]:
     answer: Any = contract.call(
-        partial(integrator.step, flow, _refit(flow, state), state, dt), clause="step must work", remedy="step(flow, refit, state, dt)"
+        partial(integrator.step, flow, _refit(flow, state), state, dt),
+        clause="step must work",
+        remedy="step(flow, refit, state, dt)",
     )
     triple = isinstance(answer, tuple) and len(answer) == 3
-    contract.require(triple, "step must return (cloud, dt used, memory)", type(answer).__name__, "return Cloud(...), dt, {}")
+    contract.require(
+        triple,
+        "step must return (cloud, dt used, memory)",
+        type(answer).__name__,
+        "return Cloud(...), dt, {}",
+    )
     cloud, used, memory = answer
-    contract.require(isinstance(cloud, Cloud), "step must return a Cloud first", type(cloud).__name__, "return Cloud(points, log_mass=...)")
-    contract.tensor(cloud.points, tuple(state.x.points.shape), state.x.points.dtype, "the new points")
-    held = isinstance(used, float | int) and not isinstance(used, bool) and 0 < used <= dt * (1 + 1e-9)
-    contract.require(held, "step must return the dt used, 0 < used <= dt", repr(used), "return the time by which the cloud was moved")
+    contract.require(
+        isinstance(cloud, Cloud),
+        "step must return a Cloud first",
+        type(cloud).__name__,
+        "return Cloud(points, log_mass=...)",
+    )
+    contract.tensor(
+        cloud.points, tuple(state.x.points.shape), state.x.points.dtype, "the new points"
+    )
+    held = (
+        isinstance(used, float | int) and not isinstance(used, bool) and 0 < used <= dt * (1 + 1e-9)
+    )
+    contract.require(
+        held,
+        "step must return the dt used, 0 < used <= dt",
+        repr(used),
+        "return the time by which the cloud was moved",
+    )
     contract.memory(memory, "the stepper's memory")
     return cloud, float(used), memory
 
 
-def _advanced(contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float) -> tuple[State, float]:
+def _advanced(
+    contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float
+) -> tuple[State, float]:
     """One step as the engine takes it."""
     cloud, used, stepper = _stepped(contract, integrator, flow, state, dt)
     clock = Clock(state.clock.t + used, state.clock.step + 1, state.clock.draws)
@@ -193,7 +267,9 @@ def _advanced(contract: Contract, integrator: Integrator, flow: Flow, state: Sta
 
 
 def _step(contract: Contract, integrator: Integrator, start: Cloud) -> None:
-    """One step from t = 0.4, step 7: what it returns, what it leaves alone, and the fits that it asks for."""
+    """One step from t = 0.4, step 7: what it returns, what it leaves alone, and the fits that it
+    asks for.
+    """
     problem = _Drawn()
     flow, clock, dt = Flow(problem), Clock(0.4, 7, Draws(5)), 0.1
     for dtype in (torch.float32, torch.float64):
@@ -201,21 +277,48 @@ def _step(contract: Contract, integrator: Integrator, start: Cloud) -> None:
         _stepped(contract, integrator, flow, _started(flow, bare, clock), dt)
     state = replace(_started(flow, start, clock), stepper={})
     problem.clocks.clear()
-    with contract.unchanged("step", points=start.points, log_mass=start.log_mass), contract.own_randomness("step"):
+    with (
+        contract.unchanged("step", points=start.points, log_mass=start.log_mass),
+        contract.own_randomness("step"),
+    ):
         cloud, used, _ = _stepped(contract, integrator, flow, state, dt)
     asked = list(problem.clocks)
     extra = integrator.stages - 1
     found = f"{len(asked)} further fits, and that of the state"
     held = len(asked) == extra or (used < dt and len(asked) > extra)
-    contract.require(held, f"a step must take stages = {integrator.stages} fits", found, "declare the number of fits, the state's own among them")
+    contract.require(
+        held,
+        f"a step must take stages = {integrator.stages} fits",
+        found,
+        "declare the number of fits, the state's own among them",
+    )
     for each in asked:
         remedy = "make it by dataclasses.replace(state.clock, t=...)"
         kept = each.step == clock.step and each.draws == clock.draws
-        contract.require(kept, "the clock of a stage must keep step and draws", f"step {each.step} in step {clock.step}", remedy)
+        contract.require(
+            kept,
+            "the clock of a stage must keep step and draws",
+            f"step {each.step} in step {clock.step}",
+            remedy,
+        )
         inside = clock.t - 1e-12 <= each.t <= clock.t + dt + 1e-12
-        contract.require(inside, "the clock of a stage must lie within the step", f"t = {each.t:g} in [{clock.t:g}, {clock.t + dt:g}]", remedy)
-    same = cloud.log_mass is not None and start.log_mass is not None and same_bits(cloud.log_mass, start.log_mass)
-    contract.require(same, "masses must be carried on", "others, or none", "return Cloud(points, log_mass=state.x.log_mass)")
+        contract.require(
+            inside,
+            "the clock of a stage must lie within the step",
+            f"t = {each.t:g} in [{clock.t:g}, {clock.t + dt:g}]",
+            remedy,
+        )
+    same = (
+        cloud.log_mass is not None
+        and start.log_mass is not None
+        and same_bits(cloud.log_mass, start.log_mass)
+    )
+    contract.require(
+        same,
+        "masses must be carried on",
+        "others, or none",
+        "return Cloud(points, log_mass=state.x.log_mass)",
+    )
 
 
 def _purity(contract: Contract, integrator: Integrator, start: Cloud) -> None:
@@ -226,20 +329,41 @@ def _purity(contract: Contract, integrator: Integrator, start: Cloud) -> None:
         run.append(_advanced(contract, integrator, flow, run[-1], 0.05)[0])
     kept = reloaded(run[3].stepper)
     again = [_stepped(contract, integrator, flow, run[3], 0.05) for _ in range(2)]
-    held = same_bits(again[0][0].points, again[1][0].points) and same_bits(again[0][0].points, run[4].x.points)
+    held = same_bits(again[0][0].points, again[1][0].points) and same_bits(
+        again[0][0].points, run[4].x.points
+    )
     contract.require(held, "the same state must give the same step", "other bits", PURE)
-    contract.require(same_bits(dict(run[3].stepper), kept), "step must not change the stepper's memory", "another one afterwards", "clone it first")
+    contract.require(
+        same_bits(dict(run[3].stepper), kept),
+        "step must not change the stepper's memory",
+        "another one afterwards",
+        "clone it first",
+    )
     x = run[3].x
     cloud = Cloud(x.points.clone(), log_mass=None if x.log_mass is None else x.log_mass.clone())
     resumed, other = replace(run[3], x=cloud, stepper=kept), fresh(integrator)
     for _ in range(3):
         resumed = _advanced(contract, other, flow, resumed, 0.05)[0]
     clause = "a run must go on from its state, read from a file, with the same bits"
-    contract.require(same_bits(resumed.x.points, run[6].x.points), clause, "other bits than in the run that was not interrupted", PURE)
+    contract.require(
+        same_bits(resumed.x.points, run[6].x.points),
+        clause,
+        "other bits than in the run that was not interrupted",
+        PURE,
+    )
 
 
-def _order(contract: Contract, integrator: Integrator, problem: _Solved, flow: Flow, start: Cloud, what: str) -> None:
-    """The error at a fixed time after 10, 20 and 40 steps. Where dt is shortened the integrator has an error control of its own: no order then."""
+def _order(
+    contract: Contract,
+    integrator: Integrator,
+    problem: _Solved,
+    flow: Flow,
+    start: Cloud,
+    what: str,
+) -> None:
+    """The error at a fixed time after 10, 20 and 40 steps. Where dt is shortened the integrator has
+    an error control of its own: no order then.
+    """
     exact, errors = problem.solved(start, T), []
     for steps in STEPS:
         state, dt = _started(flow, start), T / steps
@@ -250,14 +374,26 @@ def _order(contract: Contract, integrator: Integrator, problem: _Solved, flow: F
         error = float((state.x.points - exact.points).abs().max() / exact.points.abs().max())
         if flow.reaction is not None:
             wanted = exact.mass.log()
-            error = max(error, float((state.x.mass.log() - wanted).abs().max() / (wanted - start.mass.log()).abs().max()))
+            error = max(
+                error,
+                float(
+                    (state.x.mass.log() - wanted).abs().max()
+                    / (wanted - start.mass.log()).abs().max()
+                ),
+            )
         errors.append(error)
     if errors[-1] <= ROUNDED:
         return
     measured = math.log2(errors[1] / errors[2]) if errors[1] > 0 else math.inf
     clause = f"the error at a fixed time must be O(dt^{integrator.order:g}) on {what}"
-    remedy = "refit at every stage, at its particles and clock, and advance log_mass like the points; or declare the order that it has"
-    found = f"order {measured:.2f}: errors of {errors[0]:.2g}, {errors[1]:.2g}, {errors[2]:.2g} after {STEPS[0]}, {STEPS[1]}, {STEPS[2]} steps"
+    remedy = (
+        "refit at every stage, at its particles and clock, and advance log_mass like the points; or"
+        " declare the order that it has"
+    )
+    found = (
+        f"order {measured:.2f}: errors of {errors[0]:.2g}, {errors[1]:.2g}, {errors[2]:.2g} after"
+        f" {STEPS[0]}, {STEPS[1]}, {STEPS[2]} steps"
+    )
     contract.require(measured >= integrator.order - SHORT, clause, found, remedy)
 
 
@@ -268,14 +404,37 @@ def _diffusion(contract: Contract, integrator: Integrator) -> None:
     for seed in (0, 0, 1):
         state = _started(flow, start, Clock(draws=Draws(seed)))
         while state.clock.t < T - 1e-9:
-            state = _advanced(contract, integrator, flow, state, min(T / MANY_STEPS, T - state.clock.t))[0]
+            state = _advanced(
+                contract, integrator, flow, state, min(T / MANY_STEPS, T - state.clock.t)
+            )[0]
         ends.append(state.x.points)
     remedy = "draw from state.clock.draws.normal(stream, state.clock.step, points)"
-    contract.require(same_bits(ends[0], ends[1]), "equal seeds must give equal bits", "another run", remedy)
-    contract.require(not same_bits(ends[0], ends[2]), "two seeds must give two runs", "the same particles for the seeds 0 and 1", remedy)
+    contract.require(
+        same_bits(ends[0], ends[1]), "equal seeds must give equal bits", "another run", remedy
+    )
+    contract.require(
+        not same_bits(ends[0], ends[2]),
+        "two seeds must give two runs",
+        "the same particles for the seeds 0 and 1",
+        remedy,
+    )
     found, spread = float(ends[0].mean()), float(ends[0].var())
-    wanted, wanted_spread = math.exp(-T) * mean, math.exp(-2 * T) * deviation**2 + 0.5 * sigma**2 * (1 - math.exp(-2 * T))
-    got = f"mean {found:.4f} and variance {spread:.4f}, where they are {wanted:.4f} and {wanted_spread:.4f}"
-    held = abs(found - wanted) <= OFF * wanted and abs(spread - wanted_spread) <= OFF * wanted_spread
+    wanted, wanted_spread = (
+        math.exp(-T) * mean,
+        math.exp(-2 * T) * deviation**2 + 0.5 * sigma**2 * (1 - math.exp(-2 * T)),
+    )
+    got = (
+        f"mean {found:.4f} and variance {spread:.4f}, where they are {wanted:.4f} and"
+        f" {wanted_spread:.4f}"
+    )
+    held = (
+        abs(found - wanted) <= OFF * wanted and abs(spread - wanted_spread) <= OFF * wanted_spread
+    )
     clause = "a stochastic integrator must add the flow's diffusion"
-    contract.require(held, clause, got, "add flow.diffusion(state.clock) sqrt(dt) times standard normal numbers, new ones at every step")
+    contract.require(
+        held,
+        clause,
+        got,
+        "add flow.diffusion(state.clock) sqrt(dt) times standard normal numbers, new ones at every"
+        " step",
+    )

@@ -8,16 +8,21 @@ from torch import Tensor
 from particleflow.mobilities import Mobility
 from particleflow.testing.contract import Contract
 
-# Log ratios looked at: everywhere, and where derivatives are compared with differences. None is a round number, where kinks would lie.
+# Log ratios looked at: everywhere, and where derivatives are compared with differences. None is a
+# round number, where kinks would lie.
 WIDE, NEAR = 80.0, 9.87
 STEP, DIFFERENCE, ROUNDING = 1e-5, 1e-5, 1e-9
-REMEDY = "compute each entry from the same entry of d by torch operations, without changing d in place"
+REMEDY = (
+    "compute each entry from the same entry of d by torch operations, without changing d in place"
+)
 
 
 def check_mobility(mobility: Mobility) -> None:
-    """Check every clause of a mobility's contract. Nothing is returned; a broken clause raises AssertionError with its name and the remedy.
+    """Check every clause of a mobility's contract. Nothing is returned; a broken clause raises
+    AssertionError with its name and the remedy.
 
-    - `h`, `slope` and `curvature` map a log ratio d elementwise, keep its shape and dtype, and do not change it.
+    - `h`, `slope` and `curvature` map a log ratio d elementwise, keep its shape and dtype, and do
+      not change it.
     - slope = dh / dd, curvature = d slope / dd, all finite for |d| <= 9.87.
     - slope > 0 there and >= 0 for |d| <= 80, unless the class has `allow_nonmonotone = True`.
 
@@ -27,21 +32,39 @@ def check_mobility(mobility: Mobility) -> None:
         A clause is broken.
     """
     contract = Contract("a mobility", mobility)
-    what = f"the class {mobility.__name__}" if isinstance(mobility, type) else type(mobility).__name__
+    what = (
+        f"the class {mobility.__name__}" if isinstance(mobility, type) else type(mobility).__name__
+    )
     clause = "a mobility must have h, slope and curvature"
-    contract.require(not isinstance(mobility, type) and isinstance(mobility, Mobility), clause, what, "add the methods that are missing")
+    contract.require(
+        not isinstance(mobility, type) and isinstance(mobility, Mobility),
+        clause,
+        what,
+        "add the methods that are missing",
+    )
     near = torch.linspace(-NEAR, NEAR, 83, dtype=torch.float64)
     for name in ("h", "slope", "curvature"):
         _elementwise(contract, name, getattr(mobility, name), near)
     for name, of in (("slope", "h"), ("curvature", "slope")):
         function = getattr(mobility, of)
-        above, below, told = function(near + STEP), function(near - STEP), getattr(mobility, name)(near)
+        above, below, told = (
+            function(near + STEP),
+            function(near - STEP),
+            getattr(mobility, name)(near),
+        )
         measured = (above - below) / (2 * STEP)
         size = torch.maximum(measured.abs(), told.abs())
-        wrong = (measured - told).abs() > DIFFERENCE * size + ROUNDING * torch.maximum(above.abs(), below.abs()).clamp_min(1e-3)
+        wrong = (measured - told).abs() > DIFFERENCE * size + ROUNDING * torch.maximum(
+            above.abs(), below.abs()
+        ).clamp_min(1e-3)
         at = int(wrong.to(torch.int8).argmax())
-        found = f"{float(told[at]):.6g} at d = {float(near[at]):.3g}, where differences give {float(measured[at]):.6g}"
-        remedy = f"differentiate {of} in d = log r, not in the ratio r, or pass pf.mobilities.Custom"
+        found = (
+            f"{float(told[at]):.6g} at d = {float(near[at]):.3g}, where differences give"
+            f" {float(measured[at]):.6g}"
+        )
+        remedy = (
+            f"differentiate {of} in d = log r, not in the ratio r, or pass pf.mobilities.Custom"
+        )
         contract.require(not bool(wrong.any()), f"{name}(d) must be d {of} / dd", found, remedy)
     if getattr(mobility, "allow_nonmonotone", False):
         return
@@ -50,7 +73,10 @@ def check_mobility(mobility: Mobility) -> None:
     failing = slope.isnan() | (slope < 0) | ((slope == 0) & (wide.abs() <= NEAR))
     at = int(failing.to(torch.int8).argmax())
     found = f"{float(slope[at]):.3g} at d = {float(wide[at]):.3g}"
-    remedy = "particles move away from the target where h' < 0: take an increasing h, or give the class allow_nonmonotone = True"
+    remedy = (
+        "particles move away from the target where h' < 0: take an increasing h, or give the class"
+        " allow_nonmonotone = True"
+    )
     contract.require(not bool(failing.any()), "slope(d) must be > 0", found, remedy)
 
 
@@ -59,10 +85,22 @@ def _elementwise(contract: Contract, name: str, method: object, near: Tensor) ->
     for dtype in (torch.float64, torch.float32):
         d = near.to(dtype)
         with contract.unchanged(f"{name}(d)", d=d):
-            answer = contract.call(method, d, clause=f"{name}(d) must map a tensor d", remedy=REMEDY)
+            answer = contract.call(
+                method, d, clause=f"{name}(d) must map a tensor d", remedy=REMEDY
+            )
         contract.tensor(answer, tuple(d.shape), dtype, f"{name}(d)")
-        contract.finite(answer, f"{name}(d) for |d| <= {NEAR:g}", "take a form that does not overflow, such as torch.nn.functional.softplus")
-        alone = contract.call(method, d[11:13], clause=f"{name}(d) must be elementwise", remedy=REMEDY)
+        contract.finite(
+            answer,
+            f"{name}(d) for |d| <= {NEAR:g}",
+            "take a form that does not overflow, such as torch.nn.functional.softplus",
+        )
+        alone = contract.call(
+            method, d[11:13], clause=f"{name}(d) must be elementwise", remedy=REMEDY
+        )
         contract.tensor(alone, (2,), dtype, f"{name}(d)")
-        agrees = torch.allclose(alone, answer[11:13], rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=0.0)
-        contract.require(agrees, f"{name}(d) must be elementwise", "other numbers for two entries alone", REMEDY)
+        agrees = torch.allclose(
+            alone, answer[11:13], rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=0.0
+        )
+        contract.require(
+            agrees, f"{name}(d) must be elementwise", "other numbers for two entries alone", REMEDY
+        )

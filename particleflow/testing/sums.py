@@ -1,4 +1,6 @@
-"""Sums over pairs by plain numpy in float64, from a kernel's own profile: what backends are measured against."""
+"""Sums over pairs by plain numpy in float64, from a kernel's own profile: what backends are
+measured against.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from particleflow.kernels.declared import has_laplacian
 
 @dataclass(frozen=True)
 class Sums:
-    """value (Q, K), grad (Q, K, d), laplacian (Q, K), and the sums of the absolute values of their terms, which scale rounding.
+    """value (Q, K), grad (Q, K, d), laplacian (Q, K), and the sums of the absolute values of their
+    terms, which scale rounding.
 
     `matrix` is k(z_q, x_n), `force` its gradient in z_q (Q, N, d).
     """
@@ -30,13 +33,17 @@ class Sums:
     force: np.ndarray
 
     def log(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logarithm (Q,) and its gradient (Q, d) for the weights w (N,) >= 0, where the sum does not underflow."""
+        """Logarithm (Q,) and its gradient (Q, d) for the weights w (N,) >= 0, where the sum does
+        not underflow.
+        """
         total = self.matrix @ w
         return np.log(total), np.einsum("qnd,n->qd", self.force, w) / total[:, None]
 
 
 def exact_sums(kernel: Kernel, z: Tensor, x: Tensor, w: Tensor) -> Sums:
-    """sum_i w_i k(z, x_i) and derivatives; w (N, K). Coincident pairs exert no force; their laplacian is 2 d slope(0)."""
+    """sum_i w_i k(z, x_i) and derivatives; w (N, K). Coincident pairs exert no force; their
+    laplacian is 2 d slope(0).
+    """
     z64, x64, w64 = (t.detach().double().cpu().numpy() for t in (z, x, w))
     d = z64.shape[1]
     difference = z64[:, None, :] - x64[None, :, :]
@@ -47,7 +54,8 @@ def exact_sums(kernel: Kernel, z: Tensor, x: Tensor, w: Tensor) -> Sums:
     return Sums(
         value=value @ w64,
         grad=np.einsum("qnd,nk->qkd", force, w64),
-        laplacian=(kernel.laplacian(s, d).numpy() if has_laplacian(kernel) else bend + d * pull) @ w64,
+        laplacian=(kernel.laplacian(s, d).numpy() if has_laplacian(kernel) else bend + d * pull)
+        @ w64,
         value_scale=np.abs(value) @ np.abs(w64),
         grad_scale=np.linalg.norm(force, axis=-1) @ np.abs(w64),
         # the terms 4 s curvature and 2 d slope, whose difference loses digits

@@ -1,4 +1,6 @@
-"""Expressions of the part of Python that `scalar` describes, as LLVM's IR: `translation` writes the statements around them."""
+"""Expressions of the part of Python that `scalar` describes, as LLVM's IR: `translation` writes the
+statements around them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ from llvmlite import ir
 
 from particleflow.pairwise.codegen.types import F64, I1, I64, Elements, Fields, Routine, Value, flat
 
-COMPARED: dict[type, str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+COMPARED: dict[type, str] = {
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
 MATHS: dict[Any, str] = {math.sqrt: "llvm.sqrt.f64", math.log1p: "log1p"}
 
 
@@ -24,23 +33,36 @@ class Expressions:
     def __init__(self, function: Routine, made: ir.Function) -> None:
         python = function.python
         lines, first = inspect.getsourcelines(python)
-        self.where, self.scope = (inspect.getsourcefile(python), first - 1), {**vars(builtins), **python.__globals__}
+        self.where, self.scope = (
+            (inspect.getsourcefile(python), first - 1),
+            {**vars(builtins), **python.__globals__},
+        )
         self.tree: Any = ast.parse(textwrap.dedent("".join(lines))).body[0]
         self.made, (self.names, self.types, self.result) = made, function.signature
-        self.local = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)} | {*self.names}
+        self.local = {
+            node.id
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        } | {*self.names}
         self.entry = ir.IRBuilder(made.append_basic_block("entry"))
         self.b = ir.IRBuilder(made.append_basic_block("body"))
         self.variables: dict[str, Value] = {}  # parts: where they are kept
 
     def _refuse(self, node: ast.AST, why: str) -> NoReturn:
         file, before = self.where
-        raise TypeError(f"{file}:{before + getattr(node, 'lineno', 1)}: cannot translate `{ast.unparse(node)[:100]}`: {why}")
+        raise TypeError(
+            f"{file}:{before + getattr(node, 'lineno', 1)}: cannot translate"
+            f" `{ast.unparse(node)[:100]}`: {why}"
+        )
 
     def _value(self, node: ast.expr) -> Value:
         match node:
             case ast.Tuple(items):
                 fields = [self._value(item) for item in items]
-                return Value(Fields(tuple(one.type for one in fields)), [part for one in fields for part in one.parts])
+                return Value(
+                    Fields(tuple(one.type for one in fields)),
+                    [part for one in fields for part in one.parts],
+                )
             case ast.BinOp(left, op, right):
                 return self._operation(node, op, self._value(left), self._value(right))
             case ast.UnaryOp(ast.USub(), ast.Constant(int() | float() as number)):
@@ -54,12 +76,28 @@ class Expressions:
                 return Value(bool, [self.b.not_(self._truth(operand))])
             case ast.BoolOp(op, [first, *rest]):
                 more = rest[0] if len(rest) == 1 else ast.copy_location(ast.BoolOp(op, rest), node)
-                sides = (lambda: self._bool(more)), (lambda: Value(bool, [I1(isinstance(op, ast.Or))]))
-                return self._choose(node, self._bool(first).parts[0], *(sides if isinstance(op, ast.And) else sides[::-1]))
+                sides = (
+                    (lambda: self._bool(more)),
+                    (lambda: Value(bool, [I1(isinstance(op, ast.Or))])),
+                )
+                return self._choose(
+                    node,
+                    self._bool(first).parts[0],
+                    *(sides if isinstance(op, ast.And) else sides[::-1]),
+                )
             case ast.IfExp(test, body, orelse):
-                return self._choose(node, self._truth(test), lambda: self._value(body), lambda: self._value(orelse))
+                return self._choose(
+                    node, self._truth(test), lambda: self._value(body), lambda: self._value(orelse)
+                )
             case ast.Compare(left, [op], [right]) if type(op) in COMPARED:
-                return Value(bool, [self._compared(node, COMPARED[type(op)], self._value(left), self._value(right))])
+                return Value(
+                    bool,
+                    [
+                        self._compared(
+                            node, COMPARED[type(op)], self._value(left), self._value(right)
+                        )
+                    ],
+                )
             case ast.Call(func, items, []):
                 return self._call(node, self._known(func), items)
             case ast.Subscript(value, index):
@@ -90,13 +128,17 @@ class Expressions:
         self._refuse(node, "this expression is not in the subset")
 
     def _constant(self, node: ast.AST, value: Any) -> Value:
-        if type(value) not in (bool, int, float) or (type(value) is int and not -(2**63) <= value < 2**63):
+        if type(value) not in (bool, int, float) or (
+            type(value) is int and not -(2**63) <= value < 2**63
+        ):
             self._refuse(node, "a constant must be bool, int (64 bits) or float")
         return Value(type(value), [{bool: I1, int: I64, float: F64}[type(value)](value)])
 
     def _field(self, made: Value, k: int) -> Value:
         before = sum(len(flat(one)) for one in made.type.types[:k])
-        return Value(made.type.types[k], made.parts[before : before + len(flat(made.type.types[k]))])
+        return Value(
+            made.type.types[k], made.parts[before : before + len(flat(made.type.types[k]))]
+        )
 
     def _attribute(self, node: ast.AST, made: Value, name: str) -> Value:
         if isinstance(made.type, Elements) and name == "shape":
@@ -109,7 +151,11 @@ class Expressions:
         kind = made.type
         if isinstance(kind, Fields):
             k = self._value(index).parts[0]
-            if not isinstance(k, ir.Constant) or k.type != I64 or not 0 <= k.constant < len(kind.types):
+            if (
+                not isinstance(k, ir.Constant)
+                or k.type != I64
+                or not 0 <= k.constant < len(kind.types)
+            ):
                 self._refuse(node, "the index of a tuple must be a constant in its range")
             return self._field(made, k.constant)
         if not isinstance(kind, Elements):
@@ -124,7 +170,10 @@ class Expressions:
         indices = self._indices(node, kind, index)
         pointer = self._at(made, indices)
         if len(indices) < kind.rank:
-            return Value(Elements(kind.dtype, kind.rank - len(indices)), [pointer, *made.parts[1 + len(indices) :]])
+            return Value(
+                Elements(kind.dtype, kind.rank - len(indices)),
+                [pointer, *made.parts[1 + len(indices) :]],
+            )
         return self._load(pointer, kind)
 
     def _indices(self, node: ast.AST, kind: Elements, index: ast.expr) -> list[Any]:
@@ -171,7 +220,11 @@ class Expressions:
             return made
         if kind is float and made.type is int:
             return Value(float, [self.b.sitofp(made.parts[0], F64)])
-        if isinstance(kind, Fields) and isinstance(made.type, Fields) and len(kind.types) == len(made.type.types):
+        if (
+            isinstance(kind, Fields)
+            and isinstance(made.type, Fields)
+            and len(kind.types) == len(made.type.types)
+        ):
             fields = [self._as(one, self._field(made, k), node) for k, one in enumerate(kind.types)]
             return Value(kind, [part for field in fields for part in field.parts])
         self._refuse(node, f"expected {kind}, got {made.type}")
@@ -192,7 +245,9 @@ class Expressions:
             return self._as(float, a, node), self._as(float, b, node)
         return a, self._as(a.type, b, node)
 
-    def _choose(self, node: ast.AST, test: Any, then: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:
+    def _choose(
+        self, node: ast.AST, test: Any, then: Callable[[], Value], otherwise: Callable[[], Value]
+    ) -> Value:
         """One of two values, of which the other is not computed."""
         blocks = [self.b.append_basic_block(name) for name in ("chosen", "other", "both")]
         self.b.cbranch(test, blocks[0], blocks[1])
@@ -217,7 +272,9 @@ class Expressions:
     def _compared(self, node: ast.AST, sign: str, left: Value, right: Value) -> Any:
         left, right = self._common(node, left, right)
         if left.type is float:
-            return (self.b.fcmp_unordered if sign == "!=" else self.b.fcmp_ordered)(sign, left.parts[0], right.parts[0])
+            return (self.b.fcmp_unordered if sign == "!=" else self.b.fcmp_ordered)(
+                sign, left.parts[0], right.parts[0]
+            )
         if left.type is int:
             return self.b.icmp_signed(sign, left.parts[0], right.parts[0])
         self._refuse(node, "only numbers compare")
@@ -230,17 +287,30 @@ class Expressions:
             left, right = self._common(node, left, right)
         x, y = left.parts[0], right.parts[0]
         match op, left.type:
-            case (ast.Add() | ast.Sub() | ast.Mult() | ast.Div()), t if t is float:
-                return Value(float, [{ast.Add: b.fadd, ast.Sub: b.fsub, ast.Mult: b.fmul, ast.Div: b.fdiv}[type(op)](x, y)])
-            case (ast.Add() | ast.Sub() | ast.Mult()), t if t is int:
-                return Value(int, [{ast.Add: b.add, ast.Sub: b.sub, ast.Mult: b.mul}[type(op)](x, y)])
-            case ast.RShift(), t if t is int and isinstance(y, ir.Constant) and 0 <= y.constant < 64:
+            case ((ast.Add() | ast.Sub() | ast.Mult() | ast.Div()), t) if t is float:
+                return Value(
+                    float,
+                    [
+                        {ast.Add: b.fadd, ast.Sub: b.fsub, ast.Mult: b.fmul, ast.Div: b.fdiv}[
+                            type(op)
+                        ](x, y)
+                    ],
+                )
+            case ((ast.Add() | ast.Sub() | ast.Mult()), t) if t is int:
+                return Value(
+                    int, [{ast.Add: b.add, ast.Sub: b.sub, ast.Mult: b.mul}[type(op)](x, y)]
+                )
+            case ast.RShift(), t if (
+                t is int and isinstance(y, ir.Constant) and 0 <= y.constant < 64
+            ):
                 return Value(int, [b.ashr(x, y)])
             case ast.FloorDiv(), t if t is int:
                 y = b.select(b.icmp_signed("==", y, I64(0)), I64(1), y)
                 quotient = b.sdiv(x, y)
                 rest = b.sub(x, b.mul(quotient, y))
-                lower = b.and_(b.icmp_signed("!=", rest, I64(0)), b.icmp_signed("<", b.xor(rest, y), I64(0)))
+                lower = b.and_(
+                    b.icmp_signed("!=", rest, I64(0)), b.icmp_signed("<", b.xor(rest, y), I64(0))
+                )
                 return Value(int, [b.sub(quotient, b.zext(lower, I64))])
         self._refuse(node, "this operation is not in the subset")
 
@@ -250,10 +320,21 @@ class Expressions:
             _, types, result = function.signature
             if len(types) != len(made):
                 self._refuse(node, f"{function.name} takes {len(types)} arguments")
-            parts = [part for kind, one in zip(types, made, strict=True) for part in self._as(kind, one, node).parts]
+            parts = [
+                part
+                for kind, one in zip(types, made, strict=True)
+                for part in self._as(kind, one, node).parts
+            ]
             answer = self.b.call(function.declared(self.made.module), parts)
             count = len(flat(result))
-            return Value(result, [self.b.extract_value(answer, k) for k in range(count)] if count > 1 else [answer][:count])
+            return Value(
+                result,
+                (
+                    [self.b.extract_value(answer, k) for k in range(count)]
+                    if count > 1
+                    else [answer][:count]
+                ),
+            )
         match len(made):
             case 2 if function in (min, max):
                 a, b = self._common(node, *made)
@@ -264,11 +345,19 @@ class Expressions:
             case 1 if function is abs and made[0].type is float:
                 return Value(float, [self._external("llvm.fabs.f64", F64, made[0].parts[0])])
             case 1 if function is int and made[0].type is float:
-                return Value(int, [self._external("llvm.fptosi.sat.i64.f64", I64, made[0].parts[0])])
+                return Value(
+                    int, [self._external("llvm.fptosi.sat.i64.f64", I64, made[0].parts[0])]
+                )
             case 1 if function in MATHS:
-                return Value(float, [self._external(MATHS[function], F64, self._as(float, made[0], node).parts[0])])
+                return Value(
+                    float,
+                    [self._external(MATHS[function], F64, self._as(float, made[0], node).parts[0])],
+                )
         self._refuse(node, "this call is not in the subset")
 
     def _external(self, name: str, result: Any, x: Any) -> Any:
         module = self.made.module
-        return self.b.call(module.globals.get(name) or ir.Function(module, ir.FunctionType(result, [F64]), name), [x])
+        return self.b.call(
+            module.globals.get(name) or ir.Function(module, ir.FunctionType(result, [F64]), name),
+            [x],
+        )

@@ -1,7 +1,8 @@
-"""Machine code from llvmlite's IR at run time, without a compiler on the user's machine and without numba.
+"""Machine code from llvmlite's IR at run time, without a compiler on the user's machine and without
+numba.
 
-A function takes less than a tenth of a second to compile, so nothing is kept on disk: no cache can be stale, broken or unwritable. Calls release
-the GIL.
+A function takes less than a tenth of a second to compile, so nothing is kept on disk: no cache can
+be stale, broken or unwritable. Calls release the GIL.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _engines: list[Any] = []  # own the code: kept as long as the process lives
 
 @dataclass(frozen=True)
 class Processor:
-    """What code is made for: LLVM's name of the processor and its features, "+avx2,+fma,...". Both empty: any processor of this architecture."""
+    """What code is made for: LLVM's name of the processor and its features, "+avx2,+fma,...". Both
+    empty: any processor of this architecture.
+    """
 
     name: str
     features: str
@@ -43,13 +46,25 @@ class Processor:
         return ("llvm.x86.avx.rsqrt.ps.256", 8) if self.has("avx") else None
 
 
-def compiled(module: ir.Module, name: str, processor: Processor, *, pointers: int, integers: int, vectors: bool = True) -> Callable[..., None]:
-    """The module's function `name`, which takes so many pointers, then 64-bit integers, and returns nothing. vectors: may LLVM make some of loops."""
+def compiled(
+    module: ir.Module,
+    name: str,
+    processor: Processor,
+    *,
+    pointers: int,
+    integers: int,
+    vectors: bool = True,
+) -> Callable[..., None]:
+    """The module's function `name`, which takes so many pointers, then 64-bit integers, and returns
+    nothing. vectors: may LLVM make some of loops.
+    """
     with _turn:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         target = binding.Target.from_triple(binding.get_process_triple())
-        machine = target.create_target_machine(cpu=processor.name, features=processor.features, opt=3, jit=True)
+        machine = target.create_target_machine(
+            cpu=processor.name, features=processor.features, opt=3, jit=True
+        )
         module.triple = target.triple
         code = binding.parse_assembly(str(module))
         # Level 1: the loops are written out already; more takes longer and gives slower code.

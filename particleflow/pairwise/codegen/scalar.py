@@ -1,15 +1,19 @@
-"""Loops over arrays, written in a small part of Python, as machine code: the function's syntax tree becomes LLVM's IR, which `processor` compiles.
+"""Loops over arrays, written in a small part of Python, as machine code: the function's syntax tree
+becomes LLVM's IR, which `processor` compiles.
 
     @translated
     def total(points: Annotated[np.ndarray, Elements("float64", 2)], k: int) -> float: ...
 
-Types: int (64 bits), float (double), bool; C-ordered arrays `Elements` of the dtypes in `STORED`; tuples and NamedTuples of these. A variable keeps
-the type of its first assignment. Statements: assignments (also of tuples, and +=, -=, *=), if, while, for over range, break, continue, return.
-Expressions: + - * / // (by 0: the number itself) >>, comparisons, and, or, not, a if c else b, a[i, j], a[i] (a row), a[i:], a.shape, len, min and
-max of two, abs, int, math.sqrt, math.log1p, constants of the module, and calls of other translated functions. As in Python, NaN included, except that
-integers wrap around, int() of NaN is 0 and of what is too large the largest, x / 0 and sqrt of negative numbers are inf or NaN, and INDICES ARE NOT
-CHECKED: none may be negative or too large.
-Anything else is refused with its file and line when the function is first called. Arguments are checked at each call.
+Types: int (64 bits), float (double), bool; C-ordered arrays `Elements` of the dtypes in `STORED`;
+tuples and NamedTuples of these. A variable keeps the type of its first assignment. Statements:
+assignments (also of tuples, and +=, -=, *=), if, while, for over range, break, continue, return.
+Expressions: + - * / // (by 0: the number itself) >>, comparisons, and, or, not, a if c else b, a[i,
+j], a[i] (a row), a[i:], a.shape, len, min and max of two, abs, int, math.sqrt, math.log1p,
+constants of the module, and calls of other translated functions. As in Python, NaN included, except
+that integers wrap around, int() of NaN is 0 and of what is too large the largest, x / 0 and sqrt of
+negative numbers are inf or NaN, and INDICES ARE NOT CHECKED: none may be negative or too large.
+Anything else is refused with its file and line when the function is first called. Arguments are
+checked at each call.
 """
 
 from __future__ import annotations
@@ -29,7 +33,17 @@ from llvmlite import binding, ir
 from particleflow.memo import cached_property
 from particleflow.pairwise.codegen import processor
 from particleflow.pairwise.codegen.translation import Body
-from particleflow.pairwise.codegen.types import F64, I1, I64, SCALARS, STORED, Elements, Fields, Routine, flat
+from particleflow.pairwise.codegen.types import (
+    F64,
+    I1,
+    I64,
+    SCALARS,
+    STORED,
+    Elements,
+    Fields,
+    Routine,
+    flat,
+)
 
 
 def translated(python: Callable[..., Any]) -> Translated:
@@ -37,7 +51,9 @@ def translated(python: Callable[..., Any]) -> Translated:
 
 
 class Translated(Routine):
-    """`python`, compiled at its first call for the processor at hand. Calls release the GIL; they cost some microseconds each."""
+    """`python`, compiled at its first call for the processor at hand. Calls release the GIL; they
+    cost some microseconds each.
+    """
 
     def __init__(self, python: Callable[..., Any]) -> None:
         self.python = python
@@ -61,10 +77,19 @@ class Translated(Routine):
         """Names and types of the parameters, and the type of the result."""
         hints = typing.get_type_hints(self.python, include_extras=True)
         where = self.python.__code__
-        missing = [name for name in [*inspect.signature(self.python).parameters, "return"] if name not in hints]
+        missing = [
+            name
+            for name in [*inspect.signature(self.python).parameters, "return"]
+            if name not in hints
+        ]
         if missing:
-            raise TypeError(f"{where.co_filename}:{where.co_firstlineno}: {missing} need annotations")
-        types = {name: _type(hint, f"{where.co_filename}:{where.co_firstlineno}") for name, hint in hints.items()}
+            raise TypeError(
+                f"{where.co_filename}:{where.co_firstlineno}: {missing} need annotations"
+            )
+        types = {
+            name: _type(hint, f"{where.co_filename}:{where.co_firstlineno}")
+            for name, hint in hints.items()
+        }
         result = types.pop("return")
         return list(types), list(types.values()), result
 
@@ -73,8 +98,18 @@ class Translated(Routine):
             return module.globals[self.name]
         _, types, result = self.signature
         answer = flat(result)
-        returned = ir.VoidType() if not answer else answer[0] if len(answer) == 1 else ir.LiteralStructType(answer)
-        made = ir.Function(module, ir.FunctionType(returned, [part for kind in types for part in flat(kind)]), self.name)
+        returned = (
+            ir.VoidType()
+            if not answer
+            else answer[0]
+            if len(answer) == 1
+            else ir.LiteralStructType(answer)
+        )
+        made = ir.Function(
+            module,
+            ir.FunctionType(returned, [part for kind in types for part in flat(kind)]),
+            self.name,
+        )
         made.linkage = "internal"
         Body(self, made).write()
         return made
@@ -96,12 +131,24 @@ class Translated(Routine):
         answer = b.call(inner, arguments)
         for k, kind in enumerate(flat(result)):
             part = b.extract_value(answer, k) if len(flat(result)) > 1 else answer
-            part = part if kind is I64 else b.bitcast(part, I64) if kind is F64 else b.zext(part, I64)
+            part = (
+                part if kind is I64 else b.bitcast(part, I64) if kind is F64 else b.zext(part, I64)
+            )
             b.store(part, b.gep(outer.args[0], [I64(len(slots) + k)]))
         b.ret_void()
-        packed = struct.Struct("".join("d" if kind is F64 else "q" for kind in [*slots, *flat(result)]))
+        packed = struct.Struct(
+            "".join("d" if kind is F64 else "q" for kind in [*slots, *flat(result)])
+        )
         # the innermost loops here run over two or three coordinates: vectors would only cost time
-        return names, types, result, processor.compiled(module, "call", processor.Processor.here(), pointers=1, integers=0, vectors=False), packed
+        return (
+            names,
+            types,
+            result,
+            processor.compiled(
+                module, "call", processor.Processor.here(), pointers=1, integers=0, vectors=False
+            ),
+            packed,
+        )
 
 
 @functools.lru_cache
@@ -132,8 +179,15 @@ def _pack(name: str, kind: Any, argument: Any, slots: list[Any]) -> None:
             isinstance(argument, np.ndarray) and argument.dtype == kind.dtype and argument.ndim == kind.rank
             and argument.flags.c_contiguous and argument.flags.aligned
         ):  # fmt: skip
-            got = f"{argument.dtype} {argument.shape}, strides {argument.strides}" if isinstance(argument, np.ndarray) else repr(argument)
-            raise TypeError(f"`{name}` must be a C-contiguous {kind.dtype} array with {kind.rank} axes, got {got}")
+            got = (
+                f"{argument.dtype} {argument.shape}, strides {argument.strides}"
+                if isinstance(argument, np.ndarray)
+                else repr(argument)
+            )
+            raise TypeError(
+                f"`{name}` must be a C-contiguous {kind.dtype} array with {kind.rank} axes, got"
+                f" {got}"
+            )
         slots += [argument.ctypes.data, *argument.shape]
     elif isinstance(kind, Fields):
         if not isinstance(argument, tuple) or len(argument) != len(kind.types):
@@ -141,8 +195,14 @@ def _pack(name: str, kind: Any, argument: Any, slots: list[Any]) -> None:
         for k, (one, part) in enumerate(zip(kind.types, argument, strict=True)):
             _pack(f"{name}.{kind.names[k] if kind.names else k}", one, part, slots)
     else:
-        accepted = {int: (int, np.integer), float: (int, float, np.integer, np.floating), bool: (bool, np.bool_)}[kind]
-        if not isinstance(argument, accepted) or (kind is not bool and isinstance(argument, (bool, np.bool_))):
+        accepted = {
+            int: (int, np.integer),
+            float: (int, float, np.integer, np.floating),
+            bool: (bool, np.bool_),
+        }[kind]
+        if not isinstance(argument, accepted) or (
+            kind is not bool and isinstance(argument, (bool, np.bool_))
+        ):
             raise TypeError(f"`{name}` must be {kind.__name__}, got {argument!r}")
         slots.append(kind(argument))
 

@@ -1,5 +1,6 @@
-"""From a function in the part of Python that `scalar` describes to LLVM's IR: one walk over its syntax tree. Variables live on the stack until LLVM
-moves them to registers; they begin as zeros, empty arrays too.
+"""From a function in the part of Python that `scalar` describes to LLVM's IR: one walk over its
+syntax tree. Variables live on the stack until LLVM moves them to registers; they begin as zeros,
+empty arrays too.
 """
 
 from __future__ import annotations
@@ -50,15 +51,31 @@ class Body(Expressions):
                 for target in targets:
                     self._assign(target, made)
             case ast.AugAssign(ast.Name(name), op, expression):
-                self._keep(name, self._operation(node, op, self._value(ast.copy_location(ast.Name(name), node)), self._value(expression)), node)
+                self._keep(
+                    name,
+                    self._operation(
+                        node,
+                        op,
+                        self._value(ast.copy_location(ast.Name(name), node)),
+                        self._value(expression),
+                    ),
+                    node,
+                )
             case ast.AugAssign(ast.Subscript() as target, op, expression):
                 pointer, array = self._element(target)
-                self._store(node, pointer, array, self._operation(node, op, self._load(pointer, array), self._value(expression)))
+                self._store(
+                    node,
+                    pointer,
+                    array,
+                    self._operation(node, op, self._load(pointer, array), self._value(expression)),
+                )
             case ast.If(test, body, orelse):
                 self._if(self._truth(test), body, orelse)
             case ast.While(test, body, []):
                 self._loop(lambda: self._truth(test), lambda: self._run(body), lambda: None)
-            case ast.For(ast.Name(name), ast.Call(ast.Name("range"), limits, []), body, []) if 1 <= len(limits) <= 3:
+            case ast.For(ast.Name(name), ast.Call(ast.Name("range"), limits, []), body, []) if (
+                1 <= len(limits) <= 3
+            ):
                 self._for(node, name, limits, body)
             case ast.Continue():
                 self.b.branch(self.loops[-1][0])
@@ -76,7 +93,9 @@ class Body(Expressions):
             case ast.Subscript():
                 pointer, array = self._element(target)
                 self._store(target, pointer, array, made)
-            case ast.Tuple(targets) if isinstance(made.type, Fields) and len(targets) == len(made.type.types):
+            case ast.Tuple(targets) if isinstance(made.type, Fields) and len(targets) == len(
+                made.type.types
+            ):
                 for k, one in enumerate(targets):
                     self._assign(one, self._field(made, k))
             case _:
@@ -89,7 +108,9 @@ class Body(Expressions):
                 self.entry.store(ir.Constant(place.type.pointee, None), place)
             self.variables[name] = Value(made.type, places)
         kept = self.variables[name]
-        for part, place in zip(self._as(kept.type, made, node or self.tree).parts, kept.parts, strict=True):
+        for part, place in zip(
+            self._as(kept.type, made, node or self.tree).parts, kept.parts, strict=True
+        ):
             self.b.store(part, place)
 
     def _return(self, node: ast.AST, made: Value) -> None:
@@ -103,7 +124,9 @@ class Body(Expressions):
         self.b.ret(answer)
 
     def _if(self, test: Any, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt]) -> None:
-        then, otherwise, after = (self.b.append_basic_block(name) for name in ("then", "else", "after"))
+        then, otherwise, after = (
+            self.b.append_basic_block(name) for name in ("then", "else", "after")
+        )
         self.b.cbranch(test, then, otherwise)
         met = False
         for block, statements in ((then, body), (otherwise, orelse)):
@@ -116,8 +139,12 @@ class Body(Expressions):
         if not met:
             self.b.unreachable()
 
-    def _loop(self, test: Callable[[], Any], body: Callable[[], None], step: Callable[[], None]) -> None:
-        top, inside, onward, after = (self.b.append_basic_block(name) for name in ("test", "loop", "next", "after"))
+    def _loop(
+        self, test: Callable[[], Any], body: Callable[[], None], step: Callable[[], None]
+    ) -> None:
+        top, inside, onward, after = (
+            self.b.append_basic_block(name) for name in ("test", "loop", "next", "after")
+        )
         self.b.branch(top)
         self.b.position_at_end(top)
         self.b.cbranch(test(), inside, after)
@@ -132,7 +159,9 @@ class Body(Expressions):
         self.b.branch(top)
         self.b.position_at_end(after)
 
-    def _for(self, node: ast.For, name: str, limits: Sequence[ast.expr], body: Sequence[ast.stmt]) -> None:
+    def _for(
+        self, node: ast.For, name: str, limits: Sequence[ast.expr], body: Sequence[ast.stmt]
+    ) -> None:
         made = [self._as(int, self._value(limit), limit).parts[0] for limit in limits]
         first, last = (I64(0), made[0]) if len(made) == 1 else made[:2]
         step = made[2] if len(made) == 3 else I64(1)
@@ -146,7 +175,12 @@ class Body(Expressions):
             self._run(body)
 
         self._loop(
-            lambda: self.b.icmp_signed("<" if step.constant > 0 else ">", self.b.load(counter), last),
+            lambda: self.b.icmp_signed(
+                "<" if step.constant > 0 else ">", self.b.load(counter), last
+            ),
             inside,
-            lambda: self.b.store(self.b.add(self.b.load(counter), step, flags=["nsw"]), counter) and None,
+            lambda: (
+                self.b.store(self.b.add(self.b.load(counter), step, flags=["nsw"]), counter)
+                and None
+            ),
         )

@@ -1,4 +1,6 @@
-"""What the translated part of Python (`scalar`) computes with: its types, its values, and its functions."""
+"""What the translated part of Python (`scalar`) computes with: its types, its values, and its
+functions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ from llvmlite import ir
 
 I1, I64, F64 = ir.IntType(1), ir.IntType(64), ir.DoubleType()
 SCALARS: dict[Any, Any] = {int: I64, float: F64, bool: I1}
-STORED: dict[str, Any] = {"float64": F64, "int64": I64, "int32": ir.IntType(32), "uint16": ir.IntType(16), "bool": ir.IntType(8)}
+STORED: dict[str, Any] = {
+    "float64": F64,
+    "int64": I64,
+    "int32": ir.IntType(32),
+    "uint16": ir.IntType(16),
+    "bool": ir.IntType(8),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,9 @@ class Fields:
 
 @dataclass(frozen=True)
 class Value:
-    """Its type and its parts: one of a scalar, pointer and shape of an array, those of its fields in turn for a tuple."""
+    """Its type and its parts: one of a scalar, pointer and shape of an array, those of its fields
+    in turn for a tuple.
+    """
 
     type: Any
     parts: list[Any]

@@ -1,4 +1,6 @@
-"""Exact sums in plain torch, tile by tile: any device, any kernel, bounded memory. The reference for every other backend."""
+"""Exact sums in plain torch, tile by tile: any device, any kernel, bounded memory. The reference
+for every other backend.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +18,29 @@ from particleflow.kernels import Kernel, Laplace
 from particleflow.kernels.declared import has_laplacian, is_positive
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField
-from particleflow.pairwise.inputs import at_numbers, checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    at_numbers,
+    checked_weights,
+    held_points,
+    kept_queries,
+    points_of,
+)
 from particleflow.pairwise.terms import What
 
-# (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s, the exponent, a difference, a product, and
-# the temporaries of the kernel's slope.
+# (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s,
+# the exponent, a difference, a product, and the temporaries of the kernel's slope.
 ARRAYS_PER_TILE = 8
-# Coordinates beyond which their squares, and the kernel's derivatives there, are no numbers of float32: of our kernels, and of others, whose
-# derivatives may take powers on the way.
+# Coordinates beyond which their squares, and the kernel's derivatives there, are no numbers of
+# float32: of our kernels, and of others, whose derivatives may take powers on the way.
 FAR, FAR_UNKNOWN = 1e9, 1e3
 # A bandwidth below which the pole of a laplacian, at a distance of 1e-15 bandwidths, is none.
 FINE = 1e-3
 
 
 def squared_distances(z: Tensor, points: Tensor) -> Tensor:
-    """|z_q - x_n|^2, shape (Q, N), by differences: |z|^2 + |x|^2 - 2 z.x would lose half of the digits."""
+    """|z_q - x_n|^2, shape (Q, N), by differences: |z|^2 + |x|^2 - 2 z.x would lose half of the
+    digits.
+    """
     s = (z[:, 0, None] - points[None, :, 0]).square_()
     for k in range(1, points.shape[1]):
         s += (z[:, k, None] - points[None, :, k]).square_()
@@ -52,8 +62,9 @@ class Dense:
     Parameters
     ----------
     max_bytes : int
-        Bound on the working memory beyond input and output (at least one pair is always worked on; `log` keeps a second copy of its output).
-        Tiles much larger than the processor's cache gain nothing.
+        Bound on the working memory beyond input and output (at least one pair is always worked on;
+        `log` keeps a second copy of its output). Tiles much larger than the processor's cache gain
+        nothing.
     """
 
     max_bytes: int = 8 * 2**20
@@ -67,7 +78,9 @@ class Dense:
 
 @dataclass(frozen=True)
 class DenseQueries:
-    """Query points and, where it fits the memory bound, their kernel matrix (Q, N) against one set of sources."""
+    """Query points and, where it fits the memory bound, their kernel matrix (Q, N) against one set
+    of sources.
+    """
 
     points: Tensor
     sources: DenseSources
@@ -93,7 +106,9 @@ class DenseSources:
         return DenseSources(self.kernel, self.points.double(), self.max_bytes)
 
     def _extreme(self, z: Tensor) -> bool:
-        """Whether squared distances leave the numbers of float32. On a device nobody waits for the answer: they are taken as they come."""
+        """Whether squared distances leave the numbers of float32. On a device nobody waits for the
+        answer: they are taken as they come.
+        """
         if self.points.dtype != torch.float32 or z.device.type != "cpu":
             return False
         fine = isinstance(self.kernel, Laplace) and self.kernel.bandwidth < FINE
@@ -110,7 +125,12 @@ class DenseSources:
                 yield slice(i, i + rows), slice(j, j + columns)
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
-        if what is What.VALUE and isinstance(z, DenseQueries) and z.sources is self and z.matrix is not None:
+        if (
+            what is What.VALUE
+            and isinstance(z, DenseQueries)
+            and z.sources is self
+            and z.matrix is not None
+        ):
             return at_numbers((z.matrix @ w)[..., None], z.points)
         points = points_of(z)
         if self._extreme(points):
@@ -119,7 +139,9 @@ class DenseSources:
         for rows, columns in self.tiles(points):
             here, x = points[rows], self.points[columns]
             with Supplied("kernel", self.kernel):
-                total[rows] += _TERMS[what](self.kernel, squared_distances(here, x), here, x, w[columns])
+                total[rows] += _TERMS[what](
+                    self.kernel, squared_distances(here, x), here, x, w[columns]
+                )
         return at_numbers(total, points)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
@@ -139,28 +161,40 @@ class DenseSources:
             with Supplied("kernel", kernel):
                 exponent = kernel.log_profile(s).add_(log_w[columns])
             new_top = torch.maximum(top[rows], exponent.amax(1))
-            # A row that has met only zero weights keeps top = -inf: any finite reference will do for it.
+            # A row that has met only zero weights keeps top = -inf: any finite reference will do
+            # for it.
             reference = torch.where(new_top.isinf(), torch.zeros_like(new_top), new_top)
             share = exponent.sub_(reference[:, None]).exp_()
             scale = (top[rows] - reference).exp()
             total[rows] = total[rows] * scale + share.sum(1)
             with Supplied("kernel", kernel):
                 share *= kernel.log_slope(s).mul_(2)
-            pull = torch.stack([(share * (here[:, k, None] - x[None, :, k])).sum(1) for k in range(x.shape[1])], dim=1)
+            pull = torch.stack(
+                [(share * (here[:, k, None] - x[None, :, k])).sum(1) for k in range(x.shape[1])],
+                dim=1,
+            )
             force[rows] = force[rows] * scale[:, None] + pull
             top[rows] = new_top
         empty = total == 0
-        log, grad = top + total.log().masked_fill(empty, 0), force / total.masked_fill(empty, 1)[:, None]
+        log, grad = (
+            top + total.log().masked_fill(empty, 0),
+            force / total.masked_fill(empty, 1)[:, None],
+        )
         return at_numbers(log, points), at_numbers(grad, points)
 
 
 def _largest(points: Tensor) -> float:
     """The largest finite coordinate."""
     ends = [abs(float(end)) for end in points.aminmax()]
-    return max(ends) if all(math.isfinite(end) for end in ends) else float(points.nan_to_num(0.0, 0.0, 0.0).abs().max())
+    return (
+        max(ends)
+        if all(math.isfinite(end) for end in ends)
+        else float(points.nan_to_num(0.0, 0.0, 0.0).abs().max())
+    )
 
 
-# One tile's contribution, (Q, K, components), to each sum: of the kernel, s (Q, N), z (Q, d), x (N, d) and w (N, K).
+# One tile's contribution, (Q, K, components), to each sum: of the kernel, s (Q, N), z (Q, d), x (N,
+# d) and w (N, K).
 
 
 def _values(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
@@ -180,14 +214,25 @@ def _values_and_gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Te
 
 def _laplacians(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
     d = z.shape[1]
-    bend = kernel.laplacian(s, d) if has_laplacian(kernel) else 4 * s * kernel.curvature(s) + 2 * d * kernel.slope(s)
+    bend = (
+        kernel.laplacian(s, d)
+        if has_laplacian(kernel)
+        else 4 * s * kernel.curvature(s) + 2 * d * kernel.slope(s)
+    )
     return (bend @ w)[..., None]
 
 
-_TERMS = {What.VALUE: _values, What.GRAD: _gradients, What.BOTH: _values_and_gradients, What.LAPLACIAN: _laplacians}
+_TERMS = {
+    What.VALUE: _values,
+    What.GRAD: _gradients,
+    What.BOTH: _values_and_gradients,
+    What.LAPLACIAN: _laplacians,
+}
 
 
 def _pull(slope: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
     """sum_n w_n 2 slope_qn (z_q - x_n), shape (Q, K, d). Writes into `slope`."""
     slope = slope.mul_(2)
-    return torch.stack([(slope * (z[:, k, None] - x[None, :, k])) @ w for k in range(x.shape[1])], dim=-1)
+    return torch.stack(
+        [(slope * (z[:, k, None] - x[None, :, k])) @ w for k in range(x.shape[1])], dim=-1
+    )

@@ -1,4 +1,6 @@
-"""Exact sums for the approximate backends: by the fastest that can, for rows, parts or problems that they cannot do."""
+"""Exact sums for the approximate backends: by the fastest that can, for rows, parts or problems
+that they cannot do.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +43,21 @@ def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
 
 
 def undeclared(backend: str, kernel: Kernel, points: Tensor) -> Sources:
-    """Exact sources of a kernel that has declared nothing a fast sum could be planned by, and one warning."""
+    """Exact sources of a kernel that has declared nothing a fast sum could be planned by, and one
+    warning.
+    """
     told = f"{backend} sums a {type(kernel).__name__} kernel exactly: it does not declare its scale"
-    warn_once(f"{told}. Give it with_bandwidth (pf.kernels.ScaledKernel), or ask for Dense() or Auto()")
+    warn_once(
+        f"{told}. Give it with_bandwidth (pf.kernels.ScaledKernel), or ask for Dense() or Auto()"
+    )
     return exact_sources(kernel, points)
 
 
 def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
     """The sum of parts, each of (sources, weights), by exact sums."""
-    fields: list[Any] = [exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts]
+    fields: list[Any] = [
+        exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts
+    ]
     return functools.reduce(operator.add, fields)
 
 
@@ -60,7 +68,10 @@ def usable(module: str) -> bool:
         importlib.import_module(module)
     except (ImportError, OSError) as error:
         name = package(module)
-        warn_once(f"sums over pairs do without {name}, and are slower: {error}. Remedy: pip install {name}")
+        warn_once(
+            f"sums over pairs do without {name}, and are slower: {error}. Remedy: pip install"
+            f" {name}"
+        )
         return False
     return True
 

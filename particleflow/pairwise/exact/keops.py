@@ -1,11 +1,14 @@
-"""Exact sums by KeOps: one formula for each kernel and sum, compiled when it is first met. The exact backend on CUDA.
+"""Exact sums by KeOps: one formula for each kernel and sum, compiled when it is first met. The
+exact backend on CUDA.
 
-Points enter a formula as (x - centre) / unit, taken in float64: clouds far from the origin keep their digits in float32, and a new bandwidth
-compiles nothing. With s = |z - x|^2, r = |z - x| in that unit, every kernel is
+Points enter a formula as (x - centre) / unit, taken in float64: clouds far from the origin keep
+their digits in float32, and a new bandwidth compiles nothing. With s = |z - x|^2, r = |z - x| in
+that unit, every kernel is
 
     k = common * profile,      grad_z k = common * pull (x - z) / unit,      laplacian_z k = common * bend / unit^2.
 
-B. Charlier, J. Feydy, J. A. Glaunes, F.-D. Collin, G. Durif: Kernel operations on the GPU, with autodiff, without memory overflows (JMLR 2021).
+B. Charlier, J. Feydy, J. A. Glaunes, F.-D. Collin, G. Durif: Kernel operations on the GPU, with
+autodiff, without memory overflows (JMLR 2021).
 """
 
 from __future__ import annotations
@@ -27,7 +30,13 @@ from particleflow.memo import Turn
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import keops_probe
 from particleflow.pairwise.field import SumField
-from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, masked, points_of
+from particleflow.pairwise.inputs import (
+    checked_points,
+    checked_weights,
+    kept_queries,
+    masked,
+    points_of,
+)
 from particleflow.pairwise.terms import What
 
 
@@ -35,7 +44,8 @@ from particleflow.pairwise.terms import What
 class Formula:
     """A kernel in KeOps' language, with {s}, {r}, {i} = 1 / r and {d}; `unit` in bandwidths.
 
-    log k = `log`, grad_z log k = `log_pull` (x - z) / unit. KeOps rounds a / 3 and IntInv(3) to float32: a*Inv(IntCst(3)) it does not.
+    log k = `log`, grad_z log k = `log_pull` (x - z) / unit. KeOps rounds a / 3 and IntInv(3) to
+    float32: a*Inv(IntCst(3)) it does not.
     """
 
     unit: float
@@ -49,17 +59,35 @@ class Formula:
     def written(self, text: str, d: int) -> str:
         """`text` with this kernel's terms in the place of their names."""
         s = "SqDist(z,x)"
-        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero times something finite; IntCst(10**15) is no int.
-        names = {"s": s, "r": f"Sqrt({s})", "i": f"Rsqrt({s}+Square(Inv(IntCst({10**9}))*Inv(IntCst({10**6}))))", "d": d}
+        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero
+        # times something finite; IntCst(10**15) is no int.
+        names = {
+            "s": s,
+            "r": f"Sqrt({s})",
+            "i": f"Rsqrt({s}+Square(Inv(IntCst({10**9}))*Inv(IntCst({10**6}))))",
+            "d": d,
+        }
         return text.format(**{name: getattr(self, name).format(**names) for name in _TERMS})
 
 
 _TERMS = ("common", "profile", "pull", "bend", "log", "log_pull")
 
 FORMULAS: dict[type, Formula] = {
-    kernels.Gaussian: Formula(1, "Exp(-{s}*IntInv(2))", "IntCst(1)", "IntCst(1)", "({s}-{d})", "(-{s}*IntInv(2))", "IntCst(1)"),
-    kernels.Laplace: Formula(1, "Exp(-{r})", "IntCst(1)", "{i}", "({s}*{i}*{i}*(1+{r})-{d})*{i}", "(-{r})", "{i}"),
-    kernels.Matern32: Formula(3**-0.5, "Exp(-{r})", "(1+{r})", "IntCst(1)", "({r}-{d})", "(Log(1+{r})-{r})", "Inv(1+{r})"),
+    kernels.Gaussian: Formula(
+        1,
+        "Exp(-{s}*IntInv(2))",
+        "IntCst(1)",
+        "IntCst(1)",
+        "({s}-{d})",
+        "(-{s}*IntInv(2))",
+        "IntCst(1)",
+    ),
+    kernels.Laplace: Formula(
+        1, "Exp(-{r})", "IntCst(1)", "{i}", "({s}*{i}*{i}*(1+{r})-{d})*{i}", "(-{r})", "{i}"
+    ),
+    kernels.Matern32: Formula(
+        3**-0.5, "Exp(-{r})", "(1+{r})", "IntCst(1)", "({r}-{d})", "(Log(1+{r})-{r})", "Inv(1+{r})"
+    ),
     kernels.Matern52: Formula(
         5**-0.5,
         "Exp(-{r})",
@@ -70,7 +98,13 @@ FORMULAS: dict[type, Formula] = {
         "(1+{r})*Inv(3+3*{r}+{s})",
     ),
     kernels.IMQ: Formula(
-        1, "Rsqrt(1+{s})", "IntCst(1)", "Inv(1+{s})", "(3*{s}*Inv(1+{s})-{d})*Inv(1+{s})", "(-Log(1+{s})*IntInv(2))", "Inv(1+{s})"
+        1,
+        "Rsqrt(1+{s})",
+        "IntCst(1)",
+        "Inv(1+{s})",
+        "(3*{s}*Inv(1+{s})-{d})*Inv(1+{s})",
+        "(-Log(1+{s})*IntInv(2))",
+        "Inv(1+{s})",
     ),
     kernels.Energy: Formula(1, "IntCst(1)", "(-{r})", "{i}", "({s}*{i}*{i}-{d})*{i}"),
 }
@@ -83,7 +117,8 @@ _SUMS = {
     What.LAPLACIAN: "(w*{common})*{bend}",
 }
 
-# Numbers of weight vectors that a formula is compiled for; accumulators that a GPU's registers hold.
+# Numbers of weight vectors that a formula is compiled for; accumulators that a GPU's registers
+# hold.
 WIDTHS = (1, 4, 16)
 ACCUMULATORS = 64
 
@@ -93,19 +128,22 @@ _turn = Turn()  # at pykeops, whose tables and routines are not made for several
 
 @dataclass(frozen=True)
 class KeOps:
-    """Exact sums by pykeops (`pip install 'particleflow-sim[keops]'`, and a C++ compiler) on CUDA and on the CPU. Cost O(Q N d), memory O(Q + N).
+    """Exact sums by pykeops (`pip install 'particleflow-sim[keops]'`, and a C++ compiler) on CUDA
+    and on the CPU. Cost O(Q N d), memory O(Q + N).
 
-    A formula is compiled when it is first met (about 10 s on the CPU) and kept in a private folder, `keops-...` in $XDG_CACHE_HOME/particleflow.
-    On CUDA tensors stay on the device. Sums are accumulated in float64 (but the logarithm's on CUDA), on the CPU all of a sum is in float64.
+    A formula is compiled when it is first met (about 10 s on the CPU) and kept in a private folder,
+    `keops-...` in $XDG_CACHE_HOME/particleflow. On CUDA tensors stay on the device. Sums are
+    accumulated in float64 (but the logarithm's on CUDA), on the CPU all of a sum is in float64.
     Same input, same bits, for any number of threads.
 
-    The first use in a program imports pykeops with that folder and flags of its own; where the program has imported pykeops before, its
-    folder and flags are used.
+    The first use in a program imports pykeops with that folder and flags of its own; where the
+    program has imported pykeops before, its folder and flags are used.
 
     Parameters
     ----------
     timeout : float
-        Seconds for a trial in another process (it compiles a first formula), made once, and for another process that is compiling.
+        Seconds for a trial in another process (it compiles a first formula), made once, and for
+        another process that is compiling.
 
     Raises
     ------
@@ -125,7 +163,10 @@ class KeOps:
         formula = FORMULAS.get(type(kernel))
         if formula is None:
             names = ", ".join(known.__name__ for known in FORMULAS)
-            raise TypeError(f"`kernel` must be one of {names} for KeOps(), got {type(kernel).__name__}: use Dense(), which takes any kernel")
+            raise TypeError(
+                f"`kernel` must be one of {names} for KeOps(), got {type(kernel).__name__}: use"
+                " Dense(), which takes any kernel"
+            )
         why = unavailable(points.device, timeout=self.timeout)
         if why:
             error = ImportError if why == keops_probe.NOT_INSTALLED else RuntimeError
@@ -134,11 +175,15 @@ class KeOps:
             keops_probe.load(keops_probe.cache_folder(), self.timeout)
         unit = formula.unit * (bandwidth_of(kernel) or 1.0)
         centre = middle(points)
-        return KeOpsSources(kernel, points, formula, unit, centre, scaled(points, centre, unit), self.timeout)
+        return KeOpsSources(
+            kernel, points, formula, unit, centre, scaled(points, centre, unit), self.timeout
+        )
 
 
 def unavailable(device: torch.device | str = "cpu", *, timeout: float = 120.0) -> str:
-    """Why KeOps cannot sum on `device`, and the remedy; empty if it can. Does not import pykeops here; found out once per process."""
+    """Why KeOps cannot sum on `device`, and the remedy; empty if it can. Does not import pykeops
+    here; found out once per process.
+    """
     kind = torch.device(device).type
     if kind not in ("cpu", "cuda"):
         return f"pykeops sums on the CPU and on CUDA devices, not on {kind}: use Dense()"
@@ -156,7 +201,9 @@ def scaled(points: Tensor, centre: Tensor, unit: float) -> Tensor:
 
 
 def summed_in(points: Tensor) -> torch.dtype:
-    """On CUDA that of the points. On the CPU float64: vectorised expf falls back to scalars where it underflows, and is twice slower then."""
+    """On CUDA that of the points. On the CPU float64: vectorised expf falls back to scalars where
+    it underflows, and is twice slower then.
+    """
     return points.dtype if points.is_cuda else torch.float64
 
 
@@ -196,7 +243,10 @@ class KeOpsSources:
         routine = _routine(self.formula, what, d, width, w.is_cuda)
         here = self._scaled(z)
         with _turn:
-            parts = [self._evaluate(routine, here, part.contiguous()) for part in padded.split(width, dim=1)]
+            parts = [
+                self._evaluate(routine, here, part.contiguous())
+                for part in padded.split(width, dim=1)
+            ]
         total = torch.cat(parts, dim=1).view(len(here), -1, components)[:, :columns]
         if what is What.LAPLACIAN:
             total /= self.unit**2
@@ -205,10 +255,13 @@ class KeOpsSources:
         return masked(total.to(self.points.dtype), points_of(z))
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """sum_j exp(log k + log w - m) [1, log_pull (x - z)] and m, the largest exponent, in one pass."""
+        """sum_j exp(log k + log w - m) [1, log_pull (x - z)] and m, the largest exponent, in one
+        pass.
+        """
         dtype = self.scaled.dtype
         routine = _routine(self.formula, None, self.points.shape[1], 1, w.is_cuda)
-        # -inf - -inf would be NaN in KeOps: a finite logarithm of zero, below that of anything else.
+        # -inf - -inf would be NaN in KeOps: a finite logarithm of zero, below that of anything
+        # else.
         nothing = torch.finfo(dtype).min / 256
         log_w = w.to(dtype).log().clamp_min(nothing)[:, None]
         here = self._scaled(z)
@@ -218,16 +271,26 @@ class KeOpsSources:
         empty = top < nothing / 2
         log = torch.where(empty, -math.inf, top + total.log())
         grad = torch.where(empty[:, None], 0.0, force / (total[:, None] * self.unit))
-        return masked(log.to(self.points.dtype), points_of(z)), masked(grad.to(self.points.dtype), points_of(z))
+        return masked(log.to(self.points.dtype), points_of(z)), masked(
+            grad.to(self.points.dtype), points_of(z)
+        )
 
     def _scaled(self, z: Tensor | Queries) -> Tensor:
-        return z.scaled if isinstance(z, KeOpsQueries) and z.sources is self else scaled(points_of(z), self.centre, self.unit)
+        return (
+            z.scaled
+            if isinstance(z, KeOpsQueries) and z.sources is self
+            else scaled(points_of(z), self.centre, self.unit)
+        )
 
     def _evaluate(self, routine: Any, z: Tensor, w: Tensor) -> Tensor:
         arguments = (z, self.scaled, w)
         device, dtype = z.device, z.dtype
-        if device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device):
-            torch.cuda.current_stream(device).synchronize()  # KeOps works on the default stream, and waits for it
+        if device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(
+            device
+        ):
+            torch.cuda.current_stream(
+                device
+            ).synchronize()  # KeOps works on the default stream, and waits for it
         backend = "GPU_1D" if device.type == "cuda" else "CPU"
         key = routine.formula, tuple(routine.aliases), dtype, device
         if key not in _compiled:
@@ -236,8 +299,9 @@ class KeOpsSources:
                     routine(*(argument[:1] for argument in arguments), backend=backend)
                 except (ImportError, ValueError) as error:
                     raise RuntimeError(
-                        f"pykeops could not compile a formula for {self.kernel}, {dtype} ({error}): use Dense(), or see that "
-                        f"{keops_probe.compiler() or 'a C++ compiler'} and the folder {keops_probe.cache_folder()} are in order"
+                        f"pykeops could not compile a formula for {self.kernel}, {dtype} ({error}):"
+                        f" use Dense(), or see that {keops_probe.compiler() or 'a C++ compiler'}"
+                        f" and the folder {keops_probe.cache_folder()} are in order"
                     ) from error
             _compiled.add(key)
         out: Tensor = routine(*arguments, backend=backend)
@@ -249,22 +313,39 @@ def _building(timeout: float) -> AbstractContextManager[None]:
     from pykeops.config import get_build_folder
 
     folder = keops_probe.cache_folder()
-    return keops_probe.building(folder, timeout) if Path(get_build_folder()).is_relative_to(folder) else nullcontext()
+    return (
+        keops_probe.building(folder, timeout)
+        if Path(get_build_folder()).is_relative_to(folder)
+        else nullcontext()
+    )
 
 
 @cache
 def _routine(formula: Formula, what: What | None, d: int, width: int, on_cuda: bool) -> Any:
     """The sum `what`, or None: of the logarithm.
 
-    Sums accumulate in float64: on CUDA block by block, on the CPU in a plain loop, which gcc vectorises. KeOps' log-sum-exp can only
-    accumulate in the dtype of its arguments, by blocks.
+    Sums accumulate in float64: on CUDA block by block, on the CPU in a plain loop, which gcc
+    vectorises. KeOps' log-sum-exp can only accumulate in the dtype of its arguments, by blocks.
     """
     from pykeops.torch import Genred
 
     variables = [f"z=Vi({d})", f"x=Vj({d})", f"w=Vj({width})"]
     if what is None:
-        exponent, weights = formula.written("{log}+w", d), formula.written("Concat(IntCst(1),{log_pull}*(x-z))", d)
-        return Genred(exponent, variables, "Max_SumShiftExpWeight", axis=1, formula2=weights, sum_scheme="block_sum", use_fast_math=False)
+        exponent, weights = (
+            formula.written("{log}+w", d),
+            formula.written("Concat(IntCst(1),{log_pull}*(x-z))", d),
+        )
+        return Genred(
+            exponent,
+            variables,
+            "Max_SumShiftExpWeight",
+            axis=1,
+            formula2=weights,
+            sum_scheme="block_sum",
+            use_fast_math=False,
+        )
     scheme = "block_sum" if on_cuda else "direct_sum"
     text = formula.written(_SUMS[what], d)
-    return Genred(text, variables, "Sum", axis=1, dtype_acc="float64", sum_scheme=scheme, use_fast_math=False)
+    return Genred(
+        text, variables, "Sum", axis=1, dtype_acc="float64", sum_scheme=scheme, use_fast_math=False
+    )

@@ -1,9 +1,12 @@
-"""Where KeOps may fail, kept away from the caller: its cache of compiled formulas, and a trial in a process of its own.
+"""Where KeOps may fail, kept away from the caller: its cache of compiled formulas, and a trial in a
+process of its own.
 
-KeOps compiles a formula when it is first met, and loads the result into the process. A truncated file kills that process (SIGBUS), two
-builders at once make one, and a missing compiler shows only then. Hence a folder of our own (0700), one builder at a time, an index with
-the sizes and check sums of what was finished, everything else thrown away before anything is loaded; and before all, a trial in another
-process, with a time-out. That process runs this file as a program, without torch: only the standard library is imported here at the top.
+KeOps compiles a formula when it is first met, and loads the result into the process. A truncated
+file kills that process (SIGBUS), two builders at once make one, and a missing compiler shows only
+then. Hence a folder of our own (0700), one builder at a time, an index with the sizes and check
+sums of what was finished, everything else thrown away before anything is loaded; and before all, a
+trial in another process, with a time-out. That process runs this file as a program, without torch:
+only the standard library is imported here at the top.
 """
 
 from __future__ import annotations
@@ -29,11 +32,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# KeOps calls exp(double) for floats and does not vectorise it. With math.h there is an exp(float); with __FAST_MATH__ glibc declares its vector
-# forms; the others allow gcc to use them in a sum over j. Not -ffast-math: gcc then links code that flushes the denormal numbers of the whole
-# process to zero, and drops NaN.
+# KeOps calls exp(double) for floats and does not vectorise it. With math.h there is an exp(float);
+# with __FAST_MATH__ glibc declares its vector forms; the others allow gcc to use them in a sum over
+# j. Not -ffast-math: gcc then links code that flushes the denormal numbers of the whole process to
+# zero, and drops NaN.
 NATIVE = sys.platform.startswith("linux") and platform.machine() in ("x86_64", "aarch64")
-FLAGS = "-march=native " * NATIVE + "-fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -D__FAST_MATH__ -include math.h"
+FLAGS = (
+    "-march=native "
+    * NATIVE
+    + "-fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -D__FAST_MATH__"
+    " -include math.h"
+)
 
 NOT_INSTALLED = "pykeops is not installed: pip install 'particleflow-sim[keops]'"
 NO_CUDA = 3  # what the trial returns where pykeops sees no CUDA device
@@ -48,17 +57,23 @@ def compiler() -> str | None:
 
 @lru_cache
 def cache_folder() -> Path:
-    """Our folder for compiled formulas, made with mode 0700: in the user's cache, else in the temporary folder.
+    """Our folder for compiled formulas, made with mode 0700: in the user's cache, else in the
+    temporary folder.
 
     Its name tells what the files depend on. OSError where neither can be written.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
         base = os.path.expanduser("~/.cache")
-    machine = hashlib.sha256(f"{sys.version}{platform.machine()}{_processor()}".encode()).hexdigest()[:8]
+    machine = hashlib.sha256(
+        f"{sys.version}{platform.machine()}{_processor()}".encode()
+    ).hexdigest()[:8]
     name = f"keops-{version('pykeops')}-{machine}"
     refused = []
-    for parent in (Path(base, "particleflow"), Path(tempfile.gettempdir(), f"particleflow-{os.getuid()}")):
+    for parent in (
+        Path(base, "particleflow"),
+        Path(tempfile.gettempdir(), f"particleflow-{os.getuid()}"),
+    ):
         try:
             return _private(_private(parent) / name)
         except OSError as error:
@@ -90,7 +105,9 @@ def _private(path: Path) -> Path:
 
 @contextmanager
 def building(folder: Path, timeout: float) -> Iterator[None]:
-    """Alone in `folder` (or TimeoutError), with nothing in it but finished files; those that are made within are finished unless it raises."""
+    """Alone in `folder` (or TimeoutError), with nothing in it but finished files; those that are
+    made within are finished unless it raises.
+    """
     import fcntl
 
     with open(folder / "lock", "w") as lock:
@@ -101,7 +118,9 @@ def building(folder: Path, timeout: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"another process has kept {folder} locked for {timeout:g} s") from None
+                    raise TimeoutError(
+                        f"another process has kept {folder} locked for {timeout:g} s"
+                    ) from None
                 time.sleep(0.05)
         _drop_unfinished(folder)
         yield
@@ -141,7 +160,9 @@ def _sum(path: Path) -> list[int]:
 
 
 def load(folder: Path, timeout: float) -> None:
-    """`import pykeops` with our folder and flags, in silence, and leave the environment as it was. Where the program has imported it, nothing."""
+    """`import pykeops` with our folder and flags, in silence, and leave the environment as it was.
+    Where the program has imported it, nothing.
+    """
     if "pykeops" in sys.modules:
         return
     ours = {
@@ -163,42 +184,67 @@ def load(folder: Path, timeout: float) -> None:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
-    # Pickled tables of what was built, written at exit without a lock, read without a check: the compiled files alone will do.
+    # Pickled tables of what was built, written at exit without a lock, read without a check: the
+    # compiled files alone will do.
     for table in (get_keops_dll, *keops_binder.values()):
         atexit.unregister(table.save_cache)
 
 
 @lru_cache
 def trouble(gpu: bool, timeout: float) -> str:
-    """Why pykeops cannot be used, and the remedy; empty if it can. One trial for each process, two where the first one fails."""
+    """Why pykeops cannot be used, and the remedy; empty if it can. One trial for each process, two
+    where the first one fails.
+    """
     if importlib.util.find_spec("pykeops") is None:
         return NOT_INSTALLED
     if compiler() is None:
-        return "pykeops needs a C++ compiler and there is no g++ on PATH: install it (Debian, Ubuntu: apt install g++), or name another one in CXX"
+        return (
+            "pykeops needs a C++ compiler and there is no g++ on PATH: install it (Debian, Ubuntu:"
+            " apt install g++), or name another one in CXX"
+        )
     try:
         folder = cache_folder()
     except OSError as error:
-        return f"pykeops has no folder to compile in ({error}): set XDG_CACHE_HOME to a folder that you can write to"
+        return (
+            f"pykeops has no folder to compile in ({error}): set XDG_CACHE_HOME to a folder that"
+            " you can write to"
+        )
     code, words = _trial(folder, gpu, timeout)
     if code not in (0, None, NO_CUDA):
         # Whatever it was, a damaged file could be the cause: once more from nothing.
         _empty(folder, timeout)
         code, words = _trial(folder, gpu, timeout)
     if code is None:
-        return f"a trial of pykeops did not finish in {timeout:g} s (compiler {compiler()}, cache {folder}): allow more with KeOps(timeout=...)"
+        return (
+            f"a trial of pykeops did not finish in {timeout:g} s (compiler {compiler()}, cache"
+            f" {folder}): allow more with KeOps(timeout=...)"
+        )
     if code == NO_CUDA:
-        return "pykeops finds no CUDA device: install the CUDA toolkit with NVRTC and its headers, and set CUDA_PATH and LD_LIBRARY_PATH to it"
+        return (
+            "pykeops finds no CUDA device: install the CUDA toolkit with NVRTC and its headers, and"
+            " set CUDA_PATH and LD_LIBRARY_PATH to it"
+        )
     if code == 0:
         return ""
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
-    return f"a trial of pykeops {how}, even with an empty cache in {folder} ({words}): reinstall pykeops and the compiler, or use another backend"
+    return (
+        f"a trial of pykeops {how}, even with an empty cache in {folder} ({words}): reinstall"
+        " pykeops and the compiler, or use another backend"
+    )
 
 
 def _trial(folder: Path, gpu: bool, timeout: float) -> tuple[int | None, str]:
     """Exit status (None: it took too long) and last words of this file run as a program."""
     command = [sys.executable, "-P", __file__, str(folder), "gpu" if gpu else "cpu", str(timeout)]
     # A session of its own, so that the compiler dies with it.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -221,8 +267,13 @@ def _try_it(folder: Path, gpu: bool, timeout: float) -> int:
     pykeops.set_verbose(True)  # what the compiler says is the cause
     from pykeops.numpy import Genred
 
-    routine = Genred("w*Exp(-SqDist(z,x))", ["z = Vi(1)", "x = Vj(1)", "w = Vj(1)"], reduction_op="Sum", axis=1)
-    z, x = np.linspace(0, 1, 3, dtype=np.float32)[:, None], np.linspace(0, 2, 5, dtype=np.float32)[:, None]
+    routine = Genred(
+        "w*Exp(-SqDist(z,x))", ["z = Vi(1)", "x = Vj(1)", "w = Vj(1)"], reduction_op="Sum", axis=1
+    )
+    z, x = (
+        np.linspace(0, 1, 3, dtype=np.float32)[:, None],
+        np.linspace(0, 2, 5, dtype=np.float32)[:, None],
+    )
     with building(folder, timeout):
         got = routine(z, x, 1 + x, backend="GPU_1D" if gpu else "CPU")
     want = np.exp(-((z - x.T) ** 2)) @ (1 + x)

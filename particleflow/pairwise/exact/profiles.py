@@ -1,6 +1,8 @@
-"""The radial kernels as a processor computes them: what `tiles` does to one vector of squared distances.
+"""The radial kernels as a processor computes them: what `tiles` does to one vector of squared
+distances.
 
-Points are scaled, u = length x / bandwidth, so that kernels decay as 2^-exponent; q = |u_z - u_x|^2. A profile gives
+Points are scaled, u = length x / bandwidth, so that kernels decay as 2^-exponent; q = |u_z -
+u_x|^2. A profile gives
 
     k = value-unit V(q),    grad_z k = grad-unit S(q) (u_x - u_z) / bandwidth,    laplacian k = laplacian-unit L(q) / bandwidth^2.
 """
@@ -22,9 +24,13 @@ LN2 = math.log(2)
 class Pair:
     """A vector of pairs: q, and what several formulas need of it. `d` is a number or a vector."""
 
-    def __init__(self, q: Vector, d: Vector | float, length: float, decay: Vector | None = None) -> None:
+    def __init__(
+        self, q: Vector, d: Vector | float, length: float, decay: Vector | None = None
+    ) -> None:
         self.q, self.d = q, d
-        self.cut = (COINCIDENT * length) ** 2  # as in kernels.radial: nearer counts as here, where there is a kink
+        self.cut = (
+            COINCIDENT * length
+        ) ** 2  # as in kernels.radial: nearer counts as here, where there is a kink
         self._decay = decay
 
     @cached_property
@@ -93,7 +99,10 @@ PROFILES: dict[type, Profile] = {
         lambda p: p.r,
         lambda p: p.decay,
         lambda p: p.decay * p.inverse,
-        lambda p: p.decay * _kinked(p, p.inverse * (-1 / LN2) * p.d, 1.0 - (p.inverse * (1 / LN2)) * (p.d - 1.0)),
+        lambda p: (
+            p.decay
+            * _kinked(p, p.inverse * (-1 / LN2) * p.d, 1.0 - (p.inverse * (1 / LN2)) * (p.d - 1.0))
+        ),
         (1.0, 1.0, 1.0),
     ),
     kernels.Matern32: Profile(

@@ -1,11 +1,14 @@
-"""Exact sums over pairs on the line, by sorting: O((N + Q) log N) for kernels that are a polynomial times an exponential of the distance.
+"""Exact sums over pairs on the line, by sorting: O((N + Q) log N) for kernels that are a polynomial
+times an exponential of the distance.
 
-With t = rate |z - x|, k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The moments of the sources on one side of a point,
+With t = rate |z - x|, k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The moments of the
+sources on one side of a point,
 
     A_p(z) = sum_{x_i < z} w_i (rate (z - x_i))^p e^{-rate (z - x_i)},
 
-move from one source to the next, and from the last source to a query, by A_p <- e^{-g} sum_j C(p, j) g^{p-j} A_j, g = rate * gap: terms of one
-sign for weights of one sign, never a difference of large prefix sums, so the answer is as accurate as the sum of the terms' absolute values allows.
+move from one source to the next, and from the last source to a query, by A_p <- e^{-g} sum_j C(p,
+j) g^{p-j} A_j, g = rate * gap: terms of one sign for weights of one sign, never a difference of
+large prefix sums, so the answer is as accurate as the sum of the terms' absolute values allows.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Form:
-    """k = P(t) e^{-decay t}, t = rate r; `value`, `slope`, `bend` hold the coefficients of P and of its first two derivatives in r."""
+    """k = P(t) e^{-decay t}, t = rate r; `value`, `slope`, `bend` hold the coefficients of P and of
+    its first two derivatives in r.
+    """
 
     rate: float
     decay: float
@@ -59,10 +64,14 @@ class Form:
     def bend_at_zero(self) -> float:
         """k''(0) as kernels/radial.py has it: a kink is cut off at a distance of 1e-15 / rate."""
         kink = float(self.slope[0])
-        return kink * (self.rate if self.decay else 1.0) / COINCIDENT if kink else float(self.bend[0])
+        return (
+            kink * (self.rate if self.decay else 1.0) / COINCIDENT if kink else float(self.bend[0])
+        )
 
     def _derivative(self, p: Array) -> Array:
-        return np.asarray(self.rate * (np.append(polynomial.polyder(p), 0.0)[: len(p)] - self.decay * p))
+        return np.asarray(
+            self.rate * (np.append(polynomial.polyder(p), 0.0)[: len(p)] - self.decay * p)
+        )
 
 
 def form_of(kernel: Kernel) -> Form | None:
@@ -83,7 +92,8 @@ def form_of(kernel: Kernel) -> Form | None:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Exact sums in d = 1 for Energy, Laplace, Matern32 and Matern52. Cost O((N + Q) log N), in float64 whatever the points' dtype.
+    """Exact sums in d = 1 for Energy, Laplace, Matern32 and Matern52. Cost O((N + Q) log N), in
+    float64 whatever the points' dtype.
 
     Same input, same bits, for any number of threads.
 
@@ -98,9 +108,15 @@ class Sorted:
     def sources(self, kernel: Kernel, points: Tensor) -> SortedSources:
         form = form_of(kernel)
         if points.shape[1] != 1:
-            raise ValueError(f"`points` must be (N, 1) to be sorted, got {tuple(points.shape)}: use Fourier or Compiled")
+            raise ValueError(
+                f"`points` must be (N, 1) to be sorted, got {tuple(points.shape)}: use Fourier or"
+                " Compiled"
+            )
         if form is None:
-            raise TypeError(f"`kernel` must be Energy, Laplace, Matern32 or Matern52 to be summed by sorting, got {kernel}: use Fourier or Compiled")
+            raise TypeError(
+                "`kernel` must be Energy, Laplace, Matern32 or Matern52 to be summed by sorting,"
+                f" got {kernel}: use Fourier or Compiled"
+            )
         return SortedSources(kernel, points, form)
 
 
@@ -152,7 +168,9 @@ class SortedSources:
         return torch.from_numpy(out).to(points)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """From the moments of the sources of positive weight next to a query, whose distance is an exponent that cannot underflow."""
+        """From the moments of the sources of positive weight next to a query, whose distance is an
+        exponent that cannot underflow.
+        """
         points = points_of(z)
         order, queries, broken = self._queries(z)
         places, x = self.order
@@ -169,7 +187,9 @@ class SortedSources:
         return torch.from_numpy(log).to(points), torch.from_numpy(pull[:, None]).to(points)
 
     def _queries(self, z: Tensor | Queries) -> tuple[np.ndarray, Array, np.ndarray]:
-        """The order that sorts the queries, the sorted queries, and which of these are not finite (and stand at zero)."""
+        """The order that sorts the queries, the sorted queries, and which of these are not finite
+        (and stand at zero).
+        """
         if isinstance(z, SortedQueries):
             order, queries = z.order
         else:
@@ -186,15 +206,19 @@ class SortedSources:
 class SortedField(SumField):
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         self._check(z)
-        return {"backend": "Fourier", "why": "asked for; in d = 1 this kernel is summed by sorting, exactly"}
+        return {
+            "backend": "Fourier",
+            "why": "asked for; in d = 1 this kernel is summed by sorting, exactly",
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
     """Sorted distinct sources and what a query between two of them needs.
 
-    `left` (p, N + 1, K): the moments at source n - 1 of itself and all before it, in place n; `right`: at source n of itself and all after it.
-    `w` (N + 1, K). Zeros stand where there is no source.
+    `left` (p, N + 1, K): the moments at source n - 1 of itself and all before it, in place n;
+    `right`: at source n of itself and all after it. `w` (N + 1, K). Zeros stand where there is no
+    source.
     """
 
     form: Form
@@ -208,7 +232,8 @@ class Line:
         form = self.form
         (_, left), (_, right), here = self._sides(z, form.decay)
         if what is What.LAPLACIAN:
-            # Coincident points: the convention of kernels/radial.py, 2 d slope(0), with its cut-off at a kink.
+            # Coincident points: the convention of kernels/radial.py, 2 d slope(0), with its cut-off
+            # at a kink.
             return [_dot(form.bend, left) + _dot(form.bend, right) + form.bend_at_zero * here]
         parts = []
         if what is not What.GRAD:
@@ -228,14 +253,25 @@ class Line:
             logs.append(_log(sums) - form.decay * gap[:, 0])
             slopes.append(sign * _dot(form.slope, moments)[:, 0] / np.where(sums > 0, sums, 1.0))
         total = np.logaddexp.reduce(logs)
-        return total, sum((np.exp(log - total) * slope for log, slope in zip(logs, slopes, strict=True)), np.zeros(len(z)))
+        return total, sum(
+            (np.exp(log - total) * slope for log, slope in zip(logs, slopes, strict=True)),
+            np.zeros(len(z)),
+        )
 
-    def _sides(self, z: Array, decay: float) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
-        """Left and right: the distance (Q, 1) to the next source there, in units of 1 / rate, and the moments at z; and the weight at z itself."""
+    def _sides(
+        self, z: Array, decay: float
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
+        """Left and right: the distance (Q, 1) to the next source there, in units of 1 / rate, and
+        the moments at z; and the weight at z itself.
+        """
         rate = self.form.rate
         place = np.searchsorted(self.x, z)
         met = self.x.take(place, mode="clip") == z
-        here = np.where(met[:, None], self.w.take(place, axis=0), 0.0) if met.any() else np.zeros((len(z), self.w.shape[1]))
+        here = (
+            np.where(met[:, None], self.w.take(place, axis=0), 0.0)
+            if met.any()
+            else np.zeros((len(z), self.w.shape[1]))
+        )
         # beyond the first and the last source all moments are zero, whatever the distance
         before = rate * np.maximum(z - self.x.take(place - 1, mode="clip"), 0.0)[:, None]
         left = _moved(self.left.take(place, axis=1), before, decay)
@@ -261,8 +297,11 @@ def _scan(form: Form, gaps: Array, w: Array) -> Array:
     n, k = w.shape
     if not form.decay:
         mass = np.cumsum(w, axis=0)
-        return np.stack([mass, np.concatenate([np.zeros((1, k)), np.cumsum(gaps[:, None] * mass[:-1], axis=0)])])
-    # About sqrt(N) rows: a step goes through all of them at once; then each hands on to the next. The last is padded: no weight, no gap.
+        return np.stack(
+            [mass, np.concatenate([np.zeros((1, k)), np.cumsum(gaps[:, None] * mass[:-1], axis=0)])]
+        )
+    # About sqrt(N) rows: a step goes through all of them at once; then each hands on to the next.
+    # The last is padded: no weight, no gap.
     steps = max(1, math.isqrt(n))
     rows = -(-n // steps)
     weight, gap = np.zeros((rows * steps, k)), np.zeros((rows * steps, 1))
@@ -278,13 +317,18 @@ def _scan(form: Form, gaps: Array, w: Array) -> Array:
     handed = np.zeros((len(form.value), rows, k))
     for row in range(1, rows):
         # to the first place of this row, less its own gap, which `reach` holds
-        handed[:, row] = moments[:, -1, row - 1] + _moved(handed[:, row - 1, None], reach[-1, row - 1], form.decay)[:, 0]
+        handed[:, row] = (
+            moments[:, -1, row - 1]
+            + _moved(handed[:, row - 1, None], reach[-1, row - 1], form.decay)[:, 0]
+        )
     moments += _moved(handed[:, None], reach, form.decay)
     return np.asarray(moments.swapaxes(1, 2).reshape(len(form.value), rows * steps, k)[:, :n])
 
 
 def _moved(moments: Array, gap: Array, decay: float, shrink: Array | None = None) -> Array:
-    """Moments about a point `gap` (in units of 1 / rate) further on: e^{-decay gap} sum_j C(p, j) gap^{p-j} A_j."""
+    """Moments about a point `gap` (in units of 1 / rate) further on: e^{-decay gap} sum_j C(p, j)
+    gap^{p-j} A_j.
+    """
     moved = moments
     if len(moments) > 1:
         moved = np.empty(np.broadcast_shapes(moments.shape, (1, *gap.shape)))
@@ -298,7 +342,12 @@ def _moved(moments: Array, gap: Array, decay: float, shrink: Array | None = None
 
 
 def _dot(coefficients: Array, moments: Array) -> Array:
-    return np.asarray(sum((c * moment for c, moment in zip(coefficients, moments, strict=True) if c), 0.0 * moments[0]))
+    return np.asarray(
+        sum(
+            (c * moment for c, moment in zip(coefficients, moments, strict=True) if c),
+            0.0 * moments[0],
+        )
+    )
 
 
 def _log(sums: Array) -> Array:

@@ -1,20 +1,27 @@
-"""Exact sums over pairs as machine code, which every exact row of this package goes through: `function(plan)` is
+"""Exact sums over pairs as machine code, which every exact row of this package goes through:
+`function(plan)` is
 
     tile(z, x, w, ptr, starts, stops, out, lowest, scratch, first, last, block, Q, d, K)
 
-of addresses, then integers. z (d, Q), x (N, d) and w (N, K) are float32 or float64, scaled by `profiles`; rows of queries are cut into blocks of
-`block`, and block b meets the sources starts[r] <= j < stops[r] of its ranges r = ptr[b] ... ptr[b + 1] - 1 (int64): all pairs are one range a
-block, and a backend that leaves pairs out lists the others. Blocks first <= b < last are worked on, each by itself, so that threads share the
-blocks and the bits are the same whatever the number of threads. Q and block are multiples of the plan's `lanes`.
+of addresses, then integers. z (d, Q), x (N, d) and w (N, K) are float32 or float64, scaled by
+`profiles`; rows of queries are cut into blocks of `block`, and block b meets the sources starts[r]
+<= j < stops[r] of its ranges r = ptr[b] ... ptr[b + 1] - 1 (int64): all pairs are one range a
+block, and a backend that leaves pairs out lists the others. Blocks first <= b < last are worked on,
+each by itself, so that threads share the blocks and the bits are the same whatever the number of
+threads. Q and block are multiples of the plan's `lanes`.
 
-Sums: out (K * C, Q) float64 is added to: for each weight vector the value or the laplacian, the gradient's d coordinates, or the value and these.
-`lowest` is not read. Logarithms (K = 1): w holds log2 w, out (1 + d, Q) the value and the gradient's coordinates relative to 2^-lowest; lowest
-(Q,), in the element's type, starts at its largest finite number, out at 0. `scratch`, the plan's many bytes, belongs to the call.
+Sums: out (K * C, Q) float64 is added to: for each weight vector the value or the laplacian, the
+gradient's d coordinates, or the value and these. `lowest` is not read. Logarithms (K = 1): w holds
+log2 w, out (1 + d, Q) the value and the gradient's coordinates relative to 2^-lowest; lowest (Q,),
+in the element's type, starts at its largest finite number, out at 0. `scratch`, the plan's many
+bytes, belongs to the call.
 
-How: a tile is a vector of queries that meets one source at a time, several registers wide so that the chains of operations fill each other's gaps.
-With one weight vector and d <= 3 all is kept in registers. Else a chunk of sources goes through a scratch in the first-level cache: squared
-distances, then the kernel's factors, then one weight vector and coordinate after the other. Sums run over a chunk in the element's precision, then
-in float64. Nothing is checked: no index is, and NaNs may be lost (the caller's).
+How: a tile is a vector of queries that meets one source at a time, several registers wide so that
+the chains of operations fill each other's gaps. With one weight vector and d <= 3 all is kept in
+registers. Else a chunk of sources goes through a scratch in the first-level cache: squared
+distances, then the kernel's factors, then one weight vector and coordinate after the other. Sums
+run over a chunk in the element's precision, then in float64. Nothing is checked: no index is, and
+NaNs may be lost (the caller's).
 """
 
 from __future__ import annotations
@@ -29,7 +36,15 @@ from llvmlite import ir
 
 from particleflow.memo import cached_property
 from particleflow.pairwise.codegen.processor import Processor, compiled
-from particleflow.pairwise.codegen.vector import INDEX, ConstantTable, Emit, Vector, fma, keep_stack_aligned, lanes_for
+from particleflow.pairwise.codegen.vector import (
+    INDEX,
+    ConstantTable,
+    Emit,
+    Vector,
+    fma,
+    keep_stack_aligned,
+    lanes_for,
+)
 from particleflow.pairwise.exact.profiles import PROFILES, Formula, Pair, Profile
 from particleflow.pairwise.terms import What
 
@@ -40,7 +55,9 @@ UNROLLED = 3  # coordinates
 
 @dataclass(frozen=True)
 class Plan:
-    """One compiled function. `d` is 0 where it comes at run time. `weights`: "one" all equal to 1, "column" (N, 1), "columns" (N, K)."""
+    """One compiled function. `d` is 0 where it comes at run time. `weights`: "one" all equal to 1,
+    "column" (N, 1), "columns" (N, K).
+    """
 
     kernel: type
     what: What
@@ -65,7 +82,11 @@ class Plan:
     @cached_property
     def scratch(self) -> int:
         """Bytes: up to three vectors for each source of a chunk, or two and the differences."""
-        return 0 if self.at_once else max(3, 2 + self.d) * SCRATCH * self.lanes * (4 if self.element == "float32" else 8)
+        return (
+            0
+            if self.at_once
+            else max(3, 2 + self.d) * SCRATCH * self.lanes * (4 if self.element == "float32" else 8)
+        )
 
     @property
     def profile(self) -> Profile:
@@ -98,7 +119,18 @@ class _Tile:
         types = [data, data, data, index, index, index, wide, data, data, *[INDEX] * 6]
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), types), "tile")
         keep_stack_aligned(function)
-        self.z, self.x, self.w, self.ptr, self.starts, self.stops, self.out, self.lowest, self.scratch, *integers = function.args
+        (
+            self.z,
+            self.x,
+            self.w,
+            self.ptr,
+            self.starts,
+            self.stops,
+            self.out,
+            self.lowest,
+            self.scratch,
+            *integers,
+        ) = function.args
         self.first, self.last, self.block, self.Q, self.d, self.K = integers
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         estimate = plan.processor.rsqrt_estimate if plan.element == "float32" else None
@@ -129,15 +161,21 @@ class _Tile:
         with e.loop(self.first, self.last) as block:
             low = b.mul(block, self.block)
             high = self._least(b.add(low, self.block), self.Q)
-            with e.loop(self._integer(self.ptr, block), self._integer(self.ptr, self.plus(block, 1))) as r:
+            with e.loop(
+                self._integer(self.ptr, block), self._integer(self.ptr, self.plus(block, 1))
+            ) as r:
                 stop = self._integer(self.stops, r)
                 with e.loop(self._integer(self.starts, r), stop, chunk) as begin:
                     count = b.sub(self._least(self.plus(begin, chunk), stop), begin)
                     with e.loop(low, high, self.plan.lanes) as row:
                         yield begin, count, row
 
-    def distances(self, begin: Any, count: Any, row: Any, then: Callable[[Any, Vector, list[Vector]], None]) -> None:
-        """q of every source i of the chunk, given to `then` with the differences, which are [] where d comes at run time."""
+    def distances(
+        self, begin: Any, count: Any, row: Any, then: Callable[[Any, Vector, list[Vector]], None]
+    ) -> None:
+        """q of every source i of the chunk, given to `then` with the differences, which are []
+        where d comes at run time.
+        """
         e, d = self.e, self.plan.d
         z = [self.query(k, row) for k in range(d)]
         with e.loop(0, count) as i:
@@ -156,7 +194,9 @@ class _Tile:
 
     def source(self, begin: Any, i: Any, k: Any) -> Vector:
         j = self.builder.add(begin, i)
-        return self.e.broadcast(self.x, self.builder.add(self.times(j, self.plan.d or self.d), self.e.index(k)))
+        return self.e.broadcast(
+            self.x, self.builder.add(self.times(j, self.plan.d or self.d), self.e.index(k))
+        )
 
     def keep(self, vector: Vector, slot: int, i: Any) -> None:
         """In the scratch, for source i of the chunk."""
@@ -168,8 +208,19 @@ class _Tile:
     def _slot(self, slot: int, i: Any) -> Any:
         return self.plus(self.times(i, self.e.lanes), slot * SCRATCH * self.e.lanes)
 
-    def forces(self, begin: Any, count: Any, row: Any, d: Any, component: Any, slot: int, scale: Vector | None = None) -> None:
-        """Components `component` ... `component` + d - 1: the kept slopes times the differences, one coordinate after the other."""
+    def forces(
+        self,
+        begin: Any,
+        count: Any,
+        row: Any,
+        d: Any,
+        component: Any,
+        slot: int,
+        scale: Vector | None = None,
+    ) -> None:
+        """Components `component` ... `component` + d - 1: the kept slopes times the differences,
+        one coordinate after the other.
+        """
         e = self.e
         with e.loop(0, d) as k:
             z, total = self.query(k, row), e.variable(0.0)
@@ -184,7 +235,12 @@ class _Tile:
         """out[component] += total, where out is multiplied by `scale` first."""
         place = self.builder.add(self.times(component, self.Q), row)
         before = self.wide.load(self.out, place)
-        self.wide.store(self.wide.widened(total) + (before if scale is None else before * self.wide.widened(scale)), self.out, place)
+        self.wide.store(
+            self.wide.widened(total)
+            + (before if scale is None else before * self.wide.widened(scale)),
+            self.out,
+            place,
+        )
 
     def plus(self, a: Any, b: Any) -> Any:
         return self.builder.add(self.e.index(a), self.e.index(b))
@@ -200,18 +256,26 @@ class _Tile:
 
 
 class _Sum(_Tile):
-    """Scratch 0: q, then the scalar factor (value or laplacian); 1: the slope; 2: the slope times a weight."""
+    """Scratch 0: q, then the scalar factor (value or laplacian); 1: the slope; 2: the slope times a
+    weight.
+    """
 
     def body(self, begin: Any, count: Any, row: Any) -> None:
         what, profile = self.plan.what, self.profile
-        scalar = {What.VALUE: profile.value, What.BOTH: profile.value, What.LAPLACIAN: profile.laplacian}.get(what)
+        scalar = {
+            What.VALUE: profile.value,
+            What.BOTH: profile.value,
+            What.LAPLACIAN: profile.laplacian,
+        }.get(what)
         slope = profile.slope if what in (What.GRAD, What.BOTH) else None
         if self.plan.at_once:
             self._at_once(begin, count, row, scalar, slope)
         else:
             self._by_columns(begin, count, row, scalar, slope)
 
-    def _at_once(self, begin: Any, count: Any, row: Any, scalar: Formula | None, slope: Formula | None) -> None:
+    def _at_once(
+        self, begin: Any, count: Any, row: Any, scalar: Formula | None, slope: Formula | None
+    ) -> None:
         """One weight vector and few coordinates: everything in registers."""
         e, d = self.e, self.plan.d
         z = [self.query(k, row) for k in range(d)]
@@ -219,7 +283,9 @@ class _Sum(_Tile):
         with e.loop(0, count) as i, e.numbers_from_memory(self.numbers):
             u = [self.source(begin, i, k) - z[k] for k in range(d)]
             pair = self._pair(squared_norm(u))
-            weight = e.broadcast(self.w, self.plus(begin, i)) if self.plan.weights == "column" else None
+            weight = (
+                e.broadcast(self.w, self.plus(begin, i)) if self.plan.weights == "column" else None
+            )
             if scalar:
                 factor = scalar(pair)
                 value.set(fma(factor, weight, value.get()) if weight else value.get() + factor)
@@ -230,8 +296,12 @@ class _Sum(_Tile):
         for component, total in enumerate([value] * bool(scalar) + force * bool(slope)):
             self.add(total.get(), component, row)
 
-    def _by_columns(self, begin: Any, count: Any, row: Any, scalar: Formula | None, slope: Formula | None) -> None:
-        """Any number of weight vectors and coordinates, one after the other: each pair's factors are computed once."""
+    def _by_columns(
+        self, begin: Any, count: Any, row: Any, scalar: Formula | None, slope: Formula | None
+    ) -> None:
+        """Any number of weight vectors and coordinates, one after the other: each pair's factors
+        are computed once.
+        """
         e, b = self.e, self.builder
         self.distances(begin, count, row, lambda i, q, u: self.keep(q, 0, i))
         with e.loop(0, count) as i, e.numbers_from_memory(self.numbers):
@@ -262,7 +332,9 @@ class _Sum(_Tile):
 
 
 class _Log(_Tile):
-    """Scratch 0: q; 1: the exponent less log2 w; then the differences, or the slope. The lowest exponent so far is the unit of the sums."""
+    """Scratch 0: q; 1: the exponent less log2 w; then the differences, or the slope. The lowest
+    exponent so far is the unit of the sums.
+    """
 
     def body(self, begin: Any, count: Any, row: Any) -> None:
         e, profile = self.e, self.profile

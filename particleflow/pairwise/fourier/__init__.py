@@ -1,7 +1,9 @@
-"""Sums by non-uniform Fourier transforms, d = 1, 2, 3, for any bandwidth, to any accuracy of float64: the backend `Fourier`.
+"""Sums by non-uniform Fourier transforms, d = 1, 2, 3, for any bandwidth, to any accuracy of
+float64: the backend `Fourier`.
 
-A kernel that is smooth on a periodic box is a sum over modes (`periodic/modes.py`). A kernel with a kink is first split into a smooth far part and
-a near part that ends at a radius (`periodic/split.py`). Read in this order:
+A kernel that is smooth on a periodic box is a sum over modes (`periodic/modes.py`). A kernel with a
+kink is first split into a smooth far part and a near part that ends at a radius
+(`periodic/split.py`). Read in this order:
 
 - `nufft`: transforms between scattered points and modes, by finufft.
 - `farfield`: how many modes a kernel takes, and bounds of the errors.
@@ -10,5 +12,6 @@ a near part that ends at a radius (`periodic/split.py`). Read in this order:
 - `spectral`: the sum itself.
 - `backend`: the contract.
 
-Sources: Barnett, Magland and af Klinteberg (2019) for the transforms; Potts, Steidl and Nestler (2004) for periodic kernels.
+Sources: Barnett, Magland and af Klinteberg (2019) for the transforms; Potts, Steidl and Nestler
+(2004) for periodic kernels.
 """

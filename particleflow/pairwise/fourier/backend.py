@@ -1,4 +1,6 @@
-"""Sums over pairs by non-uniform Fourier transforms: any bandwidth and box, to any accuracy of double precision, d = 1, 2, 3."""
+"""Sums over pairs by non-uniform Fourier transforms: any bandwidth and box, to any accuracy of
+double precision, d = 1, 2, 3.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from particleflow.pairwise.terms import What
 if TYPE_CHECKING:
     from particleflow.pairwise.fourier.spectral import FourierQueries
 
-# The logarithm needs values far below the peak: sums are asked for this much tighter, down to what doubles can do.
+# The logarithm needs values far below the peak: sums are asked for this much tighter, down to what
+# doubles can do.
 LOG_TIGHTER, TIGHTEST = (1e-6, 1e-3), 1e-12
 # Layouts that a field keeps: for values, for the laplacian, for the logarithm.
 KEPT = 3
@@ -33,20 +36,23 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class Fourier:
-    """Sums by finufft: O(N + Q) and a fast transform of the modes, which depend on extent / bandwidth and on the tolerance alone.
+    """Sums by finufft: O(N + Q) and a fast transform of the modes, which depend on extent /
+    bandwidth and on the tolerance alone.
 
-    sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z}, F_m = sum_n w_n e^{-i omega_m x_n} on a periodic box, which the points set: there is no
-    state. Kernels with a kink (Laplace, Energy, Matern) are split into a smooth far part and a near part summed over neighbours; in d = 1
-    these are summed by sorting, exactly, in O((N + Q) log N). Far outliers are summed exactly. Where modes are too many, the whole of a decaying
-    kernel is summed over neighbours within its reach.
+    sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z}, F_m = sum_n w_n e^{-i omega_m x_n} on a
+    periodic box, which the points set: there is no state. Kernels with a kink (Laplace, Energy,
+    Matern) are split into a smooth far part and a near part summed over neighbours; in d = 1 these
+    are summed by sorting, exactly, in O((N + Q) log N). Far outliers are summed exactly. Where
+    modes are too many, the whole of a decaying kernel is summed over neighbours within its reach.
 
-    Every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol sum|w| max|grad k|; the laplacian's
-    likewise, by the largest laplacian of the kernel (outside of the near field). `field.promise(z)` bounds the errors with the actual modes.
+    Every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol
+    |grad| + atol sum|w| max|grad k|; the laplacian's likewise, by the largest laplacian of the
+    kernel (outside of the near field). `field.promise(z)` bounds the errors with the actual modes.
     `log` sums exactly the rows that are not well above their error.
 
-    Same input, same bits on the CPU, for a fixed number of threads. With cufinufft the last bits may differ from run to run.
-    A target's field keeps its modes while the box stays the same; dropping them changes nothing. On CUDA tensors cufinufft is used, for smooth
-    kernels.
+    Same input, same bits on the CPU, for a fixed number of threads. With cufinufft the last bits
+    may differ from run to run. A target's field keeps its modes while the box stays the same;
+    dropping them changes nothing. On CUDA tensors cufinufft is used, for smooth kernels.
 
     Parameters
     ----------
@@ -57,7 +63,8 @@ class Fourier:
     max_modes : int
         Modes at most (memory: about 100 bytes each in d = 2, 200 in d = 3).
     max_pairs : float
-        Where the tolerance cannot be kept otherwise, sums are exact, with one warning; refused beyond this many pairs of points.
+        Where the tolerance cannot be kept otherwise, sums are exact, with one warning; refused
+        beyond this many pairs of points.
 
     Raises
     ------
@@ -87,7 +94,10 @@ class Fourier:
         points = held_points(points, kernel)
         d = points.shape[1]
         if d > 3:
-            raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled, which is exact, or Nystroem")
+            raise ValueError(
+                f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled,"
+                " which is exact, or Nystroem"
+            )
         if not has_facts(kernel):
             return undeclared("Fourier()", kernel, points)
         if d == 1:
@@ -125,7 +135,9 @@ class FourierSources:
 
 @dataclass(frozen=True, eq=False)
 class FourierField(SumField):
-    """`kept`: of each part, its modes on the last few boxes; a target's outlive the step. `layouts`: those of the last queries."""
+    """`kept`: of each part, its modes on the last few boxes; a target's outlive the step.
+    `layouts`: those of the last queries.
+    """
 
     kept: tuple[Memo[Any], ...] = ()
     layouts: dict[Any, tuple[Tensor, Any]] = field(default_factory=dict)
@@ -167,8 +179,12 @@ class FourierField(SumField):
         points = points_of(z)
         queries = _finite(points)
         if len(queries) < len(points):
-            out = points.new_full((len(points), self._columns, what.components(points.shape[1])), math.nan)
-            out[torch.isfinite(points).all(1)] = self._at(what, queries, tol) if len(queries) else 0.0
+            out = points.new_full(
+                (len(points), self._columns, what.components(points.shape[1])), math.nan
+            )
+            out[torch.isfinite(points).all(1)] = (
+                self._at(what, queries, tol) if len(queries) else 0.0
+            )
             return out
         layout = self._layout(queries, tol, what is What.LAPLACIAN)
         if layout.culled:
@@ -185,9 +201,14 @@ class FourierField(SumField):
         if known is None or not _equal(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
-            wanted = Wanted(sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near)
+            wanted = Wanted(
+                sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near
+            )
             own = any(z is part.points for part, _ in self.parts)
-            known = z if own else z.clone(), layout(wanted, [part.double for part, _ in self.parts], z.double())
+            known = (
+                z if own else z.clone(),
+                layout(wanted, [part.double for part, _ in self.parts], z.double()),
+            )
             # each line is one operation on the dictionary, which no other thread can divide
             self.layouts[key] = known
             for old in list(self.layouts)[:-KEPT]:
@@ -207,18 +228,27 @@ class FourierField(SumField):
         pairs = float(queries) * sum(len(sources.points) for sources, _ in self.parts)
         if pairs > fourier.max_pairs:
             raise ValueError(
-                f"Fourier(rtol={fourier.rtol:g}) cannot sum {kernel}: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
-                f"`max_pairs` = {fourier.max_pairs:.1e}: raise `rtol`, `max_modes` or `max_pairs`, or the bandwidth"
+                f"Fourier(rtol={fourier.rtol:g}) cannot sum {kernel}: {why}; and exact sums take"
+                f" {pairs:.1e} pairs of points, more than `max_pairs` = {fourier.max_pairs:.1e}:"
+                " raise `rtol`, `max_modes` or `max_pairs`, or the bandwidth"
             )
         if why != COINCIDENT:
-            warn_once(f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or `max_modes`, or ask for Compiled()")
+            warn_once(
+                f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or"
+                " `max_modes`, or ask for Compiled()"
+            )
         return exact_sum(self.parts)
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """Values and gradients to a tight tolerance; rows not well above their error by log-sum-exp."""
+        """Values and gradients to a tight tolerance; rows not well above their error by
+        log-sum-exp.
+        """
         points = points_of(z)
         if self._columns > 1:
-            one = FourierField(tuple((sources, w[:, k].contiguous()) for sources, w in self.parts), tuple(Memo(KEPT) for _ in self.parts))
+            one = FourierField(
+                tuple((sources, w[:, k].contiguous()) for sources, w in self.parts),
+                tuple(Memo(KEPT) for _ in self.parts),
+            )
             return one.log_column(0, points)
         queries = _finite(points)
         log, grad = points.new_full((len(points),), math.nan), torch.full_like(points, math.nan)
@@ -236,8 +266,10 @@ class FourierField(SumField):
             pairs = float(len(rest)) * sum(len(sources.points) for sources, _ in self.parts)
             if pairs > self._fourier.max_pairs:
                 raise ValueError(
-                    f"the logarithm of {len(rest)} of {len(points)} rows, where the sum is below its own error, takes {pairs:.1e} exact pairs of "
-                    f"points, more than `max_pairs` = {self._fourier.max_pairs:.1e}: raise the bandwidth or `max_pairs`"
+                    f"the logarithm of {len(rest)} of {len(points)} rows, where the sum is below"
+                    f" its own error, takes {pairs:.1e} exact pairs of points, more than"
+                    f" `max_pairs` = {self._fourier.max_pairs:.1e}: raise the bandwidth or"
+                    " `max_pairs`"
                 )
             log[doubtful], grad[doubtful] = exact_sum(self.parts).log_column(0, rest)
         return log, grad
@@ -255,7 +287,11 @@ class FourierField(SumField):
             top, steepest = peaks(self.parts[0][0].kernel, 1.0)
             certain = both[:, 0] * rtol > max(promise.value, promise.grad * top / steepest)
             return both[:, 0].to(z.dtype), both[:, 1:].to(z.dtype), certain
-        return z.new_ones(len(z)), torch.zeros_like(z), torch.zeros(len(z), dtype=torch.bool, device=z.device)
+        return (
+            z.new_ones(len(z)),
+            torch.zeros_like(z),
+            torch.zeros(len(z), dtype=torch.bool, device=z.device),
+        )
 
 
 def _equal(z: Tensor, known: Tensor) -> bool:

@@ -1,6 +1,8 @@
-"""Which way a Fourier sum goes: modes on one box, with a near field or without, the near field alone, or exact sums. A function of the points.
+"""Which way a Fourier sum goes: modes on one box, with a near field or without, the near field
+alone, or exact sums. A function of the points.
 
-Boxes are snapped to a coarse scale, so that a target's modes stay valid while the particles move, and depend on nothing but the points.
+Boxes are snapped to a coarse scale, so that a target's modes stay valid while the particles move,
+and depend on nothing but the points.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ MODES_PER_POINT, FEW_MODES = 64, 2**17
 # Seconds: a mode of a transform, a pair of the near field, an exact pair. Only their ratios matter.
 PER_MODE, PER_NEAR_PAIR, PER_PAIR = 0.35e-6, 10e-9, 1.5e-9
 TRANSFORMS = 4
-# Extents of a box over those of the middle half of its points, at most, for a kernel that has no length of its own.
+# Extents of a box over those of the middle half of its points, at most, for a kernel that has no
+# length of its own.
 STRETCHED = 1e8
 # Shares of the points that may be left out of the box, and summed exactly.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
@@ -43,7 +46,9 @@ SAMPLED_QUERIES, SAMPLED_SOURCES = 128, 2048
 
 @dataclass(frozen=True)
 class Wanted:
-    """Errors relative to the scales S_0 and S_1 at most `tol`; the laplacian's too where it is asked for."""
+    """Errors relative to the scales S_0 and S_1 at most `tol`; the laplacian's too where it is
+    asked for.
+    """
 
     kernel: Kernel
     tol: float
@@ -68,7 +73,9 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """`modes` on `box`; outside of it (`whole` false) sums are exact. Without: sums within the kernel's reach (`culled`), or exact; and `why`."""
+    """`modes` on `box`; outside of it (`whole` false) sums are exact. Without: sums within the
+    kernel's reach (`culled`), or exact; and `why`.
+    """
 
     box: Box
     modes: Modes | None = None
@@ -78,7 +85,9 @@ class Layout:
 
 
 def snapped(lowest: Tensor, highest: Tensor, least: float) -> Box:
-    """A box around [lowest, highest], of extents at least `least` each, that seldom changes when these do."""
+    """A box around [lowest, highest], of extents at least `least` each, that seldom changes when
+    these do.
+    """
     centre, extents = [], []
     spans = (highest - lowest).tolist()
     floor = max(least, max(spans) / 64) or 1.0
@@ -117,16 +126,25 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
 
 
 def _stretched(box: Box, clouds: Sequence[Tensor], z: Tensor) -> bool:
-    """Whether the middle half of the points is so small a part of the box that its near field, as wide as the box, would lose their differences."""
+    """Whether the middle half of the points is so small a part of the box that its near field, as
+    wide as the box, would lose their differences.
+    """
     low, high = _ranked((*clouds, z), 0.25, 0.75)
     return 0.0 < float((high - low).max()) * STRETCHED < max(box.extents)
 
 
-def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, most: int, share: _Shares | None) -> Layout:
-    """Where one box takes too many modes: leave out outliers, or sum all within reach; whichever is cheaper."""
+def _elsewhere(
+    wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, most: int, share: _Shares | None
+) -> Layout:
+    """Where one box takes too many modes: leave out outliers, or sum all within reach; whichever is
+    cheaper.
+    """
     kernel = wanted.kernel
     n, q = sum(len(points) for points in clouds), len(z)
-    why = f"no number of modes up to {wanted.max_modes} (nor {MODES_PER_POINT} a point) keeps atol = {wanted.tol:.1g}"
+    why = (
+        f"no number of modes up to {wanted.max_modes} (nor {MODES_PER_POINT} a point) keeps atol ="
+        f" {wanted.tol:.1g}"
+    )
     choices: list[tuple[float, Layout]] = []
     far = reach(kernel, wanted.tol)
     if share is not None and math.isfinite(far) and isinstance(kernel, SHORT):
@@ -136,7 +154,10 @@ def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, mo
         core = snapped(tails[0], tails[1], box.extents[0] / 2**20)
         if all(a >= 0.8 * b for a, b in zip(core.extents, box.extents, strict=True)):
             continue
-        outside = sum(int((~core.inside(points)).sum()) for points in clouds), int((~core.inside(z)).sum())
+        outside = (
+            sum(int((~core.inside(points)).sum()) for points in clouds),
+            int((~core.inside(z)).sum()),
+        )
         cost = (outside[0] * q + outside[1] * n) * PER_PAIR
         if share is not None and kinked(kernel):
             found = _with_near(wanted, core, most, share, n * q)
@@ -144,7 +165,9 @@ def _elsewhere(wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, mo
             found = modes(_demand(wanted, core, 0.0, most))
         if found is not None:
             radius = found.demand.radius
-            cost += TRANSFORMS * PER_MODE * found.c.numel() + (n * q * share(radius) * PER_NEAR_PAIR if share and radius else 0.0)
+            cost += TRANSFORMS * PER_MODE * found.c.numel() + (
+                n * q * share(radius) * PER_NEAR_PAIR if share and radius else 0.0
+            )
             choices.append((cost, Layout(core, found, whole=False)))
             break
     return min(choices, key=lambda choice: choice[0])[1] if choices else Layout(box, why=why)
@@ -162,7 +185,9 @@ def _with_near(wanted: Wanted, box: Box, most: int, share: _Shares, pairs: int) 
         count = math.prod(2.5 * extent * beta / (math.pi * radius) for extent in box.extents)
         if count > 8 * most:
             break
-        costs.append((TRANSFORMS * PER_MODE * count + pairs * share(radius) * PER_NEAR_PAIR, radius))
+        costs.append(
+            (TRANSFORMS * PER_MODE * count + pairs * share(radius) * PER_NEAR_PAIR, radius)
+        )
     for _, radius in sorted(costs)[: 2 * d]:
         found = modes(_demand(wanted, box, radius, most))
         if found is not None:
@@ -171,20 +196,30 @@ def _with_near(wanted: Wanted, box: Box, most: int, share: _Shares, pairs: int) 
 
 
 def _demand(wanted: Wanted, box: Box, radius: float, most: int) -> Demand:
-    return Demand(wanted.kernel, box.extents, wanted.tol, wanted.laplacian, radius, wanted.float32, most)
+    return Demand(
+        wanted.kernel, box.extents, wanted.tol, wanted.laplacian, radius, wanted.float32, most
+    )
 
 
 class _Shares:
-    """The share of the pairs of queries and sources that are closer than a radius, from some of them."""
+    """The share of the pairs of queries and sources that are closer than a radius, from some of
+    them.
+    """
 
     def __init__(self, clouds: Sequence[Tensor], z: Tensor) -> None:
         total = sum(len(points) for points in clouds)
-        some = torch.cat([thinned(points, max(1, SAMPLED_SOURCES * len(points) // total)) for points in clouds])
-        self._distances = torch.cdist(thinned(z, SAMPLED_QUERIES), some, compute_mode="donot_use_mm_for_euclid_dist")
+        some = torch.cat(
+            [thinned(points, max(1, SAMPLED_SOURCES * len(points) // total)) for points in clouds]
+        )
+        self._distances = torch.cdist(
+            thinned(z, SAMPLED_QUERIES), some, compute_mode="donot_use_mm_for_euclid_dist"
+        )
 
     def __call__(self, radius: float) -> float:
         return float((self._distances < radius).double().mean())
 
 
 def _ranked(clouds: Sequence[Tensor], *shares: float) -> Tensor:
-    return torch.from_numpy(ranked(torch.cat([*clouds]).detach().cpu().numpy(), *shares)).to(clouds[0])
+    return torch.from_numpy(ranked(torch.cat([*clouds]).detach().cpu().numpy(), *shares)).to(
+        clouds[0]
+    )

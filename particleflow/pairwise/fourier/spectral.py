@@ -1,4 +1,6 @@
-"""The sum itself: modes of the sources, times the kernel's, at the queries; the near field; outliers exactly; and the bound of all errors."""
+"""The sum itself: modes of the sources, times the kernel's, at the queries; the near field;
+outliers exactly; and the bound of all errors.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 CHUNK = 2**17
 # Weight vectors are alike up to this power of two.
 ALIKE = 3.0
-# Rounding to float32, relative; what the near part's polynomials may err by, relative to the kernel's peaks and to the tolerance.
+# Rounding to float32, relative; what the near part's polynomials may err by, relative to the
+# kernel's peaks and to the tolerance.
 FLOAT32, NEAR = 2.0**-24, 0.05
 
 
@@ -64,9 +67,13 @@ class Spectral:
             for sources, w in self.parts:
                 stray = ~box.inside(sources.double)
                 if bool(stray.any()):
-                    out[inside] += _exactly(sources.kernel, sources.double[stray], w[stray], what, core)
+                    out[inside] += _exactly(
+                        sources.kernel, sources.double[stray], w[stray], what, core
+                    )
         if len(rest):
-            out[~inside] = sum(_exactly(sources.kernel, sources.double, w, what, rest) for sources, w in self.parts)
+            out[~inside] = sum(
+                _exactly(sources.kernel, sources.double, w, what, rest) for sources, w in self.parts
+            )
         return out
 
     @property
@@ -76,7 +83,9 @@ class Spectral:
 
     @functools.cached_property
     def _powers(self) -> Tensor | None:
-        """Powers of two (K,) that weight vectors are divided by: two make one transform, whose errors are relative to the larger. None: all alike."""
+        """Powers of two (K,) that weight vectors are divided by: two make one transform, whose
+        errors are relative to the larger. None: all alike.
+        """
         if self.columns == 1:
             return None
         highest = torch.stack([w.abs().amax(0) for _, w in self.parts]).amax(0).double()
@@ -84,11 +93,16 @@ class Spectral:
         return powers if float(powers.max() - powers.min()) > ALIKE else None
 
     def _packed(self) -> list[tuple[Tensor, float]]:
-        """The sources' modes, two weight vectors at a time, and what the larger of these is multiplied by."""
+        """The sources' modes, two weight vectors at a time, and what the larger of these is
+        multiplied by.
+        """
         sums = self._modes_of_sources()
         if self._powers is None:
             return [(packed, 1.0) for packed in sums]
-        return [(packed, 2.0 ** float(pair.max())) for packed, pair in zip(sums, self._powers.split(2), strict=True)]
+        return [
+            (packed, 2.0 ** float(pair.max()))
+            for packed, pair in zip(sums, self._powers.split(2), strict=True)
+        ]
 
     @property
     def modes(self) -> Modes:
@@ -111,7 +125,9 @@ class Spectral:
             for first in range(0, components, 2):
                 pair = range(first, min(first + 2, components))
                 factors = [self._factor(what, component) for component in pair]
-                packed = transform(sums[0] * (factors[0] if len(factors) == 1 else factors[0] + 1j * factors[1]))
+                packed = transform(
+                    sums[0] * (factors[0] if len(factors) == 1 else factors[0] + 1j * factors[1])
+                )
                 for component, part in zip(pair, (packed.real, packed.imag), strict=False):
                     out[:, 0, component] = part
         else:
@@ -133,7 +149,9 @@ class Spectral:
         """c_m times 1, i omega_j unit, or -|omega|^2."""
         modes, d = self.modes, len(self.modes.half)
         if what is What.LAPLACIAN:
-            return -modes.c * functools.reduce(operator.add, (modes.omega(axis) ** 2 for axis in range(d)))
+            return -modes.c * functools.reduce(
+                operator.add, (modes.omega(axis) ** 2 for axis in range(d))
+            )
         axis = component - (what is What.BOTH)
         if what is What.VALUE or axis < 0:
             return modes.c
@@ -148,12 +166,21 @@ class Spectral:
 
     def _transform_at(self, points: Tensor, z: Tensor | Queries) -> Transform:
         made: Memo[Transform] = z.made if isinstance(z, FourierQueries) else Memo(1)
-        return made.get(self._key, lambda: Transform(2, self._angles(points), self.modes.half, self.modes.tol))
+        return made.get(
+            self._key, lambda: Transform(2, self._angles(points), self.modes.half, self.modes.tol)
+        )
 
     @property
     def _key(self) -> Any:
         modes, box = self.modes, self.layout.box
-        return modes.lengths, modes.half, modes.tol, modes.double, box.centre, None if self.layout.whole else box.extents
+        return (
+            modes.lengths,
+            modes.half,
+            modes.tol,
+            modes.double,
+            box.centre,
+            None if self.layout.whole else box.extents,
+        )
 
     def _modes_of_sources(self) -> list[Tensor]:
         """F_m of all parts, two weight vectors at a time as real and imaginary part."""
@@ -183,7 +210,10 @@ class Spectral:
         strengths = torch.complex(weights[:, ::2].contiguous(), imaginary).T
         angles = self._angles(points)
         size = max(1, angles.shape[1] if modes.double else CHUNK)
-        sums = [torch.zeros(modes.c.shape, dtype=torch.complex128, device=points.device) for _ in strengths]
+        sums = [
+            torch.zeros(modes.c.shape, dtype=torch.complex128, device=points.device)
+            for _ in strengths
+        ]
         for start in range(0, angles.shape[1], size):
             here = slice(start, start + size)
             transform = Transform(1, angles[:, here].contiguous(), modes.half, modes.tol)
@@ -201,14 +231,22 @@ class Spectral:
         tiles = []
         for sources, _ in self.parts:
             within = None if self.layout.whole else box
-            tiles.append(sources.made.get(within, functools.partial(_tiles, sources.double, within)))
-            if queries is None and sources.double.shape == points.shape and torch.equal(sources.double, points):
+            tiles.append(
+                sources.made.get(within, functools.partial(_tiles, sources.double, within))
+            )
+            if (
+                queries is None
+                and sources.double.shape == points.shape
+                and torch.equal(sources.double, points)
+            ):
                 queries = tiles[-1][0]
         queries = queries or Tiled.of(points.numpy())
         total = np.zeros(())
         for (tiled, inside), (_, w) in zip(tiles, self.parts, strict=True):
             weights = _matrix(w).double()[inside].numpy()[tiled.order]
-            total = total + near_sums(demand.split, NEAR * demand.tol, what, weights, tiled, queries)
+            total = total + near_sums(
+                demand.split, NEAR * demand.tol, what, weights, tiled, queries
+            )
         out = np.empty_like(total)
         out[queries.order] = total
         return torch.from_numpy(out)
@@ -216,26 +254,44 @@ class Spectral:
     def promise(self, z: Tensor) -> Promise:
         """Bounds of the largest errors, from the modes of these sources: see farfield.py."""
         top, steepest = peaks(self.parts[0][0].kernel, self._extent(z))
-        mass = float(sum((_matrix(w).abs().double().sum(0) for _, w in self.parts), torch.zeros((), dtype=torch.float64, device=z.device)).max())
+        mass = float(
+            sum(
+                (_matrix(w).abs().double().sum(0) for _, w in self.parts),
+                torch.zeros((), dtype=torch.float64, device=z.device),
+            ).max()
+        )
         single = z.dtype == torch.float32
         modes = self.modes
         spread = math.sqrt(2 * math.log(2 * len(z) * self.columns + 8)) + 1
         highest, sums = self._highest(), self._sums_of_modes()
         bounds, pieces = [], []
         for order, peak in enumerate((top, steepest)):
-            tail = min(mass * modes.left_out.sup[order], highest * (modes.left_out.sup[order] + spread * modes.left_out.rms[order]))
-            window = modes.window * min(mass * modes.kept.sup[order], highest * (modes.kept.sup[order] + spread * modes.kept.rms[order]))
+            tail = min(
+                mass * modes.left_out.sup[order],
+                highest * (modes.left_out.sup[order] + spread * modes.left_out.rms[order]),
+            )
+            window = modes.window * min(
+                mass * modes.kept.sup[order],
+                highest * (modes.kept.sup[order] + spread * modes.kept.rms[order]),
+            )
             window += modes.rounding * mass * modes.kept.sup[order + 1]
             other = sums[1] * modes.unit if order == 0 else sums[0] / modes.unit
             window += modes.window * (sums[order] + other) + modes.rounding * sums[order + 1]
             stray = modes.stray[order] * mass * peak
             rounding = FLOAT32 * sums[order] if single else 0.0
             if modes.demand.radius:
-                rounding += (2 * NEAR * modes.demand.tol + (FLOAT32 if single else 0.0)) * mass * peak
+                rounding += (
+                    (2 * NEAR * modes.demand.tol + (FLOAT32 if single else 0.0)) * mass * peak
+                )
             bounds.append(tail + window + stray + rounding)
             pieces.append((tail, window, stray))
         count = " x ".join(str(2 * h + 1) for h in modes.half)
-        shares = ", ".join(f"{name} {size:.1e}" for name, size in zip(("modes left out", "transforms", "images"), pieces[0], strict=True))
+        shares = ", ".join(
+            f"{name} {size:.1e}"
+            for name, size in zip(
+                ("modes left out", "transforms", "images"), pieces[0], strict=True
+            )
+        )
         near = f", neighbours within {modes.demand.radius:.3g}" if modes.demand.radius else ""
         return Promise(bounds[0], bounds[1], f"{count} modes{near}; of the value: {shares}")
 
@@ -244,14 +300,20 @@ class Spectral:
         return float((highest.double() - lowest.double()).norm())
 
     def _highest(self) -> float:
-        """B: the root mean square of the sources' transform at the highest modes, and no less than that of sources scattered at random."""
-        scattered = math.sqrt(max(float(sum(_matrix(w).double().square().sum(0) for _, w in self.parts).max()), 0.0))  # type: ignore[union-attr]
+        """B: the root mean square of the sources' transform at the highest modes, and no less than
+        that of sources scattered at random.
+        """
+        squared = torch.stack([_matrix(w).double().square().sum(0) for _, w in self.parts])
+        scattered = math.sqrt(max(float(squared.sum(0).max()), 0.0))
         highest = scattered
         for packed, times in self._packed():
             squares, count = 0.0, 0
             for axis, half in enumerate(self.modes.half):
                 width = max(1, half // 10)
-                for edge in (packed.narrow(axis, 0, width), packed.narrow(axis, 2 * half + 1 - width, width)):
+                for edge in (
+                    packed.narrow(axis, 0, width),
+                    packed.narrow(axis, 2 * half + 1 - width, width),
+                ):
                     squares += float(torch.view_as_real(edge.resolve_conj()).square().sum())
                     count += edge.numel()
             highest = max(highest, times * math.sqrt(squares / count))
@@ -260,7 +322,9 @@ class Spectral:
     def _sums_of_modes(self) -> tuple[float, float, float]:
         """sum |c_m F_m| |omega_m|^n for n = 0, 1, 2; the largest over weight vectors."""
         modes = self.modes
-        norm = functools.reduce(operator.add, (modes.omega(axis) ** 2 for axis in range(len(modes.half)))).sqrt()
+        norm = functools.reduce(
+            operator.add, (modes.omega(axis) ** 2 for axis in range(len(modes.half)))
+        ).sqrt()
         found = []
         for packed, times in self._packed():
             size = packed.abs() * (modes.c.abs() * times)

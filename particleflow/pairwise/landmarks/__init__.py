@@ -1,4 +1,5 @@
-"""Sums over landmarks in the place of points, for smooth kernels in many dimensions: the backend `Nystroem`.
+"""Sums over landmarks in the place of points, for smooth kernels in many dimensions: the backend
+`Nystroem`.
 
 Read in this order:
 

@@ -1,9 +1,11 @@
-"""Landmarks of a cloud: points whose kernel functions span, nearly, those of all points. Randomly pivoted Cholesky.
+"""Landmarks of a cloud: points whose kernel functions span, nearly, those of all points. Randomly
+pivoted Cholesky.
 
-With the kernel matrix K_LL of the landmarks L, khat(z, x) = k(z, L) K_LL^-1 k(L, x) is the best approximation of k in their span, and
-r(z) = k(z, z) - khat(z, z) >= 0 tells how well a point is spanned. The next landmark is drawn with a probability proportional to |w| r: neither
-duplicates nor only the rim, and heavy points early (Chen, Epperly, Tropp and Webber 2023, algorithm 2.1),
-many at a time (Epperly, Tropp and Webber 2024, algorithm 2.2).
+With the kernel matrix K_LL of the landmarks L, khat(z, x) = k(z, L) K_LL^-1 k(L, x) is the best
+approximation of k in their span, and r(z) = k(z, z) - khat(z, z) >= 0 tells how well a point is
+spanned. The next landmark is drawn with a probability proportional to |w| r: neither duplicates nor
+only the rim, and heavy points early (Chen, Epperly, Tropp and Webber 2023, algorithm 2.1), many at
+a time (Epperly, Tropp and Webber 2024, algorithm 2.2).
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ SPANNED = 1e-10  # a point with r below this share of k(0) is no use as a landma
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Pivots in the order in which they were drawn, as places among the candidates, and what is left after them.
+    """Pivots in the order in which they were drawn, as places among the candidates, and what is
+    left after them.
 
-    `residual` (n,): r of the candidates; `factor` F (m, n): khat of the candidates is F^T F; `chance`: the generator's state; `ends`: the number of
-    pivots after each draw.
+    `residual` (n,): r of the candidates; `factor` F (m, n): khat of the candidates is F^T F;
+    `chance`: the generator's state; `ends`: the number of pivots after each draw.
     """
 
     pivots: Tensor
@@ -40,10 +43,12 @@ class Drawn:
 
 
 class Landmarks:
-    """Drawn from points (N, d) with weights |w| (N,), None: all alike, as many as are asked for; a smaller set begins a larger one. Float64.
+    """Drawn from points (N, d) with weights |w| (N,), None: all alike, as many as are asked for; a
+    smaller set begins a larger one. Float64.
 
-    Deterministic: the draws have a fixed seed, and what is asked for is a function of the rank, not of what was asked for before. Threads may share
-    it: what has been drawn is read once, and replaced at once by more. Cost of m landmarks O(n m^2), n = min(N, 4096).
+    Deterministic: the draws have a fixed seed, and what is asked for is a function of the rank, not
+    of what was asked for before. Threads may share it: what has been drawn is read once, and
+    replaced at once by more. Cost of m landmarks O(n m^2), n = min(N, 4096).
     """
 
     def __init__(self, kernel: Kernel, points: Tensor, weights: Tensor | None) -> None:
@@ -65,7 +70,9 @@ class Landmarks:
         self._roots: Memo[Tensor] = Memo(2)
 
     def first(self, rank: int) -> tuple[Tensor, Tensor]:
-        """The first m landmarks (m, d) and the lower triangular root (m, m) of K_LL; m < rank where fewer span all candidates."""
+        """The first m landmarks (m, d) and the lower triangular root (m, m) of K_LL; m < rank where
+        fewer span all candidates.
+        """
         drawn = self._at_least(rank)
         # of the draws that it takes, whatever has been drawn beyond
         end = next((end for end in drawn.ends if end >= rank), drawn.ends[-1])
@@ -87,7 +94,11 @@ class Landmarks:
 
     def _open(self, drawn: Drawn) -> bool:
         """Is a point of some weight left that is not spanned?"""
-        left = drawn.residual if self._weights is None else drawn.residual * (self._weights > SPANNED * self._weights.max())
+        left = (
+            drawn.residual
+            if self._weights is None
+            else drawn.residual * (self._weights > SPANNED * self._weights.max())
+        )
         return float(left.max()) > SPANNED * self.peak
 
     def residual(self, m: int) -> Tensor:
@@ -96,11 +107,17 @@ class Landmarks:
         return (self.peak - factor[:m].square().sum(0)).clamp_min(0.0)
 
     def _more(self, drawn: Drawn) -> Drawn:
-        """Propose a batch with probabilities |w| r, keep each with what the ones kept before it leave of its r; then update F and r."""
+        """Propose a batch with probabilities |w| r, keep each with what the ones kept before it
+        leave of its r; then update F and r.
+        """
         generator = torch.Generator()
         generator.set_state(drawn.chance)
         uniform = partial(torch.rand, BATCH, generator=generator, dtype=torch.float64, device="cpu")
-        shares = (drawn.residual if self._weights is None else drawn.residual * self._weights).cpu().cumsum(0)
+        shares = (
+            (drawn.residual if self._weights is None else drawn.residual * self._weights)
+            .cpu()
+            .cumsum(0)
+        )
         proposed = torch.searchsorted(shares, uniform() * shares[-1])
         proposed = proposed.clamp_max(len(shares) - 1).to(drawn.residual.device)
         points, factor = self.candidates[proposed], drawn.factor[:, proposed]
@@ -112,10 +129,19 @@ class Landmarks:
                 kept.append(j)
                 left -= torch.outer(left[:, j], left[j] / left[j, j])
         pivots = proposed[kept]
-        rows = kernel_matrix(self.kernel, self.candidates[pivots], self.candidates) - drawn.factor[:, pivots].T @ drawn.factor
+        rows = (
+            kernel_matrix(self.kernel, self.candidates[pivots], self.candidates)
+            - drawn.factor[:, pivots].T @ drawn.factor
+        )
         root = torch.linalg.cholesky(rows[:, pivots])
         rows = torch.linalg.solve_triangular(root, rows, upper=False)
         residual = (drawn.residual - rows.square().sum(0)).clamp_min(0.0)
         residual[pivots] = 0.0
         both = torch.cat([drawn.pivots, pivots])
-        return Drawn(both, residual, torch.cat([drawn.factor, rows]), generator.get_state(), (*drawn.ends, len(both)))
+        return Drawn(
+            both,
+            residual,
+            torch.cat([drawn.factor, rows]),
+            generator.get_state(),
+            (*drawn.ends, len(both)),
+        )

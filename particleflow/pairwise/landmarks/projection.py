@@ -2,10 +2,11 @@
 
     f = sum_i w_i k(x_i, .)  ~  P f = sum_j c_j k(L_j, .),        c = K_LL^-1 K_Lx w,        g = f - P f = sum_i w_i r(x_i, .),
 
-r the part of the kernel that the landmarks do not span. A bound from the norm of g would hold everywhere, and be idle: 1/N sum_i r(x_i, .)
-of points that are strangers to each other has the norm N^-1/2 but nowhere a value above 1/N. So g is compared with exact sums at probes:
-points drawn at random, which meet the error that many sources make together, and the sources with the largest |w_i| r(x_i), which meet
-what single ones make, where r(x_i, .) is largest and where it is steepest.
+r the part of the kernel that the landmarks do not span. A bound from the norm of g would hold
+everywhere, and be idle: 1/N sum_i r(x_i, .) of points that are strangers to each other has the norm
+N^-1/2 but nowhere a value above 1/N. So g is compared with exact sums at probes: points drawn at
+random, which meet the error that many sources make together, and the sources with the largest |w_i|
+r(x_i), which meet what single ones make, where r(x_i, .) is largest and where it is steepest.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ WORST = 64  # sources probed because of their |w| r
 ALL = 1024  # up to so many points all are probed
 MARGIN = 4.0  # of the promise over the largest error met, where not all points are probed
 
-Sum = Callable[[Tensor], Tensor]  # the projection's values and gradients (n, K, 1 + d) at points (n, d)
+Sum = Callable[
+    [Tensor], Tensor
+]  # the projection's values and gradients (n, K, 1 + d) at points (n, d)
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Landmarks (m, d), the lower triangular root (m, m) of K_LL, the weights c (m, K), and the moments K_Lx w (m, K). Float64."""
+    """Landmarks (m, d), the lower triangular root (m, m) of K_LL, the weights c (m, K), and the
+    moments K_Lx w (m, K). Float64.
+    """
 
     landmarks: Tensor
     root: Tensor
@@ -44,8 +49,8 @@ class Projection:
 
 @dataclass(frozen=True)
 class Errors:
-    """At probes: the largest errors of value and gradient (2-norm) with the rounding of a sum of parts; and the root mean squares of the
-    gradient's error and of the gradient. (K,) each.
+    """At probes: the largest errors of value and gradient (2-norm) with the rounding of a sum of
+    parts; and the root mean squares of the gradient's error and of the gradient. (K,) each.
     """
 
     value: Tensor
@@ -75,7 +80,9 @@ class Embedding:
         return peaks(self.kernel, 1.0)
 
     def projected(self, rank: int, fewer: Projection | None = None) -> Projection:
-        """Onto the first `rank` landmarks, or all that are worth having; `fewer`: a projection onto the first of them, whose moments are known."""
+        """Onto the first `rank` landmarks, or all that are worth having; `fewer`: a projection onto
+        the first of them, whose moments are known.
+        """
         landmarks, root = self.landmarks.first(rank)
         known = 0 if fewer is None else len(fewer.landmarks)
         moments = [] if fewer is None else [fewer.moments]
@@ -103,22 +110,32 @@ class Embedding:
         return self.errors(approximate, self._rows, self._truth)
 
     def single(self, approximate: Sum, m: int) -> Errors:
-        """At the sources with the largest |w| r for m landmarks, and one bandwidth off them in some direction."""
+        """At the sources with the largest |w| r for m landmarks, and one bandwidth off them in some
+        direction.
+        """
         chosen = self.landmarks.chosen
         loss = self.w[chosen].abs().amax(1) * self.landmarks.residual(m)
         worst = self.points[chosen[loss.topk(min(WORST, len(chosen))).indices]]
-        aside = torch.randn(worst.shape, generator=torch.Generator().manual_seed(2), dtype=worst.dtype, device="cpu").to(worst.device)
+        aside = torch.randn(
+            worst.shape, generator=torch.Generator().manual_seed(2), dtype=worst.dtype, device="cpu"
+        ).to(worst.device)
         aside = aside / aside.norm(dim=1, keepdim=True) * (bandwidth_of(self.kernel) or 1.0)
         return self.errors(approximate, torch.cat([worst, worst + aside]))
 
     @cached_property
     def unseen(self) -> float:
-        """The largest share of the mass of a source that is no candidate, which no probe would meet if it stood alone."""
+        """The largest share of the mass of a source that is no candidate, which no probe would meet
+        if it stood alone.
+        """
         if len(self.landmarks.chosen) == len(self.points):
             return 0.0
         others = torch.ones(len(self.points), dtype=torch.bool, device=self.points.device)
         others[self.landmarks.chosen] = False
-        return float((self.w[others].abs().amax(0) / self.mass.clamp_min(torch.finfo(torch.float64).tiny)).max())
+        return float(
+            (
+                self.w[others].abs().amax(0) / self.mass.clamp_min(torch.finfo(torch.float64).tiny)
+            ).max()
+        )
 
     @cached_property
     def _rows(self) -> Tensor:
@@ -133,4 +150,8 @@ def drawn(points: Tensor) -> Tensor:
     """Points (N, d) to probe: all, or `ROWS` drawn at random."""
     if len(points) <= ALL:
         return points
-    return points[torch.randperm(len(points), generator=torch.Generator().manual_seed(1), device="cpu")[:ROWS].to(points.device)]
+    return points[
+        torch.randperm(len(points), generator=torch.Generator().manual_seed(1), device="cpu")[
+            :ROWS
+        ].to(points.device)
+    ]

@@ -27,24 +27,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mesh:
-    """Sums on a mesh: each particle is spread to the W^d nodes around it, the mesh is convolved by fast Fourier transforms, and the sum and its
-    gradient are interpolated from the W^d nodes around each query (particle-particle particle-mesh without a near part; Hockney and Eastwood 1988).
+    """Sums on a mesh: each particle is spread to the W^d nodes around it, the mesh is convolved by
+    fast Fourier transforms, and the sum and its gradient are interpolated from the W^d nodes around
+    each query (particle-particle particle-mesh without a near part; Hockney and Eastwood 1988).
 
-    Cost O((N + Q) W^d) and the transforms of (extent / h)^d nodes: the spacing h is about half a bandwidth of the Gaussian at rtol = 1e-5.
-    For kernels that are smooth at zero: Gaussian; IMQ; Matern52 and Matern32, whose spacing is far smaller; a smooth `Radial`.
+    Cost O((N + Q) W^d) and the transforms of (extent / h)^d nodes: the spacing h is about half a
+    bandwidth of the Gaussian at rtol = 1e-5. For kernels that are smooth at zero: Gaussian; IMQ;
+    Matern52 and Matern32, whose spacing is far smaller; a smooth `Radial`.
 
-    h and W are chosen such that every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol |grad| + atol
-    sum|w| max|grad k| (`spacing.py`; `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly. Where no
-    mesh keeps the promise within `max_cells`, the sources within reach are summed as `Culled` does, or, of a kernel that does not decay, all, with
-    one warning. `log` is right to rtol, and its gradient to rtol max|grad k| / max|k| + rtol |gradient|, in the tails too: rows far below the
-    sums around are summed anew, of a Gaussian from nodes (down to e^-512 of sum|w|), else exactly (`logarithm.py`).
+    h and W are chosen such that every row keeps |error of value| <= rtol |value| + atol sum|w|
+    max|k|, |error of grad| <= rtol |grad| + atol sum|w| max|grad k| (`spacing.py`;
+    `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly.
+    Where no mesh keeps the promise within `max_cells`, the sources within reach are summed as
+    `Culled` does, or, of a kernel that does not decay, all, with one warning. `log` is right to
+    rtol, and its gradient to rtol max|grad k| / max|k| + rtol |gradient|, in the tails too: rows
+    far below the sums around are summed anew, of a Gaussian from nodes (down to e^-512 of sum|w|),
+    else exactly (`logarithm.py`).
 
-    There is no state: the same input gives the same bits, for any number of threads. A field keeps the mesh of its parts, and the potential.
+    There is no state: the same input gives the same bits, for any number of threads. A field keeps
+    the mesh of its parts, and the potential.
 
     Parameters
     ----------
     rtol : float
-        Tolerance, relative to each row. 1e-6 and above in float32, whatever the dtype of the points; below in float64.
+        Tolerance, relative to each row. 1e-6 and above in float32, whatever the dtype of the
+        points; below in float64.
     atol : float, optional
         Tolerance relative to the largest sum there could be; `rtol` unless given.
     max_cells : int
@@ -82,9 +89,15 @@ class Mesh:
 
         require_smooth(kernel, "Mesh")
         if points.shape[1] > 3:
-            raise ValueError(f"`points` must have 1, 2 or 3 coordinates for Mesh, got {points.shape[1]}: use Compiled, which is exact, or Nystroem")
+            raise ValueError(
+                f"`points` must have 1, 2 or 3 coordinates for Mesh, got {points.shape[1]}: use"
+                " Compiled, which is exact, or Nystroem"
+            )
         if points.device.type != "cpu":
-            raise ValueError(f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier, or move them with points.cpu()")
+            raise ValueError(
+                f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier,"
+                " or move them with points.cpu()"
+            )
         library("llvmlite.binding", "Mesh")
         if not has_facts(kernel):
             return undeclared("Mesh()", kernel, points)
@@ -132,7 +145,10 @@ class MeshField(MeshSums):
             errors = self._local_errors(plan, top)
         # what is handed over is rounded to the points' dtype
         value, grad = (error + 0.5 * torch.finfo(points_of(z).dtype).eps for error in errors)
-        how = f"at most {value:.1e} and {grad:.1e} of sum |w| times the kernel's peaks: {plan.window.taps} taps, in {plan.element}"
+        how = (
+            f"at most {value:.1e} and {grad:.1e} of sum |w| times the kernel's peaks:"
+            f" {plan.window.taps} taps, in {plan.element}"
+        )
         return Promise(value * top, grad * steepest, how)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
@@ -140,10 +156,20 @@ class MeshField(MeshSums):
         plan, extent = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or extent.why:
             near = self.near(self.mesh.absolute, z)
-            name = "Culled" if near is not None else type(exact_backend(self.kernel, points_of(z).device)).__name__
+            name = (
+                "Culled"
+                if near is not None
+                else type(exact_backend(self.kernel, points_of(z).device)).__name__
+            )
             return {"backend": name, "why": extent.why}
         sizes = " and ".join(" x ".join(map(str, mesh.shape)) for mesh in extent.meshes)
-        return {**super().explain(z), "why": f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart, {plan.window.taps} taps"}
+        return {
+            **super().explain(z),
+            "why": (
+                f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart,"
+                f" {plan.window.taps} taps"
+            ),
+        }
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         from particleflow.pairwise.mesh.logarithm import log_column

@@ -1,4 +1,6 @@
-"""Particles to mesh and back: the code of `loops.py`, compiled when first used, shared among threads. The bits do not depend on their number."""
+"""Particles to mesh and back: the code of `loops.py`, compiled when first used, shared among
+threads. The bits do not depend on their number.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,27 @@ def _job(job: str, layout: Layout) -> Callable[[int, int], None]:
     return compiled(module(job, layout), "job", Processor.here(), pointers=2, integers=0)
 
 
-def _told(job: str, values: dict[str, Any], sizes: Sequence[int] = (), origin: Sequence[float] = ()) -> tuple[Array, Array]:
+def _told(
+    job: str, values: dict[str, Any], sizes: Sequence[int] = (), origin: Sequence[float] = ()
+) -> tuple[Array, Array]:
     """The arguments of a job. Addresses of arrays: the caller keeps them alive."""
-    integers = [v.ctypes.data if isinstance(v, np.ndarray) else v for v in (values[name] for name in INTEGERS[job])]
-    return np.array([*integers, *sizes], np.int64), np.array([*(values[name] for name in NUMBERS[job]), *origin], np.float64)
+    integers = [
+        v.ctypes.data if isinstance(v, np.ndarray) else v
+        for v in (values[name] for name in INTEGERS[job])
+    ]
+    return np.array([*integers, *sizes], np.int64), np.array(
+        [*(values[name] for name in NUMBERS[job]), *origin], np.float64
+    )
 
 
-def _run(function: Callable[[int, int], None], told: tuple[Array, Array], owners: dict[str, Any] | None = None) -> Array:
-    """`owners`: of the memory that `told` points into, for a task that may outlive its caller, whom an interrupt stops."""
+def _run(
+    function: Callable[[int, int], None],
+    told: tuple[Array, Array],
+    owners: dict[str, Any] | None = None,
+) -> Array:
+    """`owners`: of the memory that `told` points into, for a task that may outlive its caller, whom
+    an interrupt stops.
+    """
     function(told[0].ctypes.data, told[1].ctypes.data)
     return told[0]
 
@@ -66,45 +81,79 @@ def _shares(count: int, threads: int, unit: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Stencil:
-    """A window on a mesh of `cells_per_length`, for particles of one dtype; `table`: its coefficients."""
+    """A window on a mesh of `cells_per_length`, for particles of one dtype; `table`: its
+    coefficients.
+    """
 
     layout: Layout
     cells_per_length: float
     table: Array
 
     @classmethod
-    def of(cls, window: Window, element: str, d: int, particles: str, cells_per_length: float) -> Stencil:
+    def of(
+        cls, window: Window, element: str, d: int, particles: str, cells_per_length: float
+    ) -> Stencil:
         layout = Layout(element, window.taps, window.terms, d, particles)
         return cls(layout, cells_per_length, layout.table(window, cells_per_length))
 
 
 def extremes(points: Array) -> tuple[Array, Array]:
-    """Least and largest of each coordinate, (d,) each, NaNs left out. Cost O(N), at the speed of memory."""
+    """Least and largest of each coordinate, (d,) each, NaNs left out. Cost O(N), at the speed of
+    memory.
+    """
     n, d = points.shape
     whole = n - n % GROUP
-    lowest, highest = np.full((2 * GROUP, d), np.inf, points.dtype), np.full((2 * GROUP, d), -np.inf, points.dtype)
+    lowest, highest = (
+        np.full((2 * GROUP, d), np.inf, points.dtype),
+        np.full((2 * GROUP, d), -np.inf, points.dtype),
+    )
     lowest[: n - whole], highest[: n - whole] = points[whole:], points[whole:]
     if whole:
-        values = {"points": points, "lowest": lowest[GROUP:], "highest": highest[GROUP:], "count": whole}
-        _run(_job("extremes", Layout("float32", 4, 2, d, points.dtype.name)), _told("extremes", values))
+        values = {
+            "points": points,
+            "lowest": lowest[GROUP:],
+            "highest": highest[GROUP:],
+            "count": whole,
+        }
+        _run(
+            _job("extremes", Layout("float32", 4, 2, d, points.dtype.name)),
+            _told("extremes", values),
+        )
     return np.fmin.reduce(lowest), np.fmax.reduce(highest)
 
 
 def spread(
-    stencil: Stencil, points: Array, weights: Array, origin: Sequence[int], shape: Sequence[int], *, mass: float, chunk: int, threads: int
+    stencil: Stencil,
+    points: Array,
+    weights: Array,
+    origin: Sequence[int],
+    shape: Sequence[int],
+    *,
+    mass: float,
+    chunk: int,
+    threads: int,
 ) -> tuple[Array, int]:
-    """sum_i w_i phi(x_i / h - origin - m) on the nodes m of a mesh of `shape`, float64; and how many points are not inside.
+    """sum_i w_i phi(x_i / h - origin - m) on the nodes m of a mesh of `shape`, float64; and how
+    many points are not inside.
 
-    points (N, d) C-contiguous, weights (N,) finite, in the mesh's element, mass = sum |weights|. They are added in that element `chunk` at a time,
-    then as integers.
+    points (N, d) C-contiguous, weights (N,) finite, in the mesh's element, mass = sum |weights|.
+    They are added in that element `chunk` at a time, then as integers.
     """
     # |fixed * mesh| < 2^51, for windows that exceed 1 by rounding
     fixed = 2.0 ** math.floor(49 - math.log2(mass)) if mass > 0 else 1.0
     cells = math.prod(shape)
     threads = max(1, min(threads, THREAD_BYTES // (12 * cells)))
-    values = {"points": points, "weights": weights, "chunk": chunk, "scale": stencil.cells_per_length, "fixed": fixed}
+    values = {
+        "points": points,
+        "weights": weights,
+        "chunk": chunk,
+        "scale": stencil.cells_per_length,
+        "fixed": fixed,
+    }
     shares = _shares(len(points), threads, chunk)
-    parts = _together([partial(_spread_share, stencil, values, origin, shape, share) for share in shares])
+    parts = _together(
+        [partial(_spread_share, stencil, values, origin, shape, share) for share in shares]
+    )
     total = parts[0][0]
     for part, _ in parts[1:]:
         total += part
@@ -112,12 +161,23 @@ def spread(
 
 
 def _spread_share(
-    stencil: Stencil, values: dict[str, Any], origin: Sequence[int], shape: Sequence[int], share: tuple[int, int]
+    stencil: Stencil,
+    values: dict[str, Any],
+    origin: Sequence[int],
+    shape: Sequence[int],
+    share: tuple[int, int],
 ) -> tuple[Array, int]:
     layout = stencil.layout
     room = math.prod(shape) + layout.slack + GROUP
     grid, total = np.zeros(room, layout.element), np.zeros(room, np.int64)
-    mine = {"coefficients": stencil.table, "grid": grid, "total": total, "start": share[0], "stop": share[1], "missed": 0}
+    mine = {
+        "coefficients": stencil.table,
+        "grid": grid,
+        "total": total,
+        "start": share[0],
+        "stop": share[1],
+        "missed": 0,
+    }
     integers = _run(_job("spread", layout), _told("spread", values | mine, shape, origin))
     return total, int(integers[INTEGERS["spread"].index("missed")])
 
@@ -143,10 +203,12 @@ def interpolate(
     outside: float,
     threads: int,
 ) -> None:
-    """out[i] = "value" (1), "grad" (d), "both" (1 + d components) or "slope" (value, and gradient over value) of the mesh at point i.
+    """out[i] = "value" (1), "grad" (d), "both" (1 + d components) or "slope" (value, and gradient
+    over value) of the mesh at point i.
 
-    `mesh` is from `room`; where points are sorted, it is out[order[i]].
-    `outside` where a point is not inside; NaN where it is not finite. out (N, components), its last axis contiguous, in the points' dtype.
+    `mesh` is from `room`; where points are sorted, it is out[order[i]]. `outside` where a point is
+    not inside; NaN where it is not finite. out (N, components), its last axis contiguous, in the
+    points' dtype.
     """
     job = _job(f"interpolate {what}" + (" ordered" if order is not None else ""), stencil.layout)
     values = {
@@ -165,11 +227,19 @@ def interpolate(
     _together(tasks)
 
 
-def sort(stencil: Stencil, points: Array, origin: Sequence[int], shape: Sequence[int]) -> tuple[Array, Array]:
-    """Points by bins of nodes, those outside last, and their numbers before: neighbours in memory meet the same nodes. d = 2 or 3."""
+def sort(
+    stencil: Stencil, points: Array, origin: Sequence[int], shape: Sequence[int]
+) -> tuple[Array, Array]:
+    """Points by bins of nodes, those outside last, and their numbers before: neighbours in memory
+    meet the same nodes. d = 2 or 3.
+    """
     n, layout = len(points), stencil.layout
     rows, columns = ((size >> shift) + 1 for size, shift in zip(shape, BINS[layout.d]))
-    keys, order, ordered = np.empty(n + GROUP, np.int32), np.empty(n, np.int32), np.empty_like(points)
+    keys, order, ordered = (
+        np.empty(n + GROUP, np.int32),
+        np.empty(n, np.int32),
+        np.empty_like(points),
+    )
     counts = np.zeros(rows * columns + 1, np.int64)
     values = {
         "points": points,

@@ -1,7 +1,8 @@
 """Where a particle mesh lies, and the potential on it.
 
-Nodes are the integer multiples of the spacing h: the mesh of a set of points depends on these points alone, is kept, and fits into any larger box.
-A box of nodes is made periodic by as much as the kernel reaches; the potential is then a multiplication of Fourier coefficients.
+Nodes are the integer multiples of the spacing h: the mesh of a set of points depends on these
+points alone, is kept, and fits into any larger box. A box of nodes is made periodic by as much as
+the kernel reaches; the potential is then a multiplication of Fourier coefficients.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Array: TypeAlias = np.ndarray
 
 # Boxes grow towards queries by so many nodes: the same box serves most queries of a step.
 SNAP = 8
-# No mesh has so many nodes on a line: beyond, they are not counted, for integers and the digits of a coordinate end.
+# No mesh has so many nodes on a line: beyond, they are not counted, for integers and the digits of
+# a coordinate end.
 UNCOUNTED = 2**50
 # Multipliers that are kept, and their size at most.
 KEPT, KEPT_CELLS = 8, 2**21
@@ -45,7 +47,10 @@ class Box:
 
     def slices(self, inner: Box) -> tuple[slice, ...]:
         """Where `inner` lies in an array of this box."""
-        return tuple(slice(i - o, i - o + n) for o, i, n in zip(self.origin, inner.origin, inner.shape, strict=True))
+        return tuple(
+            slice(i - o, i - o + n)
+            for o, i, n in zip(self.origin, inner.origin, inner.shape, strict=True)
+        )
 
 
 def around(plan: Plan, lowest: Array, highest: Array) -> Box:
@@ -59,21 +64,25 @@ def around(plan: Plan, lowest: Array, highest: Array) -> Box:
 
 def union(boxes: Sequence[Box]) -> Box:
     return Box.between(
-        [min(o) for o in zip(*(box.origin for box in boxes), strict=True)], [max(e) for e in zip(*(box.end for box in boxes), strict=True)]
+        [min(o) for o in zip(*(box.origin for box in boxes), strict=True)],
+        [max(e) for e in zip(*(box.end for box in boxes), strict=True)],
     )
 
 
 def with_queries(plan: Plan, sources: Box, queries: Box | None) -> Box:
     """The box of the sources, and of the queries within the kernel's reach, snapped outwards.
 
-    An array goes on beyond its box, to its period. With queries beyond the box, there is room for the kernel's reach before the sources: then all
-    that is read there is further than that from their images.
+    An array goes on beyond its box, to its period. With queries beyond the box, there is room for
+    the kernel's reach before the sources: then all that is read there is further than that from
+    their images.
     """
     if queries is None:
         return sources
     origin, end, near = [], [], True
     far = plan.periodic.reach / plan.spacing
-    for low, high, first, last in zip(sources.origin, sources.end, queries.origin, queries.end, strict=True):
+    for low, high, first, last in zip(
+        sources.origin, sources.end, queries.origin, queries.end, strict=True
+    ):
         beyond = math.isfinite(far) and last > high + math.ceil(far)
         if math.isfinite(far):
             first, last = max(first, low - math.ceil(far)), min(last, high + math.ceil(far))
@@ -86,7 +95,9 @@ def with_queries(plan: Plan, sources: Box, queries: Box | None) -> Box:
 
 
 def periodic_shape(plan: Plan, box: Box) -> tuple[int, ...]:
-    """Nodes of the periodic box: lengths that transform fast; of the box itself, where nothing is transformed."""
+    """Nodes of the periodic box: lengths that transform fast; of the box itself, where nothing is
+    transformed.
+    """
     if plan.convolve is not None:
         return box.shape
     # differences of points: the nodes but those that a window adds
@@ -96,10 +107,19 @@ def periodic_shape(plan: Plan, box: Box) -> tuple[int, ...]:
     return tuple(n if n >= UNCOUNTED else scipy.fft.next_fast_len(n, real=True) for n in needed)
 
 
-def potential(plan: Plan, box: Box, shape: tuple[int, ...], parts: Sequence[tuple[Box, Array]], laplacian: bool, threads: int) -> Array:
-    """sum_i w_i k(z - x_i) on the nodes, up to the windows, from each part's sum of weights and windows; or its laplacian.
+def potential(
+    plan: Plan,
+    box: Box,
+    shape: tuple[int, ...],
+    parts: Sequence[tuple[Box, Array]],
+    laplacian: bool,
+    threads: int,
+) -> Array:
+    """sum_i w_i k(z - x_i) on the nodes, up to the windows, from each part's sum of weights and
+    windows; or its laplacian.
 
-    Transforms in double precision, but for float32 in d = 3: what is rounded here is multiplied by the kernel's small coefficients.
+    Transforms in double precision, but for float32 in d = 3: what is rounded here is multiplied by
+    the kernel's small coefficients.
     """
     if plan.convolve is not None:
         return plan.convolve(box, parts)
@@ -112,7 +132,9 @@ def potential(plan: Plan, box: Box, shape: tuple[int, ...], parts: Sequence[tupl
         spectrum *= factor
     if laplacian:
         spectrum *= -_squares([plan.spacing * n for n in shape], shape)
-    return np.asarray(scipy.fft.irfftn(spectrum, shape, workers=threads, overwrite_x=True, norm="forward"))
+    return np.asarray(
+        scipy.fft.irfftn(spectrum, shape, workers=threads, overwrite_x=True, norm="forward")
+    )
 
 
 def _precision(plan: Plan) -> type:
@@ -121,7 +143,11 @@ def _precision(plan: Plan) -> type:
 
 def multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
     """c_m / (window's transform)^2, as factors to be broadcast over the modes of a real transform."""
-    return _kept_multiplier(plan, shape) if math.prod(shape) <= KEPT_CELLS else _multiplier(plan, shape)
+    return (
+        _kept_multiplier(plan, shape)
+        if math.prod(shape) <= KEPT_CELLS
+        else _multiplier(plan, shape)
+    )
 
 
 @lru_cache(maxsize=KEPT)
@@ -137,15 +163,25 @@ def _multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
         m = np.arange(n // 2 + 1) if axis == len(shape) - 1 else np.fft.fftfreq(n, 1 / n)
         factor = plan.window.transform(2 * math.pi / n * np.abs(m)) ** -2.0
         if n % 2 == 0:
-            # the last mode is neither sine nor cosine: the plan counts it as lost, and its window may vanish
+            # the last mode is neither sine nor cosine: the plan counts it as lost, and its window
+            # may vanish
             factor[n // 2] = 0.0
         if isinstance(plan.kernel, Gaussian):
             l, length = plan.kernel.bandwidth, lengths[axis]
-            factor *= math.sqrt(2 * math.pi) * l / length * np.exp(-0.5 * (l * 2 * math.pi / length * m) ** 2)
+            factor *= (
+                math.sqrt(2 * math.pi)
+                * l
+                / length
+                * np.exp(-0.5 * (l * 2 * math.pi / length * m) ** 2)
+            )
         axes.append(factor.reshape([-1 if k == axis else 1 for k in range(len(shape))]))
     if isinstance(plan.kernel, Gaussian):
         # the first axis apart: the others' product is small
-        return [math.prod(axes[1:], start=np.ones(())).astype(dtype), axes[0].astype(dtype)] if plan.d > 2 else [math.prod(axes, start=np.ones(()))]
+        return (
+            [math.prod(axes[1:], start=np.ones(())).astype(dtype), axes[0].astype(dtype)]
+            if plan.d > 2
+            else [math.prod(axes, start=np.ones(()))]
+        )
     whole = plan.periodic.coefficients(lengths, shape)
     for factor in axes:
         whole *= factor

@@ -1,8 +1,10 @@
-"""What the particles near a query can be wrong by: a sharper bound of a mesh's error than that of all of them at the worst distance.
+"""What the particles near a query can be wrong by: a sharper bound of a mesh's error than that of
+all of them at the worst distance.
 
     |error at z| <= sum_i |w_i| E(z - x_i) + images,
 
-E the largest error of a pair at that difference (`pair_errors.py`). Weights are gathered in blocks of nodes, and E is the largest between blocks.
+E the largest error of a pair at that difference (`pair_errors.py`). Weights are gathered in blocks
+of nodes, and E is the largest between blocks.
 """
 
 from __future__ import annotations
@@ -39,7 +41,11 @@ class Density:
 def block_size(plan: Plan, nodes: int) -> int:
     """Nodes of a block along each axis."""
     d = plan.d
-    return max(1, math.ceil((nodes / BLOCKS) ** (1 / d)), math.ceil(FARTHEST * plan.unit / (REACHED[d] * plan.spacing)))
+    return max(
+        1,
+        math.ceil((nodes / BLOCKS) ** (1 / d)),
+        math.ceil(FARTHEST * plan.unit / (REACHED[d] * plan.spacing)),
+    )
 
 
 def density(points: Array, mass: Array, length: float) -> Density:
@@ -54,11 +60,15 @@ def density(points: Array, mass: Array, length: float) -> Density:
             index *= count
             index += np.floor(points[rows, k].astype(np.float64) / length) - origin[k]
         flat[rows] = index
-    return Density(tuple(int(o) for o in origin), np.bincount(flat, mass, math.prod(shape)).reshape(shape))
+    return Density(
+        tuple(int(o) for o in origin), np.bincount(flat, mass, math.prod(shape)).reshape(shape)
+    )
 
 
 def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float, float]:
-    """Bounds of the errors of value and gradient anywhere, relative to max |k| and max |grad k|, for blocks of `size` nodes."""
+    """Bounds of the errors of value and gradient anywhere, relative to max |k| and max |grad k|,
+    for blocks of `size` nodes.
+    """
     d, h = plan.d, plan.spacing / plan.unit
     width = size * h
     # equal spacings, whatever the bandwidth
@@ -67,20 +77,35 @@ def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float
     distance = np.abs(np.arange(-far, far + 1))
     nearest, farthest = np.maximum(distance - 1, 0) * width, (distance + 1) * width
     tables = made.at(nearest, farthest, d)
-    beyond = [float(table[(1,) + (0,) * (d - 1)]) for table in made.at(np.array([0.0, 0.97 * FARTHEST]), np.full(2, FARTHEST), d)]
+    beyond = [
+        float(table[(1,) + (0,) * (d - 1)])
+        for table in made.at(np.array([0.0, 0.97 * FARTHEST]), np.full(2, FARTHEST), d)
+    ]
 
     # rounding errs by a part of the potential at the nodes that count
     level = made.levels(np.maximum(nearest - 2 * h, 0), d)
     origin = [min(part.origin[j] for part in parts) for j in range(d)]
     end = [max(part.origin[j] + part.mass.shape[j] for part in parts) for j in range(d)]
-    shape = [scipy.fft.next_fast_len(e - o + 2 * far, real=True) for o, e in zip(origin, end, strict=True)]
+    shape = [
+        scipy.fft.next_fast_len(e - o + 2 * far, real=True)
+        for o, e in zip(origin, end, strict=True)
+    ]
     total = np.zeros(shape)
     for part in parts:
-        total[tuple(slice(p - o, p - o + n) for p, o, n in zip(part.origin, origin, part.mass.shape, strict=True))] += part.mass
+        total[
+            tuple(
+                slice(p - o, p - o + n)
+                for p, o, n in zip(part.origin, origin, part.mass.shape, strict=True)
+            )
+        ] += part.mass
     everything = float(total.sum())
     spectrum = scipy.fft.rfftn(total)
     errors = []
-    for table, rounding, images, away in zip(tables, plan.rounding, plan.images, beyond, strict=False):
-        smeared = scipy.fft.irfftn(spectrum * scipy.fft.rfftn(table + rounding * level, shape), shape)
+    for table, rounding, images, away in zip(
+        tables, plan.rounding, plan.images, beyond, strict=False
+    ):
+        smeared = scipy.fft.irfftn(
+            spectrum * scipy.fft.rfftn(table + rounding * level, shape), shape
+        )
         errors.append(float(smeared.max()) + (images + away) * everything)
     return errors[0], errors[1]

@@ -1,4 +1,6 @@
-"""Points as a particle mesh meets them, and what depends on them and a plan alone: kept with the points."""
+"""Points as a particle mesh meets them, and what depends on them and a plan alone: kept with the
+points.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,14 @@ from particleflow.subsets import ranked, some_rows
 
 Array: TypeAlias = np.ndarray
 
-# Particles are spread in the mesh's element so many at a time, or as many as there are nodes; fewer where many of them share a cell.
+# Particles are spread in the mesh's element so many at a time, or as many as there are nodes; fewer
+# where many of them share a cell.
 CHUNK, SAMPLE, CROWD = 4096, 4096, 64
-# Sorting pays where the mesh does not fit the processor's second-level cache, and for that many particles.
+# Sorting pays where the mesh does not fit the processor's second-level cache, and for that many
+# particles.
 SORTED_CELLS, SORTED_POINTS = 2**18, 2**14
-# Shares of the points that may be left out of the mesh and summed exactly; nodes, per point and at least, that are no reason to; and the costs, in
-# seconds, that decide: of a node, of a pair.
+# Shares of the points that may be left out of the mesh and summed exactly; nodes, per point and at
+# least, that are no reason to; and the costs, in seconds, that decide: of a node, of a pair.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
 NODES_PER_POINT, FEW_NODES = 64, 2**17
 PER_NODE, PER_PAIR = 1e-7, 1e-9
@@ -58,7 +62,11 @@ class Placed:
     @cached_property
     def finite(self) -> Array:
         """(N,) bool."""
-        return np.ones(len(self.array), bool) if all_finite(self.points) else np.isfinite(self.array).all(1)
+        return (
+            np.ones(len(self.array), bool)
+            if all_finite(self.points)
+            else np.isfinite(self.array).all(1)
+        )
 
     @cached_property
     def _ends(self) -> tuple[Array, Array]:
@@ -79,7 +87,9 @@ class Placed:
         return lowest, highest
 
     def core(self, plan: Plan, most: int) -> Core | None:
-        """The points that a mesh of at most so many nodes holds at the least cost; None if there is no such mesh."""
+        """The points that a mesh of at most so many nodes holds at the least cost; None if there is
+        no such mesh.
+        """
         found: Core | None = self.made.get(("core", plan, most), lambda: self._core(plan, most))
         return found
 
@@ -101,18 +111,29 @@ class Placed:
         return min(choices, key=lambda choice: choice[0])[1] if choices else None
 
     def in_order(self, plan: Plan, most: int, cells: int) -> tuple[Array, Array | None]:
-        """Points in the order of the nodes, and their numbers before, where that pays for a mesh of so many cells; else as they are, and None."""
-        core = self.core(plan, most) if plan.d > 1 and cells >= SORTED_CELLS and len(self.points) >= SORTED_POINTS else None
+        """Points in the order of the nodes, and their numbers before, where that pays for a mesh of
+        so many cells; else as they are, and None.
+        """
+        core = (
+            self.core(plan, most)
+            if plan.d > 1 and cells >= SORTED_CELLS and len(self.points) >= SORTED_POINTS
+            else None
+        )
         if core is None:
             return self.array, None
         box = core.box
         points, order = self.made.get(
-            ("order", plan, most), lambda: gridding.sort(stencil(plan, self.array.dtype.name), self.array, box.origin, box.shape)
+            ("order", plan, most),
+            lambda: gridding.sort(
+                stencil(plan, self.array.dtype.name), self.array, box.origin, box.shape
+            ),
         )
         return points, order
 
     def spread(self, plan: Plan, most: int, weights: Array, threads: int) -> tuple[Box, Array]:
-        """The nodes around the core, and its weights (N,) spread on them; NaN if a weight or a point is not finite, as in an exact sum."""
+        """The nodes around the core, and its weights (N,) spread on them; NaN if a weight or a
+        point is not finite, as in an exact sum.
+        """
         core = self.core(plan, most)
         assert core is not None
         weights = np.ascontiguousarray(weights, plan.element)
@@ -127,30 +148,54 @@ class Placed:
         if order is not None:
             weights = weights[order]
         tools, ordered = stencil(plan, points.dtype.name), order is not None
-        chunk = self.made.get(("chunk", plan, cells, ordered), lambda: self._chunk(plan, cells, ordered))
-        mesh, missed = gridding.spread(tools, points, weights, core.box.origin, core.box.shape, mass=mass, chunk=chunk, threads=threads)
-        return core.box, mesh if core.outside is not None or not missed else np.full(core.box.shape, math.nan)
+        chunk = self.made.get(
+            ("chunk", plan, cells, ordered), lambda: self._chunk(plan, cells, ordered)
+        )
+        mesh, missed = gridding.spread(
+            tools,
+            points,
+            weights,
+            core.box.origin,
+            core.box.shape,
+            mass=mass,
+            chunk=chunk,
+            threads=threads,
+        )
+        return core.box, mesh if core.outside is not None or not missed else np.full(
+            core.box.shape, math.nan
+        )
 
     def _chunk(self, plan: Plan, cells: int, ordered: bool) -> int:
-        """Particles that are spread in float32 before they are added up: fewer where many share a cell, whose sum would lose digits."""
+        """Particles that are spread in float32 before they are added up: fewer where many share a
+        cell, whose sum would lose digits.
+        """
         n, chunk = len(self.points), max(CHUNK, cells)
-        sample = np.nan_to_num(self.array[some_rows(n, SAMPLE)].astype(np.float64), posinf=0.0, neginf=0.0)
+        sample = np.nan_to_num(
+            self.array[some_rows(n, SAMPLE)].astype(np.float64), posinf=0.0, neginf=0.0
+        )
         # cells as numbers that hardly ever meet
         keys = np.floor(sample / plan.spacing) @ np.array([1.0, 7.31e4, 5.77e8])[: plan.d]
         crowd = float(np.unique(keys, return_counts=True)[1].max()) / len(keys)
         if ordered:
-            return chunk if min(n, chunk) * crowd**2 <= CROWD else max(CROWD, min(chunk, int(CROWD / crowd)))
+            return (
+                chunk
+                if min(n, chunk) * crowd**2 <= CROWD
+                else max(CROWD, min(chunk, int(CROWD / crowd)))
+            )
         return max(CROWD, min(chunk, int(CROWD / crowd**2)))
 
     def density(self, mass: Array, inside: Array, length: float) -> Density:
         """sum of `mass` (N,) in blocks, of the points `inside`."""
         every = bool(inside.all())
-        return density(self.array if every else self.array[inside], mass if every else mass[inside], length)
+        return density(
+            self.array if every else self.array[inside], mass if every else mass[inside], length
+        )
 
 
 def stencil(plan: Plan, particles: str) -> gridding.Stencil:
     """The code's tables for particles of this dtype, kept with the plan."""
     made: gridding.Stencil = plan.stencils.get(
-        particles, lambda: gridding.Stencil.of(plan.window, plan.element, plan.d, particles, 1 / plan.spacing)
+        particles,
+        lambda: gridding.Stencil.of(plan.window, plan.element, plan.d, particles, 1 / plan.spacing),
     )
     return made

@@ -1,4 +1,6 @@
-"""The sum of a mesh itself: which meshes hold which parts, their potentials, and what is summed without a mesh."""
+"""The sum of a mesh itself: which meshes hold which parts, their potentials, and what is summed
+without a mesh.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from particleflow.pairwise.mesh.placed import Core, Placed
     from particleflow.pairwise.mesh.spacing import Plan
 
-# Nodes for each point, and at least, that a mesh may have: with more, sums go without it, whatever they are.
+# Nodes for each point, and at least, that a mesh may have: with more, sums go without it, whatever
+# they are.
 NODES_PER_POINT, FEW_NODES = 4096, 2**21
 # The share of pairs up to which it pays to look for those within reach.
 NEAR = 0.25
@@ -66,7 +69,9 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """How a sum goes: on which meshes; queries that are summed exactly; `why` all is exact, if it is."""
+    """How a sum goes: on which meshes; queries that are summed exactly; `why` all is exact, if it
+    is.
+    """
 
     meshes: tuple[Shared, ...] = ()
     exact_rows: np.ndarray | None = None
@@ -75,7 +80,9 @@ class Extent:
 
 @dataclass(frozen=True, eq=False)
 class MeshSums(SumField):
-    """`kept`: of each part, the meshes of its weights, which outlive a step with a target's field. `potentials`: those evaluated last."""
+    """`kept`: of each part, the meshes of its weights, which outlive a step with a target's field.
+    `potentials`: those evaluated last.
+    """
 
     kept: tuple[Memo[Any], ...] = ()
     potentials: Memo[np.ndarray] = field(init=False)
@@ -121,7 +128,9 @@ class MeshSums(SumField):
             return (near or self.exactly(extent.why, len(placed.points))).sums(what, placed.points)
         return self.at(plan, extent, what, placed, range(self._columns))
 
-    def planned(self, atol: float, placed: Placed, laplacian: bool = False) -> tuple[Plan | None, Extent]:
+    def planned(
+        self, atol: float, placed: Placed, laplacian: bool = False
+    ) -> tuple[Plan | None, Extent]:
         from particleflow.pairwise.mesh import spacing
 
         kernel: Any = self.kernel
@@ -137,8 +146,18 @@ class MeshSums(SumField):
         from particleflow.pairwise.mesh.lattice import around, periodic_shape, union, with_queries
 
         most, rows = self.mesh.max_cells, None
-        too_large = Extent(why=f"the points extend over too many of its lengths for `max_cells` = {most} nodes (or {NODES_PER_POINT} a point)")
-        most = min(most, NODES_PER_POINT * (len(placed.points) + sum(len(sources.points) for sources, _ in self.parts)) + FEW_NODES)
+        too_large = Extent(
+            why=(
+                f"the points extend over too many of its lengths for `max_cells` = {most} nodes (or"
+                f" {NODES_PER_POINT} a point)"
+            )
+        )
+        most = min(
+            most,
+            NODES_PER_POINT
+            * (len(placed.points) + sum(len(sources.points) for sources, _ in self.parts))
+            + FEW_NODES,
+        )
         boxes = [core.box for core in self.cores(plan) if core is not None]
         if len(boxes) < len(self.parts):
             return too_large
@@ -159,11 +178,22 @@ class MeshSums(SumField):
         shapes = [periodic_shape(plan, box) for box in each]
         if not local or any(math.prod(shape) > most for shape in shapes):
             return too_large
-        return Extent(tuple(Shared((part,), box, shape) for part, (box, shape) in enumerate(zip(each, shapes, strict=True))))
+        return Extent(
+            tuple(
+                Shared((part,), box, shape)
+                for part, (box, shape) in enumerate(zip(each, shapes, strict=True))
+            )
+        )
 
-    def slopes(self, plan: Plan, extent: Extent, placed: Placed, column: int) -> tuple[Tensor, Tensor]:
+    def slopes(
+        self, plan: Plan, extent: Extent, placed: Placed, column: int
+    ) -> tuple[Tensor, Tensor]:
         """Value (Q,) and gradient over value (Q, d)."""
-        if len(extent.meshes) == 1 and extent.exact_rows is None and all(core is None or core.outside is None for core in self.cores(plan)):
+        if (
+            len(extent.meshes) == 1
+            and extent.exact_rows is None
+            and all(core is None or core.outside is None for core in self.cores(plan))
+        ):
             both = placed.points.new_empty((len(placed.points), 1, 1 + plan.d))
             self._interpolate(plan, extent.meshes[0], "slope", placed, [column], both.numpy())
         else:
@@ -171,9 +201,14 @@ class MeshSums(SumField):
             both[..., 1:] /= both[..., :1]
         return both[:, 0, 0], both[:, 0, 1:]
 
-    def at(self, plan: Plan, extent: Extent, what: What, placed: Placed, columns: Sequence[int]) -> Tensor:
+    def at(
+        self, plan: Plan, extent: Extent, what: What, placed: Placed, columns: Sequence[int]
+    ) -> Tensor:
         """(Q, columns, components): from the meshes, and from what is left out of them."""
-        points, name = placed.points, {What.GRAD: "grad", What.BOTH: "both", What.LAPLACIAN: "laplacian"}.get(what, "value")
+        points, name = (
+            placed.points,
+            {What.GRAD: "grad", What.BOTH: "both", What.LAPLACIAN: "laplacian"}.get(what, "value"),
+        )
         total = points.new_empty((len(points), len(columns), what.components(plan.d)))
         for number, mesh in enumerate(extent.meshes):
             here = total if number == 0 else torch.empty_like(total)
@@ -183,18 +218,33 @@ class MeshSums(SumField):
         for (sources, w), core in zip(self.parts, self.cores(plan), strict=True):
             if core is not None and core.outside is not None:
                 chosen = torch.from_numpy(core.outside)
-                self._check_pairs(len(points) * float(chosen.sum()), "particles far from the others")
+                self._check_pairs(
+                    len(points) * float(chosen.sum()), "particles far from the others"
+                )
                 # in float32 far particles would take the digits of others' coordinates
                 outside: Any = exact_sources(sources.kernel, sources.points[chosen].double())
-                total += outside.sums(what, _matrix(w)[chosen][:, list(columns)].double(), points.double())
+                total += outside.sums(
+                    what, _matrix(w)[chosen][:, list(columns)].double(), points.double()
+                )
         if extent.exact_rows is not None:
             chosen = torch.from_numpy(extent.exact_rows)
             parts = [(sources, _matrix(w)[:, list(columns)]) for sources, w in self.parts]
-            self._check_pairs(float(chosen.sum()) * sum(len(sources.points) for sources, _ in parts), "queries far from the others")
+            self._check_pairs(
+                float(chosen.sum()) * sum(len(sources.points) for sources, _ in parts),
+                "queries far from the others",
+            )
             total[chosen] = exact_sum(parts).sums(what, points[chosen])
         return total
 
-    def _interpolate(self, plan: Plan, mesh: Shared, name: str, placed: Placed, columns: Sequence[int], out: np.ndarray) -> None:
+    def _interpolate(
+        self,
+        plan: Plan,
+        mesh: Shared,
+        name: str,
+        placed: Placed,
+        columns: Sequence[int],
+        out: np.ndarray,
+    ) -> None:
         from particleflow.pairwise.mesh import gridding
         from particleflow.pairwise.mesh.placed import stencil
 
@@ -212,7 +262,9 @@ class MeshSums(SumField):
 
         def make() -> np.ndarray:
             spreads = [self.spread(plan, part, column) for part in mesh.parts]
-            nodes = lattice.potential(plan, mesh.box, mesh.shape, spreads, laplacian, torch.get_num_threads())
+            nodes = lattice.potential(
+                plan, mesh.box, mesh.shape, spreads, laplacian, torch.get_num_threads()
+            )
             made = gridding.room(stencil(plan, "float64"), mesh.shape)
             made[: nodes.size] = nodes.ravel()
             return made
@@ -225,21 +277,28 @@ class MeshSums(SumField):
         def make() -> tuple[Box, np.ndarray]:
             sources, w = self.parts[part]
             weights = _matrix(w)[:, column].detach().numpy()
-            spread: tuple[Box, np.ndarray] = sources.placed.spread(plan, self.mesh.max_cells, weights, torch.get_num_threads())
+            spread: tuple[Box, np.ndarray] = sources.placed.spread(
+                plan, self.mesh.max_cells, weights, torch.get_num_threads()
+            )
             return spread
 
         found: tuple[Box, np.ndarray] = self.kept[part].get((plan, column), make)
         return found
 
     def _local_errors(self, plan: Plan, mass: float) -> tuple[float, float]:
-        """Relative to sum |w| times the kernel's peaks: by the particles near any one place, rather than all of them."""
+        """Relative to sum |w| times the kernel's peaks: by the particles near any one place, rather
+        than all of them.
+        """
         from particleflow.pairwise.mesh.nearby import block_size, local_errors
 
         cores = [core for core in self.cores(plan) if core is not None]
         size = max(block_size(plan, math.prod(core.box.shape)) for core in cores)
         densities, left_out = [], 0.0
         for (sources, w), kept, core in zip(self.parts, self.kept, cores, strict=True):
-            here, away = kept.get(("density", plan, size), partial(_density, sources.placed, w, core, size * plan.spacing))
+            here, away = kept.get(
+                ("density", plan, size),
+                partial(_density, sources.placed, w, core, size * plan.spacing),
+            )
             densities.append(here)
             left_out += away
         value, grad = local_errors(plan, densities, size)
@@ -252,7 +311,9 @@ class MeshSums(SumField):
         return [(sources, _matrix(w)[:, k]) for sources, w in self.parts]
 
     def near(self, tol: float, z: Tensor | Queries) -> SumField | None:
-        """Where no mesh sums: of the sources within reach, if these are a small part. None where they are not, or a point is not finite."""
+        """Where no mesh sums: of the sources within reach, if these are a small part. None where
+        they are not, or a point is not finite.
+        """
         from particleflow.pairwise.neighbours.backend import Short, near_sum
 
         kernel: Any = self.kernel
@@ -267,20 +328,29 @@ class MeshSums(SumField):
         return near_sum(self.parts, self.kept, tol) if small else None
 
     def exactly(self, why: str, queries: int, column: int | None = None) -> SumField:
-        """All parts by exact sums, of one column if it is given, with one warning if there is a reason; refused where they are too many."""
+        """All parts by exact sums, of one column if it is given, with one warning if there is a
+        reason; refused where they are too many.
+        """
         parts = self.parts if column is None else self.column(column)
-        self._check_pairs(float(queries) * sum(len(sources.points) for sources, _ in parts), why or f"{queries} rows of a logarithm below its error")
+        self._check_pairs(
+            float(queries) * sum(len(sources.points) for sources, _ in parts),
+            why or f"{queries} rows of a logarithm below its error",
+        )
         if why:
             rtol = self.mesh.rtol
-            warn_once(f"Mesh(rtol={rtol:g}) sums {self.kernel} exactly: {why}. Raise `rtol` or `max_cells`, or ask for Compiled() or Auto()")
+            warn_once(
+                f"Mesh(rtol={rtol:g}) sums {self.kernel} exactly: {why}. Raise `rtol` or"
+                " `max_cells`, or ask for Compiled() or Auto()"
+            )
         return exact_sum(parts)
 
     def _check_pairs(self, pairs: float, why: str) -> None:
         mesh = self.mesh
         if pairs > mesh.max_pairs:
             raise ValueError(
-                f"Mesh(rtol={mesh.rtol:g}) cannot sum {self.kernel} alone: {why}; and exact sums take {pairs:.1e} pairs of points, more than "
-                f"`max_pairs` = {mesh.max_pairs:.1e}: raise `rtol`, `max_cells`, `max_pairs` or the bandwidth, or use Culled or Auto"
+                f"Mesh(rtol={mesh.rtol:g}) cannot sum {self.kernel} alone: {why}; and exact sums"
+                f" take {pairs:.1e} pairs of points, more than `max_pairs` = {mesh.max_pairs:.1e}:"
+                " raise `rtol`, `max_cells`, `max_pairs` or the bandwidth, or use Culled or Auto"
             )
 
 

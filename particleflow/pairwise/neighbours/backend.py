@@ -40,16 +40,20 @@ FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float6
 
 @dataclass(frozen=True)
 class Culled:
-    """Exact sums over the sources within the kernel's reach R: k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. CPU; any d.
+    """Exact sums over the sources within the kernel's reach R: k(R) <= atol max k and |grad k(R)|
+    <= atol max |grad k|. CPU; any d.
 
-    Sources and queries are sorted into tiles of 16; a block of 16 queries meets the tiles nearer than R, found through a tree of boxes, so that any
-    density, duplicates and far outliers will do. Cost O(N log N) once for the sources, O(Q log Q) for the queries (nothing if they are the sources)
-    and O(Q n d) for n sources near a query: n ~ N (R / extent)^d. For d > 3 little is left out: `Auto` does not take it there.
-    Relative to a row's own sum errors are about as small as relative to the scale of the promise: what is left out is left out everywhere.
+    Sources and queries are sorted into tiles of 16; a block of 16 queries meets the tiles nearer
+    than R, found through a tree of boxes, so that any density, duplicates and far outliers will do.
+    Cost O(N log N) once for the sources, O(Q log Q) for the queries (nothing if they are the
+    sources) and O(Q n d) for n sources near a query: n ~ N (R / extent)^d. For d > 3 little is left
+    out: `Auto` does not take it there. Relative to a row's own sum errors are about as small as
+    relative to the scale of the promise: what is left out is left out everywhere.
 
-    Gaussian, Laplace, Matern. float32 sums are taken in float64 for atol < 5e-6, in blocks of queries that lie very far from each other, and for
-    Laplace, whose force between close points would lose its digits. `log` leaves out what changes a row by less than atol, wherever the row is.
-    The same bits for any number of threads.
+    Gaussian, Laplace, Matern. float32 sums are taken in float64 for atol < 5e-6, in blocks of
+    queries that lie very far from each other, and for Laplace, whose force between close points
+    would lose its digits. `log` leaves out what changes a row by less than atol, wherever the row
+    is. The same bits for any number of threads.
 
     Parameters
     ----------
@@ -74,24 +78,43 @@ class Culled:
         points = checked_points(points, kernel)
         if not (is_built_in(kernel) and isinstance(kernel, Short)):
             raise TypeError(
-                f"`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got {kernel}: its reach is long or unknown; "
-                "sum with Compiled(), or with Dense() for a kernel of your own"
+                "`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got"
+                f" {kernel}: its reach is long or unknown; sum with Compiled(), or with Dense() for"
+                " a kernel of your own"
             )
         if points.device.type != "cpu":
-            raise ValueError(f"`points` must be on the CPU for Culled(), got {points.device}: use KeOps() or Dense()")
+            raise ValueError(
+                f"`points` must be on the CPU for Culled(), got {points.device}: use KeOps() or"
+                " Dense()"
+            )
         if not bool(points.isfinite().all()):
-            raise ValueError("`points` must be finite for Culled(), got NaN or infinite coordinates: drop those rows")
+            raise ValueError(
+                "`points` must be finite for Culled(), got NaN or infinite coordinates: drop those"
+                " rows"
+            )
         library("llvmlite.binding", "Culled")
-        double = points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or isinstance(kernel, Laplace)
+        double = (
+            points.dtype == torch.float64
+            or self.tolerance < FINEST_FLOAT32
+            or isinstance(kernel, Laplace)
+        )
         element = np.dtype(np.float64 if double else np.float32)
         return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
 
 
-def near_sum(parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float) -> SumField:
-    """The sum of parts, each of (sources, weights), over neighbours alone, to a tolerance relative to the scales; `kept` holds each part's field."""
+def near_sum(
+    parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float
+) -> SumField:
+    """The sum of parts, each of (sources, weights), over neighbours alone, to a tolerance relative
+    to the scales; `kept` holds each part's field.
+    """
     fields: list[Any] = []
     for (sources, w), memory in zip(parts, kept, strict=True):
-        fields.append(memory.get((Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)))
+        fields.append(
+            memory.get(
+                (Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)
+            )
+        )
     return functools.reduce(operator.add, fields)
 
 
@@ -124,13 +147,28 @@ class CulledSources:
         points = z.to(self.points.dtype).numpy()
         finite = np.isfinite(points)
         rows = np.arange(len(points)) if finite.all() else finite.all(1).nonzero()[0]
-        return CulledQueries(z, rows, self.tiled if z is self.points else Tiled.of(points if len(rows) == len(points) else points[rows]))
+        return CulledQueries(
+            z,
+            rows,
+            (
+                self.tiled
+                if z is self.points
+                else Tiled.of(points if len(rows) == len(points) else points[rows])
+            ),
+        )
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         queries = self._queries(z)
-        total = np.zeros((len(queries.tiled.points), w.shape[1], what.components(self.points.shape[1])))
+        total = np.zeros(
+            (len(queries.tiled.points), w.shape[1], what.components(self.points.shape[1]))
+        )
         block = self._block(what, w.shape[1], log=False)
-        near = Neighbours(self.tiled, queries.tiled, block, np.full(-(-len(total) // block), self._reach.of(what) * self._length))
+        near = Neighbours(
+            self.tiled,
+            queries.tiled,
+            block,
+            np.full(-(-len(total) // block), self._reach.of(what) * self._length),
+        )
         self._run(_SumJob(self.kernel, what, block, total), w, near)
         return self._answer(total, w, queries)
 
@@ -138,14 +176,30 @@ class CulledSources:
         from particleflow.pairwise.neighbours import search
 
         queries = self._queries(z)
-        logs, grads = np.full(len(queries.tiled.points), -np.inf), np.zeros_like(queries.tiled.points)
+        logs, grads = (
+            np.full(len(queries.tiled.points), -np.inf),
+            np.zeros_like(queries.tiled.points),
+        )
         block = self._block(What.BOTH, 1, log=True)
         reach, boxes = np.empty(-(-len(logs) // block)), queries.tiled.boxes(block)
         with np.errstate(divide="ignore"):
             log_mass = np.log(self.tiled.masses(self._weights(w)))
         log_tolerance = math.log(self.tolerance) - LOG_MARGIN
-        search.log_reach(self.tiled.tree, log_mass, _code(self.kernel), self._length, log_tolerance, boxes, reach, search.stack())
-        self._run(_LogJob(self.kernel, block, logs, grads), w[:, None], Neighbours(self.tiled, queries.tiled, block, reach))
+        search.log_reach(
+            self.tiled.tree,
+            log_mass,
+            _code(self.kernel),
+            self._length,
+            log_tolerance,
+            boxes,
+            reach,
+            search.stack(),
+        )
+        self._run(
+            _LogJob(self.kernel, block, logs, grads),
+            w[:, None],
+            Neighbours(self.tiled, queries.tiled, block, reach),
+        )
         return self._answer(logs, w, queries), self._answer(grads, w, queries)
 
     def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
@@ -154,8 +208,16 @@ class CulledSources:
         from particleflow.pairwise.neighbours.box_tree import Boxes
 
         queries, tiled, length = self._queries(z).tiled, self.tiled, self._length
-        near, band, far = (length * r for r in (self._reach.near, self._reach.band, self._reach.far))
-        limits = search.Limits(near, band, far, self._reach.table / length ** np.arange(3.0), self._reach.scale / length**2)
+        near, band, far = (
+            length * r for r in (self._reach.near, self._reach.band, self._reach.far)
+        )
+        limits = search.Limits(
+            near,
+            band,
+            far,
+            self._reach.table / length ** np.arange(3.0),
+            self._reach.scale / length**2,
+        )
         block = self._block(What.BOTH, w.shape[1], log=False)
         boxes, element = queries.boxes(block), float(np.finfo(self.element).eps)
         shift = np.where(self._wide(boxes), np.finfo(np.float64).eps, element)
@@ -171,29 +233,53 @@ class CulledSources:
         return worst
 
     def _block(self, what: What, columns: int, *, log: bool) -> int:
-        """Queries that share their list of sources: the fewest that fill the compiled code's vectors and whole tiles."""
+        """Queries that share their list of sources: the fewest that fill the compiled code's
+        vectors and whole tiles.
+        """
         from particleflow.pairwise.exact.compiled import plan_of
 
         weights = "column" if columns == 1 else "columns"
         kind: Any = type(self.kernel)
-        return math.lcm(TILE, plan_of(kind, what, self.points.shape[1], self.element, weights, log=log, portable=False).lanes)
+        return math.lcm(
+            TILE,
+            plan_of(
+                kind, what, self.points.shape[1], self.element, weights, log=log, portable=False
+            ).lanes,
+        )
 
     def _wide(self, boxes: Boxes) -> np.ndarray:
-        """Blocks (blocks,) so large against the bandwidth that float32 coordinates in them cost more than the tolerance."""
+        """Blocks (blocks,) so large against the bandwidth that float32 coordinates in them cost
+        more than the tolerance.
+        """
         largest = 0.5 * self.tolerance / np.finfo(np.float32).eps * self._length
-        return (self.element == np.float32) & (np.linalg.norm(boxes.high - boxes.low, axis=1) > largest)
+        return (self.element == np.float32) & (
+            np.linalg.norm(boxes.high - boxes.low, axis=1) > largest
+        )
 
     def _run(self, job: _SumJob | _LogJob, w: Tensor, near: Neighbours) -> None:
-        """All blocks, in the threads there are; each block is summed by one of them, its sources in one order."""
-        weights, unit, wide = self._weights(w), _unit(self.kernel), self._wide(near.queries.boxes(near.block))
+        """All blocks, in the threads there are; each block is summed by one of them, its sources in
+        one order.
+        """
+        weights, unit, wide = (
+            self._weights(w),
+            _unit(self.kernel),
+            self._wide(near.queries.boxes(near.block)),
+        )
         wide |= (self.element == np.float32) & (near.reach * unit > FAR)
         parts: list[Iterator[Batch]] = []
         if len(near) <= FEW and wide.any():
             wide[:] = True
         for chosen, dtype in ((~wide, self.element), (wide, np.dtype(np.float64))):
             if chosen.any():
-                some = near if chosen.all() else replace(near, reach=np.where(chosen, near.reach, np.nan))
-                parts += [some.batches(weights, unit, dtype, k, min(k + JOB, len(near))) for k in range(0, len(near), JOB)]
+                some = (
+                    near
+                    if chosen.all()
+                    else replace(near, reach=np.where(chosen, near.reach, np.nan))
+                )
+                parts += [
+                    some.batches(weights, unit, dtype, k, min(k + JOB, len(near)))
+                    for k in range(0, len(near), JOB)
+                ]
         threads = min(torch.get_num_threads(), len(parts))
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
@@ -219,8 +305,12 @@ class CulledSources:
         return z if isinstance(z, CulledQueries) else self.prepare(points_of(z))
 
     def _answer(self, rows: np.ndarray, w: Tensor, queries: CulledQueries) -> Tensor:
-        """In the queries' order and the points' dtype; NaN where a query is not finite, everywhere if a weight is not."""
-        answer = np.full((len(queries.points), *rows.shape[1:]), np.nan, self.points.detach().numpy().dtype)
+        """In the queries' order and the points' dtype; NaN where a query is not finite, everywhere
+        if a weight is not.
+        """
+        answer = np.full(
+            (len(queries.points), *rows.shape[1:]), np.nan, self.points.detach().numpy().dtype
+        )
         if np.isfinite(w.detach().numpy()).all():
             with np.errstate(over="ignore"):
                 answer[queries.finite[queries.tiled.order]] = rows
@@ -234,8 +324,14 @@ class CulledField(SumField):
     def promise(self, z: Tensor | Queries) -> Promise:
         z = self._seen(z)
         queries = self._prepared(z)
-        bounds = [sources.bounds(w if w.ndim == 2 else w[:, None], queries) for sources, w in self.parts]
-        return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), "what lies beyond the kernel's reach, and rounding")
+        bounds = [
+            sources.bounds(w if w.ndim == 2 else w[:, None], queries) for sources, w in self.parts
+        ]
+        return Promise(
+            sum(value for value, _ in bounds),
+            sum(grad for _, grad in bounds),
+            "what lies beyond the kernel's reach, and rounding",
+        )
 
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         z = self._seen(z)
@@ -267,13 +363,22 @@ class _SumJob:
 
         for batch in part:
             if len(batch.x):
-                sums = range_sums(self.kernel, self.what, torch.from_numpy(batch.w), batch.x, query_rows(batch.z), _ranges(batch, self.block))
+                sums = range_sums(
+                    self.kernel,
+                    self.what,
+                    torch.from_numpy(batch.w),
+                    batch.x,
+                    query_rows(batch.z),
+                    _ranges(batch, self.block),
+                )
                 self.total[batch.first : batch.last] += sums[: len(batch.z)]
 
 
 @dataclass(frozen=True)
 class _LogJob:
-    """Writes the logarithms of those blocks of batches that have sources to logs (Q,) and grads (Q, d)."""
+    """Writes the logarithms of those blocks of batches that have sources to logs (Q,) and grads (Q,
+    d).
+    """
 
     kernel: Kernel
     block: int
@@ -286,7 +391,13 @@ class _LogJob:
         for batch in part:
             if len(batch.x):
                 ranges = _ranges(batch, self.block)
-                logs, grads = range_logs(self.kernel, torch.from_numpy(batch.w)[:, 0], batch.x, query_rows(batch.z), ranges)
+                logs, grads = range_logs(
+                    self.kernel,
+                    torch.from_numpy(batch.w)[:, 0],
+                    batch.x,
+                    query_rows(batch.z),
+                    ranges,
+                )
                 met = (ranges.stops > ranges.starts).repeat(self.block)[: len(batch.z)].nonzero()[0]
                 self.logs[batch.first + met], self.grads[batch.first + met] = logs[met], grads[met]
 
@@ -294,7 +405,9 @@ class _LogJob:
 def _ranges(batch: Batch, block: int) -> Ranges:
     from particleflow.pairwise.exact.compiled import Ranges
 
-    return Ranges(np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block)
+    return Ranges(
+        np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block
+    )
 
 
 def _unit(kernel: Short) -> float:
@@ -308,4 +421,9 @@ def _code(kernel: Short) -> int:
     """The kernel's number in compiled code."""
     from particleflow.pairwise.neighbours import search
 
-    return {Gaussian: search.GAUSSIAN, Laplace: search.LAPLACE, Matern32: search.MATERN32, Matern52: search.MATERN52}[type(kernel)]
+    return {
+        Gaussian: search.GAUSSIAN,
+        Laplace: search.LAPLACE,
+        Matern32: search.MATERN32,
+        Matern52: search.MATERN52,
+    }[type(kernel)]

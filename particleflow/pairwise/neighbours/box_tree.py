@@ -1,9 +1,12 @@
-"""Points cut into tiles of equal count, and a tree of tight boxes over the tiles: loops in machine code, for `tiled`.
+"""Points cut into tiles of equal count, and a tree of tight boxes over the tiles: loops in machine
+code, for `tiled`.
 
-A k-d tree cut into slices: a node's points are split at equal counts along the longest side of their tight box, in up to `SLICES` parts at once
-(counting sort, then selection inside the few bins that hold a cut), until a part is one tile. Any density, any d: a far outlier costs one level.
-Nodes are numbered in preorder: node i of the tiles [a, b) has the children i + 1 (tiles [a, m)) and i + 2 (m - a) (tiles [m, b)), m in the middle,
-at a multiple of `GROUP` if b - a > GROUP: so many tiles in a row lie close together too.
+A k-d tree cut into slices: a node's points are split at equal counts along the longest side of
+their tight box, in up to `SLICES` parts at once (counting sort, then selection inside the few bins
+that hold a cut), until a part is one tile. Any density, any d: a far outlier costs one level. Nodes
+are numbered in preorder: node i of the tiles [a, b) has the children i + 1 (tiles [a, m)) and i + 2
+(m - a) (tiles [m, b)), m in the middle, at a multiple of `GROUP` if b - a > GROUP: so many tiles in
+a row lie close together too.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ def _middle(a: int, b: int) -> int:
 
 @translated
 def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, k: int) -> None:
-    """Rearrange rows lowest..highest (inclusive): none before row k is larger along `axis` than any from k on. Quickselect."""
+    """Rearrange rows lowest..highest (inclusive): none before row k is larger along `axis` than any
+    from k on. Quickselect.
+    """
     while highest > lowest:
         a, b, c = points[lowest, axis], points[(lowest + highest) >> 1, axis], points[highest, axis]
         pivot = max(min(a, b), min(max(a, b), c))
@@ -64,7 +69,9 @@ def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, 
 
 @translated
 def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floats) -> int:
-    """Lower corner (d,) and sides (d,) of the box around rows lowest..highest (exclusive), into base and length; returns the longest side's axis."""
+    """Lower corner (d,) and sides (d,) of the box around rows lowest..highest (exclusive), into
+    base and length; returns the longest side's axis.
+    """
     axis = 0
     for k in range(points.shape[1]):
         low = high = points[lowest, k]
@@ -78,7 +85,9 @@ def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floa
 
 @translated
 def _slices(length: Floats, axis: int, tiles: int) -> int:
-    """How many slices make the tiles cubes, if the points are even: a power of two up to SLICES, at least 2 where there are 2 tiles."""
+    """How many slices make the tiles cubes, if the points are even: a power of two up to SLICES, at
+    least 2 where there are 2 tiles.
+    """
     parts = 1
     while parts < SLICES and 2 * parts <= tiles:
         parts *= 2
@@ -95,7 +104,9 @@ def _binned(
     points: Points, order: Order, spare: Points, spare_order: Order, bins: Bins, ends: Integers,
     count: int, lowest: int, highest: int, axis: int, base: float, scale: float,
 ) -> None:  # fmt: skip
-    """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]: where bin c ends, from lowest on."""
+    """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]:
+    where bin c ends, from lowest on.
+    """
     for c in range(count):
         ends[c] = 0
     for i in range(lowest, highest):
@@ -125,9 +136,11 @@ def _binned(
 def cut(
     points: Points, order: Order, tile: int, spare: Points, spare_order: Order, bins: Bins, ends: Integers, box: Points, todo: IntegerRows,
 ) -> None:  # fmt: skip
-    """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j + 1) tile are a tile.
+    """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j
+    + 1) tile are a tile.
 
-    Scratch: spare (N, d), spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d), todo (STACK, 2).
+    Scratch: spare (N, d), spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d), todo
+    (STACK, 2).
     """
     n, base, length, cuts = len(points), box[0], box[1], ends[BINS:]
     todo[0, 0], todo[0, 1] = 0, (n + tile - 1) // tile
@@ -151,7 +164,20 @@ def cut(
         scale = count / length[axis]
         if scale > LARGEST:  # a denormal length
             scale = 0.0
-        _binned(points, order, spare, spare_order, bins, ends, count, lowest, highest, axis, base[axis], scale)
+        _binned(
+            points,
+            order,
+            spare,
+            spare_order,
+            bins,
+            ends,
+            count,
+            lowest,
+            highest,
+            axis,
+            base[axis],
+            scale,
+        )
         settled, c = lowest, 0
         for j in range(1, parts):
             here = cuts[j] * tile
@@ -213,12 +239,17 @@ def grow(tiles: Boxes, tree: Tree) -> None:
             if right == 0:
                 low[i, k], high[i, k] = tiles.low[a, k], tiles.high[a, k]
             else:
-                low[i, k], high[i, k] = min(low[i + 1, k], low[right, k]), max(high[i + 1, k], high[right, k])
+                low[i, k], high[i, k] = (
+                    min(low[i + 1, k], low[right, k]),
+                    max(high[i + 1, k], high[right, k]),
+                )
 
 
 @translated
 def masses(spans: IntegerRows, weights: Floats, tile: int, total: Floats) -> None:
-    """sum |w| over the points of each node, into total (nodes,); weights (N,) in the order of the tiles."""
+    """sum |w| over the points of each node, into total (nodes,); weights (N,) in the order of the
+    tiles.
+    """
     for i in range(len(spans) - 1, -1, -1):
         a, b, right = spans[i, 0], spans[i, 1], spans[i, 2]
         total[i] = 0.0

@@ -1,4 +1,6 @@
-"""How far a kernel reaches: the distance beyond which it, its gradient and its laplacian stay below a share of their peaks."""
+"""How far a kernel reaches: the distance beyond which it, its gradient and its laplacian stay below
+a share of their peaks.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ SAMPLED = 96, 512  # queries and sources whose distances tell how many pairs are
 
 @dataclass(frozen=True)
 class Reach:
-    """Distances in bandwidths: what is summed for value and gradient lies within `near`, for the laplacian within `laplacian`.
+    """Distances in bandwidths: what is summed for value and gradient lies within `near`, for the
+    laplacian within `laplacian`.
 
     At `band` the kernel has fallen to a share .03 of what it is at `near`, at `far` to 1e-6. table (n, 3): bounds of k, |grad k| and
     |grad grad k| at all distances of at least sqrt(i / scale), in the same unit.
@@ -54,11 +57,15 @@ def reach_of(kind: type, tolerance: float, d: int) -> Reach:
 
 
 def sampled_distances(sources: Sequence[torch.Tensor], queries: torch.Tensor) -> torch.Tensor:
-    """Between some of the queries and some of the sources, in float64: enough to tell the share of pairs that are near."""
+    """Between some of the queries and some of the sources, in float64: enough to tell the share of
+    pairs that are near.
+    """
     of_queries, of_sources = SAMPLED
     n = sum(len(points) for points in sources)
     some = torch.cat([thinned(points, max(1, of_sources * len(points) // n)) for points in sources])
-    return torch.cdist(thinned(queries, of_queries), some, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(
+        thinned(queries, of_queries), some, compute_mode="donot_use_mm_for_euclid_dist"
+    )
 
 
 def thinned(points: torch.Tensor, most: int) -> torch.Tensor:
@@ -67,7 +74,9 @@ def thinned(points: torch.Tensor, most: int) -> torch.Tensor:
 
 
 def _above(kind: type, r: torch.Tensor, d: int) -> tuple[np.ndarray, ...]:
-    """The largest |k|, |grad k|, |grad grad k| and |laplacian k| at distances of r or more, of unit bandwidth."""
+    """The largest |k|, |grad k|, |grad grad k| and |laplacian k| at distances of r or more, of unit
+    bandwidth.
+    """
     kernel = kind(1.0)
     s = r.clamp_min(1e-4) ** 2  # next to a kink, where the second derivative has no bound
     slope, curvature = kernel.slope(s), kernel.curvature(s)

@@ -1,7 +1,9 @@
-"""Which tiles of sources lie within reach of a block of queries, and what lies beyond: loops in machine code, for `backend`. Trees as in `box_tree`.
+"""Which tiles of sources lie within reach of a block of queries, and what lies beyond: loops in
+machine code, for `backend`. Trees as in `box_tree`.
 
-A block's box stands for its queries, a tile's or a node's for its sources: their distance is a lower bound of all distances between them.
-`stack` (64,) holds nodes that wait, one at each level of a tree.
+A block's box stands for its queries, a tile's or a node's for its sources: their distance is a
+lower bound of all distances between them. `stack` (64,) holds nodes that wait, one at each level of
+a tree.
 """
 
 from __future__ import annotations
@@ -12,7 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from particleflow.pairwise.codegen.scalar import translated
-from particleflow.pairwise.neighbours.box_tree import Boxes, Flags, Floats, IntegerRows, Integers, Points, Tree
+from particleflow.pairwise.neighbours.box_tree import (
+    Boxes,
+    Flags,
+    Floats,
+    IntegerRows,
+    Integers,
+    Points,
+    Tree,
+)
 
 GAUSSIAN, LAPLACE, MATERN32, MATERN52 = range(4)
 WIDE = 2.0  # a block beyond so many reaches: a bound for each query
@@ -47,11 +57,13 @@ def near(
     tree: Tree, tile: int, n: int, blocks: Boxes, reach: Floats, whole: Flags, begin: int, end: int, room: int,
     ptr: Integers, ranges: IntegerRows, stack: Integers,
 ) -> int:  # fmt: skip
-    """Ranges of rows that hold all of the n sources nearer than reach[b] to block b: ranges[:, ptr[b - begin]:ptr[b - begin + 1]], rising.
+    """Ranges of rows that hold all of the n sources nearer than reach[b] to block b: ranges[:,
+    ptr[b - begin]:ptr[b - begin + 1]], rising.
 
-    Blocks begin, begin + 1 .. up to end, or until they have more than `room` sources in all, or the ranges are full; returns the first block left
-    out. A node with whole[node] is taken whole. Ranges that touch are joined. One block needs at most half as many ranges as there are tiles, and
-    one more. A reach that is NaN takes nothing.
+    Blocks begin, begin + 1 .. up to end, or until they have more than `room` sources in all, or the
+    ranges are full; returns the first block left out. A node with whole[node] is taken whole.
+    Ranges that touch are joined. One block needs at most half as many ranges as there are tiles,
+    and one more. A reach that is NaN takes nothing.
     """
     boxes = tree.boxes
     starts, stops = ranges[0], ranges[1]
@@ -94,7 +106,9 @@ def gather(
     points: Points, weights: Points, ptr: Integers, ranges: IntegerRows, centres: Points, unit: float,
     to: Points, to_weights: Points, ends: Integers,
 ) -> None:  # fmt: skip
-    """The sources of each block's ranges, one block after the other, about its centre: to = (points - centre) unit; block b ends at ends[b]."""
+    """The sources of each block's ranges, one block after the other, about its centre: to = (points
+    - centre) unit; block b ends at ends[b].
+    """
     d, columns = points.shape[1], weights.shape[1]
     used = 0
     for block in range(len(centres)):
@@ -126,7 +140,8 @@ def _distance(kernel: int, log: float) -> float:
         return math.sqrt(-2 * log)
     if kernel == LAPLACE:
         return -log
-    # Newton's iteration in a, from above: a - log(1 + a ..) is convex and rises, so that it stays above
+    # Newton's iteration in a, from above: a - log(1 + a ..) is convex and rises, so that it stays
+    # above
     a = 10 - 2 * log
     for _ in range(20):
         q = a if kernel == MATERN32 else a + a * a / 3
@@ -139,10 +154,12 @@ def _distance(kernel: int, log: float) -> float:
 def log_reach(
     tree: Tree, log_mass: Floats, kernel: int, bandwidth: float, log_tolerance: float, blocks: Boxes, reach: Floats, stack: Integers,
 ) -> None:  # fmt: skip
-    """Into reach (blocks,): beyond it lies at most a share exp(log_tolerance) of sum_i w_i k(z, x_i), for every query z of the block.
+    """Into reach (blocks,): beyond it lies at most a share exp(log_tolerance) of sum_i w_i k(z,
+    x_i), for every query z of the block.
 
-    log_mass (nodes,): of the weights, -inf where a node has none; NaN reach where all are zero. The sum is at least the best node's mass times k
-    at its farthest corner: branch and bound, nearer children first. All sources beyond r come to at most the whole mass times k(r).
+    log_mass (nodes,): of the weights, -inf where a node has none; NaN reach where all are zero. The
+    sum is at least the best node's mass times k at its farthest corner: branch and bound, nearer
+    children first. All sources beyond r come to at most the whole mass times k(r).
     """
     boxes = tree.boxes
     for block in range(len(reach)):
@@ -152,9 +169,17 @@ def log_reach(
         while waiting:
             waiting -= 1
             i = stack[waiting]
-            if not log_mass[i] + _log_kernel(kernel, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth) > best:
+            if (
+                not log_mass[i]
+                + _log_kernel(kernel, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth)
+                > best
+            ):
                 continue
-            best = max(best, log_mass[i] + _log_kernel(kernel, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth))
+            best = max(
+                best,
+                log_mass[i]
+                + _log_kernel(kernel, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth),
+            )
             if tree.spans[i, 2]:
                 left, right = i + 1, tree.spans[i, 2]
                 if _span2(boxes, left, blocks, block) < _span2(boxes, right, blocks, block):
@@ -163,11 +188,17 @@ def log_reach(
                 waiting += 2
         log = best - log_mass[0] + log_tolerance
         # a little lower: far away, log k has an absolute error of its own
-        reach[block] = bandwidth * _distance(kernel, min(0.0, log - 1e-9 * abs(log))) if best > -np.inf else np.nan
+        reach[block] = (
+            bandwidth * _distance(kernel, min(0.0, log - 1e-9 * abs(log)))
+            if best > -np.inf
+            else np.nan
+        )
 
 
 class Limits(NamedTuple):
-    """For `bounds`. table (n, 3): bounds of |k|, |grad k| and |grad grad k| at all distances of at least sqrt(i / scale), i < n."""
+    """For `bounds`. table (n, 3): bounds of |k|, |grad k| and |grad grad k| at all distances of at
+    least sqrt(i / scale), i < n.
+    """
 
     reach: float
     band: float
@@ -184,7 +215,11 @@ def _bound(
     """For one box of queries in a block, see `bounds`."""
     boxes, table, scale = tree.boxes, limits.table, limits.scale
     d, n, last = points.shape[1], len(points), len(table) - 1.0
-    reach2, band2, far2 = limits.reach * limits.reach, limits.band * limits.band, limits.far * limits.far
+    reach2, band2, far2 = (
+        limits.reach * limits.reach,
+        limits.band * limits.band,
+        limits.far * limits.far,
+    )
     value = steep = bend = lost_value = lost_steep = rest = 0.0
     stack[0] = 0
     waiting = 1
@@ -207,7 +242,13 @@ def _bound(
             for j in range(tree.spans[i, 0] * tile, min(n, tree.spans[i, 1] * tile)):
                 own = 0.0
                 for k in range(d):
-                    gap = max(max(points[j, k] - queries.high[query, k], queries.low[query, k] - points[j, k]), 0.0)
+                    gap = max(
+                        max(
+                            points[j, k] - queries.high[query, k],
+                            queries.low[query, k] - points[j, k],
+                        ),
+                        0.0,
+                    )
                     own += gap * gap
                 row = int(min(own * scale, last))
                 if lost:
@@ -229,11 +270,13 @@ def bounds(
     tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, queries: Boxes, size: int, blocks: Boxes, limits: Limits,
     rounding: float, shift: Floats, stack: Integers,
 ) -> tuple[float, float]:  # fmt: skip
-    """The largest over blocks of `size` queries of bounds of the errors of value and gradient, from what lies beyond reach and from rounding.
+    """The largest over blocks of `size` queries of bounds of the errors of value and gradient, from
+    what lies beyond reach and from rounding.
 
-    A source is taken at its own distance from the block (where the block is wide, from each of its queries), beyond `band` at its tile's if that
-    is small, beyond `far` at that. weights (N,) >= 0, mass (nodes,) theirs. A term of the sum is off by `rounding` times itself, and by a shift of
-    its point, shift[block] times the extent of what is near.
+    A source is taken at its own distance from the block (where the block is wide, from each of its
+    queries), beyond `band` at its tile's if that is small, beyond `far` at that. weights (N,) >= 0,
+    mass (nodes,) theirs. A term of the sum is off by `rounding` times itself, and by a shift of its
+    point, shift[block] times the extent of what is near.
     """
     value = grad = 0.0
     for b in range(len(shift)):
@@ -243,6 +286,8 @@ def bounds(
         own = queries if wide else blocks
         first, last = (b * size, min(len(queries.low), (b + 1) * size)) if wide else (b, b + 1)
         for q in range(first, last):
-            more = _bound(tree, tile, points, weights, mass, blocks, b, own, q, limits, rounding, moved, stack)
+            more = _bound(
+                tree, tile, points, weights, mass, blocks, b, own, q, limits, rounding, moved, stack
+            )
             value, grad = max(value, more[0]), max(grad, more[1])
     return value, grad

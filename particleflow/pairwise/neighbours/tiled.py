@@ -1,4 +1,6 @@
-"""Points sorted in space: tiles of equal count with tight boxes, a tree over them, and batches of blocks with the sources near to them."""
+"""Points sorted in space: tiles of equal count with tight boxes, a tree over them, and batches of
+blocks with the sources near to them.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,17 @@ if TYPE_CHECKING:
 
 TILE = 16  # points
 ROOM = 2**16  # sources gathered at a time: they stay in the second-level cache
-STRETCHED = 1e6  # units of length: a block whose box extends further loses digits about the box's middle
+STRETCHED = (
+    1e6  # units of length: a block whose box extends further loses digits about the box's middle
+)
 WHOLE = 0.125  # a node whose diagonal is below this share of the reach is not taken apart
 
 
 @dataclass(frozen=True, eq=False)
 class Tiled:
-    """Points (n, d) in float64, sorted so that rows j TILE .. (j + 1) TILE lie close together, and where each came from, `order` (n,)."""
+    """Points (n, d) in float64, sorted so that rows j TILE .. (j + 1) TILE lie close together, and
+    where each came from, `order` (n,).
+    """
 
     points: np.ndarray
     order: np.ndarray
@@ -31,10 +37,20 @@ class Tiled:
         """Of finite points (n, d), which are copied. Cost O(n log n)."""
         from particleflow.pairwise.neighbours import box_tree
 
-        points, order = np.array(points, np.float64, order="C"), np.arange(len(points), dtype=np.int32)
+        points, order = (
+            np.array(points, np.float64, order="C"),
+            np.arange(len(points), dtype=np.int32),
+        )
         n, d = points.shape
-        scratch = np.empty_like(points), np.empty_like(order), np.empty(n, np.uint16), np.empty(box_tree.BINS + box_tree.SLICES + 1, np.int64)
-        box_tree.cut(points, order, TILE, *scratch, np.empty((2, d)), np.empty((box_tree.STACK, 2), np.int64))
+        scratch = (
+            np.empty_like(points),
+            np.empty_like(order),
+            np.empty(n, np.uint16),
+            np.empty(box_tree.BINS + box_tree.SLICES + 1, np.int64),
+        )
+        box_tree.cut(
+            points, order, TILE, *scratch, np.empty((2, d)), np.empty((box_tree.STACK, 2), np.int64)
+        )
         return cls(points, order)
 
     @property
@@ -45,7 +61,9 @@ class Tiled:
     def tree(self) -> Tree:
         from particleflow.pairwise.neighbours import box_tree
 
-        tree = box_tree.Tree(np.empty((2 * self.tiles - 1, 3), np.int64), self._corners(2 * self.tiles - 1))
+        tree = box_tree.Tree(
+            np.empty((2 * self.tiles - 1, 3), np.int64), self._corners(2 * self.tiles - 1)
+        )
         box_tree.grow(self._boxes, tree)
         return tree
 
@@ -54,7 +72,10 @@ class Tiled:
         from particleflow.pairwise.neighbours import box_tree
 
         firsts = np.arange(0, self.tiles, block // TILE)
-        return box_tree.Boxes(np.minimum.reduceat(self._boxes.low, firsts), np.maximum.reduceat(self._boxes.high, firsts))
+        return box_tree.Boxes(
+            np.minimum.reduceat(self._boxes.low, firsts),
+            np.maximum.reduceat(self._boxes.high, firsts),
+        )
 
     def masses(self, weights: np.ndarray) -> np.ndarray:
         """sum |w| (nodes,) for weights (n,) in the order of the tiles."""
@@ -80,7 +101,8 @@ class Tiled:
 
 @dataclass(frozen=True)
 class Batch:
-    """Blocks of queries (rows `first` to `last`) and, one block after the other, the sources near to them, about each block's centre.
+    """Blocks of queries (rows `first` to `last`) and, one block after the other, the sources near
+    to them, about each block's centre.
 
     z (last - first, d), x (n, d) and w (n, K); block b has the sources up to ends[b].
     """
@@ -95,7 +117,9 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Blocks of `block` queries, each with its own reach (blocks,), among sources. A reach that is NaN leaves a block without any."""
+    """Blocks of `block` queries, each with its own reach (blocks,), among sources. A reach that is
+    NaN leaves a block without any.
+    """
 
     sources: Tiled
     queries: Tiled
@@ -105,19 +129,39 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.reach)
 
-    def batches(self, w: np.ndarray, unit: float, dtype: np.dtype, first: int, last: int) -> Iterator[Batch]:
-        """Blocks first to last, in batches of about ROOM sources; all sources nearer than its reach are with a block. Lengths are times `unit`.
+    def batches(
+        self, w: np.ndarray, unit: float, dtype: np.dtype, first: int, last: int
+    ) -> Iterator[Batch]:
+        """Blocks first to last, in batches of about ROOM sources; all sources nearer than its reach
+        are with a block. Lengths are times `unit`.
 
-        w (N, K) in the order of the sources' tiles. Coordinates are rounded, to `dtype`, relative to the extent of what is near: not to that of the
-        cloud, nor to where it lies.
+        w (N, K) in the order of the sources' tiles. Coordinates are rounded, to `dtype`, relative
+        to the extent of what is near: not to that of the cloud, nor to where it lies.
         """
         from particleflow.pairwise.neighbours import search
 
         tree, points = self.sources.tree, self.sources.points
-        ptr, ends, stack = np.empty(last - first + 1, np.int64), np.empty(last - first, np.int64), search.stack()
+        ptr, ends, stack = (
+            np.empty(last - first + 1, np.int64),
+            np.empty(last - first, np.int64),
+            search.stack(),
+        )
         ranges = np.empty((2, max(64 * (last - first), self.sources.tiles // 2 + 1)), np.int64)
         while first < last:
-            end = search.near(tree, TILE, len(points), self._boxes, self.reach, self._whole, first, last, ROOM, ptr, ranges, stack)
+            end = search.near(
+                tree,
+                TILE,
+                len(points),
+                self._boxes,
+                self.reach,
+                self._whole,
+                first,
+                last,
+                ROOM,
+                ptr,
+                ranges,
+                stack,
+            )
             used = int(ptr[end - first])
             count = int((ranges[1, :used] - ranges[0, :used]).sum())
             centres = self._centres(first, end, unit)
@@ -126,11 +170,20 @@ class Neighbours:
             z = self.queries.points[first * self.block : end * self.block]
             z = (z - centres.repeat(self.block, axis=0)[: len(z)]) * unit
             row = first * self.block
-            yield Batch(row, row + len(z), z.astype(dtype), x.astype(dtype), weights.astype(dtype), ends[: end - first].copy())
+            yield Batch(
+                row,
+                row + len(z),
+                z.astype(dtype),
+                x.astype(dtype),
+                weights.astype(dtype),
+                ends[: end - first].copy(),
+            )
             first = end
 
     def _centres(self, first: int, end: int, unit: float) -> np.ndarray:
-        """(blocks, d): the middle of each block's box; beside a query far from all others, the coordinates next to zero, which cost no digits."""
+        """(blocks, d): the middle of each block's box; beside a query far from all others, the
+        coordinates next to zero, which cost no digits.
+        """
         low, high = self._boxes.low[first:end], self._boxes.high[first:end]
         centres = 0.5 * (low + high)
         far = np.flatnonzero((high - low).max(1) * unit > STRETCHED)
@@ -147,4 +200,6 @@ class Neighbours:
     @cached_property
     def _whole(self) -> np.ndarray:
         spans, (low, high) = self.sources.tree
-        return (np.linalg.norm(high - low, axis=1) < WHOLE * np.nanmin(self.reach, initial=np.inf)) | (spans[:, 2] == 0)
+        return (
+            np.linalg.norm(high - low, axis=1) < WHOLE * np.nanmin(self.reach, initial=np.inf)
+        ) | (spans[:, 2] == 0)
