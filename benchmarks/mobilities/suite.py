@@ -5,32 +5,25 @@ LSGAN codings beside the stated ranges.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import sys
 import time
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, report
-from benchmarks.mobility_flows import CASES, PARTICLES, final_mean
+from benchmarks import environment, options, report
+from benchmarks.mobilities.flows import CASES, PARTICLES, final_mean
 
-HERE = Path(__file__).parent
 MARKS = ("<!-- mobilities: begin -->", "<!-- mobilities: end -->")
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _options(argv)
+    args = _options(argv)
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
-    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
+    with environment.until_stopped(rows) as until, environment.workers(args.jobs, 1) as pool:
         asked = {
-            name: [
-                pool.submit(final_mean, name, seed, options.steps) for seed in range(options.seeds)
-            ]
-            for name in options.flows
+            name: [pool.submit(final_mean, name, seed, args.steps) for seed in range(args.seeds)]
+            for name in args.flows
         }
         for name, futures in asked.items():
             rows.append(_row(name, [future.result() for future in futures]))
@@ -40,16 +33,15 @@ def main(argv: Sequence[str]) -> int:
             )
     shown = ["flow", "climbs r", "stated", "final mean, norm", "median inside"]
     text = (
-        f"{PARTICLES} particles, {options.steps} steps to t = 20, {options.seeds} seed(s): the"
+        f"{PARTICLES} particles, {args.steps} steps to t = 20, {args.seeds} seed(s): the"
         " median, and the range in brackets.\n\n"
     )
     text += report.table(shown, [[row[key] for key in shown] for row in rows])
     print("\n" + text)
-    record = {"suite": "mobilities", "steps": options.steps, "seeds": options.seeds, "rows": rows}
-    paths = report.save(options.out, "mobilities", record, text, rows)
-    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record and not until.stopped:
-        report.insert(HERE / "README.md", text, marks=MARKS)
+    record = {"suite": "mobilities", "steps": args.steps, "seeds": args.seeds, "rows": rows}
+    report.save(args.out, "mobilities", record, text, rows)
+    if args.record and not until.stopped:
+        report.insert(text, marks=MARKS)
     return 0
 
 
@@ -72,36 +64,20 @@ def _row(name: str, ends: list[float]) -> dict[str, Any]:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks mobilities", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = options.parser("mobilities", __doc__, jobs=1)
     parser.add_argument("--quick", action="store_true", help="one seed, 500 steps")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each flow (5)")
-    parser.add_argument("--steps", type=int, default=2000, help="steps to t = 20 (2000)")
+    parser.add_argument("--seeds", type=options.positive, default=5, help="runs of each flow (5)")
+    parser.add_argument(
+        "--steps", type=options.positive, default=2000, help="steps to t = 20 (2000)"
+    )
     parser.add_argument(
         "--flows",
-        type=partial(report.names, known=CASES),
+        type=options.names(CASES),
         default=list(CASES),
         metavar="A,B",
         help="some of them (all)",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="processes at a time, of one thread each (1)"
-    )
-    parser.add_argument(
-        "--out",
-        type=report.folder,
-        default=HERE / "results",
-        help="folder of the files (default benchmarks/results)",
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="also put the table into benchmarks/README.md"
-    )
-    options = parser.parse_args(argv)
-    if options.quick:
-        options.seeds, options.steps = 1, 500
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.seeds, args.steps = 1, 500
+    return args

@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks import report
-from benchmarks.speed_problem import Problem, Step, draw, step
-from benchmarks.speed_rows import RTOL, measured
+from benchmarks.speed.problem import Problem, Step, draw, step
+from benchmarks.speed.rows import RTOL, measured
 from benchmarks.timing import Trial, interleaved, timed
 from particleflow.pairwise import Dense, PairwiseSum
 
