@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: a function, run in a process of its own, with its full and its quick size."""
+    """A measurement: a function that runs in a process of its own, at its full or quick size."""
 
     run: Callable[..., dict[str, Any]]
     full: Mapping[str, Any]

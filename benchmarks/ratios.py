@@ -126,9 +126,8 @@ def _row(problem: str, name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
             f"{part}, n = {run['n']}": report.spread(column, 2)
             for run, column in zip(runs, columns, strict=True)
         }
-        row[f"{part}, rate"] = (
-            f"{rate([run['n'] for run in runs], [statistics.median(column) for column in columns]):.2f}"
-        )
+        medians = [statistics.median(column) for column in columns]
+        row[f"{part}, rate"] = f"{rate([run['n'] for run in runs], medians):.2f}"
     return row | {"fit, s": f"{min(found['seconds'] for found in runs[-1]['seeds']):.2g}"}
 
 

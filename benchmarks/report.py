@@ -41,7 +41,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def save(
     folder: Path, name: str, record: Mapping[str, Any], text: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[Path]:
-    """<name>.json (everything), <name>.md (the tables), <name>.csv (one line a run); told on the terminal."""
+    """Write <name>.json (everything), .md (the tables) and .csv (a line a run), and print where."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{end}" for end in ("json", "md", "csv")]
     replace_text(paths[0], json.dumps(record, indent=1) + "\n")

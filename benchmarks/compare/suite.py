@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
 def compare(
     args: argparse.Namespace, pool: ProcessPoolExecutor
 ) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    """Everything measured: the record for the JSON file, one row a run, and the text of the tables."""
+    """All that was measured: the record for the JSON file, a row a run, the text of the tables."""
     crew = Crew(pool)
     began = time.perf_counter()
     load = environment.load()
@@ -207,11 +207,8 @@ def compare(
         record |= {
             kind: {name: record[kind][name] for name in names} for kind, names in done.items()
         }
-        return (
-            record,
-            runs,
-            f"Stopped after {len(runs)} of {len(jobs)} runs.\n\n{render(record) if runs else ''}".rstrip(),
-        )
+        tables = f"\n\n{render(record)}" if runs else ""
+        return record, runs, f"Stopped after {len(runs)} of {len(jobs)} runs.{tables}"
     return record, runs, render(record)
 
 

@@ -112,8 +112,10 @@ def _digits(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str
         for name in (*CRITICS, REAL)
     }
     rows: list[dict[str, Any]] = [
-        {"critic": name, "seed": seed, **future.result()} for name, futures in found.items() for seed, future in enumerate(futures)
-    ]  # fmt: skip
+        {"critic": name, "seed": seed, **future.result()}
+        for name, futures in found.items()
+        for seed, future in enumerate(futures)
+    ]
     headings = [
         "critic",
         "its estimate / exact W1",
