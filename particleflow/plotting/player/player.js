@@ -1,29 +1,35 @@
 "use strict";
-// The player of particle flows. One state, `view`; every change asks for one new drawing.
-// Words: a flow is a run; a record is a cloud that was saved; a place is a record's number with a
-// fraction, between two records; u in [0, 1] is the moment that the slider shows.
+// The player of particle flows: one state, `view`; every change asks for one new drawing.
+// A flow is a run. A record is a cloud that was saved. A place is a record's number with a fraction,
+// between two records. The moment u in [0, 1] is what the slider shows.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const $ = (id) => document.getElementById(id);
-const make = (tag, to, text) => {
+const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+const numbers = (n) => Array.from({ length: n }, (_, k) => k);
+function make(tag, to, text) {
   const made = document.createElement(tag);
   if (text !== undefined) made.textContent = text;
   if (to) to.append(made);
   return made;
-};
-const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-const SECONDS = 9;                 // of a whole run at speed 1
-const HOLD = 1.2;                  // seconds that the last frame is held before the loop
-const CROWD = 5000;                // points of a panel from which on WebGL draws
-const SHADES = 32;                 // colours of a scale
-const TRAILED = 800;               // particles that have trails
+}
+
+const SECONDS = 9;    // of a whole run at speed 1
+const HOLD = 1.2;     // seconds that the last frame is held before the loop
+const CROWD = 5000;   // points of a panel from which on WebGL draws
+const SHADES = 32;    // colours of a scale
+const TRAILED = 800;  // particles of a flow that have trails
+const MOMENTS = 200;  // moments at which a pace is tabulated
 
 const view = {
-  u: 0, playing: false, pace: "path", speed: 1, loop: true, colour: "flow", trails: 0.15,
-  target: true, arrows: false, field: false, over: false, space: facts.dim === 3, images: false,
-  axes: [0, Math.min(1, facts.labels.length - 1)], turn: [0.7, 0.42],
-  centre: null, zoom: 1, alone: -1, dark: false, hover: -1, group: null, lasso: false,
+  u: 0, playing: false, pace: "path", speed: 1, loop: true, colour: "flow", trails: 0.15, dark: false,
+  target: true, arrows: false, field: false, over: false, space: facts.dim === 3, images: false, lasso: false,
+  axes: [0, Math.min(1, facts.labels.length - 1)], turn: [0.7, 0.42], centre: null, zoom: 1,
+  alone: -1, hover: -1, group: null,
 };
+const line1d = facts.dim === 1;
+const extent = facts.low.map((low, c) => facts.high[c] - low);
+let flows = [], targets = [], panels = [], charts = [], paces = {};
 
 // ---------------------------------------------------------------- reading the arrays
 
@@ -33,41 +39,33 @@ async function bytesOf(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// The inverse of pack.Bytes.series: second differences in time, zigzag, bytes apart.
-// Returns one Float32Array (N * C) for each record, in units of `scale` around `middle`.
-function series(bytes, block, scale, middle) {
-  const [T, N, C] = block.shape, all = T * N * C;
-  const low = bytes.subarray(block.at, block.at + all);
-  const high = bytes.subarray(block.at + all, block.at + 2 * all);
-  const whole = new Int16Array(all), records = [];
+// The inverse of pack.Bytes.series: second differences in time, zigzag, bytes apart. Returns one
+// Float32Array (N * C) for each record, in units of `unit` around `middle`.
+function series(bytes, block, unit, middle) {
+  const [T, N, C] = block.shape, all = T * N * C, whole = new Int16Array(all);
+  const low = bytes.subarray(block.at, block.at + all), high = bytes.subarray(block.at + all, block.at + 2 * all);
+  const records = numbers(T).map(() => new Float32Array(N * C));
   for (let c = 0; c < C; c++) {
     for (let k = 0; k < T; k++) {
-      const at = (c * T + k) * N;
-      for (let i = 0; i < N; i++) {
-        const folded = low[at + i] | (high[at + i] << 8);
+      for (let i = 0, at = (c * T + k) * N; i < N; i++, at++) {
+        const folded = low[at] | (high[at] << 8);
         let q = (folded >>> 1) ^ -(folded & 1);
-        if (k > 1) q += 2 * whole[at + i - N] - whole[at + i - 2 * N];
-        else if (k > 0) q += whole[at + i - N];
-        whole[at + i] = q;
+        if (k > 1) q += 2 * whole[at - N] - whole[at - 2 * N];
+        else if (k > 0) q += whole[at - N];
+        whole[at] = q;
+        records[k][i * C + c] = (middle ? middle[c] : 0) + unit * whole[at];
       }
     }
-  }
-  for (let k = 0; k < T; k++) {
-    const record = new Float32Array(N * C);
-    for (let c = 0; c < C; c++) {
-      const at = (c * T + k) * N, mid = middle ? middle[c] : 0;
-      for (let i = 0; i < N; i++) record[i * C + c] = mid + scale * whole[at + i];
-    }
-    records.push(record);
   }
   return records;
 }
 
+// The inverse of pack.Bytes.pictures: first differences in time. One Uint8Array for each record.
 function pictures(bytes, block) {
-  const [T, ...rest] = block.shape, size = rest.reduce((a, b) => a * b, 1);
+  const [T, ...sides] = block.shape, size = sides.reduce((a, b) => a * b, 1);
   const all = bytes.slice(block.at, block.at + T * size);
   for (let k = size; k < all.length; k++) all[k] += all[k - size];
-  return Array.from({ length: T }, (_, k) => all.subarray(k * size, (k + 1) * size));
+  return numbers(T).map((k) => all.subarray(k * size, (k + 1) * size));
 }
 
 // ---------------------------------------------------------------- colours
@@ -77,200 +75,183 @@ const css = (rgb, alpha = 1) => `rgba(${rgb[0]},${rgb[1]},${rgb[2]},${alpha})`;
 
 function scale(stops) {
   const ends = stops.map(channels);
-  return Array.from({ length: SHADES }, (_, k) => {
+  return numbers(SHADES).map((k) => {
     const at = (k / (SHADES - 1)) * (ends.length - 1), j = Math.min(Math.floor(at), ends.length - 2);
     return ends[j].map((low, c) => Math.round(low + (at - j) * (ends[j + 1][c] - low)));
   });
 }
-// viridis without its ends, which vanish on a dark or a light ground
-const VIRIDIS = scale(["#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]);
-// around the circle, of one lightness: where a particle began
-const WHEEL = Array.from({ length: SHADES }, (_, k) => oklch(0.66, 0.14, (2 * Math.PI * k) / SHADES));
-// blue below, red above: the witness
-const TWO_SIDED = scale(["#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b"]);
 
 function oklch(L, chroma, hue) {
   const a = chroma * Math.cos(hue), b = chroma * Math.sin(hue);
-  const [l, m, s] = [L + 0.3963 * a + 0.2158 * b, L - 0.1056 * a - 0.0639 * b, L - 0.0895 * a - 1.2915 * b]
-    .map((x) => x ** 3);
-  return [4.0767 * l - 3.3077 * m + 0.231 * s, -1.2684 * l + 2.6098 * m - 0.3413 * s, -0.0042 * l - 0.7034 * m + 1.7076 * s]
+  const [l, m, s] = [[0.3963, 0.2158], [-0.1056, -0.0639], [-0.0895, -1.2915]].map(([p, q]) => (L + p * a + q * b) ** 3);
+  return [[4.0767, -3.3077, 0.231], [-1.2684, 2.6098, -0.3413], [-0.0042, -0.7034, 1.7076]]
+    .map(([p, q, r]) => p * l + q * m + r * s)
     .map((x) => Math.round(255 * clamp(x > 0.0031 ? 1.055 * x ** (1 / 2.4) - 0.055 : 12.92 * x, 0, 1)));
 }
 
+// viridis without its ends, which vanish on a dark or a light ground
+const VIRIDIS = scale(["#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]);
+// around the circle, of one lightness: where a particle began
+const WHEEL = numbers(SHADES).map((k) => oklch(0.66, 0.14, (2 * Math.PI * k) / SHADES));
+// blue below, red above: the witness
+const TWO_SIDED = scale(["#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b"]);
+
 const theme = {};
-function readTheme() {
+function setDark(on) {
+  view.dark = on;
+  document.documentElement.classList.toggle("dark", on);
+  $("dark").textContent = on ? "Light" : "Dark";
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["ground", "ink", "quiet", "line", "panel", "target", "key"]) {
-    theme[name] = style.getPropertyValue("--" + name).trim();
+  for (const name of ["ground", "ink", "quiet", "line", "panel", "target", "key"]) theme[name] = style.getPropertyValue("--" + name).trim();
+  for (const flow of flows) {
+    // on a dark ground the same hues, lighter
+    flow.rgb = channels(flow.colour).map((c) => Math.round(on ? c + 0.38 * (255 - c) : c));
+    flow.css = css(flow.rgb);
   }
+  for (const { flow, name } of panels.flatMap((panel) => panel.captions)) name.style.setProperty("--flow", flow.css);
+  stale();
 }
 
 // ---------------------------------------------------------------- flows and time
-
-let flows = [], targets = [], paces = {};
 
 function prepare(bytes) {
   targets = facts.targets.map((target) => series(bytes, target.points, facts.step, facts.middle)[0]);
   flows = facts.flows.map((fact, index) => {
     const [T, N, C] = fact.positions.shape;
     const flow = {
-      ...fact, index, T, N, C,
-      rgb: channels(fact.colour),
+      ...fact, index, T, N, C, place: 0,
       positions: series(bytes, fact.positions, facts.step, facts.middle),
       velocity: fact.velocity && series(bytes, fact.velocity.block, fact.velocity.unit),
       mass: fact.mass && series(bytes, fact.mass, 1 / 256),
       field: fact.field && { ...fact.field, values: pictures(bytes, fact.field.block) },
       pictures: fact.images && pictures(bytes, fact.images),
       target: facts.target_of[index] === null ? null : targets[facts.target_of[index]],
+      w2: fact.curves.find((curve) => curve.key === "W2"),
       now: new Float32Array(N * C), flat: new Float32Array(2 * N), shades: new Uint8Array(N),
     };
     flow.speeds = speedsOf(flow);
     flow.began = beganOf(flow);
     return flow;
   });
+  const some = flows.flatMap((flow) => flow.speeds.flatMap((speeds) => Array.from(speeds.filter((_, i) => i % Math.ceil(flow.N / 200) === 0))));
+  some.sort((a, b) => a - b);
+  facts.fastest = some[Math.floor(0.99 * (some.length - 1))] || 1;  // the 99 % quantile: the brightest shade
   paces = pacesOf();
 }
 
 // Speeds at each record: of the recorded velocity, else of the move to the next record.
-function speedsOf(flow) {
-  const { T, N, C } = flow;
-  return Array.from({ length: T }, (_, k) => {
-    const j = Math.min(k, T - 2), out = new Float32Array(N);
-    if (!flow.velocity && T < 2) return out;
-    const dt = flow.velocity ? 1 : flow.times[j + 1] - flow.times[j] || 1;
-    for (let i = 0; i < N; i++) {
+function speedsOf({ T, N, C, velocity, positions, times }) {
+  return numbers(T).map((k) => {
+    const j = Math.max(0, Math.min(k, T - 2)), next = Math.min(j + 1, T - 1), dt = velocity ? 1 : times[next] - times[j] || 1;
+    return Float32Array.from({ length: N }, (_, i) => {
       let square = 0;
-      for (let c = 0; c < C; c++) {
-        const v = flow.velocity ? flow.velocity[k][i * C + c]
-          : (flow.positions[j + 1][i * C + c] - flow.positions[j][i * C + c]) / dt;
-        square += v * v;
-      }
-      out[i] = Math.sqrt(square);
-    }
-    return out;
+      for (let c = i * C; c < (i + 1) * C; c++) square += (velocity ? velocity[k][c] : (positions[next][c] - positions[j][c]) / dt) ** 2;
+      return Math.sqrt(square);
+    });
   });
 }
 
-// Where each particle began, as a shade: its direction from the middle of the start, in d = 1 its rank.
-function beganOf(flow) {
-  const { N, C } = flow, start = flow.positions[0], out = new Uint8Array(N);
+// Where each particle began, as a shade: its direction from the middle of the start; in d = 1 its rank.
+function beganOf({ N, C, positions }) {
+  const start = positions[0], out = new Uint8Array(N);
   if (C === 1) {
-    const order = Array.from({ length: N }, (_, i) => i).sort((a, b) => start[a] - start[b]);
-    order.forEach((i, rank) => { out[i] = Math.floor((rank / N) * SHADES); });
+    numbers(N).sort((a, b) => start[a] - start[b]).forEach((i, rank) => { out[i] = Math.floor((rank / N) * SHADES); });
     return out;
   }
-  let mx = 0, my = 0;
-  for (let i = 0; i < N; i++) { mx += start[i * C] / N; my += start[i * C + 1] / N; }
-  for (let i = 0; i < N; i++) {
-    const angle = Math.atan2(start[i * C + 1] - my, start[i * C] - mx);
-    out[i] = Math.floor((angle / (2 * Math.PI) + 0.5) * SHADES * 0.99999);
-  }
-  return out;
+  const middle = [0, 1].map((c) => numbers(N).reduce((sum, i) => sum + start[i * C + c], 0) / N);
+  return out.map((_, i) => Math.floor((Math.atan2(start[i * C + 1] - middle[1], start[i * C] - middle[0]) / (2 * Math.PI) + 0.5) * SHADES * 0.99999));
 }
 
-// x(v) by linear interpolation in the increasing table v.
-function interpolate(v, table, values) {
-  let low = 0, high = table.length - 1;
-  if (v <= table[0]) return values[0];
-  if (v >= table[high]) return values[high];
-  while (high - low > 1) { const m = (low + high) >> 1; if (table[m] <= v) low = m; else high = m; }
-  return values[low] + ((v - table[low]) / (table[high] - table[low])) * (values[high] - values[low]);
+// y(x) by linear interpolation in a table of increasing xs.
+function interpolate(x, xs, ys) {
+  let low = 0, high = xs.length - 1;
+  if (x <= xs[0]) return ys[0];
+  if (x >= xs[high]) return ys[high];
+  while (high - low > 1) { const middle = (low + high) >> 1; if (xs[middle] <= x) low = middle; else high = middle; }
+  return ys[low] + ((x - xs[low]) / (xs[high] - xs[low])) * (ys[high] - ys[low]);
 }
-const numbers = (n) => Array.from({ length: n }, (_, k) => k);
 
-// For each pace a function (flow, u) -> place. "path": all flows at one step, chosen so that the
-// particles travel equally far in equal times, averaged over the flows.
+// For each pace and flow the places at MOMENTS + 1 moments. "path": all flows at one step, so chosen
+// that the particles travel equally far in equal times, on average over the flows.
 function pacesOf() {
-  const lastStep = Math.max(...flows.map((flow) => flow.steps[flow.T - 1]));
-  const lastTime = Math.max(...flows.map((flow) => flow.times[flow.T - 1]));
-  const steps = [...new Set(flows.flatMap((flow) => flow.steps))].sort((a, b) => a - b);
+  const us = numbers(MOMENTS + 1).map((j) => j / MOMENTS), steps = [...new Set(flows.flatMap((flow) => flow.steps))].sort((a, b) => a - b);
+  const lastTime = Math.max(...flows.map((flow) => flow.times[flow.T - 1])), lastStep = steps[steps.length - 1];
   const travelled = steps.map(() => 0);
   for (const flow of flows) {
     const length = [0];
     for (let k = 1; k < flow.T; k++) length.push(length[k - 1] + meanMove(flow, k));
-    if (length[flow.T - 1] > 0) {
-      steps.forEach((step, j) => { travelled[j] += interpolate(step, flow.steps, length) / length[flow.T - 1] / flows.length; });
-    }
+    if (length[flow.T - 1] > 0) steps.forEach((step, j) => { travelled[j] += interpolate(step, flow.steps, length) / length[flow.T - 1]; });
   }
   const whole = travelled[travelled.length - 1];
-  const at = (flow, step) => interpolate(step, flow.steps, numbers(flow.T));
+  const atStep = (flow, step) => interpolate(step, flow.steps, numbers(flow.T));
+  const table = (placeAt) => flows.map((flow) => us.map((u) => placeAt(flow, u)));
   const found = {
-    path: (flow, u) => at(flow, whole > 0 ? interpolate(u * whole, travelled, steps) : u * lastStep),
-    steps: (flow, u) => at(flow, u * lastStep),
-    time: (flow, u) => interpolate(u * lastTime, flow.times, numbers(flow.T)),
+    path: table((flow, u) => atStep(flow, whole > 0 ? interpolate(u * whole, travelled, steps) : u * lastStep)),
+    steps: table((flow, u) => atStep(flow, u * lastStep)),
+    time: table((flow, u) => interpolate(u * lastTime, flow.times, numbers(flow.T))),
   };
-  const falls = flows.map((flow) => {
-    const curve = flow.curves.find((each) => each.key === "W2");
-    if (!curve || curve.values.some((w) => !(w > 0))) return null;
-    const least = [];
-    curve.values.forEach((w, k) => { least.push(Math.min(w, k ? least[k - 1] : w)); });
-    return least.map((w) => -Math.log(w) + 0);
-  });
-  if (falls.every((fall) => fall)) {
-    const first = Math.min(...falls.map((fall) => fall[0]));
-    const last = Math.max(...falls.map((fall) => fall[fall.length - 1]));
-    found["equal W2"] = (flow, u) => {
-      const fall = falls[flow.index], level = first + u * (last - first);
-      const curve = flow.curves.find((each) => each.key === "W2");
-      const k = fall.findIndex((f) => f >= level);
-      return k < 0 ? at(flow, curve.steps[fall.indexOf(fall[fall.length - 1])]) : at(flow, curve.steps[k]);
-    };
+  if (flows.every(({ w2 }) => w2 && w2.values.every((w) => w > 0))) {
+    // each flow where its W2 first falls to a level that all share; where it never does, at its lowest
+    const falls = flows.map(({ w2 }) => w2.values.map((_, k) => -Math.log(Math.min(...w2.values.slice(0, k + 1)))));
+    const first = Math.min(...falls.map((fall) => fall[0])), last = Math.max(...falls.map((fall) => fall[fall.length - 1]));
+    found["equal W2"] = table((flow, u) => {
+      const fall = falls[flow.index], reached = fall.findIndex((f) => f >= first + u * (last - first) - 1e-9);
+      return atStep(flow, flow.w2.steps[reached < 0 ? fall.indexOf(fall[fall.length - 1]) : reached]);
+    });
   }
   return found;
 }
 
-function meanMove(flow, k) {
-  const { N, C } = flow, a = flow.positions[k - 1], b = flow.positions[k], by = Math.max(1, Math.floor(N / 2000));
+function meanMove({ N, C, positions }, k) {
+  const before = positions[k - 1], after = positions[k], by = Math.ceil(N / 2000);
   let sum = 0, count = 0;
   for (let i = 0; i < N; i += by, count++) {
     let square = 0;
-    for (let c = 0; c < C; c++) square += (b[i * C + c] - a[i * C + c]) ** 2;
+    for (let c = i * C; c < (i + 1) * C; c++) square += (after[c] - before[c]) ** 2;
     sum += Math.sqrt(square);
   }
   return sum / count;
 }
 
-const placeOf = (flow, u = view.u) => paces[view.pace](flow, u);
+function placeOf(flow, u = view.u) {
+  const at = clamp(u, 0, 1) * MOMENTS, j = Math.min(Math.floor(at), MOMENTS - 1), places = paces[view.pace][flow.index];
+  return places[j] + (at - j) * (places[j + 1] - places[j]);
+}
 const stepOf = (flow, place) => interpolate(place, numbers(flow.T), flow.steps);
+const valueOf = (flow, curve, place) => interpolate(stepOf(flow, place), curve.steps, curve.values);
 
-// Positions at a place, by linear interpolation between records, into flow.now.
+// Positions at the present place, by linear interpolation between records, into flow.now.
 function move(flow) {
-  const place = placeOf(flow), k = Math.min(Math.floor(place), flow.T - 1), j = Math.min(k + 1, flow.T - 1);
-  const f = place - k, a = flow.positions[k], b = flow.positions[j], out = flow.now;
-  for (let i = 0; i < out.length; i++) out[i] = a[i] + f * (b[i] - a[i]);
+  const place = placeOf(flow), k = Math.floor(place), f = place - k, out = flow.now;
+  const a = flow.positions[k], b = flow.positions[Math.min(k + 1, flow.T - 1)];
+  for (let c = 0; c < out.length; c++) out[c] = a[c] + f * (b[c] - a[c]);
   flow.place = place;
+  flow.record = Math.round(place);
 }
 
 // ---------------------------------------------------------------- from space to the panel
 
-const extent = facts.low.map((low, c) => facts.high[c] - low);
-const oneLine = facts.dim === 1;
-
 function home() {
   view.zoom = 1;
-  view.centre = oneLine ? null : view.axes.map((c) => (facts.low[c] + facts.high[c]) / 2);
+  view.centre = view.axes.map((c) => (facts.low[c] + facts.high[c]) / 2);
 }
 
-// How a panel of w by h pixels shows points (N, C): a function into pixels.
+// How a panel of w by h pixels shows points (N, C): `to` puts point i into out[o], out[o + 1].
 function projection(w, h, C) {
-  if (oneLine) {
-    const room = 34;
-    const y = (x) => h - 14 - ((x - facts.low[0]) / extent[0]) * (h - 28);
-    return { kind: "line", x: (u) => 10 + u * (w - room - 10), y };
+  if (line1d) {
+    return { kind: "line", x: (u) => 10 + u * (w - 44), y: (x) => h - 14 - ((x - facts.low[0]) / extent[0]) * (h - 40) };
   }
   if (view.space) {
-    const half = Math.hypot(...extent.slice(0, 3)) / 2, unit = (0.47 * Math.min(w, h) * view.zoom) / half;
-    const [turn, lift] = view.turn, [ct, st, cl, sl] = [Math.cos(turn), Math.sin(turn), Math.cos(lift), Math.sin(lift)];
-    const mid = facts.low.map((low, c) => low + extent[c] / 2);
+    const half = Math.hypot(...extent.slice(0, 3)) / 2, unit = (0.6 * Math.min(w, h) * view.zoom) / half;
+    const [ct, st, cl, sl] = [Math.cos(view.turn[0]), Math.sin(view.turn[0]), Math.cos(view.turn[1]), Math.sin(view.turn[1])];
+    const middle = facts.low.map((low, c) => low + extent[c] / 2);
     return {
       kind: "space",
-      to: (points, i, out, o) => {
-        const x = points[i * C] - mid[0], y = points[i * C + 1] - mid[1], z = points[i * C + 2] - mid[2];
-        const across = ct * x + st * y, into = -st * x + ct * y, up = cl * z - sl * into, depth = sl * z + cl * into;
-        const near = 1 / (1 + (0.28 * depth) / half);
-        out[o] = w / 2 + unit * across * near;
-        out[o + 1] = h / 2 - unit * up * near;
-        return near;
+      to(points, i, out, o) {
+        const x = points[i * C] - middle[0], y = points[i * C + 1] - middle[1], z = points[i * C + 2] - middle[2];
+        const into = -st * x + ct * y, near = 1 / (1 + (0.28 * (sl * z + cl * into)) / half);
+        out[o] = w / 2 + unit * (ct * x + st * y) * near;
+        out[o + 1] = h / 2 - unit * (cl * z - sl * into) * near;
       },
     };
   }
@@ -278,90 +259,90 @@ function projection(w, h, C) {
   const x0 = w / 2 - unit * view.centre[0], y0 = h / 2 + unit * view.centre[1];
   return {
     kind: "plane", unit,
-    to: (points, i, out, o) => {
+    to(points, i, out, o) {
       out[o] = x0 + unit * points[i * C + a];
       out[o + 1] = y0 - unit * points[i * C + b];
-      return 1;
     },
     back: (x, y) => [(x - x0) / unit, (y0 - y) / unit],
   };
 }
 
-function project(points, count, C, seen, out) {
+function project(seen, points, count, out) {
   for (let i = 0; i < count; i++) seen.to(points, i, out, 2 * i);
   return out;
 }
 
 // ---------------------------------------------------------------- drawing points
 
-const discs = new Map();
-function disc(colour, radius) {
-  const key = colour + radius;
-  if (!discs.has(key)) {
-    const side = Math.ceil(2 * radius) + 2, picture = make("canvas");
-    picture.width = picture.height = side;
-    const pen = picture.getContext("2d");
-    pen.fillStyle = colour;
-    pen.arc(side / 2, side / 2, radius, 0, 2 * Math.PI);
-    pen.fill();
-    if (discs.size > 4000) discs.clear();
-    discs.set(key, picture);
-  }
-  return discs.get(key);
+// Particles by shade, so that one path is filled for each: [[numbers of shade 0], ...].
+function byShade(count, shade, chosen) {
+  const sorted = numbers(shade ? SHADES : 1).map(() => []);
+  for (let i = 0; i < count; i++) if (chosen(i)) sorted[shade ? shade[i] : 0].push(i);
+  return sorted;
 }
 
-// Canvas: a picture of a disc for each shade.
-function dots(pen, flat, count, shade, palette, radius, alpha, ratio) {
-  const shown = palette.map((rgb) => disc(css(rgb), radius * ratio));
-  const half = shown[0].width / ratio / 2, side = shown[0].width / ratio;
-  for (let i = 0; i < count; i++) {
-    const faint = view.group && !view.group[i];
-    pen.globalAlpha = faint ? 0.12 * alpha : alpha;
-    pen.drawImage(shown[shade ? shade[i] : 0], flat[2 * i] - half, flat[2 * i + 1] - half, side, side);
-  }
+// Canvas: discs, or squares where no eye sees the difference.
+function dots(pen, flat, sorted, palette, radius, alpha) {
+  pen.globalAlpha = alpha;
+  sorted.forEach((members, s) => {
+    pen.beginPath();
+    for (const i of members) {
+      const x = flat[2 * i], y = flat[2 * i + 1];
+      if (radius < 1.5) pen.rect(x - radius, y - radius, 2 * radius, 2 * radius);
+      else { pen.moveTo(x + radius, y); pen.arc(x, y, radius, 0, 2 * Math.PI); }
+    }
+    pen.fillStyle = css(palette[s]);
+    pen.fill();
+  });
   pen.globalAlpha = 1;
+}
+
+function cloud(panel, flat, count, shade, palette, alpha, group) {
+  const { pen, w, h } = panel, radius = clamp(0.075 * Math.sqrt((w * h) / count), 0.8, 4);
+  if (count > CROWD && startGL()) return crowd(panel, flat, count, shade, palette, radius, alpha, group);
+  if (group) dots(pen, flat, byShade(count, shade, (i) => !group[i]), palette, radius, 0.12 * alpha);
+  dots(pen, flat, byShade(count, shade, (i) => !group || group[i]), palette, radius, alpha);
 }
 
 // WebGL2: all points of a panel in one call, on a canvas that is then copied.
 const gl = {};
-function points(pen, flat, count, shade, palette, radius, alpha, ratio, w, h) {
-  if (gl.none || !(gl.on || startGL())) return dots(pen, flat, count, shade, palette, radius, alpha, ratio);
+function crowd({ pen, w, h, ratio }, flat, count, shade, palette, radius, alpha, group) {
   const { on, canvas } = gl;
-  if (canvas.width !== w * ratio || canvas.height !== h * ratio) { canvas.width = w * ratio; canvas.height = h * ratio; }
+  if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) [canvas.width, canvas.height] = [w * ratio, h * ratio];
   on.viewport(0, 0, canvas.width, canvas.height);
-  on.clearColor(0, 0, 0, 0);
   on.clear(on.COLOR_BUFFER_BIT);
-  if (gl.colours === undefined || gl.colours.length < 4 * count) gl.colours = new Uint8Array(4 * count);
-  for (let i = 0; i < count; i++) {
+  if (!gl.tints || gl.tints.length < 4 * count) gl.tints = new Uint8Array(4 * count);
+  for (let i = 0, at = 0; i < count; i++) {
     const rgb = palette[shade ? shade[i] : 0];
-    gl.colours[4 * i] = rgb[0]; gl.colours[4 * i + 1] = rgb[1]; gl.colours[4 * i + 2] = rgb[2];
-    gl.colours[4 * i + 3] = 255 * alpha * (view.group && !view.group[i] ? 0.12 : 1);
+    gl.tints[at++] = rgb[0]; gl.tints[at++] = rgb[1]; gl.tints[at++] = rgb[2];
+    gl.tints[at++] = 255 * alpha * (group && !group[i] ? 0.12 : 1);
   }
-  on.bindBuffer(on.ARRAY_BUFFER, gl.where);
-  on.bufferData(on.ARRAY_BUFFER, flat.subarray(0, 2 * count), on.STREAM_DRAW);
-  on.vertexAttribPointer(0, 2, on.FLOAT, false, 0, 0);
-  on.bindBuffer(on.ARRAY_BUFFER, gl.tint);
-  on.bufferData(on.ARRAY_BUFFER, gl.colours.subarray(0, 4 * count), on.STREAM_DRAW);
-  on.vertexAttribPointer(1, 4, on.UNSIGNED_BYTE, true, 0, 0);
-  on.uniform3f(gl.size, w, h, 2 * radius * ratio + 1);
+  [[gl.where, flat, 2, on.FLOAT], [gl.tint, gl.tints, 4, on.UNSIGNED_BYTE]].forEach(([buffer, values, size, kind], k) => {
+    on.bindBuffer(on.ARRAY_BUFFER, buffer);
+    on.bufferData(on.ARRAY_BUFFER, values.subarray(0, size * count), on.STREAM_DRAW);
+    on.vertexAttribPointer(k, size, kind, k === 1, 0, 0);
+  });
+  on.uniform3f(gl.size, w, h, 2 * radius * ratio);
   on.drawArrays(on.POINTS, 0, count);
   pen.drawImage(canvas, 0, 0, w, h);
 }
 
+const SHADERS = { VERTEX_SHADER: `#version 300 es
+layout(location = 0) in vec2 at; layout(location = 1) in vec4 tint; uniform vec3 size; out vec4 colour;
+void main() { gl_Position = vec4(2. * at.x / size.x - 1., 1. - 2. * at.y / size.y, 0., 1.); gl_PointSize = size.z; colour = tint; }`,
+FRAGMENT_SHADER: `#version 300 es
+precision mediump float; in vec4 colour; out vec4 seen;
+void main() { if (length(gl_PointCoord - .5) > .5) discard; seen = colour; }` };
+
+// Is there WebGL2? Started at its first use.
 function startGL() {
+  if (gl.asked) return Boolean(gl.on);
+  gl.asked = true;
   const canvas = make("canvas"), on = canvas.getContext("webgl2", { premultipliedAlpha: false, preserveDrawingBuffer: true });
-  if (!on) { gl.none = true; return false; }
+  if (!on) return false;
   const program = on.createProgram();
-  const sources = [
-    [on.VERTEX_SHADER, `#version 300 es
-      layout(location = 0) in vec2 at; layout(location = 1) in vec4 tint; uniform vec3 size; out vec4 colour;
-      void main() { gl_Position = vec4(2. * at.x / size.x - 1., 1. - 2. * at.y / size.y, 0., 1.); gl_PointSize = size.z; colour = tint; }`],
-    [on.FRAGMENT_SHADER, `#version 300 es
-      precision mediump float; in vec4 colour; out vec4 seen;
-      void main() { float r = 2. * length(gl_PointCoord - .5); if (r > 1.) discard; seen = vec4(colour.rgb, colour.a); }`],
-  ];
-  for (const [kind, text] of sources) {
-    const shader = on.createShader(kind);
+  for (const [kind, text] of Object.entries(SHADERS)) {
+    const shader = on.createShader(on[kind]);
     on.shaderSource(shader, text);
     on.compileShader(shader);
     on.attachShader(program, shader);
@@ -376,197 +357,178 @@ function startGL() {
   return true;
 }
 
-const paint = (pen, flat, count, ...rest) => (count > CROWD ? points : dots)(pen, flat, count, ...rest);
-const radiusOf = (count, w, h) => clamp(0.075 * Math.sqrt((w * h) / count), 0.8, 4);
-
-// ---------------------------------------------------------------- one panel
-
-let panels = [];
+// ---------------------------------------------------------------- panels
 
 function buildPanels() {
   const shown = view.alone >= 0 ? [flows[view.alone]] : flows;
-  const groups = view.over ? [shown] : shown.map((flow) => [flow]);
   $("panels").replaceChildren();
-  panels = groups.map((group) => {
+  panels = (view.over ? [shown] : shown.map((flow) => [flow])).map((group) => {
     const figure = make("figure", $("panels")), caption = make("figcaption", figure);
-    const captions = group.map((flow) => {
-      const name = make("b", caption, flow.name), told = make("span", caption);
-      name.style.setProperty("--flow", flow.colour);
-      return { flow, told };
-    });
-    const canvas = make("canvas", figure);
+    const captions = group.map((flow) => ({ flow, name: make("b", caption, flow.name), told: make("span", caption) }));
+    const canvas = make("canvas", figure), panel = { group, canvas, pen: canvas.getContext("2d"), captions };
     canvas.setAttribute("role", "img");
-    const panel = { group, canvas, pen: canvas.getContext("2d"), captions };
+    captions.forEach(({ flow, name }) => name.style.setProperty("--flow", flow.css));
     listen(panel);
     return panel;
   });
+  $("player").classList.toggle("single", panels.length === 1);
   layOut();
 }
 
+// Sizes of all canvases, after the page has changed.
 function layOut() {
-  const wide = $("player").clientWidth, count = panels.length, phone = wide < 560;
-  const columns = count === 1 ? 1 : phone ? 2 : count <= 4 ? Math.min(count, wide < 900 ? 2 : 4) : Math.ceil(count / 2) > 4 ? 4 : Math.ceil(count / 2);
+  const wide = $("player").clientWidth, count = panels.length;
+  const columns = count === 1 ? 1 : wide < 900 ? 2 : Math.min(4, count <= 4 ? count : Math.ceil(count / 2));
   $("panels").style.setProperty("--columns", columns);
-  const aspect = oneLine ? 0.62 : view.space || view.images ? 1 : clamp(extent[view.axes[1]] / extent[view.axes[0]], 0.45, 1.5);
-  for (const panel of panels) {
-    const width = panel.canvas.clientWidth || 300;
-    const tallest = Math.max(220, window.innerHeight * (count > columns ? 0.36 : 0.6));
-    panel.h = Math.round(Math.min(width * aspect, tallest));
-    panel.w = width;
-    panel.ratio = Math.min(window.devicePixelRatio || 1, 2);
-    panel.canvas.style.height = panel.h + "px";
-    panel.canvas.width = Math.round(width * panel.ratio);
-    panel.canvas.height = Math.round(panel.h * panel.ratio);
+  const aspect = line1d ? 0.62 : view.space || view.images ? 0.85 : clamp(extent[view.axes[1]] / extent[view.axes[0]], 0.5, 1.4);
+  const tallest = Math.max(240, window.innerHeight * (count > columns ? 0.37 : 0.64));
+  for (const sheet of [...panels, ...charts]) {
+    sheet.w = sheet.canvas.clientWidth;
+    sheet.h = sheet.group ? Math.round(Math.min(sheet.w * aspect, tallest)) : 150;
+    sheet.ratio = Math.min(window.devicePixelRatio || 1, 2);
+    sheet.canvas.style.height = sheet.h + "px";
+    sheet.canvas.width = Math.round(sheet.w * sheet.ratio);
+    sheet.canvas.height = Math.round(sheet.h * sheet.ratio);
   }
-  for (const chart of charts) sizeChart(chart);
+  stale();
+}
+
+// Draws what does not move on a canvas of its own, once for each `key`, and copies it.
+function still(sheet, key, drawStill) {
+  if (!sheet.still) sheet.still = make("canvas");
+  const { canvas, still: kept, pen, ratio } = sheet;
+  if (sheet.key !== key) {
+    sheet.key = key;
+    [kept.width, kept.height] = [canvas.width, canvas.height];
+    sheet.pen = kept.getContext("2d");
+    sheet.pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    sheet.pen.fillStyle = theme.panel;
+    sheet.pen.fillRect(0, 0, sheet.w, sheet.h);
+    drawStill();
+    sheet.pen = pen;
+  }
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.drawImage(kept, 0, 0);
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+}
+
+function stale() {
+  for (const sheet of [...panels, ...charts]) sheet.key = null;
   ask();
 }
 
 function shadesOf(flow) {
-  const palette = { flow: [flow.rgb], start: oneLine ? VIRIDIS : WHEEL }[view.colour] || VIRIDIS;
-  if (view.colour === "flow") return { palette, shade: null };
-  if (view.colour === "start") return { palette, shade: flow.began };
-  const k = Math.round(flow.place), source = view.colour === "mass" ? flow.mass[k] : flow.speeds[k];
-  const most = view.colour === "mass" ? 2 : topSpeed() || 1;
+  if (view.colour === "flow") return { palette: [flow.rgb], shade: null };
+  if (view.colour === "start") return { palette: line1d ? VIRIDIS : WHEEL, shade: flow.began };
+  const mass = view.colour === "mass", values = mass ? flow.mass[flow.record] : flow.speeds[flow.record];
   for (let i = 0; i < flow.N; i++) {
-    const value = view.colour === "mass" ? source[i] / most : Math.sqrt(source[i] / most);
-    flow.shades[i] = clamp(Math.floor(value * SHADES), 0, SHADES - 1);
+    flow.shades[i] = clamp(Math.floor((mass ? values[i] / 2 : Math.sqrt(values[i] / facts.fastest)) * SHADES), 0, SHADES - 1);
   }
-  return { palette, shade: flow.shades };
-}
-
-// The 99 % quantile of all speeds at all records: the brightest shade.
-let fastest;
-function topSpeed() {
-  if (fastest === undefined) {
-    const some = flows.flatMap((flow) => flow.speeds.flatMap((speeds) => Array.from(speeds.filter((_, i) => i % Math.ceil(flow.N / 200) === 0))));
-    some.sort((a, b) => a - b);
-    fastest = some[Math.floor(0.99 * (some.length - 1))] || 0;
-  }
-  return fastest;
+  return { palette: VIRIDIS, shade: flow.shades };
 }
 
 function drawPanel(panel) {
-  const { pen, w, h, ratio, group } = panel;
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.fillStyle = theme.panel;
-  pen.fillRect(0, 0, w, h);
-  if (view.images) return drawImages(panel);
-  const seen = projection(w, h, group[0].C);
-  panel.seen = seen;
-  if (seen.kind === "line") return drawLine(panel, seen);
-  if (view.field) drawField(panel, seen);
-  if (seen.kind === "space") drawFrame(pen, seen);
-  if (view.target && group[0].target) {
-    const target = group[0].target, C = group[0].C, count = target.length / C;
-    const flat = panel.aim && panel.aim.length === 2 * count ? panel.aim : (panel.aim = new Float32Array(2 * count));
-    const saved = view.group;
-    view.group = null;
-    paint(pen, project(target, count, C, seen, flat), count, null, [channels(theme.target)], radiusOf(count, w, h), 0.75, ratio, w, h);
-    view.group = saved;
-  }
+  const { w, h, group } = panel;
+  const seen = (panel.seen = projection(w, h, group[0].C));
+  if (view.images) { still(panel, "images", () => {}); return drawImages(panel); }
+  still(panel, [view.target, view.zoom, view.centre, view.turn, view.axes, view.space, view.pace].join(), () => drawGround(panel, seen));
+  const { pen } = panel;
+  if (view.field && seen.kind === "plane" && group[0].field) drawField(panel, seen, group[0]);
   for (const flow of group) {
-    if (view.trails > 0) drawTrails(pen, flow, seen);
-    project(flow.now, flow.N, flow.C, seen, flow.flat);
     const { palette, shade } = shadesOf(flow);
-    const alpha = flow.N > 20000 ? 0.35 : 0.9;
-    paint(pen, flow.flat, flow.N, shade, palette, radiusOf(flow.N, w, h), alpha, ratio, w, h);
-    if (view.arrows && flow.velocity) drawArrows(pen, flow, seen);
-    if (view.hover >= 0 && view.hover < flow.N) drawHover(pen, flow, seen);
-  }
-  if (panel.loop && panel.loop.length > 1) outline(pen, panel.loop);
-  if (seen.kind === "plane") names(pen, w, h);
-}
-
-function names(pen, w, h) {
-  pen.fillStyle = theme.quiet;
-  pen.font = "11px system-ui";
-  pen.textAlign = "right";
-  pen.fillText(facts.labels[view.axes[0]], w - 6, h - 6);
-  pen.save();
-  pen.translate(13, 6);
-  pen.rotate(-Math.PI / 2);
-  pen.fillText(facts.labels[view.axes[1]], 0, 0);
-  pen.restore();
-}
-
-// The edges of the box, so that the eye finds space.
-function drawFrame(pen, seen) {
-  const corner = new Float32Array(3), a = [0, 0], b = [0, 0];
-  const put = (k, out) => {
-    for (let c = 0; c < 3; c++) corner[c] = (k >> c) & 1 ? facts.high[c] : facts.low[c];
-    const far = projectOne(seen, corner, out);
-    return far;
-  };
-  pen.strokeStyle = theme.line;
-  pen.lineWidth = 1;
-  pen.beginPath();
-  for (let k = 0; k < 8; k++) {
-    for (const c of [0, 1, 2]) {
-      if ((k >> c) & 1) continue;
-      put(k, a); put(k | (1 << c), b);
-      pen.moveTo(a[0], a[1]); pen.lineTo(b[0], b[1]);
+    const followed = (i) => !view.group || view.group[i];
+    if (seen.kind === "line") drawSpaceTime(panel, seen, flow, palette, shade);
+    else {
+      if (view.trails > 0) drawTrails(pen, flow, seen, palette, shade, followed);
+      project(seen, flow.now, flow.N, flow.flat);
+      cloud(panel, flow.flat, flow.N, shade, palette, flow.N > 20000 ? 0.4 : 0.9, view.group);
+      if (view.arrows && flow.velocity) drawArrows(pen, flow, seen);
     }
+    if (view.hover >= 0 && view.hover < flow.N) drawHovered(pen, flow, seen);
   }
-  pen.stroke();
+  if (panel.loop && panel.loop.length > 1) line(pen, panel.loop, theme.key, 1.5, [5, 4]);
 }
-const projectOne = (seen, point, out) => seen.to(point, 0, out, 0);
 
-function tail(flow, i, from, to, seen, pen) {
-  const out = [0, 0], first = Math.ceil(from);
-  const at = (place) => {
-    const k = Math.floor(place), j = Math.min(k + 1, flow.T - 1), f = place - k, point = new Float32Array(flow.C);
-    for (let c = 0; c < flow.C; c++) point[c] = flow.positions[k][i * flow.C + c] * (1 - f) + flow.positions[j][i * flow.C + c] * f;
-    seen.to(point, 0, out, 0);
-    return out;
+// What lies under the particles: the target, the edges of the box in space, the names of the axes.
+function drawGround(panel, seen) {
+  const { pen, w, h } = panel, { target, C } = panel.group[0], colour = channels(theme.target);
+  pen.fillStyle = theme.quiet;
+  pen.font = "11px system-ui, sans-serif";
+  if (seen.kind === "line") {
+    pen.fillText(`${facts.labels[0]} from ${short(facts.low[0])} to ${short(facts.high[0])}, against ${view.pace}`, 12, 16);
+    pen.fillStyle = css(colour, 0.6);
+    if (view.target && target) for (const x of target) pen.fillRect(w - 26, seen.y(x) - 0.75, 20, 1.5);
+    return;
+  }
+  if (seen.kind === "space") {
+    const corner = (k) => { const out = [0, 0]; seen.to([0, 1, 2].map((c) => ((k >> c) & 1 ? facts.high[c] : facts.low[c])), 0, out, 0); return out; };
+    for (const k of numbers(8)) for (const c of [1, 2, 4]) if (!(k & c)) line(pen, [corner(k), corner(k | c)], theme.line, 1);
+  } else {
+    pen.textAlign = "right";
+    pen.fillText(facts.labels[view.axes[0]], w - 6, h - 6);
+    pen.rotate(-Math.PI / 2);
+    pen.fillText(facts.labels[view.axes[1]], -6, 14);
+    pen.rotate(Math.PI / 2);
+  }
+  if (view.target && target) {
+    const count = target.length / C;
+    cloud(panel, project(seen, target, count, new Float32Array(2 * count)), count, null, [colour], 0.75, null);
+  }
+}
+
+// The path of particle i between two places, onto the pen's path.
+const ends = [0, 0];
+function tail(pen, flow, i, from, to, seen) {
+  const first = Math.floor(from), last = Math.floor(to), C = flow.C, { positions } = flow;
+  const at = (k, f) => {
+    seen.to(positions[k], i, ends, 0);
+    if (!f) return;
+    const [x, y] = ends;
+    seen.to(positions[Math.min(k + 1, flow.T - 1)], i, ends, 0);
+    ends[0] = x + f * (ends[0] - x);
+    ends[1] = y + f * (ends[1] - y);
   };
-  at(from);
-  pen.moveTo(out[0], out[1]);
-  for (let k = first; k < to; k++) { seen.to(flow.positions[k], i, out, 0); pen.lineTo(out[0], out[1]); }
-  at(to);
-  pen.lineTo(out[0], out[1]);
+  at(first, from - first);
+  pen.moveTo(ends[0], ends[1]);
+  for (let k = first + 1; k <= last; k++) { at(k, 0); pen.lineTo(ends[0], ends[1]); }
+  if (to > last) { at(last, to - last); pen.lineTo(ends[0], ends[1]); }
 }
 
-function drawTrails(pen, flow, seen) {
-  const to = flow.place, from = Math.max(0, placeOf(flow, view.u - view.trails));
+function drawTrails(pen, flow, seen, palette, shade, followed) {
+  const to = flow.place, from = placeOf(flow, view.u - view.trails), by = Math.ceil(flow.N / TRAILED);
   if (to - from < 1e-6) return;
-  const by = Math.ceil(flow.N / TRAILED), { palette, shade } = shadesOf(flow);
   pen.lineWidth = 1;
-  // the older half is fainter
-  for (const [start, end, alpha] of [[from, (from + to) / 2, 0.16], [(from + to) / 2, to, 0.36]]) {
-    for (let s = 0; s < palette.length; s++) {
+  byShade(flow.N, shade, (i) => i % by === 0 && followed(i)).forEach((members, s) => {
+    // the older half is fainter
+    for (const [start, end, alpha] of [[from, (from + to) / 2, 0.16], [(from + to) / 2, to, 0.36]]) {
       pen.beginPath();
-      for (let i = 0; i < flow.N; i += by) {
-        if ((shade ? shade[i] : 0) === s && !(view.group && !view.group[i])) tail(flow, i, start, end, seen, pen);
-      }
-      pen.strokeStyle = css(palette[s], view.trails >= 1 ? alpha / 1.5 : alpha);
+      for (const i of members) tail(pen, flow, i, start, end, seen);
+      pen.strokeStyle = css(palette[s], view.trails > 0.9 ? alpha / 1.5 : alpha);
       pen.stroke();
     }
-  }
+  });
 }
 
-function drawHover(pen, flow, seen) {
-  const i = view.hover, out = [0, 0];
+function drawHovered(pen, flow, seen) {
+  const i = view.hover;
   pen.beginPath();
-  tail(flow, i, 0, flow.T - 1, seen, pen);
+  if (seen.kind === "line") momentsOf(flow).forEach((u, k) => pen.lineTo(seen.x(u), seen.y(flow.positions[k][i])));
+  else tail(pen, flow, i, 0, flow.T - 1, seen);
   pen.strokeStyle = theme.ink;
   pen.lineWidth = 1.6;
   pen.stroke();
-  seen.to(flow.now, i, out, 0);
   pen.beginPath();
-  pen.arc(out[0], out[1], 6, 0, 2 * Math.PI);
-  pen.lineWidth = 2;
+  pen.arc(flow.flat[2 * i], flow.flat[2 * i + 1], 6, 0, 2 * Math.PI);
   pen.stroke();
 }
 
 function drawArrows(pen, flow, seen) {
-  const k = Math.round(flow.place), by = Math.ceil(flow.N / 600), a = [0, 0], b = [0, 0];
-  const most = Math.max(1e-30, topSpeed()), longest = 0.09 * Math.max(...extent), point = new Float32Array(flow.C);
+  const by = Math.ceil(flow.N / 600), a = [0, 0], b = [0, 0], long = (0.09 * Math.max(...extent)) / facts.fastest;
+  const heads = flow.now.map((x, c) => x + long * flow.velocity[flow.record][c]);
   pen.beginPath();
   for (let i = 0; i < flow.N; i += by) {
     seen.to(flow.now, i, a, 0);
-    for (let c = 0; c < flow.C; c++) point[c] = flow.now[i * flow.C + c] + (longest / most) * flow.velocity[k][i * flow.C + c];
-    seen.to(point, 0, b, 0);
+    seen.to(heads, i, b, 0);
     const angle = Math.atan2(b[1] - a[1], b[0] - a[0]), head = Math.min(5, Math.hypot(b[0] - a[0], b[1] - a[1]) / 2);
     pen.moveTo(a[0], a[1]);
     pen.lineTo(b[0], b[1]);
@@ -577,200 +539,64 @@ function drawArrows(pen, flow, seen) {
   pen.stroke();
 }
 
-function drawField(panel, seen) {
-  const flow = panel.group[0];
-  if (!flow.field || seen.kind !== "plane") return;
-  const { side, low, high, records, values } = flow.field;
-  const step = stepOf(flow, flow.place);
-  let k = 0;
-  while (k + 1 < records.length && records[k + 1] <= step) k++;
-  const picture = make("canvas");
-  picture.width = picture.height = side;
-  const brush = picture.getContext("2d"), data = brush.createImageData(side, side);
-  for (let j = 0; j < side * side; j++) {
-    const rgb = TWO_SIDED[Math.min(SHADES - 1, (values[k][j] * SHADES) >> 8)];
-    data.data.set([...rgb, 150], 4 * (j % side + (side - 1 - Math.floor(j / side)) * side));
-  }
-  brush.putImageData(data, 0, 0);
+// The witness on its grid, at the last of its records before the present step.
+function drawField({ pen }, seen, flow) {
+  const { side, low, high, records, values } = flow.field, step = stepOf(flow, flow.place);
+  const k = Math.max(0, records.findLastIndex((record) => record <= step));
   const a = [0, 0], b = [0, 0];
   seen.to(low, 0, a, 0);
   seen.to(high, 0, b, 0);
-  panel.pen.imageSmoothingEnabled = true;
-  panel.pen.drawImage(picture, a[0], b[1], b[0] - a[0], a[1] - b[1]);
+  pen.imageSmoothingEnabled = true;
+  pen.drawImage(picture(side, side, (x, y) => [...TWO_SIDED[(values[k][(side - 1 - y) * side + x] * SHADES) >> 8], 150]), a[0], b[1], b[0] - a[0], a[1] - b[1]);
 }
 
-// d = 1: each path against the moment, the target's points at the right edge.
-function drawLine(panel, seen) {
-  const { pen, w, h, group } = panel;
-  if (view.target && group[0].target) {
-    pen.fillStyle = css(channels(theme.target), 0.5);
-    for (const x of group[0].target) pen.fillRect(w - 26, seen.y(x) - 0.75, 20, 1.5);
-  }
-  for (const flow of group) {
-    const { palette, shade } = shadesOf(flow), by = Math.ceil(flow.N / 1500), last = flow.place;
-    const us = momentsOf(flow);
-    pen.lineWidth = flow.N > 300 ? 0.7 : 1.1;
-    for (let s = 0; s < palette.length; s++) {
-      pen.beginPath();
-      for (let i = 0; i < flow.N; i += by) {
-        if ((shade ? shade[i] : 0) !== s) continue;
-        pen.moveTo(seen.x(us[0]), seen.y(flow.positions[0][i]));
-        for (let k = 1; k <= Math.floor(last); k++) pen.lineTo(seen.x(us[k]), seen.y(flow.positions[k][i]));
-        pen.lineTo(seen.x(view.u), seen.y(flow.now[i]));
-      }
-      pen.strokeStyle = css(palette[s], flow.N > 300 ? 0.4 : 0.6);
-      pen.stroke();
-    }
-    for (let i = 0; i < flow.N; i++) { flow.flat[2 * i] = seen.x(view.u); flow.flat[2 * i + 1] = seen.y(flow.now[i]); }
-    dots(pen, flow.flat, flow.N, shade, palette, 2, 0.9, panel.ratio);
-    if (view.hover >= 0 && view.hover < flow.N) {
-      pen.beginPath();
-      flow.positions.forEach((record, k) => pen.lineTo(seen.x(us[k]), seen.y(record[view.hover])));
-      pen.strokeStyle = theme.ink;
-      pen.lineWidth = 2;
-      pen.stroke();
-    }
-  }
-  pen.fillStyle = theme.quiet;
-  pen.font = "11px system-ui";
-  pen.textAlign = "left";
-  pen.fillText(`${facts.labels[0]}, from ${short(facts.low[0])} to ${short(facts.high[0])}; across: ${view.pace}`, 12, 13);
-}
-
-// The moment u of each record, for the present pace.
-function momentsOf(flow) {
-  const table = numbers(201).map((j) => paces[view.pace](flow, j / 200));
-  return numbers(flow.T).map((k) => { const j = table.findIndex((p) => p >= k - 1e-9); return j < 0 ? 1 : j / 200; });
-}
-
-function drawImages(panel) {
-  const flow = panel.group[0], [rows, columns] = facts.images, { pen, w, h } = panel;
-  const count = flow.pictures[0].length / (rows * columns), across = Math.ceil(Math.sqrt((count * w) / h));
-  const side = Math.min(w / across, h / Math.ceil(count / across)), k = Math.round(flow.place);
-  const sheet = make("canvas");
-  sheet.width = across * columns;
-  sheet.height = Math.ceil(count / across) * rows;
-  const brush = sheet.getContext("2d"), data = brush.createImageData(sheet.width, sheet.height);
-  for (let i = 0; i < count; i++) {
-    for (let p = 0; p < rows * columns; p++) {
-      const x = (i % across) * columns + (p % columns), y = Math.floor(i / across) * rows + Math.floor(p / columns);
-      const ink = flow.pictures[k][i * rows * columns + p], grey = view.dark ? ink : 255 - ink;
-      data.data.set([grey, grey, grey, 255], 4 * (y * sheet.width + x));
-    }
-  }
+function picture(width, height, rgba) {
+  const sheet = make("canvas"), brush = sheet.getContext("2d");
+  [sheet.width, sheet.height] = [width, height];
+  const data = brush.createImageData(width, height);
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) data.data.set(rgba(x, y), 4 * (y * width + x));
   brush.putImageData(data, 0, 0);
-  pen.imageSmoothingEnabled = false;
-  pen.drawImage(sheet, (w - across * side) / 2, 4, across * side, (sheet.height / rows) * side);
+  return sheet;
 }
 
-function outline(pen, loop) {
-  pen.beginPath();
-  loop.forEach(([x, y]) => pen.lineTo(x, y));
-  pen.setLineDash([5, 4]);
-  pen.strokeStyle = theme.key;
-  pen.lineWidth = 1.5;
-  pen.stroke();
-  pen.setLineDash([]);
+// d = 1: each path against the moment, up to now.
+function drawSpaceTime(panel, seen, flow, palette, shade) {
+  const { pen } = panel, by = Math.ceil(flow.N / 1500), us = momentsOf(flow), crowded = flow.N > 300;
+  pen.lineWidth = crowded ? 0.7 : 1.1;
+  byShade(flow.N, shade, (i) => i % by === 0).forEach((members, s) => {
+    pen.beginPath();
+    for (const i of members) {
+      for (let k = 0; k <= Math.floor(flow.place); k++) pen[k ? "lineTo" : "moveTo"](seen.x(us[k]), seen.y(flow.positions[k][i]));
+      pen.lineTo(seen.x(view.u), seen.y(flow.now[i]));
+    }
+    pen.strokeStyle = css(palette[s], crowded ? 0.35 : 0.5);
+    pen.stroke();
+  });
+  for (let i = 0; i < flow.N; i++) { flow.flat[2 * i] = seen.x(view.u); flow.flat[2 * i + 1] = seen.y(flow.now[i]); }
+  dots(pen, flow.flat, byShade(flow.N, shade, () => true), palette, 2, 0.9);
+}
+
+// The moment of each record at the present pace.
+function momentsOf(flow) {
+  const places = paces[view.pace][flow.index];
+  return numbers(flow.T).map((k) => { const j = places.findIndex((place) => place >= k - 1e-9); return j < 0 ? 1 : j / MOMENTS; });
+}
+
+function drawImages({ pen, w, h, group: [flow] }) {
+  const [rows, columns] = facts.images, size = rows * columns, count = flow.pictures[0].length / size;
+  const across = Math.ceil(Math.sqrt((count * w * rows) / (h * columns))), down = Math.ceil(count / across), pixel = Math.min(w / (across * columns), h / (down * rows));
+  const sheet = picture(across * columns, down * rows, (x, y) => {
+    const i = Math.floor(y / rows) * across + Math.floor(x / columns), ink = i < count ? flow.pictures[flow.record][i * size + (y % rows) * columns + (x % columns)] : 0;
+    return [0, 1, 2].map(() => (view.dark ? ink : 255 - ink)).concat(i < count ? 255 : 0);
+  });
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(sheet, (w - pixel * sheet.width) / 2, (h - pixel * sheet.height) / 2, pixel * sheet.width, pixel * sheet.height);
 }
 
 // ---------------------------------------------------------------- curves under one cursor
 
-let charts = [];
-const short = (x) => (x === null || !isFinite(x) ? "-" : Math.abs(x) >= 1e4 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(1) : String(+x.toPrecision(3)));
-
-function buildCharts() {
-  const kinds = new Map();
-  for (const flow of flows) {
-    for (const curve of flow.curves) {
-      // energies of two flows are two functionals: a chart each
-      const key = curve.key === "energy" ? `energy of ${flow.name}` : curve.key;
-      if (!kinds.has(key)) kinds.set(key, { title: curve.key === "energy" ? key : curve.label, lines: [] });
-      kinds.get(key).lines.push({ flow, curve, floor: curve.floor });
-    }
-  }
-  charts = [...kinds.values(), { title: "speed of the particles (share of them)", speeds: true }].map((chart) => {
-    const box = make("div", $("curves"));
-    make("h2", box, chart.title);
-    const canvas = make("canvas", box);
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", chart.title);
-    const scrub = (event) => { if (event.buttons && !chart.speeds) go((event.offsetX - 44) / (chart.w - 128)); };
-    canvas.addEventListener("pointerdown", scrub);
-    canvas.addEventListener("pointermove", scrub);
-    return Object.assign(chart, { canvas, pen: canvas.getContext("2d") });
-  });
-}
-
-function sizeChart(chart) {
-  chart.w = chart.canvas.clientWidth || 300;
-  chart.h = 150;
-  chart.ratio = Math.min(window.devicePixelRatio || 1, 2);
-  chart.canvas.style.height = chart.h + "px";
-  chart.canvas.width = Math.round(chart.w * chart.ratio);
-  chart.canvas.height = Math.round(chart.h * chart.ratio);
-}
-
-function ticksOf(low, high, log) {
-  const found = [];
-  if (log) {
-    for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++) {
-      for (const m of high / low > 300 ? [1] : [1, 2, 5]) { const x = m * 10 ** e; if (x >= low && x <= high) found.push(x); }
-    }
-    return found;
-  }
-  const raw = (high - low) / 4 || 1, unit = 10 ** Math.floor(Math.log10(raw)), by = [1, 2, 5, 10].find((m) => m * unit >= raw) * unit;
-  for (let x = Math.ceil(low / by) * by; x <= high; x += by) found.push(Math.abs(x) < by * 1e-6 ? 0 : x);
-  return found;
-}
-
-function drawChart(chart) {
-  const { pen, w, h, ratio } = chart;
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.fillStyle = theme.panel;
-  pen.fillRect(0, 0, w, h);
-  if (chart.speeds) return drawSpeeds(chart);
-  const lines = chart.lines.filter(({ flow }) => view.alone < 0 || flow.index === view.alone);
-  const all = lines.flatMap(({ curve, floor }) => [...curve.values, floor]).filter((v) => v !== null && isFinite(v));
-  if (!all.length) return;
-  let low = Math.min(...all), high = Math.max(...all);
-  const log = low > 0 && high / low > 3;
-  if (log) { low *= 0.8; high *= 1.25; } else { const room = 0.08 * (high - low) || 1; low -= room; high += room; }
-  const to = (v) => h - 12 - (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low)) * (h - 22);
-  const x = (u) => 44 + u * (w - 128);
-  pen.font = "11px system-ui";
-  pen.textAlign = "right";
-  for (const tick of ticksOf(low, high, log)) {
-    pen.fillStyle = theme.quiet;
-    pen.fillText(short(tick), 40, to(tick) + 4);
-    line(pen, [[44, to(tick)], [w - 84, to(tick)]], theme.line, 1);
-  }
-  pen.textAlign = "left";
-  const labels = [];
-  for (const { flow, curve, floor } of lines) {
-    if (floor > 0) line(pen, [[44, to(floor)], [w - 84, to(floor)]], theme.quiet, 1, [4, 4]);
-    if (floor > 0) labels.push({ y: to(floor), text: "two fresh samples", colour: theme.quiet, floor: true });
-    const path = [];
-    for (let j = 0; j <= 200; j++) {
-      const v = interpolate(stepOf(flow, placeOf(flow, j / 200)), curve.steps, curve.values);
-      if (v !== null && isFinite(v) && !(log && v <= 0)) path.push([x(j / 200), to(v)]);
-    }
-    line(pen, path, flow.colour, 2);
-    const now = interpolate(stepOf(flow, flow.place), curve.steps, curve.values);
-    if (now !== null && isFinite(now) && !(log && now <= 0)) { pen.beginPath(); pen.arc(x(view.u), to(now), 3.5, 0, 7); pen.fillStyle = flow.colour; pen.fill(); }
-    if (path.length) labels.push({ y: path[path.length - 1][1], text: flow.name, colour: theme.ink });
-  }
-  spread(labels, h).forEach(({ y, text, colour }) => { pen.fillStyle = colour; pen.fillText(text, w - 80, y + 4, 78); });
-  line(pen, [[x(view.u), 4], [x(view.u), h - 10]], theme.ink, 1);
-}
-
-// Labels at line ends, 12 pixels apart; of several floors at one height one label.
-function spread(labels, h) {
-  const kept = labels.filter((label, k) => !label.floor || labels.findIndex((other) => other.floor && Math.abs(other.y - label.y) < 12) === k);
-  kept.sort((a, b) => a.y - b.y);
-  kept.forEach((label, k) => { if (k) label.y = Math.max(label.y, kept[k - 1].y + 12); });
-  for (let k = kept.length - 1, most = h - 6; k >= 0; k--, most -= 12) kept[k].y = Math.min(kept[k].y, most);
-  return kept;
-}
+const LEFT = 44, RIGHT = 92;  // pixels beside a chart, for numbers and for names
+const short = (x) => (x === null || !isFinite(x) ? "-" : Math.abs(x) >= 1e4 || (x && Math.abs(x) < 1e-3) ? x.toExponential(1) : String(+x.toPrecision(3)));
 
 function line(pen, path, colour, width, dash = []) {
   pen.beginPath();
@@ -782,29 +608,109 @@ function line(pen, path, colour, width, dash = []) {
   pen.setLineDash([]);
 }
 
-function drawSpeeds({ pen, w, h }) {
-  const top = topSpeed() || 1, bins = 36, decades = 4;
-  const x = (v) => 12 + clamp(1 + Math.log10(Math.max(v, 1e-30) / top / 1.5) / decades, 0, 1) * (w - 24);
+function buildCharts() {
+  const found = new Map();
   for (const flow of flows) {
-    if (view.alone >= 0 && flow.index !== view.alone) continue;
-    const counts = new Array(bins).fill(0), speeds = flow.speeds[Math.round(flow.place)];
-    for (const v of speeds) counts[Math.min(bins - 1, Math.floor(((x(v) - 12) / (w - 24)) * bins))] += 1;
-    line(pen, counts.flatMap((n, k) => [k, k + 1].map((at) => [12 + (at * (w - 24)) / bins, h - 18 - Math.min(1, (2.5 * n) / flow.N) * (h - 28)])), flow.colour, 1.8);
+    for (const curve of flow.curves) {
+      // energies of two flows are two functionals: a chart each
+      const energy = curve.key === "energy", title = energy && flows.length > 1 ? `energy of ${flow.name}` : curve.label;
+      if (!found.has(title)) found.set(title, { title, energy, lines: [] });
+      found.get(title).lines.push({ flow, curve });
+    }
   }
+  const folded = flows.length > 1;
+  $("energies").hidden = !folded || ![...found.values()].some((chart) => chart.energy);
+  $("energies").addEventListener("toggle", layOut);
+  charts = [...found.values(), { title: "speeds of the particles", speeds: true }].map((chart) => {
+    const box = make("div", folded && chart.energy ? $("energies").querySelector(".charts") : $("curves"));
+    make("h2", box, chart.title);
+    const canvas = make("canvas", box);
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", chart.title);
+    const scrub = (event) => { if (event.buttons && !chart.speeds) go((event.offsetX - LEFT) / (chart.w - LEFT - RIGHT)); };
+    canvas.addEventListener("pointerdown", scrub);
+    canvas.addEventListener("pointermove", scrub);
+    return Object.assign(chart, { canvas, pen: canvas.getContext("2d") });
+  });
+}
+
+function ticksOf(low, high, log) {
+  if (log) {
+    const tens = numbers(Math.ceil(Math.log10(high / low)) + 2).map((k) => 10 ** (Math.floor(Math.log10(low)) + k));
+    return tens.flatMap((ten) => (high / low > 300 ? [ten] : [ten, 2 * ten, 5 * ten])).filter((x) => x >= low && x <= high);
+  }
+  const raw = (high - low) / 4, unit = 10 ** Math.floor(Math.log10(raw)), by = [1, 2, 5, 10].find((m) => m * unit >= raw) * unit;
+  return numbers(7).map((k) => (Math.ceil(low / by) + k) * by).filter((x) => x <= high).map((x) => (Math.abs(x) < by / 1e6 ? 0 : x));
+}
+
+const good = (v, log) => v !== null && isFinite(v) && !(log && v <= 0);
+
+function drawChart(chart) {
+  if (!chart.w) return;
+  if (chart.speeds) return drawSpeeds(chart);
+  const { w, h } = chart, x = (u) => LEFT + u * (w - LEFT - RIGHT);
+  const lines = chart.lines.filter(({ flow }) => view.alone < 0 || flow.index === view.alone);
+  const all = lines.flatMap(({ curve }) => [...curve.values, curve.floor]).filter((v) => good(v));
+  let low = Math.min(...all), high = Math.max(...all);
+  const log = low > 0 && high / low > 3, room = 0.08 * (high - low) || 1;
+  [low, high] = log ? [0.8 * low, 1.25 * high] : [low - room, high + room];
+  const y = (v) => h - 12 - (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low)) * (h - 22);
+  still(chart, [view.pace, view.alone].join(), () => drawLines(chart, lines, x, y, ticksOf(low, high, log), log));
+  const { pen } = chart;
+  line(pen, [[x(view.u), 4], [x(view.u), h - 10]], theme.ink, 1);
+  const present = lines.map(({ flow, curve }) => [flow, valueOf(flow, curve, flow.place)]).filter(([, v]) => good(v, log));
+  for (const [flow, v] of present) { pen.beginPath(); pen.arc(x(view.u), y(v), 3.5, 0, 7); pen.fillStyle = flow.css; pen.fill(); }
+}
+
+function drawLines({ pen, w, h }, lines, x, y, ticks, log) {
+  const labels = [], right = w - RIGHT;
+  pen.font = "11px system-ui, sans-serif";
+  pen.textAlign = "right";
   pen.fillStyle = theme.quiet;
-  pen.font = "11px system-ui";
-  for (let e = Math.ceil(Math.log10(top) - decades + 0.3); e <= Math.log10(1.5 * top); e++) {
+  for (const tick of ticks) {
+    pen.fillText(short(tick), LEFT - 4, y(tick) + 4);
+    line(pen, [[LEFT, y(tick)], [right, y(tick)]], theme.line, 1);
+  }
+  for (const { flow, curve } of lines) {
+    if (curve.floor > 0) {
+      line(pen, [[LEFT, y(curve.floor)], [right, y(curve.floor)]], theme.quiet, 1.2, [4, 4]);
+      if (!labels.some((label) => label.floor && Math.abs(label.y - y(curve.floor)) < 12)) labels.push({ y: y(curve.floor), text: "fresh samples", colour: theme.quiet, floor: true });
+    }
+    const path = numbers(MOMENTS + 1).map((j) => [x(j / MOMENTS), valueOf(flow, curve, placeOf(flow, j / MOMENTS))]).filter(([, v]) => good(v, log)).map(([u, v]) => [u, y(v)]);
+    line(pen, path, flow.css, 2);
+    if (path.length) labels.push({ y: path[path.length - 1][1], text: flow.name, colour: theme.ink });
+  }
+  // names at the ends of lines, 12 pixels apart
+  labels.sort((a, b) => a.y - b.y);
+  labels.forEach((label, k) => { if (k) label.y = Math.max(label.y, labels[k - 1].y + 12); });
+  labels.reverse().forEach((label, k) => { label.y = Math.min(label.y, k ? labels[k - 1].y - 12 : h - 6); });
+  pen.textAlign = "left";
+  for (const label of labels) { pen.fillStyle = label.colour; pen.fillText(label.text, right + 4, label.y + 4, RIGHT - 6); }
+}
+
+// How many particles move how fast, on a log axis.
+function drawSpeeds(chart) {
+  const { w, h } = chart, bins = 36, decades = 4, top = 1.5 * facts.fastest;
+  const at = (v) => clamp(1 + Math.log10(Math.max(v, 1e-300) / top) / decades, 0, 1);
+  still(chart, "", () => {
+    const { pen } = chart;
+    pen.fillStyle = theme.quiet;
+    pen.font = "11px system-ui, sans-serif";
     pen.textAlign = "center";
-    pen.fillText(short(10 ** e), x(10 ** e), h - 5);
+    for (const tick of ticksOf(top * 10 ** -decades * 1.3, top, true)) pen.fillText(short(tick), 12 + at(tick) * (w - 24), h - 5);
+  });
+  for (const flow of view.alone < 0 ? flows : [flows[view.alone]]) {
+    const counts = new Array(bins).fill(0);
+    for (const v of flow.speeds[flow.record]) counts[Math.min(bins - 1, Math.floor(at(v) * bins))] += 1;
+    const level = (n) => h - 18 - Math.min(1, (2.5 * n) / flow.N) * (h - 28);
+    line(chart.pen, counts.flatMap((n, k) => [k, k + 1].map((edge) => [12 + (edge / bins) * (w - 24), level(n)])), flow.css, 1.8);
   }
 }
 
 // ---------------------------------------------------------------- one drawing of everything
 
 let asked = false;
-function ask() {
-  if (!asked) { asked = true; requestAnimationFrame(draw); }
-}
+function ask() { if (!asked) { asked = true; requestAnimationFrame(draw); } }
 
 function draw() {
   asked = false;
@@ -813,22 +719,21 @@ function draw() {
   for (const panel of panels) drawPanel(panel);
   for (const chart of charts) drawChart(chart);
   tell();
-  player.milliseconds = performance.now() - began;
+  window.player.milliseconds = performance.now() - began;
 }
 
 function tell() {
   $("scrub").value = view.u;
   $("play").textContent = view.playing ? "Pause" : "Play";
-  const steps = flows.map((flow) => Math.round(stepOf(flow, flow.place)));
-  const times = flows.map((flow) => interpolate(flow.place, numbers(flow.T), flow.times));
-  const one = steps.every((step) => step === steps[0]);
-  $("moment").textContent = one ? `step ${steps[0]}` + (times.every((t) => Math.abs(t - times[0]) < 1e-9) ? `, t = ${short(times[0])}` : "") : `steps ${steps.join(", ")}`;
+  const steps = [...new Set(flows.map((flow) => Math.round(stepOf(flow, flow.place))))];
+  const times = [...new Set(flows.map((flow) => short(interpolate(flow.place, numbers(flow.T), flow.times))))];
+  $("moment").textContent = (steps.length === 1 ? "step " : "steps ") + steps.join(", ") + (times.length === 1 ? `, t = ${times[0]}` : "");
   for (const panel of panels) {
     for (const { flow, told } of panel.captions) {
-      const curve = flow.curves.find((each) => each.key === "W2");
-      const w2 = curve && interpolate(stepOf(flow, flow.place), curve.steps, curve.values);
-      const ended = flow.place > flow.T - 1.001 ? `, ${flow.status}` : "";
-      told.textContent = (curve ? `W2 ${short(w2)}${curve.floor ? ` (floor ${short(curve.floor)})` : ""}` : "") + ended.slice(curve ? 0 : 2);
+      const floor = flow.w2 && flow.w2.floor ? ` (floor ${short(flow.w2.floor)})` : "";
+      const parts = flow.w2 ? [`W2 ${short(valueOf(flow, flow.w2, flow.place))}${floor}`] : [];
+      if (flow.place > flow.T - 1.001) parts.push(flow.status);
+      told.textContent = parts.join(", ");
     }
     panel.canvas.setAttribute("aria-label", `${panel.group.map((flow) => flow.name).join(", ")}: ${$("moment").textContent}`);
   }
@@ -837,28 +742,30 @@ function tell() {
 let before = 0, held = 0;
 function tick(now) {
   if (!view.playing) return;
-  const passed = Math.min(0.1, (now - before) / 1000);
+  const passed = clamp((now - before) / 1000, 0, 0.1);
   before = now;
-  if (view.u < 1) { view.u = Math.min(1, view.u + (passed * view.speed) / SECONDS); held = 0; ask(); }
-  else if ((held += passed) > HOLD) { if (view.loop) { view.u = 0; held = 0; ask(); } else return play(false); }
+  if (view.u < 1) view.u = Math.min(1, view.u + (passed * view.speed) / SECONDS);
+  else if ((held += passed) > HOLD) {
+    if (!view.loop) return play(false);
+    view.u = held = 0;
+  }
+  ask();
   requestAnimationFrame(tick);
 }
 
 function play(on) {
   view.playing = on;
-  if (on) { if (view.u >= 1) view.u = 0; before = performance.now(); held = 0; requestAnimationFrame(tick); }
-  else remember();
+  if (on && view.u >= 1) view.u = 0;
+  if (on) { before = performance.now(); held = 0; requestAnimationFrame(tick); } else remember();
   ask();
 }
-
 function go(u) { view.u = clamp(u, 0, 1); play(false); }
 
-// One record on or back, of the flow with most records.
+// One record on or back, of the flow that has most records.
 function nudge(by) {
-  const flow = flows.reduce((a, b) => (b.T > a.T ? b : a)), aim = Math.round(placeOf(flow)) + by;
-  let best = view.u, off = Infinity;
-  for (let j = 0; j <= 1000; j++) { const far = Math.abs(placeOf(flow, j / 1000) - clamp(aim, 0, flow.T - 1)); if (far < off - 1e-9) { off = far; best = j / 1000; } }
-  go(best);
+  const flow = flows.reduce((a, b) => (b.T > a.T ? b : a)), aim = clamp(Math.round(placeOf(flow)) + by, 0, flow.T - 1);
+  const moments = numbers(1001).map((j) => j / 1000), miss = moments.map((u) => Math.abs(placeOf(flow, u) - aim));
+  go(moments[miss.indexOf(Math.min(...miss))]);
 }
 
 // ---------------------------------------------------------------- pointer, touch and keys
@@ -867,50 +774,48 @@ function listen(panel) {
   const { canvas } = panel, fingers = new Map();
   let apart = 0;
   const here = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+  const lift = (event) => {
+    fingers.delete(event.pointerId);
+    apart = 0;
+    if (panel.loop) { follow(panel, panel.loop); panel.loop = null; }
+    remember();
+    ask();
+  };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, here(event));
     if (view.lasso || event.shiftKey) panel.loop = [here(event)];
+    if (event.pointerType === "touch") hover(panel, here(event), event);
   });
   canvas.addEventListener("pointermove", (event) => {
     const at = here(event), was = fingers.get(event.pointerId);
-    if (!was) return point(panel, at, event);
+    if (!was) return hover(panel, at, event);
     fingers.set(event.pointerId, at);
     if (panel.loop) panel.loop.push(at);
     else if (fingers.size === 2) {
       const [a, b] = [...fingers.values()], far = Math.hypot(a[0] - b[0], a[1] - b[1]);
       if (apart) zoom(panel, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], far / apart);
       apart = far;
-    } else if (view.space) { view.turn[0] += (at[0] - was[0]) / 150; view.turn[1] = clamp(view.turn[1] + (at[1] - was[1]) / 150, -1.5, 1.5); }
-    else if (panel.seen && panel.seen.kind === "plane") {
-      view.centre[0] -= (at[0] - was[0]) / panel.seen.unit;
-      view.centre[1] += (at[1] - was[1]) / panel.seen.unit;
-    }
+    } else if (panel.seen.kind === "space") view.turn = [view.turn[0] + (at[0] - was[0]) / 150, clamp(view.turn[1] + (at[1] - was[1]) / 150, -1.5, 1.5)];
+    else if (panel.seen.kind === "plane") view.centre = [view.centre[0] - (at[0] - was[0]) / panel.seen.unit, view.centre[1] + (at[1] - was[1]) / panel.seen.unit];
     ask();
   });
-  const lift = (event) => {
-    fingers.delete(event.pointerId);
-    apart = 0;
-    if (panel.loop) { follow(panel); panel.loop = null; ask(); }
-    remember();
-  };
-  canvas.addEventListener("pointerup", lift);
-  canvas.addEventListener("pointercancel", lift);
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, lift);
   canvas.addEventListener("pointerleave", () => { view.hover = -1; $("tip").hidden = true; ask(); });
   canvas.addEventListener("dblclick", reset);
-  canvas.addEventListener("wheel", (event) => { if (!oneLine) { event.preventDefault(); zoom(panel, here(event), Math.exp(-event.deltaY / 400)); } }, { passive: false });
+  canvas.addEventListener("wheel", (event) => { if (!line1d) { event.preventDefault(); zoom(panel, here(event), Math.exp(-event.deltaY / 400)); } }, { passive: false });
 }
 
-function zoom(panel, at, factor) {
-  if (!panel.seen || panel.seen.kind === "line") return;
-  const before = panel.seen.back && panel.seen.back(...at), next = clamp(view.zoom * factor, 0.2, 200);
-  if (before) view.centre = before.map((x, k) => x + (view.centre[k] - x) * (view.zoom / next));
+function zoom({ seen }, at, factor) {
+  if (seen.kind === "line") return;
+  const next = clamp(view.zoom * factor, 0.2, 200), fixed = seen.back && seen.back(...at);
+  if (fixed) view.centre = fixed.map((x, k) => x + (view.centre[k] - x) * (view.zoom / next));
   view.zoom = next;
   ask();
 }
 
-// The particle under the pointer: its path in every flow.
-function point(panel, at, event) {
+// The particle nearest to the pointer, within 12 pixels: its path is shown in every flow.
+function hover(panel, at, event) {
   let best = 144, found = null;
   for (const flow of view.images ? [] : panel.group) {
     for (let i = 0; i < flow.N; i++) {
@@ -922,126 +827,119 @@ function point(panel, at, event) {
   $("tip").hidden = !found;
   if (found) {
     const [flow, i] = found, box = $("player").getBoundingClientRect();
-    const where = numbers(Math.min(flow.C, 3)).map((c) => short(flow.now[i * flow.C + c])).join(", ");
-    $("tip").textContent = `particle ${i}  (${where})  speed ${short(flow.speeds[Math.round(flow.place)][i])}`;
+    $("tip").textContent = `particle ${i}  (${numbers(Math.min(flow.C, 3)).map((c) => short(flow.now[i * flow.C + c])).join(", ")})  speed ${short(flow.speeds[flow.record][i])}`;
     $("tip").style.left = clamp(event.clientX - box.left + 14, 0, Math.max(0, box.width - $("tip").offsetWidth - 4)) + "px";
     $("tip").style.top = event.clientY - box.top + 16 + "px";
   }
   ask();
 }
 
-// The particles inside the loop, by number, in every flow.
-function follow(panel) {
-  const loop = panel.loop, flow = panel.group[0], most = Math.max(...flows.map((each) => each.N));
-  const inside = (x, y) => {
-    let odd = false;
-    for (let k = 0, j = loop.length - 1; k < loop.length; j = k++) {
-      const [a, b] = loop[k], [c, d] = loop[j];
-      if (b > y !== d > y && x < ((c - a) * (y - b)) / (d - b) + a) odd = !odd;
-    }
-    return odd;
-  };
-  const group = new Uint8Array(most);
-  for (let i = 0; i < flow.N; i++) group[i] = inside(flow.flat[2 * i], flow.flat[2 * i + 1]) ? 1 : 0;
-  view.group = group.some((x) => x) ? group : null;
+// The particles inside a loop, by number, are followed in every flow.
+function follow(panel, loop) {
+  const [flow] = panel.group, group = new Uint8Array(Math.max(...flows.map((each) => each.N)));
+  for (let i = 0; i < flow.N; i++) {
+    const x = flow.flat[2 * i], y = flow.flat[2 * i + 1];
+    loop.forEach(([a, b], k) => {
+      const [c, d] = loop[k ? k - 1 : loop.length - 1];
+      if (b > y !== d > y && x < ((c - a) * (y - b)) / (d - b) + a) group[i] ^= 1;
+    });
+  }
+  view.group = group.includes(1) ? group : null;
 }
 
-function reset() { home(); view.group = null; view.alone = -1; view.turn = [0.7, 0.42]; buildPanels(); remember(); }
-function flip(name) { const box = $(name); box.checked = !box.checked; box.dispatchEvent(new Event("change")); }
+function reset() { home(); Object.assign(view, { group: null, alone: -1, turn: [0.7, 0.42] }); buildPanels(); remember(); }
+function flip(name) { $(name).checked = !$(name).checked; $(name).dispatchEvent(new Event("change")); }
 let trailed = 1;
 const KEYS = {
-  " ": () => play(!view.playing), ArrowRight: (e) => (e.shiftKey ? go(view.u + 0.1) : nudge(1)), ArrowLeft: (e) => (e.shiftKey ? go(view.u - 0.1) : nudge(-1)),
-  Home: () => go(0), End: () => go(1), t: () => { [view.trails, trailed] = view.trails > 0 ? [0, view.trails] : [trailed, 0]; $("trails").value = view.trails; ask(); },
-  w: () => flip("field"), f: () => $("full").click(), d: () => $("dark").click(), l: () => flip("loop"), Escape: reset,
+  " ": () => play(!view.playing), Home: () => go(0), End: () => go(1), Escape: reset,
+  ArrowRight: (event) => (event.shiftKey ? go(view.u + 0.1) : nudge(1)),
+  ArrowLeft: (event) => (event.shiftKey ? go(view.u - 0.1) : nudge(-1)),
+  t: () => { [view.trails, trailed] = view.trails > 0 ? [0, view.trails] : [trailed, 0]; $("trails").value = view.trails; ask(); },
+  w: () => flip("field"), l: () => flip("loop"), f: () => $("full").click(), d: () => $("dark").click(),
 };
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
-  if (event.key === " " && event.target.tagName === "BUTTON") return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key, act = KEYS[key];
-  const flow = /^[1-9]$/.test(key) ? +key - 1 : -1;
-  if (!act && !(flow >= 0 && flow < flows.length)) return;
+  const on = event.target.tagName;
+  if (event.ctrlKey || event.metaKey || event.altKey || on === "SELECT" || (event.key === " " && (on === "BUTTON" || on === "SUMMARY"))) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key, number = /^[1-9]$/.test(key) ? +key - 1 : -1;
+  if (KEYS[key]) KEYS[key](event);
+  else if (number >= 0 && number < flows.length) { view.alone = view.alone === number ? -1 : number; buildPanels(); remember(); } else return;
   event.preventDefault();
-  if (act) act(event);
-  else { view.alone = view.alone === flow ? -1 : flow; buildPanels(); }
 });
 
 // ---------------------------------------------------------------- controls and bookmarks
 
-const REMEMBERED = { u: Number, pace: String, speed: Number, colour: String, trails: Number, dark: Boolean, over: Boolean, arrows: Boolean, field: Boolean, target: Boolean, space: Boolean, images: Boolean, alone: Number, zoom: Number };
+const REMEMBERED = ["u", "pace", "speed", "colour", "trails", "dark", "over", "arrows", "field", "target", "space", "images", "alone", "zoom"];
 const initial = { ...view };
 
 function remember() {
-  const parts = Object.keys(REMEMBERED).filter((key) => view[key] !== initial[key]).map((key) => `${key}=${typeof view[key] === "number" ? +view[key].toFixed(4) : view[key]}`);
-  if (view.centre && view.zoom !== 1) parts.push(`at=${view.centre.map((x) => +x.toPrecision(5)).join(",")}`);
-  if (view.axes.join() !== initial.axes.join()) parts.push(`axes=${view.axes.join()}`);
+  const parts = REMEMBERED.filter((key) => view[key] !== initial[key]).map((key) => `${key}=${typeof view[key] === "number" ? +view[key].toFixed(4) : view[key]}`);
+  if (view.zoom !== 1) parts.push(`at=${view.centre.map((x) => +x.toPrecision(5))}`);
+  if (String(view.axes) !== String(initial.axes)) parts.push(`axes=${view.axes}`);
   try { history.replaceState(null, "", "#" + parts.join("&")); } catch { /* a page within a page may have no address */ }
 }
 
+// What the address asks for; anything else in it is left alone. Does it ask for a moment?
 function recall() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  for (const [key, kind] of Object.entries(REMEMBERED)) {
-    if (!asked.has(key)) continue;
-    const value = kind === Boolean ? asked.get(key) === "true" : kind(asked.get(key));
-    if (kind !== Number || isFinite(value)) view[key] = value;
+  const address = new URLSearchParams(location.hash.slice(1)), pair = (name) => (address.get(name) || "").split(",").map(Number);
+  for (const key of REMEMBERED.filter((name) => address.has(name))) {
+    const said = address.get(key), kind = typeof initial[key];
+    if (kind === "number" && said !== "" && isFinite(said)) view[key] = +said;
+    if (kind === "boolean") view[key] = said === "true";
+    if (kind === "string") view[key] = said;
   }
-  const pair = (name) => (asked.get(name) || "").split(",").map(Number);
-  if (pair("axes").every((c) => c >= 0 && c < facts.labels.length) && asked.has("axes")) view.axes = pair("axes");
+  if (pair("axes").length === 2 && pair("axes").every((c) => Number.isInteger(c) && c >= 0 && c < facts.labels.length)) view.axes = pair("axes");
+  const { zoom: asked } = view;
   home();
-  if (asked.has("zoom") && isFinite(+asked.get("zoom"))) view.zoom = +asked.get("zoom");
-  if (asked.has("at") && pair("at").every(isFinite) && !oneLine) view.centre = pair("at");
+  if (address.has("zoom") && asked > 0) view.zoom = asked;
+  if (pair("at").length === 2 && pair("at").every(isFinite)) view.centre = pair("at");
   if (!(view.pace in paces)) view.pace = "path";
-  if (view.alone >= flows.length) view.alone = -1;
-  return asked.has("u");
+  if (!colours().includes(view.colour)) view.colour = "flow";
+  view.u = clamp(view.u, 0, 1);
+  view.alone = Number.isInteger(view.alone) && view.alone < flows.length ? view.alone : -1;
+  view.space = view.space && facts.dim === 3;
+  view.images = view.images && Boolean(facts.images);
+  return address.has("u");
 }
 
-function choices(id, names, value) {
-  for (const name of names) { const option = make("option", $(id), name); option.value = name; }
-  $(id).value = value;
-}
+const colours = () => ["flow", "start", "speed", ...(flows.every((flow) => flow.mass) ? ["mass"] : [])];
+const VIEWS = { space: { space: true }, "side by side": {}, overlaid: { over: true }, pictures: { images: true } };
 
+function choices(id, names) { for (const name of names) make("option", $(id), name).value = name; $(id).parentElement.hidden = names.length < 2; }
 function bind(id, event, act) { $(id).addEventListener(event, () => { act($(id)); remember(); ask(); }); }
 
 function buildControls() {
-  const colours = ["flow", "start", "speed", ...(flows.every((flow) => flow.mass) ? ["mass"] : [])];
-  const views = [...(facts.dim === 3 ? ["space"] : []), "side by side", ...(flows.length > 1 && !oneLine ? ["overlaid"] : []), ...(facts.images ? ["pictures"] : [])];
-  if (!colours.includes(view.colour)) view.colour = "flow";
-  choices("pace", Object.keys(paces), view.pace);
-  choices("colour", colours, view.colour);
-  choices("view", views, view.images ? "pictures" : view.space ? "space" : view.over ? "overlaid" : "side by side");
-  $("view").parentElement.hidden = views.length < 2;
-  for (const [k, id] of [[0, "across"], [1, "up"]]) {
+  choices("pace", Object.keys(paces));
+  choices("colour", colours());
+  choices("view", Object.keys(VIEWS).filter((name) => ({ space: facts.dim === 3, overlaid: flows.length > 1, pictures: facts.images })[name] ?? true));
+  ["across", "up"].forEach((id, k) => {
     facts.labels.forEach((label, c) => { make("option", $(id), label).value = c; });
-    $(id).value = view.axes[k];
     $(id).parentElement.hidden = facts.labels.length < 3;
-    bind(id, "change", (box) => { view.axes[k] = +box.value; home(); layOut(); });
-  }
-  for (const name of ["target", "arrows", "field", "loop", "lasso"]) { $(name).checked = view[name]; bind(name, "change", (box) => { view[name] = box.checked; }); }
-  $("arrows-label").hidden = !flows.some((flow) => flow.velocity);
-  $("field-label").hidden = !flows.some((flow) => flow.field);
-  $("target").parentElement.hidden = !targets.length;
-  $("trails").value = view.trails;
-  $("speed").value = view.speed;
-  bind("scrub", "input", (box) => go(+box.value));
-  bind("trails", "input", (box) => { view.trails = +box.value; });
-  bind("pace", "change", (box) => { view.pace = box.value; });
+    bind(id, "change", (box) => { view.axes = view.axes.map((c, j) => (j === k ? +box.value : c)); home(); layOut(); });
+  });
+  for (const name of ["target", "arrows", "field", "loop", "lasso"]) bind(name, "change", (box) => { view[name] = box.checked; });
+  for (const name of ["pace", "colour"]) bind(name, "change", (box) => { view[name] = box.value; });
   bind("speed", "change", (box) => { view.speed = +box.value; });
-  bind("colour", "change", (box) => { view.colour = box.value; });
-  bind("view", "change", (box) => { view.over = box.value === "overlaid"; view.space = box.value === "space"; view.images = box.value === "pictures"; buildPanels(); });
+  bind("trails", "input", (box) => { view.trails = +box.value; });
+  bind("scrub", "input", (box) => go(+box.value));
+  bind("view", "change", (box) => { Object.assign(view, { over: false, space: false, images: false }, VIEWS[box.value]); buildPanels(); });
   bind("play", "click", () => play(!view.playing));
   bind("reset", "click", reset);
   bind("dark", "click", () => setDark(!view.dark));
   bind("full", "click", () => (document.fullscreenElement ? document.exitFullscreen() : $("player").requestFullscreen()));
   bind("picture", "click", savePicture);
   bind("link", "click", () => { remember(); copy($("link"), location.href); });
-  bind("python", "click", () => copy($("python"), python()));
+  bind("python", "click", () => copy($("python"), facts.python || "# " + $("settings").innerText.replaceAll("\n", "\n# ")));
+  $("arrows-label").hidden = !flows.some((flow) => flow.velocity);
+  $("field-label").hidden = !flows.some((flow) => flow.field);
+  $("target").parentElement.hidden = !targets.length;
 }
 
-function setDark(on) {
-  view.dark = on;
-  document.documentElement.classList.toggle("dark", on);
-  $("dark").textContent = on ? "Light" : "Dark";
-  readTheme();
-  ask();
+// The controls as the view is.
+function show() {
+  for (const name of ["target", "arrows", "field", "loop", "lasso"]) $(name).checked = view[name];
+  for (const name of ["pace", "colour", "speed", "trails"]) $(name).value = view[name];
+  ["across", "up"].forEach((id, k) => { $(id).value = view.axes[k]; });
+  $("view").value = view.images ? "pictures" : view.space ? "space" : view.over ? "overlaid" : "side by side";
 }
 
 async function copy(button, text) {
@@ -1050,27 +948,24 @@ async function copy(button, text) {
   setTimeout(() => { button.textContent = label; }, 1200);
 }
 
-const python = () => facts.python || flows.map(({ name, settings }) => `# ${name}\n` + Object.entries(settings).map(([key, value]) => `# ${key}: ${value}`).join("\n")).join("\n\n");
-
-// The frame: title, moment and panels, as they are on the page.
+// The frame as a PNG: title, moment and panels, as they are on the page.
 function savePicture() {
-  const all = [...document.querySelectorAll("#panels canvas")], page = $("panels").getBoundingClientRect(), ratio = panels[0].ratio;
-  const sheet = make("canvas"), top = 70, pen = sheet.getContext("2d");
-  sheet.width = page.width * ratio;
-  sheet.height = (page.height + top) * ratio;
+  const page = $("panels").getBoundingClientRect(), { ratio } = panels[0], top = 80;
+  const sheet = make("canvas"), pen = sheet.getContext("2d");
+  [sheet.width, sheet.height] = [page.width * ratio, (page.height + top) * ratio];
   pen.scale(ratio, ratio);
   pen.fillStyle = theme.ground;
   pen.fillRect(0, 0, page.width, page.height + top);
   pen.fillStyle = theme.ink;
-  pen.font = "600 22px system-ui";
+  pen.font = "600 22px system-ui, sans-serif";
   pen.fillText(facts.title, 4, 28);
-  pen.font = "14px system-ui";
+  pen.font = "14px system-ui, sans-serif";
   pen.fillText($("moment").textContent, 4, 50);
-  all.forEach((canvas, k) => {
+  for (const { canvas, captions } of panels) {
     const box = canvas.getBoundingClientRect(), x = box.left - page.left, y = box.top - page.top + top;
     pen.drawImage(canvas, x, y, box.width, box.height);
-    pen.fillText(panels[k].captions.map(({ flow, told }) => `${flow.name}  ${told.textContent}`).join("   "), x, y - 6);
-  });
+    pen.fillText(captions.map(({ flow, told }) => `${flow.name}  ${told.textContent}`).join("   "), x, y - 6, box.width);
+  }
   const anchor = make("a");
   anchor.download = `frame-${Math.round(1000 * view.u)}.png`;
   anchor.href = sheet.toDataURL("image/png");
@@ -1082,31 +977,30 @@ function buildSettings() {
   $("remark").hidden = !facts.remark;
   const table = make("table", $("settings"));
   for (const flow of flows) {
-    const row = make("tr", table);
+    const row = make("tr", table), facts = Object.entries(flow.settings).map(([key, value]) => `${key} ${value}`);
     make("th", row, flow.name);
-    make("td", row, [flow.status + (flow.message ? `: ${flow.message}` : ""), ...Object.entries(flow.settings).map(([key, value]) => `${key} ${value}`)].join("; "));
+    make("td", row, [flow.status + (flow.message ? `: ${flow.message}` : ""), ...facts].join("; "));
   }
 }
 
 // ---------------------------------------------------------------- start
 
-const player = { view, milliseconds: 0, ready: false, go, draw, get flows() { return flows; }, get panels() { return panels; }, get charts() { return charts; } };
-window.player = player;
+window.player = { view, go, draw, milliseconds: 0, ready: false, get flows() { return flows; }, get panels() { return panels; }, get charts() { return charts; } };
 
 async function start() {
   prepare(await bytesOf($("arrays").textContent.trim()));
-  view.dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  initial.dark = view.dark;
+  view.dark = initial.dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const placed = recall();
-  setDark(view.dark);
   buildControls();
   buildCharts();
   buildSettings();
+  setDark(view.dark);
+  show();
   buildPanels();
   new ResizeObserver(layOut).observe($("player"));
-  addEventListener("hashchange", () => { recall(); buildPanels(); });
+  addEventListener("hashchange", () => { recall(); show(); setDark(view.dark); buildPanels(); });
   draw();
-  player.ready = true;
+  window.player.ready = true;
   if (!placed && !matchMedia("(prefers-reduced-motion: reduce)").matches) play(true);
 }
 start();
