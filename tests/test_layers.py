@@ -42,6 +42,7 @@ LAYERS = [
     "watch",
     "verdicts",
     "running",
+    "stepping",
     "engine",
     "testing",
     "scikit",
