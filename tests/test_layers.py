@@ -32,6 +32,7 @@ LAYERS = [
     "kernels",
     "pairwise",
     "estimators",
+    "stiffness",
     "flows",
     "integrators",
     "metrics",
