@@ -29,8 +29,9 @@ from particleflow.integrators import Integrator, State
 from particleflow.metrics import label_of
 from particleflow.recording import Recorder
 from particleflow.running import Run
+from particleflow.saving import SaveAt
 from particleflow.stepping import NEARLY, states
-from particleflow.trajectory import SaveAt, Trajectory
+from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
 
 # More than any run will see the end of.

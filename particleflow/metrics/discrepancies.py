@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from particleflow.clouds import Cloud, Kept
+from particleflow.clouds import Cloud
+from particleflow.kept import Kept
 from particleflow.kernels import Energy, FeatureKernel, Kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.metrics.base import OfClouds, normalised
