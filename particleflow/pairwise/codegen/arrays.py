@@ -53,7 +53,7 @@ class Array:
                 raise TypeError("of slices only a[i:] can be compiled")
             left = (self.shape[0] - index.start).at_least(0)
             return Array(self.at(index.start), self.element, (left, *self.shape[1:]))
-        indices = index if isinstance(index, tuple) else (index,)
+        indices = _each(index)
         if len(indices) < len(self.shape):
             return Array(self.at(*indices), self.element, self.shape[len(indices) :])
         b = writer().builder
@@ -64,7 +64,7 @@ class Array:
         return read if read.kind.floating else WHOLE(read)
 
     def __setitem__(self, index: Any, number: Number) -> None:
-        b, indices = writer().builder, index if isinstance(index, tuple) else (index,)
+        b, indices = writer().builder, _each(index)
         if len(indices) < len(self.shape):
             raise TypeError("only single elements can be assigned")
         part = Kind(self.element)(number).llvm
@@ -72,17 +72,21 @@ class Array:
             part = b.zext(part, STORED["bool"])
         b.store(part, self.at(*indices), align=BYTES[self.element])
 
-    def load(self, index: Number, lanes: int) -> Value:
-        """Elements index ... index + lanes - 1."""
+    def shaped(self, *shape: Any) -> Array:
+        """The same memory with these axes; the length of the first may be None."""
+        return Array(self.pointer, self.element, shape)
+
+    def load(self, index: Any, lanes: int) -> Value:
+        """The `lanes` elements from a[index] on."""
         kind = Kind(self.element, lanes)
-        place = writer().builder.bitcast(self.at(index), kind.type.as_pointer())
+        place = writer().builder.bitcast(self.at(*_each(index)), kind.type.as_pointer())
         return Value(kind, writer().builder.load(place, align=BYTES[self.element]))
 
-    def store(self, index: Number, vector: Value) -> None:
-        place = writer().builder.bitcast(self.at(index), vector.kind.type.as_pointer())
+    def store(self, index: Any, vector: Value) -> None:
+        place = writer().builder.bitcast(self.at(*_each(index)), vector.kind.type.as_pointer())
         writer().builder.store(vector.llvm, place, align=BYTES[self.element])
 
-    def all_lanes(self, index: Number, lanes: int) -> Value:
+    def all_lanes(self, index: Any, lanes: int) -> Value:
         """Element `index` in all lanes."""
         return Kind(self.element, lanes)(self[index])
 
@@ -95,6 +99,10 @@ class Array:
             if k < len(indices):
                 offset = b.add(offset, WHOLE(indices[k]).llvm, flags=["nsw"])
         return b.gep(self.pointer, [offset])
+
+
+def _each(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
 
 
 def memory(element: str, count: int) -> Array:

@@ -239,7 +239,7 @@ class Value:
 
     def permuted(self, lanes: Sequence[int], other: Value | None = None) -> Value:
         """The given lanes of self and (counted on from self's last) of other, as many as given."""
-        both = self.llvm, (other or self).llvm
+        both = self.llvm, (self if other is None else other).llvm
         moved = writer().builder.shuffle_vector(*both, _mask(lanes))
         return Value(Kind(self.kind.element, len(lanes)), moved)
 
