@@ -250,10 +250,11 @@ class Value:
             total = combine(total, lane)
         return total
 
-    def bits(self) -> Value:
-        """A vector of truths as one integer: 0 where all are false."""
-        whole = writer().builder.bitcast(self.llvm, ir.IntType(self.kind.lanes))
-        return Value(WHOLE, writer().builder.zext(whole, WHOLE.type))
+    def any(self) -> Value:
+        """Whether some lane of truths is true."""
+        whole = ir.IntType(self.kind.lanes)
+        b = writer().builder
+        return Value(TRUTH, b.icmp_unsigned("!=", b.bitcast(self.llvm, whole), whole(0)))
 
     @property
     def _estimate(self) -> tuple[str, int] | None:
@@ -276,6 +277,13 @@ class Value:
 def fma(a: Value, b: Number, c: Number) -> Value:
     """a b + c: fused, and rounded once, where the processor can; else rounded twice."""
     return intrinsic("llvm.fmuladd", a, a.kind(b), a.kind(c))
+
+
+def squared_norm(u: list[Value]) -> Value:
+    q = u[0] * u[0]
+    for u_k in u[1:]:
+        q = fma(u_k, u_k, q)
+    return q
 
 
 def select(mask: Value, then: Number, otherwise: Number) -> Value:

@@ -35,7 +35,7 @@ from particleflow.pairwise.codegen.arrays import Array, NumbersInMemory
 from particleflow.pairwise.codegen.entry import machine_code
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.codegen.staging import staged
-from particleflow.pairwise.codegen.values import BYTES, Kind, Value, fma
+from particleflow.pairwise.codegen.values import BYTES, Kind, Value, fma, squared_norm
 from particleflow.pairwise.exact.profiles import PROFILES, Formula, Pair, Profile
 from particleflow.pairwise.terms import What
 
@@ -132,13 +132,6 @@ def _tile(
                 end = min(begin + chunk, stop)
                 for row in range(low, high, plan.lanes):
                     tile.write(begin, end, row)
-
-
-def squared_norm(u: list[Value]) -> Value:
-    q = u[0] * u[0]
-    for u_k in u[1:]:
-        q = fma(u_k, u_k, q)
-    return q
 
 
 class _Tile:
