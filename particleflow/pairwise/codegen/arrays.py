@@ -51,7 +51,8 @@ class Array:
         if isinstance(index, slice):
             if index.start is None or index.stop is not None or index.step is not None:
                 raise TypeError("of slices only a[i:] can be compiled")
-            left = (self.shape[0] - index.start).at_least(0)
+            rest = self.shape[0]
+            left = None if rest is None else (rest - index.start).at_least(0)
             return Array(self.at(index.start), self.element, (left, *self.shape[1:]))
         indices = _each(index)
         if len(indices) < len(self.shape):

@@ -59,6 +59,11 @@ class Kind:
     def floating(self) -> bool:
         return self.element.startswith("float")
 
+    @property
+    def bits(self) -> Kind:
+        """Integers as long as this float."""
+        return Kind("int32" if self.element == "float32" else "int64", self.lanes)
+
     def __call__(self, x: Number) -> Value:
         if not isinstance(x, Value):
             return self._constant(x)
@@ -223,14 +228,13 @@ class Value:
         """
         b, kind = writer().builder, self.kind
         mantissa, bias, degree = FORMATS[kind.element]
-        bits = Kind("int32" if kind.element == "float32" else "int64", kind.lanes)
         q = self.at_most(float(bias))
         magic = 1.5 * 2.0**mantissa
         rounded = magic - q
         signed = [c * (-1) ** k for k, c in enumerate(exp2_polynomial(degree))]
         p = (q + (rounded - magic)).polynomial(signed)
-        shifted = b.shl(b.bitcast(rounded.llvm, bits.type), bits(mantissa).llvm)
-        return Value(kind, b.bitcast(b.add(b.bitcast(p.llvm, bits.type), shifted), kind.type))
+        shifted = Value(kind.bits, b.shl(rounded.bits().llvm, kind.bits(mantissa).llvm))
+        return Value(kind, b.bitcast((p.bits() + shifted).llvm, kind.type))
 
     def lane(self, k: int) -> Value:
         """The number in lane k."""
@@ -249,6 +253,11 @@ class Value:
         for lane in others:
             total = combine(total, lane)
         return total
+
+    def bits(self) -> Value:
+        """Of floats, as integers of the same length."""
+        kind = self.kind.bits
+        return Value(kind, writer().builder.bitcast(self.llvm, kind.type))
 
     def any(self) -> Value:
         """Whether some lane of truths is true."""

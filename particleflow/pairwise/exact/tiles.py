@@ -121,7 +121,9 @@ def _tile(
     axes = plan.d or d
     arrays = z.shaped(axes, Q), x.shaped(None, axes), w.shaped(None, K), out.shaped(None, Q)
     stored = lowest, scratch.shaped(None, SCRATCH, plan.lanes)
-    tile = (_Log if plan.log else _Sum if plan.at_once else _Columns)(plan, axes, K, *arrays, *stored)
+    tile = (_Log if plan.log else _Sum if plan.at_once else _Columns)(
+        plan, axes, K, *arrays, *stored
+    )
     chunk = CHUNK if plan.at_once else SCRATCH
     for b in range(first, last):
         low = b * block
