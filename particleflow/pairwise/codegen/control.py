@@ -242,8 +242,8 @@ def truth(x: Any) -> Value:
     return x if x.kind == TRUTH else x != 0
 
 
-class Frame:
-    """Of one call: where its result goes."""
+class Call:
+    """Of a staged function, and where its result goes."""
 
     def __init__(self) -> None:
         self._exit: ir.Block | None = None

@@ -6,7 +6,6 @@ import ctypes
 import functools
 import inspect
 import os
-import struct
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ import numpy as np
 from llvmlite import binding, ir
 
 from particleflow.memo import cached_property
-from particleflow.pairwise.codegen.arrays import STORED, Array
+from particleflow.pairwise.codegen.arrays import STORED, Address, Array
 from particleflow.pairwise.codegen.control import as_kind, parts
 from particleflow.pairwise.codegen.processor import Processor, function_of
-from particleflow.pairwise.codegen.values import REAL, TRUTH, WHOLE, Kind, Value
+from particleflow.pairwise.codegen.values import REAL, WHOLE, Kind, Value
 from particleflow.pairwise.codegen.writer import writer, writing
 
-# Python's number types: the kind of a value, and how the call hands it over.
-NUMBERS: dict[Any, tuple[Kind, str]] = {int: (WHOLE, "q"), float: (REAL, "d"), bool: (TRUTH, "q")}
+# What a call takes for each of Python's number types.
 ACCEPTED: dict[Any, tuple[type, ...]] = {
     int: (int, np.integer),
     float: (int, float, np.integer, np.floating),
@@ -44,11 +42,14 @@ def machine_code(
     """
     _symbols()
     module = ir.Module("code")
-    kinds = [
-        STORED[one].as_pointer() if isinstance(one, str) else NUMBERS[one][0].type
-        for one in parameters
-    ]
-    code = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "code")
+    numbers: dict[Any, tuple[Kind, Any]] = {
+        int: (WHOLE, ctypes.c_int64),
+        float: (REAL, ctypes.c_double),
+    }
+    kinds = [numbers[one][0] if one in numbers else Address(str(one)) for one in parameters]
+    passed = [numbers[one][1] if one in numbers else ctypes.c_void_p for one in parameters]
+    signature = ir.FunctionType(ir.VoidType(), [kind.type for kind in kinds])
+    code = ir.Function(module, signature, "code")
     # Vectors are spilled, and the stack of code made at run time is aligned to 16 bytes otherwise;
     # llvmlite drops the alignment of functions that may unwind.
     code.attributes.add("nounwind")
@@ -56,21 +57,9 @@ def machine_code(
     builder = ir.IRBuilder(code.append_basic_block("entry"))
     with writing(builder, processor):
         writer().go(code.append_basic_block("start"))
-        body(
-            *(
-                Array(argument, one) if isinstance(one, str) else Value(NUMBERS[one][0], argument)
-                for one, argument in zip(parameters, code.args, strict=True)
-            )
-        )
+        values = map(Value, kinds, code.args)
+        body(*(Array(v.llvm, v.kind.element) if v.kind not in (WHOLE, REAL) else v for v in values))
         builder.ret_void()
-    passed = [
-        ctypes.c_void_p
-        if isinstance(one, str)
-        else ctypes.c_double
-        if one is float
-        else ctypes.c_int64
-        for one in parameters
-    ]
     return function_of(module, "code", processor, passed, vectors=vectors)
 
 
@@ -100,73 +89,49 @@ class Entry:
         self._python, self._written = python, written
 
     def __call__(self, *arguments: Any) -> Any:
-        if len(arguments) != len(self._types):
-            raise TypeError(
-                f"{self._name} takes {len(self._types)} arguments, got {len(arguments)}"
-            )
-        slots: list[Any] = []
-        for (name, kind), argument in zip(self._types.items(), arguments, strict=True):
-            _pack(name, kind, argument, slots)
-        block = bytearray(self._slots.size)
-        self._slots.pack_into(block, 0, *slots, *self._blank)
-        self._code((ctypes.c_char * len(block)).from_buffer(block))
-        answer = self._slots.unpack(block)
-        return _unpacked(self._result, iter(answer[len(slots) :]))
+        types, result = self._types
+        if len(arguments) != len(types):
+            raise TypeError(f"{self._name} takes {len(types)} arguments, got {len(arguments)}")
+        passed: list[Any] = []
+        for (name, kind), argument in zip(types.items(), arguments, strict=True):
+            _pass(name, kind, argument, passed)
+        answer = np.empty(len(_leaves(result)), np.int64)
+        self._code(*passed, answer.ctypes.data)
+        return _unpacked(result, iter(answer))
 
     @cached_property
-    def _types(self) -> dict[str, Any]:
-        """Of the parameters."""
+    def _types(self) -> tuple[dict[str, Any], Any]:
+        """Of the parameters, and of the result."""
         hints = typing.get_type_hints(self._python, include_extras=True)
         needed = [*inspect.signature(self._python).parameters, "return"]
         if missing := [name for name in needed if name not in hints]:
             raise TypeError(f"{self._name}: {missing} need annotations")
-        for name, hint in hints.items():
-            if name != "return" or hint is not type(None):
-                _format(hint, f"{self._name}: `{name}`")
-        return {name: hint for name, hint in hints.items() if name != "return"}
-
-    @cached_property
-    def _result(self) -> Any:
-        return typing.get_type_hints(self._python, include_extras=True)["return"]
-
-    @cached_property
-    def _blank(self) -> list[int]:
-        return [0] * len(_format(self._result, self._name))
-
-    @cached_property
-    def _slots(self) -> struct.Struct:
-        """Of 8 bytes each: the arguments, then the result."""
-        kinds = [*self._types.values(), self._result]
-        return struct.Struct("".join(_format(kind, self._name) for kind in kinds))
+        return hints, hints.pop("return")
 
     @cached_property
     def _code(self) -> Callable[..., None]:
+        types, _ = self._types
+        leaves = [leaf for kind in types.values() for leaf in _leaves(kind)]
         # the innermost loops run over two or three coordinates: vectors would only cost time
-        return machine_code(self._write, ["int64"], Processor.here(), vectors=False)
+        return machine_code(self._write, [*leaves, "int64"], Processor.here(), vectors=False)
 
-    def _write(self, slots: Array) -> None:
-        places = iter(range(len(self._slots.format)))
-        arguments = [_argument(kind, slots, places) for kind in self._types.values()]
-        made = parts(self._written(*arguments))
-        formats = _format(self._result, self._name)
-        if len(made) != len(formats):
-            raise TypeError(f"{self._name} returns {len(made)} numbers, not {len(formats)}")
-        for part, code in zip(made, formats, strict=True):
-            number = as_kind(REAL if code == "d" else part.kind, part)
-            (_doubles(slots) if code == "d" else slots)[next(places)] = number
+    def _write(self, *values: Any) -> None:
+        types, result = self._types
+        *passed, answer = values
+        left = iter(passed)
+        made = parts(self._written(*(_argument(kind, left) for kind in types.values())))
+        for place, (leaf, part) in enumerate(zip(_leaves(result), made, strict=True)):
+            answer[place] = as_kind(REAL, part).bits() if leaf is float else WHOLE(part)
 
 
-def _format(kind: Any, where: str) -> str:
-    """Of a type's parts in a call: "q" or "d" each."""
-    if kind is type(None):
-        return ""
-    if kind in NUMBERS:
-        return NUMBERS[kind][1]
+@functools.cache
+def _leaves(kind: Any) -> list[Any]:
+    """What a type consists of: an element's name for an address, int or float for a number."""
+    if kind in ACCEPTED:
+        return [float if kind is float else int]
     if elements := _elements(kind):
-        return "q" * (1 + elements.rank)
-    if fields := _fields(kind):
-        return "".join(_format(one, where) for one in fields.values())
-    raise TypeError(f"{where}: cannot compile for the annotation {kind}")
+        return [elements.dtype, *[int] * elements.rank]
+    return [leaf for one in _fields(kind).values() for leaf in _leaves(one)]
 
 
 def _elements(kind: Any) -> Elements | None:
@@ -181,35 +146,29 @@ def _fields(kind: Any) -> dict[str, Any]:
         return {str(k): one for k, one in enumerate(typing.get_args(kind))}
     if inspect.isclass(kind) and issubclass(kind, tuple):
         return typing.get_type_hints(kind, include_extras=True)
-    return {}
+    if kind is type(None):
+        return {}
+    raise TypeError(f"cannot compile for the annotation {kind}")
 
 
-def _doubles(slots: Array) -> Array:
-    pointer = writer().builder.bitcast(slots.pointer, STORED["float64"].as_pointer())
-    return Array(pointer, "float64")
-
-
-def _argument(kind: Any, slots: Array, places: Iterator[int]) -> Any:
-    """What the code reads from the slots."""
+def _argument(kind: Any, values: Iterator[Any]) -> Any:
+    """What the code sees, of the values that are passed to it."""
     if elements := _elements(kind):
-        address = slots[next(places)]
-        pointer = STORED[elements.dtype].as_pointer()
-        shape = tuple(slots[next(places)] for _ in range(elements.rank))
-        return Array(writer().builder.inttoptr(address.llvm, pointer), elements.dtype, shape)
-    if kind in NUMBERS:
-        place = next(places)
-        return _doubles(slots)[place] if kind is float else NUMBERS[kind][0](slots[place])
-    made = [_argument(one, slots, places) for one in _fields(kind).values()]
+        pointer = next(values).pointer
+        return Array(pointer, elements.dtype, tuple(next(values) for _ in range(elements.rank)))
+    if kind in ACCEPTED:
+        return next(values) != 0 if kind is bool else next(values)
+    made = [_argument(one, values) for one in _fields(kind).values()]
     return tuple(made) if typing.get_origin(kind) is tuple else kind(*made)
 
 
-def _pack(name: str, kind: Any, argument: Any, slots: list[Any]) -> None:
-    """Append an argument's parts, after a look at what it is."""
-    if kind in NUMBERS:
+def _pass(name: str, kind: Any, argument: Any, passed: list[Any]) -> None:
+    """Append what is passed for an argument, after a look at what it is."""
+    if kind in ACCEPTED:
         wrong = kind is not bool and isinstance(argument, bool | np.bool_)
         if wrong or not isinstance(argument, ACCEPTED[kind]):
             raise TypeError(f"`{name}` must be {kind.__name__}, got {argument!r}")
-        slots.append(kind(argument))
+        passed.append(kind(argument))
     elif elements := _elements(kind):
         if not (
             isinstance(argument, np.ndarray)
@@ -218,28 +177,23 @@ def _pack(name: str, kind: Any, argument: Any, slots: list[Any]) -> None:
             and argument.flags.c_contiguous
             and argument.flags.aligned
         ):
-            raise TypeError(
-                f"`{name}` must be a C-contiguous {elements.dtype} array with {elements.rank} axes, "
-                f"got {_described(argument)}"
-            )
-        slots += [argument.ctypes.data, *argument.shape]
+            got = repr(argument)
+            if isinstance(argument, np.ndarray):
+                got = f"{argument.dtype} {argument.shape}, strides {argument.strides}"
+            wanted = f"a C-contiguous {elements.dtype} array with {elements.rank} axes"
+            raise TypeError(f"`{name}` must be {wanted}, got {got}")
+        passed += [argument.ctypes.data, *argument.shape]
     else:
         fields = _fields(kind)
         if not isinstance(argument, tuple) or len(argument) != len(fields):
             raise TypeError(f"`{name}` must be a tuple of {len(fields)}, got {argument!r}")
         for (field, one), part in zip(fields.items(), argument, strict=True):
-            _pack(f"{name}.{field}", one, part, slots)
+            _pass(f"{name}.{field}", one, part, passed)
 
 
-def _described(argument: Any) -> str:
-    if not isinstance(argument, np.ndarray):
-        return repr(argument)
-    return f"{argument.dtype} {argument.shape}, strides {argument.strides}"
-
-
-def _unpacked(kind: Any, slots: Iterator[Any]) -> Any:
-    if kind is type(None):
-        return None
-    if kind in NUMBERS:
-        return kind(next(slots))
-    return tuple(_unpacked(one, slots) for one in _fields(kind).values())
+def _unpacked(kind: Any, answer: Iterator[np.int64]) -> Any:
+    if kind in ACCEPTED:
+        number = next(answer)
+        return float(number.view(np.float64)) if kind is float else kind(number)
+    made = tuple(_unpacked(one, answer) for one in _fields(kind).values())
+    return None if kind is type(None) else made

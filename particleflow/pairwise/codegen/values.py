@@ -106,6 +106,39 @@ class Kind:
 WHOLE, REAL, TRUTH = Kind("int64"), Kind("float64"), Kind("bool")
 
 
+def _arithmetic(name: str, *, reflected: bool = False) -> Callable[[Any, Any], Value]:
+    def operation(self: Value, other: Number) -> Value:
+        a, b = common(other, self) if reflected else common(self, other)
+        write = getattr(writer().builder, f"f{name}" if a.kind.floating else name)
+        return Value(a.kind, write(a.llvm, b.llvm))
+
+    return operation
+
+
+def _quotient(*, reflected: bool = False) -> Callable[[Any, Any], Value]:
+    def operation(self: Value, other: Number) -> Value:
+        a, b = common(other, self) if reflected else common(self, other)
+        a, b = (a, b) if a.kind.floating else (REAL(a), REAL(b))
+        return Value(a.kind, writer().builder.fdiv(a.llvm, b.llvm))
+
+    return operation
+
+
+def _comparison(sign: str) -> Any:
+    """NaN is unequal to all numbers, and neither smaller nor larger."""
+
+    def compare(self: Value, other: Number) -> Value:
+        a, b = common(self, other)
+        builder = writer().builder
+        if a.kind.floating:
+            write = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
+        else:
+            write = builder.icmp_signed
+        return Value(Kind("bool", a.kind.lanes), write(sign, a.llvm, b.llvm))
+
+    return compare
+
+
 class Value:
     """A number or a vector, whose value is known when the code runs."""
 
@@ -114,32 +147,22 @@ class Value:
     def __init__(self, kind: Kind, llvm: Any) -> None:
         self.kind, self.llvm = kind, llvm
 
-    def __add__(self, other: Number) -> Value:
-        return _arithmetic("add", self, other)
-
-    def __radd__(self, other: float) -> Value:
-        return _arithmetic("add", other, self)
-
-    def __sub__(self, other: Number) -> Value:
-        return _arithmetic("sub", self, other)
-
-    def __rsub__(self, other: float) -> Value:
-        return _arithmetic("sub", other, self)
-
-    def __mul__(self, other: Number) -> Value:
-        return _arithmetic("mul", self, other)
-
-    def __rmul__(self, other: float) -> Value:
-        return _arithmetic("mul", other, self)
-
-    def __truediv__(self, other: Number) -> Value:
-        return _quotient(self, other)
-
-    def __rtruediv__(self, other: float) -> Value:
-        return _quotient(other, self)
+    __add__, __radd__ = _arithmetic("add"), _arithmetic("add", reflected=True)
+    __sub__, __rsub__ = _arithmetic("sub"), _arithmetic("sub", reflected=True)
+    __mul__, __rmul__ = _arithmetic("mul"), _arithmetic("mul", reflected=True)
+    __truediv__, __rtruediv__ = _quotient(), _quotient(reflected=True)
+    __lt__, __le__ = _comparison("<"), _comparison("<=")
+    __gt__, __ge__ = _comparison(">"), _comparison(">=")
+    __eq__, __ne__ = _comparison("=="), _comparison("!=")
 
     def __floordiv__(self, other: Number) -> Value:
-        return _floor_quotient(self, other)
+        """Of integers; by 0, the number itself."""
+        a, b = common(self, other)
+        divisor = select(b == 0, 1, b)
+        towards_zero = Value(a.kind, writer().builder.sdiv(a.llvm, divisor.llvm))
+        rest = a - towards_zero * divisor
+        signs = Value(a.kind, writer().builder.xor(rest.llvm, divisor.llvm))
+        return towards_zero - a.kind((rest != 0) & (signs < 0))
 
     def __rshift__(self, bits: int) -> Value:
         return Value(self.kind, writer().builder.ashr(self.llvm, self.kind(bits).llvm))
@@ -157,24 +180,6 @@ class Value:
 
     def __abs__(self) -> Value:
         return intrinsic("llvm.fabs", self)
-
-    def __lt__(self, other: Number) -> Value:
-        return _compared("<", self, other)
-
-    def __le__(self, other: Number) -> Value:
-        return _compared("<=", self, other)
-
-    def __gt__(self, other: Number) -> Value:
-        return _compared(">", self, other)
-
-    def __ge__(self, other: Number) -> Value:
-        return _compared(">=", self, other)
-
-    def __eq__(self, other: Number) -> Value:  # type: ignore[override]
-        return _compared("==", self, other)
-
-    def __ne__(self, other: Number) -> Value:  # type: ignore[override]
-        return _compared("!=", self, other)
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
@@ -340,39 +345,6 @@ def _kind_beside(x: Number, other: Number) -> Kind:
     if isinstance(x, Value) or not isinstance(other, Value):
         return kind_of(x)
     return other.kind if other.kind.floating or not isinstance(x, float) else REAL
-
-
-def _arithmetic(name: str, left: Number, right: Number) -> Value:
-    a, b = common(left, right)
-    operation = getattr(writer().builder, f"f{name}" if a.kind.floating else name)
-    return Value(a.kind, operation(a.llvm, b.llvm))
-
-
-def _quotient(left: Number, right: Number) -> Value:
-    a, b = common(left, right)
-    a, b = (a, b) if a.kind.floating else (REAL(a), REAL(b))
-    return Value(a.kind, writer().builder.fdiv(a.llvm, b.llvm))
-
-
-def _floor_quotient(left: Number, right: Number) -> Value:
-    """Of integers; by 0, the number itself."""
-    a, b = common(left, right)
-    divisor = select(b == 0, 1, b)
-    towards_zero = Value(a.kind, writer().builder.sdiv(a.llvm, divisor.llvm))
-    rest = a - towards_zero * divisor
-    signs = Value(a.kind, writer().builder.xor(rest.llvm, divisor.llvm))
-    return towards_zero - a.kind((rest != 0) & (signs < 0))
-
-
-def _compared(sign: str, left: Number, right: Number) -> Value:
-    """NaN is unequal to all numbers, and neither smaller nor larger."""
-    a, b = common(left, right)
-    builder = writer().builder
-    if a.kind.floating:
-        compare = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
-    else:
-        compare = builder.icmp_signed
-    return Value(Kind("bool", a.kind.lanes), compare(sign, a.llvm, b.llvm))
 
 
 def _mask(lanes: Sequence[int]) -> ir.Constant:

@@ -217,7 +217,9 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
             plain, *sloped = _weighted_rows(block, grid, start, taps, pulls)
             factor = taps.everywhere(0, plane)
             # plain, with the slope on axis 0, with that on axis 1
-            slopes = [] if pulls is None else [(pulls.everywhere(0, plane), plain), (factor, *sloped)]
+            slopes = (
+                [] if pulls is None else [(pulls.everywhere(0, plane), plain), (factor, *sloped)]
+            )
             terms = [(factor, plain), *slopes]
             sums = [
                 [fma(weight, piece, s) for piece, s in zip(pieces, total, strict=True)]
