@@ -6,6 +6,7 @@ chooses, a loop is unrolled. What is known when the code runs becomes part of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,10 @@ from particleflow.pairwise.codegen.values import (
     Kind,
     Value,
     common,
+    external,
     kind_of,
     select,
 )
-from particleflow.pairwise.codegen.values import external as _external
 from particleflow.pairwise.codegen.writer import writer
 
 UNSET: Any = object()
@@ -75,6 +76,8 @@ class Variable:
         self.set(first)
 
     def set(self, x: Any) -> None:
+        if len(parts(x)) != len(self._kinds):
+            raise TypeError(f"{x!r} does not fit what was there first: {self._like!r}")
         for kind, place, part in zip(self._kinds, self._places, parts(x), strict=True):
             writer().builder.store(as_kind(kind, part).llvm, place)
 
@@ -295,4 +298,12 @@ def truncated(x: Any) -> Any:
     """Towards 0; of NaN 0, of what is too large the largest."""
     if not isinstance(x, Value):
         return int(x)
-    return _external("llvm.fptosi.sat.i64.f64", WHOLE, x) if x.kind == REAL else WHOLE(x)
+    return external("llvm.fptosi.sat.i64.f64", WHOLE, x) if x.kind == REAL else WHOLE(x)
+
+
+def root(x: Any) -> Any:
+    return x.sqrt() if isinstance(x, Value) else math.sqrt(x)
+
+
+def log1p(x: Any) -> Any:
+    return external("log1p", REAL, x) if isinstance(x, Value) else math.log1p(x)

@@ -134,6 +134,7 @@ def _leaves(kind: Any) -> list[Any]:
     return [leaf for one in _fields(kind).values() for leaf in _leaves(one)]
 
 
+@functools.cache
 def _elements(kind: Any) -> Elements | None:
     found = [one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Elements)]
     return found[0] if found and found[0].dtype in STORED else None
@@ -182,7 +183,7 @@ def _pass(name: str, kind: Any, argument: Any, passed: list[Any]) -> None:
                 got = f"{argument.dtype} {argument.shape}, strides {argument.strides}"
             wanted = f"a C-contiguous {elements.dtype} array with {elements.rank} axes"
             raise TypeError(f"`{name}` must be {wanted}, got {got}")
-        passed += [argument.ctypes.data, *argument.shape]
+        passed += [argument.__array_interface__["data"][0], *argument.shape]
     else:
         fields = _fields(kind)
         if not isinstance(argument, tuple) or len(argument) != len(fields):

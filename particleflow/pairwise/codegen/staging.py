@@ -13,7 +13,7 @@ down, and what it does with anything else happens at once: loops over plain numb
 unrolled, conditions on them choose what is written, other staged functions are written in place.
 
 - if, while, for over range, break, continue, return, and, or, not, a if c else b, min and max of
-  two, abs, int, len of an array work on both. One at a time: no a < b < c.
+  two, abs, int, len of an array, math.sqrt and math.log1p work on both. Not a < b < c.
 - A name that is assigned more than once is a variable of the code, also where it starts as a plain
   number; it keeps the kind of its first value.
 - INDICES ARE NOT CHECKED: none may be negative or too large. Integers have 64 bits and wrap around;
@@ -40,8 +40,16 @@ from particleflow.pairwise.codegen.writer import is_writing
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Names that staged functions use as in Python, also for what is known when the code runs.
-OURS = {"range": "span", "min": "least", "max": "most", "len": "length", "int": "truncated"}
+# What staged functions use as in Python, also for what is known when the code runs.
+OURS = {
+    "range": "span",
+    "min": "least",
+    "max": "most",
+    "len": "length",
+    "int": "truncated",
+    "math.sqrt": "root",
+    "math.log1p": "log1p",
+}
 
 
 def staged(python: Function) -> Function:
@@ -129,6 +137,10 @@ class _Rewrite(ast.NodeTransformer):
                 return ast.Name(f"{node.id}_next", ast.Store())
             return _calling("control.read", ast.Constant(node.id), node)
         return _name(f"control.{OURS[node.id]}") if node.id in self.ours else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        ours = OURS.get(ast.unparse(node))
+        return _name(f"control.{ours}") if ours else self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> list[ast.AST]:
         varying = sorted(self.variables.intersection(_stored(node.targets)))

@@ -5,7 +5,7 @@ Each is made of the pieces in `stencil.py`. `mesh` stands for the mesh's d sizes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -50,9 +50,13 @@ def loop(job: str, layout: Layout) -> Callable[..., None]:
     kinds = [elements.get(kind, kind) for kind in ARGUMENTS[name].values()]
     if name != "extremes":
         kinds += [int] * layout.d + [float] * layout.d
-    written = {"spread": spread, "sort": sort, "extremes": extremes}.get(name)
-    body = written or partial(interpolate, options[0], "ordered" in options)
-    return machine_code(partial(body, layout), kinds, Processor.here())
+    bodies: dict[str, Callable[..., None]] = {
+        "spread": spread,
+        "interpolate": partial(interpolate, "".join(options[:1]), "ordered" in options),
+        "sort": sort,
+        "extremes": extremes,
+    }
+    return machine_code(partial(bodies[name], layout), kinds, Processor.here())
 
 
 @staged
@@ -123,7 +127,7 @@ def _spread_one(block: Block, grid: Array, k: int) -> None:
 
 
 def _add_rows(
-    block: Block, grid: Array, first: Any, factors: list[Value | None], row: list[Value]
+    block: Block, grid: Array, first: Any, factors: Sequence[Value | None], row: list[Value]
 ) -> None:
     """grid += factor * row, for each factor a row further on."""
     for factor, indices in zip(factors, block.rows(first, len(factors)), strict=True):
@@ -217,10 +221,9 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
             plain, *sloped = _weighted_rows(block, grid, start, taps, pulls)
             factor = taps.everywhere(0, plane)
             # plain, with the slope on axis 0, with that on axis 1
-            slopes = (
-                [] if pulls is None else [(pulls.everywhere(0, plane), plain), (factor, *sloped)]
-            )
-            terms = [(factor, plain), *slopes]
+            terms: list[tuple[Value, list[Value]]] = [(factor, plain)]
+            if pulls is not None:
+                terms.extend([(pulls.everywhere(0, plane), plain), (factor, sloped[0])])
             sums = [
                 [fma(weight, piece, s) for piece, s in zip(pieces, total, strict=True)]
                 for (weight, pieces), total in zip(terms, sums, strict=True)
@@ -260,11 +263,9 @@ def _lane_sums(components: list[list[Value]]) -> Value:
             total = total.permuted(range(4)) + total.permuted(range(4, 8))
         folded.append(total)
     one, two, three, four = (folded[min(k, len(folded) - 1)] for k in range(4))
-    sums = pair = _interleaved(one, two)
-    if len(folded) > 2:
-        pair = _interleaved(three, four)
-    sums = _interleaved(sums, pair)
-    return sums.permuted(range(len(components)))
+    first = _interleaved(one, two)
+    second = _interleaved(three, four) if len(folded) > 2 else first
+    return _interleaved(first, second).permuted(range(len(components)))
 
 
 def _interleaved(a: Value, b: Value) -> Value:

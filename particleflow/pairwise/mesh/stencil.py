@@ -156,18 +156,20 @@ class Block:
         self.scratch.store(k, t[-1])
         for axis in range(self.layout.outer):
             s = t[axis] * t[axis]
-            for order in range(1 + slopes):
+            for derivative in range(1 + slopes):
                 for tap in range(taps // 2):
-                    here, mirrored = self._halves(order, tap, t[axis], s)
-                    self.scratch.store(self.weight_at(k, order, axis, tap), here)
-                    self.scratch.store(self.weight_at(k, order, axis, taps - 1 - tap), mirrored)
+                    here, mirrored = self._halves(derivative, tap, t[axis], s)
+                    self.scratch.store(self.weight_at(k, derivative, axis, tap), here)
+                    self.scratch.store(
+                        self.weight_at(k, derivative, axis, taps - 1 - tap), mirrored
+                    )
         return nodes[0]
 
-    def _halves(self, order: int, tap: int, t: Value, s: Value) -> tuple[Value, Value]:
-        """Weights (order 0) or slopes (1) of a tap and of the mirrored one."""
+    def _halves(self, derivative: int, tap: int, t: Value, s: Value) -> tuple[Value, Value]:
+        """Weights (derivative 0) or slopes (1) of a tap and of the mirrored one."""
         layout, n, half = self.layout, self.layout.terms, self.layout.taps // 2
         start = (4 * n - 1) * layout.pieces * layout.lanes
-        if order == 0:
+        if derivative == 0:
             even = self._polynomial(s, n, start + tap * n)
             odd = self._polynomial(s, n, start + (half + tap) * n) * t
             return even + odd, even - odd
@@ -185,24 +187,24 @@ class Block:
             total = fma(total, t, read(start + k * (step or 1), t.kind.lanes))
         return total
 
-    def weight_at(self, group: Any, order: int, axis: int, tap: Any) -> Any:
+    def weight_at(self, group: Any, derivative: int, axis: int, tap: Any) -> Any:
         """Where the weights on an outer axis are kept, of the group that begins at particle `group`
         of the block.
         """
         layout = self.layout
-        start = 3 * BLOCK + (order * layout.outer + axis) * layout.taps * GROUP
+        start = 3 * BLOCK + (derivative * layout.outer + axis) * layout.taps * GROUP
         return group * (2 * layout.outer * layout.taps) + start + tap * GROUP
 
-    def taps(self, k: Any, order: int) -> Taps:
-        """The weights (order 0) of particle k of the block, or their slopes (1)."""
+    def taps(self, k: Any, derivative: int) -> Taps:
+        """The weights (derivative 0) of particle k of the block, or their slopes (1)."""
         layout = self.layout
         lane = k & (GROUP - 1)
         t = self.scratch.all_lanes(k, layout.lanes)
         width = layout.pieces * layout.lanes
-        start, terms = order * 2 * layout.terms * width, 2 * layout.terms - order
+        start, terms = derivative * 2 * layout.terms * width, 2 * layout.terms - derivative
         starts = range(start, start + width, layout.lanes)
         row = [self._polynomial(t, terms, first, width) for first in starts]
-        return Taps(self, row, k - lane, lane, order)
+        return Taps(self, row, k - lane, lane, derivative)
 
     def first(self, k: Any) -> Any:
         """The index of the first node of particle k of the block."""
@@ -229,9 +231,9 @@ class Taps:
     row: list[Value]
     group: Any
     lane: Any
-    order: int
+    derivative: int
 
     def everywhere(self, axis: int, tap: Any) -> Value:
         """The weight of one tap in all lanes of a row's piece."""
-        place = self.block.weight_at(self.group, self.order, axis, tap) + self.lane
+        place = self.block.weight_at(self.group, self.derivative, axis, tap) + self.lane
         return self.block.scratch.all_lanes(place, self.block.layout.lanes)
