@@ -89,15 +89,23 @@ class Entry:
         self._python, self._written = python, written
 
     def __call__(self, *arguments: Any) -> Any:
-        types, result = self._types
-        if len(arguments) != len(types):
-            raise TypeError(f"{self._name} takes {len(types)} arguments, got {len(arguments)}")
+        if len(arguments) != len(self._passing):
+            count = len(self._passing)
+            raise TypeError(f"{self._name} takes {count} arguments, got {len(arguments)}")
         passed: list[Any] = []
-        for (name, kind), argument in zip(types.items(), arguments, strict=True):
-            _pass(name, kind, argument, passed)
-        answer = np.empty(len(_leaves(result)), np.int64)
-        self._code(*passed, answer.ctypes.data)
-        return _unpacked(result, iter(answer))
+        for append, argument in zip(self._passing, arguments, strict=True):
+            append(argument, passed)
+        answer = np.empty(self._room, np.int64)
+        self._code(*passed, answer.__array_interface__["data"][0])
+        return _unpacked(self._types[1], iter(answer)) if len(answer) else None
+
+    @cached_property
+    def _passing(self) -> list[Callable[[Any, list[Any]], None]]:
+        return [_passing(name, kind) for name, kind in self._types[0].items()]
+
+    @cached_property
+    def _room(self) -> int:
+        return len(_leaves(self._types[1]))
 
     @cached_property
     def _types(self) -> tuple[dict[str, Any], Any]:
@@ -124,7 +132,6 @@ class Entry:
             answer[place] = as_kind(REAL, part).bits() if leaf is float else WHOLE(part)
 
 
-@functools.cache
 def _leaves(kind: Any) -> list[Any]:
     """What a type consists of: an element's name for an address, int or float for a number."""
     if kind in ACCEPTED:
@@ -134,13 +141,11 @@ def _leaves(kind: Any) -> list[Any]:
     return [leaf for one in _fields(kind).values() for leaf in _leaves(one)]
 
 
-@functools.cache
 def _elements(kind: Any) -> Elements | None:
     found = [one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Elements)]
     return found[0] if found and found[0].dtype in STORED else None
 
 
-@functools.cache
 def _fields(kind: Any) -> dict[str, Any]:
     """Of a tuple or a NamedTuple."""
     if typing.get_origin(kind) is tuple:
@@ -163,38 +168,47 @@ def _argument(kind: Any, values: Iterator[Any]) -> Any:
     return tuple(made) if typing.get_origin(kind) is tuple else kind(*made)
 
 
-def _pass(name: str, kind: Any, argument: Any, passed: list[Any]) -> None:
-    """Append what is passed for an argument, after a look at what it is."""
-    if kind in ACCEPTED:
+def _passing(name: str, kind: Any) -> Callable[[Any, list[Any]], None]:
+    """Appends what is passed for an argument, after a look at what it is."""
+
+    def number(argument: Any, passed: list[Any]) -> None:
         wrong = kind is not bool and isinstance(argument, bool | np.bool_)
         if wrong or not isinstance(argument, ACCEPTED[kind]):
             raise TypeError(f"`{name}` must be {kind.__name__}, got {argument!r}")
         passed.append(kind(argument))
-    elif elements := _elements(kind):
+
+    def array(argument: Any, passed: list[Any]) -> None:
         if not (
             isinstance(argument, np.ndarray)
-            and argument.dtype == elements.dtype
-            and argument.ndim == elements.rank
+            and argument.dtype == dtype
+            and argument.ndim == rank
             and argument.flags.c_contiguous
             and argument.flags.aligned
         ):
             got = repr(argument)
             if isinstance(argument, np.ndarray):
                 got = f"{argument.dtype} {argument.shape}, strides {argument.strides}"
-            wanted = f"a C-contiguous {elements.dtype} array with {elements.rank} axes"
+            wanted = f"a C-contiguous {dtype} array with {rank} axes"
             raise TypeError(f"`{name}` must be {wanted}, got {got}")
         passed += [argument.__array_interface__["data"][0], *argument.shape]
-    else:
-        fields = _fields(kind)
-        if not isinstance(argument, tuple) or len(argument) != len(fields):
-            raise TypeError(f"`{name}` must be a tuple of {len(fields)}, got {argument!r}")
-        for (field, one), part in zip(fields.items(), argument, strict=True):
-            _pass(f"{name}.{field}", one, part, passed)
+
+    def several(argument: Any, passed: list[Any]) -> None:
+        if not isinstance(argument, tuple) or len(argument) != len(parts_of_it):
+            raise TypeError(f"`{name}` must be a tuple of {len(parts_of_it)}, got {argument!r}")
+        for append, part in zip(parts_of_it, argument, strict=True):
+            append(part, passed)
+
+    if kind in ACCEPTED:
+        return number
+    if elements := _elements(kind):
+        dtype, rank = np.dtype(elements.dtype), elements.rank
+        return array
+    parts_of_it = [_passing(f"{name}.{field}", one) for field, one in _fields(kind).items()]
+    return several
 
 
 def _unpacked(kind: Any, answer: Iterator[np.int64]) -> Any:
     if kind in ACCEPTED:
         number = next(answer)
         return float(number.view(np.float64)) if kind is float else kind(number)
-    made = tuple(_unpacked(one, answer) for one in _fields(kind).values())
-    return None if kind is type(None) else made
+    return tuple(_unpacked(one, answer) for one in _fields(kind).values())
