@@ -52,7 +52,7 @@ class Array:
             if index.start is None or index.stop is not None or index.step is not None:
                 raise TypeError("of slices only a[i:] can be compiled")
             rest = self.shape[0]
-            left = None if rest is None else (rest - index.start).at_least(0)
+            left = None if rest is None else WHOLE(rest - index.start).at_least(0)
             return Array(self.at(index.start), self.element, (left, *self.shape[1:]))
         indices = _each(index)
         if len(indices) < len(self.shape):

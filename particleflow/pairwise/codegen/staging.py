@@ -85,13 +85,14 @@ def _rewritten(python: Callable[..., Any]) -> Callable[..., Any]:
     lines, first = inspect.getsourcelines(python)
     function = cast(ast.FunctionDef, ast.parse(textwrap.dedent("".join(lines))).body[0])
     _Rewrite(function, python.__globals__)
-    module = ast.parse(f"def make(control):\n    return {function.name}")
+    closure = inspect.getclosurevars(python).nonlocals
+    module = ast.parse(f"def make({', '.join(['control', *closure])}):\n    return {function.name}")
     cast(ast.FunctionDef, module.body[0]).body.insert(0, function)
     ast.increment_lineno(ast.fix_missing_locations(module), first - 1)
     made: dict[str, Any] = {}
     code = compile(module, inspect.getsourcefile(python) or "staged", "exec")
     exec(code, python.__globals__, made)
-    return cast(Callable[..., Any], made["make"](control))
+    return cast(Callable[..., Any], made["make"](control, *closure.values()))
 
 
 class _Rewrite(ast.NodeTransformer):
