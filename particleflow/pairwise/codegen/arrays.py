@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from llvmlite import ir
-
+from particleflow.pairwise.codegen.llvm import ir
 from particleflow.pairwise.codegen.values import (
     BYTES,
-    REGISTER,
     TRUTH,
     WHOLE,
     Kind,
     Number,
     Value,
+    register,
 )
 from particleflow.pairwise.codegen.writer import writer
 
-# Element: LLVM's type of it in memory.
-STORED = REGISTER | {"bool": ir.IntType(8)}
+
+def stored(element: str) -> ir.Type:
+    """LLVM's type of an element in memory."""
+    return ir.IntType(8) if element == "bool" else register(element)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Address(Kind):
 
     @cached_property
     def type(self) -> ir.Type:
-        return STORED[self.element].as_pointer()
+        return stored(self.element).as_pointer()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class Array:
             raise TypeError("only single elements can be assigned")
         part = Kind(self.element)(number).llvm
         if self.element == "bool":
-            part = b.zext(part, STORED["bool"])
+            part = b.zext(part, stored("bool"))
         b.store(part, self.at(*indices), align=BYTES[self.element])
 
     def shaped(self, *shape: Any) -> Array:
@@ -110,9 +111,9 @@ def memory(element: str, count: int) -> Array:
     """A flat array of the running function's own, for vectors of up to 32 bytes."""
     b = writer().builder
     with b.goto_entry_block():
-        place = b.alloca(ir.ArrayType(STORED[element], count))
+        place = b.alloca(ir.ArrayType(stored(element), count))
         place.align = 32
-        return Array(b.bitcast(place, STORED[element].as_pointer()), element)
+        return Array(b.bitcast(place, stored(element).as_pointer()), element)
 
 
 class NumbersInMemory:
@@ -138,7 +139,7 @@ class NumbersInMemory:
     @contextmanager
     def read(self) -> Iterator[None]:
         """Within one iteration of a loop, plain numbers come from memory."""
-        b, pointer = writer().builder, REGISTER[self.kind.element].as_pointer()
+        b, pointer = writer().builder, register(self.kind.element).as_pointer()
         place = b.bitcast(self._global, pointer)
         hidden = b.asm(ir.FunctionType(pointer, [pointer]), "", "=r,0", [place], True)
         self._array = Array(hidden, self.kind.element)

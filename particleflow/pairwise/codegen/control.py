@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
-
 from particleflow.pairwise.codegen.arrays import Address, Array
+from particleflow.pairwise.codegen.llvm import ir
 from particleflow.pairwise.codegen.values import (
     REAL,
     TRUTH,

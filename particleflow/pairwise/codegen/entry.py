@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
 
 from particleflow.memo import cached_property
-from particleflow.pairwise.codegen.arrays import STORED, Address, Array
+from particleflow.pairwise.codegen.arrays import Address, Array
 from particleflow.pairwise.codegen.control import as_kind, parts
+from particleflow.pairwise.codegen.llvm import binding, ir
 from particleflow.pairwise.codegen.processor import Processor, function_of
-from particleflow.pairwise.codegen.values import REAL, WHOLE, Kind, Value
+from particleflow.pairwise.codegen.values import BYTES, REAL, WHOLE, Kind, Value
 from particleflow.pairwise.codegen.writer import writer, writing
 
 # What a call takes for each of Python's number types.
@@ -143,7 +143,7 @@ def _leaves(kind: Any) -> list[Any]:
 
 def _elements(kind: Any) -> Elements | None:
     found = [one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Elements)]
-    return found[0] if found and found[0].dtype in STORED else None
+    return found[0] if found and found[0].dtype in BYTES else None
 
 
 def _fields(kind: Any) -> dict[str, Any]:

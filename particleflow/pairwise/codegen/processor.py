@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llvmlite import binding, ir
-
 from particleflow.memo import Turn
+from particleflow.pairwise.codegen.llvm import binding, ir
 
 _turn = Turn()  # at LLVM's global state
 _engines: list[Any] = []  # own the code: kept as long as the process lives

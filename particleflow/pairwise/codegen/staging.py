@@ -26,7 +26,6 @@ for which arguments. Those are checked at each call.
 from __future__ import annotations
 
 import ast
-import builtins
 import functools
 import inspect
 import textwrap

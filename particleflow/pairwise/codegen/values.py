@@ -15,29 +15,29 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from llvmlite import ir
 
+from particleflow.pairwise.codegen.llvm import ir
 from particleflow.pairwise.codegen.writer import writer
 
 Number: TypeAlias = "Value | float"
 
-# Element: LLVM's type of it in a register.
-REGISTER = {
-    "float32": ir.FloatType(),
-    "float64": ir.DoubleType(),
-    "int32": ir.IntType(32),
-    "int64": ir.IntType(64),
-    "uint16": ir.IntType(16),
-    "bool": ir.IntType(1),
-}
+# Element: its bytes in memory.
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint16": 2, "bool": 1}
 # Element: bits of the mantissa, the exponent's bias, and the degree whose exp2 is right to the last
 # digits.
 FORMATS = {"float32": (23, 127, 5), "float64": (52, 1023, 10)}
+
+
+@cache
+def register(element: str) -> ir.Type:
+    """LLVM's type of an element in a register."""
+    if element in FORMATS:
+        return ir.FloatType() if element == "float32" else ir.DoubleType()
+    return ir.IntType(1 if element == "bool" else 8 * BYTES[element])
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Kind:
 
     @cached_property
     def type(self) -> ir.Type:
-        element = REGISTER[self.element]
+        element = register(self.element)
         return ir.VectorType(element, self.lanes) if self.lanes else element
 
     @property
@@ -311,7 +311,7 @@ def intrinsic(name: str, *values: Value) -> Value:
     no kind in their name.
     """
     kind = values[0].kind
-    suffix = f".{f'v{kind.lanes}' if kind.lanes else ''}{REGISTER[kind.element].intrinsic_name}"
+    suffix = f".{f'v{kind.lanes}' if kind.lanes else ''}{register(kind.element).intrinsic_name}"
     full = name if name.startswith("llvm.x86.") else name + suffix
     return external(full, kind, *values)
 

@@ -8,8 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from llvmlite import ir
-
+from particleflow.pairwise.codegen.llvm import ir
 from particleflow.pairwise.codegen.processor import Processor
 
 
