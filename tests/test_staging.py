@@ -276,7 +276,7 @@ def called(a: float) -> float:
 
 def counted(a: int) -> int:
     for k in range(a):
-        k += 1  # noqa: PLW2901
+        k += 1
     return k
 
 

@@ -15,7 +15,7 @@ from particleflow.pairwise.codegen.arrays import Array
 from particleflow.pairwise.codegen.entry import machine_code
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.codegen.staging import staged
-from particleflow.pairwise.codegen.values import REAL, WHOLE, Kind, Value, fma, select
+from particleflow.pairwise.codegen.values import WHOLE, Kind, Value, fma, select
 from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Block, Layout, Taps
 
 # Arguments of each loop, in order: an array's element (of the mesh, of the particles), or a number.
@@ -90,7 +90,7 @@ def spread(
         for i in range(begin, end, BLOCK):
             count = min(end - i, BLOCK)
             for k in range(0, count, GROUP):
-                x, u, real, inside = block.inside(i + k, end)
+                _x, u, real, inside = block.inside(i + k, end)
                 cells = block.windows(k, u, slopes=False)
                 lowest = select(inside & (cells < lowest), cells, lowest)
                 highest = select(inside & (cells > highest), cells, highest)
@@ -180,7 +180,7 @@ def interpolate(
     for i in range(start, stop, BLOCK):
         count = min(stop - i, BLOCK)
         for k in range(0, count, GROUP):
-            x, u, real, inside = block.inside(i + k, stop)
+            x, u, _real, inside = block.inside(i + k, stop)
             block.windows(k, u, what != "value")
             # outside: 0 times the sum, plus the mark, plus 0 x, which is NaN for NaN and infinity
             bad = sum((block.mesh(x_j * 0.0) for x_j in x), mark)
@@ -296,7 +296,7 @@ def sort(
     shifts = BINS[layout.d]
     across = (mesh[1] >> shifts[1]) + 1
     for i in range(0, count, GROUP):
-        x, u, real, inside = block.inside(i, count)
+        _x, u, _real, inside = block.inside(i, count)
         row, column = (block.integers(u_j) >> shift for u_j, shift in zip(u, shifts))
         keys.store(i, select(inside, row * block.same(across) + column, block.same(bins)))
     for i in range(count):

@@ -15,8 +15,8 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from particleflow.pairwise.codegen.staging import staged
 from particleflow.pairwise.codegen.entry import Elements
+from particleflow.pairwise.codegen.staging import staged
 
 Floats = Annotated[np.ndarray, Elements("float64", 1)]
 Points = Annotated[np.ndarray, Elements("float64", 2)]
