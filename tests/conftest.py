@@ -33,7 +33,7 @@ def _checked_modules() -> list[str]:
     package = Path(__file__).parents[1] / "particleflow"
     paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
     machine_code = re.compile(
-        r"^(import|from) (llvmlite|particleflow\.pairwise\.codegen\.staging)\b", re.MULTILINE
+        r"^(import|from) (particleflow\.pairwise\.codegen\.(staging|llvm))\b", re.MULTILINE
     )
     compiled = {path for path in paths if machine_code.search(path.read_text())}
     return [

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from particleflow._libraries import Later
 
 if TYPE_CHECKING:
     from llvmlite import binding, ir
 else:
-
-    class Library:
-        """A module that is imported when something of it is first asked for."""
-
-        def __init__(self, name: str) -> None:
-            self._name = name
-
-        def __getattr__(self, name: str) -> Any:
-            found = getattr(importlib.import_module(self._name), name)
-            setattr(self, name, found)
-            return found
-
-    binding, ir = Library("llvmlite.binding"), Library("llvmlite.ir")
+    binding, ir = Later("llvmlite.binding"), Later("llvmlite.ir")
 
 __all__ = ["binding", "ir"]
