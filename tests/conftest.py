@@ -26,7 +26,7 @@ if any(name.startswith("particleflow.") for name in sys.modules):
 
 
 def _checked_modules() -> list[str]:
-    """All but those with functions that are translated to machine code: the checks would wrap them.
+    """All but those whose functions write machine code: the checks would wrap them.
 
     A package's own name would stand for all that lies in it.
     """
