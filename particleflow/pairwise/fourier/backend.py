@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,14 +18,14 @@ from particleflow.kernels.declared import has_facts
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact.fallback import exact_sum, undeclared, usable, warn_once
+from particleflow.pairwise.exact.sorted import Sorted, form_of
 from particleflow.pairwise.field import SumField
+from particleflow.pairwise.fourier import route
+from particleflow.pairwise.fourier.spectral import FourierQueries, Spectral
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.neighbours.backend import near_sum
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.fourier.spectral import FourierQueries
 
 # The logarithm needs values far below the peak: sums are asked for this much tighter, down to what
 # doubles can do.
@@ -100,11 +100,8 @@ class Fourier:
             )
         if not has_facts(kernel):
             return undeclared("Fourier()", kernel, points)
-        if d == 1:
-            from particleflow.pairwise.exact.sorted import Sorted, form_of
-
-            if form_of(kernel) is not None:
-                return Sorted().sources(kernel, points)
+        if d == 1 and form_of(kernel) is not None:
+            return Sorted().sources(kernel, points)
         from particleflow.pairwise.fourier.nufft import finufft
 
         finufft(points.device.type)
@@ -124,8 +121,6 @@ class FourierSources:
         return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
-        from particleflow.pairwise.fourier.spectral import FourierQueries
-
         return FourierQueries(kept_queries(z, self.points))
 
     @cached_property
@@ -194,20 +189,18 @@ class FourierField(SumField):
         return self._spectral(layout).at(what, z).to(points.dtype)
 
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
-        from particleflow.pairwise.fourier.route import Wanted, layout
-
         key = tol, laplacian
         known = self.layouts.get(key)
         if known is None or not _equal(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
-            wanted = Wanted(
+            wanted = route.Wanted(
                 sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near
             )
             own = any(z is part.points for part, _ in self.parts)
             known = (
                 z if own else z.clone(),
-                layout(wanted, [part.double for part, _ in self.parts], z.double()),
+                route.layout(wanted, [part.double for part, _ in self.parts], z.double()),
             )
             # each line is one operation on the dictionary, which no other thread can divide
             self.layouts[key] = known
@@ -216,14 +209,10 @@ class FourierField(SumField):
         return known[1]
 
     def _spectral(self, layout: Any) -> Any:
-        from particleflow.pairwise.fourier.spectral import Spectral
-
         return Spectral(self.parts, self.kept, layout)
 
     def _exactly(self, why: str, queries: int) -> SumField:
         """All parts by exact sums, with one warning; refused where they are too many."""
-        from particleflow.pairwise.fourier.route import COINCIDENT
-
         fourier, kernel = self._fourier, self.parts[0][0].kernel
         pairs = float(queries) * sum(len(sources.points) for sources, _ in self.parts)
         if pairs > fourier.max_pairs:
@@ -232,7 +221,7 @@ class FourierField(SumField):
                 f" {pairs:.1e} pairs of points, more than `max_pairs` = {fourier.max_pairs:.1e}:"
                 " raise `rtol`, `max_modes` or `max_pairs`, or the bandwidth"
             )
-        if why != COINCIDENT:
+        if why != route.COINCIDENT:
             warn_once(
                 f"Fourier(rtol={fourier.rtol:g}) sums {kernel} exactly: {why}. Raise `rtol` or"
                 " `max_modes`, or ask for Compiled()"

@@ -27,14 +27,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from scipy.fft import dctn
 from torch import Tensor
 
+from particleflow._libraries import Later
 from particleflow.kernels import Gaussian, Kernel
 from particleflow.pairwise.fourier import nufft
 from particleflow.pairwise.periodic.modes import bent_square, reach, scale
 from particleflow.pairwise.periodic.split import Split, rounded
 from particleflow.pairwise.promise import peaks
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -278,7 +280,7 @@ def _sampled(
     s = np.zeros(())
     for length, n in zip(lengths, sizes, strict=True):
         s = s[..., None] + bent_square(_places(length, n), length, *bent)
-    c = dctn(_far(demand, s), type=1) / math.prod(2 * n for n in sizes)
+    c = fft.dctn(_far(demand, s), type=1) / math.prod(2 * n for n in sizes)
     return np.asarray(c[tuple(slice(n) for n in sizes)])
 
 
@@ -292,7 +294,7 @@ def _end_of_line(
     nearly enough.
     """
     n = 4 * math.ceil(cut * length / (2 * math.pi)) + 8
-    c = np.abs(dctn(_far(demand, bent_square(_places(length, n), length, *bent)), type=1)) / n
+    c = np.abs(fft.dctn(_far(demand, bent_square(_places(length, n), length, *bent)), type=1)) / n
     omega = 2 * math.pi / length * np.arange(n + 1)
     needed = 0.0
     for order, bound in enumerate(bounds):

@@ -8,7 +8,7 @@ import functools
 import math
 import operator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +20,13 @@ from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.fallback import exact_sources
 from particleflow.pairwise.fourier.farfield import Modes
+from particleflow.pairwise.fourier.nearfield import near_sums
 from particleflow.pairwise.fourier.nufft import Transform
 from particleflow.pairwise.fourier.route import Box, Layout
 from particleflow.pairwise.inputs import points_of
+from particleflow.pairwise.neighbours.tiled import Tiled
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.neighbours.tiled import Tiled
 
 # Sources spread onto a grid of float32 at a time: more would lose digits as they add up.
 CHUNK = 2**17
@@ -222,9 +221,6 @@ class Spectral:
         return sums
 
     def _near(self, what: What, points: Tensor) -> Tensor:
-        from particleflow.pairwise.fourier.nearfield import near_sums
-        from particleflow.pairwise.neighbours.tiled import Tiled
-
         demand, box = self.modes.demand, self.layout.box
         assert demand.split is not None
         queries: Tiled | None = None
@@ -335,8 +331,6 @@ class Spectral:
 
 def _tiles(points: Tensor, box: Box | None) -> tuple[Tiled, slice | Tensor]:
     """The points in the box, sorted, and which they are; None: all."""
-    from particleflow.pairwise.neighbours.tiled import Tiled
-
     inside = slice(None) if box is None else box.inside(points)
     return Tiled.of(points[inside].numpy()), inside
 

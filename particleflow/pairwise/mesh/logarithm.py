@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import convolve1d
 from torch import Tensor
 
+from particleflow._libraries import Later
 from particleflow.kernels import Gaussian
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sum
@@ -30,6 +30,8 @@ from particleflow.pairwise.mesh.tails import LIGHTEST, at_rows, plans, seconds
 from particleflow.pairwise.periodic import modes
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
+
+ndimage = Later("scipy.ndimage")
 
 # Errors of the mesh relative to the tolerance, the first whose mesh has few nodes; and those in
 # float64, where rounding in float32 does harm.
@@ -150,7 +152,7 @@ def _blocks(
         nodes = np.add.reduceat(nodes, np.arange(0, nodes.shape[axis], size), axis)
     total = np.pad(nodes, far)
     for axis in range(nodes.ndim):
-        total = convolve1d(total, np.ones(2 * far + 1), axis, mode="constant")
+        total = ndimage.convolve1d(total, np.ones(2 * far + 1), axis, mode="constant")
     return first - far, total
 
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import scipy.fft
 
+from particleflow._libraries import Later
 from particleflow.pairwise.mesh.gridding import extremes
 from particleflow.pairwise.mesh.pair_errors import FARTHEST, pair_errors
 from particleflow.pairwise.mesh.spacing import Plan
 from particleflow.pairwise.periodic.modes import unscaled
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray
 
@@ -87,8 +89,7 @@ def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float
     origin = [min(part.origin[j] for part in parts) for j in range(d)]
     end = [max(part.origin[j] + part.mass.shape[j] for part in parts) for j in range(d)]
     shape = [
-        scipy.fft.next_fast_len(e - o + 2 * far, real=True)
-        for o, e in zip(origin, end, strict=True)
+        fft.next_fast_len(e - o + 2 * far, real=True) for o, e in zip(origin, end, strict=True)
     ]
     total = np.zeros(shape)
     for part in parts:
@@ -99,13 +100,11 @@ def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float
             )
         ] += part.mass
     everything = float(total.sum())
-    spectrum = scipy.fft.rfftn(total)
+    spectrum = fft.rfftn(total)
     errors = []
     for table, rounding, images, away in zip(
         tables, plan.rounding, plan.images, beyond, strict=False
     ):
-        smeared = scipy.fft.irfftn(
-            spectrum * scipy.fft.rfftn(table + rounding * level, shape), shape
-        )
+        smeared = fft.irfftn(spectrum * fft.rfftn(table + rounding * level, shape), shape)
         errors.append(float(smeared.max()) + (images + away) * everything)
     return errors[0], errors[1]

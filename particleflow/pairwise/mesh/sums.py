@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,14 +20,14 @@ from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sources, exact_sum, usable, warn_once
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import points_of
+from particleflow.pairwise.mesh import gridding, lattice, spacing
+from particleflow.pairwise.mesh.lattice import Box, around, periodic_shape, union, with_queries
+from particleflow.pairwise.mesh.nearby import Density, block_size, local_errors
+from particleflow.pairwise.mesh.placed import Core, Placed, stencil
+from particleflow.pairwise.mesh.spacing import Plan
+from particleflow.pairwise.neighbours.backend import Short, near_sum
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances
 from particleflow.pairwise.terms import What
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.mesh.lattice import Box
-    from particleflow.pairwise.mesh.nearby import Density
-    from particleflow.pairwise.mesh.placed import Core, Placed
-    from particleflow.pairwise.mesh.spacing import Plan
 
 # Nodes for each point, and at least, that a mesh may have: with more, sums go without it, whatever
 # they are.
@@ -108,8 +108,6 @@ class MeshSums(SumField):
         return z  # by `placed`
 
     def placed(self, z: Tensor | Queries) -> Placed:
-        from particleflow.pairwise.mesh.placed import Placed
-
         if isinstance(z, MeshQueries):
             return z.placed
         points = points_of(z)
@@ -131,8 +129,6 @@ class MeshSums(SumField):
     def planned(
         self, atol: float, placed: Placed, laplacian: bool = False
     ) -> tuple[Plan | None, Extent]:
-        from particleflow.pairwise.mesh import spacing
-
         kernel: Any = self.kernel
         plan = spacing.plan(kernel, self.parts[0][0].points.shape[1], atol, laplacian)
         if plan is None:
@@ -143,8 +139,6 @@ class MeshSums(SumField):
         return [sources.placed.core(plan, self.mesh.max_cells) for sources, _ in self.parts]
 
     def extent(self, plan: Plan, placed: Placed) -> Extent:
-        from particleflow.pairwise.mesh.lattice import around, periodic_shape, union, with_queries
-
         most, rows = self.mesh.max_cells, None
         too_large = Extent(
             why=(
@@ -245,9 +239,6 @@ class MeshSums(SumField):
         columns: Sequence[int],
         out: np.ndarray,
     ) -> None:
-        from particleflow.pairwise.mesh import gridding
-        from particleflow.pairwise.mesh.placed import stencil
-
         points, order = placed.in_order(plan, self.mesh.max_cells, math.prod(mesh.shape))
         tools, threads = stencil(plan, points.dtype.name), torch.get_num_threads()
         for k, column in enumerate(columns):
@@ -257,9 +248,6 @@ class MeshSums(SumField):
             gridding.interpolate(tools, asked, points, order, *where, outside=0.0, threads=threads)
 
     def _potential(self, plan: Plan, mesh: Shared, laplacian: bool, column: int) -> np.ndarray:
-        from particleflow.pairwise.mesh import gridding, lattice
-        from particleflow.pairwise.mesh.placed import stencil
-
         def make() -> np.ndarray:
             spreads = [self.spread(plan, part, column) for part in mesh.parts]
             nodes = lattice.potential(
@@ -289,8 +277,6 @@ class MeshSums(SumField):
         """Relative to sum |w| times the kernel's peaks: by the particles near any one place, rather
         than all of them.
         """
-        from particleflow.pairwise.mesh.nearby import block_size, local_errors
-
         cores = [core for core in self.cores(plan) if core is not None]
         size = max(block_size(plan, math.prod(core.box.shape)) for core in cores)
         densities, left_out = [], 0.0
@@ -314,8 +300,6 @@ class MeshSums(SumField):
         """Where no mesh sums: of the sources within reach, if these are a small part. None where
         they are not, or a point is not finite.
         """
-        from particleflow.pairwise.neighbours.backend import Short, near_sum
-
         kernel: Any = self.kernel
         if not (isinstance(kernel, Short) and usable("llvmlite.binding")):
             return None

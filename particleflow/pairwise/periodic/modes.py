@@ -19,11 +19,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.polynomial import Chebyshev
-from scipy.fft import rfft, rfftn
 
+from particleflow._libraries import Later
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, has_kink, has_spectrum
 from particleflow.pairwise.periodic.split import rounded, step
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -135,7 +137,7 @@ class Periodic:
                 np.fft.fftfreq(n, 1 / n) * (length / n), length, self.bend / 2, self.beta
             )
         samples = values(self.kernel.profile, s)
-        c = rfftn(samples).real if half else np.fft.fftn(samples).real
+        c = fft.rfftn(samples).real if half else np.fft.fftn(samples).real
         return np.asarray(c) / samples.size
 
 
@@ -232,7 +234,7 @@ def _line(kernel: Any) -> Line:
     bent = math.isinf(far) or 2 * far > length
     s = bent_square(r, length, length / 8, 32.0) if bent else r**2
     k, pull = values(kernel.profile, s), -2 * values(kernel.slope, s)
-    mass, bend = np.abs(rfft(k).real) / SAMPLES, np.abs(rfft(pull).real) / SAMPLES
+    mass, bend = np.abs(fft.rfft(k).real) / SAMPLES, np.abs(fft.rfft(pull).real) / SAMPLES
     mass[1:] *= 2
     bend[1:] *= 2
     rounded = mass < ROUNDING * mass.max()
