@@ -25,7 +25,7 @@ from particleflow.pairwise.fourier.backend import Fourier
 from particleflow.pairwise.landmarks.backend import Nystroem
 from particleflow.pairwise.mesh.backend import Mesh
 from particleflow.pairwise.neighbours.backend import Culled, Short
-from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances
+from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
 
 # So few pairs, times coordinates, that torch sums them before another backend has begun; and so few
 # that exact sums are not worth a second look.
@@ -126,7 +126,7 @@ class Problem:
 
     def near(self, radius: float) -> float:
         """Pairs closer than a radius, from a sample."""
-        return self.pairs * float((self._distances < radius).double().mean())
+        return self.pairs * share_within(self._distances, radius)
 
     @cached_property
     def _distances(self) -> Tensor:

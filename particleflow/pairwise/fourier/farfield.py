@@ -32,8 +32,8 @@ from torch import Tensor
 
 from particleflow.kernels import Gaussian, Kernel
 from particleflow.pairwise.fourier import nufft
-from particleflow.pairwise.periodic.modes import bent_square, reach, scale
-from particleflow.pairwise.periodic.split import Split, rounded
+from particleflow.pairwise.periodic.modes import bent_square, length_scale, reach
+from particleflow.pairwise.periodic.split import Split, rounded_up
 from particleflow.pairwise.promise import peaks
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -63,7 +63,9 @@ class Demand:
         # The window's spectrum, 2 beta e^{-beta}; derivatives raise what is beyond.
         beta = math.log(1 / self.tol) + (6 if self.laplacian else 4)
         return (
-            Split(self.kernel, self.radius, rounded(beta + math.log(beta))) if self.radius else None
+            Split(self.kernel, self.radius, rounded_up(beta + math.log(beta)))
+            if self.radius
+            else None
         )
 
 
@@ -161,7 +163,7 @@ def modes(demand: Demand) -> Modes | None:
 
 def _most_bent(demand: Demand) -> float:
     """max |laplacian k|, where there is a kink beyond the radius."""
-    unit = demand.radius or scale(demand.kernel)
+    unit = demand.radius or length_scale(demand.kernel)
     s = (unit * torch.logspace(-3, 2, 2000, dtype=torch.float64, device="cpu")) ** 2
     if demand.radius:
         s = s[s >= demand.radius**2]
@@ -184,11 +186,11 @@ def _fewest(demand: Demand, unit: float, bounds: list[float]) -> Any:
             None,
             bounds,
         )
-    cut = demand.split.beta / demand.radius if demand.split else 8 / scale(kernel)
+    cut = demand.split.beta / demand.radius if demand.split else 8 / length_scale(kernel)
     for attempt in range(40):
         # The step's spectrum ends where that of the kernel may. It is as high as the kernel there;
         # its gradient, cut times that.
-        beta = rounded(
+        beta = rounded_up(
             math.log(1 / demand.tol) + math.log(max(1.0, cut * unit)) + 3 + min(attempt, 12)
         )
         bend = 2 * beta / cut

@@ -19,7 +19,7 @@ from particleflow.kernels import Energy, Gaussian, Kernel, Laplace, Matern32, Ma
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise.fourier.farfield import Demand, Modes, modes
 from particleflow.pairwise.neighbours.reach import thinned
-from particleflow.pairwise.periodic.modes import reach, scale
+from particleflow.pairwise.periodic.modes import length_scale, reach
 from particleflow.pairwise.periodic.split import WIDEST, kinked, rate
 from particleflow.subsets import ranked
 
@@ -109,7 +109,7 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
         return Layout(Box((), ()), why=ENDLESS)
     if bool((lowest == highest).all()):
         return Layout(Box((), ()), why=COINCIDENT)
-    least = scale(kernel) / 16 if bandwidth_of(kernel) is not None else 0.0
+    least = length_scale(kernel) / 16 if bandwidth_of(kernel) is not None else 0.0
     box = snapped(lowest, highest, least)
     n, q = sum(len(points) for points in clouds), len(z)
     most = min(wanted.max_modes, MODES_PER_POINT * (n + q) + FEW_MODES)
