@@ -90,8 +90,9 @@ def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float
     spectrum = scipy.fft.rfftn(total)
 
     def largest(table: Array, rounding: float, images: float, beyond: float) -> float:
-        transform = scipy.fft.rfftn(table + rounding * level, total.shape)
-        around = scipy.fft.irfftn(spectrum * transform, total.shape)
+        around = scipy.fft.irfftn(
+            spectrum * scipy.fft.rfftn(table + rounding * level, total.shape), total.shape
+        )
         return float(around.max()) + (images + beyond) * everything
 
     value, grad = map(
