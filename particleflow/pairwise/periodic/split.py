@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 
 from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Array: TypeAlias = np.ndarray
 # Degree of the Chebyshev interpolants that the polynomials are truncated from.
 MOST_TERMS = 40
 # Coefficients of a polynomial, at least. Their number is a multiple of four: each other number is
