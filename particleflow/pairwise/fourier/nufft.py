@@ -14,7 +14,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from types import ModuleType
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ MEASURED_POINTS = 512
 Numbers: TypeAlias = np.ndarray | Tensor
 
 
+@runtime_checkable
 class _Plan(Protocol):
     """A plan of finufft or cufinufft: a transform whose points are set once."""
 

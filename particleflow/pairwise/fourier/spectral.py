@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ NEAR_FIELD = 0.05
 OUTER = 10
 
 
+@runtime_checkable
 class DoubledSources(Protocol):
     """Sources of a Fourier field: points, also in float64, and their tiles for a near field."""
 

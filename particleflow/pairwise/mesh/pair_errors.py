@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -65,6 +65,7 @@ NEXT_CELLS, WIDENING = 12, 1.25
 SAMPLES_PER_CELL = 16
 
 
+@runtime_checkable
 class PairErrors(Protocol):
     """Errors of pairs, distances in length scales; `nearest`, `farthest` (B,): bins of distance."""
 

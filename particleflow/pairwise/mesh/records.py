@@ -35,6 +35,7 @@ class MeshOptions(Protocol):
     def max_pairs(self) -> float: ...
 
 
+@runtime_checkable
 class PlacedSources(Protocol):
     """Sources of a mesh field."""
 
