@@ -24,7 +24,7 @@ from particleflow.pairwise.terms import What
 
 if TYPE_CHECKING:
     from particleflow.pairwise.fourier.route import Layout
-    from particleflow.pairwise.fourier.spectral import FourierQueries, Spectral, Tiles
+    from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
 
 # Tolerances of the sums of a logarithm, relative to the field's: values far below the peak count.
 # The first that modes keep is taken.
@@ -133,9 +133,7 @@ class FourierSources:
     tiles: Memo[Tiles] = field(default_factory=lambda: Memo(1))
 
     def field(self, w: Tensor) -> FourierField:
-        return FourierField(
-            ((self, checked_weights(w, self.points)),), (Memo(KEPT),), (Memo(KEPT),)
-        )
+        return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
         from particleflow.pairwise.fourier.spectral import FourierQueries
@@ -152,21 +150,18 @@ class FourierSources:
 class FourierField(SumField):
     """A field that sums over modes.
 
-    `kept`: the modes of each part on its last boxes; those of a target's field outlive the step.
-    `neighbours`: each part's field over neighbours alone, by tolerance. `layouts`: by tolerance and
-    whether the laplacian is wanted, the last queries and their layout.
+    `kept`: of each part, its modes on the last boxes, or its field over neighbours alone. Those of
+    a target's field outlive the step. `layouts`: by tolerance and whether the laplacian is wanted,
+    the last queries and their layout.
     """
 
     parts: tuple[tuple[FourierSources, Tensor], ...]
-    kept: tuple[Memo[list[Tensor]], ...] = ()
-    neighbours: tuple[Memo[SumField], ...] = ()
+    kept: tuple[Memo[Kept], ...] = ()
     layouts: dict[tuple[float, bool], tuple[Tensor, Layout]] = field(default_factory=dict)
 
     def __add__(self, other: SumField) -> FourierField:
         assert isinstance(other, FourierField)
-        return FourierField(
-            self.parts + other.parts, self.kept + other.kept, self.neighbours + other.neighbours
-        )
+        return FourierField(self.parts + other.parts, self.kept + other.kept)
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         z = self._seen(z)
@@ -217,7 +212,7 @@ class FourierField(SumField):
 
     def _neighbour_sum(self, tol: float) -> SumField:
         """All parts over the neighbours within the kernel's reach."""
-        return near_sum(self.parts, self.neighbours, tol)
+        return near_sum(self.parts, self.kept, tol)
 
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Layout:
         """The layout for queries z; the last one again if these are the same."""
@@ -275,7 +270,6 @@ class FourierField(SumField):
         if self._columns > 1:
             one = FourierField(
                 tuple((sources, w[:, k].contiguous()) for sources, w in self.parts),
-                tuple(Memo(KEPT) for _ in self.parts),
                 tuple(Memo(KEPT) for _ in self.parts),
             )
             return one.log_column(0, points)

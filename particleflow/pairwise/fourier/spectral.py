@@ -21,6 +21,7 @@ from particleflow.kernels import Kernel
 from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.fallback import exact_values
+from particleflow.pairwise.field import SumField
 from particleflow.pairwise.fourier.farfield import Modes, Sums
 from particleflow.pairwise.fourier.nufft import Transform
 from particleflow.pairwise.fourier.route import Box, Layout
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 # The points in a box, sorted, and the index that takes them from all points.
 Tiles: TypeAlias = "tuple[Tiled, slice | Tensor]"
+# What a field keeps of a part: its modes (see `Spectral._modes_of`), or its sum over neighbours.
+Kept: TypeAlias = list[Tensor] | SumField
 
 # Sources of one transform in float32: the sums of more would lose digits.
 SOURCES_TOGETHER = 2**17
@@ -77,7 +80,7 @@ class Spectral:
     """
 
     parts: tuple[tuple[DoubledSources, Tensor], ...]
-    kept: tuple[Memo[list[Tensor]], ...]
+    kept: tuple[Memo[Kept], ...]
     layout: Layout
 
     def at(self, what: What, z: Tensor | Queries) -> Tensor:
@@ -228,7 +231,9 @@ class Spectral:
             return self._summed(points, weights)
 
         powers = None if self._powers is None else tuple(self._powers.tolist())
-        return kept.get((self._key, powers, Same(w)), make)
+        found = kept.get((self._key, powers, Same(w)), make)
+        assert isinstance(found, list)
+        return found
 
     def _summed(self, points: Tensor, weights: Tensor) -> list[Tensor]:
         """F of points (n, d) with weights (n, K), packed."""
