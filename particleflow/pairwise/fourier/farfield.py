@@ -47,8 +47,10 @@ from particleflow.pairwise.promise import peaks
 
 Array: TypeAlias = np.ndarray
 
-# Shares of the tolerance: of the modes left out, and of the transforms of both types.
-TAIL, TRANSFORMS = 0.45, 0.45
+# Share of the tolerance of the modes left out.
+TAIL = 0.45
+# Share of the tolerance of the transforms, of both types together.
+TRANSFORMS = 0.45
 # Share of the tolerance of images and bends: they fall so fast that a small share costs little.
 PERIOD = 0.002
 # Modes are computed up to this many times those that are kept, on each axis, to sum the tail.

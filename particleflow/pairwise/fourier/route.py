@@ -31,11 +31,16 @@ SNAP = 8
 PLACES = 16
 # The sides of a box are at least the longest / THINNEST.
 THINNEST = 64
-# Modes that a sum may take for each point, and besides: with more, exact sums are faster.
-MODES_PER_POINT, MODES_BESIDES = 64, 2**17
-# Seconds for a mode of a transform, a pair of the near field, an exact pair. Only their ratios
-# matter.
-PER_MODE, PER_NEAR_PAIR, PER_PAIR = 0.35e-6, 10e-9, 1.5e-9
+# Modes that a sum may take for each point: with more, exact sums are faster.
+MODES_PER_POINT = 64
+# Modes that a sum may take besides: their transforms take milliseconds.
+MODES_BESIDES = 2**17
+# Seconds for a mode of a transform. Only the ratios of these three matter.
+PER_MODE = 0.35e-6
+# Seconds for a pair of the near field.
+PER_NEAR_PAIR = 10e-9
+# Seconds for a pair of an exact sum.
+PER_PAIR = 1.5e-9
 # Transforms of a sum: of type 1, and of type 2 for the value and the gradient.
 TRANSFORMS = 4
 # For a kernel without a length of its own: the largest extent of a box, over that of the middle

@@ -39,16 +39,20 @@ from particleflow.pairwise.terms import What
 # The Gaussian: errors of the mesh relative to the tolerance. The first whose mesh has few nodes is
 # taken, else the last.
 FINER = (1e-6, 1e-5, 1e-4, 1e-3)
-# Few nodes: one for so many points, and so many besides. They cost less than the points do.
-POINTS_PER_NODE, NODES_BESIDES = 2, 2**16
+# A mesh has few nodes if it has one for so many points, and so many besides: these cost less than
+# the points do.
+POINTS_PER_NODE = 2
+NODES_BESIDES = 2**16
 # Other kernels: errors relative to the tolerance. The first that a mesh keeps is taken.
 TIGHTER = (1e-5, 1e-3, 1.0)
 # The least error that is asked for, relative to the largest sum: sums in float64 keep it.
 TIGHTEST = 1e-10
 # Side, in length scales, of the blocks in which the weights around a row are looked up.
 BLOCK = 2.0
-# Seconds for a pair of points of an exact sum, and for spreading a point on the mesh of a tail.
-PER_PAIR, PER_POINT = 1.6e-9, 1.5e-7
+# Seconds for a pair of points of an exact sum.
+PER_PAIR = 1.6e-9
+# Seconds for spreading a point on the mesh of a tail.
+PER_POINT = 1.5e-7
 # Queries that the exact sum takes together: fewer cost as much.
 TOGETHER = 64
 

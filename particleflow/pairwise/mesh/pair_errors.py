@@ -58,9 +58,10 @@ GAUSSIAN_PLACES = 17
 HALF_LINE = 18.0
 # Other kernels: places of a point within its cell.
 PLACES = 9
-# Cells up to this distance are looked at one after the other; from there on, each is further than
-# the last by the factor WIDENING.
-NEXT_CELLS, WIDENING = 12, 1.25
+# Other kernels: distances up to this number of cells are looked at one after the other.
+NEXT_CELLS = 12
+# From there on, each distance is larger than the last by this factor.
+WIDENING = 1.25
 # Samples of a truncated line in each cell: aliases in its coefficients are then small.
 SAMPLES_PER_CELL = 16
 
@@ -179,10 +180,10 @@ def _product(factors: Iterable[Array]) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class LineErrors:
-    """`value` = V, `slope` = S, `pull` = Q, each (A, B): the largest at distances of at least
-    `along[i]` on the line and `across[j]` beside it.
+    """V (`value`), S (`slope`) and Q (`pull`) of the file's head, (A, B) each.
 
-    V is relative to max |k|, S to max |grad k|, Q to max |grad k| / length scale. `level[i]` is the
+    Entry (i, j) is the largest at distances of at least along[i] on the line and across[j] beside
+    it. V is relative to max |k|, S to max |grad k|, Q to max |grad k| / length scale. `level[i]` is the
     largest |k| / max |k| at distances of at least `radii[i]`. Distances are in length scales.
     """
 

@@ -37,10 +37,14 @@ SORTED_NODES = 2**18
 SORTED_POINTS = 2**14
 # Shares of the points that may be left out of the mesh and summed exactly, tried in this order.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
-# Nodes for each point, and besides, that are no reason to leave points out.
-NODES_PER_POINT, NODES_BESIDES = 64, 2**17
-# Seconds for a node and for a pair of points of an exact sum: they decide how many are left out.
-PER_NODE, PER_PAIR = 1e-7, 1e-9
+# Nodes for each point that are no reason to leave points out.
+NODES_PER_POINT = 64
+# Nodes besides these that are no reason either: their transforms take milliseconds.
+NODES_BESIDES = 2**17
+# Seconds for a node of a mesh. With the next, it decides how many points are left out.
+PER_NODE = 1e-7
+# Seconds for a pair of points of an exact sum.
+PER_PAIR = 1e-9
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,8 +51,10 @@ ROUNDING = {"float32": (6e-7, 3e-7), "float64": (1e-14, 1e-14)}
 FINER = 0.6
 # Spacings are 2^(-k / STEPS) length scales, k = 0, 1, ...: neighbours differ by 4 %.
 STEPS = 16
-# The largest k: 2^-9 length scales, and 2^-3 for the Gaussian, which needs none finer.
-FINEST, FINEST_GAUSSIAN = 9 * STEPS, 3 * STEPS
+# The largest k: a spacing of 2^-9 length scales.
+FINEST = 9 * STEPS
+# The largest k for the Gaussian, which needs no finer spacing than 2^-3 bandwidths.
+FINEST_GAUSSIAN = 3 * STEPS
 # The part of the promise that images and the bend may take.
 IMAGES = 0.01
 # The part of IMAGES that a bend takes of the error of the value. Frequencies of the bend beyond

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from particleflow.pairwise.mesh.placed import Core, Placed
     from particleflow.pairwise.mesh.spacing import Plan
 
-# Nodes that a mesh may have for each point, and besides: with more, exact sums are faster whatever
-# the points are.
-NODES_PER_POINT, NODES_BESIDES = 4096, 2**21
+# Nodes that a mesh may have for each point: with more, exact sums are faster whatever the points.
+NODES_PER_POINT = 4096
+# Nodes that a mesh may have besides, so that few points may lie far apart.
+NODES_BESIDES = 2**21
 # The share of pairs within the kernel's reach up to which it pays to look for these pairs.
 NEIGHBOURS = 0.25
 # Relative rounding of the exact sums in float32 that stand beside a mesh.

@@ -34,16 +34,22 @@ TAPS = 12
 # The reaches R of the plans, in bandwidths. A row is right if its sum is above
 # sum |w| exp(-R^2 / 2).
 REACHES = (8.0, 16.0, 32.0)
-# h R / l^2 for tolerances of LOOSE and above, and for smaller ones.
-STEP, FINER_STEP, LOOSE = 0.5, 0.25, 1e-6
+# h R / l^2 for tolerances of `LOOSE` and above: the errors above hold.
+STEP = 0.5
+# h R / l^2 for smaller tolerances.
+FINER_STEP = 0.25
+# The tolerance below which the finer step is taken.
+LOOSE = 1e-6
 # The least weight, relative to sum |w|, that a mesh resolves: it adds weights as integers.
 LIGHTEST = 1e-7
 # Beyond sqrt(R^2 + BEYOND) bandwidths all weights together are below e^{-20} of a right row.
 BEYOND = 40.0
 # Side of the blocks, in bandwidths, whose rows read the same nodes.
 BLOCK = 4.0
-# Seconds for a multiplication in a matrix product, and for reading a node.
-PER_PRODUCT, PER_NODE = 1.5e-10, 1e-9
+# Seconds for a multiplication in a matrix product.
+PER_PRODUCT = 1.5e-10
+# Seconds for reading a node.
+PER_NODE = 1e-9
 
 
 @lru_cache(maxsize=64)

@@ -35,11 +35,15 @@ from particleflow.memo import cached_property
 
 Array: TypeAlias = np.ndarray
 
-# Places within a cell, and frequencies in [0, pi], where a window is fitted. The edges of the cell,
-# where pieces of the window meet, are among the places.
-FIT_PLACES, FIT_FREQUENCIES = 17, 33
-# The same where its defects are computed: twice and four times as many as it was fitted at.
-PLACES, FREQUENCIES = 33, 129
+# Places within a cell where a window is fitted. The edges of the cell, where pieces of the window
+# meet, are among them.
+FIT_PLACES = 17
+# Frequencies in [0, pi] where a window is fitted.
+FIT_FREQUENCIES = 33
+# Places within a cell where the defects of a window are computed: between those of the fit, too.
+PLACES = 33
+# Frequencies in [0, pi] where the defects of a window are computed.
+FREQUENCIES = 129
 # The least weight of a frequency in the fit, relative to the largest: it decides among windows that
 # differ only at frequencies which the kernel does not have.
 LEAST_WEIGHT = 1e-14

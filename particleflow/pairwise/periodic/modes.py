@@ -32,9 +32,10 @@ from particleflow.pairwise.periodic.split import rounded_up, step
 
 Array: TypeAlias = np.ndarray
 
-# The shortest and the longest distance at which the reach of a kernel is looked for, in units of
-# its length scale. A kernel that is not small at the longest has no reach.
-SHORTEST, LONGEST = 1e-3, 1e3
+# The shortest distance at which the reach of a kernel is looked for, in its length scale.
+SHORTEST = 1e-3
+# The longest such distance. A kernel that is not small there has no reach.
+LONGEST = 1e3
 # Distances that are looked at between these: neighbours differ by 0.23 %.
 DISTANCES = 6000
 # Half the length of the line on which a spectrum is summed, in length scales, at least.
@@ -65,8 +66,9 @@ def values(function: Callable[[torch.Tensor], torch.Tensor], s: Array) -> Array:
 
 
 def length_scale(kernel: Kernel) -> float:
-    """The kernel's unit of length: its bandwidth, else the distance over which k changes by 0.4 of
-    its peak.
+    """The kernel's unit of length.
+
+    Its bandwidth; without one, the distance over which k changes by 0.4 of its peak.
     """
     return bandwidth_of(kernel) or _falling_distance(kernel)
 
@@ -255,7 +257,7 @@ class SpectrumLine:
     steepest: float
 
     def moments(self, d: int) -> tuple[Array, Array, Array]:
-        """At each |omega_1|, for errors of value, gradient and laplacian:
+        """What value, gradient and laplacian lose with the modes at each |omega_1|.
 
         sum |c|, a bound of sum |c| |omega| / steepest, and sum |c| |omega|^2.
         """
