@@ -183,8 +183,8 @@ class LineErrors:
     """V (`value`), S (`slope`) and Q (`pull`) of the file's head, (A, B) each.
 
     Entry (i, j) is the largest at distances of at least along[i] on the line and across[j] beside
-    it. V is relative to max |k|, S to max |grad k|, Q to max |grad k| / length scale. `level[i]` is the
-    largest |k| / max |k| at distances of at least `radii[i]`. Distances are in length scales.
+    it. V is relative to max |k|, S to max |grad k|, Q to max |grad k| / length scale. level[i] is
+    the largest |k| / max |k| at distances of at least radii[i]. Distances are in length scales.
     """
 
     along: Array
