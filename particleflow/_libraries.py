@@ -30,3 +30,15 @@ def library(module: str, backend: str) -> Any:
 def package(module: str) -> str:
     """What pip installs it with."""
     return module.partition(".")[0]
+
+
+class Later:
+    """A module that is imported when something of it is first used: `fft = Later("scipy.fft")`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(importlib.import_module(self._name), name)
+        setattr(self, name, found)
+        return found

@@ -21,11 +21,16 @@ from particleflow.memo import cached_property
 from particleflow.pairwise.base import PairwiseSum
 from particleflow.pairwise.exact.dense import Dense
 from particleflow.pairwise.exact.fallback import exact_backend, usable
+from particleflow.pairwise.exact.sorted import form_of
 from particleflow.pairwise.fourier.backend import Fourier
 from particleflow.pairwise.landmarks.backend import Nystroem
 from particleflow.pairwise.mesh.backend import Mesh
+from particleflow.pairwise.mesh.gridding import extremes
+from particleflow.pairwise.mesh.lattice import around, periodic_shape
+from particleflow.pairwise.mesh.spacing import plan
 from particleflow.pairwise.neighbours.backend import Culled, Short
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
+from particleflow.pairwise.periodic.modes import require_smooth
 
 # So few pairs, times coordinates, that torch sums them before another backend has begun; and so few
 # that exact sums are not worth a second look.
@@ -75,8 +80,6 @@ class Spanned:
         """Least and largest of each coordinate, (d,) each."""
         here = np.ascontiguousarray(self.points.detach().numpy())
         if usable("llvmlite.binding"):
-            from particleflow.pairwise.mesh.gridding import extremes
-
             return extremes(here)
         return here.min(0), here.max(0)
 
@@ -210,10 +213,6 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
 
 
 def _mesh(problem: Problem, atol: float) -> float | None:
-    from particleflow.pairwise.mesh.lattice import around, periodic_shape
-    from particleflow.pairwise.mesh.spacing import plan
-    from particleflow.pairwise.periodic.modes import require_smooth
-
     try:
         require_smooth(problem.kernel, "Mesh")
     except TypeError:
@@ -257,8 +256,6 @@ def _sorted_seconds(problem: Problem) -> float:
 
 def _fourier(problem: Problem, atol: float) -> float | None:
     """For kernels with a kink the near field's radius balances modes and near pairs."""
-    from particleflow.pairwise.exact.sorted import form_of
-
     kernel, d, points = problem.kernel, problem.d, problem.n + len(problem.queries)
     if d == 1 and form_of(kernel) is not None:
         return CALL["Fourier"] + 3e-7 * points * problem.columns

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import Queries
+from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.exact.dense import ARRAYS_PER_TILE, kernel_matrix
+from particleflow.pairwise.exact.profiles import PROFILES
+from particleflow.pairwise.exact.tiles import UNROLLED, Plan, function
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import (
     at_numbers,
@@ -33,9 +36,6 @@ from particleflow.pairwise.inputs import (
 )
 from particleflow.pairwise.terms import What
 from particleflow.subsets import ranked
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.exact.tiles import Plan
 
 BLOCK = 256  # rows of queries that a thread takes, a multiple of every number of lanes
 THREAD_PAIRS = 2**20  # fewer pairs than this are not worth a thread of their own
@@ -240,15 +240,11 @@ class CompiledSources:
 
 def has_code(kind: type[Kernel]) -> bool:
     """Is there machine code for kernels of this class?"""
-    from particleflow.pairwise.exact.profiles import PROFILES
-
     return kind in PROFILES
 
 
 def check_kernel(kernel: Kernel) -> None:
     """Refuse what has no machine code."""
-    from particleflow.pairwise.exact.profiles import PROFILES
-
     if not has_code(type(kernel)):
         names = ", ".join(known.__name__ for known in PROFILES)
         raise TypeError(
@@ -258,8 +254,6 @@ def check_kernel(kernel: Kernel) -> None:
 
 def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.ndarray:
     """Points (n, d) about `centre` (d,) in the kernel's unit of length, in their dtype."""
-    from particleflow.pairwise.exact.profiles import PROFILES
-
     here = points.detach().numpy()
     with np.errstate(invalid="ignore"):  # infinities, which the caller answers with NaNs
         moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
@@ -319,8 +313,6 @@ def range_logs(
 
     -inf and 0 where nothing is summed.
     """
-    from particleflow.pairwise.exact.profiles import PROFILES
-
     profile = PROFILES[type(kernel)]
     top = float(w.max()) or 1.0
     if profile.exponent is None:
@@ -363,9 +355,6 @@ def plan_of(
     portable: bool,
 ) -> Plan:
     """The code for a sum of this kind."""
-    from particleflow.pairwise.codegen.processor import Processor
-    from particleflow.pairwise.exact.tiles import UNROLLED, Plan
-
     processor = Processor("", "") if portable else Processor.here()
     return Plan(kind, what, d if d <= UNROLLED else 0, dtype.name, weights, log, processor)
 
@@ -385,8 +374,6 @@ def _run(
     columns: int,
 ) -> None:
     """All blocks, shared by the threads as they come."""
-    from particleflow.pairwise.exact.tiles import function
-
     before, after = (z, x, w), (out, lowest)
     assert all(array.flags.c_contiguous for array in (*before, *after))
     assert ranges.known or ranges.within(len(x))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from particleflow import kernels
 from particleflow.kernels.radial import COINCIDENT
 from particleflow.memo import cached_property
-from particleflow.pairwise.codegen.vector import Vector
+from particleflow.pairwise.codegen.values import Value, select
 
 LN2 = math.log(2)
 
@@ -25,7 +25,7 @@ class Pair:
     """A vector of pairs: q, and what several formulas need of it. `d` is a number or a vector."""
 
     def __init__(
-        self, q: Vector, d: Vector | float, length: float, decay: Vector | None = None
+        self, q: Value, d: Value | float, length: float, decay: Value | None = None
     ) -> None:
         self.q, self.d = q, d
         self.cut = (
@@ -34,31 +34,31 @@ class Pair:
         self._decay = decay
 
     @cached_property
-    def r(self) -> Vector:
+    def r(self) -> Value:
         return self.q.root(self.cut)
 
     @cached_property
-    def inverse(self) -> Vector:
+    def inverse(self) -> Value:
         """1 / r, finite at r = 0: the force there is 0 times this."""
         return self.q.at_least(self.cut).rsqrt()
 
     @cached_property
-    def a(self) -> Vector:
+    def a(self) -> Value:
         """The argument of a Matern kernel's exponential."""
         return self.r * LN2
 
     @cached_property
-    def multiquadric(self) -> Vector:
+    def multiquadric(self) -> Value:
         return (self.q + 1.0).rsqrt()
 
     @property
-    def decay(self) -> Vector:
+    def decay(self) -> Value:
         """2^-exponent, given by the caller, who may have shifted the exponent."""
         assert self._decay is not None
         return self._decay
 
 
-Formula = Callable[[Pair], Vector]
+Formula = Callable[[Pair], Value]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Profile:
     units: tuple[float, float, float]
 
 
-def _kinked(pair: Pair, coincident: Vector | float, apart: Vector | float) -> Vector:
+def _kinked(pair: Pair, coincident: Value | float, apart: Value | float) -> Value:
     """The laplacian where there is a kink: without the curvature at s = 0, as in kernels.radial."""
-    return pair.q.where(">", pair.cut, apart, coincident)
+    return select(pair.q > pair.cut, pair.q.kind(apart), coincident)
 
 
-def _fifth(y: Vector) -> Vector:
+def _fifth(y: Value) -> Value:
     return y * y * (y * y) * y
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +16,15 @@ from particleflow.kernels.declared import has_facts
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact.fallback import exact_sum, undeclared, usable, warn_once
+from particleflow.pairwise.exact.sorted import Sorted, form_of
 from particleflow.pairwise.field import SumField
+from particleflow.pairwise.fourier.nufft import finufft
+from particleflow.pairwise.fourier.route import COINCIDENT, Layout, Wanted, layout
+from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.neighbours.backend import near_sum
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.fourier.route import Layout
-    from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
 
 # Tolerances of the sums of a logarithm, relative to the field's: values far below the peak count.
 # The first that modes keep is taken.
@@ -112,13 +112,8 @@ class Fourier:
             )
         if not has_facts(kernel):
             return undeclared("Fourier()", kernel, points)
-        if d == 1:
-            from particleflow.pairwise.exact.sorted import Sorted, form_of
-
-            if form_of(kernel) is not None:
-                return Sorted().sources(kernel, points)
-        from particleflow.pairwise.fourier.nufft import finufft
-
+        if d == 1 and form_of(kernel) is not None:
+            return Sorted().sources(kernel, points)
         finufft(points.device.type)
         return FourierSources(kernel, points, self)
 
@@ -136,8 +131,6 @@ class FourierSources:
         return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
-        from particleflow.pairwise.fourier.spectral import FourierQueries
-
         return FourierQueries(kept_queries(z, self.points))
 
     @cached_property
@@ -216,8 +209,6 @@ class FourierField(SumField):
 
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Layout:
         """The layout for queries z; the last one again if these are the same."""
-        from particleflow.pairwise.fourier.route import Wanted, layout
-
         key = tol, laplacian
         known = self.layouts.get(key)
         if known is None or not _equal(z, known[0]):
@@ -238,14 +229,10 @@ class FourierField(SumField):
         return known[1]
 
     def _spectral(self, layout: Layout) -> Spectral:
-        from particleflow.pairwise.fourier.spectral import Spectral
-
         return Spectral(self.parts, self.kept, layout)
 
     def _exactly(self, why: str, queries: int) -> SumField:
         """All parts by exact sums, with one warning. Refused where the pairs are too many."""
-        from particleflow.pairwise.fourier.route import COINCIDENT
-
         fourier, kernel = self._fourier, self.parts[0][0].kernel
         pairs = float(queries) * sum(len(sources.points) for sources, _ in self.parts)
         if pairs > fourier.max_pairs:

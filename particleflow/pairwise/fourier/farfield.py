@@ -29,9 +29,9 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from scipy.fft import dctn
 from torch import Tensor
 
+from particleflow._libraries import Later
 from particleflow.kernels import Gaussian, Kernel
 from particleflow.pairwise.fourier import nufft
 from particleflow.pairwise.periodic.modes import (
@@ -44,6 +44,8 @@ from particleflow.pairwise.periodic.modes import (
 )
 from particleflow.pairwise.periodic.split import Split, rounded_up
 from particleflow.pairwise.promise import peaks
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray
 
@@ -310,7 +312,7 @@ def _spectrum(demand: Demand, lengths: tuple[float, ...], sizes: list[int]) -> A
 def _sampled(demand: Demand, lengths: tuple[float, ...], sizes: list[int], bend: Bend) -> Array:
     """c of the modes 0 ... sizes_j - 1, by the cosine transform of samples of the kernel."""
     s = outer_sum(_bent_samples(length, n, bend) for length, n in zip(lengths, sizes, strict=True))
-    c = dctn(_profile(demand, s), type=1) / math.prod(2 * n for n in sizes)
+    c = fft.dctn(_profile(demand, s), type=1) / math.prod(2 * n for n in sizes)
     return np.asarray(c[tuple(slice(n) for n in sizes)])
 
 
@@ -323,7 +325,7 @@ def _end_of_line(
     other frequencies: a cheap estimate, within a factor of two.
     """
     n = 4 * math.ceil(cut * length / (2 * math.pi)) + 8
-    c = np.abs(dctn(_profile(demand, _bent_samples(length, n, bend)), type=1)) / n
+    c = np.abs(fft.dctn(_profile(demand, _bent_samples(length, n, bend)), type=1)) / n
     omega = 2 * math.pi / length * np.arange(n + 1)
     needed = 0.0
     for order, bound in enumerate(bounds):

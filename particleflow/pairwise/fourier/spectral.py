@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,17 +23,16 @@ from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.fallback import exact_values
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.fourier.farfield import Modes, Sums
+from particleflow.pairwise.fourier.nearfield import near_sums
 from particleflow.pairwise.fourier.nufft import Transform
 from particleflow.pairwise.fourier.route import Box, Layout
 from particleflow.pairwise.inputs import as_matrix, points_of
+from particleflow.pairwise.neighbours.tiled import Tiled
 from particleflow.pairwise.promise import diagonal, peaks
 from particleflow.pairwise.terms import What
 
-if TYPE_CHECKING:
-    from particleflow.pairwise.neighbours.tiled import Tiled
-
 # The points in a box, sorted, and the index that takes them from all points.
-Tiles: TypeAlias = "tuple[Tiled, slice | Tensor]"
+Tiles: TypeAlias = tuple[Tiled, slice | Tensor]
 # What a field keeps of a part: its modes (see `Spectral._modes_of`), or its sum over neighbours.
 Kept: TypeAlias = list[Tensor] | SumField
 
@@ -256,9 +255,6 @@ class Spectral:
 
     def _near(self, what: What, points: Tensor) -> Tensor:
         """The near field of the sources in the box, at points in the box."""
-        from particleflow.pairwise.fourier.nearfield import near_sums
-        from particleflow.pairwise.neighbours.tiled import Tiled
-
         demand, box = self.modes.demand, self.layout.box
         assert demand.split is not None
         queries: Tiled | None = None
@@ -359,7 +355,5 @@ class Spectral:
 
 def _tiles(points: Tensor, box: Box | None) -> Tiles:
     """The points in the box (None: all), sorted into tiles, and the index that takes them."""
-    from particleflow.pairwise.neighbours.tiled import Tiled
-
     inside = slice(None) if box is None else box.inside(points)
     return Tiled.of(points[inside].numpy()), inside

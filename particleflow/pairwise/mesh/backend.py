@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,12 +18,12 @@ from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact.fallback import exact_backend, undeclared
 from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.mesh.logarithm import LogSum
+from particleflow.pairwise.mesh.placed import Placed
 from particleflow.pairwise.mesh.records import MeshQueries, PartFacts
 from particleflow.pairwise.mesh.sums import MeshSums
+from particleflow.pairwise.periodic.modes import require_smooth
 from particleflow.pairwise.promise import scales
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.mesh.placed import Placed
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,6 @@ class Mesh:
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = checked_points(points, kernel, ranged=False)
-        from particleflow.pairwise.periodic.modes import require_smooth
-
         require_smooth(kernel, "Mesh")
         if points.shape[1] > 3:
             raise ValueError(
@@ -125,16 +123,12 @@ class MeshSources:
 
     @cached_property
     def placed(self) -> Placed:
-        from particleflow.pairwise.mesh.placed import Placed
-
         return Placed(self.points)
 
     def field(self, w: Tensor) -> MeshField:
         return MeshField(((self, checked_weights(w, self.points)),), (Memo(),), (PartFacts(),))
 
     def prepare(self, z: Tensor) -> MeshQueries:
-        from particleflow.pairwise.mesh.placed import Placed
-
         z = kept_queries(z, self.points)
         return MeshQueries(z, self.placed if z is self.points else Placed(z))
 
@@ -178,8 +172,6 @@ class MeshField(MeshSums):
         return {**super().explain(z), "why": why}
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        from particleflow.pairwise.mesh.logarithm import LogSum
-
         return LogSum(self, k).at(z)
 
 

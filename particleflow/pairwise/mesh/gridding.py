@@ -10,15 +10,14 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from particleflow.pairwise.codegen.processor import Processor, compiled
-from particleflow.pairwise.mesh.loops import module
-from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, INTEGERS, NUMBERS, Layout
+from particleflow.pairwise.mesh.loops import ARGUMENTS, loop
+from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Layout
 from particleflow.pairwise.mesh.window import Window
 
 Array: TypeAlias = np.ndarray
@@ -34,34 +33,25 @@ BYTES_PER_NODE = 12
 INTEGER_BITS = 49
 
 
-@cache
-def _job(job: str, layout: Layout) -> Callable[[int, int], None]:
-    return compiled(module(job, layout), "job", Processor.here(), pointers=2, integers=0)
-
-
-def _told(
-    job: str, values: dict[str, Any], sizes: Sequence[int] = (), origin: Sequence[float] = ()
-) -> tuple[Array, Array]:
-    """The arguments of a job. Addresses of arrays: the caller keeps them alive."""
-    integers = [
-        v.ctypes.data if isinstance(v, np.ndarray) else v
-        for v in (values[name] for name in INTEGERS[job])
-    ]
-    return np.array([*integers, *sizes], np.int64), np.array(
-        [*(values[name] for name in NUMBERS[job]), *origin], np.float64
-    )
-
-
 def _run(
-    function: Callable[[int, int], None],
-    told: tuple[Array, Array],
-    owners: dict[str, Any] | None = None,
-) -> Array:
-    """`owners`: of the memory that `told` points into, for a task that may outlive its caller, whom
-    an interrupt stops.
+    job: str,
+    layout: Layout,
+    values: dict[str, Any],
+    shape: Sequence[int] = (),
+    origin: Sequence[float] = (),
+) -> None:
+    """A loop with its arguments by name. Arrays are passed by address: `values` owns them for a
+    task that may outlive its caller, whom an interrupt stops.
     """
-    function(told[0].ctypes.data, told[1].ctypes.data)
-    return told[0]
+    arguments = [
+        values[name] if kind in (int, float) else _address(values[name])
+        for name, kind in ARGUMENTS[job.split()[0]].items()
+    ]
+    loop(job, layout)(*arguments, *map(int, shape), *map(float, origin))
+
+
+def _address(array: Array | None) -> int | None:
+    return None if array is None else array.ctypes.data
 
 
 @lru_cache(maxsize=4)
@@ -123,10 +113,7 @@ def extremes(points: Array) -> tuple[Array, Array]:
             "highest": highest[GROUP:],
             "count": whole,
         }
-        _run(
-            _job("extremes", Layout("float32", 4, 2, d, points.dtype.name)),
-            _told("extremes", values),
-        )
+        _run("extremes", Layout("float32", 4, 2, d, points.dtype.name), values)
     return np.fmin.reduce(lowest), np.fmax.reduce(highest)
 
 
@@ -177,16 +164,17 @@ def _spread_share(
     layout = stencil.layout
     room = math.prod(shape) + layout.slack + GROUP
     grid, total = np.zeros(room, layout.element), np.zeros(room, np.int64)
+    missed = np.zeros(1, np.int64)
     mine = {
         "coefficients": stencil.table,
         "grid": grid,
         "total": total,
+        "missed": missed,
         "start": share[0],
         "stop": share[1],
-        "missed": 0,
     }
-    integers = _run(_job("spread", layout), _told("spread", values | mine, shape, origin))
-    return total, int(integers[INTEGERS["spread"].index("missed")])
+    _run("spread", layout, values | mine, shape, origin)
+    return total, int(missed[0])
 
 
 def room(stencil: Stencil, shape: Sequence[int]) -> Array:
@@ -217,11 +205,11 @@ def interpolate(
     of the mesh gets `outside`, one that is not finite NaN. out is (N, components), its last axis
     contiguous, in the points' dtype.
     """
-    job = _job(f"interpolate {what}" + (" ordered" if order is not None else ""), stencil.layout)
+    job = f"interpolate {what}" + (" ordered" if order is not None else "")
     values = {
         "points": points,
         "coefficients": stencil.table,
-        "order": 0 if order is None else order,
+        "order": order,
         "grid": mesh,
         "row": out.strides[0] // out.itemsize,
         "scale": stencil.cells_per_length,
@@ -230,7 +218,7 @@ def interpolate(
     tasks: list[Callable[[], Any]] = []
     for start, stop in _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD)):
         mine = values | {"start": start, "stop": stop, "out": out}
-        tasks.append(partial(_run, job, _told("interpolate", mine, shape, origin), mine))
+        tasks.append(partial(_run, job, stencil.layout, mine, shape, origin))
     _together(tasks)
 
 
@@ -260,5 +248,5 @@ def sort(
         "scale": stencil.cells_per_length,
         "coefficients": stencil.table,
     }
-    _run(_job("sort", layout), _told("sort", values, shape, origin))
+    _run("sort", layout, values, shape, origin)
     return ordered, order

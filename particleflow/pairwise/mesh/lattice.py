@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
-import scipy.fft
 
+from particleflow._libraries import Later
 from particleflow.kernels import Gaussian
 from particleflow.pairwise.mesh.spacing import Plan
 from particleflow.pairwise.periodic.modes import (
@@ -25,6 +25,8 @@ from particleflow.pairwise.periodic.modes import (
     outer_product,
     squared_frequencies,
 )
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray
 
@@ -115,7 +117,7 @@ def periodic_shape(plan: Plan, box: Box) -> tuple[int, ...]:
     extents = [max(n - plan.window.taps - 1, 1) * plan.spacing for n in box.shape]
     least = [math.ceil(length / plan.spacing) for length in plan.periodic.least(extents)]
     needed = [max(n, m) for n, m in zip(box.shape, least, strict=True)]
-    return tuple(n if n >= UNCOUNTED else scipy.fft.next_fast_len(n, real=True) for n in needed)
+    return tuple(n if n >= UNCOUNTED else fft.next_fast_len(n, real=True) for n in needed)
 
 
 def potential(
@@ -137,14 +139,14 @@ def potential(
     total: Array = np.zeros(shape, _precision(plan))
     for inner, mesh in parts:
         total[box.slices(inner)] += mesh
-    spectrum = scipy.fft.rfftn(total, workers=threads, overwrite_x=True)
+    spectrum = fft.rfftn(total, workers=threads, overwrite_x=True)
     del total
     for factor in multiplier(plan, shape):
         spectrum *= factor
     if laplacian:
         spectrum *= -squared_frequencies([plan.spacing * n for n in shape], shape)
     return np.asarray(
-        scipy.fft.irfftn(spectrum, shape, workers=threads, overwrite_x=True, norm="forward")
+        fft.irfftn(spectrum, shape, workers=threads, overwrite_x=True, norm="forward")
     )
 
 

@@ -18,9 +18,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy.ndimage import convolve1d
 from torch import Tensor
 
+from particleflow._libraries import Later
 from particleflow.kernels import Gaussian
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sum
@@ -35,6 +35,8 @@ from particleflow.pairwise.mesh.tails import LIGHTEST, at_rows, plans, seconds
 from particleflow.pairwise.periodic.modes import length_scale
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
+
+ndimage = Later("scipy.ndimage")
 
 # The Gaussian: errors of the mesh relative to the tolerance. The first whose mesh has few nodes is
 # taken, else the last.
@@ -252,5 +254,5 @@ def _block_sums(
         nodes = np.add.reduceat(nodes, np.arange(0, nodes.shape[axis], size), axis)
     total = np.pad(nodes, far)
     for axis in range(nodes.ndim):
-        total = convolve1d(total, np.ones(2 * far + 1), axis, mode="constant")
+        total = ndimage.convolve1d(total, np.ones(2 * far + 1), axis, mode="constant")
     return first - far, total

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import scipy.fft
 
+from particleflow._libraries import Later
 from particleflow.pairwise.mesh.gridding import extremes
 from particleflow.pairwise.mesh.pair_errors import FARTHEST, errors_beyond, line_errors
 from particleflow.pairwise.mesh.spacing import Plan
 from particleflow.pairwise.periodic.modes import at_unit_bandwidth
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray
 
@@ -87,11 +89,11 @@ def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float
     level = errors.levels(np.maximum(nearest - 2 * h, 0), d)
     total = _on_one_array(parts, 2 * far)
     everything = float(total.sum())
-    spectrum = scipy.fft.rfftn(total)
+    spectrum = fft.rfftn(total)
 
     def largest(table: Array, rounding: float, images: float, beyond: float) -> float:
-        around = scipy.fft.irfftn(
-            spectrum * scipy.fft.rfftn(table + rounding * level, total.shape), total.shape
+        around = fft.irfftn(
+            spectrum * fft.rfftn(table + rounding * level, total.shape), total.shape
         )
         return float(around.max()) + (images + beyond) * everything
 
@@ -111,10 +113,7 @@ def _on_one_array(parts: Sequence[Density], margin: int) -> Array:
     origin = [min(part.origin[j] for part in parts) for j in range(d)]
     end = [max(part.origin[j] + part.mass.shape[j] for part in parts) for j in range(d)]
     total = np.zeros(
-        [
-            scipy.fft.next_fast_len(e - o + margin, real=True)
-            for o, e in zip(origin, end, strict=True)
-        ]
+        [fft.next_fast_len(e - o + margin, real=True) for o, e in zip(origin, end, strict=True)]
     )
     for part in parts:
         here = zip(part.origin, origin, part.mass.shape, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -11,14 +11,12 @@ from torch import Tensor
 from particleflow.kernels import Kernel
 from particleflow.memo import Memo
 from particleflow.pairwise.field import SumField
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.mesh.lattice import Box
-    from particleflow.pairwise.mesh.nearby import Density
-    from particleflow.pairwise.mesh.placed import Placed
+from particleflow.pairwise.mesh.lattice import Box
+from particleflow.pairwise.mesh.nearby import Density
+from particleflow.pairwise.mesh.placed import Placed
 
 # Nodes and the weights spread on them, a float64 array of the box's shape.
-OnNodes: TypeAlias = "tuple[Box, np.ndarray]"
+OnNodes: TypeAlias = tuple[Box, np.ndarray]
 
 
 @runtime_checkable

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +22,10 @@ from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sum, exact_values, usable, warn_once
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import as_matrix, points_of
+from particleflow.pairwise.mesh import gridding, lattice, spacing
+from particleflow.pairwise.mesh.lattice import around, periodic_shape, union, with_queries
+from particleflow.pairwise.mesh.nearby import Density, block_size, local_errors
+from particleflow.pairwise.mesh.placed import Core, Placed, stencil
 from particleflow.pairwise.mesh.records import (
     Coverage,
     MeshOptions,
@@ -32,13 +35,10 @@ from particleflow.pairwise.mesh.records import (
     PlacedSources,
     SharedMesh,
 )
+from particleflow.pairwise.mesh.spacing import Plan
+from particleflow.pairwise.neighbours.backend import Short, near_sum
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
 from particleflow.pairwise.terms import What
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.mesh.nearby import Density
-    from particleflow.pairwise.mesh.placed import Core, Placed
-    from particleflow.pairwise.mesh.spacing import Plan
 
 # Nodes that a mesh may have for each point: with more, exact sums are faster whatever the points.
 NODES_PER_POINT = 4096
@@ -103,8 +103,6 @@ class MeshSums(SumField):
 
     def placed(self, z: Tensor | Queries) -> Placed:
         """The queries as the mesh meets them: those of a part where z are its points."""
-        from particleflow.pairwise.mesh.placed import Placed
-
         if isinstance(z, MeshQueries):
             return z.placed
         points = points_of(z)
@@ -119,8 +117,6 @@ class MeshSums(SumField):
         self, atol: float, placed: Placed, laplacian: bool = False
     ) -> tuple[Plan | None, Coverage]:
         """The plan that keeps atol, and the meshes for these queries; else a reason `why`."""
-        from particleflow.pairwise.mesh import spacing
-
         plan = spacing.plan(self.kernel, self.parts[0][0].points.shape[1], atol, laplacian)
         if plan is None:
             return None, Coverage(why=f"no mesh resolves {self.kernel} to atol = {atol:.1g}")
@@ -132,8 +128,6 @@ class MeshSums(SumField):
 
     def coverage(self, plan: Plan, placed: Placed) -> Coverage:
         """One mesh for all parts and queries if it is small enough, else one mesh for each part."""
-        from particleflow.pairwise.mesh.lattice import around, periodic_shape, union, with_queries
-
         most, rows = self.mesh.max_cells, None
         too_large = Coverage(
             why=(
@@ -233,9 +227,6 @@ class MeshSums(SumField):
         out: Tensor,
     ) -> None:
         """Write what a mesh gives at the queries to out (Q, components)."""
-        from particleflow.pairwise.mesh import gridding
-        from particleflow.pairwise.mesh.placed import stencil
-
         points, order = placed.in_order(plan, self.mesh.max_cells, math.prod(mesh.shape))
         gridding.interpolate(
             stencil(plan, points.dtype.name),
@@ -252,8 +243,6 @@ class MeshSums(SumField):
 
     def _potential(self, plan: Plan, mesh: SharedMesh, laplacian: bool, column: int) -> np.ndarray:
         """The sum of the k-th weights on the nodes of a mesh, or its laplacian."""
-        from particleflow.pairwise.mesh import gridding, lattice
-        from particleflow.pairwise.mesh.placed import stencil
 
         def make() -> np.ndarray:
             spreads = [self.spread(plan, part, column) for part in mesh.parts]
@@ -298,8 +287,6 @@ class MeshSums(SumField):
 
         Relative to `mass` = sum |w|, times the kernel's peaks.
         """
-        from particleflow.pairwise.mesh.nearby import block_size, local_errors
-
         cores = [core for core in self.cores(plan) if core is not None]
         size = max(block_size(plan, math.prod(core.box.shape)) for core in cores)
         densities, left_out = [], 0.0
@@ -320,8 +307,6 @@ class MeshSums(SumField):
 
         None if they are not, if the kernel has no reach, or if a source is not finite.
         """
-        from particleflow.pairwise.neighbours.backend import Short, near_sum
-
         kernel = self.kernel
         if not (isinstance(kernel, Short) and usable("llvmlite.binding")):
             return None

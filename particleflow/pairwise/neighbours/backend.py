@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,15 +20,15 @@ from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
 from particleflow.kernels.declared import is_built_in
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
+from particleflow.pairwise.exact.compiled import Ranges, plan_of, query_rows, range_logs, range_sums
+from particleflow.pairwise.exact.profiles import PROFILES
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.neighbours import search
+from particleflow.pairwise.neighbours.box_tree import Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
 from particleflow.pairwise.terms import What
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.exact.compiled import Ranges
-    from particleflow.pairwise.neighbours.box_tree import Boxes
 
 Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
 JOB = 512  # blocks of queries that a thread takes
@@ -173,8 +173,6 @@ class CulledSources:
         return self._answer(total, w, queries)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        from particleflow.pairwise.neighbours import search
-
         queries = self._queries(z)
         logs, grads = (
             np.full(len(queries.tiled.points), -np.inf),
@@ -204,9 +202,6 @@ class CulledSources:
 
     def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
         """Of the errors of value and gradient at z, the largest over weight vectors w (N, K)."""
-        from particleflow.pairwise.neighbours import search
-        from particleflow.pairwise.neighbours.box_tree import Boxes
-
         queries, tiled, length = self._queries(z).tiled, self.tiled, self._length
         near, band, far = (
             length * r for r in (self._reach.near, self._reach.band, self._reach.far)
@@ -236,8 +231,6 @@ class CulledSources:
         """Queries that share their list of sources: the fewest that fill the compiled code's
         vectors and whole tiles.
         """
-        from particleflow.pairwise.exact.compiled import plan_of
-
         weights = "column" if columns == 1 else "columns"
         kind: Any = type(self.kernel)
         return math.lcm(
@@ -359,8 +352,6 @@ class _SumJob:
     total: np.ndarray
 
     def __call__(self, part: Iterator[Batch]) -> None:
-        from particleflow.pairwise.exact.compiled import query_rows, range_sums
-
         for batch in part:
             if len(batch.x):
                 sums = range_sums(
@@ -386,8 +377,6 @@ class _LogJob:
     grads: np.ndarray
 
     def __call__(self, part: Iterator[Batch]) -> None:
-        from particleflow.pairwise.exact.compiled import query_rows, range_logs
-
         for batch in part:
             if len(batch.x):
                 ranges = _ranges(batch, self.block)
@@ -403,8 +392,6 @@ class _LogJob:
 
 
 def _ranges(batch: Batch, block: int) -> Ranges:
-    from particleflow.pairwise.exact.compiled import Ranges
-
     return Ranges(
         np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block
     )
@@ -412,15 +399,11 @@ def _ranges(batch: Batch, block: int) -> Ranges:
 
 def _unit(kernel: Short) -> float:
     """What coordinates are multiplied by for the compiled sums."""
-    from particleflow.pairwise.exact.profiles import PROFILES
-
     return float(PROFILES[type(kernel)].length / kernel.bandwidth)
 
 
 def _code(kernel: Short) -> int:
     """The kernel's number in compiled code."""
-    from particleflow.pairwise.neighbours import search
-
     return {
         Gaussian: search.GAUSSIAN,
         Laplace: search.LAPLACE,

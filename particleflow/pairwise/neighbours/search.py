@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from particleflow.pairwise.codegen.scalar import translated
+from particleflow.pairwise.codegen.staging import staged
 from particleflow.pairwise.neighbours.box_tree import (
     Boxes,
     Flags,
@@ -32,7 +32,7 @@ def stack() -> np.ndarray:
     return np.empty(64, np.int64)
 
 
-@translated
+@staged
 def _gap2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     """Squared distance of box i of a from box j of b."""
     s = 0.0
@@ -42,7 +42,7 @@ def _gap2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     return s
 
 
-@translated
+@staged
 def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     """Largest squared distance of a point of one box from a point of the other."""
     s = 0.0
@@ -52,7 +52,7 @@ def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     return s
 
 
-@translated
+@staged
 def near(
     tree: Tree, tile: int, n: int, blocks: Boxes, reach: Floats, whole: Flags, begin: int, end: int, room: int,
     ptr: Integers, ranges: IntegerRows, stack: Integers,
@@ -101,7 +101,7 @@ def near(
     return end
 
 
-@translated
+@staged
 def gather(
     points: Points, weights: Points, ptr: Integers, ranges: IntegerRows, centres: Points, unit: float,
     to: Points, to_weights: Points, ends: Integers,
@@ -122,7 +122,7 @@ def gather(
         ends[block] = used
 
 
-@translated
+@staged
 def _log_kernel(kernel: int, r: float) -> float:
     """log k at r bandwidths: falls."""
     if kernel == GAUSSIAN:
@@ -133,7 +133,7 @@ def _log_kernel(kernel: int, r: float) -> float:
     return math.log1p(a if kernel == MATERN32 else a + a * a / 3) - a
 
 
-@translated
+@staged
 def _distance(kernel: int, log: float) -> float:
     """r or a little more, in bandwidths, where log k = `log` <= 0."""
     if kernel == GAUSSIAN:
@@ -150,7 +150,7 @@ def _distance(kernel: int, log: float) -> float:
     return a / math.sqrt(3.0 if kernel == MATERN32 else 5.0)
 
 
-@translated
+@staged
 def log_reach(
     tree: Tree, log_mass: Floats, kernel: int, bandwidth: float, log_tolerance: float, blocks: Boxes, reach: Floats, stack: Integers,
 ) -> None:  # fmt: skip
@@ -207,7 +207,7 @@ class Limits(NamedTuple):
     scale: float
 
 
-@translated
+@staged
 def _bound(
     tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, blocks: Boxes, block: int, queries: Boxes, query: int,
     limits: Limits, rounding: float, moved: float, stack: Integers,
@@ -265,7 +265,7 @@ def _bound(
     )
 
 
-@translated
+@staged
 def bounds(
     tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, queries: Boxes, size: int, blocks: Boxes, limits: Limits,
     rounding: float, shift: Floats, stack: Integers,

@@ -23,12 +23,14 @@ from typing import TypeAlias, cast
 import numpy as np
 import torch
 from numpy.polynomial import Chebyshev
-from scipy.fft import rfft, rfftn
 
+from particleflow._libraries import Later
 from particleflow.kernels import Kernel, ScaledKernel
 from particleflow.kernels.declared import bandwidth_of, has_kink, has_spectrum
 from particleflow.memo import cached
 from particleflow.pairwise.periodic.split import rounded_up, step
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray
 
@@ -199,7 +201,7 @@ class Periodic:
             for length, n in zip(lengths, shape, strict=True)
         )
         samples = values(self.kernel.profile, s)
-        c = rfftn(samples).real if half else np.fft.fftn(samples).real
+        c = fft.rfftn(samples).real if half else np.fft.fftn(samples).real
         return np.asarray(c) / samples.size
 
 
@@ -299,7 +301,7 @@ def _spectrum_line(kernel: Kernel) -> SpectrumLine:
     s = bent_square(r, length, length / 8, LINE_BETA) if bent else r**2
     # -k'(r) / r: across the line, the second derivative of k
     k, pull = values(kernel.profile, s), -2 * values(kernel.slope, s)
-    size, across = np.abs(rfft(k).real) / SAMPLES, np.abs(rfft(pull).real) / SAMPLES
+    size, across = np.abs(fft.rfft(k).real) / SAMPLES, np.abs(fft.rfft(pull).real) / SAMPLES
     size[1:] *= 2
     across[1:] *= 2
     rounding = size < ROUNDING * size.max()

@@ -1,17 +1,16 @@
-"""Translated functions: the same function run by Python is what they have to agree with, bit by
-bit.
-"""
+"""Staged functions: the same function run by Python is what the machine code has to agree with."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from particleflow.pairwise.codegen.scalar import translated
-from particleflow.pairwise.codegen.types import Elements
+from particleflow.pairwise.codegen.entry import Elements
+from particleflow.pairwise.codegen.staging import staged
 
 Floats = Annotated[np.ndarray, Elements("float64", 1)]
 Rows = Annotated[np.ndarray, Elements("float64", 2)]
@@ -36,7 +35,7 @@ class Whole(NamedTuple):
     count: int
 
 
-@translated
+@staged
 def compare(a: float, b: float) -> int:
     code = 0
     if a < b:
@@ -52,57 +51,69 @@ def compare(a: float, b: float) -> int:
     return code + (32 if a > 1 and b > 1 else 64)
 
 
-@translated
+@staged
 def ends_of(a: float, b: float) -> tuple[float, float, float]:
     return min(a, b), max(a, b), abs(-a)
 
 
-@translated
+@staged
 def arithmetic(a: int, b: int) -> tuple[int, int, int, int, int]:
     return a + b * OFFSET, (a - b) >> 1, -a, min(a, b), max(a, b)
 
 
-@translated
+@staged
 def quotient(a: int, b: int) -> tuple[int, float]:
     return a // b, a / b
 
 
-@translated
+@staged
 def functions(a: float) -> tuple[float, float]:
     return math.sqrt(a), math.log1p(a)
 
 
-@translated
+@staged
 def truncated(a: float) -> int:
     return int(a)
 
 
-@translated
+@staged
+def early(n: int, flag: bool) -> int:
+    """Results from several places, with what is known while the code is written among them."""
+    for k in range(n):
+        if flag and k == 3:
+            return 100 * k
+        if k * k > 50:
+            return k
+    return -1
+
+
+@staged
 def steps(n: int, stop: int, hits: Integers) -> int:
-    """Loops: the variable keeps its value, changes to it do not last, continue and break."""
-    k = -5
+    """Loops that are unrolled, that rise, that fall, that go on and that end early."""
     total = 0
     for k in range(stop, n):
         if k == 4:
             continue
         hits[k] += 1
-        k += 10
-        total += k
+        total += k + 10
     for j in range(n - 1, -1, -2):
         for i in range(n):
             if i > j:
                 break
             total += i * j
+    for k in range(3):
+        for step in (1, 2):
+            total += k * step
     waiting = n
     while waiting:
         waiting -= 1
         if waiting == 2:
             break
         total *= 2
-    return total + k
+    return total
 
 
-@translated
+@staged
 def _scaled(part: Part, row: int) -> float:
     s = 0.0
     for k in range(part.values.shape[1]):
@@ -110,9 +121,15 @@ def _scaled(part: Part, row: int) -> float:
     return s
 
 
-@translated
+@staged
 def moved(
-    whole: Whole, cube: Cube, floats: Floats, short: Short, small: Small, flags: Flags, second: bool
+    whole: Whole,
+    cube: Cube,
+    floats: Floats,
+    short: Short,
+    small: Small,
+    flags: Flags,
+    second: bool,
 ) -> tuple[float, int]:
     n, d = whole.first.values.shape
     plane, rest = cube[1], floats[2:]
@@ -133,23 +150,26 @@ def moved(
     return pair[0] + (floats[last - 1] if last else 1), d + last - first
 
 
+def plain(function: Any) -> Callable[..., Any]:
+    """What was decorated, run by Python."""
+    python: Callable[..., Any] = function.__wrapped__
+    return python
+
+
 def same(function: Any, *arguments: Any) -> None:
-    np.testing.assert_array_equal(function(*arguments), function.python(*arguments))
+    np.testing.assert_array_equal(function(*arguments), plain(function)(*arguments))
 
 
 def test_numbers_are_those_of_python() -> None:
     for a in NUMBERS:
         for b in NUMBERS:
             same(compare, a, b)
-            got, expected = ends_of(a, b), ends_of.python(a, b)
-            assert (
-                np.array(got).tobytes() == np.array(expected).tobytes()
-                or math.isnan(a)
-                or math.isnan(b)
-            )
+            got, expected = ends_of(a, b), plain(ends_of)(a, b)
+            alike = np.array(got).tobytes() == np.array(expected).tobytes()
+            assert alike or math.isnan(a) or math.isnan(b)
             np.testing.assert_array_equal(got, expected)
         if a >= 0:
-            np.testing.assert_allclose(functions(a), functions.python(a), rtol=1e-15)
+            np.testing.assert_allclose(functions(a), plain(functions)(a), rtol=1e-15)
         if math.isfinite(a) and abs(a) < 2**63:
             same(truncated, a)
     for i in WHOLE:
@@ -168,19 +188,26 @@ def test_where_python_raises() -> None:
 @pytest.mark.parametrize(("n", "stop"), [(0, 0), (1, 0), (7, 3), (12, 0), (5, 9)])
 def test_loops_go_as_in_python(n: int, stop: int) -> None:
     ours, theirs = np.zeros(12, np.int64), np.zeros(12, np.int64)
-    assert steps(n, stop, ours) == steps.python(n, stop, theirs)
+    assert steps(n, stop, ours) == plain(steps)(n, stop, theirs)
     np.testing.assert_array_equal(ours, theirs)
+    for flag in (True, False):
+        same(early, n, flag)
 
 
 @pytest.mark.parametrize("second", [True, False])
-def test_arrays_and_tuples_change_as_in_python(second: bool) -> None:
+def test_arrays_and_tuples_change_as_in_python(
+    second: bool,
+) -> None:
     made = []
-    for run in (moved, moved.python):
+    for run in (moved, plain(moved)):
         rng = np.random.default_rng(3)
         arrays = (
-            rng.standard_normal((2, 3, 4)), rng.standard_normal(6), rng.integers(0, 9, 5, np.int32), rng.integers(20, 60000, 5, np.uint16),
+            rng.standard_normal((2, 3, 4)),
+            rng.standard_normal(6),
+            rng.integers(0, 9, 5, np.int32),
+            rng.integers(20, 60000, 5, np.uint16),
             rng.random(5) < 0.5,
-        )  # fmt: skip
+        )
         result = run(Whole(Part(rng.standard_normal((5, 3)), 0.3), 4), *arrays, second)
         made.append((result, arrays))
     assert made[0][0] == made[1][0]
@@ -197,52 +224,42 @@ def test_arrays_and_tuples_change_as_in_python(second: bool) -> None:
         (np.zeros((3, 4), order="F"), "strides"),
         ([[1.0]], r"\[\[1.0\]\]"),
     ],
+    ids=["one axis", "float32", "every other column", "Fortran's order", "a list"],
 )
 def test_wrong_arrays_are_refused(argument: Any, got: str) -> None:
-    with pytest.raises(
-        TypeError,
-        match=r"`part\.values` must be a C-contiguous float64 array with 2 axes, got .*("
-        + got
-        + ")",
-    ):
+    wanted = r"`part\.values` must be a C-contiguous float64 array with 2 axes, got .*"
+    with pytest.raises(TypeError, match=wanted + "(" + got + ")"):
         _scaled(Part(argument, 1.0), 0)
 
 
 def test_wrong_scalars_are_refused() -> None:
     with pytest.raises(TypeError, match=r"`a` must be int, got 1\.5"):
-        arithmetic(1.5, 2)
+        arithmetic(1.5, 2)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`a` must be float, got True"):
         truncated(True)
     with pytest.raises(TypeError, match="takes 2 arguments, got 1"):
-        arithmetic(1)
+        arithmetic(1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="`part` must be a tuple of 2"):
-        _scaled(3, 0)
-
-
-def power(a: float) -> float:
-    return a**2
-
-
-def listed(a: float) -> float:
-    b = [a]
-    return b[0]
+        _scaled(3, 0)  # type: ignore[arg-type]
 
 
 def retyped(a: float) -> float:
     b = 1
-    b = a
+    b = a  # type: ignore[assignment]
     return b
 
 
 def unassigned(a: float) -> float:
-    a = c + a  # noqa: F821
+    a = c + a  # type: ignore[name-defined, used-before-def, has-type]  # noqa: F821
     c = a
+    c = c + 1
     return c
 
 
 def endless(a: float) -> float:
     if a > 1:
         return a
+    return None  # type: ignore[return-value]
 
 
 def chained(a: float) -> bool:
@@ -257,30 +274,55 @@ def called(a: float) -> float:
     return math.cosh(a)
 
 
-def stepped(a: int) -> int:
-    for k in range(0, 9, a):
-        a += k
+def counted(a: int) -> int:
+    for k in range(a):
+        k += 1
+    return k
+
+
+def unrolled(a: int) -> int:
+    for k in (1, 2):
+        if a > k:
+            break
     return a
 
 
+def chosen(a: float) -> int:
+    word = "small"
+    if a > 1:
+        word = "large"
+    return len(word)
+
+
 @pytest.mark.parametrize(
-    "function", [power, listed, retyped, unassigned, endless, chained, condition, called, stepped]
+    ("function", "why"),
+    [
+        (retyped, "its first value sets its kind"),
+        (unassigned, "`c` is used before it is assigned"),
+        (endless, "does not fit what was there first"),
+        (chained, "belongs in a @staged function"),
+        (condition, "is not a condition"),
+        (called, "cannot steer how it is written"),
+        (counted, "loop counters and assigned too"),
+        (unrolled, "this one is unrolled"),
+        (chosen, "only numbers and arrays change"),
+    ],
 )
-def test_the_rest_of_python_is_refused_with_its_place(function: Any) -> None:
-    with pytest.raises(TypeError, match=r"test_scalar\.py:\d+: cannot translate"):
-        translated(function)(1)
+def test_what_cannot_be_compiled_is_refused(function: Any, why: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=why):
+        staged(function)(1)
 
 
 def test_parameters_need_known_types() -> None:
-    def bare(a):
+    def bare(a):  # type: ignore[no-untyped-def]
         return a
 
-    def dictionary(a: dict) -> None:
+    def dictionary(a: dict) -> None:  # type: ignore[type-arg]
         return None
 
     for function, message in (
         (bare, r"\['a', 'return'\] need annotations"),
-        (dictionary, "cannot translate the annotation"),
+        (dictionary, "cannot compile for the annotation"),
     ):
         with pytest.raises(TypeError, match=message):
-            translated(function)(1)
+            staged(function)(1)
