@@ -22,13 +22,26 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from torch import Tensor
 
 Made = TypeVar("Made")
+Arguments = ParamSpec("Arguments")
 
 _MISSING: Any = object()
+
+
+def cached(
+    most: int,
+) -> Callable[[Callable[Arguments, Made]], Callable[Arguments, Made]]:
+    """`functools.lru_cache` of a pure function, which keeps the types of its arguments.
+
+    functools' own demands `Hashable`, which no protocol of ours states: built-in kernels and those
+    that declare their scale are hashable, a `Kernel` in general is not.
+    """
+    made = functools.lru_cache(maxsize=most)
+    return cast("Callable[[Callable[Arguments, Made]], Callable[Arguments, Made]]", made)
 
 
 class Memo(Generic[Made]):

@@ -29,7 +29,7 @@ from particleflow.pairwise.mesh.gridding import extremes
 from particleflow.pairwise.mesh.lattice import around, periodic_shape
 from particleflow.pairwise.mesh.spacing import plan
 from particleflow.pairwise.neighbours.backend import Culled, Short
-from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances
+from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
 from particleflow.pairwise.periodic.modes import require_smooth
 
 # So few pairs, times coordinates, that torch sums them before another backend has begun; and so few
@@ -129,7 +129,7 @@ class Problem:
 
     def near(self, radius: float) -> float:
         """Pairs closer than a radius, from a sample."""
-        return self.pairs * float((self._distances < radius).double().mean())
+        return self.pairs * share_within(self._distances, radius)
 
     @cached_property
     def _distances(self) -> Tensor:

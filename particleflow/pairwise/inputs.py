@@ -177,6 +177,11 @@ def checked_weights(w: Tensor, points: Tensor) -> Tensor:
     return owned(w.detach().to(points.dtype), "w") if w.dtype != points.dtype else owned(w, "w")
 
 
+def as_matrix(w: Tensor) -> Tensor:
+    """Weights (N,) or (N, K) as (N, K)."""
+    return w if w.ndim == 2 else w[:, None]
+
+
 def points_of(z: Tensor | Queries) -> Tensor:
     return z if isinstance(z, Tensor) else z.points
 

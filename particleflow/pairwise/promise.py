@@ -10,6 +10,7 @@ eps_1 are at most atol.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -81,7 +82,7 @@ def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
         (
             1.0
             if bandwidth_of(kernel) is not None
-            else _extent([z, *(sources.points for sources, _ in field.parts)])
+            else diagonal([z, *(sources.points for sources, _ in field.parts)])
         ),
     )
     mass = sum(
@@ -91,8 +92,8 @@ def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
     return float(mass.max()) * top, float(mass.max()) * steepest
 
 
-def _extent(clouds: list[Tensor]) -> float:
-    """The diagonal of the box around all points."""
+def diagonal(clouds: Sequence[Tensor]) -> float:
+    """The diagonal of the box around all points, computed in float64."""
     lowest, highest = corners(*clouds)
     return float((highest.double() - lowest.double()).norm())
 
