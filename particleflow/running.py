@@ -15,7 +15,7 @@ from typing import Any
 from particleflow import _checks
 from particleflow._supplied import in_short
 from particleflow.clouds import Cloud, FixedTarget, Target, extent
-from particleflow.estimators.critic import Critic
+from particleflow.estimators.trained.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.pairwise.base import Promise

@@ -16,8 +16,8 @@ import particleflow as pf
 from particleflow import losses, metrics
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Classifier
-from particleflow.estimators.network import CHUNK, Network, built
-from particleflow.estimators.training import Batch, Batches, slopes
+from particleflow.estimators.trained.network import CHUNK, Network, built
+from particleflow.estimators.trained.training import Batch, Batches, slopes
 from tests import problems
 
 LOSSES = [

@@ -17,7 +17,7 @@ from torch import Tensor
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import KLIEP
-from particleflow.estimators.mixture import mixture_weights
+from particleflow.estimators.ratio.mixture import mixture_weights
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.subsets import places
@@ -141,7 +141,7 @@ def test_the_bandwidth_is_chosen_once_and_reported() -> None:
 
 def test_the_score_is_that_of_the_held_out_fifths(unchecked: None) -> None:
     """E_p log r - E_q r + 1, a lower bound of KL(p || q) for any r."""
-    from particleflow.estimators.kernel_ratio import FACTORS
+    from particleflow.estimators.ratio.kernel_ratio import FACTORS
 
     x, y = weighted(33, 2, 0), weighted(26, 2, 1, 0.4)
     fit = pf.fit(KLIEP(centres=26), x, y)

@@ -16,8 +16,8 @@ from torch import Tensor
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.estimators import KernelLogistic
-from particleflow.estimators.logistic import regression
-from particleflow.estimators.logistic_solver import minimise
+from particleflow.estimators.ratio.logistic import regression
+from particleflow.estimators.ratio.logistic_solver import minimise
 from particleflow.kernels import IMQ, Gaussian, Landmarks, Laplace, Matern32, Matern52, RandomWaves
 from particleflow.subsets import lasting_order
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.divergences import KL
-from particleflow.estimators.dual import Dual
-from particleflow.estimators.gram import SummedGram, WholeGram, gram_of
-from particleflow.estimators.newton import Solution, solve
-from particleflow.estimators.system import solve_system
+from particleflow.estimators.envelope.dual import Dual
+from particleflow.estimators.envelope.gram import SummedGram, WholeGram, gram_of
+from particleflow.estimators.envelope.newton import Solution, solve
+from particleflow.estimators.envelope.linear import solve_system
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Auto, Compiled
 from particleflow.pairwise.exact.dense import kernel_matrix

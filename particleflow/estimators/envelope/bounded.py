@@ -19,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.divergences import Divergence, TotalVariation
-from particleflow.estimators.dual import ROUNDING, SHARE, SMALL_RESIDUAL
-from particleflow.estimators.gram import Gram
+from particleflow.estimators.envelope.dual import ROUNDING, SHARE, SMALL_RESIDUAL
+from particleflow.estimators.envelope.gram import Gram
 from particleflow.memo import cached_property
 
 # A density below it weighs nothing, and the square of its inverse is a number still.

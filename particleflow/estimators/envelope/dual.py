@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.estimators.gram import Gram
+from particleflow.estimators.envelope.gram import Gram
 from particleflow.memo import cached_property
 
 # Below it f*(u + t) - f*(u) - g t is taken from the trapezium rule: its error is t^2, that of the

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.clouds import Cloud
-from particleflow.estimators.factor import partial_cholesky
+from particleflow.estimators.envelope.cholesky import partial_cholesky
 from particleflow.kernels import Kernel
 from particleflow.memo import cached_property
 from particleflow.pairwise import Auto, PairwiseSum, Queries, Sources

@@ -7,7 +7,7 @@ optimum
     h = f'(g) - z + t,    g z = 0,    r t = 0,    h = (mu_x - K a) / lam                                                                  (2)
 
 and Newton's method is applied to (2) with a small tau > 0 in place of 0. g, r, z and t are numbers
-of their own: each keeps all its digits where it vanishes. The linear system is that of `system.py`,
+of their own: each keeps all its digits where it vanishes. The linear system is that of `linear`,
 with W^-1 = f''(g) + z / g + t / r.
 """
 
@@ -22,11 +22,11 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.divergences import Divergence
-from particleflow.estimators.factor import partial_cholesky
-from particleflow.estimators.gram import LARGE, SMALL, Gram, WholeGram, gram_of
-from particleflow.estimators.newton import Solution
-from particleflow.estimators.program import Certificate, Program
-from particleflow.estimators.system import Direct, LowRank, Products, System
+from particleflow.estimators.envelope.cholesky import partial_cholesky
+from particleflow.estimators.envelope.gram import LARGE, SMALL, Gram, WholeGram, gram_of
+from particleflow.estimators.envelope.newton import Solution
+from particleflow.estimators.envelope.bounded import Certificate, Program
+from particleflow.estimators.envelope.linear import Direct, LowRank, Products, System
 from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
 from particleflow.pairwise.exact.dense import kernel_matrix

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.estimators.gram import Gram
+from particleflow.estimators.envelope.gram import Gram
 
 # Products by a whole matrix that cost as much as its Cholesky factor: FEW + M / PER_POINT. Up to
 # DIRECT points the factor is always quicker.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.estimators.dual import Dual, Point
-from particleflow.estimators.system import solve_system
+from particleflow.estimators.envelope.dual import Dual, Point
+from particleflow.estimators.envelope.linear import solve_system
 
 ARMIJO = 1e-4
 # Where nothing is known to start from, lam comes down from where |h| is at most FIRST, CONTINUATION

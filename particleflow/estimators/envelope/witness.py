@@ -15,10 +15,10 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud, Kept
 from particleflow.divergences import KL, Divergence, TotalVariation
 from particleflow.estimators.base import FieldWitness, Fit
-from particleflow.estimators.dual import Dual
-from particleflow.estimators.gram import Gram, gram_of
-from particleflow.estimators.interior import program_of, solve_program
-from particleflow.estimators.newton import Solution, solve
+from particleflow.estimators.envelope.dual import Dual
+from particleflow.estimators.envelope.gram import Gram, gram_of
+from particleflow.estimators.envelope.interior_point import program_of, solve_program
+from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact.fallback import warn_once

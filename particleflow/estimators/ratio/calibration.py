@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from particleflow.estimators.sklearn_model import Training
+from particleflow.estimators.ratio.sklearn_model import Training
 
 
 @dataclass(frozen=True)

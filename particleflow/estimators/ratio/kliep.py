@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit, FlowDefaults
-from particleflow.estimators.kernel_ratio import (
+from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
     Sample,
     bandwidth_of,
@@ -24,7 +24,7 @@ from particleflow.estimators.kernel_ratio import (
     normalised,
     positive_kernel,
 )
-from particleflow.estimators.mixture import Mixture, mixture_weights
+from particleflow.estimators.ratio.mixture import Mixture, mixture_weights
 from particleflow.kernels import Bandwidth, Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend

@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators.base import Fit, FlowDefaults
-from particleflow.estimators.logistic_solver import Minimum, Regression, minimise
+from particleflow.estimators.ratio.logistic_solver import Minimum, Regression, minimise
 from particleflow.kernels import (
     Bandwidth,
     FeatureMap,

@@ -11,7 +11,7 @@ from operator import attrgetter
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.estimators.nonnegative import nonnegative_minimum
+from particleflow.estimators.ratio.nonnegative import nonnegative_minimum
 
 GAP = 1e-14  # what rounding leaves of it
 ACCEPTED = 1e-10  # a gap that counts as converged

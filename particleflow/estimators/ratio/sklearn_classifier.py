@@ -14,9 +14,9 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
-from particleflow.estimators.calibration import Calibration, calibrated
-from particleflow.estimators.sklearn_gradient import LinearInFeatures, linear_in_features
-from particleflow.estimators.sklearn_model import (
+from particleflow.estimators.ratio.calibration import Calibration, calibrated
+from particleflow.estimators.ratio.sklearn_gradient import LinearInFeatures, linear_in_features
+from particleflow.estimators.ratio.sklearn_model import (
     Scores,
     Training,
     check_model,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from particleflow.estimators.sklearn_model import SURE
+from particleflow.estimators.ratio.sklearn_model import SURE
 
 # Relative to the largest: scores that are what the coefficients say.
 SAME = 1e-6

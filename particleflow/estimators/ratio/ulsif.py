@@ -16,7 +16,7 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit, FlowDefaults
-from particleflow.estimators.kernel_ratio import (
+from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
     KernelRatioWitness,
     Sample,
@@ -27,7 +27,7 @@ from particleflow.estimators.kernel_ratio import (
     positive_kernel,
     tiles,
 )
-from particleflow.estimators.nonnegative import Minimum, least_ridge, nonnegative_minimum
+from particleflow.estimators.ratio.nonnegative import Minimum, least_ridge, nonnegative_minimum
 from particleflow.kernels import Bandwidth, Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend

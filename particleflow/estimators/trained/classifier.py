@@ -12,8 +12,8 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
-from particleflow.estimators.network import Network, Weights, value_and_grad, values
-from particleflow.estimators.training import Batch, FromModule, Learned, slopes
+from particleflow.estimators.trained.network import Network, Weights, value_and_grad, values
+from particleflow.estimators.trained.training import Batch, FromModule, Learned, slopes
 from particleflow.losses import BCE, Loss
 
 

@@ -16,7 +16,7 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
-from particleflow.estimators.network import (
+from particleflow.estimators.trained.network import (
     Network,
     Weights,
     built,
@@ -26,7 +26,7 @@ from particleflow.estimators.network import (
     value_and_grad,
     values,
 )
-from particleflow.estimators.training import Batch, FromModule, Learned, Trained, slopes
+from particleflow.estimators.trained.training import Batch, FromModule, Learned, Trained, slopes
 
 
 @dataclass(frozen=True)

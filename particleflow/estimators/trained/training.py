@@ -19,7 +19,7 @@ from particleflow import _checks
 from particleflow._autograd import plain
 from particleflow._typing import Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.network import (
+from particleflow.estimators.trained.network import (
     ModuleOrFactory,
     Network,
     Weights,
