@@ -58,6 +58,13 @@ class Divergence(Protocol):
     def ratio_slope(self, s: Tensor) -> Tensor: ...
 
 
+class PiecewiseLinear:
+    """An entropy f(g) = c |g - 1|, c its recession constant. Declared by inheriting.
+
+    f' jumps at g = 1, so that Newton's method in f'(g) cannot solve for g.
+    """
+
+
 @dataclass(frozen=True)
 class KL:
     """f(g) = g log g - g + 1: KL(q || p). f*(s) = e^s - 1."""
@@ -315,7 +322,7 @@ class JensenShannon:
 
 
 @dataclass(frozen=True)
-class TotalVariation:
+class TotalVariation(PiecewiseLinear):
     """f(g) = |g - 1| / 2: the total variation distance, in [0, 1]. f*(s) = max(s, -1/2), s <= 1/2.
 
     Not smooth: slope is 0 at g = 1 (any of [-1/2, 1/2] is a subgradient), ratio is 1 on [-1/2, 1/2]

@@ -1,4 +1,4 @@
-"""The contract of an estimator: fit(x, y) -> Fit, whose witness w : R^d -> R the particles climb."""
+"""The contract of an estimator: fit(x, y) -> Fit, whose witness w the particles climb."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class KnownSmoothness(Estimator, Protocol):
     def smooth_witness(self) -> bool: ...
 
 
-class KernelEnergy(ABC):
+class KernelEnergy:
     """An estimator whose value is built from one kernel. Declared by inheriting.
 
     A run reads two facts off the kernel. Where it has a kink (`kernels.declared.has_kink`), the
@@ -183,7 +183,7 @@ class FlowDefaults(ABC):
     def in_flow(self) -> Estimator: ...
 
 
-class SmoothRatio(ABC):
+class SmoothRatio:
     """The facts of an estimator of log(target / current) that is smooth and deterministic."""
 
     deterministic: ClassVar[bool] = True

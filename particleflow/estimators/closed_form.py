@@ -85,7 +85,7 @@ class DensityWitness:
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """w = log p, or w = log p - log q where `current` is given; p the target, q the current density.
+    """w = log p, or log p - log q where `current` is given; p the target, q the current density.
 
     log p is a potential, for Langevin and for plain ascent. log p - log q is a log ratio.
     `Fit.value` is -mean_i w(x_i), which is KL(q || p) of a log ratio; None where only a score of p
@@ -117,7 +117,8 @@ class ClosedForm:
         ):
             raise TypeError(
                 "`target` must have log_density and score, or be a callable z -> log density or"
-                f" score, got {_checks.kind(self.target)}: e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
+                f" score, got {_checks.kind(self.target)}: e.g. pf.samplers.Gaussian(dim=2), or"
+                " lambda z: -z"
             )
         if self.current is not None and not isinstance(self.current, (Density, Moments)):
             raise TypeError(

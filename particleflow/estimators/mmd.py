@@ -66,7 +66,7 @@ class MMD(KernelEnergy):
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """What is kept with a target: its fields, in which fast sums keep their work, and its energy."""
+    """What is kept with a target: its fields, with the work of fast sums, and its energy."""
 
     cloud: Cloud
     sources: Sources

@@ -7,10 +7,11 @@ Gretton 2021; Neumayer, Stein, Steidl and Rux 2024):
 
 - `gram`: the kernel matrix of the target as a map. `cholesky`: a factor of it with few columns.
 - `dual`: the problem and its duality gap. `linear`: the linear systems of Newton's method.
-- `line_search`, `newton`: the solver where no density meets a bound.
-- `bounded`, `iterates`, `interior_point`: the problem and the solver where densities meet bounds.
+- `newton`: the solver where no density meets a bound.
+- `bounded`, `interior_step`, `interior_point`: the problem and the solver where some do.
 - `witness`: from two clouds to a solved problem, its witness and its report.
-- `penalty`: lam as a number or a schedule. `kale`, `moreau`: the estimators.
+- `penalty`: lam as a number or a schedule. `regularised`: what the estimators share.
+- `kale`, `moreau`: the estimators.
 """
 
 from particleflow.estimators.envelope.kale import KALE

@@ -1,12 +1,14 @@
-"""The convex program of a regularised f-divergence whose densities meet bounds: its costs, and the
-duality gap that certifies a solution.
+"""The convex program of a regularised f-divergence whose densities meet bounds.
 
-    D(g) = sum_j q_j f(g_j) + c sum_i m_i b_i + |mu_x - sum_j q_j g_j k(y_j, .) - sum_i m_i b_i k(x_i, .)|^2 / (2 lam)   over g, b >= 0   (1)
+    D(g, b) = sum_j q_j f(g_j) + c sum_i m_i b_i
+              + |mu_x - sum_j q_j g_j k(y_j, .) - sum_i m_i b_i k(x_i, .)|^2 / (2 lam)           (1)
 
-c = lim f(g) / g, the recession constant: where it is finite mass may leave the target's points, at
-that cost, for the particles' own; the dual then has the constraint h <= c at all points. Where it
-is infinite there is no b. Total variation, |g - 1| / 2, is a density 0 <= g <= 1 of cost (1 - g) /
-2 and another one, of cost c, at the same points.
+over g, b >= 0. c = lim f(g) / g is the recession constant. Where c is finite, mass may leave the
+target's points for the particles' own, at the cost c. The dual then has the constraint h <= c at
+all points. Where c is infinite there is no b.
+
+A piecewise linear f, c |g - 1|, becomes two densities at the same points: one in [0, 1] of cost
+c (1 - g), and one of cost c.
 """
 
 from __future__ import annotations
@@ -18,18 +20,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.divergences import Divergence, TotalVariation
+from particleflow.clouds import Cloud
+from particleflow.divergences import Divergence, PiecewiseLinear
 from particleflow.estimators.envelope.dual import ROUNDING, SHARE, SMALL_RESIDUAL
-from particleflow.estimators.envelope.gram import Gram
+from particleflow.estimators.envelope.gram import LARGE, Gram, WholeGram, gram_of
+from particleflow.kernels import Kernel
 from particleflow.memo import cached_property
+from particleflow.pairwise import PairwiseSum
+from particleflow.pairwise.exact.dense import kernel_matrix
 
-# A density below it weighs nothing, and the square of its inverse is a number still.
+# The least density: smaller ones weigh nothing, and the square of its inverse is still a number.
 LEAST = 1e-140
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """D, its gap, a bound of |h - h*| / |h|, and what of that the errors of the sums explain."""
+    """D, its gap, `error` >= |h - h*| / |h|, and the `floor` that the sums' errors set to it."""
 
     value: float
     gap: float
@@ -39,8 +45,10 @@ class Certificate:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """(1), as n densities g at P <= n points: those of cost f at y first, then (total variation)
-    those of cost c at y, then b at x.
+    """Problem (1), as one vector of n densities g at P <= n points.
+
+    First come those of cost f at y; then, for a piecewise linear f, those of cost c at y; then b at
+    x.
 
     Parameters
     ----------
@@ -62,19 +70,21 @@ class Program:
 
     @cached_property
     def doubled(self) -> bool:
-        return isinstance(self.divergence, TotalVariation)
+        """Whether f is piecewise linear, so that there are two densities at each y."""
+        return isinstance(self.divergence, PiecewiseLinear)
 
     @cached_property
     def steep(self) -> bool:
-        """f'(0) = -inf: no bound below is met at y."""
+        """Whether f'(0) = -inf, so that no density at y is 0."""
         return not self.doubled and math.isinf(float(self.divergence.slope(self.mu.new_zeros(1))))
 
     @cached_property
     def mass(self) -> Float[Tensor, "n"]:
+        """q at y, and m at x, for each density."""
         return self.spread(self.gram.cloud.mass)
 
     def spread(self, v: Float[Tensor, "P"]) -> Float[Tensor, "n"]:
-        """A function of the points, for each density."""
+        """From values at the points to values for each density."""
         return torch.cat([v[: self.size], v]) if self.doubled else v
 
     def fold(self, v: Float[Tensor, "n"]) -> Float[Tensor, "P"]:
@@ -89,25 +99,18 @@ class Program:
 
     def slope(self, g: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
         """The derivative of the cost of each density."""
-        first = (
-            torch.full_like(g[: self.size], -0.5)
-            if self.doubled
-            else self.divergence.slope(g[: self.size])
-        )
-        return torch.cat([first, g.new_full((len(g) - self.size,), self.divergence.recession)])
+        first, c = g[: self.size], self.divergence.recession
+        slope = torch.full_like(first, -c) if self.doubled else self.divergence.slope(first)
+        return torch.cat([slope, g.new_full((len(g) - self.size,), c)])
 
     def curvature(self, g: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        first = (
-            torch.zeros_like(g[: self.size])
-            if self.doubled
-            else self.divergence.curvature(g[: self.size])
-        )
-        return torch.cat([first, g.new_zeros(len(g) - self.size)])
+        """The second derivative of the cost of each density."""
+        first = g[: self.size]
+        curvature = torch.zeros_like(first) if self.doubled else self.divergence.curvature(first)
+        return torch.cat([curvature, g.new_zeros(len(g) - self.size)])
 
     def moved(self, g: Float[Tensor, "n"], step: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """g + step; where f is steep at 0 densities fall by a step of f'(g) instead, which does not
-        carry them below.
-        """
+        """g + step. Where f is steep at 0, densities fall by a step of f'(g), and stay above 0."""
         if not self.steep:
             return g + step
         first, down = g[: self.size], step[: self.size].clamp(max=0)
@@ -121,11 +124,12 @@ class Program:
     def certify(
         self, g: Float[Tensor, "n"], r: Float[Tensor, "n"], h: Float[Tensor, "P"], lam: float
     ) -> Certificate:
-        """The gap at g (r = 1 - g) and theta h, theta <= 1 such that theta h <= c: by parts none of
-        which is negative.
+        """The gap at g and theta h, with r = 1 - g, and theta <= 1 such that theta h <= c.
 
-        sum_j q_j (f(g_j) + f*(theta h_j) - theta g_j h_j) + sum_i m_i b_i (c - theta h_i) + lam (1
-        - theta)^2 |h|^2 / 2.
+            sum_j q_j (f(g_j) + f*(theta h_j) - theta g_j h_j)
+            + sum_i m_i b_i (c - theta h_i) + lam (1 - theta)^2 |h|^2 / 2
+
+        No part of it is negative.
         """
         size, c, a = self.size, self.divergence.recession, self.weights(g)
         norm2 = max(self.energy - float(a @ (self.mu + lam * h)), 0.0)
@@ -156,10 +160,9 @@ class Program:
     def _uncertain(
         self, g: Float[Tensor, "M"], h: Float[Tensor, "M"], size: float
     ) -> Float[Tensor, "M"]:
-        """What an error of h up to `size` makes of f(g) + f*(h) - g h at its least: size times the
-        change of (f*)', where that jumps or is steep.
+        """The error of f(g) + f*(h) - g h, near 0, that an error of h up to `size` causes.
 
-        No more than 1 + g of that change counts.
+        It is `size` times the change of (f*)', of which no more than 1 + g counts.
         """
         error = size + ROUNDING * h.abs()
         up, down = (
@@ -173,10 +176,29 @@ class Program:
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
         """The cost of g at y, and cost + f*(h) - g h >= 0."""
         if self.doubled:
-            return r / 2, torch.where(h < -0.5, g * (-0.5 - h), r * (0.5 + h))
+            c = self.divergence.recession
+            return c * r, torch.where(h < -c, g * (-c - h), r * (c + h))
         cost = self.divergence.f(g)
         t = h - self.divergence.slope(g)
-        # as in `Dual`: f(g) + f*(h) - g h by the trapezium rule where the difference has no digits
+        # as in `Dual`: the trapezium rule where the difference has no digits
         near = t * (self.divergence.ratio(h) - g) / 2
         far = cost + self.divergence.conjugate(h) - g * h
         return cost, torch.where(t.abs() < SMALL_RESIDUAL, near, far).clamp(min=0)
+
+
+def program_of(
+    divergence: Divergence,
+    clouds: list[Cloud],
+    mu: list[Tensor],
+    energy: float,
+    kernel: Kernel,
+    pairwise: PairwiseSum,
+) -> Program:
+    """The program of the clouds y and, where the recession constant is finite, x; mu_x at both."""
+    points = torch.cat([cloud.points for cloud in clouds])
+    everywhere = Cloud(points, log_mass=torch.cat([cloud.mass for cloud in clouds]).log())
+    if len(points) <= LARGE:
+        gram: Gram = WholeGram(kernel_matrix(kernel, points, points), everywhere)
+    else:
+        gram = gram_of(kernel, everywhere, pairwise, lasting=False)
+    return Program(divergence, gram, torch.cat(mu), energy, len(clouds[0]))

@@ -1,6 +1,4 @@
-"""A partial Cholesky factor of a kernel's matrix: few columns stand for all where the kernel is
-smooth and wide.
-"""
+"""A partial Cholesky factor of a kernel matrix, with few columns where k is smooth and wide."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from torch import Tensor
 from particleflow.kernels import Kernel
 from particleflow.pairwise.exact.dense import kernel_matrix
 
+# The golden ratio's fractional part: its multiples, modulo 1, fill [0, 1) evenly.
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -21,12 +20,12 @@ def partial_cholesky(
     tolerance: float,
     most: int,
 ) -> Float[Tensor, "M r"] | None:
-    """L with sum_i q_i (K - L L')_ii <= tolerance, a bound of the norm of Q^{1/2} (K - L L')
-    Q^{1/2}; None if that takes more than `most` columns.
+    """L with sum_i q_i (K - L L')_ii <= tolerance; None if that takes more than `most` columns.
 
-    Each column belongs to a point drawn in proportion to q_i (K - L L')_ii, which is near to the
-    best for that sum (Chen, Epperly, Tropp and Webber 2023); drawn by the golden ratio's multiples,
-    so that the same input gives the same bits. Cost O(M r^2).
+    That sum bounds the norm of Q^{1/2} (K - L L') Q^{1/2}. Each column belongs to a point, drawn
+    with a probability proportional to q_i (K - L L')_ii (Chen, Epperly, Tropp and Webber 2023). The
+    draws are multiples of the golden ratio, so that the same input gives the same bits. Cost
+    O(M r^2).
     """
     left = kernel_matrix(kernel, points[:1], points[:1])[0].expand(len(points)).clone()
     columns = points.new_empty(most, len(points))

@@ -1,11 +1,11 @@
-"""The dual problem of a regularised f-divergence, over densities of the target's points, with the
-duality gap that certifies a solution.
+"""The dual problem of a regularised f-divergence, and the duality gap that certifies a solution.
 
-    D(g) = sum_j q_j f(g_j) + |mu_x - sum_j q_j g_j k(y_j, .)|^2 / (2 lam)      over g >= 0                                           (1)
-    P(h) = sum_i m_i h(x_i) - sum_j q_j f*(h(y_j)) - lam/2 |h|^2                over h in the Hilbert space of k                      (2)
+    D(g) = sum_j q_j f(g_j) + |mu_x - sum_j q_j g_j k(y_j, .)|^2 / (2 lam)                       (1)
+    P(h) = sum_i m_i h(x_i) - sum_j q_j f*(h(y_j)) - lam/2 |h|^2                                 (2)
 
-min D = max P; at the optimum h = (mu_x - sum_j q_j g_j k(y_j, .)) / lam and g_j = (f*)'(h(y_j)), an
-estimate of current / target at y_j.
+D is minimised over densities g >= 0 of the target's points, P is maximised over the Hilbert space
+of k. min D = max P. At the optimum h = (mu_x - sum_j q_j g_j k(y_j, .)) / lam, and
+g_j = (f*)'(h(y_j)), an estimate of current / target at y_j.
 """
 
 from __future__ import annotations
@@ -21,22 +21,20 @@ from torch import Tensor
 from particleflow.estimators.envelope.gram import Gram
 from particleflow.memo import cached_property
 
-# Below it f*(u + t) - f*(u) - g t is taken from the trapezium rule: its error is t^2, that of the
-# difference eps / t^2.
+# For |t| below it f*(u + t) - f*(u) - g t comes from the trapezium rule, whose relative error is
+# t^2. That of the difference itself is eps / t^2.
 SMALL_RESIDUAL = 1e-4
-# Steps that let a weight grow by no more than this share are safe.
+# Growth of a weight in one step, as a share of it, that needs no safeguard.
 SHORT = 0.1
-# Of u itself, whose digits are what a weight is made of.
+# A bound of the rounding of u, as a share of |u|.
 ROUNDING = 4 * torch.finfo(torch.float64).eps
-# The share of the sums' own error that is left to the solver.
+# The share of the sums' own error that the solver may add.
 SHARE = 0.1
 
 
 @runtime_checkable
 class Entropy(Protocol):
-    """What the solver asks of f: f' and the derivatives of its conjugate (see
-    `particleflow.divergences`).
-    """
+    """What the solver asks of f: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
 
     def slope(self, g: Tensor) -> Tensor: ...
     def conjugate(self, s: Tensor) -> Tensor: ...
@@ -46,8 +44,10 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where the solver stands: u (M,), the weights a = q (f*)'(u), K a, the residual t = h - u at
-    y; D, its gap, and lam^2 |h|^2.
+    """Where the solver stands.
+
+    u (M,), the weights a = q (f*)'(u), image = K a, the residual t = h - u at y, value = D, gap =
+    D - P, and norm2 = lam^2 |h|^2.
     """
 
     u: Float[Tensor, "M"]
@@ -61,8 +61,9 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Dual:
-    """(1) in the variable u = f'(g), g = (f*)'(u): its stationarity is u = h(u) at y, and h has the
-    weights a = q g.
+    """Problem (1) in the variable u = f'(g), with g = (f*)'(u) and the weights a = q g of h.
+
+    u is a solution where u = h(u) at y.
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ class Dual:
     energy : float
         |mu_x|^2 = sum_ii' m_i m_i' k(x_i, x_i').
     least : float
-        A bound below of the squared norm, against rounding; -inf where mu holds a linear cost as
-        well.
+        The least value of |mu_x - mu_gp|^2, against rounding. -inf where mu holds a linear cost
+        too.
     """
 
     divergence: Entropy
@@ -89,17 +90,18 @@ class Dual:
         return self.gram.cloud.mass
 
     def at(self, u: Float[Tensor, "M"], lam: float) -> Point:
-        """One product by K."""
+        """The point at u. Cost: one product by K."""
         a = self.mass * self.divergence.ratio(u)
         return self.with_image(u, a, self.gram.times(a), lam)
 
     def at_zero(self, lam: float) -> Point:
-        """At u = 0, where a = q: no product, once the target is known."""
+        """The point at u = 0, where a = q. Costs a product only once for each target."""
         return self.with_image(torch.zeros_like(self.mu), self.mass, self.gram.of_mass, lam)
 
     def with_image(
         self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float
     ) -> Point:
+        """The point at u, where a and image = K a are known."""
         residual = (self.mu - image) / lam - u
         # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2
         norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), self.least)
@@ -123,8 +125,9 @@ class Dual:
         conjugate: Float[Tensor, "M"],
         t: Float[Tensor, "M"],
     ) -> float:
-        """D - P at the witness of a: sum_j q_j (f(g_j) + f*(h_j) - g_j h_j) = sum_j q_j (f*(u_j +
-        t_j) - f*(u_j) - g_j t_j) >= 0.
+        """D - P at the witness of a, >= 0.
+
+        sum_j q_j (f(g_j) + f*(h_j) - g_j h_j) = sum_j q_j (f*(u_j + t_j) - f*(u_j) - g_j t_j)
         """
         h = u + t
         near = t * (self.mass * self.divergence.ratio(h) - a) / 2
@@ -137,8 +140,9 @@ class Dual:
     def moved(
         self, u: Float[Tensor, "M"], step: Float[Tensor, "M"], lam: float
     ) -> Float[Tensor, "M"]:
-        """u + step to first order; a weight that matters to h grows no faster than linearly: (f*)'
-        is steep, and u + step overshoots by far.
+        """u + step, but no weight that matters to h grows faster than linearly in the step.
+
+        Where (f*)' is steep, u + step itself would overshoot by far.
         """
         ratio = self.divergence.ratio(u)
         linear = ratio + self.divergence.ratio_slope(u) * step
@@ -148,16 +152,15 @@ class Dual:
         return torch.where(long & (cap < straight), cap, straight)
 
     def error(self, point: Point, lam: float) -> float:
-        """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution: P is lam-strongly
-        concave, so lam/2 |h - h*|^2 <= gap.
+        """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution.
+
+        P is lam-strongly concave, so lam/2 |h - h*|^2 <= gap.
         """
         scale = max(point.norm2, 1e-15 * self.energy)
         return 0.0 if scale == 0 else math.sqrt(2 * lam * max(point.gap, 0.0) / scale)
 
     def enough(self, point: Point, lam: float, rtol: float) -> float:
-        """The gap below which the error is at most rtol, or is no more than what the errors of the
-        sums make of it.
-        """
+        """The gap at which to stop: the error is at most rtol, or what the sums' errors cause."""
         scale = max(point.norm2, 1e-15 * self.energy)
         uncertain = (
             SHARE * self.gram.error * float(point.a.abs().sum() + self.mass.sum()) / lam

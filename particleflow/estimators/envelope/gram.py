@@ -1,6 +1,4 @@
-"""The matrix K = k(y_i, y_j) of a target's points as a map v -> K v: kept whole where that is
-quicker, else through a sum over pairs.
-"""
+"""The matrix K = k(y_i, y_j) of a cloud as a map v -> K v: whole, or by sums over pairs."""
 
 from __future__ import annotations
 
@@ -21,27 +19,34 @@ from particleflow.pairwise.base import Promise
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.pairwise.promise import peaks
 
-# A whole matrix is quicker than any fast sum up to SMALL points, and than an exact sum up to LARGE,
-# where it takes 128 MiB.
-SMALL, LARGE = 512, 4096
-# Rounding of one product, per unit of sum |v| max |k|.
+# Up to SMALL points a whole matrix is quicker than any fast sum. Up to LARGE points, where it takes
+# 128 MiB, it is quicker than an exact sum.
+SMALL = 512
+LARGE = 4096
+# A bound of the rounding of one product, per unit of sum_j |v_j| max |k|.
 ROUNDING = 8 * torch.finfo(torch.float64).eps
-# Rough products are as accurate as ROUGH lam, within the digits of float32 sums and of any use.
-ROUGH, FINEST, COARSEST = 1e-2, 5e-7, 1e-3
-# Numbers in a partial factor whose products are quicker than any fast sum's, and its columns.
-FACTOR, COLUMNS, LEAST = 10**6, 256, 32
+# The error of a rough product, as a share of lam: small enough for a linear solver to use.
+ROUGH = 1e-2
+# Relative errors of rough products: float32 sums reach no less, and more would be of no use.
+FINEST = 5e-7
+COARSEST = 1e-3
+# A partial factor is quicker than any fast sum up to FACTOR numbers and COLUMNS columns. With fewer
+# than LEAST columns allowed none is tried.
+FACTOR = 10**6
+COLUMNS = 256
+LEAST = 32
 
 
 @dataclass(frozen=True, eq=False)
 class WholeGram:
-    """All pairs: M^2 numbers, M^2 operations a product.
+    """K as M^2 numbers. A product takes M^2 operations.
 
     Parameters
     ----------
     matrix : (M, M) float64
         K.
     cloud : Cloud
-        The points y, float64, with their masses.
+        The points y, float64, with their masses q.
     """
 
     matrix: Float[Tensor, "M M"]
@@ -72,13 +77,26 @@ class WholeGram:
         return self.matrix @ v
 
     def roughly(self, v: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
+        """K v, here as precise as `times`."""
         return self.matrix @ v
 
 
 @dataclass(frozen=True, eq=False)
 class SummedGram:
-    """Through `pairwise`, with all that depends on the points alone kept. `queries`: y, prepared;
-    `lasting`: whether a factor pays; `rough`: what makes rough products.
+    """K through a sum over pairs, in O(M) memory, with all that depends on the points alone kept.
+
+    Parameters
+    ----------
+    sources, queries
+        y, prepared for sums by `pairwise`.
+    promise : Promise or None
+        Bounds of the errors of K q, where the sums are approximate.
+    lasting : bool
+        Whether the points come back, so that a factor of K pays.
+    rough : dict
+        What makes rough products, by their relative error.
+
+    Properties and methods are those of `WholeGram`.
     """
 
     kernel: Kernel
@@ -110,9 +128,7 @@ class SummedGram:
         return self.sources.field(v).value(self.queries)
 
     def roughly(self, v: Float[Tensor, "M"], lam: float) -> Float[Tensor, "M"]:
-        """K v in float32, to about lam sum |v| / 100 where that is possible: for iterations that
-        are corrected afterwards.
-        """
+        """K v in float32, with an error of about lam sum_j |v_j| / 100 if float32 allows it."""
         rtol = min(COARSEST, ROUGH * lam / self.peak)
         if rtol < FINEST:
             return self.times(v)
@@ -126,7 +142,7 @@ class SummedGram:
         return sources.field(v.float()).value(queries).double()
 
     def _rough(self, rtol: float) -> Tensor | tuple[Sources, Queries]:
-        """A partial Cholesky factor where it is small, else sources and queries of a fast sum."""
+        """A partial Cholesky factor where it has few columns, else the points in float32."""
         most = min(COLUMNS, FACTOR // len(self.cloud)) if self.lasting else 0
         factor = (
             partial_cholesky(
@@ -152,8 +168,9 @@ Gram: TypeAlias = WholeGram | SummedGram
 
 
 def gram_of(kernel: Kernel, cloud: Cloud, pairwise: PairwiseSum, *, lasting: bool = True) -> Gram:
-    """K at the points of a cloud, in float64, through `pairwise` or whole; `lasting` where the
-    points come back, and preparations pay.
+    """K at the points of a cloud, in float64: whole where that is quicker, else through `pairwise`.
+
+    `lasting`: whether the points come back, so that preparations pay.
     """
     cloud = cloud.double()
     if len(cloud) <= SMALL:

@@ -1,5 +1,7 @@
-"""The linear systems of Newton's method, (I + K W / lam) s = t with W diagonal: conjugate
-gradients, or Cholesky where they are slower.
+"""The linear systems of Newton's method, (I + K W / lam) s = t, W diagonal.
+
+`solve_system` takes conjugate gradients, or a Cholesky factor where that is quicker. `Direct`,
+`LowRank` and `Products` each solve one W for several right-hand sides.
 """
 
 from __future__ import annotations
@@ -13,24 +15,31 @@ from torch import Tensor
 
 from particleflow.estimators.envelope.gram import Gram
 
-# Products by a whole matrix that cost as much as its Cholesky factor: FEW + M / PER_POINT. Up to
-# DIRECT points the factor is always quicker.
-FEW, PER_POINT, DIRECT = 20, 20, 64
-# Without a whole matrix there is nothing else: then so many products, and what has been reached is
-# a descent direction all the same.
+# Products by a whole matrix that cost as much as its Cholesky factor: FEW + M / PER_POINT.
+FEW = 20
+PER_POINT = 20
+# Points up to which the factor is always quicker.
+DIRECT = 64
+# The most products where there is no whole matrix. What is reached by then is a descent direction.
 MOST = 1000
-# Points whose weights together change h by less than this share of their own residual follow h at
-# once.
+# Points whose weights together change h by less than this share of their residual follow h at once.
 PASSIVE = 0.1
-# Where a system is to be solved without knowing how well, this share of the right-hand side is
-# left.
+# The share of the right-hand side that `Products` leaves.
 INEXACT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """s (M,), the products by K that it took, whether |t - (I + K W / lam) s| is small enough, and
-    whether Cholesky made it.
+    """The step s (M,) and how it was found.
+
+    Attributes
+    ----------
+    products : int
+        Products by K that it took.
+    done : bool
+        Whether |t - (I + K W / lam) s| is small enough.
+    direct : bool
+        Whether a Cholesky factor made it.
     """
 
     step: Float[Tensor, "M"]
@@ -49,16 +58,16 @@ def solve_system(
     exact: bool,
     direct: bool,
 ) -> Solved:
-    """Until the residual r = t - (I + K W / lam) s has (sum_j W_j r_j^2)^{1/2} <= tolerance.
+    """s with (sum_j W_j r_j^2)^{1/2} <= tolerance, r = t - (I + K W / lam) s.
 
     Parameters
     ----------
     w : (M,) >= 0
         The diagonal of W.
     exact : bool
-        By exact products rather than by rough ones.
+        Whether products are exact rather than rough.
     direct : bool
-        By Cholesky at once, where the matrix is kept.
+        Whether to take a Cholesky factor at once, where the matrix is kept.
     """
     size = len(t)
     if gram.matrix is None:
@@ -79,7 +88,7 @@ def _conjugate_gradients(
     most: int,
     exact: bool,
 ) -> Solved:
-    """In the inner product of W, in which I + K W / lam is self-adjoint and at least the identity."""
+    """Conjugate gradients in the inner product of W, for which I + K W / lam is self-adjoint."""
     step, residual, direction = torch.zeros_like(t), t.clone(), t.clone()
     squared, enough = float((w * t) @ t), tolerance**2
     products = 0
@@ -103,23 +112,18 @@ def _conjugate_gradients(
 def _cholesky(
     matrix: Float[Tensor, "M M"], w: Float[Tensor, "M"], lam: float, t: Float[Tensor, "M"]
 ) -> Solved:
-    """s = t - K R eta / lam with R^2 = W, (lam I + R K R) eta = lam R t, by a factor: M^3 / 3
-    operations.
-    """
-    root = w.sqrt()
-    system = (matrix * root).mul_(root[:, None])
-    system.diagonal().add_(lam)
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if bool(failed.any()):
+    """s = t - K R eta, R^2 = W, (lam I + R K R) eta = R t. Cost: M^3 / 3 operations."""
+    system = Direct.of(matrix, w, lam)
+    if system is None:
         return Solved(torch.zeros_like(t), 0, False, direct=True)
-    eta = torch.cholesky_solve((root * t)[:, None], factor)[:, 0]
-    return Solved(t - matrix @ (root * eta), 1, True, direct=True)
+    return Solved(t - matrix @ (system.root * system.eta(system.root * t)), 1, True, direct=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Direct:
-    """s = eta / R with R^2 = W, (lam I + R K R) eta = lam R r: precise relative to s even where W
-    is so large that s nearly vanishes.
+    """s = eta / R, R^2 = W, (lam I + R K R) eta = lam R r, by a factor of lam I + R K R.
+
+    Each entry of s keeps its digits where W is so large that s nearly vanishes.
     """
 
     root: Float[Tensor, "P"]
@@ -136,14 +140,16 @@ class Direct:
         return None if bool(failed.any()) else cls(root, factor, lam)
 
     def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        return (
-            torch.cholesky_solve((self.lam * self.root * r)[:, None], self.factor)[:, 0] / self.root
-        )
+        return self.eta(self.lam * self.root * r) / self.root
+
+    def eta(self, right: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
+        """(lam I + R K R)^-1 right."""
+        return torch.cholesky_solve(right[:, None], self.factor)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
-    """s = r - L (lam I + L' W L)^-1 L' W r for K = L L', L (P, rank)."""
+    """s = r - L (lam I + L' W L)^-1 L' W r, where K = L L'."""
 
     columns: Float[Tensor, "P rank"]
     w: Float[Tensor, "P"]
@@ -159,16 +165,13 @@ class LowRank:
         return None if bool(failed.any()) else cls(columns, w, factor)
 
     def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        return (
-            r
-            - self.columns
-            @ torch.cholesky_solve((self.columns.T @ (self.w * r))[:, None], self.factor)[:, 0]
-        )
+        right = self.columns.T @ (self.w * r)
+        return r - self.columns @ torch.cholesky_solve(right[:, None], self.factor)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """By conjugate gradients."""
+    """s by conjugate gradients."""
 
     gram: Gram
     w: Float[Tensor, "P"]
@@ -179,5 +182,4 @@ class Products:
         return _conjugate_gradients(self.gram, self.w, self.lam, r, INEXACT * size, MOST, True).step
 
 
-# One W, several right-hand sides.
 System: TypeAlias = Direct | LowRank | Products

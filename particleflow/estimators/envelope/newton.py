@@ -1,5 +1,7 @@
-"""The inner solver of KALE and of the Moreau envelopes: inexact Newton in u = f'(g), safeguarded,
-certified by its duality gap.
+"""Newton's method for the dual problem in u = f'(g), certified by the duality gap.
+
+Linear systems are solved inexactly, and a line search safeguards each step. No density may meet a
+bound: that is `interior_point`'s case.
 """
 
 from __future__ import annotations
@@ -12,29 +14,42 @@ from torch import Tensor
 
 from particleflow.estimators.envelope.dual import Dual, Point
 from particleflow.estimators.envelope.linear import solve_system
+from particleflow.estimators.line_search import lengths, low_enough
 
-ARMIJO = 1e-4
-# Where nothing is known to start from, lam comes down from where |h| is at most FIRST, CONTINUATION
-# at a time, loosely on the way.
-FIRST, CONTINUATION, LOOSE = 100.0, 30.0, 1e-1
-# Rounding of D, relative to it and to |mu_x|^2 / lam: where differences drown in that, the gap's
-# own decrease counts.
-ROUNDING = 1e-13, 1e-14
-# Linear systems are solved to this share of their right-hand side, or to as much as Newton's method
-# can use.
+# A cold start begins at a lam where |h| is at most FIRST, and divides it by CONTINUATION from stage
+# to stage. Errors up to LOOSE are enough on the way.
+FIRST = 100.0
+CONTINUATION = 30.0
+LOOSE = 1e-1
+# Rounding of D, as a share of |D| and of |mu_x|^2 / lam. Where a decrease of D drowns in it, the
+# decrease of the gap counts.
+ROUNDING_OF_VALUE = 1e-13
+ROUNDING_OF_ENERGY = 1e-14
+# The largest residual of a linear system, as a share of its right-hand side.
 COARSE = 3e-2
-# A full step of a small residual that lowers the gap less than SLOW shows that the rough products
-# are too rough.
+# Where a full step from a small residual leaves more than this share of the gap, rough products are
+# too rough.
 SLOW = 0.1
+# The shortest step that the line search tries, as a share of the full step.
+SHORTEST = 1e-8
 
 
 @dataclass(frozen=True)
 class Solution:
-    """u, the weights a = q (f*)'(u) of the witness, D, the duality gap, `error` >= |h - h*| / |h|;
-    iterations, products by K, how it ended.
+    """The solution u and its certificate, without KALE's factor 1 + lam.
 
-    All without KALE's factor 1 + lam. `trouble` is "" where the error is small enough, else what
-    prevents it.
+    Attributes
+    ----------
+    a : (M,)
+        The weights q (f*)'(u) of the witness.
+    value, gap : float
+        D and its duality gap.
+    error : float
+        A bound of |h - h*| / |h|.
+    iterations, products : int
+        Newton iterations, and products by K.
+    trouble : str
+        "" where the error is small enough, else what prevents that.
     """
 
     u: Float[Tensor, "M"]
@@ -57,11 +72,11 @@ def solve(
     """Minimise D until `error` <= rtol, or as near to that as the errors of the sums allow.
 
     Each iteration solves (I + K W / lam) s = t for the step s of u, W = q (f*)''(u), t = h - u. A
-    residual r of the linear system leaves a gap of sum_j W_j r_j^2 / 2, so that it is solved no
-    further than the gap wanted, nor than the quadratic convergence can use.
+    residual r of that system leaves a gap of sum_j W_j r_j^2 / 2. So the system is solved no
+    further than the gap wanted, or than quadratic convergence can use.
 
-    `start` warm-starts; without one, or with one that is worse than u = 0, lam comes down to its
-    value in a few stages.
+    `start` is where u begins. Without one, or with one that is worse than u = 0, lam comes down to
+    its value in a few stages.
     """
     run = Run(dual, max_iterations)
     zero = dual.at_zero(lam)
@@ -88,7 +103,10 @@ def solve(
 
 
 class Run:
-    """One solve: what it has used so far, and what it has learned about its linear systems."""
+    """One solve: iterations and products so far, and how its linear systems are best solved.
+
+    `exact`: rough products have proved too rough. `direct`: a Cholesky factor has proved quicker.
+    """
 
     def __init__(self, dual: Dual, max_iterations: int) -> None:
         self.dual, self.max_iterations = dual, max_iterations
@@ -96,7 +114,7 @@ class Run:
         self.exact = self.direct = False
 
     def minimise(self, point: Point, lam: float, rtol: float, gap: float = 0.0) -> Point:
-        """From `point` on, found at any lam, to an error of rtol or to a gap."""
+        """From `point`, which may be of another lam, to an error of rtol or to `gap`."""
         dual = self.dual
         point = dual.with_image(point.u, point.a, point.image, lam)
         for _ in range(self.max_iterations):
@@ -107,10 +125,9 @@ class Run:
             self.iterations += 1
             after = self._step(point, lam, enough)
             if after is None:
+                finite = math.isfinite(point.value)
                 self.trouble = (
-                    "no step lowers the dual any more"
-                    if math.isfinite(point.value)
-                    else "the dual is not finite"
+                    "no step lowers the dual any more" if finite else "the dual is not finite"
                 )
                 return point
             point = after
@@ -122,6 +139,7 @@ class Run:
         return point
 
     def _step(self, point: Point, lam: float, enough: float) -> Point | None:
+        """The next point; `point` itself where exact products are to be tried; None if stuck."""
         w, t = self.dual.mass * self.dual.divergence.ratio_slope(point.u), point.residual
         size = math.sqrt(float((w * t) @ t))
         spread = size / math.sqrt(max(float(w.sum()), 1e-300))
@@ -144,17 +162,16 @@ class Run:
     def _along(
         self, point: Point, lam: float, step: Tensor, *, slope: float
     ) -> tuple[Point, float]:
-        """The first of 1, 1/2, 1/4 ... of the step that lowers D by a fair share of its slope, or
-        halves a small gap; 0 when none does.
+        """The first of 1, 1/2, 1/4 ... of the step that lowers D enough; length 0 if none does.
+
+        Near the solution, where rounding hides the decrease of D, halving the gap is enough.
         """
-        length, rounding = (
-            1.0,
-            ROUNDING[0] * abs(point.value) + ROUNDING[1] * self.dual.energy / lam,
-        )
-        while length > 1e-8:
+        energy = self.dual.energy / lam
+        rounding = ROUNDING_OF_VALUE * abs(point.value) + ROUNDING_OF_ENERGY * energy
+        for length in lengths(SHORTEST):
             after = self.dual.at(self.dual.moved(point.u, length * step, lam), lam)
             self.products += 1
-            lower = after.value <= point.value - ARMIJO * length * slope
+            lower = low_enough(after.value, point.value, -slope, length)
             level = (
                 after.value <= point.value + rounding
                 and math.isfinite(after.gap)
@@ -162,5 +179,4 @@ class Run:
             )
             if math.isfinite(after.value) and (lower or level):
                 return after, length
-            length /= 2
         return point, 0.0

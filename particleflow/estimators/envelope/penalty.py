@@ -1,6 +1,4 @@
-"""The weight lam of a penalty: a number, a schedule of the clock, or `Decreasing`, which follows
-the fits so far.
-"""
+"""The weight lam of a penalty: a number, a schedule of the clock, or `Decreasing`."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ Penalty: TypeAlias = float | Schedule | Decreasing
 
 
 def as_penalty(lam: Any, remedy: str) -> Penalty:
-    """A positive number, `Constant` among them, becomes a float; `Decreasing` and callables of the
-    clock stay.
-    """
+    """lam, checked: a number and a `Constant` become a float, all else stays as it is."""
     if isinstance(lam, type):
         raise TypeError(
             "`lam` must be a number, a schedule or a callable of the clock, got the class"
@@ -31,7 +27,7 @@ def as_penalty(lam: Any, remedy: str) -> Penalty:
 
 
 def penalty_at(lam: Penalty, clock: Clock, memory: Memory) -> float:
-    """lam of the fit at `clock` that starts from `memory`."""
+    """lam at `clock`, of a fit that starts from `memory`."""
     if isinstance(lam, float):
         return lam
     if isinstance(lam, Decreasing):
@@ -41,7 +37,7 @@ def penalty_at(lam: Penalty, clock: Clock, memory: Memory) -> float:
 
 
 def remembering(fit: Fit, lam: Penalty, memory: Memory) -> Fit:
-    """The fit with what its memory has to hold of lam's own past: nothing but for `Decreasing`."""
+    """The fit, with lam's own past in its memory where lam is `Decreasing`."""
     if not isinstance(lam, Decreasing):
         return fit
     assert fit.value is not None
