@@ -16,8 +16,8 @@ from particleflow.clouds import Cloud
 from particleflow.divergences import KL
 from particleflow.estimators.envelope.dual import Dual
 from particleflow.estimators.envelope.gram import SummedGram, WholeGram, gram_of
-from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.estimators.envelope.linear import solve_system
+from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Auto, Compiled
 from particleflow.pairwise.exact.dense import kernel_matrix

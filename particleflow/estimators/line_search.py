@@ -17,6 +17,8 @@ def lengths(shortest: float) -> Iterator[float]:
         length /= 2
 
 
-def low_enough(after: float, before: float, slope: float, length: float) -> bool:
-    """Armijo's condition: after <= before + ARMIJO length slope, with slope < 0 for a descent."""
-    return after <= before + ARMIJO * length * slope
+def low_enough(
+    after: float, before: float, slope: float, length: float, *, slack: float = 0.0
+) -> bool:
+    """Armijo's condition: after <= before + ARMIJO length slope + slack, slope < 0 of a descent."""
+    return after <= before + ARMIJO * length * slope + slack

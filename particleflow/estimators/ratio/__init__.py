@@ -2,7 +2,7 @@
 
 - `kde`: the ratio of two kernel density estimates.
 - `kernel_ratio`: the model sum_l theta_l k(z, c_l), theta >= 0, of the next two.
-- `nonnegative`, `left_out`, `ulsif`: its least-squares fits (Kanamori, Hido and Sugiyama 2009;
+- `nonnegative`, `least_squares`, `ulsif`: its least-squares fits (Kanamori, Hido and Sugiyama 2009;
   Yamada, Suzuki, Kanamori, Hachiya and Sugiyama 2011).
 - `mixture`, `kliep`: its fit of maximum likelihood (Sugiyama et al. 2008).
 - `logistic_solver`, `logistic`: kernel logistic regression (Zhu and Hastie 2005).

@@ -1,5 +1,6 @@
-"""What the kernel models of the density ratio share: r(z) = e^shift sum_l theta_l k(z, c_l), theta
->= 0, centres c_l among the target's points.
+"""The kernel model of a density ratio, r(z) = sum_l theta_l k(z, c_l), theta >= 0.
+
+`ULSIF`, `RuLSIF` and `KLIEP` share it. The centres c_l are some of the target's points.
 """
 
 from __future__ import annotations
@@ -23,21 +24,23 @@ from particleflow.pairwise import Field, PairwiseSum
 from particleflow.pairwise.exact.dense import kernel_matrix, squared_distances
 from particleflow.subsets import places
 
-# The rule of a bandwidth in a flow: `default_bandwidth` of the target.
+# The rule for a bandwidth in a flow: `default_bandwidth` of the target.
 IN_FLOW = Median(None)
-# Bandwidths tried, in median distances of the target, the widest first: of equal scores the
-# smoother ratio wins.
+# Bandwidths that are tried, in median distances of the target. The widest come first: of equal
+# scores the smoother ratio wins.
 FACTORS = tuple(2.0 ** (k / 2) for k in range(2, -7, -1))
-ENTRIES = 2**19  # of a kernel matrix worked on at once
+# Entries of a kernel matrix that are worked on at once: 4 MiB.
+ENTRIES = 2**19
 
+# Points (N, d) and their shares (N,), of sum one.
 Sample: TypeAlias = tuple[Tensor, Tensor]
-"""Points (N, d) and their shares (N,), of sum one."""
 
 
 @dataclass(frozen=True, eq=False)
 class KernelRatioWitness:
-    """log r and its gradient by log-sum-exp, in float64: finite however far from both clouds, where
-    the nearest centre takes over.
+    """log r = shift + log sum_l theta_l k(., c_l) and its gradient, by log-sum-exp in float64.
+
+    Both are finite however far z is from the centres, where the nearest one takes over.
     """
 
     field: Field = field(repr=False)
@@ -55,8 +58,9 @@ def kernel_ratio(
     log_theta: Float[Tensor, "L"],
     pairwise: PairwiseSum,
 ) -> KernelRatioWitness:
-    """r = sum_l theta_l k(., c_l) from log theta (-inf: not there), of any size; weights below the
-    smallest number are held there.
+    """The witness of r = sum_l theta_l k(., c_l), from log theta of any size; -inf leaves c_l out.
+
+    Weights that are too small for a number, relative to the largest, are held at the smallest.
     """
     shift = float(log_theta.max())
     there = log_theta > -math.inf
@@ -65,7 +69,7 @@ def kernel_ratio(
 
 
 def positive_kernel(kernel: Kernel | Bandwidth) -> Kernel | Bandwidth:
-    """`kernel`, if it has a logarithm; a rule as it is."""
+    """A kernel that is positive, or a rule for a bandwidth; anything else is refused."""
     kernel = as_kernel_or_rule(kernel)
     if not (is_rule(kernel) or is_positive(kernel)):
         raise TypeError(
@@ -76,14 +80,14 @@ def positive_kernel(kernel: Kernel | Bandwidth) -> Kernel | Bandwidth:
 
 
 def normalised(cloud: Cloud) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N"], float]:
-    """Places with mass in float64, their shares, which sum to one, and the log of the total mass."""
+    """Points that have mass, their shares of it, of sum one, and the log of the total mass."""
     return *places(cloud), float(cloud.mass.double().sum().log())
 
 
 def tiles(
     kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of k(points, centres) (N, L), so many at a time that memory stays small."""
+    """k(points, centres) (N, L), some rows at a time, with their places."""
     step = max(1, ENTRIES // len(centres))
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
@@ -93,13 +97,16 @@ def tiles(
 def log_kernel_matrix(
     kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]
 ) -> Float[Tensor, "N L"]:
+    """log k(points, centres) (N, L)."""
     assert is_positive(kernel)
     return kernel.log_profile(squared_distances(points, centres))
 
 
 def candidates(kernel: Kernel | Bandwidth | None, target: Cloud, memory: Memory) -> list[Kernel]:
-    """The kernels to choose from: the one that is given, the one chosen before, that of a rule, or
-    Gaussians around the target's median distance.
+    """The kernels to choose from.
+
+    One, if it is given, was chosen before, or comes from a rule. Else Gaussians around the target's
+    median distance.
     """
     if isinstance(kernel, Kernel):
         return [kernel]
@@ -111,7 +118,9 @@ def candidates(kernel: Kernel | Bandwidth | None, target: Cloud, memory: Memory)
     return [Gaussian(length * factor) for factor in FACTORS]
 
 
-def bandwidth_of(kernel: Kernel) -> float:
-    """Of a candidate that was not given."""
+def chosen_bandwidth(given: Kernel | Bandwidth | None, kernel: Kernel) -> dict[str, float]:
+    """The bandwidth of a Gaussian that was chosen; nothing where the kernel was given."""
+    if isinstance(given, Kernel):
+        return {}
     assert isinstance(kernel, Gaussian)
-    return kernel.bandwidth
+    return {"bandwidth": kernel.bandwidth}

@@ -1,10 +1,10 @@
-"""The maximum-likelihood fit of the density ratio."""
+"""The maximum-likelihood fit of the kernel model: KLIEP."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,12 +13,12 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit, FlowDefaults
+from particleflow.estimators.base import Fit, FlowDefaults, SmoothRatio, remembered
 from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
     Sample,
-    bandwidth_of,
     candidates,
+    chosen_bandwidth,
     kernel_ratio,
     log_kernel_matrix,
     normalised,
@@ -30,46 +30,52 @@ from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
 from particleflow.subsets import places
 
-SCORED = 2048  # places of each cloud that the choice of the bandwidth looks at
+# Places of each cloud that the choice of the bandwidth looks at.
+SCORED = 2048
 
 
 @dataclass(frozen=True)
-class KLIEP(FlowDefaults):
-    """r(z) = sum_l theta_l k(z, c_l) of largest likelihood: the Kullback-Leibler importance
-    estimation procedure.
+class KLIEP(SmoothRatio, FlowDefaults):
+    """Kullback-Leibler importance estimation: r = sum_l theta_l k(., c_l) of largest likelihood.
 
         max over theta >= 0 of   sum_j b_j log r(y_j)   subject to   sum_i a_i r(x_i) = 1
 
-    a, b are the shares of the clouds' masses; the centres c (L, d) are `centres` of the target's
-    places, drawn with a fixed seed. With theta_l = alpha_l / g_l, g_l = sum_i a_i k(x_i, c_l),
-    alpha lies on the simplex: these are the weights of a mixture, found by Newton's method with an
-    active set (`mixture.mixture_weights`) and certified: the largest likelihood exceeds the one
-    found by `gap` at most. g is kept as a logarithm, so that clouds may be as far apart as they
-    like. log r = log sum exp is finite, with its gradient, everywhere.
+    a and b are the shares of the clouds' masses. The centres c (L, d) are `centres` of the target's
+    places, drawn with a fixed seed. Since theta >= 0, log r and its gradient are finite everywhere.
 
-    Without a kernel the bandwidth of a Gaussian is chosen at the first fit among 2^-3 .. 2 median
-    distances of the target, kept in memory and reported: that of the largest sum_j b_j log r(y_j) -
-    sum_i a_i r(x_i) + 1 over held-out fifths of BOTH clouds, of 2048 places of each at most: a
-    point's repeats are held out with it. (The paper holds out the target only: a ratio that
-    explodes beyond the particles then wins.) In a `Flow` it is `default_bandwidth` of the target:
-    the score prefers wide kernels where the clouds hardly overlap.
+    With theta_l = alpha_l / g_l, g_l = sum_i a_i k(x_i, c_l), alpha lies on the simplex. It is the
+    vector of weights of a mixture, found by Newton's method with an active set
+    (`mixture.mixture_weights`). The report certifies it: the largest likelihood exceeds the one
+    found by `gap` at most. g is kept as a logarithm, so that clouds may be as far apart as they
+    like.
+
+    Without a kernel, the bandwidth of a Gaussian is chosen at the first fit, kept in memory and
+    reported. Candidates are 2^-3 .. 2 median distances of the target. The score is
+    sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of both clouds, of 2048 places
+    of each at most; a point is held out with its repeats. (The paper holds out the target alone: a
+    ratio that explodes beyond the particles then wins.) In a `Flow` the bandwidth is
+    `default_bandwidth` of the target, since the score prefers wide kernels where the clouds hardly
+    overlap.
 
     `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost
-    O(M L^2) for each of some ten Newton iterations, O(N L d) beside; O(L d) a query.
+    O(M L^2) for each of some ten Newton iterations, and O(N L d). A query costs O(L d).
 
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`:
-        a Gaussian, its bandwidth read off the target at the first fit. None: a Gaussian, its
-        bandwidth chosen.
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. A rule of `particleflow.kernels`: a
+        Gaussian whose bandwidth is read off the target at the first fit. None: a Gaussian whose
+        bandwidth is chosen.
     centres : int
+        L, the most centres.
     folds : int
         Of the cross-validation; refused beside a `kernel`.
     max_iterations : int
         Newton iterations. When they do not suffice, `converged` is False.
 
     Source: Sugiyama, Suzuki, Nakajima, Kashima, von Buenau and Kawanabe (2008).
+
+    >>> fit = pf.fit(pf.estimators.KLIEP(pf.kernels.Gaussian(0.3)), x, y)         # doctest: +SKIP
     """
 
     kernel: Kernel | Bandwidth | None = None
@@ -77,11 +83,6 @@ class KLIEP(FlowDefaults):
     folds: int = field(default=5, kw_only=True)
     max_iterations: int = field(default=100, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
-    deterministic: ClassVar[bool] = True
-    smooth_witness: ClassVar[bool] = True
-    log_ratio: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
-    energy_slope: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if self.kernel is not None:
@@ -99,9 +100,7 @@ class KLIEP(FlowDefaults):
         check_backend(self.pairwise)
 
     def in_flow(self) -> KLIEP:
-        """The same estimator; where there is no kernel, with the bandwidth `default_bandwidth` of
-        the target.
-        """
+        """The same estimator, with `default_bandwidth` of the target where there is no kernel."""
         return replace(self, kernel=IN_FLOW) if self.kernel is None else self
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
@@ -120,20 +119,17 @@ class KLIEP(FlowDefaults):
         ratio = kernel_ratio(
             kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise
         )
-        remembered = {"alpha": found.alpha}
-        if not isinstance(self.kernel, Kernel):
-            report["bandwidth"] = bandwidth_of(kernel)
-            remembered["bandwidth"] = torch.tensor(
-                report["bandwidth"], dtype=torch.float64, device="cpu"
-            )
-        report.update(
-            converged=found.converged,
-            gap=found.gap,
-            iterations=found.iterations,
-            centres=len(centres),
-        )
-        report.update(ratio.field.explain(x.points.double()))
-        return Fit(ratio, memory=remembered, report=report, objective=lambda: likelihood)
+        chosen = chosen_bandwidth(self.kernel, kernel)
+        report |= {
+            **chosen,
+            "converged": found.converged,
+            "gap": found.gap,
+            "iterations": found.iterations,
+            "centres": len(centres),
+            **ratio.field.explain(x.points.double()),
+        }
+        kept = {name: remembered(value) for name, value in chosen.items()}
+        return Fit(ratio, {**kept, "alpha": found.alpha}, report, objective=lambda: likelihood)
 
     def _solve(
         self,
@@ -143,7 +139,7 @@ class KLIEP(FlowDefaults):
         centres: Float[Tensor, "L d"],
         start: Tensor | None,
     ) -> tuple[Tensor, Mixture, float]:
-        """log g (L,), alpha and the likelihood."""
+        """log g (L,), the mixture and its likelihood, from the weights `start`."""
         points, a = x
         log_g = self.pairwise.sources(kernel, points).field(a).log(centres)[0]
         exponents = log_kernel_matrix(kernel, y[0], centres) - log_g
@@ -155,7 +151,7 @@ class KLIEP(FlowDefaults):
     def _choose(
         self, kernels: list[Kernel], x: Sample, y: Sample, centres: Tensor
     ) -> tuple[float, Kernel, Tensor]:
-        """The largest score, its kernel, and weights of a part of the points, near those of all."""
+        """The largest score, its kernel, and its weights on a part of the points."""
         for name, (points, _) in (("x", x), ("y", y)):
             if len(points) < 2:
                 raise ValueError(
@@ -172,17 +168,15 @@ class KLIEP(FlowDefaults):
     def _score(
         self, kernel: Kernel, x: Sample, y: Sample, centres: Tensor, alpha: Tensor | None
     ) -> tuple[float, Tensor]:
-        """The mean over the folds of E_p log r - E_q r + 1 on what was held out: a lower bound of
-        KL(p || q), the objective of `losses.KLIEP`.
+        """The mean over the folds of E_p log r - E_q r + 1 on what is held out, and last weights.
 
-        Newton's method starts from alpha, then from the fold before. Returned: the score and the
-        last fold's weights.
+        It is a lower bound of KL(p || q), the objective of `losses.KLIEP`. Newton's method starts
+        from alpha, then from the weights of the fold before.
         """
         folds = min(self.folds, len(x[0]), len(y[0]))
-        score, alpha = (
-            0.0,
-            centres.new_full((len(centres),), 1 / len(centres)) if alpha is None else alpha,
-        )
+        score = 0.0
+        if alpha is None:
+            alpha = centres.new_full((len(centres),), 1 / len(centres))
         for fold in range(folds):
             (in_x, out_x), (in_y, out_y) = (_split(sample, fold, folds) for sample in (x, y))
             log_g, found, _ = self._solve(kernel, in_x, in_y, centres, alpha)
@@ -196,10 +190,8 @@ class KLIEP(FlowDefaults):
 
 
 def _split(sample: Sample, fold: int, folds: int) -> tuple[Sample, Sample]:
-    """All but every folds-th point, and those; shares of sum one each."""
+    """The points outside a fold and those in it, every folds-th one; shares of sum one each."""
     points, share = sample
     out = torch.arange(len(points), device=points.device) % folds == fold
-    return (points[~out], share[~out] / share[~out].sum()), (
-        points[out],
-        share[out] / share[out].sum(),
-    )
+    kept, held = share[~out], share[out]
+    return (points[~out], kept / kept.sum()), (points[out], held / held.sum())

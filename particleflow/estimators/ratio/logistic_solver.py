@@ -1,11 +1,14 @@
-"""Weighted logistic regression with an L2 penalty, by Newton's method, and the duality gap that
-certifies it.
+"""Weighted logistic regression with an L2 penalty, by Newton's method with a duality gap.
 
-    minimise over w (D,), b      J = sum_i s_i log(1 + exp(-t_i (phi_i . w + b))) + lam / 2 |w|^2,        t_i = +-1, sum_i s_i = 1
+It minimises over w (D,) and b, with t_i = +-1 and sum_i s_i = 1,
 
-With any alpha in [0, 1]^n, sum_i s_i t_i alpha_i = 0, a lower bound of the minimum is
+    J = sum_i s_i log(1 + exp(-t_i (phi_i . w + b))) + lam / 2 |w|^2
 
-    sum_i s_i H(alpha_i) - |sum_i s_i t_i alpha_i phi_i|^2 / (2 lam),        H(alpha) = -alpha log alpha - (1 - alpha) log(1 - alpha).
+Any alpha in [0, 1]^n with sum_i s_i t_i alpha_i = 0 gives a lower bound of the minimum:
+
+    sum_i s_i H(alpha_i) - |sum_i s_i t_i alpha_i phi_i|^2 / (2 lam)
+
+where H(alpha) = -alpha log alpha - (1 - alpha) log(1 - alpha).
 """
 
 from __future__ import annotations
@@ -18,16 +21,22 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from particleflow.estimators.line_search import lengths, low_enough
 from particleflow.memo import cached_property
 
-ARMIJO = 1e-4
+# The least ridge, as a share of a bound of the largest eigenvalue.
 DEFINITE = 2**9 * torch.finfo(torch.float64).eps
-QUADRATIC = 1e-3  # decrements below it: Newton's full step, unsearched
+# Decrements below it: Newton's full step is taken without a search.
+QUADRATIC = 1e-3
+# The step that is taken where the search finds none that is longer.
+SHORTEST = 2.0**-34
+# Added to the intercept's curvature, which vanishes where all scores are saturated.
+FLOOR = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """features (n, D), signs t (n,), shares s (n,) with sum 1, both signs present."""
+    """One problem: features phi (n, D), signs t (n,), shares s (n,) of sum 1, both signs there."""
 
     features: Float[Tensor, "n D"]
     signs: Float[Tensor, "n"]
@@ -39,20 +48,24 @@ class Regression:
 
     @cached_property
     def least_lam(self) -> float:
-        """Below it Newton's matrix is not definite in float64: a part 1e-13 of sum_i s_i |phi_i|^2
-        / 4, which bounds its eigenvalues.
+        """The least lam with which Newton's matrix is definite in float64.
+
+        It is 1e-13 times sum_i s_i |phi_i|^2 / 4, a bound of that matrix's eigenvalues.
         """
         return DEFINITE * float(self.shares @ self.features.square().sum(1)) / 4
 
     def loss(self, scores: Float[Tensor, "n"]) -> float:
+        """sum_i s_i log(1 + exp(-t_i score_i))."""
         return float(self.shares @ softplus(-self.signs * scores, threshold=math.inf))
 
     def value(self, u: Float[Tensor, "D1"], lam: float) -> float:
+        """J."""
         return self.loss(self.scores(u)) + 0.5 * lam * float(u[:-1] @ u[:-1])
 
     def gap(self, u: Float[Tensor, "D1"], lam: float) -> float:
-        """J(u) less the bound by alpha = sigmoid(-t d), the heavier class scaled down: >= min J
-        distance, and |w - w*| <= sqrt(2 gap / lam).
+        """J(u) minus a lower bound of min J, so that |w - w*| <= sqrt(2 gap / lam).
+
+        The bound is that of alpha = sigmoid(-t d), with the heavier class scaled down.
         """
         alpha = torch.sigmoid(-self.signs * self.scores(u))
         sums = [float((self.shares * alpha)[self.signs == sign].sum()) for sign in (-1.0, 1.0)]
@@ -70,9 +83,7 @@ class Regression:
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """u = (w, b), the decrement sqrt(g . H^{-1} g) of the last gradient seen, and Newton's
-    iterations.
-    """
+    """u = (w, b), the last decrement sqrt(g . H^{-1} g), and Newton's iterations."""
 
     u: Float[Tensor, "D1"]
     decrement: float
@@ -94,11 +105,10 @@ def minimise(
         bend = problem.shares * chance * (1 - chance)
         weighted = bend[:, None] * problem.features
         edge = weighted.sum(0)
-        # a floor for the intercept's curvature: all scores may be saturated
         hessian = torch.cat(
             [
                 torch.cat([problem.features.T @ weighted, edge[:, None]], 1),
-                torch.cat([edge, bend.sum()[None] + 1e-14])[None],
+                torch.cat([edge, bend.sum()[None] + FLOOR])[None],
             ]
         )
         hessian.diagonal().add_(ridge)
@@ -110,12 +120,17 @@ def minimise(
         decrement = math.sqrt(max(squared, 0.0))
         if decrement <= rtol or k == max_iterations:
             return Minimum(u, decrement, k)
-        value, length = problem.value(u, lam), 1.0
-        while (
-            decrement > QUADRATIC
-            and length > 1e-10
-            and problem.value(u + length * step, lam) > value - ARMIJO * length * squared
-        ):
-            length /= 2
+        length = _searched(problem, lam, u, step, -squared) if decrement > QUADRATIC else 1.0
         u = u + length * step
     raise AssertionError
+
+
+def _searched(
+    problem: Regression, lam: float, u: Float[Tensor, "D1"], step: Float[Tensor, "D1"], slope: float
+) -> float:
+    """The first of 1, 1/2, 1/4 ... of the step that lowers J enough, or the shortest."""
+    value = problem.value(u, lam)
+    for length in lengths(SHORTEST):
+        if low_enough(problem.value(u + length * step, lam), value, slope, length):
+            return length
+    return SHORTEST

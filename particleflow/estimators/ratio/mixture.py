@@ -1,6 +1,4 @@
-"""The weights of a mixture of known functions, by maximum likelihood: a convex programme on the
-simplex.
-"""
+"""The weights of a mixture of known functions by maximum likelihood, a convex programme."""
 
 from __future__ import annotations
 
@@ -11,20 +9,27 @@ from operator import attrgetter
 from jaxtyping import Float
 from torch import Tensor
 
+from particleflow.estimators.line_search import lengths, low_enough
 from particleflow.estimators.ratio.nonnegative import nonnegative_minimum
 
-GAP = 1e-14  # what rounding leaves of it
-ACCEPTED = 1e-10  # a gap that counts as converged
-# of Newton's matrix, in units of its largest diagonal entry: it changes the steps, not where they
-# end
+# The gap that rounding leaves: no step makes it smaller.
+GAP = 1e-14
+# The gap that counts as converged.
+ACCEPTED = 1e-10
+# The ridge of Newton's matrix, in units of its largest diagonal entry. It changes the steps, not
+# where they end.
 RIDGE = 1e-12
-ARMIJO = 1e-4
+# The shortest step that is tried, as a share of the full one.
+SHORTEST = 1e-12
+# The rounding of F, as a share of it.
+ROUNDING = 1e-15
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """alpha (L,) on the simplex, the gap: the largest likelihood is at most so much larger; Newton
-    iterations.
+    """alpha (L,) on the simplex, and Newton iterations.
+
+    The largest likelihood exceeds that of alpha by `gap` at most.
     """
 
     alpha: Float[Tensor, "L"]
@@ -43,13 +48,13 @@ def mixture_weights(
     start: Float[Tensor, "L"] | None,
     max_iterations: int,
 ) -> Mixture:
-    """Maximise sum_j b_j log (A alpha)_j over the simplex; A >= 0 (M, L), each row of largest entry
-    one, b of sum one.
+    """Maximise sum_j b_j log (A alpha)_j over the simplex, A = `values`, b = `share`.
 
-    It is the minimum of F = sum alpha - sum_j b_j log (A alpha)_j over alpha >= 0, whose Newton
-    steps are quadratic programmes over the positive orthant (Kim, Carbonetto, Stephens and Anitescu
-    2020). With G = A' (b / A alpha) concavity bounds the likelihood that is missing by log max_l
-    G_l, the gap. Cost O(M L^2) an iteration.
+    A >= 0 has rows of largest entry one, and b has the sum one. The solution minimises F = sum
+    alpha - sum_j b_j log (A alpha)_j over alpha >= 0. Newton's steps for F are quadratic programmes
+    over the positive orthant (Kim, Carbonetto, Stephens and Anitescu 2020). With
+    G = A' (b / A alpha) the likelihood that is missing is at most log max_l G_l, the gap. Cost
+    O(M L^2) an iteration.
     """
     alpha = values.new_full((values.shape[1],), 1 / values.shape[1])
     if start is not None and float(_loss(values @ start, share)) < float(
@@ -88,18 +93,13 @@ def mixture_weights(
 def _searched(
     values: Tensor, share: Tensor, alpha: Tensor, step: Tensor, *, descent: float
 ) -> Tensor | None:
-    """alpha + t step of sum one, t the first of 1, 1/2, 1/4 ... that lowers F enough; None where
-    rounding leaves none.
-    """
+    """alpha + t step, of sum one, t the first of 1, 1/2, 1/4 ... that lowers F enough; or None."""
     before = float(_loss(values @ alpha, share) + alpha.sum())
-    t = 1.0
-    while t > 1e-12:
+    for t in lengths(SHORTEST):
         trial = (alpha + t * step).clamp_min(0.0)
-        if float(
-            _loss(values @ trial, share) + trial.sum()
-        ) <= before + ARMIJO * t * descent + 1e-15 * abs(before):
+        after = float(_loss(values @ trial, share) + trial.sum())
+        if low_enough(after, before, descent, t, slack=ROUNDING * abs(before)):
             return trial / trial.sum()
-        t /= 2
     return None
 
 

@@ -67,7 +67,19 @@ class Critic(Trained):
             witness,
             state,
             report | self._certificate(learned),
-            objective=lambda: _estimate(witness, x, y),
+            objective=partial(_estimate, witness, x, y),
+            advice=partial(self._advice, witness, x, y),
+        )
+
+    def _advice(self, witness: CriticWitness, x: Cloud, y: Cloud) -> str:
+        """What to do where the estimate of W1 is negative, below that of a constant w."""
+        estimate = _estimate(witness, x, y)
+        if estimate >= 0:
+            return ""
+        return (
+            f"the critic's estimate of W1 ended at {estimate:.3g}, below that of a constant: it is"
+            " behind the particles, or what is left of W1 is the noise of the samples: raise its"
+            f" steps = {self.steps}"
         )
 
     def _certificate(self, learned: Learned) -> dict[str, object]:
