@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
-import torch
-
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud, Kept
-from particleflow.estimators.base import Fit, FlowDefaults
+from particleflow.estimators.base import (
+    Fit,
+    FlowDefaults,
+    SmoothRatio,
+    mean_descent,
+    remembered,
+)
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median
 from particleflow.kernels.bandwidth import is_rule, read_off
 from particleflow.kernels.declared import as_kernel_or_rule, bandwidth_of, is_positive
@@ -21,8 +25,9 @@ from particleflow.pairwise.base import check_backend
 
 @dataclass(frozen=True)
 class KDEWitness:
-    """log target field - log current field + shift, by log-sum-exp: finite, with its gradient,
-    however far from both clouds.
+    """log target field - log current field + shift, by log-sum-exp.
+
+    It and its gradient are finite however far z is from both clouds.
     """
 
     target: Field
@@ -38,41 +43,45 @@ class KDEWitness:
 
 
 @dataclass(frozen=True)
-class KDE(FlowDefaults):
-    """w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x, the log ratio of two
-    kernel density estimates; c = int k.
+class KDE(SmoothRatio, FlowDefaults):
+    """The log ratio of two kernel density estimates, with c = int k.
 
-    With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud's
-    bandwidth l is its own, and c = (2 pi l^2)^{d/2}. A flow rests where the smoothed densities
-    agree: with one bandwidth that is the target, with two of different size it is narrower or
-    wider.
+        w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x
 
-    `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i); the velocity h'(w) grad w is
-    NOT its gradient, and need not lower it. Cost O((N + M) Q d), and that of a rule at each fit.
+    With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud has
+    a bandwidth l of its own, and c = (2 pi l^2)^{d/2}. A flow rests where the smoothed densities
+    agree. With one bandwidth that is the target. With two it is narrower or wider.
+
+    `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i). The velocity h'(w) grad w is
+    not its gradient, and need not lower it. Cost O((N + M) Q d), and that of a rule at each fit.
     `Fit.report` has the bandwidths that were chosen from the data.
 
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. Or a rule of `particleflow.kernels`,
-        applied to either cloud at each fit: CrossValidated(), Scott(), Median(). None: a Gaussian
-        for both clouds; its bandwidth is chosen for the target by `shared` at the first fit and
-        kept in memory.
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. A rule of `particleflow.kernels` is
+        applied to each cloud at each fit: CrossValidated(), Scott(), Median(). None: a Gaussian for
+        both clouds, whose bandwidth `shared` chooses for the target at the first fit.
     shared : Bandwidth, optional
-        The rule of that bandwidth. None: CrossValidated(), right for a density; in a `Flow`,
-        Median(None), which is `default_bandwidth`. A flow needs a force between the parts of a
-        target, where a bandwidth that fits the density of the parts has none.
+        The rule for that bandwidth, which is kept in memory. None: CrossValidated(), right for a
+        density. In a `Flow` None is Median(None), `default_bandwidth`: a flow needs a force between
+        the parts of a target, where a bandwidth that fits the density of the parts has none.
     pairwise : PairwiseSum
+        The backend of the sums.
+
+    Raises
+    ------
+    TypeError
+        A kernel that is not positive.
+    ValueError
+        `shared` beside a kernel.
+
+    >>> flow = pf.mono_flow(pf.estimators.KDE(pf.kernels.Gaussian(0.2)))         # doctest: +SKIP
     """
 
     kernel: Kernel | Bandwidth | None = None
     shared: Bandwidth | None = field(default=None, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
-    deterministic: ClassVar[bool] = True
-    smooth_witness: ClassVar[bool] = True
-    log_ratio: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
-    energy_slope: ClassVar[None] = None
     _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
     _width: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
@@ -100,14 +109,9 @@ class KDE(FlowDefaults):
             )
 
     def in_flow(self) -> KDE:
-        """The same estimator; where nothing chooses its bandwidth, by `default_bandwidth` of the
-        target.
-        """
-        return (
-            replace(self, shared=Median(None))
-            if self.kernel is None and self.shared is None
-            else self
-        )
+        """The same estimator, with `default_bandwidth` of the target where nothing is given."""
+        free = self.kernel is None and self.shared is None
+        return replace(self, shared=Median(None)) if free else self
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
@@ -117,13 +121,8 @@ class KDE(FlowDefaults):
             kept = memory.get("bandwidth", None)
             rule = CrossValidated() if self.shared is None else self.shared
             width = read_off("`y`", partial(rule.of, y)) if kept is None else float(kept)
-            return self._fit(
-                x,
-                y,
-                Gaussian(width),
-                Gaussian(width),
-                {"bandwidth": torch.tensor(width, dtype=torch.float64, device="cpu")},
-            )
+            kernel = Gaussian(width)
+            return self._fit(x, y, kernel, kernel, {"bandwidth": remembered(width)})
         rule = self.kernel
         of_y: float = self._width.get(y, lambda: read_off("`y`", partial(rule.of, y)))
         return self._fit(x, y, Gaussian(read_off("`x`", partial(rule.of, x))), Gaussian(of_y))
@@ -131,7 +130,7 @@ class KDE(FlowDefaults):
     def _fit(
         self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None
     ) -> Fit:
-        # a run that goes on may bring another bandwidth
+        # the key holds the kernel too: a run that goes on may bring another bandwidth
         target: Field = self._target.get(
             y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y
         )
@@ -150,5 +149,5 @@ class KDE(FlowDefaults):
             witness,
             dict(memory or {}),
             report,
-            objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])),
+            objective=partial(mean_descent, witness, x),
         )

@@ -1,4 +1,4 @@
-"""Kernel logistic regression: the log ratio as a linear function of features of a kernel."""
+"""Kernel logistic regression: the log ratio as a linear function of a kernel's features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud, Randomness
-from particleflow.estimators.base import Fit, FlowDefaults
+from particleflow.estimators.base import (
+    Fit,
+    FlowDefaults,
+    SmoothRatio,
+    mean_descent,
+    remembered,
+)
+from particleflow.estimators.ratio.kernel_ratio import chosen_bandwidth
 from particleflow.estimators.ratio.logistic_solver import Minimum, Regression, minimise
 from particleflow.kernels import (
     Bandwidth,
@@ -28,15 +35,18 @@ from particleflow.kernels.bandwidth import is_rule, read_off
 from particleflow.kernels.declared import as_kernel_or_rule
 from particleflow.subsets import lasting_order, places
 
-BLOCK = 2**14  # queries at once
-LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))  # 1e-1 ... 1e-6
+# Queries that are evaluated at once.
+BLOCK = 2**14
+# Penalties that are tried: 1e-1 ... 1e-6, per mean of the loss.
+LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))
+# The penalty in a flow.
 LAM_IN_FLOW = 1e-2
-WIDTHS = (0.25, 0.5, 1.0, 2.0)  # of the median distance
-MOST_POINTS, FOLDS, LOOSE = (
-    1000,
-    4,
-    1e-4,
-)  # of the cross-validation: points of each cloud, folds, decrement
+# Bandwidths that are tried, in median distances of both clouds.
+WIDTHS = (0.25, 0.5, 1.0, 2.0)
+# Cross-validation: the most places of each cloud, the folds, and the decrement that is enough.
+MOST_POINTS = 1000
+FOLDS = 4
+LOOSE = 1e-4
 
 
 @runtime_checkable
@@ -50,7 +60,7 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class LogisticWitness:
-    """log r = features(z) . w + b, in float64 inside, block by block."""
+    """log r = features(z) . w + b, computed in float64, block by block."""
 
     map: FeatureMap
     weights: Float[Tensor, "D"]
@@ -67,46 +77,50 @@ class LogisticWitness:
 
 
 @dataclass(frozen=True)
-class KernelLogistic(FlowDefaults):
-    """log r = features(z) . w + b by logistic regression of the target's points (t = 1) against the
-    current ones (t = -1): minimise
+class KernelLogistic(SmoothRatio, FlowDefaults):
+    """log r = d(z) = features(z) . w + b, by logistic regression of y against x.
 
-        1/2 sum_j q_j log(1 + e^{-d(y_j)}) + 1/2 sum_i p_i log(1 + e^{d(x_i)}) + lam / 2 |w|^2,        p, q the masses over their sums
+    Newton's method, warm from the last weights, minimises
 
-    The classes weigh the same whatever N and M, so d is log r without a prior to take off; the
-    logarithm of mass(y) / mass(x) is added. scikit-learn's LogisticRegression(C=1 / lam) with these
-    sample weights is the same problem. Newton's method, warm from the last weights.
+        1/2 sum_j q_j log(1 + e^{-d(y_j)}) + 1/2 sum_i p_i log(1 + e^{d(x_i)}) + lam / 2 |w|^2
 
-    What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel
-    (1/4 to 2 times the median distance of both clouds) and lam (1e-1 to 1e-6), by the loss on four
-    folds of at most 1000 places of each cloud; a lam chosen by a part is lowered like 1 / n. In a
-    `Flow` what is not given is the median distance of both clouds and lam = 1e-2. Where clouds do
-    not overlap, any function that parts them does well on left-out points, and the steepest best,
-    whatever its slope is on the way from one cloud to the other. A kernel as wide as both clouds
-    has a slope there, and a large lam keeps it: as lam grows the witness tends to MMD's over 4 lam.
+    where p and q are the masses over their sums. The classes weigh the same whatever N and M, so
+    that d is log r without a prior to take off. The logarithm of mass(y) / mass(x) is added.
+    scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem.
 
-    `Fit.report`: `gap`, which bounds the error, |w - w*| <= sqrt(2 gap / lam), `decrement`,
-    `iterations`, `lam`, `kernel`.
+    What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel,
+    1/4 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The least
+    loss on four folds of at most 1000 places of each cloud wins. A lam that a part of the points
+    has chosen is lowered like 1 / n.
 
-    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its
-    gradient. Cost O((N + M) D^2) an iteration, memory O((N + M) D), D features; a query O(D (D +
-    d)).
+    In a `Flow`, what is not given is the median distance of both clouds and lam = 1e-2. Where
+    clouds do not overlap, any function that parts them does well on left-out points, the steepest
+    best, whatever its slope is between the clouds. A kernel as wide as both clouds has a slope
+    there, and a large lam keeps it: as lam grows, the witness tends to that of MMD over 4 lam.
+
+    `Fit.report` has `gap`, with |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam` and
+    `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the
+    velocity is not its gradient. Cost, with D features: O((N + M) D^2) an iteration, memory
+    O((N + M) D), a query O(D (D + d)).
 
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Or a rule of `particleflow.kernels`: a Gaussian, its bandwidth read off both clouds, of half
-        the mass each, at the first fit.
+        A rule of `particleflow.kernels`: a Gaussian whose bandwidth is read off both clouds, of
+        half the mass each, at the first fit. None: a Gaussian whose bandwidth is chosen.
     lam : float, optional
-        Of the penalty; the loss is a mean, so 1 / lam counts samples. Raised to some 1e-14
-        (`Regression.least_lam`), where float64 needs that: the report tells the one used.
+        The weight of the penalty. The loss is a mean, so 1 / lam counts samples. It is raised to
+        some 1e-14 (`Regression.least_lam`) where float64 needs that; the report tells the one used.
     features : Landmarks or RandomWaves
         Of `particleflow.kernels`, or anything with map(kernel, x, y, draws).
     rtol : float
         Newton's decrement at which it has converged.
     max_iterations : int
+        Newton iterations. When they do not suffice, `converged` is False.
 
     Source: Sugiyama, Suzuki and Kanamori (2012), chapter 4; Zhu and Hastie (2005).
+
+    >>> fit = pf.fit(pf.estimators.KernelLogistic(lam=1e-3), x, y)         # doctest: +SKIP
     """
 
     kernel: Kernel | Bandwidth | None = None
@@ -114,11 +128,6 @@ class KernelLogistic(FlowDefaults):
     features: Features = field(default=Landmarks(), kw_only=True)
     rtol: float = field(default=1e-10, kw_only=True)
     max_iterations: int = field(default=100, kw_only=True)
-    deterministic: ClassVar[bool] = True
-    smooth_witness: ClassVar[bool] = True
-    log_ratio: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
-    energy_slope: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if self.kernel is not None:
@@ -137,9 +146,7 @@ class KernelLogistic(FlowDefaults):
         )
 
     def in_flow(self) -> KernelLogistic:
-        """The same estimator; where they are not given, with the median distance of both clouds as
-        its bandwidth, and lam = 1e-2.
-        """
+        """The same estimator, with the median distance and lam = 1e-2 where none are given."""
         return replace(
             self,
             kernel=Median() if self.kernel is None else self.kernel,
@@ -165,47 +172,39 @@ class KernelLogistic(FlowDefaults):
             "converged": found.decrement <= self.rtol,
             "gap": gap,
             "decrement": found.decrement,
+            "iterations": found.iterations,
+            "lam": lam,
+            "kernel": repr(kernel),
         }
-        report |= {"iterations": found.iterations, "lam": lam, "kernel": repr(kernel)}
         if not report["converged"]:
             report["remedy"] = "raise lam or max_iterations"
         return Fit(
             witness,
             {**kept, "weights": found.u},
             report,
-            objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])),
+            objective=partial(mean_descent, witness, x),
         )
 
     def _solve(self, problem: Regression, lam: float, start: Tensor | None) -> Minimum:
-        zero = problem.features.new_zeros(problem.features.shape[1] + 1)
-        warm = (
-            start is not None
-            and start.shape == zero.shape
-            and problem.value(start.to(zero), lam) < problem.value(zero, lam)
-        )
-        return minimise(
-            problem,
-            lam,
-            start.to(zero) if warm and start is not None else zero,
-            self.rtol,
-            self.max_iterations,
-        )
+        """The minimum, from `start` where that is better than zero."""
+        best = zero = problem.features.new_zeros(problem.features.shape[1] + 1)
+        if start is not None and start.shape == zero.shape:
+            start = start.to(zero)
+            if problem.value(start, lam) < problem.value(zero, lam):
+                best = start
+        return minimise(problem, lam, best, self.rtol, self.max_iterations)
 
     def _kept(self, kernel: Kernel, lam: float) -> Memory:
-        kept = (
-            {"lam": torch.tensor(lam, dtype=torch.float64, device="cpu")}
-            if self.lam is None
-            else {}
-        )
-        if not isinstance(self.kernel, Kernel):
-            assert isinstance(kernel, Gaussian)
-            kept["bandwidth"] = torch.tensor(kernel.bandwidth, dtype=torch.float64, device="cpu")
-        return kept
+        """What was chosen, for the memory."""
+        chosen = chosen_bandwidth(self.kernel, kernel)
+        if self.lam is None:
+            chosen["lam"] = lam
+        return {name: remembered(value) for name, value in chosen.items()}
 
     def _chosen(
         self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory
     ) -> tuple[Kernel, float]:
-        """Kernel and lam: given, kept, or of the least loss on points that were left out."""
+        """Kernel and lam: given, kept, or those of the least loss on left-out points."""
         kernel = self.kernel if isinstance(self.kernel, Kernel) else None
         if kernel is None and "bandwidth" in memory:
             kernel = Gaussian(float(memory["bandwidth"]))
@@ -237,9 +236,7 @@ class KernelLogistic(FlowDefaults):
     def _left_out(
         self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness
     ) -> list[float]:
-        """The loss on each fold by the other folds' regression, summed over folds; warm from one
-        lam to the next.
-        """
+        """For each lam, the loss on each fold of a fit to the other folds, summed over folds."""
         totals = [0.0] * len(lams)
         folds = min(FOLDS, len(x), len(y))
         for fold in range(folds):
@@ -254,9 +251,7 @@ class KernelLogistic(FlowDefaults):
 
 
 def regression(features: FeatureMap, x: Cloud, y: Cloud) -> Regression:
-    """Of the target's points (t = 1) against the current ones (t = -1), either class half of the
-    weight.
-    """
+    """Target points (t = 1) against current ones (t = -1), with half of the weight each."""
     points = torch.cat([x.points, y.points])
     signs = torch.cat([torch.full_like(x.mass, -1.0), torch.ones_like(y.mass)])
     return Regression(
@@ -267,25 +262,26 @@ def regression(features: FeatureMap, x: Cloud, y: Cloud) -> Regression:
 
 
 def _both(x: Cloud, y: Cloud) -> Cloud:
-    """Either cloud's points, half of the mass each."""
+    """The points of both clouds, with half of the mass each."""
     shares = [0.5 * cloud.mass / cloud.mass.sum() for cloud in (x, y)]
     return Cloud(torch.cat([x.points, y.points]), mass=torch.cat(shares))
 
 
 def _with_mass(cloud: Cloud) -> Cloud:
+    """The points that have mass."""
     if cloud.log_mass is None or bool((cloud.mass > 0).all()):
         return cloud
     return _rows(cloud, torch.nonzero(cloud.mass > 0)[:, 0])
 
 
 def _part(cloud: Cloud) -> Cloud:
-    """Places, so that a point's repeats are left out with it."""
+    """At most MOST_POINTS places, so that a point's repeats are left out with it."""
     points, share = places(cloud, MOST_POINTS)
     return Cloud(points, mass=share)
 
 
 def _split(cloud: Cloud, fold: int, folds: int) -> tuple[Cloud, Cloud]:
-    """Every folds-th point out."""
+    """The points outside a fold, and those in it: every folds-th one."""
     held_out = torch.arange(len(cloud), device="cpu") % folds == fold
     return _rows(cloud, torch.nonzero(~held_out)[:, 0]), _rows(cloud, torch.nonzero(held_out)[:, 0])
 

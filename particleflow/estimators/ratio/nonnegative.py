@@ -1,4 +1,4 @@
-"""Quadratic programmes over the positive orthant, by an active set."""
+"""Quadratic programmes over theta >= 0, by an active set."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ROUNDING = 1e-14  # slopes below this share of the largest entry of q are rounding
+# Slopes below this share of the largest entry of q are rounding.
+ROUNDING = 1e-14
+# The least ridge, as a share of a bound of the largest eigenvalue.
 DEFINITE = 2**9 * torch.finfo(torch.float64).eps
-SQUARABLE = 1e-290  # q'q over it is a number
+# The least ridge, as a share of q'q: q' (matrix + ridge I)^-1 q is then a number.
+SQUARABLE = 1e-290
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """theta, and the free part g of the slope, zero at the minimum: (Q theta - q)_l where theta_l >
-    0, its negative part elsewhere.
+    """theta (L,), and the part of the slope Q theta - q that is 0 at the minimum.
+
+    It is the slope itself where theta_l > 0, and its negative part elsewhere.
     """
 
     theta: Float[Tensor, "L"]
@@ -25,11 +29,9 @@ class Minimum:
 
 
 def least_ridge(matrix: Float[Tensor, "L L"], q: Float[Tensor, "L"]) -> float:
-    """The least ridge that a semidefinite matrix >= 0 needs to be definite in float64, and for what
-    is found with it to be certified.
+    """The least ridge with which a semidefinite matrix >= 0 is definite in float64.
 
-    DEFINITE times the largest sum of a row, a bound of the largest eigenvalue; above it q' (matrix
-    + ridge I)^-1 q is a number, too.
+    It is DEFINITE times the largest row sum, which bounds the largest eigenvalue.
     """
     return max(DEFINITE * float(matrix.sum(1).max()), SQUARABLE * float(q @ q))
 
@@ -39,11 +41,11 @@ def nonnegative_minimum(
 ) -> Minimum:
     """Minimise theta' Q theta / 2 - q' theta over theta >= 0, Q positive definite; `start` >= 0.
 
-    Lawson and Hanson's method (1974, chapter 23) on the normal equations (Bro and de Jong 1997):
-    the equations are solved on the set of positive entries; where that makes some negative the step
-    ends at the first zero, which leaves the set; then the entry of the steepest descent joins it.
-    Each solve lowers the objective, so that no set comes twice; it ends at the minimum, from a good
-    start after a few solves. Cost O(L^3) for each.
+    Lawson and Hanson's method (1974, chapter 23) on the normal equations (Bro and de Jong 1997). The
+    equations are solved on the set of positive entries. Where that makes some entries negative, the
+    step ends at the first zero, and that entry leaves the set. Then the entry of the steepest
+    descent joins it. Each solve lowers the objective, so that no set comes twice. From a good start
+    a few solves reach the minimum. Cost O(L^3) for each.
     """
     theta, free = start.clone(), start > 0
     least = ROUNDING * float(q.abs().max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit
+from particleflow.estimators.base import Fit, SmoothRatio, mean_descent
 from particleflow.estimators.ratio.calibration import Calibration, calibrated
 from particleflow.estimators.ratio.sklearn_gradient import LinearInFeatures, linear_in_features
 from particleflow.estimators.ratio.sklearn_model import (
@@ -27,14 +28,17 @@ from particleflow.estimators.ratio.sklearn_model import (
 )
 from particleflow.subsets import lasting_order, some_rows
 
-ROWS = 2**14  # evaluated at once
-PROBED = 64  # particles at which a gradient is looked for
+# Points that are evaluated at once.
+ROWS = 2**14
+# Particles at which a gradient is looked for, to refuse a model that has none.
+PROBED = 64
 
 
 @dataclass(frozen=True, eq=False)
 class SklearnWitness:
-    """log r = slope d(z) + offset, cut to +- clip; d (Q,) the scores of a fitted model at z (Q, d),
-    in float64.
+    """log r = calibration(d(z)) + offset, cut to +- clip, in float64; d a fitted model's scores.
+
+    `steps` (d,) are those of central differences, where there is no closed form.
     """
 
     scores: Scores = field(repr=False)
@@ -73,53 +77,56 @@ class SklearnWitness:
 
 
 @dataclass(frozen=True)
-class SklearnClassifier:
-    """log r from a classifier that tells the target's points (class 1) from the particles (class
-    0), trained anew at each fit.
+class SklearnClassifier(SmoothRatio):
+    """log r from any scikit-learn classifier of the target's points (1) and the particles (0).
 
         log r(z) = log P(1 | z) / P(0 | z) - log prior odds + log (mass of y / mass of x)
 
-    The classes weigh the same in training, by `sample_weight`, which carries the clouds' masses
-    too; a model that takes no sample_weight is corrected by log(N / M) and refuses masses that
-    differ. Log odds are read from `decision_function` where `predict_proba` says the same (logistic
-    models, discriminant analysis), else from the probabilities, which lose digits as they come near
-    0 and 1. A model without probabilities (LinearSVC, RidgeClassifier, Perceptron ...) is
-    calibrated: log odds a d + b by Platt's method on out-of-fold scores (`calibration`).
+    The model is trained anew at each fit. The classes weigh the same, by `sample_weight`, which
+    carries the clouds' masses too. A model that takes no sample_weight is corrected by log(N / M),
+    and refuses masses that differ.
 
-    The gradient is exact where the scores are linear in known features (module `sklearn_gradient`):
-    a linear model or an MLPClassifier, alone or after StandardScaler, PolynomialFeatures, PCA,
-    RBFSampler, Nystroem ... Else central differences, 2 d evaluations of the model at all queries,
-    errors about 1e-9 of the slope where log r is smooth and the probabilities keep their digits.
-    `Fit.report` tells which.
+    Log odds are read from `decision_function` where `predict_proba` says the same (logistic models,
+    discriminant analysis). Else they come from the probabilities, which lose digits as they come
+    near 0 and 1. A model without probabilities (LinearSVC, RidgeClassifier, Perceptron ...) is
+    calibrated: log odds a d + b, by Platt's method on out-of-fold scores (`calibration`).
 
-    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i); the velocity is not its
-    gradient.
+    The gradient is exact where the scores are linear in known features (`sklearn_gradient`): a
+    linear model or an MLPClassifier, alone or after StandardScaler, PolynomialFeatures, PCA,
+    RBFSampler, Nystroem ... Else it is taken by central differences. These cost 2 d evaluations of
+    the model at all queries. Their errors are about 1e-9 of the slope where log r is smooth and the
+    probabilities keep their digits. `Fit.report` tells which.
+
+    `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the velocity is not
+    its gradient.
 
     Parameters
     ----------
     model : scikit-learn classifier, optional
-        A clone is trained, the object itself never changed. Each `random_state` that is None is set
-        from the run's seed, the same at each fit. None: StandardScaler, 100 Nystroem features of a
-        Gaussian kernel of bandwidth sqrt(d / 2) deviations, LogisticRegression(C=10).
+        A clone of it is trained. Each `random_state` that is None is set from the run's seed, the
+        same at each fit. None: StandardScaler, 100 Nystroem features of a Gaussian kernel of
+        bandwidth sqrt(d / 2) deviations, LogisticRegression(C=10).
     calibrate : bool, optional
-        None: only a model without probabilities. True: also others, for probabilities that are too
-        sure. False: d itself is taken for log odds.
+        None: calibrate a model without probabilities. True: calibrate others too, whose
+        probabilities are too sure. False: d itself counts as log odds.
     folds : int
         Of the calibration, which trains folds + 1 models; refused with calibrate=False.
     clip : float
-        log r is cut to +- clip; where differences are taken its gradient is 0 beyond.
+        log r is cut to +- clip. Where differences are taken its gradient is 0 beyond.
     step : float
         Of the central differences, in standard deviations of the pooled points.
     accept_unconverged : bool
-        Go on where scikit-learn warns that its solver did not converge (an MLPClassifier that is
-        trained for a number of epochs).
+        True: go on where scikit-learn warns that its solver did not converge, such as an
+        MLPClassifier that is trained for a number of epochs.
 
     Raises
     ------
-    TypeError, ValueError
-        Not a classifier; class weights or priors of its own; masses that it cannot weight; a ratio
-        without slopes at any particle (trees, nearest neighbours, isotonic calibration,
-        probabilities that are 0 or 1 to the last digit).
+    TypeError
+        `model` is not a classifier.
+    ValueError
+        The model has class weights or priors of its own, or cannot weight the masses. Or its ratio
+        has no slope at any particle: trees, nearest neighbours, isotonic calibration, probabilities
+        that are 0 or 1 to the last digit.
 
     Sources: Sugiyama, Suzuki and Kanamori (2012), chapter 4; Platt (1999).
     """
@@ -130,11 +137,6 @@ class SklearnClassifier:
     clip: float = field(default=40.0, kw_only=True)
     step: float = field(default=6e-6, kw_only=True)
     accept_unconverged: bool = field(default=False, kw_only=True)
-    deterministic: ClassVar[bool] = True
-    smooth_witness: ClassVar[bool] = True
-    log_ratio: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
-    energy_slope: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folds", _checks.count(self.folds, "folds", least=2))
@@ -195,7 +197,7 @@ class SklearnClassifier:
             witness,
             orders,
             self._report(fitted, witness, finished),
-            objective=lambda: -float(x.mean(witness.value_and_grad(x.points)[0])),
+            objective=partial(mean_descent, witness, x),
         )
 
     def _report(self, fitted: Any, witness: SklearnWitness, finished: bool) -> dict[str, Any]:
@@ -224,11 +226,10 @@ class SklearnClassifier:
 def _training_set(
     x: Cloud, y: Cloud, x_order: Tensor, y_order: Tensor
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows (n, d), labels (n,), weights (n,) of mean 1, half of their sum each class's. Points
-    without mass are left out.
+    """Rows (n, d), labels (n,), and weights (n,) of mean 1, half of their sum for each class.
 
-    Models draw rows by number (for folds, batches, trees, landmarks), so the rows come in the
-    orders given.
+    Points without mass are left out. The rows come in the orders given, since models draw rows by
+    number (for folds, batches, trees, landmarks).
     """
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for cloud, order in ((x, x_order), (y, y_order)):
@@ -246,9 +247,7 @@ def _training_set(
 
 
 def _refuse_steps(witness: SklearnWitness, points: Tensor, fitted: Any) -> None:
-    """A ratio that differs from particle to particle, and has no slope at any of them, moves
-    nothing.
-    """
+    """Refuse a ratio that differs from particle to particle, but has no slope at any of them."""
     value, grad = witness.value_and_grad(points[some_rows(len(points), PROBED)])
     differs, saturated = bool((value != value[0]).any()), bool((value.abs() == witness.clip).all())
     if not bool(grad.any()) and (differs or saturated):
