@@ -16,8 +16,9 @@ import particleflow as pf
 from particleflow import losses, metrics
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Classifier
+from particleflow.estimators.trained.batches import Batch, Batches
 from particleflow.estimators.trained.network import CHUNK, Network, built
-from particleflow.estimators.trained.training import Batch, Batches, slopes
+from particleflow.estimators.trained.training import slopes
 from tests import problems
 
 LOSSES = [

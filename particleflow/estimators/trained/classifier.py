@@ -12,15 +12,18 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
+from particleflow.estimators.trained.batches import Batch
 from particleflow.estimators.trained.network import Network, Weights, value_and_grad, values
-from particleflow.estimators.trained.training import Batch, FromModule, Learned, slopes
+from particleflow.estimators.trained.training import FromModule, Learned, slopes
 from particleflow.losses import BCE, Loss
 
 
 @dataclass(frozen=True)
 class ClassifierWitness:
-    """log r(d(u(z))) with its gradient, by automatic differentiation. Where u is log r but for
-    `offset`, nothing can saturate on the way.
+    """log r of a trained network u, with its gradient by automatic differentiation.
+
+    log r = u + offset where `loss` is None, which cannot saturate. Else d = loss.constrain(u), and
+    log r(d) is that of the loss.
     """
 
     learned: Learned
@@ -38,38 +41,45 @@ class ClassifierWitness:
 
 @dataclass(frozen=True)
 class Classifier(FromModule):
-    """w = log r, from a network u trained to maximise J = sum_j b_j phi(d(y_j)) + sum_i a_i
-    psi(d(x_i)), any loss of `losses`.
+    """w = log r, from a network u trained on any loss of `particleflow.losses`.
 
-    u is log r itself, d = loss.inverse(u); with `log_output=False` d = loss.constrain(u) and w =
-    log r(d), which is slower to overflow and saturates sooner. The constant that Donsker-Varadhan's
-    J leaves open is taken from the whole current cloud. `Fit.value` is J on the whole clouds: for
-    `BCE` at most 2 JS - 2 log 2, and so on. The report tells J, `accuracy` (the mean share of the
-    two clouds on its own side of r = 1: 1/2 where nothing tells them apart) and how many steps Adam
-    has taken.
+    Adam maximises J = sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)). u is log r itself, with
+    d = loss.inverse(u). With `log_output=False`, d = loss.constrain(u) and w = log r(d), which is
+    slower to overflow and saturates sooner. The constant that Donsker-Varadhan's J leaves open is
+    taken from the whole current cloud.
 
-    On clouds that a curve separates log r grows for as long as it is trained. The penalty, a part
-    of what is minimised,
+    `Fit.value` is J on the whole clouds, for `BCE` at most 2 JS - 2 log 2. The report tells J as
+    `objective`, the steps of Adam so far as `iterations`, and `accuracy`: the mean share of the two
+    clouds on its own side of r = 1, which is 1/2 where nothing tells them apart. `converged` is
+    False where the weights are no longer finite, else it is absent.
 
-        gradient_penalty mean_b (|grad u(z_b)| - penalty_centre)^2          at points z_b between x and y, in standardised units,
+    On clouds that a curve separates log r grows for as long as it is trained. A penalty holds it
+    back, at points z_b between x and y, in standardised units:
 
-    holds it back. Towards 0, the default (Thanh-Tung, Tran and Venkatesh 2019), it agrees with r =
-    1; towards 1 it is Gulrajani et al.'s (2017).
+        gradient_penalty mean_b (|grad u(z_b)| - penalty_centre)^2
+
+    Towards 0, the default, it agrees with r = 1 (Thanh-Tung, Tran and Venkatesh 2019). Towards 1 it
+    is that of Gulrajani et al. (2017).
 
     A loss with exponentials of u (ULSIF, Pearson, Exponential, ReverseKL) overflows on clouds that
-    are far apart, where its divergence is infinite: take BCE, `log_output=False` or a penalty
-    there. `converged` is False where the weights are no longer finite, and absent else.
+    are far apart, where its divergence is infinite. Take BCE, `log_output=False` or a penalty
+    there.
 
     Parameters
     ----------
     module : torch.nn.Module, callable (d) -> module, or None
+        See `FromModule`.
     loss : Loss
     gradient_penalty : float
+        The weight of the penalty, >= 0.
     penalty_centre : float
-        Refused without a penalty.
+        The slope that costs nothing, in standardised units; refused without a penalty.
     log_output : bool
+        Whether the network's output is log r.
     width, depth, steps, first_steps, learning_rate, betas, batch, standardise
         See `Trained`.
+
+    >>> flow = pf.mono_flow(pf.estimators.Classifier(), pf.mobilities.Vanilla())  # doctest: +SKIP
     """
 
     loss: Loss = BCE()
@@ -81,13 +91,9 @@ class Classifier(FromModule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.loss, type) or not isinstance(self.loss, Loss):
-            got = (
-                f"the class {self.loss.__name__} without its parentheses"
-                if isinstance(self.loss, type)
-                else type(self.loss).__name__
-            )
             raise TypeError(
-                f"`loss` must be a loss of density ratios, got {got}: e.g. pf.losses.BCE()"
+                f"`loss` must be a loss of density ratios, got {_checks.came(self.loss)}: e.g."
+                " pf.losses.BCE()"
             )
         _checks.non_negative(self.gradient_penalty, "gradient_penalty")
         if _checks.non_negative(self.penalty_centre, "penalty_centre") > 0 and not self._penalised:
@@ -133,13 +139,10 @@ class Classifier(FromModule):
         )
         if batch.between is None:
             return cost
-        return (
-            cost
-            + self.gradient_penalty
-            * ((slopes(network, weights, fixed, batch.between) - self.penalty_centre) ** 2).mean()
-        )
+        excess = slopes(network, weights, fixed, batch.between) - self.penalty_centre
+        return cost + self.gradient_penalty * (excess**2).mean()
 
 
 def _side(log_ratio: Tensor) -> Tensor:
-    """1 where positive, 1/2 where nothing is said."""
+    """1 where positive, 1/2 where 0, 0 where negative."""
     return (torch.sign(log_ratio) + 1) / 2

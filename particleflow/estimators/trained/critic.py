@@ -1,5 +1,6 @@
-"""Critics of the Wasserstein GAN, without a generator: networks w that are kept (nearly)
-1-Lipschitz, so that E_p w - E_q w estimates W1(p, q).
+"""Critics of the Wasserstein GAN, without a generator.
+
+They are networks w that are kept 1-Lipschitz, or nearly so. E_p w - E_q w then estimates W1(p, q).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
+from particleflow.estimators.trained.batches import Batch
 from particleflow.estimators.trained.network import (
     Network,
     Weights,
@@ -26,12 +28,12 @@ from particleflow.estimators.trained.network import (
     value_and_grad,
     values,
 )
-from particleflow.estimators.trained.training import Batch, FromModule, Learned, Trained, slopes
+from particleflow.estimators.trained.training import FromModule, Learned, Trained, slopes
 
 
 @dataclass(frozen=True)
 class CriticWitness:
-    """w(z) = s u((z - shift) / s): in the units of z, with the slope of u."""
+    """w(z) = s u((z - shift) / s), a length in the units of z, with the slope of u."""
 
     learned: Learned
     log_ratio: ClassVar[bool] = False
@@ -45,15 +47,15 @@ class CriticWitness:
 
 @dataclass(frozen=True)
 class Critic(Trained):
-    """w maximises E_p w - E_q w over a class of functions: for all that are 1-Lipschitz that is
-    W1(p, q), and particles climb w at unit speed.
+    """w maximises E_p w - E_q w over a class of functions.
 
-    `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i) on the whole clouds, masses normalised, is the
-    estimate of W1. To know how good it is, set it beside `metrics.W1`. w(z) = s u((z - shift) / s)
-    with ONE scale s for all coordinates, so that w has the slopes of u and is a length.
+    Over all 1-Lipschitz functions the maximum is W1(p, q), and particles climb w at unit speed.
+    `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i) on the whole clouds, with normalised masses,
+    is the estimate of W1. `metrics.W1` tells how good it is. w(z) = s u((z - shift) / s) with one
+    scale s for all coordinates, so that w is a length and has the slopes of u.
 
-    A fresh batch of the target at every step: `simulate(flow, x0, pf.samplers.Minibatch(sampler,
-    256), ...)`.
+    A fresh batch of the target at every step comes from `simulate(flow, x0,
+    pf.samplers.Minibatch(sampler, 256), ...)`.
     """
 
     log_ratio: ClassVar[bool] = False
@@ -83,6 +85,7 @@ class Critic(Trained):
         )
 
     def _certificate(self, learned: Learned) -> dict[str, object]:
+        """What the report tells of the network besides."""
         return {}
 
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
@@ -99,23 +102,25 @@ class Critic(Trained):
         )
 
     def _penalty(self, slope: Values, *, dim: int) -> Tensor:
-        """Of slopes |grad w| (B,) between the clouds in R^dim, where the critic is `_penalised`."""
+        """The penalty of slopes |grad w| (B,) at points between the clouds in R^dim."""
         return torch.zeros_like(slope[0])
 
 
 @dataclass(frozen=True)
 class WeightClippingCritic(FromModule, Critic):
-    """WGAN (Arjovsky, Chintala and Bottou 2017): every weight is cut to [-clip, clip] after each
-    step of Adam.
+    """WGAN: every weight is cut to [-clip, clip] after each step of Adam.
 
-    That bounds the Lipschitz constant, by a K that nobody knows and that grows with width and
-    depth: `Fit.value` estimates K W1 and particles move at some speed up to K.
+    That bounds the Lipschitz constant by some K, which is unknown and grows with width and depth.
+    `Fit.value` estimates K W1, and particles move at a speed up to K.
 
     Parameters
     ----------
     module, width, depth, steps, first_steps, learning_rate, betas, batch, standardise
         See `Trained`.
     clip : float
+        > 0, in units of the weights.
+
+    Source: Arjovsky, Chintala and Bottou (2017).
     """
 
     clip: float = field(default=0.1, kw_only=True)
@@ -130,22 +135,26 @@ class WeightClippingCritic(FromModule, Critic):
 
 @dataclass(frozen=True)
 class GradientPenaltyCritic(FromModule, Critic):
-    """WGAN-GP (Gulrajani et al. 2017): E_p w - E_q w - weight s E (|grad w| - 1)^2 at points
-    between x and y, s the scale of the data.
+    """WGAN-GP: w maximises E_p w - E_q w - weight s E (|grad w| - 1)^2, s the scale of the data.
 
-    The bound is soft: for a cloud and its translate the best linear w has slope 1 + W1 / (2 weight
-    s), and the estimate is too large by as much. In d = 1 a slope can only turn through 0, where
-    the penalty of both sides is highest: a w that begins down the ratio would stay so.
+    The last mean is over points between x and y. The bound is soft: for a cloud and its translate
+    the best linear w has the slope 1 + W1 / (2 weight s), and the estimate is too large by the same
+    factor. In d = 1 a slope can only change its sign through 0, where the two-sided penalty is
+    high. A w that begins with the wrong sign would keep it.
 
     Parameters
     ----------
     module, width, depth, steps, first_steps, learning_rate, betas, batch, standardise
         See `Trained`.
     weight : float
-        lambda.
+        The weight of the penalty, lambda in the paper.
     one_sided : bool, optional
         True: only slopes above 1 cost, max(0, |grad w| - 1)^2 (Petzka, Fischer and Lukovnikov
-        2018). None: in d = 1.
+        2018). None: True in d = 1, else False.
+
+    Source: Gulrajani et al. (2017).
+
+    >>> flow = pf.wgan_flow(pf.estimators.GradientPenaltyCritic())         # doctest: +SKIP
     """
 
     weight: float = field(default=10.0, kw_only=True)
@@ -172,19 +181,20 @@ class GradientPenaltyCritic(FromModule, Critic):
 
 @dataclass(frozen=True)
 class LipschitzCritic(Critic):
-    """A network that cannot be steeper than 1: no layer's matrix has a singular value above 1
-    (`network.ShortLinear`).
+    """A network that is 1-Lipschitz, as no layer's matrix has a singular value above 1.
 
-    Between the layers `GroupSort`, with which such networks come as close as wanted to any
-    1-Lipschitz function (Anil, Lucas and Grosse 2019): a smooth activation would flatten them. So w
-    is piecewise linear, and `Fit.value` <= W1 up to rounding. The report's `lipschitz` is the
-    certificate, the product of the layers' spectral norms. Cost besides: an eigenvalue problem of
-    width x width for each layer and step of Adam.
+    The layers are `network.ShortLinear`, with `GroupSort` between them. Such networks come as close
+    as wanted to any 1-Lipschitz function. A smooth activation would flatten them. w is piecewise
+    linear, and `Fit.value` <= W1 up to rounding. The report's `lipschitz` is the certificate, the
+    product of the layers' spectral norms. Each step of Adam also costs an eigenvalue problem of
+    width x width for each layer.
 
     Parameters
     ----------
     width, depth, steps, first_steps, learning_rate, betas, batch, standardise
-        See `Trained`. `width` even.
+        See `Trained`. `width` is even.
+
+    Source: Anil, Lucas and Grosse (2019).
     """
 
     def __post_init__(self) -> None:

@@ -1,6 +1,4 @@
-"""Torch modules as functions of one vector of weights, and the two architectures that the trained
-estimators bring.
-"""
+"""Torch modules as functions of one vector of weights, and two architectures."""
 
 from __future__ import annotations
 
@@ -22,24 +20,23 @@ from particleflow.memo import Spares, Turn, cached_property
 Weights: TypeAlias = Float[Tensor, "P"]
 ModuleOrFactory: TypeAlias = nn.Module | Callable[[int], nn.Module]
 
-# Query points that go through a network at once when its gradient is asked for: bounds the memory,
-# whatever Q is.
+# Points that go through a network at once, which bounds the memory.
 CHUNK = 8192
 
-# How the first weights are drawn, whatever torch's default dtype and device are.
+# How the first weights are drawn: torch's default dtype and device are the user's.
 FIRST: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
-_generator = Turn()  # at torch's global random state
+# At torch's global random state.
+_generator = Turn()
 
 
 @dataclass(frozen=True)
 class Network:
-    """u(z; weights): a module whose trainable parameters are one vector (P,), so that Adam and a
-    checkpoint see plain tensors.
+    """u(z; weights): a module whose trainable parameters are one vector (P,).
 
-    The module itself is never changed, and is called in evaluation mode (no dropout, no statistics
-    of a batch): u is a function. What it holds besides (buffers, parameters that need no gradient)
-    is `fixed`.
+    Adam and a checkpoint then see plain tensors. The module itself is never changed. It is called
+    in evaluation mode (no dropout, no statistics of a batch), so that u is a function. Buffers and
+    parameters that need no gradient are `fixed`.
     """
 
     module: nn.Module
@@ -54,7 +51,7 @@ class Network:
 
     @cached_property
     def _copies(self) -> Spares[nn.Module]:
-        """One for each thread that is in the network at the same time."""
+        """Copies of the module, one for each thread that is in the network at the same time."""
         return Spares(partial(_copied, self.module))
 
     @property
@@ -68,9 +65,7 @@ class Network:
         return torch.cat([values[name].detach().to(like).flatten() for name in self._shapes])
 
     def fixed(self, like: Tensor) -> dict[str, Tensor]:
-        """Copies of the rest by name; numbers with a point in the dtype of `like`, all on its
-        device.
-        """
+        """Copies of all other tensors, by name, on the device of `like`; floats in its dtype."""
         rest = dict(self.module.named_buffers()) | {
             name: v for name, v in self.module.named_parameters() if name not in self._shapes
         }
@@ -104,8 +99,9 @@ class Network:
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """The same tensors in modules of their own: functional_call puts others in their place
-    meanwhile, before the eyes of other threads.
+    """A copy of the modules that holds the same tensors.
+
+    functional_call exchanges a module's tensors for a while, which other threads would see.
     """
     held = [
         value
@@ -119,8 +115,9 @@ def _copied(module: nn.Module) -> nn.Module:
 
 
 def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:
-    """The network of a module, or of a factory called with d. What the factory draws comes from
-    `seed`; torch's global state is as before.
+    """The network of a module, or of a factory called with d, which draws from `seed`.
+
+    torch's global random state is as before.
     """
     if isinstance(module, nn.Module):
         return Network(module)
@@ -153,7 +150,8 @@ def check_module(module: nn.Module) -> None:
 
 def value_and_grad(function: Callable[[Tensor], Tensor], z: Queries) -> tuple[Values, Gradients]:
     """A function of points and its gradient by automatic differentiation, CHUNK points at a time.
-    Rows must not depend on each other.
+
+    The function's rows must not depend on each other.
     """
     parts = []
     for rows in z.split(CHUNK):
@@ -173,9 +171,7 @@ def values(function: Callable[[Tensor], Tensor], z: Queries) -> Values:
 
 
 def mlp(dim: int, width: int, depth: int) -> nn.Module:
-    """R^d -> R with `depth` hidden layers of `width` and x sigmoid(x) between: smooth, since a flow
-    follows its gradient.
-    """
+    """R^d -> R with `depth` hidden layers of `width` and x sigmoid(x) between: smooth."""
     layers: list[nn.Module] = []
     for fan in [dim, *[width] * (depth - 1)]:
         layers += [nn.Linear(fan, width, **FIRST), nn.SiLU()]
@@ -183,8 +179,9 @@ def mlp(dim: int, width: int, depth: int) -> nn.Module:
 
 
 class GroupSort(nn.Module):
-    """(a, b) -> (max, min) for each of width / 2 pairs (Anil, Lucas and Grosse 2019): 1-Lipschitz,
-    and no gradient loses its length.
+    """(a, b) -> (max, min) for each of width / 2 pairs (Anil, Lucas and Grosse 2019).
+
+    It is 1-Lipschitz, and no gradient loses its length.
     """
 
     def forward(self, z: Tensor) -> Tensor:
@@ -193,12 +190,11 @@ class GroupSort(nn.Module):
 
 
 class ShortLinear(nn.Linear):
-    """z -> S z + b with S = (3 W - W W^T W) / 2: singular values s of W in [0, 1] become s (3 -
-    s^2) / 2, again in [0, 1] (Bjorck and Bowie 1971).
+    """z -> S z + b with S = (3 W - W W^T W) / 2, so that |S| <= 1 wherever |W| <= 1.
 
-    So |S| <= 1 wherever |W| <= 1, and at s = 1 the derivative by s is 0: a gradient in W turns S
-    and does not push it against the bound, where Adam, which scales every entry on its own, would
-    come to rest beside the optimum.
+    A singular value s of W in [0, 1] becomes s (3 - s^2) / 2, again in [0, 1] (Bjorck and Bowie
+    1971). At s = 1 the derivative by s is 0: a gradient in W turns S and does not push it against
+    the bound. Adam scales every entry on its own, and would come to rest there beside the optimum.
     """
 
     def forward(self, z: Tensor) -> Tensor:
@@ -206,7 +202,7 @@ class ShortLinear(nn.Linear):
 
 
 def shortened(matrix: Tensor) -> Tensor:
-    """S of W, less some roundings, so that |S| <= 1 is true of what is stored."""
+    """S of W, scaled by 1 - 64 eps, so that |S| <= 1 holds after rounding."""
     cube = (
         (matrix @ matrix.T) @ matrix
         if matrix.shape[0] < matrix.shape[1]
@@ -224,8 +220,9 @@ def cut(matrix: Tensor) -> Tensor:
 
 
 def sorting_mlp(dim: int, width: int, depth: int) -> nn.Module:
-    """R^d -> R, layers `ShortLinear`, orthonormal to start from, with `GroupSort` between:
-    1-Lipschitz while every W is cut.
+    """R^d -> R with layers `ShortLinear` and `GroupSort` between: 1-Lipschitz while |W| <= 1.
+
+    The first weights are orthonormal.
     """
     layers: list[nn.Module] = []
     for fan in [dim, *[width] * (depth - 1)]:

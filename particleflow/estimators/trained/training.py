@@ -1,6 +1,4 @@
-"""What the trained estimators share: standardised inputs, minibatches, Adam, and memory from which
-a run goes on bit for bit.
-"""
+"""Adam on minibatches of standardised points, with memory from which a run goes on bit for bit."""
 
 from __future__ import annotations
 
@@ -12,13 +10,14 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from particleflow import _checks
 from particleflow._autograd import plain
-from particleflow._typing import Memory, Points, Queries, Values
+from particleflow._typing import Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.trained.batches import Batch, Batches
 from particleflow.estimators.trained.network import (
     ModuleOrFactory,
     Network,
@@ -29,87 +28,15 @@ from particleflow.estimators.trained.network import (
 )
 from particleflow.subsets import lasting_order
 
-# Added to the root in Adam's step, of gradients in standardised units.
+# Added to the root in Adam's step, in units of the loss's gradient by the weights.
 EPSILON = 1e-8
+# How the names of a network's fixed tensors begin in memory.
 FIXED = "fixed."
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Standardised points of both clouds with their shares of the mass, and points between them,
-    where a penalty asks for them.
-    """
-
-    x: Points
-    x_weights: Float[Tensor, "N"]
-    y: Float[Tensor, "M d"]
-    y_weights: Float[Tensor, "M"]
-    between: Float[Tensor, "B d"] | None
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Minibatches of two clouds: `size` points of each, drawn by mass with replacement; a cloud
-    that is not larger is taken whole.
-
-    A point between is (1 - t) x_i + t y_j with i, j drawn by mass and t uniform (Gulrajani et al.
-    2017), `size` of them or fewer. What is drawn is a place in the orders given.
-    """
-
-    x: Cloud
-    y: Cloud
-    x_order: Int[Tensor, "N"]
-    y_order: Int[Tensor, "M"]
-    size: int
-    between: bool
-    generator: torch.Generator
-
-    def draw(self) -> Batch:
-        x, x_weights = self._part(self.x, self.x_order)
-        y, y_weights = self._part(self.y, self.y_order)
-        return Batch(x, x_weights, y, y_weights, self._between() if self.between else None)
-
-    def _part(self, cloud: Cloud, order: Tensor) -> tuple[Tensor, Tensor]:
-        if len(cloud) <= self.size:
-            return cloud.points[order], cloud.mass[order]
-        total = 1.0 if cloud.log_mass is None else float(cloud.mass.sum())
-        return cloud.points[self._rows(cloud, order, self.size)], cloud.points.new_full(
-            (self.size,), total / self.size
-        )
-
-    def _between(self) -> Tensor:
-        n = min(self.size, max(len(self.x), len(self.y)))
-        x, y = (
-            cloud.points[self._rows(cloud, order, n)]
-            for cloud, order in ((self.x, self.x_order), (self.y, self.y_order))
-        )
-        return torch.lerp(
-            x,
-            y,
-            torch.rand((n, 1), generator=self.generator, dtype=x.dtype, device="cpu").to(x.device),
-        )
-
-    def _rows(self, cloud: Cloud, order: Tensor, n: int) -> Int[Tensor, "n"]:
-        """n row numbers, each drawn with the probability of its mass."""
-        if cloud.log_mass is None:
-            return order[
-                torch.randint(len(cloud), (n,), generator=self.generator, device="cpu").to(
-                    cloud.points.device
-                )
-            ]
-        edges = cloud.mass[order].double().cumsum(0)
-        level = (
-            torch.rand(n, generator=self.generator, dtype=torch.float64, device="cpu").to(
-                edges.device
-            )
-            * edges[-1]
-        )
-        return order[torch.searchsorted(edges, level, right=True).clamp_(max=len(cloud) - 1)]
-
-
-@dataclass(frozen=True)
 class Learned:
-    """A network with weights found: u at points in their own units."""
+    """A network with its trained weights: u as a function of points in their own units."""
 
     network: Network
     weights: Weights
@@ -123,32 +50,37 @@ class Learned:
 
 @dataclass(frozen=True)
 class Trained(ABC):
-    """An estimator whose witness is a network u((z - shift) / scale), trained by Adam (Kingma and
-    Ba 2015), warm from fit to fit.
+    """An estimator whose witness is a network u((z - shift) / scale), trained by Adam.
 
-    The first fit takes `first_steps` steps of Adam, each further one `steps`. Inputs are
-    standardised by mean and deviation of the two clouds of the first fit (pooled, with equal
-    shares). Memory holds weights, Adam's moments and count, shift and scale, and an order of the
-    rows, that of the first points; minibatches are drawn in it by the clock. So the order in which
-    the rows come changes nothing, a run goes on bit for bit, and neither the caller's module nor
-    torch's global random state is changed. Modules are called in evaluation mode.
+    Training goes on from fit to fit: the first fit takes `first_steps` steps of Adam, each further
+    one `steps`. Inputs are standardised by the mean and the deviation of both clouds of the first
+    fit, with half of the mass each.
 
-    Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud (three of
-    each with a gradient penalty).
+    Memory holds the weights, Adam's moments and count, shift and scale, and an order of the rows,
+    in which minibatches are drawn by the clock. So the order in which the rows come changes
+    nothing, and a run goes on bit for bit. Neither the caller's module nor torch's global random
+    state is changed. Modules are called in evaluation mode.
+
+    Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud, three of
+    each with a gradient penalty.
 
     Parameters
     ----------
     width, depth : int
-        Of the network that an estimator brings, `depth` hidden layers of `width`; refused beside a
+        Of the network that the estimator brings: `depth` hidden layers of `width`. Refused beside a
         `module`.
     steps, first_steps : int
+        Steps of Adam for each fit, and for the first one.
     learning_rate : float
+        Adam's, in units of the weights.
     betas : (float, float)
-        Adam's, of the gradient's mean and of its square's.
+        Adam's decay rates, of the gradient's mean and of the mean of its square.
     batch : int
-        Points of each cloud for a step of Adam.
+        Points of each cloud in a step of Adam.
     standardise : bool
         False: the network gets the points as they are.
+
+    Source: Kingma and Ba (2015).
     """
 
     width: int = field(default=64, kw_only=True)
@@ -193,6 +125,7 @@ class Trained(ABC):
 
     @property
     def _penalised(self) -> bool:
+        """Whether the loss needs points between the clouds."""
         return False
 
     @torch.inference_mode(False)
@@ -279,8 +212,10 @@ class Trained(ABC):
         state: Mapping[str, Tensor],
         steps: int,
     ) -> dict[str, Tensor]:
-        """m = b1 m + (1 - b1) g, s = b2 s + (1 - b2) g^2, weights -= rate (m / (1 - b1^n)) /
-        (sqrt(s / (1 - b2^n)) + EPSILON), then `_project`.
+        """`steps` further steps of Adam, g the gradient, n the count of all steps.
+
+        m = b1 m + (1 - b1) g,   s = b2 s + (1 - b2) g^2
+        weights -= rate (m / (1 - b1^n)) / (sqrt(s / (1 - b2^n)) + EPSILON), then `_project`
         """
         weights, mean, square = (state[name] for name in ("weights", "adam_mean", "adam_square"))
         first, second = self.betas
@@ -310,8 +245,8 @@ class FromModule(Trained):
     Parameters
     ----------
     module : torch.nn.Module, callable (d) -> module, or None
-        Maps (Q, d) to (Q,) or (Q, 1), each row for itself. A module starts from its own weights, of
-        which a copy is kept; a factory's are drawn from the run's seed. It should be smooth, since
+        Maps (Q, d) to (Q,) or (Q, 1), each row for itself. A module is copied, and starts from its
+        own weights. A factory's weights are drawn from the run's seed. It should be smooth, since
         particles follow its gradient. None: a perceptron with x sigmoid(x) between its layers.
     """
 
@@ -340,35 +275,29 @@ class FromModule(Trained):
             )
 
     def _build(self, dim: int, seed: int) -> Network:
-        return built(
-            (
-                partial(mlp, width=self.width, depth=self.depth)
-                if self.module is None
-                else self.module
-            ),
-            dim,
-            seed,
-        )
+        own = partial(mlp, width=self.width, depth=self.depth)
+        return built(own if self.module is None else self.module, dim, seed)
 
 
 def slopes(network: Network, weights: Weights, fixed: Memory, z: Queries) -> Values:
     """|grad u| at standardised points (Q,), differentiable in the weights."""
     leaf = z.detach().requires_grad_(True)
     (grad,) = torch.autograd.grad(network(weights, fixed, leaf).sum(), leaf, create_graph=True)
-    # The root of a sum of squares has no derivative at 0, which a network that is constant
-    # somewhere reaches.
+    # the root has no derivative at 0, where a network is constant
     return (grad**2).sum(1).clamp_min(torch.finfo(z.dtype).tiny).sqrt()
 
 
 def _rows_of(cloud: Cloud, order: Tensor) -> Cloud:
+    """The cloud with its rows in another order."""
     return Cloud(
         cloud.points[order], log_mass=None if cloud.log_mass is None else cloud.log_mass[order]
     )
 
 
 def _standard(x: Cloud, y: Cloud, *, isotropic: bool) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the law that is half x and half y, of each coordinate or of all; what
-    is constant keeps its unit.
+    """Mean and deviation of the mixture of half x and half y, of each coordinate or of all.
+
+    A coordinate that is constant keeps its unit.
     """
     means, squares = [], []
     for cloud in (x, y):
