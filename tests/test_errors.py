@@ -91,7 +91,7 @@ CASES = [
     (
         "pf.fit(KDE(kernel), x)",
         "ValueError",
-        r"`y` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to",
+        r"`y` must be \(M, d\) points for KDE, got None: pass samples of the target distribution",
     ),
     (
         "next(pf.iterate(flow, bad(x, 3, nan), y, dt=0.1))",
@@ -440,7 +440,7 @@ CASES = [
     (
         "flow.suggest_dt(x)",
         "ValueError",
-        r"`y` must be \(M, d\) points for Counting, got None: pass samples of the law to flow to",
+        r"`y` must be \(M, d\) points for Counting, got None: pass samples of the target distribution",
     ),
     (
         "run(integrator=pf.Heun)",

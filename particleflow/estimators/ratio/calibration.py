@@ -1,6 +1,4 @@
-"""Platt's calibration: log odds a d + b from a classifier's scores d, by logistic regression on
-scores of points it was not trained on.
-"""
+"""Platt's calibration: log odds a d + b from a classifier's scores d on left-out points."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from particleflow.estimators.ratio.sklearn_model import Training
 
 @dataclass(frozen=True)
 class Calibration:
-    """d -> slope d + shift."""
+    """Log odds from scores d: slope d + shift."""
 
     slope: float
     shift: float
@@ -25,8 +23,10 @@ class Calibration:
 
 
 def calibrated(training: Training, model: Any, folds: int, seed: int, clip: float) -> Calibration:
-    """From out-of-fold scores, cut to +- clip. The folds are drawn by `seed` from the places of
-    each class, no more than the smaller one has.
+    """The calibration by out-of-fold scores, cut to +- clip.
+
+    `seed` draws the folds from the places of each class, no more folds than the smaller class has
+    places.
     """
     scores = np.empty(len(training.labels))
     for kept, held_out in splits(training, folds, seed):
@@ -35,9 +35,7 @@ def calibrated(training: Training, model: Any, folds: int, seed: int, clip: floa
 
 
 def splits(training: Training, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to train on and rows to hold out, fold by fold: a point's repeats in a class are held
-    out together.
-    """
+    """Rows to train on and rows to hold out, fold by fold; repeats of a point stay together."""
     rng, labels = np.random.default_rng(seed), training.labels
     place = [
         np.unique(training.rows[labels == k], axis=0, return_inverse=True)[1].ravel()
@@ -57,11 +55,11 @@ def splits(training: Training, folds: int, seed: int) -> Iterator[tuple[np.ndarr
 
 
 def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibration:
-    """Maximum likelihood of log odds a d + b, towards (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead
-    of 1 and 0 (Platt 1999; n the classes' weights).
+    """Maximum likelihood of log odds a d + b (Platt 1999).
 
-    a < 0, a classifier that is worse than chance on points it has not seen, becomes 0: it knows of
-    no difference.
+    The aims are (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead of 1 and 0, n the weights of the
+    classes. a < 0 becomes 0: on points that it has not seen, such a classifier is worse than
+    chance.
     """
     from scipy.optimize import minimize
 

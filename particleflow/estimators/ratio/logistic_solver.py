@@ -93,7 +93,7 @@ class Minimum:
 def minimise(
     problem: Regression, lam: float, start: Float[Tensor, "D1"], rtol: float, max_iterations: int
 ) -> Minimum:
-    """Newton's method from `start` until the decrement is at most rtol. Cost O(n D^2) an iteration."""
+    """Newton's method from `start`, until the decrement is at most rtol. Cost O(n D^2) a step."""
     u, decrement = start, math.inf
     ridge = torch.full_like(u, lam)
     ridge[-1] = 0.0

@@ -41,11 +41,11 @@ def nonnegative_minimum(
 ) -> Minimum:
     """Minimise theta' Q theta / 2 - q' theta over theta >= 0, Q positive definite; `start` >= 0.
 
-    Lawson and Hanson's method (1974, chapter 23) on the normal equations (Bro and de Jong 1997). The
-    equations are solved on the set of positive entries. Where that makes some entries negative, the
-    step ends at the first zero, and that entry leaves the set. Then the entry of the steepest
-    descent joins it. Each solve lowers the objective, so that no set comes twice. From a good start
-    a few solves reach the minimum. Cost O(L^3) for each.
+    Lawson and Hanson's method (1974, chapter 23) on the normal equations (Bro and de Jong 1997).
+    The equations are solved on the set of positive entries. Where that makes some entries
+    negative, the step ends at the first zero, and that entry leaves the set. Then the entry of the
+    steepest descent joins it. Each solve lowers the objective, so that no set comes twice. From a
+    good start a few solves reach the minimum. Cost O(L^3) for each.
     """
     theta, free = start.clone(), start > 0
     least = ROUNDING * float(q.abs().max())

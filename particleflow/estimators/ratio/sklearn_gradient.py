@@ -1,13 +1,12 @@
-"""Scikit-learn models whose scores are linear in explicit features: value and gradient in closed
-form.
+"""Value and gradient in closed form, of scikit-learn models that are linear in known features.
 
-    f(z) = features(z) @ coef + intercept,        grad f(z) = J(z)^T coef,   J the Jacobian (D, d) of the features at z.
+    f(z) = features(z) @ coef + intercept,    grad f(z) = J(z)^T coef
 
-J^T is applied from the last transformer of a pipeline back to the first. Known transformers:
-StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PCA, PolynomialFeatures, RBFSampler,
-Nystroem (rbf), FeatureUnion and Pipeline of them, None and "passthrough". The features of an
-MLPClassifier are what its last hidden layer says; read so, its log odds do not saturate where its
-probabilities do.
+J (D, d) is the Jacobian of the features at z. J^T is applied from the last transformer of a
+pipeline back to the first. Known transformers are StandardScaler, MinMaxScaler, MaxAbsScaler,
+RobustScaler, PCA, PolynomialFeatures, RBFSampler, Nystroem (rbf), FeatureUnion and Pipeline of
+them, None and "passthrough". The features of an MLPClassifier are the output of its last hidden
+layer. Read like that, its log odds do not saturate where its probabilities do.
 """
 
 from __future__ import annotations
@@ -20,20 +19,23 @@ import numpy as np
 
 from particleflow.estimators.ratio.sklearn_model import SURE
 
-# Relative to the largest: scores that are what the coefficients say.
+# The largest difference between scores and f, as a share of the largest score.
 SAME = 1e-6
 
 
 @dataclass(frozen=True)
 class LinearInFeatures:
-    """Transformers, first to last, and the coefficients (D,) of what they make of z. All fitted."""
+    """Fitted transformers, first to last, and the coefficients (D,) of their features."""
 
     steps: tuple[Any, ...]
     coef: np.ndarray
     intercept: float
 
     def value_and_grad(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """z (Q, d): (Q,) and (Q, d). Cost of the features and, for polynomials, d times as much."""
+        """f (Q,) and grad f (Q, d) at z (Q, d).
+
+        Cost: the features, and d times as much for polynomials.
+        """
         stages = _stages(self.steps, z)
         pulled = np.broadcast_to(self.coef, stages[-1].shape)
         for step, stage in zip(reversed(self.steps), reversed(stages[:-1]), strict=True):
@@ -43,8 +45,9 @@ class LinearInFeatures:
 
 @dataclass(frozen=True)
 class Layer:
-    """s(z W + b), a hidden layer of an MLPClassifier, as a transformer: weights W (d, D), biases b
-    (D,), activation s by scikit-learn's name.
+    """s(z W + b), a hidden layer of an MLPClassifier, as a transformer.
+
+    Weights W (d, D), biases b (D,), and the activation s by scikit-learn's name.
     """
 
     weights: np.ndarray
@@ -63,6 +66,7 @@ class Layer:
         return np.asarray(fed)
 
     def pull(self, z: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """J(z_q)^T g_q."""
         sent = self.transform(z)
         slopes = {
             "tanh": 1 - sent**2,
@@ -73,8 +77,9 @@ class Layer:
 
 
 def linear_in_features(model: Any, z: np.ndarray, said: np.ndarray) -> LinearInFeatures | None:
-    """The closed form of a fitted model's scores. None where it has none, or where it differs at z
-    (Q, d) from the scores `said` (Q,).
+    """The closed form of a fitted model's scores, `said` (Q,) at z (Q, d).
+
+    None where there is none, or where it differs from these scores.
     """
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import Pipeline
@@ -98,9 +103,8 @@ def linear_in_features(model: Any, z: np.ndarray, said: np.ndarray) -> LinearInF
     if len(intercept) != 1 or coef.shape != features.shape[1:]:
         return None
     found = LinearInFeatures(tuple(steps), coef.astype(np.float64), float(intercept[0]))
-    sharp = (
-        np.abs(said) <= SURE
-    )  # elsewhere the logarithm of a probability near one has lost its digits
+    # elsewhere the logarithm of a probability near one has lost its digits
+    sharp = np.abs(said) <= SURE
     off = np.abs(features @ found.coef + found.intercept - said)[sharp]
     return found if off.max(initial=0.0) <= SAME * np.abs(said[sharp]).max(initial=0.0) else None
 
@@ -142,7 +146,7 @@ def _is_known(step: Any) -> bool:
 
 
 def _stages(steps: Any, z: np.ndarray) -> list[np.ndarray]:
-    """z, and what each step makes of it, the last one being the features."""
+    """z, and the output of each step. The last one is the features."""
     stages = [z]
     for step in steps:
         stages.append(_features(step, stages[-1]))
@@ -159,7 +163,7 @@ def _passes(step: Any) -> bool:
 
 
 def _pull(step: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """J(z_q)^T g_q of one step: z (Q, d), g (Q, D), returns (Q, d)."""
+    """J(z_q)^T g_q of one step, (Q, d), from z (Q, d) and g (Q, D)."""
     from sklearn.decomposition import PCA
     from sklearn.kernel_approximation import Nystroem, RBFSampler
     from sklearn.pipeline import FeatureUnion, Pipeline

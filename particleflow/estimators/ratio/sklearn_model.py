@@ -1,5 +1,7 @@
-"""How a scikit-learn classifier is read: its scores, its log odds, its sample weights, its random
-states; and how it is trained.
+"""How a scikit-learn classifier is read and trained: its scores, sample weights and random states.
+
+scikit-learn's own contract is that a classifier has predict_proba, decision_function or both, so
+that `hasattr` asks for them.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ import numpy as np
 from particleflow import _checks
 from particleflow.clouds import Randomness
 
-SAME = 2e-5  # log odds that are the decision function
-SURE = 20.0  # log odds beyond which 1 - p has lost half of its digits
+# The largest difference between log odds and a decision function that is their closed form.
+SAME = 2e-5
+# Log odds beyond which 1 - p has lost half of its digits.
+SURE = 20.0
+# Parameters by which a model weights its classes.
 PRIORS = ("class_weight", "priors", "class_prior")
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -38,8 +43,10 @@ class _Odds:
 
 
 def scores_of(fitted: Any, rows: np.ndarray) -> tuple[Scores, bool]:
-    """What tells the classes apart, and whether it is their log odds: the decision function where
-    the probabilities agree, else these.
+    """A model's scores, and whether they are log odds.
+
+    They are the decision function where the probabilities agree with it, or where there are none.
+    Else they are the log odds of the probabilities.
     """
     if not hasattr(fitted, "predict_proba"):
         return fitted.decision_function, False
@@ -56,8 +63,9 @@ def scores_of(fitted: Any, rows: np.ndarray) -> tuple[Scores, bool]:
 
 @dataclass(frozen=True)
 class Training:
-    """Labelled rows (n, d), 1 the target's, and how a model takes their weights (of mean 1, half of
-    them each class's).
+    """Labelled rows (n, d), 1 for the target's, with weights of mean 1, half for each class.
+
+    `parameter`: the name by which a model takes the weights; None: it takes none.
     """
 
     parameter: str | None
@@ -87,8 +95,9 @@ class Training:
 
 
 def made(model: Any, n: int, draws: Randomness) -> Any:
-    """A clone of the model, or the default one for n points, with every random_state that is None
-    set.
+    """A clone of the model, with every random_state that is None set.
+
+    None: the default model for n points.
     """
     from sklearn.base import clone
 
@@ -117,16 +126,12 @@ def _default(n: int) -> Any:
 
 
 def check_model(model: Any) -> None:
+    """Refuse what is no classifier, and a classifier with class weights of its own."""
     if isinstance(model, type) or not all(
         hasattr(model, name) for name in ("fit", "get_params", "set_params")
     ):
-        what = (
-            f"the class {model.__name__} without its parentheses"
-            if isinstance(model, type)
-            else type(model).__name__
-        )
         raise TypeError(
-            f"`model` must be a scikit-learn classifier, got {what}: e.g."
+            f"`model` must be a scikit-learn classifier, got {_checks.came(model)}: e.g."
             " sklearn.linear_model.LogisticRegression()"
         )
     if not (hasattr(model, "predict_proba") or hasattr(model, "decision_function")):
@@ -143,6 +148,7 @@ def check_model(model: Any) -> None:
 
 
 def classifier_of(model: Any) -> Any:
+    """The last step of a pipeline, or the model itself."""
     from sklearn.pipeline import Pipeline
 
     while isinstance(model, Pipeline):
@@ -151,9 +157,7 @@ def classifier_of(model: Any) -> Any:
 
 
 def weight_parameter(model: Any) -> str | None:
-    """The name by which fit hands weights to the classifier: through pipelines,
-    step__sample_weight. None: it takes none.
-    """
+    """The name by which fit takes sample weights, step__sample_weight of a pipeline; or None."""
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import has_fit_parameter
 

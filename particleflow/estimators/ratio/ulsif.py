@@ -136,8 +136,8 @@ class ULSIF(_KernelLeastSquares):
     narrow and rough until two in a row are worse.
 
     In a `Flow`, what is not given is `default_bandwidth` of the target and lam = 1e-2. Many ratios
-    tell clouds that hardly overlap apart, and a score of left-out points prefers the smoothest. That
-    one is flat between the parts of a target, or rises away from them.
+    tell clouds that hardly overlap apart, and a score of left-out points prefers the smoothest,
+    which is flat between the parts of a target, or rises away from them.
 
     r resolves no more than its L kernels do: the error of log r stops falling where their distance,
     not the number of points, limits it. Squares of r that q's points do not show (a chi^2 that is
