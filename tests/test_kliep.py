@@ -55,9 +55,14 @@ def test_the_ratio_is_that_of_the_dual_programme(kernel: Gaussian) -> None:
     )
     rows = (b[:, None] * values).T
     found = minimize(
-        lambda s: -(b @ np.log(s)), np.full(13, 0.5 / rows.sum(1).max()), jac=lambda s: -b / s, bounds=[(1e-9, None)] * 13, method="SLSQP",
-        constraints={"type": "ineq", "fun": lambda s: 1 - rows @ s, "jac": lambda s: -rows}, options={"ftol": 1e-18, "maxiter": 1000},
-    )  # fmt: skip
+        lambda s: -(b @ np.log(s)),
+        np.full(13, 0.5 / rows.sum(1).max()),
+        jac=lambda s: -b / s,
+        bounds=[(1e-9, None)] * 13,
+        method="SLSQP",
+        constraints={"type": "ineq", "fun": lambda s: 1 - rows @ s, "jac": lambda s: -rows},
+        options={"ftol": 1e-18, "maxiter": 1000},
+    )
     tight = rows @ found.x > 1 - 1e-5
     guess = np.linalg.lstsq(values[:, tight], 1 / found.x, rcond=None)[0]
     solved = root(
