@@ -1,9 +1,8 @@
 """Entropies f of f-divergences D_f(q || p) = E_p f(g), g = q / p = current / target >= 0.
 
 g is the inverse of the ratio r of `mobilities`. Every f is convex with f(1) = f'(1) = 0. Where the
-usual form lacks that, a multiple of g - 1 is added. It changes no divergence between probability
-distributions, and is needed where the mass of g p is free. Elementwise, in the dtype of the
-argument:
+usual form lacks that, a multiple of g - 1 is added. It changes no divergence of probabilities, and
+is needed where the mass of g p is free. Elementwise, in the dtype of the argument:
 
 - f(g), slope f'(g), curvature f''(g), for g >= 0.
 - conjugate f*(s) = sup_{g >= 0} s g - f(g): inf where s is above the recession constant,
@@ -179,12 +178,7 @@ class Tsallis:
 
     With b = 1 + (alpha - 1) s / alpha, g = b_+^{1 / (alpha - 1)} and f*(s) = g^alpha - 1. alpha > 1
     has g = 0 and f* = -1 where b <= 0. alpha < 1 has the recession constant alpha / (1 - alpha).
-
-    Raises
-    ------
-    ValueError
-        alpha <= 0: alpha < 0 makes f concave, alpha = 0 makes it vanish. (f / alpha tends to the
-        entropy of `ReverseKL`.)
+    alpha <= 0 is refused: alpha < 0 makes f concave, alpha = 0 makes it vanish.
     """
 
     alpha: float
