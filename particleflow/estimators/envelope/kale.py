@@ -59,7 +59,7 @@ class KALE(Regularised):
         Newton iterations, for each value of lam on the way of a cold start. When they do not
         suffice, `converged` is False.
 
-    Source: Glaser, Arbel and Gretton (2021); theory page, equations 6 to 10.
+    Source: Glaser, Arbel and Gretton (2021); theory page, equations 6-10.
 
     >>> flow = pf.kale_flow(pf.kernels.Gaussian(0.2), lam=1e-2)         # doctest: +SKIP
     """
