@@ -27,6 +27,10 @@ ROUNDING_OF_VALUE = 1e-13
 ROUNDING_OF_ENERGY = 1e-14
 # The largest residual of a linear system, as a share of its right-hand side.
 COARSE = 3e-2
+# The least, as a share of the residual that leaves the gap wanted.
+FINE = 0.3
+# The least sum of weights, where all of them underflow.
+TINY = 1e-300
 # Where a full step from a small residual leaves more than this share of the gap, rough products are
 # too rough.
 SLOW = 0.1
@@ -113,12 +117,15 @@ class Run:
         self.iterations, self.products, self.trouble = 0, 1, ""
         self.exact = self.direct = False
 
-    def minimise(self, point: Point, lam: float, rtol: float, gap: float = 0.0) -> Point:
-        """From `point`, which may be of another lam, to an error of rtol or to `gap`."""
+    def minimise(self, point: Point, lam: float, rtol: float) -> Point:
+        """The solution at lam, to an error of rtol, from a `point` that may be of another lam.
+
+        `trouble` says what prevents it, and is "" where nothing does.
+        """
         dual = self.dual
         point = dual.with_image(point.u, point.a, point.image, lam)
         for _ in range(self.max_iterations):
-            enough = max(gap, dual.enough(point, lam, rtol))
+            enough = dual.enough(point, lam, rtol)
             if point.gap <= enough:
                 self.trouble = ""
                 return point
@@ -131,19 +138,18 @@ class Run:
                 )
                 return point
             point = after
-        self.trouble = (
-            ""
-            if point.gap <= max(gap, dual.enough(point, lam, rtol))
-            else f"{self.max_iterations} iterations do not suffice"
-        )
+        reached = point.gap <= dual.enough(point, lam, rtol)
+        self.trouble = "" if reached else f"{self.max_iterations} iterations do not suffice"
         return point
 
     def _step(self, point: Point, lam: float, enough: float) -> Point | None:
         """The next point; `point` itself where exact products are to be tried; None if stuck."""
         w, t = self.dual.mass * self.dual.divergence.ratio_slope(point.u), point.residual
         size = math.sqrt(float((w * t) @ t))
-        spread = size / math.sqrt(max(float(w.sum()), 1e-300))
-        tolerance = max(0.3 * math.sqrt(2 * enough), min(COARSE, spread) * size)
+        # the root mean square residual by the weights W: the error of Newton's model, to first order
+        spread = size / math.sqrt(max(float(w.sum()), TINY))
+        # what is left of the linear system adds tolerance^2 / 2 to the gap
+        tolerance = max(FINE * math.sqrt(2 * enough), min(COARSE, spread) * size)
         solved = solve_system(
             self.dual.gram, w, lam, t, tolerance=tolerance, exact=self.exact, direct=self.direct
         )
