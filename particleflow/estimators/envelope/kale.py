@@ -8,12 +8,13 @@ from typing import ClassVar
 
 from particleflow import _checks
 from particleflow._typing import Memory
-from particleflow.clouds import Cloud, Kept
+from particleflow.clouds import Cloud
 from particleflow.divergences import KL
 from particleflow.estimators.base import Fit, remembered
 from particleflow.estimators.envelope.penalty import Penalty
 from particleflow.estimators.envelope.regularised import Regularised
 from particleflow.estimators.envelope.witness import Envelope
+from particleflow.kept import Kept
 from particleflow.kernels import Gaussian, Kernel, as_kernel, default_bandwidth
 from particleflow.kernels.bandwidth import read_off
 from particleflow.pairwise import Auto, PairwiseSum

@@ -146,7 +146,7 @@ class Run:
         """The next point; `point` itself where exact products are to be tried; None if stuck."""
         w, t = self.dual.mass * self.dual.divergence.ratio_slope(point.u), point.residual
         size = math.sqrt(float((w * t) @ t))
-        # the root mean square residual by the weights W: the error of Newton's model, to first order
+        # the root mean square residual by the weights W, the error of Newton's model
         spread = size / math.sqrt(max(float(w.sum()), TINY))
         # what is left of the linear system adds tolerance^2 / 2 to the gap
         tolerance = max(FINE * math.sqrt(2 * enough), min(COARSE, spread) * size)

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from particleflow import _checks
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Kept
+from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit, KernelEnergy
 from particleflow.estimators.envelope.penalty import Penalty, as_penalty, penalty_at, remembering
+from particleflow.kept import Kept
 from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
 from particleflow.pairwise.base import check_backend

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from particleflow._typing import Memory
-from particleflow.clouds import Cloud, Kept
+from particleflow.clouds import Cloud
 from particleflow.divergences import KL, Divergence, PiecewiseLinear
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.envelope.bounded import program_of
@@ -21,6 +21,7 @@ from particleflow.estimators.envelope.dual import Dual
 from particleflow.estimators.envelope.gram import Gram, gram_of
 from particleflow.estimators.envelope.interior_point import solve_program
 from particleflow.estimators.envelope.newton import Solution, solve
+from particleflow.kept import Kept
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact.fallback import warn_once
