@@ -246,6 +246,11 @@ def kind(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
+def came(value: Any) -> str:
+    """For a message: a class that stands in the place of its instance, or the type's name."""
+    return kind(value) + " without its parentheses" * isinstance(value, type)
+
+
 def said(value: Any, *, most: int = 80) -> str:
     """For a message: a value in short, by its type where it has many parts or no words."""
     if isinstance(value, type):

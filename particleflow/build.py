@@ -48,7 +48,7 @@ from particleflow.config import (
     of_flow,
     processors,
 )
-from particleflow.estimators.training import Trained
+from particleflow.estimators.trained.training import Trained
 from particleflow.names import (
     CRITICS,
     DATA_SETS,

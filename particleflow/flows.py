@@ -22,7 +22,7 @@ from particleflow.estimators.base import (
     missing_target,
 )
 from particleflow.estimators.closed_form import LogDensityOrScore
-from particleflow.estimators.penalty import Penalty
+from particleflow.estimators.envelope.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit, check_increasing

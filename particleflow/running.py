@@ -15,7 +15,6 @@ from typing import Any
 from particleflow import _checks
 from particleflow._supplied import in_short
 from particleflow.clouds import Cloud, extent
-from particleflow.estimators.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.pairwise.base import Promise
@@ -174,13 +173,14 @@ class Run:
         )
         if self.status != "completed":
             return path
-        noted = replace(path, message=_note(self.flow, path, state, self.start, self.fixed))
+        noted = replace(path, message=_note(path, state, self.start, self.fixed))
         return judged(noted, self.flow, state.target, fixed=self.fixed is not None)
 
 
-def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:
-    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody
-    moved, or a critic fell behind.
+def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:
+    """What a completed run on a fixed target is told.
+
+    The bandwidth is too small, no particle has moved, or the last fit's own remark.
     """
     if y is None:
         return ""
@@ -193,11 +193,5 @@ def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, y: Cloud | 
             "no particle has moved: the clouds are equal already, or too far apart for the kernel"
             " (raise the bandwidth, or inject noise)"
         )
-    if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:
-        return (
-            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a"
-            " constant: it is behind the particles, or what is left of W1 is the noise of the"
-            f" samples: raise its steps = {flow.estimator.steps}, or lower dt ="
-            f" {path.report['dt']:g}"
-        )
-    return ""
+    remark = end.fit.remark
+    return f"{remark}, or lower dt = {path.report['dt']:g}" if remark else ""

@@ -1,5 +1,6 @@
-"""The conventions of scikit-learn around the estimators of ratios. Importing it imports
-scikit-learn; `import particleflow` does not.
+"""Estimators of log ratios as scikit-learn classifiers.
+
+Importing this module imports scikit-learn; `import particleflow` does not.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ __getattr__ = _words.suggesting(__name__)
 
 
 class RatioClassifier(ClassifierMixin, BaseEstimator):
-    """A scikit-learn classifier from any estimator of a log ratio: the second class is the target,
-    the first the current law.
+    """A scikit-learn classifier from any estimator of a log ratio r = p_2 / p_1.
 
-        decision_function = log r + log(W_2 / W_1),        P(second | z) = 1 / (1 + exp(-decision_function)),        r = p_2 / p_1
+    The second class is the target, the first class the current cloud.
 
-    W_1 and W_2 are the sums of the classes' sample weights, their counts without: a weight of two
-    counts as two copies, one of 0 as none. Works in pipelines and searches; the fields of
+        decision_function(z) = log r(z) + log(W_2 / W_1)
+        P(second | z) = 1 / (1 + exp(-decision_function(z)))
+
+    W_1 and W_2 are the sums of the classes' sample weights, or their counts: a weight of 2 counts
+    as two copies, a weight of 0 as none. It works in pipelines and searches. The fields of
     `estimator` are parameters of their own, `estimator__lam` and so on.
 
     Parameters
@@ -37,7 +40,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
     estimator : Estimator
         Such as `KDE`, `KernelLogistic` or `KALE`. None: KernelLogistic().
     seed : int
-        Of the estimator's random numbers.
+        The seed of the estimator's random numbers.
 
     Attributes
     ----------
@@ -48,6 +51,8 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
     report_ : mapping
         What was chosen from the data, and how the fit went.
     n_features_in_ : int
+
+    >>> pf.scikit.RatioClassifier(pf.estimators.KDE()).fit(X, y).predict(X)         # doctest: +SKIP
     """
 
     def __init__(self, estimator: Any = None, *, seed: Any = 0) -> None:
@@ -71,7 +76,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(
                 "`y` must have two classes for a ratio, got one class,"
-                f" {self.classes_.tolist()[0]!r}: pass samples of both laws"
+                f" {self.classes_.tolist()[0]!r}: pass samples of two classes"
             )
         estimator = KernelLogistic() if self.estimator is None else self.estimator
         if (
@@ -127,9 +132,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def set_params(self, **params: Any) -> RatioClassifier:
-        """As scikit-learn's; estimator__name replaces the estimator by one with another field,
-        which is checked again.
-        """
+        """scikit-learn's set_params; estimator__name makes a new estimator with another field."""
         nested = {
             key.removeprefix("estimator__"): params.pop(key)
             for key in list(params)
@@ -168,6 +171,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _weights(value: Any, n: int) -> np.ndarray:
+    """Sample weights (n,), checked: none below 0, not all 0."""
     weights: np.ndarray = check_array(
         value, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
     )
@@ -190,7 +194,7 @@ def _weights(value: Any, n: int) -> np.ndarray:
 
 
 def _cloud(rows: np.ndarray, weights: np.ndarray | None) -> Cloud:
-    """Of mass one."""
+    """A cloud of mass one."""
     return Cloud(
         torch.from_numpy(rows),
         log_mass=None if weights is None else torch.from_numpy(np.log(weights / weights.sum())),

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from particleflow.arrival import Nearness, doubtful, nearness
 from particleflow.clouds import Cloud
-from particleflow.estimators import MMD
+from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
 from particleflow.kernels import FeatureKernel
 from particleflow.trajectory import Trajectory
@@ -36,7 +36,8 @@ def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Traje
     other features may make the same model.
     """
     if y is None or (
-        isinstance(flow.estimator, MMD) and isinstance(flow.estimator.kernel, FeatureKernel)
+        isinstance(flow.estimator, KernelEnergy)
+        and isinstance(flow.estimator.kernel, FeatureKernel)
     ):
         return replace(path, report={**path.report, "comparable": False})
     start, end = path.cloud(0), path.state.x

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
-from particleflow.estimators import KALE, MMD, DrMMD, Fit, Moreau
+from particleflow.estimators import Fit
+from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
 from particleflow.integrators import State
 from particleflow.kernels.bandwidth import spacing
@@ -237,7 +238,7 @@ def _some(n: int) -> Tensor:
 
 def _kinked(flow: Flow) -> bool:
     estimator = flow.estimator
-    return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and has_kink(estimator.kernel)
+    return isinstance(estimator, KernelEnergy) and has_kink(estimator.kernel)
 
 
 def narrow(fit: Fit, target: Cloud | None) -> str:

@@ -481,7 +481,7 @@ def test_fit_alone_makes_one_fit() -> None:
     assert fit.value is not None
     with pytest.raises(
         ValueError,
-        match=r"`y` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to",
+        match=r"`y` must be \(M, d\) points for KDE, got None: pass samples of the target dis",
     ):
         pf.fit(KDE(KERNEL), X)
 

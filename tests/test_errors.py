@@ -91,7 +91,10 @@ CASES = [
     (
         "pf.fit(KDE(kernel), x)",
         "ValueError",
-        r"`y` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to",
+        (
+            r"`y` must be \(M, d\) points for KDE, got None: pass samples of the target"
+            r" distribution"
+        ),
     ),
     (
         "next(pf.iterate(flow, bad(x, 3, nan), y, dt=0.1))",
@@ -433,14 +436,17 @@ CASES = [
         "run(y=None)",
         "ValueError",
         (
-            r"`target` must be \(M, d\) points for Counting, got None: pass samples of the law to"
-            r" flow to"
+            r"`target` must be \(M, d\) points for Counting, got None: pass samples of the target"
+            r" distribution"
         ),
     ),
     (
         "flow.suggest_dt(x)",
         "ValueError",
-        r"`y` must be \(M, d\) points for Counting, got None: pass samples of the law to flow to",
+        (
+            r"`y` must be \(M, d\) points for Counting, got None: pass samples of the target"
+            r" distribution"
+        ),
     ),
     (
         "run(integrator=pf.Heun)",

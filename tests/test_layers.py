@@ -176,6 +176,24 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     list(TopologicalSorter(graph).static_order())
 
 
+# The modules that make, watch and record runs. They know an estimator by its contract alone.
+ENGINE = ["engine", "running", "watch", "verdicts", "recording", "trajectory", "_inputs"]
+
+
+@pytest.mark.parametrize("module", ENGINE)
+def test_the_engine_names_no_estimator(module: str) -> None:
+    contract = {"Estimator", "Fit", "Witness", "FieldWitness"}
+    for node in ast.walk(ast.parse(MODULES[f"particleflow.{module}"].read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(
+            "particleflow.estimators"
+        ):
+            names = {alias.name for alias in node.names}
+            assert node.module == "particleflow.estimators.base" or names <= contract, (
+                f"{module} imports {sorted(names)} from {node.module}: ask the contract in"
+                " estimators/base.py"
+            )
+
+
 @each
 def test_heavy_libraries_are_imported_where_they_are_used(module: str) -> None:
     for target, top, run in imports(MODULES[module]):
