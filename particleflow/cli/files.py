@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from particleflow._refusals import RefusedValueError
 from particleflow import _checks, estimators, integrators, kernels, metrics, mobilities, samplers
 from particleflow._files import at_home
 from particleflow._typing import Points
@@ -126,9 +127,11 @@ def target(
     """
     suffix = suffix_of(name)
     if pca and (name in SHAPES or suffix in PICTURES):
-        raise SettingError(
-            f"`pca` is for data of more than two dimensions, and the target {name} is in the plane:"
-            " leave it out"
+        raise RefusedValueError(
+            "pca",
+            f"is for data of more than two dimensions, and the target {name} is in the plane",
+            "",
+            "leave it out",
         )
     if name in SHAPES:
         return SHAPES[name](), None
@@ -143,9 +146,10 @@ def target(
         return rows, None
     most = min(rows.points.shape)
     if _checks.count(pca, "pca") > most:
-        raise SettingError(
-            f"`pca` must be at most {most} for {name}, {len(rows)} points of {rows.dim}"
-            f" coordinates, got {pca}"
+        raise RefusedValueError(
+            "pca",
+            f"must be at most {most} for {name}, {len(rows)} points of {rows.dim} coordinates",
+            pca,
         )
     from sklearn.decomposition import PCA
 
@@ -188,9 +192,11 @@ def start(
         return DATA_SETS[name](dim)
     if project is None:
         return rows
-    raise SettingError(
-        f"`start` must have all coordinates of the target or its {dim} of `pca`, got {rows.dim} in"
-        f" {name}: choose them with `columns`"
+    raise RefusedValueError(
+        "start",
+        f"must have all coordinates of the target or its {dim} of `pca`",
+        f"{rows.dim} in {name}",
+        "choose them with `columns`",
     )
 
 
@@ -215,9 +221,11 @@ def rows_of(
     try:
         if (last := _last_of(name, key)) is not None:
             if columns is not None:
-                raise ValueError(
-                    f"`columns` chooses coordinates in a table, and {name} is a trajectory: leave"
-                    " it out"
+                raise RefusedValueError(
+                    "columns",
+                    f"chooses coordinates in a table, and {name} is a trajectory",
+                    "",
+                    "leave it out",
                 )
             return samplers.FromArray(last)
         return samplers.FromFile(name, key=key, columns=columns, wide=wide)
@@ -252,9 +260,11 @@ def _last_of(name: str, key: str | None) -> Points | None:
         return None
     state = Trajectory.load(at_home(name)).state
     if state.x.log_mass is not None:
-        raise ValueError(
-            f"`path` {name} holds particles of unequal masses, which would be lost: give points of"
-            " equal masses"
+        raise RefusedValueError(
+            "path",
+            f"{name} holds particles of unequal masses, which would be lost",
+            "",
+            "give points of equal masses",
         )
     return state.x.points
 
@@ -267,9 +277,11 @@ def _picture(name: str, bright: bool, setting: str) -> samplers.FromImage:
             samplers.FromImage(name, bright=not bright)
         except (ValueError, OSError):
             raise SettingError(str(error).replace("`path`", f"`{setting}`")) from None
-    raise SettingError(
-        f"`{setting}` {name} has no {'bright' if bright else 'dark'} pixel:"
-        f" {'leave out' if bright else 'add'} `bright`"
+    raise RefusedValueError(
+        setting,
+        f"{name} has no {'bright' if bright else 'dark'} pixel",
+        "",
+        f"{'leave out' if bright else 'add'} `bright`",
     )
 
 
@@ -278,7 +290,7 @@ def mobility(name: str, shift: float = 0.0) -> mobilities.Mobility:
     if name == "vanilla":
         return mobilities.Vanilla(shift)
     if shift:
-        raise SettingError(
-            f"`shift` is for the mobility vanilla, and the mobility is {name}: leave it out"
+        raise RefusedValueError(
+            "shift", f"is for the mobility vanilla, and the mobility is {name}", "", "leave it out"
         )
     return MOBILITIES[name]()

@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from particleflow._refusals import RefusedValueError
 from particleflow._files import at_home, replace_text
 from particleflow._words import nearest
 from particleflow.catalogue import (
@@ -621,20 +622,24 @@ def absolute(path: str, setting: str) -> str:
     try:
         whole = str(home(path, setting).resolve())
     except RuntimeError:
-        raise SettingError(
-            f"`{setting}` must be a file that exists, got {path}, a link that leads nowhere: name"
-            " the file itself"
+        raise RefusedValueError(
+            setting,
+            "must be a file that exists",
+            f"{path}, a link that leads nowhere",
+            "name the file itself",
         ) from None
     except OSError as error:
-        raise SettingError(
-            f"`{setting}` must be a file that exists, got {path}: {error.strerror}: choose another"
+        raise RefusedValueError(
+            setting, "must be a file that exists", path, f"{error.strerror}: choose another"
         ) from None
     try:
         whole.encode("utf-8")
     except UnicodeEncodeError:
         said = whole.encode("utf-8", "backslashreplace").decode()
-        raise SettingError(
-            f"`{setting}` must have a name in UTF-8, which config.toml can hold, got {said}: rename"
-            " or link it"
+        raise RefusedValueError(
+            setting,
+            "must have a name in UTF-8, which config.toml can hold",
+            said,
+            "rename or link it",
         ) from None
     return whole

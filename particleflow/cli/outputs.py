@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from particleflow._refusals import RefusedValueError
 from particleflow import catalogue, config, plotting
 from particleflow._words import called, shown
 from particleflow.build import Task
@@ -67,22 +68,26 @@ def folder(path: str) -> Path:
     """
     out = config.home(path, "out")
     if os.path.exists(out) and not out.is_dir():
-        raise config.SettingError(
-            f"`out` must be a folder, and there is a file {out}: choose another name"
+        raise RefusedValueError(
+            "out", f"must be a folder, and there is a file {out}", "", "choose another name"
         )
     if os.path.isdir(out / CONFIG):
-        raise config.SettingError(
-            f"`out` must be a folder for a file {CONFIG}, and there is a folder {out / CONFIG}:"
-            " choose another"
+        raise RefusedValueError(
+            "out",
+            f"must be a folder for a file {CONFIG}, and there is a folder {out / CONFIG}",
+            "",
+            "choose another",
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(b" ")
     except OSError as error:
-        raise config.SettingError(
-            f"`out` must be a folder that can be written to, got {out}: {error.strerror}: choose"
-            " another"
+        raise RefusedValueError(
+            "out",
+            "must be a folder that can be written to",
+            out,
+            f"{error.strerror}: choose another",
         ) from None
     return out
 
@@ -109,9 +114,11 @@ def alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise config.SettingError(
-                f"`out` must be a folder of one run, and another one writes to {out}: wait for it,"
-                " or choose another"
+            raise RefusedValueError(
+                "out",
+                f"must be a folder of one run, and another one writes to {out}",
+                "",
+                "wait for it, or choose another",
             ) from None
         except OSError:
             pass
@@ -133,9 +140,11 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
     for role in ("target", "start"):
         if task.settings[role] in results:
             file = task.settings[role]
-            raise config.SettingError(
-                f"`out` must not hold the file that is the {role}, {file}, which the run would"
-                " write over: choose another"
+            raise RefusedValueError(
+                "out",
+                f"must not hold the file that is the {role}, {file}, which the run would write over",
+                "",
+                "choose another",
             )
 
 
@@ -173,9 +182,11 @@ def settle(task: Task, out: Path, header: str) -> None:
     try:
         config.write(task.settings, out / CONFIG, header)
     except OSError as error:
-        raise config.SettingError(
-            f"`out` must be a folder that can be written to, got {out}: {CONFIG}: {error.strerror}:"
-            " choose another"
+        raise RefusedValueError(
+            "out",
+            "must be a folder that can be written to",
+            out,
+            f"{CONFIG}: {error.strerror}: choose another",
         ) from None
     for file in old:
         file.unlink(missing_ok=True)
@@ -223,9 +234,11 @@ def warm(task: Task) -> None:
             metric(task.x0[:SOME], task.y[:SOME])
         except ImportError as error:
             lacking = error.__cause__ or error
-            raise config.SettingError(
-                f"`metrics` cannot hold {name}, whose library is missing: {lacking}: install it, or"
-                " use sliced"
+            raise RefusedValueError(
+                "metrics",
+                f"cannot hold {name}, whose library is missing",
+                "",
+                f"{lacking}: install it, or use sliced",
             ) from None
 
 

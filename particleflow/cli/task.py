@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from particleflow._refusals import RefusedValueError
 from particleflow import (
     _checks,
     estimators,
@@ -214,14 +215,19 @@ class _Choices:
         packed = [role for role, suffix in files.items() if suffix == ".npz"]
         several = [role for role in packed if key in arrays_of(str(both[role]))] or packed[:1]
         if bright and not set(files.values()) & set(PICTURES):
-            raise SettingError(
-                f"`bright` is for pictures ({' '.join(PICTURES)}), and {named}: leave it out"
+            raise RefusedValueError(
+                "bright", f"is for pictures ({' '.join(PICTURES)}), and {named}", "", "leave it out"
             )
         if key is not None and not several:
-            raise SettingError(f"`key` chooses an array of an .npz file, and {named}: leave it out")
+            raise RefusedValueError(
+                "key", f"chooses an array of an .npz file, and {named}", "", "leave it out"
+            )
         if columns is not None and not tables:
-            raise SettingError(
-                f"`columns` chooses coordinates in a file of points, and {named}: leave it out"
+            raise RefusedValueError(
+                "columns",
+                f"chooses coordinates in a file of points, and {named}",
+                "",
+                "leave it out",
             )
         return cls(
             {role: key if role in several else None for role in both},
@@ -265,20 +271,26 @@ def _kernel(
     if name == "energy":
         stuck = [flow for flow in names if flow in ("kale", "mono")]
         if stuck:
-            raise SettingError(
-                f"`kernel` energy is not positive, which {stuck[0]} needs: use it with mmd or"
-                " mmd-noise, or take laplace"
+            raise RefusedValueError(
+                "kernel",
+                f"energy is not positive, which {stuck[0]} needs",
+                "",
+                "use it with mmd or mmd-noise, or take laplace",
             )
         if bandwidth is not None:
-            raise SettingError("`bandwidth` has no meaning for the kernel energy: leave it out")
+            raise RefusedValueError(
+                "bandwidth", "has no meaning for the kernel energy", "", "leave it out"
+            )
         return kernels.Energy(), None
     if bandwidth is None:
         try:
             bandwidth = _short(kernels.default_bandwidth(y))
         except ValueError:
-            raise SettingError(
-                "`bandwidth` cannot be chosen from the target, most of whose points coincide: give"
-                " a length"
+            raise RefusedValueError(
+                "bandwidth",
+                "cannot be chosen from the target, most of whose points coincide",
+                "",
+                "give a length",
             ) from None
     return KERNELS[name](bandwidth), bandwidth
 
@@ -296,9 +308,11 @@ def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str],
         ]
     slow = [name for name in asked if name in ("w1", "w2")]
     if slow and size > EXACT_AT_MOST:
-        raise SettingError(
-            f"`metrics` {slow[0]} is exact, for at most {EXACT_AT_MOST} points, got {size}: use"
-            " sliced, or leave it out"
+        raise RefusedValueError(
+            "metrics",
+            f"{slow[0]} is exact, for at most {EXACT_AT_MOST} points",
+            size,
+            "use sliced, or leave it out",
         )
     return list(asked), []
 
@@ -321,9 +335,11 @@ def _start(
     )
     if name not in ("auto", "gaussian"):
         if mean is not None or std is not None:
-            raise SettingError(
-                f"`start_mean` and `start_std` are for a Gaussian start, and the start is {name}:"
-                " leave them out"
+            raise RefusedValueError(
+                "start_mean",
+                f"and `start_std` are for a Gaussian start, and the start is {name}",
+                "",
+                "leave them out",
             )
         choices = _Choices.of(settings)
         law = start_of(
@@ -351,9 +367,10 @@ def _start(
     if mean is None:
         mean = [_short(v, within=1e-3 * width) for v in place.tolist()]
     if len(mean) not in (1, dim):
-        raise SettingError(
-            f"`start_mean` must be one number or {dim}, one for each coordinate of the target, got"
-            f" {len(mean)}"
+        raise RefusedValueError(
+            "start_mean",
+            f"must be one number or {dim}, one for each coordinate of the target",
+            len(mean),
         )
     std = _checks.positive(
         _given(std, _short(width)),
@@ -391,8 +408,8 @@ def _plan(
         """A network with its first training as it was asked for."""
         if not isinstance(estimator, Trained):
             if _meant(settings, name, names, "first_steps"):
-                raise SettingError(
-                    f"`first_steps` is for a network, which the {what} is not: leave it out"
+                raise RefusedValueError(
+                    "first_steps", f"is for a network, which the {what} is not", "", "leave it out"
                 )
             return estimator
         table["first_steps"] = said("first_steps", estimator.first_steps)
@@ -401,9 +418,11 @@ def _plan(
     steps = _checks.count(said("steps", STEPS), "steps")
     stepper = said("integrator", "euler-maruyama" if name == "langevin" else "euler")
     if name == "langevin" and stepper != "euler-maruyama":
-        raise SettingError(
-            "`integrator` must be euler-maruyama for langevin, which has Brownian motion, got"
-            f" {stepper}: leave it out"
+        raise RefusedValueError(
+            "integrator",
+            "must be euler-maruyama for langevin, which has Brownian motion",
+            stepper,
+            "leave it out",
         )
     rtol = said("rtol", RTOL.get(name, RTOL["mmd"]))
     sums = Auto(rtol=rtol)
@@ -428,12 +447,15 @@ def _plan(
     elif name == "mono":
         ratio, bend, shift = said("ratio", "kde"), said("mobility", "logit"), said("shift", 0.0)
         if ratio != "kale" and _meant(settings, name, names, "lam"):
-            raise SettingError(
-                f"`lam` is for the ratio kale, and the ratio is {ratio}: leave it out"
+            raise RefusedValueError(
+                "lam", f"is for the ratio kale, and the ratio is {ratio}", "", "leave it out"
             )
         if ratio in WITHOUT_SUMS and _meant(settings, name, names, "rtol"):
-            raise SettingError(
-                f"`rtol` is for sums over pairs, and the ratio {ratio} takes none: leave it out"
+            raise RefusedValueError(
+                "rtol",
+                f"is for sums over pairs, and the ratio {ratio} takes none",
+                "",
+                "leave it out",
             )
         table |= {"ratio": ratio, "mobility": bend, "shift": shift}
         if ratio == "kale":
@@ -456,22 +478,26 @@ def _plan(
     elif name == "langevin":
         if target_name not in WITH_DENSITY:
             known = ", ".join(WITH_DENSITY)
-            raise SettingError(
-                f"`target` must have a known density for langevin, one of {known}, got"
-                f" {target_name}: choose another flow"
+            raise RefusedValueError(
+                "target",
+                f"must have a known density for langevin, one of {known}",
+                target_name,
+                "choose another flow",
             )
         assert isinstance(law, samplers.Density)
         temperature = said("temperature", 1.0)
         flow = flows.langevin(law, temperature=temperature)
         table |= {"temperature": temperature}
     else:
-        raise SettingError(
-            f"`flow` must be one of {', '.join(FLOWS)}, got '{name}'{nearest(name, FLOWS)}"
+        raise RefusedValueError(
+            "flow", f"must be one of {', '.join(FLOWS)}", f"'{name}'{nearest(name, FLOWS)}"
         )
     if INTEGRATORS[stepper]().stages > 1 and not flow.estimator.deterministic:
-        raise SettingError(
-            f"`integrator` must be euler for the network of {name}, which is trained from step to"
-            f" step, got {stepper}: leave it out"
+        raise RefusedValueError(
+            "integrator",
+            f"must be euler for the network of {name}, which is trained from step to step",
+            stepper,
+            "leave it out",
         )
     given = of_flow(settings, name, "dt")
     table["dt"] = (
