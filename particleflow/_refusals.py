@@ -96,8 +96,8 @@ class Refusal(Sentence, Exception):  # noqa: N818 - what is raised is one of tho
             if isinstance(word, str) or word.name not in names:
                 return word
             new = names[word.name]
-            if isinstance(word, Keyword) and isinstance(new, Argument):
-                return replace(word, name=new.name)
+            if isinstance(word, Keyword):
+                return replace(word, name=new.name) if isinstance(new, Argument) else word
             return new
 
         new = names.get(self.argument, self.argument)

@@ -95,7 +95,7 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
 AFTER = """
 import pathlib, sys, time
 import particleflow.cli
-from particleflow import recording, running, runs
+from particleflow import recording, running
 from particleflow.stopping import Stop
 stops = []
 made = Stop.__init__

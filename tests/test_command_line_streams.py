@@ -14,9 +14,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from particleflow import Trajectory, config
+from particleflow import Trajectory
 from particleflow._files import replacing
-from particleflow.cli import main
+from particleflow._refusals import RefusedValueError
+from particleflow.cli import main, options, toml, values
 from particleflow.streams import Output
 
 COMMAND = [sys.executable, "-m", "particleflow"]
@@ -318,7 +319,7 @@ def test_an_argument_that_cannot_be_used_is_one_line(files, monkeypatch, capsys,
 
 
 def test_a_file_with_a_mark_at_its_beginning_is_read(files):
-    assert config.read(str(files / "marked.toml"), "run") == {"flow": "mmd", "n": 7}
+    assert toml.read(str(files / "marked.toml"), "run") == {"flow": "mmd", "n": 7}
 
 
 def test_a_trajectory_that_is_none_gives_no_advice_to_trust_it(files):
@@ -333,7 +334,7 @@ def test_a_trajectory_that_is_none_gives_no_advice_to_trust_it(files):
 # ------------------------------------------------------------------ numbers
 
 
-NUMERIC = [option for option in config.OPTIONS if option.kind in ("whole", "number", "numbers")]
+NUMERIC = [option for option in options.OPTIONS if option.kind in ("whole", "number", "numbers")]
 
 
 @pytest.mark.parametrize("option", NUMERIC, ids=lambda option: option.name)
@@ -341,8 +342,8 @@ NUMERIC = [option for option in config.OPTIONS if option.kind in ("whole", "numb
 def test_a_wrong_number_names_flag_value_and_remedy(option, text):
     good = text not in ("nan", "inf", "1e400", "many", "")
     try:
-        value = config.from_text(option, text)
-    except config.SettingError as error:
+        value = values.from_text(option, text)
+    except RefusedValueError as error:
         said = str(error)
     else:
         assert good

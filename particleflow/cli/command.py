@@ -1,84 +1,32 @@
-"""The command line: particleflow run, compare, list."""
+"""The commands: from arguments to an exit code. Everything that is refused is one line."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from particleflow import catalogue, config, flags, synonyms
-from particleflow._words import nearest, shown
-from particleflow.config import Option, SettingError, Settings
+from particleflow._refusals import Argument, Refusal, RefusedValueError
+from particleflow._words import closest, did_you_mean, shown
+from particleflow.cli import idle, synonyms, toml
+from particleflow.cli.names import COMPARED, FLOWS
+from particleflow.cli.options import BY_NAME, OF_COMMAND, Option, in_flags, options_of
+from particleflow.cli.parser import COMMANDS, listing, parser
+from particleflow.cli.toml import MARK, Settings
+from particleflow.cli.values import from_text
 from particleflow.stopping import Stop
 from particleflow.streams import Printed, printed
 
 if TYPE_CHECKING:
-    from particleflow.build import Task
+    from particleflow.cli.task import Task
 
-ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
+# Exit code of input that cannot be used.
 BAD_INPUT = 2
-COMMANDS = {
-    "run": "run one flow",
-    "compare": "run several flows on one target, side by side",
-    "list": (
-        "what there is: flows, targets, starts, kernels, ratios, mobilities, critics, integrators,"
-        " metrics"
-    ),
-}
-EXAMPLES = {
-    "": (
-        """\
-particleflow compare --target rings                                the four flows on three rings
-particleflow run --target points.csv --flow kale --out out/        your own points; everything else is chosen from their scale
-particleflow run --config out/config.toml --out again/             the same run again, bit for bit
-particleflow list"""
-    ),
-    "run": (
-        """\
-particleflow run --flow kale --target rings --out out/
-particleflow run --flow mmd-noise --target picture.png --m 500 --out out/
-particleflow run --flow mono --mobility vanilla --shift 3 --target digits --out out/
-particleflow run --config out/config.toml --dt 0.001 --out finer/  a run again, with another dt"""
-    ),
-    "compare": (
-        """\
-particleflow compare --target rings --flows mmd,mmd-noise,kale,mono --out out/
-particleflow compare --target points.csv --steps 1000 --no-gif --out out/
-particleflow compare --config comparison.toml --seed 1 --out out/  a file, of which one thing is changed"""
-    ),
-}
-LEAVES = {
-    "run": (
-        "The folder --out then holds flow.gif, snapshots.png, metrics.png, metrics.csv,"
-        " trajectory.npz, and config.toml, which repeats the run."
-    ),
-    "compare": (
-        "The folder --out then holds flows.gif, snapshots.png, metrics.png, metrics.csv, one"
-        " FLOW.npz for each flow, and config.toml, which repeats the comparison. A flow that fails"
-        " does not stop the others."
-    ),
-    "list": "The names are those that the options of run and compare take.",
-}
-FILES = """\
-A TOML file may hold every option under its name with _ for -: beta_half = 50. Settings of one flow alone stand in its own table, [kale].
-Flags win over the file. Paths in a file are relative to its folder.
-Exit codes: 0 well; 1 a flow did not complete, or a result could not be written or the report not be printed; 2 bad input; 130 stopped with Ctrl-C,
-143 with SIGTERM, 129 with SIGHUP: what there is by then is written, and a second signal ends the program at once."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        valued = re.fullmatch(r"argument (?:\S+/)?(--\S+): ignored explicit argument (.+)", message)
-        raise SettingError(
-            f"{valued[1]} takes no value, got {valued[2]}: leave that out" if valued else message
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,131 +54,129 @@ def _stoppable(arguments: list[str], streams: Printed, *, debug: bool) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         if debug:
             raise
-        streams.tell(f"error: {error}")
+        streams.tell(f"error: {in_flags(error)}")
         return BAD_INPUT
 
 
 def _main(arguments: list[str], stop: Stop, streams: Printed) -> int:
     if not arguments:
-        print(_parser().format_help(), end="")
+        print(parser().format_help(), end="")
         return 0
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         word = arguments[0]
-        hint = (
-            f"; did you mean 'run --flow {word}'?"
-            if word in catalogue.FLOWS
-            else nearest(word, COMMANDS)
-        )
-        raise SettingError(f"the command must be one of {', '.join(COMMANDS)}, got '{word}'{hint}")
-    known, unknown = _parser().parse_known_args(arguments)
+        guess = f"run --flow {word}" if word in FLOWS else closest(word, COMMANDS)
+        wanted = f"the command must be one of {', '.join(COMMANDS)}"
+        raise RefusedValueError("command", (wanted,), f"'{word}'", did_you_mean(guess))
+    _refuse_values_of_switches(arguments)
+    known, unknown = parser().parse_known_args(arguments)
     if unknown:
-        raise SettingError(f"unknown argument '{unknown[0]}'{_meant(known.command, unknown[0])}")
+        word = unknown[0]
+        told = f"unknown argument '{word}'"
+        raise RefusedValueError(word, (told,), remedy=_remedy(known.command, word))
     if known.command == "list":
         print(listing())
         return 0
     if known.command is None:
-        raise SettingError(f"a command is missing: one of {', '.join(COMMANDS)}")
+        told = "a command is missing"
+        raise RefusedValueError("command", (told,), remedy=f"one of {', '.join(COMMANDS)}")
     return _run(known.command, vars(known), stop, streams)
 
 
-def _meant(command: str | None, word: str) -> str:
+def _refuse_values_of_switches(arguments: Sequence[str]) -> None:
+    switches = [option.flag for option in BY_NAME.values() if option.kind == "switch"]
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        if equals and f"--{flag.removeprefix('--no-').removeprefix('--')}" in switches:
+            told = f"{flag} takes no value"
+            raise RefusedValueError(flag, (told,), f"'{value}'", "leave that out")
+
+
+def _remedy(command: str | None, word: str) -> str:
     """What to try in place of an argument that nobody knows: the nearest flag, or the flag that
     such a value belongs to.
     """
-    if command not in config.OF_COMMAND:
+    if command not in OF_COMMAND:
         return ""
-    options = config.options_of(command)
+    options = options_of(command)
     if word.startswith("-"):
         name = word.split("=")[0].strip("-")
-        guess = config.meant(name, [option.name.replace("_", "-") for option in options]).replace(
-            "mean '", "mean '--"
-        )
-        about = synonyms.NOT_HERE.get(name)
-        return (
-            guess
-            if guess and about is None
-            else f": {about or 'known are ' + ' '.join(option.flag for option in options)}"
-        )
+        if name in synonyms.NOT_HERE:
+            return synonyms.NOT_HERE[name]
+        guess = toml.meant(name, [option.flag.removeprefix("--") for option in options])
+        known = f"known are {' '.join(option.flag for option in options)}"
+        return did_you_mean(f"--{guess}") if guess else known
     suffix = Path(word).suffix.lower()
     if suffix == ".toml":
-        return f"; did you mean '--config {word}'?"
-    fits = [
-        o.flag
-        for o in options
-        if (suffix and suffix in o.files) or (o.names and set(word.split(",")) <= set(o.names))
-    ]
-    return (
-        f"; did you mean '{fits[0]} {word}'?"
-        if fits
-        else ": every value follows its option, as in --target rings"
-    )
+        return did_you_mean(f"--config {word}")
+    for option in options:
+        if suffix in option.files or (option.names and {*word.split(",")} <= {*option.names}):
+            return did_you_mean(f"{option.flag} {word}")
+    return "every value follows its option, as in --target rings"
 
 
 def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
     """Settle every setting, run, write, report."""
-    options = config.options_of(command)
     asked: Settings = {
-        o.name: _from_flag(o, given[o.name]) for o in options if given[o.name] is not None
+        option.name: _from_flag(option, given[option.name])
+        for option in options_of(command)
+        if given[option.name] is not None
     }
-    file = {} if given["config"] is None else config.read(given["config"], command)
-    settings = config.merged(asked, file)
-    names: list[str]
+    file = {} if given["config"] is None else toml.read(given["config"], command)
+    settings = toml.merged(asked, file)
     if command == "run":
         if settings.get("flow") is None:
-            raise SettingError(f"--flow is missing: one of {', '.join(catalogue.FLOWS)}")
+            told = "--flow is missing"
+            raise RefusedValueError("flow", (told,), remedy=f"one of {', '.join(FLOWS)}")
         names = [settings["flow"]]
     else:
-        names = settings.setdefault("flows", list(config.DEFAULT_FLOWS))
-    stray = flags.unused(asked, names)
-    if stray is not None:
-        raise SettingError(
-            f"{stray.flag} is an option of {', '.join(stray.flows)}, got the flows"
-            f" {', '.join(names)}: leave it out"
-        )
-    nothing = flags.idle(asked, settings, names)
-    if nothing is not None:
-        raise SettingError(nothing)
+        names = settings.setdefault("flows", list(COMPARED))
+    idle.refuse_unused(asked, settings, names)
 
-    from particleflow import build, runs  # not above: from here on torch is needed
+    # not above: from here on torch is needed
+    from particleflow.cli import folder, outputs, report
+    from particleflow.cli.task import task as built
 
-    said = partial(flags.in_the_users_words, flags=asked, file=file, path=given["config"])
+    places = toml.places(asked, file, given["config"])
     with ExitStack() as held:
         try:
-            out = runs.folder(settings.get("out") or "out")
-            held.enter_context(runs.alone(out))
-            with runs.threads(1), warnings.catch_warnings(record=True) as caught:
+            out = folder.folder(settings.get("out") or "out")
+            held.enter_context(folder.alone(out))
+            with outputs.threads(1), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", RuntimeWarning)
-                task = build.task(settings, names)
-                runs.warm(task)
-            runs.keep_apart(task, out, single=command == "run")
-            runs.settle(task, out, _header(command))
-        except (ValueError, TypeError, OSError, ImportError) as error:
-            raise SettingError(said(str(error))) from error
+                task = built(settings, names)
+                outputs.warm(task)
+            folder.keep_apart(task, out, single=command == "run")
+            folder.settle(task, out, _header(command))
+        except Refusal as error:
+            raise error.renamed(places) from error
         except MemoryError as error:
-            raise SettingError(f"{error}: lower --n or --m") from error
-        for told in dict.fromkeys(str(warning.message) for warning in caught):
-            streams.tell(f"warning: {said(told)}")
-        print(runs.heading(task) + "\n")
+            smaller = "lower ", Argument("n"), " or ", Argument("m")
+            raise RefusedValueError("n", (str(error),), remedy=smaller) from error
+        for told in dict.fromkeys(in_flags(warning.message, places) for warning in caught):
+            streams.tell(f"warning: {told}")
+        print(report.heading(task) + "\n")
         return _finish(task, out, single=command == "run", stop=stop, streams=streams)
 
 
 def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed) -> int:
     """Run, write, report."""
-    from particleflow import runs
+    from particleflow.cli import outputs
+    from particleflow.cli.folder import CONFIG
+    from particleflow.cli.report import summary
 
     with stop.held():
-        with runs.threads(task.threads):
-            outcome = runs.run(
+        with outputs.threads(task.threads):
+            outcome = outputs.run(
                 task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop
             )
         if outcome.paths:
             _to_terminal("drawing")
-        runs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
+        outputs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
         streams.results = shown(f"{out}{os.sep}")
-        print(runs.summary(task, outcome))
+        print(summary(task, outcome))
         print(
             f"\nin {streams.results}: "
-            f" {'  '.join(file.name for file in [out / runs.CONFIG, *outcome.files])}"
+            f" {'  '.join(file.name for file in [out / CONFIG, *outcome.files])}"
         )
     return stop.code if outcome.interrupted or stop.signal else outcome.code
 
@@ -245,13 +191,13 @@ def _header(command: str) -> str:
     from importlib.metadata import version
 
     return (
-        f"{config.MARK}{version('particleflow-sim')}\nrepeat with: particleflow {command} --config"
+        f"{MARK}{version('particleflow-sim')}\nrepeat with: particleflow {command} --config"
         " config.toml --out FOLDER"
     )
 
 
 def _from_flag(option: Option, text: Any) -> Any:
-    return text if isinstance(text, bool) else config.from_text(option, text)
+    return text if isinstance(text, bool) else from_text(option, text)
 
 
 def _joined(arguments: list[str]) -> list[str]:
@@ -263,107 +209,3 @@ def _joined(arguments: list[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
-
-
-def listing() -> str:
-    """Every name that the options take, with one line each."""
-    sections: dict[str, Mapping[str, str]] = {
-        "flows (--flow, --flows)": catalogue.FLOWS,
-        "targets (--target)": {**catalogue.TARGETS, **catalogue.TARGET_FILES},
-        "starts (--start)": catalogue.STARTS,
-        "kernels (--kernel), r = distance": catalogue.KERNELS,
-        "ratios (--ratio, of the flow mono), target / particles": catalogue.RATIOS,
-        "mobilities (--mobility, of the flow mono)": catalogue.MOBILITIES,
-        "critics (--critic, of the flow w1)": catalogue.CRITICS,
-        "integrators (--integrator)": catalogue.INTEGRATORS,
-        "metrics (--metrics)": catalogue.METRICS,
-    }
-    width = max(len(name) for names in sections.values() for name in names)
-    return "\n\n".join(
-        title + "\n" + "\n".join(f"  {name:<{width}}  {line}" for name, line in names.items())
-        for title, names in sections.items()
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="particleflow",
-        usage="particleflow COMMAND [options]",
-        description=ABOUT,
-        epilog=_examples(""),
-        formatter_class=_Wide,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    parser.add_argument(
-        "--debug", action="store_true", help="show where in the code an error comes from"
-    )
-    commands = parser.add_subparsers(
-        dest="command",
-        metavar="COMMAND",
-        title="commands (each has its own --help)",
-        parser_class=_Parser,
-    )
-    for command, line in COMMANDS.items():
-        sub = commands.add_parser(
-            command,
-            prog=f"particleflow {command}",
-            usage=f"particleflow {command} [options]",
-            help=line,
-            description=f"{line[0].upper()}{line[1:]}. {LEAVES[command]}",
-            epilog=_examples(command),
-            formatter_class=_Wide,
-            allow_abbrev=False,
-        )
-        if command in config.OF_COMMAND:
-            _add_options(sub, command)
-    return parser
-
-
-def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
-    groups: dict[str, Any] = {}
-    for option in config.options_of(command):
-        if option.group not in groups:
-            groups[option.group] = parser.add_argument_group(option.group)
-        group = groups[option.group]
-        if option.kind == "switch":
-            group.add_argument(
-                option.flag,
-                dest=option.name,
-                default=None,
-                action=argparse.BooleanOptionalAction,
-                help=option.help,
-            )
-        else:
-            group.add_argument(
-                option.flag, dest=option.name, metavar=option.metavar, help=option.help
-            )
-    groups[config.WHAT].add_argument(
-        "--config", metavar="FILE.toml", help="read the options from a file; flags win over it"
-    )
-
-
-def _examples(command: str) -> str:
-    if command == "list":
-        return ""
-    return f"examples:\n  {EXAMPLES[command].replace(chr(10), chr(10) + '  ')}" + (
-        "" if not command else f"\n\n{FILES}"
-    )
-
-
-class _Wide(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=120)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return (
-            text if "\n" in text else argparse.HelpFormatter._fill_text(self, text, width, indent)
-        )
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
-
-        print("particleflow", version("particleflow-sim"))
-        parser.exit()

@@ -1,81 +1,25 @@
-"""What each name stands for: targets, kernels, mobilities, integrators, metrics, and files of
-points.
-"""
+"""The points that a target or a start stands for: a name, or a file of points or of a picture."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from torch import Tensor
 
-from particleflow._refusals import RefusedValueError
-from particleflow import _checks, estimators, integrators, kernels, metrics, mobilities, samplers
+from particleflow import _checks, samplers
 from particleflow._files import at_home
+from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._typing import Points
-from particleflow.catalogue import PICTURES, TARGETS
-from particleflow.config import EXACT_AT_MOST, SettingError
-from particleflow.pairwise import PairwiseSum
+from particleflow.cli.names import PICTURES, POINT_FILES, TARGETS
+from particleflow.cli.paths import absolute
+from particleflow.cli.toml import Settings
 from particleflow.samplers.data import Rows, principal_axes
 from particleflow.trajectory import Trajectory
-
-WITH_DENSITY = ("gaussian", "four-gaussians")
-
-SHAPES: Mapping[str, Callable[[], samplers.Sampler]] = {
-    "rings": samplers.Rings,
-    "moons": samplers.Moons,
-    "spiral": samplers.Spiral,
-    "checkerboard": samplers.Checkerboard,
-    "swissroll": samplers.SwissRoll,
-    "four-gaussians": samplers.Mixture.four_gaussians,
-    "gaussian": lambda: samplers.Gaussian(dim=2),
-}
-DATA_SETS: Mapping[str, Callable[[int | None], samplers.Sampler]] = {
-    "digits": lambda pca: samplers.Digits(pca=pca),
-    "iris": lambda pca: samplers.Iris(pca=pca),
-    "wine": lambda pca: samplers.Wine(pca=pca),
-}
-KERNELS: Mapping[str, Callable[[float], kernels.Kernel]] = {
-    "gaussian": kernels.Gaussian,
-    "laplace": kernels.Laplace,
-    "matern32": kernels.Matern32,
-    "matern52": kernels.Matern52,
-    "imq": kernels.IMQ,
-}
-MOBILITIES: Mapping[str, Callable[[], mobilities.Mobility]] = {
-    "logit": mobilities.Unit,
-    "mle": mobilities.Exponential,
-    "ns": mobilities.NonSaturating,
-    "arcsinh": mobilities.Arcsinh,
-    "chi2": lambda: mobilities.Exponential(2.0),
-    "hellinger": lambda: mobilities.Exponential(0.5),
-}
-WITHOUT_SUMS = ("logistic", "classifier")
-# Enough for a network not to tell a cloud's points from the other's one by one.
-GRADIENT_PENALTY = 0.1
-RATIOS: Mapping[str, Callable[[kernels.Kernel, PairwiseSum], estimators.Estimator]] = {
-    "kde": lambda kernel, sums: estimators.KDE(kernel, pairwise=sums),
-    "ulsif": lambda kernel, sums: estimators.ULSIF(kernel, pairwise=sums),
-    "rulsif": lambda kernel, sums: estimators.RuLSIF(kernel, pairwise=sums),
-    "kliep": lambda kernel, sums: estimators.KLIEP(kernel, pairwise=sums),
-    "logistic": lambda kernel, sums: estimators.KernelLogistic(kernel),
-    "classifier": lambda kernel, sums: estimators.Classifier(gradient_penalty=GRADIENT_PENALTY),
-}
-CRITICS: Mapping[str, Callable[[], estimators.Estimator]] = {
-    "exact": estimators.CTransformCritic,
-    "clip": estimators.WeightClippingCritic,
-    "gp": estimators.GradientPenaltyCritic,
-    "lipschitz": estimators.LipschitzCritic,
-}
-INTEGRATORS: Mapping[str, Callable[[], integrators.Integrator]] = {
-    "euler": integrators.Euler,
-    "heun": integrators.Heun,
-    "rk4": integrators.RK4,
-    "euler-maruyama": integrators.EulerMaruyama,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,29 +33,67 @@ class Projection:
         return (points.numpy() - self.mean) @ self.axes.T
 
 
-@dataclass(frozen=True)
-class Means:
-    """What metrics are made of: the flows' kernel, and the number of directions that a sliced
-    distance takes.
-    """
-
-    kernel: kernels.Kernel
-    directions: int
-
-
-METRICS: Mapping[str, tuple[str, Callable[[Means], metrics.Metric]]] = {
-    "w2": ("W2", lambda _: metrics.W2(max_points=EXACT_AT_MOST)),
-    "w1": ("W1", lambda _: metrics.W1(max_points=EXACT_AT_MOST)),
-    "sliced": ("sliced W2", lambda means: metrics.SlicedW2(projections=means.directions)),
-    "mmd2": ("MMD^2", lambda means: metrics.MMD2(means.kernel)),
-    "mmd": ("MMD", lambda means: metrics.MMD(means.kernel)),
-    "energy": ("energy distance", lambda _: metrics.EnergyDistance()),
-}
-
-
 def suffix_of(name: str) -> str:
     """The ending of a file that `name` stands for; nothing where it is a name."""
     return "" if name in TARGETS else Path(name).suffix.lower()
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is taken of the files of target and start: each option serves those that it can, and
+    must serve one.
+    """
+
+    key: Mapping[str, str | None]
+    columns: Mapping[str, Sequence[str] | None]
+    bright: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Choices:
+        key, columns, bright = (
+            settings.get("key"),
+            settings.get("columns"),
+            bool(settings.get("bright")),
+        )
+        target_name = settings.get("target") or "rings"
+        both = {"target": target_name, "start": of_start(settings)}
+        for role, name in both.items():
+            if name is not None and suffix_of(name):
+                absolute(name, role)  # refused before anything is read
+        files = {role: suffix_of(name) for role, name in both.items() if name is not None}
+        named = f"the target is {target_name}" + (
+            f" and the start {both['start']}" if both["start"] is not None else ""
+        )
+        tables = [role for role, suffix in files.items() if suffix in POINT_FILES]
+        packed = [role for role, suffix in files.items() if suffix == ".npz"]
+        several = [role for role in packed if key in arrays_of(str(both[role]))] or packed[:1]
+        if bright and not set(files.values()) & set(PICTURES):
+            raise RefusedValueError(
+                "bright",
+                f"is for pictures ({' '.join(PICTURES)}), and {named}",
+                remedy="leave it out",
+            )
+        if key is not None and not several:
+            raise RefusedValueError(
+                "key", f"chooses an array of an .npz file, and {named}", remedy="leave it out"
+            )
+        if columns is not None and not tables:
+            raise RefusedValueError(
+                "columns",
+                f"chooses coordinates in a file of points, and {named}",
+                remedy="leave it out",
+            )
+        return cls(
+            {role: key if role in several else None for role in both},
+            {role: columns if role in tables else None for role in both},
+            bright,
+        )
+
+
+def of_start(settings: Settings) -> str | None:
+    """What the particles start from that is no Gaussian: a file, or the name of a target."""
+    name = settings.get("start") or "auto"
+    return None if name in ("auto", "gaussian") else name
 
 
 def target(
@@ -126,19 +108,18 @@ def target(
     with it.
     """
     suffix = suffix_of(name)
-    if pca and (name in SHAPES or suffix in PICTURES):
+    record = TARGETS.get(name)
+    if pca and (suffix in PICTURES or (record and "pca" not in record.arguments)):
         raise RefusedValueError(
             "pca",
             f"is for data of more than two dimensions, and the target {name} is in the plane",
-            "",
-            "leave it out",
+            remedy="leave it out",
         )
-    if name in SHAPES:
-        return SHAPES[name](), None
-    if name in DATA_SETS:
-        return DATA_SETS[name](pca or None), (
-            Projection(*principal_axes(_all_of(name).numpy(), pca)) if pca else None
-        )
+    if record is not None:
+        drawn = _sampler(name, pca or None)
+        if not pca:
+            return drawn, None
+        return drawn, Projection(*principal_axes(_all_of(name).numpy(), pca))
     if suffix in PICTURES:
         return _picture(name, bright, "target"), None
     rows = rows_of(name, "target", key, columns, wide=pca > 0)
@@ -174,35 +155,47 @@ def start(
     Points of more coordinates go through the projection of the target. A data set in another space
     is shown in its own principal components.
     """
-    if name in SHAPES:
-        return SHAPES[name]()
+    record = TARGETS.get(name)
+    if record and not record.arguments:
+        return _sampler(name)
     if suffix_of(name) in PICTURES:
         return _picture(name, bright, "start")
     rows: samplers.FromFile | samplers.FromArray
     rows = (
         samplers.FromArray(_all_of(name))
-        if name in DATA_SETS
+        if record
         else rows_of(name, "start", key, columns, wide=project is not None)
     )
     if rows.dim == dim:
         return rows
     if project is not None and project.mean.shape == (rows.dim,):
         return samplers.FromArray(project.of(rows.points))
-    if name in DATA_SETS and dim <= rows.dim:
-        return DATA_SETS[name](dim)
+    if record and dim <= rows.dim:
+        return _sampler(name, dim)
     if project is None:
         return rows
     raise RefusedValueError(
         "start",
-        f"must have all coordinates of the target or its {dim} of `pca`",
+        (
+            Argument("start"),
+            f" must have all coordinates of the target or its {dim} of ",
+            Argument("pca"),
+        ),
         f"{rows.dim} in {name}",
-        "choose them with `columns`",
+        ("choose them with ", Argument("columns")),
     )
+
+
+def _sampler(name: str, pca: int | None = None) -> samplers.Sampler:
+    """The sampler of a name, a data set's in so many principal components."""
+    made = TARGETS[name].make(lambda _: pca)
+    assert isinstance(made, samplers.Sampler)
+    return made
 
 
 def _all_of(name: str) -> Points:
     """The rows of a data set, unprojected."""
-    whole = DATA_SETS[name](None)
+    whole = _sampler(name)
     assert isinstance(whole, Rows)
     return whole.points
 
@@ -224,15 +217,12 @@ def rows_of(
                 raise RefusedValueError(
                     "columns",
                     f"chooses coordinates in a table, and {name} is a trajectory",
-                    "",
-                    "leave it out",
+                    remedy="leave it out",
                 )
             return samplers.FromArray(last)
         return samplers.FromFile(name, key=key, columns=columns, wide=wide)
-    except (ValueError, TypeError, OSError) as error:
-        raise SettingError(
-            str(error).replace("`path`", f"`{setting}`").replace("`points`", "its array")
-        ) from None
+    except Refusal as error:
+        raise error.renamed({"path": Argument(setting), "points": "its array"}) from None
 
 
 def arrays_of(name: str) -> list[str]:
@@ -263,8 +253,7 @@ def _last_of(name: str, key: str | None) -> Points | None:
         raise RefusedValueError(
             "path",
             f"{name} holds particles of unequal masses, which would be lost",
-            "",
-            "give points of equal masses",
+            remedy="give points of equal masses",
         )
     return state.x.points
 
@@ -272,25 +261,20 @@ def _last_of(name: str, key: str | None) -> Points | None:
 def _picture(name: str, bright: bool, setting: str) -> samplers.FromImage:
     try:
         return samplers.FromImage(name, bright=bright)
-    except (ValueError, OSError) as error:
-        try:
-            samplers.FromImage(name, bright=not bright)
-        except (ValueError, OSError):
-            raise SettingError(str(error).replace("`path`", f"`{setting}`")) from None
-    raise RefusedValueError(
-        setting,
-        f"{name} has no {'bright' if bright else 'dark'} pixel",
-        "",
-        f"{'leave out' if bright else 'add'} `bright`",
-    )
+    except Refusal as error:
+        if error.argument == "threshold":
+            kind, remedy = ("bright", "leave out ") if bright else ("dark", "add ")
+            raise RefusedValueError(
+                setting, f"{name} has no {kind} pixel", remedy=(remedy, Argument("bright"))
+            ) from None
+        raise error.renamed({"path": Argument(setting)}) from None
 
 
-def mobility(name: str, shift: float = 0.0) -> mobilities.Mobility:
-    """The rescaling called `name`; only the vanilla one has a shift."""
-    if name == "vanilla":
-        return mobilities.Vanilla(shift)
-    if shift:
-        raise RefusedValueError(
-            "shift", f"is for the mobility vanilla, and the mobility is {name}", "", "leave it out"
-        )
-    return MOBILITIES[name]()
+def drawn(law: samplers.Sampler, size: int | None, name: str, seed: int, *, default: int) -> Tensor:
+    """`size` samples. The rows of a file come as they are when all are asked for."""
+    rows = len(law) if isinstance(law, Rows) else None
+    if size is None:
+        size = default if rows is None else min(default, rows)
+    if isinstance(law, Rows) and size == rows:
+        return law.points.clone()
+    return law.sample(_checks.count(size, name), seed=seed)

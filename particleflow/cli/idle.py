@@ -1,63 +1,87 @@
-"""Flags of the command line: which of them nothing would use, and messages in their words."""
+"""Options that nothing in a run would use: each acts, or is refused."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from particleflow.catalogue import FLOWS
-from particleflow.config import BY_NAME, OPTIONS, RTOL, Option, Settings, of_flow
-from particleflow.synonyms import as_flags
-
-
-def unused(settings: Settings, flows: Iterable[str]) -> Option | None:
-    """An option that was given but belongs to none of these flows."""
-    chosen = set(flows)
-    return next(
-        (
-            o
-            for o in OPTIONS
-            if o.flows and not chosen & set(o.flows) and settings.get(o.name) is not None
-        ),
-        None,
-    )
+from particleflow._refusals import Argument, RefusedValueError
+from particleflow.cli.names import FLOWS
+from particleflow.cli.options import BY_NAME, OPTIONS
+from particleflow.cli.parts import METRICS
+from particleflow.cli.records import Record
+from particleflow.cli.toml import Settings, given, of_flow
 
 
-def idle(flags: Settings, settings: Settings, flows: Iterable[str]) -> str | None:
-    """What is wrong with a flag that nothing in this run would use; None where each acts."""
-    chosen = list(flows)
-    summing = [
-        f
-        for f in chosen
-        if f in RTOL and not (f == "mono" and of_flow(settings, f, "ratio") == "classifier")
-    ]
+def refuse_unused(asked: Settings, settings: Settings, flows: Sequence[str]) -> None:
+    """Refuse a flag that none of these flows takes, and one that would change nothing."""
+    for option in OPTIONS:
+        if option.flows and asked.get(option.name) is not None and not {*flows} & {*option.flows}:
+            wanted = f"is an option of {', '.join(option.flows)}"
+            raise RefusedValueError(
+                option.name, wanted, f"the flows {', '.join(flows)}", "leave it out"
+            )
     measured = settings.get("metrics") or ["mmd2"]
-    unused_kernel = [name for name in ("kernel", "bandwidth") if name in flags]
-    if unused_kernel and not summing and not {"mmd", "mmd2"} & set(measured):
-        flag = BY_NAME[unused_kernel[0]].flag
-        return (
-            f"{flag} is for the kernel, which neither the flows {', '.join(chosen)} nor the metrics"
-            f" {', '.join(measured)} use: leave it out"
+    for name in ("kernel", "bandwidth"):
+        used = any("kernel" in needs(settings, flow) for flow in flows)
+        if (
+            name in asked
+            and not used
+            and not any("kernel" in METRICS[m].arguments for m in measured)
+        ):
+            raise RefusedValueError(
+                name,
+                f"is for the kernel, which neither the flows {', '.join(flows)} nor the metrics"
+                f" {', '.join(measured)} use",
+                remedy="leave it out",
+            )
+    if "beta_half" in asked and of_flow(settings, "mmd-noise", "beta") == 0:
+        raise RefusedValueError(
+            "beta_half",
+            (Argument("beta_half"), " is of the noise, and ", Argument("beta"), " is 0"),
+            remedy="leave it out",
         )
-    if "beta_half" in flags and of_flow(settings, "mmd-noise", "beta") == 0:
-        return "--beta-half is of the noise, and --beta is 0: leave it out"
-    return None
 
 
-def in_the_users_words(message: str, flags: Settings, file: Settings, path: str | None) -> str:
-    """A message about `settings` (in backticks) as one about flags, or about the keys of the file
-    where they were given.
+def refuse_spare(settings: Settings, flow: str, flows: Sequence[str]) -> None:
+    """Refuse an option of a flow that does not act beside its ratio, mobility or critic."""
+    taken = {name for record in chosen(settings, flow).values() for name in record.options}
+    for option, record in chosen(settings, flow).items():
+        members = (BY_NAME[option].names or {}).values()
+        for name in dict.fromkeys(name for member in members for name in member.options):
+            value = of_flow(settings, flow, name)
+            if (
+                name in taken
+                or value == BY_NAME[name].nothing
+                or not meant(settings, flow, flows, name)
+            ):
+                continue
+            takers = " or ".join(member.name for member in members if name in member.options)
+            raise RefusedValueError(
+                name,
+                f"is for the {option} {takers}, and the {option} is {record.name}",
+                remedy="leave it out",
+            )
+
+
+def chosen(settings: Settings, flow: str) -> dict[str, Record]:
+    """The names that are chosen for a flow's own options: option -> record."""
+    found: dict[str, Record] = {}
+    for name in FLOWS[flow].options:
+        option = BY_NAME[name]
+        if option.names is not None:
+            found[name] = option.names[given(of_flow(settings, flow, name), option.default)]
+    return found
+
+
+def needs(settings: Settings, flow: str) -> set[str]:
+    """What a flow is made of, with what is chosen for it."""
+    records: Iterable[Record] = (FLOWS[flow], *chosen(settings, flow).values())
+    return {name for record in records for name in record.arguments}
+
+
+def meant(settings: Settings, flow: str, flows: Sequence[str], option: str) -> bool:
+    """Was the option given for this flow: in its own table, or for all where no other flow of the
+    run takes it?
     """
-
-    def said(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in BY_NAME:
-            return match[0]
-        if name not in flags and name in file:
-            return f"`{name}` in {path}"
-        table = next(
-            (flow for flow in FLOWS if name not in flags and name in file.get(flow, {})), None
-        )
-        return BY_NAME[name].flag if table is None else f"`{name}` in [{table}] of {path}"
-
-    return re.sub(r"`(\w+)`", said, as_flags(message))
+    others = {*flows} & {*BY_NAME[option].flows} - {flow}
+    return option in settings.get(flow, {}) or (settings.get(option) is not None and not others)

@@ -1,4 +1,4 @@
-"""Where a Gaussian start is put that is chosen from the target, and what is said of it."""
+"""Where the particles start: points of a name or a file, or a Gaussian that is chosen from the target."""
 
 from __future__ import annotations
 
@@ -9,13 +9,83 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow import kernels
-from particleflow.config import BESIDE, BEYOND, BULK, FAR, WIDTH, Settings, of_flow
+from particleflow import _checks, kernels, samplers
+from particleflow._refusals import Argument, RefusedValueError
+from particleflow.cli.defaults import BESIDE, BEYOND, BULK, FAR, PARTICLES, WIDTH
+from particleflow.cli.files import Choices, Projection, drawn, suffix_of
+from particleflow.cli.files import start as of_name
+from particleflow.cli.names import POINT_FILES, TARGETS
+from particleflow.cli.paths import absolute
+from particleflow.cli.toml import Settings, given, of_flow
+from particleflow.samplers.data import Rows
 
 
 def in_order(y: Tensor) -> Tensor:
     """The rows in the order of their numbers: sums over them have the same bits however they came."""
     return y[np.lexsort(y.numpy().T)]
+
+
+def start(
+    settings: Settings, y: Tensor, scale: float, seed: int, project: Projection | None = None
+) -> tuple[Tensor, Settings]:
+    """The particles' start, and the settings that give it again."""
+    name, mean, std = (
+        settings.get("start") or "auto",
+        settings.get("start_mean"),
+        settings.get("start_std"),
+    )
+    if name not in ("auto", "gaussian"):
+        if mean is not None or std is not None:
+            gaussian = f" are for a Gaussian start, and the start is {name}"
+            raise RefusedValueError(
+                "start_mean",
+                (Argument("start_mean"), " and ", Argument("start_std"), gaussian),
+                remedy="leave them out",
+            )
+        choices = Choices.of(settings)
+        law = of_name(
+            name,
+            y.shape[1],
+            project,
+            key=choices.key["start"],
+            columns=choices.columns["start"],
+            bright=choices.bright,
+        )
+        file = suffix_of(name) in POINT_FILES
+        x0 = drawn(
+            law,
+            settings.get("n"),
+            "n",
+            seed,
+            default=len(law) if file and isinstance(law, Rows) else PARTICLES,
+        )
+        _checks.same_space(x0, y, "start", "target")
+        return x0, {"start": name if name in TARGETS else absolute(name, "start")}
+    dim = y.shape[1]
+    centre, width = place(y, scale) if mean is None and std is None else beside(y, scale)
+    if mean is None:
+        mean = [short(v, within=1e-3 * width) for v in centre.tolist()]
+    if len(mean) not in (1, dim):
+        raise RefusedValueError(
+            "start_mean",
+            f"must be one number or {dim}, one for each coordinate of the target",
+            len(mean),
+        )
+    std = _checks.positive(
+        given(std, short(width)),
+        "start_std",
+        remedy="for all particles in one place take a small one",
+    )
+    around = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
+    x0 = around.sample(_checks.count(given(settings.get("n"), PARTICLES), "n"), seed=seed)
+    return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
+
+
+def bulk(y: Tensor) -> Tensor:
+    """The points that are not outliers: nine tenths of them or more."""
+    distance = (y - y.median(0).values).norm(dim=1)
+    inner = distance.sort().values[math.ceil(BULK * len(y)) - 1]
+    return y[distance <= FAR * inner]
 
 
 def place(y: Tensor, scale: float) -> tuple[Tensor, float]:
@@ -74,3 +144,11 @@ def _longest_axis(y: Tensor) -> Tensor:
         0, 0
     ]  # the first of equal ones, whatever rounding says
     return axis * (-1.0 if axis[largest] < 0 else 1.0)
+
+
+def short(value: float, *, within: float = math.inf) -> float:
+    """Four digits: what is chosen here should be easy to read and to type. More where four would be
+    off by more than `within`.
+    """
+    shorter = (float(f"{value:.{digits}g}") for digits in range(4, 17))
+    return next((short for short in shorter if abs(short - value) <= within), value)

@@ -4,8 +4,7 @@ imported here: a slip is refused at once.
 
 from __future__ import annotations
 
-import re
-
+# Other words for names: what to suggest.
 NAMES: dict[str, dict[str, str]] = {
     "flow": {
         "monoflow": "mono", "kl": "mono", "gan": "mono", "js": "mono", "noise": "mmd-noise", "noisy": "mmd-noise", "wgan": "w1", "wasserstein": "w1",
@@ -53,7 +52,7 @@ NAMES: dict[str, dict[str, str]] = {
         "sw": "sliced", "sliced-w2": "sliced", "swd": "sliced", "mmd^2": "mmd2", "mmd-squared": "mmd2", "energy-distance": "energy",
     },
 }  # fmt: skip
-"""Other words for names: what to suggest."""
+# Other words for options.
 OTHER_FLAGS = {
     "lr": "dt", "learning-rate": "dt", "step-size": "dt", "stepsize": "dt", "eta": "dt", "iterations": "steps", "iters": "steps", "iter": "steps",
     "epochs": "steps", "num-steps": "steps", "sigma": "bandwidth", "length-scale": "bandwidth", "lengthscale": "bandwidth", "width": "bandwidth",
@@ -65,7 +64,6 @@ OTHER_FLAGS = {
     "discriminator": "critic", "metric": "metrics", "components": "pca", "cols": "columns", "features": "columns", "array": "key",
     "save-every": "records",
 }  # fmt: skip
-"""Other words for options."""
 _PROCESSOR = (
     "the command line computes on the processor, with --threads; in Python pass tensors of the"
     " device"
@@ -82,24 +80,9 @@ NOT_HERE = {
         "progress is shown on a terminal only; redirect what is printed",
     ),
 }
-
-
-def as_flags(message: str) -> str:
-    """What a message of the library says of its arguments, said of the flags that set them."""
-    message = re.sub(
-        r"columns=\[([^]]*)\]",
-        lambda names: "--columns " + names[1].replace("'", "").replace(", ", ","),
-        message,
-    )
-    message = message.replace("columns=('x', 'y') or (0, 1)", "--columns x,y or 0,1").replace(
-        "columns=", "--columns"
-    )
-    message = message.replace(
-        "FromArray(array.T), or pass wide=True if each row is a point",
-        "or take --pca if each row is a point",
-    )
-    message = message.replace(
-        ": if it is a point, pass header=False", ": if it is a point, put a line of names above it"
-    )
-    message = message.replace("bright=True", "--bright").replace("bright=False", "--no-bright")
-    return message.replace(", and a higher threshold= leaves grey out", "")
+# What the command line says where the library tells how to pass an argument that has no flag.
+INSTEAD = {
+    "wide": "or take --pca",
+    "header": "put a line of names above it",
+    "threshold": "",
+}
