@@ -17,6 +17,7 @@ from sklearn.decomposition import PCA
 from particleflow import Trajectory, samplers
 from particleflow._refusals import RefusedValueError
 from particleflow.cli import main, options, toml, values
+from particleflow.cli.command import _remedy
 from particleflow.cli.names import TARGETS
 from particleflow.cli.task import task as task_of
 
@@ -337,7 +338,7 @@ def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, 
      "--lambda": "--lam", "--metric": "--metrics", "--device": "", "--foo": "", "--batch": "", "--wandb": "", "--x": ""}.items(),
 )  # fmt: skip
 def test_a_wrong_flag_is_answered_by_what_is_meant_or_by_what_there_is(word, meant):
-    said = _meant("run", word)
+    said = _remedy("run", word)
     assert (
         said == f"; did you mean '{meant}'?"
         if meant

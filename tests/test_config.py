@@ -327,15 +327,15 @@ def test_exact_transport_of_large_clouds_is_refused_but_on_the_line(tmp_path, me
 
 def test_sums_over_pairs_are_as_accurate_as_asked():
     flows = ["mmd", "mmd-noise", "kale", "mono"]
-    unsaid = task_of(small(), names)
-    asked = task_of(small(rtol=1e-3, kale={"rtol": 1e-7}), names)
+    unsaid = task_of(small(), flows)
+    asked = task_of(small(rtol=1e-3, kale={"rtol": 1e-7}), flows)
     mmd, kale, kde = (
         MMD(kernels.Gaussian(1)),
         KALE(kernels.Gaussian(1), lam=1),
         KDE(kernels.Gaussian(1)),
     )
     usual = {"mmd": mmd, "mmd-noise": mmd, "kale": kale, "mono": kde}
-    for name in names:
+    for name in flows:
         assert (
             unsaid.plans[name].flow.estimator.pairwise
             == usual[name].pairwise
@@ -354,15 +354,15 @@ def test_sliced_transport_takes_fewer_directions_of_large_clouds():
 
 def test_records_are_bounded_in_memory():
     settings = {"n": 2_000_000, "m": 11, "steps": 400, "metrics": ["sliced"], "dt": 1e-3}
-    for names in (["mmd"], ["mmd", "mmd-noise"]):
-        task = task_of(settings, names)
+    for flows in (["mmd"], ["mmd", "mmd-noise"]):
+        task = task_of(settings, flows)
         held = sum(
             (plan.steps // task.every[name] + 1) * task.x0.nbytes
             for name, plan in task.plans.items()
         )
         assert held <= defaults.RECORDED
         assert held > defaults.RECORDED / 2
-        most = defaults.RECORDED // (2_000_000 * 2 * 8 * len(names)) - 1
+        most = defaults.RECORDED // (2_000_000 * 2 * 8 * len(flows)) - 1
         assert task.notes == (
             f"records: at most {most} and not 50, which would take more than 1 GB",
         )
@@ -448,17 +448,17 @@ def test_how_many_dimensions_there_are(tmp_path):
         (
             ["mono"],
             {"ratio": "classifier", "rtol": 1e-3},
-            "`rtol` is for sums over pairs, and the ratio classifier takes none: leave it out",
+            "`rtol` is for the ratio kde, kale, ulsif, rulsif or kliep, and the ratio is classifier: leave it out",
         ),
         (
             ["mono"],
             {"first_steps": 9},
-            "`first_steps` is for a network, which the ratio kde is not: leave it out",
+            "`first_steps` is for the ratio classifier, and the ratio is kde: leave it out",
         ),
         (
             ["mono", "w1"],
             {"w1": {"first_steps": 9}},
-            "`first_steps` is for a network, which the critic exact is not: leave it out",
+            "`first_steps` is for the critic clip, gp or lipschitz, and the critic is exact: leave it out",
         ),
         (
             ["w1"],
@@ -469,7 +469,7 @@ def test_how_many_dimensions_there_are(tmp_path):
             ["langevin"],
             {},
             (
-                "`target` must have a known density for langevin, one of gaussian, four-gaussians,"
+                "`target` must have a known density for langevin, one of four-gaussians, gaussian,"
                 " got rings"
             ),
         ),

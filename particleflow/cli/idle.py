@@ -55,7 +55,8 @@ def refuse_spare(settings: Settings, flow: str, flows: Sequence[str]) -> None:
                 or not meant(settings, flow, flows, name)
             ):
                 continue
-            takers = " or ".join(member.name for member in members if name in member.options)
+            *some, last = (member.name for member in members if name in member.options)
+            takers = f"{', '.join(some)} or {last}" if some else last
             raise RefusedValueError(
                 name,
                 f"is for the {option} {takers}, and the {option} is {record.name}",

@@ -83,7 +83,15 @@ def summary(task: Task, outcome: Outcome) -> str:
     is to be said.
     """
     rows = [
-        ["flow", "ended", "dt", "steps", *measured_names(task.metrics, outcome.paths), "sums", "seconds"]
+        [
+            "flow",
+            "ended",
+            "dt",
+            "steps",
+            *measured_names(task.metrics, outcome.paths),
+            "sums",
+            "seconds",
+        ]
     ]
     for name, plan in task.plans.items():
         path = outcome.paths.get(name)
