@@ -297,7 +297,7 @@ def test_a_file_that_is_none_is_one_line(files, monkeypatch, capsys, role, name,
             ["--config", "null.toml"],
             "`target` in null.toml must be a name without null characters, got 'a\\x00b.csv'",
         ),
-        (["--gif=yes"], "--no-gif takes no value, got 'yes': leave that out"),
+        (["--gif=yes"], "--gif takes no value, got 'yes': leave that out"),
         (
             ["--out", "x" * 300],
             f"--out must be a folder that can be written to, got {'x' * 300}: File name too long",
@@ -344,7 +344,7 @@ def test_a_wrong_number_names_flag_value_and_remedy(option, text):
     try:
         value = values.from_text(option, text)
     except RefusedValueError as error:
-        said = str(error)
+        said = options.in_flags(error)
     else:
         assert good
         assert value is not None
