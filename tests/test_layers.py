@@ -71,6 +71,7 @@ HEAVY = {
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+BENCHMARKS = sorted((PACKAGE.parent / "benchmarks").rglob("*.py"))
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in FILES
@@ -113,7 +114,7 @@ def layer(module: str) -> str:
 
 
 def name(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
+    return str(path.relative_to(PACKAGE.parent))
 
 
 each = pytest.mark.parametrize("module", MODULES)
@@ -198,12 +199,12 @@ def test_the_command_line_starts_without_torch() -> None:
         assert not roots & {"torch", "numpy", "scipy", "jaxtyping"}, f"{module} imports {roots}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", FILES + BENCHMARKS, ids=name)
 def test_no_file_is_long(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", FILES + BENCHMARKS, ids=name)
 def test_every_file_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
