@@ -4,66 +4,133 @@ imported here: a slip is refused at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+
+def _others(words: Mapping[str, str]) -> dict[str, str]:
+    """Other word -> name, of the words for each name."""
+    return {other: name for name, others in words.items() for other in others.split()}
+
+
 # Other words for names: what to suggest.
 NAMES: dict[str, dict[str, str]] = {
-    "flow": {
-        "monoflow": "mono", "kl": "mono", "gan": "mono", "js": "mono", "noise": "mmd-noise", "noisy": "mmd-noise", "wgan": "w1", "wasserstein": "w1",
-        "ot": "w1", "emd": "w1", "ula": "langevin", "sgld": "langevin", "brownian": "langevin",
-    },
-    "target": {
-        "circles": "rings", "circle": "rings", "ring": "rings", "normal": "gaussian", "gauss": "gaussian", "mog": "four-gaussians",
-        "gmm": "four-gaussians", "gaussians": "four-gaussians", "gaussian-mixture": "four-gaussians", "mixture-of-gaussians": "four-gaussians",
-        "4-gaussians": "four-gaussians", "4gaussians": "four-gaussians", "mixture": "four-gaussians",
-        "chessboard": "checkerboard", "chess": "checkerboard", "mnist": "digits",
-        "two-moons": "moons", "swiss-roll": "swissroll", "swiss": "swissroll", "roll": "swissroll", "arms": "spiral", "flowers": "iris",
-    },
-    "start": {
-        "normal": "gaussian", "gauss": "gaussian", "random": "gaussian", "randn": "gaussian", "noise": "gaussian", "blob": "gaussian",
-        "default": "auto", "circles": "rings", "mnist": "digits", "gaussians": "four-gaussians",
-    },
-    "kernel": {
-        "rbf": "gaussian", "normal": "gaussian", "se": "gaussian", "squared-exponential": "gaussian", "exponential": "laplace", "exp": "laplace",
-        "matern12": "laplace", "laplacian": "laplace", "matern": "matern32", "multiquadric": "imq", "inverse-multiquadric": "imq",
-        "cauchy": "imq", "distance": "energy", "riesz": "energy",
-    },
-    "ratio": {
-        "kernel-density": "kde", "parzen": "kde", "density": "kde", "lsif": "ulsif", "least-squares": "ulsif", "lr": "logistic",
-        "logreg": "logistic", "logit": "logistic", "klr": "logistic", "logistic-regression": "logistic", "relative-ulsif": "rulsif",
-        "regression": "logistic", "nn": "classifier", "network": "classifier", "mlp": "classifier", "discriminator": "classifier",
-        "gan": "classifier",
-    },
-    "mobility": {
-        "js": "vanilla", "jsd": "vanilla", "jensen-shannon": "vanilla", "gan": "vanilla", "softplus": "vanilla", "kl": "logit", "reverse-kl": "logit",
-        "rkl": "logit", "identity": "logit", "log": "logit", "unit": "logit", "linear": "logit",
-        "forward-kl": "mle", "fkl": "mle", "exp": "mle", "non-saturating": "ns",
-        "nonsaturating": "ns", "sigmoid": "ns", "asinh": "arcsinh", "chi-squared": "chi2", "chi": "chi2", "pearson": "chi2",
-    },
-    "critic": {
-        "ot": "exact", "emd": "exact", "optimal-transport": "exact", "wgan": "clip", "weight-clipping": "clip", "wgan-gp": "gp",
-        "gradient-penalty": "gp", "penalty": "gp", "spectral": "lipschitz", "sn": "lipschitz",
-    },
-    "integrator": {
-        "forward-euler": "euler", "explicit": "euler", "rk1": "euler", "rk2": "heun", "trapezoidal": "heun", "runge-kutta": "rk4", "rk": "rk4",
-        "em": "euler-maruyama", "maruyama": "euler-maruyama", "sde": "euler-maruyama",
-    },
-    "metrics": {
-        "wasserstein": "w2", "w2sq": "w2", "w2-squared": "w2", "w2^2": "w2", "ot": "w2", "wasserstein2": "w2",
-        "wasserstein1": "w1", "emd": "w1", "sliced-wasserstein": "sliced", "sw2": "sliced",
-        "sw": "sliced", "sliced-w2": "sliced", "swd": "sliced", "mmd^2": "mmd2", "mmd-squared": "mmd2", "energy-distance": "energy",
-    },
-}  # fmt: skip
+    "flow": _others(
+        {
+            "mono": "monoflow kl gan js",
+            "mmd-noise": "noise noisy",
+            "w1": "wgan wasserstein ot emd",
+            "langevin": "ula sgld brownian",
+        }
+    ),
+    "target": _others(
+        {
+            "rings": "circles circle ring",
+            "gaussian": "normal gauss",
+            "four-gaussians": (
+                "mog gmm gaussians gaussian-mixture mixture-of-gaussians 4-gaussians 4gaussians "
+                "mixture"
+            ),
+            "checkerboard": "chessboard chess",
+            "digits": "mnist",
+            "moons": "two-moons",
+            "swissroll": "swiss-roll swiss roll",
+            "spiral": "arms",
+            "iris": "flowers",
+        }
+    ),
+    "start": _others(
+        {
+            "gaussian": "normal gauss random randn noise blob",
+            "auto": "default",
+            "rings": "circles",
+            "digits": "mnist",
+            "four-gaussians": "gaussians",
+        }
+    ),
+    "kernel": _others(
+        {
+            "gaussian": "rbf normal se squared-exponential",
+            "laplace": "exponential exp matern12 laplacian",
+            "matern32": "matern",
+            "imq": "multiquadric inverse-multiquadric cauchy",
+            "energy": "distance riesz",
+        }
+    ),
+    "ratio": _others(
+        {
+            "kde": "kernel-density parzen density",
+            "ulsif": "lsif least-squares",
+            "logistic": "lr logreg logit klr logistic-regression regression",
+            "rulsif": "relative-ulsif",
+            "classifier": "nn network mlp discriminator gan",
+        }
+    ),
+    "mobility": _others(
+        {
+            "vanilla": "js jsd jensen-shannon gan softplus",
+            "logit": "kl reverse-kl rkl identity log unit linear",
+            "mle": "forward-kl fkl exp",
+            "ns": "non-saturating nonsaturating sigmoid",
+            "arcsinh": "asinh",
+            "chi2": "chi-squared chi pearson",
+        }
+    ),
+    "critic": _others(
+        {
+            "exact": "ot emd optimal-transport",
+            "clip": "wgan weight-clipping",
+            "gp": "wgan-gp gradient-penalty penalty",
+            "lipschitz": "spectral sn",
+        }
+    ),
+    "integrator": _others(
+        {
+            "euler": "forward-euler explicit rk1",
+            "heun": "rk2 trapezoidal",
+            "rk4": "runge-kutta rk",
+            "euler-maruyama": "em maruyama sde",
+        }
+    ),
+    "metrics": _others(
+        {
+            "w2": "wasserstein w2sq w2-squared w2^2 ot wasserstein2",
+            "w1": "wasserstein1 emd",
+            "sliced": "sliced-wasserstein sw2 sw sliced-w2 swd",
+            "mmd2": "mmd^2 mmd-squared",
+            "energy": "energy-distance",
+        }
+    ),
+}
 # Other words for options.
-OTHER_FLAGS = {
-    "lr": "dt", "learning-rate": "dt", "step-size": "dt", "stepsize": "dt", "eta": "dt", "iterations": "steps", "iters": "steps", "iter": "steps",
-    "epochs": "steps", "num-steps": "steps", "sigma": "bandwidth", "length-scale": "bandwidth", "lengthscale": "bandwidth", "width": "bandwidth",
-    "output": "out", "outdir": "out", "folder": "out", "directory": "out", "lambda": "lam", "reg": "lam", "penalty": "lam", "particles": "n",
-    "num-particles": "n", "samples": "m", "num-samples": "m", "data": "target", "dataset": "target", "input": "target", "random-seed": "seed",
-    "random-state": "seed", "solver": "integrator", "source": "start", "init": "start", "x0": "start", "noise": "beta", "jobs": "threads",
-    "workers": "threads", "cores": "threads", "tolerance": "rtol", "tol": "rtol", "accuracy": "rtol", "film": "gif", "animation": "gif",
-    "animate": "gif", "method": "flow", "algorithm": "flow", "methods": "flows", "invert": "bright", "inverse": "bright", "estimator": "ratio",
-    "discriminator": "critic", "metric": "metrics", "components": "pca", "cols": "columns", "features": "columns", "array": "key",
-    "save-every": "records",
-}  # fmt: skip
+OTHER_FLAGS = _others(
+    {
+        "dt": "lr learning-rate step-size stepsize eta",
+        "steps": "iterations iters iter epochs num-steps",
+        "bandwidth": "sigma length-scale lengthscale width",
+        "out": "output outdir folder directory",
+        "lam": "lambda reg penalty",
+        "n": "particles num-particles",
+        "m": "samples num-samples",
+        "target": "data dataset input",
+        "seed": "random-seed random-state",
+        "integrator": "solver",
+        "start": "source init x0",
+        "beta": "noise",
+        "threads": "jobs workers cores",
+        "rtol": "tolerance tol accuracy",
+        "gif": "film animation animate",
+        "flow": "method algorithm",
+        "flows": "methods",
+        "bright": "invert inverse",
+        "ratio": "estimator",
+        "critic": "discriminator",
+        "metrics": "metric",
+        "pca": "components",
+        "columns": "cols features",
+        "key": "array",
+        "records": "save-every",
+    }
+)
 _PROCESSOR = (
     "the command line computes on the processor, with --threads; in Python pass tensors of the"
     " device"

@@ -218,8 +218,8 @@ class KernelLogistic(FlowDefaults):
         n = sum(len(places(cloud)[0]) for cloud in (x, y))
         x, y = _part(x), _part(y)
         if min(len(x), len(y)) < 2:
-            chosen = " are chosen from two places of each cloud or more"
-            both = Argument("lam"), " and ", Argument("kernel"), chosen
+            told = " are chosen from two places of each cloud or more"
+            both = Argument("lam"), " and ", Argument("kernel"), told
             raise RefusedValueError("lam", both, f"{len(x)} and {len(y)}", "pass both")
         if kernel is None:
             scale = read_off("`x` and `y`", partial(median_distance, _both(x, y)))
