@@ -37,8 +37,7 @@ def folder(path: str) -> Path:
         raise RefusedValueError(
             "out",
             f"must be a folder for a file {CONFIG}, and there is a folder {out / CONFIG}",
-            "",
-            "choose another",
+            remedy="choose another",
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -106,9 +105,9 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
             file = task.settings[role]
             raise RefusedValueError(
                 "out",
-                f"must not hold the file that is the {role}, {file}, which the run would write over",
-                "",
-                "choose another",
+                f"must not hold the file that is the {role}, {file}, which the run would write"
+                " over",
+                remedy="choose another",
             )
 
 

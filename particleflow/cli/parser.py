@@ -21,28 +21,33 @@ COMMANDS = {
         " metrics"
     ),
 }
+# Commands that may be copied, and what they do where that needs saying.
 EXAMPLES = {
-    "": (
-        """\
-particleflow compare --target rings                                the four flows on three rings
-particleflow run --target points.csv --flow kale --out out/        your own points; everything else is chosen from their scale
-particleflow run --config out/config.toml --out again/             the same run again, bit for bit
-particleflow list"""
-    ),
-    "run": (
-        """\
-particleflow run --flow kale --target rings --out out/
-particleflow run --flow mmd-noise --target picture.png --m 500 --out out/
-particleflow run --flow mono --mobility vanilla --shift 3 --target digits --out out/
-particleflow run --config out/config.toml --dt 0.001 --out finer/  a run again, with another dt"""
-    ),
-    "compare": (
-        """\
-particleflow compare --target rings --flows mmd,mmd-noise,kale,mono --out out/
-particleflow compare --target points.csv --steps 1000 --no-gif --out out/
-particleflow compare --config comparison.toml --seed 1 --out out/  a file, of which one thing is changed"""
-    ),
+    "": {
+        "compare --target rings": "the four flows on three rings",
+        "run --target points.csv --flow kale --out out/": (
+            "your own points; everything else is chosen from their scale"
+        ),
+        "run --config out/config.toml --out again/": "the same run again, bit for bit",
+        "list": "",
+    },
+    "run": {
+        "run --flow kale --target rings --out out/": "",
+        "run --flow mmd-noise --target picture.png --m 500 --out out/": "",
+        "run --flow mono --mobility vanilla --shift 3 --target digits --out out/": "",
+        "run --config out/config.toml --dt 0.001 --out finer/": "a run again, with another dt",
+    },
+    "compare": {
+        "compare --target rings --flows mmd,mmd-noise,kale,mono --out out/": "",
+        "compare --target points.csv --steps 1000 --no-gif --out out/": "",
+        "compare --config comparison.toml --seed 1 --out out/": (
+            "a file, of which one thing is changed"
+        ),
+    },
 }
+# Column in which the words beside an example begin.
+COLUMN = 67
+# What each command leaves.
 LEAVES = {
     "run": (
         "The folder --out then holds flow.gif, snapshots.png, metrics.png, metrics.csv,"
@@ -55,11 +60,15 @@ LEAVES = {
     ),
     "list": "The names are those that the options of run and compare take.",
 }
-FILES = """\
-A TOML file may hold every option under its name with _ for -: beta_half = 50. Settings of one flow alone stand in its own table, [kale].
-Flags win over the file. Paths in a file are relative to its folder.
-Exit codes: 0 well; 1 a flow did not complete, or a result could not be written or the report not be printed; 2 bad input; 130 stopped with Ctrl-C,
-143 with SIGTERM, 129 with SIGHUP: what there is by then is written, and a second signal ends the program at once."""
+FILES = (
+    "A TOML file may hold every option under its name with _ for -: beta_half = 50."
+    " Settings of one flow alone stand in its own table, [kale].\n"
+    "Flags win over the file. Paths in a file are relative to its folder.\n"
+    "Exit codes: 0 well; 1 a flow did not complete, or a result could not be written or the report"
+    " not be printed; 2 bad input; 130 stopped with Ctrl-C,\n"
+    "143 with SIGTERM, 129 with SIGHUP: what there is by then is written, and a second signal ends"
+    " the program at once."
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -152,9 +161,11 @@ def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
 def _examples(command: str) -> str:
     if command == "list":
         return ""
-    return f"examples:\n  {EXAMPLES[command].replace(chr(10), chr(10) + '  ')}" + (
-        "" if not command else f"\n\n{FILES}"
-    )
+    lines = [
+        f"  {f'particleflow {call}':<{COLUMN}}{about}".rstrip()
+        for call, about in EXAMPLES[command].items()
+    ]
+    return "\n".join(["examples:", *lines, *(["", FILES] if command else [])])
 
 
 class _Wide(argparse.RawDescriptionHelpFormatter):

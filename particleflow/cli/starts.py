@@ -1,4 +1,4 @@
-"""Where the particles start: points of a name or a file, or a Gaussian that is chosen from the target."""
+"""Where the particles start: points of a name or a file, or a Gaussian chosen from the target."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from particleflow.samplers.data import Rows
 
 
 def in_order(y: Tensor) -> Tensor:
-    """The rows in the order of their numbers: sums over them have the same bits however they came."""
+    """The rows in the order of their numbers: sums over them do not ask how they came."""
     return y[np.lexsort(y.numpy().T)]
 
 
