@@ -1,4 +1,4 @@
-"""The command line, on real runs in a temporary folder; help and imports in a process of its own."""
+"""The command line on real runs in a temporary folder; help and imports in a process of its own."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ try:
     main(sys.argv[1:])
 except SystemExit:
     pass
-heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "jaxtyping", "ot", "pykeops"} & set(sys.modules)
+heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "jaxtyping", "ot", "pykeops"}
+heavy &= set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
     done = python(code, *arguments)

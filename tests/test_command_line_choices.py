@@ -334,9 +334,22 @@ def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, 
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    {"--lr": "--dt", "--sigma": "--bandwidth", "--bandwith": "--bandwidth", "--std": "--start-std", "--output": "--out", "--epochs": "--steps",
-     "--lambda": "--lam", "--metric": "--metrics", "--device": "", "--foo": "", "--batch": "", "--wandb": "", "--x": ""}.items(),
-)  # fmt: skip
+    {
+        "--lr": "--dt",
+        "--sigma": "--bandwidth",
+        "--bandwith": "--bandwidth",
+        "--std": "--start-std",
+        "--output": "--out",
+        "--epochs": "--steps",
+        "--lambda": "--lam",
+        "--metric": "--metrics",
+        "--device": "",
+        "--foo": "",
+        "--batch": "",
+        "--wandb": "",
+        "--x": "",
+    }.items(),
+)
 def test_a_wrong_flag_is_answered_by_what_is_meant_or_by_what_there_is(word, meant):
     said = _remedy("run", word)
     assert (

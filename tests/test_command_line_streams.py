@@ -368,11 +368,19 @@ DRAW = """
 import resource, sys
 from pathlib import Path
 from particleflow import Trajectory, plotting
+
 path, folder = Trajectory.load(sys.argv[1]), Path(sys.argv[2])
 plotting.snapshots(path, folder / "before.pdf")
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-acts = {kind: lambda file: plotting.curves(path, file) for kind in ("png", "pdf", "svg", "svgz", "jpg", "ps", "tif", "webp")}
-for kind, act in {**acts, "gif": lambda file: plotting.animate(path, file, seconds=0.2), "npz": path.save}.items():
+acts = {
+    kind: lambda file: plotting.curves(path, file)
+    for kind in ("png", "pdf", "svg", "svgz", "jpg", "ps", "tif", "webp")
+}
+for kind, act in {
+    **acts,
+    "gif": lambda file: plotting.animate(path, file, seconds=0.2),
+    "npz": path.save,
+}.items():
     try:
         act(folder / f"picture.{kind}")
     except OSError as error:
@@ -386,9 +394,17 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_done(tmp_path):
     assert main([*SMALL, "--out", str(tmp_path / "run")]) == 0
     (tmp_path / "pictures").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", DRAW, str(tmp_path / "run" / "trajectory.npz"), str(tmp_path / "pictures")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            DRAW,
+            str(tmp_path / "run" / "trajectory.npz"),
+            str(tmp_path / "pictures"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert left_in(tmp_path / "pictures") == {"before.pdf"}
 

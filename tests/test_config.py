@@ -347,8 +347,12 @@ def test_sums_over_pairs_are_as_accurate_as_asked():
 
 
 def test_sliced_transport_takes_fewer_directions_of_large_clouds():
-    directions = [task_of({"n": n, "m": 100, "metrics": ["sliced"], "dt": 1e-3}, ["mmd"]).metrics["sliced W2"].projections
-                  for n in (300, 99_900, 1_000_000)]  # fmt: skip
+    directions = [
+        task_of({"n": n, "m": 100, "metrics": ["sliced"], "dt": 1e-3}, ["mmd"])
+        .metrics["sliced W2"]
+        .projections
+        for n in (300, 99_900, 1_000_000)
+    ]
     assert directions == [200, 40, 32]
 
 
@@ -448,7 +452,10 @@ def test_how_many_dimensions_there_are(tmp_path):
         (
             ["mono"],
             {"ratio": "classifier", "rtol": 1e-3},
-            "`rtol` is for the ratio kde, kale, ulsif, rulsif or kliep, and the ratio is classifier: leave it out",
+            (
+                "`rtol` is for the ratio kde, kale, ulsif, rulsif or kliep, and the ratio is"
+                " classifier: leave it out"
+            ),
         ),
         (
             ["mono"],
@@ -458,7 +465,10 @@ def test_how_many_dimensions_there_are(tmp_path):
         (
             ["mono", "w1"],
             {"w1": {"first_steps": 9}},
-            "`first_steps` is for the critic clip, gp or lipschitz, and the critic is exact: leave it out",
+            (
+                "`first_steps` is for the critic clip, gp or lipschitz, and the critic is exact:"
+                " leave it out"
+            ),
         ),
         (
             ["w1"],

@@ -31,7 +31,7 @@ def folder(path: str) -> Path:
     out = home(path, "out")
     if os.path.exists(out) and not out.is_dir():
         raise RefusedValueError(
-            "out", f"must be a folder, and there is a file {out}", "", "choose another name"
+            "out", f"must be a folder, and there is a file {out}", remedy="choose another name"
         )
     if os.path.isdir(out / CONFIG):
         raise RefusedValueError(
@@ -78,8 +78,7 @@ def alone(out: Path) -> Iterator[None]:
             raise RefusedValueError(
                 "out",
                 f"must be a folder of one run, and another one writes to {out}",
-                "",
-                "wait for it, or choose another",
+                remedy="wait for it, or choose another",
             ) from None
         except OSError:
             pass

@@ -52,8 +52,7 @@ def warm(task: Task) -> None:
             raise RefusedValueError(
                 "metrics",
                 f"cannot hold {name}, whose library is missing",
-                "",
-                f"{lacking}: install it, or use sliced",
+                remedy=f"{lacking}: install it, or use sliced",
             ) from None
 
 
