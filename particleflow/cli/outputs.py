@@ -17,8 +17,9 @@ from particleflow.cli.folder import results_of, trajectory_of
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
 from particleflow.engine import begin
+from particleflow.saving import SaveAt
 from particleflow.stopping import Stop
-from particleflow.trajectory import SaveAt, Trajectory
+from particleflow.trajectory import Trajectory
 
 # Enough points for sums over pairs to be left to compiled code, which takes a second to import.
 SOME = 200
