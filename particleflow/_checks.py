@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow._refusals import Argument, Notice, RefusedTypeError, RefusedValueError
 from particleflow.memo import Turn
 
 FLOATS = (torch.float32, torch.float64)
@@ -37,25 +38,33 @@ def points(value: Any, name: str) -> Tensor:
     looked at. For sums, which take it as it is.
     """
     if not isinstance(value, Tensor):
-        raise TypeError(
-            f"`{name}` must be an (n, d) tensor, got {type(value).__name__}: convert it with"
-            f" torch.as_tensor({name})"
+        raise RefusedTypeError(
+            name,
+            "must be an (n, d) tensor",
+            type(value).__name__,
+            f"convert it with torch.as_tensor({name})",
         )
     if value.dtype not in FLOATS:
-        raise TypeError(
-            f"`{name}` must be float32 or float64, got {value.dtype}: convert it with"
-            f" {name}.float() or {name}.double()"
+        raise RefusedTypeError(
+            name,
+            "must be float32 or float64",
+            value.dtype,
+            f"convert it with {name}.float() or {name}.double()",
         )
     _held(value, name)
     if value.ndim != 2:
-        raise ValueError(
-            f"`{name}` must be (n, d), one row a point, got shape {tuple(value.shape)}:"
-            f" {_two_dimensional(value, name)}"
+        raise RefusedValueError(
+            name,
+            "must be (n, d), one row a point",
+            f"shape {tuple(value.shape)}",
+            _two_dimensional(value, name),
         )
     if 0 in value.shape:
-        raise ValueError(
-            f"`{name}` must hold at least one point of at least one coordinate, got shape"
-            f" {tuple(value.shape)}: {EMPTY}"
+        raise RefusedValueError(
+            name,
+            "must hold at least one point of at least one coordinate",
+            f"shape {tuple(value.shape)}",
+            EMPTY,
         )
     return value
 
@@ -74,9 +83,11 @@ def _two_dimensional(tensor: Tensor, name: str) -> str:
 def _held(value: Tensor, name: str) -> None:
     """Refuse a tensor that does not hold a number at each place."""
     if value.layout != torch.strided:
-        raise TypeError(
-            f"`{name}` must be a dense tensor, got one of layout {value.layout}: pass its numbers,"
-            f" e.g. {name}.to_dense()"
+        raise RefusedTypeError(
+            name,
+            "must be a dense tensor",
+            f"one of layout {value.layout}",
+            f"pass its numbers, e.g. {name}.to_dense()",
         )
 
 
@@ -101,21 +112,25 @@ def as_points(
         Not two-dimensional, empty, or not finite; the message names the first bad row.
     """
     if dtype is not None and dtype not in FLOATS:
-        raise TypeError(
-            f"`dtype` must be torch.float32 or torch.float64, got {said(dtype)}: pass one of them,"
-            " or leave it out"
+        raise RefusedTypeError(
+            "dtype",
+            "must be torch.float32 or torch.float64",
+            said(dtype),
+            "pass one of them, or leave it out",
         )
     if isinstance(value, Tensor):
         _held(value, name)
         if value.device.type == "meta":
-            raise TypeError(
-                f"`{name}` must hold numbers, got a tensor on the meta device: pass one that does"
+            raise RefusedTypeError(
+                name, "must hold numbers", "a tensor on the meta device", "pass one that does"
             )
         tensor = value.detach()
         if tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype not in FLOATS):
-            raise TypeError(
-                f"`{name}` must be float32 or float64, got {tensor.dtype}: convert it with"
-                f" {name}.float() or {name}.double()"
+            raise RefusedTypeError(
+                name,
+                "must be float32 or float64",
+                tensor.dtype,
+                f"convert it with {name}.float() or {name}.double()",
             )
         target = dtype or (tensor.dtype if tensor.is_floating_point() else torch.float64)
     else:
@@ -126,39 +141,45 @@ def as_points(
         try:
             array = np.asarray(value)
         except ValueError as error:
-            raise TypeError(
-                f"`{name}` must be an (n, d) array of numbers, got rows of different lengths:"
-                f" {error}"
+            raise RefusedTypeError(
+                name, "must be an (n, d) array of numbers", "rows of different lengths", f"{error}"
             ) from None
         if array.dtype == np.float16:
-            raise TypeError(
-                f"`{name}` must be float32 or float64, got float16: convert it with"
-                f" {name}.astype('float64')"
+            raise RefusedTypeError(
+                name,
+                "must be float32 or float64",
+                "float16",
+                f"convert it with {name}.astype('float64')",
             )
         if array.dtype.kind not in "fiub":
-            raise TypeError(
-                f"`{name}` must be an (n, d) array of real numbers, got"
-                f" {_unlike_points(value, array.dtype)}"
+            raise RefusedTypeError(
+                name, "must be an (n, d) array of real numbers", _unlike_points(value, array.dtype)
             )
         tensor = torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
         target = dtype or torch.float64
     if tensor.ndim != 2:
-        raise ValueError(
-            f"`{name}` must be (n, d), one row a point, got shape {tuple(tensor.shape)}:"
-            f" {_two_dimensional(tensor, name)}"
+        raise RefusedValueError(
+            name,
+            "must be (n, d), one row a point",
+            f"shape {tuple(tensor.shape)}",
+            _two_dimensional(tensor, name),
         )
     if 0 in tensor.shape:
-        raise ValueError(
-            f"`{name}` must hold at least one point of at least one coordinate, got shape"
-            f" {tuple(tensor.shape)}: {EMPTY}"
+        raise RefusedValueError(
+            name,
+            "must hold at least one point of at least one coordinate",
+            f"shape {tuple(tensor.shape)}",
+            EMPTY,
         )
     tensor = tensor.to(dtype=target, device=device, copy=True).contiguous()
     if not all_finite(tensor):
         bad = ~torch.isfinite(tensor).all(dim=1)
         row = int(bad.nonzero()[0, 0])
-        raise ValueError(
-            f"`{name}` must be finite, got {tensor[row].tolist()} in row {row} ({int(bad.sum())}"
-            f" bad rows of {len(bad)}): drop them with {name}[np.isfinite({name}).all(1)]"
+        raise RefusedValueError(
+            name,
+            "must be finite",
+            f"{tensor[row].tolist()} in row {row} ({int(bad.sum())} bad rows of {len(bad)})",
+            f"drop them with {name}[np.isfinite({name}).all(1)]",
         )
     return tensor
 
@@ -187,21 +208,23 @@ def all_finite(points: Tensor) -> bool:
 
 def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> None:
     """Refuse two clouds that cannot meet: other dimension, dtype or device."""
+    both = Argument(x_name), " and ", Argument(y_name)
     if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"`{y_name}` must be (M, {x.shape[1]}) like `{x_name}`, got {tuple(y.shape)}: pass the"
-            " same coordinates, or project with sklearn.decomposition.PCA"
+        raise RefusedValueError(
+            y_name,
+            (Argument(y_name), f" must be (M, {x.shape[1]}) like ", Argument(x_name)),
+            tuple(y.shape),
+            "pass the same coordinates, or project with sklearn.decomposition.PCA",
         )
     if x.dtype != y.dtype:
         remedy = f"convert one, e.g. {y_name}.to({x_name}.dtype)"
-        raise TypeError(
-            f"`{x_name}` and `{y_name}` must have one dtype, got {x.dtype} and {y.dtype}: {remedy}"
+        raise RefusedTypeError(
+            x_name, (*both, " must have one dtype"), f"{x.dtype} and {y.dtype}", remedy
         )
     if x.device != y.device:
         remedy = f"move one, e.g. {y_name}.to({x_name}.device)"
-        raise ValueError(
-            f"`{x_name}` and `{y_name}` must be on one device, got {x.device} and {y.device}:"
-            f" {remedy}"
+        raise RefusedValueError(
+            x_name, (*both, " must be on one device"), f"{x.device} and {y.device}", remedy
         )
 
 
@@ -209,9 +232,11 @@ def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
     """True or False: not what counts as one of them, such as a method or an array."""
     if not isinstance(value, bool | np.bool_):
         where = f" for {of}" if of else ""
-        raise TypeError(
-            f"`{name}` must be True or False{where}, got {said(value)}:"
-            f" {remedy or f'write {name}=True or {name}=False'}"
+        raise RefusedTypeError(
+            name,
+            f"must be True or False{where}",
+            said(value),
+            remedy or f"write {name}=True or {name}=False",
         )
     return bool(value)
 
@@ -219,7 +244,7 @@ def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
 def function(value: Any, name: str, *, remedy: str) -> Any:
     """A callable that is no class."""
     if isinstance(value, type) or not callable(value):
-        raise TypeError(f"`{name}` must be a function, got {said(value)}: {remedy}")
+        raise RefusedTypeError(name, "must be a function", said(value), remedy)
     return value
 
 
@@ -228,15 +253,15 @@ def several(value: Any, name: str, *, remedy: str) -> list[Any]:
     are meant.
     """
     if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
-        raise TypeError(f"`{name}` must be several, got {said(value)}: {remedy}")
+        raise RefusedTypeError(name, "must be several", said(value), remedy)
     return list(value)
 
 
 def path(value: Any, name: str, example: str) -> Path:
     """A str or a Path, as a Path."""
     if not isinstance(value, str | PathLike):
-        raise TypeError(
-            f"`{name}` must be the path of a file, got {said(value)}: pass e.g. '{example}'"
+        raise RefusedTypeError(
+            name, "must be the path of a file", said(value), f"pass e.g. '{example}'"
         )
     return Path(value)
 
@@ -268,7 +293,7 @@ def positive(value: Any, name: str, *, remedy: str = "") -> float:
     """A finite float > 0."""
     number = real(value, name, remedy=remedy)
     if number <= 0:
-        raise ValueError(f"`{name}` must be > 0, got {number:g}: {remedy or 'pass a number > 0'}")
+        raise RefusedValueError(name, "must be > 0", f"{number:g}", remedy or "pass a number > 0")
     return number
 
 
@@ -276,7 +301,7 @@ def non_negative(value: Any, name: str, *, remedy: str = "") -> float:
     """A finite float >= 0."""
     number = real(value, name, remedy=remedy)
     if number < 0:
-        raise ValueError(f"`{name}` must be >= 0, got {number:g}: {remedy or 'pass 0 or more'}")
+        raise RefusedValueError(name, "must be >= 0", f"{number:g}", remedy or "pass 0 or more")
     return number
 
 
@@ -285,15 +310,16 @@ def real(value: Any, name: str, *, remedy: str = "") -> float:
     if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(
-            f"`{name}` must be a number, got {type(value).__name__}:"
-            f" {remedy or 'pass one number, e.g. 1.0'}"
+        raise RefusedTypeError(
+            name, "must be a number", type(value).__name__, remedy or "pass one number, e.g. 1.0"
         )
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(
-            f"`{name}` must be finite, got {number}:"
-            f" {remedy or 'pass a number that is neither infinite nor NaN'}"
+        raise RefusedValueError(
+            name,
+            "must be finite",
+            number,
+            remedy or "pass a number that is neither infinite nor NaN",
         )
     return number
 
@@ -306,11 +332,11 @@ def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
             if isinstance(value, float) and value.is_integer() and value >= least
             else "pass a whole number"
         )
-        raise TypeError(f"`{name}` must be an integer, got {said(value)}: {remedy or whole}")
+        raise RefusedTypeError(name, "must be an integer", said(value), remedy or whole)
     number = int(value)
     if number < least:
-        raise ValueError(
-            f"`{name}` must be >= {least}, got {number}: {remedy or f'pass {least} or more'}"
+        raise RefusedValueError(
+            name, f"must be >= {least}", number, remedy or f"pass {least} or more"
         )
     return number
 
@@ -325,7 +351,7 @@ def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnin
         yield caught
 
 
-def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
+def warn(message: str | Notice, category: type[Warning] = RuntimeWarning) -> None:
     """A warning that points at the user's line: the one that called into this package, however deep
     inside it the cause lies.
     """

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from particleflow._refusals import RefusedValueError
+
 
 def at_home(path: str | Path) -> Path:
     """The path, a leading ~ replaced by the home folder.
@@ -21,9 +23,11 @@ def at_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         user = Path(path).parts[0]
-        raise ValueError(
-            f"`path` must be a path on this machine, and {user} is nobody's home, got {path}: write"
-            f" ./{path} for one here"
+        raise RefusedValueError(
+            "path",
+            f"must be a path on this machine, and {user} is nobody's home",
+            path,
+            f"write ./{path} for one here",
         ) from None
 
 

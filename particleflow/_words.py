@@ -30,7 +30,17 @@ def shown(text: str, keep: str = "") -> str:
 
 
 def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """`; did you mean 'kale'?` or nothing: the end of a message about an unknown name.
+    """`; did you mean 'kale'?` or nothing: the end of a message about an unknown name."""
+    return did_you_mean(closest(word, known, synonyms))
+
+
+def did_you_mean(guess: str) -> str:
+    """The question after a wrong name; nothing where there is no guess."""
+    return f"; did you mean '{guess}'?" if guess else ""
+
+
+def closest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """The known name that is meant by an unknown one; nothing where no guess is likely.
 
     In this order: another word for it, a known name that is the same but for a slip in every third
     letter, the same of other words, and a name that begins as it does. No guess is better than a
@@ -38,7 +48,7 @@ def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None 
     """
     said, names = _plain(word), list(known)
     if synonyms and said in synonyms:
-        return _meant([synonyms[said]])
+        return synonyms[said]
     slips = {name: _slips(said, _plain(name)) for name in names}
     near = [
         name
@@ -47,17 +57,17 @@ def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None 
         or (slips[name] == 1 and said[:1] == _plain(name)[:1])
     ]
     if near:
-        return _meant([min(near, key=lambda name: slips[name])])
+        return min(near, key=lambda name: slips[name])
     others = [other for other in synonyms or () if _slips(said, other) <= len(said) // 4]
     if synonyms and others:
-        return _meant([synonyms[others[0]]])
+        return synonyms[others[0]]
     begun = [
         name
         for name in names
         if min(len(said.strip("-")), len(name.strip("-"))) >= BEGINNING
         and _begins(said, _plain(name))
     ]
-    return _meant(begun[:1])
+    return begun[0] if begun else ""
 
 
 def _plain(word: str) -> str:
@@ -152,7 +162,7 @@ def _home(value: Any) -> Any:
 
 
 def _meant(matches: Sequence[str]) -> str:
-    return f"; did you mean '{matches[0]}'?" if matches else ""
+    return did_you_mean(matches[0]) if matches else ""
 
 
 def called(name: str, report: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._files import misread, replacing
+from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow._words import called
 from particleflow.arrival import Nearness, nearness
 from particleflow.clouds import Clock, Cloud, Draws
@@ -239,8 +240,9 @@ class Trajectory:
             if facts["format"] == FORMAT:
                 return cls._restored(tensors, facts)
         except FileNotFoundError:
-            told = f"and there is no file '{path}': pass what Trajectory.save has returned"
-            raise FileNotFoundError(f"`path` must be a saved trajectory, {told}") from None
+            wanted = f"must be a saved trajectory, and there is no file '{path}'"
+            remedy = "pass what Trajectory.save has returned"
+            raise RefusedFileError("path", wanted, remedy=remedy) from None
         except (
             OSError,
             ValueError,
@@ -251,14 +253,11 @@ class Trajectory:
             BadZipFile,
             zlib.error,
         ) as error:
-            raise ValueError(
-                f"`path` must be a file written by Trajectory.save, and '{path}' is not: it holds"
-                f" {misread(path, error)}"
-            ) from error
-        raise ValueError(
-            f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install"
-            " the version that wrote it"
-        )
+            wanted = f"must be a file written by Trajectory.save, and '{path}' is not"
+            found = f"it holds {misread(path, error)}"
+            raise RefusedValueError("path", wanted, remedy=found) from error
+        wanted = f"'{path}' has format {facts['format']}, this version reads {FORMAT}"
+        raise RefusedValueError("path", wanted, remedy="install the version that wrote it")
 
     @classmethod
     def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:

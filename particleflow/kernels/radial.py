@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _autograd, _checks
+from particleflow._refusals import RefusedValueError
 
 COINCIDENT = 1e-15
 # Squared distances in bandwidths at which every exponential is zero.
@@ -89,9 +90,8 @@ def _squarable(bandwidth: float, remedy: str) -> float:
     """A length whose powers up to the fourth are numbers, or nearly."""
     number = _checks.positive(bandwidth, "bandwidth", remedy=remedy)
     if not 1e-100 <= number <= 1e100:
-        raise ValueError(
-            f"`bandwidth` must have a square, got {number:g}: take another unit of length"
-        )
+        remedy = "take another unit of length"
+        raise RefusedValueError("bandwidth", "must have a square", f"{number:g}", remedy)
     return number
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks, _fork
+from particleflow._refusals import RefusedValueError
 from particleflow.kernels import Energy, Laplace
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.pairwise.base import Queries
@@ -43,10 +44,9 @@ def checked_points(points: Tensor, kernel: object, *, ranged: bool = True) -> Te
     _checks.points(points, "points")
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
-        raise ValueError(
-            f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got"
-            f" {bandwidth:g}: take another unit of length"
-        )
+        wanted = f"must be between {1 / WIDEST:g} and {WIDEST:g} for sums"
+        remedy = "take another unit of length"
+        raise RefusedValueError("bandwidth", wanted, f"{bandwidth:g}", remedy)
     own = owned(points, "points")
     return within(own, "points") if ranged else own
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._refusals import Argument, RefusedValueError
 from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators.base import (
@@ -216,10 +217,9 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
         n = sum(len(places(cloud)[0]) for cloud in (x, y))
         x, y = _part(x), _part(y)
         if min(len(x), len(y)) < 2:
-            raise ValueError(
-                f"`lam` and `kernel` are chosen from two places of each cloud or more, got {len(x)}"
-                f" and {len(y)}: pass both"
-            )
+            told = " are chosen from two places of each cloud or more"
+            both = Argument("lam"), " and ", Argument("kernel"), told
+            raise RefusedValueError("lam", both, f"{len(x)} and {len(y)}", "pass both")
         if kernel is None:
             scale = read_off("`x` and `y`", partial(median_distance, _both(x, y)))
         kernels = [Gaussian(scale * width) for width in WIDTHS] if kernel is None else [kernel]
