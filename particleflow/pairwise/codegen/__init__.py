@@ -6,7 +6,7 @@ Read in this order:
 
 - `staging`: `@staged`, and what such a function may do.
 - `values`, `arrays`: numbers and vectors in registers, arrays in memory.
-- `entry`: from a function that writes code to one that Python calls, with checked arguments or bare.
+- `entry`: from a function that writes code to one that Python calls.
 - `control`: what stands in a staged function for if, while, for and return.
 - `writer`: where the next instruction goes.
 - `processor`: LLVM's instructions to machine code, for the processor at hand.

@@ -39,7 +39,7 @@ class Processor:
 
     @property
     def rsqrt_estimate(self) -> tuple[str, int] | None:
-        """LLVM's name of an instruction for 1 / sqrt in float32 with 11 good bits, and its lanes."""
+        """LLVM's name of an instruction for 1 / sqrt in float32, to 11 bits, and its lanes."""
         return ("llvm.x86.avx.rsqrt.ps.256", 8) if self.has("avx") else None
 
     def lanes(self, element: str) -> int:

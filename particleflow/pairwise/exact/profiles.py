@@ -4,7 +4,8 @@ distances.
 Points are scaled, u = length x / bandwidth, so that kernels decay as 2^-exponent; q = |u_z -
 u_x|^2. A profile gives
 
-    k = value-unit V(q),    grad_z k = grad-unit S(q) (u_x - u_z) / bandwidth,    laplacian k = laplacian-unit L(q) / bandwidth^2.
+    k = value-unit V(q),    grad_z k = grad-unit S(q) (u_x - u_z) / bandwidth,
+    laplacian k = laplacian-unit L(q) / bandwidth^2.
 """
 
 from __future__ import annotations

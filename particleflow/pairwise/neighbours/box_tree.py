@@ -101,9 +101,19 @@ def _slices(length: Floats, axis: int, tiles: int) -> int:
 
 @staged
 def _binned(
-    points: Points, order: Order, spare: Points, spare_order: Order, bins: Bins, ends: Integers,
-    count: int, lowest: int, highest: int, axis: int, base: float, scale: float,
-) -> None:  # fmt: skip
+    points: Points,
+    order: Order,
+    spare: Points,
+    spare_order: Order,
+    bins: Bins,
+    ends: Integers,
+    count: int,
+    lowest: int,
+    highest: int,
+    axis: int,
+    base: float,
+    scale: float,
+) -> None:
     """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]:
     where bin c ends, from lowest on.
     """
@@ -134,8 +144,16 @@ def _binned(
 
 @staged
 def cut(
-    points: Points, order: Order, tile: int, spare: Points, spare_order: Order, bins: Bins, ends: Integers, box: Points, todo: IntegerRows,
-) -> None:  # fmt: skip
+    points: Points,
+    order: Order,
+    tile: int,
+    spare: Points,
+    spare_order: Order,
+    bins: Bins,
+    ends: Integers,
+    box: Points,
+    todo: IntegerRows,
+) -> None:
     """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j
     + 1) tile are a tile.
 

@@ -54,9 +54,19 @@ def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
 
 @staged
 def near(
-    tree: Tree, tile: int, n: int, blocks: Boxes, reach: Floats, whole: Flags, begin: int, end: int, room: int,
-    ptr: Integers, ranges: IntegerRows, stack: Integers,
-) -> int:  # fmt: skip
+    tree: Tree,
+    tile: int,
+    n: int,
+    blocks: Boxes,
+    reach: Floats,
+    whole: Flags,
+    begin: int,
+    end: int,
+    room: int,
+    ptr: Integers,
+    ranges: IntegerRows,
+    stack: Integers,
+) -> int:
     """Ranges of rows that hold all of the n sources nearer than reach[b] to block b: ranges[:,
     ptr[b - begin]:ptr[b - begin + 1]], rising.
 
@@ -103,9 +113,16 @@ def near(
 
 @staged
 def gather(
-    points: Points, weights: Points, ptr: Integers, ranges: IntegerRows, centres: Points, unit: float,
-    to: Points, to_weights: Points, ends: Integers,
-) -> None:  # fmt: skip
+    points: Points,
+    weights: Points,
+    ptr: Integers,
+    ranges: IntegerRows,
+    centres: Points,
+    unit: float,
+    to: Points,
+    to_weights: Points,
+    ends: Integers,
+) -> None:
     """The sources of each block's ranges, one block after the other, about its centre: to = (points
     - centre) unit; block b ends at ends[b].
     """
@@ -152,8 +169,15 @@ def _distance(kernel: int, log: float) -> float:
 
 @staged
 def log_reach(
-    tree: Tree, log_mass: Floats, kernel: int, bandwidth: float, log_tolerance: float, blocks: Boxes, reach: Floats, stack: Integers,
-) -> None:  # fmt: skip
+    tree: Tree,
+    log_mass: Floats,
+    kernel: int,
+    bandwidth: float,
+    log_tolerance: float,
+    blocks: Boxes,
+    reach: Floats,
+    stack: Integers,
+) -> None:
     """Into reach (blocks,): beyond it lies at most a share exp(log_tolerance) of sum_i w_i k(z,
     x_i), for every query z of the block.
 
@@ -209,9 +233,20 @@ class Limits(NamedTuple):
 
 @staged
 def _bound(
-    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, blocks: Boxes, block: int, queries: Boxes, query: int,
-    limits: Limits, rounding: float, moved: float, stack: Integers,
-) -> tuple[float, float]:  # fmt: skip
+    tree: Tree,
+    tile: int,
+    points: Points,
+    weights: Floats,
+    mass: Floats,
+    blocks: Boxes,
+    block: int,
+    queries: Boxes,
+    query: int,
+    limits: Limits,
+    rounding: float,
+    moved: float,
+    stack: Integers,
+) -> tuple[float, float]:
     """For one box of queries in a block, see `bounds`."""
     boxes, table, scale = tree.boxes, limits.table, limits.scale
     d, n, last = points.shape[1], len(points), len(table) - 1.0
@@ -267,9 +302,19 @@ def _bound(
 
 @staged
 def bounds(
-    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, queries: Boxes, size: int, blocks: Boxes, limits: Limits,
-    rounding: float, shift: Floats, stack: Integers,
-) -> tuple[float, float]:  # fmt: skip
+    tree: Tree,
+    tile: int,
+    points: Points,
+    weights: Floats,
+    mass: Floats,
+    queries: Boxes,
+    size: int,
+    blocks: Boxes,
+    limits: Limits,
+    rounding: float,
+    shift: Floats,
+    stack: Integers,
+) -> tuple[float, float]:
     """The largest over blocks of `size` queries of bounds of the errors of value and gradient, from
     what lies beyond reach and from rounding.
 
