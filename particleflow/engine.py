@@ -58,10 +58,10 @@ def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
         Samples of the target p. The ratio is always p / q.
     """
     check_estimator(estimator)
-    cloud, target = clouds_of(x, y, "x", "y")
     clock = Clock(draws=Draws(seed))
+    cloud, target, sample = clouds_of(x, y, "x", "y", clock)
     require_target(estimator, target, "y")
-    return fitted(estimator, cloud, target.at(clock), clock, {})
+    return fitted(estimator, cloud, sample, clock, {})
 
 
 def iterate(
@@ -98,9 +98,9 @@ def iterate(
         The source of all random numbers: a seed, or recorded noise (`Replay`), not both. A new run
         has seed 0, and one that goes on keeps its own source, unless one is given.
     """
-    start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
+    start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
     dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
-    return _states(start, integrator, Watch(flow, aim, dt))
+    return _states(start, first, integrator, Watch(flow, aim, dt))
 
 
 def simulate(
@@ -215,8 +215,7 @@ def begin(
     metrics = checked_metrics(metrics)
     _checks.flag(progress, "progress")
     earlier = x0 if isinstance(x0, Trajectory) else None
-    start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
-    first = aim.at(start.clock)
+    start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
     comparable(metrics, first, earlier)
     labels = {
         name: label_of(metric, name, start.x, first)
@@ -275,7 +274,7 @@ def begin(
         "labels": labels,
     }
     watch = Watch(flow, aim, dt)
-    states = _with_bar(_states(start, integrator, watch, end), steps, progress)
+    states = _with_bar(_states(start, first, integrator, watch, end), steps, progress)
     is_last = (
         (lambda state: state.clock.step >= last)
         if t1 is None
@@ -285,13 +284,20 @@ def begin(
 
 
 def _states(
-    start: Snapshot, integrator: Integrator, watch: Watch, end: float = math.inf
+    start: Snapshot,
+    first: Cloud | None,
+    integrator: Integrator,
+    watch: Watch,
+    end: float = math.inf,
 ) -> Iterator[State]:
-    """The states of a run, the last of whose steps is shortened to end at the time `end`."""
+    """The states of a run. The last step is shortened to end at the time `end`.
+
+    `first` is the target's cloud at the start.
+    """
     flow, target, dt = watch.flow, watch.target, watch.dt
     snapshot = replace(start, stepper=_with_origin(start, dt))
     try:
-        state = _fitted(flow, snapshot, target)
+        state = _fitted(flow, snapshot, first)
     except _UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
     origin = snapshot.stepper["origin"]
@@ -325,7 +331,7 @@ def _states(
                 _fitted(
                     flow,
                     Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper),
-                    target,
+                    target.at(clock),
                 )
             )
         except _checks.OutOfRangeError:
@@ -358,14 +364,15 @@ def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock
     return _converged(fitted(estimator, x, target.at(clock), clock, memory))
 
 
-def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
-    fit = _refit(flow.estimator, target, snapshot.memory, snapshot.x, snapshot.clock)
+def _fitted(flow: Flow, snapshot: Snapshot, target: Cloud | None) -> State:
+    fit = _converged(fitted(flow.estimator, snapshot.x, target, snapshot.clock, snapshot.memory))
     return State(
         clock=snapshot.clock,
         x=snapshot.x,
         memory=snapshot.memory,
         stepper=snapshot.stepper,
         fit=fit,
+        target=target,
     )
 
 
@@ -406,7 +413,7 @@ def _origin(t: float, step: float, dt: float) -> Tensor:
 
 
 def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:
-    """The states of a run of `steps` steps, under a progress bar if wanted and if somebody watches."""
+    """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal."""
     if not progress:
         yield from states
         return

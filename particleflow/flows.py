@@ -64,7 +64,9 @@ class Descent:
 
 @dataclass(frozen=True)
 class Flow:
-    """dx = slope(w(z)) grad w(z) dt + sigma dW,  z = x + beta u,  u ~ N(0, I):  particles climb the witness w of `estimator`.
+    """dx = slope(w(z)) grad w(z) dt + sigma dW, where z = x + beta u and u ~ N(0, I).
+
+    The particles climb the witness w of `estimator`.
 
     Parameters
     ----------
@@ -258,7 +260,7 @@ class Flow:
         return _two_digits(min(limits)) if limits else 1.0
 
     def _stiffness(self, x: Cloud, target: Cloud | None, span: float) -> tuple[float, float]:
-        """The fastest contraction rate at a cloud (0 where all is growth), and the largest speed."""
+        """The fastest contraction rate at a cloud (0 where all grows), and the largest speed."""
         clock = Clock()
         memory = fitted(self.estimator, x, target, clock, {}).memory
 

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | `MMD2`, `MMD` | squared MMD and its root | yes | O((N + M)^2 d) |
 | `EnergyDistance` | squared | yes | O((N + M)^2 d) |
-| `W2`, `W1` | the distance (for W2 the root of the squared cost) | up to `max_points` in d > 1, always in d = 1 | about O(N M (N + M)) |
+| `W2`, `W1` | distance (root for W2) | d = 1, or <= `max_points` points | about O(N M (N + M)) |
 | `SlicedW2` | root of the mean square | on fixed directions | O(projections (N + M) log(N + M)) |
 
 x and y are `Cloud`s, whose masses count, or plain (n, d) tensors or arrays of equally heavy points.
@@ -17,6 +17,7 @@ target would have.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -55,9 +56,33 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Subsampling(Metric, Protocol):
-    """A metric that compares a part of large clouds, and says so in the label of a pair of clouds."""
+    """A metric that compares a part of large clouds, and says so in the label of two clouds."""
 
     def label_of(self, x: Any, y: Any) -> str: ...
+
+
+class BetweenClouds(ABC):
+    """A metric that takes checked clouds of one space as they are, and writes to neither.
+
+    A run passes its own clouds to `between`; any other metric gets copies. Declared by inheriting.
+    """
+
+    @abstractmethod
+    def between(self, x: Cloud, y: Cloud) -> float: ...
+
+    def __call__(self, x: Any, y: Any) -> float:
+        return self.between(*as_clouds(x, y))
+
+
+def value_between(metric: Callable[[Cloud, Cloud], Any], x: Cloud, y: Cloud) -> Any:
+    """metric(x, y): of the clouds themselves for `BetweenClouds`, of copies for any other metric.
+
+    A subclass with a `__call__` of its own gets copies too, and so do points that a graph holds.
+    """
+    ours = isinstance(metric, BetweenClouds) and not x.points.requires_grad
+    if ours and type(metric).__call__ is BetweenClouds.__call__:
+        return metric.between(x, y)
+    return metric(x.copy(), y.copy())
 
 
 def label_of(metric: Callable[[Any, Any], float], name: str, x: Cloud, y: Cloud) -> str:
@@ -140,7 +165,7 @@ def _rows_of(cloud: Cloud, rows: Tensor) -> Cloud:
 
 
 @dataclass(frozen=True)
-class MMD2:
+class MMD2(BetweenClouds):
     """Squared maximum mean discrepancy, not its root:
 
         MMD^2 = sum_ij m_i m_j k(x_i, x_j) + sum_ij n_i n_j k(y_i, y_j) - 2 sum_ij m_i n_j k(x_i,
@@ -173,10 +198,7 @@ class MMD2:
     def label(self) -> str:
         return "MMD^2"
 
-    def __call__(self, x: Any, y: Any) -> float:
-        return self._between(*as_clouds(x, y))
-
-    def _between(self, x: Cloud, y: Cloud) -> float:
+    def between(self, x: Cloud, y: Cloud) -> float:
         potential, yy = self._target.get(y, lambda: self._self(y))
         return self._self(x)[1] + yy - 2 * _integral(potential, x)
 
@@ -189,7 +211,7 @@ class MMD2:
 
 
 @dataclass(frozen=True)
-class MMD:
+class MMD(BetweenClouds):
     """Maximum mean discrepancy, the root: sqrt(max(0, MMD^2)) of the V-statistic `MMD2` (Gretton et
     al. 2012, equation 5). Cost as `MMD2`.
 
@@ -210,12 +232,12 @@ class MMD:
     def label(self) -> str:
         return "MMD (root)"
 
-    def __call__(self, x: Any, y: Any) -> float:
-        return math.sqrt(max(0.0, self._squared(x, y)))
+    def between(self, x: Cloud, y: Cloud) -> float:
+        return math.sqrt(max(0.0, self._squared.between(x, y)))
 
 
 @dataclass(frozen=True)
-class EnergyDistance:
+class EnergyDistance(BetweenClouds):
     """Energy distance, the squared one: 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo
     2013).
 
@@ -234,13 +256,12 @@ class EnergyDistance:
     def label(self) -> str:
         return "energy distance (squared)"
 
-    def __call__(self, x: Any, y: Any) -> float:
-        x, y = as_clouds(x, y)
-        return self._squared._between(_normalised(x), _normalised(y))
+    def between(self, x: Cloud, y: Cloud) -> float:
+        return self._squared.between(_normalised(x), _normalised(y))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Transport:
+class _Transport(BetweenClouds):
     max_points: int = 5000
     max_iterations: int = 10_000_000
     seed: int = 0
@@ -264,9 +285,9 @@ class _Transport:
         """The label; beyond `max_points` with the number of points drawn."""
         return ", ".join(filter(None, (self.label, self._drawn(*as_clouds(x, y)))))
 
-    def _cost(self, x: Any, y: Any, power: int) -> float:
+    def _cost(self, x: Cloud, y: Cloud, power: int) -> float:
         """min over couplings P of sum_ij P_ij |x_i - y_j|^power, in float64."""
-        x, y = (_normalised(cloud.double()) for cloud in as_clouds(x, y))
+        x, y = (_normalised(cloud.double()) for cloud in (x, y))
         if x.dim == 1:
             return float(_quantile_costs(x.points.T, x, y.points.T, y, power)[0])
         drawn = self._drawn(x, y)
@@ -355,7 +376,7 @@ class W2(_Transport):
 
     label: ClassVar[str] = "W2 (root)"
 
-    def __call__(self, x: Any, y: Any) -> float:
+    def between(self, x: Cloud, y: Cloud) -> float:
         return math.sqrt(self._cost(x, y, 2))
 
 
@@ -369,12 +390,12 @@ class W1(_Transport):
 
     label: ClassVar[str] = "W1"
 
-    def __call__(self, x: Any, y: Any) -> float:
+    def between(self, x: Cloud, y: Cloud) -> float:
         return self._cost(x, y, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlicedW2:
+class SlicedW2(BetweenClouds):
     """Sliced 2-Wasserstein distance, the root: (mean over directions theta of W2^2(theta.x,
     theta.y))^{1/2} (Bonneel et al. 2015).
 
@@ -407,8 +428,8 @@ class SlicedW2:
         )
         return normal / normal.norm(dim=1, keepdim=True)
 
-    def __call__(self, x: Any, y: Any) -> float:
-        x, y = (_normalised(cloud.double()) for cloud in as_clouds(x, y))
+    def between(self, x: Cloud, y: Cloud) -> float:
+        x, y = (_normalised(cloud.double()) for cloud in (x, y))
         directions = self.directions(x.dim).to(x.points.device)
         blocks = directions.split(max(1, LEVELS_AT_ONCE // (len(x) + len(y))))
         total = sum(
@@ -443,7 +464,7 @@ def _quantile_costs(
 def _quantiles(
     u: Float[Tensor, "L N"], cloud: Cloud
 ) -> tuple[Float[Tensor, "L N"], Float[Tensor, "L N"]]:
-    """Each row sorted, and the cumulated mass at the end of each step, which reaches exactly one."""
+    """Each row sorted, and the cumulated mass at the end of each step: the last is exactly one."""
     values, order = u.sort(dim=1)
     if cloud.log_mass is None:
         return values, (

@@ -15,15 +15,17 @@ from particleflow._supplied import Supplied
 from particleflow.clouds import Cloud
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
+from particleflow.metrics import value_between
 from particleflow.trajectory import Trajectory
 
 
 def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Cloud) -> float:
-    """What a metric says of copies of two clouds: it is other people's code, and must not move the
-    particles. Refused if it is not one number.
+    """The value of a metric between two clouds, refused if it is not one number.
+
+    A user's metric gets copies, so that it cannot move the particles.
     """
     with Supplied("metrics", name):
-        value = metric(x.copy(), y.copy())
+        value = value_between(metric, x, y)
     try:
         return float(value)
     except (TypeError, ValueError):

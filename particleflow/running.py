@@ -116,7 +116,7 @@ class Run:
         self.statistics.add(state)
         ended = state.ended or self.is_last(state)
         if ended or self.wanted(state.clock.step) or not self.moved:
-            self.recorder.add(state, self.aim.at(state.clock))
+            self.recorder.add(state, state.target)
             self.statistics.promised(state, ended=ended)
         if state.ended:
             self.status, self.message = state.status, state.message
@@ -180,6 +180,7 @@ class Run:
             replace(path, message=_note(self.flow, path, state, self.start, self.aim)),
             self.flow,
             self.aim,
+            state.target,
         )
 
 

@@ -16,26 +16,26 @@ from particleflow.trajectory import Trajectory
 HARDLY = 0.1
 
 
-def judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
-    """`_judged`, or the trajectory as it is where no distance can be had: no run is lost by a look
-    at it.
+def judged(path: Trajectory, flow: Flow, target: Target, y: Cloud | None) -> Trajectory:
+    """`_judged`, or the trajectory as it is where no distance can be computed.
+
+    y is the target's cloud at the last state.
     """
     try:
-        return _judged(path, flow, target)
+        return _judged(path, flow, target, y)
     except (Exception, KeyboardInterrupt) as error:  # POT may be missing, or the user impatient
         return replace(
             path, report={**path.report, "comparable": False, "incomparable": repr(error)}
         )
 
 
-def _judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
+def _judged(path: Trajectory, flow: Flow, target: Target, y: Cloud | None) -> Trajectory:
     """The trajectory with what its `verdict` needs, and "stalled" with what to try in its message
     where it ends no nearer than it began.
 
     Particles that are features of a model (`FeatureKernel`) are not compared with the target's:
     other features may make the same model.
     """
-    y = target.at(path.state.clock)
     if y is None or (
         isinstance(flow.estimator, MMD) and isinstance(flow.estimator.kernel, FeatureKernel)
     ):

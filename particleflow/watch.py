@@ -54,7 +54,7 @@ class Watch:
 
     def begin(self, start: State) -> None:
         """Told of the first state."""
-        self.start, self.first = start, self.target.at(start.clock)
+        self.start, self.first = start, start.target
         self._middle = start.x.points.mean(0)
         self._off = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
@@ -88,7 +88,7 @@ class Watch:
         return ""
 
     def overflow(self, state: State) -> str:
-        """Told that coordinates within the step from `state` left the range of sums: what to try."""
+        """What to try where coordinates within the step from `state` left the range of sums."""
         return (
             f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
         )
@@ -191,9 +191,7 @@ class Watch:
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
         seen = [
-            target.points
-            for target in (self.first, self.target.at(state.clock))
-            if target is not None
+            target.points for target in (self.first, state.target) if target is not None
         ]  # a target may move
         share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
         if share > MOST:
