@@ -799,9 +799,9 @@ def test_records_neither_convert_nor_copy_clouds_for_metrics_of_ours(
     monkeypatch.setattr(Cloud, "copy", counted_copy)
     generator = np.random.default_rng(0)
     x0, y = generator.standard_normal((5, 2)), generator.standard_normal((7, 2))
-    flow = pf.mmd_flow(pf.kernels.Gaussian(0.5))
 
     def counted(every: int) -> dict[str, int]:
+        flow = pf.mmd_flow(pf.kernels.Gaussian(0.5))
         calls.update(conversions=0, copies=0)
         metrics = {"W2": pf.metrics.W2(), "SlicedW2": pf.metrics.SlicedW2()}
         save = pf.SaveAt(every=every)
