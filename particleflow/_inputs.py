@@ -48,7 +48,10 @@ def prepare(
     seed: int | None,
     draws: Randomness | None,
 ) -> tuple[Snapshot, Target, Cloud | None, Integrator]:
-    """Start, target, the target's cloud at the start, and integrator: checked and converted."""
+    """The start, the target, what it gives at the start, and the integrator.
+
+    Everything is checked, and converted, before any work is done.
+    """
     if not isinstance(flow, Flow):
         raise TypeError(
             f"`flow` must be a Flow, got {type(flow).__name__}: e.g."
@@ -73,9 +76,10 @@ def prepare(
                 " None: pass integrator="
             )
     integrator = integrator_of(flow, integrator)
-    clock = earlier.clock if earlier else Clock()
+    clock = Clock() if earlier is None else earlier.clock
     clock = replace(clock, draws=draws or clock.draws)
-    cloud, aim, first = clouds_of(earlier.x if earlier else x0, target, "x0", "target", clock)
+    given = x0 if earlier is None else earlier.x
+    cloud, aim, first = clouds_of(given, target, "x0", "target", clock)
     require_target(flow.estimator, aim, "target")
     if flow.reaction is None:
         _compare_totals(cloud, aim)
@@ -108,10 +112,10 @@ def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
 def clouds_of(
     x: Any, y: Any, x_name: str, y_name: str, clock: Clock
 ) -> tuple[Cloud, Target, Cloud | None]:
-    """The start, the target, and the target's cloud at `clock`, for which it is asked once.
+    """The start, the target, and the cloud that the target gives at `clock`.
 
-    The start and a fixed target are copies. All have one dtype, device and dimension: what is no
-    tensor follows the dtype and device of what is one.
+    They are copies of one dtype, device and dimension. What was converted follows what was a
+    tensor.
     """
     for value, name in ((x, x_name), (y, y_name)):
         if isinstance(value, type):

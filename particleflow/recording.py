@@ -15,15 +15,12 @@ from particleflow._supplied import Supplied
 from particleflow.clouds import Cloud
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
-from particleflow.metrics import value_between
+from particleflow.metrics.base import value_between
 from particleflow.trajectory import Trajectory
 
 
 def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Cloud) -> float:
-    """The value of a metric between two clouds, refused if it is not one number.
-
-    A user's metric gets copies, so that it cannot move the particles.
-    """
+    """What a metric says of two clouds. Refused if it is not one number."""
     with Supplied("metrics", name):
         value = value_between(metric, x, y)
     try:

@@ -88,7 +88,7 @@ class Watch:
         return ""
 
     def overflow(self, state: State) -> str:
-        """What to try where coordinates within the step from `state` left the range of sums."""
+        """Told that coordinates within the step from `state` left the range of sums: what to try."""
         return (
             f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
         )
@@ -190,9 +190,8 @@ class Watch:
         margin = TAIL * math.sqrt(self._variance)
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
-        seen = [
-            target.points for target in (self.first, state.target) if target is not None
-        ]  # a target may move
+        # a target may move
+        seen = [target.points for target in (self.first, state.target) if target is not None]
         share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
         if share > MOST:
             step = state.clock.step + 1

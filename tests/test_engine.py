@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from particleflow import _checks
 from particleflow.clouds import Clock, Cloud, Draws, Replay
 from particleflow.estimators import KALE, KDE, MMD, ClosedForm, Fit
 from particleflow.integrators import RK4, Euler, Heun, Integrator, Snapshot
@@ -749,76 +748,3 @@ def test_a_step_chosen_for_one_target_is_chosen_anew_for_another() -> None:
         )
         given = pf.simulate(MMD_FLOW, X, target, steps=2, dt=0.01)
         assert pf.simulate(MMD_FLOW, given, other, steps=2).report["dt"] == 0.01
-
-
-# ---- what a run asks for, and how often
-
-
-@dataclass
-class CountingTarget:
-    """A fresh batch of 7 points for each clock, which counts how often it is asked."""
-
-    asked: int = 0
-
-    def at(self, clock: Clock) -> Cloud:
-        self.asked += 1
-        seed = clock.draws.child_seed("batch", clock.step)
-        return Cloud(np.random.default_rng(seed).standard_normal((7, 2)))
-
-
-@pytest.mark.parametrize(("integrator", "fits"), [(pf.Euler(), 11), (pf.RK4(), 11 + 3 * 10)])
-def test_a_target_is_asked_once_per_fit(integrator: pf.integrators.Integrator, fits: int) -> None:
-    target, x0 = CountingTarget(), np.random.default_rng(0).standard_normal((5, 2))
-    flow = pf.mmd_flow(pf.kernels.Gaussian(0.5))
-    metrics = {"MMD": pf.metrics.MMD(pf.kernels.Gaussian(0.5))}
-    pf.simulate(flow, x0, target, steps=10, dt=0.01, integrator=integrator, metrics=metrics)
-    assert target.asked == fits
-    target.asked = 0
-    states = pf.iterate(flow, x0, target, dt=0.01, integrator=integrator)
-    last = list(islice(states, 11))[-1]
-    assert target.asked == fits
-    assert last.target is not None
-    assert torch.equal(last.target.points, target.at(last.clock).points)
-
-
-def test_records_neither_convert_nor_copy_clouds_for_metrics_of_ours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    calls = {"conversions": 0, "copies": 0}
-    convert, copy = _checks.as_points, Cloud.copy
-
-    def counted_convert(*args: Any, **options: Any) -> torch.Tensor:
-        calls["conversions"] += 1
-        return convert(*args, **options)
-
-    def counted_copy(cloud: Cloud) -> Cloud:
-        calls["copies"] += 1
-        return copy(cloud)
-
-    monkeypatch.setattr(_checks, "as_points", counted_convert)
-    monkeypatch.setattr(Cloud, "copy", counted_copy)
-    generator = np.random.default_rng(0)
-    x0, y = generator.standard_normal((5, 2)), generator.standard_normal((7, 2))
-
-    def counted(every: int) -> dict[str, int]:
-        flow = pf.mmd_flow(pf.kernels.Gaussian(0.5))
-        calls.update(conversions=0, copies=0)
-        metrics = {"W2": pf.metrics.W2(), "SlicedW2": pf.metrics.SlicedW2()}
-        save = pf.SaveAt(every=every)
-        pf.simulate(flow, x0, y, steps=10, dt=0.01, save=save, metrics=metrics)
-        return dict(calls)
-
-    assert counted(1) == counted(10)
-
-
-def test_a_subclass_of_a_metric_with_a_call_of_its_own_is_called() -> None:
-    class Doubled(pf.metrics.W2):
-        def __call__(self, x: Any, y: Any) -> float:
-            return 2 * super().__call__(x, y)
-
-    generator = np.random.default_rng(0)
-    x0, y = generator.standard_normal((5, 2)), generator.standard_normal((7, 2))
-    metrics = {"W2": pf.metrics.W2(), "doubled": Doubled()}
-    flow = pf.mmd_flow(pf.kernels.Gaussian(0.5))
-    path = pf.simulate(flow, x0, y, steps=2, dt=0.01, metrics=metrics)
-    assert torch.equal(path.metrics["doubled"], 2 * path.metrics["W2"])

@@ -28,8 +28,6 @@ class Snapshot:
 class State(Snapshot):
     """A snapshot with its fit, and the target's cloud that the fit was made with.
 
-    `target` is None where the flow has none. The target is asked for it once per fit.
-
     `status` is "running"; "unstable" from where an instability was found (the run goes on); or how
     it ended: "diverged", "not converged". `message` says the remedy and the cause.
     """
