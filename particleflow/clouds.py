@@ -245,7 +245,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class FixedCloud(Cloud):
-    """A cloud that nobody writes to: what was computed from it is known again by the object alone."""
+    """A cloud that nobody writes to: the object alone tells what was computed from it."""
 
 
 @dataclass(frozen=True)

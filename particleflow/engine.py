@@ -278,7 +278,7 @@ def begin(
 
 
 def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:
-    """The states of a run of `steps` steps, under a progress bar if wanted and if somebody watches."""
+    """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal."""
     if not progress:
         yield from states
         return

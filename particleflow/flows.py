@@ -54,7 +54,9 @@ class Descent:
 
 @dataclass(frozen=True)
 class Flow:
-    """dx = slope(w(z)) grad w(z) dt + sigma dW,  z = x + beta u,  u ~ N(0, I):  particles climb the witness w of `estimator`.
+    """dx = slope(w(z)) grad w(z) dt + sigma dW, where z = x + beta u and u ~ N(0, I).
+
+    The particles climb the witness w of `estimator`.
 
     Parameters
     ----------

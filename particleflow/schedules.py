@@ -77,7 +77,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Geometric:
-    """initial ratio^floor(s / every), s the step or the time; `smooth=True` leaves out the floor."""
+    """initial ratio^floor(s / every), s the step or the time; without the floor if `smooth`."""
 
     initial: float
     ratio: float = 0.5

@@ -89,7 +89,7 @@ class Watch:
         return ""
 
     def overflow(self, state: State) -> str:
-        """Told that coordinates within the step from `state` left the range of sums: what to try."""
+        """What to try where coordinates within the step from `state` left the range of sums."""
         return (
             f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
         )

@@ -16,7 +16,9 @@ from particleflow.integrators.base import Refit, State
 
 @dataclass(frozen=True)
 class RungeKutta:
-    """x_{n+1} = x_n + dt sum_s b_s k_s,  k_s = v(x_n + dt sum_{r<s} a_sr k_r, t_n + c_s dt), c_s = sum_r a_sr.
+    """x_{n+1} = x_n + dt sum_s b_s k_s, k_s = v(x_n + dt sum_{r<s} a_sr k_r, t_n + c_s dt).
+
+    c_s = sum_r a_sr.
 
     The estimator is refitted at every stage: fitting once a step makes every scheme of order one.
     Stage 0 uses the state's own fit. All stages of a step see the same random numbers. Log masses,

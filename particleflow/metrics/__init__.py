@@ -4,7 +4,7 @@
 |---|---|---|---|
 | `MMD2`, `MMD` | squared MMD and its root | yes | O((N + M)^2 d) |
 | `EnergyDistance` | squared | yes | O((N + M)^2 d) |
-| `W2`, `W1` | the distance (for W2 the root of the squared cost) | up to `max_points` in d > 1, always in d = 1 | about O(N M (N + M)) |
+| `W2`, `W1` | distance (root for W2) | d = 1, or <= `max_points` points | about O(N M (N + M)) |
 | `SlicedW2` | root of the mean square | on fixed directions | O(projections (N + M) log(N + M)) |
 
 x and y are `Cloud`s, whose masses count, or plain (n, d) tensors or arrays of equally heavy points.

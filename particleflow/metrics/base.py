@@ -20,7 +20,7 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Subsampling(Metric, Protocol):
-    """A metric that compares a part of large clouds, and says so in the label of a pair of clouds."""
+    """A metric that compares a part of large clouds, and says so in the label of two clouds."""
 
     def label_of(self, x: Any, y: Any) -> str: ...
 

@@ -89,7 +89,7 @@ def quantile_costs(
 def _quantiles(
     u: Float[Tensor, "L N"], cloud: Cloud
 ) -> tuple[Float[Tensor, "L N"], Float[Tensor, "L N"]]:
-    """Each row sorted, and the cumulated mass at the end of each step, which reaches exactly one."""
+    """Each row sorted, and the cumulated mass at the end of each step: the last is exactly one."""
     values, order = u.sort(dim=1)
     if cloud.log_mass is None:
         return values, (
