@@ -223,7 +223,10 @@ def test_the_kde_s_log_ratio_is_antisymmetric(problem: Problem) -> None:
 @some
 @given(problem=problems.problems(), lam=st.sampled_from([1e-2, 0.3, 10.0]))
 def test_kale_is_between_zero_and_its_certificate(problem: Problem, lam: float) -> None:
-    """0 <= KALE <= (1 + lam) MMD^2 / (2 lam): h = 0, and the dual at equal weights; the gap closes."""
+    """0 <= KALE <= (1 + lam) MMD^2 / (2 lam): h = 0, and the dual at equal weights.
+
+    The gap closes.
+    """
     x, y = of(problem)
     kernel = Gaussian(problem.bandwidth)
     fit = pf.fit(pf.estimators.KALE(kernel, lam=lam), x, y)

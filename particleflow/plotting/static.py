@@ -93,8 +93,10 @@ def snapshots(
             ).show(step)
         height = cells[0].get_position()
         figure.text(
-            0.13 / figure.get_figwidth(), (height.y0 + height.y1) / 2, name, rotation=90, va="center", ha="center",
-            fontsize=fitting(name, 1.2 * FONT, width * scene.aspect), fontweight="bold", color=colour(row),
+            0.13 / figure.get_figwidth(), (height.y0 + height.y1) / 2, name,
+            rotation=90, va="center", ha="center",
+            fontsize=fitting(name, 1.2 * FONT, width * scene.aspect),
+            fontweight="bold", color=colour(row),
         )  # fmt: skip
     return _written(figure, path)
 
@@ -285,8 +287,10 @@ def _draw_floors(
     if known:
         top = max(value for _, value in known)
         ax.annotate(
-            "floor: two fresh samples", (0.02, top), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=0.75 * FONT,
-            color=FAINT, ha="left", va="bottom", zorder=4, bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            "floor: two fresh samples", (0.02, top), (0, 2),
+            xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=0.75 * FONT,
+            color=FAINT, ha="left", va="bottom", zorder=4,
+            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )  # fmt: skip
 
 

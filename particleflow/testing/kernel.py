@@ -268,7 +268,7 @@ def _kink(contract: Contract, kernel: Kernel) -> None:
     contract.require(
         has_kink(kernel) == kinked,
         f"kinked_at_zero must be {kinked}",
-        f"{not kinked}, where |slope| is {close:.3g} at s = {s[0]:.3g} and {closer:.3g} at {s[1]:.3g}",
+        f"{not kinked}, with |slope| {close:.3g} at s = {s[0]:.3g} and {closer:.3g} at {s[1]:.3g}",
         "declare kinked_at_zero as profile(r^2) is at r = 0",
     )
 
