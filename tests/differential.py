@@ -8,7 +8,8 @@ holds the sums and what an exact backend may err by.
 An exact backend rounds the coordinates, the terms and their sum. With eps the unit of its dtype and
 delta the error of a difference of coordinates,
 
-    |error| <= SAFETY (eps sum |w| (|term| + |r dterm/dr|) + sum |w| |change of the term over delta|) + what underflows.
+    |error| <= SAFETY (eps sum |w| (|term| + |r dterm/dr|)
+                       + sum |w| |change of the term over delta|) + what underflows.
 """
 
 from __future__ import annotations
@@ -256,7 +257,8 @@ def profile(kernel: Any, r: Array, d: int) -> dict[str, Array]:
     parts = np.where(laplacian == d * over, np.abs(laplacian), np.abs(k2) + (d - 1) * np.abs(over))
     bend = np.abs(k3) + (d - 1) * np.abs(over1)
     return {
-        "k": k, "k1": k1 / l, "k2": k2 / l**2, "over": over / l**2, "laplacian": laplacian / l**2, "parts": parts / l**2, "bend": bend / l**3, "a": a,
+        "k": k, "k1": k1 / l, "k2": k2 / l**2, "over": over / l**2,
+        "laplacian": laplacian / l**2, "parts": parts / l**2, "bend": bend / l**3, "a": a,
     }  # fmt: skip
 
 

@@ -143,6 +143,27 @@ def test_a_kernel_without_its_bandwidth_is_refused() -> None:
     )
 
 
+def _kinked(**changed: Any) -> Any:
+    """exp(-r / 0.7), with its slope cut off near r = 0, and some methods changed."""
+    r = lambda s: s.clamp_min(1e-24).sqrt()
+    return kernel(
+        with_bandwidth=None,
+        profile=lambda self, s: torch.exp(-s.sqrt() / 0.7),
+        slope=lambda self, s: -torch.exp(-s.sqrt() / 0.7) / (1.4 * r(s)),
+        curvature=lambda self, s: torch.exp(-s.sqrt() / 0.7) * (r(s) / 0.7 + 1) / (2.8 * r(s) ** 3),
+        log_profile=lambda self, s: -s.sqrt() / 0.7,
+        log_slope=lambda self, s: -1 / (1.4 * r(s)),
+        **changed,
+    )
+
+
+def test_a_kink_must_be_what_the_kernel_declares() -> None:
+    check_kernel(_kinked(kinked_at_zero=True))
+    check_kernel(kernel(kinked_at_zero=False))
+    refused(check_kernel, _kinked(kinked_at_zero=False), "kinked_at_zero must be True, got False")
+    refused(check_kernel, kernel(kinked_at_zero=True), "kinked_at_zero must be False, got True")
+
+
 def test_a_known_laplacian_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(K.Gaussian, "laplacian", lambda self, s, d: -gauss(s))
     refused(check_kernel, K.Gaussian(0.7), r"laplacian\(s, 1\) must be 4 s curvature \+ 2 d slope")
