@@ -49,6 +49,8 @@ from particleflow.config import (
     processors,
 )
 from particleflow.estimators.training import Trained
+from particleflow.kernels.declared import positive_kind
+from particleflow.kernels.scaled import Scaled
 from particleflow.names import (
     CRITICS,
     DATA_SETS,
@@ -262,16 +264,17 @@ def _kernel(
     settings: Settings, y: Tensor, names: Sequence[str]
 ) -> tuple[kernels.Kernel, float | None]:
     name, bandwidth = settings.get("kernel") or "gaussian", settings.get("bandwidth")
-    if name == "energy":
-        stuck = [flow for flow in names if flow in ("kale", "mono")]
-        if stuck:
-            raise SettingError(
-                f"`kernel` energy is not positive, which {stuck[0]} needs: use it with mmd or"
-                " mmd-noise, or take laplace"
-            )
+    kind = KERNELS[name]
+    stuck = [flow for flow in names if flow in ("kale", "mono")]
+    if stuck and not positive_kind(kind):
+        raise SettingError(
+            f"`kernel` {name} is not positive, which {stuck[0]} needs: use it with mmd or"
+            " mmd-noise, or take laplace"
+        )
+    if not issubclass(kind, Scaled):
         if bandwidth is not None:
-            raise SettingError("`bandwidth` has no meaning for the kernel energy: leave it out")
-        return kernels.Energy(), None
+            raise SettingError(f"`bandwidth` has no meaning for the kernel {name}: leave it out")
+        return kind(), None
     if bandwidth is None:
         try:
             bandwidth = _short(kernels.default_bandwidth(y))
@@ -280,7 +283,7 @@ def _kernel(
                 "`bandwidth` cannot be chosen from the target, most of whose points coincide: give"
                 " a length"
             ) from None
-    return KERNELS[name](bandwidth), bandwidth
+    return kind(bandwidth), bandwidth
 
 
 def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str], list[str]]:

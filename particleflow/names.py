@@ -17,6 +17,7 @@ from particleflow._files import at_home
 from particleflow._typing import Points
 from particleflow.catalogue import PICTURES, TARGETS
 from particleflow.config import EXACT_AT_MOST, SettingError
+from particleflow.kernels.declared import stated
 from particleflow.pairwise import PairwiseSum
 from particleflow.samplers.data import Rows, principal_axes
 from particleflow.trajectory import Trajectory
@@ -37,13 +38,7 @@ DATA_SETS: Mapping[str, Callable[[int | None], samplers.Sampler]] = {
     "iris": lambda pca: samplers.Iris(pca=pca),
     "wine": lambda pca: samplers.Wine(pca=pca),
 }
-KERNELS: Mapping[str, Callable[[float], kernels.Kernel]] = {
-    "gaussian": kernels.Gaussian,
-    "laplace": kernels.Laplace,
-    "matern32": kernels.Matern32,
-    "matern52": kernels.Matern52,
-    "imq": kernels.IMQ,
-}
+KERNELS = {facts.name: kind for kind in kernels.BUILT_IN if (facts := stated(kind))}
 MOBILITIES: Mapping[str, Callable[[], mobilities.Mobility]] = {
     "logit": mobilities.Unit,
     "mle": mobilities.Exponential,

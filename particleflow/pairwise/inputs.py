@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks, _fork
-from particleflow.kernels import Energy, Laplace
-from particleflow.kernels.declared import bandwidth_of
+from particleflow.kernels.declared import bandwidth_of, has_kink, is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.terms import What
 
@@ -82,7 +81,7 @@ def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
     """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink
     would take them for one.
     """
-    if not isinstance(kernel, Energy | Laplace) or clouds[0].device.type != "cpu":
+    if clouds[0].device.type != "cpu" or not (is_built_in(kernel) and has_kink(kernel)):
         return
     unit = bandwidth_of(kernel) or 1.0
     least = SQUARED[clouds[0].dtype] if what is What.VALUE else SLOPED * unit

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Gaussian, Kernel
+from particleflow.kernels.contract import PositiveKernel, ScaledKernel
 from particleflow.kernels.declared import bandwidth_of
-from particleflow.kernels.radial import PositiveKernel, ScaledKernel
 from particleflow.pairwise import Field, PairwiseSum, Promise, Queries, Sources
 from particleflow.testing.contract import Contract, in_threads, same_bits
 from particleflow.testing.sums import exact_logs, exact_sums

@@ -1,4 +1,4 @@
-"""`check_kernel`: the contract of a kernel (`particleflow.kernels.radial`), clause by clause."""
+"""`check_kernel`: the contract of a kernel (`particleflow.kernels.contract`), clause by clause."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel, Radial, ScaledKernel
+from particleflow.kernels.contract import PositiveKernel
 from particleflow.kernels.declared import has_laplacian
-from particleflow.kernels.radial import PositiveKernel
 from particleflow.testing.contract import Contract, normals
 
 # Squared distances in units of the kernel's, none of them a round number, where kinks of a user's

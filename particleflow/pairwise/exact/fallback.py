@@ -19,7 +19,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise.base import PairwiseSum, Sources
 from particleflow.pairwise.exact.compiled import Compiled, has_code
 from particleflow.pairwise.exact.dense import Dense
-from particleflow.pairwise.exact.keops import FORMULAS, KeOps, unavailable
+from particleflow.pairwise.exact.keops import KeOps, unavailable
 from particleflow.pairwise.field import SumField
 
 
@@ -27,10 +27,10 @@ def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
     """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
     if device.type == "cpu":
         return _on_cpu(type(kernel))
-    why = "" if type(kernel) not in FORMULAS else unavailable(device)
+    why = "" if not is_built_in(kernel) else unavailable(device)
     if why:
         warn_once(f"exact sums on {device} go through Dense(), which is slower: {why}")
-    return Dense() if why or type(kernel) not in FORMULAS else KeOps()
+    return Dense() if why or not is_built_in(kernel) else KeOps()
 
 
 @functools.lru_cache(maxsize=256)

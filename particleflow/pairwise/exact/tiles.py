@@ -34,6 +34,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from particleflow.kernels.declared import profile_of
+from particleflow.kernels.facts import Formula, Profile
 from particleflow.memo import cached_property
 from particleflow.pairwise.codegen.processor import Processor, compiled
 from particleflow.pairwise.codegen.vector import (
@@ -45,7 +47,7 @@ from particleflow.pairwise.codegen.vector import (
     keep_stack_aligned,
     lanes_for,
 )
-from particleflow.pairwise.exact.profiles import PROFILES, Formula, Pair, Profile
+from particleflow.pairwise.exact.profiles import Pair
 from particleflow.pairwise.terms import What
 
 CHUNK = 256  # sources
@@ -90,7 +92,7 @@ class Plan:
 
     @property
     def profile(self) -> Profile:
-        return PROFILES[self.kernel]
+        return profile_of(self.kernel)
 
 
 @cache

@@ -30,7 +30,9 @@ import torch
 from scipy.fft import dctn
 from torch import Tensor
 
-from particleflow.kernels import Gaussian, Kernel
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import is_gaussian
+from particleflow.kernels.gaussian import Gaussian
 from particleflow.pairwise.fourier import nufft
 from particleflow.pairwise.periodic.modes import bent_square, reach, scale
 from particleflow.pairwise.periodic.split import Split, rounded
@@ -175,7 +177,7 @@ def _fewest(demand: Demand, unit: float, bounds: list[float]) -> Any:
     """
     kernel, extents = demand.kernel, demand.extents
     far = reach(kernel, PERIOD * demand.tol)
-    if isinstance(kernel, Gaussian):
+    if is_gaussian(kernel):
         lengths = tuple(e + far for e in extents)
         return _chosen(
             demand,

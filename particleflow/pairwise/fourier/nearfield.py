@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from llvmlite import ir
 
-from particleflow.kernels.radial import COINCIDENT
+from particleflow.kernels.contract import COINCIDENT
 from particleflow.pairwise.codegen.processor import Processor, compiled
 from particleflow.pairwise.codegen.vector import INDEX, Emit, Vector, fma, keep_stack_aligned
 from particleflow.pairwise.neighbours.tiled import Batch, Neighbours, Tiled

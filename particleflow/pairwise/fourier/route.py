@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from particleflow.clouds import corners
-from particleflow.kernels import Energy, Gaussian, Kernel, Laplace, Matern32, Matern52
-from particleflow.kernels.declared import bandwidth_of
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, falls_fast
 from particleflow.pairwise.fourier.farfield import Demand, Modes, modes
 from particleflow.pairwise.neighbours.reach import thinned
 from particleflow.pairwise.periodic.modes import reach, scale
@@ -25,8 +25,6 @@ from particleflow.subsets import ranked
 
 # A box's extents are powers of 2^(1/SNAP); its centre lies on a lattice of 1/PLACES of them.
 SNAP, PLACES = 8, 16
-# What `Culled` sums.
-SHORT = (Gaussian, Laplace, Matern32, Matern52)
 # Modes worth their while, per point and at least, whatever the limit.
 MODES_PER_POINT, FEW_MODES = 64, 2**17
 # Seconds: a mode of a transform, a pair of the near field, an exact pair. Only their ratios matter.
@@ -118,7 +116,7 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
         found = modes(_demand(wanted, box, 0.0, most))
         if found is not None:
             return Layout(box, found)
-    elif share is not None and not (isinstance(kernel, Energy) and _stretched(box, clouds, z)):
+    elif share is not None and not (bandwidth_of(kernel) is None and _stretched(box, clouds, z)):
         found = _with_near(wanted, box, most, share, n * q)
         if found is not None:
             return Layout(box, found)
@@ -147,7 +145,7 @@ def _elsewhere(
     )
     choices: list[tuple[float, Layout]] = []
     far = reach(kernel, wanted.tol)
-    if share is not None and math.isfinite(far) and isinstance(kernel, SHORT):
+    if share is not None and math.isfinite(far) and falls_fast(type(kernel)):
         choices.append((n * q * share(far) * PER_PAIR, Layout(box, culled=True, why=why)))
     for left_out in OUTLIERS:
         tails = _ranked((*clouds, z), 0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1])

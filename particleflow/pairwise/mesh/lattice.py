@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import scipy.fft
 
-from particleflow.kernels import Gaussian
+from particleflow.kernels.declared import is_gaussian
 from particleflow.pairwise.mesh.spacing import Plan
 
 Array: TypeAlias = np.ndarray
@@ -166,7 +166,7 @@ def _multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
             # the last mode is neither sine nor cosine: the plan counts it as lost, and its window
             # may vanish
             factor[n // 2] = 0.0
-        if isinstance(plan.kernel, Gaussian):
+        if is_gaussian(plan.kernel):
             l, length = plan.kernel.bandwidth, lengths[axis]
             factor *= (
                 math.sqrt(2 * math.pi)
@@ -175,7 +175,7 @@ def _multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
                 * np.exp(-0.5 * (l * 2 * math.pi / length * m) ** 2)
             )
         axes.append(factor.reshape([-1 if k == axis else 1 for k in range(len(shape))]))
-    if isinstance(plan.kernel, Gaussian):
+    if is_gaussian(plan.kernel):
         # the first axis apart: the others' product is small
         return (
             [math.prod(axes[1:], start=np.ones(())).astype(dtype), axes[0].astype(dtype)]

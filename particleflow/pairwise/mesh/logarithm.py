@@ -18,7 +18,7 @@ import torch
 from scipy.ndimage import convolve1d
 from torch import Tensor
 
-from particleflow.kernels import Gaussian
+from particleflow.kernels.declared import is_gaussian
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sum
 from particleflow.pairwise.inputs import points_of
@@ -84,7 +84,7 @@ def finest(field: MeshSums, placed: Placed) -> tuple[spacing.Plan | None, Extent
     found: tuple[spacing.Plan | None, Any] | None = None
     # of others: far away, a long-ranged one's slope is small beside rounding in float32; Matern's
     # last mode is raised beyond it
-    for finer in FINER if isinstance(kernel, Gaussian) else ():
+    for finer in FINER if is_gaussian(kernel) else ():
         plan = spacing.fine_plan(kernel, d, finer * tol, tol)
         extent = None if plan is None else field.extent(plan, placed)
         if extent is not None and not extent.why:
@@ -168,11 +168,7 @@ def tail(field: MeshSums, k: int, points: Tensor, *, own: bool) -> tuple[Tensor,
         and max(len(points), TOGETHER) * PER_PAIR < PER_POINT
         and len(points) * sources <= field.mesh.max_pairs
     )
-    if (
-        isinstance(field.kernel, Gaussian)
-        and not few
-        and lightest(field, k) > LIGHTEST * mass(field, k)
-    ):
+    if is_gaussian(field.kernel) and not few and lightest(field, k) > LIGHTEST * mass(field, k):
         whole = math.log(mass(field, k))
         for least, plan in plans(field.kernel, points.shape[1], field.mesh.absolute):
             worth = (

@@ -22,8 +22,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from particleflow.kernels import Gaussian, Kernel
-from particleflow.kernels.declared import has_spectrum
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import has_spectrum, is_gaussian
 from particleflow.memo import Memo
 from particleflow.pairwise.mesh.pair_errors import FARTHEST
 from particleflow.pairwise.mesh.window import Window, fitted
@@ -174,7 +174,7 @@ def _fine_plan(kernel: Any, d: int, atol: float) -> Plan | None:
         "float32",
         taps,
         terms,
-        FINEST_GAUSSIAN if isinstance(kernel, Gaussian) else FINEST,
+        FINEST_GAUSSIAN if is_gaussian(kernel) else FINEST,
         fine=True,
     )
 
@@ -199,7 +199,7 @@ def _rounding(kernel: Any, element: str, spacing: float) -> tuple[float, float]:
 @lru_cache(maxsize=256)
 def _plan(kernel: Any, d: int, atol: float, laplacian: bool) -> Plan | None:
     for element in ("float32", "float64"):
-        best, finest = None, FINEST_GAUSSIAN if isinstance(kernel, Gaussian) else FINEST
+        best, finest = None, FINEST_GAUSSIAN if is_gaussian(kernel) else FINEST
         for taps, terms in WINDOWS[element]:
             found = _widest(kernel, d, atol, laplacian, element, taps, terms, finest)
             if found is None:
@@ -238,7 +238,7 @@ def _widest(
         length = 2.0 ** (-middle / STEPS) * modes.scale(kernel)
         chosen = fitted(taps, terms, line.omega * (length / unit), line.mass)
         errors, envelope = bounded(kernel, d, length, chosen), None
-        if isinstance(kernel, Gaussian):
+        if is_gaussian(kernel):
             envelope = computed(length / kernel.bandwidth, chosen)
             value, grad = product_errors(
                 [envelope.within(envelope.edges[:-1], envelope.edges[1:])] * d

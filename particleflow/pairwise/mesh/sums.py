@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import falls_fast
 from particleflow.memo import Memo
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sources, exact_sum, usable, warn_once
@@ -314,10 +315,10 @@ class MeshSums(SumField):
         """Where no mesh sums: of the sources within reach, if these are a small part. None where
         they are not, or a point is not finite.
         """
-        from particleflow.pairwise.neighbours.backend import Short, near_sum
+        from particleflow.pairwise.neighbours.backend import near_sum
 
         kernel: Any = self.kernel
-        if not (isinstance(kernel, Short) and usable("llvmlite.binding")):
+        if not (falls_fast(type(kernel)) and usable("llvmlite.binding")):
             return None
         clouds, queries = [sources.points for sources, _ in self.parts], points_of(z)
         if not all(bool(points.isfinite().all()) for points in clouds):

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from particleflow.kernels import Gaussian
+from particleflow.kernels import ScaledKernel
 from particleflow.pairwise.mesh.lattice import Box
 from particleflow.pairwise.mesh.spacing import Plan
 from particleflow.pairwise.mesh.window import Window
@@ -41,7 +41,7 @@ PER_PRODUCT, PER_NODE = 1.5e-10, 1e-9
 
 
 @lru_cache(maxsize=64)
-def plans(kernel: Gaussian, d: int, tol: float) -> list[tuple[float, Plan]]:
+def plans(kernel: ScaledKernel, d: int, tol: float) -> list[tuple[float, Plan]]:
     """Finer and finer meshes, and the logarithm of the part of sum |w| down to which each is right."""
     step = STEP if tol >= 1e-6 else FINER
     return [
@@ -53,7 +53,7 @@ def plans(kernel: Gaussian, d: int, tol: float) -> list[tuple[float, Plan]]:
     ]
 
 
-def _plan(kernel: Gaussian, d: int, reach: float, spacing: float) -> Plan:
+def _plan(kernel: ScaledKernel, d: int, reach: float, spacing: float) -> Plan:
     none = 0.0, 0.0, 0.0
     made = Plan(
         kernel,
@@ -84,7 +84,7 @@ def lagrange() -> Window:
 
 
 def convolved(
-    kernel: Gaussian, spacing: float, far: int, box: Box, parts: Sequence[tuple[Box, Array]]
+    kernel: ScaledKernel, spacing: float, far: int, box: Box, parts: Sequence[tuple[Box, Array]]
 ) -> Array:
     """sum_m k(n, m) w_m at all nodes n of the box, from weights w on the nodes of other boxes, up
     to `far` nodes away on each axis.
