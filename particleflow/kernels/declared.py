@@ -56,7 +56,7 @@ def exponential_tail(kernel: object) -> ExponentialTail | None:
     return tail if isinstance(tail, ExponentialTail) else None
 
 
-def is_gaussian(kernel: object) -> TypeGuard[ScaledKernel]:
+def is_gaussian(kernel: object) -> TypeGuard[Any]:
     """Is it e^{-s / (2 bandwidth^2)}, the one radial kernel that is a product over the axes?"""
     return isinstance(tail_of(kernel), GaussianTail)
 
@@ -111,11 +111,11 @@ def has_spectrum(kernel: object) -> bool:
     """Does `kernel.spectrum(omega2, d)` give its Fourier transform? For built-in kernels: a user's
     method of that name may mean something else.
     """
-    return is_built_in(kernel) and _knows_spectrum(type(kernel))
+    return is_built_in(kernel) and _knows_spectrum(cast("Hashable", type(kernel)))
 
 
 @lru_cache(maxsize=256)
-def _knows_spectrum(kind: type) -> bool:
+def _knows_spectrum(kind: Any) -> bool:
     return issubclass(kind, KnownSpectrum)
 
 
@@ -126,9 +126,13 @@ def is_positive(kernel: Any) -> TypeGuard[PositiveKernel]:
     return positive_kind(type(kernel))
 
 
-@lru_cache(maxsize=256)
 def positive_kind(kind: type) -> bool:
     """Are the kernels of this class `PositiveKernel`?"""
+    return _is_positive(cast("Hashable", kind))
+
+
+@lru_cache(maxsize=256)
+def _is_positive(kind: Any) -> bool:
     return all(
         callable(getattr(kind, name, None))
         for name in ("profile", "slope", "log_profile", "log_slope")

@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+
+from particleflow.kernels.contract import COINCIDENT
+from particleflow.memo import cached_property
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 # An exponential decays by halves in compiled code: e^{-t} = 2^{-t / LN2}.
@@ -52,31 +55,45 @@ class PowerLaw:
 Tail: TypeAlias = GaussianTail | ExponentialTail | PowerLaw
 
 
-class Pair(Protocol):
+class Pair:
     """A vector of pairs in compiled code: q = |u_z - u_x|^2 and what several formulas need of it.
 
-    r = sqrt(q), `inverse` = 1 / r (finite at r = 0), a = r ln 2, `multiquadric` = 1 / sqrt(1 + q),
-    `decay` = 2^-exponent. Squared distances up to `cut` count as zero where there is a kink. d is
-    the number of coordinates. Each is computed once. Their type is a vector of whatever compiler
-    hands the pair in, with +, -, *, /, rsqrt() and where(relation, bound, true, false).
+    A vector is whatever the compiler hands in, with +, -, *, /, root(least) = sqrt(max(self,
+    least)), at_least(bound), rsqrt() and where(relation, bound, true, false). `d`, the number of
+    coordinates, is a number or a vector. Each attribute is computed once.
     """
 
+    def __init__(self, q: Any, d: Any, length: float, decay: Any = None) -> None:
+        self.q, self.d = q, d
+        # Nearer points count as coincident where there is a kink, as in `kernels.contract`.
+        self.cut = (COINCIDENT * length) ** 2
+        self._decay = decay
+
+    @cached_property
+    def r(self) -> Any:
+        """sqrt(q)."""
+        return self.q.root(self.cut)
+
+    @cached_property
+    def inverse(self) -> Any:
+        """1 / r, finite at r = 0: the force there is 0 times this."""
+        return self.q.at_least(self.cut).rsqrt()
+
+    @cached_property
+    def a(self) -> Any:
+        """r ln 2, the argument of a Matern kernel's exponential."""
+        return self.r * LN2
+
+    @cached_property
+    def multiquadric(self) -> Any:
+        """1 / sqrt(1 + q)."""
+        return (self.q + 1.0).rsqrt()
+
     @property
-    def q(self) -> Any: ...
-    @property
-    def d(self) -> Any: ...
-    @property
-    def cut(self) -> float: ...
-    @property
-    def r(self) -> Any: ...
-    @property
-    def inverse(self) -> Any: ...
-    @property
-    def a(self) -> Any: ...
-    @property
-    def multiquadric(self) -> Any: ...
-    @property
-    def decay(self) -> Any: ...
+    def decay(self) -> Any:
+        """2^-exponent, given by the caller, who may have shifted the exponent."""
+        assert self._decay is not None
+        return self._decay
 
 
 Formula: TypeAlias = Callable[[Pair], Any]

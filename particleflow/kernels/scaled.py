@@ -29,7 +29,7 @@ def squarable(bandwidth: float, remedy: str) -> float:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A length, `bandwidth`: k_l(s) = k_1(s / l^2)."""
+    """A length, `bandwidth`: k_l(s) = k_1(s / l^2). Each kernel adds its profile."""
 
     bandwidth: float = cast("float", None)  # None is refused below, by name
 

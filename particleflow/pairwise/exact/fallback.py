@@ -16,6 +16,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._libraries import package
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import is_built_in
 from particleflow.pairwise.base import PairwiseSum, Sources
 from particleflow.pairwise.exact.compiled import Compiled, has_code
 from particleflow.pairwise.exact.dense import Dense

@@ -3,8 +3,8 @@
 
     tile(z, x, w, ptr, starts, stops, out, lowest, scratch, first, last, block, Q, d, K)
 
-of addresses, then integers. z (d, Q), x (N, d) and w (N, K) are float32 or float64, scaled by
-`profiles`; rows of queries are cut into blocks of `block`, and block b meets the sources starts[r]
+of addresses, then integers. z (d, Q), x (N, d) and w (N, K) are float32 or float64, scaled as
+`kernels.facts.Profile` says; rows of queries are cut into blocks of `block`, and block b meets the sources starts[r]
 <= j < stops[r] of its ranges r = ptr[b] ... ptr[b + 1] - 1 (int64): all pairs are one range a
 block, and a backend that leaves pairs out lists the others. Blocks first <= b < last are worked on,
 each by itself, so that threads share the blocks and the bits are the same whatever the number of
@@ -35,7 +35,7 @@ from typing import Any
 from llvmlite import ir
 
 from particleflow.kernels.declared import profile_of
-from particleflow.kernels.facts import Formula, Profile
+from particleflow.kernels.facts import Formula, Pair, Profile
 from particleflow.memo import cached_property
 from particleflow.pairwise.codegen.processor import Processor, compiled
 from particleflow.pairwise.codegen.vector import (
@@ -47,7 +47,6 @@ from particleflow.pairwise.codegen.vector import (
     keep_stack_aligned,
     lanes_for,
 )
-from particleflow.pairwise.exact.profiles import Pair
 from particleflow.pairwise.terms import What
 
 CHUNK = 256  # sources

@@ -32,7 +32,6 @@ from torch import Tensor
 
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import is_gaussian
-from particleflow.kernels.gaussian import Gaussian
 from particleflow.pairwise.fourier import nufft
 from particleflow.pairwise.periodic.modes import bent_square, reach, scale
 from particleflow.pairwise.periodic.split import Split, rounded
@@ -265,7 +264,7 @@ def _sums(size: Array, squares: Array, norm2: Array, mask: np.ndarray) -> Sums:
 def _closed(demand: Demand, lengths: tuple[float, ...], sizes: list[int]) -> Array:
     """Of the modes 0 ... sizes_j - 1: spectrum / V, a product."""
     kernel = demand.kernel
-    assert isinstance(kernel, Gaussian)
+    assert is_gaussian(kernel)
     c = np.ones(())
     for length, n in zip(lengths, sizes, strict=True):
         omega2 = torch.from_numpy((2 * math.pi / length * np.arange(n)) ** 2)

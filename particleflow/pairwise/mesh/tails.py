@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -41,7 +41,7 @@ PER_PRODUCT, PER_NODE = 1.5e-10, 1e-9
 
 
 @lru_cache(maxsize=64)
-def plans(kernel: ScaledKernel, d: int, tol: float) -> list[tuple[float, Plan]]:
+def plans(kernel: Any, d: int, tol: float) -> list[tuple[float, Plan]]:
     """Finer and finer meshes, and the logarithm of the part of sum |w| down to which each is right."""
     step = STEP if tol >= 1e-6 else FINER
     return [

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._libraries import library
-from particleflow.kernels import Kernel
+from particleflow.kernels import Kernel, ScaledKernel
 from particleflow.kernels.declared import falls_fast, has_kink, names_of, profile_of, stated
 from particleflow.kernels.facts import ExponentialTail
 from particleflow.kernels.scaled import Scaled
@@ -133,7 +133,7 @@ class CulledQueries:
 
 @dataclass(frozen=True, eq=False)
 class CulledSources:
-    kernel: Scaled
+    kernel: ScaledKernel
     points: Tensor
     tolerance: float
     element: np.dtype
@@ -410,12 +410,12 @@ def _ranges(batch: Batch, block: int) -> Ranges:
     )
 
 
-def _unit(kernel: Scaled) -> float:
+def _unit(kernel: ScaledKernel) -> float:
     """What coordinates are multiplied by for the compiled sums."""
     return float(profile_of(type(kernel)).length / kernel.bandwidth)
 
 
-def _shape(kernel: Scaled) -> search.Shape:
+def _shape(kernel: ScaledKernel) -> search.Shape:
     """How the kernel falls, for compiled code."""
     from particleflow.pairwise.neighbours import search
 
