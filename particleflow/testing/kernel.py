@@ -13,6 +13,7 @@ from particleflow.kernels import Kernel, Radial, ScaledKernel
 from particleflow.kernels.contract import PositiveKernel
 from particleflow.kernels.declared import has_laplacian
 from particleflow.testing.contract import Contract, normals
+from particleflow.testing.facts import check_facts
 
 # Squared distances in units of the kernel's, none of them a round number, where kinks of a user's
 # kernel would lie.
@@ -47,6 +48,7 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
       derivative, also where the profile underflows.
     - With `with_bandwidth`: k_l(s) = k_1(s / l^2), members of one bandwidth are equal and hash
       alike, members of two are unequal.
+    - Where the class states `facts`: they agree with its methods.
     - Gram matrices are positive semidefinite; of a kernel without logarithms it is enough that they
       are so on weights of sum zero.
 
@@ -89,6 +91,7 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
         _logarithms(contract, made)
     if has_laplacian(made):
         _laplacian(contract, made)
+    check_facts(contract, made, SQUARES)
     if definite:
         _definite(contract, made, positive)
 
