@@ -51,6 +51,7 @@ KERNELS = {
     "matern32": "(1 + a) exp(-a), a = sqrt(3) r / bandwidth",
     "matern52": "(1 + a + a^2/3) exp(-a), a = sqrt(5) r / bandwidth",
     "imq": "inverse multiquadric (1 + r^2 / bandwidth^2)^(-1/2), with heavy tails",
+    "cauchy": "1 / (1 + r^2 / bandwidth^2), the rational quadratic of exponent 1",
     "energy": "-r: MMD^2 becomes the energy distance; no bandwidth; mmd and mmd-noise only",
 }
 RATIOS = {

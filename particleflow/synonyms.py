@@ -25,7 +25,7 @@ NAMES: dict[str, dict[str, str]] = {
     "kernel": {
         "rbf": "gaussian", "normal": "gaussian", "se": "gaussian", "squared-exponential": "gaussian", "exponential": "laplace", "exp": "laplace",
         "matern12": "laplace", "laplacian": "laplace", "matern": "matern32", "multiquadric": "imq", "inverse-multiquadric": "imq",
-        "cauchy": "imq", "distance": "energy", "riesz": "energy",
+        "rational-quadratic": "cauchy", "rq": "cauchy", "distance": "energy", "riesz": "energy",
     },
     "ratio": {
         "kernel-density": "kde", "parzen": "kde", "density": "kde", "lsif": "ulsif", "least-squares": "ulsif", "lr": "logistic",

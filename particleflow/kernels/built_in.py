@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from particleflow.kernels.cauchy import Cauchy
 from particleflow.kernels.contract import Kernel
 from particleflow.kernels.energy import Energy
 from particleflow.kernels.gaussian import Gaussian
@@ -9,7 +10,7 @@ from particleflow.kernels.imq import IMQ
 from particleflow.kernels.laplace import Laplace
 from particleflow.kernels.matern import Matern32, Matern52
 
-__all__ = ["BUILT_IN", "IMQ", "Energy", "Gaussian", "Laplace", "Matern32", "Matern52"]
+__all__ = ["BUILT_IN", "IMQ", "Cauchy", "Energy", "Gaussian", "Laplace", "Matern32", "Matern52"]
 
 # In the order in which messages and `particleflow list` name them.
-BUILT_IN: tuple[type[Kernel], ...] = (Gaussian, Laplace, Matern32, Matern52, IMQ, Energy)
+BUILT_IN: tuple[type[Kernel], ...] = (Gaussian, Laplace, Matern32, Matern52, IMQ, Cauchy, Energy)
