@@ -1,7 +1,7 @@
-"""What the flows do and what they cost, measured: `python -m benchmarks [SUITE] [options]`. Not
-part of the wheel.
+"""What the flows do and what they cost, measured: `python -m benchmarks [SUITE] [options]`.
 
-A suite is a module here with a function `main(argv) -> int`, called by its module's name; without a
-name, `compare` runs. `tasks` and `methods` say what is measured, `measure` how, `environment`
-where, and `report` writes it down.
+A suite is a module here with a function `main(argv) -> int`, or a folder whose module `suite` has
+one. Without a name, `compare` runs. The suites share these modules: `options` reads the command
+line, `tasks` says where flows start and end, `goals` says what a number is held against, `timing`
+takes times, `environment` starts processes and says where they ran, `report` writes tables.
 """

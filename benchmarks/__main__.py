@@ -17,13 +17,13 @@ UNWRITTEN = 1
 
 
 def suites() -> dict[str, ModuleType]:
-    """The modules of this package that have a `main`."""
-    names = sorted(
-        module.name
+    """The suites by name: a module here with a `main`, or the module `suite` of a folder."""
+    found = {
+        module.name: f"benchmarks.{module.name}" + ".suite" * module.ispkg
         for module in pkgutil.iter_modules(benchmarks.__path__)
         if not module.name.startswith("_")
-    )
-    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
+    }
+    modules = {name: importlib.import_module(path) for name, path in sorted(found.items())}
     return {name: module for name, module in modules.items() if hasattr(module, "main")}
 
 

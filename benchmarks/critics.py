@@ -6,25 +6,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import particleflow as pf
-from benchmarks import environment, report
-from benchmarks.compare import TUNING_SEED
-from benchmarks.methods import LAM
+from benchmarks import environment, options, report
+from benchmarks.compare.methods import LAM
+from benchmarks.compare.suite import TUNING_SEED
 from benchmarks.tasks import TASKS
 from particleflow.clouds import Cloud
 
-HERE = Path(__file__).parent
 # The budget: the same network, Adam and steps for all that is trained, and one grid of dt for all,
 # walked on from FIRST.
 GRID = (0.0001, 0.00025, 0.0006, 0.0015, 0.004, 0.01, 0.025, 0.06, 0.15, 0.4)
@@ -91,7 +86,10 @@ PARTS = {
 
 
 def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[str, Any]:
-    """One run: W2 to the sample that the flow saw and to another, and what it took for W1, over W1."""
+    """One run: W2 to the sample that the flow saw and to a held-out one.
+
+    For a critic also its estimate of W1 over the exact W1, at the first and the last record.
+    """
     problem = TASKS[task].draw(seed)
     dtype = "float32" if METHODS[method].trained else "float64"
     x0, target, held_out = (
@@ -139,10 +137,16 @@ def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[st
         else []
     )
     return row | {
-        "status": path.status, "message": path.message, "W2": float(path.metrics["W2"][-1]), "W2_start": float(path.metrics["W2"][0]),
-        "W2_held_out": pf.metrics.W2()(path.particles[-1], held_out), "steps": int(path.steps[-1]),
-        "ratio_first": ratios[0] if ratios else None, "ratio_last": ratios[-1] if ratios else None, "cpu_seconds": time.process_time() - began,
-    }  # fmt: skip
+        "status": path.status,
+        "message": path.message,
+        "W2": float(path.metrics["W2"][-1]),
+        "W2_start": float(path.metrics["W2"][0]),
+        "W2_held_out": pf.metrics.W2()(path.particles[-1], held_out),
+        "steps": int(path.steps[-1]),
+        "ratio_first": ratios[0] if ratios else None,
+        "ratio_last": ratios[-1] if ratios else None,
+        "cpu_seconds": time.process_time() - began,
+    }
 
 
 def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
@@ -254,12 +258,12 @@ def _beside_kale(groups: Mapping[tuple[str, str], Sequence[dict[str, Any]]], ste
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _options(argv)
+    args = _options(argv)
     cells: Cells = {}
-    with environment.until_stopped(cells) as until, environment.workers(options.jobs, 1) as pool:
+    with environment.until_stopped(cells) as until, environment.workers(args.jobs, 1) as pool:
         where = pool.submit(environment.describe).result()
-        _measure(pool, options, cells)
-    for part in options.parts:
+        _measure(pool, args, cells)
+    for part in args.parts:
         mine = [cells[pair] for pair in PARTS[part] if pair in cells]
         if not mine:
             continue
@@ -267,7 +271,7 @@ def main(argv: Sequence[str]) -> int:
         runs = [run for found, _ in mine for run in found]
         grid = [run for _, tuning in mine for run in tuning]
         text = (
-            render(part, runs, options.steps)
+            render(part, runs, args.steps)
             if whole
             else f"Stopped after {len(mine)} of {len(PARTS[part])} cells."
         )
@@ -275,36 +279,32 @@ def main(argv: Sequence[str]) -> int:
             f"\n\n{where['date']}, one thread a run,"
             f" {sum(row['cpu_seconds'] for row in [*grid, *runs]):.0f} s of work in all."
         )
-        if options.quick:
+        if args.quick:
             text = "**Quick: a few steps. Do the runs work? These are no results.**\n\n" + text
         print("\n" + text)
         record = {
             "suite": "critics",
             "part": part,
-            "quick": options.quick,
+            "quick": args.quick,
             "budget": dict(BUDGET),
             "environment": where,
             "runs": runs,
             "grid": grid,
         }
-        paths = report.save(
-            options.out, f"critics-{part}{'-quick' if options.quick else ''}", record, text, runs
-        )
-        if options.record and not until.stopped:
+        report.save(args.out, f"critics-{part}{'-quick' if args.quick else ''}", record, text, runs)
+        if args.record and not until.stopped:
             report.insert(
-                HERE / "README.md",
                 text,
                 marks=(f"<!-- critics, {part}: begin -->", f"<!-- critics, {part}: end -->"),
             )
-        print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    return 0
+        return 0
 
 
-def _measure(pool: Executor, options: argparse.Namespace, found: Cells) -> None:
+def _measure(pool: Executor, args: argparse.Namespace, found: Cells) -> None:
     """What the parts need, each once, into `found`."""
     began = time.perf_counter()
-    pairs = dict.fromkeys(pair for part in options.parts for pair in PARTS[part])
-    work = {pair: pool.submit(cell, *pair, options.steps, options.seeds) for pair in pairs}
+    pairs = dict.fromkeys(pair for part in args.parts for pair in PARTS[part])
+    work = {pair: pool.submit(cell, *pair, args.steps, args.seeds) for pair in pairs}
     for (task, name), future in work.items():
         found[task, name] = runs, _ = future.result()
         print(
@@ -327,32 +327,19 @@ def _ended(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks critics", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = options.parser("critics", __doc__, jobs=2)
     parser.add_argument("--quick", action="store_true", help="10 steps, one seed")
-    parser.add_argument("--steps", type=int, help=f"of each flow ({STEPS})")
-    parser.add_argument("--seeds", type=int, help=f"({SEEDS})")
+    parser.add_argument("--steps", type=options.positive, help=f"of each flow ({STEPS})")
+    parser.add_argument("--seeds", type=options.positive, help=f"({SEEDS})")
     parser.add_argument(
         "--parts",
-        type=partial(report.names, known=PARTS),
+        type=options.names(PARTS),
         default=list(PARTS),
         metavar="A,B",
         help=f"of {', '.join(PARTS)} (all)",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
-    parser.add_argument("--record", action="store_true", help="write the section of README.md")
-    parser.add_argument(
-        "--out",
-        type=report.folder,
-        default=HERE / "results",
-        help="folder of the files (default benchmarks/results)",
-    )
-    options = parser.parse_args(argv)
-    options.steps = options.steps or (10 if options.quick else STEPS)
-    options.seeds = options.seeds or (1 if options.quick else SEEDS)
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser.add_argument("--jobs", type=options.positive, default=2, help="runs at a time (2)")
+    args = parser.parse_args(argv)
+    args.steps = args.steps or (10 if args.quick else STEPS)
+    args.seeds = args.seeds or (1 if args.quick else SEEDS)
+    return args

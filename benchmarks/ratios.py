@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks import environment, report
+from benchmarks import environment, options, report
 from particleflow import estimators
 from particleflow.estimators import Estimator
 from particleflow.kernels import CrossValidated, Gaussian, Scott, default_bandwidth
 from particleflow.samplers import Gaussian as Normal
 
-HERE = Path(__file__).parent
 MARKS = ("<!-- ratios: begin -->", "<!-- ratios: end -->")
 SIZES = (100, 1000, 10_000, 100_000)
 QUERIES = 1000  # of each law
@@ -92,18 +87,18 @@ def rate(sizes: Sequence[int], errors: Sequence[float]) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _options(argv)
-    sizes = SIZES[:2] if options.quick else SIZES
+    args = _options(argv)
+    sizes = SIZES[:2] if args.quick else SIZES
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
     shares: dict[str, float] = {}
-    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
+    with environment.until_stopped(rows) as until, environment.workers(args.jobs, 1) as pool:
         for problem in PROBLEMS:
-            for name in options.estimators:
+            for name in args.estimators:
                 runs: list[dict[str, Any]] = []
                 for n in sizes:
                     asked = [
-                        pool.submit(error, problem, name, n, seed) for seed in range(options.seeds)
+                        pool.submit(error, problem, name, n, seed) for seed in range(args.seeds)
                     ]
                     runs.append({"n": n, "seeds": [each.result() for each in asked]})
                 rows.append(_row(problem, name, runs))
@@ -113,15 +108,12 @@ def main(argv: Sequence[str]) -> int:
                     f" ({time.perf_counter() - began:.0f} s)",
                     flush=True,
                 )
-    text = _tables(rows, sizes, shares, options.seeds)
+    text = _tables(rows, sizes, shares, args.seeds)
     print("\n" + text)
-    name = "ratios-quick" if options.quick else "ratios"
-    paths = report.save(
-        options.out, name, {"suite": "ratios", "seeds": options.seeds, "rows": rows}, text, rows
-    )
-    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record and not until.stopped:
-        report.insert(HERE / "README.md", text, marks=MARKS)
+    name = "ratios-quick" if args.quick else "ratios"
+    report.save(args.out, name, {"suite": "ratios", "seeds": args.seeds, "rows": rows}, text, rows)
+    if args.record and not until.stopped:
+        report.insert(text, marks=MARKS)
     return 0
 
 
@@ -134,9 +126,8 @@ def _row(problem: str, name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
             f"{part}, n = {run['n']}": report.spread(column, 2)
             for run, column in zip(runs, columns, strict=True)
         }
-        row[f"{part}, rate"] = (
-            f"{rate([run['n'] for run in runs], [statistics.median(column) for column in columns]):.2f}"
-        )
+        medians = [statistics.median(column) for column in columns]
+        row[f"{part}, rate"] = f"{rate([run['n'] for run in runs], medians):.2f}"
     return row | {"fit, s": f"{min(found['seconds'] for found in runs[-1]['seeds']):.2g}"}
 
 
@@ -173,35 +164,17 @@ def _tables(
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks ratios", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = options.parser("ratios", __doc__, jobs=1)
     parser.add_argument("--quick", action="store_true", help="n = 100 and 1000, one seed")
-    parser.add_argument("--seeds", type=int, default=3, help="pairs of samples (3)")
+    parser.add_argument("--seeds", type=options.positive, default=3, help="pairs of samples (3)")
     parser.add_argument(
         "--estimators",
-        type=partial(report.names, known=ESTIMATORS),
+        type=options.names(ESTIMATORS),
         default=list(ESTIMATORS),
         metavar="A,B",
         help="some (all)",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="processes at a time, of one thread each (1)"
-    )
-    parser.add_argument(
-        "--out",
-        type=report.folder,
-        default=HERE / "results",
-        help="folder of the files (default benchmarks/results)",
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="also put the table into benchmarks/README.md"
-    )
-    options = parser.parse_args(argv)
-    if options.quick:
-        options.seeds = 1
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.seeds = 1
+    return args

@@ -6,22 +6,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import particleflow as pf
-from benchmarks import environment, report
+from benchmarks import environment, options, report
 from particleflow.clouds import Clock
 from particleflow.kernels import FeatureKernel, Neurons, ReLU, Tanh
 
-HERE = Path(__file__).parent
 MARKS = ("<!-- regression: begin -->", "<!-- regression: end -->")
 INPUTS, TRAINING, VALIDATION = 5, 200, 1000
 STUDENTS = 40
@@ -82,17 +78,14 @@ def risks(name: str, seed: int, beta: float, steps: int) -> tuple[float, float, 
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _options(argv)
+    args = _options(argv)
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
-    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
-        for name in options.problems:
+    with environment.until_stopped(rows) as until, environment.workers(args.jobs, 1) as pool:
+        for name in args.problems:
             asked = [
-                [
-                    pool.submit(risks, name, seed, beta, options.steps)
-                    for beta in (0.0, options.beta)
-                ]
-                for seed in range(options.seeds)
+                [pool.submit(risks, name, seed, beta, args.steps) for beta in (0.0, args.beta)]
+                for seed in range(args.seeds)
             ]
             rows.append(_row(name, [(plain.result(), noisy.result()) for plain, noisy in asked]))
             print(
@@ -110,22 +103,21 @@ def main(argv: Sequence[str]) -> int:
     ]
     text = (
         f"Validation risk (mean square on {VALIDATION} fresh inputs) of {STUDENTS} neurons after"
-        f" {options.steps} steps, noise fading from\nbeta = {options.beta:g}; {options.seeds}"
+        f" {args.steps} steps, noise fading from\nbeta = {args.beta:g}; {args.seeds}"
         " seed(s): the median, and the range in brackets.\n\n"
         + report.table(shown, [[row[key] for key in shown] for row in rows])
     )
     print("\n" + text)
     record = {
         "suite": "regression",
-        "steps": options.steps,
-        "seeds": options.seeds,
-        "beta": options.beta,
+        "steps": args.steps,
+        "seeds": args.seeds,
+        "beta": args.beta,
         "rows": rows,
     }
-    paths = report.save(options.out, "regression", record, text, rows)
-    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record and not until.stopped:
-        report.insert(HERE / "README.md", text, marks=MARKS)
+    report.save(args.out, "regression", record, text, rows)
+    if args.record and not until.stopped:
+        report.insert(text, marks=MARKS)
     return 0
 
 
@@ -146,37 +138,23 @@ def _row(
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks regression", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = options.parser("regression", __doc__, jobs=1)
     parser.add_argument("--quick", action="store_true", help="two seeds, 200 steps")
-    parser.add_argument("--seeds", type=int, default=5, help="pairs of runs of each problem (5)")
-    parser.add_argument("--steps", type=int, default=2000, help="steps of a run (2000)")
+    parser.add_argument(
+        "--seeds", type=options.positive, default=5, help="pairs of runs of each problem (5)"
+    )
+    parser.add_argument(
+        "--steps", type=options.positive, default=2000, help="steps of a run (2000)"
+    )
     parser.add_argument("--beta", type=float, default=1.0, help="noise at the start (1)")
     parser.add_argument(
         "--problems",
-        type=partial(report.names, known=PROBLEMS),
+        type=options.names(PROBLEMS),
         default=list(PROBLEMS),
         metavar="A,B",
         help="some of them (all)",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="processes at a time, of one thread each (1)"
-    )
-    parser.add_argument(
-        "--out",
-        type=report.folder,
-        default=HERE / "results",
-        help="folder of the files (default benchmarks/results)",
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="also put the table into benchmarks/README.md"
-    )
-    options = parser.parse_args(argv)
-    if options.quick:
-        options.seeds, options.steps = 2, 200
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.seeds, args.steps = 2, 200
+    return args

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
+import os
 import statistics
-import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from particleflow._files import replace_text
 
+RECORD = Path(__file__).parent / "README.md"
 MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
-
-
-def names(text: str, known: Collection[str]) -> list[str]:
-    """Of the command line's "a,b": each once, all of them known."""
-    chosen = list(dict.fromkeys(text.split(",")))
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, got '{unknown[0]}'")
-    return chosen
-
-
-def folder(text: str) -> Path:
-    """Of the command line's --out: a folder that can be written to, known before anything is
-    measured.
-    """
-    out = Path(text)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out) as file:
-            file.write(b" ")
-    except OSError as error:
-        raise argparse.ArgumentTypeError(
-            f"must be a folder that can be written to, got {text!r}: {error.strerror}: choose"
-            " another"
-        ) from None
-    return out
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
@@ -67,9 +41,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def save(
     folder: Path, name: str, record: Mapping[str, Any], text: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[Path]:
-    """<name>.json (everything), <name>.md (the tables), <name>.csv (one line a run); returns their
-    paths.
-    """
+    """Write <name>.json (everything), .md (the tables) and .csv (a line a run), and print where."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{end}" for end in ("json", "md", "csv")]
     replace_text(paths[0], json.dumps(record, indent=1) + "\n")
@@ -84,10 +56,11 @@ def save(
     writer.writeheader()
     writer.writerows(rows)
     replace_text(paths[2], lines.getvalue())
+    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     return paths
 
 
-def insert(path: Path, text: str, *, marks: tuple[str, str] = MARKS) -> None:
+def insert(text: str, *, marks: tuple[str, str] = MARKS, path: Path = RECORD) -> None:
     """Put text between the two marks of a file, in place of what was there."""
     begin, end = marks
     before, found, rest = path.read_text().partition(begin)

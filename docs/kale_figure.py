@@ -1,4 +1,4 @@
-"""The figure of the page on KALE: python docs/kale_figure.py writes docs/_static/kale_between.png."""
+"""Draw docs/_static/kale_between.png, the figure of the page on KALE."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import particleflow as pf  # noqa: E402
-from benchmarks.mobility_flows import CASES, run  # noqa: E402
+from benchmarks.mobilities.flows import CASES, run  # noqa: E402
 
 INK, GREY, RED = "#22223b", "#8d8da1", "#c8553d"
 COLOURS = {

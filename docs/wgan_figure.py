@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import particleflow as pf  # noqa: E402
-from benchmarks.transport_rows import critics, descend, digits, minima  # noqa: E402
+from benchmarks.transport.rows import critics, descend, digits, minima  # noqa: E402
 
 INK, RED, BLUE, GREY = "#22223b", "#c8553d", "#2c7da0", "#b8b8c4"
 SHOWN = 8

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from particleflow.estimators import Fit
     from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
-    from particleflow.trajectory import SaveAt, Trajectory
+    from particleflow.saving import SaveAt
+    from particleflow.trajectory import Trajectory
 
 _HOME = {
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
@@ -46,7 +47,8 @@ _HOME = {
     "estimators": ("Fit",),
     "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow", "wgan_flow"),
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
-    "trajectory": ("SaveAt", "Trajectory"),
+    "saving": ("SaveAt",),
+    "trajectory": ("Trajectory",),
 }
 _MODULES = (
     "clouds",

@@ -47,8 +47,11 @@ def prepare(
     integrator: Integrator | None,
     seed: int | None,
     draws: Randomness | None,
-) -> tuple[Snapshot, Target, Integrator]:
-    """Everything checked, and converted, before any work is done."""
+) -> tuple[Snapshot, Target, Cloud | None, Integrator]:
+    """The start, the target, what it gives at the start, and the integrator.
+
+    Everything is checked, and converted, before any work is done.
+    """
     if not isinstance(flow, Flow):
         raise TypeError(
             f"`flow` must be a Flow, got {type(flow).__name__}: e.g."
@@ -73,17 +76,15 @@ def prepare(
                 " None: pass integrator="
             )
     integrator = integrator_of(flow, integrator)
-    cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
+    clock = Clock() if earlier is None else earlier.clock
+    clock = replace(clock, draws=draws or clock.draws)
+    given = x0 if earlier is None else earlier.x
+    cloud, aim, first = clouds_of(given, target, "x0", "target", clock)
     require_target(flow.estimator, aim, "target")
     if flow.reaction is None:
         _compare_totals(cloud, aim)
-    if earlier is not None:
-        return (
-            replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)),
-            aim,
-            integrator,
-        )
-    return Snapshot(clock=Clock(draws=draws or Draws()), x=cloud), aim, integrator
+    start = Snapshot(clock=clock, x=cloud) if earlier is None else replace(earlier, clock=clock)
+    return start, aim, first, integrator
 
 
 def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
@@ -108,9 +109,13 @@ def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
     return integrator
 
 
-def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
-    """The start and the target as they will be used: copies, of one dtype, device and dimension.
-    What was converted follows what was a tensor.
+def clouds_of(
+    x: Any, y: Any, x_name: str, y_name: str, clock: Clock
+) -> tuple[Cloud, Target, Cloud | None]:
+    """The start, the target, and the cloud that the target gives at `clock`.
+
+    They are copies of one dtype, device and dimension. What was converted follows what was a
+    tensor.
     """
     for value, name in ((x, x_name), (y, y_name)):
         if isinstance(value, type):
@@ -129,19 +134,20 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
                 f"`{name}` must be points, got the sampler {_checks.said(value, most=200)}: {told}"
             )
     if y is None:
-        return as_cloud(x, x_name), FixedTarget(None)
+        return as_cloud(x, x_name), FixedTarget(None), None
     if not _changes(y):
         start, target = as_clouds(x, y, x_name, y_name)
-        return start, FixedTarget(target)
+        fixed = FixedTarget(target)
+        return start, fixed, fixed.cloud
     if isinstance(y, Minibatch) and y.dtype is None:
         points = as_cloud(x, x_name).points
         y = replace(y, dtype=points.dtype, device=points.device if y.device is None else y.device)
     aim = ChangingTarget(y, y_name)
-    sample = aim.at(Clock())
+    sample = aim.at(clock)
     start = as_cloud(x, x_name, like=None if sample is None else sample.points)
     if sample is not None:
         _checks.same_space(start.points, sample.points, x_name, y_name)
-    return start, aim
+    return start, aim, sample
 
 
 def _changes(y: Any) -> bool:

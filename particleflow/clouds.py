@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from particleflow import _checks, _fork, _words
 from particleflow._typing import Array, Points
-from particleflow.memo import Made
 
 __getattr__ = _words.suggesting(__name__)
 
@@ -263,75 +262,6 @@ class FixedTarget:
 
     def at(self, clock: Clock) -> Cloud | None:
         return self.cloud
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    """What was made for a cloud: the object that was given, a copy of its numbers, what else it was
-    made for, and what it is.
-    """
-
-    given: Cloud
-    copy: Cloud
-    of: Any
-    made: Any
-
-    def serves(self, cloud: Cloud, of: Any) -> bool:
-        if not (self.of is of or (self.of == of) is True):
-            return False
-        known = cloud is self.given and isinstance(cloud, FixedCloud)
-        return known or (
-            _same(self.copy.points, cloud.points) and _same(self.copy.log_mass, cloud.log_mass)
-        )
-
-
-class Kept:
-    """What was computed from a cloud, kept while clouds with the same numbers come back. A cache:
-    dropping it changes nothing but the time.
-
-    The numbers are compared, O(N d), with a copy, since a tensor's identity and version miss what
-    numpy writes into shared memory; but for those of a `FixedCloud`. Threads may share it (see
-    `memo`): the one entry is read once and replaced at once.
-    """
-
-    def __init__(self) -> None:
-        self._entry: _Entry | None = None
-
-    def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
-        """The kept value if `cloud` and `of` (what else it depends on, such as a kernel) equal
-        those of the last call, else a new one from make().
-        """
-        entry = self._entry
-        if entry is None or not entry.serves(cloud, of):
-            # the copy first: it tells what make() began with, whatever is written to the points
-            # meanwhile
-            copy = cloud.copy()
-            entry = _Entry(cloud, copy, of, make())
-            self._entry = entry
-        elif cloud is not entry.given:
-            self._entry = replace(entry, given=cloud)
-        made: Made = entry.made
-        return made
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return Kept, ()
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
-        return False
-    return torch.equal(_bits(a), _bits(b))
-
-
-def _bits(points: Tensor) -> Tensor:
-    """The same memory as whole numbers, eight bytes each where they fit: compared twice as fast as
-    floats, and NaN equals itself.
-    """
-    flat = points.contiguous().view(-1)
-    even = flat.dtype == torch.float64 or (len(flat) % 2 == 0 and flat.storage_offset() % 2 == 0)
-    return flat.view(torch.int64 if even else torch.int32)
 
 
 def corners(*clouds: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,15 +13,13 @@ from torch import Tensor
 from particleflow import _checks, _words
 from particleflow._supplied import Supplied
 from particleflow._typing import Points, Values
-from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
+from particleflow.clouds import Clock, Cloud, as_cloud, as_clouds
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
 from particleflow.estimators.base import (
     FlowDefaults,
     GradWitness,
     check_estimator,
-    fitted,
     missing_target,
-    smoothness_of,
 )
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.penalty import Penalty
@@ -31,17 +29,9 @@ from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
-from particleflow.subsets import part
+from particleflow.stiffness import SHARE, SHARE_WITH_DIFFUSION, suggested_dt
 
 __getattr__ = _words.suggesting(__name__)
-
-# suggest_dt: points probed, rounds of power iteration, and the share of 1 / (fastest contraction)
-# that a step may take.
-PROBED = 200
-ROUNDS = 8
-SHARE = 0.5
-SHARE_WITH_DIFFUSION = 0.1
-STRIDE = 0.01
 
 
 @dataclass(frozen=True)
@@ -205,97 +195,26 @@ class Flow:
     def suggest_dt(self, x: Any, y: Any = None) -> float:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
-        The rate is that of the most negative eigenvalue of d velocity / d particles (by power
-        iteration on finite differences of the velocity of the whole cloud, refitted each time) at
-        three states: the start x, the target y, and half of each, since a flow may be stiffest on
-        arrival. Growth, such as a small cloud that bursts apart, limits no step. The step is half
-        of the inverse rate (Euler is stable up to twice the inverse), a tenth where there is
-        diffusion (its bias grows with dt times the rate); it moves no particle by more than a
-        quarter of the extent; and it is rounded down to two digits. Works on at most 200 points of
-        each cloud: the rates do not grow with N. Cost: some 100 fits of that size. What changes
-        during a run (a lam) is taken as it is at the start: pass a `dt` that fits its least value.
-
-        A network in training and a witness whose gradient jumps (`KnownSmoothness`) have no rates
-        to measure: there the step moves the particles of the start by a hundredth of the extent
-        (root mean square), at the cost of one fit. Of an estimator that declares nothing about that
-        the smaller of both steps is taken.
+        The step is half of the inverse of that rate: Euler's method is stable up to twice the
+        inverse. It is a tenth where there is diffusion, whose bias grows with dt times the rate. It
+        moves no particle by more than a quarter of the extent, and it is rounded down to two
+        digits. What changes during a run (a lam) is taken as it is at the start: pass a `dt` that
+        fits its least value. How the rate is found, and what is done where there is none, is told
+        in `particleflow.stiffness`. Cost: some 100 fits of at most 200 points of each cloud.
 
         Parameters
         ----------
-        x, y : (N, d), (M, d) points or Cloud; y None where the flow has no target.
+        x, y : (N, d), (M, d) points or Cloud
+            y is None where the flow has no target.
         """
         if y is None and self.estimator.needs_target:
             raise missing_target(self.estimator, "y")
         cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
-        start = part(cloud, PROBED)
-        target = None if aim is None else part(aim, PROBED)
-        states = [start]
-        every = start.points
-        if target is not None:
-            even = (torch.arange(len(start), device=every.device) % 2 == 0)[:, None]
-            arrived = target.points[torch.arange(len(start), device=every.device) % len(target)]
-            every = torch.cat([start.points, target.points])
-            # Spread a little, since points that coincide (repeats of a small target) move like one.
-            spread = 1e-3 * extent(every) * Draws(0).normal("spread", 0, arrived)
-            states += [
-                Cloud(points + spread)
-                for points in (arrived, torch.where(even, arrived, start.points))
-            ]
-        span = extent(every) or 1.0
         bare = replace(self, noise=None, reaction=None)
-        smooth, found = smoothness_of(self.estimator) if self.estimator.deterministic else False, []
-        if not smooth:
-            velocity, _ = bare.velocity(
-                start, fitted(self.estimator, start, target, Clock(), {}), Clock()
-            )
-            found.append(_ratio(STRIDE * span, float((velocity**2).sum(1).mean().sqrt())))
-        if smooth is not False:
-            probes = [bare._stiffness(state, target, span) for state in states]
-            rate, speed = (max(column) for column in zip(*probes, strict=True))
-            share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
-            found += [_ratio(share, rate), _ratio(0.25 * span, speed)]
-        limits = [limit for limit in found if limit is not None]
-        return _two_digits(min(limits)) if limits else 1.0
-
-    def _stiffness(self, x: Cloud, target: Cloud | None, span: float) -> tuple[float, float]:
-        """The fastest contraction rate at a cloud (0 where all is growth), and the largest speed."""
-        clock = Clock()
-        memory = fitted(self.estimator, x, target, clock, {}).memory
-
-        def velocity(points: Tensor) -> Tensor:
-            moved = replace(x, points=points)
-            return self.velocity(
-                moved, fitted(self.estimator, moved, target, clock, memory), clock
-            )[0]
-
-        epsilon = span * torch.finfo(x.points.dtype).eps ** (1 / 3)
-
-        def eigenvalue(shift: float, stream: str) -> tuple[float, float]:
-            """Rayleigh quotient and norm of d velocity / d particles on the dominant direction of
-            its difference with shift I.
-            """
-            direction = Draws(0).normal(stream, 0, x.points)
-            quotient = size = 0.0
-            for _ in range(ROUNDS):
-                direction = direction / direction.norm() * math.sqrt(len(x))
-                image = (
-                    velocity(x.points + epsilon * direction)
-                    - velocity(x.points - epsilon * direction)
-                ) / (2 * epsilon)
-                if not bool(torch.isfinite(image).all()):
-                    break
-                quotient, size = (
-                    float((direction * image).sum()) / len(x),
-                    float(image.norm()) / math.sqrt(len(x)),
-                )
-                direction = image - shift * direction
-                if not float(direction.norm()) > 0:
-                    break
-            return quotient, size
-
-        quotient, size = eigenvalue(0.0, "dominant")
-        contraction = size if quotient < 0 else max(0.0, -eigenvalue(size, "shifted")[0])
-        return contraction, float(velocity(x.points).norm(dim=1).nan_to_num().max())
+        share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
+        return suggested_dt(
+            self.estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share
+        )
 
 
 def mmd_flow(
@@ -415,15 +334,3 @@ def _what(value: Any) -> str:
         if isinstance(value, type)
         else type(value).__name__
     )
-
-
-def _ratio(a: float, b: float) -> float | None:
-    """a / b, or None where it is no finite positive number."""
-    ratio = a / b if b > 0 and math.isfinite(b) else 0.0
-    return ratio if ratio > 0 else None
-
-
-def _two_digits(value: float) -> float:
-    """Rounded down to two digits: 0.0837 becomes 0.083."""
-    power = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return float(f"{math.floor(value / power * (1 + 1e-12)) * power:.1e}")

@@ -1,7 +1,7 @@
 """Caches that threads may share and that an interrupt leaves whole. Dropping one changes nothing
 but the time.
 
-Every cache of the package is one of these, a `clouds.Kept`, or an `lru_cache` of a pure function.
+Every cache of the package is one of these, a `kept.Kept`, or an `lru_cache` of a pure function.
 They obey four rules:
 
 - A caller gets what was made for its own key, from a local variable: never what another thread has

@@ -15,15 +15,14 @@ from particleflow._supplied import Supplied
 from particleflow.clouds import Cloud
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
+from particleflow.metrics.base import value_between
 from particleflow.trajectory import Trajectory
 
 
 def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Cloud) -> float:
-    """What a metric says of copies of two clouds: it is other people's code, and must not move the
-    particles. Refused if it is not one number.
-    """
+    """What a metric says of two clouds. Refused if it is not one number."""
     with Supplied("metrics", name):
-        value = metric(x.copy(), y.copy())
+        value = value_between(metric, x, y)
     try:
         return float(value)
     except (TypeError, ValueError):

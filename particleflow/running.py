@@ -14,7 +14,7 @@ from typing import Any
 
 from particleflow import _checks
 from particleflow._supplied import in_short
-from particleflow.clouds import Cloud, FixedTarget, Target, extent
+from particleflow.clouds import Cloud, extent
 from particleflow.estimators.critic import Critic
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
@@ -79,8 +79,7 @@ class Run:
 
     flow: Flow
     start: Snapshot
-    aim: Target
-    first: Cloud | None
+    fixed: Cloud | None
     states: Iterator[State]
     watch: Watch
     recorder: Recorder
@@ -116,7 +115,7 @@ class Run:
         self.statistics.add(state)
         ended = state.ended or self.is_last(state)
         if ended or self.wanted(state.clock.step) or not self.moved:
-            self.recorder.add(state, self.aim.at(state.clock))
+            self.recorder.add(state, state.target)
             self.statistics.promised(state, ended=ended)
         if state.ended:
             self.status, self.message = state.status, state.message
@@ -170,26 +169,22 @@ class Run:
         snapshot = Snapshot(
             clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper
         )
-        fixed = self.first if isinstance(self.aim, FixedTarget) else None
         path = self.recorder.trajectory(
-            snapshot, status=self.status, message=self.message, report=report, target=fixed
+            snapshot, status=self.status, message=self.message, report=report, target=self.fixed
         )
         if self.status != "completed":
             return path
-        return judged(
-            replace(path, message=_note(self.flow, path, state, self.start, self.aim)),
-            self.flow,
-            self.aim,
-        )
+        noted = replace(path, message=_note(self.flow, path, state, self.start, self.fixed))
+        return judged(noted, self.flow, state.target, fixed=self.fixed is not None)
 
 
-def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:
+def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:
     """What a completed run on a fixed target should be told: the bandwidth is too small, nobody
     moved, or a critic fell behind.
     """
-    if not isinstance(target, FixedTarget) or target.cloud is None:
+    if y is None:
         return ""
-    x, y = start.x, target.cloud
+    x = start.x
     lost = narrow(end.fit, y)
     if lost:
         return lost

@@ -19,8 +19,9 @@ from particleflow import catalogue, config, plotting
 from particleflow._words import called, shown
 from particleflow.build import Task
 from particleflow.engine import begin
+from particleflow.saving import SaveAt
 from particleflow.stopping import Stop
-from particleflow.trajectory import SaveAt, Trajectory
+from particleflow.trajectory import Trajectory
 
 COMPLETED, ENDED_BADLY, INTERRUPTED = 0, 1, 130
 CONFIG = "config.toml"

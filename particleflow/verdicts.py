@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from particleflow.arrival import Nearness, doubtful, nearness
-from particleflow.clouds import Cloud, FixedTarget, Target
+from particleflow.clouds import Cloud
 from particleflow.estimators import MMD
 from particleflow.flows import Flow
 from particleflow.kernels import FeatureKernel
@@ -16,32 +16,31 @@ from particleflow.trajectory import Trajectory
 HARDLY = 0.1
 
 
-def judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
+def judged(path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool) -> Trajectory:
     """`_judged`, or the trajectory as it is where no distance can be had: no run is lost by a look
     at it.
     """
     try:
-        return _judged(path, flow, target)
+        return _judged(path, flow, y, fixed)
     except (Exception, KeyboardInterrupt) as error:  # POT may be missing, or the user impatient
         return replace(
             path, report={**path.report, "comparable": False, "incomparable": repr(error)}
         )
 
 
-def _judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
+def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Trajectory:
     """The trajectory with what its `verdict` needs, and "stalled" with what to try in its message
     where it ends no nearer than it began.
 
     Particles that are features of a model (`FeatureKernel`) are not compared with the target's:
     other features may make the same model.
     """
-    y = target.at(path.state.clock)
     if y is None or (
         isinstance(flow.estimator, MMD) and isinstance(flow.estimator.kernel, FeatureKernel)
     ):
         return replace(path, report={**path.report, "comparable": False})
     start, end = path.cloud(0), path.state.x
-    if isinstance(target, FixedTarget) and not doubtful(start, end, y):
+    if fixed and not doubtful(start, end, y):
         return path
     found = nearness(start, end, y)
     stalled = found.verdict == "stalled"

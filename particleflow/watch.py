@@ -54,7 +54,7 @@ class Watch:
 
     def begin(self, start: State) -> None:
         """Told of the first state."""
-        self.start, self.first = start, self.target.at(start.clock)
+        self.start, self.first = start, start.target
         self._middle = start.x.points.mean(0)
         self._off = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
@@ -190,11 +190,8 @@ class Watch:
         margin = TAIL * math.sqrt(self._variance)
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
-        seen = [
-            target.points
-            for target in (self.first, self.target.at(state.clock))
-            if target is not None
-        ]  # a target may move
+        # a target may move
+        seen = [target.points for target in (self.first, state.target) if target is not None]
         share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
         if share > MOST:
             step = state.clock.step + 1

@@ -15,7 +15,7 @@ from jaxtyping import config as jaxtyping_config
 
 from particleflow import kernels, testing
 from particleflow.pairwise import PairwiseSum
-from particleflow.testing.backend import ROUNDING, Case
+from particleflow.testing.backend_case import ROUNDING, Case
 from particleflow.testing.contract import Contract
 
 SMOOTH = [

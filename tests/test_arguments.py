@@ -33,7 +33,7 @@ from test_public_api import documented
 MADE = {"Fit", "State", "Trajectory", "estimators.Fit", "estimators.FieldWitness", "integrators.Snapshot", "integrators.State", "metrics.Floor",
         "pairwise.Audit", "pairwise.Promise"}  # fmt: skip
 # Written in numerics for the modules of the package, not by users.
-WITHIN = {"clouds.FixedCloud", "clouds.Kept", "clouds.corners", "clouds.extent"}
+WITHIN = {"clouds.FixedCloud", "kept.Kept", "clouds.corners", "clouds.extent"}
 WITH_METHODS = (
     "Trajectory",
     "Flow",

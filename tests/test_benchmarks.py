@@ -14,9 +14,12 @@ import pytest
 import torch
 
 import particleflow as pf
-from benchmarks import compare, published, report
+from benchmarks import report
 from benchmarks.__main__ import main
-from benchmarks.methods import METHODS
+from benchmarks.compare import published
+from benchmarks.compare import suite as compare
+from benchmarks.compare.measure import status
+from benchmarks.compare.methods import METHODS
 from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -124,12 +127,12 @@ def test_a_step_that_is_too_long_is_reported_not_hidden():
     assert [row["status"] for row in rows] == ["completed", "diverged"]
     assert math.isfinite(rows[1]["W2"])
     assert rows[1]["curve"][-1]["step"] < 6
-    assert "seed 0 diverged" in compare._status(rows[1])
+    assert "seed 0 diverged" in status(rows[1])
     assert compare.tune(rows) is rows[0]
 
     rising = compare.measure(compare.Job("rings", "mmd", seed=0, steps=6, dt=20.0))
     assert rising["energy_rose"]
-    assert "energy rose" in compare._status(rising)
+    assert "energy rose" in status(rising)
 
 
 def test_the_best_of_a_grid_is_the_nearest_sound_one():
@@ -161,12 +164,12 @@ def test_the_published_start_has_the_published_value(flow):
 def test_results_go_between_their_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n" + "\nold\n".join(report.MARKS) + "\nafter\n")
-    report.insert(page, "new")
-    report.insert(page, "newer")
+    report.insert("new", path=page)
+    report.insert("newer", path=page)
     assert page.read_text() == "before\n" + "\nnewer\n".join(report.MARKS) + "\nafter\n"
     page.write_text("no marks")
     with pytest.raises(ValueError, match=r"page\.md"):
-        report.insert(page, "new")
+        report.insert("new", path=page)
 
 
 def test_the_median_is_given_with_its_range():

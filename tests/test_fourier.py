@@ -16,7 +16,7 @@ import torch
 from conformance import KERNELS, check_backend
 from moved import Moved
 
-from benchmarks.promise_problems import SHAPES, examine, problem
+from benchmarks.speed.promise_problems import SHAPES, examine, problem
 from particleflow import kernels
 from particleflow.pairwise import Compiled, Fourier
 from particleflow.pairwise.fourier.nufft import Transform

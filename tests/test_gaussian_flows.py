@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks import mobility_flows
-from benchmarks.mobility_flows import CASES, final_mean
+from benchmarks.mobilities import flows as mobility_flows
+from benchmarks.mobilities.flows import CASES, final_mean
 from particleflow.clouds import Cloud
 from particleflow.estimators import ClosedForm, Moments
 from particleflow.integrators import RK4, Euler, Heun, RungeKutta

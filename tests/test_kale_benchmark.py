@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import particleflow as pf
-from benchmarks import kale, kale_published
+from benchmarks.kale import published as kale_published
+from benchmarks.kale import suite as kale
 from particleflow.estimators import KALE
 from particleflow.kernels import Gaussian
 from particleflow.pairwise.exact.dense import kernel_matrix

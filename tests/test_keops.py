@@ -331,8 +331,8 @@ def test_the_baseline_of_the_benchmark_is_plain_pykeops() -> None:
 import sys
 from pathlib import Path
 import torch
-from benchmarks.keops_baseline import Broadcast, FusedKeOps, plain_pykeops
-from benchmarks.speed_problem import draw, step
+from benchmarks.speed.keops_baseline import Broadcast, FusedKeOps, plain_pykeops
+from benchmarks.speed.problem import draw, step
 from particleflow.pairwise import Dense
 problem = draw(300, 3, bandwidth=0.7, dtype=torch.float64)
 x = problem.particles(1)

@@ -23,6 +23,7 @@ LAYERS = [
     "_libraries",
     "_autograd",
     "clouds",
+    "kept",
     "subsets",
     "schedules",
     "divergences",
@@ -32,16 +33,19 @@ LAYERS = [
     "kernels",
     "pairwise",
     "estimators",
+    "stiffness",
     "flows",
     "integrators",
     "metrics",
     "arrival",
+    "saving",
     "trajectory",
     "recording",
     "_inputs",
     "watch",
     "verdicts",
     "running",
+    "stepping",
     "engine",
     "testing",
     "scikit",
@@ -78,6 +82,7 @@ HEAVY = {
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+BENCHMARKS = sorted((PACKAGE.parent / "benchmarks").rglob("*.py"))
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in FILES
@@ -120,7 +125,7 @@ def layer(module: str) -> str:
 
 
 def name(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
+    return str(path.relative_to(PACKAGE.parent))
 
 
 each = pytest.mark.parametrize("module", MODULES)
@@ -205,12 +210,12 @@ def test_the_command_line_starts_without_torch() -> None:
             assert not roots & {"torch", "numpy", "scipy", "jaxtyping"}, f"{module} imports {roots}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", FILES + BENCHMARKS, ids=name)
 def test_no_file_is_long(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", FILES + BENCHMARKS, ids=name)
 def test_every_file_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 

@@ -311,7 +311,7 @@ def test_sliced_w2_is_the_mean_over_its_directions(monkeypatch):
     squares = [optimal_cost(*pair, 2) for pair in lines]
     assert metric(x, y) == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-9)
     whole = metric(x, y)
-    monkeypatch.setattr(metrics, "LEVELS_AT_ONCE", 100)  # blocks of three directions
+    monkeypatch.setattr(metrics.sliced, "LEVELS_AT_ONCE", 100)  # blocks of three directions
     assert metric(x, y) == pytest.approx(whole, rel=1e-14)
 
 

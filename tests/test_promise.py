@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from benchmarks.promise_problems import (
+from benchmarks.speed.promise_problems import (
     FEWEST,
     HIGH,
     MOST,

@@ -17,9 +17,14 @@ import pytest
 import torch
 
 import particleflow as pf
-from benchmarks import environment, report, speed, speed_grid, speed_process, speed_rows, timing
+from benchmarks import environment, report, timing
 from benchmarks.__main__ import main
-from benchmarks.speed_problem import draw, relative_error, step
+from benchmarks.goals import Goal, Row
+from benchmarks.speed import grid as speed_grid
+from benchmarks.speed import process as speed_process
+from benchmarks.speed import rows as speed_rows
+from benchmarks.speed import suite as speed
+from benchmarks.speed.problem import draw, relative_error, step
 from particleflow.pairwise import Dense
 
 ROOT = Path(__file__).parents[1]
@@ -115,7 +120,7 @@ def test_a_row_that_fails_is_told_and_loses_no_other(monkeypatch):
     monkeypatch.setitem(
         speed.ROWS,
         "flow",
-        speed.Row(speed_process.flow, {"n": -1, "steps": 1}, {"n": -1, "steps": 1}),
+        Row(speed_process.flow, {"n": -1, "steps": 1}, {"n": -1, "steps": 1}),
     )
     row = speed.measure("flow", quick=True)
     (goal,) = [goal for goal in speed.GOALS if goal.row == "flow"]
@@ -138,10 +143,10 @@ def test_the_list_names_the_rows(capsys):
 
 
 def test_a_goal_reads_as_it_judges():
-    faster = speed.Goal("exact", "x", "", "{:.0f}x", least=150)
-    share = speed.Goal("exact", "x", "", "1/{:.0f}", least=35)
-    error = speed.Goal("exact", "x", "", "{:.0e}", most=2e-6)
-    bare = speed.Goal("exact", "x", "", "{:.0f}")
+    faster = Goal("exact", "x", "", "{:.0f}x", least=150)
+    share = Goal("exact", "x", "", "1/{:.0f}", least=35)
+    error = Goal("exact", "x", "", "{:.0e}", most=2e-6)
+    bare = Goal("exact", "x", "", "{:.0f}")
     assert [goal.text for goal in (faster, share, error, bare)] == [
         ">= 150x",
         "<= 1/35",

@@ -18,7 +18,8 @@ import particleflow as pf
 from particleflow.clouds import Cloud, Replay
 from particleflow.estimators import KALE, MMD
 from particleflow.kernels import Gaussian
-from particleflow.trajectory import SaveAt, Trajectory
+from particleflow.saving import SaveAt
+from particleflow.trajectory import Trajectory
 
 KERNEL = Gaussian(0.8)
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import particleflow as pf
-from benchmarks import transport
-from benchmarks.transport_rows import (
+from benchmarks.transport import suite as transport
+from benchmarks.transport.rows import (
     REAL,
     collapse,
     critics,

@@ -12,13 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from particleflow._typing import Memory
-from particleflow.clouds import Cloud, Kept
+from particleflow.clouds import Cloud
 from particleflow.divergences import KL, Divergence, TotalVariation
 from particleflow.estimators.base import FieldWitness, Fit
 from particleflow.estimators.dual import Dual
 from particleflow.estimators.gram import Gram, gram_of
 from particleflow.estimators.interior import program_of, solve_program
 from particleflow.estimators.newton import Solution, solve
+from particleflow.kept import Kept
 from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact.fallback import warn_once

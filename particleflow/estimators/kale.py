@@ -13,11 +13,12 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Kept
+from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import KL
 from particleflow.estimators.base import Fit
 from particleflow.estimators.envelope import Envelope
 from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
+from particleflow.kept import Kept
 from particleflow.kernels import Gaussian, Kernel, as_kernel, default_bandwidth
 from particleflow.kernels.bandwidth import read_off
 from particleflow.pairwise import Auto, PairwiseSum

@@ -10,8 +10,9 @@ from typing import ClassVar
 import torch
 
 from particleflow._typing import Gradients, Memory, Queries, Values
-from particleflow.clouds import Clock, Cloud, Kept
+from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit, FlowDefaults
+from particleflow.kept import Kept
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median
 from particleflow.kernels.bandwidth import is_rule, read_off
 from particleflow.kernels.declared import as_kernel_or_rule, bandwidth_of, is_positive

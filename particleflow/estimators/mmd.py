@@ -7,8 +7,9 @@ from functools import partial
 from typing import ClassVar
 
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Kept
+from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import FieldWitness, Fit
+from particleflow.kept import Kept
 from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.memo import cached_property

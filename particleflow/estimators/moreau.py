@@ -10,11 +10,12 @@ from typing import ClassVar
 
 from particleflow import _checks
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Kept
+from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import ChiSquare, Divergence
 from particleflow.estimators.base import Fit
 from particleflow.estimators.envelope import Envelope
 from particleflow.estimators.penalty import Penalty, as_penalty, penalty_at, remembering
+from particleflow.kept import Kept
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend

@@ -26,13 +26,14 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class State(Snapshot):
-    """A snapshot with its fit.
+    """A snapshot with its fit, and the target's cloud that the fit was made with.
 
     `status` is "running"; "unstable" from where an instability was found (the run goes on); or how
     it ended: "diverged", "not converged". `message` says the remedy and the cause.
     """
 
     fit: Fit
+    target: Cloud | None = None
     status: str = "running"
     message: str = ""
 

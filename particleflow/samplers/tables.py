@@ -148,7 +148,7 @@ def suspicious(rows: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _is_header(fields: Sequence[str], following: Sequence[Sequence[str]]) -> tuple[bool, str]:
-    """Are these column names? With what a user should be told where numbers were taken for names."""
+    """Are these column names? And what to tell a user where numbers were taken for names."""
     words = [field for field in fields if not _is_number(field)]
     numbers = [field for field in fields if _is_number(field)]
     counted = bool(numbers) and numbers == [str(k) for k in range(len(numbers))]

@@ -10,13 +10,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import particleflow as pf
-from benchmarks.methods import METHODS
+from benchmarks.compare.methods import METHODS
 from benchmarks.tasks import TASKS
 
 if TYPE_CHECKING:
     from particleflow.integrators import State
 
 RECORDS = 20
+
+# Multiples of `flow.suggest_dt` that --dt-grid tries.
+GRID = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,16 @@ def rose(energies: Sequence[float]) -> bool:
     """
     slack = 1e-9 * max(abs(energy) for energy in energies)
     return any(after > before + slack for before, after in pairwise(energies))
+
+
+def status(row: dict[str, Any]) -> str:
+    """How a run ended, in words."""
+    if row["status"] == "unstable":
+        return (
+            "completed, but the energy rose"
+            if row["energy_rose"]
+            else "completed, but most particles left"
+        )
+    if row["status"] != "completed":
+        return f"seed {row['seed']} {row['status']} at step {row['curve'][-1]['step']}"
+    return "completed, but the energy rose" if row["energy_rose"] else "completed"

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.keops_baseline import Broadcast, FusedKeOps
-from benchmarks.speed_problem import Problem, Step, draw, relative_error, step
+from benchmarks.speed.keops_baseline import Broadcast, FusedKeOps
+from benchmarks.speed.problem import Problem, Step, draw, relative_error, step
 from benchmarks.timing import NotMeasuredError, Times, Trial, idle, interleaved
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Fit

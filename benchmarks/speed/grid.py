@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks import report
-from benchmarks.speed_problem import Problem, Step, draw, step
-from benchmarks.speed_rows import RTOL, measured
+from benchmarks.speed.problem import Problem, Step, draw, step
+from benchmarks.speed.rows import RTOL, measured
 from benchmarks.timing import Trial, interleaved, timed
 from particleflow.pairwise import Dense, PairwiseSum
 
@@ -54,7 +54,7 @@ class Cell:
 def grid(
     sizes: Sequence[int], dims: Sequence[int], bandwidths: Sequence[float], cap: float, rounds: int
 ) -> dict[str, Any]:
-    """All cells, `cap` the longest that one step may take. N = M, all of the targets' field kept."""
+    """All cells. One step may take `cap` seconds. N = M, and the targets' field is kept."""
     cells: list[Cell] = []
     for d in dims:
         print(f"  grid: d = {d}", flush=True)

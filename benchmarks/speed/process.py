@@ -19,8 +19,8 @@ from torch import Tensor
 
 import particleflow as pf
 from benchmarks import environment
-from benchmarks.speed_problem import draw, step
-from benchmarks.speed_rows import BANDWIDTH, measured
+from benchmarks.speed.problem import draw, step
+from benchmarks.speed.rows import BANDWIDTH, measured
 from benchmarks.timing import family_seconds, forget_peak, peak_resident, resident
 from particleflow import pairwise
 from particleflow.kernels import Kernel

@@ -5,42 +5,37 @@ where the published code aborts.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, kale_rows, report
-from benchmarks.speed import Goal, Row
-
-HERE = Path(__file__).parent
+from benchmarks import environment, options, report
+from benchmarks.goals import Goal, Row
+from benchmarks.kale import rows as measured_rows
 
 ROWS = {
     "small": Row(
-        kale_rows.solves,
+        measured_rows.solves,
         {"n": 300, "lams": [1e-2, 1.0], "rounds": 7},
         {"n": 200, "lams": [1e-2, 1.0], "rounds": 3},
     ),
     "large": Row(
-        kale_rows.solves,
+        measured_rows.solves,
         {"n": 3000, "lams": [1e-2, 1.0], "rounds": 7},
         {"n": 1000, "lams": [1e-2, 1.0], "rounds": 3},
     ),
     "million": Row(
-        kale_rows.million,
+        measured_rows.million,
         {"n": 10**6, "tenth": 10**5, "reference": 3000, "lam": 1e-2, "rounds": 3},
         {"n": 10**5, "tenth": 10**4, "reference": 1000, "lam": 1e-2, "rounds": 2},
     ),
     "iterations": Row(
-        kale_rows.iterations,
+        measured_rows.iterations,
         {"sizes": [10**3, 10**4, 10**5, 10**6], "lam": 1e-2},
         {"sizes": [10**3, 10**4], "lam": 1e-2},
     ),
     "rings": Row(
-        kale_rows.rings,
+        measured_rows.rings,
         {"steps": 1000, "lam": 1e-4, "dt": 1e-5},
         {"steps": 20, "lam": 1e-4, "dt": 1e-5},
     ),
@@ -63,7 +58,11 @@ GOALS = (
     ),
     Goal("large", "1", "the same at lam = 1", "{:.3g}x", least=1500),
     Goal(
-        "large", "residual", "the residual that ours has reached", "{:.2g}", most=kale_rows.RESIDUAL
+        "large",
+        "residual",
+        "the residual that ours has reached",
+        "{:.2g}",
+        most=measured_rows.RESIDUAL,
     ),
     Goal(
         "million",
@@ -92,15 +91,15 @@ GOALS = (
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _options(argv)
+    args = _options(argv)
     began = time.perf_counter()
     rows: dict[str, dict[str, Any]] = {}
     with environment.until_stopped(rows):
-        for name in options.rows:
+        for name in args.rows:
             row = ROWS[name]
             with environment.workers(1, row.threads) as pool:
                 rows[name] = pool.submit(
-                    row.run, **(row.quick if options.quick else row.full)
+                    row.run, **(row.quick if args.quick else row.full)
                 ).result()
             print(f"{name}: {rows[name]['note']} ({time.perf_counter() - began:.0f} s)", flush=True)
     lines = []
@@ -118,43 +117,30 @@ def main(argv: Sequence[str]) -> int:
                 }
             )
     text = report.table(list(lines[0]), [list(line.values()) for line in lines])
-    if options.quick:
+    if args.quick:
         text = (
             "**Quick: smaller sizes. The goals are those of the full sizes, which the words in the"
             " table name.**\n\n" + text
         )
     print("\n" + text)
-    paths = report.save(
-        options.out,
-        "kale-quick" if options.quick else "kale",
-        {"suite": "kale", "quick": options.quick, "rows": rows},
+    report.save(
+        args.out,
+        "kale-quick" if args.quick else "kale",
+        {"suite": "kale", "quick": args.quick, "rows": rows},
         text,
         lines,
     )
-    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
     return 0
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks kale", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = options.parser("kale", __doc__, record=False)
     parser.add_argument("--quick", action="store_true", help="smaller sizes, few repetitions")
     parser.add_argument(
         "--rows",
-        type=partial(report.names, known=ROWS),
+        type=options.names(ROWS),
         default=list(ROWS),
         metavar="A,B",
         help=f"of {', '.join(ROWS)} (all)",
     )
-    parser.add_argument(
-        "--out",
-        type=report.folder,
-        default=HERE / "results",
-        help="folder of the files (default benchmarks/results)",
-    )
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,19 +5,14 @@ estimate it worse with better samples.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, report
-from benchmarks.transport_rows import CRITICS, REAL, collapse, minima, samples
+from benchmarks import environment, options, report
+from benchmarks.transport.rows import CRITICS, REAL, collapse, minima, samples
 
-HERE = Path(__file__).parent
 MARKS = ("<!-- transport: begin -->", "<!-- transport: end -->")
 # dimension: the stated ratio of repeated means; particles: E W1 at the end and of real batches, and
 # the range of the variance.
@@ -28,26 +23,25 @@ BATCHES = {16: 3000, 64: 1000}
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _options(argv)
+    args = _options(argv)
     began = time.perf_counter()
-    seeds, shrink = (1, 10) if options.quick else (options.seeds, 1)
+    seeds, shrink = (1, 10) if args.quick else (args.seeds, 1)
     parts, rows = [], []
-    with environment.until_stopped(rows) as until, environment.workers(options.jobs, 1) as pool:
-        for name in options.rows:
+    with environment.until_stopped(rows) as until, environment.workers(args.jobs, 1) as pool:
+        for name in args.rows:
             text, found = PARTS[name](pool, seeds, shrink)
             parts.append(text)
             rows += [{"part": name, **row} for row in found]
             print(f"\n{text}\n({time.perf_counter() - began:.0f} s)", flush=True)
     text = "\n\n".join(parts)
-    if options.quick:
+    if args.quick:
         text = "**Quick: a tenth of the repetitions and steps, one seed.**\n\n" + text
-    name = "transport-quick" if options.quick else "transport"
-    paths = report.save(
-        options.out, name, {"suite": "transport", "quick": options.quick, "rows": rows}, text, rows
+    name = "transport-quick" if args.quick else "transport"
+    report.save(
+        args.out, name, {"suite": "transport", "quick": args.quick, "rows": rows}, text, rows
     )
-    print("\nwritten: " + ", ".join(os.path.relpath(path) for path in paths))
-    if options.record and not until.stopped:
-        report.insert(HERE / "README.md", text, marks=MARKS)
+    if args.record and not until.stopped:
+        report.insert(text, marks=MARKS)
     return 0
 
 
@@ -118,8 +112,10 @@ def _digits(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[str
         for name in (*CRITICS, REAL)
     }
     rows: list[dict[str, Any]] = [
-        {"critic": name, "seed": seed, **future.result()} for name, futures in found.items() for seed, future in enumerate(futures)
-    ]  # fmt: skip
+        {"critic": name, "seed": seed, **future.result()}
+        for name, futures in found.items()
+        for seed, future in enumerate(futures)
+    ]
     headings = [
         "critic",
         "its estimate / exact W1",
@@ -145,34 +141,16 @@ PARTS = {"minima": _minima, "collapse": _collapse, "digits": _digits}
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks transport", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = options.parser("transport", __doc__, jobs=1)
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the repetitions and steps, one seed"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each flow (3)")
+    parser.add_argument("--seeds", type=options.positive, default=3, help="runs of each flow (3)")
     parser.add_argument(
         "--rows",
-        type=partial(report.names, known=PARTS),
+        type=options.names(PARTS),
         default=list(PARTS),
         metavar="A,B",
         help=f"of {', '.join(PARTS)} (all)",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="processes at a time, of one thread each (1)"
-    )
-    parser.add_argument(
-        "--out",
-        type=report.folder,
-        default=HERE / "results",
-        help="folder of the files (default benchmarks/results)",
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="also put the tables into benchmarks/README.md"
-    )
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The flows that are compared, each from a bandwidth and the number of steps that it will be given."""
+"""The flows that are compared, each made from a bandwidth and a number of steps."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks import kale_published
-from benchmarks.speed_problem import Problem, draw
+from benchmarks.kale import published
+from benchmarks.speed.problem import Problem, draw
 from benchmarks.tasks import TASKS
 from benchmarks.timing import Trial, interleaved
 from particleflow.clouds import Clock, Cloud
@@ -138,7 +138,7 @@ def _cold(dual: Dual, lam: float) -> Solution:
 def _published(matrix: Tensor, mu: Tensor, lam: float) -> tuple[float, int]:
     """Seconds and inverses."""
     began = time.process_time()
-    _, inverses = kale_published.newton(matrix, mu, lam, residual=RESIDUAL)
+    _, inverses = published.newton(matrix, mu, lam, residual=RESIDUAL)
     return time.process_time() - began, inverses
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.speed_problem import Problem, draw
+from benchmarks.speed.problem import Problem, draw
 from benchmarks.timing import timed
 
 BANDWIDTH = 0.2

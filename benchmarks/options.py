@@ -1,0 +1,76 @@
+"""The command-line options that the suites share, and what may be given for them."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parser(
+    suite: str, description: str | None, *, record: bool = True, jobs: int | None = None
+) -> argparse.ArgumentParser:
+    """A suite's parser with --out, with --record where README.md has its section, and with --jobs.
+
+    `description` is the docstring of the suite: its first line is shown.
+    """
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks {suite}".rstrip(),
+        description=(description or "").partition("\n")[0],
+    )
+    made.add_argument(
+        "--out",
+        type=folder,
+        default=RESULTS,
+        help="folder of the files (default: benchmarks/results)",
+    )
+    if record:
+        made.add_argument(
+            "--record", action="store_true", help="also put the tables into benchmarks/README.md"
+        )
+    if jobs is not None:
+        made.add_argument(
+            "--jobs",
+            type=positive,
+            default=jobs,
+            help="processes at a time, of one thread each (default: %(default)s)",
+        )
+    return made
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got '{text}'")
+    return int(text)
+
+
+def names(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Reads "a,b": each name once, all of them known."""
+
+    def read(text: str) -> list[str]:
+        chosen = list(dict.fromkeys(text.split(",")))
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, got '{unknown[0]}'")
+        return chosen
+
+    return read
+
+
+def folder(text: str) -> Path:
+    """A folder that can be written to: tried before anything is measured."""
+    out = Path(text)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as file:
+            file.write(b" ")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be a folder that can be written to, got {text!r}: {error.strerror}: choose"
+            " another"
+        ) from None
+    return out
