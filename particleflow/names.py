@@ -38,7 +38,7 @@ DATA_SETS: Mapping[str, Callable[[int | None], samplers.Sampler]] = {
     "iris": lambda pca: samplers.Iris(pca=pca),
     "wine": lambda pca: samplers.Wine(pca=pca),
 }
-KERNELS = {facts.name: kind for kind in kernels.BUILT_IN if (facts := stated(kind))}
+KERNELS = {facts.name: kind for kind in kernels.built_in.BUILT_IN if (facts := stated(kind))}
 MOBILITIES: Mapping[str, Callable[[], mobilities.Mobility]] = {
     "logit": mobilities.Unit,
     "mle": mobilities.Exponential,

@@ -103,8 +103,8 @@ def test_the_formulas_are_the_kernels(kernel: kernels.Kernel, d: int) -> None:
 
 
 def test_every_kernel_with_a_logarithm_has_its_formula() -> None:
-    assert {type(kernel) for kernel in KERNELS} == set(kernels.BUILT_IN)
-    for kind in kernels.BUILT_IN:
+    assert {type(kernel) for kernel in KERNELS} == set(kernels.built_in.BUILT_IN)
+    for kind in kernels.built_in.BUILT_IN:
         facts = stated(kind)
         assert facts is not None
         assert bool(facts.keops.log) == (kind is not kernels.Energy)

@@ -99,7 +99,7 @@ class Blend(Scaled):
 
 KERNEL = Blend(0.7)
 # Each built-in kernel that has a logarithm, of one bandwidth.
-MADE = [kind(0.7) for kind in pf.kernels.BUILT_IN if positive_kind(kind)]
+MADE = [kind(0.7) for kind in pf.kernels.built_in.BUILT_IN if positive_kind(kind)]
 
 
 def test_it_is_a_kernel_and_its_facts_are_its_own() -> None:

@@ -10,7 +10,7 @@ from particleflow.kernels.imq import IMQ
 from particleflow.kernels.laplace import Laplace
 from particleflow.kernels.matern import Matern32, Matern52
 
-__all__ = ["BUILT_IN", "IMQ", "Cauchy", "Energy", "Gaussian", "Laplace", "Matern32", "Matern52"]
+__all__ = ["IMQ", "Cauchy", "Energy", "Gaussian", "Laplace", "Matern32", "Matern52"]
 
 # In the order in which messages and `particleflow list` name them.
 BUILT_IN: tuple[type[Kernel], ...] = (Gaussian, Laplace, Matern32, Matern52, IMQ, Cauchy, Energy)

@@ -27,7 +27,7 @@ WIDEST = 1e15
 # backends sum its far points in float64.
 FARTHEST = 1e150
 # The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end
-# at a distance of 1e-15 (kernels/radial.py), and for values, whose distances must have squares.
+# at a distance of 1e-15 (kernels/contract.py), and for values, whose distances must have squares.
 SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
 
 

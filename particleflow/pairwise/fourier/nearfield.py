@@ -28,7 +28,7 @@ from particleflow.pairwise.terms import What
 # Queries in one vector; queries that share a list of sources; sources summed in the element's
 # precision before they go into doubles; blocks of queries that a thread takes.
 LANES, BLOCK, CHUNK, JOB = 8, 32, 64, 256
-# Nearer than the kernel's cut-off (kernels/radial.py) counts as here: the force is the difference
+# Nearer than the kernel's cut-off (kernels/contract.py) counts as here: the force is the difference
 # times a finite number. The square of that distance in radii has to be a number of the element: up
 # to so many units of length, or radii, float32 will do.
 LARGEST_FLOAT32 = 3e3
