@@ -29,7 +29,7 @@ WIDE = np.longdouble
 # Units of rounding that an exact sum may err by: sums of 256 terms one after the other, a few
 # operations a term.
 SAFETY = 64.0
-# Below this distance, in bandwidths, a slope is cut off (kernels/radial.py).
+# Below this distance, in bandwidths, a slope is cut off (kernels/contract.py).
 COINCIDENT = WIDE("1e-15")
 
 SCALED = (kernels.Gaussian, kernels.Laplace, kernels.Matern32, kernels.Matern52, kernels.IMQ)
@@ -190,7 +190,7 @@ def _laid_out(values: Tensor, layout: str) -> Tensor:
 
 def profile(kernel: Any, r: Array, d: int) -> dict[str, Array]:
     """k, dk/dr, d2k/dr2, (dk/dr) / r and the laplacian with its derivative in r, of the formulas in
-    kernels/radial.py; r in extended precision.
+    kernels/contract.py; r in extended precision.
     """
     l = WIDE(length_of(kernel))
     a = r / l

@@ -347,7 +347,7 @@ def test_prepared_queries_keep_what_helps() -> None:
 
 
 def test_coincident_laplacians_of_kinked_kernels_match_dense() -> None:
-    """Without the curvature, and the slope cut off, as kernels.radial says."""
+    """Without the curvature, and the slope cut off, as kernels.contract says."""
     x = cloud(12, 2, 0)
     for kernel in KERNELS:
         if kernel not in SMOOTH:

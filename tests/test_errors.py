@@ -54,7 +54,8 @@ for line in json.load(sys.stdin):
         eval(line)
         answers.append(["nothing", "", len(fits)])
     except Exception as error:
-        answers.append([type(error).__name__, str(error), len(fits)])
+        kind = type(error).__name__.removeprefix("Refused")
+        answers.append([kind, str(error), len(fits)])
 json.dump(answers, sys.stdout)
 """
 

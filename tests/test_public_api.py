@@ -64,7 +64,7 @@ WITHIN = {
     ],
     "integrators": ["Euler", "EulerMaruyama", "Heun", "Integrator", "RK4", "Refit", "RungeKutta", "Snapshot", "State"],
     "kernels": [
-        "Bandwidth", "CrossValidated", "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Landmarks", "Laplace",
+        "Bandwidth", "Cauchy", "CrossValidated", "Energy", "Erf", "FeatureKernel", "FeatureMap", "Gaussian", "IMQ", "Kernel", "Landmarks", "Laplace",
         "Matern32", "Matern52", "Median", "Neurons", "Radial", "RandomWaves", "ReLU", "ScaledKernel", "Scott", "Tanh", "as_kernel",
         "default_bandwidth", "median_distance",
     ],

@@ -30,7 +30,7 @@ from particleflow.trajectory import Trajectory
 
 where, after, number, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 owner, name = {
-    "metrics": (metrics.W2, "__call__"),
+    "metrics": (metrics.W2, "between"),
     "steps": (running.Statistics, "add"),
     "trajectory": (Trajectory, "save"),
     "table": (outputs, "_table"),

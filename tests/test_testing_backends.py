@@ -117,7 +117,7 @@ class PlainField:
     def log(self, z: Any) -> Any:
         if any(bool((w < 0).any()) for _, w in self.parts):
             raise ValueError("`w` must be >= 0 for the logarithm of a sum")
-        if not isinstance(self.parts[0][0].kernel, kernels.radial.PositiveKernel):
+        if not isinstance(self.parts[0][0].kernel, kernels.contract.PositiveKernel):
             raise TypeError("`kernel` must have a logarithm")
         exact = [
             Dense().sources(sources.kernel, sources.points).field(w) for sources, w in self.parts

@@ -39,6 +39,12 @@ KERNELS = table(
         arguments=("bandwidth",),
     ),
     Kernel(
+        name="cauchy",
+        line="1 / (1 + r^2 / bandwidth^2), the rational quadratic of exponent 1",
+        where="particleflow.kernels:Cauchy",
+        arguments=("bandwidth",),
+    ),
+    Kernel(
         name="energy",
         line="-r: MMD^2 becomes the energy distance; no bandwidth; mmd and mmd-noise only",
         where="particleflow.kernels:Energy",

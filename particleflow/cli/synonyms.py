@@ -52,7 +52,8 @@ NAMES: dict[str, dict[str, str]] = {
             "gaussian": "rbf normal se squared-exponential",
             "laplace": "exponential exp matern12 laplacian",
             "matern32": "matern",
-            "imq": "multiquadric inverse-multiquadric cauchy",
+            "imq": "multiquadric inverse-multiquadric",
+            "cauchy": "rational-quadratic rq",
             "energy": "distance riesz",
         }
     ),

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from particleflow import _checks, _fork
 from particleflow._refusals import RefusedValueError
-from particleflow.kernels import Energy, Laplace
-from particleflow.kernels.declared import bandwidth_of
+from particleflow.kernels.declared import bandwidth_of, has_kink, is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.terms import What
 
@@ -29,7 +28,7 @@ WIDEST = 1e15
 # backends sum its far points in float64.
 FARTHEST = 1e150
 # The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end
-# at a distance of 1e-15 (kernels/radial.py), and for values, whose distances must have squares.
+# at a distance of 1e-15 (kernels/contract.py), and for values, whose distances must have squares.
 SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
 
 
@@ -82,7 +81,7 @@ def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
     """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink
     would take them for one.
     """
-    if not isinstance(kernel, Energy | Laplace) or clouds[0].device.type != "cpu":
+    if clouds[0].device.type != "cpu" or not (is_built_in(kernel) and has_kink(kernel)):
         return
     unit = bandwidth_of(kernel) or 1.0
     least = SQUARED[clouds[0].dtype] if what is What.VALUE else SLOPED * unit

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,19 +22,23 @@ from particleflow import _checks
 from particleflow.clouds import corners
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, has_facts
-from particleflow.pairwise.base import Audit, Field, Queries, Sources
+from particleflow.pairwise.base import Audit, Field, Queries
 
 # Pairs whose differences an audit holds in memory at once: 8 MiB for each coordinate.
 PAIRS = 2**20
 
 
-class KernelSources(Sources, Protocol):
-    """Sources that tell their kernel."""
+@runtime_checkable
+class KernelSources(Protocol):
+    """Sources that tell their points and their kernel."""
 
+    @property
+    def points(self) -> Tensor: ...
     @property
     def kernel(self) -> Kernel: ...
 
 
+@runtime_checkable
 class PartedField(Field, Protocol):
     """A field that tells its parts: sources, and their weights (N,) or (N, K)."""
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from particleflow.kernels import Kernel
+from particleflow.kernels.contract import PositiveKernel, ScaledKernel
 from particleflow.kernels.declared import bandwidth_of
-from particleflow.kernels.radial import PositiveKernel, ScaledKernel
 from particleflow.testing.backend_case import SUMS, Case
 from particleflow.testing.sums import exact_logs, exact_sums
 

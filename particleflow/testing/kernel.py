@@ -1,4 +1,4 @@
-"""`check_kernel`: the contract of a kernel (`particleflow.kernels.radial`), clause by clause."""
+"""`check_kernel`: the contract of a kernel (`particleflow.kernels.contract`), clause by clause."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel, Radial, ScaledKernel
+from particleflow.kernels.contract import KnownKink, PositiveKernel
 from particleflow.kernels.declared import has_kink, has_laplacian, is_built_in
-from particleflow.kernels.radial import KnownKink, PositiveKernel
 from particleflow.testing.contract import Contract, normals
+from particleflow.testing.facts import check_facts
 
 # Squared distances in units of the kernel's, none of them a round number, where kinks of a user's
 # kernel would lie.
@@ -50,6 +51,7 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
       derivative, also where the profile underflows.
     - With `with_bandwidth`: k_l(s) = k_1(s / l^2), members of one bandwidth are equal and hash
       alike, members of two are unequal.
+    - Where the class states `facts`: they agree with its methods.
     - With `kinked_at_zero`: True where the slope grows without bound as s falls to 0, else False.
     - Gram matrices are positive semidefinite; of a kernel without logarithms it is enough that they
       are so on weights of sum zero.
@@ -94,6 +96,7 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
         _logarithms(contract, made)
     if has_laplacian(made):
         _laplacian(contract, made)
+    check_facts(contract, made, SQUARES)
     if definite:
         _definite(contract, made, positive)
 

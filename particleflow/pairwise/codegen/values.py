@@ -197,6 +197,11 @@ class Value:
         """min(self, bound); a NaN in self stays."""
         return select(self > bound, bound, self)
 
+    def where(self, relation: str, bound: Number, then: Number, otherwise: Number) -> Value:
+        """`then` where self `relation` bound ("<" or ">"), else `otherwise`."""
+        held = self > bound if relation == ">" else self < bound
+        return select(held, self.kind(then), otherwise)
+
     def sqrt(self) -> Value:
         return intrinsic("llvm.sqrt", self)
 

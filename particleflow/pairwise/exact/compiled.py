@@ -19,12 +19,12 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._libraries import library
 from particleflow.kernels import Kernel
-from particleflow.kernels.declared import bandwidth_of
+from particleflow.kernels.built_in import BUILT_IN
+from particleflow.kernels.declared import bandwidth_of, profile_of, stated
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.exact.dense import ARRAYS_PER_TILE, kernel_matrix
-from particleflow.pairwise.exact.profiles import PROFILES
 from particleflow.pairwise.exact.tiles import UNROLLED, Plan, function
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import (
@@ -240,13 +240,13 @@ class CompiledSources:
 
 def has_code(kind: type[Kernel]) -> bool:
     """Is there machine code for kernels of this class?"""
-    return kind in PROFILES
+    return stated(kind) is not None
 
 
 def check_kernel(kernel: Kernel) -> None:
     """Refuse what has no machine code."""
     if not has_code(type(kernel)):
-        names = ", ".join(known.__name__ for known in PROFILES)
+        names = ", ".join(known.__name__ for known in BUILT_IN)
         raise TypeError(
             f"`kernel` must be one of {names} for Compiled(), got {kernel}: sum with Dense()"
         )
@@ -257,7 +257,7 @@ def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.nd
     here = points.detach().numpy()
     with np.errstate(invalid="ignore"):  # infinities, which the caller answers with NaNs
         moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
-    moved *= PROFILES[type(kernel)].length / _bandwidth(kernel)
+    moved *= profile_of(type(kernel)).length / _bandwidth(kernel)
     return moved.astype(here.dtype, copy=False)
 
 
@@ -313,7 +313,7 @@ def range_logs(
 
     -inf and 0 where nothing is summed.
     """
-    profile = PROFILES[type(kernel)]
+    profile = profile_of(type(kernel))
     top = float(w.max()) or 1.0
     if profile.exponent is None:
         both = range_sums(

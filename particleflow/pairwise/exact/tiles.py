@@ -4,7 +4,7 @@
     tile(z, x, w, ptr, starts, stops, out, lowest, scratch, first, last, block, Q, d, K)
 
 of addresses, then integers. z (d, Q), x (N, d) and w (N, K) are float32 or float64, scaled by
-`profiles`; rows of queries are cut into blocks of `block`, and block b meets the sources starts[r]
+`kernels.facts.Profile`; rows of queries are cut into blocks of `block`, and block b meets the sources starts[r]
 <= j < stops[r] of its ranges r = ptr[b] ... ptr[b + 1] - 1 (int64): all pairs are one range a
 block, and a backend that leaves pairs out lists the others. Blocks first <= b < last are worked on,
 each by itself, so that threads share the blocks and the bits are the same whatever the number of
@@ -30,13 +30,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
+from particleflow.kernels.declared import profile_of
+from particleflow.kernels.facts import Formula, Pair, Profile
 from particleflow.memo import cached_property
 from particleflow.pairwise.codegen.arrays import Array, NumbersInMemory
 from particleflow.pairwise.codegen.entry import machine_code
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.codegen.staging import staged
 from particleflow.pairwise.codegen.values import BYTES, Kind, Value, fma, squared_norm
-from particleflow.pairwise.exact.profiles import PROFILES, Formula, Pair, Profile
 from particleflow.pairwise.terms import What
 
 # Sources whose sum is taken in the element's precision, where all is kept in registers.
@@ -81,7 +82,7 @@ class Plan:
 
     @property
     def profile(self) -> Profile:
-        return PROFILES[self.kernel]
+        return profile_of(self.kernel)
 
     @property
     def formulas(self) -> tuple[Formula | None, Formula | None]:

@@ -32,7 +32,8 @@ import torch
 from torch import Tensor
 
 from particleflow._libraries import Later
-from particleflow.kernels import Gaussian, Kernel
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import is_gaussian
 from particleflow.pairwise.fourier import nufft
 from particleflow.pairwise.periodic.modes import (
     bent_square,
@@ -211,7 +212,7 @@ def _fewest(demand: Demand, unit: float, bounds: list[float]) -> Coefficients | 
     """The fewest modes whose tails (value, gradient, laplacian) are within `bounds`, on any box."""
     kernel, extents = demand.kernel, demand.extents
     far = reach(kernel, PERIOD * demand.tol)
-    if isinstance(kernel, Gaussian):
+    if is_gaussian(kernel):
         lengths = tuple(e + far for e in extents)
         cut = math.sqrt(2 * math.log(100 / (TAIL * demand.tol))) / kernel.bandwidth
         return _on_box(demand, lengths, cut, None, bounds)
@@ -300,7 +301,7 @@ def _sums(size: Array, squares: Array, norm2: Array, mask: Array) -> Sums:
 def _spectrum(demand: Demand, lengths: tuple[float, ...], sizes: list[int]) -> Array:
     """c of the modes 0 ... sizes_j - 1 of a Gaussian: spectrum / volume, a product over axes."""
     kernel = demand.kernel
-    assert isinstance(kernel, Gaussian)
+    assert is_gaussian(kernel)
 
     def on_axis(length: float, n: int) -> Array:
         omega2 = torch.from_numpy((2 * math.pi / length * np.arange(n)) ** 2)

@@ -16,7 +16,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from particleflow.kernels.radial import COINCIDENT
+from particleflow.kernels.contract import COINCIDENT
 from particleflow.pairwise.codegen.arrays import Array
 from particleflow.pairwise.codegen.entry import machine_code
 from particleflow.pairwise.codegen.processor import Processor
@@ -34,7 +34,7 @@ BLOCK = 32
 CHUNK = 64
 # Blocks of queries that a thread takes.
 JOB = 256
-# Nearer than the kernel's cut-off (kernels/radial.py) counts as here: the force is the difference
+# Nearer than the kernel's cut-off (kernels/contract.py) counts as here: the force is the difference
 # times a finite number. The square of that distance in radii has to be a number of the element: up
 # to so many units of length, or radii, float32 will do.
 LARGEST_FLOAT32 = 3e3

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from particleflow.clouds import corners
-from particleflow.kernels import Energy, Kernel
-from particleflow.kernels.declared import bandwidth_of
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, falls_fast
 from particleflow.pairwise.fourier.farfield import Demand, Modes, fewest_modes
-from particleflow.pairwise.neighbours.backend import Short
 from particleflow.pairwise.neighbours.reach import sampled_distances, share_within
 from particleflow.pairwise.periodic.modes import length_scale, reach
 from particleflow.pairwise.periodic.split import WIDEST, kinked, rate
@@ -141,7 +140,7 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
         found = fewest_modes(_demand(wanted, box, 0.0, most))
         if found is not None:
             return Layout(box, found)
-    elif share is not None and not (isinstance(kernel, Energy) and _stretched(box, clouds, z)):
+    elif share is not None and not (bandwidth_of(kernel) is None and _stretched(box, clouds, z)):
         found = _with_near(wanted, box, most, share, n * q)
         if found is not None:
             return Layout(box, found)
@@ -172,7 +171,7 @@ def _elsewhere(
     )
     choices: list[tuple[float, Layout]] = []
     far = reach(kernel, wanted.tol)
-    if share is not None and math.isfinite(far) and isinstance(kernel, Short):
+    if share is not None and math.isfinite(far) and falls_fast(type(kernel)):
         choices.append((n * q * share(far) * PER_PAIR, Layout(box, culled=True, why=why)))
     for left_out in OUTLIERS:
         aside = 0.5 * left_out / z.shape[1]

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 
 from particleflow._libraries import Later
-from particleflow.kernels import Gaussian
+from particleflow.kernels.declared import is_gaussian
 from particleflow.pairwise.mesh.spacing import Plan
 from particleflow.pairwise.periodic.modes import (
     mode_numbers,
@@ -171,7 +171,7 @@ def _kept_multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
 
 def _multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:
     lengths = [plan.spacing * n for n in shape]
-    if not isinstance(plan.kernel, Gaussian):
+    if not is_gaussian(plan.kernel):
         whole = plan.periodic.coefficients(lengths, shape)
         for axis, n in enumerate(shape):
             whole *= on_axis(_window_factor(plan, n, axis == plan.d - 1), axis, plan.d)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from particleflow._libraries import Later
-from particleflow.kernels import Gaussian
+from particleflow.kernels.declared import is_gaussian
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sum
 from particleflow.pairwise.inputs import points_of
@@ -100,7 +100,7 @@ class LogSum:
         found: tuple[Plan, Coverage] | None = None
         # float32 will do for the Gaussian alone. The gradient of IMQ is small far away, beside
         # rounding; derivatives raise the last modes of Matern's
-        for finer in FINER if isinstance(kernel, Gaussian) else ():
+        for finer in FINER if is_gaussian(kernel) else ():
             plan = spacing.fine_plan(kernel, d, finer * tol, tol)
             if plan is None:
                 continue
@@ -168,7 +168,7 @@ class LogSum:
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Rows that the plans of `tails.py` sum, with logarithm and gradient, while that pays."""
         sums, column, sources = self.sums, self.column, self.sums.count
-        if not isinstance(sums.kernel, Gaussian):
+        if not is_gaussian(sums.kernel):
             return
         most_pairs = sums.mesh.max_pairs
         cheap = max(len(points), TOGETHER) * PER_PAIR < PER_POINT

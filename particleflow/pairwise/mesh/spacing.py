@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from particleflow.kernels import Gaussian, Kernel
-from particleflow.kernels.declared import has_spectrum
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import has_spectrum, is_gaussian
 from particleflow.memo import Memo, cached
 from particleflow.pairwise.mesh.pair_errors import GaussianErrors, gaussian_errors
 from particleflow.pairwise.mesh.window import Window, fitted
@@ -166,7 +166,7 @@ def _fine_plan(kernel: Kernel, d: int, atol: float) -> Plan | None:
 
 
 def _finest(kernel: Kernel) -> int:
-    return FINEST_GAUSSIAN if isinstance(kernel, Gaussian) else FINEST
+    return FINEST_GAUSSIAN if is_gaussian(kernel) else FINEST
 
 
 def _scaled(found: Plan, kernel: Kernel, bandwidth: float) -> Plan:
@@ -216,7 +216,7 @@ class _Trial:
         line, bandwidth = modes.spectrum_line(kernel)
         window = fitted(self.taps, self.terms, line.omega * (spacing / bandwidth), line.size)
         errors, pairs = bounded(kernel, d, spacing, window), None
-        if isinstance(kernel, Gaussian):
+        if is_gaussian(kernel):
             pairs = gaussian_errors(spacing / kernel.bandwidth, window)
             errors = *pairs.worst(d), errors[2]
         rounding = (0.0, 0.0) if self.fine else _rounding(kernel, self.element, spacing)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, falls_fast
 from particleflow.memo import Memo
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact.fallback import exact_sum, exact_values, usable, warn_once
@@ -36,7 +37,7 @@ from particleflow.pairwise.mesh.records import (
     SharedMesh,
 )
 from particleflow.pairwise.mesh.spacing import Plan
-from particleflow.pairwise.neighbours.backend import Short, near_sum
+from particleflow.pairwise.neighbours.backend import near_sum
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
 from particleflow.pairwise.terms import What
 
@@ -308,13 +309,13 @@ class MeshSums(SumField):
         None if they are not, if the kernel has no reach, or if a source is not finite.
         """
         kernel = self.kernel
-        if not (isinstance(kernel, Short) and usable("llvmlite.binding")):
+        if not (falls_fast(type(kernel)) and usable("llvmlite.binding")):
             return None
         clouds, queries = [sources.points for sources, _ in self.parts], points_of(z)
         if not all(bool(points.isfinite().all()) for points in clouds):
             return None
         kind: type = type(kernel)
-        radius = reach_of(kind, tol, queries.shape[1]).near * kernel.bandwidth
+        radius = reach_of(kind, tol, queries.shape[1]).near * (bandwidth_of(kernel) or 1.0)
         if not share_within(sampled_distances(clouds, queries), radius) < NEIGHBOURS:
             return None
         return near_sum(self.parts, [facts.neighbours for facts in self.facts], tol)

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from particleflow.kernels import Gaussian
+from particleflow.kernels import ScaledKernel
 from particleflow.pairwise.mesh.lattice import Box
 from particleflow.pairwise.mesh.spacing import Plan
 from particleflow.pairwise.mesh.window import Window
@@ -53,7 +53,7 @@ PER_NODE = 1e-9
 
 
 @lru_cache(maxsize=64)
-def plans(kernel: Gaussian, d: int, tol: float) -> list[tuple[float, Plan]]:
+def plans(kernel: ScaledKernel, d: int, tol: float) -> list[tuple[float, Plan]]:
     """Plans of larger and larger reach, with log(sum / sum |w|) of the least row that is right."""
     step = STEP if tol >= LOOSE else FINER_STEP
     return [
@@ -65,7 +65,7 @@ def plans(kernel: Gaussian, d: int, tol: float) -> list[tuple[float, Plan]]:
     ]
 
 
-def _plan(kernel: Gaussian, d: int, reach: float, spacing: float) -> Plan:
+def _plan(kernel: ScaledKernel, d: int, reach: float, spacing: float) -> Plan:
     made = Plan(
         kernel,
         d,
@@ -96,7 +96,7 @@ def lagrange() -> Window:
 
 
 def convolved(
-    kernel: Gaussian, spacing: float, far: int, box: Box, parts: Sequence[tuple[Box, Array]]
+    kernel: ScaledKernel, spacing: float, far: int, box: Box, parts: Sequence[tuple[Box, Array]]
 ) -> Array:
     """sum_m k(n, m) w_m at all nodes n of `box`; `parts`: boxes, and the weights w on their nodes.
 

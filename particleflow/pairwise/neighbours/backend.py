@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,13 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._libraries import library
-from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
-from particleflow.kernels.declared import is_built_in
+from particleflow.kernels import Kernel, ScaledKernel
+from particleflow.kernels.declared import falls_fast, has_kink, names_of, profile_of, stated
+from particleflow.kernels.facts import ExponentialTail
+from particleflow.kernels.scaled import Scaled
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.compiled import Ranges, plan_of, query_rows, range_logs, range_sums
-from particleflow.pairwise.exact.profiles import PROFILES
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.neighbours import search
@@ -30,7 +31,6 @@ from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
 from particleflow.pairwise.terms import What
 
-Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
 JOB = 512  # blocks of queries that a thread takes
 FAR = 1e9  # scaled lengths whose squares, and what kernels make of them, leave float32
 FEW = 128  # blocks: not worth a pass for float32 beside one for float64
@@ -76,9 +76,9 @@ class Culled:
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
         points = checked_points(points, kernel)
-        if not (is_built_in(kernel) and isinstance(kernel, Short)):
+        if not (falls_fast(type(kernel)) and isinstance(kernel, Scaled)):
             raise TypeError(
-                "`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got"
+                f"`kernel` must be {names_of(falls_fast)} for Culled(), got"
                 f" {kernel}: its reach is long or unknown; sum with Compiled(), or with Dense() for"
                 " a kernel of your own"
             )
@@ -94,9 +94,7 @@ class Culled:
             )
         library("llvmlite.binding", "Culled")
         double = (
-            points.dtype == torch.float64
-            or self.tolerance < FINEST_FLOAT32
-            or isinstance(kernel, Laplace)
+            points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or has_kink(kernel)
         )
         element = np.dtype(np.float64 if double else np.float32)
         return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
@@ -133,7 +131,7 @@ class CulledQueries:
 
 @dataclass(frozen=True, eq=False)
 class CulledSources:
-    kernel: Short
+    kernel: ScaledKernel
     points: Tensor
     tolerance: float
     element: np.dtype
@@ -186,7 +184,7 @@ class CulledSources:
         search.log_reach(
             self.tiled.tree,
             log_mass,
-            _code(self.kernel),
+            _shape(self.kernel),
             self._length,
             log_tolerance,
             boxes,
@@ -397,16 +395,16 @@ def _ranges(batch: Batch, block: int) -> Ranges:
     )
 
 
-def _unit(kernel: Short) -> float:
+def _unit(kernel: ScaledKernel) -> float:
     """What coordinates are multiplied by for the compiled sums."""
-    return float(PROFILES[type(kernel)].length / kernel.bandwidth)
+    return float(profile_of(type(kernel)).length / kernel.bandwidth)
 
 
-def _code(kernel: Short) -> int:
-    """The kernel's number in compiled code."""
-    return {
-        Gaussian: search.GAUSSIAN,
-        Laplace: search.LAPLACE,
-        Matern32: search.MATERN32,
-        Matern52: search.MATERN52,
-    }[type(kernel)]
+def _shape(kernel: ScaledKernel) -> search.Shape:
+    """How the kernel falls, for compiled code."""
+    facts = stated(type(kernel))
+    assert facts is not None
+    if not isinstance(facts.tail, ExponentialTail):
+        return search.Shape(0.0, 0.0, math.inf)
+    _, first, second = (*facts.tail.coefficients, 0.0, 0.0)[:3]
+    return search.Shape(facts.tail.rate, first, 1 / second if second else math.inf)

@@ -24,8 +24,19 @@ from particleflow.pairwise.neighbours.box_tree import (
     Tree,
 )
 
-GAUSSIAN, LAPLACE, MATERN32, MATERN52 = range(4)
-WIDE = 2.0  # a block beyond so many reaches: a bound for each query
+# A block of queries wider than this many reaches is given a bound for each query.
+WIDE = 2.0
+
+
+class Shape(NamedTuple):
+    """How a kernel falls: k = (1 + first t + t^2 / over) e^{-t}, t = rate r / bandwidth.
+
+    Rate 0 stands for the Gaussian.
+    """
+
+    rate: float
+    first: float
+    over: float
 
 
 def stack() -> np.ndarray:
@@ -140,38 +151,36 @@ def gather(
 
 
 @staged
-def _log_kernel(kernel: int, r: float) -> float:
+def _log_kernel(shape: Shape, r: float) -> float:
     """log k at r bandwidths: falls."""
-    if kernel == GAUSSIAN:
+    if shape.rate == 0.0:
         return -0.5 * r * r
-    if kernel == LAPLACE:
-        return -r
-    a = math.sqrt(3.0 if kernel == MATERN32 else 5.0) * r
-    return math.log1p(a if kernel == MATERN32 else a + a * a / 3) - a
+    t = shape.rate * r
+    return math.log1p(shape.first * t + t * t / shape.over) - t
 
 
 @staged
-def _distance(kernel: int, log: float) -> float:
+def _distance(shape: Shape, log: float) -> float:
     """r or a little more, in bandwidths, where log k = `log` <= 0."""
-    if kernel == GAUSSIAN:
+    if shape.rate == 0.0:
         return math.sqrt(-2 * log)
-    if kernel == LAPLACE:
-        return -log
-    # Newton's iteration in a, from above: a - log(1 + a ..) is convex and rises, so that it stays
+    if shape.first == 0.0:
+        return -log / shape.rate
+    # Newton's iteration in t, from above: t - log(1 + t ..) is convex and rises, so that it stays
     # above
-    a = 10 - 2 * log
+    t = 10 - 2 * log
     for _ in range(20):
-        q = a if kernel == MATERN32 else a + a * a / 3
-        slope = 1 - (1 if kernel == MATERN32 else 1 + 2 * a / 3) / (1 + q)
-        a -= (a - math.log1p(q) + log) / slope
-    return a / math.sqrt(3.0 if kernel == MATERN32 else 5.0)
+        q = shape.first * t + t * t / shape.over
+        slope = 1 - (shape.first + 2 * t / shape.over) / (1 + q)
+        t -= (t - math.log1p(q) + log) / slope
+    return t / shape.rate
 
 
 @staged
 def log_reach(
     tree: Tree,
     log_mass: Floats,
-    kernel: int,
+    shape: Shape,
     bandwidth: float,
     log_tolerance: float,
     blocks: Boxes,
@@ -195,14 +204,14 @@ def log_reach(
             i = stack[waiting]
             if (
                 not log_mass[i]
-                + _log_kernel(kernel, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth)
+                + _log_kernel(shape, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth)
                 > best
             ):
                 continue
             best = max(
                 best,
                 log_mass[i]
-                + _log_kernel(kernel, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth),
+                + _log_kernel(shape, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth),
             )
             if tree.spans[i, 2]:
                 left, right = i + 1, tree.spans[i, 2]
@@ -213,7 +222,7 @@ def log_reach(
         log = best - log_mass[0] + log_tolerance
         # a little lower: far away, log k has an absolute error of its own
         reach[block] = (
-            bandwidth * _distance(kernel, min(0.0, log - 1e-9 * abs(log)))
+            bandwidth * _distance(shape, min(0.0, log - 1e-9 * abs(log)))
             if best > -np.inf
             else np.nan
         )

@@ -21,15 +21,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.polynomial import Chebyshev, Polynomial
 
-from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, exponential_tail, has_kink
+from particleflow.kernels.facts import Array
 
-Array: TypeAlias = np.ndarray
 # Degree of the Chebyshev interpolants that the polynomials are truncated from.
 MOST_TERMS = 40
 # Coefficients of a polynomial, at least. Their number is a multiple of four: each other number is
@@ -43,36 +43,21 @@ LEAST_TOLERANCE = 1e-14
 
 
 def rate(kernel: Kernel) -> float:
-    """The rate of decay: k(r) is a polynomial in r times e^{-rate r}. 0 for Energy."""
-    match kernel:
-        case Laplace():
-            return 1 / kernel.bandwidth
-        case Matern32():
-            return math.sqrt(3) / kernel.bandwidth
-        case Matern52():
-            return math.sqrt(5) / kernel.bandwidth
-    return 0.0
+    """The rate of decay: k(r) is a polynomial in r times e^{-rate r}. 0 for a polynomial alone."""
+    tail = exponential_tail(kernel)
+    return 0.0 if tail is None or not tail.decay else tail.rate / (bandwidth_of(kernel) or 1.0)
 
 
 def kinked(kernel: Kernel) -> bool:
     """Whether `odd_part` knows the kernel's odd part."""
-    return isinstance(kernel, (Energy, Laplace, Matern32, Matern52))
+    return exponential_tail(kernel) is not None
 
 
 def odd_part(kernel: Kernel, r: Array) -> tuple[Array, Array, Array]:
     """(k(r) - k(-r)) / 2 and its first two derivatives in r."""
-    if isinstance(kernel, Energy):
-        return -r, -np.ones_like(r), np.zeros_like(r)
-    c = rate(kernel)
-    t = c * r
-    sinh, cosh = np.sinh(t), np.cosh(t)
-    if isinstance(kernel, Laplace):
-        return -sinh, -c * cosh, -(c**2) * sinh
-    if isinstance(kernel, Matern32):
-        return t * cosh - sinh, c * t * sinh, c**2 * (sinh + t * cosh)
-    assert isinstance(kernel, Matern52)
-    third = (t * cosh - (1 + t**2 / 3) * sinh, t * sinh - t**2 * cosh, (1 - t**2) * sinh - t * cosh)
-    return third[0], c / 3 * third[1], c**2 / 3 * third[2]
+    tail = exponential_tail(kernel)
+    assert tail is not None
+    return tail.odd(rate(kernel), r)
 
 
 def rounded_up(beta: float) -> float:
@@ -119,15 +104,13 @@ class Split:
 
     @property
     def unit(self) -> float:
-        """The unit of length of kernels/radial.py: its slopes end at 1e-15 of this unit."""
-        return (
-            self.kernel.bandwidth if isinstance(self.kernel, (Laplace, Matern32, Matern52)) else 1.0
-        )
+        """The unit of length of kernels/contract.py: its slopes end at 1e-15 of this unit."""
+        return bandwidth_of(self.kernel) or 1.0
 
     @property
     def near_at_zero(self) -> float:
-        """near'(r) / r where points coincide, as kernels/radial.py has it for a kink; else 0."""
-        singular = isinstance(self.kernel, (Energy, Laplace))
+        """near'(r) / r where points coincide, as kernels/contract.py has it for a kink; else 0."""
+        singular = has_kink(self.kernel)
         return (
             float(2 * self.kernel.slope(torch.zeros(1, dtype=torch.float64, device="cpu")))
             if singular
