@@ -175,8 +175,10 @@ def test_w2_and_w1_of_a_shifted_cloud_are_the_length_of_the_shift(problem: Probl
 
 
 @some
-@given(pair=st.integers(1, 2).flatmap(lambda d: st.tuples(*[problems.gaussians(d)] * 2)),
-       bandwidth=st.floats(0.5, 2))  # fmt: skip
+@given(
+    pair=st.integers(1, 2).flatmap(lambda d: st.tuples(*[problems.gaussians(d)] * 2)),
+    bandwidth=st.floats(0.5, 2),
+)
 def test_the_witness_between_gaussians_is_the_closed_form(
     pair: tuple[problems.Normal, problems.Normal], bandwidth: float
 ) -> None:

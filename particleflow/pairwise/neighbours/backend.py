@@ -17,24 +17,28 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._libraries import library
 from particleflow.kernels import Kernel, ScaledKernel
-from particleflow.kernels.declared import falls_fast, has_kink, names_of, profile_of, stated
-from particleflow.kernels.facts import ExponentialTail
+from particleflow.kernels.declared import falls_fast, has_kink, names_of
 from particleflow.kernels.scaled import Scaled
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
-from particleflow.pairwise.exact.compiled import Ranges, plan_of, query_rows, range_logs, range_sums
+from particleflow.pairwise.exact.ranges import plan_of
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.neighbours import search
+from particleflow.pairwise.neighbours.batches import LogJob, SumJob, shape_of, unit_of
 from particleflow.pairwise.neighbours.box_tree import Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
 from particleflow.pairwise.terms import What
 
-JOB = 512  # blocks of queries that a thread takes
-FAR = 1e9  # scaled lengths whose squares, and what kernels make of them, leave float32
-FEW = 128  # blocks: not worth a pass for float32 beside one for float64
-LOG_MARGIN = 2.0  # log of how much less than atol a logarithm leaves out
+# Blocks of queries that a thread takes.
+JOB = 512
+# Scaled lengths whose squares, and what kernels make of them, leave float32.
+FAR = 1e9
+# Blocks: fewer are not worth a pass for float32 beside one for float64.
+FEW = 128
+# Log of how much less than atol a logarithm leaves out.
+LOG_MARGIN = 2.0
 FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
 
 
@@ -167,7 +171,7 @@ class CulledSources:
             block,
             np.full(-(-len(total) // block), self._reach.of(what) * self._length),
         )
-        self._run(_SumJob(self.kernel, what, block, total), w, near)
+        self._run(SumJob(self.kernel, what, block, total), w, near)
         return self._answer(total, w, queries)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
@@ -184,7 +188,7 @@ class CulledSources:
         search.log_reach(
             self.tiled.tree,
             log_mass,
-            _shape(self.kernel),
+            shape_of(self.kernel),
             self._length,
             log_tolerance,
             boxes,
@@ -192,7 +196,7 @@ class CulledSources:
             search.stack(),
         )
         self._run(
-            _LogJob(self.kernel, block, logs, grads),
+            LogJob(self.kernel, block, logs, grads),
             w[:, None],
             Neighbours(self.tiled, queries.tiled, block, reach),
         )
@@ -247,13 +251,13 @@ class CulledSources:
             np.linalg.norm(boxes.high - boxes.low, axis=1) > largest
         )
 
-    def _run(self, job: _SumJob | _LogJob, w: Tensor, near: Neighbours) -> None:
+    def _run(self, job: SumJob | LogJob, w: Tensor, near: Neighbours) -> None:
         """All blocks, in the threads there are; each block is summed by one of them, its sources in
         one order.
         """
         weights, unit, wide = (
             self._weights(w),
-            _unit(self.kernel),
+            unit_of(self.kernel),
             self._wide(near.queries.boxes(near.block)),
         )
         wide |= (self.element == np.float32) & (near.reach * unit > FAR)
@@ -338,73 +342,3 @@ class CulledField(SumField):
         own = [sources for sources, _ in self.parts if torch.equal(sources.points, points)]
         prepared: CulledQueries = (own or [self.parts[0][0]])[0].prepare(points)
         return prepared
-
-
-@dataclass(frozen=True)
-class _SumJob:
-    """Adds batches of blocks to total (Q, K, components), the queries in the order of their tiles."""
-
-    kernel: Kernel
-    what: What
-    block: int
-    total: np.ndarray
-
-    def __call__(self, part: Iterator[Batch]) -> None:
-        for batch in part:
-            if len(batch.x):
-                sums = range_sums(
-                    self.kernel,
-                    self.what,
-                    torch.from_numpy(batch.w),
-                    batch.x,
-                    query_rows(batch.z),
-                    _ranges(batch, self.block),
-                )
-                self.total[batch.first : batch.last] += sums[: len(batch.z)]
-
-
-@dataclass(frozen=True)
-class _LogJob:
-    """Writes the logarithms of those blocks of batches that have sources to logs (Q,) and grads (Q,
-    d).
-    """
-
-    kernel: Kernel
-    block: int
-    logs: np.ndarray
-    grads: np.ndarray
-
-    def __call__(self, part: Iterator[Batch]) -> None:
-        for batch in part:
-            if len(batch.x):
-                ranges = _ranges(batch, self.block)
-                logs, grads = range_logs(
-                    self.kernel,
-                    torch.from_numpy(batch.w)[:, 0],
-                    batch.x,
-                    query_rows(batch.z),
-                    ranges,
-                )
-                met = (ranges.stops > ranges.starts).repeat(self.block)[: len(batch.z)].nonzero()[0]
-                self.logs[batch.first + met], self.grads[batch.first + met] = logs[met], grads[met]
-
-
-def _ranges(batch: Batch, block: int) -> Ranges:
-    return Ranges(
-        np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block
-    )
-
-
-def _unit(kernel: ScaledKernel) -> float:
-    """What coordinates are multiplied by for the compiled sums."""
-    return float(profile_of(type(kernel)).length / kernel.bandwidth)
-
-
-def _shape(kernel: ScaledKernel) -> search.Shape:
-    """How the kernel falls, for compiled code."""
-    facts = stated(type(kernel))
-    assert facts is not None
-    if not isinstance(facts.tail, ExponentialTail):
-        return search.Shape(0.0, 0.0, math.inf)
-    _, first, second = (*facts.tail.coefficients, 0.0, 0.0)[:3]
-    return search.Shape(facts.tail.rate, first, 1 / second if second else math.inf)
