@@ -57,10 +57,18 @@ def in_torch(text: str, s: torch.Tensor) -> torch.Tensor:
     assert "/" not in text, "an integer ratio is a float32 in KeOps"
     tiny = torch.finfo(s.dtype).tiny
     language = {
-        "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "Inv": lambda a: 1 / a, "Square": torch.square,
-        "IntCst": lambda n: torch.tensor(float(n)).to(s), "IntInv": lambda n: float(np.float32(1 / n)),
-        "Rsqrt": lambda a: torch.where(a == 0, 0.0, a.clamp_min(tiny).rsqrt()), "SqDist": lambda z, x: s, "z": None, "x": None,
-    }  # fmt: skip
+        "Exp": torch.exp,
+        "Log": torch.log,
+        "Sqrt": torch.sqrt,
+        "Inv": lambda a: 1 / a,
+        "Square": torch.square,
+        "IntCst": lambda n: torch.tensor(float(n)).to(s),
+        "IntInv": lambda n: float(np.float32(1 / n)),
+        "Rsqrt": lambda a: torch.where(a == 0, 0.0, a.clamp_min(tiny).rsqrt()),
+        "SqDist": lambda z, x: s,
+        "z": None,
+        "x": None,
+    }
     return torch.as_tensor(eval(text, language), dtype=s.dtype).expand(s.shape)
 
 

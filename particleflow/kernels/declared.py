@@ -98,12 +98,12 @@ def bandwidth_of(kernel: Any) -> float | None:
 
 
 def has_facts(kernel: Any) -> bool:
-    """May fast sums be planned for it? For built-in kernels and for those that declare their scale."""
+    """May fast sums be planned for it? If it is built in, or declares its scale."""
     return is_built_in(kernel) or _declares(kernel)
 
 
 def has_laplacian(kernel: Any) -> TypeGuard[KnownLaplacian]:
-    """Does `kernel.laplacian(s, d)` give its laplacian? For built-in kernels, as with the spectrum."""
+    """Does `kernel.laplacian(s, d)` give its laplacian? Only a built-in kernel is asked."""
     return is_built_in(kernel) and isinstance(kernel, KnownLaplacian)
 
 

@@ -28,7 +28,9 @@ class GaussianTail:
 
 @dataclass(frozen=True)
 class ExponentialTail:
-    """k = P(t) e^{-decay t}, t = rate r / bandwidth, P(t) = sum_p coefficients_p t^p of degree <= 2.
+    """k = P(t) e^{-decay t}, t = rate r / bandwidth.
+
+    P(t) = sum_p coefficients_p t^p has degree 2 at most.
 
     `odd(c, r)`, c = rate / bandwidth, gives (k(r) - k(-r)) / 2 and its first two derivatives in r.
     Without decay P(t) is all of the kernel, as for -r: it has no reach.

@@ -93,7 +93,7 @@ class Spanned:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What the cost of a sum depends on: the points, and what `Auto` was asked to keep (see there)."""
+    """What the cost of a sum depends on: the points, and the tolerances that `Auto` was given."""
 
     kernel: Any
     sources: Sequence[Spanned]

@@ -5,7 +5,8 @@ Points enter a formula as (x - centre) / unit, taken in float64: clouds far from
 their digits in float32, and a new bandwidth compiles nothing. With s = |z - x|^2, r = |z - x| in
 that unit, every kernel is
 
-    k = common * profile,      grad_z k = common * pull (x - z) / unit,      laplacian_z k = common * bend / unit^2.
+    k = common * profile,      grad_z k = common * pull (x - z) / unit,
+    laplacian_z k = common * bend / unit^2.
 
 B. Charlier, J. Feydy, J. A. Glaunes, F.-D. Collin, G. Durif: Kernel operations on the GPU, with
 autodiff, without memory overflows (JMLR 2021).
@@ -140,7 +141,7 @@ def unavailable(device: torch.device | str = "cpu", *, timeout: float = 120.0) -
 
 
 def middle(points: Tensor) -> Tensor:
-    """(d,) float64, the median of each coordinate: outliers would move a mean away from the crowd."""
+    """The median of each coordinate, (d,) float64: outliers would move a mean."""
     return points.nanmedian(dim=0).values.double()
 
 

@@ -228,8 +228,7 @@ class Line:
         form = self.form
         (_, left), (_, right), here = self._sides(z, form.decay)
         if what is What.LAPLACIAN:
-            # Coincident points: the convention of kernels/contract.py, 2 d slope(0), with its cut-off
-            # at a kink.
+            # Points that coincide have 2 d slope(0), as in kernels/contract.py, with its cut-off.
             return [_dot(form.bend, left) + _dot(form.bend, right) + form.bend_at_zero * here]
         parts = []
         if what is not What.GRAD:

@@ -1,20 +1,22 @@
-"""Exact sums over pairs as machine code, which every exact row of this package goes through:
-`function(plan)` is
+"""Machine code for exact sums over pairs. Every exact sum of the package goes through it.
+
+`function(plan)` is a function of addresses, then of integers:
 
     tile(z, x, w, ptr, starts, stops, out, lowest, scratch, first, last, block, Q, d, K)
 
-of addresses, then integers. z (d, Q), x (N, d) and w (N, K) are float32 or float64, scaled by
-`kernels.facts.Profile`; rows of queries are cut into blocks of `block`, and block b meets the sources starts[r]
-<= j < stops[r] of its ranges r = ptr[b] ... ptr[b + 1] - 1 (int64): all pairs are one range a
-block, and a backend that leaves pairs out lists the others. Blocks first <= b < last are worked on,
-each by itself, so that threads share the blocks and the bits are the same whatever the number of
-threads. Q and block are multiples of the plan's `lanes`.
+z (d, Q), x (N, d) and w (N, K) are float32 or float64. Points are scaled as `kernels.facts.Profile`
+says. The queries are cut into blocks of `block` rows. Block b meets the sources
+starts[r] <= j < stops[r] of its ranges r = ptr[b] ... ptr[b + 1] - 1 (int64). All pairs are one
+range a block; a backend that leaves pairs out lists the ranges that are left. The call works on the
+blocks first <= b < last, each by itself: threads share the blocks, and the bits do not depend on
+the number of threads. Q and `block` are multiples of the plan's `lanes`.
 
-Sums: out (K * C, Q) float64 is added to: for each weight vector the value or the laplacian, the
-gradient's d coordinates, or the value and these. `lowest` is not read. Logarithms (K = 1): w holds
-log2 w, out (1 + d, Q) the value and the gradient's coordinates relative to 2^-lowest; lowest (Q,),
-in the element's type, starts at its largest finite number, out at 0. `scratch`, the plan's many
-bytes, belongs to the call.
+Sums: the call adds to out (K * C, Q), float64. For each weight vector it holds the value or the
+laplacian, the d coordinates of the gradient, or the value and these. `lowest` is not read.
+
+Logarithms (K = 1): w holds log2 w. out (1 + d, Q) holds the value and the coordinates of the
+gradient relative to 2^-lowest. lowest (Q,), in the element's type, starts at its largest finite
+number, and out starts at 0. `scratch` has as many bytes as the plan says, and belongs to the call.
 
 How: a tile is a vector of queries that meets one source at a time, several registers wide so that
 the chains of operations fill each other's gaps. With one weight vector and d <= 3 all is kept in

@@ -223,9 +223,19 @@ class CulledSources:
         for column in np.abs(self._weights(w)).T:
             weights = np.ascontiguousarray(column)
             found = search.bounds(
-                tiled.tree, TILE, tiled.points, weights, tiled.masses(weights), Boxes(queries.points, queries.points), block, boxes, limits,
-                rounding, shift, search.stack(),
-            )  # fmt: skip
+                tiled.tree,
+                TILE,
+                tiled.points,
+                weights,
+                tiled.masses(weights),
+                Boxes(queries.points, queries.points),
+                block,
+                boxes,
+                limits,
+                rounding,
+                shift,
+                search.stack(),
+            )
             worst = max(worst[0], found[0]), max(worst[1], found[1])
         return worst
 

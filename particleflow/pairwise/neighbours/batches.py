@@ -20,7 +20,7 @@ from particleflow.pairwise.terms import What
 
 @dataclass(frozen=True)
 class SumJob:
-    """Adds batches of blocks to total (Q, K, components), the queries in the order of their tiles."""
+    """Adds batches of blocks to total (Q, K, components). Queries are in the order of tiles."""
 
     kernel: Kernel
     what: What

@@ -23,11 +23,11 @@ SAMPLED = 96, 512  # queries and sources whose distances tell how many pairs are
 
 @dataclass(frozen=True)
 class Reach:
-    """Distances in bandwidths: what is summed for value and gradient lies within `near`, for the
-    laplacian within `laplacian`.
+    """Distances within which pairs are summed, in bandwidths.
 
-    At `band` the kernel has fallen to a share .03 of what it is at `near`, at `far` to 1e-6. table (n, 3): bounds of k, |grad k| and
-    |grad grad k| at all distances of at least sqrt(i / scale), in the same unit.
+    Value and gradient take the pairs within `near`, the laplacian those within `laplacian`. At
+    `band` the kernel has fallen to 0.03 of what it is at `near`, at `far` to 1e-6. table (n, 3)
+    bounds k, |grad k| and |grad grad k| at all distances of at least sqrt(i / scale), in this unit.
     """
 
     near: float
