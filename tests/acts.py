@@ -99,7 +99,7 @@ TRANSPORT = {
 ACTS: dict[str, Acts] = {
     **{
         f"kernels.{name}": Acts(of_kernel, **BANDWIDTH)
-        for name in ("Gaussian", "IMQ", "Laplace", "Matern32", "Matern52")
+        for name in ("Cauchy", "Gaussian", "IMQ", "Laplace", "Matern32", "Matern52")
     },
     "kernels.Radial": Acts(
         of_kernel,

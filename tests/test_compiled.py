@@ -364,7 +364,7 @@ def test_what_cannot_be_compiled_is_refused() -> None:
     with pytest.raises(
         TypeError,
         match=re.escape(
-            "`kernel` must be one of Gaussian, Laplace, Matern32, Matern52, IMQ, Energy for"
+            "`kernel` must be one of Gaussian, Laplace, Matern32, Matern52, IMQ, Cauchy, Energy for"
             " Compiled(), got"
         ),
     ):

@@ -263,7 +263,8 @@ def _derivatives(contract: Contract, kernel: Kernel) -> None:
 
 
 def _kink(contract: Contract, kernel: Kernel) -> None:
-    if not (is_built_in(kernel) or isinstance(kernel, KnownKink)):
+    # what a built-in kernel states is held against its methods by `check_facts`
+    if is_built_in(kernel) or not isinstance(kernel, KnownKink):
         return
     s = torch.tensor([CLOSE, CLOSER], dtype=torch.float64) * _unit(kernel) ** 2
     close, closer = kernel.slope(s).abs().tolist()
