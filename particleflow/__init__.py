@@ -1,13 +1,13 @@
 """particleflow: a nonparametric simulator of Wasserstein gradient flows of particles.
 
->>> import particleflow as pf                                                         # doctest: +SKIP
->>> target = pf.samplers.Rings().sample(300, seed=0)                                  # doctest: +SKIP
->>> x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01).sample(240, seed=1)    # doctest: +SKIP
->>> flow = pf.kale_flow(pf.kernels.Gaussian(bandwidth=0.2), lam=1e-2)                 # doctest: +SKIP
->>> path = pf.simulate(flow, x0, target, steps=500)                                   # doctest: +SKIP
->>> path.animate("rings.gif")                                                         # doctest: +SKIP
+>>> import particleflow as pf                                                       # doctest: +SKIP
+>>> target = pf.samplers.Rings().sample(300, seed=0)                                # doctest: +SKIP
+>>> x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01).sample(240, seed=1)  # doctest: +SKIP
+>>> flow = pf.kale_flow(pf.kernels.Gaussian(bandwidth=0.2), lam=1e-2)               # doctest: +SKIP
+>>> path = pf.simulate(flow, x0, target, steps=500)                                 # doctest: +SKIP
+>>> path.animate("rings.gif")                                                       # doctest: +SKIP
 
-Importing it is fast: each name is imported when it is first used.
+The import is fast: each name is imported when it is first used.
 """
 
 from __future__ import annotations
