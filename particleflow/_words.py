@@ -170,7 +170,6 @@ def _meant(matches: Sequence[str]) -> str:
 
 
 def called(name: str, report: Mapping[str, Any]) -> str:
-    """A metric's name in a table, with the number of points drawn where the run's report tells it.
-    """
+    """A metric's name in a table, with the number of points drawn where the run's report tells it."""
     _, _, drawn = report.get("labels", {}).get(name, name).rpartition(", of ")
     return f"{name} (of {drawn})" if drawn.endswith(" drawn") else name

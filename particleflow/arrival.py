@@ -67,8 +67,7 @@ class Nearness:
     compared: int
 
     def drawn(self, *clouds: int) -> str:
-        """", of 300 drawn" where a cloud of one of these sizes is not compared whole, else nothing.
-        """
+        """ ", of 300 drawn" where a cloud of one of these sizes is not compared whole, else nothing."""
         return f", of {self.compared} drawn" if max(clouds) > self.compared else ""
 
     @property

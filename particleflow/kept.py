@@ -1,5 +1,4 @@
-"""A cache of one result computed from a cloud, kept while clouds with the same numbers come back.
-"""
+"""A cache of one result computed from a cloud, kept while clouds with the same numbers come back."""
 
 from __future__ import annotations
 
@@ -16,7 +15,9 @@ from particleflow.memo import Made
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """A result `made` from a cloud: the object `given`, a `copy` of its numbers, and what else, `of`.
+    """A result `made` from a cloud and from `of`, whatever else it depends on.
+
+    `given` is the cloud's object, `copy` has a copy of its numbers.
     """
 
     given: Cloud
@@ -46,13 +47,13 @@ class Kept:
         self._entry: _Entry | None = None
 
     def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
-        """The kept value if `cloud` and `of` equal those of the last call, else a new one from make().
+        """The kept value if `cloud` and `of` equal those of the last call, else make().
 
         `of` is whatever else the value depends on, such as a kernel.
         """
         entry = self._entry
         if entry is None or not entry.serves(cloud, of):
-            # the copy first: it holds what make() began with, even if the points are written to meanwhile
+            # the copy first: it holds what make() began with, even if the points are changed meanwhile
             copy = cloud.copy()
             entry = _Entry(cloud, copy, of, make())
             self._entry = entry

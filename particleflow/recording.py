@@ -39,7 +39,9 @@ def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Clou
 
 @dataclass
 class Recorder:
-    """Collects about `expected` records of a run, after those of an earlier trajectory if there is one.
+    """Collects about `expected` records of a run.
+
+    The records of an earlier trajectory come first, if there is one.
     """
 
     flow: Flow
@@ -91,7 +93,9 @@ class Recorder:
                 row["metrics"][name] = value_of(metric, name, state.x, target)
 
     def _room(self, points: Tensor) -> Tensor:
-        """Memory for all records, before the first step: a run without it must fail now, not at its end.
+        """Memory for all records, made before the first step.
+
+        A run that lacks the memory must fail now, not at its end.
         """
         shape = (self.expected, *points.shape)
         try:

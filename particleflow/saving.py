@@ -65,8 +65,7 @@ class SaveAt:
         return lambda step: step % every == 0
 
     def between(self, first: int, last: int) -> int:
-        """The number of steps after `first` and before `last` that are recorded, in a run of `last` steps.
-        """
+        """The number of steps recorded after `first` and before `last`, in a run of `last` steps."""
         if self.steps is not None:
             return sum(first < step < last for step in frozenset(self.steps))
         every = self._spacing(last)

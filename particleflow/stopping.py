@@ -15,7 +15,7 @@ from types import FrameType
 
 # Windows has no SIGHUP.
 SIGNALS = tuple(
-getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
 

@@ -98,8 +98,7 @@ class Printed:
             self.out.write(line)
 
     def code(self, code: int) -> int:
-        """The exit code of a command that ends with `code`; warns where not all could be printed.
-        """
+        """The exit code of a command that ends with `code`; warns where not all could be printed."""
         if not self.out.trouble:
             return code
         self.tell(
