@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from particleflow.saving import SaveAt
     from particleflow.trajectory import Trajectory
 
+# The module of each public name that is not a module.
 _HOME = {
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
@@ -50,6 +51,7 @@ _HOME = {
     "saving": ("SaveAt",),
     "trajectory": ("Trajectory",),
 }
+# The public modules.
 _MODULES = (
     "clouds",
     "divergences",
@@ -67,6 +69,7 @@ _MODULES = (
     "scikit",
     "testing",
 )
+# The same by name.
 _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Derivatives in every mode of the caller, within torch.no_grad() and torch.inference_mode() too."""
+"""Derivatives in every mode of the caller, torch.no_grad() and torch.inference_mode() too."""
 
 from __future__ import annotations
 

@@ -20,9 +20,11 @@ from torch import Tensor
 from particleflow._refusals import Argument, Notice, RefusedTypeError, RefusedValueError
 from particleflow.memo import Turn
 
+# The dtypes of points: those that sums over pairs are written for.
 FLOATS = (torch.float32, torch.float64)
+# The remedy for an empty array.
 EMPTY = "look for a selection that left nothing"
-# Only the thread whose turn it is changes Python's warning filters.
+# The lock of Python's warning filters, which all threads share.
 _filters = Turn()
 
 
@@ -137,9 +139,7 @@ def as_points(
         target = dtype or (tensor.dtype if tensor.is_floating_point() else torch.float64)
     else:
         if isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "fiub":
-            value = np.ma.filled(
-                value.astype(np.float64), np.nan
-            )  # what is masked is no number, whatever lies under the mask
+            value = np.ma.filled(value.astype(np.float64), np.nan)  # a masked entry is no number
         try:
             array = np.asarray(value)
         except ValueError as error:
@@ -285,7 +285,7 @@ def said(value: Any, *, most: int = 80) -> str:
     try:
         words = repr(value)
         return words if len(words) <= most else f"{words[: most - 4]}...{words[-1]}"
-    except Exception:  # whatever a user's repr raises, the message is what matters
+    except Exception:  # a user's repr that raises must not hide the message
         return type(value).__name__
 
 

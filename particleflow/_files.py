@@ -32,7 +32,7 @@ def at_home(path: str | Path) -> Path:
 
 
 def misread(path: str | Path, error: Exception) -> str:
-    """What a file holds that numpy could not read. Numpy's own message advises to trust the file."""
+    """What a file that numpy could not read holds; numpy's own message advises to trust it."""
     try:
         with open(path, "rb") as file:
             begins = file.read(6)

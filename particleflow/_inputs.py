@@ -182,7 +182,7 @@ class ChangingTarget:
 
 
 def _compare_totals(x: Cloud, target: Target) -> None:
-    """Warn of total masses that differ: without a reaction the particles cannot become the target."""
+    """Warn of total masses that differ: without a reaction the target cannot be reached."""
     aim = target.cloud if isinstance(target, FixedTarget) else None
     drawn = isinstance(target, ChangingTarget) and isinstance(target.of, Minibatch)
     of_x, of_y = float(x.mass.sum()), 1.0 if aim is None else float(aim.mass.sum())

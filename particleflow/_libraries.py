@@ -34,7 +34,7 @@ def package(module: str) -> str:
 
 
 class Later:
-    """A module that is imported at the first use of one of its names: `fft = Later("scipy.fft")`."""
+    """A module imported at the first use of one of its names: `fft = Later("scipy.fft")`."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -39,7 +39,9 @@ class Keyword(Argument):
         return f"{self.before}{self.name}={value}{self.after}"
 
 
+# The words of a message, in which arguments stand apart.
 Row = tuple[str | Argument, ...]
+# A row, or text without arguments.
 Words = str | Row
 
 
@@ -58,7 +60,7 @@ class Sentence:
         return "".join(word if isinstance(word, str) else name(word) for word in self.words)
 
 
-class Refusal(Sentence, Exception):  # noqa: N818 - what is raised is one of those below
+class Refusal(Sentence, Exception):  # noqa: N818 - a base: only the classes below are raised
     """Bad input: "`y` must be (M, 2), got (500, 3): pass the same coordinates".
 
     Parameters

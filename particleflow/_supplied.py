@@ -49,7 +49,7 @@ def origin(error: BaseException) -> str:
         note
         for note in getattr(error, "__notes__", ())
         if isinstance(note, str) and note.startswith(RAISED)
-    ]  # Python adds it on demand
+    ]  # `__notes__` exists after the first note
     return notes[0] if notes else ""
 
 

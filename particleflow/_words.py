@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-# Shortest common beginning, in letters, that lets one name stand for another; 2 match too much.
+# The least length of a common beginning, in letters, that suggests a name: 2 fit too many names.
 BEGINNING = 3
 # Modules whose libraries take seconds to import.
 SLOW = {"plotting", "scikit"}
@@ -170,6 +170,6 @@ def _meant(matches: Sequence[str]) -> str:
 
 
 def called(name: str, report: Mapping[str, Any]) -> str:
-    """A metric's name in a table, with the number of points drawn where the run's report tells it."""
+    """A metric's name in a table, with the number of points drawn where a run's report has it."""
     _, _, drawn = report.get("labels", {}).get(name, name).rpartition(", of ")
     return f"{name} (of {drawn})" if drawn.endswith(" drawn") else name

@@ -67,7 +67,7 @@ class Nearness:
     compared: int
 
     def drawn(self, *clouds: int) -> str:
-        """ ", of 300 drawn" where a cloud of one of these sizes is not compared whole, else nothing."""
+        """The words ", of 300 drawn" for clouds of these sizes; empty if they are compared whole."""
         return f", of {self.compared} drawn" if max(clouds) > self.compared else ""
 
     @property

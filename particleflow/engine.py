@@ -157,7 +157,7 @@ def simulate(
     run.go()
     try:
         return run.trajectory()
-    except KeyboardInterrupt:  # all steps are made: what is left takes a moment
+    except KeyboardInterrupt:  # all steps are taken: the rest is short
         return run.trajectory()
 
 
@@ -217,7 +217,7 @@ def begin(
         if first is not None
     }
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    # the words of a user's parts are asked for now: a repr that raises must not lose the run
+    # the reprs of a user's parts are made now: a repr that raises must not lose the run
     told: dict[str, Any] = {
         "integrator": repr(integrator),
         "flow": repr(flow),

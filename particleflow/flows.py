@@ -36,11 +36,11 @@ __getattr__ = _words.suggesting(__name__)
 
 @dataclass(frozen=True)
 class Descent:
-    """The mobility h(d) = c d that makes v = c grad w minus the Wasserstein gradient of `Fit.value`.
+    """The mobility h(d) = c d that makes v minus the Wasserstein gradient of `Fit.value`.
 
-    c is the `energy_slope` of the estimator, or else of each fit. It serves a c that changes during
-    a run, such as the 1 + lam(t) of KALE with a scheduled lam. A flow asks for it fit by fit, with
-    `at`.
+    v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves a c
+    that changes during a run, such as the 1 + lam(t) of KALE with a scheduled lam. A flow asks for
+    it fit by fit, with `at`.
     """
 
     def at(self, slope: float | None) -> Linear:
@@ -115,9 +115,9 @@ class Flow:
 
     @property
     def conservative(self) -> bool:
-        """True where v = -N dE/dx for one energy E = `energy(fit, x)`: small steps can only lower it.
+        """True where v = -N dE/dx for one energy E = `energy(fit, x)`.
 
-        Not true where lam changes.
+        Small steps can then only lower E. It is False where lam changes.
         """
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
@@ -184,7 +184,7 @@ class Flow:
         return slope[:, None] * grad, rate
 
     def sigma(self, clock: Clock) -> float:
-        """The standard deviation of the Brownian motion in one unit of time; 0 without diffusion."""
+        """The standard deviation of the Brownian motion in unit time; 0 without diffusion."""
         return _number(self.diffusion, "diffusion", clock) if callable(self.diffusion) else 0.0
 
     def _mobility(self, fit: Fit) -> Mobility:
@@ -197,11 +197,11 @@ class Flow:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
         The step is half of the inverse of that rate: Euler's method is stable up to twice the
-        inverse. It is a tenth of the inverse where there is diffusion, whose bias grows with dt times
-        the rate. It moves no particle by more than a quarter of the extent. It is rounded down to
-        two digits. A lam that changes during a run is taken as at the start: pass a `dt` that fits
-        its least value. `particleflow.stiffness` tells how the rate is found, and what is done without
-        one. Cost: about 100 fits of at most 200 points of each cloud.
+        inverse. It is a tenth of the inverse where there is diffusion, whose bias grows with dt
+        times the rate. It moves no particle by more than a quarter of the extent. It is rounded
+        down to two digits. A lam that changes during a run is taken as at the start: pass a `dt`
+        that fits its least value. `particleflow.stiffness` tells how the rate is found, and what is
+        done without one. Cost: about 100 fits of at most 200 points of each cloud.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""A cache of one result computed from a cloud, kept while clouds with the same numbers come back."""
+"""A cache of one result computed from a cloud, kept while clouds of the same numbers return."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Kept:
         """
         entry = self._entry
         if entry is None or not entry.serves(cloud, of):
-            # the copy first: it holds what make() began with, even if the points are changed meanwhile
+            # the copy first: it holds what make() began with, even if the points change meanwhile
             copy = cloud.copy()
             entry = _Entry(cloud, copy, of, make())
             self._entry = entry

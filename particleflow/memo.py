@@ -28,6 +28,7 @@ from torch import Tensor
 Made = TypeVar("Made")
 Arguments = ParamSpec("Arguments")
 
+# Stands for an absent entry: None may be kept.
 _MISSING: Any = object()
 
 
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
     from functools import cached_property as cached_property
 else:
 
-    class cached_property(functools.cached_property):  # noqa: N801 it stands in the place of functools' own
+    class cached_property(functools.cached_property):  # noqa: N801 - named as functools' own
         """An attribute that is computed at its first use.
 
         functools' own (in Python 3.11) holds one lock for all objects of a class meanwhile: a

@@ -76,7 +76,7 @@ class Recorder:
             self._particles = self._room(state.x.points)
         elif len(self._rows) == len(
             self._particles
-        ):  # an integrator took more steps than were expected
+        ):  # the integrator took more steps than expected
             self._particles = torch.cat([self._particles, self._room(state.x.points)])
         self._particles[len(self._rows)] = state.x.points
         if self.velocity:

@@ -143,9 +143,7 @@ class Run:
         self.status = "interrupted" if interrupted else "failed"
         if not interrupted:
             self.traceback = "".join(traceback.format_exception(error))
-            with suppress(
-                RuntimeWarning
-            ):  # where warnings are errors the run is not lost: the trajectory says the same
+            with suppress(RuntimeWarning):  # warnings may be errors; the trajectory says the same
                 _checks.warn(
                     f"the run {self.status} {self.message}; the trajectory up to there is kept"
                 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from particleflow import _checks
 
-# The number of records by default, about: enough for a smooth film.
+# The number of records by default, about: a frame each for 5 s of film at 20 frames a second.
 RECORDS = 100
 
 
@@ -65,7 +65,7 @@ class SaveAt:
         return lambda step: step % every == 0
 
     def between(self, first: int, last: int) -> int:
-        """The number of steps recorded after `first` and before `last`, in a run of `last` steps."""
+        """The number of records after step `first` and before `last`, in a run of `last` steps."""
         if self.steps is not None:
             return sum(first < step < last for step in frozenset(self.steps))
         every = self._spacing(last)

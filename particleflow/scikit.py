@@ -118,7 +118,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The likelier class, shape (n,)."""
-        # first the decision function: it refuses a classifier that is not fitted, which has no `classes_`
+        # the decision function first: it refuses a classifier that is not fitted
         second = (self.decision_function(X) > 0).astype(int)
         classes: np.ndarray = self.classes_[second]
         return classes
@@ -132,7 +132,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def set_params(self, **params: Any) -> RatioClassifier:
-        """scikit-learn's set_params; estimator__name makes a new estimator with that field changed."""
+        """scikit-learn's set_params; estimator__name makes a new estimator with that field."""
         nested = {
             key.removeprefix("estimator__"): params.pop(key)
             for key in list(params)

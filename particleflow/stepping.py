@@ -20,7 +20,7 @@ from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.watch import Watch
 
-# The relative excess over dt up to which a last step is not split in two: rounding of t1.
+# The share of dt up to which a remainder of time is rounding, and not a step of its own.
 NEARLY = 1e-6
 
 

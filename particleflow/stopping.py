@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Windows has no SIGHUP.
+# The signals that ask to stop; Windows has no SIGHUP.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -82,7 +82,7 @@ class Stop:
                 signal.signal(other, signal.SIG_DFL)
         if (
             number != signal.SIGINT and number != signal.SIGTERM
-        ):  # the terminal is gone: what is printed there would fail
+        ):  # SIGHUP: the terminal is gone, and printing there would fail
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for file in self._terminals:
                 os.dup2(nowhere, file)

@@ -35,7 +35,7 @@ class Output(io.TextIOBase):
     def works(self) -> bool:
         return self._stream is not None
 
-    # typeshed has an attribute here, which nobody may set on ours
+    # typeshed declares an attribute; here it cannot be set
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self._stream, "encoding", None) or "utf-8"
@@ -53,7 +53,7 @@ class Output(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if self._stream is not None:
-            try:  # of a file's name not all can be shown everywhere
+            try:  # the stream's encoding may lack characters of a file's name
                 self._stream.write(
                     shown(text, self._keep)
                     .encode(self.encoding, "backslashreplace")
@@ -62,7 +62,7 @@ class Output(io.TextIOBase):
                 self._stream.flush()
             except BrokenPipeError:
                 self._leave()
-            except (OSError, ValueError) as error:  # ValueError: closed by somebody else
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed elsewhere
                 self.trouble = (error.strerror if isinstance(error, OSError) else None) or str(
                     error
                 )
@@ -98,7 +98,7 @@ class Printed:
             self.out.write(line)
 
     def code(self, code: int) -> int:
-        """The exit code of a command that ends with `code`; warns where not all could be printed."""
+        """The exit code of a command that ends with `code`; warns of what was not printed."""
         if not self.out.trouble:
             return code
         self.tell(

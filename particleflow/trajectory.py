@@ -121,16 +121,16 @@ class Trajectory:
     def verdict(self) -> str:
         """The outcome in one word.
 
-        "arrived": W2 to the target is that of a fresh sample of the target's distribution, by a test
-        of level 5 % (`Nearness.bound`). "nearer": W2 is above that, and lower than at the start.
-        "stalled": the particles ended no nearer than they began. The `status` is given for a run that
-        did not complete, that became unstable, or that has no target to compare with.
+        "arrived": W2 to the target is that of a fresh sample of the target's distribution, by a
+        test of level 5 % (`Nearness.bound`). "nearer": W2 is above that, and lower than at the
+        start. "stalled": the particles ended no nearer than they began. The `status` is given for a
+        run that did not complete, that became unstable, or that has no target to compare with.
         """
         found = self.nearness if self.status == "completed" else None
         return self.status if found is None else found.verdict
 
     def summary(self) -> str:
-        """A few lines: the verdict, the distances to the target, the time steps, and what to try."""
+        """A few lines: the verdict, the distances to the target, the steps, and what to try."""
         step, seconds = int(self.steps[-1]), self.report.get("seconds")
         dt = f" of dt = {self.report['dt']:g}" if "dt" in self.report else ""
         at = f", from step {self.report['unstable_from']} on" if self.status == "unstable" else ""
@@ -179,7 +179,7 @@ class Trajectory:
         )
 
     def numpy(self) -> dict[str, Any]:
-        """All records as numpy arrays: particles, times, steps, energy and one entry for each metric.
+        """All records as numpy arrays: particles, times, steps, energy and each metric.
 
         The optional records are there where the run has them.
         """
@@ -332,7 +332,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class _Gone:
-    """Stands for recorded noise, which a saved trajectory does not hold; any use of it is refused."""
+    """Stands for recorded noise, which a saved trajectory does not hold, and refuses its use."""
 
     def normal(self, stream: str, step: int, like: Tensor) -> Tensor:
         raise ValueError(

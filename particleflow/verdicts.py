@@ -23,7 +23,7 @@ def judged(path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool) -> Tra
     """
     try:
         return _judged(path, flow, y, fixed)
-    except (Exception, KeyboardInterrupt) as error:  # POT may be missing, or the user impatient
+    except (Exception, KeyboardInterrupt) as error:  # e.g. POT is missing, or Ctrl-C
         return replace(
             path, report={**path.report, "comparable": False, "incomparable": repr(error)}
         )

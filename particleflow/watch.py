@@ -25,10 +25,10 @@ MARGIN = 1.0
 TAIL = 3.0
 # The share of the mass from which particles count as most of them.
 MOST = 0.5
-# The relative change of a velocity over a step from which the energy may have risen, and is
-# evaluated; below 1 it has fallen to third order.
+# The relative change of a velocity over a step from which the energy is evaluated. Below 2 it falls
+# to third order; this value leaves a margin.
 CHANGED = 0.75
-# The number of particles whose steps show that change; enough for a mean.
+# The number of particles whose steps show that change; more would cost time at every step.
 LOOKED_AT = 512
 # The relative rise of an energy that is no instability where the kernel has a kink: particles that
 # meet hop over each other.
@@ -84,7 +84,7 @@ class Watch:
 
         Returns what ends the run and what to try, or nothing.
         """
-        low, high = (float(end) for end in cloud.points.aminmax())  # a NaN passes through both ends
+        low, high = (float(end) for end in cloud.points.aminmax())  # both are NaN if one is
         inside = max(abs(low), abs(high)) + self._off <= self._reach
         lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
         if lost:
@@ -146,7 +146,7 @@ class Watch:
     def _remedy(self, state: State) -> str:
         velocity, _ = self.flow.velocity(state.x, state.fit, state.clock)
         lost = int((~torch.isfinite(velocity).all(1)).sum())
-        if lost:  # no dt can help where the velocity itself is not finite at a cloud that is
+        if lost:  # the cloud is finite, its velocity is not: no dt helps
             return (
                 f"the velocity is not finite at {lost} of them already, so look at the kernel,"
                 " score, mobility or noise, not at dt"
@@ -266,9 +266,7 @@ def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:
     """A dt for a message; infinite where the search for one fails."""
     try:
         return flow.suggest_dt(x, y)
-    except (
-        Exception
-    ):  # whatever a user's score or kernel raises, the run's own message is what matters
+    except Exception:  # a user's part that raises must not hide the run's message
         return math.inf
 
 

@@ -1,14 +1,14 @@
-"""The names of flows, targets and starts, a record for each. `parts` has the others.
+"""The names of flows, targets and starts, a record for each; `parts` has the other names.
 
-A new flow on the command line is a new record in `FLOWS`, and a new option, if it takes one that no
-other flow has, a record in `options`.
+A new flow on the command line is a new record in `FLOWS`. An option that no other flow has is also
+a new record in `options`.
 """
 
 from __future__ import annotations
 
 from particleflow.cli.records import Flow, Record, Target, table
 
-# What the command `compare` runs where no flows are named.
+# The flows that the command `compare` runs by default.
 COMPARED = ("mmd", "mmd-noise", "kale", "mono")
 # Endings of files of points.
 POINT_FILES = (".csv", ".tsv", ".txt", ".npy", ".npz")

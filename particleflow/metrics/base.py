@@ -11,7 +11,7 @@ from particleflow.clouds import Cloud, FixedCloud, as_clouds
 
 @runtime_checkable
 class Metric(Protocol):
-    """A metric of two clouds with a label; a plain callable (x, y) -> float is one without a label."""
+    """A metric of two clouds with a label; a callable (x, y) -> float is one without a label."""
 
     @property
     def label(self) -> str: ...
@@ -33,7 +33,7 @@ def label_of(metric: Callable[[Any, Any], float], name: str, x: Cloud, y: Cloud)
 
 
 class OfClouds(ABC):
-    """A metric of the package: `between` compares two clouds, a call converts its arguments first."""
+    """A metric of the package: `between` compares clouds, a call converts its arguments first."""
 
     @abstractmethod
     def between(self, x: Cloud, y: Cloud) -> float:

@@ -25,9 +25,9 @@ class MMD2(OfClouds):
         MMD^2 = sum_ij m_i m_j k(x_i, x_j) + sum_ij n_i n_j k(y_i, y_j)
                 - 2 sum_ij m_i n_j k(x_i, y_j)
 
-    This is the V-statistic: diagonal terms are kept, so it is biased upwards and >= 0 up to rounding
-    (Gretton et al. 2012, equation 5, before the root). The MMD flow descends MMD^2 / 2. Masses are
-    taken as they are: measures of different total mass are compared too.
+    This is the V-statistic: diagonal terms are kept, so it is biased upwards and >= 0 up to
+    rounding (Gretton et al. 2012, equation 5, before the root). The MMD flow descends MMD^2 / 2.
+    Masses are taken as they are: measures of different total mass are compared too.
 
     It is computed in the dtype of the clouds: in float32 differences below 1e-7 of the largest term
     are rounding. Cost O((N + M)^2 d), by tiles that `pairwise` bounds in memory. The term of an

@@ -39,11 +39,11 @@ def floor(metric: Callable[[Any, Any], float], y: Any, n: int, *, seed: int = 0)
     - Where M >= 2 n the parts have n and M - n points (M - n is nearly M for few particles), and
       their distance is the floor.
     - Otherwise parts of M / 2 points and of M / 4 points are compared. The two means are continued
-      to n and M as a power of the harmonic size n M / (n + M). Samples differ by a power of it, whose
-      exponent lies between -1 (squared distances) and -1 / max(4, d).
+      to n and M as a power of the harmonic size n M / (n + M). Samples differ by a power of it,
+      whose exponent lies between -1 (squared distances) and -1 / max(4, d).
 
-    Each kind has eight splits, drawn with `seed`. Cost: 16 values of the metric on at most half of y
-    each.
+    Each kind has eight splits, drawn with `seed`. Cost: 16 values of the metric on at most half of
+    y each.
 
     >>> from particleflow.metrics import W2, floor
     >>> y = np.random.default_rng(0).standard_normal((400, 2))

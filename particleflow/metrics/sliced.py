@@ -26,10 +26,10 @@ class SlicedW2(OfClouds):
         SlicedW2 = (mean over directions theta of W2^2(theta.x, theta.y))^{1/2}
 
     Source: Bonneel et al. 2015. Each one-dimensional W2^2 is exact, by quantiles, in float64. N, M
-    and the masses are free; both clouds are normalised. SlicedW2 <= W2, and a translation by c gives
-    about |c| / sqrt(d). In d = 1 it is W2. The directions are fixed by the seed, so that a curve over
-    time is smooth. Cost O(projections (N + M) log(N + M)), without a limit on the size. Memory is
-    bounded by the clouds and blocks of directions.
+    and the masses are free; both clouds are normalised. SlicedW2 <= W2, and a translation by c
+    gives about |c| / sqrt(d). In d = 1 it is W2. The directions are fixed by the seed, so that a
+    curve over time is smooth. Cost O(projections (N + M) log(N + M)), without a limit on the size.
+    Memory is bounded by the clouds and blocks of directions.
     """
 
     projections: int = 200
@@ -44,7 +44,7 @@ class SlicedW2(OfClouds):
         return "sliced W2 (root)"
 
     def directions(self, d: int) -> Float[Tensor, "L d"]:
-        """Unit vectors, uniform on the sphere, (projections, d), float64; in d = 1 the vector (1,)."""
+        """Unit vectors, uniform on the sphere, (projections, d), float64; in d = 1 only (1,)."""
         if d == 1:
             return torch.ones(1, 1, dtype=torch.float64, device="cpu")
         normal = torch.from_numpy(

@@ -60,8 +60,8 @@ class _Transport(OfClouds):
     def _thinned(self, cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
         """Points and weights of a cloud; a cloud of more than `max_points` points is subsampled.
 
-        Point i is drawn about max_points * m_i times, by systematic sampling in a random order of the
-        points' own.
+        Point i is drawn about max_points * m_i times, by systematic sampling in a random order of
+        the points' own.
         """
         points, weights = cloud.points.cpu().numpy(), cloud.mass.cpu().numpy()
         if len(points) > self.max_points:
@@ -107,14 +107,14 @@ class W2(_Transport):
     """2-Wasserstein distance, the root: W2 = (min_P sum_ij P_ij |x_i - y_j|^2)^{1/2}.
 
     P runs over the couplings of the two clouds. The distance is exact, in float64. In d = 1 it is
-    computed by sorting, for any number of points (Peyre and Cuturi 2019, remark 2.30). In d > 1 it is
-    computed by POT's network simplex (equation 2.11).
+    computed by sorting, for any number of points (Peyre and Cuturi 2019, remark 2.30). In d > 1 it
+    is computed by POT's network simplex (equation 2.11).
 
-    In d > 1 a cloud of more than `max_points` points is replaced by a random subsample of that size.
-    It is drawn by mass with a fixed seed, the same one in every call. The value is then exact for
-    the subsamples, and biased upwards. `label_of` and the labels in a trajectory's report then say
-    "of 5000 drawn", and the first such call of each object warns. Both clouds are normalised: total
-    masses that differ are not compared.
+    In d > 1 a cloud of more than `max_points` points is replaced by a random subsample of that
+    size. It is drawn by mass with a fixed seed, the same one in every call. The value is then exact
+    for the subsamples, and biased upwards. `label_of` and the labels in a trajectory's report then
+    say "of 5000 drawn", and the first such call of each object warns. Both clouds are normalised:
+    total masses that differ are not compared.
 
     Cost about O(N M (N + M)): in the plane 0.2 s at 1000 points, 7 s at 5000. Memory: a few times
     8 N M bytes.
