@@ -67,7 +67,7 @@ class Nearness:
     compared: int
 
     def drawn(self, *clouds: int) -> str:
-        """The words ", of 300 drawn" for clouds of these sizes; empty if they are compared whole."""
+        """The words ", of 300 drawn" for clouds of these sizes; empty for small ones."""
         return f", of {self.compared} drawn" if max(clouds) > self.compared else ""
 
     @property

@@ -125,6 +125,7 @@ TARGETS = table(
         defaults={"pca": 2},
     ),
 )
+# The files that a target may be, for the list of names.
 TARGET_FILES = table(
     Record(
         name="FILE.csv .tsv .txt",
@@ -140,6 +141,7 @@ TARGET_FILES = table(
         line="a picture: points spread over its dark pixels (--bright: over its bright ones)",
     ),
 )
+# The starts besides targets, with two lines for the list of names.
 STARTS = table(
     Record(name="auto", line="a small Gaussian beside the target's mean, along its longest axis"),
     Record(

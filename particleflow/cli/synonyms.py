@@ -132,6 +132,7 @@ OTHER_FLAGS = _others(
         "records": "save-every",
     }
 )
+# The remedy for options that choose a device.
 _PROCESSOR = (
     "the command line computes on the processor, with --threads; in Python pass tensors of the"
     " device"

@@ -145,7 +145,7 @@ class W2(_Transport):
 class W1(_Transport):
     """1-Wasserstein (Kantorovich, earth mover's) distance: W1 = min_P sum_ij P_ij |x_i - y_j|.
 
-    |.| is the Euclidean norm; there is no root. Parameters, method, subsample, cost and errors are
+    The norm is Euclidean, and there is no root. Parameters, method, subsample, cost and errors are
     those of `W2`.
     """
 
