@@ -73,7 +73,7 @@ def points(value: Any, name: str) -> Tensor:
 
 
 def _two_dimensional(tensor: Tensor, name: str) -> str:
-    """The remedy for a tensor that is not two-dimensional."""
+    """The remedy for a tensor that is not two-dimensional: how to make points of it."""
     if tensor.ndim == 1:
         return f"one coordinate per point is {name}[:, None]"
     return (

@@ -43,9 +43,9 @@ class Statistics:
             )
 
     def promised(self, state: State, *, ended: bool) -> None:
-        """Keep the largest promised error, at the first and last states and at steps 1, 16, 256 ...
+        """Keep the largest error bound of the first and last states and of steps 1, 16, 256 ...
 
-        Each costs about as much as a step.
+        Each bound costs about as much as a step.
         """
         step = state.clock.step
         if step and not ended and 16 ** round(math.log(step, 16)) != step:

@@ -25,8 +25,8 @@ MARGIN = 1.0
 TAIL = 3.0
 # The share of the mass from which particles count as most of them.
 MOST = 0.5
-# The relative change of a velocity over a step from which the energy is evaluated. Below 2 it falls
-# to third order; this value leaves a margin.
+# The relative change of a velocity over a step from which the energy is evaluated. Below 2 the
+# energy falls to third order; this value leaves a margin.
 CHANGED = 0.75
 # The number of particles whose steps show that change; more would cost time at every step.
 LOOKED_AT = 512

@@ -271,7 +271,7 @@ def _picture(name: str, bright: bool, setting: str) -> samplers.FromImage:
 
 
 def drawn(law: samplers.Sampler, size: int | None, name: str, seed: int, *, default: int) -> Tensor:
-    """`size` samples. All rows of a file come as they are."""
+    """`size` samples; all rows of a file, in their order, where all are asked for."""
     rows = len(law) if isinstance(law, Rows) else None
     if size is None:
         size = default if rows is None else min(default, rows)

@@ -61,7 +61,7 @@ def warm(task: Task) -> None:
 def run(
     task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None], stop: Stop
 ) -> Outcome:
-    """Run every flow of the task, and write each trajectory at once.
+    """Run every flow of the task, and write each trajectory as soon as it ends.
 
     A flow that fails does not stop the others. `say` is told which flow begins. A signal ends the
     running flow and leaves out the later ones; all results so far are kept.

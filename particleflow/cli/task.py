@@ -62,7 +62,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     Raises
     ------
     ValueError, TypeError, OSError
-        Anything cannot be used; raised before any step is made.
+        A setting, a file or a part cannot be used; raised before the first step.
     """
     seed = _checks.count(settings.get("seed") or 0, "seed", least=0)
     name = settings.get("target") or "rings"

@@ -47,7 +47,7 @@ def floor(metric: Callable[[Any, Any], float], y: Any, n: int, *, seed: int = 0)
 
     >>> from particleflow.metrics import W2, floor
     >>> y = np.random.default_rng(0).standard_normal((400, 2))
-    >>> bool(0.1 < floor(W2(), y, 300).value < 0.25)
+    >>> bool(0.2 < floor(W2(), y, 300).value < 0.4)
     True
 
     Raises
