@@ -1,4 +1,4 @@
-"""The one way to refuse bad input, or to warn: what was expected, what arrived, the remedy."""
+"""Checks of arguments: each refuses bad input with what was expected, what came and the remedy."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ from torch import Tensor
 from particleflow._refusals import Argument, Notice, RefusedTypeError, RefusedValueError
 from particleflow.memo import Turn
 
+# The dtypes of points: those that sums over pairs are written for.
 FLOATS = (torch.float32, torch.float64)
+# The remedy for an empty array.
 EMPTY = "look for a selection that left nothing"
-
-_filters = Turn()  # at Python's filters of warnings
+# The lock of Python's warning filters, which all threads share.
+_filters = Turn()
 
 
 @runtime_checkable
 class Drawn(Protocol):
-    """What points can be drawn from: the method of a sampler that tells it from points."""
+    """A sampler, as messages recognise it: anything with a `sample` method."""
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor: ...
 
 
 def points(value: Any, name: str) -> Tensor:
-    """`value` itself, if it is an (n, d) tensor of floats with n, d >= 1; its numbers are not
-    looked at. For sums, which take it as it is.
+    """`value` itself, if it is an (n, d) tensor of floats with n, d >= 1.
+
+    Sums over pairs use this check: they take the tensor as it is. Its numbers are not read.
     """
     if not isinstance(value, Tensor):
         raise RefusedTypeError(
@@ -70,7 +73,7 @@ def points(value: Any, name: str) -> Tensor:
 
 
 def _two_dimensional(tensor: Tensor, name: str) -> str:
-    """How to make points of a tensor that is not two-dimensional."""
+    """The remedy for a tensor that is not two-dimensional: how to make points of it."""
     if tensor.ndim == 1:
         return f"one coordinate per point is {name}[:, None]"
     return (
@@ -81,7 +84,7 @@ def _two_dimensional(tensor: Tensor, name: str) -> str:
 
 
 def _held(value: Tensor, name: str) -> None:
-    """Refuse a tensor that does not hold a number at each place."""
+    """Refuse a tensor that is not dense."""
     if value.layout != torch.strided:
         raise RefusedTypeError(
             name,
@@ -100,16 +103,17 @@ def as_points(
 ) -> Tensor:
     """A detached copy of `value` as an (n, d) tensor of finite floats.
 
-    A float32 or float64 tensor keeps its dtype and device unless told otherwise. Everything else
-    (lists, numpy arrays of any numeric type, integer and boolean tensors) is converted, to float64
-    unless `dtype` is given.
+    A float32 or float64 tensor keeps its dtype and device unless `dtype` or `device` is given.
+    Lists, numpy arrays of any numeric type, integer and boolean tensors become float64 unless
+    `dtype` is given.
 
     Raises
     ------
     TypeError
-        Not numeric, or a float type other than float32 and float64.
+        `value` is not numeric, or has a float type other than float32 and float64.
     ValueError
-        Not two-dimensional, empty, or not finite; the message names the first bad row.
+        `value` is not two-dimensional, is empty, or is not finite; the message names the first bad
+        row.
     """
     if dtype is not None and dtype not in FLOATS:
         raise RefusedTypeError(
@@ -135,9 +139,7 @@ def as_points(
         target = dtype or (tensor.dtype if tensor.is_floating_point() else torch.float64)
     else:
         if isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "fiub":
-            value = np.ma.filled(
-                value.astype(np.float64), np.nan
-            )  # what is masked is no number, whatever lies under the mask
+            value = np.ma.filled(value.astype(np.float64), np.nan)  # a masked entry is no number
         try:
             array = np.asarray(value)
         except ValueError as error:
@@ -185,7 +187,7 @@ def as_points(
 
 
 def _unlike_points(value: Any, dtype: np.dtype) -> str:
-    """For a message: what came in the place of points, with the remedy where it is plain."""
+    """For a message: what came instead of points, and the remedy where it is plain."""
     if isinstance(value, type):
         return f"the class {value.__name__}: pass points"
     if isinstance(value, Drawn):
@@ -198,16 +200,16 @@ def _unlike_points(value: Any, dtype: np.dtype) -> str:
 
 
 class OutOfRangeError(ValueError):
-    """Coordinates too large to be computed with: in the middle of a run it has diverged."""
+    """Coordinates are too large for sums over pairs: a run that meets them has diverged."""
 
 
 def all_finite(points: Tensor) -> bool:
-    """One pass: a NaN passes through both ends."""
+    """Are all numbers finite? One pass is enough: a NaN shows in both extremes."""
     return all(math.isfinite(end) for end in points.aminmax())
 
 
 def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> None:
-    """Refuse two clouds that cannot meet: other dimension, dtype or device."""
+    """Refuse two clouds of different dimension, dtype or device."""
     both = Argument(x_name), " and ", Argument(y_name)
     if x.shape[1] != y.shape[1]:
         raise RefusedValueError(
@@ -229,7 +231,7 @@ def same_space(x: Tensor, y: Tensor, x_name: str = "x", y_name: str = "y") -> No
 
 
 def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
-    """True or False: not what counts as one of them, such as a method or an array."""
+    """True or False. A method, an array or a number is refused."""
     if not isinstance(value, bool | np.bool_):
         where = f" for {of}" if of else ""
         raise RefusedTypeError(
@@ -242,23 +244,21 @@ def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
 
 
 def function(value: Any, name: str, *, remedy: str) -> Any:
-    """A callable that is no class."""
+    """A callable that is not a class."""
     if isinstance(value, type) or not callable(value):
         raise RefusedTypeError(name, "must be a function", said(value), remedy)
     return value
 
 
 def several(value: Any, name: str, *, remedy: str) -> list[Any]:
-    """The members of a list, or of anything else that has some; a word and a mapping have none that
-    are meant.
-    """
+    """The members of an iterable, as a list. A str and a mapping are refused."""
     if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise RefusedTypeError(name, "must be several", said(value), remedy)
     return list(value)
 
 
 def path(value: Any, name: str, example: str) -> Path:
-    """A str or a Path, as a Path."""
+    """A str or a path, as a Path."""
     if not isinstance(value, str | PathLike):
         raise RefusedTypeError(
             name, "must be the path of a file", said(value), f"pass e.g. '{example}'"
@@ -267,12 +267,12 @@ def path(value: Any, name: str, example: str) -> Path:
 
 
 def kind(value: Any) -> str:
-    """For a message: what a value is, a class or its type's name."""
+    """For a message: a class with its name, or the name of the value's type."""
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def came(value: Any) -> str:
-    """For a message: a class that stands in the place of its instance, or the type's name."""
+    """For a message: as `kind`, and a class is said to lack its parentheses."""
     return kind(value) + " without its parentheses" * isinstance(value, type)
 
 
@@ -285,7 +285,7 @@ def said(value: Any, *, most: int = 80) -> str:
     try:
         words = repr(value)
         return words if len(words) <= most else f"{words[: most - 4]}...{words[-1]}"
-    except Exception:  # whatever a user's repr raises, the message is what matters
+    except Exception:  # a user's repr that raises must not hide the message
         return type(value).__name__
 
 
@@ -343,8 +343,9 @@ def count(value: Any, name: str, *, least: int = 1, remedy: str = "") -> int:
 
 @contextmanager
 def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnings.WarningMessage]]:
-    """Those of a library, caught by one thread at a time: Python's filters belong to the process,
-    and two that change them leave them changed.
+    """Catch the warnings that a library gives, in one thread at a time.
+
+    Python's filters belong to the process: two threads that change them leave them changed.
     """
     with _filters, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter(action)
@@ -352,9 +353,7 @@ def warnings_caught(action: Literal["ignore", "always"]) -> Iterator[list[warnin
 
 
 def warn(message: str | Notice, category: type[Warning] = RuntimeWarning) -> None:
-    """A warning that points at the user's line: the one that called into this package, however deep
-    inside it the cause lies.
-    """
+    """Warn at the user's line: the line that called into this package."""
     package, depth, within = __name__.partition(".")[0], 0, 1
     frame: FrameType | None = sys._getframe()
     while frame is not None:

@@ -1,8 +1,8 @@
 """Refusals of bad input, which carry the argument, what came and the remedy.
 
-A message is a row of words, in which the names of arguments stand apart. Python shows them as
+A message is a row of words in which the names of arguments stand apart. Python shows a name as
 `` `dt` ``. The command line shows the same message with its flags: `error.said(flag)`.
-Only the standard library is imported here.
+This file imports only the standard library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Argument:
-    """The name of an argument within a message: `columns`."""
+    """The name of an argument within a message, shown as `columns`."""
 
     name: str
 
@@ -24,10 +24,10 @@ class Argument:
 
 @dataclass(frozen=True)
 class Keyword(Argument):
-    """An argument as it is to be passed, with a value or without: columns=['x', 'y'].
+    """An argument as it is passed, with or without a value: columns=['x', 'y'].
 
-    `before` and `after` are words that go with it: where the argument cannot be passed they
-    are left out, or replaced, together with it.
+    The words in `before` and `after` belong to it. They are left out, or replaced, together with
+    the argument where it cannot be passed.
     """
 
     value: Any = None
@@ -39,7 +39,9 @@ class Keyword(Argument):
         return f"{self.before}{self.name}={value}{self.after}"
 
 
+# The words of a message, in which arguments stand apart.
 Row = tuple[str | Argument, ...]
+# A row, or text without arguments.
 Words = str | Row
 
 
@@ -49,16 +51,16 @@ def row(words: Words) -> Row:
 
 
 class Sentence:
-    """Words for users, in which the names of arguments can be told from the rest."""
+    """Words for users, in which the names of arguments are marked."""
 
     words: Row = ()
 
     def said(self, name: Callable[[Argument], str] = str) -> str:
-        """The text, each argument called what `name` makes of it."""
+        """The text; `name` turns each argument into words."""
         return "".join(word if isinstance(word, str) else name(word) for word in self.words)
 
 
-class Refusal(Sentence, Exception):  # noqa: N818 - what is raised is one of those below
+class Refusal(Sentence, Exception):  # noqa: N818 - a base: only the classes below are raised
     """Bad input: "`y` must be (M, 2), got (500, 3): pass the same coordinates".
 
     Parameters
@@ -68,9 +70,9 @@ class Refusal(Sentence, Exception):  # noqa: N818 - what is raised is one of tho
     problem : str, or a tuple of str and Argument
         What is wrong. A str follows the argument's name; a tuple is the whole beginning.
     got : str
-        What came, in words; nothing where the problem says it.
+        What came, in words; empty where `problem` says it.
     remedy : str, or a tuple of str and Argument
-        What to do instead; after "; " it is a question.
+        What to do instead. A remedy that begins with "; " is a question.
     """
 
     def __init__(self, argument: str, problem: Words, got: object = "", remedy: Words = "") -> None:
@@ -86,11 +88,11 @@ class Refusal(Sentence, Exception):  # noqa: N818 - what is raised is one of tho
         return type(self), (self.argument, self.problem, self.got, self.remedy), self.__dict__
 
     def within(self, place: str) -> Refusal:
-        """The same, said of something in a place: "points.csv: `points` must be ..."."""
+        """The same refusal, with a place before it: "points.csv: `points` must be ..."."""
         return type(self)(self.argument, (place, *self.problem), self.got, self.remedy)
 
     def renamed(self, names: Mapping[str, str | Argument]) -> Refusal:
-        """The same of an argument of another name, or with other words in its place."""
+        """The same refusal with arguments renamed, or replaced by other words."""
 
         def other(word: str | Argument) -> str | Argument:
             if isinstance(word, str) or word.name not in names:
@@ -110,19 +112,19 @@ class Refusal(Sentence, Exception):  # noqa: N818 - what is raised is one of tho
 
 
 class RefusedValueError(Refusal, ValueError):
-    """A value that cannot be used."""
+    """A value cannot be used."""
 
 
 class RefusedTypeError(Refusal, TypeError):
-    """A value of a type that cannot be used."""
+    """A value has a type that cannot be used."""
 
 
 class RefusedFileError(Refusal, FileNotFoundError):
-    """A file that is not there."""
+    """A file does not exist."""
 
 
 class Notice(Sentence, RuntimeWarning):
-    """A warning in which the names of arguments can be told from the rest."""
+    """A warning in which the names of arguments are marked."""
 
     def __init__(self, *words: str | Argument) -> None:
         self.words = words

@@ -1,6 +1,4 @@
-"""The engine: iterate() is a generator of states, simulate() folds it into a trajectory, fit()
-makes one fit and no flow.
-"""
+"""The engine: iterate() generates states, simulate() records them, fit() makes one fit."""
 
 from __future__ import annotations
 
@@ -34,19 +32,20 @@ from particleflow.stepping import NEARLY, states
 from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
 
-# More than any run will see the end of.
+# The largest number of steps: no run will take more.
 MOST_STEPS = 10**10
 
 
 def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
-    """One fit of an estimator, no flow: `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r
-    and its gradient.
+    """One fit of an estimator, without a flow.
+
+    `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r and its gradient.
 
     Parameters
     ----------
     estimator : Estimator
     x : (N, d) points or Cloud
-        Samples of the current law q.
+        Samples of the current distribution q.
     y : (M, d) points or Cloud
         Samples of the target p. The ratio is always p / q.
     """
@@ -69,9 +68,9 @@ def iterate(
 ) -> Iterator[State]:
     """States 0, 1, 2, ... of a run, without end: stop taking them when you like.
 
-    The last state of a run that could not go on has `ended`, with the status "diverged" or "not
-    converged", and holds the last good particles. From where a step was found to be unstable the
-    states have the status "unstable" and go on.
+    The last state of a run that cannot go on has `ended`, with the status "diverged" or "not
+    converged", and holds the last good particles. After an unstable step the states go on with the
+    status "unstable".
 
     >>> for state in iterate(flow, x0, target, dt=1e-2):         # doctest: +SKIP
     ...     if state.clock.t >= 1 or state.status != "running":
@@ -81,15 +80,15 @@ def iterate(
     ----------
     flow : Flow
     x0 : (N, d) points, Cloud, or the Snapshot / State / Trajectory of an earlier run
-        Where to start from, or where to go on from.
+        Where the run starts, or goes on.
     target : (M, d) points, Cloud, Target or None
     dt : float
         Time step. t = n dt exactly, n the step.
     integrator : Integrator
-        Euler(), or EulerMaruyama() where the flow has diffusion, unless given.
+        By default Euler(), or EulerMaruyama() where the flow has diffusion.
     seed, draws : int, Randomness
-        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. A new run
-        has seed 0, and one that goes on keeps its own source, unless one is given.
+        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. By default
+        a new run has seed 0, and a continued run keeps its own source.
     """
     start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
     dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
@@ -116,28 +115,30 @@ def simulate(
     Parameters
     ----------
     flow, x0, target, integrator, seed, draws
-        See `iterate`. Where x0 is a Trajectory the run goes on from its end, with its target (if
-        that was a fixed cloud) unless one is given, and the result holds both parts.
+        See `iterate`. If x0 is a Trajectory, the run goes on from its end and the result holds both
+        parts. Its target (a fixed cloud) is kept unless one is given.
     steps, t1 : int, float
-        Exactly one: the number of further steps, or the final time (dt is then lowered so that a
-        whole number of steps ends there; an integrator that takes shorter steps takes more of
-        them).
+        Exactly one: the number of further steps, or the final time. With `t1` dt is lowered so that
+        a whole number of steps ends there. An integrator that takes shorter steps takes more of
+        them.
     dt : float
-        Time step. None: that of the run that goes on with the same flow, if it was given there or
-        the target is the same too, else `flow.suggest_dt(x, y)`; the report records it.
+        Time step; the report records it. By default a continued run with the same flow keeps its
+        dt, if it was given there or the target is the same too. Otherwise it is
+        `flow.suggest_dt(x, y)`.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
-        Called with (particles, target) clouds at each record, those of the run that goes on among
-        them.
+        Each is called with (particles, target) clouds at each record, those of an earlier run
+        included.
     progress : bool
-        A progress bar on a terminal.
+        Show a progress bar on a terminal.
 
     Raises
     ------
     ValueError, TypeError
-        Bad input, before the first step. After the first step nothing raises: the trajectory up to
-        the last good state comes back, and its `status` and `message` say what happened.
+        The input is bad; raised before the first step. After the first step nothing raises: the
+        trajectory up to the last good state comes back, and its `status` and `message` say what
+        happened.
     """
     run = begin(
         flow,
@@ -156,7 +157,7 @@ def simulate(
     run.go()
     try:
         return run.trajectory()
-    except KeyboardInterrupt:  # all steps are made: what is left takes a moment
+    except KeyboardInterrupt:  # all steps are taken: the rest is short
         return run.trajectory()
 
 
@@ -175,7 +176,7 @@ def begin(
     draws: Randomness | None = None,
     progress: bool,
 ) -> Run:
-    """What `simulate` runs, checked, before its first step."""
+    """The checked run of `simulate`, before its first step."""
     if (steps is None) == (t1 is None):
         remedy = (
             "leave one out"
@@ -216,7 +217,7 @@ def begin(
         if first is not None
     }
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    # words of a user's parts, asked for now: a repr that raises must not lose the run
+    # the reprs of a user's parts are made now: a repr that raises must not lose the run
     told: dict[str, Any] = {
         "integrator": repr(integrator),
         "flow": repr(flow),

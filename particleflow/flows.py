@@ -1,4 +1,4 @@
-"""A flow: an estimator's witness, a mobility, and what moves particles besides."""
+"""Flows: an estimator's witness, a mobility, and the noise, diffusion and reaction beside them."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ __getattr__ = _words.suggesting(__name__)
 
 @dataclass(frozen=True)
 class Descent:
-    """h(d) = c d, c the `energy_slope` of the estimator or else of each fit: v = c grad w is minus
-    the Wasserstein gradient of `Fit.value`.
+    """The mobility h(d) = c d that makes v minus the Wasserstein gradient of `Fit.value`.
 
-    For a c that changes during a run, 1 + lam(t) of KALE with a scheduled lam. A flow asks for it
-    by `at`, fit by fit.
+    v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves a c
+    that changes during a run, such as the 1 + lam(t) of KALE with a scheduled lam. A flow asks for
+    it fit by fit, with `at`.
     """
 
     def at(self, slope: float | None) -> Linear:
@@ -64,16 +64,16 @@ class Flow:
         Fitted to (particles, target) as the particles move; gives w. An estimator with `in_flow` is
         replaced by it: `KDE()` then takes `default_bandwidth`.
     mobility : Mobility or Descent
-        slope = h' of the log ratio w, > 0: a class of your own is looked at, for |w| <= 80, unless
-        it has `allow_nonmonotone = True`. Where w is a potential only a constant slope is
-        meaningful: `Unit`, `Linear`, or `Descent`, each fit's own.
+        slope = h' of the log ratio w, > 0. The slope of a class of your own is checked for
+        |w| <= 80, unless the class has `allow_nonmonotone = True`. Where w is a potential only a
+        constant slope is meaningful: `Unit`, `Linear`, or `Descent` with each fit's own.
     noise : float, schedule or callable (clock, fit) -> float
         beta, a standard deviation: noise injection. It moves the point at which the witness is
         queried, not the particle.
     diffusion : float, schedule or callable (clock) -> float
-        sigma, of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
+        sigma of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
     reaction : callable (Q,) -> (Q,), optional
-        d log mass / dt of the witness's values: unbalanced flows.
+        d log mass / dt from the witness's values: unbalanced flows.
     """
 
     estimator: Estimator
@@ -115,8 +115,9 @@ class Flow:
 
     @property
     def conservative(self) -> bool:
-        """True where v = -N dE/dx for one energy E = `energy(fit, x)`, so that small steps can only
-        lower it: not where lam changes.
+        """True where v = -N dE/dx for one energy E = `energy(fit, x)`.
+
+        Small steps can then only lower E. It is False where lam changes.
         """
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
@@ -129,7 +130,7 @@ class Flow:
         Raises
         ------
         ValueError
-            If the flow is not conservative, or the fit has no value (a score alone).
+            The flow is not conservative, or the fit has no value (a score alone).
         """
         if not self.conservative:
             raise ValueError(
@@ -183,9 +184,7 @@ class Flow:
         return slope[:, None] * grad, rate
 
     def sigma(self, clock: Clock) -> float:
-        """The standard deviation of the Brownian motion in one unit of time; 0 of a flow without
-        diffusion.
-        """
+        """The standard deviation of the Brownian motion in unit time; 0 without diffusion."""
         return _number(self.diffusion, "diffusion", clock) if callable(self.diffusion) else 0.0
 
     def _mobility(self, fit: Fit) -> Mobility:
@@ -198,11 +197,11 @@ class Flow:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
         The step is half of the inverse of that rate: Euler's method is stable up to twice the
-        inverse. It is a tenth where there is diffusion, whose bias grows with dt times the rate. It
-        moves no particle by more than a quarter of the extent, and it is rounded down to two
-        digits. What changes during a run (a lam) is taken as it is at the start: pass a `dt` that
-        fits its least value. How the rate is found, and what is done where there is none, is told
-        in `particleflow.stiffness`. Cost: some 100 fits of at most 200 points of each cloud.
+        inverse. It is a tenth of the inverse where there is diffusion, whose bias grows with dt
+        times the rate. It moves no particle by more than a quarter of the extent. It is rounded
+        down to two digits. A lam that changes during a run is taken as at the start: pass a `dt`
+        that fits its least value. `particleflow.stiffness` tells how the rate is found, and what is
+        done without one. Cost: about 100 fits of at most 200 points of each cloud.
 
         Parameters
         ----------
@@ -225,12 +224,11 @@ def mmd_flow(
     noise: Schedule | float | None = None,
     pairwise: PairwiseSum = Auto(),
 ) -> Flow:
-    """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019), with `noise`
-    injection if wanted.
+    """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019).
 
-    v(z) = grad w(z), w = mean_j k(y_j, .) - mean_i k(x_i, .). Without noise it stalls where the
-    clouds are several bandwidths apart. With a `FeatureKernel` of `Neurons` it trains a two-layer
-    network.
+    v(z) = grad w(z), w = mean_j k(y_j, .) - mean_i k(x_i, .). Without `noise` injection it stalls
+    where the clouds are several bandwidths apart. With a `FeatureKernel` of `Neurons` it trains a
+    two-layer network.
     """
     return Flow(MMD(as_summable(kernel), pairwise=pairwise), noise=noise)
 
@@ -242,12 +240,12 @@ def kale_flow(
     noise: Schedule | float | None = None,
     pairwise: PairwiseSum = Auto(rtol=1e-10),
 ) -> Flow:
-    """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021): v = (1 + lam) grad w,
-    w = -h.
+    """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021).
 
-    lam goes from MMD flow (large) towards the flow of KL (small). It is stiff: about (1 + lam) /
-    lam faster than MMD flow. A lam that changes (a schedule of the clock, or `Decreasing`) makes it
-    the descent of KALE at each moment's own lam, with that 1 + lam.
+    v = (1 + lam) grad w, w = -h. It goes from MMD flow (lam large) towards the flow of KL (lam
+    small). It is stiff: about (1 + lam) / lam faster than MMD flow. With a lam that changes (a
+    schedule of the clock, or `Decreasing`) it descends KALE at each moment's own lam, with that
+    1 + lam.
     """
     estimator = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
     return Flow(
@@ -263,8 +261,9 @@ def mono_flow(
     *,
     noise: Schedule | float | None = None,
 ) -> Flow:
-    """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r, log r from any ratio estimator, h
-    any of `mobilities`.
+    """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r.
+
+    log r comes from any ratio estimator, h from any of `mobilities`.
     """
     return Flow(estimator, mobility=mobility, noise=noise)
 
@@ -272,11 +271,11 @@ def mono_flow(
 def wgan_flow(
     critic: Estimator = GradientPenaltyCritic(), *, noise: Schedule | float | None = None
 ) -> Flow:
-    """The Wasserstein GAN without a generator: v = grad w, w a critic trained as the particles
-    move, whose E_p w - E_q w estimates W1.
+    """The Wasserstein GAN without a generator: v = grad w.
 
-    Particles move at about unit speed to the end: lower dt there, or they hop about the target by
-    dt. `critic` is any estimator of a potential.
+    The critic w is trained as the particles move; its E_p w - E_q w estimates W1. Particles move at
+    about unit speed to the end: lower dt there, or they hop about the target by dt. `critic` is any
+    estimator of a potential.
     """
     check_estimator(critic, "critic")
     if critic.log_ratio:
@@ -288,15 +287,16 @@ def wgan_flow(
 
 
 def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -> Flow:
-    """dX = grad log p(X) dt + sqrt(2 temperature) dW: no target sample, only a density or a score
-    (see `ClosedForm`).
+    """dX = grad log p(X) dt + sqrt(2 temperature) dW.
+
+    It needs no target sample, only a density or a score (see `ClosedForm`).
     """
     sigma = math.sqrt(2 * _checks.non_negative(temperature, "temperature"))
     return Flow(ClosedForm(target), diffusion=Constant(sigma))
 
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:
-    """What a schedule says at a moment, if that is a finite number."""
+    """The value of a schedule at a moment; refused if it is not a finite number."""
     with Supplied(name, schedule):
         value = schedule(*moment)
         return _checks.real(value, name, remedy="return one number for each clock")
@@ -305,7 +305,7 @@ def _number(schedule: Schedule, name: str, *moment: Any) -> float:
 def _same_shape(
     given: Sequence[Any], wanted: Sequence[torch.Size], name: str, part: Any, told: str
 ) -> None:
-    """Refuse what would be broadcast to another velocity in silence."""
+    """Refuse shapes that would be broadcast to a wrong velocity in silence."""
     for value, shape in zip(given, wanted, strict=True):
         if not isinstance(value, Tensor) or value.shape != shape:
             with Supplied(name, part):
@@ -320,8 +320,9 @@ def _same_shape(
 
 
 def _factor(mobility: Mobility | Descent) -> float | None:
-    """The constant slope of `Linear`, or of a subclass that has changed none of its methods; None
-    of every other mobility.
+    """The constant slope of `Linear`; None for every other mobility.
+
+    A subclass of `Linear` counts if it has changed none of its methods.
     """
     own = isinstance(mobility, Linear) and all(
         vars(Linear)[name] is getattr(type(mobility), name) for name in ("h", "slope", "curvature")
@@ -330,7 +331,7 @@ def _factor(mobility: Mobility | Descent) -> float | None:
 
 
 def _what(value: Any) -> str:
-    """For a message: a class where its instance was meant, or the name of another type."""
+    """For a message: a class given without its parentheses, or the name of another type."""
     return (
         f"the class {value.__name__} without its parentheses"
         if isinstance(value, type)

@@ -1,4 +1,4 @@
-"""What was computed from a cloud, kept while clouds with the same numbers come back."""
+"""A cache of one result computed from a cloud, kept while clouds of the same numbers return."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from particleflow.memo import Made
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """What was made for a cloud: the object that was given, a copy of its numbers, what else it was
-    made for, and what it is.
+    """A result `made` from a cloud and from `of`, whatever else it depends on.
+
+    `given` is the cloud's object, `copy` has a copy of its numbers.
     """
 
     given: Cloud
@@ -34,25 +35,25 @@ class _Entry:
 
 
 class Kept:
-    """What was computed from a cloud, kept while clouds with the same numbers come back. A cache:
-    dropping it changes nothing but the time.
+    """A cache of one result computed from a cloud; dropping it changes nothing but the time.
 
-    The numbers are compared, O(N d), with a copy, since a tensor's identity and version miss what
-    numpy writes into shared memory; but for those of a `FixedCloud`. Threads may share it (see
-    `memo`): the one entry is read once and replaced at once.
+    It is kept while clouds with the same numbers come back. The numbers are compared with a copy,
+    O(N d), since a tensor's identity and version miss what numpy writes into shared memory. The
+    numbers of a `FixedCloud` are not compared. Threads may share the cache (see `memo`): its entry
+    is read once and replaced at once.
     """
 
     def __init__(self) -> None:
         self._entry: _Entry | None = None
 
     def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
-        """The kept value if `cloud` and `of` (what else it depends on, such as a kernel) equal
-        those of the last call, else a new one from make().
+        """The kept value if `cloud` and `of` equal those of the last call, else make().
+
+        `of` is whatever else the value depends on, such as a kernel.
         """
         entry = self._entry
         if entry is None or not entry.serves(cloud, of):
-            # the copy first: it tells what make() began with, whatever is written to the points
-            # meanwhile
+            # the copy first: it holds what make() began with, even if the points change meanwhile
             copy = cloud.copy()
             entry = _Entry(cloud, copy, of, make())
             self._entry = entry
@@ -74,8 +75,9 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
 
 
 def _bits(points: Tensor) -> Tensor:
-    """The same memory as whole numbers, eight bytes each where they fit: compared twice as fast as
-    floats, and NaN equals itself.
+    """The same memory as integers, of eight bytes each where they fit.
+
+    Integers are compared twice as fast as floats, and a NaN equals itself.
     """
     flat = points.contiguous().view(-1)
     even = flat.dtype == torch.float64 or (len(flat) % 2 == 0 and flat.storage_offset() % 2 == 0)

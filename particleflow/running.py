@@ -1,6 +1,4 @@
-"""A run while it is made: its steps are taken one by one, and what there is of it makes a
-trajectory at any time.
-"""
+"""A run in progress: it takes the steps, and can give a trajectory at any time."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ from particleflow.watch import Watch, narrow
 
 
 class Statistics:
-    """Sums over the fits of a run."""
+    """Sums and largest values over the fits of a run."""
 
     def __init__(self) -> None:
         self.fits = self.iterations = 0
@@ -45,8 +43,9 @@ class Statistics:
             )
 
     def promised(self, state: State, *, ended: bool) -> None:
-        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs
-        about as much as a step.
+        """Keep the largest error bound of the first and last states and of steps 1, 16, 256 ...
+
+        Each bound costs about as much as a step.
         """
         step = state.clock.step
         if step and not ended and 16 ** round(math.log(step, 16)) != step:
@@ -72,9 +71,7 @@ class Statistics:
 
 @dataclass
 class Run:
-    """A run while it is made. What of it there is by any time makes a trajectory, however the steps
-    have ended.
-    """
+    """A run in progress; what it has recorded makes a trajectory, however its steps ended."""
 
     flow: Flow
     start: Snapshot
@@ -94,11 +91,11 @@ class Run:
 
     @property
     def moved(self) -> bool:
-        """Has a step been made?"""
+        """Has a step been taken?"""
         return self.state is not None and self.state.clock.step != self.start.clock.step
 
     def go(self) -> None:
-        """Make the steps. After the first one nothing raises: what is recorded stays."""
+        """Take the steps. After the first one nothing raises: the records stay."""
         began = time.perf_counter()
         try:
             for state in self.states:
@@ -126,8 +123,9 @@ class Run:
             )
 
     def stopped(self, error: BaseException) -> None:
-        """End the run with what came in its way, or raise it again if no step has been made. A run
-        that has ended stays as it is.
+        """End the run because of `error`, or raise it if no step has been taken.
+
+        A run that has ended stays as it is.
         """
         if not self.moved:
             raise error
@@ -145,15 +143,13 @@ class Run:
         self.status = "interrupted" if interrupted else "failed"
         if not interrupted:
             self.traceback = "".join(traceback.format_exception(error))
-            with suppress(
-                RuntimeWarning
-            ):  # where warnings are errors the run is not lost: the trajectory says the same
+            with suppress(RuntimeWarning):  # warnings may be errors; the trajectory says the same
                 _checks.warn(
                     f"the run {self.status} {self.message}; the trajectory up to there is kept"
                 )
 
     def trajectory(self) -> Trajectory:
-        """What is recorded, with how it ended."""
+        """The records so far, with the status of the run."""
         assert self.state is not None
         state = self.state
         unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
@@ -178,9 +174,9 @@ class Run:
 
 
 def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:
-    """What a completed run on a fixed target is told.
+    """A remark on a completed run on a fixed target.
 
-    The bandwidth is too small, no particle has moved, or the last fit's own remark.
+    It says that the bandwidth is too small, that no particle has moved, or the last fit's remark.
     """
     if y is None:
         return ""

@@ -1,4 +1,4 @@
-"""Which states of a run are recorded."""
+"""The choice of the states of a run that are recorded."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 
 from particleflow import _checks
 
-# Records of a run, about, where nothing is said.
+# The number of records by default, about: a frame each for 5 s of film at 20 frames a second.
 RECORDS = 100
 
 
 @dataclass(frozen=True)
 class SaveAt:
-    """Which states are recorded: every so many steps, given steps, or (the default) some hundred
-    spread over the run. The first and last always are.
+    """Which states are recorded; the first and the last always are.
+
+    Without `every` and `steps` about 100 states are recorded, spread over the run.
 
     Parameters
     ----------
     every : int
-        Steps that are multiples of it.
+        Record the steps that are multiples of it.
     steps : sequence of int
-        These steps.
+        Record these steps.
     velocity : bool
         Record the velocities too (`Trajectory.velocity`).
     """
@@ -56,7 +57,7 @@ class SaveAt:
         object.__setattr__(self, "velocity", _checks.flag(self.velocity, "velocity"))
 
     def wants(self, total: int) -> Callable[[int], bool]:
-        """Is a step recorded, in a run of `total` steps?"""
+        """Whether a step is recorded, in a run of `total` steps."""
         if self.steps is not None:
             chosen = frozenset(self.steps)
             return lambda step: step in chosen
@@ -64,7 +65,7 @@ class SaveAt:
         return lambda step: step % every == 0
 
     def between(self, first: int, last: int) -> int:
-        """How many steps after `first` and before `last` are recorded, in a run of `last` steps."""
+        """The number of records after step `first` and before `last`, in a run of `last` steps."""
         if self.steps is not None:
             return sum(first < step < last for step in frozenset(self.steps))
         every = self._spacing(last)

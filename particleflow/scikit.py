@@ -32,8 +32,8 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         P(second | z) = 1 / (1 + exp(-decision_function(z)))
 
     W_1 and W_2 are the sums of the classes' sample weights, or their counts: a weight of 2 counts
-    as two copies, a weight of 0 as none. It works in pipelines and searches. The fields of
-    `estimator` are parameters of their own, `estimator__lam` and so on.
+    as two copies, a weight of 0 as none. The classifier works in pipelines and searches. The fields
+    of `estimator` are parameters of their own, `estimator__lam` and so on.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         log(W_2 / W_1).
     witness_ : Witness
     report_ : mapping
-        What was chosen from the data, and how the fit went.
+        The choices made from the data, and how the fit went.
     n_features_in_ : int
 
     >>> pf.scikit.RatioClassifier(pf.estimators.KDE()).fit(X, y).predict(X)         # doctest: +SKIP
@@ -60,7 +60,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> RatioClassifier:
-        """X (n, d), y (n,) of two classes, sample_weight (n,) >= 0."""
+        """Fit to X (n, d) and y (n,) of two classes, with sample_weight (n,) >= 0."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         if sample_weight is not None:
             sample_weight = _weights(sample_weight, len(X))
@@ -92,7 +92,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
             _cloud(X[labels == k], None if sample_weight is None else sample_weight[labels == k])
             for k in (0, 1)
         ]
-        # a copy: an estimator keeps what it has computed, and a parameter is not to change
+        # a copy: an estimator keeps what it has computed, and a parameter must not change
         found = fit_once(copy.deepcopy(estimator), *clouds, seed=self.seed)
         self.witness_, self.report_ = found.witness, dict(found.report)
         first, second = np.bincount(labels, sample_weight)
@@ -100,25 +100,25 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def log_ratio(self, X: Any) -> np.ndarray:
-        """log r at X (n, d), (n,)."""
+        """log r at X (n, d), shape (n,)."""
         return self._witness(X)[0]
 
     def gradient(self, X: Any) -> np.ndarray:
-        """The gradient of log r at X (n, d), (n, d)."""
+        """The gradient of log r at X (n, d), shape (n, d)."""
         return self._witness(X)[1]
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """log r + log prior odds, the log odds of the second class, (n,)."""
+        """The log odds of the second class, log r + log prior odds, shape (n,)."""
         return self.log_ratio(X) + self.log_prior_
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probabilities of both classes, (n, 2)."""
+        """The probabilities of both classes, shape (n, 2)."""
         odds = torch.from_numpy(self.decision_function(X))
         return torch.sigmoid(torch.stack([-odds, odds], 1)).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likelier class, (n,)."""
-        # before `classes_` is asked for: one that is not fitted says so
+        """The likelier class, shape (n,)."""
+        # the decision function first: it refuses a classifier that is not fitted
         second = (self.decision_function(X) > 0).astype(int)
         classes: np.ndarray = self.classes_[second]
         return classes
@@ -132,7 +132,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def set_params(self, **params: Any) -> RatioClassifier:
-        """scikit-learn's set_params; estimator__name makes a new estimator with another field."""
+        """scikit-learn's set_params; estimator__name makes a new estimator with that field."""
         nested = {
             key.removeprefix("estimator__"): params.pop(key)
             for key in list(params)
@@ -171,7 +171,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _weights(value: Any, n: int) -> np.ndarray:
-    """Sample weights (n,), checked: none below 0, not all 0."""
+    """Checked sample weights (n,): none below 0, not all 0."""
     weights: np.ndarray = check_array(
         value, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
     )
@@ -194,7 +194,7 @@ def _weights(value: Any, n: int) -> np.ndarray:
 
 
 def _cloud(rows: np.ndarray, weights: np.ndarray | None) -> Cloud:
-    """A cloud of mass one."""
+    """A cloud of total mass 1."""
     return Cloud(
         torch.from_numpy(rows),
         log_mass=None if weights is None else torch.from_numpy(np.log(weights / weights.sum())),

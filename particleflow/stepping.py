@@ -20,7 +20,7 @@ from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
 from particleflow.watch import Watch
 
-# A last step longer than the others by this share of them is no step of its own.
+# The share of dt up to which a remainder of time is rounding, and not a step of its own.
 NEARLY = 1e-6
 
 
@@ -33,7 +33,7 @@ def states(
 ) -> Iterator[State]:
     """The states of a run. The last step is shortened to end at the time `end`.
 
-    `first` is what the target gives at the start. It is asked anew once for each further fit.
+    `first` is the target's cloud at the start. The target is asked once for each further fit.
     """
     flow, target, dt = watch.flow, watch.target, watch.dt
     snapshot = replace(start, stepper=_with_origin(start, dt))
@@ -114,7 +114,7 @@ def _fitted(flow: Flow, snapshot: Snapshot, y: Cloud | None) -> State:
 
 
 class _UnconvergedError(Exception):
-    """Raised by a refit, also at a trial stage, to end the run at the last accepted state."""
+    """A fit did not converge, perhaps at a trial stage: the run ends at the last accepted state."""
 
 
 def _converged(fit: Fit) -> Fit:
@@ -136,8 +136,9 @@ def _converged(fit: Fit) -> Fit:
 
 
 def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
-    """t = t0 + (n - n0) dt, never accumulated; the origin moves only where a run goes on with
-    another dt.
+    """The stepper's memory with the origin (t0, n0) of t = t0 + (n - n0) dt.
+
+    The time is never accumulated. The origin moves only where a run goes on with another dt.
     """
     origin = start.stepper.get("origin")
     if origin is not None and float(origin[2]) == dt:

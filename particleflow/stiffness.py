@@ -1,15 +1,15 @@
-"""How long a time step may be: the fastest rate at which a flow contracts.
+"""The choice of a time step, from the fastest rate at which a flow contracts.
 
 The rate is that of the most negative eigenvalue of d velocity / d particles. Power iteration finds
-it, on finite differences of the velocity of the whole cloud, refitted each time. It is looked for
-at three states: the start x, the target y, and half of each, since a flow may be stiffest on
-arrival. Growth, such as a small cloud that bursts apart, limits no step. At most 200 points of each
-cloud are probed: the rates do not grow with N.
+it, on finite differences of the velocity of the whole cloud, refitted each time. Three states are
+probed, since a flow may be stiffest on arrival: the start x, the target y, and half of each.
+Growth, such as a small cloud that bursts apart, limits no step. At most 200 points of each cloud
+are probed: the rates do not grow with N.
 
 A network in training and a witness whose gradient jumps (`KnownSmoothness`) have no rates to
 measure. There the step moves the particles of the start by a hundredth of the extent (root mean
-square), at the cost of one fit. For an estimator that declares nothing about that, both steps are
-found and the smaller one is taken.
+square), at the cost of one fit. For an estimator that does not declare its smoothness both steps
+are computed, and the smaller one is taken.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import fitted, smoothness_of
 from particleflow.subsets import part
 
-# Points of each cloud that are probed.
+# The number of points of each cloud that are probed: the rates do not grow with N.
 PROBED = 200
-# Rounds of power iteration.
+# Rounds of power iteration; two digits of the rate are wanted.
 ROUNDS = 8
-# Share of 1 / (fastest contraction) that a step may take, without diffusion and with it.
+# The step in units of 1 / (fastest contraction): a quarter of Euler's limit of stability.
 SHARE = 0.5
+# The same with diffusion, whose bias grows with dt times the rate.
 SHARE_WITH_DIFFUSION = 0.1
-# Where there is no rate: the share of the extent that the particles may move in a step.
+# The share of the extent that the particles move in a step (root mean square) without a rate.
 STRIDE = 0.01
 # The share of the extent that the fastest particle may move in a step.
 LEAP = 0.25
@@ -50,9 +51,9 @@ def suggested_dt(
     Parameters
     ----------
     velocity : callable (cloud, fit, clock) -> (N, d)
-        Without noise and reaction.
+        The velocity without noise and reaction.
     share : float
-        Of the inverse of the fastest contraction.
+        The step in units of the inverse of the fastest contraction.
     """
     start = part(x, PROBED)
     target = None if y is None else part(y, PROBED)
@@ -73,12 +74,12 @@ def suggested_dt(
 
 
 def _arriving(start: Cloud, target: Cloud | None, span: float) -> list[Cloud]:
-    """The particles on the target, and every second one of them there."""
+    """The particles on the target, and the start with every second particle there."""
     if target is None:
         return []
     rows = torch.arange(len(start), device=start.points.device)
     arrived = target.points[rows % len(target)]
-    # Spread a little, since points that coincide (repeats of a small target) move like one.
+    # spread a little: points that coincide (repeats of a small target) would move like one
     spread = 1e-3 * span * Draws(0).normal("spread", 0, arrived)
     half = torch.where((rows % 2 == 0)[:, None], arrived, start.points)
     return [Cloud(points + spread) for points in (arrived, half)]
@@ -98,9 +99,9 @@ def _stiffness(
     epsilon = span * torch.finfo(x.points.dtype).eps ** (1 / 3)
 
     def eigenvalue(shift: float, stream: str) -> tuple[float, float]:
-        """Rayleigh quotient and norm of d velocity / d particles.
+        """Rayleigh quotient and norm of J = d velocity / d particles.
 
-        Both are taken on the dominant direction of its difference with shift I.
+        Both are taken on the dominant direction of J - shift I.
         """
         direction = Draws(0).normal(stream, 0, x.points)
         quotient = size = 0.0
@@ -123,12 +124,12 @@ def _stiffness(
 
 
 def _ratio(a: float, b: float) -> float | None:
-    """a / b, or None where it is no finite positive number."""
+    """a / b, or None where it is not a finite positive number."""
     ratio = a / b if b > 0 and math.isfinite(b) else 0.0
     return ratio if ratio > 0 else None
 
 
 def _two_digits(value: float) -> float:
-    """Rounded down to two digits: 0.0837 becomes 0.083."""
+    """The value rounded down to two digits: 0.0837 becomes 0.083."""
     power = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{math.floor(value / power * (1 + 1e-12)) * power:.1e}")

@@ -1,4 +1,4 @@
-"""The commands: from arguments to an exit code. Everything that is refused is one line."""
+"""The commands: from arguments to an exit code. Every refusal is one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from particleflow.streams import Printed, printed
 if TYPE_CHECKING:
     from particleflow.cli.task import Task
 
-# Exit code of input that cannot be used.
+# The exit code of input that cannot be used, by the custom of shells.
 BAD_INPUT = 2
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     [a for a in arguments if a != "--debug"], streams, debug="--debug" in arguments
                 )
             )
-        except SystemExit as done:  # of --help and --version
+        except SystemExit as done:  # raised by --help and --version
             sys.exit(streams.code(int(done.code or 0)))
 
 
@@ -92,9 +92,7 @@ def _refuse_values_of_switches(arguments: Sequence[str]) -> None:
 
 
 def _remedy(command: str | None, word: str) -> str:
-    """What to try in place of an argument that nobody knows: the nearest flag, or the flag that
-    such a value belongs to.
-    """
+    """The remedy for an unknown argument: the nearest flag, or the flag that takes such a value."""
     if command not in OF_COMMAND:
         return ""
     options = options_of(command)
@@ -115,7 +113,7 @@ def _remedy(command: str | None, word: str) -> str:
 
 
 def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
-    """Settle every setting, run, write, report."""
+    """Choose every setting, run, write, report."""
     asked: Settings = {
         option.name: _from_flag(option, given[option.name])
         for option in options_of(command)
@@ -132,7 +130,7 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
         names = settings.setdefault("flows", list(COMPARED))
     idle.refuse_unused(asked, settings, names)
 
-    # not above: from here on torch is needed
+    # imported here: these modules need torch, which is slow to import
     from particleflow.cli import folder, outputs, report
     from particleflow.cli.task import task as built
 
@@ -182,7 +180,7 @@ def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed
 
 
 def _to_terminal(text: str) -> None:
-    """What goes on, for somebody who watches; silence otherwise."""
+    """Print progress on a terminal; print nothing elsewhere."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr)
 

@@ -1,53 +1,57 @@
-"""What is taken where nothing is said, and the limits of what may be said."""
+"""The defaults of the options, and the limits of their values."""
 
 from __future__ import annotations
 
 import os
 
+# Particles; as in the example at the head of the package.
 PARTICLES = 240
+# Samples of the target; as in the example at the head of the package.
 SAMPLES = 300
-# Most rows that are drawn, unasked, from a file of points.
+# The most rows that are drawn from a file of points by default, so that a large file is fast.
 ROWS = 1000
+# Steps of a run with the suggested dt.
 STEPS = 400
-# States that are recorded, about.
+# Recorded states, about: the frames of the film.
 RECORDS = 50
-# KALE's penalty.
+# KALE's penalty lam; between MMD (large) and KL (small, stiff).
 LAM = 0.1
-# Relative error of sums over pairs.
+# The relative error of sums over pairs; far below the sampling error of such clouds.
 RTOL = 1e-5
-# Steps of Adam before a network's first step, as `estimators` has them.
+# Steps of Adam before a network's first step; the default of `estimators`.
 FIRST_STEPS = 1000
-# Up to this many points a second thread gains nothing, and where the cores are busy it makes a step
-# many times slower. Another number of threads gives sums other last bits, so a run is repeated with
-# the same one.
+# The most points for which one thread is used. A second thread gains nothing for them, and on busy
+# cores makes a step many times slower. Another number of threads changes the last bits of sums, so
+# a run is repeated with the same number.
 ONE_THREAD = 1000
-# Exact W2 is measured unasked up to this many points: it takes seconds a record there.
+# The most points for which exact W2 is a default metric; beyond it takes seconds per record.
 EXACT_UNASKED = 2000
-# Directions of the sliced distance: at most, and at least.
+# The most directions of the sliced distance; the default of `SlicedW2`.
 MOST_DIRECTIONS = 200
+# The least directions of the sliced distance; fewer are noisier.
 DIRECTIONS = 32
-# Numbers that the sliced distance sorts a record, about, where that leaves enough directions.
+# Numbers that the sliced distance sorts per record, about, where that leaves enough directions.
 SORTED = 4e6
-# More points than any machine holds: a slip.
+# The most points; more fit no machine and are a slip.
 LARGEST = 10**13
-# More steps than anybody waits for (`engine.MOST_STEPS`).
+# The most steps; nobody waits for more (`engine.MOST_STEPS`).
 LONGEST = 10**10
-# Bytes that the recorded particles of all flows may take; more records than fit are not made.
+# The most bytes of the recorded particles of all flows, 1 GiB; fewer states are recorded beyond.
 RECORDED = 2**30
-# Width of the start, in standard deviations of the target: small, so that the flow is seen.
+# The width of the start, in standard deviations of the target: small, so that the flow is seen.
 WIDTH = 0.35
-# Distance of the start from the target's mean, in deviations along the longest axis.
+# The distance of the start from the target's mean, in deviations along the longest axis.
 BESIDE = 0.7
-# Share of the target's points whose distances from the median say what lies far away.
+# The share of the target's points, nearest to the median, that outliers are measured by.
 BULK = 0.9
-# Points farther from the median than this many times that share's distance are outliers.
+# The distance from the median, in units of that share's radius, beyond which points are outliers.
 FAR = 6.0
-# Kernel lengths between a small start and a part of the target that would never be felt.
+# The kernel lengths from a small start beyond which a part of the target would never be felt.
 BEYOND = 7.0
-# How often the injected noise halves in a run.
+# How often the injected noise halves in a run; 8 times leave 0.4 % of it.
 HALVINGS = 8
 
 
 def processors() -> int:
-    """How many this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

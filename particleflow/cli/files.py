@@ -1,4 +1,4 @@
-"""The points that a target or a start stands for: a name, or a file of points or of a picture."""
+"""The points of a target or a start: of a name, of a file of points, or of a picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from particleflow.trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """On principal axes, the rows of `axes`."""
+    """The projection of points on principal axes, the rows of `axes`."""
 
     mean: np.ndarray
     axes: np.ndarray
@@ -34,14 +34,15 @@ class Projection:
 
 
 def suffix_of(name: str) -> str:
-    """The ending of a file that `name` stands for; nothing where it is a name."""
+    """The ending of a file that `name` stands for; empty for the name of a target."""
     return "" if name in TARGETS else Path(name).suffix.lower()
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is taken of the files of target and start: each option serves those that it can, and
-    must serve one.
+    """The array, columns and pixels chosen in the files of target and start.
+
+    Each option applies to every file that it fits, and must fit one.
     """
 
     key: Mapping[str, str | None]
@@ -91,7 +92,7 @@ class Choices:
 
 
 def of_start(settings: Settings) -> str | None:
-    """What the particles start from that is no Gaussian: a file, or the name of a target."""
+    """The file or the target's name that the particles start from; None for a Gaussian start."""
     name = settings.get("start") or "auto"
     return None if name in ("auto", "gaussian") else name
 
@@ -104,9 +105,7 @@ def target(
     columns: Sequence[str] | None = None,
     bright: bool = False,
 ) -> tuple[samplers.Sampler, Projection | None]:
-    """The sampler that `name` or a file of that name stands for, and what projects other points
-    with it.
-    """
+    """The sampler of a name or a file, and the projection of other points with it."""
     suffix = suffix_of(name)
     record = TARGETS.get(name)
     if pca and (suffix in PICTURES or (record and "pca" not in record.arguments)):
@@ -149,8 +148,7 @@ def start(
     columns: Sequence[str] | None = None,
     bright: bool = False,
 ) -> samplers.Sampler:
-    """The sampler that `name` or a file of that name stands for as a start, in the target's space
-    of so many dimensions.
+    """The sampler of a name or a file as a start, in the target's space of `dim` dimensions.
 
     Points of more coordinates go through the projection of the target. A data set in another space
     is shown in its own principal components.
@@ -187,7 +185,7 @@ def start(
 
 
 def _sampler(name: str, pca: int | None = None) -> samplers.Sampler:
-    """The sampler of a name, a data set's in so many principal components."""
+    """The sampler of a name, for a data set in its first `pca` principal components."""
     made = TARGETS[name].make(lambda _: pca)
     assert isinstance(made, samplers.Sampler)
     return made
@@ -208,8 +206,9 @@ def rows_of(
     *,
     wide: bool = False,
 ) -> samplers.FromFile | samplers.FromArray:
-    """The points in a file, of a trajectory those at its end; an error names the setting that says
-    which.
+    """The points in a file; for a trajectory those at its end.
+
+    An error names `setting`, the setting that gave the file.
     """
     try:
         if (last := _last_of(name, key)) is not None:
@@ -226,8 +225,9 @@ def rows_of(
 
 
 def arrays_of(name: str) -> list[str]:
-    """The arrays in an .npz file that a key may choose among: several, and no trajectory. Nothing
-    where that cannot be read.
+    """The arrays in an .npz file that a key may choose among.
+
+    Empty for a file with one array, for a trajectory, and for a file that cannot be read.
     """
     if not os.path.isfile(at_home(name)):
         return []
@@ -239,7 +239,7 @@ def arrays_of(name: str) -> list[str]:
 
 
 def _last_of(name: str, key: str | None) -> Points | None:
-    """The particles at the end of a trajectory; nothing where the file is something else."""
+    """The particles at the end of a trajectory; None where the file is not one."""
     if key is not None or Path(name).suffix.lower() != ".npz" or not os.path.isfile(at_home(name)):
         return None
     try:
@@ -271,7 +271,7 @@ def _picture(name: str, bright: bool, setting: str) -> samplers.FromImage:
 
 
 def drawn(law: samplers.Sampler, size: int | None, name: str, seed: int, *, default: int) -> Tensor:
-    """`size` samples. The rows of a file come as they are when all are asked for."""
+    """`size` samples; all rows of a file, in their order, where all are asked for."""
     rows = len(law) if isinstance(law, Rows) else None
     if size is None:
         size = default if rows is None else min(default, rows)

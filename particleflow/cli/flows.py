@@ -1,4 +1,4 @@
-"""A flow as it is to be stepped, made of its record and of the settings."""
+"""Flows and their integrators, made from records and settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from particleflow.pairwise import Auto
 
 @dataclass(frozen=True)
 class Plan:
-    """One flow, and how it is to be stepped."""
+    """One flow with its steps, dt and integrator."""
 
     flow: flows.Flow
     steps: int
@@ -35,8 +35,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Problem:
-    """What all flows of a run share: `target` is the name of `law`, `scale` the target's standard
-    deviation.
+    """The parts that all flows of a run share.
+
+    `target` is the name of `law`, `scale` the target's standard deviation.
     """
 
     settings: Settings
@@ -51,15 +52,17 @@ class Problem:
 
 @dataclass
 class Maker:
-    """Makes one flow; `table` holds the settings that it has taken, those chosen here too."""
+    """Makes one flow; `table` holds the settings that it took, chosen ones included."""
 
     problem: Problem
     name: str
     table: Settings = field(default_factory=dict)
 
     def value(self, option: str, default: Any = None, *records: Record) -> Any:
-        """The setting of an option: what was given, else the default of the first record that has
-        one, else `default`, else the option's own.
+        """The setting of an option.
+
+        The order is: the given value, the default of the first record that has one, `default`, and
+        the option's own default.
         """
         if option not in self.table:
             owns = [r.defaults[option] for r in records if option in r.defaults]
@@ -69,12 +72,12 @@ class Maker:
         return self.table[option]
 
     def part(self, record: Record, argument: str) -> Any:
-        """What fills an argument of a record: a part, or the value of an option."""
+        """The value of an argument of a record: a part, or the setting of an option."""
         part = PARTS.get(argument)
         return self.value(argument, None, record) if part is None else part(self, record)
 
     def make(self, record: Record) -> Any:
-        """What a record stands for."""
+        """The object that a record stands for."""
         return record.make(partial(self.part, record))
 
 
@@ -98,7 +101,7 @@ def _density(maker: Maker, record: Record) -> samplers.Sampler:
     return maker.problem.law
 
 
-# What fills an argument of a flow, or of its ratio, mobility or critic, that is no option's value.
+# Arguments of a flow, its ratio, mobility or critic that are no option's value: how each is made.
 PARTS: Mapping[str, Callable[[Maker, Record], Any]] = {
     "kernel": lambda maker, _: maker.problem.kernel,
     "pairwise": lambda maker, record: Auto(rtol=maker.value("rtol", None, record)),
@@ -125,7 +128,7 @@ def plan(problem: Problem, name: str) -> tuple[Plan, Settings]:
     refuse_spare(problem.settings, name, problem.names)
     flow: flows.Flow = maker.make(record)
     for option in record.options:
-        if BY_NAME[option].nothing is not None:  # written where it does not act, too
+        if BY_NAME[option].nothing is not None:  # the table holds it even where it does not act
             maker.value(option)
     integrator = INTEGRATORS[stepper].make()
     if integrator.stages > 1 and not flow.estimator.deterministic:

@@ -1,4 +1,4 @@
-"""The folder of a run: it is kept for one run, and cleared of what an earlier one has left."""
+"""The folder of a run: it serves one run at a time, and is cleared of an earlier run's results."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def folder(path: str) -> Path:
     Raises
     ------
     RefusedValueError
-        It is a file, or cannot be made or written to, or holds a folder in the place of the
-        settings.
+        The path is a file, cannot be made or written to, or holds a folder called config.toml.
     """
     out = home(path, "out")
     if os.path.exists(out) and not out.is_dir():
@@ -55,15 +54,15 @@ def folder(path: str) -> Path:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Keep other runs out of a folder meanwhile: the results of two would be mixed, under the
-    settings of one.
+    """Keep other runs out of the folder within the block.
 
-    Where the system or the file system has no locks nobody is kept out.
+    The results of two runs would be mixed, under the settings of one. Nobody is kept out where the
+    system or the file system has no locks.
 
     Raises
     ------
     RefusedValueError
-        Another run is there.
+        Another run uses the folder.
     """
     try:
         import fcntl
@@ -88,8 +87,7 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def keep_apart(task: Task, out: Path, *, single: bool) -> None:
-    """Refuse a folder where the run would write over what it reads: its config.toml could not
-    repeat it.
+    """Refuse a folder where the run would overwrite its own input: config.toml could not repeat it.
 
     Raises
     ------
@@ -111,11 +109,11 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
 
 
 def earlier(out: Path, keep: Iterable[str]) -> list[Path]:
-    """The results of an earlier run in `out`, which are to go, so that what is there belongs to the
-    config.toml beside it.
+    """The results of an earlier run in `out`, to be removed.
 
-    Only files of the names that the run in the old config.toml writes, only where that file says
-    that it was written here, and no file of `keep`.
+    The files then all belong to the config.toml beside them. Only files that the run in the old
+    config.toml writes are listed, and only if that file says that it was written here. Files in
+    `keep` are left out.
     """
     try:
         text = (out / CONFIG).read_text(encoding="utf-8")
@@ -132,13 +130,14 @@ def earlier(out: Path, keep: Iterable[str]) -> list[Path]:
 
 
 def settle(task: Task, out: Path, header: str) -> None:
-    """Write the settings of a run, and then remove the results of an earlier one: where the
-    settings cannot be written nothing is lost.
+    """Write the settings of a run, then remove the results of an earlier one.
+
+    In this order nothing is lost where the settings cannot be written.
 
     Raises
     ------
     RefusedValueError
-        They cannot be written.
+        The settings cannot be written.
     """
     old = earlier(out, keep=(task.settings["target"], task.settings["start"]))
     try:
@@ -155,8 +154,9 @@ def settle(task: Task, out: Path, header: str) -> None:
 
 
 def results_of(flows: Iterable[str], *, single: bool) -> list[str]:
-    """The files that a run leaves besides its config.toml: table, curves, snapshots, film, and a
-    trajectory for each flow.
+    """The files that a run writes besides config.toml.
+
+    They are the table, curves, snapshots, film, and a trajectory for each flow.
     """
     return [
         "metrics.csv",

@@ -1,4 +1,4 @@
-"""Options that nothing in a run would use: each acts, or is refused."""
+"""Refusal of options that nothing in a run would use."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refuse_unused(asked: Settings, settings: Settings, flows: Sequence[str]) -> 
 
 
 def refuse_spare(settings: Settings, flow: str, flows: Sequence[str]) -> None:
-    """Refuse an option of a flow that does not act beside its ratio, mobility or critic."""
+    """Refuse an option of a flow that does not act with its ratio, mobility or critic."""
     taken = {name for record in chosen(settings, flow).values() for name in record.options}
     for option, record in chosen(settings, flow).items():
         members = (BY_NAME[option].names or {}).values()
@@ -65,7 +65,7 @@ def refuse_spare(settings: Settings, flow: str, flows: Sequence[str]) -> None:
 
 
 def chosen(settings: Settings, flow: str) -> dict[str, Record]:
-    """The names that are chosen for a flow's own options: option -> record."""
+    """The records chosen for a flow's own options, by option."""
     found: dict[str, Record] = {}
     for name in FLOWS[flow].options:
         option = BY_NAME[name]
@@ -75,14 +75,15 @@ def chosen(settings: Settings, flow: str) -> dict[str, Record]:
 
 
 def needs(settings: Settings, flow: str) -> set[str]:
-    """What a flow is made of, with what is chosen for it."""
+    """The arguments of a flow and of the records chosen for it."""
     records: Iterable[Record] = (FLOWS[flow], *chosen(settings, flow).values())
     return {name for record in records for name in record.arguments}
 
 
 def meant(settings: Settings, flow: str, flows: Sequence[str], option: str) -> bool:
-    """Was the option given for this flow: in its own table, or for all where no other flow of the
-    run takes it?
+    """Was the option given for this flow?
+
+    It was if it is in the flow's own table, or given for all and no other flow of the run takes it.
     """
     others = {*flows} & {*BY_NAME[option].flows} - {flow}
     return option in settings.get(flow, {}) or (settings.get(option) is not None and not others)

@@ -1,14 +1,14 @@
-"""The names of flows, targets and starts, a record for each. `parts` has the others.
+"""The names of flows, targets and starts, a record for each; `parts` has the other names.
 
-A new flow on the command line is a new record in `FLOWS`, and a new option, if it takes one that no
-other flow has, a record in `options`.
+A new flow on the command line is a new record in `FLOWS`. An option that no other flow has is also
+a new record in `options`.
 """
 
 from __future__ import annotations
 
 from particleflow.cli.records import Flow, Record, Target, table
 
-# What the command `compare` runs where no flows are named.
+# The flows that the command `compare` runs by default.
 COMPARED = ("mmd", "mmd-noise", "kale", "mono")
 # Endings of files of points.
 POINT_FILES = (".csv", ".tsv", ".txt", ".npy", ".npz")
@@ -125,6 +125,7 @@ TARGETS = table(
         defaults={"pca": 2},
     ),
 )
+# The files that a target may be, for the list of names.
 TARGET_FILES = table(
     Record(
         name="FILE.csv .tsv .txt",
@@ -140,6 +141,7 @@ TARGET_FILES = table(
         line="a picture: points spread over its dark pixels (--bright: over its bright ones)",
     ),
 )
+# The starts besides targets, with two lines for the list of names.
 STARTS = table(
     Record(name="auto", line="a small Gaussian beside the target's mean, along its longest axis"),
     Record(

@@ -1,7 +1,7 @@
-"""The options: what each sets, its values, and in which words the command line says it.
+"""The options: what each sets, its values, and the words of the command line for it.
 
-An option is a flag of the command line and a key of a TOML file. Only the standard library is
-imported here, so that `particleflow --help` answers at once.
+An option is a flag of the command line and a key of a TOML file. This file imports only the
+standard library, so that `particleflow --help` answers at once.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ Kind = Literal["text", "whole", "number", "numbers", "names", "switch"]
 class Option:
     """One setting: a flag of the command line and a key of a TOML file.
 
-    `names` are what it may be, `files` the endings of paths that it may be instead. A number is
-    greater than `above`, at least `least` and at most `most`; `remedy` ends the message where it is
-    not, or `lower` where it is more than `most`. `nothing` is a value that may be given where the
-    option does not act.
+    A value is one of `names`, or a path with one of the endings in `files`. A number is greater
+    than `above`, at least `least` and at most `most`. A refusal ends with `remedy`, or with `lower`
+    for a number above `most`. `nothing` is a value that may be given where the option does not act.
     """
 
     name: str
@@ -73,11 +72,16 @@ class Option:
 
     @property
     def flows(self) -> list[str]:
-        """The flows that it belongs to; none where it is not of single flows."""
+        """The flows that take it; empty for an option of the whole run."""
         return [flow.name for flow in FLOWS.values() if self.name in flow.takes]
 
 
-WHAT, PROBLEM, FLOW, OUTPUT = "what to run", "the problem", "the flows", "results"
+# The groups of options in the help.
+WHAT = "what to run"
+PROBLEM = "the problem"
+FLOW = "the flows"
+OUTPUT = "results"
+# All options, in the order of the help and of config.toml.
 OPTIONS = (
     Option("flow", "text", WHAT, "the flow", "NAME", FLOWS),
     Option(
@@ -335,6 +339,7 @@ OPTIONS = (
     ),
     Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
 )
+# The options by name.
 BY_NAME = {option.name: option for option in OPTIONS}
 # The option that names the flows of a command.
 OF_COMMAND = {"run": "flow", "compare": "flows"}
@@ -347,7 +352,7 @@ def options_of(command: str) -> tuple[Option, ...]:
 
 
 def as_flag(word: Argument) -> str:
-    """What the command line calls an argument of the library: the flag that sets it."""
+    """The command line's words for an argument of the library: the flag that sets it."""
     passed = isinstance(word, Keyword)
     if passed and word.name in INSTEAD:
         return INSTEAD[word.name]
@@ -364,9 +369,7 @@ def as_flag(word: Argument) -> str:
 
 
 def in_flags(told: object, places: Mapping[str, str] | None = None) -> str:
-    """The text of an error or a warning, in which arguments are called by their flags, or by their
-    `places` in a file.
-    """
+    """The text of an error or a warning, with flags for arguments, or their `places` in a file."""
     if isinstance(told, Refusal) and places:
         told = told.renamed(places)
     return told.said(as_flag) if isinstance(told, Sentence) else str(told)

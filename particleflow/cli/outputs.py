@@ -1,4 +1,4 @@
-"""Runs the flows of a task, and writes what they leave into its folder."""
+"""The run of a task's flows, and the files that it writes into the folder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from particleflow.saving import SaveAt
 from particleflow.stopping import Stop
 from particleflow.trajectory import Trajectory
 
-# Enough points for sums over pairs to be left to compiled code, which takes a second to import.
+# Points enough that sums over pairs use compiled code, whose import takes a second.
 SOME = 200
 
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """The number of threads that torch uses meanwhile."""
+    """Set the number of torch's threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -37,8 +37,9 @@ def threads(number: int) -> Iterator[None]:
 
 
 def warm(task: Task) -> None:
-    """Measure some points, so that what metrics import does not count as the first flow's time, and
-    is missed before the run if it is missing.
+    """Evaluate each metric on a few points before the run.
+
+    Its imports then do not count as the first flow's time, and a missing library is found early.
 
     Raises
     ------
@@ -60,11 +61,10 @@ def warm(task: Task) -> None:
 def run(
     task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None], stop: Stop
 ) -> Outcome:
-    """Run every flow of the task, one failing without the others, and write each trajectory as soon
-    as there is one.
+    """Run every flow of the task, and write each trajectory as soon as it ends.
 
-    `say` is told which flow begins. A signal ends the flow that runs and leaves out the later ones;
-    what there is is kept.
+    A flow that fails does not stop the others. `say` is told which flow begins. A signal ends the
+    running flow and leaves out the later ones; all results so far are kept.
     """
     outcome = Outcome()
     for k, (name, plan) in enumerate(task.plans.items(), start=1):
@@ -76,19 +76,18 @@ def run(
             except KeyboardInterrupt:
                 outcome.interrupted = True
                 outcome.failures[name] = f"stopped by {stop.said}"
-            except Exception as error:  # whatever a flow dies of, the others go on
+            except Exception as error:  # a flow that fails must not stop the others
                 outcome.failures[name] = f"{type(error).__name__}: {error}"
         path = outcome.paths.get(name)
-        known = path.message if path else ""  # a warning that repeats it is said once
+        known = path.message if path else ""  # a warning that repeats the message is left out
         outcome.notes += [
             f"{name}: {w.message}" for w in caught if not (known and known in str(w.message))
         ]
         if path is not None:
             outcome.interrupted |= path.status == "interrupted"
             _make(outcome, out / trajectory_of(name, single), path.save, stop)
-        outcome.interrupted |= (
-            stop.signal > 0
-        )  # it came meanwhile, or whoever was called kept it to himself
+        # the signal may have come between the flows, or a library may have swallowed the interrupt
+        outcome.interrupted |= stop.signal > 0
         if outcome.interrupted:
             break
     outcome.notes = list(dict.fromkeys(outcome.notes))
@@ -96,8 +95,9 @@ def run(
 
 
 def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
-    """One flow run to its end or to a signal, which ends the steps at once, waits after them, and
-    raises only if there were none.
+    """Run one flow to its end or to a signal.
+
+    A signal ends the steps at once, and waits after them. It raises only if no step was taken.
     """
     plan, run = task.plans[name], None
     try:
@@ -123,8 +123,9 @@ def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
 
 
 def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -> None:
-    """Table, curves, snapshots and film of the runs. What goes wrong is entered in the outcome, and
-    a signal leaves out the rest of the pictures.
+    """Write table, curves, snapshots and film of the runs.
+
+    Failures are entered in the outcome. A signal leaves out the remaining pictures.
     """
     paths, stopped = outcome.paths, stop.signal > 0
     makers: list[Callable[[Path], object]] = [
@@ -134,7 +135,7 @@ def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -
         *([lambda file: plotting.animate(paths, file)] if gif else []),
     ]
     for k, (name, make) in enumerate(zip(results_of([], single=single), makers, strict=False)):
-        if k and stop.signal and not stopped:  # it came while the table was written
+        if k and stop.signal and not stopped:  # a signal came while the table was written
             outcome.interrupted = True
             break
         if paths and not _make(outcome, out / name, make, stop, held=k == 0):
@@ -145,8 +146,9 @@ def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -
 def _make(
     outcome: Outcome, file: Path, make: Callable[[Path], object], stop: Stop, *, held: bool = True
 ) -> bool:
-    """Write a file, which gets its name when it is complete: nothing half done is left. False if a
-    signal stopped that, which waits while `held`.
+    """Write a file, which gets its name once it is complete: no partial file is left.
+
+    Returns False if a signal stopped it. A signal waits while `held`.
     """
     try:
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".unfinished-") as place:
@@ -171,8 +173,9 @@ def _make(
 
 
 def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
-    """One line for each record of each flow: flow, step, time, the metrics, the flow's own energy.
-    Numbers read back exactly.
+    """Write one line for each record of each flow: flow, step, time, the metrics, the energy.
+
+    The numbers read back exactly. The energy is the flow's own.
     """
     names = list(dict.fromkeys(name for path in paths.values() for name in path.metrics))
     with file.open("w", newline="", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""What the command line understands, and its help."""
+"""The argument parser of the command line, and its help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from particleflow.cli.options import OF_COMMAND, WHAT, options_of
 from particleflow.cli.parts import CRITICS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
 from particleflow.cli.records import Record
 
+# The first line of the help.
 ABOUT = "Interacting particles that flow from a start to a target distribution, and pictures of it."
+# The commands, and a line about each.
 COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
@@ -21,7 +23,7 @@ COMMANDS = {
         " metrics"
     ),
 }
-# Commands that may be copied, and what they do where that needs saying.
+# Examples to copy, by command, with an explanation where one is needed.
 EXAMPLES = {
     "": {
         "compare --target rings": "the four flows on three rings",
@@ -45,9 +47,9 @@ EXAMPLES = {
         ),
     },
 }
-# Column in which the words beside an example begin.
+# The column, in characters, where the explanations begin: beyond the longest explained example.
 COLUMN = 67
-# What each command leaves.
+# The files that each command leaves.
 LEAVES = {
     "run": (
         "The folder --out then holds flow.gif, snapshots.png, metrics.png, metrics.csv,"
@@ -60,6 +62,7 @@ LEAVES = {
     ),
     "list": "The names are those that the options of run and compare take.",
 }
+# The end of the help: TOML files and exit codes.
 FILES = (
     "A TOML file may hold every option under its name with _ for -: beta_half = 50."
     " Settings of one flow alone stand in its own table, [kale].\n"
@@ -72,7 +75,7 @@ FILES = (
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises what others print."""
+    """A parser that raises its errors instead of printing them."""
 
     def error(self, message: str) -> NoReturn:
         raise RefusedValueError("arguments", (message,))

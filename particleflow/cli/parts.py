@@ -1,10 +1,10 @@
-"""The names of what flows are made of and measured by: kernels, ratios, mobilities, metrics ..."""
+"""The names of the parts of flows and of metrics, a record for each."""
 
 from __future__ import annotations
 
 from particleflow.cli.records import Kernel, Metric, Record, table
 
-# Exact transport is measured up to this many points: its memory grows with their square.
+# The most points for exact transport: its memory grows with their square.
 EXACT_AT_MOST = 5000
 
 KERNELS = table(
@@ -99,7 +99,7 @@ RATIOS = table(
         line="a small network, trained as the classifier of a GAN, with a gradient penalty",
         where="particleflow.estimators:Classifier",
         arguments=("first_steps",),
-        # enough for a network not to tell a cloud's points from the other's one by one
+        # enough to keep a network from memorising the points of each cloud
         fixed={"gradient_penalty": 0.1},
         options=("first_steps",),
     ),

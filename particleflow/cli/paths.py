@@ -1,4 +1,4 @@
-"""The paths that are given for settings, as config.toml is to hold them."""
+"""The paths given for settings, in the form that config.toml holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from particleflow._refusals import Argument, Refusal, RefusedValueError
 
 
 def home(path: str, setting: str) -> Path:
-    """The path that was given for a setting, a leading ~ replaced."""
+    """The path given for a setting, with a leading ~ replaced by the home folder."""
     try:
         return at_home(path)
     except Refusal as error:
@@ -17,13 +17,12 @@ def home(path: str, setting: str) -> Path:
 
 
 def absolute(path: str, setting: str) -> str:
-    """The whole path of a file, which config.toml is to hold: TOML is UTF-8.
+    """The absolute path of a file, which config.toml holds: TOML is UTF-8.
 
     Raises
     ------
-    SettingError
-        The name of the file, or of a folder above it, is no UTF-8, or begins with the home of
-        nobody.
+    RefusedValueError
+        The path leads to no file, its name is not UTF-8, or it begins with the home of no user.
     """
     try:
         whole = str(home(path, setting).resolve())

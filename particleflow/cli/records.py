@@ -1,8 +1,7 @@
-"""Records of names: what a name is and where the thing lives that it stands for.
+"""Records of names: what each name stands for, and where that lives.
 
-A record says what a name is, where the thing lives that it stands for, what fills its call, and
-which options it takes. Nothing is imported before a record is made into a thing: `particleflow
-list` answers at once.
+A record also says what fills its call, and which options it takes. Nothing is imported before a
+record is made into an object: `particleflow list` answers at once.
 """
 
 from __future__ import annotations
@@ -12,15 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-# Options of every flow.
+# The options that every flow takes.
 STEPPING = ("steps", "dt", "integrator")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A name: `where` is the module and the attribute of what makes the thing, `arguments` are the
-    parts and options that it is called with, `fixed` are further arguments. `options` act only
-    where the name is chosen; `defaults` replace those of the options.
+    """The record of a name.
+
+    `where` is the module and the attribute that makes the object. It is called with `arguments`,
+    which are parts and options, and with the `fixed` ones. `options` act only where the name is
+    chosen. `defaults` replace the options' own.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Record:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
-        """What makes the thing, imported now."""
+        """The class or function that makes the object, imported now."""
         module, _, attribute = self.where.partition(":")
         made: Any = importlib.import_module(module)
         for name in attribute.split("."):
@@ -40,15 +41,16 @@ class Record:
         return made
 
     def make(self, give: Callable[[str], Any] | None = None) -> Any:
-        """The thing; `give` answers what fills an argument."""
+        """The object; `give` returns the value of each argument."""
         given = {} if give is None else {name: give(name) for name in self.arguments}
         return self.load()(**given, **self.fixed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flow(Record):
-    """A flow; its settings are written in the order of its options. `positive` tells that its
-    kernel must be positive definite, `brownian` that it has Brownian motion.
+    """A flow; its settings are written in the order of its options.
+
+    `positive`: its kernel must be positive definite. `brownian`: it has Brownian motion.
     """
 
     positive: bool = False
@@ -62,14 +64,14 @@ class Flow(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Target(Record):
-    """A target; `density` tells that its density is known."""
+    """A target; `density` says that its density is known."""
 
     density: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel(Record):
-    """A kernel; `positive` tells that it is positive definite."""
+    """A kernel; `positive` says that it is positive definite."""
 
     positive: bool = True
 

@@ -1,4 +1,4 @@
-"""What a run comes to, and what is said of it: what was chosen, and how each flow ended."""
+"""The report of a run: the choices before it, and how each flow ended."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from particleflow._words import called, shown
 from particleflow.cli.task import Task
 from particleflow.trajectory import Trajectory
 
-# Exit codes.
+# The exit code where all flows completed and all results were written.
 COMPLETED = 0
+# The exit code where a flow did not complete or a result could not be written.
 ENDED_BADLY = 1
+# The exit code after Ctrl-C, by the custom of shells: 128 + SIGINT.
 INTERRUPTED = 130
-# Coordinates of a mean that are shown in the heading.
+# The most coordinates of a mean that the heading shows; more would not fit a line.
 SHOWN = 4
 
 
 @dataclass
 class Outcome:
-    """The trajectories of the flows that took a step, the files that were written, what failed and
-    why, the warnings on the way.
+    """The result of a task: trajectories, written files, failures with their reasons, and warnings.
+
+    A flow that took no step has no trajectory.
     """
 
     paths: dict[str, Trajectory] = field(default_factory=dict)
@@ -33,8 +36,9 @@ class Outcome:
 
     @property
     def code(self) -> int:
-        """The exit code: 130 after Ctrl-C, 1 where a flow did not complete or a result could not be
-        written, else 0.
+        """The exit code: 130 after Ctrl-C, 1 after a failure, else 0.
+
+        A failure is a flow that did not complete, or a result that could not be written.
         """
         if self.interrupted:
             return INTERRUPTED
@@ -46,7 +50,7 @@ class Outcome:
 
 
 def heading(task: Task) -> str:
-    """What was chosen, before anything runs."""
+    """The choices of a run, before it begins."""
     s = task.settings
     start = (
         f"N(({_few(s['start_mean'])}), {s['start_std']:g}^2)"
@@ -71,7 +75,7 @@ def heading(task: Task) -> str:
 
 
 def _few(values: Sequence[float]) -> str:
-    """The numbers, of many the first ones."""
+    """The numbers; the first ones of many."""
     more = [f"... ({len(values)} in all)"] if len(values) > SHOWN else []
     return ", ".join(
         [*(f"{value:.15g}" for value in (values[: SHOWN - 1] if more else values)), *more]
@@ -79,8 +83,9 @@ def _few(values: Sequence[float]) -> str:
 
 
 def summary(task: Task, outcome: Outcome) -> str:
-    """One line for each flow: how it ended, its first and last numbers, its time; then what there
-    is to be said.
+    """One line for each flow, then the messages.
+
+    A line tells how the flow ended, its first and last metrics, and its time.
     """
     rows = [
         [

@@ -1,4 +1,4 @@
-"""Where the particles start: points of a name or a file, or a Gaussian chosen from the target."""
+"""The particles' start: points of a name or a file, or a Gaussian chosen from the target."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from particleflow.samplers.data import Rows
 
 
 def in_order(y: Tensor) -> Tensor:
-    """The rows in the order of their numbers: sums over them do not ask how they came."""
+    """The rows sorted by their coordinates.
+
+    Sums over the rows then do not depend on their order in the file.
+    """
     return y[np.lexsort(y.numpy().T)]
 
 
@@ -82,18 +85,18 @@ def start(
 
 
 def bulk(y: Tensor) -> Tensor:
-    """The points that are not outliers: nine tenths of them or more."""
+    """The points that are not outliers: at least nine tenths of them."""
     distance = (y - y.median(0).values).norm(dim=1)
     inner = distance.sort().values[math.ceil(BULK * len(y)) - 1]
     return y[distance <= FAR * inner]
 
 
 def place(y: Tensor, scale: float) -> tuple[Tensor, float]:
-    """Mean (d,) and standard deviation of a start that is chosen.
+    """Mean (d,) and standard deviation of a start chosen from the target.
 
-    Small and beside the target's mean, so that the flow is seen. As wide as the target where its
-    parts lie many kernel lengths apart: particles that begin in one of them would never feel the
-    others.
+    It is small and beside the target's mean, so that the flow is seen. It is as wide as the target
+    where the target's parts lie many kernel lengths apart: particles that begin in one part would
+    never feel the others.
     """
     mean, std = beside(y, scale)
     try:
@@ -109,16 +112,14 @@ def place(y: Tensor, scale: float) -> tuple[Tensor, float]:
 
 
 def beside(y: Tensor, scale: float) -> tuple[Tensor, float]:
-    """Mean and standard deviation of a small start beside the target's mean, along its longest
-    axis.
-    """
+    """Mean and standard deviation of a small start on the target's longest axis, off its mean."""
     return y.mean(0) + BESIDE * _longest_axis(y), WIDTH * scale
 
 
 def notes(
     settings: Settings, names: Sequence[str], y: Tensor, bulk: Tensor, scale: float
 ) -> list[str]:
-    """What is to be said of a start that is chosen from the target."""
+    """Remarks on a start chosen from the target."""
     gaussian = (settings.get("start") or "auto") in ("auto", "gaussian")
     placed, sized = (gaussian and settings.get(key) is None for key in ("start_mean", "start_std"))
     noise = "mmd-noise" in names and of_flow(settings, "mmd-noise", "beta") is None
@@ -142,13 +143,14 @@ def _longest_axis(y: Tensor) -> Tensor:
     axis = axes[:, -1] * variances[-1].clamp_min(0).sqrt()
     largest = (axis.abs() >= (1 - 1e-9) * axis.abs().max()).nonzero()[
         0, 0
-    ]  # the first of equal ones, whatever rounding says
+    ]  # the first of entries that are equal up to rounding
     return axis * (-1.0 if axis[largest] < 0 else 1.0)
 
 
 def short(value: float, *, within: float = math.inf) -> float:
-    """Four digits: what is chosen here should be easy to read and to type. More where four would be
-    off by more than `within`.
+    """A chosen number in four digits, easy to read and to type.
+
+    It has more digits where four would be off by more than `within`.
     """
     shorter = (float(f"{value:.{digits}g}") for digits in range(4, 17))
     return next((short for short in shorter if abs(short - value) <= within), value)

@@ -1,5 +1,6 @@
-"""Other words for names and options, and what to suggest for them. Only the standard library is
-imported here: a slip is refused at once.
+"""Other words for names and options, which messages about unknown names suggest from.
+
+This file imports only the standard library: a misspelt name is refused at once.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from collections.abc import Mapping
 
 
 def _others(words: Mapping[str, str]) -> dict[str, str]:
-    """Other word -> name, of the words for each name."""
+    """A map from other words to names, made from the other words of each name."""
     return {other: name for name, others in words.items() for other in others.split()}
 
 
-# Other words for names: what to suggest.
+# For each option, other words for its names.
 NAMES: dict[str, dict[str, str]] = {
     "flow": _others(
         {
@@ -132,11 +133,12 @@ OTHER_FLAGS = _others(
         "records": "save-every",
     }
 )
+# The remedy for options that choose a device.
 _PROCESSOR = (
     "the command line computes on the processor, with --threads; in Python pass tensors of the"
     " device"
 )
-# What is asked for elsewhere and is not here, and what there is.
+# Options of other programs that are not here, and the remedy for each.
 NOT_HERE = {
     **dict.fromkeys(("device", "gpu", "gpus", "cuda", "mps"), _PROCESSOR),
     **dict.fromkeys(
@@ -148,7 +150,7 @@ NOT_HERE = {
         "progress is shown on a terminal only; redirect what is printed",
     ),
 }
-# What the command line says where the library tells how to pass an argument that has no flag.
+# The words of a remedy for an argument of the library that has no flag.
 INSTEAD = {
     "wide": "or take --pca",
     "header": "put a line of names above it",

@@ -1,4 +1,4 @@
-"""From settings to objects: what was left open is chosen from the data."""
+"""Tasks: all that a run needs, made from settings; what they leave open is chosen from the data."""
 
 from __future__ import annotations
 
@@ -37,36 +37,32 @@ from particleflow.samplers.data import Rows
 
 @dataclass(frozen=True)
 class Task:
-    """All that a run needs, nothing left open. `settings` says the same in words and numbers:
-    building them again gives the same task.
+    """All that a run needs, with nothing left open.
 
-    `threads` is for the run: what is built here is small, and built by one, so that it does not
-    depend on their number.
+    `settings` says the same in words and numbers: building from them again gives the same task.
+    `threads` are for the run. The task itself is built in one thread, so that it does not depend on
+    their number.
     """
 
     x0: Points
     y: Tensor
     plans: Mapping[str, Plan]
-    every: Mapping[str, int]
-    """Steps from one record of a flow to the next."""
+    every: Mapping[str, int]  # steps from one record of a flow to the next
     metrics: Mapping[str, metrics.Metric]
     seed: int
     threads: int
     settings: Settings
-    rows: int | None
-    """Of a target that is a file or a data set: how many there are to draw from."""
-    notes: tuple[str, ...] = ()
-    """What was chosen otherwise than usual, and why."""
+    rows: int | None  # the number of rows of a target that is a file or a data set
+    notes: tuple[str, ...] = ()  # choices other than the usual ones, with the reason
 
 
 def task(settings: Settings, names: Sequence[str]) -> Task:
-    """Build the flows called `names` and the clouds they move between; choose what `settings` leave
-    open.
+    """Build the flows called `names` and their clouds; choose what `settings` leave open.
 
     Raises
     ------
     ValueError, TypeError, OSError
-        Anything that cannot be used, before any step is made.
+        A setting, a file or a part cannot be used; raised before the first step.
     """
     seed = _checks.count(settings.get("seed") or 0, "seed", least=0)
     name = settings.get("target") or "rings"
@@ -134,11 +130,11 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
 
 
 def spacing(steps: int, records: int, most: int = 10**9) -> int:
-    """Steps from one record to the next: a divisor of `steps`, that which gives the number of
-    records nearest to `records` and up to `most`.
+    """Steps from one record to the next.
 
-    Where none comes within a factor of 1.5 the last record is nearer to its neighbour than the
-    others are.
+    It is a divisor of `steps`: the one whose number of records is nearest to `records`, and at most
+    `most`. Where none comes within a factor of 1.5, the last record is nearer to its neighbour than
+    the others are.
     """
     wanted = min(records, most, steps)
     near = [
@@ -152,7 +148,7 @@ def spacing(steps: int, records: int, most: int = 10**9) -> int:
 
 
 def _directions(points: int) -> int:
-    """How many directions the sliced distance takes of so many points."""
+    """The number of directions of the sliced distance, for clouds of `points` points in all."""
     return int(min(MOST_DIRECTIONS, max(DIRECTIONS, SORTED // points)))
 
 
@@ -185,8 +181,9 @@ def _kernel(
 
 
 def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str], list[str]]:
-    """The names of the metrics, and what is to be said about them: exact transport is for small
-    clouds, but on the line.
+    """The names of the metrics, and remarks on them.
+
+    Exact transport is for small clouds, or for any size in one dimension.
     """
     size = max(len(x0), len(y)) if y.shape[1] > 1 else 0
     if asked is None:

@@ -1,4 +1,4 @@
-"""Settings: those of flags and of a TOML file together, read and written."""
+"""Settings: from flags and a TOML file together, and written back to TOML."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from particleflow.cli.paths import home
 from particleflow.cli.synonyms import OTHER_FLAGS
 from particleflow.cli.values import checked
 
+# Option name -> value; None for a setting left open. A flow's name -> the settings of that flow
+# alone.
 Settings = dict[str, Any]
-"""Option name -> value; None where nobody has said anything. Below the name of a flow: the settings
-of that flow alone.
-"""
 
-# So begins the header of every config.toml that is written here.
+# The beginning of the header of every config.toml written here; it marks a folder as a run's.
 MARK = "particleflow-sim "
-# The remedy of a path that is empty.
+# The remedy for an empty path.
 MISSING = "give its path, or leave it out"
 
 
@@ -33,16 +32,16 @@ def read(path: str, command: str) -> Settings:
     Raises
     ------
     RefusedValueError
-        Not there, not TOML, an unknown key (with the nearest known one), a value of the wrong type
-        (key and file are named).
+        The file is missing or not TOML, a key is unknown (the message has the nearest known one),
+        or a value has the wrong type (the message names key and file).
     """
     if not path:
         raise RefusedValueError("config", ("--config must be a file",), "''", MISSING)
     try:
         file = at_home(path)
-        # some editors write a mark at its beginning
+        # some editors write a byte order mark at the beginning
         data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except Refusal as error:  # nobody's home
+    except Refusal as error:  # the home folder of no user
         raise error.renamed({"path": "--config"}) from None
     except OSError as error:
         told = f"--config {path} cannot be read: {error.strerror}"
@@ -92,7 +91,7 @@ def _keyed(
 
 
 def merged(flags: Settings, file: Settings) -> Settings:
-    """Flags win over the file, also over its tables of single flows."""
+    """The settings of both; flags win over the file, also over its tables of single flows."""
     given = {name: value for name, value in flags.items() if value is not None}
     tables = {
         flow: {k: v for k, v in table.items() if k not in given}
@@ -103,14 +102,14 @@ def merged(flags: Settings, file: Settings) -> Settings:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """The known option that is meant by an unknown one; nothing where no guess is likely."""
+    """The known option that an unknown one probably means; empty where no guess is likely."""
     names = list(known)
     synonyms = {other: name for other, name in OTHER_FLAGS.items() if name in names}
     return closest(word, names, synonyms)
 
 
 def of_flow(settings: Settings, flow: str, name: str) -> Any:
-    """A setting of one flow: its own table's, else everybody's, else None."""
+    """A setting of one flow: from its own table, else from all flows' settings, else None."""
     return settings.get(flow, {}).get(name, settings.get(name))
 
 
@@ -123,7 +122,7 @@ def write(settings: Settings, path: Path, header: str) -> None:
 
 
 def places(asked: Settings, file: Settings, path: str | None) -> dict[str, str]:
-    """Where each setting of a file was given, for a message; flags win over it."""
+    """For messages: where each setting of a file was given. Flags win over the file."""
     tables = {
         name: f"`{name}` in [{flow}] of {path}"
         for flow in reversed(FLOWS)
@@ -134,5 +133,5 @@ def places(asked: Settings, file: Settings, path: str | None) -> dict[str, str]:
 
 
 def given(value: Any, default: Any) -> Any:
-    """A value, or the default where nobody has said anything."""
+    """A value, or the default for a setting left open."""
     return default if value is None else value

@@ -1,4 +1,4 @@
-"""The values of options: from a flag's text or from a TOML file, in the option's type and range."""
+"""The values of options, from a flag's text or a TOML file, checked for type and range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from particleflow._words import nearest
 from particleflow.cli.options import Option
 from particleflow.cli.synonyms import NAMES
 
-# What a value must be, for a message.
+# The type of a value, in words for messages.
 WANTED = {
     "text": "text",
     "whole": "a whole number",
@@ -23,16 +23,16 @@ WANTED = {
     "names": "a list of names",
     "switch": "true or false",
 }
-# How numbers may be written, for a message.
+# Examples of numbers, for messages.
 WRITTEN = {"whole": "400 or 4e2", "number": "0.01 or 1e-2", "numbers": "0,-0.3"}
-# Characters of a text that a message repeats.
+# The most characters of a text that a message repeats, so that it fits a line.
 LONG = 40
-# Digits of a whole number that a message repeats.
+# The most digits of a whole number that a message repeats, so that it can be read.
 DIGITS = 15
 
 
 def from_text(option: Option, text: str) -> Any:
-    """The value that a flag's text stands for."""
+    """The value of a flag's text."""
     if option.kind == "text":
         return checked(option, text)
     if option.kind == "names":
@@ -96,7 +96,7 @@ def _of_kind(kind: str, value: Any) -> bool:
     members = value if isinstance(value, list) else []
     return {
         "text": isinstance(value, str),
-        "whole": number and (isinstance(value, int) or value.is_integer()),  # 1e6
+        "whole": number and (isinstance(value, int) or value.is_integer()),  # 1e6 is a float
         "number": number,
         "numbers": number or (bool(members) and all(_of_kind("number", v) for v in members)),
         "names": bool(members) and all(isinstance(v, str) for v in members),

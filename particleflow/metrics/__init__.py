@@ -1,4 +1,4 @@
-"""How far the particles are from the target: `metric(x, y) -> float`, symmetric in its arguments.
+"""Metrics of how far the particles are from the target: `metric(x, y) -> float`, symmetric.
 
 | metric | quantity | exact | cost |
 |---|---|---|---|
@@ -8,10 +8,10 @@
 | `SlicedW2` | root of the mean square | on fixed directions | O(projections (N + M) log(N + M)) |
 
 x and y are `Cloud`s, whose masses count, or plain (n, d) tensors or arrays of equally heavy points.
-A tensor leads: what is none (a list, a numpy array) follows the dtype and device of the other.
-`label` names the quantity for an axis, and `label_of(x, y)` says in addition how many points were
-drawn where not all are compared. `floor(metric, y, n)` is the value that a fresh sample of the
-target would have.
+A list or a numpy array takes the dtype and device of the other argument, if that is a tensor.
+`label` names the quantity for an axis. `label_of(x, y)` also tells the number of points drawn,
+where not all are compared. `floor(metric, y, n)` is the value that a fresh sample of the target
+would have.
 """
 
 from particleflow._words import suggesting

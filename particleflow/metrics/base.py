@@ -1,4 +1,4 @@
-"""What a metric is, and how one of a run's own clouds is taken without converting it."""
+"""The contract of a metric, and its call on a run's own clouds without conversion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from particleflow.clouds import Cloud, FixedCloud, as_clouds
 
 @runtime_checkable
 class Metric(Protocol):
-    """What a recorded curve needs; a plain callable (x, y) -> float is one without a label."""
+    """A metric of two clouds with a label; a callable (x, y) -> float is one without a label."""
 
     @property
     def label(self) -> str: ...
@@ -20,7 +20,7 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Subsampling(Metric, Protocol):
-    """A metric that compares a part of large clouds, and says so in the label of two clouds."""
+    """A metric that compares a part of large clouds, and says so in `label_of`."""
 
     def label_of(self, x: Any, y: Any) -> str: ...
 
@@ -33,7 +33,7 @@ def label_of(metric: Callable[[Any, Any], float], name: str, x: Cloud, y: Cloud)
 
 
 class OfClouds(ABC):
-    """A metric of the package: `between` compares two clouds, calls convert what they are given."""
+    """A metric of the package: `between` compares clouds, a call converts its arguments first."""
 
     @abstractmethod
     def between(self, x: Cloud, y: Cloud) -> float:
@@ -46,9 +46,9 @@ class OfClouds(ABC):
 def value_between(metric: Callable[[Any, Any], Any], x: Cloud, y: Cloud) -> Any:
     """metric(x, y) for two clouds of a run or of the package.
 
-    A metric of the package takes them as they are where the target is fixed: both were checked
-    when the run began. Any other gets copies, because it is a user's and must not move particles.
-    So does a subclass with a `__call__` of its own.
+    A metric of the package takes the clouds as they are where the target is fixed: both were
+    checked when the run began. Any other metric gets copies: it is a user's and must not move
+    particles. So does a subclass with a `__call__` of its own.
     """
     own = metric if isinstance(metric, OfClouds) else None
     if own is None or type(own).__call__ is not OfClouds.__call__ or not isinstance(y, FixedCloud):
@@ -57,7 +57,7 @@ def value_between(metric: Callable[[Any, Any], Any], x: Cloud, y: Cloud) -> Any:
 
 
 def normalised(cloud: Cloud) -> Cloud:
-    """The cloud with a total mass of one."""
+    """The cloud with a total mass of 1."""
     return (
         cloud
         if cloud.log_mass is None

@@ -1,4 +1,4 @@
-"""Metrics by kernels: MMD^2, its root, and the energy distance."""
+"""Metrics from kernels: MMD^2, its root, and the energy distance."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from particleflow.pairwise.explicit import sources_of
 
 @dataclass(frozen=True)
 class MMD2(OfClouds):
-    """Squared maximum mean discrepancy, not its root:
+    """Squared maximum mean discrepancy, not its root.
 
-        MMD^2 = sum_ij m_i m_j k(x_i, x_j) + sum_ij n_i n_j k(y_i, y_j) - 2 sum_ij m_i n_j k(x_i,
-        y_j).
+        MMD^2 = sum_ij m_i m_j k(x_i, x_j) + sum_ij n_i n_j k(y_i, y_j)
+                - 2 sum_ij m_i n_j k(x_i, y_j)
 
-    The V-statistic: diagonal terms are kept, so it is biased upwards and >= 0 up to rounding
-    (Gretton et al. 2012, equation 5, before the root). The MMD flow descends MMD^2 / 2. Masses are
-    taken as they are: measures of different total mass are compared too.
+    This is the V-statistic: diagonal terms are kept, so it is biased upwards and >= 0 up to
+    rounding (Gretton et al. 2012, equation 5, before the root). The MMD flow descends MMD^2 / 2.
+    Masses are taken as they are: measures of different total mass are compared too.
 
-    Computed in the dtype of the clouds: in float32 differences below 1e-7 of the largest term are
-    rounding. Cost O((N + M)^2 d), by tiles that `pairwise` bounds in memory; the term of an
+    It is computed in the dtype of the clouds: in float32 differences below 1e-7 of the largest term
+    are rounding. Cost O((N + M)^2 d), by tiles that `pairwise` bounds in memory. The term of an
     unchanged y is kept from the last call, which saves O(M^2 d) and changes no bit.
 
     Parameters
@@ -66,11 +66,11 @@ class MMD2(OfClouds):
 
 @dataclass(frozen=True)
 class MMD(OfClouds):
-    """Maximum mean discrepancy, the root: sqrt(max(0, MMD^2)) of the V-statistic `MMD2` (Gretton et
-    al. 2012, equation 5). Cost as `MMD2`.
+    """Maximum mean discrepancy, the root: sqrt(max(0, MMD^2)).
 
-    The root magnifies rounding: two equal clouds in another order are about 1e-8 apart in float64,
-    1e-4 in float32.
+    MMD^2 is the V-statistic `MMD2` (Gretton et al. 2012, equation 5). Cost as `MMD2`. The root
+    magnifies rounding: two equal clouds in another order are about 1e-8 apart in float64, 1e-4 in
+    float32.
     """
 
     kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor]
@@ -92,12 +92,12 @@ class MMD(OfClouds):
 
 @dataclass(frozen=True)
 class EnergyDistance(OfClouds):
-    """Energy distance, the squared one: 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo
-    2013).
+    """Energy distance, the squared one: 2 E|X - Y| - E|X - X'| - E|Y - Y'|.
 
-    It is MMD^2 of k = -|x - y| as a V-statistic (Sejdinovic et al. 2013), in one dimension 2 int (F
-    - G)^2, the square of scipy's `energy_distance`. That kernel is positive definite between equal
-    masses only, so both clouds are normalised. Cost as `MMD2`.
+    Source: Szekely and Rizzo 2013. It is MMD^2 of k = -|x - y| as a V-statistic (Sejdinovic et al.
+    2013). In one dimension it is 2 int (F - G)^2, the square of scipy's `energy_distance`. That
+    kernel is positive definite between equal masses only, so both clouds are normalised. Cost as
+    `MMD2`.
     """
 
     pairwise: PairwiseSum = field(default=Auto(rtol=1e-9), kw_only=True)

@@ -15,14 +15,15 @@ from particleflow import _checks
 from particleflow.clouds import Cloud, as_clouds
 from particleflow.metrics.base import normalised
 
-# A floor is the mean over this many random splits of the target.
+# The number of random splits of the target that a floor is the mean of.
 SPLITS = 8
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What a metric cannot be expected to fall below: its value between two fresh samples of the
-    target, and that value's standard deviation.
+    """The mean and the standard deviation (`spread`) of a metric between two fresh samples.
+
+    A metric cannot be expected to fall below it.
     """
 
     value: float
@@ -30,25 +31,29 @@ class Floor:
 
 
 def floor(metric: Callable[[Any, Any], float], y: Any, n: int, *, seed: int = 0) -> Floor:
-    """The value of `metric` between a fresh sample of n points of the target's distribution and one
-    of M points, where only the M points y are known.
+    """The value of `metric` between two fresh samples of the target, of n points and of M points.
 
-    y is split at random into disjoint parts. Where M >= 2 n the parts have n and M - n points (M -
-    n is nearly M for few particles), and their distance is the floor. Else parts of M / 2 points
-    and of M / 4 points are compared, and the two means are continued to n and M as a power of the
-    harmonic size n M / (n + M): samples differ by a power of it, whose exponent lies between -1
-    (squared distances) and -1 / max(4, d). Eight splits of either kind, drawn by `seed`. Cost: 16
-    values of the metric on at most half of y each.
+    Only the M points y of the target's distribution are known. y is split at random into disjoint
+    parts.
+
+    - Where M >= 2 n the parts have n and M - n points (M - n is nearly M for few particles), and
+      their distance is the floor.
+    - Otherwise parts of M / 2 points and of M / 4 points are compared. The two means are continued
+      to n and M as a power of the harmonic size n M / (n + M). Samples differ by a power of it,
+      whose exponent lies between -1 (squared distances) and -1 / max(4, d).
+
+    Each kind has eight splits, drawn with `seed`. Cost: 16 values of the metric on at most half of
+    y each.
 
     >>> from particleflow.metrics import W2, floor
     >>> y = np.random.default_rng(0).standard_normal((400, 2))
-    >>> bool(.1 < floor(W2(), y, 300).value < .25)
+    >>> bool(0.2 < floor(W2(), y, 300).value < 0.4)
     True
 
     Raises
     ------
     ValueError
-        y has fewer than 4 points, of which nothing can be split.
+        y has fewer than 4 points, too few to split.
     """
     cloud, _ = as_clouds(y, y, "y")
     _checks.count(n, "n")
@@ -85,7 +90,7 @@ def floor(metric: Callable[[Any, Any], float], y: Any, n: int, *, seed: int = 0)
 
 
 def _rows_of(cloud: Cloud, rows: Tensor) -> Cloud:
-    """Some points, with the masses that they have, of total one."""
+    """Some points with their masses, normalised to a total of 1."""
     return normalised(
         Cloud(cloud.points[rows], log_mass=None if cloud.log_mass is None else cloud.log_mass[rows])
     )

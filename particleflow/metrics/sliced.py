@@ -1,4 +1,4 @@
-"""Transport on a line, by quantiles, and the sliced distance that is its mean over directions."""
+"""The sliced 2-Wasserstein distance, and the exact transport on a line that it averages."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from particleflow import _checks
 from particleflow.clouds import Cloud
 from particleflow.metrics.base import OfClouds, normalised
 
-# Pairs (direction, quantile level) worked on at once by the sliced distance: 32 MiB for each
-# float64 array.
+# The number of pairs (direction, quantile level) worked on at once by the sliced distance: 32 MiB
+# for each float64 array.
 LEVELS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlicedW2(OfClouds):
-    """Sliced 2-Wasserstein distance, the root: (mean over directions theta of W2^2(theta.x,
-    theta.y))^{1/2} (Bonneel et al. 2015).
+    """Sliced 2-Wasserstein distance, the root.
 
-    Each one-dimensional W2^2 is exact, by quantiles, in float64; any N, M and masses (both
-    normalised). SlicedW2 <= W2, and a translation by c gives about |c| / sqrt(d). The directions
-    are fixed by the seed, so that a curve over time is smooth. In d = 1 it is W2. Cost
-    O(projections (N + M) log(N + M)), no limit on the size; memory is bounded by the clouds and
-    blocks of directions.
+        SlicedW2 = (mean over directions theta of W2^2(theta.x, theta.y))^{1/2}
+
+    Source: Bonneel et al. 2015. Each one-dimensional W2^2 is exact, by quantiles, in float64. N, M
+    and the masses are free; both clouds are normalised. SlicedW2 <= W2, and a translation by c
+    gives about |c| / sqrt(d). In d = 1 it is W2. The directions are fixed by the seed, so that a
+    curve over time is smooth. Cost O(projections (N + M) log(N + M)), without a limit on the size.
+    Memory is bounded by the clouds and blocks of directions.
     """
 
     projections: int = 200
@@ -43,9 +44,7 @@ class SlicedW2(OfClouds):
         return "sliced W2 (root)"
 
     def directions(self, d: int) -> Float[Tensor, "L d"]:
-        """Unit vectors, uniform on the sphere, shape (projections, d), float64; the one direction
-        there is in d = 1.
-        """
+        """Unit vectors, uniform on the sphere, (projections, d), float64; in d = 1 only (1,)."""
         if d == 1:
             return torch.ones(1, 1, dtype=torch.float64, device="cpu")
         normal = torch.from_numpy(
@@ -67,8 +66,7 @@ class SlicedW2(OfClouds):
 def quantile_costs(
     u: Float[Tensor, "L N"], x: Cloud, v: Float[Tensor, "L M"], y: Cloud, power: int
 ) -> Float[Tensor, "L"]:
-    """int_0^1 |F_u^{-1} - F_v^{-1}|^power for each row, u with the masses of x and v with those of
-    y.
+    """int_0^1 |F_u^{-1} - F_v^{-1}|^power for each row; u has the masses of x, v those of y.
 
     The quantile functions are steps, constant between the merged levels of the two cumulated
     masses.
@@ -77,8 +75,7 @@ def quantile_costs(
     v, levels_v = _quantiles(v, y)
     levels, order = torch.cat([levels_u, levels_v], dim=1).sort(dim=1, stable=True)
     from_u = (order < u.shape[1]).long()
-    # Of the levels that end before an interval does, i belong to u and j to v: there the quantiles
-    # are u_i and v_j.
+    # i levels of u and j of v end before an interval does: there the quantiles are u_i and v_j
     i = from_u.cumsum(1) - from_u
     j = torch.arange(levels.shape[1], device=levels.device) - i
     gap = u.gather(1, i.clamp_max(u.shape[1] - 1)) - v.gather(1, j.clamp_max(v.shape[1] - 1))
@@ -89,7 +86,7 @@ def quantile_costs(
 def _quantiles(
     u: Float[Tensor, "L N"], cloud: Cloud
 ) -> tuple[Float[Tensor, "L N"], Float[Tensor, "L N"]]:
-    """Each row sorted, and the cumulated mass at the end of each step: the last is exactly one."""
+    """Each row sorted, and the cumulated mass at the end of each step: the last is exactly 1."""
     values, order = u.sort(dim=1)
     if cloud.log_mass is None:
         return values, (

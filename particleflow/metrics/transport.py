@@ -58,8 +58,10 @@ class _Transport(OfClouds):
         return self._linear_program(*self._thinned(x), *self._thinned(y), power)
 
     def _thinned(self, cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
-        """Points and weights; a larger cloud as `max_points` draws (systematic, in a random order
-        of the points' own): max_points * m_i of each.
+        """Points and weights of a cloud; a cloud of more than `max_points` points is subsampled.
+
+        Point i is drawn about max_points * m_i times, by systematic sampling in a random order of
+        the points' own.
         """
         points, weights = cloud.points.cpu().numpy(), cloud.mass.cpu().numpy()
         if len(points) > self.max_points:
@@ -88,7 +90,7 @@ class _Transport(OfClouds):
         scale = cost.max()
         if scale == 0:
             return 0.0
-        with _checks.warnings_caught("ignore"):  # POT's own words for what is said below
+        with _checks.warnings_caught("ignore"):  # the warning below says the same
             value, log = ot.emd2(a, b, cost / scale, numItermax=self.max_iterations, log=True)
         if log["warning"] is not None:
             _checks.warn(
@@ -102,33 +104,35 @@ class _Transport(OfClouds):
 
 @dataclass(frozen=True, kw_only=True)
 class W2(_Transport):
-    """2-Wasserstein distance, the root: W2 = (min_P sum_ij P_ij |x_i - y_j|^2)^{1/2} over couplings
-    P of the two clouds.
+    """2-Wasserstein distance, the root: W2 = (min_P sum_ij P_ij |x_i - y_j|^2)^{1/2}.
 
-    Exact, in float64: by sorting in d = 1 for any number of points (Peyre and Cuturi 2019, remark
-    2.30), else by POT's network simplex (equation 2.11). In d > 1 a cloud of more than `max_points`
-    points is replaced by a random subsample of that size, drawn by mass with a fixed seed, the same
-    one in every call: the value is then exact for the subsamples, and biased upwards. `label_of`
-    says "of 5000 drawn" there, as do the labels in a trajectory's report, and the first such call
-    of each object warns. Both clouds are normalised: total masses that differ are not compared.
+    P runs over the couplings of the two clouds. The distance is exact, in float64. In d = 1 it is
+    computed by sorting, for any number of points (Peyre and Cuturi 2019, remark 2.30). In d > 1 it
+    is computed by POT's network simplex (equation 2.11).
 
-    Cost about O(N M (N + M)): in the plane .2 s at 1000 points, 7 s at 5000. Memory 8 N M bytes a
-    few times over.
+    In d > 1 a cloud of more than `max_points` points is replaced by a random subsample of that
+    size. It is drawn by mass with a fixed seed, the same one in every call. The value is then exact
+    for the subsamples, and biased upwards. `label_of` and the labels in a trajectory's report then
+    say "of 5000 drawn", and the first such call of each object warns. Both clouds are normalised:
+    total masses that differ are not compared.
+
+    Cost about O(N M (N + M)): in the plane 0.2 s at 1000 points, 7 s at 5000. Memory: a few times
+    8 N M bytes.
 
     Parameters
     ----------
     max_points : int
-        Of either cloud that are compared in d > 1.
+        Points of either cloud that are compared in d > 1.
     max_iterations : int
         Pivots of the simplex. If they do not suffice the value is nan, with a RuntimeWarning: never
         a wrong number.
     seed : int
-        Of the subsample.
+        The seed of the subsample.
 
     Raises
     ------
     ImportError
-        In d > 1, when POT is missing.
+        POT is missing, in d > 1.
     """
 
     label: ClassVar[str] = "W2 (root)"
@@ -139,10 +143,10 @@ class W2(_Transport):
 
 @dataclass(frozen=True, kw_only=True)
 class W1(_Transport):
-    """1-Wasserstein (Kantorovich, earth mover's) distance: W1 = min_P sum_ij P_ij |x_i - y_j|,
-    Euclidean norm, no root.
+    """1-Wasserstein (Kantorovich, earth mover's) distance: W1 = min_P sum_ij P_ij |x_i - y_j|.
 
-    Parameters, method, subsample, cost and errors are those of `W2`.
+    The norm is Euclidean, and there is no root. Parameters, method, subsample, cost and errors are
+    those of `W2`.
     """
 
     label: ClassVar[str] = "W1"
