@@ -1,13 +1,13 @@
 """particleflow: a nonparametric simulator of Wasserstein gradient flows of particles.
 
->>> import particleflow as pf                                                         # doctest: +SKIP
->>> target = pf.samplers.Rings().sample(300, seed=0)                                  # doctest: +SKIP
->>> x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01).sample(240, seed=1)    # doctest: +SKIP
->>> flow = pf.kale_flow(pf.kernels.Gaussian(bandwidth=0.2), lam=1e-2)                 # doctest: +SKIP
->>> path = pf.simulate(flow, x0, target, steps=500)                                   # doctest: +SKIP
->>> path.animate("rings.gif")                                                         # doctest: +SKIP
+>>> import particleflow as pf                                                       # doctest: +SKIP
+>>> target = pf.samplers.Rings().sample(300, seed=0)                                # doctest: +SKIP
+>>> x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01).sample(240, seed=1)  # doctest: +SKIP
+>>> flow = pf.kale_flow(pf.kernels.Gaussian(bandwidth=0.2), lam=1e-2)               # doctest: +SKIP
+>>> path = pf.simulate(flow, x0, target, steps=500)                                 # doctest: +SKIP
+>>> path.animate("rings.gif")                                                       # doctest: +SKIP
 
-Importing it is fast: each name is imported when it is first used.
+The import is fast: each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -38,16 +38,20 @@ if TYPE_CHECKING:
     from particleflow.estimators import Fit
     from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
-    from particleflow.trajectory import SaveAt, Trajectory
+    from particleflow.saving import SaveAt
+    from particleflow.trajectory import Trajectory
 
+# The module of each public name that is not a module.
 _HOME = {
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
     "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow", "wgan_flow"),
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
-    "trajectory": ("SaveAt", "Trajectory"),
+    "saving": ("SaveAt",),
+    "trajectory": ("Trajectory",),
 }
+# The public modules.
 _MODULES = (
     "clouds",
     "divergences",
@@ -65,6 +69,7 @@ _MODULES = (
     "scikit",
     "testing",
 )
+# The same by name.
 _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Derivatives whatever the caller's mode: within torch.no_grad() and torch.inference_mode() too."""
+"""Derivatives in every mode of the caller, torch.no_grad() and torch.inference_mode() too."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """Graphs are recorded, and tensors made here may be part of one."""
+    """Record graphs; tensors made within may be part of one."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The same numbers in a tensor that a graph can hold, which an inference tensor is not."""
+    """The same numbers in a tensor that a graph can hold: an inference tensor is copied."""
     if not tensor.is_inference():
         return tensor
     with torch.inference_mode(False):
@@ -25,5 +25,5 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def leaf(points: Tensor) -> Tensor:
-    """The same numbers, to be differentiated by; to be called while `recording`."""
+    """The same numbers as a leaf of a graph, to differentiate by. Call it within `recording`."""
     return plain(points).detach().requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Files that are written at once, and the names of files that users give."""
+"""Files that are written whole or not at all, and the paths that users give."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from particleflow._refusals import RefusedValueError
+
 
 def at_home(path: str | Path) -> Path:
-    """The path, a leading ~ replaced by the home folder.
+    """The path with a leading ~ replaced by the home folder.
 
     Raises
     ------
     ValueError
-        Nobody of this name has one.
+        No user of this name has a home folder.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError:
         user = Path(path).parts[0]
-        raise ValueError(
-            f"`path` must be a path on this machine, and {user} is nobody's home, got {path}: write"
-            f" ./{path} for one here"
+        raise RefusedValueError(
+            "path",
+            f"must be a path on this machine, and {user} is nobody's home",
+            path,
+            f"write ./{path} for one here",
         ) from None
 
 
 def misread(path: str | Path, error: Exception) -> str:
-    """What a file holds that numpy could not read, in place of numpy's advice to trust it."""
+    """What a file that numpy could not read holds; numpy's own message advises to trust it."""
     try:
         with open(path, "rb") as file:
             begins = file.read(6)
@@ -49,10 +53,10 @@ def misread(path: str | Path, error: Exception) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which becomes `path` when all is written. Whatever goes wrong, what was
-    there stays, and nothing half done is left.
+    """A file to write to, which becomes `path` once all is written.
 
-    Two processes that write the same file do not meet: the last one's is left, whole.
+    An error leaves the old file as it was, and no partial file. Two processes that write the same
+    path do not disturb each other: the last file written stays, whole.
     """
     part = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
@@ -65,11 +69,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
-    """Write a file at once."""
+    """Write a file whole or not at all."""
     with replacing(path) as file:
         file.write(data)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file at once, in UTF-8."""
+    """Write a file whole or not at all, in UTF-8."""
     replace_bytes(path, text.encode("utf-8"))

@@ -1,5 +1,6 @@
-"""Processes that were forked: the threads of the parent are not in them, and a library that waits
-for these waits for ever.
+"""Forked processes: torch is set to one thread there, and a warning says so.
+
+A fork does not copy the parent's threads. A library that waits for them waits for ever.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import torch
 
 from particleflow import _checks
 
-# Threads that torch had in the parent, until the child has been told.
+# The number of threads that torch had in the parent; 0 in the parent and once `tell` has warned.
 _lost = 0
 
 
 def _in_child() -> None:
-    """One thread for torch, before its OpenMP waits for those that are gone."""
+    """Set torch to one thread, before its OpenMP waits for threads that are gone."""
     global _lost
     before = torch.get_num_threads()
     if before > 1:
@@ -25,7 +26,7 @@ def _in_child() -> None:
 
 
 def tell() -> None:
-    """Once in a forked child, where it goes on with one thread."""
+    """Warn once, in a forked child that computes in one thread."""
     global _lost
     if _lost and torch.get_num_threads() == 1:
         threads, _lost = _lost, 0

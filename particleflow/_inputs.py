@@ -1,4 +1,4 @@
-"""What a run is given, checked and converted before any work is done."""
+"""The arguments of a run, checked and converted before any work is done."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
 from particleflow.trajectory import Trajectory
 
-# The relative difference up to which two total masses count as equal: that of float32 sums over
-# large clouds, with a margin.
+# The relative difference up to which two total masses count as equal. It is that of float32 sums
+# over large clouds, with a margin.
 SAME_TOTAL = 1e-3
 
 Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
@@ -47,8 +47,11 @@ def prepare(
     integrator: Integrator | None,
     seed: int | None,
     draws: Randomness | None,
-) -> tuple[Snapshot, Target, Integrator]:
-    """Everything checked, and converted, before any work is done."""
+) -> tuple[Snapshot, Target, Cloud | None, Integrator]:
+    """The start, the target, the target's cloud at the start, and the integrator.
+
+    Everything is checked and converted before any work is done.
+    """
     if not isinstance(flow, Flow):
         raise TypeError(
             f"`flow` must be a Flow, got {type(flow).__name__}: e.g."
@@ -73,17 +76,15 @@ def prepare(
                 " None: pass integrator="
             )
     integrator = integrator_of(flow, integrator)
-    cloud, aim = clouds_of(earlier.x if earlier else x0, target, "x0", "target")
+    clock = Clock() if earlier is None else earlier.clock
+    clock = replace(clock, draws=draws or clock.draws)
+    given = x0 if earlier is None else earlier.x
+    cloud, aim, first = clouds_of(given, target, "x0", "target", clock)
     require_target(flow.estimator, aim, "target")
     if flow.reaction is None:
         _compare_totals(cloud, aim)
-    if earlier is not None:
-        return (
-            replace(earlier, clock=replace(earlier.clock, draws=draws or earlier.clock.draws)),
-            aim,
-            integrator,
-        )
-    return Snapshot(clock=Clock(draws=draws or Draws()), x=cloud), aim, integrator
+    start = Snapshot(clock=clock, x=cloud) if earlier is None else replace(earlier, clock=clock)
+    return start, aim, first, integrator
 
 
 def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
@@ -108,9 +109,13 @@ def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
     return integrator
 
 
-def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
-    """The start and the target as they will be used: copies, of one dtype, device and dimension.
-    What was converted follows what was a tensor.
+def clouds_of(
+    x: Any, y: Any, x_name: str, y_name: str, clock: Clock
+) -> tuple[Cloud, Target, Cloud | None]:
+    """The start, the target, and the cloud that the target gives at `clock`.
+
+    The clouds are copies of one dtype, device and dimension. A cloud converted from a list or an
+    array takes the dtype and device of the one that came as a tensor.
     """
     for value, name in ((x, x_name), (y, y_name)):
         if isinstance(value, type):
@@ -129,25 +134,24 @@ def clouds_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Cloud, Target]:
                 f"`{name}` must be points, got the sampler {_checks.said(value, most=200)}: {told}"
             )
     if y is None:
-        return as_cloud(x, x_name), FixedTarget(None)
+        return as_cloud(x, x_name), FixedTarget(None), None
     if not _changes(y):
         start, target = as_clouds(x, y, x_name, y_name)
-        return start, FixedTarget(target)
+        fixed = FixedTarget(target)
+        return start, fixed, fixed.cloud
     if isinstance(y, Minibatch) and y.dtype is None:
         points = as_cloud(x, x_name).points
         y = replace(y, dtype=points.dtype, device=points.device if y.device is None else y.device)
     aim = ChangingTarget(y, y_name)
-    sample = aim.at(Clock())
+    sample = aim.at(clock)
     start = as_cloud(x, x_name, like=None if sample is None else sample.points)
     if sample is not None:
         _checks.same_space(start.points, sample.points, x_name, y_name)
-    return start, aim
+    return start, aim, sample
 
 
 def _changes(y: Any) -> bool:
-    """Is it a `Target`? What numpy reads as points is none, whatever methods it has: a table's `at`
-    reads one cell.
-    """
+    """Is `y` a `Target`? Whatever numpy reads as points is not: a table's `at` reads one cell."""
     if isinstance(y, Tensor | Cloud | Sequence | np.ndarray) or not (
         isinstance(y, Target) and callable(y.at)
     ):
@@ -160,7 +164,7 @@ def _changes(y: Any) -> bool:
 
 @dataclass(frozen=True)
 class ChangingTarget:
-    """A user's target as the argument `name`: what it answers is looked at, at every step."""
+    """A user's target, passed as the argument `name`: its answer is checked at every step."""
 
     of: Target
     name: str
@@ -178,9 +182,7 @@ class ChangingTarget:
 
 
 def _compare_totals(x: Cloud, target: Target) -> None:
-    """Warn of total masses that differ: nothing changes them, so that the particles cannot become
-    the target.
-    """
+    """Warn of total masses that differ: without a reaction the target cannot be reached."""
     aim = target.cloud if isinstance(target, FixedTarget) else None
     drawn = isinstance(target, ChangingTarget) and isinstance(target.of, Minibatch)
     of_x, of_y = float(x.mass.sum()), 1.0 if aim is None else float(aim.mass.sum())
@@ -199,13 +201,13 @@ def require_target(estimator: Estimator, target: Target, name: str) -> None:
 
 
 def began(x0: Any) -> float:
-    """The time at which a run from x0 begins."""
+    """The time at which a run from `x0` begins."""
     snapshot = x0.state if isinstance(x0, Trajectory) else x0
     return snapshot.clock.t if isinstance(snapshot, Snapshot) else 0.0
 
 
 def checked_metrics(metrics: Metrics | None) -> Metrics:
-    """Metrics by name, each a callable of two clouds."""
+    """The metrics by name; each must be a callable of two clouds."""
     metrics = {} if metrics is None else metrics
     if not isinstance(metrics, Mapping) or not all(
         callable(metric) and not isinstance(metric, type) for metric in metrics.values()
@@ -234,8 +236,9 @@ def checked_metrics(metrics: Metrics | None) -> Metrics:
 
 
 def comparable(metrics: Metrics, target: Cloud | None, earlier: Trajectory | None = None) -> None:
-    """Is there a target for them? In a run that goes on, a name means one metric all along, and one
-    that is left out is told.
+    """Refuse metrics without a target, and metrics that change within a continued run.
+
+    A name means one metric throughout a run. A metric that is not passed again is warned about.
     """
     if metrics and target is None:
         raise ValueError(
@@ -259,7 +262,7 @@ def comparable(metrics: Metrics, target: Cloud | None, earlier: Trajectory | Non
 
 
 def _takes_two(metric: Callable[..., Any]) -> bool:
-    """Can it be called with two arguments? True where its signature cannot be told."""
+    """Can `metric` be called with two arguments? True where its signature is unknown."""
     try:
         inspect.signature(metric).bind(None, None)
     except TypeError:
@@ -270,14 +273,16 @@ def _takes_two(metric: Callable[..., Any]) -> bool:
 
 
 def target_named(target: Target) -> str:
-    """What a report tells of a target of which the trajectory keeps no points; empty for a user's
-    own, whose repr may differ from run to run.
+    """A report's words for a `Minibatch` target; empty for other targets.
+
+    The trajectory keeps no points of such a target. A user's own target has a repr that may differ
+    from run to run.
     """
     return repr(target) if isinstance(target, Minibatch) else ""
 
 
 def same_target(earlier: Trajectory, target: Target) -> bool:
-    """Does a run that goes on keep its target, as far as can be told?"""
+    """Does a continued run keep its target, as far as it can be told?"""
     aim = target.cloud if isinstance(target, FixedTarget) else None
     if aim is None or earlier.target is None:
         return (aim is None) == (earlier.target is None) and earlier.report.get(
@@ -290,8 +295,9 @@ def same_target(earlier: Trajectory, target: Target) -> bool:
 
 
 def measured(earlier: Trajectory, metrics: Metrics, target: Cloud | None) -> Trajectory:
-    """A trajectory that goes on, with the metrics that it lacks at its records; NaN, and told,
-    where its target was another.
+    """An earlier trajectory with the metrics that it lacks, evaluated at its records.
+
+    They are NaN, with a warning, where the earlier run had another target.
     """
     new = {name: metric for name, metric in metrics.items() if name not in earlier.metrics}
     if not new or target is None:

@@ -1,5 +1,6 @@
-"""Libraries that backends need and that may be missing: imported where they are used, refused with
-the remedy.
+"""Libraries that backends need and that may be missing.
+
+They are imported where they are used. A missing one is refused with the remedy.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from typing import Any
 
 
 def library(module: str, backend: str) -> Any:
-    """A library's module, for a backend that was asked for by name.
+    """The module of a library, for a backend that was asked for by name.
 
     Raises
     ------
     ImportError
-        It is not installed, or does not load.
+        The library is not installed, or does not load.
     """
     try:
         return importlib.import_module(module)
@@ -28,5 +29,17 @@ def library(module: str, backend: str) -> Any:
 
 
 def package(module: str) -> str:
-    """What pip installs it with."""
+    """The name under which pip installs a module."""
     return module.partition(".")[0]
+
+
+class Later:
+    """A module imported at the first use of one of its names: `fft = Later("scipy.fft")`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(importlib.import_module(self._name), name)
+        setattr(self, name, found)
+        return found

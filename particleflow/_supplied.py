@@ -1,6 +1,4 @@
-"""Parts that a user has supplied: an exception that one of them raises says which part it was, and
-where.
-"""
+"""Parts that a user supplied: an exception from one says which part raised it, and where."""
 
 from __future__ import annotations
 
@@ -11,17 +9,19 @@ from typing import Any
 
 from particleflow._checks import said
 
-# How the note begins that an exception carries.
+# The beginning of the note that an exception carries.
 RAISED = "raised in "
-# Where Python's own modules are, and the others that are installed.
-LIBRARY, SITE = sysconfig.get_paths()["stdlib"], "site-packages"
+# The folder of Python's own modules.
+LIBRARY = sysconfig.get_paths()["stdlib"]
+# The folder of installed modules.
+SITE = "site-packages"
 
 
 class Supplied:
-    """`with Supplied("mobility", mobility):` adds a note to an exception within, unless it has one
-    of a part inside this part.
+    """`with Supplied("mobility", mobility):` notes the part in an exception raised within.
 
-    A class of its own, not a generator: a step enters some.
+    An exception that already carries such a note keeps it: the inner part raised it. This is a
+    class and not a generator because every step enters several, and a class is faster.
     """
 
     __slots__ = ("name", "part")
@@ -44,12 +44,12 @@ class Supplied:
 
 
 def origin(error: BaseException) -> str:
-    """The note of an exception that one of the parts has raised, else nothing."""
+    """The note that names the part which raised an exception; empty without one."""
     notes = [
         note
         for note in getattr(error, "__notes__", ())
         if isinstance(note, str) and note.startswith(RAISED)
-    ]  # Python adds it on demand
+    ]  # `__notes__` exists after the first note
     return notes[0] if notes else ""
 
 
@@ -60,17 +60,16 @@ def in_short(error: BaseException) -> str:
 
 
 def _name(part: Any) -> str:
-    """Without its repr, which may be long, or raise. Nothing of our own wrappers, whose place tells
-    more.
+    """The name of a part; empty for this package's own wrappers, whose place tells more.
+
+    A part's repr may be long, or raise, and is not used.
     """
     name = part.__qualname__ if isinstance(part, FunctionType) else type(part).__name__
     return "" if name.startswith("_") else f" {name}"
 
 
 def _place(trace: TracebackType | None) -> str:
-    """Function, file and line of the outermost frame that is neither this package's nor a
-    library's.
-    """
+    """Function, file and line of the outermost frame of the user's own code."""
     package = __name__.partition(".")[0]
     while trace is not None:
         frame = trace.tb_frame

@@ -1,8 +1,8 @@
 """Names for the shapes that appear everywhere.
 
 `N` particles, `M` target samples, `Q` query points, `d` coordinates, `K` weight vectors, `T`
-recorded times. The names are checked at run time by the test suite (jaxtyping with beartype); in a
-plain run they are annotations only.
+recorded times. The test suite checks them at run time (jaxtyping with beartype). In a plain run
+they are annotations only.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Points: TypeAlias = Float[Tensor, "N d"]
 Queries: TypeAlias = Float[Tensor, "Q d"]
 Values: TypeAlias = Float[Tensor, "Q"]
 Gradients: TypeAlias = Float[Tensor, "Q d"]
+# Flat, tensors only: it goes into an .npz without pickle.
 Memory: TypeAlias = Mapping[str, Tensor]
-"""Flat, tensors only, so that it goes into an .npz without pickle."""
 
 Array: TypeAlias = Float[Tensor, "..."]
 Elementwise: TypeAlias = Callable[[Tensor], Tensor]

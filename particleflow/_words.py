@@ -1,5 +1,7 @@
-"""Words for messages, out of the standard library alone: the command line refuses a slip before
-anything slow is imported.
+"""Words for messages: corrections of misspelt names, and text that is safe to print.
+
+This file imports only the standard library: the command line refuses a misspelt name before it
+imports anything slow.
 """
 
 from __future__ import annotations
@@ -12,17 +14,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-# A word is taken for the beginning of another from so many letters on.
+# The least length of a common beginning, in letters, that suggests a name: 2 fit too many names.
 BEGINNING = 3
-# Modules whose libraries take long to import.
+# Modules whose libraries take seconds to import.
 SLOW = {"plotting", "scikit"}
-# Characters that command a terminal, or that turn the direction of what follows.
+# Characters that control a terminal, or that reverse the direction of the text after them.
 _COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def shown(text: str, keep: str = "") -> str:
-    """The text with its control characters, but those in `keep`, as Python writes them: \\n, \\x1b.
-    A name then takes one line.
+    """The text with control characters escaped as Python writes them: \\n, \\x1b.
+
+    Characters in `keep` stay. Without `keep` the text takes one line.
     """
     return _COMMANDS.sub(
         lambda one: one[0] if one[0] in keep else one[0].encode("unicode_escape").decode(), text
@@ -30,15 +33,28 @@ def shown(text: str, keep: str = "") -> str:
 
 
 def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """`; did you mean 'kale'?` or nothing: the end of a message about an unknown name.
+    """The end of a message about an unknown name: `; did you mean 'kale'?`, or nothing."""
+    return did_you_mean(closest(word, known, synonyms))
 
-    In this order: another word for it, a known name that is the same but for a slip in every third
-    letter, the same of other words, and a name that begins as it does. No guess is better than a
-    wrong one.
+
+def did_you_mean(guess: str) -> str:
+    """The question after a wrong name; empty without a guess."""
+    return f"; did you mean '{guess}'?" if guess else ""
+
+
+def closest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """The known name that an unknown one probably means; empty where no guess is likely.
+
+    Four guesses are tried in this order:
+
+    1. a synonym;
+    2. a known name with at most one wrong letter in three;
+    3. a synonym with at most one wrong letter in four;
+    4. a known name with the same beginning.
     """
     said, names = _plain(word), list(known)
     if synonyms and said in synonyms:
-        return _meant([synonyms[said]])
+        return synonyms[said]
     slips = {name: _slips(said, _plain(name)) for name in names}
     near = [
         name
@@ -47,17 +63,17 @@ def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None 
         or (slips[name] == 1 and said[:1] == _plain(name)[:1])
     ]
     if near:
-        return _meant([min(near, key=lambda name: slips[name])])
+        return min(near, key=lambda name: slips[name])
     others = [other for other in synonyms or () if _slips(said, other) <= len(said) // 4]
     if synonyms and others:
-        return _meant([synonyms[others[0]]])
+        return synonyms[others[0]]
     begun = [
         name
         for name in names
         if min(len(said.strip("-")), len(name.strip("-"))) >= BEGINNING
         and _begins(said, _plain(name))
     ]
-    return _meant(begun[:1])
+    return begun[0] if begun else ""
 
 
 def _plain(word: str) -> str:
@@ -65,14 +81,15 @@ def _plain(word: str) -> str:
 
 
 def _begins(one: str, other: str) -> bool:
-    """Does one of them begin as the other, or end as it does after a hyphen?"""
+    """Does one name begin with the other, or end with it after a hyphen?"""
     short, long = sorted((one, other), key=len)
     return long.startswith(short) or long.endswith("-" + short.strip("-"))
 
 
 def _slips(one: str, other: str) -> int:
-    """How many letters to put in, leave out, exchange or swap with a neighbour make one word of the
-    other.
+    """The edit distance of two words.
+
+    An edit inserts, deletes or replaces a letter, or swaps two neighbours.
     """
     rows = [list(range(len(other) + 1))]
     for i, letter in enumerate(one):
@@ -87,7 +104,7 @@ def _slips(one: str, other: str) -> int:
 
 
 def nearest_file(name: str, known: Iterable[str]) -> str:
-    """The same of files, by what is before their endings, which are alike for no reason."""
+    """As `nearest`, for file names: only the parts before the endings are compared."""
     stems = {file.rpartition(".")[0].lower(): file for file in known}
     return _meant(
         [
@@ -98,9 +115,7 @@ def nearest_file(name: str, known: Iterable[str]) -> str:
 
 
 def suggesting(module: str) -> Callable[[str], Any]:
-    """A module's `__getattr__`: the error of a name that it does not have, with the nearest one
-    that it has, or the module that has it.
-    """
+    """A module's `__getattr__`: its error suggests the nearest name, or another module's."""
 
     def unknown(name: str) -> Any:
         raise unknown_name(module, name)
@@ -110,8 +125,7 @@ def suggesting(module: str) -> Callable[[str], Any]:
 
 def unknown_name(module: str, name: str) -> AttributeError:
     package = module.partition(".")[0]
-    # this is the answer to hasattr too: seconds for imports are spent on what looks like a class
-    # alone
+    # hasattr ends here too: only a name that looks like a class is worth seconds of imports
     if name[:1].isupper():
         for room in set(vars(sys.modules[package])["_MODULES"]) - SLOW:
             importlib.import_module(f"{package}.{room}")
@@ -138,7 +152,7 @@ def _offers(room: str) -> bool:
 
 
 def _public(module: str) -> list[str]:
-    """What a module offers: its __all__, or what it defines without an underscore."""
+    """The names that a module offers: its __all__, or what it defines without an underscore."""
     names = vars(sys.modules[module])
     own = [
         name for name, value in names.items() if not name.startswith("_") and _home(value) == module
@@ -152,12 +166,10 @@ def _home(value: Any) -> Any:
 
 
 def _meant(matches: Sequence[str]) -> str:
-    return f"; did you mean '{matches[0]}'?" if matches else ""
+    return did_you_mean(matches[0]) if matches else ""
 
 
 def called(name: str, report: Mapping[str, Any]) -> str:
-    """A metric's name in a table: with the number of points drawn, where its label in a run's
-    report tells one.
-    """
+    """A metric's name in a table, with the number of points drawn where a run's report has it."""
     _, _, drawn = report.get("labels", {}).get(name, name).rpartition(", of ")
     return f"{name} (of {drawn})" if drawn.endswith(" drawn") else name

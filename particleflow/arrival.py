@@ -1,6 +1,4 @@
-"""Has a run arrived? Distances at its start and end, against the distance of two fresh samples of
-the target.
-"""
+"""Has a run arrived? Its distances to the target are compared with those of two fresh samples."""
 
 from __future__ import annotations
 
@@ -16,43 +14,48 @@ from particleflow.clouds import Cloud
 from particleflow.metrics import W2, SlicedW2, floor
 from particleflow.subsets import in_own_order
 
-# Points of each cloud that are compared: one exact distance takes some 15 ms.
+# Points of each cloud that are compared; one exact distance then takes about 15 ms.
 COMPARED = 300
-# Directions of the quick look.
+# Directions of the quick check.
 DIRECTIONS = 32
-# What falls by less than this share has not come nearer; a quick look is clear from the other share
-# on.
-PROGRESS, CLEAR = 1e-3, 1e-2
-# Arrived: no farther than all but one of this many random splits of both clouds, a test of level 2
-# / (SPLITS + 1).
+# The least relative fall of W2 that counts as coming nearer.
+PROGRESS = 1e-3
+# The relative fall of the sliced W2 from which the quick check needs no exact distance.
+CLEAR = 1e-2
+# Random splits that the end is compared with; a test of level 2 / (SPLITS + 1) = 5 %.
 SPLITS = 39
-# A few stragglers would widen the splits that judge them: at most this many standard deviations of
-# the floor, or this share of it, above it.
-DEVIATIONS, ABOVE = 3.0, 1.1
-# Arrived in any case, at this share of the first distance; a target of fewer points than `FEWEST`
-# has no floor to measure beside.
-LEFT, FEWEST = 1e-3, 4
+# The bound is at most this many standard deviations above the floor: a few stragglers would
+# otherwise widen the splits that judge them.
+DEVIATIONS = 3.0
+# The bound is at most this multiple of the floor, where that is more than DEVIATIONS allow.
+ABOVE = 1.1
+# The share of the first distance at which a run has arrived in any case.
+LEFT = 1e-3
+# Points that a target needs for a floor: with fewer it cannot be estimated.
+FEWEST = 4
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """W2 (the root) between particles and target, on at most `COMPARED` points of each cloud, drawn
-    by a fixed seed.
+    """W2 (the root) between particles and target.
+
+    At most `COMPARED` points of each cloud are compared, drawn with a fixed seed.
 
     Attributes
     ----------
     first, last : float
-        At the start and at the end of the run.
+        W2 at the start and at the end of the run.
     floor : float
         W2 of two fresh samples of the target of these sizes, estimated from the target's own sample
         (`metrics.floor`); 0 for fewer than 4 points.
     bound : float
-        Where W2 counts as arrived: the second largest W2 among 39 random splits of all points,
-        particles and target together, into two clouds of their sizes, or a thousandth of `first`.
-        Were the particles a fresh sample of the target's law, all splits would be alike, and theirs
-        would be one of the two farthest of the 40 once in 20 times: a permutation test of level 5
-        %. But at most three standard deviations above `floor`, or a tenth, since a few particles
-        far from all others are as far in every split.
+        The W2 at which a run counts as arrived: a permutation test of level 5 %.
+        All points, particles and target together, are split at random into two clouds of their
+        sizes, 39 times. The bound is the second largest W2 of these splits. For particles that are
+        a fresh sample of the target's distribution all splits are alike, and their own is one of
+        the two farthest of the 40 once in 20 times.
+        The bound is at most three standard deviations, or a tenth, above `floor`: a few particles
+        far from all others are as far in every split. It is at least a thousandth of `first`.
     compared : int
         Points of the larger cloud that were compared.
     """
@@ -64,22 +67,21 @@ class Nearness:
     compared: int
 
     def drawn(self, *clouds: int) -> str:
-        """ ", of 300 drawn" where one of the clouds, of so many points, is larger than what was
-        compared; else nothing.
-        """
+        """The words ", of 300 drawn" for clouds of these sizes; empty for small ones."""
         return f", of {self.compared} drawn" if max(clouds) > self.compared else ""
 
     @property
     def verdict(self) -> str:
-        """ "arrived", "nearer" or "stalled"."""
+        """One of "arrived", "nearer" and "stalled"."""
         if self.last <= self.bound:
             return "arrived"
         return "nearer" if self.last < (1 - PROGRESS) * self.first else "stalled"
 
 
 def nearness(start: Cloud, end: Cloud, target: Cloud) -> Nearness:
-    """How near the particles were at the start and are at the end: the same in any order of the
-    rows. Cost: some 0.2 s.
+    """The distances to the target at the start and at the end, in any order of the rows.
+
+    Cost: about 0.2 s.
     """
     (x0, x1), y = (_drawn(cloud, 0) for cloud in (start, end)), _drawn(target, 1)
     metric = W2()
@@ -99,8 +101,9 @@ def nearness(start: Cloud, end: Cloud, target: Cloud) -> Nearness:
 
 
 def _splits(metric: Callable[[Cloud, Cloud], float], x: Cloud, y: Cloud) -> list[float]:
-    """The distances of random splits of the N + M points into N and M, other than the split that
-    there is. Points keep their shares of a cloud.
+    """The W2 of random splits of the N + M points into N and M; the actual split is left out.
+
+    Each point keeps its share of its cloud.
     """
     shares = torch.cat([(cloud.mass / cloud.mass.mean()).double().cpu() for cloud in (x, y)])
     pool = Cloud(torch.cat([cloud.points.double().cpu() for cloud in (x, y)]), mass=shares)
@@ -124,25 +127,25 @@ def _splits(metric: Callable[[Cloud, Cloud], float], x: Cloud, y: Cloud) -> list
 
 
 def doubtful(start: Cloud, end: Cloud, target: Cloud) -> bool:
-    """A quick look, some 5 ms: has the sliced distance to the target hardly fallen, so that
-    `nearness` is worth its cost?
+    """Has the sliced distance to the target hardly fallen, so that `nearness` is worth its cost?
+
+    Cost: about 5 ms.
     """
     metric, y = SlicedW2(projections=DIRECTIONS), part(target)
     return not metric(part(end), y) < (1 - CLEAR) * metric(part(start), y)
 
 
 def part(cloud: Cloud, most: int = COMPARED) -> Cloud:
-    """At most `most` points, the same rows of every cloud of this size, with the masses that they
-    have.
-    """
+    """At most `most` points with their masses: the same rows of every cloud of one size."""
     if len(cloud) <= most:
         return cloud
     return _rows(cloud, np.random.default_rng(0).choice(len(cloud), most, replace=False))
 
 
 def _drawn(cloud: Cloud, seed: int, most: int = COMPARED) -> Cloud:
-    """At most `most` points that have mass, the same in any order of the rows: a plain draw, as a
-    random split is one.
+    """At most `most` points that have mass, drawn plainly; the order of the rows does not matter.
+
+    A plain draw is as random as the splits that it is compared with.
     """
     rows = in_own_order(cloud)
     return _rows(

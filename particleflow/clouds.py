@@ -1,11 +1,11 @@
-"""Where things are, when it is, and which random numbers belong to that moment."""
+"""Clouds of points, the clock of a run, and the random numbers of each moment."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from particleflow import _checks, _fork, _words
 from particleflow._typing import Array, Points
-from particleflow.memo import Made
 
 __getattr__ = _words.suggesting(__name__)
 
@@ -30,21 +29,21 @@ class Cloud:
     Parameters
     ----------
     points : (N, d) float32 or float64 tensor
-        A tensor is taken as it is. Everything else is copied to float64: lists, numpy arrays,
-        integers.
+        A tensor is taken as it is. Lists, numpy arrays and integers are copied to float64.
     mass : (N,), optional
-        m_i >= 0, finite, not all zero. The total is free: `mass / mass.sum()` makes it 1. Left out,
-        with `log_mass`, each m_i is 1/N.
+        m_i >= 0, finite, not all zero. The total is free: `mass / mass.sum()` makes it 1. Without
+        `mass` and `log_mass` each m_i is 1/N.
     log_mass : (N,), optional
-        log m_i, in the place of `mass`: for masses beyond the range of floats. -inf stands for a
-        mass of zero.
+        log m_i, instead of `mass`: for masses beyond the range of floats. -inf stands for a mass of
+        zero.
 
     Raises
     ------
     TypeError
-        Not numeric; weights without the name of their parameter; `mass` and `log_mass` together.
+        The input is not numeric, weights come without the name of their parameter, or both `mass`
+        and `log_mass` are given.
     ValueError
-        Another shape; a mass that is negative, infinite or NaN; a total of zero.
+        A shape is wrong, a mass is negative, infinite or NaN, or the total is zero.
     """
 
     points: Points
@@ -93,7 +92,7 @@ class Cloud:
 
     @property
     def mass(self) -> Float[Tensor, "N"]:
-        """m_i, shape (N,)."""
+        """The masses m_i, shape (N,)."""
         if self.log_mass is None:
             return self.points.new_full((len(self),), 1.0 / len(self))
         return self.log_mass.exp()
@@ -110,7 +109,7 @@ class Cloud:
         )
 
     def mean(self, values: Float[Tensor, "N ..."]) -> Tensor:
-        """sum_i m_i values_i: the integral against the cloud. values (N, ...)."""
+        """The integral sum_i m_i values_i against the cloud; values (N, ...)."""
         if self.log_mass is None:
             return values.mean(0)
         return torch.tensordot(self.mass, values, dims=1)
@@ -135,10 +134,10 @@ class Randomness(Protocol):
 class Draws:
     """Counter-based randomness: a pure function of (seed, stream, step).
 
-    Nothing is consumed: the stages of one step and its rejected retries see the same noise, and a
+    No state is consumed: the stages of one step and its rejected retries see the same noise, and a
     resumed run sees the future that it would have seen. On the CPU the numbers come from numpy's
-    Philox; on CUDA from the device's own Philox, so they differ between the two (never between two
-    runs on one kind of device).
+    Philox, on CUDA from the device's own Philox. The two differ; two runs on one kind of device do
+    not.
     """
 
     seed: int = 0
@@ -174,21 +173,20 @@ class Draws:
         )
 
     def child_seed(self, stream: str, step: int) -> int:
-        """A seed (63 bits) for whatever draws its own numbers, such as a sampler."""
+        """A seed (63 bits) for a part that draws its own numbers, such as a sampler."""
         return int(self._key(stream, step)[0]) >> 1
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Recorded noise with the contract of `Draws`: `normal(stream, step)` is
-    `arrays[stream][step]`.
+    """Recorded noise with the contract of `Draws`: normal(stream, step) is arrays[stream][step].
 
     Parameters
     ----------
     arrays : mapping of stream name to (steps, N, d)
-        The streams that a flow asks for are "noise" (noise injection) and "brownian" (diffusion).
+        A flow asks for the streams "noise" (noise injection) and "brownian" (diffusion).
     seed : int
-        For the streams that draw no normal numbers (minibatches).
+        The seed of streams that draw no normal numbers (minibatches).
     """
 
     arrays: Mapping[str, Array | np.ndarray]
@@ -237,8 +235,9 @@ class Clock:
 
 @runtime_checkable
 class Target(Protocol):
-    """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None (Langevin
-    needs no sample).
+    """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None.
+
+    Langevin flows need no sample.
     """
 
     def at(self, clock: Clock) -> Cloud | None: ...
@@ -246,12 +245,12 @@ class Target(Protocol):
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class FixedCloud(Cloud):
-    """A cloud that nobody writes to: what was computed from it is known again by the object alone."""
+    """A cloud that nobody writes to: the object itself identifies what was computed from it."""
 
 
 @dataclass(frozen=True)
 class FixedTarget:
-    """The same cloud (or none) at every step, which nobody may write to."""
+    """The same cloud (or none) at every step; nobody may write to it."""
 
     cloud: Cloud | None
 
@@ -265,77 +264,8 @@ class FixedTarget:
         return self.cloud
 
 
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    """What was made for a cloud: the object that was given, a copy of its numbers, what else it was
-    made for, and what it is.
-    """
-
-    given: Cloud
-    copy: Cloud
-    of: Any
-    made: Any
-
-    def serves(self, cloud: Cloud, of: Any) -> bool:
-        if not (self.of is of or (self.of == of) is True):
-            return False
-        known = cloud is self.given and isinstance(cloud, FixedCloud)
-        return known or (
-            _same(self.copy.points, cloud.points) and _same(self.copy.log_mass, cloud.log_mass)
-        )
-
-
-class Kept:
-    """What was computed from a cloud, kept while clouds with the same numbers come back. A cache:
-    dropping it changes nothing but the time.
-
-    The numbers are compared, O(N d), with a copy, since a tensor's identity and version miss what
-    numpy writes into shared memory; but for those of a `FixedCloud`. Threads may share it (see
-    `memo`): the one entry is read once and replaced at once.
-    """
-
-    def __init__(self) -> None:
-        self._entry: _Entry | None = None
-
-    def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
-        """The kept value if `cloud` and `of` (what else it depends on, such as a kernel) equal
-        those of the last call, else a new one from make().
-        """
-        entry = self._entry
-        if entry is None or not entry.serves(cloud, of):
-            # the copy first: it tells what make() began with, whatever is written to the points
-            # meanwhile
-            copy = cloud.copy()
-            entry = _Entry(cloud, copy, of, make())
-            self._entry = entry
-        elif cloud is not entry.given:
-            self._entry = replace(entry, given=cloud)
-        made: Made = entry.made
-        return made
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return Kept, ()
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
-        return False
-    return torch.equal(_bits(a), _bits(b))
-
-
-def _bits(points: Tensor) -> Tensor:
-    """The same memory as whole numbers, eight bytes each where they fit: compared twice as fast as
-    floats, and NaN equals itself.
-    """
-    flat = points.contiguous().view(-1)
-    even = flat.dtype == torch.float64 or (len(flat) % 2 == 0 and flat.storage_offset() % 2 == 0)
-    return flat.view(torch.int64 if even else torch.int32)
-
-
 def corners(*clouds: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and largest of each coordinate over all points, (d,) each; NaN where one is."""
+    """The least and the largest value of each coordinate, (d,) each; NaN if one of them is NaN."""
     # column by column: over rows torch takes five times as long
     ends = [[column.aminmax() for column in points.unbind(1)] for points in clouds]
     lowest = torch.stack([torch.stack([end.min for end in cloud]) for cloud in ends])
@@ -350,8 +280,9 @@ def extent(*clouds: Tensor) -> float:
 
 
 def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
-    """A checked copy of points or of a Cloud. What is no float tensor takes the dtype and device of
-    `like`, or float64 on the CPU.
+    """A checked copy of points or of a Cloud.
+
+    Input that is not a float tensor takes the dtype and device of `like`, or float64 on the CPU.
     """
     _fork.tell()
     points = value.points if isinstance(value, Cloud) else value
@@ -377,9 +308,7 @@ def as_cloud(value: Any, name: str, *, like: Tensor | None = None) -> Cloud:
 
 
 def _as_weights(value: Any, name: str, points: Points, dtype: torch.dtype) -> Float[Tensor, "N"]:
-    """One number for each point, on the points' device; a tensor that is so already is taken as it
-    is.
-    """
+    """One number for each point, on the points' device; a tensor of that kind is not copied."""
     if isinstance(value, Tensor):
         weights = value
     else:
@@ -408,8 +337,9 @@ def _as_weights(value: Any, name: str, points: Points, dtype: torch.dtype) -> Fl
 
 
 def _as_mass(value: Any, points: Points) -> Float[Tensor, "N"]:
-    """Masses that a measure can have, in float64, since the logarithm of a mass fits where the mass
-    itself is too small for float32.
+    """Checked masses in float64.
+
+    The logarithm of a mass fits where the mass itself is too small for float32.
     """
     mass = _as_weights(value, "mass", points, torch.float64).detach()
     wrong = ~(mass >= 0) | mass.isinf()
@@ -430,8 +360,9 @@ def _as_mass(value: Any, points: Points) -> Float[Tensor, "N"]:
 
 
 def as_clouds(x: Any, y: Any, x_name: str = "x", y_name: str = "y") -> tuple[Cloud, Cloud]:
-    """Checked copies that live in one space. A tensor leads: what is none (a list, a numpy array)
-    follows the other's dtype and device.
+    """Checked copies of both clouds in one space.
+
+    A list or a numpy array takes the dtype and device of the other cloud, if that is a tensor.
     """
     given = [value.points if isinstance(value, Cloud) else value for value in (x, y)]
     like = next((points for points in given if _is_float_tensor(points)), None)

@@ -1,15 +1,15 @@
-"""Entropies f of f-divergences D_f(q || p) = E_p f(g), g = q / p = current / target >= 0: the
-inverse of the ratio r of `mobilities`.
+"""Entropies f of f-divergences D_f(q || p) = E_p f(g), g = q / p = current / target >= 0.
 
-Every f is convex with f(1) = f'(1) = 0 (a multiple of g - 1 is added where the usual form lacks it:
-it changes no divergence between probability laws, and is needed where the mass of g p is free).
-Elementwise, in the dtype of the argument:
+g is the inverse of the ratio r of `mobilities`. Every f is convex with f(1) = f'(1) = 0. Where the
+usual form lacks that, a multiple of g - 1 is added. It changes no divergence of probabilities, and
+is needed where the mass of g p is free. Elementwise, in the dtype of the argument:
 
-    f(g), slope f'(g), curvature f''(g)                                    g >= 0
-    conjugate f*(s) = sup_{g >= 0} s g - f(g)                              inf where s is above the recession constant lim f(g) / g
-    ratio (f*)'(s), the maximiser g; ratio_slope (f*)''(s)
+- f(g), slope f'(g), curvature f''(g), for g >= 0.
+- conjugate f*(s) = sup_{g >= 0} s g - f(g): inf where s is above the recession constant,
+  lim f(g) / g.
+- ratio (f*)'(s), the maximiser g, and ratio_slope (f*)''(s).
 
-so that f' and ratio are inverse to each other, and f(g) + f*(f'(g)) = g f'(g). Values keep their
+So f' and ratio are inverse to each other, and f(g) + f*(f'(g)) = g f'(g). Values keep their
 relative precision near g = 1 and s = 0.
 
 >>> KL().ratio(torch.zeros(1, dtype=torch.float64))
@@ -29,21 +29,27 @@ from particleflow import _checks, _words
 
 __getattr__ = _words.suggesting(__name__)
 
-# log(1 + e) = 2 artanh t, t = e / (2 + e): for |e| <= 1/2, t^2 <= 1/9, and 17 terms of the series
-# reach 1e-17.
+# The |g - 1| up to which log g is a series: log(1 + e) = 2 artanh t, t = e / (2 + e), t^2 <= 1/9.
 NEAR = 0.5
+# Terms of that series that reach 1e-17.
 ARTANH_TERMS = 17
-# e^x - 1 - x for |x| <= 1 by 18 terms of its series.
+# Terms of the series of e^x - 1 - x for |x| <= 1 that reach 1e-17.
 EXP_TERMS = 18
-# Newton from a bound that is at most 0.28 off, each error below 0.4 times the square of the last:
-# four suffice, the fifth is for safety.
+# Newton steps from a bound that is at most 0.28 off. Each error is below 0.4 times the square of
+# the last: four suffice, the fifth is for safety.
 NEWTON = 5
 
 
 @runtime_checkable
 class Divergence(Protocol):
-    """An entropy f and its conjugate, elementwise. `nonnegative`: whether the supremum of the
-    conjugate keeps to g >= 0.
+    """An entropy f and its conjugate, elementwise.
+
+    Attributes
+    ----------
+    recession : float
+        lim f(g) / g for g -> infinity.
+    nonnegative : bool
+        Whether the supremum of the conjugate is over g >= 0.
     """
 
     @property
@@ -56,6 +62,13 @@ class Divergence(Protocol):
     def conjugate(self, s: Tensor) -> Tensor: ...
     def ratio(self, s: Tensor) -> Tensor: ...
     def ratio_slope(self, s: Tensor) -> Tensor: ...
+
+
+class PiecewiseLinear:
+    """An entropy f(g) = c |g - 1|, c its recession constant. Declared by inheriting.
+
+    f' jumps at g = 1, so that Newton's method in f'(g) cannot solve for g.
+    """
 
 
 @dataclass(frozen=True)
@@ -112,11 +125,11 @@ class ReverseKL:
 
 @dataclass(frozen=True)
 class Jeffreys:
-    """f(g) = (g - 1) log g: KL(q || p) + KL(p || q). f*(s) = g - 1 + log g at the maximiser g = 1 /
-    W(e^{1-s}), W Lambert's function.
+    """f(g) = (g - 1) log g: KL(q || p) + KL(p || q).
 
-    l = log g solves l + 1 - e^{-l} = s: concave and increasing in l, so Newton's method climbs to
-    it from a lower bound.
+    f*(s) = g - 1 + log g at the maximiser g = 1 / W(e^{1-s}), W Lambert's function. l = log g
+    solves l + 1 - e^{-l} = s. The left side is concave and increases, so that Newton's method
+    climbs to l from a lower bound.
     """
 
     recession: ClassVar[float] = math.inf
@@ -158,14 +171,14 @@ class Jeffreys:
 
 @dataclass(frozen=True)
 class Tsallis:
-    """f(g) = (g^alpha - 1 - alpha (g - 1)) / (alpha - 1), alpha > 0; alpha -> 1 is KL, alpha = 2 is
-    chi^2 with g >= 0.
+    """f(g) = (g^alpha - 1 - alpha (g - 1)) / (alpha - 1), alpha > 0. f''(1) = alpha.
 
-    With b = 1 + (alpha - 1) s / alpha, g = b_+^{1 / (alpha - 1)} and f*(s) = g^alpha - 1: alpha > 1
-    has g = 0, f* = -1 where b <= 0; alpha < 1 has the recession constant alpha / (1 - alpha).
-    f''(1) = alpha. alpha = 1/2 is (sqrt g - 1)^2, twice the squared Hellinger distance. alpha < 0
-    would make f concave; alpha -> 0 makes it vanish (f / alpha tends to the entropy of
-    `ReverseKL`): both are refused.
+    alpha -> 1 is KL, and alpha = 1 is taken as KL. alpha = 2 is chi^2 with g >= 0. alpha = 1/2 is
+    (sqrt g - 1)^2, twice the squared Hellinger distance.
+
+    With b = 1 + (alpha - 1) s / alpha, g = b_+^{1 / (alpha - 1)} and f*(s) = g^alpha - 1. alpha > 1
+    has g = 0 and f* = -1 where b <= 0. alpha < 1 has the recession constant alpha / (1 - alpha).
+    alpha <= 0 is refused: alpha < 0 makes f concave, alpha = 0 makes it vanish.
     """
 
     alpha: float
@@ -223,8 +236,9 @@ class Tsallis:
         )
 
     def _ratio_to_the(self, exponent: float, s: Tensor) -> Tensor:
-        """g^exponent where b > 0. Near b = 1 by its logarithm, as 1 + z would lose the digits of z;
-        elsewhere by a power, precise at any size.
+        """g^exponent where b = 1 + z > 0.
+
+        Near b = 1 by its logarithm, as 1 + z would lose the digits of z; elsewhere by a power.
         """
         if self.excess == 0:
             return torch.exp(exponent * s)
@@ -247,8 +261,8 @@ class Tsallis:
 class ChiSquare:
     """f(g) = (g - 1)^2: chi^2(q || p). f*(s) = s + s^2 / 4 from s = -2 on, -1 below.
 
-    `nonnegative=False` drops the constraint g >= 0 (then f* = s + s^2 / 4 everywhere, and g = 1 + s
-    / 2 of any sign): the regularised problem is linear, and its solution the one of the
+    `nonnegative=False` drops the constraint g >= 0. Then f* = s + s^2 / 4 everywhere, and
+    g = 1 + s / 2 of any sign. The regularised problem is linear, and its solution is that of the
     de-regularised MMD.
     """
 
@@ -282,9 +296,9 @@ class ChiSquare:
 
 @dataclass(frozen=True)
 class JensenShannon:
-    """f(g) = (g log g - (1 + g) log((1 + g) / 2)) / 2: JS = KL(q || m) / 2 + KL(p || m) / 2, m = (p
-    + q) / 2; at most log 2.
+    """f(g) = (g log g - (1 + g) log((1 + g) / 2)) / 2: the Jensen-Shannon divergence.
 
+    JS = KL(q || m) / 2 + KL(p || m) / 2 with m = (p + q) / 2 is at most log 2.
     f*(s) = -log(2 - e^{2s}) / 2, g = e^{2s} / (2 - e^{2s}), s < (log 2) / 2.
     """
 
@@ -315,11 +329,11 @@ class JensenShannon:
 
 
 @dataclass(frozen=True)
-class TotalVariation:
+class TotalVariation(PiecewiseLinear):
     """f(g) = |g - 1| / 2: the total variation distance, in [0, 1]. f*(s) = max(s, -1/2), s <= 1/2.
 
-    Not smooth: slope is 0 at g = 1 (any of [-1/2, 1/2] is a subgradient), ratio is 1 on [-1/2, 1/2]
-    and 0 below, curvatures vanish.
+    It is not smooth. At g = 1 any number of [-1/2, 1/2] is a subgradient, and slope is 0. ratio is
+    1 on [-1/2, 1/2] and 0 below. Curvatures vanish.
     """
 
     recession: ClassVar[float] = 0.5

@@ -1,17 +1,10 @@
-"""The engine: iterate() is a generator of states, simulate() folds it into a trajectory, fit()
-makes one fit and no flow.
-"""
+"""The engine: iterate() generates states, simulate() records them, fit() makes one fit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from particleflow import _checks
 from particleflow._inputs import (
@@ -26,42 +19,41 @@ from particleflow._inputs import (
     same_target,
     target_named,
 )
-from particleflow._supplied import Supplied
-from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Draws, Randomness, Replay, Target
+from particleflow.clouds import Clock, Draws, FixedTarget, Randomness, Replay
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
-from particleflow.integrators import Integrator, Snapshot, State
+from particleflow.integrators import Integrator, State
 from particleflow.metrics import label_of
 from particleflow.recording import Recorder
 from particleflow.running import Run
-from particleflow.trajectory import SaveAt, Trajectory
+from particleflow.saving import SaveAt
+from particleflow.stepping import NEARLY, states
+from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
 
-# More than any run will see the end of.
+# The largest number of steps: no run will take more.
 MOST_STEPS = 10**10
-# A last step longer than the others by this share of them is no step of its own.
-NEARLY = 1e-6
 
 
 def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
-    """One fit of an estimator, no flow: `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r
-    and its gradient.
+    """One fit of an estimator, without a flow.
+
+    `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r and its gradient.
 
     Parameters
     ----------
     estimator : Estimator
     x : (N, d) points or Cloud
-        Samples of the current law q.
+        Samples of the current distribution q.
     y : (M, d) points or Cloud
         Samples of the target p. The ratio is always p / q.
     """
     check_estimator(estimator)
-    cloud, target = clouds_of(x, y, "x", "y")
     clock = Clock(draws=Draws(seed))
+    cloud, target, sample = clouds_of(x, y, "x", "y", clock)
     require_target(estimator, target, "y")
-    return fitted(estimator, cloud, target.at(clock), clock, {})
+    return fitted(estimator, cloud, sample, clock, {})
 
 
 def iterate(
@@ -76,9 +68,9 @@ def iterate(
 ) -> Iterator[State]:
     """States 0, 1, 2, ... of a run, without end: stop taking them when you like.
 
-    The last state of a run that could not go on has `ended`, with the status "diverged" or "not
-    converged", and holds the last good particles. From where a step was found to be unstable the
-    states have the status "unstable" and go on.
+    The last state of a run that cannot go on has `ended`, with the status "diverged" or "not
+    converged", and holds the last good particles. After an unstable step the states go on with the
+    status "unstable".
 
     >>> for state in iterate(flow, x0, target, dt=1e-2):         # doctest: +SKIP
     ...     if state.clock.t >= 1 or state.status != "running":
@@ -88,19 +80,19 @@ def iterate(
     ----------
     flow : Flow
     x0 : (N, d) points, Cloud, or the Snapshot / State / Trajectory of an earlier run
-        Where to start from, or where to go on from.
+        Where the run starts, or goes on.
     target : (M, d) points, Cloud, Target or None
     dt : float
         Time step. t = n dt exactly, n the step.
     integrator : Integrator
-        Euler(), or EulerMaruyama() where the flow has diffusion, unless given.
+        By default Euler(), or EulerMaruyama() where the flow has diffusion.
     seed, draws : int, Randomness
-        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. A new run
-        has seed 0, and one that goes on keeps its own source, unless one is given.
+        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. By default
+        a new run has seed 0, and a continued run keeps its own source.
     """
-    start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
+    start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
     dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
-    return _states(start, integrator, Watch(flow, aim, dt))
+    return states(start, first, integrator, Watch(flow, aim, dt))
 
 
 def simulate(
@@ -123,28 +115,30 @@ def simulate(
     Parameters
     ----------
     flow, x0, target, integrator, seed, draws
-        See `iterate`. Where x0 is a Trajectory the run goes on from its end, with its target (if
-        that was a fixed cloud) unless one is given, and the result holds both parts.
+        See `iterate`. If x0 is a Trajectory, the run goes on from its end and the result holds both
+        parts. Its target (a fixed cloud) is kept unless one is given.
     steps, t1 : int, float
-        Exactly one: the number of further steps, or the final time (dt is then lowered so that a
-        whole number of steps ends there; an integrator that takes shorter steps takes more of
-        them).
+        Exactly one: the number of further steps, or the final time. With `t1` dt is lowered so that
+        a whole number of steps ends there. An integrator that takes shorter steps takes more of
+        them.
     dt : float
-        Time step. None: that of the run that goes on with the same flow, if it was given there or
-        the target is the same too, else `flow.suggest_dt(x, y)`; the report records it.
+        Time step; the report records it. By default a continued run with the same flow keeps its
+        dt, if it was given there or the target is the same too. Otherwise it is
+        `flow.suggest_dt(x, y)`.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
-        Called with (particles, target) clouds at each record, those of the run that goes on among
-        them.
+        Each is called with (particles, target) clouds at each record, those of an earlier run
+        included.
     progress : bool
-        A progress bar on a terminal.
+        Show a progress bar on a terminal.
 
     Raises
     ------
     ValueError, TypeError
-        Bad input, before the first step. After the first step nothing raises: the trajectory up to
-        the last good state comes back, and its `status` and `message` say what happened.
+        The input is bad; raised before the first step. After the first step nothing raises: the
+        trajectory up to the last good state comes back, and its `status` and `message` say what
+        happened.
     """
     run = begin(
         flow,
@@ -163,7 +157,7 @@ def simulate(
     run.go()
     try:
         return run.trajectory()
-    except KeyboardInterrupt:  # all steps are made: what is left takes a moment
+    except KeyboardInterrupt:  # all steps are taken: the rest is short
         return run.trajectory()
 
 
@@ -182,7 +176,7 @@ def begin(
     draws: Randomness | None = None,
     progress: bool,
 ) -> Run:
-    """What `simulate` runs, checked, before its first step."""
+    """The checked run of `simulate`, before its first step."""
     if (steps is None) == (t1 is None):
         remedy = (
             "leave one out"
@@ -215,8 +209,7 @@ def begin(
     metrics = checked_metrics(metrics)
     _checks.flag(progress, "progress")
     earlier = x0 if isinstance(x0, Trajectory) else None
-    start, aim, integrator = prepare(flow, x0, target, integrator, seed, draws)
-    first = aim.at(start.clock)
+    start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
     comparable(metrics, first, earlier)
     labels = {
         name: label_of(metric, name, start.x, first)
@@ -224,7 +217,7 @@ def begin(
         if first is not None
     }
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    # words of a user's parts, asked for now: a repr that raises must not lose the run
+    # the reprs of a user's parts are made now: a repr that raises must not lose the run
     told: dict[str, Any] = {
         "integrator": repr(integrator),
         "flow": repr(flow),
@@ -275,138 +268,18 @@ def begin(
         "labels": labels,
     }
     watch = Watch(flow, aim, dt)
-    states = _with_bar(_states(start, integrator, watch, end), steps, progress)
+    steps_taken = _with_bar(states(start, first, integrator, watch, end), steps, progress)
     is_last = (
         (lambda state: state.clock.step >= last)
         if t1 is None
         else (lambda state: state.clock.t >= reached)
     )
-    return Run(flow, start, aim, first, states, watch, recorder, wanted, is_last, facts)
-
-
-def _states(
-    start: Snapshot, integrator: Integrator, watch: Watch, end: float = math.inf
-) -> Iterator[State]:
-    """The states of a run, the last of whose steps is shortened to end at the time `end`."""
-    flow, target, dt = watch.flow, watch.target, watch.dt
-    snapshot = replace(start, stepper=_with_origin(start, dt))
-    try:
-        state = _fitted(flow, snapshot, target)
-    except _UnconvergedError as error:
-        raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
-    origin = snapshot.stepper["origin"]
-    t0, n0 = (float(v) for v in origin[:2])
-    watch.begin(state)
-    while True:
-        yield state
-
-        refit = partial(_refit, flow.estimator, target, state.memory)
-        step, left = state.clock.step + 1, end - state.clock.t
-        try:
-            with Supplied("integrator", integrator):
-                cloud, used, stepper = integrator.step(
-                    flow, refit, state, dt if left > dt * (1 - NEARLY) else left
-                )
-            _check_used(used, left, state.clock.t, integrator)
-            trouble = watch.trouble(state, cloud, used)
-            if trouble:
-                message = (
-                    f"step {step} with dt = {dt:g}: {trouble}; everything up to step"
-                    f" {state.clock.step} is kept"
-                )
-                yield replace(state, status="diverged", message=message)
-                return
-            if used != dt:
-                t0, n0 = state.clock.t + used - dt, float(state.clock.step)
-                origin = _origin(t0, n0, dt)
-            clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
-            stepper = {**stepper, "origin": origin}
-            state = watch.fitted(
-                _fitted(
-                    flow,
-                    Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper),
-                    target,
-                )
-            )
-        except _checks.OutOfRangeError:
-            message = (
-                f"step {step} with dt = {dt:g}: {watch.overflow(state)}; everything up to step"
-                f" {state.clock.step} is kept"
-            )
-            yield replace(state, status="diverged", message=message)
-            return
-        except _UnconvergedError as error:
-            message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
-            yield replace(state, status="not converged", message=message)
-            return
-
-
-def _check_used(used: float, left: float, t: float, integrator: Integrator) -> None:
-    if not (t + used > t and used <= left + NEARLY * used):
-        bounds = (
-            "> 0 and large enough to move t"
-            if math.isinf(left)
-            else f"> 0 and at most {left:g}, the time that was left"
-        )
-        raise ValueError(
-            f"`integrator` must return a dt that is {bounds}, got {used:g} at t = {t:g} from"
-            f" {integrator}"
-        )
-
-
-def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock: Clock) -> Fit:
-    return _converged(fitted(estimator, x, target.at(clock), clock, memory))
-
-
-def _fitted(flow: Flow, snapshot: Snapshot, target: Target) -> State:
-    fit = _refit(flow.estimator, target, snapshot.memory, snapshot.x, snapshot.clock)
-    return State(
-        clock=snapshot.clock,
-        x=snapshot.x,
-        memory=snapshot.memory,
-        stepper=snapshot.stepper,
-        fit=fit,
-    )
-
-
-class _UnconvergedError(Exception):
-    """Raised by a refit, also at a trial stage, to end the run at the last accepted state."""
-
-
-def _converged(fit: Fit) -> Fit:
-    if not _checks.flag(
-        fit.report.get("converged", True),
-        "converged",
-        of="a fit's report",
-        remedy="leave it out where nothing converges",
-    ):
-        numbers = {name: fit.reported(name) for name in ("iterations", "gap")}
-        facts = ", ".join(
-            f"{name} {value:.3g}" for name, value in numbers.items() if value is not None
-        )
-        raise _UnconvergedError(
-            f"the estimator did not converge ({facts}):"
-            f" {fit.report.get('remedy', 'loosen its tolerance')}"
-        )
-    return fit
-
-
-def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
-    """t = t0 + (n - n0) dt, never accumulated; the origin moves only where a run goes on with
-    another dt.
-    """
-    origin = start.stepper.get("origin")
-    if origin is not None and float(origin[2]) == dt:
-        return start.stepper
-    return {**start.stepper, "origin": _origin(start.clock.t, start.clock.step, dt)}
-
-
-def _origin(t: float, step: float, dt: float) -> Tensor:
-    return torch.tensor([t, step, dt], dtype=torch.float64, device="cpu")
+    fixed = first if isinstance(aim, FixedTarget) else None
+    return Run(flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts)
 
 
 def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:
-    """The states of a run of `steps` steps, under a progress bar if wanted and if somebody watches."""
+    """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal."""
     if not progress:
         yield from states
         return

@@ -1,4 +1,4 @@
-"""A flow: an estimator's witness, a mobility, and what moves particles besides."""
+"""Flows: an estimator's witness, a mobility, and the noise, diffusion and reaction beside them."""
 
 from __future__ import annotations
 
@@ -13,44 +13,34 @@ from torch import Tensor
 from particleflow import _checks, _words
 from particleflow._supplied import Supplied
 from particleflow._typing import Points, Values
-from particleflow.clouds import Clock, Cloud, Draws, as_cloud, as_clouds, extent
+from particleflow.clouds import Clock, Cloud, as_cloud, as_clouds
 from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
 from particleflow.estimators.base import (
     FlowDefaults,
     GradWitness,
     check_estimator,
-    fitted,
     missing_target,
-    smoothness_of,
 )
 from particleflow.estimators.closed_form import LogDensityOrScore
-from particleflow.estimators.penalty import Penalty
+from particleflow.estimators.envelope.penalty import Penalty
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
-from particleflow.subsets import part
+from particleflow.stiffness import SHARE, SHARE_WITH_DIFFUSION, suggested_dt
 
 __getattr__ = _words.suggesting(__name__)
-
-# suggest_dt: points probed, rounds of power iteration, and the share of 1 / (fastest contraction)
-# that a step may take.
-PROBED = 200
-ROUNDS = 8
-SHARE = 0.5
-SHARE_WITH_DIFFUSION = 0.1
-STRIDE = 0.01
 
 
 @dataclass(frozen=True)
 class Descent:
-    """h(d) = c d, c the `energy_slope` of the estimator or else of each fit: v = c grad w is minus
-    the Wasserstein gradient of `Fit.value`.
+    """The mobility h(d) = c d that makes v minus the Wasserstein gradient of `Fit.value`.
 
-    For a c that changes during a run, 1 + lam(t) of KALE with a scheduled lam. A flow asks for it
-    by `at`, fit by fit.
+    v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves a c
+    that changes during a run, such as the 1 + lam(t) of KALE with a scheduled lam. A flow asks for
+    it fit by fit, with `at`.
     """
 
     def at(self, slope: float | None) -> Linear:
@@ -64,7 +54,9 @@ class Descent:
 
 @dataclass(frozen=True)
 class Flow:
-    """dx = slope(w(z)) grad w(z) dt + sigma dW,  z = x + beta u,  u ~ N(0, I):  particles climb the witness w of `estimator`.
+    """dx = slope(w(z)) grad w(z) dt + sigma dW, where z = x + beta u and u ~ N(0, I).
+
+    The particles climb the witness w of `estimator`.
 
     Parameters
     ----------
@@ -72,16 +64,16 @@ class Flow:
         Fitted to (particles, target) as the particles move; gives w. An estimator with `in_flow` is
         replaced by it: `KDE()` then takes `default_bandwidth`.
     mobility : Mobility or Descent
-        slope = h' of the log ratio w, > 0: a class of your own is looked at, for |w| <= 80, unless
-        it has `allow_nonmonotone = True`. Where w is a potential only a constant slope is
-        meaningful: `Unit`, `Linear`, or `Descent`, each fit's own.
+        slope = h' of the log ratio w, > 0. The slope of a class of your own is checked for
+        |w| <= 80, unless the class has `allow_nonmonotone = True`. Where w is a potential only a
+        constant slope is meaningful: `Unit`, `Linear`, or `Descent` with each fit's own.
     noise : float, schedule or callable (clock, fit) -> float
         beta, a standard deviation: noise injection. It moves the point at which the witness is
         queried, not the particle.
     diffusion : float, schedule or callable (clock) -> float
-        sigma, of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
+        sigma of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
     reaction : callable (Q,) -> (Q,), optional
-        d log mass / dt of the witness's values: unbalanced flows.
+        d log mass / dt from the witness's values: unbalanced flows.
     """
 
     estimator: Estimator
@@ -123,8 +115,9 @@ class Flow:
 
     @property
     def conservative(self) -> bool:
-        """True where v = -N dE/dx for one energy E = `energy(fit, x)`, so that small steps can only
-        lower it: not where lam changes.
+        """True where v = -N dE/dx for one energy E = `energy(fit, x)`.
+
+        Small steps can then only lower E. It is False where lam changes.
         """
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
@@ -137,7 +130,7 @@ class Flow:
         Raises
         ------
         ValueError
-            If the flow is not conservative, or the fit has no value (a score alone).
+            The flow is not conservative, or the fit has no value (a score alone).
         """
         if not self.conservative:
             raise ValueError(
@@ -191,9 +184,7 @@ class Flow:
         return slope[:, None] * grad, rate
 
     def sigma(self, clock: Clock) -> float:
-        """The standard deviation of the Brownian motion in one unit of time; 0 of a flow without
-        diffusion.
-        """
+        """The standard deviation of the Brownian motion in unit time; 0 without diffusion."""
         return _number(self.diffusion, "diffusion", clock) if callable(self.diffusion) else 0.0
 
     def _mobility(self, fit: Fit) -> Mobility:
@@ -205,97 +196,26 @@ class Flow:
     def suggest_dt(self, x: Any, y: Any = None) -> float:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
-        The rate is that of the most negative eigenvalue of d velocity / d particles (by power
-        iteration on finite differences of the velocity of the whole cloud, refitted each time) at
-        three states: the start x, the target y, and half of each, since a flow may be stiffest on
-        arrival. Growth, such as a small cloud that bursts apart, limits no step. The step is half
-        of the inverse rate (Euler is stable up to twice the inverse), a tenth where there is
-        diffusion (its bias grows with dt times the rate); it moves no particle by more than a
-        quarter of the extent; and it is rounded down to two digits. Works on at most 200 points of
-        each cloud: the rates do not grow with N. Cost: some 100 fits of that size. What changes
-        during a run (a lam) is taken as it is at the start: pass a `dt` that fits its least value.
-
-        A network in training and a witness whose gradient jumps (`KnownSmoothness`) have no rates
-        to measure: there the step moves the particles of the start by a hundredth of the extent
-        (root mean square), at the cost of one fit. Of an estimator that declares nothing about that
-        the smaller of both steps is taken.
+        The step is half of the inverse of that rate: Euler's method is stable up to twice the
+        inverse. It is a tenth of the inverse where there is diffusion, whose bias grows with dt
+        times the rate. It moves no particle by more than a quarter of the extent. It is rounded
+        down to two digits. A lam that changes during a run is taken as at the start: pass a `dt`
+        that fits its least value. `particleflow.stiffness` tells how the rate is found, and what is
+        done without one. Cost: about 100 fits of at most 200 points of each cloud.
 
         Parameters
         ----------
-        x, y : (N, d), (M, d) points or Cloud; y None where the flow has no target.
+        x, y : (N, d), (M, d) points or Cloud
+            y is None where the flow has no target.
         """
         if y is None and self.estimator.needs_target:
             raise missing_target(self.estimator, "y")
         cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
-        start = part(cloud, PROBED)
-        target = None if aim is None else part(aim, PROBED)
-        states = [start]
-        every = start.points
-        if target is not None:
-            even = (torch.arange(len(start), device=every.device) % 2 == 0)[:, None]
-            arrived = target.points[torch.arange(len(start), device=every.device) % len(target)]
-            every = torch.cat([start.points, target.points])
-            # Spread a little, since points that coincide (repeats of a small target) move like one.
-            spread = 1e-3 * extent(every) * Draws(0).normal("spread", 0, arrived)
-            states += [
-                Cloud(points + spread)
-                for points in (arrived, torch.where(even, arrived, start.points))
-            ]
-        span = extent(every) or 1.0
         bare = replace(self, noise=None, reaction=None)
-        smooth, found = smoothness_of(self.estimator) if self.estimator.deterministic else False, []
-        if not smooth:
-            velocity, _ = bare.velocity(
-                start, fitted(self.estimator, start, target, Clock(), {}), Clock()
-            )
-            found.append(_ratio(STRIDE * span, float((velocity**2).sum(1).mean().sqrt())))
-        if smooth is not False:
-            probes = [bare._stiffness(state, target, span) for state in states]
-            rate, speed = (max(column) for column in zip(*probes, strict=True))
-            share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
-            found += [_ratio(share, rate), _ratio(0.25 * span, speed)]
-        limits = [limit for limit in found if limit is not None]
-        return _two_digits(min(limits)) if limits else 1.0
-
-    def _stiffness(self, x: Cloud, target: Cloud | None, span: float) -> tuple[float, float]:
-        """The fastest contraction rate at a cloud (0 where all is growth), and the largest speed."""
-        clock = Clock()
-        memory = fitted(self.estimator, x, target, clock, {}).memory
-
-        def velocity(points: Tensor) -> Tensor:
-            moved = replace(x, points=points)
-            return self.velocity(
-                moved, fitted(self.estimator, moved, target, clock, memory), clock
-            )[0]
-
-        epsilon = span * torch.finfo(x.points.dtype).eps ** (1 / 3)
-
-        def eigenvalue(shift: float, stream: str) -> tuple[float, float]:
-            """Rayleigh quotient and norm of d velocity / d particles on the dominant direction of
-            its difference with shift I.
-            """
-            direction = Draws(0).normal(stream, 0, x.points)
-            quotient = size = 0.0
-            for _ in range(ROUNDS):
-                direction = direction / direction.norm() * math.sqrt(len(x))
-                image = (
-                    velocity(x.points + epsilon * direction)
-                    - velocity(x.points - epsilon * direction)
-                ) / (2 * epsilon)
-                if not bool(torch.isfinite(image).all()):
-                    break
-                quotient, size = (
-                    float((direction * image).sum()) / len(x),
-                    float(image.norm()) / math.sqrt(len(x)),
-                )
-                direction = image - shift * direction
-                if not float(direction.norm()) > 0:
-                    break
-            return quotient, size
-
-        quotient, size = eigenvalue(0.0, "dominant")
-        contraction = size if quotient < 0 else max(0.0, -eigenvalue(size, "shifted")[0])
-        return contraction, float(velocity(x.points).norm(dim=1).nan_to_num().max())
+        share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
+        return suggested_dt(
+            self.estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share
+        )
 
 
 def mmd_flow(
@@ -304,12 +224,11 @@ def mmd_flow(
     noise: Schedule | float | None = None,
     pairwise: PairwiseSum = Auto(),
 ) -> Flow:
-    """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019), with `noise`
-    injection if wanted.
+    """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019).
 
-    v(z) = grad w(z), w = mean_j k(y_j, .) - mean_i k(x_i, .). Without noise it stalls where the
-    clouds are several bandwidths apart. With a `FeatureKernel` of `Neurons` it trains a two-layer
-    network.
+    v(z) = grad w(z), w = mean_j k(y_j, .) - mean_i k(x_i, .). Without `noise` injection it stalls
+    where the clouds are several bandwidths apart. With a `FeatureKernel` of `Neurons` it trains a
+    two-layer network.
     """
     return Flow(MMD(as_summable(kernel), pairwise=pairwise), noise=noise)
 
@@ -321,12 +240,12 @@ def kale_flow(
     noise: Schedule | float | None = None,
     pairwise: PairwiseSum = Auto(rtol=1e-10),
 ) -> Flow:
-    """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021): v = (1 + lam) grad w,
-    w = -h.
+    """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021).
 
-    lam goes from MMD flow (large) towards the flow of KL (small). It is stiff: about (1 + lam) /
-    lam faster than MMD flow. A lam that changes (a schedule of the clock, or `Decreasing`) makes it
-    the descent of KALE at each moment's own lam, with that 1 + lam.
+    v = (1 + lam) grad w, w = -h. It goes from MMD flow (lam large) towards the flow of KL (lam
+    small). It is stiff: about (1 + lam) / lam faster than MMD flow. With a lam that changes (a
+    schedule of the clock, or `Decreasing`) it descends KALE at each moment's own lam, with that
+    1 + lam.
     """
     estimator = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
     return Flow(
@@ -342,8 +261,9 @@ def mono_flow(
     *,
     noise: Schedule | float | None = None,
 ) -> Flow:
-    """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r, log r from any ratio estimator, h
-    any of `mobilities`.
+    """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r.
+
+    log r comes from any ratio estimator, h from any of `mobilities`.
     """
     return Flow(estimator, mobility=mobility, noise=noise)
 
@@ -351,11 +271,11 @@ def mono_flow(
 def wgan_flow(
     critic: Estimator = GradientPenaltyCritic(), *, noise: Schedule | float | None = None
 ) -> Flow:
-    """The Wasserstein GAN without a generator: v = grad w, w a critic trained as the particles
-    move, whose E_p w - E_q w estimates W1.
+    """The Wasserstein GAN without a generator: v = grad w.
 
-    Particles move at about unit speed to the end: lower dt there, or they hop about the target by
-    dt. `critic` is any estimator of a potential.
+    The critic w is trained as the particles move; its E_p w - E_q w estimates W1. Particles move at
+    about unit speed to the end: lower dt there, or they hop about the target by dt. `critic` is any
+    estimator of a potential.
     """
     check_estimator(critic, "critic")
     if critic.log_ratio:
@@ -367,15 +287,16 @@ def wgan_flow(
 
 
 def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -> Flow:
-    """dX = grad log p(X) dt + sqrt(2 temperature) dW: no target sample, only a density or a score
-    (see `ClosedForm`).
+    """dX = grad log p(X) dt + sqrt(2 temperature) dW.
+
+    It needs no target sample, only a density or a score (see `ClosedForm`).
     """
     sigma = math.sqrt(2 * _checks.non_negative(temperature, "temperature"))
     return Flow(ClosedForm(target), diffusion=Constant(sigma))
 
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:
-    """What a schedule says at a moment, if that is a finite number."""
+    """The value of a schedule at a moment; refused if it is not a finite number."""
     with Supplied(name, schedule):
         value = schedule(*moment)
         return _checks.real(value, name, remedy="return one number for each clock")
@@ -384,7 +305,7 @@ def _number(schedule: Schedule, name: str, *moment: Any) -> float:
 def _same_shape(
     given: Sequence[Any], wanted: Sequence[torch.Size], name: str, part: Any, told: str
 ) -> None:
-    """Refuse what would be broadcast to another velocity in silence."""
+    """Refuse shapes that would be broadcast to a wrong velocity in silence."""
     for value, shape in zip(given, wanted, strict=True):
         if not isinstance(value, Tensor) or value.shape != shape:
             with Supplied(name, part):
@@ -399,8 +320,9 @@ def _same_shape(
 
 
 def _factor(mobility: Mobility | Descent) -> float | None:
-    """The constant slope of `Linear`, or of a subclass that has changed none of its methods; None
-    of every other mobility.
+    """The constant slope of `Linear`; None for every other mobility.
+
+    A subclass of `Linear` counts if it has changed none of its methods.
     """
     own = isinstance(mobility, Linear) and all(
         vars(Linear)[name] is getattr(type(mobility), name) for name in ("h", "slope", "curvature")
@@ -409,21 +331,9 @@ def _factor(mobility: Mobility | Descent) -> float | None:
 
 
 def _what(value: Any) -> str:
-    """For a message: a class where its instance was meant, or the name of another type."""
+    """For a message: a class given without its parentheses, or the name of another type."""
     return (
         f"the class {value.__name__} without its parentheses"
         if isinstance(value, type)
         else type(value).__name__
     )
-
-
-def _ratio(a: float, b: float) -> float | None:
-    """a / b, or None where it is no finite positive number."""
-    ratio = a / b if b > 0 and math.isfinite(b) else 0.0
-    return ratio if ratio > 0 else None
-
-
-def _two_digits(value: float) -> float:
-    """Rounded down to two digits: 0.0837 becomes 0.083."""
-    power = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return float(f"{math.floor(value / power * (1 + 1e-12)) * power:.1e}")

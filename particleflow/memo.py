@@ -1,17 +1,16 @@
-"""Caches that threads may share and that an interrupt leaves whole. Dropping one changes nothing
-but the time.
+"""Caches that threads may share, and that an interrupt leaves whole.
 
-Every cache of the package is one of these, a `clouds.Kept`, or an `lru_cache` of a pure function.
-They obey four rules:
+Dropping a cache changes nothing but the time. Every cache of the package is one of these, a
+`kept.Kept`, or an `lru_cache` of a pure function. They obey four rules:
 
-- A caller gets what was made for its own key, from a local variable: never what another thread has
-  put there meanwhile.
+- A caller gets the object made for its own key, from a local variable. It never gets what another
+  thread stored meanwhile.
 - An entry appears at once, when it is complete. An exception or a KeyboardInterrupt while it is
   made leaves no entry.
-- No lock is held while something is made: a user's kernel may wait for another thread, and a fork
+- No lock is held while an object is made: a user's kernel may wait for another thread, and a fork
   inherits no closed lock.
-- What is kept is never changed afterwards. A cache is not copied or pickled with its owner: the
-  copy begins with an empty one.
+- A kept object is never changed. A cache is not copied or pickled with its owner: the copy begins
+  with an empty one.
 """
 
 from __future__ import annotations
@@ -22,20 +21,34 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from torch import Tensor
 
 Made = TypeVar("Made")
+Arguments = ParamSpec("Arguments")
 
+# Stands for an absent entry: None may be kept.
 _MISSING: Any = object()
 
 
-class Memo(Generic[Made]):
-    """What was made, by key; the last `most` entries, or all of them.
+def cached(
+    most: int,
+) -> Callable[[Callable[Arguments, Made]], Callable[Arguments, Made]]:
+    """`functools.lru_cache` of a pure function, with the types of its arguments kept.
 
-    Of two threads that make the same entry at the same time the first one to end wins, and both get
-    its object.
+    The type of functools' own asks for `Hashable`, which none of our protocols states. Built-in
+    kernels and kernels that declare their scale are hashable; a `Kernel` in general is not.
+    """
+    made = functools.lru_cache(maxsize=most)
+    return cast("Callable[[Callable[Arguments, Made]], Callable[Arguments, Made]]", made)
+
+
+class Memo(Generic[Made]):
+    """Objects by key: the last `most` entries, or all of them.
+
+    Two threads may make the same entry at the same time. The first to end wins, and both get its
+    object.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -43,7 +56,7 @@ class Memo(Generic[Made]):
         self._made: dict[Any, Made] = {}
 
     def get(self, key: Any, make: Callable[[], Made]) -> Made:
-        """What is kept under `key` (hashable), else what make() returns."""
+        """The object kept under `key` (hashable), else the result of make()."""
         made = self._made
         found = made.get(key, _MISSING)
         if found is _MISSING:
@@ -58,7 +71,7 @@ class Memo(Generic[Made]):
         return len(self._made)
 
     def values(self) -> list[Made]:
-        """What is kept, the oldest first."""
+        """The kept objects, the oldest first."""
         return list(self._made.values())
 
     def clear(self) -> None:
@@ -72,8 +85,8 @@ if TYPE_CHECKING:
     from functools import cached_property as cached_property
 else:
 
-    class cached_property(functools.cached_property):  # noqa: N801 it stands in the place of functools' own
-        """An attribute that is computed when it is first asked for.
+    class cached_property(functools.cached_property):  # noqa: N801 - named as functools' own
+        """An attribute that is computed at its first use.
 
         functools' own (in Python 3.11) holds one lock for all objects of a class meanwhile: a
         kernel that waits for a thread would wait for ever.
@@ -90,10 +103,10 @@ else:
 
 
 class Same:
-    """A tensor as a key: the same object, to which nobody has written since (`written=True`:
-    whether or not).
+    """A tensor as a key: equal to the same object, as long as nobody has written to it.
 
-    It is kept alive, so that no other object takes its address.
+    With `written=True` writing does not matter. The key keeps the tensor alive, so that no other
+    object takes its address.
     """
 
     def __init__(self, tensor: Tensor, *, written: bool = False) -> None:
@@ -115,8 +128,9 @@ class Same:
 
 
 class Spares(Generic[Made]):
-    """Tools that serve one caller at a time, such as plans with working memory of their own. A
-    caller takes a free one, or makes one.
+    """Tools that serve one caller at a time, such as plans with working memory of their own.
+
+    A caller takes a free tool, or makes one.
     """
 
     def __init__(self, make: Callable[[], Made]) -> None:
@@ -138,10 +152,10 @@ class Spares(Generic[Made]):
 
 
 class Turn:
-    """One thread at a time, for what the whole process has once (a compiler, a global random
-    state). A forked child finds it free.
+    """A lock for what the whole process has once, such as a compiler or a global random state.
 
-    For the length of the process: make it when a module is imported.
+    A forked child finds it free. It lasts as long as the process: make it when a module is
+    imported.
     """
 
     def __init__(self) -> None:

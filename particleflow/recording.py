@@ -1,4 +1,4 @@
-"""How a run is recorded: clouds, energies and metrics, row by row."""
+"""The records of a run: clouds, energies and metrics, one row per recorded state."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from particleflow._supplied import Supplied
 from particleflow.clouds import Cloud
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
+from particleflow.metrics.base import value_between
 from particleflow.trajectory import Trajectory
 
 
 def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Cloud) -> float:
-    """What a metric says of copies of two clouds: it is other people's code, and must not move the
-    particles. Refused if it is not one number.
-    """
+    """A metric's value between two clouds; refused if it is not one number."""
     with Supplied("metrics", name):
-        value = metric(x.copy(), y.copy())
+        value = value_between(metric, x, y)
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -40,8 +39,9 @@ def value_of(metric: Callable[[Cloud, Cloud], Any], name: str, x: Cloud, y: Clou
 
 @dataclass
 class Recorder:
-    """Collects records, about `expected` of them, while a run goes on, from nothing or from the end
-    of an earlier trajectory.
+    """Collects about `expected` records of a run.
+
+    The records of an earlier trajectory come first, if there is one.
     """
 
     flow: Flow
@@ -59,8 +59,9 @@ class Recorder:
         return None if self.earlier is None else int(self.earlier.steps[-1])
 
     def add(self, state: State, target: Cloud | None, *, bare: bool = False) -> None:
-        """Record a state, once a step; its metrics only where there is a target. `bare`: nothing is
-        evaluated, for a run that failed.
+        """Record a state, at most once per step; its metrics only where there is a target.
+
+        With `bare`, for a run that failed, nothing is evaluated.
         """
         if state.clock.step == self._last:
             return
@@ -75,12 +76,12 @@ class Recorder:
             self._particles = self._room(state.x.points)
         elif len(self._rows) == len(
             self._particles
-        ):  # an integrator took more steps than were expected
+        ):  # the integrator took more steps than expected
             self._particles = torch.cat([self._particles, self._room(state.x.points)])
         self._particles[len(self._rows)] = state.x.points
         if self.velocity:
             row["velocity"] = torch.full_like(state.x.points, float("nan"))
-        # the row is there from now on: what is computed before something raises is kept
+        # the row counts from here on: an exception below keeps what is computed before it
         self._rows.append(row)
         if bare:
             return
@@ -92,8 +93,9 @@ class Recorder:
                 row["metrics"][name] = value_of(metric, name, state.x, target)
 
     def _room(self, points: Tensor) -> Tensor:
-        """For all records, before the first step: a run that has no room for them must not find out
-        at its end.
+        """Memory for all records, made before the first step.
+
+        A run that lacks the memory must fail now, not at its end.
         """
         shape = (self.expected, *points.shape)
         try:
@@ -183,10 +185,10 @@ class Recorder:
         )
 
     def _recorded(self) -> Tensor:
-        """(T, N, d), all records."""
+        """The particles of all records, (T, N, d)."""
         parts = [] if self.earlier is None else [self.earlier.particles]
         if self._particles is not None:
             parts.append(self._particles[: len(self._rows)])
-        # what was not needed of the room is given back
+        # torch.cat copies: memory that was not needed is given back
         whole = self._particles is None or len(self._rows) == len(self._particles)
         return parts[0] if len(parts) == 1 and whole else torch.cat(parts)

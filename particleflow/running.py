@@ -1,6 +1,4 @@
-"""A run while it is made: its steps are taken one by one, and what there is of it makes a
-trajectory at any time.
-"""
+"""A run in progress: it takes the steps, and can give a trajectory at any time."""
 
 from __future__ import annotations
 
@@ -14,8 +12,7 @@ from typing import Any
 
 from particleflow import _checks
 from particleflow._supplied import in_short
-from particleflow.clouds import Cloud, FixedTarget, Target, extent
-from particleflow.estimators.critic import Critic
+from particleflow.clouds import Cloud, extent
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.pairwise.base import Promise
@@ -26,7 +23,7 @@ from particleflow.watch import Watch, narrow
 
 
 class Statistics:
-    """Sums over the fits of a run."""
+    """Sums and largest values over the fits of a run."""
 
     def __init__(self) -> None:
         self.fits = self.iterations = 0
@@ -46,8 +43,9 @@ class Statistics:
             )
 
     def promised(self, state: State, *, ended: bool) -> None:
-        """The largest bound at the first and last states and at steps 1, 16, 256 ...: each costs
-        about as much as a step.
+        """Keep the largest error bound of the first and last states and of steps 1, 16, 256 ...
+
+        Each bound costs about as much as a step.
         """
         step = state.clock.step
         if step and not ended and 16 ** round(math.log(step, 16)) != step:
@@ -73,14 +71,11 @@ class Statistics:
 
 @dataclass
 class Run:
-    """A run while it is made. What of it there is by any time makes a trajectory, however the steps
-    have ended.
-    """
+    """A run in progress; what it has recorded makes a trajectory, however its steps ended."""
 
     flow: Flow
     start: Snapshot
-    aim: Target
-    first: Cloud | None
+    fixed: Cloud | None
     states: Iterator[State]
     watch: Watch
     recorder: Recorder
@@ -96,11 +91,11 @@ class Run:
 
     @property
     def moved(self) -> bool:
-        """Has a step been made?"""
+        """Has a step been taken?"""
         return self.state is not None and self.state.clock.step != self.start.clock.step
 
     def go(self) -> None:
-        """Make the steps. After the first one nothing raises: what is recorded stays."""
+        """Take the steps. After the first one nothing raises: the records stay."""
         began = time.perf_counter()
         try:
             for state in self.states:
@@ -116,7 +111,7 @@ class Run:
         self.statistics.add(state)
         ended = state.ended or self.is_last(state)
         if ended or self.wanted(state.clock.step) or not self.moved:
-            self.recorder.add(state, self.aim.at(state.clock))
+            self.recorder.add(state, state.target)
             self.statistics.promised(state, ended=ended)
         if state.ended:
             self.status, self.message = state.status, state.message
@@ -128,8 +123,9 @@ class Run:
             )
 
     def stopped(self, error: BaseException) -> None:
-        """End the run with what came in its way, or raise it again if no step has been made. A run
-        that has ended stays as it is.
+        """End the run because of `error`, or raise it if no step has been taken.
+
+        A run that has ended stays as it is.
         """
         if not self.moved:
             raise error
@@ -147,15 +143,13 @@ class Run:
         self.status = "interrupted" if interrupted else "failed"
         if not interrupted:
             self.traceback = "".join(traceback.format_exception(error))
-            with suppress(
-                RuntimeWarning
-            ):  # where warnings are errors the run is not lost: the trajectory says the same
+            with suppress(RuntimeWarning):  # warnings may be errors; the trajectory says the same
                 _checks.warn(
                     f"the run {self.status} {self.message}; the trajectory up to there is kept"
                 )
 
     def trajectory(self) -> Trajectory:
-        """What is recorded, with how it ended."""
+        """The records so far, with the status of the run."""
         assert self.state is not None
         state = self.state
         unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
@@ -170,26 +164,23 @@ class Run:
         snapshot = Snapshot(
             clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper
         )
-        fixed = self.first if isinstance(self.aim, FixedTarget) else None
         path = self.recorder.trajectory(
-            snapshot, status=self.status, message=self.message, report=report, target=fixed
+            snapshot, status=self.status, message=self.message, report=report, target=self.fixed
         )
         if self.status != "completed":
             return path
-        return judged(
-            replace(path, message=_note(self.flow, path, state, self.start, self.aim)),
-            self.flow,
-            self.aim,
-        )
+        noted = replace(path, message=_note(path, state, self.start, self.fixed))
+        return judged(noted, self.flow, state.target, fixed=self.fixed is not None)
 
 
-def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Target) -> str:
-    """What a completed run on a fixed target should be told: the bandwidth is too small, nobody
-    moved, or a critic fell behind.
+def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:
+    """A remark on a completed run on a fixed target.
+
+    It says that the bandwidth is too small, that no particle has moved, or the last fit's remark.
     """
-    if not isinstance(target, FixedTarget) or target.cloud is None:
+    if y is None:
         return ""
-    x, y = start.x, target.cloud
+    x = start.x
     lost = narrow(end.fit, y)
     if lost:
         return lost
@@ -198,11 +189,5 @@ def _note(flow: Flow, path: Trajectory, end: State, start: Snapshot, target: Tar
             "no particle has moved: the clouds are equal already, or too far apart for the kernel"
             " (raise the bandwidth, or inject noise)"
         )
-    if isinstance(flow.estimator, Critic) and float(path.energy[-1]) < 0:
-        return (
-            f"the critic's estimate of W1 ended at {float(path.energy[-1]):.3g}, below that of a"
-            " constant: it is behind the particles, or what is left of W1 is the noise of the"
-            f" samples: raise its steps = {flow.estimator.steps}, or lower dt ="
-            f" {path.report['dt']:g}"
-        )
-    return ""
+    remark = end.fit.remark
+    return f"{remark}, or lower dt = {path.report['dt']:g}" if remark else ""

@@ -1,8 +1,8 @@
-"""Numbers that change during a run: of the step or of the time.
+"""Schedules: numbers that change with the step or the time of a run.
 
-A schedule is any callable `clock -> float`; those below are the usual ones. `of` says what they
-depend on: `by_step` (the default) or `by_time`. Noise schedules may also look at the fit: `(clock,
-fit) -> float`. `Decreasing` follows the values of the fits instead.
+A schedule is any callable `clock -> float`; this file has the usual ones. Their field `of` says
+what they depend on: `by_step` (the default) or `by_time`. Noise schedules may also depend on the
+fit: `(clock, fit) -> float`. `Decreasing` follows the values of the fits instead.
 
 >>> from particleflow.clouds import Clock
 >>> Geometric(3.0, ratio=0.5, every=500)(Clock(step=1000))
@@ -26,8 +26,8 @@ from particleflow.clouds import Clock
 
 __getattr__ = _words.suggesting(__name__)
 
-# A lam of zero divides by zero: where the clouds coincide the rule stops here, in units of its
-# start.
+# The least lam of `Decreasing`, in units of its start: a lam of zero would divide by zero where the
+# clouds coincide.
 TINY = 1e-8
 
 Schedule = Callable[..., float]
@@ -45,7 +45,7 @@ def by_time(clock: Clock) -> float:
 
 @dataclass(frozen=True)
 class Constant:
-    """value, always."""
+    """The same value always."""
 
     value: float
 
@@ -77,7 +77,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Geometric:
-    """initial ratio^floor(s / every), s the step or the time; `smooth=True` leaves out the floor."""
+    """initial ratio^floor(s / every), s the step or the time; without the floor if `smooth`."""
 
     initial: float
     ratio: float = 0.5
@@ -131,17 +131,17 @@ class Piecewise:
 
 @dataclass(frozen=True)
 class Decreasing:
-    """lam_n = start sqrt(D_{n-1} / D_0), D the values of the fits so far, kept within [least,
-    start]: less regularisation as the clouds meet.
+    """lam_n = start sqrt(D_{n-1} / D_0), kept within [least, start].
 
-    Not a schedule of the clock: what it depends on is the flow's own past, which an estimator keeps
-    in its memory (`at`, `after`), so that a run resumes bit for bit. D is the value that the
-    estimator reports, of whatever divergence, or an MMD^2.
+    D are the values of the fits so far: lam falls as the clouds meet. D is the value that the
+    estimator reports, a divergence or an MMD^2. This is not a schedule of the clock: it depends on
+    the flow's own past. An estimator keeps that past in its memory (`at`, `after`), so that a run
+    resumes bit for bit.
 
     The rule is the adaptive one of the de-regularised MMD flow, lam_n ~ D_n^{1 / (1 + r)}, at r = 1
-    (Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur 2025): it balances the bias of lam
+    (Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur 2025). It balances the bias of lam
     against the steps that a small lam allows. Two finite samples need a positive `least`: below
-    some lam the value is D/(2 lam), whatever the laws (see the page on KALE).
+    some lam the value is D/(2 lam), whatever the distributions (see the page on KALE).
     """
 
     start: float
@@ -158,15 +158,16 @@ class Decreasing:
             )
 
     def next(self, lam0: float, value0: float, value: float) -> float:
-        """lam0 sqrt(value / value0) within [least, lam0]; values below 0, which rounding makes,
-        count as 0, and lam stays where value0 is 0.
+        """lam0 sqrt(value / value0) within [least, lam0].
+
+        Values below 0, which rounding makes, count as 0. lam stays where value0 is 0.
         """
         if not value0 > 0:
             return lam0
         return min(lam0, max(self.least, lam0 * math.sqrt(max(value, 0.0) / value0), TINY * lam0))
 
     def at(self, memory: Memory) -> float:
-        """lam of the fit that starts from `memory`: `start` where no fit has been."""
+        """The lam of the fit that starts from `memory`; `start` before the first fit."""
         values = memory.get("values")
         return (
             self.start
@@ -175,9 +176,7 @@ class Decreasing:
         )
 
     def after(self, memory: Memory, value: float) -> Memory:
-        """What to add to the memory that goes out of a fit of this value: the first value and the
-        last.
-        """
+        """The memory to add after a fit of this value: the first value and the last."""
         values = memory.get("values")
         return {
             "values": torch.tensor(
@@ -190,7 +189,7 @@ class Decreasing:
 
 @dataclass(frozen=True)
 class _OfClock:
-    """A callable of the clock alone, where the fit is offered too."""
+    """A callable of the clock alone, called with the fit too."""
 
     of: Callable[[Clock], float]
 
@@ -209,7 +208,7 @@ def _takes_a_fit(value: Schedule) -> bool:
 
 
 def as_schedule(value: float | Schedule | None, name: str) -> Schedule | None:
-    """A number becomes `Constant`; a callable stays; None stays."""
+    """A schedule of the value: a number becomes `Constant`; a callable and None stay."""
     if isinstance(value, type):
         raise TypeError(
             f"`{name}` must be a number, a schedule or a callable, got the class {value.__name__}:"

@@ -1,5 +1,6 @@
-"""The conventions of scikit-learn around the estimators of ratios. Importing it imports
-scikit-learn; `import particleflow` does not.
+"""Estimators of log ratios as scikit-learn classifiers.
+
+Importing this module imports scikit-learn; `import particleflow` does not.
 """
 
 from __future__ import annotations
@@ -23,21 +24,23 @@ __getattr__ = _words.suggesting(__name__)
 
 
 class RatioClassifier(ClassifierMixin, BaseEstimator):
-    """A scikit-learn classifier from any estimator of a log ratio: the second class is the target,
-    the first the current law.
+    """A scikit-learn classifier from any estimator of a log ratio r = p_2 / p_1.
 
-        decision_function = log r + log(W_2 / W_1),        P(second | z) = 1 / (1 + exp(-decision_function)),        r = p_2 / p_1
+    The second class is the target, the first class the current cloud.
 
-    W_1 and W_2 are the sums of the classes' sample weights, their counts without: a weight of two
-    counts as two copies, one of 0 as none. Works in pipelines and searches; the fields of
-    `estimator` are parameters of their own, `estimator__lam` and so on.
+        decision_function(z) = log r(z) + log(W_2 / W_1)
+        P(second | z) = 1 / (1 + exp(-decision_function(z)))
+
+    W_1 and W_2 are the sums of the classes' sample weights, or their counts: a weight of 2 counts
+    as two copies, a weight of 0 as none. The classifier works in pipelines and searches. The fields
+    of `estimator` are parameters of their own, `estimator__lam` and so on.
 
     Parameters
     ----------
     estimator : Estimator
         Such as `KDE`, `KernelLogistic` or `KALE`. None: KernelLogistic().
     seed : int
-        Of the estimator's random numbers.
+        The seed of the estimator's random numbers.
 
     Attributes
     ----------
@@ -46,8 +49,10 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         log(W_2 / W_1).
     witness_ : Witness
     report_ : mapping
-        What was chosen from the data, and how the fit went.
+        The choices made from the data, and how the fit went.
     n_features_in_ : int
+
+    >>> pf.scikit.RatioClassifier(pf.estimators.KDE()).fit(X, y).predict(X)         # doctest: +SKIP
     """
 
     def __init__(self, estimator: Any = None, *, seed: Any = 0) -> None:
@@ -55,7 +60,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> RatioClassifier:
-        """X (n, d), y (n,) of two classes, sample_weight (n,) >= 0."""
+        """Fit to X (n, d) and y (n,) of two classes, with sample_weight (n,) >= 0."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         if sample_weight is not None:
             sample_weight = _weights(sample_weight, len(X))
@@ -71,7 +76,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(
                 "`y` must have two classes for a ratio, got one class,"
-                f" {self.classes_.tolist()[0]!r}: pass samples of both laws"
+                f" {self.classes_.tolist()[0]!r}: pass samples of two classes"
             )
         estimator = KernelLogistic() if self.estimator is None else self.estimator
         if (
@@ -87,7 +92,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
             _cloud(X[labels == k], None if sample_weight is None else sample_weight[labels == k])
             for k in (0, 1)
         ]
-        # a copy: an estimator keeps what it has computed, and a parameter is not to change
+        # a copy: an estimator keeps what it has computed, and a parameter must not change
         found = fit_once(copy.deepcopy(estimator), *clouds, seed=self.seed)
         self.witness_, self.report_ = found.witness, dict(found.report)
         first, second = np.bincount(labels, sample_weight)
@@ -95,25 +100,25 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def log_ratio(self, X: Any) -> np.ndarray:
-        """log r at X (n, d), (n,)."""
+        """log r at X (n, d), shape (n,)."""
         return self._witness(X)[0]
 
     def gradient(self, X: Any) -> np.ndarray:
-        """The gradient of log r at X (n, d), (n, d)."""
+        """The gradient of log r at X (n, d), shape (n, d)."""
         return self._witness(X)[1]
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """log r + log prior odds, the log odds of the second class, (n,)."""
+        """The log odds of the second class, log r + log prior odds, shape (n,)."""
         return self.log_ratio(X) + self.log_prior_
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probabilities of both classes, (n, 2)."""
+        """The probabilities of both classes, shape (n, 2)."""
         odds = torch.from_numpy(self.decision_function(X))
         return torch.sigmoid(torch.stack([-odds, odds], 1)).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likelier class, (n,)."""
-        # before `classes_` is asked for: one that is not fitted says so
+        """The likelier class, shape (n,)."""
+        # the decision function first: it refuses a classifier that is not fitted
         second = (self.decision_function(X) > 0).astype(int)
         classes: np.ndarray = self.classes_[second]
         return classes
@@ -127,9 +132,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def set_params(self, **params: Any) -> RatioClassifier:
-        """As scikit-learn's; estimator__name replaces the estimator by one with another field,
-        which is checked again.
-        """
+        """scikit-learn's set_params; estimator__name makes a new estimator with that field."""
         nested = {
             key.removeprefix("estimator__"): params.pop(key)
             for key in list(params)
@@ -168,6 +171,7 @@ class RatioClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _weights(value: Any, n: int) -> np.ndarray:
+    """Checked sample weights (n,): none below 0, not all 0."""
     weights: np.ndarray = check_array(
         value, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
     )
@@ -190,7 +194,7 @@ def _weights(value: Any, n: int) -> np.ndarray:
 
 
 def _cloud(rows: np.ndarray, weights: np.ndarray | None) -> Cloud:
-    """Of mass one."""
+    """A cloud of total mass 1."""
     return Cloud(
         torch.from_numpy(rows),
         log_mass=None if weights is None else torch.from_numpy(np.log(weights / weights.sum())),

@@ -1,7 +1,7 @@
-"""The signals that ask a process to stop: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that
-is gone.
+"""The signals that ask a process to stop: SIGINT, SIGTERM and SIGHUP.
 
-The command line listens to them, and the benchmarks do; the library never.
+SIGINT is Ctrl-C, SIGTERM comes from schedulers, SIGHUP from a terminal that is gone. The command
+line and the benchmarks listen to them; the library never does.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# The signals that ask to stop; Windows has no SIGHUP.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # Windows has no SIGHUP
+)
 
 
 class Stop:
-    """The first signal raises KeyboardInterrupt, or waits while it is `held`; a second one ends the
-    process at once.
+    """The first signal raises KeyboardInterrupt, or waits while it is `held`; the second one kills.
 
-    What is ignored stays ignored: Ctrl-C of what a shell started in the background, SIGHUP under
-    nohup.
+    A signal that the process ignored stays ignored: Ctrl-C of a process that a shell started in the
+    background, SIGHUP under nohup.
     """
 
     def __init__(self) -> None:
@@ -38,13 +38,14 @@ class Stop:
 
     @property
     def said(self) -> str:
-        """What came."""
+        """The name of the signal that came."""
         return "Ctrl-C" if self.signal in (0, signal.SIGINT) else signal.Signals(self.signal).name
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
-        """Handle the signals meanwhile. Python lets the main thread alone do so; in others nothing
-        changes.
+        """Handle the signals within the block.
+
+        Python lets only the main thread handle signals; in other threads this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -64,8 +65,9 @@ class Stop:
 
     @contextmanager
     def held(self, *, yes: bool = True) -> Iterator[None]:
-        """Let a signal wait meanwhile, and not raise: `signal` says afterwards that it came.
-        `yes=False` lets it raise within such a time.
+        """Let a signal wait within the block: it does not raise, and `signal` tells afterwards.
+
+        `yes=False` lets signals raise again within a held block.
         """
         before, self._held = self._held, yes
         try:
@@ -80,7 +82,7 @@ class Stop:
                 signal.signal(other, signal.SIG_DFL)
         if (
             number != signal.SIGINT and number != signal.SIGTERM
-        ):  # the terminal is gone: what is printed there would fail
+        ):  # SIGHUP: the terminal is gone, and printing there would fail
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for file in self._terminals:
                 os.dup2(nowhere, file)

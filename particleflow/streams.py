@@ -1,4 +1,4 @@
-"""What a command prints: a stream that is closed, full or without a reader stops no work.
+"""The streams a command prints to: one that is closed, full or without a reader stops no work.
 
 The command line and the benchmarks print through it; the library never prints.
 """
@@ -14,28 +14,28 @@ from typing import Any
 
 from particleflow._words import shown
 
-# The exit code where all went well but what was to be printed could not be.
+# The exit code of a command that went well but could not print everything.
 UNPRINTED = 1
+# The file numbers of standard input, output and error.
 STANDARD = (0, 1, 2)
 
 
 class Output(io.TextIOBase):
-    """Writes to a stream until that fails, and from then on nowhere; control characters other than
-    those in `keep` are shown, not sent.
+    """A stream to write to; after its first failure nothing is written.
+
+    Control characters other than those in `keep` are escaped.
     """
 
     def __init__(self, stream: Any, *, keep: str) -> None:
         self._stream, self._keep = stream, keep  # None: Python found it closed
+        # why something could not be printed; empty for a reader who has left, as `| head` does
         self.trouble = "" if stream is not None else "the stream is closed"
-        """Why something could not be printed. Of a reader who has left, as `| head` does, nothing
-        is said.
-        """
 
     @property
     def works(self) -> bool:
         return self._stream is not None
 
-    # typeshed has an attribute here, which nobody may set on ours
+    # typeshed declares an attribute; here it cannot be set
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self._stream, "encoding", None) or "utf-8"
@@ -53,7 +53,7 @@ class Output(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if self._stream is not None:
-            try:  # of a file's name not all can be shown everywhere
+            try:  # the stream's encoding may lack characters of a file's name
                 self._stream.write(
                     shown(text, self._keep)
                     .encode(self.encoding, "backslashreplace")
@@ -62,7 +62,7 @@ class Output(io.TextIOBase):
                 self._stream.flush()
             except BrokenPipeError:
                 self._leave()
-            except (OSError, ValueError) as error:  # ValueError: closed by somebody else
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed elsewhere
                 self.trouble = (error.strerror if isinstance(error, OSError) else None) or str(
                     error
                 )
@@ -70,8 +70,9 @@ class Output(io.TextIOBase):
         return len(text)
 
     def _leave(self) -> None:
-        """Print no more. What waits in the stream goes nowhere: Python would try it again at its
-        end, and complain.
+        """Print no more, and drop what waits in the stream.
+
+        Python would otherwise try it again at its end, and complain.
         """
         with suppress(OSError, ValueError):
             file = self.fileno()
@@ -87,20 +88,17 @@ class Printed:
     def __init__(self, name: str) -> None:
         self.name = name
         self.out, self.err = Output(sys.stdout, keep="\n\t"), Output(sys.stderr, keep="\n\t\r")
-        self.results = ""
-        """Where the results are, once they are."""
+        self.results = ""  # the folder of the results, once it is written
 
     def tell(self, text: str) -> None:
-        """One line about what went wrong, on the stream that works."""
+        """Print one line about what went wrong, on the stream that works."""
         line = f"{self.name}: {' '.join(text.split())}\n"
         self.err.write(line)
         if not self.err.works:
             self.out.write(line)
 
     def code(self, code: int) -> int:
-        """The exit code of a command that ends with `code`, and a line where not all could be
-        printed.
-        """
+        """The exit code of a command that ends with `code`; warns of what was not printed."""
         if not self.out.trouble:
             return code
         self.tell(
@@ -112,8 +110,10 @@ class Printed:
 
 @contextmanager
 def printed(name: str) -> Iterator[Printed]:
-    """Print safely meanwhile. A standard stream that is closed is filled: a file that is opened
-    later must not take its number.
+    """Replace the standard streams by safe ones within the block.
+
+    A standard stream that is closed is opened on the null device: a file opened later would take
+    its number.
     """
     for file in STANDARD:
         try:

@@ -1,25 +1,26 @@
-"""Which points a choice from the data looks at: the same ones in whatever order the rows come.
+"""Choices of points from a cloud that are the same in whatever order its rows come.
 
 A bandwidth, a time step or the centres of a kernel sum are chosen from the points, not from their
-numbers. So the rows are first put into an order of their own:
+row numbers. So the rows are first put into an order of their own:
 
 1. The points are sorted by their coordinates. Repeats of a point are one place, whose mass is the
    sum of theirs.
-2. Of more than `most` places a part is drawn: sorted along the first principal axis they are cut
-   into `most` parts of equal mass, and of each part one place is drawn with a fixed seed.
-3. What is left is shuffled with a fixed seed, so that neither a fold nor the first few have
-   anything to do with where the points lie.
+2. From more than `most` places a part is drawn. The places are sorted along the first principal
+   axis and cut into `most` parts of equal mass. From each part one place is drawn with a fixed
+   seed.
+3. The places drawn are shuffled with a fixed seed. A fold, or the first few, then do not depend on
+   where the points lie.
 
-What is guaranteed. A permutation of the rows changes no bit. Repeats and weights give the same, up
+Guarantees. A permutation of the rows changes no bit. Repeats and weights give the same places, up
 to the rounding of masses. A translation, a rotation, a reflection or another scale moves the drawn
-places along with the points, up to rounding. A place whose neighbour along the axis is as near as
-rounding may be exchanged for that neighbour. So may all places where rounding decides the axis
+places along with the points, up to rounding. A place may be exchanged for a neighbour that is as
+near to it along the axis as rounding. Any places may be exchanged where rounding decides the axis
 itself (a square grid). The draw is then another of the same kind, and a median distance chosen from
-it differs by some 2 %. The same holds for float32 and float64 copies.
+it differs by about 2 %. The same holds for float32 and float64 copies.
 
-Parts of equal mass along the axis, and not a plain draw: two clusters of 1000 points keep their
-shares exactly, on which the median distance of all pairs depends when it lies between that within a
-cluster and that between both.
+The parts of equal mass serve clusters, which a plain draw does not: two clusters of 1000 points
+keep their shares exactly. The median distance of all pairs depends on these shares when it lies
+between the distance within a cluster and the distance between both.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 
+# The seed of all draws here; fixed, so that a choice depends on the points alone.
 SEED = 0
 
 
 def places(
     cloud: Cloud, most: int | None = None
 ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "P"]]:
-    """Distinct points of a cloud that have mass, and their shares of it, which sum to one: float64,
-    on the cloud's device. At most `most`, if given.
+    """The distinct points of a cloud that have mass, and their shares of it, which sum to 1.
 
-    A place of more than 1 / most of the mass is drawn several times, which its share tells. Cost
-    O(N log N), and O(N d^2) where places are drawn.
+    Both are float64, on the cloud's device. At most `most` places are drawn, if it is given. A
+    place of more than 1 / most of the mass is drawn several times, and its share tells how often.
+    Cost O(N log N), and O(N d^2) where places are drawn.
     """
     points, mass = _numbers(cloud)
     order = _by_coordinates(points, mass)
@@ -69,8 +71,9 @@ def places(
 
 
 def part(cloud: Cloud, most: int) -> Cloud:
-    """At most `most` of a cloud's points that have mass, repeats among them, of the same total
-    mass. Each row has the same chance.
+    """At most `most` points of a cloud that have mass, with its total mass.
+
+    Repeats of a point may be among them. Each row has the same chance.
     """
     points, mass = _numbers(cloud)
     rows = _by_coordinates(points, mass)
@@ -94,8 +97,9 @@ def part(cloud: Cloud, most: int) -> Cloud:
 
 @lru_cache(maxsize=64)
 def some_rows(count: int, most: int) -> slice | Int[np.ndarray, "n"]:
-    """All of `count` rows, or `most` of them drawn with a fixed seed, in rising order: for a look
-    at points, from which nothing is chosen.
+    """All of `count` rows, or `most` of them drawn with a fixed seed, in rising order.
+
+    They serve a look at the points, from which nothing is chosen.
     """
     return slice(None) if count <= most else _drawn(count, most).copy()
 
@@ -106,26 +110,26 @@ def _drawn(count: int, most: int) -> Int[np.ndarray, "n"]:
 
 
 def ranked(points: Float[np.ndarray, "N d"], *shares: float) -> Float[np.ndarray, "S d"]:
-    """Of each coordinate the numbers that these shares of the rows lie below, none of them between
-    two rows. Of all rows: O(N d). NaNs are last.
+    """For each coordinate the values below which these shares of the rows lie, (S, d).
+
+    Each value is that of a row. NaNs are last. Cost O(N d): all rows are read.
     """
     rows = [min(int(share * len(points)), len(points) - 1) for share in shares]
     return np.partition(np.ascontiguousarray(points.T), sorted(set(rows)))[:, rows].T
 
 
 def in_own_order(cloud: Cloud) -> Int[np.ndarray, "N"]:
-    """Numbers of the rows that have mass, sorted by their coordinates."""
+    """The numbers of the rows that have mass, sorted by their coordinates."""
     rows = _by_coordinates(*_numbers(cloud))
     return rows if cloud.log_mass is None else np.flatnonzero((cloud.mass > 0).cpu().numpy())[rows]
 
 
 def lasting_order(cloud: Cloud, kept: Tensor | None) -> Int[Tensor, "N"]:
-    """All row numbers in an order of the points' own, shuffled with a fixed seed; `kept`, an
-    earlier answer, where it has as many rows.
+    """All row numbers in an order of the points' own, shuffled with a fixed seed.
 
-    An estimator keeps it in its memory. What it draws by number then depends on the points of its
-    first fit and not on the order of their rows, and is the same particle from one step to the
-    next.
+    `kept`, an earlier answer, is returned where it has as many rows. An estimator keeps it in its
+    memory. Its draws by number then depend on the points of its first fit, not on the order of
+    their rows. A number is the same particle from one step to the next.
     """
     if kept is not None and len(kept) == len(cloud):
         return kept.to(cloud.points.device)
@@ -141,8 +145,9 @@ def lasting_order(cloud: Cloud, kept: Tensor | None) -> Int[Tensor, "N"]:
 
 
 def _numbers(cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
-    """Points that have mass and their masses, 1 each where none are given, in float64. Zero has no
-    sign.
+    """The points that have mass and their masses (1 each if none are given), in float64.
+
+    Zero has no sign.
     """
     points = cloud.points.detach().cpu().double().numpy() + 0.0
     if cloud.log_mass is None:
@@ -170,8 +175,9 @@ def _along_the_axis(points: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _levels(most: int) -> np.ndarray:
-    """One level in each of `most` equal parts of [0, 1], the same from both ends: an axis has no
-    direction.
+    """One level in each of `most` equal parts of [0, 1].
+
+    The levels are the same from both ends: an axis has no direction.
     """
     inside = np.random.default_rng(SEED).random(most)
     inside = np.where(np.arange(most) < most // 2, inside, 1 - inside[::-1])

@@ -1,11 +1,11 @@
-"""What a run leaves: the recorded clouds, numbers and how it ended."""
+"""The result of a run: the recorded clouds and numbers, and how it ended."""
 
 from __future__ import annotations
 
 import json
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._files import misread, replacing
+from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow._words import called
 from particleflow.arrival import Nearness, nearness
 from particleflow.clouds import Clock, Cloud, Draws
@@ -27,71 +28,8 @@ from particleflow.integrators import Snapshot
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# The version of the file format of `Trajectory.save`.
 FORMAT = 1
-RECORDS = 100
-
-
-@dataclass(frozen=True)
-class SaveAt:
-    """Which states are recorded: every so many steps, given steps, or (the default) some hundred
-    spread over the run. The first and last always are.
-
-    Parameters
-    ----------
-    every : int
-        Steps that are multiples of it.
-    steps : sequence of int
-        These steps.
-    velocity : bool
-        Record the velocities too (`Trajectory.velocity`).
-    """
-
-    every: int | None = None
-    steps: Sequence[int] | None = None
-    velocity: bool = False
-
-    def __post_init__(self) -> None:
-        if self.every is not None and self.steps is not None:
-            told = f"got every={_checks.said(self.every)} and steps={_checks.said(self.steps)}"
-            raise ValueError(f"pass `every` or `steps`, not both, {told}: leave one out")
-        if self.every is not None:
-            _checks.count(
-                self.every, "every", remedy="the number of steps between two records, e.g. 10"
-            )
-        if self.steps is not None:
-            steps = _checks.several(
-                self.steps,
-                "steps",
-                remedy=(
-                    "pass a list of step numbers, e.g. [0, 10, 100]; for every 5 steps"
-                    " SaveAt(every=5)"
-                ),
-            )
-            remedy = "pass whole numbers >= 0, e.g. [0, 10, 100]"
-            object.__setattr__(
-                self,
-                "steps",
-                tuple(_checks.count(step, "steps", least=0, remedy=remedy) for step in steps),
-            )
-        object.__setattr__(self, "velocity", _checks.flag(self.velocity, "velocity"))
-
-    def wants(self, total: int) -> Callable[[int], bool]:
-        """Is a step recorded, in a run of `total` steps?"""
-        if self.steps is not None:
-            chosen = frozenset(self.steps)
-            return lambda step: step in chosen
-        every = self._spacing(total)
-        return lambda step: step % every == 0
-
-    def between(self, first: int, last: int) -> int:
-        """How many steps after `first` and before `last` are recorded, in a run of `last` steps."""
-        if self.steps is not None:
-            return sum(first < step < last for step in frozenset(self.steps))
-        every = self._spacing(last)
-        return max(0, (last - 1) // every - first // every)
-
-    def _spacing(self, total: int) -> int:
-        return self.every or max(1, -(-total // RECORDS))
 
 
 @dataclass(frozen=True)
@@ -107,29 +45,29 @@ class Trajectory:
     steps : (T,) tensor
         The step number.
     energy : (T,) tensor
-        The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...), NaN
+        The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...); NaN
         where there is none.
     metrics : mapping of name to (T,) tensor
     status : str
-        How the loop over the steps ended. All steps were taken: "completed", or "unstable" where a
-        step was found that cannot be right, because the energy of a conservative flow rose or most
-        particles left the box around start and target (`report["unstable_from"]`, the first such
-        step). Or not all: "diverged", "not converged", "interrupted", "failed". What was recorded
-        until then is here.
+        How the steps ended. All steps were taken in a run that is "completed" or "unstable". A run
+        is "unstable" if the energy of a conservative flow rose, or if most particles left the box
+        around start and target; `report["unstable_from"]` is the first such step. A run that is
+        "diverged", "not converged", "interrupted" or "failed" ended early, and its records up to
+        then are here.
     message : str
         Remedy and cause. A run that stalled says so.
     report : mapping
         dt, integrator, flow, seed, labels of the metrics, solver statistics ...
     target : (M, d) tensor or None
     target_log_mass : (M,) tensor or None
-        Of a weighted target.
+        For a weighted target.
     velocity : (T, N, d) tensor or None
         With `SaveAt(velocity=True)`.
     log_mass : (T, N) tensor or None
-        Of unbalanced flows and weighted clouds.
+        For unbalanced flows and weighted clouds.
     state : Snapshot
-        Where the run stands: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit
-        for bit.
+        The end of the run: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit for
+        bit.
     """
 
     particles: Float[Tensor, "T N d"]
@@ -164,8 +102,9 @@ class Trajectory:
 
     @cached_property
     def nearness(self) -> Nearness | None:
-        """W2 to the target at the first and the last record, and its floor, of 300 points of each
-        cloud at most. None: no target.
+        """W2 to the target at the first and the last record, and its floor; None without a target.
+
+        At most 300 points of each cloud are compared.
         """
         if "nearness" in self.report:
             return Nearness(**self.report["nearness"])
@@ -180,21 +119,18 @@ class Trajectory:
 
     @property
     def verdict(self) -> str:
-        """In a word, where the run led.
+        """The outcome in one word.
 
-        "arrived": W2 to the target is what it would be for a fresh sample of the target's law, by a
-        test of level 5 % (`Nearness.bound`). "nearer": it is above, and lower than at the start.
-        "stalled": the particles ended no nearer than they began. Else the `status`: of a run that
-        did not complete, of one that became unstable, and of one that has no target to be compared
-        with.
+        "arrived": W2 to the target is that of a fresh sample of the target's distribution, by a
+        test of level 5 % (`Nearness.bound`). "nearer": W2 is above that, and lower than at the
+        start. "stalled": the particles ended no nearer than they began. The `status` is given for a
+        run that did not complete, that became unstable, or that has no target to compare with.
         """
         found = self.nearness if self.status == "completed" else None
         return self.status if found is None else found.verdict
 
     def summary(self) -> str:
-        """A few lines: the verdict, how far the particles were from the target and are now, the
-        time steps, and what to try.
-        """
+        """A few lines: the verdict, the distances to the target, the steps, and what to try."""
         step, seconds = int(self.steps[-1]), self.report.get("seconds")
         dt = f" of dt = {self.report['dt']:g}" if "dt" in self.report else ""
         at = f", from step {self.report['unstable_from']} on" if self.status == "unstable" else ""
@@ -243,8 +179,9 @@ class Trajectory:
         )
 
     def numpy(self) -> dict[str, Any]:
-        """Everything recorded as numpy arrays: particles, times, steps, energy, one entry for each
-        metric, and what else there is.
+        """All records as numpy arrays: particles, times, steps, energy and each metric.
+
+        The optional records are there where the run has them.
         """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
         return arrays | {name: tensor.cpu().numpy() for name, tensor in self.metrics.items()}
@@ -292,7 +229,7 @@ class Trajectory:
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:
-        """Read what `save` wrote. Tensors come back on the CPU with their dtype."""
+        """Read a file written by `save`. Tensors come back on the CPU with their dtype."""
         path = _checks.path(path, "path", "run.npz")
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -303,8 +240,9 @@ class Trajectory:
             if facts["format"] == FORMAT:
                 return cls._restored(tensors, facts)
         except FileNotFoundError:
-            told = f"and there is no file '{path}': pass what Trajectory.save has returned"
-            raise FileNotFoundError(f"`path` must be a saved trajectory, {told}") from None
+            wanted = f"must be a saved trajectory, and there is no file '{path}'"
+            remedy = "pass what Trajectory.save has returned"
+            raise RefusedFileError("path", wanted, remedy=remedy) from None
         except (
             OSError,
             ValueError,
@@ -315,18 +253,15 @@ class Trajectory:
             BadZipFile,
             zlib.error,
         ) as error:
-            raise ValueError(
-                f"`path` must be a file written by Trajectory.save, and '{path}' is not: it holds"
-                f" {misread(path, error)}"
-            ) from error
-        raise ValueError(
-            f"`path` '{path}' has format {facts['format']}, this version reads {FORMAT}: install"
-            " the version that wrote it"
-        )
+            wanted = f"must be a file written by Trajectory.save, and '{path}' is not"
+            found = f"it holds {misread(path, error)}"
+            raise RefusedValueError("path", wanted, remedy=found) from error
+        wanted = f"'{path}' has format {facts['format']}, this version reads {FORMAT}"
+        raise RefusedValueError("path", wanted, remedy="install the version that wrote it")
 
     @classmethod
     def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
-        """The inverse of what `save` does to a trajectory."""
+        """The trajectory of a saved file: the inverse of `save`."""
 
         def group(prefix: str) -> dict[str, Tensor]:
             return {
@@ -365,8 +300,9 @@ class Trajectory:
     def plot(
         self, path: str | Path | None = None, *, records: Sequence[int] | None = None
     ) -> Figure:
-        """Snapshots of the flow beside each other; written to `path` if given. See
-        `particleflow.plotting.snapshots`.
+        """Snapshots of the flow beside each other, written to `path` if given.
+
+        See `particleflow.plotting.snapshots`.
         """
         from particleflow.plotting import snapshots
 
@@ -396,7 +332,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class _Gone:
-    """In place of recorded noise, which is not saved with a trajectory."""
+    """Stands for recorded noise, which a saved trajectory does not hold, and refuses its use."""
 
     def normal(self, stream: str, step: int, like: Tensor) -> Tensor:
         raise ValueError(

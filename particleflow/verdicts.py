@@ -1,47 +1,48 @@
-"""What a run that took all its steps is told about where it ended."""
+"""The verdict on a run that took all its steps: whether it came nearer to the target."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 
 from particleflow.arrival import Nearness, doubtful, nearness
-from particleflow.clouds import Cloud, FixedTarget, Target
-from particleflow.estimators import MMD
+from particleflow.clouds import Cloud
+from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
 from particleflow.kernels import FeatureKernel
 from particleflow.trajectory import Trajectory
 
-# Particles that have moved by less than this share of their distance from the target have hardly
-# moved.
+# The share of the distance to the target below which particles have hardly moved. At this share
+# the advice is more steps, not a smaller dt.
 HARDLY = 0.1
 
 
-def judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
-    """`_judged`, or the trajectory as it is where no distance can be had: no run is lost by a look
-    at it.
+def judged(path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool) -> Trajectory:
+    """`_judged`, or the trajectory unchanged where no distance can be computed.
+
+    A failed comparison must not lose the run.
     """
     try:
-        return _judged(path, flow, target)
-    except (Exception, KeyboardInterrupt) as error:  # POT may be missing, or the user impatient
+        return _judged(path, flow, y, fixed)
+    except (Exception, KeyboardInterrupt) as error:  # e.g. POT is missing, or Ctrl-C
         return replace(
             path, report={**path.report, "comparable": False, "incomparable": repr(error)}
         )
 
 
-def _judged(path: Trajectory, flow: Flow, target: Target) -> Trajectory:
-    """The trajectory with what its `verdict` needs, and "stalled" with what to try in its message
-    where it ends no nearer than it began.
+def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Trajectory:
+    """The trajectory with the distances behind its `verdict`.
 
+    The message of a run that ended no nearer than it began says "stalled" and what to try.
     Particles that are features of a model (`FeatureKernel`) are not compared with the target's:
     other features may make the same model.
     """
-    y = target.at(path.state.clock)
     if y is None or (
-        isinstance(flow.estimator, MMD) and isinstance(flow.estimator.kernel, FeatureKernel)
+        isinstance(flow.estimator, KernelEnergy)
+        and isinstance(flow.estimator.kernel, FeatureKernel)
     ):
         return replace(path, report={**path.report, "comparable": False})
     start, end = path.cloud(0), path.state.x
-    if isinstance(target, FixedTarget) and not doubtful(start, end, y):
+    if fixed and not doubtful(start, end, y):
         return path
     found = nearness(start, end, y)
     stalled = found.verdict == "stalled"

@@ -1,4 +1,4 @@
-"""What is wrong with a state, and what to try."""
+"""Detection of instability: what is wrong with a state of a run, and what to try."""
 
 from __future__ import annotations
 
@@ -10,42 +10,48 @@ import torch
 from torch import Tensor
 
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
-from particleflow.estimators import KALE, MMD, DrMMD, Fit, Moreau
+from particleflow.estimators import Fit
+from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
 from particleflow.integrators import State
 from particleflow.kernels.bandwidth import spacing
 from particleflow.kernels.declared import has_kink
 
-# Particles this many times the start's extent away from where they began have left for good.
+# Particles this many times the start's extent away from their beginning have left for good.
 ESCAPE = 1e6
-# The box around start and target reaches this many of its longest sides beyond them, and this many
-# standard deviations of the diffusion.
-MARGIN, TAIL = 1.0, 3.0
-# Most particles: more than this share of their mass.
+# The margin of the box around start and target, in longest sides of the box.
+MARGIN = 1.0
+# The further margin for diffusion, in its standard deviations.
+TAIL = 3.0
+# The share of the mass from which particles count as most of them.
 MOST = 0.5
-# Where a velocity changes by more than this share of itself over a step the energy may have risen:
-# then it is evaluated.
+# The relative change of a velocity over a step from which the energy is evaluated. Below 2 the
+# energy falls to third order; this value leaves a margin.
 CHANGED = 0.75
-# Particles whose steps are looked at for that, of all.
+# The number of particles whose steps show that change; more would cost time at every step.
 LOOKED_AT = 512
-# Where a kernel has a kink, particles that meet hop over each other: what raises the energy by less
-# than this share of its first value is no blow-up.
+# The relative rise of an energy that is no instability where the kernel has a kink: particles that
+# meet hop over each other.
 HOP = 5e-2
-# What rounding may change an energy by: this share of it, and so many machine epsilons.
-SHARE, EPSILONS = 1e-9, 1e2
-# A bandwidth below this share of the spacing of the target's points: between two of them k =
-# exp(-50), and a particle feels one point at most.
+# The relative change of an energy that is rounding, besides EPSILONS.
+SHARE = 1e-9
+# The relative change of an energy that is rounding, in machine epsilons.
+EPSILONS = 1e2
+# The bandwidth, in spacings of the target's points, that is too small: between two such points
+# k = exp(-50), and a particle feels one point at most.
 NARROW = 0.1
 
 
 class Watch:
-    """Follows one run, and finds the first step at which it became unstable: a conservative energy
-    rose, or most particles left the box.
+    """Follows one run and finds its first unstable step.
 
-    The energy is compared at every step where the fit has it at hand (`Fit.known`), else wherever
-    it may have risen: over a step D that the step D' follows it changes by -(D.D + D.D') / 2 dt up
-    to third order, so it has fallen where |D' - D| < 3/4 |D|; where not, it is evaluated before and
-    after. The box costs nothing while the extremes over all coordinates lie within it.
+    A step is unstable if a conservative energy rose, or if most particles left the box.
+
+    The energy is compared at every step where the fit has it at hand (`Fit.known`), else only where
+    it may have risen. Over a step D that a step D' follows the energy changes by
+    -(D.D + D.D') / 2 dt up to third order. So it has fallen where |D' - D| < 3/4 |D|. Where that
+    fails, the energy is evaluated before and after the step. The box costs nothing while the
+    extremes over all coordinates lie within it.
     """
 
     def __init__(self, flow: Flow, target: Target, dt: float) -> None:
@@ -53,8 +59,8 @@ class Watch:
         self.step, self.message = 0, ""
 
     def begin(self, start: State) -> None:
-        """Told of the first state."""
-        self.start, self.first = start, self.target.at(start.clock)
+        """Take the first state."""
+        self.start, self.first = start, start.target
         self._middle = start.x.points.mean(0)
         self._off = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
@@ -74,10 +80,11 @@ class Watch:
         self._variance = 0.0
 
     def trouble(self, state: State, cloud: Cloud, used: float) -> str:
-        """Told of the step from `state` to `cloud`, before the fit there. What ends the run, if
-        anything does, and what to try.
+        """Take the step from `state` to `cloud`, before the fit there.
+
+        Returns what ends the run and what to try, or nothing.
         """
-        low, high = (float(end) for end in cloud.points.aminmax())  # a NaN passes through both ends
+        low, high = (float(end) for end in cloud.points.aminmax())  # both are NaN if one is
         inside = max(abs(low), abs(high)) + self._off <= self._reach
         lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
         if lost:
@@ -88,13 +95,13 @@ class Watch:
         return ""
 
     def overflow(self, state: State) -> str:
-        """Told that coordinates within the step from `state` left the range of sums: what to try."""
+        """What to try where coordinates left the range of sums within the step from `state`."""
         return (
             f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
         )
 
     def fitted(self, state: State) -> State:
-        """Told of the fit at the new cloud. The new state with its status."""
+        """Take the fit at the new cloud; returns the new state with its status."""
         if self._conservative and state.fit.known:
             self.compare(state)
         return replace(state, status="unstable", message=self.message) if self.message else state
@@ -139,7 +146,7 @@ class Watch:
     def _remedy(self, state: State) -> str:
         velocity, _ = self.flow.velocity(state.x, state.fit, state.clock)
         lost = int((~torch.isfinite(velocity).all(1)).sum())
-        if lost:  # no dt can help where the velocity itself is not finite at a cloud that is
+        if lost:  # the cloud is finite, its velocity is not: no dt helps
             return (
                 f"the velocity is not finite at {lost} of them already, so look at the kernel,"
                 " score, mobility or noise, not at dt"
@@ -154,9 +161,7 @@ class Watch:
         self._previous = state
 
     def _doubtful(self, cloud: Cloud, used: float) -> bool:
-        """May the energy have risen, by more than rounding, in the step before the one that led to
-        `cloud`?
-        """
+        """May the energy have risen by more than rounding in the step before the one to `cloud`?"""
         before, self._at = self._at, self._seen(cloud)
         step = self._at - before
         flat = step.view(-1)
@@ -173,7 +178,7 @@ class Watch:
         return cloud.points if self._whole else cloud.points.index_select(0, self._rows)
 
     def _dot(self, step: Tensor, flat: Tensor) -> float:
-        """The mean over the particles of the product of two steps."""
+        """The mean over the particles of the scalar product of two steps."""
         weighted = step if self._mass is None else self._mass * step
         return float(weighted.view(-1).dot(flat)) / self._total
 
@@ -190,11 +195,8 @@ class Watch:
         margin = TAIL * math.sqrt(self._variance)
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
-        seen = [
-            target.points
-            for target in (self.first, self.target.at(state.clock))
-            if target is not None
-        ]  # a target may move
+        # a target may move
+        seen = [target.points for target in (self.first, state.target) if target is not None]
         share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
         if share > MOST:
             step = state.clock.step + 1
@@ -221,7 +223,7 @@ class _Box:
         return low >= self.ends[0] - margin and high <= self.ends[1] + margin
 
     def outside(self, x: Cloud, margin: float) -> float:
-        """The share of the mass that is outside."""
+        """The share of the mass outside the box."""
         out = ((x.points < self.low - margin) | (x.points > self.high + margin)).any(1)
         return (
             float(out.double().mean())
@@ -240,13 +242,11 @@ def _some(n: int) -> Tensor:
 
 def _kinked(flow: Flow) -> bool:
     estimator = flow.estimator
-    return isinstance(estimator, MMD | KALE | Moreau | DrMMD) and has_kink(estimator.kernel)
+    return isinstance(estimator, KernelEnergy) and has_kink(estimator.kernel)
 
 
 def narrow(fit: Fit, target: Cloud | None) -> str:
-    """What to do where the bandwidth that a fit reports is too small for any dt to help; empty
-    where it is not.
-    """
+    """What to do about a bandwidth that is too small for any dt to help; empty for a good one."""
     bandwidth = fit.reported(
         "bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth"
     )
@@ -263,17 +263,15 @@ def narrow(fit: Fit, target: Cloud | None) -> str:
 
 
 def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:
-    """A dt for a message, infinite where even the search for one fails."""
+    """A dt for a message; infinite where the search for one fails."""
     try:
         return flow.suggest_dt(x, y)
-    except (
-        Exception
-    ):  # whatever a user's score or kernel raises, the run's own message is what matters
+    except Exception:  # a user's part that raises must not hide the run's message
         return math.inf
 
 
 def _scale(flow: Flow, state: State, target: Cloud | None, dt: float) -> float:
-    """The extent of start and target; without a target, of the start and of the first step."""
+    """The extent of start and target; without a target, that of the start and of the first step."""
     if target is not None:
         return extent(state.x.points, target.points) or math.inf
     sigma = flow.sigma(state.clock)

@@ -74,9 +74,15 @@ from particleflow.clouds import Clock, Cloud, Draws, Replay
 
 BANDWIDTH = {"bandwidth": (0.5, 1.0)}
 TRAINED = {
-    "width": (4, 5), "depth": (1, 2), "steps": (1, 2), "first_steps": (3, 4), "learning_rate": (1e-3, 1e-2), "betas": ((0.9, 0.999), (0.5, 0.9)),
-    "batch": (5, 8), "standardise": (True, False),
-}  # fmt: skip
+    "width": (4, 5),
+    "depth": (1, 2),
+    "steps": (1, 2),
+    "first_steps": (3, 4),
+    "learning_rate": (1e-3, 1e-2),
+    "betas": ((0.9, 0.999), (0.5, 0.9)),
+    "batch": (5, 8),
+    "standardise": (True, False),
+}
 SMALL = {"width": 4, "depth": 1, "steps": 2, "first_steps": 3, "batch": 8}
 TRAINED_MODULE = {
     **TRAINED,
@@ -85,13 +91,15 @@ TRAINED_MODULE = {
 PAIRWISE = {"pairwise": (P.Dense(), ROUGH)}
 RULES = {"pca": (2, None), "standardise": (True, False)}
 TRANSPORT = {
-    "max_points": (5, 9), "max_iterations": (10**6, Warned(1, "raise max_iterations")), "seed": (0, 1, {"max_points": 5}),
-}  # fmt: skip
+    "max_points": (5, 9),
+    "max_iterations": (10**6, Warned(1, "raise max_iterations")),
+    "seed": (0, 1, {"max_points": 5}),
+}
 
 ACTS: dict[str, Acts] = {
     **{
         f"kernels.{name}": Acts(of_kernel, **BANDWIDTH)
-        for name in ("Gaussian", "IMQ", "Laplace", "Matern32", "Matern52")
+        for name in ("Cauchy", "Gaussian", "IMQ", "Laplace", "Matern32", "Matern52")
     },
     "kernels.Radial": Acts(
         of_kernel,

@@ -15,10 +15,16 @@ from jaxtyping import config as jaxtyping_config
 
 from particleflow import kernels, testing
 from particleflow.pairwise import PairwiseSum
-from particleflow.testing.backend import ROUNDING, Case
+from particleflow.testing.backend_case import ROUNDING, Case
 from particleflow.testing.contract import Contract
 
-SMOOTH = [kernels.Gaussian(0.7), kernels.Matern32(0.7), kernels.Matern52(0.7), kernels.IMQ(0.7)]
+SMOOTH = [
+    kernels.Gaussian(0.7),
+    kernels.Matern32(0.7),
+    kernels.Matern52(0.7),
+    kernels.IMQ(0.7),
+    kernels.Cauchy(0.7),
+]
 KINKED = [kernels.Laplace(0.7), kernels.Energy()]
 KERNELS = [*SMOOTH, *KINKED]
 POSITIVE = [kernel for kernel in KERNELS if not isinstance(kernel, kernels.Energy)]
@@ -53,6 +59,12 @@ def formulas(kernel: kernels.Kernel) -> tuple[Formula, Formula, Formula]:
                 lambda r: (1 + c * r + (c * r) ** 2 / 3) * e(r),
                 lambda r: -(c**2) * r * (1 + c * r) / 3 * e(r),
                 lambda r: c**2 / 3 * ((c * r) ** 2 - c * r - 1) * e(r),
+            )
+        case kernels.Cauchy():
+            return (
+                (lambda r: 1 / (1 + (r / l) ** 2)),
+                (lambda r: -2 * r / l**2 / (1 + (r / l) ** 2) ** 2),
+                (lambda r: (6 * (r / l) ** 2 - 2) / l**2 / (1 + (r / l) ** 2) ** 3),
             )
         case kernels.IMQ():
             q = lambda r: 1 + r**2 / l**2

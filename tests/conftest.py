@@ -26,14 +26,14 @@ if any(name.startswith("particleflow.") for name in sys.modules):
 
 
 def _checked_modules() -> list[str]:
-    """All but those with functions that are translated to machine code: the checks would wrap them.
+    """All but those whose functions write machine code: the checks would wrap them.
 
     A package's own name would stand for all that lies in it.
     """
     package = Path(__file__).parents[1] / "particleflow"
     paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
     machine_code = re.compile(
-        r"^(import|from) (llvmlite|particleflow\.pairwise\.codegen\.scalar)\b", re.MULTILINE
+        r"^(import|from) (particleflow\.pairwise\.codegen\.(staging|llvm))\b", re.MULTILINE
     )
     compiled = {path for path in paths if machine_code.search(path.read_text())}
     return [

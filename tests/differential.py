@@ -8,7 +8,8 @@ holds the sums and what an exact backend may err by.
 An exact backend rounds the coordinates, the terms and their sum. With eps the unit of its dtype and
 delta the error of a difference of coordinates,
 
-    |error| <= SAFETY (eps sum |w| (|term| + |r dterm/dr|) + sum |w| |change of the term over delta|) + what underflows.
+    |error| <= SAFETY (eps sum |w| (|term| + |r dterm/dr|)
+                       + sum |w| |change of the term over delta|) + what underflows.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WIDE = np.longdouble
 # Units of rounding that an exact sum may err by: sums of 256 terms one after the other, a few
 # operations a term.
 SAFETY = 64.0
-# Below this distance, in bandwidths, a slope is cut off (kernels/radial.py).
+# Below this distance, in bandwidths, a slope is cut off (kernels/contract.py).
 COINCIDENT = WIDE("1e-15")
 
 SCALED = (kernels.Gaussian, kernels.Laplace, kernels.Matern32, kernels.Matern52, kernels.IMQ)
@@ -189,7 +190,7 @@ def _laid_out(values: Tensor, layout: str) -> Tensor:
 
 def profile(kernel: Any, r: Array, d: int) -> dict[str, Array]:
     """k, dk/dr, d2k/dr2, (dk/dr) / r and the laplacian with its derivative in r, of the formulas in
-    kernels/radial.py; r in extended precision.
+    kernels/contract.py; r in extended precision.
     """
     l = WIDE(length_of(kernel))
     a = r / l
@@ -256,7 +257,8 @@ def profile(kernel: Any, r: Array, d: int) -> dict[str, Array]:
     parts = np.where(laplacian == d * over, np.abs(laplacian), np.abs(k2) + (d - 1) * np.abs(over))
     bend = np.abs(k3) + (d - 1) * np.abs(over1)
     return {
-        "k": k, "k1": k1 / l, "k2": k2 / l**2, "over": over / l**2, "laplacian": laplacian / l**2, "parts": parts / l**2, "bend": bend / l**3, "a": a,
+        "k": k, "k1": k1 / l, "k2": k2 / l**2, "over": over / l**2,
+        "laplacian": laplacian / l**2, "parts": parts / l**2, "bend": bend / l**3, "a": a,
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""Problems whose answers are known in closed form, in numpy float64, each with its source. p is the
-target's law, q the particles'.
+"""Problems with closed-form answers, in numpy float64, each with its source.
 
-Nothing here calls the package: these are the answers that it is tested against.
+p is the target's distribution, q that of the particles. `gaussians()`, `clouds()` and `problems()`
+draw such problems for hypothesis. Nothing here calls the package: it is tested against this file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from scipy.linalg import expm, sqrtm
 
 DATA = Path(__file__).parent / "data"
@@ -250,3 +251,62 @@ def gauss_hermite(p: Normal, nodes: int) -> tuple[np.ndarray, np.ndarray]:
     white = np.stack(np.meshgrid(*[abscissae] * p.dim, indexing="ij"), -1).reshape(-1, p.dim)
     shares = math.prod(np.meshgrid(*[weights / weights.sum()] * p.dim, indexing="ij")).ravel()
     return p.mean + white @ np.linalg.cholesky(p.cov).T, shares
+
+
+# ---------------------------------------------------------------- random problems, for hypothesis
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Particles x (N, d) and targets y (M, d), N != M, masses of sum one, and one bandwidth."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_mass: np.ndarray
+    y_mass: np.ndarray
+    bandwidth: float
+    seed: int
+
+    @property
+    def dim(self) -> int:
+        return self.x.shape[1]
+
+    def rotation(self) -> np.ndarray:
+        """An orthogonal matrix (d, d), drawn from the problem's seed."""
+        rng = np.random.default_rng([self.seed, 1])
+        return np.linalg.qr(rng.standard_normal((self.dim, self.dim)))[0]
+
+    def shift(self) -> np.ndarray:
+        """A translation (d,) of a few deviations, drawn from the problem's seed."""
+        return 3 * np.random.default_rng([self.seed, 2]).standard_normal(self.dim)
+
+    def order(self, n: int) -> np.ndarray:
+        """A permutation of n rows, drawn from the problem's seed."""
+        return np.random.default_rng([self.seed, 3]).permutation(n)
+
+
+SEEDS = st.integers(0, 2**16)
+
+
+@st.composite
+def gaussians(draw: st.DrawFn, d: int | None = None) -> Normal:
+    """A `random_normal`, in one to four dimensions unless d is given."""
+    return random_normal(draw(st.integers(1, 4)) if d is None else d, draw(SEEDS))
+
+
+@st.composite
+def clouds(draw: st.DrawFn, n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct points (n, d) near a random place, with masses (n,) that are equal or unequal."""
+    rng = np.random.default_rng([draw(SEEDS), n, d])
+    points = draw(st.floats(0.3, 2)) * rng.standard_normal((n, d)) + rng.standard_normal(d)
+    mass = rng.dirichlet(np.full(n, 5.0)) if draw(st.booleans()) else np.full(n, 1 / n)
+    return points, mass
+
+
+@st.composite
+def problems(draw: st.DrawFn, most: int = 12) -> Problem:
+    """Two clouds of 2 to `most` points in one to four dimensions, of different sizes."""
+    d, n, m = (draw(st.integers(low, high)) for low, high in ((1, 4), (2, most), (2, most - 1)))
+    m += m >= n
+    (x, x_mass), (y, y_mass) = draw(clouds(n, d)), draw(clouds(m, d))
+    return Problem(x, y, x_mass, y_mass, draw(st.floats(0.4, 2.5)), draw(SEEDS))

@@ -35,7 +35,7 @@ ROUGH = P.Nystroem(rank=2, rtol=0.5)
 
 @dataclass(frozen=True)
 class Refused:
-    """A value that is refused, by an error with this text, at the latest when the result is seen."""
+    """A value that is refused with this text, at the latest when the result is seen."""
 
     value: Any
     words: str

@@ -174,7 +174,12 @@ for backend in (Compiled, Culled, Mesh):
         print(error)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    for backend, kernel in ((Fourier(), Laplace(0.3)), (Fourier(1e-3), Gaussian(1e-6)), (Nystroem(), Gaussian(5.0)), (Auto(), Laplace(0.3))):
+    for backend, kernel in (
+        (Fourier(), Laplace(0.3)),
+        (Fourier(1e-3), Gaussian(1e-6)),
+        (Nystroem(), Gaussian(5.0)),
+        (Auto(), Laplace(0.3)),
+    ):
         print(backend.sources(kernel, x[:3000]).field(w[:3000]).grad(x[:20]).shape)
     print(Auto().sources(Laplace(0.3), x).field(w).explain(x)["backend"])
 print([str(each.message).split(" ")[0] for each in caught])

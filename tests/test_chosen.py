@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 
 import particleflow as pf
 from particleflow.clouds import Cloud
-from particleflow.estimators.calibration import calibrated
-from particleflow.estimators.sklearn_model import Training
+from particleflow.estimators.ratio.calibration import calibrated
+from particleflow.estimators.ratio.sklearn_model import Training
 from particleflow.kernels import (
     CrossValidated,
     Gaussian,

@@ -14,16 +14,27 @@ from torch import Tensor, nn
 
 import particleflow as pf
 from particleflow import losses, metrics
+from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Classifier
-from particleflow.estimators.network import CHUNK, Network, built
-from particleflow.estimators.training import Batch, Batches, slopes
+from particleflow.estimators.trained.batches import Batch, Batches
+from particleflow.estimators.trained.network import CHUNK, Network, built
+from particleflow.estimators.trained.training import slopes
 from tests import problems
 
 LOSSES = [
-    losses.BCE(), losses.LSGAN(), losses.LSGAN(1, -1), losses.KLIEP(), losses.NWJ(), losses.DonskerVaradhan(), losses.ULSIF(), losses.Pearson(),
-    losses.Exponential(), losses.SquaredHellinger(), losses.ReverseKL(),
-]  # fmt: skip
+    losses.BCE(),
+    losses.LSGAN(),
+    losses.LSGAN(1, -1),
+    losses.KLIEP(),
+    losses.NWJ(),
+    losses.DonskerVaradhan(),
+    losses.ULSIF(),
+    losses.Pearson(),
+    losses.Exponential(),
+    losses.SquaredHellinger(),
+    losses.ReverseKL(),
+]
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 P, Q = problems.normal(0.0, 1.0), problems.normal(1.0, 1.44)
 SHORT = {"first_steps": 8, "steps": 3}
@@ -95,11 +106,17 @@ def test_each_loss_finds_the_log_ratio_and_its_optimum(unchecked, loss) -> None:
     assert float((value - log_r).abs().max()) < 1e-3
     assert float((grad - slope).abs().max()) < 1e-3
     divergence = {
-        losses.BCE: problems.skewed_js(P, Q), losses.KLIEP: problems.kl(P, Q), losses.NWJ: problems.kl(P, Q),
-        losses.DonskerVaradhan: problems.kl(P, Q), losses.ULSIF: problems.chi2(P, Q), losses.Pearson: problems.chi2(P, Q),
-        losses.Exponential: problems.hellinger2(P, Q), losses.SquaredHellinger: problems.hellinger2(P, Q), losses.ReverseKL: problems.kl(Q, P),
+        losses.BCE: problems.skewed_js(P, Q),
+        losses.KLIEP: problems.kl(P, Q),
+        losses.NWJ: problems.kl(P, Q),
+        losses.DonskerVaradhan: problems.kl(P, Q),
+        losses.ULSIF: problems.chi2(P, Q),
+        losses.Pearson: problems.chi2(P, Q),
+        losses.Exponential: problems.hellinger2(P, Q),
+        losses.SquaredHellinger: problems.hellinger2(P, Q),
+        losses.ReverseKL: problems.kl(Q, P),
         losses.LSGAN: problems.overlap(P, Q),
-    }  # fmt: skip
+    }
     assert fit.value == pytest.approx(loss.optimum(divergence[type(loss)]), abs=1e-6)
     assert fit.report["objective"] == fit.value
     assert "converged" not in fit.report
@@ -310,7 +327,7 @@ def test_the_penalty_flattens_the_ratio_of_separate_clouds(unchecked, loss) -> N
 
 
 class Mixed(nn.Module):
-    """Dropout, a buffer, frozen weights and an integer: all that a module may hold besides weights."""
+    """Dropout, a buffer, frozen weights and an integer, beside the weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -514,7 +531,7 @@ REFUSED = {
         "`module` must make a torch module from the dimension, got"
     ),
     "pf.fit(Classifier(), X)": "`y` must be (M, d) points for Classifier, got None",
-    "Classifier(width=5).fit(Cloud(X), Cloud(Y), Clock(), pf.fit(Classifier(**SMALL), X, Y).memory)": (
+    "Classifier(width=5).fit(Cloud(X), Cloud(Y), Clock(), kept())": (
         "weights that the run began with, got"
     ),
     "pf.simulate(pf.mono_flow(Classifier(**SMALL)), X, Y, steps=1, dt=0.1, integrator=pf.Heun())": (
@@ -522,6 +539,11 @@ REFUSED = {
     ),
 }
 X, Y = normal(6, 2, 0), normal(9, 2, 1)
+
+
+def kept() -> Memory:
+    """What a small network leaves for the next fit."""
+    return pf.fit(Classifier(**SMALL), X, Y).memory
 
 
 @pytest.mark.parametrize("code", REFUSED)

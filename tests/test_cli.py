@@ -1,4 +1,4 @@
-"""The command line, on real runs in a temporary folder; help and imports in a process of its own."""
+"""The command line on real runs in a temporary folder; help and imports in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from particleflow import Trajectory, build, catalogue, config, engine, plotting
-from particleflow.cli import main
+from particleflow import Trajectory, engine, plotting
+from particleflow._refusals import RefusedValueError
+from particleflow.cli import defaults, main, names, options, parts, toml
+from particleflow.cli.records import Metric
 
 SMALL = ["--n", "12", "--m", "17", "--steps", "6"]
 RESULTS = {
@@ -66,7 +69,8 @@ try:
     main(sys.argv[1:])
 except SystemExit:
     pass
-heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "jaxtyping", "ot", "pykeops"} & set(sys.modules)
+heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "jaxtyping", "ot", "pykeops"}
+heavy &= set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
     done = python(code, *arguments)
@@ -90,14 +94,15 @@ def test_the_module_can_be_run():
 def test_the_list_names_everything(capsys):
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
-    for names in (
+    for table in (
         value
-        for value in vars(catalogue).values()
+        for module in (names, parts)
+        for value in vars(module).values()
         if isinstance(value, dict) and "__name__" not in value
     ):
-        for name, line in names.items():
+        for name, record in table.items():
             assert f"  {name} " in printed
-            assert line in printed
+            assert record.line in printed
 
 
 @pytest.mark.parametrize("command", ["run", "compare"])
@@ -106,7 +111,7 @@ def test_the_help_has_every_option_its_default_and_examples(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for option in config.options_of(command):
+    for option in options.options_of(command):
         assert option.flag in printed
         assert option.name in ("flow", "key") or "default: " in option.help
     assert f"particleflow {command} --" in printed
@@ -127,6 +132,21 @@ class Watched:
     def __call__(self, x, y):
         self.action()
         return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given(Metric):
+    """The record of a metric that is there already."""
+
+    metric: Watched
+
+    def make(self, give=None):
+        return self.metric
+
+
+def measure_w2_by(metric, monkeypatch):
+    record = Given(name="w2", line="", label="watched", metric=metric)
+    monkeypatch.setitem(parts.METRICS, "w2", record)
 
 
 def rows_of(file):
@@ -157,7 +177,7 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
     np.testing.assert_array_equal(path.target, points)
     assert path.metrics["W2"][-1] < path.metrics["W2"][0]
 
-    settings = config.read(str(out / "config.toml"), "run")
+    settings = toml.read(str(out / "config.toml"), "run")
     printed, errors = capsys.readouterr()
     assert errors == ""
     for value in (
@@ -254,7 +274,7 @@ def test_the_written_config_repeats_a_run_bit_for_bit(tmp_path, flow, extra):
         )
         == 0
     )
-    assert config.read(str(tmp_path / "a" / "config.toml"), "run")["threads"] == 1
+    assert toml.read(str(tmp_path / "a" / "config.toml"), "run")["threads"] == 1
     assert not np.array_equal(
         Trajectory.load(tmp_path / "c" / "trajectory.npz").numpy()["particles"], first["particles"]
     )
@@ -312,8 +332,8 @@ def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
     torch.set_num_threads(3)
     seen = []
     metric = Watched(lambda: seen.append(torch.get_num_threads()))
-    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
-    every = config.processors()
+    measure_w2_by(metric, monkeypatch)
+    every = defaults.processors()
     try:
         for flags, expected in (
             ([], 1),
@@ -337,7 +357,7 @@ def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
                 == 0
             )
             assert seen[1:] == [expected] * 7  # before them what metrics import is imported
-            assert config.read(str(tmp_path / "config.toml"), "run")["threads"] == expected
+            assert toml.read(str(tmp_path / "config.toml"), "run")["threads"] == expected
             seen.clear()
         assert torch.get_num_threads() == 3
     finally:
@@ -350,7 +370,7 @@ def test_flows_take_their_own_table_of_a_file(tmp_path):
         " 'res'\n[kale]\nlam = 1\nsteps = 3\ndt = 0.001\n"
     )
     assert main(["compare", "--config", str(tmp_path / "c.toml"), "--m", "14"]) == 0
-    settings = config.read(str(tmp_path / "res" / "config.toml"), "compare")
+    settings = toml.read(str(tmp_path / "res" / "config.toml"), "compare")
     assert (settings["n"], settings["m"]) == (9, 14)
     assert settings["mmd"]["steps"] == 4
     assert settings["kale"] == {
@@ -420,7 +440,7 @@ def error_of(capsys, *arguments):
         (["run", "--flow", "mmd", "--threads", "1000"], "--threads must be <= "),
         (
             ["run", "--flow", "mmd", "--threads", "1000"],
-            f", got 1000: this machine has {config.processors()} processors",
+            f", got 1000: this machine has {defaults.processors()} processors",
         ),
         (["run", "kale"], "unknown argument 'kale'; did you mean '--flow kale'?"),
         (
@@ -588,7 +608,7 @@ def test_the_output_folder_is_refused_before_any_work(tmp_path, capsys):
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path):
-    with pytest.raises(config.SettingError):
+    with pytest.raises(RefusedValueError):
         main(["run", "--flow", "kael", "--debug"])
 
 
@@ -675,7 +695,7 @@ def test_what_a_record_dies_of_is_said_once(tmp_path, monkeypatch, capsys):
         if len(made) == 5:
             raise ArithmeticError("the fifth is too much")
 
-    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: Watched(fails_late))})
+    measure_w2_by(Watched(fails_late), monkeypatch)
     assert (
         run(
             "run",
@@ -746,7 +766,7 @@ def interrupting(calls, monkeypatch):
         if len(made) == calls:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: Watched(press))})
+    measure_w2_by(Watched(press), monkeypatch)
 
 
 @pytest.mark.parametrize("command", ["run", "compare"])
@@ -891,7 +911,7 @@ def test_clouds_too_large_for_exact_transport_are_measured_by_the_sliced_one(tmp
         "MMD^2",
         "energy",
     ]
-    assert config.read(str(tmp_path / "config.toml"), "run")["metrics"] == ["sliced", "mmd2"]
+    assert toml.read(str(tmp_path / "config.toml"), "run")["metrics"] == ["sliced", "mmd2"]
 
 
 @pytest.mark.slow
@@ -946,7 +966,7 @@ def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
         path = Trajectory.load(tmp_path / "trajectory.npz")
         assert path.report["backends"]
         assert row.split()[-2] == "+".join(path.report["backends"])
-        assert config.read(str(tmp_path / "config.toml"), "run")["mmd"]["rtol"] == float(rtol)
+        assert toml.read(str(tmp_path / "config.toml"), "run")["mmd"]["rtol"] == float(rtol)
         ends.append(path.particles[-1])
         promised.append(path.report["promise"]["grad"])
     assert promised[1] < 1e-8 < promised[0]
@@ -958,7 +978,7 @@ def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
 def test_metrics_import_what_they_need_before_the_run(tmp_path, monkeypatch, capsys):
     heard = []
     metric = Watched(lambda: heard.append(capsys.readouterr().out))
-    monkeypatch.setattr(build, "METRICS", {"w2": ("watched", lambda _: metric)})
+    measure_w2_by(metric, monkeypatch)
     assert (
         run(
             "run",

@@ -18,13 +18,13 @@ from particleflow.clouds import (
     Cloud,
     Draws,
     FixedTarget,
-    Kept,
     Randomness,
     Replay,
     Target,
     as_cloud,
     as_clouds,
 )
+from particleflow.kept import Kept
 
 
 def weighted(n: int = 23, d: int = 3) -> tuple[Cloud, np.ndarray, np.ndarray]:

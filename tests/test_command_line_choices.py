@@ -14,9 +14,12 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from particleflow import Trajectory, build, config, samplers
-from particleflow.catalogue import TARGETS
-from particleflow.cli import _meant, main
+from particleflow import Trajectory, samplers
+from particleflow._refusals import RefusedValueError
+from particleflow.cli import main, options, toml, values
+from particleflow.cli.command import _remedy
+from particleflow.cli.names import TARGETS
+from particleflow.cli.task import task as task_of
 
 QUICK = ["--steps", "2", "--dt", "1e-4", "--metrics", "mmd2", "--no-gif"]
 
@@ -27,7 +30,7 @@ def error_of(capsys, *arguments):
 
 
 def task(**settings):
-    return build.task({"dt": 1e-3, "steps": 1} | settings, ["mmd"])
+    return task_of({"dt": 1e-3, "steps": 1} | settings, ["mmd"])
 
 
 # ------------------------------------------------------------------ starts
@@ -131,7 +134,7 @@ def test_a_start_goes_through_the_projection_of_the_target(tmp_path):
     np.testing.assert_allclose(built.x0, fitted.transform(start), atol=1e-12)
     np.save(tmp_path / "x.npy", start[:, :3])
     with pytest.raises(
-        config.SettingError,
+        RefusedValueError,
         match="`start` must have all coordinates of the target or its 2 of `pca`, got 3",
     ):
         task(target=str(tmp_path / "y.npy"), start=str(tmp_path / "x.npy"), pca=2)
@@ -155,12 +158,12 @@ def test_key_serves_every_npz_file(tmp_path):
     np.testing.assert_array_equal(built.x0, b)
     np.testing.assert_array_equal(built.y, b + 1)
     with pytest.raises(
-        config.SettingError,
+        RefusedValueError,
         match=r"`key` chooses an array of an \.npz file, and the target is rings",
     ):
         task(key="a")
     np.savetxt(tmp_path / "y.csv", a, delimiter=",")
-    with pytest.raises(config.SettingError, match=r"`key` chooses an array of an \.npz file"):
+    with pytest.raises(RefusedValueError, match=r"`key` chooses an array of an \.npz file"):
         task(target=str(tmp_path / "y.csv"), key="a")
 
 
@@ -324,18 +327,31 @@ MEANT = {
     [(option, *pair) for option, words in MEANT.items() for pair in words.items()],
 )
 def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, meant):
-    with pytest.raises(config.SettingError) as caught:
-        config.from_text(config.BY_NAME[option], word)
+    with pytest.raises(RefusedValueError) as caught:
+        values.from_text(options.BY_NAME[option], word)
     assert str(caught.value).partition("; did you mean ")[2] == (f"'{meant}'?" if meant else "")
 
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    {"--lr": "--dt", "--sigma": "--bandwidth", "--bandwith": "--bandwidth", "--std": "--start-std", "--output": "--out", "--epochs": "--steps",
-     "--lambda": "--lam", "--metric": "--metrics", "--device": "", "--foo": "", "--batch": "", "--wandb": "", "--x": ""}.items(),
-)  # fmt: skip
+    {
+        "--lr": "--dt",
+        "--sigma": "--bandwidth",
+        "--bandwith": "--bandwidth",
+        "--std": "--start-std",
+        "--output": "--out",
+        "--epochs": "--steps",
+        "--lambda": "--lam",
+        "--metric": "--metrics",
+        "--device": "",
+        "--foo": "",
+        "--batch": "",
+        "--wandb": "",
+        "--x": "",
+    }.items(),
+)
 def test_a_wrong_flag_is_answered_by_what_is_meant_or_by_what_there_is(word, meant):
-    said = _meant("run", word)
+    said = _remedy("run", word)
     assert (
         said == f"; did you mean '{meant}'?"
         if meant
@@ -414,8 +430,8 @@ def test_results_go_into_a_folder_whose_name_is_no_utf8(tmp_path):
 
 
 def test_a_config_that_cannot_be_written_leaves_the_earlier_one(tmp_path):
-    config.write({"seed": 3}, tmp_path / "config.toml", "one")
+    toml.write({"seed": 3}, tmp_path / "config.toml", "one")
     with pytest.raises(UnicodeEncodeError):
-        config.write({"target": "caf\udce9"}, tmp_path / "config.toml", "two")
-    assert config.read(str(tmp_path / "config.toml"), "run") == {"seed": 3}
+        toml.write({"target": "caf\udce9"}, tmp_path / "config.toml", "two")
+    assert toml.read(str(tmp_path / "config.toml"), "run") == {"seed": 3}
     assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]

@@ -95,22 +95,35 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
 AFTER = """
 import pathlib, sys, time
 import particleflow.cli
-from particleflow import recording, running, runs
+from particleflow import recording, running
 from particleflow.stopping import Stop
+
 stops = []
 made = Stop.__init__
+
+
 def kept(stop):
     made(stop)
     stops.append(stop)
+
+
 Stop.__init__ = kept
-owner, name = {"steps": (running.Run, "go"), "verdict": (running, "judged"), "records": (recording.Recorder, "trajectory")}[sys.argv[1]]
+owner, name = {
+    "steps": (running.Run, "go"),
+    "verdict": (running, "judged"),
+    "records": (recording.Recorder, "trajectory"),
+}[sys.argv[1]]
 real = getattr(owner, name)
+
+
 def watched(*arguments, **named):
     result = real(*arguments, **named)
     pathlib.Path(sys.argv[2]).touch()
     while not stops[0].signal:
         time.sleep(0.01)
     return result
+
+
 setattr(owner, name, watched)
 sys.exit(particleflow.cli.main(sys.argv[3:]))
 """

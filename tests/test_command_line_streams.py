@@ -14,9 +14,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from particleflow import Trajectory, config
+from particleflow import Trajectory
 from particleflow._files import replacing
-from particleflow.cli import main
+from particleflow._refusals import RefusedValueError
+from particleflow.cli import main, options, toml, values
 from particleflow.streams import Output
 
 COMMAND = [sys.executable, "-m", "particleflow"]
@@ -296,7 +297,7 @@ def test_a_file_that_is_none_is_one_line(files, monkeypatch, capsys, role, name,
             ["--config", "null.toml"],
             "`target` in null.toml must be a name without null characters, got 'a\\x00b.csv'",
         ),
-        (["--gif=yes"], "--no-gif takes no value, got 'yes': leave that out"),
+        (["--gif=yes"], "--gif takes no value, got 'yes': leave that out"),
         (
             ["--out", "x" * 300],
             f"--out must be a folder that can be written to, got {'x' * 300}: File name too long",
@@ -318,7 +319,7 @@ def test_an_argument_that_cannot_be_used_is_one_line(files, monkeypatch, capsys,
 
 
 def test_a_file_with_a_mark_at_its_beginning_is_read(files):
-    assert config.read(str(files / "marked.toml"), "run") == {"flow": "mmd", "n": 7}
+    assert toml.read(str(files / "marked.toml"), "run") == {"flow": "mmd", "n": 7}
 
 
 def test_a_trajectory_that_is_none_gives_no_advice_to_trust_it(files):
@@ -333,7 +334,7 @@ def test_a_trajectory_that_is_none_gives_no_advice_to_trust_it(files):
 # ------------------------------------------------------------------ numbers
 
 
-NUMERIC = [option for option in config.OPTIONS if option.kind in ("whole", "number", "numbers")]
+NUMERIC = [option for option in options.OPTIONS if option.kind in ("whole", "number", "numbers")]
 
 
 @pytest.mark.parametrize("option", NUMERIC, ids=lambda option: option.name)
@@ -341,9 +342,9 @@ NUMERIC = [option for option in config.OPTIONS if option.kind in ("whole", "numb
 def test_a_wrong_number_names_flag_value_and_remedy(option, text):
     good = text not in ("nan", "inf", "1e400", "many", "")
     try:
-        value = config.from_text(option, text)
-    except config.SettingError as error:
-        said = str(error)
+        value = values.from_text(option, text)
+    except RefusedValueError as error:
+        said = options.in_flags(error)
     else:
         assert good
         assert value is not None
@@ -367,11 +368,19 @@ DRAW = """
 import resource, sys
 from pathlib import Path
 from particleflow import Trajectory, plotting
+
 path, folder = Trajectory.load(sys.argv[1]), Path(sys.argv[2])
 plotting.snapshots(path, folder / "before.pdf")
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-acts = {kind: lambda file: plotting.curves(path, file) for kind in ("png", "pdf", "svg", "svgz", "jpg", "ps", "tif", "webp")}
-for kind, act in {**acts, "gif": lambda file: plotting.animate(path, file, seconds=0.2), "npz": path.save}.items():
+acts = {
+    kind: lambda file: plotting.curves(path, file)
+    for kind in ("png", "pdf", "svg", "svgz", "jpg", "ps", "tif", "webp")
+}
+for kind, act in {
+    **acts,
+    "gif": lambda file: plotting.animate(path, file, seconds=0.2),
+    "npz": path.save,
+}.items():
     try:
         act(folder / f"picture.{kind}")
     except OSError as error:
@@ -385,9 +394,17 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_done(tmp_path):
     assert main([*SMALL, "--out", str(tmp_path / "run")]) == 0
     (tmp_path / "pictures").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", DRAW, str(tmp_path / "run" / "trajectory.npz"), str(tmp_path / "pictures")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            DRAW,
+            str(tmp_path / "run" / "trajectory.npz"),
+            str(tmp_path / "pictures"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert left_in(tmp_path / "pictures") == {"before.pdf"}
 

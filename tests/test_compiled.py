@@ -20,15 +20,8 @@ from torch import Tensor
 from particleflow import kernels
 from particleflow.pairwise import Dense
 from particleflow.pairwise.codegen.processor import Processor
-from particleflow.pairwise.exact.compiled import (
-    Compiled,
-    CompiledQueries,
-    Ranges,
-    query_rows,
-    range_logs,
-    range_sums,
-    scaled,
-)
+from particleflow.pairwise.exact.compiled import Compiled, CompiledQueries
+from particleflow.pairwise.exact.ranges import Ranges, query_rows, range_logs, range_sums, scaled
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.terms import What
 
@@ -99,13 +92,17 @@ def test_compiled_keeps_the_contract_everywhere(
     check_backend(Compiled(), kernel, d, dtype)
 
 
-@pytest.mark.parametrize(("processor", "kernel", "d", "dtype"), [
-    ("", GAUSSIAN, 2, torch.float32),
-    ("", kernels.Laplace(0.7), 3, torch.float32),
-    ("", kernels.Matern32(0.7), 10, torch.float64),
-    ("+avx", kernels.IMQ(0.7), 2, torch.float32),
-    ("+avx", GAUSSIAN, 1, torch.float64),
-], ids=names)  # fmt: skip
+@pytest.mark.parametrize(
+    ("processor", "kernel", "d", "dtype"),
+    [
+        ("", GAUSSIAN, 2, torch.float32),
+        ("", kernels.Laplace(0.7), 3, torch.float32),
+        ("", kernels.Matern32(0.7), 10, torch.float64),
+        ("+avx", kernels.IMQ(0.7), 2, torch.float32),
+        ("+avx", GAUSSIAN, 1, torch.float64),
+    ],
+    ids=names,
+)
 def test_other_processors_keep_the_contract(
     processor: str,
     kernel: kernels.Kernel,
@@ -113,7 +110,10 @@ def test_other_processors_keep_the_contract(
     dtype: torch.dtype,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without AVX and without FMA: shorter vectors, divisions for estimates, two roundings for one."""
+    """A processor without AVX or FMA has shorter vectors.
+
+    It divides where others estimate, and rounds twice where FMA rounds once.
+    """
     if processor and not Processor.here().has("avx"):
         pytest.skip("this processor has no AVX")
     if processor:
@@ -347,7 +347,7 @@ def test_prepared_queries_keep_what_helps() -> None:
 
 
 def test_coincident_laplacians_of_kinked_kernels_match_dense() -> None:
-    """Without the curvature, and the slope cut off, as kernels.radial says."""
+    """Without the curvature, and the slope cut off, as kernels.contract says."""
     x = cloud(12, 2, 0)
     for kernel in KERNELS:
         if kernel not in SMOOTH:
@@ -364,7 +364,7 @@ def test_what_cannot_be_compiled_is_refused() -> None:
     with pytest.raises(
         TypeError,
         match=re.escape(
-            "`kernel` must be one of Gaussian, Laplace, Matern32, Matern52, IMQ, Energy for"
+            "`kernel` must be one of Gaussian, Laplace, Matern32, Matern52, IMQ, Cauchy, Energy for"
             " Compiled(), got"
         ),
     ):

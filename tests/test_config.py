@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from particleflow import Clock, build, catalogue, config, kernels, samplers
-from particleflow.config import SettingError
+from particleflow import Clock, kernels, samplers
+from particleflow._refusals import RefusedValueError
+from particleflow.cli import defaults, names, parts, report, starts, toml
+from particleflow.cli import task as cli_task
+from particleflow.cli.task import task as task_of
 from particleflow.estimators import (
     KALE,
     KDE,
@@ -24,7 +27,7 @@ from particleflow.pairwise import Auto
 
 
 def refused(text):
-    return pytest.raises(SettingError, match=re.escape(text))
+    return pytest.raises(RefusedValueError, match=re.escape(text))
 
 
 def small(**settings):
@@ -34,17 +37,17 @@ def small(**settings):
 # ------------------------------------------------------------------ the catalogue
 
 
-@pytest.mark.parametrize("name", catalogue.TARGETS)
+@pytest.mark.parametrize("name", names.TARGETS)
 def test_every_target_of_the_catalogue_can_be_drawn_from(name):
-    task = build.task(small(target=name), ["mmd"])
+    task = task_of(small(target=name), ["mmd"])
     assert task.y.shape == (17, 2)
     assert task.x0.shape == (11, 2)
     assert task.settings["target"] == name
 
 
-@pytest.mark.parametrize("name", catalogue.FLOWS)
+@pytest.mark.parametrize("name", names.FLOWS)
 def test_every_flow_of_the_catalogue_can_be_built(name):
-    estimator = build.task(small(target="gaussian"), [name]).plans[name].flow.estimator
+    estimator = task_of(small(target="gaussian"), [name]).plans[name].flow.estimator
     assert (
         type(estimator)
         is {
@@ -58,10 +61,10 @@ def test_every_flow_of_the_catalogue_can_be_built(name):
     )
 
 
-@pytest.mark.parametrize("name", catalogue.RATIOS)
+@pytest.mark.parametrize("name", parts.RATIOS)
 def test_every_ratio_of_the_catalogue_is_an_estimator_of_one(name):
     estimator = (
-        build.task(small(ratio=name, kernel="imq", bandwidth=0.3), ["mono"])
+        task_of(small(ratio=name, kernel="imq", bandwidth=0.3), ["mono"])
         .plans["mono"]
         .flow.estimator
     )
@@ -70,9 +73,9 @@ def test_every_ratio_of_the_catalogue_is_an_estimator_of_one(name):
     assert getattr(estimator, "kernel", kernels.IMQ(0.3)) == kernels.IMQ(0.3)
 
 
-@pytest.mark.parametrize("name", catalogue.CRITICS)
+@pytest.mark.parametrize("name", parts.CRITICS)
 def test_every_critic_of_the_catalogue_is_an_estimator_of_a_potential(name):
-    estimator = build.task(small(critic=name), ["w1"]).plans["w1"].flow.estimator
+    estimator = task_of(small(critic=name), ["w1"]).plans["w1"].flow.estimator
     kinds = {
         "exact": CTransformCritic,
         "clip": WeightClippingCritic,
@@ -84,31 +87,36 @@ def test_every_critic_of_the_catalogue_is_an_estimator_of_a_potential(name):
 
 def test_networks_are_taught_first_as_long_as_asked():
     settings = small(ratio="classifier", critic="gp", first_steps=7)
-    task = build.task(settings | {"w1": {"first_steps": 11}}, ["mono", "w1"])
+    task = task_of(settings | {"w1": {"first_steps": 11}}, ["mono", "w1"])
     assert [task.plans[name].flow.estimator.first_steps for name in ("mono", "w1")] == [7, 11]
     assert [task.settings[name]["first_steps"] for name in ("mono", "w1")] == [7, 11]
-    task = build.task(small(critic="clip", first_steps=3), ["mono", "w1"])
+    task = task_of(small(critic="clip", first_steps=3), ["mono", "w1"])
     assert task.plans["w1"].flow.estimator.first_steps == 3
     assert "first_steps" not in task.settings["mono"]
 
 
 def test_kale_as_a_ratio_takes_its_penalty_and_accuracy():
-    task = build.task(small(ratio="kale", lam=0.3), ["mono"])
+    task = task_of(small(ratio="kale", lam=0.3), ["mono"])
     estimator = task.plans["mono"].flow.estimator
-    assert (estimator.lam, estimator.pairwise) == (0.3, Auto(rtol=config.RTOL["kale"]))
-    assert {"lam": 0.3, "rtol": config.RTOL["kale"]}.items() <= task.settings["mono"].items()
-    beside = build.task(small(lam=0.3), ["mono", "kale"])
+    assert (estimator.lam, estimator.pairwise) == (
+        0.3,
+        Auto(rtol=names.FLOWS["kale"].defaults["rtol"]),
+    )
+    assert {"lam": 0.3, "rtol": names.FLOWS["kale"].defaults["rtol"]}.items() <= task.settings[
+        "mono"
+    ].items()
+    beside = task_of(small(lam=0.3), ["mono", "kale"])
     assert "lam" not in beside.settings["mono"]
 
 
 def test_every_kernel_of_the_catalogue_can_be_built():
-    for name in catalogue.KERNELS:
-        task = build.task(small(kernel=name), ["mmd"])
+    for name in parts.KERNELS:
+        task = task_of(small(kernel=name), ["mmd"])
         assert type(task.plans["mmd"].flow.estimator.kernel).__name__.lower() == name
         assert ("bandwidth" in task.settings) == (name != "energy")
 
 
-@pytest.mark.parametrize("name", catalogue.MOBILITIES)
+@pytest.mark.parametrize("name", parts.MOBILITIES)
 def test_every_mobility_of_the_catalogue_is_the_one_that_its_line_says(name):
     d = torch.linspace(-2, 2, 5, dtype=torch.float64)
     expected = {
@@ -121,13 +129,13 @@ def test_every_mobility_of_the_catalogue_is_the_one_that_its_line_says(name):
         "hellinger": (d / 2).exp(),
     }
     torch.testing.assert_close(
-        build.task(small(mobility=name), ["mono"]).plans["mono"].flow.mobility.h(d), expected[name]
+        task_of(small(mobility=name), ["mono"]).plans["mono"].flow.mobility.h(d), expected[name]
     )
 
 
-@pytest.mark.parametrize("name", catalogue.INTEGRATORS)
+@pytest.mark.parametrize("name", parts.INTEGRATORS)
 def test_every_integrator_of_the_catalogue_can_be_built(name):
-    integrator = build.task(
+    integrator = task_of(
         small(target="gaussian", integrator=name), ["langevin" if "maruyama" in name else "mmd"]
     )
     (plan,) = integrator.plans.values()
@@ -135,8 +143,8 @@ def test_every_integrator_of_the_catalogue_can_be_built(name):
 
 
 def test_every_metric_of_the_catalogue_measures():
-    task = build.task(small(metrics=list(catalogue.METRICS)), ["mmd"])
-    assert len(task.metrics) == len(catalogue.METRICS)
+    task = task_of(small(metrics=list(parts.METRICS)), ["mmd"])
+    assert len(task.metrics) == len(parts.METRICS)
     for metric in task.metrics.values():
         assert metric(task.x0, task.y) > 0
     assert task.metrics["MMD"](task.x0, task.y) ** 2 == pytest.approx(
@@ -153,10 +161,10 @@ def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
     tasks = []
     for unit in (1.0, 100.0):
         law = samplers.FromArray(unit * points + 5 * unit)
-        x0, start = build._start(
+        x0, start = starts.start(
             {}, law.points, float(law.points.var(0, unbiased=False).mean().sqrt()), 1
         )
-        _, bandwidth = build._kernel({}, law.points, ["mmd"])
+        _, bandwidth = cli_task._kernel({}, law.points, ["mmd"])
         tasks.append((x0, start["start_std"], bandwidth, start["start_mean"]))
         assert bandwidth == pytest.approx(kernels.default_bandwidth(law.points), rel=1e-3)
     for small_unit, large_unit in zip(*tasks, strict=True):
@@ -171,17 +179,17 @@ def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
 
 def test_outliers_move_neither_the_start_nor_its_width():
     points = samplers.Rings().sample(300, seed=0)
-    clean = build.task({"target": "rings", "dt": 1e-3}, ["mmd-noise"]).settings
+    clean = task_of({"target": "rings", "dt": 1e-3}, ["mmd-noise"]).settings
     lost = torch.cat([points, torch.tensor([[1e4, -3e5], [-7e3, 2e5]], dtype=torch.float64)])
-    assert torch.equal(build._bulk(lost), points)
-    assert torch.equal(build._bulk(points), points)
-    x0, start = build._start(
-        {}, build._bulk(lost), float(points.var(0, unbiased=False).mean().sqrt()), 1
+    assert torch.equal(starts.bulk(lost), points)
+    assert torch.equal(starts.bulk(points), points)
+    x0, start = starts.start(
+        {}, starts.bulk(lost), float(points.var(0, unbiased=False).mean().sqrt()), 1
     )
     assert (start["start_mean"], start["start_std"]) == (clean["start_mean"], clean["start_std"])
     assert float(x0.abs().max()) < 3
     most_coincide = torch.cat([torch.zeros(9, 2, dtype=torch.float64), points[:5]])
-    assert torch.equal(build._bulk(most_coincide), most_coincide)
+    assert torch.equal(starts.bulk(most_coincide), most_coincide)
 
 
 def test_an_outlier_in_a_file_does_not_widen_the_noise(tmp_path):
@@ -189,7 +197,7 @@ def test_an_outlier_in_a_file_does_not_widen_the_noise(tmp_path):
     np.save(tmp_path / "clean.npy", points)
     np.save(tmp_path / "lost.npy", np.concatenate([points, [[1e5, 0.0]]]))
     clean, lost = (
-        build.task({"target": str(tmp_path / f"{name}.npy"), "dt": 1e-3}, ["mmd-noise"]).settings
+        task_of({"target": str(tmp_path / f"{name}.npy"), "dt": 1e-3}, ["mmd-noise"]).settings
         for name in ("clean", "lost")
     )
     assert lost["mmd-noise"]["beta"] == clean["mmd-noise"]["beta"]
@@ -212,53 +220,53 @@ def test_an_outlier_in_a_file_does_not_widen_the_noise(tmp_path):
     ],
 )
 def test_records_are_equally_far_apart(steps, records, every):
-    assert build.spacing(steps, records) == every
+    assert cli_task.spacing(steps, records) == every
 
 
 def test_records_divide_the_steps_wherever_a_divisor_is_near_and_never_exceed_what_is_allowed():
     for steps in range(1, 200):
         for records in (1, 3, 10, 50):
-            every = build.spacing(steps, records)
+            every = cli_task.spacing(steps, records)
             near = [
                 e
                 for e in range(1, steps + 1)
                 if steps % e == 0 and records / 1.5 <= steps / e <= 1.5 * records
             ]
             assert steps % every == 0 or not near
-            assert steps / build.spacing(steps, records, 5) <= 5
+            assert steps / cli_task.spacing(steps, records, 5) <= 5
             assert every <= 1.5 * steps / min(records, steps)
 
 
 def test_each_flow_has_its_own_dt():
-    task = build.task({"n": 5, "m": 7}, ["mmd", "kale"])
+    task = task_of({"n": 5, "m": 7}, ["mmd", "kale"])
     for name, plan in task.plans.items():
         assert plan.dt == plan.flow.suggest_dt(task.x0, task.y) == task.settings[name]["dt"]
     assert task.plans["kale"].dt < task.plans["mmd"].dt
 
 
 def test_noise_starts_at_the_targets_scale_and_all_but_vanishes():
-    task = build.task(small(steps=80), ["mmd-noise"])
+    task = task_of(small(steps=80), ["mmd-noise"])
     noise = task.plans["mmd-noise"].flow.noise
     start = noise(Clock(step=0))
     assert start == pytest.approx(float(task.y.var(0, unbiased=False).mean().sqrt()), rel=1e-3)
-    assert noise(Clock(step=80)) == pytest.approx(start / 2**config.HALVINGS)
+    assert noise(Clock(step=80)) == pytest.approx(start / 2**defaults.HALVINGS)
 
 
 def test_a_file_of_points_is_used_row_by_row_up_to_a_thousand(tmp_path):
     points = np.random.default_rng(0).standard_normal((1203, 2))
     np.save(tmp_path / "many.npy", points)
     np.save(tmp_path / "few.npy", points[:31])
-    few = build.task({"target": str(tmp_path / "few.npy"), "dt": 1e-3}, ["mmd"])
+    few = task_of({"target": str(tmp_path / "few.npy"), "dt": 1e-3}, ["mmd"])
     np.testing.assert_array_equal(few.y, points[:31])
-    many = build.task({"target": str(tmp_path / "many.npy"), "dt": 1e-3}, ["mmd"])
-    assert many.y.shape == (config.ROWS, 2)
+    many = task_of({"target": str(tmp_path / "many.npy"), "dt": 1e-3}, ["mmd"])
+    assert many.y.shape == (defaults.ROWS, 2)
     assert many.rows == 1203
 
 
 def test_a_start_from_a_file(tmp_path):
     points = np.random.default_rng(0).standard_normal((9, 2))
     np.save(tmp_path / "start.npy", points)
-    task = build.task({"start": str(tmp_path / "start.npy"), "dt": 1e-3}, ["mmd"])
+    task = task_of({"start": str(tmp_path / "start.npy"), "dt": 1e-3}, ["mmd"])
     np.testing.assert_array_equal(task.x0, points)
     assert task.settings["n"] == 9
 
@@ -268,8 +276,8 @@ def test_a_file_of_many_columns_is_projected_on_request(tmp_path):
     points = rng.standard_normal((50, 5)) * [1, 5, 1, 9, 1]
     np.save(tmp_path / "p.npy", points)
     target = str(tmp_path / "p.npy")
-    assert build.task({"target": target, "dt": 1e-3}, ["mmd"]).y.shape == (50, 5)
-    y = build.task({"target": target, "pca": 2, "dt": 1e-3}, ["mmd"]).y
+    assert task_of({"target": target, "dt": 1e-3}, ["mmd"]).y.shape == (50, 5)
+    y = task_of({"target": target, "pca": 2, "dt": 1e-3}, ["mmd"]).y
     variances = np.linalg.eigvalsh(np.cov(points.T))[::-1]
     np.testing.assert_allclose(np.cov(y.T.numpy()), np.diag(variances[:2]), atol=1e-8)
 
@@ -280,8 +288,8 @@ def test_a_picture_is_a_target(tmp_path):
     pixels = np.full((8, 8), 255, np.uint8)
     pixels[:, :2] = 0
     Image.fromarray(pixels).save(tmp_path / "bar.png")
-    dark = build.task(small(target=str(tmp_path / "bar.png")), ["mmd"]).y
-    bright = build.task(small(target=str(tmp_path / "bar.png"), bright=True), ["mmd"]).y
+    dark = task_of(small(target=str(tmp_path / "bar.png")), ["mmd"]).y
+    bright = task_of(small(target=str(tmp_path / "bar.png"), bright=True), ["mmd"]).y
     assert float(dark[:, 0].max()) <= -0.5 <= float(bright[:, 0].min())
 
 
@@ -293,14 +301,14 @@ def test_a_picture_is_a_target(tmp_path):
     [(2000, 2000, ["w2", "mmd2"]), (2001, 9, ["sliced", "mmd2"]), (9, 2001, ["sliced", "mmd2"])],
 )
 def test_exact_transport_is_for_small_clouds(n, m, names):
-    task = build.task({"n": n, "m": m, "dt": 1e-3}, ["mmd"])
+    task = task_of({"n": n, "m": m, "dt": 1e-3}, ["mmd"])
     assert task.settings["metrics"] == names
     assert task.notes == (
         ("metrics: sliced W2 and not W2, which takes long beyond 2000 points",)
         if n + m < 4000
         else ()
     )
-    asked = build.task({"n": n, "m": m, "dt": 1e-3, "metrics": ["w1", "w2"]}, ["mmd"])
+    asked = task_of({"n": n, "m": m, "dt": 1e-3, "metrics": ["w1", "w2"]}, ["mmd"])
     assert (asked.settings["metrics"], asked.notes) == (["w1", "w2"], ())
 
 
@@ -310,24 +318,24 @@ def test_exact_transport_of_large_clouds_is_refused_but_on_the_line(tmp_path, me
         f"`metrics` {metric} is exact, for at most 5000 points, got 5001: use sliced, or leave"
         " it out"
     ):
-        build.task({"n": 11, "m": 5001, "metrics": [metric], "dt": 1e-3}, ["mmd"])
+        task_of({"n": 11, "m": 5001, "metrics": [metric], "dt": 1e-3}, ["mmd"])
     np.save(tmp_path / "line.npy", np.random.default_rng(0).standard_normal((5001, 1)))
     line = {"target": str(tmp_path / "line.npy"), "m": 5001, "dt": 1e-3}
-    assert build.task({**line, "metrics": [metric]}, ["mmd"]).metrics
-    assert build.task(line, ["mmd"]).settings["metrics"] == ["w2", "mmd2"]
+    assert task_of({**line, "metrics": [metric]}, ["mmd"]).metrics
+    assert task_of(line, ["mmd"]).settings["metrics"] == ["w2", "mmd2"]
 
 
 def test_sums_over_pairs_are_as_accurate_as_asked():
-    names = ["mmd", "mmd-noise", "kale", "mono"]
-    unsaid = build.task(small(), names)
-    asked = build.task(small(rtol=1e-3, kale={"rtol": 1e-7}), names)
+    flows = ["mmd", "mmd-noise", "kale", "mono"]
+    unsaid = task_of(small(), flows)
+    asked = task_of(small(rtol=1e-3, kale={"rtol": 1e-7}), flows)
     mmd, kale, kde = (
         MMD(kernels.Gaussian(1)),
         KALE(kernels.Gaussian(1), lam=1),
         KDE(kernels.Gaussian(1)),
     )
     usual = {"mmd": mmd, "mmd-noise": mmd, "kale": kale, "mono": kde}
-    for name in names:
+    for name in flows:
         assert (
             unsaid.plans[name].flow.estimator.pairwise
             == usual[name].pairwise
@@ -335,58 +343,60 @@ def test_sums_over_pairs_are_as_accurate_as_asked():
         )
         assert asked.plans[name].flow.estimator.pairwise == Auto(rtol=asked.settings[name]["rtol"])
         assert asked.settings[name]["rtol"] == (1e-7 if name == "kale" else 1e-3)
-    assert "rtol" not in build.task(small(target="gaussian"), ["langevin"]).settings["langevin"]
+    assert "rtol" not in task_of(small(target="gaussian"), ["langevin"]).settings["langevin"]
 
 
 def test_sliced_transport_takes_fewer_directions_of_large_clouds():
-    directions = [build.task({"n": n, "m": 100, "metrics": ["sliced"], "dt": 1e-3}, ["mmd"]).metrics["sliced W2"].projections
-                  for n in (300, 99_900, 1_000_000)]  # fmt: skip
+    directions = [
+        task_of({"n": n, "m": 100, "metrics": ["sliced"], "dt": 1e-3}, ["mmd"])
+        .metrics["sliced W2"]
+        .projections
+        for n in (300, 99_900, 1_000_000)
+    ]
     assert directions == [200, 40, 32]
 
 
 def test_records_are_bounded_in_memory():
     settings = {"n": 2_000_000, "m": 11, "steps": 400, "metrics": ["sliced"], "dt": 1e-3}
-    for names in (["mmd"], ["mmd", "mmd-noise"]):
-        task = build.task(settings, names)
+    for flows in (["mmd"], ["mmd", "mmd-noise"]):
+        task = task_of(settings, flows)
         held = sum(
             (plan.steps // task.every[name] + 1) * task.x0.nbytes
             for name, plan in task.plans.items()
         )
-        assert held <= config.RECORDED
-        assert held > config.RECORDED / 2
-        most = config.RECORDED // (2_000_000 * 2 * 8 * len(names)) - 1
+        assert held <= defaults.RECORDED
+        assert held > defaults.RECORDED / 2
+        most = defaults.RECORDED // (2_000_000 * 2 * 8 * len(flows)) - 1
         assert task.notes == (
             f"records: at most {most} and not 50, which would take more than 1 GB",
         )
         assert task.settings["records"] == 50
-    assert build.task({**settings, "steps": 20}, ["mmd"]).notes == ()
+    assert task_of({**settings, "steps": 20}, ["mmd"]).notes == ()
 
 
 def test_more_than_a_thousand_points_use_all_processors():
     for sizes, expected in (
         ((1000, 1000), 1),
-        ((1001, 9), config.processors()),
-        ((9, 1001), config.processors()),
+        ((1001, 9), defaults.processors()),
+        ((9, 1001), defaults.processors()),
     ):
-        task = build.task({"n": sizes[0], "m": sizes[1], "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"])
+        task = task_of({"n": sizes[0], "m": sizes[1], "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"])
         assert task.threads == task.settings["threads"] == expected
 
 
 def test_a_start_from_a_large_file_counts_too(tmp_path):
     np.save(tmp_path / "start.npy", np.random.default_rng(0).standard_normal((1001, 2)))
-    task = build.task(
+    task = task_of(
         {"start": str(tmp_path / "start.npy"), "m": 17, "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"]
     )
-    assert task.threads == config.processors()
+    assert task.threads == defaults.processors()
 
 
 def test_how_many_dimensions_there_are(tmp_path):
-    from particleflow import runs
-
     for d, words in ((1, "in 1 dimension"), (2, "in 2 dimensions")):
         np.save(tmp_path / "p.npy", np.random.default_rng(0).standard_normal((9, d)))
-        task = build.task({"flow": "mmd", "target": str(tmp_path / "p.npy"), "dt": 1e-3}, ["mmd"])
-        assert runs.heading(task).splitlines()[0].endswith(f"9 of 9 points {words}")
+        task = task_of({"flow": "mmd", "target": str(tmp_path / "p.npy"), "dt": 1e-3}, ["mmd"])
+        assert report.heading(task).splitlines()[0].endswith(f"9 of 9 points {words}")
 
 
 # ------------------------------------------------------------------ refusals
@@ -442,17 +452,23 @@ def test_how_many_dimensions_there_are(tmp_path):
         (
             ["mono"],
             {"ratio": "classifier", "rtol": 1e-3},
-            "`rtol` is for sums over pairs, and the ratio classifier takes none: leave it out",
+            (
+                "`rtol` is for the ratio kde, kale, ulsif, rulsif or kliep, and the ratio is"
+                " classifier: leave it out"
+            ),
         ),
         (
             ["mono"],
             {"first_steps": 9},
-            "`first_steps` is for a network, which the ratio kde is not: leave it out",
+            "`first_steps` is for the ratio classifier, and the ratio is kde: leave it out",
         ),
         (
             ["mono", "w1"],
             {"w1": {"first_steps": 9}},
-            "`first_steps` is for a network, which the critic exact is not: leave it out",
+            (
+                "`first_steps` is for the critic clip, gp or lipschitz, and the critic is exact:"
+                " leave it out"
+            ),
         ),
         (
             ["w1"],
@@ -463,7 +479,7 @@ def test_how_many_dimensions_there_are(tmp_path):
             ["langevin"],
             {},
             (
-                "`target` must have a known density for langevin, one of gaussian, four-gaussians,"
+                "`target` must have a known density for langevin, one of four-gaussians, gaussian,"
                 " got rings"
             ),
         ),
@@ -476,7 +492,7 @@ def test_how_many_dimensions_there_are(tmp_path):
 )
 def test_settings_that_do_not_go_together(flows, settings, text):
     with refused(text):
-        build.task(small(**settings), flows)
+        task_of(small(**settings), flows)
 
 
 @pytest.mark.parametrize(
@@ -501,7 +517,7 @@ def test_settings_that_do_not_go_together(flows, settings, text):
 )
 def test_numbers_out_of_range(flow, settings, text):
     with pytest.raises(ValueError, match=re.escape(text)):
-        build.task(small(**settings), [flow])
+        task_of(small(**settings), [flow])
 
 
 def test_a_start_of_another_dimension(tmp_path):
@@ -509,7 +525,7 @@ def test_a_start_of_another_dimension(tmp_path):
     with pytest.raises(
         ValueError, match=re.escape("`target` must be (M, 3) like `start`, got (17, 2)")
     ):
-        build.task(small(start=str(tmp_path / "start.npy"), n=None), ["mmd"])
+        task_of(small(start=str(tmp_path / "start.npy"), n=None), ["mmd"])
 
 
 # ------------------------------------------------------------------ files
@@ -522,12 +538,12 @@ def written(tmp_path, text):
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    settings = build.task(
+    settings = task_of(
         {"dt": 1 / 3, "target": "digits", "n": 11, "m": 17}, ["kale", "mono"]
     ).settings
-    config.write({"flows": ["kale", "mono"], **settings}, tmp_path / "c.toml", "two\nlines")
+    toml.write({"flows": ["kale", "mono"], **settings}, tmp_path / "c.toml", "two\nlines")
     assert (tmp_path / "c.toml").read_text().startswith("# two\n# lines\n")
-    assert config.read(str(tmp_path / "c.toml"), "compare") == {
+    assert toml.read(str(tmp_path / "c.toml"), "compare") == {
         "flows": ["kale", "mono"],
         **settings,
     }
@@ -594,16 +610,16 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_a_file_that_is_wrong(tmp_path, text, expected):
     file = written(tmp_path, text)
     with refused(expected.replace("FILE", file)):
-        config.read(file, "run")
+        toml.read(file, "run")
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with refused("nowhere.toml cannot be read: No such file or directory"):
-        config.read(str(tmp_path / "nowhere.toml"), "run")
+        toml.read(str(tmp_path / "nowhere.toml"), "run")
 
 
 def test_paths_in_a_file_are_relative_to_its_folder(tmp_path):
-    settings = config.read(
+    settings = toml.read(
         written(tmp_path, "target = 'points.csv'\nout = 'there'\nstart = 'auto'"), "run"
     )
     assert settings == {
@@ -614,15 +630,13 @@ def test_paths_in_a_file_are_relative_to_its_folder(tmp_path):
 
 
 def test_flags_win_over_the_file_and_over_its_tables(tmp_path):
-    file = config.read(
-        written(tmp_path, "n = 5\nlam = 3\ndt = 1\n[kale]\nlam = 1\nsteps = 7"), "run"
-    )
-    settings = config.merged({"n": 6, "lam": 0.5}, file)
+    file = toml.read(written(tmp_path, "n = 5\nlam = 3\ndt = 1\n[kale]\nlam = 1\nsteps = 7"), "run")
+    settings = toml.merged({"n": 6, "lam": 0.5}, file)
     assert settings["n"] == 6
-    assert [config.of_flow(settings, "kale", name) for name in ("lam", "steps", "dt")] == [
+    assert [toml.of_flow(settings, "kale", name) for name in ("lam", "steps", "dt")] == [
         0.5,
         7,
         1.0,
     ]
-    assert config.of_flow(file, "kale", "lam") == 1.0
-    assert config.of_flow(settings, "mmd", "steps") is None
+    assert toml.of_flow(file, "kale", "lam") == 1.0
+    assert toml.of_flow(settings, "mmd", "steps") is None

@@ -13,8 +13,9 @@ import particleflow as pf
 from particleflow import metrics
 from particleflow.clouds import Cloud
 from particleflow.estimators import GradientPenaltyCritic, LipschitzCritic, WeightClippingCritic
-from particleflow.estimators.network import GroupSort, cut, shortened
-from particleflow.estimators.training import Batch, slopes
+from particleflow.estimators.trained.batches import Batch
+from particleflow.estimators.trained.network import GroupSort, cut, shortened
+from particleflow.estimators.trained.training import slopes
 from particleflow.samplers import Gaussian, Minibatch, Rings
 
 SMALL = {"width": 8, "depth": 1, "first_steps": 8, "steps": 3}

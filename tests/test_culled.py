@@ -222,7 +222,7 @@ def test_reach_and_its_table_bound_the_kernel(kernel: type) -> None:
     "kernel", [kernels.Gaussian, kernels.Laplace, kernels.Matern32, kernels.Matern52]
 )
 def test_the_logarithm_is_right_in_every_row(cloud: str, kernel: type) -> None:
-    """Near, far and very far from all sources, at small bandwidths: no row is without neighbours."""
+    """Queries lie near, far and very far from all sources; at small bandwidths, too."""
     rng = np.random.default_rng(3)
     x, z = draw(cloud, 600, 2), draw(cloud, 200, 2, seed=1)
     z[:40] += 30 * rng.normal(size=(40, 2))

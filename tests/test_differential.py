@@ -73,7 +73,7 @@ def test_two_thousand_sums_by_keops_are_those_of_the_formulas(chunk: int) -> Non
 
 
 def test_a_wrong_sum_is_seen() -> None:
-    """The check can fail: a bandwidth that is off by 1e-5, a column that is not quite zero, a NaN."""
+    """The check fails on a bandwidth off by 1e-5, on a column not quite zero and on a NaN."""
 
     class Wrong:
         def __init__(self, spoil: Callable[[Tensor], Tensor]) -> None:

@@ -410,7 +410,7 @@ def test_chi_square_of_any_sign() -> None:
 
 
 def test_tsallis_near_one_is_kl() -> None:
-    """f_alpha - f_1 = (alpha - 1) g log^2 g / 2 + ...: to first order, with no rounding in the way."""
+    """f_alpha - f_1 = (alpha - 1) g log^2 g / 2 + ..., to first order and without rounding."""
     g = torch.linspace(0.1, 5, 40, dtype=torch.float64)
     for alpha in (1 + 1e-6, 1 - 1e-6):
         change = (Tsallis(alpha).f(g) - KL().f(g)) / (alpha - 1)

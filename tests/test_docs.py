@@ -132,7 +132,10 @@ def test_files_that_are_named_exist() -> None:
     """
     root = DOCS.parent
     pages = [*sorted((DOCS / "developers").rglob("*.rst")), root / "CONTRIBUTING.md"]
-    places = r"`((?:particleflow|tests|benchmarks|docs|\.ci|\.github)/[\w./-]*|[\w.-]+\.(?:toml|cfg|txt|md)|Makefile)`"
+    places = (
+        r"`((?:particleflow|tests|benchmarks|docs|\.ci|\.github)/[\w./-]*"
+        r"|[\w.-]+\.(?:toml|cfg|txt|md)|Makefile)`"
+    )
     named = {
         (page.name, name)
         for page in pages

@@ -54,7 +54,8 @@ for line in json.load(sys.stdin):
         eval(line)
         answers.append(["nothing", "", len(fits)])
     except Exception as error:
-        answers.append([type(error).__name__, str(error), len(fits)])
+        kind = type(error).__name__.removeprefix("Refused")
+        answers.append([kind, str(error), len(fits)])
 json.dump(answers, sys.stdout)
 """
 
@@ -91,7 +92,10 @@ CASES = [
     (
         "pf.fit(KDE(kernel), x)",
         "ValueError",
-        r"`y` must be \(M, d\) points for KDE, got None: pass samples of the law to flow to",
+        (
+            r"`y` must be \(M, d\) points for KDE, got None: pass samples of the target"
+            r" distribution"
+        ),
     ),
     (
         "next(pf.iterate(flow, bad(x, 3, nan), y, dt=0.1))",
@@ -433,14 +437,17 @@ CASES = [
         "run(y=None)",
         "ValueError",
         (
-            r"`target` must be \(M, d\) points for Counting, got None: pass samples of the law to"
-            r" flow to"
+            r"`target` must be \(M, d\) points for Counting, got None: pass samples of the target"
+            r" distribution"
         ),
     ),
     (
         "flow.suggest_dt(x)",
         "ValueError",
-        r"`y` must be \(M, d\) points for Counting, got None: pass samples of the law to flow to",
+        (
+            r"`y` must be \(M, d\) points for Counting, got None: pass samples of the target"
+            r" distribution"
+        ),
     ),
     (
         "run(integrator=pf.Heun)",

@@ -76,7 +76,7 @@ def velocity(
 
 
 # ---- conservative flows
-# ------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 GAUSSIAN = pf.samplers.Gaussian(mean=[0.3, -0.2], cov=[[1.0, 0.8], [0.8, 0.89]])
 # Entropies without a finite recession constant: no mass leaves the target's points.
@@ -262,7 +262,7 @@ def test_a_rescaling_of_a_potential_is_refused(mobility: Vanilla) -> None:
 
 
 # ---- symmetries
-# --------------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 ROTATION = torch.linalg.qr(normal(3, 3, 9))[0]
 SHIFT = torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64)
@@ -334,7 +334,7 @@ def test_a_mobility_multiplies_the_gradient_by_its_slope_at_the_ratio() -> None:
 
 
 # ---- noise injection
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_far_away_the_mmd_flow_stalls_and_noise_helps(seed: int) -> None:
 
 
 # ---- suggested steps
-# -----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -530,7 +530,7 @@ def test_the_suggested_step_is_stable(task, name: str) -> None:  # type: ignore[
 
 
 def test_the_suggested_step_follows_the_units() -> None:
-    """Lengths times c: rates of the MMD flow go like 1 / c^2 (k is dimensionless), steps like c^2."""
+    """Lengths times c divide the MMD flow's rates by c^2 (k has no unit): dt grows like c^2."""
     problem = squares()
     base = pf.mmd_flow(Gaussian(0.5)).suggest_dt(problem.x, problem.y)
     assert pf.mmd_flow(Gaussian(50.0)).suggest_dt(

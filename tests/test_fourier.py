@@ -264,7 +264,9 @@ x = torch.randn(3000, 2, dtype=torch.float64)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for _ in range(3):
-        Auto(rtol=1e-8).sources(Laplace(0.2), x).field(torch.ones(3000, dtype=torch.float64)).grad(x)
+        Auto(rtol=1e-8).sources(Laplace(0.2), x).field(
+            torch.ones(3000, dtype=torch.float64)
+        ).grad(x)
 print(len(caught), *[str(w.message) for w in caught])
 """
 

@@ -90,7 +90,10 @@ def test_orders_against_the_closed_form(scheme: RungeKutta, steps: list[int]) ->
 
 
 def test_the_one_dimensional_example() -> None:
-    """N(-2, .25) to N(1, 2.25) at t = 1: exact by RK4; Euler at dt = .01 follows its own recursion."""
+    """N(-2, 0.25) moves towards N(1, 2.25) until t = 1.
+
+    RK4 is exact. Euler at dt = 0.01 follows its own recursion.
+    """
     p, _ = problems.FAR
     start = two_points(-2.0, 0.5)
     path = pf.simulate(reverse_kl(p), start, t1=1.0, dt=0.01, integrator=RK4())
@@ -209,7 +212,7 @@ def test_experiment_e_as_published(name: str) -> None:
 
 
 def test_what_the_experiment_runs_is_what_its_names_say() -> None:
-    """The problem, and the flow of int (p - q)^2 / (p + q): h' = r^2 f'', f = (r - 1)^2 / (1 + r)."""
+    """The flow is that of int (p - q)^2 / (p + q): h' = r^2 f'', f = (r - 1)^2 / (1 + r)."""
     for found, stated in ((mobility_flows.TARGET, P), (mobility_flows.START, Q)):
         z = torch.tensor([[0.3, -0.2], [1.0, 2.0]], dtype=torch.float64)
         assert found.log_density(z).numpy() == pytest.approx(

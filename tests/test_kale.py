@@ -126,7 +126,6 @@ def test_value_is_exact_to_rounding_also_where_the_factor_amplifies_it(lam: floa
 
 
 # ---- the certificate
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def primal_and_dual(
@@ -234,7 +233,6 @@ def test_a_target_changed_in_place_is_noticed() -> None:
 
 
 # ---- limits
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_large_lam_is_mmd_with_its_first_correction() -> None:
@@ -326,7 +324,6 @@ def test_a_value_that_is_no_kl_any_more_is_told_once() -> None:
 
 
 # ---- clouds
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_doubled_point_is_a_double_mass() -> None:

@@ -22,9 +22,10 @@ from moved import Moved
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from particleflow import kernels
+from particleflow.kernels.declared import facts_of, stated
 from particleflow.pairwise import Dense
 from particleflow.pairwise.exact import keops as module
-from particleflow.pairwise.exact.keops import FORMULAS, KeOps, unavailable
+from particleflow.pairwise.exact.keops import KeOps, unavailable, written
 
 names = lambda value: (
     type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")
@@ -56,10 +57,18 @@ def in_torch(text: str, s: torch.Tensor) -> torch.Tensor:
     assert "/" not in text, "an integer ratio is a float32 in KeOps"
     tiny = torch.finfo(s.dtype).tiny
     language = {
-        "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "Inv": lambda a: 1 / a, "Square": torch.square,
-        "IntCst": lambda n: torch.tensor(float(n)).to(s), "IntInv": lambda n: float(np.float32(1 / n)),
-        "Rsqrt": lambda a: torch.where(a == 0, 0.0, a.clamp_min(tiny).rsqrt()), "SqDist": lambda z, x: s, "z": None, "x": None,
-    }  # fmt: skip
+        "Exp": torch.exp,
+        "Log": torch.log,
+        "Sqrt": torch.sqrt,
+        "Inv": lambda a: 1 / a,
+        "Square": torch.square,
+        "IntCst": lambda n: torch.tensor(float(n)).to(s),
+        "IntInv": lambda n: float(np.float32(1 / n)),
+        "Rsqrt": lambda a: torch.where(a == 0, 0.0, a.clamp_min(tiny).rsqrt()),
+        "SqDist": lambda z, x: s,
+        "z": None,
+        "x": None,
+    }
     return torch.as_tensor(eval(text, language), dtype=s.dtype).expand(s.shape)
 
 
@@ -69,11 +78,13 @@ def test_the_formulas_are_the_kernels(kernel: kernels.Kernel, d: int) -> None:
     """k, its gradient's factor, its laplacian and their logarithms, at all distances and at none;
     no compiler needed.
     """
-    formula = FORMULAS[type(kernel)]
+    facts = facts_of(kernel)
+    assert facts is not None
+    formula = facts.keops
     unit = formula.unit * getattr(kernel, "bandwidth", 1.0)
     s = torch.cat([torch.zeros(1), torch.logspace(-6, 2.5, 50)]).double()
     terms = {
-        name: in_torch(formula.written("{" + name + "}", d), s)
+        name: in_torch(written(formula, "{" + name + "}", d), s)
         for name in ("common", "profile", "pull", "bend")
     }
     there = s * unit**2
@@ -89,19 +100,22 @@ def test_the_formulas_are_the_kernels(kernel: kernels.Kernel, d: int) -> None:
     assert ((terms["common"] * terms["bend"] - want).abs() <= 1e-8 * scale).all()
     if formula.log:
         np.testing.assert_allclose(
-            in_torch(formula.written("{log}", d), s),
+            in_torch(written(formula, "{log}", d), s),
             kernel.log_profile(there),
             rtol=1e-8,
             atol=1e-14,
         )
-        close(in_torch(formula.written("{log_pull}", d), s), -2 * kernel.log_slope(there) * unit**2)
+        close(
+            in_torch(written(formula, "{log_pull}", d), s), -2 * kernel.log_slope(there) * unit**2
+        )
 
 
 def test_every_kernel_with_a_logarithm_has_its_formula() -> None:
-    assert {type(kernel) for kernel in KERNELS} == set(FORMULAS)
-    assert {kernel for kernel, formula in FORMULAS.items() if formula.log} == set(FORMULAS) - {
-        kernels.Energy
-    }
+    assert {type(kernel) for kernel in KERNELS} == set(kernels.built_in.BUILT_IN)
+    for kind in kernels.built_in.BUILT_IN:
+        facts = stated(kind)
+        assert facts is not None
+        assert bool(facts.keops.log) == (kind is not kernels.Energy)
 
 
 def test_a_kernel_of_the_user_is_refused() -> None:

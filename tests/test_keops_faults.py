@@ -129,7 +129,9 @@ probe.load(folder, 60)
 assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())
 from pykeops.numpy import Genred
 with probe.building(folder, 60):
-    Genred("w*Exp(-SqDist(z,x))", ["z = Vi(1)", "x = Vj(1)", "w = Vj(1)"], axis=1)(*np.ones((3, 5, 1), np.float32), backend="CPU")
+    Genred("w*Exp(-SqDist(z,x))", ["z = Vi(1)", "x = Vj(1)", "w = Vj(1)"], axis=1)(
+        *np.ones((3, 5, 1), np.float32), backend="CPU"
+    )
 assert dict(os.environ) == before
 assert (np.full(3, 1e-40, np.float32) * np.float32(1)).all()
 """

@@ -14,7 +14,7 @@ from problems import gauss_hermite, normal, oracles, smoothed_kernel
 from scipy.special import j0
 
 from particleflow import kernels
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.contract import PositiveKernel
 from particleflow.pairwise import Dense
 
 USER = kernels.Radial(lambda s: 1 / (1 + s) ** 2)

@@ -17,7 +17,7 @@ from torch import Tensor
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import KLIEP
-from particleflow.estimators.mixture import mixture_weights
+from particleflow.estimators.ratio.mixture import mixture_weights
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.subsets import places
@@ -55,9 +55,14 @@ def test_the_ratio_is_that_of_the_dual_programme(kernel: Gaussian) -> None:
     )
     rows = (b[:, None] * values).T
     found = minimize(
-        lambda s: -(b @ np.log(s)), np.full(13, 0.5 / rows.sum(1).max()), jac=lambda s: -b / s, bounds=[(1e-9, None)] * 13, method="SLSQP",
-        constraints={"type": "ineq", "fun": lambda s: 1 - rows @ s, "jac": lambda s: -rows}, options={"ftol": 1e-18, "maxiter": 1000},
-    )  # fmt: skip
+        lambda s: -(b @ np.log(s)),
+        np.full(13, 0.5 / rows.sum(1).max()),
+        jac=lambda s: -b / s,
+        bounds=[(1e-9, None)] * 13,
+        method="SLSQP",
+        constraints={"type": "ineq", "fun": lambda s: 1 - rows @ s, "jac": lambda s: -rows},
+        options={"ftol": 1e-18, "maxiter": 1000},
+    )
     tight = rows @ found.x > 1 - 1e-5
     guess = np.linalg.lstsq(values[:, tight], 1 / found.x, rcond=None)[0]
     solved = root(
@@ -141,7 +146,7 @@ def test_the_bandwidth_is_chosen_once_and_reported() -> None:
 
 def test_the_score_is_that_of_the_held_out_fifths(unchecked: None) -> None:
     """E_p log r - E_q r + 1, a lower bound of KL(p || q) for any r."""
-    from particleflow.estimators.kernel_ratio import FACTORS
+    from particleflow.estimators.ratio.kernel_ratio import FACTORS
 
     x, y = weighted(33, 2, 0), weighted(26, 2, 1, 0.4)
     fit = pf.fit(KLIEP(centres=26), x, y)

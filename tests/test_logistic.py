@@ -16,8 +16,8 @@ from torch import Tensor
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.estimators import KernelLogistic
-from particleflow.estimators.logistic import regression
-from particleflow.estimators.logistic_solver import minimise
+from particleflow.estimators.ratio.logistic import regression
+from particleflow.estimators.ratio.logistic_solver import minimise
 from particleflow.kernels import IMQ, Gaussian, Landmarks, Laplace, Matern32, Matern52, RandomWaves
 from particleflow.subsets import lasting_order
 
@@ -59,7 +59,7 @@ def test_scikit_learn_finds_the_same(name: str, lam: float) -> None:
 
 @pytest.mark.parametrize("kernel", [Gaussian(0.9), None], ids=str)
 def test_a_penalty_too_small_for_float64_is_raised_and_reported(kernel: Gaussian | None) -> None:
-    """Waves of more columns than points: Newton's matrix is the penalty's alone in most directions."""
+    """With more waves than points Newton's matrix is the penalty alone in most directions."""
     x, y = 10 * X[:15], Y[:20]
     estimator = [
         KernelLogistic(kernel, lam=lam, features=RandomWaves(40)) for lam in (1e-30, 5e-324, 1e-13)
@@ -73,7 +73,7 @@ def test_a_penalty_too_small_for_float64_is_raised_and_reported(kernel: Gaussian
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_the_gap_bounds_the_error(name: str) -> None:
-    """At points far from the minimum, and near: 0 <= J - min J <= gap, |w - w*|^2 <= 2 gap / lam."""
+    """Far from the minimum and near it: 0 <= J - min J <= gap, |w - w*|^2 <= 2 gap / lam."""
     lam = 1e-2
     problem = regression(FEATURES[name].map(Gaussian(0.9), X, Y, Draws(0)), Cloud(X), Cloud(Y))
     start = problem.features.new_zeros(problem.features.shape[1] + 1)

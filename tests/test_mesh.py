@@ -1,4 +1,4 @@
-"""The particle mesh: the contract, its promise, its geometry, what it keeps, and what it refuses."""
+"""The particle mesh: its contract, promise and geometry, what it keeps and what it refuses."""
 
 from __future__ import annotations
 

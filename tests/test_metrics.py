@@ -69,7 +69,7 @@ def optimal_cost(x: Cloud, y: Cloud, power: int) -> float:
 
 
 # ---- MMD and energy distance
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_energy_distance_is_the_square_of_scipys():
 
 
 # ---- exact transport
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("metric", "power"), [(W1(), 1), (W2(), 2)], ids=["W1", "W2"])
@@ -298,7 +298,7 @@ def test_exact_transport_imports_no_keops():
 
 
 # ---- sliced
-# ------------------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_sliced_w2_is_the_mean_over_its_directions(monkeypatch):
@@ -311,7 +311,7 @@ def test_sliced_w2_is_the_mean_over_its_directions(monkeypatch):
     squares = [optimal_cost(*pair, 2) for pair in lines]
     assert metric(x, y) == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-9)
     whole = metric(x, y)
-    monkeypatch.setattr(metrics, "LEVELS_AT_ONCE", 100)  # blocks of three directions
+    monkeypatch.setattr(metrics.sliced, "LEVELS_AT_ONCE", 100)  # blocks of three directions
     assert metric(x, y) == pytest.approx(whole, rel=1e-14)
 
 
@@ -340,7 +340,7 @@ def test_directions_are_seeded_unit_vectors():
 
 
 # ---- all
-# -----------------------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_recorded_flow():

@@ -67,7 +67,6 @@ def test_weights_velocity_and_objective_are_the_reference(
 
 
 # ---- the certificate, from the definitions
-# -----------------------------------------------------------------------------------------------
 
 
 def weights_of(fit: pf.estimators.Fit, x: Tensor, y: Tensor, lam: float) -> tuple[Tensor, Tensor]:
@@ -130,7 +129,6 @@ def test_mass_leaves_the_target_where_that_is_cheaper() -> None:
 
 
 # ---- the velocity
-# ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -186,7 +184,6 @@ def test_reverse_kale_exchanges_the_clouds(lam: float) -> None:
 
 
 # ---- relatives and limits
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_kale_is_the_envelope_of_kl() -> None:

@@ -109,7 +109,6 @@ def test_far_clouds_cost_no_more_than_all_their_mass(divergence: Any) -> None:
 
 
 # ---- certificates
-# ------------------------------------------------------------------------------------------------------------------------
 
 
 def plane(n: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -203,7 +202,6 @@ def test_hundreds_of_points_by_a_factor_of_the_kernel(divergence: Any, n: int, m
 
 
 # ---- runs
-# --------------------------------------------------------------------------------------------------------------------------------
 
 
 def line(n: int, m: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -293,7 +291,6 @@ def test_a_failing_start_of_newtons_method_is_left_for_the_cold_one(divergence: 
 
 
 # ---- a cross-section of problems
-# ---------------------------------------------------------------------------------------------------------
 
 ENTROPIES = {
     **{

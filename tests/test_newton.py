@@ -14,10 +14,10 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.divergences import KL
-from particleflow.estimators.dual import Dual
-from particleflow.estimators.gram import SummedGram, WholeGram, gram_of
-from particleflow.estimators.newton import Solution, solve
-from particleflow.estimators.system import solve_system
+from particleflow.estimators.envelope.dual import Dual
+from particleflow.estimators.envelope.gram import SummedGram, WholeGram, gram_of
+from particleflow.estimators.envelope.linear import solve_system
+from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import Auto, Compiled
 from particleflow.pairwise.exact.dense import kernel_matrix
@@ -170,7 +170,6 @@ def test_iterations_hardly_depend_on_the_number_of_points() -> None:
 
 
 # ---- linear systems
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_conjugate_gradients_and_cholesky_agree_with_the_inverse() -> None:
@@ -194,7 +193,7 @@ def test_conjugate_gradients_and_cholesky_agree_with_the_inverse() -> None:
 
 
 def test_too_many_conjugate_gradients_are_left_for_a_factor() -> None:
-    """On the matrix of a kernel far narrower than the cloud every eigenvalue counts at a small lam."""
+    """Where a kernel is far narrower than the cloud every eigenvalue counts at a small lam."""
     y = torch.from_numpy(np.random.default_rng(0).standard_normal((300, 2)))
     gram = WholeGram(kernel_matrix(Gaussian(0.05), y, y), Cloud(y))
     t = torch.from_numpy(np.random.default_rng(1).standard_normal(300))
@@ -205,7 +204,6 @@ def test_too_many_conjugate_gradients_are_left_for_a_factor() -> None:
 
 
 # ---- without a matrix
-# --------------------------------------------------------------------------------------------------------------------
 
 
 def clouds(n: int, m: int, seed: int = 0) -> tuple[Tensor, Tensor]:

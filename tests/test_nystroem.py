@@ -154,6 +154,7 @@ def test_points_must_be_finite() -> None:
 @pytest.mark.parametrize("kernel", KINKED, ids=names)
 def test_kinks_are_refused(kernel: kernels.Kernel) -> None:
     with pytest.raises(
-        TypeError, match="`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks"
+        TypeError,
+        match="`kernel` must be Gaussian, Matern32, Matern52, IMQ or Cauchy for landmarks",
     ):
         Nystroem().sources(kernel, cloud(5, 5))

@@ -30,7 +30,7 @@ from particleflow.pairwise import (
     Sources,
 )
 from particleflow.pairwise.exact.dense import kernel_matrix
-from particleflow.testing.backend import check_log
+from particleflow.testing.backend_sums import check_log
 
 names = lambda value: (
     type(value).__name__ if hasattr(value, "profile") else str(value).removeprefix("torch.")

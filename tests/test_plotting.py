@@ -21,7 +21,8 @@ import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
 from particleflow.plotting.animation import DISCS, HOLD, _Film, _Palette
 from particleflow.plotting.panels import COLOURS, FAINT, TARGET
-from particleflow.plotting.scene import Scene, one_record, record_at, recorded, telling
+from particleflow.plotting.records import one_record, record_at, recorded, telling
+from particleflow.plotting.scene import Scene
 
 KERNEL = pf.kernels.Gaussian(0.5)
 

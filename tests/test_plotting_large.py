@@ -31,7 +31,8 @@ from particleflow.plotting.animation import (
 from particleflow.plotting.density import SOFT, density, tone, typical
 from particleflow.plotting.layers import PARTICLES, TONES, UNDER, _inks
 from particleflow.plotting.panels import COLOURS, TARGET
-from particleflow.plotting.scene import CROWD, Scene, few, one_record
+from particleflow.plotting.records import CROWD, few, one_record
+from particleflow.plotting.scene import Scene
 
 BOX = np.array([-2.0, -1.0]), np.array([2.0, 1.0])
 SHAPE = (100, 200)

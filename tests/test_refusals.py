@@ -18,8 +18,17 @@ WALK = r"""
 import inspect, json, re, sys, warnings
 import numpy as np, torch
 import particleflow as pf
+
 warnings.simplefilter("ignore")
-K, E, S, M, Mo, D, PW = pf.kernels, pf.estimators, pf.samplers, pf.metrics, pf.mobilities, pf.divergences, pf.pairwise
+K, E, S, M, Mo, D, PW = (
+    pf.kernels,
+    pf.estimators,
+    pf.samplers,
+    pf.metrics,
+    pf.mobilities,
+    pf.divergences,
+    pf.pairwise,
+)
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(6, 2)), rng.normal(size=(9, 2))
 np.savetxt("points.csv", y, delimiter=",")
@@ -27,20 +36,43 @@ kernel = K.Gaussian(0.5)
 flow = pf.mmd_flow(kernel)
 path = pf.simulate(flow, x, y, steps=2, dt=0.1)
 
+
 class Thing:
     pass
+
 
 WRONG = ["wrong", -1, 0, 1.5, float("nan"), float("inf"), None, [], Thing(), {}, True, Thing]
 CALLS = []
 
+
 def call(function, **valid):
     CALLS.append((function, valid))
 
-call(pf.simulate, flow=flow, x0=x, target=y, steps=2, dt=0.1, integrator=pf.Euler(), save=pf.SaveAt(), metrics={}, seed=0, progress=False)
+
+call(
+    pf.simulate,
+    flow=flow,
+    x0=x,
+    target=y,
+    steps=2,
+    dt=0.1,
+    integrator=pf.Euler(),
+    save=pf.SaveAt(),
+    metrics={},
+    seed=0,
+    progress=False,
+)
 call(pf.simulate, flow=flow, x0=x, target=y, t1=0.1, dt=0.1, draws=pf.Draws(0))
 call(pf.iterate, flow=flow, x0=x, target=y, dt=0.1, integrator=pf.Euler(), seed=0)
 call(pf.fit, estimator=E.MMD(kernel), x=x, y=y, seed=0)
-call(pf.Flow, estimator=E.KDE(kernel), mobility=Mo.Unit(), noise=0.1, diffusion=0.1, reaction=lambda w: w)
+call(
+    pf.Flow,
+    estimator=E.KDE(kernel),
+    mobility=Mo.Unit(),
+    noise=0.1,
+    diffusion=0.1,
+    reaction=lambda w: w,
+)
 call(pf.mmd_flow, kernel=kernel, noise=0.1, pairwise=PW.Auto())
 call(pf.kale_flow, kernel=kernel, lam=0.1, noise=0.1, pairwise=PW.Auto())
 call(pf.mono_flow, estimator=E.KDE(kernel), mobility=Mo.Unit(), noise=0.1)
@@ -70,21 +102,72 @@ call(Mo.from_divergence, divergence=D.KL())
 call(pf.plotting.animate, paths=path, file="a.gif", fps=20, seconds=0.1)
 call(pf.plotting.snapshots, paths=path, file="a.png")
 call(pf.plotting.curves, paths=path, file="a.png")
-call(pf.plotting.film, states=list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 2)), file="a.gif", target=y, fps=10)
+call(
+    pf.plotting.film,
+    states=list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 2)),
+    file="a.gif",
+    target=y,
+    fps=10,
+)
 
 KNOWN = {
-    "kernel": kernel, "lam": 0.1, "divergence": D.JensenShannon(), "target": S.Gaussian(dim=2), "dim": 2, "sampler": S.Rings(), "size": 3,
-    "components": [S.Gaussian(dim=2)], "points": y, "path": "points.csv", "data": y, "count": 5, "value": 1.0, "initial": 1.0, "start": 1.0,
-    "boundaries": [1.0], "values": [1.0, 2.0], "alpha": 0.5, "factor": 1.0, "bandwidth": 0.5, "of": torch.exp,
+    "kernel": kernel,
+    "lam": 0.1,
+    "divergence": D.JensenShannon(),
+    "target": S.Gaussian(dim=2),
+    "dim": 2,
+    "sampler": S.Rings(),
+    "size": 3,
+    "components": [S.Gaussian(dim=2)],
+    "points": y,
+    "path": "points.csv",
+    "data": y,
+    "count": 5,
+    "value": 1.0,
+    "initial": 1.0,
+    "start": 1.0,
+    "boundaries": [1.0],
+    "values": [1.0, 2.0],
+    "alpha": 0.5,
+    "factor": 1.0,
+    "bandwidth": 0.5,
+    "of": torch.exp,
 }
 # Results, that users do not make; and what needs a picture or a compiler.
-LEFT_OUT = {"Fit", "FieldWitness", "Floor", "Audit", "Promise", "Clock", "Snapshot", "State", "FromImage", "KeOps", "Custom", "Induced", "Moments",
-            "FixedTarget", "FixedCloud", "Kept", "FeatureKernel"}
+LEFT_OUT = {
+    "Fit",
+    "FieldWitness",
+    "Floor",
+    "Audit",
+    "Promise",
+    "Clock",
+    "Snapshot",
+    "State",
+    "FromImage",
+    "KeOps",
+    "Custom",
+    "Induced",
+    "Moments",
+    "FixedTarget",
+    "FixedCloud",
+    "Kept",
+    "FeatureKernel",
+}
 for room in (K, E, S, M, Mo, D, PW, pf.losses, pf.schedules):
-    own = [name for name, value in vars(room).items() if inspect.isclass(value) and value.__module__ == room.__name__]
+    own = [
+        name
+        for name, value in vars(room).items()
+        if inspect.isclass(value) and value.__module__ == room.__name__
+    ]
     for name in getattr(room, "__all__", own):
         made = getattr(room, name)
-        if name in LEFT_OUT or name.startswith("_") or not inspect.isclass(made) or getattr(made, "_is_protocol", False) or inspect.isabstract(made):
+        if (
+            name in LEFT_OUT
+            or name.startswith("_")
+            or not inspect.isclass(made)
+            or getattr(made, "_is_protocol", False)
+            or inspect.isabstract(made)
+        ):
             continue
         asked = inspect.signature(made).parameters.values()
         needed = {p.name for p in asked if p.default is p.empty} | {"bandwidth", "dim"}

@@ -191,7 +191,10 @@ def test_the_gaussian_against_scipy() -> None:
 
 
 def test_the_ring_density_at_its_centre_and_the_score_there() -> None:
-    """I_0(0) = 1: p(0) = exp(-radius^2 / (2 sigma^2)) / (2 pi sigma^2), and by symmetry no score."""
+    """p(0) = exp(-radius^2 / (2 sigma^2)) / (2 pi sigma^2), since I_0(0) = 1.
+
+    The score there is zero by symmetry.
+    """
     law, z = (
         Rings(centres=[(0.0, 0.0)], radius=0.3, noise=0.2),
         torch.zeros(1, 2, dtype=torch.float64),
@@ -464,7 +467,7 @@ def test_numbers_are_asked_for() -> None:
 
 
 def test_wrong_types_are_refused_without_run_time_checks() -> None:
-    """In a process of its own: here the run-time checks would refuse them first, with other words."""
+    """A process of its own runs without run-time checks: these would refuse first."""
     refused = {
         "Mixture([[0.0, 1.0]])": (
             "`components` must be samplers, got list: wrap an array in FromArray"

@@ -113,10 +113,16 @@ def test_the_odds_are_the_ratio_times_the_prior(estimator: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "estimator", [KDE(Gaussian(0.7)), KernelLogistic(Gaussian(1.0), lam=0.1), KALE(Gaussian(1.0), lam=0.1), ULSIF(Gaussian(1.0), lam=0.1),
-     Classifier(first_steps=30)],
+    "estimator",
+    [
+        KDE(Gaussian(0.7)),
+        KernelLogistic(Gaussian(1.0), lam=0.1),
+        KALE(Gaussian(1.0), lam=0.1),
+        ULSIF(Gaussian(1.0), lam=0.1),
+        Classifier(first_steps=30),
+    ],
     ids=lambda e: type(e).__name__,
-)  # fmt: skip
+)
 def test_weights_are_masses_and_their_sums_the_prior(estimator: Any) -> None:
     weights = np.random.default_rng(3).exponential(size=100)
     weights[[2, 57, 58]] = 0

@@ -41,8 +41,8 @@ from sklearn.svm import SVC, LinearSVC
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.estimators import SklearnClassifier
-from particleflow.estimators.calibration import platt, splits
-from particleflow.estimators.sklearn_model import Training
+from particleflow.estimators.ratio.calibration import platt, splits
+from particleflow.estimators.ratio.sklearn_model import Training
 from particleflow.subsets import lasting_order
 
 P, Q = problems.PLANE

@@ -139,7 +139,7 @@ def test_what_cannot_be_sorted_is_refused() -> None:
     with pytest.raises(
         TypeError,
         match=(
-            "`kernel` must be Energy, Laplace, Matern32 or Matern52 to be summed by sorting, got"
+            "`kernel` must be Laplace, Matern32, Matern52 or Energy to be summed by sorting, got"
             " Gaussian"
         ),
     ):

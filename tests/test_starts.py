@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from particleflow import build, runs, samplers
-from particleflow.cli import main
+from particleflow import samplers
+from particleflow.cli import main, report, starts
+from particleflow.cli.task import task as task_of
 
 COUNT = 300
 
@@ -56,7 +57,7 @@ CLOUDS = {
 
 def settings_of(points, tmp_path, **given):
     np.save(tmp_path / "points.npy", points)
-    return build.task(
+    return task_of(
         {"target": str(tmp_path / "points.npy"), "dt": 1e-3, "steps": 1, "n": 40} | given,
         ["mmd-noise"],
     )
@@ -66,9 +67,9 @@ def settings_of(points, tmp_path, **given):
 @pytest.mark.parametrize("name", CLOUDS)
 def test_nine_tenths_or_more_are_kept_and_the_rest_is_told(tmp_path, name, d):
     points = CLOUDS[name](d)
-    kept = build._bulk(torch.tensor(points))
+    kept = starts.bulk(torch.tensor(points))
     assert len(kept) >= 0.9 * COUNT
-    heading = runs.heading(settings_of(points, tmp_path, bandwidth=0.5))
+    heading = report.heading(settings_of(points, tmp_path, bandwidth=0.5))
     told = f"start and beta: chosen without {COUNT - len(kept)} of {COUNT} target points, outliers"
     assert (told in heading) == (len(kept) < COUNT)
     if name in ("one far away", "a twentieth at 30"):
@@ -110,7 +111,7 @@ def test_a_start_reaches_every_mode(tmp_path, share, d):
     assert 0.05 < float(minority.double().mean()) < 0.95
     assert (
         "start: as wide as the target, whose parts lie many kernel lengths apart"
-        in runs.heading(task)
+        in report.heading(task)
     )
 
 
@@ -130,10 +131,10 @@ def test_a_start_reaches_every_mode(tmp_path, share, d):
     ],
 )
 def test_the_starts_of_the_targets_with_names_are_small_and_beside_the_mean(target):
-    task = build.task({"target": target, "dt": 1e-3, "steps": 1}, ["mmd"])
+    task = task_of({"target": target, "dt": 1e-3, "steps": 1}, ["mmd"])
     scale = float(task.y.var(0, unbiased=False).mean().sqrt())
     assert task.settings["start_std"] == pytest.approx(0.35 * scale, rel=1e-3)
-    assert "start: " not in runs.heading(task)
+    assert "start: " not in report.heading(task)
 
 
 def test_a_start_far_from_the_origin_keeps_its_place_to_a_thousandth_of_its_width(tmp_path):
@@ -149,8 +150,8 @@ def test_a_start_far_from_the_origin_keeps_its_place_to_a_thousandth_of_its_widt
 
 def test_nothing_is_said_of_outliers_where_nothing_is_chosen(tmp_path):
     given = {"start_mean": [0.0], "start_std": 1.0, "beta": 0.1}
-    assert "outliers" not in runs.heading(settings_of(far(2, 9, 50.0), tmp_path, **given))
-    assert "beta: chosen without 9" in runs.heading(
+    assert "outliers" not in report.heading(settings_of(far(2, 9, 50.0), tmp_path, **given))
+    assert "beta: chosen without 9" in report.heading(
         settings_of(far(2, 9, 50.0), tmp_path, **given | {"beta": None})
     )
 
@@ -189,4 +190,4 @@ def test_a_target_of_one_place_and_one_outlier(tmp_path):
 
 def test_rings_are_kept_whole():
     points = samplers.Rings().sample(COUNT, seed=0)
-    assert torch.equal(build._bulk(points), points)
+    assert torch.equal(starts.bulk(points), points)

@@ -24,20 +24,33 @@ SMALL = ["--n", "12", "--m", "17", "--dt", "0.001"]
 PRELUDE = """
 import os, signal, sys, time
 import particleflow.cli
-from particleflow import build, metrics, plotting, running, runs
+from particleflow import metrics, plotting, running
+from particleflow.cli import outputs, report, task
 from particleflow.trajectory import Trajectory
+
 where, after, number, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-owner, name = {"metrics": (metrics.W2, "__call__"), "steps": (running.Statistics, "add"), "trajectory": (Trajectory, "save"),
-               "table": (runs, "_table"),
-               "curves": (plotting, "curves"), "film": (plotting, "animate"), "build": (build, "task"), "summary": (runs, "summary")}[where]
+owner, name = {
+    "metrics": (metrics.W2, "between"),
+    "steps": (running.Statistics, "add"),
+    "trajectory": (Trajectory, "save"),
+    "table": (outputs, "_table"),
+    "curves": (plotting, "curves"),
+    "film": (plotting, "animate"),
+    "build": (task, "task"),
+    "summary": (report, "summary"),
+}[where]
 real, calls = getattr(owner, name), []
+
+
 def watched(*arguments, **named):
     calls.append(1)
     if len(calls) == after:
         for _ in range(times):
             os.kill(os.getpid(), number)
-            time.sleep(.05)
+            time.sleep(0.05)
     return real(*arguments, **named)
+
+
 setattr(owner, name, watched)
 sys.exit(particleflow.cli.main(sys.argv[5:]))
 """

@@ -24,10 +24,20 @@ NUMBERS = itertools.count()
 GAUSSIAN, LAPLACE = kernels.Gaussian(0.7), kernels.Laplace(0.7)
 
 
-@pytest.mark.parametrize("backend", [
-    Dense(), Dense(max_bytes=12000), pairwise.Auto(), pairwise.Compiled(), pairwise.Fourier(), pairwise.Mesh(1e-3), pairwise.Culled(),
-    pairwise.Nystroem(rank=64),
-], ids=lambda backend: repr(backend)[:30])  # fmt: skip
+@pytest.mark.parametrize(
+    "backend",
+    [
+        Dense(),
+        Dense(max_bytes=12000),
+        pairwise.Auto(),
+        pairwise.Compiled(),
+        pairwise.Fourier(),
+        pairwise.Mesh(1e-3),
+        pairwise.Culled(),
+        pairwise.Nystroem(rank=64),
+    ],
+    ids=lambda backend: repr(backend)[:30],
+)
 def test_backends(backend: Any) -> None:
     """In one case; the tests of each have more kernels, dimensions and dtypes."""
     exact = isinstance(backend, Dense | pairwise.Auto | pairwise.Compiled)
@@ -83,7 +93,7 @@ class PlainField:
         return self
 
     def summed(self, term: Callable[..., Tensor], z: Any) -> Tensor:
-        """sum_i w_i term, (Q, ...) or (Q, K, ...), of each column's weights brought to one at most."""
+        """sum_i w_i term, (Q, ...) or (Q, K, ...); each column of w is scaled to at most one."""
         z = z.detach() if isinstance(z, Tensor) else z.points
         total = 0.0
         for sources, w in self.parts:
@@ -117,7 +127,7 @@ class PlainField:
     def log(self, z: Any) -> Any:
         if any(bool((w < 0).any()) for _, w in self.parts):
             raise ValueError("`w` must be >= 0 for the logarithm of a sum")
-        if not isinstance(self.parts[0][0].kernel, kernels.radial.PositiveKernel):
+        if not isinstance(self.parts[0][0].kernel, kernels.contract.PositiveKernel):
             raise TypeError("`kernel` must have a logarithm")
         exact = [
             Dense().sources(sources.kernel, sources.points).field(w) for sources, w in self.parts
@@ -240,73 +250,192 @@ def _own_force(self: Any, z: Any) -> Tensor:
 
 BROKEN: dict[str, tuple[str, Callable[[], Any]]] = {
     "a class": (r"a backend must have sources\(kernel, points\)", lambda: Dense),
-    "an exception": (r"sources\(kernel, points\) must work, got ZeroDivisionError", lambda: _sources(lambda sources: 1 / 0)),
-    "no prepare": ("must have points, field and prepare", lambda: _sources(lambda sources: type("Own", (), {"field": sources.field, "points": 0})())),
-    "queries without points": (r"prepare\(z\) must have points", lambda: _sources(lambda sources: _with(sources, prepare=lambda z: 3))),
-    "no laplacian": (r"field\(w\) must have log, reduce", lambda: _sources(lambda sources: _with(sources, field=lambda w: 3))),
-    "other points": ("sources must tell their points", lambda: _sources(lambda sources: _with(sources, points=sources.points + 1e-9))),
-    "another value": (r"value \(Q != N\) must be the sum of numpy", lambda: Plain(value=lambda self, z: PlainField.value(self, z) * (1 + 1e-10))),
-    "another gradient": (r"grad \(Q != N\) must be the sum", lambda: Plain(grad=lambda self, z: 0.5 * PlainField.grad(self, z))),
-    "another pair": ("the gradient of value_and_grad", lambda: Plain(value_and_grad=lambda self, z: (self.value(z), -self.grad(z)))),
-    "another laplacian": (r"laplacian \(Q != N\) must be the sum", lambda: Plain(laplacian=lambda self, z: self.value(z))),
-    "one axis less": (r"value \(Q != N\) must have the shape", lambda: Plain(value=lambda self, z: PlainField.value(self, z).squeeze(-1))),
-    "float64 always": ("must have the dtype torch.float32", lambda: Plain(value=lambda self, z: PlainField.value(self, z).double())),
-    "another sum of one vector": (r"value \(w \(N,\)\) must be the sum", lambda: Plain(value=_scaled_alone("value"))),
-    "another gradient of one vector": (r"grad \(w \(N,\)\) must be the sum", lambda: Plain(
-        grad=_scaled_alone("grad"), value_and_grad=lambda self, z: (PlainField.value(self, z), PlainField.grad(self, z))
-    )),
-    "another laplacian of one vector": (r"laplacian \(w \(N,\)\) must be the sum", lambda: Plain(laplacian=_scaled_alone("laplacian"))),
-    "another value in the pair": (r"the value of value_and_grad \(Q != N\) must be the sum", lambda: Plain(
-        value_and_grad=lambda self, z: (-self.value(z), self.grad(z))
-    )),
-    "a force on itself": ("the force of a point on itself must be exactly zero", lambda: Plain(grad=_own_force)),
-    "a laplacian of NaN": ("the laplacian at a source must be a number", lambda: Plain(laplacian=_nan_when_alone)),
+    "an exception": (
+        r"sources\(kernel, points\) must work, got ZeroDivisionError",
+        lambda: _sources(lambda sources: 1 / 0),
+    ),
+    "no prepare": (
+        "must have points, field and prepare",
+        lambda: _sources(lambda sources: type("Own", (), {"field": sources.field, "points": 0})()),
+    ),
+    "queries without points": (
+        r"prepare\(z\) must have points",
+        lambda: _sources(lambda sources: _with(sources, prepare=lambda z: 3)),
+    ),
+    "no laplacian": (
+        r"field\(w\) must have log, reduce",
+        lambda: _sources(lambda sources: _with(sources, field=lambda w: 3)),
+    ),
+    "other points": (
+        "sources must tell their points",
+        lambda: _sources(lambda sources: _with(sources, points=sources.points + 1e-9)),
+    ),
+    "another value": (
+        r"value \(Q != N\) must be the sum of numpy",
+        lambda: Plain(value=lambda self, z: PlainField.value(self, z) * (1 + 1e-10)),
+    ),
+    "another gradient": (
+        r"grad \(Q != N\) must be the sum",
+        lambda: Plain(grad=lambda self, z: 0.5 * PlainField.grad(self, z)),
+    ),
+    "another pair": (
+        "the gradient of value_and_grad",
+        lambda: Plain(value_and_grad=lambda self, z: (self.value(z), -self.grad(z))),
+    ),
+    "another laplacian": (
+        r"laplacian \(Q != N\) must be the sum",
+        lambda: Plain(laplacian=lambda self, z: self.value(z)),
+    ),
+    "one axis less": (
+        r"value \(Q != N\) must have the shape",
+        lambda: Plain(value=lambda self, z: PlainField.value(self, z).squeeze(-1)),
+    ),
+    "float64 always": (
+        "must have the dtype torch.float32",
+        lambda: Plain(value=lambda self, z: PlainField.value(self, z).double()),
+    ),
+    "another sum of one vector": (
+        r"value \(w \(N,\)\) must be the sum",
+        lambda: Plain(value=_scaled_alone("value")),
+    ),
+    "another gradient of one vector": (
+        r"grad \(w \(N,\)\) must be the sum",
+        lambda: Plain(
+            grad=_scaled_alone("grad"),
+            value_and_grad=lambda self, z: (PlainField.value(self, z), PlainField.grad(self, z)),
+        ),
+    ),
+    "another laplacian of one vector": (
+        r"laplacian \(w \(N,\)\) must be the sum",
+        lambda: Plain(laplacian=_scaled_alone("laplacian")),
+    ),
+    "another value in the pair": (
+        r"the value of value_and_grad \(Q != N\) must be the sum",
+        lambda: Plain(value_and_grad=lambda self, z: (-self.value(z), self.grad(z))),
+    ),
+    "a force on itself": (
+        "the force of a point on itself must be exactly zero",
+        lambda: Plain(grad=_own_force),
+    ),
+    "a laplacian of NaN": (
+        "the laplacian at a source must be a number",
+        lambda: Plain(laplacian=_nan_when_alone),
+    ),
     "queries in place": ("a sum must not change its input", lambda: Plain(laplacian=_in_place)),
     "a graph": ("must be outside of autograd's graph", lambda: Plain(value=_graph)),
-    "the caller's points": ("a field must not see what is written to its input later", lambda: _shared("points")),
-    "the caller's weights": ("a field must not see what is written to its input later", lambda: _shared("w")),
-    "the caller's large weights": ("a field must not sum large weights that were changed in place", lambda: _sources(_large_shared)),
-    "products that overflow": (r"value \(weights times 2\^900 and 2\^-900\)", lambda: Plain(value=_levelless)),
-    "a number at infinity": ("value must be NaN at a query that is not finite", lambda: Plain(
-        value=lambda self, z: PlainField.value(self, z).nan_to_num(0.0)
-    )),
-    "NaN everywhere": ("value beside queries that are not finite", lambda: Plain(
-        value=lambda self, z: PlainField.value(self, z) + 0 * PlainField.value(self, z).sum()
-    )),
+    "the caller's points": (
+        "a field must not see what is written to its input later",
+        lambda: _shared("points"),
+    ),
+    "the caller's weights": (
+        "a field must not see what is written to its input later",
+        lambda: _shared("w"),
+    ),
+    "the caller's large weights": (
+        "a field must not sum large weights that were changed in place",
+        lambda: _sources(_large_shared),
+    ),
+    "products that overflow": (
+        r"value \(weights times 2\^900 and 2\^-900\)",
+        lambda: Plain(value=_levelless),
+    ),
+    "a number at infinity": (
+        "value must be NaN at a query that is not finite",
+        lambda: Plain(value=lambda self, z: PlainField.value(self, z).nan_to_num(0.0)),
+    ),
+    "NaN everywhere": (
+        "value beside queries that are not finite",
+        lambda: Plain(
+            value=lambda self, z: PlainField.value(self, z) + 0 * PlainField.value(self, z).sum()
+        ),
+    ),
     "one part of a sum": (r"value \(of a sum of fields\)", lambda: Plain(__add__=_parts)),
-    "a part reduced": (r"value \(of a reduced sum of fields\)", lambda: Plain(reduce=lambda self: type(self)(self.parts[:1]))),
-    "other queries": ("prepared queries must tell the points that they were made of", lambda: _sources(
-        lambda sources: _with(sources, prepare=lambda z: PlainQueries(z + 1e-9))
-    )),
-    "another sum of prepared queries": (r"value \(prepared queries, own field\)", lambda: Plain(value=_first_of_prepared)),
-    "a state": ("the same input must give the same bits of value, got others when asked again", lambda: Plain(value=_counting)),
-    "bits of the object": ("the same input must give the same bits of value, got others from a new field", lambda: Plain(value=_of_the_object)),
-    "another logarithm": ("log must be the sum of numpy", lambda: _with_log(lambda value, grad: (value + 1e-9, grad))),
-    "another gradient of it": ("the gradient of log must be the sum", lambda: _with_log(lambda value, grad: (value, grad * (1 + 1e-9)))),
-    "a gradient of it without columns": ("the gradient of log must have the shape", lambda: _with_log(lambda value, grad: (value, grad[:, 0]))),
-    "a gradient of it that underflows": ("the gradient of log far away", lambda: _with_log(
-        lambda value, grad: (value, grad.masked_fill((value < -1e3)[..., None], 0.0))
-    )),
-    "a logarithm that underflows": ("log far away, where sums underflow", lambda: _with_log(lambda value, grad: (value.exp().log(), grad))),
-    "an empty sum of 0": ("the log of an empty sum must be -inf", lambda: _with_log(lambda value, grad: (value.clamp_min(-1e4), grad))),
-    "a force of nothing": ("the log of an empty sum must have no force", lambda: _with_log(
-        lambda value, grad: (value, grad + (value == -math.inf)[..., None] * 1.0)
-    )),
-    "a logarithm at infinity": ("log must be NaN at a query that is not finite", lambda: _with_log(
-        lambda value, grad: (value.nan_to_num(0.0, neginf=-math.inf), grad)
-    )),
-    "NaN in all logarithms": ("a query that is not finite must leave the other rows alone, got NaN in log", lambda: _with_log(
-        lambda value, grad: (value + 0 * value.sum() if value.isnan().any() else value, grad)
-    )),
-    "weights of any shape": ("must be refused by a ValueError that names `w`, got no ValueError|must be refused by a ValueError", lambda: _sources(
-        lambda sources: _with(sources, field=lambda w: sources.backend.field([(sources, w.detach().clone())]))
-    )),
-    "negative weights": ("the logarithm with a negative weight must be refused", lambda: Plain(
-        log=lambda self, z: PlainField.log(type(self)([(s, w.abs()) for s, w in self.parts]), z)
-    )),
-    "no reason": (r"explain\(z\) must tell `backend` and `why`", lambda: Plain(explain=lambda self, z: {"backend": "Plain"})),
-    "a pair for a promise": (r"promise\(z\) must be a Promise or None", lambda: Plain(promise=lambda self, z: (1e-3, 1e-3))),
-}  # fmt: skip
+    "a part reduced": (
+        r"value \(of a reduced sum of fields\)",
+        lambda: Plain(reduce=lambda self: type(self)(self.parts[:1])),
+    ),
+    "other queries": (
+        "prepared queries must tell the points that they were made of",
+        lambda: _sources(lambda sources: _with(sources, prepare=lambda z: PlainQueries(z + 1e-9))),
+    ),
+    "another sum of prepared queries": (
+        r"value \(prepared queries, own field\)",
+        lambda: Plain(value=_first_of_prepared),
+    ),
+    "a state": (
+        "the same input must give the same bits of value, got others when asked again",
+        lambda: Plain(value=_counting),
+    ),
+    "bits of the object": (
+        "the same input must give the same bits of value, got others from a new field",
+        lambda: Plain(value=_of_the_object),
+    ),
+    "another logarithm": (
+        "log must be the sum of numpy",
+        lambda: _with_log(lambda value, grad: (value + 1e-9, grad)),
+    ),
+    "another gradient of it": (
+        "the gradient of log must be the sum",
+        lambda: _with_log(lambda value, grad: (value, grad * (1 + 1e-9))),
+    ),
+    "a gradient of it without columns": (
+        "the gradient of log must have the shape",
+        lambda: _with_log(lambda value, grad: (value, grad[:, 0])),
+    ),
+    "a gradient of it that underflows": (
+        "the gradient of log far away",
+        lambda: _with_log(
+            lambda value, grad: (value, grad.masked_fill((value < -1e3)[..., None], 0.0))
+        ),
+    ),
+    "a logarithm that underflows": (
+        "log far away, where sums underflow",
+        lambda: _with_log(lambda value, grad: (value.exp().log(), grad)),
+    ),
+    "an empty sum of 0": (
+        "the log of an empty sum must be -inf",
+        lambda: _with_log(lambda value, grad: (value.clamp_min(-1e4), grad)),
+    ),
+    "a force of nothing": (
+        "the log of an empty sum must have no force",
+        lambda: _with_log(
+            lambda value, grad: (value, grad + (value == -math.inf)[..., None] * 1.0)
+        ),
+    ),
+    "a logarithm at infinity": (
+        "log must be NaN at a query that is not finite",
+        lambda: _with_log(lambda value, grad: (value.nan_to_num(0.0, neginf=-math.inf), grad)),
+    ),
+    "NaN in all logarithms": (
+        "a query that is not finite must leave the other rows alone, got NaN in log",
+        lambda: _with_log(
+            lambda value, grad: (value + 0 * value.sum() if value.isnan().any() else value, grad)
+        ),
+    ),
+    "weights of any shape": (
+        "must be refused by a ValueError that names `w`, got no ValueError"
+        "|must be refused by a ValueError",
+        lambda: _sources(
+            lambda sources: _with(
+                sources, field=lambda w: sources.backend.field([(sources, w.detach().clone())])
+            )
+        ),
+    ),
+    "negative weights": (
+        "the logarithm with a negative weight must be refused",
+        lambda: Plain(
+            log=lambda self, z: PlainField.log(type(self)([(s, w.abs()) for s, w in self.parts]), z)
+        ),
+    ),
+    "no reason": (
+        r"explain\(z\) must tell `backend` and `why`",
+        lambda: Plain(explain=lambda self, z: {"backend": "Plain"}),
+    ),
+    "a pair for a promise": (
+        r"promise\(z\) must be a Promise or None",
+        lambda: Plain(promise=lambda self, z: (1e-3, 1e-3)),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)

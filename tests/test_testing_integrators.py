@@ -121,47 +121,102 @@ def _drawn(state: pf.State) -> Tensor:
 WALK = {"order": 1.0, "stages": 1, "stochastic": True}
 BROKEN_INTEGRATORS: dict[str, tuple[str, Callable[[], Any]]] = {
     "a class": ("an integrator must have step, order, stages and stochastic", lambda: Midpoint),
-    "nothing declared": ("an integrator must have step, order, stages and stochastic", lambda: type("Own", (), {"step": Midpoint.step})()),
+    "nothing declared": (
+        "an integrator must have step, order, stages and stochastic",
+        lambda: type("Own", (), {"step": Midpoint.step})(),
+    ),
     "an order of None": ("order must be a number > 0", lambda: integrator(order=None)),
     "stages 2.0": ("stages must be an integer >= 1", lambda: integrator(stages=2.0)),
     "stochastic None": ("stochastic must be True or False", lambda: integrator(stochastic=None)),
-    "other arguments": ("step must work, got TypeError", lambda: integrator(step=lambda self, flow, x: x)),
-    "the cloud alone": (r"step must return \(cloud, dt used, memory\)", lambda: integrator(step=lambda self, flow, refit, state, dt: state.x)),
-    "points": ("step must return a Cloud first", lambda: integrator(step=_result(0, lambda cloud, state: cloud.points))),
-    "float64 always": ("the new points must have the dtype torch.float32", lambda: integrator(step=_result(0, lambda cloud, state: cloud.double()))),
+    "other arguments": (
+        "step must work, got TypeError",
+        lambda: integrator(step=lambda self, flow, x: x),
+    ),
+    "the cloud alone": (
+        r"step must return \(cloud, dt used, memory\)",
+        lambda: integrator(step=lambda self, flow, refit, state, dt: state.x),
+    ),
+    "points": (
+        "step must return a Cloud first",
+        lambda: integrator(step=_result(0, lambda cloud, state: cloud.points)),
+    ),
+    "float64 always": (
+        "the new points must have the dtype torch.float32",
+        lambda: integrator(step=_result(0, lambda cloud, state: cloud.double())),
+    ),
     "no dt": ("step must return the dt used", lambda: integrator(step=_result(1, 0.0))),
     "a longer dt": ("step must return the dt used", lambda: integrator(step=_result(1, 0.2))),
-    "a memory of numbers": ("the stepper's memory must be a flat mapping of names to tensors", lambda: integrator(step=_result(2, {"a": 1.0}))),
+    "a memory of numbers": (
+        "the stepper's memory must be a flat mapping of names to tensors",
+        lambda: integrator(step=_result(2, {"a": 1.0})),
+    ),
     "one stage declared": ("a step must take stages = 1 fits", lambda: integrator(stages=1)),
-    "no refit": ("a step must take stages = 2 fits", lambda: integrator(fit=lambda self, refit, x, clock, state: state.fit)),
-    "another step": ("the clock of a stage must keep step and draws", lambda: integrator(clock=lambda self, clock, dt: pf.Clock(clock.t + dt / 2))),
-    "a later time": ("the clock of a stage must lie within the step", lambda: integrator(
-        clock=lambda self, clock, dt: replace(clock, t=clock.t + 2 * dt)
-    )),
-    "masses dropped": ("masses must be carried on", lambda: integrator(end=lambda self, x, dt, v, rate: pf.Cloud(x.points + dt * v))),
+    "no refit": (
+        "a step must take stages = 2 fits",
+        lambda: integrator(fit=lambda self, refit, x, clock, state: state.fit),
+    ),
+    "another step": (
+        "the clock of a stage must keep step and draws",
+        lambda: integrator(clock=lambda self, clock, dt: pf.Clock(clock.t + dt / 2)),
+    ),
+    "a later time": (
+        "the clock of a stage must lie within the step",
+        lambda: integrator(clock=lambda self, clock, dt: replace(clock, t=clock.t + 2 * dt)),
+    ),
+    "masses dropped": (
+        "masses must be carried on",
+        lambda: integrator(end=lambda self, x, dt, v, rate: pf.Cloud(x.points + dt * v)),
+    ),
     "in place": ("step must not change its input", lambda: integrator(end=_in_place)),
-    "a global state": ("step must leave global random states alone", lambda: integrator(
-        end=lambda self, x, dt, v, rate: moved(x, dt, v + 1e-9 * torch.randn(v.shape, dtype=v.dtype), rate)
-    )),
+    "a global state": (
+        "step must leave global random states alone",
+        lambda: integrator(
+            end=lambda self, x, dt, v, rate: moved(
+                x, dt, v + 1e-9 * torch.randn(v.shape, dtype=v.dtype), rate
+            )
+        ),
+    ),
     "hidden momentum": ("the same state must give the same step", lambda: integrator(end=_hidden)),
-    "a memory in place": ("step must not change the stepper's memory", lambda: integrator(step=_result(2, _growing))),
-    "a lower order": (r"the error at a fixed time must be O\(dt\^2\)", lambda: integrator(
-        middle=lambda self, x, dt, v, rate: moved(x, dt / 3, v, rate)
-    )),
-    "stages at one time": (r"must be O\(dt\^2\) on v = sin t", lambda: integrator(clock=lambda self, clock, dt: clock)),
+    "a memory in place": (
+        "step must not change the stepper's memory",
+        lambda: integrator(step=_result(2, _growing)),
+    ),
+    "a lower order": (
+        r"the error at a fixed time must be O\(dt\^2\)",
+        lambda: integrator(middle=lambda self, x, dt, v, rate: moved(x, dt / 3, v, rate)),
+    ),
+    "stages at one time": (
+        r"must be O\(dt\^2\) on v = sin t",
+        lambda: integrator(clock=lambda self, clock, dt: clock),
+    ),
     "an order declared": (r"must be O\(dt\^3\)", lambda: integrator(order=3.0)),
-    "no reaction": (r"must be O\(dt\^2\) on v = -x\^3 with a reaction", lambda: integrator(
-        end=lambda self, x, dt, v, rate: moved(x, dt, v, None)
-    )),
-    "no diffusion": ("two seeds must give two runs", lambda: integrator(**WALK | {"step": pf.Euler.step, "a": pf.Euler.a, "b": pf.Euler.b})),
-    "another diffusion": ("a stochastic integrator must add the flow's diffusion", lambda: integrator(**WALK, step=_walking(_drawn, 2**-0.5))),
-    "one draw for all steps": ("a stochastic integrator must add the flow's diffusion", lambda: integrator(
-        **WALK, step=_walking(lambda state: state.clock.draws.normal("brownian", 0, state.x.points))
-    )),
-    "global noise": ("equal seeds must give equal bits", lambda: integrator(
-        **WALK, step=_walking(lambda state: torch.randn(state.x.points.shape, dtype=torch.float64))
-    )),
-}  # fmt: skip
+    "no reaction": (
+        r"must be O\(dt\^2\) on v = -x\^3 with a reaction",
+        lambda: integrator(end=lambda self, x, dt, v, rate: moved(x, dt, v, None)),
+    ),
+    "no diffusion": (
+        "two seeds must give two runs",
+        lambda: integrator(**WALK | {"step": pf.Euler.step, "a": pf.Euler.a, "b": pf.Euler.b}),
+    ),
+    "another diffusion": (
+        "a stochastic integrator must add the flow's diffusion",
+        lambda: integrator(**WALK, step=_walking(_drawn, 2**-0.5)),
+    ),
+    "one draw for all steps": (
+        "a stochastic integrator must add the flow's diffusion",
+        lambda: integrator(
+            **WALK,
+            step=_walking(lambda state: state.clock.draws.normal("brownian", 0, state.x.points)),
+        ),
+    ),
+    "global noise": (
+        "equal seeds must give equal bits",
+        lambda: integrator(
+            **WALK,
+            step=_walking(lambda state: torch.randn(state.x.points.shape, dtype=torch.float64)),
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN_INTEGRATORS)

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from particleflow.clouds import Clock, Cloud, Kept
-from particleflow.estimators.network import Network
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.trained.network import Network
+from particleflow.kept import Kept
 from particleflow.memo import Memo, Same, Spares, cached_property
 from particleflow.pairwise import Auto, Compiled, Culled, Dense, Fourier, KeOps, Mesh, Nystroem
 

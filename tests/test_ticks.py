@@ -11,7 +11,9 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from particleflow import Trajectory, build, kernels, metrics, mmd_flow, plotting, runs, simulate
+from particleflow import Trajectory, kernels, metrics, mmd_flow, plotting, simulate
+from particleflow.cli import report
+from particleflow.cli.task import task as task_of
 from particleflow.plotting.animation import _Film
 from particleflow.plotting.ticks import Ticks
 
@@ -126,8 +128,8 @@ def test_the_axis_is_named_shortly(name, said):
 
 def test_a_heading_shows_a_few_of_many_means(tmp_path):
     np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(size=(310, 300)))
-    heading = runs.heading(
-        build.task({"target": str(tmp_path / "wide.npy"), "dt": 1e-3, "steps": 1, "n": 11}, ["mmd"])
+    heading = report.heading(
+        task_of({"target": str(tmp_path / "wide.npy"), "dt": 1e-3, "steps": 1, "n": 11}, ["mmd"])
     )
     assert "... (300 in all)), " in heading
     assert max(map(len, heading.splitlines())) < 200

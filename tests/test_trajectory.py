@@ -18,7 +18,8 @@ import particleflow as pf
 from particleflow.clouds import Cloud, Replay
 from particleflow.estimators import KALE, MMD
 from particleflow.kernels import Gaussian
-from particleflow.trajectory import SaveAt, Trajectory
+from particleflow.saving import SaveAt
+from particleflow.trajectory import Trajectory
 
 KERNEL = Gaussian(0.8)
 
@@ -197,7 +198,7 @@ def test_recorded_noise_is_not_saved_and_going_on_without_it_says_so(tmp_path: P
 
 
 # ---- files that are none
-# -----------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -320,7 +321,7 @@ def test_an_old_file_survives_a_write_that_fails(tmp_path: Path) -> None:
 
 
 # ---- SaveAt
-# --------------------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_save_at_refuses_what_it_cannot_mean() -> None:

@@ -17,9 +17,9 @@ from torch import Tensor
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import ULSIF, RuLSIF
-from particleflow.estimators.kernel_ratio import FACTORS
-from particleflow.estimators.nonnegative import nonnegative_minimum
-from particleflow.estimators.ulsif import leave_one_out, ridges
+from particleflow.estimators.ratio.kernel_ratio import FACTORS
+from particleflow.estimators.ratio.least_squares import leave_one_out, ridges
+from particleflow.estimators.ratio.nonnegative import nonnegative_minimum
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.subsets import places

@@ -90,7 +90,7 @@ class Odd(Mixture):
 
 
 class Doubled(Gaussian):
-    """A subclass that changes what its parent states, its spectrum and its machine code among them."""
+    """A subclass that changes what its parent states, also its spectrum and its machine code."""
 
     def log_profile(self, s: Tensor) -> Tensor:
         return super().log_profile(s) + math.log(2)
@@ -141,8 +141,18 @@ class NoFamily(Frozen):
 
 
 UNDECLARED: list[Any] = [
-    Frozen(), Unhashable(), Plain(), Tensors(), Words(), Spectral(), Slots(), Odd(), Doubled(0.3), Changeable(WIDE), Radial(Mixture().profile),
-]  # fmt: skip
+    Frozen(),
+    Unhashable(),
+    Plain(),
+    Tensors(),
+    Words(),
+    Spectral(),
+    Slots(),
+    Odd(),
+    Doubled(0.3),
+    Changeable(WIDE),
+    Radial(Mixture().profile),
+]
 names = [type(kernel).__name__ for kernel in UNDECLARED]
 
 

@@ -10,18 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llvmlite import ir
 
-from particleflow.pairwise.codegen.processor import Processor, compiled
-from particleflow.pairwise.codegen.vector import (
-    INDEX,
-    ConstantTable,
-    Emit,
-    Vector,
-    fma,
-    keep_stack_aligned,
-    lanes_for,
-)
+from particleflow.pairwise.codegen.arrays import Array, NumbersInMemory, memory
+from particleflow.pairwise.codegen.entry import machine_code
+from particleflow.pairwise.codegen.processor import Processor
+from particleflow.pairwise.codegen.staging import staged
+from particleflow.pairwise.codegen.values import WHOLE, Kind, Value, fma, select
 
 PROCESSORS = [
     pytest.param(Processor.here(), id="here"),
@@ -31,45 +25,32 @@ ELEMENTS = ["float32", "float64"]
 
 
 def run(
-    body: Callable[[Emit, Any, Any], None],
+    body: Callable[[Array, Array], None],
     values: np.ndarray,
     processor: Processor,
-    lanes: int = 8,
     size: int | None = None,
+    element: str | None = None,
 ) -> np.ndarray:
-    """`body(emit, input pointer, output pointer)` on an array; the output has `size` elements, else
-    as many.
+    """`body(input, output)` on an array; the output has `size` elements, else as many, of the
+    input's type unless another is given.
     """
-    module = ir.Module("test")
-    pointer = (ir.FloatType() if values.dtype == np.float32 else ir.DoubleType()).as_pointer()
-    function = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [pointer, pointer, INDEX]), "body"
-    )
-    keep_stack_aligned(function)
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    start = builder.append_basic_block("start")
-    builder.branch(start)
-    builder.position_at_end(start)
-    estimate = processor.rsqrt_estimate if values.dtype == np.float32 else None
-    body(Emit(builder, values.dtype.name, lanes, rsqrt_estimate=estimate), *function.args[:2])
-    builder.ret_void()
-    out = np.full(size or len(values), np.nan, values.dtype)
-    compiled(module, "body", processor, pointers=2, integers=1)(
-        values.ctypes.data, out.ctypes.data, 0
-    )
+    out = np.full(size or len(values), 77, element or values.dtype)
+    code = machine_code(body, [values.dtype.name, out.dtype.name], processor)
+    code(values.ctypes.data, out.ctypes.data)
     return out
 
 
 def each(
-    operation: Callable[[Vector], Vector], values: np.ndarray, processor: Processor, lanes: int = 8
+    operation: Callable[[Value], Value], values: np.ndarray, processor: Processor, lanes: int = 8
 ) -> np.ndarray:
     """An operation on every element; as many as lanes fill."""
 
-    def body(e: Emit, source: Any, out: Any) -> None:
-        with e.loop(0, len(values), lanes) as i:
-            e.store(operation(e.load(source, i)), out, i)
+    @staged
+    def body(source: Array, out: Array) -> None:
+        for i in range(WHOLE(len(values)), 0, -lanes):
+            out.store(i - lanes, operation(source.load(i - lanes, lanes)))
 
-    return run(body, values, processor, lanes)
+    return run(body, values, processor)
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
@@ -130,7 +111,11 @@ def test_arithmetic_lane_by_lane(element: str) -> None:
         (lambda v: v.polynomial([1.0, -2.0, 3.0]), lambda v: 1 - 2 * v + 3 * v**2),
         (lambda v: v.at_least(1.0), lambda v: np.maximum(v, 1)),
         (lambda v: v.at_most(1.0), lambda v: np.minimum(v, 1)),
-        (lambda v: v.where(">", 1.0, v, 7.0), lambda v: np.where(v > 1, v, 7)),
+        (lambda v: select(v > 1.0, v, 7.0), lambda v: np.where(v > 1, v, 7)),
+        (
+            lambda v: select((v > 1.0) & ~(v >= 1.5), 3.0, v),
+            lambda v: np.where((v > 1) & (v < 1.5), 3, v),
+        ),
         (lambda v: v.sqrt(), np.sqrt),
     ]
     for ours, theirs in operations:
@@ -156,49 +141,76 @@ def test_bounds_keep_nans() -> None:
 def test_lanes_move(element: str) -> None:
     x = np.arange(8).astype(element)
 
-    def body(e: Emit, source: Any, out: Any) -> None:
-        v = e.load(source, 0)
-        e.store(v.permuted([7, 6, 5, 4, 3, 2, 1, 0]), out, 0)
-        e.store(v.permuted([0, 8, 1, 9, 2, 10, 3, 11], v * 10.0), out, 8)
-        e.store(e.broadcast(source, 3), out, 16)
-        e.store(e.pack([v.lane(k) for k in (5, 5, 0, 0, 1, 1, 2, 2)]), out, 24)
-        e.store_scalar(v.total(), out, 32)
+    def body(source: Array, out: Array) -> None:
+        v = source.load(0, 8)
+        out.store(0, v.permuted([7, 6, 5, 4, 3, 2, 1, 0]))
+        out.store(8, v.permuted([0, 8, 1, 9, 2, 10, 3, 11], v * 10.0))
+        out.store(16, source.all_lanes(3, 8))
+        out[24] = v.lane(5)
+        out[25] = v.folded()
+        out[26] = select((v > 6.0).any(), source[2], 0.0)
+        out[27] = select((v > 7.0).any(), source[2], 0.0)
 
-    got = run(body, x, Processor.here(), size=33)
+    got = run(body, x, Processor.here(), size=28)
     np.testing.assert_array_equal(got[:8], x[::-1])
     np.testing.assert_array_equal(got[8:16], [0, 0, 1, 10, 2, 20, 3, 30])
     np.testing.assert_array_equal(got[16:24], 3)
-    np.testing.assert_array_equal(got[24:32], [5, 5, 0, 0, 1, 1, 2, 2])
-    assert got[32] == 28
+    np.testing.assert_array_equal(got[24:], [5, 28, 2, 0])
 
 
 def test_loops_carry_variables_and_numbers_come_from_memory() -> None:
     """sum over i of (i + 0.25) 3, lane by lane, at odd addresses: loads need no alignment."""
     x = np.arange(1 + 8 * 5).astype(np.float32)
 
-    def body(e: Emit, source: Any, out: Any) -> None:
-        numbers, total = ConstantTable(e, 4), e.variable(0.0)
-        with e.loop(1, len(x), 8) as i, e.numbers_from_memory(numbers):
-            total.set((e.load(source, i) + 0.25) * 3.0 + total.get())
-        e.store(total.get(), out, 0)
+    @staged
+    def body(source: Array, out: Array) -> None:
+        lanes = Kind("float32", 8)
+        numbers = NumbersInMemory(lanes, 4)
+        total = lanes(0.0)
+        for i in range(WHOLE(1), len(x), 8):
+            with numbers.read():
+                total = (source.load(i, 8) + 0.25) * 3.0 + total
+        out.store(0, total)
 
     got = run(body, x, Processor.here(), size=8)
     np.testing.assert_allclose(got, (3 * (x[1:].reshape(5, 8) + 0.25)).sum(0), rtol=1e-6)
 
 
-def test_float32_widens() -> None:
-    x = np.linspace(0, 1, 8, dtype=np.float32)
+def test_memory_of_the_code_holds_what_was_stored() -> None:
+    x = np.arange(16).astype(np.float32)
 
-    def body(e: Emit, source: Any, out: Any) -> None:
-        e.like("float64").store(e.like("float64").widened(e.load(source, 0)), out, 0)
+    @staged
+    def body(source: Array, out: Array) -> None:
+        room = memory("float32", 16).shaped(2, 8)
+        for i in range(WHOLE(2)):
+            room.store((1 - i, 0), source.load(i * 8, 8))
+        out.store(0, room.load((0, 0), 8))
+        out.store(8, room[1:].load((0, 0), 8))
 
-    np.testing.assert_array_equal(
-        run(body, x, Processor.here(), size=16).view(np.float64), x.astype(np.float64)
-    )
+    np.testing.assert_array_equal(run(body, x, Processor.here()), np.roll(x, 8))
+
+
+def test_elements_convert() -> None:
+    x = np.linspace(-3.75, 4, 8, dtype=np.float32)
+    for element in ("float64", "int32", "float32"):
+
+        def body(source: Array, out: Array) -> None:
+            out.store(0, Kind(element, 8)(source.load(0, 8)))  # noqa: B023
+
+        got = run(body, x, Processor.here(), element=element)
+        np.testing.assert_array_equal(got, x.astype(element))
+
+
+def test_kinds_that_do_not_mix_are_refused() -> None:
+    def body(source: Array, out: Array) -> None:
+        source.load(0, 8) + Kind("float64", 8)(1.0)
+
+    with pytest.raises(TypeError, match="do not mix: convert one of them"):
+        run(body, np.zeros(8, np.float32), Processor.here())
 
 
 def test_lanes_fill_a_register() -> None:
-    assert [lanes_for(element, "+sse2,+avx,+fma") for element in ELEMENTS] == [8, 4]
-    assert [lanes_for(element, "+sse2,-avx,+avx512x") for element in ELEMENTS] == [4, 2]
+    for features, lanes in (("+sse2,+avx,+fma", [8, 4]), ("+sse2,-avx,+avx512x", [4, 2])):
+        assert [Processor("", features).lanes(element) for element in ELEMENTS] == lanes
     assert Processor("", "").rsqrt_estimate is None
-    assert math.log2(lanes_for("float32", Processor.here().features)).is_integer()
+    assert math.log2(Processor.here().lanes("float32")).is_integer()

@@ -17,12 +17,12 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.arrival import nearness
+from particleflow.cli.outputs import _table
 from particleflow.clouds import Cloud
 from particleflow.estimators import KDE, ClosedForm, CTransformCritic, DrMMD
 from particleflow.flows import Descent
 from particleflow.kernels import Gaussian
 from particleflow.metrics import W1, W2, SlicedW2, floor
-from particleflow.runs import _table
 from particleflow.samplers import Minibatch, Rings
 
 KERNEL = Gaussian(0.2)
@@ -361,16 +361,20 @@ def test_no_run_is_lost_by_a_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_every_number_of_a_part_says_so(tmp_path) -> None:
-    """In the repr and the summary of a trajectory, in the table and the file of the command line."""
+    """The repr and the summary of a trajectory say it; the command line's table and file, too."""
     x, y = (
         np.random.default_rng(0).normal(size=(40, 2)),
         np.random.default_rng(1).normal(size=(30, 2)),
     )
     with pytest.warns(RuntimeWarning, match="of 20 drawn"):
         path = pf.simulate(
-            pf.mmd_flow(pf.kernels.Gaussian(0.5)), x, y, steps=2, dt=0.1,
+            pf.mmd_flow(pf.kernels.Gaussian(0.5)),
+            x,
+            y,
+            steps=2,
+            dt=0.1,
             metrics={"w2": pf.metrics.W2(max_points=20), "sliced": pf.metrics.SlicedW2()},
-        )  # fmt: skip
+        )
     assert ", w2 (of 20 drawn) " in repr(path)
     assert ", sliced " in repr(path)
     assert "W2 (root), of 20 drawn " in path.summary()

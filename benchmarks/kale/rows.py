@@ -17,9 +17,9 @@ from benchmarks.timing import Trial, interleaved
 from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import KL
 from particleflow.estimators import KALE
-from particleflow.estimators.dual import Dual
-from particleflow.estimators.gram import gram_of
-from particleflow.estimators.newton import Solution, solve
+from particleflow.estimators.envelope.dual import Dual
+from particleflow.estimators.envelope.gram import gram_of
+from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.pairwise import Auto
 from particleflow.pairwise.exact.dense import kernel_matrix
 

@@ -1,23 +1,36 @@
-"""Estimators: from two clouds to a witness that the particles climb."""
+"""Estimators: from two clouds to a witness that the particles climb.
+
+- `base`: the contract. An estimator's `fit` returns a `Fit`, which holds the witness.
+- `mmd`: the difference of two kernel mean embeddings, the simplest witness.
+- `closed_form`: densities that are known; nothing is estimated.
+- `envelope/`: KALE and other kernel-regularised divergences, by one convex solver.
+- `ratio/`: log density ratios, from densities, least squares, likelihood or classification.
+- `trained/`: neural networks, trained on a ratio loss or as a critic.
+- `transport`: the critic that optimal transport solves instead of training one.
+
+No family imports another. Each folder's docstring tells its files in reading order.
+"""
 
 from particleflow._words import suggesting
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
-from particleflow.estimators.classifier import Classifier
 from particleflow.estimators.closed_form import ClosedForm, Moments
-from particleflow.estimators.critic import (
+from particleflow.estimators.envelope import KALE, DrMMD, Moreau
+from particleflow.estimators.mmd import MMD
+from particleflow.estimators.ratio import (
+    KDE,
+    KLIEP,
+    ULSIF,
+    KernelLogistic,
+    RuLSIF,
+    SklearnClassifier,
+)
+from particleflow.estimators.trained import (
+    Classifier,
     GradientPenaltyCritic,
     LipschitzCritic,
     WeightClippingCritic,
 )
-from particleflow.estimators.kale import KALE
-from particleflow.estimators.kde import KDE
-from particleflow.estimators.kliep import KLIEP
-from particleflow.estimators.logistic import KernelLogistic
-from particleflow.estimators.mmd import MMD
-from particleflow.estimators.moreau import DrMMD, Moreau
-from particleflow.estimators.sklearn_classifier import SklearnClassifier
 from particleflow.estimators.transport import CTransformCritic
-from particleflow.estimators.ulsif import ULSIF, RuLSIF
 
 __all__ = [
     "KALE",

@@ -1,4 +1,4 @@
-"""The contract of an estimator: fit(x, y) -> Fit, whose witness w : R^d -> R the particles climb."""
+"""The contract of an estimator: fit(x, y) -> Fit, whose witness w the particles climb."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
 
 from particleflow import _checks
 from particleflow._supplied import Supplied
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
+from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.memo import cached_property
 from particleflow.pairwise import Field, Promise
 
 
 @runtime_checkable
 class Witness(Protocol):
-    """A function to climb. `log_ratio` is True where its values estimate log(target / current),
-    False for a potential.
+    """The function w : R^d -> R that the particles climb.
+
+    Attributes
+    ----------
+    log_ratio : bool
+        True where w estimates log(target / current). False where w is a potential.
     """
 
     @property
@@ -29,9 +37,7 @@ class Witness(Protocol):
 
 
 class GradWitness(ABC):
-    """A witness whose gradient alone is cheaper. It says so by inheriting: a method called `grad`
-    may mean something else.
-    """
+    """A witness whose gradient alone is cheaper than value and gradient. Declared by inheriting."""
 
     @abstractmethod
     def grad(self, z: Queries) -> Gradients: ...
@@ -47,17 +53,19 @@ class Fit:
     memory : mapping of tensors
         Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
     report : mapping
-        How it went: `converged`, a bool (absent means that there is nothing to converge); numbers
-        gap and iterations; backend and why.
+        How the fit went. `converged` is a bool; without it there is nothing to converge. `remedy`
+        says what to change where `converged` is False. `gap` and `iterations` are numbers.
+        `backend` and `why` name the sums over pairs.
     objective : float, callable or None
-        `value` itself where the fit has found it on the way, or what evaluates it, only when
-        somebody asks.
+        What `value` returns, or a function that computes it when somebody asks.
     bound : callable or None
-        Evaluates `promise`, likewise.
+        Computes `promise` when somebody asks.
+    advice : callable or None
+        Computes `remark` when somebody asks.
     energy_slope : float or None
-        The constant c of this fit for which v = c grad w is minus the Wasserstein gradient of its
-        `value`. To be told where c changes from fit to fit (the estimator's own is None then); the
-        mobility `Descent` follows it.
+        The constant c for which v = c grad w is minus the Wasserstein gradient of `value`. An
+        estimator whose c changes from fit to fit tells it here, and has None itself. The mobility
+        `Descent` follows it.
     """
 
     witness: Witness = field(repr=False)
@@ -65,35 +73,44 @@ class Fit:
     report: Mapping[str, Any] = field(default_factory=dict)
     objective: Callable[[], float] | float | None = field(default=None, repr=False)
     bound: Callable[[], Promise | None] | None = field(default=None, repr=False)
+    advice: Callable[[], str] | None = field(default=None, repr=False)
     energy_slope: float | None = field(default=None, repr=False)
 
     @cached_property
     def value(self) -> float | None:
-        """The divergence that this fit estimates, in the literature's normalisation (MMD^2/2; KALE
-        with its 1 + lam). None: it has none.
+        """The divergence that this fit estimates; None where it estimates none.
+
+        In the normalisation of the literature: MMD^2 / 2, KALE with its factor 1 + lam.
         """
         with Supplied("Fit.objective", self.objective):
             return self.objective() if callable(self.objective) else self.objective
 
     def reported(self, name: str) -> float | None:
-        """A number of the report; None where there is none of that name, or something else than a
-        number.
-        """
+        """The report's number of this name; None where it has none."""
         found = self.report.get(name)
         return None if isinstance(found, bool) or not isinstance(found, Real) else float(found)
 
     @property
     def known(self) -> bool:
-        """Is `value` at hand, at no cost?"""
+        """True where `value` costs nothing: it is a number, or None."""
         return self.objective is None or not callable(self.objective)
 
     @cached_property
     def promise(self) -> Promise | None:
-        """A-priori bounds of the errors of the witness at the particles, where its sums are
-        approximate (`particleflow.pairwise.promise`).
+        """Bounds of the witness's errors at the particles, before it is evaluated.
+
+        None where no sum is approximate (`particleflow.pairwise.promise`).
         """
         with Supplied("Fit.bound", self.bound):
             return None if self.bound is None else self.bound()
+
+    @property
+    def remark(self) -> str:
+        """What a run that ends with this fit is told, and what to change in the estimator.
+
+        Empty where there is nothing to tell. The run adds its dt, which may be lowered instead.
+        """
+        return "" if self.advice is None else self.advice()
 
 
 @runtime_checkable
@@ -103,17 +120,18 @@ class Estimator(Protocol):
     Attributes
     ----------
     deterministic : bool
-        Is fit a deterministic function of (x, y)? Otherwise one-stage integrators only.
+        Whether fit is a deterministic function of (x, y). If not, only one-stage integrators take
+        the estimator.
     log_ratio : bool
         What its witness estimates, known before any fit.
     needs_target : bool
-        Does fit need y?
+        Whether fit needs y.
     energy_slope : float or None
-        The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`, if
-        there is one and it is the same for all fits.
+        The constant c for which v = c grad w is minus the Wasserstein gradient of `Fit.value`.
+        None where there is no such c, or where it changes from fit to fit.
 
-    All four must be there, of these types. An estimator may declare a fifth fact, see
-    `KnownSmoothness`.
+    All four must be there, of these types. Further facts are optional: `KnownSmoothness`,
+    `KernelEnergy`, `FlowDefaults`.
     """
 
     @property
@@ -135,22 +153,44 @@ class KnownSmoothness(Estimator, Protocol):
     Attributes
     ----------
     smooth_witness : bool
-        False where the witness's gradient jumps, from place to place or as the particles move: then
-        no rate is measured for `Flow.suggest_dt`. Of an estimator that declares nothing the smaller
-        of both suggestions is taken.
+        False where the witness's gradient jumps from place to place or as the particles move.
+        `Flow.suggest_dt` then measures no rate. Where nothing is declared, it takes the smaller of
+        its two suggestions.
     """
 
     @property
     def smooth_witness(self) -> bool: ...
 
 
+class KernelEnergy:
+    """An estimator whose value is built from one kernel. Declared by inheriting.
+
+    A run reads two facts off the kernel. Where it has a kink (`kernels.declared.has_kink`), the
+    value may rise a little when particles meet. Where it is a `FeatureKernel`, particles are the
+    features of a model, and are not compared with the target's points.
+    """
+
+    kernel: Kernel | FeatureKernel | None
+
+
 class FlowDefaults(ABC):
-    """An estimator whose defaults in a flow differ from those of a single ratio: a `Flow` takes
-    `in_flow()` in its place. Declared by inheriting.
+    """An estimator whose defaults in a flow differ from those of a single ratio.
+
+    A `Flow` takes `in_flow()` in its place. Declared by inheriting.
     """
 
     @abstractmethod
     def in_flow(self) -> Estimator: ...
+
+
+class SmoothRatio:
+    """The facts of an estimator of log(target / current) that is smooth and deterministic."""
+
+    deterministic: ClassVar[bool] = True
+    smooth_witness: ClassVar[bool] = True
+    log_ratio: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    energy_slope: ClassVar[None] = None
 
 
 @dataclass(frozen=True)
@@ -170,16 +210,26 @@ class FieldWitness(GradWitness):
         return self.field.laplacian(z)
 
 
+def mean_descent(witness: Witness, x: Cloud) -> float:
+    """-sum_i m_i w(x_i). For a log ratio, the plug-in estimate of KL(current || target)."""
+    return -float(x.mean(witness.value_and_grad(x.points)[0]))
+
+
+def remembered(number: float) -> Tensor:
+    """A number as a fit's memory holds it: float64, on the CPU."""
+    return torch.tensor(number, dtype=torch.float64, device="cpu")
+
+
 def missing_target(estimator: Estimator, name: str) -> ValueError:
-    """The error of an estimator that needs a target and got none as its argument `name`."""
+    """The error of an estimator that needs a target and got None as its argument `name`."""
     return ValueError(
         f"`{name}` must be (M, d) points for {type(estimator).__name__}, got None: pass samples of"
-        " the law to flow to"
+        " the target distribution"
     )
 
 
 def fitted(estimator: Estimator, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
-    """What `estimator.fit` returns, if it is a Fit."""
+    """What `estimator.fit` returns. Anything but a Fit is refused."""
     with Supplied("estimator", estimator):
         fit: Any = estimator.fit(x, y, clock, memory)
         if not isinstance(fit, Fit):
@@ -191,22 +241,18 @@ def fitted(estimator: Estimator, x: Cloud, y: Cloud | None, clock: Clock, memory
 
 
 def smoothness_of(estimator: Estimator) -> bool | None:
-    """What an estimator has declared of the gradient of its witness; None: nothing."""
+    """The estimator's `smooth_witness`; None where it declares nothing."""
     return estimator.smooth_witness if isinstance(estimator, KnownSmoothness) else None
 
 
 def check_estimator(value: Any, name: str = "estimator") -> None:
-    """Refuse what is no estimator as the argument `name`, and facts that are none: a method in the
-    place of a bool would count as True.
+    """Refuse as the argument `name` what is no estimator, or has a fact of another type.
+
+    A method in the place of a bool would count as True.
     """
     if isinstance(value, type) or not isinstance(value, Estimator):
-        what = (
-            f"the class {value.__name__} without its parentheses"
-            if isinstance(value, type)
-            else type(value).__name__
-        )
         raise TypeError(
-            f"`{name}` must be an estimator, got {what}: e.g."
+            f"`{name}` must be an estimator, got {_checks.came(value)}: e.g."
             " pf.estimators.KDE(pf.kernels.Gaussian(0.2))"
         )
     facts = {

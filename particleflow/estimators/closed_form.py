@@ -1,12 +1,11 @@
-"""Witnesses from densities that are known: no estimation, for Langevin, for oracles and for the
-Gaussian ratio of the cloud's own moments.
-"""
+"""Witnesses from known densities: the target's, and the current one or the cloud's own Gaussian."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from particleflow import _autograd, _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit
+from particleflow.estimators.base import Fit, mean_descent
 from particleflow.samplers.base import Density
 
 LogDensityOrScore = Callable[[Tensor], Tensor]
@@ -24,8 +23,9 @@ LogDensityOrScore = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Moments:
-    """The Gaussian with the cloud's own mean and covariance (plus jitter I): the current density as
-    long as that is Gaussian.
+    """The Gaussian with the cloud's own mean and covariance, plus jitter I.
+
+    It is the current density as long as that is Gaussian.
     """
 
     jitter: float = 0.0
@@ -85,24 +85,23 @@ class DensityWitness:
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """w = log p (a potential: Langevin, plain ascent), or w = log p - log q (a log ratio) where
-    `current` says what q is.
+    """w = log p, or log p - log q where `current` is given; p the target, q the current density.
 
-    `Fit.value` is E_q[log q - log p] over the particles (KL for `current`), or -E_q log p; None
-    where only a score is known.
+    log p is a potential, for Langevin and for plain ascent. log p - log q is a log ratio.
+    `Fit.value` is -mean_i w(x_i), which is KL(q || p) of a log ratio; None where only a score of p
+    is known.
 
     Parameters
     ----------
     target : density or callable
-        Anything with `log_density(z)` and `score(z)`, such as the samplers whose density is known;
-        or one callable z (Q, d) -> (Q,), a log density up to a constant (its score by automatic
-        differentiation), or z -> (Q, d), a score.
+        Anything with `log_density(z)` and `score(z)`, such as the samplers whose density is known.
+        A callable z (Q, d) -> (Q,) is a log density up to a constant, and is differentiated
+        automatically. A callable z (Q, d) -> (Q, d) is a score.
     current : density, `Moments` or None
-        The particles' law: a known density, or the Gaussian of the cloud's own moments. None: w =
-        log p.
+        The particles' density: known, or the Gaussian of the cloud's own moments. None: w = log p.
     clip : float
-        w is cut to +- clip (its gradient is not): keeps steep mobilities finite. The value is cut
-        with it, so a finite clip leaves no energy.
+        w is cut to +- clip, its gradient is not. That keeps steep mobilities finite. The value is
+        cut with it, so that a finite clip leaves no energy.
     """
 
     target: Density | LogDensityOrScore
@@ -116,14 +115,10 @@ class ClosedForm:
         if isinstance(self.target, type) or not (
             isinstance(self.target, Density) or callable(self.target)
         ):
-            what = (
-                f"the class {self.target.__name__}"
-                if isinstance(self.target, type)
-                else type(self.target).__name__
-            )
             raise TypeError(
                 "`target` must have log_density and score, or be a callable z -> log density or"
-                f" score, got {what}: e.g. pf.samplers.Gaussian(dim=2), or lambda z: -z"
+                f" score, got {_checks.kind(self.target)}: e.g. pf.samplers.Gaussian(dim=2), or"
+                " lambda z: -z"
             )
         if self.current is not None and not isinstance(self.current, (Density, Moments)):
             raise TypeError(
@@ -154,18 +149,12 @@ class ClosedForm:
         )
         return Fit(
             witness,
-            objective=(
-                (lambda: -float(x.mean(witness.value_and_grad(x.points)[0])))
-                if knows_value
-                else None
-            ),
+            objective=partial(mean_descent, witness, x) if knows_value else None,
         )
 
 
 def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
-    """What a user's callable makes of z (Q, d), if it is a tensor; its shape is looked at where it
-    is used.
-    """
+    """What a user's callable returns for z (Q, d). Anything but a tensor is refused."""
     answer: Any = target(z)
     if not isinstance(answer, Tensor):
         wanted = "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d)"
@@ -176,9 +165,7 @@ def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
 
 
 def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and gradient of a density or of a user's callable; the value is NaN where only the
-    score is known.
-    """
+    """Value and gradient of a density or of a user's callable. The value of a score is NaN."""
     if isinstance(target, Density):
         return target.log_density(z), target.score(z)
     with _autograd.recording():

@@ -7,8 +7,9 @@ from functools import partial
 from typing import ClassVar
 
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Kept
-from particleflow.estimators.base import FieldWitness, Fit
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.base import FieldWitness, Fit, KernelEnergy
+from particleflow.kept import Kept
 from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.memo import cached_property
@@ -18,18 +19,22 @@ from particleflow.pairwise.explicit import sources_of
 
 
 @dataclass(frozen=True)
-class MMD:
+class MMD(KernelEnergy):
     """w = sum_j m_j k(y_j, .) - sum_i m_i k(x_i, .), masses 1/M and 1/N unless given.
 
-    grad w is minus the Wasserstein gradient of MMD^2/2 (V-statistic, no factor 2), which is
-    `Fit.value` (Arbel et al. 2019; theory page, equation 3). Cost O((N + M) Q d) for Q queries; the
-    value O((N + M) N d) and, once a target, O(M^2 d).
+    `Fit.value` is MMD^2 / 2, the V-statistic without a factor 2. grad w is minus its Wasserstein
+    gradient. Cost O((N + M) Q d) for Q queries. The value costs O((N + M) N d), and O(M^2 d) once
+    for each target.
 
     Parameters
     ----------
     kernel : Kernel, FeatureKernel, or callable of the squared distance
     pairwise : PairwiseSum
-        The backend of the sums: what is cheapest and errs by 1e-5 at most, unless given.
+        The backend of the sums. Unless given: the cheapest whose errors are at most 1e-5.
+
+    Source: Arbel, Korba, Salim and Gretton (2019); theory page, equation 3.
+
+    >>> flow = pf.Flow(pf.estimators.MMD(pf.kernels.Gaussian(0.2)))         # doctest: +SKIP
     """
 
     kernel: Kernel | FeatureKernel
@@ -62,9 +67,7 @@ class MMD:
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """What is kept of a target: its fields, into which fast sums have put their work, and its part
-    of the value.
-    """
+    """What is kept with a target: its fields, with the work of fast sums, and its energy."""
 
     cloud: Cloud
     sources: Sources
@@ -83,5 +86,5 @@ class _Target:
 
 
 def _half_mmd2(x: Cloud, current: Field, target: _Target) -> float:
-    """(E_yy - E_x[2 f_y - f_x]) / 2: one sum, of a field -f_x whose work the velocity shares."""
+    """(E_y f_y - E_x[2 f_y - f_x]) / 2, f = sum_i m_i k(p_i, .); `current` is the field -f_x."""
     return 0.5 * (target.energy - float(x.mean((target.twice + current).value(x.points))))

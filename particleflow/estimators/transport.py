@@ -1,6 +1,4 @@
-"""The perfect critic: a Kantorovich potential of W1 between the two clouds, solved instead of
-learned.
-"""
+"""The perfect critic: a Kantorovich potential of W1 between two clouds, solved, not learned."""
 
 from __future__ import annotations
 
@@ -20,15 +18,14 @@ from particleflow.estimators.base import Fit, missing_target
 
 Report: TypeAlias = dict[str, object]
 
-# Bytes of the distances that are looked at together.
+# Bytes of distances that are worked on at once.
 CHUNK = 2**26
-# Bytes of a matrix of distances up to which Sinkhorn keeps one, and some five like it.
+# Bytes of a matrix of distances up to which Sinkhorn keeps it, and some five more of its size.
 MATRIX = 2**28
-# Sinkhorn starts at a regularisation of this share of the largest distance, and halves it down to
-# the one asked for.
+# The regularisation at which Sinkhorn starts, as a share of the largest distance. It is halved down
+# to the one asked for.
 WIDEST = 0.25
-# Points of the larger cloud up to which the potential is exact, unless told otherwise: some 7 s in
-# the plane.
+# Points of the larger cloud up to which the potential is exact by default: some 7 s in the plane.
 EXACT_UP_TO = 5000
 # The default regularisation, in root mean square distances of y from its mean.
 SHARE = 0.05
@@ -38,13 +35,18 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class TransportWitness:
-    """w(z) = max_j (v_j - |z - y_j|): 1-Lipschitz for any v, with w(y_j) = v_j where v is; grad w
-    is the unit vector to the j that wins.
+    """w(z) = max_j (v_j - |z - y_j|), which is 1-Lipschitz for any v.
 
-    Several j win at a particle that shares its mass among them, and (a potential of linear
-    programming is a corner) at most others too. There the gradient is that of the coupling: the
-    unit vector along sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest,
-    or 0 where the mass that has arrived outweighs the rest.
+    grad w is the unit vector to the y_j that wins. At a particle that shares its mass among several
+    y_j, all of these win. Since a potential of linear programming is a corner, several y_j win at
+    most other particles too. There grad w is that of the coupling P: the unit vector along
+    sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest. It is 0 where the
+    mass that has arrived outweighs the rest.
+
+    Parameters
+    ----------
+    x, pull, arrived
+        The particles, these sums of unit vectors, and the mass of each that has arrived.
     """
 
     y: Float[Tensor, "M d"]
@@ -73,8 +75,9 @@ class TransportWitness:
 
 @dataclass(frozen=True)
 class SoftTransportWitness:
-    """w(z) = eps log sum_j b_j exp((v_j - |z - y_j|) / eps): smooth but at the y_j; grad w is a
-    mean of unit vectors, hence no longer than 1.
+    """w(z) = eps log sum_j b_j exp((v_j - |z - y_j|) / eps), eps the regularisation.
+
+    It is smooth except at the y_j. grad w is a mean of unit vectors, hence no longer than 1.
     """
 
     y: Float[Tensor, "M d"]
@@ -100,26 +103,31 @@ class SoftTransportWitness:
 
 @dataclass(frozen=True, kw_only=True)
 class CTransformCritic:
-    """The potential of W1(p, q) = max over 1-Lipschitz w of E_p w - E_q w, p the target and q the
-    particles, by optimal transport of the clouds.
+    """The potential of W1(p, q) = max over 1-Lipschitz w of E_p w - E_q w, by optimal transport.
 
-    max sum_i a_i u_i + sum_j b_j v_j  under  u_i + v_j <= |x_i - y_j|  (Peyre and Cuturi 2019, equation 2.20), and w is -u, by its c-transform
-    on all of space: `TransportWitness`. `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i), masses normalised, is W1 of the clouds to rounding.
-    Particles climb w at unit speed, each towards its match, and dW1/dt = -1 until they arrive; then they hop about it by dt: lower dt there.
+    p is the target and q the particles, of normalised masses b and a. The dual problem is
+
+        max sum_i a_i u_i + sum_j b_j v_j    under    u_i + v_j <= |x_i - y_j|
+
+    (Peyre and Cuturi 2019, equation 2.20). w is -u, which its c-transform extends to all of space:
+    `TransportWitness`. `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i) is W1 of the clouds to
+    rounding. Particles climb w at unit speed, each towards its match, and dW1/dt = -1 until they
+    arrive. Then they hop about their match by dt: lower dt there.
 
     Beyond `exact_up_to` points of either cloud w is the entropic potential (Cuturi 2013; equation
-    4.40), `SoftTransportWitness`, 1-Lipschitz too, and `Fit.value` the dual value of its v after
-    the c-transform without smoothing, in both directions: feasible, hence <= W1 whether Sinkhorn
-    has converged or not, and near it as `regularisation` falls.
+    4.40), `SoftTransportWitness`, which is 1-Lipschitz too. `Fit.value` is then the dual value of
+    its v after the c-transform without smoothing, in both directions. That pair is feasible, so the
+    value is <= W1 whether Sinkhorn has converged or not. It tends to W1 as `regularisation` falls.
 
-    Perfect between the clouds, and only there: with a fresh batch of the target at each step the
-    particles gather at k-means-like points of its law, which are nearer to batches, by W1, than a
-    sample of the law is.
+    The potential is perfect between the clouds, and only there. With a fresh batch of the target at
+    each step the particles gather at k-means-like points of its distribution. By W1, these are
+    nearer to a batch than a sample of the distribution is.
 
-    Cost: exact about O(N M (N + M)), .14 s at 1000 points, .8 s at 2000 and some 7 s at 5000 in the
-    plane; entropic O(N M) an iteration, of which a fit takes dozens to hundreds: at 2500 points .03
-    s each on a kernel matrix, which is kept up to 5800 x 5800 points, and .4 s on logarithms, in
-    blocks, beyond. Memory 8 N M bytes a few times over, there bounded. In float64, POT on the CPU.
+    Cost, in the plane: exact about O(N M (N + M)), 0.14 s at 1000 points, 0.8 s at 2000 and some
+    7 s at 5000. Entropic O(N M) an iteration, of which a fit takes dozens to hundreds. At 2500
+    points an iteration takes 0.03 s on a kernel matrix, which is kept up to 5800 x 5800 points.
+    Beyond, it takes logarithms in blocks, 0.4 s. Memory is a few times 8 N M bytes, and bounded
+    beyond 5800 x 5800 points. POT computes in float64 on the CPU.
 
     Parameters
     ----------
@@ -127,20 +135,21 @@ class CTransformCritic:
         Points of the larger cloud up to which the potential is exact; 0: never. None: 5000, or 0
         where `regularisation` is given.
     regularisation : float or None
-        eps, a length, of the entropic potential. None: a twentieth of y's root mean square distance
-        from its mean, at the first fit, kept.
+        eps of the entropic potential, a length. None: a twentieth of the root mean square distance
+        of y from its mean, at the first fit, kept in memory.
     tolerance : float, optional
-        Sinkhorn stops where its marginals are off by this share of the mass, 1e-4 unless given.
-        Refused without `regularisation` or `exact_up_to`, since up to 5000 points are then solved
-        exactly.
+        The share of the mass that Sinkhorn's marginals may be off by, 1e-4 unless given. Refused
+        without `regularisation` or `exact_up_to`, since up to 5000 points are then solved exactly.
     max_iterations : int
-        Of Sinkhorn, at the last regularisation; the simplex may take ten thousand times as many
-        pivots.
+        Iterations of Sinkhorn at the last regularisation. The simplex method may take ten thousand
+        times as many pivots.
 
     Raises
     ------
     ImportError
-        When POT is missing.
+        POT is missing.
+
+    >>> flow = pf.wgan_flow(pf.estimators.CTransformCritic())         # doctest: +SKIP
     """
 
     exact_up_to: int | None = None
@@ -203,9 +212,10 @@ class CTransformCritic:
     def _entropic(
         self, ot: ModuleType, x: Cloud, y: Cloud, regularisation: float
     ) -> tuple[SoftTransportWitness, Report]:
-        """Sinkhorn, the regularisation halved on the way (Peyre and Cuturi 2019, section 4.1.3): on
-        a kernel matrix that absorbs the potentials where that fits, some ten times faster, else on
-        logarithms, block by block.
+        """Sinkhorn, with the regularisation halved on the way (Peyre and Cuturi 2019, 4.1.3).
+
+        Where it fits in memory, a kernel matrix absorbs the potentials, which is some ten times
+        faster than logarithms, block by block.
         """
         widest = WIDEST * float(distances(x.points, y.points[:1]).max())
         halvings = max(0, math.ceil(math.log2(max(widest, regularisation) / regularisation)))
@@ -232,8 +242,9 @@ class CTransformCritic:
 def _on_matrix(
     ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, int]], tolerance: float
 ) -> tuple[Tensor, int, float] | None:
-    """v (M,), iterations and the gap of the last of `lengths` (regularisation, most iterations),
-    each from the one before; None: numbers ran out.
+    """v (M,), iterations and gap after all `lengths`: (regularisation, most iterations).
+
+    Each begins where the one before has ended. None where numbers overflow.
     """
     cost, a, b = (part.cpu() for part in (distances(x.points, y.points), x.mass, y.mass))
     potentials, iterations, gap = (torch.zeros_like(a), torch.zeros_like(b)), 0, math.inf
@@ -264,7 +275,7 @@ def _on_matrix(
 def _on_logarithms(
     ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, int]], tolerance: float
 ) -> tuple[Tensor, int, float]:
-    """The same in bounded memory."""
+    """As `_on_matrix`, in bounded memory."""
     centre = y.mean(y.points)  # distances of POT come from squares
     # torch's logarithm of a sum takes a third of the time of scipy's
     points = [(cloud.points - centre).cpu() for cloud in (x, y)]
@@ -295,7 +306,7 @@ def _on_logarithms(
 
 
 def distances(a: Float[Tensor, "A d"], b: Float[Tensor, "B d"]) -> Float[Tensor, "A B"]:
-    """|a_i - b_j| from differences, so that it is 0 where points coincide."""
+    """|a_i - b_j| from differences, so that it is exactly 0 where points coincide."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -321,8 +332,9 @@ def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWi
 
 
 def _dual(x: Cloud, y: Cloud, v: Float[Tensor, "M"]) -> float:
-    """sum_i a_i u_i + sum_j b_j v_j of the best feasible pair of v: u = min_j |x_i - y_j| - v_j,
-    then v = min_i |x_i - y_j| - u_i.
+    """sum_i a_i u_i + sum_j b_j v_j of the best feasible pair that v gives.
+
+    u_i = min_j |x_i - y_j| - v_j, then v_j = min_i |x_i - y_j| - u_i.
     """
     u = torch.cat(
         [(distances(part, y.points) - v).amin(1) for part in x.points.split(_rows(len(y)))]
@@ -334,7 +346,7 @@ def _dual(x: Cloud, y: Cloud, v: Float[Tensor, "M"]) -> float:
 
 
 def _heavy(cloud: Cloud) -> Cloud:
-    """The points that have mass, in float64, shares that add up to one."""
+    """The points that have mass, in float64, with shares of it that add up to one."""
     points = cloud.points.double()
     share = cloud.double().mass if cloud.log_mass is None else cloud.log_mass.double().softmax(0)
     kept = share > 0
@@ -343,13 +355,13 @@ def _heavy(cloud: Cloud) -> Cloud:
 
 
 def _unit(vectors: Queries) -> Gradients:
-    """vectors / |vectors|, 0 where they are."""
+    """vectors / |vectors|, 0 where they are 0."""
     length = vectors.norm(dim=1, keepdim=True)
     return torch.where(length > 0, vectors / length, 0)
 
 
 def _rows(columns: int) -> int:
-    """How many rows of distances make a chunk."""
+    """How many rows of distances make a chunk of CHUNK bytes."""
     return max(1, CHUNK // (8 * columns))
 
 

@@ -1,4 +1,4 @@
-"""How a cloud is moved by one step."""
+"""Integrators: each moves a cloud by one step."""
 
 from particleflow._words import suggesting
 from particleflow.integrators.base import Integrator, Refit, Snapshot, State

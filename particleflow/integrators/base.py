@@ -14,8 +14,10 @@ from particleflow.flows import Flow
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """All that a run needs to go on, bit for bit: when and where the particles are, and what goes
-    INTO the fit and the step from there.
+    """All that a run needs to go on, bit for bit.
+
+    It holds the clock, the particles, and the memories that go INTO the fit and the step from
+    there.
     """
 
     clock: Clock
@@ -26,24 +28,26 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class State(Snapshot):
-    """A snapshot with its fit.
+    """A snapshot with its fit, and the target's cloud that the fit was made with.
 
-    `status` is "running"; "unstable" from where an instability was found (the run goes on); or how
-    it ended: "diverged", "not converged". `message` says the remedy and the cause.
+    `status` is "running", or "unstable" after an instability was found (the run goes on), or
+    "diverged" or "not converged" at the end of a run that could not go on. `message` says the
+    remedy and the cause.
     """
 
     fit: Fit
+    target: Cloud | None = None
     status: str = "running"
     message: str = ""
 
     @property
     def ended(self) -> bool:
-        """Is this the last state, of a run that could not go on?"""
+        """Is this the last state of a run that could not go on?"""
         return self.status in ("diverged", "not converged")
 
 
+# Fits at a trial stage, always from the memory of the accepted state; trial fits are discarded.
 Refit: TypeAlias = Callable[[Cloud, Clock], Fit]
-"""Fits at a trial stage, always from the memory of the accepted state; trial fits are discarded."""
 
 
 @runtime_checkable
@@ -53,11 +57,11 @@ class Integrator(Protocol):
     Attributes
     ----------
     order : float
-        Of the error at a fixed time: O(dt^order).
+        The error at a fixed time is O(dt^order).
     stages : int
-        Fits and velocities a step; more than one needs a deterministic estimator.
+        Fits and velocities per step; more than one needs a deterministic estimator.
     stochastic : bool
-        Does it add the flow's diffusion?
+        Whether it adds the flow's diffusion.
     """
 
     @property
@@ -70,5 +74,5 @@ class Integrator(Protocol):
     def step(
         self, flow: Flow, refit: Refit, state: State, dt: float
     ) -> tuple[Cloud, float, Memory]:
-        """The new cloud, the dt used, the stepper's memory."""
+        """The new cloud, the dt used, and the stepper's memory."""
         ...

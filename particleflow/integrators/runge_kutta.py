@@ -16,9 +16,11 @@ from particleflow.integrators.base import Refit, State
 
 @dataclass(frozen=True)
 class RungeKutta:
-    """x_{n+1} = x_n + dt sum_s b_s k_s,  k_s = v(x_n + dt sum_{r<s} a_sr k_r, t_n + c_s dt), c_s = sum_r a_sr.
+    """x_{n+1} = x_n + dt sum_s b_s k_s, k_s = v(x_n + dt sum_{r<s} a_sr k_r, t_n + c_s dt).
 
-    The estimator is refitted at every stage: fitting once a step makes every scheme of order one.
+    c_s = sum_r a_sr.
+
+    The estimator is refitted at every stage: one fit per step makes every scheme of order one.
     Stage 0 uses the state's own fit. All stages of a step see the same random numbers. Log masses,
     where a flow has a reaction, are advanced by the same scheme.
     """
@@ -48,7 +50,7 @@ class RungeKutta:
 
 
 class Euler(RungeKutta):
-    """Forward Euler, order 1: one fit a step. The scheme of the published codes."""
+    """Forward Euler, order 1, one fit per step: the scheme of the published codes."""
 
     a = ((),)
     b = (1.0,)
@@ -56,7 +58,7 @@ class Euler(RungeKutta):
 
 
 class Heun(RungeKutta):
-    """Heun's method (explicit trapezoid, RK2), order 2: two fits a step."""
+    """Heun's method (explicit trapezoid, RK2), order 2, two fits per step."""
 
     a = ((), (1.0,))
     b = (0.5, 0.5)
@@ -64,7 +66,7 @@ class Heun(RungeKutta):
 
 
 class RK4(RungeKutta):
-    """The classical Runge-Kutta method, order 4: four fits a step."""
+    """The classical Runge-Kutta method, order 4, four fits per step."""
 
     a = ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0))
     b = (1 / 6, 1 / 3, 1 / 3, 1 / 6)

@@ -1,4 +1,4 @@
-"""Schemes for flows with diffusion."""
+"""Integrators for flows with diffusion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from particleflow.integrators.runge_kutta import Euler
 
 @dataclass(frozen=True)
 class EulerMaruyama:
-    """x_{n+1} = x_n + dt v(x_n) + sigma(t_n) sqrt(dt) xi_n, xi_n ~ N(0, I): weak order 1. On a
-    Langevin flow this is ULA.
+    """x_{n+1} = x_n + dt v(x_n) + sigma(t_n) sqrt(dt) xi_n, xi_n ~ N(0, I): weak order 1.
 
-    Its stationary law is biased by O(dt): on N(0, 1) the variance is 1 / (1 - dt/2).
+    On a Langevin flow this is ULA. Its stationary distribution is biased by O(dt): on N(0, 1) the
+    variance is 1 / (1 - dt/2).
     """
 
     order: ClassVar[float] = 1.0

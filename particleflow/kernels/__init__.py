@@ -9,36 +9,24 @@ from particleflow.kernels.bandwidth import (
     default_bandwidth,
     median_distance,
 )
+from particleflow.kernels.built_in import *  # noqa: F403
+from particleflow.kernels.built_in import __all__ as _built_in
+from particleflow.kernels.contract import Kernel, ScaledKernel
 from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
 from particleflow.kernels.features import Landmarks, RandomWaves
 from particleflow.kernels.neurons import Erf, Neurons, ReLU, Tanh
-from particleflow.kernels.radial import (
-    IMQ,
-    Energy,
-    Gaussian,
-    Kernel,
-    Laplace,
-    Matern32,
-    Matern52,
-    Radial,
-    ScaledKernel,
-)
+from particleflow.kernels.radial import Radial
 
 __all__ = [
-    "IMQ",
+    *_built_in,
     "Bandwidth",
     "CrossValidated",
-    "Energy",
     "Erf",
     "FeatureKernel",
     "FeatureMap",
-    "Gaussian",
     "Kernel",
     "Landmarks",
-    "Laplace",
-    "Matern32",
-    "Matern52",
     "Median",
     "Neurons",
     "Radial",

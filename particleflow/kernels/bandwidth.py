@@ -12,7 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import Cloud, as_cloud
-from particleflow.kernels.radial import Kernel
+from particleflow.kernels.contract import Kernel
 from particleflow.subsets import places
 
 # Places of a cloud that a median distance is taken over, and that a cross-validation leaves out.

@@ -17,29 +17,75 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.kernels.bandwidth import Bandwidth, is_rule
-from particleflow.kernels.radial import (
-    IMQ,
-    Energy,
-    Gaussian,
+from particleflow.kernels.built_in import BUILT_IN
+from particleflow.kernels.contract import (
     Kernel,
     KnownKink,
     KnownLaplacian,
-    Laplace,
-    Matern32,
-    Matern52,
+    KnownSpectrum,
     PositiveKernel,
-    Radial,
     ScaledKernel,
 )
+from particleflow.kernels.facts import ExponentialTail, Facts, GaussianTail, Profile, Tail
+from particleflow.kernels.radial import Radial
+from particleflow.kernels.scaled import Scaled
 
-BUILT_IN = frozenset({Gaussian, Laplace, Matern32, Matern52, IMQ, Energy})
+
+def facts_of(kernel: object) -> Facts | None:
+    """What the kernel's own class states, see `stated`."""
+    return stated(type(kernel))
 
 
-def is_built_in(kernel: Any) -> bool:
-    """One of this package's own closed forms. A subclass is not: it may have changed anything that
-    its parent states.
+def stated(kind: type) -> Facts | None:
+    """The `Facts` in the body of this class; None where it has none. Those of a parent do not
+    count: a subclass may have changed anything that its parent states.
     """
-    return type(kernel) in BUILT_IN
+    facts = vars(kind).get("facts")
+    return facts if isinstance(facts, Facts) else None
+
+
+def tail_of(kernel: object) -> Tail | None:
+    """How a built-in kernel falls; None of any other."""
+    facts = facts_of(kernel)
+    return None if facts is None else facts.tail
+
+
+def exponential_tail(kernel: object) -> ExponentialTail | None:
+    """P(t) e^{-decay t} of a built-in kernel that has this form."""
+    tail = tail_of(kernel)
+    return tail if isinstance(tail, ExponentialTail) else None
+
+
+def is_gaussian(kernel: object) -> TypeGuard[Any]:
+    """Is it e^{-s / (2 bandwidth^2)}, the one radial kernel that is a product over the axes?"""
+    return isinstance(tail_of(kernel), GaussianTail)
+
+
+def falls_fast(kind: type) -> bool:
+    """Do kernels of this class fall exponentially, so that far pairs may be left out?"""
+    facts = stated(kind)
+    return facts is not None and (
+        isinstance(facts.tail, GaussianTail)
+        or (isinstance(facts.tail, ExponentialTail) and facts.tail.decay)
+    )
+
+
+def profile_of(kind: type) -> Profile:
+    """The formulas for compiled sums of a built-in kernel's class."""
+    facts = stated(kind)
+    assert facts is not None
+    return facts.profile
+
+
+def names_of(holds: Callable[[type], bool]) -> str:
+    """The built-in kernels of which something holds, for a message: A, B or C."""
+    *first, last = [kind.__name__ for kind in BUILT_IN if holds(kind)]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def is_built_in(kernel: object) -> bool:
+    """Does its own class state the facts of a built-in kernel? A subclass is not built in."""
+    return facts_of(kernel) is not None
 
 
 def bandwidth_of(kernel: Any) -> float | None:
@@ -47,36 +93,46 @@ def bandwidth_of(kernel: Any) -> float | None:
     nothing (see `ScaledKernel`).
     """
     if is_built_in(kernel):
-        return None if type(kernel) is Energy else kernel.bandwidth
+        return kernel.bandwidth if isinstance(kernel, Scaled) else None
     return float(kernel.bandwidth) if _declares(kernel) else None
 
 
 def has_facts(kernel: Any) -> bool:
-    """May fast sums be planned for it? For built-in kernels and for those that declare their scale."""
+    """May fast sums be planned for it? If it is built in, or declares its scale."""
     return is_built_in(kernel) or _declares(kernel)
 
 
 def has_laplacian(kernel: Any) -> TypeGuard[KnownLaplacian]:
-    """Does `kernel.laplacian(s, d)` give its laplacian? For built-in kernels, as with the spectrum."""
+    """Does `kernel.laplacian(s, d)` give its laplacian? Only a built-in kernel is asked."""
     return is_built_in(kernel) and isinstance(kernel, KnownLaplacian)
 
 
-def has_spectrum(kernel: Any) -> bool:
+def has_spectrum(kernel: object) -> bool:
     """Does `kernel.spectrum(omega2, d)` give its Fourier transform? For built-in kernels: a user's
     method of that name may mean something else.
     """
-    return is_built_in(kernel) and type(kernel) not in (IMQ, Energy)
+    return is_built_in(kernel) and _knows_spectrum(cast("Hashable", type(kernel)))
+
+
+@lru_cache(maxsize=256)
+def _knows_spectrum(kind: Any) -> bool:
+    return issubclass(kind, KnownSpectrum)
 
 
 def is_positive(kernel: Any) -> TypeGuard[PositiveKernel]:
     """Is it a `PositiveKernel`? Each class is asked once: isinstance() of a protocol takes as long
     as a sum over a few thousand pairs.
     """
-    return _is_positive(cast("Hashable", type(kernel)))
+    return positive_kind(type(kernel))
+
+
+def positive_kind(kind: type) -> bool:
+    """Are the kernels of this class `PositiveKernel`?"""
+    return _is_positive(cast("Hashable", kind))
 
 
 @lru_cache(maxsize=256)
-def _is_positive(kind: type) -> bool:
+def _is_positive(kind: Any) -> bool:
     return all(
         callable(getattr(kind, name, None))
         for name in ("profile", "slope", "log_profile", "log_slope")
@@ -89,9 +145,10 @@ def has_kink(kernel: Any) -> bool:
 
     That is the careful way: the energy of a flow on a smooth kernel may rise at no step.
     """
+    facts = facts_of(kernel)
     return (
-        type(kernel) in (Laplace, Energy)
-        if is_built_in(kernel)
+        facts.kinked
+        if facts is not None
         else isinstance(kernel, KnownKink) and kernel.kinked_at_zero
     )
 
@@ -101,7 +158,7 @@ def _declares(kernel: Any) -> bool:
     its equals?
     """
     if (
-        isinstance(kernel, tuple(BUILT_IN))
+        any(stated(parent) for parent in type(kernel).__mro__)
         or not isinstance(kernel, ScaledKernel)
         or isinstance(kernel, type)
     ):

@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from particleflow.kernels.contract import Kernel
 from particleflow.kernels.declared import as_kernel
-from particleflow.kernels.radial import Kernel
 
 
 @runtime_checkable

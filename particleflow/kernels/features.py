@@ -14,12 +14,11 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Gradients, Points, Queries
 from particleflow.clouds import Cloud, Randomness
-from particleflow.kernels.declared import is_built_in
-from particleflow.kernels.radial import Gaussian, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels.contract import Kernel
+from particleflow.kernels.declared import bandwidth_of, facts_of, names_of, stated
 from particleflow.subsets import part, some_rows
 
 JITTER = 1e-8  # of k(0), so that landmarks may coincide
-FREEDOM = {Laplace: 1, Matern32: 3, Matern52: 5}  # of the Student law of their frequencies
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,18 +71,18 @@ class RandomWaves:
         object.__setattr__(self, "count", _checks.count(self.count, "count"))
 
     def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Waves:
-        if not (
-            is_built_in(kernel) and isinstance(kernel, (Gaussian, Laplace, Matern32, Matern52))
-        ):
+        facts = facts_of(kernel)
+        if facts is None or facts.freedom is None:
             raise TypeError(
-                "`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for RandomWaves, got"
+                f"`kernel` must be {names_of(_has_frequencies)} for RandomWaves, got"
                 f" {kernel}: use Landmarks()"
             )
-        omega = draws.normal("waves", 0, x.new_empty(self.count, x.shape[1])) / kernel.bandwidth
-        freedom = FREEDOM.get(type(kernel))
-        if freedom is not None:
+        omega = draws.normal("waves", 0, x.new_empty(self.count, x.shape[1])) / (
+            bandwidth_of(kernel) or 1.0
+        )
+        if math.isfinite(facts.freedom):
             chi = (
-                draws.normal("waves' lengths", 0, x.new_empty(self.count, freedom))
+                draws.normal("waves' lengths", 0, x.new_empty(self.count, int(facts.freedom)))
                 .square()
                 .mean(1, keepdim=True)
             )
@@ -123,6 +122,11 @@ class Landmarks:
                 " Laplace, Matern32, Matern52 or IMQ"
             )
         return Projected(kernel, landmarks, factor)
+
+
+def _has_frequencies(kind: type) -> bool:
+    facts = stated(kind)
+    return facts is not None and facts.freedom is not None
 
 
 def _squares(z: Tensor, c: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
-"""Sums over pairs, sum_i w_i k(z, x_i), their gradients and logarithms: one contract, several
-backends.
+"""Sums over pairs, sum_i w_i k(z, x_i), with gradients and logarithms: one contract, many backends.
 
 Read in this order:
 
-- `base`: the contract. `terms`: what is summed. `inputs`: what is checked. `field`: how weighted
-  sums add. `promise`: errors, promised and audited.
-- `exact/`: all pairs. `mesh/`, `fourier/`: smooth kernels in up to three dimensions. `neighbours/`:
-  near pairs only. `landmarks/`: many dimensions.
-- `periodic/` and `codegen/`: what these rooms stand on.
-- `auto`, `cost`: which backend is the cheapest that keeps a promise. `explicit`: kernels of
-  explicit features, which need no pairs.
+- `base`: the contract. `terms`: what can be summed. `inputs`: the checks of what comes in.
+  `field`: how weighted sums add. `promise`: bounds of the errors, and the audit of a bound.
+- `exact/`: all pairs. `mesh/` and `fourier/`: smooth kernels in up to three dimensions.
+  `neighbours/`: only pairs that are close. `landmarks/`: many dimensions.
+- `periodic/` and `codegen/`: tools of these rooms.
+- `auto` and `cost`: the choice of the cheapest backend that keeps a promise.
+- `explicit`: kernels of explicit features, whose sums need no pairs.
 """
 
 from particleflow._words import suggesting

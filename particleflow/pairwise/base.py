@@ -1,20 +1,24 @@
-"""The contract of a sum over pairs: prepared once per set of points, once per weights, evaluated
-anywhere.
+"""The contract of a sum over pairs: prepared once per points and once per weights, summed anywhere.
 
     backend.sources(kernel, points)  ->  .field(w)  ->  .value(z), .grad(z), .log(z) ...
 
-Shapes: points (N, d), w (N,) or (N, K) of any sign, z (Q, d), float32 or float64. Values are (Q,)
-or (Q, K), gradients (Q, d) or (Q, K, d). At a query that is not finite everything is NaN, whatever
-the kernel's limit, and at the others what it is without it. Inputs are detached copies, and
-autograd does not go through a sum: ask for the gradient. Tensors of more than 131072 numbers are
-not copied: a field refuses (RuntimeError) to sum what torch has changed in place since. What numpy
-writes into their memory it sees by 512 numbers spread over each: a cloud that was moved is refused,
-a single point that was is not. Pass x.clone() where that may happen. Coordinates lie between -1e150
-and 1e150 (ValueError): beyond, squares are no numbers. The slopes of Laplace and Energy end at a
-distance of 1e-15 bandwidths (Energy: of 1e-15): sums of their gradients refuse clouds that are
-nowhere 1e-9 of that unit away from the origin. Weights may have any size: columns are brought near
-1 by powers of two, so that no intermediate result leaves the numbers of the dtype. A sum that does
-is infinite.
+Shapes. Points (N, d), weights w (N,) or (N, K) of any sign, queries z (Q, d), in float32 or
+float64. Values are (Q,) or (Q, K), gradients (Q, d) or (Q, K, d).
+
+Queries that are not finite. Every answer there is NaN, whatever the kernel's limit. The answers at
+the other queries do not change.
+
+Copies. Inputs are detached. Autograd does not go through a sum: ask for the gradient. A tensor of
+up to 131072 numbers is copied. A larger one is not: if torch changes it in place, the field refuses
+to sum (RuntimeError). Changes that numpy makes in its memory are looked for at 512 numbers spread
+over the tensor: a cloud that moved is refused, a single point that moved is not. Pass x.clone()
+where this may happen.
+
+Size. Coordinates lie between -1e150 and 1e150 (ValueError), since larger ones have no square. The
+slopes of Laplace and Energy are cut off at a distance of 1e-15 bandwidths (Energy: 1e-15). So sums
+of their gradients refuse clouds in which no coordinate is as large as 1e-9 of that unit. Weights
+may have any size: each column is brought near 1 by a power of two, so that no intermediate result
+overflows. A sum that overflows itself is infinite.
 """
 
 from __future__ import annotations
@@ -30,8 +34,9 @@ from particleflow.kernels import Kernel
 
 @dataclass(frozen=True)
 class Promise:
-    """A-priori bounds of the largest absolute error over rows (and weight vectors) of value and
-    gradient, and what they are made of.
+    """Bounds of the errors that are known before a sum is taken; `how` says what they consist of.
+
+    `value` and `grad` bound the largest absolute error over rows (and weight vectors).
     """
 
     value: float
@@ -41,8 +46,9 @@ class Promise:
 
 @dataclass(frozen=True)
 class Audit:
-    """The largest absolute errors met on `rows` random rows, beside what was promised and the
-    scales S_0, S_1.
+    """The largest absolute errors at `rows` random rows, beside the promise and the scales.
+
+    Module `promise` defines the scales S_0 and S_1.
     """
 
     rows: int
@@ -54,9 +60,7 @@ class Audit:
 
     @property
     def kept(self) -> bool | None:
-        """Whether the errors met are within the promise; None where there is none: the sum was
-        exact up to rounding.
-        """
+        """Whether the errors are within the promise. None: exact sums make no promise."""
         if self.promise is None:
             return None
         return self.value_error <= self.promise.value and self.grad_error <= self.promise.grad
@@ -64,9 +68,7 @@ class Audit:
 
 @runtime_checkable
 class Queries(Protocol):
-    """What depends on the query points alone, computed once: for iterations that evaluate the same
-    points dozens of times.
-    """
+    """Query points, and what depends on them alone: for solvers that return to the same points."""
 
     @property
     def points(self) -> Tensor: ...
@@ -74,32 +76,32 @@ class Queries(Protocol):
 
 @runtime_checkable
 class Field(Protocol):
-    """z -> sum_i w_i k(z, x_i); z a tensor or prepared. Fields of one kernel add."""
+    """z -> sum_i w_i k(z, x_i), for z a tensor or prepared. Fields of one kernel add."""
 
     def value(self, z: Tensor | Queries) -> Tensor: ...
     def grad(self, z: Tensor | Queries) -> Tensor: ...
     def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]: ...
     def laplacian(self, z: Tensor | Queries) -> Tensor: ...
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """Logarithm of the sum and its gradient, by log-sum-exp. Needs w >= 0 and a positive
-        kernel.
-        """
+        """The logarithm of the sum, and its gradient. Needs w >= 0 and a positive kernel."""
         ...
 
     def reduce(self) -> Field:
-        """The only collective, when the particles are sharded over machines; on one machine the
-        field itself.
+        """The sum over all machines, where particles are sharded over several; the only collective.
+
+        On one machine it is the field itself.
         """
         ...
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         """`backend` and `why`."""
         ...
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        """The a-priori bound of the errors at z. None: exact up to rounding."""
+        """The bound of the errors at z. None: exact up to rounding."""
         ...
 
+    # any: each backend adds fields of its own class only
     def __add__(self, other: Any) -> Field: ...
 
 
@@ -116,13 +118,13 @@ class Sources(Protocol):
 
 @runtime_checkable
 class PairwiseSum(Protocol):
-    """A backend."""
+    """A backend: a way to take sums over pairs."""
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources: ...
 
 
-def check_backend(value: Any) -> None:
-    """Refuse what is no backend as the argument `pairwise`."""
+def check_backend(value: object) -> None:
+    """Refuse an argument `pairwise` that is not a backend."""
     if isinstance(value, type) or not isinstance(value, PairwiseSum):
         what = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
         raise TypeError(

@@ -15,28 +15,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow.kernels import IMQ, Energy, Gaussian, Laplace, Matern32, Matern52
-from particleflow.kernels.declared import bandwidth_of, has_facts
+from particleflow.kernels.declared import (
+    bandwidth_of,
+    exponential_tail,
+    facts_of,
+    falls_fast,
+    has_facts,
+    is_gaussian,
+    tail_of,
+)
+from particleflow.kernels.facts import PowerLaw
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import PairwiseSum
 from particleflow.pairwise.exact.dense import Dense
 from particleflow.pairwise.exact.fallback import exact_backend, usable
+from particleflow.pairwise.exact.sorted import form_of
 from particleflow.pairwise.fourier.backend import Fourier
-from particleflow.pairwise.landmarks.backend import Nystroem
+from particleflow.pairwise.landmarks.backend import Nystroem, has_landmarks
 from particleflow.pairwise.mesh.backend import Mesh
-from particleflow.pairwise.neighbours.backend import Culled, Short
-from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances
+from particleflow.pairwise.mesh.gridding import extremes
+from particleflow.pairwise.mesh.lattice import around, periodic_shape
+from particleflow.pairwise.mesh.spacing import plan
+from particleflow.pairwise.neighbours.backend import Culled
+from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
+from particleflow.pairwise.periodic.modes import require_smooth
 
 # So few pairs, times coordinates, that torch sums them before another backend has begun; and so few
 # that exact sums are not worth a second look.
 TINY, SMALL = 1e4, 4e5
 # A pair of an exact sum, by coordinates (up to three, and each further one), in float32 and
-# float64; kernels relative to the Gaussian.
+# float64, of the Gaussian.
 PAIR = {
     torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9),
     torch.float64: (3.1e-9, 3.7e-9, 5.2e-9, 0.45e-9),
 }
-RELATIVE = {Gaussian: 1.0, Laplace: 1.6, Matern32: 1.4, Matern52: 1.6, IMQ: 0.85, Energy: 0.85}
 DENSE_PAIR = 12e-9
 # Of the mesh, by d: a source spread, a query interpolated (twice for a mesh in float64); a cell
 # transformed, times log2 of their number.
@@ -75,15 +87,13 @@ class Spanned:
         """Least and largest of each coordinate, (d,) each."""
         here = np.ascontiguousarray(self.points.detach().numpy())
         if usable("llvmlite.binding"):
-            from particleflow.pairwise.mesh.gridding import extremes
-
             return extremes(here)
         return here.min(0), here.max(0)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What the cost of a sum depends on: the points, and what `Auto` was asked to keep (see there)."""
+    """What the cost of a sum depends on: the points, and the tolerances that `Auto` was given."""
 
     kernel: Any
     sources: Sequence[Spanned]
@@ -126,7 +136,7 @@ class Problem:
 
     def near(self, radius: float) -> float:
         """Pairs closer than a radius, from a sample."""
-        return self.pairs * float((self._distances < radius).double().mean())
+        return self.pairs * share_within(self._distances, radius)
 
     @cached_property
     def _distances(self) -> Tensor:
@@ -177,7 +187,9 @@ def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
         return backend, problem.pairs * DENSE_PAIR * problem.d
     *first, further = PAIR[problem.queries.dtype]
     pair = first[min(problem.d, 3) - 1] + further * max(0, problem.d - 3)
-    return backend, CALL["Compiled"] + problem.pairs * pair * RELATIVE[type(problem.kernel)] * (
+    facts = facts_of(problem.kernel)
+    assert facts is not None
+    return backend, CALL["Compiled"] + problem.pairs * pair * facts.cost * (
         1 + 0.25 * (problem.columns - 1)
     )
 
@@ -195,25 +207,17 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
         if cost is not None:
             yield Mesh(rtol=rtol, atol=atol), cost
             least = min(least, cost)
-        if isinstance(problem.kernel, Short) and 2 * _sorted_seconds(problem) < least:
+        if falls_fast(type(problem.kernel)) and 2 * _sorted_seconds(problem) < least:
             yield Culled(rtol=rtol, atol=atol), _culled(problem, absolute)
     if problem.d <= 3 and CALL["Fourier"] < least and usable("finufft"):
         cost = _fourier(problem, absolute)
         if cost is not None:
             yield Fourier(rtol=rtol, atol=atol), cost
-    if (
-        problem.d > 3
-        and absolute >= 1e-4
-        and isinstance(problem.kernel, Gaussian | Matern32 | Matern52 | IMQ)
-    ):
+    if problem.d > 3 and absolute >= 1e-4 and has_landmarks(type(problem.kernel)):
         yield Nystroem(rtol=rtol, atol=atol), _nystroem(problem, absolute)
 
 
 def _mesh(problem: Problem, atol: float) -> float | None:
-    from particleflow.pairwise.mesh.lattice import around, periodic_shape
-    from particleflow.pairwise.mesh.spacing import plan
-    from particleflow.pairwise.periodic.modes import require_smooth
-
     try:
         require_smooth(problem.kernel, "Mesh")
     except TypeError:
@@ -257,8 +261,6 @@ def _sorted_seconds(problem: Problem) -> float:
 
 def _fourier(problem: Problem, atol: float) -> float | None:
     """For kernels with a kink the near field's radius balances modes and near pairs."""
-    from particleflow.pairwise.exact.sorted import form_of
-
     kernel, d, points = problem.kernel, problem.d, problem.n + len(problem.queries)
     if d == 1 and form_of(kernel) is not None:
         return CALL["Fourier"] + 3e-7 * points * problem.columns
@@ -266,7 +268,7 @@ def _fourier(problem: Problem, atol: float) -> float | None:
         return None
     digits = math.log(1 / atol)
     seconds = CALL["Fourier"] + problem.columns * points * TRANSFORM[d - 1] * (1 + (d > 1))
-    if isinstance(kernel, Gaussian):
+    if is_gaussian(kernel):
         counts = [
             (
                 math.prod(
@@ -276,7 +278,7 @@ def _fourier(problem: Problem, atol: float) -> float | None:
                 0.0,
             )
         ]
-    elif isinstance(kernel, IMQ):
+    elif isinstance(tail_of(kernel), PowerLaw):
         counts = [
             (
                 math.prod(
@@ -285,7 +287,7 @@ def _fourier(problem: Problem, atol: float) -> float | None:
                 0.0,
             )
         ]
-    elif isinstance(kernel, Laplace | Energy | Matern32 | Matern52) and usable("llvmlite.binding"):
+    elif exponential_tail(kernel) is not None and usable("llvmlite.binding"):
         widest = min(max(problem.extents), bandwidth_of(kernel) or math.inf)
         radii = [widest * 2 ** (-k / 2) for k in range(2, 24)]
         counts = [

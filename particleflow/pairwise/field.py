@@ -22,6 +22,7 @@ from particleflow.kernels.declared import is_positive
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import Audit, Promise, Queries
 from particleflow.pairwise.inputs import (
+    as_matrix,
     checked_queries,
     copied_from,
     points_of,
@@ -221,14 +222,14 @@ class SumField:
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
         """(Q, K, what.components(d)), of queries that have been looked at."""
         (first, w), *others = self.parts
-        total: Tensor = first.sums(what, _matrix(w), z)
+        total: Tensor = first.sums(what, as_matrix(w), z)
         for sources, w in others:
-            total = total + sources.sums(what, _matrix(w), z)
+            total = total + sources.sums(what, as_matrix(w), z)
         return total
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """The logarithm (Q,) of the sum with the k-th weight vector, and its gradient (Q, d)."""
-        return merged_logs([sources.log_sum(_matrix(w)[:, k], z) for sources, w in self.parts])
+        return merged_logs([sources.log_sum(as_matrix(w)[:, k], z) for sources, w in self.parts])
 
 
 def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -262,7 +263,7 @@ def _powers(weights: list[Tensor]) -> Tensor | None:
         or (LEVEL[0] < least and most < min(LEVEL[1], LEVEL_COLUMNS * least))
     ):
         return None
-    weights = [_matrix(w) for w in weights]
+    weights = [as_matrix(w) for w in weights]
     highest = torch.stack([w.abs().amax(0) for w in weights]).amax(0).double()
     limit = torch.finfo(weights[0].dtype)
     # the smallest keep their digits, as far as the largest leave room for a kernel's slope
@@ -290,7 +291,3 @@ def _largest(w: Tensor) -> list[float]:
             found = torch.maximum(high, -low).tolist()
         vars(w)[LARGEST] = found
     return found
-
-
-def _matrix(w: Tensor) -> Tensor:
-    return w if w.ndim == 2 else w[:, None]

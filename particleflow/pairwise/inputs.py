@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks, _fork
-from particleflow.kernels import Energy, Laplace
-from particleflow.kernels.declared import bandwidth_of
+from particleflow._refusals import RefusedValueError
+from particleflow.kernels.declared import bandwidth_of, has_kink, is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.terms import What
 
@@ -28,7 +28,7 @@ WIDEST = 1e15
 # backends sum its far points in float64.
 FARTHEST = 1e150
 # The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end
-# at a distance of 1e-15 (kernels/radial.py), and for values, whose distances must have squares.
+# at a distance of 1e-15 (kernels/contract.py), and for values, whose distances must have squares.
 SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
 
 
@@ -43,10 +43,9 @@ def checked_points(points: Tensor, kernel: object, *, ranged: bool = True) -> Te
     _checks.points(points, "points")
     bandwidth = bandwidth_of(kernel)
     if bandwidth is not None and not 1 / WIDEST <= bandwidth <= WIDEST:
-        raise ValueError(
-            f"`bandwidth` must be between {1 / WIDEST:g} and {WIDEST:g} for sums, got"
-            f" {bandwidth:g}: take another unit of length"
-        )
+        wanted = f"must be between {1 / WIDEST:g} and {WIDEST:g} for sums"
+        remedy = "take another unit of length"
+        raise RefusedValueError("bandwidth", wanted, f"{bandwidth:g}", remedy)
     own = owned(points, "points")
     return within(own, "points") if ranged else own
 
@@ -82,7 +81,7 @@ def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
     """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink
     would take them for one.
     """
-    if not isinstance(kernel, Energy | Laplace) or clouds[0].device.type != "cpu":
+    if clouds[0].device.type != "cpu" or not (is_built_in(kernel) and has_kink(kernel)):
         return
     unit = bandwidth_of(kernel) or 1.0
     least = SQUARED[clouds[0].dtype] if what is What.VALUE else SLOPED * unit
@@ -175,6 +174,11 @@ def checked_weights(w: Tensor, points: Tensor) -> Tensor:
     if w.shape[:1] != points.shape[:1] or w.ndim not in (1, 2):
         raise ValueError(f"`w` must be (N,) or (N, K) with N = {len(points)}, got {tuple(w.shape)}")
     return owned(w.detach().to(points.dtype), "w") if w.dtype != points.dtype else owned(w, "w")
+
+
+def as_matrix(w: Tensor) -> Tensor:
+    """Weights (N,) or (N, K) as (N, K)."""
+    return w if w.ndim == 2 else w[:, None]
 
 
 def points_of(z: Tensor | Queries) -> Tensor:

@@ -1,17 +1,19 @@
 """What an approximate backend promises, and the audit that checks it.
 
-With scales S_0 = sum_i |w_i| max |k| and S_1 = sum_i |w_i| max |grad k|, every row keeps
+With the scales S_0 = sum_i |w_i| max |k| and S_1 = sum_i |w_i| max |grad k|, every row keeps
 
-    |error of value| <= rtol |value| + atol S_0,        |error of grad| <= rtol |grad| + atol S_1   (2-norm).
+    |error of value| <= rtol |value| + atol S_0,
+    |error of grad|  <= rtol |grad|  + atol S_1        (2-norm).
 
-Only the second terms are known before a sum is taken: a plan is chosen whose a-priori bounds eps_0,
-eps_1 are at most atol.
+Before a sum is taken only atol S_0 and atol S_1 are known. So a backend plans for errors of at most
+atol S_0 and atol S_1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,23 +22,34 @@ from particleflow import _checks
 from particleflow.clouds import corners
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, has_facts
-from particleflow.pairwise.base import Audit, Field, Promise, Queries
+from particleflow.pairwise.base import Audit, Field, Queries
 
-# Pairs whose differences an audit holds in memory at once.
+# Pairs whose differences an audit holds in memory at once: 8 MiB for each coordinate.
 PAIRS = 2**20
 
 
-class PartedField(Field, Protocol):
-    """A field that tells its parts, (sources, weights), and its promise."""
+@runtime_checkable
+class KernelSources(Protocol):
+    """Sources that tell their points and their kernel."""
 
     @property
-    def parts(self) -> tuple[tuple[Any, Tensor], ...]: ...
-    def promise(self, z: Tensor | Queries) -> Promise | None: ...
+    def points(self) -> Tensor: ...
+    @property
+    def kernel(self) -> Kernel: ...
+
+
+@runtime_checkable
+class PartedField(Field, Protocol):
+    """A field that tells its parts: sources, and their weights (N,) or (N, K)."""
+
+    @property
+    def parts(self) -> Sequence[tuple[KernelSources, Tensor]]: ...
 
 
 def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -> Audit:
-    """`field` at random rows of z against exact sums in float64. All of z is evaluated, as in a
-    step: some backends adapt to it.
+    """`field` at random rows of z against exact sums in float64.
+
+    The field is evaluated at all of z, as in a step, since some backends adapt to their queries.
     """
     points = z if isinstance(z, Tensor) else z.points
     rows = min(_checks.count(rows, "rows"), len(points))
@@ -46,15 +59,15 @@ def compared(field: PartedField, z: Tensor | Queries, *, rows: int, seed: int) -
     value, grad = (t[chosen].double() for t in field.value_and_grad(z))
     exact_value, exact_grad = torch.zeros_like(value), torch.zeros_like(grad)
     for sources, w in field.parts:
-        for columns in torch.arange(len(w), device=w.device).split(max(1, PAIRS // rows)):
-            more = _exact(
+        for some in torch.arange(len(w), device=w.device).split(max(1, PAIRS // rows)):
+            added_value, added_grad = _exact(
                 sources.kernel,
                 points[chosen].double(),
-                sources.points[columns].double(),
-                w[columns].double(),
+                sources.points[some].double(),
+                w[some].double(),
             )
-            exact_value += more[0]
-            exact_grad += more[1]
+            exact_value += added_value
+            exact_grad += added_grad
     value_scale, grad_scale = scales(field, points)
     return Audit(
         rows,
@@ -76,14 +89,13 @@ def _exact(kernel: Kernel, z: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Ten
 def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
     """S_0 and S_1, the largest over weight vectors."""
     kernel = field.parts[0][0].kernel
-    top, steepest = peaks(
-        kernel,
-        (
-            1.0
-            if bandwidth_of(kernel) is not None
-            else _extent([z, *(sources.points for sources, _ in field.parts)])
-        ),
+    # peaks() needs no extent where the kernel has a bandwidth
+    extent = (
+        1.0
+        if bandwidth_of(kernel) is not None
+        else diagonal([z, *(sources.points for sources, _ in field.parts)])
     )
+    top, steepest = peaks(kernel, extent)
     mass = sum(
         (w.abs().sum(0, dtype=torch.float64) for _, w in field.parts),
         torch.zeros((), dtype=torch.float64, device=z.device),
@@ -91,26 +103,25 @@ def scales(field: PartedField, z: Tensor) -> tuple[float, float]:
     return float(mass.max()) * top, float(mass.max()) * steepest
 
 
-def _extent(clouds: list[Tensor]) -> float:
-    """The diagonal of the box around all points."""
+def diagonal(clouds: Sequence[Tensor]) -> float:
+    """The diagonal of the box around all points, computed in float64."""
     lowest, highest = corners(*clouds)
     return float((highest.double() - lowest.double()).norm())
 
 
-def peaks(kernel: Any, extent: float) -> tuple[float, float]:
-    """max |k| and max |grad k| over distances up to `extent`; where the kernel has a bandwidth,
-    over all distances.
-    """
+def peaks(kernel: Kernel, extent: float) -> tuple[float, float]:
+    """max |k| and max |grad k| at all distances; without a bandwidth, at those up to `extent`."""
     bandwidth = bandwidth_of(kernel)
-    measured = _known_peaks if has_facts(kernel) else _peaks
-    return measured(kernel, extent if bandwidth is None else 1e2 * bandwidth)
+    far = extent if bandwidth is None else 1e2 * bandwidth
+    # only kernels with declared facts are sure to be values, by which a cache can know them
+    return _known_peaks(cast("Hashable", kernel), far) if has_facts(kernel) else _peaks(kernel, far)
 
 
-def _peaks(kernel: Any, extent: float) -> tuple[float, float]:
+def _peaks(kernel: Kernel, extent: float) -> tuple[float, float]:
     r = torch.logspace(-7, 0, 20000, dtype=torch.float64, device="cpu") * (extent or 1.0)
     r = torch.cat([r.new_zeros(1), r])
     s = r**2
-    # so far away that a formula overflows, a kernel is not at its peak
+    # where a formula overflows, the kernel is far from its peak
     value, slope = (t.nan_to_num(0.0) for t in (kernel.profile(s), 2 * r * kernel.slope(s)))
     return float(value.abs().max()), float(slope.abs().max())
 

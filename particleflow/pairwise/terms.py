@@ -1,4 +1,4 @@
-"""What is summed."""
+"""The sums that a backend can be asked for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from enum import Enum
 
 
 class What(Enum):
-    """Which sum is wanted. The last axis of the answer: the value, the gradient's coordinates, both
-    in this order, the laplacian.
+    """One of the sums. Its answer is (Q, K, components).
+
+    The components are the value; the d coordinates of the gradient; both, the value first; or the
+    laplacian.
     """
 
     VALUE = "value"
@@ -16,4 +18,5 @@ class What(Enum):
     LAPLACIAN = "laplacian"
 
     def components(self, d: int) -> int:
+        """The length of the answer's last axis, in d dimensions."""
         return {What.GRAD: d, What.BOTH: 1 + d}.get(self, 1)

@@ -1,4 +1,4 @@
-"""Films: GIFs that any browser, slide or README shows, of recorded runs or of states as they come."""
+"""Films of recorded runs, or of states as they come: GIFs, which any browser or slide shows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from particleflow.plotting.panels import (
     fitting,
     sheet,
 )
-from particleflow.plotting.scene import Scene, named, one_record, recorded, writable, write
+from particleflow.plotting.records import named, one_record, recorded, writable, write
+from particleflow.plotting.scene import Scene
 from particleflow.trajectory import Trajectory
 
 DPI = 100
@@ -111,8 +112,9 @@ def film(
     """A GIF of states as they come, each of them a frame, with none of them kept: for clouds too
     large for a trajectory. Returns its path.
 
-    >>> states = itertools.islice(pf.iterate(flow, x0, target, dt=0.05), 0, 500, 5)     # doctest: +SKIP
-    >>> film(states, "flow.gif", target=target)                                         # doctest: +SKIP
+    >>> states = pf.iterate(flow, x0, target, dt=0.05)              # doctest: +SKIP
+    >>> some = itertools.islice(states, 0, 500, 5)                  # doctest: +SKIP
+    >>> film(some, "flow.gif", target=target)                       # doctest: +SKIP
 
     The axes are those of the target and the first state: particles that leave them are counted.
     Otherwise as `animate`, without tails.

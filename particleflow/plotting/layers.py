@@ -12,7 +12,8 @@ from matplotlib.image import AxesImage
 from matplotlib.path import Path
 
 from particleflow.plotting.density import density, tone
-from particleflow.plotting.scene import Scene, crowded
+from particleflow.plotting.records import crowded
+from particleflow.plotting.scene import Scene
 
 # The share of a panel that the discs of one cloud may cover, and a disc's least and largest
 # diameter in points.

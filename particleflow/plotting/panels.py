@@ -17,7 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from particleflow.plotting.layers import layer
-from particleflow.plotting.scene import Scene, few
+from particleflow.plotting.records import few
+from particleflow.plotting.scene import Scene
 from particleflow.plotting.ticks import Ticks
 
 # Okabe and Ito's palette, which the colour-blind can tell apart, darkest first; white, greys and

@@ -8,31 +8,20 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
-from particleflow._files import replace_bytes
-from particleflow.clouds import Cloud
-from particleflow.integrators import State
 from particleflow.plotting.density import density, typical
+from particleflow.plotting.records import MEASURED, crowded, few, record_at
 from particleflow.plotting.ticks import Ticks
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
-
-# A cloud of more points is a crowd: it is shown as a density, and measured by this many of its
-# points, but for the outermost share on each side.
-CROWD = 20_000
+# Of a crowd the outermost share on each side is left out of the picture.
 TRIM = 1e-3
-# Principal axes are those of this many target points.
-MEASURED = 4_000
 # Pixels along the longer side of the picture that sets the tones of all others.
 PIXELS = 256
 # Particles this many extents of (target and starts) away from them are counted, not followed.
@@ -176,141 +165,6 @@ class Scene:
         return "\n".join(
             [run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside)
         )
-
-
-def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]:
-    """One run, or several by name, that can be drawn together."""
-    if isinstance(paths, Trajectory):
-        paths = {"": paths}
-    kinds = (
-        {type(run).__name__ for run in paths.values()}
-        if isinstance(paths, Mapping)
-        else {type(paths).__name__}
-    )
-    if not isinstance(paths, Mapping) or kinds - {Trajectory.__name__}:
-        raise TypeError(
-            f"`paths` must be a Trajectory or a mapping of names to them, got {sorted(kinds)}: e.g."
-            " {'MMD': path}"
-        )
-    if not paths or not all(len(run) for run in paths.values()):
-        raise ValueError(
-            f"`paths` must hold at least one run with at least one record each, got {dict(paths)}:"
-            " simulate one first"
-        )
-    dims = {str(name): run.particles.shape[2] for name, run in paths.items()}
-    if len(set(dims.values())) > 1:
-        raise ValueError(
-            f"`paths` must live in one space to share axes, got dimensions {dims}: draw them one"
-            " by one"
-        )
-    return {str(name): run for name, run in paths.items()}
-
-
-def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
-    """The path of a file about to be written, refused before any work if it cannot be."""
-    path = _checks.path(file, "file", f"flow{suffixes[0]}")
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"`file` must end in {' '.join(suffixes)}, got '{path}': {remedy}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"`file` '{path}' could not be written, its folder does not exist: make it, or choose"
-            " another"
-        )
-    return path
-
-
-def write(file: Path, picture: bytes) -> None:
-    """Write a file at once.
-
-    Raises
-    ------
-    OSError
-        It cannot be written.
-    """
-    try:
-        replace_bytes(file, picture)
-    except OSError as error:
-        raise OSError(
-            f"`file` '{file}' could not be written: {error.strerror or error}: choose a folder that"
-            " is writable"
-        ) from error
-
-
-def recorded(paths: Mapping[str, Trajectory]) -> list[int]:
-    """Every step at which some run has a record."""
-    return sorted({step for run in paths.values() for step in run.steps.tolist()})
-
-
-def record_at(run: Trajectory, step: int) -> int:
-    """The last record at or before a step."""
-    return max(0, int(np.searchsorted(run.steps.cpu().numpy(), step, side="right")) - 1)
-
-
-def one_record(state: State, target: Cloud | None) -> Trajectory:
-    """A trajectory that holds this state and nothing else."""
-    if target is not None and target.dim != state.x.dim:
-        raise ValueError(
-            f"`target` must have the dimension of the states, {state.x.dim}, got {target.dim}: pass"
-            " the target of their flow"
-        )
-    clock, log_mass = state.clock, state.x.log_mass
-    return Trajectory(
-        particles=state.x.points[None],
-        times=torch.tensor([clock.t], dtype=torch.float64, device="cpu"),
-        steps=torch.tensor([clock.step], device="cpu"),
-        energy=torch.tensor([math.nan], dtype=torch.float64, device="cpu"),
-        metrics={},
-        status="completed" if state.status == "running" else state.status,
-        message=state.message,
-        report={},
-        state=state,
-        target=None if target is None else target.points,
-        target_log_mass=None if target is None else target.log_mass,
-        log_mass=None if log_mass is None else log_mass[None],
-    )
-
-
-def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
-    """Steps, the first and last among them, between which the particles travel equally far (in
-    shares of each run's path length).
-    """
-    steps = recorded(paths)
-    if len(steps) <= count:
-        return steps
-    travelled = np.zeros(len(steps))
-    for run in paths.values():
-        some = (
-            run.particles[:, some_rows(run.particles.shape[1], MEASURED)]
-            .detach()
-            .cpu()
-            .double()
-            .numpy()
-        )
-        length = np.concatenate(
-            [[0.0], np.cumsum(np.linalg.norm(np.diff(some, axis=0), axis=2).mean(1))]
-        )
-        if length[-1] > 0:
-            travelled += np.interp(steps, run.steps.cpu().numpy(), length / length[-1])
-    if travelled[-1] == 0:
-        travelled = np.asarray(steps, dtype=float)
-    found = np.abs(travelled - np.linspace(travelled[0], travelled[-1], count)[:, None]).argmin(1)
-    for k in range(count):
-        found[k] = np.clip(max(found[k], found[k - 1] + 1 if k else 0), 0, len(steps) - count + k)
-    found[-1] = len(steps) - 1
-    return [steps[k] for k in found]
-
-
-def crowded(count: int) -> bool:
-    """Are so many points shown as a density rather than one by one?"""
-    return count > CROWD
-
-
-@lru_cache(maxsize=8)
-def few(count: int) -> slice | Int[np.ndarray, "n"]:
-    """Of `count` points all, or of a crowd a random subset that is the same each time."""
-    if not crowded(count):
-        return slice(None)
-    return np.sort(np.random.default_rng(0).choice(count, CROWD, replace=False))
 
 
 def _flat(

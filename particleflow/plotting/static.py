@@ -19,7 +19,8 @@ from particleflow.arrival import FEWEST
 from particleflow.clouds import Cloud
 from particleflow.metrics import W1, W2, SlicedW2, floor
 from particleflow.plotting.panels import FAINT, INK, TALLEST, Panel, colour, fitting, quiet, sheet
-from particleflow.plotting.scene import Scene, named, recorded, telling, writable, write
+from particleflow.plotting.records import named, recorded, telling, writable, write
+from particleflow.plotting.scene import Scene
 from particleflow.plotting.ticks import Ticks
 from particleflow.trajectory import Trajectory
 
@@ -93,9 +94,16 @@ def snapshots(
             ).show(step)
         height = cells[0].get_position()
         figure.text(
-            0.13 / figure.get_figwidth(), (height.y0 + height.y1) / 2, name, rotation=90, va="center", ha="center",
-            fontsize=fitting(name, 1.2 * FONT, width * scene.aspect), fontweight="bold", color=colour(row),
-        )  # fmt: skip
+            0.13 / figure.get_figwidth(),
+            (height.y0 + height.y1) / 2,
+            name,
+            rotation=90,
+            va="center",
+            ha="center",
+            fontsize=fitting(name, 1.2 * FONT, width * scene.aspect),
+            fontweight="bold",
+            color=colour(row),
+        )
     return _written(figure, path)
 
 
@@ -285,9 +293,18 @@ def _draw_floors(
     if known:
         top = max(value for _, value in known)
         ax.annotate(
-            "floor: two fresh samples", (0.02, top), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=0.75 * FONT,
-            color=FAINT, ha="left", va="bottom", zorder=4, bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )  # fmt: skip
+            "floor: two fresh samples",
+            (0.02, top),
+            (0, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            fontsize=0.75 * FONT,
+            color=FAINT,
+            ha="left",
+            va="bottom",
+            zorder=4,
+            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        )
 
 
 def _indices(records: Sequence[int], count: int) -> list[int]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from particleflow import _checks
+from particleflow._refusals import RefusedTypeError, RefusedValueError
 from particleflow._supplied import Supplied
 from particleflow._typing import Points
 from particleflow.clouds import Clock, Cloud
@@ -59,9 +60,11 @@ class FromArray(Rows):
 
     def __init__(self, points: Any) -> None:
         if isinstance(points, Cloud):
-            raise TypeError(
-                "`points` must be an array, got a Cloud, whose masses would be lost: take the cloud"
-                " as a target, or pass cloud.points"
+            raise RefusedTypeError(
+                "points",
+                "must be an array",
+                "a Cloud, whose masses would be lost",
+                "take the cloud as a target, or pass cloud.points",
             )
         object.__setattr__(
             self, "points", _checks.as_points(points, "points", dtype=torch.float64, device="cpu")
@@ -83,9 +86,10 @@ class _Shipped(Rows):
         _checks.flag(self.standardise, "standardise")
         rows = self._load()
         if self.pca is not None and _checks.count(self.pca, "pca") > rows.shape[1]:
-            raise ValueError(
-                f"`pca` must be at most {rows.shape[1]}, the number of columns of"
-                f" {type(self).__name__}, got {self.pca}"
+            raise RefusedValueError(
+                "pca",
+                f"must be at most {rows.shape[1]}, the number of columns of {type(self).__name__}",
+                self.pca,
             )
         if self.standardise:
             spread = rows.std(axis=0)
@@ -182,14 +186,18 @@ class Minibatch:
 
     def __post_init__(self) -> None:
         if isinstance(self.sampler, type):
-            raise TypeError(
-                f"`sampler` must be a sampler, got the class {self.sampler.__name__}: write"
-                f" {self.sampler.__name__}() with parentheses"
+            raise RefusedTypeError(
+                "sampler",
+                "must be a sampler",
+                f"the class {self.sampler.__name__}",
+                f"write {self.sampler.__name__}() with parentheses",
             )
         if not isinstance(self.sampler, Sampler):
-            raise TypeError(
-                f"`sampler` must be a sampler, got {type(self.sampler).__name__}: wrap an array in"
-                " FromArray"
+            raise RefusedTypeError(
+                "sampler",
+                "must be a sampler",
+                type(self.sampler).__name__,
+                "wrap an array in FromArray",
             )
         _checks.count(
             self.size, "size", remedy="pass how many points to draw at every step, e.g. 300"
@@ -200,8 +208,8 @@ class Minibatch:
                 torch.device(self.device)
             except (RuntimeError, TypeError):
                 told = f"got {_checks.said(self.device)}: leave it out for that of the particles"
-                raise TypeError(
-                    f"`device` must be a device of torch, such as 'cpu' or 'cuda', {told}"
+                raise RefusedTypeError(
+                    "device", f"must be a device of torch, such as 'cpu' or 'cuda', {told}"
                 ) from None
 
     @property

@@ -17,6 +17,14 @@ import torch
 
 from particleflow import _checks
 from particleflow._files import at_home, misread
+from particleflow._refusals import (
+    Keyword,
+    Notice,
+    Refusal,
+    RefusedFileError,
+    RefusedTypeError,
+    RefusedValueError,
+)
 from particleflow._typing import Points
 from particleflow._words import nearest, nearest_file
 from particleflow.samplers.data import Rows
@@ -71,13 +79,15 @@ class FromFile(Rows):
         path = existing(self.path, POINTS, REMEDY)
         suffix = path.suffix.lower()
         if suffix not in POINTS:
-            raise ValueError(
-                f"`path` must end in .npy, .npz, .csv, .tsv or .txt, got {path}: use numpy.save, or"
-                " FromImage for a picture"
+            raise RefusedValueError(
+                "path",
+                "must end in .npy, .npz, .csv, .tsv or .txt",
+                path,
+                "use numpy.save, or FromImage for a picture",
             )
         if self.key is not None and suffix != ".npz":
-            raise ValueError(
-                f"`key` chooses an array of an .npz file, got `path` = {path}: leave it out"
+            raise RefusedValueError(
+                "key", "chooses an array of an .npz file", f"`path` = {path}", "leave it out"
             )
         if self.columns is not None:
             object.__setattr__(self, "columns", _as_columns(self.columns))
@@ -85,19 +95,29 @@ class FromFile(Rows):
         if self.header is not None:
             _checks.flag(self.header, "header")
         if self.header is not None and suffix not in TEXT:
-            raise ValueError(f"`header` is for text files, got `path` = {path}: leave it out")
+            raise RefusedValueError(
+                "header", "is for text files", f"`path` = {path}", "leave it out"
+            )
         try:
             if suffix in TEXT:
                 rows, names, told = read_text(path, self.columns, self.header)
             else:
-                rows, names, told = *_chosen(_read_numpy(path, self.key), self.columns), ""
+                rows, names, told = *_chosen(_read_numpy(path, self.key), self.columns), ()
             points = _checks.as_points(rows, "points", dtype=torch.float64)
             n, d = points.shape
             if d > max(n, 3) and not self.wide:
-                raise ValueError(
-                    f"expected more points than coordinates, got {n} rows of {d} columns: transpose"
-                    " it, FromArray(array.T), or pass wide=True if each row is a point"
+                raise RefusedValueError(
+                    "wide",
+                    ("expected more points than coordinates",),
+                    f"{n} rows of {d} columns",
+                    (
+                        "transpose it, ",
+                        Keyword("wide", True, "FromArray(array.T), or pass "),
+                        " if each row is a point",
+                    ),
                 )
+        except Refusal as error:
+            raise error.within(f"{path}: ") from None
         except TypeError as error:
             raise TypeError(f"{path}: {error}") from None
         except UnicodeDecodeError as error:
@@ -112,13 +132,16 @@ class FromFile(Rows):
             raise ValueError(f"{path}: {error}") from None
         object.__setattr__(self, "points", points)
         if told:
-            _checks.warn(f"{path}: {told}")
+            _checks.warn(Notice(f"{path}: ", *told))
         odd = suspicious(points.numpy(), names) if self.columns is None else ""
         if odd:
             others = [name for name in names if repr(name) != odd.split(" ", 2)[1]]
             _checks.warn(
-                f"{path}: {odd}, and was taken for a coordinate: choose the coordinates, e.g."
-                f" columns={others[:4]}, or name it there too"
+                Notice(
+                    f"{path}: {odd}, and was taken for a coordinate: choose the coordinates, e.g. ",
+                    Keyword("columns", others[:4]),
+                    ", or name it there too",
+                )
             )
 
 
@@ -134,14 +157,18 @@ def _as_columns(columns: Any) -> tuple[str | int, ...]:
     if not all(
         isinstance(column, (str, Integral)) and not isinstance(column, bool) for column in several
     ):
-        raise TypeError(
-            f"`columns` must be names or numbers of columns, got {columns!r}: e.g. columns=('x',"
-            " 'y') or (0, 1)"
+        raise RefusedTypeError(
+            "columns",
+            "must be names or numbers of columns",
+            f"{columns!r}",
+            ("e.g. ", Keyword("columns", ("x", "y")), " or (0, 1)"),
         )
     if not several:
-        raise ValueError(
-            "`columns` must hold one name or number at least, got none: leave it out for all"
-            " columns"
+        raise RefusedValueError(
+            "columns",
+            "must hold one name or number at least",
+            "none",
+            "leave it out for all columns",
         )
     return several
 
@@ -155,9 +182,11 @@ def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.
             name for name in wanted if array[name].dtype.kind not in "fiub" or array[name].ndim != 1
         ]
         if words:
-            raise TypeError(
-                f"column {words[0]!r} must hold numbers, got {array[words[0]].dtype}: choose"
-                f" others, columns=, of {names}"
+            raise RefusedTypeError(
+                "columns",
+                (f"column {words[0]!r} must hold numbers",),
+                array[words[0]].dtype,
+                ("choose others, ", Keyword("columns"), f", of {names}"),
             )
         return np.stack([array[name].astype(np.float64) for name in wanted], axis=1), wanted
     names = [str(k) for k in range(array.shape[1])] if array.ndim == 2 else []
@@ -173,20 +202,24 @@ def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
     """
     found = at_home(_checks.path(path, "path", "points.csv"))
     if os.path.isdir(found):  # of a name that is too long pathlib raises
-        raise ValueError(f"`path` must be a file, got the folder {found}: {remedy}")
+        raise RefusedValueError("path", "must be a file", f"the folder {found}", remedy)
     if not os.path.exists(found):
         beside = found.parent.iterdir() if os.path.isdir(found.parent) else ()
         names = [
             other.name for other in beside if other.suffix.lower() in suffixes and other.is_file()
         ]
-        raise FileNotFoundError(
-            "`path` must be a file that exists, got"
-            f" {found}{nearest_file(found.name, names) or ': ' + remedy}"
+        raise RefusedFileError(
+            "path",
+            "must be a file that exists",
+            found,
+            nearest_file(found.name, names) or remedy,
         )
     if not found.is_file():
-        raise ValueError(
-            f"`path` must be a file that can be read again, got the pipe or device {found}: save"
-            " what it gives, and pass that"
+        raise RefusedValueError(
+            "path",
+            "must be a file that can be read again",
+            f"the pipe or device {found}",
+            "save what it gives, and pass that",
         )
     return found
 
@@ -204,9 +237,11 @@ def _read_numpy(path: Path, key: str | None) -> np.ndarray:
                 "expected an array, got an archive that holds none: save one with numpy.savez"
             )
         if key is None and len(names) != 1:
-            raise ValueError(f"`key` must say which array holds the points, one of {names}")
+            raise RefusedValueError("key", f"must say which array holds the points, one of {names}")
         if key is not None and key not in names:
-            raise ValueError(f"`key` must be one of {names}, got {key!r}{nearest(key, names)}")
+            raise RefusedValueError(
+                "key", f"must be one of {names}", f"{key!r}", nearest(key, names)
+            )
         name = names[0] if key is None else key
         with _in_words(path):
             array = loaded[name]

@@ -136,7 +136,7 @@ class Mixture(Seeded):
 
     `log_density` and `score` exist where every component has them:
 
-        log p = logsumexp_k (log weight_k + log p_k),        grad log p = sum_k softmax_k grad log p_k.
+        log p = logsumexp_k (log weight_k + log p_k),    grad log p = sum_k softmax_k grad log p_k.
 
     Cost: one evaluation of each component.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from particleflow import _checks
+from particleflow._refusals import Argument, Keyword, Notice, RefusedValueError
 from particleflow.samplers.base import Seeded
 from particleflow.samplers.files import existing
 
@@ -63,9 +64,11 @@ class FromImage(Seeded):
         _checks.positive(self.extent, "extent")
         _checks.flag(self.bright, "bright")
         if not 0 <= _checks.real(self.threshold, "threshold") < 1:
-            raise ValueError(
-                f"`threshold` must be in [0, 1), got {self.threshold:g}: 0 is the background, 1 the"
-                " full ink"
+            raise RefusedValueError(
+                "threshold",
+                "must be in [0, 1)",
+                f"{self.threshold:g}",
+                "0 is the background, 1 the full ink",
             )
         path = existing(self.path, PICTURES, "pass the path of a PNG or JPEG file")
         ink = _ink(path, bright=self.bright)
@@ -78,18 +81,31 @@ class FromImage(Seeded):
         pixels = np.flatnonzero(ink > self.threshold)
         if not len(pixels):
             kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
-            raise ValueError(
-                f"{path} has no {kind} pixel: `threshold` is {self.threshold:g} and the most {kind}"
-                f" one has {ink.max():.2g}: sample its {other} pixels with"
-                f" bright={not self.bright}, or lower `threshold`"
+            raise RefusedValueError(
+                "threshold",
+                (
+                    f"{path} has no {kind} pixel: ",
+                    Argument("threshold"),
+                    f" is {self.threshold:g} and the most {kind} one has {ink.max():.2g}",
+                ),
+                remedy=(
+                    f"sample its {other} pixels with ",
+                    Keyword("bright", not self.bright),
+                    ", or lower ",
+                    Argument("threshold"),
+                ),
             )
         edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]) > self.threshold
         if edge.mean() > FRAMED and len(pixels) > ink.size / 2:
             kind, other = ("bright", "dark") if self.bright else ("dark", "bright")
             _checks.warn(
-                f"{path} is {kind} at {edge.mean():.0%} of its edge, so most points fall on its"
-                f" background: bright={not self.bright} takes its {other} parts, and a higher"
-                " threshold= leaves grey out"
+                Notice(
+                    f"{path} is {kind} at {edge.mean():.0%} of its edge, so most points fall on its"
+                    " background: ",
+                    Keyword("bright", not self.bright),
+                    f" takes its {other} parts",
+                    Keyword("threshold", None, ", and a higher ", " leaves grey out"),
+                )
             )
         object.__setattr__(self, "_shape", ink.shape)
         object.__setattr__(self, "_pixels", pixels)

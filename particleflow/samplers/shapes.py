@@ -113,7 +113,7 @@ class Rings(_Planar):
         return torch.logsumexp(logs, 0) - math.log(len(self.centres))
 
     def score(self, z: Queries) -> Gradients:
-        """grad log p, shape (Q, 2); of one ring (z - centre) (radius I_1 / (r I_0) - 1) / sigma^2."""
+        """grad log p, (Q, 2); of one ring (z - centre) (radius I_1 / (r I_0) - 1) / sigma^2."""
         logs, offset, kappa = self._log_parts(z)
         ratio = torch.where(kappa > 0, i1e(kappa) / (i0e(kappa) * kappa), 0.5)
         pull = ((self.radius / self.noise) ** 2 * ratio - 1) / self.noise**2

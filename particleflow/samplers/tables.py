@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from particleflow._refusals import Keyword, RefusedValueError, Row, Words
 from particleflow._words import nearest
 
 # What people call a column that is no coordinate, in lower case.
@@ -44,7 +45,7 @@ LOOKED_AT = 200
 
 def read_text(
     path: Path, columns: Sequence[int | str] | None, header: bool | None
-) -> tuple[np.ndarray, list[str], str]:
+) -> tuple[np.ndarray, list[str], Row]:
     """The numbers (M, d), what their columns are called, and what a user should be told of the
     first line.
     """
@@ -63,7 +64,7 @@ def read_text(
     named, told = (
         _is_header(fields, [_split(line, separator) for line in following])
         if header is None
-        else (header, "")
+        else (header, ())
     )
     width = len(_split(following[0], separator)) if named and following else len(fields)
     names = fields if named else [str(k) for k in range(len(fields))]
@@ -79,7 +80,7 @@ def read_text(
         rows = _slow(lines, first if named else first - 1, separator, wanted, len(names))
     if not len(rows):
         raise ValueError("expected at least one line of numbers, got none")
-    return rows, [names[k] for k in wanted], told and f"line {first} {told}"
+    return rows, [names[k] for k in wanted], told and (f"line {first} ", *told)
 
 
 def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: bool) -> list[int]:
@@ -92,9 +93,11 @@ def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: boo
     for column in columns:
         if isinstance(column, str) and column in names:
             if list(names).count(column) > 1:
-                raise ValueError(
-                    f"`columns` names {column!r}, and {list(names).count(column)} columns are"
-                    " called so: pass numbers, the first is 0"
+                raise RefusedValueError(
+                    "columns",
+                    f"names {column!r}, and {list(names).count(column)} columns are called so",
+                    "",
+                    "pass numbers, the first is 0",
                 )
             found.append(list(names).index(column))
             continue
@@ -104,20 +107,24 @@ def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: boo
                 if named
                 else "numbers (the first is 0), since the file has no line of names"
             )
-            raise ValueError(
-                f"`columns` must be {known}, got"
-                f" {column!r}{nearest(column, names) or ': name others'}"
+            raise RefusedValueError(
+                "columns",
+                f"must be {known}",
+                f"{column!r}",
+                nearest(column, names) or "name others",
             )
         number = int(column)
         if not -len(names) <= number < len(names):
-            raise ValueError(
-                f"`columns` must be numbers below {len(names)}, the first is 0, got {number}: there"
-                " are no more"
+            raise RefusedValueError(
+                "columns",
+                f"must be numbers below {len(names)}, the first is 0",
+                number,
+                "there are no more",
             )
         found.append(number % len(names))
     if len(set(found)) < len(found):
-        raise ValueError(
-            f"`columns` must name each column once, got {list(columns)}: leave out the repeats"
+        raise RefusedValueError(
+            "columns", "must name each column once", list(columns), "leave out the repeats"
         )
     return found
 
@@ -147,26 +154,27 @@ def suspicious(rows: np.ndarray, names: Sequence[str]) -> str:
     return ""
 
 
-def _is_header(fields: Sequence[str], following: Sequence[Sequence[str]]) -> tuple[bool, str]:
-    """Are these column names? With what a user should be told where numbers were taken for names."""
+def _is_header(fields: Sequence[str], following: Sequence[Sequence[str]]) -> tuple[bool, Row]:
+    """Are these column names? With what to tell a user where numbers were taken for names."""
     words = [field for field in fields if not _is_number(field)]
     numbers = [field for field in fields if _is_number(field)]
     counted = bool(numbers) and numbers == [str(k) for k in range(len(numbers))]
     if len(words) == len(fields):
-        return True, ""
+        return True, ()
     if words:  # `,0,1` or `id,0,1` of pandas
-        return counted and fields.index(numbers[0]) == len(words), ""
+        return counted and fields.index(numbers[0]) == len(words), ()
     if not counted or not following:
-        return False, ""
+        return False, ()
     if all(re.search(r"[.eEdD]|nan|inf", field) for row in following for field in row):
-        return True, ""
+        return True, ()
     if len(fields) == 1:
-        return False, ""
+        return False, ()
     return (
         True,
         (
             f"reads {','.join(fields)} and was taken for column names, as pandas writes them: if it"
-            " is a point, pass header=False"
+            " is a point, ",
+            Keyword("header", False, "pass "),
         ),
     )
 
@@ -250,18 +258,21 @@ def _plain(text: str) -> str:
 def _number(text: str, where: str, separator: str | None) -> float:
     """The finite number that `text` is."""
     if not text:
-        raise ValueError(
-            f"{where}: expected a number, got nothing: fill the gap, leave out the line, or choose"
-            " other columns, columns="
+        raise RefusedValueError(
+            "columns",
+            (f"{where}: expected a number",),
+            "nothing",
+            ("fill the gap, leave out the line, or choose other columns, ", Keyword("columns")),
         )
     if not _is_number(text):
-        remedy = (
-            "choose columns of numbers, columns= by name or number; only the first line may hold"
-            " names"
+        remedy: Words = (
+            "choose columns of numbers, ",
+            Keyword("columns"),
+            " by name or number; only the first line may hold names",
         )
         if separator != "," and re.fullmatch(r"[-+]?\d+,\d+", text):
             remedy = "write decimals with a point, not a comma"
-        raise ValueError(f"{where}: expected a number, got {_short(text)}: {remedy}")
+        raise RefusedValueError("columns", (f"{where}: expected a number",), _short(text), remedy)
     number = float(_plain(text))
     if not math.isfinite(number):
         raise ValueError(

@@ -126,7 +126,7 @@ class Contract:
         self.require(not bool(lost.any()), f"{what} must be finite", found, remedy)
 
     def memory(self, memory: Any, what: str) -> None:
-        """Require a flat mapping of names to plain tensors, which goes into an .npz without pickle."""
+        """Require a flat mapping of names to plain tensors: it goes into an .npz without pickle."""
         remedy = (
             "flatten it, numbers as torch.tensor(number): it is written to an .npz file without"
             " pickle"
@@ -232,7 +232,7 @@ def reloaded(memory: Memory) -> dict[str, Tensor]:
 
 
 def fresh(part: Part) -> Part:
-    """A copy with empty caches, as in another process; the part itself where it cannot be copied."""
+    """A copy with empty caches, as in another process; the part itself if it has no copy."""
     try:
         return copy.deepcopy(part)
     except Exception:

@@ -6,19 +6,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.estimators.base import (
     Estimator,
     Fit,
     FlowDefaults,
-    GradWitness,
     KnownSmoothness,
     Witness,
     smoothness_of,
@@ -33,55 +29,13 @@ from particleflow.testing.contract import (
     reloaded,
     same_bits,
 )
+from particleflow.testing.estimator_case import STEP, Case, M, N, Q
+from particleflow.testing.estimator_witness import check_gradient, check_witness
 
-# Particles, target samples and queries: three numbers, so that none can stand for another.
-N, M, Q = 26, 37, 11
-# Central differences: the step as a share of the clouds' extent (about 1), and the relative error
-# allowed.
-STEP, DIFFERENCE = 1e-4, 1e-3
 PURE = (
     "let it depend on (x, y, clock, memory) alone: draw from clock.draws, and return in `memory`"
     " what the next fit starts from"
 )
-
-
-@dataclass(frozen=True)
-class _Case:
-    """An estimator with two pairs of clouds: where a run stands, and where it stands one step
-    later.
-    """
-
-    contract: Contract
-    estimator: Any
-    x: Cloud
-    y: Cloud | None
-    later: Cloud
-    z: Tensor
-
-    def fit(
-        self,
-        estimator: Any = None,
-        x: Cloud | None = None,
-        memory: Memory | None = None,
-        clock: Clock | None = None,
-    ) -> Fit:
-        part = self.estimator if estimator is None else estimator
-        arguments = (
-            self.x if x is None else x,
-            self.y,
-            clock or Clock(),
-            {} if memory is None else memory,
-        )
-        remedy = (
-            "fit(x, y, clock, memory) gets clouds of any numbers of points, and an empty memory at"
-            " first"
-        )
-        fit: Fit = self.contract.call(part.fit, *arguments, clause="fit must work", remedy=remedy)
-        return fit
-
-    def told(self, fit: Fit) -> tuple[Any, ...]:
-        """All that a fit says: value and gradient of its witness, its memory, its value."""
-        return (*fit.witness.value_and_grad(self.z), fit.memory, fit.value)
 
 
 def check_estimator(
@@ -126,9 +80,9 @@ def check_estimator(
     _declarations(contract, estimator)
     x, y = Cloud(normals(N, dim, 1, dtype) - 0.7), Cloud(0.8 * normals(M, dim, 2, dtype) + 0.5)
     later, z = Cloud(x.points + 0.05 * normals(N, dim, 3, dtype)), 0.9 * normals(Q, dim, 4, dtype)
-    case = _Case(contract, estimator, x, y, later, z)
+    case = Case(contract, estimator, x, y, later, z)
     first = _fit(case)
-    _witness(case, first.witness)
+    check_witness(case, first.witness)
     _report(case, first)
     _bits(case, first)
     if not estimator.needs_target:
@@ -159,7 +113,7 @@ def check_estimator(
         )
     _masses(case, first)
     if dtype == torch.float64:
-        _gradient(case, first.witness)
+        check_gradient(case, first.witness)
         _descent(case, first)
 
 
@@ -215,7 +169,7 @@ def _declarations(contract: Contract, estimator: Any) -> None:
         )
 
 
-def _fit(case: _Case) -> Fit:
+def _fit(case: Case) -> Fit:
     """The first fit, and that it leaves alone what it was given."""
     contract, x, y = case.contract, case.x, case.y
     assert y is not None
@@ -268,91 +222,7 @@ def _fit(case: _Case) -> Fit:
     return made
 
 
-def _witness(case: _Case, witness: Witness) -> None:
-    contract, estimator = case.contract, case.estimator
-    clause = "the witness must have the log_ratio that the estimator declares"
-    contract.require(
-        witness.log_ratio == estimator.log_ratio,
-        clause,
-        repr(witness.log_ratio),
-        "say the same in both",
-    )
-    for z in (case.z, case.z[:1], case.x.points):
-        with contract.unchanged("value_and_grad", z=z):
-            answer = contract.call(
-                witness.value_and_grad,
-                z,
-                clause="value_and_grad(z) must work",
-                remedy="z is (Q, d), Q any number",
-            )
-        pair = isinstance(answer, tuple) and len(answer) == 2
-        contract.require(
-            pair,
-            "value_and_grad(z) must be a pair",
-            type(answer).__name__,
-            "return value (Q,), grad (Q, d)",
-        )
-        contract.tensor(answer[0], (len(z),), z.dtype, "the value of value_and_grad(z)")
-        contract.tensor(answer[1], tuple(z.shape), z.dtype, "the gradient of value_and_grad(z)")
-        contract.finite(
-            answer[1],
-            "the gradient of value_and_grad(z)",
-            "return zeros where there is no gradient",
-        )
-    value, grad = witness.value_and_grad(case.z)
-    unknown = bool(value.isnan().all()) and not estimator.log_ratio
-    if not unknown:
-        contract.finite(
-            value,
-            "the value of value_and_grad(z)",
-            "NaN everywhere stands for a value that is not known",
-        )
-    one = witness.value_and_grad(case.z[4:5])[1]
-    near = 1e-4 if case.z.dtype == torch.float32 else 1e-7
-    alone = torch.allclose(one, grad[4:5], rtol=near, atol=near * float(grad.abs().max()))
-    contract.require(
-        alone,
-        "the witness must treat each row of z by itself",
-        "another gradient for one row alone",
-        "do not sum over queries",
-    )
-    if isinstance(witness, GradWitness):
-        same = torch.allclose(
-            witness.grad(case.z), grad, rtol=near, atol=near * float(grad.abs().max())
-        )
-        contract.require(
-            same,
-            "grad(z) must be the gradient of value_and_grad(z)",
-            "another one",
-            "share the formula",
-        )
-
-
-def _gradient(case: _Case, witness: Witness) -> None:
-    """Along a random direction for each row of z."""
-    if smoothness_of(case.estimator) is False or bool(
-        witness.value_and_grad(case.z)[0].isnan().all()
-    ):
-        return
-    along = torch.nn.functional.normalize(normals(Q, case.x.dim, 5), dim=1)
-    above, below = (witness.value_and_grad(case.z + sign * STEP * along)[0] for sign in (1, -1))
-    measured, told = (
-        (above - below) / (2 * STEP),
-        (witness.value_and_grad(case.z)[1] * along).sum(1),
-    )
-    size = torch.maximum(measured.abs(), told.abs()).clamp_min(1e-2 * float(measured.abs().max()))
-    at = int(((measured - told).abs() / size.clamp_min(1e-300)).argmax())
-    found = (
-        f"{float(told[at]):.6g} along a direction where differences give {float(measured[at]):.6g}"
-    )
-    clause = "the witness's gradient must be that of its values"
-    held = bool(((measured - told).abs() <= DIFFERENCE * size + 1e-9).all())
-    case.contract.require(
-        held, clause, found, "differentiate in z, or declare smooth_witness = False where it jumps"
-    )
-
-
-def _report(case: _Case, fit: Fit) -> None:
+def _report(case: Case, fit: Fit) -> None:
     contract, value, promise = case.contract, fit.value, fit.promise
     number = isinstance(value, float) and math.isfinite(value)
     contract.require(
@@ -387,7 +257,7 @@ def _report(case: _Case, fit: Fit) -> None:
     )
 
 
-def _bits(case: _Case, first: Fit) -> None:
+def _bits(case: Case, first: Fit) -> None:
     """What equal input must give: the same bits, again, from a copy, from a memory read from a
     file, and in threads.
     """
@@ -448,7 +318,7 @@ def _bits(case: _Case, first: Fit) -> None:
     )
 
 
-def _masses(case: _Case, first: Fit) -> None:
+def _masses(case: Case, first: Fit) -> None:
     contract, x = case.contract, case.x
     told = case.told(first)
     if case.estimator.deterministic:
@@ -484,7 +354,7 @@ def _masses(case: _Case, first: Fit) -> None:
     )
 
 
-def _descent(case: _Case, fit: Fit) -> None:
+def _descent(case: Case, fit: Fit) -> None:
     """d value / d x_i = -m_i c grad w(x_i), along a random direction of the whole cloud with
     unequal masses.
     """

@@ -5,11 +5,9 @@ clause, on flows that are solved in closed form.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +18,12 @@ from particleflow.estimators.base import Fit
 from particleflow.flows import Flow
 from particleflow.integrators.base import Integrator, Refit, State
 from particleflow.testing.contract import Contract, fresh, normals, reloaded, same_bits
+from particleflow.testing.integrator_problems import (
+    Cubic,
+    Drawn,
+    Quadratic,
+    Solved,
+)
 
 # Particles, and the times at which an order is measured, in numbers of steps: errors of order 5 are
 # still far above rounding.
@@ -33,92 +37,6 @@ PURE = (
     "compute from (flow, state, dt) alone, and return in the stepper's memory what the next step"
     " starts from"
 )
-
-
-@dataclass(frozen=True)
-class _Potential:
-    """w and grad w of z, from functions."""
-
-    value: Callable[[Tensor], Tensor]
-    gradient: Callable[[Tensor], Tensor]
-    log_ratio: ClassVar[bool] = False
-
-    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.value(z), self.gradient(z)
-
-
-@dataclass(frozen=True)
-class _Problem(ABC):
-    """An estimator of a known witness; it writes down when it was fitted."""
-
-    deterministic: ClassVar[bool] = True
-    log_ratio: ClassVar[bool] = False
-    needs_target: ClassVar[bool] = False
-    energy_slope: ClassVar[None] = None
-    clocks: list[Clock] = field(default_factory=list, compare=False)
-
-    @abstractmethod
-    def witness(self, x: Cloud, clock: Clock) -> _Potential: ...
-
-    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
-        self.clocks.append(clock)
-        return Fit(self.witness(x, clock), {"fits": memory.get("fits", torch.zeros(())) + 1})
-
-
-@dataclass(frozen=True)
-class _Solved(_Problem):
-    """One whose flow is solved in closed form."""
-
-    @abstractmethod
-    def solved(self, start: Cloud, t: float) -> Cloud:
-        """The cloud at time t."""
-
-
-@dataclass(frozen=True)
-class _Drawn(_Solved):
-    """v(z) = sin t - mean x - 2 (z - mean x): only fits at each stage's own particles and time have
-    the order.
-
-    With m' = sin t - m the mean is e^-t m0 + (sin t - cos t + e^-t) / 2, and deviations from it
-    decay like e^-2t.
-    """
-
-    def witness(self, x: Cloud, clock: Clock) -> _Potential:
-        mean = x.points.mean(0)
-        pull = math.sin(clock.t) - mean
-        return _Potential(
-            lambda z: z @ pull - ((z - mean) ** 2).sum(1), lambda z: pull - 2 * (z - mean)
-        )
-
-    def solved(self, start: Cloud, t: float) -> Cloud:
-        mean = start.points.mean(0)
-        later = math.exp(-t) * mean + 0.5 * (math.sin(t) - math.cos(t) + math.exp(-t))
-        return replace(start, points=later + math.exp(-2 * t) * (start.points - mean))
-
-
-@dataclass(frozen=True)
-class _Cubic(_Solved):
-    """v(z) = -z^3, entry by entry, x = x0 / sqrt(1 + 2 x0^2 t); at the rate w = -sum z^4 / 4 masses
-    change by -sum (x0^4 / 4) t / (1 + 2 x0^2 t).
-    """
-
-    def witness(self, x: Cloud, clock: Clock) -> _Potential:
-        return _Potential(lambda z: -0.25 * (z**4).sum(1), lambda z: -(z**3))
-
-    def solved(self, start: Cloud, t: float) -> Cloud:
-        square = start.points**2
-        log_mass = start.mass.log() - 0.25 * (square**2 * t / (1 + 2 * square * t)).sum(1)
-        return Cloud(start.points / (1 + 2 * square * t).sqrt(), log_mass=log_mass)
-
-
-@dataclass(frozen=True)
-class _Quadratic(_Problem):
-    """v(z) = -z: with diffusion sigma the Ornstein-Uhlenbeck process, mean e^-t m0, variance e^-2t
-    s0 + sigma^2 (1 - e^-2t) / 2.
-    """
-
-    def witness(self, x: Cloud, clock: Clock) -> _Potential:
-        return _Potential(lambda z: -0.5 * (z**2).sum(1), lambda z: -z)
 
 
 def check_integrator(integrator: Integrator) -> None:
@@ -153,15 +71,15 @@ def check_integrator(integrator: Integrator) -> None:
     _purity(contract, integrator, start)
     for problem, reaction, what in (
         (
-            _Drawn(),
+            Drawn(),
             None,
             (
                 "v = sin t - mean x - 2 (x - mean x), which needs a fit at each stage's own"
                 " particles and time"
             ),
         ),
-        (_Cubic(), None, "v = -x^3"),
-        (_Cubic(), _own_rate, "v = -x^3 with a reaction"),
+        (Cubic(), None, "v = -x^3"),
+        (Cubic(), _own_rate, "v = -x^3 with a reaction"),
     ):
         _order(contract, integrator, problem, Flow(problem, reaction=reaction), start, what)
     if integrator.stochastic:
@@ -270,7 +188,7 @@ def _step(contract: Contract, integrator: Integrator, start: Cloud) -> None:
     """One step from t = 0.4, step 7: what it returns, what it leaves alone, and the fits that it
     asks for.
     """
-    problem = _Drawn()
+    problem = Drawn()
     flow, clock, dt = Flow(problem), Clock(0.4, 7, Draws(5)), 0.1
     for dtype in (torch.float32, torch.float64):
         bare = Cloud(start.points.to(dtype))
@@ -322,7 +240,7 @@ def _step(contract: Contract, integrator: Integrator, start: Cloud) -> None:
 
 
 def _purity(contract: Contract, integrator: Integrator, start: Cloud) -> None:
-    flow = Flow(_Drawn())
+    flow = Flow(Drawn())
     state = _started(flow, start)
     run = [state]
     for _ in range(6):
@@ -356,7 +274,7 @@ def _purity(contract: Contract, integrator: Integrator, start: Cloud) -> None:
 def _order(
     contract: Contract,
     integrator: Integrator,
-    problem: _Solved,
+    problem: Solved,
     flow: Flow,
     start: Cloud,
     what: str,
@@ -399,7 +317,7 @@ def _order(
 
 def _diffusion(contract: Contract, integrator: Integrator) -> None:
     sigma, mean, deviation, ends = 0.7, 1.5, 0.4, []
-    flow = Flow(_Quadratic(), diffusion=sigma)
+    flow = Flow(Quadratic(), diffusion=sigma)
     start = Cloud(mean + deviation * normals(MANY, 1, 2))
     for seed in (0, 0, 1):
         state = _started(flow, start, Clock(draws=Draws(seed)))

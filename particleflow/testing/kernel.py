@@ -1,4 +1,4 @@
-"""`check_kernel`: the contract of a kernel (`particleflow.kernels.radial`), clause by clause."""
+"""`check_kernel`: the contract of a kernel (`particleflow.kernels.contract`), clause by clause."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from particleflow.kernels import Kernel, Radial, ScaledKernel
-from particleflow.kernels.declared import has_laplacian
-from particleflow.kernels.radial import PositiveKernel
+from particleflow.kernels.contract import KnownKink, PositiveKernel
+from particleflow.kernels.declared import has_kink, has_laplacian, is_built_in
 from particleflow.testing.contract import Contract, normals
+from particleflow.testing.facts import check_facts
 
 # Squared distances in units of the kernel's, none of them a round number, where kinks of a user's
 # kernel would lie.
@@ -23,6 +24,9 @@ SQUARES = 1.2345 * 10 ** torch.linspace(-6, 4, 41, dtype=torch.float64)
 STEP, DIFFERENCE, ROUNDING, NEGLIGIBLE = 1e-4, 1e-4, 1e-10, 1e-14
 # A Gram matrix may have eigenvalues down to this share of its trace below zero: rounding.
 SEMIDEFINITE = 1e-10
+# Squared distances, in squared bandwidths, at which a kink shows: there the slope grows like 1 / r,
+# 100 times from the first to the second. It counts as a kink from GROWTH times on.
+CLOSE, CLOSER, GROWTH = 1e-8, 1e-12, 10.0
 # Parts of a vector, in shapes that a sum may ask for.
 SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
     "()": lambda s: s[7],
@@ -47,6 +51,8 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
       derivative, also where the profile underflows.
     - With `with_bandwidth`: k_l(s) = k_1(s / l^2), members of one bandwidth are equal and hash
       alike, members of two are unequal.
+    - Where the class states `facts`: they agree with its methods.
+    - With `kinked_at_zero`: True where the slope grows without bound as s falls to 0, else False.
     - Gram matrices are positive semidefinite; of a kernel without logarithms it is enough that they
       are so on weights of sum zero.
 
@@ -84,11 +90,13 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
     for name in (*METHODS, *(LOGARITHMS if positive else ())):
         _elementwise(contract, name, getattr(made, name), _unit(made))
     _derivatives(contract, made)
+    _kink(contract, made)
     _family(contract, made)
     if isinstance(made, PositiveKernel):
         _logarithms(contract, made)
     if has_laplacian(made):
         _laplacian(contract, made)
+    check_facts(contract, made, SQUARES)
     if definite:
         _definite(contract, made, positive)
 
@@ -252,6 +260,21 @@ def _derivatives(contract: Contract, kernel: Kernel) -> None:
             f"{name}(s) must be d {of} / ds",
             remedy,
         )
+
+
+def _kink(contract: Contract, kernel: Kernel) -> None:
+    # what a built-in kernel states is held against its methods by `check_facts`
+    if is_built_in(kernel) or not isinstance(kernel, KnownKink):
+        return
+    s = torch.tensor([CLOSE, CLOSER], dtype=torch.float64) * _unit(kernel) ** 2
+    close, closer = kernel.slope(s).abs().tolist()
+    kinked = closer > GROWTH * close
+    contract.require(
+        has_kink(kernel) == kinked,
+        f"kinked_at_zero must be {kinked}",
+        f"{not kinked}, with |slope| {close:.3g} at s = {s[0]:.3g} and {closer:.3g} at {s[1]:.3g}",
+        "declare kinked_at_zero as profile(r^2) is at r = 0",
+    )
 
 
 def _same_derivative(

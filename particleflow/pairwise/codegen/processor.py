@@ -1,5 +1,5 @@
-"""Machine code from llvmlite's IR at run time, without a compiler on the user's machine and without
-numba.
+"""Machine code from LLVM's intermediate representation (IR) at run time, without a compiler on the
+user's machine.
 
 A function takes less than a tenth of a second to compile, so nothing is kept on disk: no cache can
 be stale, broken or unwritable. Calls release the GIL.
@@ -8,16 +8,13 @@ be stale, broken or unwritable. Calls release the GIL.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llvmlite import binding, ir
-
 from particleflow.memo import Turn
-
-POINTER, INTEGER = ctypes.c_void_p, ctypes.c_int64
+from particleflow.pairwise.codegen.llvm import binding, ir
 
 _turn = Turn()  # at LLVM's global state
 _engines: list[Any] = []  # own the code: kept as long as the process lives
@@ -42,21 +39,20 @@ class Processor:
 
     @property
     def rsqrt_estimate(self) -> tuple[str, int] | None:
-        """For `vector.Emit`, in float32."""
+        """LLVM's name of an instruction for 1 / sqrt in float32, to 11 bits, and its lanes."""
         return ("llvm.x86.avx.rsqrt.ps.256", 8) if self.has("avx") else None
 
+    def lanes(self, element: str) -> int:
+        """That fill a register: 8 float32 with AVX, else 4 (SSE2, NEON); half as many float64."""
+        lanes = 8 if self.has("avx") else 4
+        return lanes if element == "float32" else lanes // 2
 
-def compiled(
-    module: ir.Module,
-    name: str,
-    processor: Processor,
-    *,
-    pointers: int,
-    integers: int,
-    vectors: bool = True,
+
+def function_of(
+    module: ir.Module, name: str, processor: Processor, arguments: Sequence[Any], *, vectors: bool
 ) -> Callable[..., None]:
-    """The module's function `name`, which takes so many pointers, then 64-bit integers, and returns
-    nothing. vectors: may LLVM make some of loops.
+    """The module's function `name`, which takes arguments of these ctypes and returns nothing.
+    vectors: may LLVM make some of loops.
     """
     with _turn:
         binding.initialize_native_target()
@@ -67,6 +63,7 @@ def compiled(
         )
         module.triple = target.triple
         code = binding.parse_assembly(str(module))
+        code.verify()
         # Level 1: the loops are written out already; more takes longer and gives slower code.
         options = binding.create_pipeline_tuning_options(speed_level=1)
         options.loop_vectorization = options.slp_vectorization = vectors
@@ -75,5 +72,4 @@ def compiled(
         engine = binding.create_mcjit_compiler(code, machine)
         engine.finalize_object()
         _engines.append(engine)
-        signature = ctypes.CFUNCTYPE(None, *[POINTER] * pointers, *[INTEGER] * integers)
-        return signature(engine.get_function_address(name))
+        return ctypes.CFUNCTYPE(None, *arguments)(engine.get_function_address(name))

@@ -3,8 +3,8 @@
 Read in this order:
 
 - `dense`: plain torch, any device, any kernel. The reference for every other backend.
-- `compiled`: the fast exact backend on the CPU. `tiles` writes its machine code, `profiles` the
-  kernels' formulas.
+- `compiled`: the fast exact backend on the CPU. `ranges` shares its blocks of queries among
+  threads. `tiles` writes the machine code, from the formulas that each kernel states.
 - `keops`: the exact backend on CUDA. `keops_probe` keeps its failures away from the caller.
 - `sorted`: exact sums on the line in O((N + Q) log N) operations.
 - `fallback`: the fastest exact backend for a kernel and a device. The approximate backends ask it

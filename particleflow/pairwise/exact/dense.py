@@ -14,8 +14,14 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._supplied import Supplied
-from particleflow.kernels import Kernel, Laplace
-from particleflow.kernels.declared import has_laplacian, is_positive
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import (
+    bandwidth_of,
+    has_kink,
+    has_laplacian,
+    is_built_in,
+    is_positive,
+)
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import (
@@ -111,7 +117,8 @@ class DenseSources:
         """
         if self.points.dtype != torch.float32 or z.device.type != "cpu":
             return False
-        fine = isinstance(self.kernel, Laplace) and self.kernel.bandwidth < FINE
+        kinked = is_built_in(self.kernel) and has_kink(self.kernel)
+        fine = kinked and (bandwidth_of(self.kernel) or 1.0) < FINE
         far = FAR if has_laplacian(self.kernel) else FAR_UNKNOWN
         return fine or max(_largest(z), _largest(self.points)) > far
 

@@ -8,7 +8,7 @@ import functools
 import importlib
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,21 +16,24 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._libraries import package
 from particleflow.kernels import Kernel
+from particleflow.kernels.declared import is_built_in
 from particleflow.pairwise.base import PairwiseSum, Sources
 from particleflow.pairwise.exact.compiled import Compiled, has_code
 from particleflow.pairwise.exact.dense import Dense
-from particleflow.pairwise.exact.keops import FORMULAS, KeOps, unavailable
-from particleflow.pairwise.field import SumField
+from particleflow.pairwise.exact.keops import KeOps, unavailable
+from particleflow.pairwise.field import SumField, SummedSources
+from particleflow.pairwise.inputs import as_matrix
+from particleflow.pairwise.terms import What
 
 
 def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
     """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
     if device.type == "cpu":
         return _on_cpu(type(kernel))
-    why = "" if type(kernel) not in FORMULAS else unavailable(device)
+    why = "" if not is_built_in(kernel) else unavailable(device)
     if why:
         warn_once(f"exact sums on {device} go through Dense(), which is slower: {why}")
-    return Dense() if why or type(kernel) not in FORMULAS else KeOps()
+    return Dense() if why or not is_built_in(kernel) else KeOps()
 
 
 @functools.lru_cache(maxsize=256)
@@ -59,6 +62,12 @@ def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
         exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts
     ]
     return functools.reduce(operator.add, fields)
+
+
+def exact_values(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:
+    """Exact sums in float64 of w (N,) or (N, K) at z (Q, d): (Q, K, components)."""
+    sources = cast("SummedSources", exact_sources(kernel, points.double()))
+    return sources.sums(what, as_matrix(w).double(), z.double())
 
 
 @functools.cache

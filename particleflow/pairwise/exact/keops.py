@@ -5,7 +5,8 @@ Points enter a formula as (x - centre) / unit, taken in float64: clouds far from
 their digits in float32, and a new bandwidth compiles nothing. With s = |z - x|^2, r = |z - x| in
 that unit, every kernel is
 
-    k = common * profile,      grad_z k = common * pull (x - z) / unit,      laplacian_z k = common * bend / unit^2.
+    k = common * profile,      grad_z k = common * pull (x - z) / unit,
+    laplacian_z k = common * bend / unit^2.
 
 B. Charlier, J. Feydy, J. A. Glaunes, F.-D. Collin, G. Durif: Kernel operations on the GPU, with
 autodiff, without memory overflows (JMLR 2021).
@@ -23,9 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from particleflow import _checks, kernels
+from particleflow import _checks
 from particleflow.kernels import Kernel
-from particleflow.kernels.declared import bandwidth_of
+from particleflow.kernels.built_in import BUILT_IN
+from particleflow.kernels.declared import bandwidth_of, facts_of
+from particleflow.kernels.facts import KeOpsFormula
 from particleflow.memo import Turn
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.exact import keops_probe
@@ -39,75 +42,8 @@ from particleflow.pairwise.inputs import (
 )
 from particleflow.pairwise.terms import What
 
-
-@dataclass(frozen=True)
-class Formula:
-    """A kernel in KeOps' language, with {s}, {r}, {i} = 1 / r and {d}; `unit` in bandwidths.
-
-    log k = `log`, grad_z log k = `log_pull` (x - z) / unit. KeOps rounds a / 3 and IntInv(3) to
-    float32: a*Inv(IntCst(3)) it does not.
-    """
-
-    unit: float
-    common: str
-    profile: str
-    pull: str
-    bend: str
-    log: str = ""
-    log_pull: str = ""
-
-    def written(self, text: str, d: int) -> str:
-        """`text` with this kernel's terms in the place of their names."""
-        s = "SqDist(z,x)"
-        # r >= 1e-15, as in kernels/radial.py, so that the force between coincident points is zero
-        # times something finite; IntCst(10**15) is no int.
-        names = {
-            "s": s,
-            "r": f"Sqrt({s})",
-            "i": f"Rsqrt({s}+Square(Inv(IntCst({10**9}))*Inv(IntCst({10**6}))))",
-            "d": d,
-        }
-        return text.format(**{name: getattr(self, name).format(**names) for name in _TERMS})
-
-
+# The parts of a formula that `_written` can fill in.
 _TERMS = ("common", "profile", "pull", "bend", "log", "log_pull")
-
-FORMULAS: dict[type, Formula] = {
-    kernels.Gaussian: Formula(
-        1,
-        "Exp(-{s}*IntInv(2))",
-        "IntCst(1)",
-        "IntCst(1)",
-        "({s}-{d})",
-        "(-{s}*IntInv(2))",
-        "IntCst(1)",
-    ),
-    kernels.Laplace: Formula(
-        1, "Exp(-{r})", "IntCst(1)", "{i}", "({s}*{i}*{i}*(1+{r})-{d})*{i}", "(-{r})", "{i}"
-    ),
-    kernels.Matern32: Formula(
-        3**-0.5, "Exp(-{r})", "(1+{r})", "IntCst(1)", "({r}-{d})", "(Log(1+{r})-{r})", "Inv(1+{r})"
-    ),
-    kernels.Matern52: Formula(
-        5**-0.5,
-        "Exp(-{r})",
-        "(1+{r}+{s}*Inv(IntCst(3)))",
-        "((1+{r})*Inv(IntCst(3)))",
-        "(({s}-{d}*(1+{r}))*Inv(IntCst(3)))",
-        "(Log(1+{r}+{s}*Inv(IntCst(3)))-{r})",
-        "(1+{r})*Inv(3+3*{r}+{s})",
-    ),
-    kernels.IMQ: Formula(
-        1,
-        "Rsqrt(1+{s})",
-        "IntCst(1)",
-        "Inv(1+{s})",
-        "(3*{s}*Inv(1+{s})-{d})*Inv(1+{s})",
-        "(-Log(1+{s})*IntInv(2))",
-        "Inv(1+{s})",
-    ),
-    kernels.Energy: Formula(1, "IntCst(1)", "(-{r})", "{i}", "({s}*{i}*{i}-{d})*{i}"),
-}
 
 # What is summed over j, (K, components): of weights w (K,).
 _SUMS = {
@@ -160,9 +96,9 @@ class KeOps:
 
     def sources(self, kernel: Kernel, points: Tensor) -> KeOpsSources:
         points = checked_points(points, kernel)
-        formula = FORMULAS.get(type(kernel))
-        if formula is None:
-            names = ", ".join(known.__name__ for known in FORMULAS)
+        facts = facts_of(kernel)
+        if facts is None:
+            names = ", ".join(known.__name__ for known in BUILT_IN)
             raise TypeError(
                 f"`kernel` must be one of {names} for KeOps(), got {type(kernel).__name__}: use"
                 " Dense(), which takes any kernel"
@@ -173,11 +109,25 @@ class KeOps:
             raise error(f"KeOps() cannot be used here: {why}")
         with _turn:
             keops_probe.load(keops_probe.cache_folder(), self.timeout)
-        unit = formula.unit * (bandwidth_of(kernel) or 1.0)
+        unit = facts.keops.unit * (bandwidth_of(kernel) or 1.0)
         centre = middle(points)
         return KeOpsSources(
-            kernel, points, formula, unit, centre, scaled(points, centre, unit), self.timeout
+            kernel, points, facts.keops, unit, centre, scaled(points, centre, unit), self.timeout
         )
+
+
+def written(formula: KeOpsFormula, text: str, d: int) -> str:
+    """`text` with the formula's terms in the place of their names."""
+    s = "SqDist(z,x)"
+    # r >= 1e-15, as in kernels/contract.py, so that the force between coincident points is zero
+    # times something finite; IntCst(10**15) is no int.
+    names = {
+        "s": s,
+        "r": f"Sqrt({s})",
+        "i": f"Rsqrt({s}+Square(Inv(IntCst({10**9}))*Inv(IntCst({10**6}))))",
+        "d": d,
+    }
+    return text.format(**{name: getattr(formula, name).format(**names) for name in _TERMS})
 
 
 def unavailable(device: torch.device | str = "cpu", *, timeout: float = 120.0) -> str:
@@ -191,7 +141,7 @@ def unavailable(device: torch.device | str = "cpu", *, timeout: float = 120.0) -
 
 
 def middle(points: Tensor) -> Tensor:
-    """(d,) float64, the median of each coordinate: outliers would move a mean away from the crowd."""
+    """The median of each coordinate, (d,) float64: outliers would move a mean."""
     return points.nanmedian(dim=0).values.double()
 
 
@@ -220,7 +170,7 @@ class KeOpsQueries:
 class KeOpsSources:
     kernel: Kernel
     points: Tensor
-    formula: Formula
+    formula: KeOpsFormula
     unit: float
     centre: Tensor
     scaled: Tensor
@@ -321,7 +271,7 @@ def _building(timeout: float) -> AbstractContextManager[None]:
 
 
 @cache
-def _routine(formula: Formula, what: What | None, d: int, width: int, on_cuda: bool) -> Any:
+def _routine(formula: KeOpsFormula, what: What | None, d: int, width: int, on_cuda: bool) -> Any:
     """The sum `what`, or None: of the logarithm.
 
     Sums accumulate in float64: on CUDA block by block, on the CPU in a plain loop, which gcc
@@ -332,8 +282,8 @@ def _routine(formula: Formula, what: What | None, d: int, width: int, on_cuda: b
     variables = [f"z=Vi({d})", f"x=Vj({d})", f"w=Vj({width})"]
     if what is None:
         exponent, weights = (
-            formula.written("{log}+w", d),
-            formula.written("Concat(IntCst(1),{log_pull}*(x-z))", d),
+            written(formula, "{log}+w", d),
+            written(formula, "Concat(IntCst(1),{log_pull}*(x-z))", d),
         )
         return Genred(
             exponent,
@@ -345,7 +295,7 @@ def _routine(formula: Formula, what: What | None, d: int, width: int, on_cuda: b
             use_fast_math=False,
         )
     scheme = "block_sum" if on_cuda else "direct_sum"
-    text = formula.written(_SUMS[what], d)
+    text = written(formula, _SUMS[what], d)
     return Genred(
         text, variables, "Sum", axis=1, dtype_acc="float64", sum_scheme=scheme, use_fast_math=False
     )

@@ -16,16 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.polynomial import polynomial
 from torch import Tensor
 
-from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
-from particleflow.kernels.declared import is_built_in
-from particleflow.kernels.radial import COINCIDENT
+from particleflow.kernels import Kernel
+from particleflow.kernels.contract import COINCIDENT
+from particleflow.kernels.declared import bandwidth_of, exponential_tail, names_of, stated
+from particleflow.kernels.facts import Array, ExponentialTail
 from particleflow.memo import Memo, Same, cached_property
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.field import SumField
@@ -34,8 +35,6 @@ from particleflow.pairwise.terms import What
 
 # Queries at a time: what is made of them stays in the processor's cache.
 CHUNK = 2**14
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Form:
 
     @property
     def bend_at_zero(self) -> float:
-        """k''(0) as kernels/radial.py has it: a kink is cut off at a distance of 1e-15 / rate."""
+        """k''(0) as kernels/contract.py has it: a kink is cut off at a distance of 1e-15 / rate."""
         kink = float(self.slope[0])
         return (
             kink * (self.rate if self.decay else 1.0) / COINCIDENT if kink else float(self.bend[0])
@@ -76,18 +75,15 @@ class Form:
 
 def form_of(kernel: Kernel) -> Form | None:
     """How a kernel reads on the line; None where sorting does not help."""
-    if not is_built_in(kernel):
+    tail = exponential_tail(kernel)
+    if tail is None:
         return None
-    match kernel:
-        case Energy():
-            return Form(1.0, 0.0, (0.0, -1.0))
-        case Laplace():
-            return Form(1 / kernel.bandwidth, 1.0, (1.0,))
-        case Matern32():
-            return Form(math.sqrt(3) / kernel.bandwidth, 1.0, (1.0, 1.0))
-        case Matern52():
-            return Form(math.sqrt(5) / kernel.bandwidth, 1.0, (1.0, 1.0, 1 / 3))
-    return None
+    return Form(tail.rate / (bandwidth_of(kernel) or 1.0), float(tail.decay), tail.coefficients)
+
+
+def _sorts(kind: type) -> bool:
+    facts = stated(kind)
+    return facts is not None and isinstance(facts.tail, ExponentialTail)
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ class Sorted:
             )
         if form is None:
             raise TypeError(
-                "`kernel` must be Energy, Laplace, Matern32 or Matern52 to be summed by sorting,"
+                f"`kernel` must be {names_of(_sorts)} to be summed by sorting,"
                 f" got {kernel}: use Fourier or Compiled"
             )
         return SortedSources(kernel, points, form)
@@ -232,8 +228,7 @@ class Line:
         form = self.form
         (_, left), (_, right), here = self._sides(z, form.decay)
         if what is What.LAPLACIAN:
-            # Coincident points: the convention of kernels/radial.py, 2 d slope(0), with its cut-off
-            # at a kink.
+            # Points that coincide have 2 d slope(0), as in kernels/contract.py, with its cut-off.
             return [_dot(form.bend, left) + _dot(form.bend, right) + form.bend_at_zero * here]
         parts = []
         if what is not What.GRAD:

@@ -6,9 +6,9 @@ kink is first split into a smooth far part and a near part that ends at a radius
 (`periodic/split.py`). Read in this order:
 
 - `nufft`: transforms between scattered points and modes, by finufft.
-- `farfield`: how many modes a kernel takes, and bounds of the errors.
-- `nearfield`: the near part, in machine code.
-- `route`: which of these a given set of points takes.
+- `farfield`: how many modes a kernel needs, and bounds of the errors.
+- `nearfield`: the near part, in compiled code.
+- `route`: by which of these a given set of points is summed.
 - `spectral`: the sum itself.
 - `backend`: the contract.
 

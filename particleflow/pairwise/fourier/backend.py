@@ -1,13 +1,11 @@
-"""Sums over pairs by non-uniform Fourier transforms: any bandwidth and box, to any accuracy of
-double precision, d = 1, 2, 3.
-"""
+"""The backend `Fourier`: sums by non-uniform Fourier transforms, in d = 1, 2, 3."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,53 +16,66 @@ from particleflow.kernels.declared import has_facts
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact.fallback import exact_sum, undeclared, usable, warn_once
+from particleflow.pairwise.exact.sorted import Sorted, form_of
 from particleflow.pairwise.field import SumField
+from particleflow.pairwise.fourier.nufft import finufft
+from particleflow.pairwise.fourier.route import COINCIDENT, Layout, Wanted, layout
+from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.neighbours.backend import near_sum
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
 
-if TYPE_CHECKING:
-    from particleflow.pairwise.fourier.spectral import FourierQueries
-
-# The logarithm needs values far below the peak: sums are asked for this much tighter, down to what
-# doubles can do.
-LOG_TIGHTER, TIGHTEST = (1e-6, 1e-3), 1e-12
+# Tolerances of the sums of a logarithm, relative to the field's: values far below the peak count.
+# The first that modes keep is taken.
+LOG_TIGHTER = (1e-6, 1e-3)
+# The least tolerance that is asked for: near the rounding of float64.
+TIGHTEST = 1e-12
 # Layouts that a field keeps: for values, for the laplacian, for the logarithm.
 KEPT = 3
 
 
 @dataclass(frozen=True)
 class Fourier:
-    """Sums by finufft: O(N + Q) and a fast transform of the modes, which depend on extent /
+    """Sums over the Fourier modes of a periodic box, by finufft.
+
+        sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z},   F_m = sum_n w_n e^{-i omega_m x_n}.
+
+    Cost O(N + Q), and a fast Fourier transform of the modes. Their number depends on extent /
     bandwidth and on the tolerance alone.
 
-    sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z}, F_m = sum_n w_n e^{-i omega_m x_n} on a
-    periodic box, which the points set: there is no state. Kernels with a kink (Laplace, Energy,
-    Matern) are split into a smooth far part and a near part summed over neighbours; in d = 1 these
-    are summed by sorting, exactly, in O((N + Q) log N). Far outliers are summed exactly. Where
-    modes are too many, the whole of a decaying kernel is summed over neighbours within its reach.
+    - Kernels with a kink (Laplace, Energy, Matern) are split into a smooth far part and a near
+      part, which is summed over neighbours. In d = 1 they are summed by sorting, exactly, in
+      O((N + Q) log N).
+    - Points far from all others are summed exactly.
+    - Where the modes are too many, a kernel that decays is summed over the neighbours within its
+      reach, any other exactly.
 
-    Every row keeps |error of value| <= rtol |value| + atol sum|w| max|k|, |error of grad| <= rtol
-    |grad| + atol sum|w| max|grad k|; the laplacian's likewise, by the largest laplacian of the
-    kernel (outside of the near field). `field.promise(z)` bounds the errors with the actual modes.
-    `log` sums exactly the rows that are not well above their error.
+    Every row keeps
 
-    Same input, same bits on the CPU, for a fixed number of threads. With cufinufft the last bits
-    may differ from run to run. A target's field keeps its modes while the box stays the same;
-    dropping them changes nothing. On CUDA tensors cufinufft is used, for smooth kernels.
+        |error of value| <= rtol |value| + atol sum|w| max|k|,
+        |error of grad|  <= rtol |grad|  + atol sum|w| max|grad k|     (2-norm),
+
+    and the laplacian likewise, by the largest laplacian of the kernel (outside of the near field).
+    `field.promise(z)` bounds the errors by the modes that are taken. `log` sums exactly the rows
+    that are not well above their error.
+
+    The points set the box: there is no state. On the CPU the same input gives the same bits, for a
+    fixed number of threads. Smooth kernels on CUDA tensors are summed by cufinufft; the last bits
+    may then differ from run to run. A target's field keeps its modes while the box stays the same;
+    dropping them changes nothing.
 
     Parameters
     ----------
     rtol : float
         Tolerance, relative to each row.
     atol : float, optional
-        Tolerance relative to the largest sum there could be; `rtol` unless given.
+        Tolerance, relative to the largest sum that there could be; `rtol` unless given.
     max_modes : int
-        Modes at most (memory: about 100 bytes each in d = 2, 200 in d = 3).
+        The largest number of modes. Memory: about 100 bytes each in d = 2, 200 in d = 3.
     max_pairs : float
-        Where the tolerance cannot be kept otherwise, sums are exact, with one warning; refused
-        beyond this many pairs of points.
+        The largest number of pairs of points that are summed exactly, with one warning, where the
+        tolerance cannot be kept otherwise.
 
     Raises
     ------
@@ -88,6 +99,7 @@ class Fourier:
 
     @property
     def absolute(self) -> float:
+        """`atol`, or `rtol` where it is not given."""
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
@@ -100,47 +112,45 @@ class Fourier:
             )
         if not has_facts(kernel):
             return undeclared("Fourier()", kernel, points)
-        if d == 1:
-            from particleflow.pairwise.exact.sorted import Sorted, form_of
-
-            if form_of(kernel) is not None:
-                return Sorted().sources(kernel, points)
-        from particleflow.pairwise.fourier.nufft import finufft
-
+        if d == 1 and form_of(kernel) is not None:
+            return Sorted().sources(kernel, points)
         finufft(points.device.type)
         return FourierSources(kernel, points, self)
 
 
 @dataclass(frozen=True, eq=False)
 class FourierSources:
-    """`made` holds what depends on the points alone: the cells of a near field."""
+    """Points made ready for one kernel; `tiles`: for a near field, by box."""
 
     kernel: Kernel
     points: Tensor
     fourier: Fourier
-    made: Memo[Any] = field(default_factory=lambda: Memo(1))
+    tiles: Memo[Tiles] = field(default_factory=lambda: Memo(1))
 
     def field(self, w: Tensor) -> FourierField:
         return FourierField(((self, checked_weights(w, self.points)),), (Memo(KEPT),))
 
     def prepare(self, z: Tensor) -> FourierQueries:
-        from particleflow.pairwise.fourier.spectral import FourierQueries
-
         return FourierQueries(kept_queries(z, self.points))
 
     @cached_property
     def double(self) -> Tensor:
+        """The points in float64."""
         return self.points.double()
 
 
 @dataclass(frozen=True, eq=False)
 class FourierField(SumField):
-    """`kept`: of each part, its modes on the last few boxes; a target's outlive the step.
-    `layouts`: those of the last queries.
+    """A field that sums over modes.
+
+    `kept`: of each part, its modes on the last boxes, or its field over neighbours alone. Those of
+    a target's field outlive the step. `layouts`: by tolerance and whether the laplacian is wanted,
+    the last queries and their layout.
     """
 
-    kept: tuple[Memo[Any], ...] = ()
-    layouts: dict[Any, tuple[Tensor, Any]] = field(default_factory=dict)
+    parts: tuple[tuple[FourierSources, Tensor], ...]
+    kept: tuple[Memo[Kept], ...] = ()
+    layouts: dict[tuple[float, bool], tuple[Tensor, Layout]] = field(default_factory=dict)
 
     def __add__(self, other: SumField) -> FourierField:
         assert isinstance(other, FourierField)
@@ -153,7 +163,7 @@ class FourierField(SumField):
             return None
         layout = self._layout(queries, self._fourier.absolute)
         if layout.culled:
-            return near_sum(self.parts, self.kept, self._fourier.absolute).promise(queries)
+            return self._neighbour_sum(self._fourier.absolute).promise(queries)
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
@@ -175,7 +185,7 @@ class FourierField(SumField):
         return self._at(what, z, self._fourier.absolute)
 
     def _at(self, what: What, z: Tensor | Queries, tol: float) -> Tensor:
-        """(Q, K, components), to a tolerance relative to the scales."""
+        """(Q, K, components), with errors of at most `tol` relative to the scales S_0, S_1."""
         points = points_of(z)
         queries = _finite(points)
         if len(queries) < len(points):
@@ -188,14 +198,17 @@ class FourierField(SumField):
             return out
         layout = self._layout(queries, tol, what is What.LAPLACIAN)
         if layout.culled:
-            return near_sum(self.parts, self.kept, tol).sums(what, points)
+            return self._neighbour_sum(tol).sums(what, points)
         if layout.modes is None:
             return self._exactly(layout.why, len(points)).sums(what, points)
         return self._spectral(layout).at(what, z).to(points.dtype)
 
-    def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Any:
-        from particleflow.pairwise.fourier.route import Wanted, layout
+    def _neighbour_sum(self, tol: float) -> SumField:
+        """All parts over the neighbours within the kernel's reach."""
+        return near_sum(self.parts, self.kept, tol)
 
+    def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Layout:
+        """The layout for queries z; the last one again if these are the same."""
         key = tol, laplacian
         known = self.layouts.get(key)
         if known is None or not _equal(z, known[0]):
@@ -215,15 +228,11 @@ class FourierField(SumField):
                 self.layouts.pop(old, None)
         return known[1]
 
-    def _spectral(self, layout: Any) -> Any:
-        from particleflow.pairwise.fourier.spectral import Spectral
-
+    def _spectral(self, layout: Layout) -> Spectral:
         return Spectral(self.parts, self.kept, layout)
 
     def _exactly(self, why: str, queries: int) -> SumField:
-        """All parts by exact sums, with one warning; refused where they are too many."""
-        from particleflow.pairwise.fourier.route import COINCIDENT
-
+        """All parts by exact sums, with one warning. Refused where the pairs are too many."""
         fourier, kernel = self._fourier, self.parts[0][0].kernel
         pairs = float(queries) * sum(len(sources.points) for sources, _ in self.parts)
         if pairs > fourier.max_pairs:
@@ -240,8 +249,9 @@ class FourierField(SumField):
         return exact_sum(self.parts)
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """Values and gradients to a tight tolerance; rows not well above their error by
-        log-sum-exp.
+        """By values and gradients to a tight tolerance, or by log-sum-exp over all pairs.
+
+        The latter for rows that are not well above their error.
         """
         points = points_of(z)
         if self._columns > 1:
@@ -255,7 +265,7 @@ class FourierField(SumField):
         if not len(queries):
             return log, grad
         if self._layout(queries, self._fourier.absolute).culled:
-            return near_sum(self.parts, self.kept, self._fourier.absolute).log_column(0, points)
+            return self._neighbour_sum(self._fourier.absolute).log_column(0, points)
         good = torch.isfinite(points).all(1)
         value, pull, certain = self._certain(queries)
         rows = torch.where(good, good.cumsum(0) - 1, 0)
@@ -275,7 +285,7 @@ class FourierField(SumField):
         return log, grad
 
     def _certain(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, gradients, and the rows where both logarithms err by rtol at most."""
+        """Values (Q,), gradients (Q, d), and the rows (Q,) whose logarithms err by rtol at most."""
         rtol = self._fourier.rtol
         for tighter in LOG_TIGHTER:
             tol = max(tighter * self._fourier.absolute, TIGHTEST)

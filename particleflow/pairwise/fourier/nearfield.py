@@ -11,24 +11,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
 
 import numpy as np
 import torch
-from llvmlite import ir
 
-from particleflow.kernels.radial import COINCIDENT
-from particleflow.pairwise.codegen.processor import Processor, compiled
-from particleflow.pairwise.codegen.vector import INDEX, Emit, Vector, fma, keep_stack_aligned
+from particleflow.kernels.contract import COINCIDENT
+from particleflow.pairwise.codegen.arrays import Array
+from particleflow.pairwise.codegen.entry import machine_code
+from particleflow.pairwise.codegen.processor import Processor
+from particleflow.pairwise.codegen.staging import staged
+from particleflow.pairwise.codegen.values import Kind, Value, fma, select, squared_norm
 from particleflow.pairwise.neighbours.tiled import Batch, Neighbours, Tiled
 from particleflow.pairwise.periodic.split import Split
 from particleflow.pairwise.terms import What
 
-# Queries in one vector; queries that share a list of sources; sources summed in the element's
-# precision before they go into doubles; blocks of queries that a thread takes.
-LANES, BLOCK, CHUNK, JOB = 8, 32, 64, 256
-# Nearer than the kernel's cut-off (kernels/radial.py) counts as here: the force is the difference
+# Queries in one vector.
+LANES = 8
+# Queries that share a list of sources.
+BLOCK = 32
+# Sources summed in the element's precision before they go into doubles.
+CHUNK = 64
+# Blocks of queries that a thread takes.
+JOB = 256
+# Nearer than the kernel's cut-off (kernels/contract.py) counts as here: the force is the difference
 # times a finite number. The square of that distance in radii has to be a number of the element: up
 # to so many units of length, or radii, float32 will do.
 LARGEST_FLOAT32 = 3e3
@@ -59,127 +65,88 @@ def function(plan: Plan) -> Callable[..., None]:
     then for the laplacian (d - 1) / radius and what a coincident source gives; last, the squared
     distance below which a source is coincident.
     """
-    return compiled(_Near(plan).module, "near", plan.processor, pointers=6, integers=2)
+    data = plan.element
+    addresses = ["float64", "float64", data, "int64", data, "float64"]
+    return machine_code(partial(_near, plan), [*addresses, int, int], plan.processor)
 
 
-class _Near:
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.module = plan, ir.Module("near")
-        scalar = ir.FloatType() if plan.element == "float32" else ir.DoubleType()
-        wide, data, index = ir.DoubleType().as_pointer(), scalar.as_pointer(), INDEX.as_pointer()
-        near = ir.Function(
-            self.module,
-            ir.FunctionType(ir.VoidType(), [wide, wide, data, index, data, wide, INDEX, INDEX]),
-            "near",
-        )
-        keep_stack_aligned(near)
-        self.z, self.x, self.w, self.ends, self.coefficients, self.out, blocks, self.Q = near.args
-        self.builder = b = ir.IRBuilder(near.append_basic_block("entry"))
-        start = b.append_basic_block("start")
-        self.wide = Emit(b, "float64", LANES)
-        self.e = Emit(
-            b,
-            plan.element,
-            LANES,
-            rsqrt_estimate=plan.processor.rsqrt_estimate if plan.element == "float32" else None,
-        )
-        b.branch(start)
-        b.position_at_end(start)
-        before = self.e.builder.alloca(INDEX)
-        b.store(ir.Constant(INDEX, 0), before)
-        with self.e.loop(0, blocks) as block:
-            first, last = b.load(before), b.load(b.gep(self.ends, [block]))
-            low = b.mul(block, ir.Constant(INDEX, BLOCK))
-            with self.e.loop(low, b.add(low, ir.Constant(INDEX, BLOCK)), LANES) as row:
-                self._tile(first, last, row)
-            b.store(last, before)
-        b.ret_void()
+@staged
+def _near(
+    plan: Plan,
+    z: Array,
+    x: Array,
+    w: Array,
+    ends: Array,
+    coefficients: Array,
+    out: Array,
+    blocks: int,
+    Q: int,
+) -> None:
+    lanes, wide = Kind(plan.element, LANES), Kind("float64", LANES)
+    queries, sources, sums = z.shaped(plan.d, Q), x.shaped(None, plan.d), out.shaped(None, Q)
+    near = _Terms(plan, coefficients, w)
+    first = 0
+    for block in range(blocks):
+        last = ends[block]
+        for row in range(block * BLOCK, (block + 1) * BLOCK, LANES):
+            here = [queries.load((k, row), LANES) for k in range(plan.d)]
+            for begin in range(first, last, CHUNK):
+                totals = [lanes(0.0)] * plan.what.components(plan.d)
+                for j in range(begin, min(begin + CHUNK, last)):
+                    places = [sources.all_lanes((j, k), LANES) for k in range(plan.d)]
+                    # narrowed once the difference is taken
+                    u = [lanes(x_k - z_k) for x_k, z_k in zip(places, here, strict=True)]
+                    q = squared_norm(u)
+                    # Half of the sources or more are near to no query of the vector.
+                    if (q < 1.0).any():
+                        added = zip(totals, near.terms(j, u, q), strict=True)
+                        totals = [fma(factor, term, total) for total, (factor, term) in added]
+                for component, total in enumerate(totals):
+                    before = sums.load((component, row), LANES)
+                    sums.store((component, row), before + wide(total))
+        first = last
 
-    def _tile(self, first: Any, last: Any, row: Any) -> None:
-        b, d = self.builder, self.plan.d
-        z = [
-            self.wide.load(self.z, b.add(b.mul(self.Q, ir.Constant(INDEX, k)), row))
-            for k in range(d)
-        ]
-        components = self.plan.what.components(d)
-        with self.e.loop(first, last, CHUNK) as begin:
-            end = b.add(begin, ir.Constant(INDEX, CHUNK))
-            end = b.select(b.icmp_signed("<", end, last), end, last)
-            sums = [self.e.variable(0.0) for _ in range(components)]
-            with self.e.loop(begin, end) as j:
-                u, q = self._differences(j, z)
-                # Half of the sources or more are near to no query of the vector.
-                inside = b.bitcast(
-                    b.fcmp_ordered("<", q.value, self.e.lift(1.0)), ir.IntType(LANES)
-                )
-                with b.if_then(b.icmp_unsigned("!=", inside, ir.Constant(ir.IntType(LANES), 0))):
-                    for total, (factor, term) in zip(sums, self._terms(j, u, q), strict=True):
-                        total.set(fma(factor, term, total.get()))
-            for component, total in enumerate(sums):
-                place = b.add(b.mul(self.Q, ir.Constant(INDEX, component)), row)
-                self.wide.store(
-                    self.wide.load(self.out, place) + self.wide.widened(total.get()),
-                    self.out,
-                    place,
-                )
 
-    def _differences(self, j: Any, z: list[Vector]) -> tuple[list[Vector], Vector]:
-        """x_j - z, in the element's precision once it is taken, and its square."""
-        b, d = self.builder, self.plan.d
-        x = [
-            self.wide.broadcast(
-                self.x, b.add(b.mul(j, ir.Constant(INDEX, d)), ir.Constant(INDEX, k))
-            )
-            for k in range(d)
-        ]
-        u = [self._narrowed(x_k - z_k) for x_k, z_k in zip(x, z, strict=True)]
-        q = u[0] * u[0]
-        for u_k in u[1:]:
-            q = fma(u_k, u_k, q)
-        return u, q
+@dataclass(frozen=True)
+class _Terms:
+    """What a source adds to each component."""
 
-    def _terms(self, j: Any, u: list[Vector], q: Vector) -> Iterator[tuple[Vector, Vector]]:
+    plan: Plan
+    coefficients: Array
+    weights: Array
+
+    def terms(self, j: int, u: list[Value], q: Value) -> Iterator[tuple[Value, Value]]:
         """Each component's term, as a product of two."""
-        plan, e = self.plan, self.e
-        closest = e.broadcast(
-            self.coefficients,
-            plan.polynomials * plan.terms + (2 if plan.what is What.LAPLACIAN else 0),
-        )
+        what, extra = self.plan.what, self.plan.polynomials * self.plan.terms
+        closest = self._coefficient(extra + (2 if what is What.LAPLACIAN else 0))
         inverse = q.at_least(closest).rsqrt()
         y = fma(q * inverse, 2.0, -1.0)
-        weight = q.where("<", 1.0, e.broadcast(self.w, j), 0.0)
+        weight = select(q < 1.0, self.weights.all_lanes(j, LANES), 0.0)
         first = self._polynomial(0, y)
-        if plan.what in (What.VALUE, What.BOTH):
+        if what in (What.VALUE, What.BOTH):
             yield first, weight
-        if plan.what in (What.GRAD, What.BOTH):
-            force = (first if plan.what is What.GRAD else self._polynomial(1, y)) * (
-                inverse * weight
-            )
+        if what in (What.GRAD, What.BOTH):
+            slope = first if what is What.GRAD else self._polynomial(1, y)
+            force = slope * (inverse * weight)
             for u_k in u:
                 yield force, u_k
-        if plan.what is What.LAPLACIAN:
-            across, coincident = (
-                e.broadcast(self.coefficients, 2 * plan.terms + k) for k in range(2)
-            )
+        if what is What.LAPLACIAN:
+            across, coincident = (self._coefficient(extra + k) for k in range(2))
             apart = fma(self._polynomial(1, y) * inverse, across, first)
-            yield q.where(">", closest, apart, coincident), weight
+            yield select(q > closest, apart, coincident), weight
 
-    def _polynomial(self, which: int, y: Vector) -> Vector:
+    def _polynomial(self, which: int, y: Value) -> Value:
         """Even and odd powers apart: two chains of operations, of half the length."""
-        e, terms = self.e, self.plan.terms
-        c = [e.broadcast(self.coefficients, which * terms + k) for k in range(terms)]
+        terms = self.plan.terms
+        c = [self._coefficient(which * terms + k) for k in range(terms)]
         s = y * y
         even, odd = c[terms - 2], c[terms - 1]
         for k in range(terms - 4, -1, -2):
             even, odd = fma(even, s, c[k]), fma(odd, s, c[k + 1])
         return fma(odd, y, even)
 
-    def _narrowed(self, u: Vector) -> Vector:
-        return (
-            u
-            if self.plan.element == "float64"
-            else Vector(self.e, self.builder.fptrunc(u.value, self.e.type))
-        )
+    def _coefficient(self, k: int) -> Value:
+        return self.coefficients.all_lanes(k, LANES)
 
 
 def near_sums(

@@ -1,10 +1,10 @@
-"""Sums of exponentials between scattered points and a grid of modes, by finufft (cufinufft on a
-CUDA device), and what they err by.
+"""Sums of exponentials between scattered points and modes, by finufft, and their errors.
 
-    type 1:  F_m = sum_n c_n e^{-i m . x_n},        type 2:  f_n = sum_m F_m e^{i m . x_n},        |m_j| <= half_j,
+    type 1:  F_m = sum_n c_n e^{-i m . x_n},      type 2:  f_n = sum_m F_m e^{i m . x_n},
 
-x_n in units of period / (2 pi). Both replace e^{i m . x} by something within `window_error` of it
-per coordinate, plus rounding. (Barnett, Magland and af Klinteberg 2019.)
+for |m_j| <= half_j, with x_n in units of period / (2 pi). On a CUDA device cufinufft takes the
+place of finufft. Both replace e^{i m . x} by something that differs by at most `window_error` for
+each coordinate, plus rounding. (Barnett, Magland and af Klinteberg 2019.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from types import ModuleType
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,36 +23,55 @@ from torch import Tensor
 from particleflow._libraries import library
 from particleflow.memo import Spares
 
-# The fine grid has twice as many points as modes, along each coordinate.
+# Points of the fine grid for each mode, along each coordinate.
 UPSAMPLING = 2
-# Up to this many bytes of the fine grid fit a processor's cache: points need not be sorted before
-# they are spread.
+# Bytes of the largest fine grid that fits a processor's cache: up to there, points need not be
+# sorted before they are spread.
 CACHED_GRID = 2**21
-# Below this many points and cells of the fine grid a second thread costs more than it brings.
+# Points, or cells of the fine grid, up to which a second thread costs more time than it saves.
 SERIAL = 2**16
-# Pieces that many points are summed in, at most, and the points that a piece has for each cell of
-# its grid: its Fourier transform is then a small part of the work.
-PIECES, POINTS_A_CELL = 8, 16
-# Rounding of e^{i m x}, in units of the dtype's last digit and of |m|: measured 12.4 (the
-# coordinate's own rounding, after two changes of scale).
+# The most pieces into which the points of a transform of type 1 are cut.
+PIECES = 8
+# Points in a piece for each cell of the fine grid, at least: the fast Fourier transform of a piece
+# is then a small part of its work.
+POINTS_A_CELL = 16
+# Rounding of e^{i m x}, in units of half the dtype's epsilon and of |m|. Measured 12.4: a
+# coordinate is rounded after two changes of scale.
 ROUNDING = 13.0
+# The widest mode by which the error of a window is measured: it hardly depends on the mode.
+MEASURED_MODE = 16
+# Points at which the error of a window is measured.
+MEASURED_POINTS = 512
 
 
-def finufft(device: str) -> Any:
-    """finufft, or cufinufft on a CUDA device."""
-    return library("cufinufft" if device == "cuda" else "finufft", "Fourier")
+# Arrays of finufft on the CPU, of cufinufft on a CUDA device.
+Numbers: TypeAlias = np.ndarray | Tensor
+
+
+@runtime_checkable
+class _Plan(Protocol):
+    """A plan of finufft or cufinufft: a transform whose points are set once."""
+
+    def setpts(self, *coordinates: Numbers) -> None: ...
+    def execute(self, data: Numbers) -> Numbers: ...
+
+
+def finufft(device: str) -> ModuleType:
+    """The library: finufft, or cufinufft on a CUDA device."""
+    found: ModuleType = library("cufinufft" if device == "cuda" else "finufft", "Fourier")
+    return found
 
 
 class Transform:
-    """Type 1 or 2 between points x (d, n), contiguous in each coordinate, and the modes |m_j| <=
-    half_j; executed any number of times.
+    """A transform of type 1 or 2 between points x (d, n) and the modes |m_j| <= half_j.
 
-    By several threads at once, too: each takes a plan of its own, whose grid it fills.
+    It is executed any number of times, also by several threads at once: each takes a plan of
+    finufft of its own. Each row of x is contiguous.
 
-    On the CPU the same bits for a fixed number of threads; type 1, for any. finufft's own threads
-    add up in the order they come there, so its plans have one thread each, and the points of a
-    large cloud are cut into pieces, by their number and that of the modes, which are added in their
-    order.
+    On the CPU the bits are the same for a fixed number of threads; for type 1, for any number.
+    finufft's own threads add their sums in the order in which they end. So a plan of type 1 has one
+    thread, and the points of a large cloud are cut into pieces, whose sums are added in order. The
+    pieces depend on the number of points and modes alone.
     """
 
     def __init__(self, kind: int, x: Tensor, half: tuple[int, ...], tol: float) -> None:
@@ -59,7 +79,7 @@ class Transform:
         self.dtype = torch.complex128 if double else torch.complex64
         self.on_cpu = device == "cpu"
         modes = tuple(2 * h + 1 for h in half)
-        options: dict[str, Any] = {"upsampfac": float(UPSAMPLING)}
+        options: dict[str, float] = {"upsampfac": float(UPSAMPLING)}
         cells, count = math.prod(UPSAMPLING * n for n in modes), x.shape[1]
         if self.on_cpu:
             threads = torch.get_num_threads() if kind == 2 and max(count, cells) > SERIAL else 1
@@ -76,8 +96,8 @@ class Transform:
         ends = [count * k // pieces for k in range(pieces + 1)]
         self.parts = [slice(*pair) for pair in itertools.pairwise(ends)]
 
-        def ready() -> list[Any]:
-            plans = [
+        def ready() -> list[_Plan]:
+            plans: list[_Plan] = [
                 finufft(device).Plan(
                     kind, modes, eps=tol, isign=-1 if kind == 1 else 1, dtype=name, **options
                 )
@@ -99,12 +119,12 @@ class Transform:
                 out = _added(plans, [given[part] for part in self.parts])
         return torch.from_numpy(out) if self.on_cpu else torch.as_tensor(out, device=data.device)
 
-    def _given(self, tensor: Tensor) -> Any:
+    def _given(self, tensor: Tensor) -> Numbers:
         return tensor.numpy() if self.on_cpu else tensor
 
 
-def _added(plans: list[Any], data: list[Any]) -> Any:
-    """The sum of several plans' answers, in their order whichever thread has made them."""
+def _added(plans: list[_Plan], data: list[Numbers]) -> Numbers:
+    """The sum of the answers of several plans, added in the order of the plans."""
     threads = min(torch.get_num_threads(), len(plans))
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
@@ -118,14 +138,15 @@ def _added(plans: list[Any], data: list[Any]) -> Any:
 
 @lru_cache(maxsize=64)
 def window_error(tol: float, double: bool) -> float:
-    """max |what stands for e^{i m x}| - e^{i m x}|, in one coordinate, for a plan made with `tol`:
-    measured once, by transforms of a single mode.
+    """The largest error of e^{i m x} in one coordinate, for a plan made with `tol`.
 
-    It hardly depends on m. Measured .4 to 2.7 times `tol`.
+    Measured once, by transforms of single modes: 0.4 to 2.7 times `tol`.
     """
-    half = 16
+    half = MEASURED_MODE
     dtype = torch.float64 if double else torch.float32
-    x = torch.from_numpy(np.random.default_rng(0).uniform(-np.pi, np.pi, size=(1, 512))).to(dtype)
+    x = torch.from_numpy(
+        np.random.default_rng(0).uniform(-np.pi, np.pi, size=(1, MEASURED_POINTS))
+    ).to(dtype)
     transform = Transform(2, x, (half,), tol)
     worst = 0.0
     for m in (0, half // 2, half):
@@ -137,10 +158,10 @@ def window_error(tol: float, double: bool) -> float:
 
 
 def tolerances(double: bool) -> list[float]:
-    """What a plan may be asked for, the cheapest first: one more point of the window's width each."""
+    """The tolerances that a plan may have, the cheapest first: each widens the window by one."""
     return [10.0**-n for n in range(2, 15 if double else 7)]
 
 
 def rounding(double: bool) -> float:
-    """Rounding of e^{i m x}, per unit of |m|."""
+    """The rounding error of e^{i m x}, per unit of |m|."""
     return ROUNDING * float(np.finfo(np.float64 if double else np.float32).eps) / 2

@@ -1,53 +1,72 @@
-"""Which way a Fourier sum goes: modes on one box, with a near field or without, the near field
-alone, or exact sums. A function of the points.
+"""Chooses the way of a Fourier sum: modes, modes and a near field, neighbours alone, or exact sums.
 
-Boxes are snapped to a coarse scale, so that a target's modes stay valid while the particles move,
-and depend on nothing but the points.
+The choice is a function of the points alone. Boxes are snapped to a coarse scale, so that the modes
+of a target stay valid while the particles move.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from particleflow.clouds import corners
-from particleflow.kernels import Energy, Gaussian, Kernel, Laplace, Matern32, Matern52
-from particleflow.kernels.declared import bandwidth_of
-from particleflow.pairwise.fourier.farfield import Demand, Modes, modes
-from particleflow.pairwise.neighbours.reach import thinned
-from particleflow.pairwise.periodic.modes import reach, scale
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, falls_fast
+from particleflow.pairwise.fourier.farfield import Demand, Modes, fewest_modes
+from particleflow.pairwise.neighbours.reach import sampled_distances, share_within
+from particleflow.pairwise.periodic.modes import length_scale, reach
 from particleflow.pairwise.periodic.split import WIDEST, kinked, rate
 from particleflow.subsets import ranked
 
-# A box's extents are powers of 2^(1/SNAP); its centre lies on a lattice of 1/PLACES of them.
-SNAP, PLACES = 8, 16
-# What `Culled` sums.
-SHORT = (Gaussian, Laplace, Matern32, Matern52)
-# Modes worth their while, per point and at least, whatever the limit.
-MODES_PER_POINT, FEW_MODES = 64, 2**17
-# Seconds: a mode of a transform, a pair of the near field, an exact pair. Only their ratios matter.
-PER_MODE, PER_NEAR_PAIR, PER_PAIR = 0.35e-6, 10e-9, 1.5e-9
+# The extents of a box are powers of 2^(1/SNAP).
+SNAP = 8
+# The centre of a box is a multiple of its extent / PLACES.
+PLACES = 16
+# The sides of a box are at least the longest / THINNEST.
+THINNEST = 64
+# Modes that a sum may take for each point: with more, exact sums are faster.
+MODES_PER_POINT = 64
+# Modes that a sum may take besides: their transforms take milliseconds.
+MODES_BESIDES = 2**17
+# Seconds for a mode of a transform. Only the ratios of these three matter.
+PER_MODE = 0.35e-6
+# Seconds for a pair of the near field.
+PER_NEAR_PAIR = 10e-9
+# Seconds for a pair of an exact sum.
+PER_PAIR = 1.5e-9
+# Transforms of a sum: of type 1, and of type 2 for the value and the gradient.
 TRANSFORMS = 4
-# Extents of a box over those of the middle half of its points, at most, for a kernel that has no
-# length of its own.
+# For a kernel without a length of its own: the largest extent of a box, over that of the middle
+# half of its points. Differences of these points would lose half of their digits beyond.
 STRETCHED = 1e8
-# Shares of the points that may be left out of the box, and summed exactly.
+# Shares of the points that may be left out of the box and summed exactly, tried in this order.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
-# Why sums of coinciding points are exact: no fault, and no slower.
+# A box without outliers is no smaller, and not tried, if each side is this part of the whole box's.
+NO_SMALLER = 0.8
+# Reason for exact sums: all points coincide. This is no fault, and exact sums are fast there.
 COINCIDENT = "all points coincide"
+# Reason for exact sums: the box has no extent that is a number.
 ENDLESS = "the points are not finite, or too far apart to subtract"
-# Distances are looked at between this many queries and sources.
-SAMPLED_QUERIES, SAMPLED_SOURCES = 128, 2048
+# Queries and sources by whose distances the pairs of a near field are counted.
+SAMPLED = 128, 2048
+
+
+# radius -> the share of the pairs of queries and sources that are closer
+Share: TypeAlias = Callable[[float], float]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Errors relative to the scales S_0 and S_1 at most `tol`; the laplacian's too where it is
-    asked for.
+    """What a sum asks for: errors of at most `tol`, relative to S_0 and S_1 (`promise.py`).
+
+    `laplacian`: the error of the laplacian, too. `float32`: transforms may be in float32. `near`:
+    near fields can be summed here.
     """
 
     kernel: Kernel
@@ -60,21 +79,23 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Box:
-    """Centre and full extents."""
+    """A box: its centre, and its full extent on each axis."""
 
     centre: tuple[float, ...]
     extents: tuple[float, ...]
 
     def inside(self, points: Tensor) -> Tensor:
-        """Which rows lie in the box; false for NaN."""
+        """(N,) bool: the points that lie in the box; false for NaN."""
         half = points.new_tensor([extent / 2 for extent in self.extents])
         return ((points - points.new_tensor(self.centre)).abs() <= half).all(1)
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """`modes` on `box`; outside of it (`whole` false) sums are exact. Without: sums within the
-    kernel's reach (`culled`), or exact; and `why`.
+    """The way of a sum.
+
+    With `modes`: on `box`; unless `whole`, points outside of the box are summed exactly. Without
+    modes, for the reason `why`: over the sources within the kernel's reach (`culled`), or exactly.
     """
 
     box: Box
@@ -85,14 +106,15 @@ class Layout:
 
 
 def snapped(lowest: Tensor, highest: Tensor, least: float) -> Box:
-    """A box around [lowest, highest], of extents at least `least` each, that seldom changes when
-    these do.
+    """A box around [lowest, highest] that seldom changes when these do.
+
+    Each extent is at least `least`.
     """
     centre, extents = [], []
     spans = (highest - lowest).tolist()
-    floor = max(least, max(spans) / 64) or 1.0
+    floor = max(least, max(spans) / THINNEST) or 1.0
     for low, high, span in zip(lowest.tolist(), highest.tolist(), spans, strict=True):
-        # the centre moves by half a place at most, to either side
+        # room for the centre, which is rounded by half a place at most
         needed = max(span, floor) * PLACES / (PLACES - 1)
         extent = 2.0 ** (math.ceil(SNAP * math.log2(needed)) / SNAP)
         place = extent / PLACES
@@ -102,23 +124,23 @@ def snapped(lowest: Tensor, highest: Tensor, least: float) -> Box:
 
 
 def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
-    """For sources `clouds` and finite queries z, all double."""
+    """The way of a sum over sources `clouds` at finite queries z, all in float64."""
     kernel = wanted.kernel
     lowest, highest = corners(*clouds, z)
     if not bool((highest - lowest).isfinite().all()):
         return Layout(Box((), ()), why=ENDLESS)
     if bool((lowest == highest).all()):
         return Layout(Box((), ()), why=COINCIDENT)
-    least = scale(kernel) / 16 if bandwidth_of(kernel) is not None else 0.0
+    least = length_scale(kernel) / 16 if bandwidth_of(kernel) is not None else 0.0
     box = snapped(lowest, highest, least)
     n, q = sum(len(points) for points in clouds), len(z)
-    most = min(wanted.max_modes, MODES_PER_POINT * (n + q) + FEW_MODES)
-    share = _Shares(clouds, z) if wanted.near else None
+    most = min(wanted.max_modes, MODES_PER_POINT * (n + q) + MODES_BESIDES)
+    share = _shares(clouds, z) if wanted.near else None
     if not (wanted.near and kinked(kernel)):
-        found = modes(_demand(wanted, box, 0.0, most))
+        found = fewest_modes(_demand(wanted, box, 0.0, most))
         if found is not None:
             return Layout(box, found)
-    elif share is not None and not (isinstance(kernel, Energy) and _stretched(box, clouds, z)):
+    elif share is not None and not (bandwidth_of(kernel) is None and _stretched(box, clouds, z)):
         found = _with_near(wanted, box, most, share, n * q)
         if found is not None:
             return Layout(box, found)
@@ -126,18 +148,20 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
 
 
 def _stretched(box: Box, clouds: Sequence[Tensor], z: Tensor) -> bool:
-    """Whether the middle half of the points is so small a part of the box that its near field, as
-    wide as the box, would lose their differences.
+    """Whether the middle half of the points is a tiny part of the box (see `STRETCHED`).
+
+    A near field as wide as the box would then lose the differences of these points.
     """
     low, high = _ranked((*clouds, z), 0.25, 0.75)
     return 0.0 < float((high - low).max()) * STRETCHED < max(box.extents)
 
 
 def _elsewhere(
-    wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, most: int, share: _Shares | None
+    wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, most: int, share: Share | None
 ) -> Layout:
-    """Where one box takes too many modes: leave out outliers, or sum all within reach; whichever is
-    cheaper.
+    """The way where the box of all points takes too many modes: the cheaper of two.
+
+    Outliers are left out of the box, or the sum is taken within the kernel's reach.
     """
     kernel = wanted.kernel
     n, q = sum(len(points) for points in clouds), len(z)
@@ -147,12 +171,13 @@ def _elsewhere(
     )
     choices: list[tuple[float, Layout]] = []
     far = reach(kernel, wanted.tol)
-    if share is not None and math.isfinite(far) and isinstance(kernel, SHORT):
+    if share is not None and math.isfinite(far) and falls_fast(type(kernel)):
         choices.append((n * q * share(far) * PER_PAIR, Layout(box, culled=True, why=why)))
     for left_out in OUTLIERS:
-        tails = _ranked((*clouds, z), 0.5 * left_out / z.shape[1], 1 - 0.5 * left_out / z.shape[1])
+        aside = 0.5 * left_out / z.shape[1]
+        tails = _ranked((*clouds, z), aside, 1 - aside)
         core = snapped(tails[0], tails[1], box.extents[0] / 2**20)
-        if all(a >= 0.8 * b for a, b in zip(core.extents, box.extents, strict=True)):
+        if all(a >= NO_SMALLER * b for a, b in zip(core.extents, box.extents, strict=True)):
             continue
         outside = (
             sum(int((~core.inside(points)).sum()) for points in clouds),
@@ -162,7 +187,7 @@ def _elsewhere(
         if share is not None and kinked(kernel):
             found = _with_near(wanted, core, most, share, n * q)
         else:
-            found = modes(_demand(wanted, core, 0.0, most))
+            found = fewest_modes(_demand(wanted, core, 0.0, most))
         if found is not None:
             radius = found.demand.radius
             cost += TRANSFORMS * PER_MODE * found.c.numel() + (
@@ -173,8 +198,8 @@ def _elsewhere(
     return min(choices, key=lambda choice: choice[0])[1] if choices else Layout(box, why=why)
 
 
-def _with_near(wanted: Wanted, box: Box, most: int, share: _Shares, pairs: int) -> Modes | None:
-    """Modes and the radius of the near field for a kernel with a kink, by their cost."""
+def _with_near(wanted: Wanted, box: Box, most: int, share: Share, pairs: int) -> Modes | None:
+    """Modes and near field of a kernel with a kink: the cheapest radius whose modes keep `tol`."""
     own = rate(wanted.kernel)
     widest = min(max(box.extents), WIDEST / own if own else math.inf)
     beta = math.log(1 / wanted.tol) + 8
@@ -189,7 +214,7 @@ def _with_near(wanted: Wanted, box: Box, most: int, share: _Shares, pairs: int) 
             (TRANSFORMS * PER_MODE * count + pairs * share(radius) * PER_NEAR_PAIR, radius)
         )
     for _, radius in sorted(costs)[: 2 * d]:
-        found = modes(_demand(wanted, box, radius, most))
+        found = fewest_modes(_demand(wanted, box, radius, most))
         if found is not None:
             return found
     return None
@@ -201,25 +226,13 @@ def _demand(wanted: Wanted, box: Box, radius: float, most: int) -> Demand:
     )
 
 
-class _Shares:
-    """The share of the pairs of queries and sources that are closer than a radius, from some of
-    them.
-    """
-
-    def __init__(self, clouds: Sequence[Tensor], z: Tensor) -> None:
-        total = sum(len(points) for points in clouds)
-        some = torch.cat(
-            [thinned(points, max(1, SAMPLED_SOURCES * len(points) // total)) for points in clouds]
-        )
-        self._distances = torch.cdist(
-            thinned(z, SAMPLED_QUERIES), some, compute_mode="donot_use_mm_for_euclid_dist"
-        )
-
-    def __call__(self, radius: float) -> float:
-        return float((self._distances < radius).double().mean())
+def _shares(clouds: Sequence[Tensor], z: Tensor) -> Share:
+    """The share of pairs closer than a radius, from some of the queries and sources."""
+    return partial(share_within, sampled_distances(clouds, z, counts=SAMPLED))
 
 
 def _ranked(clouds: Sequence[Tensor], *shares: float) -> Tensor:
+    """(len(shares), d): on each axis, the coordinates below which these shares of points lie."""
     return torch.from_numpy(ranked(torch.cat([*clouds]).detach().cpu().numpy(), *shares)).to(
         clouds[0]
     )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow.kernels import IMQ, Gaussian, Kernel, Matern32, Matern52
-from particleflow.kernels.declared import is_built_in
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import names_of, positive_kind, stated
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.fallback import exact_backend, exact_sources, warn_once
@@ -36,6 +36,12 @@ CANCELLED = (
     4.0  # a flow's velocity is the difference of two sums, and so much smaller than they are
 )
 UNEQUAL = 8.0  # weights so many times as large as their mean have a say in the choice of landmarks
+
+
+def has_landmarks(kind: type) -> bool:
+    """Are kernels of this class summed over landmarks: built in, positive and without a kink?"""
+    facts = stated(kind)
+    return facts is not None and not facts.kinked and positive_kind(kind)
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,9 @@ class Nystroem:
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
         points = held_points(points, kernel)
-        if not (is_built_in(kernel) and isinstance(kernel, Gaussian | Matern32 | Matern52 | IMQ)):
+        if not has_landmarks(type(kernel)):
             raise TypeError(
-                f"`kernel` must be Gaussian, Matern32, Matern52 or IMQ for landmarks, got {kernel}:"
+                f"`kernel` must be {names_of(has_landmarks)} for landmarks, got {kernel}:"
                 " the gradient of a kernel with a kink, or of one that may not be positive"
                 " definite, has no bound; sum exactly with pairwise=Compiled() or Dense()"
             )

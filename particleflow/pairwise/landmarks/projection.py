@@ -1,12 +1,13 @@
 """A weighted set of points projected onto landmarks, and what that loses, measured.
 
-    f = sum_i w_i k(x_i, .)  ~  P f = sum_j c_j k(L_j, .),        c = K_LL^-1 K_Lx w,        g = f - P f = sum_i w_i r(x_i, .),
+    f = sum_i w_i k(x_i, .)  ~  P f = sum_j c_j k(L_j, .),        c = K_LL^-1 K_Lx w,
+    g = f - P f = sum_i w_i r(x_i, .).
 
-r the part of the kernel that the landmarks do not span. A bound from the norm of g would hold
-everywhere, and be idle: 1/N sum_i r(x_i, .) of points that are strangers to each other has the norm
-N^-1/2 but nowhere a value above 1/N. So g is compared with exact sums at probes: points drawn at
-random, which meet the error that many sources make together, and the sources with the largest |w_i|
-r(x_i), which meet what single ones make, where r(x_i, .) is largest and where it is steepest.
+r is the part of the kernel that the landmarks do not span. A bound from the norm of g would hold
+everywhere, but it would be far too large: for points far from each other 1/N sum_i r(x_i, .) has
+the norm N^-1/2, but no value above 1/N. So g is compared with exact sums at probes. Points drawn at
+random meet the error that many sources make together. The sources with the largest |w_i| r(x_i)
+meet the error that single ones make, where r(x_i, .) is largest and where it is steepest.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Sums over pairs on a particle mesh: the fast path for smooth kernels, d = 1, 2, 3."""
+"""The backend `Mesh`: sums on a particle mesh, for smooth kernels in d = 1, 2, 3."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,46 +18,54 @@ from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact.fallback import exact_backend, undeclared
 from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
-from particleflow.pairwise.mesh.sums import MeshQueries, MeshSums
+from particleflow.pairwise.mesh.logarithm import LogSum
+from particleflow.pairwise.mesh.placed import Placed
+from particleflow.pairwise.mesh.records import MeshQueries, PartFacts
+from particleflow.pairwise.mesh.sums import MeshSums
+from particleflow.pairwise.periodic.modes import require_smooth
 from particleflow.pairwise.promise import scales
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.mesh.placed import Placed
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Sums on a mesh: each particle is spread to the W^d nodes around it, the mesh is convolved by
+    """Sums on a particle mesh (Hockney and Eastwood 1988, without a near part).
+
+    Each particle is spread to the W^d nodes around it, the mesh is convolved with the kernel by
     fast Fourier transforms, and the sum and its gradient are interpolated from the W^d nodes around
-    each query (particle-particle particle-mesh without a near part; Hockney and Eastwood 1988).
+    each query. Cost O((N + Q) W^d), and Fourier transforms of (extent / h)^d nodes, where h is the
+    spacing: about half a bandwidth of the Gaussian at rtol = 1e-5.
 
-    Cost O((N + Q) W^d) and the transforms of (extent / h)^d nodes: the spacing h is about half a
-    bandwidth of the Gaussian at rtol = 1e-5. For kernels that are smooth at zero: Gaussian; IMQ;
-    Matern52 and Matern32, whose spacing is far smaller; a smooth `Radial`.
+    Kernels must be smooth at zero: Gaussian; IMQ; Matern52 and Matern32, whose spacing is far
+    smaller; a smooth `Radial`.
 
-    h and W are chosen such that every row keeps |error of value| <= rtol |value| + atol sum|w|
-    max|k|, |error of grad| <= rtol |grad| + atol sum|w| max|grad k| (`spacing.py`;
-    `field.promise(z)`). Particles far from all others are left out of the mesh and summed exactly.
-    Where no mesh keeps the promise within `max_cells`, the sources within reach are summed as
-    `Culled` does, or, of a kernel that does not decay, all, with one warning. `log` is right to
-    rtol, and its gradient to rtol max|grad k| / max|k| + rtol |gradient|, in the tails too: rows
-    far below the sums around are summed anew, of a Gaussian from nodes (down to e^-512 of sum|w|),
-    else exactly (`logarithm.py`).
+    h and W are chosen so that every row keeps
+
+        |error of value| <= rtol |value| + atol sum|w| max|k|,
+        |error of grad|  <= rtol |grad|  + atol sum|w| max|grad k|     (2-norm).
+
+    `field.promise(z)` bounds both. Particles far from all others are left out of the mesh and
+    summed exactly. Where no mesh of at most `max_cells` nodes keeps the promise, a kernel that
+    decays is summed over the sources within its reach, as by `Culled`; any other is summed exactly,
+    with one warning.
+
+    `log` is right to rtol, and its gradient to rtol (max|grad k| / max|k| + |gradient|), in the
+    tails too. Rows far below the sums around are summed anew: of a Gaussian from nodes (down to
+    e^-512 of sum|w|), else exactly.
 
     There is no state: the same input gives the same bits, for any number of threads. A field keeps
-    the mesh of its parts, and the potential.
+    its weights on nodes, and its potential.
 
     Parameters
     ----------
     rtol : float
-        Tolerance, relative to each row. 1e-6 and above in float32, whatever the dtype of the
-        points; below in float64.
+        Tolerance, relative to each row. The mesh is in float32 for about 1e-6 and above, whatever
+        the dtype of the points, and in float64 below.
     atol : float, optional
-        Tolerance relative to the largest sum there could be; `rtol` unless given.
+        Tolerance, relative to the largest sum that there could be; `rtol` unless given.
     max_cells : int
-        Nodes at most (memory: about 30 bytes each).
+        The largest number of nodes. Memory: about 30 bytes each.
     max_pairs : float
-        Exact sums are refused beyond this many pairs of points.
+        The largest number of pairs of points that are summed exactly.
 
     Raises
     ------
@@ -81,12 +89,11 @@ class Mesh:
 
     @property
     def absolute(self) -> float:
+        """`atol`, or `rtol` where it is not given."""
         return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = checked_points(points, kernel, ranged=False)
-        from particleflow.pairwise.periodic.modes import require_smooth
-
         require_smooth(kernel, "Mesh")
         if points.shape[1] > 3:
             raise ValueError(
@@ -108,42 +115,40 @@ class Mesh:
 
 @dataclass(frozen=True, eq=False)
 class MeshSources:
+    """Points made ready for one kernel."""
+
     kernel: Kernel
     points: Tensor
     mesh: Mesh
 
     @cached_property
     def placed(self) -> Placed:
-        from particleflow.pairwise.mesh.placed import Placed
-
         return Placed(self.points)
 
     def field(self, w: Tensor) -> MeshField:
-        return MeshField(((self, checked_weights(w, self.points)),), (Memo(),))
+        return MeshField(((self, checked_weights(w, self.points)),), (Memo(),), (PartFacts(),))
 
     def prepare(self, z: Tensor) -> MeshQueries:
-        from particleflow.pairwise.mesh.placed import Placed
-
         z = kept_queries(z, self.points)
         return MeshQueries(z, self.placed if z is self.points else Placed(z))
 
 
 @dataclass(frozen=True, eq=False)
 class MeshField(MeshSums):
-    """The sums, what is known of them beforehand, and their logarithm."""
+    """Sums on meshes, what is promised of them, and their logarithm."""
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        """Of the weights around any one place, each at the worst difference and place."""
+        """Bounds of the errors at z, by the weights around any one place (`nearby.py`)."""
         z = self._seen(z)
-        plan, extent = self.planned(self.mesh.absolute, self.placed(z))
-        if plan is None or extent.why:
-            near = self.near(self.mesh.absolute, z)
-            return None if near is None else near.promise(z)
+        plan, coverage = self.planned(self.mesh.absolute, self.placed(z))
+        if plan is None or coverage.why:
+            neighbours = self.neighbour_sum(self.mesh.absolute, z)
+            return None if neighbours is None else neighbours.promise(z)
         top, steepest = scales(self, _finite(points_of(z), self.kernel))
         errors = plan.value_error, plan.grad_error
         if math.isfinite(top) and top > 0:
             errors = self._local_errors(plan, top)
-        # what is handed over is rounded to the points' dtype
+        # the answer is rounded to the dtype of the points
         value, grad = (error + 0.5 * torch.finfo(points_of(z).dtype).eps for error in errors)
         how = (
             f"at most {value:.1e} and {grad:.1e} of sum |w| times the kernel's peaks:"
@@ -153,30 +158,23 @@ class MeshField(MeshSums):
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         z = self._seen(z)
-        plan, extent = self.planned(self.mesh.absolute, self.placed(z))
-        if plan is None or extent.why:
-            near = self.near(self.mesh.absolute, z)
-            name = (
-                "Culled"
-                if near is not None
-                else type(exact_backend(self.kernel, points_of(z).device)).__name__
-            )
-            return {"backend": name, "why": extent.why}
-        sizes = " and ".join(" x ".join(map(str, mesh.shape)) for mesh in extent.meshes)
-        return {
-            **super().explain(z),
-            "why": (
-                f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart,"
-                f" {plan.window.taps} taps"
-            ),
-        }
+        plan, coverage = self.planned(self.mesh.absolute, self.placed(z))
+        if plan is None or coverage.why:
+            device = points_of(z).device
+            by_neighbours = self.neighbour_sum(self.mesh.absolute, z) is not None
+            exact = type(exact_backend(self.kernel, device)).__name__
+            return {"backend": "Culled" if by_neighbours else exact, "why": coverage.why}
+        sizes = " and ".join(" x ".join(map(str, mesh.shape)) for mesh in coverage.meshes)
+        why = (
+            f"{sizes} nodes, {plan.spacing / plan.unit:.2g} of the kernel's length apart,"
+            f" {plan.window.taps} taps"
+        )
+        return {**super().explain(z), "why": why}
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        from particleflow.pairwise.mesh.logarithm import log_column
-
-        return log_column(self, k, z)
+        return LogSum(self, k).at(z)
 
 
 def _finite(points: Tensor, kernel: Kernel) -> Tensor:
-    """The rows that tell the extent, where that matters to the kernel's peaks."""
+    """The points by which the kernel's peaks are looked for: all, if it has a bandwidth."""
     return points if bandwidth_of(kernel) is not None else points[points.isfinite().all(1)]

@@ -1,5 +1,6 @@
-"""Particles to mesh and back: the code of `loops.py`, compiled when first used, shared among
-threads. The bits do not depend on their number.
+"""Spreads particles on a mesh and interpolates from it, by the compiled code of `loops.py`.
+
+The work is divided among threads. The bits of a result do not depend on their number.
 """
 
 from __future__ import annotations
@@ -9,58 +10,53 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from particleflow.pairwise.codegen.processor import Processor, compiled
-from particleflow.pairwise.mesh.loops import module
-from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, INTEGERS, NUMBERS, Layout
+from particleflow.pairwise.mesh.loops import ARGUMENTS, loop
+from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Layout
 from particleflow.pairwise.mesh.window import Window
 
 Array: TypeAlias = np.ndarray
 
-# Rows that are worth a thread of their own.
+# Queries that are worth a thread of their own: tens of microseconds of work.
 ROWS_PER_THREAD = 4096
-# Memory for the meshes of all threads.
+# Memory in bytes for the meshes of all threads; larger meshes are spread by fewer threads.
 THREAD_BYTES = 2**28
-
-
-@cache
-def _job(job: str, layout: Layout) -> Callable[[int, int], None]:
-    return compiled(module(job, layout), "job", Processor.here(), pointers=2, integers=0)
-
-
-def _told(
-    job: str, values: dict[str, Any], sizes: Sequence[int] = (), origin: Sequence[float] = ()
-) -> tuple[Array, Array]:
-    """The arguments of a job. Addresses of arrays: the caller keeps them alive."""
-    integers = [
-        v.ctypes.data if isinstance(v, np.ndarray) else v
-        for v in (values[name] for name in INTEGERS[job])
-    ]
-    return np.array([*integers, *sizes], np.int64), np.array(
-        [*(values[name] for name in NUMBERS[job]), *origin], np.float64
-    )
+# Bytes of a node while particles are spread: an integer of 64 bits and a float of 32.
+BYTES_PER_NODE = 12
+# Weights are scaled so that their sum is at most 2^49, and added as integers. Rounding to integers
+# is right below 2^51; a window may exceed 1.
+INTEGER_BITS = 49
 
 
 def _run(
-    function: Callable[[int, int], None],
-    told: tuple[Array, Array],
-    owners: dict[str, Any] | None = None,
-) -> Array:
-    """`owners`: of the memory that `told` points into, for a task that may outlive its caller, whom
-    an interrupt stops.
+    job: str,
+    layout: Layout,
+    values: dict[str, Any],
+    shape: Sequence[int] = (),
+    origin: Sequence[float] = (),
+) -> None:
+    """A loop with its arguments by name. Arrays are passed by address: `values` owns them for a
+    task that may outlive its caller, whom an interrupt stops.
     """
-    function(told[0].ctypes.data, told[1].ctypes.data)
-    return told[0]
+    arguments = [
+        values[name] if kind in (int, float) else _address(values[name])
+        for name, kind in ARGUMENTS[job.split()[0]].items()
+    ]
+    loop(job, layout)(*arguments, *map(int, shape), *map(float, origin))
+
+
+def _address(array: Array | None) -> int | None:
+    return None if array is None else array.ctypes.data
 
 
 @lru_cache(maxsize=4)
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Of one process: a forked child has the object, and none of its threads."""
+    """The pool of one process: a forked child has the object of its parent, but not its threads."""
     return ThreadPoolExecutor(threads)
 
 
@@ -72,7 +68,7 @@ def _together(tasks: list[Callable[[], Any]]) -> list[Any]:
 
 
 def _shares(count: int, threads: int, unit: int) -> list[tuple[int, int]]:
-    """0 ... count in at most `threads` ranges of whole units."""
+    """0 ... count in at most `threads` ranges, each of whole units but the last."""
     units = -(-count // unit)
     threads = max(1, min(threads, units))
     edges = [min(count, unit * (units * k // threads)) for k in range(threads + 1)]
@@ -81,8 +77,9 @@ def _shares(count: int, threads: int, unit: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Stencil:
-    """A window on a mesh of `cells_per_length`, for particles of one dtype; `table`: its
-    coefficients.
+    """A window as the compiled code reads it: `table` holds its coefficients.
+
+    It is made for one dtype of the particles, and for a mesh of `cells_per_length` = 1 / spacing.
     """
 
     layout: Layout
@@ -98,8 +95,9 @@ class Stencil:
 
 
 def extremes(points: Array) -> tuple[Array, Array]:
-    """Least and largest of each coordinate, (d,) each, NaNs left out. Cost O(N), at the speed of
-    memory.
+    """Least and largest of each coordinate, (d,) each. NaNs are left out.
+
+    Cost O(N), at the speed of memory.
     """
     n, d = points.shape
     whole = n - n % GROUP
@@ -115,10 +113,7 @@ def extremes(points: Array) -> tuple[Array, Array]:
             "highest": highest[GROUP:],
             "count": whole,
         }
-        _run(
-            _job("extremes", Layout("float32", 4, 2, d, points.dtype.name)),
-            _told("extremes", values),
-        )
+        _run("extremes", Layout("float32", 4, 2, d, points.dtype.name), values)
     return np.fmin.reduce(lowest), np.fmax.reduce(highest)
 
 
@@ -133,16 +128,15 @@ def spread(
     chunk: int,
     threads: int,
 ) -> tuple[Array, int]:
-    """sum_i w_i phi(x_i / h - origin - m) on the nodes m of a mesh of `shape`, float64; and how
-    many points are not inside.
+    """sum_i w_i phi(x_i / h - origin - m) on the nodes m of a mesh of `shape`, in float64.
 
-    points (N, d) C-contiguous, weights (N,) finite, in the mesh's element, mass = sum |weights|.
-    They are added in that element `chunk` at a time, then as integers.
+    The second answer is the number of points that lie outside of the mesh. points (N, d) are
+    C-contiguous, weights (N,) finite and in the mesh's element, mass = sum |weights|. `chunk`
+    points are added in that element, then their sums as integers.
     """
-    # |fixed * mesh| < 2^51, for windows that exceed 1 by rounding
-    fixed = 2.0 ** math.floor(49 - math.log2(mass)) if mass > 0 else 1.0
+    fixed = 2.0 ** math.floor(INTEGER_BITS - math.log2(mass)) if mass > 0 else 1.0
     cells = math.prod(shape)
-    threads = max(1, min(threads, THREAD_BYTES // (12 * cells)))
+    threads = max(1, min(threads, THREAD_BYTES // (BYTES_PER_NODE * cells)))
     values = {
         "points": points,
         "weights": weights,
@@ -170,20 +164,21 @@ def _spread_share(
     layout = stencil.layout
     room = math.prod(shape) + layout.slack + GROUP
     grid, total = np.zeros(room, layout.element), np.zeros(room, np.int64)
+    missed = np.zeros(1, np.int64)
     mine = {
         "coefficients": stencil.table,
         "grid": grid,
         "total": total,
+        "missed": missed,
         "start": share[0],
         "stop": share[1],
-        "missed": 0,
     }
-    integers = _run(_job("spread", layout), _told("spread", values | mine, shape, origin))
-    return total, int(integers[INTEGERS["spread"].index("missed")])
+    _run("spread", layout, values | mine, shape, origin)
+    return total, int(missed[0])
 
 
 def room(stencil: Stencil, shape: Sequence[int]) -> Array:
-    """An empty mesh that `interpolate` may read, flat: with room beyond its last node."""
+    """An empty flat mesh for `interpolate`, with zeros beyond its last node for the vectors."""
     cells = math.prod(shape)
     mesh = np.empty(cells + stencil.layout.slack, stencil.layout.element)
     mesh[cells:] = 0
@@ -203,18 +198,18 @@ def interpolate(
     outside: float,
     threads: int,
 ) -> None:
-    """out[i] = "value" (1), "grad" (d), "both" (1 + d components) or "slope" (value, and gradient
-    over value) of the mesh at point i.
+    """Interpolate the mesh (from `room`) at point i, and write it to out[i].
 
-    `mesh` is from `room`; where points are sorted, it is out[order[i]]. `outside` where a point is
-    not inside; NaN where it is not finite. out (N, components), its last axis contiguous, in the
-    points' dtype.
+    `what` is "value" (1 component), "grad" (d), "both" (1 + d) or "slope" (1 + d: the value, and
+    gradient / value). Where points are sorted, point i is written to out[order[i]]. A point outside
+    of the mesh gets `outside`, one that is not finite NaN. out is (N, components), its last axis
+    contiguous, in the points' dtype.
     """
-    job = _job(f"interpolate {what}" + (" ordered" if order is not None else ""), stencil.layout)
+    job = f"interpolate {what}" + (" ordered" if order is not None else "")
     values = {
         "points": points,
         "coefficients": stencil.table,
-        "order": 0 if order is None else order,
+        "order": order,
         "grid": mesh,
         "row": out.strides[0] // out.itemsize,
         "scale": stencil.cells_per_length,
@@ -223,15 +218,16 @@ def interpolate(
     tasks: list[Callable[[], Any]] = []
     for start, stop in _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD)):
         mine = values | {"start": start, "stop": stop, "out": out}
-        tasks.append(partial(_run, job, _told("interpolate", mine, shape, origin), mine))
+        tasks.append(partial(_run, job, stencil.layout, mine, shape, origin))
     _together(tasks)
 
 
 def sort(
     stencil: Stencil, points: Array, origin: Sequence[int], shape: Sequence[int]
 ) -> tuple[Array, Array]:
-    """Points by bins of nodes, those outside last, and their numbers before: neighbours in memory
-    meet the same nodes. d = 2 or 3.
+    """Points (N, d), d = 2 or 3, sorted by bins of nodes, and their row numbers before.
+
+    Neighbours in memory then meet the same nodes. Points outside of the mesh come last.
     """
     n, layout = len(points), stencil.layout
     rows, columns = ((size >> shift) + 1 for size, shift in zip(shape, BINS[layout.d]))
@@ -252,5 +248,5 @@ def sort(
         "scale": stencil.cells_per_length,
         "coefficients": stencil.table,
     }
-    _run(_job("sort", layout), _told("sort", values, shape, origin))
+    _run("sort", layout, values, shape, origin)
     return ordered, order

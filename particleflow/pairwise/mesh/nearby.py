@@ -1,10 +1,12 @@
-"""What the particles near a query can be wrong by: a sharper bound of a mesh's error than that of
-all of them at the worst distance.
+"""Sharpens the error bound of a mesh by where the particles are.
+
+The bound of `spacing.py` takes every particle at the worst difference from a query. Here
 
     |error at z| <= sum_i |w_i| E(z - x_i) + images,
 
-E the largest error of a pair at that difference (`pair_errors.py`). Weights are gathered in blocks
-of nodes, and E is the largest between blocks.
+where E(r) is the largest error of a pair at the difference r (`pair_errors.py`). Weights are summed
+in cubic blocks of nodes, E is taken at its largest between two blocks, and the sum over blocks is a
+convolution, by fast Fourier transforms.
 """
 
 from __future__ import annotations
@@ -15,24 +17,28 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import scipy.fft
 
+from particleflow._libraries import Later
 from particleflow.pairwise.mesh.gridding import extremes
-from particleflow.pairwise.mesh.pair_errors import FARTHEST, pair_errors
+from particleflow.pairwise.mesh.pair_errors import FARTHEST, errors_beyond, line_errors
 from particleflow.pairwise.mesh.spacing import Plan
-from particleflow.pairwise.periodic.modes import unscaled
+from particleflow.pairwise.periodic.modes import at_unit_bandwidth
+
+fft = Later("scipy.fft")
 
 Array: TypeAlias = np.ndarray
 
-# Blocks at most, whatever the number of nodes; and to either side, as far as errors are looked at.
-BLOCKS, REACHED = 2**17, {1: 4096, 2: 128, 3: 24}
-# Points at a time, in the second-level cache.
-CHUNK = 2**14
+# Blocks at most, whatever the number of nodes: their transforms then take milliseconds.
+BLOCKS = 2**17
+# Blocks at most, by d, between a block and the farthest for which errors are computed.
+BLOCKS_ASIDE = {1: 4096, 2: 128, 3: 24}
+# Points that are put into blocks together: their arrays fit the processor's second-level cache.
+POINTS_TOGETHER = 2**14
 
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """sum |w| in each block; `origin`: the first block's number on each axis."""
+    """`mass`: sum |w| in each block; `origin`: the number of the first block on each axis."""
 
     origin: tuple[int, ...]
     mass: Array
@@ -44,17 +50,17 @@ def block_size(plan: Plan, nodes: int) -> int:
     return max(
         1,
         math.ceil((nodes / BLOCKS) ** (1 / d)),
-        math.ceil(FARTHEST * plan.unit / (REACHED[d] * plan.spacing)),
+        math.ceil(FARTHEST * plan.unit / (BLOCKS_ASIDE[d] * plan.spacing)),
     )
 
 
 def density(points: Array, mass: Array, length: float) -> Density:
-    """Blocks of `length`, at multiples of it. Points (N, d) finite, mass (N,) >= 0."""
+    """The mass in blocks of side `length`, at multiples of it. Points (N, d) finite, mass (N,)."""
     origin, last = (np.floor(end.astype(np.float64) / length) for end in extremes(points))
     shape = tuple(int(n) for n in last - origin + 1)
     flat = np.empty(len(points), np.int64)
-    for first in range(0, len(points), CHUNK):
-        rows = slice(first, first + CHUNK)
+    for first in range(0, len(points), POINTS_TOGETHER):
+        rows = slice(first, first + POINTS_TOGETHER)
         index = np.zeros(len(points[rows]))
         for k, count in enumerate(shape):
             index *= count
@@ -66,46 +72,50 @@ def density(points: Array, mass: Array, length: float) -> Density:
 
 
 def local_errors(plan: Plan, parts: Sequence[Density], size: int) -> tuple[float, float]:
-    """Bounds of the errors of value and gradient anywhere, relative to max |k| and max |grad k|,
-    for blocks of `size` nodes.
+    """Bounds of the errors of value and gradient at any query, for blocks of `size` nodes.
+
+    Relative to max |k| and max |grad k|.
     """
     d, h = plan.d, plan.spacing / plan.unit
     width = size * h
-    # equal spacings, whatever the bandwidth
-    made = plan.envelope or pair_errors(unscaled(plan.kernel)[0], round(h, 9), plan.window)
+    # rounded: plans of all bandwidths then share one table of errors
+    errors = plan.pair_errors or line_errors(
+        at_unit_bandwidth(plan.kernel)[0], round(h, 9), plan.window
+    )
     far = math.ceil(FARTHEST / width) + 1
-    distance = np.abs(np.arange(-far, far + 1))
-    nearest, farthest = np.maximum(distance - 1, 0) * width, (distance + 1) * width
-    tables = made.at(nearest, farthest, d)
-    beyond = [
-        float(table[(1,) + (0,) * (d - 1)])
-        for table in made.at(np.array([0.0, 0.97 * FARTHEST]), np.full(2, FARTHEST), d)
-    ]
+    apart = np.abs(np.arange(-far, far + 1))
+    nearest, farthest = np.maximum(apart - 1, 0) * width, (apart + 1) * width
+    # rounding is relative to the potential at the nodes that a query reads
+    level = errors.levels(np.maximum(nearest - 2 * h, 0), d)
+    total = _on_one_array(parts, 2 * far)
+    everything = float(total.sum())
+    spectrum = fft.rfftn(total)
 
-    # rounding errs by a part of the potential at the nodes that count
-    level = made.levels(np.maximum(nearest - 2 * h, 0), d)
+    def largest(table: Array, rounding: float, images: float, beyond: float) -> float:
+        around = fft.irfftn(
+            spectrum * fft.rfftn(table + rounding * level, total.shape), total.shape
+        )
+        return float(around.max()) + (images + beyond) * everything
+
+    value, grad = map(
+        largest,
+        errors.at(nearest, farthest, d),
+        plan.rounding,
+        plan.images[:2],
+        errors_beyond(errors, d),
+    )
+    return value, grad
+
+
+def _on_one_array(parts: Sequence[Density], margin: int) -> Array:
+    """The parts' mass in all blocks, with at least `margin` empty blocks beyond, on each axis."""
+    d = len(parts[0].origin)
     origin = [min(part.origin[j] for part in parts) for j in range(d)]
     end = [max(part.origin[j] + part.mass.shape[j] for part in parts) for j in range(d)]
-    shape = [
-        scipy.fft.next_fast_len(e - o + 2 * far, real=True)
-        for o, e in zip(origin, end, strict=True)
-    ]
-    total = np.zeros(shape)
+    total = np.zeros(
+        [fft.next_fast_len(e - o + margin, real=True) for o, e in zip(origin, end, strict=True)]
+    )
     for part in parts:
-        total[
-            tuple(
-                slice(p - o, p - o + n)
-                for p, o, n in zip(part.origin, origin, part.mass.shape, strict=True)
-            )
-        ] += part.mass
-    everything = float(total.sum())
-    spectrum = scipy.fft.rfftn(total)
-    errors = []
-    for table, rounding, images, away in zip(
-        tables, plan.rounding, plan.images, beyond, strict=False
-    ):
-        smeared = scipy.fft.irfftn(
-            spectrum * scipy.fft.rfftn(table + rounding * level, shape), shape
-        )
-        errors.append(float(smeared.max()) + (images + away) * everything)
-    return errors[0], errors[1]
+        here = zip(part.origin, origin, part.mass.shape, strict=True)
+        total[tuple(slice(p - o, p - o + n) for p, o, n in here)] += part.mass
+    return total

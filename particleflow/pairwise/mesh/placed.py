@@ -1,12 +1,13 @@
-"""Points as a particle mesh meets them, and what depends on them and a plan alone: kept with the
-points.
+"""Points as a particle mesh meets them: their box, outliers and order, and their weights on nodes.
+
+What depends on the points and on a plan alone is computed once and kept with the points.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -23,22 +24,32 @@ from particleflow.subsets import ranked, some_rows
 
 Array: TypeAlias = np.ndarray
 
-# Particles are spread in the mesh's element so many at a time, or as many as there are nodes; fewer
-# where many of them share a cell.
-CHUNK, SAMPLE, CROWD = 4096, 4096, 64
-# Sorting pays where the mesh does not fit the processor's second-level cache, and for that many
-# particles.
-SORTED_CELLS, SORTED_POINTS = 2**18, 2**14
-# Shares of the points that may be left out of the mesh and summed exactly; nodes, per point and at
-# least, that are no reason to; and the costs, in seconds, that decide: of a node, of a pair.
+# Particles that are added in the mesh's element before they go into integers, at least; or as many
+# as there are nodes, so that emptying the mesh takes little time.
+ADDED_TOGETHER = 4096
+# Particles of one cell among these, at most: their sum in float32 loses six of 24 bits.
+CROWD = 64
+# Points by which the share of particles in the fullest cell is estimated.
+SAMPLE = 4096
+# Sorting pays from so many nodes on: the mesh then exceeds the processor's second-level cache.
+SORTED_NODES = 2**18
+# Sorting pays from so many points on.
+SORTED_POINTS = 2**14
+# Shares of the points that may be left out of the mesh and summed exactly, tried in this order.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
-NODES_PER_POINT, FEW_NODES = 64, 2**17
-PER_NODE, PER_PAIR = 1e-7, 1e-9
+# Nodes for each point that are no reason to leave points out.
+NODES_PER_POINT = 64
+# Nodes besides these that are no reason either: their transforms take milliseconds.
+NODES_BESIDES = 2**17
+# Seconds for a node of a mesh. With the next, it decides how many points are left out.
+PER_NODE = 1e-7
+# Seconds for a pair of points of an exact sum.
+PER_PAIR = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Core:
-    """The box of the nodes around all points but those of `outside`; None: around all."""
+    """The box of nodes around all points but those `outside` (N,) bool; None: around all."""
 
     box: Box
     outside: Array | None
@@ -46,22 +57,30 @@ class Core:
 
 @dataclass(frozen=True, eq=False)
 class Placed:
+    """Points (N, d), and what is kept with them.
+
+    `cores`: by plan and number of nodes. `ordered`: points and row numbers, likewise. `together`:
+    particles that are added together, by plan, number of nodes and whether the points are sorted.
+    """
+
     points: Tensor
-    made: Memo[Any] = field(default_factory=Memo)
+    cores: Memo[Core | None] = field(default_factory=Memo)
+    ordered: Memo[tuple[Array, Array]] = field(default_factory=Memo)
+    together: Memo[int] = field(default_factory=Memo)
 
     @cached_property
     def array(self) -> Array:
         return np.ascontiguousarray(self.points.detach().numpy())
 
     def look(self, name: str) -> None:
-        """Refuse points, by their name, that are too large to be summed."""
+        """Refuse points, called `name`, with a coordinate that is too large to be summed."""
         if self.points.dtype == torch.float64 and len(self.array):
             lowest, highest = self._ends
             refuse_far(self.points, name, float(lowest.min()), float(highest.max()))
 
     @cached_property
     def finite(self) -> Array:
-        """(N,) bool."""
+        """(N,) bool: the rows without NaN or infinity."""
         return (
             np.ones(len(self.array), bool)
             if all_finite(self.points)
@@ -70,12 +89,12 @@ class Placed:
 
     @cached_property
     def _ends(self) -> tuple[Array, Array]:
-        """Least and largest of each coordinate; NaN where one is."""
+        """Least and largest of each coordinate, (d,) each."""
         return gridding.extremes(self.array)
 
     @cached_property
     def corners(self) -> tuple[Array, Array] | None:
-        """Of the finite points; None where there are none."""
+        """Least and largest of each coordinate of the finite points; None if no point is finite."""
         if not len(self.array):
             return None
         lowest, highest = self._ends
@@ -87,11 +106,11 @@ class Placed:
         return lowest, highest
 
     def core(self, plan: Plan, most: int) -> Core | None:
-        """The points that a mesh of at most so many nodes holds at the least cost; None if there is
-        no such mesh.
+        """The points that a mesh of at most `most` nodes holds, at the least cost of all sums.
+
+        None if there is no such mesh.
         """
-        found: Core | None = self.made.get(("core", plan, most), lambda: self._core(plan, most))
-        return found
+        return self.cores.get((plan, most), lambda: self._core(plan, most))
 
     def _core(self, plan: Plan, most: int) -> Core | None:
         if self.corners is None:
@@ -99,7 +118,7 @@ class Placed:
         n, whole = len(self.points), Core(around(plan, *self.corners), None)
         nodes = math.prod(periodic_shape(plan, whole.box))
         choices = [(nodes * PER_NODE, whole)] if nodes <= most else []
-        if nodes > NODES_PER_POINT * n + FEW_NODES:
+        if nodes > NODES_PER_POINT * n + NODES_BESIDES:
             finite = self.array[self.finite]
             for share in OUTLIERS:
                 tails = ranked(finite, share / 2 / plan.d, 1 - share / 2 / plan.d)
@@ -110,46 +129,47 @@ class Placed:
                     choices.append((nodes * PER_NODE + n * float(outside.sum()) * PER_PAIR, core))
         return min(choices, key=lambda choice: choice[0])[1] if choices else None
 
-    def in_order(self, plan: Plan, most: int, cells: int) -> tuple[Array, Array | None]:
-        """Points in the order of the nodes, and their numbers before, where that pays for a mesh of
-        so many cells; else as they are, and None.
+    def in_order(self, plan: Plan, most: int, nodes: int) -> tuple[Array, Array | None]:
+        """Points sorted by the nodes that they meet, and the row numbers that sort them.
+
+        As they are, and None, where sorting does not pay for a mesh of `nodes` nodes.
         """
         core = (
             self.core(plan, most)
-            if plan.d > 1 and cells >= SORTED_CELLS and len(self.points) >= SORTED_POINTS
+            if plan.d > 1 and nodes >= SORTED_NODES and len(self.points) >= SORTED_POINTS
             else None
         )
         if core is None:
             return self.array, None
         box = core.box
-        points, order = self.made.get(
-            ("order", plan, most),
+        return self.ordered.get(
+            (plan, most),
             lambda: gridding.sort(
                 stencil(plan, self.array.dtype.name), self.array, box.origin, box.shape
             ),
         )
-        return points, order
 
     def spread(self, plan: Plan, most: int, weights: Array, threads: int) -> tuple[Box, Array]:
-        """The nodes around the core, and its weights (N,) spread on them; NaN if a weight or a
-        point is not finite, as in an exact sum.
+        """The nodes around the core, and the weights (N,) of its points spread on them.
+
+        All NaN if a weight or a point is not finite, as an exact sum would be.
         """
         core = self.core(plan, most)
         assert core is not None
         weights = np.ascontiguousarray(weights, plan.element)
         if core.outside is not None:
             weights = np.where(core.outside, weights.dtype.type(0), weights)
-        # one pass: a sum of finite weights is finite
+        # one look at the weights: their sum is finite if each is
         mass = float(np.abs(weights).sum(dtype=np.float64))
         if not math.isfinite(mass):
             return core.box, np.full(core.box.shape, math.nan)
-        cells = math.prod(core.box.shape)
-        points, order = self.in_order(plan, most, cells)
+        nodes = math.prod(core.box.shape)
+        points, order = self.in_order(plan, most, nodes)
         if order is not None:
             weights = weights[order]
         tools, ordered = stencil(plan, points.dtype.name), order is not None
-        chunk = self.made.get(
-            ("chunk", plan, cells, ordered), lambda: self._chunk(plan, cells, ordered)
+        together = self.together.get(
+            (plan, nodes, ordered), lambda: self._added_together(plan, nodes, ordered)
         )
         mesh, missed = gridding.spread(
             tools,
@@ -158,34 +178,33 @@ class Placed:
             core.box.origin,
             core.box.shape,
             mass=mass,
-            chunk=chunk,
+            chunk=together,
             threads=threads,
         )
-        return core.box, mesh if core.outside is not None or not missed else np.full(
-            core.box.shape, math.nan
-        )
+        if missed and core.outside is None:
+            mesh = np.full(core.box.shape, math.nan)
+        return core.box, mesh
 
-    def _chunk(self, plan: Plan, cells: int, ordered: bool) -> int:
-        """Particles that are spread in float32 before they are added up: fewer where many share a
-        cell, whose sum would lose digits.
+    def _added_together(self, plan: Plan, nodes: int, ordered: bool) -> int:
+        """Particles that are added in the mesh's element before they go into integers.
+
+        Fewer where many share a cell, since their sum in float32 would lose digits.
         """
-        n, chunk = len(self.points), max(CHUNK, cells)
+        n, most = len(self.points), max(ADDED_TOGETHER, nodes)
         sample = np.nan_to_num(
             self.array[some_rows(n, SAMPLE)].astype(np.float64), posinf=0.0, neginf=0.0
         )
-        # cells as numbers that hardly ever meet
-        keys = np.floor(sample / plan.spacing) @ np.array([1.0, 7.31e4, 5.77e8])[: plan.d]
-        crowd = float(np.unique(keys, return_counts=True)[1].max()) / len(keys)
-        if ordered:
-            return (
-                chunk
-                if min(n, chunk) * crowd**2 <= CROWD
-                else max(CROWD, min(chunk, int(CROWD / crowd)))
-            )
-        return max(CROWD, min(chunk, int(CROWD / crowd**2)))
+        # one number for each cell; two cells hardly ever have the same
+        cells = np.floor(sample / plan.spacing) @ np.array([1.0, 7.31e4, 5.77e8])[: plan.d]
+        crowd = float(np.unique(cells, return_counts=True)[1].max()) / len(cells)
+        if not ordered:
+            return max(CROWD, min(most, int(CROWD / crowd**2)))
+        if min(n, most) * crowd**2 <= CROWD:
+            return most
+        return max(CROWD, min(most, int(CROWD / crowd)))
 
     def density(self, mass: Array, inside: Array, length: float) -> Density:
-        """sum of `mass` (N,) in blocks, of the points `inside`."""
+        """The sums of `mass` (N,) of the points `inside`, in blocks of side `length`."""
         every = bool(inside.all())
         return density(
             self.array if every else self.array[inside], mass if every else mass[inside], length
@@ -193,9 +212,8 @@ class Placed:
 
 
 def stencil(plan: Plan, particles: str) -> gridding.Stencil:
-    """The code's tables for particles of this dtype, kept with the plan."""
-    made: gridding.Stencil = plan.stencils.get(
+    """The tables of the compiled code for particles of this dtype, kept with the plan."""
+    return plan.stencils.get(
         particles,
         lambda: gridding.Stencil.of(plan.window, plan.element, plan.d, particles, 1 / plan.spacing),
     )
-    return made

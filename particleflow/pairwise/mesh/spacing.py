@@ -1,15 +1,22 @@
-"""The plan of a particle mesh: window and spacing whose a-priori error keeps a promise.
+"""Chooses the window and the spacing of a particle mesh, so that its error keeps a promise.
 
-The mesh replaces k(z - x) by sum_m c_m X_m(x)* Z_m(z) over the modes it resolves, where X_m(x) =
-e^{i omega_m . x} prod_j (1 + a_j) and a_j is the defect of the window on axis j at that frequency
-and place (`Window.defects`). The error of a pair is at most
+With modes omega_m = 2 pi m / L and coefficients c_m (`periodic/modes.py`), the mesh replaces
 
-    sum_m |c_m| (prod_j (1 + alpha_j)^2 - 1)  +  the modes left out  +  images or bend  +  rounding,
+    k(z - x)   by   sum_m c_m X_m(x)* Z_m(z)   over the modes that it resolves,
+    X_m(x) = e^{i omega_m . x} prod_j (1 + a_j),   Z_m likewise,
 
-with the slopes' defects for the gradient and |omega_m|^2 for the laplacian; since prod_j (1 +
-alpha_j)^2 <= sum_j (1 + alpha_j)^{2 d} / d, sums over one axis are enough (`modes.Line`). For the
-Gaussian the mesh's kernel is a product over axes: its error is computed, at all places and
-distances.
+where a_j is the defect of the window on axis j, at that frequency and at the place of x in its
+cell (`Window.defects`; |a_j| <= alpha_j). The error of one pair of points is then at most
+
+    sum_m |c_m| (prod_j (1 + alpha_j)^2 - 1)     the window's defects, for the value;
+    + sum |c_m| over the modes left out          the spacing h resolves |omega_j| <= pi / h only;
+    + images, or the bend                        the kernel is made periodic;
+    + rounding                                   of the mesh's element, float32 or float64.
+
+For the gradient, alpha' of the window's slope joins in; for the laplacian, |omega_m|^2. Since
+prod_j (1 + alpha_j)^2 <= sum_j (1 + alpha_j)^{2 d} / d, sums over one axis are enough
+(`modes.SpectrumLine`). For the Gaussian the first two lines are not bounded but computed, at all
+places and distances (`pair_errors.py`).
 """
 
 from __future__ import annotations
@@ -17,89 +24,56 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from particleflow.kernels import Gaussian, Kernel
-from particleflow.kernels.declared import has_spectrum
-from particleflow.memo import Memo
-from particleflow.pairwise.mesh.pair_errors import FARTHEST
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import has_spectrum, is_gaussian
+from particleflow.memo import Memo, cached
+from particleflow.pairwise.mesh.pair_errors import GaussianErrors, gaussian_errors
 from particleflow.pairwise.mesh.window import Window, fitted
 from particleflow.pairwise.periodic import modes
 
+if TYPE_CHECKING:
+    from particleflow.pairwise.mesh.gridding import Stencil
+
 Array: TypeAlias = np.ndarray
-# On one axis: |g|, its error, |g'| and its error.
-Axis: TypeAlias = tuple[Array, Array, Array, Array]
 
-# Taps and terms of the windows in each element, most first, and what rounding adds to the error of
-# value and of gradient: the latter times the kernel's unit of length over the spacing.
+# (taps, terms) of the windows for each element of the mesh, the most taps first. A term is an even
+# and an odd power of t in each tap's polynomial.
 WINDOWS = {"float32": ((8, 4), (6, 4), (4, 3)), "float64": ((16, 9), (12, 7), (8, 5))}
+# Rounding of value and gradient, by element, relative to the kernel's peaks; measured. That of the
+# gradient is for a spacing of one length scale, and grows as 1 / spacing.
 ROUNDING = {"float32": (6e-7, 3e-7), "float64": (1e-14, 1e-14)}
-# A window with fewer taps is taken as long as its spacing is at least this part of the widest
-# window's.
+# A window with fewer taps is taken if its spacing is at least this part of the spacing that the
+# window with the most taps allows: fewer taps, but more nodes.
 FINER = 0.6
-# Spacings looked at are 2^(-k / STEPS) of the kernel's unit of length, k up to FINEST.
+# Spacings are 2^(-k / STEPS) length scales, k = 0, 1, ...: neighbours differ by 4 %.
 STEPS = 16
-FINEST, FINEST_GAUSSIAN = 9 * STEPS, 3 * STEPS
-# Of the promise: what images and bends may add, in all.
+# The largest k: a spacing of 2^-9 length scales.
+FINEST = 9 * STEPS
+# The largest k for the Gaussian, which needs no finer spacing than 2^-3 bandwidths.
+FINEST_GAUSSIAN = 3 * STEPS
+# The part of the promise that images and the bend may take.
 IMAGES = 0.01
-# For a logarithm, what images and what Fourier transforms in double precision add, relative to the
-# largest sum.
-FINE_IMAGES, TRANSFORMED = 1e-16, 2e-15
-# Of that, what bends add to values.
+# The part of IMAGES that a bend takes of the error of the value. Frequencies of the bend beyond
+# those of the mesh are e^{-beta} of the kernel's; derivatives make them larger.
 BENT = 0.1
-# The Gaussian's error is looked at up to this distance, in bins, in bandwidths; images from 9
-# bandwidths further on are below 1e-15.
-BINS = 48
-
-
-@dataclass(frozen=True, eq=False)
-class Envelope:
-    """For the Gaussian of bandwidth 1, on one axis, at distances between `edges`: the most that the
-    mesh's kernel and its derivative are wrong by.
-    """
-
-    edges: Array
-    value: Array
-    slope: Array
-
-    def at(self, nearest: Array, farthest: Array, d: int) -> tuple[Array, Array]:
-        """Errors of value and gradient, relative to the kernel's peaks, at differences in (nearest,
-        farthest) on each axis: (B, ..., B) each.
-        """
-        return product_errors([self.within(nearest, farthest)] * d)
-
-    def levels(self, nearest: Array, d: int) -> Array:
-        """The kernel at differences of at least `nearest` on each axis."""
-        each = np.exp(-0.5 * nearest**2)
-        return np.asarray(
-            math.prod(
-                (each.reshape([-1 if k == j else 1 for k in range(d)]) for j in range(d)),
-                start=np.ones(()),
-            )
-        )
-
-    def within(self, nearest: Array, farthest: Array) -> Axis:
-        """The largest |g|, its error, |g'| and its error, over distances from `nearest` to
-        `farthest`.
-        """
-        steep = np.clip(1.0, nearest, farthest)
-        first = np.searchsorted(self.edges, nearest, side="right") - 1
-        last = np.searchsorted(self.edges, farthest, side="left")
-        errors = [
-            np.array([e[a:b].max(initial=0.0) for a, b in zip(first, last, strict=True)])
-            for e in (self.value, self.slope)
-        ]
-        return np.exp(-0.5 * nearest**2), errors[0], steep * np.exp(-0.5 * steep**2), errors[1]
+# For a logarithm: what images add, relative to the largest sum.
+FINE_IMAGES = 1e-16
+# For a logarithm: rounding of Fourier transforms in double precision, relative to the largest sum.
+TRANSFORMED = 2e-15
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A window, the mesh's element and spacing, the kernel made periodic; and bounds relative to
-    max |k|, max |grad k| and the largest laplacian: `errors` of the mesh, to which come `rounding`
-    (of value and gradient) and `images` (of each).
+    """How a mesh sums a kernel, and bounds of the error for one pair of points.
+
+    `element`: the dtype of the mesh. `spacing`: the distance h of neighbouring nodes. `errors` of
+    the mesh, `rounding` and `images` hold the value's, the gradient's and the laplacian's part
+    (`rounding`: the first two), relative to max |k|, max |grad k| and the largest laplacian.
+    `pair_errors`: for a Gaussian, the errors by distance.
     """
 
     kernel: Kernel
@@ -111,18 +85,19 @@ class Plan:
     errors: tuple[float, float, float]
     rounding: tuple[float, float]
     images: tuple[float, float, float]
-    envelope: Envelope | None
-    # transforms in double precision whatever the element: all rounding is then relative to the
-    # potential nearby
+    pair_errors: GaussianErrors | None
+    # Fourier transforms in double precision whatever the element: rounding is then relative to the
+    # potential at the nodes around a query, however far it is below the peak
     fine: bool = False
-    # (box, parts) -> nodes in the place of Fourier transforms
+    # (box, weights on nodes of each part) -> potential on the nodes: instead of Fourier transforms
     convolve: Callable[..., Array] | None = None
-    # the code's tables, by the dtype of the particles
-    stencils: Memo[Any] = field(default_factory=Memo)
+    # tables of the compiled code, by the dtype of the particles
+    stencils: Memo[Stencil] = field(default_factory=Memo)
 
     @property
     def unit(self) -> float:
-        return modes.scale(self.kernel)
+        """The kernel's length scale."""
+        return modes.length_scale(self.kernel)
 
     @property
     def value_error(self) -> float:
@@ -137,206 +112,153 @@ class Plan:
         return self.errors[2] + self.rounding[1] + self.images[2]
 
 
-@lru_cache(maxsize=256)
-def plan(kernel: Any, d: int, atol: float, laplacian: bool = False) -> Plan | None:
-    """The cheapest plan whose bounds are at most atol, the laplacian's too if that is wanted; None
-    for a kernel that is not smooth enough.
+@cached(256)
+def plan(kernel: Kernel, d: int, atol: float, laplacian: bool = False) -> Plan | None:
+    """The cheapest plan whose errors are at most atol; with `laplacian`, that of the laplacian too.
+
+    None for a kernel that is not smooth enough for any plan.
     """
     if laplacian:
         plain = plan(kernel, d, atol)
         if plain is None or plain.laplacian_error <= atol:
             return plain
-    unit, bandwidth = modes.unscaled(kernel)
+    unit, bandwidth = modes.at_unit_bandwidth(kernel)
     found = _plan(unit, d, atol, laplacian)
     return None if found is None else _scaled(found, kernel, bandwidth)
 
 
-@lru_cache(maxsize=256)
-def fine_plan(kernel: Any, d: int, atol: float, rounding: float) -> Plan | None:
-    """The widest spacing in float32 whose errors are at most atol but for rounding, and this,
-    relative to the sums nearby, half of `rounding`.
+@cached(256)
+def fine_plan(kernel: Kernel, d: int, atol: float, rounding: float) -> Plan | None:
+    """The plan of a logarithm: in float32, with errors of at most atol before rounding.
+
+    None if rounding, relative to the sums nearby, may exceed half of `rounding`.
     """
-    unit, bandwidth = modes.unscaled(kernel)
+    unit, bandwidth = modes.at_unit_bandwidth(kernel)
     found = _fine_plan(unit, d, atol)
     if found is None or 2 * max(_rounding(unit, "float32", found.spacing)) > rounding:
         return None
     return _scaled(found, kernel, bandwidth)
 
 
-@lru_cache(maxsize=256)
-def _fine_plan(kernel: Any, d: int, atol: float) -> Plan | None:
-    taps, terms = WINDOWS["float32"][0]
-    return _widest(
-        kernel,
-        d,
-        atol,
-        False,
-        "float32",
-        taps,
-        terms,
-        FINEST_GAUSSIAN if isinstance(kernel, Gaussian) else FINEST,
-        fine=True,
-    )
-
-
-def _scaled(found: Plan, kernel: Any, bandwidth: float) -> Plan:
-    """The plan of the same kernel of another bandwidth."""
-    spacing = found.spacing * bandwidth
-    return replace(
-        found,
-        kernel=kernel,
-        spacing=spacing,
-        periodic=modes.periodic(kernel, spacing, found.images[2] / (2 * found.d)),
-        stencils=Memo(),
-    )
-
-
-def _rounding(kernel: Any, element: str, spacing: float) -> tuple[float, float]:
-    value, grad = ROUNDING[element]
-    return value, grad * modes.scale(kernel) / spacing
-
-
-@lru_cache(maxsize=256)
-def _plan(kernel: Any, d: int, atol: float, laplacian: bool) -> Plan | None:
+@cached(256)
+def _plan(kernel: Kernel, d: int, atol: float, laplacian: bool) -> Plan | None:
+    unit = modes.length_scale(kernel)
     for element in ("float32", "float64"):
-        best, finest = None, FINEST_GAUSSIAN if isinstance(kernel, Gaussian) else FINEST
+        best, finest = None, _finest(kernel)
         for taps, terms in WINDOWS[element]:
-            found = _widest(kernel, d, atol, laplacian, element, taps, terms, finest)
+            trial = _Trial(kernel, d, atol, laplacian, element, taps, terms)
+            found = trial.widest(finest)
             if found is None:
                 break
-            finest = (
-                finest
-                if best
-                else round(STEPS * math.log2(modes.scale(kernel) / (FINER * found.spacing)))
-            )
+            if best is None:
+                finest = round(STEPS * math.log2(unit / (FINER * found.spacing)))
             best = found
         if best:
             return best
     return None
 
 
-def _widest(
-    kernel: Any,
-    d: int,
-    atol: float,
-    laplacian: bool,
-    element: str,
-    taps: int,
-    terms: int,
-    finest: int,
-    *,
-    fine: bool = False,
-) -> Plan | None:
-    """The plan with the widest spacing, down to 2^(-finest / STEPS), that keeps the promise with
-    these taps: the errors grow with it.
-    """
-    low, high, best = 0, finest + 1, None
-    line, unit = modes.line(kernel)
-    images = FINE_IMAGES if fine else IMAGES * atol
-    while low < high:
-        middle = (low + high) // 2
-        length = 2.0 ** (-middle / STEPS) * modes.scale(kernel)
-        chosen = fitted(taps, terms, line.omega * (length / unit), line.mass)
-        errors, envelope = bounded(kernel, d, length, chosen), None
-        if isinstance(kernel, Gaussian):
-            envelope = computed(length / kernel.bandwidth, chosen)
-            value, grad = product_errors(
-                [envelope.within(envelope.edges[:-1], envelope.edges[1:])] * d
-            )
-            errors = float(value.max()), float(grad.max()), errors[2]
-        rounding = (0.0, 0.0) if fine else _rounding(kernel, element, length)
-        periodic = modes.periodic(kernel, length, images / (2 * d))
-        # a bend's frequencies beyond the mesh's are the kernel's times e^{-beta}: derivatives raise
-        # them
-        around = (BENT * images, images, images) if periodic.bent else (images, images, images)
-        tried = Plan(
-            kernel, d, chosen, element, length, periodic, errors, rounding, around, envelope, fine
+@cached(256)
+def _fine_plan(kernel: Kernel, d: int, atol: float) -> Plan | None:
+    taps, terms = WINDOWS["float32"][0]
+    trial = _Trial(kernel, d, atol, False, "float32", taps, terms, fine=True)
+    return trial.widest(_finest(kernel))
+
+
+def _finest(kernel: Kernel) -> int:
+    return FINEST_GAUSSIAN if is_gaussian(kernel) else FINEST
+
+
+def _scaled(found: Plan, kernel: Kernel, bandwidth: float) -> Plan:
+    """The plan `found`, made for bandwidth 1, for the same kernel of another bandwidth."""
+    spacing = found.spacing * bandwidth
+    periodic = modes.periodic(kernel, spacing, found.images[2] / (2 * found.d))
+    return replace(found, kernel=kernel, spacing=spacing, periodic=periodic, stencils=Memo())
+
+
+def _rounding(kernel: Kernel, element: str, spacing: float) -> tuple[float, float]:
+    value, grad = ROUNDING[element]
+    return value, grad * modes.length_scale(kernel) / spacing
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A window's number of taps and terms, and the promise that its plan is to keep."""
+
+    kernel: Kernel
+    d: int
+    atol: float
+    laplacian: bool
+    element: str
+    taps: int
+    terms: int
+    fine: bool = False
+
+    def widest(self, finest: int) -> Plan | None:
+        """The plan with the widest spacing, at least 2^(-finest / STEPS), that keeps the promise.
+
+        By bisection: the errors grow with the spacing.
+        """
+        low, high, best = 0, finest + 1, None
+        while low < high:
+            middle = (low + high) // 2
+            tried = self.at(2.0 ** (-middle / STEPS) * modes.length_scale(self.kernel))
+            laplacian = tried.laplacian_error if self.laplacian else 0.0
+            if max(tried.value_error, tried.grad_error, laplacian) <= self.atol:
+                best, high = tried, middle
+            else:
+                low = middle + 1
+        return best
+
+    def at(self, spacing: float) -> Plan:
+        """The plan with this spacing, and its errors."""
+        kernel, d = self.kernel, self.d
+        line, bandwidth = modes.spectrum_line(kernel)
+        window = fitted(self.taps, self.terms, line.omega * (spacing / bandwidth), line.size)
+        errors, pairs = bounded(kernel, d, spacing, window), None
+        if is_gaussian(kernel):
+            pairs = gaussian_errors(spacing / kernel.bandwidth, window)
+            errors = *pairs.worst(d), errors[2]
+        rounding = (0.0, 0.0) if self.fine else _rounding(kernel, self.element, spacing)
+        share = FINE_IMAGES if self.fine else IMAGES * self.atol
+        periodic = modes.periodic(kernel, spacing, share / (2 * d))
+        images = (BENT * share if periodic.bent else share, share, share)
+        return Plan(
+            kernel,
+            d,
+            window,
+            self.element,
+            spacing,
+            periodic,
+            errors,
+            rounding,
+            images,
+            pairs,
+            self.fine,
         )
-        if (
-            max(tried.value_error, tried.grad_error, tried.laplacian_error if laplacian else 0.0)
-            <= atol
-        ):
-            best, high = tried, middle
-        else:
-            low = middle + 1
-    return best
 
 
-def bounded(kernel: Any, d: int, spacing: float, chosen: Window) -> tuple[float, float, float]:
-    """Bounds of the errors of value, gradient and laplacian, relative to the largest, by sums of
-    absolute values.
+def bounded(kernel: Kernel, d: int, spacing: float, window: Window) -> tuple[float, float, float]:
+    """Bounds of the window's defects and of the modes left out: the first two lines of the head.
+
+    For value, gradient and laplacian, each relative to its largest size.
     """
-    line, unit = modes.line(kernel)
-    spacing /= unit
-    inside = line.omega <= math.pi / spacing
+    line, bandwidth = modes.spectrum_line(kernel)
+    h = spacing / bandwidth
+    inside = line.omega <= math.pi / h
     every = line.moments(d)
     value, grad, laplacian = (moment[inside] for moment in every)
-    kappa, alpha, alpha_slope = chosen.defects
+    kappa, alphas, slope_alphas = window.defects
     omega = line.omega[inside]
-    a, slope = (
-        np.interp(omega * spacing, kappa, alpha),
-        np.interp(omega * spacing, kappa, alpha_slope) / spacing,
-    )
-    power = (1 + a) ** (2 * d)
-    # a kernel that is bent is sampled: what is beyond the last mode is folded back
+    alpha = np.interp(omega * h, kappa, alphas)
+    slope_alpha = np.interp(omega * h, kappa, slope_alphas) / h
+    power = (1 + alpha) ** (2 * d)
+    # a kernel that is bent is sampled: modes beyond the last are folded back
     folded = 1.0 if has_spectrum(kernel) else 2.0
-    tails = [folded * t for t in line.tail(d, math.pi / spacing)]
+    left_out = [folded * t for t in line.tail(d, math.pi / h)]
+    slope = grad * (power - 1) + d * value * slope_alpha * power / line.steepest
     return (
-        float((value * (power - 1)).sum()) + tails[0],
-        float((grad * (power - 1) + d * value * slope * power / line.steepest).sum()) + tails[1],
-        float((laplacian * (power - 1)).sum() / every[2].sum()) + tails[2],
+        float((value * (power - 1)).sum()) + left_out[0],
+        float(slope.sum()) + left_out[1],
+        float((laplacian * (power - 1)).sum() / every[2].sum()) + left_out[2],
     )
-
-
-def computed(h: float, chosen: Window, *, places: int = 17) -> Envelope:
-    """The errors of g~(z, x) = sum_m c_m Z_m(z) X_m(x)* and of its derivative in z, on one axis,
-    bandwidth 1, at all places of both in cells of h.
-    """
-    n = 2 * math.ceil((FARTHEST + 9) / h / 2)
-    m = np.arange(-(n // 2) + 1, n // 2)
-    kappa = 2 * math.pi / n * m
-    c = math.sqrt(2 * math.pi) / (n * h) * np.exp(-0.5 * (kappa / h) ** 2)
-    # the edges of a cell among them, where pieces of the window meet
-    t = np.linspace(-0.5, 0.5, places)
-    weights, slopes = chosen.weights(t)
-    nodes = np.arange(chosen.taps) - (chosen.taps - 1) / 2
-    waves = np.exp(1j * np.outer(kappa, nodes)) / chosen.transform(np.abs(kappa))[:, None]
-    x, dx = waves @ weights.T, waves @ slopes.T / h
-    cells = np.arange(math.ceil(FARTHEST / h) + 1)
-    # (distance in cells, place of z, place of x); waves of nodes count from the middle of a cell
-    shifts = c * np.exp(1j * np.outer(cells, kappa))
-    pairs = (x.T[:, None] * x.T.conj()[None]).reshape(places**2, n - 1)
-    sloped = (dx.T[:, None] * x.T.conj()[None]).reshape(places**2, n - 1)
-    value, slope = (
-        (shifts @ waves.T).real.reshape(len(cells), places, places) for waves in (pairs, sloped)
-    )
-    r = h * (cells[:, None, None] + t[:, None] - t[None, :])
-    g = np.exp(-0.5 * r**2)
-    edges = np.linspace(0, FARTHEST, BINS + 1)
-    bins = np.clip(np.searchsorted(edges, np.abs(r).ravel(), side="right") - 1, 0, BINS - 1)
-    e, de = np.zeros(BINS), np.zeros(BINS)
-    np.maximum.at(e, bins, np.abs(value - g).ravel())
-    np.maximum.at(de, bins, np.abs(slope + r * g).ravel())
-    return Envelope(edges, e, de)
-
-
-def product_errors(axes: list[Axis]) -> tuple[Array, Array]:
-    """The errors of value and gradient, relative to 1 and to the largest slope, for every
-    combination of distances, one an axis:
-
-    value: prod (g_j + e_j) - prod g_j,      gradient, component i: (|g'_i| + e'_i) prod_{j != i} (g_j + e_j) - |g'_i| prod_{j != i} g_j.
-    """
-    d = len(axes)
-    spread = [
-        [a.reshape([-1 if k == j else 1 for k in range(d)]) for a in axis]
-        for j, axis in enumerate(axes)
-    ]
-    right = math.prod((axis[0] for axis in spread), start=np.ones(()))
-    wrong = math.prod((axis[0] + axis[1] for axis in spread), start=np.ones(()))
-    squares = np.zeros(())
-    for i, (_, _, slope, slope_error) in enumerate(spread):
-        others = [axis for j, axis in enumerate(spread) if j != i]
-        plain = math.prod((axis[0] for axis in others), start=np.ones(()))
-        off = math.prod((axis[0] + axis[1] for axis in others), start=np.ones(()))
-        squares = squares + ((slope + slope_error) * off - slope * plain) ** 2
-    return np.asarray(wrong - right), np.asarray(np.sqrt(squares) * math.exp(0.5))

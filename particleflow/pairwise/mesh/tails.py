@@ -1,11 +1,14 @@
-"""Sums of Gaussians far below their peak, as accurate as each is itself: for the tails of a
-logarithm.
+"""Sums of Gaussians far below their peak, with small relative errors: for the tails of a logarithm.
 
-On one axis, exp(-(z - x)^2 / 2 l^2) is interpolated, in x and in z, from the 12 nodes around,
-multiples of h, by Lagrange's polynomials. The error is relative to the kernel where it is, not to
-its peak: at most 2e-8 of it for |z - x| <= R, h R = l^2 / 2, and of its value at R beyond; the
-slope's 1e-7 times 1 / l + |z - x| / l^2. The nodes are convolved by products of matrices: by
-Fourier transforms all would be as wrong as the largest.
+On one axis, exp(-(z - x)^2 / (2 l^2)) is interpolated in x and in z by Lagrange polynomials, each
+from the 12 nodes around, which are multiples of a spacing h. The error is relative to the kernel at
+that difference, not to its peak. With a reach R such that h R = l^2 / 2 it is
+
+- at most 2e-8 of the kernel for |z - x| <= R, and 2e-8 of its value at R beyond;
+- for the slope, at most 1e-7 of (1 / l + |z - x| / l^2) times the same.
+
+Weights are carried from nodes to nodes by products of matrices, one axis after the other. Fourier
+transforms would not do: their rounding is relative to the largest sum.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from particleflow.kernels import Gaussian
+from particleflow.kernels import ScaledKernel
 from particleflow.pairwise.mesh.lattice import Box
 from particleflow.pairwise.mesh.spacing import Plan
 from particleflow.pairwise.mesh.window import Window
@@ -26,24 +29,33 @@ from particleflow.pairwise.periodic.modes import Periodic
 
 Array: TypeAlias = np.ndarray
 
+# Nodes of a polynomial: with 12 the errors above hold.
 TAPS = 12
-# R in bandwidths: a row is right if its sum is above sum |w| exp(-R^2 / 2). And h R / l^2, for
-# tolerances down to 1e-6 and below.
-REACHES, STEP, FINER = (8.0, 16.0, 32.0), 0.5, 0.25
-# A mesh is a sum of integers: of weights that differ by more than this, the least lose digits.
+# The reaches R of the plans, in bandwidths. A row is right if its sum is above
+# sum |w| exp(-R^2 / 2).
+REACHES = (8.0, 16.0, 32.0)
+# h R / l^2 for tolerances of `LOOSE` and above: the errors above hold.
+STEP = 0.5
+# h R / l^2 for smaller tolerances.
+FINER_STEP = 0.25
+# The tolerance below which the finer step is taken.
+LOOSE = 1e-6
+# The least weight, relative to sum |w|, that a mesh resolves: it adds weights as integers.
 LIGHTEST = 1e-7
-# Beyond sqrt(R^2 + BEYOND) bandwidths of a row, all weights together are less than rounding to it.
+# Beyond sqrt(R^2 + BEYOND) bandwidths all weights together are below e^{-20} of a right row.
 BEYOND = 40.0
-# Rows that share their nodes lie in blocks of so many bandwidths.
+# Side of the blocks, in bandwidths, whose rows read the same nodes.
 BLOCK = 4.0
-# Seconds of a product, of a node that is read.
-PER_PRODUCT, PER_NODE = 1.5e-10, 1e-9
+# Seconds for a multiplication in a matrix product.
+PER_PRODUCT = 1.5e-10
+# Seconds for reading a node.
+PER_NODE = 1e-9
 
 
 @lru_cache(maxsize=64)
-def plans(kernel: Gaussian, d: int, tol: float) -> list[tuple[float, Plan]]:
-    """Finer and finer meshes, and the logarithm of the part of sum |w| down to which each is right."""
-    step = STEP if tol >= 1e-6 else FINER
+def plans(kernel: ScaledKernel, d: int, tol: float) -> list[tuple[float, Plan]]:
+    """Plans of larger and larger reach, with log(sum / sum |w|) of the least row that is right."""
+    step = STEP if tol >= LOOSE else FINER_STEP
     return [
         (
             -0.5 * reach**2,
@@ -53,8 +65,7 @@ def plans(kernel: Gaussian, d: int, tol: float) -> list[tuple[float, Plan]]:
     ]
 
 
-def _plan(kernel: Gaussian, d: int, reach: float, spacing: float) -> Plan:
-    none = 0.0, 0.0, 0.0
+def _plan(kernel: ScaledKernel, d: int, reach: float, spacing: float) -> Plan:
     made = Plan(
         kernel,
         d,
@@ -62,18 +73,19 @@ def _plan(kernel: Gaussian, d: int, reach: float, spacing: float) -> Plan:
         "float64",
         spacing,
         Periodic(kernel, reach, 0.0, 0.0),
-        none,
-        (0.0, 0.0),
-        none,
-        None,
+        errors=(0.0, 0.0, 0.0),
+        rounding=(0.0, 0.0),
+        images=(0.0, 0.0, 0.0),
+        pair_errors=None,
     )
     return replace(made, convolve=partial(convolved, kernel, spacing, _far(made)))
 
 
 @lru_cache(maxsize=1)
 def lagrange() -> Window:
-    """Polynomials in the place within the middle cell that are 1 at their own node and 0 at the
-    others.
+    """The window of Lagrange interpolation: tap j is 1 at node j and 0 at the other nodes.
+
+    It is a polynomial in the place of a point within the cell between the two middle nodes.
     """
     nodes = np.arange(TAPS) - (TAPS - 1) / 2
     powers = []
@@ -84,39 +96,44 @@ def lagrange() -> Window:
 
 
 def convolved(
-    kernel: Gaussian, spacing: float, far: int, box: Box, parts: Sequence[tuple[Box, Array]]
+    kernel: ScaledKernel, spacing: float, far: int, box: Box, parts: Sequence[tuple[Box, Array]]
 ) -> Array:
-    """sum_m k(n, m) w_m at all nodes n of the box, from weights w on the nodes of other boxes, up
-    to `far` nodes away on each axis.
+    """sum_m k(n, m) w_m at all nodes n of `box`; `parts`: boxes, and the weights w on their nodes.
+
+    Nodes more than `far` nodes apart on an axis are left out.
     """
     total = np.zeros(box.shape)
     for inner, weights in parts:
-        made = weights
-        for first, count, start, length in zip(
-            box.origin, box.shape, inner.origin, inner.shape, strict=True
-        ):
-            # the axis that is summed comes first, and leaves last: after all axes, their order is
-            # as before
-            out = np.zeros((*made.shape[1:], count))
-            for here in range(0, count, far):
-                some = np.arange(first + here, first + min(here + far, count))
-                low, high = (
-                    max(int(some[0]) - far, start),
-                    min(int(some[-1]) + far + 1, start + length),
-                )
-                if low < high:
-                    away = (some[:, None] - np.arange(low, high)) * (spacing / kernel.bandwidth)
-                    part = np.tensordot(
-                        made[low - start : high - start], np.exp(-0.5 * away * away), (0, 1)
-                    )
-                    out[..., some[0] - first : some[-1] + 1 - first] = part
-            made = out
-        total += made
+        carried = weights
+        for axis in range(len(box.shape)):
+            sides = box.origin[axis], box.shape[axis], inner.origin[axis], inner.shape[axis]
+            carried = _along_first_axis(carried, spacing / kernel.bandwidth, far, *sides)
+        total += carried
     return total
 
 
+def _along_first_axis(
+    weights: Array, h: float, far: int, first: int, count: int, start: int, length: int
+) -> Array:
+    """sum_m exp(-(h (n - m))^2 / 2) weights[m - start], n = first ... first + count - 1.
+
+    m = start ... start + length - 1. The axis n becomes the last one of the answer: after all axes
+    they are in their order again.
+    """
+    out = np.zeros((*weights.shape[1:], count))
+    for begin in range(0, count, far):
+        nodes = np.arange(first + begin, first + min(begin + far, count))
+        low = max(int(nodes[0]) - far, start)
+        high = min(int(nodes[-1]) + far + 1, start + length)
+        if low < high:
+            r = (nodes[:, None] - np.arange(low, high)) * h
+            sums = np.tensordot(weights[low - start : high - start], np.exp(-0.5 * r * r), (0, 1))
+            out[..., begin : begin + len(nodes)] = sums
+    return out
+
+
 def at_rows(plan: Plan, z: Array, parts: Sequence[tuple[Box, Array]]) -> Array:
-    """Value and gradient (Q, 1 + d) at z (Q, d) itself, without nodes in between: for few rows."""
+    """Value and gradient (Q, 1 + d) at z (Q, d), without interpolation in z: for few rows."""
     total, far = np.zeros((len(z), 1 + plan.d)), _far(plan)
     for rows in _blocks(plan, z):
         for box, weights in parts:
@@ -128,26 +145,21 @@ def at_rows(plan: Plan, z: Array, parts: Sequence[tuple[Box, Array]]) -> Array:
             ).astype(np.int64)
             if (low >= high).any():
                 continue
-            near = weights[
-                tuple(slice(a - o, b - o) for a, b, o in zip(low, high, box.origin, strict=True))
-            ]
-            away = [
-                (plan.spacing * np.arange(a, b) - z[rows, axis, None]) / plan.unit
-                for axis, (a, b) in enumerate(zip(low, high, strict=True))
-            ]
-            factors = [np.exp(-0.5 * r * r) for r in away]
-            first, *others = zip(
-                factors,
-                (f * r / plan.unit for f, r in zip(factors, away, strict=True)),
-                strict=True,
-            )
-            # value and, one more with each axis, the gradient's components; the nodes are read once
-            sums = np.split(np.concatenate(first) @ near.reshape(len(near), -1), 2)
-            for factor, pulled in others:
-                shape = *factor.shape, -1
+            nodes = weights[box.slices(Box.between(low.tolist(), high.tolist()))]
+            axes = []
+            for axis, (a, b) in enumerate(zip(low, high, strict=True)):
+                r = (plan.spacing * np.arange(a, b) - z[rows, axis, None]) / plan.unit
+                g = np.exp(-0.5 * r * r)
+                axes.append((g, g * r / plan.unit))
+            # sums over the first axis: with g for the value, with its derivative for the gradient's
+            # first component; each further axis adds another component
+            sums = np.split(np.concatenate(axes[0]) @ nodes.reshape(len(nodes), -1), 2)
+            for g, slope in axes[1:]:
+                shape = *g.shape, -1
+                value = sums[0].reshape(shape)
                 sums = [
-                    *(_summed(factor, each.reshape(shape)) for each in sums),
-                    _summed(pulled, sums[0].reshape(shape)),
+                    *(_sum_over_nodes(g, each.reshape(shape)) for each in sums),
+                    _sum_over_nodes(slope, value),
                 ]
             total[rows] += np.concatenate(sums, 1)
     return total
@@ -156,9 +168,7 @@ def at_rows(plan: Plan, z: Array, parts: Sequence[tuple[Box, Array]]) -> Array:
 def seconds(
     plan: Plan, z: Array, boxes: Sequence[Box], meshes: Sequence[Sequence[int]]
 ) -> tuple[float, float]:
-    """What `at_rows` takes, with weights in these boxes, and what `convolved` does on meshes of
-    these shapes.
-    """
+    """Seconds of `at_rows`, for weights in these boxes, and of `convolved`, on `meshes`' shapes."""
     far = _far(plan)
     width = 2 * far + math.ceil(BLOCK * plan.unit / plan.spacing)
     nodes = sum(math.prod(min(n, width) for n in box.shape) for box in boxes)
@@ -171,14 +181,14 @@ def seconds(
 
 
 def _far(plan: Plan) -> int:
-    """Nodes from a row to those that do not matter."""
+    """The number of nodes between a row and the nearest weights that do not count."""
     return math.ceil(
         math.hypot(plan.periodic.reach / plan.unit, math.sqrt(BEYOND)) * plan.unit / plan.spacing
     )
 
 
 def _blocks(plan: Plan, z: Array) -> list[Array]:
-    """The rows in each block."""
+    """The row numbers in each block."""
     blocks = np.floor(z / (BLOCK * plan.unit))
     blocks -= blocks.min(0)
     _, number = np.unique(
@@ -188,6 +198,6 @@ def _blocks(plan: Plan, z: Array) -> list[Array]:
     return np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
 
 
-def _summed(factor: Array, nodes: Array) -> Array:
-    """Over axis 1 of nodes (rows, n, m): (rows, m)."""
+def _sum_over_nodes(factor: Array, nodes: Array) -> Array:
+    """sum_n factor[q, n] nodes[q, n, m]: (rows, m)."""
     return np.asarray(np.einsum("qn,qnm->qm", factor, nodes))

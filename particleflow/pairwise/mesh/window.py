@@ -1,19 +1,24 @@
-"""The window of a particle mesh: W taps, polynomials in the particle's place within its cell, made
-for one kernel and spacing.
+"""The window of a particle mesh: the weights of a particle on the W^d nodes around it.
 
-A particle at u (in cells) with t = u - floor(u) - 1/2 in [-1/2, 1/2) meets the nodes floor(u) - W/2
-+ 1 + j, j = 0 ... W - 1, with weights
+Coordinates u are in cells, and nodes are the integers. On each axis a particle at u, with
+t = u - floor(u) - 1/2 in [-1/2, 1/2), meets the nodes floor(u) - W/2 + 1 + j, j = 0 ... W - 1, the
+taps. A particle's weight on a node is a product over axes of phi(node - u), which is
 
-    phi(a_j + t),  a_j = (W - 1)/2 - j > 0 for j < W/2,   and   phi(a_j - t) for the mirrored tap W - 1 - j:
+    phi(a_j + t)  for the taps j < W/2,  a_j = (W - 1)/2 - j > 0,
+    phi(a_j - t)  for the mirrored tap W - 1 - j,
 
-one pair of polynomials, phi(a_j + t) = E_j(t^2) + t O_j(t^2), serves both. Interpolation is exact
-for e^{i kappa u} where
+where phi is even and, within each cell, a polynomial in t: phi(a_j + t) = E_j(t^2) + t O_j(t^2).
+One pair of polynomials E_j, O_j serves both taps.
 
-    sum_m phi(u - m) e^{i kappa m} = phi_hat(kappa) e^{i kappa u} for all u,   phi_hat(kappa) = int phi(t) cos(kappa t) dt,
+A plane wave e^{i kappa u} is interpolated from the nodes exactly if
 
-and its derivative alike. Both sides are linear in the coefficients: they minimise the mean square
-of the derivative's defect relative to phi_hat, weighted with the kernel's spectrum, under
-phi_hat(0) = const. The error is several times below that of an exponential of a semicircle.
+    sum_m phi(u - m) e^{i kappa m} = phi_hat(kappa) e^{i kappa u}  for all u,
+    phi_hat(kappa) = int phi(t) cos(kappa t) dt,
+
+and its derivative likewise. Both sides are linear in the coefficients of the polynomials. The
+coefficients minimise the mean square of the derivative's defect relative to phi_hat, weighted with
+the kernel's spectrum, at fixed phi_hat(0). A window is so made for one kernel and one spacing. Its
+error is several times below that of the exponential of a semicircle.
 """
 
 from __future__ import annotations
@@ -30,19 +35,33 @@ from particleflow.memo import cached_property
 
 Array: TypeAlias = np.ndarray
 
-# Places within a cell and frequencies in [0, pi] where a window is fitted, and where its error is
-# looked at: edges of cells among them, where pieces of the window meet.
-FIT_PLACES, FIT_FREQUENCIES = 17, 33
-PLACES, FREQUENCIES = 33, 129
+# Places within a cell where a window is fitted. The edges of the cell, where pieces of the window
+# meet, are among them.
+FIT_PLACES = 17
+# Frequencies in [0, pi] where a window is fitted.
+FIT_FREQUENCIES = 33
+# Places within a cell where the defects of a window are computed: between those of the fit, too.
+PLACES = 33
+# Frequencies in [0, pi] where the defects of a window are computed.
+FREQUENCIES = 129
+# The least weight of a frequency in the fit, relative to the largest: it decides among windows that
+# differ only at frequencies which the kernel does not have.
 LEAST_WEIGHT = 1e-14
-# Frequencies whose transforms take too long one by one; how many are read off a polynomial at a
-# time, and its degree.
-MANY, CHUNK, DEGREE = 2**16, 2**14, 48
+# Repetitions of the fit, each with phi_hat of the one before in the denominator: three converge.
+FITS = 3
+# Nodes of the Gauss-Legendre rule on a cell: exact for a polynomial times a cosine, up to rounding.
+QUADRATURE = 24
+# From so many frequencies on, the transform is read off a polynomial: one by one takes too long.
+MANY = 2**16
+# Frequencies that are read off the polynomial together: their arrays fit the processor's cache.
+READ_TOGETHER = 2**14
+# Degree of that polynomial: as accurate as the sums that it interpolates.
+DEGREE = 48
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """`powers` (W/2, 2 n): coefficients of phi(a_j + t) in powers of t."""
+    """W = `taps`; `powers` (W/2, 2 n): row j holds phi(a_j + t) as coefficients of t^0, t^1, ..."""
 
     taps: int
     powers: Array
@@ -53,7 +72,7 @@ class Window:
 
     @property
     def all_powers(self) -> Array:
-        """(W, 2 n), the mirrored taps too."""
+        """(W, 2 n): the coefficients of all taps, the mirrored ones too."""
         return np.concatenate(
             [self.powers, (self.powers * (-1.0) ** np.arange(self.powers.shape[1]))[::-1]]
         )
@@ -70,27 +89,27 @@ class Window:
         return powers @ every.T, powers[..., :-1] @ (every[:, 1:] * np.arange(1, 2 * self.terms)).T
 
     def transform(self, kappa: Array) -> Array:
-        """int phi(t) cos(kappa t) dt, kappa in [0, pi], in radians per cell. Those of a long line
-        are read off a polynomial.
-        """
+        """phi_hat(kappa) = int phi(t) cos(kappa t) dt, kappa (F,) in [0, pi], radians per cell."""
         if len(kappa) > MANY:
             return np.concatenate(
-                [self._polynomial(kappa[k : k + CHUNK]) for k in range(0, len(kappa), CHUNK)]
+                [
+                    self._polynomial(kappa[k : k + READ_TOGETHER])
+                    for k in range(0, len(kappa), READ_TOGETHER)
+                ]
             )
         return np.asarray(_transforms(self.taps, 2 * self.terms, kappa) @ self.powers.ravel())
 
     @cached_property
     def _polynomial(self) -> Chebyshev:
-        """The transform, whose frequencies end at W / 2: as accurate as the sums that give it."""
+        """phi_hat on [0, pi]: smooth, as phi is zero beyond W / 2."""
         return Chebyshev.interpolate(self.transform, DEGREE, domain=[0, math.pi])
 
     @cached_property
     def defects(self) -> tuple[Array, Array, Array]:
-        """kappa, alpha, alpha': how far interpolation is from e^{i kappa u} and from its
-        derivative, per cell, at the worst place in a cell.
+        """kappa (F,), and the errors alpha, alpha' (F,) of interpolating e^{i kappa u}.
 
-        sup_u |sum_m phi(u - m) e^{i kappa m} / phi_hat(kappa) - e^{i kappa u}|: all aliases kappa +
-        2 pi n at once.
+        alpha(kappa) = sup_u |sum_m phi(u - m) e^{i kappa m} / phi_hat(kappa) - e^{i kappa u}|, and
+        alpha' likewise for the derivative in u. They hold all aliases kappa + 2 pi n at once.
         """
         kappa, t = np.linspace(0, math.pi, FREQUENCIES), np.linspace(-0.5, 0.5, PLACES)
         value, slope = self.weights(t)
@@ -102,32 +121,31 @@ class Window:
 
 
 def fitted(taps: int, terms: int, kappa: Array, spectrum: Array) -> Window:
-    """The window for a kernel with this spectrum >= 0, in any unit, at frequencies kappa in radians
-    per cell; `terms` even and as many odd powers.
+    """The window of `taps` taps, with `terms` even and as many odd powers of t, for one kernel.
+
+    The kernel is given by its `spectrum` >= 0, in any unit, at `kappa`, in radians per cell.
     """
     frequencies, _, _, slopes = _defect_forms(taps, 2 * terms)
     weights = np.interp(frequencies, kappa, spectrum)
-    # frequencies that the kernel does not have, a little: else there are windows enough for the
-    # others
     weights = np.maximum(weights, LEAST_WEIGHT * weights.max())
     hats = _transforms(taps, 2 * terms, frequencies)
     defects = slopes - 1j * frequencies[:, None, None] * hats[:, None, :]
-    # phi_hat in the denominator: that of the last fit; to begin with, a Gaussian's
+    # the denominator phi_hat, to begin with: that of a Gaussian
     hat = np.exp(-0.5 * frequencies**2 * taps / 10)
     powers = np.zeros(0)
-    for _ in range(3):
+    for _ in range(FITS):
         rows = (defects * (weights / np.abs(hat))[:, None, None]).reshape(-1, defects.shape[-1])
         triangle: Any = np.linalg.qr(np.concatenate([rows.real, rows.imag]), mode="r")
         # minimise |triangle p|^2 under hats[0] p = const
         powers = np.linalg.solve(triangle, np.linalg.solve(triangle.T, hats[0]))
         hat = hats @ powers / (hats[0] @ powers)
     found = powers.reshape(taps // 2, 2 * terms)
-    # 1 in the middle
+    # scaled to phi(0) = 1
     return Window(taps, found / (found[-1] @ (-0.5) ** np.arange(2 * terms)))
 
 
 def _waves(taps: int, kappa: Array, t: Array) -> Array:
-    """e^{i kappa (m - u)}, (kappa, t, W): the nodes m lie at (W - 1)/2 - j - t before a particle."""
+    """e^{i kappa (m - u)} for the W nodes m around u: (kappa, t, W)."""
     return np.asarray(
         np.exp(1j * kappa[:, None, None] * (np.arange(taps) - (taps - 1) / 2 - t[:, None]))
     )
@@ -135,8 +153,10 @@ def _waves(taps: int, kappa: Array, t: Array) -> Array:
 
 @lru_cache(maxsize=16)
 def _defect_forms(taps: int, powers: int) -> tuple[Array, Array, Array, Array]:
-    """Frequencies and places; sum_m phi(u - m) e^{i kappa (m - u)} and its derivative's, as linear
-    forms (kappa, t, W/2 powers) of coefficients.
+    """kappa, t, and sum_m phi(u - m) e^{i kappa (m - u)} as a linear form of the coefficients.
+
+    The form is an array (kappa, t, W/2 * powers). The last of the four is the form of the same sum
+    with phi' in the place of phi.
     """
     kappa, t, q = (
         np.linspace(0, math.pi, FIT_FREQUENCIES),
@@ -158,8 +178,8 @@ def _defect_forms(taps: int, powers: int) -> tuple[Array, Array, Array, Array]:
 
 
 def _transforms(taps: int, powers: int, kappa: Array) -> Array:
-    """phi_hat as linear forms (kappa, W/2 * powers) of the coefficients."""
-    nodes, weights = np.polynomial.legendre.leggauss(24)
+    """phi_hat(kappa) as a linear form of the coefficients: (kappa, W/2 * powers)."""
+    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE)
     moments = (weights * (nodes / 2) ** np.arange(powers)[:, None]).T
     offsets = (taps - 1) / 2 - np.arange(taps // 2)
     cosines = np.cos(kappa[:, None, None] * (offsets[:, None] + nodes / 2))

@@ -8,5 +8,6 @@ Read in this order:
   Fourier backend's near field uses it too.
 - `box_tree`: the tree of boxes over the tiles, as loops in machine code.
 - `search`: which tiles lie within reach of a block of queries.
+- `batches`: how batches of queries are summed by the code of `exact.tiles`.
 - `backend`: the sum itself, and what it promises.
 """

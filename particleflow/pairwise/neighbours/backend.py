@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +16,29 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._libraries import library
-from particleflow.kernels import Gaussian, Kernel, Laplace, Matern32, Matern52
-from particleflow.kernels.declared import is_built_in
+from particleflow.kernels import Kernel, ScaledKernel
+from particleflow.kernels.declared import falls_fast, has_kink, names_of
+from particleflow.kernels.scaled import Scaled
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
+from particleflow.pairwise.exact.ranges import plan_of
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.neighbours import search
+from particleflow.pairwise.neighbours.batches import LogJob, SumJob, shape_of, unit_of
+from particleflow.pairwise.neighbours.box_tree import Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
 from particleflow.pairwise.terms import What
 
-if TYPE_CHECKING:
-    from particleflow.pairwise.exact.compiled import Ranges
-    from particleflow.pairwise.neighbours.box_tree import Boxes
-
-Short: TypeAlias = Gaussian | Laplace | Matern32 | Matern52
-JOB = 512  # blocks of queries that a thread takes
-FAR = 1e9  # scaled lengths whose squares, and what kernels make of them, leave float32
-FEW = 128  # blocks: not worth a pass for float32 beside one for float64
-LOG_MARGIN = 2.0  # log of how much less than atol a logarithm leaves out
+# Blocks of queries that a thread takes.
+JOB = 512
+# Scaled lengths whose squares, and what kernels make of them, leave float32.
+FAR = 1e9
+# Blocks: fewer are not worth a pass for float32 beside one for float64.
+FEW = 128
+# Log of how much less than atol a logarithm leaves out.
+LOG_MARGIN = 2.0
 FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
 
 
@@ -76,9 +80,9 @@ class Culled:
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
         points = checked_points(points, kernel)
-        if not (is_built_in(kernel) and isinstance(kernel, Short)):
+        if not (falls_fast(type(kernel)) and isinstance(kernel, Scaled)):
             raise TypeError(
-                "`kernel` must be Gaussian, Laplace, Matern32 or Matern52 for Culled(), got"
+                f"`kernel` must be {names_of(falls_fast)} for Culled(), got"
                 f" {kernel}: its reach is long or unknown; sum with Compiled(), or with Dense() for"
                 " a kernel of your own"
             )
@@ -94,9 +98,7 @@ class Culled:
             )
         library("llvmlite.binding", "Culled")
         double = (
-            points.dtype == torch.float64
-            or self.tolerance < FINEST_FLOAT32
-            or isinstance(kernel, Laplace)
+            points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or has_kink(kernel)
         )
         element = np.dtype(np.float64 if double else np.float32)
         return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
@@ -133,7 +135,7 @@ class CulledQueries:
 
 @dataclass(frozen=True, eq=False)
 class CulledSources:
-    kernel: Short
+    kernel: ScaledKernel
     points: Tensor
     tolerance: float
     element: np.dtype
@@ -169,12 +171,10 @@ class CulledSources:
             block,
             np.full(-(-len(total) // block), self._reach.of(what) * self._length),
         )
-        self._run(_SumJob(self.kernel, what, block, total), w, near)
+        self._run(SumJob(self.kernel, what, block, total), w, near)
         return self._answer(total, w, queries)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        from particleflow.pairwise.neighbours import search
-
         queries = self._queries(z)
         logs, grads = (
             np.full(len(queries.tiled.points), -np.inf),
@@ -188,7 +188,7 @@ class CulledSources:
         search.log_reach(
             self.tiled.tree,
             log_mass,
-            _code(self.kernel),
+            shape_of(self.kernel),
             self._length,
             log_tolerance,
             boxes,
@@ -196,7 +196,7 @@ class CulledSources:
             search.stack(),
         )
         self._run(
-            _LogJob(self.kernel, block, logs, grads),
+            LogJob(self.kernel, block, logs, grads),
             w[:, None],
             Neighbours(self.tiled, queries.tiled, block, reach),
         )
@@ -204,9 +204,6 @@ class CulledSources:
 
     def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
         """Of the errors of value and gradient at z, the largest over weight vectors w (N, K)."""
-        from particleflow.pairwise.neighbours import search
-        from particleflow.pairwise.neighbours.box_tree import Boxes
-
         queries, tiled, length = self._queries(z).tiled, self.tiled, self._length
         near, band, far = (
             length * r for r in (self._reach.near, self._reach.band, self._reach.far)
@@ -226,9 +223,19 @@ class CulledSources:
         for column in np.abs(self._weights(w)).T:
             weights = np.ascontiguousarray(column)
             found = search.bounds(
-                tiled.tree, TILE, tiled.points, weights, tiled.masses(weights), Boxes(queries.points, queries.points), block, boxes, limits,
-                rounding, shift, search.stack(),
-            )  # fmt: skip
+                tiled.tree,
+                TILE,
+                tiled.points,
+                weights,
+                tiled.masses(weights),
+                Boxes(queries.points, queries.points),
+                block,
+                boxes,
+                limits,
+                rounding,
+                shift,
+                search.stack(),
+            )
             worst = max(worst[0], found[0]), max(worst[1], found[1])
         return worst
 
@@ -236,8 +243,6 @@ class CulledSources:
         """Queries that share their list of sources: the fewest that fill the compiled code's
         vectors and whole tiles.
         """
-        from particleflow.pairwise.exact.compiled import plan_of
-
         weights = "column" if columns == 1 else "columns"
         kind: Any = type(self.kernel)
         return math.lcm(
@@ -256,13 +261,13 @@ class CulledSources:
             np.linalg.norm(boxes.high - boxes.low, axis=1) > largest
         )
 
-    def _run(self, job: _SumJob | _LogJob, w: Tensor, near: Neighbours) -> None:
+    def _run(self, job: SumJob | LogJob, w: Tensor, near: Neighbours) -> None:
         """All blocks, in the threads there are; each block is summed by one of them, its sources in
         one order.
         """
         weights, unit, wide = (
             self._weights(w),
-            _unit(self.kernel),
+            unit_of(self.kernel),
             self._wide(near.queries.boxes(near.block)),
         )
         wide |= (self.element == np.float32) & (near.reach * unit > FAR)
@@ -347,83 +352,3 @@ class CulledField(SumField):
         own = [sources for sources, _ in self.parts if torch.equal(sources.points, points)]
         prepared: CulledQueries = (own or [self.parts[0][0]])[0].prepare(points)
         return prepared
-
-
-@dataclass(frozen=True)
-class _SumJob:
-    """Adds batches of blocks to total (Q, K, components), the queries in the order of their tiles."""
-
-    kernel: Kernel
-    what: What
-    block: int
-    total: np.ndarray
-
-    def __call__(self, part: Iterator[Batch]) -> None:
-        from particleflow.pairwise.exact.compiled import query_rows, range_sums
-
-        for batch in part:
-            if len(batch.x):
-                sums = range_sums(
-                    self.kernel,
-                    self.what,
-                    torch.from_numpy(batch.w),
-                    batch.x,
-                    query_rows(batch.z),
-                    _ranges(batch, self.block),
-                )
-                self.total[batch.first : batch.last] += sums[: len(batch.z)]
-
-
-@dataclass(frozen=True)
-class _LogJob:
-    """Writes the logarithms of those blocks of batches that have sources to logs (Q,) and grads (Q,
-    d).
-    """
-
-    kernel: Kernel
-    block: int
-    logs: np.ndarray
-    grads: np.ndarray
-
-    def __call__(self, part: Iterator[Batch]) -> None:
-        from particleflow.pairwise.exact.compiled import query_rows, range_logs
-
-        for batch in part:
-            if len(batch.x):
-                ranges = _ranges(batch, self.block)
-                logs, grads = range_logs(
-                    self.kernel,
-                    torch.from_numpy(batch.w)[:, 0],
-                    batch.x,
-                    query_rows(batch.z),
-                    ranges,
-                )
-                met = (ranges.stops > ranges.starts).repeat(self.block)[: len(batch.z)].nonzero()[0]
-                self.logs[batch.first + met], self.grads[batch.first + met] = logs[met], grads[met]
-
-
-def _ranges(batch: Batch, block: int) -> Ranges:
-    from particleflow.pairwise.exact.compiled import Ranges
-
-    return Ranges(
-        np.arange(len(batch.ends) + 1), np.concatenate([[0], batch.ends[:-1]]), batch.ends, block
-    )
-
-
-def _unit(kernel: Short) -> float:
-    """What coordinates are multiplied by for the compiled sums."""
-    from particleflow.pairwise.exact.profiles import PROFILES
-
-    return float(PROFILES[type(kernel)].length / kernel.bandwidth)
-
-
-def _code(kernel: Short) -> int:
-    """The kernel's number in compiled code."""
-    from particleflow.pairwise.neighbours import search
-
-    return {
-        Gaussian: search.GAUSSIAN,
-        Laplace: search.LAPLACE,
-        Matern32: search.MATERN32,
-        Matern52: search.MATERN52,
-    }[type(kernel)]

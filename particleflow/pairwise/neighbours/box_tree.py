@@ -15,8 +15,8 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from particleflow.pairwise.codegen.scalar import translated
-from particleflow.pairwise.codegen.types import Elements
+from particleflow.pairwise.codegen.entry import Elements
+from particleflow.pairwise.codegen.staging import staged
 
 Floats = Annotated[np.ndarray, Elements("float64", 1)]
 Points = Annotated[np.ndarray, Elements("float64", 2)]
@@ -33,13 +33,13 @@ STACK = 512  # SLICES - 1 nodes wait at each level, of which there are about log
 LARGEST = 1e300
 
 
-@translated
+@staged
 def _middle(a: int, b: int) -> int:
     m = (a + b) // 2
     return m if b - a <= GROUP else (m + GROUP - 1) // GROUP * GROUP
 
 
-@translated
+@staged
 def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, k: int) -> None:
     """Rearrange rows lowest..highest (inclusive): none before row k is larger along `axis` than any
     from k on. Quickselect.
@@ -67,7 +67,7 @@ def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, 
             return
 
 
-@translated
+@staged
 def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floats) -> int:
     """Lower corner (d,) and sides (d,) of the box around rows lowest..highest (exclusive), into
     base and length; returns the longest side's axis.
@@ -83,7 +83,7 @@ def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floa
     return axis
 
 
-@translated
+@staged
 def _slices(length: Floats, axis: int, tiles: int) -> int:
     """How many slices make the tiles cubes, if the points are even: a power of two up to SLICES, at
     least 2 where there are 2 tiles.
@@ -99,11 +99,21 @@ def _slices(length: Floats, axis: int, tiles: int) -> int:
     return parts
 
 
-@translated
+@staged
 def _binned(
-    points: Points, order: Order, spare: Points, spare_order: Order, bins: Bins, ends: Integers,
-    count: int, lowest: int, highest: int, axis: int, base: float, scale: float,
-) -> None:  # fmt: skip
+    points: Points,
+    order: Order,
+    spare: Points,
+    spare_order: Order,
+    bins: Bins,
+    ends: Integers,
+    count: int,
+    lowest: int,
+    highest: int,
+    axis: int,
+    base: float,
+    scale: float,
+) -> None:
     """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]:
     where bin c ends, from lowest on.
     """
@@ -132,10 +142,18 @@ def _binned(
         order[i] = spare_order[i]
 
 
-@translated
+@staged
 def cut(
-    points: Points, order: Order, tile: int, spare: Points, spare_order: Order, bins: Bins, ends: Integers, box: Points, todo: IntegerRows,
-) -> None:  # fmt: skip
+    points: Points,
+    order: Order,
+    tile: int,
+    spare: Points,
+    spare_order: Order,
+    bins: Bins,
+    ends: Integers,
+    box: Points,
+    todo: IntegerRows,
+) -> None:
     """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j
     + 1) tile are a tile.
 
@@ -207,7 +225,7 @@ class Tree(NamedTuple):
     boxes: Boxes
 
 
-@translated
+@staged
 def tile_boxes(points: Points, tile: int, boxes: Boxes) -> None:
     """The tight boxes around the tiles of points (N, d), into boxes."""
     n, d = points.shape
@@ -219,7 +237,7 @@ def tile_boxes(points: Points, tile: int, boxes: Boxes) -> None:
             boxes.low[t, k], boxes.high[t, k] = low, high
 
 
-@translated
+@staged
 def grow(tiles: Boxes, tree: Tree) -> None:
     """The tree over the tiles, with 2 tiles - 1 nodes, into tree."""
     spans, low, high = tree.spans, tree.boxes.low, tree.boxes.high
@@ -245,7 +263,7 @@ def grow(tiles: Boxes, tree: Tree) -> None:
                 )
 
 
-@translated
+@staged
 def masses(spans: IntegerRows, weights: Floats, tile: int, total: Floats) -> None:
     """sum |w| over the points of each node, into total (nodes,); weights (N,) in the order of the
     tiles.

@@ -23,11 +23,11 @@ SAMPLED = 96, 512  # queries and sources whose distances tell how many pairs are
 
 @dataclass(frozen=True)
 class Reach:
-    """Distances in bandwidths: what is summed for value and gradient lies within `near`, for the
-    laplacian within `laplacian`.
+    """Distances within which pairs are summed, in bandwidths.
 
-    At `band` the kernel has fallen to a share .03 of what it is at `near`, at `far` to 1e-6. table (n, 3): bounds of k, |grad k| and
-    |grad grad k| at all distances of at least sqrt(i / scale), in the same unit.
+    Value and gradient take the pairs within `near`, the laplacian those within `laplacian`. At
+    `band` the kernel has fallen to 0.03 of what it is at `near`, at `far` to 1e-6. table (n, 3)
+    bounds k, |grad k| and |grad grad k| at all distances of at least sqrt(i / scale), in this unit.
     """
 
     near: float
@@ -56,16 +56,27 @@ def reach_of(kind: type, tolerance: float, d: int) -> Reach:
     return Reach(near, wide, band, far, SLACK * np.stack([value, force, bend], axis=1)[rows], scale)
 
 
-def sampled_distances(sources: Sequence[torch.Tensor], queries: torch.Tensor) -> torch.Tensor:
-    """Between some of the queries and some of the sources, in float64: enough to tell the share of
-    pairs that are near.
+def sampled_distances(
+    sources: Sequence[torch.Tensor],
+    queries: torch.Tensor,
+    *,
+    counts: tuple[int, int] = SAMPLED,
+) -> torch.Tensor:
+    """Distances in float64 between some of the queries and some of the sources.
+
+    `counts`: queries and sources at most, before the latter are shared out among the clouds.
     """
-    of_queries, of_sources = SAMPLED
+    of_queries, of_sources = counts
     n = sum(len(points) for points in sources)
     some = torch.cat([thinned(points, max(1, of_sources * len(points) // n)) for points in sources])
     return torch.cdist(
         thinned(queries, of_queries), some, compute_mode="donot_use_mm_for_euclid_dist"
     )
+
+
+def share_within(distances: torch.Tensor, radius: float) -> float:
+    """The share of the pairs that are closer than `radius`."""
+    return float((distances < radius).double().mean())
 
 
 def thinned(points: torch.Tensor, most: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from particleflow.pairwise.codegen.scalar import translated
+from particleflow.pairwise.codegen.staging import staged
 from particleflow.pairwise.neighbours.box_tree import (
     Boxes,
     Flags,
@@ -24,15 +24,26 @@ from particleflow.pairwise.neighbours.box_tree import (
     Tree,
 )
 
-GAUSSIAN, LAPLACE, MATERN32, MATERN52 = range(4)
-WIDE = 2.0  # a block beyond so many reaches: a bound for each query
+# A block of queries wider than this many reaches is given a bound for each query.
+WIDE = 2.0
+
+
+class Shape(NamedTuple):
+    """How a kernel falls: k = (1 + first t + t^2 / over) e^{-t}, t = rate r / bandwidth.
+
+    Rate 0 stands for the Gaussian.
+    """
+
+    rate: float
+    first: float
+    over: float
 
 
 def stack() -> np.ndarray:
     return np.empty(64, np.int64)
 
 
-@translated
+@staged
 def _gap2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     """Squared distance of box i of a from box j of b."""
     s = 0.0
@@ -42,7 +53,7 @@ def _gap2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     return s
 
 
-@translated
+@staged
 def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     """Largest squared distance of a point of one box from a point of the other."""
     s = 0.0
@@ -52,11 +63,21 @@ def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
     return s
 
 
-@translated
+@staged
 def near(
-    tree: Tree, tile: int, n: int, blocks: Boxes, reach: Floats, whole: Flags, begin: int, end: int, room: int,
-    ptr: Integers, ranges: IntegerRows, stack: Integers,
-) -> int:  # fmt: skip
+    tree: Tree,
+    tile: int,
+    n: int,
+    blocks: Boxes,
+    reach: Floats,
+    whole: Flags,
+    begin: int,
+    end: int,
+    room: int,
+    ptr: Integers,
+    ranges: IntegerRows,
+    stack: Integers,
+) -> int:
     """Ranges of rows that hold all of the n sources nearer than reach[b] to block b: ranges[:,
     ptr[b - begin]:ptr[b - begin + 1]], rising.
 
@@ -101,11 +122,18 @@ def near(
     return end
 
 
-@translated
+@staged
 def gather(
-    points: Points, weights: Points, ptr: Integers, ranges: IntegerRows, centres: Points, unit: float,
-    to: Points, to_weights: Points, ends: Integers,
-) -> None:  # fmt: skip
+    points: Points,
+    weights: Points,
+    ptr: Integers,
+    ranges: IntegerRows,
+    centres: Points,
+    unit: float,
+    to: Points,
+    to_weights: Points,
+    ends: Integers,
+) -> None:
     """The sources of each block's ranges, one block after the other, about its centre: to = (points
     - centre) unit; block b ends at ends[b].
     """
@@ -122,38 +150,43 @@ def gather(
         ends[block] = used
 
 
-@translated
-def _log_kernel(kernel: int, r: float) -> float:
+@staged
+def _log_kernel(shape: Shape, r: float) -> float:
     """log k at r bandwidths: falls."""
-    if kernel == GAUSSIAN:
+    if shape.rate == 0.0:
         return -0.5 * r * r
-    if kernel == LAPLACE:
-        return -r
-    a = math.sqrt(3.0 if kernel == MATERN32 else 5.0) * r
-    return math.log1p(a if kernel == MATERN32 else a + a * a / 3) - a
+    t = shape.rate * r
+    return math.log1p(shape.first * t + t * t / shape.over) - t
 
 
-@translated
-def _distance(kernel: int, log: float) -> float:
+@staged
+def _distance(shape: Shape, log: float) -> float:
     """r or a little more, in bandwidths, where log k = `log` <= 0."""
-    if kernel == GAUSSIAN:
+    if shape.rate == 0.0:
         return math.sqrt(-2 * log)
-    if kernel == LAPLACE:
-        return -log
-    # Newton's iteration in a, from above: a - log(1 + a ..) is convex and rises, so that it stays
+    if shape.first == 0.0:
+        return -log / shape.rate
+    # Newton's iteration in t, from above: t - log(1 + t ..) is convex and rises, so that it stays
     # above
-    a = 10 - 2 * log
+    t = 10 - 2 * log
     for _ in range(20):
-        q = a if kernel == MATERN32 else a + a * a / 3
-        slope = 1 - (1 if kernel == MATERN32 else 1 + 2 * a / 3) / (1 + q)
-        a -= (a - math.log1p(q) + log) / slope
-    return a / math.sqrt(3.0 if kernel == MATERN32 else 5.0)
+        q = shape.first * t + t * t / shape.over
+        slope = 1 - (shape.first + 2 * t / shape.over) / (1 + q)
+        t -= (t - math.log1p(q) + log) / slope
+    return t / shape.rate
 
 
-@translated
+@staged
 def log_reach(
-    tree: Tree, log_mass: Floats, kernel: int, bandwidth: float, log_tolerance: float, blocks: Boxes, reach: Floats, stack: Integers,
-) -> None:  # fmt: skip
+    tree: Tree,
+    log_mass: Floats,
+    shape: Shape,
+    bandwidth: float,
+    log_tolerance: float,
+    blocks: Boxes,
+    reach: Floats,
+    stack: Integers,
+) -> None:
     """Into reach (blocks,): beyond it lies at most a share exp(log_tolerance) of sum_i w_i k(z,
     x_i), for every query z of the block.
 
@@ -171,14 +204,14 @@ def log_reach(
             i = stack[waiting]
             if (
                 not log_mass[i]
-                + _log_kernel(kernel, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth)
+                + _log_kernel(shape, math.sqrt(_gap2(boxes, i, blocks, block)) / bandwidth)
                 > best
             ):
                 continue
             best = max(
                 best,
                 log_mass[i]
-                + _log_kernel(kernel, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth),
+                + _log_kernel(shape, math.sqrt(_span2(boxes, i, blocks, block)) / bandwidth),
             )
             if tree.spans[i, 2]:
                 left, right = i + 1, tree.spans[i, 2]
@@ -189,7 +222,7 @@ def log_reach(
         log = best - log_mass[0] + log_tolerance
         # a little lower: far away, log k has an absolute error of its own
         reach[block] = (
-            bandwidth * _distance(kernel, min(0.0, log - 1e-9 * abs(log)))
+            bandwidth * _distance(shape, min(0.0, log - 1e-9 * abs(log)))
             if best > -np.inf
             else np.nan
         )
@@ -207,11 +240,22 @@ class Limits(NamedTuple):
     scale: float
 
 
-@translated
+@staged
 def _bound(
-    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, blocks: Boxes, block: int, queries: Boxes, query: int,
-    limits: Limits, rounding: float, moved: float, stack: Integers,
-) -> tuple[float, float]:  # fmt: skip
+    tree: Tree,
+    tile: int,
+    points: Points,
+    weights: Floats,
+    mass: Floats,
+    blocks: Boxes,
+    block: int,
+    queries: Boxes,
+    query: int,
+    limits: Limits,
+    rounding: float,
+    moved: float,
+    stack: Integers,
+) -> tuple[float, float]:
     """For one box of queries in a block, see `bounds`."""
     boxes, table, scale = tree.boxes, limits.table, limits.scale
     d, n, last = points.shape[1], len(points), len(table) - 1.0
@@ -265,11 +309,21 @@ def _bound(
     )
 
 
-@translated
+@staged
 def bounds(
-    tree: Tree, tile: int, points: Points, weights: Floats, mass: Floats, queries: Boxes, size: int, blocks: Boxes, limits: Limits,
-    rounding: float, shift: Floats, stack: Integers,
-) -> tuple[float, float]:  # fmt: skip
+    tree: Tree,
+    tile: int,
+    points: Points,
+    weights: Floats,
+    mass: Floats,
+    queries: Boxes,
+    size: int,
+    blocks: Boxes,
+    limits: Limits,
+    rounding: float,
+    shift: Floats,
+    stack: Integers,
+) -> tuple[float, float]:
     """The largest over blocks of `size` queries of bounds of the errors of value and gradient, from
     what lies beyond reach and from rounding.
 

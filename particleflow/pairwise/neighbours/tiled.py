@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from particleflow.memo import cached_property
-
-if TYPE_CHECKING:
-    from particleflow.pairwise.neighbours.box_tree import Boxes, Tree
+from particleflow.pairwise.neighbours import box_tree, search
+from particleflow.pairwise.neighbours.box_tree import Boxes, Tree
 
 TILE = 16  # points
 ROOM = 2**16  # sources gathered at a time: they stay in the second-level cache
@@ -35,8 +33,6 @@ class Tiled:
     @classmethod
     def of(cls, points: np.ndarray) -> Tiled:
         """Of finite points (n, d), which are copied. Cost O(n log n)."""
-        from particleflow.pairwise.neighbours import box_tree
-
         points, order = (
             np.array(points, np.float64, order="C"),
             np.arange(len(points), dtype=np.int32),
@@ -59,8 +55,6 @@ class Tiled:
 
     @cached_property
     def tree(self) -> Tree:
-        from particleflow.pairwise.neighbours import box_tree
-
         tree = box_tree.Tree(
             np.empty((2 * self.tiles - 1, 3), np.int64), self._corners(2 * self.tiles - 1)
         )
@@ -69,8 +63,6 @@ class Tiled:
 
     def boxes(self, block: int) -> Boxes:
         """Around blocks of so many points, a multiple of TILE."""
-        from particleflow.pairwise.neighbours import box_tree
-
         firsts = np.arange(0, self.tiles, block // TILE)
         return box_tree.Boxes(
             np.minimum.reduceat(self._boxes.low, firsts),
@@ -79,23 +71,17 @@ class Tiled:
 
     def masses(self, weights: np.ndarray) -> np.ndarray:
         """sum |w| (nodes,) for weights (n,) in the order of the tiles."""
-        from particleflow.pairwise.neighbours import box_tree
-
         total = np.empty(len(self.tree.spans))
         box_tree.masses(self.tree.spans, weights, TILE, total)
         return total
 
     @cached_property
     def _boxes(self) -> Boxes:
-        from particleflow.pairwise.neighbours import box_tree
-
         boxes = self._corners(self.tiles)
         box_tree.tile_boxes(self.points, TILE, boxes)
         return boxes
 
     def _corners(self, count: int) -> Boxes:
-        from particleflow.pairwise.neighbours import box_tree
-
         return box_tree.Boxes(*np.empty((2, count, self.points.shape[1])))
 
 
@@ -138,8 +124,6 @@ class Neighbours:
         w (N, K) in the order of the sources' tiles. Coordinates are rounded, to `dtype`, relative
         to the extent of what is near: not to that of the cloud, nor to where it lies.
         """
-        from particleflow.pairwise.neighbours import search
-
         tree, points = self.sources.tree, self.sources.points
         ptr, ends, stack = (
             np.empty(last - first + 1, np.int64),

@@ -1,14 +1,19 @@
-"""A kernel as a smooth far part and a near part that vanishes beyond a radius a.
+"""Splits a kernel with a kink: a smooth part for Fourier modes, a short part for neighbours.
 
-With the kernel's odd part in r (its kink: k(r) = even(r) + odd(r), e.g. e^{-r} = cosh r - sinh r)
-and a window phi on [-a, a],
+The Fourier transform of a kernel k(r), r = |z - x|, decays slowly if k has a kink at r = 0. The
+kink lies in the odd part of k as a function of r:
 
-    near(r) = odd(r) (1 - g(r)),   far(r) = even(r) + odd(r) g(r),   g(r) = int_0^r phi / int_0^a phi:
+    k(r) = even(r) + odd(r),   odd(r) = (k(r) - k(-r)) / 2,   e.g. e^{-r} = cosh r - sinh r.
 
-g is odd and 1 beyond a, so far is even and smooth, and near is zero beyond a, exactly. phi is the
-Kaiser-Bessel window I_0(beta sqrt(1 - (r/a)^2)), whose spectrum is below 2 beta e^{-beta} beyond
-beta / a: nearly as narrow as a window on [-a, a] can have it (Ewald's splitting with erf in the
-place of g takes a frequency 1.7 times as high).
+An odd, smooth step g with g(r) = 1 for r >= a takes the kink away within a radius a:
+
+    far(r)  = even(r) + odd(r) g(r)      smooth everywhere: summed over Fourier modes,
+    near(r) = odd(r) (1 - g(r))          zero for r >= a, exactly: summed over neighbours,
+    g(r)    = int_0^r phi / int_0^a phi,     phi(r) = I_0(beta sqrt(1 - (r/a)^2)).
+
+phi is the Kaiser-Bessel window. Beyond the frequency beta / a its spectrum is below
+2 beta e^{-beta} of the value at 0. No window on [-a, a] reaches that at a much lower frequency.
+(Ewald's splitting, with erf in the place of g, takes a frequency 1.7 times as high.)
 """
 
 from __future__ import annotations
@@ -16,64 +21,53 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.polynomial import Chebyshev, Polynomial
 
-from particleflow.kernels import Energy, Kernel, Laplace, Matern32, Matern52
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, exponential_tail, has_kink
+from particleflow.kernels.facts import Array
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-# Coefficients of the near part's polynomials, at most and at least: rounded up to a multiple of
-# four, so that little code is made.
-MOST_TERMS, LEAST_TERMS = 40, 12
-# The radius in units of the kernel's own length (1 / rate), at most: cosh of it is the size of the
-# even part.
+# Degree of the Chebyshev interpolants that the polynomials are truncated from.
+MOST_TERMS = 40
+# Coefficients of a polynomial, at least. Their number is a multiple of four: each other number is
+# another function to be compiled.
+LEAST_TERMS = 12
+# The largest radius, in units of 1 / rate. The even part is cosh(rate r): at 4 it is 27 times the
+# kernel's peak, and loses as much to rounding.
 WIDEST = 4.0
+# The least relative error that a polynomial in double precision is asked for.
+LEAST_TOLERANCE = 1e-14
 
 
 def rate(kernel: Kernel) -> float:
-    """k is a polynomial times e^{-rate r}; 0 for Energy."""
-    match kernel:
-        case Laplace():
-            return 1 / kernel.bandwidth
-        case Matern32():
-            return math.sqrt(3) / kernel.bandwidth
-        case Matern52():
-            return math.sqrt(5) / kernel.bandwidth
-    return 0.0
+    """The rate of decay: k(r) is a polynomial in r times e^{-rate r}. 0 for a polynomial alone."""
+    tail = exponential_tail(kernel)
+    return 0.0 if tail is None or not tail.decay else tail.rate / (bandwidth_of(kernel) or 1.0)
 
 
 def kinked(kernel: Kernel) -> bool:
-    """Is there an odd part, and do we know it?"""
-    return isinstance(kernel, (Energy, Laplace, Matern32, Matern52))
+    """Whether `odd_part` knows the kernel's odd part."""
+    return exponential_tail(kernel) is not None
 
 
 def odd_part(kernel: Kernel, r: Array) -> tuple[Array, Array, Array]:
     """(k(r) - k(-r)) / 2 and its first two derivatives in r."""
-    if isinstance(kernel, Energy):
-        return -r, -np.ones_like(r), np.zeros_like(r)
-    c = rate(kernel)
-    t = c * r
-    sinh, cosh = np.sinh(t), np.cosh(t)
-    if isinstance(kernel, Laplace):
-        return -sinh, -c * cosh, -(c**2) * sinh
-    if isinstance(kernel, Matern32):
-        return t * cosh - sinh, c * t * sinh, c**2 * (sinh + t * cosh)
-    assert isinstance(kernel, Matern52)
-    third = (t * cosh - (1 + t**2 / 3) * sinh, t * sinh - t**2 * cosh, (1 - t**2) * sinh - t * cosh)
-    return third[0], c / 3 * third[1], c**2 / 3 * third[2]
+    tail = exponential_tail(kernel)
+    assert tail is not None
+    return tail.odd(rate(kernel), r)
 
 
-def rounded(beta: float) -> float:
-    """Up to a half, so that windows are made once."""
+def rounded_up(beta: float) -> float:
+    """`beta`, rounded up to a multiple of 1/2: steps of few different betas are made, and kept."""
     return 0.5 * math.ceil(2 * beta)
 
 
 @lru_cache(maxsize=32)
 def step(beta: float) -> tuple[Chebyshev, Chebyshev, Chebyshev]:
-    """1 - g on [-1, 1] and its first two derivatives."""
+    """1 - g and its first two derivatives, as polynomials on [-1, 1] (radius a = 1)."""
     phi = Chebyshev.interpolate(
         lambda y: np.i0(beta * np.sqrt(np.maximum(1 - y**2, 0))) / np.i0(beta),
         2 * math.ceil(beta / 2) + 26,
@@ -86,21 +80,21 @@ def step(beta: float) -> tuple[Chebyshev, Chebyshev, Chebyshev]:
 
 @dataclass(frozen=True)
 class Split:
-    """`kernel` cut at `radius`, the window's spectrum at e^{-beta}."""
+    """The two parts of `kernel`: near and far of the file's head, with a = `radius`."""
 
     kernel: Kernel
     radius: float
     beta: float
 
     def far(self, s: Array) -> Array:
-        """The far part at s = r^2."""
+        """far(r) at s = r^2, any shape."""
         k = np.asarray(self.kernel.profile(torch.from_numpy(np.ascontiguousarray(s))).numpy())
         within = s < self.radius**2
         k[within] -= self._near(0, np.sqrt(s[within]))
         return k
 
     def _near(self, order: int, r: Array) -> Array:
-        """A derivative of the near part, by Leibniz's rule."""
+        """The derivative of near(r) of this order (0, 1 or 2), by Leibniz's rule."""
         odd, x = odd_part(self.kernel, r), r / self.radius
         terms = [
             math.comb(order, k) * odd[order - k] * step(self.beta)[k](x) / self.radius**k
@@ -110,17 +104,13 @@ class Split:
 
     @property
     def unit(self) -> float:
-        """The length that the cut-off of kernels/radial.py is relative to."""
-        return (
-            self.kernel.bandwidth if isinstance(self.kernel, (Laplace, Matern32, Matern52)) else 1.0
-        )
+        """The unit of length of kernels/contract.py: its slopes end at 1e-15 of this unit."""
+        return bandwidth_of(self.kernel) or 1.0
 
     @property
     def near_at_zero(self) -> float:
-        """The near part's first derivative over r where points coincide, by the convention of
-        kernels/radial.py; 0 where there is no kink.
-        """
-        singular = isinstance(self.kernel, (Energy, Laplace))
+        """near'(r) / r where points coincide, as kernels/contract.py has it for a kink; else 0."""
+        singular = has_kink(self.kernel)
         return (
             float(2 * self.kernel.slope(torch.zeros(1, dtype=torch.float64, device="cpu")))
             if singular
@@ -129,31 +119,32 @@ class Split:
 
     @lru_cache(maxsize=64)  # noqa: B019 of equal splits, which are values
     def near(self, tol: float, across: int = 0) -> tuple[Array, Array, Array]:
-        """The near part and its first two derivatives in r, as polynomials of one length in y = 2 r
-        / radius - 1, lowest power first.
+        """Polynomials of near, near' and near'' + across near' / r, each to `tol` of its peak.
 
-        To `tol`, relative to the largest value of each (and to 1e-14). The last is near'' + across
-        near' / r: where the slope ends at r = 0 its quotient is smooth, which the quotient of a
-        polynomial that only nearly ends there is not.
+        The variable is y = 2 r / radius - 1. All three have the same number of coefficients, the
+        lowest power first. In d dimensions the third is the laplacian if across = d - 1. It is
+        fitted as a whole where near'(0) = 0: the quotient near' / r is then smooth, but the
+        quotient of a polynomial that is only nearly 0 at r = 0 is not.
         """
 
-        def bend(r: Array) -> Array:
+        def second(r: Array) -> Array:
             return self._near(2, r) + across * self._near(1, r) / r if across else self._near(2, r)
 
         fits = [
             Chebyshev.interpolate(part, MOST_TERMS, domain=[0, self.radius])
-            for part in (partial(self._near, 0), partial(self._near, 1), bend)
+            for part in (partial(self._near, 0), partial(self._near, 1), second)
         ]
         terms = LEAST_TERMS
         for fit in fits:
             size = np.abs(fit.coef)
-            needed = np.flatnonzero(np.cumsum(size[::-1])[::-1] > max(tol, 1e-14) * size.max())
+            beyond = np.cumsum(size[::-1])[::-1]
+            needed = np.flatnonzero(beyond > max(tol, LEAST_TOLERANCE) * size.max())
             terms = max(terms, 4 * math.ceil((int(needed[-1]) + 1) / 4))
         kept = [
             fit.truncate(terms).convert(kind=Polynomial, domain=fit.domain, window=[-1, 1]).coef
             for fit in fits
         ]
-        first, second, third = (
+        near, slope, bending = (
             np.pad(np.asarray(c, dtype=np.float64), (0, terms - len(c))) for c in kept
         )
-        return first, second, third
+        return near, slope, bending

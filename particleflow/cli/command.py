@@ -1,0 +1,209 @@
+"""The commands: from arguments to an exit code. Every refusal is one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from particleflow._refusals import Argument, Refusal, RefusedValueError
+from particleflow._words import closest, did_you_mean, shown
+from particleflow.cli import idle, synonyms, toml
+from particleflow.cli.names import COMPARED, FLOWS
+from particleflow.cli.options import BY_NAME, OF_COMMAND, Option, in_flags, options_of
+from particleflow.cli.parser import COMMANDS, listing, parser
+from particleflow.cli.toml import MARK, Settings
+from particleflow.cli.values import from_text
+from particleflow.stopping import Stop
+from particleflow.streams import Printed, printed
+
+if TYPE_CHECKING:
+    from particleflow.cli.task import Task
+
+# The exit code of input that cannot be used, by the custom of shells.
+BAD_INPUT = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with printed("particleflow") as streams:
+        try:
+            return streams.code(
+                _stoppable(
+                    [a for a in arguments if a != "--debug"], streams, debug="--debug" in arguments
+                )
+            )
+        except SystemExit as done:  # raised by --help and --version
+            sys.exit(streams.code(int(done.code or 0)))
+
+
+def _stoppable(arguments: list[str], streams: Printed, *, debug: bool) -> int:
+    stop = Stop()
+    try:
+        with stop.listening():
+            return _main(_joined(arguments), stop, streams)
+    except KeyboardInterrupt:
+        streams.tell(f"stopped by {stop.said}")
+        return stop.code
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        if debug:
+            raise
+        streams.tell(f"error: {in_flags(error)}")
+        return BAD_INPUT
+
+
+def _main(arguments: list[str], stop: Stop, streams: Printed) -> int:
+    if not arguments:
+        print(parser().format_help(), end="")
+        return 0
+    if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        word = arguments[0]
+        guess = f"run --flow {word}" if word in FLOWS else closest(word, COMMANDS)
+        wanted = f"the command must be one of {', '.join(COMMANDS)}"
+        raise RefusedValueError("command", (wanted,), f"'{word}'", did_you_mean(guess))
+    _refuse_values_of_switches(arguments)
+    known, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        word = unknown[0]
+        told = f"unknown argument '{word}'"
+        raise RefusedValueError(word, (told,), remedy=_remedy(known.command, word))
+    if known.command == "list":
+        print(listing())
+        return 0
+    if known.command is None:
+        told = "a command is missing"
+        raise RefusedValueError("command", (told,), remedy=f"one of {', '.join(COMMANDS)}")
+    return _run(known.command, vars(known), stop, streams)
+
+
+def _refuse_values_of_switches(arguments: Sequence[str]) -> None:
+    switches = [option.flag for option in BY_NAME.values() if option.kind == "switch"]
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        if equals and f"--{flag.removeprefix('--no-').removeprefix('--')}" in switches:
+            told = f"{flag} takes no value"
+            raise RefusedValueError(flag, (told,), f"'{value}'", "leave that out")
+
+
+def _remedy(command: str | None, word: str) -> str:
+    """The remedy for an unknown argument: the nearest flag, or the flag that takes such a value."""
+    if command not in OF_COMMAND:
+        return ""
+    options = options_of(command)
+    if word.startswith("-"):
+        name = word.split("=")[0].strip("-")
+        if name in synonyms.NOT_HERE:
+            return synonyms.NOT_HERE[name]
+        guess = toml.meant(name, [option.flag.removeprefix("--") for option in options])
+        known = f"known are {' '.join(option.flag for option in options)}"
+        return did_you_mean(f"--{guess}") if guess else known
+    suffix = Path(word).suffix.lower()
+    if suffix == ".toml":
+        return did_you_mean(f"--config {word}")
+    for option in options:
+        if suffix in option.files or (option.names and {*word.split(",")} <= {*option.names}):
+            return did_you_mean(f"{option.flag} {word}")
+    return "every value follows its option, as in --target rings"
+
+
+def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
+    """Choose every setting, run, write, report."""
+    asked: Settings = {
+        option.name: _from_flag(option, given[option.name])
+        for option in options_of(command)
+        if given[option.name] is not None
+    }
+    file = {} if given["config"] is None else toml.read(given["config"], command)
+    settings = toml.merged(asked, file)
+    if command == "run":
+        if settings.get("flow") is None:
+            told = "--flow is missing"
+            raise RefusedValueError("flow", (told,), remedy=f"one of {', '.join(FLOWS)}")
+        names = [settings["flow"]]
+    else:
+        names = settings.setdefault("flows", list(COMPARED))
+    idle.refuse_unused(asked, settings, names)
+
+    # imported here: these modules need torch, which is slow to import
+    from particleflow.cli import folder, outputs, report
+    from particleflow.cli.task import task as built
+
+    places = toml.places(asked, file, given["config"])
+    with ExitStack() as held:
+        try:
+            out = folder.folder(settings.get("out") or "out")
+            held.enter_context(folder.alone(out))
+            with outputs.threads(1), warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", RuntimeWarning)
+                task = built(settings, names)
+                outputs.warm(task)
+            folder.keep_apart(task, out, single=command == "run")
+            folder.settle(task, out, _header(command))
+        except Refusal as error:
+            raise error.renamed(places) from error
+        except MemoryError as error:
+            smaller = "lower ", Argument("n"), " or ", Argument("m")
+            raise RefusedValueError("n", (str(error),), remedy=smaller) from error
+        for told in dict.fromkeys(in_flags(warning.message, places) for warning in caught):
+            streams.tell(f"warning: {told}")
+        print(report.heading(task) + "\n")
+        return _finish(task, out, single=command == "run", stop=stop, streams=streams)
+
+
+def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed) -> int:
+    """Run, write, report."""
+    from particleflow.cli import outputs
+    from particleflow.cli.folder import CONFIG
+    from particleflow.cli.report import summary
+
+    with stop.held():
+        with outputs.threads(task.threads):
+            outcome = outputs.run(
+                task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop
+            )
+        if outcome.paths:
+            _to_terminal("drawing")
+        outputs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
+        streams.results = shown(f"{out}{os.sep}")
+        print(summary(task, outcome))
+        print(
+            f"\nin {streams.results}: "
+            f" {'  '.join(file.name for file in [out / CONFIG, *outcome.files])}"
+        )
+    return stop.code if outcome.interrupted or stop.signal else outcome.code
+
+
+def _to_terminal(text: str) -> None:
+    """Print progress on a terminal; print nothing elsewhere."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)
+
+
+def _header(command: str) -> str:
+    from importlib.metadata import version
+
+    return (
+        f"{MARK}{version('particleflow-sim')}\nrepeat with: particleflow {command} --config"
+        " config.toml --out FOLDER"
+    )
+
+
+def _from_flag(option: Option, text: Any) -> Any:
+    return text if isinstance(text, bool) else from_text(option, text)
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """`--start-mean -1,0` as `--start-mean=-1,0`: argparse takes -1,0 for a flag."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and re.fullmatch(r"--[a-z-]+", joined[-1]) and re.match(r"-[\d.]", word):
+            joined[-1] += "=" + word
+        else:
+            joined.append(word)
+    return joined

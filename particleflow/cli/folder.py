@@ -1,0 +1,171 @@
+"""The folder of a run: it serves one run at a time, and is cleared of an earlier run's results."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from particleflow._refusals import RefusedValueError
+from particleflow.cli.names import FLOWS
+from particleflow.cli.paths import home
+from particleflow.cli.task import Task
+from particleflow.cli.toml import MARK, write
+
+# The file that repeats a run.
+CONFIG = "config.toml"
+
+
+def folder(path: str) -> Path:
+    """`path` as a folder that exists and can be written to.
+
+    Raises
+    ------
+    RefusedValueError
+        The path is a file, cannot be made or written to, or holds a folder called config.toml.
+    """
+    out = home(path, "out")
+    if os.path.exists(out) and not out.is_dir():
+        raise RefusedValueError(
+            "out", f"must be a folder, and there is a file {out}", remedy="choose another name"
+        )
+    if os.path.isdir(out / CONFIG):
+        raise RefusedValueError(
+            "out",
+            f"must be a folder for a file {CONFIG}, and there is a folder {out / CONFIG}",
+            remedy="choose another",
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as file:
+            file.write(b" ")
+    except OSError as error:
+        raise RefusedValueError(
+            "out",
+            "must be a folder that can be written to",
+            out,
+            f"{error.strerror}: choose another",
+        ) from None
+    return out
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of the folder within the block.
+
+    The results of two runs would be mixed, under the settings of one. Nobody is kept out where the
+    system or the file system has no locks.
+
+    Raises
+    ------
+    RefusedValueError
+        Another run uses the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    place = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedValueError(
+                "out",
+                f"must be a folder of one run, and another one writes to {out}",
+                remedy="wait for it, or choose another",
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(place)
+
+
+def keep_apart(task: Task, out: Path, *, single: bool) -> None:
+    """Refuse a folder where the run would overwrite its own input: config.toml could not repeat it.
+
+    Raises
+    ------
+    RefusedValueError
+        A file of the target or of the start has the name of a result.
+    """
+    results = {
+        str((out / name).resolve()) for name in (CONFIG, *results_of(task.plans, single=single))
+    }
+    for role in ("target", "start"):
+        if task.settings[role] in results:
+            file = task.settings[role]
+            raise RefusedValueError(
+                "out",
+                f"must not hold the file that is the {role}, {file}, which the run would write"
+                " over",
+                remedy="choose another",
+            )
+
+
+def earlier(out: Path, keep: Iterable[str]) -> list[Path]:
+    """The results of an earlier run in `out`, to be removed.
+
+    The files then all belong to the config.toml beside them. Only files that the run in the old
+    config.toml writes are listed, and only if that file says that it was written here. Files in
+    `keep` are left out.
+    """
+    try:
+        text = (out / CONFIG).read_text(encoding="utf-8")
+        old = tomllib.loads(text)
+    except (OSError, ValueError):
+        return []
+    if not text.startswith(f"# {MARK}"):
+        return []
+    single = "flow" in old
+    listed = [old["flow"]] if single else old.get("flows")
+    flows = [flow for flow in FLOWS if isinstance(listed, list) and flow in listed]
+    files = [out / name for name in results_of(flows, single=single)]
+    return [file for file in files if file.is_file() and str(file.resolve()) not in keep]
+
+
+def settle(task: Task, out: Path, header: str) -> None:
+    """Write the settings of a run, then remove the results of an earlier one.
+
+    In this order nothing is lost where the settings cannot be written.
+
+    Raises
+    ------
+    RefusedValueError
+        The settings cannot be written.
+    """
+    old = earlier(out, keep=(task.settings["target"], task.settings["start"]))
+    try:
+        write(task.settings, out / CONFIG, header)
+    except OSError as error:
+        raise RefusedValueError(
+            "out",
+            "must be a folder that can be written to",
+            out,
+            f"{CONFIG}: {error.strerror}: choose another",
+        ) from None
+    for file in old:
+        file.unlink(missing_ok=True)
+
+
+def results_of(flows: Iterable[str], *, single: bool) -> list[str]:
+    """The files that a run writes besides config.toml.
+
+    They are the table, curves, snapshots, film, and a trajectory for each flow.
+    """
+    return [
+        "metrics.csv",
+        "metrics.png",
+        "snapshots.png",
+        "flow.gif" if single else "flows.gif",
+        *(trajectory_of(flow, single) for flow in flows),
+    ]
+
+
+def trajectory_of(flow: str, single: bool) -> str:
+    return "trajectory.npz" if single else f"{flow}.npz"

@@ -1,0 +1,375 @@
+"""The options: what each sets, its values, and the words of the command line for it.
+
+An option is a flag of the command line and a key of a TOML file. This file imports only the
+standard library, so that `particleflow --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from particleflow._refusals import Argument, Keyword, Refusal, Sentence
+from particleflow.cli.defaults import (
+    EXACT_UNASKED,
+    FIRST_STEPS,
+    HALVINGS,
+    LAM,
+    LARGEST,
+    LONGEST,
+    ONE_THREAD,
+    PARTICLES,
+    RECORDS,
+    ROWS,
+    RTOL,
+    SAMPLES,
+    STEPS,
+    processors,
+)
+from particleflow.cli.names import (
+    COMPARED,
+    FLOWS,
+    PICTURES,
+    POINT_FILES,
+    STARTS,
+    TARGETS,
+)
+from particleflow.cli.parts import CRITICS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
+from particleflow.cli.records import Record
+from particleflow.cli.synonyms import INSTEAD
+
+Kind = Literal["text", "whole", "number", "numbers", "names", "switch"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: a flag of the command line and a key of a TOML file.
+
+    A value is one of `names`, or a path with one of the endings in `files`. A number is greater
+    than `above`, at least `least` and at most `most`. A refusal ends with `remedy`, or with `lower`
+    for a number above `most`. `nothing` is a value that may be given where the option does not act.
+    """
+
+    name: str
+    kind: Kind
+    group: str
+    help: str
+    metavar: str = ""
+    names: Mapping[str, Record] | None = None
+    files: tuple[str, ...] = ()
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+    remedy: str = "leave it out for the default"
+    lower: str = ""
+    default: str | float | None = None
+    nothing: float | None = None
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def flows(self) -> list[str]:
+        """The flows that take it; empty for an option of the whole run."""
+        return [flow.name for flow in FLOWS.values() if self.name in flow.takes]
+
+
+# The groups of options in the help.
+WHAT = "what to run"
+PROBLEM = "the problem"
+FLOW = "the flows"
+OUTPUT = "results"
+# All options, in the order of the help and of config.toml.
+OPTIONS = (
+    Option("flow", "text", WHAT, "the flow", "NAME", FLOWS),
+    Option(
+        "flows",
+        "names",
+        WHAT,
+        f"the flows, separated by commas (default: {','.join(COMPARED)})",
+        "NAMES",
+        FLOWS,
+    ),
+    Option(
+        "target",
+        "text",
+        WHAT,
+        "where to flow to: a name, or a .csv .npy .npz .png .jpg file (default: rings)",
+        "TARGET",
+        TARGETS,
+        POINT_FILES + PICTURES,
+    ),
+    Option(
+        "n",
+        "whole",
+        PROBLEM,
+        f"number of particles (default: {PARTICLES}; of a start from a file: its rows)",
+        "N",
+        least=1,
+        most=LARGEST,
+    ),
+    Option(
+        "m",
+        "whole",
+        PROBLEM,
+        f"number of target samples (default: {SAMPLES}; of a file of points: its rows, at most"
+        f" {ROWS})",
+        "M",
+        least=1,
+        most=LARGEST,
+    ),
+    Option(
+        "start",
+        "text",
+        PROBLEM,
+        "where the particles start: auto, gaussian, or as --target a name or a file (default:"
+        " auto)",
+        "START",
+        {**TARGETS, **STARTS},
+        POINT_FILES + PICTURES,
+    ),
+    Option(
+        "start_mean",
+        "numbers",
+        PROBLEM,
+        "mean of the start, one number or d of them: 0,-0.3 (default: from the target)",
+        "X,Y",
+    ),
+    Option(
+        "start_std",
+        "number",
+        PROBLEM,
+        "standard deviation of the start (default: from the target)",
+        "S",
+        above=0,
+        remedy="for all particles in one place take a small one",
+    ),
+    Option(
+        "pca",
+        "whole",
+        PROBLEM,
+        "keep so many principal components of the target, in the start too; 0 keeps all (default:"
+        " 0; digits, iris, wine: 2)",
+        "D",
+        least=0,
+    ),
+    Option("key", "text", PROBLEM, "the array of an .npz file that holds several", "NAME"),
+    Option(
+        "columns",
+        "names",
+        PROBLEM,
+        "the coordinates in files of points, by name or by number from 0 on: x,y or 1,2 (default:"
+        " all)",
+        "NAMES",
+    ),
+    Option(
+        "bright",
+        "switch",
+        PROBLEM,
+        "spread the points over a picture's bright pixels, not its dark ones (default: no)",
+    ),
+    Option("seed", "whole", PROBLEM, "of all random numbers (default: 0)", "SEED", least=0),
+    Option(
+        "threads",
+        "whole",
+        PROBLEM,
+        f"of the processor (default: 1; all where there are more than {ONE_THREAD} points)",
+        "COUNT",
+        least=1,
+        most=processors(),
+        lower=f"this machine has {processors()} processors",
+    ),
+    Option("kernel", "text", FLOW, "the kernel (default: gaussian)", "NAME", KERNELS),
+    Option(
+        "bandwidth",
+        "number",
+        FLOW,
+        "its length (default: in the plane a quarter of the target's median distance)",
+        "L",
+        above=0,
+        remedy="leave it out to have one chosen",
+    ),
+    Option(
+        "steps",
+        "whole",
+        FLOW,
+        f"number of steps (default: {STEPS})",
+        "STEPS",
+        least=1,
+        most=LONGEST,
+        lower="raise --dt",
+        default=STEPS,
+    ),
+    Option(
+        "dt",
+        "number",
+        FLOW,
+        "time step (default: each flow's own, from its fastest rate)",
+        "DT",
+        above=0,
+        remedy="leave it out to have one chosen",
+    ),
+    Option(
+        "integrator",
+        "text",
+        FLOW,
+        "how to step (default: euler; of langevin: euler-maruyama)",
+        "NAME",
+        INTEGRATORS,
+        default="euler",
+    ),
+    Option(
+        "rtol",
+        "number",
+        FLOW,
+        f"relative accuracy of sums over pairs (default: {RTOL:g}; of kale"
+        f" {FLOWS['kale'].defaults['rtol']:g})",
+        "RTOL",
+        above=0,
+        most=0.1,
+        default=RTOL,
+    ),
+    Option(
+        "lam",
+        "number",
+        FLOW,
+        "kale, mono with --ratio kale: the penalty; large: MMD, small: KL-like, stiff (default:"
+        f" {LAM})",
+        "LAM",
+        above=0,
+        default=LAM,
+    ),
+    Option(
+        "beta",
+        "number",
+        FLOW,
+        "mmd-noise: noise at first (default: the target's deviation)",
+        "BETA",
+        least=0,
+    ),
+    Option(
+        "beta_half",
+        "number",
+        FLOW,
+        f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})",
+        "STEPS",
+        above=0,
+    ),
+    Option(
+        "ratio",
+        "text",
+        FLOW,
+        "mono: the estimator of the ratio (default: kde)",
+        "NAME",
+        RATIOS,
+        default="kde",
+    ),
+    Option(
+        "mobility",
+        "text",
+        FLOW,
+        "mono: h of the log ratio (default: logit)",
+        "NAME",
+        MOBILITIES,
+        default="logit",
+    ),
+    Option(
+        "shift",
+        "number",
+        FLOW,
+        "mono with --mobility vanilla: the shift C (default: 0)",
+        "C",
+        default=0.0,
+        nothing=0.0,
+    ),
+    Option(
+        "critic",
+        "text",
+        FLOW,
+        "w1: the potential (default: exact)",
+        "NAME",
+        CRITICS,
+        default="exact",
+    ),
+    Option(
+        "first_steps",
+        "whole",
+        FLOW,
+        "mono with --ratio classifier, w1 with a network: steps of Adam before the first step"
+        f" (default: {FIRST_STEPS})",
+        "STEPS",
+        least=1,
+        most=LONGEST,
+        default=FIRST_STEPS,
+    ),
+    Option(
+        "temperature",
+        "number",
+        FLOW,
+        "langevin: of the Brownian motion (default: 1)",
+        "T",
+        least=0,
+        default=1.0,
+    ),
+    Option(
+        "out",
+        "text",
+        OUTPUT,
+        "folder, made if needed; what an earlier run has left there is replaced (default: out)",
+        "FOLDER",
+    ),
+    Option(
+        "metrics",
+        "names",
+        OUTPUT,
+        f"what to measure, separated by commas (default: w2,mmd2; beyond {EXACT_UNASKED} points"
+        " sliced,mmd2)",
+        "NAMES",
+        METRICS,
+    ),
+    Option(
+        "records",
+        "whole",
+        OUTPUT,
+        f"states to record and measure, about; they are equally far apart (default: {RECORDS})",
+        "COUNT",
+        least=1,
+    ),
+    Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
+)
+# The options by name.
+BY_NAME = {option.name: option for option in OPTIONS}
+# The option that names the flows of a command.
+OF_COMMAND = {"run": "flow", "compare": "flows"}
+
+
+def options_of(command: str) -> tuple[Option, ...]:
+    """The options of `run` or of `compare`."""
+    other = {name for c, name in OF_COMMAND.items() if c != command}
+    return tuple(option for option in OPTIONS if option.name not in other)
+
+
+def as_flag(word: Argument) -> str:
+    """The command line's words for an argument of the library: the flag that sets it."""
+    passed = isinstance(word, Keyword)
+    if passed and word.name in INSTEAD:
+        return INSTEAD[word.name]
+    option = BY_NAME.get(word.name)
+    if option is None:
+        return str(word)
+    if not isinstance(word, Keyword) or word.value is None:
+        return option.flag
+    if word.value is False:
+        return f"--no{option.flag[1:]}"
+    if word.value is True:
+        return option.flag
+    return f"{option.flag} {','.join(map(str, word.value))}"
+
+
+def in_flags(told: object, places: Mapping[str, str] | None = None) -> str:
+    """The text of an error or a warning, with flags for arguments, or their `places` in a file."""
+    if isinstance(told, Refusal) and places:
+        told = told.renamed(places)
+    return told.said(as_flag) if isinstance(told, Sentence) else str(told)

@@ -1,0 +1,188 @@
+"""The run of a task's flows, and the files that it writes into the folder."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from particleflow import plotting
+from particleflow._refusals import RefusedValueError
+from particleflow.cli.folder import results_of, trajectory_of
+from particleflow.cli.report import Outcome, measured_names
+from particleflow.cli.task import Task
+from particleflow.engine import begin
+from particleflow.saving import SaveAt
+from particleflow.stopping import Stop
+from particleflow.trajectory import Trajectory
+
+# Points enough that sums over pairs use compiled code, whose import takes a second.
+SOME = 200
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Set the number of torch's threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def warm(task: Task) -> None:
+    """Evaluate each metric on a few points before the run.
+
+    Its imports then do not count as the first flow's time, and a missing library is found early.
+
+    Raises
+    ------
+    RefusedValueError
+        A metric lacks its library.
+    """
+    for name, metric in task.metrics.items():
+        try:
+            metric(task.x0[:SOME], task.y[:SOME])
+        except ImportError as error:
+            lacking = error.__cause__ or error
+            raise RefusedValueError(
+                "metrics",
+                f"cannot hold {name}, whose library is missing",
+                remedy=f"{lacking}: install it, or use sliced",
+            ) from None
+
+
+def run(
+    task: Task, out: Path, *, single: bool, progress: bool, say: Callable[[str], None], stop: Stop
+) -> Outcome:
+    """Run every flow of the task, and write each trajectory as soon as it ends.
+
+    A flow that fails does not stop the others. `say` is told which flow begins. A signal ends the
+    running flow and leaves out the later ones; all results so far are kept.
+    """
+    outcome = Outcome()
+    for k, (name, plan) in enumerate(task.plans.items(), start=1):
+        say(f"{name} ({k} of {len(task.plans)}): {plan.steps} steps of {plan.dt:g}")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                outcome.paths[name] = _simulated(task, name, progress, stop)
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+                outcome.failures[name] = f"stopped by {stop.said}"
+            except Exception as error:  # a flow that fails must not stop the others
+                outcome.failures[name] = f"{type(error).__name__}: {error}"
+        path = outcome.paths.get(name)
+        known = path.message if path else ""  # a warning that repeats the message is left out
+        outcome.notes += [
+            f"{name}: {w.message}" for w in caught if not (known and known in str(w.message))
+        ]
+        if path is not None:
+            outcome.interrupted |= path.status == "interrupted"
+            _make(outcome, out / trajectory_of(name, single), path.save, stop)
+        # the signal may have come between the flows, or a library may have swallowed the interrupt
+        outcome.interrupted |= stop.signal > 0
+        if outcome.interrupted:
+            break
+    outcome.notes = list(dict.fromkeys(outcome.notes))
+    return outcome
+
+
+def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
+    """Run one flow to its end or to a signal.
+
+    A signal ends the steps at once, and waits after them. It raises only if no step was taken.
+    """
+    plan, run = task.plans[name], None
+    try:
+        with stop.held(yes=False):
+            run = begin(
+                plan.flow,
+                task.x0,
+                task.y,
+                steps=plan.steps,
+                dt=plan.dt,
+                integrator=plan.integrator,
+                save=SaveAt(every=task.every[name]),
+                metrics=task.metrics,
+                seed=task.seed,
+                progress=progress,
+            )
+            run.go()
+    except KeyboardInterrupt as error:
+        if run is None:
+            raise
+        run.stopped(error)
+    return run.trajectory()
+
+
+def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -> None:
+    """Write table, curves, snapshots and film of the runs.
+
+    Failures are entered in the outcome. A signal leaves out the remaining pictures.
+    """
+    paths, stopped = outcome.paths, stop.signal > 0
+    makers: list[Callable[[Path], object]] = [
+        lambda file: _table(paths, file),
+        lambda file: plotting.curves(paths, file),
+        lambda file: plotting.snapshots(paths, file),
+        *([lambda file: plotting.animate(paths, file)] if gif else []),
+    ]
+    for k, (name, make) in enumerate(zip(results_of([], single=single), makers, strict=False)):
+        if k and stop.signal and not stopped:  # a signal came while the table was written
+            outcome.interrupted = True
+            break
+        if paths and not _make(outcome, out / name, make, stop, held=k == 0):
+            break
+    outcome.interrupted |= stop.signal > 0
+
+
+def _make(
+    outcome: Outcome, file: Path, make: Callable[[Path], object], stop: Stop, *, held: bool = True
+) -> bool:
+    """Write a file, which gets its name once it is complete: no partial file is left.
+
+    Returns False if a signal stopped it. A signal waits while `held`.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".unfinished-") as place:
+            part = Path(place) / file.name
+            with stop.held(yes=held):
+                make(part)
+            part.replace(file)
+        outcome.files.append(file)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        outcome.failures[file.name] = f"stopped by {stop.said}"
+        return False
+    except Exception as error:  # a picture that fails must not lose the others
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        why = (
+            cause.strerror or str(cause)
+            if isinstance(cause, OSError)
+            else f"{type(cause).__name__}: {cause}"
+        )
+        outcome.failures[file.name] = f"could not be written: {why}"
+    return True
+
+
+def _table(paths: Mapping[str, Trajectory], file: Path) -> None:
+    """Write one line for each record of each flow: flow, step, time, the metrics, the energy.
+
+    The numbers read back exactly. The energy is the flow's own.
+    """
+    names = list(dict.fromkeys(name for path in paths.values() for name in path.metrics))
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["flow", "step", "time", *measured_names(names, paths), "energy"])
+        for flow, path in paths.items():
+            columns = [path.steps, path.times, *(path.metrics[name] for name in names), path.energy]
+            table.writerows(
+                [flow, *row] for row in zip(*(column.tolist() for column in columns), strict=True)
+            )

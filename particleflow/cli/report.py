@@ -1,0 +1,150 @@
+"""The report of a run: the choices before it, and how each flow ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from particleflow._words import called, shown
+from particleflow.cli.task import Task
+from particleflow.trajectory import Trajectory
+
+# The exit code where all flows completed and all results were written.
+COMPLETED = 0
+# The exit code where a flow did not complete or a result could not be written.
+ENDED_BADLY = 1
+# The exit code after Ctrl-C, by the custom of shells: 128 + SIGINT.
+INTERRUPTED = 130
+# The most coordinates of a mean that the heading shows; more would not fit a line.
+SHOWN = 4
+
+
+@dataclass
+class Outcome:
+    """The result of a task: trajectories, written files, failures with their reasons, and warnings.
+
+    A flow that took no step has no trajectory.
+    """
+
+    paths: dict[str, Trajectory] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def code(self) -> int:
+        """The exit code: 130 after Ctrl-C, 1 after a failure, else 0.
+
+        A failure is a flow that did not complete, or a result that could not be written.
+        """
+        if self.interrupted:
+            return INTERRUPTED
+        return (
+            ENDED_BADLY
+            if self.failures or any(path.status != "completed" for path in self.paths.values())
+            else COMPLETED
+        )
+
+
+def heading(task: Task) -> str:
+    """The choices of a run, before it begins."""
+    s = task.settings
+    start = (
+        f"N(({_few(s['start_mean'])}), {s['start_std']:g}^2)"
+        if s["start"] == "gaussian"
+        else shown(s["start"])
+    )
+    bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
+    of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
+    facts = {
+        "target": f"{shown(s['target'])}: {len(task.y)}{of} points in {d} dimension{'s' * (d > 1)}",
+        "start": f"{len(task.x0)} particles, {start}",
+        "kernel": s["kernel"] + bandwidth,
+        "seed": str(task.seed),
+    }
+    for name in task.plans:
+        facts[name] = ", ".join(
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in s[name].items()
+        )
+    width = max(map(len, facts))
+    return "\n".join([*(f"{key:<{width}}  {value}" for key, value in facts.items()), *task.notes])
+
+
+def _few(values: Sequence[float]) -> str:
+    """The numbers; the first ones of many."""
+    more = [f"... ({len(values)} in all)"] if len(values) > SHOWN else []
+    return ", ".join(
+        [*(f"{value:.15g}" for value in (values[: SHOWN - 1] if more else values)), *more]
+    )
+
+
+def summary(task: Task, outcome: Outcome) -> str:
+    """One line for each flow, then the messages.
+
+    A line tells how the flow ended, its first and last metrics, and its time.
+    """
+    rows = [
+        [
+            "flow",
+            "ended",
+            "dt",
+            "steps",
+            *measured_names(task.metrics, outcome.paths),
+            "sums",
+            "seconds",
+        ]
+    ]
+    for name, plan in task.plans.items():
+        path = outcome.paths.get(name)
+        if path is None:
+            status = "failed" if name in outcome.failures else "not run"
+            rows.append([name, status, f"{plan.dt:g}", "0", *("" for _ in task.metrics), "", ""])
+            continue
+        measured = {
+            metric: v[v.isfinite()].tolist() or [math.nan] for metric, v in path.metrics.items()
+        }
+        ends = [f"{v[0]:.3g} -> {v[-1]:.3g}" for v in measured.values()]
+        sums = "+".join(path.report.get("backends", {})) or "-"
+        ended = (
+            f"UNSTABLE from step {path.report['unstable_from']}"
+            if path.status == "unstable"
+            else path.verdict
+        )
+        rows.append(
+            [
+                name,
+                ended,
+                f"{plan.dt:g}",
+                str(int(path.steps[-1])),
+                *ends,
+                sums,
+                f"{path.report['seconds']:.1f}",
+            ]
+        )
+    said = [f"{name}: {path.message}" for name, path in outcome.paths.items() if path.message]
+    said += [f"{name}: {message}" for name, message in outcome.failures.items()]
+    return "\n".join(
+        [_aligned(rows), *(" ".join(line.split()) for line in [*said, *outcome.notes])]
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def measured_names(names: Iterable[str], paths: Mapping[str, Trajectory]) -> list[str]:
+    """The names of metrics, with the number of points drawn where not all are compared."""
+    labels = {
+        name: label
+        for path in paths.values()
+        for name, label in path.report.get("labels", {}).items()
+    }
+    return [called(name, {"labels": labels}) for name in names]

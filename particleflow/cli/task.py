@@ -1,0 +1,203 @@
+"""Tasks: all that a run needs, made from settings; what they leave open is chosen from the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from particleflow import _checks, kernels, metrics, samplers
+from particleflow._refusals import RefusedValueError
+from particleflow._typing import Points
+from particleflow.cli import starts
+from particleflow.cli.defaults import (
+    DIRECTIONS,
+    EXACT_UNASKED,
+    MOST_DIRECTIONS,
+    ONE_THREAD,
+    RECORDED,
+    RECORDS,
+    ROWS,
+    SAMPLES,
+    SORTED,
+    processors,
+)
+from particleflow.cli.files import Choices, drawn, target
+from particleflow.cli.flows import Plan, Problem, plan
+from particleflow.cli.names import FLOWS, TARGETS
+from particleflow.cli.options import OPTIONS
+from particleflow.cli.parts import EXACT_AT_MOST, KERNELS, METRICS
+from particleflow.cli.paths import absolute
+from particleflow.cli.starts import short
+from particleflow.cli.toml import Settings, given
+from particleflow.samplers.data import Rows
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a run needs, with nothing left open.
+
+    `settings` says the same in words and numbers: building from them again gives the same task.
+    `threads` are for the run. The task itself is built in one thread, so that it does not depend on
+    their number.
+    """
+
+    x0: Points
+    y: Tensor
+    plans: Mapping[str, Plan]
+    every: Mapping[str, int]  # steps from one record of a flow to the next
+    metrics: Mapping[str, metrics.Metric]
+    seed: int
+    threads: int
+    settings: Settings
+    rows: int | None  # the number of rows of a target that is a file or a data set
+    notes: tuple[str, ...] = ()  # choices other than the usual ones, with the reason
+
+
+def task(settings: Settings, names: Sequence[str]) -> Task:
+    """Build the flows called `names` and their clouds; choose what `settings` leave open.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        A setting, a file or a part cannot be used; raised before the first step.
+    """
+    seed = _checks.count(settings.get("seed") or 0, "seed", least=0)
+    name = settings.get("target") or "rings"
+    pca = given(settings.get("pca"), TARGETS[name].defaults.get("pca", 0) if name in TARGETS else 0)
+    choices = Choices.of(settings)
+    law, project = target(
+        name,
+        pca=pca,
+        key=choices.key["target"],
+        columns=choices.columns["target"],
+        bright=choices.bright,
+    )
+    from_file = isinstance(law, (samplers.FromFile, samplers.FromArray))
+    y = drawn(law, settings.get("m"), "m", seed, default=ROWS if from_file else SAMPLES)
+    kernel, bandwidth = _kernel(settings, y, names)
+    bulk = starts.in_order(starts.bulk(y))
+    scale = float(bulk.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
+    x0, start = starts.start(settings, bulk, scale, seed + 1, project)
+    wanted, notes = _metrics(settings.get("metrics"), x0, y)
+    notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
+    records = _checks.count(given(settings.get("records"), RECORDS), "records")
+    most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
+    threads = given(
+        settings.get("threads"), processors() if max(len(x0), len(y)) > ONE_THREAD else 1
+    )
+    problem = Problem(settings, names, name, law, kernel, scale, x0, y)
+    made = {flow: plan(problem, flow) for flow in names}
+    plans = {flow: its for flow, (its, _) in made.items()}
+    tables = {flow: table for flow, (_, table) in made.items()}
+    if most < min(records, max(its.steps for its in plans.values())):
+        notes.append(
+            f"records: at most {most} and not {records}, which would take more than"
+            f" {RECORDED / 2**30:g} GB"
+        )
+    chosen: Settings = {
+        **{key: settings[key] for key in ("flow", "flows") if key in settings},
+        "target": name if name in TARGETS else absolute(name, "target"),
+        "n": len(x0),
+        "m": len(y),
+        **start,
+        "pca": pca,
+        "key": settings.get("key"),
+        "columns": settings.get("columns"),
+        "bright": settings.get("bright"),
+        "seed": seed,
+        "threads": _checks.count(threads, "threads"),
+        "kernel": settings.get("kernel") or "gaussian",
+        "bandwidth": bandwidth,
+        "metrics": list(wanted),
+        "records": records,
+        "gif": settings.get("gif") is not False,
+    }
+    resolved = {
+        option.name: chosen[option.name]
+        for option in OPTIONS
+        if chosen.get(option.name) is not None
+    }
+    sizes = {"kernel": kernel, "projections": _directions(len(x0) + len(y))}
+    measures = {METRICS[m].label: METRICS[m].make(sizes.__getitem__) for m in wanted}
+    rows = len(law) if isinstance(law, Rows) else None
+    every = {flow: spacing(its.steps, records, most) for flow, its in plans.items()}
+    return Task(
+        x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes)
+    )
+
+
+def spacing(steps: int, records: int, most: int = 10**9) -> int:
+    """Steps from one record to the next.
+
+    It is a divisor of `steps`: the one whose number of records is nearest to `records`, and at most
+    `most`. Where none comes within a factor of 1.5, the last record is nearer to its neighbour than
+    the others are.
+    """
+    wanted = min(records, most, steps)
+    near = [
+        number
+        for number in range(math.ceil(wanted / 1.5), math.floor(min(1.5 * wanted, most)) + 1)
+        if steps % number == 0
+    ]
+    if near:
+        return steps // min(near, key=lambda number: abs(math.log(number / wanted)))
+    return max(round(steps / wanted), math.ceil(steps / most))
+
+
+def _directions(points: int) -> int:
+    """The number of directions of the sliced distance, for clouds of `points` points in all."""
+    return int(min(MOST_DIRECTIONS, max(DIRECTIONS, SORTED // points)))
+
+
+def _kernel(
+    settings: Settings, y: Tensor, names: Sequence[str]
+) -> tuple[kernels.Kernel, float | None]:
+    record, bandwidth = KERNELS[settings.get("kernel") or "gaussian"], settings.get("bandwidth")
+    stuck = [] if record.positive else [flow for flow in names if FLOWS[flow].positive]
+    if stuck:
+        raise RefusedValueError(
+            "kernel",
+            f"{record.name} is not positive, which {stuck[0]} needs",
+            remedy="use it with mmd or mmd-noise, or take laplace",
+        )
+    if "bandwidth" not in record.arguments:
+        if bandwidth is not None:
+            told = f"has no meaning for the kernel {record.name}"
+            raise RefusedValueError("bandwidth", told, remedy="leave it out")
+        return record.make(), None
+    if bandwidth is None:
+        try:
+            bandwidth = short(kernels.default_bandwidth(y))
+        except ValueError:
+            raise RefusedValueError(
+                "bandwidth",
+                "cannot be chosen from the target, most of whose points coincide",
+                remedy="give a length",
+            ) from None
+    return record.make(lambda _: bandwidth), bandwidth
+
+
+def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str], list[str]]:
+    """The names of the metrics, and remarks on them.
+
+    Exact transport is for small clouds, or for any size in one dimension.
+    """
+    size = max(len(x0), len(y)) if y.shape[1] > 1 else 0
+    if asked is None:
+        if size <= EXACT_UNASKED:
+            return ["w2", "mmd2"], []
+        return ["sliced", "mmd2"], [
+            f"metrics: sliced W2 and not W2, which takes long beyond {EXACT_UNASKED} points"
+        ]
+    slow = [name for name in asked if name in ("w1", "w2")]
+    if slow and size > EXACT_AT_MOST:
+        raise RefusedValueError(
+            "metrics",
+            f"{slow[0]} is exact, for at most {EXACT_AT_MOST} points",
+            size,
+            "use sliced, or leave it out",
+        )
+    return list(asked), []

@@ -1,0 +1,170 @@
+"""The dual problem of a regularised f-divergence, and the duality gap that certifies a solution.
+
+    D(g) = sum_j q_j f(g_j) + |mu_x - sum_j q_j g_j k(y_j, .)|^2 / (2 lam)                       (1)
+    P(h) = sum_i m_i h(x_i) - sum_j q_j f*(h(y_j)) - lam/2 |h|^2                                 (2)
+
+D is minimised over densities g >= 0 of the target's points, P is maximised over the Hilbert space
+of k. min D = max P. At the optimum h = (mu_x - sum_j q_j g_j k(y_j, .)) / lam, and
+g_j = (f*)'(h(y_j)), an estimate of current / target at y_j.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow.estimators.envelope.gram import Gram
+from particleflow.memo import cached_property
+
+# For |t| below it f*(u + t) - f*(u) - g t comes from the trapezium rule, whose relative error is
+# t^2. That of the difference itself is eps / t^2.
+SMALL_RESIDUAL = 1e-4
+# Growth of a weight in one step, as a share of it, that needs no safeguard.
+SHORT = 0.1
+# A bound of the rounding of u, as a share of |u|.
+ROUNDING = 4 * torch.finfo(torch.float64).eps
+# The share of the sums' own error that the solver may add.
+SHARE = 0.1
+
+
+@runtime_checkable
+class Entropy(Protocol):
+    """What the solver asks of f: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
+
+    def slope(self, g: Tensor) -> Tensor: ...
+    def conjugate(self, s: Tensor) -> Tensor: ...
+    def ratio(self, s: Tensor) -> Tensor: ...
+    def ratio_slope(self, s: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where the solver stands.
+
+    u (M,), the weights a = q (f*)'(u), image = K a, the residual t = h - u at y, value = D, gap =
+    D - P, and norm2 = lam^2 |h|^2.
+    """
+
+    u: Float[Tensor, "M"]
+    a: Float[Tensor, "M"]
+    image: Float[Tensor, "M"]
+    residual: Float[Tensor, "M"]
+    value: float
+    gap: float
+    norm2: float
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    """Problem (1) in the variable u = f'(g), with g = (f*)'(u) and the weights a = q g of h.
+
+    u is a solution where u = h(u) at y.
+
+    Parameters
+    ----------
+    divergence : Divergence, or another `Entropy`
+    gram : Gram
+        K at the target's points, with their masses q.
+    mu : (M,) float64
+        mu_x = sum_i m_i k(x_i, .) at y.
+    energy : float
+        |mu_x|^2 = sum_ii' m_i m_i' k(x_i, x_i').
+    least : float
+        The least value of |mu_x - mu_gp|^2, against rounding. -inf where mu holds a linear cost
+        too.
+    """
+
+    divergence: Entropy
+    gram: Gram
+    mu: Float[Tensor, "M"]
+    energy: float
+    least: float = 0.0
+
+    @cached_property
+    def mass(self) -> Float[Tensor, "M"]:
+        return self.gram.cloud.mass
+
+    def at(self, u: Float[Tensor, "M"], lam: float) -> Point:
+        """The point at u. Cost: one product by K."""
+        a = self.mass * self.divergence.ratio(u)
+        return self.with_image(u, a, self.gram.times(a), lam)
+
+    def at_zero(self, lam: float) -> Point:
+        """The point at u = 0, where a = q. Costs a product only once for each target."""
+        return self.with_image(torch.zeros_like(self.mu), self.mass, self.gram.of_mass, lam)
+
+    def with_image(
+        self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float
+    ) -> Point:
+        """The point at u, where a and image = K a are known."""
+        residual = (self.mu - image) / lam - u
+        # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2
+        norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), self.least)
+        # f(g) = u g - f*(u), which at small u loses no more than eps u
+        conjugate = self.divergence.conjugate(u)
+        entropy = float(a @ u) - float(self.mass @ conjugate)
+        return Point(
+            u,
+            a,
+            image,
+            residual,
+            entropy + norm2 / (2 * lam),
+            self._gap(u, a, conjugate, residual),
+            norm2,
+        )
+
+    def _gap(
+        self,
+        u: Float[Tensor, "M"],
+        a: Float[Tensor, "M"],
+        conjugate: Float[Tensor, "M"],
+        t: Float[Tensor, "M"],
+    ) -> float:
+        """D - P at the witness of a, >= 0.
+
+        sum_j q_j (f(g_j) + f*(h_j) - g_j h_j) = sum_j q_j (f*(u_j + t_j) - f*(u_j) - g_j t_j)
+        """
+        h = u + t
+        near = t * (self.mass * self.divergence.ratio(h) - a) / 2
+        large = t.abs() >= SMALL_RESIDUAL
+        if not bool(large.any()):
+            return float(near.sum())
+        far = self.mass * (self.divergence.conjugate(h) - conjugate) - a * t
+        return float(torch.where(large, far, near).sum())
+
+    def moved(
+        self, u: Float[Tensor, "M"], step: Float[Tensor, "M"], lam: float
+    ) -> Float[Tensor, "M"]:
+        """u + step, but no weight that matters to h grows faster than linearly in the step.
+
+        Where (f*)' is steep, u + step itself would overshoot by far.
+        """
+        ratio = self.divergence.ratio(u)
+        linear = ratio + self.divergence.ratio_slope(u) * step
+        cap = self.divergence.slope(torch.maximum(linear, lam / (self.gram.peak * self.mass)))
+        long = linear > (1 + SHORT) * ratio
+        straight = u + step
+        return torch.where(long & (cap < straight), cap, straight)
+
+    def error(self, point: Point, lam: float) -> float:
+        """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution.
+
+        P is lam-strongly concave, so lam/2 |h - h*|^2 <= gap.
+        """
+        scale = max(point.norm2, 1e-15 * self.energy)
+        return 0.0 if scale == 0 else math.sqrt(2 * lam * max(point.gap, 0.0) / scale)
+
+    def enough(self, point: Point, lam: float, rtol: float) -> float:
+        """The gap at which to stop: the error is at most rtol, or what the sums' errors cause."""
+        scale = max(point.norm2, 1e-15 * self.energy)
+        uncertain = (
+            SHARE * self.gram.error * float(point.a.abs().sum() + self.mass.sum()) / lam
+            + ROUNDING * point.u.abs()
+        )
+        floor = 0.5 * float((self.mass * self.divergence.ratio_slope(point.u)) @ uncertain**2)
+        return max(rtol**2 * scale / (2 * lam), floor)

@@ -1,0 +1,154 @@
+"""The ratio of two kernel density estimates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import ClassVar
+
+from particleflow._typing import Gradients, Memory, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.base import (
+    Fit,
+    FlowDefaults,
+    SmoothRatio,
+    mean_descent,
+    remembered,
+)
+from particleflow.kept import Kept
+from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median
+from particleflow.kernels.bandwidth import is_rule, read_off
+from particleflow.kernels.declared import as_kernel_or_rule, bandwidth_of, is_positive
+from particleflow.pairwise import Auto, Field, PairwiseSum
+from particleflow.pairwise.base import check_backend
+
+
+@dataclass(frozen=True)
+class KDEWitness:
+    """log target field - log current field + shift, by log-sum-exp.
+
+    It and its gradient are finite however far z is from both clouds.
+    """
+
+    target: Field
+    current: Field
+    shift: float = 0.0
+    log_ratio: ClassVar[bool] = True
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        log_p, grad_p = self.target.log(z)
+        log_q, grad_q = self.current.log(z)
+        value = log_p - log_q
+        return value + self.shift if self.shift else value, grad_p - grad_q
+
+
+@dataclass(frozen=True)
+class KDE(SmoothRatio, FlowDefaults):
+    """The log ratio of two kernel density estimates, with c = int k.
+
+        w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x
+
+    With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud has
+    a bandwidth l of its own, and c = (2 pi l^2)^{d/2}. A flow rests where the smoothed densities
+    agree. With one bandwidth that is the target. With two it is narrower or wider.
+
+    `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i). The velocity h'(w) grad w is
+    not its gradient, and need not lower it. Cost O((N + M) Q d), and that of a rule at each fit.
+    `Fit.report` has the bandwidths that were chosen from the data.
+
+    Parameters
+    ----------
+    kernel : Kernel, Bandwidth or None
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. A rule of `particleflow.kernels` is
+        applied to each cloud at each fit: CrossValidated(), Scott(), Median(). None: a Gaussian for
+        both clouds, whose bandwidth `shared` chooses for the target at the first fit.
+    shared : Bandwidth, optional
+        The rule for that bandwidth, which is kept in memory. None: CrossValidated(), right for a
+        density. In a `Flow` None is Median(None), `default_bandwidth`: a flow needs a force between
+        the parts of a target, where a bandwidth that fits the density of the parts has none.
+    pairwise : PairwiseSum
+        The backend of the sums.
+
+    Raises
+    ------
+    TypeError
+        A kernel that is not positive.
+    ValueError
+        `shared` beside a kernel.
+
+    >>> flow = pf.mono_flow(pf.estimators.KDE(pf.kernels.Gaussian(0.2)))         # doctest: +SKIP
+    """
+
+    kernel: Kernel | Bandwidth | None = None
+    shared: Bandwidth | None = field(default=None, kw_only=True)
+    pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
+    _target: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+    _width: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_backend(self.pairwise)
+        if self.shared is not None:
+            if isinstance(self.shared, type) or not isinstance(self.shared, Bandwidth):
+                raise TypeError(
+                    f"`shared` must be a rule with of(cloud), got {self.shared!r}: e.g."
+                    " pf.kernels.CrossValidated()"
+                )
+            if self.kernel is not None:
+                raise ValueError(
+                    f"`shared` chooses a bandwidth where there is no kernel, got {self.shared}"
+                    f" beside {self.kernel}: leave one out"
+                )
+        if self.kernel is None:
+            return
+        kernel = as_kernel_or_rule(self.kernel)
+        object.__setattr__(self, "kernel", kernel)
+        if not (is_rule(kernel) or is_positive(kernel)):
+            raise TypeError(
+                f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian,"
+                " Laplace, Matern32, Matern52 or IMQ"
+            )
+
+    def in_flow(self) -> KDE:
+        """The same estimator, with `default_bandwidth` of the target where nothing is given."""
+        free = self.kernel is None and self.shared is None
+        return replace(self, shared=Median(None)) if free else self
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        assert y is not None
+        if isinstance(self.kernel, Kernel):
+            return self._fit(x, y, self.kernel, self.kernel)
+        if self.kernel is None:
+            kept = memory.get("bandwidth", None)
+            rule = CrossValidated() if self.shared is None else self.shared
+            width = read_off("`y`", partial(rule.of, y)) if kept is None else float(kept)
+            kernel = Gaussian(width)
+            return self._fit(x, y, kernel, kernel, {"bandwidth": remembered(width)})
+        rule = self.kernel
+        of_y: float = self._width.get(y, lambda: read_off("`y`", partial(rule.of, y)))
+        return self._fit(x, y, Gaussian(read_off("`x`", partial(rule.of, x))), Gaussian(of_y))
+
+    def _fit(
+        self, x: Cloud, y: Cloud, of_x: Kernel, of_y: Kernel, memory: Memory | None = None
+    ) -> Fit:
+        # the key holds the kernel too: a run that goes on may bring another bandwidth
+        target: Field = self._target.get(
+            y, lambda: self.pairwise.sources(of_y, y.points).field(y.mass), of=of_y
+        )
+        current = self.pairwise.sources(of_x, x.points).field(x.mass)
+        report, shift = dict(current.explain(x.points)), 0.0
+        if isinstance(self.kernel, Kernel):
+            width = bandwidth_of(self.kernel)
+            report |= {} if width is None else {"bandwidth": width}
+        else:
+            assert isinstance(of_x, Gaussian)
+            assert isinstance(of_y, Gaussian)
+            shift = x.dim * math.log(of_x.bandwidth / of_y.bandwidth)
+            report |= {"bandwidth": of_x.bandwidth, "target_bandwidth": of_y.bandwidth}
+        witness = KDEWitness(target, current, shift)
+        return Fit(
+            witness,
+            dict(memory or {}),
+            report,
+            objective=partial(mean_descent, witness, x),
+        )

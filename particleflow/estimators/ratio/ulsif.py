@@ -1,0 +1,247 @@
+"""Least-squares fits of the density ratio: uLSIF, and of the relative ratio: RuLSIF."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Memory, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.base import Fit, FlowDefaults, SmoothRatio, remembered
+from particleflow.estimators.ratio.kernel_ratio import (
+    IN_FLOW,
+    KernelRatioWitness,
+    candidates,
+    chosen_bandwidth,
+    kernel_ratio,
+    normalised,
+    positive_kernel,
+)
+from particleflow.estimators.ratio.least_squares import LeastSquares, ridges
+from particleflow.estimators.ratio.nonnegative import least_ridge
+from particleflow.kernels import Bandwidth, Kernel
+from particleflow.pairwise import Auto, PairwiseSum
+from particleflow.pairwise.base import check_backend
+from particleflow.subsets import places
+
+# The ridge in a flow, in units of H.
+LAM_IN_FLOW = 1e-2
+# Places of each cloud that are left out, one at a time, to score lam and bandwidth.
+LEFT_OUT = 2048
+# The relative error of theta, in the norm of the objective, at which a fit has converged.
+RTOL = 1e-8
+
+
+@dataclass(frozen=True)
+class _KernelLeastSquares(SmoothRatio, FlowDefaults):
+    """What ULSIF and RuLSIF share."""
+
+    kernel: Kernel | Bandwidth | None = None
+    lam: float | None = field(default=None, kw_only=True)
+    centres: int = field(default=100, kw_only=True)
+    rounded: bool = field(default=False, kw_only=True)
+    pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.kernel is not None:
+            object.__setattr__(self, "kernel", positive_kernel(self.kernel))
+        if self.lam is not None:
+            remedy = "it is the ridge; None chooses it from the data"
+            object.__setattr__(self, "lam", _checks.positive(self.lam, "lam", remedy=remedy))
+        object.__setattr__(self, "centres", _checks.count(self.centres, "centres"))
+        _checks.flag(self.rounded, "rounded")
+        check_backend(self.pairwise)
+
+    def in_flow(self) -> _KernelLeastSquares:
+        """The same estimator, with `default_bandwidth` and lam = 1e-2 where none are given."""
+        return replace(
+            self,
+            kernel=IN_FLOW if self.kernel is None else self.kernel,
+            lam=LAM_IN_FLOW if self.lam is None else self.lam,
+        )
+
+    @property
+    @abstractmethod
+    def _alpha(self) -> float:
+        """The target's share in the distribution m under which r is squared."""
+
+    @abstractmethod
+    def _witness(
+        self, ratio: KernelRatioWitness, log_scale: float
+    ) -> KernelRatioWitness | RelativeWitness:
+        """log r, from the fitted ratio of the normalised clouds and log(mass y / mass x)."""
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        assert y is not None
+        (points, a, log_x), (target, b, log_y) = normalised(x), normalised(y)
+        centres = places(y, self.centres)[0]
+        kernels = candidates(self.kernel, y, memory)
+        lams = ridges(a, b) if self.lam is None else (self.lam,)
+        if self.lam is None and "lam" in memory:
+            lams = (float(memory["lam"]),)
+        report: dict[str, Any] = {}
+        kernel, lam = kernels[0], lams[0]
+        problem = LeastSquares(self._alpha, self.rounded)
+        if len(kernels) * len(lams) > 1:
+            parts = places(x, LEFT_OUT), places(y, LEFT_OUT)
+            kernel, lam, report["score"] = problem.choose(
+                kernels, lams, (points, a), (target, b), centres, parts
+            )
+        h, matrix = problem.system(kernel, (points, a), (target, b), centres)
+        chosen = {"lam": lam, **chosen_bandwidth(self.kernel, kernel)}
+        lam = max(lam, least_ridge(matrix, h))
+        start = memory.get("theta")
+        solved = problem.solve(h, matrix, lam, None if start is None else start.cpu())
+        theta = solved.theta
+        if not self.rounded:
+            gap = float(solved.slope.square().sum()) / (2 * lam)
+            report |= {
+                "converged": gap <= RTOL**2 * float(h @ theta) / 2,
+                "gap": gap,
+                "iterations": solved.iterations,
+            }
+        ratio = kernel_ratio(kernel, centres, theta.log().to(centres), self.pairwise)
+        report |= {**chosen, "lam": lam, "centres": len(centres)}
+        chi2 = float(2 * (h @ theta) - theta @ matrix @ theta) - 1
+        return Fit(
+            self._witness(ratio, log_y - log_x),
+            {**{name: remembered(value) for name, value in chosen.items()}, "theta": theta},
+            {**report, **ratio.field.explain(x.points.double())},
+            objective=lambda: chi2,
+        )
+
+
+@dataclass(frozen=True)
+class ULSIF(_KernelLeastSquares):
+    """Unconstrained least-squares importance fitting: r = sum_l theta_l k(., c_l) by least squares.
+
+        min over theta >= 0 of   theta' H theta / 2 - h' theta + lam |theta|^2 / 2
+        H = sum_i a_i k(x_i, c) k(x_i, c)',   h = sum_j b_j k(y_j, c)
+
+    This is the empirical form of E_q (r - p / q)^2 / 2, whose largest -J is `losses.ULSIF`. a and b
+    are the shares of the clouds' masses. The centres c (L, d) are `centres` of the target's places,
+    drawn with a fixed seed. Since theta >= 0, log r and its gradient are finite everywhere.
+
+    An active set solves the programme. The report certifies it: F(theta) - F* <= |g|^2 / (2 lam) =
+    `gap`, where g is the slope on the positive entries and its negative part on the others.
+    `converged` says gap <= 1e-16 |F|.
+
+    What is not given is chosen at the first fit, kept in memory and reported: the bandwidth of a
+    Gaussian among 2^-3 .. 2 median distances of the target, and lam among 1 / min(N, M) .. 10. The
+    least leave-one-out score wins (`least_squares.leave_one_out`). At most 2048 places of each
+    cloud are left out, a point together with its repeats. The search goes from wide and smooth to
+    narrow and rough until two in a row are worse.
+
+    In a `Flow`, what is not given is `default_bandwidth` of the target and lam = 1e-2. Many ratios
+    tell clouds that hardly overlap apart, and a score of left-out points prefers the smoothest,
+    which is flat between the parts of a target, or rises away from them.
+
+    r resolves no more than its L kernels do: the error of log r stops falling where their distance,
+    not the number of points, limits it. Squares of r that q's points do not show (a chi^2 that is
+    large or infinite) leave it noisy: take `RuLSIF` there.
+
+    `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds. Cost
+    O((N + M) L (L + d)) a fit. The first takes some ten times that, and O(2048 L^2) for each of
+    some 40 scores. A query costs O(L d).
+
+    Parameters
+    ----------
+    kernel : Kernel, Bandwidth or None
+        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. A rule of `particleflow.kernels`: a
+        Gaussian whose bandwidth is read off the target at the first fit. None: a Gaussian whose
+        bandwidth is chosen.
+    lam : float, optional
+        The ridge, > 0, in units of H, whose diagonal is at most k(0)^2. It is raised to 1e-13 of
+        H's largest row sum, where float64 needs that; the report tells the one used.
+    centres : int
+        L, the most centres.
+    rounded : bool
+        True: the published rule max(0, (H + lam I)^-1 h), one linear system and no optimum.
+
+    Source: Kanamori, Hido and Sugiyama (2009).
+
+    >>> fit = pf.fit(pf.estimators.ULSIF(pf.kernels.Gaussian(0.3)), x, y)         # doctest: +SKIP
+    """
+
+    _alpha: ClassVar[float] = 0.0
+
+    def _witness(self, ratio: KernelRatioWitness, log_scale: float) -> KernelRatioWitness:
+        return replace(ratio, shift=ratio.shift + log_scale)
+
+
+@dataclass(frozen=True, eq=False)
+class RelativeWitness:
+    """log r = g(log r_a), r_a a relative ratio.
+
+        g(s) = s + log(1 - alpha) - log(1 - alpha e^s)    up to alpha e^s = ceiling
+
+    Beyond, r_a hardly tells r, or is no relative ratio at all (r_a < 1 / alpha). There g goes on
+    along its tangent, of slope 1 / (1 - ceiling). So g is finite and increases everywhere.
+    """
+
+    relative: KernelRatioWitness
+    alpha: float
+    ceiling: float
+    shift: float
+    log_ratio: ClassVar[bool] = True
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        s, grad = self.relative.value_and_grad(z.double())
+        if self.alpha > 0:
+            last = math.log(self.ceiling / self.alpha)
+            slope = 1 / (1 - self.alpha * s.clamp_max(last).exp())
+            s, grad = (
+                s.clamp_max(last) + slope.log() + (s - last).clamp_min(0.0) / (1 - self.ceiling),
+                slope[:, None] * grad,
+            )
+        return (s + math.log1p(-self.alpha) + self.shift).to(z.dtype), grad.to(z.dtype)
+
+
+@dataclass(frozen=True)
+class RuLSIF(_KernelLeastSquares):
+    """Relative uLSIF: the relative ratio r_a = p / m, m = alpha p + (1 - alpha) q, as in `ULSIF`.
+
+        H = alpha sum_j b_j k(y_j, c) k(y_j, c)' + (1 - alpha) sum_i a_i k(x_i, c) k(x_i, c)'
+
+    r_a < 1 / alpha is bounded where p / q is not, and easier to learn. The witness is log r of the
+    plain ratio r = (1 - alpha) r_a / (1 - alpha r_a). Beyond alpha r_a = `ceiling` it goes on along
+    its tangent (`RelativeWitness`).
+
+    `Fit.value` is 2 J - 1, an estimate of chi^2(p || m), twice the relative Pearson divergence of
+    the paper. alpha = 0 is `ULSIF`. Cost: as `ULSIF`.
+
+    Parameters
+    ----------
+    kernel, lam, centres, rounded
+        As in `ULSIF`.
+    alpha : float
+        The target's share of m, 0 <= alpha < 1.
+    ceiling : float
+        In (0, 1).
+
+    Source: Yamada, Suzuki, Kanamori, Hachiya and Sugiyama (2011).
+    """
+
+    alpha: float = field(default=0.1, kw_only=True)
+    ceiling: float = field(default=0.95, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "alpha", _checks.non_negative(self.alpha, "alpha"))
+        object.__setattr__(self, "ceiling", _checks.positive(self.ceiling, "ceiling"))
+        for name, remedy in (
+            ("alpha", "it is the target's share of the mixture, e.g. 0.1"),
+            ("ceiling", "it cuts alpha r_a, e.g. 0.95"),
+        ):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"`{name}` must be < 1, got {getattr(self, name):g}: {remedy}")
+
+    @property
+    def _alpha(self) -> float:
+        return self.alpha
+
+    def _witness(self, ratio: KernelRatioWitness, log_scale: float) -> RelativeWitness:
+        return RelativeWitness(ratio, self.alpha, self.ceiling, log_scale)

@@ -1,0 +1,148 @@
+"""The log ratio from a network trained on any of the ratio losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._typing import Gradients, Memory, Queries, Values
+from particleflow.clouds import Clock, Cloud
+from particleflow.estimators.base import Fit
+from particleflow.estimators.trained.batches import Batch
+from particleflow.estimators.trained.network import Network, Weights, value_and_grad, values
+from particleflow.estimators.trained.training import FromModule, Learned, slopes
+from particleflow.losses import BCE, Loss
+
+
+@dataclass(frozen=True)
+class ClassifierWitness:
+    """log r of a trained network u, with its gradient by automatic differentiation.
+
+    log r = u + offset where `loss` is None, which cannot saturate. Else d = loss.constrain(u), and
+    log r(d) is that of the loss.
+    """
+
+    learned: Learned
+    loss: Loss | None
+    offset: float
+    log_ratio: ClassVar[bool] = True
+
+    def __call__(self, z: Queries) -> Values:
+        u = self.learned(z)
+        return u + self.offset if self.loss is None else self.loss.log_ratio(self.loss.constrain(u))
+
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        return value_and_grad(self, z)
+
+
+@dataclass(frozen=True)
+class Classifier(FromModule):
+    """w = log r, from a network u trained on any loss of `particleflow.losses`.
+
+    Adam maximises J = sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)). u is log r itself, with
+    d = loss.inverse(u). With `log_output=False`, d = loss.constrain(u) and w = log r(d), which is
+    slower to overflow and saturates sooner. The constant that Donsker-Varadhan's J leaves open is
+    taken from the whole current cloud.
+
+    `Fit.value` is J on the whole clouds, for `BCE` at most 2 JS - 2 log 2. The report tells J as
+    `objective`, the steps of Adam so far as `iterations`, and `accuracy`: the mean share of the two
+    clouds on its own side of r = 1, which is 1/2 where nothing tells them apart. `converged` is
+    False where the weights are no longer finite, else it is absent.
+
+    On clouds that a curve separates log r grows for as long as it is trained. A penalty holds it
+    back, at points z_b between x and y, in standardised units:
+
+        gradient_penalty mean_b (|grad u(z_b)| - penalty_centre)^2
+
+    Towards 0, the default, it agrees with r = 1 (Thanh-Tung, Tran and Venkatesh 2019). Towards 1 it
+    is that of Gulrajani et al. (2017).
+
+    A loss with exponentials of u (ULSIF, Pearson, Exponential, ReverseKL) overflows on clouds that
+    are far apart, where its divergence is infinite. Take BCE, `log_output=False` or a penalty
+    there.
+
+    Parameters
+    ----------
+    module : torch.nn.Module, callable (d) -> module, or None
+        See `FromModule`.
+    loss : Loss
+    gradient_penalty : float
+        The weight of the penalty, >= 0.
+    penalty_centre : float
+        The slope that costs nothing, in standardised units; refused without a penalty.
+    log_output : bool
+        Whether the network's output is log r.
+    width, depth, steps, first_steps, learning_rate, betas, batch, standardise
+        See `Trained`.
+
+    >>> flow = pf.mono_flow(pf.estimators.Classifier(), pf.mobilities.Vanilla())  # doctest: +SKIP
+    """
+
+    loss: Loss = BCE()
+    gradient_penalty: float = field(default=0.0, kw_only=True)
+    penalty_centre: float = field(default=0.0, kw_only=True)
+    log_output: bool = field(default=True, kw_only=True)
+    log_ratio: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.loss, type) or not isinstance(self.loss, Loss):
+            raise TypeError(
+                f"`loss` must be a loss of density ratios, got {_checks.came(self.loss)}: e.g."
+                " pf.losses.BCE()"
+            )
+        _checks.non_negative(self.gradient_penalty, "gradient_penalty")
+        if _checks.non_negative(self.penalty_centre, "penalty_centre") > 0 and not self._penalised:
+            raise ValueError(
+                "`penalty_centre` needs a penalty to be the centre of, got"
+                f" {self.penalty_centre:g}: pass gradient_penalty= too"
+            )
+        _checks.flag(self.log_output, "log_output")
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        assert y is not None
+        learned, state, report = self._train(x, y, clock, memory)
+        d_x, d_y = (self._d(values(learned, cloud.points)) for cloud in (x, y))
+        loss = self.loss.normalised(d_x, weights=x.mass)
+        zero = self.loss.inverse(d_x.new_zeros(1))
+        witness = ClassifierWitness(
+            learned, None if self.log_output else loss, float(loss.log_ratio(zero))
+        )
+        right = [
+            cloud.mean(side) / cloud.mass.sum()
+            for cloud, side in ((x, _side(-loss.log_ratio(d_x))), (y, _side(loss.log_ratio(d_y))))
+        ]
+        value = float(loss.objective(d_y, d_x, target_weights=y.mass, current_weights=x.mass))
+        return Fit(
+            witness,
+            state,
+            report | {"objective": value, "accuracy": float(sum(right)) / 2},
+            objective=lambda: value,
+        )
+
+    @property
+    def _penalised(self) -> bool:
+        return self.gradient_penalty > 0
+
+    def _d(self, u: Tensor) -> Tensor:
+        return self.loss.inverse(u) if self.log_output else self.loss.constrain(u)
+
+    def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
+        d = self._d(network(weights, fixed, torch.cat([batch.x, batch.y])))
+        d_x, d_y = d.split([len(batch.x), len(batch.y)])
+        cost = -self.loss.objective(
+            d_y, d_x, target_weights=batch.y_weights, current_weights=batch.x_weights
+        )
+        if batch.between is None:
+            return cost
+        excess = slopes(network, weights, fixed, batch.between) - self.penalty_centre
+        return cost + self.gradient_penalty * (excess**2).mean()
+
+
+def _side(log_ratio: Tensor) -> Tensor:
+    """1 where positive, 1/2 where 0, 0 where negative."""
+    return (torch.sign(log_ratio) + 1) / 2

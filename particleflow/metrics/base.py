@@ -1,0 +1,65 @@
+"""The contract of a metric, and its call on a run's own clouds without conversion."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from particleflow.clouds import Cloud, FixedCloud, as_clouds
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A metric of two clouds with a label; a callable (x, y) -> float is one without a label."""
+
+    @property
+    def label(self) -> str: ...
+    def __call__(self, x: Any, y: Any) -> float: ...
+
+
+@runtime_checkable
+class Subsampling(Metric, Protocol):
+    """A metric that compares a part of large clouds, and says so in `label_of`."""
+
+    def label_of(self, x: Any, y: Any) -> str: ...
+
+
+def label_of(metric: Callable[[Any, Any], float], name: str, x: Cloud, y: Cloud) -> str:
+    """The label of a metric's values between x and y; `name` where it has none."""
+    if isinstance(metric, Subsampling):
+        return metric.label_of(x, y)
+    return metric.label if isinstance(metric, Metric) else name
+
+
+class OfClouds(ABC):
+    """A metric of the package: `between` compares clouds, a call converts its arguments first."""
+
+    @abstractmethod
+    def between(self, x: Cloud, y: Cloud) -> float:
+        """The value between two clouds of one dtype, device and dimension."""
+
+    def __call__(self, x: Any, y: Any) -> float:
+        return self.between(*as_clouds(x, y))
+
+
+def value_between(metric: Callable[[Any, Any], Any], x: Cloud, y: Cloud) -> Any:
+    """metric(x, y) for two clouds of a run or of the package.
+
+    A metric of the package takes the clouds as they are where the target is fixed: both were
+    checked when the run began. Any other metric gets copies: it is a user's and must not move
+    particles. So does a subclass with a `__call__` of its own.
+    """
+    own = metric if isinstance(metric, OfClouds) else None
+    if own is None or type(own).__call__ is not OfClouds.__call__ or not isinstance(y, FixedCloud):
+        return metric(x.copy(), y.copy())
+    return own.between(x, y)
+
+
+def normalised(cloud: Cloud) -> Cloud:
+    """The cloud with a total mass of 1."""
+    return (
+        cloud
+        if cloud.log_mass is None
+        else Cloud(cloud.points, log_mass=cloud.log_mass.log_softmax(0))
+    )

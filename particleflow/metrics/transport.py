@@ -1,0 +1,155 @@
+"""Exact transport distances: W2 (the root) and W1."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from particleflow import _checks
+from particleflow.clouds import Cloud, as_clouds
+from particleflow.metrics.base import OfClouds, normalised
+from particleflow.metrics.sliced import quantile_costs
+from particleflow.subsets import in_own_order
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Transport(OfClouds):
+    max_points: int = 5000
+    max_iterations: int = 10_000_000
+    seed: int = 0
+    label: ClassVar[str]
+    _told: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _checks.count(self.max_points, "max_points")
+        _checks.count(self.max_iterations, "max_iterations")
+        _checks.count(self.seed, "seed", least=0)
+
+    def _drawn(self, x: Cloud, y: Cloud) -> str:
+        """ "of 5000 drawn" where a cloud has more points than are compared, else nothing."""
+        return (
+            f"of {self.max_points} drawn"
+            if x.dim > 1 and max(len(x), len(y)) > self.max_points
+            else ""
+        )
+
+    def label_of(self, x: Any, y: Any) -> str:
+        """The label; beyond `max_points` with the number of points drawn."""
+        both = isinstance(x, Cloud) and isinstance(y, Cloud)
+        drawn = self._drawn(x, y) if both else self._drawn(*as_clouds(x, y))
+        return ", ".join(filter(None, (self.label, drawn)))
+
+    def _cost(self, x: Cloud, y: Cloud, power: int) -> float:
+        """min over couplings P of sum_ij P_ij |x_i - y_j|^power, in float64."""
+        x, y = normalised(x.double()), normalised(y.double())
+        if x.dim == 1:
+            return float(quantile_costs(x.points.T, x, y.points.T, y, power)[0])
+        drawn = self._drawn(x, y)
+        if drawn and not self._told:
+            self._told.append(drawn)
+            _checks.warn(
+                f"W{power} between {len(x)} and {len(y)} points is {drawn}, and larger than that of"
+                f" all points: raise max_points = {self.max_points} (about max_points^3 / 2e10"
+                " seconds), or use SlicedW2(), which takes all points"
+            )
+        return self._linear_program(*self._thinned(x), *self._thinned(y), power)
+
+    def _thinned(self, cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
+        """Points and weights of a cloud; a cloud of more than `max_points` points is subsampled.
+
+        Point i is drawn about max_points * m_i times, by systematic sampling in a random order of
+        the points' own.
+        """
+        points, weights = cloud.points.cpu().numpy(), cloud.mass.cpu().numpy()
+        if len(points) > self.max_points:
+            generator = np.random.default_rng(self.seed)
+            order = generator.permutation(in_own_order(cloud))
+            steps = np.cumsum(weights[order])
+            ladder = (generator.random() + np.arange(self.max_points)) / self.max_points * steps[-1]
+            rungs = np.searchsorted(steps, ladder, side="right").clip(max=len(order) - 1)
+            rows, counts = np.unique(order[rungs], return_counts=True)
+            points, weights = points[rows], counts / self.max_points
+        return points, weights
+
+    def _linear_program(
+        self, x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, power: int
+    ) -> float:
+        try:
+            import ot
+        except ImportError as error:
+            raise ImportError(
+                "exact W1 and W2 in d > 1 need POT, which cannot be imported: pip install POT, or"
+                " use SlicedW2()"
+            ) from error
+        from scipy.spatial.distance import cdist
+
+        cost = cdist(x, y, "sqeuclidean" if power == 2 else "euclidean")
+        scale = cost.max()
+        if scale == 0:
+            return 0.0
+        with _checks.warnings_caught("ignore"):  # the warning below says the same
+            value, log = ot.emd2(a, b, cost / scale, numItermax=self.max_iterations, log=True)
+        if log["warning"] is not None:
+            _checks.warn(
+                f"W{power} of {len(x)} and {len(y)} points was not solved in max_iterations ="
+                f" {self.max_iterations} and is recorded as nan ({log['warning']}): raise"
+                " max_iterations=, lower max_points=, or use SlicedW2()"
+            )
+            return math.nan
+        return max(0.0, float(value)) * float(scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class W2(_Transport):
+    """2-Wasserstein distance, the root: W2 = (min_P sum_ij P_ij |x_i - y_j|^2)^{1/2}.
+
+    P runs over the couplings of the two clouds. The distance is exact, in float64. In d = 1 it is
+    computed by sorting, for any number of points (Peyre and Cuturi 2019, remark 2.30). In d > 1 it
+    is computed by POT's network simplex (equation 2.11).
+
+    In d > 1 a cloud of more than `max_points` points is replaced by a random subsample of that
+    size. It is drawn by mass with a fixed seed, the same one in every call. The value is then exact
+    for the subsamples, and biased upwards. `label_of` and the labels in a trajectory's report then
+    say "of 5000 drawn", and the first such call of each object warns. Both clouds are normalised:
+    total masses that differ are not compared.
+
+    Cost about O(N M (N + M)): in the plane 0.2 s at 1000 points, 7 s at 5000. Memory: a few times
+    8 N M bytes.
+
+    Parameters
+    ----------
+    max_points : int
+        Points of either cloud that are compared in d > 1.
+    max_iterations : int
+        Pivots of the simplex. If they do not suffice the value is nan, with a RuntimeWarning: never
+        a wrong number.
+    seed : int
+        The seed of the subsample.
+
+    Raises
+    ------
+    ImportError
+        POT is missing, in d > 1.
+    """
+
+    label: ClassVar[str] = "W2 (root)"
+
+    def between(self, x: Cloud, y: Cloud) -> float:
+        return math.sqrt(self._cost(x, y, 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class W1(_Transport):
+    """1-Wasserstein (Kantorovich, earth mover's) distance: W1 = min_P sum_ij P_ij |x_i - y_j|.
+
+    The norm is Euclidean, and there is no root. Parameters, method, subsample, cost and errors are
+    those of `W2`.
+    """
+
+    label: ClassVar[str] = "W1"
+
+    def between(self, x: Cloud, y: Cloud) -> float:
+        return self._cost(x, y, 1)

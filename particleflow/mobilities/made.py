@@ -1,0 +1,181 @@
+"""Mobilities that are made: from a divergence, or from any h."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from particleflow import _autograd, _checks
+from particleflow.divergences import Divergence
+from particleflow.mobilities.base import called, refuse_unless_increasing
+
+# An entropy is asked for ratios between e^-300 and e^300, so that products with its second
+# derivative are numbers.
+FARTHEST = 300.0
+# Steps of central differences, in units of max(1, |d|): the cube root of the rounding for h', the
+# fourth root for h''.
+STEP = 6e-6
+WIDE_STEP = 1e-4
+
+
+@dataclass(frozen=True)
+class Induced:
+    """The mobility whose MonoFlow is the Wasserstein gradient flow of D(q || p) = E_p e(g).
+
+    e is an entropy of `pf.divergences`, and g = q / p = 1 / r = e^{-d}. So f(r) = r e(1 / r),
+    h = -e'(g) and h' = r^2 f''(r) = g e''(g). h'' comes from automatic differentiation of h'.
+    Beyond |d| = 300, h goes on along its tangent. Computed in float64, whatever the dtype of d.
+
+    Raises
+    ------
+    ValueError
+        h does not increase, as e is not strictly convex: `TotalVariation`.
+        `allow_nonmonotone=True` makes a warning of it.
+    """
+
+    divergence: Divergence
+    allow_nonmonotone: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.divergence, type) or not isinstance(self.divergence, Divergence):
+            raise TypeError(
+                f"`divergence` must be an entropy, got {_checks.kind(self.divergence)}: e.g."
+                " pf.divergences.JensenShannon()"
+            )
+        refuse_unless_increasing(self, f"`divergence` {self.divergence}", self.allow_nonmonotone)
+
+    def h(self, d: Tensor) -> Tensor:
+        held = d.double().clamp(-FARTHEST, FARTHEST)
+        return (-self.divergence.slope(torch.exp(-held)) + self._slope(held) * (d - held)).to(
+            d.dtype
+        )
+
+    def slope(self, d: Tensor) -> Tensor:
+        return self._slope(d.double().clamp(-FARTHEST, FARTHEST)).to(d.dtype)
+
+    def curvature(self, d: Tensor) -> Tensor:
+        return (
+            derivative(self._slope, d.double().clamp(-FARTHEST, FARTHEST))
+            .where(d.abs() <= FARTHEST, 0.0)
+            .to(d.dtype)
+        )
+
+    def f(self, r: Tensor) -> Tensor:
+        return r * self.divergence.f(1 / r)
+
+    def _slope(self, d: Tensor) -> Tensor:
+        g = torch.exp(-d)
+        return g * self.divergence.curvature(g)
+
+
+def from_divergence(divergence: Divergence, *, allow_nonmonotone: bool = False) -> Induced:
+    """The mobility of the gradient flow of a divergence of `pf.divergences`, see `Induced`.
+
+    Up to a constant in h, KL() gives `Unit`, ReverseKL() `Exponential(1)`, Tsallis(1/2)
+    `Exponential(1/2)`, and JensenShannon() half of `Vanilla`.
+    """
+    return Induced(divergence, allow_nonmonotone=allow_nonmonotone)
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A user's h of d = log r, elementwise, with h' and h'' where they are given.
+
+    Other derivatives come from automatic differentiation where h is made of torch's functions. Else
+    (numpy's functions, say) they come from central differences in float64. Their errors are about
+    1e-10 of h in h', 1e-7 in h'', and each costs two or three calls of h.
+
+    h' > 0 is checked for |d| <= 80, at steps of 0.01 and closer near 0. A dip that is narrower
+    escapes. Beyond |d| = 10 a slope of 0 passes, as h may saturate to the last digit there.
+
+    Raises
+    ------
+    ValueError
+        h' is negative, NaN, or 0 there. `allow_nonmonotone=True` makes a warning of it.
+    """
+
+    function: Callable[[Tensor], Any]
+    first: Callable[[Tensor], Any] | None = None
+    second: Callable[[Tensor], Any] | None = None
+    allow_nonmonotone: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name, given in (
+            ("h", self.function),
+            ("slope", self.first),
+            ("curvature", self.second),
+        ):
+            if (isinstance(given, type) or not callable(given)) and (
+                given is not None or name == "h"
+            ):
+                raise TypeError(
+                    f"`{name}` must be a callable of the log ratio d, got {_checks.kind(given)}:"
+                    " e.g. lambda d: torch.atan(d)"
+                )
+        refuse_unless_increasing(self, "`h`", self.allow_nonmonotone)
+
+    def h(self, d: Tensor) -> Tensor:
+        return called(self.function, d, "h")
+
+    def slope(self, d: Tensor) -> Tensor:
+        if self.first is not None:
+            return called(self.first, d, "slope")
+        return derivative(self.function, d)
+
+    def curvature(self, d: Tensor) -> Tensor:
+        if self.second is not None:
+            return called(self.second, d, "curvature")
+        return (
+            derivative(self.function, d, order=2)
+            if self.first is None
+            else derivative(self.first, d)
+        )
+
+
+def custom(
+    h: Callable[[Tensor], Any],
+    *,
+    slope: Callable[[Tensor], Any] | None = None,
+    curvature: Callable[[Tensor], Any] | None = None,
+    allow_nonmonotone: bool = False,
+) -> Custom:
+    """A mobility from a callable h of d = log r, elementwise, see `Custom`.
+
+    Derivatives that are not given are made, and h is checked to increase.
+
+    >>> custom(lambda d: torch.atan(d)).slope(torch.tensor([1.0]))
+    tensor([0.5000])
+    """
+    return Custom(h, slope, curvature, allow_nonmonotone=allow_nonmonotone)
+
+
+def derivative(function: Callable[[Tensor], Any], d: Tensor, order: int = 1) -> Tensor:
+    """The elementwise derivative of order 1 or 2.
+
+    By automatic differentiation where the value carries a graph, else by central differences.
+    """
+    at = _autograd.plain(d).detach().double()
+    with _autograd.recording():
+        leaf = at.clone().requires_grad_(True)
+        try:
+            value = function(leaf)
+        except (RuntimeError, TypeError):  # numpy takes no tensor that requires a gradient
+            value = None
+        if isinstance(value, Tensor) and value.requires_grad:
+            for _ in range(order):
+                value = (
+                    torch.autograd.grad(value.sum(), leaf, create_graph=True)[0]
+                    if value.requires_grad
+                    else torch.zeros_like(at)
+                )
+            return value.detach().to(d.dtype)
+    step = (STEP if order == 1 else WIDE_STEP) * at.abs().clamp(min=1)
+    above, below = at + step, at - step
+    up, down = (called(function, z, "h") for z in (above, below))
+    if order == 1:
+        return ((up - down) / (above - below)).to(d.dtype)
+    return ((up - 2 * called(function, at, "h") + down) / step**2).to(d.dtype)

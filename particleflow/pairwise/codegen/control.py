@@ -1,0 +1,308 @@
+"""What a staged function does in place of Python's statements: `staging` puts these calls in.
+
+What is known while the code is written (plain numbers, lists, functions) happens then: a condition
+chooses, a loop is unrolled. What is known when the code runs becomes part of the code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from particleflow.pairwise.codegen.arrays import Address, Array
+from particleflow.pairwise.codegen.llvm import ir
+from particleflow.pairwise.codegen.values import (
+    REAL,
+    TRUTH,
+    WHOLE,
+    Kind,
+    Value,
+    common,
+    external,
+    kind_of,
+    select,
+)
+from particleflow.pairwise.codegen.writer import writer
+
+UNSET: Any = object()
+
+
+def is_code(x: Any) -> bool:
+    """A number, an array, or a tuple or list of these: what a variable of the code can hold."""
+    if isinstance(x, tuple | list):
+        return all(is_code(one) for one in x)
+    return isinstance(x, Value | Array | bool | int | float)
+
+
+def parts(x: Any) -> list[Value]:
+    """The values that a number, an array, or a tuple or list of these is made of."""
+    if isinstance(x, tuple | list):
+        return [part for one in x for part in parts(one)]
+    if isinstance(x, Array):
+        return [Value(Address(x.element), x.pointer), *parts([n for n in x.shape if n is not None])]
+    return [] if x is None else [kind_of(x)(x)]
+
+
+def rebuilt(like: Any, values: Iterator[Value]) -> Any:
+    """The same structure with other parts."""
+    if isinstance(like, tuple | list):
+        made = [rebuilt(one, values) for one in like]
+        return type(like)(*made) if hasattr(like, "_fields") else type(like)(made)
+    if isinstance(like, Array):
+        pointer = next(values).llvm
+        return Array(pointer, like.element, rebuilt(like.shape, values))
+    return None if like is None else next(values)
+
+
+def as_kind(kind: Kind, x: Value) -> Value:
+    """What an assignment may change: integers to floats, a number to all lanes."""
+    if x.kind not in (kind, Kind(kind.element)) and (kind, x.kind) != (REAL, WHOLE):
+        raise TypeError(
+            f"a variable of {kind} cannot become {x.kind}: its first value sets its kind"
+        )
+    return kind(x)
+
+
+class Variable:
+    """A name of the code that is assigned more than once."""
+
+    def __init__(self, first: Any) -> None:
+        self._like = first
+        self._kinds = [part.kind for part in parts(first)]
+        self._places = [writer().place(kind.type) for kind in self._kinds]
+        self.set(first)
+
+    def set(self, x: Any) -> None:
+        if len(parts(x)) != len(self._kinds):
+            raise TypeError(f"{x!r} does not fit what was there first: {self._like!r}")
+        for kind, place, part in zip(self._kinds, self._places, parts(x), strict=True):
+            writer().builder.store(as_kind(kind, part).llvm, place)
+
+    def get(self) -> Any:
+        loaded = (writer().builder.load(place) for place in self._places)
+        return rebuilt(self._like, map(Value, self._kinds, loaded))
+
+
+def kept(old: Any, new: Any) -> Any:
+    """What a name holds after `name = new`."""
+    if isinstance(old, Variable):
+        old.set(new)
+        return old
+    if is_code(new):
+        return Variable(new)
+    if writer().branches and old is not UNSET:
+        raise TypeError(f"only numbers and arrays change when the code runs, not {new!r}")
+    return new
+
+
+def read(name: str, held: Any) -> Any:
+    if held is UNSET:
+        raise TypeError(f"`{name}` is used before it is assigned")
+    return held.get() if isinstance(held, Variable) else held
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A range of the code."""
+
+    begin: Value
+    end: Value
+    step: Value | int
+
+
+def span(*limits: Any) -> Any:
+    """Python's where all limits are known."""
+    if not any(isinstance(limit, Value) for limit in limits):
+        return range(*limits)
+    begin, end = (0, limits[0]) if len(limits) == 1 else limits[:2]
+    return Steps(WHOLE(begin), WHOLE(end), limits[2] if len(limits) == 3 else 1)
+
+
+def each(items: Iterable[Any] | Steps) -> Iterator[Any]:
+    """`for item in items`: one loop of the code over Steps, unrolled for anything else."""
+    w = writer()
+    if not isinstance(items, Steps):
+        for item in items:
+            w.loops.append(None)
+            yield item
+            w.loops.pop()
+        return
+    place = w.place(WHOLE.type)
+    w.builder.store(items.begin.llvm, place)
+    rises = isinstance(items.step, Value) or items.step > 0
+
+    def onward() -> None:
+        ahead = w.builder.add(w.builder.load(place), WHOLE(items.step).llvm, flags=["nsw"])
+        w.builder.store(ahead, place)
+
+    def counter() -> Value:
+        return Value(WHOLE, w.builder.load(place))
+
+    for _ in repeat(lambda: counter() < items.end if rises else counter() > items.end, onward):
+        yield counter()
+
+
+def repeat(test: Callable[[], Any], onward: Callable[[], None] | None = None) -> Iterator[None]:
+    """`while test()`; `onward` is done before each further test."""
+    w = writer()
+    head, body, following, after = w.blocks("head", "body", "next", "after")
+    w.go(head)
+    w.builder.cbranch(truth(test()).llvm, body, after)
+    w.builder.position_at_end(body)
+    w.loops.append((following, after))
+    w.branches += 1
+    yield
+    w.branches -= 1
+    w.loops.pop()
+    w.go(following)
+    if onward:
+        onward()
+    w.go(head, after)
+
+
+def again() -> None:
+    """`continue`."""
+    _jump(0)
+
+
+def stop() -> None:
+    """`break`."""
+    _jump(1)
+
+
+def _jump(which: int) -> None:
+    loop = writer().loops[-1]
+    if loop is None:
+        raise TypeError("`break` and `continue` need a loop of the code: this one is unrolled")
+    # what follows in Python's block is not reached
+    writer().go(loop[which], writer().blocks("unreached")[0])
+
+
+def cases(test: Any) -> Iterator[bool]:
+    """`if test`: True, then False for the else branch; one of them where it is known."""
+    if not isinstance(test, Value):
+        yield bool(test)
+        return
+    w = writer()
+    then, otherwise, after = w.blocks("then", "else", "after")
+    w.builder.cbranch(truth(test).llvm, then, otherwise)
+    w.branches += 1
+    for block, case in ((then, True), (otherwise, False)):
+        w.builder.position_at_end(block)
+        yield case
+        w.builder.branch(after)
+    w.branches -= 1
+    w.builder.position_at_end(after)
+
+
+def choose(test: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """`then() if test else otherwise()`, of which the other is not computed."""
+    if not isinstance(test, Value):
+        return then() if test else otherwise()
+    made: list[Any] = []
+    w = writer()
+    ends = []
+    for case in cases(test):
+        made.append(then() if case else otherwise())
+        ends.append(w.builder.block)
+    values = []
+    for a, b in zip(*(parts(one) for one in made), strict=True):
+        kind = REAL if {a.kind, b.kind} == {REAL, WHOLE} else a.kind
+        node = w.builder.phi(kind.type)
+        for end, part in zip(ends, (a, b), strict=True):
+            with w.builder.goto_block(end):
+                node.add_incoming(as_kind(kind, part).llvm, end)
+        values.append(Value(kind, node))
+    return rebuilt(made[0], iter(values))
+
+
+def both(first: Any, second: Callable[[], Any]) -> Any:
+    """`first and second()`."""
+    if not isinstance(first, Value):
+        return first and second()
+    return choose(first, lambda: truth(second()), lambda: False)
+
+
+def either(first: Any, second: Callable[[], Any]) -> Any:
+    """`first or second()`."""
+    if not isinstance(first, Value):
+        return first or second()
+    return choose(first, lambda: True, lambda: truth(second()))
+
+
+def negated(x: Any) -> Any:
+    return ~truth(x) if isinstance(x, Value) else not x
+
+
+def truth(x: Any) -> Value:
+    if not isinstance(x, Value):
+        return TRUTH(bool(x))
+    if x.kind.floating or x.kind.lanes:
+        raise TypeError(f"{x.kind} is not a condition: compare it")
+    return x if x.kind == TRUTH else x != 0
+
+
+class Call:
+    """Of a staged function, and where its result goes."""
+
+    def __init__(self) -> None:
+        self._exit: ir.Block | None = None
+        self._result: Any = None
+
+    def leave(self, result: Any) -> None:
+        """`return result` where more may follow."""
+        writer().go(self._exit_with(result), writer().blocks("unreached")[0])
+
+    def end(self, result: Any) -> Any:
+        """The last line's `return result`."""
+        if self._exit is None:
+            return result
+        writer().go(self._exit_with(result))
+        return self._result.get() if isinstance(self._result, Variable) else self._result
+
+    def _exit_with(self, result: Any) -> ir.Block:
+        """The block after the call, once the result is where it is read there."""
+        if self._exit is None:
+            self._exit = writer().blocks("exit")[0]
+            self._result = Variable(result) if is_code(result) else result
+        elif isinstance(self._result, Variable):
+            self._result.set(result)
+        elif result is not self._result:
+            raise TypeError(f"returns {result!r} here and {self._result!r} elsewhere")
+        return self._exit
+
+
+def least(*items: Any) -> Any:
+    """Of two, as in Python: the first unless the second is smaller."""
+    if not any(isinstance(item, Value) for item in items):
+        return min(*items)
+    a, b = common(*items)
+    return select(b < a, b, a)
+
+
+def most(*items: Any) -> Any:
+    if not any(isinstance(item, Value) for item in items):
+        return max(*items)
+    a, b = common(*items)
+    return select(b > a, b, a)
+
+
+def length(x: Any) -> Any:
+    return x.shape[0] if isinstance(x, Array) else len(x)
+
+
+def truncated(x: Any) -> Any:
+    """Towards 0; of NaN 0, of what is too large the largest."""
+    if not isinstance(x, Value):
+        return int(x)
+    return external("llvm.fptosi.sat.i64.f64", WHOLE, x) if x.kind == REAL else WHOLE(x)
+
+
+def root(x: Any) -> Any:
+    return x.sqrt() if isinstance(x, Value) else math.sqrt(x)
+
+
+def log1p(x: Any) -> Any:
+    return external("log1p", REAL, x) if isinstance(x, Value) else math.log1p(x)

@@ -1,0 +1,214 @@
+"""From a function that writes code to a function that Python calls."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import inspect
+import os
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from particleflow.memo import cached_property
+from particleflow.pairwise.codegen.arrays import Address, Array
+from particleflow.pairwise.codegen.control import as_kind, parts
+from particleflow.pairwise.codegen.llvm import binding, ir
+from particleflow.pairwise.codegen.processor import Processor, function_of
+from particleflow.pairwise.codegen.values import BYTES, REAL, WHOLE, Kind, Value
+from particleflow.pairwise.codegen.writer import writer, writing
+
+# What a call takes for each of Python's number types.
+ACCEPTED: dict[Any, tuple[type, ...]] = {
+    int: (int, np.integer),
+    float: (int, float, np.integer, np.floating),
+    bool: (bool, np.bool_),
+}
+
+
+def machine_code(
+    body: Callable[..., None],
+    parameters: Sequence[str | type],
+    processor: Processor,
+    *,
+    vectors: bool = True,
+) -> Callable[..., None]:
+    """The function that `body` writes, for the parameters named: an element's name for the address
+    of such numbers, an `arrays.Array` in the body; int or float for a number. Nothing is checked
+    when it is called. Calls release the GIL. vectors: may LLVM make some of loops.
+    """
+    _symbols()
+    module = ir.Module("code")
+    numbers: dict[Any, tuple[Kind, Any]] = {
+        int: (WHOLE, ctypes.c_int64),
+        float: (REAL, ctypes.c_double),
+    }
+    kinds = [numbers[one][0] if one in numbers else Address(str(one)) for one in parameters]
+    passed = [numbers[one][1] if one in numbers else ctypes.c_void_p for one in parameters]
+    signature = ir.FunctionType(ir.VoidType(), [kind.type for kind in kinds])
+    code = ir.Function(module, signature, "code")
+    # Vectors are spilled, and the stack of code made at run time is aligned to 16 bytes otherwise;
+    # llvmlite drops the alignment of functions that may unwind.
+    code.attributes.add("nounwind")
+    code.attributes.alignstack = 32
+    builder = ir.IRBuilder(code.append_basic_block("entry"))
+    with writing(builder, processor):
+        writer().go(code.append_basic_block("start"))
+        values = map(Value, kinds, code.args)
+        body(*(Array(v.llvm, v.kind.element) if v.kind not in (WHOLE, REAL) else v for v in values))
+        builder.ret_void()
+    return function_of(module, "code", processor, passed, vectors=vectors)
+
+
+@functools.lru_cache
+def _symbols() -> None:
+    library = ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
+    binding.add_symbol("log1p", ctypes.cast(library.log1p, ctypes.c_void_p).value)
+
+
+@dataclass(frozen=True)
+class Elements:
+    """In an annotation: an array's dtype and number of axes."""
+
+    dtype: str
+    rank: int
+
+
+class Entry:
+    """A staged function with annotations, compiled at its first call for the processor at hand.
+
+    Types: int (64 bits), float (double), bool; C-ordered arrays, Annotated[np.ndarray, Elements];
+    tuples and NamedTuples of these. Calls cost some microseconds each.
+    """
+
+    def __init__(self, python: Callable[..., Any], written: Callable[..., Any]) -> None:
+        self._name = f"{python.__module__}.{python.__qualname__}"
+        self._python, self._written = python, written
+
+    def __call__(self, *arguments: Any) -> Any:
+        if len(arguments) != len(self._passing):
+            count = len(self._passing)
+            raise TypeError(f"{self._name} takes {count} arguments, got {len(arguments)}")
+        passed: list[Any] = []
+        for append, argument in zip(self._passing, arguments, strict=True):
+            append(argument, passed)
+        answer = np.empty(self._room, np.int64)
+        self._code(*passed, answer.__array_interface__["data"][0])
+        return _unpacked(self._types[1], iter(answer)) if len(answer) else None
+
+    @cached_property
+    def _passing(self) -> list[Callable[[Any, list[Any]], None]]:
+        return [_passing(name, kind) for name, kind in self._types[0].items()]
+
+    @cached_property
+    def _room(self) -> int:
+        return len(_leaves(self._types[1]))
+
+    @cached_property
+    def _types(self) -> tuple[dict[str, Any], Any]:
+        """Of the parameters, and of the result."""
+        hints = typing.get_type_hints(self._python, include_extras=True)
+        needed = [*inspect.signature(self._python).parameters, "return"]
+        if missing := [name for name in needed if name not in hints]:
+            raise TypeError(f"{self._name}: {missing} need annotations")
+        return hints, hints.pop("return")
+
+    @cached_property
+    def _code(self) -> Callable[..., None]:
+        types, _ = self._types
+        leaves = [leaf for kind in types.values() for leaf in _leaves(kind)]
+        # the innermost loops run over two or three coordinates: vectors would only cost time
+        return machine_code(self._write, [*leaves, "int64"], Processor.here(), vectors=False)
+
+    def _write(self, *values: Any) -> None:
+        types, result = self._types
+        *passed, answer = values
+        left = iter(passed)
+        made = parts(self._written(*(_argument(kind, left) for kind in types.values())))
+        for place, (leaf, part) in enumerate(zip(_leaves(result), made, strict=True)):
+            answer[place] = as_kind(REAL, part).bits() if leaf is float else WHOLE(part)
+
+
+def _leaves(kind: Any) -> list[Any]:
+    """What a type consists of: an element's name for an address, int or float for a number."""
+    if kind in ACCEPTED:
+        return [float if kind is float else int]
+    if elements := _elements(kind):
+        return [elements.dtype, *[int] * elements.rank]
+    return [leaf for one in _fields(kind).values() for leaf in _leaves(one)]
+
+
+def _elements(kind: Any) -> Elements | None:
+    found = [one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Elements)]
+    return found[0] if found and found[0].dtype in BYTES else None
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Of a tuple or a NamedTuple."""
+    if typing.get_origin(kind) is tuple:
+        return {str(k): one for k, one in enumerate(typing.get_args(kind))}
+    if inspect.isclass(kind) and issubclass(kind, tuple):
+        return typing.get_type_hints(kind, include_extras=True)
+    if kind is type(None):
+        return {}
+    raise TypeError(f"cannot compile for the annotation {kind}")
+
+
+def _argument(kind: Any, values: Iterator[Any]) -> Any:
+    """What the code sees, of the values that are passed to it."""
+    if elements := _elements(kind):
+        pointer = next(values).pointer
+        return Array(pointer, elements.dtype, tuple(next(values) for _ in range(elements.rank)))
+    if kind in ACCEPTED:
+        return next(values) != 0 if kind is bool else next(values)
+    made = [_argument(one, values) for one in _fields(kind).values()]
+    return tuple(made) if typing.get_origin(kind) is tuple else kind(*made)
+
+
+def _passing(name: str, kind: Any) -> Callable[[Any, list[Any]], None]:
+    """Appends what is passed for an argument, after a look at what it is."""
+
+    def number(argument: Any, passed: list[Any]) -> None:
+        wrong = kind is not bool and isinstance(argument, bool | np.bool_)
+        if wrong or not isinstance(argument, ACCEPTED[kind]):
+            raise TypeError(f"`{name}` must be {kind.__name__}, got {argument!r}")
+        passed.append(kind(argument))
+
+    def array(argument: Any, passed: list[Any]) -> None:
+        if not (
+            isinstance(argument, np.ndarray)
+            and argument.dtype == dtype
+            and argument.ndim == rank
+            and argument.flags.c_contiguous
+            and argument.flags.aligned
+        ):
+            got = repr(argument)
+            if isinstance(argument, np.ndarray):
+                got = f"{argument.dtype} {argument.shape}, strides {argument.strides}"
+            wanted = f"a C-contiguous {dtype} array with {rank} axes"
+            raise TypeError(f"`{name}` must be {wanted}, got {got}")
+        passed += [argument.__array_interface__["data"][0], *argument.shape]
+
+    def several(argument: Any, passed: list[Any]) -> None:
+        if not isinstance(argument, tuple) or len(argument) != len(parts_of_it):
+            raise TypeError(f"`{name}` must be a tuple of {len(parts_of_it)}, got {argument!r}")
+        for append, part in zip(parts_of_it, argument, strict=True):
+            append(part, passed)
+
+    if kind in ACCEPTED:
+        return number
+    if elements := _elements(kind):
+        dtype, rank = np.dtype(elements.dtype), elements.rank
+        return array
+    parts_of_it = [_passing(f"{name}.{field}", one) for field, one in _fields(kind).items()]
+    return several
+
+
+def _unpacked(kind: Any, answer: Iterator[np.int64]) -> Any:
+    if kind in ACCEPTED:
+        number = next(answer)
+        return float(number.view(np.float64)) if kind is float else kind(number)
+    return tuple(_unpacked(one, answer) for one in _fields(kind).values())

@@ -1,0 +1,66 @@
+"""The code that is being written: every operation of a `values.Value` appends to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from particleflow.pairwise.codegen.llvm import ir
+from particleflow.pairwise.codegen.processor import Processor
+
+
+@dataclass
+class Writer:
+    """Where the next instruction goes, and for which processor.
+
+    `loops`: where `continue` and `break` lead, None for a loop that is unrolled. `branches`: how
+    many loops and conditions of the code are open. `table`: where plain numbers are read from.
+    """
+
+    builder: ir.IRBuilder
+    processor: Processor
+    loops: list[tuple[ir.Block, ir.Block] | None] = field(default_factory=list)
+    branches: int = 0
+    table: Any = None
+
+    def blocks(self, *names: str) -> list[ir.Block]:
+        return [self.builder.append_basic_block(name) for name in names]
+
+    def go(self, block: ir.Block, then: ir.Block | None = None) -> None:
+        """Jump to a block; write on in `then`, by default in that block."""
+        self.builder.branch(block)
+        self.builder.position_at_end(then or block)
+
+    def place(self, kind: ir.Type) -> Any:
+        """Room for one value in the function's entry, 0 at first: LLVM makes a register of it."""
+        with self.builder.goto_entry_block():
+            place = self.builder.alloca(kind)
+            self.builder.store(ir.Constant(kind, None), place)
+        return place
+
+
+_writer: ContextVar[Writer | None] = ContextVar("writer", default=None)
+
+
+def writer() -> Writer:
+    """Of this thread."""
+    now = _writer.get()
+    if now is None:
+        raise RuntimeError("no code is being written: call this from a @staged function")
+    return now
+
+
+def is_writing() -> bool:
+    return _writer.get() is not None
+
+
+@contextmanager
+def writing(builder: ir.IRBuilder, processor: Processor) -> Iterator[None]:
+    token = _writer.set(Writer(builder, processor))
+    try:
+        yield
+    finally:
+        _writer.reset(token)

@@ -1,0 +1,279 @@
+"""Compiled sums over ranges of sources, one range or more for each block of queries, in threads."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow.kernels import Kernel
+from particleflow.kernels.declared import bandwidth_of, profile_of
+from particleflow.memo import cached_property
+from particleflow.pairwise.codegen.processor import Processor
+from particleflow.pairwise.exact.tiles import UNROLLED, Plan, function
+from particleflow.pairwise.terms import What
+
+# Fewer pairs than this are not worth a thread of their own.
+THREAD_PAIRS = 2**20
+# Pairs of one call of compiled code, which Ctrl-C cannot interrupt: some 0.3 s.
+CALL_PAIRS = 2**28
+# Bytes: scratch memories of two threads share no line of the cache.
+CACHE_LINE = 64
+# Rows of queries that a thread takes: a multiple of every number of lanes.
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The sources that each block of `block` query rows meets: block b those of the ranges
+    starts[r] <= j < stops[r], ptr[b] <= r < ptr[b + 1].
+
+    `block` is a multiple of 64.
+    """
+
+    ptr: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    block: int = BLOCK
+    known: bool = False  # to list nothing that is not there: made by `all_pairs`
+
+    def __post_init__(self) -> None:
+        for name in ("ptr", "starts", "stops"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), np.int64))
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def all_pairs(cls, queries: int, sources: int) -> Ranges:
+        blocks = -(-queries // BLOCK)
+        return cls(
+            np.arange(blocks + 1, dtype=np.int64),
+            np.zeros(blocks, np.int64),
+            np.full(blocks, sources, np.int64),
+            known=True,
+        )
+
+    @cached_property
+    def pairs(self) -> int:
+        return int(self.stops.sum() - self.starts.sum()) * self.block
+
+    @cached_property
+    def addresses(self) -> list[int]:
+        return [_address(array) for array in (self.ptr, self.starts, self.stops)]
+
+    def within(self, sources: int) -> bool:
+        """Nothing outside 0 <= j < sources is listed, so that nothing outside memory is read."""
+        listed = self.starts[self.ptr[0] : self.ptr[-1]], self.stops[self.ptr[0] : self.ptr[-1]]
+        inside = not len(listed[0]) or (listed[0].min() >= 0 and listed[1].max() <= sources)
+        return bool(
+            inside
+            and self.ptr[0] >= 0
+            and self.ptr[-1] <= len(self.starts)
+            and (np.diff(self.ptr) >= 0).all()
+        )
+
+
+def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.ndarray:
+    """Points (n, d) about `centre` (d,) in the kernel's unit of length, in their dtype."""
+    here = points.detach().numpy()
+    with np.errstate(invalid="ignore"):  # infinities, which the caller answers with NaNs
+        moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
+    moved *= profile_of(type(kernel)).length / _bandwidth(kernel)
+    return moved.astype(here.dtype, copy=False)
+
+
+def query_rows(points: np.ndarray) -> np.ndarray:
+    """Scaled points (Q, d) as coordinates (d, Q) with zeros up to a multiple of 64."""
+    rows = np.zeros((points.shape[1], -(-len(points) // 64) * 64), points.dtype)
+    rows[:, : len(points)] = points.T
+    return rows
+
+
+def range_sums(
+    kernel: Kernel,
+    what: What,
+    w: Tensor,
+    x: np.ndarray,
+    z: np.ndarray,
+    ranges: Ranges,
+    *,
+    portable: bool = False,
+) -> np.ndarray:
+    """Sums over each block's ranges, (Q, K, what.components(d)) in float64.
+
+    w (N, K) of any sign, x (N, d) from `scaled`, z (d, Q) from `query_rows` of `scaled`, Q padded
+    to a multiple of 64; all finite.
+    """
+
+    weight, columns = np.ascontiguousarray(w.detach().numpy(), dtype=x.dtype), w.shape[1]
+    alike = columns == 1 and len(z) <= 3 and bool((weight == weight[0, 0]).all())
+    weights = "one" if alike else "column" if columns == 1 else "columns"
+    plan = plan_of(type(kernel), what, len(z), x.dtype, weights, log=False, portable=portable)
+    out = np.zeros((columns, what.components(len(z)), z.shape[1]))
+    _run(plan, z, x, weight, out, out, ranges, columns)
+    value, grad, laplacian = plan.profile.units
+    length = _bandwidth(kernel)
+    units = [value] * (what in (What.VALUE, What.BOTH)) + [grad / length] * len(z) * (
+        what in (What.GRAD, What.BOTH)
+    )
+    out *= (np.array(units or [laplacian / length**2]) * (weight[0, 0] if alike else 1.0))[:, None]
+    return out.transpose(2, 0, 1)
+
+
+def range_logs(
+    kernel: Kernel,
+    w: Tensor,
+    x: np.ndarray,
+    z: np.ndarray,
+    ranges: Ranges,
+    *,
+    portable: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms (Q,) of the sums over each block's ranges and their gradients (Q, d), in float64;
+    w (N,) >= 0, the rest as in `range_sums`.
+
+    -inf and 0 where nothing is summed.
+    """
+    profile = profile_of(type(kernel))
+    top = float(w.max()) or 1.0
+    if profile.exponent is None:
+        both = range_sums(
+            kernel, What.BOTH, (w.double() / top)[:, None], x, z, ranges, portable=portable
+        )[:, 0]
+        total, force, log_unit = both[:, 0], both[:, 1:], np.zeros(len(both))
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_w = np.log2(w.detach().double().numpy() / top).astype(x.dtype)
+        out = np.zeros((1 + len(z), z.shape[1]))
+        lowest = np.full(z.shape[1], np.finfo(x.dtype).max, x.dtype)
+        plan = plan_of(
+            type(kernel), What.BOTH, len(z), x.dtype, "column", log=True, portable=portable
+        )
+        _run(plan, z, x, log_w, out, lowest, ranges, 1)
+        total, force, log_unit = (
+            out[0],
+            out[1:].T * (profile.units[1] / _bandwidth(kernel)),
+            -np.log(2) * lowest.astype(float),
+        )
+    empty = total == 0
+    safe = np.where(empty, 1.0, total)
+    with np.errstate(invalid="ignore"):  # rows of NaN
+        return (
+            np.where(empty, -np.inf, np.log(safe) + log_unit + np.log(top)),
+            force / safe[:, None],
+        )
+
+
+@lru_cache(maxsize=1024)
+def plan_of(
+    kind: type[Kernel],
+    what: What,
+    d: int,
+    dtype: np.dtype,
+    weights: str,
+    *,
+    log: bool,
+    portable: bool,
+) -> Plan:
+    """The code for a sum of this kind."""
+    processor = Processor("", "") if portable else Processor.here()
+    return Plan(kind, what, d if d <= UNROLLED else 0, dtype.name, weights, log, processor)
+
+
+def _bandwidth(kernel: Kernel) -> float:
+    return bandwidth_of(kernel) or 1.0
+
+
+def _run(
+    plan: Plan,
+    z: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    out: np.ndarray,
+    lowest: np.ndarray,
+    ranges: Ranges,
+    columns: int,
+) -> None:
+    """All blocks, shared by the threads as they come."""
+    before, after = (z, x, w), (out, lowest)
+    assert all(array.flags.c_contiguous for array in (*before, *after))
+    assert ranges.known or ranges.within(len(x))
+    assert ranges.block % plan.lanes == z.shape[1] % plan.lanes == 0
+    blocks, pairs = len(ranges.ptr) - 1, ranges.pairs
+    threads = max(1, min(torch.get_num_threads(), blocks, pairs // THREAD_PAIRS))
+    # Small shares keep the threads equally long at work, and a call short enough to be interrupted.
+    share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
+    addresses = [*map(_address, before), *ranges.addresses, *map(_address, after)]
+    scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
+    # a second interrupt may end this call before its threads: they own what they read and write
+    owners = (*before, ranges, *after, scratch)
+    job = _Job(
+        function(plan),
+        addresses,
+        (ranges.block, z.shape[1], len(z), columns),
+        blocks,
+        share,
+        owners,
+    )
+    aligned = -(-_address(scratch) // CACHE_LINE) * CACHE_LINE
+    if threads == 1:
+        job.work(aligned)
+        return
+    others = [
+        threading.Thread(target=job.work, args=(aligned + k * scratch.shape[1],))
+        for k in range(1, threads)
+    ]
+    try:
+        for thread in others:
+            thread.start()
+        job.work(aligned)
+    except BaseException:
+        job.stopped = True
+        raise
+    finally:
+        for thread in others:
+            if thread.ident is not None:
+                thread.join()
+
+
+def _address(array: np.ndarray) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+class _Job:
+    """Shares of blocks, which each thread takes from one counter until none is left."""
+
+    def __init__(
+        self,
+        run: Callable[..., None],
+        addresses: list[int],
+        sizes: tuple[int, ...],
+        blocks: int,
+        share: int,
+        owners: Any,
+    ) -> None:
+        self.run, self.addresses, self.sizes, self.blocks, self.share, self.owners = (
+            run,
+            addresses,
+            sizes,
+            blocks,
+            share,
+            owners,
+        )
+        self.firsts = itertools.count(0, share)
+        self.stopped = False
+
+    def work(self, scratch: int) -> None:
+        for first in self.firsts:
+            if first >= self.blocks or self.stopped:
+                return
+            self.run(
+                *self.addresses, scratch, first, min(first + self.share, self.blocks), *self.sizes
+            )
