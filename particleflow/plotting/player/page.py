@@ -18,7 +18,7 @@ from particleflow import _checks
 from particleflow._words import called
 from particleflow.plotting.panels import colour
 from particleflow.plotting.player.pack import Block, Bytes, Grid, plain
-from particleflow.plotting.scene import named, recorded, telling, writable, write
+from particleflow.plotting.records import named, recorded, telling, writable, write
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
@@ -95,14 +95,14 @@ def page(
     facts |= {"title": title or " and ".join(filter(None, runs)) or "particle flow"}
     facts |= {"python": python}
     here = files("particleflow.plotting.player")
-    template, style, script = (
+    template, style, *scripts = (
         here.joinpath(name).read_text(encoding="utf-8")
-        for name in ("template.html", "player.css", "player.js")
+        for name in ("template.html", "player.css", "player.js", "unpack.js")
     )
     parts = {
         "TITLE": html.escape(str(facts["title"])),
         "STYLE": style,
-        "SCRIPT": _short(script),
+        "SCRIPT": _short("\n".join(scripts)),
         "FACTS": json.dumps(plain(facts), separators=(",", ":")).replace("<", "\\u003c"),
         "ARRAYS": arrays,
     }
@@ -295,7 +295,9 @@ def _affordable(
         kept = count if share == 1 else max(1, math.floor(share * count))
         rows[name] = slice(None) if kept == count else some_rows(count, kept)
     if share < 1:
-        told.append(f"{math.floor(share * max(counts.values()))} of {max(counts.values())} particles")
+        told.append(
+            f"{math.floor(share * max(counts.values()))} of {max(counts.values())} particles"
+        )
     remark = f"shown: {', '.join(told)}, so that the page stays small" if told else ""
     return steps, rows, remark
 

@@ -23,50 +23,13 @@ const MOMENTS = 200;  // moments at which a pace is tabulated
 
 const view = {
   u: 0, playing: false, pace: "path", speed: 1, loop: true, colour: "flow", trails: 0.15, dark: false,
-  target: true, arrows: false, field: false, over: false, space: facts.dim === 3, images: false, lasso: false,
+  target: true, arrows: false, over: false, space: facts.dim === 3, images: false, lasso: false,
   axes: [0, Math.min(1, facts.labels.length - 1)], turn: [0.7, 0.42], centre: null, zoom: 1,
   alone: -1, hover: -1, group: null,
 };
 const line1d = facts.dim === 1;
 const extent = facts.low.map((low, c) => facts.high[c] - low);
 let flows = [], targets = [], panels = [], charts = [], paces = {};
-
-// ---------------------------------------------------------------- reading the arrays
-
-async function bytesOf(text) {
-  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-// The inverse of pack.Bytes.series: second differences in time, zigzag, bytes apart. Returns one
-// Float32Array (N * C) for each record, in units of `unit` around `middle`.
-function series(bytes, block, unit, middle) {
-  const [T, N, C] = block.shape, all = T * N * C, whole = new Int16Array(all);
-  const low = bytes.subarray(block.at, block.at + all), high = bytes.subarray(block.at + all, block.at + 2 * all);
-  const records = numbers(T).map(() => new Float32Array(N * C));
-  for (let c = 0; c < C; c++) {
-    for (let k = 0; k < T; k++) {
-      for (let i = 0, at = (c * T + k) * N; i < N; i++, at++) {
-        const folded = low[at] | (high[at] << 8);
-        let q = (folded >>> 1) ^ -(folded & 1);
-        if (k > 1) q += 2 * whole[at - N] - whole[at - 2 * N];
-        else if (k > 0) q += whole[at - N];
-        whole[at] = q;
-        records[k][i * C + c] = (middle ? middle[c] : 0) + unit * whole[at];
-      }
-    }
-  }
-  return records;
-}
-
-// The inverse of pack.Bytes.pictures: first differences in time. One Uint8Array for each record.
-function pictures(bytes, block) {
-  const [T, ...sides] = block.shape, size = sides.reduce((a, b) => a * b, 1);
-  const all = bytes.slice(block.at, block.at + T * size);
-  for (let k = size; k < all.length; k++) all[k] += all[k - size];
-  return numbers(T).map((k) => all.subarray(k * size, (k + 1) * size));
-}
 
 // ---------------------------------------------------------------- colours
 
@@ -81,20 +44,10 @@ function scale(stops) {
   });
 }
 
-function oklch(L, chroma, hue) {
-  const a = chroma * Math.cos(hue), b = chroma * Math.sin(hue);
-  const [l, m, s] = [[0.3963, 0.2158], [-0.1056, -0.0639], [-0.0895, -1.2915]].map(([p, q]) => (L + p * a + q * b) ** 3);
-  return [[4.0767, -3.3077, 0.231], [-1.2684, 2.6098, -0.3413], [-0.0042, -0.7034, 1.7076]]
-    .map(([p, q, r]) => p * l + q * m + r * s)
-    .map((x) => Math.round(255 * clamp(x > 0.0031 ? 1.055 * x ** (1 / 2.4) - 0.055 : 12.92 * x, 0, 1)));
-}
-
 // viridis without its ends, which vanish on a dark or a light ground
 const VIRIDIS = scale(["#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]);
 // around the circle, of one lightness: where a particle began
-const WHEEL = numbers(SHADES).map((k) => oklch(0.66, 0.14, (2 * Math.PI * k) / SHADES));
-// blue below, red above: the witness
-const TWO_SIDED = scale(["#2166ac", "#92c5de", "#f7f7f7", "#f4a582", "#b2182b"]);
+const WHEEL = scale(["#d26a8c", "#cf7340", "#a88a1c", "#5f9f4a", "#00a68a", "#009fc0", "#6b8bd6", "#ac75bf", "#d26a8c"]);
 
 const theme = {};
 function setDark(on) {
@@ -123,7 +76,6 @@ function prepare(bytes) {
       positions: series(bytes, fact.positions, facts.step, facts.middle),
       velocity: fact.velocity && series(bytes, fact.velocity.block, fact.velocity.unit),
       mass: fact.mass && series(bytes, fact.mass, 1 / 256),
-      field: fact.field && { ...fact.field, values: pictures(bytes, fact.field.block) },
       pictures: fact.images && pictures(bytes, fact.images),
       target: facts.target_of[index] === null ? null : targets[facts.target_of[index]],
       w2: fact.curves.find((curve) => curve.key === "W2"),
@@ -139,15 +91,19 @@ function prepare(bytes) {
   paces = pacesOf();
 }
 
+// The distance of point i of two clouds (N * C); of one cloud from the origin.
+function apart(i, C, a, b) {
+  let square = 0;
+  for (let c = i * C; c < (i + 1) * C; c++) square += (a[c] - (b ? b[c] : 0)) ** 2;
+  return Math.sqrt(square);
+}
+
 // Speeds at each record: of the recorded velocity, else of the move to the next record.
 function speedsOf({ T, N, C, velocity, positions, times }) {
   return numbers(T).map((k) => {
-    const j = Math.max(0, Math.min(k, T - 2)), next = Math.min(j + 1, T - 1), dt = velocity ? 1 : times[next] - times[j] || 1;
-    return Float32Array.from({ length: N }, (_, i) => {
-      let square = 0;
-      for (let c = i * C; c < (i + 1) * C; c++) square += (velocity ? velocity[k][c] : (positions[next][c] - positions[j][c]) / dt) ** 2;
-      return Math.sqrt(square);
-    });
+    if (velocity) return Float32Array.from({ length: N }, (_, i) => apart(i, C, velocity[k]));
+    const j = Math.max(0, Math.min(k, T - 2)), next = Math.min(j + 1, T - 1), dt = times[next] - times[j] || 1;
+    return Float32Array.from({ length: N }, (_, i) => apart(i, C, positions[next], positions[j]) / dt);
   });
 }
 
@@ -202,15 +158,10 @@ function pacesOf() {
   return found;
 }
 
+// The mean move of some particles from record k - 1 to k.
 function meanMove({ N, C, positions }, k) {
-  const before = positions[k - 1], after = positions[k], by = Math.ceil(N / 2000);
-  let sum = 0, count = 0;
-  for (let i = 0; i < N; i += by, count++) {
-    let square = 0;
-    for (let c = i * C; c < (i + 1) * C; c++) square += (after[c] - before[c]) ** 2;
-    sum += Math.sqrt(square);
-  }
-  return sum / count;
+  const by = Math.ceil(N / 2000), some = numbers(Math.ceil(N / by));
+  return some.reduce((sum, j) => sum + apart(j * by, C, positions[k], positions[k - 1]), 0) / some.length;
 }
 
 function placeOf(flow, u = view.u) {
@@ -433,7 +384,6 @@ function drawPanel(panel) {
   if (view.images) { still(panel, "images", () => {}); return drawImages(panel); }
   still(panel, [view.target, view.zoom, view.centre, view.turn, view.axes, view.space, view.pace].join(), () => drawGround(panel, seen));
   const { pen } = panel;
-  if (view.field && seen.kind === "plane" && group[0].field) drawField(panel, seen, group[0]);
   for (const flow of group) {
     const { palette, shade } = shadesOf(flow);
     const followed = (i) => !view.group || view.group[i];
@@ -452,8 +402,7 @@ function drawPanel(panel) {
 // What lies under the particles: the target, the edges of the box in space, the names of the axes.
 function drawGround(panel, seen) {
   const { pen, w, h } = panel, { target, C } = panel.group[0], colour = channels(theme.target);
-  pen.fillStyle = theme.quiet;
-  pen.font = "11px system-ui, sans-serif";
+  small(pen);
   if (seen.kind === "line") {
     pen.fillText(`${facts.labels[0]} from ${short(facts.low[0])} to ${short(facts.high[0])}, against ${view.pace}`, 12, 16);
     pen.fillStyle = css(colour, 0.6);
@@ -497,14 +446,13 @@ function tail(pen, flow, i, from, to, seen) {
 function drawTrails(pen, flow, seen, palette, shade, followed) {
   const to = flow.place, from = placeOf(flow, view.u - view.trails), by = Math.ceil(flow.N / TRAILED);
   if (to - from < 1e-6) return;
-  pen.lineWidth = 1;
+  const thick = 1;
   byShade(flow.N, shade, (i) => i % by === 0 && followed(i)).forEach((members, s) => {
     // the older half is fainter
     for (const [start, end, alpha] of [[from, (from + to) / 2, 0.16], [(from + to) / 2, to, 0.36]]) {
       pen.beginPath();
       for (const i of members) tail(pen, flow, i, start, end, seen);
-      pen.strokeStyle = css(palette[s], view.trails > 0.9 ? alpha / 1.5 : alpha);
-      pen.stroke();
+      stroke(pen, css(palette[s], view.trails > 0.9 ? alpha / 1.5 : alpha), thick);
     }
   });
 }
@@ -514,9 +462,7 @@ function drawHovered(pen, flow, seen) {
   pen.beginPath();
   if (seen.kind === "line") momentsOf(flow).forEach((u, k) => pen.lineTo(seen.x(u), seen.y(flow.positions[k][i])));
   else tail(pen, flow, i, 0, flow.T - 1, seen);
-  pen.strokeStyle = theme.ink;
-  pen.lineWidth = 1.6;
-  pen.stroke();
+  stroke(pen, theme.ink, 1.6);
   pen.beginPath();
   pen.arc(flow.flat[2 * i], flow.flat[2 * i + 1], 6, 0, 2 * Math.PI);
   pen.stroke();
@@ -534,20 +480,7 @@ function drawArrows(pen, flow, seen) {
     pen.lineTo(b[0], b[1]);
     for (const side of [-2.6, 2.6]) { pen.moveTo(b[0], b[1]); pen.lineTo(b[0] + head * Math.cos(angle + side), b[1] + head * Math.sin(angle + side)); }
   }
-  pen.strokeStyle = css(channels(view.dark ? "#ffffff" : "#1b2028"), 0.65);
-  pen.lineWidth = 1;
-  pen.stroke();
-}
-
-// The witness on its grid, at the last of its records before the present step.
-function drawField({ pen }, seen, flow) {
-  const { side, low, high, records, values } = flow.field, step = stepOf(flow, flow.place);
-  const k = Math.max(0, records.findLastIndex((record) => record <= step));
-  const a = [0, 0], b = [0, 0];
-  seen.to(low, 0, a, 0);
-  seen.to(high, 0, b, 0);
-  pen.imageSmoothingEnabled = true;
-  pen.drawImage(picture(side, side, (x, y) => [...TWO_SIDED[(values[k][(side - 1 - y) * side + x] * SHADES) >> 8], 150]), a[0], b[1], b[0] - a[0], a[1] - b[1]);
+  stroke(pen, css(channels(view.dark ? "#ffffff" : "#1b2028"), 0.65), 1);
 }
 
 function picture(width, height, rgba) {
@@ -562,15 +495,14 @@ function picture(width, height, rgba) {
 // d = 1: each path against the moment, up to now.
 function drawSpaceTime(panel, seen, flow, palette, shade) {
   const { pen } = panel, by = Math.ceil(flow.N / 1500), us = momentsOf(flow), crowded = flow.N > 300;
-  pen.lineWidth = crowded ? 0.7 : 1.1;
+  const thick = crowded ? 0.7 : 1.1;
   byShade(flow.N, shade, (i) => i % by === 0).forEach((members, s) => {
     pen.beginPath();
     for (const i of members) {
       for (let k = 0; k <= Math.floor(flow.place); k++) pen[k ? "lineTo" : "moveTo"](seen.x(us[k]), seen.y(flow.positions[k][i]));
       pen.lineTo(seen.x(view.u), seen.y(flow.now[i]));
     }
-    pen.strokeStyle = css(palette[s], crowded ? 0.35 : 0.5);
-    pen.stroke();
+    stroke(pen, css(palette[s], crowded ? 0.35 : 0.5), thick);
   });
   for (let i = 0; i < flow.N; i++) { flow.flat[2 * i] = seen.x(view.u); flow.flat[2 * i + 1] = seen.y(flow.now[i]); }
   dots(pen, flow.flat, byShade(flow.N, shade, () => true), palette, 2, 0.9);
@@ -598,13 +530,20 @@ function drawImages({ pen, w, h, group: [flow] }) {
 const LEFT = 44, RIGHT = 92;  // pixels beside a chart, for numbers and for names
 const short = (x) => (x === null || !isFinite(x) ? "-" : Math.abs(x) >= 1e4 || (x && Math.abs(x) < 1e-3) ? x.toExponential(1) : String(+x.toPrecision(3)));
 
+function small(pen, align = "left") {
+  [pen.font, pen.textAlign, pen.fillStyle] = ["11px system-ui, sans-serif", align, theme.quiet];
+}
+
+function stroke(pen, colour, width) {
+  [pen.strokeStyle, pen.lineWidth] = [colour, width];
+  pen.stroke();
+}
+
 function line(pen, path, colour, width, dash = []) {
   pen.beginPath();
   path.forEach(([x, y]) => pen.lineTo(x, y));
   pen.setLineDash(dash);
-  pen.strokeStyle = colour;
-  pen.lineWidth = width;
-  pen.stroke();
+  stroke(pen, colour, width);
   pen.setLineDash([]);
 }
 
@@ -664,9 +603,7 @@ function drawChart(chart) {
 
 function drawLines({ pen, w, h }, lines, x, y, ticks, log) {
   const labels = [], right = w - RIGHT;
-  pen.font = "11px system-ui, sans-serif";
-  pen.textAlign = "right";
-  pen.fillStyle = theme.quiet;
+  small(pen, "right");
   for (const tick of ticks) {
     pen.fillText(short(tick), LEFT - 4, y(tick) + 4);
     line(pen, [[LEFT, y(tick)], [right, y(tick)]], theme.line, 1);
@@ -694,9 +631,7 @@ function drawSpeeds(chart) {
   const at = (v) => clamp(1 + Math.log10(Math.max(v, 1e-300) / top) / decades, 0, 1);
   still(chart, "", () => {
     const { pen } = chart;
-    pen.fillStyle = theme.quiet;
-    pen.font = "11px system-ui, sans-serif";
-    pen.textAlign = "center";
+    small(pen, "center");
     for (const tick of ticksOf(top * 10 ** -decades * 1.3, top, true)) pen.fillText(short(tick), 12 + at(tick) * (w - 24), h - 5);
   });
   for (const flow of view.alone < 0 ? flows : [flows[view.alone]]) {
@@ -772,11 +707,11 @@ function nudge(by) {
 
 function listen(panel) {
   const { canvas } = panel, fingers = new Map();
-  let apart = 0;
+  let gap = 0;
   const here = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
   const lift = (event) => {
     fingers.delete(event.pointerId);
-    apart = 0;
+    gap = 0;
     if (panel.loop) { follow(panel, panel.loop); panel.loop = null; }
     remember();
     ask();
@@ -794,8 +729,8 @@ function listen(panel) {
     if (panel.loop) panel.loop.push(at);
     else if (fingers.size === 2) {
       const [a, b] = [...fingers.values()], far = Math.hypot(a[0] - b[0], a[1] - b[1]);
-      if (apart) zoom(panel, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], far / apart);
-      apart = far;
+      if (gap) zoom(panel, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], far / gap);
+      gap = far;
     } else if (panel.seen.kind === "space") view.turn = [view.turn[0] + (at[0] - was[0]) / 150, clamp(view.turn[1] + (at[1] - was[1]) / 150, -1.5, 1.5)];
     else if (panel.seen.kind === "plane") view.centre = [view.centre[0] - (at[0] - was[0]) / panel.seen.unit, view.centre[1] + (at[1] - was[1]) / panel.seen.unit];
     ask();
@@ -855,7 +790,7 @@ const KEYS = {
   ArrowRight: (event) => (event.shiftKey ? go(view.u + 0.1) : nudge(1)),
   ArrowLeft: (event) => (event.shiftKey ? go(view.u - 0.1) : nudge(-1)),
   t: () => { [view.trails, trailed] = view.trails > 0 ? [0, view.trails] : [trailed, 0]; $("trails").value = view.trails; ask(); },
-  w: () => flip("field"), l: () => flip("loop"), f: () => $("full").click(), d: () => $("dark").click(),
+  l: () => flip("loop"), f: () => $("full").click(), d: () => $("dark").click(),
 };
 addEventListener("keydown", (event) => {
   const on = event.target.tagName;
@@ -868,7 +803,7 @@ addEventListener("keydown", (event) => {
 
 // ---------------------------------------------------------------- controls and bookmarks
 
-const REMEMBERED = ["u", "pace", "speed", "colour", "trails", "dark", "over", "arrows", "field", "target", "space", "images", "alone", "zoom"];
+const REMEMBERED = ["u", "pace", "speed", "colour", "trails", "dark", "over", "arrows", "target", "space", "images", "alone", "zoom"];
 const initial = { ...view };
 
 function remember() {
@@ -916,7 +851,7 @@ function buildControls() {
     $(id).parentElement.hidden = facts.labels.length < 3;
     bind(id, "change", (box) => { view.axes = view.axes.map((c, j) => (j === k ? +box.value : c)); home(); layOut(); });
   });
-  for (const name of ["target", "arrows", "field", "loop", "lasso"]) bind(name, "change", (box) => { view[name] = box.checked; });
+  for (const name of ["target", "arrows", "loop", "lasso"]) bind(name, "change", (box) => { view[name] = box.checked; });
   for (const name of ["pace", "colour"]) bind(name, "change", (box) => { view[name] = box.value; });
   bind("speed", "change", (box) => { view.speed = +box.value; });
   bind("trails", "input", (box) => { view.trails = +box.value; });
@@ -930,13 +865,12 @@ function buildControls() {
   bind("link", "click", () => { remember(); copy($("link"), location.href); });
   bind("python", "click", () => copy($("python"), facts.python || "# " + $("settings").innerText.replaceAll("\n", "\n# ")));
   $("arrows-label").hidden = !flows.some((flow) => flow.velocity);
-  $("field-label").hidden = !flows.some((flow) => flow.field);
   $("target").parentElement.hidden = !targets.length;
 }
 
 // The controls as the view is.
 function show() {
-  for (const name of ["target", "arrows", "field", "loop", "lasso"]) $(name).checked = view[name];
+  for (const name of ["target", "arrows", "loop", "lasso"]) $(name).checked = view[name];
   for (const name of ["pace", "colour", "speed", "trails"]) $(name).value = view[name];
   ["across", "up"].forEach((id, k) => { $(id).value = view.axes[k]; });
   $("view").value = view.images ? "pictures" : view.space ? "space" : view.over ? "overlaid" : "side by side";
