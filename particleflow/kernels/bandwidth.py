@@ -28,7 +28,7 @@ COPY = 1e-6
 
 
 class ScaleError(ValueError):
-    """An error for a cloud whose points all, or mostly, coincide; `found` tells what was looked at."""
+    """An error for a cloud whose points, all or most, coincide; `found` names what was found."""
 
     def __init__(self, message: str, found: str) -> None:
         super().__init__(message)

@@ -130,7 +130,7 @@ def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: boo
 
 
 def suspicious(rows: np.ndarray, names: Sequence[str]) -> str:
-    """Say why the first suspicious column may be no coordinate; return "" where none is suspicious."""
+    """Say why the first suspicious column may be no coordinate; return "" if none is."""
     n, d = rows.shape
     if d < 2 or n < 3:
         return ""
