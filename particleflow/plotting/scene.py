@@ -213,7 +213,7 @@ def _level(
     low: Float[np.ndarray, "2"],
     high: Float[np.ndarray, "2"],
 ) -> float:
-    """Return the largest typical density of the weighted clouds between two corners in the plane."""
+    """Return the largest typical density of weighted clouds between two corners in the plane."""
     width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
     return (
         max(
