@@ -128,12 +128,12 @@ class Scene:
         return None if run.log_mass is None else _over_mean(run.log_mass[record_at(run, step)])
 
     def target_weights(self, name: str) -> Float[np.ndarray, "M"] | None:
-        """Return the target's masses over their mean; None where all are equal."""
+        """Return the target's masses over their mean; None if all are equal."""
         log_mass = self.paths[name].target_log_mass
         return None if log_mass is None else _over_mean(log_mass)
 
     def smooth(self, name: str) -> bool:
-        """Tell whether most particles keep their direction of motion; a Brownian motion does not."""
+        """Tell whether most particles keep their direction of motion; Brownian particles do not."""
         moves = np.diff(np.stack([self.particles(name, step) for step in self.steps]), axis=0)
         lengths = np.linalg.norm(moves, axis=2)
         return bool((moves[1:] * moves[:-1]).sum() >= 0.3 * (lengths[1:] * lengths[:-1]).sum())
