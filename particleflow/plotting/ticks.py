@@ -26,7 +26,7 @@ class Ticks:
     offset: float = 0.0
     unit: float = 1.0
     digits: int = 9
-    """Of a number, behind the point: what is less is rounding."""
+    """Number of decimals; further decimals are rounding."""
 
     @classmethod
     def between(cls, low: float, high: float) -> Ticks:
