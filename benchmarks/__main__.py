@@ -13,6 +13,7 @@ import benchmarks
 from particleflow.stopping import Stop
 from particleflow.streams import Printed, printed
 
+# Exit code for results that were printed but could not be written.
 UNWRITTEN = 1
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from particleflow.samplers.base import Sampler
 
+# Number of particles.
 PARTICLES = 240
+# Number of points of a target sample; it differs from that of particles.
 TARGETS = 300
 
 

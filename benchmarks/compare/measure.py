@@ -16,6 +16,7 @@ from benchmarks.tasks import TASKS
 if TYPE_CHECKING:
     from particleflow.integrators import State
 
+# Number of records of a run.
 RECORDS = 20
 
 # Multiples of `flow.suggest_dt` that --dt-grid tries.

@@ -20,6 +20,7 @@ from benchmarks.compare.methods import METHODS
 from benchmarks.compare.tables import render
 from benchmarks.tasks import TASKS
 
+# The seed on which dt is chosen, used for nothing else.
 TUNING_SEED = 10_000
 # Work of suggest_dt and the first fit, in steps.
 SLOW_START = 60

@@ -23,6 +23,7 @@ from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.pairwise import Auto
 from particleflow.pairwise.exact.dense import kernel_matrix
 
+# Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.5
 # The largest |u - h| at which the published solver stops.
 RESIDUAL = 1e-6

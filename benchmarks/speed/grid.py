@@ -17,6 +17,7 @@ from benchmarks.speed.rows import RTOL, measured
 from benchmarks.timing import Trial, interleaved, timed
 from particleflow.pairwise import Dense, PairwiseSum
 
+# Name of the backend that sums exactly.
 EXACT = "Compiled"
 # Most pairs of an exact sum that are measured; the time of the others is in proportion.
 EXACT_PAIRS = 2e8

@@ -23,6 +23,7 @@ from torch import Tensor
 from benchmarks.speed.problem import Problem, draw
 from benchmarks.timing import timed
 
+# Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.2
 
 

@@ -24,6 +24,7 @@ from particleflow import pairwise
 from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
 
+# Number of particles of the small problem that loads all code before memory is measured.
 WARM = 10_000
 
 # A backend whose memory or first use is measured: class, options, dimension.

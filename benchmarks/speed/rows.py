@@ -22,6 +22,7 @@ from particleflow.estimators import Fit
 from particleflow.kernels import default_bandwidth
 from particleflow.pairwise import Compiled
 
+# Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.2
 RTOL = 1e-5
 

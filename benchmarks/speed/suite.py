@@ -21,6 +21,7 @@ from benchmarks.goals import Goal
 from benchmarks.speed.goals import GOALS, ROWS
 from benchmarks.timing import NotMeasuredError
 
+# Libraries whose versions are recorded.
 LIBRARIES = ("llvmlite", "finufft", "pykeops")
 MARKS = ("<!-- speed: begin -->", "<!-- speed: end -->")
 

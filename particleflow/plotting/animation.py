@@ -38,7 +38,9 @@ from particleflow.plotting.records import named, one_record, recorded, writable,
 from particleflow.plotting.scene import Scene
 from particleflow.trajectory import Trajectory
 
+# Pixels per inch.
 DPI = 100
+# Size of the text, in points.
 FONT = 10.5
 # Width of a panel, in inches, for 1, 2, 3 or 4 panels in a row.
 WIDTHS = (5.2, 4.0, 3.2, 2.75)

@@ -32,6 +32,7 @@ PARTICLES = (
     (0.8, -0.45, 1.0),
     (1.0, -0.75, 1.0),
 )
+# Stops of the tones of a cloud that lies under another: one hue, less opaque.
 UNDER = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.6), (1.0, 0.0, 0.9))
 
 

@@ -24,8 +24,11 @@ from particleflow.plotting.scene import Scene
 from particleflow.plotting.ticks import Ticks
 from particleflow.trajectory import Trajectory
 
+# Pixels per inch.
 DPI = 160
+# Number of moments that are shown by default.
 COLUMNS = 5
+# Size of the text, in points.
 FONT = 10.0
 # Least ratio of the values of a curve at which its axis is logarithmic.
 DECADE = 10.0

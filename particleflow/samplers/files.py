@@ -30,6 +30,7 @@ from particleflow._words import nearest, nearest_file
 from particleflow.samplers.data import Rows
 from particleflow.samplers.tables import chosen, read_text, suspicious
 
+# Suffixes of text files.
 TEXT = (".csv", ".tsv", ".txt")
 POINTS = (".npy", ".npz", *TEXT)
 REMEDY = "pass the path of a .npy, .npz or .csv file"

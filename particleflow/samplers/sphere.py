@@ -16,7 +16,7 @@ class Sphere(Seeded):
 
     Student-teacher problems take their inputs from it (Chizat and Bach 2018; Arbel et al. 2019).
 
-    >>> Sphere(dim=3).sample(2).norm(dim=1)
+    >>> Sphere(dim=3).sample(2).norm(dim=1).round(decimals=12)
     tensor([1., 1.], dtype=torch.float64)
     """
 
