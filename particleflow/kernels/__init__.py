@@ -1,4 +1,4 @@
-"""Radial kernels and the choice of their bandwidth; kernels of explicit features."""
+"""Hold the radial kernels, the choice of their bandwidth, and kernels of explicit features."""
 
 from particleflow._words import suggesting
 from particleflow.kernels.bandwidth import (
