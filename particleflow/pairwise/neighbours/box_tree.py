@@ -166,8 +166,8 @@ def cut(
 ) -> None:
     """Rearrange the rows of points (N, d), all finite, and of order (N,) in place, into tiles.
 
-    Rows j tile .. (j + 1) tile are then a tile. The scratch arrays are spare (N, d), spare_order (N,), bins (N,), ends
-    (BINS + SLICES + 1,), box (2, d) and todo (STACK, 2).
+    Rows j tile .. (j + 1) tile are then a tile. The scratch arrays are spare (N, d),
+    spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d) and todo (STACK, 2).
     """
     n, base, length, cuts = len(points), box[0], box[1], ends[BINS:]
     todo[0, 0], todo[0, 1] = 0, (n + tile - 1) // tile
