@@ -67,7 +67,7 @@ def function_of(
         module.triple = target.triple
         code = binding.parse_assembly(str(module))
         code.verify()
-        # Level 1 suffices for loops written out already. Higher levels take longer and slow the code.
+        # The loops are written out already: higher levels take longer and give slower code.
         options = binding.create_pipeline_tuning_options(speed_level=1)
         options.loop_vectorization = options.slp_vectorization = vectors
         passes = binding.create_pass_builder(machine, options)
