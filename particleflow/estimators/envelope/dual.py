@@ -21,8 +21,8 @@ from torch import Tensor
 from particleflow.estimators.envelope.gram import Gram
 from particleflow.memo import cached_property
 
-# For |t| below it f*(u + t) - f*(u) - g t comes from the trapezium rule, whose relative error is
-# t^2. That of the difference itself is eps / t^2.
+# |t| below which f*(u + t) - f*(u) - g t comes from the trapezium rule. The rule's relative error
+# is t^2. The difference's own relative error is eps / t^2.
 SMALL_RESIDUAL = 1e-4
 # Growth of a weight in one step, as a share of it, that needs no safeguard.
 SHORT = 0.1

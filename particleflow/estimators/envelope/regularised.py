@@ -15,6 +15,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
 from particleflow.pairwise.base import check_backend
 
+# The remedy in the error about a bad lam.
 REMEDY = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
 
 

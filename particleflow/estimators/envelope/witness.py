@@ -26,9 +26,9 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact.fallback import warn_once
 
-# A value of a KL is called no KL where D / (2 lam) is more than DOMINATED times the entropy of the
-# weights. Below the entropy FAR the weights are nearly equal, as for a large lam: nothing is said.
+# A value of a KL is called no KL where D / (2 lam) exceeds this many entropies of the weights.
 DOMINATED = 3.0
+# The entropy below which weights are nearly equal, as for a large lam: there is no warning then.
 FAR = 0.5
 # Newton iterations where the interior-point method could follow: a problem that Newton's method
 # solves takes fewer.

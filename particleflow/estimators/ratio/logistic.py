@@ -44,9 +44,11 @@ LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))
 LAM_IN_FLOW = 1e-2
 # Bandwidths that are tried, in median distances of both clouds.
 WIDTHS = (0.25, 0.5, 1.0, 2.0)
-# Cross-validation: the most places of each cloud, the folds, and the decrement that is enough.
+# The most places of each cloud in cross-validation.
 MOST_POINTS = 1000
+# The folds of cross-validation.
 FOLDS = 4
+# The decrement that is small enough in cross-validation.
 LOOSE = 1e-4
 
 
@@ -196,7 +198,7 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
         return minimise(problem, lam, best, self.rtol, self.max_iterations)
 
     def _kept(self, kernel: Kernel, lam: float) -> Memory:
-        """What was chosen, for the memory."""
+        """The chosen kernel and lam, for the memory."""
         chosen = chosen_bandwidth(self.kernel, kernel)
         if self.lam is None:
             chosen["lam"] = lam

@@ -126,7 +126,7 @@ def _default(n: int) -> Any:
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no classifier, and a classifier with class weights of its own."""
+    """Refuse a model that is no classifier, and a classifier with its own class weights."""
     if isinstance(model, type) or not all(
         hasattr(model, name) for name in ("fit", "get_params", "set_params")
     ):

@@ -17,7 +17,7 @@ class Writer:
     """The place of the next instruction, and the processor that it is for.
 
     `loops` holds the targets of `continue` and `break`, None for an unrolled loop. `branches`
-    counts the open loops and conditions of the code. Plain numbers are read from `table` if there is one.
+    counts the open loops and conditions of the code. Plain numbers are read from `table`, if any.
     """
 
     builder: ir.IRBuilder
