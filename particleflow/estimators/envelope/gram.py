@@ -98,7 +98,7 @@ class SummedGram:
     rough : dict
         What makes rough products, by their relative error.
 
-    Properties and methods are those of `WholeGram`.
+    It has the properties and methods of `WholeGram`.
     """
 
     kernel: Kernel

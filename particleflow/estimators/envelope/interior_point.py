@@ -1,6 +1,6 @@
 """An interior-point method for the program (1) of `bounded`, from a start to a certified solution.
 
-Steps are those of Mehrotra's predictor and corrector (1992), primal and dual (`interior_step`).
+The steps are Mehrotra's predictor and corrector (1992), primal and dual (`interior_step`).
 Where these fail, careful steps lower one tau after the other.
 """
 
@@ -23,7 +23,7 @@ PATIENCE = 5
 STEPS = 25
 # The solver has converged where rounding explains the share 1 / REACHED of the error.
 REACHED = 10.0
-# The largest error that rounding may explain.
+# The largest error that counts as converged because rounding explains it.
 MOST = 1e-2
 # A later solve starts where the gap fell below this share of the value: nearer to the bounds it
 # would have to turn back.

@@ -31,7 +31,7 @@ NEARLY = 0.995
 HALF = 0.5
 # The least multiplier at a cold start.
 LEAST = 0.5
-# The multiplier at a cold start, as a share of max |h|.
+# The least multiplier at a cold start, as a share of max |h|.
 SHARE = 0.1
 # The largest W / lam: beyond, K W / lam would be singular in float64.
 LARGEST = 1e12
@@ -48,7 +48,7 @@ FLAT = 0.1
 CENTRED = 1e-2
 # The largest factor between g z and tau in careful steps.
 OFF = 1e3
-# The shortest length of a careful step, as a share of the full step.
+# The shortest length of a careful step that is tried.
 SHORTEST = 1e-8
 # The largest rise at the end of a careful step, as a share of the fall at its beginning.
 ALLOWED = 0.1

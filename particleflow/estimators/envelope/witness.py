@@ -28,7 +28,7 @@ from particleflow.pairwise.exact.fallback import warn_once
 
 # A value of a KL is called no KL where D / (2 lam) exceeds this many entropies of the weights.
 DOMINATED = 3.0
-# The entropy below which weights are nearly equal, as for a large lam: there is no warning then.
+# The entropy below which weights are nearly equal, as for a large lam: nothing is reported then.
 FAR = 0.5
 # Newton iterations where the interior-point method could follow: a problem that Newton's method
 # solves takes fewer.

@@ -91,15 +91,15 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     that d is log r without a prior to take off. The logarithm of mass(y) / mass(x) is added.
     scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem.
 
-    What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel,
-    1/4 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The least
+    The first fit chooses the parts not given, keeps them in memory and reports them: a Gaussian
+    kernel 1/4 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The least
     loss on four folds of at most 1000 places of each cloud wins. A lam that a part of the points
     has chosen is lowered like 1 / n.
 
-    In a `Flow`, what is not given is the median distance of both clouds and lam = 1e-2. Where
+    In a `Flow`, the defaults are the median distance of both clouds and lam = 1e-2. Where
     clouds do not overlap, any function that parts them does well on left-out points, the steepest
     best, whatever its slope is between the clouds. A kernel as wide as both clouds has a slope
-    there, and a large lam keeps it: as lam grows, the witness tends to that of MMD over 4 lam.
+    there, and a large lam keeps it: as lam grows, the witness tends to MMD's over 4 lam.
 
     `Fit.report` has `gap`, with |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam` and
     `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the
@@ -207,7 +207,7 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     def _chosen(
         self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory
     ) -> tuple[Kernel, float]:
-        """Kernel and lam: given, kept, or those of the least loss on left-out points."""
+        """Kernel and lam: given, kept, or chosen by the least loss on left-out points."""
         kernel = self.kernel if isinstance(self.kernel, Kernel) else None
         if kernel is None and "bandwidth" in memory:
             kernel = Gaussian(float(memory["bandwidth"]))

@@ -29,7 +29,7 @@ ROUNDING = 1e-15
 class Mixture:
     """alpha (L,) on the simplex, and Newton iterations.
 
-    The largest likelihood exceeds that of alpha by `gap` at most.
+    The largest likelihood exceeds alpha's likelihood by `gap` at most.
     """
 
     alpha: Float[Tensor, "L"]
