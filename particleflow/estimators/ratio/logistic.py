@@ -92,9 +92,9 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem.
 
     The first fit chooses the parts not given, keeps them in memory and reports them: a Gaussian
-    kernel 1/4 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The least
-    loss on four folds of at most 1000 places of each cloud wins. A lam that a part of the points
-    has chosen is lowered like 1 / n.
+    kernel 0.25 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The
+    least loss on four folds of at most 1000 places of each cloud wins. A lam that a part of the
+    points has chosen is lowered like 1 / n.
 
     In a `Flow`, the defaults are the median distance of both clouds and lam = 1e-2. Where
     clouds do not overlap, any function that parts them does well on left-out points, the steepest
