@@ -229,7 +229,7 @@ def missing_target(estimator: Estimator, name: str) -> ValueError:
 
 
 def fitted(estimator: Estimator, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
-    """What `estimator.fit` returns. Anything but a Fit is refused."""
+    """The fit that `estimator.fit` returns. Other types are refused."""
     with Supplied("estimator", estimator):
         fit: Any = estimator.fit(x, y, clock, memory)
         if not isinstance(fit, Fit):

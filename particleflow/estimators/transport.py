@@ -361,7 +361,7 @@ def _unit(vectors: Queries) -> Gradients:
 
 
 def _rows(columns: int) -> int:
-    """How many rows of distances make a chunk of CHUNK bytes."""
+    """The number of rows of distances in a chunk of CHUNK bytes."""
     return max(1, CHUNK // (8 * columns))
 
 

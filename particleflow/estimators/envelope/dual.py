@@ -34,7 +34,7 @@ SHARE = 0.1
 
 @runtime_checkable
 class Entropy(Protocol):
-    """What the solver asks of f: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
+    """The functions of f that the solver needs: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
 
     def slope(self, g: Tensor) -> Tensor: ...
     def conjugate(self, s: Tensor) -> Tensor: ...
@@ -44,7 +44,7 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where the solver stands.
+    """The state of the solver.
 
     u (M,), the weights a = q (f*)'(u), image = K a, the residual t = h - u at y, value = D, gap =
     D - P, and norm2 = lam^2 |h|^2.

@@ -135,7 +135,7 @@ def _descend(
 
 
 def _trouble(state: Progress, rtol: float, most: int) -> str:
-    """What prevents a smaller error, "" where the error is small enough."""
+    """The obstacle to a smaller error, "" where the error is small enough."""
     if state.found.error <= max(rtol, min(REACHED * state.found.floor, MOST)):
         return ""
     return (

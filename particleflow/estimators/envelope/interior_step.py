@@ -78,7 +78,7 @@ class Step:
 
 
 class Solver:
-    """What the steps of one solve share.
+    """The data that the steps of one solve share.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Solver:
         )
 
     def begin(self) -> Iterate:
-        """Where a cold start begins."""
+        """The point where a cold start begins."""
         program = self.program
         g = torch.full_like(program.mass, HALF)
         if not program.doubled:
@@ -133,7 +133,7 @@ class Solver:
         return Iterate(g, torch.where(self.high, 1 - g, 1.0), z, least * self.high.double(), h)
 
     def begin_at(self, start: Float[Tensor, "4 n"]) -> Iterate:
-        """Where an earlier solve was, with its products g z and r t lifted to a share of its gap.
+        """The point of an earlier solve, with its products g z and r t lifted to a share of its gap.
 
         Centred like that, the solver need not turn back.
         """

@@ -1,4 +1,4 @@
-"""What KALE, the Moreau envelopes and the de-regularised MMD share as estimators."""
+"""Share one base among KALE, the Moreau envelopes and the de-regularised MMD."""
 
 from __future__ import annotations
 

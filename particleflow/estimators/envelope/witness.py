@@ -39,7 +39,7 @@ NEGLIGIBLE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What depends on the base cloud alone: K at its points, and the sources of its sums."""
+    """The base cloud's own parts: K at its points, and the sources of its sums."""
 
     cloud: Cloud
     gram: Gram
@@ -156,7 +156,7 @@ class Envelope:
         allowed = self.max_iterations if unbounded else min(self.max_iterations, FEW)
 
         def newton(start: Tensor | None) -> tuple[Solution, bool]:
-            """What Newton's method finds, and whether that solves the problem."""
+            """The result of Newton's method, and whether it solves the problem."""
             found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=allowed)
             if not found.converged or at_moving is None:
                 return found, found.converged
@@ -209,7 +209,7 @@ def _with_mass(cloud: Cloud) -> Cloud:
 
 
 def _certificate(solution: Solution, factor: float) -> dict[str, Any]:
-    """How the solve went, for a fit's report."""
+    """The course of the solve, for a fit's report."""
     report: dict[str, Any] = {
         "converged": solution.converged,
         "iterations": solution.iterations,

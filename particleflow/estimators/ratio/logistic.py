@@ -238,7 +238,7 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     def _left_out(
         self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness
     ) -> list[float]:
-        """For each lam, the loss on each fold of a fit to the other folds, summed over folds."""
+        """The loss for each lam: on each fold, of a fit to the other folds, summed over folds."""
         totals = [0.0] * len(lams)
         folds = min(FOLDS, len(x), len(y))
         for fold in range(folds):

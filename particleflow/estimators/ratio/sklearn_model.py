@@ -1,4 +1,4 @@
-"""How a scikit-learn classifier is read and trained: its scores, sample weights and random states.
+"""Read and train a scikit-learn classifier: its scores, sample weights and random states.
 
 scikit-learn's own contract is that a classifier has predict_proba, decision_function or both, so
 that `hasattr` asks for them.

@@ -37,7 +37,7 @@ RTOL = 1e-8
 
 @dataclass(frozen=True)
 class _KernelLeastSquares(SmoothRatio, FlowDefaults):
-    """What ULSIF and RuLSIF share."""
+    """The part that ULSIF and RuLSIF share."""
 
     kernel: Kernel | Bandwidth | None = None
     lam: float | None = field(default=None, kw_only=True)

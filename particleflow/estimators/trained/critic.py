@@ -85,7 +85,7 @@ class Critic(Trained):
         )
 
     def _certificate(self, learned: Learned) -> dict[str, object]:
-        """What the report tells of the network besides."""
+        """The report's further entries about the network."""
         return {}
 
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:

@@ -117,7 +117,7 @@ class Trained(ABC):
 
     @abstractmethod
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
-        """What Adam lowers, a scalar."""
+        """The scalar that Adam lowers."""
 
     def _project(self, network: Network, weights: Weights) -> Weights:
         """The nearest weights that are allowed."""

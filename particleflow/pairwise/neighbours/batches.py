@@ -80,7 +80,7 @@ def unit_of(kernel: ScaledKernel) -> float:
 
 
 def shape_of(kernel: ScaledKernel) -> search.Shape:
-    """How the kernel falls, for compiled code."""
+    """The fall of the kernel, for compiled code."""
     facts = stated(type(kernel))
     assert facts is not None
     if not isinstance(facts.tail, ExponentialTail):

@@ -29,7 +29,7 @@ WIDE = 2.0
 
 
 class Shape(NamedTuple):
-    """How a kernel falls: k = (1 + first t + t^2 / over) e^{-t}, t = rate r / bandwidth.
+    """The fall of a kernel: k = (1 + first t + t^2 / over) e^{-t}, t = rate r / bandwidth.
 
     Rate 0 stands for the Gaussian.
     """
