@@ -34,7 +34,7 @@ SHARE = 0.1
 
 @runtime_checkable
 class Entropy(Protocol):
-    """The functions of f that the solver needs: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
+    """The parts of f in the solver: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
 
     def slope(self, g: Tensor) -> Tensor: ...
     def conjugate(self, s: Tensor) -> Tensor: ...

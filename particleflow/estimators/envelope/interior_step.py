@@ -133,7 +133,7 @@ class Solver:
         return Iterate(g, torch.where(self.high, 1 - g, 1.0), z, least * self.high.double(), h)
 
     def begin_at(self, start: Float[Tensor, "4 n"]) -> Iterate:
-        """The point of an earlier solve, with its products g z and r t lifted to a share of its gap.
+        """An earlier solve's point, with its products g z and r t lifted to a share of its gap.
 
         Centred like that, the solver need not turn back.
         """
