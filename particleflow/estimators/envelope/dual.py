@@ -21,8 +21,8 @@ from torch import Tensor
 from particleflow.estimators.envelope.gram import Gram
 from particleflow.memo import cached_property
 
-# For |t| below it f*(u + t) - f*(u) - g t comes from the trapezium rule, whose relative error is
-# t^2. That of the difference itself is eps / t^2.
+# |t| below which f*(u + t) - f*(u) - g t comes from the trapezium rule. The rule's relative error
+# is t^2. The difference's own relative error is eps / t^2.
 SMALL_RESIDUAL = 1e-4
 # Growth of a weight in one step, as a share of it, that needs no safeguard.
 SHORT = 0.1
@@ -34,7 +34,7 @@ SHARE = 0.1
 
 @runtime_checkable
 class Entropy(Protocol):
-    """What the solver asks of f: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
+    """The parts of f in the solver: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
 
     def slope(self, g: Tensor) -> Tensor: ...
     def conjugate(self, s: Tensor) -> Tensor: ...
@@ -44,7 +44,7 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where the solver stands.
+    """The state of the solver.
 
     u (M,), the weights a = q (f*)'(u), image = K a, the residual t = h - u at y, value = D, gap =
     D - P, and norm2 = lam^2 |h|^2.
