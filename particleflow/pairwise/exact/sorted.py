@@ -1,7 +1,8 @@
 """Sum exactly over pairs on the line by sorting, at a cost of O((N + Q) log N).
 
-The kernels are a polynomial times an exponential of the distance. With t = rate |z - x|, k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The moments of the
-sources on one side of a point,
+The kernels are a polynomial times an exponential of the distance. With t = rate |z - x|,
+k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The moments of the sources on one side of a
+point,
 
     A_p(z) = sum_{x_i < z} w_i (rate (z - x_i))^p e^{-rate (z - x_i)},
 
