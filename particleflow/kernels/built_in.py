@@ -1,4 +1,4 @@
-"""List the built-in kernels, whose facts are in their own files."""
+"""The list of the built-in kernels, each of which states its facts in its own file."""
 
 from __future__ import annotations
 
