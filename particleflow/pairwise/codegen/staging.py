@@ -13,7 +13,8 @@ other operations happen at once: loops over plain numbers and lists are unrolled
 plain numbers choose the code, and other staged functions are written in place.
 
 - if, while, for over range, break, continue, return, and, or, not, a if c else b, min and max of
-  two, abs, int, len of an array, math.sqrt and math.log1p work on both. a < b < c does not.
+  two, abs, int, len of an array, math.sqrt and math.log1p take numbers that are known when the
+  code runs, and plain numbers. A chain a < b < c takes plain numbers only.
 - A name that is assigned more than once is a variable of the code, also where it starts as a plain
   number. The variable keeps the kind of its first value.
 - INDICES ARE NOT CHECKED: none may be negative or too large. Integers have 64 bits and wrap around.
@@ -95,7 +96,12 @@ def _rewritten(python: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Rewrite(ast.NodeTransformer):
-    """Puts calls of `control` in place of a function's statements and reads of variables."""
+    """Puts calls of `control` in place of a function's statements and reads of variables.
+
+    An `if` becomes a loop over `control.cases(test)`. Where the test is known only when the code
+    runs, the loop yields True and then False, so that both branches are written. A plain test
+    yields its value alone.
+    """
 
     def __init__(self, function: ast.FunctionDef, scope: dict[str, Any]) -> None:
         nodes = list(ast.walk(function))
