@@ -1,4 +1,4 @@
-"""What the flows do and what they cost, measured: `python -m benchmarks [SUITE] [options]`.
+"""Benchmarks of the flows' results and costs: `python -m benchmarks [SUITE] [options]`.
 
 A suite is a module here with a function `main(argv) -> int`, or a folder whose module `suite` has
 one. Without a name, `compare` runs. The suites share these modules: `options` reads the command

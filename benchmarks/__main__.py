@@ -1,4 +1,4 @@
-"""python -m benchmarks [SUITE] [options]"""
+"""The program `python -m benchmarks [SUITE] [options]`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import benchmarks
 from particleflow.stopping import Stop
 from particleflow.streams import Printed, printed
 
+# Exit code for results that were printed but could not be written.
 UNWRITTEN = 1
 
 
 def suites() -> dict[str, ModuleType]:
-    """The suites by name: a module here with a `main`, or the module `suite` of a folder."""
+    """Return the suites by name: modules here with a `main`, and modules `suite` of folders."""
     found = {
         module.name: f"benchmarks.{module.name}" + ".suite" * module.ispkg
         for module in pkgutil.iter_modules(benchmarks.__path__)
@@ -28,13 +29,14 @@ def suites() -> dict[str, ModuleType]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a suite; returns the exit code. On Ctrl-C, SIGTERM and SIGHUP what is finished is
-    written.
+    """Run a suite and return the exit code.
+
+    On Ctrl-C, SIGTERM and SIGHUP the finished results are written.
     """
     with printed("benchmarks") as streams:
         try:
             return streams.code(_stoppable(list(sys.argv[1:] if argv is None else argv), streams))
-        except SystemExit as done:  # of --help, and of bad input
+        except SystemExit as done:  # --help and bad input raise SystemExit
             sys.exit(streams.code(int(done.code or 0)))
 
 

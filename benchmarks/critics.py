@@ -1,5 +1,6 @@
-"""Trained witnesses beside each other: classifiers of four losses with and without a gradient
-penalty, WGAN critics, and KALE flow, at one budget.
+"""The comparison of trained witnesses at one budget.
+
+It has classifiers of four losses with and without a gradient penalty, WGAN critics, and KALE flow.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from benchmarks.compare.suite import TUNING_SEED
 from benchmarks.tasks import TASKS
 from particleflow.clouds import Cloud
 
-# The budget: the same network, Adam and steps for all that is trained, and one grid of dt for all,
-# walked on from FIRST.
+# Values of dt that are tried, the same for all methods, in units of the flow's time.
 GRID = (0.0001, 0.00025, 0.0006, 0.0015, 0.004, 0.01, 0.025, 0.06, 0.15, 0.4)
+# The dt with which the search starts.
 FIRST = 0.004
-STEPS, SEEDS = 250, 5
+# Number of steps of a run.
+STEPS = 250
+# Number of seeds of a method.
+SEEDS = 5
+# The network, Adam and its steps, the same for all that is trained.
 BUDGET: Mapping[str, Any] = {
     "width": 64,
     "depth": 2,
@@ -86,7 +91,7 @@ PARTS = {
 
 
 def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[str, Any]:
-    """One run: W2 to the sample that the flow saw and to a held-out one.
+    """Make one run and measure W2 to the sample that the flow saw and to a held-out one.
 
     For a critic also its estimate of W1 over the exact W1, at the first and the last record.
     """
@@ -150,16 +155,19 @@ def measure(task: str, method: str, seed: int, steps: int, dt: float) -> dict[st
 
 
 def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
-    """Runs that completed nearer to the target than they began first, by their final W2; then the
-    others, the smallest dt first.
+    """Return a key that puts the best run first.
+
+    First come the runs that completed nearer to the target than they began, by their final W2. Then
+    come the others, the smallest dt first.
     """
     arrives = row["status"] == "completed" and row["W2"] < row["W2_start"]
     return not arrives, float(row["W2"] if arrives else row["dt"])
 
 
 def walk(run: Callable[[float], dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of GRID from FIRST downhill, until both neighbours of the best are known; the best
-    is the first of the list.
+    """Run GRID from FIRST downhill, until both neighbours of the best dt are known.
+
+    The best run is the first of the list.
     """
     rows: dict[int, dict[str, Any]] = {}
     best = GRID.index(FIRST)
@@ -176,15 +184,16 @@ def walk(run: Callable[[float], dict[str, Any]]) -> list[dict[str, Any]]:
 def cell(
     task: str, method: str, steps: int, seeds: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The runs of all seeds at the dt that the tuning seed chose, and the runs that it took to
-    choose it.
-    """
+    """Return the runs of all seeds at the chosen dt, and the runs that chose it."""
     tuning = walk(lambda dt: measure(task, method, TUNING_SEED, steps, dt))
     return [measure(task, method, seed, steps, tuning[0]["dt"]) for seed in range(seeds)], tuning
 
 
 def render(part: str, runs: Sequence[dict[str, Any]], steps: int) -> str:
-    """All methods on one task and the estimates of W1; or the classifier beside KALE flow."""
+    """Return the tables of one part.
+
+    They show all methods on one task with the W1 estimates, or the classifier beside KALE flow.
+    """
     groups = {
         pair: [run for run in runs if (run["task"], run["method"]) == pair] for pair in PARTS[part]
     }
@@ -301,7 +310,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(pool: Executor, args: argparse.Namespace, found: Cells) -> None:
-    """What the parts need, each once, into `found`."""
+    """Measure what the parts need, each cell once, into `found`."""
     began = time.perf_counter()
     pairs = dict.fromkeys(pair for part in args.parts for pair in PARTS[part])
     work = {pair: pool.submit(cell, *pair, args.steps, args.seeds) for pair in pairs}

@@ -1,4 +1,7 @@
-"""Where numbers were measured: threads, processors, versions. No names of machines or paths."""
+"""The environment of a measurement: threads, processors, versions.
+
+Names of machines and paths are not recorded.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,15 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "POT")
 
 
 def processors() -> int:
-    """Those that this process may run on."""
+    """Return the number of processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def workers(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """`jobs` fresh processes of `threads` threads each. Thread pools read their variables when they
-    are loaded, hence processes.
+    """Start `jobs` fresh processes of `threads` threads each.
+
+    Processes are needed since thread pools read their variables when they are loaded.
     """
     before = {name: os.environ.get(name) for name in POOLS}
     os.environ.update(dict.fromkeys(POOLS, str(threads)))
@@ -54,22 +58,23 @@ def workers(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def end(pool: ProcessPoolExecutor) -> None:
-    """End the work of a pool where it stands."""
+    """End the work of a pool at once."""
     pool.shutdown(wait=False, cancel_futures=True)
     for process in multiprocessing.active_children():
         process.terminate()
 
 
 class Until:
-    """Whether what was to be measured has been stopped."""
+    """A flag: the measurement has been stopped."""
 
     stopped = False
 
 
 @contextmanager
 def until_stopped(finished: Sized) -> Iterator[Until]:
-    """Let a signal end what is done here where something is finished, which is then written; else
-    let the signal end it all.
+    """Let a signal stop the measurement where something is finished, which is then written.
+
+    Where nothing is finished, the signal ends the program.
     """
     until = Until()
     try:
@@ -84,14 +89,14 @@ def until_stopped(finished: Sized) -> Iterator[Until]:
 def _pin(threads: int) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
-    )  # of the terminal's Ctrl-C the parent alone decides
+    )  # the parent alone decides about the terminal's Ctrl-C
     import torch
 
     torch.set_num_threads(threads)
 
 
 def describe() -> dict[str, Any]:
-    """To be asked of a worker."""
+    """Describe the environment; a worker calls this."""
     import torch
 
     import particleflow as pf
@@ -109,12 +114,12 @@ def describe() -> dict[str, Any]:
 
 
 def load() -> float | None:
-    """Processes that wanted to run in the last minute, where the system says."""
+    """Return the mean number of runnable processes in the last minute, if the system tells it."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def _processor() -> str:
-    """The model's name, where the system says."""
+    """Return the name of the processor's model, if the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

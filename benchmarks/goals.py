@@ -1,4 +1,4 @@
-"""What a suite measures, and the goals that the numbers are held against."""
+"""Measurements of a suite, and the goals for their numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement: a function that runs in a process of its own, at its full or quick size."""
+    """A measurement: a function that runs in its own process, at full or quick size."""
 
     run: Callable[..., dict[str, Any]]
     full: Mapping[str, Any]
@@ -19,7 +19,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """A line of the table: a number of a row, and what it should be at least or at most."""
+    """A line of the table: a number of a row, and the least or most that it should be."""
 
     row: str
     number: str
@@ -43,4 +43,4 @@ class Goal:
         )
 
 
-# {:.3g} and the like; "1/..." is a share of the other's time, kept as its inverse.
+# A format such as {:.3g}; "1/..." is a share of the other's time, kept as its inverse.

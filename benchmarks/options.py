@@ -1,4 +1,4 @@
-"""The command-line options that the suites share, and what may be given for them."""
+"""Command-line options that the suites share, and the check of their values."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def parser(
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Read a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got '{text}'")
     return int(text)
 
 
 def names(known: Collection[str]) -> Callable[[str], list[str]]:
-    """Reads "a,b": each name once, all of them known."""
+    """Return a reader of "a,b": each name once, all of them known."""
 
     def read(text: str) -> list[str]:
         chosen = list(dict.fromkeys(text.split(",")))
@@ -62,7 +62,7 @@ def names(known: Collection[str]) -> Callable[[str], list[str]]:
 
 
 def folder(text: str) -> Path:
-    """A folder that can be written to: tried before anything is measured."""
+    """Return a folder that can be written to; this is tried before anything is measured."""
     out = Path(text)
     try:
         out.mkdir(parents=True, exist_ok=True)

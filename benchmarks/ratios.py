@@ -1,4 +1,4 @@
-"""Estimators of the log ratio beside its closed form: the error on Gaussians as samples grow."""
+"""The benchmark of log ratio estimators: their error on Gaussians as samples grow."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from particleflow.samplers import Gaussian as Normal
 
 MARKS = ("<!-- ratios: begin -->", "<!-- ratios: end -->")
 SIZES = (100, 1000, 10_000, 100_000)
-QUERIES = 1000  # of each law
-# |log r| up to which both samples have points: beyond, less than a fiftieth of them is one law's
+# Number of fresh points from each of the two distributions.
+QUERIES = 1000
+# Largest |log r| up to which both samples have points: beyond, less than a fiftieth of the points
+# come from one of the two distributions.
 NEAR = 4.0
 
 # target p, particles q
@@ -57,10 +59,10 @@ ESTIMATORS: dict[str, Callable[[Normal, Tensor], Estimator]] = {
 
 
 def error(problem: str, name: str, n: int, seed: int) -> dict[str, float]:
-    """Root mean squares of the error of log r over fresh points, as many of each law: all, q's,
-    p's, and those of |log r| <= NEAR.
+    """Return root mean squares of the error of log r over equally many fresh points of p and q.
 
-    Beside them the share of these, and the processor's seconds of the fit.
+    They are over all points, over those of q, over those of p, and over those with |log r| <= NEAR.
+    The share of the latter and the processor's seconds of the fit are returned, too.
     """
     p, q = PROBLEMS[problem]
     x, y = q.sample(n, seed=4 * seed), p.sample(n + n // 10, seed=4 * seed + 1)
@@ -79,7 +81,7 @@ def error(problem: str, name: str, n: int, seed: int) -> dict[str, float]:
 
 
 def rate(sizes: Sequence[int], errors: Sequence[float]) -> float:
-    """a of the least-squares fit error = c n^-a."""
+    """Return a of the least-squares fit error = c n^-a."""
     slope, _ = statistics.linear_regression(
         [math.log(n) for n in sizes], [math.log(e) for e in errors]
     )
@@ -118,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _row(problem: str, name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians and ranges over seeds, at each n."""
+    """Return medians and ranges over seeds, at each n."""
     row: dict[str, Any] = {"problem": problem, "estimator": name, "runs": runs}
     for part in ("near", "all", "q", "p"):
         columns = [[found[part] for found in run["seeds"]] for run in runs]

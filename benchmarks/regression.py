@@ -1,5 +1,6 @@
-"""Two-layer regression as an MMD flow: a student's validation risk with noise injection beside
-plain flow, pair by pair.
+"""The benchmark of two-layer regression as an MMD flow, with noise injection and without.
+
+The validation risks of the students are compared pair by pair.
 """
 
 from __future__ import annotations
@@ -19,14 +20,20 @@ from particleflow.clouds import Clock
 from particleflow.kernels import FeatureKernel, Neurons, ReLU, Tanh
 
 MARKS = ("<!-- regression: begin -->", "<!-- regression: end -->")
-INPUTS, TRAINING, VALIDATION = 5, 200, 1000
+# Dimension of the inputs.
+INPUTS = 5
+# Number of training data.
+TRAINING = 200
+# Number of validation data.
+VALIDATION = 1000
 STUDENTS = 40
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Student and teacher over inputs that are uniform on the sphere; both clouds of neurons are
-    Gaussian.
+    """Student and teacher over inputs that are uniform on the sphere.
+
+    Both clouds of neurons are Gaussian.
     """
 
     neurons: Callable[..., Neurons]
@@ -37,7 +44,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Fading:
-    """beta of noise injection: from `initial` straight down to 0 after four fifths of the steps."""
+    """The beta of noise injection: linear from `initial` to 0 at four fifths of the steps."""
 
     initial: float
     steps: int
@@ -54,8 +61,9 @@ PROBLEMS = {
 
 
 def risks(name: str, seed: int, beta: float, steps: int) -> tuple[float, float, float]:
-    """Validation risk at the start, and training and validation risk at the end; beta 0 is plain
-    flow. Pairs share data, teacher and start.
+    """Return the validation risk at the start, and both risks (training, validation) at the end.
+
+    beta = 0 is plain flow. Pairs share data, teacher and start.
     """
     problem, sphere = PROBLEMS[name], pf.samplers.Sphere(dim=INPUTS)
     seen, unseen = (

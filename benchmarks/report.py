@@ -1,4 +1,4 @@
-"""Tables, as text and in files."""
+"""Writing tables, as text and in files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
-    """The median, and the range where there is one: 0.0421 (0.0402-0.0455)."""
+    """Return the median, and the range if there is one: 0.0421 (0.0402-0.0455)."""
     middle, low, high = (
         f"{value:.{digits}g}" for value in (statistics.median(values), min(values), max(values))
     )
@@ -26,7 +26,7 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table in Markdown, its columns aligned so that it also reads well on a terminal."""
+    """Return a table in Markdown, aligned so that it also reads well on a terminal."""
     cells = [list(headings), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(headings))]
     lines = [

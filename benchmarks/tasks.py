@@ -1,5 +1,6 @@
-"""What the flows are measured on: a start, a target, a bandwidth. Nothing is drawn, and torch is
-not imported, before it is needed.
+"""Tasks on which the flows are measured: a start, a target, a bandwidth.
+
+Nothing is drawn, and torch is not imported, before it is needed.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
 
     from particleflow.samplers.base import Sampler
 
+# Number of particles.
 PARTICLES = 240
+# Number of points of a target sample; it differs from that of particles.
 TARGETS = 300
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One draw of a task: the start (N, d), the target sample that the flow sees (M, d), and
-    another that it never sees (M, d).
+    """One draw of a task.
+
+    It has the start (N, d), the target sample that the flow sees (M, d), and another target sample
+    that the flow never sees (M, d).
     """
 
     x0: Tensor
@@ -33,9 +38,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Task:
-    """A law to start from, a law to flow to, and the kernel's bandwidth, the same for every flow.
+    """The distributions of start and target, and the kernel's bandwidth, the same for every flow.
 
-    `start`, `law` and `width` are functions without arguments; `width` may look at the data.
+    `start`, `law` and `width` are functions without arguments. `width` may look at the data.
     """
 
     name: str
@@ -49,8 +54,9 @@ class Task:
         return self.width()
 
     def draw(self, seed: int) -> Problem:
-        """A pure function of the seed. The two target samples are independent; rows of a data set
-        are in one of them at most.
+        """Draw the problem as a pure function of the seed.
+
+        The two target samples are independent. A row of a data set is in at most one of them.
         """
         streams = pf.Draws(seed)
         both = self.law().sample(2 * TARGETS, seed=streams.child_seed("target", 0))

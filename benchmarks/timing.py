@@ -1,5 +1,6 @@
-"""Times that can be compared: interleaved repetitions, medians, the work of this process beside the
-clock; memory; idleness of the machine.
+"""Comparable times: interleaved repetitions, medians, processor time and wall time.
+
+Memory and the idleness of the machine are measured, too.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 
 
 class NotMeasuredError(Exception):
-    """Why something cannot be measured here."""
+    """An error that says why something cannot be measured here."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """`run(*inputs(k))` is timed, for k = 1, 2, ...; making the inputs is not. `warm` replaces the
-    inputs of the first, untimed, call.
+    """A call `run(*inputs(k))` to be timed, for k = 1, 2, ...; making the inputs is not timed.
+
+    `warm` replaces the inputs of the first, untimed, call.
     """
 
     inputs: Callable[[int], tuple[Any, ...]]
@@ -37,14 +39,15 @@ class Times:
 
     @property
     def work(self) -> float:
-        """The median of the processor's seconds: programs that take turns with this one do not
-        count.
+        """The median of the processor's seconds.
+
+        Programs that take turns with this one do not count.
         """
         return statistics.median(self.cpu)
 
     @property
     def waited(self) -> float:
-        """The median on the clock."""
+        """The median of the seconds on the clock."""
         return statistics.median(self.wall)
 
     def record(self) -> dict[str, Any]:
@@ -59,7 +62,7 @@ class Times:
 def interleaved(
     trials: Mapping[str, Trial], *, rounds: int, slot: float = 0.1, most: int = 10
 ) -> dict[str, Times]:
-    """Times of all trials, A B A B ..., so that whatever else the machine does hits them alike.
+    """Time all trials in the order A B A B ..., so that a busy machine slows them alike.
 
     In each round a trial runs once or, if it is quick, until `slot` seconds are used or it ran
     `most` times.
@@ -81,7 +84,7 @@ def interleaved(
 
 
 def timed(run: Callable[..., Any], *inputs: Any) -> tuple[float, float]:
-    """Seconds of this process and on the clock of one call."""
+    """Return the seconds of one call, of this process and on the clock."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = run(*inputs)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -90,22 +93,22 @@ def timed(run: Callable[..., Any], *inputs: Any) -> tuple[float, float]:
 
 
 def family_seconds() -> float:
-    """Processor seconds of this process and of the programs that it has run (a compiler)."""
+    """Return the processor's seconds of this process and of programs it has run (a compiler)."""
     return sum(os.times()[:4])
 
 
 def resident() -> int:
-    """Bytes of this process in memory now."""
+    """Return the bytes of this process in memory now."""
     return _status("VmRSS")
 
 
 def peak_resident() -> int:
-    """Bytes at most, since the start or since `forget_peak`."""
+    """Return the most bytes in memory since the start or since `forget_peak`."""
     return _status("VmHWM")
 
 
 def forget_peak() -> None:
-    """Let the peak be measured from now on."""
+    """Restart the measurement of the peak."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as error:
@@ -115,7 +118,7 @@ def forget_peak() -> None:
 
 
 def idle(seconds: float = 0.5) -> float | None:
-    """The share of the processors' time that nobody uses just now, where the system says."""
+    """Return the idle share of the processors' time, if the system tells it."""
     before = _ticks()
     time.sleep(seconds)
     after = _ticks()
@@ -125,7 +128,7 @@ def idle(seconds: float = 0.5) -> float | None:
 
 
 def _ticks() -> tuple[int, int] | None:
-    """Idle ones and all, of all processors."""
+    """Return idle ticks and all ticks, of all processors."""
     try:
         fields = [
             int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]

@@ -17,7 +17,8 @@ from particleflow.integrators import State
 from particleflow.kernels.bandwidth import spacing
 from particleflow.kernels.declared import has_kink
 
-# Particles this many times the start's extent away from their beginning have left for good.
+# Particles farther from the middle of the start than this many extents of start and target have
+# left for good.
 ESCAPE = 1e6
 # The margin of the box around start and target, in longest sides of the box.
 MARGIN = 1.0
@@ -26,7 +27,7 @@ TAIL = 3.0
 # The share of the mass from which particles count as most of them.
 MOST = 0.5
 # The relative change of a velocity over a step from which the energy is evaluated. Below 2 the
-# energy falls to third order; this value leaves a margin.
+# energy falls, but for terms of third order in dt: this value leaves a margin for these.
 CHANGED = 0.75
 # The number of particles whose steps show that change; more would cost time at every step.
 LOOKED_AT = 512
@@ -48,10 +49,10 @@ class Watch:
     A step is unstable if a conservative energy rose, or if most particles left the box.
 
     The energy is compared at every step where the fit has it at hand (`Fit.known`), else only where
-    it may have risen. Over a step D that a step D' follows the energy changes by
-    -(D.D + D.D') / 2 dt up to third order. So it has fallen where |D' - D| < 3/4 |D|. Where that
-    fails, the energy is evaluated before and after the step. The box costs nothing while the
-    extremes over all coordinates lie within it.
+    it may have risen. If D' is the step after D, the energy changes over D by
+    -(D.D + D.D') / (2 dt) + O(dt^3), the trapezium rule. So it has fallen where |D' - D| < 3/4 |D|.
+    Where that fails, the energy is evaluated before and after the step. The box costs nothing while
+    the extremes over all coordinates lie within it.
     """
 
     def __init__(self, flow: Flow, target: Target, dt: float) -> None:
@@ -59,7 +60,7 @@ class Watch:
         self.step, self.message = 0, ""
 
     def begin(self, start: State) -> None:
-        """Take the first state."""
+        """Remember the first state."""
         self.start, self.first = start, start.target
         self._middle = start.x.points.mean(0)
         self._off = float(self._middle.abs().max())
@@ -80,7 +81,7 @@ class Watch:
         self._variance = 0.0
 
     def trouble(self, state: State, cloud: Cloud, used: float) -> str:
-        """Take the step from `state` to `cloud`, before the fit there.
+        """Look at the step from `state` to `cloud`, before the fit there.
 
         Returns what ends the run and what to try, or nothing.
         """
@@ -101,13 +102,16 @@ class Watch:
         )
 
     def fitted(self, state: State) -> State:
-        """Take the fit at the new cloud; returns the new state with its status."""
+        """The new state with its status, after the fit at the new cloud."""
         if self._conservative and state.fit.known:
             self.compare(state)
         return replace(state, status="unstable", message=self.message) if self.message else state
 
     def compare(self, state: State) -> None:
-        """Has the energy risen in the last step, which led to `state`?"""
+        """Note a rise of the energy over the last step, which led to `state`.
+
+        Reading `fit.value` evaluates the energy where it is not at hand.
+        """
         before = self._previous
         if self.message or before is None or before.fit.value is None or state.fit.value is None:
             return

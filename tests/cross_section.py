@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 LIST = Path(__file__).parent / "long_tests.txt"
 LEFT_OUT = ("slow", "keops", "gpu")
 # Seconds: with it the cross-section takes less than a minute on two cores.
-LONG = 0.5
+LONG = 0.4
 
 
 def function_of(identifier: str) -> str:

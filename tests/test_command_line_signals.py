@@ -129,7 +129,9 @@ sys.exit(particleflow.cli.main(sys.argv[3:]))
 """
 
 
-@pytest.mark.parametrize("where", ["steps", "verdict", "records"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("steps", marks=pytest.mark.slow), "verdict", "records"]
+)
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )

@@ -199,7 +199,7 @@ def test_kale_is_the_envelope_of_kl() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("size", [40, 700])
+@pytest.mark.parametrize("size", [40, pytest.param(700, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("lam", [1e-2, 1.0])
 def test_drmmd_is_one_linear_system(lam: float, size: int) -> None:
     """(2 I + K / (M l)) g = 2 + mu_x / l, l = lam / 2, by elimination."""

@@ -72,6 +72,7 @@ def test_a_rate_is_an_exponent() -> None:
     ) == pytest.approx(0.4, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_both_tables(tmp_path: Path) -> None:
     assert (
         ratios.main(

@@ -1,5 +1,5 @@
-"""The flows beside each other on three tasks, and beside public numbers.
+"""The comparison of the flows on three tasks, and with published numbers.
 
-`methods` says which flows, `measure` makes one run, `tables` writes the tables, `published` repeats
-public numbers, `suite` is the program.
+`methods` has the flows, `measure` makes one run, `tables` writes the tables, `published` repeats
+published numbers, `suite` is the program.
 """

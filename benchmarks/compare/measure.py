@@ -16,6 +16,7 @@ from benchmarks.tasks import TASKS
 if TYPE_CHECKING:
     from particleflow.integrators import State
 
+# Number of records of a run.
 RECORDS = 20
 
 # Multiples of `flow.suggest_dt` that --dt-grid tries.
@@ -24,7 +25,7 @@ GRID = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be made, with `dt` or with `factor` times the suggested one."""
+    """One run to be made, with `dt` or with `factor` times the suggested dt."""
 
     task: str
     flow: str
@@ -35,7 +36,7 @@ class Job:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Run one flow on one draw of a task. Metrics are taken outside of the clock."""
+    """Run one flow on one draw of a task; metrics are computed while the clock stands."""
     task = TASKS[job.task]
     problem = task.draw(job.seed)
     kernel = pf.kernels.Gaussian(task.bandwidth)
@@ -91,8 +92,9 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def timed(states: Iterator[State]) -> Iterator[tuple[State, float, float]]:
-    """Each state with the seconds, of the clock and of this process, that it took. The first is the
-    fit at the start, not a step.
+    """Yield each state with the seconds it took on the clock and in this process.
+
+    The first state is the fit at the start, not a step.
     """
     while True:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -101,15 +103,16 @@ def timed(states: Iterator[State]) -> Iterator[tuple[State, float, float]]:
 
 
 def rose(energies: Sequence[float]) -> bool:
-    """Did the energy of a flow that can only lower it rise by more than rounding between two
-    records? Then dt is too large.
+    """Tell whether an energy that can only fall rose by more than rounding between two records.
+
+    If so, dt is too large.
     """
     slack = 1e-9 * max(abs(energy) for energy in energies)
     return any(after > before + slack for before, after in pairwise(energies))
 
 
 def status(row: dict[str, Any]) -> str:
-    """How a run ended, in words."""
+    """Say how a run ended."""
     if row["status"] == "unstable":
         return (
             "completed, but the energy rose"

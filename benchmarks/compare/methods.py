@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import particleflow as pf
 
-# The regularisation of KALE, and the noise of MMD flow: NOISE bandwidths at first, HALVINGS times
-# halved during a run.
+# Regularisation of KALE, without unit.
 LAM = 1e-2
+# Noise of MMD flow at first, in bandwidths.
 NOISE = 3.0
+# Number of times that the noise is halved during a run.
 HALVINGS = 6
 
 

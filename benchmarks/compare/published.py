@@ -1,8 +1,9 @@
-"""Two runs whose numbers are public, repeated: the three rings of the official KALE flow notebooks
-(Glaser, Arbel and Gretton 2021).
+"""Two published runs, repeated: the three rings of the official KALE flow notebooks.
 
-N = M = 240, k = exp(-d^2 / 0.1), Euler. The start is one draw of N((0, -0.3), 0.01^2): the
-published one, float32, is in published_start.npz; the target is 80 equally spaced points a ring.
+N = M = 240, k = exp(-d^2 / 0.1), Euler. The start is the published draw of N((0, -0.3), 0.01^2),
+float32, in published_start.npz. The target has 80 equally spaced points a ring.
+
+Source: Glaser, Arbel and Gretton 2021.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ START = Path(__file__).with_name("published_start.npz")
 
 @dataclass(frozen=True)
 class Run:
-    """A published run: `values` is its divergence (MMD^2/2, KALE) after so many steps, to the
-    digits that were printed.
+    """A published run.
+
+    `values` maps a number of steps to the divergence (MMD^2/2, KALE), to the digits that were
+    printed.
     """
 
     flow: str
@@ -56,7 +59,7 @@ RUNS = {
 
 
 def clouds() -> tuple[Tensor, Tensor]:
-    """The published start, and the target."""
+    """Return the published start, and the target."""
     import numpy as np
     import torch
 
@@ -66,7 +69,7 @@ def clouds() -> tuple[Tensor, Tensor]:
 
 
 def measure(flow: str, most: int) -> list[dict[str, Any]]:
-    """One row for each published number of a flow, up to step `most`."""
+    """Return one row for each published number of a flow, up to step `most`."""
     run = RUNS[flow]
     steps = run.checkpoints(most)
     x0, target = clouds()

@@ -1,8 +1,8 @@
-"""The flows beside each other on three tasks, and beside public numbers.
+"""The comparison of the flows on three tasks, and with published numbers.
 
 Every flow gets the same start, the same target sample, the same kernel and the same number of Euler
-steps; its dt is its own: `flow.suggest_dt`, or, with --dt-grid, the best of several multiples of it
-on a seed that is used for nothing else.
+steps. Each flow has its own dt: `flow.suggest_dt`, or, with --dt-grid, the best of several
+multiples of it on a seed that is used for nothing else.
 """
 
 from __future__ import annotations
@@ -20,23 +20,36 @@ from benchmarks.compare.methods import METHODS
 from benchmarks.compare.tables import render
 from benchmarks.tasks import TASKS
 
+# The seed on which dt is chosen, used for nothing else.
 TUNING_SEED = 10_000
-SLOW_START = 60  # steps' worth of work that suggest_dt and the first fit take
-STARTING = 5.0  # seconds until the workers are up
+# Work of suggest_dt and the first fit, in steps.
+SLOW_START = 60
+# Seconds until the workers are up.
+STARTING = 5.0
 
-STEPS, SEEDS, PUBLISHED = 1000, 3, 5000
-QUICK_STEPS, QUICK_SEEDS = 60, 1
+# Number of steps of a run.
+STEPS = 1000
+# Number of seeds of a flow on a task.
+SEEDS = 3
+# Most steps of a published run.
+PUBLISHED = 5000
+# Number of steps of a quick run.
+QUICK_STEPS = 60
+# Number of seeds of a quick run.
+QUICK_SEEDS = 1
 
 
 def calibrate(flow: str, task: str) -> float:
-    """Seconds of this process a step takes, roughly."""
+    """Return roughly the seconds of this process that a step takes."""
     row = measure(Job(task, flow, TUNING_SEED, 6, dt=1e-4))
     return float(row["cpu_ms_per_step"]) / 1e3
 
 
 def tune(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of the runs of one flow on one task with several dt, the sound one (completed, no energy
-    rose) that ended nearest to the target.
+    """Return the best of the runs of one flow on one task with several dt.
+
+    It is the run that ended nearest to the target among those that completed with no rise of
+    energy.
     """
     sound = [row for row in rows if row["status"] == "completed" and not row["energy_rose"]]
     if not sound:
@@ -48,7 +61,7 @@ def tune(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Crew:
-    """Hands work to the pool and says how far it is: a bar on a terminal, else a line each."""
+    """A pool of workers and its progress: a bar on a terminal, lines elsewhere."""
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self.pool = pool
@@ -57,8 +70,9 @@ class Crew:
     def run(
         self, work: Sequence[tuple[Callable[..., Any], tuple[Any, ...], str]], what: str
     ) -> list[Any]:
-        """Results in the order of `work`: (function, arguments, label) each; the first are started
-        first. None of what a signal has stopped.
+        """Return results in the order of `work`, whose entries are (function, arguments, label).
+
+        The first entries start first. An entry that a signal has stopped has no result.
         """
         from tqdm import tqdm
 
@@ -108,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
 def compare(
     args: argparse.Namespace, pool: ProcessPoolExecutor
 ) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    """All that was measured: the record for the JSON file, a row a run, the text of the tables."""
+    """Return the record for the JSON file, a row a run, and the text of the tables."""
     crew = Crew(pool)
     began = time.perf_counter()
     load = environment.load()
@@ -120,7 +134,7 @@ def compare(
             strict=True,
         )
     )
-    # The dearest first, so that no worker is left with a long run at the end.
+    # The most expensive flows start first, so that no worker is left with a long run at the end.
     flows = sorted(args.flows, key=lambda flow: -costs[flow])
     pairs = [(task, flow) for flow in flows for task in args.tasks]
     repeats = [
@@ -291,7 +305,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _repeatable(argv: Sequence[str]) -> list[str]:
-    """The options without the one that names a place."""
+    """Return the options without the one that names a place."""
     kept, skip = [], False
     for argument in argv:
         place = argument == "--out"

@@ -1,4 +1,4 @@
-"""The tables of a comparison, in Markdown."""
+"""Writing the tables of a comparison in Markdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.compare.measure import GRID, status
 
 
 def render(record: dict[str, Any]) -> str:
-    """The tables, in Markdown."""
+    """Return the tables in Markdown."""
     where, runs = record["environment"], record["runs"]
     pairs = [(task, flow) for task in record["tasks"] for flow in record["flows"]]
     groups = {pair: [run for run in runs if (run["task"], run["flow"]) == pair] for pair in pairs}

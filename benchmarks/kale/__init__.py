@@ -1,4 +1,4 @@
-"""The inner solver of KALE beside goals.
+"""The benchmark of the inner solver of KALE against goals.
 
 `published` is the solver to beat, `rows` measures, `suite` has the goals and is the program.
 """

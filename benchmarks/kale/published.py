@@ -1,5 +1,6 @@
-"""The inner solver as it is published, for comparison: Newton's method in the dual weights with an
-explicit inverse (Glaser et al. 2021).
+"""The published inner solver of KALE: Newton's method in the dual weights with an explicit inverse.
+
+Source: Glaser et al. 2021.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from torch import Tensor
 def newton(
     matrix: Tensor, mu: Tensor, lam: float, *, residual: float, most: int = 50
 ) -> tuple[Tensor, int]:
-    """min over a > 0 of sum_j a_j log(M a_j) - a_j + (a'K a / 2 - mu'a) / lam from a = 1 / M, until
-    max |log(M a) - h| <= residual.
+    """Minimise sum_j a_j log(M a_j) - a_j + (a'K a / 2 - mu'a) / lam over a > 0.
 
-    K (M, M), mu (M,) = mu_x at the targets: log(M a) and the number of inverses. Steps are halved
-    until a > 0 and the objective falls.
+    The start is a = 1 / M. The end is max |log(M a) - h| <= residual. Steps are halved until a > 0
+    and the objective falls. K is (M, M), and mu (M,) is mu_x at the targets. The result is log(M a)
+    and the number of inverses.
     """
     size = len(mu)
     a = torch.full_like(mu, 1 / size)

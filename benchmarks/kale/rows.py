@@ -1,4 +1,4 @@
-"""The rows of the KALE benchmark: each a function of its sizes that returns numbers and a note."""
+"""The rows of the KALE benchmark: functions of their sizes that return numbers and a note."""
 
 from __future__ import annotations
 
@@ -23,17 +23,22 @@ from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.pairwise import Auto
 from particleflow.pairwise.exact.dense import kernel_matrix
 
+# Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.5
-# The largest |u - h| at which the published way stops, and the relative error of h that brings ours
-# there as well.
-RESIDUAL, RTOL = 1e-6, 3e-6
-# Of a flow at a million: the accuracy of its sums, and of its velocity.
-SUMS, VELOCITY = 1e-7, 1e-5
+# The largest |u - h| at which the published solver stops.
+RESIDUAL = 1e-6
+# Relative error of h that brings our solver to the same residual.
+RTOL = 3e-6
+# Accuracy of the sums of a flow with a million particles.
+SUMS = 1e-7
+# Accuracy of the velocity of that flow.
+VELOCITY = 1e-5
 
 
 def solves(n: int, lams: list[float], rounds: int) -> dict[str, Any]:
-    """One solve from a = 1 / M to a residual of 1e-6 against Newton's method with an explicit
-    inverse; both are given K and mu_x.
+    """Time a solve from a = 1 / M to a residual of 1e-6 against the published Newton's method.
+
+    Both solvers are given K and mu_x.
     """
     problem = draw(n, bandwidth=BANDWIDTH, dtype=torch.float64)
     dual = _prepared(problem, Auto(rtol=1e-10))
@@ -57,8 +62,9 @@ def solves(n: int, lams: list[float], rounds: int) -> dict[str, Any]:
 
 
 def million(n: int, tenth: int, reference: int, lam: float, rounds: int) -> dict[str, Any]:
-    """A warm step of a KALE flow (fit and velocity, all particles moved by .001) against the
-    published solve at `reference`; and its growth.
+    """Time a warm step of a KALE flow against the published solve at `reference`, and its growth.
+
+    A step is fit and velocity after all particles moved by 0.001.
     """
     times, notes = {}, []
     for size in (tenth, n):
@@ -82,7 +88,7 @@ def million(n: int, tenth: int, reference: int, lam: float, rounds: int) -> dict
 
 
 def iterations(sizes: list[int], lam: float) -> dict[str, Any]:
-    """Products by K of a cold solve, as N = M grows."""
+    """Count the products by K of a cold solve, as N = M grows."""
     products = []
     for n in sizes:
         products.append(
@@ -98,7 +104,7 @@ def iterations(sizes: list[int], lam: float) -> dict[str, Any]:
 
 
 def rings(steps: int, lam: float, dt: float) -> dict[str, Any]:
-    """The three rings at a lam where the published code aborts: every step is certified."""
+    """Certify every step on the three rings at a lam where the published code aborts."""
     problem = TASKS["rings"].draw(0)
     flow = pf.kale_flow(pf.kernels.Gaussian(TASKS["rings"].bandwidth), lam=lam)
     began = time.process_time()
@@ -122,7 +128,7 @@ def rings(steps: int, lam: float, dt: float) -> dict[str, Any]:
 
 
 def _prepared(problem: Problem, backend: Auto) -> Dual:
-    """What a solver is given: K of the target, ready to be multiplied by, K q, and mu_x."""
+    """Return a solver's input: K of the target, prepared for products, K q, and mu_x."""
     x = problem.particles(0)
     gram = gram_of(problem.kernel, Cloud(problem.target), backend)
     field = backend.sources(problem.kernel, x).field(x.new_full((len(x),), 1 / len(x)))
@@ -136,14 +142,14 @@ def _cold(dual: Dual, lam: float) -> Solution:
 
 
 def _published(matrix: Tensor, mu: Tensor, lam: float) -> tuple[float, int]:
-    """Seconds and inverses."""
+    """Return seconds and the number of inverses."""
     began = time.process_time()
     _, inverses = published.newton(matrix, mu, lam, residual=RESIDUAL)
     return time.process_time() - began, inverses
 
 
 class _Step:
-    """The velocity at each new place, warm from the last one's fit."""
+    """The velocity at each new place, with a fit that starts from the last one."""
 
     def __init__(self, estimator: KALE, target: Cloud, problem: Problem) -> None:
         self.estimator, self.target = estimator, target

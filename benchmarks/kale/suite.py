@@ -1,5 +1,7 @@
-"""KALE's inner solver beside goals: against the published way, as the clouds grow, and at a lam
-where the published code aborts.
+"""The benchmark of KALE's inner solver against goals.
+
+It compares with the published solver, lets the clouds grow, and takes a lam where the published
+code aborts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Any h' > 0 reaches the target, naive descent of f does not (Yi, Zhu and Liu 2023): one run of
-each flow between two Gaussians.
+"""Flows between two Gaussians: any h' > 0 reaches the target, naive descent of f does not.
 
-1000 particles from N((1, 1), I) to p = N(0, [[1, .8], [.8, .89]]), to t = 20. r = p / N(mean,
-covariance) of the cloud's own moments (+ 1e-9 I), log r cut to +- 40, |v| <= 20.
+1000 particles go from N((1, 1), I) to p = N(0, [[1, 0.8], [0.8, 0.89]]), until t = 20. r is p /
+N(mean, covariance) with the cloud's own moments (+ 1e-9 I). log r is cut to +- 40, and |v| to 20.
+
+Source: Yi, Zhu and Liu 2023.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ CAP = 20.0
 
 
 def naive(f: Callable[[Tensor], Tensor]) -> Mobility:
-    """v = -r f'(r) grad log r: descent of f along the particles, as if the ratio did not move with
-    them: h(d) = -f(e^d).
+    """Return the mobility h(d) = -f(e^d) of the flow v = -r f'(r) grad log r.
+
+    The flow descends f along the particles as if the ratio did not move with them.
     """
     return custom(lambda d: -f(torch.exp(d)), allow_nonmonotone=True)
 
@@ -63,7 +65,7 @@ class Capped:
 
 @dataclass(frozen=True)
 class Case:
-    """A flow, and the stated range of its final |mean|, where there is one."""
+    """A flow, and the stated range of its final |mean| if there is one."""
 
     make: Callable[[], Mobility]
     low: float | None = None
@@ -98,7 +100,7 @@ CASES = {
 
 
 def run(name: str, seed: int, steps: int, save: pf.SaveAt) -> pf.Trajectory:
-    """To t = 20.
+    """Run the flow until t = 20.
 
     Raises
     ------
@@ -117,13 +119,14 @@ def run(name: str, seed: int, steps: int, save: pf.SaveAt) -> pf.Trajectory:
 
 
 def final_mean(name: str, seed: int, steps: int) -> float:
-    """|mean| of the particles at the end."""
+    """Return |mean| of the particles at the end."""
     return float(run(name, seed, steps, pf.SaveAt(steps=[0])).particles[-1].mean(0).norm())
 
 
 def _pearson(d: Tensor) -> Tensor:
-    """4 (r / (1 + r))^2: the flow of int (p - q)^2 / (p + q), the divergence that the coding (-1,
-    1, 0) estimates.
+    """Return 4 (r / (1 + r))^2, the mobility of the flow of int (p - q)^2 / (p + q).
+
+    The coding (-1, 1, 0) estimates this divergence.
     """
     return 4 * torch.sigmoid(d) ** 2
 

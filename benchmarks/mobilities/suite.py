@@ -1,5 +1,6 @@
-"""Which rescalings of the ratio reach the target: final |mean| of MonoFlows, naive descents and
-LSGAN codings beside the stated ranges.
+"""The benchmark of rescalings of the ratio: final |mean| beside the stated ranges.
+
+The flows are MonoFlows, naive descents and LSGAN codings.
 """
 
 from __future__ import annotations

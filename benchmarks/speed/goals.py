@@ -1,4 +1,4 @@
-"""The rows of the speed suite, each with its full and its quick size, and their goals."""
+"""The rows of the speed suite, with their full and quick sizes, and their goals."""
 
 from __future__ import annotations
 

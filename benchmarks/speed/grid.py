@@ -1,4 +1,4 @@
-"""`Auto` against every fixed choice, over sizes, dimensions and bandwidths."""
+"""The comparison of `Auto` with every fixed choice, over sizes, dimensions and bandwidths."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from benchmarks.speed.rows import RTOL, measured
 from benchmarks.timing import Trial, interleaved, timed
 from particleflow.pairwise import Dense, PairwiseSum
 
+# Name of the backend that sums exactly.
 EXACT = "Compiled"
-EXACT_PAIRS = 2e8  # measured of an exact sum, at most; the rest by proportion
-CLOSE = 2.0  # candidates up to this many times the best first impression are measured with care
-HOPELESS = 8.0  # ... and those that smaller problems show to be this much slower are left out
+# Most pairs of an exact sum that are measured; the time of the others is in proportion.
+EXACT_PAIRS = 2e8
+# Ratio to the best first time up to which a candidate is measured with care.
+CLOSE = 2.0
+# Slowness on smaller problems, as a ratio, from which a candidate is left out.
+HOPELESS = 8.0
 
 LEGEND = (
     "what Auto chose and its time over that of the best fixed choice (named where it is 1.5 times"
@@ -31,8 +35,9 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One problem of the grid: seconds of each candidate's step, `Auto` among them, and the fastest
-    that kept its promise.
+    """One problem of the grid: the seconds of each candidate's step, and the fastest candidate.
+
+    `Auto` is among the candidates. The fastest is the fastest that kept its promise.
     """
 
     n: int
@@ -54,7 +59,10 @@ class Cell:
 def grid(
     sizes: Sequence[int], dims: Sequence[int], bandwidths: Sequence[float], cap: float, rounds: int
 ) -> dict[str, Any]:
-    """All cells. One step may take `cap` seconds. N = M, and the targets' field is kept."""
+    """Measure all cells, with N = M and the targets' field kept.
+
+    One step may take `cap` seconds.
+    """
     cells: list[Cell] = []
     for d in dims:
         print(f"  grid: d = {d}", flush=True)
@@ -81,7 +89,7 @@ def grid(
 
 
 def candidates(d: int) -> dict[str, PairwiseSum]:
-    """Every fixed choice there is in this dimension, at the tolerance that `Auto` is asked for."""
+    """Return every fixed choice in this dimension, at the tolerance that `Auto` is asked for."""
     from particleflow.pairwise.exact.compiled import Compiled
     from particleflow.pairwise.fourier.backend import Fourier
     from particleflow.pairwise.landmarks.backend import Nystroem
@@ -122,7 +130,7 @@ def _cell(problem: Problem, history: Sequence[Cell], cap: float, rounds: int) ->
         if queries == n:
             steps[EXACT] = exact
         if told["backend"] == EXACT and scaled:
-            # What Auto adds to the exact sum of this size is its choice, which was just made.
+            # Auto adds only its choice, just made, to the exact sum of this size.
             seconds["Auto"] = seconds[EXACT]
         elif told["backend"] != "refused":
             steps["Auto"] = auto
@@ -135,7 +143,7 @@ def _cell(problem: Problem, history: Sequence[Cell], cap: float, rounds: int) ->
                 if one.field(x).explain(x)["backend"] != name:
                     continue
             except ValueError:
-                # It would sum exactly, and refuses since that takes too long.
+                # The candidate would sum exactly, and refuses since that takes too long.
                 continue
             steps[name], seconds[name] = one, _quickest(one, x)
         nearest = min(seconds.values())
@@ -162,14 +170,15 @@ def _cell(problem: Problem, history: Sequence[Cell], cap: float, rounds: int) ->
 
 
 def _quickest(run: Any, *inputs: Tensor) -> float:
-    """The better of two calls: the first may compile, plan and keep."""
+    """Return the seconds of the better of two calls: the first may compile, plan and keep."""
     first = timed(run, *inputs)[0]
     return min(first, timed(run, *inputs)[0]) if first < 2 else first
 
 
 def expected_seconds(name: str, n: int, history: Sequence[Cell]) -> float:
-    """Of a step, if its time goes on growing with N as it did in the last two cells where it was
-    measured; 0 where nothing is known.
+    """Return the seconds of a step if its time grows with N as in the last two measured cells.
+
+    The result is 0 where nothing is known.
     """
     known = [(cell.n, cell.seconds[name]) for cell in history if name in cell.seconds][-2:]
     if not known:
@@ -180,8 +189,9 @@ def expected_seconds(name: str, n: int, history: Sequence[Cell]) -> float:
 
 
 def _best(seconds: Mapping[str, float], steps: Mapping[str, Step], x: Tensor, cap: float) -> str:
-    """The fastest fixed choice, within the cap, that keeps its promise. Only those that could beat
-    `Auto` are audited.
+    """Return the fastest fixed choice, within the cap, that keeps its promise.
+
+    Only choices that could beat `Auto` are audited.
     """
     fixed = sorted(
         (name for name in seconds if name != "Auto" and seconds[name] <= cap),

@@ -1,8 +1,8 @@
-"""What the speed benchmark compares with: autograd through all pairs as in the published codes, and
-KeOps with its own flags.
+"""The baselines of the speed benchmark: autograd through all pairs, and KeOps with its own flags.
 
-The step of `speed_problem`: the gradient of the MMD witness at N particles, which are the sources
-of negative sign, M targets being the others.
+The published codes use autograd through all pairs. The step is that of `problem`: the gradient of
+the MMD witness at N particles. The particles are the sources of negative sign, the M targets the
+others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from torch import Tensor
 from benchmarks.speed.problem import Problem, draw
 from benchmarks.timing import timed
 
+# Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Broadcast:
-    """Differences of all pairs as an array (N, M, d), and automatic differentiation through it.
+    """Differences of all pairs as an array (N, M, d), with automatic differentiation through it.
 
     As the codes of the MMD and KALE flows do it, but in blocks of rows where the arrays of all rows
     (about 6 of that size) exceed `max_bytes`.
@@ -55,8 +56,9 @@ class Broadcast:
 
 @dataclass(frozen=True, eq=False)
 class FusedKeOps:
-    """One fused formula for the gradient, signed weights, in pykeops as it comes: see
-    `plain_pykeops`.
+    """One fused formula for the gradient, with signed weights, in unmodified pykeops.
+
+    See `plain_pykeops`.
     """
 
     problem: Problem
@@ -77,10 +79,10 @@ class FusedKeOps:
 
 @cache
 def plain_pykeops() -> tempfile.TemporaryDirectory[str]:
-    """Import pykeops with its own flags, and a temporary folder in the place of ~/.cache/keops...,
-    which is returned.
+    """Import pykeops with its own flags; return a temporary folder in place of ~/.cache/keops....
 
-    RuntimeError if it was imported before, perhaps with others: measure it in a process of its own.
+    RuntimeError is raised if pykeops was imported before, perhaps with other flags: measure it in a
+    process of its own.
     """
     if "pykeops" in sys.modules:
         raise RuntimeError(
@@ -109,14 +111,17 @@ def _formula(d: int) -> Any:
 def broadcast_seconds(
     n: int = 10_000, d: int = 2, dtype: torch.dtype = torch.float32, *, rounds: int = 3
 ) -> float:
-    """Median seconds of `Broadcast` in a fresh process of one thread."""
+    """Return the median seconds of `Broadcast` in a fresh process of one thread."""
     return _in_a_process("Broadcast", n, d, dtype, rounds)
 
 
 def keops_seconds(
     n: int = 10_000, d: int = 2, dtype: torch.dtype = torch.float32, *, rounds: int = 3
 ) -> float:
-    """Median seconds of `FusedKeOps` in a fresh process of one thread, compilation excluded."""
+    """Return the median seconds of `FusedKeOps` in a fresh process of one thread.
+
+    Compilation is excluded.
+    """
     return _in_a_process("FusedKeOps", n, d, dtype, rounds)
 
 
@@ -126,7 +131,7 @@ def _in_a_process(name: str, n: int, d: int, dtype: torch.dtype, rounds: int) ->
 
 
 def _measure(name: str, n: int, d: int, dtype: torch.dtype, rounds: int) -> float:
-    """Seconds of the processor: programs that take turns with this one do not count."""
+    """Return the processor's seconds: programs that take turns with this one do not count."""
     torch.set_num_threads(1)
     problem = draw(n, d, bandwidth=BANDWIDTH, dtype=dtype)
     run = {"Broadcast": Broadcast, "FusedKeOps": FusedKeOps}[name](problem)

@@ -1,9 +1,9 @@
-"""The problem of the speed benchmark: the step of an MMD flow in a place that changes at every
-repetition, and the truth about it.
+"""The problem of the speed benchmark: a step of an MMD flow, and its true value.
 
     v(x_i) = 1/M sum_j grad k(x_i, y_j) - 1/N sum_j grad k(x_i, x_j),        N = M,
 
-Gaussian kernel, y ~ N(0, I), x ~ N((.5, .3, 0, ...), I): clouds of unit size that do not cancel.
+with a Gaussian kernel, y ~ N(0, I) and x ~ N((0.5, 0.3, 0, ...), I). The clouds have unit size and
+do not cancel. The particles are in another place at every repetition.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor
 from particleflow.kernels import Gaussian
 from particleflow.pairwise import PairwiseSum
 
-PACE = 1e-3  # how far the particles go from one repetition to the next
+# Multiple of `direction` that the particles move from one repetition to the next.
+PACE = 1e-3
 SHIFT = (0.5, 0.3)
 
 
@@ -32,18 +33,18 @@ class Problem:
     kernel: Gaussian
 
     def particles(self, k: int) -> Tensor:
-        """Those of repetition k, in memory of their own."""
+        """Return the particles of repetition k, in memory of their own."""
         return self.start + (PACE * k) * self.direction
 
     def inputs(self, k: int) -> tuple[Tensor]:
         return (self.particles(k),)
 
     def fresh_inputs(self, k: int) -> tuple[Tensor, Tensor]:
-        """Targets that move too: nothing can have been kept."""
+        """Return particles and targets that both moved, so that nothing can have been kept."""
         return self.particles(k), self.target + (PACE * k) * self.direction
 
     def to(self, where: torch.dtype | str) -> Problem:
-        """The same numbers in another dtype or on another device."""
+        """Return the same numbers in another dtype or on another device."""
         return Problem(
             self.start.to(where), self.direction.to(where), self.target.to(where), self.kernel
         )
@@ -63,8 +64,9 @@ def draw(n: int, d: int = 2, *, bandwidth: float, dtype: torch.dtype = torch.flo
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The step by one backend. The targets' field is kept from step to step, as the MMD estimator
-    keeps it.
+    """The step by one backend.
+
+    The targets' field is kept from step to step, as the MMD estimator keeps it.
     """
 
     backend: PairwiseSum
@@ -79,7 +81,7 @@ class Step:
         return velocity
 
     def fresh(self, x: Tensor, y: Tensor) -> Tensor:
-        """The same with nothing kept."""
+        """Return the same velocity with nothing kept."""
         kernel = self.problem.kernel
         velocity: Tensor = (
             _field(self.backend, kernel, y, 1.0) + _field(self.backend, kernel, x, -1.0)
@@ -100,8 +102,9 @@ def _field(backend: PairwiseSum, kernel: Gaussian, points: Tensor, mass: float) 
 def relative_error(
     velocity: Tensor, problem: Problem, x: Tensor, *, rows: int = 256, seed: int = 0
 ) -> float:
-    """|v - truth| / |truth| over random rows, in the Euclidean norm; the truth in numpy's long
-    double from the numbers that the backend was given.
+    """Return |v - truth| / |truth| over random rows, in the Euclidean norm.
+
+    The truth is computed in numpy's long double from the numbers that the backend was given.
     """
     chosen = np.random.default_rng(seed).permutation(len(x))[:rows]
     z = x.numpy()[chosen].astype(np.longdouble)

@@ -1,6 +1,4 @@
-"""What concerns a whole process: its memory, the first use of a backend, and a flow from end to
-end.
-"""
+"""Measurements of a whole process: memory, the first use of a backend, and a flow end to end."""
 
 from __future__ import annotations
 
@@ -26,9 +24,10 @@ from particleflow import pairwise
 from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
 
+# Number of particles of the small problem that loads all code before memory is measured.
 WARM = 10_000
 
-# Of the peak of memory and of the first use: class, options, dimension.
+# A backend whose memory or first use is measured: class, options, dimension.
 Case = tuple[str, dict[str, Any], int]
 LARGE: tuple[Case, ...] = (
     ("Mesh", {"rtol": 1e-5}, 2),
@@ -45,7 +44,7 @@ COMPILED: tuple[Case, ...] = (
     ("Fourier", {"rtol": 1e-6}, 2),
     ("Nystroem", {"rtol": 1e-2}, 10),
 )
-# By a compiler of the system, hence not held against the goal.
+# This case is compiled by the system's compiler, hence not held against the goal.
 BY_COMPILER: Case = ("KeOps", {}, 2)
 
 
@@ -60,8 +59,9 @@ def titled(case: Case) -> str:
 
 
 def memory(n: int) -> dict[str, Any]:
-    """The largest growth of a process in a step, its clouds included, over the process that has
-    imported and run all it needs on a small problem.
+    """Measure the largest growth of a process in a step, its clouds included.
+
+    The base is a process that has imported and run all it needs on a small problem.
     """
     peaks = {}
     for case in LARGE:
@@ -88,8 +88,9 @@ def growth(case: Case, n: int) -> int:
 
 
 def first_use(n: int) -> dict[str, Any]:
-    """Work of the first step over that of the second, the import of libraries excluded: in a
-    process that finds no compiled code, and in the next.
+    """Measure the work of the first step over that of the second, without the import of libraries.
+
+    The first process finds no compiled code, the next one does.
     """
     seconds: dict[str, list[float]] = {}
     for case in (*COMPILED, BY_COMPILER):
@@ -123,7 +124,7 @@ def first_over_second(case: Case, n: int) -> float:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Variables for the processes that are started meanwhile."""
+    """Set variables for the processes that are started meanwhile."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -137,7 +138,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def flow(n: int, steps: int, backend: PairwiseSum | None = None) -> dict[str, Any]:
-    """`simulate` of an MMD flow: the share of its time outside of the sums."""
+    """Measure the share of time that `simulate` of an MMD flow spends outside of the sums."""
     problem = draw(n, bandwidth=BANDWIDTH)
     sums = TimedSum(made(LARGE[0]) if backend is None else backend)
     pf.simulate(
@@ -166,7 +167,7 @@ def flow(n: int, steps: int, backend: PairwiseSum | None = None) -> dict[str, An
 
 @dataclass
 class Watch:
-    """Adds up the time of calls, by name."""
+    """A sum of the time of calls, by name."""
 
     parts: dict[str, float] = field(default_factory=dict)
 
@@ -233,7 +234,7 @@ class TimedField:
         return self.watch(self.inner.log, z)
 
     def explain(self, z: Any) -> Any:
-        # which plans the sum: what it finds out is not found out again
+        # explain plans the sum, so that the sum need not plan again.
         return self.watch(self.inner.explain, z)
 
     def promise(self, z: Any) -> Any:

@@ -1,8 +1,7 @@
-"""Random problems on which an approximate sum has to keep its promise, and the exact sums to hold
-against it.
+"""Random problems on which an approximate sum has to keep its promise, and their exact sums.
 
-`problem(seed)` is a function of its seed. Nothing here looks at what a backend does well:
-bandwidths are drawn without regard to the cloud, and every shape of cloud meets every kernel.
+`problem(seed)` is a function of its seed. The problems do not favour any backend: bandwidths are
+drawn without regard to the cloud, and every shape of cloud meets every kernel.
 """
 
 from __future__ import annotations
@@ -24,11 +23,14 @@ from particleflow.pairwise import Dense, PairwiseSum
 from particleflow.pairwise.exact.sorted import SortedField
 from particleflow.pairwise.promise import scales
 
-PLANE, HIGH = (
-    (1, 2, 3),
-    (4, 5, 6, 7, 8, 9, 10, 11, 12),
-)  # dimensions of grids and tiles; of landmarks
-FEWEST, MOST = 200, 5000
+# Dimensions of the problems for grids and tiles.
+PLANE = (1, 2, 3)
+# Dimensions of the problems for landmarks.
+HIGH = (4, 5, 6, 7, 8, 9, 10, 11, 12)
+# Fewest sources of a part.
+FEWEST = 200
+# Most sources of a part: the exact sums take O(N^2) time.
+MOST = 5000
 ALL_PAIRS = ("Compiled", "Dense", "KeOps")
 
 Shape = Callable[[np.random.Generator, int, int], np.ndarray]
@@ -70,7 +72,7 @@ SHAPES: dict[str, Shape] = {
     "lattice": _lattice,
 }
 
-# One more Gaussian than all the others together.
+# The kernels of the problems: one more Gaussian than all the others together.
 KERNELS: tuple[Callable[[float], Any], ...] = (
     *[pf.kernels.Gaussian] * 6,
     pf.kernels.Matern32,
@@ -83,9 +85,7 @@ KERNELS: tuple[Callable[[float], Any], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Targets (M, d) and particles (N, d) with their weights, queries z (Q, d), and the tolerance
-    asked for.
-    """
+    """Targets (M, d) and particles (N, d) with weights, queries z (Q, d), and the tolerance."""
 
     seed: int
     shape: str
@@ -109,7 +109,7 @@ class Problem:
 
     @cached_property
     def truth(self) -> tuple[Tensor, Tensor]:
-        """Values and gradients at z: differences, exponentials and sums in float64."""
+        """Return values and gradients at z: differences, exponentials and sums in float64."""
         exact = Problem(
             self.seed,
             self.shape,
@@ -123,12 +123,12 @@ class Problem:
 
     @cached_property
     def scales(self) -> tuple[float, float]:
-        """sum |w| max |k| and sum |w| max |grad k|."""
+        """Return sum |w| max |k| and sum |w| max |grad k|."""
         return scales(self.field(Dense()), self.z)
 
 
 def problem(seed: int, dims: Sequence[int] = PLANE, *, most: int = MOST) -> Problem:
-    """The random problem of this seed: up to `most` sources in each part."""
+    """Return the random problem of this seed, with up to `most` sources in each part."""
     rng = np.random.default_rng([seed, min(dims)])
     shape = list(SHAPES)[seed % len(SHAPES)]
     d = int(rng.choice(dims))
@@ -137,8 +137,7 @@ def problem(seed: int, dims: Sequence[int] = PLANE, *, most: int = MOST) -> Prob
     if shape == "tiny" and rng.random() < 0.5:
         bandwidth *= 1e-3
     kernel = KERNELS[rng.integers(len(KERNELS))](float(bandwidth))
-    # Grids and tiles are asked for 1e-3 to 1e-6; landmarks, of which nobody asks that, for 1e-1 to
-    # 1e-3.
+    # Grids and tiles are asked for 1e-3 to 1e-6, landmarks for 1e-1 to 1e-3, as users do.
     rtol = 10 ** -rng.uniform(3, 6) if min(dims) < min(HIGH) else 10 ** -rng.uniform(1, 3)
     points = SHAPES[shape](rng, n + m, d)
     spread = float(np.median(np.abs(points - np.median(points, axis=0))))
@@ -172,8 +171,9 @@ def problem(seed: int, dims: Sequence[int] = PLANE, *, most: int = MOST) -> Prob
 
 
 def _queries(rng: np.random.Generator, x: np.ndarray, spread: float) -> np.ndarray:
-    """The particles, three times in five; else moved by noise, or anywhere in a box half as large
-    again.
+    """Return the particles, three times in five; else points moved by noise, or in a larger box.
+
+    The box is half as large again as the cloud.
     """
     kind = rng.integers(5)
     if kind < 3:
@@ -187,7 +187,7 @@ def _queries(rng: np.random.Generator, x: np.ndarray, spread: float) -> np.ndarr
 
 
 def _weights(rng: np.random.Generator, kind: int, n: int, sign: float) -> np.ndarray:
-    """Those of the MMD; of any sign; positive; a few that outweigh all others."""
+    """Return weights of the MMD, of any sign, positive, or with a few that outweigh all others."""
     return (
         np.full(n, sign / n),
         rng.normal(size=n) / n,
@@ -198,8 +198,10 @@ def _weights(rng: np.random.Generator, kind: int, n: int, sign: float) -> np.nda
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a backend did with a problem: the largest true errors over rows, what was promised, and
-    whether it summed exactly instead.
+    """The result of a backend on a problem.
+
+    It has the largest true errors over rows, the promise, and whether the backend summed exactly
+    instead.
     """
 
     backend: str
@@ -215,7 +217,7 @@ class Outcome:
 
     @property
     def kept(self) -> bool:
-        """Promise >= truth, and every row within the tolerance asked for."""
+        """Tell whether promise >= truth, and every row is within the tolerance asked for."""
         if self.excess > 1 or not (
             math.isfinite(self.value_error) and math.isfinite(self.grad_error)
         ):
@@ -226,7 +228,7 @@ class Outcome:
 
     @property
     def slack(self) -> list[float]:
-        """Promise / truth of value and gradient; none where the sum was exact."""
+        """Return promise / truth of value and gradient; nothing where the sum was exact."""
         if self.value_promise is None or self.grad_promise is None or self.fallback:
             return []
         pairs = ((self.value_promise, self.value_error), (self.grad_promise, self.grad_error))
@@ -234,7 +236,7 @@ class Outcome:
 
 
 def examine(backend: PairwiseSum, problem: Problem) -> Outcome:
-    """Let `backend` solve the problem and compare every row with the truth."""
+    """Let `backend` solve the problem, and compare every row with the truth."""
     name = type(backend).__name__
     try:
         field = problem.field(backend)
@@ -260,7 +262,7 @@ def examine(backend: PairwiseSum, problem: Problem) -> Outcome:
         name,
         problem.title,
         claimed=True,
-        # Sums by sorting on the line are exact, too, but as fast as any.
+        # Sums by sorting on the line are exact, too, but fast.
         fallback=report["backend"] in ALL_PAIRS
         or (promise is None and not isinstance(field, SortedField)),
         value_error=float(value_error.max()),
@@ -273,9 +275,7 @@ def examine(backend: PairwiseSum, problem: Problem) -> Outcome:
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Of one backend: problems it claims, how many kept, the share of exact fallbacks, the median
-    of promise / truth (`slack`).
-    """
+    """Return problems claimed, promises kept, share of exact sums, median promise / truth."""
     claimed = [outcome for outcome in outcomes if outcome.claimed]
     slack = [ratio for outcome in claimed for ratio in outcome.slack]
     return {
@@ -288,7 +288,7 @@ def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 
 def measure(count: int, most: int = MOST) -> dict[str, Any]:
-    """Every approximate backend on the problems of its dimensions."""
+    """Try every approximate backend on the problems of its dimensions."""
     from particleflow.pairwise.fourier.backend import Fourier
     from particleflow.pairwise.landmarks.backend import Nystroem
     from particleflow.pairwise.mesh.backend import Mesh
@@ -297,7 +297,7 @@ def measure(count: int, most: int = MOST) -> dict[str, Any]:
     outcomes: dict[str, list[Outcome]] = {}
     for dims, backends in ((PLANE, (Mesh, Fourier, Culled)), (HIGH, (Nystroem,))):
         for seed in range(count):
-            # A problem holds the truth about it: one at a time.
+            # Only one problem is kept at a time, since it holds its exact sums.
             drawn = problem(seed, dims, most=most)
             for backend in backends:
                 outcomes.setdefault(backend.__name__, []).append(

@@ -1,5 +1,7 @@
-"""The speed of single backends. Each function is run in a fresh process of one thread and returns
-numbers, a note and the times behind them.
+"""The speed of single backends.
+
+Each function is run in a fresh process of one thread. It returns numbers, a note and the times
+behind them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from particleflow.estimators import Fit
 from particleflow.kernels import default_bandwidth
 from particleflow.pairwise import Compiled
 
+# Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.2
 RTOL = 1e-5
 
@@ -35,9 +38,7 @@ def measured(
 
 
 def exact(n: int, rounds: int) -> dict[str, Any]:
-    """The exact gradient against autograd through all pairs and against KeOps; what the logarithm
-    costs.
-    """
+    """Time the exact gradient against autograd and KeOps, and the cost of the logarithm."""
 
     problem = draw(n, bandwidth=BANDWIDTH)
     double = problem.to(torch.float64)
@@ -65,8 +66,9 @@ def exact(n: int, rounds: int) -> dict[str, Any]:
 
 
 def mesh(n: int, reference: int, rounds: int) -> dict[str, Any]:
-    """The mesh in the plane, the targets' field kept or not, against KeOps on `reference`
-    particles.
+    """Time the mesh in the plane against KeOps on `reference` particles.
+
+    The targets' field is kept in one case and not in the other.
     """
     from particleflow.pairwise.mesh.backend import Mesh
 
@@ -83,7 +85,7 @@ def mesh(n: int, reference: int, rounds: int) -> dict[str, Any]:
 
 
 def mesh_tenfold(n: int, rounds: int) -> dict[str, Any]:
-    """Ten times as many particles and targets."""
+    """Time the mesh on ten times as many particles and targets."""
     from particleflow.pairwise.mesh.backend import Mesh
 
     problems = {f"{size:.0e}": draw(size, bandwidth=BANDWIDTH) for size in (n, 10 * n)}
@@ -97,7 +99,7 @@ def mesh_tenfold(n: int, rounds: int) -> dict[str, Any]:
 
 
 def mesh_in_space(n: int, reference: int, rounds: int) -> dict[str, Any]:
-    """d = 3 against KeOps on `reference` particles of the plane."""
+    """Time the mesh in d = 3 against KeOps on `reference` particles of the plane."""
     from particleflow.pairwise.mesh.backend import Mesh
 
     small, large = draw(reference, bandwidth=BANDWIDTH), draw(n, 3, bandwidth=BANDWIDTH)
@@ -114,8 +116,9 @@ def mesh_in_space(n: int, reference: int, rounds: int) -> dict[str, Any]:
 
 
 def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
-    """What `Auto` picks at bandwidth .01 against Fourier sums of the same tolerance, the worse of
-    float32 and float64.
+    """Time the choice of `Auto` at bandwidth 0.01 against Fourier sums of the same tolerance.
+
+    The result is the worse of float32 and float64.
     """
     from particleflow.pairwise.auto import Auto
     from particleflow.pairwise.fourier.backend import Fourier
@@ -139,8 +142,9 @@ def small_bandwidth(n: int, rounds: int) -> dict[str, Any]:
 
 
 def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
-    """Landmarks in d = 10 against the exact sum, which is measured on `queries` of the queries and
-    scaled.
+    """Time landmarks in d = 10 against the exact sum.
+
+    The exact sum is measured on `queries` of the queries and scaled.
     """
     from particleflow.pairwise.landmarks.backend import Nystroem
 
@@ -167,8 +171,9 @@ def nystroem(n: int, queries: int, rounds: int) -> dict[str, Any]:
 
 
 def mono(n: int, rounds: int) -> dict[str, Any]:
-    """The step of a MonoFlow between two kernel density estimates against that of an MMD flow, both
-    as a flow takes it: fit and velocity.
+    """Time the step of a MonoFlow between density estimates against that of an MMD flow.
+
+    A step is fit and velocity, as in a flow.
     """
     problem = draw(n, bandwidth=BANDWIDTH)
     flows = (
@@ -186,7 +191,7 @@ def mono(n: int, rounds: int) -> dict[str, Any]:
     )
     x = problem.particles(1)
     value, slope = ratio.fit(x).witness.value_and_grad(x)
-    # the thinnest, where a logarithm is hardest, and some of all
+    # The rows are the thinnest, where a logarithm is hardest, and some of all.
     rows = torch.cat([value.argsort()[:32], value.argsort()[-32:], torch.arange(0, n, n // 32)])
     true, true_slope = log_ratio(problem, x, x[rows])
     error = float((value[rows].double() - true).abs().max())
@@ -207,7 +212,7 @@ def mono(n: int, rounds: int) -> dict[str, Any]:
 
 
 def threads(n_exact: int, n_mesh: int, rounds: int) -> dict[str, Any]:
-    """Two threads against one, on the clock: the only row that needs a machine that is idle."""
+    """Time two threads against one, on the clock: the only row that needs an idle machine."""
     from particleflow.pairwise.mesh.backend import Mesh
 
     free = idle()
@@ -228,7 +233,7 @@ def threads(n_exact: int, n_mesh: int, rounds: int) -> dict[str, Any]:
 
 
 def gpu(n: int, rounds: int) -> dict[str, Any]:
-    """The exact step on a CUDA device."""
+    """Time the exact step on a CUDA device."""
     if not torch.cuda.is_available():
         raise NotMeasuredError("no CUDA device")
     from particleflow.pairwise.exact.keops import KeOps
@@ -256,8 +261,9 @@ def fast(ours: Step) -> Step:
 
 @dataclass(frozen=True, eq=False)
 class FlowStep:
-    """The velocity of a flow at all particles. The target is one object, as in a run, and what a
-    fit remembers is kept.
+    """The velocity of a flow at all particles.
+
+    The target is one object, as in a run. The memory of a fit is kept.
     """
 
     flow: pf.Flow
@@ -279,8 +285,9 @@ class FlowStep:
 
 
 def log_ratio(problem: Problem, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """The logarithm of the ratio of the density estimates of target and particles x, and its
-    gradient: exact sums in float64.
+    """Return the log ratio of the density estimates of target and particles x, and its gradient.
+
+    Both are exact sums in float64.
     """
     logs = [
         Compiled()
@@ -294,8 +301,9 @@ def log_ratio(problem: Problem, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Logarithms:
-    """Logarithm and its gradient of both clouds' densities, as a flow of their ratio needs: as many
-    pairs as the step has.
+    """The logarithms and gradients of both clouds' densities, as a flow of their ratio needs.
+
+    They take as many pairs as the step.
     """
 
     step: Step
@@ -332,7 +340,7 @@ class Threaded:
 
 @dataclass(frozen=True, eq=False)
 class Synchronised:
-    """Until the device is done."""
+    """A step that waits until the device is done."""
 
     step: Step
 
@@ -343,7 +351,7 @@ class Synchronised:
 
 
 def _audited(ours: Step) -> str:
-    """A word on the truth of a fast sum, and on its promise."""
+    """Return a note on the error of a fast sum and on its promise."""
     x = ours.problem.particles(1)
     audit = ours.field(x).audit(x, rows=32)
     promised = (

@@ -1,8 +1,9 @@
-"""The speed of sums over pairs beside goals: ratios within one run, one thread, interleaved
-repetitions, medians of the processor's time.
+"""The benchmark of sums over pairs against goals.
 
-Clouds y ~ N(0, I), x ~ N((.5, .3, 0, ...), I), N = M, float32 unless said; all particles in another
-place at every repetition. A step is the velocity of an MMD flow at all particles: N (N + M) pairs.
+The numbers are ratios within one run of one thread, from interleaved repetitions and medians of the
+processor's time. Clouds are y ~ N(0, I) and x ~ N((0.5, 0.3, 0, ...), I), N = M, float32 unless
+said. All particles are in another place at every repetition. A step is the velocity of an MMD flow
+at all particles: N (N + M) pairs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmarks.goals import Goal
 from benchmarks.speed.goals import GOALS, ROWS
 from benchmarks.timing import NotMeasuredError
 
+# Libraries whose versions are recorded.
 LIBRARIES = ("llvmlite", "finufft", "pykeops")
 MARKS = ("<!-- speed: begin -->", "<!-- speed: end -->")
 
@@ -44,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """Everything measured, for the JSON file, and the text of the tables."""
+    """Return all measurements for the JSON file, and the text of the tables."""
     load = environment.load()
     print(f"load of the machine at the start: {load}", flush=True)
     began = time.perf_counter()
@@ -82,8 +84,9 @@ def speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def measure(name: str, *, quick: bool) -> dict[str, Any]:
-    """One row, in a fresh process: numbers, note and times; or why it is `missing`, or has
-    `failed`.
+    """Measure one row in a fresh process: numbers, note and times.
+
+    A row may also be `missing` or `failed`, with the reason.
     """
     row = ROWS[name]
     with environment.workers(1, row.threads) as pool:
@@ -110,7 +113,7 @@ def _line(goal: Goal, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def render(record: Mapping[str, Any]) -> str:
-    """The tables, in Markdown."""
+    """Return the tables in Markdown."""
     where, quick = record["environment"], record["quick"]
     words = (
         {True: "(yes)", False: "(no)", None: "-"}
@@ -156,7 +159,7 @@ def _version(library: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: numbers that are not finite by their names."""
+    """Return a value that JSON can hold: numbers that are not finite by their names."""
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

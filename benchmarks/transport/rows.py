@@ -1,6 +1,4 @@
-"""What the batch W1 rewards: repeated means, k-means points and the flows of critics, each beside
-real samples.
-"""
+"""Batch W1 of repeated means, k-means points and the flows of critics, beside real samples."""
 
 from __future__ import annotations
 
@@ -27,13 +25,13 @@ REAL = "real digits"
 
 
 def batch_w1(points: Tensor, law: Sampler, *, repeats: int, seed: int) -> float:
-    """E W1(points, a fresh batch of as many)."""
+    """Return E W1(points, a fresh batch of as many points)."""
     draws = (law.sample(len(points), seed=seed + r) for r in range(repeats))
     return sum(W1(points, batch) for batch in draws) / repeats
 
 
 def real_w1(law: Sampler, n: int, *, repeats: int, seed: int) -> float:
-    """E W1(X, Y) of two independent batches of n."""
+    """Return E W1(X, Y) of two independent batches of n."""
     return (
         sum(
             W1(law.sample(n, seed=seed + 2 * r), law.sample(n, seed=seed + 2 * r + 1))
@@ -44,16 +42,16 @@ def real_w1(law: Sampler, n: int, *, repeats: int, seed: int) -> float:
 
 
 def mean_norm(dim: int) -> float:
-    """E |X| for X ~ N(0, I): what n copies of the true mean are from a batch, by W1."""
+    """Return E |X| for X ~ N(0, I): the W1 distance from n copies of the true mean to a batch."""
     return math.sqrt(2) * math.exp(math.lgamma((dim + 1) / 2) - math.lgamma(dim / 2))
 
 
 def medians(law: Sampler, n: int, *, sample: int, rounds: int, seed: int) -> Tensor:
-    """n points that locally minimise E min_j |X - c_j| on a sample: Lloyd's rounds, to the means of
-    cells at first, then to their geometric medians.
+    """Return n points that locally minimise E min_j |X - c_j| on a sample.
 
-    A step of Weiszfeld in each round does for the median; from a point of the sample itself it
-    would not move, hence the means.
+    Lloyd's rounds move the points to the means of their cells at first, then to geometric medians.
+    One Weiszfeld step in each round is enough for the median. From a point of the sample itself
+    that step would not move, hence the means.
     """
     x = law.sample(sample, seed=seed)
     c = x[:n].clone()
@@ -74,10 +72,10 @@ def medians(law: Sampler, n: int, *, sample: int, rounds: int, seed: int) -> Ten
 def descend(
     critic: Estimator, c: Tensor, law: Sampler, *, steps: int, step: float, seed: int
 ) -> tuple[Tensor, float]:
-    """c += step / sqrt(1 + t / 20) grad w, w the critic of c and a fresh batch of as many; at the
-    end also the critic's estimate / W1 of the batches.
+    """Move c by step / sqrt(1 + t / 20) grad w, where w is the critic of c and a fresh batch.
 
-    That ratio is a mean over the last twentieth of the steps.
+    The batch has as many points as c. The second result is the critic's estimate / W1 of the
+    batches, a mean over the last twentieth of the steps.
     """
     target = pf.samplers.Minibatch(law, len(c))
     memory: Memory = {}
@@ -95,8 +93,9 @@ def descend(
 
 
 def minima(dim: int, *, n: int, repeats: int, sample: int, seed: int) -> dict[str, float]:
-    """E W1 to a batch of n from N(0, I), of n copies of its mean and of n k-medians, over that of a
-    real batch.
+    """Return E W1 of n copies of the mean, and of n k-medians, over that of a real batch.
+
+    All are compared with batches of n from N(0, I).
     """
     law = pf.samplers.Gaussian(dim=dim)
     real = real_w1(law, n, repeats=repeats, seed=seed)
@@ -110,11 +109,11 @@ def minima(dim: int, *, n: int, repeats: int, sample: int, seed: int) -> dict[st
 
 
 def collapse(n: int, *, steps: int, repeats: int, seed: int) -> dict[str, float]:
-    """Where the perfect critic of fresh batches leads n particles in the plane, whose target is the
-    law that they start from.
+    """Follow the perfect critic of fresh batches from n particles in the plane.
 
-    `repeats` batches tell the means, that no other seed sees. One batch's W1 deviates by .11 at n =
-    16, .05 at 64; of two batches by .15 and .06.
+    The start and the target have the same distribution. The means are taken over `repeats` batches,
+    which no other seed sees. W1 of one batch deviates by 0.11 at n = 16 and 0.05 at n = 64; W1 of
+    two batches by 0.15 and 0.06.
     """
     law = pf.samplers.Gaussian(dim=2)
     c, _ = descend(
@@ -128,8 +127,9 @@ def collapse(n: int, *, steps: int, repeats: int, seed: int) -> dict[str, float]
 
 
 def digits(seed: int, n: int) -> tuple[Sampler, Tensor, float]:
-    """All digits as a law, n particles about their mean, and E W1 of two batches, the unit of the
-    steps.
+    """Return all digits as a distribution, n particles about their mean, and E W1 of two batches.
+
+    E W1 is the unit of the steps.
     """
     law = pf.samplers.FromArray(pf.samplers.Digits().points)
     spot = pf.samplers.Gaussian(mean=law.points.mean(0), std=0.05)
@@ -137,7 +137,7 @@ def digits(seed: int, n: int) -> tuple[Sampler, Tensor, float]:
 
 
 def critics(unit: float) -> dict[str, Estimator]:
-    """What the flows on digits climb."""
+    """Return the critics that the flows on digits climb."""
     soft = CTransformCritic(exact_up_to=0, regularisation=0.1 * unit, tolerance=1e-3)
     return dict(
         zip(
@@ -154,8 +154,9 @@ def critics(unit: float) -> dict[str, Estimator]:
 
 
 def samples(name: str, *, n: int, steps: int, seed: int) -> dict[str, float]:
-    """The end of the flow of one critic on fresh batches of digits; "real digits": a batch of them
-    instead.
+    """Return the end of the flow of one critic on fresh batches of digits.
+
+    The name "real digits" stands for a batch of digits instead.
     """
     law, start, unit = digits(seed, n)
     held_out = law.sample(10 * n, seed=seed + 999)

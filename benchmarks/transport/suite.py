@@ -1,5 +1,7 @@
-"""What W1 between batches rewards: its false minima, the collapse of its flow, and critics that
-estimate it worse with better samples.
+"""The benchmark of W1 between batches: which points it rewards.
+
+It shows false minima, the collapse of the flow, and critics that estimate W1 worse with better
+samples.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from benchmarks import environment, options, report
 from benchmarks.transport.rows import CRITICS, REAL, collapse, minima, samples
 
 MARKS = ("<!-- transport: begin -->", "<!-- transport: end -->")
-# dimension: the stated ratio of repeated means; particles: E W1 at the end and of real batches, and
-# the range of the variance.
+# Stated ratio of repeated means, by dimension.
 MEANS = {2: 2.68, 16: 1.005, 32: 0.888, 256: 0.760}
+# Stated E W1 at the end, E W1 of real batches, and range of the variance, by number of particles.
 COLLAPSE = {16: (0.626, 0.799, (0.63, 0.73)), 64: (0.374, 0.473, (0.84, 0.89))}
-# Batches for the means of a run of so many particles: their error is .002.
+# Number of batches for the means of a run, by its number of particles: their error is 0.002.
 BATCHES = {16: 3000, 64: 1000}
 
 

@@ -45,7 +45,7 @@ class GradWitness(ABC):
 
 @dataclass(frozen=True)
 class Fit:
-    """What an estimator found.
+    """The result of an estimator.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Fit:
 
     @property
     def remark(self) -> str:
-        """What a run that ends with this fit is told, and what to change in the estimator.
+        """The message of a run that ends with this fit, with the change that the estimator needs.
 
         Empty where there is nothing to tell. The run adds its dt, which may be lowered instead.
         """
@@ -229,7 +229,7 @@ def missing_target(estimator: Estimator, name: str) -> ValueError:
 
 
 def fitted(estimator: Estimator, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
-    """What `estimator.fit` returns. Anything but a Fit is refused."""
+    """The fit that `estimator.fit` returns. Other types are refused."""
     with Supplied("estimator", estimator):
         fit: Any = estimator.fit(x, y, clock, memory)
         if not isinstance(fit, Fit):
@@ -246,7 +246,7 @@ def smoothness_of(estimator: Estimator) -> bool | None:
 
 
 def check_estimator(value: Any, name: str = "estimator") -> None:
-    """Refuse as the argument `name` what is no estimator, or has a fact of another type.
+    """Refuse an argument `name` that is no estimator, or has a fact of another type.
 
     A method in the place of a bool would count as True.
     """

@@ -154,7 +154,7 @@ class ClosedForm:
 
 
 def _answer(target: LogDensityOrScore, z: Tensor) -> Tensor:
-    """What a user's callable returns for z (Q, d). Anything but a tensor is refused."""
+    """The tensor that a user's callable returns for z (Q, d). Other types are refused."""
     answer: Any = target(z)
     if not isinstance(answer, Tensor):
         wanted = "`target` must map z (Q, d) to a log density (Q,) or a score (Q, d)"

@@ -67,7 +67,7 @@ class MMD(KernelEnergy):
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """What is kept with a target: its fields, with the work of fast sums, and its energy."""
+    """A target's fields, with the work of fast sums, and its energy: kept with the target."""
 
     cloud: Cloud
     sources: Sources

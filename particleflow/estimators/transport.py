@@ -20,16 +20,16 @@ Report: TypeAlias = dict[str, object]
 
 # Bytes of distances that are worked on at once.
 CHUNK = 2**26
-# Bytes of a matrix of distances up to which Sinkhorn keeps it, and some five more of its size.
+# Bytes of a matrix of distances up to which Sinkhorn keeps it, and about five more of this size.
 MATRIX = 2**28
-# The regularisation at which Sinkhorn starts, as a share of the largest distance. It is halved down
-# to the one asked for.
+# The regularisation at which Sinkhorn starts, as a share of the largest distance. Sinkhorn halves
+# it down to the requested regularisation.
 WIDEST = 0.25
-# Points of the larger cloud up to which the potential is exact by default: some 7 s in the plane.
+# Points of the larger cloud up to which the potential is exact by default: about 7 s in the plane.
 EXACT_UP_TO = 5000
 # The default regularisation, in root mean square distances of y from its mean.
 SHARE = 0.05
-# The default share of the mass that Sinkhorn's marginals may be off by.
+# The default error of Sinkhorn's marginals, as a share of the mass.
 TOLERANCE = 1e-4
 
 
@@ -361,7 +361,7 @@ def _unit(vectors: Queries) -> Gradients:
 
 
 def _rows(columns: int) -> int:
-    """How many rows of distances make a chunk of CHUNK bytes."""
+    """The number of rows of distances in a chunk of CHUNK bytes."""
     return max(1, CHUNK // (8 * columns))
 
 

@@ -1,4 +1,4 @@
-"""Radial kernels and the choice of their bandwidth; kernels of explicit features."""
+"""Kernels: radial ones, the choice of their bandwidth, and kernels of explicit features."""
 
 from particleflow._words import suggesting
 from particleflow.kernels.bandwidth import (
@@ -9,7 +9,7 @@ from particleflow.kernels.bandwidth import (
     default_bandwidth,
     median_distance,
 )
-from particleflow.kernels.built_in import *  # noqa: F403
+from particleflow.kernels.built_in import *  # noqa: F403 - kernels are listed there alone
 from particleflow.kernels.built_in import __all__ as _built_in
 from particleflow.kernels.contract import Kernel, ScaledKernel
 from particleflow.kernels.declared import as_kernel

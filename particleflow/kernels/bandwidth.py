@@ -1,4 +1,4 @@
-"""A length for the kernel, read off the data."""
+"""Bandwidths of a kernel that are computed from the data."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from particleflow.clouds import Cloud, as_cloud
 from particleflow.kernels.contract import Kernel
 from particleflow.subsets import places
 
-# Places of a cloud that a median distance is taken over, and that a cross-validation leaves out.
+# Most places of a cloud that enter a median distance or a cross-validation, which cost O(n^2).
 MOST_POINTS = 2000
 MOST_LEFT_OUT = 1000
-# Rows of a matrix of pairs at once.
+# Rows of a matrix of pairs that are computed at once, to bound the memory.
 ROWS = 250
-# Ratio of neighbours in the grid of CrossValidated.
+# Ratio of neighbouring bandwidths in the grid of CrossValidated.
 RATIO = 2**0.25
-# Points nearer than this share of the median distance are copies of one point: rounding parts them,
-# as a change of units does.
+# Share of the median distance below which two points are copies of one point: rounding, such as in
+# a change of units, separates copies.
 COPY = 1e-6
 
 
 class ScaleError(ValueError):
-    """A cloud all or most of whose points coincide; `found` tells what was looked at."""
+    """An error for a cloud whose points, all or most, coincide; `found` names what was found."""
 
     def __init__(self, message: str, found: str) -> None:
         super().__init__(message)
@@ -36,8 +36,9 @@ class ScaleError(ValueError):
 
 
 def read_off(clouds: str, rule: Callable[[], float]) -> float:
-    """The length that a rule reads off `clouds`, named in backticks; where it has none, the error
-    of an estimator that was given no `kernel`.
+    """Return the bandwidth that a rule computes from `clouds`, which are named in backticks.
+
+    Where the rule finds none, the error is that of an estimator without a `kernel`.
     """
     try:
         return rule()
@@ -49,8 +50,12 @@ def read_off(clouds: str, rule: Callable[[], float]) -> float:
 
 
 def median_distance(points: Any) -> float:
-    """The median distance between two places of a cloud, pairs weighing m_p m_q: the scale of the
-    "median heuristic".
+    """Return the median distance between two places of a cloud, each pair with the weight m_p m_q.
+
+    This is the scale of the "median heuristic". Repeats of a point are one place, so that repeats
+    and masses give the same median. The order of the rows does not matter. The cost is O(n^2 d) on
+    n <= 2000 places. Of a larger cloud `particleflow.subsets` draws a part: the median of 20000
+    normal points then is within 2 %.
 
     Repeats of a point are one place, so pairs of them do not count, and repeats and masses give the
     same. The order of the rows does not matter. Cost O(n^2 d) on n <= 2000 places (a part of more,
@@ -77,12 +82,11 @@ def median_distance(points: Any) -> float:
 
 
 def default_bandwidth(points: Any) -> float:
-    """min(1, sqrt(d / 32)) times the median distance of points (N, d) or a Cloud: a quarter of it
-    in the plane.
+    """Return min(1, sqrt(d / 32)) times the median distance of points (N, d) or a Cloud.
 
-    The median itself blurs a target that has parts. In the plane a quarter of it gives about .2 for
-    the three rings and .45 for the four Gaussians, whose published bandwidths are .22 and .5; as d
-    grows distances concentrate and the factor goes to one.
+    In the plane the factor is a quarter. The median itself blurs a target that has parts. A quarter
+    of it gives about 0.2 for the three rings and 0.45 for the four Gaussians, whose published
+    bandwidths are 0.22 and 0.5. As d grows, distances concentrate and the factor goes to one.
     """
     cloud = as_cloud(points, "points")
     return min(1.0, math.sqrt(cloud.dim / 32)) * median_distance(cloud)
@@ -90,15 +94,16 @@ def default_bandwidth(points: Any) -> float:
 
 @runtime_checkable
 class Bandwidth(Protocol):
-    """A rule: the bandwidth (standard deviation) of a Gaussian kernel density estimate of one
-    cloud.
+    """A rule for the bandwidth of a Gaussian kernel density estimate of one cloud.
+
+    The bandwidth is the standard deviation of the Gaussian.
     """
 
     def of(self, cloud: Cloud) -> float: ...
 
 
 def is_rule(value: Any) -> TypeGuard[Bandwidth]:
-    """A rule of a bandwidth, and no kernel that has an `of` of its own."""
+    """Tell whether `value` is a rule for a bandwidth, and not a kernel that has a method `of`."""
     return (
         isinstance(value, Bandwidth)
         and not isinstance(value, type)
@@ -108,8 +113,10 @@ def is_rule(value: Any) -> TypeGuard[Bandwidth]:
 
 @dataclass(frozen=True)
 class Median:
-    """factor times `median_distance`; None: the factor of `default_bandwidth`, min(1, sqrt(d /
-    32)). Cost O(n^2 d) on n <= 2000 places.
+    """The bandwidth factor * `median_distance`.
+
+    The factor None means that of `default_bandwidth`, min(1, sqrt(d / 32)). Cost O(n^2 d) on n <=
+    2000 places.
     """
 
     factor: float | None = 1.0
@@ -128,12 +135,12 @@ class Median:
 
 @dataclass(frozen=True)
 class Scott:
-    """factor sigma n^{-1/(d+4)}, sigma^2 the mean of the coordinates' variances and n = (sum m)^2 /
-    sum m^2 (Scott 1992, of one bandwidth).
+    """The bandwidth factor sigma n^{-1/(d+4)} (Scott 1992, for one bandwidth).
 
-    The sums go over places: repeats of a point are one, of their total mass, since they tell no
-    more of the density than its mass does. Right for one Gaussian bump, and too wide for a cloud
-    with parts. `factor = (4 / (d + 2))^{1/(d+4)}` is Silverman's rule. Cost O(N (d + log N)).
+    sigma^2 is the mean of the coordinates' variances, and n = (sum m)^2 / sum m^2. The sums go over
+    places: repeats of a point are one place with their total mass. The rule is right for one
+    Gaussian bump, and too wide for a cloud with parts. `factor = (4 / (d + 2))^{1/(d+4)}` gives
+    Silverman's rule. Cost O(N (d + log N)).
     """
 
     factor: float = 1.0
@@ -157,18 +164,21 @@ class Scott:
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """The bandwidth l of the largest leave-one-out likelihood sum_i m_i log sum_{j not at i} m_j
-    k_l(x_i - x_j) / ((1 - M_i) (2 pi l^2)^{d/2}).
+    """The bandwidth l with the largest leave-one-out likelihood.
 
-    A point is left out together with its repeats (all that is nearer than 1e-6 median distances;
-    M_i is their mass): they would be explained best by l = 0. Nor does the maximum lie below
-    sqrt(sum_i m_i r_i^2 / d), r_i the distance to the nearest point that is left: there each
-    further decrease of l lowers the likelihood.
+    The logarithm of the likelihood is
 
-    Found among the median distance times 2^{k/4}, k <= 4: first in steps of 4, downwards until two
-    in a row are worse or that bound is passed, then around the best. Cost O(n^2 (d + 20)) on n <=
-    1000 places; what was found for n of a cloud's N places is scaled by (n / N)^{1/(d+4)}, the rate
-    of the best bandwidth.
+        sum_i m_i log sum_{j not at i} m_j k_l(x_i - x_j) / ((1 - M_i) (2 pi l^2)^{d/2}).
+
+    A point is left out together with its repeats, since l = 0 would explain repeats best. Repeats
+    are the points nearer than 1e-6 median distances, and M_i is their mass. The maximum does not
+    lie below sqrt(sum_i m_i r_i^2 / d), where r_i is the distance to the nearest point that is
+    left: below this bound each further decrease of l lowers the likelihood.
+
+    The search covers the median distance times 2^{k/4}, k <= 4. First it goes down in steps of 4 in
+    k, until two values in a row are worse or the bound is passed. Then it searches around the best
+    value. The cost is O(n^2 (d + 20)) on n <= 1000 places. A bandwidth found for n of a cloud's N
+    places is scaled by (n / N)^{1/(d+4)}, the rate of the best bandwidth.
 
     Source: Habbema, Hermans and van den Broek (1974); Duin (1976).
     """
@@ -195,8 +205,9 @@ class CrossValidated:
 
 
 def spacing(cloud: Cloud) -> float:
-    """The median over the mass of a place's distance to the nearest other place; 0 of one place.
-    Cost O(n^2 d) on n <= 1000 places.
+    """Return the median over the mass of the distance from a place to the nearest other place.
+
+    One place gives 0. Cost O(n^2 d) on n <= 1000 places.
     """
     points, share = places(cloud, MOST_LEFT_OUT)
     distances = torch.cdist(
@@ -206,7 +217,7 @@ def spacing(cloud: Cloud) -> float:
 
 
 def _median_distance(points: Tensor, share: Tensor) -> float:
-    """Of places: 0 where there is one."""
+    """Return the weighted median distance of places; one place gives 0."""
     if len(points) == 1:
         return 0.0
     first, second = torch.triu_indices(len(points), len(points), offset=1, device=points.device)
@@ -214,7 +225,7 @@ def _median_distance(points: Tensor, share: Tensor) -> float:
 
 
 def _weighted_median(values: Tensor, weights: Tensor) -> float:
-    """The value below which half of the weight lies; between two of them, their mean."""
+    """Return the value below which half of the weight lies; between two values, their mean."""
     if bool((weights == weights[0]).all()):
         low, high = (len(values) + 1) // 2, len(values) // 2 + 1
         return 0.5 * float(values.kthvalue(low).values + values.kthvalue(high).values)
@@ -229,8 +240,10 @@ def _weighted_median(values: Tensor, weights: Tensor) -> float:
 
 
 def _left_out(squares: Tensor, share: Tensor, left: Tensor, bandwidth: float, d: int) -> float:
-    """squares (n, n), infinite where the column is left out for the row; left (n,), the mass of the
-    other columns.
+    """Return the leave-one-out log-likelihood of a bandwidth.
+
+    squares (n, n) is infinite where the column is left out for the row. left (n,) is the mass of
+    the other columns.
     """
     log_share, log_left, total = share.log(), left.log(), 0.0
     for rows in torch.arange(len(share), device="cpu").split(ROWS):

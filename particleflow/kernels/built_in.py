@@ -1,4 +1,4 @@
-"""The built-in kernels: one import and one name each. Their facts are in their own files."""
+"""The list of the built-in kernels, each of which states its facts in its own file."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from particleflow.kernels.matern import Matern32, Matern52
 
 __all__ = ["IMQ", "Cauchy", "Energy", "Gaussian", "Laplace", "Matern32", "Matern52"]
 
-# In the order in which messages and `particleflow list` name them.
+# The built-in kernels, in the order in which messages and `particleflow list` name them.
 BUILT_IN: tuple[type[Kernel], ...] = (Gaussian, Laplace, Matern32, Matern52, IMQ, Cauchy, Energy)

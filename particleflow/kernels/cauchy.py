@@ -1,4 +1,4 @@
-"""The Cauchy kernel, a rational quadratic of exponent 1."""
+"""Define the Cauchy kernel, a rational quadratic of exponent 1."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from particleflow.kernels.scaled import Scaled
 
 @dataclass(frozen=True)
 class Cauchy(Scaled):
-    """k = 1 / (1 + |z - y|^2 / bandwidth^2), the rational quadratic of exponent 1, the similarity
-    of t-SNE. Its tails are lighter than those of `IMQ` and heavier than any exponential.
+    """k = 1 / (1 + |z - y|^2 / bandwidth^2), the rational quadratic of exponent 1.
 
-    A mixture of Gaussians whose 1 / bandwidth^2 is exponentially distributed (Rasmussen and
-    Williams 2006, equation 4.19 with alpha = 1, bandwidth^2 = 2 alpha l^2): positive definite in
-    every dimension.
+    t-SNE uses this similarity. The tails are lighter than those of `IMQ` and heavier than any
+    exponential. The kernel is a mixture of Gaussians whose 1 / bandwidth^2 is exponentially
+    distributed (Rasmussen and Williams 2006, equation 4.19 with alpha = 1, bandwidth^2 =
+    2 alpha l^2). It is therefore positive definite in every dimension.
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -1,12 +1,12 @@
-"""The contracts of a radial kernel k(z, y) = profile(s), s = |z - y|^2.
+"""Define the contracts of a radial kernel k(z, y) = profile(s), s = |z - y|^2.
 
 With slope = d profile / ds and curvature = d^2 profile / ds^2,
 
     grad_z k = 2 slope(s) (z - y),        laplacian_z k = 4 s curvature(s) + 2 d slope(s).
 
-One unit of length everywhere, `bandwidth`. Where the profile has a kink at s = 0 (Laplace, Energy)
-the slope is cut off at a distance of 1e-15 bandwidths and the curvature is zero there: the force
-between coincident points is exactly zero, as symmetry asks, and nothing is NaN.
+`bandwidth` is the one unit of length. Some profiles have a kink at s = 0 (Laplace, Energy). Their
+slope is cut off at a distance of 1e-15 bandwidths, and their curvature is zero below it. The force
+between coincident points is then exactly zero, as symmetry asks, and nothing is NaN.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-# Distance in bandwidths (without a bandwidth: in the points' unit) below which two points count as
-# one where there is a kink. Its fourth power is still a number of float64.
+# Points nearer than this count as one at a kink; in bandwidths, or without one in the points' unit.
+# The fourth power of this distance is still a number of float64.
 COINCIDENT = 1e-15
 
 
 @runtime_checkable
 class Kernel(Protocol):
-    """What a sum over pairs needs of a kernel. Each method maps s = |z - y|^2, of any shape,
-    elementwise.
+    """A kernel as sums over pairs need it.
+
+    Each method maps s = |z - y|^2 elementwise. s may have any shape.
     """
 
     def profile(self, s: Tensor) -> Tensor: ...
@@ -33,7 +34,7 @@ class Kernel(Protocol):
 
 @runtime_checkable
 class PositiveKernel(Kernel, Protocol):
-    """A kernel with k > 0: the logarithm of a sum of it exists."""
+    """A kernel with k > 0, so that the logarithm of its sum exists."""
 
     def log_profile(self, s: Tensor) -> Tensor: ...
     def log_slope(self, s: Tensor) -> Tensor: ...
@@ -43,25 +44,26 @@ class PositiveKernel(Kernel, Protocol):
 class ScaledKernel(Kernel, Protocol):
     """A kernel that declares its unit of length: k_l(s) = k_1(s / l^2), l = `bandwidth`.
 
-    `with_bandwidth` is the declaration; an attribute named `bandwidth` alone declares nothing. Two
-    kernels of one family and one bandwidth must be equal and hash alike, as frozen dataclasses do.
-    Then `Auto`, `Mesh` and `Fourier` may sum the kernel fast. Every other kernel is summed exactly.
+    The method `with_bandwidth` is the declaration; an attribute `bandwidth` alone declares nothing.
+    Two kernels of one family and one bandwidth must be equal and hash alike, as frozen dataclasses
+    do. `Auto`, `Mesh` and `Fourier` may then sum the kernel fast. Every other kernel is summed
+    exactly.
     """
 
     @property
     def bandwidth(self) -> float: ...
     def with_bandwidth(self, bandwidth: float) -> ScaledKernel:
-        """The member of the family with another bandwidth."""
+        """Return the member of the family with another bandwidth."""
         ...
 
 
 @runtime_checkable
 class KnownKink(Kernel, Protocol):
-    """A kernel that declares whether k has a kink where two points meet, as exp(-r) and -r have, r
-    = |z - y|: particles hop over each other there.
+    """A kernel that declares whether k has a kink where two points meet.
 
-    Where it has one, a rise of a flow's energy by less than a twentieth of its first value is no
-    instability. An undeclared kernel counts as smooth.
+    exp(-r) and -r have a kink, r = |z - y|. Particles hop over each other at a kink. With a kink, a
+    rise of a flow's energy by less than 0.05 of the first energy is no instability. A kernel that
+    declares nothing counts as smooth.
     """
 
     @property
@@ -70,8 +72,9 @@ class KnownKink(Kernel, Protocol):
 
 @runtime_checkable
 class KnownSpectrum(Kernel, Protocol):
-    """A kernel that knows its Fourier transform, int k(x) e^{-i omega x} dx in R^d, of omega2 =
-    |omega|^2.
+    """A kernel that knows its Fourier transform int k(x) e^{-i omega x} dx in R^d.
+
+    `spectrum` is a function of omega2 = |omega|^2.
     """
 
     def spectrum(self, omega2: Tensor, d: int) -> Tensor: ...
@@ -79,8 +82,9 @@ class KnownSpectrum(Kernel, Protocol):
 
 @runtime_checkable
 class KnownLaplacian(Kernel, Protocol):
-    """A kernel that knows its laplacian in d dimensions, where 4 s curvature + 2 d slope would
-    cancel, or leave the numbers of float32.
+    """A kernel that knows its laplacian in d dimensions.
+
+    The sum 4 s curvature + 2 d slope may cancel, or leave the range of float32.
     """
 
     def laplacian(self, s: Tensor, d: int) -> Tensor: ...

@@ -1,8 +1,7 @@
-"""What a kernel has declared, in the one place where sums ask for it; and what is refused as a
-kernel.
+"""Read what a kernel declares, and refuse what cannot be a kernel.
 
-Nothing is guessed from an attribute. A built-in kernel states its facts; a kernel of a user's own
-declares its scale by `with_bandwidth`, and a kink by `kinked_at_zero`.
+Sums ask about kernels here only. Nothing is guessed from an attribute. A built-in kernel states its
+facts. A user's kernel declares its scale by `with_bandwidth`, and a kink by `kinked_at_zero`.
 """
 
 from __future__ import annotations
@@ -32,32 +31,33 @@ from particleflow.kernels.scaled import Scaled
 
 
 def facts_of(kernel: object) -> Facts | None:
-    """What the kernel's own class states, see `stated`."""
+    """Return the facts in the body of the kernel's own class, see `stated`."""
     return stated(type(kernel))
 
 
 def stated(kind: type) -> Facts | None:
-    """The `Facts` in the body of this class; None where it has none. Those of a parent do not
-    count: a subclass may have changed anything that its parent states.
+    """Return the `Facts` in the body of this class, or None without any.
+
+    A parent's facts do not count: a subclass may have changed anything that the parent states.
     """
     facts = vars(kind).get("facts")
     return facts if isinstance(facts, Facts) else None
 
 
 def tail_of(kernel: object) -> Tail | None:
-    """How a built-in kernel falls; None of any other."""
+    """Return the tail of a built-in kernel, and None for any other kernel."""
     facts = facts_of(kernel)
     return None if facts is None else facts.tail
 
 
 def exponential_tail(kernel: object) -> ExponentialTail | None:
-    """P(t) e^{-decay t} of a built-in kernel that has this form."""
+    """Return the tail P(t) e^{-decay t} of a built-in kernel, and None without this form."""
     tail = tail_of(kernel)
     return tail if isinstance(tail, ExponentialTail) else None
 
 
 def is_gaussian(kernel: object) -> TypeGuard[Any]:
-    """Is it e^{-s / (2 bandwidth^2)}, the one radial kernel that is a product over the axes?"""
+    """Is the kernel e^{-s / (2 bandwidth^2)}, the one radial kernel that factors over the axes?"""
     return isinstance(tail_of(kernel), GaussianTail)
 
 
@@ -71,26 +71,27 @@ def falls_fast(kind: type) -> bool:
 
 
 def profile_of(kind: type) -> Profile:
-    """The formulas for compiled sums of a built-in kernel's class."""
+    """Return the formulas for compiled sums of a built-in kernel's class."""
     facts = stated(kind)
     assert facts is not None
     return facts.profile
 
 
 def names_of(holds: Callable[[type], bool]) -> str:
-    """The built-in kernels of which something holds, for a message: A, B or C."""
+    """Name the built-in kernels for which `holds` is true, for a message: A, B or C."""
     *first, last = [kind.__name__ for kind in BUILT_IN if holds(kind)]
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def is_built_in(kernel: object) -> bool:
-    """Does its own class state the facts of a built-in kernel? A subclass is not built in."""
+    """Does the kernel's own class state facts? A subclass is not built in."""
     return facts_of(kernel) is not None
 
 
 def bandwidth_of(kernel: Any) -> float | None:
-    """The bandwidth that a kernel has declared, None where it has none (`Energy`) or has declared
-    nothing (see `ScaledKernel`).
+    """Return the declared bandwidth of a kernel, or None.
+
+    `Energy` has no bandwidth. A user's kernel declares one as a `ScaledKernel`.
     """
     if is_built_in(kernel):
         return kernel.bandwidth if isinstance(kernel, Scaled) else None
@@ -98,18 +99,19 @@ def bandwidth_of(kernel: Any) -> float | None:
 
 
 def has_facts(kernel: Any) -> bool:
-    """May fast sums be planned for it? If it is built in, or declares its scale."""
+    """Is the kernel built in, or does it declare its scale, so that fast sums may be planned?"""
     return is_built_in(kernel) or _declares(kernel)
 
 
 def has_laplacian(kernel: Any) -> TypeGuard[KnownLaplacian]:
-    """Does `kernel.laplacian(s, d)` give its laplacian? Only a built-in kernel is asked."""
+    """Does `kernel.laplacian(s, d)` give the laplacian? Only a built-in kernel is asked."""
     return is_built_in(kernel) and isinstance(kernel, KnownLaplacian)
 
 
 def has_spectrum(kernel: object) -> bool:
-    """Does `kernel.spectrum(omega2, d)` give its Fourier transform? For built-in kernels: a user's
-    method of that name may mean something else.
+    """Does `kernel.spectrum(omega2, d)` give the Fourier transform?
+
+    Only a built-in kernel is asked: a user's method of that name may mean something else.
     """
     return is_built_in(kernel) and _knows_spectrum(cast("Hashable", type(kernel)))
 
@@ -120,8 +122,10 @@ def _knows_spectrum(kind: Any) -> bool:
 
 
 def is_positive(kernel: Any) -> TypeGuard[PositiveKernel]:
-    """Is it a `PositiveKernel`? Each class is asked once: isinstance() of a protocol takes as long
-    as a sum over a few thousand pairs.
+    """Is the kernel a `PositiveKernel`?
+
+    Each class is asked once: isinstance() of a protocol takes as long as a sum over a few thousand
+    pairs.
     """
     return positive_kind(type(kernel))
 
@@ -140,10 +144,10 @@ def _is_positive(kind: Any) -> bool:
 
 
 def has_kink(kernel: Any) -> bool:
-    """Has k a kink where two points meet, so that particles hop over each other there? A kernel
-    that declares nothing counts as smooth.
+    """Has k a kink where two points meet?
 
-    That is the careful way: the energy of a flow on a smooth kernel may rise at no step.
+    Particles hop over each other at a kink. A kernel that declares nothing counts as smooth. This
+    is the careful choice: the energy of a flow on a smooth kernel may rise at no step.
     """
     facts = facts_of(kernel)
     return (
@@ -154,8 +158,9 @@ def has_kink(kernel: Any) -> bool:
 
 
 def _declares(kernel: Any) -> bool:
-    """Is it a `ScaledKernel` of its own making, and a value, so that plans made for one can serve
-    its equals?
+    """Is the kernel a user's `ScaledKernel` that can be compared and hashed?
+
+    A plan made for one such kernel can serve every equal kernel.
     """
     if (
         any(stated(parent) for parent in type(kernel).__mro__)
@@ -180,9 +185,7 @@ def _declares(kernel: Any) -> bool:
 
 @lru_cache(maxsize=256)
 def _is_family(kernel: Any) -> bool:
-    """Refuse a kernel whose `with_bandwidth` is not k_l(s) = k_1(s / l^2), as seen at some
-    distances.
-    """
+    """Refuse a kernel whose `with_bandwidth` is not k_l(s) = k_1(s / l^2) at some distances."""
     s = (
         torch.tensor([0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0], dtype=torch.float64, device="cpu")
         ** 2
@@ -201,15 +204,16 @@ def _is_family(kernel: Any) -> bool:
 
 
 def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
-    """A kernel stays; a callable of s = |z - y|^2 becomes `Radial`. What is not built in is tried
-    at some distances.
+    """Return a kernel as it is, and a callable of s = |z - y|^2 as a `Radial`.
+
+    A kernel that is not built in is tried at some distances.
 
     Raises
     ------
     TypeError
-        No kernel and no function of s; a function whose answers are no tensor like s.
+        `kernel` is no kernel and no function of s, or its answers are no tensors like s.
     ValueError
-        Not finite at some s >= 0; `slope` is not the derivative of `profile` in s.
+        `kernel` is not finite at some s >= 0, or `slope` is not the derivative of `profile` in s.
     """
     if isinstance(kernel, type) or not (isinstance(kernel, Kernel) or callable(kernel)):
         what = (
@@ -229,12 +233,12 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
 
 
 def as_kernel_or_rule(value: Any) -> Kernel | Bandwidth:
-    """A rule of a bandwidth stays; else `as_kernel`."""
+    """Return a bandwidth rule as it is, and anything else through `as_kernel`."""
     return value if is_rule(value) else as_kernel(value)
 
 
 def _try(kernel: Kernel, given: Any) -> None:
-    """Refuse what cannot be a kernel, by its answers at some s."""
+    """Refuse a kernel whose answers at some s are not those of a kernel."""
     s = torch.tensor(
         [0.0, *(10 ** (k / 4) for k in range(-24, 17))], dtype=torch.float64, device="cpu"
     )
@@ -299,8 +303,9 @@ def _try(kernel: Kernel, given: Any) -> None:
 
 
 def _try_logarithms(kernel: Kernel, s: Tensor, answers: Mapping[str, Tensor]) -> None:
-    """Refuse a `log_profile` and a `log_slope` that are not those of `profile` and `slope`: sums
-    take whichever is at hand.
+    """Refuse a `log_profile` or a `log_slope` that disagrees with `profile` and `slope`.
+
+    Sums use either pair of methods.
     """
     profile = answers["profile"]
     sure = profile.abs() > 1e-200

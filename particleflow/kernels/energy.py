@@ -1,4 +1,4 @@
-"""The kernel of the energy distance."""
+"""Define the kernel of the energy distance."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def _odd(c: float, r: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Energy:
-    """k = -|z - y|, conditionally positive definite: MMD^2 is the energy distance (2 E|X-Y| -
-    E|X-X'| - E|Y-Y'|). It has no bandwidth.
+    """k = -|z - y|, the kernel of the energy distance, without a bandwidth.
 
-    Particles that coincide feel no force from each other and never separate: start them distinct.
+    The kernel is conditionally positive definite. Its MMD^2 is the energy distance
+    2 E|X-Y| - E|X-X'| - E|Y-Y'|. Particles that coincide feel no force from each other and never
+    separate: start them distinct.
     """
 
     facts: ClassVar[Facts] = Facts(

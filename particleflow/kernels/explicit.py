@@ -1,5 +1,6 @@
-"""Kernels of explicit features, k(z, y) = features(z) . features(y): their sums go through the
-features and never through pairs.
+"""Kernels of explicit features, k(z, y) = features(z) . features(y).
+
+Their sums go through the features and never through pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from particleflow.kernels.declared import as_kernel
 
 @runtime_checkable
 class FeatureMap(Protocol):
-    """z (Q, d) -> features (Q, D), and the gradient in z (Q, d) of features(z) @ c, c (D,)."""
+    """A map from z (Q, d) to features (Q, D).
+
+    Its `gradient` is that of features(z) @ c in z, (Q, d), for c (D,).
+    """
 
     def features(self, z: Tensor) -> Tensor: ...
     def gradient(self, z: Tensor, c: Tensor) -> Tensor: ...
@@ -24,7 +28,10 @@ class FeatureMap(Protocol):
 
 @dataclass(frozen=True)
 class FeatureKernel:
-    """k(z, y) = sum_f features_f(z) features_f(y): positive semidefinite, of rank D at most.
+    """The kernel k(z, y) = sum_f features_f(z) features_f(y).
+
+    It is positive semidefinite, of rank D at most. It serves what needs only sums over clouds:
+    `pf.mmd_flow`, `MMD` and the metrics of that name, at O((N + M) D) features a step.
 
     For what needs sums over clouds only: `pf.mmd_flow`, `MMD` and the metrics of that name, at O((N
     + M) D) features a step.
@@ -53,5 +60,5 @@ class FeatureKernel:
 def as_summable(
     kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor],
 ) -> Kernel | FeatureKernel:
-    """As `as_kernel`, but a `FeatureKernel` stays, too."""
+    """Convert to a kernel as `as_kernel` does, but keep a `FeatureKernel`."""
     return kernel if isinstance(kernel, FeatureKernel) else as_kernel(kernel)

@@ -1,6 +1,6 @@
-"""What a built-in kernel states of itself beyond its formulas in torch: `Facts`, in the class body.
+"""Define `Facts`, the record in a built-in kernel's class body that backends read.
 
-Backends read these facts and know no kernel by name. A subclass does not inherit them, since it may
+Backends know no kernel by name. A subclass does not inherit the facts, because the subclass may
 have changed anything that its parent states (see `declared.facts_of`).
 """
 
@@ -17,13 +17,13 @@ from particleflow.kernels.contract import COINCIDENT
 from particleflow.memo import cached_property
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-# An exponential decays by halves in compiled code: e^{-t} = 2^{-t / LN2}.
+# ln 2, no unit: compiled code computes e^{-t} as 2^{-t / LN2}.
 LN2 = math.log(2)
 
 
 @dataclass(frozen=True)
 class GaussianTail:
-    """k = e^{-s / (2 bandwidth^2)}: the one radial kernel that is a product over the axes."""
+    """k = e^{-s / (2 bandwidth^2)}, the one radial kernel that is a product over the axes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ExponentialTail:
     P(t) = sum_p coefficients_p t^p has degree 2 at most.
 
     `odd(c, r)`, c = rate / bandwidth, gives (k(r) - k(-r)) / 2 and its first two derivatives in r.
-    Without decay P(t) is all of the kernel, as for -r: it has no reach.
+    Without decay, the kernel is P(t), as for -r. Such a kernel has no reach.
     """
 
     rate: float
@@ -51,23 +51,23 @@ class ExponentialTail:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """k falls as a power of the distance: nothing may be left out, however far away."""
+    """k falls as a power of the distance, so that no pair may be left out, however far away."""
 
 
 Tail: TypeAlias = GaussianTail | ExponentialTail | PowerLaw
 
 
 class Pair:
-    """A vector of pairs in compiled code: q = |u_z - u_x|^2 and what several formulas need of it.
+    """A vector of pairs in compiled code: q = |u_z - u_x|^2, and functions of q for formulas.
 
-    A vector is whatever the compiler hands in, with +, -, *, /, root(least) = sqrt(max(self,
-    least)), at_least(bound), rsqrt() and where(relation, bound, true, false). `d`, the number of
-    coordinates, is a number or a vector. Each attribute is computed once.
+    The compiler chooses the type of a vector. A vector has +, -, *, /, root(least) = sqrt(max(self,
+    least)), at_least(bound), rsqrt() and where(relation, bound, true, false). The number of
+    coordinates `d` is a number or a vector. Each attribute is computed once.
     """
 
     def __init__(self, q: Any, d: Any, length: float, decay: Any = None) -> None:
         self.q, self.d = q, d
-        # Nearer points count as coincident where there is a kink, as in `kernels.contract`.
+        # Points nearer than this count as coincident at a kink, as in `kernels.contract`.
         self.cut = (COINCIDENT * length) ** 2
         self._decay = decay
 
@@ -78,7 +78,7 @@ class Pair:
 
     @cached_property
     def inverse(self) -> Any:
-        """1 / r, finite at r = 0: the force there is 0 times this."""
+        """1 / r, finite at r = 0, where the force is 0 times this number."""
         return self.q.at_least(self.cut).rsqrt()
 
     @cached_property
@@ -93,7 +93,7 @@ class Pair:
 
     @property
     def decay(self) -> Any:
-        """2^-exponent, given by the caller, who may have shifted the exponent."""
+        """2^-exponent from the caller, who may have shifted the exponent."""
         assert self._decay is not None
         return self._decay
 
@@ -103,12 +103,14 @@ Formula: TypeAlias = Callable[[Pair], Any]
 
 @dataclass(frozen=True)
 class Profile:
-    """A kernel's formulas for compiled sums. Points are scaled, u = length x / bandwidth, and
+    """A kernel's formulas for compiled sums.
+
+    Points are scaled to u = length x / bandwidth, and
 
         k = units[0] value(q),    grad_z k = units[1] slope(q) (u_x - u_z) / bandwidth,
         laplacian_z k = units[2] laplacian(q) / bandwidth^2.
 
-    A kernel with an exponential decays as 2^-exponent(q); `exponent` is None for one without.
+    A kernel with an exponential decays as 2^-exponent(q). `exponent` is None for other kernels.
     """
 
     length: float
@@ -121,14 +123,15 @@ class Profile:
 
 @dataclass(frozen=True)
 class KeOpsFormula:
-    """A kernel in KeOps' language, with {s}, {r}, {i} = 1 / r and {d}, in units of `unit`
-    bandwidths:
+    """A kernel's formulas in KeOps' language, with {s}, {r}, {i} = 1 / r and {d}.
+
+    Lengths are in units of `unit` bandwidths, and
 
         k = common * profile,      grad_z k = common * pull (x - z) / unit,
         laplacian_z k = common * bend / unit^2,
         log k = log,               grad_z log k = log_pull (x - z) / unit.
 
-    KeOps rounds a / 3 and IntInv(3) to float32: a*Inv(IntCst(3)) it does not.
+    KeOps rounds a / 3 and IntInv(3) to float32, but not a*Inv(IntCst(3)).
     """
 
     unit: float
@@ -142,20 +145,23 @@ class KeOpsFormula:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that sums need of a built-in kernel. Nothing has a default: what is forgotten is a
-    TypeError that names it, when the kernel's file is imported.
+    """The facts of a built-in kernel that sums need.
+
+    No fact has a default: a forgotten fact raises a TypeError with its name when the kernel's file
+    is imported.
 
     Parameters
     ----------
     kinked : bool
         Has k a kink where two points meet?
     tail : Tail
-        How k falls.
+        How k falls with the distance.
     cost : float
-        Of a pair in a compiled sum, relative to the Gaussian's.
+        The time for a pair in a compiled sum, relative to the Gaussian's.
     freedom : float or None
-        The frequencies of the kernel's spectrum have Student's distribution with so many degrees of
-        freedom, times 1 / bandwidth: inf is a normal distribution, None another one.
+        Degrees of freedom of Student's distribution: the frequencies of the kernel's spectrum have
+        this distribution, times 1 / bandwidth. inf is a normal distribution, None is any other
+        distribution.
     profile : Profile
         The formulas for compiled sums.
     keops : KeOpsFormula

@@ -1,5 +1,6 @@
-"""Explicit features whose inner products are near a kernel, k(z, y) ~ features(z) . features(y):
-random waves, or landmarks (Nystroem).
+"""Explicit features whose inner products approximate a kernel: k(z, y) ~ features(z) . features(y).
+
+The features are random waves or landmarks (Nystroem).
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from particleflow.kernels.contract import Kernel
 from particleflow.kernels.declared import bandwidth_of, facts_of, names_of, stated
 from particleflow.subsets import part, some_rows
 
-JITTER = 1e-8  # of k(0), so that landmarks may coincide
+# Share of k(0) that is added to the diagonal of k(C, C), so that landmarks may coincide.
+JITTER = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Waves:
-    """features(z) = (cos(omega_f . z), sin(omega_f . z)) / sqrt(F), f = 1..F. Cost O(Q F d)."""
+    """Waves with features(z) = (cos(omega_f . z), sin(omega_f . z)) / sqrt(F), f = 1..F.
+
+    Cost O(Q F d).
+    """
 
     omega: Float[Tensor, "F d"]
 
@@ -38,8 +43,9 @@ class Waves:
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """features(z) = L^{-1} k(C, z), L L^T = k(C, C) + 1e-8 k(0) I: the kernel projected on
-    landmarks C (D, d). Cost O(Q D (D + d)).
+    """A kernel projected on landmarks C (D, d).
+
+    features(z) = L^{-1} k(C, z), with L L^T = k(C, C) + 1e-8 k(0) I. Cost O(Q D (D + d)).
     """
 
     kernel: Kernel
@@ -58,11 +64,11 @@ class Projected:
 
 @dataclass(frozen=True)
 class RandomWaves:
-    """Random Fourier features: 2 count of them, frequencies drawn from the kernel's spectrum
-    (Rahimi and Recht 2007).
+    """Random Fourier features: 2 * `count` features (Rahimi and Recht 2007).
 
-    Gaussian: omega ~ N(0, I) / l. Laplace, Matern32, Matern52: that over sqrt(chi^2_n / n), n = 1,
-    3, 5 (Student's law).
+    The frequencies are drawn from the kernel's spectrum. Gaussian: omega ~ N(0, I) / l. Laplace,
+    Matern32, Matern52: N(0, I) / l divided by sqrt(chi^2_n / n), n = 1, 3, 5 (Student's t
+    distribution).
     """
 
     count: int = 200
@@ -92,11 +98,11 @@ class RandomWaves:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Nystroem features: `count` landmarks, half of them of either cloud, drawn with a fixed seed.
+    """Nystroem features: `count` landmarks, half from each cloud, drawn with a fixed seed.
 
-    Those of x are drawn by row number, so that a landmark is the same particle from one step to the
-    next (`KernelLogistic` hands the rows over in an order that it keeps, which is that of its first
-    points); those of y as `particleflow.subsets` does.
+    The landmarks of x are drawn by row number, so that a landmark is the same particle from one
+    step to the next. (`KernelLogistic` hands the rows over in a fixed order, that of its first
+    points.) `particleflow.subsets` draws the landmarks of y.
     """
 
     count: int = 100

@@ -1,4 +1,4 @@
-"""The Gaussian kernel."""
+"""Define the Gaussian kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from particleflow import _checks
 from particleflow.kernels.facts import LN2, Facts, GaussianTail, KeOpsFormula, Profile
 from particleflow.kernels.scaled import Scaled
 
-# Bandwidths over which the kernel halves, times sqrt(2): s / (2 bandwidth^2) = q ln 2.
+# Scaled points are u = _LENGTH x / bandwidth, no unit: then s / (2 bandwidth^2) = q ln 2.
 _LENGTH = math.sqrt(0.5 / LN2)
 
 
@@ -21,7 +21,7 @@ _LENGTH = math.sqrt(0.5 / LN2)
 class Gaussian(Scaled):
     """k = exp(-|z - y|^2 / (2 bandwidth^2)), also called RBF or squared exponential.
 
-    The literature's other units: `from_denominator`, `from_variance`, `from_gamma`.
+    `from_denominator`, `from_variance` and `from_gamma` convert the literature's other units.
 
     >>> round(Gaussian.from_denominator(0.1).bandwidth ** 2, 12)
     0.05
@@ -53,17 +53,17 @@ class Gaussian(Scaled):
 
     @classmethod
     def from_denominator(cls, sigma: float) -> Gaussian:
-        """exp(-|z - y|^2 / sigma): bandwidth = sqrt(sigma / 2)."""
+        """Return exp(-|z - y|^2 / sigma): bandwidth = sqrt(sigma / 2)."""
         return cls(math.sqrt(_checks.positive(sigma, "sigma") / 2))
 
     @classmethod
     def from_variance(cls, variance: float) -> Gaussian:
-        """exp(-|z - y|^2 / (2 variance)): bandwidth = sqrt(variance)."""
+        """Return exp(-|z - y|^2 / (2 variance)): bandwidth = sqrt(variance)."""
         return cls(math.sqrt(_checks.positive(variance, "variance")))
 
     @classmethod
     def from_gamma(cls, gamma: float) -> Gaussian:
-        """exp(-gamma |z - y|^2), scikit-learn's unit: bandwidth = 1 / sqrt(2 gamma)."""
+        """Return exp(-gamma |z - y|^2), scikit-learn's unit: bandwidth = 1 / sqrt(2 gamma)."""
         return cls(1 / math.sqrt(2 * _checks.positive(gamma, "gamma")))
 
     def profile(self, s: Tensor) -> Tensor:
@@ -94,10 +94,10 @@ class Gaussian(Scaled):
         )
 
     def smoothed(self, beta: float, d: int) -> tuple[float, Gaussian]:
-        """E k(z + beta u, y), u ~ N(0, I_d), is factor * kernel: returns (factor, kernel).
+        """Return (factor, kernel) of E k(z + beta u, y) = factor * kernel, u ~ N(0, I_d).
 
-        factor = (l^2 / (l^2 + beta^2))^{d/2}, bandwidth sqrt(l^2 + beta^2): what noise injection
-        does to the witness on average (Arbel et al. 2019).
+        The factor is (l^2 / (l^2 + beta^2))^{d/2}, the new bandwidth sqrt(l^2 + beta^2). Noise
+        injection has this mean effect on the witness (Arbel et al. 2019).
         """
         total = self.bandwidth**2 + beta**2
         return (self.bandwidth**2 / total) ** (d / 2), Gaussian(math.sqrt(total))

@@ -1,4 +1,4 @@
-"""The inverse multiquadric kernel."""
+"""Define the inverse multiquadric kernel."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def _laplacian(p: Pair) -> Any:
 
 @dataclass(frozen=True)
 class IMQ(Scaled):
-    """Inverse multiquadric: k = (1 + |z - y|^2 / bandwidth^2)^{-1/2}. Heavy tails: it pulls over
-    long distances.
+    """The inverse multiquadric kernel k = (1 + |z - y|^2 / bandwidth^2)^{-1/2}.
+
+    The kernel has heavy tails: it pulls over long distances.
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -1,4 +1,4 @@
-"""The Laplace kernel, Matern's of order 1/2."""
+"""Define the Laplace kernel, which is the Matern kernel of order 1/2."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Laplace(Scaled):
             lambda p: p.r,
             lambda p: p.decay,
             lambda p: p.decay * p.inverse,
-            # Where points coincide the laplacian is 2 d slope, without the curvature.
+            # The laplacian of coincident points is 2 d slope, without the curvature.
             lambda p: (
                 p.decay
                 * p.q.where(

@@ -1,4 +1,4 @@
-"""Matern kernels of orders 3/2 and 5/2, and the spectrum of every order."""
+"""Define the Matern kernels of orders 3/2 and 5/2, and the spectrum of every order."""
 
 from __future__ import annotations
 
@@ -141,7 +141,10 @@ class Matern52(Scaled):
 
 
 def matern_spectrum(nu: float, bandwidth: float, omega2: Tensor, d: int) -> Tensor:
-    """Rasmussen and Williams (2006), equation 4.15."""
+    """Return the spectrum of the Matern kernel of order nu in d dimensions.
+
+    Source: Rasmussen and Williams (2006), equation 4.15.
+    """
     a = 2 * nu / bandwidth**2
     log_constant = (
         d * math.log(2)

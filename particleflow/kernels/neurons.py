@@ -1,5 +1,6 @@
-"""The features of a neuron: what it answers to each of the data. Two-layer regression is an MMD
-flow of their kernel.
+"""The features of a neuron: its response to each data point.
+
+Two-layer regression is an MMD flow with the kernel of these features.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from particleflow._typing import Gradients, Points, Queries
 
 @runtime_checkable
 class Activation(Protocol):
-    """s(u) and s'(u), elementwise."""
+    """An activation s: `value` is s(u) and `slope` is s'(u), elementwise."""
 
     def value(self, u: Tensor) -> Tensor: ...
     def slope(self, u: Tensor) -> Tensor: ...
@@ -26,7 +27,7 @@ class Activation(Protocol):
 
 @dataclass(frozen=True)
 class ReLU:
-    """max(u, 0), with slope 0 at 0."""
+    """The activation max(u, 0), with slope 0 at 0."""
 
     def value(self, u: Tensor) -> Tensor:
         return u.clamp_min(0)
@@ -37,7 +38,7 @@ class ReLU:
 
 @dataclass(frozen=True)
 class Tanh:
-    """tanh u."""
+    """The activation tanh u."""
 
     def value(self, u: Tensor) -> Tensor:
         return u.tanh()
@@ -48,7 +49,7 @@ class Tanh:
 
 @dataclass(frozen=True)
 class Erf:
-    """erf u."""
+    """The activation erf u."""
 
     def value(self, u: Tensor) -> Tensor:
         return torch.erf(u)
@@ -59,14 +60,17 @@ class Erf:
 
 @dataclass(frozen=True, init=False, eq=False)
 class Neurons:
-    """features_j(th) = phi(th, x_j) / sqrt(n), phi(th, x) = a s(w . x + b), th = (w, b, a) in R^{p
-    + 2}, over data x_1..x_n in R^p.
+    """The features of a neuron th over data x_1..x_n in R^p.
 
-    A cloud of neurons th_1..th_N with masses m is the network f(x) = sum_i m_i phi(th_i, x). With
-    k(th, th') = E_x[phi(th, x) phi(th', x)] the mean square over the data of student minus teacher
-    is MMD^2 between their clouds, exactly, whatever their numbers of neurons are; MMD flow of the
-    student's neurons is gradient descent of half of it, N times faster: v = -N d(risk / 2) / dth_i
-    (Arbel, Korba, Salim and Gretton 2019).
+        features_j(th) = phi(th, x_j) / sqrt(n),    phi(th, x) = a s(w . x + b),
+
+    with th = (w, b, a) in R^{p + 2}.
+
+    A cloud of neurons th_1..th_N with masses m is the network f(x) = sum_i m_i phi(th_i, x). The
+    kernel is k(th, th') = E_x[phi(th, x) phi(th', x)]. The mean square over the data of student
+    minus teacher equals MMD^2 between their clouds, for any numbers of neurons. MMD flow of the
+    student's neurons is gradient descent of half of this risk, N times faster: v = -N d(risk / 2) /
+    dth_i (Arbel, Korba, Salim and Gretton 2019).
 
     The same kernel over other data gives the validation risk,
     `pf.metrics.MMD2(FeatureKernel(Neurons(other)))`. Cost O(Q n p).
@@ -75,10 +79,10 @@ class Neurons:
     ----------
     data : (n, p) points
     activation : Activation
-        `ReLU`, `Tanh` or `Erf`, or whatever has `value` and `slope`.
+        `ReLU`, `Tanh` or `Erf`, or any object with `value` and `slope`.
     output_weight : bool
-        False: a = 1 and th = (w, b) in R^{p + 1}. With a bounded activation the kernel is bounded
-        then, and plain flow stalls as it does with a Gaussian kernel.
+        False: a = 1 and th = (w, b) in R^{p + 1}. With a bounded activation the kernel is then
+        bounded, and plain flow stalls as it does with a Gaussian kernel.
     """
 
     data: Points
@@ -103,16 +107,16 @@ class Neurons:
 
     @property
     def dim(self) -> int:
-        """p + 2 or p + 1, the number of parameters of a neuron."""
+        """The number of parameters of a neuron: p + 2, or p + 1 without an output weight."""
         return self.data.shape[1] + 1 + self.output_weight
 
     def features(self, z: Queries) -> Float[Tensor, "Q n"]:
-        """z (Q, dim): (Q, n)."""
+        """Return the features (Q, n) of z (Q, dim)."""
         sent = self.activation.value(self._fed(z))
         return (z[:, -1:] * sent if self.output_weight else sent) / math.sqrt(len(self.data))
 
     def gradient(self, z: Queries, c: Float[Tensor, "n"]) -> Gradients:
-        """Of features(z) @ c in (w, b, a), (Q, dim)."""
+        """Return the gradient of features(z) @ c in (w, b, a), (Q, dim)."""
         c = c / math.sqrt(len(self.data))
         fed = self._fed(z)
         back = self.activation.slope(fed) * c
@@ -125,7 +129,7 @@ class Neurons:
         )
 
     def _fed(self, z: Tensor) -> Tensor:
-        """w . x_j + b, (Q, n)."""
+        """Return w . x_j + b, (Q, n)."""
         if z.shape[1] != self.dim:
             parameters = "input weights, bias" + ", output weight" * self.output_weight
             raise ValueError(

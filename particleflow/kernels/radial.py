@@ -1,4 +1,4 @@
-"""A radial kernel made of one formula."""
+"""Make a radial kernel from one formula."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from particleflow.kernels.scaled import squarable
 
 @dataclass(frozen=True)
 class Radial:
-    """Your own kernel from one line, k = of(s), s = |z - y|^2: `Radial(lambda s: 1 / (1 + s) **
-    2)`.
+    """A user's kernel k = of(s), s = |z - y|^2, such as `Radial(lambda s: 1 / (1 + s) ** 2)`.
 
-    Slope and curvature come from automatic differentiation of `of` in s (not through pairs), so
-    `of` must be smooth at s = 0. With a `bandwidth` k = of(s / bandwidth^2), which declares the
-    kernel's scale: many points are then summed fast (see `ScaledKernel`), else exactly.
+    Slope and curvature come from automatic differentiation of `of` in s (not through pairs).
+    `of` must therefore be smooth at s = 0. With a `bandwidth`, k = of(s / bandwidth^2): the kernel
+    declares its scale, and many points are summed fast (see `ScaledKernel`). Without a `bandwidth`,
+    the kernel is summed exactly.
     """
 
     of: Callable[[Tensor], Tensor]
@@ -37,7 +37,7 @@ class Radial:
             )
 
     def with_bandwidth(self, bandwidth: float) -> Radial:
-        """The same formula in another unit of length."""
+        """Return the same formula in another unit of length."""
         return replace(self, bandwidth=bandwidth)
 
     def profile(self, s: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A bandwidth, and distances in it: what the built-in kernels share."""
+"""Give the built-in kernels a bandwidth, and distances in bandwidths."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.kernels.contract import COINCIDENT
 
-# Squared distances in bandwidths at which every exponential is zero.
+# Squared distance at which every exponential is zero, in squared bandwidths.
 UNREACHED = 1e8
 
 S = TypeVar("S", bound="Scaled")
 
 
 def squarable(bandwidth: float, remedy: str) -> float:
-    """A length whose powers up to the fourth are numbers, or nearly."""
+    """Return a length between 1e-100 and 1e100, and refuse any other.
+
+    Raises
+    ------
+    ValueError
+        `bandwidth` is not positive, or its square is not safely a number of float64.
+    """
     number = _checks.positive(bandwidth, "bandwidth", remedy=remedy)
     if not 1e-100 <= number <= 1e100:
         raise ValueError(
@@ -29,12 +35,12 @@ def squarable(bandwidth: float, remedy: str) -> float:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A length, `bandwidth`: k_l(s) = k_1(s / l^2). Each kernel adds its profile."""
+    """A kernel with a length, `bandwidth`: k_l(s) = k_1(s / l^2). A subclass adds its profile."""
 
     bandwidth: float = cast("float", None)  # None is refused below, by name
 
     def with_bandwidth(self: S, bandwidth: float) -> S:
-        """The same kernel with another bandwidth."""
+        """Return the same kernel with another bandwidth."""
         return replace(self, bandwidth=bandwidth)
 
     def __post_init__(self) -> None:
@@ -46,7 +52,7 @@ class Scaled:
         object.__setattr__(self, "bandwidth", squarable(self.bandwidth, remedy))
 
     def _distance(self, s: Tensor) -> Tensor:
-        """|z - y| / bandwidth, never quite zero, and with a square."""
+        """Return |z - y| / bandwidth, clamped to be positive and to have a finite square."""
         largest = torch.finfo(s.dtype).max
         return (
             s.clamp(
@@ -57,5 +63,5 @@ class Scaled:
         )
 
     def _squared(self, s: Tensor) -> Tensor:
-        """s / bandwidth^2, no further than exponentials reach."""
+        """Return s / bandwidth^2, clamped at `UNREACHED`."""
         return (s / self.bandwidth**2).clamp_max(UNREACHED)

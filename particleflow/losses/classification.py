@@ -61,6 +61,7 @@ class LSGAN(Pair):
                 " apart; take LSGAN(0, 1)"
             )
 
+    # computed from the labels, where the other losses have a constant
     @property
     def domain(self) -> tuple[float, float]:  # type: ignore[override]
         return min(self.fake, self.real), max(self.fake, self.real)

@@ -1,4 +1,4 @@
-"""The backend that picks the others: `Auto`, by a model of their cost."""
+"""Define `Auto`, the backend that picks another backend by a model of cost."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ from particleflow.pairwise.terms import What
 
 @dataclass(frozen=True)
 class Auto:
-    """Picks the cheapest backend that can keep the promise |error| <= rtol |v| + atol sum|w|
-    max|grad k|, anew for every sum.
+    """The backend that picks, for every sum, the cheapest backend that can keep the promise.
 
-    Small problems go exact. The choice is a pure function of the problem (kernel, numbers of
-    sources, queries and coordinates, extent, dtype, device) and of what is installed: a run that is
-    resumed chooses alike. `field.explain(z)` and a fit's report tell the choice and its reason.
+    The promise is |error| <= rtol |v| + atol sum|w| max|grad k|. Small problems are summed exactly.
+    The choice is a pure function of the problem (kernel, numbers of sources, queries and
+    coordinates, extent, dtype, device) and of the installed packages: a resumed run chooses alike.
+    `field.explain(z)` and a fit's report tell the choice and its reason.
 
     Parameters
     ----------
     rtol : float
-        Of the sum, and (unless `atol` is given) of its scale. 1e-8 and below is mostly exact.
+        Tolerance relative to the sum and, without `atol`, to its scale. Sums with 1e-8 and below
+        are mostly exact.
     atol : float, optional
+        Tolerance relative to the sum's scale.
     max_pairs : float
-        Where no fast sum can keep the promise the sum is exact; refused (ValueError) if that takes
-        more pairs of points than this, on the CPU.
+        Most pairs of points of an exact sum on the CPU. A sum is exact where no fast sum keeps the
+        promise, and refused (ValueError) above this number.
     """
 
     rtol: float = 1e-5
@@ -55,8 +57,9 @@ class Auto:
 
 @dataclass(frozen=True)
 class AutoQueries:
-    """Query points, what the chosen backends made of them, and the choices for `sources` alone, by
-    the number of columns.
+    """Query points with the chosen backends' preparations and the choices already made.
+
+    `choices` holds the choice for `sources` alone, by the number of columns.
     """
 
     points: Tensor
@@ -91,11 +94,10 @@ class AutoSources:
 
 @dataclass(frozen=True, eq=False)
 class AutoField(SumField):
-    """A field whose backend is chosen when it is evaluated.
+    """A field whose backend is chosen at evaluation.
 
-    `kept` holds, for each part, what backends made of it: a target's field outlives the step, and
-    with it its grid. `choices` holds the last choice and the whole field, for the queries that come
-    back within a step.
+    `kept` holds each part's fields by backend: a target's field, and with it the grid, outlives the
+    step. `choices` holds the last choice and the whole field, for queries that recur within a step.
     """
 
     kept: tuple[Memo[SumField], ...] = ()
@@ -130,9 +132,7 @@ class AutoField(SumField):
         return whole.sums(what, z)
 
     def _through(self, z: Tensor | Queries) -> tuple[Choice, SumField, Tensor | Queries]:
-        """The choice for these queries, the whole field as that backend made it, and the queries as
-        it prepared them.
-        """
+        """Return the choice, the chosen backend's whole field, and its prepared queries."""
         points = points_of(z)
 
         def make() -> tuple[Choice, SumField]:
@@ -157,7 +157,7 @@ class AutoField(SumField):
         choice, whole = self.choices.get(Same(points, written=True), make)
         if isinstance(z, AutoQueries):
             return choice, whole, z.through(choice.backend)
-        # the backend knows its own points by its own copy
+        # A backend recognises its own points by its own copy.
         own = next((k for k, (part, _) in enumerate(self.parts) if part.points is z), None)
         return choice, whole, z if own is None else whole.parts[own][0].points
 

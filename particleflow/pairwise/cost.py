@@ -1,7 +1,7 @@
-"""What a sum costs through each backend, and which is cheapest: the choice of `Auto`.
+"""Estimate the cost of a sum through each backend, and choose the cheapest backend for `Auto`.
 
-Times are of one core, in seconds. Only their ratios matter: they decide, the sums themselves are
-not touched by them.
+Times are seconds on one core. Only their ratios matter for the choice. They do not affect the
+values of the sums.
 """
 
 from __future__ import annotations
@@ -40,34 +40,43 @@ from particleflow.pairwise.neighbours.backend import Culled
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
 from particleflow.pairwise.periodic.modes import require_smooth
 
-# So few pairs, times coordinates, that torch sums them before another backend has begun; and so few
-# that exact sums are not worth a second look.
-TINY, SMALL = 1e4, 4e5
-# A pair of an exact sum, by coordinates (up to three, and each further one), in float32 and
-# float64, of the Gaussian.
+# Most pairs times coordinates that torch sums before another backend has begun.
+TINY = 1e4
+# Most pairs that are summed exactly without a comparison of costs.
+SMALL = 4e5
+# Time of a Gaussian pair in a compiled sum, in seconds: for d = 1, 2, 3 and each further
+# coordinate.
 PAIR = {
     torch.float32: (1.0e-9, 1.35e-9, 1.6e-9, 0.33e-9),
     torch.float64: (3.1e-9, 3.7e-9, 5.2e-9, 0.45e-9),
 }
+# Time of a pair and coordinate in a dense sum, in seconds.
 DENSE_PAIR = 12e-9
-# Of the mesh, by d: a source spread, a query interpolated (twice for a mesh in float64); a cell
-# transformed, times log2 of their number.
-SPREAD, INTERPOLATE, CELL = (12e-9, 25e-9, 90e-9), (15e-9, 30e-9, 110e-9), (0.7e-9, 0.7e-9, 1.4e-9)
-# Of a Fourier sum, by d: a point of a transform; a mode.
-TRANSFORM, MODE = (60e-9, 140e-9, 500e-9), (60e-9, 60e-9, 1e-6)
-# Sorting a point into tiles, and queries that meet the same sources.
-SORT, BLOCK = 250e-9, 64
-# Below it sums of doubles lose to rounding.
+# Time to spread a source onto a mesh, in seconds, for d = 1, 2, 3; twice for a mesh in float64.
+SPREAD = (12e-9, 25e-9, 90e-9)
+# Time to interpolate a query on a mesh, in seconds, for d = 1, 2, 3; twice for a mesh in float64.
+INTERPOLATE = (15e-9, 30e-9, 110e-9)
+# Time to transform a mesh cell, over log2 of the number of cells, in seconds, for d = 1, 2, 3.
+CELL = (0.7e-9, 0.7e-9, 1.4e-9)
+# Time of a point in a Fourier transform, in seconds, for d = 1, 2, 3.
+TRANSFORM = (60e-9, 140e-9, 500e-9)
+# Time of a mode of a Fourier sum, in seconds, for d = 1, 2, 3.
+MODE = (60e-9, 60e-9, 1e-6)
+# Time to sort a point into tiles, in seconds.
+SORT = 250e-9
+# Number of queries that meet the same sources in a culled sum.
+BLOCK = 64
+# Finest tolerance of a Fourier sum, relative: finer sums of float64 lose to rounding.
 FINEST_FOURIER = 1e-11
-# Places at which landmarks are compared with exact sums.
+# Number of places at which landmarks are compared with exact sums.
 PROBES = 400
-# What a call costs that has nothing to sum.
+# Time of a call with nothing to sum, in seconds, by backend.
 CALL = {"Compiled": 4e-4, "Mesh": 1.5e-3, "Fourier": 4e-3, "Culled": 2e-3, "Nystroem": 2e-2}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend and why it was taken."""
+    """A backend and the reason for its choice."""
 
     backend: PairwiseSum
     why: str
@@ -75,7 +84,7 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Spanned:
-    """Points (n, d) and what they span."""
+    """Points (n, d) and the ends of their coordinates."""
 
     points: Tensor
 
@@ -84,7 +93,7 @@ class Spanned:
 
     @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and largest of each coordinate, (d,) each."""
+        """The least and the largest value of each coordinate, (d,) each."""
         here = np.ascontiguousarray(self.points.detach().numpy())
         if usable("llvmlite.binding"):
             return extremes(here)
@@ -93,7 +102,7 @@ class Spanned:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What the cost of a sum depends on: the points, and the tolerances that `Auto` was given."""
+    """A sum whose cost is estimated: its points, and the tolerances of `Auto`."""
 
     kernel: Any
     sources: Sequence[Spanned]
@@ -117,7 +126,7 @@ class Problem:
 
     @cached_property
     def corners(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and largest of each coordinate, over all points."""
+        """The least and the largest value of each coordinate over all points, (d,) each."""
         known = any(cloud.points is self.queries for cloud in self.sources)
         clouds = self.sources if known else (*self.sources, Spanned(self.queries))
         lowest, highest = (
@@ -128,14 +137,14 @@ class Problem:
 
     @cached_property
     def extents(self) -> tuple[float, ...]:
-        """Of the box around all points; inf where a point is not finite."""
+        """The side lengths of the box around all points; inf where a point is not finite."""
         lowest, highest = self.corners
         return tuple(
             span if math.isfinite(span) else math.inf for span in (highest - lowest).tolist()
         )
 
     def near(self, radius: float) -> float:
-        """Pairs closer than a radius, from a sample."""
+        """Estimate the number of pairs closer than a radius from a sample."""
         return self.pairs * share_within(self._distances, radius)
 
     @cached_property
@@ -144,12 +153,12 @@ class Problem:
 
 
 def choose(problem: Problem) -> Choice:
-    """The cheapest backend that can keep the promise.
+    """Return the cheapest backend that can keep the promise.
 
     Raises
     ------
     ValueError
-        Only an exact sum would do, and it takes more pairs than `max_pairs`.
+        Only an exact sum keeps the promise, and it takes more pairs than `max_pairs`.
     """
     device = problem.queries.device
     if device.type != "cpu":
@@ -195,8 +204,10 @@ def _exact(problem: Problem) -> tuple[PairwiseSum, float]:
 
 
 def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]:
-    """What keeps the promise, with its seconds; what cannot be well below `least`, or the mesh's,
-    is not looked at: looking takes time, too.
+    """Yield the backends that keep the promise, with their times in seconds.
+
+    Backends that cannot be faster than `least` or the mesh are left out, because the estimate takes
+    time, too.
     """
     if not has_facts(problem.kernel):
         return
@@ -225,7 +236,7 @@ def _mesh(problem: Problem, atol: float) -> float | None:
     planned = plan(problem.kernel, problem.d, atol)
     if planned is None:
         return None
-    # the shape itself only where it may do: it takes whole numbers
+    # The shape takes a search in whole numbers: it is computed only where it may be small enough.
     if (
         not math.prod(
             length / planned.spacing for length in planned.periodic.least(problem.extents)
@@ -247,7 +258,7 @@ def _culled(problem: Problem, atol: float) -> float:
     kernel, kind = problem.kernel, cast("Any", type(problem.kernel))
     radius = reach_of(kind, atol, problem.d).near * kernel.bandwidth
     seconds = _exact(problem)[1] - CALL["Compiled"]
-    # a ball around a block of queries: as wide as both
+    # The ball around a block of queries is as wide as the block and the reach together.
     wide = (problem.near(radius) / problem.pairs) ** (1 / problem.d) + (BLOCK / problem.n) ** (
         1 / problem.d
     )
@@ -260,7 +271,10 @@ def _sorted_seconds(problem: Problem) -> float:
 
 
 def _fourier(problem: Problem, atol: float) -> float | None:
-    """For kernels with a kink the near field's radius balances modes and near pairs."""
+    """Estimate a Fourier sum's seconds, or return None where it cannot keep the promise.
+
+    For exponential tails, the near field's radius balances modes and near pairs.
+    """
     kernel, d, points = problem.kernel, problem.d, problem.n + len(problem.queries)
     if d == 1 and form_of(kernel) is not None:
         return CALL["Fourier"] + 3e-7 * points * problem.columns
@@ -305,8 +319,9 @@ def _fourier(problem: Problem, atol: float) -> float | None:
 
 
 def _nystroem(problem: Problem, atol: float) -> float:
-    """With a rank as it takes for bandwidths near the median distance: no more than a guess. And
-    the exact sums at its probes.
+    """Estimate a landmark sum's seconds, with the exact sums at its probes.
+
+    The rank is a guess for bandwidths near the median distance.
     """
     rank = min(2048.0, 100 * atol**-0.5)
     *first, further = PAIR[torch.float64]

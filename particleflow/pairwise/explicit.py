@@ -1,5 +1,6 @@
-"""Sums of kernels of explicit features: sum_i w_i k(z, x_i) = features(z) . c, c = sum_i w_i
-features(x_i). No pairs.
+"""Sum kernels of explicit features, without pairs of points.
+
+sum_i w_i k(z, x_i) = features(z) . c,    c = sum_i w_i features(x_i).
 """
 
 from __future__ import annotations
@@ -23,18 +24,17 @@ from particleflow.pairwise.inputs import (
     points_of,
 )
 
-# Rows whose features are alive at once: of 2^20 numbers, 8 MiB in float64.
+# Most features in memory at once, in numbers: 8 MiB in float64.
 NUMBERS = 2**20
 
 
 def sources_of(kernel: Kernel | FeatureKernel, points: Tensor, pairwise: PairwiseSum) -> Sources:
-    """The sources of any kernel: through its features where these are explicit, else through the
-    backend.
+    """Return the sources of any kernel: through explicit features, else through the backend.
 
     Raises
     ------
     TypeError
-        A backend other than `Auto` was asked for where there are no pairs.
+        A kernel of explicit features came with a backend other than `Auto`.
     """
     if not isinstance(kernel, FeatureKernel):
         return pairwise.sources(kernel, points)
@@ -48,7 +48,7 @@ def sources_of(kernel: Kernel | FeatureKernel, points: Tensor, pairwise: Pairwis
 
 @dataclass(frozen=True)
 class PlainQueries:
-    """Queries of which nothing is prepared."""
+    """Queries without any preparation."""
 
     points: Tensor
 
@@ -59,7 +59,7 @@ class FeatureSources:
     points: Tensor
 
     def field(self, w: Tensor) -> FeatureField:
-        """w (N,) or (N, K)."""
+        """Return the field of weights w (N,) or (N, K)."""
         w = checked_weights(w, self.points)
         rows = _rows(self.kernel, self.points)
         parts = [self.kernel.map.features(self.points[at]).T @ w[at] for at in rows]
@@ -71,8 +71,9 @@ class FeatureSources:
 
 @dataclass(frozen=True, eq=False)
 class FeatureField:
-    """z -> features(z) @ coefficients, (D,) or (D, K), for z like the sources' `points`. Fields of
-    one kernel add by their coefficients.
+    """The function z -> features(z) @ coefficients, with coefficients (D,) or (D, K).
+
+    z must be like the sources' `points`. Fields of one kernel add by their coefficients.
     """
 
     kernel: FeatureKernel
@@ -114,7 +115,7 @@ class FeatureField:
         )
 
     def promise(self, z: Tensor | Queries) -> None:
-        """Exact up to rounding."""
+        """Return None: the sums are exact up to rounding."""
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
         return {

@@ -1,8 +1,7 @@
-"""What is common to the fields of all backends: parts that add, weight vectors, the logarithm of
-several parts, the audit.
+"""Define the field of all backends: adding parts, weight vectors, logarithms and the audit.
 
 A backend writes its sources only: `sums(what, w, z)` for w (N, K), and `log_sum(w, z)` for w (N,)
-where it has a logarithm.
+where the backend has a logarithm.
 """
 
 from __future__ import annotations
@@ -36,8 +35,9 @@ from particleflow.pairwise.terms import What
 
 @runtime_checkable
 class SummedSources(Protocol):
-    """Sources of one kernel that know how to sum; all tensors in the dtype and on the device of
-    `points`.
+    """Sources of one kernel that know how to sum.
+
+    All tensors have the dtype and the device of `points`.
     """
 
     @property
@@ -46,28 +46,33 @@ class SummedSources(Protocol):
     def points(self) -> Tensor: ...
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
-        """w (N, K), z (Q, d): (Q, K, what.components(d))."""
+        """Return the sums (Q, K, what.components(d)) of weights w (N, K) at z (Q, d)."""
         ...
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """w (N,) >= 0: the logarithm (Q,), -inf where the sum is empty, and its gradient (Q, d),
-        zero there; NaN where z is not finite.
+        """Return the logarithm (Q,) of the sum of weights w (N,) >= 0, and its gradient (Q, d).
+
+        An empty sum has the logarithm -inf and the gradient zero. Both are NaN where z is not
+        finite.
         """
         ...
 
 
-# The attribute of weights that holds the largest of each column.
+# Name of the attribute of weights that holds the largest |w| of each column.
 LARGEST = "largest of each column"
-# Weights between these, and columns whose largest differ by less than this factor, are summed as
-# they are. Bits (binary digits) of room that are left above the weights: for slopes of up to 1e15
-# and some terms.
-LEVEL, LEVEL_COLUMNS, SLOPE_BITS = (1e-12, 1e12), 100.0, 54
+# Range of |w|, no unit: weights within it are summed without levelling.
+LEVEL = (1e-12, 1e12)
+# Ratio of the columns' largest |w|: columns below this ratio are summed without levelling.
+LEVEL_COLUMNS = 100.0
+# Room above the weights, in bits, for slopes of up to 1e15 and some terms.
+SLOPE_BITS = 54
 
 
 @dataclass(frozen=True, eq=False)
 class SumField:
-    """z -> sum over parts of sum_i w_i k(z, x_i), each part a set of sources with its weights (N,)
-    or (N, K).
+    """The function z -> sum over parts of sum_i w_i k(z, x_i).
+
+    Each part is a set of sources with its weights (N,) or (N, K).
     """
 
     parts: tuple[tuple[Any, Tensor], ...]
@@ -78,9 +83,9 @@ class SumField:
     def reduce(self) -> SumField:
         return self
 
-    # Fields are made of weights of every size: of 1e30 beside 1e-30, their products with a kernel's
-    # slope would leave the numbers of float32, and what one column loses by rounding would be more
-    # than all of another. `levelled` brings each column near 1, by a power of two, exactly.
+    # Weights may be 1e30 beside 1e-30. Their products with a kernel's slope would leave the range
+    # of float32, and the rounding error of one column would exceed another column. `levelled`
+    # brings each column near 1 by a power of two, without rounding.
 
     def value(self, z: Tensor | Queries) -> Tensor:
         return self._sum(What.VALUE, z)[..., 0]
@@ -98,8 +103,8 @@ class SumField:
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         z = self._seen(z, What.GRAD)
         for sources, w in self.parts:
-            # elsewhere looking would wait for the device: the logarithm of a negative weight is NaN
-            # there
+            # Only the CPU looks: other devices would have to be waited for, and a negative weight's
+            # logarithm is NaN there.
             if w.device.type == "cpu" and w.numel() and float(w.min()) < 0:
                 raise ValueError(
                     "`w` must be >= 0 for the logarithm of a sum, got negative weights: take the"
@@ -124,13 +129,14 @@ class SumField:
         )
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
-        """The a-priori bound of the errors at z. None: exact up to rounding."""
+        """Return the a-priori bound of the errors at z, or None for sums exact up to rounding."""
         self._seen(z)
         return None
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
-        """Which backend sums at z, and why: for a fit's report. As good as free, unlike the
-        promise.
+        """Tell which backend sums at z, and why, for a fit's report.
+
+        This costs next to nothing, unlike the promise.
         """
         self._seen(z)
         return {
@@ -144,7 +150,7 @@ class SumField:
         return compared(self, z, rows=rows, seed=seed)
 
     def _check(self, z: Any) -> None:
-        # a tensor first: one of a user's own class may have an attribute `points`
+        # Tensors are asked first: a tensor of a user's class may have an attribute `points`.
         checked_queries(
             points_of(z) if isinstance(z, Tensor | Queries) else z, self.parts[0][0].points
         )
@@ -158,8 +164,10 @@ class SumField:
         return 1 if w.ndim == 1 else w.shape[1]
 
     def _seen(self, z: Tensor | Queries, what: What | None = None) -> Tensor | Queries:
-        """Queries that have been looked at, detached; the sources' own tensor where they are a
-        part's points, so that backends know them by it.
+        """Return the checked queries, detached.
+
+        Queries that are a part's points become that part's own tensor, by which backends recognise
+        them.
         """
         self._check(z)
         if what is not None:
@@ -176,13 +184,14 @@ class SumField:
         return self._ranged(z.detach()) if own is None else own
 
     def _ranged(self, z: Tensor) -> Tensor:
-        """Queries that are no part's points, if none is too large."""
+        """Return queries that are no part's points, and refuse coordinates that are too large."""
         return within(z, "z")
 
     @property
     def levelled(self) -> tuple[SumField, Tensor | None]:
-        """A field that is safe to sum, and the powers of two (K,) float64 that its columns are to
-        be multiplied by; None: this field, as it is.
+        """A field that is safe to sum, and exponents p (K,) float64: column k times 2^p_k.
+
+        The field is this one, with None for the exponents, where no levelling is needed.
         """
         return self._levelled or (self, None)
 
@@ -199,8 +208,9 @@ class SumField:
 
     @cached_property
     def _idle(self) -> Tensor | None:
-        """The columns (n,) of no weight at all: what others leave in them by rounding is taken out.
-        None: all weigh.
+        """The columns (n,) whose weights are all zero, or None without any.
+
+        `_sum` clears the rounding errors that other columns leave in them.
         """
         if self.parts[0][1].device.type != "cpu":
             return None
@@ -209,7 +219,7 @@ class SumField:
         return torch.tensor(idle) if idle else None
 
     def _sum(self, what: What, z: Tensor | Queries) -> Tensor:
-        """(Q, components), or (Q, K, components) where the weights are (N, K)."""
+        """Return sums (Q, components), or (Q, K, components) for weights (N, K)."""
         z = self._seen(z, what)
         level, powers = self.levelled
         total = level.sums(what, z)
@@ -220,7 +230,7 @@ class SumField:
         return total[:, 0] if self.parts[0][1].ndim == 1 else total
 
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
-        """(Q, K, what.components(d)), of queries that have been looked at."""
+        """Return sums (Q, K, what.components(d)) at checked queries."""
         (first, w), *others = self.parts
         total: Tensor = first.sums(what, as_matrix(w), z)
         for sources, w in others:
@@ -228,13 +238,14 @@ class SumField:
         return total
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """The logarithm (Q,) of the sum with the k-th weight vector, and its gradient (Q, d)."""
+        """Return the logarithm (Q,) of the k-th weight vector's sum, and its gradient (Q, d)."""
         return merged_logs([sources.log_sum(as_matrix(w)[:, k], z) for sources, w in self.parts])
 
 
 def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """log of a sum of parts, and its gradient, from each part's: log sum_p e^{l_p}, sum_p (share of
-    p) grad l_p.
+    """Return the logarithm of a sum of parts, and its gradient, from each part's l_p and grad l_p.
+
+    The logarithm is log sum_p e^{l_p}. The gradient is sum_p (share of p) grad l_p.
     """
     if len(parts) == 1:
         return parts[0]
@@ -249,8 +260,9 @@ def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def _powers(weights: list[Tensor]) -> Tensor | None:
-    """p (K,) with the weights of all parts, (N,) or (N, K) each, near 2^p; None where they are near
-    1 already, or no numbers.
+    """Return p (K,) such that the weights of all parts, (N,) or (N, K) each, are near 2^p.
+
+    The answer is None where the weights are near 1 already, or not finite.
     """
     if weights[0].device.type != "cpu":
         return None  # looking would wait for the device
@@ -266,7 +278,7 @@ def _powers(weights: list[Tensor]) -> Tensor | None:
     weights = [as_matrix(w) for w in weights]
     highest = torch.stack([w.abs().amax(0) for w in weights]).amax(0).double()
     limit = torch.finfo(weights[0].dtype)
-    # the smallest keep their digits, as far as the largest leave room for a kernel's slope
+    # The smallest weights keep their digits as far as the largest leave room for a kernel's slope.
     lowest = torch.stack(
         [w.abs().double().masked_fill(w == 0, torch.inf).amin(0) for w in weights]
     ).amin(0)
@@ -280,7 +292,7 @@ def _powers(weights: list[Tensor]) -> Tensor | None:
 
 
 def _largest(w: Tensor) -> list[float]:
-    """max |w| of each column of own weights, looked at once."""
+    """Return max |w| of each column of owned weights, computed once."""
     found: list[float] | None = vars(w).get(LARGEST)
     if found is None:
         if w.ndim == 1:

@@ -1,4 +1,4 @@
-"""What comes into a sum: points, weights and queries are checked, and copied or watched."""
+"""Check the points, weights and queries of a sum, and copy or watch them."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from particleflow.kernels.declared import bandwidth_of, has_kink, is_built_in
 from particleflow.pairwise.base import Queries
 from particleflow.pairwise.terms import What
 
-# Numbers up to which a tensor is copied; the attributes of what is owned (for a view its name, its
-# version when it was taken, and some of its numbers then).
-COPIED, TAKEN, SAMPLE = 2**17, "taken", "sample"
-# The attribute of a tensor of our own that holds its least and largest coordinate.
+# Largest tensor that is copied, in numbers; a larger tensor is watched.
+COPIED = 2**17
+# Name of an owned tensor's attribute that holds, for a view, its name and its version when taken.
+TAKEN = "taken"
+# Name of a view's attribute that holds some of its numbers when it was taken.
+SAMPLE = "sample"
+# Name of an owned tensor's attribute that holds its least and largest coordinate.
 ENDS = "ends"
-# Numbers of a view that are looked at again, spread over it: 5 us, where all would take a hundredth
-# of a sum on a mesh.
+# Numbers of a view that are compared again, spread over it. They take 5 us; all numbers would take
+# 0.01 of a sum on a mesh.
 SAMPLED = 512
-# Bandwidths up to here, and down to the inverse, have squares in float32, which meshes may be in
-# whatever the points are.
+# Widest bandwidth, in the points' unit; the narrowest is its inverse. Both have squares in float32,
+# which meshes may use for points of any dtype.
 WIDEST = 1e15
-# Coordinates up to here have squares, and sums of squares, in float64. float32 holds none beyond:
-# backends sum its far points in float64.
+# Largest coordinate, in the points' unit: its squares, and their sums, are numbers of float64.
+# Backends sum far points of float32 in float64.
 FARTHEST = 1e150
-# The least size of a cloud, for kernels with a kink, in their unit of length: for slopes, which end
-# at a distance of 1e-15 (kernels/contract.py), and for values, whose distances must have squares.
-SLOPED, SQUARED = 1e-9, {torch.float32: 1e-15, torch.float64: 1e-150}
+# Least size of a cloud for slopes at a kink, in bandwidths: slopes end at a distance of 1e-15
+# bandwidths (kernels/contract.py).
+SLOPED = 1e-9
+# Least size of a cloud for values at a kink, in the points' unit: distances must have squares.
+SQUARED = {torch.float32: 1e-15, torch.float64: 1e-150}
 
 
 def checked_points(points: Tensor, kernel: object, *, ranged: bool = True) -> Tensor:
-    """`points`, owned, if they are (N, d) and the kernel's bandwidth is a length that can be
-    computed with.
+    """Return `points` (N, d), owned, and refuse a bandwidth outside 1e-15 ... 1e15.
 
-    `ranged`: False where the backend refuses what is too large itself, by `refuse_far`, since it
-    looks at the corners of its points anyway.
+    `ranged` is False for a backend that calls `refuse_far` itself, because that backend computes
+    the corners of its points anyway.
     """
     _fork.tell()
     _checks.points(points, "points")
@@ -51,8 +55,9 @@ def checked_points(points: Tensor, kernel: object, *, ranged: bool = True) -> Te
 
 
 def within(points: Tensor, name: str) -> Tensor:
-    """`points` themselves, a tensor of our own, if no finite coordinate is too large for its
-    square. On a device nobody waits for the answer.
+    """Return owned `points`, and refuse finite coordinates too large for their square.
+
+    Only float64 points on the CPU are checked: other devices would have to be waited for.
     """
     if points.dtype == torch.float64 and points.device.type == "cpu" and ENDS not in vars(points):
         low, high = points.aminmax()
@@ -63,8 +68,9 @@ def within(points: Tensor, name: str) -> Tensor:
 
 
 def refuse_far(points: Tensor, name: str, low: float, high: float) -> None:
-    """Refuse points whose least and largest coordinates are these, if one has no square. A NaN
-    passes through both, and hides what is beside it.
+    """Refuse points whose least coordinate `low` or largest coordinate `high` has no square.
+
+    A NaN makes both NaN. The points are then searched.
     """
     if low >= -FARTHEST and high <= FARTHEST:
         return
@@ -78,9 +84,7 @@ def refuse_far(points: Tensor, name: str, low: float, high: float) -> None:
 
 
 def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
-    """Refuse points, of sources and queries, that lie so near each other that a kernel with a kink
-    would take them for one.
-    """
+    """Refuse sources and queries so near each other that a kernel's kink would merge them."""
     if clouds[0].device.type != "cpu" or not (is_built_in(kernel) and has_kink(kernel)):
         return
     unit = bandwidth_of(kernel) or 1.0
@@ -103,11 +107,11 @@ def sized(kernel: object, clouds: list[Tensor], what: What) -> None:
 
 
 def owned(given: Tensor, name: str) -> Tensor:
-    """A detached copy; of a large tensor, whose copy would take a tenth of a sum on a mesh, a view:
-    `unchanged` refuses it once it was changed.
+    """Return a detached copy of a small tensor, and a watched view of a large one.
 
-    What numpy writes into the memory of a large tensor is seen where it meets one of `SAMPLED`
-    numbers. What is owned already stays: backends hand it on to others.
+    A copy of a large tensor would take 0.1 of a sum on a mesh. `unchanged` refuses a view whose
+    memory was written to. It sees numpy's writes only at the `SAMPLED` numbers. An owned tensor is
+    returned as it is, because backends hand it on to other backends.
     """
     if TAKEN in vars(given):
         return given
@@ -137,7 +141,7 @@ def unchanged(own: Tensor) -> None:
 
 
 def _sample(own: Tensor) -> Tensor:
-    """Some of the numbers, as bits, of each coordinate alike."""
+    """Return some of the numbers, as bits, equally many of each coordinate."""
     step = own.numel() // SAMPLED
     while math.gcd(step, own.shape[-1]) > 1:
         step += 1
@@ -145,7 +149,7 @@ def _sample(own: Tensor) -> Tensor:
 
 
 def held_points(points: Tensor, kernel: object) -> Tensor:
-    """The same, of a backend that sums on any device that holds numbers."""
+    """Return `checked_points`, and refuse points on the meta device, which holds no numbers."""
     copied = checked_points(points, kernel)
     if copied.device.type == "meta":
         raise TypeError(
@@ -155,7 +159,7 @@ def held_points(points: Tensor, kernel: object) -> Tensor:
 
 
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
-    """`w`, owned, if it is (N,) or (N, K), in the dtype of `points` (N, d)."""
+    """Return weights `w` (N,) or (N, K), owned, in the dtype of `points` (N, d)."""
     if not isinstance(w, Tensor) or w.is_complex():
         raise TypeError(
             "`w` must be a tensor of real numbers, got"
@@ -177,7 +181,7 @@ def checked_weights(w: Tensor, points: Tensor) -> Tensor:
 
 
 def as_matrix(w: Tensor) -> Tensor:
-    """Weights (N,) or (N, K) as (N, K)."""
+    """Return weights (N,) or (N, K) as (N, K)."""
     return w if w.ndim == 2 else w[:, None]
 
 
@@ -186,8 +190,9 @@ def points_of(z: Tensor | Queries) -> Tensor:
 
 
 def checked_queries(z: Tensor, points: Tensor) -> Tensor:
-    """`z` itself, if it is (Q, d) like the sources `points`: machine code reads what it is told to,
-    and nothing else must come to it.
+    """Return `z` (Q, d), and refuse queries unlike the sources `points`.
+
+    Machine code checks nothing itself.
     """
     _checks.points(z, "z")
     if z.shape[1] != points.shape[1]:
@@ -204,9 +209,7 @@ def checked_queries(z: Tensor, points: Tensor) -> Tensor:
 
 
 def kept_queries(z: Tensor, points: Tensor) -> Tensor:
-    """What `prepare` keeps of queries z: the sources' `points` where these are the queries, else a
-    detached copy.
-    """
+    """Return the queries that `prepare` keeps: the sources' `points` if equal, else `owned(z)`."""
     checked_queries(z, points)
     return points if copied_from(z, points) else within(owned(z, "z"), "z")
 
@@ -223,8 +226,9 @@ def copied_from(z: Tensor, points: Tensor) -> bool:
 
 
 def at_numbers(answer: Tensor, z: Tensor) -> Tensor:
-    """The answer (Q, ...) of queries z (Q, d), NaN where one is not finite: no backend has a sum
-    there, not even one whose kernel ends at 0.
+    """Return the answer (Q, ...) of queries z (Q, d), with NaN where a query is not finite.
+
+    No backend has a sum there, not even for a kernel that falls to 0.
     """
     if z.device.type == "cpu" and (not len(z) or _all_finite(z)):
         return answer
@@ -241,7 +245,7 @@ def _all_finite(points: Tensor) -> bool:
 
 
 def masked(answer: Tensor, z: Tensor) -> Tensor:
-    """The same without a look at z, which would wait for a device."""
+    """Return the answer as `at_numbers` does, without a check of z that would wait for a device."""
     return answer.masked_fill(
         ~torch.isfinite(z).all(1).view(-1, *(1 for _ in answer.shape[1:])), torch.nan
     )

@@ -1,6 +1,7 @@
-"""Pictures and films of trajectories: functions of one `Trajectory`, or of several by name, which
-are then shown side by side; or of states as they come. A cloud of more than 20000 points is shown
-as a density.
+"""Pictures and films of trajectories, and films of states as they come.
+
+The functions take one `Trajectory`, or several by name, which are shown side by side. A cloud of
+more than 20000 points is shown as a density.
 """
 
 from particleflow._words import suggesting

@@ -1,6 +1,4 @@
-"""Crowds as pictures: how dense the points lie at each pixel, and how dark that is. No drawing
-here.
-"""
+"""The density of points at each pixel, and its darkness; this module draws nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +8,15 @@ from scipy.ndimage import gaussian_filter
 
 Image = Float32[np.ndarray, "H W"]
 
-# Standard deviation in pixels of the Gaussian that softens a picture, at least, and in pixels that
-# hold one point on average.
-SOFT, SPREAD = 1.0, 0.5
-# Where fewer points than ENOUGH lie under that Gaussian they are softened by one so many times
-# WIDER: thin haze, not dots.
-ENOUGH, WIDER = 128, 3
-# tone = x / (1 + x), x = (density / level)^GAMMA.
+# Least standard deviation, in pixels, of the Gaussian that softens a picture.
+SOFT = 1.0
+# The same deviation in widths of a square that holds one point on average; the larger one counts.
+SPREAD = 0.5
+# Number of points under that Gaussian that counts as many: the share softened by it is then 1/2.
+ENOUGH = 128
+# Factor of the wider Gaussian that softens the rest, so that few points are haze and not dots.
+WIDER = 3
+# Exponent of tone = x / (1 + x), x = (density / level)^GAMMA: below 1, thin parts stay visible.
 GAMMA = 0.8
 
 
@@ -27,13 +27,14 @@ def density(
     high: Float[np.ndarray, "2"],
     shape: tuple[int, int],
 ) -> Image:
-    """The share of the points per unit of area, at each of H x W pixels between the corners low and
-    high, the uppermost row first.
+    """Return the share of the points per unit of area at each of H x W pixels.
 
-    A histogram under a narrow Gaussian where n, the points under it, are many, and under a wide one
-    where they are few: the share n / (n + ENOUGH) of the points of a pixel is softened by the
-    narrow one, so that the whole is kept. `weights` sum up to the number of points; points outside
-    are missed. Cost O(N + H W), about 40 ms for a million points.
+    The pixels lie between the corners low and high, the uppermost row first. The result is a
+    histogram under a Gaussian. The Gaussian is narrow where n, the number of points under it, is
+    large, and wide where n is small: a share n / (n + ENOUGH) of the points of a pixel is softened
+    by the narrow one, the rest by the wide one, so that the total is kept. `weights` sum up to the
+    number of points. Points outside are not counted in any pixel. Cost O(N + H W), about 40 ms for
+    a million points.
     """
     height, width = shape
     scale = np.array([width, height]) / (high - low)
@@ -56,15 +57,17 @@ def density(
 
 
 def typical(picture: Image) -> float:
-    """The density that half of the points exceed; 0 where there are none."""
+    """Return the density that half of the points exceed; 0 without points."""
     falling = np.sort(picture, axis=None)[::-1]
     shares = falling.cumsum(dtype=np.float64)
     return float(falling[np.searchsorted(shares, shares[-1] / 2)])
 
 
 def tone(picture: Image, level: float) -> Image:
-    """Darkness in [0, 1) by a logistic curve of the logarithm: 1/2 where the density is `level`, so
-    that 1/100 and 100 times it both show.
+    """Return darkness in [0, 1), a logistic curve of the logarithm of the density.
+
+    Darkness is 1/2 where the density is `level`. Densities of 1/100 and 100 times `level` are both
+    visible.
     """
     x = (picture / np.float32(level)) ** np.float32(GAMMA)
     return x / (1 + x)

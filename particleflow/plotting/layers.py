@@ -1,6 +1,4 @@
-"""How a cloud in the plane is shown: a disc for each of a few points, a picture of their density
-for a crowd.
-"""
+"""Layers that show a cloud in the plane: a disc for each point, or a picture of the density."""
 
 from __future__ import annotations
 
@@ -15,19 +13,18 @@ from particleflow.plotting.density import density, tone
 from particleflow.plotting.records import crowded
 from particleflow.plotting.scene import Scene
 
-# The share of a panel that the discs of one cloud may cover, and a disc's least and largest
-# diameter in points.
+# Share of a panel that the discs of one cloud may cover, so that they do not hide each other.
 COVER = 0.09
+# Least and largest diameter of a disc, in points.
 DIAMETER = (0.7, 6.0)
-# A polygon that nobody tells from a disc: the extents of Bezier curves, recomputed in each frame,
-# take longer than drawing them.
+# A 24-gon, which looks like a disc: the extents of Bezier curves take longer than drawing them.
 DISC = Path.unit_regular_polygon(24)
-# Clouds of more points are pixels even in a PDF.
+# Most points that a PDF holds as vector graphics; larger clouds are pixels.
 VECTORS = 5000
-# Tones of a picture. More of them cannot be told apart, and make films larger.
+# Number of tones of a picture: more cannot be told apart, and make films larger.
 TONES = 64
-# (tone, share of black < 0 or of white > 0 that is mixed in, opacity): light and clear where the
-# points are thin, dark where they are dense, so that a picture reads without its hue.
+# Stops (tone, mixed-in share of black if < 0 or white if > 0, opacity): thin parts light and clear,
+# dense parts dark, so that a picture reads without its hue.
 PARTICLES = (
     (0.0, 0.35, 0.0),
     (0.25, 0.2, 0.6),
@@ -35,12 +32,14 @@ PARTICLES = (
     (0.8, -0.45, 1.0),
     (1.0, -0.75, 1.0),
 )
+# Stops of the tones of a cloud that lies under another: one hue, less opaque.
 UNDER = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.6), (1.0, 0.0, 0.9))
 
 
 class Discs:
-    """A disc for each point, the smaller and fainter the more of them there are; its area is
-    proportional to the mass.
+    """A disc for each point, with an area proportional to its mass.
+
+    Discs are smaller and fainter where there are more of them.
     """
 
     def __init__(self, ax: Axes, count: int, colour: str, *, under: bool) -> None:
@@ -73,8 +72,9 @@ class Discs:
 
 
 class Shade:
-    """The density at each pixel of the panel, in tones of one colour that mean the same in all
-    panels and frames of a scene.
+    """The density at each pixel of the panel, in tones of one colour.
+
+    A tone means the same density in all panels and frames of a scene.
     """
 
     alpha = 1.0
@@ -100,7 +100,7 @@ class Shade:
 
 
 def layer(ax: Axes, scene: Scene, count: int, colour: str, *, under: bool = False) -> Discs | Shade:
-    """For a cloud of `count` points, or for one that lies under another."""
+    """Return the layer for a cloud of `count` points; `under`: the cloud lies under another."""
     return (
         Shade(ax, scene, colour, under=under)
         if crowded(count)
@@ -109,9 +109,9 @@ def layer(ax: Axes, scene: Scene, count: int, colour: str, *, under: bool = Fals
 
 
 def _inks(colour: str, stops: tuple[tuple[float, float, float], ...]) -> UInt8[np.ndarray, "T 4"]:
-    """The colour of each tone, with its opacity."""
+    """Return the colour of each tone, with its opacity."""
     at = (np.arange(TONES) + 0.5) / TONES
-    at[0] = 0  # nothing stays nothing
+    at[0] = 0  # a density of zero stays transparent
     pure = np.array(to_rgb(colour))
     tones = [stop for stop, _, _ in stops]
     mixed = np.array(

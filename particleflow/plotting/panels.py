@@ -1,4 +1,4 @@
-"""How it is drawn: colours, the sheet of panels, and a panel that shows one run at any step."""
+"""Drawing: colours, the sheet of panels, and a panel that shows one run at any step."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ from particleflow.plotting.records import few
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.ticks import Ticks
 
-# Okabe and Ito's palette, which the colour-blind can tell apart, darkest first; white, greys and
-# ink for all that is not a flow.
+# Okabe and Ito's palette, darkest first, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#882255", "#44AA99")
-TARGET, SPINE, FAINT, INK = "#A9AFB8", "#C9CDD3", "#6B7280", "#1F2430"
+# Colour of a target.
+TARGET = "#A9AFB8"
+# Colour of the spines.
+SPINE = "#C9CDD3"
+# Colour of secondary text.
+FAINT = "#6B7280"
+# Colour of text.
+INK = "#1F2430"
 
-# Clouds of more points have no tails.
+# Most points of a cloud with tails: more tails hide the points.
 TAILED = 2000
-# A panel's height over its width is kept below this by making it narrower than the sheet allows.
+# Largest height over width of a panel; a taller panel is made narrower than the sheet allows.
 TALLEST = 1.15
-# Earlier positions in a particle's tail.
+# Number of earlier positions in a particle's tail.
 TAIL = 6
 
 
@@ -38,7 +44,7 @@ Pair: TypeAlias = tuple[float, float]
 
 
 def colour(k: int) -> str:
-    """Of the k-th run, in pictures, films and curves alike."""
+    """Return the colour of the k-th run, the same in pictures, films and curves."""
     return COLOURS[k % len(COLOURS)]
 
 
@@ -50,8 +56,9 @@ def sheet(
     gap: Pair,
     dpi: int,
 ) -> Figure:
-    """A white figure with rows x columns axes of exactly `panel` inches; margins left, right,
-    bottom, top. Unknown to pyplot.
+    """Return a white figure with rows x columns axes of exactly `panel` inches.
+
+    The margins are left, right, bottom and top. pyplot does not know the figure.
     """
     (width, height), (left, right, bottom, top), (across, down) = panel, margins, gap
     size = (
@@ -68,12 +75,12 @@ def sheet(
 
 
 def fitting(name: str, size: float, inches: float) -> float:
-    """A font size, at most `size` points, at which a bold name fits into so many inches."""
+    """Return a font size, at most `size` points, at which a bold name fits into `inches`."""
     return min(size, 72 * inches / (0.66 * max(1, len(name))))
 
 
 def quiet(ax: Axes, size: float) -> None:
-    """Thin spines, few ticks, small grey numbers."""
+    """Draw thin spines, few ticks and small grey numbers."""
     ax.set_facecolor("white")
     for spine in ax.spines.values():
         spine.set(color=SPINE, linewidth=0.8)
@@ -84,7 +91,7 @@ def quiet(ax: Axes, size: float) -> None:
 
 
 def above(ax: Axes, points: float, text: str, size: float, colour: str) -> Text:
-    """Text so many points above the top left corner."""
+    """Write text `points` points above the top left corner."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     lifted = ax.transAxes + ScaledTranslation(0, points / 72, figure.dpi_scale_trans)
@@ -92,10 +99,10 @@ def above(ax: Axes, points: float, text: str, size: float, colour: str) -> Text:
 
 
 class Panel:
-    """One run in one pair of axes: the target, drawn once, and under `show(step)` the particles,
-    their tails and the caption.
+    """One run in one pair of axes: target, particles, tails and caption.
 
-    `moving` are the artists that `show` changes.
+    The target is drawn once. `show(step)` draws the rest. `moving` holds the artists that `show`
+    changes.
     """
 
     moving: tuple[Artist, ...]
@@ -149,7 +156,7 @@ class Panel:
         self.moving = (*moving, self.caption, self.remarks)
 
     def show(self, step: int, earlier: Sequence[int] = ()) -> None:
-        """The particles at a step, with tails through those of earlier steps."""
+        """Draw the particles at a step, with tails through their positions at earlier steps."""
         points, weights = self.scene.particles(self.name, step), self.scene.weights(self.name, step)
         self.caption.set_text(self.scene.moment(self.name, step))
         self.remarks.set_text(self.scene.remarks(self.name, step))
@@ -194,11 +201,13 @@ class Panel:
             )
             self.tails.set_data(
                 *past.reshape(-1, 2).T
-            )  # one line with gaps: a hundred times faster than a line each
+            )  # one line with gaps is a hundred times faster than a line each
 
     def _open_line(self) -> tuple[Artist, ...]:
-        """A histogram over rugs; one that rises above the target's peak (or its own last) by half
-        is cut off.
+        """Prepare a histogram over rugs (d = 1).
+
+        A histogram that rises by half above the target's peak, or above its own last peak, is cut
+        off.
         """
         edges, last = self.scene.edges, self.scene.steps[-1]
         target = self.scene.target(self.name)
@@ -257,6 +266,6 @@ def _density(
     weights: Float[np.ndarray, "N"] | None,
     edges: Float[np.ndarray, "B"],
 ) -> Float[np.ndarray, "b"]:
-    """Counts over (all points x width of a bin), so that the points outside are missed."""
+    """Return counts / (all points * width of a bin); points outside lower the integral."""
     count = np.histogram(points[:, 0], len(edges) - 1, (edges[0], edges[-1]), weights=weights)[0]
     return count / (len(points) * (edges[1] - edges[0]))

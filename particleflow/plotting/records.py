@@ -1,4 +1,4 @@
-"""Which runs and which of their records are drawn, and into which files."""
+"""Choosing the runs and records to draw, and checking and writing the files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from particleflow.integrators import State
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
-# A cloud of more points is a crowd: it is shown as a density, and measured by this many of its
-# points.
+# Least number of points of a crowd, which is shown as a density and measured by this many points.
 CROWD = 20_000
-# Principal axes and lengths of paths are those of this many points.
+# Number of points from which principal axes and path lengths are computed: enough for a picture.
 MEASURED = 4_000
 
 
 def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]:
-    """One run, or several by name, that can be drawn together."""
+    """Return one run, or several by name, as a mapping of runs that can be drawn together."""
     if isinstance(paths, Trajectory):
         paths = {"": paths}
     kinds = (
@@ -54,7 +53,7 @@ def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]
 
 
 def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
-    """The path of a file about to be written, refused before any work if it cannot be."""
+    """Return the path of a file to be written; refuse one that cannot be written."""
     path = _checks.path(file, "file", f"flow{suffixes[0]}")
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"`file` must end in {' '.join(suffixes)}, got '{path}': {remedy}")
@@ -67,7 +66,7 @@ def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
 
 
 def write(file: Path, picture: bytes) -> None:
-    """Write a file at once.
+    """Write a file in one go.
 
     Raises
     ------
@@ -84,17 +83,17 @@ def write(file: Path, picture: bytes) -> None:
 
 
 def recorded(paths: Mapping[str, Trajectory]) -> list[int]:
-    """Every step at which some run has a record."""
+    """Return every step at which some run has a record."""
     return sorted({step for run in paths.values() for step in run.steps.tolist()})
 
 
 def record_at(run: Trajectory, step: int) -> int:
-    """The last record at or before a step."""
+    """Return the index of the last record at or before a step."""
     return max(0, int(np.searchsorted(run.steps.cpu().numpy(), step, side="right")) - 1)
 
 
 def one_record(state: State, target: Cloud | None) -> Trajectory:
-    """A trajectory that holds this state and nothing else."""
+    """Return a trajectory that holds this state alone."""
     if target is not None and target.dim != state.x.dim:
         raise ValueError(
             f"`target` must have the dimension of the states, {state.x.dim}, got {target.dim}: pass"
@@ -118,8 +117,9 @@ def one_record(state: State, target: Cloud | None) -> Trajectory:
 
 
 def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
-    """Steps, the first and last among them, between which the particles travel equally far (in
-    shares of each run's path length).
+    """Return steps between which the particles travel equally far, the first and last included.
+
+    Distances are shares of each run's path length.
     """
     steps = recorded(paths)
     if len(steps) <= count:
@@ -148,13 +148,13 @@ def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
 
 
 def crowded(count: int) -> bool:
-    """Are so many points shown as a density rather than one by one?"""
+    """Tell whether a cloud of `count` points is shown as a density."""
     return count > CROWD
 
 
 @lru_cache(maxsize=8)
 def few(count: int) -> slice | Int[np.ndarray, "n"]:
-    """Of `count` points all, or of a crowd a random subset that is the same each time."""
+    """Select all of `count` points, or of a crowd a random subset that is the same each time."""
     if not crowded(count):
         return slice(None)
     return np.sort(np.random.default_rng(0).choice(count, CROWD, replace=False))

@@ -1,6 +1,4 @@
-"""What is shown: which particles, at which steps, in which plane, within which axes. No drawing
-here.
-"""
+"""A scene: the particles, steps, plane and axes that are shown; this module draws nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +18,13 @@ from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
-# Of a crowd the outermost share on each side is left out of the picture.
+# Share of a crowd's points that lie outside of the picture on each side, so that few do not set it.
 TRIM = 1e-3
 # Pixels along the longer side of the picture that sets the tones of all others.
 PIXELS = 256
-# Particles this many extents of (target and starts) away from them are counted, not followed.
+# Distance from target and starts, in their extents, beyond which particles are only counted.
 REACH = 1.0
-# Bins of a histogram, at least and at most, and at most of a crowd's.
+# Number of bins of a histogram: least, most, and most for a crowd.
 BINS = (16, 80, 200)
 
 
@@ -59,7 +57,7 @@ class Scene:
 
     @classmethod
     def of(cls, paths: Mapping[str, Trajectory], steps: Sequence[int]) -> Scene:
-        """The plane and the limits that hold every point shown."""
+        """Return the scene whose plane and limits hold every point shown."""
         runs = list(paths.values())
         axes, labels = _plane(runs)
         targets = [run.target for run in runs if run.target is not None]
@@ -91,7 +89,7 @@ class Scene:
 
     @property
     def flat(self) -> bool:
-        """Is there a plane, rather than a line (d = 1)?"""
+        """Tell whether the points lie in a plane rather than on a line (d = 1)."""
         return len(self.low) == 2
 
     @property
@@ -102,7 +100,7 @@ class Scene:
 
     @property
     def edges(self) -> Float[np.ndarray, "B"]:
-        """The bins (d = 1), the same for all."""
+        """The edges of the bins (d = 1), the same for all runs."""
         most = max(
             max(run.particles.shape[1], 0 if run.target is None else len(run.target))
             for run in self.paths.values()
@@ -115,42 +113,42 @@ class Scene:
         )
 
     def target(self, name: str) -> Float[np.ndarray, "M e"] | None:
-        """The target's points as shown, or None."""
+        """Return the target's points as shown, or None."""
         target = self.paths[name].target
         return None if target is None else _flat(target, self.axes)
 
     def particles(self, name: str, step: int) -> Float[np.ndarray, "N e"]:
-        """The particles as shown at a step."""
+        """Return the particles as shown at a step."""
         run = self.paths[name]
         return _flat(run.particles[record_at(run, step)], self.axes)
 
     def weights(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
-        """Mass of the particles shown over their mean mass; None where all are equal."""
+        """Return the particles' masses over their mean; None where all are equal."""
         run = self.paths[name]
         return None if run.log_mass is None else _over_mean(run.log_mass[record_at(run, step)])
 
     def target_weights(self, name: str) -> Float[np.ndarray, "M"] | None:
-        """The same of the target's points."""
+        """Return the target's masses over their mean; None if all are equal."""
         log_mass = self.paths[name].target_log_mass
         return None if log_mass is None else _over_mean(log_mass)
 
     def smooth(self, name: str) -> bool:
-        """Do the particles go on, mostly, in the direction they came from? False for a Brownian
-        motion.
-        """
+        """Tell whether most particles keep their direction of motion; Brownian particles do not."""
         moves = np.diff(np.stack([self.particles(name, step) for step in self.steps]), axis=0)
         lengths = np.linalg.norm(moves, axis=2)
         return bool((moves[1:] * moves[:-1]).sum() >= 0.3 * (lengths[1:] * lengths[:-1]).sum())
 
     def moment(self, name: str, step: int) -> str:
-        """`step 120 · t = 0.12`"""
+        """Return `step 120 · t = 0.12`."""
         run = self.paths[name]
         k = record_at(run, step)
         return f"step {int(run.steps[k])} · t = {float(run.times[k]):.3g}"
 
     def remarks(self, name: str, step: int) -> str:
-        """How a run that is over by then ended early, and how many particles are out of sight; of a
-        crowd only where they are more than its ends.
+        """Say how a run ended early and how many particles are out of sight.
+
+        The end is named from the last record on. A crowd's particles out of sight are named only
+        where they exceed the shares trimmed on purpose.
         """
         run = self.paths[name]
         points = _measured(run.particles[record_at(run, step)], self.axes)
@@ -186,8 +184,9 @@ def _ends(
     axes: Float[np.ndarray, "d 2"] | None,
     within: Sequence[Float[np.ndarray, "e"]] | None = None,
 ) -> Float[np.ndarray, "k e"]:
-    """Corners of the box that holds the points (most of a crowd), or those of them between two
-    corners: two rows, none where it is empty.
+    """Return two corners of the box that holds the points, as rows; none where it is empty.
+
+    Of a crowd the box holds most points. `within` keeps only the points between two corners.
     """
     some = _measured(points, axes)
     if within is not None:
@@ -214,9 +213,7 @@ def _level(
     low: Float[np.ndarray, "2"],
     high: Float[np.ndarray, "2"],
 ) -> float:
-    """The largest typical density of the clouds, with their weights, between two corners in the
-    plane.
-    """
+    """Return the largest typical density of weighted clouds between two corners in the plane."""
     width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
     return (
         max(
@@ -230,8 +227,9 @@ def _level(
 def _labels(
     names: tuple[str, str], low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]
 ) -> tuple[str, str]:
-    """The names of the axes, which say how the numbers at their ticks are meant; in the plane
-    itself only where these are no coordinates.
+    """Return the names of the axes, which tell the offset and unit of the numbers at the ticks.
+
+    In the plane itself the axes have names only where the numbers are no coordinates.
     """
     said = []
     for name, default, end, other in zip(names, ("x", "y"), low, high, strict=False):
@@ -248,8 +246,10 @@ def _labels(
 
 
 def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None, tuple[str, str]]:
-    """Principal axes of the targets (of the last particles where there is none), largest entry
-    positive, and what to call them.
+    """Return the principal axes of the targets and their names.
+
+    Without a target, the axes are those of the last particles. The largest entry of an axis is
+    positive.
     """
     d = runs[0].particles.shape[2]
     if d <= 2:

@@ -1,4 +1,4 @@
-"""Pictures for paper and talks."""
+"""Pictures for papers and talks: snapshots of runs and curves of their metrics."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ from particleflow.plotting.scene import Scene
 from particleflow.plotting.ticks import Ticks
 from particleflow.trajectory import Trajectory
 
+# Pixels per inch.
 DPI = 160
+# Number of moments that are shown by default.
 COLUMNS = 5
+# Size of the text, in points.
 FONT = 10.0
-# Curves that span more than this factor get a logarithmic axis.
+# Least ratio of the values of a curve at which its axis is logarithmic.
 DECADE = 10.0
+# Least share of positive values of a curve on a logarithmic axis; the others are rounding.
 MOSTLY = 0.9
-# Distances with a floor, by their labels, and points of a cloud up to which it is measured: some
-# 0.5 s.
+# Distances with a floor, by their labels.
 DISTANCES = {metric.label: metric for metric in (W2(), W1(), SlicedW2())}
+# Most points of a cloud for which the floor is computed, in some 0.5 s.
 MEASURED = 1000
 
 
@@ -42,8 +46,15 @@ def snapshots(
     *,
     records: Sequence[int] | None = None,
 ) -> Figure:
-    """Runs as rows, moments as columns, on common axes of equal scale, each run's target in grey
-    underneath.
+    """Draw runs as rows and moments as columns, on common axes of equal scale.
+
+    Each run's target lies underneath, in grey. d = 1: histograms over rugs. d = 2: the particles. d
+    > 2: the plane of the first two principal axes of the target.
+
+    A cloud of more than 20000 points is shown as a density. Its tones mean the same in all panels,
+    and the middle tone is the density of the target. Its axes leave out the outermost thousandth on
+    each side. Particles farther from target and starts than the extent of both are counted, not
+    shown. Marker areas are proportional to the masses of an unbalanced flow.
 
     d = 1: histograms over rugs. d = 2: the particles. d > 2: in the plane of the first two
     principal axes of the target. Of a cloud of more than 20000 points the density is shown, in
@@ -108,15 +119,16 @@ def snapshots(
 
 
 def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None = None) -> Figure:
-    """Each metric, and the divergence that each flow estimates of itself, against the number of
-    steps: one panel each, one curve a run.
+    """Draw each metric, and each flow's own divergence estimate, against the number of steps.
 
-    Steps and not times, since each flow has its own time unit. The axis is named by the metric's
-    label (its key in `Trajectory.metrics` where it has none), and logarithmic where the values span
-    more than a decade and nine tenths of them or more are positive: the others, rounding about
-    zero, are then left out. A cross marks where a run ended early, with its status. A thin dashed
-    line is the floor of W2, W1 or sliced W2, the distance of two fresh samples of the target of
-    these sizes (`metrics.floor`), for clouds of at most 1000 points.
+    There is one panel for each metric and one curve for each run. The abscissa is the step, not the
+    time, since each flow has its own time unit. The axis is named by the metric's label, or by its
+    key in `Trajectory.metrics`. The axis is logarithmic where the values span more than a decade
+    and at least nine tenths of them are positive; the others, rounding about zero, are then left
+    out. A cross marks where a run ended early, with its status.
+
+    A thin dashed line is the floor of W2, W1 or sliced W2: the distance of two fresh samples of the
+    target of these sizes (`metrics.floor`), for clouds of at most 1000 points.
 
     Parameters, errors: see `snapshots`.
     """
@@ -169,8 +181,9 @@ def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None
 
 
 def _floor(run: Trajectory, metric: str) -> float | None:
-    """What a distance to the target cannot be expected to fall below; None where that is not known,
-    or takes long.
+    """Return the least distance to the target that can be expected.
+
+    None means that it is not known or takes too long.
     """
     of = DISTANCES.get(run.report.get("labels", {}).get(metric, metric))
     if (
@@ -278,7 +291,7 @@ def _curve(
 def _draw_floors(
     ax: Axes, names: Sequence[str], runs: Sequence[str], floors: Mapping[str, float | None]
 ) -> None:
-    """A line for each value, grey where all runs have the same one, and one word for all."""
+    """Draw a line for each value, grey where all runs share it, with one label for all."""
     known = [(name, value) for name in names if (value := floors[name]) is not None and value > 0]
     shared = len({value for _, value in known}) == 1
     for name, value in known[:1] if shared else known:
@@ -329,7 +342,7 @@ def _written(figure: Figure, path: Path | None) -> Figure:
     if path is not None:
         picture = (
             BytesIO()
-        )  # on a full disk some writers of pictures hide the cause, others the failure
+        )  # on a full disk some picture writers hide the cause, others the failure
         figure.savefig(picture, format=path.suffix[1:].lower())
         write(path, picture.getvalue())
     return figure

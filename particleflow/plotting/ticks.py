@@ -1,5 +1,6 @@
-"""Numbers along an axis that stay short: far from zero they are told from an offset, very large or
-small ones in a unit, and the axis says which.
+"""Short numbers along an axis, by an offset and a unit that the axis names.
+
+Numbers far from zero are written from an offset. Very large or small numbers are written in a unit.
 """
 
 from __future__ import annotations
@@ -9,25 +10,30 @@ from dataclasses import dataclass
 
 from matplotlib.axis import Axis
 
-# An axis is told from an offset where it is so many times nearer to its middle than zero is.
+# Least distance of an axis from zero, in its half lengths, at which numbers are written from an
+# offset.
 FAR = 1e3
-# Numbers between these need no unit.
-SMALL, LARGE = 1e-2, 1e5
+# Numbers below this need a unit.
+SMALL = 1e-2
+# Numbers from here on need a unit.
+LARGE = 1e5
 
 
 @dataclass(frozen=True)
 class Ticks:
-    """How the numbers between two ends are written: (number - offset) / unit."""
+    """The way to write numbers between two ends: (number - offset) / unit."""
 
     offset: float = 0.0
     unit: float = 1.0
     digits: int = 9
-    """Of a number, behind the point: what is less is rounding."""
+    """Number of decimals; further decimals are rounding."""
 
     @classmethod
     def between(cls, low: float, high: float) -> Ticks:
-        """A round offset where the ends are far from zero, and a power of ten as unit where what is
-        left is large or small.
+        """Choose offset and unit for the numbers between two ends.
+
+        The offset is round where the ends are far from zero. The unit is a power of ten where the
+        remaining numbers are large or small.
         """
         width, most = high - low, max(abs(low), abs(high))
         offset = 0.0
@@ -40,17 +46,17 @@ class Ticks:
 
     @property
     def plain(self) -> bool:
-        """Are the numbers written as they are?"""
+        """Tell whether the numbers are written as they are."""
         return self.offset == 0 and self.unit == 1
 
     def text(self, value: float) -> str:
-        """A number as it stands at the axis."""
+        """Return a number as it stands at the axis."""
         return f"{round((value - self.offset) / self.unit, self.digits) + 0.0:g}".replace(
             "-", "\N{MINUS SIGN}"
         )
 
     def said(self, name: str) -> str:
-        """What the numbers are: `(x - 5.4e6) / 1e-9`."""
+        """Return what the numbers are: `(x - 5.4e6) / 1e-9`."""
         sign = "\N{MINUS SIGN}" if self.offset > 0 else "+"
         shifted = f"{name} {sign} {_short(abs(self.offset))}" if self.offset else name
         if self.unit == 1:
@@ -60,12 +66,12 @@ class Ticks:
         )
 
     def on(self, axis: Axis) -> Ticks:
-        """Write the numbers of an axis so."""
+        """Write the numbers of an axis in this way."""
         axis.set_major_formatter(lambda value, _: self.text(value))
         return self
 
 
 def _short(value: float) -> str:
-    """All digits in the shorter of two ways: 5400316 or 5.4e6."""
+    """Return all digits in the shorter of two ways: 5400316 or 5.4e6."""
     digits, _, power = f"{value:.14e}".partition("e")
     return min(f"{value:.15g}", f"{digits.rstrip('0').rstrip('.')}e{int(power)}", key=len)

@@ -1,7 +1,7 @@
-"""Where samples come from: known laws, shapes in the plane, arrays, files, pictures and data sets.
+"""Samplers of points: known distributions, shapes, arrays, files, pictures and data sets.
 
-Every sampler has `dim` and `sample(n, seed=)`, which returns a fresh (n, d) tensor. Where the
-density is known there are `log_density` and `score` too.
+Every sampler has `dim` and `sample(n, seed=)`, which returns a fresh (n, d) tensor. A sampler whose
+density is known also has `log_density` and `score`.
 """
 
 from particleflow._words import suggesting

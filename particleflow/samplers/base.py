@@ -1,4 +1,4 @@
-"""What a sampler is: points as a pure function of a seed."""
+"""The contract of a sampler: its points are a pure function of a seed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from particleflow._typing import Gradients, Points, Queries, Values
 
 @runtime_checkable
 class Sampler(Protocol):
-    """A law on R^d that can be drawn from: equal seeds give equal bits, and no global random state
-    is read or changed.
+    """A distribution on R^d from which points can be drawn.
+
+    Equal seeds give equal bits. Drawing reads and changes no global random state.
     """
 
     @property
@@ -32,8 +33,10 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Density(Protocol):
-    """A law whose density p is known: log p, shape (Q,), and its gradient, the score, shape (Q, d),
-    at z (Q, d).
+    """A distribution with a known density p.
+
+    `log_density` returns log p, shape (Q,). `score` returns the gradient of log p, shape (Q, d).
+    Both take z, shape (Q, d).
     """
 
     def log_density(self, z: Queries) -> Values: ...
@@ -41,11 +44,11 @@ class Density(Protocol):
 
 
 class Seeded(ABC):
-    """`sample` for a sampler that says how to draw rows from a numpy Generator."""
+    """A sampler whose `sample` calls its `draw` with a seeded numpy Generator."""
 
     @abstractmethod
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n rows, (n, d) float64, from `rng` alone."""
+        """Draw n rows, (n, d) float64, from `rng` alone."""
 
     @final
     def sample(
@@ -56,7 +59,10 @@ class Seeded(ABC):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Points:
-        """A fresh (n, d) tensor: float64 on the CPU unless told otherwise.
+        """Return a fresh (n, d) tensor, by default float64 on the CPU.
+
+        The numbers are always drawn in float64 on the CPU. One seed therefore means the same points
+        for every `dtype` and `device`.
 
         The numbers are drawn in float64 on the CPU whatever `dtype` and `device` are, so that one
         seed means the same points everywhere.
@@ -72,7 +78,7 @@ class Seeded(ABC):
 
 
 def as_dtype(dtype: torch.dtype | None) -> torch.dtype:
-    """None becomes float64; anything but float32 and float64 is refused."""
+    """Return `dtype`, or float64 for None; refuse anything but float32 and float64."""
     if dtype is not None and dtype not in _checks.FLOATS:
         raise TypeError(
             f"`dtype` must be torch.float32 or torch.float64, got {_checks.said(dtype)}: pass one"
@@ -82,7 +88,7 @@ def as_dtype(dtype: torch.dtype | None) -> torch.dtype:
 
 
 def same_dim(z: Queries, dim: int) -> None:
-    """Refuse queries of another dimension than the law's."""
+    """Refuse queries whose dimension differs from the distribution's."""
     if z.ndim != 2 or z.shape[1] != dim:
         raise ValueError(
             f"`z` must be (Q, {dim}) like the samples, got {tuple(z.shape)}: pass the same"

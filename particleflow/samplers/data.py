@@ -1,6 +1,4 @@
-"""Samples that exist already: arrays, the data sets that come with scikit-learn, and a fresh
-minibatch of a sampler at every step.
-"""
+"""Samplers of existing points: arrays, scikit-learn's data sets, and minibatches."""
 
 from __future__ import annotations
 
@@ -20,10 +18,10 @@ from particleflow.samplers.base import Sampler, Seeded, as_dtype
 
 
 class Rows(Seeded):
-    """Draws from the rows of `points`, a float64 tensor (M, d) on the CPU.
+    """Rows drawn from `points`, a float64 tensor (M, d) on the CPU.
 
-    A sample of n rows in random order holds every row floor(n / M) or ceil(n / M) times: without
-    replacement up to n = M, and never more uneven than it has to be above.
+    A sample of n rows is in random order and holds every row floor(n / M) or ceil(n / M) times. Up
+    to n = M the rows are therefore drawn without replacement.
     """
 
     points: Points
@@ -48,7 +46,7 @@ class Rows(Seeded):
 
 @dataclass(frozen=True, init=False, eq=False)
 class FromArray(Rows):
-    """The rows of an array, a list or a tensor, of which a copy is kept.
+    """The rows of an array, a list or a tensor, which is copied.
 
     Raises
     ------
@@ -76,7 +74,7 @@ class FromArray(Rows):
 
 @dataclass(frozen=True, kw_only=True)
 class _Shipped(Rows):
-    """A data set that comes with scikit-learn, read once, when the object is made."""
+    """A data set that comes with scikit-learn; the object reads it once, when it is made."""
 
     pca: int | None = None
     standardise: bool = False
@@ -124,8 +122,9 @@ class Digits(_Shipped):
 
 @dataclass(frozen=True, kw_only=True)
 class Iris(_Shipped):
-    """Lengths and widths of 150 iris flowers in centimetres: (150, 4). `pca` and `standardise` as
-    in `Digits`.
+    """Lengths and widths of 150 iris flowers, in centimetres: (150, 4).
+
+    `pca` and `standardise` are as in `Digits`.
     """
 
     def _load(self) -> np.ndarray:
@@ -136,8 +135,10 @@ class Iris(_Shipped):
 
 @dataclass(frozen=True, kw_only=True)
 class Wine(_Shipped):
-    """13 measurements of 178 wines: (178, 13). `pca` as in `Digits`; standardised by default, for
-    the units differ by a factor of 1000.
+    """13 measurements of 178 wines: (178, 13).
+
+    `pca` is as in `Digits`. The columns are standardised by default, since their units differ by a
+    factor of 1000.
     """
 
     standardise: bool = True
@@ -149,15 +150,16 @@ class Wine(_Shipped):
 
 
 def _principal(rows: np.ndarray, d: int) -> np.ndarray:
-    """(M, d) coordinates along the first d principal axes, each axis turned so that its largest
-    entry is positive.
+    """Return coordinates (M, d) along the first d principal axes.
+
+    Each axis is turned so that its largest entry is positive.
     """
     mean, axes = principal_axes(rows, d)
     return (rows - mean) @ axes.T
 
 
 def principal_axes(rows: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of the rows, and their first d principal axes as rows."""
+    """Return the mean of the rows and their first d principal axes, one a row."""
     mean = rows.mean(axis=0)
     axes = np.linalg.svd(rows - mean, full_matrices=False)[2][:d]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
@@ -166,8 +168,10 @@ def principal_axes(rows: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """A target: `size` fresh points of a sampler at every step, a pure function of the run's seed
-    and the step.
+    """A target of `size` fresh points of a sampler at every step.
+
+    The points are a pure function of the run's seed and the step. All stages of a step, and its
+    retries, see the same points.
 
     All stages of a step and its retries see the same points.
 
@@ -217,7 +221,7 @@ class Minibatch:
         return self.sampler.dim
 
     def at(self, clock: Clock) -> Cloud:
-        """The points of this step, with equal masses."""
+        """Return the points of this step, with equal masses."""
         seed = clock.draws.child_seed("target", clock.step)
         with Supplied("sampler", self.sampler):
             return Cloud(

@@ -1,4 +1,4 @@
-"""Points out of a user's own file: .npy, .npz, or numbers in columns of text."""
+"""A sampler of the points in a user's file: .npy, .npz, or columns of numbers in a text file."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from particleflow._words import nearest, nearest_file
 from particleflow.samplers.data import Rows
 from particleflow.samplers.tables import chosen, read_text, suspicious
 
+# Suffixes of text files.
 TEXT = (".csv", ".tsv", ".txt")
 POINTS = (".npy", ".npz", *TEXT)
 REMEDY = "pass the path of a .npy, .npz or .csv file"
@@ -37,7 +38,13 @@ REMEDY = "pass the path of a .npy, .npz or .csv file"
 
 @dataclass(frozen=True)
 class FromFile(Rows):
-    """The rows of a file, read once, when the object is made.
+    """The rows of a file; the object reads the file once, when it is made.
+
+    A text file holds one point a line. Semicolons, tabs, commas or blanks separate the columns: the
+    first of these that the first line contains. The file may start with one line of column names.
+    Comments start with #. A first line 0,1,...,d-1 counts as names, as pandas writes them. A first
+    column without a name numbers the rows (pandas, R) and is left out. Other columns of whole
+    numbers that look like an id or a class get a warning.
 
     Text files hold one point a line, columns separated by semicolons, tabs, commas or blanks (the
     first of these that the first line contains), at most one line of column names, and comments
@@ -146,7 +153,7 @@ class FromFile(Rows):
 
 
 def _as_columns(columns: Any) -> tuple[str | int, ...]:
-    """A sequence of names and numbers; a single one is one column."""
+    """Return the columns as a tuple of names and numbers; a single one becomes one column."""
     several = (
         (columns,)
         if isinstance(columns, (str, Integral))
@@ -174,7 +181,7 @@ def _as_columns(columns: Any) -> tuple[str | int, ...]:
 
 
 def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.ndarray, list[str]]:
-    """The wanted columns of an array, structured or (M, d), and what they are called."""
+    """Return the wanted columns of an array, structured or (M, d), and their names."""
     if array.dtype.names:
         names = list(array.dtype.names)
         wanted = [names[k] for k in chosen(names, columns, True)]
@@ -197,11 +204,12 @@ def _chosen(array: np.ndarray, columns: Sequence[str | int] | None) -> tuple[np.
 
 
 def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
-    """`path` as the Path of a file that is there; else an error that names its nearest neighbour
-    among the files with one of these suffixes.
+    """Return `path` as the Path of an existing file.
+
+    The error for a missing file names the most similar file name with one of these suffixes.
     """
     found = at_home(_checks.path(path, "path", "points.csv"))
-    if os.path.isdir(found):  # of a name that is too long pathlib raises
+    if os.path.isdir(found):  # pathlib raises for a name that is too long
         raise RefusedValueError("path", "must be a file", f"the folder {found}", remedy)
     if not os.path.exists(found):
         beside = found.parent.iterdir() if os.path.isdir(found.parent) else ()
@@ -225,7 +233,7 @@ def existing(path: str | Path, suffixes: tuple[str, ...], remedy: str) -> Path:
 
 
 def _read_numpy(path: Path, key: str | None) -> np.ndarray:
-    """The one array of an .npy or .npz file, or the one called `key`."""
+    """Return the only array of an .npy or .npz file, or the array called `key`."""
     with _in_words(path):
         loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
@@ -255,12 +263,12 @@ def _read_numpy(path: Path, key: str | None) -> np.ndarray:
 
 @contextmanager
 def _in_words(path: Path) -> Iterator[None]:
-    """What numpy cannot read, said without its advice to trust the file."""
+    """Replace numpy's errors about a file, which advise to trust the file, by plain ones."""
     try:
         yield
-    # what damaged files raise: a cut .npy or an object (EOFError, ValueError), a header that asks
-    # for too much (MemoryError), an archive that is cut, compressed in another way or encrypted
-    # (BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+    # Damaged files raise these errors: a cut .npy or an object (EOFError, ValueError), a header
+    # that asks for too much memory (MemoryError), and an archive that is cut, encrypted or
+    # compressed by another method (BadZipFile, zlib.error, NotImplementedError, RuntimeError).
     except (
         EOFError,
         ValueError,

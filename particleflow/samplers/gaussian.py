@@ -1,4 +1,4 @@
-"""Gaussians and mixtures, with density and score: the laws that closed forms are known for."""
+"""Samplers of Gaussians and their mixtures, with density and score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from particleflow._typing import Gradients, Queries, Values
 from particleflow.memo import cached_property
 from particleflow.samplers.base import Density, Sampler, Seeded, same_dim
 
-# What to pass instead of numbers that are none.
+# The remedy that an error names when an argument holds no numbers.
 REMEDIES = {
     "mean": "pass a number, or one for each coordinate",
     "std": "pass a number > 0, or one for each coordinate",
@@ -79,7 +79,7 @@ class Gaussian(Seeded):
 
     @cached_property
     def _factor(self) -> np.ndarray:
-        """L: the Cholesky factor (d, d) of `cov`, or the diagonal `std` (d,)."""
+        """Return L: the Cholesky factor (d, d) of `cov`, or the diagonal `std` (d,)."""
         if self.cov is None:
             return np.broadcast_to(np.array(self.std), self.dim)
         cov = np.array(self.cov)
@@ -104,7 +104,7 @@ class Gaussian(Seeded):
         )
 
     def _standardised(self, z: Queries) -> tuple[Tensor, Tensor]:
-        """L^-1 (z - mean), shape (Q, d), and L, in the dtype and on the device of z."""
+        """Return L^-1 (z - mean), shape (Q, d), and L, in the dtype and on the device of z."""
         same_dim(z, self.dim)
         factor = torch.tensor(self._factor, dtype=z.dtype, device=z.device)
         centred = z - torch.tensor(self.mean, dtype=z.dtype, device=z.device)
@@ -115,13 +115,13 @@ class Gaussian(Seeded):
         ), factor
 
     def log_density(self, z: Queries) -> Values:
-        """log p, shape (Q,)."""
+        """Return log p, shape (Q,)."""
         u, factor = self._standardised(z)
         diagonal = factor if self.cov is None else factor.diagonal()
         return -0.5 * (u**2).sum(1) - diagonal.log().sum() - 0.5 * self.dim * math.log(2 * math.pi)
 
     def score(self, z: Queries) -> Gradients:
-        """grad log p = -cov^-1 (z - mean), shape (Q, d)."""
+        """Return grad log p = -cov^-1 (z - mean), shape (Q, d)."""
         u, factor = self._standardised(z)
         return (
             -u / factor
@@ -132,7 +132,10 @@ class Gaussian(Seeded):
 
 @dataclass(frozen=True, init=False)
 class Mixture(Seeded):
-    """sum_k weights_k components_k: any samplers of one dimension, independently drawn.
+    """The mixture sum_k weights_k components_k of samplers of one dimension.
+
+    The points are drawn independently. `log_density` and `score` exist where every component has
+    them:
 
     `log_density` and `score` exist where every component has them:
 
@@ -194,10 +197,11 @@ class Mixture(Seeded):
 
     @classmethod
     def four_gaussians(cls, *, side: float = 1.8, std: float = 0.25) -> Mixture:
-        """Four equal Gaussians at the corners of [0, side]^2: a published task, which starts from
-        Gaussian(dim=2, mean=-0.18, std=0.2).
+        """Four equal Gaussians at the corners of [0, side]^2, a published task.
 
-        Glaser, Arbel and Gretton (2021), KALE flow.
+        The task starts from Gaussian(dim=2, mean=-0.18, std=0.2).
+
+        Source: Glaser, Arbel and Gretton (2021), KALE flow.
         """
         side = _checks.positive(side, "side")
         return cls([Gaussian(mean=(a, b), std=std) for a in (0.0, side) for b in (0.0, side)])
@@ -217,7 +221,7 @@ class Mixture(Seeded):
         return points
 
     def _log_shares(self, z: Queries) -> Tensor:
-        """log (weight_k p_k(z)), shape (K, Q)."""
+        """Return log (weight_k p_k(z)), shape (K, Q)."""
         same_dim(z, self.dim)
         return torch.stack(
             [
@@ -238,11 +242,11 @@ class Mixture(Seeded):
         return parts
 
     def log_density(self, z: Queries) -> Values:
-        """log p, shape (Q,); -inf where every component's is."""
+        """Return log p, shape (Q,); -inf where the density of every component is zero."""
         return torch.logsumexp(self._log_shares(z), 0)
 
     def score(self, z: Queries) -> Gradients:
-        """grad log p, shape (Q, d); zero outside of every support."""
+        """Return grad log p, shape (Q, d); zero outside of every support."""
         shares = torch.softmax(self._log_shares(z), 0).nan_to_num(0.0)
         return sum(
             share[:, None] * part.score(z)
@@ -251,12 +255,12 @@ class Mixture(Seeded):
 
 
 def _nested(value: Any) -> Any:
-    """Lists become tuples, so that equal laws are equal and hashable."""
+    """Turn lists into tuples, so that equal distributions are equal and hashable."""
     return tuple(map(_nested, value)) if isinstance(value, list) else value
 
 
 def _numbers(value: Any, name: str) -> np.ndarray:
-    """A finite float64 array: 0 or 1 axes, 2 for `cov`."""
+    """Return a finite float64 array with 0 or 1 axes, or 2 axes for `cov`."""
     raw = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
     try:
         array = np.asarray(raw, dtype=np.float64)
@@ -274,7 +278,7 @@ def _numbers(value: Any, name: str) -> np.ndarray:
 
 
 def _agreed_dim(dim: int | None, given: dict[str, np.ndarray]) -> int:
-    """The dimension that `dim` and the sizes of the arrays agree on."""
+    """Return the dimension on which `dim` and the sizes of the arrays agree."""
     sizes = {name: len(array) for name, array in given.items() if array.ndim}
     if dim is not None:
         sizes["dim"] = _checks.count(dim, "dim")

@@ -1,4 +1,4 @@
-"""Points spread over the dark parts of a picture."""
+"""A sampler of points spread over the dark parts of a picture."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from particleflow._refusals import Argument, Keyword, Notice, RefusedValueError
 from particleflow.samplers.base import Seeded
 from particleflow.samplers.files import existing
 
-# Of the files that Pillow reads, those that are meant by a name that is nearly theirs.
+# Suffixes of picture files that an error may suggest in place of a misspelt name.
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
-# The range of darkness, of 1, below which a picture shows nothing: two of 255 grey levels.
+# Range of darkness (0 to 1) below which a picture shows nothing: 0.01 is about two of 255 grey
+# levels.
 FLAT = 0.01
-# The share of the edge's pixels from which the drawn parts are taken for a background.
+# Share of the edge's pixels (0 to 1) above which the drawn parts are taken for a background.
 FRAMED = 0.9
 
 
 @dataclass(frozen=True)
 class FromImage(Seeded):
-    """The dark pixels of a picture as a law in the plane, read once, when the object is made.
+    """The dark pixels of a picture, as a distribution in the plane.
+
+    The object reads the picture once, when it is made. Darkness is 0 for white and 1 for black. A
+    pixel whose darkness exceeds `threshold` is drawn with probability proportional to its darkness.
+    A point is uniform within its pixel, so the density is constant on each pixel. The centre of the
+    picture is the origin, y points upwards, and the longer side has length `extent`. Cost:
+    O(pixels) once, O(n log pixels) a sample.
 
     A pixel is drawn with a probability proportional to its darkness (white 0, black 1) if that
     exceeds `threshold`, and a point is uniform within its pixel: the density is constant on each
@@ -58,7 +65,7 @@ class FromImage(Seeded):
     )  # flat index of each pixel above the threshold
     _cumulated: np.ndarray = field(
         init=False, repr=False, compare=False
-    )  # their probabilities, summed up
+    )  # cumulative probabilities of these pixels
 
     def __post_init__(self) -> None:
         _checks.positive(self.extent, "extent")
@@ -127,7 +134,7 @@ class FromImage(Seeded):
 
 
 def _ink(path: Path, *, bright: bool) -> np.ndarray:
-    """Darkness (or brightness) in [0, 1] of each pixel, (height, width), upper row first."""
+    """Return darkness (or brightness) in [0, 1] of each pixel, (height, width), upper row first."""
     from PIL import Image, ImageOps
 
     try:
@@ -149,8 +156,9 @@ def _ink(path: Path, *, bright: bool) -> np.ndarray:
 
 
 def _deep(light: np.ndarray, path: Path, *, bright: bool) -> np.ndarray:
-    """The same of whole numbers beyond 255 or of floats, whose black and white are no part of the
-    format: the file's least and largest value.
+    """Return darkness or brightness of a picture of floats or of whole numbers beyond 255.
+
+    Such formats define neither black nor white: the file's least and largest values are taken.
     """
     if not np.isfinite(light).all():
         lost = int((~np.isfinite(light)).sum())

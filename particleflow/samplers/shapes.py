@@ -1,4 +1,4 @@
-"""Shapes in the plane, of size one and about the origin: rings, moons, spirals, a checkerboard.
+"""Samplers of planar shapes of size one about the origin: rings, moons, spirals, a checkerboard.
 
 `noise` is the standard deviation of a Gaussian that is added to every point. A curve without noise
 has no density.
@@ -38,7 +38,7 @@ class _Planar(Seeded):
 
     @abstractmethod
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """The points before the noise, (n, 2)."""
+        """Draw the points before the noise is added, (n, 2)."""
 
 
 def _polar(radius: np.ndarray | float, angle: np.ndarray) -> np.ndarray:
@@ -47,8 +47,10 @@ def _polar(radius: np.ndarray | float, angle: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Rings(_Planar):
-    """Circles, each with the same share of the points. The defaults are the three rings of Glaser,
-    Arbel and Gretton (2021).
+    """Circles, each with the same share of the points.
+
+    The defaults are the three rings of Glaser, Arbel and Gretton (2021). With noise sigma > 0 the
+    density of one ring at a distance r from its centre is the Gaussian's average over the circle,
 
     With noise sigma > 0 the density of one ring at a distance r from its centre is the Gaussian's
     average over the circle,
@@ -92,7 +94,10 @@ class Rings(_Planar):
         return np.array(self.centres)[ring] + _polar(self.radius, angle)
 
     def _log_parts(self, z: Queries) -> tuple[Tensor, Tensor, Tensor]:
-        """log of each ring's density, (K, Q); z - centre, (K, Q, 2); r radius / sigma^2, (K, Q)."""
+        """Return the parts of the density of each ring.
+
+        They are the log density (K, Q), z - centre (K, Q, 2) and r radius / sigma^2 (K, Q).
+        """
         if not self.noise:
             raise ValueError("`noise` must be > 0 for a density, got 0: a circle has no area")
         same_dim(z, 2)
@@ -108,12 +113,15 @@ class Rings(_Planar):
         )
 
     def log_density(self, z: Queries) -> Values:
-        """log p, shape (Q,). Raises ValueError without noise."""
+        """Return log p, shape (Q,); raise ValueError without noise."""
         logs, _, _ = self._log_parts(z)
         return torch.logsumexp(logs, 0) - math.log(len(self.centres))
 
     def score(self, z: Queries) -> Gradients:
-        """grad log p, (Q, 2); of one ring (z - centre) (radius I_1 / (r I_0) - 1) / sigma^2."""
+        """Return grad log p, (Q, 2).
+
+        One ring has the score (z - centre) (radius I_1 / (r I_0) - 1) / sigma^2.
+        """
         logs, offset, kappa = self._log_parts(z)
         ratio = torch.where(kappa > 0, i1e(kappa) / (i0e(kappa) * kappa), 0.5)
         pull = ((self.radius / self.noise) ** 2 * ratio - 1) / self.noise**2
@@ -122,8 +130,9 @@ class Rings(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Moons(_Planar):
-    """Two half circles of radius one that reach into each other, uniform in arc length:
-    scikit-learn's `make_moons`, minus its mean.
+    """Two interlocking half circles of radius one, uniform in arc length.
+
+    They are scikit-learn's `make_moons` minus its mean.
     """
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -133,8 +142,9 @@ class Moons(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Spiral(_Planar):
-    """`arms` Archimedean spirals r = theta / (2 pi turns), 0 <= theta <= 2 pi turns, within the
-    unit disc. Uniform in arc length.
+    """Spirals r = theta / (2 pi turns), 0 <= theta <= 2 pi turns, `arms` of them, in the unit disc.
+
+    The points are uniform in arc length.
 
     The length up to theta is proportional to (theta sqrt(1 + theta^2) + arsinh theta) / 2, which
     Newton's method inverts.
@@ -153,7 +163,7 @@ class Spiral(_Planar):
         wanted = rng.random(n) * _spiral_length(np.full(n, longest))
         theta = np.sqrt(
             2 * wanted
-        )  # not below the root of a convex function: Newton's method falls to it
+        )  # not below the root of a convex function: Newton's method decreases to it
         for _ in range(8):
             theta -= (_spiral_length(theta) - wanted) / np.sqrt(1 + theta**2)
         return _polar(
@@ -167,11 +177,10 @@ def _spiral_length(theta: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class SwissRoll(_Planar):
-    """The cross section of scikit-learn's `make_swiss_roll`, within the unit disc: r = theta / (4.5
-    pi), theta uniform in [1.5 pi, 4.5 pi].
+    """The cross section of scikit-learn's `make_swiss_roll`, within the unit disc.
 
-    Uniform in the angle, as it is there, so the outer turns are thinner; `Spiral(arms=1)` is
-    uniform in arc length.
+    The curve is r = theta / (4.5 pi), with theta uniform in [1.5 pi, 4.5 pi], as in scikit-learn.
+    The outer turns are therefore thinner. `Spiral(arms=1)` is uniform in arc length.
     """
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -181,11 +190,10 @@ class SwissRoll(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkerboard(_Planar):
-    """Uniform on the dark squares of a board of `squares` x `squares` over [-1, 1]^2, the lower
-    left one being dark.
+    """The uniform distribution on the dark squares of a `squares` x `squares` board over [-1, 1]^2.
 
-    With noise sigma > 0 each square's density is a product over the coordinates of (Phi((x - a) /
-    sigma) - Phi((x - b) / sigma)) / (b - a).
+    The lower left square is dark. With noise sigma > 0 each square's density is a product over the
+    coordinates of (Phi((x - a) / sigma) - Phi((x - b) / sigma)) / (b - a).
     """
 
     squares: int = 4
@@ -195,7 +203,7 @@ class Checkerboard(_Planar):
         _checks.count(self.squares, "squares")
 
     def _dark(self) -> np.ndarray:
-        """Column and row of each dark square, (K, 2)."""
+        """Return column and row of each dark square, (K, 2)."""
         return np.argwhere(np.add.outer(range(self.squares), range(self.squares)) % 2 == 0)
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -203,8 +211,9 @@ class Checkerboard(_Planar):
         return 2 / self.squares * (dark[rng.integers(len(dark), size=n)] + rng.random((n, 2))) - 1
 
     def _strips(self, z: Queries) -> tuple[Tensor, Tensor]:
-        """log of the density over each strip of the board, and its derivative: (Q, 2, squares) for
-        x in column k, y in row k.
+        """Return log of the density over each strip of the board, and its derivative.
+
+        Both have shape (Q, 2, squares): x in column k, y in row k.
         """
         same_dim(z, 2)
         edges = torch.linspace(-1, 1, self.squares + 1, dtype=z.dtype, device=z.device)
@@ -227,12 +236,13 @@ class Checkerboard(_Planar):
         return mass + math.log(self.squares / 2), slope / self.noise
 
     def log_density(self, z: Queries) -> Values:
-        """log p, shape (Q,); without noise -inf off the dark squares."""
+        """Return log p, shape (Q,); without noise -inf off the dark squares."""
         return torch.logsumexp(self._log_squares(self._strips(z)[0]), 1)
 
     def score(self, z: Queries) -> Gradients:
-        """grad log p, shape (Q, 2); without noise zero everywhere, so that nothing leads back to
-        the squares.
+        """Return grad log p, shape (Q, 2).
+
+        Without noise the score is zero everywhere: it does not lead back to the squares.
         """
         logs, slopes = self._strips(z)
         share = torch.softmax(self._log_squares(logs), 1).nan_to_num(0.0)
@@ -242,6 +252,6 @@ class Checkerboard(_Planar):
         )
 
     def _log_squares(self, logs: Tensor) -> Tensor:
-        """log of each dark square's part of the density, (Q, K)."""
+        """Return log of each dark square's part of the density, (Q, K)."""
         column, row = torch.from_numpy(self._dark()).to(logs.device).T
         return logs[:, 0, column] + logs[:, 1, row] - math.log(len(column))

@@ -1,4 +1,4 @@
-"""Points on the unit sphere."""
+"""A sampler of points on the unit sphere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from particleflow.samplers.base import Seeded
 
 @dataclass(frozen=True, kw_only=True)
 class Sphere(Seeded):
-    """Uniform on |x| = 1 in R^dim, a Gaussian's direction: the inputs of student-teacher problems
-    (Chizat and Bach 2018; Arbel et al. 2019).
+    """The uniform distribution on |x| = 1 in R^dim: the directions of Gaussian points.
 
-    >>> Sphere(dim=3).sample(2).norm(dim=1)
+    Student-teacher problems take their inputs from it (Chizat and Bach 2018; Arbel et al. 2019).
+
+    >>> Sphere(dim=3).sample(2).norm(dim=1).round(decimals=12)
     tensor([1., 1.], dtype=torch.float64)
     """
 

@@ -1,5 +1,7 @@
-"""Columns of numbers in a text file: which line has names, which columns were asked for, and which
-look like no coordinates.
+"""Reading columns of numbers from a text file.
+
+The module decides which line has names, which columns were asked for, and which columns look like
+no coordinates.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from particleflow._refusals import Keyword, RefusedValueError, Row, Words
 from particleflow._words import nearest
 
-# What people call a column that is no coordinate, in lower case.
+# Lower-case names that people give to a column that is no coordinate.
 NAMED = (
     "id",
     "ids",
@@ -37,18 +39,18 @@ NAMED = (
     "species",
     "unnamed: 0",
 )
-# Whole numbers with at most this many values, each in five rows on average, look like a class.
-CLASSES, ROWS_A_CLASS = 20, 5
-# Lines after the first that are looked at to tell column names from points.
+# Most values of a column of whole numbers that looks like a class: data sets have few classes.
+CLASSES = 20
+# Least mean number of rows a value in such a column: a class repeats its values.
+ROWS_A_CLASS = 5
+# Number of lines after the first that are read to tell column names from points.
 LOOKED_AT = 200
 
 
 def read_text(
     path: Path, columns: Sequence[int | str] | None, header: bool | None
 ) -> tuple[np.ndarray, list[str], Row]:
-    """The numbers (M, d), what their columns are called, and what a user should be told of the
-    first line.
-    """
+    """Return the numbers (M, d), the names of their columns, and a remark about the first line."""
     lines = path.read_text(encoding="utf-8-sig").split("\n")
     filled = (
         (number, text)
@@ -69,7 +71,7 @@ def read_text(
     width = len(_split(following[0], separator)) if named and following else len(fields)
     names = fields if named else [str(k) for k in range(len(fields))]
     if named and len(names) == width - 1:
-        names = ["", *names]  # R: the names of the rows have none themselves
+        names = ["", *names]  # R writes no name above the names of the rows
     index = (
         named and len(names) > 1 and not names[0]
     )  # pandas and R number the rows in a first column without a name
@@ -84,9 +86,7 @@ def read_text(
 
 
 def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: bool) -> list[int]:
-    """The numbers of the columns that were asked for, by name or by number; all of them where none
-    was.
-    """
+    """Return the numbers of the columns asked for by name or by number; without any, of all."""
     if columns is None:
         return list(range(len(names)))
     found: list[int] = []
@@ -130,9 +130,7 @@ def chosen(names: Sequence[str], columns: Sequence[int | str] | None, named: boo
 
 
 def suspicious(rows: np.ndarray, names: Sequence[str]) -> str:
-    """What speaks against a column being a coordinate, of the first such column; nothing where none
-    looks so.
-    """
+    """Say why the first suspicious column may be no coordinate; return "" if none is."""
     n, d = rows.shape
     if d < 2 or n < 3:
         return ""
@@ -155,13 +153,16 @@ def suspicious(rows: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _is_header(fields: Sequence[str], following: Sequence[Sequence[str]]) -> tuple[bool, Row]:
-    """Are these column names? With what to tell a user where numbers were taken for names."""
+    """Tell whether the fields are column names.
+
+    The second value is a remark for the user where numbers were taken for names.
+    """
     words = [field for field in fields if not _is_number(field)]
     numbers = [field for field in fields if _is_number(field)]
     counted = bool(numbers) and numbers == [str(k) for k in range(len(numbers))]
     if len(words) == len(fields):
         return True, ()
-    if words:  # `,0,1` or `id,0,1` of pandas
+    if words:  # pandas writes `,0,1` or `id,0,1`
         return counted and fields.index(numbers[0]) == len(words), ()
     if not counted or not following:
         return False, ()
@@ -203,13 +204,13 @@ def _width(text: str, separator: str | None) -> int:
 def _fast(
     lines: Sequence[str], separator: str | None, wanted: Sequence[int], width: int
 ) -> np.ndarray | None:
-    """All rows by numpy, or None where a line is not as it should be: then it has to be found."""
+    """Read all rows with numpy; return None where a line is malformed and must be found."""
     if len(wanted) < width and any(
         _width(text, separator) != width for text in map(_content, lines) if text.strip()
     ):
-        return None  # numpy looks at the columns wanted alone
+        return None  # numpy looks at the wanted columns alone
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a file without rows
+        warnings.simplefilter("ignore", UserWarning)  # numpy warns of a file without rows
         try:
             usecols = wanted if len(wanted) < width else None
             rows = np.loadtxt(
@@ -251,12 +252,12 @@ def _is_number(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Fortran's 1D+2 as 1E+2."""
+    """Write Fortran's 1D+2 as 1E+2."""
     return re.sub(r"(?<=[\d.])[dD](?=[-+]?\d)", "e", text)
 
 
 def _number(text: str, where: str, separator: str | None) -> float:
-    """The finite number that `text` is."""
+    """Return the finite number that `text` holds."""
     if not text:
         raise RefusedValueError(
             "columns",

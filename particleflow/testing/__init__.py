@@ -1,5 +1,6 @@
-"""Checks of parts of your own, which are those that this package's own parts pass: call one, and a
-broken clause raises AssertionError.
+"""Checks for parts of your own, which raise AssertionError where a clause is broken.
+
+The package's own parts pass the same checks.
 
     pf.testing.check_kernel(kernel)            what sums over pairs need of it
     pf.testing.check_estimator(estimator)      fit, witness, memory, value
@@ -8,8 +9,8 @@ broken clause raises AssertionError.
     pf.testing.check_sampler(sampler)          seeds, shapes, moments, density
     pf.testing.check_backend(backend)          sums over pairs against numpy
 
-Each takes seconds at most, needs no test framework, and prints nothing. The message names the
-clause, what came and the remedy.
+Each check takes a few seconds at most, needs no test framework, and prints nothing. The message
+names the clause, what came and the remedy.
 """
 
 from particleflow._words import suggesting

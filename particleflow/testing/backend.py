@@ -42,8 +42,9 @@ def check_backend(
     *,
     rtol: float | None = None,
 ) -> None:
-    """Check every clause of a backend's contract. Nothing is returned; a broken clause raises
-    AssertionError with its name and the remedy.
+    """Check every clause of a backend's contract.
+
+    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
     - sources(kernel, points).field(w) has value, grad, value_and_grad, laplacian: right for N != Q,
       one point, one query, w (N,) and (N, K) of both signs, points that coincide (no NaN, no

@@ -1,4 +1,4 @@
-"""One backend with a kernel, a dimension and a dtype, and how its sums are compared."""
+"""A backend with a kernel, a dimension and a dtype, and how its sums are compared."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Case:
         ).to(self.dtype)
 
     def weights(self, n: int, k: int, seed: int) -> Tensor:
-        """Of both signs, some zero."""
+        """Return random weights of both signs, some of them zero."""
         w = np.random.default_rng([seed, k]).standard_normal((n, k))
         w[:: max(2, n // 5)] = 0.0
         return torch.from_numpy(w).to(self.dtype)
@@ -54,7 +54,7 @@ class Case:
         self.contract.tensor(got, want.shape, self.dtype, what)
         allowed = self.rtol * (scale.max() if self.approximates else scale)
         error, allowed = np.broadcast_arrays(np.abs(got.double().cpu().numpy() - want), allowed)
-        # what lies below the smallest normal number of the dtype cannot be resolved
+        # Numbers below the smallest normal number of the dtype cannot be resolved.
         over = np.nan_to_num(error - allowed - 1e3 * torch.finfo(self.dtype).tiny, nan=math.inf)
         found = (
             f"an error of {np.nan_to_num(error, nan=math.inf).max():.3g} where {allowed.max():.3g}"
@@ -77,7 +77,7 @@ class Case:
         laplacian: bool = True,
         kernel: Kernel | None = None,
     ) -> None:
-        """Every sum against the truth; w (N, K)."""
+        """Compare every sum with the truth; w (N, K)."""
         self.compare_field(
             self.field(x, w, kernel), z, x, w, what, laplacian=laplacian, kernel=kernel
         )
@@ -108,7 +108,7 @@ class Case:
 
     @property
     def kinked(self) -> bool:
-        """Does the slope grow without bound at 0?"""
+        """Tell whether the slope grows without bound at 0."""
         unit = bandwidth_of(self.kernel) or 1.0
         near, nearer = (
             abs(float(self.kernel.slope(torch.tensor([s * unit**2], dtype=torch.float64))))

@@ -1,4 +1,4 @@
-"""What `check_backend` asks besides numbers: input, bits, refusals, and what a field tells."""
+"""Clauses of `check_backend` without numbers: input, bits, refusals, and the report of a field."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from particleflow.testing.backend_sums import has_log
 from particleflow.testing.contract import in_threads, same_bits
 from particleflow.testing.sums import exact_sums
 
-# A bound is held against errors that also contain rounding: some units of the dtype, of the largest
-# sum of absolute terms.
+# Rounding allowed on top of a promised bound, in units of the dtype times the largest sum of
+# absolute terms.
 UNITS = 64
-# Numbers of a tensor that a backend need not copy, and the columns of weights that hold so many.
-LARGE, COLUMNS = 2**17, 64
+# Most numbers of a tensor that a backend has to copy: copies of larger ones take too much memory.
+LARGE = 2**17
+# Columns of the weights whose total exceeds LARGE: with many columns few points are enough.
+COLUMNS = 64
 
 
 def check_protocols(case: Case) -> None:
@@ -52,8 +54,9 @@ def check_protocols(case: Case) -> None:
 
 
 def check_input(case: Case) -> None:
-    """Transposed, strided and expanded input gives what its copy gives; input is left alone, and
-    copied.
+    """Check that transposed, strided and expanded input gives the sums of its copy.
+
+    Input must be left alone, and copied.
     """
     x, z, w = case.points(24, 0), case.points(11, 1), case.weights(24, 3, 2)
     strided = torch.empty(48, case.d, dtype=case.dtype)[::2].copy_(x)
@@ -90,7 +93,10 @@ def check_input(case: Case) -> None:
 
 
 def check_large_input(case: Case) -> None:
-    """Above 131072 numbers input need not be copied: then a sum of what was changed is refused."""
+    """Check that a sum of changed input is refused where large input is not copied.
+
+    Input above 131072 numbers need not be copied.
+    """
     x, z = case.points(LARGE // COLUMNS + 7, 0), case.points(3, 1)
     w = torch.full((len(x), COLUMNS), 1 / len(x), dtype=case.dtype)
     field = case.field(x, w)
@@ -110,8 +116,9 @@ def check_large_input(case: Case) -> None:
 
 
 def check_prepared(case: Case) -> None:
-    """Prepared queries give what the points give, for a field of the same sources, another's, and
-    their sum.
+    """Check that prepared queries give the same sums as the points.
+
+    The fields are of the same sources, of others, and of both together.
     """
     z, x, y = case.points(13, 2), case.points(19, 0), case.points(8, 1)
     sources = case.backend.sources(case.kernel, x)
@@ -129,7 +136,7 @@ def check_prepared(case: Case) -> None:
 
 
 def check_repeatable(case: Case) -> None:
-    """The same input gives the same bits, from the same field, from a new one, and in threads."""
+    """Check that the same input gives the same bits: again, from a new field, and in threads."""
     z, x, w = case.points(31, 1), case.points(47, 0), case.weights(47, 2, 2)
     field, again = (case.field(x, w) for _ in range(2))
     for name in SUMS:
@@ -155,7 +162,10 @@ def check_repeatable(case: Case) -> None:
 
 
 def check_refusals(case: Case) -> None:
-    """Weights of a wrong shape, the logarithm of negative ones, and of a kernel that has none."""
+    """Check the refusals: weights of a wrong shape, and logarithms that do not exist.
+
+    The logarithm exists neither for negative weights nor for a kernel without one.
+    """
     x, z = case.points(9, 0), case.points(4, 1)
     sources, refuses = case.backend.sources(case.kernel, x), case.contract.refuses
     for shape in ((8,), (9, 2, 1)):
@@ -197,7 +207,7 @@ def check_refusals(case: Case) -> None:
 
 
 def check_report(case: Case) -> None:
-    """What a field tells of itself, and that its promise is kept."""
+    """Check the report of a field, and that its promise is kept."""
     x, z, w = case.points(190, 0), case.points(130, 1), case.weights(190, 1, 2)
     field = case.field(x, w)
     told = field.explain(z)

@@ -1,4 +1,4 @@
-"""What `check_backend` asks of sums: numbers, against plain numpy in float64."""
+"""Clauses of `check_backend` about numbers, against plain numpy in float64."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from particleflow.kernels.declared import bandwidth_of
 from particleflow.testing.backend_case import SUMS, Case
 from particleflow.testing.sums import exact_logs, exact_sums
 
-# Powers of two by which weights are multiplied: sums stay within the numbers of the dtype, their
-# intermediate results need not.
+# Exponents of the powers of two that multiply weights: the sums stay within the range of the dtype,
+# but intermediate results may not.
 POWERS = {torch.float64: 900, torch.float32: 90}
 
 
@@ -27,7 +27,7 @@ def check_sums(case: Case) -> None:
 
 
 def check_one_weight_vector(case: Case) -> None:
-    """w (N,) gives (Q,) and (Q, d): the only column of w (N, 1)."""
+    """Check that w (N,) gives (Q,) and (Q, d), equal to the only column of w (N, 1)."""
     z, x, w = case.points(9, 1), case.points(14, 0), case.weights(14, 1, 2)
     want = exact_sums(case.kernel, z, x, w)
     field = case.field(x, w[:, 0])
@@ -44,8 +44,9 @@ def check_one_weight_vector(case: Case) -> None:
 
 
 def check_coincident(case: Case) -> None:
-    """Duplicate sources, and queries that lie on them: no NaN, no force between points that
-    coincide.
+    """Check duplicate sources, and queries that lie on sources.
+
+    No NaN appears, and points that coincide exert no force on each other.
     """
     x = case.points(20, 0)
     x = torch.cat([x, x[:7], x[:2]])
@@ -81,8 +82,9 @@ def check_coincident(case: Case) -> None:
 
 
 def check_places_and_scales(case: Case) -> None:
-    """A cloud at 1e6 from the origin, and extents of 1e-3 and 1e3, the bandwidth following where
-    there is one.
+    """Check a cloud at 1e6 from the origin, and clouds of extents 1e-3 and 1e3.
+
+    The bandwidth follows the extent where there is one.
     """
     laplacian, bandwidth, kernel = not case.kinked, bandwidth_of(case.kernel), case.kernel
     case.compare(
@@ -108,8 +110,9 @@ def check_places_and_scales(case: Case) -> None:
 
 
 def check_weights_of_any_size(case: Case) -> None:
-    """Weights times a power of two give sums times that power, and columns of different sizes do
-    not disturb each other.
+    """Check that weights times a power of two give sums times that power.
+
+    Columns of different sizes must not disturb each other.
     """
     x, z, w = case.points(14, 0), case.points(9, 1), case.weights(14, 2, 2)
     power = POWERS[case.dtype]
@@ -123,7 +126,7 @@ def check_weights_of_any_size(case: Case) -> None:
 
 
 def check_lost_queries(case: Case) -> None:
-    """A query that is not finite gives NaN and leaves the other rows alone."""
+    """Check that a query that is not finite gives NaN and leaves the other rows alone."""
     x, z, w = case.points(24, 0), case.points(11, 1), case.weights(24, 1, 2)[:, 0]
     field = case.field(x, w)
     lost = z.clone()
@@ -149,8 +152,9 @@ def check_lost_queries(case: Case) -> None:
 
 
 def check_addition(case: Case) -> None:
-    """Fields of one kernel add, whatever their sources and numbers of points; a field reduces to
-    itself on one machine.
+    """Check that fields of one kernel add, whatever their sources and numbers of points.
+
+    On one machine a field reduces to itself.
     """
     z, x, y = case.points(13, 2), case.points(19, 0), case.points(8, 1)
     w, v = case.weights(19, 1, 3), case.weights(8, 1, 4)
@@ -163,8 +167,9 @@ def check_addition(case: Case) -> None:
 
 
 def check_log(case: Case) -> None:
-    """Against the sums nearby, against log-sum-exp where the sums underflow, with zero weights, K
-    vectors, two parts.
+    """Check logarithms against the sums, and against log-sum-exp where the sums underflow.
+
+    The cases include zero weights, K weight vectors, and two parts.
     """
     if not has_log(case.kernel):
         return

@@ -1,5 +1,6 @@
-"""How a clause of a contract is held against a part, and what several contracts ask: bits, tensors,
-memory, random state, threads.
+"""Holding a part against a clause of its contract, and clauses that several contracts share.
+
+The shared clauses concern bits, tensors, memory, random state and threads.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of a `kind` of part, held against one `part`: every check of this package goes
-    through `require`.
+    """The contract of a `kind` of part, held against one `part`.
+
+    Every check of this package goes through `require`.
     """
 
     kind: str
     part: Any
 
     def require(self, held: bool, clause: str, got: str, remedy: str) -> None:
-        """Raise an AssertionError that names the clause, what came and the remedy, unless the
-        clause is held.
+        """Raise an AssertionError unless the clause is held.
+
+        The message names the clause, what came and the remedy.
         """
         if not held:
             raise AssertionError(
@@ -45,7 +48,7 @@ class Contract:
     def call(
         self, function: Callable[..., Answer], *arguments: Any, clause: str, remedy: str
     ) -> Answer:
-        """What the part's function returns; an exception breaks the clause."""
+        """Return what the part's function returns; an exception breaks the clause."""
         try:
             return function(*arguments)
         except AssertionError:
@@ -126,7 +129,7 @@ class Contract:
         self.require(not bool(lost.any()), f"{what} must be finite", found, remedy)
 
     def memory(self, memory: Any, what: str) -> None:
-        """Require a flat mapping of names to plain tensors: it goes into an .npz without pickle."""
+        """Require a flat mapping of names to plain tensors, which an .npz holds without pickle."""
         remedy = (
             "flatten it, numbers as torch.tensor(number): it is written to an .npz file without"
             " pickle"
@@ -180,7 +183,7 @@ class Contract:
         return f"{self.part!r:.100}"
 
 
-# numpy's global state is an old habit, which a part may still have: hence the old functions below.
+# A part may still use numpy's global random state: hence the old functions below.
 
 
 def _global_states() -> dict[str, bytes]:
@@ -193,9 +196,7 @@ def _global_states() -> dict[str, bytes]:
 
 @contextmanager
 def other_global_seed(seed: int) -> Iterator[None]:
-    """Within it torch's and numpy's global random states are those of `seed`; afterwards they are
-    the caller's.
-    """
+    """Seed the global random states of torch and numpy, and restore the caller's at the end."""
     states = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002
@@ -207,8 +208,9 @@ def other_global_seed(seed: int) -> Iterator[None]:
 
 
 def same_bits(a: Any, b: Any) -> bool:
-    """The same shape, dtype and numbers, NaN being equal to itself; the same for tuples, mappings
-    and numbers.
+    """Tell whether shape, dtype and numbers are the same; NaN equals NaN.
+
+    Tuples, mappings and numbers are compared in the same way.
     """
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         if a.shape != b.shape or a.dtype != b.dtype:
@@ -224,7 +226,7 @@ def same_bits(a: Any, b: Any) -> bool:
 
 
 def reloaded(memory: Memory) -> dict[str, Tensor]:
-    """What comes back from a file: new tensors of the same numbers."""
+    """Return the memory as read from a file: new tensors of the same numbers."""
     return {
         name: torch.from_numpy(value.detach().cpu().numpy().copy())
         for name, value in memory.items()
@@ -232,7 +234,7 @@ def reloaded(memory: Memory) -> dict[str, Tensor]:
 
 
 def fresh(part: Part) -> Part:
-    """A copy with empty caches, as in another process; the part itself if it has no copy."""
+    """Return a copy with empty caches, as in another process; the part itself if it has no copy."""
     try:
         return copy.deepcopy(part)
     except Exception:
@@ -240,11 +242,11 @@ def fresh(part: Part) -> Part:
 
 
 def in_threads(work: Callable[[int], Answer], count: int) -> list[Answer]:
-    """work(0), work(1), ..., at the same time."""
+    """Return work(0), work(1), ..., computed at the same time."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(work, range(count)))
 
 
 def normals(n: int, d: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """(n, d) standard normal numbers."""
+    """Return (n, d) standard normal numbers."""
     return torch.from_numpy(np.random.default_rng([seed, n, d]).standard_normal((n, d))).to(dtype)

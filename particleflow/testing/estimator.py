@@ -1,5 +1,6 @@
-"""`check_estimator`: the contract of an estimator, of its fits and of their witnesses
-(`particleflow.estimators.base`), clause by clause.
+"""`check_estimator`: the contract of an estimator, its fits and their witnesses, clause by clause.
+
+The contract is in `particleflow.estimators.base`.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ PURE = (
 def check_estimator(
     estimator: Estimator, *, dim: int = 2, dtype: torch.dtype = torch.float64
 ) -> None:
-    """Check every clause of an estimator's contract. Nothing is returned; a broken clause raises
-    AssertionError with its name and the remedy.
+    """Check every clause of an estimator's contract.
+
+    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
     - `deterministic`, `log_ratio`, `needs_target` (and `smooth_witness`, `in_flow`) are declared;
       `energy_slope` is a number or None.
@@ -170,7 +172,7 @@ def _declarations(contract: Contract, estimator: Any) -> None:
 
 
 def _fit(case: Case) -> Fit:
-    """The first fit, and that it leaves alone what it was given."""
+    """Return the first fit, after checking that it leaves its input alone."""
     contract, x, y = case.contract, case.x, case.y
     assert y is not None
     with contract.unchanged("fit", x=x.points, y=y.points), contract.own_randomness("fit"):
@@ -258,8 +260,9 @@ def _report(case: Case, fit: Fit) -> None:
 
 
 def _bits(case: Case, first: Fit) -> None:
-    """What equal input must give: the same bits, again, from a copy, from a memory read from a
-    file, and in threads.
+    """Check that equal input gives the same bits.
+
+    The fit is repeated, made by a copy, from a memory read from a file, and in threads.
     """
     contract, estimator = case.contract, case.estimator
     late = case.fit()
@@ -355,8 +358,9 @@ def _masses(case: Case, first: Fit) -> None:
 
 
 def _descent(case: Case, fit: Fit) -> None:
-    """d value / d x_i = -m_i c grad w(x_i), along a random direction of the whole cloud with
-    unequal masses.
+    """Check d value / d x_i = -m_i c grad w(x_i) along a random direction of the whole cloud.
+
+    The masses are unequal.
     """
     declared = case.estimator.energy_slope
     slope = fit.energy_slope if declared is None else declared

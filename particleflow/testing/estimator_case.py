@@ -1,4 +1,4 @@
-"""The clouds on which an estimator is checked, and how it is fitted to them."""
+"""The clouds on which an estimator is checked, and its fits to them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from particleflow.testing.contract import (
     Contract,
 )
 
-# Particles, target samples and queries: three numbers, so that none can stand for another.
-N, M, Q = 26, 37, 11
-# Central differences: the step as a share of the clouds' extent (about 1), and the relative error
-# allowed.
-STEP, DIFFERENCE = 1e-4, 1e-3
+# Number of particles; the three numbers differ, so that none can stand for another.
+N = 26
+# Number of target samples.
+M = 37
+# Number of queries.
+Q = 11
+# Step of central differences as a share of the clouds' extent (about 1): above rounding.
+STEP = 1e-4
+# Relative error allowed of a central difference: its own error is of order STEP^2.
+DIFFERENCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Case:
-    """An estimator with two pairs of clouds: where a run stands, and where it stands one step
-    later.
-    """
+    """An estimator with two pairs of clouds: at one step of a run, and at the next."""
 
     contract: Contract
     estimator: Any
@@ -58,5 +61,5 @@ class Case:
         return fit
 
     def told(self, fit: Fit) -> tuple[Any, ...]:
-        """All that a fit says: value and gradient of its witness, its memory, its value."""
+        """Return all that a fit says: value and gradient of its witness, its memory, its value."""
         return (*fit.witness.value_and_grad(self.z), fit.memory, fit.value)

@@ -1,4 +1,4 @@
-"""What `check_estimator` asks of a witness: shapes, bits, and its gradient."""
+"""Clauses of `check_estimator` about a witness: shapes, bits, and its gradient."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_witness(case: Case, witness: Witness) -> None:
 
 
 def check_gradient(case: Case, witness: Witness) -> None:
-    """Along a random direction for each row of z."""
+    """Check the gradient along a random direction for each row of z."""
     if smoothness_of(case.estimator) is False or bool(
         witness.value_and_grad(case.z)[0].isnan().all()
     ):

@@ -1,5 +1,6 @@
-"""`check_integrator`: the contract of an integrator (`particleflow.integrators.base`), clause by
-clause, on flows that are solved in closed form.
+"""`check_integrator`: the contract of an integrator, clause by clause.
+
+The contract is in `particleflow.integrators.base`. The flows are solved in closed form.
 """
 
 from __future__ import annotations
@@ -25,14 +26,22 @@ from particleflow.testing.integrator_problems import (
     Solved,
 )
 
-# Particles, and the times at which an order is measured, in numbers of steps: errors of order 5 are
-# still far above rounding.
-N, T, STEPS = 13, 1.0, (10, 20, 40)
-# How far below its declaration an order may be measured, and a relative error that is rounding.
-SHORT, ROUNDED = 0.35, 1e-12
-# Of the Ornstein-Uhlenbeck process: particles, steps, and how far mean and variance may be off
-# (errors of dt and of the draws).
-MANY, MANY_STEPS, OFF = 20000, 50, 0.06
+# Number of particles: few, since an order does not depend on it.
+N = 13
+# Time at which an order is measured, in units of the flow's time.
+T = 1.0
+# Numbers of steps up to that time: errors of order 5 are still far above rounding.
+STEPS = (10, 20, 40)
+# Largest shortfall of a measured order below the declared one, due to finite dt.
+SHORT = 0.35
+# Relative error below which an error is rounding and tells no order.
+ROUNDED = 1e-12
+# Number of particles of the Ornstein-Uhlenbeck process: its draws are then off by about 0.01.
+MANY = 20000
+# Number of steps of the Ornstein-Uhlenbeck process up to T.
+MANY_STEPS = 50
+# Error allowed of its mean and variance: errors of dt and of the draws.
+OFF = 0.06
 PURE = (
     "compute from (flow, state, dt) alone, and return in the stepper's memory what the next step"
     " starts from"
@@ -40,8 +49,9 @@ PURE = (
 
 
 def check_integrator(integrator: Integrator) -> None:
-    """Check every clause of an integrator's contract. Nothing is returned; a broken clause raises
-    AssertionError with its name and the remedy.
+    """Check every clause of an integrator's contract.
+
+    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
     - `order`, `stages` and `stochastic` are declared.
     - step(flow, refit, state, dt) returns a cloud of the same shape and dtype, the dt used (0 <
@@ -177,7 +187,7 @@ def _stepped(
 def _advanced(
     contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float
 ) -> tuple[State, float]:
-    """One step as the engine takes it."""
+    """Advance the state by one step, as the engine does."""
     cloud, used, stepper = _stepped(contract, integrator, flow, state, dt)
     clock = Clock(state.clock.t + used, state.clock.step + 1, state.clock.draws)
     fit = flow.estimator.fit(cloud, None, clock, state.fit.memory)
@@ -185,9 +195,7 @@ def _advanced(
 
 
 def _step(contract: Contract, integrator: Integrator, start: Cloud) -> None:
-    """One step from t = 0.4, step 7: what it returns, what it leaves alone, and the fits that it
-    asks for.
-    """
+    """Check one step from t = 0.4, step 7: its result, its fits, and the untouched state."""
     problem = Drawn()
     flow, clock, dt = Flow(problem), Clock(0.4, 7, Draws(5)), 0.1
     for dtype in (torch.float32, torch.float64):
@@ -279,8 +287,9 @@ def _order(
     start: Cloud,
     what: str,
 ) -> None:
-    """The error at a fixed time after 10, 20 and 40 steps. Where dt is shortened the integrator has
-    an error control of its own: no order then.
+    """Check the order by the error at a fixed time after 10, 20 and 40 steps.
+
+    An integrator that shortens dt has its own error control: its order is not checked.
     """
     exact, errors = problem.solved(start, T), []
     for steps in STEPS:

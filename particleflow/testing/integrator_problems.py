@@ -18,7 +18,7 @@ from particleflow.estimators.base import Fit
 
 @dataclass(frozen=True)
 class Potential:
-    """w and grad w of z, from functions."""
+    """A witness: w and grad w at z, from functions."""
 
     value: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor], Tensor]
@@ -30,7 +30,7 @@ class Potential:
 
 @dataclass(frozen=True)
 class Problem(ABC):
-    """An estimator of a known witness; it writes down when it was fitted."""
+    """An estimator with a known witness; it records the clocks of its fits."""
 
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
@@ -48,20 +48,19 @@ class Problem(ABC):
 
 @dataclass(frozen=True)
 class Solved(Problem):
-    """One whose flow is solved in closed form."""
+    """A problem whose flow is solved in closed form."""
 
     @abstractmethod
     def solved(self, start: Cloud, t: float) -> Cloud:
-        """The cloud at time t."""
+        """Return the cloud at time t."""
 
 
 @dataclass(frozen=True)
 class Drawn(Solved):
-    """v(z) = sin t - mean x - 2 (z - mean x): only fits at each stage's own particles and time have
-    the order.
+    """The flow v(z) = sin t - mean x - 2 (z - mean x).
 
-    With m' = sin t - m the mean is e^-t m0 + (sin t - cos t + e^-t) / 2, and deviations from it
-    decay like e^-2t.
+    Only fits at each stage's own particles and time reach the order. With m' = sin t - m the mean
+    is e^-t m0 + (sin t - cos t + e^-t) / 2. Deviations from the mean decay like e^-2t.
     """
 
     def witness(self, x: Cloud, clock: Clock) -> Potential:
@@ -79,8 +78,9 @@ class Drawn(Solved):
 
 @dataclass(frozen=True)
 class Cubic(Solved):
-    """v(z) = -z^3, entry by entry, x = x0 / sqrt(1 + 2 x0^2 t); at the rate w = -sum z^4 / 4 masses
-    change by -sum (x0^4 / 4) t / (1 + 2 x0^2 t).
+    """The flow v(z) = -z^3, entry by entry, with x = x0 / sqrt(1 + 2 x0^2 t).
+
+    At the rate w = -sum z^4 / 4, log masses change by -sum (x0^4 / 4) t / (1 + 2 x0^2 t).
     """
 
     def witness(self, x: Cloud, clock: Clock) -> Potential:
@@ -94,8 +94,9 @@ class Cubic(Solved):
 
 @dataclass(frozen=True)
 class Quadratic(Problem):
-    """v(z) = -z: with diffusion sigma the Ornstein-Uhlenbeck process, mean e^-t m0, variance e^-2t
-    s0 + sigma^2 (1 - e^-2t) / 2.
+    """The flow v(z) = -z, which with diffusion sigma is the Ornstein-Uhlenbeck process.
+
+    Its mean is e^-t m0. Its variance is e^-2t s0 + sigma^2 (1 - e^-2t) / 2.
     """
 
     def witness(self, x: Cloud, clock: Clock) -> Potential:

@@ -8,18 +8,25 @@ from torch import Tensor
 from particleflow.mobilities import Mobility
 from particleflow.testing.contract import Contract
 
-# Log ratios looked at: everywhere, and where derivatives are compared with differences. None is a
-# round number, where kinks would lie.
-WIDE, NEAR = 80.0, 9.87
-STEP, DIFFERENCE, ROUNDING = 1e-5, 1e-5, 1e-9
+# Largest |log ratio| that is checked.
+WIDE = 80.0
+# Largest |log ratio| at which derivatives are compared: no round number, where kinks would lie.
+NEAR = 9.87
+# Step of central differences in the log ratio.
+STEP = 1e-5
+# Relative error allowed of a central difference.
+DIFFERENCE = 1e-5
+# Error allowed for rounding.
+ROUNDING = 1e-9
 REMEDY = (
     "compute each entry from the same entry of d by torch operations, without changing d in place"
 )
 
 
 def check_mobility(mobility: Mobility) -> None:
-    """Check every clause of a mobility's contract. Nothing is returned; a broken clause raises
-    AssertionError with its name and the remedy.
+    """Check every clause of a mobility's contract.
+
+    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
     - `h`, `slope` and `curvature` map a log ratio d elementwise, keep its shape and dtype, and do
       not change it.

@@ -1,5 +1,6 @@
-"""`check_sampler`: the contract of a sampler, and of its density where it has one
-(`particleflow.samplers.base`), clause by clause.
+"""`check_sampler`: the contract of a sampler, and of its density if any, clause by clause.
+
+The contract is in `particleflow.samplers.base`.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ from particleflow.testing.contract import (
     same_bits,
 )
 
-# Points drawn for moments and densities, and how many standard errors a mean may be off.
-MANY, ERRORS = 2000, 6.0
-# The integral of a density is measured to this, in up to so many dimensions.
-INTEGRAL, MOST_DIMENSIONS = 0.2, 3
+# Number of points drawn for moments and densities.
+MANY = 2000
+# Largest error of a mean, in standard errors: chance hardly ever exceeds it.
+ERRORS = 6.0
+# Error allowed of the integral of a density, which is measured by few points.
+INTEGRAL = 0.2
+# Most dimensions in which the integral is measured: its error grows with the dimension.
+MOST_DIMENSIONS = 3
 DRAW = "draw all numbers from numpy.random.default_rng(seed)"
 
 
 def check_sampler(sampler: Sampler, *, mean: Any = None, cov: Any = None) -> None:
-    """Check every clause of a sampler's contract. Nothing is returned; a broken clause raises
-    AssertionError with its name and the remedy.
+    """Check every clause of a sampler's contract.
+
+    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
     - `dim` is an integer >= 1, and sample(n, seed=) is a fresh, finite (n, dim) tensor: float64 on
       the CPU unless told otherwise.
@@ -89,7 +95,7 @@ def _shapes(contract: Contract, sampler: Sampler) -> None:
 
 
 def _points(contract: Contract, sampler: Sampler) -> None:
-    """float32 means the same points, and a sample is nobody else's."""
+    """Check that float32 gives the same points, and that a sample shares no memory."""
     double, single = (
         sampler.sample(50, seed=3, dtype=dtype) for dtype in (torch.float64, torch.float32)
     )
@@ -184,7 +190,7 @@ def _moments(contract: Contract, sampler: Sampler, mean: Any, cov: Any) -> None:
 
 
 def _near(contract: Contract, samples: np.ndarray, wanted: np.ndarray, what: str) -> None:
-    """Is the mean of `samples` within some standard errors of `wanted`?"""
+    """Require the mean of `samples` within some standard errors of `wanted`."""
     found, error = samples.mean(0), samples.std(0) / math.sqrt(len(samples))
     off = np.abs(found - wanted) - ERRORS * error - 1e-12
     got = f"{found.round(4).tolist()} where it is {wanted.round(4).tolist()}"
@@ -197,8 +203,9 @@ def _near(contract: Contract, samples: np.ndarray, wanted: np.ndarray, what: str
 
 
 def _has_density(sampler: Any) -> bool:
-    """False where it refuses to tell one with these arguments, as a mixture of parts without
-    densities does.
+    """Tell whether the sampler has a density with its arguments.
+
+    A mixture of components without densities refuses to give one.
     """
     try:
         sampler.log_density(sampler.sample(2, seed=7))
@@ -244,8 +251,9 @@ def _density(contract: Contract, sampler: Sampler, density: Density) -> None:
 def _score(
     contract: Contract, density: Density, z: Tensor, value: Tensor, score: Tensor, step: float
 ) -> None:
-    """Along a random direction for each row. Rows at an edge of the support, where differences
-    jump, are left out.
+    """Check the score along a random direction for each row.
+
+    Rows at an edge of the support, where differences jump, are left out.
     """
     along = torch.nn.functional.normalize(normals(len(z), z.shape[1], 5), dim=1)
     above, below = density.log_density(z + step * along), density.log_density(z - step * along)
@@ -268,7 +276,9 @@ def _score(
 
 
 def _integral(contract: Contract, sampler: Sampler, density: Density, spread: Tensor) -> None:
-    """int p = E_q[p / q], q the samples convolved by a Gaussian: near p, and of a density that is
+    """Check that the density integrates to one: int p = E_q[p / q].
+
+    q is the distribution of the samples convolved with a Gaussian: it is near p, and its density is
     known.
     """
     centres, width = sampler.sample(MANY // 4, seed=12), 0.1 * spread

@@ -1,6 +1,4 @@
-"""Sums over pairs by plain numpy in float64, from a kernel's own profile: what backends are
-measured against.
-"""
+"""Sums over pairs by plain numpy in float64, the truth for backends."""
 
 from __future__ import annotations
 
@@ -17,10 +15,10 @@ from particleflow.kernels.declared import has_laplacian
 
 @dataclass(frozen=True)
 class Sums:
-    """value (Q, K), grad (Q, K, d), laplacian (Q, K), and the sums of the absolute values of their
-    terms, which scale rounding.
+    """Sums value (Q, K), grad (Q, K, d) and laplacian (Q, K), and the scales of their rounding.
 
-    `matrix` is k(z_q, x_n), `force` its gradient in z_q (Q, N, d).
+    A scale is the sum of the absolute values of the terms. `matrix` is k(z_q, x_n). `force` is its
+    gradient in z_q, (Q, N, d).
     """
 
     value: np.ndarray
@@ -33,16 +31,18 @@ class Sums:
     force: np.ndarray
 
     def log(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logarithm (Q,) and its gradient (Q, d) for the weights w (N,) >= 0, where the sum does
-        not underflow.
+        """Return the logarithm (Q,) and its gradient (Q, d) for weights w (N,) >= 0.
+
+        The sum must not underflow.
         """
         total = self.matrix @ w
         return np.log(total), np.einsum("qnd,n->qd", self.force, w) / total[:, None]
 
 
 def exact_sums(kernel: Kernel, z: Tensor, x: Tensor, w: Tensor) -> Sums:
-    """sum_i w_i k(z, x_i) and derivatives; w (N, K). Coincident pairs exert no force; their
-    laplacian is 2 d slope(0).
+    """Return sum_i w_i k(z, x_i) and its derivatives; w (N, K).
+
+    Coincident pairs exert no force. Their laplacian is 2 d slope(0).
     """
     z64, x64, w64 = (t.detach().double().cpu().numpy() for t in (z, x, w))
     d = z64.shape[1]
@@ -58,7 +58,7 @@ def exact_sums(kernel: Kernel, z: Tensor, x: Tensor, w: Tensor) -> Sums:
         @ w64,
         value_scale=np.abs(value) @ np.abs(w64),
         grad_scale=np.linalg.norm(force, axis=-1) @ np.abs(w64),
-        # the terms 4 s curvature and 2 d slope, whose difference loses digits
+        # The difference of the terms 4 s curvature and 2 d slope loses digits.
         laplacian_scale=(np.abs(bend) + d * np.abs(pull)) @ np.abs(w64),
         matrix=value,
         force=force,
@@ -66,7 +66,7 @@ def exact_sums(kernel: Kernel, z: Tensor, x: Tensor, w: Tensor) -> Sums:
 
 
 def exact_logs(kernel: Any, z: Tensor, x: Tensor, w: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """log sum_i w_i k(z, x_i), (Q,), and its gradient (Q, d) by log-sum-exp; w (N,) >= 0."""
+    """Return log sum_i w_i k(z, x_i), (Q,), and its gradient (Q, d), for w (N,) >= 0."""
     z64, x64, w64 = (t.detach().double().cpu().numpy() for t in (z, x, w))
     difference = z64[:, None, :] - x64[None, :, :]
     s = torch.from_numpy((difference**2).sum(-1))

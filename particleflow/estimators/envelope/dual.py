@@ -21,8 +21,8 @@ from torch import Tensor
 from particleflow.estimators.envelope.gram import Gram
 from particleflow.memo import cached_property
 
-# For |t| below it f*(u + t) - f*(u) - g t comes from the trapezium rule, whose relative error is
-# t^2. That of the difference itself is eps / t^2.
+# |t| below which f*(u + t) - f*(u) - g t comes from the trapezium rule. The rule's relative error
+# is about |t| / 6, where the difference's own is eps / t^2.
 SMALL_RESIDUAL = 1e-4
 # Growth of a weight in one step, as a share of it, that needs no safeguard.
 SHORT = 0.1
@@ -34,7 +34,7 @@ SHARE = 0.1
 
 @runtime_checkable
 class Entropy(Protocol):
-    """What the solver asks of f: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
+    """The parts of f in the solver: f', f*, (f*)' and (f*)'' (`particleflow.divergences`)."""
 
     def slope(self, g: Tensor) -> Tensor: ...
     def conjugate(self, s: Tensor) -> Tensor: ...
@@ -44,7 +44,7 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where the solver stands.
+    """The state of the solver.
 
     u (M,), the weights a = q (f*)'(u), image = K a, the residual t = h - u at y, value = D, gap =
     D - P, and norm2 = lam^2 |h|^2.
@@ -63,7 +63,8 @@ class Point:
 class Dual:
     """Problem (1) in the variable u = f'(g), with g = (f*)'(u) and the weights a = q g of h.
 
-    u is a solution where u = h(u) at y.
+    Let h_u = (mu_x - sum_j a_j k(y_j, .)) / lam be the witness of the weights a at u. Then u is a
+    solution where u_j = h_u(y_j).
 
     Parameters
     ----------
@@ -75,8 +76,8 @@ class Dual:
     energy : float
         |mu_x|^2 = sum_ii' m_i m_i' k(x_i, x_i').
     least : float
-        The least value of |mu_x - mu_gp|^2, against rounding. -inf where mu holds a linear cost
-        too.
+        The least value of |mu_x - sum_j a_j k(y_j, .)|^2, which rounding could make negative. -inf
+        where mu holds a linear cost too: then the expression is no square.
     """
 
     divergence: Entropy
@@ -154,7 +155,8 @@ class Dual:
     def error(self, point: Point, lam: float) -> float:
         """A bound of |h - h*| / |h| in the Hilbert norm, h* the solution.
 
-        P is lam-strongly concave, so lam/2 |h - h*|^2 <= gap.
+        P is lam-strongly concave, so lam/2 |h - h*|^2 <= gap. Where |h| itself is rounding, the
+        error is relative to that rounding.
         """
         scale = max(point.norm2, 1e-15 * self.energy)
         return 0.0 if scale == 0 else math.sqrt(2 * lam * max(point.gap, 0.0) / scale)

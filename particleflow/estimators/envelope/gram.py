@@ -19,21 +19,23 @@ from particleflow.pairwise.base import Promise
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.pairwise.promise import peaks
 
-# Up to SMALL points a whole matrix is quicker than any fast sum. Up to LARGE points, where it takes
-# 128 MiB, it is quicker than an exact sum.
+# Points up to which a whole matrix is quicker than any fast sum.
 SMALL = 512
+# Points up to which a whole matrix is quicker than an exact sum. It then takes 128 MiB.
 LARGE = 4096
 # A bound of the rounding of one product, per unit of sum_j |v_j| max |k|.
 ROUNDING = 8 * torch.finfo(torch.float64).eps
 # The error of a rough product, as a share of lam: small enough for a linear solver to use.
 ROUGH = 1e-2
-# Relative errors of rough products: float32 sums reach no less, and more would be of no use.
+# Least relative error of rough products: float32 sums reach no less.
 FINEST = 5e-7
+# Largest relative error of rough products: rougher ones would be of no use.
 COARSEST = 1e-3
-# A partial factor is quicker than any fast sum up to FACTOR numbers and COLUMNS columns. With fewer
-# than LEAST columns allowed none is tried.
+# Numbers of a partial factor up to which it is quicker than any fast sum.
 FACTOR = 10**6
+# Columns of a partial factor up to which it is quicker than any fast sum.
 COLUMNS = 256
+# Columns below which no partial factor is tried.
 LEAST = 32
 
 
@@ -96,7 +98,7 @@ class SummedGram:
     rough : dict
         What makes rough products, by their relative error.
 
-    Properties and methods are those of `WholeGram`.
+    It has the properties and methods of `WholeGram`.
     """
 
     kernel: Kernel

@@ -1,6 +1,6 @@
 """An interior-point method for the program (1) of `bounded`, from a start to a certified solution.
 
-Steps are those of Mehrotra's predictor and corrector (1992), primal and dual (`interior_step`).
+The steps are Mehrotra's predictor and corrector (1992), primal and dual (`interior_step`).
 Where these fail, careful steps lower one tau after the other.
 """
 
@@ -17,17 +17,20 @@ from particleflow.estimators.envelope.interior_step import Iterate, Solver
 from particleflow.estimators.envelope.newton import Solution
 from particleflow.kernels import Kernel
 
-# Iterations without progress after which the solver stops: near the solution, and of careful steps.
+# Iterations without progress after which the solver stops near the solution.
 PATIENCE = 5
+# Careful steps without progress after which the solver stops.
 STEPS = 25
-# It has converged where rounding explains 1 / REACHED of the error, up to an error of MOST.
+# The solver has converged where rounding explains the share 1 / REACHED of the error.
 REACHED = 10.0
+# The largest error that counts as converged because rounding explains it.
 MOST = 1e-2
 # A later solve starts where the gap fell below this share of the value: nearer to the bounds it
 # would have to turn back.
 WARM = 1e-3
-# Careful steps: tau falls by FALL where the gap is at most NEAR times its value on the path.
+# The factor by which tau falls in careful steps.
 FALL = 0.1
+# tau falls where the gap is at most this many times the gap on the path.
 NEAR = 3.0
 
 
@@ -132,7 +135,7 @@ def _descend(
 
 
 def _trouble(state: Progress, rtol: float, most: int) -> str:
-    """What prevents a smaller error, "" where the error is small enough."""
+    """The obstacle to a smaller error, "" where the error is small enough."""
     if state.found.error <= max(rtol, min(REACHED * state.found.floor, MOST)):
         return ""
     return (

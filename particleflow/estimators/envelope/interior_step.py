@@ -27,26 +27,30 @@ from particleflow.kernels import Kernel
 
 # The share of the way to the nearest bound that a step may go.
 NEARLY = 0.995
-# Where a cold start begins: densities that are not of cost f, the least multiplier, and that
-# multiplier as a share of max |h|.
+# The densities, other than those of cost f, at a cold start.
 HALF = 0.5
+# The least multiplier at a cold start.
 LEAST = 0.5
+# The least multiplier at a cold start, as a share of max |h|.
 SHARE = 0.1
 # The largest W / lam: beyond, K W / lam would be singular in float64.
 LARGEST = 1e12
-# The most columns and numbers of a factor of K, and the share of max |k| that it may leave out.
+# The most columns of a factor of K.
 COLUMNS = 1024
+# The most numbers of a factor of K.
 NUMBERS = 2 * 10**7
+# The share of max |k| that a factor of K may leave out.
 LEFT = 1e-13
 # The least f'' at a density, as a share of f''(1), with which Newton's method in u works.
 FLAT = 0.1
 # The least product g z of a later solve's start, as a share of the gap's mean part. Smaller ones,
 # from fit to fit, would end at 0, where no step leads away.
 CENTRED = 1e-2
-# Careful steps: how far g z may be off tau, as a factor; the shortest length that is tried; and the
-# rise at the end of a step as a share of the fall at its begin.
+# The largest factor between g z and tau in careful steps.
 OFF = 1e3
+# The shortest length of a careful step that is tried.
 SHORTEST = 1e-8
+# The largest rise at the end of a careful step, as a share of the fall at its beginning.
 ALLOWED = 0.1
 
 
@@ -66,7 +70,7 @@ class Iterate:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What is added to g, z and t; r changes by -g."""
+    """The changes of g, z and t in a step. r changes by -g."""
 
     g: Float[Tensor, "n"]
     z: Float[Tensor, "n"]
@@ -74,7 +78,7 @@ class Step:
 
 
 class Solver:
-    """What the steps of one solve share.
+    """The data that the steps of one solve share.
 
     Attributes
     ----------
@@ -118,7 +122,7 @@ class Solver:
         )
 
     def begin(self) -> Iterate:
-        """Where a cold start begins."""
+        """The point where a cold start begins."""
         program = self.program
         g = torch.full_like(program.mass, HALF)
         if not program.doubled:
@@ -129,7 +133,7 @@ class Solver:
         return Iterate(g, torch.where(self.high, 1 - g, 1.0), z, least * self.high.double(), h)
 
     def begin_at(self, start: Float[Tensor, "4 n"]) -> Iterate:
-        """Where an earlier solve was, with its products g z and r t lifted to a share of its gap.
+        """An earlier solve's point, with its products g z and r t lifted to a share of its gap.
 
         Centred like that, the solver need not turn back.
         """

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from particleflow.estimators.envelope.gram import Gram
 
-# Products by a whole matrix that cost as much as its Cholesky factor: FEW + M / PER_POINT.
+# A Cholesky factor costs as much as FEW + M / PER_POINT products by the whole matrix.
 FEW = 20
+# Points for each further product in that cost.
 PER_POINT = 20
 # Points up to which the factor is always quicker.
 DIRECT = 64
-# The most products where there is no whole matrix. What is reached by then is a descent direction.
+# The most products where there is no whole matrix. They reach a descent direction.
 MOST = 1000
 # Points whose weights together change h by less than this share of their residual follow h at once.
 PASSIVE = 0.1

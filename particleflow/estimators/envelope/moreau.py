@@ -18,8 +18,8 @@ from particleflow.kept import Kept
 from particleflow.kernels import Kernel, as_kernel
 from particleflow.pairwise import Auto, PairwiseSum
 
-# Newton iterations of DrMMD. Its problem is linear and takes one; the others mend what rough
-# products leave.
+# Newton iterations of DrMMD. The problem is linear and takes one. The others mend the errors of
+# rough products.
 ITERATIONS = 20
 
 

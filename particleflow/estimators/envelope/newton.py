@@ -16,18 +16,19 @@ from particleflow.estimators.envelope.dual import Dual, Point
 from particleflow.estimators.envelope.linear import solve_system
 from particleflow.estimators.line_search import lengths, low_enough
 
-# A cold start begins at a lam where |h| is at most FIRST, and divides it by CONTINUATION from stage
-# to stage. Errors up to LOOSE are enough on the way.
+# The largest |h| at the lam where a cold start begins.
 FIRST = 100.0
+# The factor by which a cold start divides lam from stage to stage.
 CONTINUATION = 30.0
+# The error that is small enough for the stages before the last.
 LOOSE = 1e-1
-# Rounding of D, as a share of |D| and of |mu_x|^2 / lam. Where a decrease of D drowns in it, the
-# decrease of the gap counts.
+# Rounding of D, as a share of |D|. Below it the decrease of the gap counts, not that of D.
 ROUNDING_OF_VALUE = 1e-13
+# Rounding of D, as a share of |mu_x|^2 / lam.
 ROUNDING_OF_ENERGY = 1e-14
 # The largest residual of a linear system, as a share of its right-hand side.
 COARSE = 3e-2
-# The least, as a share of the residual that leaves the gap wanted.
+# The least residual of a linear system, as a share of the residual that leaves the wanted gap.
 FINE = 0.3
 # The least sum of weights, where all of them underflow.
 TINY = 1e-300
@@ -148,7 +149,7 @@ class Run:
         size = math.sqrt(float((w * t) @ t))
         # the root mean square residual by the weights W, the error of Newton's model
         spread = size / math.sqrt(max(float(w.sum()), TINY))
-        # what is left of the linear system adds tolerance^2 / 2 to the gap
+        # The residual of the linear system adds tolerance^2 / 2 to the gap.
         tolerance = max(FINE * math.sqrt(2 * enough), min(COARSE, spread) * size)
         solved = solve_system(
             self.dual.gram, w, lam, t, tolerance=tolerance, exact=self.exact, direct=self.direct

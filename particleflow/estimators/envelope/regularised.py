@@ -1,4 +1,4 @@
-"""What KALE, the Moreau envelopes and the de-regularised MMD share as estimators."""
+"""Share one base among KALE, the Moreau envelopes and the de-regularised MMD."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
 from particleflow.pairwise.base import check_backend
 
+# The remedy in the error about a bad lam.
 REMEDY = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
 
 

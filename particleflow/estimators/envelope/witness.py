@@ -26,9 +26,9 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact.fallback import warn_once
 
-# A value of a KL is called no KL where D / (2 lam) is more than DOMINATED times the entropy of the
-# weights. Below the entropy FAR the weights are nearly equal, as for a large lam: nothing is said.
+# A value of a KL is called no KL where D / (2 lam) exceeds this many entropies of the weights.
 DOMINATED = 3.0
+# The entropy below which weights are nearly equal, as for a large lam: nothing is reported then.
 FAR = 0.5
 # Newton iterations where the interior-point method could follow: a problem that Newton's method
 # solves takes fewer.
@@ -39,7 +39,7 @@ NEGLIGIBLE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What depends on the base cloud alone: K at its points, and the sources of its sums."""
+    """The base cloud's own parts: K at its points, and the sources of its sums."""
 
     cloud: Cloud
     gram: Gram
@@ -156,7 +156,7 @@ class Envelope:
         allowed = self.max_iterations if unbounded else min(self.max_iterations, FEW)
 
         def newton(start: Tensor | None) -> tuple[Solution, bool]:
-            """What Newton's method finds, and whether that solves the problem."""
+            """The result of Newton's method, and whether it solves the problem."""
             found = solve(dual, lam, start=start, rtol=self.rtol, max_iterations=allowed)
             if not found.converged or at_moving is None:
                 return found, found.converged
@@ -209,7 +209,7 @@ def _with_mass(cloud: Cloud) -> Cloud:
 
 
 def _certificate(solution: Solution, factor: float) -> dict[str, Any]:
-    """How the solve went, for a fit's report."""
+    """The course of the solve, for a fit's report."""
     report: dict[str, Any] = {
         "converged": solution.converged,
         "iterations": solution.iterations,

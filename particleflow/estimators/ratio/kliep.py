@@ -168,7 +168,7 @@ class KLIEP(SmoothRatio, FlowDefaults):
     def _score(
         self, kernel: Kernel, x: Sample, y: Sample, centres: Tensor, alpha: Tensor | None
     ) -> tuple[float, Tensor]:
-        """The mean over the folds of E_p log r - E_q r + 1 on what is held out, and last weights.
+        """The mean over the folds of E_p log r - E_q r + 1 on held-out points, and last weights.
 
         It is a lower bound of KL(p || q), the objective of `losses.KLIEP`. Newton's method starts
         from alpha, then from the weights of the fold before.

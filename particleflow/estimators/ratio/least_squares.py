@@ -18,7 +18,7 @@ from particleflow.pairwise.exact.dense import kernel_matrix
 
 # The largest lam that is tried; each further one is sqrt(10) times smaller.
 LARGEST = 10.0
-# How many lams, or bandwidths, in a row may score worse before the search stops.
+# Lams, or bandwidths, in a row that may score worse before the search stops.
 PATIENCE = 2
 
 # k(points, c) of the points left out (n, P) and their shares (n,).

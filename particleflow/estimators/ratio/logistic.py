@@ -44,9 +44,11 @@ LAMS = tuple(10.0 ** -(k / 2) for k in range(2, 13))
 LAM_IN_FLOW = 1e-2
 # Bandwidths that are tried, in median distances of both clouds.
 WIDTHS = (0.25, 0.5, 1.0, 2.0)
-# Cross-validation: the most places of each cloud, the folds, and the decrement that is enough.
+# The most places of each cloud in cross-validation.
 MOST_POINTS = 1000
+# The folds of cross-validation.
 FOLDS = 4
+# The decrement that is small enough in cross-validation.
 LOOSE = 1e-4
 
 
@@ -89,15 +91,15 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     that d is log r without a prior to take off. The logarithm of mass(y) / mass(x) is added.
     scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem.
 
-    What is not given is chosen at the first fit, kept in memory and reported: a Gaussian kernel,
-    1/4 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The least
-    loss on four folds of at most 1000 places of each cloud wins. A lam that a part of the points
-    has chosen is lowered like 1 / n.
+    The first fit chooses the parts not given, keeps them in memory and reports them: a Gaussian
+    kernel 0.25 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The
+    least loss on four folds of at most 1000 places of each cloud wins. A lam that a part of the
+    points has chosen is lowered like 1 / n.
 
-    In a `Flow`, what is not given is the median distance of both clouds and lam = 1e-2. Where
+    In a `Flow`, the defaults are the median distance of both clouds and lam = 1e-2. Where
     clouds do not overlap, any function that parts them does well on left-out points, the steepest
     best, whatever its slope is between the clouds. A kernel as wide as both clouds has a slope
-    there, and a large lam keeps it: as lam grows, the witness tends to that of MMD over 4 lam.
+    there, and a large lam keeps it: as lam grows, the witness tends to MMD's over 4 lam.
 
     `Fit.report` has `gap`, with |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam` and
     `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the
@@ -196,7 +198,7 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
         return minimise(problem, lam, best, self.rtol, self.max_iterations)
 
     def _kept(self, kernel: Kernel, lam: float) -> Memory:
-        """What was chosen, for the memory."""
+        """The chosen kernel and lam, for the memory."""
         chosen = chosen_bandwidth(self.kernel, kernel)
         if self.lam is None:
             chosen["lam"] = lam
@@ -205,7 +207,7 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     def _chosen(
         self, x: Cloud, y: Cloud, draws: Randomness, memory: Memory
     ) -> tuple[Kernel, float]:
-        """Kernel and lam: given, kept, or those of the least loss on left-out points."""
+        """Kernel and lam: given, kept, or chosen by the least loss on left-out points."""
         kernel = self.kernel if isinstance(self.kernel, Kernel) else None
         if kernel is None and "bandwidth" in memory:
             kernel = Gaussian(float(memory["bandwidth"]))
@@ -236,7 +238,7 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     def _left_out(
         self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness
     ) -> list[float]:
-        """For each lam, the loss on each fold of a fit to the other folds, summed over folds."""
+        """The loss for each lam: on each fold, of a fit to the other folds, summed over folds."""
         totals = [0.0] * len(lams)
         folds = min(FOLDS, len(x), len(y))
         for fold in range(folds):

@@ -65,7 +65,7 @@ class Regression:
     def gap(self, u: Float[Tensor, "D1"], lam: float) -> float:
         """J(u) minus a lower bound of min J, so that |w - w*| <= sqrt(2 gap / lam).
 
-        The bound is that of alpha = sigmoid(-t d), with the heavier class scaled down.
+        The bound is taken at alpha = sigmoid(-t d), with the heavier class scaled down.
         """
         alpha = torch.sigmoid(-self.signs * self.scores(u))
         sums = [float((self.shares * alpha)[self.signs == sign].sum()) for sign in (-1.0, 1.0)]

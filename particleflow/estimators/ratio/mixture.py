@@ -29,7 +29,7 @@ ROUNDING = 1e-15
 class Mixture:
     """alpha (L,) on the simplex, and Newton iterations.
 
-    The largest likelihood exceeds that of alpha by `gap` at most.
+    The largest likelihood exceeds alpha's likelihood by `gap` at most.
     """
 
     alpha: Float[Tensor, "L"]
@@ -71,7 +71,7 @@ def mixture_weights(
             0 if before is None else before.iterations + 1,
         )
         if before is not None and before.converged and now.gap >= before.gap / 2:
-            return min(before, now, key=attrgetter("gap"))  # what is left is rounding
+            return min(before, now, key=attrgetter("gap"))  # The gap is rounding.
         if now.gap <= GAP or now.iterations == max_iterations:
             return now
         scaled = values * (share.sqrt() / mixed)[:, None]

@@ -38,7 +38,7 @@ PROBED = 64
 class SklearnWitness:
     """log r = calibration(d(z)) + offset, cut to +- clip, in float64; d a fitted model's scores.
 
-    `steps` (d,) are those of central differences, where there is no closed form.
+    `steps` (d,) are the steps of central differences, where there is no closed form.
     """
 
     scores: Scores = field(repr=False)

@@ -198,7 +198,7 @@ def _pull(step: Any, z: np.ndarray, g: np.ndarray) -> np.ndarray:
             )
         case Nystroem():
             return _pull_landmarks(step, z, g)
-        case _:  # the other scalers: what they divide by is None where they do not scale
+        case _:  # The other scalers' divisor is None where they do not scale.
             return np.asarray(g if step.scale_ is None else g / step.scale_)
 
 

@@ -1,4 +1,4 @@
-"""How a scikit-learn classifier is read and trained: its scores, sample weights and random states.
+"""Read and train a scikit-learn classifier: its scores, sample weights and random states.
 
 scikit-learn's own contract is that a classifier has predict_proba, decision_function or both, so
 that `hasattr` asks for them.
@@ -126,7 +126,7 @@ def _default(n: int) -> Any:
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no classifier, and a classifier with class weights of its own."""
+    """Refuse a model that is no classifier, and a classifier with its own class weights."""
     if isinstance(model, type) or not all(
         hasattr(model, name) for name in ("fit", "get_params", "set_params")
     ):

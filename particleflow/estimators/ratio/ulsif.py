@@ -37,7 +37,7 @@ RTOL = 1e-8
 
 @dataclass(frozen=True)
 class _KernelLeastSquares(SmoothRatio, FlowDefaults):
-    """What ULSIF and RuLSIF share."""
+    """The part that ULSIF and RuLSIF share."""
 
     kernel: Kernel | Bandwidth | None = None
     lam: float | None = field(default=None, kw_only=True)
@@ -129,13 +129,13 @@ class ULSIF(_KernelLeastSquares):
     `gap`, where g is the slope on the positive entries and its negative part on the others.
     `converged` says gap <= 1e-16 |F|.
 
-    What is not given is chosen at the first fit, kept in memory and reported: the bandwidth of a
-    Gaussian among 2^-3 .. 2 median distances of the target, and lam among 1 / min(N, M) .. 10. The
+    The first fit chooses the parts not given, keeps them in memory and reports them: a Gaussian's
+    bandwidth among 2^-3 .. 2 median distances of the target, and lam among 1 / min(N, M) .. 10. The
     least leave-one-out score wins (`least_squares.leave_one_out`). At most 2048 places of each
     cloud are left out, a point together with its repeats. The search goes from wide and smooth to
     narrow and rough until two in a row are worse.
 
-    In a `Flow`, what is not given is `default_bandwidth` of the target and lam = 1e-2. Many ratios
+    In a `Flow`, the defaults are `default_bandwidth` of the target and lam = 1e-2. Many ratios
     tell clouds that hardly overlap apart, and a score of left-out points prefers the smoothest,
     which is flat between the parts of a target, or rises away from them.
 

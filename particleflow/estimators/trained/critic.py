@@ -74,7 +74,7 @@ class Critic(Trained):
         )
 
     def _advice(self, witness: CriticWitness, x: Cloud, y: Cloud) -> str:
-        """What to do where the estimate of W1 is negative, below that of a constant w."""
+        """The remedy where the estimate of W1 is negative, below the estimate of a constant w."""
         estimate = _estimate(witness, x, y)
         if estimate >= 0:
             return ""
@@ -85,7 +85,7 @@ class Critic(Trained):
         )
 
     def _certificate(self, learned: Learned) -> dict[str, object]:
-        """What the report tells of the network besides."""
+        """The report's further entries about the network."""
         return {}
 
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:

@@ -23,7 +23,7 @@ ModuleOrFactory: TypeAlias = nn.Module | Callable[[int], nn.Module]
 # Points that go through a network at once, which bounds the memory.
 CHUNK = 8192
 
-# How the first weights are drawn: torch's default dtype and device are the user's.
+# Dtype and device of the first weights: torch's defaults are the user's to change.
 FIRST: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 # At torch's global random state.

@@ -30,7 +30,7 @@ from particleflow.subsets import lasting_order
 
 # Added to the root in Adam's step, in units of the loss's gradient by the weights.
 EPSILON = 1e-8
-# How the names of a network's fixed tensors begin in memory.
+# The prefix of the names of a network's fixed tensors in memory.
 FIXED = "fixed."
 
 
@@ -117,7 +117,7 @@ class Trained(ABC):
 
     @abstractmethod
     def _loss(self, network: Network, weights: Weights, fixed: Memory, batch: Batch) -> Tensor:
-        """What Adam lowers, a scalar."""
+        """The scalar that Adam lowers."""
 
     def _project(self, network: Network, weights: Weights) -> Weights:
         """The nearest weights that are allowed."""

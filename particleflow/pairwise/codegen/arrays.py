@@ -1,4 +1,4 @@
-"""Arrays in memory, as compiled code sees them.
+"""Read and write arrays in memory from compiled code.
 
 Nothing is checked when the code runs: an index out of bounds reads or corrupts memory. Loads and
 stores need only the alignment of an element.
@@ -32,7 +32,7 @@ def stored(element: str) -> ir.Type:
 
 @dataclass(frozen=True)
 class Address(Kind):
-    """Of elements in memory: the kind of an array's pointer."""
+    """The kind of an array's pointer to elements in memory."""
 
     @cached_property
     def type(self) -> ir.Type:
@@ -41,14 +41,14 @@ class Address(Kind):
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """Numbers in memory, in C's order. `shape`: a flat array that is only indexed needs none."""
+    """Numbers in memory, in C's order. A flat array that is only indexed needs no `shape`."""
 
     pointer: Any
     element: str
     shape: tuple[Any, ...] = (None,)
 
     def __getitem__(self, index: Any) -> Any:
-        """a[i, j], a number; a[i], a row; a[i:]. Integers come as 64 bits."""
+        """The number a[i, j], the row a[i] or the slice a[i:]. Integers come as 64 bits."""
         if isinstance(index, slice):
             if index.start is None or index.stop is not None or index.step is not None:
                 raise TypeError("of slices only a[i:] can be compiled")
@@ -75,7 +75,7 @@ class Array:
         b.store(part, self.at(*indices), align=BYTES[self.element])
 
     def shaped(self, *shape: Any) -> Array:
-        """The same memory with these axes; the length of the first may be None."""
+        """The same memory with these axes. The first length may be None."""
         return Array(self.pointer, self.element, shape)
 
     def load(self, index: Any, lanes: int) -> Value:
@@ -93,7 +93,7 @@ class Array:
         return Kind(self.element, lanes)(self[index])
 
     def at(self, *indices: Number) -> Any:
-        """The address of an element; indices left out count as 0."""
+        """The address of an element. Indices left out count as 0."""
         b = writer().builder
         offset = WHOLE(indices[0]).llvm
         for k in range(1, len(self.shape)):
@@ -108,7 +108,7 @@ def _each(index: Any) -> tuple[Any, ...]:
 
 
 def memory(element: str, count: int) -> Array:
-    """A flat array of the running function's own, for vectors of up to 32 bytes."""
+    """A flat array on the running function's stack, aligned for vectors of up to 32 bytes."""
     b = writer().builder
     with b.goto_entry_block():
         place = b.alloca(ir.ArrayType(stored(element), count))
@@ -117,18 +117,20 @@ def memory(element: str, count: int) -> Array:
 
 
 class NumbersInMemory:
-    """Numbers in memory, each `width` times, behind an address that LLVM cannot see through: it
-    reads them where they are used. In registers, of which there are too few, they would push out
-    what changes.
+    """Constants in memory, each repeated `width` times, behind an address hidden from LLVM.
+
+    LLVM then reads a constant where it is used. There are too few registers: constants in them
+    would push out the values that change.
     """
 
-    ROOM = 32  # numbers, more than any formula has
+    # Largest number of constants, more than any formula has.
+    ROOM = 32
 
     def __init__(self, kind: Kind, width: int) -> None:
-        """`kind`: of the vectors whose numbers are meant."""
+        """`kind` is the kind of the vectors that use the constants."""
         self.kind, self._row = kind, Kind(kind.element, width)
         self._numbers: list[float] = []
-        self._rows = [ir.Constant(self._row.type, None)] * self.ROOM  # zeros
+        self._rows = [ir.Constant(self._row.type, None)] * self.ROOM  # They are zeros.
         block = ir.ArrayType(self._row.type, self.ROOM)
         self._global = ir.GlobalVariable(writer().builder.module, block, "numbers")
         self._global.linkage = "internal"
@@ -138,7 +140,7 @@ class NumbersInMemory:
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """Within one iteration of a loop, plain numbers come from memory."""
+        """Take plain numbers from memory within one iteration of a loop."""
         b, pointer = writer().builder, register(self.kind.element).as_pointer()
         place = b.bitcast(self._global, pointer)
         hidden = b.asm(ir.FunctionType(pointer, [pointer]), "", "=r,0", [place], True)

@@ -1,7 +1,8 @@
-"""What a staged function does in place of Python's statements: `staging` puts these calls in.
+"""Stand in for Python's statements in a staged function: `staging` puts these calls in.
 
-What is known while the code is written (plain numbers, lists, functions) happens then: a condition
-chooses, a loop is unrolled. What is known when the code runs becomes part of the code.
+Plain numbers, lists and functions are known while the code is written. A condition on them chooses
+the code that is written, and a loop over them is unrolled. Conditions and loops on a `Value` become
+part of the code.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ UNSET: Any = object()
 
 
 def is_code(x: Any) -> bool:
-    """A number, an array, or a tuple or list of these: what a variable of the code can hold."""
+    """Whether x fits a variable of the code: a number, an array, or a tuple or list of these."""
     if isinstance(x, tuple | list):
         return all(is_code(one) for one in x)
     return isinstance(x, Value | Array | bool | int | float)
 
 
 def parts(x: Any) -> list[Value]:
-    """The values that a number, an array, or a tuple or list of these is made of."""
+    """The values in a number, an array, or a tuple or list of these."""
     if isinstance(x, tuple | list):
         return [part for one in x for part in parts(one)]
     if isinstance(x, Array):
@@ -46,7 +47,7 @@ def parts(x: Any) -> list[Value]:
 
 
 def rebuilt(like: Any, values: Iterator[Value]) -> Any:
-    """The same structure with other parts."""
+    """The structure of `like` with other parts."""
     if isinstance(like, tuple | list):
         made = [rebuilt(one, values) for one in like]
         return type(like)(*made) if hasattr(like, "_fields") else type(like)(made)
@@ -57,7 +58,7 @@ def rebuilt(like: Any, values: Iterator[Value]) -> Any:
 
 
 def as_kind(kind: Kind, x: Value) -> Value:
-    """What an assignment may change: integers to floats, a number to all lanes."""
+    """Convert x as an assignment may: integers to floats, a number to all lanes."""
     if x.kind not in (kind, Kind(kind.element)) and (kind, x.kind) != (REAL, WHOLE):
         raise TypeError(
             f"a variable of {kind} cannot become {x.kind}: its first value sets its kind"
@@ -86,7 +87,7 @@ class Variable:
 
 
 def kept(old: Any, new: Any) -> Any:
-    """What a name holds after `name = new`."""
+    """The content of a name after `name = new`."""
     if isinstance(old, Variable):
         old.set(new)
         return old
@@ -105,7 +106,7 @@ def read(name: str, held: Any) -> Any:
 
 @dataclass(frozen=True)
 class Steps:
-    """A range of the code."""
+    """A range whose limits are known when the code runs."""
 
     begin: Value
     end: Value
@@ -113,7 +114,7 @@ class Steps:
 
 
 def span(*limits: Any) -> Any:
-    """Python's where all limits are known."""
+    """Stand in for `range`: Python's own where all limits are known."""
     if not any(isinstance(limit, Value) for limit in limits):
         return range(*limits)
     begin, end = (0, limits[0]) if len(limits) == 1 else limits[:2]
@@ -145,7 +146,7 @@ def each(items: Iterable[Any] | Steps) -> Iterator[Any]:
 
 
 def repeat(test: Callable[[], Any], onward: Callable[[], None] | None = None) -> Iterator[None]:
-    """`while test()`; `onward` is done before each further test."""
+    """`while test()`. Each further test is preceded by `onward`."""
     w = writer()
     head, body, following, after = w.blocks("head", "body", "next", "after")
     w.go(head)
@@ -176,12 +177,12 @@ def _jump(which: int) -> None:
     loop = writer().loops[-1]
     if loop is None:
         raise TypeError("`break` and `continue` need a loop of the code: this one is unrolled")
-    # what follows in Python's block is not reached
+    # The rest of Python's block is not reached.
     writer().go(loop[which], writer().blocks("unreached")[0])
 
 
 def cases(test: Any) -> Iterator[bool]:
-    """`if test`: True, then False for the else branch; one of them where it is known."""
+    """`if test`: yields True, then False for else. A known test yields one of them."""
     if not isinstance(test, Value):
         yield bool(test)
         return
@@ -198,7 +199,7 @@ def cases(test: Any) -> Iterator[bool]:
 
 
 def choose(test: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
-    """`then() if test else otherwise()`, of which the other is not computed."""
+    """`then() if test else otherwise()`: only the chosen one is computed."""
     if not isinstance(test, Value):
         return then() if test else otherwise()
     made: list[Any] = []
@@ -245,25 +246,25 @@ def truth(x: Any) -> Value:
 
 
 class Call:
-    """Of a staged function, and where its result goes."""
+    """A call of a staged function, and the place of its result."""
 
     def __init__(self) -> None:
         self._exit: ir.Block | None = None
         self._result: Any = None
 
     def leave(self, result: Any) -> None:
-        """`return result` where more may follow."""
+        """`return result` where more code may follow."""
         writer().go(self._exit_with(result), writer().blocks("unreached")[0])
 
     def end(self, result: Any) -> Any:
-        """The last line's `return result`."""
+        """`return result` in the function's last line."""
         if self._exit is None:
             return result
         writer().go(self._exit_with(result))
         return self._result.get() if isinstance(self._result, Variable) else self._result
 
     def _exit_with(self, result: Any) -> ir.Block:
-        """The block after the call, once the result is where it is read there."""
+        """Store the result, and give the block after the call."""
         if self._exit is None:
             self._exit = writer().blocks("exit")[0]
             self._result = Variable(result) if is_code(result) else result
@@ -275,7 +276,7 @@ class Call:
 
 
 def least(*items: Any) -> Any:
-    """Of two, as in Python: the first unless the second is smaller."""
+    """`min` of two, as in Python: the first unless the second is smaller."""
     if not any(isinstance(item, Value) for item in items):
         return min(*items)
     a, b = common(*items)
@@ -294,7 +295,7 @@ def length(x: Any) -> Any:
 
 
 def truncated(x: Any) -> Any:
-    """Towards 0; of NaN 0, of what is too large the largest."""
+    """`int(x)`, towards 0. NaN gives 0, too large a number gives the largest integer."""
     if not isinstance(x, Value):
         return int(x)
     return external("llvm.fptosi.sat.i64.f64", WHOLE, x) if x.kind == REAL else WHOLE(x)

@@ -1,4 +1,4 @@
-"""From a function that writes code to a function that Python calls."""
+"""Make a function that Python calls from a function that writes code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from particleflow.pairwise.codegen.processor import Processor, function_of
 from particleflow.pairwise.codegen.values import BYTES, REAL, WHOLE, Kind, Value
 from particleflow.pairwise.codegen.writer import writer, writing
 
-# What a call takes for each of Python's number types.
+# The argument types that a call accepts for each of Python's number types.
 ACCEPTED: dict[Any, tuple[type, ...]] = {
     int: (int, np.integer),
     float: (int, float, np.integer, np.floating),
@@ -36,9 +36,11 @@ def machine_code(
     *,
     vectors: bool = True,
 ) -> Callable[..., None]:
-    """The function that `body` writes, for the parameters named: an element's name for the address
-    of such numbers, an `arrays.Array` in the body; int or float for a number. Nothing is checked
-    when it is called. Calls release the GIL. vectors: may LLVM make some of loops.
+    """The compiled function that `body` writes, for the given parameters.
+
+    An element's name as parameter stands for an address of such elements, an `arrays.Array` in the
+    body. int or float stands for a number. A call checks nothing and releases the GIL. `vectors`
+    allows LLVM to vectorise loops.
     """
     _symbols()
     module = ir.Module("code")
@@ -50,7 +52,7 @@ def machine_code(
     passed = [numbers[one][1] if one in numbers else ctypes.c_void_p for one in parameters]
     signature = ir.FunctionType(ir.VoidType(), [kind.type for kind in kinds])
     code = ir.Function(module, signature, "code")
-    # Vectors are spilled, and the stack of code made at run time is aligned to 16 bytes otherwise;
+    # Spilled vectors need a stack aligned to 32 bytes; code made at run time has 16 by default.
     # llvmlite drops the alignment of functions that may unwind.
     code.attributes.add("nounwind")
     code.attributes.alignstack = 32
@@ -71,7 +73,7 @@ def _symbols() -> None:
 
 @dataclass(frozen=True)
 class Elements:
-    """In an annotation: an array's dtype and number of axes."""
+    """An array's dtype and number of axes, in an annotation."""
 
     dtype: str
     rank: int
@@ -80,8 +82,8 @@ class Elements:
 class Entry:
     """A staged function with annotations, compiled at its first call for the processor at hand.
 
-    Types: int (64 bits), float (double), bool; C-ordered arrays, Annotated[np.ndarray, Elements];
-    tuples and NamedTuples of these. Calls cost some microseconds each.
+    The types are int (64 bits), float (double), bool, C-ordered arrays Annotated[np.ndarray,
+    Elements], and tuples and NamedTuples of these. A call costs some microseconds.
     """
 
     def __init__(self, python: Callable[..., Any], written: Callable[..., Any]) -> None:
@@ -109,7 +111,7 @@ class Entry:
 
     @cached_property
     def _types(self) -> tuple[dict[str, Any], Any]:
-        """Of the parameters, and of the result."""
+        """The types of the parameters, and the type of the result."""
         hints = typing.get_type_hints(self._python, include_extras=True)
         needed = [*inspect.signature(self._python).parameters, "return"]
         if missing := [name for name in needed if name not in hints]:
@@ -120,7 +122,7 @@ class Entry:
     def _code(self) -> Callable[..., None]:
         types, _ = self._types
         leaves = [leaf for kind in types.values() for leaf in _leaves(kind)]
-        # the innermost loops run over two or three coordinates: vectors would only cost time
+        # The innermost loops run over two or three coordinates: vectors would only cost time.
         return machine_code(self._write, [*leaves, "int64"], Processor.here(), vectors=False)
 
     def _write(self, *values: Any) -> None:
@@ -133,7 +135,7 @@ class Entry:
 
 
 def _leaves(kind: Any) -> list[Any]:
-    """What a type consists of: an element's name for an address, int or float for a number."""
+    """The leaves of a type: an element's name for an address, int or float for a number."""
     if kind in ACCEPTED:
         return [float if kind is float else int]
     if elements := _elements(kind):
@@ -147,7 +149,7 @@ def _elements(kind: Any) -> Elements | None:
 
 
 def _fields(kind: Any) -> dict[str, Any]:
-    """Of a tuple or a NamedTuple."""
+    """The fields of a tuple or a NamedTuple, by name."""
     if typing.get_origin(kind) is tuple:
         return {str(k): one for k, one in enumerate(typing.get_args(kind))}
     if inspect.isclass(kind) and issubclass(kind, tuple):
@@ -158,7 +160,7 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 
 def _argument(kind: Any, values: Iterator[Any]) -> Any:
-    """What the code sees, of the values that are passed to it."""
+    """The argument that the code sees, made from the values passed to it."""
     if elements := _elements(kind):
         pointer = next(values).pointer
         return Array(pointer, elements.dtype, tuple(next(values) for _ in range(elements.rank)))
@@ -169,7 +171,7 @@ def _argument(kind: Any, values: Iterator[Any]) -> Any:
 
 
 def _passing(name: str, kind: Any) -> Callable[[Any, list[Any]], None]:
-    """Appends what is passed for an argument, after a look at what it is."""
+    """A function that checks an argument and appends the values passed for it."""
 
     def number(argument: Any, passed: list[Any]) -> None:
         wrong = kind is not bool and isinstance(argument, bool | np.bool_)

@@ -1,4 +1,4 @@
-"""The one door to llvmlite: it is imported when the first code is written, not before."""
+"""Import llvmlite when the first code is written, not before: the one door to it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Machine code from LLVM's intermediate representation (IR) at run time, without a compiler on the
-user's machine.
+"""Compile LLVM's intermediate representation (IR) to machine code at run time.
 
-A function takes less than a tenth of a second to compile, so nothing is kept on disk: no cache can
-be stale, broken or unwritable. Calls release the GIL.
+The user's machine needs no compiler. A function takes less than 0.1 seconds to compile, so nothing
+is kept on disk: no cache can be stale, broken or unwritable. Calls release the GIL.
 """
 
 from __future__ import annotations
@@ -16,14 +15,17 @@ from typing import Any
 from particleflow.memo import Turn
 from particleflow.pairwise.codegen.llvm import binding, ir
 
-_turn = Turn()  # at LLVM's global state
-_engines: list[Any] = []  # own the code: kept as long as the process lives
+# Lets one thread at a time use LLVM's global state.
+_turn = Turn()
+# The engines own the code, so they are kept as long as the process lives.
+_engines: list[Any] = []
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What code is made for: LLVM's name of the processor and its features, "+avx2,+fma,...". Both
-    empty: any processor of this architecture.
+    """The processor that code is made for: LLVM's name and features, "+avx2,+fma,...".
+
+    Two empty strings stand for any processor of this architecture.
     """
 
     name: str
@@ -39,11 +41,11 @@ class Processor:
 
     @property
     def rsqrt_estimate(self) -> tuple[str, int] | None:
-        """LLVM's name of an instruction for 1 / sqrt in float32, to 11 bits, and its lanes."""
+        """LLVM's name and lanes of an instruction for 1 / sqrt in float32, to 11 bits."""
         return ("llvm.x86.avx.rsqrt.ps.256", 8) if self.has("avx") else None
 
     def lanes(self, element: str) -> int:
-        """That fill a register: 8 float32 with AVX, else 4 (SSE2, NEON); half as many float64."""
+        """Lanes of a register: 8 float32 with AVX, else 4 (SSE2, NEON), half as many float64."""
         lanes = 8 if self.has("avx") else 4
         return lanes if element == "float32" else lanes // 2
 
@@ -52,7 +54,8 @@ def function_of(
     module: ir.Module, name: str, processor: Processor, arguments: Sequence[Any], *, vectors: bool
 ) -> Callable[..., None]:
     """The module's function `name`, which takes arguments of these ctypes and returns nothing.
-    vectors: may LLVM make some of loops.
+
+    `vectors` allows LLVM to vectorise loops.
     """
     with _turn:
         binding.initialize_native_target()
@@ -64,7 +67,7 @@ def function_of(
         module.triple = target.triple
         code = binding.parse_assembly(str(module))
         code.verify()
-        # Level 1: the loops are written out already; more takes longer and gives slower code.
+        # The loops are written out already: higher levels take longer and give slower code.
         options = binding.create_pipeline_tuning_options(speed_level=1)
         options.loop_vectorization = options.slp_vectorization = vectors
         passes = binding.create_pass_builder(machine, options)

@@ -1,4 +1,4 @@
-"""Loops over arrays and vectors, written as Python functions: `@staged` makes machine code of them.
+"""Make machine code of loops over arrays and vectors, written as Python functions: `@staged`.
 
     @staged
     def total(points: Annotated[np.ndarray, Elements("float64", 2)], k: int) -> float:
@@ -7,20 +7,21 @@
             sum += points[i, k]
         return sum
 
-A staged function is run once, by Python, to write the code. Its arguments stand for numbers and
-arrays that are known when the code runs (`values`, `arrays`); what it does with them is written
-down, and what it does with anything else happens at once: loops over plain numbers and lists are
-unrolled, conditions on them choose what is written, other staged functions are written in place.
+Python runs a staged function once, to write the code. The arguments stand for numbers and arrays
+that are known when the code runs (`values`, `arrays`). Operations on them are written down. All
+other operations happen at once: loops over plain numbers and lists are unrolled, conditions on
+plain numbers choose the code, and other staged functions are written in place.
 
 - if, while, for over range, break, continue, return, and, or, not, a if c else b, min and max of
-  two, abs, int, len of an array, math.sqrt and math.log1p work on both. Not a < b < c.
+  two, abs, int, len of an array, math.sqrt and math.log1p take numbers that are known when the
+  code runs, and plain numbers. A chain a < b < c takes plain numbers only.
 - A name that is assigned more than once is a variable of the code, also where it starts as a plain
-  number; it keeps the kind of its first value.
-- INDICES ARE NOT CHECKED: none may be negative or too large. Integers have 64 bits and wrap around;
-  x // 0 is x, x / 0 inf or NaN.
+  number. The variable keeps the kind of its first value.
+- INDICES ARE NOT CHECKED: none may be negative or too large. Integers have 64 bits and wrap around.
+  x // 0 is x, and x / 0 is inf or NaN.
 
-Called from Python, where no code is being written, it is compiled once and run; its annotations say
-for which arguments. Those are checked at each call.
+A call from Python, where no code is being written, compiles the function once and runs it. The
+annotations give the types of the arguments. Each call checks them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from particleflow.pairwise.codegen.writer import is_writing
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# What staged functions use as in Python, also for what is known when the code runs.
+# Functions of Python that staged code may call, and their stand-ins in `control`.
 OURS = {
     "range": "span",
     "min": "least",
@@ -56,7 +57,7 @@ def staged(python: Function) -> Function:
 
 
 class Staged:
-    """A function that writes code when it is called, or runs it (see the head of this file)."""
+    """A function that writes code when it is called, or runs it (see this file's head)."""
 
     def __init__(self, python: Callable[..., Any]) -> None:
         functools.update_wrapper(self, python)
@@ -95,7 +96,12 @@ def _rewritten(python: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Rewrite(ast.NodeTransformer):
-    """Puts calls of `control` in place of a function's statements, and of reading its variables."""
+    """Puts calls of `control` in place of a function's statements and reads of variables.
+
+    An `if` becomes a loop over `control.cases(test)`. Where the test is known only when the code
+    runs, the loop yields True and then False, so that both branches are written. A plain test
+    yields its value alone.
+    """
 
     def __init__(self, function: ast.FunctionDef, scope: dict[str, Any]) -> None:
         nodes = list(ast.walk(function))
@@ -221,7 +227,7 @@ def _later(value: ast.expr) -> ast.Lambda:
 
 
 def _stored(nodes: Sequence[ast.AST]) -> list[str]:
-    """The names that are assigned in them, as often as they are."""
+    """The names assigned in the nodes, once for each assignment."""
     inside = (one for node in nodes for one in ast.walk(node))
     return [
         one.id for one in inside if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)

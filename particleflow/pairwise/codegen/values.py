@@ -1,12 +1,12 @@
-"""What compiled code computes with: numbers and vectors in a processor's registers.
+"""Write arithmetic on numbers and vectors in a processor's registers.
 
     lanes = Kind("float32", 8)
     u = x.load(i, 8) - lanes(x[0])          # x: an `arrays.Array`; i: a Value or a plain int
     y.store(i, fma(u, u, 1.0).rsqrt())
 
 Each operation appends instructions to the code that is being written (`writer`). A plain number
-stands for that number in all lanes. No fast-math: a NaN stays a NaN. Integers wrap around; x / 0
-and square roots of negative numbers are inf or NaN.
+stands for that number in all lanes. No fast-math: a NaN stays a NaN. Integers wrap around.
+x / 0 is inf or NaN, and the square root of a negative number is NaN.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from particleflow.pairwise.codegen.writer import writer
 
 Number: TypeAlias = "Value | float"
 
-# Element: its bytes in memory.
+# Bytes of each element in memory.
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint16": 2, "bool": 1}
-# Element: bits of the mantissa, the exponent's bias, and the degree whose exp2 is right to the last
-# digits.
+# Bits of the mantissa, the exponent's bias, and the degree of an exp2 right to the last digits.
 FORMATS = {"float32": (23, 127, 5), "float64": (52, 1023, 10)}
 
 
@@ -42,9 +41,9 @@ def register(element: str) -> ir.Type:
 
 @dataclass(frozen=True)
 class Kind:
-    """Of a value: its element, and how many lanes a vector has (0: a single number).
+    """The kind of a value: its element, and a vector's number of lanes (0: a single number).
 
-    Called with a number, or with a value that it converts, it makes a value of this kind.
+    A call makes a value of this kind from a number, or converts a value.
     """
 
     element: str
@@ -61,7 +60,7 @@ class Kind:
 
     @property
     def bits(self) -> Kind:
-        """Integers as long as this float."""
+        """The kind of integers as long as this float."""
         return Kind("int32" if self.element == "float32" else "int64", self.lanes)
 
     def __call__(self, x: Number) -> Value:
@@ -103,7 +102,12 @@ class Kind:
         return convert(x.llvm, self.type)
 
 
-WHOLE, REAL, TRUTH = Kind("int64"), Kind("float64"), Kind("bool")
+# The kind of Python's int.
+WHOLE = Kind("int64")
+# The kind of Python's float.
+REAL = Kind("float64")
+# The kind of Python's bool.
+TRUTH = Kind("bool")
 
 
 def _arithmetic(name: str, *, reflected: bool = False) -> Callable[[Any, Any], Value]:
@@ -125,7 +129,7 @@ def _quotient(*, reflected: bool = False) -> Callable[[Any, Any], Value]:
 
 
 def _comparison(sign: str) -> Any:
-    """NaN is unequal to all numbers, and neither smaller nor larger."""
+    """A comparison by `sign`: NaN is unequal to all numbers, and neither smaller nor larger."""
 
     def compare(self: Value, other: Number) -> Value:
         a, b = common(self, other)
@@ -140,7 +144,7 @@ def _comparison(sign: str) -> Any:
 
 
 class Value:
-    """A number or a vector, whose value is known when the code runs."""
+    """A number or a vector that is known when the code runs."""
 
     __slots__ = ("kind", "llvm")
 
@@ -156,7 +160,7 @@ class Value:
     __eq__, __ne__ = _comparison("=="), _comparison("!=")
 
     def __floordiv__(self, other: Number) -> Value:
-        """Of integers; by 0, the number itself."""
+        """The quotient of integers, rounded down. Division by 0 gives the number itself."""
         a, b = common(self, other)
         divisor = select(b == 0, 1, b)
         towards_zero = Value(a.kind, writer().builder.sdiv(a.llvm, divisor.llvm))
@@ -190,11 +194,11 @@ class Value:
         raise TypeError("a number that is known when the code runs cannot steer how it is written")
 
     def at_least(self, bound: Number) -> Value:
-        """max(self, bound); a NaN in self stays."""
+        """max(self, bound). A NaN in self stays."""
         return select(self < bound, bound, self)
 
     def at_most(self, bound: Number) -> Value:
-        """min(self, bound); a NaN in self stays."""
+        """min(self, bound). A NaN in self stays."""
         return select(self > bound, bound, self)
 
     def where(self, relation: str, bound: Number, then: Number, otherwise: Number) -> Value:
@@ -211,12 +215,12 @@ class Value:
         if estimate is None:
             return 1.0 / self.sqrt()
         y = self._estimated_rsqrt(*estimate)
-        # y has 11 bits: h = 1 - self y^2 is below 2^-10, 1 / sqrt(1 - h) = 1 + h/2 + 3 h^2/8 + ...
+        # y has 11 bits, so h = 1 - self y^2 < 2^-10. 1 / sqrt(1 - h) = 1 + h/2 + 3 h^2/8 + ...
         h = fma(-(self * y), y, 1.0)
         return fma(y * h, fma(h, 0.375, 0.5), y)
 
     def root(self, least: float) -> Value:
-        """sqrt(self) to the last digits; less than `least` counts as self / sqrt(least)."""
+        """sqrt(self) to the last digits, but self / sqrt(least) for self < least."""
         return self.sqrt() if self._estimate is None else self * self.at_least(least).rsqrt()
 
     def floor(self) -> Value:
@@ -230,11 +234,11 @@ class Value:
         return highest
 
     def exp2_minus(self) -> Value:
-        """2^-self for self >= 0, to the last digits: exactly 1 at 0, exactly 0 from 127 on (1023 in
-        float64). NaNs are lost.
+        """2^-self for self >= 0, to the last digits. NaNs are lost.
 
-        2^n 2^-f: n = -round(self) by adding 1.5 2^23, f in [-1/2, 1/2] by a polynomial, and n added
-        to the bits of the exponent.
+        The result is exactly 1 at 0, and exactly 0 from 127 on (1023 in float64). It is 2^n 2^-f.
+        Adding 1.5 2^23 (1.5 2^52 in float64) rounds self to -n. A polynomial gives 2^-f for f in
+        [-1/2, 1/2]. n is added to the bits of the exponent.
         """
         b, kind = writer().builder, self.kind
         mantissa, bias, degree = FORMATS[kind.element]
@@ -252,38 +256,38 @@ class Value:
         return Value(Kind(self.kind.element), number)
 
     def permuted(self, lanes: Sequence[int], other: Value | None = None) -> Value:
-        """The given lanes of self and (counted on from self's last) of other, as many as given."""
+        """A vector of the given lanes of self and other: other's count on from self's last."""
         both = self.llvm, (self if other is None else other).llvm
         moved = writer().builder.shuffle_vector(*both, _mask(lanes))
         return Value(Kind(self.kind.element, len(lanes)), moved)
 
     def folded(self, combine: Callable[[Any, Any], Value] = operator.add) -> Value:
-        """The lanes combined, one after the other: a number."""
+        """A number: the lanes combined one after the other."""
         total, *others = (self.lane(k) for k in range(self.kind.lanes))
         for lane in others:
             total = combine(total, lane)
         return total
 
     def bits(self) -> Value:
-        """Of floats, as integers of the same length."""
+        """The bits of floats, as integers of the same length."""
         kind = self.kind.bits
         return Value(kind, writer().builder.bitcast(self.llvm, kind.type))
 
     def any(self) -> Value:
-        """Whether some lane of truths is true."""
+        """Whether a lane of truths is true."""
         whole = ir.IntType(self.kind.lanes)
         b = writer().builder
         return Value(TRUTH, b.icmp_unsigned("!=", b.bitcast(self.llvm, whole), whole(0)))
 
     @property
     def _estimate(self) -> tuple[str, int] | None:
-        """The processor's instruction for 1 / sqrt, and its lanes, if it has one for this kind."""
+        """The processor's instruction for 1 / sqrt of this kind, and its lanes, or None."""
         found = writer().processor.rsqrt_estimate
         fits = self.kind.element == "float32" and found and self.kind.lanes % found[1] == 0
         return found if fits else None
 
     def _estimated_rsqrt(self, name: str, width: int) -> Value:
-        """A processor's instruction of `width` lanes, applied to parts."""
+        """1 / sqrt by the processor's instruction `name`, applied to parts of `width` lanes."""
         starts = range(0, self.kind.lanes, width)
         parts = [intrinsic(name, self.permuted(range(k, k + width))) for k in starts]
         while len(parts) > 1:
@@ -294,7 +298,7 @@ class Value:
 
 
 def fma(a: Value, b: Number, c: Number) -> Value:
-    """a b + c: fused, and rounded once, where the processor can; else rounded twice."""
+    """a b + c, rounded once where the processor can fuse it, else rounded twice."""
     return intrinsic("llvm.fmuladd", a, a.kind(b), a.kind(c))
 
 
@@ -306,14 +310,15 @@ def squared_norm(u: list[Value]) -> Value:
 
 
 def select(mask: Value, then: Number, otherwise: Number) -> Value:
-    """`then` where the mask is true, lane by lane; both are computed."""
+    """`then` where the mask is true, else `otherwise`, lane by lane. Both are computed."""
     a, b = common(then, otherwise)
     return Value(a.kind, writer().builder.select(mask.llvm, a.llvm, b.llvm))
 
 
 def intrinsic(name: str, *values: Value) -> Value:
-    """LLVM's function of this name for the values' kind: those of a processor (llvm.x86. ...) have
-    no kind in their name.
+    """LLVM's function of this name for the values' kind.
+
+    The functions of a processor (llvm.x86. ...) have no kind in their name.
     """
     kind = values[0].kind
     suffix = f".{f'v{kind.lanes}' if kind.lanes else ''}{register(kind.element).intrinsic_name}"
@@ -322,7 +327,7 @@ def intrinsic(name: str, *values: Value) -> Value:
 
 
 def external(name: str, kind: Kind, *values: Value) -> Value:
-    """A function that LLVM knows by name."""
+    """A call of a function that LLVM knows by name."""
     module = writer().builder.module
     signature = ir.FunctionType(kind.type, [value.kind.type for value in values])
     function = module.globals.get(name) or ir.Function(module, signature, name=name)
@@ -330,7 +335,7 @@ def external(name: str, kind: Kind, *values: Value) -> Value:
 
 
 def common(a: Number, b: Number) -> tuple[Value, Value]:
-    """Both as one kind: plain numbers as the other's, integers as floats, numbers in all lanes."""
+    """Both as one kind: plain numbers take the other's, integers turn to floats or fill lanes."""
     kinds = [_kind_beside(x, other) for x, other in ((a, b), (b, a))]
     kind = max(kinds, key=lambda k: (k.lanes, k.floating))
     for one in kinds:
@@ -340,7 +345,7 @@ def common(a: Number, b: Number) -> tuple[Value, Value]:
 
 
 def kind_of(x: Number) -> Kind:
-    """Of a value, or of the value that a plain number becomes."""
+    """The kind of a value, or of the value that a plain number becomes."""
     if isinstance(x, Value):
         return x.kind
     return TRUTH if isinstance(x, bool) else WHOLE if isinstance(x, int) else REAL
@@ -358,11 +363,12 @@ def _mask(lanes: Sequence[int]) -> ir.Constant:
 
 @lru_cache
 def exp2_polynomial(degree: int) -> tuple[float, ...]:
-    """1 + c_1 f + ... + c_degree f^degree close to 2^f on [-1/2, 1/2], by interpolating (2^f - 1)
-    / f in Chebyshev's points.
+    """Coefficients of 1 + c_1 f + ... + c_degree f^degree, close to 2^f on [-1/2, 1/2].
+
+    They interpolate (2^f - 1) / f in Chebyshev's points.
     """
     f = np.cos(np.pi * (np.arange(degree) + 0.5) / degree) / 2
     slope = [math.expm1(v * math.log(2)) / v if v else math.log(2) for v in f]
-    # In the basis of Chebyshev, for its condition; then in powers of f.
+    # The fit uses Chebyshev's basis, which is well conditioned, and is then put in powers of f.
     fit = np.polynomial.chebyshev.Chebyshev.fit(f, slope, degree - 1, domain=[-0.5, 0.5])
     return (1.0, *(float(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef))

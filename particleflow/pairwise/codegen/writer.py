@@ -1,4 +1,4 @@
-"""The code that is being written: every operation of a `values.Value` appends to it."""
+"""Hold the code that is being written: each operation of a `values.Value` appends to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from particleflow.pairwise.codegen.processor import Processor
 
 @dataclass
 class Writer:
-    """Where the next instruction goes, and for which processor.
+    """The place of the next instruction, and the processor that it is for.
 
-    `loops`: where `continue` and `break` lead, None for a loop that is unrolled. `branches`: how
-    many loops and conditions of the code are open. `table`: where plain numbers are read from.
+    `loops` holds the targets of `continue` and `break`, None for an unrolled loop. `branches`
+    counts the open loops and conditions of the code. Plain numbers are read from `table`, if any.
     """
 
     builder: ir.IRBuilder
@@ -30,12 +30,12 @@ class Writer:
         return [self.builder.append_basic_block(name) for name in names]
 
     def go(self, block: ir.Block, then: ir.Block | None = None) -> None:
-        """Jump to a block; write on in `then`, by default in that block."""
+        """Jump to `block`, then write on in `then`, by default in `block`."""
         self.builder.branch(block)
         self.builder.position_at_end(then or block)
 
     def place(self, kind: ir.Type) -> Any:
-        """Room for one value in the function's entry, 0 at first: LLVM makes a register of it."""
+        """Room for one value in the function's entry, 0 at first. LLVM makes it a register."""
         with self.builder.goto_entry_block():
             place = self.builder.alloca(kind)
             self.builder.store(ir.Constant(kind, None), place)
@@ -46,7 +46,7 @@ _writer: ContextVar[Writer | None] = ContextVar("writer", default=None)
 
 
 def writer() -> Writer:
-    """Of this thread."""
+    """The writer of this thread."""
     now = _writer.get()
     if now is None:
         raise RuntimeError("no code is being written: call this from a @staged function")

@@ -1,4 +1,4 @@
-"""Sums over all pairs: exact up to rounding.
+"""Sum over all pairs, exactly up to rounding.
 
 Read in this order:
 
@@ -7,6 +7,6 @@ Read in this order:
   threads. `tiles` writes the machine code, from the formulas that each kernel states.
 - `keops`: the exact backend on CUDA. `keops_probe` keeps its failures away from the caller.
 - `sorted`: exact sums on the line in O((N + Q) log N) operations.
-- `fallback`: the fastest exact backend for a kernel and a device. The approximate backends ask it
-  for what they cannot sum.
+- `fallback`: the fastest exact backend for a kernel and a device. It sums where the approximate
+  backends cannot.
 """

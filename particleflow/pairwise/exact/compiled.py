@@ -1,6 +1,4 @@
-"""Exact sums at the speed of the processor: machine code for its vectors, written by `tiles`, in as
-many threads as torch has.
-"""
+"""Sum exactly on the CPU with the machine code of `tiles`, in as many threads as torch has."""
 
 from __future__ import annotations
 
@@ -31,8 +29,7 @@ from particleflow.pairwise.inputs import (
 from particleflow.pairwise.terms import What
 from particleflow.subsets import ranked
 
-# Scaled coordinates beyond which float32 has no room for their squares and the kernel's
-# derivatives.
+# Largest scaled coordinate in float32, no unit: squares and the kernel's derivatives still fit.
 FAR = 1e9
 # Working memory of a prepared kernel matrix, in bytes.
 MATRIX_BYTES = 8 * 2**20
@@ -40,19 +37,19 @@ MATRIX_BYTES = 8 * 2**20
 
 @dataclass(frozen=True)
 class Compiled:
-    """Exact sums on the CPU in machine code made at run time (by llvmlite: no compiler is needed).
-    Cost O(Q N d), memory O(Q d K + N d).
+    """Exact sums on the CPU by machine code made at run time: O(Q N d), memory O(Q d K + N d).
 
-    Every radial kernel of `particleflow.kernels` but `Radial`. Errors: rounding of the coordinates
-    (relative to the sources' centre) and of the terms, 1e-6 relative to the sum of the terms'
-    absolute values in float32, 1e-14 in float64. Same input, same bits, for any number of threads
+    llvmlite makes the code, and no compiler is needed. `Compiled` sums every radial kernel of
+    `particleflow.kernels` but `Radial`. The errors come from rounding of the coordinates (relative
+    to the sources' centre) and of the terms: 1e-6 of the sum of the terms' absolute values in
+    float32, 1e-14 in float64. The same input gives the same bits for any number of threads
     (`torch.get_num_threads()`). The first use of a kernel, sum and dtype takes 0.1 s for its code.
 
     Parameters
     ----------
     portable : bool
-        Code that any processor of this architecture runs (no AVX, no FMA), in place of this one's:
-        the same bits on all of them, at a third of the speed.
+        Make code that any processor of this architecture runs (no AVX, no FMA). The bits are then
+        the same on all these processors, at a third of the speed.
 
     Raises
     ------
@@ -79,8 +76,9 @@ class Compiled:
 
 @dataclass(frozen=True)
 class CompiledQueries:
-    """Query points as the code for one set of sources wants them, and, where it is small, their
-    kernel matrix (Q, N).
+    """Query points in the layout of the compiled code, for one set of sources.
+
+    `matrix` is their kernel matrix (Q, N) where it is small.
     """
 
     points: Tensor
@@ -133,8 +131,9 @@ class CompiledSources:
 
     @cached_property
     def _centre(self) -> np.ndarray:
-        """Subtracted in float64 first: float32 keeps its digits for a cloud far from the origin, or
-        with some points far from the others.
+        """The median of the sources, subtracted from all coordinates in float64.
+
+        float32 then keeps its digits for a cloud far from the origin, or with a few far points.
         """
         return ranked(self.points.detach().numpy(), 0.5)[0].astype(np.float64)
 
@@ -156,11 +155,11 @@ class CompiledSources:
         return max(float(high), -float(low))
 
     def _extreme(self, rows: np.ndarray) -> bool:
-        """Whether squares of scaled coordinates leave the numbers of float32."""
+        """Do squares of scaled coordinates leave the range of float32?"""
         if rows.dtype != np.float32:
             return False
         low, high = torch.from_numpy(rows).aminmax()
-        # a NaN hides what is beside it: it answers True, which costs time only
+        # A NaN hides the other coordinates: the answer is then True, which costs time only.
         return not max(float(high), -float(low), self._farthest) <= FAR
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
@@ -171,8 +170,9 @@ class CompiledSources:
         return query_rows(scaled(self.kernel, points_of(z).to(self.points.dtype), self._centre))
 
     def _answer(self, rows: np.ndarray, w: Tensor, z: Tensor) -> Tensor:
-        """In the dtype of the points. The code loses NaNs: a source or weight that is not finite
-        makes all rows NaN.
+        """Return the answer in the dtype of the points, with NaNs where they belong.
+
+        The code loses NaNs: a source or a weight that is not finite makes all rows NaN here.
         """
         answer = rows.astype(self._scaled.dtype, order="C")
         if not (self._finite and np.isfinite(w.detach().numpy()).all()):
@@ -181,12 +181,12 @@ class CompiledSources:
 
 
 def has_code(kind: type[Kernel]) -> bool:
-    """Is there machine code for kernels of this class?"""
+    """Does machine code exist for kernels of this class?"""
     return stated(kind) is not None
 
 
 def check_kernel(kernel: Kernel) -> None:
-    """Refuse what has no machine code."""
+    """Refuse a kernel without machine code."""
     if not has_code(type(kernel)):
         names = ", ".join(known.__name__ for known in BUILT_IN)
         raise TypeError(

@@ -1,5 +1,6 @@
-"""Exact sums in plain torch, tile by tile: any device, any kernel, bounded memory. The reference
-for every other backend.
+"""Sum exactly in plain torch, tile by tile, on any device and for any kernel.
+
+The memory is bounded. These sums are the reference for every other backend.
 """
 
 from __future__ import annotations
@@ -33,19 +34,24 @@ from particleflow.pairwise.inputs import (
 )
 from particleflow.pairwise.terms import What
 
-# (Q, N) arrays alive at once while a tile is worked on, at most (the logarithm with Matern52): s,
-# the exponent, a difference, a product, and the temporaries of the kernel's slope.
+# Most (Q, N) arrays in memory at once for a tile (the logarithm with Matern52): s, the exponent, a
+# difference, a product, and the temporaries of the kernel's slope.
 ARRAYS_PER_TILE = 8
-# Coordinates beyond which their squares, and the kernel's derivatives there, are no numbers of
-# float32: of our kernels, and of others, whose derivatives may take powers on the way.
-FAR, FAR_UNKNOWN = 1e9, 1e3
-# A bandwidth below which the pole of a laplacian, at a distance of 1e-15 bandwidths, is none.
+# Largest coordinate in float32, in the points' unit, for kernels with a laplacian of their own:
+# squares and the kernel's derivatives still fit.
+FAR = 1e9
+# Largest coordinate in float32, in the points' unit, for other kernels, whose derivatives may take
+# powers on the way.
+FAR_UNKNOWN = 1e3
+# Least bandwidth in float32, in the points' unit: a laplacian's pole, cut off at a distance of
+# 1e-15 bandwidths, still fits.
 FINE = 1e-3
 
 
 def squared_distances(z: Tensor, points: Tensor) -> Tensor:
-    """|z_q - x_n|^2, shape (Q, N), by differences: |z|^2 + |x|^2 - 2 z.x would lose half of the
-    digits.
+    """Return |z_q - x_n|^2, shape (Q, N), by differences.
+
+    The formula |z|^2 + |x|^2 - 2 z.x would lose half of the digits.
     """
     s = (z[:, 0, None] - points[None, :, 0]).square_()
     for k in range(1, points.shape[1]):
@@ -54,22 +60,22 @@ def squared_distances(z: Tensor, points: Tensor) -> Tensor:
 
 
 def kernel_matrix(kernel: Kernel, z: Tensor, points: Tensor) -> Tensor:
-    """k(z_q, x_n), shape (Q, N)."""
+    """Return k(z_q, x_n), shape (Q, N)."""
     with Supplied("kernel", kernel):
         return kernel.profile(squared_distances(z, points))
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Exact sums with chunked torch operations. Cost O(Q N d), working memory at most `max_bytes`.
+    """Exact sums with chunked torch operations: O(Q N d), working memory at most `max_bytes`.
 
-    Same input, same bits, for a fixed number of threads.
+    The same input gives the same bits for a fixed number of threads.
 
     Parameters
     ----------
     max_bytes : int
-        Bound on the working memory beyond input and output (at least one pair is always worked on;
-        `log` keeps a second copy of its output). Tiles much larger than the processor's cache gain
+        Bound on the working memory beyond input and output, in bytes. A tile has at least one pair.
+        `log` keeps a second copy of its output. Tiles much larger than the processor's cache gain
         nothing.
     """
 
@@ -84,8 +90,9 @@ class Dense:
 
 @dataclass(frozen=True)
 class DenseQueries:
-    """Query points and, where it fits the memory bound, their kernel matrix (Q, N) against one set
-    of sources.
+    """Query points and their kernel matrix (Q, N) against one set of sources.
+
+    `matrix` is None where the matrix does not fit the memory bound.
     """
 
     points: Tensor
@@ -112,8 +119,9 @@ class DenseSources:
         return DenseSources(self.kernel, self.points.double(), self.max_bytes)
 
     def _extreme(self, z: Tensor) -> bool:
-        """Whether squared distances leave the numbers of float32. On a device nobody waits for the
-        answer: they are taken as they come.
+        """Do squared distances leave the range of float32?
+
+        Only the CPU checks: other devices would have to be waited for.
         """
         if self.points.dtype != torch.float32 or z.device.type != "cpu":
             return False
@@ -123,7 +131,7 @@ class DenseSources:
         return fine or max(_largest(z), _largest(self.points)) > far
 
     def tiles(self, z: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Row (query) and column (source) slices, a row's columns one after the other."""
+        """Yield row (query) and column (source) slices, all columns of a row in sequence."""
         pairs = max(1, self.max_bytes // (ARRAYS_PER_TILE * z.element_size()))
         columns = min(len(self.points), max(1, int(pairs**0.5)))
         rows = max(1, pairs // columns)
@@ -152,7 +160,10 @@ class DenseSources:
         return at_numbers(total, points)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """Online over column tiles: running maximum, sum and gradient relative to that maximum."""
+        """Return the logarithm (Q,) and its gradient (Q, d) in one pass over column tiles.
+
+        The pass keeps a running maximum, and the sum and gradient relative to that maximum.
+        """
         kernel, points = self.kernel, points_of(z)
         if self._extreme(points):
             log, grad = self._double.log_sum(w.double(), points.double())
@@ -168,8 +179,7 @@ class DenseSources:
             with Supplied("kernel", kernel):
                 exponent = kernel.log_profile(s).add_(log_w[columns])
             new_top = torch.maximum(top[rows], exponent.amax(1))
-            # A row that has met only zero weights keeps top = -inf: any finite reference will do
-            # for it.
+            # A row with only zero weights so far keeps top = -inf: any finite reference is right.
             reference = torch.where(new_top.isinf(), torch.zeros_like(new_top), new_top)
             share = exponent.sub_(reference[:, None]).exp_()
             scale = (top[rows] - reference).exp()
@@ -191,7 +201,7 @@ class DenseSources:
 
 
 def _largest(points: Tensor) -> float:
-    """The largest finite coordinate."""
+    """Return the largest |coordinate| of those that are finite."""
     ends = [abs(float(end)) for end in points.aminmax()]
     return (
         max(ends)
@@ -200,8 +210,8 @@ def _largest(points: Tensor) -> float:
     )
 
 
-# One tile's contribution, (Q, K, components), to each sum: of the kernel, s (Q, N), z (Q, d), x (N,
-# d) and w (N, K).
+# Each function below returns a tile's contribution (Q, K, components) to a sum, from the kernel,
+# s (Q, N), z (Q, d), x (N, d) and w (N, K).
 
 
 def _values(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
@@ -214,7 +224,7 @@ def _gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Te
 
 def _values_and_gradients(kernel: Kernel, s: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
     profile = kernel.profile(s)
-    # A positive kernel's slope without a second exponential.
+    # A positive kernel's slope needs no second exponential.
     slope = kernel.log_slope(s).mul_(profile) if is_positive(kernel) else kernel.slope(s)
     return torch.cat([(profile @ w)[..., None], _pull(slope, z, x, w)], dim=-1)
 
@@ -238,7 +248,7 @@ _TERMS = {
 
 
 def _pull(slope: Tensor, z: Tensor, x: Tensor, w: Tensor) -> Tensor:
-    """sum_n w_n 2 slope_qn (z_q - x_n), shape (Q, K, d). Writes into `slope`."""
+    """Return sum_n w_n 2 slope_qn (z_q - x_n), shape (Q, K, d), and overwrite `slope`."""
     slope = slope.mul_(2)
     return torch.stack(
         [(slope * (z[:, k, None] - x[None, :, k])) @ w for k in range(x.shape[1])], dim=-1

@@ -1,6 +1,4 @@
-"""Exact sums for the approximate backends: by the fastest that can, for rows, parts or problems
-that they cannot do.
-"""
+"""Sum exactly, by the fastest exact backend, where an approximate backend cannot."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from particleflow.pairwise.terms import What
 
 
 def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
-    """Compiled on the CPU and KeOps elsewhere where they can, else Dense."""
+    """Return Compiled on the CPU and KeOps elsewhere where they can sum, else Dense."""
     if device.type == "cpu":
         return _on_cpu(type(kernel))
     why = "" if not is_built_in(kernel) else unavailable(device)
@@ -46,9 +44,7 @@ def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
 
 
 def undeclared(backend: str, kernel: Kernel, points: Tensor) -> Sources:
-    """Exact sources of a kernel that has declared nothing a fast sum could be planned by, and one
-    warning.
-    """
+    """Return exact sources of a kernel that does not declare its scale, and warn once."""
     told = f"{backend} sums a {type(kernel).__name__} kernel exactly: it does not declare its scale"
     warn_once(
         f"{told}. Give it with_bandwidth (pf.kernels.ScaledKernel), or ask for Dense() or Auto()"
@@ -57,7 +53,7 @@ def undeclared(backend: str, kernel: Kernel, points: Tensor) -> Sources:
 
 
 def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
-    """The sum of parts, each of (sources, weights), by exact sums."""
+    """Return the exact field of parts (sources, weights)."""
     fields: list[Any] = [
         exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts
     ]
@@ -65,14 +61,14 @@ def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
 
 
 def exact_values(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:
-    """Exact sums in float64 of w (N,) or (N, K) at z (Q, d): (Q, K, components)."""
+    """Return exact float64 sums (Q, K, components) of w (N,) or (N, K) at z (Q, d)."""
     sources = cast("SummedSources", exact_sources(kernel, points.double()))
     return sources.sums(what, as_matrix(w).double(), z.double())
 
 
 @functools.cache
 def usable(module: str) -> bool:
-    """Can it be imported? If not, one warning a process."""
+    """Can the module be imported? If not, warn once a process."""
     try:
         importlib.import_module(module)
     except (ImportError, OSError) as error:
@@ -87,5 +83,5 @@ def usable(module: str) -> bool:
 
 @functools.cache
 def warn_once(message: str) -> None:
-    """Once a process, whatever the warnings' filter."""
+    """Warn once a process, whatever the warnings' filter."""
     _checks.warn(message)

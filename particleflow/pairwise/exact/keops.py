@@ -1,8 +1,8 @@
-"""Exact sums by KeOps: one formula for each kernel and sum, compiled when it is first met. The
-exact backend on CUDA.
+"""Sum exactly by KeOps, the exact backend on CUDA.
 
-Points enter a formula as (x - centre) / unit, taken in float64: clouds far from the origin keep
-their digits in float32, and a new bandwidth compiles nothing. With s = |z - x|^2, r = |z - x| in
+Each kernel and sum has one formula, compiled at its first use. Points enter a formula as
+(x - centre) / unit, computed in float64. Clouds far from the origin thus keep their digits in
+float32, and a new bandwidth compiles nothing. With s = |z - x|^2, r = |z - x| in
 that unit, every kernel is
 
     k = common * profile,      grad_z k = common * pull (x - z) / unit,
@@ -42,10 +42,10 @@ from particleflow.pairwise.inputs import (
 )
 from particleflow.pairwise.terms import What
 
-# The parts of a formula that `_written` can fill in.
+# Names of the parts of a formula that `written` fills in.
 _TERMS = ("common", "profile", "pull", "bend", "log", "log_pull")
 
-# What is summed over j, (K, components): of weights w (K,).
+# Formula of the terms (K, components) that are summed over j, for weights w (K,).
 _SUMS = {
     What.VALUE: "(w*{common})*{profile}",
     What.GRAD: "TensorProd(w*{common},{pull}*(x-z))",
@@ -53,9 +53,9 @@ _SUMS = {
     What.LAPLACIAN: "(w*{common})*{bend}",
 }
 
-# Numbers of weight vectors that a formula is compiled for; accumulators that a GPU's registers
-# hold.
+# Numbers of weight vectors that a formula is compiled for.
 WIDTHS = (1, 4, 16)
+# Most accumulators that a GPU's registers hold.
 ACCUMULATORS = 64
 
 _compiled: set[tuple[Any, ...]] = set()
@@ -64,13 +64,13 @@ _turn = Turn()  # at pykeops, whose tables and routines are not made for several
 
 @dataclass(frozen=True)
 class KeOps:
-    """Exact sums by pykeops (`pip install 'particleflow-sim[keops]'`, and a C++ compiler) on CUDA
-    and on the CPU. Cost O(Q N d), memory O(Q + N).
+    """Exact sums by pykeops on CUDA and on the CPU: O(Q N d), memory O(Q + N).
 
-    A formula is compiled when it is first met (about 10 s on the CPU) and kept in a private folder,
+    pykeops (`pip install 'particleflow-sim[keops]'`) needs a C++ compiler. A formula is compiled at
+    its first use (about 10 s on the CPU) and kept in a private folder,
     `keops-...` in $XDG_CACHE_HOME/particleflow. On CUDA tensors stay on the device. Sums are
-    accumulated in float64 (but the logarithm's on CUDA), on the CPU all of a sum is in float64.
-    Same input, same bits, for any number of threads.
+    accumulated in float64, except logarithms on CUDA. On the CPU all of a sum is in float64. The
+    same input gives the same bits for any number of threads.
 
     The first use in a program imports pykeops with that folder and flags of its own; where the
     program has imported pykeops before, its folder and flags are used.
@@ -78,15 +78,15 @@ class KeOps:
     Parameters
     ----------
     timeout : float
-        Seconds for a trial in another process (it compiles a first formula), made once, and for
-        another process that is compiling.
+        Longest wait, in seconds, for the one trial in another process, which compiles a formula,
+        and for another process that is compiling.
 
     Raises
     ------
     ImportError, RuntimeError
         pykeops is missing, or cannot work here; the message says why, and the remedy.
     TypeError
-        A kernel without a formula.
+        The kernel has no formula.
     """
 
     timeout: float = 120.0
@@ -117,7 +117,7 @@ class KeOps:
 
 
 def written(formula: KeOpsFormula, text: str, d: int) -> str:
-    """`text` with the formula's terms in the place of their names."""
+    """Return `text` with the formula's terms in the place of their names."""
     s = "SqDist(z,x)"
     # r >= 1e-15, as in kernels/contract.py, so that the force between coincident points is zero
     # times something finite; IntCst(10**15) is no int.
@@ -131,8 +131,9 @@ def written(formula: KeOpsFormula, text: str, d: int) -> str:
 
 
 def unavailable(device: torch.device | str = "cpu", *, timeout: float = 120.0) -> str:
-    """Why KeOps cannot sum on `device`, and the remedy; empty if it can. Does not import pykeops
-    here; found out once per process.
+    """Tell why KeOps cannot sum on `device`, with the remedy, or return an empty string.
+
+    The answer is found once per process, without an import of pykeops in this process.
     """
     kind = torch.device(device).type
     if kind not in ("cpu", "cuda"):
@@ -141,25 +142,26 @@ def unavailable(device: torch.device | str = "cpu", *, timeout: float = 120.0) -
 
 
 def middle(points: Tensor) -> Tensor:
-    """The median of each coordinate, (d,) float64: outliers would move a mean."""
+    """Return the median of each coordinate, (d,) float64: outliers would move a mean."""
     return points.nanmedian(dim=0).values.double()
 
 
 def scaled(points: Tensor, centre: Tensor, unit: float) -> Tensor:
-    """(points - centre) / unit, rounded once, to the dtype that is summed in."""
+    """Return (points - centre) / unit, rounded once to the dtype of the sums."""
     return ((points.double() - centre) / unit).to(summed_in(points)).contiguous()
 
 
 def summed_in(points: Tensor) -> torch.dtype:
-    """On CUDA that of the points. On the CPU float64: vectorised expf falls back to scalars where
-    it underflows, and is twice slower then.
+    """Return the dtype of the sums: on CUDA the points' dtype, on the CPU float64.
+
+    On the CPU, vectorised expf falls back to scalars where it underflows, and takes twice as long.
     """
     return points.dtype if points.is_cuda else torch.float64
 
 
 @dataclass(frozen=True)
 class KeOpsQueries:
-    """Query points, and as one set of sources scales them."""
+    """Query points, and the same points as one set of sources scales them."""
 
     points: Tensor
     sources: KeOpsSources
@@ -205,8 +207,10 @@ class KeOpsSources:
         return masked(total.to(self.points.dtype), points_of(z))
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """sum_j exp(log k + log w - m) [1, log_pull (x - z)] and m, the largest exponent, in one
-        pass.
+        """Return the logarithm (Q,) and its gradient (Q, d) in one pass.
+
+        The pass gives sum_j exp(log k + log w - m) [1, log_pull (x - z)] and the largest exponent
+        m.
         """
         dtype = self.scaled.dtype
         routine = _routine(self.formula, None, self.points.shape[1], 1, w.is_cuda)
@@ -259,7 +263,7 @@ class KeOpsSources:
 
 
 def _building(timeout: float) -> AbstractContextManager[None]:
-    """One builder at a time in our folder; another folder is its owner's business."""
+    """Admit one builder at a time to our folder. Another folder is left to its owner."""
     from pykeops.config import get_build_folder
 
     folder = keops_probe.cache_folder()
@@ -272,7 +276,7 @@ def _building(timeout: float) -> AbstractContextManager[None]:
 
 @cache
 def _routine(formula: KeOpsFormula, what: What | None, d: int, width: int, on_cuda: bool) -> Any:
-    """The sum `what`, or None: of the logarithm.
+    """Return the routine of the sum `what`, or of the logarithm for None.
 
     Sums accumulate in float64: on CUDA block by block, on the CPU in a plain loop, which gcc
     vectorises. KeOps' log-sum-exp can only accumulate in the dtype of its arguments, by blocks.

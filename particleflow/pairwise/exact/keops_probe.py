@@ -1,5 +1,4 @@
-"""Where KeOps may fail, kept away from the caller: its cache of compiled formulas, and a trial in a
-process of its own.
+"""Keep KeOps' failures from the caller, by a private cache and a trial in another process.
 
 KeOps compiles a formula when it is first met, and loads the result into the process. A truncated
 file kills that process (SIGBUS), two builders at once make one, and a missing compiler shows only
@@ -44,12 +43,14 @@ FLAGS = (
     " -include math.h"
 )
 
+# The message where pykeops is missing.
 NOT_INSTALLED = "pykeops is not installed: pip install 'particleflow-sim[keops]'"
-NO_CUDA = 3  # what the trial returns where pykeops sees no CUDA device
+# Exit status of the trial where pykeops sees no CUDA device.
+NO_CUDA = 3
 
 
 def compiler() -> str | None:
-    """The C++ compiler that pykeops will call, found in the same way."""
+    """Return the C++ compiler that pykeops will call, or None."""
     chosen = os.environ.get("CXX", "")
     names = [chosen, "clang++", "g++"] if sys.platform == "darwin" else [chosen, "g++"]
     return next((name for name in names if name and shutil.which(name)), None)
@@ -57,10 +58,10 @@ def compiler() -> str | None:
 
 @lru_cache
 def cache_folder() -> Path:
-    """Our folder for compiled formulas, made with mode 0700: in the user's cache, else in the
-    temporary folder.
+    """Return our folder for compiled formulas: in the user's cache, else in the temporary folder.
 
-    Its name tells what the files depend on. OSError where neither can be written.
+    The folder has mode 0700. Its name holds the versions and the machine that the files depend on.
+    An OSError is raised where neither place can be written.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
@@ -82,7 +83,7 @@ def cache_folder() -> Path:
 
 
 def _processor() -> str:
-    """What -march=native depends on: homes are shared between machines."""
+    """Return the processor's features, which -march=native uses: machines may share a home."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -91,7 +92,7 @@ def _processor() -> str:
 
 
 def _private(path: Path) -> Path:
-    """`path`, a writable folder that nobody else can put code into."""
+    """Return `path` as a writable folder that nobody else can put code into."""
     if not path.is_absolute():
         raise FileNotFoundError(f"no home folder: {path}")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,8 +106,9 @@ def _private(path: Path) -> Path:
 
 @contextmanager
 def building(folder: Path, timeout: float) -> Iterator[None]:
-    """Alone in `folder` (or TimeoutError), with nothing in it but finished files; those that are
-    made within are finished unless it raises.
+    """Lock `folder` (or raise TimeoutError), and drop its unfinished files.
+
+    Files made within the context count as finished unless the context raises.
     """
     import fcntl
 
@@ -131,7 +133,7 @@ def building(folder: Path, timeout: float) -> Iterator[None]:
 
 
 def _drop_unfinished(folder: Path) -> None:
-    """Unlink, never truncate: other processes may have the file loaded."""
+    """Unlink unfinished files, never truncate them: other processes may have them loaded."""
     try:
         finished = json.loads((folder / "index.json").read_text())
     except (OSError, ValueError):
@@ -160,8 +162,9 @@ def _sum(path: Path) -> list[int]:
 
 
 def load(folder: Path, timeout: float) -> None:
-    """`import pykeops` with our folder and flags, in silence, and leave the environment as it was.
-    Where the program has imported it, nothing.
+    """Import pykeops silently with our folder and flags, and restore the environment.
+
+    Nothing happens where the program has imported pykeops.
     """
     if "pykeops" in sys.modules:
         return
@@ -192,8 +195,9 @@ def load(folder: Path, timeout: float) -> None:
 
 @lru_cache
 def trouble(gpu: bool, timeout: float) -> str:
-    """Why pykeops cannot be used, and the remedy; empty if it can. One trial for each process, two
-    where the first one fails.
+    """Tell why pykeops cannot be used, with the remedy, or return an empty string.
+
+    Each process makes one trial, and a second one where the first one fails.
     """
     if importlib.util.find_spec("pykeops") is None:
         return NOT_INSTALLED
@@ -211,7 +215,7 @@ def trouble(gpu: bool, timeout: float) -> str:
         )
     code, words = _trial(folder, gpu, timeout)
     if code not in (0, None, NO_CUDA):
-        # Whatever it was, a damaged file could be the cause: once more from nothing.
+        # A damaged file could be the cause: the second trial starts from an empty folder.
         _empty(folder, timeout)
         code, words = _trial(folder, gpu, timeout)
     if code is None:
@@ -234,7 +238,7 @@ def trouble(gpu: bool, timeout: float) -> str:
 
 
 def _trial(folder: Path, gpu: bool, timeout: float) -> tuple[int | None, str]:
-    """Exit status (None: it took too long) and last words of this file run as a program."""
+    """Run this file as a program; return the exit status (None: time-out) and the last errors."""
     command = [sys.executable, "-P", __file__, str(folder), "gpu" if gpu else "cpu", str(timeout)]
     # A session of its own, so that the compiler dies with it.
     with subprocess.Popen(
@@ -255,7 +259,7 @@ def _trial(folder: Path, gpu: bool, timeout: float) -> tuple[int | None, str]:
 
 
 def _try_it(folder: Path, gpu: bool, timeout: float) -> int:
-    """Compile or load one formula, evaluate it, compare."""
+    """Compile or load one formula, evaluate it, and compare the sums with numpy's."""
     blocked: Any = None
     sys.modules["torch"] = blocked  # takes seconds to import, and is not needed here
     load(folder, timeout)

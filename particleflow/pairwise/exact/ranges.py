@@ -1,4 +1,4 @@
-"""Compiled sums over ranges of sources, one range or more for each block of queries, in threads."""
+"""Run compiled sums in threads, each block of queries over its ranges of sources."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.exact.tiles import UNROLLED, Plan, function
 from particleflow.pairwise.terms import What
 
-# Fewer pairs than this are not worth a thread of their own.
+# Least number of pairs that is worth a thread.
 THREAD_PAIRS = 2**20
-# Pairs of one call of compiled code, which Ctrl-C cannot interrupt: some 0.3 s.
+# Most pairs of one call of compiled code, which Ctrl-C cannot interrupt: about 0.3 s.
 CALL_PAIRS = 2**28
-# Bytes: scratch memories of two threads share no line of the cache.
+# Alignment of a thread's scratch memory, in bytes: two threads share no line of the cache.
 CACHE_LINE = 64
-# Rows of queries that a thread takes: a multiple of every number of lanes.
+# Query rows of a block: a multiple of every number of lanes.
 BLOCK = 256
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """The sources that each block of `block` query rows meets: block b those of the ranges
-    starts[r] <= j < stops[r], ptr[b] <= r < ptr[b + 1].
+    """The sources that each block of `block` query rows meets.
 
+    Block b meets the sources starts[r] <= j < stops[r] of the ranges ptr[b] <= r < ptr[b + 1].
     `block` is a multiple of 64.
     """
 
@@ -42,7 +42,7 @@ class Ranges:
     starts: np.ndarray
     stops: np.ndarray
     block: int = BLOCK
-    known: bool = False  # to list nothing that is not there: made by `all_pairs`
+    known: bool = False  # True: `all_pairs` made the ranges, and every index exists
 
     def __post_init__(self) -> None:
         for name in ("ptr", "starts", "stops"):
@@ -68,7 +68,7 @@ class Ranges:
         return [_address(array) for array in (self.ptr, self.starts, self.stops)]
 
     def within(self, sources: int) -> bool:
-        """Nothing outside 0 <= j < sources is listed, so that nothing outside memory is read."""
+        """Are all ranges inside 0 <= j < sources, so that no other memory is read?"""
         listed = self.starts[self.ptr[0] : self.ptr[-1]], self.stops[self.ptr[0] : self.ptr[-1]]
         inside = not len(listed[0]) or (listed[0].min() >= 0 and listed[1].max() <= sources)
         return bool(
@@ -80,7 +80,7 @@ class Ranges:
 
 
 def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.ndarray:
-    """Points (n, d) about `centre` (d,) in the kernel's unit of length, in their dtype."""
+    """Return points (n, d) about `centre` (d,) in the kernel's unit of length, in their dtype."""
     here = points.detach().numpy()
     with np.errstate(invalid="ignore"):  # infinities, which the caller answers with NaNs
         moved: np.ndarray = np.subtract(here, np.asarray(centre), dtype=np.float64, order="C")
@@ -89,7 +89,7 @@ def scaled(kernel: Kernel, points: Tensor, centre: Tensor | np.ndarray) -> np.nd
 
 
 def query_rows(points: np.ndarray) -> np.ndarray:
-    """Scaled points (Q, d) as coordinates (d, Q) with zeros up to a multiple of 64."""
+    """Return scaled points (Q, d) as coordinates (d, Q), with zeros up to a multiple of 64."""
     rows = np.zeros((points.shape[1], -(-len(points) // 64) * 64), points.dtype)
     rows[:, : len(points)] = points.T
     return rows
@@ -105,10 +105,10 @@ def range_sums(
     *,
     portable: bool = False,
 ) -> np.ndarray:
-    """Sums over each block's ranges, (Q, K, what.components(d)) in float64.
+    """Return the sums over each block's ranges, (Q, K, what.components(d)) in float64.
 
-    w (N, K) of any sign, x (N, d) from `scaled`, z (d, Q) from `query_rows` of `scaled`, Q padded
-    to a multiple of 64; all finite.
+    w (N, K) may have any sign. x (N, d) comes from `scaled`, and z (d, Q) from `query_rows` of
+    `scaled`, with Q padded to a multiple of 64. All numbers are finite.
     """
 
     weight, columns = np.ascontiguousarray(w.detach().numpy(), dtype=x.dtype), w.shape[1]
@@ -135,10 +135,10 @@ def range_logs(
     *,
     portable: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms (Q,) of the sums over each block's ranges and their gradients (Q, d), in float64;
-    w (N,) >= 0, the rest as in `range_sums`.
+    """Return the logarithms (Q,) of sums over each block's ranges, and their gradients (Q, d).
 
-    -inf and 0 where nothing is summed.
+    The answers are float64. w (N,) is >= 0, and the other arguments are those of `range_sums`. An
+    empty sum has the logarithm -inf and the gradient 0.
     """
     profile = profile_of(type(kernel))
     top = float(w.max()) or 1.0
@@ -181,7 +181,7 @@ def plan_of(
     log: bool,
     portable: bool,
 ) -> Plan:
-    """The code for a sum of this kind."""
+    """Return the plan of the code for a sum of this kind."""
     processor = Processor("", "") if portable else Processor.here()
     return Plan(kind, what, d if d <= UNROLLED else 0, dtype.name, weights, log, processor)
 
@@ -200,18 +200,18 @@ def _run(
     ranges: Ranges,
     columns: int,
 ) -> None:
-    """All blocks, shared by the threads as they come."""
+    """Run the code on all blocks, in threads that take the next share when they are free."""
     before, after = (z, x, w), (out, lowest)
     assert all(array.flags.c_contiguous for array in (*before, *after))
     assert ranges.known or ranges.within(len(x))
     assert ranges.block % plan.lanes == z.shape[1] % plan.lanes == 0
     blocks, pairs = len(ranges.ptr) - 1, ranges.pairs
     threads = max(1, min(torch.get_num_threads(), blocks, pairs // THREAD_PAIRS))
-    # Small shares keep the threads equally long at work, and a call short enough to be interrupted.
+    # Small shares keep the threads equally busy, and a call short enough to be interrupted.
     share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
     addresses = [*map(_address, before), *ranges.addresses, *map(_address, after)]
     scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
-    # a second interrupt may end this call before its threads: they own what they read and write
+    # A second interrupt may end this call before its threads: the job keeps their arrays alive.
     owners = (*before, ranges, *after, scratch)
     job = _Job(
         function(plan),

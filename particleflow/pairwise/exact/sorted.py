@@ -1,8 +1,8 @@
-"""Exact sums over pairs on the line, by sorting: O((N + Q) log N) for kernels that are a polynomial
-times an exponential of the distance.
+"""Sum exactly over pairs on the line by sorting, at a cost of O((N + Q) log N).
 
-With t = rate |z - x|, k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The moments of the
-sources on one side of a point,
+The kernels are a polynomial times an exponential of the distance. With t = rate |z - x|,
+k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The moments of the sources on one side of a
+point,
 
     A_p(z) = sum_{x_i < z} w_i (rate (z - x_i))^p e^{-rate (z - x_i)},
 
@@ -33,14 +33,15 @@ from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_weights, kept_queries, points_of
 from particleflow.pairwise.terms import What
 
-# Queries at a time: what is made of them stays in the processor's cache.
+# Number of queries at a time: their moments stay in the processor's cache.
 CHUNK = 2**14
 
 
 @dataclass(frozen=True)
 class Form:
-    """k = P(t) e^{-decay t}, t = rate r; `value`, `slope`, `bend` hold the coefficients of P and of
-    its first two derivatives in r.
+    """A kernel on the line, k = P(t) e^{-decay t}, t = rate r.
+
+    `value` holds the coefficients of P. `slope` and `bend` hold the polynomials of k' and k'' in r.
     """
 
     rate: float
@@ -74,7 +75,7 @@ class Form:
 
 
 def form_of(kernel: Kernel) -> Form | None:
-    """How a kernel reads on the line; None where sorting does not help."""
+    """Return a kernel's form on the line, or None where sorting does not help."""
     tail = exponential_tail(kernel)
     if tail is None:
         return None
@@ -88,17 +89,17 @@ def _sorts(kind: type) -> bool:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Exact sums in d = 1 for Energy, Laplace, Matern32 and Matern52. Cost O((N + Q) log N), in
-    float64 whatever the points' dtype.
+    """Exact sums in d = 1 for Energy, Laplace, Matern32 and Matern52: O((N + Q) log N).
 
-    Same input, same bits, for any number of threads.
+    The sums are in float64 for any dtype of the points. The same input gives the same bits for any
+    number of threads.
 
     Raises
     ------
     ValueError
         d > 1.
     TypeError
-        Any other kernel.
+        The kernel is another one.
     """
 
     def sources(self, kernel: Kernel, points: Tensor) -> SortedSources:
@@ -164,8 +165,9 @@ class SortedSources:
         return torch.from_numpy(out).to(points)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """From the moments of the sources of positive weight next to a query, whose distance is an
-        exponent that cannot underflow.
+        """Return the logarithm (Q,) and its gradient (Q, 1) from moments of positive weights.
+
+        The distance to the next source is an exponent, and so cannot underflow.
         """
         points = points_of(z)
         order, queries, broken = self._queries(z)
@@ -183,8 +185,9 @@ class SortedSources:
         return torch.from_numpy(log).to(points), torch.from_numpy(pull[:, None]).to(points)
 
     def _queries(self, z: Tensor | Queries) -> tuple[np.ndarray, Array, np.ndarray]:
-        """The order that sorts the queries, the sorted queries, and which of these are not finite
-        (and stand at zero).
+        """Return the sorting order, the sorted queries, and a mask of those not finite.
+
+        Queries that are not finite are set to zero.
         """
         if isinstance(z, SortedQueries):
             order, queries = z.order
@@ -210,7 +213,7 @@ class SortedField(SumField):
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Sorted distinct sources and what a query between two of them needs.
+    """Sorted distinct sources, with the moments on both sides of each.
 
     `left` (p, N + 1, K): the moments at source n - 1 of itself and all before it, in place n;
     `right`: at source n of itself and all after it. `w` (N + 1, K). Zeros stand where there is no
@@ -224,7 +227,7 @@ class Line:
     right: Array
 
     def at(self, z: Array, what: What) -> list[Array]:
-        """Value, gradient or laplacian (Q, K) at queries, or value and gradient."""
+        """Return value, gradient or laplacian (Q, K) at queries, or value and gradient."""
         form = self.form
         (_, left), (_, right), here = self._sides(z, form.decay)
         if what is What.LAPLACIAN:
@@ -239,7 +242,7 @@ class Line:
         return parts
 
     def log_at(self, z: Array) -> tuple[Array, Array]:
-        """log of the sum and its gradient (Q,), for positive weights (N, 1)."""
+        """Return the logarithm of the sum and its gradient, (Q,) each, for weights (N, 1) > 0."""
         form = self.form
         *sides, here = self._sides(z, 0.0)
         logs, slopes = [_log(form.value[0] * here[:, 0])], [np.zeros(len(z))]
@@ -256,8 +259,10 @@ class Line:
     def _sides(
         self, z: Array, decay: float
     ) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
-        """Left and right: the distance (Q, 1) to the next source there, in units of 1 / rate, and
-        the moments at z; and the weight at z itself.
+        """Return a pair for the left, a pair for the right, and the weight at z itself.
+
+        A pair is the distance (Q, 1) to the next source, in units of 1 / rate, and the moments at
+        z.
         """
         rate = self.form.rate
         place = np.searchsorted(self.x, z)
@@ -276,7 +281,7 @@ class Line:
 
 
 def line_of(form: Form, x: Array, w: Array) -> Line:
-    """Moments for sorted x (N,) and w (N, K): equal sources are merged first."""
+    """Return the moments for sorted x (N,) and w (N, K), with equal sources merged first."""
     first = np.flatnonzero(np.diff(x, prepend=-np.inf) > 0)
     if len(first) < len(x):
         x, w = x[first], np.add.reduceat(w, first, axis=0)
@@ -288,7 +293,7 @@ def line_of(form: Form, x: Array, w: Array) -> Line:
 
 
 def _scan(form: Form, gaps: Array, w: Array) -> Array:
-    """A_p (p, N, K) at each source, of itself and those before it."""
+    """Return A_p (p, N, K) at each source, over itself and all sources before it."""
     n, k = w.shape
     if not form.decay:
         mass = np.cumsum(w, axis=0)

@@ -1,4 +1,4 @@
-"""Machine code for exact sums over pairs. Every exact sum of the package goes through it.
+"""Write the machine code for exact sums over pairs.
 
 `function(plan)` is a function of addresses, then of integers:
 
@@ -18,12 +18,12 @@ Logarithms (K = 1): w holds log2 w. out (1 + d, Q) holds the value and the coord
 gradient relative to 2^-lowest. lowest (Q,), in the element's type, starts at its largest finite
 number, and out starts at 0. `scratch` has as many bytes as the plan says, and belongs to the call.
 
-How: a tile is a vector of queries that meets one source at a time, several registers wide so that
-the chains of operations fill each other's gaps. With one weight vector and d <= 3 all is kept in
-registers. Else a chunk of sources goes through a scratch in the first-level cache: squared
-distances, then the kernel's factors, then one weight vector and coordinate after the other. Sums
-run over a chunk in the element's precision, then in float64. Nothing is checked: no index is, and
-NaNs may be lost (the caller's).
+A tile is a vector of queries that meets one source at a time. The vector is several registers wide,
+so that the chains of operations fill each other's gaps. With one weight vector and d <= 3, all
+numbers stay in registers. Otherwise a chunk of sources goes through a scratch in the first-level
+cache: squared distances, then the kernel's factors, then one weight vector and coordinate after the
+other. Sums run over a chunk in the element's precision, then in float64. The code checks no index
+and may lose NaNs: the caller checks both.
 """
 
 from __future__ import annotations
@@ -42,18 +42,20 @@ from particleflow.pairwise.codegen.staging import staged
 from particleflow.pairwise.codegen.values import BYTES, Kind, Value, fma, squared_norm
 from particleflow.pairwise.terms import What
 
-# Sources whose sum is taken in the element's precision, where all is kept in registers.
+# Sources of a chunk in registers, summed in the element's precision.
 CHUNK = 256
-# Sources of a chunk that goes through the scratch: it fits the first-level cache.
+# Sources of a chunk in the scratch, which fits the first-level cache.
 SCRATCH = 64
-# Coordinates up to which the differences stay in registers.
+# Most coordinates whose differences stay in registers.
 UNROLLED = 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One compiled function. `d` is 0 where it comes at run time. `weights`: "one" all equal to 1,
-    "column" (N, 1), "columns" (N, K).
+    """The choices that determine one compiled function.
+
+    `d` is 0 where the number of coordinates comes at run time. `weights` is "one" (all equal to 1),
+    "column" (N, 1) or "columns" (N, K).
     """
 
     kernel: type
@@ -78,7 +80,10 @@ class Plan:
 
     @cached_property
     def scratch(self) -> int:
-        """Bytes: up to three vectors for each source of a chunk, or two and the differences."""
+        """Size of the scratch in bytes.
+
+        Each source of a chunk has up to three vectors, or two and the differences.
+        """
         vectors = 0 if self.at_once else max(3, 2 + self.d)
         return vectors * SCRATCH * self.lanes * BYTES[self.element]
 
@@ -88,7 +93,7 @@ class Plan:
 
     @property
     def formulas(self) -> tuple[Formula | None, Formula | None]:
-        """Of what multiplies a weight, and of what multiplies a weight and a difference."""
+        """The factor of a weight, and the factor of a weight times a difference."""
         value, slope = self.profile.value, self.profile.slope
         scalar = {What.GRAD: None, What.LAPLACIAN: self.profile.laplacian}.get(self.what, value)
         return scalar, slope if self.what in (What.GRAD, What.BOTH) else None
@@ -96,7 +101,7 @@ class Plan:
 
 @cache
 def function(plan: Plan) -> Callable[..., None]:
-    """`tile` for this plan; calls release the GIL."""
+    """Return `tile` for this plan. Calls release the GIL."""
     data = plan.element
     addresses = [data, data, data, "int64", "int64", "int64", "float64", data, data]
     return machine_code(partial(_tile, plan), [*addresses, *[int] * 6], plan.processor)
@@ -174,14 +179,14 @@ class _Tile:
         return [self.query(k, row) for k in range(self.plan.d)]
 
     def keep(self, vector: Value, slot: int, i: int) -> None:
-        """In the scratch, for source i of the chunk."""
+        """Store a vector in the scratch, for source i of the chunk."""
         self.scratch.store((slot, i, 0), vector)
 
     def kept(self, slot: int, i: int) -> Value:
         return self.scratch.load((slot, i, 0), self.plan.lanes)
 
     def apart(self, z: list[Value], j: int, row: int) -> tuple[Value, list[Value]]:
-        """q of source j, and the differences, which are [] where d comes at run time."""
+        """Return q of source j and the differences, which are [] where d comes at run time."""
         if not self.plan.d:
             return self._far(j, row), []
         u = [self.source(j, k) - z_k for k, z_k in enumerate(z)]
@@ -199,8 +204,9 @@ class _Tile:
     def forces(
         self, begin: int, end: int, row: int, component: int, slot: int, scale: Value | None = None
     ) -> None:
-        """Components `component` ... `component` + d - 1: the kept slopes times the differences,
-        one coordinate after the other.
+        """Add the kept slopes times the differences, one coordinate after the other.
+
+        The sums go to the components `component` ... `component` + d - 1.
         """
         for k in range(self.d):
             z = self.query(k, row)
@@ -220,7 +226,7 @@ class _Tile:
         return self.pair(q, self.exponent(q).exp2_minus() if self.profile.exponent else None)
 
     def add(self, total: Value, component: int, row: int, scale: Value | None = None) -> None:
-        """out[component] += total, where out is multiplied by `scale` first."""
+        """Multiply out[component] by `scale`, and add `total`."""
         wide = Kind("float64", self.plan.lanes)
         before = self.out.load((component, row), self.plan.lanes)
         moved = before if scale is None else before * wide(scale)
@@ -228,7 +234,7 @@ class _Tile:
 
 
 class _Sum(_Tile):
-    """One weight vector and few coordinates: everything in registers."""
+    """A tile of one weight vector and few coordinates, all in registers."""
 
     @staged
     def write(self, begin: int, end: int, row: int) -> None:
@@ -253,9 +259,10 @@ class _Sum(_Tile):
 
 
 class _Columns(_Tile):
-    """Any number of weight vectors and coordinates, one after the other: each pair's factors are
-    computed once. Scratch 0: q, then the scalar factor (value or laplacian); 1: the slope; 2: the
-    slope times a weight.
+    """A tile of any number of weight vectors and coordinates, one after the other.
+
+    Each pair's factors are computed once. Scratch 0 holds q, then the scalar factor (value or
+    laplacian). Scratch 1 holds the slope, and scratch 2 the slope times a weight.
     """
 
     @staged
@@ -286,8 +293,10 @@ class _Columns(_Tile):
 
 
 class _Log(_Tile):
-    """Scratch 0: q; 1: the exponent less log2 w; then the differences, or the slope. The lowest
-    exponent so far is the unit of the sums.
+    """A tile of a logarithm, whose sums are relative to the lowest exponent so far.
+
+    Scratch 0 holds q, and scratch 1 the exponent less log2 w. The differences, or the slope, come
+    next.
     """
 
     @staged

@@ -1,9 +1,9 @@
-"""Sums of a kernel's near part over sources closer than its radius, in machine code: tiles of
-queries, polynomials of the distance.
+"""Sum a kernel's near part over sources closer than its radius, in machine code.
 
-Sources and queries are sorted into tiles (`neighbours/tiled.py`), so that any density, duplicates
-and far outliers will do. Differences of coordinates are taken in double precision; what follows is
-float32 where that does (`Plan.element`): a force keeps its direction however close the points are.
+The near part is a polynomial of the distance. Sources and queries are sorted into tiles
+(`neighbours/tiled.py`), so that any density, duplicates and far outliers are allowed. Differences
+of coordinates are taken in double precision: a force keeps its direction however close the points
+are. The rest is computed in float32 where its precision suffices (`Plan.element`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,20 @@ LANES = 8
 BLOCK = 32
 # Sources summed in the element's precision before they go into doubles.
 CHUNK = 64
-# Blocks of queries that a thread takes.
+# Blocks of queries in one job of a thread.
 JOB = 256
-# Nearer than the kernel's cut-off (kernels/contract.py) counts as here: the force is the difference
-# times a finite number. The square of that distance in radii has to be a number of the element: up
-# to so many units of length, or radii, float32 will do.
+# Largest radius, in units of length, for float32: the squared cut-off in radii must be a float32.
+# A source nearer than the kernel's cut-off (COINCIDENT) counts as coincident: its force is the
+# difference times a finite number.
 LARGEST_FLOAT32 = 3e3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One compiled function. `terms`: of each polynomial; `element`: of all but coordinates."""
+    """The facts of a compiled function.
+
+    `terms` counts the terms of each polynomial. All numbers but coordinates are of `element`.
+    """
 
     what: What
     d: int
@@ -57,13 +60,14 @@ class Plan:
 
 @cache
 def function(plan: Plan) -> Callable[..., None]:
-    """near(z, x, w, ends, coefficients, out, blocks, Q): adds to out (components, Q).
+    """The function near(z, x, w, ends, coefficients, out, blocks, Q), which adds to out.
 
-    z (d, Q), x (n, d) float64 in units of the radius, w (n,) in the element's type; block b, of
-    BLOCK queries, meets the sources from ends[b - 1] to ends[b]. coefficients: of each polynomial
-    in y = 2 r - 1, lowest power first (value; -slope; value, -slope; second derivative, slope),
-    then for the laplacian (d - 1) / radius and what a coincident source gives; last, the squared
-    distance below which a source is coincident.
+    out is (components, Q). z (d, Q) and x (n, d) are float64 in units of the radius. w (n,) is of
+    the plan's element. Block b, of BLOCK queries, meets the sources from ends[b - 1] to ends[b].
+
+    coefficients holds, in this order: each polynomial in y = 2 r - 1, lowest power first (value;
+    -slope; value, -slope; second derivative, slope); for the laplacian (d - 1) / radius and the
+    term of a coincident source; the squared distance below which a source is coincident.
     """
     data = plan.element
     addresses = ["float64", "float64", data, "int64", data, "float64"]
@@ -94,10 +98,10 @@ def _near(
                 totals = [lanes(0.0)] * plan.what.components(plan.d)
                 for j in range(begin, min(begin + CHUNK, last)):
                     places = [sources.all_lanes((j, k), LANES) for k in range(plan.d)]
-                    # narrowed once the difference is taken
+                    # The difference is narrowed, not the coordinates.
                     u = [lanes(x_k - z_k) for x_k, z_k in zip(places, here, strict=True)]
                     q = squared_norm(u)
-                    # Half of the sources or more are near to no query of the vector.
+                    # Half of the sources or more are near none of the vector's queries.
                     if (q < 1.0).any():
                         added = zip(totals, near.terms(j, u, q), strict=True)
                         totals = [fma(factor, term, total) for total, (factor, term) in added]
@@ -109,14 +113,14 @@ def _near(
 
 @dataclass(frozen=True)
 class _Terms:
-    """What a source adds to each component."""
+    """The terms that a source adds to each component."""
 
     plan: Plan
     coefficients: Array
     weights: Array
 
     def terms(self, j: int, u: list[Value], q: Value) -> Iterator[tuple[Value, Value]]:
-        """Each component's term, as a product of two."""
+        """Each component's term, as a product of two factors."""
         what, extra = self.plan.what, self.plan.polynomials * self.plan.terms
         closest = self._coefficient(extra + (2 if what is What.LAPLACIAN else 0))
         inverse = q.at_least(closest).rsqrt()
@@ -136,7 +140,7 @@ class _Terms:
             yield select(q > closest, apart, coincident), weight
 
     def _polynomial(self, which: int, y: Value) -> Value:
-        """Even and odd powers apart: two chains of operations, of half the length."""
+        """A polynomial by even and odd powers: two chains of operations of half the length."""
         terms = self.plan.terms
         c = [self._coefficient(which * terms + k) for k in range(terms)]
         s = y * y
@@ -152,10 +156,10 @@ class _Terms:
 def near_sums(
     split: Split, tol: float, what: What, w: np.ndarray, sources: Tiled, queries: Tiled
 ) -> np.ndarray:
-    """(Q, K, components) in float64, for w (N, K) in the order of the sources' tiles; queries in
-    the order of theirs.
+    """The near sums (Q, K, components) in float64, for weights w (N, K).
 
-    `tol`: relative to the peaks of the near part, times sum |w|.
+    Weights are in the order of the sources' tiles, queries in the order of the queries' tiles. The
+    tolerance `tol` is relative to the peaks of the near part times sum |w|.
     """
     d = sources.points.shape[1]
     radii = split.radius / split.unit
@@ -164,7 +168,7 @@ def near_sums(
         if tol >= 2**-23 and what is not What.LAPLACIAN and radii <= LARGEST_FLOAT32
         else "float64"
     )
-    # of the laplacian: where there is no kink the last polynomial holds its second term too
+    # Without a kink `bend` holds the laplacian's second term too.
     smooth = what is What.LAPLACIAN and not split.near_at_zero
     value, slope, bend = split.near(tol, d - 1 if smooth else 0)
     coefficients = {

@@ -1,7 +1,7 @@
 """Chooses the way of a Fourier sum: modes, modes and a near field, neighbours alone, or exact sums.
 
-The choice is a function of the points alone. Boxes are snapped to a coarse scale, so that the modes
-of a target stay valid while the particles move.
+The choice depends on the request and the points, not on earlier calls or measured times. Boxes are
+snapped to a coarse scale, so that the modes of a target stay valid while the particles move.
 """
 
 from __future__ import annotations

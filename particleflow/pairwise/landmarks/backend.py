@@ -1,5 +1,6 @@
-"""Sums over landmarks instead of points: for smooth kernels in more dimensions than grids and tiles
-can follow.
+"""Define `Nystroem`, the backend that sums over landmarks instead of points.
+
+The backend is for smooth kernels in more dimensions than grids and tiles can follow.
 """
 
 from __future__ import annotations
@@ -24,61 +25,64 @@ from particleflow.pairwise.landmarks.pivots import Landmarks
 from particleflow.pairwise.landmarks.projection import MARGIN, Embedding, Projection, Sum, drawn
 from particleflow.pairwise.terms import What
 
-FEWEST, MOST = 64, 2048  # landmarks: the rank is doubled from one to the other
-# up to so many sources, all of them are the landmarks where fewer do not suffice: the exact sum
+# Least number of landmarks: the rank is doubled from here.
+FEWEST = 64
+# Largest number of landmarks: the doubling ends here.
+MOST = 2048
+# Most sources that are summed exactly without a warning where landmarks do not suffice.
 EVERY_POINT = 8192
+# Divisor of a sum's bound over the tolerance: smaller sums have exact logarithms.
 LOG_MARGIN = 10.0
-WORTHWHILE = (
-    1024,
-    32,
-)  # rank, and sources for each landmark, up to which more landmarks are taken for the sake of rtol
-CANCELLED = (
-    4.0  # a flow's velocity is the difference of two sums, and so much smaller than they are
-)
-UNEQUAL = 8.0  # weights so many times as large as their mean have a say in the choice of landmarks
+# Rank, and sources per landmark, up to which more landmarks are taken for the sake of rtol.
+WORTHWHILE = (1024, 32)
+# Factor on the gradient's error against rtol: a flow's velocity is a difference of two sums, and
+# smaller than they are.
+CANCELLED = 4.0
+# Ratio of the largest weight to the mean, above which weights influence the choice of landmarks.
+UNEQUAL = 8.0
 
 
 def has_landmarks(kind: type) -> bool:
-    """Are kernels of this class summed over landmarks: built in, positive and without a kink?"""
+    """Can landmarks sum kernels of this class: built in, positive and without a kink?"""
     facts = stated(kind)
     return facts is not None and not facts.kinked and positive_kind(kind)
 
 
 @dataclass(frozen=True)
 class Nystroem:
-    """sum_i w_i k(z, x_i) ~ sum_j c_j k(z, L_j), c = K_LL^-1 K_Lx w, over landmarks L drawn from
-    the sources (`Landmarks`). Any d.
+    """Approximate sums over landmarks L drawn from the sources (`Landmarks`), in any d.
+
+    sum_i w_i k(z, x_i) ~ sum_j c_j k(z, L_j),        c = K_LL^-1 K_Lx w.
 
     Cost O(m N d) once for the weights (in float64), O(m Q d) for the queries, and O(4096 m^2 + m^3)
     for m landmarks.
 
-    The promise is statistical: four times the largest error met at probes (module `projection`),
-    which are 256 queries drawn at random, and the 64 sources, with a place one bandwidth off each,
-    whose loss |w_i| r(x_i) is largest (r as in `Landmarks`); of up to 1024 queries all are probed.
-    With confidence 95 % fewer than 1.2 % of the queries err by more than the largest error met;
-    that none errs by more than four times as much is not proved. The exact sums at probes cost
-    O(400 N d).
+    The promise is statistical: it is four times the largest error at probes (module `projection`).
+    The probes are 256 queries drawn at random, the 64 sources whose loss |w_i| r(x_i) is largest
+    (r as in `pivots`), and a place one bandwidth off each of these. Up to 1024 queries are all
+    probed. With confidence 95 %, fewer than 1.2 % of the queries err by more than the largest error
+    at the probes. The factor of four is not proved to cover every query. The exact sums at probes
+    cost O(400 N d).
 
-    Gaussian, Matern and IMQ. The forces of Laplace and Energy jump at a source, which no sum over
-    landmarks elsewhere does. `log` takes the rows whose sum is 1 / (10 rtol) times its bound or
-    more from value and gradient, all others exactly. Same input, same bits, for a fixed number of
-    threads.
+    Landmarks sum Gaussian, Matern, IMQ and Cauchy. The forces of Laplace and Energy jump at a
+    source, and no sum over other landmarks jumps there. `log` uses value and gradient for rows
+    whose sum is at least 1 / (10 rtol) times its bound, and exact sums for other rows. The same
+    input gives the same bits for a fixed number of threads.
 
     Parameters
     ----------
     rank : int, optional
-        Number of landmarks for each set of sources. Given, it stands, and the promise is what it
-        is. None: doubled until the promise, with sources in place of queries, meets atol; and on,
-        up to 1024 and N / 32, while gradients err by more than rtol / 4 of themselves in the mean
-        square. Where 2048 do not suffice, the sum is exact: silently up to 8192 sources, above that
-        with a warning.
+        Number of landmarks for each set of sources. A given number is kept, whatever the promise.
+        None doubles the number until the promise, with sources in place of queries, meets atol. The
+        doubling goes on up to 1024 and N / 32 while the gradients' relative root mean square error
+        exceeds rtol / 4. Where 2048 landmarks do not suffice, the sum is exact, with a warning
+        above 8192 sources.
     rtol : float
-        Of the sum, and (unless `atol` is given) of its scale.
+        Tolerance relative to the sum and, without `atol`, to its scale.
     atol : float, optional
-        Refused beside `rank`.
+        Tolerance relative to the sum's scale. It is refused beside `rank`.
     max_pairs : float
-        A sum that turns out exact is refused (ValueError) if it takes more pairs of points than
-        this.
+        Most pairs of points of an exact sum. A larger exact sum is refused (ValueError).
     """
 
     rank: int | None = None
@@ -121,7 +125,7 @@ class Nystroem:
 
 @dataclass(frozen=True, eq=False)
 class NystroemQueries:
-    """Query points, and what the exact sums over landmarks made of them."""
+    """Query points, and their preparations for the exact sums over landmarks."""
 
     points: Tensor
     made: Memo[Queries] = field(default_factory=Memo)
@@ -148,7 +152,7 @@ class NystroemSources:
         return Landmarks(self.kernel, self.points, None)
 
     def landmarks(self, w: Tensor) -> Landmarks:
-        """For weights (N, K): the same for all that are nearly equal."""
+        """Return landmarks for weights (N, K). Nearly equal weights share one set."""
         size = (w.abs() / w.abs().sum(0).clamp_min(torch.finfo(torch.float64).tiny)).sum(1)
         return (
             Landmarks(self.kernel, self.points, size)
@@ -165,14 +169,15 @@ class NystroemSources:
         return exact_sources(self.kernel, self.points.double())
 
     def over(self, landmarks: Tensor) -> Any:
-        """Exact sums over landmarks (m, d), in the dtype of the points."""
+        """Return exact sources at landmarks (m, d), in the dtype of the points."""
         return exact_sources(self.kernel, landmarks.to(self.points.dtype))
 
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """One set of sources with one set of weights (N, K): projected, or found to need an exact sum,
-    when first used.
+    """Sources with weights (N, K), projected onto landmarks or summed exactly.
+
+    The first use decides between the two.
     """
 
     sources: NystroemSources
@@ -201,7 +206,7 @@ class Projected:
 
     @cached_property
     def projection(self) -> Projection | None:
-        """None: the sum is exact."""
+        """The projection onto landmarks, or None for an exact sum."""
         backend, embedding = self.sources.backend, self.embedding
         if backend.rank is not None:
             return embedding.projected(backend.rank)
@@ -232,7 +237,7 @@ class Projected:
         )
 
     def _bounds(self, projection: Projection, z: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Of the errors of value and gradient, (K,) each, at z (Q, d), or where the sources are."""
+        """Bound the errors of value and gradient, (K,) each, at z (Q, d) or at the sources."""
         embedding, over = self.embedding, self._sum(projection)
         rows = None if z is None else drawn(z)
         many = embedding.common(over) if rows is None else embedding.errors(over, rows)
@@ -248,7 +253,7 @@ class Projected:
                 t + embedding.unseen * embedding.mass * peak
                 for t, peak in zip((value, grad), embedding.peaks, strict=True)
             )
-        # the exact sums' own rounding, which two orders of summation do not share
+        # This is the exact sums' own rounding, which differs between two orders of summation.
         last = 64 * torch.finfo(torch.float64).eps * embedding.mass
         return value + last * embedding.peaks[0], grad + last * embedding.peaks[1]
 
@@ -258,7 +263,7 @@ class Projected:
         return self._bounds(self.projection)
 
     def bounds(self, z: Tensor) -> tuple[float, float]:
-        """Of the errors of value and gradient at z, the largest over weight vectors."""
+        """Bound the errors of value and gradient at z, the largest over weight vectors."""
         if self.projection is None:
             rounding = 8 * torch.finfo(self.points.dtype).eps * float(self.embedding.mass.max())
             return rounding * self.embedding.peaks[0], rounding * self.embedding.peaks[1]
@@ -299,7 +304,7 @@ class Projected:
         return log, slope
 
     def _exact(self, queries: int) -> Any:
-        """The exact sums, refused where they would take too long."""
+        """Return the exact sources, and refuse more pairs than `max_pairs`."""
         pairs, backend = len(self.points) * queries, self.sources.backend
         cause = f"{MOST} landmarks do not keep atol = {backend.tolerance:.3g} for {self.kernel}"
         remedy = "raise rtol, widen the bandwidth, or give rank= and look at the promise"
@@ -315,7 +320,7 @@ class Projected:
 
 @dataclass(frozen=True, eq=False)
 class NystroemField(SumField):
-    """A field over landmarks; those of each part lie among its own sources."""
+    """A field over landmarks. The landmarks of each part lie among the part's sources."""
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
         z = self._seen(z)

@@ -1,6 +1,6 @@
-"""Landmarks of a cloud: points whose kernel functions span, nearly, those of all points. Randomly
-pivoted Cholesky.
+"""Draw landmarks of a cloud by randomly pivoted Cholesky.
 
+Landmarks are points whose kernel functions nearly span the kernel functions of all points.
 With the kernel matrix K_LL of the landmarks L, khat(z, x) = k(z, L) K_LL^-1 k(L, x) is the best
 approximation of k in their span, and r(z) = k(z, z) - khat(z, z) >= 0 tells how well a point is
 spanned. The next landmark is drawn with a probability proportional to |w| r: neither duplicates nor
@@ -20,16 +20,19 @@ from particleflow.kernels import Kernel
 from particleflow.memo import Memo
 from particleflow.pairwise.exact.dense import kernel_matrix
 
-CANDIDATES = 4096  # landmarks are drawn from so many of the points
-HEAVIEST = 256  # of them those of the largest weights
-BATCH = 64  # drawn at a time
-SPANNED = 1e-10  # a point with r below this share of k(0) is no use as a landmark
+# Number of points that landmarks are drawn from.
+CANDIDATES = 4096
+# Number of candidates that are the points of the largest weights.
+HEAVIEST = 256
+# Number of pivots proposed at a time.
+BATCH = 64
+# Least r of a useful landmark, relative to k(0).
+SPANNED = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Pivots in the order in which they were drawn, as places among the candidates, and what is
-    left after them.
+    """Pivots in the order of their draws, as places among the candidates, and the residual.
 
     `residual` (n,): r of the candidates; `factor` F (m, n): khat of the candidates is F^T F;
     `chance`: the generator's state; `ends`: the number of pivots after each draw.
@@ -43,12 +46,12 @@ class Drawn:
 
 
 class Landmarks:
-    """Drawn from points (N, d) with weights |w| (N,), None: all alike, as many as are asked for; a
-    smaller set begins a larger one. Float64.
+    """Landmarks drawn on demand from points (N, d) with weights |w| (N,), in float64.
 
-    Deterministic: the draws have a fixed seed, and what is asked for is a function of the rank, not
-    of what was asked for before. Threads may share it: what has been drawn is read once, and
-    replaced at once by more. Cost of m landmarks O(n m^2), n = min(N, 4096).
+    Weights None are all equal. A smaller set begins a larger one. The draws have a fixed seed, and
+    an answer depends on the rank only, not on earlier calls. Threads may share this object: each
+    call reads the drawn pivots once, and replaces them at once. m landmarks cost O(n m^2),
+    n = min(N, 4096).
     """
 
     def __init__(self, kernel: Kernel, points: Tensor, weights: Tensor | None) -> None:
@@ -70,11 +73,12 @@ class Landmarks:
         self._roots: Memo[Tensor] = Memo(2)
 
     def first(self, rank: int) -> tuple[Tensor, Tensor]:
-        """The first m landmarks (m, d) and the lower triangular root (m, m) of K_LL; m < rank where
-        fewer span all candidates.
+        """Return the first m landmarks (m, d) and the lower triangular root (m, m) of K_LL.
+
+        m is below `rank` where fewer landmarks span all candidates.
         """
         drawn = self._at_least(rank)
-        # of the draws that it takes, whatever has been drawn beyond
+        # Only the draws that `rank` needs count, however many pivots are drawn already.
         end = next((end for end in drawn.ends if end >= rank), drawn.ends[-1])
         everything = self.candidates[drawn.pivots[:end]]
         root = self._roots.get(len(everything), lambda: self._root(everything))
@@ -93,7 +97,7 @@ class Landmarks:
         return torch.linalg.cholesky(matrix)
 
     def _open(self, drawn: Drawn) -> bool:
-        """Is a point of some weight left that is not spanned?"""
+        """Do the pivots leave a point of some weight that they do not span?"""
         left = (
             drawn.residual
             if self._weights is None
@@ -102,13 +106,14 @@ class Landmarks:
         return float(left.max()) > SPANNED * self.peak
 
     def residual(self, m: int) -> Tensor:
-        """r of the candidates for the first m landmarks."""
+        """Return r of the candidates for the first m landmarks."""
         factor = self._at_least(m).factor
         return (self.peak - factor[:m].square().sum(0)).clamp_min(0.0)
 
     def _more(self, drawn: Drawn) -> Drawn:
-        """Propose a batch with probabilities |w| r, keep each with what the ones kept before it
-        leave of its r; then update F and r.
+        """Propose a batch with probabilities |w| r, thin it, and update F and r.
+
+        Each proposal is kept with the share of its r that earlier kept proposals leave.
         """
         generator = torch.Generator()
         generator.set_state(drawn.chance)

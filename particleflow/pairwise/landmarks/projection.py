@@ -1,4 +1,4 @@
-"""A weighted set of points projected onto landmarks, and what that loses, measured.
+"""Project a weighted set of points onto landmarks, and measure the error.
 
     f = sum_i w_i k(x_i, .)  ~  P f = sum_j c_j k(L_j, .),        c = K_LL^-1 K_Lx w,
     g = f - P f = sum_i w_i r(x_i, .).
@@ -26,20 +26,24 @@ from particleflow.pairwise.landmarks.pivots import Landmarks
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
 
-ROWS = 256  # probes drawn at random
-WORST = 64  # sources probed because of their |w| r
-ALL = 1024  # up to so many points all are probed
-MARGIN = 4.0  # of the promise over the largest error met, where not all points are probed
+# Number of probes drawn at random.
+ROWS = 256
+# Number of sources probed because of their |w| r.
+WORST = 64
+# Most points that are all probed.
+ALL = 1024
+# Ratio of the promise to the largest error at the probes, where not all points are probed.
+MARGIN = 4.0
 
-Sum = Callable[
-    [Tensor], Tensor
-]  # the projection's values and gradients (n, K, 1 + d) at points (n, d)
+# A function of points (n, d): the projection's values and gradients (n, K, 1 + d).
+Sum = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Landmarks (m, d), the lower triangular root (m, m) of K_LL, the weights c (m, K), and the
-    moments K_Lx w (m, K). Float64.
+    """Landmarks (m, d) with weights c (m, K), in float64.
+
+    `root` (m, m) is the lower triangular root of K_LL. `moments` (m, K) is K_Lx w.
     """
 
     landmarks: Tensor
@@ -50,8 +54,10 @@ class Projection:
 
 @dataclass(frozen=True)
 class Errors:
-    """At probes: the largest errors of value and gradient (2-norm) with the rounding of a sum of
-    parts; and the root mean squares of the gradient's error and of the gradient. (K,) each.
+    """Errors at probes, (K,) each.
+
+    `value` and `grad` (2-norm) are the largest errors, with the rounding of a sum of parts.
+    `mean_error` and `mean_grad` are the root mean squares of the gradient's error and the gradient.
     """
 
     value: Tensor
@@ -62,7 +68,7 @@ class Errors:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """f of the points (N, d) and weights w (N, K); `exact` sums over the points in float64."""
+    """f of points (N, d) and weights w (N, K). `exact` sums over the points in float64."""
 
     kernel: Kernel
     points: Tensor
@@ -81,8 +87,9 @@ class Embedding:
         return peaks(self.kernel, 1.0)
 
     def projected(self, rank: int, fewer: Projection | None = None) -> Projection:
-        """Onto the first `rank` landmarks, or all that are worth having; `fewer`: a projection onto
-        the first of them, whose moments are known.
+        """Project onto the first `rank` landmarks, or onto all useful landmarks.
+
+        `fewer` is a projection onto the first of these landmarks, whose moments are known.
         """
         landmarks, root = self.landmarks.first(rank)
         known = 0 if fewer is None else len(fewer.landmarks)
@@ -93,11 +100,11 @@ class Embedding:
         return Projection(landmarks, root, torch.cholesky_solve(both, root), both)
 
     def errors(self, approximate: Sum, points: Tensor, known: Tensor | None = None) -> Errors:
-        """Of the projection at points (n, d), whose exact sums may be known."""
+        """Return the projection's errors at points (n, d). `known` holds exact sums, if any."""
         truth = self.exact.sums(What.BOTH, self.w, points.double()) if known is None else known
         lost, truth = (approximate(points).double() - truth).nan_to_num(0.0), truth.nan_to_num(0.0)
         slips, forces = lost[..., 1:].square().sum(-1), truth[..., 1:].square().sum(-1)
-        # Parts are added in the working precision, which no probe of one of them meets.
+        # Parts are added in the working precision. No probe of a single part sees this rounding.
         last = 4 * torch.finfo(points.dtype).eps
         return Errors(
             lost[..., 0].abs().amax(0) + last * truth[..., 0].abs().amax(0),
@@ -107,12 +114,13 @@ class Embedding:
         )
 
     def common(self, approximate: Sum) -> Errors:
-        """At points drawn from the sources, the same for every rank."""
+        """Return the errors at points drawn from the sources, the same points for every rank."""
         return self.errors(approximate, self._rows, self._truth)
 
     def single(self, approximate: Sum, m: int) -> Errors:
-        """At the sources with the largest |w| r for m landmarks, and one bandwidth off them in some
-        direction.
+        """Return the errors at the sources with the largest |w| r, and one bandwidth off them.
+
+        r belongs to the first m landmarks. The directions off the sources are random.
         """
         chosen = self.landmarks.chosen
         loss = self.w[chosen].abs().amax(1) * self.landmarks.residual(m)
@@ -125,8 +133,9 @@ class Embedding:
 
     @cached_property
     def unseen(self) -> float:
-        """The largest share of the mass of a source that is no candidate, which no probe would meet
-        if it stood alone.
+        """The largest share of the mass in one source that is no candidate.
+
+        No probe would find the error of such a source if it stood alone.
         """
         if len(self.landmarks.chosen) == len(self.points):
             return 0.0
@@ -148,7 +157,7 @@ class Embedding:
 
 
 def drawn(points: Tensor) -> Tensor:
-    """Points (N, d) to probe: all, or `ROWS` drawn at random."""
+    """Return the points (n, d) to probe: all of up to `ALL`, else `ROWS` drawn at random."""
     if len(points) <= ALL:
         return points
     return points[

@@ -219,6 +219,7 @@ class LogSum:
         exact = self.sums.exactly("", len(points), self.column)
         if not self._wide(points):
             return exact.log(points)
+        # the sources are frozen dataclasses, which their protocol cannot say
         double = [
             (replace(sources, points=sources.points.double()), w.double())  # type: ignore[type-var]
             for sources, w in self.sums.column(self.column)

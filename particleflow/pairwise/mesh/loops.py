@@ -1,6 +1,6 @@
-"""The compiled loops of a particle mesh: spread, interpolate, sort, extremes.
+"""Spread, interpolate and sort particles on a mesh, and find extremes: the compiled loops.
 
-Each is made of the pieces in `stencil.py`. `mesh` stands for the mesh's d sizes and d origins.
+Each loop is made of the pieces in `stencil.py`. `mesh` holds the mesh's d sizes and d origins.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from particleflow.pairwise.codegen.staging import staged
 from particleflow.pairwise.codegen.values import WHOLE, Kind, Value, fma, select
 from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Block, Layout, Taps
 
-# Arguments of each loop, in order: an array's element (of the mesh, of the particles), or a number.
+# Arguments of each loop, in order: an array's element, or a number's type.
 ARGUMENTS: dict[str, dict[str, str | type]] = {
     "spread": {
         "points": "particles", "coefficients": "mesh", "weights": "mesh", "grid": "mesh",
@@ -42,8 +42,10 @@ ARGUMENTS: dict[str, dict[str, str | type]] = {
 
 @cache
 def loop(job: str, layout: Layout) -> Callable[..., None]:
-    """The machine code of "spread", "sort", "extremes", or "interpolate" and what, and " ordered"
-    where `order` is used. It takes ARGUMENTS, then the mesh.
+    """The machine code of one loop, which takes ARGUMENTS, then the mesh.
+
+    `job` is "spread", "sort", "extremes", or "interpolate" and `what`, with " ordered" added where
+    `order` is used.
     """
     name, *options = job.split()
     elements: dict[Any, str] = {"mesh": layout.element, "particles": layout.particles}
@@ -75,11 +77,11 @@ def spread(
     fixed: float,
     *mesh: Any,
 ) -> None:
-    """total += round(fixed * sum of weight * window), as integers: added in any order they give the
-    same bits. `missed`: how many are left out.
+    """total += round(fixed * sum of weight * window), as integers.
 
-    `chunk` particles go to `grid`, which is zero before and after, in the mesh's element; then it
-    is added to `total`.
+    Integers added in any order give the same bits. `missed` gets the number of particles left out.
+    `chunk` particles at a time go to `grid`, in the mesh's element, and `grid` is then added to
+    `total`. `grid` is zero before and after.
     """
     block = Block(layout, points, coefficients, scale, mesh)
     outside = block.integers(0)
@@ -107,7 +109,7 @@ def spread(
 
 @staged
 def _spread_one(block: Block, grid: Array, k: int) -> None:
-    """grid += weight * window of particle k of the block, row by row."""
+    """grid += weight * window, row by row, for particle k of the block."""
     layout = block.layout
     taps = block.taps(k, 0)
     weight = block.scratch.all_lanes(k + BLOCK, layout.lanes)
@@ -129,7 +131,7 @@ def _spread_one(block: Block, grid: Array, k: int) -> None:
 def _add_rows(
     block: Block, grid: Array, first: Any, factors: Sequence[Value | None], row: list[Value]
 ) -> None:
-    """grid += factor * row, for each factor a row further on."""
+    """grid += factor * row, each factor one row further on."""
     for factor, indices in zip(factors, block.rows(first, len(factors)), strict=True):
         for index, piece in zip(indices, row, strict=True):
             before = grid.load(index, block.layout.lanes)
@@ -138,10 +140,10 @@ def _add_rows(
 
 @staged
 def _flush(grid: Array, total: Array, fixed: float, start: int, stop: int) -> None:
-    """total += round(fixed * grid), grid = 0, for nodes start ... stop - 1 and up to GROUP - 1
-    more.
+    """total += round(fixed * grid), then grid = 0, for nodes start ... stop - 1.
 
-    |fixed * grid| < 2^51: with 1.5 2^52 added, the low bits of a double are that integer.
+    Up to GROUP - 1 more nodes are included. |fixed * grid| < 2^51: with 1.5 2^52 added, the low
+    bits of a double are the rounded integer.
     """
     wide, integers = Kind("float64", GROUP), Kind("int64", GROUP)
     factor = wide(fixed)
@@ -170,10 +172,10 @@ def interpolate(
     outside: float,
     *mesh: Any,
 ) -> None:
-    """out[row * order[i] ...] = value, gradient, both, or value and gradient over value ("slope"),
-    of the mesh at particle i.
+    """out[row * order[i] ...] = the mesh's value, gradient or both at particle i.
 
-    `outside` outside the mesh, NaN where x is not finite.
+    "slope" gives the value, and the gradient over the value. A particle outside the mesh gets
+    `outside`. A particle whose x is not finite gets NaN.
     """
     block = Block(layout, points, coefficients, scale, mesh)
     mark = block.mesh(block.wide(outside))
@@ -182,7 +184,7 @@ def interpolate(
         for k in range(0, count, GROUP):
             x, u, _real, inside = block.inside(i + k, stop)
             block.windows(k, u, what != "value")
-            # outside: 0 times the sum, plus the mark, plus 0 x, which is NaN for NaN and infinity
+            # Outside, the answer is 0 times the sum, plus mark, plus 0 x (NaN if x is not finite).
             bad = sum((block.mesh(x_j * 0.0) for x_j in x), mark)
             block.scratch.store(k + BLOCK, select(inside, block.mesh(1.0), 0.0))
             block.scratch.store(k + 2 * BLOCK, select(inside, 0.0, bad))
@@ -193,7 +195,7 @@ def interpolate(
             found = fma(sums, *kept)
             target = order[i + k] if ordered else i + k
             if what == "slope":
-                # the value over 1
+                # The value is divided by 1, the gradient by the value.
                 over = found.permuted([lanes, *[0] * layout.d], found.kind(1.0))
                 out.store(target * row, Kind(layout.particles, lanes)(found / over))
             else:
@@ -202,8 +204,9 @@ def interpolate(
 
 @staged
 def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Value]]:
-    """The components (value, gradient) at particle k of the block, before the sum over lanes, each
-    in pieces.
+    """The components (value, gradient) at particle k of the block, each in pieces.
+
+    The sum over lanes is still to be taken.
     """
     layout = block.layout
     taps = block.taps(k, 0)
@@ -220,7 +223,7 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
             start = first + plane * block.strides[0]
             plain, *sloped = _weighted_rows(block, grid, start, taps, pulls)
             factor = taps.everywhere(0, plane)
-            # plain, with the slope on axis 0, with that on axis 1
+            # The terms are plain, with the slope on axis 0, and with the slope on axis 1.
             terms: list[tuple[Value, list[Value]]] = [(factor, plain)]
             if pulls is not None:
                 terms.extend([(pulls.everywhere(0, plane), plain), (factor, sloped[0])])
@@ -236,7 +239,7 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
 def _weighted_rows(
     block: Block, grid: Array, first: Any, taps: Taps, pulls: Taps | None
 ) -> list[list[Value]]:
-    """sum_a k_a row_a over the axis before the last, and sum_a k'_a row_a."""
+    """The sums of k_a row_a and of k'_a row_a over the axis before the last."""
     axis = block.layout.outer - 1
     sums: list[list[Value]] = []
     for tap, indices in enumerate(block.rows(first, block.layout.taps)):
@@ -254,7 +257,7 @@ def _weighted_rows(
 
 
 def _lane_sums(components: list[list[Value]]) -> Value:
-    """The sums over lanes and pieces of 1, 2, 3 or 4 components, as a vector of as many lanes."""
+    """The sums over lanes and pieces of 1 to 4 components, one in each lane of a vector."""
     folded = []
     for total, *pieces in components:
         for piece in pieces:
@@ -269,7 +272,7 @@ def _lane_sums(components: list[list[Value]]) -> Value:
 
 
 def _interleaved(a: Value, b: Value) -> Value:
-    """a_0 + a_1, a_2 + a_3, b_0 + b_1, b_2 + b_3."""
+    """The vector a_0 + a_1, a_2 + a_3, b_0 + b_1, b_2 + b_3."""
     return a.permuted([0, 2, 4, 6], b) + a.permuted([1, 3, 5, 7], b)
 
 
@@ -287,10 +290,10 @@ def sort(
     scale: float,
     *mesh: Any,
 ) -> None:
-    """A stable sort of the particles by bins of nodes, those outside last: `sorted` points, and
-    their numbers, `order`.
+    """Sort the particles stably by bins of nodes, particles outside the mesh last.
 
-    `keys` has room for GROUP more than the particles; `counts`, of `bins` + 1 integers, is zero.
+    `sorted` gets the points, `order` gets their numbers. `keys` has room for GROUP more than the
+    particles. `counts`, of `bins` + 1 integers, is zero before.
     """
     block = Block(layout, points, coefficients, scale, mesh)
     shifts = BINS[layout.d]
@@ -316,8 +319,9 @@ def sort(
 
 @staged
 def extremes(layout: Layout, points: Array, lowest: Array, highest: Array, count: int) -> None:
-    """Least and largest of each coordinate of each GROUP-th particle, NaNs left out: (GROUP, d).
-    `count`: a multiple of GROUP.
+    """The least and largest coordinates of each GROUP-th particle, (GROUP, d), without NaNs.
+
+    `count` is a multiple of GROUP.
     """
     lanes = Kind(layout.particles, GROUP * layout.d)
     least = lanes(np.inf)

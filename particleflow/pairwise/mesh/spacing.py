@@ -10,7 +10,7 @@ cell (`Window.defects`; |a_j| <= alpha_j). The error of one pair of points is th
 
     sum_m |c_m| (prod_j (1 + alpha_j)^2 - 1)     the window's defects, for the value;
     + sum |c_m| over the modes left out          the spacing h resolves |omega_j| <= pi / h only;
-    + images, or the bend                        the kernel is made periodic;
+    + images, or the bend                        the kernel is made periodic (`periodic.modes`);
     + rounding                                   of the mesh's element, float32 or float64.
 
 For the gradient, alpha' of the window's slope joins in; for the laplacian, |omega_m|^2. Since
@@ -57,8 +57,9 @@ FINEST = 9 * STEPS
 FINEST_GAUSSIAN = 3 * STEPS
 # The part of the promise that images and the bend may take.
 IMAGES = 0.01
-# The part of IMAGES that a bend takes of the error of the value. Frequencies of the bend beyond
-# those of the mesh are e^{-beta} of the kernel's; derivatives make them larger.
+# The part of IMAGES that a bend may take of the error of the value. A bend makes a kernel periodic
+# by another continuation beyond a radius (`periodic.modes`). Its frequencies beyond those of the
+# mesh are small, and derivatives make them larger: gradient and laplacian may take all of IMAGES.
 BENT = 0.1
 # For a logarithm: what images add, relative to the largest sum.
 FINE_IMAGES = 1e-16
@@ -197,7 +198,8 @@ class _Trial:
     def widest(self, finest: int) -> Plan | None:
         """The plan with the widest spacing, at least 2^(-finest / STEPS), that keeps the promise.
 
-        By bisection: the errors grow with the spacing.
+        By bisection: the errors other than rounding grow with the spacing. Where rounding decides,
+        a wider spacing that would do may be missed, and the plan is then a safe one.
         """
         low, high, best = 0, finest + 1, None
         while low < high:

@@ -1,12 +1,13 @@
-"""Particles to mesh and back: what the compiled loops of `loops.py` have in common.
+"""Compute the nodes and weights of particles, for the compiled loops of `loops.py`.
 
-The mesh has nodes at integers; a particle at x
-lies at u_j = x_j / h - origin_j and meets the W nodes around it on each axis. Particles whose nodes
-are not all inside the mesh, and NaNs, are left out: an index out of bounds corrupts memory.
+The mesh has nodes at integers. A particle at x lies at u_j = x_j / h - origin_j. It meets the W
+nodes around u_j on each axis. Particles whose nodes are not all inside the mesh, and NaNs, are left
+out: an index out of bounds corrupts memory.
 
-GROUP particles are worked on together, one a lane: their nodes, and the weights of their taps on
-the outer axes (all but the last), which pass through memory and are broadcast from there. The
-weights on the last axis, where the mesh is contiguous, are computed one a lane where they are used.
+GROUP particles are worked on together, one a lane. Their nodes, and the weights of their taps on
+the outer axes (all but the last), pass through memory and are broadcast from there. The mesh is
+contiguous on the last axis. The weights on that axis are computed one tap a lane, where they are
+used.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ from particleflow.pairwise.mesh.window import Window
 
 # Particles whose windows are computed together, one a lane.
 GROUP = 8
-# Particles whose windows are computed before any of them is used: a processor does not look ahead
-# that far.
+# Particles whose windows are computed before one is used: more than a processor looks ahead.
 BLOCK = 64
-# Nodes of the first two axes that share a bin when particles are sorted, as powers of two.
+# Log2 of the nodes in a bin of the sort, on the first two axes, for each d.
 BINS = {2: (3, 5), 3: (2, 2)}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the code depends on: the element of the mesh, the window's taps W and terms, d, and the
-    element of the particles.
+    """The facts that the code depends on.
+
+    They are the element of the mesh, the window's taps W and terms, d, and the element of the
+    particles.
     """
 
     element: str
@@ -45,7 +47,7 @@ class Layout:
 
     @property
     def lanes(self) -> int:
-        """Of a piece of a row of nodes."""
+        """Lanes in a piece of a row of nodes."""
         return min(8 if self.element == "float32" else 4, 4 * -(-self.taps // 4))
 
     @property
@@ -58,14 +60,14 @@ class Layout:
 
     @property
     def slack(self) -> int:
-        """Elements beyond a mesh that the row of its last particle may touch."""
+        """Elements beyond a mesh that its last particle's row may touch."""
         return max(GROUP, self.lanes * self.pieces - self.taps)
 
     def table(self, window: Window, cells_per_length: float) -> np.ndarray:
-        """The window's coefficients as the code loads them, slopes per length.
+        """The window's coefficients as the code loads them, with slopes per length.
 
-        First, for the taps of a row, in powers of t: value and slope. Then, for half of the taps of
-        the other axes, in powers of t^2: even, odd, push, pull.
+        Value and slope in powers of t come first, for the taps of a row. Even, odd, push and pull
+        in powers of t^2 follow, for half of the taps of the other axes.
         """
         value, slopes = window.all_powers, cells_per_length * window.slopes
         slope = cells_per_length * value[:, 1:] * np.arange(1, value.shape[1])
@@ -80,15 +82,15 @@ class Layout:
 class Block:
     """The code common to all loops, for a block of at most BLOCK particles.
 
-    What is known of them is kept in `scratch`, in this order: place in the last axis's cell;
-    weight, or whether it counts; what its sum becomes where it does not; weights of the taps on the
-    outer axes, and their slopes. Their first nodes are in `nodes`.
+    `scratch` holds, in this order: each particle's place in the last axis's cell; its weight, or
+    whether it counts; its answer where it does not count; the weights of its taps on the outer
+    axes, and their slopes. `nodes` holds each particle's first node.
     """
 
     def __init__(
         self, layout: Layout, points: Array, coefficients: Array, scale: Any, mesh: Sequence[Any]
     ) -> None:
-        """`mesh`: its d sizes, then its d origins."""
+        """`mesh` holds the d sizes of the mesh, then its d origins."""
         self.layout, self.points, self.coefficients = layout, points, coefficients
         sizes, origin = mesh[: layout.d], mesh[layout.d :]
         self.mesh, self.wide = Kind(layout.element, GROUP), Kind("float64", GROUP)
@@ -104,7 +106,7 @@ class Block:
         self.strides: list[Any] = [1]
         for n in reversed(sizes[1:]):
             self.strides.insert(0, self.strides[0] * n)
-        # from the node below a particle back to its first
+        # The step back from the node below a particle to the particle's first node.
         self.before = sum(stride * self.margin for stride in self.strides)
 
     def same(self, integer: Any) -> Value:
@@ -113,8 +115,9 @@ class Block:
 
     @staged
     def taken(self, source: Array, pad: Array, i: int, end: int, each: int) -> Value:
-        """`each` elements of particles i ... i + GROUP - 1; what is at or beyond `end` is not read,
-        and junk.
+        """`each` elements of particles i ... i + GROUP - 1.
+
+        Particles at or beyond `end` are not read: their elements are junk.
         """
         left = end - i
         start = source[i * each :]
@@ -126,10 +129,10 @@ class Block:
 
     @staged
     def inside(self, i: int, end: int) -> tuple[list[Value], list[Value], Value, Value]:
-        """Of particles i ... i + GROUP - 1: x and u on each axis; whether they are before `end`;
-        and have all nodes in the mesh (false for NaN).
+        """x and u on each axis of particles i ... i + GROUP - 1, and two masks.
 
-        Where not, u is some place inside.
+        The first mask tells which particles are before `end`. The second tells which of them have
+        all nodes in the mesh (false for NaN). u is a place inside the mesh where it is false.
         """
         d = self.layout.d
         together = self.taken(self.points, self.pad, i, end, d)
@@ -142,8 +145,9 @@ class Block:
         return x, [select(inside, u_j, self.lowest) for u_j in u], real, inside
 
     def windows(self, k: Any, u: list[Value], slopes: bool) -> Value:
-        """Keep what is known of particles k ... k + GROUP - 1 of the block; returns their cells on
-        axis 0.
+        """Keep nodes and weights of the block's particles k ... k + GROUP - 1.
+
+        Returns their cells on axis 0.
         """
         taps = self.layout.taps
         cells = [u_j.floor() for u_j in u]
@@ -166,7 +170,7 @@ class Block:
         return nodes[0]
 
     def _halves(self, derivative: int, tap: int, t: Value, s: Value) -> tuple[Value, Value]:
-        """Weights (derivative 0) or slopes (1) of a tap and of the mirrored one."""
+        """Weights (derivative 0) or slopes (1) of a tap and of its mirror image."""
         layout, n, half = self.layout, self.layout.terms, self.layout.taps // 2
         start = (4 * n - 1) * layout.pieces * layout.lanes
         if derivative == 0:
@@ -178,8 +182,10 @@ class Block:
         return push + pull, pull - push
 
     def _polynomial(self, t: Value, terms: int, start: int, step: int = 0) -> Value:
-        """Horner's rule; coefficients from memory: one in all lanes, or one a lane and the next
-        `step` later.
+        """A polynomial by Horner's rule, with coefficients from memory.
+
+        Without `step` one coefficient fills all lanes. With `step` each lane has its own, and the
+        next power's coefficients lie `step` later.
         """
         read = self.coefficients.load if step else self.coefficients.all_lanes
         total = read(start + (terms - 1) * (step or 1), t.kind.lanes)
@@ -188,15 +194,16 @@ class Block:
         return total
 
     def weight_at(self, group: Any, derivative: int, axis: int, tap: Any) -> Any:
-        """Where the weights on an outer axis are kept, of the group that begins at particle `group`
-        of the block.
+        """The index in `scratch` of a tap's weights on an outer axis.
+
+        The group begins at particle `group` of the block.
         """
         layout = self.layout
         start = 3 * BLOCK + (derivative * layout.outer + axis) * layout.taps * GROUP
         return group * (2 * layout.outer * layout.taps) + start + tap * GROUP
 
     def taps(self, k: Any, derivative: int) -> Taps:
-        """The weights (derivative 0) of particle k of the block, or their slopes (1)."""
+        """The weights (derivative 0) or slopes (1) of particle k of the block."""
         layout = self.layout
         lane = k & (GROUP - 1)
         t = self.scratch.all_lanes(k, layout.lanes)
@@ -211,8 +218,9 @@ class Block:
         return self.nodes[k]
 
     def rows(self, index: Any, count: int) -> list[list[Any]]:
-        """The indices of the pieces of `count` rows, from that at `index` on, along the axis before
-        the last.
+        """The indices of the pieces of `count` rows, from the row at `index` on.
+
+        The rows follow each other along the axis before the last.
         """
         starts = [index]
         while len(starts) < count:
@@ -223,8 +231,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Taps:
-    """The weights of a particle's taps, or their slopes: those of a row in registers, those of the
-    outer axes in memory.
+    """The weights of a particle's taps, or their slopes.
+
+    A row's weights are in registers. The weights of the outer axes are in memory.
     """
 
     block: Block

@@ -1,4 +1,4 @@
-"""Sums over near pairs only: for kernels whose bandwidth is small against the cloud."""
+"""Sum over near pairs only, for kernels whose bandwidth is small against the cloud."""
 
 from __future__ import annotations
 
@@ -31,39 +31,43 @@ from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
 from particleflow.pairwise.terms import What
 
-# Blocks of queries that a thread takes.
+# Blocks of queries in one job of a thread.
 JOB = 512
-# Scaled lengths whose squares, and what kernels make of them, leave float32.
+# Scaled lengths beyond this leave float32's range once squared and put into a kernel.
 FAR = 1e9
-# Blocks: fewer are not worth a pass for float32 beside one for float64.
+# Up to this many blocks take one pass in float64 rather than one in each precision.
 FEW = 128
-# Log of how much less than atol a logarithm leaves out.
+# Natural logarithm of the factor by which `log` leaves out less than atol.
 LOG_MARGIN = 2.0
-FINEST_FLOAT32 = 5e-6  # below this tolerance, float32 input is summed in float64
+# Tolerance, relative to the sum's scale, below which float32 input is summed in float64.
+FINEST_FLOAT32 = 5e-6
 
 
 @dataclass(frozen=True)
 class Culled:
-    """Exact sums over the sources within the kernel's reach R: k(R) <= atol max k and |grad k(R)|
-    <= atol max |grad k|. CPU; any d.
+    """Sums are exact over the sources within the kernel's reach R, on the CPU and in any d.
 
-    Sources and queries are sorted into tiles of 16; a block of 16 queries meets the tiles nearer
-    than R, found through a tree of boxes, so that any density, duplicates and far outliers will do.
-    Cost O(N log N) once for the sources, O(Q log Q) for the queries (nothing if they are the
-    sources) and O(Q n d) for n sources near a query: n ~ N (R / extent)^d. For d > 3 little is left
-    out: `Auto` does not take it there. Relative to a row's own sum errors are about as small as
-    relative to the scale of the promise: what is left out is left out everywhere.
+    The reach satisfies k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. Sources and queries
+    are sorted into tiles of 16. A tree of boxes finds the tiles nearer than R to a block of
+    queries. Any density, duplicates and far outliers are allowed.
 
-    Gaussian, Laplace, Matern. float32 sums are taken in float64 for atol < 5e-6, in blocks of
-    queries that lie very far from each other, and for Laplace, whose force between close points
-    would lose its digits. `log` leaves out what changes a row by less than atol, wherever the row
-    is. The same bits for any number of threads.
+    Sorting costs O(N log N) once for the sources. It costs O(Q log Q) for the queries, and nothing
+    if the queries are the sources. A sum costs O(Q n d) for n sources near a query, n ~ N (R /
+    extent)^d. For d > 3 few pairs are left out, and `Auto` does not take this backend there. The
+    error relative to a row's own sum is about as small as the error relative to the promise's
+    scale, since far pairs are left out in every row.
+
+    The kernels are Gaussian, Laplace and Matern. float32 sums are taken in float64 in three cases:
+    for atol < 5e-6, in blocks of queries that lie very far from each other, and for Laplace, whose
+    force between close points would lose its digits. `log` leaves out sources that change a row by
+    less than atol, wherever the row is. The bits are the same for any number of threads.
 
     Parameters
     ----------
     rtol : float
-        Of the sum, and (unless `atol` is given) of its scale.
+        Tolerance relative to the sum. It is also relative to the scale, unless `atol` is given.
     atol : float, optional
+        Tolerance relative to the sum's scale.
     """
 
     rtol: float = 1e-5
@@ -107,8 +111,9 @@ class Culled:
 def near_sum(
     parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float
 ) -> SumField:
-    """The sum of parts, each of (sources, weights), over neighbours alone, to a tolerance relative
-    to the scales; `kept` holds each part's field.
+    """The sum of the parts (sources, weights) over neighbours alone.
+
+    The tolerance `tol` is relative to the scales. `kept` holds each part's field.
     """
     fields: list[Any] = []
     for (sources, w), memory in zip(parts, kept, strict=True):
@@ -126,7 +131,7 @@ def _culled(kernel: Kernel, points: Tensor, w: Tensor, tol: float) -> CulledFiel
 
 @dataclass(frozen=True, eq=False)
 class CulledQueries:
-    """Query points, and those of them that are finite (rows `finite`), sorted."""
+    """Query points, and their finite rows `finite` sorted into tiles."""
 
     points: Tensor
     finite: np.ndarray
@@ -203,7 +208,7 @@ class CulledSources:
         return self._answer(logs, w, queries), self._answer(grads, w, queries)
 
     def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
-        """Of the errors of value and gradient at z, the largest over weight vectors w (N, K)."""
+        """The largest errors of value and gradient at z over the weight vectors w (N, K)."""
         queries, tiled, length = self._queries(z).tiled, self.tiled, self._length
         near, band, far = (
             length * r for r in (self._reach.near, self._reach.band, self._reach.far)
@@ -240,8 +245,9 @@ class CulledSources:
         return worst
 
     def _block(self, what: What, columns: int, *, log: bool) -> int:
-        """Queries that share their list of sources: the fewest that fill the compiled code's
-        vectors and whole tiles.
+        """The number of queries that share a list of sources.
+
+        It is the fewest that fill the compiled code's vectors and whole tiles.
         """
         weights = "column" if columns == 1 else "columns"
         kind: Any = type(self.kernel)
@@ -253,8 +259,9 @@ class CulledSources:
         )
 
     def _wide(self, boxes: Boxes) -> np.ndarray:
-        """Blocks (blocks,) so large against the bandwidth that float32 coordinates in them cost
-        more than the tolerance.
+        """Whether each block is too large for float32, (blocks,).
+
+        Rounding its coordinates to float32 would cost more than the tolerance.
         """
         largest = 0.5 * self.tolerance / np.finfo(np.float32).eps * self._length
         return (self.element == np.float32) & (
@@ -262,8 +269,9 @@ class CulledSources:
         )
 
     def _run(self, job: SumJob | LogJob, w: Tensor, near: Neighbours) -> None:
-        """All blocks, in the threads there are; each block is summed by one of them, its sources in
-        one order.
+        """Sum all blocks in PyTorch's number of threads.
+
+        One thread sums a block, over its sources in one order.
         """
         weights, unit, wide = (
             self._weights(w),
@@ -303,15 +311,16 @@ class CulledSources:
         return reach_of(kind, self.tolerance, self.points.shape[1])
 
     def _weights(self, w: Tensor) -> np.ndarray:
-        """(N, K) in the order of the tiles."""
+        """The weights (N, K) in the order of the tiles."""
         return w.detach().double().numpy()[self.tiled.order]
 
     def _queries(self, z: Tensor | Queries) -> CulledQueries:
         return z if isinstance(z, CulledQueries) else self.prepare(points_of(z))
 
     def _answer(self, rows: np.ndarray, w: Tensor, queries: CulledQueries) -> Tensor:
-        """In the queries' order and the points' dtype; NaN where a query is not finite, everywhere
-        if a weight is not.
+        """The rows in the queries' order and the points' dtype.
+
+        A query that is not finite gives NaN. A weight that is not finite gives NaN everywhere.
         """
         answer = np.full(
             (len(queries.points), *rows.shape[1:]), np.nan, self.points.detach().numpy().dtype
@@ -324,7 +333,7 @@ class CulledSources:
 
 @dataclass(frozen=True, eq=False)
 class CulledField(SumField):
-    """A field that leaves out far pairs; queries are sorted once for all parts."""
+    """A field that leaves out far pairs and sorts queries once for all parts."""
 
     def promise(self, z: Tensor | Queries) -> Promise:
         z = self._seen(z)

@@ -1,4 +1,4 @@
-"""How batches of blocks are summed by compiled code, and what that code is told of a kernel."""
+"""Hand batches of blocks, and a kernel's facts, to compiled code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from particleflow.pairwise.terms import What
 
 @dataclass(frozen=True)
 class SumJob:
-    """Adds batches of blocks to total (Q, K, components). Queries are in the order of tiles."""
+    """Adds batches of blocks to total (Q, K, components), queries in the order of tiles."""
 
     kernel: Kernel
     what: What
@@ -43,8 +43,9 @@ class SumJob:
 
 @dataclass(frozen=True)
 class LogJob:
-    """Writes the logarithms of those blocks of batches that have sources to logs (Q,) and grads (Q,
-    d).
+    """Writes logarithms to logs (Q,) and their gradients to grads (Q, d).
+
+    Blocks without sources are left as they are.
     """
 
     kernel: Kernel
@@ -74,12 +75,12 @@ def ranges_of(batch: Batch, block: int) -> Ranges:
 
 
 def unit_of(kernel: ScaledKernel) -> float:
-    """What coordinates are multiplied by for the compiled sums."""
+    """The factor of coordinates for the compiled sums."""
     return float(profile_of(type(kernel)).length / kernel.bandwidth)
 
 
 def shape_of(kernel: ScaledKernel) -> search.Shape:
-    """How the kernel falls, for compiled code."""
+    """The fall of the kernel, for compiled code."""
     facts = stated(type(kernel))
     assert facts is not None
     if not isinstance(facts.tail, ExponentialTail):

@@ -1,12 +1,13 @@
-"""Points cut into tiles of equal count, and a tree of tight boxes over the tiles: loops in machine
-code, for `tiled`.
+"""Cut points into tiles of equal count, and grow a tree of tight boxes over the tiles.
 
-A k-d tree cut into slices: a node's points are split at equal counts along the longest side of
-their tight box, in up to `SLICES` parts at once (counting sort, then selection inside the few bins
-that hold a cut), until a part is one tile. Any density, any d: a far outlier costs one level. Nodes
-are numbered in preorder: node i of the tiles [a, b) has the children i + 1 (tiles [a, m)) and i + 2
-(m - a) (tiles [m, b)), m in the middle, at a multiple of `GROUP` if b - a > GROUP: so many tiles in
-a row lie close together too.
+The loops are machine code, for `tiled`. The tree is a k-d tree cut into slices. A node's points are
+split at equal counts along the longest side of their tight box, in up to `SLICES` parts at once. A
+counting sort comes first, then a selection inside the few bins that hold a cut. The splits end when
+a part is one tile. Any density and any d are allowed: a far outlier costs one level.
+
+Nodes are numbered in preorder. Node i of the tiles [a, b) has the children i + 1 (tiles [a, m)) and
+i + 2 (m - a) (tiles [m, b)). The cut m lies in the middle, at a multiple of `GROUP` if b - a >
+GROUP: each group of `GROUP` tiles in a row lies close together too.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ Order = Annotated[np.ndarray, Elements("int32", 1)]
 Bins = Annotated[np.ndarray, Elements("uint16", 1)]
 Flags = Annotated[np.ndarray, Elements("bool", 1)]
 
-SLICES = 8  # a power of two: the cuts are midpoints of midpoints, as the tree's nodes are
+# Parts of one split, a power of two: the cuts are midpoints of midpoints, as the tree's nodes are.
+SLICES = 8
+# Bins of the counting sort, at most.
 BINS = 1024
-GROUP = 4  # a power of two
-STACK = 512  # SLICES - 1 nodes wait at each level, of which there are about log2(tiles)
+# Tiles in a row that lie close together, a power of two.
+GROUP = 4
+# Room for waiting nodes: SLICES - 1 wait at each of about log2(tiles) levels.
+STACK = 512
+# Bins per length, at most: a denormal length gives more.
 LARGEST = 1e300
 
 
@@ -41,8 +47,9 @@ def _middle(a: int, b: int) -> int:
 
 @staged
 def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, k: int) -> None:
-    """Rearrange rows lowest..highest (inclusive): none before row k is larger along `axis` than any
-    from k on. Quickselect.
+    """Rearrange rows lowest..highest (inclusive) around row k by quickselect.
+
+    No row before k is then larger along `axis` than a row from k on.
     """
     while highest > lowest:
         a, b, c = points[lowest, axis], points[(lowest + highest) >> 1, axis], points[highest, axis]
@@ -69,8 +76,9 @@ def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, 
 
 @staged
 def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floats) -> int:
-    """Lower corner (d,) and sides (d,) of the box around rows lowest..highest (exclusive), into
-    base and length; returns the longest side's axis.
+    """Write the tight box around rows lowest..highest (exclusive), return its longest side's axis.
+
+    The lower corner (d,) goes into base, the sides (d,) go into length.
     """
     axis = 0
     for k in range(points.shape[1]):
@@ -85,8 +93,9 @@ def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floa
 
 @staged
 def _slices(length: Floats, axis: int, tiles: int) -> int:
-    """How many slices make the tiles cubes, if the points are even: a power of two up to SLICES, at
-    least 2 where there are 2 tiles.
+    """The number of slices that makes the tiles cubes, if the points are even.
+
+    It is a power of two up to SLICES, and at least 2 where there are 2 tiles.
     """
     parts = 1
     while parts < SLICES and 2 * parts <= tiles:
@@ -114,13 +123,14 @@ def _binned(
     base: float,
     scale: float,
 ) -> None:
-    """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`; ends[c]:
-    where bin c ends, from lowest on.
+    """Counting sort of rows lowest..highest (exclusive) into `count` bins along `axis`.
+
+    Bin c ends at row lowest + ends[c].
     """
     for c in range(count):
         ends[c] = 0
     for i in range(lowest, highest):
-        # min before the cast: the last point lies at `count`
+        # The minimum comes before the cast: the last point lies at `count`.
         here = int(min((points[i, axis] - base) * scale, count - 1.0))
         bins[i] = here
         ends[here] += 1
@@ -154,11 +164,10 @@ def cut(
     box: Points,
     todo: IntegerRows,
 ) -> None:
-    """Rearrange the rows of points (N, d), all finite, and order (N,), in place: rows j tile .. (j
-    + 1) tile are a tile.
+    """Rearrange the rows of points (N, d), all finite, and of order (N,) in place, into tiles.
 
-    Scratch: spare (N, d), spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d), todo
-    (STACK, 2).
+    Rows j tile .. (j + 1) tile are then a tile. The scratch arrays are spare (N, d),
+    spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d) and todo (STACK, 2).
     """
     n, base, length, cuts = len(points), box[0], box[1], ends[BINS:]
     todo[0, 0], todo[0, 1] = 0, (n + tile - 1) // tile
@@ -180,7 +189,7 @@ def cut(
             made *= 2
         count = min(BINS, max(2 * parts, (highest - lowest) // 4))
         scale = count / length[axis]
-        if scale > LARGEST:  # a denormal length
+        if scale > LARGEST:  # The length is denormal.
             scale = 0.0
         _binned(
             points,
@@ -212,14 +221,14 @@ def cut(
 
 
 class Boxes(NamedTuple):
-    """Lower and upper corners (n, d)."""
+    """Boxes by their lower and upper corners (n, d)."""
 
     low: Points
     high: Points
 
 
 class Tree(NamedTuple):
-    """The nodes' tiles [first, last) and right child (0: none), (nodes, 3), and their boxes."""
+    """The nodes' boxes, and spans (nodes, 3): tiles [first, last) and right child (0: none)."""
 
     spans: IntegerRows
     boxes: Boxes
@@ -227,7 +236,7 @@ class Tree(NamedTuple):
 
 @staged
 def tile_boxes(points: Points, tile: int, boxes: Boxes) -> None:
-    """The tight boxes around the tiles of points (N, d), into boxes."""
+    """Write the tight boxes around the tiles of points (N, d) into boxes."""
     n, d = points.shape
     for t in range(len(boxes.low)):
         for k in range(d):
@@ -239,7 +248,7 @@ def tile_boxes(points: Points, tile: int, boxes: Boxes) -> None:
 
 @staged
 def grow(tiles: Boxes, tree: Tree) -> None:
-    """The tree over the tiles, with 2 tiles - 1 nodes, into tree."""
+    """Write the tree over the tiles, of 2 tiles - 1 nodes, into tree."""
     spans, low, high = tree.spans, tree.boxes.low, tree.boxes.high
     spans[0, 0], spans[0, 1] = 0, len(tiles.low)
     for i in range(len(spans)):
@@ -265,8 +274,9 @@ def grow(tiles: Boxes, tree: Tree) -> None:
 
 @staged
 def masses(spans: IntegerRows, weights: Floats, tile: int, total: Floats) -> None:
-    """sum |w| over the points of each node, into total (nodes,); weights (N,) in the order of the
-    tiles.
+    """Write sum |w| over each node's points into total (nodes,).
+
+    The weights (N,) are in the order of the tiles.
     """
     for i in range(len(spans) - 1, -1, -1):
         a, b, right = spans[i, 0], spans[i, 1], spans[i, 2]

@@ -1,5 +1,6 @@
-"""How far a kernel reaches: the distance beyond which it, its gradient and its laplacian stay below
-a share of their peaks.
+"""Find a kernel's reach: the distance beyond which the kernel stays below a share of its peak.
+
+Its gradient and its laplacian have such distances too.
 """
 
 from __future__ import annotations
@@ -14,20 +15,26 @@ import torch
 from particleflow.pairwise.terms import What
 from particleflow.subsets import some_rows
 
-SAMPLES = 512  # of a kernel, per bandwidth
-FARTHEST = 80  # bandwidths
+# Samples of a kernel per bandwidth.
+SAMPLES = 512
+# Largest sampled distance, in bandwidths.
+FARTHEST = 80
+# Rows of the table of bounds.
 ROWS = 4096
-SLACK = 1.001  # for what lies between two samples
-SAMPLED = 96, 512  # queries and sources whose distances tell how many pairs are near
+# Factor of the bounds, for distances between two samples.
+SLACK = 1.001
+# Queries and sources, at most, whose distances tell the share of near pairs.
+SAMPLED = 96, 512
 
 
 @dataclass(frozen=True)
 class Reach:
     """Distances within which pairs are summed, in bandwidths.
 
-    Value and gradient take the pairs within `near`, the laplacian those within `laplacian`. At
-    `band` the kernel has fallen to 0.03 of what it is at `near`, at `far` to 1e-6. table (n, 3)
-    bounds k, |grad k| and |grad grad k| at all distances of at least sqrt(i / scale), in this unit.
+    Value and gradient take the pairs within `near`, the laplacian the pairs within `laplacian`. The
+    kernel falls to 0.03 of its value at `near` at `band`, and to 1e-6 of it at `far`. Row i of
+    table (n, 3) bounds k, |grad k| and |grad grad k| at all distances of at least sqrt(i / scale)
+    bandwidths.
     """
 
     near: float
@@ -43,10 +50,10 @@ class Reach:
 
 @lru_cache(maxsize=64)
 def reach_of(kind: type, tolerance: float, d: int) -> Reach:
-    """Of the kernels kind(bandwidth), which fall exponentially."""
+    """The reach of the kernels kind(bandwidth), which fall exponentially."""
     r = torch.arange(FARTHEST * SAMPLES + 1, dtype=torch.float64, device="cpu") / SAMPLES
     value, force, bend, laplacian = _above(kind, r, d)
-    # Of the laplacian, which has a pole where there is a kink, the size half a bandwidth away
+    # The laplacian has a pole where there is a kink: its peak is taken half a bandwidth away.
     near = max(_first(value, tolerance * value[0]), _first(force, tolerance * force[0])) / SAMPLES
     wide = _first(laplacian, tolerance * laplacian[SAMPLES // 2]) / SAMPLES
     at_near = value[int(near * SAMPLES)]
@@ -64,7 +71,7 @@ def sampled_distances(
 ) -> torch.Tensor:
     """Distances in float64 between some of the queries and some of the sources.
 
-    `counts`: queries and sources at most, before the latter are shared out among the clouds.
+    `counts` limits the queries and the sources. The clouds share the limit of the sources.
     """
     of_queries, of_sources = counts
     n = sum(len(points) for points in sources)
@@ -75,21 +82,22 @@ def sampled_distances(
 
 
 def share_within(distances: torch.Tensor, radius: float) -> float:
-    """The share of the pairs that are closer than `radius`."""
+    """The share of the pairs closer than `radius`."""
     return float((distances < radius).double().mean())
 
 
 def thinned(points: torch.Tensor, most: int) -> torch.Tensor:
-    """At most `most` rows, drawn with a fixed seed: they only tell what a sum costs."""
+    """At most `most` rows, drawn with a fixed seed, to tell what a sum costs."""
     return points[some_rows(len(points), most)].double()
 
 
 def _above(kind: type, r: torch.Tensor, d: int) -> tuple[np.ndarray, ...]:
-    """The largest |k|, |grad k|, |grad grad k| and |laplacian k| at distances of r or more, of unit
-    bandwidth.
+    """The largest |k|, |grad k|, |grad grad k| and |laplacian k| at distances of r or more.
+
+    The bandwidth is 1.
     """
     kernel = kind(1.0)
-    s = r.clamp_min(1e-4) ** 2  # next to a kink, where the second derivative has no bound
+    s = r.clamp_min(1e-4) ** 2  # Next to a kink the second derivative has no bound.
     slope, curvature = kernel.slope(s), kernel.curvature(s)
     along = 4 * s * curvature + 2 * slope
     sizes = (
@@ -102,5 +110,5 @@ def _above(kind: type, r: torch.Tensor, d: int) -> tuple[np.ndarray, ...]:
 
 
 def _first(falling: np.ndarray, bound: float) -> int:
-    """Index of the first number that is at most `bound`, the last index if none is."""
+    """Index of the first number of at most `bound`, or the last index if there is none."""
     return min(int(np.searchsorted(-falling, -bound)), len(falling) - 1)

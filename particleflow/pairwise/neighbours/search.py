@@ -1,8 +1,8 @@
-"""Which tiles of sources lie within reach of a block of queries, and what lies beyond: loops in
-machine code, for `backend`. Trees as in `box_tree`.
+"""Find the tiles of sources within reach of a block of queries, and bound the sum beyond.
 
-A block's box stands for its queries, a tile's or a node's for its sources: their distance is a
-lower bound of all distances between them. `stack` (64,) holds nodes that wait, one at each level of
+The loops are machine code, for `backend`. Trees are as in `box_tree`. A block's box stands for its
+queries, and the box of a tile or node stands for its sources. The distance of two boxes is a lower
+bound of the distances between their points. `stack` (64,) holds waiting nodes, one at each level of
 a tree.
 """
 
@@ -24,12 +24,12 @@ from particleflow.pairwise.neighbours.box_tree import (
     Tree,
 )
 
-# A block of queries wider than this many reaches is given a bound for each query.
+# Width of a block, in reaches, beyond which each of its queries gets its own bound.
 WIDE = 2.0
 
 
 class Shape(NamedTuple):
-    """How a kernel falls: k = (1 + first t + t^2 / over) e^{-t}, t = rate r / bandwidth.
+    """The fall of a kernel: k = (1 + first t + t^2 / over) e^{-t}, t = rate r / bandwidth.
 
     Rate 0 stands for the Gaussian.
     """
@@ -55,7 +55,7 @@ def _gap2(a: Boxes, i: int, b: Boxes, j: int) -> float:
 
 @staged
 def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
-    """Largest squared distance of a point of one box from a point of the other."""
+    """Largest squared distance of a point of box i of a from a point of box j of b."""
     s = 0.0
     for k in range(a.low.shape[1]):
         span = max(a.high[i, k] - b.low[j, k], b.high[j, k] - a.low[i, k])
@@ -78,13 +78,12 @@ def near(
     ranges: IntegerRows,
     stack: Integers,
 ) -> int:
-    """Ranges of rows that hold all of the n sources nearer than reach[b] to block b: ranges[:,
-    ptr[b - begin]:ptr[b - begin + 1]], rising.
+    """Find the ranges of rows that hold all of the n sources nearer than reach[b] to block b.
 
-    Blocks begin, begin + 1 .. up to end, or until they have more than `room` sources in all, or the
-    ranges are full; returns the first block left out. A node with whole[node] is taken whole.
-    Ranges that touch are joined. One block needs at most half as many ranges as there are tiles,
-    and one more. A reach that is NaN takes nothing.
+    They are ranges[:, ptr[b - begin]:ptr[b - begin + 1]], rising. Blocks are taken from `begin` up
+    to `end`, until they have more than `room` sources in all or the ranges are full. The function
+    returns the first block left out. A node with whole[node] is taken whole. Ranges that touch are
+    joined. One block needs at most tiles / 2 + 1 ranges. A reach of NaN takes no sources.
     """
     boxes = tree.boxes
     starts, stops = ranges[0], ranges[1]
@@ -134,8 +133,9 @@ def gather(
     to_weights: Points,
     ends: Integers,
 ) -> None:
-    """The sources of each block's ranges, one block after the other, about its centre: to = (points
-    - centre) unit; block b ends at ends[b].
+    """Write the sources of each block's ranges, block after block: to = (points - centre) unit.
+
+    Block b ends at ends[b].
     """
     d, columns = points.shape[1], weights.shape[1]
     used = 0
@@ -152,7 +152,7 @@ def gather(
 
 @staged
 def _log_kernel(shape: Shape, r: float) -> float:
-    """log k at r bandwidths: falls."""
+    """log k at r bandwidths, which falls with r."""
     if shape.rate == 0.0:
         return -0.5 * r * r
     t = shape.rate * r
@@ -161,13 +161,12 @@ def _log_kernel(shape: Shape, r: float) -> float:
 
 @staged
 def _distance(shape: Shape, log: float) -> float:
-    """r or a little more, in bandwidths, where log k = `log` <= 0."""
+    """The distance r, or a little more, in bandwidths, where log k = `log` <= 0."""
     if shape.rate == 0.0:
         return math.sqrt(-2 * log)
     if shape.first == 0.0:
         return -log / shape.rate
-    # Newton's iteration in t, from above: t - log(1 + t ..) is convex and rises, so that it stays
-    # above
+    # Newton's iteration in t starts above and stays above: t - log(1 + t ..) is convex and rises.
     t = 10 - 2 * log
     for _ in range(20):
         q = shape.first * t + t * t / shape.over
@@ -187,12 +186,14 @@ def log_reach(
     reach: Floats,
     stack: Integers,
 ) -> None:
-    """Into reach (blocks,): beyond it lies at most a share exp(log_tolerance) of sum_i w_i k(z,
-    x_i), for every query z of the block.
+    """Write into reach (blocks,) the distance beyond which little of each query's sum lies.
 
-    log_mass (nodes,): of the weights, -inf where a node has none; NaN reach where all are zero. The
-    sum is at least the best node's mass times k at its farthest corner: branch and bound, nearer
-    children first. All sources beyond r come to at most the whole mass times k(r).
+    For every query z of a block, the sources beyond its reach give at most the share
+    exp(log_tolerance) of sum_i w_i k(z, x_i). log_mass (nodes,) holds the logarithms of the
+    weights' sums, -inf where a sum is zero. The reach is NaN where all weights are zero.
+
+    The sum is at least the best node's mass times k at its farthest corner. Branch and bound finds
+    that node, nearer children first. All sources beyond r give at most the whole mass times k(r).
     """
     boxes = tree.boxes
     for block in range(len(reach)):
@@ -220,7 +221,7 @@ def log_reach(
                 stack[waiting], stack[waiting + 1] = left, right
                 waiting += 2
         log = best - log_mass[0] + log_tolerance
-        # a little lower: far away, log k has an absolute error of its own
+        # The logarithm is lowered a little: far away, log k has an absolute error of its own.
         reach[block] = (
             bandwidth * _distance(shape, min(0.0, log - 1e-9 * abs(log)))
             if best > -np.inf
@@ -229,8 +230,10 @@ def log_reach(
 
 
 class Limits(NamedTuple):
-    """For `bounds`. table (n, 3): bounds of |k|, |grad k| and |grad grad k| at all distances of at
-    least sqrt(i / scale), i < n.
+    """Distances and bounds of a kernel, for `bounds`.
+
+    Row i < n of table (n, 3) bounds |k|, |grad k| and |grad grad k| at all distances of at least
+    sqrt(i / scale).
     """
 
     reach: float
@@ -256,7 +259,7 @@ def _bound(
     moved: float,
     stack: Integers,
 ) -> tuple[float, float]:
-    """For one box of queries in a block, see `bounds`."""
+    """The bounds of `bounds` for one box of queries in a block."""
     boxes, table, scale = tree.boxes, limits.table, limits.scale
     d, n, last = points.shape[1], len(points), len(table) - 1.0
     reach2, band2, far2 = (
@@ -324,13 +327,13 @@ def bounds(
     shift: Floats,
     stack: Integers,
 ) -> tuple[float, float]:
-    """The largest over blocks of `size` queries of bounds of the errors of value and gradient, from
-    what lies beyond reach and from rounding.
+    """The largest error bounds of value and gradient over blocks of `size` queries.
 
-    A source is taken at its own distance from the block (where the block is wide, from each of its
-    queries), beyond `band` at its tile's if that is small, beyond `far` at that. weights (N,) >= 0,
-    mass (nodes,) theirs. A term of the sum is off by `rounding` times itself, and by a shift of its
-    point, shift[block] times the extent of what is near.
+    The errors come from sources beyond reach and from rounding. A source is taken at its own
+    distance from the block, or from each query of a wide block. Beyond `band` a small tile is taken
+    at the tile's distance. Beyond `far` a source is taken at `far`. The weights (N,) are >= 0, and
+    mass (nodes,) holds their sums. Rounding changes a term of the sum by `rounding` times itself.
+    It also shifts the term's point by shift[block] times the extent of the near points.
     """
     value = grad = 0.0
     for b in range(len(shift)):

@@ -1,5 +1,6 @@
-"""Points sorted in space: tiles of equal count with tight boxes, a tree over them, and batches of
-blocks with the sources near to them.
+"""Sort points in space into tiles, and gather the sources near to blocks of queries.
+
+The tiles have equal counts and tight boxes, with a tree over them.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from particleflow.memo import cached_property
 from particleflow.pairwise.neighbours import box_tree, search
 from particleflow.pairwise.neighbours.box_tree import Boxes, Tree
 
-TILE = 16  # points
-ROOM = 2**16  # sources gathered at a time: they stay in the second-level cache
-STRETCHED = (
-    1e6  # units of length: a block whose box extends further loses digits about the box's middle
-)
-WHOLE = 0.125  # a node whose diagonal is below this share of the reach is not taken apart
+# Points of a tile.
+TILE = 16
+# Sources gathered at a time: they stay in the second-level cache.
+ROOM = 2**16
+# Units of length: a block whose box extends further loses digits about the box's middle.
+STRETCHED = 1e6
+# A node whose diagonal is below this share of the reach is not taken apart.
+WHOLE = 0.125
 
 
 @dataclass(frozen=True, eq=False)
 class Tiled:
-    """Points (n, d) in float64, sorted so that rows j TILE .. (j + 1) TILE lie close together, and
-    where each came from, `order` (n,).
+    """Points (n, d) in float64, sorted so that rows j TILE .. (j + 1) TILE lie close together.
+
+    order (n,) holds each point's row before sorting.
     """
 
     points: np.ndarray
@@ -32,7 +36,7 @@ class Tiled:
 
     @classmethod
     def of(cls, points: np.ndarray) -> Tiled:
-        """Of finite points (n, d), which are copied. Cost O(n log n)."""
+        """Sort a copy of finite points (n, d) at a cost of O(n log n)."""
         points, order = (
             np.array(points, np.float64, order="C"),
             np.arange(len(points), dtype=np.int32),
@@ -62,7 +66,7 @@ class Tiled:
         return tree
 
     def boxes(self, block: int) -> Boxes:
-        """Around blocks of so many points, a multiple of TILE."""
+        """The boxes around blocks of `block` points, a multiple of TILE."""
         firsts = np.arange(0, self.tiles, block // TILE)
         return box_tree.Boxes(
             np.minimum.reduceat(self._boxes.low, firsts),
@@ -70,7 +74,7 @@ class Tiled:
         )
 
     def masses(self, weights: np.ndarray) -> np.ndarray:
-        """sum |w| (nodes,) for weights (n,) in the order of the tiles."""
+        """The sum of |w| over each node, (nodes,), for weights (n,) in the order of the tiles."""
         total = np.empty(len(self.tree.spans))
         box_tree.masses(self.tree.spans, weights, TILE, total)
         return total
@@ -87,10 +91,10 @@ class Tiled:
 
 @dataclass(frozen=True)
 class Batch:
-    """Blocks of queries (rows `first` to `last`) and, one block after the other, the sources near
-    to them, about each block's centre.
+    """Blocks of queries (rows `first` to `last`) and, block after block, the sources near to them.
 
-    z (last - first, d), x (n, d) and w (n, K); block b has the sources up to ends[b].
+    Queries z (last - first, d) and sources x (n, d), with weights w (n, K), are relative to each
+    block's centre. The sources of block b end at ends[b].
     """
 
     first: int
@@ -103,8 +107,9 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Blocks of `block` queries, each with its own reach (blocks,), among sources. A reach that is
-    NaN leaves a block without any.
+    """Blocks of `block` queries among sources, each block with its own reach (blocks,).
+
+    A block whose reach is NaN gets no sources.
     """
 
     sources: Tiled
@@ -118,11 +123,11 @@ class Neighbours:
     def batches(
         self, w: np.ndarray, unit: float, dtype: np.dtype, first: int, last: int
     ) -> Iterator[Batch]:
-        """Blocks first to last, in batches of about ROOM sources; all sources nearer than its reach
-        are with a block. Lengths are times `unit`.
+        """Blocks `first` to `last`, in batches of about ROOM sources.
 
-        w (N, K) in the order of the sources' tiles. Coordinates are rounded, to `dtype`, relative
-        to the extent of what is near: not to that of the cloud, nor to where it lies.
+        A block gets all sources nearer than its reach. Lengths are multiplied by `unit`. Weights w
+        (N, K) are in the order of the sources' tiles. Rounding of coordinates to `dtype` is
+        relative to the extent of the near points, whatever the cloud's extent and place.
         """
         tree, points = self.sources.tree, self.sources.points
         ptr, ends, stack = (
@@ -165,8 +170,9 @@ class Neighbours:
             first = end
 
     def _centres(self, first: int, end: int, unit: float) -> np.ndarray:
-        """(blocks, d): the middle of each block's box; beside a query far from all others, the
-        coordinates next to zero, which cost no digits.
+        """The middle of each block's box, (blocks, d).
+
+        In a stretched box the coordinates next to zero stand in, since they cost no digits.
         """
         low, high = self._boxes.low[first:end], self._boxes.high[first:end]
         centres = 0.5 * (low + high)

@@ -192,6 +192,7 @@ class Periodic:
         if self.bent:
             return self._sampled(lengths, shape, half)
         omega2 = torch.from_numpy(squared_frequencies(lengths, shape, half=half))
+        # a kernel without a spectrum is bent
         spectrum = self.kernel.spectrum  # type: ignore[attr-defined]
         return np.asarray(spectrum(omega2, len(shape)).numpy()) / math.prod(lengths)
 
