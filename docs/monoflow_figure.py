@@ -1,8 +1,8 @@
-"""The figure of the page on MonoFlow: python docs/monoflow_figure.py writes
-docs/_static/monoflow_slopes.png.
+"""Draw docs/_static/monoflow_slopes.png, the figure of the page on MonoFlow.
+
+Run it from the root: python -m docs.monoflow_figure.
 """
 
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -11,12 +11,10 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import torch
 
+import particleflow as pf
+from benchmarks.mobilities.flows import CASES, run
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-import particleflow as pf  # noqa: E402
-from benchmarks.mobilities.flows import CASES, run  # noqa: E402
-
 INK, GREY, RED = "#22223b", "#8d8da1", "#c8553d"
 COLOURS = {
     "logit": "#014f86",

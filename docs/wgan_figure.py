@@ -1,9 +1,9 @@
-"""What W1 between batches rewards: python docs/wgan_figure.py writes docs/_static/wgan.png, in some
-two minutes.
+"""Draw docs/_static/wgan.png, what W1 between batches rewards, in some two minutes.
+
+Run it from the root: python -m docs.wgan_figure.
 """
 
 import math
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -13,12 +13,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+import particleflow as pf
+from benchmarks.transport.rows import critics, descend, digits, minima
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-import particleflow as pf  # noqa: E402
-from benchmarks.transport.rows import critics, descend, digits, minima  # noqa: E402
-
 INK, RED, BLUE, GREY = "#22223b", "#c8553d", "#2c7da0", "#b8b8c4"
 SHOWN = 8
 

@@ -97,8 +97,8 @@ class Flow:
             check_estimator(self.estimator)
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
             raise TypeError(
-                f"`mobility` must have h, slope and curvature, got {_what(self.mobility)}: e.g."
-                " pf.mobilities.Vanilla()"
+                "`mobility` must have h, slope and curvature, got"
+                f" {_checks.came(self.mobility)}: e.g. pf.mobilities.Vanilla()"
             )
         if isinstance(self.mobility, Mobility):
             check_increasing(self.mobility)
@@ -328,12 +328,3 @@ def _factor(mobility: Mobility | Descent) -> float | None:
         vars(Linear)[name] is getattr(type(mobility), name) for name in ("h", "slope", "curvature")
     )
     return mobility.factor if isinstance(mobility, Linear) and own else None
-
-
-def _what(value: Any) -> str:
-    """For a message: a class given without its parentheses, or the name of another type."""
-    return (
-        f"the class {value.__name__} without its parentheses"
-        if isinstance(value, type)
-        else type(value).__name__
-    )

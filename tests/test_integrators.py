@@ -110,7 +110,7 @@ class FittedOnce:
     stages: int = 1
     stochastic: bool = False
 
-    def step(self, flow, refit, state, dt):  # type: ignore[no-untyped-def]
+    def step(self, flow, refit, state, dt):
         return self.scheme.step(flow, lambda x, clock: state.fit, state, dt)
 
 
@@ -192,7 +192,7 @@ def test_trial_fits_start_from_the_accepted_memory_and_are_forgotten() -> None:
 
     @dataclass(frozen=True)
     class Watched(KALE):
-        def fit(self, x, y, clock, memory):  # type: ignore[no-untyped-def]
+        def fit(self, x, y, clock, memory):
             starts.append(memory.get("u"))
             return super().fit(x, y, clock, memory)
 

@@ -120,7 +120,7 @@ def test_columns_by_name_and_number(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=text):
             FromFile(path, columns=columns)
     with pytest.raises(TypeError, match="columns"):
-        FromFile(path, columns=1.5)  # type: ignore[arg-type]
+        FromFile(path, columns=1.5)
     with pytest.raises(TypeError, match=r"column 's' must hold numbers.*columns="):
         FromFile(tmp_path / "r.npy")
     path.write_text(path.read_text() + "e,f,1.0,2.0,one\n")

@@ -367,10 +367,10 @@ def test_a_divergence_induces_the_mobility_of_its_flow(name: str) -> None:
         atol=1e-13 * max(1.0, float(known.h(D).max())),
     )
     one = torch.ones(1, dtype=torch.float64, requires_grad=True)
-    tilt = derivative(known.f(one), one).detach()  # type: ignore[attr-defined]
+    tilt = derivative(known.f(one), one).detach()
     torch.testing.assert_close(
         mobility.f(RATIOS), factor * (known.f(RATIOS) - tilt * (RATIOS - 1)), rtol=1e-12, atol=1e-14
-    )  # type: ignore[attr-defined]
+    )
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ def test_a_divergence_that_is_not_strictly_convex_is_refused() -> None:
     ):
         from_divergence(TotalVariation())
     with pytest.raises(TypeError, match="`divergence` must be an entropy, got the class KL"):
-        from_divergence(KL)  # type: ignore[arg-type]
+        from_divergence(KL)
     with pytest.warns(UserWarning, match="the flow need not approach the target"):
         assert isinstance(from_divergence(TotalVariation(), allow_nonmonotone=True), Induced)
 
@@ -572,9 +572,9 @@ def test_an_h_that_saturates_passes(h: Any) -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_what_is_no_mobility_is_refused() -> None:
     with pytest.raises(TypeError, match="`h` must be a callable of the log ratio d, got int"):
-        custom(3)  # type: ignore[arg-type]
+        custom(3)
     with pytest.raises(TypeError, match="`slope` must be a callable of the log ratio d, got float"):
-        custom(torch.atan, slope=1.0)  # type: ignore[arg-type]
+        custom(torch.atan, slope=1.0)
     with pytest.raises(
         ValueError,
         match=(

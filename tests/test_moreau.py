@@ -347,6 +347,6 @@ def test_what_is_no_divergence_is_refused() -> None:
             r" class KL"
         ),
     ):
-        Moreau(Gaussian(0.5), divergence=KL, lam=1.0)  # type: ignore[arg-type]
+        Moreau(Gaussian(0.5), divergence=KL, lam=1.0)
     with pytest.raises(ValueError, match=r"`lam` must be > 0, got -1"):
         DrMMD(Gaussian(0.5), lam=-1)

@@ -297,8 +297,8 @@ def test_a_missing_file_names_its_neighbour(
 
 def drawn(path: Path, mode: str = "L", *, ground: object = 255, ink: object = 0) -> Path:
     """A picture of 40 x 20 pixels with a filled block in columns 4..11 of rows 2..5."""
-    picture = Image.new(mode, (40, 20), ground)  # type: ignore[arg-type]
-    ImageDraw.Draw(picture).rectangle((4, 2, 11, 5), fill=ink)  # type: ignore[arg-type]
+    picture = Image.new(mode, (40, 20), ground)
+    ImageDraw.Draw(picture).rectangle((4, 2, 11, 5), fill=ink)
     picture.save(path)
     return path
 

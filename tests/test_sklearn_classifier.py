@@ -182,7 +182,7 @@ def test_the_prior_does_not_shift_the_ratio() -> None:
     [make_pipeline(PolynomialFeatures(2), EXACT), GaussianNB()],
     ids=["pipeline", "naive Bayes"],
 )
-def test_masses_are_sample_weights(model) -> None:  # type: ignore[no-untyped-def]
+def test_masses_are_sample_weights(model) -> None:
     """A point of mass k is k points; masses of another total add the logarithm of it."""
     counts = torch.tensor([1, 2, 3] * 30)
     heavy = Cloud(Y, log_mass=(counts / counts.sum()).double().log() + 0.5)
@@ -360,7 +360,7 @@ def test_a_network_keeps_its_digits_where_its_probabilities_are_one() -> None:
 @pytest.mark.parametrize(
     "model", [RandomForestClassifier(20), KNeighborsClassifier(9)], ids=["forest", "neighbours"]
 )
-def test_models_without_slopes_are_refused(model) -> None:  # type: ignore[no-untyped-def]
+def test_models_without_slopes_are_refused(model) -> None:
     with pytest.raises(
         ValueError,
         match=(

@@ -234,23 +234,23 @@ def test_wrong_arrays_are_refused(argument: Any, got: str) -> None:
 
 def test_wrong_scalars_are_refused() -> None:
     with pytest.raises(TypeError, match=r"`a` must be int, got 1\.5"):
-        arithmetic(1.5, 2)  # type: ignore[arg-type]
+        arithmetic(1.5, 2)
     with pytest.raises(TypeError, match="`a` must be float, got True"):
         truncated(True)
     with pytest.raises(TypeError, match="takes 2 arguments, got 1"):
-        arithmetic(1)  # type: ignore[call-arg]
+        arithmetic(1)
     with pytest.raises(TypeError, match="`part` must be a tuple of 2"):
-        _scaled(3, 0)  # type: ignore[arg-type]
+        _scaled(3, 0)
 
 
 def retyped(a: float) -> float:
     b = 1
-    b = a  # type: ignore[assignment]
+    b = a
     return b
 
 
 def unassigned(a: float) -> float:
-    a = c + a  # type: ignore[name-defined, used-before-def, has-type]  # noqa: F821
+    a = c + a  # noqa: F821
     c = a
     c = c + 1
     return c
@@ -259,7 +259,7 @@ def unassigned(a: float) -> float:
 def endless(a: float) -> float:
     if a > 1:
         return a
-    return None  # type: ignore[return-value]
+    return None
 
 
 def chained(a: float) -> bool:
@@ -314,10 +314,10 @@ def test_what_cannot_be_compiled_is_refused(function: Any, why: str) -> None:
 
 
 def test_parameters_need_known_types() -> None:
-    def bare(a):  # type: ignore[no-untyped-def]
+    def bare(a):
         return a
 
-    def dictionary(a: dict) -> None:  # type: ignore[type-arg]
+    def dictionary(a: dict) -> None:
         return None
 
     for function, message in (

@@ -40,7 +40,7 @@ def weighted(points: Tensor, seed: int) -> Cloud:
     )
 
 
-def run(**changes) -> Trajectory:  # type: ignore[no-untyped-def]
+def run(**changes) -> Trajectory:
     settings = {
         "steps": 6,
         "dt": 0.02,

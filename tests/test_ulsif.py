@@ -413,7 +413,7 @@ def test_refusals_say_what_to_do(unchecked: None) -> None:
     with pytest.raises(ValueError, match="`centres` must be >= 1"):
         RuLSIF(centres=0)
     with pytest.raises(TypeError, match="`rounded` must be True or False, got 1"):
-        ULSIF(rounded=1)  # type: ignore[arg-type]
+        ULSIF(rounded=1)
     with pytest.raises(ValueError, match="`alpha` must be < 1, got 1"):
         RuLSIF(alpha=1.0)
     with pytest.raises(ValueError, match="`ceiling` must be < 1"):

@@ -83,7 +83,7 @@ class Odd(Mixture):
     """Its comparison answers with an array, as those of numpy do."""
 
     bandwidth = WIDE
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __eq__(self, other: object) -> Any:
         return np.array([True, False])
@@ -133,7 +133,7 @@ class NoFamily(Frozen):
     """Declares a family and is none: its second length does not scale."""
 
     @property
-    def wide(self) -> float:  # type: ignore[override]
+    def wide(self) -> float:
         return self.bandwidth
 
     def with_bandwidth(self, bandwidth: float) -> NoFamily:
@@ -160,7 +160,7 @@ def clouds(n: int, d: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tens
     rng = np.random.default_rng(n + d)
     return tuple(
         torch.from_numpy(rng.normal(size=shape)).to(dtype) for shape in ((n, d), (n,), (37, d))
-    )  # type: ignore[return-value]
+    )
 
 
 def direct(kernel: Any, x: Tensor, w: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ and may lose NaNs: the caller checks both.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -144,7 +145,7 @@ def _tile(
                     tile.write(begin, end, row)
 
 
-class _Tile:
+class _Tile(ABC):
     """The sums of queries row ... row + lanes - 1 over the sources begin <= j < end."""
 
     def __init__(
@@ -166,8 +167,9 @@ class _Tile:
         axes = float(plan.d) if plan.d else Kind(plan.element)(d)
         self.d_vector = axes if plan.d else self.lanes(axes)
 
+    @abstractmethod
     def write(self, begin: int, end: int, row: int) -> None:
-        raise NotImplementedError
+        """Write the code that adds the sources begin <= j < end to the queries from `row` on."""
 
     def query(self, k: int, row: int) -> Value:
         return self.z.load((k, row), self.plan.lanes)
