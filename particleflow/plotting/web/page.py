@@ -17,7 +17,7 @@ from jaxtyping import Float
 from particleflow import _checks
 from particleflow._words import called
 from particleflow.plotting.panels import colour
-from particleflow.plotting.player.pack import Block, Bytes, Grid, plain
+from particleflow.plotting.web.pack import Block, Bytes, Grid, plain
 from particleflow.plotting.records import named, recorded, telling, writable, write
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
@@ -94,7 +94,7 @@ def page(
     facts, arrays = _packed(runs, as_images)
     facts |= {"title": title or " and ".join(filter(None, runs)) or "particle flow"}
     facts |= {"python": python}
-    here = files("particleflow.plotting.player")
+    here = files("particleflow.plotting.web")
     template, style, *scripts = (
         here.joinpath(name).read_text(encoding="utf-8")
         for name in ("template.html", "player.css", "player.js", "unpack.js")
