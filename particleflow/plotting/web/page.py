@@ -32,6 +32,10 @@ EACH = 1.6
 FEWEST_RECORDS = 24
 # Points of a target that are drawn.
 TARGETS = 20_000
+# Records of the witness that a page holds: it changes slowly, and is blended between them.
+GRIDS = 30
+# The tones of a witness end at this quantile of its sizes: far away a log ratio may be huge.
+STRONG = 0.98
 # Axes of a cloud in d > 3 dimensions: its first principal ones.
 PRINCIPAL = 6
 # Particles shown as pictures.
@@ -52,7 +56,7 @@ def player(
 
     The page needs no network and no library. It shows panels beside or over each other, curves of
     the recorded metrics under one cursor, trails, colours by start, flow, speed or mass, arrows
-    (with `SaveAt(velocity=True)`), and the whole path of the particle under the pointer in every
+    (with `SaveAt(velocity=True)`), the witness (with `SaveAt(witness=True)`), and the whole path of the particle under the pointer in every
     flow. In d = 1 the picture is space against time, in d = 3 it can be turned, in d > 3 it shows
     any pair of the target's first six principal axes.
 
@@ -97,7 +101,7 @@ def page(
     here = files("particleflow.plotting.web")
     template, style, *scripts = (
         here.joinpath(name).read_text(encoding="utf-8")
-        for name in ("template.html", "player.css", "player.js", "unpack.js")
+        for name in ("template.html", "player.css", "points.js", "unpack.js", "player.js")
     )
     parts = {
         "TITLE": html.escape(str(facts["title"])),
@@ -203,6 +207,7 @@ def _flow(
         "velocity": None,
         "mass": None,
         "images": None,
+        "witness": _witness(run, chosen, stored),
         "curves": _curves(run),
         "status": run.verdict,
         "message": run.message,
@@ -229,6 +234,32 @@ def _images(run: Trajectory, cloud: torch.Tensor, stored: Bytes) -> Block:
     low, high = np.quantile(aim.detach().cpu().double().numpy(), [0.01, 0.99])
     grey = np.clip((ink - low) / ((high - low) or 1.0), 0, 1)
     return stored.pictures(np.rint(255 * np.nan_to_num(grey)).astype(np.int32))
+
+
+def _witness(run: Trajectory, chosen: list[int], stored: Bytes) -> dict[str, object] | None:
+    """The recorded witness at some of the chosen records: its signed square root, 128 is 0.
+
+    The square root shows the small values near the end of a run beside the large ones before.
+    """
+    if run.witness is None or run.witness_axes is None:
+        return None
+    some = [
+        k
+        for k in sorted({round(k) for k in np.linspace(0, len(chosen) - 1, GRIDS)})
+        if bool(torch.isfinite(run.witness[chosen[k]]).any())
+    ]
+    if not some:
+        return None
+    values = run.witness[[chosen[k] for k in some]].detach().cpu().double().nan_to_num().numpy()
+    most = float(np.quantile(np.abs(values), STRONG)) or 1.0
+    root = np.sign(values) * np.sqrt(np.minimum(np.abs(values) / most, 1))
+    axes = run.witness_axes.detach().cpu().double()
+    return {
+        "block": stored.pictures(np.rint(128 + 127 * root).astype(np.int32)),
+        "records": some,
+        "low": axes[0].tolist(),
+        "high": axes[-1].tolist(),
+    }
 
 
 def _curves(run: Trajectory) -> list[dict[str, object]]:

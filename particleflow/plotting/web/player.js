@@ -1,29 +1,16 @@
-"use strict";
 // The player of particle flows: one state, `view`; every change asks for one new drawing.
 // A flow is a run. A record is a cloud that was saved. A place is a record's number with a fraction,
 // between two records. The moment u in [0, 1] is what the slider shows.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
-const $ = (id) => document.getElementById(id);
-const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-const numbers = (n) => Array.from({ length: n }, (_, k) => k);
-function make(tag, to, text) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (to) to.append(made);
-  return made;
-}
-
 const SECONDS = 9;    // of a whole run at speed 1
 const HOLD = 1.2;     // seconds that the last frame is held before the loop
-const CROWD = 5000;   // points of a panel from which on WebGL draws
-const SHADES = 32;    // colours of a scale
 const TRAILED = 800;  // particles of a flow that have trails
 const MOMENTS = 200;  // moments at which a pace is tabulated
 
 const view = {
   u: 0, playing: false, pace: "path", speed: 1, loop: true, colour: "flow", trails: 0.15, dark: false,
-  target: true, arrows: false, over: false, space: facts.dim === 3, images: false, lasso: false,
+  target: true, arrows: false, heat: false, over: false, space: facts.dim === 3, images: false, lasso: false,
   axes: [0, Math.min(1, facts.labels.length - 1)], turn: [0.7, 0.42], centre: null, zoom: 1,
   alone: -1, hover: -1, group: null,
 };
@@ -31,23 +18,7 @@ const line1d = facts.dim === 1;
 const extent = facts.low.map((low, c) => facts.high[c] - low);
 let flows = [], targets = [], panels = [], charts = [], paces = {};
 
-// ---------------------------------------------------------------- colours
-
-const channels = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
-const css = (rgb, alpha = 1) => `rgba(${rgb[0]},${rgb[1]},${rgb[2]},${alpha})`;
-
-function scale(stops) {
-  const ends = stops.map(channels);
-  return numbers(SHADES).map((k) => {
-    const at = (k / (SHADES - 1)) * (ends.length - 1), j = Math.min(Math.floor(at), ends.length - 2);
-    return ends[j].map((low, c) => Math.round(low + (at - j) * (ends[j + 1][c] - low)));
-  });
-}
-
-// viridis without its ends, which vanish on a dark or a light ground
-const VIRIDIS = scale(["#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]);
-// around the circle, of one lightness: where a particle began
-const WHEEL = scale(["#d26a8c", "#cf7340", "#a88a1c", "#5f9f4a", "#00a68a", "#009fc0", "#6b8bd6", "#ac75bf", "#d26a8c"]);
+// ---------------------------------------------------------------- light and dark
 
 const theme = {};
 function setDark(on) {
@@ -77,6 +48,7 @@ function prepare(bytes) {
       velocity: fact.velocity && series(bytes, fact.velocity.block, fact.velocity.unit),
       mass: fact.mass && series(bytes, fact.mass, 1 / 256),
       pictures: fact.images && pictures(bytes, fact.images),
+      witness: fact.witness && { ...fact.witness, grids: pictures(bytes, fact.witness.block) },
       target: facts.target_of[index] === null ? null : targets[facts.target_of[index]],
       w2: fact.curves.find((curve) => curve.key === "W2"),
       now: new Float32Array(N * C), flat: new Float32Array(2 * N), shades: new Uint8Array(N),
@@ -85,9 +57,11 @@ function prepare(bytes) {
     flow.began = beganOf(flow);
     return flow;
   });
-  const some = flows.flatMap((flow) => flow.speeds.flatMap((speeds) => Array.from(speeds.filter((_, i) => i % Math.ceil(flow.N / 200) === 0))));
-  some.sort((a, b) => a - b);
-  facts.fastest = some[Math.floor(0.99 * (some.length - 1))] || 1;  // the 99 % quantile: the brightest shade
+  for (const flow of flows) {
+    const some = flow.speeds.flatMap((speeds) => Array.from(speeds.filter((_, i) => i % Math.ceil(flow.N / 200) === 0))).sort((a, b) => a - b);
+    flow.fastest = some[Math.floor(0.99 * (some.length - 1))] || 1;  // the 99 % quantile: the brightest shade, the longest arrow
+  }
+  facts.fastest = Math.max(...flows.map((flow) => flow.fastest));
   paces = pacesOf();
 }
 
@@ -223,91 +197,6 @@ function project(seen, points, count, out) {
   return out;
 }
 
-// ---------------------------------------------------------------- drawing points
-
-// Particles by shade, so that one path is filled for each: [[numbers of shade 0], ...].
-function byShade(count, shade, chosen) {
-  const sorted = numbers(shade ? SHADES : 1).map(() => []);
-  for (let i = 0; i < count; i++) if (chosen(i)) sorted[shade ? shade[i] : 0].push(i);
-  return sorted;
-}
-
-// Canvas: discs, or squares where no eye sees the difference.
-function dots(pen, flat, sorted, palette, radius, alpha) {
-  pen.globalAlpha = alpha;
-  sorted.forEach((members, s) => {
-    pen.beginPath();
-    for (const i of members) {
-      const x = flat[2 * i], y = flat[2 * i + 1];
-      if (radius < 1.5) pen.rect(x - radius, y - radius, 2 * radius, 2 * radius);
-      else { pen.moveTo(x + radius, y); pen.arc(x, y, radius, 0, 2 * Math.PI); }
-    }
-    pen.fillStyle = css(palette[s]);
-    pen.fill();
-  });
-  pen.globalAlpha = 1;
-}
-
-function cloud(panel, flat, count, shade, palette, alpha, group) {
-  const { pen, w, h } = panel, radius = clamp(0.075 * Math.sqrt((w * h) / count), 0.8, 4);
-  if (count > CROWD && startGL()) return crowd(panel, flat, count, shade, palette, radius, alpha, group);
-  if (group) dots(pen, flat, byShade(count, shade, (i) => !group[i]), palette, radius, 0.12 * alpha);
-  dots(pen, flat, byShade(count, shade, (i) => !group || group[i]), palette, radius, alpha);
-}
-
-// WebGL2: all points of a panel in one call, on a canvas that is then copied.
-const gl = {};
-function crowd({ pen, w, h, ratio }, flat, count, shade, palette, radius, alpha, group) {
-  const { on, canvas } = gl;
-  if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) [canvas.width, canvas.height] = [w * ratio, h * ratio];
-  on.viewport(0, 0, canvas.width, canvas.height);
-  on.clear(on.COLOR_BUFFER_BIT);
-  if (!gl.tints || gl.tints.length < 4 * count) gl.tints = new Uint8Array(4 * count);
-  for (let i = 0, at = 0; i < count; i++) {
-    const rgb = palette[shade ? shade[i] : 0];
-    gl.tints[at++] = rgb[0]; gl.tints[at++] = rgb[1]; gl.tints[at++] = rgb[2];
-    gl.tints[at++] = 255 * alpha * (group && !group[i] ? 0.12 : 1);
-  }
-  [[gl.where, flat, 2, on.FLOAT], [gl.tint, gl.tints, 4, on.UNSIGNED_BYTE]].forEach(([buffer, values, size, kind], k) => {
-    on.bindBuffer(on.ARRAY_BUFFER, buffer);
-    on.bufferData(on.ARRAY_BUFFER, values.subarray(0, size * count), on.STREAM_DRAW);
-    on.vertexAttribPointer(k, size, kind, k === 1, 0, 0);
-  });
-  on.uniform3f(gl.size, w, h, 2 * radius * ratio);
-  on.drawArrays(on.POINTS, 0, count);
-  pen.drawImage(canvas, 0, 0, w, h);
-}
-
-const SHADERS = { VERTEX_SHADER: `#version 300 es
-layout(location = 0) in vec2 at; layout(location = 1) in vec4 tint; uniform vec3 size; out vec4 colour;
-void main() { gl_Position = vec4(2. * at.x / size.x - 1., 1. - 2. * at.y / size.y, 0., 1.); gl_PointSize = size.z; colour = tint; }`,
-FRAGMENT_SHADER: `#version 300 es
-precision mediump float; in vec4 colour; out vec4 seen;
-void main() { if (length(gl_PointCoord - .5) > .5) discard; seen = colour; }` };
-
-// Is there WebGL2? Started at its first use.
-function startGL() {
-  if (gl.asked) return Boolean(gl.on);
-  gl.asked = true;
-  const canvas = make("canvas"), on = canvas.getContext("webgl2", { premultipliedAlpha: false, preserveDrawingBuffer: true });
-  if (!on) return false;
-  const program = on.createProgram();
-  for (const [kind, text] of Object.entries(SHADERS)) {
-    const shader = on.createShader(on[kind]);
-    on.shaderSource(shader, text);
-    on.compileShader(shader);
-    on.attachShader(program, shader);
-  }
-  on.linkProgram(program);
-  on.useProgram(program);
-  on.enable(on.BLEND);
-  on.blendFuncSeparate(on.SRC_ALPHA, on.ONE_MINUS_SRC_ALPHA, on.ONE, on.ONE_MINUS_SRC_ALPHA);
-  on.enableVertexAttribArray(0);
-  on.enableVertexAttribArray(1);
-  Object.assign(gl, { on, canvas, where: on.createBuffer(), tint: on.createBuffer(), size: on.getUniformLocation(program, "size") });
-  return true;
-}
-
 // ---------------------------------------------------------------- panels
 
 function buildPanels() {
@@ -368,22 +257,55 @@ function stale() {
   ask();
 }
 
+// What colours particle i of a flow, from 0 to 1.
+const MEASURED = {
+  speed: (flow) => (i) => Math.sqrt(flow.speeds[flow.record][i] / flow.fastest),
+  mass: (flow) => (i) => flow.mass[flow.record][i] / 2,
+  witness: (flow) => { const w = witnessOf(flow, flow.place); return (i) => (1 + w(flow.now[i * flow.C], flow.now[i * flow.C + 1])) / 2; },
+};
+
 function shadesOf(flow) {
   if (view.colour === "flow") return { palette: [flow.rgb], shade: null };
   if (view.colour === "start") return { palette: line1d ? VIRIDIS : WHEEL, shade: flow.began };
-  const mass = view.colour === "mass", values = mass ? flow.mass[flow.record] : flow.speeds[flow.record];
-  for (let i = 0; i < flow.N; i++) {
-    flow.shades[i] = clamp(Math.floor((mass ? values[i] / 2 : Math.sqrt(values[i] / facts.fastest)) * SHADES), 0, SHADES - 1);
-  }
-  return { palette: VIRIDIS, shade: flow.shades };
+  const at = MEASURED[view.colour](flow);
+  for (let i = 0; i < flow.N; i++) flow.shades[i] = clamp(Math.floor(at(i) * SHADES), 0, SHADES - 1);
+  return { palette: view.colour === "witness" ? SIGNED : VIRIDIS, shade: flow.shades };
+}
+
+// The witness at a place of the run, as a function of the nearest point of its grid: between -1 and
+// 1, its square root with its sign. Between two recorded grids it is blended.
+function witnessOf({ witness: { records, grids, low, high, block } }, place) {
+  const at = interpolate(place, records, numbers(records.length)), k = Math.floor(at), f = at - k, side = block.shape[1];
+  const a = grids[k], b = grids[Math.min(k + 1, grids.length - 1)];
+  const near = (x, c) => clamp(Math.round(((x - low[c]) / (high[c] - low[c])) * (side - 1)), 0, side - 1);
+  return (x, y) => { const q = line1d ? near(x, 0) : near(x, 0) * side + near(y, 1); return (a[q] + f * (b[q] - a[q]) - 128) / 127; };
+}
+
+// A heat map of the witness: of the plane at the present place, in d = 1 of space against the moment.
+function drawHeat(pen, flow, seen) {
+  const { low, high, block } = flow.witness, side = block.shape[1], wide = line1d ? MOMENTS + 1 : side;
+  const at = (j, c) => low[c] + (j / (side - 1)) * (high[c] - low[c]);
+  const now = line1d ? numbers(wide).map((j) => witnessOf(flow, placeOf(flow, j / MOMENTS))) : witnessOf(flow, flow.place);
+  const sheet = picture(wide, side, (x, y) => {
+    const w = line1d ? now[x](at(side - 1 - y, 0)) : now(at(x, 0), at(side - 1 - y, 1));
+    return [...HEAT[w > 0 ? 1 : 0], 150 * Math.abs(w)];
+  });
+  const [left, top, right, bottom] = line1d ? [seen.x(0), seen.y(high[0]), seen.x(1), seen.y(low[0])] : [low, high].flatMap((corner, k) => {
+    const out = [0, 0], point = facts.low.map((_, c) => (c ? (k ? low : high)[c] : corner[c]));
+    seen.to(point, 0, out, 0);
+    return out;
+  });
+  pen.imageSmoothingEnabled = true;
+  pen.drawImage(sheet, left, top, right - left, bottom - top);
 }
 
 function drawPanel(panel) {
   const { w, h, group } = panel;
   const seen = (panel.seen = projection(w, h, group[0].C));
   if (view.images) { still(panel, "images", () => {}); return drawImages(panel); }
-  still(panel, [view.target, view.zoom, view.centre, view.turn, view.axes, view.space, view.pace].join(), () => drawGround(panel, seen));
+  still(panel, [view.target, view.heat, view.zoom, view.centre, view.turn, view.axes, view.space, view.pace].join(), () => drawGround(panel, seen));
   const { pen } = panel;
+  if (view.heat && !line1d) for (const flow of group) if (flow.witness) drawHeat(pen, flow, seen);
   for (const flow of group) {
     const { palette, shade } = shadesOf(flow);
     const followed = (i) => !view.group || view.group[i];
@@ -404,6 +326,8 @@ function drawGround(panel, seen) {
   const { pen, w, h } = panel, { target, C } = panel.group[0], colour = channels(theme.target);
   small(pen);
   if (seen.kind === "line") {
+    if (view.heat && panel.group[0].witness) drawHeat(pen, panel.group[0], seen);
+    small(pen);
     pen.fillText(`${facts.labels[0]} from ${short(facts.low[0])} to ${short(facts.high[0])}, against ${view.pace}`, 12, 16);
     pen.fillStyle = css(colour, 0.6);
     if (view.target && target) for (const x of target) pen.fillRect(w - 26, seen.y(x) - 0.75, 20, 1.5);
@@ -469,7 +393,7 @@ function drawHovered(pen, flow, seen) {
 }
 
 function drawArrows(pen, flow, seen) {
-  const by = Math.ceil(flow.N / 600), a = [0, 0], b = [0, 0], long = (0.09 * Math.max(...extent)) / facts.fastest;
+  const by = Math.ceil(flow.N / 150), a = [0, 0], b = [0, 0], long = (0.1 * Math.max(...extent)) / flow.fastest;
   const heads = flow.now.map((x, c) => x + long * flow.velocity[flow.record][c]);
   pen.beginPath();
   for (let i = 0; i < flow.N; i += by) {
@@ -803,7 +727,7 @@ addEventListener("keydown", (event) => {
 
 // ---------------------------------------------------------------- controls and bookmarks
 
-const REMEMBERED = ["u", "pace", "speed", "colour", "trails", "dark", "over", "arrows", "target", "space", "images", "alone", "zoom"];
+const REMEMBERED = ["u", "pace", "speed", "colour", "trails", "dark", "over", "arrows", "heat", "target", "space", "images", "alone", "zoom"];
 const initial = { ...view };
 
 function remember() {
@@ -836,7 +760,8 @@ function recall() {
   return address.has("u");
 }
 
-const colours = () => ["flow", "start", "speed", ...(flows.every((flow) => flow.mass) ? ["mass"] : [])];
+const colours = () => ["flow", "start", "speed", ...["mass", "witness"].filter((name) => flows.every((flow) => flow[name]))];
+const SWITCHES = ["target", "arrows", "heat", "loop", "lasso"];
 const VIEWS = { space: { space: true }, "side by side": {}, overlaid: { over: true }, pictures: { images: true } };
 
 function choices(id, names) { for (const name of names) make("option", $(id), name).value = name; $(id).parentElement.hidden = names.length < 2; }
@@ -851,7 +776,7 @@ function buildControls() {
     $(id).parentElement.hidden = facts.labels.length < 3;
     bind(id, "change", (box) => { view.axes = view.axes.map((c, j) => (j === k ? +box.value : c)); home(); layOut(); });
   });
-  for (const name of ["target", "arrows", "loop", "lasso"]) bind(name, "change", (box) => { view[name] = box.checked; });
+  for (const name of SWITCHES) bind(name, "change", (box) => { view[name] = box.checked; });
   for (const name of ["pace", "colour"]) bind(name, "change", (box) => { view[name] = box.value; });
   bind("speed", "change", (box) => { view.speed = +box.value; });
   bind("trails", "input", (box) => { view.trails = +box.value; });
@@ -864,13 +789,14 @@ function buildControls() {
   bind("picture", "click", savePicture);
   bind("link", "click", () => { remember(); copy($("link"), location.href); });
   bind("python", "click", () => copy($("python"), facts.python || "# " + $("settings").innerText.replaceAll("\n", "\n# ")));
-  $("arrows-label").hidden = !flows.some((flow) => flow.velocity);
+  $("arrows").parentElement.hidden = !flows.some((flow) => flow.velocity);
+  $("heat").parentElement.hidden = !flows.some((flow) => flow.witness);
   $("target").parentElement.hidden = !targets.length;
 }
 
 // The controls as the view is.
 function show() {
-  for (const name of ["target", "arrows", "loop", "lasso"]) $(name).checked = view[name];
+  for (const name of SWITCHES) $(name).checked = view[name];
   for (const name of ["pace", "colour", "speed", "trails"]) $(name).value = view[name];
   ["across", "up"].forEach((id, k) => { $(id).value = view.axes[k]; });
   $("view").value = view.images ? "pictures" : view.space ? "space" : view.over ? "overlaid" : "side by side";
