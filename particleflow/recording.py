@@ -154,6 +154,7 @@ class Recorder:
             masses = stack(
                 past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows]
             )
+
         def optional(name: str, past: Tensor | None, unknown: Tensor) -> Tensor:
             """Records that not every part of the run has; NaN where there is none."""
             missing = unknown.fill_(nothing)

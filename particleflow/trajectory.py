@@ -323,6 +323,28 @@ class Trajectory:
 
         return animate(self, path, fps=fps, seconds=seconds)
 
+    def play(
+        self,
+        path: str | Path,
+        *,
+        title: str = "",
+        as_images: tuple[int, int] | None = None,
+        python: str = "",
+    ) -> Path:
+        """A page that plays the flow in a browser, offline.
+
+        See `particleflow.plotting.player`.
+        """
+        from particleflow.plotting import player
+
+        return player(self, path, title=title, as_images=as_images, python=python)
+
+    def _repr_html_(self) -> str:
+        """The player, as a notebook shows it."""
+        from particleflow.plotting.web import frame
+
+        return frame({"": self})
+
     def _tensors(self) -> dict[str, Tensor]:
         named = {
             "particles": self.particles,

@@ -46,6 +46,7 @@ def _checked_modules() -> list[str]:
 install_import_hook(_checked_modules(), "run_time_checks.checked")
 
 # after the hook, which checks what is imported from here on
+import browser  # noqa: E402
 import cross_section  # noqa: E402
 import run_time_checks  # noqa: E402
 import torch  # noqa: E402
@@ -73,6 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
     missing = {
         "keops": _missing_keops(),
+        "browser": browser.missing(),
         "gpu": "" if torch.cuda.is_available() else "no CUDA device",
     }
     for item in items:
@@ -90,6 +92,13 @@ def _no_global_state():
     yield
     assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
     assert torch.is_grad_enabled(), "the test switched autograd off"
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """Opens pages in Chromium (`browser.Pages`)."""
+    with browser.Pages(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
