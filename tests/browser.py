@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 # The names that Chromium's and Chrome's packages give the program.
@@ -21,6 +23,8 @@ SWITCHES = (
     "--disable-sync",
     "--no-first-run",
 )
+# What a reader sees of a page.
+LOOKS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 # Milliseconds in which a page must answer, on a machine that is busy.
 PATIENCE = 20_000
 
@@ -37,32 +41,30 @@ def missing() -> str:
     return "" if program() else f"no browser, none of {', '.join(PROGRAMS)}"
 
 
-class Pages:
-    """A browser. Pages that it opened must end without an error and without a request elsewhere."""
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser of playwright."""
+    from playwright.sync_api import sync_playwright
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program(), args=list(SWITCHES))
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+class Pages:
+    """The pages of one test. They must make no error and no request elsewhere: `faults`."""
+
+    def __init__(self, running: Any) -> None:
+        self.browser = running
+        self.contexts: list[Any] = []
         self.faults: list[str] = []
 
-    def __enter__(self) -> Pages:
-        from playwright.sync_api import sync_playwright
-
-        self.playwright = sync_playwright().start()
-        self.browser = self.playwright.chromium.launch(
-            executable_path=program(), args=list(SWITCHES)
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.browser.close()
-        self.playwright.stop()
-        if error is None:
-            assert not self.faults, self.faults
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
 
     def open(
         self,
@@ -84,6 +86,7 @@ class Pages:
             reduced_motion="reduce" if still else "no-preference",
             accept_downloads=True,
         )
+        self.contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         begins = address.as_uri() if isinstance(address, Path) else address
@@ -99,37 +102,36 @@ class Pages:
             ),
         )
         page.goto(begins + fragment)
-        page.wait_for_function(ready)
+        wait(page, ready)
         return page
 
     def _heard(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        # how slow the drawing without a graphics card is, is no fault of the page
+        if kind in ("error", "warning") and "GL Driver Message" not in text:
             self.faults.append(f"{kind}: {text}")
 
 
-# Everything that is seen and can be used, or says something, as boxes: [name, left, top, right,
-# bottom]. Labels and their inputs are one box.
-BOXES = r"""() => [...document.querySelectorAll("h1, button, label, canvas, figcaption, summary, td, #moment")]
-  .filter((e) => e.checkVisibility() && !e.closest("label button"))
-  .map((e) => { const b = e.getBoundingClientRect(); return [e.id || e.textContent.slice(0, 20), b.left, b.top, b.right, b.bottom]; })
-  .filter(([, l, t, r, b]) => r - l > 1 && b - t > 1)"""
+def wait(page: Any, true: str) -> None:
+    """Wait until an expression is true in the page.
 
-# The contrast of each piece of text with what is behind it, by WCAG 2: [text, ratio].
-CONTRASTS = r"""() => {
-  const rgb = (css) => (css.match(/[\d.]+/g) || []).map(Number);
-  const lightness = (c) => [0, 1, 2].reduce((sum, k) => { const v = c[k] / 255; return sum + [0.2126, 0.7152, 0.0722][k] * (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); }, 0);
-  const behind = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > 0.99) return c; } return [255, 255, 255]; };
-  return [...document.querySelectorAll("body *")]
-    .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) && !["SCRIPT", "STYLE", "OPTION"].includes(e.tagName))
-    .map((e) => { const [a, b] = [lightness(rgb(getComputedStyle(e).color)), lightness(behind(e))].sort((x, y) => y - x); return [e.textContent.slice(0, 30), (a + 0.05) / (b + 0.05)]; });
-}"""
+    playwright's own wait_for_function evaluates text in the page, which its policy forbids.
+    """
+    end = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(true):
+        assert time.monotonic() < end, f"never true: {true}"
+        page.wait_for_timeout(20)
 
 
-def overlaps(boxes: list[list[Any]]) -> list[tuple[str, str]]:
-    """The pairs of boxes that lie over each other by more than a pixel in both directions."""
-    found = []
+def poor_contrasts(page: Any) -> list[list[Any]]:
+    """The pieces of text whose contrast with their ground is below 4.5: [text, ratio]."""
+    return [each for each in page.evaluate(f"{LOOKS}; contrasts()") if each[1] < 4.5]
+
+
+def overlaps(page: Any) -> list[tuple[str, str]]:
+    """The pairs of parts that lie over each other by more than a pixel in both directions."""
+    boxes, found = page.evaluate(f"{LOOKS}; boxes()"), []
     for k, (name, left, top, right, bottom) in enumerate(boxes):
         for other, l, t, r, b in boxes[:k]:
             if min(right, r) - max(left, l) > 1 and min(bottom, b) - max(top, t) > 1:
-                found.append((str(name), str(other)))
+                found.append((name, other))
     return found

@@ -94,11 +94,20 @@ def _no_global_state():
     assert torch.is_grad_enabled(), "the test switched autograd off"
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all tests."""
+    with browser.chromium() as running:
+        yield running
+
+
 @pytest.fixture
-def pages(tmp_path):
-    """Opens pages in Chromium (`browser.Pages`)."""
-    with browser.Pages(tmp_path) as opened:
-        yield opened
+def pages(chromium):
+    """Opens pages in a browser; at the end they must have made no error (`browser.Pages`)."""
+    opened = browser.Pages(chromium)
+    yield opened
+    opened.close()
+    assert not opened.faults, opened.faults
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_curves_have_their_floor_and_say_what_they_are():
     assert facts["flows"][0]["status"] == path.verdict
 
 
-def test_a_large_run_is_thinned_and_says_so(monkeypatch):
+def test_a_large_run_is_thinned_and_says_so():
     path = run(steps=90, n=60)
     whole, _ = parts(page({"mmd": path}))
     assert whole["remark"] == ""
@@ -160,7 +160,7 @@ def test_masses_are_packed_over_their_mean():
 
 @pytest.mark.parametrize("d", [1, 2, 3, 5])
 def test_every_dimension_has_its_axes(d):
-    facts, data = parts(page({"mmd": run(d=d)}))
+    facts, _ = parts(page({"mmd": run(d=d)}))
     shown = min(d, 5)
     assert facts["dim"] == d
     assert len(facts["labels"]) == shown == facts["flows"][0]["positions"]["shape"][2]

@@ -138,8 +138,8 @@ function meanMove({ N, C, positions }, k) {
   return some.reduce((sum, j) => sum + apart(j * by, C, positions[k], positions[k - 1]), 0) / some.length;
 }
 
-function placeOf(flow, u = view.u) {
-  const at = clamp(u, 0, 1) * MOMENTS, j = Math.min(Math.floor(at), MOMENTS - 1), places = paces[view.pace][flow.index];
+function placeOf(flow, u = view.u, pace = view.pace) {
+  const at = clamp(u, 0, 1) * MOMENTS, j = Math.min(Math.floor(at), MOMENTS - 1), places = paces[pace][flow.index];
   return places[j] + (at - j) * (places[j + 1] - places[j]);
 }
 const stepOf = (flow, place) => interpolate(place, numbers(flow.T), flow.steps);
@@ -632,7 +632,10 @@ function nudge(by) {
 function listen(panel) {
   const { canvas } = panel, fingers = new Map();
   let gap = 0;
-  const here = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+  const here = (event) => {
+    const box = canvas.getBoundingClientRect();  // around the border
+    return [event.clientX - box.left - canvas.clientLeft, event.clientY - box.top - canvas.clientTop];
+  };
   const lift = (event) => {
     fingers.delete(event.pointerId);
     gap = 0;
@@ -770,7 +773,7 @@ function bind(id, event, act) { $(id).addEventListener(event, () => { act($(id))
 function buildControls() {
   choices("pace", Object.keys(paces));
   choices("colour", colours());
-  choices("view", Object.keys(VIEWS).filter((name) => ({ space: facts.dim === 3, overlaid: flows.length > 1, pictures: facts.images })[name] ?? true));
+  choices("view", Object.keys(VIEWS).filter((name) => ({ space: facts.dim === 3, overlaid: flows.length > 1, pictures: Boolean(facts.images) })[name] ?? true));
   ["across", "up"].forEach((id, k) => {
     facts.labels.forEach((label, c) => { make("option", $(id), label).value = c; });
     $(id).parentElement.hidden = facts.labels.length < 3;
@@ -845,7 +848,12 @@ function buildSettings() {
 
 // ---------------------------------------------------------------- start
 
-window.player = { view, go, draw, milliseconds: 0, ready: false, get flows() { return flows; }, get panels() { return panels; }, get charts() { return charts; } };
+// For other scripts and for tests.
+window.player = {
+  view, go, draw, placeOf, milliseconds: 0, ready: false,
+  get flows() { return flows; }, get panels() { return panels; },
+  get webgl() { return Boolean(gl.on); }, set webgl(on) { if (!on) gl.on = null; },
+};
 
 async function start() {
   prepare(await bytesOf($("arrays").textContent.trim()));

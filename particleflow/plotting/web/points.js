@@ -87,12 +87,13 @@ function crowd({ pen, w, h, ratio }, flat, count, shade, palette, radius, alpha,
   pen.drawImage(canvas, 0, 0, w, h);
 }
 
+// A disc with an edge of one pixel. `size`: width and height of the canvas, diameter of the disc.
 const SHADERS = { VERTEX_SHADER: `#version 300 es
 layout(location = 0) in vec2 at; layout(location = 1) in vec4 tint; uniform vec3 size; out vec4 colour;
-void main() { gl_Position = vec4(2. * at.x / size.x - 1., 1. - 2. * at.y / size.y, 0., 1.); gl_PointSize = size.z; colour = tint; }`,
+void main() { gl_Position = vec4(2. * at.x / size.x - 1., 1. - 2. * at.y / size.y, 0., 1.); gl_PointSize = size.z + 1.; colour = tint; }`,
 FRAGMENT_SHADER: `#version 300 es
-precision mediump float; in vec4 colour; out vec4 seen;
-void main() { if (length(gl_PointCoord - .5) > .5) discard; seen = colour; }` };
+precision highp float; in vec4 colour; uniform vec3 size; out vec4 seen;
+void main() { float from = (size.z + 1.) * length(gl_PointCoord - .5); seen = colour * vec4(1., 1., 1., clamp(size.z / 2. + .5 - from, 0., 1.)); }` };
 
 // Is there WebGL2? Started at its first use.
 function startGL() {
