@@ -19,11 +19,12 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
-from particleflow.plotting.animation import DISCS, HOLD, _Film, _Palette
-from particleflow.plotting.panels import COLOURS, FAINT, TARGET
-from particleflow.plotting.records import one_record, record_at, recorded, telling
+from particleflow.plotting.animation import DISCS, HOLD, TRAIL, _Film, _Palette
+from particleflow.plotting.records import one_record, record_at, recorded, telling, travelled
 from particleflow.plotting.scene import Scene
+from particleflow.plotting.style import LIGHT, colour
 
+COLOURS, TARGET, FAINT = LIGHT.runs, LIGHT.target, LIGHT.faint
 KERNEL = pf.kernels.Gaussian(0.5)
 
 
@@ -280,10 +281,10 @@ def test_curves_hold_the_recorded_numbers_and_name_the_axes(two):
         strict=True,
     ):
         assert len([line for line in ax.lines if line.get_linestyle() != "--"]) == 2
-        for line, path, value, colour in zip(ax.lines, two.values(), values, COLOURS, strict=False):
+        for line, path, value, hue in zip(ax.lines, two.values(), values, COLOURS, strict=False):
             np.testing.assert_array_equal(line.get_xdata(), path.steps.numpy())
             np.testing.assert_array_equal(line.get_ydata(), value.numpy())
-            assert line.get_color() == colour
+            assert line.get_color() == hue
         assert ax.get_xlabel() == "step (dt = 0.1)"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MMD", "other start"]
     assert "each flow has its own dt" in curves({**two, "finer": run(dt=0.05)}).axes[0].get_xlabel()
@@ -368,9 +369,13 @@ def test_panels_of_a_film_follow_the_records():
     panel = film.panels[0]
     np.testing.assert_array_equal(panel.particles.artist.get_offsets(), path.particles[7].numpy())
     assert panel.caption.get_text() == "step 7 · t = 0.7"
-    tails = panel.tails.get_xydata().reshape(23, -1, 2)
-    np.testing.assert_array_equal(tails[:, :-1], path.particles[1:8].transpose(0, 1).numpy())
-    assert np.isnan(tails[:, -1]).all()
+    gone = travelled(path)
+    first = int(np.searchsorted(gone, gone[7] - TRAIL))
+    assert 0 < first < 7
+    pieces = panel.trails.artist.get_segments()
+    for i in range(23):
+        whole = np.concatenate([pieces[i][:1], *(piece[1:] for piece in pieces[i::23])])
+        np.testing.assert_array_equal(whole, path.particles[first:8, i].numpy())
 
 
 def test_a_brownian_motion_has_no_tails():
@@ -401,7 +406,7 @@ def test_many_runs_keep_their_order_and_stay_inside(tmp_path, count):
     assert len(figure.axes) == 2 * count
     image = frames(animate(paths, tmp_path / "flow.gif"))[0]
     assert has_white_edge(image)
-    assert all(near(image, COLOURS[k]) > 50 for k in range(count))
+    assert all(near(image, colour(k)) > 50 for k in range(count))
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

@@ -20,22 +20,11 @@ from scipy.spatial import cKDTree
 from particleflow import _checks
 from particleflow.clouds import as_cloud
 from particleflow.integrators import State
-from particleflow.plotting.panels import (
-    COLOURS,
-    FAINT,
-    INK,
-    SPINE,
-    TAIL,
-    TALLEST,
-    TARGET,
-    Panel,
-    above,
-    colour,
-    fitting,
-    sheet,
-)
+from particleflow.plotting.look import Look
+from particleflow.plotting.panels import TALLEST, Panel, above, fitting, sheet
 from particleflow.plotting.records import named, one_record, recorded, writable, write
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.scene import TAILED, Scene
+from particleflow.plotting.style import LIGHT, colour
 from particleflow.trajectory import Trajectory
 
 # Pixels per inch.
@@ -46,6 +35,8 @@ FONT = 10.5
 WIDTHS = (5.2, 4.0, 3.2, 2.75)
 # Extra seconds for the first and the last frame, so that viewers see the start and the end.
 HOLD = (0.5, 1.5)
+# Share of its path that is drawn behind each particle.
+TRAIL = 0.12
 # Number of frames whose colours make the palette: more cost time and change little.
 SAMPLED = 5
 # The entry of the 256 in the palette that means "unchanged".
@@ -266,7 +257,9 @@ class _Film:
         self.panels = []
         for k, (name, ax) in enumerate(zip(runs, figure.axes, strict=True)):
             outer = (k % columns == 0, k + columns >= len(runs))
-            self.panels.append(Panel(ax, scene, name, colour(k), size=FONT, outer=outer, tail=True))
+            tailed = runs[name].particles.shape[1] <= TAILED and scene.smooth(name)
+            look = Look(trails=TRAIL if tailed else 0.0)
+            self.panels.append(Panel(ax, scene, name, colour(k), size=FONT, outer=outer, look=look))
             above(
                 ax, 5.0 + 1.7 * FONT, name, fitting(name, 1.25 * FONT, width), colour(k)
             ).set_fontweight("bold")
@@ -280,18 +273,18 @@ class _Film:
 
     def frame(self, k: int) -> Pixels:
         """Return the pixels of the k-th frame."""
-        return self._pixels(self.steps[k], self.steps[max(0, k - TAIL) : k])
+        return self._pixels(self.steps[k])
 
     def frame_of(self, run: Trajectory) -> Pixels:
         """Return the pixels of one record of a single run, drawn on this film's axes and tones."""
         (panel,) = self.panels
         panel.scene = replace(panel.scene, paths={panel.name: run})
-        return self._pixels(int(run.steps[0]), ())
+        return self._pixels(int(run.steps[0]))
 
-    def _pixels(self, step: int, earlier: Sequence[int]) -> Pixels:
+    def _pixels(self, step: int) -> Pixels:
         self.canvas.restore_region(self.background)
         for panel in self.panels:
-            panel.show(step, earlier)
+            panel.show(step)
         for artist in self._moving():
             artist.draw(self.canvas.get_renderer())
         return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
@@ -311,7 +304,7 @@ class _Palette:
 
     def __init__(self, pixels: Pixels, bits: int, slack: int) -> None:
         self.bits, most = bits, 2**bits - 1
-        exact = ["#FFFFFF", TARGET, SPINE, FAINT, INK, *COLOURS]
+        exact = [LIGHT.ground, LIGHT.target, LIGHT.spine, LIGHT.faint, LIGHT.ink, *LIGHT.runs]
         codes = np.unique(self._codes(pixels))
         blends = np.stack([codes >> 2 * bits, (codes >> bits) & most, codes & most], axis=1)
         blends = (blends * 255 / most).round().astype(np.uint8)

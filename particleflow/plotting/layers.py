@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from matplotlib.path import Path
 
-from particleflow.plotting.density import density, tone
+from particleflow.plotting.density import blended, density, tone
 from particleflow.plotting.records import crowded
 from particleflow.plotting.scene import Scene
 
@@ -23,6 +23,8 @@ DISC = Path.unit_regular_polygon(24)
 VECTORS = 5000
 # Number of tones of a picture: more cannot be told apart, and make films larger.
 TONES = 64
+# Share of its diameter that a disc at the far end of a view in perspective loses.
+FAR = 0.45
 # Stops (tone, mixed-in share of black if < 0 or white if > 0, opacity): thin parts light and clear,
 # dense parts dark, so that a picture reads without its hue.
 PARTICLES = (
@@ -36,6 +38,9 @@ PARTICLES = (
 UNDER = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.6), (1.0, 0.0, 0.9))
 
 
+Stops = tuple[tuple[float, float, float], ...]
+
+
 class Discs:
     """A disc for each point, with an area proportional to its mass.
 
@@ -43,6 +48,7 @@ class Discs:
     """
 
     def __init__(self, ax: Axes, count: int, colour: str, *, under: bool) -> None:
+        self.colour = colour
         box = ax.get_window_extent()
         points = 72 / ax.figure.dpi
         diameter = np.sqrt(COVER * box.width * box.height * points**2 / count)
@@ -64,11 +70,22 @@ class Discs:
         self.artist.set_rasterized(count > VECTORS)
 
     def show(
-        self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
+        self,
+        points: Float[np.ndarray, "N 2"],
+        weights: Float[np.ndarray, "N"] | None = None,
+        colours: Float[np.ndarray, "N 3"] | None = None,
+        depth: Float[np.ndarray, "N"] | None = None,
     ) -> None:
-        self.artist.set_offsets(points)
-        if weights is not None:
-            self.artist.set_sizes(self.size * np.clip(weights, 0, 25))
+        """Draw points; those far away (`depth`) are smaller and lie under those near by."""
+        order = slice(None) if depth is None else np.argsort(-depth)
+        self.artist.set_offsets(points[order])
+        if weights is not None or depth is not None:
+            areas = np.ones(len(points)) if weights is None else np.clip(weights, 0, 25)
+            shrunk = 1.0 if depth is None else (1 - FAR * depth) ** 2
+            self.artist.set_sizes((self.size * areas * shrunk)[order])
+        if colours is not None:
+            self.artist.set_facecolor(np.clip(colours, 0, 1)[order])
+            self.artist.set_alpha(self.alpha)
 
 
 class Shade:
@@ -79,9 +96,12 @@ class Shade:
 
     alpha = 1.0
 
-    def __init__(self, ax: Axes, scene: Scene, colour: str, *, under: bool) -> None:
+    def __init__(
+        self, ax: Axes, scene: Scene, colour: str, *, under: bool, dark: bool = False
+    ) -> None:
         self.scene = scene
-        self.inks = _inks(colour, UNDER if under else PARTICLES)
+        self.stops = _turned(UNDER if under else PARTICLES, dark)
+        self.inks = _inks(colour, self.stops)
         box = ax.get_window_extent()
         self.shape = (round(box.height), round(box.width))
         (left, bottom), (right, top) = scene.low, scene.high
@@ -93,32 +113,53 @@ class Shade:
         ax.add_image(self.artist)
 
     def show(
-        self, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
+        self,
+        points: Float[np.ndarray, "N 2"],
+        weights: Float[np.ndarray, "N"] | None = None,
+        colours: Float[np.ndarray, "N 3"] | None = None,
+        depth: Float[np.ndarray, "N"] | None = None,
     ) -> None:
-        picture = density(points, weights, self.scene.low, self.scene.high, self.shape)
-        self.artist.set_data(self.inks[(tone(picture, self.scene.level) * TONES).astype(np.intp)])
+        """Draw the density; `colours` give each pixel the mean colour of the points around it."""
+        low, high = self.scene.low, self.scene.high
+        tones = tone(density(points, weights, low, high, self.shape), self.scene.level)
+        tones = (tones * TONES).astype(np.intp)
+        if colours is None:
+            self.artist.set_data(self.inks[tones])
+            return
+        pure = blended(points, colours, low, high, self.shape)
+        self.artist.set_data(_mixed(pure, self.stops, tones))
 
 
-def layer(ax: Axes, scene: Scene, count: int, colour: str, *, under: bool = False) -> Discs | Shade:
+def layer(
+    ax: Axes, scene: Scene, count: int, colour: str, *, under: bool = False, dark: bool = False
+) -> Discs | Shade:
     """Return the layer for a cloud of `count` points; `under`: the cloud lies under another."""
     return (
-        Shade(ax, scene, colour, under=under)
+        Shade(ax, scene, colour, under=under, dark=dark)
         if crowded(count)
         else Discs(ax, count, colour, under=under)
     )
 
 
-def _inks(colour: str, stops: tuple[tuple[float, float, float], ...]) -> UInt8[np.ndarray, "T 4"]:
+def _turned(stops: Stops, dark: bool) -> Stops:
+    """Return the stops for a dark ground, on which dense parts are light."""
+    return tuple((at, -share if dark else share, opacity) for at, share, opacity in stops)
+
+
+def _inks(colour: str, stops: Stops) -> UInt8[np.ndarray, "T 4"]:
     """Return the colour of each tone, with its opacity."""
+    pure = np.broadcast_to(np.array(to_rgb(colour)), (TONES, 3))
+    return _mixed(pure, stops, np.arange(TONES))
+
+
+def _mixed(
+    pure: Float[np.ndarray, "*S 3"], stops: Stops, tones: Int[np.ndarray, "*S"]
+) -> UInt8[np.ndarray, "*S 4"]:
+    """Return pure colours as light or dark, and as opaque, as their tones are."""
     at = (np.arange(TONES) + 0.5) / TONES
     at[0] = 0  # a density of zero stays transparent
-    pure = np.array(to_rgb(colour))
-    tones = [stop for stop, _, _ in stops]
-    mixed = np.array(
-        [pure + share * (1 - pure) if share > 0 else pure * (1 + share) for _, share, _ in stops]
-    )
-    inks = [
-        np.interp(at, tones, channel)
-        for channel in (*mixed.T, [opacity for _, _, opacity in stops])
-    ]
-    return (255 * np.stack(inks, axis=1)).round().astype(np.uint8)
+    ends = [stop for stop, _, _ in stops]
+    shares = np.interp(at, ends, [share for _, share, _ in stops])[tones][..., None]
+    opacity = np.interp(at, ends, [opaque for _, _, opaque in stops])[tones][..., None]
+    rgb = np.where(shares > 0, pure + shares * (1 - pure), pure * (1 + shares))
+    return (255 * np.concatenate([rgb, opacity], axis=-1)).round().astype(np.uint8)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from particleflow import _checks
 from particleflow._files import replace_bytes
@@ -116,6 +116,17 @@ def one_record(state: State, target: Cloud | None) -> Trajectory:
     )
 
 
+def travelled(run: Trajectory) -> Float[np.ndarray, "T"]:
+    """Return the share of their path that the particles have gone at each record, 0 ... 1.
+
+    All zeros for particles that stay where they are.
+    """
+    some = run.particles[:, some_rows(run.particles.shape[1], MEASURED)].detach().cpu().double()
+    moved = np.linalg.norm(np.diff(some.numpy(), axis=0), axis=2).mean(1)
+    length = np.concatenate([[0.0], np.cumsum(moved)])
+    return length / (length[-1] or 1.0)
+
+
 def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
     """Return steps between which the particles travel equally far, the first and last included.
 
@@ -124,23 +135,14 @@ def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
     steps = recorded(paths)
     if len(steps) <= count:
         return steps
-    travelled = np.zeros(len(steps))
+    gone = np.zeros(len(steps))
     for run in paths.values():
-        some = (
-            run.particles[:, some_rows(run.particles.shape[1], MEASURED)]
-            .detach()
-            .cpu()
-            .double()
-            .numpy()
-        )
-        length = np.concatenate(
-            [[0.0], np.cumsum(np.linalg.norm(np.diff(some, axis=0), axis=2).mean(1))]
-        )
+        length = travelled(run)
         if length[-1] > 0:
-            travelled += np.interp(steps, run.steps.cpu().numpy(), length / length[-1])
-    if travelled[-1] == 0:
-        travelled = np.asarray(steps, dtype=float)
-    found = np.abs(travelled - np.linspace(travelled[0], travelled[-1], count)[:, None]).argmin(1)
+            gone += np.interp(steps, run.steps.cpu().numpy(), length)
+    if gone[-1] == 0:
+        gone = np.asarray(steps, dtype=float)
+    found = np.abs(gone - np.linspace(gone[0], gone[-1], count)[:, None]).argmin(1)
     for k in range(count):
         found[k] = np.clip(max(found[k], found[k - 1] + 1 if k else 0), 0, len(steps) - count + k)
     found[-1] = len(steps) - 1

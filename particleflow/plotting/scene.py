@@ -6,14 +6,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from particleflow.plotting.density import density, typical
-from particleflow.plotting.records import MEASURED, crowded, few, record_at
+from particleflow.plotting.records import MEASURED, crowded, few, record_at, travelled
 from particleflow.plotting.ticks import Ticks
+from particleflow.plotting.views import Perspective, Plane, View, inside
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
@@ -24,6 +26,8 @@ TRIM = 1e-3
 PIXELS = 256
 # Distance from target and starts, in their extents, beyond which particles are only counted.
 REACH = 1.0
+# Most particles with trails: more trails hide the points.
+TAILED = 2000
 # Number of bins of a histogram: least, most, and most for a crowd.
 BINS = (16, 80, 200)
 
@@ -37,8 +41,9 @@ class Scene:
     paths : mapping of name to Trajectory
     steps : increasing
         The steps shown. A run without a record at a step shows its last one before.
-    axes : (d, 2) or None
-        The plane of a cloud in d > 2: the first two principal axes of the target.
+    view : View
+        Where points are seen. By default, d = 3: in perspective; d > 3: the plane of the first two
+        principal axes of the target.
     low, high : (1,) or (2,)
         The common limits.
     labels : names of the axes.
@@ -49,43 +54,61 @@ class Scene:
 
     paths: Mapping[str, Trajectory]
     steps: Sequence[int]
-    axes: Float[np.ndarray, "d 2"] | None
+    view: View
     low: Float[np.ndarray, "e"]
     high: Float[np.ndarray, "e"]
     labels: tuple[str, str]
     level: float
 
     @classmethod
-    def of(cls, paths: Mapping[str, Trajectory], steps: Sequence[int]) -> Scene:
-        """Return the scene whose plane and limits hold every point shown."""
+    def of(
+        cls,
+        paths: Mapping[str, Trajectory],
+        steps: Sequence[int],
+        *,
+        axes: tuple[int, int] | None = None,
+        xlim: tuple[float, float] | None = None,
+        ylim: tuple[float, float] | None = None,
+        orbit: bool = False,
+    ) -> Scene:
+        """Return the scene whose view and limits hold every point shown.
+
+        `axes` are two coordinates. `xlim` and `ylim` replace the limits. `orbit`: the limits hold
+        the view in perspective from all around.
+        """
         runs = list(paths.values())
-        axes, labels = _plane(runs)
+        d = runs[0].particles.shape[2]
+        view, labels = (Plane(), ("", "")) if d == 3 and axes is None else _plane(runs, axes)
         targets = [run.target for run in runs if run.target is not None]
         clouds = [
             run.particles[k] for run in runs for k in {record_at(run, step) for step in steps}
         ]
         low, high = _box(
-            [_ends(cloud, axes) for cloud in (*targets, *(run.particles[0] for run in runs))]
+            [_ends(cloud, view) for cloud in (*targets, *(run.particles[0] for run in runs))]
         )
         within = None
         if targets and (extent := float((high - low).max())) > 0:
             within = low - REACH * extent, high + REACH * extent
         low, high = _box(
-            [_ends(cloud, axes, within) for cloud in (*(targets if within else ()), *clouds)]
+            [_ends(cloud, view, within) for cloud in (*(targets if within else ()), *clouds)]
         )
-        extent = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
-        middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 3)
-        low, high = middle - 1.08 * half, middle + 1.08 * half
+        low, high = _widened(low, high)
+        if len(low) == 3:
+            view = Perspective(low, high)
+            low, high = _widened(*_box([view.ends(orbit=orbit)]))
+        for k, ends in enumerate((xlim, ylim)):
+            if ends is not None and k < len(low):
+                low[k], high[k] = ends
         level = math.nan
         if len(low) == 2 and any(crowded(len(cloud)) for cloud in (*targets, *clouds)):
             aims = [(run.target, run.target_log_mass) for run in runs if run.target is not None]
             shown = aims or [(run.particles[-1], None) for run in runs]
             weighted = [
-                (_flat(cloud, axes), None if log_mass is None else _over_mean(log_mass))
+                (_seen(cloud, view), None if log_mass is None else _over_mean(log_mass))
                 for cloud, log_mass in shown
             ]
             level = _level(weighted, low, high)
-        return cls(paths, steps, axes, low, high, _labels(labels, low, high), level)
+        return cls(paths, steps, view, low, high, _labels(labels, low, high), level)
 
     @property
     def flat(self) -> bool:
@@ -115,22 +138,85 @@ class Scene:
     def target(self, name: str) -> Float[np.ndarray, "M e"] | None:
         """Return the target's points as shown, or None."""
         target = self.paths[name].target
-        return None if target is None else _flat(target, self.axes)
+        return None if target is None else _seen(target, self.view)
 
     def particles(self, name: str, step: int) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at a step."""
         run = self.paths[name]
-        return _flat(run.particles[record_at(run, step)], self.axes)
+        return _seen(run.particles[record_at(run, step)], self.view)
+
+    def start(self, name: str) -> Float[np.ndarray, "N e"]:
+        """Return the particles as shown at the first record."""
+        return _seen(self.paths[name].particles[0], self.view)
 
     def weights(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
         """Return the particles' masses over their mean; None where all are equal."""
         run = self.paths[name]
         return None if run.log_mass is None else _over_mean(run.log_mass[record_at(run, step)])
 
+    def target_depth(self, name: str) -> Float[np.ndarray, "M"] | None:
+        """Return how far each point of the target is from the eye; None in a plane."""
+        target = self.paths[name].target
+        return None if target is None else self.view.depth(target.detach().cpu().numpy())
+
     def target_weights(self, name: str) -> Float[np.ndarray, "M"] | None:
         """Return the target's masses over their mean; None if all are equal."""
         log_mass = self.paths[name].target_log_mass
         return None if log_mass is None else _over_mean(log_mass)
+
+    def depth(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
+        """Return how far each particle is from the eye, 0 ... 1; None in a plane."""
+        run = self.paths[name]
+        return self.view.depth(run.particles[record_at(run, step)].detach().cpu().numpy())
+
+    def trail(self, name: str, step: int, share: float) -> Float[np.ndarray, "n T e"]:
+        """Return the places of particles over the last share of the run's path.
+
+        Of more than TAILED particles, a random subset that is the same each time.
+        """
+        run = self.paths[name]
+        last, gone = record_at(run, step), travelled(run)
+        first = int(np.searchsorted(gone, gone[last] - share, side="left"))
+        some = run.particles[min(first, last) : last + 1, self.tailed(name)]
+        places = [_seen(cloud, self.view) for cloud in some]
+        return np.stack(places, axis=1)
+
+    def tailed(self, name: str) -> slice | Int[np.ndarray, "n"]:
+        """Select the particles that have trails."""
+        return some_rows(self.paths[name].particles.shape[1], TAILED)
+
+    def velocities(self, name: str, step: int) -> Float[np.ndarray, "N d"]:
+        """Return the recorded velocities, or else the moves to the next record over its time.
+
+        At the last record the move from the one before. Zeros where there is one record.
+        """
+        run = self.paths[name]
+        k = record_at(run, step)
+        if run.velocity is not None:
+            return run.velocity[k].detach().cpu().double().numpy()
+        j = max(0, min(k, len(run) - 2))
+        some = run.particles[[j, min(j + 1, len(run) - 1)]].detach().cpu().double().numpy()
+        times = run.times[[j, min(j + 1, len(run) - 1)]].tolist()
+        return (some[1] - some[0]) / ((times[1] - times[0]) or 1.0)
+
+    def along(self, name: str, step: int) -> Float[np.ndarray, "N e"]:
+        """Return the velocities as they are seen."""
+        run = self.paths[name]
+        points = run.particles[record_at(run, step)].detach().cpu().double().numpy()
+        short = 1e-3 * float((self.high - self.low).max()) / self.fastest
+        moved = self.view.seen(points + short * self.velocities(name, step))
+        return (moved - self.view.seen(points)) / short
+
+    @cached_property
+    def fastest(self) -> float:
+        """The speed that 1 % of the particles exceed at the steps shown."""
+        speeds = [
+            np.linalg.norm(self.velocities(name, step), axis=1)
+            for name in self.paths
+            for step in self.steps
+        ]
+        finite = np.concatenate(speeds)
+        return float(np.quantile(finite[np.isfinite(finite)], 0.99)) or 1.0
 
     def smooth(self, name: str) -> bool:
         """Tell whether most particles keep their direction of motion; Brownian particles do not."""
@@ -151,8 +237,8 @@ class Scene:
         where they exceed the shares trimmed on purpose.
         """
         run = self.paths[name]
-        points = _measured(run.particles[record_at(run, step)], self.axes)
-        outside = int((~((points >= self.low) & (points <= self.high)).all(1)).sum())
+        points = _measured(run.particles[record_at(run, step)], self.view)
+        outside = int((~inside(points, self.low, self.high)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
         if crowded(run.particles.shape[1]):
             share = outside / len(points)
@@ -165,32 +251,26 @@ class Scene:
         )
 
 
-def _flat(
-    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None
-) -> Float[np.ndarray, "N e"]:
-    """Points as they are shown: in the plane of d > 2."""
-    array = points.detach().cpu().numpy()
-    return array if axes is None else array @ axes
+def _seen(points: Float[Tensor, "N d"], view: View) -> Float[np.ndarray, "N e"]:
+    return view.seen(points.detach().cpu().numpy())
 
 
-def _measured(
-    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None
-) -> Float[np.ndarray, "n e"]:
-    return _flat(points[few(len(points))].double(), axes)
+def _measured(points: Float[Tensor, "N d"], view: View) -> Float[np.ndarray, "n e"]:
+    return _seen(points[few(len(points))].double(), view)
 
 
 def _ends(
     points: Float[Tensor, "N d"],
-    axes: Float[np.ndarray, "d 2"] | None,
+    view: View,
     within: Sequence[Float[np.ndarray, "e"]] | None = None,
 ) -> Float[np.ndarray, "k e"]:
     """Return two corners of the box that holds the points, as rows; none where it is empty.
 
     Of a crowd the box holds most points. `within` keeps only the points between two corners.
     """
-    some = _measured(points, axes)
+    some = _measured(points, view)
     if within is not None:
-        some = some[((some >= within[0]) & (some <= within[1])).all(1)]
+        some = some[inside(some, *within)]
     if crowded(len(points)) and len(some):
         return np.quantile(some, [TRIM, 1 - TRIM], axis=0)
     return np.array([some.min(0), some.max(0)]) if len(some) else some
@@ -245,15 +325,29 @@ def _labels(
     return said[0], said[1] if len(said) > 1 else names[1]
 
 
-def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None, tuple[str, str]]:
-    """Return the principal axes of the targets and their names.
+def _widened(
+    low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]
+) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
+    """Return corners with a margin, no side shorter than a third of the longest."""
+    extent = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
+    middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 3)
+    return middle - 1.08 * half, middle + 1.08 * half
+
+
+def _plane(
+    runs: Sequence[Trajectory], axes: tuple[int, int] | None
+) -> tuple[Plane, tuple[str, str]]:
+    """Return two coordinates, or the principal axes of the targets in d > 2, and their names.
 
     Without a target, the axes are those of the last particles. The largest entry of an axis is
     positive.
     """
     d = runs[0].particles.shape[2]
+    if axes is not None:
+        names = (f"x{axes[0] + 1}", f"x{axes[1] + 1}")
+        return Plane(np.eye(d)[:, list(axes)]), names
     if d <= 2:
-        return None, ("x", "density") if d == 1 else ("", "")
+        return Plane(), ("x", "density") if d == 1 else ("", "")
     targets = [run.target for run in runs if run.target is not None]
     whose = "target" if targets else "final particles"
     clouds = targets or [run.particles[-1] for run in runs]
@@ -264,4 +358,4 @@ def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None,
     _, spread, rows = np.linalg.svd(centred, full_matrices=False)
     axes = rows[:2] * np.sign(rows[:2][[0, 1], np.abs(rows[:2]).argmax(1)])[:, None]
     share = 100 * spread**2 / ((spread**2).sum() or 1.0)
-    return axes.T, (f"PC 1 of the {whose} ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)")
+    return Plane(axes.T), (f"PC 1 of the {whose} ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)")

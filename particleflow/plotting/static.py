@@ -18,9 +18,10 @@ from particleflow import _checks
 from particleflow.arrival import FEWEST
 from particleflow.clouds import Cloud
 from particleflow.metrics import W1, W2, SlicedW2, floor
-from particleflow.plotting.panels import FAINT, INK, TALLEST, Panel, colour, fitting, quiet, sheet
+from particleflow.plotting.panels import TALLEST, Panel, fitting, quiet, sheet
 from particleflow.plotting.records import named, recorded, telling, writable, write
 from particleflow.plotting.scene import Scene
+from particleflow.plotting.style import LIGHT, colour
 from particleflow.plotting.ticks import Ticks
 from particleflow.trajectory import Trajectory
 
@@ -174,7 +175,7 @@ def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None
             ncols=beside,
             frameon=False,
             fontsize=FONT,
-            labelcolor=INK,
+            labelcolor=LIGHT.ink,
             handlelength=1.4,
         )
     return _written(figure, path)
@@ -256,7 +257,7 @@ def _curve(
             "nothing was recorded",
             transform=ax.transAxes,
             ha="center",
-            color=FAINT,
+            color=LIGHT.faint,
             fontsize=FONT,
         )
         ax.set(xticks=[], yticks=[])
@@ -277,14 +278,14 @@ def _curve(
     ax.set_xlabel(
         f"{Ticks.between(*ax.get_xlim()).on(ax.xaxis).said('step')} ({unit})",
         fontsize=0.9 * FONT,
-        color=FAINT,
+        color=LIGHT.faint,
     )
     if len(finite) and ax.get_yscale() == "linear":
         label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
     ax.set_ylabel(
         label,
         fontsize=fitting(label, FONT, ax.get_window_extent().height / ax.figure.dpi),
-        color=INK,
+        color=LIGHT.ink,
     )
 
 
@@ -297,7 +298,7 @@ def _draw_floors(
     for name, value in known[:1] if shared else known:
         ax.axhline(
             value,
-            color=FAINT if shared else colour(runs.index(name)),
+            color=LIGHT.faint if shared else colour(runs.index(name)),
             linewidth=0.8,
             linestyle=(0, (4, 3)),
             zorder=1,
@@ -312,7 +313,7 @@ def _draw_floors(
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
             fontsize=0.75 * FONT,
-            color=FAINT,
+            color=LIGHT.faint,
             ha="left",
             va="bottom",
             zorder=4,
