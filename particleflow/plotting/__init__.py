@@ -6,7 +6,8 @@ more than 20000 points is shown as a density.
 
 from particleflow._words import suggesting
 from particleflow.plotting.animation import animate, film
-from particleflow.plotting.static import curves, snapshots
+from particleflow.plotting.curves import curves
+from particleflow.plotting.static import snapshots
 
 __all__ = ["animate", "curves", "film", "snapshots"]
 

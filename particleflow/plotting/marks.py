@@ -11,16 +11,21 @@ from matplotlib.collections import LineCollection
 from matplotlib.quiver import Quiver
 
 from particleflow.plotting.scene import Scene
+from particleflow.plotting.style import Theme
+from particleflow.plotting.views import Perspective
 from particleflow.subsets import some_rows
 
 # Pieces of a trail, each fainter than the next one.
 PIECES = 5
 # Opacity of a trail beside that of its particle.
 FAINTER = 0.55
+# Particles with a shadow, and its area in square points.
+SHADOWS = 1000
+SHADOW = 5.0
 # Particles with an arrow.
-ARROWS = 160
+ARROWS = 90
 # Length of the fastest particle's arrow, in widths of the panel.
-LONGEST = 0.09
+LONGEST = 0.13
 
 
 class Trails:
@@ -50,8 +55,24 @@ class Trails:
             self.artist.set_colors(np.concatenate(shown))
 
 
+class Floor:
+    """The floor under a view in perspective: a grid, and the shadows of some particles."""
+
+    def __init__(self, ax: Axes, count: int, theme: Theme) -> None:
+        self.rows = some_rows(count, SHADOWS)
+        self.grid = LineCollection([], colors=theme.spine, linewidths=0.6, alpha=0.8, zorder=0)
+        ax.add_collection(self.grid, autolim=False)
+        shadow = {"color": theme.spine, "linewidths": 0, "alpha": 0.7, "zorder": 0.5}
+        self.shadows = ax.scatter([], [], s=SHADOW, **shadow)
+        self.artists = [self.grid, self.shadows]
+
+    def show(self, view: Perspective, points: Float[np.ndarray, "N 3"]) -> None:
+        self.grid.set_segments([view.seen(line) for line in view.floor])
+        self.shadows.set_offsets(view.seen(view.fallen(points[self.rows])))
+
+
 class Arrows:
-    """Velocities of some particles, on one scale in all panels."""
+    """Velocities of some particles, on one scale in all panels of a run."""
 
     def __init__(self, ax: Axes, scene: Scene, name: str, colour: str) -> None:
         self.name = name
@@ -62,9 +83,10 @@ class Arrows:
             ax,
             *np.zeros((4, count)),
             color=colour,
+            alpha=0.75,
             angles="xy",
             scale_units="xy",
-            scale=scene.fastest / longest,
+            scale=scene.fastest[name] / longest,
             width=0.004,
             headwidth=4.5,
             headlength=5,

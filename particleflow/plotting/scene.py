@@ -95,7 +95,8 @@ class Scene:
         low, high = _widened(low, high)
         if len(low) == 3:
             view = Perspective(low, high)
-            low, high = _widened(*_box([view.ends(orbit=orbit)]))
+            held = [_ends(cloud, Plane(), (low, high), view) for cloud in (*targets, *clouds)]
+            low, high = _widened(*_box([view.ends(orbit=orbit), *held]))
         for k, ends in enumerate((xlim, ylim)):
             if ends is not None and k < len(low):
                 low[k], high[k] = ends
@@ -164,10 +165,14 @@ class Scene:
         log_mass = self.paths[name].target_log_mass
         return None if log_mass is None else _over_mean(log_mass)
 
+    def cloud(self, name: str, step: int) -> Float[np.ndarray, "N d"]:
+        """Return the particles in space at a step."""
+        run = self.paths[name]
+        return run.particles[record_at(run, step)].detach().cpu().double().numpy()
+
     def depth(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
         """Return how far each particle is from the eye, 0 ... 1; None in a plane."""
-        run = self.paths[name]
-        return self.view.depth(run.particles[record_at(run, step)].detach().cpu().numpy())
+        return self.view.depth(self.cloud(name, step))
 
     def trail(self, name: str, step: int, share: float) -> Float[np.ndarray, "n T e"]:
         """Return the places of particles over the last share of the run's path.
@@ -201,22 +206,24 @@ class Scene:
 
     def along(self, name: str, step: int) -> Float[np.ndarray, "N e"]:
         """Return the velocities as they are seen."""
-        run = self.paths[name]
-        points = run.particles[record_at(run, step)].detach().cpu().double().numpy()
-        short = 1e-3 * float((self.high - self.low).max()) / self.fastest
+        points = self.cloud(name, step)
+        short = 1e-3 * float((self.high - self.low).max()) / self.fastest[name]
         moved = self.view.seen(points + short * self.velocities(name, step))
         return (moved - self.view.seen(points)) / short
 
     @cached_property
-    def fastest(self) -> float:
-        """The speed that 1 % of the particles exceed at the steps shown."""
-        speeds = [
-            np.linalg.norm(self.velocities(name, step), axis=1)
-            for name in self.paths
-            for step in self.steps
-        ]
-        finite = np.concatenate(speeds)
-        return float(np.quantile(finite[np.isfinite(finite)], 0.99)) or 1.0
+    def fastest(self) -> Mapping[str, float]:
+        """The speed that 1 % of each run's particles exceed at the steps shown.
+
+        Runs have time units of their own, so that their speeds are not compared.
+        """
+        found = {}
+        for name in self.paths:
+            speeds = [np.linalg.norm(self.velocities(name, step), axis=1) for step in self.steps]
+            finite = np.concatenate(speeds)
+            finite = finite[np.isfinite(finite)]
+            found[name] = (float(np.quantile(finite, 0.99)) if len(finite) else 0.0) or 1.0
+        return found
 
     def smooth(self, name: str) -> bool:
         """Tell whether most particles keep their direction of motion; Brownian particles do not."""
@@ -263,14 +270,17 @@ def _ends(
     points: Float[Tensor, "N d"],
     view: View,
     within: Sequence[Float[np.ndarray, "e"]] | None = None,
+    then: View = Plane(),
 ) -> Float[np.ndarray, "k e"]:
     """Return two corners of the box that holds the points, as rows; none where it is empty.
 
-    Of a crowd the box holds most points. `within` keeps only the points between two corners.
+    Of a crowd the box holds most points. `within` keeps only the points between two corners; the
+    box is that of their places in the view `then`.
     """
     some = _measured(points, view)
     if within is not None:
         some = some[inside(some, *within)]
+    some = then.seen(some)
     if crowded(len(points)) and len(some):
         return np.quantile(some, [TRIM, 1 - TRIM], axis=0)
     return np.array([some.min(0), some.max(0)]) if len(some) else some

@@ -81,7 +81,7 @@ WHEEL = (
     "#D26A8C",
 )
 # Share of the ink that is mixed into the colours of the innermost start positions.
-MIDDLE = 0.6
+MIDDLE = 0.45
 
 
 class Stroke(NamedTuple):
