@@ -21,7 +21,7 @@ from particleflow.plotting.panels import TALLEST, above, fitting, quiet, sheet
 from particleflow.plotting.records import named
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.seen import ARROWS, BEYOND, POINTS, Seen
-from particleflow.plotting.sheets import DPI, FONT, picture, words, written
+from particleflow.plotting.sheets import DPI, FONT, heading, picture, words, written
 from particleflow.plotting.style import DIVERGING, DIVERGING_DARK, Theme
 from particleflow.plotting.ticks import Ticks
 from particleflow.subsets import some_rows
@@ -152,8 +152,7 @@ def field(
     (_plane if d == 2 else _line)(ax, scene, seen, look.theme, what, arrows, points)
     above(ax, 5.0, scene.moment("", int(path.steps[k])), FONT, look.theme.faint)
     if title:
-        lifted = above(ax, 8.0 + 1.3 * FONT, title, 1.35 * FONT, look.theme.ink)
-        lifted.set_fontweight("bold")
+        heading(ax, title, look.theme, 8.0 + 1.3 * FONT)
     whole = ax.get_figure(root=True)
     assert isinstance(whole, Figure)
     return written(whole, place, dpi)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -14,10 +15,11 @@ from matplotlib.text import Text
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError
 from particleflow.plotting.look import Look
+from particleflow.plotting.panels import above
 from particleflow.plotting.records import writable, write
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.shades import DECADES, HEAVY
-from particleflow.plotting.style import SEQUENTIAL, toned
+from particleflow.plotting.style import SEQUENTIAL, Theme, toned
 
 # Pixels per inch.
 DPI = 160
@@ -50,6 +52,20 @@ def written(figure: Figure, path: Path | None, dpi: float | None = None) -> Figu
         figure.savefig(made, format=path.suffix[1:].lower(), dpi=resolution)
         write(path, made.getvalue())
     return figure
+
+
+def given_axes(ax: Any) -> list[Axes]:
+    """The user's axes, row by row."""
+    flat = np.array(ax, dtype=object).ravel().tolist()
+    if not flat or not all(isinstance(one, Axes) for one in flat):
+        remedy = "pass axes of matplotlib, e.g. ax=plt.gca(), or several"
+        raise RefusedTypeError("ax", "must be Axes, or several", _checks.said(ax), remedy)
+    return flat
+
+
+def heading(ax: Axes, title: str, theme: Theme, points: float) -> None:
+    """Write a title `points` points above the top left corner of axes."""
+    above(ax, points, title, 1.35 * FONT, theme.ink).set_fontweight("bold")
 
 
 def headed(title: str, look: Look) -> float:

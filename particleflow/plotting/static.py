@@ -6,19 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from particleflow import _checks
-from particleflow._refusals import RefusedTypeError, RefusedValueError
+from particleflow._refusals import RefusedValueError
 from particleflow.plotting.look import Look, framed
-from particleflow.plotting.panels import TALLEST, Panel, above, fitting, sheet
+from particleflow.plotting.panels import TALLEST, Panel, fitting, sheet
 from particleflow.plotting.pictures import Pictures
 from particleflow.plotting.records import named, recorded, telling
 from particleflow.plotting.scene import Scene
-from particleflow.plotting.sheets import DPI, FONT, head, headed, picture, words, written
+from particleflow.plotting.sheets import (
+    DPI,
+    FONT,
+    given_axes,
+    head,
+    headed,
+    heading,
+    picture,
+    words,
+    written,
+)
 from particleflow.plotting.spacetime import beside, spacetime
 from particleflow.plotting.style import colour, readable
 from particleflow.plotting.views import Perspective
@@ -132,7 +141,7 @@ def snapshots(
     if cells is not None:
         _fill(cells, scene, look, corner=True)
         if title:
-            above(cells[0], 8.0 + 1.3 * FONT, title, 1.35 * FONT, look.theme.ink).set_weight("bold")
+            heading(cells[0], title, look.theme, 8.0 + 1.3 * FONT)
         whole = cells[0].get_figure(root=True)
         assert isinstance(whole, Figure)
         return written(whole, path, dpi)
@@ -242,12 +251,9 @@ def _wide(size: Any, cells: Sequence[Axes] | None) -> float:
 
 def _given(ax: Any, rows: int) -> list[Axes]:
     """The user's axes, row by row."""
-    remedy = "pass axes of matplotlib, e.g. ax=plt.gca(), one for each run and moment"
-    flat = np.array(ax, dtype=object).ravel().tolist()
-    if not flat or not all(isinstance(one, Axes) for one in flat):
-        raise RefusedTypeError("ax", "must be Axes, or several", _checks.said(ax), remedy)
+    flat = given_axes(ax)
     if len(flat) % rows:
-        came = f"{len(flat)} for {rows} runs"
+        came, remedy = f"{len(flat)} for {rows} runs", "pass one for each run and moment"
         raise RefusedValueError("ax", "must have as many axes for each run", came, remedy)
     return flat
 
