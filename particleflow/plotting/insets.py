@@ -18,6 +18,8 @@ from particleflow.trajectory import Trajectory
 WIDE = 3.0
 # Height of the curve, in inches.
 HEIGHT = 0.34
+# Room for the curve between caption and name, in inches.
+ROOM = 0.42
 # Margin below and above the curve, a share of its height.
 MARGIN = 0.1
 
@@ -28,7 +30,7 @@ class Distance:
 
     Attributes
     ----------
-    name : its label.
+    name : its label, without words in brackets.
     values : (F,), nan where it is not known.
     floor : float or None
         Its value between two fresh samples of the target.
@@ -37,6 +39,12 @@ class Distance:
     name: str
     values: Float[np.ndarray, "F"]
     floor: float | None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The least and the largest of the values and the floor."""
+        shown = [*self.values, *([self.floor] if self.floor else [])]
+        return float(min(shown)), float(max(shown))
 
 
 def distance(run: Trajectory, moments: Float[np.ndarray, "F"], *, between: bool) -> Distance | None:
@@ -48,7 +56,7 @@ def distance(run: Trajectory, moments: Float[np.ndarray, "F"], *, between: bool)
     label = next((label for label in DISTANCES if label in recorded), None)
     if label is None:
         return None
-    steps = run.steps.cpu().numpy()
+    name, steps = label.partition(" (")[0], run.steps.cpu().numpy()
     values = run.metrics[recorded[label]].detach().cpu().double().numpy()
     good = np.isfinite(values)
     if not good.any():
@@ -56,8 +64,8 @@ def distance(run: Trajectory, moments: Float[np.ndarray, "F"], *, between: bool)
     steps, values = steps[good], values[good]
     if not between:
         held = np.clip(np.searchsorted(steps, moments, side="right") - 1, 0, None)
-        return Distance(label, values[held], floor_of(run, recorded[label]))
-    return Distance(label, np.interp(moments, steps, values), floor_of(run, recorded[label]))
+        return Distance(name, values[held], floor_of(run, recorded[label]))
+    return Distance(name, np.interp(moments, steps, values), floor_of(run, recorded[label]))
 
 
 class Inset:
@@ -69,7 +77,17 @@ class Inset:
 
     moving: tuple[Artist, ...]
 
-    def __init__(self, panel: Axes, distance: Distance, colour: str, theme: Theme, *, size: float):
+    def __init__(
+        self,
+        panel: Axes,
+        distance: Distance,
+        colour: str,
+        theme: Theme,
+        *,
+        size: float,
+        span: tuple[float, float],
+    ) -> None:
+        """`span`: the least and the largest value that the ordinate shows."""
         figure = panel.get_figure(root=True)
         assert figure is not None
         high, box = figure.get_figheight(), panel.get_position()
@@ -79,7 +97,7 @@ class Inset:
         self.name, self.values = distance.name, distance.values
         frames = np.arange(len(self.values))
         ax.set_xlim(0, max(1, frames[-1]))
-        _fitted(ax, np.array([*self.values, *([distance.floor] if distance.floor else [])]))
+        _spanned(ax, *span)
         ax.plot(frames, self.values, color=colour, alpha=0.35, linewidth=1.1, clip_on=False)
         (self.line,) = ax.plot([], [], color=colour, linewidth=2.0, clip_on=False)
         (self.point,) = ax.plot([], [], color=colour, marker="o", markersize=5, clip_on=False)
@@ -105,9 +123,8 @@ class Inset:
         self.text.set_text(f"{self.name} {self.values[k]:#.3g}")
 
 
-def _fitted(ax: Axes, values: Float[np.ndarray, "_"]) -> None:
-    """Set the limits of the ordinate, logarithmic where the values span a large ratio."""
-    low, high = float(values.min()), float(values.max())
+def _spanned(ax: Axes, low: float, high: float) -> None:
+    """Set the limits of the ordinate, logarithmic where they are far apart."""
     if low > 0 and high > WIDE * low:
         ax.set_yscale("log")
         margin = (high / low) ** MARGIN

@@ -77,7 +77,7 @@ class Trails(Artist):
         for path, colour in self.strokes:
             pen = renderer.new_gc()
             self._set_gc_clip(pen)
-            pen.set_linewidth(renderer.points_to_pixels(WIDTH))
+            pen.set_linewidth(WIDTH)
             pen.set_foreground(colour, isRGBA=True)
             renderer.draw_path(pen, path, self.get_transform())
             pen.restore()

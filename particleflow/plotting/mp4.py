@@ -62,17 +62,16 @@ class Encoder:
         self.path, self.said = path, said
         width, height = size
         even = f"pad=ceil(iw/2)*2:ceil(ih/2)*2:color={ground}"
-        # White stays white and colours are those of the GIF: the matrix is named twice, for the
-        # conversion and for the player.
+        # The conversion and the player must use one matrix, or colours change.
+        bt709 = "color_primaries=bt709:color_trc=bt709:colorspace=bt709"
         self.process = subprocess.Popen(
             [
                 *(ffmpeg(), "-y", "-v", "error", "-nostdin"),
                 *("-f", "rawvideo", "-pix_fmt", "rgb0", "-s", f"{width}x{height}"),
                 *("-r", str(fps), "-i", "pipe:0", "-an"),
-                *("-vf", f"{even},scale=out_color_matrix=bt709:out_range=tv"),
+                *("-vf", f"{even},scale=out_color_matrix=bt709:out_range=tv,setparams={bt709}"),
                 *("-c:v", "libx264", "-preset", PRESET, "-crf", str(QUALITY)),
                 *("-pix_fmt", "yuv420p", "-threads", "1"),
-                *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
                 *("-movflags", "+faststart", "-f", "mp4", part),
             ],
             stdin=subprocess.PIPE,

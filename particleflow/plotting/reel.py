@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from particleflow._refusals import RefusedValueError
 from particleflow.plotting.gif import DISCS, SHADES, Frame
-from particleflow.plotting.insets import HEIGHT, Distance, Inset
+from particleflow.plotting.insets import ROOM, Distance, Inset
 from particleflow.plotting.look import Look
 from particleflow.plotting.panels import CAPTION, TALLEST, Pair, Panel, above, fitting, sheet
 from particleflow.plotting.scene import Scene
@@ -41,7 +41,7 @@ LABEL = 0.2
 # Room for a panel's caption, and for its name, in inches.
 CAPTIONED, NAMED = 0.2, 0.25
 # Room for the title, in inches.
-TITLED = 0.4
+TITLED = 0.45
 # Most pixels of a side: more than that no browser and few players show.
 MOST_PIXELS = 8192
 
@@ -92,7 +92,7 @@ class Reel:
         figure, columns = _figure(scene, form, self.theme.ground, strip=bool(known))
         self.panels: list[Panel] = []
         self.insets: list[Inset] = []
-        head = CAPTION + 1.7 * FONT + 72 * HEIGHT * bool(known)
+        head = CAPTION + 1.7 * FONT + 72 * ROOM * bool(known)
         for k, (name, ax) in enumerate(zip(scene.paths, figure.axes, strict=True)):
             outer = (k % columns == 0, k + columns >= len(scene.paths))
             hue, width = colour(k, self.theme), ax.get_window_extent().width / form.dpi
@@ -108,12 +108,16 @@ class Reel:
             size = fitting(
                 form.title, LARGE, max(width, first.get_window_extent().width / form.dpi)
             )
-            lift = 72 * (_head(scene, strip=bool(known)) + 0.08)
+            lift = 72 * (_head(scene, strip=bool(known)) + 0.14)
             above(first, lift, form.title, size, self.theme.ink).set_fontweight("bold")
-        for k, panel in enumerate(self.panels):
+        for panel in self.panels:
             if panel.name in known:
-                hue = colour(k, self.theme)
-                self.insets.append(Inset(panel.ax, known[panel.name], hue, self.theme, size=FONT))
+                mine = known[panel.name]
+                spans = [other.span for other in known.values() if other.name == mine.name]
+                span = min(low for low, _ in spans), max(high for _, high in spans)
+                self.insets.append(
+                    Inset(panel.ax, mine, panel.colour, self.theme, size=FONT, span=span)
+                )
         assert isinstance(figure.canvas, FigureCanvasAgg)
         self.canvas = figure.canvas
         for artist in self.moving():
@@ -168,7 +172,7 @@ class Reel:
 
 def _head(scene: Scene, *, strip: bool) -> float:
     """Return the height of what stands above a panel, in inches."""
-    return CAPTIONED + NAMED * any(scene.paths) + HEIGHT * strip
+    return CAPTIONED + NAMED * any(scene.paths) + ROOM * strip
 
 
 def _figure(scene: Scene, form: Format, ground: str, *, strip: bool) -> tuple[Figure, int]:
