@@ -72,7 +72,7 @@ class Encoder:
                 *("-vf", f"{even},scale=out_color_matrix=bt709:out_range=tv,setparams={bt709}"),
                 *("-c:v", "libx264", "-preset", PRESET, "-crf", str(QUALITY)),
                 *("-pix_fmt", "yuv420p", "-threads", "1"),
-                *("-movflags", "+faststart", "-f", "mp4", part),
+                *("-movflags", "+faststart", "-f", "mp4", f"file:{part}"),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
