@@ -17,7 +17,7 @@ from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
 from particleflow.flows import Flow
 from particleflow.plotting.look import Look, framed
-from particleflow.plotting.panels import TALLEST, above, fitting, quiet, sheet
+from particleflow.plotting.panels import CAPTION, TALLEST, above, fitting, quiet, sheet
 from particleflow.plotting.records import named
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.seen import ARROWS, BEYOND, POINTS, Seen
@@ -150,7 +150,7 @@ def field(
         figure = sheet(1, 1, (across, across * aspect), margins, (0, 0), dpi, look.theme.ground)
         ax = figure.axes[0]
     (_plane if d == 2 else _line)(ax, scene, seen, look.theme, what, arrows, points)
-    above(ax, 5.0, scene.moment("", int(path.steps[k])), FONT, look.theme.faint)
+    above(ax, CAPTION, scene.moment("", int(path.steps[k])), FONT, look.theme.faint)
     if title:
         heading(ax, title, look.theme, 8.0 + 1.3 * FONT)
     whole = ax.get_figure(root=True)

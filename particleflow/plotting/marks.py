@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import itertools
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.path import Path
 from matplotlib.quiver import Quiver
 
 from particleflow.plotting.scene import Scene
@@ -16,9 +20,13 @@ from particleflow.plotting.views import Perspective
 from particleflow.subsets import some_rows
 
 # Pieces of a trail, each fainter than the next one.
-PIECES = 5
+PIECES = 3
 # Opacity of a trail beside that of its particle.
 FAINTER = 0.55
+# Width of a trail, in points.
+WIDTH = 0.8
+# Levels of a channel that tell the colours of trails apart.
+TINTS = 4
 # Particles with a shadow, and its area in square points.
 SHADOWS = 1000
 SHADOW = 5.0
@@ -28,31 +36,64 @@ ARROWS = 90
 LONGEST = 0.13
 
 
-class Trails:
-    """The paths behind the particles, which fade out."""
+class Trails(Artist):
+    """The paths behind the particles, which fade out.
+
+    All pieces of one age and colour are one path: a path for each particle takes ten times as long.
+    """
 
     def __init__(self, ax: Axes, colour: str, alpha: float) -> None:
-        self.artist = LineCollection([], colors=colour, linewidths=0.8, zorder=2)
+        super().__init__()
+        self.set_zorder(2)
         self.alpha = FAINTER * alpha
-        self.pure = self.artist.get_colors()[0][:3]
-        ax.add_collection(self.artist, autolim=False)
+        self.pure = to_rgb(colour)
+        self.strokes: list[tuple[Path, tuple[float, ...]]] = []
+        ax.add_artist(self)
 
     def show(
         self,
         paths: Float[np.ndarray, "n T 2"],
         colours: Float[np.ndarray, "n 3"] | None = None,
     ) -> None:
-        count, length, _ = paths.shape
+        length = paths.shape[1]
         cuts = np.unique(np.linspace(0, length - 1, PIECES + 1).round().astype(int))
-        pieces = [paths[:, a : b + 1] for a, b in pairwise(cuts)]
-        rgb = np.broadcast_to(self.pure if colours is None else colours, (count, 3))
-        shown = [
-            np.column_stack([rgb, np.full(count, self.alpha * (k + 1) / len(pieces))])
-            for k in range(len(pieces))
+        self.strokes = [
+            (_joined(some[:, first : last + 1]), (*rgb, self.alpha * (k + 1) / (len(cuts) - 1)))
+            for k, (first, last) in enumerate(itertools.pairwise(cuts))
+            for some, rgb in self._groups(paths, colours)
         ]
-        self.artist.set_segments([path for piece in pieces for path in piece])
-        if pieces:
-            self.artist.set_colors(np.concatenate(shown))
+
+    def _groups(
+        self, paths: Float[np.ndarray, "n T 2"], colours: Float[np.ndarray, "n 3"] | None
+    ) -> list[tuple[Float[np.ndarray, "g T 2"], tuple[float, ...]]]:
+        """Return the paths of each colour; alike colours become their mean."""
+        if colours is None:
+            return [(paths, self.pure)]
+        whole = (np.clip(colours, 0, 1) * TINTS).round().astype(int) @ (
+            1,
+            TINTS + 1,
+            (TINTS + 1) ** 2,
+        )
+        groups = [np.flatnonzero(whole == tint) for tint in np.unique(whole)]
+        return [(paths[rows], tuple(colours[rows].mean(0).clip(0, 1))) for rows in groups]
+
+    def draw(self, renderer: RendererBase) -> None:
+        if not self.get_visible():
+            return
+        for path, colour in self.strokes:
+            pen = renderer.new_gc()
+            self._set_gc_clip(pen)
+            pen.set_linewidth(WIDTH)
+            pen.set_foreground(colour, isRGBA=True)
+            renderer.draw_path(pen, path, self.get_transform())
+            pen.restore()
+
+
+def _joined(paths: Float[np.ndarray, "n T 2"]) -> Path:
+    """Return one path with a gap after each of its parts."""
+    codes = np.full(paths.shape[:2], Path.LINETO, Path.code_type)
+    codes[:, 0] = Path.MOVETO
+    return Path(paths.reshape(-1, 2), codes.ravel())
 
 
 class Floor:
@@ -95,7 +136,7 @@ class Arrows:
         )
         ax.add_collection(self.artist, autolim=False)
 
-    def show(self, scene: Scene, step: int) -> None:
+    def show(self, scene: Scene, step: float) -> None:
         points = scene.particles(self.name, step)[self.rows]
         moved = scene.along(self.name, step)[self.rows]
         self.artist.set_offsets(points)

@@ -27,6 +27,8 @@ from particleflow.plotting.views import Perspective
 
 # Largest height over width of a panel; a taller panel is made narrower than the sheet allows.
 TALLEST = 1.15
+# Distance of a panel's caption from the panel, in points.
+CAPTION = 5.0
 
 Pair: TypeAlias = tuple[float, float]
 
@@ -129,7 +131,7 @@ class Panel:
             fontsize=fitting(scene.labels[1], size, high),
             color=theme.faint,
         )
-        self.caption = above(ax, 5.0, "", size, theme.faint)
+        self.caption = above(ax, CAPTION, "", size, theme.faint)
         self.remarks = ax.text(
             0.97,
             0.03,
@@ -146,7 +148,7 @@ class Panel:
         moving = self._open_plane() if scene.flat else self._open_line()
         self.moving = (*moving, self.caption, self.remarks)
 
-    def show(self, step: int) -> None:
+    def show(self, step: float) -> None:
         """Draw the particles at a step, with their trails and arrows."""
         points, weights = self.scene.particles(self.name, step), self.scene.weights(self.name, step)
         self.caption.set_text(self.scene.moment(self.name, step))
@@ -178,7 +180,7 @@ class Panel:
         self.trails, self.arrows = None, None
         if self.look.trails:
             self.trails = Trails(ax, self.colour, self.particles.alpha)
-            moving.append(self.trails.artist)
+            moving.append(self.trails)
         moving.append(self.particles.artist)
         if self.look.arrows:
             self.arrows = Arrows(ax, scene, self.name, theme.ink)
@@ -194,14 +196,15 @@ class Panel:
         self.aim.show(points, scene.target_weights(name), colours, depth)
 
     def _show_plane(
-        self, step: int, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
+        self, step: float, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
     ) -> None:
         scene, name = self.scene, self.name
         if isinstance(scene.view, Perspective) and self.floor is not None:
-            self.floor.show(scene.view, scene.cloud(name, step))
+            space = scene.cloud(name, step).detach().cpu().double().numpy()
+            self.floor.show(scene.view, space)
             if self.target is not None:
                 self._show_target()
-        colours = self.shades.at(step)
+        colours = self.shades.at(scene, step)
         self.particles.show(points, weights, colours, scene.depth(name, step))
         if self.trails is not None:
             some = None if colours is None else colours[scene.tailed(name)]

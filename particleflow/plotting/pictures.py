@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from particleflow.plotting.look import Look
-from particleflow.plotting.panels import above, quiet
-from particleflow.plotting.records import record_at
+from particleflow.plotting.panels import CAPTION, above, quiet
 from particleflow.plotting.scene import Scene
 
 # Pictures along each side of a mosaic.
@@ -50,16 +49,15 @@ class Pictures:
         tones.set_bad(theme.ground)
         blank = np.full(self._mosaic(run.particles[0].numpy()).shape, np.nan)
         self.image = ax.imshow(blank, cmap=tones, vmin=low, vmax=high if high > low else low + 1)
-        self.caption = above(ax, 5.0, "", size, theme.faint)
+        self.caption = above(ax, CAPTION, "", size, theme.faint)
         self.remarks = ax.text(
             0.97, 0.03, "", transform=ax.transAxes, fontsize=0.85 * size, color=colour, ha="right"
         )
         self.moving = (self.image, self.caption, self.remarks)
 
-    def show(self, step: int) -> None:
+    def show(self, step: float) -> None:
         """Draw the particles at a step."""
-        run = self.scene.paths[self.name]
-        points = run.particles[record_at(run, step)].detach().cpu().double().numpy()
+        points = self.scene.cloud(self.name, step).detach().cpu().double().numpy()
         self.image.set_data(self._mosaic(points))
         self.caption.set_text(self.scene.moment(self.name, step))
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from particleflow.plotting.density import density, typical
-from particleflow.plotting.records import MEASURED, crowded, few, record_at, travelled
+from particleflow.plotting.records import MEASURED, crowded, few, place, record_at, travelled
 from particleflow.plotting.ticks import Ticks
 from particleflow.plotting.views import Perspective, Plane, View, inside
 from particleflow.subsets import some_rows
@@ -30,6 +31,8 @@ REACH = 1.0
 TAILED = 2000
 # Number of bins of a histogram: least, most, and most for a crowd.
 BINS = (16, 80, 200)
+# Properties that are computed once for all steps and do not depend on the view.
+KEPT = ("fastest", "travelled")
 
 
 @dataclass(frozen=True)
@@ -50,26 +53,30 @@ class Scene:
     level : float
         The density of a crowd in the plane that is shown in the middle tone: that of the targets
         (of the last particles where there is none).
+    between : names
+        The runs that are shown on the straight line between two records at a step between them.
     """
 
     paths: Mapping[str, Trajectory]
-    steps: Sequence[int]
+    steps: Sequence[float]
     view: View
     low: Float[np.ndarray, "e"]
     high: Float[np.ndarray, "e"]
     labels: tuple[str, str]
     level: float
+    between: frozenset[str] = frozenset()
 
     @classmethod
     def of(
         cls,
         paths: Mapping[str, Trajectory],
-        steps: Sequence[int],
+        steps: Sequence[float],
         *,
         axes: tuple[int, int] | None = None,
         xlim: tuple[float, float] | None = None,
         ylim: tuple[float, float] | None = None,
         orbit: bool = False,
+        between: frozenset[str] = frozenset(),
     ) -> Scene:
         """Return the scene whose view and limits hold every point shown.
 
@@ -109,7 +116,14 @@ class Scene:
                 for cloud, log_mass in shown
             ]
             level = _level(weighted, low, high)
-        return cls(paths, steps, view, low, high, _labels(labels, low, high), level)
+        return cls(paths, steps, view, low, high, _labels(labels, low, high), level, between)
+
+    def turned(self, degrees: float) -> Scene:
+        """Return the scene seen by an eye that went round by so many degrees (d = 3)."""
+        assert isinstance(self.view, Perspective)
+        other = replace(self, view=self.view.turned(degrees))
+        vars(other).update({key: vars(self)[key] for key in KEPT if key in vars(self)})
+        return other
 
     @property
     def flat(self) -> bool:
@@ -141,19 +155,29 @@ class Scene:
         target = self.paths[name].target
         return None if target is None else _seen(target, self.view)
 
-    def particles(self, name: str, step: int) -> Float[np.ndarray, "N e"]:
+    def cloud(self, name: str, step: float) -> Float[Tensor, "N d"]:
+        """Return the particles at a step."""
+        return self._at(name, step, self.paths[name].particles)
+
+    def _at(self, name: str, step: float, values: Float[Tensor, "T ..."]) -> Float[Tensor, "..."]:
+        """Return what a run has recorded at a step, or between two records."""
+        k, share = place(self.paths[name], step)
+        if not share or name not in self.between:
+            return values[k]
+        return torch.lerp(values[k], values[k + 1], share)
+
+    def particles(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at a step."""
-        run = self.paths[name]
-        return _seen(run.particles[record_at(run, step)], self.view)
+        return _seen(self.cloud(name, step), self.view)
 
     def start(self, name: str) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at the first record."""
         return _seen(self.paths[name].particles[0], self.view)
 
-    def weights(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
+    def weights(self, name: str, step: float) -> Float[np.ndarray, "N"] | None:
         """Return the particles' masses over their mean; None where all are equal."""
         run = self.paths[name]
-        return None if run.log_mass is None else _over_mean(run.log_mass[record_at(run, step)])
+        return None if run.log_mass is None else _over_mean(self._at(name, step, run.log_mass))
 
     def target_depth(self, name: str) -> Float[np.ndarray, "M"] | None:
         """Return how far each point of the target is from the eye; None in a plane."""
@@ -165,32 +189,41 @@ class Scene:
         log_mass = self.paths[name].target_log_mass
         return None if log_mass is None else _over_mean(log_mass)
 
-    def cloud(self, name: str, step: int) -> Float[np.ndarray, "N d"]:
-        """Return the particles in space at a step."""
-        run = self.paths[name]
-        return run.particles[record_at(run, step)].detach().cpu().double().numpy()
-
-    def depth(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
+    def depth(self, name: str, step: float) -> Float[np.ndarray, "N"] | None:
         """Return how far each particle is from the eye, 0 ... 1; None in a plane."""
-        return self.view.depth(self.cloud(name, step))
+        return self.view.depth(self.cloud(name, step).detach().cpu().numpy())
 
-    def trail(self, name: str, step: int, share: float) -> Float[np.ndarray, "n T e"]:
+    def trail(self, name: str, step: float, share: float) -> Float[np.ndarray, "n T e"]:
         """Return the places of particles over the last share of the run's path.
 
         Of more than TAILED particles, a random subset that is the same each time.
         """
-        run = self.paths[name]
-        last, gone = record_at(run, step), travelled(run)
-        first = int(np.searchsorted(gone, gone[last] - share, side="left"))
-        some = run.particles[min(first, last) : last + 1, self.tailed(name)]
-        places = [_seen(cloud, self.view) for cloud in some]
-        return np.stack(places, axis=1)
+        run, rows = self.paths[name], self.tailed(name)
+        gone, steps = self.travelled[name], run.steps.cpu().numpy()
+        if name in self.between:
+            first = np.interp(step, steps, gone) - share
+            begin = float(np.interp(first, gone, steps)) if first > 0 else float(steps[0])
+        else:
+            last = record_at(run, step)
+            begin, step = steps[np.searchsorted(gone[:last], gone[last] - share)], steps[last]
+        inside = np.flatnonzero((steps > begin) & (steps < step))
+        clouds = [
+            self.cloud(name, begin)[rows],
+            *run.particles[inside][:, rows],
+            self.cloud(name, step)[rows],
+        ]
+        return np.stack([_seen(cloud, self.view) for cloud in clouds], axis=1)
+
+    @cached_property
+    def travelled(self) -> Mapping[str, Float[np.ndarray, "T"]]:
+        """The share of its path that each run has gone at each record."""
+        return {name: travelled(run) for name, run in self.paths.items()}
 
     def tailed(self, name: str) -> slice | Int[np.ndarray, "n"]:
         """Select the particles that have trails."""
         return some_rows(self.paths[name].particles.shape[1], TAILED)
 
-    def velocities(self, name: str, step: int) -> Float[np.ndarray, "N d"]:
+    def velocities(self, name: str, step: float) -> Float[np.ndarray, "N d"]:
         """Return the recorded velocities, or else the moves to the next record over its time.
 
         At the last record the move from the one before. Zeros where there is one record.
@@ -198,15 +231,15 @@ class Scene:
         run = self.paths[name]
         k = record_at(run, step)
         if run.velocity is not None:
-            return run.velocity[k].detach().cpu().double().numpy()
+            return self._at(name, step, run.velocity).detach().cpu().double().numpy()
         j = max(0, min(k, len(run) - 2))
         some = run.particles[[j, min(j + 1, len(run) - 1)]].detach().cpu().double().numpy()
         times = run.times[[j, min(j + 1, len(run) - 1)]].tolist()
         return (some[1] - some[0]) / ((times[1] - times[0]) or 1.0)
 
-    def along(self, name: str, step: int) -> Float[np.ndarray, "N e"]:
+    def along(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the velocities as they are seen."""
-        points = self.cloud(name, step)
+        points = self.cloud(name, step).detach().cpu().double().numpy()
         short = 1e-3 * float((self.high - self.low).max()) / self.fastest[name]
         moved = self.view.seen(points + short * self.velocities(name, step))
         return (moved - self.view.seen(points)) / short
@@ -225,26 +258,20 @@ class Scene:
             found[name] = (float(np.quantile(finite, 0.99)) if len(finite) else 0.0) or 1.0
         return found
 
-    def smooth(self, name: str) -> bool:
-        """Tell whether most particles keep their direction of motion; Brownian particles do not."""
-        moves = np.diff(np.stack([self.particles(name, step) for step in self.steps]), axis=0)
-        lengths = np.linalg.norm(moves, axis=2)
-        return bool((moves[1:] * moves[:-1]).sum() >= 0.3 * (lengths[1:] * lengths[:-1]).sum())
-
-    def moment(self, name: str, step: int) -> str:
+    def moment(self, name: str, step: float) -> str:
         """Return `step 120 · t = 0.12`."""
         run = self.paths[name]
-        k = record_at(run, step)
-        return f"step {int(run.steps[k])} · t = {float(run.times[k]):.3g}"
+        at, t = (float(self._at(name, step, values.double())) for values in (run.steps, run.times))
+        return f"step {round(at)} · t = {t:.3g}"
 
-    def remarks(self, name: str, step: int) -> str:
+    def remarks(self, name: str, step: float) -> str:
         """Say how a run ended early and how many particles are out of sight.
 
         The end is named from the last record on. A crowd's particles out of sight are named only
         where they exceed the shares trimmed on purpose.
         """
         run = self.paths[name]
-        points = _measured(run.particles[record_at(run, step)], self.view)
+        points = _measured(self.cloud(name, step), self.view)
         outside = int((~inside(points, self.low, self.high)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
         if crowded(run.particles.shape[1]):

@@ -12,9 +12,7 @@ from jaxtyping import Float
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
-from particleflow.arrival import FEWEST
-from particleflow.clouds import Cloud
-from particleflow.metrics import W1, W2, SlicedW2, floor
+from particleflow.plotting.floors import floor_of
 from particleflow.plotting.records import named
 from particleflow.plotting.ticks import power
 from particleflow.trajectory import Trajectory
@@ -23,10 +21,6 @@ from particleflow.trajectory import Trajectory
 DECADE = 10.0
 # Least share of positive values of a curve on a logarithmic axis; the others are rounding.
 MOSTLY = 0.9
-# Distances with a floor, by their labels.
-DISTANCES = {metric.label: metric for metric in (W2(), W1(), SlicedW2())}
-# Most points of a cloud for which the floor is computed, in some 0.5 s.
-MEASURED = 1000
 # Quantiles of several runs between which the band lies.
 BAND = (0.1, 0.9)
 
@@ -136,7 +130,7 @@ def charts(groups: Mapping[str, Group], metrics: Any) -> dict[str, Chart]:
             having = {name: group for name, group in having.items() if group}
             values = {n: [_array(run.metrics[key]) for run in g] for n, g in having.items()}
             label = typeset(labels.get(key, key))
-            floors = {name: _floor(group[0], key) for name, group in having.items()}
+            floors = {name: floor_of(group[0], key) for name, group in having.items()}
         else:
             having, floors = dict(groups), dict.fromkeys(groups)
             label, values = _comparable(groups, energies)
@@ -165,27 +159,6 @@ def _comparable(
 def typeset(label: str) -> str:
     """Write powers with a superscript: MMD² for MMD^2."""
     return re.sub(r"\^(-?\d+)", lambda found: power(int(found.group(1))), label)
-
-
-def _floor(run: Trajectory, metric: str) -> float | None:
-    """Return the least distance to the target that can be expected.
-
-    None means that it is not known or takes too long.
-    """
-    of = DISTANCES.get(run.report.get("labels", {}).get(metric, metric))
-    if (
-        of is None
-        or run.target is None
-        or not FEWEST <= len(run.target) <= MEASURED
-        or run.particles.shape[1] > MEASURED
-    ):
-        return None
-    try:
-        return floor(
-            of, Cloud(run.target, log_mass=run.target_log_mass), run.particles.shape[1]
-        ).value
-    except ImportError:  # POT is missing
-        return None
 
 
 def _array(tensor: Any) -> Float[np.ndarray, "_"]:

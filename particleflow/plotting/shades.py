@@ -22,16 +22,16 @@ class Shades:
     """The colours of one run's particles at any step."""
 
     def __init__(self, scene: Scene, name: str, colour: str, look: Look) -> None:
-        self.scene, self.name, self.look = scene, name, look
+        self.name, self.look = name, look
         self.pure = np.array(to_rgb(colour))
         self.ground = np.array(to_rgb(look.theme.ground))
         self.start = None
         if look.color == "start":
             self.start = begun(scene.start(name), look.theme)
 
-    def at(self, step: int) -> Float[np.ndarray, "N 3"] | None:
+    def at(self, scene: Scene, step: float) -> Float[np.ndarray, "N 3"] | None:
         """Return the colours at a step; None where all particles have that of the run."""
-        scene, name = self.scene, self.name
+        name = self.name
         rgb = self.start
         if self.look.color == "speed":
             speed = np.linalg.norm(scene.velocities(name, step), axis=1) / scene.fastest[name]

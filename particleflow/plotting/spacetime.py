@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from particleflow.plotting.look import Look
-from particleflow.plotting.panels import above, histogram, quiet
+from particleflow.plotting.panels import CAPTION, above, histogram, quiet
 from particleflow.plotting.records import record_at, travelled
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.shades import Shades
@@ -37,7 +37,7 @@ def spacetime(
     rows = some_rows(run.particles.shape[1], PATHS)
     places = run.particles[:, rows, 0].detach().cpu().double().numpy()
     shades = Shades(scene, name, colour, look)
-    colours = [shades.at(int(step)) for step in run.steps.tolist()]
+    colours = [shades.at(scene, int(step)) for step in run.steps.tolist()]
     alpha = float(np.clip(0.9 * (30 / places.shape[1]) ** 0.45, 0.3, 0.9))
     paths = np.stack([np.broadcast_to(time[:, None], places.shape), places], axis=-1)
     if look.color in ("flow", "start"):
@@ -59,7 +59,7 @@ def spacetime(
         ax.set_xlabel("step, in equal shares of the path", fontsize=size, color=theme.faint)
     else:
         ax.tick_params(labelbottom=True)
-    above(ax, 5.0, "paths", size, theme.faint)
+    above(ax, CAPTION, "paths", size, theme.faint)
 
 
 def beside(ax: Axes, scene: Scene, name: str, colour: str, look: Look, *, size: float) -> None:
