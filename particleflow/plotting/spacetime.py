@@ -9,6 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from particleflow.plotting.known import on_line
 from particleflow.plotting.look import Look
 from particleflow.plotting.panels import CAPTION, above, histogram, quiet
 from particleflow.plotting.records import record_at, travelled
@@ -74,6 +75,10 @@ def beside(ax: Axes, scene: Scene, name: str, colour: str, look: Look, *, size: 
         aim = histogram(target, scene.target_weights(name), edges)
         ax.stairs(aim, edges, orientation="horizontal", fill=True, color=theme.target, alpha=0.55)
         peaks.append(aim.max())
+    if scene.density is not None:
+        x, p = on_line(scene.density, *ax.get_ylim())
+        ax.fill_betweenx(x, p, color=theme.target, alpha=0.55, linewidth=0)
+        peaks.append(p.max())
     end = histogram(scene.particles(name, last), scene.weights(name, last), edges)
     ax.stairs(end, edges, orientation="horizontal", color=colour, linewidth=1.4)
     peaks.append(min(end.max(), 2 * peaks[0]) if peaks else end.max())
