@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -169,7 +170,7 @@ def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> 
     values = chart.values[np.isfinite(chart.values)]
     _floors(ax, chart, list(groups), theme)
     if not len(values):
-        style = {"ha": "center", "color": theme.faint, "fontsize": FONT}
+        style: dict[str, Any] = {"ha": "center", "color": theme.faint, "fontsize": FONT}
         ax.text(0.5, 0.5, "nothing was recorded", transform=ax.transAxes, **style)
         ax.set(xticks=[], yticks=[])
     elif chart.log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -67,7 +68,12 @@ class Ends:
             if abs(end[1] - level) > 1 or end[0] < width - 1:
                 at = np.array([(end[0], np.clip(end[1], 0, height)), (width + 0.8 * AWAY, level)])
                 x, y = (at / (width, height)).T
-                style = {"color": colour, "linewidth": 0.6, "alpha": 0.7, "clip_on": False}
+                style: dict[str, Any] = {
+                    "color": colour,
+                    "linewidth": 0.6,
+                    "alpha": 0.7,
+                    "clip_on": False,
+                }
                 ax.add_line(Line2D(x, y, transform=ax.transAxes, label="_name", **style))
 
 

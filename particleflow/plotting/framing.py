@@ -132,4 +132,7 @@ def plane(
     _, spread, rows = np.linalg.svd(centred, full_matrices=False)
     axes = rows[:2] * np.sign(rows[:2][[0, 1], np.abs(rows[:2]).argmax(1)])[:, None]
     share = 100 * spread**2 / ((spread**2).sum() or 1.0)
-    return Plane(axes.T), (f"PC 1 of the {whose} ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)")
+    return Plane(np.transpose(axes)), (
+        f"PC 1 of the {whose} ({share[0]:.0f} %)",
+        f"PC 2 ({share[1]:.0f} %)",
+    )

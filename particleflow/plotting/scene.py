@@ -84,6 +84,7 @@ class Scene:
         """
         runs = list(paths.values())
         d = runs[0].particles.shape[2]
+        view: View
         view, labels = (Plane(), ("", "")) if d == 3 and axes is None else framing.plane(runs, axes)
         targets = [run.target for run in runs if run.target is not None]
         clouds = [
@@ -294,7 +295,7 @@ class Scene:
             share = outside / len(points)
             return "\n".join(
                 [run.status] * ended
-                + [f"{100 * share:.2g} % outside"] * (share > 2 * TRIM * len(self.low))
+                + [f"{100 * share:.2g} % outside"] * (share > 2 * framing.TRIM * len(self.low))
             )
         return "\n".join(
             [run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside)

@@ -132,7 +132,7 @@ def charts(groups: Mapping[str, Group], metrics: Any) -> dict[str, Chart]:
             label = typeset(labels.get(key, key))
             floors = {name: floor_of(group[0], key) for name, group in having.items()}
         else:
-            having, floors = dict(groups), dict.fromkeys(groups)
+            having, floors = {n: list(group) for n, group in groups.items()}, dict.fromkeys(groups)
             label, values = _comparable(groups, energies)
         series = {name: Series.of(having[name], values[name]) for name in having}
         made[key] = Chart(label, series, floors)
@@ -141,11 +141,11 @@ def charts(groups: Mapping[str, Group], metrics: Any) -> dict[str, Chart]:
 
 def _comparable(
     groups: Mapping[str, Group], energies: Mapping[str, list[Float[np.ndarray, "_"]]]
-) -> tuple[str, Mapping[str, list[Float[np.ndarray, "_"]]]]:
+) -> tuple[str, dict[str, list[Float[np.ndarray, "_"]]]]:
     """Energies that may stand on one axis, and its label."""
     flows = {run.report.get("flow") for group in groups.values() for run in group}
     if len(flows) == 1:
-        return "energy", energies
+        return "energy", dict(energies)
     starts = {n: [e[np.isfinite(e)][:1] for e in group] for n, group in energies.items()}
     if all((start > 0).all() for group in starts.values() for start in group):
         scaled = {
@@ -153,7 +153,7 @@ def _comparable(
             for n, group in energies.items()
         }
         return "each flow's own energy / start", scaled
-    return "energy (each flow's own)", energies
+    return "energy (each flow's own)", dict(energies)
 
 
 def typeset(label: str) -> str:

@@ -99,7 +99,9 @@ def _marks(
     scene: Scene, name: str, time: Float[np.ndarray, "T"]
 ) -> tuple[Sequence[float], Sequence[str]]:
     """Return the places and the labels of the ticks; the last ones win over those close by."""
-    run, places, labels = scene.paths[name], [], []
+    run = scene.paths[name]
+    places: list[float] = []
+    labels: list[str] = []
     for k in sorted({record_at(run, step) for step in scene.steps}, reverse=True):
         if not places or places[-1] - time[k] >= LABELS:
             places.append(float(time[k]))
