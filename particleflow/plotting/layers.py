@@ -16,7 +16,7 @@ from particleflow.plotting.scene import Scene
 # Share of a panel that the discs of one cloud may cover, so that they do not hide each other.
 COVER = 0.09
 # Least and largest diameter of a disc, in points.
-DIAMETER = (0.7, 6.0)
+DIAMETER = (1.35, 6.0)
 # A 24-gon, which looks like a disc: the extents of Bezier curves take longer than drawing them.
 DISC = Path.unit_regular_polygon(24)
 # Most points that a PDF holds as vector graphics; larger clouds are pixels.
@@ -48,12 +48,11 @@ class Discs:
     """
 
     def __init__(self, ax: Axes, count: int, colour: str, *, under: bool) -> None:
-        self.colour = colour
         box = ax.get_window_extent()
         points = 72 / ax.figure.dpi
         diameter = np.sqrt(COVER * box.width * box.height * points**2 / count)
         self.size = float(np.clip(diameter, *DIAMETER)) ** 2 * (1.5 if under else 1.0)
-        self.alpha = float(np.clip(0.85 * (600 / count) ** 0.4, 0.2, 0.85)) * (
+        self.alpha = float(np.clip(0.85 * (600 / count) ** 0.35, 0.22, 0.85)) * (
             0.75 if under else 1.0
         )
         zorder = 1 if under else 3

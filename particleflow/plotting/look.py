@@ -38,6 +38,7 @@ class Look:
     trails: float = 0.0
     arrows: bool = False
     dark: bool = False
+    as_images: tuple[int, int] | None = None
 
     @property
     def theme(self) -> Theme:
@@ -52,14 +53,18 @@ class Look:
         trails: Any = False,
         arrows: Any = False,
         dark: Any = False,
+        as_images: Any = None,
     ) -> Look:
         """Return the look that was asked for.
 
         Raises
         ------
         TypeError, ValueError
-            An option has another type or value; color="mass" for runs whose masses are all equal.
+            An option has another type or value; color="mass" for runs whose masses are all equal;
+            trails or arrows where points lie on a line or are shown as pictures.
         """
+        d = next(iter(runs.values())).particles.shape[2]
+        shape = pixels(as_images, d)
         if not isinstance(color, str) or color not in COLOURED:
             kinds = ", ".join(f"'{kind}'" for kind in COLOURED)
             raise RefusedValueError(
@@ -69,12 +74,58 @@ class Look:
             whose = f"equal masses in {', '.join(map(repr, equal))}" if any(equal) else "equal ones"
             remedy = "pass color='speed', or a flow with `reaction`"
             raise RefusedValueError("color", "'mass' needs a run with masses", whose, remedy)
-        return cls(
-            color,
-            share(trails, "trails"),
-            _checks.flag(arrows, "arrows"),
-            _checks.flag(dark, "dark"),
-        )
+        behind = share(trails, "trails")
+        beside = _checks.flag(arrows, "arrows")
+        plain = "particles are shown as pictures" if shape else "the points lie on a line (d = 1)"
+        given = {"trails": behind, "arrows": beside, "color": shape and color != "flow"}
+        for name, value in given.items():
+            if value and (shape or d == 1):
+                came = {"trails": trails, "arrows": arrows, "color": color}[name]
+                raise RefusedValueError(name, f"cannot be shown: {plain}", came, "leave it out")
+        return cls(color, behind, beside, _checks.flag(dark, "dark"), shape)
+
+
+def framed(
+    runs: Mapping[str, Trajectory], look: Look, *, axes: Any, xlim: Any, ylim: Any
+) -> dict[str, Any]:
+    """Return the options of a `Scene` that were asked for: coordinates and limits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An option has another type or value, or does not act on these runs.
+    """
+    d = next(iter(runs.values())).particles.shape[2]
+    made = {
+        "axes": coordinates(axes, d),
+        "xlim": limits(xlim, "xlim"),
+        "ylim": limits(ylim, "ylim"),
+    }
+    for name, value in made.items():
+        why, remedy = "", "leave it out"
+        if look.as_images:
+            why = "particles are shown as pictures"
+        elif name == "ylim" and d == 1:
+            why, remedy = "the points lie on a line (d = 1)", "pass xlim for the coordinate"
+        elif name != "axes" and d == 3 and axes is None:
+            why, remedy = "d = 3 is seen in perspective", "pass axes=(0, 1) too, for a plane"
+        if value is not None and why:
+            raise RefusedValueError(name, f"cannot be used: {why}", value, remedy)
+    return made
+
+
+def pixels(value: Any, d: int) -> tuple[int, int] | None:
+    """Height and width of pictures with d pixels; None where they are not given."""
+    if value is None:
+        return None
+    remedy = "pass (height, width) with height * width = d, e.g. (8, 8) for d = 64"
+    height, width = (
+        _checks.count(side, "as_images", remedy=remedy)
+        for side in _pair(value, "as_images", remedy)
+    )
+    if height * width != d:
+        raise RefusedValueError("as_images", f"must fill d = {d} pixels", (height, width), remedy)
+    return height, width
 
 
 def share(value: Any, name: str) -> float:

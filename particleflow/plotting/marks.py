@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.path import Path
 from matplotlib.quiver import Quiver
 
 from particleflow.plotting.scene import Scene
+from particleflow.plotting.style import Theme
+from particleflow.plotting.views import Perspective
 from particleflow.subsets import some_rows
 
 # Pieces of a trail, each fainter than the next one.
@@ -24,10 +28,16 @@ FAINTER = 0.55
 WIDTH = 0.8
 # Levels of a channel that tell the colours of trails apart.
 TINTS = 4
+# Particles with a shadow, and its area in square points.
+SHADOWS = 1000
+SHADOW = 5.0
 # Particles with an arrow.
-ARROWS = 160
+ARROWS = 90
 # Length of the fastest particle's arrow, in widths of the panel.
-LONGEST = 0.09
+LONGEST = 0.13
+
+
+RGBA: TypeAlias = tuple[float, float, float, float]
 
 
 class Trails(Artist):
@@ -41,7 +51,7 @@ class Trails(Artist):
         self.set_zorder(2)
         self.alpha = FAINTER * alpha
         self.pure = to_rgb(colour)
-        self.strokes: list[tuple[Path, tuple[float, ...]]] = []
+        self.strokes: list[tuple[Path, RGBA]] = []
         ax.add_artist(self)
 
     def show(
@@ -52,9 +62,9 @@ class Trails(Artist):
         length = paths.shape[1]
         cuts = np.unique(np.linspace(0, length - 1, PIECES + 1).round().astype(int))
         self.strokes = [
-            (_joined(some[:, first : last + 1]), (*rgb, self.alpha * (k + 1) / (len(cuts) - 1)))
+            (_joined(some[:, first : last + 1]), (r, g, b, self.alpha * (k + 1) / (len(cuts) - 1)))
             for k, (first, last) in enumerate(itertools.pairwise(cuts))
-            for some, rgb in self._groups(paths, colours)
+            for some, (r, g, b) in self._groups(paths, colours)
         ]
 
     def _groups(
@@ -74,9 +84,10 @@ class Trails(Artist):
     def draw(self, renderer: RendererBase) -> None:
         if not self.get_visible():
             return
+        box = self.get_clip_box()
         for path, colour in self.strokes:
             pen = renderer.new_gc()
-            self._set_gc_clip(pen)
+            pen.set_clip_rectangle(box)
             pen.set_linewidth(WIDTH)
             pen.set_foreground(colour, isRGBA=True)
             renderer.draw_path(pen, path, self.get_transform())
@@ -90,8 +101,24 @@ def _joined(paths: Float[np.ndarray, "n T 2"]) -> Path:
     return Path(paths.reshape(-1, 2), codes.ravel())
 
 
+class Floor:
+    """The floor under a view in perspective: a grid, and the shadows of some particles."""
+
+    def __init__(self, ax: Axes, count: int, theme: Theme) -> None:
+        self.rows = some_rows(count, SHADOWS)
+        self.grid = LineCollection([], colors=theme.spine, linewidths=0.6, alpha=0.8, zorder=0)
+        ax.add_collection(self.grid, autolim=False)
+        shadow = {"color": theme.spine, "linewidths": 0, "alpha": 0.7, "zorder": 0.5}
+        self.shadows = ax.scatter([], [], s=SHADOW, **shadow)
+        self.artists = [self.grid, self.shadows]
+
+    def show(self, view: Perspective, points: Float[np.ndarray, "N 3"]) -> None:
+        self.grid.set_segments([view.seen(line) for line in view.floor])
+        self.shadows.set_offsets(view.seen(view.fallen(points[self.rows])))
+
+
 class Arrows:
-    """Velocities of some particles, on one scale in all panels."""
+    """Velocities of some particles, on one scale in all panels of a run."""
 
     def __init__(self, ax: Axes, scene: Scene, name: str, colour: str) -> None:
         self.name = name
@@ -102,9 +129,10 @@ class Arrows:
             ax,
             *np.zeros((4, count)),
             color=colour,
+            alpha=0.75,
             angles="xy",
             scale_units="xy",
-            scale=scene.fastest / longest,
+            scale=scene.fastest[name] / longest,
             width=0.004,
             headwidth=4.5,
             headlength=5,

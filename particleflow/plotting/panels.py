@@ -9,7 +9,6 @@ from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -18,7 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from particleflow.plotting.layers import layer
 from particleflow.plotting.look import Look
-from particleflow.plotting.marks import Arrows, Trails
+from particleflow.plotting.marks import Arrows, Floor, Trails
 from particleflow.plotting.records import few
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.shades import Shades, hazy
@@ -165,19 +164,18 @@ class Panel:
         ax.set_aspect("equal")
         self.target = scene.target(self.name)
         moving: list[Artist] = []
-        self.box = None
+        count = scene.paths[self.name].particles.shape[1]
+        self.floor = None
         if isinstance(scene.view, Perspective):
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
-            self.box = LineCollection([], colors=theme.spine, linewidths=0.8, zorder=0)
-            ax.add_collection(self.box, autolim=False)
-            moving.append(self.box)
+            self.floor = Floor(ax, count, theme)
+            moving += self.floor.artists
         if self.target is not None:
-            count = len(self.target)
-            self.aim = layer(ax, scene, count, theme.target, under=True, dark=theme.dark)
-            moving += [self.aim.artist] * (self.box is not None)
+            many = len(self.target)
+            self.aim = layer(ax, scene, many, theme.target, under=True, dark=theme.dark)
+            moving += [self.aim.artist] * (self.floor is not None)
             self._show_target()
-        count = scene.paths[self.name].particles.shape[1]
         self.particles = layer(ax, scene, count, self.colour, dark=theme.dark)
         self.trails, self.arrows = None, None
         if self.look.trails:
@@ -201,9 +199,8 @@ class Panel:
         self, step: float, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
     ) -> None:
         scene, name = self.scene, self.name
-        if isinstance(scene.view, Perspective) and self.box is not None:
-            edges = scene.view.edges
-            self.box.set_segments([scene.view.seen(edge) for edge in edges])
+        if isinstance(scene.view, Perspective) and self.floor is not None:
+            self.floor.show(scene.view, scene.cloud(name, step))
             if self.target is not None:
                 self._show_target()
         colours = self.shades.at(scene, step)
@@ -223,16 +220,16 @@ class Panel:
         edges, last = self.scene.edges, self.scene.steps[-1]
         target = self.scene.target(self.name)
         peaks = [
-            _density(
+            histogram(
                 self.scene.particles(self.name, last), self.scene.weights(self.name, last), edges
             ).max()
         ]
         if target is not None:
-            density = _density(target, self.scene.target_weights(self.name), edges)
+            aim = histogram(target, self.scene.target_weights(self.name), edges)
             self.ax.stairs(
-                density, edges, fill=True, color=self.look.theme.target, alpha=0.55, zorder=1
+                aim, edges, fill=True, color=self.look.theme.target, alpha=0.55, zorder=1
             )
-            peaks = [density.max(), min(peaks[0], 2 * density.max())]
+            peaks = [aim.max(), min(peaks[0], 2 * aim.max())]
         top = 1.4 * (max(peaks) or 1.0)
         self.ax.set_ylim(-0.16 * top, top)
         self.ax.axhline(0, color=self.look.theme.spine, linewidth=0.8, zorder=1)
@@ -250,7 +247,7 @@ class Panel:
     def _show_line(
         self, points: Float[np.ndarray, "N 1"], weights: Float[np.ndarray, "N"] | None
     ) -> None:
-        density = _density(points, weights, self.scene.edges)
+        density = histogram(points, weights, self.scene.edges)
         self.body.set_data(density)
         self.outline.set_data(density)
         self.rug.set_xdata(points[few(len(points)), 0])
@@ -274,7 +271,7 @@ class Panel:
         return self.ax.add_line(rug)
 
 
-def _density(
+def histogram(
     points: Float[np.ndarray, "N 1"],
     weights: Float[np.ndarray, "N"] | None,
     edges: Float[np.ndarray, "B"],

@@ -29,6 +29,8 @@ PIXELS = 256
 REACH = 1.0
 # Most particles with trails: more trails hide the points.
 TAILED = 2000
+# Most steps whose speeds make a scale of speeds.
+TIMED = 50
 # Number of bins of a histogram: least, most, and most for a crowd.
 BINS = (16, 80, 200)
 # Properties that are computed once for all steps and do not depend on the view.
@@ -102,7 +104,8 @@ class Scene:
         low, high = _widened(low, high)
         if len(low) == 3:
             view = Perspective(low, high)
-            low, high = _widened(*_box([view.ends(orbit=orbit)]))
+            held = [_ends(cloud, Plane(), (low, high), view) for cloud in (*targets, *clouds)]
+            low, high = _widened(*_box([view.ends(orbit=orbit), *held]))
         for k, ends in enumerate((xlim, ylim)):
             if ends is not None and k < len(low):
                 low[k], high[k] = ends
@@ -154,10 +157,6 @@ class Scene:
         target = self.paths[name].target
         return None if target is None else _seen(target, self.view)
 
-    def cloud(self, name: str, step: float) -> Float[Tensor, "N d"]:
-        """Return the particles at a step."""
-        return self._at(name, step, self.paths[name].particles)
-
     def _at(self, name: str, step: float, values: Float[Tensor, "T ..."]) -> Float[Tensor, "..."]:
         """Return what a run has recorded at a step, or between two records."""
         k, share = place(self.paths[name], step)
@@ -167,7 +166,7 @@ class Scene:
 
     def particles(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at a step."""
-        return _seen(self.cloud(name, step), self.view)
+        return _seen(self._at(name, step, self.paths[name].particles), self.view)
 
     def start(self, name: str) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at the first record."""
@@ -188,9 +187,13 @@ class Scene:
         log_mass = self.paths[name].target_log_mass
         return None if log_mass is None else _over_mean(log_mass)
 
+    def cloud(self, name: str, step: float) -> Float[np.ndarray, "N d"]:
+        """Return the particles in space at a step."""
+        return self._at(name, step, self.paths[name].particles).detach().cpu().double().numpy()
+
     def depth(self, name: str, step: float) -> Float[np.ndarray, "N"] | None:
         """Return how far each particle is from the eye, 0 ... 1; None in a plane."""
-        return self.view.depth(self.cloud(name, step).detach().cpu().numpy())
+        return self.view.depth(self.cloud(name, step))
 
     def trail(self, name: str, step: float, share: float) -> Float[np.ndarray, "n T e"]:
         """Return the places of particles over the last share of the run's path.
@@ -207,9 +210,9 @@ class Scene:
             begin, step = steps[np.searchsorted(gone[:last], gone[last] - share)], steps[last]
         inside = np.flatnonzero((steps > begin) & (steps < step))
         clouds = [
-            self.cloud(name, begin)[rows],
+            self._at(name, begin, run.particles)[rows],
             *run.particles[inside][:, rows],
-            self.cloud(name, step)[rows],
+            self._at(name, step, run.particles)[rows],
         ]
         return np.stack([_seen(cloud, self.view) for cloud in clouds], axis=1)
 
@@ -238,21 +241,25 @@ class Scene:
 
     def along(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the velocities as they are seen."""
-        points = self.cloud(name, step).detach().cpu().double().numpy()
-        short = 1e-3 * float((self.high - self.low).max()) / self.fastest
+        points = self.cloud(name, step)
+        short = 1e-3 * float((self.high - self.low).max()) / self.fastest[name]
         moved = self.view.seen(points + short * self.velocities(name, step))
         return (moved - self.view.seen(points)) / short
 
     @cached_property
-    def fastest(self) -> float:
-        """The speed that 1 % of the particles exceed at the steps shown."""
-        speeds = [
-            np.linalg.norm(self.velocities(name, step), axis=1)
-            for name in self.paths
-            for step in self.steps
-        ]
-        finite = np.concatenate(speeds)
-        return float(np.quantile(finite[np.isfinite(finite)], 0.99)) or 1.0
+    def fastest(self) -> Mapping[str, float]:
+        """The speed that 1 % of each run's particles exceed at the steps shown.
+
+        Runs have time units of their own, so that their speeds are not compared.
+        """
+        found = {}
+        for name in self.paths:
+            some = self.steps[:: -(-len(self.steps) // TIMED)]
+            speeds = [np.linalg.norm(self.velocities(name, step), axis=1) for step in some]
+            finite = np.concatenate(speeds)
+            finite = finite[np.isfinite(finite)]
+            found[name] = (float(np.quantile(finite, 0.99)) if len(finite) else 0.0) or 1.0
+        return found
 
     def moment(self, name: str, step: float) -> str:
         """Return `step 120 · t = 0.12`."""
@@ -267,7 +274,7 @@ class Scene:
         where they exceed the shares trimmed on purpose.
         """
         run = self.paths[name]
-        points = _measured(self.cloud(name, step), self.view)
+        points = _measured(self._at(name, step, run.particles), self.view)
         outside = int((~inside(points, self.low, self.high)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
         if crowded(run.particles.shape[1]):
@@ -293,14 +300,17 @@ def _ends(
     points: Float[Tensor, "N d"],
     view: View,
     within: Sequence[Float[np.ndarray, "e"]] | None = None,
+    then: View = Plane(),
 ) -> Float[np.ndarray, "k e"]:
     """Return two corners of the box that holds the points, as rows; none where it is empty.
 
-    Of a crowd the box holds most points. `within` keeps only the points between two corners.
+    Of a crowd the box holds most points. `within` keeps only the points between two corners; the
+    box is that of their places in the view `then`.
     """
     some = _measured(points, view)
     if within is not None:
         some = some[inside(some, *within)]
+    some = then.seen(some)
     if crowded(len(points)) and len(some):
         return np.quantile(some, [TRIM, 1 - TRIM], axis=0)
     return np.array([some.min(0), some.max(0)]) if len(some) else some

@@ -10,6 +10,8 @@ from particleflow.plotting.look import Look
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.style import SEQUENTIAL, Theme, begun, toned
 
+# Decades of speed below the run's fastest that have tones of their own.
+DECADES = 2
 # The mass, in means, that has the last colour.
 HEAVY = 3.0
 # Share of the ground that is mixed into the colour of the farthest points of a view in perspective.
@@ -32,8 +34,9 @@ class Shades:
         name = self.name
         rgb = self.start
         if self.look.color == "speed":
-            speed = np.linalg.norm(scene.velocities(name, step), axis=1) / scene.fastest
-            rgb = toned(np.clip(np.nan_to_num(speed), 0, 1), SEQUENTIAL)
+            speed = np.linalg.norm(scene.velocities(name, step), axis=1) / scene.fastest[name]
+            decades = np.log10(np.maximum(np.nan_to_num(speed), 10.0**-DECADES))
+            rgb = toned(np.clip(1 + decades / DECADES, 0, 1), SEQUENTIAL)
         elif self.look.color == "mass":
             mass = scene.weights(name, step)
             assert mass is not None

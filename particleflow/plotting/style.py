@@ -68,6 +68,9 @@ SEQUENTIAL = ("#46327E", "#365C8D", "#277F8E", "#1FA187", "#4AC16D", "#A0DA39")
 DIVERGING = ("#0B5A8C", "#6FAFD2", "#F4F4F2", "#EE9A6A", "#A63A00")
 # The same tones on a dark ground.
 DIVERGING_DARK = ("#74C3F0", "#2B7096", "#171C24", "#A9531F", "#F9A876")
+# The tones of a quantity without a sign, from the ground on, and on a dark ground.
+STRENGTH = ("#FFFFFF", "#9CCAE4", "#2F83B7", "#0A3F66")
+STRENGTH_DARK = ("#0E1218", "#1E4F70", "#3C94C8", "#BFE3F8")
 # Hues of one lightness around the circle: the direction in which a particle began.
 WHEEL = (
     "#D26A8C",
@@ -81,7 +84,7 @@ WHEEL = (
     "#D26A8C",
 )
 # Share of the ink that is mixed into the colours of the innermost start positions.
-MIDDLE = 0.6
+MIDDLE = 0.45
 
 
 class Stroke(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import combinations, product
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float
 
 # Azimuth and elevation of the eye, in degrees.
 AZIMUTH = -60.0
-ELEVATION = 22.0
+ELEVATION = 20.0
 # Distance of the eye from the middle, in radii of the ball around the points.
 DISTANCE = 4.0
+# Squares along each side of the grid on the floor.
+GRID = 5
 # Number of azimuths at which the ends of an orbit are measured.
 TURNS = 72
 
@@ -64,15 +66,15 @@ class Perspective:
         return np.array(list(product(*zip(self.low, self.high, strict=True))))
 
     @property
-    def edges(self) -> Float[np.ndarray, "k 2 3"]:
-        """The edges of the box that are behind the points: all but those at the nearest corner."""
-        near = self.depth(self.corners).argmin()
-        pairs = [
-            (i, j)
-            for i, j in combinations(range(8), 2)
-            if (self.corners[i] != self.corners[j]).sum() == 1 and near not in (i, j)
-        ]
-        return self.corners[np.array(pairs)]
+    def floor(self) -> Float[np.ndarray, "k 2 3"]:
+        """The ends of the lines of a grid on the floor of the box."""
+        shares = np.linspace(0, 1, GRID + 1)
+        ends = [((s, 0, 0), (s, 1, 0)) for s in shares] + [((0, s, 0), (1, s, 0)) for s in shares]
+        return self.low + np.array(ends) * (self.high - self.low)
+
+    def fallen(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """The points right below, on the floor of the box."""
+        return np.column_stack([points[:, :2], np.full(len(points), self.low[2])])
 
     @property
     def frame(self) -> Float[np.ndarray, "3 3"]:
@@ -98,8 +100,10 @@ class Perspective:
         return replace(self, azimuth=self.azimuth + degrees)
 
     def ends(self, *, orbit: bool) -> Float[np.ndarray, "k 2"]:
-        """Return where the corners are seen, from here or from all around."""
-        views = [self.turned(360 * k / TURNS) for k in range(TURNS if orbit else 1)]
+        """Return where the floor's corners are seen, or all corners from all around."""
+        if not orbit:
+            return self.seen(self.fallen(self.corners))
+        views = [self.turned(360 * k / TURNS) for k in range(TURNS)]
         return np.concatenate([view.seen(self.corners) for view in views])
 
 
