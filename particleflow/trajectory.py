@@ -344,11 +344,52 @@ class Trajectory:
             dpi=dpi,
         )
 
-    def animate(self, path: str | Path, *, fps: int = 20, seconds: float = 5.0) -> Path:
-        """A film of the flow, a GIF. See `particleflow.plotting.animate`."""
+    def animate(
+        self,
+        path: str | Path,
+        *,
+        fps: int = 20,
+        seconds: float = 5.0,
+        pace: str = "path",
+        title: str = "",
+        color: str = "flow",
+        trails: float | bool | None = None,
+        arrows: bool = False,
+        inset: bool = True,
+        dark: bool = False,
+        transparent: bool = False,
+        axes: tuple[int, int] | None = None,
+        xlim: tuple[float, float] | None = None,
+        ylim: tuple[float, float] | None = None,
+        as_images: tuple[int, int] | None = None,
+        orbit: float | None = None,
+        size: float | tuple[float, float] | None = None,
+        dpi: int = 200,
+    ) -> Path:
+        """A film of the flow, a GIF or an MP4. See `particleflow.plotting.animate`."""
         from particleflow.plotting import animate
 
-        return animate(self, path, fps=fps, seconds=seconds)
+        return animate(
+            self,
+            path,
+            fps=fps,
+            seconds=seconds,
+            pace=pace,
+            title=title,
+            color=color,
+            trails=trails,
+            arrows=arrows,
+            inset=inset,
+            dark=dark,
+            transparent=transparent,
+            axes=axes,
+            xlim=xlim,
+            ylim=ylim,
+            as_images=as_images,
+            orbit=orbit,
+            size=size,
+            dpi=dpi,
+        )
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {

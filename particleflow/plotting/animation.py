@@ -14,7 +14,7 @@ from particleflow.clouds import Cloud, as_cloud
 from particleflow.integrators import State
 from particleflow.plotting.gif import Frame
 from particleflow.plotting.insets import distance
-from particleflow.plotting.look import Look, coordinates, limits
+from particleflow.plotting.look import Look, framed
 from particleflow.plotting.output import Output
 from particleflow.plotting.pace import moments, paced, steady
 from particleflow.plotting.records import named, one_record
@@ -47,8 +47,9 @@ def animate(
     axes: tuple[int, int] | None = None,
     xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
+    as_images: tuple[int, int] | None = None,
     orbit: float | None = None,
-    size: tuple[float, float] | None = None,
+    size: float | tuple[float, float] | None = None,
     dpi: int = 200,
 ) -> Path:
     """Write a film of one run, or of several side by side on common axes; return its path.
@@ -101,10 +102,13 @@ def animate(
         Two coordinates to be shown, from 0 on.
     xlim, ylim : (low, high), optional
         The limits of the axes.
+    as_images : (height, width), optional
+        Show the first 36 particles as pictures, height * width = d.
     orbit : float, optional
         Degrees by which the eye goes round during the film (d = 3). Default: 90.
-    size : (width, height), optional
-        Of the whole picture, in inches: (9.6, 5.4) has 1920 x 1080 pixels at 200 dpi.
+    size : float or (width, height), optional
+        Of the whole picture, in inches: (9.6, 5.4) has 1920 x 1080 pixels at 200 dpi. Default: up
+        to 12 inches wide, by the number of runs.
     dpi : int
         Pixels per inch.
 
@@ -125,14 +129,21 @@ def animate(
     runs = named(paths)
     output = Output.asked(file, fps=fps, transparent=transparent, title=title, size=size, dpi=dpi)
     seconds, pace = _length(seconds), paced(pace)
-    look = Look.asked(runs, color=color, trails=trails or False, arrows=arrows, dark=dark)
-    shown = _shown(runs, axes=axes, xlim=xlim, ylim=ylim)
-    turn = _turn(runs, orbit, flat=axes is not None)
+    look = Look.asked(
+        runs,
+        color=color,
+        trails=False if trails is None else trails,
+        arrows=arrows,
+        dark=dark,
+        as_images=as_images,
+    )
+    shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim)
+    turn = _turn(runs, orbit, flat=axes is not None or look.as_images is not None)
     wanted = distance if _checks.flag(inset, "inset") else None
     between = frozenset(name for name, run in runs.items() if steady(run))
     steps = moments(runs, max(1, round(fps * seconds)), pace, between=bool(between))
     scene = Scene.of(runs, steps.tolist(), orbit=bool(turn), between=between, **shown)
-    short = replace(look, trails=TRAIL if trails is None and scene.flat else look.trails)
+    short = replace(look, trails=TRAIL if trails is None and _trailed(scene, look) else look.trails)
     few = {name for name in between if runs[name].particles.shape[1] <= TAILED}
     found = {
         name: measured
@@ -157,7 +168,8 @@ def film(
     axes: tuple[int, int] | None = None,
     xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
-    size: tuple[float, float] | None = None,
+    as_images: tuple[int, int] | None = None,
+    size: float | tuple[float, float] | None = None,
     dpi: int = 200,
 ) -> Path:
     """Write a film of states as they come, one frame a state; return its path.
@@ -184,7 +196,7 @@ def film(
         second longer and the last frame one and a half.
     color : str
         "flow", "start" or "mass".
-    title, dark, transparent, axes, xlim, ylim, size, dpi
+    title, dark, transparent, axes, xlim, ylim, as_images, size, dpi
         As for `animate`.
 
     Raises
@@ -228,8 +240,9 @@ def film(
 
     def opened(run: Trajectory) -> Reel:
         runs = {"": run}
-        look = Look.asked(runs, color=color, dark=dark)
-        scene = Scene.of(runs, run.steps.tolist(), **_shown(runs, axes=axes, xlim=xlim, ylim=ylim))
+        look = Look.asked(runs, color=color, dark=dark, as_images=as_images)
+        shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim)
+        scene = Scene.of(runs, run.steps.tolist(), **shown)
         return Reel(scene, {"": look}, output.form)
 
     frames = _drawn(states, cloud, opened)
@@ -256,6 +269,10 @@ def _drawn(
         del state, run
 
 
+def _trailed(scene: Scene, look: Look) -> bool:
+    return scene.flat and look.as_images is None
+
+
 def _refuse_unless_state(state: Any) -> None:
     if not isinstance(state, State):
         if isinstance(state, Trajectory):
@@ -276,15 +293,6 @@ def _length(seconds: Any) -> float:
             "seconds", f"must be at most {LONGEST:g}", f"{length:g}", "pass e.g. 10.0"
         )
     return length
-
-
-def _shown(runs: Mapping[str, Trajectory], *, axes: Any, xlim: Any, ylim: Any) -> dict[str, Any]:
-    d = next(iter(runs.values())).particles.shape[2]
-    return {
-        "axes": coordinates(axes, d),
-        "xlim": limits(xlim, "xlim"),
-        "ylim": limits(ylim, "ylim"),
-    }
 
 
 def _turn(runs: Mapping[str, Trajectory], orbit: Any, *, flat: bool) -> float:

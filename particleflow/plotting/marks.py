@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -37,6 +37,9 @@ ARROWS = 90
 LONGEST = 0.13
 
 
+RGBA: TypeAlias = tuple[float, float, float, float]
+
+
 class Trails(Artist):
     """The paths behind the particles, which fade out.
 
@@ -48,7 +51,7 @@ class Trails(Artist):
         self.set_zorder(2)
         self.alpha = FAINTER * alpha
         self.pure = to_rgb(colour)
-        self.strokes: list[tuple[Path, tuple[float, ...]]] = []
+        self.strokes: list[tuple[Path, RGBA]] = []
         ax.add_artist(self)
 
     def show(
@@ -59,9 +62,9 @@ class Trails(Artist):
         length = paths.shape[1]
         cuts = np.unique(np.linspace(0, length - 1, PIECES + 1).round().astype(int))
         self.strokes = [
-            (_joined(some[:, first : last + 1]), (*rgb, self.alpha * (k + 1) / (len(cuts) - 1)))
+            (_joined(some[:, first : last + 1]), (r, g, b, self.alpha * (k + 1) / (len(cuts) - 1)))
             for k, (first, last) in enumerate(itertools.pairwise(cuts))
-            for some, rgb in self._groups(paths, colours)
+            for some, (r, g, b) in self._groups(paths, colours)
         ]
 
     def _groups(
@@ -81,9 +84,10 @@ class Trails(Artist):
     def draw(self, renderer: RendererBase) -> None:
         if not self.get_visible():
             return
+        box = self.get_clip_box()
         for path, colour in self.strokes:
             pen = renderer.new_gc()
-            self._set_gc_clip(pen)
+            pen.set_clip_rectangle(box)
             pen.set_linewidth(WIDTH)
             pen.set_foreground(colour, isRGBA=True)
             renderer.draw_path(pen, path, self.get_transform())

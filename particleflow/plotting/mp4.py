@@ -92,7 +92,7 @@ class Encoder:
             ffmpeg has ended.
         """
         assert self.process.stdin is not None
-        data = memoryview(np.ascontiguousarray(frame)).cast("B")
+        data = np.ascontiguousarray(frame).data.cast("B")
         try:
             for _ in range(times):
                 self.process.stdin.write(data)

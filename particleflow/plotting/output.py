@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from particleflow.plotting import gif, mp4
 from particleflow.plotting.gif import Frame, Palette
 from particleflow.plotting.records import writable, write
 from particleflow.plotting.reel import Format, Reel
+from particleflow.plotting.sheets import words
 
 # Extra seconds for the first and the last frame, so that viewers see the start and the end.
 HOLD = (0.5, 1.5)
@@ -75,9 +77,7 @@ class Output:
             )
         if kind == ".mp4":
             mp4.ffmpeg()
-        if not isinstance(title, str):
-            raise RefusedTypeError("title", "must be a str", _checks.said(title), "pass e.g. 'MMD'")
-        form = Format(title, _size(size), _checks.count(dpi, "dpi", least=COARSEST))
+        form = Format(words(title, "title"), _size(size), _checks.count(dpi, "dpi", least=COARSEST))
         return cls(path, rate, bool(transparent), form)
 
     def write(self, reel: Reel, seconds: float) -> Path:
@@ -147,16 +147,19 @@ def spread(count: int, wanted: int) -> list[int]:
     return [int(k) for k in np.linspace(0, count - 1, min(count, wanted)).round()]
 
 
-def _size(value: Any) -> tuple[float, float] | None:
+def _size(value: Any) -> tuple[float, float | None] | None:
+    """Return width and height; None for a height that follows from the width."""
     if value is None:
         return None
-    remedy = "pass (width, height) in inches, e.g. (9.6, 5.4), or leave it out"
+    remedy = "pass inches, the width or (width, height), e.g. (9.6, 5.4), or leave it out"
+    if isinstance(value, Real):
+        return _checks.positive(value, "size", remedy=remedy), None
     sides = [
         _checks.positive(side, "size", remedy=remedy)
         for side in _checks.several(value, "size", remedy=remedy)
     ]
     if len(sides) != 2:
-        raise RefusedTypeError("size", "must be two numbers", _checks.said(value), remedy)
+        raise RefusedTypeError("size", "must be one or two numbers", _checks.said(value), remedy)
     return sides[0], sides[1]
 
 

@@ -202,8 +202,7 @@ class Panel:
     ) -> None:
         scene, name = self.scene, self.name
         if isinstance(scene.view, Perspective) and self.floor is not None:
-            space = scene.cloud(name, step).detach().cpu().double().numpy()
-            self.floor.show(scene.view, space)
+            self.floor.show(scene.view, scene.cloud(name, step))
             if self.target is not None:
                 self._show_target()
         colours = self.shades.at(scene, step)

@@ -37,7 +37,8 @@ class Pictures:
         look: Look,
     ) -> None:
         assert look.as_images is not None
-        self.scene, self.name, self.shape = scene, name, look.as_images
+        self.ax, self.scene, self.name, self.colour = ax, scene, name, colour
+        self.shape = look.as_images
         theme, run = look.theme, scene.paths[name]
         quiet(ax, 0.85 * size, theme)
         ax.set(xticks=[], yticks=[])
@@ -57,8 +58,7 @@ class Pictures:
 
     def show(self, step: float) -> None:
         """Draw the particles at a step."""
-        points = self.scene.cloud(self.name, step).detach().cpu().double().numpy()
-        self.image.set_data(self._mosaic(points))
+        self.image.set_data(self._mosaic(self.scene.cloud(self.name, step)))
         self.caption.set_text(self.scene.moment(self.name, step))
 
     def show_target(self) -> None:

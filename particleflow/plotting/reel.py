@@ -15,7 +15,8 @@ from particleflow._refusals import RefusedValueError
 from particleflow.plotting.gif import DISCS, SHADES, Frame
 from particleflow.plotting.insets import ROOM, Distance, Inset
 from particleflow.plotting.look import Look
-from particleflow.plotting.panels import CAPTION, TALLEST, Pair, Panel, above, fitting, sheet
+from particleflow.plotting.panels import CAPTION, TALLEST, Panel, above, fitting, sheet
+from particleflow.plotting.pictures import Pictures
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.style import colour, readable
 from particleflow.plotting.views import Plane
@@ -55,12 +56,13 @@ class Format:
     title : str
         Above all panels; may be empty.
     size : (width, height) in inches, or None
-        Of the whole picture. By default each panel has the width that is usual for their number.
+        Of the whole picture. By default each panel has the width that is usual for their number,
+        and without a height the panels have the shape of the axes.
     dpi : pixels per inch.
     """
 
     title: str = ""
-    size: Pair | None = None
+    size: tuple[float, float | None] | None = None
     dpi: int = 200
 
 
@@ -87,18 +89,18 @@ class Reel:
     ) -> None:
         """`orbit`: degrees by which the eye goes round during the film (d = 3)."""
         self.scene, self.orbit, known = scene, orbit, distances or {}
-        self.theme = next(iter(looks.values())).theme
+        look = next(iter(looks.values()))
+        self.theme = look.theme
         self.finish = DISCS if math.isnan(scene.level) else SHADES
-        figure, columns = _figure(scene, form, self.theme.ground, strip=bool(known))
-        self.panels: list[Panel] = []
+        figure, columns = _figure(scene, form, look, strip=bool(known))
+        self.panels: list[Panel | Pictures] = []
         self.insets: list[Inset] = []
         head = CAPTION + 1.7 * FONT + 72 * ROOM * bool(known)
         for k, (name, ax) in enumerate(zip(scene.paths, figure.axes, strict=True)):
             outer = (k % columns == 0, k + columns >= len(scene.paths))
             hue, width = colour(k, self.theme), ax.get_window_extent().width / form.dpi
-            self.panels.append(
-                Panel(ax, scene, name, hue, size=FONT, outer=outer, look=looks[name])
-            )
+            kind = Pictures if looks[name].as_images else Panel
+            self.panels.append(kind(ax, scene, name, hue, size=FONT, outer=outer, look=looks[name]))
             size, ink = fitting(name, 1.25 * FONT, width), readable(hue, self.theme.ground)
             above(ax, head, name, size, ink).set_fontweight("bold")
         if form.title:
@@ -175,28 +177,30 @@ def _head(scene: Scene, *, strip: bool) -> float:
     return CAPTIONED + NAMED * any(scene.paths) + ROOM * strip
 
 
-def _figure(scene: Scene, form: Format, ground: str, *, strip: bool) -> tuple[Figure, int]:
+def _figure(scene: Scene, form: Format, look: Look, *, strip: bool) -> tuple[Figure, int]:
     """Return a figure with a panel for each run, and the number of its columns."""
     count, head = len(scene.paths), _head(scene, strip=strip)
-    ticks = isinstance(scene.view, Plane)
-    left = EDGE + NUMBERS[0] * ticks + LABEL * bool(scene.labels[1])
-    bottom = EDGE + NUMBERS[1] * ticks + LABEL * bool(scene.labels[0])
+    ticks = isinstance(scene.view, Plane) and not look.as_images
+    aspect = 1.0 if look.as_images else scene.aspect
+    left = EDGE + (NUMBERS[0] + LABEL * bool(scene.labels[1])) * ticks
+    bottom = EDGE + (NUMBERS[1] + LABEL * bool(scene.labels[0])) * ticks
     top = EDGE + head + TITLED * bool(form.title)
     gap = BETWEEN[0], BETWEEN[1] + head
     rows = math.ceil(count / len(WIDTHS))
     columns = math.ceil(count / rows)
-    width = WIDTHS[columns - 1] * min(1.0, TALLEST / scene.aspect)
+    width = WIDTHS[columns - 1] * min(1.0, TALLEST / aspect)
     spare = (0.0, 0.0)
     if form.size is not None:
-        room = form.size[0] - left - EDGE, form.size[1] - bottom - top
+        room = form.size[0] - left - EDGE, (form.size[1] or math.inf) - bottom - top
 
         def widest(columns: int) -> float:
             rows = math.ceil(count / columns)
             wide = (room[0] - (columns - 1) * gap[0]) / columns
             high = (room[1] - (rows - 1) * gap[1]) / rows
-            return min(wide, high / scene.aspect)
+            return min(wide, high / aspect)
 
-        columns = max(range(1, count + 1), key=widest)
+        if form.size[1] is not None:
+            columns = max(range(1, count + 1), key=widest)
         rows, width = math.ceil(count / columns), widest(columns)
         if width < NARROWEST:
             raise RefusedValueError(
@@ -207,11 +211,13 @@ def _figure(scene: Scene, form: Format, ground: str, *, strip: bool) -> tuple[Fi
             )
         used = (
             columns * width + (columns - 1) * gap[0],
-            rows * width * scene.aspect + (rows - 1) * gap[1],
+            rows * width * aspect + (rows - 1) * gap[1],
         )
-        spare = (room[0] - used[0]) / 2, (room[1] - used[1]) / 2
+        spare = (room[0] - used[0]) / 2, (room[1] - used[1]) / 2 if form.size[1] else 0.0
     margins = left + spare[0], EDGE + spare[0], bottom + spare[1], top + spare[1]
-    figure = sheet(rows, columns, (width, width * scene.aspect), margins, gap, form.dpi, ground)
+    figure = sheet(
+        rows, columns, (width, width * aspect), margins, gap, form.dpi, look.theme.ground
+    )
     if (most := max(figure.canvas.get_width_height())) > MOST_PIXELS:
         raise RefusedValueError(
             "dpi",

@@ -24,6 +24,8 @@ Array = Float[np.ndarray, "..."]
 REACH = 1.0
 # Most particles with trails: more trails hide the points.
 TAILED = 2000
+# Most steps whose speeds make a scale of speeds.
+TIMED = 50
 # Number of bins of a histogram: least, most, and most for a crowd.
 BINS = (16, 80, 200)
 # Properties that are computed once for all steps and do not depend on the view.
@@ -170,10 +172,6 @@ class Scene:
         target = self.paths[name].target
         return None if target is None else framing.seen(target, self.view)
 
-    def cloud(self, name: str, step: float) -> Float[Tensor, "N d"]:
-        """Return the particles at a step."""
-        return self._at(name, step, self.paths[name].particles)
-
     def _at(self, name: str, step: float, values: Float[Tensor, "T ..."]) -> Float[Tensor, "..."]:
         """Return what a run has recorded at a step, or between two records."""
         k, share = place(self.paths[name], step)
@@ -183,7 +181,7 @@ class Scene:
 
     def particles(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at a step."""
-        return framing.seen(self.cloud(name, step), self.view)
+        return framing.seen(self._at(name, step, self.paths[name].particles), self.view)
 
     def start(self, name: str) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at the first record."""
@@ -206,9 +204,13 @@ class Scene:
         log_mass = self.paths[name].target_log_mass
         return None if log_mass is None else framing.over_mean(log_mass)
 
+    def cloud(self, name: str, step: float) -> Float[np.ndarray, "N d"]:
+        """Return the particles in space at a step."""
+        return self._at(name, step, self.paths[name].particles).detach().cpu().double().numpy()
+
     def depth(self, name: str, step: float) -> Float[np.ndarray, "N"] | None:
         """Return how far each particle is from the eye, 0 ... 1; None in a plane."""
-        return self.view.depth(self.cloud(name, step).detach().cpu().numpy())
+        return self.view.depth(self.cloud(name, step))
 
     def trail(self, name: str, step: float, share: float) -> Float[np.ndarray, "n T e"]:
         """Return the places of particles over the last share of the run's path.
@@ -225,9 +227,9 @@ class Scene:
             begin, step = steps[np.searchsorted(gone[:last], gone[last] - share)], steps[last]
         inside = np.flatnonzero((steps > begin) & (steps < step))
         clouds = [
-            self.cloud(name, begin)[rows],
+            self._at(name, begin, run.particles)[rows],
             *run.particles[inside][:, rows],
-            self.cloud(name, step)[rows],
+            self._at(name, step, run.particles)[rows],
         ]
         return np.stack([framing.seen(cloud, self.view) for cloud in clouds], axis=1)
 
@@ -256,7 +258,7 @@ class Scene:
 
     def along(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the velocities as they are seen."""
-        points = self.cloud(name, step).detach().cpu().double().numpy()
+        points = self.cloud(name, step)
         short = 1e-3 * float((self.high - self.low).max()) / self.fastest[name]
         moved = self.view.seen(points + short * self.velocities(name, step))
         return (moved - self.view.seen(points)) / short
@@ -269,7 +271,8 @@ class Scene:
         """
         found = {}
         for name in self.paths:
-            speeds = [np.linalg.norm(self.velocities(name, step), axis=1) for step in self.steps]
+            some = self.steps[:: -(-len(self.steps) // TIMED)]
+            speeds = [np.linalg.norm(self.velocities(name, step), axis=1) for step in some]
             finite = np.concatenate(speeds)
             finite = finite[np.isfinite(finite)]
             found[name] = (float(np.quantile(finite, 0.99)) if len(finite) else 0.0) or 1.0
@@ -288,7 +291,7 @@ class Scene:
         where they exceed the shares trimmed on purpose.
         """
         run = self.paths[name]
-        points = framing.measured(self.cloud(name, step), self.view)
+        points = framing.measured(self._at(name, step, run.particles), self.view)
         outside = int((~inside(points, self.low, self.high)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
         if crowded(run.particles.shape[1]):

@@ -8,7 +8,7 @@ white. Two runs differ by a colour that people with protanopia and deuteranopia 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -49,10 +49,10 @@ HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LIGHT = Theme("#FFFFFF", "#1F2430", "#5F6774", "#B4BAC3", "#C9CDD3", (*HUES, "#1F2430"))
 DARK = Theme("#0E1218", "#EEF1F5", "#A7B0BD", "#5B6573", "#353D49", (*HUES, "#EEF1F5"))
 
-# Dashes of lines in units of their width: (0, ()) is a solid line.
-Dashes = tuple[float, tuple[float, ...]]
+# Dashes of lines in units of their width, as matplotlib takes them; "-" is a solid line.
+Dashes = Literal["-"] | tuple[float, tuple[float, ...]]
 DASHES: tuple[Dashes, ...] = (
-    (0, ()),
+    "-",
     (0, (4.5, 1.6)),
     (0, (1.1, 1.3)),
     (0, (6, 1.4, 1.1, 1.4)),
