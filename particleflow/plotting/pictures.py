@@ -48,7 +48,7 @@ class Pictures:
         low, high = np.quantile(aim.numpy(), [CUT, 1 - CUT])
         tones = LinearSegmentedColormap.from_list("ink", [_paper(look), theme.ink])
         tones.set_bad(theme.ground)
-        blank = np.full(self._mosaic(run.particles[0].numpy()).shape, np.nan)
+        blank = np.full(self._mosaic(scene.cloud(name, scene.steps[0])).shape, np.nan)
         self.image = ax.imshow(blank, cmap=tones, vmin=low, vmax=high if high > low else low + 1)
         self.caption = above(ax, CAPTION, "", size, theme.faint)
         self.remarks = ax.text(
