@@ -28,6 +28,8 @@ from particleflow.plotting.views import Perspective
 
 # Largest height over width of a panel; a taller panel is made narrower than the sheet allows.
 TALLEST = 1.15
+# Width of a letter beside its size, on average.
+LETTER = 0.56
 # Distance of a panel's caption from the panel, in points.
 CAPTION = 5.0
 
@@ -90,6 +92,12 @@ def above(ax: Axes, points: float, text: str, size: float, colour: str) -> Text:
     return ax.text(0, 1, text, transform=lifted, fontsize=size, color=colour)
 
 
+def captioned(ax: Axes, scene: Scene, name: str, size: float) -> float:
+    """Return a font size, at most `size` points, at which every caption fits above a panel."""
+    longest = max(len(scene.moment(name, step)) for step in scene.steps)
+    return min(size, 72 * ax.get_window_extent().width / ax.figure.dpi / (LETTER * longest))
+
+
 class Panel:
     """One run in one pair of axes: target, particles, trails, arrows and caption.
 
@@ -132,7 +140,7 @@ class Panel:
             fontsize=fitting(scene.labels[1], size, high),
             color=theme.faint,
         )
-        self.caption = above(ax, CAPTION, "", size, theme.faint)
+        self.caption = above(ax, CAPTION, "", captioned(ax, scene, name, size), theme.faint)
         self.remarks = ax.text(
             0.97,
             0.03,

@@ -272,7 +272,7 @@ def _moments(
     """The steps that are shown."""
     steps = recorded(runs)
     if records is None:
-        chosen = telling(runs, columns)
+        chosen = telling(runs, columns) if columns > 1 else steps[-1:]
     else:
         chosen = [steps[k] for k in _indices(records, len(steps))]
     if fixed and len(chosen) != columns:
