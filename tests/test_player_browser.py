@@ -364,7 +364,7 @@ def test_the_heat_map_has_the_sign_of_the_witness(pages, tmp_path):
             near = (np.abs(flat - [x, y]).max(1) < 8).any()
             if inside and not near and abs(witness[i, j]) > 0.1 * np.abs(witness).max():
                 red, _, blue = seen[round(y) + 1, round(x) + 1]
-                assert (red > blue) == (witness[i, j] > 0)  # orange above 0, violet below
+                assert (red > blue) == (witness[i, j] > 0)  # red above 0, blue below
                 checked += 1
     assert checked > 10
 

@@ -30,10 +30,11 @@ from particleflow.plotting.animation import (
 )
 from particleflow.plotting.density import SOFT, density, tone, typical
 from particleflow.plotting.layers import PARTICLES, TONES, UNDER, _inks
-from particleflow.plotting.panels import COLOURS, TARGET
 from particleflow.plotting.records import CROWD, few, one_record
 from particleflow.plotting.scene import Scene
+from particleflow.plotting.style import LIGHT
 
+COLOURS, TARGET = LIGHT.runs, LIGHT.target
 BOX = np.array([-2.0, -1.0]), np.array([2.0, 1.0])
 SHAPE = (100, 200)
 AREA = 8.0
@@ -296,18 +297,18 @@ def test_a_crowd_on_the_line_is_a_finer_histogram_of_all_its_points_over_a_rug_o
     assert set(rugs[1]) <= set(path.particles[-1, :, 0].tolist())
 
 
-def test_a_crowd_in_space_is_the_density_in_the_plane_of_the_targets_axes():
-    scales = torch.tensor([0.1, 3.0, 1.0], dtype=torch.float64)
-    target = cloud(5000, 3, seed=2) * scales
-    path = with_particles(crowd(d=3), (cloud(CROWD + 1, 3, seed=1) * scales)[None], target=target)
+def test_a_crowd_in_four_dimensions_is_the_density_in_the_plane_of_the_targets_axes():
+    scales = torch.tensor([0.1, 3.0, 1.0, 0.1], dtype=torch.float64)
+    target = cloud(5000, 4, seed=2) * scales
+    path = with_particles(crowd(d=4), (cloud(CROWD + 1, 4, seed=1) * scales)[None], target=target)
     ax = snapshots(path).axes[0]
     (image,) = pictures(ax)
     scene = Scene.of({"": path}, [0])
-    np.testing.assert_allclose(np.abs(scene.axes), [[0, 0], [1, 0], [0, 1]], atol=0.1)
+    np.testing.assert_allclose(np.abs(scene.view.axes), [[0, 0], [1, 0], [0, 1], [0, 0]], atol=0.1)
     plain = with_particles(
         crowd(),
-        (path.particles @ torch.from_numpy(scene.axes)),
-        target=target @ torch.from_numpy(scene.axes),
+        (path.particles @ torch.from_numpy(scene.view.axes)),
+        target=target @ torch.from_numpy(scene.view.axes),
     )
     (same,) = pictures(snapshots(plain).axes[0])
     np.testing.assert_array_equal(image.get_array(), same.get_array())

@@ -6,9 +6,11 @@ more than 20000 points is shown as a density.
 
 from particleflow._words import suggesting
 from particleflow.plotting.animation import animate, film
-from particleflow.plotting.static import curves, snapshots
+from particleflow.plotting.charts import curves
+from particleflow.plotting.fields import field
+from particleflow.plotting.static import snapshots
 from particleflow.plotting.web import player
 
-__all__ = ["animate", "curves", "film", "player", "snapshots"]
+__all__ = ["animate", "curves", "field", "film", "player", "snapshots"]
 
 __getattr__ = suggesting(__name__)

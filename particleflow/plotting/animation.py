@@ -1,62 +1,33 @@
-"""Films of recorded runs, or of states as they come, as GIFs."""
+"""Films of recorded runs, or of states as they come: GIF and MP4."""
 
 from __future__ import annotations
 
-import math
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Bool, Int, UInt8
-from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from PIL import Image
-from scipy.spatial import cKDTree
-
 from particleflow import _checks
-from particleflow.clouds import as_cloud
+from particleflow._refusals import RefusedValueError
+from particleflow.clouds import Cloud, as_cloud
 from particleflow.integrators import State
-from particleflow.plotting.panels import (
-    COLOURS,
-    FAINT,
-    INK,
-    SPINE,
-    TAIL,
-    TALLEST,
-    TARGET,
-    Panel,
-    above,
-    colour,
-    fitting,
-    sheet,
-)
-from particleflow.plotting.records import named, one_record, recorded, writable, write
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.gif import Frame
+from particleflow.plotting.insets import distance
+from particleflow.plotting.look import Look, framed
+from particleflow.plotting.output import Output
+from particleflow.plotting.pace import moments, paced, steady
+from particleflow.plotting.records import named, one_record
+from particleflow.plotting.reel import Reel
+from particleflow.plotting.scene import TAILED, Scene
 from particleflow.trajectory import Trajectory
 
-# Pixels per inch.
-DPI = 100
-# Size of the text, in points.
-FONT = 10.5
-# Width of a panel, in inches, for 1, 2, 3 or 4 panels in a row.
-WIDTHS = (5.2, 4.0, 3.2, 2.75)
-# Extra seconds for the first and the last frame, so that viewers see the start and the end.
-HOLD = (0.5, 1.5)
-# Number of frames whose colours make the palette: more cost time and change little.
-SAMPLED = 5
-# The entry of the 256 in the palette that means "unchanged".
-UNCHANGED = 255
-# For discs: bits of a channel that tell colours apart, and largest change of it that is not shown.
-DISCS = (5, 0)
-# The same for densities: haze shows steps with fewer bits, and every pixel of it trembles.
-SHADES = (6, 8)
-
-Pixels = UInt8[np.ndarray, "H W 3"]
-Indices = UInt8[np.ndarray, "H W"]
+# Share of its path that is drawn behind each particle by default.
+TRAIL = 0.12
+# Degrees by which the eye goes round during a film by default (d = 3).
+ORBIT = 90.0
+# Most seconds of a film: at 20 frames a second and 0.03 s a frame it takes as long to make.
+LONGEST = 1800.0
 
 
 def animate(
@@ -65,90 +36,178 @@ def animate(
     *,
     fps: int = 20,
     seconds: float = 5.0,
+    pace: str = "path",
+    title: str = "",
+    color: str = "flow",
+    trails: float | bool | None = None,
+    arrows: bool = False,
+    inset: bool = True,
+    dark: bool = False,
+    transparent: bool = False,
+    axes: tuple[int, int] | None = None,
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    as_images: tuple[int, int] | None = None,
+    orbit: float | None = None,
+    size: float | tuple[float, float] | None = None,
+    dpi: int = 200,
 ) -> Path:
-    """Write a GIF of one run, or of several side by side on common axes; return its path.
+    """Write a film of one run, or of several side by side on common axes; return its path.
 
-    Each target is grey, under its run. The frames are spread evenly over the steps at which
-    anything was recorded. A run without a record at such a step shows its last one before. A run
-    that ended early says so and stays still. Tails show where up to 2000 particles came from,
-    unless their motion is Brownian. The rest is drawn as in `snapshots`. The background is drawn
-    once; pixels that did not change are left out. Cost: about 10 ms a panel and frame, 0.1 s for a
-    million particles.
+    The suffix of the file chooses its kind. A GIF plays everywhere. An MP4 (H.264) is several times
+    smaller and has all colours; it needs the package imageio-ffmpeg.
 
-    The frames are spread evenly over the steps at which anything was recorded; a run without a
-    record at such a step shows its last one before, and a run that ended early says so and waits.
-    Tails show where up to 2000 particles came from, unless their motion is Brownian. What is drawn
-    is as in `snapshots`.
+    Each target is grey, under its run. d = 1: histograms over rugs. d = 2: the particles. d = 3: a
+    view in perspective that turns. d > 3: the plane of the target's first two principal axes. A
+    cloud of more than 20000 points is shown as a density. A run that ended early says so and stays
+    still.
 
     Parameters
     ----------
     paths : Trajectory or mapping of name to Trajectory
     file : str or Path
-        Must end in .gif.
+        Must end in .gif or .mp4.
     fps : int
-        Frames a second, at most 50 (browsers slow down anything faster). With fewer than `fps *
-        seconds` records there are fewer frames, each shown for longer.
+        Frames a second, at most 50 for a GIF and 120 for an MP4.
     seconds : float
-        The length of the film; its first and last frame stay half a second and one and a half
-        second longer.
+        The length of the film. Its first frame stays half a second longer and its last frame one
+        and a half.
+    pace : str
+        What the frames are even in. "path": the distance that the particles travel, of several runs
+        the mean of their shares. "steps": the number of steps. "time": the time of the flow, of
+        several runs the mean of their shares.
+        Between two records particles move on straight lines, so that there are `fps * seconds`
+        frames however few records there are. Brownian particles do not: they are shown at their
+        last record. A film of Brownian runs alone has at most a frame for each record.
+    title : str
+        Stands above all panels.
+    color : str
+        "flow": one colour for each run. "start": by where a particle began. "speed". "mass", of
+        unbalanced flows.
+    trails : float or bool, optional
+        The share of the path's length, 0 to 1, that is drawn behind the particles (of more than
+        2000, behind some). Default: 0.12, but none for Brownian runs and more than 2000 particles.
+    arrows : bool
+        Velocities of some particles as arrows.
+    inset : bool
+        A small curve above each panel that recorded W2 (else sliced W2 or W1): its value at each
+        moment, with the floor, the distance of two fresh samples of the target, as a dashed line
+        for clouds of at most 1000 points.
+    dark : bool
+        A dark ground.
+    transparent : bool
+        A transparent ground, for a GIF alone. The edges of discs are mixed with the ground that
+        `dark` chooses.
+    axes : (i, j), optional
+        Two coordinates to be shown, from 0 on.
+    xlim, ylim : (low, high), optional
+        The limits of the axes.
+    as_images : (height, width), optional
+        Show the first 36 particles as pictures, height * width = d.
+    orbit : float, optional
+        Degrees by which the eye goes round during the film (d = 3). Default: 90.
+    size : float or (width, height), optional
+        Of the whole picture, in inches: (9.6, 5.4) has 1920 x 1080 pixels at 200 dpi. Default: up
+        to 12 inches wide, by the number of runs.
+    dpi : int
+        Pixels per inch.
 
     Raises
     ------
     TypeError, ValueError
-        No runs, runs in different spaces, another suffix, fps or seconds out of range.
+        No runs, runs in different spaces, another suffix, an option of another type or value, or an
+        option that does not act on these runs. Nothing has been drawn by then.
+    ImportError
+        The file ends in .mp4 and imageio-ffmpeg is missing. Nothing has been drawn by then.
     OSError
-        The file cannot be written.
+        The file cannot be written. An old file stays as it was.
 
-    The background is drawn once, then only what moves; pixels that did not change are left out;
-    cost: about 10 ms a panel and frame, 0.1 s for a million particles.
+    Notes
+    -----
+    Cost: about 15 ms a panel and frame, 0.1 s for a million particles.
     """
     runs = named(paths)
-    path = _gif(file)
-    wanted = max(1, round(_rate(fps) * _checks.positive(seconds, "seconds")))
-    steps = recorded(runs)
-    steps = [steps[k] for k in _evenly(len(steps), wanted)]
-    reel = _Film(runs, steps)
-    palette = _Palette(
-        np.concatenate([reel.frame(k) for k in _evenly(len(steps), SAMPLED)]), *reel.finish
+    output = Output.asked(file, fps=fps, transparent=transparent, title=title, size=size, dpi=dpi)
+    seconds, pace = _length(seconds), paced(pace)
+    look = Look.asked(
+        runs,
+        color=color,
+        trails=False if trails is None else trails,
+        arrows=arrows,
+        dark=dark,
+        as_images=as_images,
     )
-    return _write(
-        path, palette, (reel.frame(k) for k in range(len(steps))), _durations(len(steps), seconds)
-    )
+    shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim)
+    turn = _turn(runs, orbit, flat=axes is not None or look.as_images is not None)
+    wanted = distance if _checks.flag(inset, "inset") else None
+    between = frozenset(name for name, run in runs.items() if steady(run))
+    steps = moments(runs, max(1, round(fps * seconds)), pace, between=bool(between))
+    scene = Scene.of(runs, steps.tolist(), orbit=bool(turn), between=between, **shown)
+    short = replace(look, trails=TRAIL if trails is None and _trailed(scene, look) else look.trails)
+    few = {name for name in between if runs[name].particles.shape[1] <= TAILED}
+    found = {
+        name: measured
+        for name, run in runs.items()
+        if wanted and (measured := wanted(run, steps, between=name in between)) is not None
+    }
+    looks = {name: short if name in few else look for name in runs}
+    reel = Reel(scene, looks, output.form, distances=found, orbit=turn)
+    return output.write(reel, seconds)
 
 
 def film(
-    states: Iterable[Any], file: str | Path | None = None, *, target: Any = None, fps: int = 20
+    states: Iterable[Any],
+    file: str | Path | None = None,
+    *,
+    target: Any = None,
+    fps: int = 20,
+    title: str = "",
+    color: str = "flow",
+    dark: bool = False,
+    transparent: bool = False,
+    axes: tuple[int, int] | None = None,
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    as_images: tuple[int, int] | None = None,
+    size: float | tuple[float, float] | None = None,
+    dpi: int = 200,
 ) -> Path:
-    """Write a GIF of states as they come, one frame a state; return its path.
+    """Write a film of states as they come, one frame a state; return its path.
 
     No state is kept, so that clouds may be too large for a trajectory.
 
     >>> states = pf.iterate(flow, x0, target, dt=0.05)              # doctest: +SKIP
     >>> some = itertools.islice(states, 0, 500, 5)                  # doctest: +SKIP
-    >>> film(some, "flow.gif", target=target)                       # doctest: +SKIP
+    >>> film(some, "flow.mp4", target=target)                       # doctest: +SKIP
 
     The axes are those of the target and the first state: particles that leave them are counted.
-    Otherwise as `animate`, without tails.
+    There are no trails and no curves.
 
     Parameters
     ----------
     states : iterable of State
         Of one run. It ends where they do, or where the run does.
     file : str or Path
-        Must end in .gif.
+        Must end in .gif or .mp4.
     target : (M, d) points or Cloud, optional
         Shown in grey.
     fps : int
-        Frames a second, at most 50; the first and the last frame stay half a second and one and a
-        half second longer.
+        Frames a second, at most 50 for a GIF and 120 for an MP4. The first frame stays half a
+        second longer and the last frame one and a half.
+    color : str
+        "flow", "start" or "mass".
+    title, dark, transparent, axes, xlim, ylim, as_images, size, dpi
+        As for `animate`.
 
     Raises
     ------
-    TypeError, ValueError, OSError
+    TypeError, ValueError, ImportError, OSError
         No states, something else than states, otherwise as `animate`.
 
-    Memory: three states, and some 0.2 MB a frame, compressed. Cost: O(N) and about 20 ms a frame
-    beyond the states' own, 0.1 s for a million.
+    Notes
+    -----
+    Memory: three states; of a GIF also some 0.3 MB a frame, compressed. Cost: O(N) and about 20 ms
+    a frame beyond the states' own, 0.1 s for a million.
     """
     if isinstance(states, Trajectory):
         raise TypeError(
@@ -165,33 +224,53 @@ def film(
         for state in states:
             _refuse_unless_state(state)
     if file is None:
-        raise TypeError("`file` must be a path that ends in .gif, got None: pass e.g. 'flow.gif'")
-    path, fps = _gif(file), _rate(fps)
+        raise TypeError(
+            "`file` must be a path that ends in .gif or .mp4, got None: pass e.g. 'flow.gif'"
+        )
+    output = Output.asked(file, fps=fps, transparent=transparent, title=title, size=size, dpi=dpi)
+    dark = _checks.flag(dark, "dark")
+    if color == "speed":
+        raise RefusedValueError(
+            "color",
+            "must be one of 'flow', 'start', 'mass' in a film of states",
+            color,
+            "record a trajectory, and pass it to animate",
+        )
     cloud = None if target is None else as_cloud(target, "target")
-    frames: list[bytes] = []
-    reel: _Film | None = None
-    for state in states:
-        _refuse_unless_state(state)
-        run = one_record(state, cloud)
-        reel = reel or _Film({"": run}, recorded({"": run}))
-        pixels = reel.frame_of(run)
-        frames.append(zlib.compress(pixels.tobytes(), 1))
-    if reel is None:
+
+    def opened(run: Trajectory) -> Reel:
+        runs = {"": run}
+        look = Look.asked(runs, color=color, dark=dark, as_images=as_images)
+        shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim)
+        scene = Scene.of(runs, run.steps.tolist(), **shown)
+        return Reel(scene, {"": look}, output.form)
+
+    frames = _drawn(states, cloud, opened)
+    try:
+        first, reel = next(frames)
+    except StopIteration:
         raise ValueError(
             "`states` must hold at least one state, got none: pass e.g."
             " itertools.islice(pf.iterate(...), 0, 500, 5)"
-        )
-    shape = pixels.shape
+        ) from None
+    return output.write_states(reel, itertools.chain([first], (frame for frame, _ in frames)))
 
-    def frame(k: int) -> Pixels:
-        return np.frombuffer(zlib.decompress(frames[k]), np.uint8).reshape(shape)
 
-    palette = _Palette(
-        np.concatenate([frame(k) for k in _evenly(len(frames), SAMPLED)]), *reel.finish
-    )
-    return _write(
-        path, palette, map(frame, range(len(frames))), _durations(len(frames), len(frames) / fps)
-    )
+def _drawn(
+    states: Iterable[Any], target: Cloud | None, opened: Callable[[Trajectory], Reel]
+) -> Iterator[tuple[Frame, Reel]]:
+    """Yield the frame of each state, and the reel, which is opened for the first state."""
+    reel: Reel | None = None
+    for state in states:
+        _refuse_unless_state(state)
+        run = one_record(state, target)
+        reel = reel or opened(run)
+        yield reel.frame_of(run), reel
+        del state, run
+
+
+def _trailed(scene: Scene, look: Look) -> bool:
+    return scene.flat and look.as_images is None
 
 
 def _refuse_unless_state(state: Any) -> None:
@@ -207,174 +286,23 @@ def _refuse_unless_state(state: Any) -> None:
         )
 
 
-def _gif(file: str | Path) -> Path:
-    return writable(file, (".gif",), "pass e.g. 'flow.gif' (ffmpeg turns it into other formats)")
-
-
-def _rate(fps: int) -> int:
-    if _checks.count(fps, "fps") > 50:
-        raise ValueError(
-            f"`fps` must be at most 50, got {fps}: browsers play faster GIFs slowly, record fewer"
-            " frames"
+def _length(seconds: Any) -> float:
+    length = _checks.positive(seconds, "seconds")
+    if length > LONGEST:
+        raise RefusedValueError(
+            "seconds", f"must be at most {LONGEST:g}", f"{length:g}", "pass e.g. 10.0"
         )
-    return fps
+    return length
 
 
-def _write(path: Path, palette: _Palette, frames: Iterable[Pixels], durations: list[int]) -> Path:
-    images = map(palette.image, _differences(map(palette.indices, frames), palette.alike))
-    made = BytesIO()
-    next(images).save(
-        made,
-        "GIF",
-        save_all=True,
-        append_images=images,
-        duration=durations,
-        loop=0,
-        disposal=1,
-        transparency=UNCHANGED,
-        optimize=False,
-    )
-    write(path, made.getvalue())
-    return path
-
-
-class _Film:
-    """The sheet of panels, and its pixels at each frame."""
-
-    def __init__(self, runs: Mapping[str, Trajectory], steps: Sequence[int]) -> None:
-        self.steps = steps
-        scene = Scene.of(runs, steps)
-        rows = math.ceil(len(runs) / len(WIDTHS))
-        columns = math.ceil(len(runs) / rows)
-        width = WIDTHS[columns - 1] * min(1.0, TALLEST / scene.aspect)
-        margins = (
-            0.5 + 0.2 * bool(scene.labels[1]),
-            0.15,
-            0.35 + 0.2 * bool(scene.labels[0]),
-            0.35 + 0.25 * any(runs),
+def _turn(runs: Mapping[str, Trajectory], orbit: Any, *, flat: bool) -> float:
+    """Return the degrees of an orbit; 0 where points are not seen in perspective."""
+    space = next(iter(runs.values())).particles.shape[2] == 3 and not flat
+    if orbit is None:
+        return ORBIT if space else 0.0
+    degrees = _checks.real(orbit, "orbit", remedy="pass degrees, e.g. 90, or 0 to stand still")
+    if not space:
+        raise RefusedValueError(
+            "orbit", "needs points in perspective (d = 3)", f"{degrees:g}", "leave it out"
         )
-        figure = sheet(
-            rows,
-            columns,
-            (width, width * scene.aspect),
-            margins,
-            (0.15, 0.45 + 0.25 * any(runs)),
-            DPI,
-        )
-        for ax in figure.axes[len(runs) :]:
-            ax.remove()
-        self.panels = []
-        for k, (name, ax) in enumerate(zip(runs, figure.axes, strict=True)):
-            outer = (k % columns == 0, k + columns >= len(runs))
-            self.panels.append(Panel(ax, scene, name, colour(k), size=FONT, outer=outer, tail=True))
-            above(
-                ax, 5.0 + 1.7 * FONT, name, fitting(name, 1.25 * FONT, width), colour(k)
-            ).set_fontweight("bold")
-        assert isinstance(figure.canvas, FigureCanvasAgg)
-        self.canvas = figure.canvas
-        for artist in self._moving():
-            artist.set_animated(True)
-        self.finish = DISCS if math.isnan(scene.level) else SHADES
-        self.canvas.draw()
-        self.background = self.canvas.copy_from_bbox(figure.bbox)
-
-    def frame(self, k: int) -> Pixels:
-        """Return the pixels of the k-th frame."""
-        return self._pixels(self.steps[k], self.steps[max(0, k - TAIL) : k])
-
-    def frame_of(self, run: Trajectory) -> Pixels:
-        """Return the pixels of one record of a single run, drawn on this film's axes and tones."""
-        (panel,) = self.panels
-        panel.scene = replace(panel.scene, paths={panel.name: run})
-        return self._pixels(int(run.steps[0]), ())
-
-    def _pixels(self, step: int, earlier: Sequence[int]) -> Pixels:
-        self.canvas.restore_region(self.background)
-        for panel in self.panels:
-            panel.show(step, earlier)
-        for artist in self._moving():
-            artist.draw(self.canvas.get_renderer())
-        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
-
-    def _moving(self) -> Iterator[Artist]:
-        for panel in self.panels:
-            yield from panel.moving
-
-
-class _Palette:
-    """255 colours for a whole film.
-
-    The colours of the film's parts are kept exactly; a median cut of some frames gives the colours
-    of their blends. A table over the leading bits of each channel gives the nearest colour. Two
-    colours count as alike if they differ by at most `slack` in each channel.
-    """
-
-    def __init__(self, pixels: Pixels, bits: int, slack: int) -> None:
-        self.bits, most = bits, 2**bits - 1
-        exact = ["#FFFFFF", TARGET, SPINE, FAINT, INK, *COLOURS]
-        codes = np.unique(self._codes(pixels))
-        blends = np.stack([codes >> 2 * bits, (codes >> bits) & most, codes & most], axis=1)
-        blends = (blends * 255 / most).round().astype(np.uint8)
-        cut = Image.fromarray(blends[None]).quantize(
-            UNCHANGED - len(exact), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
-        )
-        colours = [int(c[i : i + 2], 16) for c in exact for i in (1, 3, 5)] + list(
-            cut.getpalette() or []
-        )[: 3 * (UNCHANGED - len(exact))]
-        self.colours = colours + (768 - len(colours)) * [255]
-        rgb = np.reshape(self.colours, (-1, 3))
-        cube = np.indices(3 * (most + 1,)).reshape(3, -1).T * 255 / most
-        self.table = cKDTree(rgb[:UNCHANGED]).query(cube)[1].astype(np.uint8)
-        self.alike = np.abs(rgb[:, None] - rgb).max(2) <= slack
-
-    def indices(self, pixels: Pixels) -> Indices:
-        """Return the nearest colour of each pixel."""
-        return self.table[self._codes(pixels)]
-
-    def image(self, indices: Indices) -> Image.Image:
-        """Return a PIL image with this palette."""
-        image = Image.fromarray(indices, "P")
-        image.putpalette(self.colours)
-        return image
-
-    def _codes(self, pixels: Pixels) -> Int[np.ndarray, "H W"]:
-        """Return the leading bits of the three channels of each pixel, in one integer."""
-        some = (pixels >> (8 - self.bits)).astype(np.int32)
-        return (some[..., 0] << 2 * self.bits) | (some[..., 1] << self.bits) | some[..., 2]
-
-
-def _differences(frames: Iterable[Indices], alike: Bool[np.ndarray, "C C"]) -> Iterator[Indices]:
-    """Yield the first frame, then the changed pixels of each frame.
-
-    A pixel has changed if it is not like the colour shown so far.
-    """
-    shown: Indices | None = None
-    for frame in frames:
-        if shown is None:
-            shown = frame
-            yield frame
-            continue
-        same = alike[frame, shown]
-        shown = np.where(same, shown, frame)
-        yield np.where(same, np.uint8(UNCHANGED), frame)
-
-
-def _evenly(count: int, wanted: int) -> list[int]:
-    """Return at most `wanted` evenly spread indices of 0 ... count - 1, both ends included.
-
-    All indices are returned where there are fewer than `wanted`.
-    """
-    return [int(k) for k in np.linspace(0, count - 1, min(count, wanted)).round()]
-
-
-def _durations(count: int, seconds: float) -> list[int]:
-    """Return the duration of each frame in milliseconds.
-
-    Durations are multiples of 10 ms, the unit of GIF. They add up to the film's length. The first
-    and the last frame are held longer.
-    """
-    ends = (np.linspace(0, 100 * seconds, count + 1)).round().astype(int)
-    each = np.maximum(np.diff(ends), 2)
-    each[0] += round(100 * HOLD[0])
-    each[-1] += round(100 * HOLD[1])
-    return [10 * int(hundredths) for hundredths in each]
+    return degrees

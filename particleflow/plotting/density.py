@@ -38,8 +38,7 @@ def density(
     """
     height, width = shape
     scale = np.array([width, height]) / (high - low)
-    column = (points[:, 0] - float(low[0])) * float(scale[0])
-    row = (float(high[1]) - points[:, 1]) * float(scale[1])
+    row, column = _pixels(points, low, high, shape)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     pixel = row[inside].astype(np.int32) * width + column[inside].astype(np.int32)
     count = (
@@ -54,6 +53,28 @@ def density(
         count - many, WIDER * narrow, mode="constant"
     )
     return soft * np.float32(scale.prod() / len(points))
+
+
+def blended(
+    points: Float[np.ndarray, "N 2"],
+    colours: Float[np.ndarray, "N 3"],
+    low: Float[np.ndarray, "2"],
+    high: Float[np.ndarray, "2"],
+    shape: tuple[int, int],
+) -> Float32[np.ndarray, "H W 3"]:
+    """Return the mean colour of the points around each of H x W pixels, under a narrow Gaussian."""
+    height, width = shape
+    row, column = _pixels(points, low, high, shape)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    pixel = row[inside].astype(np.int32) * width + column[inside].astype(np.int32)
+    narrow = max(SOFT, SPREAD * (height * width / len(points)) ** 0.5)
+
+    def soft(weights: Float[np.ndarray, "n"] | None) -> Image:
+        count = np.bincount(pixel, weights, minlength=height * width).reshape(shape)
+        return gaussian_filter(count.astype(np.float32), WIDER * narrow, mode="constant")
+
+    total = np.maximum(soft(None), np.finfo(np.float32).tiny)
+    return np.clip(np.stack([soft(c) / total for c in colours[inside].T], axis=-1), 0, 1)
 
 
 def typical(picture: Image) -> float:
@@ -71,3 +92,17 @@ def tone(picture: Image, level: float) -> Image:
     """
     x = (picture / np.float32(level)) ** np.float32(GAMMA)
     return x / (1 + x)
+
+
+def _pixels(
+    points: Float[np.ndarray, "N 2"],
+    low: Float[np.ndarray, "2"],
+    high: Float[np.ndarray, "2"],
+    shape: tuple[int, int],
+) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
+    """Return row and column of each point, in pixels from the upper left corner."""
+    height, width = shape
+    scale = np.array([width, height]) / (high - low)
+    column = (points[:, 0] - float(low[0])) * float(scale[0])
+    row = (float(high[1]) - points[:, 1]) * float(scale[1])
+    return row, column

@@ -1,8 +1,7 @@
-"""Drawing: colours, the sheet of panels, and a panel that shows one run at any step."""
+"""Drawing: the sheet of panels, and a panel that shows one run at any step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -16,36 +15,25 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from particleflow.plotting.layers import layer
+from particleflow.plotting.known import on_line
+from particleflow.plotting.layers import ground, layer
+from particleflow.plotting.look import Look
+from particleflow.plotting.marks import Arrows, Floor, Trails
 from particleflow.plotting.records import few
 from particleflow.plotting.scene import Scene
+from particleflow.plotting.shades import Shades, hazy
+from particleflow.plotting.style import LIGHT, Theme
 from particleflow.plotting.ticks import Ticks
+from particleflow.plotting.views import Perspective
 
-# Okabe and Ito's palette, darkest first, which the colour-blind can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#882255", "#44AA99")
-# Colour of a target.
-TARGET = "#A9AFB8"
-# Colour of the spines.
-SPINE = "#C9CDD3"
-# Colour of secondary text.
-FAINT = "#6B7280"
-# Colour of text.
-INK = "#1F2430"
-
-# Most points of a cloud with tails: more tails hide the points.
-TAILED = 2000
 # Largest height over width of a panel; a taller panel is made narrower than the sheet allows.
 TALLEST = 1.15
-# Number of earlier positions in a particle's tail.
-TAIL = 6
-
+# Width of a letter beside its size, on average.
+LETTER = 0.56
+# Distance of a panel's caption from the panel, in points.
+CAPTION = 5.0
 
 Pair: TypeAlias = tuple[float, float]
-
-
-def colour(k: int) -> str:
-    """Return the colour of the k-th run, the same in pictures, films and curves."""
-    return COLOURS[k % len(COLOURS)]
 
 
 def sheet(
@@ -55,8 +43,9 @@ def sheet(
     margins: tuple[float, float, float, float],
     gap: Pair,
     dpi: int,
+    ground: str = LIGHT.ground,
 ) -> Figure:
-    """Return a white figure with rows x columns axes of exactly `panel` inches.
+    """Return a figure with rows x columns axes of exactly `panel` inches.
 
     The margins are left, right, bottom and top. pyplot does not know the figure.
     """
@@ -65,7 +54,7 @@ def sheet(
         left + right + columns * width + (columns - 1) * across,
         bottom + top + rows * height + (rows - 1) * down,
     )
-    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
+    figure = Figure(figsize=size, dpi=dpi, facecolor=ground)
     FigureCanvasAgg(figure)
     for row in range(rows):
         for column in range(columns):
@@ -79,13 +68,18 @@ def fitting(name: str, size: float, inches: float) -> float:
     return min(size, 72 * inches / (0.66 * max(1, len(name))))
 
 
-def quiet(ax: Axes, size: float) -> None:
+def quiet(ax: Axes, size: float, theme: Theme = LIGHT) -> None:
     """Draw thin spines, few ticks and small grey numbers."""
-    ax.set_facecolor("white")
+    ax.set_facecolor(theme.ground)
     for spine in ax.spines.values():
-        spine.set(color=SPINE, linewidth=0.8)
+        spine.set(color=theme.spine, linewidth=0.8)
     ax.tick_params(
-        which="both", length=2.5, width=0.8, color=SPINE, labelcolor=FAINT, labelsize=size
+        which="both",
+        length=2.5,
+        width=0.8,
+        color=theme.spine,
+        labelcolor=theme.faint,
+        labelsize=size,
     )
     ax.tick_params(which="minor", length=0)
 
@@ -98,11 +92,17 @@ def above(ax: Axes, points: float, text: str, size: float, colour: str) -> Text:
     return ax.text(0, 1, text, transform=lifted, fontsize=size, color=colour)
 
 
+def captioned(ax: Axes, scene: Scene, name: str, size: float) -> float:
+    """Return a font size, at most `size` points, at which every caption fits above a panel."""
+    longest = max(len(scene.moment(name, step)) for step in scene.steps)
+    return min(size, 72 * ax.get_window_extent().width / ax.figure.dpi / (LETTER * longest))
+
+
 class Panel:
-    """One run in one pair of axes: target, particles, tails and caption.
+    """One run in one pair of axes: target, particles, trails, arrows and caption.
 
     The target is drawn once. `show(step)` draws the rest. `moving` holds the artists that `show`
-    changes.
+    changes. Another `scene` may be set between two steps, e.g. one with a turned view.
     """
 
     moving: tuple[Artist, ...]
@@ -116,10 +116,12 @@ class Panel:
         *,
         size: float,
         outer: tuple[bool, bool],
-        tail: bool = False,
+        look: Look = Look(),
     ) -> None:
-        self.ax, self.scene, self.name, self.colour = ax, scene, name, colour
-        quiet(ax, 0.85 * size)
+        self.ax, self.scene, self.name, self.colour, self.look = ax, scene, name, colour, look
+        self.shades = Shades(scene, name, colour, look)
+        theme = look.theme
+        quiet(ax, 0.85 * size, theme)
         ax.set_xlim(scene.low[0], scene.high[0])
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -131,77 +133,93 @@ class Panel:
         ax.set_xlabel(
             scene.labels[0] if bottom else "",
             fontsize=fitting(scene.labels[0], size, wide),
-            color=FAINT,
+            color=theme.faint,
         )
         ax.set_ylabel(
             scene.labels[1] if left else "",
             fontsize=fitting(scene.labels[1], size, high),
-            color=FAINT,
+            color=theme.faint,
         )
-        self.caption = above(ax, 5.0, "", size, FAINT)
+        self.caption = above(ax, CAPTION, "", captioned(ax, scene, name, size), theme.faint)
         self.remarks = ax.text(
             0.97,
             0.03,
             "",
             transform=ax.transAxes,
             fontsize=0.85 * size,
-            color=FAINT,
+            color=theme.faint,
             ha="right",
             zorder=5,
         )
         self.remarks.set_bbox(
-            {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+            {"facecolor": theme.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
         )
-        moving = self._open_plane(tail) if scene.flat else self._open_line()
+        moving = self._open_plane() if scene.flat else self._open_line()
         self.moving = (*moving, self.caption, self.remarks)
 
-    def show(self, step: int, earlier: Sequence[int] = ()) -> None:
-        """Draw the particles at a step, with tails through their positions at earlier steps."""
+    def show(self, step: float) -> None:
+        """Draw the particles at a step, with their trails and arrows."""
         points, weights = self.scene.particles(self.name, step), self.scene.weights(self.name, step)
         self.caption.set_text(self.scene.moment(self.name, step))
         self.remarks.set_text(self.scene.remarks(self.name, step))
         if self.scene.flat:
-            self._show_plane(points, weights, earlier)
+            self._show_plane(step, points, weights)
         else:
             self._show_line(points, weights)
 
-    def _open_plane(self, tail: bool) -> tuple[Artist, ...]:
-        self.ax.set_ylim(self.scene.low[1], self.scene.high[1])
-        self.ax.set_aspect("equal")
-        target = self.scene.target(self.name)
-        if target is not None:
-            layer(self.ax, self.scene, len(target), TARGET, under=True).show(
-                target, self.scene.target_weights(self.name)
-            )
-        count = len(self.scene.particles(self.name, self.scene.steps[0]))
-        self.particles = layer(self.ax, self.scene, count, self.colour)
-        self.tails = self.ax.add_line(
-            Line2D(
-                [], [], color=self.colour, alpha=0.4 * self.particles.alpha, linewidth=0.7, zorder=2
-            )
-        )
-        self.tail = tail and count <= TAILED and self.scene.smooth(self.name)
-        return self.tails, self.particles.artist
+    def _open_plane(self) -> tuple[Artist, ...]:
+        ax, scene, theme = self.ax, self.scene, self.look.theme
+        ax.set_ylim(scene.low[1], scene.high[1])
+        ax.set_aspect("equal")
+        self.target = scene.target(self.name)
+        moving: list[Artist] = []
+        count = scene.paths[self.name].particles.shape[1]
+        self.floor = None
+        if isinstance(scene.view, Perspective):
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            self.floor = Floor(ax, count, theme)
+            moving += self.floor.artists
+        ground(ax, scene, theme.target, dark=theme.dark)
+        if self.target is not None:
+            many = len(self.target)
+            self.aim = layer(ax, scene, many, theme.target, under=True, dark=theme.dark)
+            moving += [self.aim.artist] * (self.floor is not None)
+            self._show_target()
+        self.particles = layer(ax, scene, count, self.colour, dark=theme.dark)
+        self.trails, self.arrows = None, None
+        if self.look.trails:
+            self.trails = Trails(ax, self.colour, self.particles.alpha)
+            moving.append(self.trails)
+        moving.append(self.particles.artist)
+        if self.look.arrows:
+            self.arrows = Arrows(ax, scene, self.name, theme.ink)
+            moving.append(self.arrows.artist)
+        return tuple(moving)
+
+    def _show_target(self) -> None:
+        """Draw the target; again where the view was turned."""
+        scene, name = self.scene, self.name
+        points, depth = scene.target(name), scene.target_depth(name)
+        assert points is not None
+        colours = None if depth is None else hazy(self.look.theme, depth)
+        self.aim.show(points, scene.target_weights(name), colours, depth)
 
     def _show_plane(
-        self,
-        points: Float[np.ndarray, "N 2"],
-        weights: Float[np.ndarray, "N"] | None,
-        earlier: Sequence[int],
+        self, step: float, points: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "N"] | None
     ) -> None:
-        self.particles.show(points, weights)
-        if self.tail:
-            past = np.stack(
-                [
-                    *(self.scene.particles(self.name, step) for step in earlier),
-                    points,
-                    np.full_like(points, np.nan),
-                ],
-                axis=1,
-            )
-            self.tails.set_data(
-                *past.reshape(-1, 2).T
-            )  # one line with gaps is a hundred times faster than a line each
+        scene, name = self.scene, self.name
+        if isinstance(scene.view, Perspective) and self.floor is not None:
+            self.floor.show(scene.view, scene.cloud(name, step))
+            if self.target is not None:
+                self._show_target()
+        colours = self.shades.at(scene, step)
+        self.particles.show(points, weights, colours, scene.depth(name, step))
+        if self.trails is not None:
+            some = None if colours is None else colours[scene.tailed(name)]
+            self.trails.show(scene.trail(name, step, self.look.trails), some)
+        if self.arrows is not None:
+            self.arrows.show(scene, step)
 
     def _open_line(self) -> tuple[Artist, ...]:
         """Prepare a histogram over rugs (d = 1).
@@ -210,34 +228,35 @@ class Panel:
         off.
         """
         edges, last = self.scene.edges, self.scene.steps[-1]
-        target = self.scene.target(self.name)
-        peaks = [
-            _density(
-                self.scene.particles(self.name, last), self.scene.weights(self.name, last), edges
-            ).max()
-        ]
+        target, hue = self.scene.target(self.name), self.look.theme.target
+        cloud, weights = self.scene.particles(self.name, last), self.scene.weights(self.name, last)
+        peak, aims = histogram(cloud, weights, edges).max(), []
         if target is not None:
-            density = _density(target, self.scene.target_weights(self.name), edges)
-            self.ax.stairs(density, edges, fill=True, color=TARGET, alpha=0.55, zorder=1)
-            peaks = [density.max(), min(peaks[0], 2 * density.max())]
-        top = 1.4 * (max(peaks) or 1.0)
+            aim = histogram(target, self.scene.target_weights(self.name), edges)
+            self.ax.stairs(aim, edges, fill=True, color=hue, alpha=0.55, zorder=1)
+            aims.append(aim.max())
+        if self.scene.density is not None:
+            x, p = on_line(self.scene.density, *self.ax.get_xlim())
+            self.ax.fill_between(x, p, color=hue, alpha=0.55, linewidth=0, zorder=1)
+            aims.append(p.max())
+        top = 1.4 * (max(*aims, min(peak, 2 * max(aims))) if aims else peak or 1.0)
         self.ax.set_ylim(-0.16 * top, top)
-        self.ax.axhline(0, color=SPINE, linewidth=0.8, zorder=1)
+        self.ax.axhline(0, color=self.look.theme.spine, linewidth=0.8, zorder=1)
         self.ax.set_yticks([])
         if target is not None:
-            self._rug(target, -0.115 * top, TARGET)
+            self._rug(target, -0.115 * top, hue)
         nothing = np.zeros(len(edges) - 1)
         self.body = self.ax.stairs(
             nothing, edges, fill=True, color=self.colour, alpha=0.35, zorder=2
         )
         self.outline = self.ax.stairs(nothing, edges, color=self.colour, linewidth=1.4, zorder=3)
-        self.rug = self._rug(self.scene.particles(self.name, last), -0.045 * top, self.colour)
+        self.rug = self._rug(cloud, -0.045 * top, self.colour)
         return self.body, self.outline, self.rug
 
     def _show_line(
         self, points: Float[np.ndarray, "N 1"], weights: Float[np.ndarray, "N"] | None
     ) -> None:
-        density = _density(points, weights, self.scene.edges)
+        density = histogram(points, weights, self.scene.edges)
         self.body.set_data(density)
         self.outline.set_data(density)
         self.rug.set_xdata(points[few(len(points)), 0])
@@ -261,7 +280,7 @@ class Panel:
         return self.ax.add_line(rug)
 
 
-def _density(
+def histogram(
     points: Float[np.ndarray, "N 1"],
     weights: Float[np.ndarray, "N"] | None,
     edges: Float[np.ndarray, "B"],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from particleflow import _checks
 from particleflow._files import replace_bytes
@@ -76,10 +76,12 @@ def write(file: Path, picture: bytes) -> None:
     try:
         replace_bytes(file, picture)
     except OSError as error:
-        raise OSError(
-            f"`file` '{file}' could not be written: {error.strerror or error}: choose a folder that"
-            " is writable"
-        ) from error
+        raise unwritable(file, error.strerror or error) from error
+
+
+def unwritable(file: Path, why: object) -> OSError:
+    """Return the error of a file that cannot be written."""
+    return OSError(f"`file` '{file}' could not be written: {why}: choose a folder that is writable")
 
 
 def recorded(paths: Mapping[str, Trajectory]) -> list[int]:
@@ -87,9 +89,18 @@ def recorded(paths: Mapping[str, Trajectory]) -> list[int]:
     return sorted({step for run in paths.values() for step in run.steps.tolist()})
 
 
-def record_at(run: Trajectory, step: int) -> int:
+def record_at(run: Trajectory, step: float) -> int:
     """Return the index of the last record at or before a step."""
     return max(0, int(np.searchsorted(run.steps.cpu().numpy(), step, side="right")) - 1)
+
+
+def place(run: Trajectory, step: float) -> tuple[int, float]:
+    """Return the last record at or before a step, and the share of the way to the next one."""
+    k = record_at(run, step)
+    if k == len(run) - 1:
+        return k, 0.0
+    here, there = run.steps[k : k + 2].tolist()
+    return k, max(0.0, (step - here) / (there - here))
 
 
 def one_record(state: State, target: Cloud | None) -> Trajectory:
@@ -116,31 +127,48 @@ def one_record(state: State, target: Cloud | None) -> Trajectory:
     )
 
 
-def telling(paths: Mapping[str, Trajectory], count: int) -> list[int]:
-    """Return steps between which the particles travel equally far, the first and last included.
+def travelled(run: Trajectory) -> Float[np.ndarray, "T"]:
+    """Return the share of their path that the particles have gone at each record, 0 ... 1.
 
-    Distances are shares of each run's path length.
+    All zeros for particles that stay where they are.
+    """
+    some = run.particles[:, some_rows(run.particles.shape[1], MEASURED)].detach().cpu().double()
+    moved = np.linalg.norm(np.diff(some.numpy(), axis=0), axis=2).mean(1)
+    length = np.concatenate([[0.0], np.cumsum(moved)])
+    return length / (length[-1] or 1.0)
+
+
+def advance(
+    paths: Mapping[str, Trajectory], steps: Sequence[int], pace: str = "path"
+) -> Float[np.ndarray, "S"]:
+    """Return how far the runs have come at some of their steps, from 0 at the first to 1.
+
+    `pace` says what is measured: the mean over runs of the share of their "path" or of their
+    "time", or the "steps". Where nothing moves, the steps count.
+    """
+    gone = np.zeros(len(steps))
+    for run in paths.values():
+        share = travelled(run) if pace == "path" else run.times.cpu().numpy() - float(run.times[0])
+        if pace != "steps" and share[-1] > 0:
+            gone += np.interp(steps, run.steps.cpu().numpy(), share / share[-1])
+    gone -= gone[0]
+    if not gone[-1] > 0:
+        gone = np.asarray(steps, dtype=float) - steps[0]
+    return gone / (gone[-1] or 1.0)
+
+
+def telling(paths: Mapping[str, Trajectory], count: int, pace: str = "path") -> list[int]:
+    """Return steps between which the runs come equally far, the first and last included.
+
+    `advance` says how far that is: by default along the particles' paths.
     """
     steps = recorded(paths)
     if len(steps) <= count:
         return steps
-    travelled = np.zeros(len(steps))
-    for run in paths.values():
-        some = (
-            run.particles[:, some_rows(run.particles.shape[1], MEASURED)]
-            .detach()
-            .cpu()
-            .double()
-            .numpy()
-        )
-        length = np.concatenate(
-            [[0.0], np.cumsum(np.linalg.norm(np.diff(some, axis=0), axis=2).mean(1))]
-        )
-        if length[-1] > 0:
-            travelled += np.interp(steps, run.steps.cpu().numpy(), length / length[-1])
-    if travelled[-1] == 0:
-        travelled = np.asarray(steps, dtype=float)
-    found = np.abs(travelled - np.linspace(travelled[0], travelled[-1], count)[:, None]).argmin(1)
+    if count == 1:
+        return steps[:1]
+    gone = advance(paths, steps, pace)
+    found = np.abs(gone - np.linspace(0, 1, count)[:, None]).argmin(1)
     for k in range(count):
         found[k] = np.clip(max(found[k], found[k - 1] + 1 if k else 0), 0, len(steps) - count + k)
     found[-1] = len(steps) - 1

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from particleflow.plotting.density import density, typical
-from particleflow.plotting.records import MEASURED, crowded, few, record_at
-from particleflow.plotting.ticks import Ticks
+from particleflow.plotting import framing
+from particleflow.plotting.known import LogDensity
+from particleflow.plotting.records import crowded, place, record_at, travelled
+from particleflow.plotting.views import Perspective, Plane, View, inside
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
-# Share of a crowd's points that lie outside of the picture on each side, so that few do not set it.
-TRIM = 1e-3
-# Pixels along the longer side of the picture that sets the tones of all others.
-PIXELS = 256
-# Distance from target and starts, in their extents, beyond which particles are only counted.
-REACH = 1.0
+# Most particles with trails: more trails hide the points.
+TAILED = 2000
+# Most steps whose speeds make a scale of speeds.
+TIMED = 50
 # Number of bins of a histogram: least, most, and most for a crowd.
 BINS = (16, 80, 200)
+# Properties that are computed once for all steps and do not depend on the view.
+KEPT = ("fastest", "travelled")
 
 
 @dataclass(frozen=True)
@@ -37,55 +39,97 @@ class Scene:
     paths : mapping of name to Trajectory
     steps : increasing
         The steps shown. A run without a record at a step shows its last one before.
-    axes : (d, 2) or None
-        The plane of a cloud in d > 2: the first two principal axes of the target.
+    view : View
+        Where points are seen. By default, d = 3: in perspective; d > 3: the plane of the first two
+        principal axes of the target.
     low, high : (1,) or (2,)
         The common limits.
     labels : names of the axes.
     level : float
         The density of a crowd in the plane that is shown in the middle tone: that of the targets
         (of the last particles where there is none).
+    between : names
+        The runs that are shown on the straight line between two records at a step between them.
+    density : callable or None
+        The log density, up to a constant, of a target that is known.
     """
 
     paths: Mapping[str, Trajectory]
-    steps: Sequence[int]
-    axes: Float[np.ndarray, "d 2"] | None
+    steps: Sequence[float]
+    view: View
     low: Float[np.ndarray, "e"]
     high: Float[np.ndarray, "e"]
     labels: tuple[str, str]
     level: float
+    between: frozenset[str] = frozenset()
+    density: LogDensity | None = None
 
     @classmethod
-    def of(cls, paths: Mapping[str, Trajectory], steps: Sequence[int]) -> Scene:
-        """Return the scene whose plane and limits hold every point shown."""
+    def of(
+        cls,
+        paths: Mapping[str, Trajectory],
+        steps: Sequence[float],
+        *,
+        axes: tuple[int, int] | None = None,
+        xlim: tuple[float, float] | None = None,
+        ylim: tuple[float, float] | None = None,
+        orbit: bool = False,
+        between: frozenset[str] = frozenset(),
+        density: LogDensity | None = None,
+    ) -> Scene:
+        """Return the scene whose view and limits hold every point shown.
+
+        `axes` are two coordinates. `xlim` and `ylim` replace the limits. `orbit`: the limits hold
+        the view in perspective from all around.
+        """
         runs = list(paths.values())
-        axes, labels = _plane(runs)
+        d = runs[0].particles.shape[2]
+        view: View
+        view, labels = (Plane(), ("", "")) if d == 3 and axes is None else framing.plane(runs, axes)
         targets = [run.target for run in runs if run.target is not None]
         clouds = [
             run.particles[k] for run in runs for k in {record_at(run, step) for step in steps}
         ]
-        low, high = _box(
-            [_ends(cloud, axes) for cloud in (*targets, *(run.particles[0] for run in runs))]
-        )
-        within = None
-        if targets and (extent := float((high - low).max())) > 0:
-            within = low - REACH * extent, high + REACH * extent
-        low, high = _box(
-            [_ends(cloud, axes, within) for cloud in (*(targets if within else ()), *clouds)]
-        )
-        extent = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
-        middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 3)
-        low, high = middle - 1.08 * half, middle + 1.08 * half
+        low, high = framing.limits(runs, steps, view)
+        if len(low) == 3:
+            view = Perspective(low, high)
+            held = [
+                framing.ends(cloud, Plane(), (low, high), view) for cloud in (*targets, *clouds)
+            ]
+            low, high = framing.widened(*framing.box([view.ends(orbit=orbit), *held]))
+        for k, sides in enumerate((xlim, ylim)):
+            if sides is not None and k < len(low):
+                low[k], high[k] = sides
         level = math.nan
         if len(low) == 2 and any(crowded(len(cloud)) for cloud in (*targets, *clouds)):
             aims = [(run.target, run.target_log_mass) for run in runs if run.target is not None]
             shown = aims or [(run.particles[-1], None) for run in runs]
             weighted = [
-                (_flat(cloud, axes), None if log_mass is None else _over_mean(log_mass))
+                (
+                    framing.seen(cloud, view),
+                    None if log_mass is None else framing.over_mean(log_mass),
+                )
                 for cloud, log_mass in shown
             ]
-            level = _level(weighted, low, high)
-        return cls(paths, steps, axes, low, high, _labels(labels, low, high), level)
+            level = framing.level(weighted, low, high)
+        return cls(
+            paths,
+            steps,
+            view,
+            low,
+            high,
+            framing.labels(labels, low, high),
+            level,
+            between,
+            density,
+        )
+
+    def turned(self, degrees: float) -> Scene:
+        """Return the scene seen by an eye that went round by so many degrees (d = 3)."""
+        assert isinstance(self.view, Perspective)
+        other = replace(self, view=self.view.turned(degrees))
+        vars(other).update({key: vars(self)[key] for key in KEPT if key in vars(self)})
+        return other
 
     @property
     def flat(self) -> bool:
@@ -115,153 +159,137 @@ class Scene:
     def target(self, name: str) -> Float[np.ndarray, "M e"] | None:
         """Return the target's points as shown, or None."""
         target = self.paths[name].target
-        return None if target is None else _flat(target, self.axes)
+        return None if target is None else framing.seen(target, self.view)
 
-    def particles(self, name: str, step: int) -> Float[np.ndarray, "N e"]:
+    def _at(self, name: str, step: float, values: Float[Tensor, "T ..."]) -> Float[Tensor, "..."]:
+        """Return what a run has recorded at a step, or between two records."""
+        k, share = place(self.paths[name], step)
+        if not share or name not in self.between:
+            return values[k]
+        return torch.lerp(values[k], values[k + 1], share)
+
+    def particles(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at a step."""
-        run = self.paths[name]
-        return _flat(run.particles[record_at(run, step)], self.axes)
+        return framing.seen(self._at(name, step, self.paths[name].particles), self.view)
 
-    def weights(self, name: str, step: int) -> Float[np.ndarray, "N"] | None:
+    def start(self, name: str) -> Float[np.ndarray, "N e"]:
+        """Return the particles as shown at the first record."""
+        return framing.seen(self.paths[name].particles[0], self.view)
+
+    def weights(self, name: str, step: float) -> Float[np.ndarray, "N"] | None:
         """Return the particles' masses over their mean; None where all are equal."""
         run = self.paths[name]
-        return None if run.log_mass is None else _over_mean(run.log_mass[record_at(run, step)])
+        return (
+            None if run.log_mass is None else framing.over_mean(self._at(name, step, run.log_mass))
+        )
+
+    def target_depth(self, name: str) -> Float[np.ndarray, "M"] | None:
+        """Return how far each point of the target is from the eye; None in a plane."""
+        target = self.paths[name].target
+        return None if target is None else self.view.depth(target.detach().cpu().numpy())
 
     def target_weights(self, name: str) -> Float[np.ndarray, "M"] | None:
         """Return the target's masses over their mean; None if all are equal."""
         log_mass = self.paths[name].target_log_mass
-        return None if log_mass is None else _over_mean(log_mass)
+        return None if log_mass is None else framing.over_mean(log_mass)
 
-    def smooth(self, name: str) -> bool:
-        """Tell whether most particles keep their direction of motion; Brownian particles do not."""
-        moves = np.diff(np.stack([self.particles(name, step) for step in self.steps]), axis=0)
-        lengths = np.linalg.norm(moves, axis=2)
-        return bool((moves[1:] * moves[:-1]).sum() >= 0.3 * (lengths[1:] * lengths[:-1]).sum())
+    def cloud(self, name: str, step: float) -> Float[np.ndarray, "N d"]:
+        """Return the particles in space at a step."""
+        return self._at(name, step, self.paths[name].particles).detach().cpu().double().numpy()
 
-    def moment(self, name: str, step: int) -> str:
-        """Return `step 120 · t = 0.12`."""
+    def depth(self, name: str, step: float) -> Float[np.ndarray, "N"] | None:
+        """Return how far each particle is from the eye, 0 ... 1; None in a plane."""
+        return self.view.depth(self.cloud(name, step))
+
+    def trail(self, name: str, step: float, share: float) -> Float[np.ndarray, "n T e"]:
+        """Return the places of particles over the last share of the run's path.
+
+        Of more than TAILED particles, a random subset that is the same each time.
+        """
+        run, rows = self.paths[name], self.tailed(name)
+        gone, steps = self.travelled[name], run.steps.cpu().numpy()
+        if name in self.between:
+            left = float(np.interp(step, steps, gone)) - share
+            begin = float(np.interp(left, gone, steps)) if left > 0 else float(steps[0])
+        else:
+            last = record_at(run, step)
+            first = int(np.searchsorted(gone[:last], gone[last] - share))
+            begin, step = float(steps[first]), float(steps[last])
+        inside = np.flatnonzero((steps > begin) & (steps < step))
+        clouds = [
+            self._at(name, begin, run.particles)[rows],
+            *run.particles[inside][:, rows],
+            self._at(name, step, run.particles)[rows],
+        ]
+        return np.stack([framing.seen(cloud, self.view) for cloud in clouds], axis=1)
+
+    @cached_property
+    def travelled(self) -> Mapping[str, Float[np.ndarray, "T"]]:
+        """The share of its path that each run has gone at each record."""
+        return {name: travelled(run) for name, run in self.paths.items()}
+
+    def tailed(self, name: str) -> slice | Int[np.ndarray, "n"]:
+        """Select the particles that have trails."""
+        return some_rows(self.paths[name].particles.shape[1], TAILED)
+
+    def velocities(self, name: str, step: float) -> Float[np.ndarray, "N d"]:
+        """Return the recorded velocities, or else the moves to the next record over its time.
+
+        At the last record the move from the one before. Zeros where there is one record.
+        """
         run = self.paths[name]
         k = record_at(run, step)
-        return f"step {int(run.steps[k])} · t = {float(run.times[k]):.3g}"
+        if run.velocity is not None:
+            return self._at(name, step, run.velocity).detach().cpu().double().numpy()
+        j = max(0, min(k, len(run) - 2))
+        some = run.particles[[j, min(j + 1, len(run) - 1)]].detach().cpu().double().numpy()
+        times = run.times[[j, min(j + 1, len(run) - 1)]].tolist()
+        return (some[1] - some[0]) / ((times[1] - times[0]) or 1.0)
 
-    def remarks(self, name: str, step: int) -> str:
+    def along(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
+        """Return the velocities as they are seen."""
+        points = self.cloud(name, step)
+        short = 1e-3 * float((self.high - self.low).max()) / self.fastest[name]
+        moved = self.view.seen(points + short * self.velocities(name, step))
+        return (moved - self.view.seen(points)) / short
+
+    @cached_property
+    def fastest(self) -> Mapping[str, float]:
+        """The speed that 1 % of each run's particles exceed at the steps shown.
+
+        Runs have time units of their own, so that their speeds are not compared.
+        """
+        found = {}
+        for name in self.paths:
+            some = self.steps[:: -(-len(self.steps) // TIMED)]
+            speeds = [np.linalg.norm(self.velocities(name, step), axis=1) for step in some]
+            finite = np.concatenate(speeds)
+            finite = finite[np.isfinite(finite)]
+            found[name] = (float(np.quantile(finite, 0.99)) if len(finite) else 0.0) or 1.0
+        return found
+
+    def moment(self, name: str, step: float) -> str:
+        """Return `step 120 · t = 0.12`."""
+        run = self.paths[name]
+        at, t = (float(self._at(name, step, values.double())) for values in (run.steps, run.times))
+        return f"step {round(at)} · t = {t:.3g}"
+
+    def remarks(self, name: str, step: float) -> str:
         """Say how a run ended early and how many particles are out of sight.
 
         The end is named from the last record on. A crowd's particles out of sight are named only
         where they exceed the shares trimmed on purpose.
         """
         run = self.paths[name]
-        points = _measured(run.particles[record_at(run, step)], self.axes)
-        outside = int((~((points >= self.low) & (points <= self.high)).all(1)).sum())
+        points = framing.measured(self._at(name, step, run.particles), self.view)
+        outside = int((~inside(points, self.low, self.high)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
         if crowded(run.particles.shape[1]):
             share = outside / len(points)
             return "\n".join(
                 [run.status] * ended
-                + [f"{100 * share:.2g} % outside"] * (share > 2 * TRIM * len(self.low))
+                + [f"{100 * share:.2g} % outside"] * (share > 2 * framing.TRIM * len(self.low))
             )
         return "\n".join(
             [run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside)
         )
-
-
-def _flat(
-    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None
-) -> Float[np.ndarray, "N e"]:
-    """Points as they are shown: in the plane of d > 2."""
-    array = points.detach().cpu().numpy()
-    return array if axes is None else array @ axes
-
-
-def _measured(
-    points: Float[Tensor, "N d"], axes: Float[np.ndarray, "d 2"] | None
-) -> Float[np.ndarray, "n e"]:
-    return _flat(points[few(len(points))].double(), axes)
-
-
-def _ends(
-    points: Float[Tensor, "N d"],
-    axes: Float[np.ndarray, "d 2"] | None,
-    within: Sequence[Float[np.ndarray, "e"]] | None = None,
-) -> Float[np.ndarray, "k e"]:
-    """Return two corners of the box that holds the points, as rows; none where it is empty.
-
-    Of a crowd the box holds most points. `within` keeps only the points between two corners.
-    """
-    some = _measured(points, axes)
-    if within is not None:
-        some = some[((some >= within[0]) & (some <= within[1])).all(1)]
-    if crowded(len(points)) and len(some):
-        return np.quantile(some, [TRIM, 1 - TRIM], axis=0)
-    return np.array([some.min(0), some.max(0)]) if len(some) else some
-
-
-def _box(
-    ends: Sequence[Float[np.ndarray, "_ e"]],
-) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
-    corners = np.concatenate(ends)
-    return corners.min(0), corners.max(0)
-
-
-def _over_mean(log_mass: Float[Tensor, "N"]) -> Float[np.ndarray, "N"]:
-    mass = log_mass.detach().cpu().double().exp().numpy()
-    return mass / (mass.mean() or 1.0)
-
-
-def _level(
-    clouds: Sequence[tuple[Float[np.ndarray, "_ e"], Float[np.ndarray, "_"] | None]],
-    low: Float[np.ndarray, "2"],
-    high: Float[np.ndarray, "2"],
-) -> float:
-    """Return the largest typical density of weighted clouds between two corners in the plane."""
-    width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
-    return (
-        max(
-            typical(density(cloud, weights, low, high, (height, width)))
-            for cloud, weights in clouds
-        )
-        or 1.0
-    )
-
-
-def _labels(
-    names: tuple[str, str], low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]
-) -> tuple[str, str]:
-    """Return the names of the axes, which tell the offset and unit of the numbers at the ticks.
-
-    In the plane itself the axes have names only where the numbers are no coordinates.
-    """
-    said = []
-    for name, default, end, other in zip(names, ("x", "y"), low, high, strict=False):
-        ticks, (short, share) = (
-            Ticks.between(float(end), float(other)),
-            (name[:4], re.findall(r" \(.*\)", name)),
-        )
-        said.append(
-            name
-            if ticks.plain
-            else ticks.said(default if name in ("", "x") else short) + "".join(share)
-        )
-    return said[0], said[1] if len(said) > 1 else names[1]
-
-
-def _plane(runs: Sequence[Trajectory]) -> tuple[Float[np.ndarray, "d 2"] | None, tuple[str, str]]:
-    """Return the principal axes of the targets and their names.
-
-    Without a target, the axes are those of the last particles. The largest entry of an axis is
-    positive.
-    """
-    d = runs[0].particles.shape[2]
-    if d <= 2:
-        return None, ("x", "density") if d == 1 else ("", "")
-    targets = [run.target for run in runs if run.target is not None]
-    whose = "target" if targets else "final particles"
-    clouds = targets or [run.particles[-1] for run in runs]
-    some = np.concatenate(
-        [c[some_rows(len(c), MEASURED)].detach().cpu().double().numpy() for c in clouds]
-    )
-    centred = np.concatenate([some - some.mean(0), np.zeros((2, d))])  # at least two rows
-    _, spread, rows = np.linalg.svd(centred, full_matrices=False)
-    axes = rows[:2] * np.sign(rows[:2][[0, 1], np.abs(rows[:2]).argmax(1)])[:, None]
-    share = 100 * spread**2 / ((spread**2).sum() or 1.0)
-    return axes.T, (f"PC 1 of the {whose} ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)")

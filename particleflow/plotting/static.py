@@ -1,43 +1,55 @@
-"""Pictures for papers and talks: snapshots of runs and curves of their metrics."""
+"""Snapshots of runs, for papers and talks: runs as rows and moments as columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from particleflow import _checks
-from particleflow.arrival import FEWEST
-from particleflow.clouds import Cloud
-from particleflow.metrics import W1, W2, SlicedW2, floor
-from particleflow.plotting.panels import FAINT, INK, TALLEST, Panel, colour, fitting, quiet, sheet
-from particleflow.plotting.records import named, recorded, telling, writable, write
+from particleflow._refusals import RefusedValueError
+from particleflow.plotting.known import LogDensity
+from particleflow.plotting.look import Look, framed
+from particleflow.plotting.panels import TALLEST, Panel, fitting, sheet
+from particleflow.plotting.pictures import Pictures
+from particleflow.plotting.records import named, recorded, telling
 from particleflow.plotting.scene import Scene
-from particleflow.plotting.ticks import Ticks
+from particleflow.plotting.sheets import (
+    DPI,
+    FONT,
+    given_axes,
+    head,
+    headed,
+    heading,
+    picture,
+    words,
+    written,
+)
+from particleflow.plotting.spacetime import beside, spacetime
+from particleflow.plotting.style import colour, readable
+from particleflow.plotting.views import Perspective
+from particleflow.samplers.base import Density
 from particleflow.trajectory import Trajectory
 
-# Pixels per inch.
-DPI = 160
 # Number of moments that are shown by default.
 COLUMNS = 5
-# Size of the text, in points.
-FONT = 10.0
-# Least ratio of the values of a curve at which its axis is logarithmic.
-DECADE = 10.0
-# Least share of positive values of a curve on a logarithmic axis; the others are rounding.
-MOSTLY = 0.9
-# Distances with a floor, by their labels.
-DISTANCES = {metric.label: metric for metric in (W2(), W1(), SlicedW2())}
-# Most points of a cloud for which the floor is computed, in some 0.5 s.
-MEASURED = 1000
+# Least and largest width of a panel, in inches, and the width that all panels share.
+WIDTHS = (1.9, 3.2)
+SHARED = 10.5
+# Least width of a panel that `size` may ask for, in inches.
+NARROWEST = 0.6
+# Width of the picture in space and time, with the densities at its side, in panels.
+BESIDE = 2.1
+# Height over width of a panel of a flow on a line, and its width beside that of others.
+TALL = 0.95
+NARROWER = 0.7
+# Width of these densities, in panels.
+DENSITY = 0.4
 
 
 def snapshots(
@@ -45,23 +57,32 @@ def snapshots(
     file: str | Path | None = None,
     *,
     records: Sequence[int] | None = None,
+    ax: Axes | Sequence[Axes] | np.ndarray | None = None,
+    title: str = "",
+    color: str = "flow",
+    trails: float | bool = False,
+    arrows: bool = False,
+    axes: tuple[int, int] | None = None,
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    density: Density | LogDensity | None = None,
+    as_images: tuple[int, int] | None = None,
+    dark: bool = False,
+    size: float | None = None,
+    dpi: int = DPI,
 ) -> Figure:
     """Draw runs as rows and moments as columns, on common axes of equal scale.
 
-    Each run's target lies underneath, in grey. d = 1: histograms over rugs. d = 2: the particles. d
-    > 2: the plane of the first two principal axes of the target.
+    Each run's target lies underneath, in grey.
+
+    d = 1: the paths in space and time between the densities of target and last cloud, beside
+    histograms over rugs. d = 2: the particles. d = 3: a view in perspective; points far away are
+    smaller and fainter. d > 3: the plane of the first two principal axes of the target.
 
     A cloud of more than 20000 points is shown as a density. Its tones mean the same in all panels,
     and the middle tone is the density of the target. Its axes leave out the outermost thousandth on
     each side. Particles farther from target and starts than the extent of both are counted, not
     shown. Marker areas are proportional to the masses of an unbalanced flow.
-
-    d = 1: histograms over rugs. d = 2: the particles. d > 2: in the plane of the first two
-    principal axes of the target. Of a cloud of more than 20000 points the density is shown, in
-    tones that mean the same in all panels (the middle one is that of the target), on axes that
-    leave out the outermost thousandth on each side. Where there is a target, particles farther than
-    the extent of (target and starts) from these are counted rather than shown. Marker areas are
-    proportional to the masses of an unbalanced flow.
 
     Parameters
     ----------
@@ -72,277 +93,202 @@ def snapshots(
         Columns, as indices (negative ones count from the end) into the steps at which anything was
         recorded. A run without a record at such a step shows its last one before. Default: five,
         equally far apart along the particles' paths.
+    ax : Axes, or several
+        Draw into these axes of your own figure, row by row: one for each run and moment. A single
+        one shows the last record by default.
+    title : str
+        Stands above the picture.
+    color : str
+        "flow": each run has a colour. "start": each particle has the colour of the place where it
+        began, the hue by the direction from the middle of the cloud and the lightness by the
+        distance. "speed": |v| on a logarithmic scale, recorded with `SaveAt(velocity=True)`, or
+        else the move to the next record over its time. "mass": the masses of an unbalanced flow.
+    trails : float or bool
+        Share of the path, 0 to 1, that is drawn behind each particle (of at most 2000, d > 1). True
+        is 1.
+    arrows : bool
+        Velocities of at most 90 particles, on one scale in all panels of a run (d > 1).
+    axes : (i, j)
+        Show coordinates i and j of points in d > 1, counted from 0.
+    xlim, ylim : (low, high)
+        Limits of the axes; `xlim` alone where d = 1.
+    density : density or callable
+        A target whose density p is known, as Langevin flows have it: what has `log_density`, such
+        as a sampler, or a function from z (Q, d) to log p (Q,), up to a constant. It is drawn in
+        grey (d <= 2).
+    as_images : (height, width)
+        Show the first 36 particles as pictures, height * width = d, beside points of the target.
+    dark : bool
+        A dark ground, for slides.
+    size : float
+        Width of the figure, in inches. Default: up to 12, by the number of columns.
+    dpi : int
+        Pixels per inch.
 
     Raises
     ------
     TypeError, ValueError
-        No runs, runs in different spaces, a record that does not exist, an unknown kind of file.
+        No runs, runs in different spaces, a record that does not exist, an unknown kind of file, an
+        option that does not act on these runs.
     OSError
         The file cannot be written.
     """
     runs = named(paths)
-    path = None if file is None else _picture(file)
-    steps = recorded(runs)
-    scene = Scene.of(
-        runs,
-        (
-            telling(runs, COLUMNS)
-            if records is None
-            else [steps[k] for k in _indices(records, len(steps))]
-        ),
+    path = None if file is None else picture(file)
+    look = Look.asked(
+        runs, color=color, trails=trails, arrows=arrows, dark=dark, as_images=as_images
     )
-    width = max(1.9, min(3.2, 10.5 / len(scene.steps))) * min(1.0, TALLEST / scene.aspect)
-    left = (0.45 if scene.flat else 0.1) + 0.3 * any(runs) + 0.25 * bool(scene.labels[1])
-    margins = (left, 0.15, 0.32 + 0.23 * bool(scene.labels[0]), 0.36)
+    frame = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim, density=density)
+    cells = None if ax is None else _given(ax, len(runs))
+    words(title, "title")
+    _checks.count(dpi, "dpi")
+    wide = None if size is None else _wide(size, cells)
+    columns = COLUMNS if cells is None else len(cells) // len(runs)
+    steps = _moments(runs, records, columns, fixed=cells is not None)
+    scene = Scene.of(runs, steps, **frame)
+    if cells is not None:
+        _fill(cells, scene, look, corner=True)
+        if title:
+            heading(cells[0], title, look.theme, 8.0 + 1.3 * FONT)
+        whole = cells[0].get_figure(root=True)
+        assert isinstance(whole, Figure)
+        return written(whole, path, dpi)
+    return written(_sheet(scene, look, title, wide, dpi), path)
+
+
+def _sheet(scene: Scene, look: Look, title: str, wide: float | None, dpi: int) -> Figure:
+    """Return a figure of its own with all panels."""
+    runs, theme = scene.paths, look.theme
+    columns = len(scene.steps) + bool(look.as_images and _aims(runs))
+    aspect = 1.0 if look.as_images else scene.aspect if scene.flat else TALL
+    space = not isinstance(scene.view, Perspective) and not look.as_images
+    label = 0.1 + 0.3 * any(runs)
+    left = label + (0.35 * scene.flat + 0.25 * bool(scene.labels[1])) * space
+    gap, right = 0.12, 0.15
+    line = (0.6, BESIDE) if not scene.flat else (0.0, 0.0)
+    width = max(WIDTHS[0], min(WIDTHS[1], SHARED / columns)) * min(1.0, TALLEST / aspect)
+    width *= 1.0 if scene.flat else NARROWER
+    if wide is not None:
+        width = (wide - left - line[0] - right - (columns - 1) * gap) / (columns + line[1])
+        if width < NARROWEST:
+            least = wide + (NARROWEST - width) * (columns + line[1])
+            remedy = f"pass {least:.1f} or more, or fewer records"
+            raise RefusedValueError("size", f"must hold {columns} panels", f"{wide:g}", remedy)
+    bottom = (0.32 + 0.23 * bool(scene.labels[0])) if space else 0.12
+    top = headed(title, look)
+    start = left + line[0] + line[1] * width
     figure = sheet(
-        len(runs), len(scene.steps), (width, width * scene.aspect), margins, (0.12, 0.36), DPI
+        len(runs),
+        columns,
+        (width, width * aspect),
+        (start, right, bottom, 0.36 + top),
+        (gap, 0.36 + (0.25 if not scene.flat else 0.0)),
+        dpi,
+        theme.ground,
     )
+    cells = list(figure.axes)
+    if top:
+        head(figure, title, scene, look, left if space else label)
+    _fill(cells, scene, look, corner=False)
     for row, name in enumerate(runs):
-        cells = figure.axes[row * len(scene.steps) : (row + 1) * len(scene.steps)]
-        for column, (ax, step) in enumerate(zip(cells, scene.steps, strict=True)):
-            Panel(
-                ax, scene, name, colour(row), size=FONT, outer=(column == 0, row == len(runs) - 1)
-            ).show(step)
-        height = cells[0].get_position()
+        box = cells[row * columns].get_position()
+        if not scene.flat:
+            _line(figure, scene, name, row, look, left, width, box)
         figure.text(
             0.13 / figure.get_figwidth(),
-            (height.y0 + height.y1) / 2,
+            (box.y0 + box.y1) / 2,
             name,
             rotation=90,
             va="center",
             ha="center",
-            fontsize=fitting(name, 1.2 * FONT, width * scene.aspect),
+            fontsize=fitting(name, 1.2 * FONT, width * aspect),
             fontweight="bold",
-            color=colour(row),
+            color=readable(colour(row, theme), theme.ground),
         )
-    return _written(figure, path)
+    return figure
 
 
-def curves(paths: Trajectory | Mapping[str, Trajectory], file: str | Path | None = None) -> Figure:
-    """Draw each metric, and each flow's own divergence estimate, against the number of steps.
-
-    There is one panel for each metric and one curve for each run. The abscissa is the step, not the
-    time, since each flow has its own time unit. The axis is named by the metric's label, or by its
-    key in `Trajectory.metrics`. The axis is logarithmic where the values span more than a decade
-    and at least nine tenths of them are positive; the others, rounding about zero, are then left
-    out. A cross marks where a run ended early, with its status.
-
-    A thin dashed line is the floor of W2, W1 or sliced W2: the distance of two fresh samples of the
-    target of these sizes (`metrics.floor`), for clouds of at most 1000 points.
-
-    Parameters, errors: see `snapshots`.
-    """
-    runs = named(paths)
-    path = None if file is None else _picture(file)
-    panels: dict[str, dict[str, Float[np.ndarray, "T"]]] = {}
-    for name, run in runs.items():
-        for metric, values in run.metrics.items():
-            panels.setdefault(metric, {})[name] = values.detach().cpu().double().numpy()
-    own = "energy" if len(runs) == 1 else "energy (each flow's own)"
-    energies = {name: run.energy.detach().cpu().double().numpy() for name, run in runs.items()}
-    if any(np.isfinite(e).any() for e in energies.values()) or not panels:
-        panels[own] = energies
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = sheet(
-        rows, columns, (3.3, 2.3), (0.75, 0.2, 0.6, 0.55 if any(runs) else 0.2), (0.85, 0.75), DPI
-    )
-    for ax in figure.axes[len(panels) :]:
-        ax.remove()
-    labels = {
-        metric: label
-        for run in runs.values()
-        for metric, label in run.report.get("labels", {}).items()
-    }
-    for ax, (metric, series) in zip(figure.axes, panels.items(), strict=True):
-        _curve(
-            ax,
-            runs,
-            labels.get(metric, metric),
-            series,
-            {name: _floor(runs[name], metric) for name in series},
-        )
-    if any(runs):
-        lines = [
-            Line2D([], [], color=colour(k), linewidth=2.2, label=name)
-            for k, name in enumerate(runs)
-        ]
-        beside = max(1, min(len(runs), 2 * columns))
-        figure.legend(
-            handles=lines,
-            loc="upper center",
-            ncols=beside,
-            frameon=False,
-            fontsize=FONT,
-            labelcolor=INK,
-            handlelength=1.4,
-        )
-    return _written(figure, path)
-
-
-def _floor(run: Trajectory, metric: str) -> float | None:
-    """Return the least distance to the target that can be expected.
-
-    None means that it is not known or takes too long.
-    """
-    of = DISTANCES.get(run.report.get("labels", {}).get(metric, metric))
-    if (
-        of is None
-        or run.target is None
-        or not FEWEST <= len(run.target) <= MEASURED
-        or run.particles.shape[1] > MEASURED
-    ):
-        return None
-    try:
-        return floor(
-            of, Cloud(run.target, log_mass=run.target_log_mass), run.particles.shape[1]
-        ).value
-    except ImportError:  # POT is missing
-        return None
-
-
-def _curve(
-    ax: Axes,
-    runs: Mapping[str, Trajectory],
-    label: str,
-    values: Mapping[str, Float[np.ndarray, "_"]],
-    floors: Mapping[str, float | None],
+def _line(
+    figure: Figure,
+    scene: Scene,
+    name: str,
+    row: int,
+    look: Look,
+    left: float,
+    width: float,
+    box: Bbox,
 ) -> None:
-    quiet(ax, 0.85 * FONT)
-    ax.spines[["top", "right"]].set_visible(False)
-    for k, (name, run) in enumerate(runs.items()):
-        if name not in values:
-            continue
-        steps, curve = run.steps.cpu().numpy(), values[name]
-        good = np.isfinite(curve)
-        ax.plot(
-            steps[good],
-            curve[good],
-            color=colour(k),
-            linewidth=1.6,
-            marker="o" if good.sum() == 1 else "",
-            markersize=4,
-            label=name,
-        )
-        if run.status != "completed" and good.any():
-            end = steps[good][-1], curve[good][-1]
-            ax.plot(
-                *end,
-                marker="X",
-                color=colour(k),
-                markersize=8,
-                markeredgecolor="white",
-                linestyle="none",
-                zorder=5,
-                clip_on=False,
-            )
-            word = ax.annotate(
-                run.status,
-                end,
-                (7, 3),
-                textcoords="offset points",
-                fontsize=0.85 * FONT,
-                color=colour(k),
-            )
-            word.set_annotation_clip(False)
-    everything = np.concatenate(list(values.values()))
-    finite = everything[np.isfinite(everything)]
-    _draw_floors(ax, [name for name in runs if name in floors], list(runs), floors)
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
-    if not len(finite):
-        ax.text(
-            0.5,
-            0.5,
-            "nothing was recorded",
-            transform=ax.transAxes,
-            ha="center",
-            color=FAINT,
-            fontsize=FONT,
-        )
-        ax.set(xticks=[], yticks=[])
-    elif (positive := finite[finite > 0]).size >= MOSTLY * len(
-        finite
-    ) and positive.max() > DECADE * positive.min():
-        ax.set_yscale("log")
-        ax.yaxis.set_minor_formatter(NullFormatter())
-        if positive.max() < DECADE**2 * positive.min():
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    """Draw one run in space and time at the left of its histograms."""
+    across = figure.get_figwidth()
+    hue, last = colour(row, look.theme), row == len(scene.paths) - 1
+    main = (BESIDE - DENSITY) * width
+    inches = ((left + 0.35, main), (left + 0.35 + main, DENSITY * width))
+    one, other = (
+        figure.add_axes((start / across, box.y0, size / across, box.height))
+        for start, size in inches
+    )
+    spacetime(one, scene, name, hue, look, size=FONT, outer=last)
+    beside(other, scene, name, hue, look, size=FONT)
+
+
+def _fill(cells: Sequence[Axes], scene: Scene, look: Look, *, corner: bool) -> None:
+    """Draw all panels; `corner`: the axes are the user's, and the first one has no neighbours."""
+    columns = len(cells) // len(scene.paths)
+    for row, name in enumerate(scene.paths):
+        for column, ax in enumerate(cells[row * columns : (row + 1) * columns]):
+            outer = (column == 0, row == len(scene.paths) - 1)
+            hue = colour(row, look.theme)
+            panel = Pictures if look.as_images else Panel
+            made = panel(ax, scene, name, hue, size=FONT, outer=outer, look=look)
+            if column < len(scene.steps):
+                made.show(scene.steps[column])
+            elif isinstance(made, Pictures):
+                made.show_target()
+
+
+def _aims(runs: Mapping[str, Trajectory]) -> bool:
+    return any(run.target is not None for run in runs.values())
+
+
+def _wide(size: Any, cells: Sequence[Axes] | None) -> float:
+    if cells is not None:
+        remedy = "leave it out: `ax` belongs to a figure that has a size"
+        raise RefusedValueError("size", "cannot be used with `ax`", _checks.said(size), remedy)
+    return _checks.positive(size, "size", remedy="pass the width of the figure in inches, e.g. 8.0")
+
+
+def _given(ax: Any, rows: int) -> list[Axes]:
+    """The user's axes, row by row."""
+    flat = given_axes(ax)
+    if len(flat) % rows:
+        came, remedy = f"{len(flat)} for {rows} runs", "pass one for each run and moment"
+        raise RefusedValueError("ax", "must have as many axes for each run", came, remedy)
+    return flat
+
+
+def _moments(
+    runs: Mapping[str, Trajectory], records: Any, columns: int, *, fixed: bool
+) -> list[int]:
+    """The steps that are shown."""
+    steps = recorded(runs)
+    if records is None:
+        chosen = telling(runs, columns) if columns > 1 else steps[-1:]
     else:
-        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    dts = {run.report.get("dt") for run in runs.values()}
-    unit = (
-        f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
-    )
-    ax.set_xlabel(
-        f"{Ticks.between(*ax.get_xlim()).on(ax.xaxis).said('step')} ({unit})",
-        fontsize=0.9 * FONT,
-        color=FAINT,
-    )
-    if len(finite) and ax.get_yscale() == "linear":
-        label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
-    ax.set_ylabel(
-        label,
-        fontsize=fitting(label, FONT, ax.get_window_extent().height / ax.figure.dpi),
-        color=INK,
-    )
+        chosen = [steps[k] for k in _indices(records, len(steps))]
+    if fixed and len(chosen) != columns:
+        came = f"{len(chosen)} moments for {columns} axes a run"
+        remedy = "pass as many records as axes, each once"
+        raise RefusedValueError("ax", "must have one of the axes for each moment", came, remedy)
+    return chosen
 
 
-def _draw_floors(
-    ax: Axes, names: Sequence[str], runs: Sequence[str], floors: Mapping[str, float | None]
-) -> None:
-    """Draw a line for each value, grey where all runs share it, with one label for all."""
-    known = [(name, value) for name in names if (value := floors[name]) is not None and value > 0]
-    shared = len({value for _, value in known}) == 1
-    for name, value in known[:1] if shared else known:
-        ax.axhline(
-            value,
-            color=FAINT if shared else colour(runs.index(name)),
-            linewidth=0.8,
-            linestyle=(0, (4, 3)),
-            zorder=1,
-            label="_floor",
-        )
-    if known:
-        top = max(value for _, value in known)
-        ax.annotate(
-            "floor: two fresh samples",
-            (0.02, top),
-            (0, 2),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            fontsize=0.75 * FONT,
-            color=FAINT,
-            ha="left",
-            va="bottom",
-            zorder=4,
-            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )
-
-
-def _indices(records: Sequence[int], count: int) -> list[int]:
-    found = [
-        _checks.count(k, "records", least=-count, remedy=f"there are {count} records")
-        for k in records
-    ]
+def _indices(records: Any, count: int) -> list[int]:
+    remedy = f"there are {count} records"
+    some = _checks.several(records, "records", remedy="pass indices, e.g. [0, -1]")
+    found = [_checks.count(k, "records", least=-count, remedy=remedy) for k in some]
     if not found or max(found) >= count:
         raise ValueError(
             f"`records` must be indices of the {count} records, {-count} to {count - 1}, got"
             f" {list(records)}: leave it out to get five"
         )
     return sorted({k % count for k in found})
-
-
-def _picture(file: str | Path) -> Path:
-    kinds = [f".{kind}" for kind in FigureCanvasAgg.get_supported_filetypes()]
-    return writable(file, kinds, "pass e.g. 'flow.png'")
-
-
-def _written(figure: Figure, path: Path | None) -> Figure:
-    if path is not None:
-        picture = (
-            BytesIO()
-        )  # on a full disk some picture writers hide the cause, others the failure
-        figure.savefig(picture, format=path.suffix[1:].lower())
-        write(path, picture.getvalue())
-    return figure

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from matplotlib.axis import Axis
+from matplotlib.ticker import MaxNLocator
 
 # Least distance of an axis from zero, in its half lengths, at which numbers are written from an
 # offset.
@@ -17,6 +18,13 @@ FAR = 1e3
 SMALL = 1e-2
 # Numbers from here on need a unit.
 LARGE = 1e5
+# Numbers from here on are written without a power of ten along a logarithmic axis.
+SMALLEST = 1e-3
+# Least and largest number of ticks of a logarithmic axis.
+FEWEST = 3
+MOST = 6
+# Digits and signs as superscripts.
+RAISED = str.maketrans("-0123456789", "\N{SUPERSCRIPT MINUS}⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,41 @@ class Ticks:
         """Write the numbers of an axis in this way."""
         axis.set_major_formatter(lambda value, _: self.text(value))
         return self
+
+
+def logarithmic(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Return at least three ticks of a logarithmic axis between two ends, and their labels.
+
+    They are powers of ten, or those with 3, with 2 and 5, or with all digits between them. Round
+    numbers at equal distances serve ends that are too near to each other for these.
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = max(1, -(-(last - first) // MOST))
+    for digits in ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10))):
+        powers = range(-(-first // every) * every, last + 1, every)
+        found = [d * 10.0**k for k in powers for d in digits]
+        found = [tick for tick in found if low <= tick <= high]
+        if len(found) >= FEWEST:
+            break
+    else:
+        found = [
+            tick
+            for tick in MaxNLocator(4, steps=[1, 2, 5, 10], min_n_ticks=3).tick_values(low, high)
+            if low <= tick <= high
+        ]
+    plain = found[0] >= SMALLEST and found[-1] < LARGE
+    return found, [f"{tick:g}" if plain else _scientific(tick) for tick in found]
+
+
+def power(exponent: int) -> str:
+    """Return an exponent as a superscript: ⁻³."""
+    return str(exponent).translate(RAISED)
+
+
+def _scientific(value: float) -> str:
+    digits, _, exponent = f"{value:.3e}".partition("e")
+    digits = digits.rstrip("0").rstrip(".")
+    return ("" if digits == "1" else f"{digits}·") + "10" + power(int(exponent))
 
 
 def _short(value: float) -> str:

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float, Int
 
 from particleflow._words import called
-from particleflow.plotting.panels import colour
+from particleflow.plotting import framing
 from particleflow.plotting.records import crowded, recorded, telling
+from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
+from particleflow.plotting.views import Plane
 from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
@@ -35,8 +37,6 @@ STRONG = 0.98
 PRINCIPAL = 6
 # Particles shown as pictures.
 PICTURES = 100
-# Particles within this many sides of the box around start and target are inside the picture.
-REACH = 1.0
 
 
 def packed(
@@ -45,14 +45,14 @@ def packed(
     """All that the page shows: what is said in words and numbers, and the arrays."""
     first = next(iter(runs.values()))
     d = first.particles.shape[2]
-    axes, labels = _axes(runs)
-    boxes = _box(runs, axes)
+    view, labels = _view(runs)
+    low, high = framing.limits(list(runs.values()), recorded(runs), view)
     crowd = any(crowded(run.particles.shape[1]) for run in runs.values())
-    grid = Grid.over(*boxes, STEPS_OF_CROWD if crowd else STEPS)
-    steps, rows, remark = _affordable(runs, axes, grid, largest)
+    grid = Grid.over(low, high, STEPS_OF_CROWD if crowd else STEPS)
+    steps, rows, remark = _affordable(runs, view, grid, largest)
     stored = Bytes()
     flows = [
-        _flow(name, run, k, steps, rows[name], axes, grid, stored, as_images)
+        _flow(name, run, k, steps, rows[name], view, grid, stored, as_images)
         for k, (name, run) in enumerate(runs.items())
     ]
     targets: list[dict[str, object]] = []
@@ -63,7 +63,7 @@ def packed(
             continue
         same = [k for k, seen in enumerate(targets) if seen["id"] is run.target]
         if not same:
-            points = _flat(run.target[some_rows(len(run.target), TARGETS)], axes)
+            points = _shown(run.target[some_rows(len(run.target), TARGETS)], view)
             targets.append({"id": run.target, "points": stored.series(grid.whole(points)[None])})
         of_flow.append(same[0] if same else len(targets) - 1)
     facts: dict[str, object] = {
@@ -71,12 +71,13 @@ def packed(
         "labels": labels,
         "middle": grid.middle.tolist(),
         "step": grid.step,
-        "low": boxes[0].tolist(),
-        "high": boxes[1].tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
         "flows": flows,
         "targets": [{"points": target["points"]} for target in targets],
         "target_of": of_flow,
         "images": None if as_images is None else list(as_images),
+        "palettes": {"rising": SEQUENTIAL, "signed": DIVERGING, "around": WHEEL},
         "remark": remark,
     }
     return facts, stored.text()
@@ -88,21 +89,23 @@ def _flow(
     k: int,
     steps: list[int],
     rows: Rows,
-    axes: Array | None,
+    view: Plane,
     grid: Grid,
     stored: Bytes,
     as_images: tuple[int, int] | None,
 ) -> dict[str, object]:
     """What is shown of one run."""
     chosen = _chosen(run, steps)
-    cloud = run.particles[chosen][:, rows]
+    cloud = run.particles[:, rows][chosen]
+    dashes = stroke(k).dashes
     made: dict[str, object] = {
         "name": name or "flow",
-        "colour": colour(k),
+        "colours": [colour(k, LIGHT), colour(k, DARK)],
+        "dashes": [] if dashes == "-" else list(dashes[1]),
         "steps": run.steps[chosen].tolist(),
         "times": run.times[chosen].tolist(),
         "count": run.particles.shape[1],
-        "positions": stored.series(grid.whole(_flat(cloud, axes))),
+        "positions": stored.series(grid.whole(_shown(cloud, view))),
         "velocity": None,
         "mass": None,
         "images": None,
@@ -113,12 +116,12 @@ def _flow(
         "settings": _settings(run),
     }
     if run.velocity is not None:
-        moved = _flat(run.velocity[chosen][:, rows], axes)
+        moved = _shown(run.velocity[:, rows][chosen], view)
         most = float(np.abs(moved[np.isfinite(moved)]).max(initial=0.0)) or 1.0
         whole = np.rint(np.nan_to_num(moved) * (2**13 / most)).astype(np.int32)
         made["velocity"] = {"block": stored.series(whole), "unit": most / 2**13}
     if run.log_mass is not None:
-        mass = run.log_mass[chosen][:, rows].detach().cpu().double().exp().numpy()
+        mass = run.log_mass[:, rows][chosen].detach().cpu().double().exp().numpy()
         mass = mass / mass.mean(1, keepdims=True)
         made["mass"] = stored.series(np.rint(mass * 256).astype(np.int32)[..., None])
     if as_images is not None:
@@ -203,14 +206,14 @@ def _settings(run: Trajectory) -> dict[str, str]:
 
 
 def _affordable(
-    runs: Mapping[str, Trajectory], axes: Array | None, grid: Grid, largest: int
+    runs: Mapping[str, Trajectory], view: Plane, grid: Grid, largest: int
 ) -> tuple[list[int], dict[str, Rows], str]:
     """Steps and particles that fit into a page, and what the page says about the others."""
     steps = recorded(runs)
     counts = {name: run.particles.shape[1] for name, run in runs.items()}
     told, whole = [], len(steps)
     # fewer records are farther apart, and take more bytes each: a few rounds
-    while (size := _size(runs, steps, axes, grid)) > largest and len(steps) > FEWEST_RECORDS:
+    while (size := _size(runs, steps, view, grid)) > largest and len(steps) > FEWEST_RECORDS:
         steps = telling(runs, max(FEWEST_RECORDS, int(len(steps) * largest / size)))
     if len(steps) < whole:
         told.append(f"{len(steps)} of {whole} records")
@@ -222,16 +225,14 @@ def _affordable(
     return steps, {name: some_rows(counts[name], kept[name]) for name in runs}, remark
 
 
-def _size(
-    runs: Mapping[str, Trajectory], steps: list[int], axes: Array | None, grid: Grid
-) -> float:
+def _size(runs: Mapping[str, Trajectory], steps: list[int], view: Plane, grid: Grid) -> float:
     """About how many bytes the particles take in a page: those of some, and the others alike."""
     size = 0.0
     for run in runs.values():
         count = run.particles.shape[1]
         some, sample = some_rows(count, SAMPLED), Bytes()
         cloud = run.particles[:, some][_chosen(run, steps)]
-        sample.series(grid.whole(_flat(cloud, axes)))
+        sample.series(grid.whole(_shown(cloud, view)))
         # a velocity takes what a position takes
         arrays = 1 + (run.velocity is not None) + 0.5 * (run.log_mass is not None)
         size += arrays * len(sample.text()) * count / min(count, SAMPLED)
@@ -244,53 +245,16 @@ def _chosen(run: Trajectory, steps: list[int]) -> list[int]:
     return [k for k, step in enumerate(known) if step in wanted or k == len(known) - 1]
 
 
-def _axes(runs: Mapping[str, Trajectory]) -> tuple[Array | None, list[str]]:
-    """The directions (d, C) that are shown of d > 3, the first principal axes of the target, and
-    the names of the coordinates.
-    """
-    first = next(iter(runs.values()))
-    d = first.particles.shape[2]
+def _view(runs: Mapping[str, Trajectory]) -> tuple[Plane, list[str]]:
+    """The coordinates that are shown, and their names: the first principal axes in d > 3."""
+    d = next(iter(runs.values())).particles.shape[2]
     if d <= 3:
-        return None, ["x"] if d == 1 else [f"x{k + 1}" for k in range(d)]
-    aims = [run.target for run in runs.values() if run.target is not None]
-    points = torch.cat([aim[some_rows(len(aim), 4000)] for aim in aims or [first.particles[-1]]])
-    centred = points.detach().cpu().double().numpy()
-    centred = centred - centred.mean(0)
-    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
-    count = min(PRINCIPAL, len(directions))
-    share = 100 * lengths**2 / ((lengths**2).sum() or 1.0)
-    return directions[:count].T, [f"PC {k + 1} ({share[k]:.0f} %)" for k in range(count)]
+        return Plane(), ["x"] if d == 1 else [f"x{k + 1}" for k in range(d)]
+    axes, share = framing.principal(list(runs.values()))
+    axes = axes[:, :PRINCIPAL]
+    return Plane(axes), [f"PC {k + 1} ({share[k]:.0f} %)" for k in range(axes.shape[1])]
 
 
-def _box(runs: Mapping[str, Trajectory], axes: Array | None) -> tuple[Array, Array]:
-    """Lower and upper corner of the picture: all targets and starts, and what flows near them."""
-    fixed = [
-        _flat(cloud[some_rows(len(cloud), TARGETS)], axes)
-        for run in runs.values()
-        for cloud in (run.target, run.particles[0])
-        if cloud is not None
-    ]
-    low, high = _ends(np.concatenate(fixed))
-    reach = REACH * float((high - low).max())
-    moving = [
-        _flat(run.particles[:, some_rows(run.particles.shape[1], 2000)], axes).reshape(-1, len(low))
-        for run in runs.values()
-    ]
-    points = np.concatenate([*fixed, *moving])
-    near = ((points >= low - reach) & (points <= high + reach)).all(1)
-    low, high = _ends(points[near] if near.any() else points)
-    side = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
-    middle, half = (low + high) / 2, np.maximum((high - low) / 2, side / 3)
-    return middle - 1.08 * half, middle + 1.08 * half
-
-
-def _ends(points: Array) -> tuple[Array, Array]:
-    finite = points[np.isfinite(points).all(1)]
-    if not len(finite):
-        finite = np.zeros((1, points.shape[1]))
-    return finite.min(0), finite.max(0)
-
-
-def _flat(points: torch.Tensor, axes: Array | None) -> Array:
-    array = points.detach().cpu().double().numpy()
-    return array if axes is None else array @ axes
+def _shown(points: Float[torch.Tensor, "*any d"], view: Plane) -> Float[np.ndarray, "*any C"]:
+    *many, d = points.shape
+    return framing.seen(points.reshape(-1, d), view).reshape(*many, -1)

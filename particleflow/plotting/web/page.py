@@ -11,6 +11,7 @@ from pathlib import Path
 
 from particleflow import _checks
 from particleflow.plotting.records import named, writable, write
+from particleflow.plotting.style import DARK, LIGHT, Theme
 from particleflow.plotting.web.facts import packed
 from particleflow.plotting.web.pack import plain
 from particleflow.trajectory import Trajectory
@@ -87,7 +88,7 @@ def page(
     )
     parts = {
         "TITLE": html.escape(str(facts["title"])),
-        "STYLE": style,
+        "STYLE": f":root {{ {_variables(LIGHT)} }}\n.dark {{ {_variables(DARK)} }}\n{style}",
         "SCRIPT": _short("\n".join(scripts)),
         "FACTS": json.dumps(plain(facts), separators=(",", ":")).replace("<", "\\u003c"),
         "ARRAYS": arrays,
@@ -118,3 +119,15 @@ def _short(script: str) -> str:
     """The script without its comments and its indentation: the page is for browsers."""
     lines = (line.strip() for line in script.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def _variables(theme: Theme) -> str:
+    """The colours of a theme as the style sheet's variables."""
+    named = {
+        "ground": theme.ground,
+        "ink": theme.ink,
+        "quiet": theme.faint,
+        "line": theme.spine,
+        "target": theme.target,
+    }
+    return " ".join(f"--{name}: {colour};" for name, colour in named.items())

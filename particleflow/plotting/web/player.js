@@ -3,6 +3,8 @@
 // between two records. The moment u in [0, 1] is what the slider shows.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
+// Tones: of a quantity; of a signed one, negative first; around the circle.
+const [RISING, SIGNED, AROUND] = ["rising", "signed", "around"].map((name) => scale(facts.palettes[name]));
 const SECONDS = 9;    // of a whole run at speed 1
 const HOLD = 1.2;     // seconds that the last frame is held before the loop
 const TRAILED = 800;  // particles of a flow that have trails
@@ -28,8 +30,7 @@ function setDark(on) {
   const style = getComputedStyle(document.documentElement);
   for (const name of ["ground", "ink", "quiet", "line", "panel", "target", "key"]) theme[name] = style.getPropertyValue("--" + name).trim();
   for (const flow of flows) {
-    // on a dark ground the same hues, lighter
-    flow.rgb = channels(flow.colour).map((c) => Math.round(on ? c + 0.38 * (255 - c) : c));
+    flow.rgb = channels(flow.colours[on ? 1 : 0]);
     flow.css = css(flow.rgb);
   }
   for (const { flow, name } of panels.flatMap((panel) => panel.captions)) name.style.setProperty("--flow", flow.css);
@@ -266,10 +267,10 @@ const MEASURED = {
 
 function shadesOf(flow) {
   if (view.colour === "flow") return { palette: [flow.rgb], shade: null };
-  if (view.colour === "start") return { palette: line1d ? VIRIDIS : WHEEL, shade: flow.began };
+  if (view.colour === "start") return { palette: line1d ? RISING : AROUND, shade: flow.began };
   const at = MEASURED[view.colour](flow);
   for (let i = 0; i < flow.N; i++) flow.shades[i] = clamp(Math.floor(at(i) * SHADES), 0, SHADES - 1);
-  return { palette: view.colour === "witness" ? SIGNED : VIRIDIS, shade: flow.shades };
+  return { palette: view.colour === "witness" ? SIGNED : RISING, shade: flow.shades };
 }
 
 // The witness at a place of the run, as a function of the nearest point of its grid: between -1 and
@@ -288,7 +289,7 @@ function drawHeat(pen, flow, seen) {
   const now = line1d ? numbers(wide).map((j) => witnessOf(flow, placeOf(flow, j / MOMENTS))) : witnessOf(flow, flow.place);
   const sheet = picture(wide, side, (x, y) => {
     const w = line1d ? now[x](at(side - 1 - y, 0)) : now(at(x, 0), at(side - 1 - y, 1));
-    return [...HEAT[w > 0 ? 1 : 0], 150 * Math.abs(w)];
+    return [...SIGNED[w > 0 ? SHADES - 1 : 0], 150 * Math.abs(w)];
   });
   const [left, top, right, bottom] = line1d ? [seen.x(0), seen.y(high[0]), seen.x(1), seen.y(low[0])] : [low, high].flatMap((corner, k) => {
     const out = [0, 0], point = facts.low.map((_, c) => (c ? (k ? low : high)[c] : corner[c]));
@@ -538,7 +539,7 @@ function drawLines({ pen, w, h }, lines, x, y, ticks, log) {
       if (!labels.some((label) => label.floor && Math.abs(label.y - y(curve.floor)) < 12)) labels.push({ y: y(curve.floor), text: "fresh samples", colour: theme.quiet, floor: true });
     }
     const path = numbers(MOMENTS + 1).map((j) => [x(j / MOMENTS), valueOf(flow, curve, placeOf(flow, j / MOMENTS))]).filter(([, v]) => good(v, log)).map(([u, v]) => [u, y(v)]);
-    line(pen, path, flow.css, 2);
+    line(pen, path, flow.css, 2, flow.dashes.map((x) => 2 * x));
     if (path.length) labels.push({ y: path[path.length - 1][1], text: flow.name, colour: theme.ink });
   }
   // names at the ends of lines, 12 pixels apart

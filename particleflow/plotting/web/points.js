@@ -26,14 +26,6 @@ function scale(stops) {
   });
 }
 
-// viridis without its ends, which vanish on a dark or a light ground
-const VIRIDIS = scale(["#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]);
-// a witness below and above 0: the particles climb from the first colour to the second
-const HEAT = ["#7552aa", "#d97706"].map(channels);
-const SIGNED = scale(["#7552aa", "#a08cc4", "#a8a29e", "#dfa560", "#d97706"]);
-// around the circle, of one lightness: where a particle began
-const WHEEL = scale(["#d26a8c", "#cf7340", "#a88a1c", "#5f9f4a", "#00a68a", "#009fc0", "#6b8bd6", "#ac75bf", "#d26a8c"]);
-
 // Particles by shade, so that one path is filled for each: [[numbers of shade 0], ...].
 function byShade(count, shade, chosen) {
   const sorted = numbers(shade ? SHADES : 1).map(() => []);

@@ -1,0 +1,291 @@
+"""Curves of metrics and energies over the steps, with the floors of distances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
+
+from particleflow import _checks
+from particleflow._refusals import RefusedValueError
+from particleflow.plotting.ends import LEADING, LETTER, Ends
+from particleflow.plotting.panels import fitting, quiet, sheet
+from particleflow.plotting.series import Chart, Group, charts, grouped
+from particleflow.plotting.sheets import (
+    DPI,
+    FONT,
+    HEAD,
+    given_axes,
+    heading,
+    picture,
+    words,
+    written,
+)
+from particleflow.plotting.style import Theme, readable, stroke, theme
+from particleflow.plotting.ticks import Ticks, logarithmic
+from particleflow.trajectory import Trajectory
+
+# Width and height of a panel, in inches.
+PANEL = (3.3, 2.3)
+# Margins of the sheet and gap between panels, in inches, without the names at the ends of lines.
+MARGINS = (0.75, 0.2, 0.6, 0.25)
+GAP = (0.75, 0.75)
+# The name of the line under a distance.
+FLOOR = "floor: two fresh samples"
+# Places at which curves are looked at to find a free one for this name.
+DENSE = 400
+# Columns of the sheet.
+COLUMNS = 3
+
+
+def curves(
+    paths: Trajectory | Mapping[str, Trajectory | Sequence[Trajectory]],
+    file: str | Path | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    ax: Axes | Sequence[Axes] | np.ndarray | None = None,
+    title: str = "",
+    dark: bool = False,
+    size: float | None = None,
+    dpi: int = DPI,
+) -> Figure:
+    """Draw each metric, and each flow's own divergence estimate, against the number of steps.
+
+    There is one panel for each metric and one curve for each name. Several runs of one name, e.g.
+    of several seeds, are a median in a band from the 10 % to the 90 % quantile. The abscissa is the
+    step, not the time, since each flow has its own time unit. The axis is named by the metric's
+    label, or by its key in `Trajectory.metrics`. The axis is logarithmic where the values span more
+    than a decade and at least nine tenths of them are positive; the others, rounding about zero,
+    are then left out. A cross marks where a run ended early, with its status.
+
+    Energies of different flows are different functionals. They are shown over their values at the
+    start where these are positive, and as they are otherwise; the axis says which.
+
+    A thin dashed line is the floor of W2, W1 or sliced W2: the distance of two fresh samples of the
+    target of these sizes (`metrics.floor`), for clouds of at most 1000 points.
+
+    Parameters
+    ----------
+    paths : Trajectory, or mapping of name to Trajectory or to several of them
+    file : str or Path, optional
+        Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
+    metrics : sequence of str
+        The panels: keys of `Trajectory.metrics`, and "energy". All by default.
+    ax : Axes, or several
+        Draw into these axes of your own figure, one for each panel.
+    title : str
+        Stands above the picture.
+    dark : bool
+        A dark ground, for slides.
+    size : float
+        Width of the figure, in inches. By default a panel is 3.3 inches wide.
+    dpi : int
+        Pixels per inch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No runs, runs in different spaces, a metric that no run has, an unknown kind of file, as
+        many axes as there are not panels.
+    OSError
+        The file cannot be written.
+    """
+    groups = grouped(paths)
+    path = None if file is None else picture(file)
+    shown = charts(groups, metrics)
+    cells = None if ax is None else given_axes(ax)
+    if cells is not None and len(cells) != len(shown):
+        keys = ", ".join(shown)
+        remedy = f"pass {len(shown)} axes for {keys}, or choose some with `metrics`"
+        raise RefusedValueError("ax", "must be one for each panel", f"{len(cells)} axes", remedy)
+    words(title, "title")
+    look = theme(_checks.flag(dark, "dark"))
+    _checks.count(dpi, "dpi")
+    if size is not None and cells is not None:
+        remedy = "leave it out: `ax` belongs to a figure that has a size"
+        raise RefusedValueError("size", "cannot be used with `ax`", _checks.said(size), remedy)
+    wide = None if size is None else _checks.positive(size, "size")
+    if cells is None:
+        cells = _sheet(len(shown), list(groups), title, look, wide, dpi)
+    elif title:
+        heading(cells[0], title, look, 6.0)
+    for ax, chart in zip(cells, shown.values(), strict=True):
+        _draw(ax, groups, chart, look)
+    whole = cells[0].get_figure(root=True)
+    assert isinstance(whole, Figure)
+    return written(whole, path, dpi)
+
+
+def _sheet(
+    count: int, names: list[str], title: str, theme: Theme, wide: float | None, dpi: int
+) -> list[Axes]:
+    """The axes of a figure of its own, with room for names at the ends of lines."""
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    room = Ends.room(names, 0.85 * FONT)
+    left, right, bottom, top = MARGINS
+    top += HEAD * bool(title)
+    across, down = GAP
+    width, height = PANEL
+    fixed = left + right + room + (columns - 1) * (across + room)
+    if wide is not None:
+        width = (wide - fixed) / columns
+        if width < 1:
+            remedy = f"pass {fixed + columns:.1f} or more, or choose some with `metrics`"
+            raise RefusedValueError("size", f"must hold {columns} panels", f"{wide:g}", remedy)
+    figure = sheet(
+        rows,
+        columns,
+        (width, height),
+        (left, right + room, bottom, top),
+        (across + room, down),
+        dpi,
+        theme.ground,
+    )
+    for ax in figure.axes[count:]:
+        ax.remove()
+    if title:
+        heading(figure.axes[0], title, theme, 6.0)
+    return list(figure.axes)
+
+
+def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> None:
+    quiet(ax, 0.85 * FONT, theme)
+    ax.spines[["top", "right"]].set_visible(False)
+    ends = Ends(ax, 0.85 * FONT, theme)
+    steps = np.concatenate([one.steps for one in chart.series.values()])
+    if len(steps):
+        span = float(steps.min()), float(steps.max())
+        ax.set_xlim(*(span if span[0] < span[1] else np.add(span, (-1, 1))))
+    for k, (name, runs) in enumerate(groups.items()):
+        if name in chart.series:
+            _curve(ax, name, runs, chart, k, theme, ends)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10], min_n_ticks=3))
+    label = chart.label
+    values = chart.values[np.isfinite(chart.values)]
+    _floors(ax, chart, list(groups), theme)
+    if not len(values):
+        style: dict[str, Any] = {"ha": "center", "color": theme.faint, "fontsize": FONT}
+        ax.text(0.5, 0.5, "nothing was recorded", transform=ax.transAxes, **style)
+        ax.set(xticks=[], yticks=[])
+    elif chart.log:
+        ax.set_yscale("log")
+        ticks, marks = logarithmic(*ax.get_ylim())
+        ax.set_yticks(ticks, marks)
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3))
+        label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
+    _floor_name(ax, chart, theme)
+    dts = {run.report.get("dt") for group in groups.values() for run in group}
+    unit = (
+        f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
+    )
+    ax.set_xlabel(
+        f"{Ticks.between(*ax.get_xlim()).on(ax.xaxis).said('step')} ({unit})",
+        fontsize=0.9 * FONT,
+        color=theme.faint,
+    )
+    height = ax.get_window_extent().height / ax.figure.dpi
+    ax.set_ylabel(label, fontsize=fitting(label, FONT, height), color=theme.ink)
+    ends.write()
+
+
+def _curve(
+    ax: Axes, name: str, runs: Group, chart: Chart, k: int, theme: Theme, ends: Ends
+) -> None:
+    """Draw the line and the band of one name, and where its runs ended early."""
+    one = chart.series[name]
+    hue, dashes = stroke(k, theme)
+    good = np.isfinite(one.middle)
+    if len(runs) > 1:
+        ax.fill_between(one.steps, one.low, one.high, color=hue, alpha=0.18, linewidth=0, zorder=1)
+    ax.plot(
+        one.steps[good],
+        one.middle[good],
+        color=hue,
+        linewidth=1.7,
+        linestyle=dashes,
+        marker="o" if good.sum() == 1 else "",
+        markersize=4,
+        label=name,
+        zorder=2,
+    )
+    if not good.any():
+        return
+    said = name
+    early = [run for run in runs if run.status != "completed"]
+    if early:
+        end = one.steps[good][-1], one.middle[good][-1]
+        ax.plot(
+            *end,
+            marker="X",
+            color=hue,
+            markersize=8,
+            markeredgecolor=theme.ground,
+            linestyle="none",
+            zorder=5,
+            clip_on=False,
+        )
+        many = f"{len(early)} of {len(runs)} " if len(runs) > 1 else ""
+        said = ": ".join(filter(None, (name, many + early[0].status)))
+    ends.add(said, one.steps[good][-1], one.middle[good][-1], readable(hue, theme.ground))
+
+
+def _floors(ax: Axes, chart: Chart, names: list[str], theme: Theme) -> None:
+    """Draw a line for each floor, grey where all names share it."""
+    known = chart.known
+    shared = len({*known.values()}) == 1
+    for name, value in list(known.items())[: 1 if shared else None]:
+        ax.axhline(
+            value,
+            color=theme.faint if shared else stroke(names.index(name), theme).colour,
+            linewidth=0.8,
+            linestyle=(0, (4, 3)),
+            zorder=1,
+            label="_floor",
+        )
+
+
+def _floor_name(ax: Axes, chart: Chart, theme: Theme) -> None:
+    """Write what the highest floor is, where fewest points of the curves lie."""
+    if not chart.known:
+        return
+    value = max(chart.known.values())
+    points = 72 / ax.figure.dpi
+    size = 0.75 * FONT
+    wide, high = LETTER * size * len(FLOOR) / points, LEADING * size / points
+    box = ax.get_window_extent()
+    level = float(ax.transData.transform((0, value))[1])
+    steps = np.linspace(*ax.get_xlim(), DENSE)
+    lines = [np.interp(steps, one.steps, one.middle) for one in chart.series.values() if len(one)]
+    at = ax.transData.transform(
+        [(x, y) for line in lines for x, y in zip(steps, line, strict=True)]
+    )
+    crossed = {}
+    for left in (True, False):
+        for above in (True, False):
+            x = box.x0 + 4 / points if left else box.x1 - 4 / points - wide
+            y = level if above else level - high
+            inside = (at[:, 0] >= x) & (at[:, 0] <= x + wide) & (at[:, 1] >= y)
+            below = not above and y < box.y0  # over the numbers of the axis
+            crossed[left, above] = int((inside & (at[:, 1] <= y + high)).sum()) + DENSE * below
+    left, above = min(crossed, key=lambda place: crossed[place])
+    ax.annotate(
+        FLOOR,
+        (0.0 if left else 1.0, value),
+        (4 if left else -4, 2 if above else -2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=size,
+        color=theme.faint,
+        ha="left" if left else "right",
+        va="bottom" if above else "top",
+        zorder=4,
+    )

@@ -1,0 +1,39 @@
+"""The floor of a recorded distance: its value between two fresh samples of the target."""
+
+from __future__ import annotations
+
+from particleflow.arrival import FEWEST
+from particleflow.clouds import Cloud
+from particleflow.metrics import W1, W2, SlicedW2, floor
+from particleflow.trajectory import Trajectory
+
+# Distances with a floor, by their labels.
+DISTANCES = {metric.label: metric for metric in (W2(), SlicedW2(), W1())}
+# Most points of a cloud for which the floor is computed, in some 0.5 s.
+MEASURED = 1000
+
+
+def label_of(run: Trajectory, metric: str) -> str:
+    """Return the label of a recorded metric; its key where it has none."""
+    return str(run.report.get("labels", {}).get(metric, metric))
+
+
+def floor_of(run: Trajectory, metric: str) -> float | None:
+    """Return the least distance to the target that can be expected.
+
+    None means that it is not known or takes too long.
+    """
+    of = DISTANCES.get(label_of(run, metric))
+    if (
+        of is None
+        or run.target is None
+        or not FEWEST <= len(run.target) <= MEASURED
+        or run.particles.shape[1] > MEASURED
+    ):
+        return None
+    try:
+        return floor(
+            of, Cloud(run.target, log_mass=run.target_log_mass), run.particles.shape[1]
+        ).value
+    except ImportError:  # POT is missing
+        return None
