@@ -289,7 +289,7 @@ function drawHeat(pen, flow, seen) {
   const now = line1d ? numbers(wide).map((j) => witnessOf(flow, placeOf(flow, j / MOMENTS))) : witnessOf(flow, flow.place);
   const sheet = picture(wide, side, (x, y) => {
     const w = line1d ? now[x](at(side - 1 - y, 0)) : now(at(x, 0), at(side - 1 - y, 1));
-    return [...SIGNED[w > 0 ? SHADES - 1 : 0], 150 * Math.abs(w)];
+    return [...SIGNED[w > 0 ? SHADES - 1 : 0], 120 * Math.abs(w)];
   });
   const [left, top, right, bottom] = line1d ? [seen.x(0), seen.y(high[0]), seen.x(1), seen.y(low[0])] : [low, high].flatMap((corner, k) => {
     const out = [0, 0], point = facts.low.map((_, c) => (c ? (k ? low : high)[c] : corner[c]));
