@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.metrics import W2, SlicedW2, floor
@@ -18,8 +19,17 @@ from particleflow.subsets import in_own_order
 COMPARED = 300
 # Directions of the quick check.
 DIRECTIONS = 32
-# The least relative fall of W2 that counts as coming nearer.
+# The relative change of W2 that counts as none: below the three digits that are shown.
 PROGRESS = 1e-3
+# The relative fall of W2 that makes as many steps again worth their time, at the pace of the end.
+# Flows slow down: MMD flow on rings gained a third of it.
+WORTH = 0.25
+# The last part of a run, whose pace is that of the end: long enough for a fall to be seen, and
+# short beside the run.
+LATE = 0.1
+# How many standard deviations of W2 between fresh samples a change must exceed where particles
+# move at random. It has that standard deviation at equilibrium too.
+SHAKEN = 2.0
 # The relative fall of the sliced W2 from which the quick check needs no exact distance.
 CLEAR = 1e-2
 # Random splits that the end is compared with; a test of level 2 / (SPLITS + 1) = 5 %.
@@ -58,6 +68,13 @@ class Nearness:
         far from all others are as far in every split. It is at least a thousandth of `first`.
     compared : int
         Points of the larger cloud that were compared.
+    late : float or None
+        W2 at the record nearest to nine tenths of the run's time; None stands for `first`.
+    share : float
+        The share of the run's time after that record.
+    slack : float
+        The change of W2 that counts as none: two standard deviations of W2 between fresh samples
+        where particles move at random (noise, diffusion, a network, minibatches), else 0.
     """
 
     first: float
@@ -65,6 +82,23 @@ class Nearness:
     floor: float
     bound: float
     compared: int
+    late: float | None = None
+    share: float = 1.0
+    slack: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """The share of W2 that as long a run again would take off, at the pace of the last tenth.
+
+        (late - last) / (share * last); negative where W2 rose, 0 for a change within `slack`.
+        """
+        fall = (self.first if self.late is None else self.late) - self.last
+        return fall / (self.share * self.last) if abs(fall) > self.slack and self.last else 0.0
+
+    @property
+    def fell(self) -> bool:
+        """Is W2 lower at the end than at the start?"""
+        return self.last < (1 - PROGRESS) * self.first
 
     def drawn(self, *clouds: int) -> str:
         """The words ", of 300 drawn" for clouds of these sizes; empty for small ones."""
@@ -72,23 +106,44 @@ class Nearness:
 
     @property
     def verdict(self) -> str:
-        """One of "arrived", "nearer" and "stalled"."""
+        """One of four, tried in this order.
+
+        - "arrived": last <= bound.
+        - "farther": last > 1.001 first + slack.
+        - "on its way": gain > 0.1. W2 was still falling: as many steps again would take off more
+          than a tenth.
+        - "stalled": it was not.
+        """
         if self.last <= self.bound:
             return "arrived"
-        return "nearer" if self.last < (1 - PROGRESS) * self.first else "stalled"
+        if self.last > (1 + PROGRESS) * self.first + self.slack:
+            return "farther"
+        return "on its way" if self.gain > WORTH else "stalled"
 
 
-def nearness(start: Cloud, end: Cloud, target: Cloud) -> Nearness:
+def nearness(
+    start: Cloud,
+    end: Cloud,
+    target: Cloud,
+    *,
+    late: Cloud | None = None,
+    share: float = 1.0,
+    random: bool = False,
+) -> Nearness:
     """The distances to the target at the start and at the end, in any order of the rows.
 
-    Cost: about 0.2 s.
+    The same particles are compared at the start, at `late` and at the end. `late` is the cloud at
+    the time after which a share `share` of the run is left. Cost: about 0.2 s.
     """
-    (x0, x1), y = (_drawn(cloud, 0) for cloud in (start, end)), _drawn(target, 1)
-    metric = W2()
-    first, last = metric(x0, y), metric(x1, y)
+    # particles that start in one place are told apart by where they end
+    paths = Cloud(torch.cat([start.points, end.points], 1), log_mass=end.log_mass)
+    rows, y = _rows_drawn(paths, 0), _drawn(target, 1)
+    metric, x1 = W2(), _rows(end, rows)
+    first, last = metric(_rows(start, rows), y), metric(x1, y)
+    between = None if late is None else metric(_rows(late, rows), y)
     compared, bound = max(len(x1), len(y)), LEFT * first
     if len(target) < FEWEST:
-        return Nearness(first, last, 0.0, bound, compared)
+        return Nearness(first, last, 0.0, bound, compared, between, share)
     least = floor(metric, _drawn(target, 1, len(x1) + COMPARED), len(x1))
     highest = max(ABOVE * least.value, least.value + DEVIATIONS * least.spread)
     return Nearness(
@@ -97,6 +152,26 @@ def nearness(start: Cloud, end: Cloud, target: Cloud) -> Nearness:
         least.value,
         max(bound, min(highest, sorted(_splits(metric, x1, y))[-2])),
         compared,
+        between,
+        share,
+        SHAKEN * least.spread if random else 0.0,
+    )
+
+
+def nearness_of_run(
+    cloud: Callable[[int], Cloud], times: Float[Tensor, "T"], target: Cloud, *, random: bool
+) -> Nearness:
+    """`nearness` from the records of a run: `cloud(k)` is the one at `times[k]`.
+
+    A run with two records is seen as a whole: its last tenth is not known.
+    """
+    length = float(times[-1] - times[0])
+    k = int((times[:-1] - (times[-1] - LATE * length)).abs().argmin()) if len(times) > 2 else 0
+    if k == 0 or not length > 0:
+        return nearness(cloud(0), cloud(-1), target, random=random)
+    share = float(times[-1] - times[k]) / length
+    return nearness(
+        cloud(0), cloud(-1), target, late=cloud(k), share=share, random=random
     )
 
 
@@ -147,13 +222,14 @@ def _drawn(cloud: Cloud, seed: int, most: int = COMPARED) -> Cloud:
 
     A plain draw is as random as the splits that it is compared with.
     """
+    return _rows(cloud, _rows_drawn(cloud, seed, most))
+
+
+def _rows_drawn(cloud: Cloud, seed: int, most: int = COMPARED) -> Int[np.ndarray, "n"]:
     rows = in_own_order(cloud)
-    return _rows(
-        cloud,
-        rows
-        if len(rows) <= most
-        else rows[np.random.default_rng(seed).choice(len(rows), most, replace=False)],
-    )
+    if len(rows) <= most:
+        return rows
+    return rows[np.random.default_rng(seed).choice(len(rows), most, replace=False)]
 
 
 def _rows(cloud: Cloud, numbers: Int[np.ndarray, "n"]) -> Cloud:

@@ -7,18 +7,19 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from particleflow import _checks
 from particleflow._supplied import in_short
+from particleflow.advice import Advice
 from particleflow.clouds import Cloud, extent
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
 from particleflow.trajectory import Trajectory
-from particleflow.verdicts import judged
+from particleflow.verdicts import judged, traits
 from particleflow.watch import Watch, narrow
 
 
@@ -157,10 +158,13 @@ class Run:
         report = {
             **self.facts,
             "seconds": self.seconds,
+            "traits": asdict(traits(self.flow, state, fixed=self.fixed is not None)),
             **unstable,
             **raised,
             **self.statistics.summary(),
         }
+        if self.status in ("unstable", "diverged") and self.watch.advice is not None:
+            report["advice"] = [self.watch.advice.kept()]
         snapshot = Snapshot(
             clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper
         )
@@ -169,8 +173,12 @@ class Run:
         )
         if self.status != "completed":
             return path
-        noted = replace(path, message=_note(path, state, self.start, self.fixed))
-        return judged(noted, self.flow, state.target, fixed=self.fixed is not None)
+        note = _note(path, state, self.start, self.fixed)
+        if note:
+            path = replace(
+                path, message=note, report={**path.report, "advice": [Advice(note).kept()]}
+            )
+        return judged(path, self.flow, state.target, fixed=self.fixed is not None)
 
 
 def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:

@@ -21,9 +21,13 @@ from particleflow import _checks
 from particleflow._files import misread, replacing
 from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow._words import called
-from particleflow.arrival import Nearness, nearness
+from particleflow.advice import Advice, advised
+from particleflow.arrival import FEWEST, Nearness, nearness_of_run
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.integrators import Snapshot
+from particleflow.remedies import Ended, Traits
+from particleflow.strays import Strays, strays
+from particleflow.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,49 +115,98 @@ class Trajectory:
         if self.target is None or not self.report.get("comparable", True):
             return None
         try:
-            return nearness(
-                self.cloud(0), self.cloud(-1), Cloud(self.target, log_mass=self.target_log_mass)
-            )
+            return self.nearness_to(Cloud(self.target, log_mass=self.target_log_mass))
         except ImportError:  # POT is missing
             return None
 
+    def nearness_to(self, target: Cloud) -> Nearness:
+        """W2 of the run's records to any cloud, and its floor. Cost: about 0.2 s.
+
+        At most 300 points of each cloud are compared.
+        """
+        random = bool(self._traits.random)
+        return nearness_of_run(self.cloud, self.times, target, random=random)
+
     @property
     def verdict(self) -> str:
-        """The outcome in one word.
+        """The outcome in a word or two: "arrived", "on its way", "stalled" or "farther".
 
-        "arrived": W2 to the target is that of a fresh sample of the target's distribution, by a
-        test of level 5 % (`Nearness.bound`). "nearer": W2 is above that, and lower than at the
-        start. "stalled": the particles ended no nearer than they began. The `status` is given for a
-        run that did not complete, that became unstable, or that has no target to compare with.
+        `Summary` defines them. The `status` is given for a run that did not complete, that became
+        unstable, or that has no target to compare with.
         """
         found = self.nearness if self.status == "completed" else None
         return self.status if found is None else found.verdict
 
-    def summary(self) -> str:
-        """A few lines: the verdict, the distances to the target, the steps, and what to try."""
-        step, seconds = int(self.steps[-1]), self.report.get("seconds")
-        dt = f" of dt = {self.report['dt']:g}" if "dt" in self.report else ""
-        at = f", from step {self.report['unstable_from']} on" if self.status == "unstable" else ""
-        lines = [
-            f"{self.verdict}{at}: {step} steps{dt} to t ="
-            f" {float(self.times[-1]):g}{'' if seconds is None else f' in {seconds:.1f} s'}"
-        ]
-        found = self.nearness
-        if found is not None:
-            drawn = found.drawn(
-                self.particles.shape[1], 0 if self.target is None else len(self.target)
-            )
-            lines.append(
-                f"W2 to the target {found.first:.3g} -> {found.last:.3g} (floor"
-                f" {found.floor:.2g}{drawn})"
-            )
-        labels = self.report.get("labels", {})
-        lines += [
-            f"{labels.get(name, name)} {float(v[0]):.3g} -> {float(v[-1]):.3g}"
-            for name, v in self.metrics.items()
-            if len(v)
-        ]
-        return "\n".join([*lines, *([self.message] if self.message else [])])
+    def summary(self) -> Summary:
+        """The run in a few numbers; as text a few lines: verdict, distances, strays, what to try.
+
+        The first call takes about 0.2 s for W2 and its floor (at most 300 points of each cloud are
+        compared, and the words say so), and up to 2 s for the strays (at most 5000 points of each).
+        """
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> Summary:
+        near, far, n = self.nearness, self._strays, self.particles.shape[1]
+        few = self.target is not None and len(self.target) < FEWEST
+        labels, done = self.report.get("labels", {}), self.status == "completed"
+        return Summary(
+            verdict=self.verdict,
+            w2_start=None if near is None else near.first,
+            w2_end=None if near is None else near.last,
+            floor=None if near is None or few else near.floor,
+            drawn=0 if near is None or not self._drawn(near) else near.compared,
+            particles=n,
+            strays=None if far is None else far.count,
+            stray_distance=None if far is None else far.distance,
+            strays_said="" if far is None else far.said(n),
+            steps=int(self.steps[-1]),
+            time=float(self.times[-1]),
+            dt=self.report.get("dt"),
+            seconds=self.report.get("seconds"),
+            unstable_from=self.report.get("unstable_from"),
+            metrics=tuple(
+                (labels.get(name, name), float(v[0]), float(v[-1]))
+                for name, v in self.metrics.items()
+                if len(v)
+            ),
+            message="" if done else self.message,
+            advice=advised(self.report) or (self._advice(near, far) if done and near else ()),
+        )
+
+    @cached_property
+    def _strays(self) -> Strays | None:
+        if "strays" in self.report:
+            return Strays(**self.report["strays"])
+        if self.target is None or self.nearness is None:
+            return None
+        target = Cloud(self.target, log_mass=self.target_log_mass)
+        return strays(self.cloud(-1), target, self.nearness.floor)
+
+    def _drawn(self, near: Nearness) -> str:
+        aims = 0 if self.target is None else len(self.target)
+        return near.drawn(self.particles.shape[1], aims)
+
+    def _advice(self, near: Nearness, far: Strays | None) -> tuple[Advice, ...]:
+        """What to try after a completed run that did not arrive."""
+        if near.verdict == "arrived":
+            return ()
+        first, last = self.particles[0], self.particles[-1]
+        aim = last if self.target is None else self.target
+        ended = Ended(
+            near,
+            far,
+            moved=float((last - first).double().square().sum(1).mean().sqrt()),
+            scale=float(aim.double().var(0, unbiased=False).mean().sqrt()),
+            dt=float(self.report.get("dt", 1.0)),
+            steps=int(self.steps[-1]),
+            particles=len(last),
+        )
+        return (ended.advice(self._traits),)
+
+    @property
+    def _traits(self) -> Traits:
+        return Traits(**self.report.get("traits", {}))
 
     def cloud(self, index: int) -> Cloud:
         """The cloud of one record.

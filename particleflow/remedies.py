@@ -1,0 +1,133 @@
+"""What to try after a run that took all its steps and did not arrive."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from particleflow.advice import Advice, Change
+from particleflow.arrival import WORTH, Nearness
+from particleflow.strays import Strays
+
+# The share of the distance to the target below which particles have hardly moved.
+HARDLY = 0.1
+# Kernel lengths from start to target beyond which a kernel's force is gone: exp(-4.5) = 1 %.
+BEYOND = 3.0
+# The factor of a change of dt or of the bandwidth: large enough to see an effect.
+FACTOR = 2.0
+# How often the injected noise halves in a run; 8 times leave 0.4 % of it.
+HALVINGS = 8
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What advice needs to know of a flow; plain data, which a trajectory's report holds.
+
+    Attributes
+    ----------
+    kernel : bool
+        The witness is built from one kernel, beyond whose length it feels nothing.
+    positive : bool
+        The kernel can serve a density estimate.
+    ratio : bool
+        The witness estimates a log ratio.
+    noise : bool
+        Noise is injected.
+    random : bool
+        Particles move at random: noise, diffusion, a network in training, minibatches.
+    bandwidth : float or None
+        That of the last fit, or of the kernel.
+    """
+
+    kernel: bool = False
+    positive: bool = False
+    ratio: bool = False
+    noise: bool = False
+    random: bool = False
+    bandwidth: float | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a run that did not arrive.
+
+    Attributes
+    ----------
+    near : Nearness
+    strays : Strays or None
+    moved : float
+        How far the particles moved, root mean square.
+    scale : float
+        The standard deviation of the target, by coordinate.
+    dt : float
+    steps : int
+    particles : int
+    """
+
+    near: Nearness
+    strays: Strays | None
+    moved: float
+    scale: float
+    dt: float
+    steps: int
+    particles: int
+
+    def advice(self, traits: Traits) -> Advice:
+        """What was seen, and what to change.
+
+        Particles that were still coming nearer need more steps. The others need a witness that
+        reaches farther (noise, or a log ratio), or a finer one (a smaller bandwidth), or smaller
+        steps where they hop about the target.
+        """
+        if self.near.gain > WORTH:
+            return Advice("W2 was still falling", (self._more_steps,))
+        if self.moved < HARDLY * self.near.first:
+            return self._hardly_moved(traits)
+        if traits.kernel:
+            return Advice(self._seen, self._reaching(traits))
+        if traits.ratio and not traits.random and traits.bandwidth is not None:
+            return Advice(self._seen, (_bandwidth(traits.bandwidth / FACTOR),))
+        return Advice(self._seen, (self._smaller_dt,))
+
+    def _hardly_moved(self, traits: Traits) -> Advice:
+        seen, width = "the particles have hardly moved", traits.bandwidth
+        if traits.kernel and width is not None and self.near.first > BEYOND * width:
+            far = f"{seen}: the target is {self.near.first / width:.2g} bandwidths away"
+            return Advice(far, self._reaching(traits))
+        return Advice(seen, (self._more_steps,))
+
+    def _reaching(self, traits: Traits) -> tuple[Change, ...]:
+        """Changes that let particles feel the target from farther."""
+        every, width = max(1, self.steps // HALVINGS), traits.bandwidth or 0.0
+        code = f"noise=pf.schedules.Geometric({self.scale:.2g}, ratio=0.5, every={every})"
+        noise = Change("noise", None, code)
+        # noise beta makes a kernel of length sqrt(bandwidth^2 + beta^2) of the average force
+        reached = self.near.last < BEYOND * math.hypot(width, self.scale)
+        mono = Change("flow", "mono", "pf.mono_flow(pf.estimators.KDE(kernel))")
+        found = [
+            *([noise] if reached and not traits.noise else []),
+            *([mono] if traits.positive else []),
+        ]
+        return tuple(found) or (_bandwidth(max(FACTOR * width, self.near.last / BEYOND)),)
+
+    @property
+    def _seen(self) -> str:
+        """Where the particles are that are in the wrong place."""
+        if self.strays is None or self.strays.count:
+            return self.strays.said(self.particles) if self.strays else "W2 falls no more"
+        if self.near.last > self.strays.distance:
+            return "all particles are near the target, too many at some parts of it"
+        return "all particles are near the target, and blurred"
+
+    @property
+    def _more_steps(self) -> Change:
+        return Change("steps", 2 * self.steps, f"pf.simulate(flow, path, steps={self.steps})")
+
+    @property
+    def _smaller_dt(self) -> Change:
+        dt = f"{self.dt / FACTOR**2:.2g}"
+        return Change("dt", float(dt), f"dt = {dt}")
+
+
+def _bandwidth(length: float) -> Change:
+    return Change("bandwidth", float(f"{length:.2g}"), f"a bandwidth of {length:.2g}")
