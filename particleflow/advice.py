@@ -52,7 +52,7 @@ class Advice:
 
     def kept(self) -> dict[str, Any]:
         """The advice as plain data, which a trajectory's report can hold."""
-        return asdict(self)
+        return {"seen": self.seen, "changes": [asdict(change) for change in self.changes]}
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Advice:

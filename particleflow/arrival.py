@@ -22,8 +22,12 @@ DIRECTIONS = 32
 # The relative change of W2 that counts as none: below the three digits that are shown.
 PROGRESS = 1e-3
 # The relative fall of W2 that makes as many steps again worth their time, at the pace of the end.
-# Flows slow down: MMD flow on rings gained a third of it.
+# Flows slow down: MMD, KALE and MonoFlow on three targets gained about half of that.
 WORTH = 0.25
+# The share of a run's mean pace at which it has not slowed down.
+STEADY = 0.5
+# The share of the way from which a pace is trusted; twenty such runs would arrive.
+BEGUN = 0.05
 # The last part of a run, whose pace is that of the end: long enough for a fall to be seen, and
 # short beside the run.
 LATE = 0.1
@@ -87,13 +91,24 @@ class Nearness:
     slack: float = 0.0
 
     @property
-    def gain(self) -> float:
-        """The share of W2 that as long a run again would take off, at the pace of the last tenth.
+    def pace(self) -> float:
+        """The fall of W2 in as long a run again, at the pace of the last tenth.
 
-        (late - last) / (share * last); negative where W2 rose, 0 for a change within `slack`.
+        (late - last) / share; negative where W2 rose, 0 for a change within `slack`.
         """
         fall = (self.first if self.late is None else self.late) - self.last
-        return fall / (self.share * self.last) if abs(fall) > self.slack and self.last else 0.0
+        return fall / self.share if abs(fall) > self.slack else 0.0
+
+    @property
+    def falling(self) -> bool:
+        """Was W2 still falling at the end, so that more steps are worth their time?
+
+        pace > last / 4, or pace > (first - last) / 2 in a run that took off a twentieth of `first`
+        at least: it has not slowed down.
+        """
+        whole = self.first - self.last
+        steady = self.pace > STEADY * whole and whole > BEGUN * self.first
+        return self.pace > WORTH * self.last or steady
 
     @property
     def fell(self) -> bool:
@@ -110,15 +125,14 @@ class Nearness:
 
         - "arrived": last <= bound.
         - "farther": last > 1.001 first + slack.
-        - "on its way": gain > 0.1. W2 was still falling: as many steps again would take off more
-          than a tenth.
-        - "stalled": it was not.
+        - "on its way": `falling`.
+        - "stalled": none of these.
         """
         if self.last <= self.bound:
             return "arrived"
         if self.last > (1 + PROGRESS) * self.first + self.slack:
             return "farther"
-        return "on its way" if self.gain > WORTH else "stalled"
+        return "on its way" if self.falling else "stalled"
 
 
 def nearness(
@@ -170,9 +184,7 @@ def nearness_of_run(
     if k == 0 or not length > 0:
         return nearness(cloud(0), cloud(-1), target, random=random)
     share = float(times[-1] - times[k]) / length
-    return nearness(
-        cloud(0), cloud(-1), target, late=cloud(k), share=share, random=random
-    )
+    return nearness(cloud(0), cloud(-1), target, late=cloud(k), share=share, random=random)
 
 
 def _splits(metric: Callable[[Cloud, Cloud], float], x: Cloud, y: Cloud) -> list[float]:

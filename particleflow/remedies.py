@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from particleflow.advice import Advice, Change
-from particleflow.arrival import WORTH, Nearness
+from particleflow.arrival import Nearness
 from particleflow.strays import Strays
 
 # The share of the distance to the target below which particles have hardly moved.
@@ -79,7 +79,7 @@ class Ended:
         reaches farther (noise, or a log ratio), or a finer one (a smaller bandwidth), or smaller
         steps where they hop about the target.
         """
-        if self.near.gain > WORTH:
+        if self.near.falling:
             return Advice("W2 was still falling", (self._more_steps,))
         if self.moved < HARDLY * self.near.first:
             return self._hardly_moved(traits)

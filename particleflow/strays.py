@@ -85,9 +85,7 @@ def _nearest(points: Tensor, others: Tensor, *, other: bool = False) -> Tensor:
     """The distance of each point to the nearest of `others`; with `other` not to its own row."""
     found = []
     for rows in torch.arange(len(points), device=points.device).split(ROWS):
-        distances = torch.cdist(
-            points[rows], others, compute_mode="donot_use_mm_for_euclid_dist"
-        )
+        distances = torch.cdist(points[rows], others, compute_mode="donot_use_mm_for_euclid_dist")
         if other:
             distances[torch.arange(len(rows), device=points.device), rows] = math.inf
         found.append(distances.amin(1))

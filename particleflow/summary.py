@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from particleflow.advice import Advice
 
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """How a run ended, in words (`str`) and numbers.
@@ -20,9 +21,10 @@ class Summary:
           target's distribution does no better. The bound is at most the floor and three standard
           deviations (at least 1.1 floor).
         - "farther": w2_end > 1.001 w2_start. A thousandth is below the digits that are shown.
-        - "on its way": gain > 0.1, where gain = (W2 at 9/10 of the run - w2_end) / (w2_end / 10).
-          W2 was still falling: at the pace of the last tenth as many steps again take off more
-          than a tenth. Flows slow down, so below that they rarely repay their time.
+        - "on its way": W2 was still falling. With the pace (W2 at 9/10 of the run - w2_end) * 10,
+          the fall in as long a run again: pace > w2_end / 4, or pace > (w2_start - w2_end) / 2
+          where the run took off w2_start / 20 at least, that is, it has not slowed down. Real flows
+          slow down; as many steps again took off about half of the pace.
         - "stalled": none of these.
 
         Where particles move at random, a change of W2 below two standard deviations of W2 between

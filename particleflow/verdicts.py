@@ -15,6 +15,7 @@ from particleflow.remedies import Traits
 from particleflow.strays import strays
 from particleflow.trajectory import Trajectory
 
+
 def judged(path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool) -> Trajectory:
     """`_judged`, or the trajectory unchanged where no distance can be computed.
 
@@ -50,7 +51,9 @@ def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Traje
     path = replace(path, report=report)
     if found.fell or found.verdict == "arrived":
         return path
-    told = path.message or f"{_numbers(found, len(path.state.x), len(y))}; {path.summary().advice[0]}"
+    told = (
+        path.message or f"{_numbers(found, len(path.state.x), len(y))}; {path.summary().advice[0]}"
+    )
     return replace(path, message=f"{found.verdict}: {told}")
 
 
@@ -69,12 +72,11 @@ def traits(flow: Flow, end: State, *, fixed: bool) -> Traits:
         width = float(kernel.bandwidth)
     return Traits(
         kernel=isinstance(estimator, KernelEnergy),
-        positive=isinstance(kernel, PositiveKernel) or (
-            isinstance(estimator, KernelEnergy) and kernel is None
-        ),
+        positive=isinstance(kernel, PositiveKernel)
+        or (isinstance(estimator, KernelEnergy) and kernel is None),
         ratio=estimator.log_ratio,
         noise=flow.noise is not None,
-        random=not fixed
+        random=(end.target is not None and not fixed)
         or flow.noise is not None
         or flow.diffusion is not None
         or not estimator.deterministic,

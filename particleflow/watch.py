@@ -99,9 +99,7 @@ class Watch:
 
     def overflow(self, state: State) -> str:
         """What to try where coordinates left the range of sums within the step from `state`."""
-        return self._said(
-            "within the step particles are too far away for sums over pairs", state
-        )
+        return self._said("within the step particles are too far away for sums over pairs", state)
 
     def fitted(self, state: State) -> State:
         """The new state with its status, after the fit at the new cloud."""
@@ -222,9 +220,9 @@ class Watch:
         if share > MOST:
             step = state.clock.step + 1
             box = f"the box around start and target, {1 + 2 * MARGIN:g} times as long as these"
-            seen = f"{share:.0%} of the particles had left the box around start and target"
+            told = f"{share:.0%} of the particles had left the box around start and target"
             self._unstable(
-                step, f"{share:.0%} of the particles had left {box}, at step {step}", seen
+                step, f"{share:.0%} of the particles had left {box}, at step {step}", told
             )
 
 

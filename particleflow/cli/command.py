@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -160,7 +161,7 @@ def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed
     """Run, write, report."""
     from particleflow.cli import outputs
     from particleflow.cli.folder import CONFIG
-    from particleflow.cli.report import summary
+    from particleflow.cli.table import table
 
     with stop.held():
         with outputs.threads(task.threads):
@@ -171,7 +172,8 @@ def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed
             _to_terminal("drawing")
         outputs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
         streams.results = shown(f"{out}{os.sep}")
-        print(summary(task, outcome))
+        columns = shutil.get_terminal_size().columns if streams.out.isatty() else None
+        streams.out.styled(table(task, outcome, columns))
         print(
             f"\nin {streams.results}: "
             f" {'  '.join(file.name for file in [out / CONFIG, *outcome.files])}"
