@@ -92,7 +92,7 @@ class Ended:
     def _hardly_moved(self, traits: Traits) -> Advice:
         seen, width = "the particles have hardly moved", traits.bandwidth
         if traits.kernel and width is not None and self.near.first > BEYOND * width:
-            far = f"{seen}: the target is {self.near.first / width:.2g} bandwidths away"
+            far = f"{seen}: the target is {self.near.first / width:.3g} bandwidths away"
             return Advice(far, self._reaching(traits))
         return Advice(seen, (self._more_steps,))
 

@@ -20,7 +20,7 @@ from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
-from particleflow.watch import Watch, narrow
+from particleflow.watch import Watch, narrow, noted
 
 
 class Statistics:
@@ -174,28 +174,27 @@ class Run:
         if self.status != "completed":
             return path
         note = _note(path, state, self.start, self.fixed)
-        if note:
-            path = replace(
-                path, message=note, report={**path.report, "advice": [Advice(note).kept()]}
-            )
+        if note is not None:
+            report = {**path.report, "advice": [note.kept()]}
+            path = replace(path, message=noted(note), report=report)
         return judged(path, self.flow, state.target, fixed=self.fixed is not None)
 
 
-def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:
+def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Advice | None:
     """A remark on a completed run on a fixed target.
 
     It says that the bandwidth is too small, that no particle has moved, or the last fit's remark.
     """
     if y is None:
-        return ""
+        return None
     x = start.x
     lost = narrow(end.fit, y)
-    if lost:
+    if lost is not None:
         return lost
     if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
-        return (
+        return Advice(
             "no particle has moved: the clouds are equal already, or too far apart for the kernel"
             " (raise the bandwidth, or inject noise)"
         )
     remark = end.fit.remark
-    return f"{remark}, or lower dt = {path.report['dt']:g}" if remark else ""
+    return Advice(f"{remark}, or lower dt = {path.report['dt']:g}") if remark else None

@@ -114,18 +114,11 @@ class Trajectory:
             return Nearness(**self.report["nearness"])
         if self.target is None or not self.report.get("comparable", True):
             return None
+        target = Cloud(self.target, log_mass=self.target_log_mass)
         try:
-            return self.nearness_to(Cloud(self.target, log_mass=self.target_log_mass))
+            return nearness_of_run(self.cloud, self.times, target, random=self._traits.random)
         except ImportError:  # POT is missing
             return None
-
-    def nearness_to(self, target: Cloud) -> Nearness:
-        """W2 of the run's records to any cloud, and its floor. Cost: about 0.2 s.
-
-        At most 300 points of each cloud are compared.
-        """
-        random = bool(self._traits.random)
-        return nearness_of_run(self.cloud, self.times, target, random=random)
 
     @property
     def verdict(self) -> str:

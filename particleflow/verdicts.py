@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from particleflow.arrival import Nearness, doubtful
+from particleflow.arrival import Nearness, doubtful, nearness_of_run
 from particleflow.clouds import Cloud
 from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
@@ -44,7 +44,8 @@ def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Traje
         return replace(path, report={**path.report, "comparable": False})
     if fixed and not doubtful(path.cloud(0), path.state.x, y):
         return path
-    found = path.nearness_to(y)
+    random = bool(path.report["traits"]["random"])
+    found = nearness_of_run(path.cloud, path.times, y, random=random)
     far = strays(path.state.x, y, found.floor)
     report = {**path.report, "nearness": asdict(found)}
     report |= {} if far is None else {"strays": asdict(far)}
@@ -66,19 +67,26 @@ def _numbers(found: Nearness, *clouds: int) -> str:
 
 def traits(flow: Flow, end: State, *, fixed: bool) -> Traits:
     """What advice on a run needs to know of its flow."""
+    try:
+        return _traits(flow, end, fixed)
+    except Exception:  # a user's part that raises must not lose the run
+        return Traits()
+
+
+def _traits(flow: Flow, end: State, fixed: bool) -> Traits:
     estimator, width = flow.estimator, end.fit.reported("bandwidth")
-    kernel = estimator.kernel if isinstance(estimator, KernelEnergy) else None
+    of_kernel = isinstance(estimator, KernelEnergy)
+    kernel = estimator.kernel if of_kernel else None
     if width is None and isinstance(kernel, ScaledKernel):
         width = float(kernel.bandwidth)
+    moving = end.target is not None and not fixed
+    noise, diffusion = flow.noise is not None, flow.diffusion is not None
     return Traits(
-        kernel=isinstance(estimator, KernelEnergy),
-        positive=isinstance(kernel, PositiveKernel)
-        or (isinstance(estimator, KernelEnergy) and kernel is None),
+        kernel=of_kernel,
+        # without a kernel the estimator takes a Gaussian
+        positive=isinstance(kernel, PositiveKernel) or (of_kernel and kernel is None),
         ratio=estimator.log_ratio,
-        noise=flow.noise is not None,
-        random=(end.target is not None and not fixed)
-        or flow.noise is not None
-        or flow.diffusion is not None
-        or not estimator.deterministic,
+        noise=noise,
+        random=moving or noise or diffusion or not estimator.deterministic,
         bandwidth=width,
     )

@@ -15,7 +15,7 @@ from particleflow.estimators import Fit
 from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
 from particleflow.integrators import State
-from particleflow.kernels.bandwidth import spacing
+from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
 
 # Particles farther from the middle of the start than this many extents of start and target have
@@ -140,8 +140,8 @@ class Watch:
     def _tried(self, fit: Fit, seen: str) -> tuple[str, Advice]:
         """What to try, as words of a message and as advice."""
         lost = narrow(fit, self.first)
-        if lost:
-            return lost, Advice(f"{seen}: {lost}")
+        if lost is not None:
+            return noted(lost), replace(lost, seen=f"{seen}: {lost.seen}")
         dt = f"{self._smaller():.2g}"
         return f"try dt = {dt}", Advice(seen, (Change("dt", float(dt), f"dt = {dt}"),))
 
@@ -266,21 +266,27 @@ def _kinked(flow: Flow) -> bool:
     return isinstance(estimator, KernelEnergy) and has_kink(estimator.kernel)
 
 
-def narrow(fit: Fit, target: Cloud | None) -> str:
-    """What to do about a bandwidth that is too small for any dt to help; empty for a good one."""
+def narrow(fit: Fit, target: Cloud | None) -> Advice | None:
+    """What to do about a bandwidth that is too small for any dt to help; None for a good one."""
     bandwidth = fit.reported(
         "bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth"
     )
     if bandwidth is None or target is None:
-        return ""
+        return None
     space = spacing(target)
     if bandwidth >= NARROW * space:
-        return ""
-    return (
+        return None
+    wider = float(f"{default_bandwidth(target):.2g}")
+    return Advice(
         f"raise the bandwidth, {bandwidth:.2g}, which is far below {space:.2g}, the spacing of the"
-        " target's points: a particle feels one of them at most, and no dt helps; e.g."
-        " pf.kernels.default_bandwidth(target)"
+        " target's points: a particle feels one of them at most, and no dt helps",
+        (Change("bandwidth", wider, "pf.kernels.default_bandwidth(target)"),),
     )
+
+
+def noted(advice: Advice) -> str:
+    """Advice as a part of a run's message."""
+    return "; e.g. ".join([advice.seen, *map(str, advice.changes)])
 
 
 def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:

@@ -255,7 +255,7 @@ def test_a_summary_tells_the_run() -> None:
         pf.mmd_flow(KERNEL), start(), rings(), steps=20, dt=0.05, metrics={"W2": W2()}
     )
     lines = str(path.summary()).splitlines()
-    assert lines[0].startswith("on its way: 20 steps of dt = 0.05 to t = 1 in ")
+    assert lines[0].startswith(f"{path.verdict}: 20 steps of dt = 0.05 to t = 1 in ")
     assert lines[1].startswith("W2 to the target ")
     assert "(floor " in lines[1]
     assert lines[2].startswith("W2 (root) ")
