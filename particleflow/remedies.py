@@ -81,20 +81,22 @@ class Ended:
         """
         if self.near.falling:
             return Advice("W2 was still falling", (self._more_steps,))
-        if self.moved < HARDLY * self.near.first:
-            return self._hardly_moved(traits)
+        width, near = traits.bandwidth, self.near
+        if self._lost and traits.kernel and width is not None and near.last > BEYOND * width:
+            far = f"the target is {near.last / width:.3g} bandwidths away"
+            return Advice(f"the kernel is too short: {far}", self._reaching(traits))
+        if self.moved < HARDLY * near.first:
+            return Advice("the particles have hardly moved", (self._more_steps,))
         if traits.kernel:
             return Advice(self._seen, self._reaching(traits))
-        if traits.ratio and not traits.random and traits.bandwidth is not None:
-            return Advice(self._seen, (_bandwidth(traits.bandwidth / FACTOR),))
+        if traits.ratio and not traits.random and width is not None:
+            return Advice(self._seen, (_bandwidth(width / FACTOR),))
         return Advice(self._seen, (self._smaller_dt,))
 
-    def _hardly_moved(self, traits: Traits) -> Advice:
-        seen, width = "the particles have hardly moved", traits.bandwidth
-        if traits.kernel and width is not None and self.near.first > BEYOND * width:
-            far = f"{seen}: the target is {self.near.first / width:.3g} bandwidths away"
-            return Advice(far, self._reaching(traits))
-        return Advice(seen, (self._more_steps,))
+    @property
+    def _lost(self) -> bool:
+        """Are most particles strays?"""
+        return self.strays is not None and 2 * self.strays.count > self.strays.compared
 
     def _reaching(self, traits: Traits) -> tuple[Change, ...]:
         """Changes that let particles feel the target from farther."""

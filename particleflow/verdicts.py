@@ -75,12 +75,12 @@ def traits(flow: Flow, end: State, *, fixed: bool) -> Traits:
 
 def _traits(flow: Flow, end: State, fixed: bool) -> Traits:
     estimator, width = flow.estimator, end.fit.reported("bandwidth")
-    of_kernel = isinstance(estimator, KernelEnergy)
-    kernel = estimator.kernel if of_kernel else None
+    kernel = estimator.kernel if isinstance(estimator, KernelEnergy) else None
     if width is None and isinstance(kernel, ScaledKernel):
         width = float(kernel.bandwidth)
     moving = end.target is not None and not fixed
     noise, diffusion = flow.noise is not None, flow.diffusion is not None
+    of_kernel = isinstance(estimator, KernelEnergy)
     return Traits(
         kernel=of_kernel,
         # without a kernel the estimator takes a Gaussian

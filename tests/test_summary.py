@@ -58,10 +58,10 @@ def near(first: float, last: float, late: float, **more: Any) -> Nearness:
         (near(1.0, 1.0009, 1.0), "stalled"),
         (near(1.0, 1.0011, 1.0), "farther"),
         (near(1.0, 1.0011, 1.0, slack=0.02), "stalled"),
-        # the pace of the last tenth, times ten: more than a quarter of what is left
-        (near(1.0, 0.4, 0.4099), "stalled"),
-        (near(1.0, 0.4, 0.4101), "on its way"),
-        (near(1.0, 0.4, 0.4101, slack=0.0102), "stalled"),
+        # as long a run again, at the pace of the last tenth, arrives at 0.12
+        (near(1.0, 0.4, 0.4279), "stalled"),
+        (near(1.0, 0.4, 0.4281), "on its way"),
+        (near(1.0, 0.4, 0.4281, slack=0.0282), "stalled"),
         # or at least half of the mean pace of the run
         (near(1.0, 0.9, 0.9049), "stalled"),
         (near(1.0, 0.9, 0.9051), "on its way"),
@@ -117,16 +117,16 @@ def test_far_away_mmd_flow_stalls_and_monoflow_is_what_helps() -> None:
     assert told.verdict == "stalled"
     assert told.strays == 110
     (advice,) = told.advice
-    assert re.search(r"hardly moved: the target is \d\d\.\d bandwidths away", advice.seen)
+    away = told.w2_end / 0.2
+    assert advice.seen == f"the kernel is too short: the target is {away:.3g} bandwidths away"
     assert [str(change) for change in advice.changes] == ["pf.mono_flow(pf.estimators.KDE(kernel))"]
-    assert path.message.endswith(str(advice))
     better = pf.simulate(pf.mono_flow(KDE(KERNEL)), start() + 3, rings(), steps=400)
     assert better.verdict == "arrived"
 
 
 def test_strays_that_mmd_flow_leaves_and_what_noise_does_to_them() -> None:
     x, y = start(240), rings(300)
-    path = pf.simulate(pf.mmd_flow(KERNEL), x, y, steps=300)
+    path = pf.simulate(pf.mmd_flow(KERNEL), x, y, steps=400)
     told = path.summary()
     distances = torch.cdist(path.particles[-1], y).amin(1)
     assert told.stray_distance is not None
@@ -138,21 +138,21 @@ def test_strays_that_mmd_flow_leaves_and_what_noise_does_to_them() -> None:
     )
     noise, mono = advice.changes
     assert (noise.name, mono.value) == ("noise", "mono")
-    given = eval(f"dict({noise.code})", {"pf": pf})  # noqa: S307 - the code is our own
-    noisy = pf.simulate(pf.mmd_flow(KERNEL, **given), x, y, steps=300, dt=told.dt)
+    given = eval(f"dict({noise.code})", {"pf": pf})
+    noisy = pf.simulate(pf.mmd_flow(KERNEL, **given), x, y, steps=400, dt=told.dt)
     assert noisy.summary().w2_end < told.w2_end
     assert str(told).count("more than") == 1
 
 
 def test_more_steps_are_advised_where_w2_still_falls() -> None:
     flow, x, y = pf.kale_flow(KERNEL, lam=0.1), start(), rings()
-    path = pf.simulate(flow, x, y, steps=40)
+    path = pf.simulate(flow, x, y, steps=150)
     told = path.summary()
     assert told.verdict == "on its way"
     assert [str(advice) for advice in told.advice] == [
-        "W2 was still falling: try pf.simulate(flow, path, steps=40)"
+        "W2 was still falling: try pf.simulate(flow, path, steps=150)"
     ]
-    further = eval(told.advice[0].changes[0].code, {"pf": pf, "flow": flow, "path": path})  # noqa: S307
+    further = eval(told.advice[0].changes[0].code, {"pf": pf, "flow": flow, "path": path})
     assert further.summary().w2_end < 0.9 * told.w2_end
 
 
@@ -182,7 +182,8 @@ def test_a_diverged_run_keeps_the_advice() -> None:
 
 def test_a_narrow_bandwidth_is_advised_wider() -> None:
     y = torch.arange(40.0, dtype=torch.float64)[:, None]
-    path = pf.simulate(pf.kale_flow(Gaussian(1e-3), lam=0.1), y[:30] + 0.4, y, steps=3, dt=0.1)
+    flow = pf.mono_flow(KDE(Gaussian(0.05)))
+    path = pf.simulate(flow, y[:30] + 0.4, y, steps=3, dt=1e-4)
     (advice,) = path.summary().advice
     (change,) = advice.changes
     assert change.value == pytest.approx(pf.kernels.default_bandwidth(y), rel=0.05)
@@ -315,10 +316,10 @@ def test_large_clouds_are_drawn_and_say_so() -> None:
     x, y = rng.normal(size=(6000, 2)), rng.normal(size=(5500, 2))
     x[:3000] += 40
     found = strays(Cloud(torch.from_numpy(x)), Cloud(torch.from_numpy(y)))
-    assert found.compared == 5000
-    assert found.count == pytest.approx(2500, abs=100)
+    assert 4000 < found.compared <= 5000
+    assert found.count == pytest.approx(found.compared / 2, rel=0.05)
     assert re.fullmatch(
-        r"\d+ of 5000 drawn particles are more than \S+ from the target", found.said(6000)
+        r"\d+ of \d+ drawn particles are more than \S+ from the target", found.said(6000)
     )
     path = pf.simulate(moving(lambda z: -z), x, y, steps=2, dt=0.01)
     assert path.summary().drawn == 300
@@ -369,9 +370,8 @@ def test_the_command_line_gives_the_verdict_first_and_advice_in_flags(tmp_path, 
         name: pf.Trajectory.load(tmp_path / f"{name}.npz").summary() for name in ("mmd", "mono")
     }
     table = printed[printed.index("    flow ") :].splitlines()
-    assert table[0].split("  ")[2:] and re.search(
-        rf"flow +ended +W2 \(floor {told['mmd'].floor:.2g}\) +dt +time$", table[0]
-    )
+    floor = rf"W2 \(floor {told['mmd'].floor:.2g}\)"
+    assert re.fullmatch(rf"    flow +ended +{floor} +dt +time", table[0])
     ends = f"{told['mmd'].w2_start:.3g} -> {told['mmd'].w2_end:.3g}"
     lost = f"{told['mmd'].strays} of 240 particles are more than {told['mmd'].stray_distance:.2g}"
     assert re.fullmatch(
@@ -402,7 +402,7 @@ def test_advice_stands_below_a_row_that_is_too_long(tmp_path, capsys):
         ["mmd"],
     )
     plan = made.plans["mmd"]
-    path = pf.simulate(plan.flow, made.x0, made.y, steps=4, dt=plan.dt)
+    path = pf.simulate(plan.flow, made.x0, made.y, steps=4, dt=plan.dt, metrics=made.metrics)
     outcome = Outcome(paths={"mmd": path})
     text = {
         width: "".join(piece for piece, _ in table(made, outcome, width)) for width in (None, 60)
@@ -419,7 +419,7 @@ def test_colours_are_for_terminals_only(monkeypatch):
     leader, follower = pty.openpty()
     try:
         with open(follower, "w", closefd=False) as terminal:
-            pieces = [("v", Style.GREEN), (" mono\x1b[2J", Style.PLAIN), ("\n", Style.PLAIN)]
+            pieces = [("v", Style.GREEN), (" mono\x1b[2J\n", Style.PLAIN)]
             Output(terminal, keep="\n\t").styled(pieces)
             assert os.read(leader, 100) == b"\x1b[32mv\x1b[0m mono\\x1b[2J\r\n"
             monkeypatch.setenv("NO_COLOR", "1")
