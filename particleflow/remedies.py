@@ -11,7 +11,7 @@ from particleflow.strays import Strays
 
 # The share of the distance to the target below which particles have hardly moved.
 HARDLY = 0.1
-# Kernel lengths from start to target beyond which a kernel's force is gone: exp(-4.5) = 1 %.
+# The bandwidths at which a Gaussian has fallen to exp(-4.5) = 1 %.
 BEYOND = 3.0
 # The factor of a change of dt or of the bandwidth: large enough to see an effect.
 FACTOR = 2.0
@@ -37,6 +37,9 @@ class Traits:
         Particles move at random: noise, diffusion, a network in training, minibatches.
     bandwidth : float or None
         That of the last fit, or of the kernel.
+    reach : float or None
+        The distance at which the kernel has fallen to exp(-4.5) = 1 %; None for a power law and
+        for a kernel that declares no tail.
     """
 
     kernel: bool = False
@@ -45,6 +48,7 @@ class Traits:
     noise: bool = False
     random: bool = False
     bandwidth: float | None = None
+    reach: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Ended:
         if self.near.falling:
             return Advice("W2 was still falling", (self._more_steps,))
         width, near = traits.bandwidth, self.near
-        if self._lost and traits.kernel and width is not None and near.last > BEYOND * width:
+        if self._lost and width and traits.reach is not None and near.last > traits.reach:
             far = f"the target is {near.last / width:.3g} bandwidths away"
             return Advice(f"the kernel is too short: {far}", self._reaching(traits))
         if self.moved < HARDLY * near.first:
@@ -104,7 +108,7 @@ class Ended:
         code = f"noise=pf.schedules.Geometric({self.scale:.2g}, ratio=0.5, every={every})"
         noise = Change("noise", None, code)
         # noise beta makes a kernel of length sqrt(bandwidth^2 + beta^2) of the average force
-        reached = self.near.last < BEYOND * math.hypot(width, self.scale)
+        reached = traits.reach is None or self.near.last < BEYOND * math.hypot(width, self.scale)
         mono = Change("flow", "mono", "pf.mono_flow(pf.estimators.KDE(kernel))")
         found = [
             *([noise] if reached and not traits.noise else []),
