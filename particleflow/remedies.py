@@ -88,7 +88,7 @@ class Ended:
         width, near = traits.bandwidth, self.near
         if self._lost and width and traits.reach is not None and near.last > traits.reach:
             far = f"the target is {near.last / width:.3g} bandwidths away"
-            return Advice(f"the kernel is too short: {far}", self._reaching(traits))
+            return Advice(f"the kernel is too short ({far})", self._reaching(traits))
         if self.moved < HARDLY * near.first:
             return Advice("the particles have hardly moved", (self._more_steps,))
         if traits.kernel:

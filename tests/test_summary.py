@@ -118,7 +118,7 @@ def test_far_away_mmd_flow_stalls_and_monoflow_is_what_helps() -> None:
     assert told.strays == 110
     (advice,) = told.advice
     away = told.w2_end / 0.2
-    assert advice.seen == f"the kernel is too short: the target is {away:.3g} bandwidths away"
+    assert advice.seen == f"the kernel is too short (the target is {away:.3g} bandwidths away)"
     assert [str(change) for change in advice.changes] == ["pf.mono_flow(pf.estimators.KDE(kernel))"]
     better = pf.simulate(pf.mono_flow(KDE(KERNEL)), start() + 3, rings(), steps=150)
     assert better.verdict in ("arrived", "on its way")
