@@ -28,6 +28,8 @@ BEGUN = 0.05
 # The last part of a run, whose pace is that of the end: long enough for a fall to be seen, and
 # short beside the run.
 LATE = 0.1
+# The same where particles move at random: the fall in a tenth is often less than chance.
+LATE_AT_RANDOM = 0.5
 # How many standard deviations of W2 between fresh samples a change must exceed where particles
 # move at random. It has that standard deviation at equilibrium too.
 SHAKEN = 2.0
@@ -70,7 +72,8 @@ class Nearness:
     compared : int
         Points of the larger cloud that were compared.
     late : float or None
-        W2 at the record nearest to nine tenths of the run's time; None stands for `first`.
+        W2 at the record nearest to nine tenths of the run's time, or to the half of it where
+        particles move at random; None stands for `first`.
     share : float
         The share of the run's time after that record.
     slack : float
@@ -89,7 +92,7 @@ class Nearness:
 
     @property
     def pace(self) -> float:
-        """The fall of W2 in as long a run again, at the pace of the last tenth.
+        """The fall of W2 in as long a run again, at the pace of its last part.
 
         (late - last) / share; negative where W2 rose, 0 for a change within `slack`.
         """
@@ -179,10 +182,11 @@ def nearness_of_run(
 ) -> Nearness:
     """`nearness` from the records of a run: `cloud(k)` is the one at `times[k]`.
 
-    A run with two records is seen as a whole: its last tenth is not known.
+    A run with two records is seen as a whole: its last part is not known.
     """
+    part = LATE_AT_RANDOM if random else LATE
     length = float(times[-1] - times[0])
-    k = int((times[:-1] - (times[-1] - LATE * length)).abs().argmin()) if len(times) > 2 else 0
+    k = int((times[:-1] - (times[-1] - part * length)).abs().argmin()) if len(times) > 2 else 0
     if k == 0 or not length > 0:
         return nearness(cloud(0), cloud(-1), target, random=random)
     share = float(times[-1] - times[k]) / length

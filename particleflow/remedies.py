@@ -95,7 +95,9 @@ class Ended:
             return Advice(self._seen, self._reaching(traits))
         if traits.ratio and not traits.random and width is not None:
             return Advice(self._seen, (_bandwidth(width / FACTOR),))
-        return Advice(self._seen, (self._smaller_dt,))
+        # what moves at random is slow to show a trend: more steps may still bring it nearer
+        more = (self._more_steps,) if traits.random else ()
+        return Advice(self._seen, (*more, self._smaller_dt))
 
     @property
     def _lost(self) -> bool:

@@ -38,17 +38,23 @@ class Strays:
         that much even between these.
     compared : int
         Particles that were looked at.
+    drawn : int
+        The target points that were drawn, of more; 0 where all were looked at.
     """
 
     count: int
     distance: float
     compared: int
+    drawn: int = 0
 
     def said(self, particles: int) -> str:
         """The strays of a cloud of this many particles, as a clause."""
         of = f"of {self.compared}{' drawn' * (self.compared < particles)} particles"
         verb = "are" if self.count > 1 else "is"
-        return f"{self.count or 'none'} {of} {verb} more than {self.distance:.2g} from the target"
+        aim = f" ({self.drawn} of its points drawn)" if self.drawn else ""
+        return (
+            f"{self.count or 'none'} {of} {verb} more than {self.distance:.2g} from the target{aim}"
+        )
 
 
 def strays(x: Cloud, y: Cloud, floor: float = 0.0) -> Strays | None:
@@ -62,7 +68,7 @@ def strays(x: Cloud, y: Cloud, floor: float = 0.0) -> Strays | None:
 
     >>> line = Cloud(torch.arange(20.0)[:, None])
     >>> strays(Cloud([[3.5], [20.5], [-9.0]]), line)
-    Strays(count=1, distance=2.0, compared=3)
+    Strays(count=1, distance=2.0, compared=3, drawn=0)
     """
     most = min(MOST, math.isqrt(int(DIFFERENCES / x.dim)))
     target, share = places(y, most)
@@ -71,7 +77,8 @@ def strays(x: Cloud, y: Cloud, floor: float = 0.0) -> Strays | None:
     particles = part(x, most).points.to(target)
     distance = max(FAR * _spacing(target, share), floor)
     count = int((_nearest(particles, target) > distance).sum())
-    return Strays(count, distance, len(particles))
+    drawn = len(target) if len(y) > most else 0
+    return Strays(count, distance, len(particles), drawn)
 
 
 def _spacing(points: Tensor, share: Tensor) -> float:

@@ -29,8 +29,9 @@ class Summary:
           the steps, and of the others 9 did.
         - "stalled": none of these.
 
-        Where particles move at random, a change of W2 below two standard deviations of W2 between
-        fresh samples counts as none. A run that did not complete has its status as its verdict:
+        Where particles move at random (noise, diffusion, a network, minibatches), a change of W2
+        below two standard deviations of W2 between fresh samples counts as none, and the pace is
+        that of the last half. A run that did not complete has its status as its verdict:
         "unstable", "diverged", "not converged", "interrupted" or "failed". So has a run that
         cannot be compared with a target: "completed".
     w2_start, w2_end : float or None

@@ -125,6 +125,26 @@ def test_far_away_mmd_flow_stalls_and_monoflow_is_what_helps() -> None:
     assert better.summary().w2_end < 0.1 * told.w2_end
 
 
+def test_a_blurred_ratio_is_advised_a_smaller_bandwidth() -> None:
+    x, y = start(240), rings(300)
+    told = pf.simulate(pf.mono_flow(KDE(Gaussian(2.0))), x, y, steps=100).summary()
+    assert told.verdict == "stalled"
+    (change,) = told.advice[0].changes
+    assert str(change) == "a bandwidth of 1"
+    better = pf.simulate(pf.mono_flow(KDE(Gaussian(change.value))), x, y, steps=100)
+    assert better.summary().w2_end < 0.8 * told.w2_end
+
+
+def test_particles_that_hop_about_the_target_are_advised_a_smaller_dt() -> None:
+    flow, x, y = pf.wgan_flow(pf.estimators.CTransformCritic()), start(), rings()
+    told = pf.simulate(flow, x, y, steps=20, dt=0.6).summary()
+    assert told.verdict in ("stalled", "farther")
+    (change,) = told.advice[0].changes
+    assert str(change) == "dt = 0.15"
+    better = pf.simulate(flow, x, y, steps=20, dt=change.value)
+    assert better.summary().w2_end < 0.7 * told.w2_end
+
+
 def test_a_heavy_tail_is_not_called_short() -> None:
     path = pf.simulate(pf.mmd_flow(pf.kernels.IMQ(0.2)), start() + 9, rings(), steps=3, dt=0.01)
     (advice,) = path.summary().advice
@@ -326,7 +346,8 @@ def test_large_clouds_are_drawn_and_say_so() -> None:
     assert 4000 < found.compared <= 5000
     assert found.count == pytest.approx(found.compared / 2, rel=0.05)
     assert re.fullmatch(
-        r"\d+ of \d+ drawn particles are more than \S+ from the target", found.said(6000)
+        r"\d+ of \d+ drawn particles are more than \S+ from the target \(\d+ of its points drawn\)",
+        found.said(6000),
     )
     path = pf.simulate(moving(lambda z: -z), x, y, steps=2, dt=0.01)
     assert path.summary().drawn == 300
