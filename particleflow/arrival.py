@@ -122,7 +122,12 @@ class Nearness:
 
     def drawn(self, *clouds: int) -> str:
         """The words ", of 300 drawn" for clouds of these sizes; empty for small ones."""
-        return f", of {self.compared} drawn" if max(clouds) > self.compared else ""
+        part = self.part_of(*clouds)
+        return f", of {part} drawn" if part else ""
+
+    def part_of(self, *clouds: int) -> int:
+        """The points that were drawn of clouds of these sizes; 0 where all were compared."""
+        return self.compared if max(clouds) > self.compared else 0
 
     @property
     def verdict(self) -> str:

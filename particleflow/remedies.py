@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from particleflow.advice import Advice, Change
 from particleflow.arrival import Nearness
 from particleflow.strays import Strays
@@ -75,6 +78,30 @@ class Ended:
     dt: float
     steps: int
     particles: int
+
+    @classmethod
+    def of(
+        cls,
+        near: Nearness,
+        strays: Strays | None,
+        records: Float[Tensor, "T N d"],
+        target: Float[Tensor, "M d"] | None,
+        *,
+        dt: float,
+        steps: int,
+    ) -> Ended:
+        """From a run's records; without a fixed target the scale is that of the last one."""
+        first, last = records[0].double(), records[-1].double()
+        aim = last if target is None else target.double()
+        return cls(
+            near,
+            strays,
+            moved=float((last - first).square().sum(1).mean().sqrt()),
+            scale=float(aim.var(0, unbiased=False).mean().sqrt()),
+            dt=dt,
+            steps=steps,
+            particles=len(last),
+        )
 
     def advice(self, traits: Traits) -> Advice:
         """What was seen, and what to change.

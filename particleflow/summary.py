@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
 
 from particleflow.advice import Advice
+from particleflow.arrival import FEWEST, Nearness
+from particleflow.strays import Strays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,50 @@ class Summary:
     metrics: tuple[tuple[str, float, float], ...] = ()
     message: str = ""
     advice: tuple[Advice, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        verdict: str,
+        near: Nearness | None,
+        far: Strays | None,
+        *,
+        sizes: tuple[int, int],
+        end: tuple[int, float],
+        report: Mapping[str, Any],
+        metrics: Mapping[str, Float[Tensor, "T"]],
+        message: str,
+        advice: tuple[Advice, ...],
+    ) -> Summary:
+        """From what a run has left.
+
+        `sizes` are the numbers of particles and of target points (0 if unknown), `end` is the last
+        step and its time.
+        """
+        labels, (particles, aims), (steps, time) = report.get("labels", {}), sizes, end
+        return cls(
+            verdict=verdict,
+            w2_start=None if near is None else near.first,
+            w2_end=None if near is None else near.last,
+            floor=None if near is None or 0 < aims < FEWEST else near.floor,
+            drawn=0 if near is None else near.part_of(particles, aims),
+            particles=particles,
+            strays=None if far is None else far.count,
+            stray_distance=None if far is None else far.distance,
+            strays_said="" if far is None else far.said(particles),
+            steps=steps,
+            time=time,
+            dt=report.get("dt"),
+            seconds=report.get("seconds"),
+            unstable_from=report.get("unstable_from"),
+            metrics=tuple(
+                (labels.get(name, name), float(v[0]), float(v[-1]))
+                for name, v in metrics.items()
+                if len(v)
+            ),
+            message=message,
+            advice=advice,
+        )
 
     def __str__(self) -> str:
         at = f", from step {self.unstable_from} on" if self.unstable_from is not None else ""

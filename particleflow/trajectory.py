@@ -22,7 +22,7 @@ from particleflow._files import misread, replacing
 from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow._words import called
 from particleflow.advice import Advice, advised
-from particleflow.arrival import FEWEST, Nearness, nearness_of_run
+from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.integrators import Snapshot
 from particleflow.remedies import Ended, Traits
@@ -147,29 +147,15 @@ class Trajectory:
 
     @cached_property
     def _summary(self) -> Summary:
-        near, far, n = self.nearness, self._strays, self.particles.shape[1]
-        few = self.target is not None and len(self.target) < FEWEST
-        labels, done = self.report.get("labels", {}), self.status == "completed"
-        return Summary(
-            verdict=self.verdict,
-            w2_start=None if near is None else near.first,
-            w2_end=None if near is None else near.last,
-            floor=None if near is None or few else near.floor,
-            drawn=0 if near is None or not self._drawn(near) else near.compared,
-            particles=n,
-            strays=None if far is None else far.count,
-            stray_distance=None if far is None else far.distance,
-            strays_said="" if far is None else far.said(n),
-            steps=int(self.steps[-1]),
-            time=float(self.times[-1]),
-            dt=self.report.get("dt"),
-            seconds=self.report.get("seconds"),
-            unstable_from=self.report.get("unstable_from"),
-            metrics=tuple(
-                (labels.get(name, name), float(v[0]), float(v[-1]))
-                for name, v in self.metrics.items()
-                if len(v)
-            ),
+        near, far, done = self.nearness, self._strays, self.status == "completed"
+        return Summary.of(
+            self.verdict,
+            near,
+            far,
+            sizes=(self.particles.shape[1], 0 if self.target is None else len(self.target)),
+            end=(int(self.steps[-1]), float(self.times[-1])),
+            report=self.report,
+            metrics=self.metrics,
             message="" if done else self.message,
             advice=advised(self.report) or (self._advice(near, far) if done and near else ()),
         )
@@ -183,24 +169,17 @@ class Trajectory:
         target = Cloud(self.target, log_mass=self.target_log_mass)
         return strays(self.cloud(-1), target, self.nearness.floor)
 
-    def _drawn(self, near: Nearness) -> str:
-        aims = 0 if self.target is None else len(self.target)
-        return near.drawn(self.particles.shape[1], aims)
-
     def _advice(self, near: Nearness, far: Strays | None) -> tuple[Advice, ...]:
         """What to try after a completed run that did not arrive."""
         if near.verdict == "arrived":
             return ()
-        first, last = self.particles[0], self.particles[-1]
-        aim = last if self.target is None else self.target
-        ended = Ended(
+        ended = Ended.of(
             near,
             far,
-            moved=float((last - first).double().square().sum(1).mean().sqrt()),
-            scale=float(aim.double().var(0, unbiased=False).mean().sqrt()),
+            self.particles,
+            self.target,
             dt=float(self.report.get("dt", 1.0)),
             steps=int(self.steps[-1]),
-            particles=len(last),
         )
         return (ended.advice(self._traits),)
 
@@ -414,13 +393,14 @@ class _Gone:
     """Stands for recorded noise, which a saved trajectory does not hold, and refuses its use."""
 
     def normal(self, stream: str, step: int, like: Tensor) -> Tensor:
-        raise ValueError(
-            "`draws` must be passed to go on with this run: it was made with recorded noise, which"
-            " a saved trajectory does not hold"
-        )
+        raise ValueError(self._told)
 
     def child_seed(self, stream: str, step: int) -> int:
-        raise ValueError(
+        raise ValueError(self._told)
+
+    @property
+    def _told(self) -> str:
+        return (
             "`draws` must be passed to go on with this run: it was made with recorded noise, which"
             " a saved trajectory does not hold"
         )
