@@ -122,8 +122,9 @@ class Trajectory:
         if self.target is None or not self.report.get("comparable", True):
             return None
         target = Cloud(self.target, log_mass=self.target_log_mass)
+        random = bool(self.report.get("traits", {}).get("random"))
         try:
-            return nearness_of_run(self.cloud, self.times, target, random=self._traits.random)
+            return nearness_of_run(self.cloud, self.times, target, random=random)
         except ImportError:  # POT is missing
             return None
 
@@ -140,8 +141,7 @@ class Trajectory:
     def summary(self) -> Summary:
         """The run in a few numbers; as text a few lines: verdict, distances, strays, what to try.
 
-        The first call takes about 0.2 s for W2 and its floor (at most 300 points of each cloud are
-        compared, and the words say so), and up to 2 s for the strays (at most 5000 points of each).
+        The first call costs about 0.2 s (300 points are compared), and up to 2 s for strays (5000).
         """
         return self._summary
 
@@ -173,19 +173,9 @@ class Trajectory:
         """What to try after a completed run that did not arrive."""
         if near.verdict == "arrived":
             return ()
-        ended = Ended.of(
-            near,
-            far,
-            self.particles,
-            self.target,
-            dt=float(self.report.get("dt", 1.0)),
-            steps=int(self.steps[-1]),
-        )
-        return (ended.advice(self._traits),)
-
-    @property
-    def _traits(self) -> Traits:
-        return Traits(**self.report.get("traits", {}))
+        dt, steps = float(self.report.get("dt", 1.0)), int(self.steps[-1])
+        ended = Ended.of(near, far, self.particles, self.target, dt=dt, steps=steps)
+        return (ended.advice(Traits(**self.report.get("traits", {}))),)
 
     def cloud(self, index: int) -> Cloud:
         """The cloud of one record.
