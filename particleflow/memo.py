@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from torch import Tensor
@@ -28,8 +29,11 @@ from torch import Tensor
 Made = TypeVar("Made")
 Arguments = ParamSpec("Arguments")
 
-# Stands for an absent entry: None may be kept.
-_MISSING: Any = object()
+
+class _Absent(Enum):
+    """Stands for an absent entry: None may be kept."""
+
+    ENTRY = 0
 
 
 def cached(
@@ -53,13 +57,13 @@ class Memo(Generic[Made]):
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
-        self._made: dict[Any, Made] = {}
+        self._made: dict[object, Made] = {}
 
-    def get(self, key: Any, make: Callable[[], Made]) -> Made:
+    def get(self, key: object, make: Callable[[], Made]) -> Made:
         """The object kept under `key` (hashable), else the result of make()."""
         made = self._made
-        found = made.get(key, _MISSING)
-        if found is _MISSING:
+        found = made.get(key, _Absent.ENTRY)
+        if found is _Absent.ENTRY:
             # each line is one operation on the dictionary, which no other thread can divide
             found = made.setdefault(key, make())
             if self._most is not None:
@@ -96,9 +100,11 @@ else:
             if instance is None:
                 return self
             kept = instance.__dict__
-            found = kept.get(self.attrname, _MISSING)
+            found = kept.get(self.attrname, _Absent.ENTRY)
             return (
-                kept.setdefault(self.attrname, self.func(instance)) if found is _MISSING else found
+                kept.setdefault(self.attrname, self.func(instance))
+                if found is _Absent.ENTRY
+                else found
             )
 
 

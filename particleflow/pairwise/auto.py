@@ -6,7 +6,7 @@ import functools
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor
 
@@ -100,6 +100,7 @@ class AutoField(SumField):
     step. `choices` holds the last choice and the whole field, for queries that recur within a step.
     """
 
+    parts: tuple[tuple[AutoSources, Tensor], ...]
     kept: tuple[Memo[SumField], ...] = ()
     choices: Memo[tuple[Choice, SumField]] = field(default_factory=lambda: Memo(1))
 
@@ -117,7 +118,7 @@ class AutoField(SumField):
         _, whole, z = self._through(z)
         return whole.promise(z)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         z = self._seen(z)
         choice, whole, z = self._through(z)
         told = whole.explain(z)
@@ -136,7 +137,7 @@ class AutoField(SumField):
         points = points_of(z)
 
         def make() -> tuple[Choice, SumField]:
-            sources: AutoSources = self.parts[0][0]
+            sources = self.parts[0][0]
             clouds = [part.spanned for part, _ in self.parts]
             auto = sources.auto
             problem = Problem(
@@ -148,7 +149,7 @@ class AutoField(SumField):
                 else Memo[Choice]()
             )
             choice = alone.get(self._columns, lambda: choose(problem))
-            made: list[SumField] = [
+            made = [
                 _made(part, kept, choice.backend)
                 for part, kept in zip(self.parts, self.kept, strict=True)
             ]
@@ -165,8 +166,4 @@ class AutoField(SumField):
 def _made(part: tuple[AutoSources, Tensor], kept: Memo[SumField], backend: PairwiseSum) -> SumField:
     sources, w = part
 
-    def make() -> SumField:
-        made: Any = sources.through(backend).field(w)
-        return cast("SumField", made)
-
-    return kept.get(backend, make)
+    return kept.get(backend, lambda: cast("SumField", sources.through(backend).field(w)))

@@ -189,12 +189,12 @@ def points_of(z: Tensor | Queries) -> Tensor:
     return z if isinstance(z, Tensor) else z.points
 
 
-def checked_queries(z: Tensor, points: Tensor) -> Tensor:
+def checked_queries(z: object, points: Tensor) -> Tensor:
     """Return `z` (Q, d), and refuse queries unlike the sources `points`.
 
     Machine code checks nothing itself.
     """
-    _checks.points(z, "z")
+    z = _checks.points(z, "z")
     if z.shape[1] != points.shape[1]:
         raise ValueError(
             f"`z` must have the {points.shape[1]} coordinates of the sources, got shape"

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, profile_of
-from particleflow.memo import cached_property
+from particleflow.memo import cached, cached_property
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.exact.tiles import UNROLLED, Plan, function
 from particleflow.pairwise.terms import What
@@ -170,7 +169,7 @@ def range_logs(
         )
 
 
-@lru_cache(maxsize=1024)
+@cached(1024)
 def plan_of(
     kind: type[Kernel],
     what: What,
@@ -257,7 +256,7 @@ class _Job:
         sizes: tuple[int, ...],
         blocks: int,
         share: int,
-        owners: Any,
+        owners: tuple[object, ...],
     ) -> None:
         self.run, self.addresses, self.sizes, self.blocks, self.share, self.owners = (
             run,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from particleflow.pairwise.fourier.nufft import finufft
 from particleflow.pairwise.fourier.route import COINCIDENT, Layout, Wanted, layout
 from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
-from particleflow.pairwise.neighbours.backend import near_sum
+from particleflow.pairwise.neighbours.backend import CulledField, near_sum
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
 
@@ -166,7 +166,7 @@ class FourierField(SumField):
             return self._neighbour_sum(self._fourier.absolute).promise(queries)
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
@@ -205,7 +205,8 @@ class FourierField(SumField):
 
     def _neighbour_sum(self, tol: float) -> SumField:
         """All parts over the neighbours within the kernel's reach."""
-        return near_sum(self.parts, self.kept, tol)
+        kept = cast("tuple[Memo[CulledField], ...]", self.kept)  # by tolerance these alone
+        return near_sum(self.parts, kept, tol)
 
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Layout:
         """The layout for queries z; the last one again if these are the same."""

@@ -58,8 +58,7 @@ class _Plan(Protocol):
 
 def finufft(device: str) -> ModuleType:
     """The library: finufft, or cufinufft on a CUDA device."""
-    found: ModuleType = library("cufinufft" if device == "cuda" else "finufft", "Fourier")
-    return found
+    return library("cufinufft" if device == "cuda" else "finufft", "Fourier")
 
 
 class Transform:

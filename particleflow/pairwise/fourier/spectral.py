@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow.kernels import Kernel
 from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.fallback import exact_values
-from particleflow.pairwise.field import SumField
+from particleflow.pairwise.field import PartSources, SumField
 from particleflow.pairwise.fourier.farfield import Modes, Sums
 from particleflow.pairwise.fourier.nearfield import near_sums
 from particleflow.pairwise.fourier.nufft import Transform
@@ -50,13 +49,9 @@ OUTER = 10
 
 
 @runtime_checkable
-class DoubledSources(Protocol):
+class DoubledSources(PartSources, Protocol):
     """Sources of a Fourier field: points, also in float64, and their tiles for a near field."""
 
-    @property
-    def kernel(self) -> Kernel: ...
-    @property
-    def points(self) -> Tensor: ...
     @property
     def double(self) -> Tensor: ...
     @property

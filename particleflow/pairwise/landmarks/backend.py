@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,12 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.declared import names_of, positive_kind, stated
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
-from particleflow.pairwise.exact.fallback import exact_backend, exact_sources, warn_once
+from particleflow.pairwise.exact.fallback import (
+    ExactSources,
+    exact_backend,
+    exact_sources,
+    warn_once,
+)
 from particleflow.pairwise.field import SumField, merged_logs
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.landmarks.pivots import Landmarks
@@ -130,7 +134,7 @@ class NystroemQueries:
     points: Tensor
     made: Memo[Queries] = field(default_factory=Memo)
 
-    def through(self, exact: Any) -> Queries:
+    def through(self, exact: ExactSources) -> Queries:
         return self.made.get(exact, lambda: exact.prepare(self.points))
 
 
@@ -161,14 +165,14 @@ class NystroemSources:
         )
 
     @cached_property
-    def exact(self) -> Any:
+    def exact(self) -> ExactSources:
         return exact_sources(self.kernel, self.points)
 
     @cached_property
-    def exact64(self) -> Any:
+    def exact64(self) -> ExactSources:
         return exact_sources(self.kernel, self.points.double())
 
-    def over(self, landmarks: Tensor) -> Any:
+    def over(self, landmarks: Tensor) -> ExactSources:
         """Return exact sources at landmarks (m, d), in the dtype of the points."""
         return exact_sources(self.kernel, landmarks.to(self.points.dtype))
 
@@ -271,7 +275,7 @@ class Projected:
         return float(value.max()), float(grad.max())
 
     @cached_property
-    def _over(self) -> Any:
+    def _over(self) -> ExactSources:
         assert self.projection is not None
         return self.sources.over(self.projection.landmarks)
 
@@ -303,7 +307,7 @@ class Projected:
             )
         return log, slope
 
-    def _exact(self, queries: int) -> Any:
+    def _exact(self, queries: int) -> ExactSources:
         """Return the exact sources, and refuse more pairs than `max_pairs`."""
         pairs, backend = len(self.points) * queries, self.sources.backend
         cause = f"{MOST} landmarks do not keep atol = {backend.tolerance:.3g} for {self.kernel}"
@@ -322,6 +326,8 @@ class Projected:
 class NystroemField(SumField):
     """A field over landmarks. The landmarks of each part lie among the part's sources."""
 
+    parts: tuple[tuple[Projected, Tensor], ...]
+
     def promise(self, z: Tensor | Queries) -> Promise | None:
         z = self._seen(z)
         if all(part.projection is None for part, _ in self.parts):
@@ -333,7 +339,7 @@ class NystroemField(SumField):
         )
         return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), how)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         told = dict(super().explain(z))
         exact = [part for part, _ in self.parts if part.projection is None]
         large = [part for part in exact if len(part.points) > EVERY_POINT]

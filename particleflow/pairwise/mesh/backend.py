@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -156,7 +155,7 @@ class MeshField(MeshSums):
         )
         return Promise(value * top, grad * steepest, how)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         z = self._seen(z)
         plan, coverage = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or coverage.why:

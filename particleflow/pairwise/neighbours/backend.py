@@ -8,7 +8,6 @@ import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from particleflow.pairwise.neighbours.batches import LogJob, SumJob, shape_of, u
 from particleflow.pairwise.neighbours.box_tree import Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
+from particleflow.pairwise.promise import KernelSources
 from particleflow.pairwise.terms import What
 
 # Blocks of queries in one job of a thread.
@@ -109,19 +109,18 @@ class Culled:
 
 
 def near_sum(
-    parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float
+    parts: Iterable[tuple[KernelSources, Tensor]], kept: Iterable[Memo[CulledField]], tol: float
 ) -> SumField:
     """The sum of the parts (sources, weights) over neighbours alone.
 
     The tolerance `tol` is relative to the scales. `kept` holds each part's field.
     """
-    fields: list[Any] = []
-    for (sources, w), memory in zip(parts, kept, strict=True):
-        fields.append(
-            memory.get(
-                (Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)
-            )
+    fields = [
+        memory.get(
+            (Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)
         )
+        for (sources, w), memory in zip(parts, kept, strict=True)
+    ]
     return functools.reduce(operator.add, fields)
 
 
@@ -250,13 +249,16 @@ class CulledSources:
         It is the fewest that fill the compiled code's vectors and whole tiles.
         """
         weights = "column" if columns == 1 else "columns"
-        kind: Any = type(self.kernel)
-        return math.lcm(
-            TILE,
-            plan_of(
-                kind, what, self.points.shape[1], self.element, weights, log=log, portable=False
-            ).lanes,
+        plan = plan_of(
+            type(self.kernel),
+            what,
+            self.points.shape[1],
+            self.element,
+            weights,
+            log=log,
+            portable=False,
         )
+        return math.lcm(TILE, plan.lanes)
 
     def _wide(self, boxes: Boxes) -> np.ndarray:
         """Whether each block is too large for float32, (blocks,).
@@ -307,8 +309,7 @@ class CulledSources:
 
     @cached_property
     def _reach(self) -> Reach:
-        kind: type = type(self.kernel)
-        return reach_of(kind, self.tolerance, self.points.shape[1])
+        return reach_of(type(self.kernel), self.tolerance, self.points.shape[1])
 
     def _weights(self, w: Tensor) -> np.ndarray:
         """The weights (N, K) in the order of the tiles."""
@@ -335,6 +336,8 @@ class CulledSources:
 class CulledField(SumField):
     """A field that leaves out far pairs and sorts queries once for all parts."""
 
+    parts: tuple[tuple[CulledSources, Tensor], ...]
+
     def promise(self, z: Tensor | Queries) -> Promise:
         z = self._seen(z)
         queries = self._prepared(z)
@@ -359,5 +362,4 @@ class CulledField(SumField):
             return z
         points = points_of(z)
         own = [sources for sources, _ in self.parts if torch.equal(sources.points, points)]
-        prepared: CulledQueries = (own or [self.parts[0][0]])[0].prepare(points)
-        return prepared
+        return (own or [self.parts[0][0]])[0].prepare(points)
