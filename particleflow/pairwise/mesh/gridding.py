@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Layout
 from particleflow.pairwise.mesh.window import Window
 
 Array: TypeAlias = np.ndarray
+Answer = TypeVar("Answer")
+# Arguments of a loop by name.
+Values: TypeAlias = dict[str, Array | float | None]
 
 # Queries that are worth a thread of their own: tens of microseconds of work.
 ROWS_PER_THREAD = 4096
@@ -36,22 +39,16 @@ INTEGER_BITS = 49
 def _run(
     job: str,
     layout: Layout,
-    values: dict[str, Any],
+    values: Values,
     shape: Sequence[int] = (),
     origin: Sequence[float] = (),
 ) -> None:
     """A loop with its arguments by name. Arrays are passed by address: `values` owns them for a
     task that may outlive its caller, whom an interrupt stops.
     """
-    arguments = [
-        values[name] if kind in (int, float) else _address(values[name])
-        for name, kind in ARGUMENTS[job.split()[0]].items()
-    ]
+    named = (values[name] for name in ARGUMENTS[job.split()[0]])
+    arguments = (one.ctypes.data if isinstance(one, Array) else one for one in named)
     loop(job, layout)(*arguments, *map(int, shape), *map(float, origin))
-
-
-def _address(array: Array | None) -> int | None:
-    return None if array is None else array.ctypes.data
 
 
 @lru_cache(maxsize=4)
@@ -60,7 +57,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def _together(tasks: list[Callable[[], Any]]) -> list[Any]:
+def _together(tasks: Sequence[Callable[[], Answer]]) -> list[Answer]:
     if len(tasks) == 1:
         return [tasks[0]()]
     pool = _pool(len(tasks), os.getpid())
@@ -107,7 +104,7 @@ def extremes(points: Array) -> tuple[Array, Array]:
     )
     lowest[: n - whole], highest[: n - whole] = points[whole:], points[whole:]
     if whole:
-        values = {
+        values: Values = {
             "points": points,
             "lowest": lowest[GROUP:],
             "highest": highest[GROUP:],
@@ -137,7 +134,7 @@ def spread(
     fixed = 2.0 ** math.floor(INTEGER_BITS - math.log2(mass)) if mass > 0 else 1.0
     cells = math.prod(shape)
     threads = max(1, min(threads, THREAD_BYTES // (BYTES_PER_NODE * cells)))
-    values = {
+    values: Values = {
         "points": points,
         "weights": weights,
         "chunk": chunk,
@@ -156,7 +153,7 @@ def spread(
 
 def _spread_share(
     stencil: Stencil,
-    values: dict[str, Any],
+    values: Values,
     origin: Sequence[int],
     shape: Sequence[int],
     share: tuple[int, int],
@@ -165,7 +162,7 @@ def _spread_share(
     room = math.prod(shape) + layout.slack + GROUP
     grid, total = np.zeros(room, layout.element), np.zeros(room, np.int64)
     missed = np.zeros(1, np.int64)
-    mine = {
+    mine: Values = {
         "coefficients": stencil.table,
         "grid": grid,
         "total": total,
@@ -206,7 +203,7 @@ def interpolate(
     contiguous, in the points' dtype.
     """
     job = f"interpolate {what}" + (" ordered" if order is not None else "")
-    values = {
+    values: Values = {
         "points": points,
         "coefficients": stencil.table,
         "order": order,
@@ -215,9 +212,9 @@ def interpolate(
         "scale": stencil.cells_per_length,
         "outside": outside,
     }
-    tasks: list[Callable[[], Any]] = []
+    tasks = []
     for start, stop in _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD)):
-        mine = values | {"start": start, "stop": stop, "out": out}
+        mine: Values = values | {"start": start, "stop": stop, "out": out}
         tasks.append(partial(_run, job, stencil.layout, mine, shape, origin))
     _together(tasks)
 
@@ -237,7 +234,7 @@ def sort(
         np.empty_like(points),
     )
     counts = np.zeros(rows * columns + 1, np.int64)
-    values = {
+    values: Values = {
         "points": points,
         "keys": keys,
         "counts": counts,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from particleflow.pairwise.codegen.arrays import Array
 from particleflow.pairwise.codegen.entry import machine_code
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.codegen.staging import staged
-from particleflow.pairwise.codegen.values import WHOLE, Kind, Value, fma, select
+from particleflow.pairwise.codegen.values import WHOLE, Integer, Kind, Value, fma, select
 from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Block, Layout, Taps
 
 # Arguments of each loop, in order: an array's element, or a number's type.
@@ -48,7 +47,7 @@ def loop(job: str, layout: Layout) -> Callable[..., None]:
     `order` is used.
     """
     name, *options = job.split()
-    elements: dict[Any, str] = {"mesh": layout.element, "particles": layout.particles}
+    elements: dict[object, str] = {"mesh": layout.element, "particles": layout.particles}
     kinds = [elements.get(kind, kind) for kind in ARGUMENTS[name].values()]
     if name != "extremes":
         kinds += [int] * layout.d + [float] * layout.d
@@ -75,7 +74,7 @@ def spread(
     chunk: int,
     scale: float,
     fixed: float,
-    *mesh: Any,
+    *mesh: Value,
 ) -> None:
     """total += round(fixed * sum of weight * window), as integers.
 
@@ -114,7 +113,7 @@ def _spread_one(block: Block, grid: Array, k: int) -> None:
     taps = block.taps(k, 0)
     weight = block.scratch.all_lanes(k + BLOCK, layout.lanes)
     row = [piece * weight for piece in taps.row]
-    first = block.first(k)
+    first = block.nodes[k]
     if layout.d == 1:
         _add_rows(block, grid, first, [None], row)
     else:
@@ -129,7 +128,7 @@ def _spread_one(block: Block, grid: Array, k: int) -> None:
 
 
 def _add_rows(
-    block: Block, grid: Array, first: Any, factors: Sequence[Value | None], row: list[Value]
+    block: Block, grid: Array, first: Integer, factors: Sequence[Value | None], row: list[Value]
 ) -> None:
     """grid += factor * row, each factor one row further on."""
     for factor, indices in zip(factors, block.rows(first, len(factors)), strict=True):
@@ -139,7 +138,7 @@ def _add_rows(
 
 
 @staged
-def _flush(grid: Array, total: Array, fixed: float, start: int, stop: int) -> None:
+def _flush(grid: Array, total: Array, fixed: float, start: Integer, stop: Integer) -> None:
     """total += round(fixed * grid), then grid = 0, for nodes start ... stop - 1.
 
     Up to GROUP - 1 more nodes are included. |fixed * grid| < 2^51: with 1.5 2^52 added, the low
@@ -170,7 +169,7 @@ def interpolate(
     stop: int,
     scale: float,
     outside: float,
-    *mesh: Any,
+    *mesh: Value,
 ) -> None:
     """out[row * order[i] ...] = the mesh's value, gradient or both at particle i.
 
@@ -211,7 +210,7 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
     layout = block.layout
     taps = block.taps(k, 0)
     pulls = None if what == "value" else block.taps(k, 1)
-    first = block.first(k)
+    first = block.nodes[k]
     if layout.d == 1:
         sums = [[grid.load(index, layout.lanes) for index in block.rows(first, 1)[0]]]
     elif layout.d == 2:
@@ -237,7 +236,7 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
 
 
 def _weighted_rows(
-    block: Block, grid: Array, first: Any, taps: Taps, pulls: Taps | None
+    block: Block, grid: Array, first: Integer, taps: Taps, pulls: Taps | None
 ) -> list[list[Value]]:
     """The sums of k_a row_a and of k'_a row_a over the axis before the last."""
     axis = block.layout.outer - 1
@@ -288,7 +287,7 @@ def sort(
     bins: int,
     count: int,
     scale: float,
-    *mesh: Any,
+    *mesh: Value,
 ) -> None:
     """Sort the particles stably by bins of nodes, particles outside the mesh last.
 
