@@ -26,7 +26,7 @@ from particleflow.pairwise.codegen.values import (
 from particleflow.pairwise.codegen.writer import writer
 
 # The place of an element: its index on each axis.
-Place: TypeAlias = Integer | tuple[Integer, ...]
+Place: TypeAlias = "Integer | tuple[Integer, ...]"
 
 
 def stored(element: str) -> ir.Type:
