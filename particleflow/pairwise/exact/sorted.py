@@ -47,10 +47,6 @@ class Form:
     decay: float
     value: tuple[float, ...]
 
-    @property
-    def degree(self) -> int:
-        return len(self.value) - 1
-
     @cached_property
     def slope(self) -> Array:
         return self._derivative(np.array(self.value))

@@ -215,9 +215,7 @@ class FourierField(SumField):
         if known is None or not _equal(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
-            wanted = Wanted(
-                sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near
-            )
+            wanted = Wanted(sources.kernel, tol, laplacian, fourier.max_modes, near)
             own = any(z is part.points for part, _ in self.parts)
             known = (
                 z if own else z.clone(),

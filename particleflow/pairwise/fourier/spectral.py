@@ -21,7 +21,7 @@ from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.fallback import exact_values
 from particleflow.pairwise.field import PartSources, SumField
-from particleflow.pairwise.fourier.farfield import Modes, Sums
+from particleflow.pairwise.fourier.farfield import PERIOD, Modes, Sums
 from particleflow.pairwise.fourier.nearfield import near_sums
 from particleflow.pairwise.fourier.nufft import Transform
 from particleflow.pairwise.fourier.route import Box, Layout
@@ -283,7 +283,7 @@ class Spectral:
         masses = (as_matrix(w).abs().double().sum(0) for _, w in self.parts)
         none = torch.zeros((), dtype=torch.float64, device=z.device)
         mass = float(sum(masses, none).max())
-        single = z.dtype == torch.float32
+        single, stray = z.dtype == torch.float32, PERIOD * self.modes.demand.tol
         modes, highest, sums = self.modes, self._highest(), self._sums_of_modes()
         # C + 1 of the head of farfield.py: the largest of so many random sums
         largest = math.sqrt(2 * math.log(2 * len(z) * self.columns + 8)) + 1
@@ -299,7 +299,7 @@ class Spectral:
             transforms = modes.window * bound(modes.kept, order)
             transforms += modes.rounding * mass * modes.kept.sup[order + 1]
             transforms += modes.window * (sums[order] + other) + modes.rounding * sums[order + 1]
-            return bound(modes.left_out, order), transforms, modes.stray[order] * mass * peak[order]
+            return bound(modes.left_out, order), transforms, stray * mass * peak[order]
 
         def rounding(order: int) -> float:
             """Rounding to the dtype of the points, and the near field's polynomials."""
