@@ -17,11 +17,12 @@ from particleflow.pairwise.base import PairwiseSum, Promise, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.promise import Tolerances
 from particleflow.pairwise.terms import What
 
 
 @dataclass(frozen=True)
-class Auto:
+class Auto(Tolerances):
     """The backend that picks, for every sum, the cheapest backend that can keep the promise.
 
     The promise is |error| <= rtol |v| + atol sum|w| max|grad k|. Small problems are summed exactly.
@@ -46,9 +47,7 @@ class Auto:
     max_pairs: float = 5e10
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
+        self.check_tolerances()
         _checks.positive(self.max_pairs, "max_pairs")
 
     def sources(self, kernel: Kernel, points: Tensor) -> AutoSources:

@@ -28,6 +28,23 @@ from particleflow.pairwise.base import Audit, Field, Queries
 PAIRS = 2**20
 
 
+class Tolerances:
+    """The tolerances rtol and atol of an approximate backend."""
+
+    rtol: float
+    atol: float | None
+
+    @property
+    def absolute(self) -> float:
+        """`atol`, or `rtol` where it is not given."""
+        return self.rtol if self.atol is None else self.atol
+
+    def check_tolerances(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
+
+
 @runtime_checkable
 class KernelSources(Protocol):
     """Sources that tell their points and their kernel."""

@@ -23,7 +23,7 @@ from particleflow.pairwise.fourier.route import COINCIDENT, Layout, Wanted, layo
 from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.neighbours.backend import CulledField, near_sum
-from particleflow.pairwise.promise import peaks
+from particleflow.pairwise.promise import Tolerances, peaks
 from particleflow.pairwise.terms import What
 
 # Tolerances of the sums of a logarithm, relative to the field's: values far below the peak count.
@@ -36,7 +36,7 @@ KEPT = 3
 
 
 @dataclass(frozen=True)
-class Fourier:
+class Fourier(Tolerances):
     """Sums over the Fourier modes of a periodic box, by finufft.
 
         sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z},   F_m = sum_n w_n e^{-i omega_m x_n}.
@@ -91,16 +91,9 @@ class Fourier:
     max_pairs: float = field(default=2e10, kw_only=True)
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
+        self.check_tolerances()
         _checks.count(self.max_modes, "max_modes")
         _checks.positive(self.max_pairs, "max_pairs")
-
-    @property
-    def absolute(self) -> float:
-        """`atol`, or `rtol` where it is not given."""
-        return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = held_points(points, kernel)

@@ -27,6 +27,7 @@ from particleflow.pairwise.field import SumField, merged_logs
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
 from particleflow.pairwise.landmarks.pivots import Landmarks
 from particleflow.pairwise.landmarks.projection import MARGIN, Embedding, Projection, Sum, drawn
+from particleflow.pairwise.promise import Tolerances
 from particleflow.pairwise.terms import What
 
 # Least number of landmarks: the rank is doubled from here.
@@ -53,7 +54,7 @@ def has_landmarks(kind: type) -> bool:
 
 
 @dataclass(frozen=True)
-class Nystroem:
+class Nystroem(Tolerances):
     """Approximate sums over landmarks L drawn from the sources (`Landmarks`), in any d.
 
     sum_i w_i k(z, x_i) ~ sum_j c_j k(z, L_j),        c = K_LL^-1 K_Lx w.
@@ -97,19 +98,13 @@ class Nystroem:
     def __post_init__(self) -> None:
         if self.rank is not None:
             _checks.count(self.rank, "rank")
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
-            if self.rank is not None:
-                raise ValueError(
-                    f"`atol` chooses the number of landmarks, got {self.atol:g} and"
-                    f" rank={self.rank}: leave one of them out"
-                )
+        self.check_tolerances()
+        if self.atol is not None and self.rank is not None:
+            raise ValueError(
+                f"`atol` chooses the number of landmarks, got {self.atol:g} and rank={self.rank}:"
+                " leave one of them out"
+            )
         _checks.positive(self.max_pairs, "max_pairs")
-
-    @property
-    def tolerance(self) -> float:
-        return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
         points = held_points(points, kernel)
@@ -214,7 +209,7 @@ class Projected:
         backend, embedding = self.sources.backend, self.embedding
         if backend.rank is not None:
             return embedding.projected(backend.rank)
-        top, steepest = (backend.tolerance * embedding.mass * peak for peak in embedding.peaks)
+        top, steepest = (backend.absolute * embedding.mass * peak for peak in embedding.peaks)
         most, rank = min(MOST, len(self.points) // 2), FEWEST
         projection: Projection | None = None
         while rank <= most:
@@ -299,7 +294,7 @@ class Projected:
         both = self.sums(What.BOTH, self.w, z)[:, k]
         value, grad = both[:, 0], both[:, 1:]
         bound = float(self._everywhere[0][k])
-        unsure = ~((value > 0) & (value >= bound / (LOG_MARGIN * self.sources.backend.tolerance)))
+        unsure = ~((value > 0) & (value >= bound / (LOG_MARGIN * self.sources.backend.absolute)))
         log, slope = value.log(), grad / value[:, None]
         if bool(unsure.any()):
             log[unsure], slope[unsure] = self._exact(int(unsure.sum())).log_sum(
@@ -310,7 +305,7 @@ class Projected:
     def _exact(self, queries: int) -> ExactSources:
         """Return the exact sources, and refuse more pairs than `max_pairs`."""
         pairs, backend = len(self.points) * queries, self.sources.backend
-        cause = f"{MOST} landmarks do not keep atol = {backend.tolerance:.3g} for {self.kernel}"
+        cause = f"{MOST} landmarks do not keep atol = {backend.absolute:.3g} for {self.kernel}"
         remedy = "raise rtol, widen the bandwidth, or give rank= and look at the promise"
         if pairs > backend.max_pairs:
             raise ValueError(
@@ -348,7 +343,7 @@ class NystroemField(SumField):
             return told | {
                 "backend": name,
                 "why": (
-                    f"{MOST} landmarks do not keep atol = {large[0].sources.backend.tolerance:.3g}"
+                    f"{MOST} landmarks do not keep atol = {large[0].sources.backend.absolute:.3g}"
                 ),
             }
         return told | {"backend": "Nystroem", "why": f"asked for; {self._ranks} landmarks"}

@@ -22,11 +22,11 @@ from particleflow.pairwise.mesh.placed import Placed
 from particleflow.pairwise.mesh.records import MeshQueries, PartFacts
 from particleflow.pairwise.mesh.sums import MeshSums
 from particleflow.pairwise.periodic.modes import require_smooth
-from particleflow.pairwise.promise import scales
+from particleflow.pairwise.promise import Tolerances, scales
 
 
 @dataclass(frozen=True)
-class Mesh:
+class Mesh(Tolerances):
     """Sums on a particle mesh (Hockney and Eastwood 1988, without a near part).
 
     Each particle is spread to the W^d nodes around it, the mesh is convolved with the kernel by
@@ -80,16 +80,9 @@ class Mesh:
     max_pairs: float = field(default=2e10, kw_only=True)
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
+        self.check_tolerances()
         _checks.count(self.max_cells, "max_cells")
         _checks.positive(self.max_pairs, "max_pairs")
-
-    @property
-    def absolute(self) -> float:
-        """`atol`, or `rtol` where it is not given."""
-        return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = checked_points(points, kernel, ranged=False)

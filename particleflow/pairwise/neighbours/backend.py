@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow import _checks
 from particleflow._libraries import library
 from particleflow.kernels import Kernel, ScaledKernel
 from particleflow.kernels.declared import falls_fast, has_kink, names_of
@@ -28,7 +27,7 @@ from particleflow.pairwise.neighbours.batches import LogJob, SumJob, shape_of, u
 from particleflow.pairwise.neighbours.box_tree import Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
-from particleflow.pairwise.promise import KernelSources
+from particleflow.pairwise.promise import KernelSources, Tolerances
 from particleflow.pairwise.terms import What
 
 # Blocks of queries in one job of a thread.
@@ -44,7 +43,7 @@ FINEST_FLOAT32 = 5e-6
 
 
 @dataclass(frozen=True)
-class Culled:
+class Culled(Tolerances):
     """Sums are exact over the sources within the kernel's reach R, on the CPU and in any d.
 
     The reach satisfies k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. Sources and queries
@@ -74,13 +73,7 @@ class Culled:
     atol: float | None = None
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
-
-    @property
-    def tolerance(self) -> float:
-        return self.rtol if self.atol is None else self.atol
+        self.check_tolerances()
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
         points = checked_points(points, kernel)
@@ -101,11 +94,9 @@ class Culled:
                 " rows"
             )
         library("llvmlite.binding", "Culled")
-        double = (
-            points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or has_kink(kernel)
-        )
+        double = points.dtype == torch.float64 or self.absolute < FINEST_FLOAT32 or has_kink(kernel)
         element = np.dtype(np.float64 if double else np.float32)
-        return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
+        return CulledSources(kernel, points, self.absolute, element, Tiled.of(points.numpy()))
 
 
 def near_sum(
