@@ -9,12 +9,10 @@ are. The rest is computed in float32 where its precision suffices (`Plan.element
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
-import torch
 
 from particleflow.kernels.contract import COINCIDENT
 from particleflow.pairwise.codegen.arrays import Array
@@ -25,6 +23,7 @@ from particleflow.pairwise.codegen.values import Kind, Value, fma, select, squar
 from particleflow.pairwise.neighbours.tiled import Batch, Neighbours, Tiled
 from particleflow.pairwise.periodic.split import Split
 from particleflow.pairwise.terms import What
+from particleflow.pairwise.threads import together
 
 # Queries in one vector.
 LANES = 8
@@ -195,13 +194,7 @@ def near_sums(
         near.batches(w, 1 / split.radius, np.dtype(np.float64), k, min(k + JOB, len(near)))
         for k in range(0, len(near), JOB)
     ]
-    threads = min(torch.get_num_threads(), len(parts))
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(job, parts, [out] * len(parts)))
-    else:
-        for part in parts:
-            job(part, out)
+    together([partial(job, part, out) for part in parts])
     return out
 
 

@@ -6,22 +6,20 @@ The work is divided among threads. The bits of a result do not depend on their n
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 
-from particleflow.pairwise.mesh.loops import ARGUMENTS, loop
+from particleflow.pairwise.mesh import loops
 from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Layout
 from particleflow.pairwise.mesh.window import Window
+from particleflow.pairwise.threads import together
 
 Array: TypeAlias = np.ndarray
-Answer = TypeVar("Answer")
 # Arguments of a loop by name.
 Values: TypeAlias = dict[str, Array | float | None]
 
@@ -37,31 +35,19 @@ INTEGER_BITS = 49
 
 
 def _run(
-    job: str,
-    layout: Layout,
     values: Values,
-    shape: Sequence[int] = (),
-    origin: Sequence[float] = (),
+    shape: Sequence[int],
+    origin: Sequence[float],
+    function: Callable[..., None],
+    layout: Layout,
+    *plain: object,
 ) -> None:
-    """A loop with its arguments by name. Arrays are passed by address: `values` owns them for a
-    task that may outlive its caller, whom an interrupt stops.
+    """A loop of `loops.py` with its arguments by name. Arrays are passed by address: `values` owns
+    them for a task that may outlive its caller, whom an interrupt stops.
     """
-    named = (values[name] for name in ARGUMENTS[job.split()[0]])
-    arguments = (one.ctypes.data if isinstance(one, Array) else one for one in named)
-    loop(job, layout)(*arguments, *map(int, shape), *map(float, origin))
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """The pool of one process: a forked child has the object of its parent, but not its threads."""
-    return ThreadPoolExecutor(threads)
-
-
-def _together(tasks: Sequence[Callable[[], Answer]]) -> list[Answer]:
-    if len(tasks) == 1:
-        return [tasks[0]()]
-    pool = _pool(len(tasks), os.getpid())
-    return [future.result() for future in [pool.submit(task) for task in tasks]]
+    named = (values[name] for name in loops.arguments(function))
+    passed = (one.ctypes.data if isinstance(one, Array) else one for one in named)
+    loops.loop(function, layout, *plain)(*passed, *map(int, shape), *map(float, origin))
 
 
 def _shares(count: int, threads: int, unit: int) -> list[tuple[int, int]]:
@@ -110,7 +96,7 @@ def extremes(points: Array) -> tuple[Array, Array]:
             "highest": highest[GROUP:],
             "count": whole,
         }
-        _run("extremes", Layout("float32", 4, 2, d, points.dtype.name), values)
+        _run(values, (), (), loops.extremes, Layout("float32", 4, 2, d, points.dtype.name))
     return np.fmin.reduce(lowest), np.fmax.reduce(highest)
 
 
@@ -142,7 +128,7 @@ def spread(
         "fixed": fixed,
     }
     shares = _shares(len(points), threads, chunk)
-    parts = _together(
+    parts = together(
         [partial(_spread_share, stencil, values, origin, shape, share) for share in shares]
     )
     total = parts[0][0]
@@ -170,7 +156,7 @@ def _spread_share(
         "start": share[0],
         "stop": share[1],
     }
-    _run("spread", layout, values | mine, shape, origin)
+    _run(values | mine, shape, origin, loops.spread, layout)
     return total, int(missed[0])
 
 
@@ -202,21 +188,19 @@ def interpolate(
     of the mesh gets `outside`, one that is not finite NaN. out is (N, components), its last axis
     contiguous, in the points' dtype.
     """
-    job = f"interpolate {what}" + (" ordered" if order is not None else "")
     values: Values = {
         "points": points,
         "coefficients": stencil.table,
         "order": order,
         "grid": mesh,
+        "out": out,
         "row": out.strides[0] // out.itemsize,
         "scale": stencil.cells_per_length,
         "outside": outside,
     }
-    tasks = []
-    for start, stop in _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD)):
-        mine: Values = values | {"start": start, "stop": stop, "out": out}
-        tasks.append(partial(_run, job, stencil.layout, mine, shape, origin))
-    _together(tasks)
+    chosen = shape, origin, loops.interpolate, stencil.layout, what, order is not None
+    shares = _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD))
+    together([partial(_run, values | {"start": a, "stop": b}, *chosen) for a, b in shares])
 
 
 def sort(
@@ -245,5 +229,5 @@ def sort(
         "scale": stencil.cells_per_length,
         "coefficients": stencil.table,
     }
-    _run("sort", layout, values, shape, origin)
+    _run(values, shape, origin, loops.sort, layout)
     return ordered, order

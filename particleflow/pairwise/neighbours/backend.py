@@ -6,7 +6,6 @@ import functools
 import math
 import operator
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,11 +23,12 @@ from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
 from particleflow.pairwise.neighbours import search
 from particleflow.pairwise.neighbours.batches import LogJob, SumJob, shape_of, unit_of
-from particleflow.pairwise.neighbours.box_tree import Boxes
+from particleflow.pairwise.neighbours.box_tree import TILE, Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
-from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
+from particleflow.pairwise.neighbours.tiled import Batch, Neighbours, Tiled
 from particleflow.pairwise.promise import KernelSources, Tolerances
 from particleflow.pairwise.terms import What
+from particleflow.pairwise.threads import together
 
 # Blocks of queries in one job of a thread.
 JOB = 512
@@ -188,7 +188,6 @@ class CulledSources:
             log_tolerance,
             boxes,
             reach,
-            search.stack(),
         )
         self._run(
             LogJob(self.kernel, block, logs, grads),
@@ -219,7 +218,6 @@ class CulledSources:
             weights = np.ascontiguousarray(column)
             found = search.bounds(
                 tiled.tree,
-                TILE,
                 tiled.points,
                 weights,
                 tiled.masses(weights),
@@ -229,7 +227,6 @@ class CulledSources:
                 limits,
                 rounding,
                 shift,
-                search.stack(),
             )
             worst = max(worst[0], found[0]), max(worst[1], found[1])
         return worst
@@ -286,13 +283,7 @@ class CulledSources:
                     some.batches(weights, unit, dtype, k, min(k + JOB, len(near)))
                     for k in range(0, len(near), JOB)
                 ]
-        threads = min(torch.get_num_threads(), len(parts))
-        if threads > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(job, parts))
-        else:
-            for part in parts:
-                job(part)
+        together([functools.partial(job, part) for part in parts])
 
     @property
     def _length(self) -> float:
