@@ -39,6 +39,7 @@ from particleflow.pairwise.mesh.spacing import plan
 from particleflow.pairwise.neighbours.backend import Culled
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
 from particleflow.pairwise.periodic.modes import require_smooth
+from particleflow.pairwise.promise import Tolerances
 
 # Most pairs times coordinates that torch sums before another backend has begun.
 TINY = 1e4
@@ -101,7 +102,7 @@ class Spanned:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Tolerances):
     """A sum whose cost is estimated: its points, and the tolerances of `Auto`."""
 
     kernel: Kernel
@@ -211,8 +212,7 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
     """
     if not has_facts(problem.kernel):
         return
-    rtol, atol = problem.rtol, problem.atol
-    absolute = rtol if atol is None else atol
+    rtol, atol, absolute = problem.rtol, problem.atol, problem.absolute
     if problem.d <= 3 and usable("llvmlite.binding"):
         cost = _mesh(problem, absolute)
         if cost is not None:

@@ -25,6 +25,7 @@ from particleflow.pairwise.inputs import (
     checked_weights,
     kept_queries,
     points_of,
+    require_cpu,
 )
 from particleflow.pairwise.terms import What
 from particleflow.subsets import ranked
@@ -66,11 +67,7 @@ class Compiled:
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
         points = checked_points(points, kernel)
         check_kernel(kernel)
-        if points.device.type != "cpu":
-            raise ValueError(
-                f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or"
-                " Dense()"
-            )
+        require_cpu(points, "Compiled()")
         return CompiledSources(kernel, points, self.portable)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -210,30 +209,27 @@ def _run(
     share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
     addresses = [*map(_address, before), *ranges.addresses, *map(_address, after)]
     scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
-    # A second interrupt may end this call before its threads: the job keeps their arrays alive.
-    owners = (*before, ranges, *after, scratch)
-    job = _Job(
-        function(plan),
-        addresses,
-        (ranges.block, z.shape[1], len(z), columns),
-        blocks,
-        share,
-        owners,
-    )
     aligned = -(-_address(scratch) // CACHE_LINE) * CACHE_LINE
-    if threads == 1:
-        job.work(aligned)
-        return
-    others = [
-        threading.Thread(target=job.work, args=(aligned + k * scratch.shape[1],))
-        for k in range(1, threads)
-    ]
+    run, sizes = function(plan), (ranges.block, z.shape[1], len(z), columns)
+    # Each thread takes shares of blocks from one counter until none is left.
+    firsts, stopped = itertools.count(0, share), False
+
+    def work(thread: int, owners: tuple[object, ...]) -> None:
+        place = aligned + thread * scratch.shape[1]
+        for first in firsts:
+            if first >= blocks or stopped:
+                return
+            run(*addresses, place, first, min(first + share, blocks), *sizes)
+
+    # A second interrupt may end this call before its threads: they keep their arrays alive.
+    owners = (*before, ranges, *after, scratch)
+    others = [threading.Thread(target=work, args=(k, owners)) for k in range(1, threads)]
     try:
         for thread in others:
             thread.start()
-        job.work(aligned)
+        work(0, owners)
     except BaseException:
-        job.stopped = True
+        stopped = True
         raise
     finally:
         for thread in others:
@@ -244,35 +240,3 @@ def _run(
 def _address(array: np.ndarray) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
-
-
-class _Job:
-    """Shares of blocks, which each thread takes from one counter until none is left."""
-
-    def __init__(
-        self,
-        run: Callable[..., None],
-        addresses: list[int],
-        sizes: tuple[int, ...],
-        blocks: int,
-        share: int,
-        owners: tuple[object, ...],
-    ) -> None:
-        self.run, self.addresses, self.sizes, self.blocks, self.share, self.owners = (
-            run,
-            addresses,
-            sizes,
-            blocks,
-            share,
-            owners,
-        )
-        self.firsts = itertools.count(0, share)
-        self.stopped = False
-
-    def work(self, scratch: int) -> None:
-        for first in self.firsts:
-            if first >= self.blocks or self.stopped:
-                return
-            self.run(
-                *self.addresses, scratch, first, min(first + self.share, self.blocks), *self.sizes
-            )

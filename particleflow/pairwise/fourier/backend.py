@@ -21,7 +21,13 @@ from particleflow.pairwise.field import SumField
 from particleflow.pairwise.fourier.nufft import finufft
 from particleflow.pairwise.fourier.route import COINCIDENT, Layout, Wanted, layout
 from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
-from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_weights,
+    held_points,
+    kept_queries,
+    points_of,
+    require_few_coordinates,
+)
 from particleflow.pairwise.neighbours.backend import CulledField, near_sum
 from particleflow.pairwise.promise import Tolerances, peaks
 from particleflow.pairwise.terms import What
@@ -97,15 +103,10 @@ class Fourier(Tolerances):
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = held_points(points, kernel)
-        d = points.shape[1]
-        if d > 3:
-            raise ValueError(
-                f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled,"
-                " which is exact, or Nystroem"
-            )
+        require_few_coordinates(points, "Fourier")
         if not has_facts(kernel):
             return undeclared("Fourier()", kernel, points)
-        if d == 1 and form_of(kernel) is not None:
+        if points.shape[1] == 1 and form_of(kernel) is not None:
             return Sorted().sources(kernel, points)
         finufft(points.device.type)
         return FourierSources(kernel, points, self)

@@ -181,39 +181,23 @@ def near_sums(
         ],
     }[what]
     coefficients.append(np.array([(COINCIDENT / radii) ** 2]))
-    job = _Job(
-        function(Plan(what, d, len(value), element, Processor.here())),
-        np.concatenate(coefficients).astype(element),
-        what.components(d),
-    )
+    numbers = np.concatenate(coefficients).astype(element)
+    call = function(Plan(what, d, len(value), element, Processor.here()))
     out = np.zeros((len(queries.points), w.shape[1], what.components(d)))
     near = Neighbours(
         sources, queries, BLOCK, np.full(-(-len(queries.points) // BLOCK), split.radius)
     )
-    parts = [
-        near.batches(w, 1 / split.radius, np.dtype(np.float64), k, min(k + JOB, len(near)))
-        for k in range(0, len(near), JOB)
-    ]
-    together([partial(job, part, out) for part in parts])
+
+    def add(batch: Batch) -> None:
+        blocks, rows = len(batch.ends), len(batch.z)
+        z = np.zeros((d, blocks * BLOCK))
+        z[:, :rows] = batch.z.T
+        for column in range(w.shape[1]):
+            weights = np.ascontiguousarray(batch.w[:, column], dtype=numbers.dtype)
+            sums = np.zeros((what.components(d), blocks * BLOCK))
+            arrays = (z, batch.x, weights, batch.ends, numbers, sums)
+            call(*(array.ctypes.data for array in arrays), blocks, blocks * BLOCK)
+            out[batch.first : batch.last, column] = sums[:, :rows].T
+
+    together(near.tasks(add, w, 1 / split.radius, np.dtype(np.float64), JOB))
     return out
-
-
-@dataclass(frozen=True)
-class _Job:
-    call: Callable[..., None]
-    coefficients: np.ndarray
-    components: int
-
-    def __call__(self, part: Iterator[Batch], out: np.ndarray) -> None:
-        for batch in part:
-            if not len(batch.x):
-                continue
-            blocks, rows = len(batch.ends), len(batch.z)
-            z = np.zeros((batch.z.shape[1], blocks * BLOCK))
-            z[:, :rows] = batch.z.T
-            for column in range(batch.w.shape[1]):
-                w = np.ascontiguousarray(batch.w[:, column], dtype=self.coefficients.dtype)
-                sums = np.zeros((self.components, blocks * BLOCK))
-                arrays = (z, batch.x, w, batch.ends, self.coefficients, sums)
-                self.call(*(array.ctypes.data for array in arrays), blocks, blocks * BLOCK)
-                out[batch.first : batch.last, column] = sums[:, :rows].T

@@ -24,7 +24,13 @@ from particleflow.pairwise.exact.fallback import (
     warn_once,
 )
 from particleflow.pairwise.field import SumField, merged_logs
-from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_weights,
+    held_points,
+    kept_queries,
+    points_of,
+    require_finite,
+)
 from particleflow.pairwise.landmarks.pivots import Landmarks
 from particleflow.pairwise.landmarks.projection import MARGIN, Embedding, Projection, Sum, drawn
 from particleflow.pairwise.promise import Tolerances
@@ -114,11 +120,7 @@ class Nystroem(Tolerances):
                 " the gradient of a kernel with a kink, or of one that may not be positive"
                 " definite, has no bound; sum exactly with pairwise=Compiled() or Dense()"
             )
-        if not bool(points.isfinite().all()):
-            raise ValueError(
-                "`points` must be finite for landmarks, got NaN or infinite coordinates: drop those"
-                " rows"
-            )
+        require_finite(points, "landmarks")
         return NystroemSources(kernel, points, self)
 
 
@@ -189,9 +191,6 @@ class Projected:
     @property
     def points(self) -> Tensor:
         return self.sources.points
-
-    def prepare(self, z: Tensor) -> NystroemQueries:
-        return self.sources.prepare(z)
 
     def field(self, w: Tensor) -> NystroemField:
         return self.sources.field(w)
@@ -283,9 +282,6 @@ class Projected:
             self.projection.c.to(self.points.dtype),
             z.through(over) if isinstance(z, NystroemQueries) else z,
         )
-
-    def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        return Projected(self.sources, w[:, None]).log_column(0, z)
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         points = points_of(z)

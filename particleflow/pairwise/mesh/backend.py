@@ -16,7 +16,13 @@ from particleflow.kernels.declared import bandwidth_of, has_facts
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact.fallback import exact_backend, undeclared
-from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_points,
+    checked_weights,
+    kept_queries,
+    points_of,
+    require_few_coordinates,
+)
 from particleflow.pairwise.mesh.logarithm import LogSum
 from particleflow.pairwise.mesh.placed import Placed
 from particleflow.pairwise.mesh.records import MeshQueries, PartFacts
@@ -87,11 +93,7 @@ class Mesh(Tolerances):
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = checked_points(points, kernel, ranged=False)
         require_smooth(kernel, "Mesh")
-        if points.shape[1] > 3:
-            raise ValueError(
-                f"`points` must have 1, 2 or 3 coordinates for Mesh, got {points.shape[1]}: use"
-                " Compiled, which is exact, or Nystroem"
-            )
+        require_few_coordinates(points, "Mesh")
         if points.device.type != "cpu":
             raise ValueError(
                 f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier,"

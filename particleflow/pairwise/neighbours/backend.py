@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,11 +18,18 @@ from particleflow.kernels.declared import falls_fast, has_kink, names_of
 from particleflow.kernels.scaled import Scaled
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
-from particleflow.pairwise.exact.ranges import plan_of
+from particleflow.pairwise.exact.ranges import plan_of, query_rows, range_logs, range_sums
 from particleflow.pairwise.field import SumField
-from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_points,
+    checked_weights,
+    kept_queries,
+    points_of,
+    require_cpu,
+    require_finite,
+)
 from particleflow.pairwise.neighbours import search
-from particleflow.pairwise.neighbours.batches import LogJob, SumJob, shape_of, unit_of
+from particleflow.pairwise.neighbours.batches import ranges_of, shape_of, unit_of
 from particleflow.pairwise.neighbours.box_tree import TILE, Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
 from particleflow.pairwise.neighbours.tiled import Batch, Neighbours, Tiled
@@ -83,16 +90,8 @@ class Culled(Tolerances):
                 f" {kernel}: its reach is long or unknown; sum with Compiled(), or with Dense() for"
                 " a kernel of your own"
             )
-        if points.device.type != "cpu":
-            raise ValueError(
-                f"`points` must be on the CPU for Culled(), got {points.device}: use KeOps() or"
-                " Dense()"
-            )
-        if not bool(points.isfinite().all()):
-            raise ValueError(
-                "`points` must be finite for Culled(), got NaN or infinite coordinates: drop those"
-                " rows"
-            )
+        require_cpu(points, "Culled()")
+        require_finite(points, "Culled()")
         library("llvmlite.binding", "Culled")
         double = points.dtype == torch.float64 or self.absolute < FINEST_FLOAT32 or has_kink(kernel)
         element = np.dtype(np.float64 if double else np.float32)
@@ -166,7 +165,13 @@ class CulledSources:
             block,
             np.full(-(-len(total) // block), self._reach.of(what) * self._length),
         )
-        self._run(SumJob(self.kernel, what, block, total), w, near)
+
+        def add(batch: Batch) -> None:
+            weights, ranges = torch.from_numpy(batch.w), ranges_of(batch, block)
+            sums = range_sums(self.kernel, what, weights, batch.x, query_rows(batch.z), ranges)
+            total[batch.first : batch.last] += sums[: len(batch.z)]
+
+        self._run(add, w, near)
         return self._answer(total, w, queries)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
@@ -189,11 +194,15 @@ class CulledSources:
             boxes,
             reach,
         )
-        self._run(
-            LogJob(self.kernel, block, logs, grads),
-            w[:, None],
-            Neighbours(self.tiled, queries.tiled, block, reach),
-        )
+
+        def write(batch: Batch) -> None:
+            weights, ranges = torch.from_numpy(batch.w)[:, 0], ranges_of(batch, block)
+            log, grad = range_logs(self.kernel, weights, batch.x, query_rows(batch.z), ranges)
+            # A block without sources keeps its empty sum.
+            met = (ranges.stops > ranges.starts).repeat(block)[: len(batch.z)].nonzero()[0]
+            logs[batch.first + met], grads[batch.first + met] = log[met], grad[met]
+
+        self._run(write, w[:, None], Neighbours(self.tiled, queries.tiled, block, reach))
         return self._answer(logs, w, queries), self._answer(grads, w, queries)
 
     def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
@@ -258,8 +267,8 @@ class CulledSources:
             np.linalg.norm(boxes.high - boxes.low, axis=1) > largest
         )
 
-    def _run(self, job: SumJob | LogJob, w: Tensor, near: Neighbours) -> None:
-        """Sum all blocks in PyTorch's number of threads.
+    def _run(self, job: Callable[[Batch], None], w: Tensor, near: Neighbours) -> None:
+        """Do `job` for all batches, in PyTorch's number of threads.
 
         One thread sums a block, over its sources in one order.
         """
@@ -269,7 +278,7 @@ class CulledSources:
             self._wide(near.queries.boxes(near.block)),
         )
         wide |= (self.element == np.float32) & (near.reach * unit > FAR)
-        parts: list[Iterator[Batch]] = []
+        tasks: list[Callable[[], None]] = []
         if len(near) <= FEW and wide.any():
             wide[:] = True
         for chosen, dtype in ((~wide, self.element), (wide, np.dtype(np.float64))):
@@ -279,11 +288,8 @@ class CulledSources:
                     if chosen.all()
                     else replace(near, reach=np.where(chosen, near.reach, np.nan))
                 )
-                parts += [
-                    some.batches(weights, unit, dtype, k, min(k + JOB, len(near)))
-                    for k in range(0, len(near), JOB)
-                ]
-        together([functools.partial(job, part) for part in parts])
+                tasks += some.tasks(job, weights, unit, dtype, JOB)
+        together(tasks)
 
     @property
     def _length(self) -> float:

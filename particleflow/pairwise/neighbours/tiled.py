@@ -5,8 +5,9 @@ The tiles have equal counts and tight boxes, with a tree over them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -110,6 +111,18 @@ class Neighbours:
 
     def __len__(self) -> int:
         return len(self.reach)
+
+    def tasks(
+        self, job: Callable[[Batch], None], w: np.ndarray, unit: float, dtype: np.dtype, size: int
+    ) -> list[Callable[[], None]]:
+        """Tasks that do `job` for all batches with sources, each of up to `size` blocks."""
+
+        def task(first: int) -> None:
+            for batch in self.batches(w, unit, dtype, first, min(first + size, len(self))):
+                if len(batch.x):
+                    job(batch)
+
+        return [partial(task, first) for first in range(0, len(self), size)]
 
     def batches(
         self, w: np.ndarray, unit: float, dtype: np.dtype, first: int, last: int
