@@ -21,7 +21,9 @@ B (T_1 + C T_2), with T_2 = sqrt(sum c^2) and C^2 = 2 log(rows).
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -150,6 +152,12 @@ class Modes:
             -self.half[axis], self.half[axis] + 1, dtype=self.c.dtype, device=self.c.device
         )
         return (2 * math.pi / self.lengths[axis] * m).reshape(shape)
+
+    @property
+    def omega2(self) -> Tensor:
+        """|omega|^2 of each mode."""
+        axes = (self.omega(axis) ** 2 for axis in range(len(self.half)))
+        return functools.reduce(operator.add, axes)
 
 
 @lru_cache(maxsize=6)
@@ -352,18 +360,8 @@ def _filled(half: int, most: int) -> int:
 
     The fine grid has a product of 2, 3 and 5 points, which may be more than `half` modes need.
     """
-    fine = nufft.UPSAMPLING * (2 * half + 1)
-    while not _has_small_factors(fine):
-        fine += 1
+    fine = fft.next_fast_len(nufft.UPSAMPLING * (2 * half + 1), real=True)
     return max(half, min(most, (fine // nufft.UPSAMPLING - 1) // 2))
-
-
-def _has_small_factors(n: int) -> bool:
-    """Whether n is a product of 2, 3 and 5."""
-    for prime in (2, 3, 5):
-        while n % prime == 0:
-            n //= prime
-    return n == 1
 
 
 def _mirrored(c: Array) -> Array:

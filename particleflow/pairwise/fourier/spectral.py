@@ -170,11 +170,9 @@ class Spectral:
 
     def _factor(self, what: What, component: int) -> Tensor:
         """What F is multiplied by: c_m times 1, times i omega_j unit, or times -|omega|^2."""
-        modes, d = self.modes, len(self.modes.half)
+        modes = self.modes
         if what is What.LAPLACIAN:
-            return -modes.c * functools.reduce(
-                operator.add, (modes.omega(axis) ** 2 for axis in range(d))
-            )
+            return -modes.c * modes.omega2
         axis = component - (what is What.BOTH)
         if what is What.VALUE or axis < 0:
             return modes.c
@@ -337,9 +335,7 @@ class Spectral:
     def _sums_of_modes(self) -> tuple[float, float, float]:
         """sum |c_m F_m| |omega_m|^n for n = 0, 1, 2, each the largest over weight vectors."""
         modes = self.modes
-        norm = functools.reduce(
-            operator.add, (modes.omega(axis) ** 2 for axis in range(len(modes.half)))
-        ).sqrt()
+        norm = modes.omega2.sqrt()
         found = []
         for packed, times in self._packed():
             size = packed.abs() * (modes.c.abs() * times)
