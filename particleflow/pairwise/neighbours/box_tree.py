@@ -78,17 +78,25 @@ def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, 
 
 
 @staged
+def _enclose(points: Points, first: int, last: int, lowest: Floats, highest: Floats) -> None:
+    """Write the corners (d,) of the tight box around rows first..last (exclusive)."""
+    for k in range(points.shape[1]):
+        low = high = points[first, k]
+        for i in range(first + 1, last):
+            low, high = min(low, points[i, k]), max(high, points[i, k])
+        lowest[k], highest[k] = low, high
+
+
+@staged
 def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floats) -> int:
     """Write the tight box around rows lowest..highest (exclusive), return its longest side's axis.
 
     The lower corner (d,) goes into base, the sides (d,) go into length.
     """
+    _enclose(points, lowest, highest, base, length)
     axis = 0
-    for k in range(points.shape[1]):
-        low = high = points[lowest, k]
-        for i in range(lowest + 1, highest):
-            low, high = min(low, points[i, k]), max(high, points[i, k])
-        base[k], length[k] = low, high - low
+    for k in range(len(base)):
+        length[k] -= base[k]
         if length[k] > length[axis]:
             axis = k
     return axis
@@ -233,13 +241,9 @@ class Tree(NamedTuple):
 @staged
 def tile_boxes(points: Points, boxes: Boxes) -> None:
     """Write the tight boxes around the tiles of points (N, d) into boxes."""
-    n, d = points.shape
     for t in range(len(boxes.low)):
-        for k in range(d):
-            low = high = points[t * TILE, k]
-            for i in range(t * TILE + 1, min(n, (t + 1) * TILE)):
-                low, high = min(low, points[i, k]), max(high, points[i, k])
-            boxes.low[t, k], boxes.high[t, k] = low, high
+        last = min(len(points), (t + 1) * TILE)
+        _enclose(points, t * TILE, last, boxes.low[t], boxes.high[t])
 
 
 @staged

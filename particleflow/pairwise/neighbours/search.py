@@ -256,7 +256,7 @@ def _bound(
     """The bounds of `bounds` for one box of queries in a block."""
     boxes, table, scale = tree.boxes, limits.table, limits.scale
     stack = memory("int64", STACK)
-    d, n, last = points.shape[1], len(points), len(table) - 1.0
+    single, n, last = Boxes(points, points), len(points), len(table) - 1.0
     reach2, band2, far2 = (
         limits.reach * limits.reach,
         limits.band * limits.band,
@@ -282,17 +282,7 @@ def _bound(
         else:
             lost = s > reach2 and _gap2(boxes, i, blocks, block) > reach2
             for j in range(tree.spans[i, 0] * TILE, min(n, tree.spans[i, 1] * TILE)):
-                own = 0.0
-                for k in range(d):
-                    gap = max(
-                        max(
-                            points[j, k] - queries.high[query, k],
-                            queries.low[query, k] - points[j, k],
-                        ),
-                        0.0,
-                    )
-                    own += gap * gap
-                row = int(min(own * scale, last))
+                row = int(min(_gap2(single, j, queries, query) * scale, last))
                 if lost:
                     lost_value += weights[j] * table[row, 0]
                     lost_steep += weights[j] * table[row, 1]
