@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
 
 from torch import Tensor
 
@@ -31,9 +31,11 @@ Arguments = ParamSpec("Arguments")
 
 
 class _Absent(Enum):
-    """Stands for an absent entry: None may be kept."""
-
     ENTRY = 0
+
+
+# Stands for an absent entry: None may be kept.
+_MISSING: Final = _Absent.ENTRY
 
 
 def cached(
@@ -62,8 +64,8 @@ class Memo(Generic[Made]):
     def get(self, key: object, make: Callable[[], Made]) -> Made:
         """The object kept under `key` (hashable), else the result of make()."""
         made = self._made
-        found = made.get(key, _Absent.ENTRY)
-        if found is _Absent.ENTRY:
+        found = made.get(key, _MISSING)
+        if found is _MISSING:
             # each line is one operation on the dictionary, which no other thread can divide
             found = made.setdefault(key, make())
             if self._most is not None:
@@ -100,11 +102,9 @@ else:
             if instance is None:
                 return self
             kept = instance.__dict__
-            found = kept.get(self.attrname, _Absent.ENTRY)
+            found = kept.get(self.attrname, _MISSING)
             return (
-                kept.setdefault(self.attrname, self.func(instance))
-                if found is _Absent.ENTRY
-                else found
+                kept.setdefault(self.attrname, self.func(instance)) if found is _MISSING else found
             )
 
 
