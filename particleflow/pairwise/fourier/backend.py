@@ -199,7 +199,8 @@ class FourierField(SumField):
 
     def _neighbour_sum(self, tol: float) -> SumField:
         """All parts over the neighbours within the kernel's reach."""
-        kept = cast("tuple[Memo[CulledField], ...]", self.kept)  # by tolerance these alone
+        # `near_sum` finds these fields under keys of its own
+        kept = cast("tuple[Memo[CulledField], ...]", self.kept)
         return near_sum(self.parts, kept, tol)
 
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Layout:
