@@ -283,6 +283,9 @@ class Projected:
             z.through(over) if isinstance(z, NystroemQueries) else z,
         )
 
+    def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        return Projected(self.sources, w[:, None]).log_column(0, z)
+
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         points = points_of(z)
         if self.projection is None:
