@@ -29,7 +29,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import cast
 
 # KeOps calls exp(double) for floats and does not vectorise it. With math.h there is an exp(float);
 # with __FAST_MATH__ glibc declares its vector forms; the others allow gcc to use them in a sum over
@@ -260,8 +261,7 @@ def _trial(folder: Path, gpu: bool, timeout: float) -> tuple[int | None, str]:
 
 def _try_it(folder: Path, gpu: bool, timeout: float) -> int:
     """Compile or load one formula, evaluate it, and compare the sums with numpy's."""
-    blocked: Any = None
-    sys.modules["torch"] = blocked  # takes seconds to import, and is not needed here
+    sys.modules["torch"] = cast(ModuleType, None)  # takes seconds to import, and is not needed here
     load(folder, timeout)
     import numpy as np
     import pykeops

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,10 +46,6 @@ class Form:
     rate: float
     decay: float
     value: tuple[float, ...]
-
-    @property
-    def degree(self) -> int:
-        return len(self.value) - 1
 
     @cached_property
     def slope(self) -> Array:
@@ -203,7 +198,7 @@ class SortedSources:
 
 @dataclass(frozen=True, eq=False)
 class SortedField(SumField):
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         self._check(z)
         return {
             "backend": "Fourier",

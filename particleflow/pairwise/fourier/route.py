@@ -65,14 +65,12 @@ Share: TypeAlias = Callable[[float], float]
 class Wanted:
     """What a sum asks for: errors of at most `tol`, relative to S_0 and S_1 (`promise.py`).
 
-    `laplacian`: the error of the laplacian, too. `float32`: transforms may be in float32. `near`:
-    near fields can be summed here.
+    `laplacian`: the error of the laplacian, too. `near`: near fields can be summed here.
     """
 
     kernel: Kernel
     tol: float
     laplacian: bool
-    float32: bool
     max_modes: int
     near: bool
 
@@ -221,9 +219,7 @@ def _with_near(wanted: Wanted, box: Box, most: int, share: Share, pairs: int) ->
 
 
 def _demand(wanted: Wanted, box: Box, radius: float, most: int) -> Demand:
-    return Demand(
-        wanted.kernel, box.extents, wanted.tol, wanted.laplacian, radius, wanted.float32, most
-    )
+    return Demand(wanted.kernel, box.extents, wanted.tol, wanted.laplacian, radius, most)
 
 
 def _shares(clouds: Sequence[Tensor], z: Tensor) -> Share:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.polynomial import Chebyshev
@@ -135,7 +135,8 @@ def fitted(taps: int, terms: int, kappa: Array, spectrum: Array) -> Window:
     powers = np.zeros(0)
     for _ in range(FITS):
         rows = (defects * (weights / np.abs(hat))[:, None, None]).reshape(-1, defects.shape[-1])
-        triangle: Any = np.linalg.qr(np.concatenate([rows.real, rows.imag]), mode="r")
+        both = np.concatenate([rows.real, rows.imag])
+        triangle = np.asarray(np.linalg.qr(both, mode="r"))
         # minimise |triangle p|^2 under hats[0] p = const
         powers = np.linalg.solve(triangle, np.linalg.solve(triangle.T, hats[0]))
         hat = hats @ powers / (hats[0] @ powers)
