@@ -22,7 +22,7 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.divergences import Divergence, PiecewiseLinear
-from particleflow.estimators.envelope.dual import ROUNDING, SHARE, SMALL_RESIDUAL
+from particleflow.estimators.envelope.dual import ROUNDING, SHARE, SMALL_RESIDUAL, small_gap
 from particleflow.estimators.envelope.gram import LARGE, Gram, WholeGram, gram_of
 from particleflow.kernels import Kernel
 from particleflow.memo import cached_property
@@ -180,8 +180,8 @@ class Program:
             return c * r, torch.where(h < -c, g * (-c - h), r * (c + h))
         cost = self.divergence.f(g)
         t = h - self.divergence.slope(g)
-        # as in `Dual`: the trapezium rule where the difference has no digits
-        near = t * (self.divergence.ratio(h) - g) / 2
+        # as in `Dual`: an upper bound where the difference has no digits
+        near = small_gap(t, g, self.divergence.ratio(h - t / 2), self.divergence.ratio(h))
         far = cost + self.divergence.conjugate(h) - g * h
         return cost, torch.where(t.abs() < SMALL_RESIDUAL, near, far).clamp(min=0)
 

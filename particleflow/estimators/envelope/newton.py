@@ -119,17 +119,20 @@ class Run:
         self.exact = self.direct = False
 
     def minimise(self, point: Point, lam: float, rtol: float) -> Point:
-        """The solution at lam, to an error of rtol, from a `point` that may be of another lam.
+        """The solution at lam, to an error of rtol, with a certified gap.
 
-        `trouble` says what prevents it, and is "" where nothing does.
+        `point`, where it starts, may belong to another lam. `trouble` says what prevents that
+        error, and is "" where nothing does.
         """
         dual = self.dual
         point = dual.with_image(point.u, point.a, point.image, lam)
         for _ in range(self.max_iterations):
             enough = dual.enough(point, lam, rtol)
             if point.gap <= enough:
-                self.trouble = ""
-                return point
+                point = dual.certified(point)
+                if point.gap <= enough:
+                    self.trouble = ""
+                    return point
             self.iterations += 1
             after = self._step(point, lam, enough)
             if after is None:
@@ -137,8 +140,9 @@ class Run:
                 self.trouble = (
                     "no step lowers the dual any more" if finite else "the dual is not finite"
                 )
-                return point
+                return dual.certified(point)
             point = after
+        point = dual.certified(point)
         reached = point.gap <= dual.enough(point, lam, rtol)
         self.trouble = "" if reached else f"{self.max_iterations} iterations do not suffice"
         return point
