@@ -173,8 +173,6 @@ class Minibatch:
     The points are a pure function of the run's seed and the step. All stages of a step, and its
     retries, see the same points.
 
-    All stages of a step and its retries see the same points.
-
     Parameters
     ----------
     sampler : Sampler

@@ -46,12 +46,6 @@ class FromFile(Rows):
     column without a name numbers the rows (pandas, R) and is left out. Other columns of whole
     numbers that look like an id or a class get a warning.
 
-    Text files hold one point a line, columns separated by semicolons, tabs, commas or blanks (the
-    first of these that the first line contains), at most one line of column names, and comments
-    after #. A first line 0,1,...,d-1 counts as names, as pandas writes them. A first column without
-    a name numbers the rows (pandas, R) and is left out. Other whole numbers that look like an id or
-    a class get a warning.
-
     Parameters
     ----------
     path : str or Path

@@ -137,8 +137,6 @@ class Mixture(Seeded):
     The points are drawn independently. `log_density` and `score` exist where every component has
     them:
 
-    `log_density` and `score` exist where every component has them:
-
         log p = logsumexp_k (log weight_k + log p_k),    grad log p = sum_k softmax_k grad log p_k.
 
     Cost: one evaluation of each component.
