@@ -51,7 +51,8 @@ class FromArray(Rows):
     Raises
     ------
     ValueError, TypeError
-        Not (M, d), empty, not numeric, or not finite; the message names the first bad row.
+        `points` is not (M, d), is empty, not numeric, or not finite; the message names the first
+        bad row.
     """
 
     points: Points
@@ -178,7 +179,7 @@ class Minibatch:
     sampler : Sampler
     size : int
     dtype, device : optional
-        Left out, a run takes those of its particles; float64 on the CPU outside of a run.
+        Left out: those of the run's particles, or float64 on the CPU outside of a run.
     """
 
     sampler: Sampler

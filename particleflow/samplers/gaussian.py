@@ -45,8 +45,8 @@ class Gaussian(Seeded):
     Raises
     ------
     ValueError
-        No dimension given or two that disagree, `std` <= 0, `std` and `cov` together, `cov` not
-        symmetric positive definite.
+        There is no dimension, or two that disagree. `std` is not > 0, `cov` is not symmetric
+        positive definite, or both are given.
     """
 
     dim: int

@@ -141,8 +141,8 @@ class Moons(_Planar):
 class Spiral(_Planar):
     """Spirals r = theta / (2 pi turns), 0 <= theta <= 2 pi turns, `arms` of them, in the unit disc.
 
-    The points are uniform in arc length. The length up to theta is proportional to (theta sqrt(1 + theta^2) + arsinh theta) / 2, which
-    Newton's method inverts.
+    The points are uniform in arc length. The length up to theta is proportional to
+    (theta sqrt(1 + theta^2) + arsinh theta) / 2, which Newton's method inverts.
     """
 
     arms: int = 2

@@ -35,7 +35,17 @@ LEAST = 1e-140
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """D, its gap, `error` >= |h - h*| / |h|, and the `floor` that the sums' errors set to it."""
+    """The quality of an iterate.
+
+    Attributes
+    ----------
+    value, gap : float
+        D and its duality gap.
+    error : float
+        A bound of |h - h*| / |h|.
+    floor : float
+        The `error` that the errors of the sums leave, however long the solver runs.
+    """
 
     value: float
     gap: float
@@ -47,8 +57,8 @@ class Certificate:
 class Program:
     """Problem (1), as one vector of n densities g at P <= n points.
 
-    First come those of cost f at y; then, for a piecewise linear f, those of cost c at y; then b at
-    x.
+    The densities stand in this order: those of cost f at y; those of cost c at y, for a piecewise
+    linear f alone; the densities b at x.
 
     Parameters
     ----------
@@ -162,7 +172,8 @@ class Program:
     ) -> Float[Tensor, "M"]:
         """The error of f(g) + f*(h) - g h, near 0, that an error of h up to `size` causes.
 
-        It is `size` times the change of (f*)', of which no more than 1 + g counts.
+        It is that error of h, with rounding, times the change of (f*)' over it, or times 1 + g
+        where that is less.
         """
         error = size + ROUNDING * h.abs()
         up, down = (

@@ -172,7 +172,7 @@ class Dual:
         return 0.0 if scale == 0 else math.sqrt(2 * lam * max(point.gap, 0.0) / scale)
 
     def enough(self, point: Point, lam: float, rtol: float) -> float:
-        """The gap at which to stop: the error is at most rtol, or what the sums' errors cause."""
+        """The gap at which to stop: it leaves an error of rtol, or what the sums' errors cause."""
         scale = max(point.norm2, 1e-15 * self.energy)
         uncertain = (
             SHARE * self.gram.error * float(point.a.abs().sum() + self.mass.sum()) / lam
