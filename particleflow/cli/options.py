@@ -35,7 +35,15 @@ from particleflow.cli.names import (
     STARTS,
     TARGETS,
 )
-from particleflow.cli.parts import CRITICS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
+from particleflow.cli.parts import (
+    CRITICS,
+    INTEGRATORS,
+    KERNELS,
+    METRICS,
+    MOBILITIES,
+    RATIOS,
+    RECORDED,
+)
 from particleflow.cli.records import Record
 from particleflow.cli.synonyms import INSTEAD
 
@@ -336,6 +344,15 @@ OPTIONS = (
         f"states to record and measure, about; they are equally far apart (default: {RECORDS})",
         "COUNT",
         least=1,
+    ),
+    Option(
+        "record",
+        "names",
+        OUTPUT,
+        "what to record beside the particles, separated by commas: velocity, witness"
+        " (default: neither)",
+        "NAMES",
+        RECORDED,
     ),
     Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
 )
