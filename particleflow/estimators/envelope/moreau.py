@@ -29,7 +29,7 @@ class Moreau(Regularised):
 
     q is the particles' distribution, p the target's. The witness is w = -h, h = (mu_q - mu_gp) /
     lam, and g = (f*)'(h) at the target's points. h is about f'(q / p), so that w grows with
-    log p / q. w is a log ratio only where f is that of KL (see `KALE`).
+    log p / q. w is a log ratio only where D_f is the KL divergence (see `KALE`).
 
     Where f has a finite recession constant c (Jensen-Shannon, reverse KL, total variation, Tsallis
     below 1), mass may leave the target's points at the cost c: h <= c everywhere. Where h would

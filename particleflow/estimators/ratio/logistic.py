@@ -99,8 +99,8 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     In a `Flow`, the defaults are the median distance of both clouds and lam = 1e-2. Where
     clouds do not overlap, any function that separates them does well on left-out points. The
     steepest function does best, whatever its slope is between the clouds. A kernel as wide as both
-    clouds has a slope there, and a large lam keeps it: as lam grows, the witness tends to that of
-    MMD divided by 4 lam.
+    clouds has a slope there, and a large lam keeps it: as lam grows, the witness tends to the
+    witness of MMD divided by 4 lam.
 
     `Fit.report` has `gap`, with |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam` and
     `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the

@@ -148,7 +148,7 @@ class SklearnClassifier(SmoothRatio):
         _checks.flag(self.accept_unconverged, "accept_unconverged")
         if self.calibrate is False and self.folds != type(self).folds:
             raise ValueError(
-                f"`folds` are those of the calibration, got {self.folds} with calibrate=False:"
+                f"`folds` belong to the calibration, got {self.folds} with calibrate=False:"
                 " leave one of them out"
             )
         if self.model is not None:
