@@ -108,8 +108,8 @@ class _Rewrite(ast.NodeTransformer):
         arguments = [node for node in nodes if isinstance(node, ast.arg)]
         parameters = [argument.arg for argument in arguments]
         counters = _stored([n.target for n in nodes if isinstance(n, ast.For | ast.comprehension)])
-        again = _stored([node.target for node in nodes if isinstance(node, ast.AugAssign)])
-        bound = Counter(parameters + _stored([function]) + again)
+        augmented = _stored([node.target for node in nodes if isinstance(node, ast.AugAssign)])
+        bound = Counter(parameters + _stored([function]) + augmented)
         self.ours = OURS.keys() - bound.keys() - scope.keys()
         bound.subtract(counters)
         self.variables = {name for name, times in bound.items() if times > 1}
