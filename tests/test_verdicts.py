@@ -1,5 +1,5 @@
-"""What a run says of itself: unstable, diverged, arrived, nearer or stalled; and every argument
-acts or is refused.
+"""What a run says of itself: unstable, diverged, arrived, on its way, stalled or farther; and
+every argument acts or is refused.
 """
 
 from __future__ import annotations
