@@ -8,7 +8,7 @@ and where that lives. Nothing slow is imported before it is needed. In reading o
 - `options`, `defaults`, `values`: the options, their defaults, and the check of their values.
 - `toml`, `paths`, `idle`: settings in a file, and options that would do nothing.
 - `files`, `starts`, `flows`, `task`: from settings to points, flows and all that a run needs.
-- `folder`, `report`, `outputs`: the files and the report that a run leaves.
+- `folder`, `report`, `outputs`, `table`: the files and the report that a run leaves.
 - `parser`, `command`: help, and from arguments to an exit code.
 """
 

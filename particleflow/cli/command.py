@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -160,7 +161,7 @@ def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed
     """Run, write, report."""
     from particleflow.cli import outputs
     from particleflow.cli.folder import CONFIG
-    from particleflow.cli.report import summary
+    from particleflow.cli.table import table
 
     single = command == "run"
     with stop.held():
@@ -172,7 +173,8 @@ def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed
             _to_terminal("drawing")
         outputs.write(task, outcome, out, single=single, repeat=_repeat(command), stop=stop)
         streams.results = shown(f"{out}{os.sep}")
-        print(summary(task, outcome))
+        columns = shutil.get_terminal_size().columns if streams.out.isatty() else None
+        streams.out.styled(table(task, outcome, columns))
         print(
             f"\nin {streams.results}: "
             f" {'  '.join(file.name for file in [out / CONFIG, *outcome.files])}"
