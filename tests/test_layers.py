@@ -51,6 +51,7 @@ LAYERS = [
     "testing",
     "scikit",
     "plotting",
+    "live",
     "stopping",
     "streams",
     "cli",
