@@ -5,7 +5,7 @@ with all that was left open chosen from the data. A name is a record, which says
 and where that lives. Nothing slow is imported before it is needed. In reading order:
 
 - `records`, `names`, `parts`: the names that options take, a record for each; `synonyms` of them.
-- `option`, `options`, `defaults`, `values`: the options, their defaults, and the check of their values.
+- `option`, `options`, `defaults`, `values`: the options, their defaults and the check of values.
 - `toml`, `paths`, `idle`: settings in a file, and options that would do nothing.
 - `files`, `starts`, `flows`, `task`: from settings to points, flows and all that a run needs.
 - `folder`, `report`, `outputs`, `threads`: the files and the report that a run leaves.

@@ -93,7 +93,7 @@ def _live(given: Mapping[str, Any], stop: Stop) -> int:
     from particleflow.cli.threads import threads
 
     with threads(1):
-        return live(asked, stop)
+        return live(asked, stop, print)
 
 
 def _asked(command: str, given: Mapping[str, Any]) -> Settings:

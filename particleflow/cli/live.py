@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,8 @@ class Records:
             raise RefusedValueError(
                 "target", "painted has no strokes yet", remedy="paint some on the page"
             )
-        key = name, json.dumps([s.tolist() for s in painted]) if name == "painted" else ""
+        own = json.dumps([stroke.tolist() for stroke in painted or ()])
+        key = name, own if name == "painted" else ""
         return self._aims.get(key, lambda: self._drawn(key, painted))
 
     def _drawn(self, key: tuple[str, str], painted: Any) -> Aim:
@@ -220,12 +221,12 @@ def _control(option: Option, scale: float) -> Control:
     }[name]
 
 
-def live(settings: Settings, stop: Stop) -> int:
-    """Serve the page until a signal ends it; returns the exit code."""
+def live(settings: Settings, stop: Stop, say: Callable[[str], None]) -> int:
+    """Serve the page until a signal ends it; returns the exit code. `say` prints its address."""
     maker = Records(settings)
     session = Session(maker, maker.first, seed=given(settings.get("seed"), 0))
     server = Server(session, given(settings.get("port"), 0))
-    print(f"particleflow live: {server.address} (Ctrl-C ends it)", flush=True)
+    say(f"particleflow live: {server.address} (Ctrl-C ends it)")
     session.start()
     try:
         if settings.get("browser") is not False and _has_screen():

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-# The head of a frame, little-endian: numbers of the frame, of the facts and of the scene; step;
-# particles; a zero. Then in float64: t, mean square speed's root, value of the fit, dt, seconds of a
-# step. live.js reads the same.
+# The head of a frame, little-endian. Whole numbers: of the frame, of the facts, of the scene, the
+# step, the particles, a zero. Then float64: t, rms speed, value of the fit, dt, seconds of a step.
+# live.js reads the same.
 HEAD = struct.Struct("<6I5d")
 
 

@@ -1,4 +1,4 @@
-"""What a live flow is made of: a scene, its controls, and the maker that turns settings into one."""
+"""What a live flow is made of: a scene, its controls, and a maker of scenes from settings."""
 
 from __future__ import annotations
 

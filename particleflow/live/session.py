@@ -284,7 +284,7 @@ class Session:
         }
 
     def _publish(self) -> None:
-        """Make the present moment the latest frame. Nobody's frames wait: a slow page skips some."""
+        """Make the present moment the latest frame. No frame waits: a slow page skips some."""
         state, now = self._state, time.monotonic()
         if now - self._valued >= VALUED or not self._running:
             value = state.fit.value
@@ -310,10 +310,9 @@ def in_words(told: object) -> str:
     """The text of an error or a warning, with the page's names for arguments."""
     if isinstance(told, Sentence):
         return told.said(lambda argument: argument.name.replace("_", " "))
-    plain_text = isinstance(told, ValueError | TypeError | Warning) or not isinstance(
-        told, BaseException
-    )
-    return str(told) if plain_text else in_short(told)
+    if isinstance(told, BaseException) and not isinstance(told, ValueError | TypeError | Warning):
+        return in_short(told)
+    return str(told)
 
 
 def _same_but_for_dt(one: Scene, other: Scene) -> bool:

@@ -10,6 +10,7 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from socketserver import TCPServer
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
@@ -27,6 +28,8 @@ SILENCE = 30.0
 MOST_CONNECTIONS = 32
 # Bytes of a refused order that are read, so that the client reads the answer: more is cut off.
 DRAINED = 4 * MOST_BYTES
+# Seconds that are waited for the next bytes of a refused order.
+DRAINING = 1.0
 # The files of the page, and their types.
 FILES = {
     "": ("page.html", "text/html; charset=utf-8"),
@@ -83,6 +86,11 @@ class Server(ThreadingHTTPServer):
             raise RefusedValueError(
                 "port", f"{port} cannot be used: {error.strerror}", remedy="leave it out"
             ) from None
+
+    def server_bind(self) -> None:
+        """Bind without a look-up of the machine's name, which may ask the network."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = LOOPBACK, int(self.server_address[1])
 
     @property
     def address(self) -> str:
@@ -193,11 +201,15 @@ class Requests(BaseHTTPRequestHandler):
         return name if refusal is None else None
 
     def _refuse(self, refusal: Answer) -> None:
-        """Refuse a request, whose body is not read but to let the client hear the answer."""
+        """Refuse a request, and end its connection."""
         self.close_connection = True
         self._send_json(refusal.status, {"message": refusal.message})
         self.wfile.flush()
+        if self.command != "POST":
+            return
+        # a client that still sends its order hears the answer only if somebody reads
         self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(DRAINING)
         left, block = DRAINED, b" "
         while left > 0 and block:
             block = self.rfile.read1(65536)
