@@ -62,6 +62,18 @@ LABELS = {
     "integrator": "integrator",
     "n": "particles N",
 }
+# The integrator of Langevin dynamics; it is not chosen, since no other flow needs it.
+BROWNIAN = FLOWS["langevin"].defaults["integrator"]
+# The page's own lines about names whose records speak of flags, or of a schedule.
+LINES = {
+    "mmd-noise": "MMD flow with noise injection: the force is felt at x + beta u",
+    "mono": "MonoFlow: climbs h(log ratio) of target and particles; h is the mobility",
+    "w1": "climbs a Kantorovich potential at unit speed: optimal transport's, or a WGAN's critic",
+    "vanilla": "log(1 + exp(d + shift)): the vanilla GAN, Jensen-Shannon at shift 0",
+    "digits": "1797 handwritten digits (scikit-learn), in their first principal components",
+    "iris": "150 iris flowers (scikit-learn), in their first principal components",
+    "wine": "178 wines (scikit-learn), standardised, in their first principal components",
+}
 # Clouds that are kept, so that a setting of the flow alone changes neither of them.
 KEPT = 4
 
@@ -205,8 +217,9 @@ def _control(option: Option, scale: float) -> Control:
     """The control of an option, for a target whose standard deviation is `scale`."""
     name, label = option.name, LABELS[option.name]
     if option.names is not None:
-        known = [record for record in option.names.values() if " " not in record.name]
-        return Control(name, label, "choice", tuple((r.name, r.line) for r in known))
+        names = [record for record in option.names.values() if record.name != BROWNIAN]
+        lines = tuple((record.name, LINES.get(record.name, record.line)) for record in names)
+        return Control(name, label, "choice", lines)
     area = 10.0 ** round(2 * math.log10(scale))
     return {
         # from a fine grain of the target to several times its size

@@ -21,14 +21,14 @@ const APART = 3;       // pixels between two points of a stroke
 const PATIENCE = 1000; // milliseconds between two attempts to reach the server
 
 let facts = null, frame = null, target = new Float32Array(0), shades = new Uint8Array(0), scene = -1;
-let strokes = null, box = null, drawnTarget = null, history = [], stamps = [];
+let strokes = null, painted = false, box = null, drawnTarget = null, history = [], stamps = [];
 // what tests and benchmarks read
 const live = window.live = { drawn: 0, rate: 0, ready: false, get facts() { return facts; }, get frame() { return frame; } };
 
 // ---------------------------------------------------------------- the server
 
 async function ask(name, options) {
-  const answer = await fetch(name, { cache: "no-store", ...options });
+  const answer = await fetch(name, { cache: "no-store", ...options }).catch(() => { throw new Lost(); });
   if (answer.status === 204) return null;
   if ((answer.headers.get("Content-Type") || "").startsWith("application/json")) {
     const said = await answer.json();
@@ -39,6 +39,7 @@ async function ask(name, options) {
 }
 
 class Refused extends Error {}
+class Lost extends Error {}
 
 // Orders wait for their turn; settings that wait are joined.
 let waiting = null, sending = false;
@@ -62,6 +63,7 @@ async function send() {
       if (!facts.message) say("");
     } catch (error) {
       say(error instanceof Refused ? error.message : "The program does not answer.");
+      if (!(error instanceof Refused || error instanceof Lost)) throw error;
       if (facts && !waiting) tell(facts);
     }
   }
@@ -84,7 +86,7 @@ async function watch() {
       await new Promise(requestAnimationFrame);
       if (frame) draw();
     } catch (error) {
-      if (!(error instanceof TypeError || error instanceof Refused)) throw error;
+      if (!(error instanceof Lost || error instanceof Refused)) throw error;
       lost(true);
       await new Promise((done) => setTimeout(done, PATIENCE));
     }
@@ -125,6 +127,7 @@ function tell(news) {
   if (facts && news.facts < facts.facts) return;
   facts = news;
   const { settings } = facts;
+  $("about").textContent = lineOf("flow");
   $("title").textContent = `${settings.flow} to ${settings.target === "painted" ? "your painting" : settings.target}`;
   $("run").textContent = facts.running ? "Pause" : "Run";
   $("value-name").textContent = facts.value;
@@ -134,6 +137,12 @@ function tell(news) {
   tell.shown = wanted;
   for (const control of facts.controls) show(control);
   live.ready = true;
+}
+
+// The line about the present choice.
+function lineOf(name) {
+  const { names } = facts.controls.find((control) => control.name === name);
+  return names.find(([known]) => known === facts.settings[name])[1];
 }
 
 function say(text) {
@@ -202,7 +211,8 @@ function slider(control) {
 function show(control) {
   const { select, input, output, auto, held } = boxes[control.name], value = facts.settings[control.name];
   if (select) {
-    for (const option of select.options) option.hidden = option.value === "painted" && value !== "painted";
+    painted ||= value === "painted";
+    for (const option of select.options) option.hidden = option.value === "painted" && !painted;
     select.value = value;
   } else if (!held || !waiting) {
     output.textContent = short(value);
@@ -232,17 +242,20 @@ function short(x) {
 
 const channels = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
 // around the circle, of one lightness
-const WHEEL = (() => {
+const wheel = (lift) => {
   const stops = ["#d26a8c", "#cf7340", "#a88a1c", "#5f9f4a", "#00a68a", "#009fc0", "#6b8bd6", "#ac75bf", "#d26a8c"].map(channels);
   return numbers(SHADES).map((k) => {
     const at = (k / SHADES) * (stops.length - 1), j = Math.floor(at);
-    return `rgb(${stops[j].map((low, c) => Math.round(low + (at - j) * (stops[j + 1][c] - low)))})`;
+    const mixed = stops[j].map((low, c) => low + (at - j) * (stops[j + 1][c] - low));
+    return `rgb(${mixed.map((c) => Math.round(c + lift * (255 - c)))})`;
   });
-})();
+};
 const theme = {};
 function learnTheme() {
   const style = getComputedStyle(document.documentElement);
   for (const name of ["panel", "line", "ink", "quiet", "target", "key"]) theme[name] = style.getPropertyValue("--" + name).trim();
+  // on a dark ground the same hues, lighter
+  theme.wheel = wheel(matchMedia("(prefers-color-scheme: dark)").matches ? 0.3 : 0);
   drawnTarget = null;
 }
 
@@ -267,7 +280,7 @@ function dots(pen, points, w, h, radius, groups, colours) {
     pen.beginPath();
     for (const i of members) {
       const px = dx + scale * points[2 * i], py = dy - scale * points[2 * i + 1];
-      if (radius < 1.5) pen.rect(px - radius, py - radius, 2 * radius, 2 * radius);
+      if (radius < 1.3) pen.rect(px - radius, py - radius, 2 * radius, 2 * radius);
       else { pen.moveTo(px + radius, py); pen.arc(px, py, radius, 0, 2 * Math.PI); }
     }
     pen.fillStyle = colours[s];
@@ -284,7 +297,7 @@ function backdrop(w, h, ratio) {
   const pen = canvas.getContext("2d"), count = target.length / 2;
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.globalAlpha = 0.55;
-  dots(pen, target, w, h, clamp(0.06 * Math.sqrt((w * h) / count), 0.8, 3.2), [numbers(count)], [theme.target]);
+  dots(pen, target, w, h, clamp(0.07 * Math.sqrt((w * h) / count), 0.8, 3.2), [numbers(count)], [theme.target]);
   drawnTarget = { key, canvas };
   return canvas;
 }
@@ -296,7 +309,7 @@ function draw() {
   const groups = numbers(SHADES).map(() => []);
   for (let i = 0; i < count; i++) groups[shades[i] || 0].push(i);
   pen.globalAlpha = 0.9;
-  dots(pen, points, w, h, clamp(0.075 * Math.sqrt((w * h) / count), 0.8, 4), groups, WHEEL);
+  dots(pen, points, w, h, clamp(0.09 * Math.sqrt((w * h) / count), 0.9, 4), groups, theme.wheel);
   pen.globalAlpha = 1;
   for (const stroke of strokes || []) line(pen, stroke.map((point) => onScreen(point, w, h)), theme.key, 3);
   if (frame.number !== draw.last) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -66,6 +66,7 @@ class Scene:
     controls: tuple[Control, ...]
 
 
+@runtime_checkable
 class Maker(Protocol):
     """Turns settings into a scene."""
 

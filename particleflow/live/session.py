@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError, Sentence
@@ -37,6 +38,8 @@ MOST_ORDERS = 32
 PATIENCE = 60.0
 # Steps a second at first: each is one frame.
 SPEED = 60.0
+# Said where particles do not stay at a change of target.
+FAR = "most particles lay far outside the new target's picture: they begin at its start"
 # What a page may order.
 ORDERS = ("set", "run", "pause", "step", "restart")
 # The control of the session itself.
@@ -79,7 +82,7 @@ class Session:
         self._frame = b""
         self._clouds = {"target": b"", "start": b""}
         self._states: Iterator[State] | None = None
-        self._begin(self._scene, self._first())
+        self._begin(self._scene, self._first(self._scene))
         self._thread = threading.Thread(target=self._work, name="live flow", daemon=True)
 
     # ------------------------------------------------------------ asked from other threads
@@ -183,7 +186,7 @@ class Session:
         if do == "set":
             self._set(wish.get("values"))
         elif do == "restart":
-            self._begin(self._scene, self._first())
+            self._begin(self._scene, self._first(self._scene))
         elif do == "step":
             self._running = False
             self._advance()
@@ -209,19 +212,23 @@ class Session:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", RuntimeWarning)
                 scene = self._maker.make(settings)
+                far = scene.y is not self._scene.y and _far(state.x.points, scene)
                 if _same_but_for_dt(scene, self._scene):
                     start: Snapshot = state
+                elif far:
+                    start = self._first(scene)
                 else:
                     points = _sized(state.x.points, scene.x0)
                     start = Snapshot(clock=state.clock, x=Cloud(points))
                 self._begin(scene, start)
             self._settings = {name: value for name, value in settings.items() if value is not None}
-            self._note = "; ".join(dict.fromkeys(in_words(warning.message) for warning in caught))
+            notes = [in_words(warning.message) for warning in caught] + [FAR] * far
+            self._note = "; ".join(dict.fromkeys(notes))
         self._speed = speed
 
-    def _first(self) -> Snapshot:
+    def _first(self, scene: Scene) -> Snapshot:
         """The start of a run: the start's particles at time zero."""
-        return Snapshot(clock=Clock(draws=Draws(self._seed)), x=Cloud(self._scene.x0))
+        return Snapshot(clock=Clock(draws=Draws(self._seed)), x=Cloud(scene.x0))
 
     def _begin(self, scene: Scene, start: Snapshot) -> None:
         """Go on from `start` in this scene. Nothing has changed if it raises."""
@@ -321,6 +328,14 @@ def _same_but_for_dt(one: Scene, other: Scene) -> bool:
     return flows[0] == flows[1] and one.y is other.y and one.x0 is other.x0
 
 
-def _sized(x: Points, new: Points) -> Points:
+def _far(x: Points, scene: Scene) -> bool:
+    """Are most particles outside the box around start and target, three times as long as these?"""
+    low, high = corners(scene.y, scene.x0)
+    side = (high - low).max()
+    outside = ((x < low - side) | (x > high + side)).any(1)
+    return bool(outside.double().mean() > 0.5)
+
+
+def _sized(x: Points, new: Tensor) -> Tensor:
     """The present particles, some left out or more of the start put to them: as many as `new`."""
     return x[: len(new)] if len(new) <= len(x) else torch.cat([x, new[len(x) :]])
