@@ -68,8 +68,8 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    # by default a free port could be shared with another program on some systems
-    allow_reuse_port = False
+    # a browser opens all its connections at once
+    request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, session: Session, port: int = 0) -> None:
         self.session = session
