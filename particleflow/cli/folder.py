@@ -156,12 +156,13 @@ def settle(task: Task, out: Path, header: str) -> None:
 def results_of(flows: Iterable[str], *, single: bool) -> list[str]:
     """The files that a run writes besides config.toml.
 
-    They are the table, curves, snapshots, film, and a trajectory for each flow.
+    They are the table, curves, snapshots, player, film, and a trajectory for each flow.
     """
     return [
         "metrics.csv",
         "metrics.png",
         "snapshots.png",
+        "player.html",
         "flow.gif" if single else "flows.gif",
         *(trajectory_of(flow, single) for flow in flows),
     ]

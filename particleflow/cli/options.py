@@ -35,7 +35,15 @@ from particleflow.cli.names import (
     TARGETS,
 )
 from particleflow.cli.option import FLOW, OUTPUT, PROBLEM, WHAT, WINDOW, Option
-from particleflow.cli.parts import CRITICS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
+from particleflow.cli.parts import (
+    CRITICS,
+    INTEGRATORS,
+    KERNELS,
+    METRICS,
+    MOBILITIES,
+    RATIOS,
+    RECORDED,
+)
 from particleflow.cli.synonyms import INSTEAD
 
 # All options, in the order of the help and of config.toml.
@@ -296,6 +304,16 @@ OPTIONS = (
         least=1,
     ),
     Option(
+        "record",
+        "names",
+        OUTPUT,
+        "what to record beside the particles, separated by commas: velocity, witness"
+        " (default: neither)",
+        "NAMES",
+        RECORDED,
+    ),
+    Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
+    Option(
         "port",
         "whole",
         WINDOW,
@@ -306,26 +324,21 @@ OPTIONS = (
         lower="take a smaller one, or leave it out for a free one",
     ),
     Option("browser", "switch", WINDOW, "open the page in the browser (default: yes)"),
-    Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
 )
 # The options by name.
 BY_NAME = {option.name: option for option in OPTIONS}
 # The option that names the flows of a command.
 OF_COMMAND = {"run": "flow", "compare": "flows"}
-# The options of the command `live` that set up its page.
-OF_PAGE = ("port", "browser")
-# The options of the other commands that `live` lacks: of a start, of a run's end, of its files.
-NOT_LIVE = (
-    *("flows", "start", "start_mean", "start_std", "steps", "beta_half", "threads"),
-    *("out", "metrics", "records", "gif"),
-)
+# The options that `live` lacks, besides those of results: of a start, of a run's end, of threads.
+NOT_LIVE = ("flows", "start", "start_mean", "start_std", "steps", "beta_half", "threads")
 
 
 def options_of(command: str) -> tuple[Option, ...]:
     """The options of `run`, `compare` or `live`."""
-    other = {*OF_PAGE, *(name for c, name in OF_COMMAND.items() if c != command)}
-    without = NOT_LIVE if command == "live" else other
-    return tuple(option for option in OPTIONS if option.name not in without)
+    if command == "live":
+        return tuple(o for o in OPTIONS if o.group != OUTPUT and o.name not in NOT_LIVE)
+    other = {name for c, name in OF_COMMAND.items() if c != command}
+    return tuple(o for o in OPTIONS if o.group != WINDOW and o.name not in other)
 
 
 def as_flag(word: Argument) -> str:

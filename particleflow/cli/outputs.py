@@ -95,7 +95,11 @@ def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
                 steps=plan.steps,
                 dt=plan.dt,
                 integrator=plan.integrator,
-                save=SaveAt(every=task.every[name]),
+                save=SaveAt(
+                    every=task.every[name],
+                    velocity="velocity" in task.record,
+                    witness="witness" in task.record,
+                ),
                 metrics=task.metrics,
                 seed=task.seed,
                 progress=progress,
@@ -108,17 +112,23 @@ def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
     return run.trajectory()
 
 
-def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -> None:
-    """Write table, curves, snapshots and film of the runs.
+def write(
+    task: Task, outcome: Outcome, out: Path, *, single: bool, repeat: str, stop: Stop
+) -> None:
+    """Write table, curves, snapshots, player and film of the runs.
+
+    The player offers `repeat`, the command that makes them again.
 
     Failures are entered in the outcome. A signal leaves out the remaining pictures.
     """
     paths, stopped = outcome.paths, stop.signal > 0
+    title = f"{' and '.join(paths)} on {Path(str(task.settings['target'])).stem}"
     makers: list[Callable[[Path], object]] = [
         lambda file: _table(paths, file),
         lambda file: plotting.curves(paths, file),
         lambda file: plotting.snapshots(paths, file),
-        *([lambda file: plotting.animate(paths, file)] if gif else []),
+        lambda file: plotting.player(paths, file, title=title, python=repeat),
+        *([lambda file: plotting.animate(paths, file)] if task.settings["gif"] else []),
     ]
     for k, (name, make) in enumerate(zip(results_of([], single=single), makers, strict=False)):
         if k and stop.signal and not stopped:  # a signal came while the table was written

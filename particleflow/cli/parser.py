@@ -10,7 +10,15 @@ from particleflow._refusals import RefusedValueError
 from particleflow.cli.names import FLOWS, STARTS, TARGET_FILES, TARGETS
 from particleflow.cli.option import WHAT
 from particleflow.cli.options import OF_COMMAND, options_of
-from particleflow.cli.parts import CRITICS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
+from particleflow.cli.parts import (
+    CRITICS,
+    INTEGRATORS,
+    KERNELS,
+    METRICS,
+    MOBILITIES,
+    RATIOS,
+    RECORDED,
+)
 from particleflow.cli.records import Record
 
 # The first line of the help.
@@ -60,13 +68,13 @@ COLUMN = 67
 # The files that each command leaves.
 LEAVES = {
     "run": (
-        "The folder --out then holds flow.gif, snapshots.png, metrics.png, metrics.csv,"
-        " trajectory.npz, and config.toml, which repeats the run."
+        "The folder --out then holds player.html, flow.gif, snapshots.png, metrics.png,"
+        " metrics.csv, trajectory.npz, and config.toml, which repeats the run."
     ),
     "compare": (
-        "The folder --out then holds flows.gif, snapshots.png, metrics.png, metrics.csv, one"
-        " FLOW.npz for each flow, and config.toml, which repeats the comparison. A flow that fails"
-        " does not stop the others."
+        "The folder --out then holds player.html, flows.gif, snapshots.png, metrics.png,"
+        " metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the comparison."
+        " A flow that fails does not stop the others."
     ),
     "live": (
         "The page changes flow, target, bandwidth, lam, noise, dt and the number of particles while"
@@ -108,6 +116,7 @@ def listing() -> str:
         "critics (--critic, of the flow w1)": CRITICS,
         "integrators (--integrator)": INTEGRATORS,
         "metrics (--metrics)": METRICS,
+        "records beside the particles (--record)": RECORDED,
     }
     width = max(len(name) for names in sections.values() for name in names)
     return "\n\n".join(

@@ -70,14 +70,18 @@ async function send() {
   sending = false;
 }
 
+// The next frame is on its way while one is drawn; no further one waits.
 async function watch() {
-  let number = 0;
+  let number = 0, next = null;
   for (;;) {
     try {
-      const bytes = await ask(`frame?after=${number}`);
+      const bytes = await (next || ask(`frame?after=${number}`));
+      next = null;
       if (bytes) {
         const head = new DataView(bytes), whole = (k) => head.getUint32(4 * k, true), real = (k) => head.getFloat64(24 + 8 * k, true);
         number = whole(0);
+        next = ask(`frame?after=${number}`);
+        next.catch(() => {});
         if (!facts || whole(1) > facts.facts) tell(await ask("facts"));
         if (whole(2) !== scene) await learn();
         frame = { number, step: whole(3), count: whole(4), t: real(0), speed: real(1), value: real(2), dt: real(3), seconds: real(4), points: new Float32Array(bytes, HEAD) };
@@ -88,6 +92,7 @@ async function watch() {
     } catch (error) {
       if (!(error instanceof Lost || error instanceof Refused)) throw error;
       lost(true);
+      next = null;
       await new Promise((done) => setTimeout(done, PATIENCE));
     }
   }
