@@ -155,17 +155,17 @@ function say(text) {
   $("message").hidden = !text;
 }
 
-const boxes = {};
+const shown = {};
 function build() {
-  const kept = { ...boxes };
-  for (const name in boxes) delete boxes[name];
+  const kept = { ...shown };
+  for (const name in shown) delete shown[name];
   const places = { choice: [], slider: [] };
   for (const control of facts.controls) {
     const choice = control.kind === "choice", old = kept[control.name];
     // a slider under a finger stays, with its new ends
     const made = !choice && old && old.auto !== undefined === control.automatic ? old : choice ? chooser(control) : slider(control);
     made.control = control;
-    boxes[control.name] = made;
+    shown[control.name] = made;
     places[choice ? "choice" : "slider"].push(made.label);
   }
   for (const [id, labels] of [["choices", places.choice], ["sliders", places.slider]]) {
@@ -214,7 +214,7 @@ function slider(control) {
 }
 
 function show(control) {
-  const { select, input, output, auto, held } = boxes[control.name], value = facts.settings[control.name];
+  const { select, input, output, auto, held } = shown[control.name], value = facts.settings[control.name];
   if (select) {
     painted ||= value === "painted";
     for (const option of select.options) option.hidden = option.value === "painted" && !painted;

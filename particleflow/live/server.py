@@ -220,6 +220,7 @@ class Requests(BaseHTTPRequestHandler):
         self._send(status, text.encode(), "application/json")
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str, **more: str) -> None:
+        self.close_connection |= self.server.session.closed
         self.send_response(status)
         for name, value in {**HEADERS, **more, "Content-Type": kind}.items():
             self.send_header(name, value)

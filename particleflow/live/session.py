@@ -72,7 +72,7 @@ class Session:
         self._scene = maker.make(self._settings)
         self._changed = threading.Condition()
         self._orders: deque[tuple[Mapping[str, Any], Future[dict[str, Any]]]] = deque()
-        self._closed = False
+        self.closed = False
         self._asked = -math.inf
         self._running, self._speed = True, SPEED
         self._message = self._note = ""
@@ -93,7 +93,7 @@ class Session:
     def close(self) -> None:
         """End the thread, and answer all who wait."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(PATIENCE)
@@ -113,7 +113,7 @@ class Session:
         """
         answer: Future[dict[str, Any]] = Future()
         with self._changed:
-            if self._closed or len(self._orders) >= MOST_ORDERS:
+            if self.closed or len(self._orders) >= MOST_ORDERS:
                 raise BusyError("too many orders wait, or the window is closed: try again")
             self._orders.append((wish, answer))
             self._changed.notify_all()
@@ -129,7 +129,7 @@ class Session:
         with self._changed:
             self._asked = time.monotonic()
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._closed or self._number != after, patience)
+            self._changed.wait_for(lambda: self.closed or self._number != after, patience)
             return self._frame if self._number != after else b""
 
     def cloud(self, name: str) -> bytes:
@@ -146,9 +146,9 @@ class Session:
     def _work(self) -> None:
         while True:
             with self._changed:
-                if not self._closed and not self._orders:
+                if not self.closed and not self._orders:
                     self._changed.wait(self._rest())
-                if self._closed:
+                if self.closed:
                     break
                 order = self._orders.popleft() if self._orders else None
             if order is not None:
