@@ -18,6 +18,7 @@ const TICKS = 1000;    // positions of a slider
 const HISTORY = 600;   // frames of the curve
 const MARGIN = 0.12;   // empty space around start and target, in sides of their box
 const APART = 3;       // pixels between two points of a stroke
+const LONG = 300;      // milliseconds of an order from which on the page says that it works
 const PATIENCE = 1000; // milliseconds between two attempts to reach the server
 
 let facts = null, frame = null, target = new Float32Array(0), shades = new Uint8Array(0), scene = -1;
@@ -41,11 +42,13 @@ async function ask(name, options) {
 class Refused extends Error {}
 class Lost extends Error {}
 
-// Orders wait for their turn; settings that wait are joined.
-let waiting = null, sending = false;
+// Orders wait for their turn. Settings that wait one after the other are joined.
 const queue = [];
-function set(name, value) {
-  waiting = { ...waiting, [name]: value };
+let sending = false;
+function set(values) {
+  const last = queue[queue.length - 1];
+  if (last && last.values) Object.assign(last.values, values);
+  else queue.push({ do: "set", values });
   send();
 }
 function order(name) {
@@ -55,17 +58,19 @@ function order(name) {
 async function send() {
   if (sending) return;
   sending = true;
-  while (queue.length || waiting) {
-    const wish = queue.shift() || { do: "set", values: waiting };
-    if (wish.values) waiting = null;
+  while (queue.length) {
+    const body = JSON.stringify(queue.shift()), late = setTimeout(() => document.body.classList.add("busy"), LONG);
     try {
-      tell(await ask("order", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wish) }));
+      tell(await ask("order", { method: "POST", headers: { "Content-Type": "application/json" }, body }));
       if (!facts.message) say("");
     } catch (error) {
-      say(error instanceof Refused ? error.message : "The program does not answer.");
       if (!(error instanceof Refused || error instanceof Lost)) throw error;
-      if (facts && !waiting) tell(facts);
+      say(error instanceof Refused ? error.message : "The program does not answer.");
+      // back to the settings that hold
+      if (facts && !queue.length) tell(facts);
     }
+    clearTimeout(late);
+    document.body.classList.remove("busy");
   }
   sending = false;
 }
@@ -182,7 +187,7 @@ function chooser(control) {
     const option = make("option", made.select, name);
     [option.value, option.title] = [name, line];
   }
-  made.select.addEventListener("change", () => set(control.name, made.select.value));
+  made.select.addEventListener("change", () => set({ [control.name]: made.select.value }));
   return made;
 }
 
@@ -196,7 +201,7 @@ function slider(control) {
     made.auto.title = "Let the program choose";
     made.auto.addEventListener("click", (event) => {
       event.preventDefault();
-      set(control.name, facts.chosen.includes(control.name) ? facts.settings[control.name] : null);
+      set({ [control.name]: facts.chosen.includes(control.name) ? facts.settings[control.name] : null });
     });
   }
   made.output = make("output", value);
@@ -207,7 +212,7 @@ function slider(control) {
     const number = fromTick(made.control, Number(made.input.value));
     made.output.textContent = short(number);
     made.held = true;
-    set(control.name, number);
+    set({ [control.name]: number });
   });
   made.input.addEventListener("change", () => { made.held = false; });
   return made;
@@ -219,7 +224,7 @@ function show(control) {
     painted ||= value === "painted";
     for (const option of select.options) option.hidden = option.value === "painted" && !painted;
     select.value = value;
-  } else if (!held || !waiting) {
+  } else if (!held || !queue.length) {
     output.textContent = short(value);
     input.setAttribute("aria-valuetext", short(value));
     if (!held) input.value = toTick(control, value);
@@ -260,7 +265,7 @@ function learnTheme() {
   const style = getComputedStyle(document.documentElement);
   for (const name of ["panel", "line", "ink", "quiet", "target", "key"]) theme[name] = style.getPropertyValue("--" + name).trim();
   // on a dark ground the same hues, lighter
-  theme.wheel = wheel(matchMedia("(prefers-color-scheme: dark)").matches ? 0.3 : 0);
+  theme.wheel = wheel(matchMedia("(prefers-color-scheme: dark)").matches ? 0.18 : 0);
   drawnTarget = null;
 }
 
@@ -405,8 +410,7 @@ function bindPainting() {
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => {
     if (!stroke || event.pointerId !== stroke.id) return;
     stroke = null;
-    waiting = { ...waiting, target: "painted", strokes };
-    send();
+    set({ target: "painted", strokes });
   });
 }
 
