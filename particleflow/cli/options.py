@@ -48,7 +48,7 @@ from particleflow.cli.synonyms import INSTEAD
 
 # All options, in the order of the help and of config.toml.
 OPTIONS = (
-    Option("flow", "text", WHAT, "the flow", "NAME", FLOWS),
+    Option("flow", "text", WHAT, "the flow (live: mmd at first)", "NAME", FLOWS),
     Option(
         "flows",
         "names",

@@ -26,8 +26,10 @@ from particleflow.integrators import Snapshot, State
 from particleflow.live.frames import Moment, packed, plain
 from particleflow.live.scene import Control, Maker, Scene
 
-# Frames a second at most; screens show no more.
-MOST_FRAMES = 60
+# Frames a second at most: more than a screen shows, so that a late one is made up for.
+MOST_FRAMES = 100
+# Seconds of steps that are made up for where the thread woke up late.
+LATE = 0.05
 # Seconds after the last request for a frame in which the flow goes on: it rests unwatched.
 WATCHED = 3.0
 # Seconds between two values of the fit: a value costs about as much as a step.
@@ -36,6 +38,8 @@ VALUED = 0.2
 MOST_ORDERS = 32
 # Seconds that an order is waited for: longer than a step of any flow that can be watched.
 PATIENCE = 60.0
+# Seconds that the end waits for a step; a longer one is cut off with the program.
+CLOSING = 2.0
 # Steps a second at first: each is one frame.
 SPEED = 60.0
 # Said where particles do not stay at a change of target.
@@ -96,7 +100,7 @@ class Session:
             self.closed = True
             self._changed.notify_all()
         if self._thread.is_alive():
-            self._thread.join(PATIENCE)
+            self._thread.join(CLOSING)
 
     def order(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         """Obey an order between two steps; returns the facts that hold from then on.
@@ -154,7 +158,7 @@ class Session:
             if order is not None:
                 self._answer(*order)
             elif self._rest() == 0:
-                self._due = max(self._due + 1 / self._speed, time.monotonic())
+                self._due = max(self._due + 1 / self._speed, time.monotonic() - LATE)
                 self._advance()
         for _, answer in self._orders:
             answer.cancel()
