@@ -20,6 +20,7 @@ from particleflow.plotting import player
 from particleflow.plotting.web import facts as facts_of
 from particleflow.plotting.web import frame, page
 from particleflow.plotting.web.pack import Bytes, Grid
+from particleflow.subsets import some_rows
 
 G = pf.kernels.Gaussian(0.8)
 
@@ -33,8 +34,11 @@ def run(steps=6, n=12, m=17, d=2, **others):
 def parts(text):
     """The facts and the bytes of a page."""
     facts = re.search(r'<script type="application/json" id="facts">(.*?)</script>', text)
-    arrays = re.search(r'<script type="text/plain" id="arrays">(.*?)</script>', text)
-    return json.loads(facts[1]), gzip.decompress(base64.b64decode(arrays[1]))
+    return json.loads(facts[1]), gzip.decompress(base64.b64decode(arrays_of(text)))
+
+
+def arrays_of(text):
+    return re.search(r'<script type="text/plain" id="arrays">(.*?)</script>', text)[1]
 
 
 def series(data, block):
@@ -117,12 +121,12 @@ def test_a_large_run_is_thinned_and_says_so():
     path = run(steps=90, n=60)
     whole, _ = parts(page({"mmd": path}))
     assert whole["remark"] == ""
-    few, data = parts(page({"mmd": path}, largest=6000))
+    few, data = parts(page({"mmd": path}, largest=4000))
     shape = few["flows"][0]["positions"]["shape"]
-    assert shape[0] < 91
-    assert 1.6 * np.prod(shape) <= 6600
+    assert 12 <= shape[0] < 91
+    assert 40 < shape[1] <= 60
     assert re.fullmatch(r"shown: \d+ of 91 records.*", few["remark"])
-    fewer, _ = parts(page({"mmd": path}, largest=1500))
+    fewer, _ = parts(page({"mmd": path}, largest=900))
     assert re.search(r"\d+ of 60 particles", fewer["remark"])
     assert fewer["flows"][0]["count"] == 60
     # the last record is always there
@@ -130,9 +134,18 @@ def test_a_large_run_is_thinned_and_says_so():
     last = series(data, few["flows"][0]["positions"])[-1]
     np.testing.assert_allclose(
         np.array(few["middle"]) + few["step"] * last,
-        path.particles[-1].numpy()[: len(last)],
+        path.particles[-1].numpy()[some_rows(60, len(last))],
         atol=few["step"],
     )
+
+
+@pytest.mark.parametrize("noise", [None, 0.3])
+@pytest.mark.parametrize("largest", [15_000, 25_000])
+def test_a_large_page_is_as_large_as_it_may_be(noise, largest):
+    x, y = cloud(700, 2, seed=0), cloud(17, 2, seed=1)
+    path = pf.simulate(pf.mmd_flow(G, noise=noise), x, y, steps=60, dt=0.1)
+    assert len(arrays_of(page({"mmd": path}))) > 1.2 * largest
+    assert 0.7 * largest < len(arrays_of(page({"mmd": path}, largest=largest))) < 1.15 * largest
 
 
 def test_the_witness_is_packed_with_its_sign():

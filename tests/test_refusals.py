@@ -79,7 +79,7 @@ call(pf.mono_flow, estimator=E.KDE(kernel), mobility=Mo.Unit(), noise=0.1)
 call(pf.wgan_flow, critic=E.CTransformCritic(), noise=0.1)
 call(pf.langevin, target=S.Gaussian(dim=2), temperature=1.0)
 call(flow.suggest_dt, x=x, y=y)
-for save in ({"every": 2}, {"steps": [1]}, {"velocity": True}):
+for save in ({"every": 2}, {"steps": [1]}, {"velocity": True}, {"witness": True}):
     call(pf.SaveAt, **save)
 call(pf.Draws, seed=1)
 call(pf.Replay, arrays={}, seed=1)
@@ -100,6 +100,9 @@ call(M.floor, metric=M.SlicedW2(), y=y, n=10, seed=0)
 call(Mo.custom, h=lambda d: d, slope=None)
 call(Mo.from_divergence, divergence=D.KL())
 call(pf.plotting.animate, paths=path, file="a.gif", fps=20, seconds=0.1)
+call(
+    pf.plotting.player, paths=path, file="a.html", title="two", as_images=(2, 1), python="run()"
+)
 call(pf.plotting.snapshots, paths=path, file="a.png")
 call(pf.plotting.curves, paths=path, file="a.png")
 call(

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 
 from particleflow._words import called
 from particleflow.plotting.panels import colour
-from particleflow.plotting.records import recorded, telling
-from particleflow.plotting.web.pack import Block, Bytes, Grid
+from particleflow.plotting.records import crowded, recorded, telling
+from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
@@ -21,10 +21,10 @@ Array = Float[np.ndarray, "..."]
 # The particles of a run that are shown.
 Rows: TypeAlias = slice | Int[np.ndarray, "n"]
 
-# Bytes of the page a coordinate takes, at the least and at the most that was seen.
-EACH = 1.6
+# Particles of a run whose bytes tell those of all.
+SAMPLED = 2000
 # Records that are kept of a run whose page would be too large.
-FEWEST_RECORDS = 24
+FEWEST_RECORDS = 12
 # Points of a target that are drawn.
 TARGETS = 20_000
 # Records of the witness that a page holds: it changes slowly, and is blended between them.
@@ -46,10 +46,10 @@ def packed(
     first = next(iter(runs.values()))
     d = first.particles.shape[2]
     axes, labels = _axes(runs)
-    shown = d if axes is None else axes.shape[1]
-    steps, rows, remark = _affordable(runs, shown if as_images is None else shown + d, largest)
     boxes = _box(runs, axes)
-    grid = Grid.over(*boxes)
+    crowd = any(crowded(run.particles.shape[1]) for run in runs.values())
+    grid = Grid.over(*boxes, STEPS_OF_CROWD if crowd else STEPS)
+    steps, rows, remark = _affordable(runs, axes, grid, largest)
     stored = Bytes()
     flows = [
         _flow(name, run, k, steps, rows[name], axes, grid, stored, as_images)
@@ -94,14 +94,12 @@ def _flow(
     as_images: tuple[int, int] | None,
 ) -> dict[str, object]:
     """What is shown of one run."""
-    known = run.steps.tolist()
-    wanted = frozenset(steps)
-    chosen = [i for i, step in enumerate(known) if step in wanted or i == len(known) - 1]
+    chosen = _chosen(run, steps)
     cloud = run.particles[chosen][:, rows]
     made: dict[str, object] = {
         "name": name or "flow",
         "colour": colour(k),
-        "steps": [known[i] for i in chosen],
+        "steps": run.steps[chosen].tolist(),
         "times": run.times[chosen].tolist(),
         "count": run.particles.shape[1],
         "positions": stored.series(grid.whole(_flat(cloud, axes))),
@@ -205,32 +203,45 @@ def _settings(run: Trajectory) -> dict[str, str]:
 
 
 def _affordable(
-    runs: Mapping[str, Trajectory], coordinates: int, largest: int
+    runs: Mapping[str, Trajectory], axes: Array | None, grid: Grid, largest: int
 ) -> tuple[list[int], dict[str, Rows], str]:
     """Steps and particles that fit into a page, and what the page says about the others."""
     steps = recorded(runs)
     counts = {name: run.particles.shape[1] for name, run in runs.items()}
-
-    def size(records: int, particles: int) -> float:
-        return EACH * coordinates * records * particles
-
-    total = sum(counts.values())
-    told = []
-    if size(len(steps), total) > largest:
-        records = max(FEWEST_RECORDS, int(largest / size(1, total)))
-        if records < len(steps):
-            told.append(f"{records} of {len(steps)} records")
-            steps = telling(runs, records)
-    share = min(1.0, largest / size(len(steps), total))
-    rows = {
-        name: some_rows(count, max(1, math.floor(share * count))) for name, count in counts.items()
-    }
+    told, whole = [], len(steps)
+    # fewer records are farther apart, and take more bytes each: a few rounds
+    while (size := _size(runs, steps, axes, grid)) > largest and len(steps) > FEWEST_RECORDS:
+        steps = telling(runs, max(FEWEST_RECORDS, int(len(steps) * largest / size)))
+    if len(steps) < whole:
+        told.append(f"{len(steps)} of {whole} records")
+    share = min(1.0, largest / size)
+    kept = {name: max(1, math.floor(share * count)) for name, count in counts.items()}
     if share < 1:
-        told.append(
-            f"{math.floor(share * max(counts.values()))} of {max(counts.values())} particles"
-        )
+        told.append(f"{max(kept.values())} of {max(counts.values())} particles")
     remark = f"shown: {', '.join(told)}, so that the page stays small" if told else ""
-    return steps, rows, remark
+    return steps, {name: some_rows(counts[name], kept[name]) for name in runs}, remark
+
+
+def _size(
+    runs: Mapping[str, Trajectory], steps: list[int], axes: Array | None, grid: Grid
+) -> float:
+    """About how many bytes the particles take in a page: those of some, and the others alike."""
+    size = 0.0
+    for run in runs.values():
+        count = run.particles.shape[1]
+        some, sample = some_rows(count, SAMPLED), Bytes()
+        cloud = run.particles[_chosen(run, steps)][:, some]
+        sample.series(grid.whole(_flat(cloud, axes)))
+        # a velocity takes what a position takes
+        arrays = 1 + (run.velocity is not None) + 0.5 * (run.log_mass is not None)
+        size += arrays * len(sample.text()) * count / min(count, SAMPLED)
+    return size
+
+
+def _chosen(run: Trajectory, steps: list[int]) -> list[int]:
+    """The records of a run at the steps that are shown, and its last one."""
+    known, wanted = run.steps.tolist(), frozenset(steps)
+    return [k for k, step in enumerate(known) if step in wanted or k == len(known) - 1]
 
 
 def _axes(runs: Mapping[str, Trajectory]) -> tuple[Array | None, list[str]]:

@@ -1,9 +1,10 @@
 """Pack trajectories for the page of the player: arrays as small integers, in one gzip.
 
-A position is a whole number of steps from the middle of the picture, and 4096 steps are the longest
-side. A series over records is stored as its second differences in time, q_k - 2 q_{k-1} + q_{k-2}:
-particles of a flow go on as they went, so these are small. Signs are folded into the lowest bit
-(zigzag), and low and high bytes are stored apart, so that gzip finds the zeros.
+A position is a whole number of steps from the middle of the picture, of which 4096 (of a crowd
+1024) are the longest side. A series over records is stored as its second differences in time,
+q_k - 2 q_{k-1} + q_{k-2}: particles of a flow go on as they went, so these are small. Signs are
+folded into the lowest bit (zigzag), and low and high bytes are stored apart, so that gzip finds the
+zeros.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Array = Float[np.ndarray, "..."]
 
 # Steps along the longest side of the picture: four to a pixel of a panel 1000 pixels wide.
 STEPS = 4096
+# The same for a crowd, whose points are of one pixel.
+STEPS_OF_CROWD = 1024
 # Of gzip: beyond it the page shrinks by a few per cent and takes twice the time to write.
 LEVEL = 6
 
@@ -82,9 +85,11 @@ class Grid:
     step: float
 
     @classmethod
-    def over(cls, low: Float[np.ndarray, "C"], high: Float[np.ndarray, "C"]) -> Grid:
-        """The grid whose `STEPS` cover the longest side of a box."""
-        return cls((low + high) / 2, float((high - low).max()) / STEPS or 1.0)
+    def over(
+        cls, low: Float[np.ndarray, "C"], high: Float[np.ndarray, "C"], steps: int = STEPS
+    ) -> Grid:
+        """The grid of which `steps` cover the longest side of a box."""
+        return cls((low + high) / 2, float((high - low).max()) / steps or 1.0)
 
     def whole(self, points: Float[np.ndarray, "*any C"]) -> Int[np.ndarray, "*any C"]:
         """The nearest whole numbers; what is not finite goes far away."""

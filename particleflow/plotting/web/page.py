@@ -59,6 +59,8 @@ def player(
         The file cannot be written.
     """
     runs = named(paths)
+    _checks.text(title, "title", remedy="e.g. 'Four flows'")
+    _checks.text(python, "python", remedy="the lines that made the runs")
     path = writable(file, (".html", ".htm"), "the player is a page")
     if as_images is not None:
         _fits(as_images, next(iter(runs.values())).particles.shape[2])
