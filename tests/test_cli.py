@@ -87,8 +87,8 @@ def test_the_module_can_be_run():
     assert done.stdout == ""
     assert (
         done.stderr
-        == "particleflow: error: the command must be one of run, compare, live, list, got 'rnu'; did"
-        " you mean 'run'?\n"
+        == "particleflow: error: the command must be one of run, compare, live, list, got 'rnu';"
+        " did you mean 'run'?\n"
     )
 
 
