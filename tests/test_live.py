@@ -304,6 +304,16 @@ def test_a_file_of_the_command_line_is_read_once(tmp_path):
         session.close()
 
 
+def test_the_page_can_name_no_file(session, tmp_path):
+    file = tmp_path / "points.csv"
+    file.write_text("".join(f"{k % 7},{k % 5}\n" for k in range(60)))
+    for name in (str(file), "file", "cat.png"):
+        with pytest.raises(RefusedValueError) as error:
+            set_to(session, target=name)
+        assert "target must be one of rings" in error.value.said(lambda argument: argument.name)
+        assert "or a file" not in str(error.value)
+
+
 def test_a_target_that_is_not_in_the_plane_is_refused(tmp_path):
     file = tmp_path / "points.csv"
     file.write_text("".join(f"{k % 7},{k % 5},{k % 3}\n" for k in range(60)))

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+from email.message import Message
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +20,7 @@ from particleflow._refusals import RefusedValueError
 from particleflow.cli.live import Records
 from particleflow.live import Server, Session
 from particleflow.live.frames import HEAD
-from particleflow.live.guard import MOST_BYTES
+from particleflow.live.guard import MOST_BYTES, foreign
 from particleflow.live.server import HEADERS, MOST_CONNECTIONS
 
 N, M = 30, 45
@@ -201,6 +202,15 @@ def test_other_sites_are_refused(server, method, host, headers):
     assert status == 403
     assert json.loads(body)["message"]
     assert server.session.facts == before
+
+
+@pytest.mark.parametrize(
+    ("port", "host", "kept"), [(80, "localhost", True), (8000, "localhost", False)]
+)
+def test_only_the_port_of_http_may_be_left_out(port, host, kept):
+    headers = Message()
+    headers["Host"], headers["Origin"] = host, f"http://{host}"
+    assert (foreign(headers, port) is None) == kept
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
@@ -405,6 +415,16 @@ def test_the_command_prints_one_line_and_ends_with_ctrl_c():
     with socket.socket() as port:
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port.bind((address.hostname, address.port))
+
+
+def test_other_signals_have_their_exit_codes():
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
 
 
 def test_bad_input_ends_it_before_anything_is_served(tmp_path):

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 # Bytes of an order at most; a painting of 20000 points has 0.8 MB.
 MOST_BYTES = 1_000_000
+# The port of addresses that name none.
+HTTP = 80
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ def same(token: str, other: str) -> bool:
 
 def foreign(headers: Message, port: int) -> Answer | None:
     """The refusal of a request that does not come from the page itself."""
-    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+    names = {"127.0.0.1", "localhost"}
+    # browsers leave out the port of http itself
+    hosts = {f"{name}:{port}" for name in names} | (names if port == HTTP else set())
     if set(headers.get_all("Host", [])) - hosts or len(headers.get_all("Host", [])) != 1:
         return Answer(HTTPStatus.FORBIDDEN, "the host is not this machine's address: open that")
     origins = {f"http://{host}" for host in hosts}
