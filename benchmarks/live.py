@@ -40,7 +40,7 @@ GOALS = (
 
 
 def frames(flow: str, n: int, seconds: int) -> dict[str, float]:
-    """Frames shown in each of some seconds, their median, and the program's work meanwhile."""
+    """Serve a flow of n particles and samples, and watch its page."""
     with (
         _served("--flow", flow, "--n", str(n), "--m", str(n)) as (address, process),
         browser.chromium() as running,
@@ -48,22 +48,25 @@ def frames(flow: str, n: int, seconds: int) -> dict[str, float]:
         page = running.new_page(viewport={"width": 1280, "height": 800})
         page.goto(address)
         browser.wait(page, "window.live && live.ready && live.drawn > 10")
-        rates = []
-        began, work = time.perf_counter(), _work(process.pid)
-        for second in range(seconds):
-            if second % ANEW == 0:
-                page.keyboard.press("r")
-            before = page.evaluate("[live.drawn, performance.now()]")
-            page.wait_for_timeout(1000)
-            after = page.evaluate("[live.drawn, performance.now()]")
-            rates.append(1000 * (after[0] - before[0]) / (after[1] - before[1]))
-        busy = (_work(process.pid) - work) / (time.perf_counter() - began)
-        step = page.evaluate("1000 * live.frame.seconds")
+        return watched(page, process.pid, seconds)
+
+
+def watched(page: Any, process: int, seconds: int) -> dict[str, float]:
+    """Frames shown in each of some seconds, their median, and the program's work meanwhile."""
+    rates = []
+    began, work = time.perf_counter(), _work(process)
+    for second in range(seconds):
+        if second % ANEW == 0:
+            page.keyboard.press("r")
+        before = page.evaluate("[live.drawn, performance.now()]")
+        page.wait_for_timeout(1000)
+        after = page.evaluate("[live.drawn, performance.now()]")
+        rates.append(1000 * (after[0] - before[0]) / (after[1] - before[1]))
     return {
         "rate": statistics.median(rates),
         "least": min(rates),
-        "busy": busy,
-        "milliseconds": step,
+        "busy": (_work(process) - work) / (time.perf_counter() - began),
+        "milliseconds": page.evaluate("1000 * live.frame.seconds"),
     }
 
 

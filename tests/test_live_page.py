@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import browser
 import pytest
 
+from benchmarks import live
 from particleflow.cli.live import Records
 from particleflow.live import Server, Session
 
@@ -188,6 +190,12 @@ def test_a_target_is_painted(page, served):
     browser.wait(page, "live.facts.settings.target === 'rings'")
     page.select_option("select[name=target]", "painted")
     browser.wait(page, "live.facts.settings.target === 'painted'")
+
+
+def test_the_benchmark_measures_what_its_goals_name(page):
+    found = live.watched(page, os.getpid(), 1)
+    assert {goal.number for goal in live.GOALS} <= set(found)
+    assert all(number > 0 for number in found.values())
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
