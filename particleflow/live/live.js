@@ -323,26 +323,26 @@ function draw() {
   pen.globalAlpha = 1;
   for (const stroke of strokes || []) line(pen, stroke.map((point) => onScreen(point, w, h)), theme.key, 3);
   if (frame.number !== draw.last) {
-    draw.last = frame.number;
+    if (frame.step < draw.step) history = [];
+    [draw.last, draw.step] = [frame.number, frame.step];
     live.drawn += 1;
-    count_();
-    if (frame.step === 0) history = [];
+    countFrames();
     if (Number.isFinite(frame.speed) && frame.speed > 0) history.push(frame.speed);
     if (history.length > HISTORY) history.shift();
     curve();
-    say_numbers();
+    sayNumbers();
   }
 }
 
 // Frames of the last second.
-function count_() {
+function countFrames() {
   const now = performance.now();
   stamps.push(now);
   stamps = stamps.filter((stamp) => now - stamp < 1000);
   live.rate = stamps.length;
 }
 
-function say_numbers() {
+function sayNumbers() {
   const rows = { at: frame.step, t: frame.t, speed: frame.speed, value: frame.value, cost: 1000 * frame.seconds };
   for (const id in rows) $(id).textContent = short(rows[id]);
   $("rate").textContent = facts.running ? live.rate : "–";

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import asdict
 from typing import Any
 
@@ -123,9 +123,9 @@ class Session:
             self._changed.notify_all()
         try:
             return answer.result(PATIENCE)
-        except TimeoutError:
+        except (TimeoutError, CancelledError):
             answer.cancel()
-            told = f"the present step takes more than {PATIENCE:g} s: wait, or restart the program"
+            told = f"no answer within {PATIENCE:g} s: wait for the step, or restart the program"
             raise BusyError(told) from None
 
     def frame(self, after: int, patience: float) -> bytes:
