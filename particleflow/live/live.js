@@ -51,6 +51,7 @@ function set(values) {
   else queue.push({ do: "set", values });
   send();
 }
+const waits = (name) => queue.some(({ values }) => values && name in values);
 function order(name) {
   queue.push({ do: name });
   send();
@@ -223,8 +224,8 @@ function show(control) {
   if (select) {
     painted ||= value === "painted";
     for (const option of select.options) option.hidden = option.value === "painted" && !painted;
-    select.value = value;
-  } else if (!held || !queue.length) {
+    if (!waits(control.name)) select.value = value;
+  } else if (!waits(control.name)) {
     output.textContent = short(value);
     input.setAttribute("aria-valuetext", short(value));
     if (!held) input.value = toTick(control, value);
