@@ -230,7 +230,7 @@ def _size(
     for run in runs.values():
         count = run.particles.shape[1]
         some, sample = some_rows(count, SAMPLED), Bytes()
-        cloud = run.particles[_chosen(run, steps)][:, some]
+        cloud = run.particles[:, some][_chosen(run, steps)]
         sample.series(grid.whole(_flat(cloud, axes)))
         # a velocity takes what a position takes
         arrays = 1 + (run.velocity is not None) + 0.5 * (run.log_mass is not None)
