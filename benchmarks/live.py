@@ -42,7 +42,7 @@ GOALS = (
 def frames(flow: str, n: int, seconds: int) -> dict[str, float]:
     """Serve a flow of n particles and samples, and watch its page."""
     with (
-        _served("--flow", flow, "--n", str(n), "--m", str(n)) as (address, process),
+        served("--flow", flow, "--n", str(n), "--m", str(n)) as (address, process),
         browser.chromium() as running,
     ):
         page = running.new_page(viewport={"width": 1280, "height": 800})
@@ -71,7 +71,7 @@ def watched(page: Any, process: int, seconds: int) -> dict[str, float]:
 
 
 @contextmanager
-def _served(*flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def served(*flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The page's address and the program that serves it."""
     command = [sys.executable, "-m", "particleflow", "live", "--no-browser", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -298,8 +298,7 @@ class Session:
         """Make the present moment the latest frame. No frame waits: a slow page skips some."""
         state, now = self._state, time.monotonic()
         if now - self._valued >= VALUED or not self._running:
-            value = state.fit.value
-            self._value, self._valued = math.nan if value is None else value, now
+            self._value, self._valued = _value(state), now
         moment = Moment(
             facts=self._told,
             scene=self._scenes,
@@ -324,6 +323,15 @@ def in_words(told: object) -> str:
     if isinstance(told, BaseException) and not isinstance(told, ValueError | TypeError | Warning):
         return in_short(told)
     return str(told)
+
+
+def _value(state: State) -> float:
+    """The value of a state's fit; NaN where there is none."""
+    try:
+        value = state.fit.value
+    except Exception:  # a number beside the picture must not end the window
+        return math.nan
+    return math.nan if value is None else value
 
 
 def _same_but_for_dt(one: Scene, other: Scene) -> bool:
