@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from email.message import Message
 from urllib.parse import urlsplit
 
@@ -415,6 +417,32 @@ def test_the_command_prints_one_line_and_ends_with_ctrl_c():
     with socket.socket() as port:
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port.bind((address.hostname, address.port))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="BROWSER and DISPLAY are of Linux")
+def test_a_browser_is_started_with_an_address_that_leads_to_the_page_once(tmp_path):
+    """Others see the command line of a browser: it has not the token."""
+    note, script = tmp_path / "address", tmp_path / "open.sh"
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {note}.part && mv {note}.part {note}\n')
+    script.chmod(0o755)
+    environment = os.environ | {"BROWSER": f"{script} %s", "DISPLAY": ":9"}
+    command = [word for word in COMMAND if word != "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            address = re.search(r"http\S+", process.stdout.readline()).group()
+            deadline = time.monotonic() + 20
+            while not note.exists():
+                assert time.monotonic() < deadline, "no browser was started"
+                time.sleep(0.02)
+            opened = urlsplit(note.read_text())
+            assert opened.netloc == urlsplit(address).netloc
+            assert opened.path not in address
+            connection = http.client.HTTPConnection(opened.netloc, timeout=20)
+            connection.request("GET", opened.path)
+            assert connection.getresponse().headers["Location"] == address
+            connection.close()
+        finally:
+            process.kill()
 
 
 def test_other_signals_have_their_exit_codes():
