@@ -88,8 +88,8 @@ def test_the_module_can_be_run():
     assert done.stdout == ""
     assert (
         done.stderr
-        == "particleflow: error: the command must be one of run, compare, list, got 'rnu'; did you"
-        " mean 'run'?\n"
+        == "particleflow: error: the command must be one of run, compare, live, list, got 'rnu';"
+        " did you mean 'run'?\n"
     )
 
 
@@ -107,7 +107,7 @@ def test_the_list_names_everything(capsys):
             assert record.line in printed
 
 
-@pytest.mark.parametrize("command", ["run", "compare"])
+@pytest.mark.parametrize("command", ["run", "compare", "live"])
 def test_the_help_has_every_option_its_default_and_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -445,7 +445,7 @@ def error_of(capsys, *arguments):
         (
             ["kale"],
             (
-                "the command must be one of run, compare, list, got 'kale'; did you mean 'run"
+                "the command must be one of run, compare, live, list, got 'kale'; did you mean 'run"
                 " --flow kale'?"
             ),
         ),

@@ -55,6 +55,7 @@ LAYERS = [
     "testing",
     "scikit",
     "plotting",
+    "live",
     "stopping",
     "streams",
     "cli",
