@@ -71,6 +71,7 @@ HEAVY = {
     "finufft": set(),
     "cufinufft": set(),
     "tomli_w": set(),
+    "imageio_ffmpeg": set(),
 }
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}
 

@@ -203,11 +203,12 @@ class Scene:
         run, rows = self.paths[name], self.tailed(name)
         gone, steps = self.travelled[name], run.steps.cpu().numpy()
         if name in self.between:
-            first = np.interp(step, steps, gone) - share
-            begin = float(np.interp(first, gone, steps)) if first > 0 else float(steps[0])
+            start = float(np.interp(step, steps, gone)) - share
+            begin = float(np.interp(start, gone, steps)) if start > 0 else float(steps[0])
         else:
             last = record_at(run, step)
-            begin, step = steps[np.searchsorted(gone[:last], gone[last] - share)], steps[last]
+            first = int(np.searchsorted(gone[:last], gone[last] - share))
+            begin, step = float(steps[first]), float(steps[last])
         inside = np.flatnonzero((steps > begin) & (steps < step))
         clouds = [
             self._at(name, begin, run.particles)[rows],
