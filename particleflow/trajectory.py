@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,10 @@ from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.integrators import Snapshot
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from particleflow.samplers.base import Density
 
 # The version of the file format of `Trajectory.save`.
 FORMAT = 1
@@ -298,7 +301,23 @@ class Trajectory:
         )
 
     def plot(
-        self, path: str | Path | None = None, *, records: Sequence[int] | None = None
+        self,
+        path: str | Path | None = None,
+        *,
+        records: Sequence[int] | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        title: str = "",
+        color: str = "flow",
+        trails: float | bool = False,
+        arrows: bool = False,
+        axes: tuple[int, int] | None = None,
+        xlim: tuple[float, float] | None = None,
+        ylim: tuple[float, float] | None = None,
+        density: Density | Callable[[Tensor], Tensor] | None = None,
+        as_images: tuple[int, int] | None = None,
+        dark: bool = False,
+        size: float | None = None,
+        dpi: int = 160,
     ) -> Figure:
         """Snapshots of the flow beside each other, written to `path` if given.
 
@@ -306,7 +325,24 @@ class Trajectory:
         """
         from particleflow.plotting import snapshots
 
-        return snapshots(self, path, records=records)
+        return snapshots(
+            self,
+            path,
+            records=records,
+            ax=ax,
+            title=title,
+            color=color,
+            trails=trails,
+            arrows=arrows,
+            axes=axes,
+            xlim=xlim,
+            ylim=ylim,
+            density=density,
+            as_images=as_images,
+            dark=dark,
+            size=size,
+            dpi=dpi,
+        )
 
     def animate(
         self,

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
-from particleflow.plotting.ends import Ends
-from particleflow.plotting.floors import floor_of
+from particleflow.plotting.ends import LEADING, LETTER, Ends
 from particleflow.plotting.panels import fitting, quiet, sheet
-from particleflow.plotting.records import named
+from particleflow.plotting.series import Chart, Group, charts, grouped
 from particleflow.plotting.sheets import (
     DPI,
     FONT,
@@ -31,24 +27,20 @@ from particleflow.plotting.sheets import (
     written,
 )
 from particleflow.plotting.style import Theme, readable, stroke, theme
-from particleflow.plotting.ticks import Ticks, logarithmic, power
+from particleflow.plotting.ticks import Ticks, logarithmic
 from particleflow.trajectory import Trajectory
 
-# Least ratio of the values of a curve at which its axis is logarithmic.
-DECADE = 10.0
-# Least share of positive values of a curve on a logarithmic axis; the others are rounding.
-MOSTLY = 0.9
-# Quantiles of several runs between which the band lies.
-BAND = (0.1, 0.9)
 # Width and height of a panel, in inches.
 PANEL = (3.3, 2.3)
 # Margins of the sheet and gap between panels, in inches, without the names at the ends of lines.
 MARGINS = (0.75, 0.2, 0.6, 0.25)
-GAP = (0.85, 0.75)
+GAP = (0.75, 0.75)
+# The name of the line under a distance.
+FLOOR = "floor: two fresh samples"
+# Places at which curves are looked at to find a free one for this name.
+DENSE = 400
 # Columns of the sheet.
 COLUMNS = 3
-
-Group: TypeAlias = Sequence[Trajectory]
 
 
 def curves(
@@ -103,13 +95,13 @@ def curves(
     OSError
         The file cannot be written.
     """
-    groups = _grouped(paths)
+    groups = grouped(paths)
     path = None if file is None else picture(file)
-    charts = _charts(groups, metrics)
+    shown = charts(groups, metrics)
     cells = None if ax is None else given_axes(ax)
-    if cells is not None and len(cells) != len(charts):
-        keys = ", ".join(charts)
-        remedy = f"pass {len(charts)} axes for {keys}, or choose some with `metrics`"
+    if cells is not None and len(cells) != len(shown):
+        keys = ", ".join(shown)
+        remedy = f"pass {len(shown)} axes for {keys}, or choose some with `metrics`"
         raise RefusedValueError("ax", "must be one for each panel", f"{len(cells)} axes", remedy)
     words(title, "title")
     look = theme(_checks.flag(dark, "dark"))
@@ -119,138 +111,14 @@ def curves(
         raise RefusedValueError("size", "cannot be used with `ax`", _checks.said(size), remedy)
     wide = None if size is None else _checks.positive(size, "size")
     if cells is None:
-        cells = _sheet(len(charts), list(groups), title, look, wide, dpi)
+        cells = _sheet(len(shown), list(groups), title, look, wide, dpi)
     elif title:
         heading(cells[0], title, look, 6.0)
-    for ax, chart in zip(cells, charts.values(), strict=True):
+    for ax, chart in zip(cells, shown.values(), strict=True):
         _draw(ax, groups, chart, look)
     whole = cells[0].get_figure(root=True)
     assert isinstance(whole, Figure)
     return written(whole, path, dpi)
-
-
-@dataclass(frozen=True)
-class Series:
-    """The values of one name's runs: their median and quantiles at the steps."""
-
-    steps: Float[np.ndarray, "T"]
-    middle: Float[np.ndarray, "T"]
-    low: Float[np.ndarray, "T"]
-    high: Float[np.ndarray, "T"]
-
-    @classmethod
-    def of(cls, runs: Group, values: Sequence[Float[np.ndarray, "_"]]) -> Series:
-        """Return the values at all recorded steps, between the records of a run by linear
-        interpolation.
-        """
-        known = [
-            (run.steps.cpu().numpy()[np.isfinite(v)], v[np.isfinite(v)])
-            for run, v in zip(runs, values, strict=True)
-        ]
-        steps = np.unique(np.concatenate([at for at, _ in known])).astype(np.float64)
-        rows = np.array(
-            [
-                np.interp(steps, at, v, np.nan, np.nan) if len(at) else np.full(len(steps), np.nan)
-                for at, v in known
-            ]
-        )
-        if len(rows) == 1:
-            return cls(steps, rows[0], rows[0], rows[0])
-        quantiles = [np.nanquantile(rows, share, axis=0) for share in (0.5, *BAND)]
-        return cls(steps, *quantiles)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One panel: the label of its axis, and for each name its curve and its floor."""
-
-    label: str
-    series: Mapping[str, Series]
-    floors: Mapping[str, float | None]
-
-    @property
-    def values(self) -> Float[np.ndarray, "V"]:
-        """All values on the lines and at the edges of the bands."""
-        parts = [part for one in self.series.values() for part in (one.middle, one.low, one.high)]
-        return np.concatenate(parts)
-
-    @property
-    def log(self) -> bool:
-        """Tell whether the axis is logarithmic."""
-        values = self.values
-        positive = values[values > 0]
-        return bool(
-            positive.size >= MOSTLY * max(1, len(values))
-            and positive.max() > DECADE * positive.min()
-        )
-
-
-def _grouped(paths: Any) -> dict[str, list[Trajectory]]:
-    """The runs of each name."""
-    if isinstance(paths, Mapping):
-        paths = {
-            str(name): list(runs) if isinstance(runs, list | tuple) else [runs]
-            for name, runs in paths.items()
-        }
-        if empty := [name for name, runs in paths.items() if not runs]:
-            remedy = "leave the name out"
-            raise RefusedValueError("paths", "must hold a run for each name", empty, remedy)
-        named({f"{name} {k}": run for name, runs in paths.items() for k, run in enumerate(runs)})
-        return paths
-    return {"": list(named(paths).values())}
-
-
-def _charts(groups: Mapping[str, Group], metrics: Any) -> dict[str, Chart]:
-    """The panels, in order of the runs' metrics, and the energy last."""
-    runs = [run for group in groups.values() for run in group]
-    labels = {k: v for run in runs for k, v in run.report.get("labels", {}).items()}
-    known = list(dict.fromkeys(key for run in runs for key in run.metrics))
-    energies = {n: [_array(run.energy) for run in group] for n, group in groups.items()}
-    some = any(np.isfinite(e).any() for group in energies.values() for e in group)
-    wanted = [*known, *["energy"] * (some or not known)]
-    if metrics is not None:
-        remedy = f"pass some of {', '.join(dict.fromkeys([*known, 'energy']))}"
-        wanted = _checks.several(metrics, "metrics", remedy=remedy)
-        if not wanted or not {*wanted} <= {*known, "energy"}:
-            raise RefusedValueError("metrics", "must be names of metrics", wanted, remedy)
-    made = {}
-    for key in wanted:
-        if key in known:
-            having = {
-                n: [run for run in group if key in run.metrics] for n, group in groups.items()
-            }
-            having = {name: group for name, group in having.items() if group}
-            values = {n: [_array(run.metrics[key]) for run in g] for n, g in having.items()}
-            label = typeset(labels.get(key, key))
-            floors = {name: floor_of(group[0], key) for name, group in having.items()}
-        else:
-            having, floors = dict(groups), dict.fromkeys(groups)
-            label, values = _comparable(groups, energies)
-        series = {name: Series.of(having[name], values[name]) for name in having}
-        made[key] = Chart(label, series, floors)
-    return made
-
-
-def _comparable(
-    groups: Mapping[str, Group], energies: Mapping[str, list[Float[np.ndarray, "_"]]]
-) -> tuple[str, Mapping[str, list[Float[np.ndarray, "_"]]]]:
-    """Energies that may stand on one axis, and its label."""
-    flows = {run.report.get("flow") for group in groups.values() for run in group}
-    if len(flows) == 1:
-        return "energy", energies
-    starts = {n: [e[np.isfinite(e)][:1] for e in group] for n, group in energies.items()}
-    if all((start > 0).all() for group in starts.values() for start in group):
-        scaled = {
-            n: [e / start if len(start) else e for e, start in zip(group, starts[n], strict=True)]
-            for n, group in energies.items()
-        }
-        return "each flow's own energy / start", scaled
-    return "energy (each flow's own)", energies
-
-
-def typeset(label: str) -> str:
-    """Write powers with a superscript: MMD² for MMD^2."""
-    return re.sub(r"\^(-?\d+)", lambda found: power(int(found.group(1))), label)
 
 
 def _sheet(
@@ -290,6 +158,10 @@ def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> 
     quiet(ax, 0.85 * FONT, theme)
     ax.spines[["top", "right"]].set_visible(False)
     ends = Ends(ax, 0.85 * FONT, theme)
+    steps = np.concatenate([one.steps for one in chart.series.values()])
+    if len(steps):
+        span = float(steps.min()), float(steps.max())
+        ax.set_xlim(*(span if span[0] < span[1] else np.add(span, (-1, 1))))
     for k, (name, runs) in enumerate(groups.items()):
         if name in chart.series:
             _curve(ax, name, runs, chart, k, theme, ends)
@@ -298,7 +170,7 @@ def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> 
     values = chart.values[np.isfinite(chart.values)]
     _floors(ax, chart, list(groups), theme)
     if not len(values):
-        style = {"ha": "center", "color": theme.faint, "fontsize": FONT}
+        style: dict[str, Any] = {"ha": "center", "color": theme.faint, "fontsize": FONT}
         ax.text(0.5, 0.5, "nothing was recorded", transform=ax.transAxes, **style)
         ax.set(xticks=[], yticks=[])
     elif chart.log:
@@ -310,6 +182,7 @@ def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> 
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3))
         label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
+    _floor_name(ax, chart, theme)
     dts = {run.report.get("dt") for group in groups.values() for run in group}
     unit = (
         f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
@@ -366,8 +239,8 @@ def _curve(
 
 
 def _floors(ax: Axes, chart: Chart, names: list[str], theme: Theme) -> None:
-    """Draw a line for each floor, grey where all names share it, with one label for all."""
-    known = {n: value for n, value in chart.floors.items() if value is not None and value > 0}
+    """Draw a line for each floor, grey where all names share it."""
+    known = chart.known
     shared = len({*known.values()}) == 1
     for name, value in list(known.items())[: 1 if shared else None]:
         ax.axhline(
@@ -378,21 +251,41 @@ def _floors(ax: Axes, chart: Chart, names: list[str], theme: Theme) -> None:
             zorder=1,
             label="_floor",
         )
-    if known:
-        ax.annotate(
-            "floor: two fresh samples",
-            (0.02, max(known.values())),
-            (0, 2),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            fontsize=0.75 * FONT,
-            color=theme.faint,
-            ha="left",
-            va="bottom",
-            zorder=4,
-            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )
 
 
-def _array(tensor: Any) -> Float[np.ndarray, "_"]:
-    return tensor.detach().cpu().double().numpy()
+def _floor_name(ax: Axes, chart: Chart, theme: Theme) -> None:
+    """Write what the highest floor is, where fewest points of the curves lie."""
+    if not chart.known:
+        return
+    value = max(chart.known.values())
+    points = 72 / ax.figure.dpi
+    size = 0.75 * FONT
+    wide, high = LETTER * size * len(FLOOR) / points, LEADING * size / points
+    box = ax.get_window_extent()
+    level = float(ax.transData.transform((0, value))[1])
+    steps = np.linspace(*ax.get_xlim(), DENSE)
+    lines = [np.interp(steps, one.steps, one.middle) for one in chart.series.values() if len(one)]
+    at = ax.transData.transform(
+        [(x, y) for line in lines for x, y in zip(steps, line, strict=True)]
+    )
+    crossed = {}
+    for left in (True, False):
+        for above in (True, False):
+            x = box.x0 + 4 / points if left else box.x1 - 4 / points - wide
+            y = level if above else level - high
+            inside = (at[:, 0] >= x) & (at[:, 0] <= x + wide) & (at[:, 1] >= y)
+            below = not above and y < box.y0  # over the numbers of the axis
+            crossed[left, above] = int((inside & (at[:, 1] <= y + high)).sum()) + DENSE * below
+    left, above = min(crossed, key=lambda place: crossed[place])
+    ax.annotate(
+        FLOOR,
+        (0.0 if left else 1.0, value),
+        (4 if left else -4, 2 if above else -2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=size,
+        color=theme.faint,
+        ha="left" if left else "right",
+        va="bottom" if above else "top",
+        zorder=4,
+    )

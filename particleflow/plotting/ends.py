@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from particleflow.plotting.style import Theme
 
@@ -63,24 +65,16 @@ class Ends:
                 va="center",
                 annotation_clip=False,
             )
-            start = (end[0] / width, np.clip(end[1], 0, height) / height)
-            if abs(end[1] - level) > 1 or end[0] < width:
-                ax.annotate(
-                    "",
-                    (1.0, level / height),
-                    start,
-                    xycoords="axes fraction",
-                    textcoords="axes fraction",
-                    annotation_clip=False,
-                    arrowprops={
-                        "arrowstyle": "-",
-                        "color": colour,
-                        "linewidth": 0.6,
-                        "alpha": 0.6,
-                        "shrinkA": 2,
-                        "shrinkB": -0.8 * AWAY,
-                    },
-                )
+            if abs(end[1] - level) > 1 or end[0] < width - 1:
+                at = np.array([(end[0], np.clip(end[1], 0, height)), (width + 0.8 * AWAY, level)])
+                x, y = (at / (width, height)).T
+                style: dict[str, Any] = {
+                    "color": colour,
+                    "linewidth": 0.6,
+                    "alpha": 0.7,
+                    "clip_on": False,
+                }
+                ax.add_line(Line2D(x, y, transform=ax.transAxes, label="_name", **style))
 
 
 def spread(

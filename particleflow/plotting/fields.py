@@ -15,9 +15,10 @@ from matplotlib.ticker import MaxNLocator
 
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
+from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.plotting.look import Look, framed
-from particleflow.plotting.panels import TALLEST, above, fitting, quiet, sheet
+from particleflow.plotting.panels import CAPTION, TALLEST, above, fitting, quiet, sheet
 from particleflow.plotting.records import named
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.seen import ARROWS, BEYOND, POINTS, Seen
@@ -108,32 +109,15 @@ def field(
     OSError
         The file cannot be written.
     """
-    if not isinstance(path, Trajectory):
-        remedy = "pass what pf.simulate returns; several runs go into axes of one figure, with `ax`"
-        raise RefusedTypeError("path", "must be a Trajectory", _checks.kind(path), remedy)
+    _refused(path, flow, what, ax, size)
     runs = named(path)
     place = None if file is None else picture(file)
-    d = path.particles.shape[2]
-    if d > 2:
-        remedy = "use snapshots(path, arrows=True, axes=(0, 1))"
-        raise RefusedValueError(
-            "path", "must be a run in the plane or on a line", f"d = {d}", remedy
-        )
-    if not isinstance(flow, Flow):
-        remedy = "pass the flow that made the run, e.g. pf.mmd_flow(kernel)"
-        raise RefusedTypeError("flow", "must be a Flow", _checks.came(flow), remedy)
-    _asked(what, flow)
     k = _record(path, at)
     _checks.flag(arrows, "arrows"), _checks.flag(points, "points"), words(title, "title")
     look = Look.asked(runs, dark=dark)
-    frame = framed(runs, look, axes=None, xlim=xlim, ylim=ylim)
+    frame = framed(runs, look, xlim=xlim, ylim=ylim)
     _checks.count(dpi, "dpi")
-    if ax is not None and not isinstance(ax, Axes):
-        remedy = "pass axes of matplotlib, e.g. ax=plt.gca()"
-        raise RefusedTypeError("ax", "must be Axes", _checks.said(ax), remedy)
-    if ax is not None and size is not None:
-        remedy = "leave it out: `ax` belongs to a figure that has a size"
-        raise RefusedValueError("size", "cannot be used with `ax`", _checks.said(size), remedy)
+    d = path.particles.shape[2]
     wide = WIDTH if size is None else _checks.positive(size, "size")
     scene = Scene.of(runs, [int(path.steps[k])], **frame)
     seen = Seen.of(path, flow, k, scene, what)
@@ -150,7 +134,7 @@ def field(
         figure = sheet(1, 1, (across, across * aspect), margins, (0, 0), dpi, look.theme.ground)
         ax = figure.axes[0]
     (_plane if d == 2 else _line)(ax, scene, seen, look.theme, what, arrows, points)
-    above(ax, 5.0, scene.moment("", int(path.steps[k])), FONT, look.theme.faint)
+    above(ax, CAPTION, scene.moment("", int(path.steps[k])), FONT, look.theme.faint)
     if title:
         heading(ax, title, look.theme, 8.0 + 1.3 * FONT)
     whole = ax.get_figure(root=True)
@@ -218,10 +202,16 @@ def _line(
         longest = float(np.quantile(np.abs(speeds), 1 - LONGEST)) or 1.0
         reach = 0.9 * float(scene.high[0] - scene.low[0]) / ARROWS
         moved = np.clip(speeds / longest, -1, 1) * reach
-        level = np.full(len(places), bottom + 0.17 * height)
-        style = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.004, "zorder": 4}
+        row = np.full(len(places), bottom + 0.17 * height)
+        style: dict[str, Any] = {
+            "angles": "xy",
+            "scale_units": "xy",
+            "scale": 1,
+            "width": 0.004,
+            "zorder": 4,
+        }
         style |= {"pivot": "middle", "headwidth": 4, "headlength": 4, "headaxislength": 3.6}
-        ax.quiver(places, level, moved, np.zeros_like(moved), color=theme.ink, **style)
+        ax.quiver(places, row, moved, np.zeros_like(moved), color=theme.ink, **style)
     ticks = Ticks.between(float(scene.low[0]), float(scene.high[0])).on(ax.xaxis)
     ax.set_xlabel(ticks.said("x"), fontsize=FONT, color=theme.faint)
     ticks = Ticks.between(low, high).on(ax.yaxis)
@@ -248,11 +238,25 @@ def _clouds(ax: Axes, scene: Scene, theme: Theme) -> None:
     if target is not None:
         some = target[some_rows(len(target), POINTS)]
         ax.scatter(
-            *some.T, s=9, facecolors="none", edgecolors=theme.faint, linewidths=0.6, zorder=2
+            some[:, 0],
+            some[:, 1],
+            s=9,
+            facecolors="none",
+            edgecolors=theme.faint,
+            linewidths=0.6,
+            zorder=2,
         )
     particles = scene.particles("", step)
     some = particles[some_rows(len(particles), POINTS)]
-    ax.scatter(*some.T, s=10, color=theme.ink, edgecolors=theme.ground, linewidths=0.4, zorder=4)
+    ax.scatter(
+        some[:, 0],
+        some[:, 1],
+        s=10,
+        color=theme.ink,
+        edgecolors=theme.ground,
+        linewidths=0.4,
+        zorder=4,
+    )
 
 
 def _quiver(ax: Axes, scene: Scene, seen: Seen, theme: Theme) -> None:
@@ -296,8 +300,8 @@ def _key(
     bar = figure.colorbar(
         ScalarMappable(norm, cmap), cax=inset, extend=extend[int(over), int(under)], extendfrac=0.03
     )
-    bar.outline.set_edgecolor(theme.spine)  # type: ignore[operator]
-    bar.outline.set_linewidth(0.8)  # type: ignore[operator]
+    bar.outline.set_edgecolor(theme.spine)
+    bar.outline.set_linewidth(0.8)
     inset.tick_params(
         length=2.5, width=0.8, color=theme.spine, labelcolor=theme.faint, labelsize=0.85 * FONT
     )
@@ -312,7 +316,18 @@ def _named(what: str, *, plane: bool) -> str:
     return "log(target / current)" if what == "log ratio" else "witness w"
 
 
-def _asked(what: Any, flow: Flow) -> None:
+def _refused(path: Any, flow: Any, what: Any, ax: Any, size: Any) -> None:
+    """Refuse what cannot be drawn."""
+    if not isinstance(path, Trajectory):
+        remedy = "pass what pf.simulate returns; several runs go into axes of one figure, with `ax`"
+        raise RefusedTypeError("path", "must be a Trajectory", _checks.kind(path), remedy)
+    d = path.particles.shape[2]
+    if d > 2:
+        wanted, remedy = "must be a run in d <= 2", "use snapshots(path, arrows=True, axes=(0, 1))"
+        raise RefusedValueError("path", wanted, f"d = {d}", remedy)
+    if not isinstance(flow, Flow):
+        remedy = "pass the flow that made the run, e.g. pf.mmd_flow(kernel)"
+        raise RefusedTypeError("flow", "must be a Flow", _checks.came(flow), remedy)
     kinds = ", ".join(f"'{kind}'" for kind in SHOWN)
     if not isinstance(what, str) or what not in SHOWN:
         remedy = "pass e.g. what='witness'"
@@ -321,6 +336,14 @@ def _asked(what: Any, flow: Flow) -> None:
         name = type(flow.estimator).__name__
         remedy = "pass what='witness'"
         raise RefusedValueError("what", "must be 'witness' for a potential", f"{name}'s", remedy)
+    if flow.estimator.needs_target and path.target is None:
+        raise missing_target(flow.estimator, "path.target")
+    if ax is not None and not isinstance(ax, Axes):
+        remedy = "pass axes of matplotlib, e.g. ax=plt.gca()"
+        raise RefusedTypeError("ax", "must be Axes", _checks.said(ax), remedy)
+    if ax is not None and size is not None:
+        remedy = "leave it out: `ax` belongs to a figure that has a size"
+        raise RefusedValueError("size", "cannot be used with `ax`", _checks.said(size), remedy)
 
 
 def _record(path: Trajectory, at: Any) -> int:

@@ -9,7 +9,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from matplotlib.path import Path
 
-from particleflow.plotting.density import blended, density, tone
+from particleflow.plotting.density import blended, density, tone, typical
+from particleflow.plotting.known import on_plane
 from particleflow.plotting.records import crowded
 from particleflow.plotting.scene import Scene
 
@@ -127,6 +128,21 @@ class Shade:
             return
         pure = blended(points, colours, low, high, self.shape)
         self.artist.set_data(_mixed(pure, self.stops, tones))
+
+
+def ground(ax: Axes, scene: Scene, colour: str, *, dark: bool) -> None:
+    """Draw the density of a target that is known, in the tones of a target's crowd."""
+    if scene.density is None:
+        return
+    box = ax.get_window_extent()
+    shape = (round(box.height), round(box.width))
+    picture = on_plane(scene.density, scene.low, scene.high, shape).astype(np.float32)
+    tones = (tone(picture, typical(picture) or 1.0) * TONES).astype(np.intp)
+    (left, bottom), (right, top) = scene.low, scene.high
+    image = AxesImage(ax, extent=(left, right, bottom, top), origin="upper", zorder=0.5)
+    image.set_data(_inks(colour, _turned(UNDER, dark))[tones])
+    image.set_clip_path(ax.patch)
+    ax.add_image(image)
 
 
 def layer(

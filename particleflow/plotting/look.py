@@ -10,6 +10,7 @@ import numpy as np
 
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
+from particleflow.plotting.known import asked
 from particleflow.plotting.style import Theme, theme
 from particleflow.trajectory import Trajectory
 
@@ -86,9 +87,15 @@ class Look:
 
 
 def framed(
-    runs: Mapping[str, Trajectory], look: Look, *, axes: Any, xlim: Any, ylim: Any
+    runs: Mapping[str, Trajectory],
+    look: Look,
+    *,
+    axes: Any = None,
+    xlim: Any = None,
+    ylim: Any = None,
+    density: Any = None,
 ) -> dict[str, Any]:
-    """Return the options of a `Scene` that were asked for: coordinates and limits.
+    """Return the options of a `Scene` that were asked for: coordinates, limits and the density.
 
     Raises
     ------
@@ -111,7 +118,7 @@ def framed(
             why, remedy = "d = 3 is seen in perspective", "pass axes=(0, 1) too, for a plane"
         if value is not None and why:
             raise RefusedValueError(name, f"cannot be used: {why}", value, remedy)
-    return made
+    return made | {"density": asked(density, runs)}
 
 
 def pixels(value: Any, d: int) -> tuple[int, int] | None:

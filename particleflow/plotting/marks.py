@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -108,7 +108,12 @@ class Floor:
         self.rows = some_rows(count, SHADOWS)
         self.grid = LineCollection([], colors=theme.spine, linewidths=0.6, alpha=0.8, zorder=0)
         ax.add_collection(self.grid, autolim=False)
-        shadow = {"color": theme.spine, "linewidths": 0, "alpha": 0.7, "zorder": 0.5}
+        shadow: dict[str, Any] = {
+            "color": theme.spine,
+            "linewidths": 0,
+            "alpha": 0.7,
+            "zorder": 0.5,
+        }
         self.shadows = ax.scatter([], [], s=SHADOW, **shadow)
         self.artists = [self.grid, self.shadows]
 

@@ -15,7 +15,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from particleflow.plotting.layers import layer
+from particleflow.plotting.known import on_line
+from particleflow.plotting.layers import ground, layer
 from particleflow.plotting.look import Look
 from particleflow.plotting.marks import Arrows, Floor, Trails
 from particleflow.plotting.records import few
@@ -171,6 +172,7 @@ class Panel:
             ax.spines[:].set_visible(False)
             self.floor = Floor(ax, count, theme)
             moving += self.floor.artists
+        ground(ax, scene, theme.target, dark=theme.dark)
         if self.target is not None:
             many = len(self.target)
             self.aim = layer(ax, scene, many, theme.target, under=True, dark=theme.dark)
@@ -218,30 +220,29 @@ class Panel:
         off.
         """
         edges, last = self.scene.edges, self.scene.steps[-1]
-        target = self.scene.target(self.name)
-        peaks = [
-            histogram(
-                self.scene.particles(self.name, last), self.scene.weights(self.name, last), edges
-            ).max()
-        ]
+        target, hue = self.scene.target(self.name), self.look.theme.target
+        cloud, weights = self.scene.particles(self.name, last), self.scene.weights(self.name, last)
+        peak, aims = histogram(cloud, weights, edges).max(), []
         if target is not None:
             aim = histogram(target, self.scene.target_weights(self.name), edges)
-            self.ax.stairs(
-                aim, edges, fill=True, color=self.look.theme.target, alpha=0.55, zorder=1
-            )
-            peaks = [aim.max(), min(peaks[0], 2 * aim.max())]
-        top = 1.4 * (max(peaks) or 1.0)
+            self.ax.stairs(aim, edges, fill=True, color=hue, alpha=0.55, zorder=1)
+            aims.append(aim.max())
+        if self.scene.density is not None:
+            x, p = on_line(self.scene.density, *self.ax.get_xlim())
+            self.ax.fill_between(x, p, color=hue, alpha=0.55, linewidth=0, zorder=1)
+            aims.append(p.max())
+        top = 1.4 * (max(*aims, min(peak, 2 * max(aims))) if aims else peak or 1.0)
         self.ax.set_ylim(-0.16 * top, top)
         self.ax.axhline(0, color=self.look.theme.spine, linewidth=0.8, zorder=1)
         self.ax.set_yticks([])
         if target is not None:
-            self._rug(target, -0.115 * top, self.look.theme.target)
+            self._rug(target, -0.115 * top, hue)
         nothing = np.zeros(len(edges) - 1)
         self.body = self.ax.stairs(
             nothing, edges, fill=True, color=self.colour, alpha=0.35, zorder=2
         )
         self.outline = self.ax.stairs(nothing, edges, color=self.colour, linewidth=1.4, zorder=3)
-        self.rug = self._rug(self.scene.particles(self.name, last), -0.045 * top, self.colour)
+        self.rug = self._rug(cloud, -0.045 * top, self.colour)
         return self.body, self.outline, self.rug
 
     def _show_line(

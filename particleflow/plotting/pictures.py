@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from particleflow.plotting.look import Look
-from particleflow.plotting.panels import above, quiet
+from particleflow.plotting.panels import CAPTION, above, quiet
 from particleflow.plotting.scene import Scene
 
 # Pictures along each side of a mosaic.
@@ -50,7 +50,7 @@ class Pictures:
         tones.set_bad(theme.ground)
         blank = np.full(self._mosaic(run.particles[0].numpy()).shape, np.nan)
         self.image = ax.imshow(blank, cmap=tones, vmin=low, vmax=high if high > low else low + 1)
-        self.caption = above(ax, 5.0, "", size, theme.faint)
+        self.caption = above(ax, CAPTION, "", size, theme.faint)
         self.remarks = ax.text(
             0.97, 0.03, "", transform=ax.transAxes, fontsize=0.85 * size, color=colour, ha="right"
         )

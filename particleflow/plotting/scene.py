@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,18 +12,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from particleflow.plotting.density import density, typical
-from particleflow.plotting.records import MEASURED, crowded, few, place, record_at, travelled
-from particleflow.plotting.ticks import Ticks
+from particleflow.plotting import framing
+from particleflow.plotting.known import LogDensity
+from particleflow.plotting.records import crowded, place, record_at, travelled
 from particleflow.plotting.views import Perspective, Plane, View, inside
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
 Array = Float[np.ndarray, "..."]
-# Share of a crowd's points that lie outside of the picture on each side, so that few do not set it.
-TRIM = 1e-3
-# Pixels along the longer side of the picture that sets the tones of all others.
-PIXELS = 256
 # Distance from target and starts, in their extents, beyond which particles are only counted.
 REACH = 1.0
 # Most particles with trails: more trails hide the points.
@@ -57,6 +52,8 @@ class Scene:
         (of the last particles where there is none).
     between : names
         The runs that are shown on the straight line between two records at a step between them.
+    density : callable or None
+        The log density, up to a constant, of a target that is known.
     """
 
     paths: Mapping[str, Trajectory]
@@ -67,6 +64,7 @@ class Scene:
     labels: tuple[str, str]
     level: float
     between: frozenset[str] = frozenset()
+    density: LogDensity | None = None
 
     @classmethod
     def of(
@@ -79,6 +77,7 @@ class Scene:
         ylim: tuple[float, float] | None = None,
         orbit: bool = False,
         between: frozenset[str] = frozenset(),
+        density: LogDensity | None = None,
     ) -> Scene:
         """Return the scene whose view and limits hold every point shown.
 
@@ -87,38 +86,54 @@ class Scene:
         """
         runs = list(paths.values())
         d = runs[0].particles.shape[2]
-        view, labels = (Plane(), ("", "")) if d == 3 and axes is None else _plane(runs, axes)
+        view: View
+        view, labels = (Plane(), ("", "")) if d == 3 and axes is None else framing.plane(runs, axes)
         targets = [run.target for run in runs if run.target is not None]
         clouds = [
             run.particles[k] for run in runs for k in {record_at(run, step) for step in steps}
         ]
-        low, high = _box(
-            [_ends(cloud, view) for cloud in (*targets, *(run.particles[0] for run in runs))]
+        low, high = framing.box(
+            [framing.ends(cloud, view) for cloud in (*targets, *(run.particles[0] for run in runs))]
         )
         within = None
         if targets and (extent := float((high - low).max())) > 0:
             within = low - REACH * extent, high + REACH * extent
-        low, high = _box(
-            [_ends(cloud, view, within) for cloud in (*(targets if within else ()), *clouds)]
+        low, high = framing.box(
+            [framing.ends(cloud, view, within) for cloud in (*(targets if within else ()), *clouds)]
         )
-        low, high = _widened(low, high)
+        low, high = framing.widened(low, high)
         if len(low) == 3:
             view = Perspective(low, high)
-            held = [_ends(cloud, Plane(), (low, high), view) for cloud in (*targets, *clouds)]
-            low, high = _widened(*_box([view.ends(orbit=orbit), *held]))
-        for k, ends in enumerate((xlim, ylim)):
-            if ends is not None and k < len(low):
-                low[k], high[k] = ends
+            held = [
+                framing.ends(cloud, Plane(), (low, high), view) for cloud in (*targets, *clouds)
+            ]
+            low, high = framing.widened(*framing.box([view.ends(orbit=orbit), *held]))
+        for k, sides in enumerate((xlim, ylim)):
+            if sides is not None and k < len(low):
+                low[k], high[k] = sides
         level = math.nan
         if len(low) == 2 and any(crowded(len(cloud)) for cloud in (*targets, *clouds)):
             aims = [(run.target, run.target_log_mass) for run in runs if run.target is not None]
             shown = aims or [(run.particles[-1], None) for run in runs]
             weighted = [
-                (_seen(cloud, view), None if log_mass is None else _over_mean(log_mass))
+                (
+                    framing.seen(cloud, view),
+                    None if log_mass is None else framing.over_mean(log_mass),
+                )
                 for cloud, log_mass in shown
             ]
-            level = _level(weighted, low, high)
-        return cls(paths, steps, view, low, high, _labels(labels, low, high), level, between)
+            level = framing.level(weighted, low, high)
+        return cls(
+            paths,
+            steps,
+            view,
+            low,
+            high,
+            framing.labels(labels, low, high),
+            level,
+            between,
+            density,
+        )
 
     def turned(self, degrees: float) -> Scene:
         """Return the scene seen by an eye that went round by so many degrees (d = 3)."""
@@ -155,7 +170,7 @@ class Scene:
     def target(self, name: str) -> Float[np.ndarray, "M e"] | None:
         """Return the target's points as shown, or None."""
         target = self.paths[name].target
-        return None if target is None else _seen(target, self.view)
+        return None if target is None else framing.seen(target, self.view)
 
     def _at(self, name: str, step: float, values: Float[Tensor, "T ..."]) -> Float[Tensor, "..."]:
         """Return what a run has recorded at a step, or between two records."""
@@ -166,16 +181,18 @@ class Scene:
 
     def particles(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at a step."""
-        return _seen(self._at(name, step, self.paths[name].particles), self.view)
+        return framing.seen(self._at(name, step, self.paths[name].particles), self.view)
 
     def start(self, name: str) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at the first record."""
-        return _seen(self.paths[name].particles[0], self.view)
+        return framing.seen(self.paths[name].particles[0], self.view)
 
     def weights(self, name: str, step: float) -> Float[np.ndarray, "N"] | None:
         """Return the particles' masses over their mean; None where all are equal."""
         run = self.paths[name]
-        return None if run.log_mass is None else _over_mean(self._at(name, step, run.log_mass))
+        return (
+            None if run.log_mass is None else framing.over_mean(self._at(name, step, run.log_mass))
+        )
 
     def target_depth(self, name: str) -> Float[np.ndarray, "M"] | None:
         """Return how far each point of the target is from the eye; None in a plane."""
@@ -185,7 +202,7 @@ class Scene:
     def target_weights(self, name: str) -> Float[np.ndarray, "M"] | None:
         """Return the target's masses over their mean; None if all are equal."""
         log_mass = self.paths[name].target_log_mass
-        return None if log_mass is None else _over_mean(log_mass)
+        return None if log_mass is None else framing.over_mean(log_mass)
 
     def cloud(self, name: str, step: float) -> Float[np.ndarray, "N d"]:
         """Return the particles in space at a step."""
@@ -215,7 +232,7 @@ class Scene:
             *run.particles[inside][:, rows],
             self._at(name, step, run.particles)[rows],
         ]
-        return np.stack([_seen(cloud, self.view) for cloud in clouds], axis=1)
+        return np.stack([framing.seen(cloud, self.view) for cloud in clouds], axis=1)
 
     @cached_property
     def travelled(self) -> Mapping[str, Float[np.ndarray, "T"]]:
@@ -275,128 +292,15 @@ class Scene:
         where they exceed the shares trimmed on purpose.
         """
         run = self.paths[name]
-        points = _measured(self._at(name, step, run.particles), self.view)
+        points = framing.measured(self._at(name, step, run.particles), self.view)
         outside = int((~inside(points, self.low, self.high)).sum())
         ended = run.status != "completed" and record_at(run, step) == len(run) - 1
         if crowded(run.particles.shape[1]):
             share = outside / len(points)
             return "\n".join(
                 [run.status] * ended
-                + [f"{100 * share:.2g} % outside"] * (share > 2 * TRIM * len(self.low))
+                + [f"{100 * share:.2g} % outside"] * (share > 2 * framing.TRIM * len(self.low))
             )
         return "\n".join(
             [run.status] * ended + [f"{outside} of {len(points)} outside"] * bool(outside)
         )
-
-
-def _seen(points: Float[Tensor, "N d"], view: View) -> Float[np.ndarray, "N e"]:
-    return view.seen(points.detach().cpu().numpy())
-
-
-def _measured(points: Float[Tensor, "N d"], view: View) -> Float[np.ndarray, "n e"]:
-    return _seen(points[few(len(points))].double(), view)
-
-
-def _ends(
-    points: Float[Tensor, "N d"],
-    view: View,
-    within: Sequence[Float[np.ndarray, "e"]] | None = None,
-    then: View = Plane(),
-) -> Float[np.ndarray, "k e"]:
-    """Return two corners of the box that holds the points, as rows; none where it is empty.
-
-    Of a crowd the box holds most points. `within` keeps only the points between two corners; the
-    box is that of their places in the view `then`.
-    """
-    some = _measured(points, view)
-    if within is not None:
-        some = some[inside(some, *within)]
-    some = then.seen(some)
-    if crowded(len(points)) and len(some):
-        return np.quantile(some, [TRIM, 1 - TRIM], axis=0)
-    return np.array([some.min(0), some.max(0)]) if len(some) else some
-
-
-def _box(
-    ends: Sequence[Float[np.ndarray, "_ e"]],
-) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
-    corners = np.concatenate(ends)
-    return corners.min(0), corners.max(0)
-
-
-def _over_mean(log_mass: Float[Tensor, "N"]) -> Float[np.ndarray, "N"]:
-    mass = log_mass.detach().cpu().double().exp().numpy()
-    return mass / (mass.mean() or 1.0)
-
-
-def _level(
-    clouds: Sequence[tuple[Float[np.ndarray, "_ e"], Float[np.ndarray, "_"] | None]],
-    low: Float[np.ndarray, "2"],
-    high: Float[np.ndarray, "2"],
-) -> float:
-    """Return the largest typical density of weighted clouds between two corners in the plane."""
-    width, height = (int(pixels) for pixels in np.ceil(PIXELS * (high - low) / (high - low).max()))
-    return (
-        max(
-            typical(density(cloud, weights, low, high, (height, width)))
-            for cloud, weights in clouds
-        )
-        or 1.0
-    )
-
-
-def _labels(
-    names: tuple[str, str], low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]
-) -> tuple[str, str]:
-    """Return the names of the axes, which tell the offset and unit of the numbers at the ticks.
-
-    In the plane itself the axes have names only where the numbers are no coordinates.
-    """
-    said = []
-    for name, default, end, other in zip(names, ("x", "y"), low, high, strict=False):
-        ticks, (short, share) = (
-            Ticks.between(float(end), float(other)),
-            (name[:4], re.findall(r" \(.*\)", name)),
-        )
-        said.append(
-            name
-            if ticks.plain
-            else ticks.said(default if name in ("", "x") else short) + "".join(share)
-        )
-    return said[0], said[1] if len(said) > 1 else names[1]
-
-
-def _widened(
-    low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]
-) -> tuple[Float[np.ndarray, "e"], Float[np.ndarray, "e"]]:
-    """Return corners with a margin, no side shorter than a third of the longest."""
-    extent = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
-    middle, half = (low + high) / 2, np.maximum((high - low) / 2, extent / 3)
-    return middle - 1.08 * half, middle + 1.08 * half
-
-
-def _plane(
-    runs: Sequence[Trajectory], axes: tuple[int, int] | None
-) -> tuple[Plane, tuple[str, str]]:
-    """Return two coordinates, or the principal axes of the targets in d > 2, and their names.
-
-    Without a target, the axes are those of the last particles. The largest entry of an axis is
-    positive.
-    """
-    d = runs[0].particles.shape[2]
-    if axes is not None:
-        names = (f"x{axes[0] + 1}", f"x{axes[1] + 1}")
-        return Plane(np.eye(d)[:, list(axes)]), names
-    if d <= 2:
-        return Plane(), ("x", "density") if d == 1 else ("", "")
-    targets = [run.target for run in runs if run.target is not None]
-    whose = "target" if targets else "final particles"
-    clouds = targets or [run.particles[-1] for run in runs]
-    some = np.concatenate(
-        [c[some_rows(len(c), MEASURED)].detach().cpu().double().numpy() for c in clouds]
-    )
-    centred = np.concatenate([some - some.mean(0), np.zeros((2, d))])  # at least two rows
-    _, spread, rows = np.linalg.svd(centred, full_matrices=False)
-    axes = rows[:2] * np.sign(rows[:2][[0, 1], np.abs(rows[:2]).argmax(1)])[:, None]
-    share = 100 * spread**2 / ((spread**2).sum() or 1.0)
-    return Plane(axes.T), (f"PC 1 of the {whose} ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)")

@@ -99,7 +99,7 @@ def head(figure: Figure, title: str, scene: Scene, look: Look, left: float) -> N
     wide, high = KEY
 
     def text(x: float, said: str) -> Text:
-        style = {"fontsize": 0.9 * FONT, "color": look.theme.faint}
+        style: dict[str, Any] = {"fontsize": 0.9 * FONT, "color": look.theme.faint}
         return figure.text(x, middle, said, ha="right", va="center", **style)
 
     last = text(1 - 0.15 / width, ends[1])

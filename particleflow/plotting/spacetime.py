@@ -9,8 +9,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from particleflow.plotting.known import on_line
 from particleflow.plotting.look import Look
-from particleflow.plotting.panels import above, histogram, quiet
+from particleflow.plotting.panels import CAPTION, above, histogram, quiet
 from particleflow.plotting.records import record_at, travelled
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.shades import Shades
@@ -59,7 +60,7 @@ def spacetime(
         ax.set_xlabel("step, in equal shares of the path", fontsize=size, color=theme.faint)
     else:
         ax.tick_params(labelbottom=True)
-    above(ax, 5.0, "paths", size, theme.faint)
+    above(ax, CAPTION, "paths", size, theme.faint)
 
 
 def beside(ax: Axes, scene: Scene, name: str, colour: str, look: Look, *, size: float) -> None:
@@ -74,6 +75,10 @@ def beside(ax: Axes, scene: Scene, name: str, colour: str, look: Look, *, size: 
         aim = histogram(target, scene.target_weights(name), edges)
         ax.stairs(aim, edges, orientation="horizontal", fill=True, color=theme.target, alpha=0.55)
         peaks.append(aim.max())
+    if scene.density is not None:
+        x, p = on_line(scene.density, *ax.get_ylim())
+        ax.fill_betweenx(x, p, color=theme.target, alpha=0.55, linewidth=0)
+        peaks.append(p.max())
     end = histogram(scene.particles(name, last), scene.weights(name, last), edges)
     ax.stairs(end, edges, orientation="horizontal", color=colour, linewidth=1.4)
     peaks.append(min(end.max(), 2 * peaks[0]) if peaks else end.max())
@@ -94,7 +99,9 @@ def _marks(
     scene: Scene, name: str, time: Float[np.ndarray, "T"]
 ) -> tuple[Sequence[float], Sequence[str]]:
     """Return the places and the labels of the ticks; the last ones win over those close by."""
-    run, places, labels = scene.paths[name], [], []
+    run = scene.paths[name]
+    places: list[float] = []
+    labels: list[str] = []
     for k in sorted({record_at(run, step) for step in scene.steps}, reverse=True):
         if not places or places[-1] - time[k] >= LABELS:
             places.append(float(time[k]))

@@ -12,6 +12,7 @@ from matplotlib.transforms import Bbox
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
+from particleflow.plotting.known import LogDensity
 from particleflow.plotting.look import Look, framed
 from particleflow.plotting.panels import TALLEST, Panel, fitting, sheet
 from particleflow.plotting.pictures import Pictures
@@ -31,6 +32,7 @@ from particleflow.plotting.sheets import (
 from particleflow.plotting.spacetime import beside, spacetime
 from particleflow.plotting.style import colour, readable
 from particleflow.plotting.views import Perspective
+from particleflow.samplers.base import Density
 from particleflow.trajectory import Trajectory
 
 # Number of moments that are shown by default.
@@ -62,6 +64,7 @@ def snapshots(
     axes: tuple[int, int] | None = None,
     xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
+    density: Density | LogDensity | None = None,
     as_images: tuple[int, int] | None = None,
     dark: bool = False,
     size: float | None = None,
@@ -108,6 +111,10 @@ def snapshots(
         Show coordinates i and j of points in d > 1, counted from 0.
     xlim, ylim : (low, high)
         Limits of the axes; `xlim` alone where d = 1.
+    density : density or callable
+        A target whose density p is known, as Langevin flows have it: what has `log_density`, such
+        as a sampler, or a function from z (Q, d) to log p (Q,), up to a constant. It is drawn in
+        grey (d <= 2).
     as_images : (height, width)
         Show the first 36 particles as pictures, height * width = d, beside points of the target.
     dark : bool
@@ -130,7 +137,7 @@ def snapshots(
     look = Look.asked(
         runs, color=color, trails=trails, arrows=arrows, dark=dark, as_images=as_images
     )
-    frame = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim)
+    frame = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim, density=density)
     cells = None if ax is None else _given(ax, len(runs))
     words(title, "title")
     _checks.count(dpi, "dpi")

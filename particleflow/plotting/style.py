@@ -8,7 +8,7 @@ white. Two runs differ by a colour that people with protanopia and deuteranopia 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -49,10 +49,10 @@ HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LIGHT = Theme("#FFFFFF", "#1F2430", "#5F6774", "#B4BAC3", "#C9CDD3", (*HUES, "#1F2430"))
 DARK = Theme("#0E1218", "#EEF1F5", "#A7B0BD", "#5B6573", "#353D49", (*HUES, "#EEF1F5"))
 
-# Dashes of lines in units of their width: (0, ()) is a solid line.
-Dashes = tuple[float, tuple[float, ...]]
+# Dashes of lines in units of their width, as matplotlib takes them; "-" is a solid line.
+Dashes = Literal["-"] | tuple[float, tuple[float, ...]]
 DASHES: tuple[Dashes, ...] = (
-    (0, ()),
+    "-",
     (0, (4.5, 1.6)),
     (0, (1.1, 1.3)),
     (0, (6, 1.4, 1.1, 1.4)),
@@ -69,8 +69,8 @@ DIVERGING = ("#0B5A8C", "#6FAFD2", "#F4F4F2", "#EE9A6A", "#A63A00")
 # The same tones on a dark ground.
 DIVERGING_DARK = ("#74C3F0", "#2B7096", "#171C24", "#A9531F", "#F9A876")
 # The tones of a quantity without a sign, from the ground on, and on a dark ground.
-STRENGTH = ("#FFFFFF", "#9CCAE4", "#2F83B7", "#0A3F66")
-STRENGTH_DARK = ("#0E1218", "#1E4F70", "#3C94C8", "#BFE3F8")
+STRENGTH = ("#FFFFFF", "#B9DAEC", "#6CB0D8", "#2B7FB4")
+STRENGTH_DARK = ("#0E1218", "#173B54", "#2A6F9A", "#5FB0E0")
 # Hues of one lightness around the circle: the direction in which a particle began.
 WHEEL = (
     "#D26A8C",

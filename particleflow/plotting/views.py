@@ -116,4 +116,4 @@ def inside(
     places: Float[np.ndarray, "N e"], low: Float[np.ndarray, "e"], high: Float[np.ndarray, "e"]
 ) -> Bool[np.ndarray, "N"]:
     """Tell which places lie between two corners."""
-    return ((places >= low) & (places <= high)).all(1)
+    return np.all((places >= low) & (places <= high), axis=1)
