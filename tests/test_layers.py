@@ -40,6 +40,7 @@ LAYERS = [
     "metrics",
     "arrival",
     "saving",
+    "archive",
     "trajectory",
     "recording",
     "_inputs",

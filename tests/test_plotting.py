@@ -330,7 +330,8 @@ def test_a_cross_marks_where_a_run_ended_early(two):
 def reel(paths, steps, *, trails=TRAIL, between=True):
     """The reel of a film of runs at some steps, as `animate` makes it of small smooth runs."""
     scene = Scene.of(paths, steps, between=frozenset(paths) if between else frozenset())
-    known = {name: distance(run, np.array(steps, float), between=between) for name, run in paths.items()}
+    at = np.array(steps, float)
+    known = {name: distance(run, at, between=between) for name, run in paths.items()}
     found = {name: value for name, value in known.items() if value is not None}
     return Reel(scene, dict.fromkeys(paths, Look(trails=trails)), distances=found)
 
@@ -506,7 +507,9 @@ def test_bad_input_is_refused_with_the_remedy(tmp_path, two):
             path, "flow.mov"
         ),
         r"`file` must end in .*\.png.*got 'flow\.xyz'": lambda: snapshots(path, "flow.xyz"),
-        r"`fps` must be at most 50 for a \.gif file, got 60": lambda: animate(path, "flow.gif", fps=60),
+        r"`fps` must be at most 50 for a \.gif file, got 60": lambda: animate(
+            path, "flow.gif", fps=60
+        ),
         r"`seconds` must be > 0, got 0": lambda: animate(path, "flow.gif", seconds=0.0),
     }.items():
         with pytest.raises(ValueError, match=text):

@@ -19,13 +19,13 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, film, snapshots
+from particleflow.plotting.density import SOFT, density, tone, typical
 from particleflow.plotting.gif import CLEAR, DISCS, SHADES, Palette, changes
+from particleflow.plotting.layers import PARTICLES, TONES, UNDER, _inks
 from particleflow.plotting.look import Look
 from particleflow.plotting.output import HOLD
-from particleflow.plotting.reel import Reel
-from particleflow.plotting.density import SOFT, density, tone, typical
-from particleflow.plotting.layers import PARTICLES, TONES, UNDER, _inks
 from particleflow.plotting.records import CROWD, few, one_record
+from particleflow.plotting.reel import Reel
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.style import LIGHT
 
@@ -442,7 +442,11 @@ def test_a_film_of_no_states_is_refused(tmp_path):
             r"`file` must end in \.gif \.mp4, got 'flow\.mov'",
             lambda: film(states(3), "flow.mov"),
         ),
-        (ValueError, r"`fps` must be at most 50 for a \.gif file, got 60", lambda: film(states(3), path, fps=60)),
+        (
+            ValueError,
+            r"`fps` must be at most 50 for a \.gif file, got 60",
+            lambda: film(states(3), path, fps=60),
+        ),
         (
             ValueError,
             r"`target` must have the dimension of the states, 2, got 3",
