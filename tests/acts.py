@@ -90,6 +90,29 @@ TRAINED_MODULE = {
 }
 PAIRWISE = {"pairwise": (P.Dense(), ROUGH)}
 RULES = {"pca": (2, None), "standardise": (True, False)}
+# A film is short and coarse, so that it takes a tenth of a second.
+SHORT = {"seconds": 0.3, "dpi": 50}
+FILMED = {
+    "fps": (20, 10),
+    "title": ("", "A title"),
+    "dark": (False, True),
+    "transparent": (False, True),
+    "axes": (None, (1, 0)),
+    "xlim": (None, (-1.0, 2.0)),
+    "ylim": (None, (-1.0, 2.0)),
+    "as_images": (None, (1, 2)),
+    "size": (None, 4.0),
+    "dpi": (50, 60),
+}
+ANIMATED = {
+    "seconds": (0.3, 0.6),
+    "pace": ("path", "steps"),
+    "color": ("flow", "start"),
+    "trails": (None, False),
+    "arrows": (False, True),
+    "inset": (False, True),
+    "orbit": (None, Refused(10.0, "`orbit`")),
+}
 TRANSPORT = {
     "max_points": (5, 9),
     "max_iterations": (10**6, Warned(1, "raise max_iterations")),
@@ -559,11 +582,11 @@ ACTS: dict[str, Acts] = {
     ),
     "plotting.animate": Acts(
         of_files,
-        {"paths": run(), "file": Later(lambda f: f / "a.gif")},
+        {"paths": run(), "file": Later(lambda f: f / "a.gif"), **SHORT},
         paths=(run(), run(pf.mmd_flow(WIDE))),
-        fps=(20, 10, {"seconds": 0.3}),
-        seconds=(0.3, 0.6),
         file=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
+        **FILMED,
+        **ANIMATED,
     ),
     "plotting.curves": Acts(
         of_files,
@@ -573,11 +596,17 @@ ACTS: dict[str, Acts] = {
     ),
     "plotting.film": Acts(
         of_files,
-        {"states": FewStates(G), "file": Later(lambda f: f / "a.gif"), "target": Y},
+        {
+            "states": FewStates(G),
+            "file": Later(lambda f: f / "a.gif"),
+            "target": Y,
+            "dpi": 50,
+        },
         states=(FewStates(G), FewStates(WIDE)),
         target=(None, Y),
-        fps=(20, 10),
+        color=("flow", "start"),
         file=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
+        **FILMED,
     ),
     "plotting.snapshots": Acts(
         of_files,
@@ -594,10 +623,10 @@ ACTS: dict[str, Acts] = {
     ),
     "Trajectory.animate": Acts(
         of_files,
-        {"self": run(), "path": Later(lambda f: f / "a.gif")},
-        fps=(20, 10, {"seconds": 0.3}),
-        seconds=(0.3, 0.6),
+        {"self": run(), "path": Later(lambda f: f / "a.gif"), **SHORT},
         path=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
+        **FILMED,
+        **ANIMATED,
     ),
     "Trajectory.plot": Acts(
         of_files, {"self": run()}, path=(None, Refused("a.xyz", "xyz")), records=(None, (0, -1))

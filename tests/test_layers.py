@@ -40,6 +40,7 @@ LAYERS = [
     "metrics",
     "arrival",
     "saving",
+    "archive",
     "trajectory",
     "recording",
     "_inputs",
@@ -71,6 +72,7 @@ HEAVY = {
     "finufft": set(),
     "cufinufft": set(),
     "tomli_w": set(),
+    "imageio_ffmpeg": set(),
 }
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}
 

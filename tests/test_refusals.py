@@ -99,7 +99,21 @@ call(M.W2(), x=x, y=y)
 call(M.floor, metric=M.SlicedW2(), y=y, n=10, seed=0)
 call(Mo.custom, h=lambda d: d, slope=None)
 call(Mo.from_divergence, divergence=D.KL())
-call(pf.plotting.animate, paths=path, file="a.gif", fps=20, seconds=0.1)
+FILM = {
+    "fps": 20,
+    "title": "",
+    "color": "start",
+    "dark": False,
+    "transparent": False,
+    "axes": None,
+    "xlim": None,
+    "ylim": None,
+    "as_images": None,
+    "size": None,
+    "dpi": 50,
+}
+MORE = {"seconds": 0.1, "pace": "path", "trails": 0.2, "arrows": False, "inset": True}
+call(pf.plotting.animate, paths=path, file="a.gif", orbit=None, **FILM, **MORE)
 call(pf.plotting.snapshots, paths=path, file="a.png")
 call(pf.plotting.curves, paths=path, file="a.png")
 call(
@@ -107,7 +121,7 @@ call(
     states=list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 2)),
     file="a.gif",
     target=y,
-    fps=10,
+    **FILM,
 )
 
 KNOWN = {

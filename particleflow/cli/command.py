@@ -169,7 +169,7 @@ def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed
             )
         if outcome.paths:
             _to_terminal("drawing")
-        outputs.write(outcome, out, single=single, gif=task.settings["gif"], stop=stop)
+        outputs.write(outcome, out, single=single, film=task.settings.get("film"), stop=stop)
         streams.results = shown(f"{out}{os.sep}")
         print(summary(task, outcome))
         print(

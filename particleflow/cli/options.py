@@ -35,7 +35,7 @@ from particleflow.cli.names import (
     STARTS,
     TARGETS,
 )
-from particleflow.cli.parts import CRITICS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
+from particleflow.cli.parts import CRITICS, FILMS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
 from particleflow.cli.records import Record
 from particleflow.cli.synonyms import INSTEAD
 
@@ -338,6 +338,14 @@ OPTIONS = (
         least=1,
     ),
     Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
+    Option(
+        "film",
+        "text",
+        OUTPUT,
+        "its kind: gif, or mp4, which is several times smaller (default: gif)",
+        "KIND",
+        FILMS,
+    ),
 )
 # The options by name.
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -17,6 +17,7 @@ from particleflow.cli.folder import results_of, trajectory_of
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
 from particleflow.engine import begin
+from particleflow.plotting.mp4 import ffmpeg
 from particleflow.saving import SaveAt
 from particleflow.stopping import Stop
 from particleflow.trajectory import Trajectory
@@ -44,8 +45,18 @@ def warm(task: Task) -> None:
     Raises
     ------
     RefusedValueError
-        A metric lacks its library.
+        A metric or the film lacks its library.
     """
+    if task.settings.get("film") == "mp4":
+        try:
+            ffmpeg()
+        except ImportError as error:
+            raise RefusedValueError(
+                "film",
+                "cannot be mp4, which needs the package imageio-ffmpeg",
+                remedy=f"{error.__cause__ or error}: install it with"
+                " `pip install particleflow-sim[film]`, or use gif",
+            ) from None
     for name, metric in task.metrics.items():
         try:
             metric(task.x0[:SOME], task.y[:SOME])
@@ -122,8 +133,8 @@ def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
     return run.trajectory()
 
 
-def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -> None:
-    """Write table, curves, snapshots and film of the runs.
+def write(outcome: Outcome, out: Path, *, single: bool, film: str | None, stop: Stop) -> None:
+    """Write table, curves, snapshots and film of the runs; `film` is its kind, None for no film.
 
     Failures are entered in the outcome. A signal leaves out the remaining pictures.
     """
@@ -132,9 +143,10 @@ def write(outcome: Outcome, out: Path, *, single: bool, gif: bool, stop: Stop) -
         lambda file: _table(paths, file),
         lambda file: plotting.curves(paths, file),
         lambda file: plotting.snapshots(paths, file),
-        *([lambda file: plotting.animate(paths, file)] if gif else []),
+        *([lambda file: plotting.animate(paths, file)] if film else []),
     ]
-    for k, (name, make) in enumerate(zip(results_of([], single=single), makers, strict=False)):
+    names = results_of([], single=single, film=film or "")
+    for k, (name, make) in enumerate(zip(names, makers, strict=False)):
         if k and stop.signal and not stopped:  # a signal came while the table was written
             outcome.interrupted = True
             break
