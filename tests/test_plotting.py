@@ -30,7 +30,7 @@ from particleflow.plotting.reel import Reel
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.style import LIGHT, colour, readable
 
-COLOURS, TARGET, FAINT = LIGHT.runs, LIGHT.target, LIGHT.faint
+COLOURS, TARGET = LIGHT.runs, LIGHT.target
 KERNEL = pf.kernels.Gaussian(0.5)
 
 
