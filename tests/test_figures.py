@@ -21,7 +21,7 @@ from particleflow.plotting.look import Look
 from particleflow.plotting.marks import Trails
 from particleflow.plotting.records import CROWD, travelled
 from particleflow.plotting.scene import Scene
-from particleflow.plotting.shades import Shades
+from particleflow.plotting.shades import HAZE, Shades
 from particleflow.plotting.style import DARK, LIGHT, SEQUENTIAL, begun, toned
 from particleflow.plotting.views import Perspective
 
@@ -303,7 +303,7 @@ def test_haze_leaves_the_nearest_particle_as_it_is():
     rgb = Shades(scene, "", LIGHT.runs[0], Look()).at(scene, 0)
     depth = scene.depth("", 0)
     pure = np.array(to_rgb(LIGHT.runs[0]))
-    np.testing.assert_allclose(rgb - pure, 0.62 * depth[:, None] * (1 - pure), atol=1e-12)
+    np.testing.assert_allclose(rgb - pure, HAZE * depth[:, None] * (1 - pure), atol=1e-12)
 
 
 def test_a_trajectory_passes_its_options_on(tmp_path):

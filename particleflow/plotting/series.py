@@ -157,7 +157,7 @@ def _comparable(
             n: [e / start if len(start) else e for e, start in zip(group, starts[n], strict=True)]
             for n, group in energies.items()
         }
-        return "each flow's own energy / start", scaled
+        return "own energy / start", scaled
     return "energy (each flow's own)", dict(energies)
 
 
