@@ -19,6 +19,7 @@ from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.integrators import Snapshot
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
