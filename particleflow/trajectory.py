@@ -249,7 +249,7 @@ class Trajectory:
         path: str | Path | None = None,
         *,
         records: Sequence[int] | None = None,
-        ax: Axes | Sequence[Axes] | None = None,
+        ax: Axes | Sequence[Axes] | np.ndarray | None = None,
         title: str = "",
         color: str = "flow",
         trails: float | bool = False,

@@ -90,6 +90,24 @@ TRAINED_MODULE = {
 }
 PAIRWISE = {"pairwise": (P.Dense(), ROUGH)}
 RULES = {"pca": (2, None), "standardise": (True, False)}
+# What all pictures take.
+PICTURED = {
+    "title": ("", "A title"),
+    "dark": (False, True),
+    "size": (None, 6.0),
+    "dpi": (160, 80),
+    "ax": Elsewhere("test_axes_of_a_users_figure"),
+}
+SHOWN = {
+    "color": ("flow", "start"),
+    "trails": (False, 0.5),
+    "arrows": (False, True),
+    "axes": (None, (1, 0)),
+    "xlim": (None, (-1.0, 2.0)),
+    "ylim": (None, (-1.0, 2.0)),
+    "density": (None, S.Gaussian(dim=2)),
+    "as_images": (None, (1, 2)),
+}
 # A film is short and coarse, so that it takes a tenth of a second.
 SHORT = {"seconds": 0.3, "dpi": 50}
 FILMED = {
@@ -593,6 +611,22 @@ ACTS: dict[str, Acts] = {
         {"paths": run()},
         paths=(run(), run(pf.mmd_flow(WIDE))),
         file=(None, Refused("a.xyz", "`file`")),
+        metrics=(None, ["W2"]),
+        **PICTURED,
+    ),
+    "plotting.field": Acts(
+        of_files,
+        {"path": run(), "flow": pf.mmd_flow(G)},
+        path=(run(), run(pf.mmd_flow(WIDE))),
+        flow=(pf.mmd_flow(G), pf.mmd_flow(WIDE)),
+        file=(None, Refused("a.xyz", "`file`")),
+        at=(-1, 0),
+        what=("witness", "velocity"),
+        arrows=(True, False),
+        points=(True, False),
+        xlim=(None, (-1.0, 2.0)),
+        ylim=(None, (-1.0, 2.0)),
+        **PICTURED,
     ),
     "plotting.film": Acts(
         of_files,
@@ -614,6 +648,8 @@ ACTS: dict[str, Acts] = {
         paths=(run(), run(pf.mmd_flow(WIDE))),
         file=(None, Refused("a.xyz", "`file`")),
         records=(None, (0, -1)),
+        **SHOWN,
+        **PICTURED,
     ),
     "scikit.RatioClassifier": Acts(
         of_ratio,
@@ -629,7 +665,12 @@ ACTS: dict[str, Acts] = {
         **ANIMATED,
     ),
     "Trajectory.plot": Acts(
-        of_files, {"self": run()}, path=(None, Refused("a.xyz", "xyz")), records=(None, (0, -1))
+        of_files,
+        {"self": run()},
+        path=(None, Refused("a.xyz", "xyz")),
+        records=(None, (0, -1)),
+        **SHOWN,
+        **PICTURED,
     ),
     "Trajectory.cloud": Acts(of_cloud, {"self": run()}, index=(0, 3)),
     "Trajectory.save": Acts(

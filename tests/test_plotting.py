@@ -28,9 +28,9 @@ from particleflow.plotting.pace import steady
 from particleflow.plotting.records import one_record, record_at, recorded, telling, travelled
 from particleflow.plotting.reel import Reel
 from particleflow.plotting.scene import Scene
-from particleflow.plotting.style import LIGHT, colour
+from particleflow.plotting.style import LIGHT, colour, readable
 
-COLOURS, TARGET, FAINT = LIGHT.runs, LIGHT.target, LIGHT.faint
+COLOURS, TARGET = LIGHT.runs, LIGHT.target
 KERNEL = pf.kernels.Gaussian(0.5)
 
 
@@ -144,7 +144,9 @@ def test_titles_say_step_and_time_and_rows_say_the_name(two):
     captions = [ax.texts[0].get_text() for ax in figure.axes]
     assert captions == ["step 0 · t = 0", "step 5 · t = 0.5"] * 2
     assert [text.get_text() for text in figure.texts] == ["MMD", "other start"]
-    assert [to_hex(text.get_color()) for text in figure.texts] == [c.lower() for c in COLOURS[:2]]
+    assert [to_hex(text.get_color()) for text in figure.texts] == [
+        readable(c, LIGHT.ground) for c in COLOURS[:2]
+    ]
 
 
 def test_default_columns_are_equally_far_apart_along_the_paths():
@@ -276,55 +278,6 @@ def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():
     close = snapshots(path, records=[0, -1]).axes
     assert [ax.texts[1].get_text() for ax in far] == ["", "3 of 23 outside"]
     assert far[1].get_xlim()[1] < 2 * close[1].get_xlim()[1]
-
-
-def test_curves_hold_the_recorded_numbers_and_name_the_axes(two):
-    figure = curves(two)
-    assert [ax.get_ylabel() for ax in figure.axes] == ["W2 (root)", "energy (each flow's own)"]
-    for ax, values in zip(
-        figure.axes,
-        ([p.metrics["W2 (root)"] for p in two.values()], [p.energy for p in two.values()]),
-        strict=True,
-    ):
-        assert len([line for line in ax.lines if line.get_linestyle() != "--"]) == 2
-        for line, path, value, hue in zip(ax.lines, two.values(), values, COLOURS, strict=False):
-            np.testing.assert_array_equal(line.get_xdata(), path.steps.numpy())
-            np.testing.assert_array_equal(line.get_ydata(), value.numpy())
-            assert line.get_color() == hue
-        assert ax.get_xlabel() == "step (dt = 0.1)"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MMD", "other start"]
-    assert "each flow has its own dt" in curves({**two, "finer": run(dt=0.05)}).axes[0].get_xlabel()
-
-
-def test_curves_are_logarithmic_where_mostly_positive_and_more_than_a_decade():
-    path = run()
-    decades, negative = (
-        torch.logspace(0, -3, 13, dtype=torch.float64),
-        torch.linspace(100, -20, 13, dtype=torch.float64),
-    )
-    narrow, rounding = (
-        torch.linspace(1, 2, 13, dtype=torch.float64),
-        torch.linspace(100, 0, 13, dtype=torch.float64),
-    )
-    figure = curves(
-        replace(
-            path,
-            energy=narrow,
-            metrics={"decades": decades, "negative": negative, "rounding": rounding},
-        )
-    )
-    scales = {ax.get_ylabel(): ax.get_yscale() for ax in figure.axes}
-    assert scales == {"decades": "log", "negative": "linear", "rounding": "log", "energy": "linear"}
-
-
-def test_a_cross_marks_where_a_run_ended_early(two):
-    figure = curves({**two, "short": cut(two["MMD"], 5, "not converged")})
-    for ax in figure.axes:
-        crosses = [line for line in ax.lines if line.get_marker() == "X"]
-        assert [(cross.get_xdata()[0], cross.get_color()) for cross in crosses] == [(4, COLOURS[2])]
-        assert [
-            text.get_text() for text in ax.texts if not text.get_text().startswith("floor")
-        ] == ["not converged"]
 
 
 def reel(paths, steps, *, trails=TRAIL, between=True):
@@ -543,41 +496,3 @@ def test_no_source_imports_pyplot():
         for source in sources
         if re.search(r"^\s*(from|import)\b.*\bpyplot\b", source.read_text(), re.MULTILINE)
     ]
-
-
-def test_a_distance_is_drawn_above_its_floor() -> None:
-    """The distance of two fresh samples of the target: one line for runs of one size, another for
-    another size, none for a part of the points.
-    """
-    y = cloud(90, seed=1, shift=0.5)
-    metrics = {
-        "far": pf.metrics.W2(),
-        "sliced": pf.metrics.SlicedW2(),
-        "part": pf.metrics.W1(max_points=20),
-        "mmd": pf.metrics.MMD(KERNEL),
-    }
-    with pytest.warns(RuntimeWarning, match="of 20 drawn"):
-        runs = {
-            name: pf.simulate(
-                pf.mmd_flow(KERNEL), cloud(n, seed=2), y, steps=3, dt=0.1, metrics=metrics
-            )
-            for name, n in (("a", 40), ("b", 40), ("c", 25))
-        }
-    drawn = [
-        {
-            float(line.get_ydata()[0]): to_hex(line.get_color())
-            for line in ax.lines
-            if line.get_linestyle() == "--"
-        }
-        for ax in curves({name: runs[name] for name in ("a", "b")}).axes
-    ]
-    assert drawn[0] == {pf.metrics.floor(pf.metrics.W2(), y, 40).value: to_hex(FAINT)}
-    assert drawn[1] == {pf.metrics.floor(pf.metrics.SlicedW2(), y, 40).value: to_hex(FAINT)}
-    assert drawn[2:] == [{}, {}, {}]
-    far, _, part, *_ = curves(runs).axes
-    assert {float(line.get_ydata()[0]) for line in far.lines if line.get_linestyle() == "--"} == {
-        pf.metrics.floor(pf.metrics.W2(), y, n).value for n in (40, 25)
-    }
-    assert [text.get_text() for text in far.texts] == ["floor: two fresh samples"]
-    assert far.get_ylim()[0] < pf.metrics.floor(pf.metrics.W2(), y, 40).value
-    assert part.get_ylabel() == "W1, of 20 drawn"

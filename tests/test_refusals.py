@@ -114,8 +114,15 @@ FILM = {
 }
 MORE = {"seconds": 0.1, "pace": "path", "trails": 0.2, "arrows": False, "inset": True}
 call(pf.plotting.animate, paths=path, file="a.gif", orbit=None, **FILM, **MORE)
-call(pf.plotting.snapshots, paths=path, file="a.png")
-call(pf.plotting.curves, paths=path, file="a.png")
+PICTURE = {"file": "a.png", "ax": None, "title": "", "dark": False, "size": None, "dpi": 60}
+LIMITS = {"xlim": None, "ylim": None}
+SHOWN = {"color": "start", "trails": 0.2, "arrows": True, "axes": None, "as_images": None}
+call(
+    pf.plotting.snapshots, paths=path, records=[0], density=None, **SHOWN, **LIMITS, **PICTURE
+)
+call(pf.plotting.curves, paths=path, metrics=None, **PICTURE)
+asked = {"at": 0, "what": "witness", "arrows": True, "points": True}
+call(pf.plotting.field, path=path, flow=flow, **asked, **LIMITS, **PICTURE)
 call(
     pf.plotting.film,
     states=list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 2)),
@@ -243,6 +250,7 @@ def test_the_walk_goes_over_the_public_names() -> None:
         "Minibatch",
         "SlicedW2",
         "film",
+        "field",
         "SaveAt",
         "Geometric",
     } <= set(walked())

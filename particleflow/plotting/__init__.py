@@ -2,6 +2,12 @@
 
 The functions take one `Trajectory`, or several by name, which are shown side by side. A cloud of
 more than 20000 points is shown as a density.
+
+- `style`: colours, dashes, themes. `look`: the options. `records`: runs, steps and files.
+- `views`, `framing`, `scene`: where points are seen. `density`, `known`: densities at pixels.
+- `shades`, `layers`, `marks`, `panels`, `pictures`: what is drawn into one pair of axes.
+- `static`, `spacetime`, `sheets`: snapshots. `seen`, `fields`: the field. `series`, `floors`,
+  `ticks`, `ends`, `charts`: curves. `animation` and the files beside it: films.
 """
 
 from particleflow._words import suggesting

@@ -48,7 +48,7 @@ def curves(
     file: str | Path | None = None,
     *,
     metrics: Sequence[str] | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Sequence[Axes] | np.ndarray | None = None,
     title: str = "",
     dark: bool = False,
     size: float | None = None,
@@ -76,7 +76,7 @@ def curves(
         Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
     metrics : sequence of str
         The panels: keys of `Trajectory.metrics`, and "energy". All by default.
-    ax : Axes, or a sequence of Axes
+    ax : Axes, or several
         Draw into these axes of your own figure, one for each panel.
     title : str
         Stands above the picture.

@@ -28,6 +28,8 @@ from particleflow.plotting.views import Perspective
 
 # Largest height over width of a panel; a taller panel is made narrower than the sheet allows.
 TALLEST = 1.15
+# Width of a letter beside its size, on average.
+LETTER = 0.56
 # Distance of a panel's caption from the panel, in points.
 CAPTION = 5.0
 
@@ -90,6 +92,12 @@ def above(ax: Axes, points: float, text: str, size: float, colour: str) -> Text:
     return ax.text(0, 1, text, transform=lifted, fontsize=size, color=colour)
 
 
+def captioned(ax: Axes, scene: Scene, name: str, size: float) -> float:
+    """Return a font size, at most `size` points, at which every caption fits above a panel."""
+    longest = max(len(scene.moment(name, step)) for step in scene.steps)
+    return min(size, 72 * ax.get_window_extent().width / ax.figure.dpi / (LETTER * longest))
+
+
 class Panel:
     """One run in one pair of axes: target, particles, trails, arrows and caption.
 
@@ -113,7 +121,8 @@ class Panel:
         self.ax, self.scene, self.name, self.colour, self.look = ax, scene, name, colour, look
         self.shades = Shades(scene, name, colour, look)
         theme = look.theme
-        quiet(ax, 0.85 * size, theme)
+        small = captioned(ax, scene, name, size)
+        quiet(ax, 0.85 * small, theme)
         ax.set_xlim(scene.low[0], scene.high[0])
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -132,7 +141,7 @@ class Panel:
             fontsize=fitting(scene.labels[1], size, high),
             color=theme.faint,
         )
-        self.caption = above(ax, CAPTION, "", size, theme.faint)
+        self.caption = above(ax, CAPTION, "", small, theme.faint)
         self.remarks = ax.text(
             0.97,
             0.03,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from particleflow.plotting.look import Look
-from particleflow.plotting.panels import CAPTION, above, quiet
+from particleflow.plotting.panels import CAPTION, above, captioned, quiet
 from particleflow.plotting.scene import Scene
 
 # Pictures along each side of a mosaic.
@@ -46,11 +46,11 @@ class Pictures:
         self.side = min(SIDE, math.ceil(math.sqrt(run.particles.shape[1])))
         aim = (run.particles[-1] if run.target is None else run.target).detach().cpu().double()
         low, high = np.quantile(aim.numpy(), [CUT, 1 - CUT])
-        ink = LinearSegmentedColormap.from_list("ink", [_paper(look), theme.ink])
-        tones = ink.with_extremes(bad=theme.ground)
-        blank = np.full(self._mosaic(run.particles[0].numpy()).shape, np.nan)
+        shades = [_paper(look), theme.ink]
+        tones = LinearSegmentedColormap.from_list("ink", shades, bad=theme.ground)
+        blank = np.full(self._mosaic(scene.cloud(name, scene.steps[0])).shape, np.nan)
         self.image = ax.imshow(blank, cmap=tones, vmin=low, vmax=high if high > low else low + 1)
-        self.caption = above(ax, CAPTION, "", size, theme.faint)
+        self.caption = above(ax, CAPTION, "", captioned(ax, scene, name, size), theme.faint)
         self.remarks = ax.text(
             0.97, 0.03, "", transform=ax.transAxes, fontsize=0.85 * size, color=colour, ha="right"
         )

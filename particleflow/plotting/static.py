@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -56,7 +57,7 @@ def snapshots(
     file: str | Path | None = None,
     *,
     records: Sequence[int] | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Axes | Sequence[Axes] | np.ndarray | None = None,
     title: str = "",
     color: str = "flow",
     trails: float | bool = False,
@@ -92,7 +93,7 @@ def snapshots(
         Columns, as indices (negative ones count from the end) into the steps at which anything was
         recorded. A run without a record at such a step shows its last one before. Default: five,
         equally far apart along the particles' paths.
-    ax : Axes, or a sequence of Axes
+    ax : Axes, or several
         Draw into these axes of your own figure, row by row: one for each run and moment. A single
         one shows the last record by default.
     title : str
@@ -271,7 +272,7 @@ def _moments(
     """The steps that are shown."""
     steps = recorded(runs)
     if records is None:
-        chosen = telling(runs, columns)
+        chosen = telling(runs, columns) if columns > 1 else steps[-1:]
     else:
         chosen = [steps[k] for k in _indices(records, len(steps))]
     if fixed and len(chosen) != columns:

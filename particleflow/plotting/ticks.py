@@ -109,7 +109,8 @@ def power(exponent: int) -> str:
 
 
 def _scientific(value: float) -> str:
-    digits, _, exponent = f"{value:.0e}".partition("e")
+    digits, _, exponent = f"{value:.3e}".partition("e")
+    digits = digits.rstrip("0").rstrip(".")
     return ("" if digits == "1" else f"{digits}·") + "10" + power(int(exponent))
 
 
