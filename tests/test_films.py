@@ -265,6 +265,7 @@ def test_a_film_in_space_turns():
 def test_pictures_are_filmed(tmp_path):
     images = gif_frames(animate(run(d=6), tmp_path / "flow.gif", **SMALL, as_images=(2, 3)))
     assert (images[0] != images[-1]).any()
+    assert alike(images[0], LIGHT.target, 4) == 0  # a panel would show the target's points
 
 
 @pytest.mark.parametrize(
