@@ -243,6 +243,13 @@ def flag(value: Any, name: str, *, of: str = "", remedy: str = "") -> bool:
     return bool(value)
 
 
+def text(value: Any, name: str, *, remedy: str) -> str:
+    """A str."""
+    if not isinstance(value, str):
+        raise RefusedTypeError(name, "must be text", said(value), remedy)
+    return value
+
+
 def function(value: Any, name: str, *, remedy: str) -> Any:
     """A callable that is not a class."""
     if isinstance(value, type) or not callable(value):

@@ -19,7 +19,7 @@ from particleflow._inputs import (
     same_target,
     target_named,
 )
-from particleflow.clouds import Clock, Draws, FixedTarget, Randomness, Replay
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Replay
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
@@ -27,7 +27,7 @@ from particleflow.integrators import Integrator, State
 from particleflow.metrics import label_of
 from particleflow.recording import Recorder
 from particleflow.running import Run
-from particleflow.saving import SaveAt
+from particleflow.saving import Grid, SaveAt
 from particleflow.stepping import NEARLY, states
 from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
@@ -257,6 +257,7 @@ def begin(
         metrics,
         save.velocity,
         save.between(start.clock.step, last) + (2 if earlier is None else 1),
+        _grid(save, start.x, first, earlier),
         earlier,
     )
     facts = {
@@ -276,6 +277,14 @@ def begin(
     )
     fixed = first if isinstance(aim, FixedTarget) else None
     return Run(flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts)
+
+
+def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -> Grid | None:
+    """Where the witness is recorded: on the grid of the run that goes on, if it has one."""
+    grid = save.grid(x, y)
+    if grid is None or earlier is None or earlier.witness_axes is None:
+        return grid
+    return Grid(earlier.witness_axes.to(x.points))
 
 
 def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:

@@ -158,15 +158,7 @@ class Flow:
         if factor is not None and self.reaction is None and isinstance(fit.witness, GradWitness):
             grad = fit.witness.grad(z)
             return (grad if factor == 1 else factor * grad), None
-        with Supplied("estimator", self.estimator):
-            value, grad = fit.witness.value_and_grad(z)
-        _same_shape(
-            (value, grad),
-            (z.shape[:1], z.shape),
-            "estimator",
-            self.estimator,
-            "has a witness with value (Q,) and gradient (Q, d)",
-        )
+        value, grad = self._evaluated(fit, z)
         with Supplied("mobility", mobility):
             slope = mobility.slope(value)
         _same_shape(
@@ -182,6 +174,23 @@ class Flow:
             rate = self.reaction(value)
         _same_shape((rate,), (value.shape,), "reaction", self.reaction, "must map (Q,) to (Q,)")
         return slope[:, None] * grad, rate
+
+    def witness(self, fit: Fit, z: Points) -> Values:
+        """The witness w (Q,) of a fit at points z; NaN where it has a gradient but no value."""
+        return self._evaluated(fit, z)[0]
+
+    def _evaluated(self, fit: Fit, z: Points) -> tuple[Values, Points]:
+        """The witness and its gradient at z, of the right shapes."""
+        with Supplied("estimator", self.estimator):
+            value, grad = fit.witness.value_and_grad(z)
+        _same_shape(
+            (value, grad),
+            (z.shape[:1], z.shape),
+            "estimator",
+            self.estimator,
+            "has a witness with value (Q,) and gradient (Q, d)",
+        )
+        return value, grad
 
     def sigma(self, clock: Clock) -> float:
         """The standard deviation of the Brownian motion in unit time; 0 without diffusion."""

@@ -16,6 +16,7 @@ from particleflow.clouds import Cloud
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.metrics.base import value_between
+from particleflow.saving import Grid
 from particleflow.trajectory import Trajectory
 
 
@@ -48,6 +49,7 @@ class Recorder:
     metrics: Mapping[str, Callable[[Cloud, Cloud], float]]
     velocity: bool
     expected: int
+    grid: Grid | None = None
     earlier: Trajectory | None = None
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _particles: Tensor | None = None
@@ -81,6 +83,8 @@ class Recorder:
         self._particles[len(self._rows)] = state.x.points
         if self.velocity:
             row["velocity"] = torch.full_like(state.x.points, float("nan"))
+        if self.grid is not None:
+            row["witness"] = state.x.points.new_full(self.grid.shape, float("nan"))
         # the row counts from here on: an exception below keeps what is computed before it
         self._rows.append(row)
         if bare:
@@ -88,6 +92,8 @@ class Recorder:
         row["energy"] = float("nan") if state.fit.value is None else float(state.fit.value)
         if self.velocity:
             row["velocity"] = self.flow.velocity(state.x, state.fit, state.clock)[0]
+        if self.grid is not None:
+            row["witness"] = self.flow.witness(state.fit, self.grid.points).view(self.grid.shape)
         if target is not None:
             for name, metric in self.metrics.items():
                 row["metrics"][name] = value_of(metric, name, state.x, target)
@@ -148,19 +154,27 @@ class Recorder:
             masses = stack(
                 past, [equal if row["log_mass"] is None else row["log_mass"] for row in rows]
             )
-        velocities: Tensor | None = None
-        if self.velocity or (old is not None and old.velocity is not None):
-            unknown = torch.full_like(state.x.points, nothing)
+
+        def optional(name: str, past: Tensor | None, unknown: Tensor) -> Tensor:
+            """Records that not every part of the run has; NaN where there is none."""
+            missing = unknown.fill_(nothing)
             before = (
                 None
                 if old is None
-                else (
-                    unknown.expand(len(old), *unknown.shape)
-                    if old.velocity is None
-                    else old.velocity
-                )
+                else (missing.expand(len(old), *missing.shape) if past is None else past)
             )
-            velocities = stack(before, [row.get("velocity", unknown) for row in rows])
+            return stack(before, [row.get(name, missing) for row in rows])
+
+        velocities: Tensor | None = None
+        past = None if old is None else old.velocity
+        if self.velocity or past is not None:
+            velocities = optional("velocity", past, torch.empty_like(state.x.points))
+        witness, axes = (None, None) if old is None else (old.witness, old.witness_axes)
+        if self.grid is not None or witness is not None:
+            axes = axes if self.grid is None else self.grid.axes
+            assert axes is not None
+            shape = Grid(axes).shape
+            witness = optional("witness", witness, state.x.points.new_empty(shape))
         steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
         return Trajectory(
             particles=self._recorded(),
@@ -182,6 +196,8 @@ class Recorder:
             target_log_mass=None if target is None else target.log_mass,
             velocity=velocities,
             log_mass=masses,
+            witness=witness,
+            witness_axes=axes,
         )
 
     def _recorded(self) -> Tensor:

@@ -5,10 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from particleflow import _checks
+from particleflow.clouds import Cloud, corners
 
 # The number of records by default, about: a frame each for 5 s of film at 20 frames a second.
 RECORDS = 100
+# Points along each side of the grid on which the witness is recorded, by dimension: a heat map of
+# 64 x 64 points looks smooth once it is interpolated.
+POINTS = {1: 256, 2: 64}
+# The grid is a square whose side is that of the box around start and target, and this share more at
+# either end: particles that leave the box a little still show on it.
+MARGIN = 0.3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The points (axes[i, 0], axes[j, 1]) of a square in d = 2, or axes[i, 0] of an interval."""
+
+    axes: Float[Tensor, "G d"]
+
+    @property
+    def points(self) -> Float[Tensor, "Q d"]:
+        """All points, as rows; the last axis varies fastest."""
+        return torch.cartesian_prod(*self.axes.T).view(-1, self.axes.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the values at the points: (G,) or (G, G)."""
+        return (len(self.axes),) * self.axes.shape[1]
 
 
 @dataclass(frozen=True)
@@ -25,11 +53,17 @@ class SaveAt:
         Record these steps.
     velocity : bool
         Record the velocities too (`Trajectory.velocity`).
+    witness : bool
+        Record the witness on a grid too (`Trajectory.witness`), in d = 1 or 2: at 256 points of a
+        line, or at 64 x 64 points of a plane. The grid is a square (an
+        interval) around start and target. Cost: one evaluation of the witness at the grid's points
+        for each record.
     """
 
     every: int | None = None
     steps: Sequence[int] | None = None
     velocity: bool = False
+    witness: bool = False
 
     def __post_init__(self) -> None:
         if self.every is not None and self.steps is not None:
@@ -55,6 +89,28 @@ class SaveAt:
                 tuple(_checks.count(step, "steps", least=0, remedy=remedy) for step in steps),
             )
         object.__setattr__(self, "velocity", _checks.flag(self.velocity, "velocity"))
+        object.__setattr__(self, "witness", _checks.flag(self.witness, "witness"))
+
+    def grid(self, start: Cloud, target: Cloud | None) -> Grid | None:
+        """The points at which the witness is recorded; None where it is not.
+
+        Raises
+        ------
+        ValueError
+            The clouds have more than two dimensions.
+        """
+        if not self.witness:
+            return None
+        d = start.points.shape[1]
+        if d not in POINTS:
+            raise ValueError(
+                f"`save` can record the witness in d = 1 or 2, got clouds in d = {d}: leave out"
+                " witness=True"
+            )
+        low, high = corners(*(cloud.points for cloud in (start, target) if cloud is not None))
+        half = (0.5 + MARGIN) * (float((high - low).max()) or 1.0)
+        shares = torch.linspace(-1, 1, POINTS[d], dtype=low.dtype, device=low.device)[:, None]
+        return Grid((low + high) / 2 + half * shares)
 
     def wants(self, total: int) -> Callable[[int], bool]:
         """Whether a step is recorded, in a run of `total` steps."""

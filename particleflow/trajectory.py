@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -59,6 +60,11 @@ class Trajectory:
         With `SaveAt(velocity=True)`.
     log_mass : (T, N) tensor or None
         For unbalanced flows and weighted clouds.
+    witness : (T, G) or (T, G, G) tensor or None
+        With `SaveAt(witness=True)`, in d = 1 or 2: the witness of each recorded fit at the points
+        (witness_axes[i, 0], witness_axes[j, 1]) of a grid. NaN where the fit has no value.
+    witness_axes : (G, d) tensor or None
+        The coordinates of that grid along each axis.
     state : Snapshot
         The end of the run: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit for
         bit.
@@ -77,6 +83,8 @@ class Trajectory:
     target_log_mass: Float[Tensor, "M"] | None = None
     velocity: Float[Tensor, "T N d"] | None = None
     log_mass: Float[Tensor, "T N"] | None = None
+    witness: Float[Tensor, "T *grid"] | None = None
+    witness_axes: Float[Tensor, "G d"] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -238,6 +246,8 @@ class Trajectory:
             target_log_mass=tensors.get("target_log_mass"),
             velocity=tensors.get("velocity"),
             log_mass=tensors.get("log_mass"),
+            witness=tensors.get("witness"),
+            witness_axes=tensors.get("witness_axes"),
             metrics=group("metrics/"),
             status=facts["status"],
             message=facts["message"],
@@ -336,6 +346,28 @@ class Trajectory:
             dpi=dpi,
         )
 
+    def play(
+        self,
+        path: str | Path,
+        *,
+        title: str = "",
+        as_images: tuple[int, int] | None = None,
+        python: str = "",
+    ) -> Path:
+        """A page that plays the flow in a browser, offline.
+
+        See `particleflow.plotting.player`.
+        """
+        from particleflow.plotting import player
+
+        return player(self, path, title=title, as_images=as_images, python=python)
+
+    def _repr_html_(self) -> str:
+        """The player, as a notebook shows it."""
+        from particleflow.plotting.web import frame
+
+        return frame({"": self})
+
     def _tensors(self) -> dict[str, Tensor]:
         named = {
             "particles": self.particles,
@@ -348,5 +380,7 @@ class Trajectory:
             "target_log_mass": self.target_log_mass,
             "velocity": self.velocity,
             "log_mass": self.log_mass,
+            "witness": self.witness,
+            "witness_axes": self.witness_axes,
         }
         return named | {name: tensor for name, tensor in optional.items() if tensor is not None}

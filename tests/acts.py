@@ -89,6 +89,11 @@ TRAINED_MODULE = {
     "module": (None, lambda d: torch.nn.Linear(d, 1), {"width": 64, "depth": 2}),
 }
 PAIRWISE = {"pairwise": (P.Dense(), ROUGH)}
+PAGE = {
+    "title": ("", "Two clouds"),
+    "as_images": (None, (2, 1)),
+    "python": ("", "import particleflow"),
+}
 RULES = {"pca": (2, None), "standardise": (True, False)}
 # What all pictures take.
 PICTURED = {
@@ -597,6 +602,7 @@ ACTS: dict[str, Acts] = {
         every=(2, 3),
         steps=((1, 4), (2,)),
         velocity=(False, True),
+        witness=(False, True),
     ),
     "plotting.animate": Acts(
         of_files,
@@ -642,6 +648,13 @@ ACTS: dict[str, Acts] = {
         file=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
         **FILMED,
     ),
+    "plotting.player": Acts(
+        of_files,
+        {"paths": run(), "file": Later(lambda f: f / "a.html")},
+        paths=(run(), run(pf.mmd_flow(WIDE))),
+        file=(Later(lambda f: f / "a.html"), Refused("a.gif", "`file`")),
+        **PAGE,
+    ),
     "plotting.snapshots": Acts(
         of_files,
         {"paths": run()},
@@ -663,6 +676,12 @@ ACTS: dict[str, Acts] = {
         path=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
         **FILMED,
         **ANIMATED,
+    ),
+    "Trajectory.play": Acts(
+        of_files,
+        {"self": run(), "path": Later(lambda f: f / "a.html")},
+        path=(Later(lambda f: f / "a.html"), Refused("a.gif", "`file`")),
+        **PAGE,
     ),
     "Trajectory.plot": Acts(
         of_files,
@@ -693,6 +712,12 @@ ACTS: dict[str, Acts] = {
         fit=(pf.fit(E.MMD(G), X, Y), pf.fit(E.MMD(G), X, Y + 1)),
         clock=(Clock(0.0, 1), Clock(0.0, 2)),
     ),
+    "Flow.witness": Acts(
+        itself,
+        {"self": pf.mmd_flow(G), "fit": pf.fit(E.MMD(G), X, Y), "z": Z},
+        fit=(pf.fit(E.MMD(G), X, Y), pf.fit(E.MMD(G), X, Y + 1)),
+        z=(Z, Z + 1),
+    ),
     "Flow.sigma": Acts(
         itself,
         {"self": pf.Flow(E.MMD(G), diffusion=lambda clock: clock.t)},
@@ -706,6 +731,12 @@ ACTS: dict[str, Acts] = {
     ),
     "SaveAt.between": Acts(
         itself, {"self": pf.SaveAt(every=2), "first": 0, "last": 9}, first=(0, 5), last=(9, 13)
+    ),
+    "SaveAt.grid": Acts(
+        lambda grid: grid.axes,
+        {"self": pf.SaveAt(witness=True), "start": Cloud(X), "target": Cloud(Y)},
+        start=(Cloud(X), Cloud(9 * X)),
+        target=(Cloud(Y), None),
     ),
     "SaveAt.wants": Acts(lambda wants: wants(7), {"self": pf.SaveAt()}, total=(10, 1000)),
     "Cloud.mean": Acts(itself, {"self": Cloud(X)}, values=(HEAVY, 2 * HEAVY)),

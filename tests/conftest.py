@@ -46,6 +46,7 @@ def _checked_modules() -> list[str]:
 install_import_hook(_checked_modules(), "run_time_checks.checked")
 
 # after the hook, which checks what is imported from here on
+import browser  # noqa: E402
 import cross_section  # noqa: E402
 import run_time_checks  # noqa: E402
 import torch  # noqa: E402
@@ -73,6 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
     missing = {
         "keops": _missing_keops(),
+        "browser": browser.missing(),
         "gpu": "" if torch.cuda.is_available() else "no CUDA device",
     }
     for item in items:
@@ -90,6 +92,22 @@ def _no_global_state():
     yield
     assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
     assert torch.is_grad_enabled(), "the test switched autograd off"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all tests."""
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def pages(chromium):
+    """Opens pages in a browser; at the end they must have made no error (`browser.Pages`)."""
+    opened = browser.Pages(chromium)
+    yield opened
+    opened.close()
+    assert not opened.faults, opened.faults
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 LIST = Path(__file__).parent / "long_tests.txt"
-LEFT_OUT = ("slow", "keops", "gpu")
+LEFT_OUT = ("slow", "keops", "gpu", "browser")
 # Seconds: with it the cross-section takes less than a minute on two cores.
 LONG = 0.4
 

@@ -182,7 +182,15 @@ def of_path(path: Any) -> Any:
     kept = {
         name: path.report.get(name) for name in ("dt", "dt_suggested", "integrator", "flow", "seed")
     }
-    return path.particles, path.times, path.metrics, path.velocity is None, path.target, kept
+    return (
+        path.particles,
+        path.times,
+        path.metrics,
+        path.velocity is None,
+        path.witness,
+        path.target,
+        kept,
+    )
 
 
 def of_states(states: Iterator[Any]) -> Any:

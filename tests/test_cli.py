@@ -26,6 +26,7 @@ RESULTS = {
     "flow.gif",
     "metrics.csv",
     "metrics.png",
+    "player.html",
     "snapshots.png",
     "trajectory.npz",
 }
@@ -292,6 +293,7 @@ def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
         "flows.gif",
         "metrics.csv",
         "metrics.png",
+        "player.html",
         "snapshots.png",
         *(f"{name}.npz" for name in flows),
     }
@@ -840,7 +842,7 @@ def test_what_an_earlier_run_left_makes_place(tmp_path):
         run("compare", "--flows", "mmd,mono", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path)
         == 0
     )
-    left = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "mmd.npz", "mono.npz"}
+    left = RESULTS - {"flow.gif", "trajectory.npz"} | {"mmd.npz", "mono.npz"}
     assert {f.name for f in tmp_path.iterdir()} == left | mine
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
     assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"flow.gif"} | mine

@@ -48,7 +48,14 @@ LONG = [
     "1e-3",
     "--no-gif",
 ]
-RESULTS = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
+RESULTS = {
+    "config.toml",
+    "metrics.csv",
+    "metrics.png",
+    "player.html",
+    "snapshots.png",
+    "trajectory.npz",
+}
 
 
 @contextmanager

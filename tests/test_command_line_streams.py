@@ -37,7 +37,14 @@ SMALL = [
     "mmd2",
     "--no-gif",
 ]
-RESULTS = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
+RESULTS = {
+    "config.toml",
+    "metrics.csv",
+    "metrics.png",
+    "player.html",
+    "snapshots.png",
+    "trajectory.npz",
+}
 
 
 def shell(line, *arguments, cwd):

@@ -19,6 +19,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image, ImageSequence
 
 import particleflow as pf
+from particleflow.cli import main
 from particleflow.plotting import animate, film, mp4
 from particleflow.plotting.animation import ORBIT
 from particleflow.plotting.insets import distance
@@ -264,6 +265,7 @@ def test_a_film_in_space_turns():
 def test_pictures_are_filmed(tmp_path):
     images = gif_frames(animate(run(d=6), tmp_path / "flow.gif", **SMALL, as_images=(2, 3)))
     assert (images[0] != images[-1]).any()
+    assert alike(images[0], LIGHT.target, 4) == 0  # a panel would show the target's points
 
 
 @pytest.mark.parametrize(
@@ -532,6 +534,37 @@ def test_a_trajectory_hands_every_option_on(tmp_path):
     options = {**SMALL, "title": "One", "dark": True, "pace": "steps", "trails": False, "size": 4.0}
     one = animate(run(), tmp_path / "one.gif", **options).read_bytes()
     assert run().animate(tmp_path / "two.gif", **options).read_bytes() == one
+
+
+# ---------------------------------------------------------------- the command line
+
+SHORT = ["--n", "11", "--m", "17", "--steps", "3", "--dt", "1e-3", "--metrics", "w2"]
+
+
+def test_the_command_line_makes_an_mp4_and_repeats_it(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["run", "--flow", "mmd", *SHORT, "--film", "mp4", "--out", str(out)]) == 0
+    assert "flow.mp4" in capsys.readouterr().out
+    assert 'film = "mp4"' in (out / "config.toml").read_text()
+    first = (out / "flow.mp4").read_bytes()
+    again = tmp_path / "again"
+    assert main(["run", "--config", str(out / "config.toml"), "--out", str(again)]) == 0
+    assert (again / "flow.mp4").read_bytes() == first
+    assert main(["run", "--flow", "mmd", *SHORT, "--no-gif", "--out", str(out)]) == 0
+    assert not list(out.glob("flow.*"))
+    assert "film" not in (out / "config.toml").read_text()
+
+
+def test_the_command_line_refuses_another_kind_and_a_missing_package(tmp_path, capsys, monkeypatch):
+    call = ["run", "--flow", "mmd", *SHORT, "--out", str(tmp_path / "out")]
+    assert main([*call, "--film", "mov"]) == 2
+    assert "--film must be one of gif, mp4, got 'mov'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert main([*call, "--film", "mp4"]) == 2
+    told = capsys.readouterr().err
+    assert "--film cannot be mp4, which needs the package imageio-ffmpeg: " in told
+    assert "install it with `pip install particleflow-sim[film]`, or use gif" in told
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_ffmpeg_is_found():

@@ -204,7 +204,9 @@ MISTAKES = {
     "pf.plotting.film(5, 'a.gif')": (
         r"`states` must be several, got 5: pass what pf\.iterate yields"
     ),
-    "pf.plotting.film(iter([]))": r"`file` must be a path that ends in \.gif or \.mp4, got None: pass",
+    "pf.plotting.film(iter([]))": (
+        r"`file` must be a path that ends in \.gif or \.mp4, got None: pass"
+    ),
     "path.save('x.csv')": r"`path` must end in \.npz, got 'x\.csv': pass 'x\.npz'; for a table",
     "path.save(5)": r"`path` must be the path of a file, got 5: pass e\.g\. 'run\.npz'",
     "pf.Trajectory.load('nothing.npz')": (

@@ -79,7 +79,7 @@ call(pf.mono_flow, estimator=E.KDE(kernel), mobility=Mo.Unit(), noise=0.1)
 call(pf.wgan_flow, critic=E.CTransformCritic(), noise=0.1)
 call(pf.langevin, target=S.Gaussian(dim=2), temperature=1.0)
 call(flow.suggest_dt, x=x, y=y)
-for save in ({"every": 2}, {"steps": [1]}, {"velocity": True}):
+for save in ({"every": 2}, {"steps": [1]}, {"velocity": True}, {"witness": True}):
     call(pf.SaveAt, **save)
 call(pf.Draws, seed=1)
 call(pf.Replay, arrays={}, seed=1)
@@ -114,6 +114,9 @@ FILM = {
 }
 MORE = {"seconds": 0.1, "pace": "path", "trails": 0.2, "arrows": False, "inset": True}
 call(pf.plotting.animate, paths=path, file="a.gif", orbit=None, **FILM, **MORE)
+call(
+    pf.plotting.player, paths=path, file="a.html", title="two", as_images=(2, 1), python="run()"
+)
 PICTURE = {"file": "a.png", "ax": None, "title": "", "dark": False, "size": None, "dpi": 60}
 LIMITS = {"xlim": None, "ylim": None}
 SHOWN = {"color": "start", "trails": 0.2, "arrows": True, "axes": None, "as_images": None}

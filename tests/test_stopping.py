@@ -78,7 +78,14 @@ def stopped(out, where, after, number, *call, times=1, deaf=False):
     )
 
 
-ALL = {"config.toml", "metrics.csv", "metrics.png", "snapshots.png", "trajectory.npz"}
+ALL = {
+    "config.toml",
+    "metrics.csv",
+    "metrics.png",
+    "player.html",
+    "snapshots.png",
+    "trajectory.npz",
+}
 RUN = ["run", "--flow", "mmd", "--steps", "40", "--no-gif"]
 
 

@@ -153,15 +153,16 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
         for told in dict.fromkeys(in_flags(warning.message, places) for warning in caught):
             streams.tell(f"warning: {told}")
         print(report.heading(task) + "\n")
-        return _finish(task, out, single=command == "run", stop=stop, streams=streams)
+        return _finish(task, out, command, stop=stop, streams=streams)
 
 
-def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed) -> int:
+def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed) -> int:
     """Run, write, report."""
     from particleflow.cli import outputs
     from particleflow.cli.folder import CONFIG
     from particleflow.cli.report import summary
 
+    single = command == "run"
     with stop.held():
         with outputs.threads(task.threads):
             outcome = outputs.run(
@@ -169,7 +170,7 @@ def _finish(task: Task, out: Path, *, single: bool, stop: Stop, streams: Printed
             )
         if outcome.paths:
             _to_terminal("drawing")
-        outputs.write(outcome, out, single=single, film=task.settings.get("film"), stop=stop)
+        outputs.write(task, outcome, out, single=single, repeat=_repeat(command), stop=stop)
         streams.results = shown(f"{out}{os.sep}")
         print(summary(task, outcome))
         print(
@@ -188,10 +189,11 @@ def _to_terminal(text: str) -> None:
 def _header(command: str) -> str:
     from importlib.metadata import version
 
-    return (
-        f"{MARK}{version('particleflow-sim')}\nrepeat with: particleflow {command} --config"
-        " config.toml --out FOLDER"
-    )
+    return f"{MARK}{version('particleflow-sim')}\nrepeat with: {_repeat(command)}"
+
+
+def _repeat(command: str) -> str:
+    return f"particleflow {command} --config config.toml --out FOLDER"
 
 
 def _from_flag(option: Option, text: Any) -> Any:

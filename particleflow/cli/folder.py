@@ -159,13 +159,14 @@ def settle(task: Task, out: Path, header: str) -> None:
 def results_of(flows: Iterable[str], *, single: bool, film: str) -> list[str]:
     """The files that a run writes besides config.toml.
 
-    They are the table, curves, snapshots, film, and a trajectory for each flow. `film` is the kind
-    of the film.
+    They are the table, curves, snapshots, player, film, and a trajectory for each flow. `film` is
+    the kind of the film.
     """
     return [
         "metrics.csv",
         "metrics.png",
         "snapshots.png",
+        "player.html",
         f"flow.{film}" if single else f"flows.{film}",
         *(trajectory_of(flow, single) for flow in flows),
     ]

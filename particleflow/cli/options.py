@@ -27,15 +27,17 @@ from particleflow.cli.defaults import (
     STEPS,
     processors,
 )
-from particleflow.cli.names import (
-    COMPARED,
-    FLOWS,
-    PICTURES,
-    POINT_FILES,
-    STARTS,
-    TARGETS,
+from particleflow.cli.names import COMPARED, FLOWS, PICTURES, POINT_FILES, STARTS, TARGETS
+from particleflow.cli.parts import (
+    CRITICS,
+    FILMS,
+    INTEGRATORS,
+    KERNELS,
+    METRICS,
+    MOBILITIES,
+    RATIOS,
+    RECORDED,
 )
-from particleflow.cli.parts import CRITICS, FILMS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
 from particleflow.cli.records import Record
 from particleflow.cli.synonyms import INSTEAD
 
@@ -336,6 +338,15 @@ OPTIONS = (
         f"states to record and measure, about; they are equally far apart (default: {RECORDS})",
         "COUNT",
         least=1,
+    ),
+    Option(
+        "record",
+        "names",
+        OUTPUT,
+        "what to record beside the particles, separated by commas: velocity, witness"
+        " (default: neither)",
+        "NAMES",
+        RECORDED,
     ),
     Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
     Option(

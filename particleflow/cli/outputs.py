@@ -13,7 +13,7 @@ import torch
 
 from particleflow import plotting
 from particleflow._refusals import RefusedValueError
-from particleflow.cli.folder import results_of, trajectory_of
+from particleflow.cli.folder import film_of, results_of, trajectory_of
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
 from particleflow.engine import begin
@@ -120,7 +120,11 @@ def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
                 steps=plan.steps,
                 dt=plan.dt,
                 integrator=plan.integrator,
-                save=SaveAt(every=task.every[name]),
+                save=SaveAt(
+                    every=task.every[name],
+                    velocity="velocity" in task.record,
+                    witness="witness" in task.record,
+                ),
                 metrics=task.metrics,
                 seed=task.seed,
                 progress=progress,
@@ -133,19 +137,25 @@ def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
     return run.trajectory()
 
 
-def write(outcome: Outcome, out: Path, *, single: bool, film: str | None, stop: Stop) -> None:
-    """Write table, curves, snapshots and film of the runs; `film` is its kind, None for no film.
+def write(
+    task: Task, outcome: Outcome, out: Path, *, single: bool, repeat: str, stop: Stop
+) -> None:
+    """Write table, curves, snapshots, player and film of the runs.
+
+    The player offers `repeat`, the command that makes them again.
 
     Failures are entered in the outcome. A signal leaves out the remaining pictures.
     """
-    paths, stopped = outcome.paths, stop.signal > 0
+    paths, stopped, film = outcome.paths, stop.signal > 0, task.settings.get("film")
+    title = f"{' and '.join(paths)} on {Path(str(task.settings['target'])).stem}"
     makers: list[Callable[[Path], object]] = [
         lambda file: _table(paths, file),
         lambda file: plotting.curves(paths, file),
         lambda file: plotting.snapshots(paths, file),
+        lambda file: plotting.player(paths, file, title=title, python=repeat),
         *([lambda file: plotting.animate(paths, file)] if film else []),
     ]
-    names = results_of([], single=single, film=film or "")
+    names = results_of([], single=single, film=film_of(task))
     for k, (name, make) in enumerate(zip(names, makers, strict=False)):
         if k and stop.signal and not stopped:  # a signal came while the table was written
             outcome.interrupted = True

@@ -9,7 +9,16 @@ from typing import Any, NoReturn
 from particleflow._refusals import RefusedValueError
 from particleflow.cli.names import FLOWS, STARTS, TARGET_FILES, TARGETS
 from particleflow.cli.options import OF_COMMAND, WHAT, options_of
-from particleflow.cli.parts import CRITICS, FILMS, INTEGRATORS, KERNELS, METRICS, MOBILITIES, RATIOS
+from particleflow.cli.parts import (
+    CRITICS,
+    FILMS,
+    INTEGRATORS,
+    KERNELS,
+    METRICS,
+    MOBILITIES,
+    RATIOS,
+    RECORDED,
+)
 from particleflow.cli.records import Record
 
 # The first line of the help.
@@ -52,13 +61,13 @@ COLUMN = 67
 # The files that each command leaves.
 LEAVES = {
     "run": (
-        "The folder --out then holds flow.gif or flow.mp4, snapshots.png, metrics.png, metrics.csv,"
-        " trajectory.npz, and config.toml, which repeats the run."
+        "The folder --out then holds player.html, flow.gif or flow.mp4, snapshots.png, metrics.png,"
+        " metrics.csv, trajectory.npz, and config.toml, which repeats the run."
     ),
     "compare": (
-        "The folder --out then holds flows.gif or flows.mp4, snapshots.png, metrics.png,"
-        " metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the comparison. A"
-        " flow that fails does not stop the others."
+        "The folder --out then holds player.html, flows.gif or flows.mp4, snapshots.png,"
+        " metrics.png, metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the"
+        " comparison. A flow that fails does not stop the others."
     ),
     "list": "The names are those that the options of run and compare take.",
 }
@@ -94,6 +103,7 @@ def listing() -> str:
         "integrators (--integrator)": INTEGRATORS,
         "metrics (--metrics)": METRICS,
         "films (--film)": FILMS,
+        "records beside the particles (--record)": RECORDED,
     }
     width = max(len(name) for names in sections.values() for name in names)
     return "\n\n".join(

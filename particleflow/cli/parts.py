@@ -195,6 +195,10 @@ INTEGRATORS = table(
         where="particleflow.integrators:EulerMaruyama",
     ),
 )
+RECORDED = table(
+    Record(name="velocity", line="each particle's velocity: arrows in the player"),
+    Record(name="witness", line="on a grid, in d = 1 or 2: a heat map in the player"),
+)
 METRICS = table(
     Metric(
         name="w2",

@@ -33,6 +33,7 @@ from particleflow.cli.paths import absolute
 from particleflow.cli.starts import short
 from particleflow.cli.toml import Settings, given
 from particleflow.samplers.data import Rows
+from particleflow.saving import POINTS as GRID_POINTS
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Task:
     plans: Mapping[str, Plan]
     every: Mapping[str, int]  # steps from one record of a flow to the next
     metrics: Mapping[str, metrics.Metric]
+    record: Sequence[str]  # what is recorded beside the particles
     seed: int
     threads: int
     settings: Settings
@@ -85,6 +87,14 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
     records = _checks.count(given(settings.get("records"), RECORDS), "records")
     most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
+    record = settings.get("record") or []
+    if "witness" in record and y.shape[1] not in GRID_POINTS:
+        raise RefusedValueError(
+            "record",
+            "cannot hold witness, which is recorded in d = 1 or 2",
+            f"a target in d = {y.shape[1]}",
+            "leave it out, or use --pca 2",
+        )
     threads = given(
         settings.get("threads"), processors() if max(len(x0), len(y)) > ONE_THREAD else 1
     )
@@ -113,6 +123,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         "bandwidth": bandwidth,
         "metrics": list(wanted),
         "records": records,
+        "record": record or None,
         "gif": settings.get("gif") is not False,
         "film": None if settings.get("gif") is False else settings.get("film") or "gif",
     }
@@ -126,7 +137,17 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     rows = len(law) if isinstance(law, Rows) else None
     every = {flow: spacing(its.steps, records, most) for flow, its in plans.items()}
     return Task(
-        x0, y, plans, every, measures, seed, threads, {**resolved, **tables}, rows, tuple(notes)
+        x0,
+        y,
+        plans,
+        every,
+        measures,
+        record,
+        seed,
+        threads,
+        {**resolved, **tables},
+        rows,
+        tuple(notes),
     )
 
 

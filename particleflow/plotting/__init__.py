@@ -1,4 +1,4 @@
-"""Pictures and films of trajectories, and films of states as they come.
+"""Pictures, films and pages of trajectories, and films of states as they come.
 
 The functions take one `Trajectory`, or several by name, which are shown side by side. A cloud of
 more than 20000 points is shown as a density.
@@ -7,7 +7,9 @@ more than 20000 points is shown as a density.
 - `views`, `framing`, `scene`: where points are seen. `density`, `known`: densities at pixels.
 - `shades`, `layers`, `marks`, `panels`, `pictures`: what is drawn into one pair of axes.
 - `static`, `spacetime`, `sheets`: snapshots. `seen`, `fields`: the field. `series`, `floors`,
-  `ticks`, `ends`, `charts`: curves. `animation` and the files beside it: films.
+  `ticks`, `ends`, `charts`: curves.
+- `pace`: the moments of a film. `insets`, `reel`: its frames. `gif`, `mp4`, `output`: its file.
+  `animation`: films. `web`: the player.
 """
 
 from particleflow._words import suggesting
@@ -15,7 +17,8 @@ from particleflow.plotting.animation import animate, film
 from particleflow.plotting.charts import curves
 from particleflow.plotting.fields import field
 from particleflow.plotting.static import snapshots
+from particleflow.plotting.web import player
 
-__all__ = ["animate", "curves", "field", "film", "snapshots"]
+__all__ = ["animate", "curves", "field", "film", "player", "snapshots"]
 
 __getattr__ = suggesting(__name__)

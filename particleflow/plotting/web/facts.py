@@ -1,0 +1,296 @@
+"""What the player shows of each run, in words, numbers and packed arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from particleflow._words import called
+from particleflow.plotting.records import crowded, recorded, telling
+from particleflow.plotting.style import colour
+from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
+from particleflow.subsets import some_rows
+from particleflow.trajectory import Trajectory
+
+Array = Float[np.ndarray, "..."]
+# The particles of a run that are shown.
+Rows: TypeAlias = slice | Int[np.ndarray, "n"]
+
+# Particles of a run whose bytes tell those of all.
+SAMPLED = 2000
+# Records that are kept of a run whose page would be too large.
+FEWEST_RECORDS = 12
+# Points of a target that are drawn.
+TARGETS = 20_000
+# Records of the witness that a page holds: it changes slowly, and is blended between them.
+GRIDS = 30
+# The tones of a witness end at this quantile of its sizes: far away a log ratio may be huge.
+STRONG = 0.98
+# Axes of a cloud in d > 3 dimensions: its first principal ones.
+PRINCIPAL = 6
+# Particles shown as pictures.
+PICTURES = 100
+# Particles within this many sides of the box around start and target are inside the picture.
+REACH = 1.0
+
+
+def packed(
+    runs: Mapping[str, Trajectory], as_images: tuple[int, int] | None, largest: int
+) -> tuple[dict[str, object], str]:
+    """All that the page shows: what is said in words and numbers, and the arrays."""
+    first = next(iter(runs.values()))
+    d = first.particles.shape[2]
+    axes, labels = _axes(runs)
+    boxes = _box(runs, axes)
+    crowd = any(crowded(run.particles.shape[1]) for run in runs.values())
+    grid = Grid.over(*boxes, STEPS_OF_CROWD if crowd else STEPS)
+    steps, rows, remark = _affordable(runs, axes, grid, largest)
+    stored = Bytes()
+    flows = [
+        _flow(name, run, k, steps, rows[name], axes, grid, stored, as_images)
+        for k, (name, run) in enumerate(runs.items())
+    ]
+    targets: list[dict[str, object]] = []
+    of_flow: list[int | None] = []
+    for run in runs.values():
+        if run.target is None:
+            of_flow.append(None)
+            continue
+        same = [k for k, seen in enumerate(targets) if seen["id"] is run.target]
+        if not same:
+            points = _flat(run.target[some_rows(len(run.target), TARGETS)], axes)
+            targets.append({"id": run.target, "points": stored.series(grid.whole(points)[None])})
+        of_flow.append(same[0] if same else len(targets) - 1)
+    facts: dict[str, object] = {
+        "dim": d,
+        "labels": labels,
+        "middle": grid.middle.tolist(),
+        "step": grid.step,
+        "low": boxes[0].tolist(),
+        "high": boxes[1].tolist(),
+        "flows": flows,
+        "targets": [{"points": target["points"]} for target in targets],
+        "target_of": of_flow,
+        "images": None if as_images is None else list(as_images),
+        "remark": remark,
+    }
+    return facts, stored.text()
+
+
+def _flow(
+    name: str,
+    run: Trajectory,
+    k: int,
+    steps: list[int],
+    rows: Rows,
+    axes: Array | None,
+    grid: Grid,
+    stored: Bytes,
+    as_images: tuple[int, int] | None,
+) -> dict[str, object]:
+    """What is shown of one run."""
+    chosen = _chosen(run, steps)
+    cloud = run.particles[chosen][:, rows]
+    made: dict[str, object] = {
+        "name": name or "flow",
+        "colour": colour(k),
+        "steps": run.steps[chosen].tolist(),
+        "times": run.times[chosen].tolist(),
+        "count": run.particles.shape[1],
+        "positions": stored.series(grid.whole(_flat(cloud, axes))),
+        "velocity": None,
+        "mass": None,
+        "images": None,
+        "witness": _witness(run, chosen, stored),
+        "curves": _curves(run),
+        "status": run.verdict,
+        "message": run.message,
+        "settings": _settings(run),
+    }
+    if run.velocity is not None:
+        moved = _flat(run.velocity[chosen][:, rows], axes)
+        most = float(np.abs(moved[np.isfinite(moved)]).max(initial=0.0)) or 1.0
+        whole = np.rint(np.nan_to_num(moved) * (2**13 / most)).astype(np.int32)
+        made["velocity"] = {"block": stored.series(whole), "unit": most / 2**13}
+    if run.log_mass is not None:
+        mass = run.log_mass[chosen][:, rows].detach().cpu().double().exp().numpy()
+        mass = mass / mass.mean(1, keepdims=True)
+        made["mass"] = stored.series(np.rint(mass * 256).astype(np.int32)[..., None])
+    if as_images is not None:
+        made["images"] = _images(run, cloud, stored)
+    return made
+
+
+def _images(run: Trajectory, cloud: torch.Tensor, stored: Bytes) -> Block:
+    """The first particles as grey pictures: white at the target's 99 % quantile."""
+    ink = cloud[:, :PICTURES].detach().cpu().double().numpy()
+    aim = run.target if run.target is not None else run.particles[-1]
+    low, high = np.quantile(aim.detach().cpu().double().numpy(), [0.01, 0.99])
+    grey = np.clip((ink - low) / ((high - low) or 1.0), 0, 1)
+    return stored.pictures(np.rint(255 * np.nan_to_num(grey)).astype(np.int32))
+
+
+def _witness(run: Trajectory, chosen: list[int], stored: Bytes) -> dict[str, object] | None:
+    """The recorded witness at some of the chosen records: its signed square root, 128 is 0.
+
+    The square root shows the small values near the end of a run beside the large ones before.
+    """
+    if run.witness is None or run.witness_axes is None:
+        return None
+    some = [
+        k
+        for k in sorted({round(k) for k in np.linspace(0, len(chosen) - 1, GRIDS)})
+        if bool(torch.isfinite(run.witness[chosen[k]]).any())
+    ]
+    if not some:
+        return None
+    values = run.witness[[chosen[k] for k in some]].detach().cpu().double().nan_to_num().numpy()
+    most = float(np.quantile(np.abs(values), STRONG)) or 1.0
+    root = np.sign(values) * np.sqrt(np.minimum(np.abs(values) / most, 1))
+    axes = run.witness_axes.detach().cpu().double()
+    return {
+        "block": stored.pictures(np.rint(128 + 127 * root).astype(np.int32)),
+        "records": some,
+        "low": axes[0].tolist(),
+        "high": axes[-1].tolist(),
+    }
+
+
+def _curves(run: Trajectory) -> list[dict[str, object]]:
+    """The recorded metrics and the flow's own energy, over all records."""
+    found: list[dict[str, object]] = []
+    for name, values in run.metrics.items():
+        nearness = run.nearness if name == "W2" else None
+        found.append(
+            {
+                "key": name,
+                "label": called(name, run.report),
+                "values": values.double().tolist(),
+                "floor": None if nearness is None else nearness.floor,
+            }
+        )
+    if bool(torch.isfinite(run.energy).any()):
+        found.append(
+            {
+                "key": "energy",
+                "label": "the flow's own energy",
+                "values": run.energy.double().tolist(),
+                "floor": None,
+            }
+        )
+    for curve in found:
+        curve["steps"] = run.steps.tolist()
+    return found
+
+
+def _settings(run: Trajectory) -> dict[str, str]:
+    """What the run was made with, in the order in which it is asked."""
+    report = run.report
+    said = {key: report[key] for key in ("flow", "integrator", "dt", "seed") if key in report}
+    said |= {
+        "steps": int(run.steps[-1]),
+        "particles": run.particles.shape[1],
+        "target": "none" if run.target is None else f"{len(run.target)} points",
+    }
+    if "seconds" in report:
+        said["seconds"] = f"{float(report['seconds']):.2f}"
+    return {key: str(value) for key, value in said.items()}
+
+
+def _affordable(
+    runs: Mapping[str, Trajectory], axes: Array | None, grid: Grid, largest: int
+) -> tuple[list[int], dict[str, Rows], str]:
+    """Steps and particles that fit into a page, and what the page says about the others."""
+    steps = recorded(runs)
+    counts = {name: run.particles.shape[1] for name, run in runs.items()}
+    told, whole = [], len(steps)
+    # fewer records are farther apart, and take more bytes each: a few rounds
+    while (size := _size(runs, steps, axes, grid)) > largest and len(steps) > FEWEST_RECORDS:
+        steps = telling(runs, max(FEWEST_RECORDS, int(len(steps) * largest / size)))
+    if len(steps) < whole:
+        told.append(f"{len(steps)} of {whole} records")
+    share = min(1.0, largest / size)
+    kept = {name: max(1, math.floor(share * count)) for name, count in counts.items()}
+    if share < 1:
+        told.append(f"{max(kept.values())} of {max(counts.values())} particles")
+    remark = f"shown: {', '.join(told)}, so that the page stays small" if told else ""
+    return steps, {name: some_rows(counts[name], kept[name]) for name in runs}, remark
+
+
+def _size(
+    runs: Mapping[str, Trajectory], steps: list[int], axes: Array | None, grid: Grid
+) -> float:
+    """About how many bytes the particles take in a page: those of some, and the others alike."""
+    size = 0.0
+    for run in runs.values():
+        count = run.particles.shape[1]
+        some, sample = some_rows(count, SAMPLED), Bytes()
+        cloud = run.particles[:, some][_chosen(run, steps)]
+        sample.series(grid.whole(_flat(cloud, axes)))
+        # a velocity takes what a position takes
+        arrays = 1 + (run.velocity is not None) + 0.5 * (run.log_mass is not None)
+        size += arrays * len(sample.text()) * count / min(count, SAMPLED)
+    return size
+
+
+def _chosen(run: Trajectory, steps: list[int]) -> list[int]:
+    """The records of a run at the steps that are shown, and its last one."""
+    known, wanted = run.steps.tolist(), frozenset(steps)
+    return [k for k, step in enumerate(known) if step in wanted or k == len(known) - 1]
+
+
+def _axes(runs: Mapping[str, Trajectory]) -> tuple[Array | None, list[str]]:
+    """The directions (d, C) that are shown of d > 3, the first principal axes of the target, and
+    the names of the coordinates.
+    """
+    first = next(iter(runs.values()))
+    d = first.particles.shape[2]
+    if d <= 3:
+        return None, ["x"] if d == 1 else [f"x{k + 1}" for k in range(d)]
+    aims = [run.target for run in runs.values() if run.target is not None]
+    points = torch.cat([aim[some_rows(len(aim), 4000)] for aim in aims or [first.particles[-1]]])
+    centred = points.detach().cpu().double().numpy()
+    centred = centred - centred.mean(0)
+    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+    count = min(PRINCIPAL, len(directions))
+    share = 100 * lengths**2 / ((lengths**2).sum() or 1.0)
+    return directions[:count].T, [f"PC {k + 1} ({share[k]:.0f} %)" for k in range(count)]
+
+
+def _box(runs: Mapping[str, Trajectory], axes: Array | None) -> tuple[Array, Array]:
+    """Lower and upper corner of the picture: all targets and starts, and what flows near them."""
+    fixed = [
+        _flat(cloud[some_rows(len(cloud), TARGETS)], axes)
+        for run in runs.values()
+        for cloud in (run.target, run.particles[0])
+        if cloud is not None
+    ]
+    low, high = _ends(np.concatenate(fixed))
+    reach = REACH * float((high - low).max())
+    moving = [
+        _flat(run.particles[:, some_rows(run.particles.shape[1], 2000)], axes).reshape(-1, len(low))
+        for run in runs.values()
+    ]
+    points = np.concatenate([*fixed, *moving])
+    near = ((points >= low - reach) & (points <= high + reach)).all(1)
+    low, high = _ends(points[near] if near.any() else points)
+    side = float((high - low).max()) or max(1.0, 0.1 * float(np.abs(high).max()))
+    middle, half = (low + high) / 2, np.maximum((high - low) / 2, side / 3)
+    return middle - 1.08 * half, middle + 1.08 * half
+
+
+def _ends(points: Array) -> tuple[Array, Array]:
+    finite = points[np.isfinite(points).all(1)]
+    if not len(finite):
+        finite = np.zeros((1, points.shape[1]))
+    return finite.min(0), finite.max(0)
+
+
+def _flat(points: torch.Tensor, axes: Array | None) -> Array:
+    array = points.detach().cpu().double().numpy()
+    return array if axes is None else array @ axes

@@ -1,0 +1,478 @@
+"""The player in a browser: what is on the screen is what the trajectory says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import BytesIO
+
+import browser
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from seen import normal as cloud
+
+import particleflow as pf
+from particleflow.plotting import player
+
+pytestmark = pytest.mark.browser
+
+READY = "window.player && player.ready"
+G = pf.kernels.Gaussian(0.8)
+N, M, STEPS = 12, 17, 20
+
+
+def run(bandwidth=0.8, steps=STEPS, n=N, m=M, d=2, **others):
+    return pf.simulate(
+        pf.mmd_flow(pf.kernels.Gaussian(bandwidth)),
+        0.3 * cloud(n, d, seed=0),
+        cloud(m, d, seed=1),
+        steps=steps,
+        dt=0.3,
+        **{"save": pf.SaveAt(every=2), "metrics": {"W2": pf.metrics.W2()}} | others,
+    )
+
+
+@pytest.fixture(scope="module")
+def two():
+    return {"narrow": run(0.5), "wide": run(1.5)}
+
+
+@pytest.fixture
+def file(two, tmp_path):
+    return player(two, tmp_path / "two.html", title="Two flows", python="import particleflow")
+
+
+def opened(pages, file, **others):
+    return pages.open(file, READY, **others)
+
+
+def positions(page, k=0):
+    """The positions (N, d) of a flow that the page has now, and their pixels (N, 2)."""
+    now, flat, c = page.evaluate(
+        f"[Array.from(player.flows[{k}].now), Array.from(player.flows[{k}].flat),"
+        f" player.flows[{k}].C]"
+    )
+    return np.reshape(now, (-1, c)), np.reshape(flat, (-1, 2))
+
+
+def pixels(page, k=0):
+    """The picture (H, W, 3) of a panel, at one pixel for a CSS pixel."""
+    shot = page.locator("#panels canvas").nth(k).screenshot()
+    return np.asarray(Image.open(BytesIO(shot)).convert("RGB")).astype(int)
+
+
+def at_step(page, step):
+    """Move the slider to where the flows are at a step."""
+    page.evaluate("player.view.pace = 'steps'")
+    slider = page.locator("#scrub")
+    slider.fill(str(step / STEPS))
+    page.evaluate("player.draw()")
+
+
+def pixel_of(page, points, i=0, panel=0):
+    """Where a panel has the i-th of some points, an expression of the page."""
+    return page.evaluate(
+        "(() => { const out = [0, 0];"
+        f" player.panels[{panel}].seen.to({points}, {i}, out, 0); return out; }})()"
+    )
+
+
+def grid_step(page):
+    return page.evaluate("JSON.parse(document.getElementById('facts').textContent).step")
+
+
+# ------------------------------------------------------------------ particles and time
+
+
+@pytest.mark.parametrize("step", [0, 6, 20])
+def test_the_slider_moves_particles_to_where_the_trajectory_has_them(pages, file, two, step):
+    page = opened(pages, file)
+    at_step(page, step)
+    box = page.evaluate("[player.panels[0].w, player.panels[0].h]")
+    facts = page.evaluate("JSON.parse(document.getElementById('facts').textContent)")
+    low, high = np.array(facts["low"]), np.array(facts["high"])
+    unit = min(box / (high - low))
+    for k, path in enumerate(two.values()):
+        now, flat = positions(page, k)
+        truth = path.particles[step // 2].numpy()
+        assert np.abs(now - truth).max() <= 0.51 * facts["step"]
+        # the middle of the box is the middle of the panel, and the second axis points up
+        wanted = np.array(box) / 2 + unit * (truth - (low + high) / 2) * [1, -1]
+        assert np.abs(flat - wanted).max() < 1
+
+
+def test_between_two_records_particles_are_on_the_line_between_them(pages, file, two):
+    page = opened(pages, file)
+    at_step(page, 7)
+    truth = two["narrow"].particles[3:5].mean(0).numpy()
+    assert np.abs(positions(page)[0] - truth).max() <= 0.51 * grid_step(page)
+
+
+def test_discs_are_drawn_where_the_particles_are(pages, file):
+    page = opened(pages, file)
+    page.evaluate("player.view.target = false; player.view.trails = 0; player.draw()")
+    at_step(page, 20)
+    for k, colour in enumerate(page.evaluate("player.flows.map((flow) => flow.rgb)")):
+        seen, (_, flat) = pixels(page, k), positions(page, k)
+        for x, y in flat.round().astype(int):
+            # a border of one pixel lies around the canvas
+            assert np.abs(seen[y + 1, x + 1] - colour).max() < 60
+
+
+def test_first_and_last_frame_differ(pages, file):
+    page = opened(pages, file)
+    at_step(page, 0)
+    first = pixels(page)
+    at_step(page, 20)
+    assert (np.abs(first - pixels(page)).max(2) > 40).sum() > 100
+
+
+def test_paces_tabulate_what_they_say(pages, file, two):
+    page = opened(pages, file)
+    places = page.evaluate(
+        "Object.fromEntries([...document.getElementById('pace').options].map(({ value }) => ["
+        "value, player.flows.map((flow) => [0, .25, .5, .75, 1].map((u) => player.placeOf(flow, u,"
+        " value)))]))"
+    )
+    assert set(places) == {"path", "steps", "time", "equal W2"}
+    np.testing.assert_allclose(places["steps"], [np.linspace(0, 10, 5)] * 2, atol=1e-6)
+    np.testing.assert_allclose(places["time"], [np.linspace(0, 10, 5)] * 2, atol=1e-6)
+    # "path": at half of the film the mean path share over the flows is a half
+    shares = []
+    for path, its in zip(two.values(), places["path"], strict=True):
+        length = (path.particles[1:] - path.particles[:-1]).norm(dim=2).mean(1).cumsum(0)
+        length = np.concatenate([[0], length / length[-1]])
+        shares.append(np.interp(its, np.arange(11), length))
+    np.testing.assert_allclose(np.mean(shares, 0), [0, 0.25, 0.5, 0.75, 1], atol=0.01)
+    # "equal W2": where both have fallen to a level, they are at the first record below it
+    first, second = (path.metrics["W2"].numpy() for path in two.values())
+    end = max(first.min(), second.min())
+    for j in (1, 2, 3):
+        levels = [
+            w[round(its[j])] for w, its in zip((first, second), places["equal W2"], strict=True)
+        ]
+        if min(levels) > end:
+            assert abs(np.log(levels[0] / levels[1])) < 0.5
+
+
+def test_it_plays_by_itself_unless_motion_is_unwanted(pages, file):
+    moving = opened(pages, file, still=False)
+    browser.wait(moving, "player.view.u > 0.01")
+    still = opened(pages, file)
+    assert still.evaluate("[player.view.playing, player.view.u]") == [False, 0]
+
+
+# ------------------------------------------------------------------ pointer and keys
+
+
+def point_at(page, k, i):
+    """Move the pointer onto particle i in the k-th panel."""
+    box = page.locator("#panels canvas").nth(k).bounding_box()
+    x, y = positions(page, k)[1][i]
+    page.mouse.move(box["x"] + 1 + x, box["y"] + 1 + y)
+    page.evaluate("player.draw()")
+
+
+@pytest.mark.parametrize(("k", "i"), [(0, 3), (1, 8)])
+def test_a_particle_under_the_pointer_is_shown_in_every_flow(pages, file, two, k, i):
+    page = opened(pages, file)
+    page.evaluate("player.view.target = false; player.view.trails = 0")
+    at_step(page, 20)
+    before = [pixels(page, 0), pixels(page, 1)]
+    point_at(page, k, i)
+    assert page.evaluate("player.view.hover") == i
+    told = page.locator("#tip").inner_text()
+    assert told.startswith(f"particle {i} ")
+    x = list(two.values())[k].particles[-1, i].numpy()
+    numbers = told[told.index("(") + 1 : told.index(")")].split(", ")
+    np.testing.assert_allclose([float(n) for n in numbers], x, rtol=0.01, atol=1e-3)
+    for panel in (0, 1):  # its whole path is drawn in both: ink where it began
+        changed = np.abs(pixels(page, panel) - before[panel]).max(2) > 60
+        begin = pixel_of(page, f"player.flows[{panel}].positions[0]", i, panel)
+        left, top = (round(b) - 3 for b in begin)
+        assert changed[top : top + 8, left : left + 8].any()
+    page.mouse.move(2, 2)
+    page.evaluate("player.draw()")
+    assert page.evaluate("player.view.hover") == -1
+
+
+def test_keys(pages, file):
+    page = opened(pages, file)
+    view = lambda name: page.evaluate(f"player.view.{name}")
+    record = lambda: page.evaluate("player.draw(), player.flows[0].record")
+    page.evaluate("player.view.pace = 'steps'")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert record() == 2
+    page.keyboard.press("ArrowLeft")
+    assert record() == 1
+    page.keyboard.press("End")
+    assert view("u") == 1
+    page.keyboard.press("Shift+ArrowLeft")
+    assert view("u") == pytest.approx(0.9)
+    page.keyboard.press("Home")
+    assert view("u") == 0
+    page.keyboard.press(" ")
+    assert view("playing") is True
+    page.keyboard.press(" ")
+    assert view("playing") is False
+    page.keyboard.press("2")
+    assert page.locator("#panels canvas").count() == 1
+    assert page.locator("figcaption b").all_inner_texts() == ["wide"]
+    page.keyboard.press("Escape")
+    assert page.locator("#panels canvas").count() == 2
+    trails = view("trails")
+    page.keyboard.press("t")
+    assert view("trails") == 0
+    page.keyboard.press("t")
+    assert view("trails") == trails
+    page.keyboard.press("d")
+    assert view("dark") is True
+    page.keyboard.press("l")
+    assert view("loop") is False
+    page.keyboard.press("f")
+    browser.wait(page, "document.fullscreenElement !== null")
+    page.keyboard.press("f")
+    browser.wait(page, "document.fullscreenElement === null")
+
+
+def test_a_lasso_follows_its_group_in_every_flow(pages, file):
+    page = opened(pages, file)
+    at_step(page, 20)
+    _, flat = positions(page)
+    box = page.locator("#panels canvas").first.bounding_box()
+    middle = np.median(flat[:, 0])
+    ends = [(0, 0), (middle, 0), (middle, box["height"]), (0, box["height"]), (0, 0)]
+    page.keyboard.down("Shift")
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    for x, y in ends:
+        page.mouse.move(
+            box["x"] + min(max(x, 2), box["width"] - 2),
+            box["y"] + min(max(y, 2), box["height"] - 2),
+        )
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    group = page.evaluate("Array.from(player.view.group)")
+    assert group == [int(x < middle) for x in flat[:, 0]]
+    page.keyboard.press("Escape")
+    assert page.evaluate("player.view.group") is None
+
+
+def test_wheel_and_drag_zoom_and_move_every_panel(pages, file):
+    page = opened(pages, file)
+    box = page.locator("#panels canvas").first.bounding_box()
+
+    def under(x, y):
+        """The points of both panels' planes under a pixel of the page, in the first panel."""
+        page.evaluate("player.draw()")
+        # a border of one pixel lies around the canvas
+        at = f"{x - box['x'] - 1}, {y - box['y'] - 1}"
+        return page.evaluate(f"player.panels.map((panel) => panel.seen.back({at}))")
+
+    x, y = round(box["x"]) + 50, round(box["y"]) + 60
+    page.mouse.move(x, y)
+    fixed = under(x, y)
+    page.mouse.wheel(0, -300)
+    browser.wait(page, "player.view.zoom > 1.5")
+    np.testing.assert_allclose(under(x, y), fixed, atol=1e-6)
+    page.mouse.down()
+    page.mouse.move(x + 30, y - 20)
+    page.mouse.up()
+    np.testing.assert_allclose(under(x + 30, y - 20), fixed, atol=1e-6)
+
+
+# ------------------------------------------------------------------ the page
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+def test_nothing_overlaps_and_text_has_contrast(pages, file, size, dark):
+    page = opened(pages, file, size=size, dark=dark)
+    page.locator("#about summary").click()
+    page.locator("#energies summary").click()
+    page.wait_for_timeout(100)
+    assert browser.overlaps(page) == []
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= size[0]
+    assert browser.poor_contrasts(page) == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") is not dark
+
+
+def test_the_address_has_the_view_and_brings_it_back(pages, file):
+    page = opened(pages, file, fragment="#u=.35&colour=start&dark=true&over=true&pace=time")
+    assert page.evaluate("['u', 'colour', 'dark', 'over', 'pace'].map((k) => player.view[k])") == [
+        0.35,
+        "start",
+        True,
+        True,
+        "time",
+    ]
+    assert page.locator("#panels canvas").count() == 1
+    page.keyboard.press("ArrowRight")
+    again = page.evaluate("location.hash")
+    assert "colour=start" in again
+    assert "u=0.4" in again
+    # what makes no sense is left alone
+    page = opened(pages, file, fragment="#u=abc&colour=nothing&pace=&alone=99&axes=7,8&zoom=-1")
+    assert page.evaluate("['u', 'colour', 'pace', 'alone', 'zoom'].map((k) => player.view[k])") == [
+        0,
+        "flow",
+        "path",
+        -1,
+        1,
+    ]
+
+
+def test_a_frame_is_saved_as_a_picture(pages, file):
+    page = opened(pages, file)
+    with page.expect_download() as download:
+        page.locator("#picture").click()
+    picture = np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
+    assert picture.shape[1] > 1000
+    for colour in page.evaluate("player.flows.map((flow) => flow.rgb)"):
+        assert (np.abs(picture - colour).max(2) < 40).sum() > 50
+
+
+def test_the_command_that_made_it_is_copied(pages, file):
+    page = opened(pages, file)
+    page.evaluate("window.prompt = (_, text) => { window.asked = text; }")
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.locator("#python").click()
+    browser.wait(page, "window.asked")
+    assert page.evaluate("window.asked") == "import particleflow"
+
+
+# ------------------------------------------------------------------ colours and fields
+
+
+def test_the_heat_map_has_the_sign_of_the_witness(pages, tmp_path):
+    path = run(save=pf.SaveAt(every=2, witness=True))
+    page = opened(pages, player(path, tmp_path / "a.html"), fragment="#heat=true&target=false")
+    page.evaluate("player.view.trails = 0")
+    at_step(page, 0)
+    seen = pixels(page)
+    axes, witness = path.witness_axes.numpy(), path.witness[0].numpy()
+    _, flat = positions(page)
+    checked = 0
+    for i in range(4, 64, 6):
+        for j in range(4, 64, 6):
+            x, y = pixel_of(page, f"[{axes[i, 0]}, {axes[j, 1]}]")
+            inside = 15 < x < seen.shape[1] - 15 and 25 < y < seen.shape[0] - 25
+            near = (np.abs(flat - [x, y]).max(1) < 8).any()
+            if inside and not near and abs(witness[i, j]) > 0.1 * np.abs(witness).max():
+                red, _, blue = seen[round(y) + 1, round(x) + 1]
+                assert (red > blue) == (witness[i, j] > 0)  # orange above 0, violet below
+                checked += 1
+    assert checked > 10
+
+
+def test_particles_are_coloured_by_speed_mass_and_witness(pages, tmp_path):
+    heavy = pf.Cloud(0.3 * cloud(N, 2, seed=0), mass=np.linspace(0.1, 1.9, N) / N)
+    path = pf.simulate(
+        pf.mmd_flow(G),
+        heavy,
+        cloud(M, 2, seed=1),
+        steps=STEPS,
+        dt=0.3,
+        save=pf.SaveAt(every=2, velocity=True, witness=True),
+    )
+    page = opened(pages, player(path, tmp_path / "a.html"))
+    shades = lambda name: np.array(
+        page.evaluate(
+            f"player.view.colour = '{name}', player.draw(), Array.from(player.flows[0].shades)"
+        )
+    )
+    options = page.locator("#colour option").all_inner_texts()
+    assert options == ["flow", "start", "speed", "mass", "witness"]
+    assert shades("mass").tolist() == [int(32 * m / 2) for m in np.linspace(0.1, 1.9, N)]
+    speed = path.velocity[0].norm(dim=1).numpy()
+    assert (np.argsort(shades("speed"), kind="stable")[-3:] == np.argsort(speed)[-3:]).mean() > 0.3
+    assert np.corrcoef(shades("speed"), np.sqrt(speed))[0, 1] > 0.95
+    page.keyboard.press("End")
+    fit = pf.fit(pf.estimators.MMD(G), path.cloud(-1), path.target)
+    witness = fit.witness.value_and_grad(path.particles[-1])[0].numpy()
+    expected = np.sign(witness) * np.sqrt(np.abs(witness) / np.quantile(path.witness.abs(), 0.98))
+    assert len(set(shades("witness"))) > 3
+    assert np.abs(shades("witness") - 16 * (1 + expected)).max() < 2.5
+
+
+def test_arrows_point_along_the_recorded_velocity(pages, tmp_path):
+    path = run(n=1, save=pf.SaveAt(every=2, velocity=True))
+    page = opened(pages, player(path, tmp_path / "a.html"), fragment="#target=false")
+    page.evaluate("player.view.trails = 0")
+    at_step(page, 0)
+    before = pixels(page)
+    page.evaluate("player.view.arrows = true; player.draw()")
+    rows, columns = np.nonzero(np.abs(pixels(page) - before).max(2) > 60)
+    (x, y), v = positions(page)[1][0], path.velocity[0, 0].numpy()
+    drawn = np.array([columns.mean() - 1 - x, -(rows.mean() - 1 - y)])
+    assert drawn @ v / np.linalg.norm(drawn) / np.linalg.norm(v) > 0.95
+
+
+# ------------------------------------------------------------------ other spaces
+
+
+def test_one_dimension_is_space_against_time(pages, tmp_path):
+    path = run(d=1)
+    page = opened(pages, player(path, tmp_path / "a.html"))
+    at_step(page, 20)
+    now, flat = positions(page)
+    assert np.abs(now - path.particles[-1].numpy()).max() <= 0.51 * grid_step(page)
+    assert len(set(flat[:, 0].round(6))) == 1  # all at the same moment
+    order = np.argsort(path.particles[-1, :, 0].numpy())
+    assert (np.diff(flat[order, 1]) <= 1e-3).all()  # larger x is higher up
+
+
+def test_three_dimensions_turn(pages, tmp_path):
+    page = opened(pages, player(run(d=3), tmp_path / "a.html"))
+    assert page.evaluate("player.view.space") is True
+    before = positions(page)[1]
+    box = page.locator("#panels canvas").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 120)
+    page.mouse.up()
+    page.evaluate("player.draw()")
+    assert np.abs(positions(page)[1] - before).max() > 5
+    assert page.locator("#view option").all_inner_texts() == ["space", "side by side"]
+
+
+def test_any_pair_of_principal_axes_is_shown(pages, tmp_path):
+    page = opened(pages, player(run(d=5), tmp_path / "a.html"))
+    page.locator("#across").select_option("2")
+    page.locator("#up").select_option("0")
+    page.evaluate("player.draw()")
+    now, flat = positions(page)
+    assert np.corrcoef(now[:, 2], flat[:, 0])[0, 1] > 0.9999
+    assert np.corrcoef(now[:, 0], flat[:, 1])[0, 1] < -0.9999
+
+
+def test_particles_are_shown_as_pictures(pages, tmp_path):
+    path = run(n=4, m=6, d=6)
+    particles = path.particles.clone()
+    particles[-1] = torch.tensor([[-9.0, 9, -9, 9, -9, 9]]).double()  # columns of ink and none
+    path = replace(path, particles=particles)
+    page = opened(
+        pages, player(path, tmp_path / "a.html", as_images=(3, 2)), fragment="#images=true&u=1"
+    )
+    seen = pixels(page)[..., 0]
+    assert np.isin(seen[5:-5, 5:-5], [0, 255]).mean() > 0.97
+    # of each picture, the left half is empty and the right half is ink
+    ink = (seen == 0).mean(0)
+    assert (ink > 0.5).sum() > 20
+
+
+def test_a_crowd_is_drawn_by_webgl_as_on_the_canvas(pages, tmp_path):
+    path = run(n=6000, steps=4, metrics={})
+    page = opened(pages, player(path, tmp_path / "a.html"), fragment="#target=false&u=1")
+    page.evaluate("player.view.trails = 0; player.draw()")
+    fast = pixels(page)
+    assert page.evaluate("player.webgl") is True
+    page.evaluate("player.webgl = false; player.draw()")
+    slow = pixels(page)
+    white = lambda picture: (picture.min(2) > 240).mean()
+    assert white(fast) == pytest.approx(white(slow), abs=0.02)
+    assert np.abs(fast - slow).mean() < 8
