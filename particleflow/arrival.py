@@ -50,10 +50,10 @@ class Nearness:
         (`metrics.floor`); 0 for fewer than 4 points.
     bound : float
         The W2 at which a run counts as arrived: a permutation test of level 5 %.
-        All points, particles and target together, are split at random into two clouds of their
-        sizes, 39 times. The bound is the second largest W2 of these splits. For particles that are
-        a fresh sample of the target's distribution all splits are alike, and their own is one of
-        the two farthest of the 40 once in 20 times.
+        Particles and target points are put together and split at random into two clouds of the
+        same sizes, 39 times. The bound is the second largest W2 of these splits. If the particles
+        are a fresh sample of the target's distribution, their own split is like the others: once in
+        20 times it is one of the two with the largest W2 of all 40.
         The bound is at most three standard deviations, or a tenth, above `floor`: a few particles
         far from all others are as far in every split. It is at least a thousandth of `first`.
     compared : int

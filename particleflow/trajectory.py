@@ -47,10 +47,10 @@ class Trajectory:
         How the steps ended. All steps were taken in a run that is "completed" or "unstable". A run
         is "unstable" if the energy of a conservative flow rose, or if most particles left the box
         around start and target; `report["unstable_from"]` is the first such step. A run that is
-        "diverged", "not converged", "interrupted" or "failed" ended early, and its records up to
-        then are here.
+        "diverged", "not converged", "interrupted" or "failed" ended early; it keeps its records up
+        to the end.
     message : str
-        Remedy and cause. A run that stalled says so.
+        The remedy and the cause of what went wrong. It tells a stalled run too.
     report : mapping
         dt, integrator, flow, seed, labels of the metrics, solver statistics ...
     target : (M, d) tensor or None
@@ -123,10 +123,11 @@ class Trajectory:
     def verdict(self) -> str:
         """The outcome in one word.
 
-        "arrived": W2 to the target is that of a fresh sample of the target's distribution, by a
-        test of level 5 % (`Nearness.bound`). "nearer": W2 is above that, and lower than at the
-        start. "stalled": the particles ended no nearer than they began. The `status` is given for a
-        run that did not complete, that became unstable, or that has no target to compare with.
+        "arrived": W2 to the target is as small as that of a fresh sample of the target's
+        distribution, by a test of level 5 % (`Nearness.bound`). "nearer": W2 is larger than that,
+        but smaller than at the start. "stalled": the particles ended no nearer than they began. A
+        run that did not complete, that became unstable, or that has no target to compare with has
+        its `status` for a verdict.
         """
         found = self.nearness if self.status == "completed" else None
         return self.status if found is None else found.verdict
@@ -183,7 +184,7 @@ class Trajectory:
     def numpy(self) -> dict[str, Any]:
         """All records as numpy arrays: particles, times, steps, energy and each metric.
 
-        The optional records are there where the run has them.
+        Velocities, masses and the target are among them where the run has them.
         """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
         return arrays | {name: tensor.cpu().numpy() for name, tensor in self.metrics.items()}

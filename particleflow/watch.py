@@ -1,4 +1,4 @@
-"""Detection of instability: what is wrong with a state of a run, and what to try."""
+"""Find instability in a run: what is wrong with a state, and what to try."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ TAIL = 3.0
 # The share of the mass from which particles count as most of them.
 MOST = 0.5
 # The relative change of a velocity over a step from which the energy is evaluated. Below 2 the
-# energy falls, but for terms of third order in dt: this value leaves a margin for these.
+# energy falls, except for terms of third order in dt. This value leaves a margin for them.
 CHANGED = 0.75
 # The number of particles whose steps show that change; more would cost time at every step.
-LOOKED_AT = 512
+TRACKED = 512
 # The relative rise of an energy that is no instability where the kernel has a kink: particles that
 # meet hop over each other.
 HOP = 5e-2
@@ -38,8 +38,8 @@ HOP = 5e-2
 SHARE = 1e-9
 # The relative change of an energy that is rounding, in machine epsilons.
 EPSILONS = 1e2
-# The bandwidth, in spacings of the target's points, that is too small: between two such points
-# k = exp(-50), and a particle feels one point at most.
+# The bandwidth, in spacings of the target's points, below which it is too small: between two such
+# points k = exp(-50), and a particle feels one point at most.
 NARROW = 0.1
 
 
@@ -50,9 +50,9 @@ class Watch:
 
     The energy is compared at every step where the fit has it at hand (`Fit.known`), else only where
     it may have risen. If D' is the step after D, the energy changes over D by
-    -(D.D + D.D') / (2 dt) + O(dt^3), the trapezium rule. So it has fallen where |D' - D| < 3/4 |D|.
-    Where that fails, the energy is evaluated before and after the step. The box costs nothing while
-    the extremes over all coordinates lie within it.
+    -(D.D + D.D') / (2 dt) + O(dt^3), by the trapezium rule. So it has fallen where
+    |D' - D| < 3/4 |D|. Where that fails, the energy is evaluated before and after the step. The box
+    costs nothing while the least and the largest coordinate lie within it.
     """
 
     def __init__(self, flow: Flow, target: Target, dt: float) -> None:
@@ -63,20 +63,21 @@ class Watch:
         """Remember the first state."""
         self.start, self.first = start, start.target
         self._middle = start.x.points.mean(0)
-        self._off = float(self._middle.abs().max())
+        self._largest_middle = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
         self._conservative = self.flow.conservative and isinstance(self.target, FixedTarget)
         self._previous: State | None = None
         self._hop = (
             HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
         )
-        self._rows = _some(len(start.x)).to(start.x.points.device)
+        self._rows = _tracked_rows(len(start.x)).to(start.x.points.device)
         self._whole = len(self._rows) == len(start.x)
         self._mass = None if start.x.log_mass is None else start.x.mass[self._rows, None]
         self._total = float(len(self._rows) if self._mass is None else self._mass.sum())
-        self._least = self._rounding(1.0)
-        self._at = self._seen(start.x)
-        self._moved: tuple[Tensor, float, float] | None = None
+        self._least_rise = self._rounding(1.0)
+        self._tracked_before = self._tracked(start.x)
+        # of the tracked particles' last step: the step, its mean square, and the dt used
+        self._last_step: tuple[Tensor, float, float] | None = None
         self._box = None if self.first is None else _Box.around(start.x.points, self.first.points)
         self._variance = 0.0
 
@@ -86,7 +87,7 @@ class Watch:
         Returns what ends the run and what to try, or nothing.
         """
         low, high = (float(end) for end in cloud.points.aminmax())  # both are NaN if one is
-        inside = max(abs(low), abs(high)) + self._off <= self._reach
+        inside = max(abs(low), abs(high)) + self._largest_middle <= self._reach
         lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
         if lost:
             return f"{lost}: {self._remedy(state)}"
@@ -165,20 +166,20 @@ class Watch:
         self._previous = state
 
     def _doubtful(self, cloud: Cloud, used: float) -> bool:
-        """May the energy have risen by more than rounding in the step before the one to `cloud`?"""
-        before, self._at = self._at, self._seen(cloud)
-        step = self._at - before
+        """May the energy have risen, by more than rounding, in the step before that to `cloud`?"""
+        before, self._tracked_before = self._tracked_before, self._tracked(cloud)
+        step = self._tracked_before - before
         flat = step.view(-1)
         square = self._dot(step, flat)
-        last, self._moved = self._moved, (step, square, used)
+        last, self._last_step = self._last_step, (step, square, used)
         if last is None:
             return False
-        then, was, dt = last
+        last_step, last_square, dt = last
         ratio = dt / used
-        changed = was - 2 * ratio * self._dot(then, flat) + ratio**2 * square
-        return changed > CHANGED**2 * was and was + changed > dt * self._least
+        changed = last_square - 2 * ratio * self._dot(last_step, flat) + ratio**2 * square
+        return changed > CHANGED**2 * last_square and last_square + changed > dt * self._least_rise
 
-    def _seen(self, cloud: Cloud) -> Tensor:
+    def _tracked(self, cloud: Cloud) -> Tensor:
         return cloud.points if self._whole else cloud.points.index_select(0, self._rows)
 
     def _dot(self, step: Tensor, flat: Tensor) -> float:
@@ -200,8 +201,8 @@ class Watch:
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
         # a target may move
-        seen = [target.points for target in (self.first, state.target) if target is not None]
-        share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
+        targets = [target.points for target in (self.first, state.target) if target is not None]
+        share = _Box.around(self.start.x.points, *targets).outside(cloud, margin)
         if share > MOST:
             step = state.clock.step + 1
             box = f"the box around start and target, {1 + 2 * MARGIN:g} times as long as these"
@@ -236,11 +237,11 @@ class _Box:
         )
 
 
-def _some(n: int) -> Tensor:
+def _tracked_rows(n: int) -> Tensor:
     return (
         torch.arange(n, device="cpu")
-        if n <= LOOKED_AT
-        else torch.from_numpy(np.random.default_rng(0).choice(n, LOOKED_AT, replace=False))
+        if n <= TRACKED
+        else torch.from_numpy(np.random.default_rng(0).choice(n, TRACKED, replace=False))
     )
 
 
