@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.advice import Advice, Change
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import Fit
 from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
 from particleflow.integrators import State
-from particleflow.kernels.bandwidth import spacing
+from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
 
 # Particles farther from the middle of the start than this many extents of start and target have
@@ -58,6 +59,7 @@ class Watch:
     def __init__(self, flow: Flow, target: Target, dt: float) -> None:
         self.flow, self.target, self.dt = flow, target, dt
         self.step, self.message = 0, ""
+        self.advice: Advice | None = None
 
     def begin(self, start: State) -> None:
         """Remember the first state."""
@@ -90,7 +92,7 @@ class Watch:
         inside = max(abs(low), abs(high)) + self._largest_middle <= self._reach
         lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
         if lost:
-            return f"{lost}: {self._remedy(state)}"
+            return self._said(lost, state)
         if not self.message:
             self._look_at_energy(state, cloud, used)
             self._look_at_box(state, cloud, used, low, high)
@@ -98,9 +100,7 @@ class Watch:
 
     def overflow(self, state: State) -> str:
         """What to try where coordinates left the range of sums within the step from `state`."""
-        return (
-            f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
-        )
+        return self._said("within the step particles are too far away for sums over pairs", state)
 
     def fitted(self, state: State) -> State:
         """The new state with its status, after the fit at the new cloud."""
@@ -129,11 +129,22 @@ class Watch:
                 f"the energy rose from {a:.4g} by {b - a:.2g} at step {state.clock.step}, which the"
                 " exact flow cannot do"
             )
-            self._unstable(state.clock.step, f"{cause}: dt = {self.dt:g} is too large")
+            seen = "the energy rose, which the exact flow cannot do"
+            self._unstable(state.clock.step, cause, seen)
 
-    def _unstable(self, step: int, cause: str) -> None:
-        remedy = narrow(self.start.fit, self.first) or f"try dt = {self._smaller():.2g}"
-        self.step, self.message = step, f"{remedy}; {cause}"
+    def _unstable(self, step: int, cause: str, seen: str) -> None:
+        """Note the first unstable step: `cause` for the message, `seen` for the advice."""
+        remedy, self.advice = self._tried(self.start.fit, seen)
+        self.step = step
+        self.message = f"{remedy}; {cause}: dt = {self.dt:g} is too large"
+
+    def _tried(self, fit: Fit, seen: str) -> tuple[str, Advice]:
+        """What to try, as words of a message and as advice."""
+        lost = narrow(fit, self.first)
+        if lost is not None:
+            return noted(lost), replace(lost, seen=f"{seen}: {lost.seen}")
+        dt = f"{self._smaller():.2g}"
+        return f"try dt = {dt}", Advice(seen, (Change("dt", float(dt), f"dt = {dt}"),))
 
     def _smaller(self) -> float:
         return min(suggestion(self.flow, self.start.x, self.first), self.dt / 4)
@@ -148,15 +159,19 @@ class Watch:
             return f"particles are {ESCAPE:g} times the start's extent away"
         return ""
 
-    def _remedy(self, state: State) -> str:
+    def _said(self, trouble: str, state: State) -> str:
+        """What ends the run, and what to try."""
         velocity, _ = self.flow.velocity(state.x, state.fit, state.clock)
         lost = int((~torch.isfinite(velocity).all(1)).sum())
         if lost:  # the cloud is finite, its velocity is not: no dt helps
-            return (
-                f"the velocity is not finite at {lost} of them already, so look at the kernel,"
-                " score, mobility or noise, not at dt"
+            told = (
+                f"{trouble}: the velocity is not finite at {lost} of them already, so look at the"
+                " kernel, score, mobility or noise, not at dt"
             )
-        return narrow(state.fit, self.first) or f"try dt = {self._smaller():.2g}"
+            self.advice = Advice(told)
+            return told
+        remedy, self.advice = self._tried(state.fit, trouble)
+        return f"{trouble}: {remedy}"
 
     def _look_at_energy(self, state: State, cloud: Cloud, used: float) -> None:
         if not self._conservative:
@@ -206,8 +221,10 @@ class Watch:
         if share > MOST:
             step = state.clock.step + 1
             box = f"the box around start and target, {1 + 2 * MARGIN:g} times as long as these"
-            cause = f"{share:.0%} of the particles had left {box}, at step {step}"
-            self._unstable(step, f"{cause}: dt = {self.dt:g} is too large")
+            told = f"{share:.0%} of the particles had left the box around start and target"
+            self._unstable(
+                step, f"{share:.0%} of the particles had left {box}, at step {step}", told
+            )
 
 
 class _Box:
@@ -250,21 +267,27 @@ def _kinked(flow: Flow) -> bool:
     return isinstance(estimator, KernelEnergy) and has_kink(estimator.kernel)
 
 
-def narrow(fit: Fit, target: Cloud | None) -> str:
-    """What to do about a bandwidth that is too small for any dt to help; empty for a good one."""
+def narrow(fit: Fit, target: Cloud | None) -> Advice | None:
+    """What to do about a bandwidth that is too small for any dt to help; None for a good one."""
     bandwidth = fit.reported(
         "bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth"
     )
     if bandwidth is None or target is None:
-        return ""
+        return None
     space = spacing(target)
     if bandwidth >= NARROW * space:
-        return ""
-    return (
+        return None
+    wider = float(f"{default_bandwidth(target):.2g}")
+    return Advice(
         f"raise the bandwidth, {bandwidth:.2g}, which is far below {space:.2g}, the spacing of the"
-        " target's points: a particle feels one of them at most, and no dt helps; e.g."
-        " pf.kernels.default_bandwidth(target)"
+        " target's points: a particle feels one of them at most, and no dt helps",
+        (Change("bandwidth", wider, "pf.kernels.default_bandwidth(target)"),),
     )
+
+
+def noted(advice: Advice) -> str:
+    """Advice as a part of a run's message."""
+    return "; e.g. ".join([advice.seen, *map(str, advice.changes)])
 
 
 def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:

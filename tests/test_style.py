@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-import particleflow as pf
 from particleflow.plotting.style import (
     DARK,
     DIVERGING,
@@ -153,10 +151,3 @@ def test_a_start_colours_by_direction_and_distance():
     assert len(np.unique(found.round(3), axis=0)) == 5
     assert found[4].mean() < found[0].mean()
     np.testing.assert_allclose(begun(np.array([[3.0], [-1.0]]))[1], to_rgb(SEQUENTIAL[0]))
-
-
-def test_the_player_has_the_same_tones():
-    """Pages are drawn by a script of their own, with copies of two scales."""
-    script = (Path(pf.plotting.__file__).parent / "web" / "points.js").read_text(encoding="utf-8")
-    for stops in (SEQUENTIAL, WHEEL):
-        assert "[" + ", ".join(f'"{stop.lower()}"' for stop in stops) + "]" in script
