@@ -1,5 +1,5 @@
-"""The films of the README and of the page "Going large": python docs/film.py [rings] [million]
-writes them to docs/_static.
+"""The films of the README and of the pages "Films" and "Going large": python docs/film.py [rings]
+[film] [million] writes them to docs/_static.
 """
 
 import itertools
@@ -32,7 +32,23 @@ def rings() -> None:
     paths = {name: pf.simulate(flow, x0, target, steps=600, seed=2) for name, flow in flows.items()}
     for name, path in paths.items():
         print(name, path, path.report["dt"], round(pf.metrics.W2()(path.particles[-1], target), 4))
-    pf.plotting.animate(paths, STATIC / "rings.gif", fps=14, seconds=4.5)
+    pf.plotting.animate(paths, STATIC / "rings.gif", fps=14, seconds=4.5, dpi=100)
+
+
+def film() -> None:
+    """Two flows on a dark ground, coloured by where the particles began."""
+    target = pf.samplers.Rings().sample(300, seed=0)
+    x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.2).sample(240, seed=1)
+    kernel = pf.kernels.Gaussian(0.2)
+    flows = {"MMD flow": pf.mmd_flow(kernel), "MonoFlow": pf.mono_flow(pf.estimators.KDE(kernel))}
+    metrics = {"W2": pf.metrics.W2()}
+    paths = {
+        name: pf.simulate(flow, x0, target, steps=600, metrics=metrics)
+        for name, flow in flows.items()
+    }
+    file = STATIC / "film.gif"
+    look = {"color": "start", "dark": True, "trails": 0.25}
+    pf.plotting.animate(paths, file, fps=16, seconds=4.5, dpi=90, **look)
 
 
 def attractor(n: int) -> torch.Tensor:
@@ -87,8 +103,9 @@ def million() -> None:
         STATIC / "million.gif",
         target=target,
         fps=12,
+        dpi=100,
     )
 
 
-for name in sys.argv[1:] or ("rings", "million"):
-    {"rings": rings, "million": million}[name]()
+for name in sys.argv[1:] or ("rings", "film", "million"):
+    {"rings": rings, "film": film, "million": million}[name]()

@@ -13,19 +13,21 @@ import torch
 
 import particleflow as pf
 from benchmarks.mobilities.flows import CASES, run
+from particleflow.plotting.style import LIGHT, readable, stroke
 
 HERE = Path(__file__).parent
-INK, GREY, RED = "#22223b", "#8d8da1", "#c8553d"
-COLOURS = {
-    "logit": "#014f86",
-    "shifted vanilla, C = 5": "#2c7da0",
-    "arcsinh": "#4f772d",
-    "non-saturating": "#90a955",
-    "vanilla (JS)": "#e0a458",
-    "h' = 8 r^2 / (1 + r)^3": "#b08968",
-    "LSGAN (0, 1, 1)": "#7f5539",
-    "LSGAN (-1, 1, 0)": RED,
-}
+INK, GREY, TARGET = LIGHT.ink, LIGHT.faint, LIGHT.target
+MOBILITIES = (
+    "logit",
+    "shifted vanilla, C = 5",
+    "arcsinh",
+    "non-saturating",
+    "vanilla (JS)",
+    "h' = 8 r^2 / (1 + r)^3",
+    "LSGAN (0, 1, 1)",
+    "LSGAN (-1, 1, 0)",
+)
+STROKES = {name: stroke(k) for k, name in enumerate(MOBILITIES)}
 LABELS = {
     "shifted vanilla, C = 5": "vanilla shifted by 5",
     "vanilla (JS)": "vanilla",
@@ -34,7 +36,7 @@ LABELS = {
     "LSGAN (-1, 1, 0)": "LSGAN $(-1, 1, 0)$",
 }
 NAIVE = [name for name in CASES if name.startswith("naive")]
-ORDER = [*COLOURS, *NAIVE]
+ORDER = [*MOBILITIES, *NAIVE]
 
 plt.rcParams.update(
     {
@@ -53,11 +55,10 @@ figure, (left, right) = plt.subplots(
 )
 
 d = torch.linspace(-9, 9, 1801, dtype=torch.float64)
-for name, colour in COLOURS.items():
+for name, (colour, dashes) in STROKES.items():
     slope = CASES[name].make().slope(d)
-    up = slope.where(slope > 0, torch.nan)
-    left.plot(d, up, color=colour, lw=2.4)
-    left.plot(d, (-slope).where(slope < 0, torch.nan), color=colour, lw=2.4, ls=(0, (2, 1.5)))
+    left.plot(d, slope.where(slope > 0, torch.nan), color=colour, ls=dashes, lw=2.4)
+    left.plot(d, (-slope).where(slope < 0, torch.nan), color=colour, ls=dashes, lw=1.2)
 left.set(yscale="log", xlim=(-9, 9), ylim=(1e-4, 9), xlabel="$d = \\log r$", ylabel="slope $h'(d)$")
 left.set_title("how fast: the slope", loc="left", pad=12)
 left.text(
@@ -77,15 +78,19 @@ left.text(
     va="center",
     ha="right",
 )
-left.text(0.35, 5e-3, "$h' < 0$", color=RED, fontsize=12)
+left.text(
+    0.35,
+    5e-3,
+    "$h' < 0$",
+    color=readable(STROKES[MOBILITIES[-1]].colour, LIGHT.ground),
+    fontsize=12,
+)
 
 for name in ORDER:
     path = run(name, 0, 1000, pf.SaveAt(every=5))
     means = path.particles.mean(1).norm(dim=1).numpy()
-    colour, naive = COLOURS.get(name, GREY), name in NAIVE
-    right.plot(
-        path.times, means, color=colour, lw=1.6 if naive else 2.4, ls=(0, (4, 2)) if naive else "-"
-    )
+    colour, dashes = STROKES.get(name, (TARGET, "-"))
+    right.plot(path.times, means, color=colour, ls=dashes, lw=2.4 if name in STROKES else 1.4)
     print(f"{name}: {means[-1]:.2g}")
 right.set(
     yscale="log",
@@ -96,9 +101,16 @@ right.set(
 )
 right.set_title("how far they get", loc="left", pad=12)
 handles = [
-    plt.Line2D([], [], color=colour, lw=2.4, label=LABELS.get(name, name))
-    for name, colour in COLOURS.items()
+    plt.Line2D([], [], color=colour, ls=dashes, lw=2.4, label=LABELS.get(name, name))
+    for name, (colour, dashes) in STROKES.items()
 ]
-handles.append(plt.Line2D([], [], color=GREY, lw=1.6, ls=(0, (4, 2)), label="naive descent of $f$"))
-figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=10.5)
+handles.append(plt.Line2D([], [], color=TARGET, lw=1.4, label="naive descent of $f$"))
+figure.legend(
+    handles=handles,
+    loc="outside lower center",
+    ncols=5,
+    frameon=False,
+    fontsize=10.5,
+    handlelength=3,
+)
 figure.savefig(HERE / "_static" / "monoflow_slopes.png", dpi=110)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
-from particleflow._files import misread, replacing
-from particleflow._refusals import RefusedFileError, RefusedValueError
+from particleflow import _checks, archive
 from particleflow._words import called
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
@@ -34,9 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from particleflow.samplers.base import Density
-
-# The version of the file format of `Trajectory.save`.
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -213,19 +204,9 @@ class Trajectory:
 
     def save(self, path: str | Path) -> Path:
         """Write one compressed .npz without pickle, readable by numpy alone; returns its path."""
-        path = _checks.path(path, "path", "run.npz")
-        if path.suffix != ".npz":
-            other = (
-                "; for a table, np.savetxt('a.csv', path.particles[-1])"
-                if path.suffix in (".csv", ".txt", ".tsv")
-                else ""
-            )
-            raise ValueError(
-                f"`path` must end in .npz, got '{path}': pass '{path.with_suffix('.npz')}'{other}"
-            )
+        path = archive.writable(path)
         draws = self.state.clock.draws
         facts = {
-            "format": FORMAT,
             "status": self.status,
             "message": self.message,
             "report": self.report,
@@ -241,48 +222,12 @@ class Trajectory:
         tensors["state/points"] = self.state.x.points
         if self.state.x.log_mass is not None:
             tensors["state/log_mass"] = self.state.x.log_mass
-        arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        try:
-            with replacing(path) as file:
-                np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
-        except OSError as error:
-            raise OSError(
-                f"`path` '{path}' could not be written: {error.strerror}: choose a folder that"
-                " exists and is writable"
-            ) from error
-        return path
+        return archive.write(path, tensors, facts)
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:
         """Read a file written by `save`. Tensors come back on the CPU with their dtype."""
-        path = _checks.path(path, "path", "run.npz")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                tensors = {
-                    name: torch.from_numpy(file[name]) for name in file.files if name != "facts"
-                }
-                facts = json.loads(str(file["facts"]))
-            if facts["format"] == FORMAT:
-                return cls._restored(tensors, facts)
-        except FileNotFoundError:
-            wanted = f"must be a saved trajectory, and there is no file '{path}'"
-            remedy = "pass what Trajectory.save has returned"
-            raise RefusedFileError("path", wanted, remedy=remedy) from None
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            NotImplementedError,
-            BadZipFile,
-            zlib.error,
-        ) as error:
-            wanted = f"must be a file written by Trajectory.save, and '{path}' is not"
-            found = f"it holds {misread(path, error)}"
-            raise RefusedValueError("path", wanted, remedy=found) from error
-        wanted = f"'{path}' has format {facts['format']}, this version reads {FORMAT}"
-        raise RefusedValueError("path", wanted, remedy="install the version that wrote it")
+        return archive.read(path, cls._restored)
 
     @classmethod
     def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
@@ -298,7 +243,7 @@ class Trajectory:
         clock = Clock(
             facts["t"],
             facts["step"],
-            Draws(facts["seed"]) if facts["seed"] is not None else _Gone(),
+            Draws(facts["seed"]) if facts["seed"] is not None else archive.Gone(),
         )
         state = Snapshot(
             clock=clock,
@@ -453,21 +398,3 @@ class Trajectory:
             "witness_axes": self.witness_axes,
         }
         return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
-
-
-@dataclass(frozen=True)
-class _Gone:
-    """Stands in for recorded noise, which a saved trajectory does not hold, and refuses to draw."""
-
-    def normal(self, stream: str, step: int, like: Tensor) -> Tensor:
-        raise ValueError(self._told)
-
-    def child_seed(self, stream: str, step: int) -> int:
-        raise ValueError(self._told)
-
-    @property
-    def _told(self) -> str:
-        return (
-            "`draws` must be passed to go on with this run: it was made with recorded noise, which"
-            " a saved trajectory does not hold"
-        )

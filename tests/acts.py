@@ -95,6 +95,47 @@ PAGE = {
     "python": ("", "import particleflow"),
 }
 RULES = {"pca": (2, None), "standardise": (True, False)}
+# What all pictures take.
+PICTURED = {
+    "title": ("", "A title"),
+    "dark": (False, True),
+    "size": (None, 6.0),
+    "dpi": (160, 80),
+    "ax": Elsewhere("test_axes_of_a_users_figure"),
+}
+SHOWN = {
+    "color": ("flow", "start"),
+    "trails": (False, 0.5),
+    "arrows": (False, True),
+    "axes": (None, (1, 0)),
+    "xlim": (None, (-1.0, 2.0)),
+    "ylim": (None, (-1.0, 2.0)),
+    "density": (None, S.Gaussian(dim=2)),
+    "as_images": (None, (1, 2)),
+}
+# A film is short and coarse, so that it takes a tenth of a second.
+SHORT = {"seconds": 0.3, "dpi": 50}
+FILMED = {
+    "fps": (20, 10),
+    "title": ("", "A title"),
+    "dark": (False, True),
+    "transparent": (False, True),
+    "axes": (None, (1, 0)),
+    "xlim": (None, (-1.0, 2.0)),
+    "ylim": (None, (-1.0, 2.0)),
+    "as_images": (None, (1, 2)),
+    "size": (None, 4.0),
+    "dpi": (50, 60),
+}
+ANIMATED = {
+    "seconds": (0.3, 0.6),
+    "pace": ("path", "steps"),
+    "color": ("flow", "start"),
+    "trails": (None, False),
+    "arrows": (False, True),
+    "inset": (False, True),
+    "orbit": (None, Refused(10.0, "`orbit`")),
+}
 TRANSPORT = {
     "max_points": (5, 9),
     "max_iterations": (10**6, Warned(1, "raise max_iterations")),
@@ -565,25 +606,47 @@ ACTS: dict[str, Acts] = {
     ),
     "plotting.animate": Acts(
         of_files,
-        {"paths": run(), "file": Later(lambda f: f / "a.gif")},
+        {"paths": run(), "file": Later(lambda f: f / "a.gif"), **SHORT},
         paths=(run(), run(pf.mmd_flow(WIDE))),
-        fps=(20, 10, {"seconds": 0.3}),
-        seconds=(0.3, 0.6),
         file=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
+        **FILMED,
+        **ANIMATED,
     ),
     "plotting.curves": Acts(
         of_files,
         {"paths": run()},
         paths=(run(), run(pf.mmd_flow(WIDE))),
         file=(None, Refused("a.xyz", "`file`")),
+        metrics=(None, ["W2"]),
+        **PICTURED,
+    ),
+    "plotting.field": Acts(
+        of_files,
+        {"path": run(), "flow": pf.mmd_flow(G)},
+        path=(run(), run(pf.mmd_flow(WIDE))),
+        flow=(pf.mmd_flow(G), pf.mmd_flow(WIDE)),
+        file=(None, Refused("a.xyz", "`file`")),
+        at=(-1, 0),
+        what=("witness", "velocity"),
+        arrows=(True, False),
+        points=(True, False),
+        xlim=(None, (-1.0, 2.0)),
+        ylim=(None, (-1.0, 2.0)),
+        **PICTURED,
     ),
     "plotting.film": Acts(
         of_files,
-        {"states": FewStates(G), "file": Later(lambda f: f / "a.gif"), "target": Y},
+        {
+            "states": FewStates(G),
+            "file": Later(lambda f: f / "a.gif"),
+            "target": Y,
+            "dpi": 50,
+        },
         states=(FewStates(G), FewStates(WIDE)),
         target=(None, Y),
-        fps=(20, 10),
+        color=("flow", "start"),
         file=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
+        **FILMED,
     ),
     "plotting.player": Acts(
         of_files,
@@ -598,6 +661,8 @@ ACTS: dict[str, Acts] = {
         paths=(run(), run(pf.mmd_flow(WIDE))),
         file=(None, Refused("a.xyz", "`file`")),
         records=(None, (0, -1)),
+        **SHOWN,
+        **PICTURED,
     ),
     "scikit.RatioClassifier": Acts(
         of_ratio,
@@ -607,10 +672,10 @@ ACTS: dict[str, Acts] = {
     ),
     "Trajectory.animate": Acts(
         of_files,
-        {"self": run(), "path": Later(lambda f: f / "a.gif")},
-        fps=(20, 10, {"seconds": 0.3}),
-        seconds=(0.3, 0.6),
+        {"self": run(), "path": Later(lambda f: f / "a.gif"), **SHORT},
         path=(Later(lambda f: f / "a.gif"), Later(lambda f: f / "b.gif")),
+        **FILMED,
+        **ANIMATED,
     ),
     "Trajectory.play": Acts(
         of_files,
@@ -619,7 +684,12 @@ ACTS: dict[str, Acts] = {
         **PAGE,
     ),
     "Trajectory.plot": Acts(
-        of_files, {"self": run()}, path=(None, Refused("a.xyz", "xyz")), records=(None, (0, -1))
+        of_files,
+        {"self": run()},
+        path=(None, Refused("a.xyz", "xyz")),
+        records=(None, (0, -1)),
+        **SHOWN,
+        **PICTURED,
     ),
     "Trajectory.cloud": Acts(of_cloud, {"self": run()}, index=(0, 3)),
     "Trajectory.save": Acts(

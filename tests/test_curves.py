@@ -112,7 +112,7 @@ def test_powers_are_superscripts():
 def test_energies_of_different_flows_are_shown_over_their_starts(two):
     other = run(width=1.0)
     ax = curves({"narrow": run(), "wide": other}, metrics=["energy"]).axes[0]
-    assert ax.get_ylabel() == "each flow's own energy / start"
+    assert ax.get_ylabel() == "own energy / start"
     for line, path in zip(lines(ax), (run(), other), strict=True):
         np.testing.assert_allclose(line.get_ydata(), (path.energy / path.energy[0]).numpy())
     below = replace(other, energy=other.energy - 1)

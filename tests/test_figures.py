@@ -21,7 +21,7 @@ from particleflow.plotting.look import Look
 from particleflow.plotting.marks import Trails
 from particleflow.plotting.records import CROWD, travelled
 from particleflow.plotting.scene import Scene
-from particleflow.plotting.shades import Shades
+from particleflow.plotting.shades import HAZE, Shades
 from particleflow.plotting.style import DARK, LIGHT, SEQUENTIAL, begun, toned
 from particleflow.plotting.views import Perspective
 
@@ -234,7 +234,9 @@ def test_space_is_seen_in_perspective_with_near_points_on_top():
 
 
 def test_an_orbit_stays_in_the_picture():
+    stretched = torch.tensor([6.0, 1.0, 1.0], dtype=torch.float64)
     path = run(d=3)
+    path = replace(path, particles=path.particles * stretched, target=path.target * stretched)
     scene = Scene.of({"": path}, [0, 12], orbit=True)
     for degrees in range(0, 360, 30):
         for step in (0, 12):
@@ -303,7 +305,7 @@ def test_haze_leaves_the_nearest_particle_as_it_is():
     rgb = Shades(scene, "", LIGHT.runs[0], Look()).at(scene, 0)
     depth = scene.depth("", 0)
     pure = np.array(to_rgb(LIGHT.runs[0]))
-    np.testing.assert_allclose(rgb - pure, 0.62 * depth[:, None] * (1 - pure), atol=1e-12)
+    np.testing.assert_allclose(rgb - pure, HAZE * depth[:, None] * (1 - pure), atol=1e-12)
 
 
 def test_a_trajectory_passes_its_options_on(tmp_path):

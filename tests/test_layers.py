@@ -44,6 +44,7 @@ LAYERS = [
     "remedies",
     "summary",
     "saving",
+    "archive",
     "trajectory",
     "recording",
     "_inputs",
@@ -76,6 +77,7 @@ HEAVY = {
     "finufft": set(),
     "cufinufft": set(),
     "tomli_w": set(),
+    "imageio_ffmpeg": set(),
 }
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}
 

@@ -160,7 +160,7 @@ MISTAKES = {
     ),
     "M.W2()(x, y[:, :1])": r"`y` must be \(M, 2\) like `x`, got \(40, 1\): pass",
     "path.plot(folder + '/a.foo')": r"`file` must end in .*got '.*a\.foo': pass",
-    "path.animate(folder + '/a.txt')": r"`file` must end in \.gif, got '.*a\.txt': pass",
+    "path.animate(folder + '/a.txt')": r"`file` must end in \.gif \.mp4, got '.*a\.txt': pass",
     "path.save('/nowhere/at/all/a.npz')": (
         r"`path` '/nowhere/at/all/a\.npz' could not be written: .*: choose"
     ),
@@ -204,7 +204,9 @@ MISTAKES = {
     "pf.plotting.film(5, 'a.gif')": (
         r"`states` must be several, got 5: pass what pf\.iterate yields"
     ),
-    "pf.plotting.film(iter([]))": r"`file` must be a path that ends in \.gif, got None: pass",
+    "pf.plotting.film(iter([]))": (
+        r"`file` must be a path that ends in \.gif or \.mp4, got None: pass"
+    ),
     "path.save('x.csv')": r"`path` must end in \.npz, got 'x\.csv': pass 'x\.npz'; for a table",
     "path.save(5)": r"`path` must be the path of a file, got 5: pass e\.g\. 'run\.npz'",
     "pf.Trajectory.load('nothing.npz')": (
@@ -257,7 +259,7 @@ BEFORE_WORK = {
     "pf.iterate(counted, x, y, dt=-1)": "`dt` must be > 0",
     "pf.plotting.film(pf.iterate(counted, x, y, dt=0.1), 'a.txt')": r"`file` must end in \.gif",
     "pf.plotting.film(pf.iterate(counted, x, y, dt=0.1))": (
-        r"`file` must be a path that ends in \.gif"
+        r"`file` must be a path that ends in \.gif or \.mp4"
     ),
     "pf.fit(counted.estimator, x)": r"`y` must be \(M, d\) points",
     "pf.fit(counted.estimator, x, y, seed=-1)": "`seed` must be >= 0",

@@ -19,12 +19,18 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
-from particleflow.plotting.animation import DISCS, HOLD, TRAIL, _Film, _Palette
+from particleflow.plotting.animation import TRAIL
+from particleflow.plotting.gif import DISCS, Palette
+from particleflow.plotting.insets import distance
+from particleflow.plotting.look import Look
+from particleflow.plotting.output import HOLD
+from particleflow.plotting.pace import steady
 from particleflow.plotting.records import one_record, record_at, recorded, telling, travelled
+from particleflow.plotting.reel import Reel
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.style import LIGHT, colour, readable
 
-COLOURS, TARGET, FAINT = LIGHT.runs, LIGHT.target, LIGHT.faint
+COLOURS, TARGET = LIGHT.runs, LIGHT.target
 KERNEL = pf.kernels.Gaussian(0.5)
 
 
@@ -274,6 +280,15 @@ def test_particles_that_flew_off_are_counted_and_do_not_set_the_axes():
     assert far[1].get_xlim()[1] < 2 * close[1].get_xlim()[1]
 
 
+def reel(paths, steps, *, trails=TRAIL, between=True):
+    """The reel of a film of runs at some steps, as `animate` makes it of small smooth runs."""
+    scene = Scene.of(paths, steps, between=frozenset(paths) if between else frozenset())
+    at = np.array(steps, float)
+    known = {name: distance(run, at, between=between) for name, run in paths.items()}
+    found = {name: value for name, value in known.items() if value is not None}
+    return Reel(scene, dict.fromkeys(paths, Look(trails=trails)), distances=found)
+
+
 def test_film_has_the_frames_the_durations_and_the_particles(tmp_path, two):
     file = animate(two, tmp_path / "flow.gif", fps=10, seconds=1.0)
     assert list(tmp_path.iterdir()) == [file] == [tmp_path / "flow.gif"]
@@ -291,8 +306,14 @@ def test_film_has_the_frames_the_durations_and_the_particles(tmp_path, two):
         assert min(near(image, COLOURS[0]), near(image, COLOURS[1]), near(image, TARGET)) > 100
 
 
-def test_fewer_records_make_fewer_frames_of_a_film_as_long(tmp_path):
-    with Image.open(animate(run(steps=4), tmp_path / "flow.gif", fps=20, seconds=2.0)) as film:
+def jumps(*, records=13):
+    """A run whose particles are drawn anew at each record."""
+    return with_particles(run(), torch.stack([cloud(23, seed=k) for k in range(records)]))
+
+
+def test_fewer_records_of_a_brownian_motion_make_fewer_frames_of_a_film_as_long(tmp_path):
+    path = jumps(records=5)
+    with Image.open(animate(path, tmp_path / "flow.gif", fps=20, seconds=2.0)) as film:
         lasts = [frame.info["duration"] for frame in ImageSequence.Iterator(film)]
     assert (len(lasts), sum(lasts)) == (5, 1000 * (2.0 + sum(HOLD)))
 
@@ -302,14 +323,15 @@ def test_frames_are_what_a_full_redraw_would_show(tmp_path):
     nothing that can be seen.
     """
     path = {"MMD": run()}
-    images = frames(animate(path, tmp_path / "flow.gif", fps=20, seconds=5.0))
-    film = _Film(path, recorded(path))
+    images = frames(animate(path, tmp_path / "flow.gif", fps=13, seconds=1.0, pace="steps"))
+    film = reel(path, recorded(path))
+    assert len(images) == len(film) == 13
     for k, image in enumerate(images):
         film.frame(k)
-        for artist in film._moving():
+        for artist in film.moving():
             artist.set_animated(False)
         error = np.abs(pixels(film.canvas.figure).astype(int) - image)
-        for artist in film._moving():
+        for artist in film.moving():
             artist.set_animated(True)
         assert error.mean() < 0.5
         assert (error.max(-1) > 48).mean() < 1e-3
@@ -317,37 +339,46 @@ def test_frames_are_what_a_full_redraw_would_show(tmp_path):
 
 def test_panels_of_a_film_follow_the_records():
     path = run()
-    film = _Film({"MMD": path}, recorded({"": path}))
+    film = reel({"MMD": path}, recorded({"": path}))
     film.frame(7)
     panel = film.panels[0]
     np.testing.assert_array_equal(panel.particles.artist.get_offsets(), path.particles[7].numpy())
     assert panel.caption.get_text() == "step 7 · t = 0.7"
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_a_trail_is_the_last_share_of_the_path(between):
+    path = run()
+    film = reel({"MMD": path}, recorded({"": path}), between=between)
+    film.frame(7)
     gone = travelled(path)
     first = int(np.searchsorted(gone, gone[7] - TRAIL))
     assert 0 < first < 7
-    pieces = panel.trails.artist.get_segments()
-    for i in range(23):
-        whole = np.concatenate([pieces[i][:1], *(piece[1:] for piece in pieces[i::23])])
-        np.testing.assert_array_equal(whole, path.particles[first:8, i].numpy())
+    parts = [part for part, _ in film.panels[0].trails.strokes]
+    trails = [part.vertices.reshape(23, -1, 2) for part in parts]
+    whole = np.concatenate([trails[0][:, :1], *(part[:, 1:] for part in trails)], axis=1)
+    expected = path.particles[first:8].transpose(0, 1).numpy()
+    if between:  # it begins where the share is exact
+        share = (gone[7] - TRAIL - gone[first - 1]) / (gone[first] - gone[first - 1])
+        begin = torch.lerp(path.particles[first - 1], path.particles[first], float(share))
+        np.testing.assert_allclose(whole[:, 0], begin.numpy(), atol=1e-12)
+        whole = whole[:, 1:]
+    np.testing.assert_array_equal(whole, expected)
 
 
-def test_a_brownian_motion_has_no_tails():
-    paths = {
-        "flow": run(),
-        "jumps": with_particles(run(), torch.stack([cloud(23, seed=k) for k in range(13)])),
-    }
-    scene = Scene.of(paths, recorded(paths))
-    assert [scene.smooth(name) for name in paths] == [True, False]
+def test_a_brownian_motion_has_no_direction():
+    assert steady(run())
+    assert not steady(jumps())
+    assert not steady(pf.simulate(pf.langevin(lambda z: -z), cloud(37), steps=40, dt=0.05))
 
 
 def test_palette_keeps_white_and_the_flows_colours_exactly():
-    exact = np.array(
-        [[[255, 255, 255], *(np.round(255 * np.array(to_rgb(c))) for c in COLOURS)]]
-    ).astype(np.uint8)
-    noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    palette = _Palette(noise, *DISCS)
-    found = np.asarray(palette.image(palette.indices(exact)).convert("RGB"))
-    np.testing.assert_array_equal(found, exact)
+    names = [LIGHT.ground, *COLOURS]
+    exact = np.array([[*(round(255 * c) for c in to_rgb(name)), 255] for name in names], np.uint8)
+    noise = np.random.default_rng(0).integers(0, 2**32, (50, 50), dtype=np.uint32)
+    palette = Palette([noise], names, DISCS)
+    found = palette.colours[palette.indices(exact.view(np.uint32)[:, 0])]
+    np.testing.assert_array_equal(found, exact[:, :3])
     assert palette.table.max() < 255
 
 
@@ -425,11 +456,13 @@ def test_methods_of_the_trajectory_draw_the_same(tmp_path):
 def test_bad_input_is_refused_with_the_remedy(tmp_path, two):
     path = two["MMD"]
     for text, draw in {
-        r"`file` must end in \.gif, got 'flow\.mp4'.*'flow\.gif'": lambda: animate(
-            path, "flow.mp4"
+        r"`file` must end in \.gif \.mp4, got 'flow\.mov'.*'flow\.gif'": lambda: animate(
+            path, "flow.mov"
         ),
         r"`file` must end in .*\.png.*got 'flow\.xyz'": lambda: snapshots(path, "flow.xyz"),
-        r"`fps` must be at most 50, got 60": lambda: animate(path, "flow.gif", fps=60),
+        r"`fps` must be at most 50 for a \.gif file, got 60": lambda: animate(
+            path, "flow.gif", fps=60
+        ),
         r"`seconds` must be > 0, got 0": lambda: animate(path, "flow.gif", seconds=0.0),
     }.items():
         with pytest.raises(ValueError, match=text):

@@ -19,18 +19,13 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, film, snapshots
-from particleflow.plotting.animation import (
-    DISCS,
-    HOLD,
-    SHADES,
-    UNCHANGED,
-    _differences,
-    _Film,
-    _Palette,
-)
 from particleflow.plotting.density import SOFT, density, tone, typical
+from particleflow.plotting.gif import CLEAR, DISCS, SHADES, Palette, changes
 from particleflow.plotting.layers import PARTICLES, TONES, UNDER, _inks
+from particleflow.plotting.look import Look
+from particleflow.plotting.output import HOLD
 from particleflow.plotting.records import CROWD, few, one_record
+from particleflow.plotting.reel import Reel
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.style import LIGHT
 
@@ -82,6 +77,10 @@ def middle(image):
     return pixels[9 * height // 20 : 11 * height // 20, 9 * width // 20 : 11 * width // 20].reshape(
         -1, 4
     )
+
+
+def reel_of(paths, steps):
+    return Reel(Scene.of(paths, steps), dict.fromkeys(paths, Look()))
 
 
 def frames(file):
@@ -212,7 +211,7 @@ def test_a_tone_means_the_same_density_in_every_panel_and_frame():
     figure = snapshots(paths, records=[0, 1, 2])
     level = Scene.of(paths, [0, 1, 2]).level
     assert level == pytest.approx(1 / 4, rel=0.1)
-    reel = _Film(paths, [0, 1, 2])
+    reel = reel_of(paths, [0, 1, 2])
     shown = []
     for k, ax in enumerate(figure.axes):
         side, colour = (*sides, 1.0, 1.0, 1.0)[k], COLOURS[k // 3]
@@ -374,37 +373,37 @@ def test_a_film_of_a_crowd_leaves_out_changes_that_nobody_sees_and_adds_up_to_no
     ramp = np.linspace(0, 200, 60)[:, None, None, None] + np.linspace(0, 40, 30 * 40).reshape(
         1, 30, 40, 1
     ) * np.ones(3)
-    moments = ramp.astype(np.uint8)
-    for bits, slack in (SHADES, DISCS):
-        palette = _Palette(np.concatenate(list(moments)), bits, slack)
-        colours, wanted = (
-            np.reshape(palette.colours, (-1, 3)),
-            [palette.indices(moment) for moment in moments],
-        )
+    opaque = np.full((*ramp.shape[:3], 1), 255)
+    moments = np.concatenate([ramp, opaque], axis=3).astype(np.uint8).view(np.uint32)[..., 0]
+    for finish in (SHADES, DISCS):
+        palette = Palette(moments, [LIGHT.ground], finish)
+        colours = palette.colours.astype(int)
+        wanted = [palette.indices(moment) for moment in moments]
         written, shown = 0, wanted[0].copy()
-        for indices, frame in zip(wanted, _differences(iter(wanted), palette.alike), strict=True):
-            shown = np.where(frame == UNCHANGED, shown, frame)
-            written += (frame != UNCHANGED).mean()
-            assert np.abs(colours[shown] - colours[indices]).max() <= slack
-        assert written < (25 if slack else 61)
-    assert _Film({"": crowd()}, [0, 1]).finish == SHADES
-    assert _Film({"": with_particles(crowd(), cloud(37)[None])}, [0]).finish == DISCS
+        for indices, frame in zip(wanted, changes(moments, palette), strict=True):
+            shown = np.where(frame == CLEAR, shown, frame)
+            written += (frame != CLEAR).mean()
+            assert np.abs(colours[shown] - colours[indices]).max() <= finish.slack
+        assert written < (25 if finish.slack else 61)
+    assert reel_of({"": crowd()}, [0, 1]).finish == SHADES
+    assert reel_of({"": with_particles(crowd(), cloud(37)[None])}, [0]).finish == DISCS
 
 
 def test_a_film_of_states_shows_what_a_film_of_their_trajectory_shows():
     path = crowd()
-    reel, other = (_Film({"": path}, [0, 1, 2, 3]) for _ in range(2))
+    reel, other = (reel_of({"": path}, [0, 1, 2, 3]) for _ in range(2))
     for k, state in zip(
         range(4), pf.iterate(pf.langevin(lambda z: -z), path.particles[0], dt=0.05), strict=False
     ):
         np.testing.assert_array_equal(path.particles[k], state.x.points)
-        np.testing.assert_array_equal(other.frame_of(one_record(state, None)), reel.frame(k))
+        shown = reel.frame(k).copy()
+        np.testing.assert_array_equal(other.frame_of(one_record(state, None)), shown)
 
 
 def test_a_film_of_states_ends_with_the_run_and_says_how(tmp_path):
     *_, last = ends = list(pf.iterate(pf.langevin(lambda z: z * 1e8), cloud(5), dt=1.0))
     assert last.status == "diverged"
-    reel = _Film({"": one_record(ends[0], None)}, [0])
+    reel = reel_of({"": one_record(ends[0], None)}, [0])
     reel.frame_of(one_record(last, None))
     assert reel.panels[0].remarks.get_text().startswith("diverged")
     assert len(frames(film(iter(ends), tmp_path / "flow.gif"))) == len(ends)
@@ -440,10 +439,14 @@ def test_a_film_of_no_states_is_refused(tmp_path):
         ),
         (
             ValueError,
-            r"`file` must end in \.gif, got 'flow\.mp4'",
-            lambda: film(states(3), "flow.mp4"),
+            r"`file` must end in \.gif \.mp4, got 'flow\.mov'",
+            lambda: film(states(3), "flow.mov"),
         ),
-        (ValueError, r"`fps` must be at most 50, got 60", lambda: film(states(3), path, fps=60)),
+        (
+            ValueError,
+            r"`fps` must be at most 50 for a \.gif file, got 60",
+            lambda: film(states(3), path, fps=60),
+        ),
         (
             ValueError,
             r"`target` must have the dimension of the states, 2, got 3",

@@ -99,18 +99,39 @@ call(M.W2(), x=x, y=y)
 call(M.floor, metric=M.SlicedW2(), y=y, n=10, seed=0)
 call(Mo.custom, h=lambda d: d, slope=None)
 call(Mo.from_divergence, divergence=D.KL())
-call(pf.plotting.animate, paths=path, file="a.gif", fps=20, seconds=0.1)
+FILM = {
+    "fps": 20,
+    "title": "",
+    "color": "start",
+    "dark": False,
+    "transparent": False,
+    "axes": None,
+    "xlim": None,
+    "ylim": None,
+    "as_images": None,
+    "size": None,
+    "dpi": 50,
+}
+MORE = {"seconds": 0.1, "pace": "path", "trails": 0.2, "arrows": False, "inset": True}
+call(pf.plotting.animate, paths=path, file="a.gif", orbit=None, **FILM, **MORE)
 call(
     pf.plotting.player, paths=path, file="a.html", title="two", as_images=(2, 1), python="run()"
 )
-call(pf.plotting.snapshots, paths=path, file="a.png")
-call(pf.plotting.curves, paths=path, file="a.png")
+PICTURE = {"file": "a.png", "ax": None, "title": "", "dark": False, "size": None, "dpi": 60}
+LIMITS = {"xlim": None, "ylim": None}
+SHOWN = {"color": "start", "trails": 0.2, "arrows": True, "axes": None, "as_images": None}
+call(
+    pf.plotting.snapshots, paths=path, records=[0], density=None, **SHOWN, **LIMITS, **PICTURE
+)
+call(pf.plotting.curves, paths=path, metrics=None, **PICTURE)
+asked = {"at": 0, "what": "witness", "arrows": True, "points": True}
+call(pf.plotting.field, path=path, flow=flow, **asked, **LIMITS, **PICTURE)
 call(
     pf.plotting.film,
     states=list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 2)),
     file="a.gif",
     target=y,
-    fps=10,
+    **FILM,
 )
 
 KNOWN = {
@@ -232,6 +253,7 @@ def test_the_walk_goes_over_the_public_names() -> None:
         "Minibatch",
         "SlicedW2",
         "film",
+        "field",
         "SaveAt",
         "Geometric",
     } <= set(walked())

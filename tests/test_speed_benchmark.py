@@ -41,6 +41,7 @@ TINY = {
     "threads": {"n_exact": 500, "n_mesh": 2000, "rounds": 1},
     "promise": {"count": 2, "most": 400},
     "flow": {"n": 2000, "steps": 3},
+    "films": {"n": 30, "frames": 3},
 }
 COMPILES = [pytest.mark.keops, pytest.mark.slow]  # pykeops takes half a minute for its formulas
 MARKS = {"exact": COMPILES, "mesh": COMPILES, "space": COMPILES, "small": pytest.mark.slow}

@@ -14,7 +14,10 @@ from matplotlib.text import Text
 from particleflow import Trajectory, kernels, metrics, mmd_flow, plotting, simulate
 from particleflow.cli import report
 from particleflow.cli.task import task as task_of
-from particleflow.plotting.animation import _Film
+from particleflow.plotting.insets import distance
+from particleflow.plotting.look import Look
+from particleflow.plotting.reel import Format, Reel
+from particleflow.plotting.scene import Scene
 from particleflow.plotting.ticks import Ticks
 
 PLACES = {
@@ -89,8 +92,15 @@ def test_no_text_is_on_another_or_cut_off(name, d):
     check(plotting.snapshots({"mmd": path, "kale": path}))
     check(plotting.snapshots(path))
     check(plotting.curves({"mmd": path, "kale": path}))
-    film = _Film({"mmd": path, "kale": path}, path.steps.tolist())
-    for artist in film._moving():
+    both, steps = {"mmd": path, "kale": path}, path.steps.tolist()
+    found = distance(path, np.array(steps, float), between=True)
+    film = Reel(
+        Scene.of(both, steps),
+        dict.fromkeys(both, Look()),
+        Format(title="Two flows"),
+        distances={} if found is None else dict.fromkeys(both, found),
+    )
+    for artist in film.moving():
         artist.set_animated(False)
     film.frame(0)
     check(film.panels[0].ax.figure)

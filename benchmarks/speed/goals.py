@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.goals import Goal, Row
-from benchmarks.speed import grid, process, promise_problems
+from benchmarks.speed import films, grid, process, promise_problems
 from benchmarks.speed import rows as backend_rows
 
 ROWS = {
@@ -49,6 +49,7 @@ ROWS = {
     "promise": Row(promise_problems.measure, {"count": 100}, {"count": 9, "most": 1000}),
     "flow": Row(process.flow, {"n": 10**6, "steps": 100}, {"n": 10**5, "steps": 20}),
     "first": Row(process.first_use, {"n": 3000}, {"n": 3000}),
+    "films": Row(films.films, {"n": 1000, "frames": 200}, {"n": 200, "frames": 20}),
     "gpu": Row(backend_rows.gpu, {"n": 10**5, "rounds": 5}, {"n": 10**4, "rounds": 3}),
 }
 
@@ -186,5 +187,14 @@ GOALS = (
         most=2,
     ),
     Goal("first", "cached", "the same once compiled code is on the disk", "{:.2g} s", most=2),
+    Goal(
+        "films",
+        "gif",
+        "a GIF of 1000 particles, 200 frames of 1.5 megapixels, processor time",
+        "{:.2g} s",
+        most=5,
+    ),
+    Goal("films", "mp4", "an MP4 of the same, ffmpeg's time included", "{:.2g} s", most=8),
+    Goal("films", "share", "the MP4's bytes over the GIF's", "{:.0%}", most=0.5),
     Goal("gpu", "milliseconds", "exact step at 1e5 on a CUDA device", "{:.3g} ms"),
 )

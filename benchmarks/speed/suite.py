@@ -1,4 +1,4 @@
-"""The benchmark of sums over pairs against goals.
+"""The benchmark of sums over pairs, and of films, against goals.
 
 The numbers are ratios within one run of one thread, from interleaved repetitions and medians of the
 processor's time. Clouds are y ~ N(0, I) and x ~ N((0.5, 0.3, 0, ...), I), N = M, float32 unless
@@ -22,7 +22,7 @@ from benchmarks.speed.goals import GOALS, ROWS
 from benchmarks.timing import NotMeasuredError
 
 # Libraries whose versions are recorded.
-LIBRARIES = ("llvmlite", "finufft", "pykeops")
+LIBRARIES = ("llvmlite", "finufft", "pykeops", "matplotlib", "imageio-ffmpeg")
 MARKS = ("<!-- speed: begin -->", "<!-- speed: end -->")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from particleflow._refusals import RefusedValueError
 from particleflow.cli.names import FLOWS
+from particleflow.cli.parts import FILMS
 from particleflow.cli.paths import home
 from particleflow.cli.task import Task
 from particleflow.cli.toml import MARK, write
@@ -95,7 +96,8 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
         A file of the target or of the start has the name of a result.
     """
     results = {
-        str((out / name).resolve()) for name in (CONFIG, *results_of(task.plans, single=single))
+        str((out / name).resolve())
+        for name in (CONFIG, *results_of(task.plans, single=single, film=film_of(task)))
     }
     for role in ("target", "start"):
         if task.settings[role] in results:
@@ -125,7 +127,8 @@ def earlier(out: Path, keep: Iterable[str]) -> list[Path]:
     single = "flow" in old
     listed = [old["flow"]] if single else old.get("flows")
     flows = [flow for flow in FLOWS if isinstance(listed, list) and flow in listed]
-    files = [out / name for name in results_of(flows, single=single)]
+    film = old["film"] if old.get("film") in FILMS else "gif"
+    files = [out / name for name in results_of(flows, single=single, film=film)]
     return [file for file in files if file.is_file() and str(file.resolve()) not in keep]
 
 
@@ -153,19 +156,25 @@ def settle(task: Task, out: Path, header: str) -> None:
         file.unlink(missing_ok=True)
 
 
-def results_of(flows: Iterable[str], *, single: bool) -> list[str]:
+def results_of(flows: Iterable[str], *, single: bool, film: str) -> list[str]:
     """The files that a run writes besides config.toml.
 
-    They are the table, curves, snapshots, player, film, and a trajectory for each flow.
+    They are the table, curves, snapshots, player, film, and a trajectory for each flow. `film` is
+    the kind of the film.
     """
     return [
         "metrics.csv",
         "metrics.png",
         "snapshots.png",
         "player.html",
-        "flow.gif" if single else "flows.gif",
+        f"flow.{film}" if single else f"flows.{film}",
         *(trajectory_of(flow, single) for flow in flows),
     ]
+
+
+def film_of(task: Task) -> str:
+    """The kind of the film."""
+    return str(task.settings.get("film") or "gif")
 
 
 def trajectory_of(flow: str, single: bool) -> str:

@@ -37,6 +37,7 @@ from particleflow.cli.names import (
 from particleflow.cli.option import FLOW, OUTPUT, PROBLEM, WHAT, WINDOW, Option
 from particleflow.cli.parts import (
     CRITICS,
+    FILMS,
     INTEGRATORS,
     KERNELS,
     METRICS,
@@ -313,6 +314,14 @@ OPTIONS = (
         RECORDED,
     ),
     Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
+    Option(
+        "film",
+        "text",
+        OUTPUT,
+        "its kind: gif, or mp4, which is several times smaller (default: gif)",
+        "KIND",
+        FILMS,
+    ),
     Option(
         "port",
         "whole",

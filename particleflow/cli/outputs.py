@@ -10,10 +10,11 @@ from pathlib import Path
 
 from particleflow import plotting
 from particleflow._refusals import RefusedValueError
-from particleflow.cli.folder import results_of, trajectory_of
+from particleflow.cli.folder import film_of, results_of, trajectory_of
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
 from particleflow.engine import begin
+from particleflow.plotting.mp4 import ffmpeg
 from particleflow.saving import SaveAt
 from particleflow.stopping import Stop
 from particleflow.trajectory import Trajectory
@@ -30,8 +31,18 @@ def warm(task: Task) -> None:
     Raises
     ------
     RefusedValueError
-        A metric lacks its library.
+        A metric or the film lacks its library.
     """
+    if task.settings.get("film") == "mp4":
+        try:
+            ffmpeg()
+        except ImportError as error:
+            raise RefusedValueError(
+                "film",
+                "cannot be mp4, which needs the package imageio-ffmpeg",
+                remedy=f"{error.__cause__ or error}: install it with"
+                " `pip install particleflow-sim[film]`, or use gif",
+            ) from None
     for name, metric in task.metrics.items():
         try:
             metric(task.x0[:SOME], task.y[:SOME])
@@ -121,16 +132,17 @@ def write(
 
     Failures are entered in the outcome. A signal leaves out the remaining pictures.
     """
-    paths, stopped = outcome.paths, stop.signal > 0
+    paths, stopped, film = outcome.paths, stop.signal > 0, task.settings.get("film")
     title = f"{' and '.join(paths)} on {Path(str(task.settings['target'])).stem}"
     makers: list[Callable[[Path], object]] = [
         lambda file: _table(paths, file),
         lambda file: plotting.curves(paths, file),
         lambda file: plotting.snapshots(paths, file),
         lambda file: plotting.player(paths, file, title=title, python=repeat),
-        *([lambda file: plotting.animate(paths, file)] if task.settings["gif"] else []),
+        *([lambda file: plotting.animate(paths, file)] if film else []),
     ]
-    for k, (name, make) in enumerate(zip(results_of([], single=single), makers, strict=False)):
+    names = results_of([], single=single, film=film_of(task))
+    for k, (name, make) in enumerate(zip(names, makers, strict=False)):
         if k and stop.signal and not stopped:  # a signal came while the table was written
             outcome.interrupted = True
             break

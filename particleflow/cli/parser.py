@@ -12,6 +12,7 @@ from particleflow.cli.option import WHAT
 from particleflow.cli.options import OF_COMMAND, options_of
 from particleflow.cli.parts import (
     CRITICS,
+    FILMS,
     INTEGRATORS,
     KERNELS,
     METRICS,
@@ -68,13 +69,13 @@ COLUMN = 67
 # The files that each command leaves.
 LEAVES = {
     "run": (
-        "The folder --out then holds player.html, flow.gif, snapshots.png, metrics.png,"
+        "The folder --out then holds player.html, flow.gif or flow.mp4, snapshots.png, metrics.png,"
         " metrics.csv, trajectory.npz, and config.toml, which repeats the run."
     ),
     "compare": (
-        "The folder --out then holds player.html, flows.gif, snapshots.png, metrics.png,"
-        " metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the comparison."
-        " A flow that fails does not stop the others."
+        "The folder --out then holds player.html, flows.gif or flows.mp4, snapshots.png,"
+        " metrics.png, metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the"
+        " comparison. A flow that fails does not stop the others."
     ),
     "live": (
         "The page changes flow, target, bandwidth, lam, noise, dt and the number of particles while"
@@ -116,6 +117,7 @@ def listing() -> str:
         "critics (--critic, of the flow w1)": CRITICS,
         "integrators (--integrator)": INTEGRATORS,
         "metrics (--metrics)": METRICS,
+        "films (--film)": FILMS,
         "records beside the particles (--record)": RECORDED,
     }
     width = max(len(name) for names in sections.values() for name in names)

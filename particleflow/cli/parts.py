@@ -242,3 +242,11 @@ METRICS = table(
         label="energy distance",
     ),
 )
+# The kinds of films; a film's file ends in the name.
+FILMS = table(
+    Record(name="gif", line="a film that plays everywhere"),
+    Record(
+        name="mp4",
+        line="a film several times smaller; needs pip install particleflow-sim[film]",
+    ),
+)

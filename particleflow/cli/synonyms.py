@@ -120,7 +120,7 @@ OTHER_FLAGS = _others(
         "beta": "noise",
         "threads": "jobs workers cores",
         "rtol": "tolerance tol accuracy",
-        "gif": "film animation animate",
+        "film": "animation animate movie video",
         "flow": "method algorithm",
         "flows": "methods",
         "bright": "invert inverse",

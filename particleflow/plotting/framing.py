@@ -37,7 +37,7 @@ def ends(
     view: View,
     within: Sequence[Float[np.ndarray, "e"]] | None = None,
     then: View = Plane(),
-) -> Float[np.ndarray, "k _"]:
+) -> Float[np.ndarray, "k f"]:
     """Return two corners of the box that holds the points, as rows; none where it is empty.
 
     Of a crowd the box holds most points. `within` keeps only the points between two corners; the

@@ -39,10 +39,16 @@ DISCS = Finish(bits=5, slack=0)
 SHADES = Finish(bits=6, slack=8)
 
 
+def pixel(colour: str) -> UInt32[np.ndarray, "1"]:
+    """Return the pixel of a colour."""
+    return np.array([*(round(255 * c) for c in to_rgb(colour)), 255], np.uint8).view(np.uint32)
+
+
 class Palette:
     """255 colours for a whole film.
 
-    The colours of the film's parts, `exact`, are kept. A median cut of some frames gives the
+    The colours of the film's parts, `exact`, are kept, the first one before all others. A median
+    cut of some frames gives the
     colours of their blends. A table over the leading bits of each channel gives the nearest colour.
     Two colours count as alike if they differ by at most `finish.slack` in each channel.
     """
@@ -65,6 +71,8 @@ class Palette:
         rgb = self.colours.astype(int)
         cube = np.indices(3 * (most + 1,)).reshape(3, -1).T * 255 / most
         self.table = cKDTree(rgb[:CLEAR]).query(cube)[1].astype(np.uint8)
+        for k, colour in reversed(list(enumerate(exact))):
+            self.table[self._codes(pixel(colour))] = k
         self.alike: Bool[np.ndarray, "C C"] = np.abs(rgb[:, None] - rgb).max(2) <= finish.slack
 
     def indices(self, pixels: UInt32[np.ndarray, "..."]) -> Indices:
@@ -102,9 +110,10 @@ def changes(frames: Iterable[Frame], palette: Palette) -> Iterator[Indices]:
 
 def on_clear_ground(frames: Iterable[Frame], palette: Palette, ground: str) -> Iterator[Indices]:
     """Yield whole frames whose ground is `CLEAR`."""
-    below = np.array([*(round(255 * c) for c in to_rgb(ground)), 255], np.uint8).view(np.uint32)
+    below = palette.indices(pixel(ground))
     for frame in frames:
-        yield np.where(frame == below, np.uint8(CLEAR), palette.indices(frame))
+        indices = palette.indices(frame)
+        yield np.where(indices == below, np.uint8(CLEAR), indices)
 
 
 def encoded(

@@ -52,7 +52,7 @@ def distance(run: Trajectory, moments: Float[np.ndarray, "F"], *, between: bool)
 
     `between` two records the values are interpolated; otherwise the last one before is shown.
     """
-    recorded = {label_of(run, metric): metric for metric in run.metrics}
+    recorded = {label_of(run, metric).partition(", ")[0]: metric for metric in run.metrics}
     label = next((label for label in DISTANCES if label in recorded), None)
     if label is None:
         return None

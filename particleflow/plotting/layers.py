@@ -24,8 +24,8 @@ DISC = Path.unit_regular_polygon(24)
 VECTORS = 5000
 # Number of tones of a picture: more cannot be told apart, and make films larger.
 TONES = 64
-# Share of its diameter that a disc at the far end of a view in perspective loses.
-FAR = 0.45
+# Diameter of a disc in a view in perspective at the near and the far end, beside that in a plane.
+PERSPECTIVE = (1.5, 0.75)
 # Stops (tone, mixed-in share of black if < 0 or white if > 0, opacity): thin parts light and clear,
 # dense parts dark, so that a picture reads without its hue.
 PARTICLES = (
@@ -81,7 +81,7 @@ class Discs:
         self.artist.set_offsets(points[order])
         if weights is not None or depth is not None:
             areas = np.ones(len(points)) if weights is None else np.clip(weights, 0, 25)
-            shrunk = 1.0 if depth is None else (1 - FAR * depth) ** 2
+            shrunk = 1.0 if depth is None else np.interp(depth, (0, 1), PERSPECTIVE) ** 2
             self.artist.set_sizes((self.size * areas * shrunk)[order])
         if colours is not None:
             self.artist.set_facecolor(np.clip(colours, 0, 1)[order])

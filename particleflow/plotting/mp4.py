@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,8 +78,6 @@ class Encoder:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self.said,
-            # Ctrl-C goes to this process alone, which then ends ffmpeg.
-            process_group=0,
             # Too large a file is then an error that ffmpeg tells, and not its end.
             restore_signals=False,
         )
@@ -136,6 +135,24 @@ def _signal(number: int) -> str:
 
 
 @contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals wait within the block, so that no process is started that nobody knows.
+
+    A process that is started within never gets them: Ctrl-C ends this process alone, which then
+    ends the other.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    stops = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def written(path: Path, size: tuple[int, int], fps: int, ground: str) -> Iterator[Encoder]:
     """An encoder whose film becomes `path` once it is whole; nothing is left of a failed one.
 
@@ -147,14 +164,17 @@ def written(path: Path, size: tuple[int, int], fps: int, ground: str) -> Iterato
     ours = True
     try:
         with replacing(path) as file, tempfile.TemporaryFile() as said:
-            encoder = Encoder(path, file.name, said, size, fps, ground)
+            encoder = None
             try:
+                with _uninterrupted():
+                    encoder = Encoder(path, file.name, said, size, fps, ground)
                 ours = False
                 yield encoder
                 encoder.finish()
                 ours = True
             finally:
-                encoder.stop()
+                if encoder is not None:
+                    encoder.stop()
     except OSError as error:
         if not ours:  # the frames', or told already
             raise

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
@@ -120,13 +119,13 @@ class Output:
             for frame, ticks in frames:
                 encoder.add(frame, ticks)
 
-    def _ticks(self, count: int, seconds: float) -> Int[np.ndarray, "F"]:
+    def _ticks(self, count: int, seconds: float) -> list[int]:
         """Return for how many frames of the film each frame of the reel is shown."""
         total = max(count, round(self.fps * seconds))
         ticks = np.diff(np.linspace(0, total, count + 1).round().astype(int))
         ticks[0] += round(self.fps * HOLD[0])
         ticks[-1] += round(self.fps * HOLD[1])
-        return ticks
+        return [int(times) for times in ticks]
 
     def _held(self, frames: Iterator[Frame]) -> Iterator[tuple[Frame, int]]:
         """Yield each frame with its number of ticks; the last one is known when no other comes."""

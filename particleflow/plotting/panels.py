@@ -121,7 +121,8 @@ class Panel:
         self.ax, self.scene, self.name, self.colour, self.look = ax, scene, name, colour, look
         self.shades = Shades(scene, name, colour, look)
         theme = look.theme
-        quiet(ax, 0.85 * size, theme)
+        small = captioned(ax, scene, name, size)
+        quiet(ax, 0.85 * small, theme)
         ax.set_xlim(scene.low[0], scene.high[0])
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -140,7 +141,7 @@ class Panel:
             fontsize=fitting(scene.labels[1], size, high),
             color=theme.faint,
         )
-        self.caption = above(ax, CAPTION, "", captioned(ax, scene, name, size), theme.faint)
+        self.caption = above(ax, CAPTION, "", small, theme.faint)
         self.remarks = ax.text(
             0.97,
             0.03,

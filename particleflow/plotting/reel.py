@@ -121,7 +121,7 @@ class Reel:
                     Inset(panel.ax, mine, panel.colour, self.theme, size=FONT, span=span)
                 )
         assert isinstance(figure.canvas, FigureCanvasAgg)
-        self.canvas = figure.canvas
+        self.figure, self.canvas = figure, figure.canvas
         for artist in self.moving():
             artist.set_animated(True)
         self.canvas.draw()
@@ -201,6 +201,8 @@ def _figure(scene: Scene, form: Format, look: Look, *, strip: bool) -> tuple[Fig
 
         if form.size[1] is not None:
             columns = max(range(1, count + 1), key=widest)
+        while form.size[1] is None and columns > 1 and widest(columns) < NARROWEST:
+            columns -= 1
         rows, width = math.ceil(count / columns), widest(columns)
         if width < NARROWEST:
             raise RefusedValueError(

@@ -209,8 +209,8 @@ class Scene:
         run, rows = self.paths[name], self.tailed(name)
         gone, steps = self.travelled[name], run.steps.cpu().numpy()
         if name in self.between:
-            left = float(np.interp(step, steps, gone)) - share
-            begin = float(np.interp(left, gone, steps)) if left > 0 else float(steps[0])
+            start = float(np.interp(step, steps, gone)) - share
+            begin = float(np.interp(start, gone, steps)) if start > 0 else float(steps[0])
         else:
             last = record_at(run, step)
             first = int(np.searchsorted(gone[:last], gone[last] - share))

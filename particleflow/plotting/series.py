@@ -103,7 +103,12 @@ def grouped(paths: Any) -> dict[str, list[Trajectory]]:
         if empty := [name for name, runs in paths.items() if not runs]:
             remedy = "leave the name out"
             raise RefusedValueError("paths", "must hold a run for each name", empty, remedy)
-        named({f"{name} {k}": run for name, runs in paths.items() for k, run in enumerate(runs)})
+        each = {
+            name if len(runs) == 1 else f"{name}, run {k}": run
+            for name, runs in paths.items()
+            for k, run in enumerate(runs)
+        }
+        named(each)
         return paths
     return {"": list(named(paths).values())}
 
@@ -152,7 +157,7 @@ def _comparable(
             n: [e / start if len(start) else e for e, start in zip(group, starts[n], strict=True)]
             for n, group in energies.items()
         }
-        return "each flow's own energy / start", scaled
+        return "own energy / start", scaled
     return "energy (each flow's own)", dict(energies)
 
 

@@ -15,7 +15,7 @@ DECADES = 2
 # The mass, in means, that has the last colour.
 HEAVY = 3.0
 # Share of the ground that is mixed into the colour of the farthest points of a view in perspective.
-HAZE = 0.62
+HAZE = 0.5
 
 
 class Shades:

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 
 from particleflow.plotting.known import on_line
 from particleflow.plotting.look import Look
-from particleflow.plotting.panels import CAPTION, above, histogram, quiet
+from particleflow.plotting.panels import CAPTION, above, fitting, histogram, quiet
 from particleflow.plotting.records import record_at, travelled
 from particleflow.plotting.scene import Scene
 from particleflow.plotting.shades import Shades
@@ -57,7 +57,9 @@ def spacetime(
     ticks = Ticks.between(float(scene.low[0]), float(scene.high[0])).on(ax.yaxis)
     ax.set_ylabel(ticks.said("x"), fontsize=size, color=theme.faint)
     if outer:
-        ax.set_xlabel("step, in equal shares of the path", fontsize=size, color=theme.faint)
+        said = "step, in equal shares of the path"
+        wide = ax.get_window_extent().width / ax.figure.dpi
+        ax.set_xlabel(said, fontsize=fitting(said, size, 1.1 * wide), color=theme.faint)
     else:
         ax.tick_params(labelbottom=True)
     above(ax, CAPTION, "paths", size, theme.faint)
