@@ -153,10 +153,10 @@ def _tables(
     parts = [
         (
             f"Root mean square of the error of log r over {2 * QUERIES} fresh points, half of each"
-            f" law; n particles and 1.1 n target points;\n{seeds} seed(s): the median, and the"
-            " range in brackets. `rate` is a of the fit error = c n^-a. `fit, s`: the processor's"
-            " seconds of the\nfit at the largest n, the least of the seeds.\n\nOf the points where"
-            f" |log r| <= {NEAR:g}, which both samples reach: {reached}.\n"
+            f" distribution; n particles and 1.1 n target points;\n{seeds} seed(s): the median, and"
+            " the range in brackets. `rate` is a of the fit error = c n^-a. `fit, s`: the"
+            " processor's seconds of the\nfit at the largest n, the least of the seeds.\n\nOf the"
+            f" points where |log r| <= {NEAR:g}, which both samples reach: {reached}.\n"
         ),
         report.table(list(near), [[row[key] for key in near.values()] for row in rows]),
         f"\nOf all points; at n = {last} also of those of q, and of those of p.\n",

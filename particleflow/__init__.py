@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
     from particleflow.saving import SaveAt
+    from particleflow.summary import Summary
     from particleflow.trajectory import Trajectory
 
 # The module of each public name that is not a module.
@@ -49,6 +50,7 @@ _HOME = {
     "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow", "wgan_flow"),
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
     "saving": ("SaveAt",),
+    "summary": ("Summary",),
     "trajectory": ("Trajectory",),
 }
 # The public modules.
@@ -85,6 +87,7 @@ __all__ = [
     "Replay",
     "SaveAt",
     "State",
+    "Summary",
     "Trajectory",
     "__version__",
     "clouds",

@@ -6,10 +6,11 @@ They are imported where they are used. A missing one is refused with the remedy.
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import Any
 
 
-def library(module: str, backend: str) -> Any:
+def library(module: str, backend: str) -> ModuleType:
     """The module of a library, for a backend that was asked for by name.
 
     Raises

@@ -93,7 +93,7 @@ def read(path: str | Path, made: Callable[[dict[str, Tensor], dict[str, Any]], T
 
 @dataclass(frozen=True)
 class Gone:
-    """Stands for recorded noise, which a saved trajectory does not hold, and refuses its use."""
+    """Stands in for recorded noise, which a saved trajectory does not hold, and refuses to draw."""
 
     def normal(self, stream: str, step: int, like: Tensor) -> Tensor:
         raise ValueError(

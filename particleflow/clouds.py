@@ -237,7 +237,7 @@ class Clock:
 class Target(Protocol):
     """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None.
 
-    Langevin flows need no sample.
+    None serves flows that need no sample, such as Langevin dynamics.
     """
 
     def at(self, clock: Clock) -> Cloud | None: ...

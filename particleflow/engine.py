@@ -48,6 +48,8 @@ def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
         Samples of the current distribution q.
     y : (M, d) points or Cloud
         Samples of the target p. The ratio is always p / q.
+    seed : int
+        The source of all random numbers.
     """
     check_estimator(estimator)
     clock = Clock(draws=Draws(seed))
@@ -68,7 +70,7 @@ def iterate(
 ) -> Iterator[State]:
     """States 0, 1, 2, ... of a run, without end: stop taking them when you like.
 
-    The last state of a run that cannot go on has `ended`, with the status "diverged" or "not
+    A run that cannot go on ends: its last state is `ended`, has the status "diverged" or "not
     converged", and holds the last good particles. After an unstable step the states go on with the
     status "unstable".
 
@@ -80,7 +82,7 @@ def iterate(
     ----------
     flow : Flow
     x0 : (N, d) points, Cloud, or the Snapshot / State / Trajectory of an earlier run
-        Where the run starts, or goes on.
+        Where the run starts, or from where it goes on.
     target : (M, d) points, Cloud, Target or None
     dt : float
         Time step. t = n dt exactly, n the step.
@@ -119,26 +121,25 @@ def simulate(
         parts. Its target (a fixed cloud) is kept unless one is given.
     steps, t1 : int, float
         Exactly one: the number of further steps, or the final time. With `t1` dt is lowered so that
-        a whole number of steps ends there. An integrator that takes shorter steps takes more of
+        a whole number of steps ends there. An integrator that shortens its steps takes more of
         them.
     dt : float
-        Time step; the report records it. By default a continued run with the same flow keeps its
-        dt, if it was given there or the target is the same too. Otherwise it is
-        `flow.suggest_dt(x, y)`.
+        Time step; the report records it. Left out, it is `flow.suggest_dt(x, y)`. Only a continued
+        run with the same flow keeps its dt, where that was given or the target is the same too.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
-        Each is called with (particles, target) clouds at each record, those of an earlier run
-        included.
+        Each is called with (particles, target) clouds at each record, also at the records of an
+        earlier run.
     progress : bool
         Show a progress bar on a terminal.
 
     Raises
     ------
     ValueError, TypeError
-        The input is bad; raised before the first step. After the first step nothing raises: the
-        trajectory up to the last good state comes back, and its `status` and `message` say what
-        happened.
+        The input is bad; raised before the first step. What a part of your own raises in the first
+        step passes through. After it nothing raises: the trajectory up to the last good state comes
+        back, and its `status` and `message` say what happened.
     """
     run = begin(
         flow,

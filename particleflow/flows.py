@@ -38,9 +38,9 @@ __getattr__ = _words.suggesting(__name__)
 class Descent:
     """The mobility h(d) = c d that makes v minus the Wasserstein gradient of `Fit.value`.
 
-    v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves a c
-    that changes during a run, such as the 1 + lam(t) of KALE with a scheduled lam. A flow asks for
-    it fit by fit, with `at`.
+    v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves
+    where c changes during a run, as the 1 + lam(t) of KALE with a scheduled lam does. A flow asks
+    `at` for the mobility of each fit.
     """
 
     def at(self, slope: float | None) -> Linear:
@@ -65,8 +65,8 @@ class Flow:
         replaced by it: `KDE()` then takes `default_bandwidth`.
     mobility : Mobility or Descent
         slope = h' of the log ratio w, > 0. The slope of a class of your own is checked for
-        |w| <= 80, unless the class has `allow_nonmonotone = True`. Where w is a potential only a
-        constant slope is meaningful: `Unit`, `Linear`, or `Descent` with each fit's own.
+        |w| <= 80, unless the class has `allow_nonmonotone = True`. Where w is a potential, only a
+        constant slope is meaningful: that of `Unit` or `Linear`, or each fit's own with `Descent`.
     noise : float, schedule or callable (clock, fit) -> float
         beta, a standard deviation: noise injection. It moves the point at which the witness is
         queried, not the particle.
@@ -140,8 +140,8 @@ class Flow:
         if fit.value is None:
             name = type(self.estimator).__name__
             raise ValueError(
-                f"`fit` must have a value to have an energy, got None from {name}: of a score alone"
-                " there is none, pass a log density"
+                f"`fit` must have a value to have an energy, got None from {name}: a score alone"
+                " gives none, pass a log density"
             )
         return fit.value
 
@@ -206,11 +206,11 @@ class Flow:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
         The step is half of the inverse of that rate: Euler's method is stable up to twice the
-        inverse. It is a tenth of the inverse where there is diffusion, whose bias grows with dt
-        times the rate. It moves no particle by more than a quarter of the extent. It is rounded
-        down to two digits. A lam that changes during a run is taken as at the start: pass a `dt`
-        that fits its least value. `particleflow.stiffness` tells how the rate is found, and what is
-        done without one. Cost: about 100 fits of at most 200 points of each cloud.
+        inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
+        inverse. It moves no particle by more than a quarter of the extent, and is rounded down to
+        two digits. A lam that changes during a run is taken as at the start: pass a `dt` that fits
+        its least value. `particleflow.stiffness` tells how the rate is found, and what is done
+        without one. Cost: about 100 fits of at most 200 points of each cloud.
 
         Parameters
         ----------
@@ -252,9 +252,9 @@ def kale_flow(
     """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021).
 
     v = (1 + lam) grad w, w = -h. It goes from MMD flow (lam large) towards the flow of KL (lam
-    small). It is stiff: about (1 + lam) / lam faster than MMD flow. With a lam that changes (a
-    schedule of the clock, or `Decreasing`) it descends KALE at each moment's own lam, with that
-    1 + lam.
+    small). It is stiff: about (1 + lam) / lam faster than MMD flow. Where lam changes (a schedule
+    of the clock, or `Decreasing`), the flow descends the KALE of the current lam, and its factor is
+    the current 1 + lam.
     """
     estimator = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
     return Flow(
@@ -282,7 +282,7 @@ def wgan_flow(
 ) -> Flow:
     """The Wasserstein GAN without a generator: v = grad w.
 
-    The critic w is trained as the particles move; its E_p w - E_q w estimates W1. Particles move at
+    The critic w is trained as the particles move, and E_p w - E_q w estimates W1. Particles move at
     about unit speed to the end: lower dt there, or they hop about the target by dt. `critic` is any
     estimator of a potential.
     """

@@ -15,9 +15,9 @@ from particleflow.memo import Made
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """A result `made` from a cloud and from `of`, whatever else it depends on.
+    """A result `made` from a cloud and from `of`, which is all else that it depends on.
 
-    `given` is the cloud's object, `copy` has a copy of its numbers.
+    `given` is the cloud's object, `copy` a copy of its numbers.
     """
 
     given: Cloud
@@ -49,7 +49,7 @@ class Kept:
     def get(self, cloud: Cloud, make: Callable[[], Made], of: Any = None) -> Made:
         """The kept value if `cloud` and `of` equal those of the last call, else make().
 
-        `of` is whatever else the value depends on, such as a kernel.
+        `of` is all else that the value depends on, such as a kernel.
         """
         entry = self._entry
         if entry is None or not entry.serves(cloud, of):

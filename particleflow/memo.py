@@ -21,15 +21,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast
 
 from torch import Tensor
 
 Made = TypeVar("Made")
 Arguments = ParamSpec("Arguments")
 
+
+class _Absent(Enum):
+    ENTRY = 0
+
+
 # Stands for an absent entry: None may be kept.
-_MISSING: Any = object()
+_MISSING: Final = _Absent.ENTRY
 
 
 def cached(
@@ -53,9 +59,9 @@ class Memo(Generic[Made]):
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
-        self._made: dict[Any, Made] = {}
+        self._made: dict[object, Made] = {}
 
-    def get(self, key: Any, make: Callable[[], Made]) -> Made:
+    def get(self, key: object, make: Callable[[], Made]) -> Made:
         """The object kept under `key` (hashable), else the result of make()."""
         made = self._made
         found = made.get(key, _MISSING)

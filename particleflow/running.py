@@ -7,19 +7,20 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from particleflow import _checks
 from particleflow._supplied import in_short
+from particleflow.advice import Advice
 from particleflow.clouds import Cloud, extent
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
 from particleflow.trajectory import Trajectory
-from particleflow.verdicts import judged
-from particleflow.watch import Watch, narrow
+from particleflow.verdicts import judged, traits
+from particleflow.watch import Watch, narrow, noted
 
 
 class Statistics:
@@ -157,10 +158,13 @@ class Run:
         report = {
             **self.facts,
             "seconds": self.seconds,
+            "traits": asdict(traits(self.flow, state, fixed=self.fixed is not None)),
             **unstable,
             **raised,
             **self.statistics.summary(),
         }
+        if self.status in ("unstable", "diverged") and self.watch.advice is not None:
+            report["advice"] = [self.watch.advice.kept()]
         snapshot = Snapshot(
             clock=state.clock, x=state.x, memory=state.memory, stepper=state.stepper
         )
@@ -169,25 +173,28 @@ class Run:
         )
         if self.status != "completed":
             return path
-        noted = replace(path, message=_note(path, state, self.start, self.fixed))
-        return judged(noted, self.flow, state.target, fixed=self.fixed is not None)
+        note = _note(path, state, self.start, self.fixed)
+        if note is not None:
+            report = {**path.report, "advice": [note.kept()]}
+            path = replace(path, message=noted(note), report=report)
+        return judged(path, self.flow, state.target, fixed=self.fixed is not None)
 
 
-def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> str:
+def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Advice | None:
     """A remark on a completed run on a fixed target.
 
     It says that the bandwidth is too small, that no particle has moved, or the last fit's remark.
     """
     if y is None:
-        return ""
+        return None
     x = start.x
     lost = narrow(end.fit, y)
-    if lost:
+    if lost is not None:
         return lost
     if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
-        return (
+        return Advice(
             "no particle has moved: the clouds are equal already, or too far apart for the kernel"
             " (raise the bandwidth, or inject noise)"
         )
     remark = end.fit.remark
-    return f"{remark}, or lower dt = {path.report['dt']:g}" if remark else ""
+    return Advice(f"{remark}, or lower dt = {path.report['dt']:g}") if remark else None

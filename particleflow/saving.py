@@ -12,7 +12,8 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow.clouds import Cloud, corners
 
-# The number of records by default, about: a frame each for 5 s of film at 20 frames a second.
+# About how many states are recorded by default: one for each frame of 5 s of film at 20 frames a
+# second.
 RECORDS = 100
 # Points along each side of the grid on which the witness is recorded, by dimension: a heat map of
 # 64 x 64 points looks smooth once it is interpolated.
@@ -41,14 +42,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class SaveAt:
-    """Which states are recorded; the first and the last always are.
+    """Which states of a run are recorded. The first and the last always are.
 
     Without `every` and `steps` about 100 states are recorded, spread over the run.
 
     Parameters
     ----------
     every : int
-        Record the steps that are multiples of it.
+        Record the steps whose numbers are multiples of it.
     steps : sequence of int
         Record these steps.
     velocity : bool
@@ -113,7 +114,7 @@ class SaveAt:
         return Grid((low + high) / 2 + half * shares)
 
     def wants(self, total: int) -> Callable[[int], bool]:
-        """Whether a step is recorded, in a run of `total` steps."""
+        """A function that tells whether a step is recorded, in a run of `total` steps."""
         if self.steps is not None:
             chosen = frozenset(self.steps)
             return lambda step: step in chosen

@@ -1,8 +1,8 @@
 """The choice of a time step, from the fastest rate at which a flow contracts.
 
-The rate is that of the most negative eigenvalue of d velocity / d particles. Power iteration finds
-it, on finite differences of the velocity of the whole cloud, refitted each time. Three states are
-probed, since a flow may be stiffest on arrival: the start x, the target y, and half of each.
+The rate is the size of the most negative eigenvalue of d velocity / d particles. Power iteration
+finds it, on finite differences of the velocity of the whole cloud, refitted each time. Three states
+are probed, since a flow may be stiffest on arrival: the start x, the target y, and half of each.
 Growth, such as a small cloud that bursts apart, limits no step. At most 200 points of each cloud
 are probed: the rates do not grow with N.
 
@@ -74,7 +74,7 @@ def suggested_dt(
 
 
 def _arriving(start: Cloud, target: Cloud | None, span: float) -> list[Cloud]:
-    """The particles on the target, and the start with every second particle there."""
+    """Two clouds: all particles on the target; every second one there, the others at the start."""
     if target is None:
         return []
     rows = torch.arange(len(start), device=start.points.device)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from typing import Any
 
 from particleflow._words import shown
@@ -18,6 +19,16 @@ from particleflow._words import shown
 UNPRINTED = 1
 # The file numbers of standard input, output and error.
 STANDARD = (0, 1, 2)
+
+
+class Style(Enum):
+    """How text looks on a terminal; the values are the codes of ECMA-48."""
+
+    PLAIN = ""
+    BOLD = "1"
+    RED = "31"
+    GREEN = "32"
+    YELLOW = "33"
 
 
 class Output(io.TextIOBase):
@@ -52,12 +63,26 @@ class Output(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
+        self._put(shown(text, self._keep))
+        return len(text)
+
+    def styled(self, pieces: Iterable[tuple[str, Style]]) -> None:
+        """Write pieces of text, with colours on a terminal that has them.
+
+        NO_COLOR in the environment, or TERM=dumb, leaves colours out (https://no-color.org).
+        """
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        colours = self.isatty() and not plain
+        for text, style in pieces:
+            safe = shown(text, self._keep)
+            self._put(f"\x1b[{style.value}m{safe}\x1b[0m" if colours and style.value else safe)
+
+    def _put(self, text: str) -> None:
+        """Write text in which control characters are escaped."""
         if self._stream is not None:
             try:  # the stream's encoding may lack characters of a file's name
                 self._stream.write(
-                    shown(text, self._keep)
-                    .encode(self.encoding, "backslashreplace")
-                    .decode(self.encoding)
+                    text.encode(self.encoding, "backslashreplace").decode(self.encoding)
                 )
                 self._stream.flush()
             except BrokenPipeError:
@@ -67,7 +92,6 @@ class Output(io.TextIOBase):
                     error
                 )
                 self._leave()
-        return len(text)
 
     def _leave(self) -> None:
         """Print no more, and drop what waits in the stream.

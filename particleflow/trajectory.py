@@ -15,9 +15,13 @@ from torch import Tensor
 
 from particleflow import _checks, archive
 from particleflow._words import called
-from particleflow.arrival import Nearness, nearness
+from particleflow.advice import Advice, advised
+from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.integrators import Snapshot
+from particleflow.remedies import Ended, Traits
+from particleflow.strays import Strays, strays
+from particleflow.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,10 +50,10 @@ class Trajectory:
         How the steps ended. All steps were taken in a run that is "completed" or "unstable". A run
         is "unstable" if the energy of a conservative flow rose, or if most particles left the box
         around start and target; `report["unstable_from"]` is the first such step. A run that is
-        "diverged", "not converged", "interrupted" or "failed" ended early, and its records up to
-        then are here.
+        "diverged", "not converged", "interrupted" or "failed" ended early; it keeps its records up
+        to the end.
     message : str
-        Remedy and cause. A run that stalled says so.
+        The remedy and the cause of what went wrong. It tells a stalled run too.
     report : mapping
         dt, integrator, flow, seed, labels of the metrics, solver statistics ...
     target : (M, d) tensor or None
@@ -111,50 +115,61 @@ class Trajectory:
             return Nearness(**self.report["nearness"])
         if self.target is None or not self.report.get("comparable", True):
             return None
+        target = Cloud(self.target, log_mass=self.target_log_mass)
+        random = bool(self.report.get("traits", {}).get("random"))
         try:
-            return nearness(
-                self.cloud(0), self.cloud(-1), Cloud(self.target, log_mass=self.target_log_mass)
-            )
+            return nearness_of_run(self.cloud, self.times, target, random=random)
         except ImportError:  # POT is missing
             return None
 
     @property
     def verdict(self) -> str:
-        """The outcome in one word.
+        """The outcome in a word or two: "arrived", "on its way", "stalled" or "farther".
 
-        "arrived": W2 to the target is that of a fresh sample of the target's distribution, by a
-        test of level 5 % (`Nearness.bound`). "nearer": W2 is above that, and lower than at the
-        start. "stalled": the particles ended no nearer than they began. The `status` is given for a
-        run that did not complete, that became unstable, or that has no target to compare with.
+        `Summary` defines them. The `status` is given for a run that did not complete, that became
+        unstable, or that has no target to compare with.
         """
         found = self.nearness if self.status == "completed" else None
         return self.status if found is None else found.verdict
 
-    def summary(self) -> str:
-        """A few lines: the verdict, the distances to the target, the steps, and what to try."""
-        step, seconds = int(self.steps[-1]), self.report.get("seconds")
-        dt = f" of dt = {self.report['dt']:g}" if "dt" in self.report else ""
-        at = f", from step {self.report['unstable_from']} on" if self.status == "unstable" else ""
-        lines = [
-            f"{self.verdict}{at}: {step} steps{dt} to t ="
-            f" {float(self.times[-1]):g}{'' if seconds is None else f' in {seconds:.1f} s'}"
-        ]
-        found = self.nearness
-        if found is not None:
-            drawn = found.drawn(
-                self.particles.shape[1], 0 if self.target is None else len(self.target)
-            )
-            lines.append(
-                f"W2 to the target {found.first:.3g} -> {found.last:.3g} (floor"
-                f" {found.floor:.2g}{drawn})"
-            )
-        labels = self.report.get("labels", {})
-        lines += [
-            f"{labels.get(name, name)} {float(v[0]):.3g} -> {float(v[-1]):.3g}"
-            for name, v in self.metrics.items()
-            if len(v)
-        ]
-        return "\n".join([*lines, *([self.message] if self.message else [])])
+    def summary(self) -> Summary:
+        """The run in a few numbers; as text a few lines: verdict, distances, strays, what to try.
+
+        The first call costs about 0.2 s (300 points are compared), and up to 2 s for strays (5000).
+        """
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> Summary:
+        near, far, done = self.nearness, self._strays, self.status == "completed"
+        return Summary.of(
+            self.verdict,
+            near,
+            far,
+            sizes=(self.particles.shape[1], 0 if self.target is None else len(self.target)),
+            end=(int(self.steps[-1]), float(self.times[-1])),
+            report=self.report,
+            metrics=self.metrics,
+            message="" if done else self.message,
+            advice=advised(self.report) or (self._advice(near, far) if done and near else ()),
+        )
+
+    @cached_property
+    def _strays(self) -> Strays | None:
+        if "strays" in self.report:
+            return Strays(**self.report["strays"])
+        if self.target is None or self.nearness is None:
+            return None
+        target = Cloud(self.target, log_mass=self.target_log_mass)
+        return strays(self.cloud(-1), target, self.nearness.floor)
+
+    def _advice(self, near: Nearness, far: Strays | None) -> tuple[Advice, ...]:
+        """What to try after a completed run that did not arrive."""
+        if near.verdict == "arrived":
+            return ()
+        dt, steps = float(self.report.get("dt", 1.0)), int(self.steps[-1])
+        ended = Ended.of(near, far, self.particles, self.target, dt=dt, steps=steps)
+        return (ended.advice(Traits(**self.report.get("traits", {}))),)
 
     def cloud(self, index: int) -> Cloud:
         """The cloud of one record.
@@ -182,7 +197,7 @@ class Trajectory:
     def numpy(self) -> dict[str, Any]:
         """All records as numpy arrays: particles, times, steps, energy and each metric.
 
-        The optional records are there where the run has them.
+        Velocities, masses and the target are among them where the run has them.
         """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
         return arrays | {name: tensor.cpu().numpy() for name, tensor in self.metrics.items()}

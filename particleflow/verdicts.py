@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from particleflow.arrival import Nearness, doubtful, nearness
+from particleflow.arrival import Nearness, doubtful, nearness_of_run
 from particleflow.clouds import Cloud
 from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
-from particleflow.kernels import FeatureKernel
+from particleflow.integrators import State
+from particleflow.kernels import FeatureKernel, ScaledKernel
+from particleflow.kernels.contract import PositiveKernel
+from particleflow.kernels.declared import tail_of
+from particleflow.kernels.facts import ExponentialTail, GaussianTail
+from particleflow.remedies import BEYOND, Traits
+from particleflow.strays import strays
 from particleflow.trajectory import Trajectory
-
-# The share of the distance to the target below which particles have hardly moved. At this share
-# the advice is more steps, not a smaller dt.
-HARDLY = 0.1
 
 
 def judged(path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool) -> Trajectory:
@@ -32,7 +34,8 @@ def judged(path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool) -> Tra
 def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Trajectory:
     """The trajectory with the distances behind its `verdict`.
 
-    The message of a run that ended no nearer than it began says "stalled" and what to try.
+    The message of a run that ended no nearer than it began says "stalled" or "farther", and what
+    to try.
     Particles that are features of a model (`FeatureKernel`) are not compared with the target's:
     other features may make the same model.
     """
@@ -41,34 +44,63 @@ def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Traje
         and isinstance(flow.estimator.kernel, FeatureKernel)
     ):
         return replace(path, report={**path.report, "comparable": False})
-    start, end = path.cloud(0), path.state.x
-    if fixed and not doubtful(start, end, y):
+    if fixed and not doubtful(path.cloud(0), path.state.x, y):
         return path
-    found = nearness(start, end, y)
-    stalled = found.verdict == "stalled"
-    message = (
-        "stalled:"
-        f" {path.message or _advice(flow, start, end, len(y), found, float(path.report['dt']))}"
-        if stalled
-        else path.message
+    random = bool(path.report["traits"]["random"])
+    found = nearness_of_run(path.cloud, path.times, y, random=random)
+    far = strays(path.state.x, y, found.floor)
+    report = {**path.report, "nearness": asdict(found)}
+    report |= {} if far is None else {"strays": asdict(far)}
+    path = replace(path, report=report)
+    if found.fell or found.verdict == "arrived":
+        return path
+    told = (
+        path.message or f"{_numbers(found, len(path.state.x), len(y))}; {path.summary().advice[0]}"
     )
-    return replace(path, report={**path.report, "nearness": asdict(found)}, message=message)
+    return replace(path, message=f"{found.verdict}: {told}")
 
 
-def _advice(flow: Flow, start: Cloud, end: Cloud, aims: int, found: Nearness, dt: float) -> str:
-    numbers = (
-        f"W2 to the target went from {found.first:.3g} to {found.last:.3g}, of two fresh samples"
-        " it is "
-    )
-    numbers += f"{found.floor:.2g}{found.drawn(len(end), aims)}"
-    moved = float(((end.points - start.points) ** 2).sum(1).double().mean().sqrt())
-    if moved < HARDLY * found.first:
-        return (
-            f"{numbers}; the particles have hardly moved: take more steps, raise the bandwidth if"
-            " the clouds are far apart, or inject noise"
-        )
-    random = " or less noise" if flow.noise is not None or flow.diffusion is not None else ""
+def _numbers(found: Nearness, *clouds: int) -> str:
     return (
-        f"{numbers}; the particles move without coming nearer: try dt = {dt / 4:.2g}{random}, or"
-        " another bandwidth"
+        f"W2 to the target went from {found.first:.3g} to {found.last:.3g}, of two fresh samples"
+        f" it is {found.floor:.2g}{found.drawn(*clouds)}"
     )
+
+
+def traits(flow: Flow, end: State, *, fixed: bool) -> Traits:
+    """What advice on a run needs to know of its flow."""
+    try:
+        return _traits(flow, end, fixed)
+    except Exception:  # a user's part that raises must not lose the run
+        return Traits()
+
+
+def _traits(flow: Flow, end: State, fixed: bool) -> Traits:
+    estimator, width = flow.estimator, end.fit.reported("bandwidth")
+    kernel = estimator.kernel if isinstance(estimator, KernelEnergy) else None
+    if width is None and isinstance(kernel, ScaledKernel):
+        width = float(kernel.bandwidth)
+    moving = end.target is not None and not fixed
+    noise, diffusion = flow.noise is not None, flow.diffusion is not None
+    of_kernel = isinstance(estimator, KernelEnergy)
+    return Traits(
+        kernel=of_kernel,
+        # without a kernel the estimator takes a Gaussian
+        positive=isinstance(kernel, PositiveKernel) or (of_kernel and kernel is None),
+        ratio=estimator.log_ratio,
+        noise=noise,
+        random=moving or noise or diffusion or not estimator.deterministic,
+        bandwidth=width,
+        reach=_reach(kernel),
+    )
+
+
+def _reach(kernel: object) -> float | None:
+    tail = tail_of(kernel)
+    if not isinstance(kernel, ScaledKernel):
+        return None
+    if isinstance(tail, GaussianTail):
+        return BEYOND * kernel.bandwidth
+    if isinstance(tail, ExponentialTail) and tail.decay:
+        return BEYOND**2 / 2 * kernel.bandwidth / tail.rate
+    return None

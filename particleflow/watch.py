@@ -1,4 +1,4 @@
-"""Detection of instability: what is wrong with a state of a run, and what to try."""
+"""Find instability in a run: what is wrong with a state, and what to try."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.advice import Advice, Change
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import Fit
 from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
 from particleflow.integrators import State
-from particleflow.kernels.bandwidth import spacing
+from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
 
 # Particles farther from the middle of the start than this many extents of start and target have
@@ -27,10 +28,10 @@ TAIL = 3.0
 # The share of the mass from which particles count as most of them.
 MOST = 0.5
 # The relative change of a velocity over a step from which the energy is evaluated. Below 2 the
-# energy falls, but for terms of third order in dt: this value leaves a margin for these.
+# energy falls, except for terms of third order in dt. This value leaves a margin for them.
 CHANGED = 0.75
 # The number of particles whose steps show that change; more would cost time at every step.
-LOOKED_AT = 512
+TRACKED = 512
 # The relative rise of an energy that is no instability where the kernel has a kink: particles that
 # meet hop over each other.
 HOP = 5e-2
@@ -38,8 +39,8 @@ HOP = 5e-2
 SHARE = 1e-9
 # The relative change of an energy that is rounding, in machine epsilons.
 EPSILONS = 1e2
-# The bandwidth, in spacings of the target's points, that is too small: between two such points
-# k = exp(-50), and a particle feels one point at most.
+# The bandwidth, in spacings of the target's points, below which it is too small: between two such
+# points k = exp(-50), and a particle feels one point at most.
 NARROW = 0.1
 
 
@@ -50,33 +51,35 @@ class Watch:
 
     The energy is compared at every step where the fit has it at hand (`Fit.known`), else only where
     it may have risen. If D' is the step after D, the energy changes over D by
-    -(D.D + D.D') / (2 dt) + O(dt^3), the trapezium rule. So it has fallen where |D' - D| < 3/4 |D|.
-    Where that fails, the energy is evaluated before and after the step. The box costs nothing while
-    the extremes over all coordinates lie within it.
+    -(D.D + D.D') / (2 dt) + O(dt^3), by the trapezium rule. So it has fallen where
+    |D' - D| < 3/4 |D|. Where that fails, the energy is evaluated before and after the step. The box
+    costs nothing while the least and the largest coordinate lie within it.
     """
 
     def __init__(self, flow: Flow, target: Target, dt: float) -> None:
         self.flow, self.target, self.dt = flow, target, dt
         self.step, self.message = 0, ""
+        self.advice: Advice | None = None
 
     def begin(self, start: State) -> None:
         """Remember the first state."""
         self.start, self.first = start, start.target
         self._middle = start.x.points.mean(0)
-        self._off = float(self._middle.abs().max())
+        self._largest_middle = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
         self._conservative = self.flow.conservative and isinstance(self.target, FixedTarget)
         self._previous: State | None = None
         self._hop = (
             HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
         )
-        self._rows = _some(len(start.x)).to(start.x.points.device)
+        self._rows = _tracked_rows(len(start.x)).to(start.x.points.device)
         self._whole = len(self._rows) == len(start.x)
         self._mass = None if start.x.log_mass is None else start.x.mass[self._rows, None]
         self._total = float(len(self._rows) if self._mass is None else self._mass.sum())
-        self._least = self._rounding(1.0)
-        self._at = self._seen(start.x)
-        self._moved: tuple[Tensor, float, float] | None = None
+        self._least_rise = self._rounding(1.0)
+        self._tracked_before = self._tracked(start.x)
+        # of the tracked particles' last step: the step, its mean square, and the dt used
+        self._last_step: tuple[Tensor, float, float] | None = None
         self._box = None if self.first is None else _Box.around(start.x.points, self.first.points)
         self._variance = 0.0
 
@@ -86,10 +89,10 @@ class Watch:
         Returns what ends the run and what to try, or nothing.
         """
         low, high = (float(end) for end in cloud.points.aminmax())  # both are NaN if one is
-        inside = max(abs(low), abs(high)) + self._off <= self._reach
+        inside = max(abs(low), abs(high)) + self._largest_middle <= self._reach
         lost = "" if inside and cloud.log_mass is None else self._lost(cloud)
         if lost:
-            return f"{lost}: {self._remedy(state)}"
+            return self._said(lost, state)
         if not self.message:
             self._look_at_energy(state, cloud, used)
             self._look_at_box(state, cloud, used, low, high)
@@ -97,9 +100,7 @@ class Watch:
 
     def overflow(self, state: State) -> str:
         """What to try where coordinates left the range of sums within the step from `state`."""
-        return (
-            f"within the step particles are too far away for sums over pairs: {self._remedy(state)}"
-        )
+        return self._said("within the step particles are too far away for sums over pairs", state)
 
     def fitted(self, state: State) -> State:
         """The new state with its status, after the fit at the new cloud."""
@@ -128,11 +129,22 @@ class Watch:
                 f"the energy rose from {a:.4g} by {b - a:.2g} at step {state.clock.step}, which the"
                 " exact flow cannot do"
             )
-            self._unstable(state.clock.step, f"{cause}: dt = {self.dt:g} is too large")
+            seen = "the energy rose, which the exact flow cannot do"
+            self._unstable(state.clock.step, cause, seen)
 
-    def _unstable(self, step: int, cause: str) -> None:
-        remedy = narrow(self.start.fit, self.first) or f"try dt = {self._smaller():.2g}"
-        self.step, self.message = step, f"{remedy}; {cause}"
+    def _unstable(self, step: int, cause: str, seen: str) -> None:
+        """Note the first unstable step: `cause` for the message, `seen` for the advice."""
+        remedy, self.advice = self._tried(self.start.fit, seen)
+        self.step = step
+        self.message = f"{remedy}; {cause}: dt = {self.dt:g} is too large"
+
+    def _tried(self, fit: Fit, seen: str) -> tuple[str, Advice]:
+        """What to try, as words of a message and as advice."""
+        lost = narrow(fit, self.first)
+        if lost is not None:
+            return noted(lost), replace(lost, seen=f"{seen}: {lost.seen}")
+        dt = f"{self._smaller():.2g}"
+        return f"try dt = {dt}", Advice(seen, (Change("dt", float(dt), f"dt = {dt}"),))
 
     def _smaller(self) -> float:
         return min(suggestion(self.flow, self.start.x, self.first), self.dt / 4)
@@ -147,15 +159,19 @@ class Watch:
             return f"particles are {ESCAPE:g} times the start's extent away"
         return ""
 
-    def _remedy(self, state: State) -> str:
+    def _said(self, trouble: str, state: State) -> str:
+        """What ends the run, and what to try."""
         velocity, _ = self.flow.velocity(state.x, state.fit, state.clock)
         lost = int((~torch.isfinite(velocity).all(1)).sum())
         if lost:  # the cloud is finite, its velocity is not: no dt helps
-            return (
-                f"the velocity is not finite at {lost} of them already, so look at the kernel,"
-                " score, mobility or noise, not at dt"
+            told = (
+                f"{trouble}: the velocity is not finite at {lost} of them already, so look at the"
+                " kernel, score, mobility or noise, not at dt"
             )
-        return narrow(state.fit, self.first) or f"try dt = {self._smaller():.2g}"
+            self.advice = Advice(told)
+            return told
+        remedy, self.advice = self._tried(state.fit, trouble)
+        return f"{trouble}: {remedy}"
 
     def _look_at_energy(self, state: State, cloud: Cloud, used: float) -> None:
         if not self._conservative:
@@ -165,20 +181,20 @@ class Watch:
         self._previous = state
 
     def _doubtful(self, cloud: Cloud, used: float) -> bool:
-        """May the energy have risen by more than rounding in the step before the one to `cloud`?"""
-        before, self._at = self._at, self._seen(cloud)
-        step = self._at - before
+        """May the energy have risen, by more than rounding, in the step before that to `cloud`?"""
+        before, self._tracked_before = self._tracked_before, self._tracked(cloud)
+        step = self._tracked_before - before
         flat = step.view(-1)
         square = self._dot(step, flat)
-        last, self._moved = self._moved, (step, square, used)
+        last, self._last_step = self._last_step, (step, square, used)
         if last is None:
             return False
-        then, was, dt = last
+        last_step, last_square, dt = last
         ratio = dt / used
-        changed = was - 2 * ratio * self._dot(then, flat) + ratio**2 * square
-        return changed > CHANGED**2 * was and was + changed > dt * self._least
+        changed = last_square - 2 * ratio * self._dot(last_step, flat) + ratio**2 * square
+        return changed > CHANGED**2 * last_square and last_square + changed > dt * self._least_rise
 
-    def _seen(self, cloud: Cloud) -> Tensor:
+    def _tracked(self, cloud: Cloud) -> Tensor:
         return cloud.points if self._whole else cloud.points.index_select(0, self._rows)
 
     def _dot(self, step: Tensor, flat: Tensor) -> float:
@@ -200,13 +216,15 @@ class Watch:
         if self._box.holds(low, high, margin) or self._box.outside(cloud, margin) <= MOST:
             return
         # a target may move
-        seen = [target.points for target in (self.first, state.target) if target is not None]
-        share = _Box.around(self.start.x.points, *seen).outside(cloud, margin)
+        targets = [target.points for target in (self.first, state.target) if target is not None]
+        share = _Box.around(self.start.x.points, *targets).outside(cloud, margin)
         if share > MOST:
             step = state.clock.step + 1
             box = f"the box around start and target, {1 + 2 * MARGIN:g} times as long as these"
-            cause = f"{share:.0%} of the particles had left {box}, at step {step}"
-            self._unstable(step, f"{cause}: dt = {self.dt:g} is too large")
+            told = f"{share:.0%} of the particles had left the box around start and target"
+            self._unstable(
+                step, f"{share:.0%} of the particles had left {box}, at step {step}", told
+            )
 
 
 class _Box:
@@ -236,11 +254,11 @@ class _Box:
         )
 
 
-def _some(n: int) -> Tensor:
+def _tracked_rows(n: int) -> Tensor:
     return (
         torch.arange(n, device="cpu")
-        if n <= LOOKED_AT
-        else torch.from_numpy(np.random.default_rng(0).choice(n, LOOKED_AT, replace=False))
+        if n <= TRACKED
+        else torch.from_numpy(np.random.default_rng(0).choice(n, TRACKED, replace=False))
     )
 
 
@@ -249,21 +267,27 @@ def _kinked(flow: Flow) -> bool:
     return isinstance(estimator, KernelEnergy) and has_kink(estimator.kernel)
 
 
-def narrow(fit: Fit, target: Cloud | None) -> str:
-    """What to do about a bandwidth that is too small for any dt to help; empty for a good one."""
+def narrow(fit: Fit, target: Cloud | None) -> Advice | None:
+    """What to do about a bandwidth that is too small for any dt to help; None for a good one."""
     bandwidth = fit.reported(
         "bandwidth" if fit.reported("target_bandwidth") is None else "target_bandwidth"
     )
     if bandwidth is None or target is None:
-        return ""
+        return None
     space = spacing(target)
     if bandwidth >= NARROW * space:
-        return ""
-    return (
+        return None
+    wider = float(f"{default_bandwidth(target):.2g}")
+    return Advice(
         f"raise the bandwidth, {bandwidth:.2g}, which is far below {space:.2g}, the spacing of the"
-        " target's points: a particle feels one of them at most, and no dt helps; e.g."
-        " pf.kernels.default_bandwidth(target)"
+        " target's points: a particle feels one of them at most, and no dt helps",
+        (Change("bandwidth", wider, "pf.kernels.default_bandwidth(target)"),),
     )
+
+
+def noted(advice: Advice) -> str:
+    """Advice as a part of a run's message."""
+    return "; e.g. ".join([advice.seen, *map(str, advice.changes)])
 
 
 def suggestion(flow: Flow, x: Cloud, y: Cloud | None) -> float:

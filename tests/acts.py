@@ -803,21 +803,25 @@ ACTS: dict[str, Acts] = {
 
 # Arguments that another one switches off: they would be ignored without a word.
 SWITCHED_OFF: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
-    (E.CTransformCritic, {"tolerance": 1e-3}, "`tolerance` is that of the entropic potential"),
+    (E.CTransformCritic, {"tolerance": 1e-3}, "`tolerance` is for the entropic potential"),
     (E.Classifier, {"penalty_centre": 1.0}, "`penalty_centre` needs a penalty"),
     *[
-        (kind, {"module": torch.nn.Linear(2, 1), "width": 8}, "`width` is that of the network")
+        (
+            kind,
+            {"module": torch.nn.Linear(2, 1), "width": 8},
+            "`width` describes the estimator's own network",
+        )
         for kind in (E.Classifier, E.GradientPenaltyCritic)
     ],
     (
         E.WeightClippingCritic,
         {"module": torch.nn.Linear(2, 1), "depth": 3},
-        "`depth` is that of the network",
+        "`depth` describes the estimator's own network",
     ),
     (
         E.SklearnClassifier,
         {"model": LinearSVC(), "calibrate": False, "folds": 3},
-        "`folds` are those of the calibration",
+        "`folds` belong to the calibration",
     ),
     (E.KLIEP, {"kernel": G, "folds": 3}, "`folds` choose a bandwidth"),
     (E.KDE, {"kernel": G, "shared": K.Scott()}, "`shared` chooses a bandwidth"),

@@ -33,6 +33,7 @@ from test_public_api import documented
 MADE = {
     "Fit",
     "State",
+    "Summary",
     "Trajectory",
     "estimators.Fit",
     "estimators.FieldWitness",

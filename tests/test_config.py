@@ -164,7 +164,7 @@ def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
         x0, start = starts.start(
             {}, law.points, float(law.points.var(0, unbiased=False).mean().sqrt()), 1
         )
-        _, bandwidth = cli_task._kernel({}, law.points, ["mmd"])
+        _, bandwidth = cli_task.kernel_of({}, law.points, ["mmd"])
         tasks.append((x0, start["start_std"], bandwidth, start["start_mean"]))
         assert bandwidth == pytest.approx(kernels.default_bandwidth(law.points), rel=1e-3)
     for small_unit, large_unit in zip(*tasks, strict=True):

@@ -315,7 +315,7 @@ CASES = [
         "TypeError",
         (
             r"`kernel` must be positive to estimate a density, got Energy\(\): use Gaussian,"
-            r" Laplace, Matern32, Matern52 or IMQ"
+            r" Laplace, Matern32, Matern52, IMQ or Cauchy"
         ),
     ),
     (

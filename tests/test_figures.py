@@ -234,7 +234,9 @@ def test_space_is_seen_in_perspective_with_near_points_on_top():
 
 
 def test_an_orbit_stays_in_the_picture():
+    stretched = torch.tensor([6.0, 1.0, 1.0], dtype=torch.float64)
     path = run(d=3)
+    path = replace(path, particles=path.particles * stretched, target=path.target * stretched)
     scene = Scene.of({"": path}, [0, 12], orbit=True)
     for degrees in range(0, 360, 30):
         for step in (0, 12):

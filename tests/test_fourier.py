@@ -309,3 +309,13 @@ def test_what_cannot_be_kept_is_summed_exactly_with_one_warning_or_refused() -> 
     np.testing.assert_allclose(
         value.numpy(), want.value[:, 0], rtol=0, atol=1e-13 * want.value_scale.max()
     )
+
+
+def test_points_in_a_tiny_part_of_their_box_are_summed_exactly_for_that_reason() -> None:
+    """The near field of a box of 1e10 would lose the digits of differences of about 1."""
+    x, z = cloud(60, 2, 0), cloud(31, 2, 1)
+    x[:12] *= 1e10
+    field = Fourier().sources(kernels.Energy(), x).field(weights(60, 2))
+    told = field.explain(z)
+    assert told["backend"] == "Compiled"
+    assert told["why"].startswith("half of the points span less than 1e-08 of the extent of all")

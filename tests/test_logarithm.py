@@ -175,13 +175,13 @@ def test_the_bits_do_not_depend_on_the_threads() -> None:
     assert torch.equal(answers[0][1], answers[1][1])
 
 
-def test_a_fine_plan_leaves_out_rounding_and_is_refused_where_it_counts() -> None:
-    plan = spacing.fine_plan(Gaussian(0.7), 2, 1e-10, 1e-5)
+def test_a_plan_of_a_logarithm_leaves_out_rounding_and_is_refused_where_it_counts() -> None:
+    plan = spacing.logarithm_plan(Gaussian(0.7), 2, 1e-10, 1e-5)
     assert plan is not None
     assert plan.element == "float32"
     assert max(plan.value_error, plan.grad_error) <= 1e-10
-    assert spacing.fine_plan(Gaussian(0.7), 2, 1e-10, 1e-6) is None
-    assert spacing.fine_plan(Matern52(0.7), 2, 1e-10, 1e-5) is None
+    assert spacing.logarithm_plan(Gaussian(0.7), 2, 1e-10, 1e-6) is None
+    assert spacing.logarithm_plan(Matern52(0.7), 2, 1e-10, 1e-5) is None
 
 
 @pytest.mark.filterwarnings("ignore:.*sums IMQ.* exactly")

@@ -13,7 +13,15 @@ from scipy.special import lambertw
 from torch import Tensor
 
 from particleflow.clouds import Cloud
-from particleflow.divergences import KL
+from particleflow.divergences import (
+    KL,
+    ChiSquare,
+    Divergence,
+    Jeffreys,
+    JensenShannon,
+    ReverseKL,
+    Tsallis,
+)
 from particleflow.estimators.envelope.dual import Dual
 from particleflow.estimators.envelope.gram import SummedGram, WholeGram, gram_of
 from particleflow.estimators.envelope.linear import solve_system
@@ -23,10 +31,12 @@ from particleflow.pairwise import Auto, Compiled
 from particleflow.pairwise.exact.dense import kernel_matrix
 
 
-def dual_of(matrix: Tensor, mu: Tensor, mass: Tensor, energy: float) -> Dual:
+def dual_of(
+    matrix: Tensor, mu: Tensor, mass: Tensor, energy: float, divergence: Divergence = KL()
+) -> Dual:
     """With a kernel matrix at hand, wherever its points may be."""
     return Dual(
-        KL(),
+        divergence,
         WholeGram(
             matrix, Cloud(torch.zeros(len(mass), 1, dtype=torch.float64), log_mass=mass.log())
         ),
@@ -110,6 +120,49 @@ def test_the_gap_bounds_the_distance_to_the_optimum_from_above() -> None:
         excess = dual.at(u, lam).value - best.value
         assert 0 <= excess <= dual.at(u, lam).gap + 1e-14
     assert 0 <= best.gap <= 1e-20
+
+
+def gap_at(divergence: Divergence, u: Tensor, t: Tensor) -> tuple[float, Tensor]:
+    """The certified gap of points with the residuals t at u, lam = 1, and their masses."""
+    plain = problem(m=len(u))
+    matrix, mass = plain.gram.matrix, plain.gram.cloud.mass
+    assert matrix is not None
+    dual = dual_of(matrix, u + t + matrix @ (mass * divergence.ratio(u)), mass, 9.0, divergence)
+    return dual.certified(dual.at(u, 1.0)).gap, mass
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize(
+    "divergence",
+    [KL(), Jeffreys(), ReverseKL(), JensenShannon(), Tsallis(0.5), Tsallis(1.5), Tsallis(3.0)],
+    ids=repr,
+)
+def test_the_gap_of_small_residuals_bounds_the_true_one(
+    divergence: Divergence, sign: float
+) -> None:
+    """It exceeds int_0^t ((f*)'(u + s) - (f*)'(u)) ds by little."""
+    u = torch.linspace(-0.9, 0.3, 17, dtype=torch.float64)
+    t = sign * torch.linspace(3e-5, 9e-5, 17, dtype=torch.float64)
+    gap, mass = gap_at(divergence, u, t)
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    true = 0.0
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        true += weight * float((mass * t) @ (divergence.ratio(u + node * t) - divergence.ratio(u)))
+    assert true < gap < (1 + 1e-3) * true
+
+
+@pytest.mark.parametrize("divergence", [ChiSquare(), Tsallis(3.0)], ids=repr)
+def test_the_gap_of_densities_that_reach_zero_bounds_the_true_one(divergence: Divergence) -> None:
+    """Where the residual crosses the place below which g = 0, (f*)'' is not monotone."""
+    edge = -2.0 if isinstance(divergence, ChiSquare) else -1.5
+    t = 9e-5
+    for share in (0.1, 0.3, 0.5, 0.6, 0.7, 0.9):
+        for start, step in ((edge - share * t, t), (edge + share * t, -t)):
+            u = torch.tensor([start, 0.0], dtype=torch.float64)
+            gap, mass = gap_at(divergence, u, torch.tensor([step, 0.0], dtype=torch.float64))
+            f = divergence.conjugate(u[:1] + torch.tensor([0.0, step], dtype=torch.float64))
+            true = float(mass[0] * (f[1] - f[0] - divergence.ratio(u)[0] * step))
+            assert gap >= (1 - 1e-5) * true > 0
 
 
 def test_no_point_nearby_is_better() -> None:

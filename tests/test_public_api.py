@@ -25,6 +25,7 @@ PUBLIC = [
     "Replay",
     "SaveAt",
     "State",
+    "Summary",
     "Trajectory",
     "__version__",
     "clouds",

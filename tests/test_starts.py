@@ -172,9 +172,7 @@ def test_a_mixture_flows_to_both_of_its_modes(tmp_path, capsys):
     ]
     assert main(call) == 0
     row = next(
-        line
-        for line in capsys.readouterr().out.splitlines()
-        if line.startswith("mono ") and " -> " in line
+        line for line in capsys.readouterr().out.splitlines() if " mono " in line and " -> " in line
     )
     assert float(row.split(" -> ")[1].split()[0]) < 0.5
 

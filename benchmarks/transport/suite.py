@@ -100,7 +100,7 @@ def _collapse(pool: Executor, seeds: int, shrink: int) -> tuple[str, list[dict[s
         cells.append([n, end_now, end, real_now, real, variance, f"{low}-{high}"])
     intro = (
         "n particles from N(0, I) in the plane that climb the perfect critic of fresh batches of"
-        f" the same law, {seeds} seed(s):"
+        f" the same distribution, {seeds} seed(s):"
     )
     return f"{intro}\n\n{report.table(headings, cells)}", rows
 

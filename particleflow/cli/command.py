@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import closest, did_you_mean, shown
 from particleflow.cli import idle, synonyms, toml
 from particleflow.cli.names import COMPARED, FLOWS
-from particleflow.cli.options import BY_NAME, OF_COMMAND, Option, in_flags, options_of
+from particleflow.cli.option import Option
+from particleflow.cli.options import BY_NAME, in_flags, options_of
 from particleflow.cli.parser import COMMANDS, listing, parser
 from particleflow.cli.toml import MARK, Settings
 from particleflow.cli.values import from_text
@@ -79,7 +81,29 @@ def _main(arguments: list[str], stop: Stop, streams: Printed) -> int:
     if known.command is None:
         told = "a command is missing"
         raise RefusedValueError("command", (told,), remedy=f"one of {', '.join(COMMANDS)}")
+    if known.command == "live":
+        return _live(vars(known), stop)
     return _run(known.command, vars(known), stop, streams)
+
+
+def _live(given: Mapping[str, Any], stop: Stop) -> int:
+    """Serve the page that steers a running flow."""
+    asked = _asked("live", given)
+    # imported here: these modules need torch, which is slow to import
+    from particleflow.cli.live import live
+    from particleflow.cli.threads import threads
+
+    with threads(1):
+        return live(asked, stop, print)
+
+
+def _asked(command: str, given: Mapping[str, Any]) -> Settings:
+    """The settings that the flags give."""
+    return {
+        option.name: _from_flag(option, given[option.name])
+        for option in options_of(command)
+        if given[option.name] is not None
+    }
 
 
 def _refuse_values_of_switches(arguments: Sequence[str]) -> None:
@@ -93,7 +117,7 @@ def _refuse_values_of_switches(arguments: Sequence[str]) -> None:
 
 def _remedy(command: str | None, word: str) -> str:
     """The remedy for an unknown argument: the nearest flag, or the flag that takes such a value."""
-    if command not in OF_COMMAND:
+    if command is None or command == "list":
         return ""
     options = options_of(command)
     if word.startswith("-"):
@@ -114,11 +138,7 @@ def _remedy(command: str | None, word: str) -> str:
 
 def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
     """Choose every setting, run, write, report."""
-    asked: Settings = {
-        option.name: _from_flag(option, given[option.name])
-        for option in options_of(command)
-        if given[option.name] is not None
-    }
+    asked = _asked(command, given)
     file = {} if given["config"] is None else toml.read(given["config"], command)
     settings = toml.merged(asked, file)
     if command == "run":
@@ -133,13 +153,14 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
     # imported here: these modules need torch, which is slow to import
     from particleflow.cli import folder, outputs, report
     from particleflow.cli.task import task as built
+    from particleflow.cli.threads import threads
 
     places = toml.places(asked, file, given["config"])
     with ExitStack() as held:
         try:
             out = folder.folder(settings.get("out") or "out")
             held.enter_context(folder.alone(out))
-            with outputs.threads(1), warnings.catch_warnings(record=True) as caught:
+            with threads(1), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", RuntimeWarning)
                 task = built(settings, names)
                 outputs.warm(task)
@@ -160,11 +181,12 @@ def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed
     """Run, write, report."""
     from particleflow.cli import outputs
     from particleflow.cli.folder import CONFIG
-    from particleflow.cli.report import summary
+    from particleflow.cli.table import table
+    from particleflow.cli.threads import threads
 
     single = command == "run"
     with stop.held():
-        with outputs.threads(task.threads):
+        with threads(task.threads):
             outcome = outputs.run(
                 task, out, single=single, progress=sys.stderr.isatty(), say=_to_terminal, stop=stop
             )
@@ -172,7 +194,8 @@ def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed
             _to_terminal("drawing")
         outputs.write(task, outcome, out, single=single, repeat=_repeat(command), stop=stop)
         streams.results = shown(f"{out}{os.sep}")
-        print(summary(task, outcome))
+        columns = shutil.get_terminal_size().columns if streams.out.isatty() else None
+        streams.out.styled(table(task, outcome, columns))
         print(
             f"\nin {streams.results}: "
             f" {'  '.join(file.name for file in [out / CONFIG, *outcome.files])}"

@@ -8,6 +8,10 @@ import os
 PARTICLES = 240
 # Samples of the target; as in the example at the head of the package.
 SAMPLES = 300
+# Particles, and samples of the target, of the live window: a step takes about a millisecond.
+SHOWN = 1000
+# The most particles of the live window: a frame of more takes long to send and to draw.
+MOST_SHOWN = 20_000
 # The most rows that are drawn from a file of points by default, so that a large file is fast.
 ROWS = 1000
 # Steps of a run with the suggested dt.

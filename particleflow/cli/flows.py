@@ -52,10 +52,14 @@ class Problem:
 
 @dataclass
 class Maker:
-    """Makes one flow; `table` holds the settings that it took, chosen ones included."""
+    """Makes one flow; `table` holds the settings that it took, chosen ones included.
+
+    `parts` says how the arguments are made that are no option's value.
+    """
 
     problem: Problem
     name: str
+    parts: Mapping[str, Callable[[Maker, Record], Any]]
     table: Settings = field(default_factory=dict)
 
     def value(self, option: str, default: Any = None, *records: Record) -> Any:
@@ -73,7 +77,7 @@ class Maker:
 
     def part(self, record: Record, argument: str) -> Any:
         """The value of an argument of a record: a part, or the setting of an option."""
-        part = PARTS.get(argument)
+        part = self.parts.get(argument)
         return self.value(argument, None, record) if part is None else part(self, record)
 
     def make(self, record: Record) -> Any:
@@ -113,9 +117,13 @@ PARTS: Mapping[str, Callable[[Maker, Record], Any]] = {
 }
 
 
-def plan(problem: Problem, name: str) -> tuple[Plan, Settings]:
+def plan(
+    problem: Problem,
+    name: str,
+    parts: Mapping[str, Callable[[Maker, Record], Any]] = PARTS,
+) -> tuple[Plan, Settings]:
     """One flow with its steps, and its table of settings."""
-    record, maker = FLOWS[name], Maker(problem, name)
+    record, maker = FLOWS[name], Maker(problem, name, parts)
     steps = _checks.count(maker.value("steps"), "steps")
     stepper = maker.value("integrator", None, record)
     if record.brownian and stepper != record.defaults["integrator"]:

@@ -74,6 +74,15 @@ def chosen(settings: Settings, flow: str) -> dict[str, Record]:
     return found
 
 
+def acting(settings: Settings, flow: str) -> set[str]:
+    """The options that act in a flow with the ratio, mobility or critic chosen for it."""
+    parts = chosen(settings, flow)
+    taken = {name for record in parts.values() for name in record.options}
+    members = [member for option in parts for member in (BY_NAME[option].names or {}).values()]
+    spare = {name for member in members for name in member.options} - taken
+    return {*FLOWS[flow].takes} - spare
+
+
 def needs(settings: Settings, flow: str) -> set[str]:
     """The arguments of a flow and of the records chosen for it."""
     records: Iterable[Record] = (FLOWS[flow], *chosen(settings, flow).values())

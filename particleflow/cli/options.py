@@ -7,8 +7,6 @@ standard library, so that `particleflow --help` answers at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from particleflow._refusals import Argument, Keyword, Refusal, Sentence
 from particleflow.cli.defaults import (
@@ -24,10 +22,19 @@ from particleflow.cli.defaults import (
     ROWS,
     RTOL,
     SAMPLES,
+    SHOWN,
     STEPS,
     processors,
 )
-from particleflow.cli.names import COMPARED, FLOWS, PICTURES, POINT_FILES, STARTS, TARGETS
+from particleflow.cli.names import (
+    COMPARED,
+    FLOWS,
+    PICTURES,
+    POINT_FILES,
+    STARTS,
+    TARGETS,
+)
+from particleflow.cli.option import FLOW, OUTPUT, PROBLEM, WHAT, WINDOW, Option
 from particleflow.cli.parts import (
     CRITICS,
     FILMS,
@@ -38,54 +45,11 @@ from particleflow.cli.parts import (
     RATIOS,
     RECORDED,
 )
-from particleflow.cli.records import Record
 from particleflow.cli.synonyms import INSTEAD
 
-Kind = Literal["text", "whole", "number", "numbers", "names", "switch"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting: a flag of the command line and a key of a TOML file.
-
-    A value is one of `names`, or a path with one of the endings in `files`. A number is greater
-    than `above`, at least `least` and at most `most`. A refusal ends with `remedy`, or with `lower`
-    for a number above `most`. `nothing` is a value that may be given where the option does not act.
-    """
-
-    name: str
-    kind: Kind
-    group: str
-    help: str
-    metavar: str = ""
-    names: Mapping[str, Record] | None = None
-    files: tuple[str, ...] = ()
-    above: float | None = None
-    least: float | None = None
-    most: float | None = None
-    remedy: str = "leave it out for the default"
-    lower: str = ""
-    default: str | float | None = None
-    nothing: float | None = None
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def flows(self) -> list[str]:
-        """The flows that take it; empty for an option of the whole run."""
-        return [flow.name for flow in FLOWS.values() if self.name in flow.takes]
-
-
-# The groups of options in the help.
-WHAT = "what to run"
-PROBLEM = "the problem"
-FLOW = "the flows"
-OUTPUT = "results"
 # All options, in the order of the help and of config.toml.
 OPTIONS = (
-    Option("flow", "text", WHAT, "the flow", "NAME", FLOWS),
+    Option("flow", "text", WHAT, "the flow (live: mmd at first)", "NAME", FLOWS),
     Option(
         "flows",
         "names",
@@ -107,7 +71,8 @@ OPTIONS = (
         "n",
         "whole",
         PROBLEM,
-        f"number of particles (default: {PARTICLES}; of a start from a file: its rows)",
+        f"number of particles (default: {PARTICLES}; of a start from a file: its rows; live:"
+        f" {SHOWN})",
         "N",
         least=1,
         most=LARGEST,
@@ -117,7 +82,7 @@ OPTIONS = (
         "whole",
         PROBLEM,
         f"number of target samples (default: {SAMPLES}; of a file of points: its rows, at most"
-        f" {ROWS})",
+        f" {ROWS}; live: {SHOWN})",
         "M",
         least=1,
         most=LARGEST,
@@ -357,17 +322,32 @@ OPTIONS = (
         "KIND",
         FILMS,
     ),
+    Option(
+        "port",
+        "whole",
+        WINDOW,
+        "of the page's address on this machine; 0 takes a free one (default: 0)",
+        "PORT",
+        least=0,
+        most=65535,
+        lower="take a smaller one, or leave it out for a free one",
+    ),
+    Option("browser", "switch", WINDOW, "open the page in the browser (default: yes)"),
 )
 # The options by name.
 BY_NAME = {option.name: option for option in OPTIONS}
 # The option that names the flows of a command.
 OF_COMMAND = {"run": "flow", "compare": "flows"}
+# The options that `live` lacks, besides those of results: of a start, of a run's end, of threads.
+NOT_LIVE = ("flows", "start", "start_mean", "start_std", "steps", "beta_half", "threads")
 
 
 def options_of(command: str) -> tuple[Option, ...]:
-    """The options of `run` or of `compare`."""
+    """The options of `run`, `compare` or `live`."""
+    if command == "live":
+        return tuple(o for o in OPTIONS if o.group != OUTPUT and o.name not in NOT_LIVE)
     other = {name for c, name in OF_COMMAND.items() if c != command}
-    return tuple(option for option in OPTIONS if option.name not in other)
+    return tuple(o for o in OPTIONS if o.group != WINDOW and o.name not in other)
 
 
 def as_flag(word: Argument) -> str:

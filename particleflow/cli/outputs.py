@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import torch
 
 from particleflow import plotting
 from particleflow._refusals import RefusedValueError
@@ -24,17 +21,6 @@ from particleflow.trajectory import Trajectory
 
 # Points enough that sums over pairs use compiled code, whose import takes a second.
 SOME = 200
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Set the number of torch's threads within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def warm(task: Task) -> None:

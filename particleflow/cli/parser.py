@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from particleflow._refusals import RefusedValueError
 from particleflow.cli.names import FLOWS, STARTS, TARGET_FILES, TARGETS
-from particleflow.cli.options import OF_COMMAND, WHAT, options_of
+from particleflow.cli.option import WHAT
+from particleflow.cli.options import OF_COMMAND, options_of
 from particleflow.cli.parts import (
     CRITICS,
     FILMS,
@@ -27,6 +28,7 @@ ABOUT = "Interacting particles that flow from a start to a target distribution, 
 COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
+    "live": "steer a running flow from a page in the browser",
     "list": (
         "what there is: flows, targets, starts, kernels, ratios, mobilities, critics, integrators,"
         " metrics"
@@ -40,6 +42,7 @@ EXAMPLES = {
             "your own points; everything else is chosen from their scale"
         ),
         "run --config out/config.toml --out again/": "the same run again, bit for bit",
+        "live --target rings": "a running flow, with sliders",
         "list": "",
     },
     "run": {
@@ -55,6 +58,11 @@ EXAMPLES = {
             "a file, of which one thing is changed"
         ),
     },
+    "live": {
+        "live --target rings": "",
+        "live --flow kale --target points.csv --n 500": "your own points",
+        "live --port 8000 --no-browser": "the address is printed; open it on this machine",
+    },
 }
 # The column, in characters, where the explanations begin: beyond the longest explained example.
 COLUMN = 67
@@ -69,9 +77,16 @@ LEAVES = {
         " metrics.png, metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the"
         " comparison. A flow that fails does not stop the others."
     ),
+    "live": (
+        "The page changes flow, target, bandwidth, lam, noise, dt and the number of particles while"
+        " the flow runs; a target may be painted. Only this machine is answered, and only the"
+        " address that is printed."
+    ),
     "list": "The names are those that the options of run and compare take.",
 }
-# The end of the help: TOML files and exit codes.
+# The end of the help of `live`.
+ENDS = "Exit codes: 0 ended with Ctrl-C; 2 bad input; 143 stopped with SIGTERM, 129 with SIGHUP."
+# The end of the help of the commands that write files: TOML files and exit codes.
 FILES = (
     "A TOML file may hold every option under its name with _ for -: beta_half = 50."
     " Settings of one flow alone stand in its own table, [kale].\n"
@@ -144,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=_Wide,
             allow_abbrev=False,
         )
-        if command in OF_COMMAND:
+        if command != "list":
             _add_options(sub, command)
     return whole
 
@@ -167,6 +182,8 @@ def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
             group.add_argument(
                 option.flag, dest=option.name, metavar=option.metavar, help=option.help
             )
+    if command not in OF_COMMAND:
+        return
     groups[WHAT].add_argument(
         "--config", metavar="FILE.toml", help="read the options from a file; flags win over it"
     )
@@ -179,7 +196,8 @@ def _examples(command: str) -> str:
         f"  {f'particleflow {call}':<{COLUMN}}{about}".rstrip()
         for call, about in EXAMPLES[command].items()
     ]
-    return "\n".join(["examples:", *lines, *(["", FILES] if command else [])])
+    end = {"": [], "live": ["", ENDS]}.get(command, ["", FILES])
+    return "\n".join(["examples:", *lines, *end])
 
 
 class _Wide(argparse.RawDescriptionHelpFormatter):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,64 +78,6 @@ def _few(values: Sequence[float]) -> str:
     more = [f"... ({len(values)} in all)"] if len(values) > SHOWN else []
     return ", ".join(
         [*(f"{value:.15g}" for value in (values[: SHOWN - 1] if more else values)), *more]
-    )
-
-
-def summary(task: Task, outcome: Outcome) -> str:
-    """One line for each flow, then the messages.
-
-    A line tells how the flow ended, its first and last metrics, and its time.
-    """
-    rows = [
-        [
-            "flow",
-            "ended",
-            "dt",
-            "steps",
-            *measured_names(task.metrics, outcome.paths),
-            "sums",
-            "seconds",
-        ]
-    ]
-    for name, plan in task.plans.items():
-        path = outcome.paths.get(name)
-        if path is None:
-            status = "failed" if name in outcome.failures else "not run"
-            rows.append([name, status, f"{plan.dt:g}", "0", *("" for _ in task.metrics), "", ""])
-            continue
-        measured = {
-            metric: v[v.isfinite()].tolist() or [math.nan] for metric, v in path.metrics.items()
-        }
-        ends = [f"{v[0]:.3g} -> {v[-1]:.3g}" for v in measured.values()]
-        sums = "+".join(path.report.get("backends", {})) or "-"
-        ended = (
-            f"UNSTABLE from step {path.report['unstable_from']}"
-            if path.status == "unstable"
-            else path.verdict
-        )
-        rows.append(
-            [
-                name,
-                ended,
-                f"{plan.dt:g}",
-                str(int(path.steps[-1])),
-                *ends,
-                sums,
-                f"{path.report['seconds']:.1f}",
-            ]
-        )
-    said = [f"{name}: {path.message}" for name, path in outcome.paths.items() if path.message]
-    said += [f"{name}: {message}" for name, message in outcome.failures.items()]
-    return "\n".join(
-        [_aligned(rows), *(" ".join(line.split()) for line in [*said, *outcome.notes])]
-    )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
     )
 
 

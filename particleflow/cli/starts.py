@@ -91,6 +91,12 @@ def bulk(y: Tensor) -> Tensor:
     return y[distance <= FAR * inner]
 
 
+def measured(y: Tensor, bandwidth: float | None) -> tuple[Tensor, float]:
+    """The points that are not outliers, in order, and their standard deviation."""
+    inner = in_order(bulk(y))
+    return inner, float(inner.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
+
+
 def place(y: Tensor, scale: float) -> tuple[Tensor, float]:
     """Mean (d,) and standard deviation of a start chosen from the target.
 

@@ -79,9 +79,8 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
     )
     from_file = isinstance(law, (samplers.FromFile, samplers.FromArray))
     y = drawn(law, settings.get("m"), "m", seed, default=ROWS if from_file else SAMPLES)
-    kernel, bandwidth = _kernel(settings, y, names)
-    bulk = starts.in_order(starts.bulk(y))
-    scale = float(bulk.var(0, unbiased=False).mean().sqrt()) or bandwidth or 1.0
+    kernel, bandwidth = kernel_of(settings, y, names)
+    bulk, scale = starts.measured(y, bandwidth)
     x0, start = starts.start(settings, bulk, scale, seed + 1, project)
     wanted, notes = _metrics(settings.get("metrics"), x0, y)
     notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
@@ -174,9 +173,10 @@ def _directions(points: int) -> int:
     return int(min(MOST_DIRECTIONS, max(DIRECTIONS, SORTED // points)))
 
 
-def _kernel(
+def kernel_of(
     settings: Settings, y: Tensor, names: Sequence[str]
 ) -> tuple[kernels.Kernel, float | None]:
+    """The kernel of these flows, and its bandwidth, chosen from the target if it is not given."""
     record, bandwidth = KERNELS[settings.get("kernel") or "gaussian"], settings.get("bandwidth")
     stuck = [] if record.positive else [flow for flow in names if FLOWS[flow].positive]
     if stuck:

@@ -11,7 +11,8 @@ from particleflow._files import at_home, replace_text
 from particleflow._refusals import Refusal, RefusedValueError
 from particleflow._words import closest, did_you_mean
 from particleflow.cli.names import FLOWS
-from particleflow.cli.options import BY_NAME, OF_COMMAND, Option, options_of
+from particleflow.cli.option import Option
+from particleflow.cli.options import BY_NAME, OF_COMMAND, options_of
 from particleflow.cli.paths import home
 from particleflow.cli.synonyms import OTHER_FLAGS
 from particleflow.cli.values import checked
@@ -61,7 +62,7 @@ def read(path: str, command: str) -> Settings:
                 name: _keyed(mine, name, v, f"`{name}` in [{key}] of {path}")
                 for name, v in value.items()
             }
-        elif key in BY_NAME and key not in options:
+        elif key in OF_COMMAND.values() and key not in options:
             other = next(c for c, name in OF_COMMAND.items() if name == key)
             raise RefusedValueError(
                 key,

@@ -11,7 +11,7 @@ from typing import Any
 
 from particleflow._refusals import RefusedValueError
 from particleflow._words import nearest
-from particleflow.cli.options import Option
+from particleflow.cli.option import Option
 from particleflow.cli.synonyms import NAMES
 
 # The type of a value, in words for messages.

@@ -39,14 +39,18 @@ class TransportWitness:
 
     grad w is the unit vector to the y_j that wins. At a particle that shares its mass among several
     y_j, all of these win. Since a potential of linear programming is a corner, several y_j win at
-    most other particles too. There grad w is that of the coupling P: the unit vector along
-    sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest. It is 0 where the
-    mass that has arrived outweighs the rest.
+    most other particles too. At particles grad w is therefore taken from the coupling P. It is the
+    unit vector along sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest.
+    It is 0 where the mass that has arrived outweighs the rest.
 
     Parameters
     ----------
-    x, pull, arrived
-        The particles, these sums of unit vectors, and the mass of each that has arrived.
+    x : (N, d)
+        The particles.
+    pull : (N, d)
+        These sums over j, for each particle.
+    arrived : (N,)
+        The mass of each particle that has arrived.
     """
 
     y: Float[Tensor, "M d"]
@@ -115,9 +119,9 @@ class CTransformCritic:
     arrive. Then they hop about their match by dt: lower dt there.
 
     Beyond `exact_up_to` points of either cloud w is the entropic potential (Cuturi 2013; equation
-    4.40), `SoftTransportWitness`, which is 1-Lipschitz too. `Fit.value` is then the dual value of
-    its v after the c-transform without smoothing, in both directions. That pair is feasible, so the
-    value is <= W1 whether Sinkhorn has converged or not. It tends to W1 as `regularisation` falls.
+    4.40), `SoftTransportWitness`, which is 1-Lipschitz too. Its v then gives a feasible pair (u, v)
+    by two c-transforms without smoothing. `Fit.value` is the dual value of that pair, so it is
+    <= W1 whether Sinkhorn has converged or not. It tends to W1 as `regularisation` falls.
 
     The potential is perfect between the clouds, and only there. With a fresh batch of the target at
     each step the particles gather at k-means-like points of its distribution. By W1, these are
@@ -138,16 +142,19 @@ class CTransformCritic:
         eps of the entropic potential, a length. None: a twentieth of the root mean square distance
         of y from its mean, at the first fit, kept in memory.
     tolerance : float, optional
-        The share of the mass that Sinkhorn's marginals may be off by, 1e-4 unless given. Refused
-        without `regularisation` or `exact_up_to`, since up to 5000 points are then solved exactly.
+        The error of Sinkhorn's marginals at which it has converged, as a share of the mass; 1e-4
+        unless given. Refused without `regularisation` or `exact_up_to`, since up to 5000 points are
+        then solved exactly.
     max_iterations : int
-        Iterations of Sinkhorn at the last regularisation. The simplex method may take ten thousand
-        times as many pivots.
+        The most iterations of Sinkhorn at the last regularisation. The simplex method may take ten
+        thousand times as many pivots.
 
     Raises
     ------
+    ValueError
+        `tolerance` is given without `regularisation` or `exact_up_to`.
     ImportError
-        POT is missing.
+        POT is missing (raised by `fit`).
 
     >>> flow = pf.wgan_flow(pf.estimators.CTransformCritic())         # doctest: +SKIP
     """
@@ -171,7 +178,7 @@ class CTransformCritic:
             _checks.positive(self.tolerance, "tolerance")
             if self.regularisation is None and self.exact_up_to is None:
                 raise ValueError(
-                    f"`tolerance` is that of the entropic potential, got {self.tolerance:g}, and up"
+                    f"`tolerance` is for the entropic potential, got {self.tolerance:g}, and up"
                     f" to {EXACT_UP_TO} points are solved exactly: pass regularisation= or"
                     " exact_up_to=0 too, or leave it out"
                 )
@@ -242,9 +249,9 @@ class CTransformCritic:
 def _on_matrix(
     ot: ModuleType, x: Cloud, y: Cloud, lengths: list[tuple[float, int]], tolerance: float
 ) -> tuple[Tensor, int, float] | None:
-    """v (M,), iterations and gap after all `lengths`: (regularisation, most iterations).
+    """v (M,), iterations and gap after all `lengths`: pairs (regularisation, most iterations).
 
-    Each begins where the one before has ended. None where numbers overflow.
+    Each regularisation begins where the one before has ended. None where numbers overflow.
     """
     cost, a, b = (part.cpu() for part in (distances(x.points, y.points), x.mass, y.mass))
     potentials, iterations, gap = (torch.zeros_like(a), torch.zeros_like(b)), 0, math.inf

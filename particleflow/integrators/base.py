@@ -16,8 +16,8 @@ from particleflow.flows import Flow
 class Snapshot:
     """All that a run needs to go on, bit for bit.
 
-    It holds the clock, the particles, and the memories that go INTO the fit and the step from
-    there.
+    It holds the clock, the particles, and the memories that go INTO the fit at these particles and
+    into the step from there.
     """
 
     clock: Clock
@@ -30,9 +30,9 @@ class Snapshot:
 class State(Snapshot):
     """A snapshot with its fit, and the target's cloud that the fit was made with.
 
-    `status` is "running", or "unstable" after an instability was found (the run goes on), or
-    "diverged" or "not converged" at the end of a run that could not go on. `message` says the
-    remedy and the cause.
+    `status` is "running", or "unstable" after an instability was found: the run goes on. At the end
+    of a run that could not go on it is "diverged" or "not converged". `message` says the remedy and
+    the cause.
     """
 
     fit: Fit

@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta schemes. A scheme is its tableau."""
+"""Explicit Runge-Kutta schemes. Each scheme is given by its tableau."""
 
 from __future__ import annotations
 

@@ -54,12 +54,8 @@ def median_distance(points: Any) -> float:
 
     This is the scale of the "median heuristic". Repeats of a point are one place, so that repeats
     and masses give the same median. The order of the rows does not matter. The cost is O(n^2 d) on
-    n <= 2000 places. Of a larger cloud `particleflow.subsets` draws a part: the median of 20000
-    normal points then is within 2 %.
-
-    Repeats of a point are one place, so pairs of them do not count, and repeats and masses give the
-    same. The order of the rows does not matter. Cost O(n^2 d) on n <= 2000 places (a part of more,
-    as `particleflow.subsets` draws it: the median of 20000 normal points then is within 2 %).
+    n <= 2000 places. From a larger cloud `particleflow.subsets` draws a part: the median of 20000
+    normal points is then right within 2 %.
 
     Parameters
     ----------

@@ -30,11 +30,9 @@ class FeatureMap(Protocol):
 class FeatureKernel:
     """The kernel k(z, y) = sum_f features_f(z) features_f(y).
 
-    It is positive semidefinite, of rank D at most. It serves what needs only sums over clouds:
-    `pf.mmd_flow`, `MMD` and the metrics of that name, at O((N + M) D) features a step.
-
-    For what needs sums over clouds only: `pf.mmd_flow`, `MMD` and the metrics of that name, at O((N
-    + M) D) features a step.
+    It is positive semidefinite, of rank D at most. It serves where only sums over clouds are
+    needed: in `pf.mmd_flow`, `MMD` and the metrics of that name. A step takes O((N + M) D)
+    operations.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Points, Queries
 from particleflow.clouds import Cloud, Randomness
 from particleflow.kernels.contract import Kernel
-from particleflow.kernels.declared import bandwidth_of, facts_of, names_of, stated
+from particleflow.kernels.declared import bandwidth_of, facts_of, names_of, positive_kind, stated
 from particleflow.subsets import part, some_rows
 
 # Share of k(0) that is added to the diagonal of k(C, C), so that landmarks may coincide.
@@ -124,8 +124,8 @@ class Landmarks:
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if bool(failed.any()):
             raise ValueError(
-                f"`kernel` must be positive definite for Landmarks, got {kernel}: use Gaussian,"
-                " Laplace, Matern32, Matern52 or IMQ"
+                f"`kernel` must be positive definite for Landmarks, got {kernel}: use"
+                f" {names_of(positive_kind)}"
             )
         return Projected(kernel, landmarks, factor)
 

@@ -43,7 +43,7 @@ class Loss(Protocol):
 class Pair(ABC):
     """A loss by its phi, psi, log r and domain. Unless a subclass says otherwise phi = log r = d.
 
-    `largest`: (a, b) of the largest J, a D + b, from the divergence D that the class states.
+    `largest`: (a, b), where a D + b is the largest J and D the divergence that the class states.
     """
 
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)

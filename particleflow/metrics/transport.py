@@ -146,7 +146,7 @@ class W1(_Transport):
     """1-Wasserstein (Kantorovich, earth mover's) distance: W1 = min_P sum_ij P_ij |x_i - y_j|.
 
     The norm is Euclidean, and there is no root. Parameters, method, subsample, cost and errors are
-    those of `W2`.
+    as in `W2`.
     """
 
     label: ClassVar[str] = "W1"

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from particleflow import _checks
 
-# h' is looked at for |d| <= WIDEST (ratios up to 5e34), at steps of SPACING, and closer near 0.
+# The largest |d| at which h' is checked: ratios up to 5e34.
 WIDEST = 80.0
+# The step in d between the values that are checked; near 0 they are closer.
 SPACING = 0.01
-# The |d| beyond which a slope of 0 may be that of a rounded h that saturates.
+# The |d| beyond which a slope of 0 is accepted: an h that saturates may have it by rounding.
 FLAT_BEYOND = 10.0
 
 
@@ -29,7 +30,7 @@ class Mobility(Protocol):
 
 @runtime_checkable
 class KnownShape(Mobility, Protocol):
-    """A mobility that declares whether its h may decrease, which is refused unless declared."""
+    """A mobility that declares whether its h may decrease. Undeclared, such an h is refused."""
 
     @property
     def allow_nonmonotone(self) -> bool: ...

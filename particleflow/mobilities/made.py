@@ -28,12 +28,13 @@ class Induced:
 
     e is an entropy of `pf.divergences`, and g = q / p = 1 / r = e^{-d}. So f(r) = r e(1 / r),
     h = -e'(g) and h' = r^2 f''(r) = g e''(g). h'' comes from automatic differentiation of h'.
-    Beyond |d| = 300, h goes on along its tangent. Computed in float64, whatever the dtype of d.
+    Beyond |d| = 300, h goes on along its tangent. All is computed in float64, whatever the dtype of
+    d.
 
     Raises
     ------
     ValueError
-        h does not increase, as e is not strictly convex: `TotalVariation`.
+        h does not increase, since e is not strictly convex (`TotalVariation`).
         `allow_nonmonotone=True` makes a warning of it.
     """
 
@@ -95,7 +96,8 @@ class Custom:
     Raises
     ------
     ValueError
-        h' is negative, NaN, or 0 there. `allow_nonmonotone=True` makes a warning of it.
+        h' is negative or NaN for some |d| <= 80, or 0 for some |d| <= 10.
+        `allow_nonmonotone=True` makes a warning of it.
     """
 
     function: Callable[[Tensor], Any]

@@ -81,8 +81,8 @@ class Exponential:
 class Vanilla:
     """h(d) = softplus(d + shift): the vanilla GAN loss.
 
-    shift > 0 keeps the slope alive far away. shift = 0 is 2 JS. With c = e^shift the divergence is
-    1 + c times the skewed Jensen-Shannon divergence of weight c / (1 + c), and
+    shift > 0 keeps the slope alive far away. shift = 0 belongs to 2 JS. With c = e^shift the
+    divergence is 1 + c times the skewed Jensen-Shannon divergence of weight c / (1 + c), and
     f(r) = c r log r - (1 + c r) log((1 + c r) / (1 + c)).
     """
 
@@ -164,7 +164,8 @@ class LSGAN:
     Raises
     ------
     ValueError
-        h does not increase. `allow_nonmonotone=True` makes a warning of it.
+        `fake` equals `real`. Or h does not increase; `allow_nonmonotone=True` makes a warning of
+        it.
     """
 
     fake: float = 0.0

@@ -6,7 +6,7 @@ Read in this order:
   `field`: how weighted sums add. `promise`: bounds of the errors, and the audit of a bound.
 - `exact/`: all pairs. `mesh/` and `fourier/`: smooth kernels in up to three dimensions.
   `neighbours/`: only pairs that are close. `landmarks/`: many dimensions.
-- `periodic/` and `codegen/`: tools of these rooms.
+- `periodic/`, `codegen/` and `threads`: tools of these rooms.
 - `auto` and `cost`: the choice of the cheapest backend that keeps a promise.
 - `explicit`: kernels of explicit features, whose sums need no pairs.
 """

@@ -6,7 +6,7 @@ import functools
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor
 
@@ -17,11 +17,12 @@ from particleflow.pairwise.base import PairwiseSum, Promise, Queries, Sources
 from particleflow.pairwise.cost import Choice, Problem, Spanned, choose
 from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.promise import Tolerances
 from particleflow.pairwise.terms import What
 
 
 @dataclass(frozen=True)
-class Auto:
+class Auto(Tolerances):
     """The backend that picks, for every sum, the cheapest backend that can keep the promise.
 
     The promise is |error| <= rtol |v| + atol sum|w| max|grad k|. Small problems are summed exactly.
@@ -46,9 +47,7 @@ class Auto:
     max_pairs: float = 5e10
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
+        self.check_tolerances()
         _checks.positive(self.max_pairs, "max_pairs")
 
     def sources(self, kernel: Kernel, points: Tensor) -> AutoSources:
@@ -100,6 +99,7 @@ class AutoField(SumField):
     step. `choices` holds the last choice and the whole field, for queries that recur within a step.
     """
 
+    parts: tuple[tuple[AutoSources, Tensor], ...]
     kept: tuple[Memo[SumField], ...] = ()
     choices: Memo[tuple[Choice, SumField]] = field(default_factory=lambda: Memo(1))
 
@@ -117,7 +117,7 @@ class AutoField(SumField):
         _, whole, z = self._through(z)
         return whole.promise(z)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         z = self._seen(z)
         choice, whole, z = self._through(z)
         told = whole.explain(z)
@@ -136,7 +136,7 @@ class AutoField(SumField):
         points = points_of(z)
 
         def make() -> tuple[Choice, SumField]:
-            sources: AutoSources = self.parts[0][0]
+            sources = self.parts[0][0]
             clouds = [part.spanned for part, _ in self.parts]
             auto = sources.auto
             problem = Problem(
@@ -148,7 +148,7 @@ class AutoField(SumField):
                 else Memo[Choice]()
             )
             choice = alone.get(self._columns, lambda: choose(problem))
-            made: list[SumField] = [
+            made = [
                 _made(part, kept, choice.backend)
                 for part, kept in zip(self.parts, self.kept, strict=True)
             ]
@@ -165,8 +165,4 @@ class AutoField(SumField):
 def _made(part: tuple[AutoSources, Tensor], kept: Memo[SumField], backend: PairwiseSum) -> SumField:
     sources, w = part
 
-    def make() -> SumField:
-        made: Any = sources.through(backend).field(w)
-        return cast("SumField", made)
-
-    return kept.get(backend, make)
+    return kept.get(backend, lambda: cast("SumField", sources.through(backend).field(w)))

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -74,6 +74,10 @@ class Queries(Protocol):
     def points(self) -> Tensor: ...
 
 
+# A class of fields. Each backend adds fields of its own class only.
+Own = TypeVar("Own")
+
+
 @runtime_checkable
 class Field(Protocol):
     """z -> sum_i w_i k(z, x_i), for z a tensor or prepared. Fields of one kernel add."""
@@ -101,8 +105,7 @@ class Field(Protocol):
         """The bound of the errors at z. None: exact up to rounding."""
         ...
 
-    # any: each backend adds fields of its own class only
-    def __add__(self, other: Any) -> Field: ...
+    def __add__(self: Own, other: Own) -> Field: ...
 
 
 @runtime_checkable

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow.kernels import Kernel
 from particleflow.kernels.declared import (
     bandwidth_of,
     exponential_tail,
@@ -39,6 +39,7 @@ from particleflow.pairwise.mesh.spacing import plan
 from particleflow.pairwise.neighbours.backend import Culled
 from particleflow.pairwise.neighbours.reach import reach_of, sampled_distances, share_within
 from particleflow.pairwise.periodic.modes import require_smooth
+from particleflow.pairwise.promise import Tolerances
 
 # Most pairs times coordinates that torch sums before another backend has begun.
 TINY = 1e4
@@ -101,10 +102,10 @@ class Spanned:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Tolerances):
     """A sum whose cost is estimated: its points, and the tolerances of `Auto`."""
 
-    kernel: Any
+    kernel: Kernel
     sources: Sequence[Spanned]
     queries: Tensor
     columns: int
@@ -211,8 +212,7 @@ def _fast(problem: Problem, least: float) -> Iterator[tuple[PairwiseSum, float]]
     """
     if not has_facts(problem.kernel):
         return
-    rtol, atol = problem.rtol, problem.atol
-    absolute = rtol if atol is None else atol
+    rtol, atol, absolute = problem.rtol, problem.atol, problem.absolute
     if problem.d <= 3 and usable("llvmlite.binding"):
         cost = _mesh(problem, absolute)
         if cost is not None:
@@ -255,8 +255,8 @@ def _mesh(problem: Problem, atol: float) -> float | None:
 
 
 def _culled(problem: Problem, atol: float) -> float:
-    kernel, kind = problem.kernel, cast("Any", type(problem.kernel))
-    radius = reach_of(kind, atol, problem.d).near * kernel.bandwidth
+    kernel = problem.kernel
+    radius = reach_of(type(kernel), atol, problem.d).near * (bandwidth_of(kernel) or 1.0)
     seconds = _exact(problem)[1] - CALL["Compiled"]
     # The ball around a block of queries is as wide as the block and the reach together.
     wide = (problem.near(radius) / problem.pairs) ** (1 / problem.d) + (BLOCK / problem.n) ** (
@@ -280,13 +280,13 @@ def _fourier(problem: Problem, atol: float) -> float | None:
         return CALL["Fourier"] + 3e-7 * points * problem.columns
     if atol < FINEST_FOURIER or not math.isfinite(max(problem.extents)):
         return None
-    digits = math.log(1 / atol)
+    digits, bandwidth = math.log(1 / atol), bandwidth_of(kernel) or math.inf
     seconds = CALL["Fourier"] + problem.columns * points * TRANSFORM[d - 1] * (1 + (d > 1))
     if is_gaussian(kernel):
         counts = [
             (
                 math.prod(
-                    math.sqrt(2 * digits + 9) / math.pi * (e / kernel.bandwidth + 6)
+                    math.sqrt(2 * digits + 9) / math.pi * (e / bandwidth + 6)
                     for e in problem.extents
                 ),
                 0.0,
@@ -296,13 +296,13 @@ def _fourier(problem: Problem, atol: float) -> float | None:
         counts = [
             (
                 math.prod(
-                    2 * (digits + 4) / math.pi * (e / kernel.bandwidth + 2) for e in problem.extents
+                    2 * (digits + 4) / math.pi * (e / bandwidth + 2) for e in problem.extents
                 ),
                 0.0,
             )
         ]
     elif exponential_tail(kernel) is not None and usable("llvmlite.binding"):
-        widest = min(max(problem.extents), bandwidth_of(kernel) or math.inf)
+        widest = min(max(problem.extents), bandwidth)
         radii = [widest * 2 ** (-k / 2) for k in range(2, 24)]
         counts = [
             (math.prod(2.5 * e * (digits + 8) / (math.pi * r) + 8 for e in problem.extents), r)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -117,7 +117,7 @@ class FeatureField:
     def promise(self, z: Tensor | Queries) -> None:
         """Return None: the sums are exact up to rounding."""
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         return {
             "backend": "Features",
             "why": f"{len(self.coefficients)} explicit features, no pairs",

@@ -11,12 +11,11 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from particleflow.kernels import Kernel
 from particleflow.kernels.declared import is_positive
 from particleflow.memo import cached_property
 from particleflow.pairwise.base import Audit, Promise, Queries
@@ -29,21 +28,23 @@ from particleflow.pairwise.inputs import (
     unchanged,
     within,
 )
-from particleflow.pairwise.promise import compared
+from particleflow.pairwise.promise import KernelSources, compared
 from particleflow.pairwise.terms import What
 
 
 @runtime_checkable
-class SummedSources(Protocol):
+class PartSources(KernelSources, Protocol):
+    """Sources of a part of a field."""
+
+    def field(self, w: Tensor) -> SumField: ...
+
+
+@runtime_checkable
+class SummedSources(PartSources, Protocol):
     """Sources of one kernel that know how to sum.
 
     All tensors have the dtype and the device of `points`.
     """
-
-    @property
-    def kernel(self) -> Kernel: ...
-    @property
-    def points(self) -> Tensor: ...
 
     def sums(self, what: What, w: Tensor, z: Tensor | Queries) -> Tensor:
         """Return the sums (Q, K, what.components(d)) of weights w (N, K) at z (Q, d)."""
@@ -75,7 +76,7 @@ class SumField:
     Each part is a set of sources with its weights (N,) or (N, K).
     """
 
-    parts: tuple[tuple[Any, Tensor], ...]
+    parts: tuple[tuple[PartSources, Tensor], ...]
 
     def __add__(self, other: SumField) -> SumField:
         return type(self)(self.parts + other.parts)
@@ -133,7 +134,7 @@ class SumField:
         self._seen(z)
         return None
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         """Tell which backend sums at z, and why, for a fit's report.
 
         This costs next to nothing, unlike the promise.
@@ -149,7 +150,7 @@ class SumField:
         self._seen(z)
         return compared(self, z, rows=rows, seed=seed)
 
-    def _check(self, z: Any) -> None:
+    def _check(self, z: object) -> None:
         # Tensors are asked first: a tensor of a user's class may have an attribute `points`.
         checked_queries(
             points_of(z) if isinstance(z, Tensor | Queries) else z, self.parts[0][0].points
@@ -200,7 +201,7 @@ class SumField:
         powers = _powers([w for _, w in self.parts])
         if powers is None:
             return None
-        fields: list[SumField] = [
+        fields = [
             sources.field(torch.ldexp(w, (-powers if w.ndim == 2 else -powers[0]).to(w.dtype)))
             for sources, w in self.parts
         ]
@@ -229,17 +230,22 @@ class SumField:
             total[:, self._idle] *= 0.0
         return total[:, 0] if self.parts[0][1].ndim == 1 else total
 
+    @property
+    def _summed(self) -> tuple[tuple[SummedSources, Tensor], ...]:
+        """The parts. A field whose sources cannot sum has `sums` and `log` of its own."""
+        return cast("tuple[tuple[SummedSources, Tensor], ...]", self.parts)
+
     def sums(self, what: What, z: Tensor | Queries) -> Tensor:
         """Return sums (Q, K, what.components(d)) at checked queries."""
-        (first, w), *others = self.parts
-        total: Tensor = first.sums(what, as_matrix(w), z)
+        (first, w), *others = self._summed
+        total = first.sums(what, as_matrix(w), z)
         for sources, w in others:
             total = total + sources.sums(what, as_matrix(w), z)
         return total
 
     def log_column(self, k: int, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         """Return the logarithm (Q,) of the k-th weight vector's sum, and its gradient (Q, d)."""
-        return merged_logs([sources.log_sum(as_matrix(w)[:, k], z) for sources, w in self.parts])
+        return merged_logs([sources.log_sum(as_matrix(w)[:, k], z) for sources, w in self._summed])
 
 
 def merged_logs(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -158,6 +158,30 @@ def held_points(points: Tensor, kernel: object) -> Tensor:
     return copied
 
 
+def require_cpu(points: Tensor, backend: str) -> None:
+    if points.device.type != "cpu":
+        raise ValueError(
+            f"`points` must be on the CPU for {backend}, got {points.device}: use KeOps() or"
+            " Dense()"
+        )
+
+
+def require_finite(points: Tensor, backend: str) -> None:
+    if not bool(points.isfinite().all()):
+        raise ValueError(
+            f"`points` must be finite for {backend}, got NaN or infinite coordinates: drop those"
+            " rows"
+        )
+
+
+def require_few_coordinates(points: Tensor, backend: str) -> None:
+    if points.shape[1] > 3:
+        raise ValueError(
+            f"`points` must have 1, 2 or 3 coordinates for {backend}, got {points.shape[1]}: use"
+            " Compiled, which is exact, or Nystroem"
+        )
+
+
 def checked_weights(w: Tensor, points: Tensor) -> Tensor:
     """Return weights `w` (N,) or (N, K), owned, in the dtype of `points` (N, d)."""
     if not isinstance(w, Tensor) or w.is_complex():
@@ -189,12 +213,12 @@ def points_of(z: Tensor | Queries) -> Tensor:
     return z if isinstance(z, Tensor) else z.points
 
 
-def checked_queries(z: Tensor, points: Tensor) -> Tensor:
+def checked_queries(z: object, points: Tensor) -> Tensor:
     """Return `z` (Q, d), and refuse queries unlike the sources `points`.
 
     Machine code checks nothing itself.
     """
-    _checks.points(z, "z")
+    z = _checks.points(z, "z")
     if z.shape[1] != points.shape[1]:
         raise ValueError(
             f"`z` must have the {points.shape[1]} coordinates of the sources, got shape"

@@ -11,9 +11,8 @@ atol S_0 and atol S_1.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from functools import lru_cache
-from typing import Protocol, cast, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,10 +21,28 @@ from particleflow import _checks
 from particleflow.clouds import corners
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, has_facts
+from particleflow.memo import cached
 from particleflow.pairwise.base import Audit, Field, Queries
 
 # Pairs whose differences an audit holds in memory at once: 8 MiB for each coordinate.
 PAIRS = 2**20
+
+
+class Tolerances:
+    """The tolerances rtol and atol of an approximate backend."""
+
+    rtol: float
+    atol: float | None
+
+    @property
+    def absolute(self) -> float:
+        """`atol`, or `rtol` where it is not given."""
+        return self.rtol if self.atol is None else self.atol
+
+    def check_tolerances(self) -> None:
+        _checks.positive(self.rtol, "rtol")
+        if self.atol is not None:
+            _checks.positive(self.atol, "atol")
 
 
 @runtime_checkable
@@ -114,7 +131,7 @@ def peaks(kernel: Kernel, extent: float) -> tuple[float, float]:
     bandwidth = bandwidth_of(kernel)
     far = extent if bandwidth is None else 1e2 * bandwidth
     # only kernels with declared facts are sure to be values, by which a cache can know them
-    return _known_peaks(cast("Hashable", kernel), far) if has_facts(kernel) else _peaks(kernel, far)
+    return _known_peaks(kernel, far) if has_facts(kernel) else _peaks(kernel, far)
 
 
 def _peaks(kernel: Kernel, extent: float) -> tuple[float, float]:
@@ -126,4 +143,4 @@ def _peaks(kernel: Kernel, extent: float) -> tuple[float, float]:
     return float(value.abs().max()), float(slope.abs().max())
 
 
-_known_peaks = lru_cache(maxsize=256)(_peaks)
+_known_peaks = cached(256)(_peaks)

@@ -64,9 +64,6 @@ class Seeded(ABC):
         The numbers are always drawn in float64 on the CPU. One seed therefore means the same points
         for every `dtype` and `device`.
 
-        The numbers are drawn in float64 on the CPU whatever `dtype` and `device` are, so that one
-        seed means the same points everywhere.
-
         Raises
         ------
         ValueError, TypeError

@@ -51,7 +51,8 @@ class FromArray(Rows):
     Raises
     ------
     ValueError, TypeError
-        Not (M, d), empty, not numeric, or not finite; the message names the first bad row.
+        `points` is not (M, d), is empty, not numeric, or not finite; the message names the first
+        bad row.
     """
 
     points: Points
@@ -173,14 +174,12 @@ class Minibatch:
     The points are a pure function of the run's seed and the step. All stages of a step, and its
     retries, see the same points.
 
-    All stages of a step and its retries see the same points.
-
     Parameters
     ----------
     sampler : Sampler
     size : int
     dtype, device : optional
-        Left out, a run takes those of its particles; float64 on the CPU outside of a run.
+        Left out: those of the run's particles, or float64 on the CPU outside of a run.
     """
 
     sampler: Sampler

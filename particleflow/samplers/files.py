@@ -46,12 +46,6 @@ class FromFile(Rows):
     column without a name numbers the rows (pandas, R) and is left out. Other columns of whole
     numbers that look like an id or a class get a warning.
 
-    Text files hold one point a line, columns separated by semicolons, tabs, commas or blanks (the
-    first of these that the first line contains), at most one line of column names, and comments
-    after #. A first line 0,1,...,d-1 counts as names, as pandas writes them. A first column without
-    a name numbers the rows (pandas, R) and is left out. Other whole numbers that look like an id or
-    a class get a warning.
-
     Parameters
     ----------
     path : str or Path
@@ -64,14 +58,16 @@ class FromFile(Rows):
     header : bool, optional
         Whether the first line of a text file holds names. Left out, it is recognised.
     wide : bool
-        Take more coordinates than points (and more than 3), which are refused otherwise, since most
-        such arrays are transposed.
+        Accept more coordinates than points (and more than 3). Otherwise such an array is refused,
+        since most of them are transposed.
 
     Raises
     ------
-    FileNotFoundError, ValueError, TypeError
-        No such file, another suffix, not readable, not numeric (with line and column), ragged,
-        empty, or not finite.
+    FileNotFoundError
+        There is no such file.
+    ValueError, TypeError
+        The file has another suffix or cannot be read. Or its content is not numeric (the message
+        tells line and column), is ragged, empty or not finite. Or an argument does not suit it.
     """
 
     path: str | Path

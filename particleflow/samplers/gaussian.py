@@ -45,8 +45,8 @@ class Gaussian(Seeded):
     Raises
     ------
     ValueError
-        No dimension given or two that disagree, `std` <= 0, `std` and `cov` together, `cov` not
-        symmetric positive definite.
+        There is no dimension, or two that disagree. `std` is not > 0, `cov` is not symmetric
+        positive definite, or both are given.
     """
 
     dim: int
@@ -136,8 +136,6 @@ class Mixture(Seeded):
 
     The points are drawn independently. `log_density` and `score` exist where every component has
     them:
-
-    `log_density` and `score` exist where every component has them:
 
         log p = logsumexp_k (log weight_k + log p_k),    grad log p = sum_k softmax_k grad log p_k.
 

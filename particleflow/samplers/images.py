@@ -31,27 +31,29 @@ class FromImage(Seeded):
     picture is the origin, y points upwards, and the longer side has length `extent`. Cost:
     O(pixels) once, O(n log pixels) a sample.
 
-    A pixel is drawn with a probability proportional to its darkness (white 0, black 1) if that
-    exceeds `threshold`, and a point is uniform within its pixel: the density is constant on each
-    pixel. The picture is centred at the origin, y upwards, its longer side `extent` long. Cost:
-    O(pixels) once, O(n log pixels) a sample.
-
     Parameters
     ----------
     path : str or Path
         Anything that Pillow reads: PNG, JPEG, colour or grey. Transparent parts count as
-        background. Of 16 and 32 bits and of floats the least value of the file is black and the
-        largest is white, since their full range is hardly ever used.
+        background. Where pixels have 16 or 32 bits or are floats, the least value of the file is
+        black and the largest is white, since files hardly ever use the full range.
     bright : bool
         Sample the bright pixels instead: brightness replaces darkness, and transparent parts count
         as black.
     threshold : float in [0, 1)
+        The least darkness (or brightness) of a pixel that is drawn.
     extent : float > 0
+        The length of the picture's longer side.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        No such file, no picture, no contrast, a pixel that is NaN, or no pixel above the threshold.
+    FileNotFoundError
+        There is no such file.
+    TypeError
+        `path`, `bright`, `threshold` or `extent` has another type.
+    ValueError
+        The file is no picture, has no contrast, has a pixel that is not finite, or has no pixel
+        above the threshold. Or `threshold` or `extent` is out of its range.
     """
 
     path: str | Path

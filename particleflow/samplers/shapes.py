@@ -52,9 +52,6 @@ class Rings(_Planar):
     The defaults are the three rings of Glaser, Arbel and Gretton (2021). With noise sigma > 0 the
     density of one ring at a distance r from its centre is the Gaussian's average over the circle,
 
-    With noise sigma > 0 the density of one ring at a distance r from its centre is the Gaussian's
-    average over the circle,
-
         p(r) = exp(-(r^2 + radius^2) / (2 sigma^2)) I_0(r radius / sigma^2) / (2 pi sigma^2).
 
     Parameters
@@ -62,9 +59,9 @@ class Rings(_Planar):
     centres : (K, 2)
     radius : float
     spaced : bool
-        Equally spaced angles from 0 on, ring after ring (the first rings get one point more where K
-        does not divide n), instead of random angles on random rings: without noise the points are
-        then the same for every seed.
+        False: random angles on random rings. True: equally spaced angles from 0 on, ring after
+        ring. The first rings then get one point more where K does not divide n. Without noise the
+        points are the same for every seed.
     """
 
     centres: Sequence[Sequence[float]] = ((0.0, 0.0), (0.0, -0.75), (0.0, -1.5))
@@ -144,10 +141,8 @@ class Moons(_Planar):
 class Spiral(_Planar):
     """Spirals r = theta / (2 pi turns), 0 <= theta <= 2 pi turns, `arms` of them, in the unit disc.
 
-    The points are uniform in arc length.
-
-    The length up to theta is proportional to (theta sqrt(1 + theta^2) + arsinh theta) / 2, which
-    Newton's method inverts.
+    The points are uniform in arc length. The length up to theta is proportional to
+    (theta sqrt(1 + theta^2) + arsinh theta) / 2, which Newton's method inverts.
     """
 
     arms: int = 2

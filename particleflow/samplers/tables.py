@@ -1,4 +1,4 @@
-"""Reading columns of numbers from a text file.
+"""Read columns of numbers from a text file.
 
 The module decides which line has names, which columns were asked for, and which columns look like
 no coordinates.
@@ -41,7 +41,7 @@ NAMED = (
 )
 # Most values of a column of whole numbers that looks like a class: data sets have few classes.
 CLASSES = 20
-# Least mean number of rows a value in such a column: a class repeats its values.
+# Least mean number of rows for each value in such a column: a class repeats its values.
 ROWS_A_CLASS = 5
 # Number of lines after the first that are read to tell column names from points.
 LOOKED_AT = 200

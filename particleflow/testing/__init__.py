@@ -2,7 +2,7 @@
 
 The package's own parts pass the same checks.
 
-    pf.testing.check_kernel(kernel)            what sums over pairs need of it
+    pf.testing.check_kernel(kernel)            the methods that sums over pairs call
     pf.testing.check_estimator(estimator)      fit, witness, memory, value
     pf.testing.check_mobility(mobility)        h and its derivatives
     pf.testing.check_integrator(integrator)    order, stages, masses, noise, going on from a file

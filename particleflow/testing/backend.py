@@ -46,32 +46,34 @@ def check_backend(
 
     Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
-    - sources(kernel, points).field(w) has value, grad, value_and_grad, laplacian: right for N != Q,
-      one point, one query, w (N,) and (N, K) of both signs, points that coincide (no NaN, no
-      force), strided and expanded input, far from the origin, at small and large extents.
-    - At a query that is not finite everything is NaN; the other rows are what they are without it.
-    - Input is detached, never changed, and copied: what is written to it later changes nothing (or,
-      above 131072 numbers, is refused).
-    - Weights may have any size, columns of one w different ones.
-    - Fields of one kernel add; reduce() is the same sum; prepared queries give what the points
-      give, for fields of other sources too.
-    - The same input gives the same bits: again, from a new field, in threads.
-    - log(z), of a positive kernel, is the logarithm and its gradient, also where sums underflow:
-      -inf of an empty sum.
-    - Wrong shapes of w, and logarithms of negative weights, are a ValueError that names `w`; those
-      of a kernel without one a TypeError.
-    - explain(z) tells `backend` and `why`. promise(z) is None (exact up to rounding) or a `Promise`
-      that is kept.
+    - sources(kernel, points).field(w) has `value`, `grad`, `value_and_grad` and `laplacian`. They
+      are right for N != Q, for one point, for one query, and for w (N,) and (N, K) of both signs.
+      They are right far from the origin, at small and large extents, and for strided and expanded
+      input. Points that coincide give no NaN and no force.
+    - A query that is not finite gives NaN in its own row, and changes no other row.
+    - Input is detached, copied, and never changed. So a later change of it changes no sum. Input of
+      more than 131072 numbers need not be copied: its change may be refused.
+    - Weights may have any size, and the columns of one w may differ in size.
+    - Fields of one kernel can be added. reduce() gives the same sum.
+    - Prepared queries give the same sums as their points, also in fields of other sources.
+    - The same input gives the same bits: in a second call, from a new field, and in threads.
+    - log(z) of a positive kernel is the logarithm of the sum, with its gradient, also where the sum
+      underflows. It is -inf for an empty sum.
+    - A wrong shape of w raises a ValueError that names `w`. So does the logarithm with a negative
+      weight. The logarithm of a kernel that has no log_profile raises a TypeError.
+    - explain(z) tells `backend` and `why`.
+    - promise(z) is a `Promise` that is kept, or None where sums are exact up to rounding.
 
     Parameters
     ----------
     backend : PairwiseSum
     kernel, dim, dtype
-        Run it for each that you mean to use. Points have deviations of 1.
+        The kernel, the dimension and the dtype of the points. Run the check for each that you mean
+        to use. Points have deviations of 1.
     rtol : float, optional
-        Errors allowed, relative to the largest sum of absolute values of a row's terms: for a
-        backend that approximates. Left out, each row's own terms count, and rounding alone is
-        allowed: 1e-12, or 1e-5 in float32.
+        The error allowed of a backend that approximates, relative to the largest sum of absolute
+        terms of any row. Left out, only rounding is allowed, relative to each row's own terms:
+        1e-12, or 1e-5 in float32.
 
     Raises
     ------

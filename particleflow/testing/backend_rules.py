@@ -1,4 +1,4 @@
-"""Clauses of `check_backend` without numbers: input, bits, refusals, and the report of a field."""
+"""Clauses of `check_backend` other than right sums: input, bits, refusals, and a field's report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from particleflow.testing.sums import exact_sums
 # Rounding allowed on top of a promised bound, in units of the dtype times the largest sum of
 # absolute terms.
 UNITS = 64
-# Most numbers of a tensor that a backend has to copy: copies of larger ones take too much memory.
+# Most numbers of a tensor that a backend has to copy: larger copies take too much memory.
 LARGE = 2**17
 # Columns of the weights whose total exceeds LARGE: with many columns few points are enough.
 COLUMNS = 64

@@ -1,4 +1,4 @@
-"""Clauses of `check_backend` about numbers, against plain numpy in float64."""
+"""Clauses of `check_backend` about right sums, compared with plain numpy in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holding a part against a clause of its contract, and clauses that several contracts share.
+"""Check a part against a clause of its contract, and hold the clauses that contracts share.
 
 The shared clauses concern bits, tensors, memory, random state and threads.
 """
@@ -27,7 +27,7 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of a `kind` of part, held against one `part`.
+    """The contract of a `kind` of part, and one `part` that is checked against it.
 
     Every check of this package goes through `require`.
     """

@@ -46,32 +46,34 @@ def check_estimator(
 
     Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
-    - `deterministic`, `log_ratio`, `needs_target` (and `smooth_witness`, `in_flow`) are declared;
-      `energy_slope` is a number or None.
-    - fit(x, y, clock, memory) returns a `Fit` for N != M, leaves clouds and memory as they are, and
-      reads no global random state.
-    - The witness maps z (Q, d) to (Q,) and (Q, d) in the dtype of the particles, and its gradient
-      is that of its values (not compared where smooth_witness is False).
-    - Its values are larger at the target than at the particles: they climb. Where it is a log ratio
-      it is that of target / current.
-    - Equal (x, y) give equal bits where it is deterministic, else equal (x, y, clock, memory) do:
-      of a copy too, in threads, and whatever was fitted in between. So `memory`, a flat mapping of
-      tensors, written to a file and read again, is all that a run needs to go on.
-    - Masses of a cloud count: equal ones that are written out change nothing, unequal ones do (or
-      are refused).
-    - `Fit.value` is a number or None, and with an `energy_slope` c moving x_i changes it by -m_i c
-      grad w(x_i).
-    - `Fit.promise` is a `Promise` or None; the report says `converged` on a problem as small as
-      these.
+    - `deterministic`, `log_ratio` and `needs_target` are True or False, and so is `smooth_witness`
+      where it is declared. `energy_slope` is a number or None. `in_flow()`, where there is one,
+      returns an estimator of the same quantity.
+    - fit(x, y, clock, memory) returns a `Fit`, also for N != M. It leaves clouds and memory as they
+      are, and reads no global random state.
+    - The witness maps z (Q, d) to values (Q,) and gradients (Q, d) in the dtype of the particles.
+      The gradients are those of the values; where smooth_witness is False this is not checked.
+    - The witness is larger at the target's samples than at the particles, which climb it. So a log
+      ratio is log(target / current).
+    - Equal (x, y, clock, memory) give equal bits: from a copy of the estimator, in threads, and
+      after other fits. A deterministic fit does not depend on the random numbers of the clock.
+    - `memory` is a flat mapping of tensors. Written to a file and read again, it is all that a run
+      needs to go on with the same bits.
+    - The masses of the particles count. Equal masses that are written out change nothing. Unequal
+      masses change the fit, or are refused.
+    - `Fit.value` is a number or None. With an `energy_slope` c, its gradient in x_i is
+      -m_i c grad w(x_i).
+    - `Fit.promise` is a `Promise` or None.
+    - The fit converges on a problem as small as this one.
 
     Parameters
     ----------
     estimator : Estimator
-        Its clouds have deviations of about 1, 26 particles and 37 target samples: pass one whose
-        bandwidths and steps suit that.
+        The check fits it to 26 particles and 37 target samples with deviations of about 1: pass an
+        estimator whose bandwidths and steps suit these.
     dim, dtype : int, torch.dtype
-        Of the clouds. Run it for each that you mean to use. In float32 gradients are not compared
-        with differences.
+        The dimension and the dtype of the clouds. Run the check for each that you mean to use. In
+        float32 gradients are not compared with differences.
 
     Raises
     ------

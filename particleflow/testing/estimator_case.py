@@ -16,7 +16,7 @@ from particleflow.testing.contract import (
     Contract,
 )
 
-# Number of particles; the three numbers differ, so that none can stand for another.
+# Number of particles. N, M and Q differ, so that a swap of two of them shows.
 N = 26
 # Number of target samples.
 M = 37

@@ -1,4 +1,4 @@
-"""What `check_kernel` proves of a built-in kernel's facts (`particleflow.kernels.facts`)."""
+"""Check that a built-in kernel's facts agree with its methods (`particleflow.kernels.facts`)."""
 
 from __future__ import annotations
 
@@ -69,8 +69,10 @@ def _tensor(number: Number) -> Tensor | float:
 
 
 def check_facts(contract: Contract, kernel: Kernel, squares: Tensor) -> None:
-    """The facts agree with the kernel's own methods at `squares`, in bandwidths squared. A kernel
-    that states none has nothing to check.
+    """Check that the facts agree with the kernel's own methods.
+
+    The methods are called at the squared distances `squares`, in squared bandwidths. A kernel that
+    states no facts passes.
     """
     facts = facts_of(kernel)
     if facts is None:
@@ -84,7 +86,7 @@ def check_facts(contract: Contract, kernel: Kernel, squares: Tensor) -> None:
 
 
 def _kink(contract: Contract, facts: Facts, kernel: Kernel, unit: float) -> None:
-    """The slope in s grows like 1 / r towards a kink, and is bounded elsewhere."""
+    """Check `kinked`: the slope in s grows like 1 / r towards a kink, and is bounded elsewhere."""
     near, nearer = kernel.slope(torch.tensor([1e-10, 1e-14], dtype=torch.float64) * unit**2).abs()
     kinked = bool(nearer > 10 * near)
     contract.require(

@@ -1,6 +1,6 @@
 """`check_integrator`: the contract of an integrator, clause by clause.
 
-The contract is in `particleflow.integrators.base`. The flows are solved in closed form.
+The contract is in `particleflow.integrators.base`. The flows of the check have known solutions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROUNDED = 1e-12
 MANY = 20000
 # Number of steps of the Ornstein-Uhlenbeck process up to T.
 MANY_STEPS = 50
-# Error allowed of its mean and variance: errors of dt and of the draws.
+# Relative error allowed of its mean and variance: both dt and the draws cause errors.
 OFF = 0.06
 PURE = (
     "compute from (flow, state, dt) alone, and return in the stepper's memory what the next step"
@@ -54,17 +54,17 @@ def check_integrator(integrator: Integrator) -> None:
     Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
     - `order`, `stages` and `stochastic` are declared.
-    - step(flow, refit, state, dt) returns a cloud of the same shape and dtype, the dt used (0 <
-      used <= dt), and a flat memory of tensors.
-    - It makes stages - 1 further fits (more only where it has shortened dt), whose clocks keep step
-      and draws and lie within the step.
-    - At a fixed time the error is O(dt^order): on a flow of the particles' mean and the time, on v
-      = -x^3, and for masses under a reaction.
-    - Masses are carried on. The state is left alone.
-    - The same state gives the same bits, and a run goes on from its state, read from a file, with
-      the same bits.
-    - Where it is stochastic it adds the flow's diffusion: the moments of the Ornstein-Uhlenbeck
-      process, of other numbers for another seed.
+    - step(flow, refit, state, dt) returns a cloud of the same shape and dtype, the dt used, and a
+      flat memory of tensors. The dt used is > 0 and at most dt.
+    - A step makes stages - 1 further fits, and more only where it has shortened dt. The clocks of
+      these fits keep the state's step and draws, and their times lie within the step.
+    - The error at a fixed time is O(dt^order). It is measured on a flow that depends on time and on
+      the particles' mean, on v = -x^3, and on masses under a reaction.
+    - Masses are carried on, and the state is not changed.
+    - The same state gives the same bits. A run goes on with the same bits from a state that was
+      written to a file and read again.
+    - A stochastic integrator adds the flow's diffusion: its particles have the moments of the
+      Ornstein-Uhlenbeck process, and another seed gives other particles.
 
     Raises
     ------

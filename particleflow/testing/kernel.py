@@ -41,27 +41,30 @@ LOGARITHMS = ("log_profile", "log_slope")
 
 
 def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool = True) -> None:
-    """Check every clause of a kernel's contract. Nothing is returned; a broken clause raises
-    AssertionError with its name and the remedy.
+    """Check every clause of a kernel's contract.
 
-    - `profile`, `slope` and `curvature` map s = |z - y|^2 elementwise, whatever its shape, keep its
-      dtype and device, and do not change it.
-    - All are finite for s >= 0, s = 0 among them; slope = d profile / ds, curvature = d slope / ds.
-    - With `log_profile` and `log_slope`: profile > 0, and both are the logarithm and its
-      derivative, also where the profile underflows.
-    - With `with_bandwidth`: k_l(s) = k_1(s / l^2), members of one bandwidth are equal and hash
-      alike, members of two are unequal.
-    - Where the class states `facts`: they agree with its methods.
-    - With `kinked_at_zero`: True where the slope grows without bound as s falls to 0, else False.
-    - Gram matrices are positive semidefinite; of a kernel without logarithms it is enough that they
-      are so on weights of sum zero.
+    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
+
+    - `profile`, `slope` and `curvature` map s = |z - y|^2 elementwise, for any shape of s. They
+      keep the dtype and the device of s, and do not change s.
+    - All three are finite for s >= 0, also at s = 0. slope = d profile / ds and
+      curvature = d slope / ds.
+    - If the kernel has `log_profile` and `log_slope`: profile > 0. log_profile is its logarithm,
+      also where the profile underflows, and log_slope = d log_profile / ds.
+    - If it has `with_bandwidth`: k_l(s) = k_1(s / l^2). Kernels of one bandwidth are equal and have
+      the same hash. Kernels of two bandwidths are unequal.
+    - If its class states `facts`: the facts agree with the methods.
+    - If it has `kinked_at_zero`: the value is True where the slope grows without bound as s falls
+      to 0, else False.
+    - Gram matrices K are positive semidefinite. For a kernel without logarithms w' K w >= 0 is
+      enough for weights w of sum zero.
 
     Parameters
     ----------
     kernel : Kernel, or callable of the squared distance
     definite : bool
-        False leaves the last clause out: for kernels of density estimates alone. MMD^2, KALE and
-        Nystroem sums need it.
+        False leaves out the clause about Gram matrices, which density estimates do not need. MMD^2,
+        KALE and Nystroem sums need it.
 
     Raises
     ------

@@ -28,10 +28,11 @@ def check_mobility(mobility: Mobility) -> None:
 
     Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
-    - `h`, `slope` and `curvature` map a log ratio d elementwise, keep its shape and dtype, and do
-      not change it.
-    - slope = dh / dd, curvature = d slope / dd, all finite for |d| <= 9.87.
-    - slope > 0 there and >= 0 for |d| <= 80, unless the class has `allow_nonmonotone = True`.
+    - `h`, `slope` and `curvature` map a log ratio d elementwise. They keep the shape and the dtype
+      of d, and do not change d.
+    - All three are finite for |d| <= 9.87, where slope = dh / dd and curvature = d slope / dd.
+    - slope > 0 for |d| <= 9.87, and slope >= 0 for |d| <= 80. A class with
+      `allow_nonmonotone = True` is excused from this clause.
 
     Raises
     ------

@@ -38,21 +38,23 @@ def check_sampler(sampler: Sampler, *, mean: Any = None, cov: Any = None) -> Non
 
     Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
 
-    - `dim` is an integer >= 1, and sample(n, seed=) is a fresh, finite (n, dim) tensor: float64 on
-      the CPU unless told otherwise.
-    - Equal seeds give equal bits, in every thread, two seeds two samples; no global random state is
-      read or changed.
-    - float32 is the float64 sample rounded: one seed means the same points.
-    - An n below 1, a negative seed and a dtype other than float32 and float64 are refused.
-    - With `log_density` and `score`: shapes (Q,) and (Q, d), the score is the gradient, samples
-      have a density > 0, and it integrates to one (up to three dimensions; a density that is 0 in
-      one place and infinite in the next is beyond this test).
+    - `dim` is an integer >= 1. sample(n, seed=) is a fresh, finite (n, dim) tensor, float64 on the
+      CPU unless another dtype or device is given.
+    - Equal seeds give equal bits, also in threads. Two seeds give two samples. No global random
+      state is read or changed.
+    - A float32 sample is the float64 sample of the same seed, rounded.
+    - An n below 1, a negative seed, and a dtype other than float32 and float64 are refused.
+    - If the sampler has `log_density` and `score`: they return (Q,) and (Q, d), and the score is
+      the gradient of the log density. The density is > 0 at samples. In up to three dimensions it
+      integrates to one. (This clause cannot judge a density that is 0 in one place and infinite in
+      the next.)
 
     Parameters
     ----------
     sampler : Sampler
     mean, cov : (dim,), (dim, dim), optional
-        What the moments are known to be: those of 2000 points must lie within six standard errors.
+        The known moments. The moments of 2000 points must agree with them within six standard
+        errors.
 
     Raises
     ------

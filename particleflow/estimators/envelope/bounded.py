@@ -22,7 +22,7 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.divergences import Divergence, PiecewiseLinear
-from particleflow.estimators.envelope.dual import ROUNDING, SHARE, SMALL_RESIDUAL
+from particleflow.estimators.envelope.dual import ROUNDING, SHARE, SMALL_RESIDUAL, small_gap
 from particleflow.estimators.envelope.gram import LARGE, Gram, WholeGram, gram_of
 from particleflow.kernels import Kernel
 from particleflow.memo import cached_property
@@ -35,7 +35,17 @@ LEAST = 1e-140
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """D, its gap, `error` >= |h - h*| / |h|, and the `floor` that the sums' errors set to it."""
+    """The quality of an iterate.
+
+    Attributes
+    ----------
+    value, gap : float
+        D and its duality gap.
+    error : float
+        A bound of |h - h*| / |h|.
+    floor : float
+        The `error` that the errors of the sums leave, however long the solver runs.
+    """
 
     value: float
     gap: float
@@ -47,8 +57,8 @@ class Certificate:
 class Program:
     """Problem (1), as one vector of n densities g at P <= n points.
 
-    First come those of cost f at y; then, for a piecewise linear f, those of cost c at y; then b at
-    x.
+    The densities stand in this order: those of cost f at y; those of cost c at y, for a piecewise
+    linear f alone; the densities b at x.
 
     Parameters
     ----------
@@ -162,7 +172,8 @@ class Program:
     ) -> Float[Tensor, "M"]:
         """The error of f(g) + f*(h) - g h, near 0, that an error of h up to `size` causes.
 
-        It is `size` times the change of (f*)', of which no more than 1 + g counts.
+        It is that error of h, with rounding, times the change of (f*)' over it, or times 1 + g
+        where that is less.
         """
         error = size + ROUNDING * h.abs()
         up, down = (
@@ -180,8 +191,8 @@ class Program:
             return c * r, torch.where(h < -c, g * (-c - h), r * (c + h))
         cost = self.divergence.f(g)
         t = h - self.divergence.slope(g)
-        # as in `Dual`: the trapezium rule where the difference has no digits
-        near = t * (self.divergence.ratio(h) - g) / 2
+        # as in `Dual`: an upper bound where the difference has no digits
+        near = small_gap(t, g, self.divergence.ratio(h - t / 2), self.divergence.ratio(h))
         far = cost + self.divergence.conjugate(h) - g * h
         return cost, torch.where(t.abs() < SMALL_RESIDUAL, near, far).clamp(min=0)
 

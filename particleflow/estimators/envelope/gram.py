@@ -27,7 +27,7 @@ LARGE = 4096
 ROUNDING = 8 * torch.finfo(torch.float64).eps
 # The error of a rough product, as a share of lam: small enough for a linear solver to use.
 ROUGH = 1e-2
-# Least relative error of rough products: float32 sums reach no less.
+# Least relative error of rough products: float32 sums are no more exact.
 FINEST = 5e-7
 # Largest relative error of rough products: rougher ones would be of no use.
 COARSEST = 1e-3
@@ -85,7 +85,7 @@ class WholeGram:
 
 @dataclass(frozen=True, eq=False)
 class SummedGram:
-    """K through a sum over pairs, in O(M) memory, with all that depends on the points alone kept.
+    """K as a sum over pairs, in O(M) memory. What depends on the points alone is kept.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class SummedGram:
     lasting : bool
         Whether the points come back, so that a factor of K pays.
     rough : dict
-        What makes rough products, by their relative error.
+        A factor of K, or sources and queries in float32, by the relative error of their products.
 
     It has the properties and methods of `WholeGram`.
     """

@@ -21,9 +21,10 @@ from particleflow.kernels import Kernel
 PATIENCE = 5
 # Careful steps without progress after which the solver stops.
 STEPS = 25
-# The solver has converged where rounding explains the share 1 / REACHED of the error.
+# The solver has converged where the error is at most this many times the floor, which rounding and
+# the errors of the sums set.
 REACHED = 10.0
-# The largest error that counts as converged because rounding explains it.
+# The largest error that counts as converged because of that floor.
 MOST = 1e-2
 # A later solve starts where the gap fell below this share of the value: nearer to the bounds it
 # would have to turn back.
@@ -36,7 +37,10 @@ NEAR = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The solution at y, the weights b at x, and where a later solve starts; None: from nothing."""
+    """The solution at y, and the weights b at x.
+
+    `later` is where a later solve starts. None: at a cold start.
+    """
 
     solution: Solution
     singular: Float[Tensor, "N"]
@@ -45,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """The best iterate so far, its certificate, and where a later solve starts.
+    """The `best` iterate so far, its certificate `found`, and where a `later` solve starts.
 
     `count`: the iterations made. `exhausted`: whether these were all that are allowed.
     """
@@ -105,9 +109,9 @@ def solve_program(
 def _descend(
     solver: Solver, here: Iterate, rtol: float, most: int, *, careful: bool = False
 ) -> Progress:
-    """From `here` until the error is small enough, or the best is no longer bettered.
+    """From `here` until the error is small enough, or no further iterate is better than the best.
 
-    `careful` lowers one tau after the other, which is slower and turns back nowhere. `later` is the
+    `careful` lowers one tau after the other, which is slower and never turns back. `later` is the
     last iterate that is not too near to the bounds.
     """
     program, lam = solver.program, solver.lam

@@ -5,9 +5,9 @@ At an optimum
 
     h = f'(g) - z + t,    g z = 0,    r t = 0,    h = (mu_x - K a) / lam                         (2)
 
-Newton's method is applied to (2) with a small tau > 0 in place of 0. g, r, z and t are numbers of
-their own, so that each keeps all its digits where it vanishes. The linear system is that of
-`linear`, with W^-1 = f''(g) + z / g + t / r.
+Newton's method is applied to (2) with a small tau > 0 in place of 0. Each of g, r, z and t is
+stored on its own, so that it keeps all its digits where it is nearly 0. The linear system is the
+one of `linear`, with W^-1 = f''(g) + z / g + t / r.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from particleflow.kernels import Kernel
 
 # The share of the way to the nearest bound that a step may go.
 NEARLY = 0.995
-# The densities, other than those of cost f, at a cold start.
+# The densities at a cold start, except those of cost f, which are 1.
 HALF = 0.5
 # The least multiplier at a cold start.
 LEAST = 0.5
-# The least multiplier at a cold start, as a share of max |h|.
+# The least multiplier at a cold start, as a share of max |h|, where that is more than LEAST.
 SHARE = 0.1
 # The largest W / lam: beyond, K W / lam would be singular in float64.
 LARGEST = 1e12
@@ -43,8 +43,8 @@ NUMBERS = 2 * 10**7
 LEFT = 1e-13
 # The least f'' at a density, as a share of f''(1), with which Newton's method in u works.
 FLAT = 0.1
-# The least product g z of a later solve's start, as a share of the gap's mean part. Smaller ones,
-# from fit to fit, would end at 0, where no step leads away.
+# The least product g z where a later solve starts, as a share of the gap over the mass of all
+# bounds. Without it such products would shrink from fit to fit and end at 0, which no step leaves.
 CENTRED = 1e-2
 # The largest factor between g z and tau in careful steps.
 OFF = 1e3
@@ -133,9 +133,9 @@ class Solver:
         return Iterate(g, torch.where(self.high, 1 - g, 1.0), z, least * self.high.double(), h)
 
     def begin_at(self, start: Float[Tensor, "4 n"]) -> Iterate:
-        """An earlier solve's point, with its products g z and r t lifted to a share of its gap.
+        """The point of an earlier solve, with g z and r t raised to at least a share of its gap.
 
-        Centred like that, the solver need not turn back.
+        From such a point, which is not too near to any bound, the solver need not turn back.
         """
         g, r, z, t = start.unbind()
         here = Iterate(g, r, z, t, self._image(g))
@@ -150,10 +150,10 @@ class Solver:
         return Iterate(g, torch.where(self.high & (r >= g), 1 - g, r), z, t, self._image(g))
 
     def free(self, here: Iterate) -> bool:
-        """Whether the solution meets no bound at y, and all at x: a problem for Newton's method.
+        """Whether Newton's method can solve the problem: no bound is met at y, and all are at x.
 
-        False where f'' nearly vanishes at small densities (powers above 2): u hardly tells these
-        apart.
+        It cannot where f'' nearly vanishes at small densities (powers above 2), since u hardly
+        tells such densities apart.
         """
         met, size = here.g < here.z, self.program.size
         if self.program.doubled or bool(met[:size].any()) or not bool(met[size:].all()):
@@ -195,14 +195,15 @@ class Solver:
         return after if bool(after.h.isfinite().all()) else None
 
     def mean(self, here: Iterate) -> float:
-        """The mean of all g z and r t, by mass."""
+        """The mean of all products g z and r t, weighted by mass."""
         return self._products(here.g, here.r, here.z, here.t) / self.bounds
 
     def lower(self, here: Iterate, tau: float) -> Iterate | None:
         """Newton's step for g z = r t = tau, as far as it lowers D - tau sum q (log g + log r).
 
-        That function is convex, and its slope at the end of the step tells: its values would drown
-        in rounding. z and t go as far as their own bounds let them. None where no step is found.
+        That function is convex. Its slope at the end of the step decides whether the step is short
+        enough, since differences of its values would be rounding. z and t go as far as their own
+        bounds allow. None where no step is found.
         """
         zero = torch.zeros_like(here.g)
         w = self._inverse(here)
@@ -296,7 +297,7 @@ class Solver:
 def _lifted(
     v: Float[Tensor, "n"], w: Float[Tensor, "n"], where: Bool[Tensor, "n"], least: float
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """v and w, enlarged where `where` holds by as little as makes v w >= least."""
+    """v and w, which are enlarged where `where` holds, just enough for v w >= least."""
     root = math.sqrt(least)
     larger_v = torch.maximum(v, least / w.clamp(min=root))
     larger_w = torch.maximum(w, least / v.clamp(min=root))

@@ -36,10 +36,10 @@ class KALE(Regularised):
     MMD^2 / 2. lam -> 0 tends to KL only where the samples share their support: for two different
     finite samples the value grows like 1 / lam.
 
-    Cost: one exact product by K = k(y_i, y_j) for each of 2 to 5 Newton iterations (warm), and some
-    5 rough ones for its linear system at lam = 1e-2, whatever M is. K is kept up to 512 points, and
-    up to 4096 where no fast sum replaces it. Beyond, memory is O(M). The solver works in float64
-    whatever the particles' dtype.
+    Cost: a warm fit takes 2 to 5 Newton iterations, whatever M is. Each takes one exact product by
+    K = k(y_i, y_j), and some 5 rough products for its linear system at lam = 1e-2. K is kept up to
+    512 points, and up to 4096 where no fast sum replaces it. Beyond, memory is O(M). The solver
+    works in float64 whatever the particles' dtype.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ class KALE(Regularised):
         another functional at each step, and need not decrease.
     reverse : bool
         True: KALE(p || q), with w = +h and weights on the particles. Minus the Wasserstein gradient
-        of the value is then (1 + lam) e^w grad w, the mobility `Exponential`, and no constant times
-        grad w.
+        of the value is then (1 + lam) e^w grad w. That is no constant times grad w, but the
+        mobility `Exponential`.
     rtol : float
         Bound of the error of h, relative in the Hilbert norm. The errors of the sums set a floor.
     max_iterations : int
-        Newton iterations, for each value of lam on the way of a cold start. When they do not
-        suffice, `converged` is False.
+        The most Newton iterations, at each value of lam on the way of a cold start. When they do
+        not suffice, `converged` is False.
 
     Source: Glaser, Arbel and Gretton (2021); theory page, equations 6-10.
 

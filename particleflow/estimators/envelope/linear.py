@@ -21,11 +21,12 @@ FEW = 20
 PER_POINT = 20
 # Points up to which the factor is always quicker.
 DIRECT = 64
-# The most products where there is no whole matrix. They reach a descent direction.
+# The most products where there is no whole matrix. They are enough for a descent direction.
 MOST = 1000
-# Points whose weights together change h by less than this share of their residual follow h at once.
+# A point is passive where M such points would change h by less than this share of their residual.
+# The step of a passive point takes up the residual that is left there.
 PASSIVE = 0.1
-# The share of the right-hand side that `Products` leaves.
+# The residual at which `Products` stops, as a share of the right-hand side.
 INEXACT = 1e-3
 
 

@@ -29,20 +29,20 @@ class Moreau(Regularised):
 
     q is the particles' distribution, p the target's. The witness is w = -h, h = (mu_q - mu_gp) /
     lam, and g = (f*)'(h) at the target's points. h is about f'(q / p), so that w grows with
-    log p / q. It is no log ratio itself, except that of KL (see `KALE`).
+    log p / q. w is a log ratio only where D_f is the KL divergence (see `KALE`).
 
     Where f has a finite recession constant c (Jensen-Shannon, reverse KL, total variation, Tsallis
     below 1), mass may leave the target's points at the cost c: h <= c everywhere. Where h would
     exceed c at a particle, there are singular masses b_i on the particles as well. An
     interior-point method then finds all M + N weights. It also serves where densities of Tsallis(2)
-    and above meet 0 and Newton's method fails. Its gap is a share of some 1e-15 / lam of the value
-    up to 4096 points, and a share of the sums' error over lam beyond. `error` is the root of that
-    share.
+    and above meet 0 and Newton's method fails. It lowers the gap to some 1e-15 / lam of the value
+    up to 4096 points, and to the relative error of the sums over lam beyond. `error` is the square
+    root of that share.
 
     grad w is minus the Wasserstein gradient of the value where no singular mass sits on particles.
-    Such mass moves along: the value found changes with x_i by 1 - N b_i times as much. So an
-    entropy with a finite c has no `energy_slope`. Each of its fits has one where it finds no such
-    mass.
+    Singular mass moves along with its particle: the value then changes with x_i 1 - N b_i times as
+    much. So with a finite c the estimator declares no `energy_slope`. A fit without singular mass
+    declares its own.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ class Moreau(Regularised):
     rtol : float
         Bound of the error of h, relative in the Hilbert norm. The errors of the sums set a floor.
     max_iterations : int
-        Newton iterations, for each value of lam on the way of a cold start. When they do not
-        suffice, `converged` is False.
+        The most Newton iterations, at each value of lam on the way of a cold start. When they do
+        not suffice, `converged` is False.
 
     Cost: as `KALE`. The interior-point method takes some 10 to 20 iterations of O((M + N) r^2),
     where K has a factor of rank r, else of O((M + N)^3).

@@ -32,8 +32,8 @@ COARSE = 3e-2
 FINE = 0.3
 # The least sum of weights, where all of them underflow.
 TINY = 1e-300
-# Where a full step from a small residual leaves more than this share of the gap, rough products are
-# too rough.
+# Rough products are too rough where a full step from a small residual leaves more than this share
+# of the gap.
 SLOW = 0.1
 # The shortest step that the line search tries, as a share of the full step.
 SHORTEST = 1e-8
@@ -77,11 +77,11 @@ def solve(
     """Minimise D until `error` <= rtol, or as near to that as the errors of the sums allow.
 
     Each iteration solves (I + K W / lam) s = t for the step s of u, W = q (f*)''(u), t = h - u. A
-    residual r of that system leaves a gap of sum_j W_j r_j^2 / 2. So the system is solved no
-    further than the gap wanted, or than quadratic convergence can use.
+    residual r of that system leaves a gap of sum_j W_j r_j^2 / 2. So the system is solved only as
+    far as the wanted gap asks for, or as quadratic convergence can use.
 
-    `start` is where u begins. Without one, or with one that is worse than u = 0, lam comes down to
-    its value in a few stages.
+    u begins at `start`. Where there is none, or it is worse than u = 0, u begins at 0 with a larger
+    lam, which falls to its value in a few stages.
     """
     run = Run(dual, max_iterations)
     zero = dual.at_zero(lam)
@@ -108,7 +108,7 @@ def solve(
 
 
 class Run:
-    """One solve: iterations and products so far, and how its linear systems are best solved.
+    """One solve: its iterations and products so far, and what it has learned about its systems.
 
     `exact`: rough products have proved too rough. `direct`: a Cholesky factor has proved quicker.
     """
@@ -119,17 +119,20 @@ class Run:
         self.exact = self.direct = False
 
     def minimise(self, point: Point, lam: float, rtol: float) -> Point:
-        """The solution at lam, to an error of rtol, from a `point` that may be of another lam.
+        """The solution at lam, to an error of rtol, with a certified gap.
 
-        `trouble` says what prevents it, and is "" where nothing does.
+        `point`, where it starts, may belong to another lam. `trouble` says what prevents that
+        error, and is "" where nothing does.
         """
         dual = self.dual
         point = dual.with_image(point.u, point.a, point.image, lam)
         for _ in range(self.max_iterations):
             enough = dual.enough(point, lam, rtol)
             if point.gap <= enough:
-                self.trouble = ""
-                return point
+                point = dual.certified(point)
+                if point.gap <= enough:
+                    self.trouble = ""
+                    return point
             self.iterations += 1
             after = self._step(point, lam, enough)
             if after is None:
@@ -137,8 +140,9 @@ class Run:
                 self.trouble = (
                     "no step lowers the dual any more" if finite else "the dual is not finite"
                 )
-                return point
+                return dual.certified(point)
             point = after
+        point = dual.certified(point)
         reached = point.gap <= dual.enough(point, lam, rtol)
         self.trouble = "" if reached else f"{self.max_iterations} iterations do not suffice"
         return point
@@ -147,7 +151,7 @@ class Run:
         """The next point; `point` itself where exact products are to be tried; None if stuck."""
         w, t = self.dual.mass * self.dual.divergence.ratio_slope(point.u), point.residual
         size = math.sqrt(float((w * t) @ t))
-        # the root mean square residual by the weights W, the error of Newton's model
+        # the root mean square of t with the weights W: it measures the error of Newton's model
         spread = size / math.sqrt(max(float(w.sum()), TINY))
         # The residual of the linear system adds tolerance^2 / 2 to the gap.
         tolerance = max(FINE * math.sqrt(2 * enough), min(COARSE, spread) * size)

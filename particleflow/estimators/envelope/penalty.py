@@ -27,7 +27,7 @@ def as_penalty(lam: Any, remedy: str) -> Penalty:
 
 
 def penalty_at(lam: Penalty, clock: Clock, memory: Memory) -> float:
-    """lam at `clock`, of a fit that starts from `memory`."""
+    """lam at `clock`, for a fit that starts from `memory`."""
     if isinstance(lam, float):
         return lam
     if isinstance(lam, Decreasing):

@@ -1,4 +1,4 @@
-"""Share one base among KALE, the Moreau envelopes and the de-regularised MMD."""
+"""The base class of KALE, the Moreau envelopes and the de-regularised MMD."""
 
 from __future__ import annotations
 

@@ -26,12 +26,14 @@ from particleflow.kernels import Kernel
 from particleflow.pairwise import Field, PairwiseSum, Sources
 from particleflow.pairwise.exact.fallback import warn_once
 
-# A value of a KL is called no KL where D / (2 lam) exceeds this many entropies of the weights.
+# The squared distance's part of the value, in entropies of the weights, above which a warning says
+# that the value does not approximate KL.
 DOMINATED = 3.0
-# The entropy below which weights are nearly equal, as for a large lam: nothing is reported then.
+# The entropy of the weights below which there is no such warning: they are then nearly equal, as
+# for a large lam.
 FAR = 0.5
-# Newton iterations where the interior-point method could follow: a problem that Newton's method
-# solves takes fewer.
+# The most Newton iterations where the interior-point method can follow: a problem that Newton's
+# method solves takes fewer.
 FEW = 50
 # Singular mass below this share of each particle's own changes no digit of a velocity that counts.
 NEGLIGIBLE = 1e-9
@@ -64,7 +66,8 @@ class Envelope:
     rtol : float
         Bound of the error of the witness, relative in the Hilbert norm.
     max_iterations : int
-        Of Newton's method, for each lam on the way, and of the interior-point method.
+        The most iterations of Newton's method at each lam on the way, and of the interior-point
+        method.
     """
 
     kernel: Kernel
@@ -147,7 +150,8 @@ class Envelope:
         """The solution, the singular mass at the moving points, and the memory of the next solve.
 
         Newton's method in u is tried first. Where it fails, or its solution breaks a bound, the
-        interior-point method follows. Later solves start with that one, as long as it meets bounds.
+        interior-point method follows. Later solves then begin with the interior-point method, as
+        long as its solutions meet bounds.
         """
         finite = math.isfinite(self.divergence.recession)
         at_moving = mu.value(moving.points) if finite else None

@@ -25,8 +25,8 @@ class Calibration:
 def calibrated(training: Training, model: Any, folds: int, seed: int, clip: float) -> Calibration:
     """The calibration by out-of-fold scores, cut to +- clip.
 
-    `seed` draws the folds from the places of each class, no more folds than the smaller class has
-    places.
+    `seed` divides the places of each class among the folds. There are no more folds than the
+    smaller class has places.
     """
     scores = np.empty(len(training.labels))
     for kept, held_out in splits(training, folds, seed):

@@ -19,7 +19,13 @@ from particleflow.estimators.base import (
 from particleflow.kept import Kept
 from particleflow.kernels import Bandwidth, CrossValidated, Gaussian, Kernel, Median
 from particleflow.kernels.bandwidth import is_rule, read_off
-from particleflow.kernels.declared import as_kernel_or_rule, bandwidth_of, is_positive
+from particleflow.kernels.declared import (
+    as_kernel_or_rule,
+    bandwidth_of,
+    is_positive,
+    names_of,
+    positive_kind,
+)
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
 
@@ -49,33 +55,36 @@ class KDE(SmoothRatio, FlowDefaults):
 
         w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x
 
-    With a kernel, k_x = k_y and the constants cancel. With a rule both are Gaussian, each cloud has
-    a bandwidth l of its own, and c = (2 pi l^2)^{d/2}. A flow rests where the smoothed densities
-    agree. With one bandwidth that is the target. With two it is narrower or wider.
+    With a kernel, k_x = k_y and the constants cancel. With a rule both kernels are Gaussian, each
+    cloud has its own bandwidth l, and c = (2 pi l^2)^{d/2}. A flow rests where the smoothed
+    densities agree. With one bandwidth for both, the particles then have the target's distribution.
+    With two bandwidths they end narrower or wider than the target.
 
     `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i). The velocity h'(w) grad w is
-    not its gradient, and need not lower it. Cost O((N + M) Q d), and that of a rule at each fit.
-    `Fit.report` has the bandwidths that were chosen from the data.
+    not its gradient, and need not lower it. Cost O((N + M) Q d) for Q queries. A rule adds its own
+    cost at each fit. `Fit.report` has the bandwidths that were chosen from the data.
 
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. A rule of `particleflow.kernels` is
-        applied to each cloud at each fit: CrossValidated(), Scott(), Median(). None: a Gaussian for
-        both clouds, whose bandwidth `shared` chooses for the target at the first fit.
+        Positive: Gaussian, Laplace, Matern32, Matern52, IMQ or Cauchy. A rule of
+        `particleflow.kernels`, such as CrossValidated(), Scott() or Median(), is applied to each
+        cloud at each fit. None: a Gaussian for both clouds, whose bandwidth `shared` chooses for
+        the target at the first fit.
     shared : Bandwidth, optional
-        The rule for that bandwidth, which is kept in memory. None: CrossValidated(), right for a
-        density. In a `Flow` None is Median(None), `default_bandwidth`: a flow needs a force between
-        the parts of a target, where a bandwidth that fits the density of the parts has none.
+        The rule that chooses the bandwidth where `kernel` is None. The bandwidth is kept in memory.
+        None: CrossValidated(), which fits a density. In a `Flow`, None is Median(None), the rule of
+        `default_bandwidth`. A flow needs a force between the parts of a target, and a bandwidth
+        that fits each part gives none there.
     pairwise : PairwiseSum
         The backend of the sums.
 
     Raises
     ------
     TypeError
-        A kernel that is not positive.
+        `kernel` is not positive, or `shared` is no rule.
     ValueError
-        `shared` beside a kernel.
+        `shared` is given beside a kernel.
 
     >>> flow = pf.mono_flow(pf.estimators.KDE(pf.kernels.Gaussian(0.2)))         # doctest: +SKIP
     """
@@ -105,8 +114,8 @@ class KDE(SmoothRatio, FlowDefaults):
         object.__setattr__(self, "kernel", kernel)
         if not (is_rule(kernel) or is_positive(kernel)):
             raise TypeError(
-                f"`kernel` must be positive to estimate a density, got {self.kernel}: use Gaussian,"
-                " Laplace, Matern32, Matern52 or IMQ"
+                f"`kernel` must be positive to estimate a density, got {self.kernel}: use"
+                f" {names_of(positive_kind)}"
             )
 
     def in_flow(self) -> KDE:

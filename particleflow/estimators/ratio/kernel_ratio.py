@@ -19,7 +19,12 @@ from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Cloud
 from particleflow.kernels import Bandwidth, Gaussian, Kernel, Median, median_distance
 from particleflow.kernels.bandwidth import is_rule, read_off
-from particleflow.kernels.declared import as_kernel_or_rule, is_positive
+from particleflow.kernels.declared import (
+    as_kernel_or_rule,
+    is_positive,
+    names_of,
+    positive_kind,
+)
 from particleflow.pairwise import Field, PairwiseSum
 from particleflow.pairwise.exact.dense import kernel_matrix, squared_distances
 from particleflow.subsets import places
@@ -73,14 +78,14 @@ def positive_kernel(kernel: Kernel | Bandwidth) -> Kernel | Bandwidth:
     kernel = as_kernel_or_rule(kernel)
     if not (is_rule(kernel) or is_positive(kernel)):
         raise TypeError(
-            f"`kernel` must be positive to model a ratio, got {kernel}: use Gaussian, Laplace,"
-            " Matern32, Matern52 or IMQ"
+            f"`kernel` must be positive to model a ratio, got {kernel}: use"
+            f" {names_of(positive_kind)}"
         )
     return kernel
 
 
 def normalised(cloud: Cloud) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N"], float]:
-    """Points that have mass, their shares of it, of sum one, and the log of the total mass."""
+    """The points that have mass, their shares of the mass, and the logarithm of the total mass."""
     return *places(cloud), float(cloud.mass.double().sum().log())
 
 
@@ -105,8 +110,8 @@ def log_kernel_matrix(
 def candidates(kernel: Kernel | Bandwidth | None, target: Cloud, memory: Memory) -> list[Kernel]:
     """The kernels to choose from.
 
-    One, if it is given, was chosen before, or comes from a rule. Else Gaussians around the target's
-    median distance.
+    There is one where it is given, was chosen before, or comes from a rule. Else they are Gaussians
+    whose bandwidths lie around the target's median distance.
     """
     if isinstance(kernel, Kernel):
         return [kernel]

@@ -46,16 +46,16 @@ class KLIEP(SmoothRatio, FlowDefaults):
     With theta_l = alpha_l / g_l, g_l = sum_i a_i k(x_i, c_l), alpha lies on the simplex. It is the
     vector of weights of a mixture, found by Newton's method with an active set
     (`mixture.mixture_weights`). The report certifies it: the largest likelihood exceeds the one
-    found by `gap` at most. g is kept as a logarithm, so that clouds may be as far apart as they
-    like.
+    found by `gap` at most. g is kept as a logarithm, so that any distance between the clouds is
+    allowed.
 
     Without a kernel, the bandwidth of a Gaussian is chosen at the first fit, kept in memory and
     reported. Candidates are 2^-3 .. 2 median distances of the target. The score is
-    sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1 over held-out fifths of both clouds, of 2048 places
-    of each at most; a point is held out with its repeats. (The paper holds out the target alone: a
-    ratio that explodes beyond the particles then wins.) In a `Flow` the bandwidth is
-    `default_bandwidth` of the target, since the score prefers wide kernels where the clouds hardly
-    overlap.
+    sum_j b_j log r(y_j) - sum_i a_i r(x_i) + 1. It is a mean over the folds, each of which is held
+    out in turn: a fifth of at most 2048 places of each cloud, where a point goes with its repeats.
+    (The paper holds out the target alone: a ratio that explodes beyond the particles then wins.) In
+    a `Flow` the bandwidth is `default_bandwidth` of the target, since the score prefers wide
+    kernels where the clouds hardly overlap.
 
     `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost
     O(M L^2) for each of some ten Newton iterations, and O(N L d). A query costs O(L d).
@@ -63,13 +63,13 @@ class KLIEP(SmoothRatio, FlowDefaults):
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. A rule of `particleflow.kernels`: a
-        Gaussian whose bandwidth is read off the target at the first fit. None: a Gaussian whose
-        bandwidth is chosen.
+        Positive: Gaussian, Laplace, Matern32, Matern52, IMQ or Cauchy. A rule of
+        `particleflow.kernels`: a Gaussian whose bandwidth the rule reads off the target at the
+        first fit. None: a Gaussian whose bandwidth is chosen.
     centres : int
         L, the most centres.
     folds : int
-        Of the cross-validation; refused beside a `kernel`.
+        The number of folds of the cross-validation; refused beside a `kernel`.
     max_iterations : int
         Newton iterations. When they do not suffice, `converged` is False.
 
@@ -168,10 +168,10 @@ class KLIEP(SmoothRatio, FlowDefaults):
     def _score(
         self, kernel: Kernel, x: Sample, y: Sample, centres: Tensor, alpha: Tensor | None
     ) -> tuple[float, Tensor]:
-        """The mean over the folds of E_p log r - E_q r + 1 on held-out points, and last weights.
+        """The mean score E_p log r - E_q r + 1 on held-out points, and the last fold's weights.
 
-        It is a lower bound of KL(p || q), the objective of `losses.KLIEP`. Newton's method starts
-        from alpha, then from the weights of the fold before.
+        The score is a lower bound of KL(p || q), the objective of `losses.KLIEP`. Newton's method
+        starts from alpha, then from the weights of the fold before.
         """
         folds = min(self.folds, len(x[0]), len(y[0]))
         score = 0.0

@@ -32,7 +32,7 @@ class LeastSquares:
     Parameters
     ----------
     alpha : float
-        The target's share in the distribution m = alpha p + (1 - alpha) q of H.
+        The target's share of m = alpha p + (1 - alpha) q, the distribution over which H is a mean.
     rounded : bool
         True: theta = max(0, (H + lam I)^-1 h). False: the minimum over theta >= 0.
     """
@@ -80,7 +80,7 @@ class LeastSquares:
     ) -> tuple[Kernel, float, float]:
         """The kernel and lam of the least leave-one-out score, and the score.
 
-        H and h are those of x and y. `parts` are the points of x and of y that are left out, one at
+        All of x and y make H and h. `parts` are the points of x and of y that are left out, one at
         a time.
         """
         for name, (points, _) in (("x", x), ("y", y)):
@@ -111,9 +111,10 @@ class LeastSquares:
     def _scores(
         self, system: tuple[Tensor, Tensor], x: Scored, y: Scored, lams: Sequence[float], start: int
     ) -> dict[int, float]:
-        """Scores of lams[k]: from k = start down the list until PATIENCE in a row are worse.
+        """The scores of lams[k], by k.
 
-        Then up the list from there, while the score falls further.
+        k rises from `start` until PATIENCE scores in a row are worse. Then k falls from `start`,
+        while the score falls further.
         """
         (h, matrix), (at_x, a), (at_y, b) = system, x, y
         scores: dict[int, float] = {}
@@ -135,10 +136,11 @@ class LeastSquares:
 
 
 def ridges(a: Float[Tensor, "N"], b: Float[Tensor, "M"]) -> list[float]:
-    """10, 10^{1/2}, 1 ... down to 1 / n, n = min(1 / sum a^2, 1 / sum b^2), the clouds' sizes.
+    """The lams to try: 10, 10^{1/2}, 1 ... down to 1 / n, n the size of the smaller cloud.
 
-    Not less: where q is thin no left-out point would show what r does, and the score prefers the
-    roughest ratio.
+    n = min(1 / sum a^2, 1 / sum b^2), which is the number of points where masses are equal. No
+    smaller lam is tried: where q is thin, no left-out point shows how r behaves, and the score
+    would prefer the roughest ratio.
     """
     n = 1 / float(torch.maximum(a.square().sum(), b.square().sum()))
     last = math.floor(2 * math.log10(LARGEST * n) + 1e-9)
@@ -155,9 +157,10 @@ def leave_one_out(
     """The leave-one-out estimate of E_m r_a^2 / 2 - E_p r_a, with system = (h, H).
 
     r_a = theta' k with theta = max(0, (H + lam I)^-1 h). Each point is scored by the fit to all
-    others, whose weights are scaled to one again. The point has the weight w in m, alpha b_j or
-    (1 - alpha) a_i, and the weight v in p, b_j or 0. With k = k(point, c) and D = H + lam (1 - w) I
-    Sherman and Morrison's formula gives theta without the point:
+    other points, whose weights are scaled to the sum one again. The point has a weight w in m,
+    which is alpha b_j or (1 - alpha) a_i, and a weight v in p, which is b_j or 0. With
+    k = k(point, c) and D = H + lam (1 - w) I, Sherman and Morrison's formula gives theta without
+    the point:
 
         theta = (1 - w) / (1 - v) (u + D^-1 k w k' u / (1 - w k' D^-1 k)),   u = D^-1 (h - v k)
 

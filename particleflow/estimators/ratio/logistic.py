@@ -88,18 +88,19 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
         1/2 sum_j q_j log(1 + e^{-d(y_j)}) + 1/2 sum_i p_i log(1 + e^{d(x_i)}) + lam / 2 |w|^2
 
     where p and q are the masses over their sums. The classes weigh the same whatever N and M, so
-    that d is log r without a prior to take off. The logarithm of mass(y) / mass(x) is added.
+    that d is log r, with no prior to subtract. The logarithm of mass(y) / mass(x) is added.
     scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem.
 
     The first fit chooses the parts not given, keeps them in memory and reports them: a Gaussian
     kernel 0.25 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The
-    least loss on four folds of at most 1000 places of each cloud wins. A lam that a part of the
-    points has chosen is lowered like 1 / n.
+    least loss on four folds of at most 1000 places of each cloud wins. Where these are not all
+    places, lam is then multiplied by their share of all.
 
     In a `Flow`, the defaults are the median distance of both clouds and lam = 1e-2. Where
-    clouds do not overlap, any function that parts them does well on left-out points, the steepest
-    best, whatever its slope is between the clouds. A kernel as wide as both clouds has a slope
-    there, and a large lam keeps it: as lam grows, the witness tends to MMD's over 4 lam.
+    clouds do not overlap, any function that separates them does well on left-out points. The
+    steepest function does best, whatever its slope is between the clouds. A kernel as wide as both
+    clouds has a slope there, and a large lam keeps it: as lam grows, the witness tends to the
+    witness of MMD divided by 4 lam.
 
     `Fit.report` has `gap`, with |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam` and
     `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the
@@ -109,8 +110,8 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        A rule of `particleflow.kernels`: a Gaussian whose bandwidth is read off both clouds, of
-        half the mass each, at the first fit. None: a Gaussian whose bandwidth is chosen.
+        A rule of `particleflow.kernels`: a Gaussian whose bandwidth the rule reads off both clouds,
+        with half of the mass each, at the first fit. None: a Gaussian whose bandwidth is chosen.
     lam : float, optional
         The weight of the penalty. The loss is a mean, so 1 / lam counts samples. It is raised to
         some 1e-14 (`Regression.least_lam`) where float64 needs that; the report tells the one used.
@@ -238,7 +239,7 @@ class KernelLogistic(SmoothRatio, FlowDefaults):
     def _left_out(
         self, kernel: Kernel, lams: tuple[float, ...], x: Cloud, y: Cloud, draws: Randomness
     ) -> list[float]:
-        """The loss for each lam: on each fold, of a fit to the other folds, summed over folds."""
+        """For each lam, the sum over the folds of the loss there of a fit to the other folds."""
         totals = [0.0] * len(lams)
         folds = min(FOLDS, len(x), len(y))
         for fold in range(folds):

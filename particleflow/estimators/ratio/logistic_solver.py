@@ -26,7 +26,7 @@ from particleflow.memo import cached_property
 
 # The least ridge, as a share of a bound of the largest eigenvalue.
 DEFINITE = 2**9 * torch.finfo(torch.float64).eps
-# Decrements below it: Newton's full step is taken without a search.
+# The decrement below which Newton's full step is taken without a search.
 QUADRATIC = 1e-3
 # The step that is taken where the search finds none that is longer.
 SHORTEST = 2.0**-34
@@ -36,7 +36,10 @@ FLOOR = 1e-14
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """One problem: features phi (n, D), signs t (n,), shares s (n,) of sum 1, both signs there."""
+    """One problem: features phi (n, D), signs t (n,), both of which occur, and shares s (n,).
+
+    The shares have the sum 1.
+    """
 
     features: Float[Tensor, "n D"]
     signs: Float[Tensor, "n"]

@@ -30,7 +30,7 @@ from particleflow.subsets import lasting_order, some_rows
 
 # Points that are evaluated at once.
 ROWS = 2**14
-# Particles at which a gradient is looked for, to refuse a model that has none.
+# Particles whose gradients are computed, to refuse a model that has no slope anywhere.
 PROBED = 64
 
 
@@ -107,14 +107,15 @@ class SklearnClassifier(SmoothRatio):
         same at each fit. None: StandardScaler, 100 Nystroem features of a Gaussian kernel of
         bandwidth sqrt(d / 2) deviations, LogisticRegression(C=10).
     calibrate : bool, optional
-        None: calibrate a model without probabilities. True: calibrate others too, whose
-        probabilities are too sure. False: d itself counts as log odds.
+        None: calibrate a model that has no probabilities. True: calibrate any model, such as one
+        whose probabilities are too sure. False: the scores d count as log odds.
     folds : int
-        Of the calibration, which trains folds + 1 models; refused with calibrate=False.
+        The number of folds of the calibration, which trains folds + 1 models; refused with
+        calibrate=False.
     clip : float
-        log r is cut to +- clip. Where differences are taken its gradient is 0 beyond.
+        log r is cut to +- clip. Beyond, the gradient by central differences is 0.
     step : float
-        Of the central differences, in standard deviations of the pooled points.
+        The step of the central differences, in standard deviations of the pooled points.
     accept_unconverged : bool
         True: go on where scikit-learn warns that its solver did not converge, such as an
         MLPClassifier that is trained for a number of epochs.
@@ -147,7 +148,7 @@ class SklearnClassifier(SmoothRatio):
         _checks.flag(self.accept_unconverged, "accept_unconverged")
         if self.calibrate is False and self.folds != type(self).folds:
             raise ValueError(
-                f"`folds` are those of the calibration, got {self.folds} with calibrate=False:"
+                f"`folds` belong to the calibration, got {self.folds} with calibrate=False:"
                 " leave one of them out"
             )
         if self.model is not None:

@@ -1,4 +1,4 @@
-"""Value and gradient in closed form, of scikit-learn models that are linear in known features.
+"""Values and gradients, in closed form, of scikit-learn models that are linear in known features.
 
     f(z) = features(z) @ coef + intercept,    grad f(z) = J(z)^T coef
 

@@ -16,7 +16,8 @@ import numpy as np
 from particleflow import _checks
 from particleflow.clouds import Randomness
 
-# The largest difference between log odds and a decision function that is their closed form.
+# The largest difference from the log odds at which a decision function is taken for their closed
+# form.
 SAME = 2e-5
 # Log odds beyond which 1 - p has lost half of its digits.
 SURE = 20.0
@@ -63,7 +64,7 @@ def scores_of(fitted: Any, rows: np.ndarray) -> tuple[Scores, bool]:
 
 @dataclass(frozen=True)
 class Training:
-    """Labelled rows (n, d), 1 for the target's, with weights of mean 1, half for each class.
+    """Rows (n, d), labels (1 for the target's) and weights of mean 1, half of them for each class.
 
     `parameter`: the name by which a model takes the weights; None: it takes none.
     """
@@ -74,7 +75,7 @@ class Training:
     weights: np.ndarray
 
     def fit(self, model: Any, chosen: np.ndarray) -> tuple[Any, bool]:
-        """A clone trained on the chosen rows, and whether its solver ended."""
+        """A clone trained on the chosen rows, and whether its solver converged."""
         from sklearn.base import clone
         from sklearn.exceptions import ConvergenceWarning
 

@@ -121,9 +121,10 @@ class ULSIF(_KernelLeastSquares):
         min over theta >= 0 of   theta' H theta / 2 - h' theta + lam |theta|^2 / 2
         H = sum_i a_i k(x_i, c) k(x_i, c)',   h = sum_j b_j k(y_j, c)
 
-    This is the empirical form of E_q (r - p / q)^2 / 2, whose largest -J is `losses.ULSIF`. a and b
-    are the shares of the clouds' masses. The centres c (L, d) are `centres` of the target's places,
-    drawn with a fixed seed. Since theta >= 0, log r and its gradient are finite everywhere.
+    Without the ridge this is -J, where J = E_p r - E_q r^2 / 2 is the objective of `losses.ULSIF`.
+    -J is E_q (r - p / q)^2 / 2 but for a constant. a and b are the shares of the clouds' masses.
+    The centres c (L, d) are `centres` of the target's places, drawn with a fixed seed. Since
+    theta >= 0, log r and its gradient are finite everywhere.
 
     An active set solves the programme. The report certifies it: F(theta) - F* <= |g|^2 / (2 lam) =
     `gap`, where g is the slope on the positive entries and its negative part on the others.
@@ -135,13 +136,13 @@ class ULSIF(_KernelLeastSquares):
     cloud are left out, a point together with its repeats. The search goes from wide and smooth to
     narrow and rough until two in a row are worse.
 
-    In a `Flow`, the defaults are `default_bandwidth` of the target and lam = 1e-2. Many ratios
-    tell clouds that hardly overlap apart, and a score of left-out points prefers the smoothest,
-    which is flat between the parts of a target, or rises away from them.
+    In a `Flow`, the defaults are `default_bandwidth` of the target and lam = 1e-2. Where clouds
+    hardly overlap, many ratios tell them apart. A score of left-out points prefers the smoothest of
+    these ratios, which is flat between the parts of a target or rises away from them.
 
-    r resolves no more than its L kernels do: the error of log r stops falling where their distance,
-    not the number of points, limits it. Squares of r that q's points do not show (a chi^2 that is
-    large or infinite) leave it noisy: take `RuLSIF` there.
+    r resolves no more than its L kernels do: with more points the error of log r falls until the
+    distance between the centres limits it. Where chi^2 is large or infinite, hardly any point of q
+    lies where r^2 is large, and r is noisy: take `RuLSIF` there.
 
     `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds. Cost
     O((N + M) L (L + d)) a fit. The first takes some ten times that, and O(2048 L^2) for each of
@@ -150,9 +151,9 @@ class ULSIF(_KernelLeastSquares):
     Parameters
     ----------
     kernel : Kernel, Bandwidth or None
-        Positive: Gaussian, Laplace, Matern32, Matern52 or IMQ. A rule of `particleflow.kernels`: a
-        Gaussian whose bandwidth is read off the target at the first fit. None: a Gaussian whose
-        bandwidth is chosen.
+        Positive: Gaussian, Laplace, Matern32, Matern52, IMQ or Cauchy. A rule of
+        `particleflow.kernels`: a Gaussian whose bandwidth the rule reads off the target at the
+        first fit. None: a Gaussian whose bandwidth is chosen.
     lam : float, optional
         The ridge, > 0, in units of H, whose diagonal is at most k(0)^2. It is raised to 1e-13 of
         H's largest row sum, where float64 needs that; the report tells the one used.
@@ -178,8 +179,8 @@ class RelativeWitness:
 
         g(s) = s + log(1 - alpha) - log(1 - alpha e^s)    up to alpha e^s = ceiling
 
-    Beyond, r_a hardly tells r, or is no relative ratio at all (r_a < 1 / alpha). There g goes on
-    along its tangent, of slope 1 / (1 - ceiling). So g is finite and increases everywhere.
+    Beyond, r_a hardly determines r, or exceeds 1 / alpha, which no relative ratio does. There g
+    goes on along its tangent, of slope 1 / (1 - ceiling). So g is finite and increases everywhere.
     """
 
     relative: KernelRatioWitness
@@ -220,7 +221,7 @@ class RuLSIF(_KernelLeastSquares):
     alpha : float
         The target's share of m, 0 <= alpha < 1.
     ceiling : float
-        In (0, 1).
+        The alpha r_a from which log r goes on along its tangent, 0 < ceiling < 1.
 
     Source: Yamada, Suzuki, Kanamori, Hachiya and Sugiyama (2011).
     """

@@ -22,8 +22,8 @@ from particleflow.losses import BCE, Loss
 class ClassifierWitness:
     """log r of a trained network u, with its gradient by automatic differentiation.
 
-    log r = u + offset where `loss` is None, which cannot saturate. Else d = loss.constrain(u), and
-    log r(d) is that of the loss.
+    Where `loss` is None, log r = u + offset, which cannot saturate. Else d = loss.constrain(u), and
+    log r = loss.log_ratio(d).
     """
 
     learned: Learned
@@ -43,23 +43,23 @@ class ClassifierWitness:
 class Classifier(FromModule):
     """w = log r, from a network u trained on any loss of `particleflow.losses`.
 
-    Adam maximises J = sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)). u is log r itself, with
-    d = loss.inverse(u). With `log_output=False`, d = loss.constrain(u) and w = log r(d), which is
-    slower to overflow and saturates sooner. The constant that Donsker-Varadhan's J leaves open is
-    taken from the whole current cloud.
+    Adam maximises J = sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)). The network's output u is
+    log r itself, and d = loss.inverse(u). With `log_output=False`, d = loss.constrain(u) and
+    w = log r(d): w then overflows later and saturates sooner. Donsker-Varadhan's J leaves a
+    constant of log r open, which the whole current cloud fixes.
 
-    `Fit.value` is J on the whole clouds, for `BCE` at most 2 JS - 2 log 2. The report tells J as
-    `objective`, the steps of Adam so far as `iterations`, and `accuracy`: the mean share of the two
-    clouds on its own side of r = 1, which is 1/2 where nothing tells them apart. `converged` is
-    False where the weights are no longer finite, else it is absent.
+    `Fit.value` is J on the whole clouds, for `BCE` at most 2 JS - 2 log 2. The report has J as
+    `objective` and the steps of Adam so far as `iterations`. Its `accuracy` is the share of a
+    cloud's mass on its own side of r = 1, averaged over both clouds. It is 1/2 where nothing tells
+    them apart. `converged` is False where the weights are no longer finite, else it is absent.
 
-    On clouds that a curve separates log r grows for as long as it is trained. A penalty holds it
+    Where a curve separates the clouds, log r grows for as long as it is trained. A penalty holds it
     back, at points z_b between x and y, in standardised units:
 
         gradient_penalty mean_b (|grad u(z_b)| - penalty_centre)^2
 
-    Towards 0, the default, it agrees with r = 1 (Thanh-Tung, Tran and Venkatesh 2019). Towards 1 it
-    is that of Gulrajani et al. (2017).
+    The centre 0, the default, agrees with r = 1 (Thanh-Tung, Tran and Venkatesh 2019). The centre 1
+    gives the penalty of Gulrajani et al. (2017).
 
     A loss with exponentials of u (ULSIF, Pearson, Exponential, ReverseKL) overflows on clouds that
     are far apart, where its divergence is infinite. Take BCE, `log_output=False` or a penalty

@@ -26,7 +26,7 @@ CHUNK = 8192
 # Dtype and device of the first weights: torch's defaults are the user's to change.
 FIRST: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
-# At torch's global random state.
+# One thread at a time seeds torch's global random state and restores it.
 _generator = Turn()
 
 
@@ -194,7 +194,8 @@ class ShortLinear(nn.Linear):
 
     A singular value s of W in [0, 1] becomes s (3 - s^2) / 2, again in [0, 1] (Bjorck and Bowie
     1971). At s = 1 the derivative by s is 0: a gradient in W turns S and does not push it against
-    the bound. Adam scales every entry on its own, and would come to rest there beside the optimum.
+    the bound. With z -> W z it would push, and Adam, which scales every entry on its own, would
+    come to rest at the bound beside the optimum.
     """
 
     def forward(self, z: Tensor) -> Tensor:

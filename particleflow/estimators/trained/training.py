@@ -56,10 +56,11 @@ class Trained(ABC):
     one `steps`. Inputs are standardised by the mean and the deviation of both clouds of the first
     fit, with half of the mass each.
 
-    Memory holds the weights, Adam's moments and count, shift and scale, and an order of the rows,
-    in which minibatches are drawn by the clock. So the order in which the rows come changes
-    nothing, and a run goes on bit for bit. Neither the caller's module nor torch's global random
-    state is changed. Modules are called in evaluation mode.
+    Memory holds the weights, Adam's moments and count, shift and scale, and an order of the rows.
+    Minibatches are drawn from the rows in that order, with random numbers of the clock. So the
+    order in which the rows come changes nothing, and a run goes on bit for bit. Neither the
+    caller's module nor torch's global random state is changed. Modules are called in evaluation
+    mode.
 
     Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud, three of
     each with a gradient penalty.
@@ -67,10 +68,9 @@ class Trained(ABC):
     Parameters
     ----------
     width, depth : int
-        Of the network that the estimator brings: `depth` hidden layers of `width`. Refused beside a
-        `module`.
+        The estimator's own network has `depth` hidden layers of `width`. Refused beside a `module`.
     steps, first_steps : int
-        Steps of Adam for each fit, and for the first one.
+        Steps of Adam at each later fit, and at the first one.
     learning_rate : float
         Adam's, in units of the weights.
     betas : (float, float)
@@ -262,8 +262,8 @@ class FromModule(Trained):
         if ignored:
             got = f"{getattr(self, ignored[0])} and a `module`"
             raise ValueError(
-                f"`{ignored[0]}` is that of the network that the estimator brings, got {got}: leave"
-                " one of them out"
+                f"`{ignored[0]}` describes the estimator's own network, got {got}: leave one of"
+                " them out"
             )
         if isinstance(self.module, nn.Module):
             check_module(self.module)

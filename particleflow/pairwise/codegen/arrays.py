@@ -10,19 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from particleflow.pairwise.codegen.llvm import ir
 from particleflow.pairwise.codegen.values import (
     BYTES,
     TRUTH,
     WHOLE,
+    Integer,
     Kind,
     Number,
     Value,
     register,
 )
 from particleflow.pairwise.codegen.writer import writer
+
+# The place of an element: its index on each axis.
+Place: TypeAlias = "Integer | tuple[Integer, ...]"
 
 
 def stored(element: str) -> ir.Type:
@@ -43,11 +47,12 @@ class Address(Kind):
 class Array:
     """Numbers in memory, in C's order. A flat array that is only indexed needs no `shape`."""
 
-    pointer: Any
+    pointer: ir.Value
     element: str
-    shape: tuple[Any, ...] = (None,)
+    shape: tuple[Integer | None, ...] = (None,)
 
-    def __getitem__(self, index: Any) -> Any:
+    # any: a staged function treats what it reads as a Python number, or as a row
+    def __getitem__(self, index: slice | Place) -> Any:
         """The number a[i, j], the row a[i] or the slice a[i:]. Integers come as 64 bits."""
         if isinstance(index, slice):
             if index.start is None or index.stop is not None or index.step is not None:
@@ -65,7 +70,7 @@ class Array:
         read = Value(Kind(self.element), number)
         return read if read.kind.floating else WHOLE(read)
 
-    def __setitem__(self, index: Any, number: Number) -> None:
+    def __setitem__(self, index: Place, number: Number) -> None:
         b, indices = writer().builder, _each(index)
         if len(indices) < len(self.shape):
             raise TypeError("only single elements can be assigned")
@@ -74,36 +79,37 @@ class Array:
             part = b.zext(part, stored("bool"))
         b.store(part, self.at(*indices), align=BYTES[self.element])
 
-    def shaped(self, *shape: Any) -> Array:
+    def shaped(self, *shape: Integer | None) -> Array:
         """The same memory with these axes. The first length may be None."""
         return Array(self.pointer, self.element, shape)
 
-    def load(self, index: Any, lanes: int) -> Value:
+    def load(self, index: Place, lanes: int) -> Value:
         """The `lanes` elements from a[index] on."""
         kind = Kind(self.element, lanes)
         place = writer().builder.bitcast(self.at(*_each(index)), kind.type.as_pointer())
         return Value(kind, writer().builder.load(place, align=BYTES[self.element]))
 
-    def store(self, index: Any, vector: Value) -> None:
+    def store(self, index: Place, vector: Value) -> None:
         place = writer().builder.bitcast(self.at(*_each(index)), vector.kind.type.as_pointer())
         writer().builder.store(vector.llvm, place, align=BYTES[self.element])
 
-    def all_lanes(self, index: Any, lanes: int) -> Value:
+    def all_lanes(self, index: Place, lanes: int) -> Value:
         """Element `index` in all lanes."""
         return Kind(self.element, lanes)(self[index])
 
-    def at(self, *indices: Number) -> Any:
+    def at(self, *indices: Number) -> ir.Value:
         """The address of an element. Indices left out count as 0."""
         b = writer().builder
         offset = WHOLE(indices[0]).llvm
-        for k in range(1, len(self.shape)):
-            offset = b.mul(offset, WHOLE(self.shape[k]).llvm, flags=["nsw"])
+        for k, length in enumerate(self.shape[1:], 1):
+            assert length is not None
+            offset = b.mul(offset, WHOLE(length).llvm, flags=["nsw"])
             if k < len(indices):
                 offset = b.add(offset, WHOLE(indices[k]).llvm, flags=["nsw"])
         return b.gep(self.pointer, [offset])
 
 
-def _each(index: Any) -> tuple[Any, ...]:
+def _each(index: Place) -> tuple[Integer, ...]:
     return index if isinstance(index, tuple) else (index,)
 
 
@@ -149,11 +155,11 @@ class NumbersInMemory:
         yield
         writer().table = None
 
-    def load(self, number: float) -> Value:
+    def load(self, number: float) -> ir.Value:
         width = self._row.lanes
         if number not in self._numbers:
             self._rows[len(self._numbers)] = self._row.of([float(number)] * width).llvm
             self._numbers.append(number)
             self._global.initializer = ir.Constant(self._global.value_type, self._rows)
         row = self._array.load(self._numbers.index(number) * width, width)
-        return row.permuted([k % width for k in range(self.kind.lanes)])
+        return row.permuted([k % width for k in range(self.kind.lanes)]).llvm

@@ -8,9 +8,9 @@ part of the code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from particleflow.pairwise.codegen.arrays import Address, Array
 from particleflow.pairwise.codegen.llvm import ir
@@ -18,7 +18,9 @@ from particleflow.pairwise.codegen.values import (
     REAL,
     TRUTH,
     WHOLE,
+    Integer,
     Kind,
+    Number,
     Value,
     common,
     external,
@@ -27,33 +29,36 @@ from particleflow.pairwise.codegen.values import (
 )
 from particleflow.pairwise.codegen.writer import writer
 
-UNSET: Any = object()
+UNSET = object()
 
 
-def is_code(x: Any) -> bool:
+def is_code(x: object) -> bool:
     """Whether x fits a variable of the code: a number, an array, or a tuple or list of these."""
     if isinstance(x, tuple | list):
         return all(is_code(one) for one in x)
     return isinstance(x, Value | Array | bool | int | float)
 
 
-def parts(x: Any) -> list[Value]:
+def parts(x: object) -> list[Value]:
     """The values in a number, an array, or a tuple or list of these."""
     if isinstance(x, tuple | list):
         return [part for one in x for part in parts(one)]
     if isinstance(x, Array):
         return [Value(Address(x.element), x.pointer), *parts([n for n in x.shape if n is not None])]
-    return [] if x is None else [kind_of(x)(x)]
+    number = cast("Number | None", x)
+    return [] if number is None else [kind_of(number)(number)]
 
 
-def rebuilt(like: Any, values: Iterator[Value]) -> Any:
+def rebuilt(like: object, values: Iterator[Value]) -> object:
     """The structure of `like` with other parts."""
     if isinstance(like, tuple | list):
+        make: Callable[..., object] = type(like)
         made = [rebuilt(one, values) for one in like]
-        return type(like)(*made) if hasattr(like, "_fields") else type(like)(made)
+        return make(*made) if hasattr(like, "_fields") else make(made)
     if isinstance(like, Array):
         pointer = next(values).llvm
-        return Array(pointer, like.element, rebuilt(like.shape, values))
+        shape = (None if length is None else next(values) for length in like.shape)
+        return Array(pointer, like.element, tuple(shape))
     return None if like is None else next(values)
 
 
@@ -69,24 +74,24 @@ def as_kind(kind: Kind, x: Value) -> Value:
 class Variable:
     """A name of the code that is assigned more than once."""
 
-    def __init__(self, first: Any) -> None:
+    def __init__(self, first: object) -> None:
         self._like = first
         self._kinds = [part.kind for part in parts(first)]
         self._places = [writer().place(kind.type) for kind in self._kinds]
         self.set(first)
 
-    def set(self, x: Any) -> None:
+    def set(self, x: object) -> None:
         if len(parts(x)) != len(self._kinds):
             raise TypeError(f"{x!r} does not fit what was there first: {self._like!r}")
         for kind, place, part in zip(self._kinds, self._places, parts(x), strict=True):
             writer().builder.store(as_kind(kind, part).llvm, place)
 
-    def get(self) -> Any:
+    def get(self) -> object:
         loaded = (writer().builder.load(place) for place in self._places)
         return rebuilt(self._like, map(Value, self._kinds, loaded))
 
 
-def kept(old: Any, new: Any) -> Any:
+def kept(old: object, new: object) -> object:
     """The content of a name after `name = new`."""
     if isinstance(old, Variable):
         old.set(new)
@@ -98,7 +103,7 @@ def kept(old: Any, new: Any) -> Any:
     return new
 
 
-def read(name: str, held: Any) -> Any:
+def read(name: str, held: object) -> object:
     if held is UNSET:
         raise TypeError(f"`{name}` is used before it is assigned")
     return held.get() if isinstance(held, Variable) else held
@@ -113,7 +118,7 @@ class Steps:
     step: Value | int
 
 
-def span(*limits: Any) -> Any:
+def span(*limits: Integer) -> range | Steps:
     """Stand in for `range`: Python's own where all limits are known."""
     if not any(isinstance(limit, Value) for limit in limits):
         return range(*limits)
@@ -121,7 +126,7 @@ def span(*limits: Any) -> Any:
     return Steps(WHOLE(begin), WHOLE(end), limits[2] if len(limits) == 3 else 1)
 
 
-def each(items: Iterable[Any] | Steps) -> Iterator[Any]:
+def each(items: Iterable[object] | Steps) -> Iterator[object]:
     """`for item in items`: one loop of the code over Steps, unrolled for anything else."""
     w = writer()
     if not isinstance(items, Steps):
@@ -145,7 +150,7 @@ def each(items: Iterable[Any] | Steps) -> Iterator[Any]:
         yield counter()
 
 
-def repeat(test: Callable[[], Any], onward: Callable[[], None] | None = None) -> Iterator[None]:
+def repeat(test: Callable[[], object], onward: Callable[[], None] | None = None) -> Iterator[None]:
     """`while test()`. Each further test is preceded by `onward`."""
     w = writer()
     head, body, following, after = w.blocks("head", "body", "next", "after")
@@ -181,7 +186,7 @@ def _jump(which: int) -> None:
     writer().go(loop[which], writer().blocks("unreached")[0])
 
 
-def cases(test: Any) -> Iterator[bool]:
+def cases(test: object) -> Iterator[bool]:
     """`if test`: yields True, then False for else. A known test yields one of them."""
     if not isinstance(test, Value):
         yield bool(test)
@@ -198,11 +203,11 @@ def cases(test: Any) -> Iterator[bool]:
     w.builder.position_at_end(after)
 
 
-def choose(test: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+def choose(test: object, then: Callable[[], object], otherwise: Callable[[], object]) -> object:
     """`then() if test else otherwise()`: only the chosen one is computed."""
     if not isinstance(test, Value):
         return then() if test else otherwise()
-    made: list[Any] = []
+    made: list[object] = []
     w = writer()
     ends = []
     for case in cases(test):
@@ -219,25 +224,25 @@ def choose(test: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> 
     return rebuilt(made[0], iter(values))
 
 
-def both(first: Any, second: Callable[[], Any]) -> Any:
+def both(first: object, second: Callable[[], object]) -> object:
     """`first and second()`."""
     if not isinstance(first, Value):
         return first and second()
     return choose(first, lambda: truth(second()), lambda: False)
 
 
-def either(first: Any, second: Callable[[], Any]) -> Any:
+def either(first: object, second: Callable[[], object]) -> object:
     """`first or second()`."""
     if not isinstance(first, Value):
         return first or second()
     return choose(first, lambda: True, lambda: truth(second()))
 
 
-def negated(x: Any) -> Any:
+def negated(x: object) -> object:
     return ~truth(x) if isinstance(x, Value) else not x
 
 
-def truth(x: Any) -> Value:
+def truth(x: object) -> Value:
     if not isinstance(x, Value):
         return TRUTH(bool(x))
     if x.kind.floating or x.kind.lanes:
@@ -250,20 +255,20 @@ class Call:
 
     def __init__(self) -> None:
         self._exit: ir.Block | None = None
-        self._result: Any = None
+        self._result: object = None
 
-    def leave(self, result: Any) -> None:
+    def leave(self, result: object) -> None:
         """`return result` where more code may follow."""
         writer().go(self._exit_with(result), writer().blocks("unreached")[0])
 
-    def end(self, result: Any) -> Any:
+    def end(self, result: object) -> object:
         """`return result` in the function's last line."""
         if self._exit is None:
             return result
         writer().go(self._exit_with(result))
         return self._result.get() if isinstance(self._result, Variable) else self._result
 
-    def _exit_with(self, result: Any) -> ir.Block:
+    def _exit_with(self, result: object) -> ir.Block:
         """Store the result, and give the block after the call."""
         if self._exit is None:
             self._exit = writer().blocks("exit")[0]
@@ -275,7 +280,7 @@ class Call:
         return self._exit
 
 
-def least(*items: Any) -> Any:
+def least(*items: Number) -> Number:
     """`min` of two, as in Python: the first unless the second is smaller."""
     if not any(isinstance(item, Value) for item in items):
         return min(*items)
@@ -283,27 +288,27 @@ def least(*items: Any) -> Any:
     return select(b < a, b, a)
 
 
-def most(*items: Any) -> Any:
+def most(*items: Number) -> Number:
     if not any(isinstance(item, Value) for item in items):
         return max(*items)
     a, b = common(*items)
     return select(b > a, b, a)
 
 
-def length(x: Any) -> Any:
+def length(x: Array | Sized) -> Integer | None:
     return x.shape[0] if isinstance(x, Array) else len(x)
 
 
-def truncated(x: Any) -> Any:
+def truncated(x: Number) -> Integer:
     """`int(x)`, towards 0. NaN gives 0, too large a number gives the largest integer."""
     if not isinstance(x, Value):
         return int(x)
     return external("llvm.fptosi.sat.i64.f64", WHOLE, x) if x.kind == REAL else WHOLE(x)
 
 
-def root(x: Any) -> Any:
+def root(x: Number) -> Number:
     return x.sqrt() if isinstance(x, Value) else math.sqrt(x)
 
 
-def log1p(x: Any) -> Any:
+def log1p(x: Number) -> Number:
     return external("log1p", REAL, x) if isinstance(x, Value) else math.log1p(x)

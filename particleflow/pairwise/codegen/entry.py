@@ -9,7 +9,7 @@ import os
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -17,16 +17,21 @@ from particleflow.memo import cached_property
 from particleflow.pairwise.codegen.arrays import Address, Array
 from particleflow.pairwise.codegen.control import as_kind, parts
 from particleflow.pairwise.codegen.llvm import binding, ir
-from particleflow.pairwise.codegen.processor import Processor, function_of
+from particleflow.pairwise.codegen.processor import Argument, Processor, function_of
 from particleflow.pairwise.codegen.values import BYTES, REAL, WHOLE, Kind, Value
 from particleflow.pairwise.codegen.writer import writer, writing
 
 # The argument types that a call accepts for each of Python's number types.
-ACCEPTED: dict[Any, tuple[type, ...]] = {
+ACCEPTED: dict[object, tuple[type, ...]] = {
     int: (int, np.integer),
     float: (int, float, np.integer, np.floating),
     bool: (bool, np.bool_),
 }
+
+# An annotation: a type, or a form of `typing`.
+Hint: TypeAlias = Callable[..., object]
+# A function that checks an argument and appends the numbers and addresses passed for it.
+Append: TypeAlias = Callable[[object, list[object]], None]
 
 
 def machine_code(
@@ -44,7 +49,7 @@ def machine_code(
     """
     _symbols()
     module = ir.Module("code")
-    numbers: dict[Any, tuple[Kind, Any]] = {
+    numbers: dict[object, tuple[Kind, Argument]] = {
         int: (WHOLE, ctypes.c_int64),
         float: (REAL, ctypes.c_double),
     }
@@ -86,15 +91,15 @@ class Entry:
     Elements], and tuples and NamedTuples of these. A call costs some microseconds.
     """
 
-    def __init__(self, python: Callable[..., Any], written: Callable[..., Any]) -> None:
+    def __init__(self, python: Callable[..., object], written: Callable[..., object]) -> None:
         self._name = f"{python.__module__}.{python.__qualname__}"
         self._python, self._written = python, written
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> object:
         if len(arguments) != len(self._passing):
             count = len(self._passing)
             raise TypeError(f"{self._name} takes {count} arguments, got {len(arguments)}")
-        passed: list[Any] = []
+        passed: list[object] = []
         for append, argument in zip(self._passing, arguments, strict=True):
             append(argument, passed)
         answer = np.empty(self._room, np.int64)
@@ -102,7 +107,7 @@ class Entry:
         return _unpacked(self._types[1], iter(answer)) if len(answer) else None
 
     @cached_property
-    def _passing(self) -> list[Callable[[Any, list[Any]], None]]:
+    def _passing(self) -> list[Append]:
         return [_passing(name, kind) for name, kind in self._types[0].items()]
 
     @cached_property
@@ -110,7 +115,7 @@ class Entry:
         return len(_leaves(self._types[1]))
 
     @cached_property
-    def _types(self) -> tuple[dict[str, Any], Any]:
+    def _types(self) -> tuple[dict[str, Hint], Hint]:
         """The types of the parameters, and the type of the result."""
         hints = typing.get_type_hints(self._python, include_extras=True)
         needed = [*inspect.signature(self._python).parameters, "return"]
@@ -125,16 +130,15 @@ class Entry:
         # The innermost loops run over two or three coordinates: vectors would only cost time.
         return machine_code(self._write, [*leaves, "int64"], Processor.here(), vectors=False)
 
-    def _write(self, *values: Any) -> None:
+    def _write(self, *values: Array | Value) -> None:
         types, result = self._types
-        *passed, answer = values
-        left = iter(passed)
+        answer, left = cast("Array", values[-1]), iter(values[:-1])
         made = parts(self._written(*(_argument(kind, left) for kind in types.values())))
         for place, (leaf, part) in enumerate(zip(_leaves(result), made, strict=True)):
             answer[place] = as_kind(REAL, part).bits() if leaf is float else WHOLE(part)
 
 
-def _leaves(kind: Any) -> list[Any]:
+def _leaves(kind: Hint) -> list[str | type]:
     """The leaves of a type: an element's name for an address, int or float for a number."""
     if kind in ACCEPTED:
         return [float if kind is float else int]
@@ -143,12 +147,12 @@ def _leaves(kind: Any) -> list[Any]:
     return [leaf for one in _fields(kind).values() for leaf in _leaves(one)]
 
 
-def _elements(kind: Any) -> Elements | None:
+def _elements(kind: Hint) -> Elements | None:
     found = [one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Elements)]
     return found[0] if found and found[0].dtype in BYTES else None
 
 
-def _fields(kind: Any) -> dict[str, Any]:
+def _fields(kind: Hint) -> dict[str, Hint]:
     """The fields of a tuple or a NamedTuple, by name."""
     if typing.get_origin(kind) is tuple:
         return {str(k): one for k, one in enumerate(typing.get_args(kind))}
@@ -159,27 +163,27 @@ def _fields(kind: Any) -> dict[str, Any]:
     raise TypeError(f"cannot compile for the annotation {kind}")
 
 
-def _argument(kind: Any, values: Iterator[Any]) -> Any:
+def _argument(kind: Hint, values: Iterator[Array | Value]) -> object:
     """The argument that the code sees, made from the values passed to it."""
     if elements := _elements(kind):
-        pointer = next(values).pointer
-        return Array(pointer, elements.dtype, tuple(next(values) for _ in range(elements.rank)))
+        address, *lengths = (next(values) for _ in range(1 + elements.rank))
+        return cast("Array", address).shaped(*cast("list[Value]", lengths))
     if kind in ACCEPTED:
         return next(values) != 0 if kind is bool else next(values)
     made = [_argument(one, values) for one in _fields(kind).values()]
     return tuple(made) if typing.get_origin(kind) is tuple else kind(*made)
 
 
-def _passing(name: str, kind: Any) -> Callable[[Any, list[Any]], None]:
+def _passing(name: str, kind: Hint) -> Append:
     """A function that checks an argument and appends the values passed for it."""
 
-    def number(argument: Any, passed: list[Any]) -> None:
+    def number(argument: object, passed: list[object]) -> None:
         wrong = kind is not bool and isinstance(argument, bool | np.bool_)
         if wrong or not isinstance(argument, ACCEPTED[kind]):
             raise TypeError(f"`{name}` must be {kind.__name__}, got {argument!r}")
         passed.append(kind(argument))
 
-    def array(argument: Any, passed: list[Any]) -> None:
+    def array(argument: object, passed: list[object]) -> None:
         if not (
             isinstance(argument, np.ndarray)
             and argument.dtype == dtype
@@ -194,7 +198,7 @@ def _passing(name: str, kind: Any) -> Callable[[Any, list[Any]], None]:
             raise TypeError(f"`{name}` must be {wanted}, got {got}")
         passed += [argument.__array_interface__["data"][0], *argument.shape]
 
-    def several(argument: Any, passed: list[Any]) -> None:
+    def several(argument: object, passed: list[object]) -> None:
         if not isinstance(argument, tuple) or len(argument) != len(parts_of_it):
             raise TypeError(f"`{name}` must be a tuple of {len(parts_of_it)}, got {argument!r}")
         for append, part in zip(parts_of_it, argument, strict=True):
@@ -209,7 +213,7 @@ def _passing(name: str, kind: Any) -> Callable[[Any, list[Any]], None]:
     return several
 
 
-def _unpacked(kind: Any, answer: Iterator[np.int64]) -> Any:
+def _unpacked(kind: Hint, answer: Iterator[np.int64]) -> object:
     if kind in ACCEPTED:
         number = next(answer)
         return float(number.view(np.float64)) if kind is float else kind(number)

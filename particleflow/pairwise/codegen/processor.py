@@ -10,7 +10,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TypeAlias
 
 from particleflow.memo import Turn
 from particleflow.pairwise.codegen.llvm import binding, ir
@@ -18,7 +18,9 @@ from particleflow.pairwise.codegen.llvm import binding, ir
 # Lets one thread at a time use LLVM's global state.
 _turn = Turn()
 # The engines own the code, so they are kept as long as the process lives.
-_engines: list[Any] = []
+_engines: list[binding.ExecutionEngine] = []
+
+Argument: TypeAlias = type[ctypes.c_int64] | type[ctypes.c_double] | type[ctypes.c_void_p]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,12 @@ class Processor:
 
 
 def function_of(
-    module: ir.Module, name: str, processor: Processor, arguments: Sequence[Any], *, vectors: bool
+    module: ir.Module,
+    name: str,
+    processor: Processor,
+    arguments: Sequence[Argument],
+    *,
+    vectors: bool,
 ) -> Callable[..., None]:
     """The module's function `name`, which takes arguments of these ctypes and returns nothing.
 

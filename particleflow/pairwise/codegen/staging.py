@@ -38,7 +38,7 @@ from particleflow.pairwise.codegen import control
 from particleflow.pairwise.codegen.entry import Entry
 from particleflow.pairwise.codegen.writer import is_writing
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 # Functions of Python that staged code may call, and their stand-ins in `control`.
 OURS = {
@@ -59,20 +59,20 @@ def staged(python: Function) -> Function:
 class Staged:
     """A function that writes code when it is called, or runs it (see this file's head)."""
 
-    def __init__(self, python: Callable[..., Any]) -> None:
+    def __init__(self, python: Callable[..., object]) -> None:
         functools.update_wrapper(self, python)
         self._python = python
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, *arguments: object, **options: object) -> object:
         if is_writing():
             return self._written(*arguments, **options)
         return self._entry(*arguments, **options)
 
-    def __get__(self, owner: Any, kind: type) -> Any:
+    def __get__(self, owner: object, kind: type) -> Callable[..., object]:
         return self if owner is None else functools.partial(self, owner)
 
     @functools.cached_property
-    def _written(self) -> Callable[..., Any]:
+    def _written(self) -> Callable[..., object]:
         return _rewritten(self._python)
 
     @functools.cached_property
@@ -80,7 +80,7 @@ class Staged:
         return Entry(self._python, self._written)
 
 
-def _rewritten(python: Callable[..., Any]) -> Callable[..., Any]:
+def _rewritten(python: Callable[..., object]) -> Callable[..., object]:
     """The function with its statements replaced by the calls of `control`."""
     lines, first = inspect.getsourcelines(python)
     function = cast(ast.FunctionDef, ast.parse(textwrap.dedent("".join(lines))).body[0])
@@ -89,10 +89,10 @@ def _rewritten(python: Callable[..., Any]) -> Callable[..., Any]:
     module = ast.parse(f"def make({', '.join(['control', *closure])}):\n    return {function.name}")
     cast(ast.FunctionDef, module.body[0]).body.insert(0, function)
     ast.increment_lineno(ast.fix_missing_locations(module), first - 1)
-    made: dict[str, Any] = {}
+    made: dict[str, Callable[..., Callable[..., object]]] = {}
     code = compile(module, inspect.getsourcefile(python) or "staged", "exec")
     exec(code, python.__globals__, made)
-    return cast(Callable[..., Any], made["make"](control, *closure.values()))
+    return made["make"](control, *closure.values())
 
 
 class _Rewrite(ast.NodeTransformer):
@@ -103,13 +103,13 @@ class _Rewrite(ast.NodeTransformer):
     yields its value alone.
     """
 
-    def __init__(self, function: ast.FunctionDef, scope: dict[str, Any]) -> None:
+    def __init__(self, function: ast.FunctionDef, scope: dict[str, object]) -> None:
         nodes = list(ast.walk(function))
         arguments = [node for node in nodes if isinstance(node, ast.arg)]
         parameters = [argument.arg for argument in arguments]
         counters = _stored([n.target for n in nodes if isinstance(n, ast.For | ast.comprehension)])
-        again = _stored([node.target for node in nodes if isinstance(node, ast.AugAssign)])
-        bound = Counter(parameters + _stored([function]) + again)
+        augmented = _stored([node.target for node in nodes if isinstance(node, ast.AugAssign)])
+        bound = Counter(parameters + _stored([function]) + augmented)
         self.ours = OURS.keys() - bound.keys() - scope.keys()
         bound.subtract(counters)
         self.variables = {name for name, times in bound.items() if times > 1}
@@ -153,11 +153,11 @@ class _Rewrite(ast.NodeTransformer):
         kept = "\n".join(f"{name} = control.kept({name}, {name}_next)" for name in varying)
         return [self.generic_visit(node), *ast.parse(kept).body]
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> list[ast.AST]:
         assert node.value
         return self.visit(ast.Assign([node.target], node.value))
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.AST]:
         if not isinstance(node.target, ast.Name):
             return self.generic_visit(node)
         value = ast.BinOp(_name(node.target.id), node.op, node.value)
@@ -192,7 +192,7 @@ class _Rewrite(ast.NodeTransformer):
             made = _calling(f"control.{name}", value, _later(made))
         return cast(ast.expr, made)
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         self.generic_visit(node)
         negated = isinstance(node.op, ast.Not)
         return _calling("control.negated", node.operand) if negated else node

@@ -16,7 +16,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import Any, NoReturn, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from particleflow.pairwise.codegen.llvm import ir
 from particleflow.pairwise.codegen.writer import writer
 
 Number: TypeAlias = "Value | float"
+Integer: TypeAlias = "Value | int"
 
 # Bytes of each element in memory.
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint16": 2, "bool": 1}
@@ -83,12 +84,11 @@ class Kind:
     def _constant(self, number: float) -> Value:
         table = writer().table
         if table and table.kind == self:
-            read: Value = table.load(number)
-            return read
+            return Value(self, table.load(number))
         plain = float(number) if self.floating else int(number)
         return Value(self, ir.Constant(self.type, [plain] * self.lanes if self.lanes else plain))
 
-    def _converted(self, x: Value) -> Any:
+    def _converted(self, x: Value) -> ir.Value:
         b, old = writer().builder, x.kind
         longer = BYTES[self.element] > BYTES[old.element]
         if old.floating and self.floating:
@@ -110,7 +110,7 @@ REAL = Kind("float64")
 TRUTH = Kind("bool")
 
 
-def _arithmetic(name: str, *, reflected: bool = False) -> Callable[[Any, Any], Value]:
+def _arithmetic(name: str, *, reflected: bool = False) -> Callable[[Value, Number], Value]:
     def operation(self: Value, other: Number) -> Value:
         a, b = common(other, self) if reflected else common(self, other)
         write = getattr(writer().builder, f"f{name}" if a.kind.floating else name)
@@ -119,7 +119,7 @@ def _arithmetic(name: str, *, reflected: bool = False) -> Callable[[Any, Any], V
     return operation
 
 
-def _quotient(*, reflected: bool = False) -> Callable[[Any, Any], Value]:
+def _quotient(*, reflected: bool = False) -> Callable[[Value, Number], Value]:
     def operation(self: Value, other: Number) -> Value:
         a, b = common(other, self) if reflected else common(self, other)
         a, b = (a, b) if a.kind.floating else (REAL(a), REAL(b))
@@ -128,7 +128,7 @@ def _quotient(*, reflected: bool = False) -> Callable[[Any, Any], Value]:
     return operation
 
 
-def _comparison(sign: str) -> Any:
+def _comparison(sign: str) -> Callable[[Value, Number], Value]:
     """A comparison by `sign`: NaN is unequal to all numbers, and neither smaller nor larger."""
 
     def compare(self: Value, other: Number) -> Value:
@@ -148,7 +148,7 @@ class Value:
 
     __slots__ = ("kind", "llvm")
 
-    def __init__(self, kind: Kind, llvm: Any) -> None:
+    def __init__(self, kind: Kind, llvm: ir.Value) -> None:
         self.kind, self.llvm = kind, llvm
 
     __add__, __radd__ = _arithmetic("add"), _arithmetic("add", reflected=True)
@@ -157,7 +157,8 @@ class Value:
     __truediv__, __rtruediv__ = _quotient(), _quotient(reflected=True)
     __lt__, __le__ = _comparison("<"), _comparison("<=")
     __gt__, __ge__ = _comparison(">"), _comparison(">=")
-    __eq__, __ne__ = _comparison("=="), _comparison("!=")
+    __eq__ = _comparison("==")  # type: ignore[assignment]
+    __ne__ = _comparison("!=")  # type: ignore[assignment]
 
     def __floordiv__(self, other: Number) -> Value:
         """The quotient of integers, rounded down. Division by 0 gives the number itself."""
@@ -185,12 +186,12 @@ class Value:
     def __abs__(self) -> Value:
         return intrinsic("llvm.fabs", self)
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> bool:
         raise TypeError(
             "a condition that is known when the code runs belongs in a @staged function"
         )
 
-    def __index__(self) -> NoReturn:
+    def __index__(self) -> int:
         raise TypeError("a number that is known when the code runs cannot steer how it is written")
 
     def at_least(self, bound: Number) -> Value:
@@ -261,7 +262,7 @@ class Value:
         moved = writer().builder.shuffle_vector(*both, _mask(lanes))
         return Value(Kind(self.kind.element, len(lanes)), moved)
 
-    def folded(self, combine: Callable[[Any, Any], Value] = operator.add) -> Value:
+    def folded(self, combine: Callable[[Value, Value], Value] = operator.add) -> Value:
         """A number: the lanes combined one after the other."""
         total, *others = (self.lane(k) for k in range(self.kind.lanes))
         for lane in others:

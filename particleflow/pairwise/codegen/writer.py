@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 from particleflow.pairwise.codegen.llvm import ir
 from particleflow.pairwise.codegen.processor import Processor
+
+
+class Table(Protocol):
+    """Numbers in memory, for vectors of one kind."""
+
+    @property
+    def kind(self) -> object: ...
+    def load(self, number: float) -> ir.Value: ...
 
 
 @dataclass
@@ -24,7 +32,7 @@ class Writer:
     processor: Processor
     loops: list[tuple[ir.Block, ir.Block] | None] = field(default_factory=list)
     branches: int = 0
-    table: Any = None
+    table: Table | None = None
 
     def blocks(self, *names: str) -> list[ir.Block]:
         return [self.builder.append_basic_block(name) for name in names]
@@ -34,7 +42,7 @@ class Writer:
         self.builder.branch(block)
         self.builder.position_at_end(then or block)
 
-    def place(self, kind: ir.Type) -> Any:
+    def place(self, kind: ir.Type) -> ir.Value:
         """Room for one value in the function's entry, 0 at first. LLVM makes it a register."""
         with self.builder.goto_entry_block():
             place = self.builder.alloca(kind)

@@ -25,6 +25,7 @@ from particleflow.pairwise.inputs import (
     checked_weights,
     kept_queries,
     points_of,
+    require_cpu,
 )
 from particleflow.pairwise.terms import What
 from particleflow.subsets import ranked
@@ -66,11 +67,7 @@ class Compiled:
     def sources(self, kernel: Kernel, points: Tensor) -> CompiledSources:
         points = checked_points(points, kernel)
         check_kernel(kernel)
-        if points.device.type != "cpu":
-            raise ValueError(
-                f"`points` must be on the CPU for Compiled(), got {points.device}: use KeOps() or"
-                " Dense()"
-            )
+        require_cpu(points, "Compiled()")
         return CompiledSources(kernel, points, self.portable)
 
 
@@ -142,25 +139,19 @@ class CompiledSources:
         return scaled(self.kernel, self.points, self._centre)
 
     @cached_property
-    def _finite(self) -> bool:
-        return math.isfinite(self._farthest)
-
-    @cached_property
     def _double(self) -> CompiledSources:
         return CompiledSources(self.kernel, self.points.double(), self.portable)
 
     @cached_property
     def _farthest(self) -> float:
-        low, high = torch.from_numpy(self._scaled).aminmax()
-        return max(float(high), -float(low))
+        return _largest(self._scaled)
 
     def _extreme(self, rows: np.ndarray) -> bool:
         """Do squares of scaled coordinates leave the range of float32?"""
         if rows.dtype != np.float32:
             return False
-        low, high = torch.from_numpy(rows).aminmax()
         # A NaN hides the other coordinates: the answer is then True, which costs time only.
-        return not max(float(high), -float(low), self._farthest) <= FAR
+        return not max(_largest(rows), self._farthest) <= FAR
 
     def _rows(self, z: Tensor | Queries) -> np.ndarray:
         if isinstance(z, CompiledQueries) and z.sources is self:
@@ -175,9 +166,14 @@ class CompiledSources:
         The code loses NaNs: a source or a weight that is not finite makes all rows NaN here.
         """
         answer = rows.astype(self._scaled.dtype, order="C")
-        if not (self._finite and np.isfinite(w.detach().numpy()).all()):
+        if not (math.isfinite(self._farthest) and np.isfinite(w.detach().numpy()).all()):
             answer.fill(np.nan)
         return at_numbers(torch.from_numpy(answer), z)
+
+
+def _largest(coordinates: np.ndarray) -> float:
+    low, high = torch.from_numpy(coordinates).aminmax()
+    return max(float(high), -float(low))
 
 
 def has_code(kind: type[Kernel]) -> bool:

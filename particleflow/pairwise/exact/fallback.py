@@ -6,7 +6,7 @@ import functools
 import importlib
 import operator
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,16 +15,18 @@ from particleflow import _checks
 from particleflow._libraries import package
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import is_built_in
-from particleflow.pairwise.base import PairwiseSum, Sources
-from particleflow.pairwise.exact.compiled import Compiled, has_code
-from particleflow.pairwise.exact.dense import Dense
-from particleflow.pairwise.exact.keops import KeOps, unavailable
-from particleflow.pairwise.field import SumField, SummedSources
+from particleflow.pairwise.exact.compiled import Compiled, CompiledSources, has_code
+from particleflow.pairwise.exact.dense import Dense, DenseSources
+from particleflow.pairwise.exact.keops import KeOps, KeOpsSources, unavailable
+from particleflow.pairwise.field import SumField
 from particleflow.pairwise.inputs import as_matrix
+from particleflow.pairwise.promise import KernelSources
 from particleflow.pairwise.terms import What
 
+ExactSources: TypeAlias = CompiledSources | KeOpsSources | DenseSources
 
-def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
+
+def exact_backend(kernel: Kernel, device: torch.device) -> Compiled | KeOps | Dense:
     """Return Compiled on the CPU and KeOps elsewhere where they can sum, else Dense."""
     if device.type == "cpu":
         return _on_cpu(type(kernel))
@@ -35,15 +37,15 @@ def exact_backend(kernel: Kernel, device: torch.device) -> PairwiseSum:
 
 
 @functools.lru_cache(maxsize=256)
-def _on_cpu(kind: type) -> PairwiseSum:
+def _on_cpu(kind: type) -> Compiled | Dense:
     return Compiled() if usable("llvmlite.binding") and has_code(kind) else Dense()
 
 
-def exact_sources(kernel: Kernel, points: Tensor) -> Sources:
+def exact_sources(kernel: Kernel, points: Tensor) -> ExactSources:
     return exact_backend(kernel, points.device).sources(kernel, points)
 
 
-def undeclared(backend: str, kernel: Kernel, points: Tensor) -> Sources:
+def undeclared(backend: str, kernel: Kernel, points: Tensor) -> ExactSources:
     """Return exact sources of a kernel that does not declare its scale, and warn once."""
     told = f"{backend} sums a {type(kernel).__name__} kernel exactly: it does not declare its scale"
     warn_once(
@@ -52,18 +54,15 @@ def undeclared(backend: str, kernel: Kernel, points: Tensor) -> Sources:
     return exact_sources(kernel, points)
 
 
-def exact_sum(parts: Iterable[tuple[Any, Tensor]]) -> SumField:
+def exact_sum(parts: Iterable[tuple[KernelSources, Tensor]]) -> SumField:
     """Return the exact field of parts (sources, weights)."""
-    fields: list[Any] = [
-        exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts
-    ]
+    fields = (exact_sources(sources.kernel, sources.points).field(w) for sources, w in parts)
     return functools.reduce(operator.add, fields)
 
 
 def exact_values(kernel: Kernel, points: Tensor, w: Tensor, what: What, z: Tensor) -> Tensor:
     """Return exact float64 sums (Q, K, components) of w (N,) or (N, K) at z (Q, d)."""
-    sources = cast("SummedSources", exact_sources(kernel, points.double()))
-    return sources.sums(what, as_matrix(w).double(), z.double())
+    return exact_sources(kernel, points.double()).sums(what, as_matrix(w).double(), z.double())
 
 
 @functools.cache

@@ -15,11 +15,11 @@ autodiff, without memory overflows (JMLR 2021).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ WIDTHS = (1, 4, 16)
 # Most accumulators that a GPU's registers hold.
 ACCUMULATORS = 64
 
-_compiled: set[tuple[Any, ...]] = set()
+_compiled: set[tuple[object, ...]] = set()
 _turn = Turn()  # at pykeops, whose tables and routines are not made for several threads of Python
 
 
@@ -236,7 +236,7 @@ class KeOpsSources:
             else scaled(points_of(z), self.centre, self.unit)
         )
 
-    def _evaluate(self, routine: Any, z: Tensor, w: Tensor) -> Tensor:
+    def _evaluate(self, routine: Callable[..., Tensor], z: Tensor, w: Tensor) -> Tensor:
         arguments = (z, self.scaled, w)
         device, dtype = z.device, z.dtype
         if device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(
@@ -246,7 +246,7 @@ class KeOpsSources:
                 device
             ).synchronize()  # KeOps works on the default stream, and waits for it
         backend = "GPU_1D" if device.type == "cuda" else "CPU"
-        key = routine.formula, tuple(routine.aliases), dtype, device
+        key = routine, dtype, device
         if key not in _compiled:
             with _building(self.timeout):
                 try:
@@ -258,8 +258,7 @@ class KeOpsSources:
                         f" and the folder {keops_probe.cache_folder()} are in order"
                     ) from error
             _compiled.add(key)
-        out: Tensor = routine(*arguments, backend=backend)
-        return out
+        return routine(*arguments, backend=backend)
 
 
 def _building(timeout: float) -> AbstractContextManager[None]:
@@ -275,7 +274,9 @@ def _building(timeout: float) -> AbstractContextManager[None]:
 
 
 @cache
-def _routine(formula: KeOpsFormula, what: What | None, d: int, width: int, on_cuda: bool) -> Any:
+def _routine(
+    formula: KeOpsFormula, what: What | None, d: int, width: int, on_cuda: bool
+) -> Callable[..., Tensor]:
     """Return the routine of the sum `what`, or of the logarithm for None.
 
     Sums accumulate in float64: on CUDA block by block, on the CPU in a plain loop, which gcc

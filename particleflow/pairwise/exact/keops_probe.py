@@ -1,11 +1,17 @@
 """Keep KeOps' failures from the caller, by a private cache and a trial in another process.
 
-KeOps compiles a formula when it is first met, and loads the result into the process. A truncated
-file kills that process (SIGBUS), two builders at once make one, and a missing compiler shows only
-then. Hence a folder of our own (0700), one builder at a time, an index with the sizes and check
-sums of what was finished, everything else thrown away before anything is loaded; and before all, a
-trial in another process, with a time-out. That process runs this file as a program, without torch:
-only the standard library is imported here at the top.
+KeOps compiles a formula at its first use, and loads the compiled file into the process. A truncated
+file kills that process (SIGBUS). Two processes that compile at the same time can leave a truncated
+file. A missing compiler shows only at this point. Five measures keep such failures away:
+
+- Compiled files lie in our own folder (mode 0700).
+- Only one process at a time compiles.
+- An index holds the size and the check sum of each finished file.
+- Every other file is removed before anything is loaded.
+- Before its first use in a process, KeOps is tried in another process, with a time-out.
+
+The trial runs this file as a program, without torch. So this file imports only the standard library
+at its head.
 """
 
 from __future__ import annotations
@@ -29,13 +35,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import cast
 
-# KeOps calls exp(double) for floats and does not vectorise it. With math.h there is an exp(float);
-# with __FAST_MATH__ glibc declares its vector forms; the others allow gcc to use them in a sum over
-# j. Not -ffast-math: gcc then links code that flushes the denormal numbers of the whole process to
-# zero, and drops NaN.
+# Whether -march=native is a flag of this machine's compiler.
 NATIVE = sys.platform.startswith("linux") and platform.machine() in ("x86_64", "aarch64")
+# Flags for speed. KeOps calls exp(double) for floats, which is not vectorised. math.h brings an
+# exp(float). __FAST_MATH__ makes glibc declare its vector forms. The other flags let gcc use these
+# in a sum over j. -ffast-math is not among them: with it gcc drops NaN, and links code that flushes
+# the denormal numbers of the whole process to zero.
 FLAGS = (
     "-march=native "
     * NATIVE
@@ -60,8 +68,8 @@ def compiler() -> str | None:
 def cache_folder() -> Path:
     """Return our folder for compiled formulas: in the user's cache, else in the temporary folder.
 
-    The folder has mode 0700. Its name holds the versions and the machine that the files depend on.
-    An OSError is raised where neither place can be written.
+    The folder has mode 0700. Its name holds the versions and the machine on which the files depend.
+    Raises an OSError where neither place can be written.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
@@ -83,7 +91,7 @@ def cache_folder() -> Path:
 
 
 def _processor() -> str:
-    """Return the processor's features, which -march=native uses: machines may share a home."""
+    """Return the processor's features, on which files depend: machines may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -164,7 +172,7 @@ def _sum(path: Path) -> list[int]:
 def load(folder: Path, timeout: float) -> None:
     """Import pykeops silently with our folder and flags, and restore the environment.
 
-    Nothing happens where the program has imported pykeops.
+    Nothing happens where the program has already imported pykeops.
     """
     if "pykeops" in sys.modules:
         return
@@ -187,8 +195,8 @@ def load(folder: Path, timeout: float) -> None:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
-    # Pickled tables of what was built, written at exit without a lock, read without a check: the
-    # compiled files alone will do.
+    # pykeops would write pickled tables of the compiled formulas at exit, without a lock, and read
+    # them without a check. The compiled files alone are enough.
     for table in (get_keops_dll, *keops_binder.values()):
         atexit.unregister(table.save_cache)
 
@@ -260,8 +268,7 @@ def _trial(folder: Path, gpu: bool, timeout: float) -> tuple[int | None, str]:
 
 def _try_it(folder: Path, gpu: bool, timeout: float) -> int:
     """Compile or load one formula, evaluate it, and compare the sums with numpy's."""
-    blocked: Any = None
-    sys.modules["torch"] = blocked  # takes seconds to import, and is not needed here
+    sys.modules["torch"] = cast(ModuleType, None)  # takes seconds to import, and is not needed here
     load(folder, timeout)
     import numpy as np
     import pykeops

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of, profile_of
-from particleflow.memo import cached_property
+from particleflow.memo import cached, cached_property
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.exact.tiles import UNROLLED, Plan, function
 from particleflow.pairwise.terms import What
@@ -170,7 +168,7 @@ def range_logs(
         )
 
 
-@lru_cache(maxsize=1024)
+@cached(1024)
 def plan_of(
     kind: type[Kernel],
     what: What,
@@ -211,30 +209,27 @@ def _run(
     share = max(1, min(blocks // (8 * threads), CALL_PAIRS * blocks // (pairs + 1)))
     addresses = [*map(_address, before), *ranges.addresses, *map(_address, after)]
     scratch = np.empty((threads + 1, -(-plan.scratch // CACHE_LINE) * CACHE_LINE), np.uint8)
-    # A second interrupt may end this call before its threads: the job keeps their arrays alive.
-    owners = (*before, ranges, *after, scratch)
-    job = _Job(
-        function(plan),
-        addresses,
-        (ranges.block, z.shape[1], len(z), columns),
-        blocks,
-        share,
-        owners,
-    )
     aligned = -(-_address(scratch) // CACHE_LINE) * CACHE_LINE
-    if threads == 1:
-        job.work(aligned)
-        return
-    others = [
-        threading.Thread(target=job.work, args=(aligned + k * scratch.shape[1],))
-        for k in range(1, threads)
-    ]
+    run, sizes = function(plan), (ranges.block, z.shape[1], len(z), columns)
+    # Each thread takes shares of blocks from one counter until none is left.
+    firsts, stopped = itertools.count(0, share), False
+
+    def work(thread: int, owners: tuple[object, ...]) -> None:
+        place = aligned + thread * scratch.shape[1]
+        for first in firsts:
+            if first >= blocks or stopped:
+                return
+            run(*addresses, place, first, min(first + share, blocks), *sizes)
+
+    # A second interrupt may end this call before its threads: they keep their arrays alive.
+    owners = (*before, ranges, *after, scratch)
+    others = [threading.Thread(target=work, args=(k, owners)) for k in range(1, threads)]
     try:
         for thread in others:
             thread.start()
-        job.work(aligned)
+        work(0, owners)
     except BaseException:
-        job.stopped = True
+        stopped = True
         raise
     finally:
         for thread in others:
@@ -245,35 +240,3 @@ def _run(
 def _address(array: np.ndarray) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
-
-
-class _Job:
-    """Shares of blocks, which each thread takes from one counter until none is left."""
-
-    def __init__(
-        self,
-        run: Callable[..., None],
-        addresses: list[int],
-        sizes: tuple[int, ...],
-        blocks: int,
-        share: int,
-        owners: Any,
-    ) -> None:
-        self.run, self.addresses, self.sizes, self.blocks, self.share, self.owners = (
-            run,
-            addresses,
-            sizes,
-            blocks,
-            share,
-            owners,
-        )
-        self.firsts = itertools.count(0, share)
-        self.stopped = False
-
-    def work(self, scratch: int) -> None:
-        for first in self.firsts:
-            if first >= self.blocks or self.stopped:
-                return
-            self.run(
-                *self.addresses, scratch, first, min(first + self.share, self.blocks), *self.sizes
-            )

@@ -1,14 +1,18 @@
 """Sum exactly over pairs on the line by sorting, at a cost of O((N + Q) log N).
 
-The kernels are a polynomial times an exponential of the distance. With t = rate |z - x|,
-k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The moments of the sources on one side of a
-point,
+The kernels are a polynomial times an exponential of the distance. With t = rate |z - x|, they are
+k = P(t) e^{-t} (Laplace, Matern) or k = P(t) (Energy). The sources on one side of a point z have
+the moments
 
-    A_p(z) = sum_{x_i < z} w_i (rate (z - x_i))^p e^{-rate (z - x_i)},
+    A_p(z) = sum_{x_i < z} w_i (rate (z - x_i))^p e^{-rate (z - x_i)}.
 
-move from one source to the next, and from the last source to a query, by A_p <- e^{-g} sum_j C(p,
-j) g^{p-j} A_j, g = rate * gap: terms of one sign for weights of one sign, never a difference of
-large prefix sums, so the answer is as accurate as the sum of the terms' absolute values allows.
+For Energy the exponentials are 1. Let z move to the next source or to a query, by `gap`. With
+g = rate * gap the moments become
+
+    A_p <- e^{-g} sum_j C(p, j) g^{p-j} A_j.
+
+These terms have one sign where the weights have one. No difference of large prefix sums is taken.
+So the rounding is as small as the sum of the terms' absolute values allows.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,10 +50,6 @@ class Form:
     rate: float
     decay: float
     value: tuple[float, ...]
-
-    @property
-    def degree(self) -> int:
-        return len(self.value) - 1
 
     @cached_property
     def slope(self) -> Array:
@@ -203,7 +202,7 @@ class SortedSources:
 
 @dataclass(frozen=True, eq=False)
 class SortedField(SumField):
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         self._check(z)
         return {
             "backend": "Fourier",

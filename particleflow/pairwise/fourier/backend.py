@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,9 +21,15 @@ from particleflow.pairwise.field import SumField
 from particleflow.pairwise.fourier.nufft import finufft
 from particleflow.pairwise.fourier.route import COINCIDENT, Layout, Wanted, layout
 from particleflow.pairwise.fourier.spectral import FourierQueries, Kept, Spectral, Tiles
-from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
-from particleflow.pairwise.neighbours.backend import near_sum
-from particleflow.pairwise.promise import peaks
+from particleflow.pairwise.inputs import (
+    checked_weights,
+    held_points,
+    kept_queries,
+    points_of,
+    require_few_coordinates,
+)
+from particleflow.pairwise.neighbours.backend import CulledField, near_sum
+from particleflow.pairwise.promise import Tolerances, peaks
 from particleflow.pairwise.terms import What
 
 # Tolerances of the sums of a logarithm, relative to the field's: values far below the peak count.
@@ -36,7 +42,7 @@ KEPT = 3
 
 
 @dataclass(frozen=True)
-class Fourier:
+class Fourier(Tolerances):
     """Sums over the Fourier modes of a periodic box, by finufft.
 
         sum_n w_n k(z, x_n) = sum_m c_m F_m e^{i omega_m z},   F_m = sum_n w_n e^{-i omega_m x_n}.
@@ -91,28 +97,16 @@ class Fourier:
     max_pairs: float = field(default=2e10, kw_only=True)
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
+        self.check_tolerances()
         _checks.count(self.max_modes, "max_modes")
         _checks.positive(self.max_pairs, "max_pairs")
 
-    @property
-    def absolute(self) -> float:
-        """`atol`, or `rtol` where it is not given."""
-        return self.rtol if self.atol is None else self.atol
-
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = held_points(points, kernel)
-        d = points.shape[1]
-        if d > 3:
-            raise ValueError(
-                f"`points` must have 1, 2 or 3 coordinates for Fourier, got {d}: use Compiled,"
-                " which is exact, or Nystroem"
-            )
+        require_few_coordinates(points, "Fourier")
         if not has_facts(kernel):
             return undeclared("Fourier()", kernel, points)
-        if d == 1 and form_of(kernel) is not None:
+        if points.shape[1] == 1 and form_of(kernel) is not None:
             return Sorted().sources(kernel, points)
         finufft(points.device.type)
         return FourierSources(kernel, points, self)
@@ -166,7 +160,7 @@ class FourierField(SumField):
             return self._neighbour_sum(self._fourier.absolute).promise(queries)
         return None if layout.modes is None else self._spectral(layout).promise(queries)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         z = self._seen(z)
         queries = _finite(points_of(z))
         if not len(queries):
@@ -205,7 +199,9 @@ class FourierField(SumField):
 
     def _neighbour_sum(self, tol: float) -> SumField:
         """All parts over the neighbours within the kernel's reach."""
-        return near_sum(self.parts, self.kept, tol)
+        # `near_sum` finds these fields under keys of its own
+        kept = cast("tuple[Memo[CulledField], ...]", self.kept)
+        return near_sum(self.parts, kept, tol)
 
     def _layout(self, z: Tensor, tol: float, laplacian: bool = False) -> Layout:
         """The layout for queries z; the last one again if these are the same."""
@@ -214,9 +210,7 @@ class FourierField(SumField):
         if known is None or not _equal(z, known[0]):
             sources, fourier = self.parts[0][0], self._fourier
             near = z.device.type == "cpu" and usable("llvmlite.binding")
-            wanted = Wanted(
-                sources.kernel, tol, laplacian, float32=True, max_modes=fourier.max_modes, near=near
-            )
+            wanted = Wanted(sources.kernel, tol, laplacian, fourier.max_modes, near)
             own = any(z is part.points for part, _ in self.parts)
             known = (
                 z if own else z.clone(),

@@ -21,7 +21,9 @@ B (T_1 + C T_2), with T_2 = sqrt(sum c^2) and C^2 = 2 log(rows).
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,7 +56,8 @@ Array: TypeAlias = np.ndarray
 TAIL = 0.45
 # Share of the tolerance of the transforms, of both types together.
 TRANSFORMS = 0.45
-# Share of the tolerance of images and bends: they fall so fast that a small share costs little.
+# Share of the tolerance of images and bends, of value and gradient each: they fall so fast that a
+# small share costs little.
 PERIOD = 0.002
 # Modes are computed up to this many times those that are kept, on each axis, to sum the tail.
 MARGIN = 1.3
@@ -69,17 +72,16 @@ class Demand:
     """What is asked of the modes of a kernel.
 
     `radius` > 0: they are of its far part. `extents` of the box; `tol`, relative to max |k| and
-    max |grad k|, and to the largest laplacian with `laplacian`. `float32`: transforms may be in
-    float32. `most`: the largest number of modes.
+    max |grad k|, and to the largest laplacian with `laplacian`. `most`: the largest number of
+    modes.
     """
 
     kernel: Kernel
     extents: tuple[float, ...]
     tol: float
-    laplacian: bool = False
-    radius: float = 0.0
-    float32: bool = False
-    most: int = 2**23
+    laplacian: bool
+    radius: float
+    most: int
 
     @property
     def split(self) -> Split | None:
@@ -127,8 +129,7 @@ class Modes:
 
     `tol`, `double`: tolerance and precision of the transforms. `left_out`, `kept`: sums over modes.
     `window`: the relative error of e^{i m x} in a transform; `rounding`: the same per unit of
-    |omega|. `stray`: errors of images and bends, relative to max |k| and max |grad k|. `unit`:
-    max |k| / max |grad k|.
+    |omega|. `unit`: max |k| / max |grad k|.
     """
 
     demand: Demand
@@ -141,7 +142,6 @@ class Modes:
     kept: Sums
     window: float
     rounding: float
-    stray: tuple[float, float]
     unit: float
 
     def omega(self, axis: int) -> Tensor:
@@ -152,6 +152,12 @@ class Modes:
             -self.half[axis], self.half[axis] + 1, dtype=self.c.dtype, device=self.c.device
         )
         return (2 * math.pi / self.lengths[axis] * m).reshape(shape)
+
+    @property
+    def omega2(self) -> Tensor:
+        """|omega|^2 of each mode."""
+        axes = (self.omega(axis) ** 2 for axis in range(len(self.half)))
+        return functools.reduce(operator.add, axes)
 
 
 @lru_cache(maxsize=6)
@@ -169,7 +175,7 @@ def fewest_modes(demand: Demand) -> Modes | None:
     if found is None:
         return None
     d, kept = len(found.half), found.kept
-    for double in (False, True) if demand.float32 else (True,):
+    for double in (False, True):
         rounding = nufft.rounding(double) * math.sqrt(d) * max(found.lengths) / (2 * math.pi)
         for tol in nufft.tolerances(double):
             window = WINDOW_SAFETY * d * nufft.window_error(tol, double)
@@ -192,7 +198,6 @@ def fewest_modes(demand: Demand) -> Modes | None:
                     kept,
                     window,
                     rounding,
-                    (PERIOD * demand.tol, PERIOD * demand.tol),
                     unit,
                 )
     return None
@@ -355,18 +360,8 @@ def _filled(half: int, most: int) -> int:
 
     The fine grid has a product of 2, 3 and 5 points, which may be more than `half` modes need.
     """
-    fine = nufft.UPSAMPLING * (2 * half + 1)
-    while not _has_small_factors(fine):
-        fine += 1
+    fine = fft.next_fast_len(nufft.UPSAMPLING * (2 * half + 1), real=True)
     return max(half, min(most, (fine // nufft.UPSAMPLING - 1) // 2))
-
-
-def _has_small_factors(n: int) -> bool:
-    """Whether n is a product of 2, 3 and 5."""
-    for prime in (2, 3, 5):
-        while n % prime == 0:
-            n //= prime
-    return n == 1
 
 
 def _mirrored(c: Array) -> Array:

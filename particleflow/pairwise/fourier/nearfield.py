@@ -9,12 +9,10 @@ are. The rest is computed in float32 where its precision suffices (`Plan.element
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
-import torch
 
 from particleflow.kernels.contract import COINCIDENT
 from particleflow.pairwise.codegen.arrays import Array
@@ -25,6 +23,7 @@ from particleflow.pairwise.codegen.values import Kind, Value, fma, select, squar
 from particleflow.pairwise.neighbours.tiled import Batch, Neighbours, Tiled
 from particleflow.pairwise.periodic.split import Split
 from particleflow.pairwise.terms import What
+from particleflow.pairwise.threads import together
 
 # Queries in one vector.
 LANES = 8
@@ -182,45 +181,23 @@ def near_sums(
         ],
     }[what]
     coefficients.append(np.array([(COINCIDENT / radii) ** 2]))
-    job = _Job(
-        function(Plan(what, d, len(value), element, Processor.here())),
-        np.concatenate(coefficients).astype(element),
-        what.components(d),
-    )
+    numbers = np.concatenate(coefficients).astype(element)
+    call = function(Plan(what, d, len(value), element, Processor.here()))
     out = np.zeros((len(queries.points), w.shape[1], what.components(d)))
     near = Neighbours(
         sources, queries, BLOCK, np.full(-(-len(queries.points) // BLOCK), split.radius)
     )
-    parts = [
-        near.batches(w, 1 / split.radius, np.dtype(np.float64), k, min(k + JOB, len(near)))
-        for k in range(0, len(near), JOB)
-    ]
-    threads = min(torch.get_num_threads(), len(parts))
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(job, parts, [out] * len(parts)))
-    else:
-        for part in parts:
-            job(part, out)
+
+    def add(batch: Batch) -> None:
+        blocks, rows = len(batch.ends), len(batch.z)
+        z = np.zeros((d, blocks * BLOCK))
+        z[:, :rows] = batch.z.T
+        for column in range(w.shape[1]):
+            weights = np.ascontiguousarray(batch.w[:, column], dtype=numbers.dtype)
+            sums = np.zeros((what.components(d), blocks * BLOCK))
+            arrays = (z, batch.x, weights, batch.ends, numbers, sums)
+            call(*(array.ctypes.data for array in arrays), blocks, blocks * BLOCK)
+            out[batch.first : batch.last, column] = sums[:, :rows].T
+
+    together(near.tasks(add, w, 1 / split.radius, np.dtype(np.float64), JOB))
     return out
-
-
-@dataclass(frozen=True)
-class _Job:
-    call: Callable[..., None]
-    coefficients: np.ndarray
-    components: int
-
-    def __call__(self, part: Iterator[Batch], out: np.ndarray) -> None:
-        for batch in part:
-            if not len(batch.x):
-                continue
-            blocks, rows = len(batch.ends), len(batch.z)
-            z = np.zeros((batch.z.shape[1], blocks * BLOCK))
-            z[:, :rows] = batch.z.T
-            for column in range(batch.w.shape[1]):
-                w = np.ascontiguousarray(batch.w[:, column], dtype=self.coefficients.dtype)
-                sums = np.zeros((self.components, blocks * BLOCK))
-                arrays = (z, batch.x, w, batch.ends, self.coefficients, sums)
-                self.call(*(array.ctypes.data for array in arrays), blocks, blocks * BLOCK)
-                out[batch.first : batch.last, column] = sums[:, :rows].T

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from particleflow._libraries import library
 from particleflow.memo import Spares
+from particleflow.pairwise.threads import together
 
 # Points of the fine grid for each mode, along each coordinate.
 UPSAMPLING = 2
@@ -58,8 +58,7 @@ class _Plan(Protocol):
 
 def finufft(device: str) -> ModuleType:
     """The library: finufft, or cufinufft on a CUDA device."""
-    found: ModuleType = library("cufinufft" if device == "cuda" else "finufft", "Fourier")
-    return found
+    return library("cufinufft" if device == "cuda" else "finufft", "Fourier")
 
 
 class Transform:
@@ -125,12 +124,8 @@ class Transform:
 
 def _added(plans: list[_Plan], data: list[Numbers]) -> Numbers:
     """The sum of the answers of several plans, added in the order of the plans."""
-    threads = min(torch.get_num_threads(), len(plans))
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            first, *others = pool.map(lambda plan, given: plan.execute(given), plans, data)
-    else:
-        first, *others = (plan.execute(given) for plan, given in zip(plans, data, strict=True))
+    tasks = [partial(plan.execute, given) for plan, given in zip(plans, data, strict=True)]
+    first, *others = together(tasks)
     for other in others:
         first += other
     return first

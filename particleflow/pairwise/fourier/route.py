@@ -32,7 +32,7 @@ PLACES = 16
 THINNEST = 64
 # Modes that a sum may take for each point: with more, exact sums are faster.
 MODES_PER_POINT = 64
-# Modes that a sum may take besides: their transforms take milliseconds.
+# Modes that a sum may take besides, for any number of points: their transforms take milliseconds.
 MODES_BESIDES = 2**17
 # Seconds for a mode of a transform. Only the ratios of these three matter.
 PER_MODE = 0.35e-6
@@ -42,17 +42,22 @@ PER_NEAR_PAIR = 10e-9
 PER_PAIR = 1.5e-9
 # Transforms of a sum: of type 1, and of type 2 for the value and the gradient.
 TRANSFORMS = 4
-# For a kernel without a length of its own: the largest extent of a box, over that of the middle
-# half of its points. Differences of these points would lose half of their digits beyond.
+# For a kernel without a length of its own: the largest extent of a box, over the extent of the
+# middle half of its points. Beyond, differences of these points would lose half of their digits.
 STRETCHED = 1e8
 # Shares of the points that may be left out of the box and summed exactly, tried in this order.
 OUTLIERS = (1e-3, 1e-2, 5e-2)
-# A box without outliers is no smaller, and not tried, if each side is this part of the whole box's.
+# A box without outliers is not tried if each side is at least this part of the whole box's.
 NO_SMALLER = 0.8
 # Reason for exact sums: all points coincide. This is no fault, and exact sums are fast there.
 COINCIDENT = "all points coincide"
 # Reason for exact sums: the box has no extent that is a number.
 ENDLESS = "the points are not finite, or too far apart to subtract"
+# Reason not to sum over the box of all points: they are stretched (see `STRETCHED`).
+TOO_SPREAD = (
+    f"half of the points span less than {1 / STRETCHED:.0e} of the extent of all, and their"
+    " differences would lose their digits"
+)
 # Queries and sources by whose distances the pairs of a near field are counted.
 SAMPLED = 128, 2048
 
@@ -65,14 +70,12 @@ Share: TypeAlias = Callable[[float], float]
 class Wanted:
     """What a sum asks for: errors of at most `tol`, relative to S_0 and S_1 (`promise.py`).
 
-    `laplacian`: the error of the laplacian, too. `float32`: transforms may be in float32. `near`:
-    near fields can be summed here.
+    `laplacian`: the error of the laplacian, too. `near`: near fields can be summed here.
     """
 
     kernel: Kernel
     tol: float
     laplacian: bool
-    float32: bool
     max_modes: int
     near: bool
 
@@ -94,8 +97,9 @@ class Box:
 class Layout:
     """The way of a sum.
 
-    With `modes`: on `box`; unless `whole`, points outside of the box are summed exactly. Without
-    modes, for the reason `why`: over the sources within the kernel's reach (`culled`), or exactly.
+    With `modes`, the sum is taken on `box`. Points outside of the box are summed exactly; there are
+    none if `whole`. Without modes, for the reason `why`, the sum is taken over the sources within
+    the kernel's reach (`culled`), or exactly.
     """
 
     box: Box
@@ -136,15 +140,19 @@ def layout(wanted: Wanted, clouds: Sequence[Tensor], z: Tensor) -> Layout:
     n, q = sum(len(points) for points in clouds), len(z)
     most = min(wanted.max_modes, MODES_PER_POINT * (n + q) + MODES_BESIDES)
     share = _shares(clouds, z) if wanted.near else None
-    if not (wanted.near and kinked(kernel)):
+    why = (
+        f"no number of modes up to {wanted.max_modes} (nor {MODES_PER_POINT} a point) keeps atol ="
+        f" {wanted.tol:.1g}"
+    )
+    if share is None or not kinked(kernel):
         found = fewest_modes(_demand(wanted, box, 0.0, most))
-        if found is not None:
-            return Layout(box, found)
-    elif share is not None and not (bandwidth_of(kernel) is None and _stretched(box, clouds, z)):
+    elif bandwidth_of(kernel) is None and _stretched(box, clouds, z):
+        found, why = None, TOO_SPREAD
+    else:
         found = _with_near(wanted, box, most, share, n * q)
-        if found is not None:
-            return Layout(box, found)
-    return _elsewhere(wanted, box, clouds, z, most, share)
+    if found is not None:
+        return Layout(box, found)
+    return _elsewhere(wanted, box, clouds, z, most, share, why)
 
 
 def _stretched(box: Box, clouds: Sequence[Tensor], z: Tensor) -> bool:
@@ -157,18 +165,21 @@ def _stretched(box: Box, clouds: Sequence[Tensor], z: Tensor) -> bool:
 
 
 def _elsewhere(
-    wanted: Wanted, box: Box, clouds: Sequence[Tensor], z: Tensor, most: int, share: Share | None
+    wanted: Wanted,
+    box: Box,
+    clouds: Sequence[Tensor],
+    z: Tensor,
+    most: int,
+    share: Share | None,
+    why: str,
 ) -> Layout:
-    """The way where the box of all points takes too many modes: the cheaper of two.
+    """The way where modes on the box of all points will not do, for the reason `why`.
 
-    Outliers are left out of the box, or the sum is taken within the kernel's reach.
+    It is the cheaper of two: outliers are left out of the box, or the sum is taken within the
+    kernel's reach. Where there is neither, sums are exact.
     """
     kernel = wanted.kernel
     n, q = sum(len(points) for points in clouds), len(z)
-    why = (
-        f"no number of modes up to {wanted.max_modes} (nor {MODES_PER_POINT} a point) keeps atol ="
-        f" {wanted.tol:.1g}"
-    )
     choices: list[tuple[float, Layout]] = []
     far = reach(kernel, wanted.tol)
     if share is not None and math.isfinite(far) and falls_fast(type(kernel)):
@@ -221,9 +232,7 @@ def _with_near(wanted: Wanted, box: Box, most: int, share: Share, pairs: int) ->
 
 
 def _demand(wanted: Wanted, box: Box, radius: float, most: int) -> Demand:
-    return Demand(
-        wanted.kernel, box.extents, wanted.tol, wanted.laplacian, radius, wanted.float32, most
-    )
+    return Demand(wanted.kernel, box.extents, wanted.tol, wanted.laplacian, radius, most)
 
 
 def _shares(clouds: Sequence[Tensor], z: Tensor) -> Share:

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow.kernels import Kernel
 from particleflow.memo import Memo, Same
 from particleflow.pairwise.base import Promise, Queries
 from particleflow.pairwise.exact.fallback import exact_values
-from particleflow.pairwise.field import SumField
-from particleflow.pairwise.fourier.farfield import Modes, Sums
+from particleflow.pairwise.field import PartSources, SumField
+from particleflow.pairwise.fourier.farfield import PERIOD, Modes, Sums
 from particleflow.pairwise.fourier.nearfield import near_sums
 from particleflow.pairwise.fourier.nufft import Transform
 from particleflow.pairwise.fourier.route import Box, Layout
@@ -50,13 +49,9 @@ OUTER = 10
 
 
 @runtime_checkable
-class DoubledSources(Protocol):
+class DoubledSources(PartSources, Protocol):
     """Sources of a Fourier field: points, also in float64, and their tiles for a near field."""
 
-    @property
-    def kernel(self) -> Kernel: ...
-    @property
-    def points(self) -> Tensor: ...
     @property
     def double(self) -> Tensor: ...
     @property
@@ -175,11 +170,9 @@ class Spectral:
 
     def _factor(self, what: What, component: int) -> Tensor:
         """What F is multiplied by: c_m times 1, times i omega_j unit, or times -|omega|^2."""
-        modes, d = self.modes, len(self.modes.half)
+        modes = self.modes
         if what is What.LAPLACIAN:
-            return -modes.c * functools.reduce(
-                operator.add, (modes.omega(axis) ** 2 for axis in range(d))
-            )
+            return -modes.c * modes.omega2
         axis = component - (what is What.BOTH)
         if what is What.VALUE or axis < 0:
             return modes.c
@@ -288,7 +281,7 @@ class Spectral:
         masses = (as_matrix(w).abs().double().sum(0) for _, w in self.parts)
         none = torch.zeros((), dtype=torch.float64, device=z.device)
         mass = float(sum(masses, none).max())
-        single = z.dtype == torch.float32
+        single, stray = z.dtype == torch.float32, PERIOD * self.modes.demand.tol
         modes, highest, sums = self.modes, self._highest(), self._sums_of_modes()
         # C + 1 of the head of farfield.py: the largest of so many random sums
         largest = math.sqrt(2 * math.log(2 * len(z) * self.columns + 8)) + 1
@@ -304,7 +297,7 @@ class Spectral:
             transforms = modes.window * bound(modes.kept, order)
             transforms += modes.rounding * mass * modes.kept.sup[order + 1]
             transforms += modes.window * (sums[order] + other) + modes.rounding * sums[order + 1]
-            return bound(modes.left_out, order), transforms, modes.stray[order] * mass * peak[order]
+            return bound(modes.left_out, order), transforms, stray * mass * peak[order]
 
         def rounding(order: int) -> float:
             """Rounding to the dtype of the points, and the near field's polynomials."""
@@ -342,9 +335,7 @@ class Spectral:
     def _sums_of_modes(self) -> tuple[float, float, float]:
         """sum |c_m F_m| |omega_m|^n for n = 0, 1, 2, each the largest over weight vectors."""
         modes = self.modes
-        norm = functools.reduce(
-            operator.add, (modes.omega(axis) ** 2 for axis in range(len(modes.half)))
-        ).sqrt()
+        norm = modes.omega2.sqrt()
         found = []
         for packed, times in self._packed():
             size = packed.abs() * (modes.c.abs() * times)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +17,23 @@ from particleflow.kernels import Kernel
 from particleflow.kernels.declared import names_of, positive_kind, stated
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
-from particleflow.pairwise.exact.fallback import exact_backend, exact_sources, warn_once
+from particleflow.pairwise.exact.fallback import (
+    ExactSources,
+    exact_backend,
+    exact_sources,
+    warn_once,
+)
 from particleflow.pairwise.field import SumField, merged_logs
-from particleflow.pairwise.inputs import checked_weights, held_points, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_weights,
+    held_points,
+    kept_queries,
+    points_of,
+    require_finite,
+)
 from particleflow.pairwise.landmarks.pivots import Landmarks
 from particleflow.pairwise.landmarks.projection import MARGIN, Embedding, Projection, Sum, drawn
+from particleflow.pairwise.promise import Tolerances
 from particleflow.pairwise.terms import What
 
 # Least number of landmarks: the rank is doubled from here.
@@ -49,7 +60,7 @@ def has_landmarks(kind: type) -> bool:
 
 
 @dataclass(frozen=True)
-class Nystroem:
+class Nystroem(Tolerances):
     """Approximate sums over landmarks L drawn from the sources (`Landmarks`), in any d.
 
     sum_i w_i k(z, x_i) ~ sum_j c_j k(z, L_j),        c = K_LL^-1 K_Lx w.
@@ -93,19 +104,13 @@ class Nystroem:
     def __post_init__(self) -> None:
         if self.rank is not None:
             _checks.count(self.rank, "rank")
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
-            if self.rank is not None:
-                raise ValueError(
-                    f"`atol` chooses the number of landmarks, got {self.atol:g} and"
-                    f" rank={self.rank}: leave one of them out"
-                )
+        self.check_tolerances()
+        if self.atol is not None and self.rank is not None:
+            raise ValueError(
+                f"`atol` chooses the number of landmarks, got {self.atol:g} and rank={self.rank}:"
+                " leave one of them out"
+            )
         _checks.positive(self.max_pairs, "max_pairs")
-
-    @property
-    def tolerance(self) -> float:
-        return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> NystroemSources:
         points = held_points(points, kernel)
@@ -115,11 +120,7 @@ class Nystroem:
                 " the gradient of a kernel with a kink, or of one that may not be positive"
                 " definite, has no bound; sum exactly with pairwise=Compiled() or Dense()"
             )
-        if not bool(points.isfinite().all()):
-            raise ValueError(
-                "`points` must be finite for landmarks, got NaN or infinite coordinates: drop those"
-                " rows"
-            )
+        require_finite(points, "landmarks")
         return NystroemSources(kernel, points, self)
 
 
@@ -130,7 +131,7 @@ class NystroemQueries:
     points: Tensor
     made: Memo[Queries] = field(default_factory=Memo)
 
-    def through(self, exact: Any) -> Queries:
+    def through(self, exact: ExactSources) -> Queries:
         return self.made.get(exact, lambda: exact.prepare(self.points))
 
 
@@ -161,14 +162,14 @@ class NystroemSources:
         )
 
     @cached_property
-    def exact(self) -> Any:
+    def exact(self) -> ExactSources:
         return exact_sources(self.kernel, self.points)
 
     @cached_property
-    def exact64(self) -> Any:
+    def exact64(self) -> ExactSources:
         return exact_sources(self.kernel, self.points.double())
 
-    def over(self, landmarks: Tensor) -> Any:
+    def over(self, landmarks: Tensor) -> ExactSources:
         """Return exact sources at landmarks (m, d), in the dtype of the points."""
         return exact_sources(self.kernel, landmarks.to(self.points.dtype))
 
@@ -191,9 +192,6 @@ class Projected:
     def points(self) -> Tensor:
         return self.sources.points
 
-    def prepare(self, z: Tensor) -> NystroemQueries:
-        return self.sources.prepare(z)
-
     def field(self, w: Tensor) -> NystroemField:
         return self.sources.field(w)
 
@@ -210,7 +208,7 @@ class Projected:
         backend, embedding = self.sources.backend, self.embedding
         if backend.rank is not None:
             return embedding.projected(backend.rank)
-        top, steepest = (backend.tolerance * embedding.mass * peak for peak in embedding.peaks)
+        top, steepest = (backend.absolute * embedding.mass * peak for peak in embedding.peaks)
         most, rank = min(MOST, len(self.points) // 2), FEWEST
         projection: Projection | None = None
         while rank <= most:
@@ -271,7 +269,7 @@ class Projected:
         return float(value.max()), float(grad.max())
 
     @cached_property
-    def _over(self) -> Any:
+    def _over(self) -> ExactSources:
         assert self.projection is not None
         return self.sources.over(self.projection.landmarks)
 
@@ -295,7 +293,7 @@ class Projected:
         both = self.sums(What.BOTH, self.w, z)[:, k]
         value, grad = both[:, 0], both[:, 1:]
         bound = float(self._everywhere[0][k])
-        unsure = ~((value > 0) & (value >= bound / (LOG_MARGIN * self.sources.backend.tolerance)))
+        unsure = ~((value > 0) & (value >= bound / (LOG_MARGIN * self.sources.backend.absolute)))
         log, slope = value.log(), grad / value[:, None]
         if bool(unsure.any()):
             log[unsure], slope[unsure] = self._exact(int(unsure.sum())).log_sum(
@@ -303,10 +301,10 @@ class Projected:
             )
         return log, slope
 
-    def _exact(self, queries: int) -> Any:
+    def _exact(self, queries: int) -> ExactSources:
         """Return the exact sources, and refuse more pairs than `max_pairs`."""
         pairs, backend = len(self.points) * queries, self.sources.backend
-        cause = f"{MOST} landmarks do not keep atol = {backend.tolerance:.3g} for {self.kernel}"
+        cause = f"{MOST} landmarks do not keep atol = {backend.absolute:.3g} for {self.kernel}"
         remedy = "raise rtol, widen the bandwidth, or give rank= and look at the promise"
         if pairs > backend.max_pairs:
             raise ValueError(
@@ -322,6 +320,8 @@ class Projected:
 class NystroemField(SumField):
     """A field over landmarks. The landmarks of each part lie among the part's sources."""
 
+    parts: tuple[tuple[Projected, Tensor], ...]
+
     def promise(self, z: Tensor | Queries) -> Promise | None:
         z = self._seen(z)
         if all(part.projection is None for part, _ in self.parts):
@@ -333,7 +333,7 @@ class NystroemField(SumField):
         )
         return Promise(sum(value for value, _ in bounds), sum(grad for _, grad in bounds), how)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         told = dict(super().explain(z))
         exact = [part for part, _ in self.parts if part.projection is None]
         large = [part for part in exact if len(part.points) > EVERY_POINT]
@@ -342,7 +342,7 @@ class NystroemField(SumField):
             return told | {
                 "backend": name,
                 "why": (
-                    f"{MOST} landmarks do not keep atol = {large[0].sources.backend.tolerance:.3g}"
+                    f"{MOST} landmarks do not keep atol = {large[0].sources.backend.absolute:.3g}"
                 ),
             }
         return told | {"backend": "Nystroem", "why": f"asked for; {self._ranks} landmarks"}

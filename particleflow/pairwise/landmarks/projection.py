@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from torch import Tensor
 from particleflow.kernels import Kernel
 from particleflow.kernels.declared import bandwidth_of
 from particleflow.memo import cached_property
+from particleflow.pairwise.exact.fallback import ExactSources
 from particleflow.pairwise.landmarks.pivots import Landmarks
 from particleflow.pairwise.promise import peaks
 from particleflow.pairwise.terms import What
@@ -74,7 +74,7 @@ class Embedding:
     points: Tensor
     w: Tensor
     landmarks: Landmarks
-    exact: Any
+    exact: ExactSources
 
     @cached_property
     def mass(self) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,17 +16,23 @@ from particleflow.kernels.declared import bandwidth_of, has_facts
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries, Sources
 from particleflow.pairwise.exact.fallback import exact_backend, undeclared
-from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_points,
+    checked_weights,
+    kept_queries,
+    points_of,
+    require_few_coordinates,
+)
 from particleflow.pairwise.mesh.logarithm import LogSum
 from particleflow.pairwise.mesh.placed import Placed
 from particleflow.pairwise.mesh.records import MeshQueries, PartFacts
 from particleflow.pairwise.mesh.sums import MeshSums
 from particleflow.pairwise.periodic.modes import require_smooth
-from particleflow.pairwise.promise import scales
+from particleflow.pairwise.promise import Tolerances, scales
 
 
 @dataclass(frozen=True)
-class Mesh:
+class Mesh(Tolerances):
     """Sums on a particle mesh (Hockney and Eastwood 1988, without a near part).
 
     Each particle is spread to the W^d nodes around it, the mesh is convolved with the kernel by
@@ -81,25 +86,14 @@ class Mesh:
     max_pairs: float = field(default=2e10, kw_only=True)
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
+        self.check_tolerances()
         _checks.count(self.max_cells, "max_cells")
         _checks.positive(self.max_pairs, "max_pairs")
-
-    @property
-    def absolute(self) -> float:
-        """`atol`, or `rtol` where it is not given."""
-        return self.rtol if self.atol is None else self.atol
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources:
         points = checked_points(points, kernel, ranged=False)
         require_smooth(kernel, "Mesh")
-        if points.shape[1] > 3:
-            raise ValueError(
-                f"`points` must have 1, 2 or 3 coordinates for Mesh, got {points.shape[1]}: use"
-                " Compiled, which is exact, or Nystroem"
-            )
+        require_few_coordinates(points, "Mesh")
         if points.device.type != "cpu":
             raise ValueError(
                 f"`points` must be on the CPU for Mesh, got {points.device}: use KeOps, or Fourier,"
@@ -156,7 +150,7 @@ class MeshField(MeshSums):
         )
         return Promise(value * top, grad * steepest, how)
 
-    def explain(self, z: Tensor | Queries) -> Mapping[str, Any]:
+    def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
         z = self._seen(z)
         plan, coverage = self.planned(self.mesh.absolute, self.placed(z))
         if plan is None or coverage.why:

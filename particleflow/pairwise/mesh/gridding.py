@@ -6,21 +6,22 @@ The work is divided among threads. The bits of a result do not depend on their n
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from particleflow.pairwise.mesh.loops import ARGUMENTS, loop
+from particleflow.pairwise.mesh import loops
 from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Layout
 from particleflow.pairwise.mesh.window import Window
+from particleflow.pairwise.threads import together
 
 Array: TypeAlias = np.ndarray
+# Arguments of a loop by name.
+Values: TypeAlias = dict[str, Array | float | None]
 
 # Queries that are worth a thread of their own: tens of microseconds of work.
 ROWS_PER_THREAD = 4096
@@ -34,37 +35,19 @@ INTEGER_BITS = 49
 
 
 def _run(
-    job: str,
+    values: Values,
+    shape: Sequence[int],
+    origin: Sequence[float],
+    function: Callable[..., None],
     layout: Layout,
-    values: dict[str, Any],
-    shape: Sequence[int] = (),
-    origin: Sequence[float] = (),
+    *plain: object,
 ) -> None:
-    """A loop with its arguments by name. Arrays are passed by address: `values` owns them for a
-    task that may outlive its caller, whom an interrupt stops.
+    """A loop of `loops.py` with its arguments by name. Arrays are passed by address: `values` owns
+    them for a task that may outlive its caller, whom an interrupt stops.
     """
-    arguments = [
-        values[name] if kind in (int, float) else _address(values[name])
-        for name, kind in ARGUMENTS[job.split()[0]].items()
-    ]
-    loop(job, layout)(*arguments, *map(int, shape), *map(float, origin))
-
-
-def _address(array: Array | None) -> int | None:
-    return None if array is None else array.ctypes.data
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """The pool of one process: a forked child has the object of its parent, but not its threads."""
-    return ThreadPoolExecutor(threads)
-
-
-def _together(tasks: list[Callable[[], Any]]) -> list[Any]:
-    if len(tasks) == 1:
-        return [tasks[0]()]
-    pool = _pool(len(tasks), os.getpid())
-    return [future.result() for future in [pool.submit(task) for task in tasks]]
+    named = (values[name] for name in loops.arguments(function))
+    passed = (one.ctypes.data if isinstance(one, Array) else one for one in named)
+    loops.loop(function, layout, *plain)(*passed, *map(int, shape), *map(float, origin))
 
 
 def _shares(count: int, threads: int, unit: int) -> list[tuple[int, int]]:
@@ -107,13 +90,13 @@ def extremes(points: Array) -> tuple[Array, Array]:
     )
     lowest[: n - whole], highest[: n - whole] = points[whole:], points[whole:]
     if whole:
-        values = {
+        values: Values = {
             "points": points,
             "lowest": lowest[GROUP:],
             "highest": highest[GROUP:],
             "count": whole,
         }
-        _run("extremes", Layout("float32", 4, 2, d, points.dtype.name), values)
+        _run(values, (), (), loops.extremes, Layout("float32", 4, 2, d, points.dtype.name))
     return np.fmin.reduce(lowest), np.fmax.reduce(highest)
 
 
@@ -137,7 +120,7 @@ def spread(
     fixed = 2.0 ** math.floor(INTEGER_BITS - math.log2(mass)) if mass > 0 else 1.0
     cells = math.prod(shape)
     threads = max(1, min(threads, THREAD_BYTES // (BYTES_PER_NODE * cells)))
-    values = {
+    values: Values = {
         "points": points,
         "weights": weights,
         "chunk": chunk,
@@ -145,7 +128,7 @@ def spread(
         "fixed": fixed,
     }
     shares = _shares(len(points), threads, chunk)
-    parts = _together(
+    parts = together(
         [partial(_spread_share, stencil, values, origin, shape, share) for share in shares]
     )
     total = parts[0][0]
@@ -156,7 +139,7 @@ def spread(
 
 def _spread_share(
     stencil: Stencil,
-    values: dict[str, Any],
+    values: Values,
     origin: Sequence[int],
     shape: Sequence[int],
     share: tuple[int, int],
@@ -165,7 +148,7 @@ def _spread_share(
     room = math.prod(shape) + layout.slack + GROUP
     grid, total = np.zeros(room, layout.element), np.zeros(room, np.int64)
     missed = np.zeros(1, np.int64)
-    mine = {
+    mine: Values = {
         "coefficients": stencil.table,
         "grid": grid,
         "total": total,
@@ -173,7 +156,7 @@ def _spread_share(
         "start": share[0],
         "stop": share[1],
     }
-    _run("spread", layout, values | mine, shape, origin)
+    _run(values | mine, shape, origin, loops.spread, layout)
     return total, int(missed[0])
 
 
@@ -205,21 +188,19 @@ def interpolate(
     of the mesh gets `outside`, one that is not finite NaN. out is (N, components), its last axis
     contiguous, in the points' dtype.
     """
-    job = f"interpolate {what}" + (" ordered" if order is not None else "")
-    values = {
+    values: Values = {
         "points": points,
         "coefficients": stencil.table,
         "order": order,
         "grid": mesh,
+        "out": out,
         "row": out.strides[0] // out.itemsize,
         "scale": stencil.cells_per_length,
         "outside": outside,
     }
-    tasks: list[Callable[[], Any]] = []
-    for start, stop in _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD)):
-        mine = values | {"start": start, "stop": stop, "out": out}
-        tasks.append(partial(_run, job, stencil.layout, mine, shape, origin))
-    _together(tasks)
+    chosen = shape, origin, loops.interpolate, stencil.layout, what, order is not None
+    shares = _shares(len(points), threads, max(BLOCK, ROWS_PER_THREAD))
+    together([partial(_run, values | {"start": a, "stop": b}, *chosen) for a, b in shares])
 
 
 def sort(
@@ -237,7 +218,7 @@ def sort(
         np.empty_like(points),
     )
     counts = np.zeros(rows * columns + 1, np.int64)
-    values = {
+    values: Values = {
         "points": points,
         "keys": keys,
         "counts": counts,
@@ -248,5 +229,5 @@ def sort(
         "scale": stencil.cells_per_length,
         "coefficients": stencil.table,
     }
-    _run("sort", layout, values, shape, origin)
+    _run(values, shape, origin, loops.sort, layout)
     return ordered, order

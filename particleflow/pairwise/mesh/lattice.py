@@ -152,7 +152,8 @@ def potential(
 
 def _precision(plan: Plan) -> type:
     """Double, but for a float32 mesh in d = 3, where time and memory count most."""
-    return np.float32 if plan.element == "float32" and plan.d == 3 and not plan.fine else np.float64
+    single = plan.element == "float32" and plan.d == 3 and not plan.double_transforms
+    return np.float32 if single else np.float64
 
 
 def multiplier(plan: Plan, shape: tuple[int, ...]) -> list[Array]:

@@ -101,7 +101,7 @@ class LogSum:
         # float32 will do for the Gaussian alone. The gradient of IMQ is small far away, beside
         # rounding; derivatives raise the last modes of Matern's
         for finer in FINER if is_gaussian(kernel) else ():
-            plan = spacing.fine_plan(kernel, d, finer * tol, tol)
+            plan = spacing.logarithm_plan(kernel, d, finer * tol, tol)
             if plan is None:
                 continue
             coverage = sums.coverage(plan, placed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Annotated, TypeAlias, get_args, get_type_hints
 
 import numpy as np
 
@@ -15,67 +15,49 @@ from particleflow.pairwise.codegen.arrays import Array
 from particleflow.pairwise.codegen.entry import machine_code
 from particleflow.pairwise.codegen.processor import Processor
 from particleflow.pairwise.codegen.staging import staged
-from particleflow.pairwise.codegen.values import WHOLE, Kind, Value, fma, select
+from particleflow.pairwise.codegen.values import WHOLE, Integer, Kind, Value, fma, select
 from particleflow.pairwise.mesh.stencil import BINS, BLOCK, GROUP, Block, Layout, Taps
 
-# Arguments of each loop, in order: an array's element, or a number's type.
-ARGUMENTS: dict[str, dict[str, str | type]] = {
-    "spread": {
-        "points": "particles", "coefficients": "mesh", "weights": "mesh", "grid": "mesh",
-        "total": "int64", "missed": "int64", "start": int, "stop": int, "chunk": int,
-        "scale": float, "fixed": float,
-    },
-    "interpolate": {
-        "points": "particles", "coefficients": "mesh", "order": "int32", "grid": "mesh",
-        "out": "particles", "row": int, "start": int, "stop": int, "scale": float,
-        "outside": float,
-    },
-    "sort": {
-        "points": "particles", "coefficients": "mesh", "keys": "int32", "counts": "int64",
-        "order": "int32", "sorted": "particles", "bins": int, "count": int, "scale": float,
-    },
-    "extremes": {
-        "points": "particles", "lowest": "particles", "highest": "particles", "count": int,
-    },
-}  # fmt: skip
+# Arrays of the particles' element, of the mesh's element, and of integers.
+OfParticles: TypeAlias = Annotated[Array, "particles"]
+OfMesh: TypeAlias = Annotated[Array, "mesh"]
+Int32: TypeAlias = Annotated[Array, "int32"]
+Int64: TypeAlias = Annotated[Array, "int64"]
 
 
 @cache
-def loop(job: str, layout: Layout) -> Callable[..., None]:
-    """The machine code of one loop, which takes ARGUMENTS, then the mesh.
+def arguments(function: Callable[..., None]) -> dict[str, str | type]:
+    """What a loop is called with before the mesh: an array's element, or a number's type."""
+    hints = get_type_hints(function, include_extras=True).items()
+    passed = ((name, hint) for name, hint in hints if hint in (int, float) or get_args(hint))
+    return {name: get_args(hint)[1] if get_args(hint) else hint for name, hint in passed}
 
-    `job` is "spread", "sort", "extremes", or "interpolate" and `what`, with " ordered" added where
-    `order` is used.
-    """
-    name, *options = job.split()
-    elements: dict[Any, str] = {"mesh": layout.element, "particles": layout.particles}
-    kinds = [elements.get(kind, kind) for kind in ARGUMENTS[name].values()]
-    if name != "extremes":
+
+@cache
+def loop(function: Callable[..., None], layout: Layout, *plain: object) -> Callable[..., None]:
+    """The machine code of one of the loops below for a layout, and for its `plain` arguments."""
+    elements: dict[object, str] = {"mesh": layout.element, "particles": layout.particles}
+    kinds = [elements.get(kind, kind) for kind in arguments(function).values()]
+    if function is not extremes:
         kinds += [int] * layout.d + [float] * layout.d
-    bodies: dict[str, Callable[..., None]] = {
-        "spread": spread,
-        "interpolate": partial(interpolate, "".join(options[:1]), "ordered" in options),
-        "sort": sort,
-        "extremes": extremes,
-    }
-    return machine_code(partial(bodies[name], layout), kinds, Processor.here())
+    return machine_code(partial(function, layout, *plain), kinds, Processor.here())
 
 
 @staged
 def spread(
     layout: Layout,
-    points: Array,
-    coefficients: Array,
-    weights: Array,
-    grid: Array,
-    total: Array,
-    missed: Array,
+    points: OfParticles,
+    coefficients: OfMesh,
+    weights: OfMesh,
+    grid: OfMesh,
+    total: Int64,
+    missed: Int64,
     start: int,
     stop: int,
     chunk: int,
     scale: float,
     fixed: float,
-    *mesh: Any,
+    *mesh: Value,
 ) -> None:
     """total += round(fixed * sum of weight * window), as integers.
 
@@ -114,7 +96,7 @@ def _spread_one(block: Block, grid: Array, k: int) -> None:
     taps = block.taps(k, 0)
     weight = block.scratch.all_lanes(k + BLOCK, layout.lanes)
     row = [piece * weight for piece in taps.row]
-    first = block.first(k)
+    first = block.nodes[k]
     if layout.d == 1:
         _add_rows(block, grid, first, [None], row)
     else:
@@ -129,7 +111,7 @@ def _spread_one(block: Block, grid: Array, k: int) -> None:
 
 
 def _add_rows(
-    block: Block, grid: Array, first: Any, factors: Sequence[Value | None], row: list[Value]
+    block: Block, grid: Array, first: Integer, factors: Sequence[Value | None], row: list[Value]
 ) -> None:
     """grid += factor * row, each factor one row further on."""
     for factor, indices in zip(factors, block.rows(first, len(factors)), strict=True):
@@ -139,7 +121,7 @@ def _add_rows(
 
 
 @staged
-def _flush(grid: Array, total: Array, fixed: float, start: int, stop: int) -> None:
+def _flush(grid: Array, total: Array, fixed: float, start: Integer, stop: Integer) -> None:
     """total += round(fixed * grid), then grid = 0, for nodes start ... stop - 1.
 
     Up to GROUP - 1 more nodes are included. |fixed * grid| < 2^51: with 1.5 2^52 added, the low
@@ -157,20 +139,20 @@ def _flush(grid: Array, total: Array, fixed: float, start: int, stop: int) -> No
 
 @staged
 def interpolate(
+    layout: Layout,
     what: str,
     ordered: bool,
-    layout: Layout,
-    points: Array,
-    coefficients: Array,
-    order: Array,
-    grid: Array,
-    out: Array,
+    points: OfParticles,
+    coefficients: OfMesh,
+    order: Int32,
+    grid: OfMesh,
+    out: OfParticles,
     row: int,
     start: int,
     stop: int,
     scale: float,
     outside: float,
-    *mesh: Any,
+    *mesh: Value,
 ) -> None:
     """out[row * order[i] ...] = the mesh's value, gradient or both at particle i.
 
@@ -211,7 +193,7 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
     layout = block.layout
     taps = block.taps(k, 0)
     pulls = None if what == "value" else block.taps(k, 1)
-    first = block.first(k)
+    first = block.nodes[k]
     if layout.d == 1:
         sums = [[grid.load(index, layout.lanes) for index in block.rows(first, 1)[0]]]
     elif layout.d == 2:
@@ -237,7 +219,7 @@ def _interpolated(block: Block, grid: Array, what: str, k: int) -> list[list[Val
 
 
 def _weighted_rows(
-    block: Block, grid: Array, first: Any, taps: Taps, pulls: Taps | None
+    block: Block, grid: Array, first: Integer, taps: Taps, pulls: Taps | None
 ) -> list[list[Value]]:
     """The sums of k_a row_a and of k'_a row_a over the axis before the last."""
     axis = block.layout.outer - 1
@@ -279,16 +261,16 @@ def _interleaved(a: Value, b: Value) -> Value:
 @staged
 def sort(
     layout: Layout,
-    points: Array,
-    coefficients: Array,
-    keys: Array,
-    counts: Array,
-    order: Array,
-    sorted: Array,
+    points: OfParticles,
+    coefficients: OfMesh,
+    keys: Int32,
+    counts: Int64,
+    order: Int32,
+    sorted: OfParticles,
     bins: int,
     count: int,
     scale: float,
-    *mesh: Any,
+    *mesh: Value,
 ) -> None:
     """Sort the particles stably by bins of nodes, particles outside the mesh last.
 
@@ -318,7 +300,13 @@ def sort(
 
 
 @staged
-def extremes(layout: Layout, points: Array, lowest: Array, highest: Array, count: int) -> None:
+def extremes(
+    layout: Layout,
+    points: OfParticles,
+    lowest: OfParticles,
+    highest: OfParticles,
+    count: int,
+) -> None:
     """The least and largest coordinates of each GROUP-th particle, (GROUP, d), without NaNs.
 
     `count` is a multiple of GROUP.

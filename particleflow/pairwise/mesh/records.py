@@ -8,12 +8,12 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from particleflow.kernels import Kernel
 from particleflow.memo import Memo
-from particleflow.pairwise.field import SumField
+from particleflow.pairwise.field import PartSources
 from particleflow.pairwise.mesh.lattice import Box
 from particleflow.pairwise.mesh.nearby import Density
 from particleflow.pairwise.mesh.placed import Placed
+from particleflow.pairwise.neighbours.backend import CulledField
 
 # Nodes and the weights spread on them, a float64 array of the box's shape.
 OnNodes: TypeAlias = tuple[Box, np.ndarray]
@@ -34,13 +34,9 @@ class MeshOptions(Protocol):
 
 
 @runtime_checkable
-class PlacedSources(Protocol):
+class PlacedSources(PartSources, Protocol):
     """Sources of a mesh field."""
 
-    @property
-    def kernel(self) -> Kernel: ...
-    @property
-    def points(self) -> Tensor: ...
     @property
     def mesh(self) -> MeshOptions: ...
     @property
@@ -88,4 +84,4 @@ class PartFacts:
     mass: Memo[float] = field(default_factory=Memo)
     lightest: Memo[float] = field(default_factory=Memo)
     # the part's field over neighbours alone
-    neighbours: Memo[SumField] = field(default_factory=Memo)
+    neighbours: Memo[CulledField] = field(default_factory=Memo)

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from particleflow.pairwise.codegen.arrays import Array, memory
 from particleflow.pairwise.codegen.staging import staged
-from particleflow.pairwise.codegen.values import REAL, Kind, Value, fma, select
+from particleflow.pairwise.codegen.values import REAL, Integer, Kind, Number, Value, fma, select
 from particleflow.pairwise.mesh.window import Window
 
 # Particles whose windows are computed together, one a lane.
@@ -88,7 +87,12 @@ class Block:
     """
 
     def __init__(
-        self, layout: Layout, points: Array, coefficients: Array, scale: Any, mesh: Sequence[Any]
+        self,
+        layout: Layout,
+        points: Array,
+        coefficients: Array,
+        scale: Number,
+        mesh: Sequence[Value],
     ) -> None:
         """`mesh` holds the d sizes of the mesh, then its d origins."""
         self.layout, self.points, self.coefficients = layout, points, coefficients
@@ -103,13 +107,13 @@ class Block:
         self.scale, self.lowest = self.wide(scale), self.wide(float(self.margin))
         self.origin = [-self.wide(o) for o in origin]
         self.beyond = [self.wide(REAL(n - (self.margin + 1))) for n in sizes]
-        self.strides: list[Any] = [1]
+        self.strides: list[Integer] = [1]
         for n in reversed(sizes[1:]):
             self.strides.insert(0, self.strides[0] * n)
         # The step back from the node below a particle to the particle's first node.
         self.before = sum(stride * self.margin for stride in self.strides)
 
-    def same(self, integer: Any) -> Value:
+    def same(self, integer: Integer) -> Value:
         """A 64-bit integer in all lanes, as 32 bits."""
         return self.integers(Kind("int32")(integer))
 
@@ -144,7 +148,7 @@ class Block:
             inside = inside & (u_j >= self.lowest) & (u_j < beyond)
         return x, [select(inside, u_j, self.lowest) for u_j in u], real, inside
 
-    def windows(self, k: Any, u: list[Value], slopes: bool) -> Value:
+    def windows(self, k: Integer, u: list[Value], slopes: bool) -> Value:
         """Keep nodes and weights of the block's particles k ... k + GROUP - 1.
 
         Returns their cells on axis 0.
@@ -193,7 +197,7 @@ class Block:
             total = fma(total, t, read(start + k * (step or 1), t.kind.lanes))
         return total
 
-    def weight_at(self, group: Any, derivative: int, axis: int, tap: Any) -> Any:
+    def weight_at(self, group: Integer, derivative: int, axis: int, tap: Integer) -> Integer:
         """The index in `scratch` of a tap's weights on an outer axis.
 
         The group begins at particle `group` of the block.
@@ -202,7 +206,7 @@ class Block:
         start = 3 * BLOCK + (derivative * layout.outer + axis) * layout.taps * GROUP
         return group * (2 * layout.outer * layout.taps) + start + tap * GROUP
 
-    def taps(self, k: Any, derivative: int) -> Taps:
+    def taps(self, k: Integer, derivative: int) -> Taps:
         """The weights (derivative 0) or slopes (1) of particle k of the block."""
         layout = self.layout
         lane = k & (GROUP - 1)
@@ -213,11 +217,7 @@ class Block:
         row = [self._polynomial(t, terms, first, width) for first in starts]
         return Taps(self, row, k - lane, lane, derivative)
 
-    def first(self, k: Any) -> Any:
-        """The index of the first node of particle k of the block."""
-        return self.nodes[k]
-
-    def rows(self, index: Any, count: int) -> list[list[Any]]:
+    def rows(self, index: Integer, count: int) -> list[list[Integer]]:
         """The indices of the pieces of `count` rows, from the row at `index` on.
 
         The rows follow each other along the axis before the last.
@@ -238,11 +238,11 @@ class Taps:
 
     block: Block
     row: list[Value]
-    group: Any
-    lane: Any
+    group: Integer
+    lane: Integer
     derivative: int
 
-    def everywhere(self, axis: int, tap: Any) -> Value:
+    def everywhere(self, axis: int, tap: Integer) -> Value:
         """The weight of one tap in all lanes of a row's piece."""
         place = self.block.weight_at(self.group, self.derivative, axis, tap) + self.lane
         return self.block.scratch.all_lanes(place, self.block.layout.lanes)

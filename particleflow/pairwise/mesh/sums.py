@@ -314,8 +314,7 @@ class MeshSums(SumField):
         clouds, queries = [sources.points for sources, _ in self.parts], points_of(z)
         if not all(bool(points.isfinite().all()) for points in clouds):
             return None
-        kind: type = type(kernel)
-        radius = reach_of(kind, tol, queries.shape[1]).near * (bandwidth_of(kernel) or 1.0)
+        radius = reach_of(type(kernel), tol, queries.shape[1]).near * (bandwidth_of(kernel) or 1.0)
         if not share_within(sampled_distances(clouds, queries), radius) < NEIGHBOURS:
             return None
         return near_sum(self.parts, [facts.neighbours for facts in self.facts], tol)

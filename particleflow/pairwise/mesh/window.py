@@ -15,10 +15,11 @@ A plane wave e^{i kappa u} is interpolated from the nodes exactly if
     sum_m phi(u - m) e^{i kappa m} = phi_hat(kappa) e^{i kappa u}  for all u,
     phi_hat(kappa) = int phi(t) cos(kappa t) dt,
 
-and its derivative likewise. Both sides are linear in the coefficients of the polynomials. The
-coefficients minimise the mean square of the derivative's defect relative to phi_hat, weighted with
-the kernel's spectrum, at fixed phi_hat(0). A window is so made for one kernel and one spacing. Its
-error is several times below that of the exponential of a semicircle.
+and its derivative in u likewise. The difference of the two sides over phi_hat(kappa) is the
+window's defect. Both sides are linear in the coefficients of the polynomials. The coefficients
+minimise the mean square of the derivative's defect, weighted with the kernel's spectrum, at fixed
+phi_hat(0). So each window is made for one kernel and one spacing. Its error is several times
+smaller than the error of the exponential of a semicircle.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.polynomial import Chebyshev
@@ -51,11 +52,11 @@ LEAST_WEIGHT = 1e-14
 FITS = 3
 # Nodes of the Gauss-Legendre rule on a cell: exact for a polynomial times a cosine, up to rounding.
 QUADRATURE = 24
-# From so many frequencies on, the transform is read off a polynomial: one by one takes too long.
+# Above this number of frequencies the transform is read off a polynomial: sums take too long.
 MANY = 2**16
 # Frequencies that are read off the polynomial together: their arrays fit the processor's cache.
 READ_TOGETHER = 2**14
-# Degree of that polynomial: as accurate as the sums that it interpolates.
+# Degree of that polynomial: it is as accurate as the sums that it interpolates.
 DEGREE = 48
 
 
@@ -125,7 +126,7 @@ def fitted(taps: int, terms: int, kappa: Array, spectrum: Array) -> Window:
 
     The kernel is given by its `spectrum` >= 0, in any unit, at `kappa`, in radians per cell.
     """
-    frequencies, _, _, slopes = _defect_forms(taps, 2 * terms)
+    frequencies, slopes = _slope_forms(taps, 2 * terms)
     weights = np.interp(frequencies, kappa, spectrum)
     weights = np.maximum(weights, LEAST_WEIGHT * weights.max())
     hats = _transforms(taps, 2 * terms, frequencies)
@@ -135,7 +136,8 @@ def fitted(taps: int, terms: int, kappa: Array, spectrum: Array) -> Window:
     powers = np.zeros(0)
     for _ in range(FITS):
         rows = (defects * (weights / np.abs(hat))[:, None, None]).reshape(-1, defects.shape[-1])
-        triangle: Any = np.linalg.qr(np.concatenate([rows.real, rows.imag]), mode="r")
+        both = np.concatenate([rows.real, rows.imag])
+        triangle = np.asarray(np.linalg.qr(both, mode="r"))
         # minimise |triangle p|^2 under hats[0] p = const
         powers = np.linalg.solve(triangle, np.linalg.solve(triangle.T, hats[0]))
         hat = hats @ powers / (hats[0] @ powers)
@@ -152,29 +154,22 @@ def _waves(taps: int, kappa: Array, t: Array) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _defect_forms(taps: int, powers: int) -> tuple[Array, Array, Array, Array]:
-    """kappa, t, and sum_m phi(u - m) e^{i kappa (m - u)} as a linear form of the coefficients.
+def _slope_forms(taps: int, powers: int) -> tuple[Array, Array]:
+    """kappa, and sum_m phi'(u - m) e^{i kappa (m - u)} as a linear form of the coefficients.
 
-    The form is an array (kappa, t, W/2 * powers). The last of the four is the form of the same sum
-    with phi' in the place of phi.
+    The form is an array (kappa, places of u, W/2 * powers).
     """
     kappa, t, q = (
         np.linspace(0, math.pi, FIT_FREQUENCIES),
         np.linspace(-0.5, 0.5, FIT_PLACES),
         np.arange(powers),
     )
-    value = t[:, None] ** q
-    slope = q * np.where(q > 0, t[:, None] ** np.maximum(q - 1, 0), 0.0)
+    slope = (q * np.where(q > 0, t[:, None] ** np.maximum(q - 1, 0), 0.0))[:, None]
     wave = _waves(taps, kappa, t)[..., None]
     mirrored = wave[:, :, ::-1] * (-1.0) ** q
     half = taps // 2
-    forms = [
-        (wave[:, :, :half] * f[:, None] + mirrored[:, :, :half] * f[:, None]).reshape(
-            len(kappa), len(t), -1
-        )
-        for f in (value, slope)
-    ]
-    return kappa, t, forms[0], forms[1]
+    form = wave[:, :, :half] * slope + mirrored[:, :, :half] * slope
+    return kappa, form.reshape(len(kappa), len(t), -1)
 
 
 def _transforms(taps: int, powers: int, kappa: Array) -> Array:

@@ -9,6 +9,6 @@ Read in this order:
   Fourier backend's near field uses it too.
 - `box_tree`: the tree of boxes over the tiles, as loops in machine code.
 - `search`: which tiles lie within reach of a block of queries.
-- `batches`: compiled code sums batches of queries.
+- `batches`: a batch, and the facts of a kernel, as compiled code takes them.
 - `backend`: the sum and its promise.
 """

@@ -5,31 +5,37 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow import _checks
 from particleflow._libraries import library
 from particleflow.kernels import Kernel, ScaledKernel
 from particleflow.kernels.declared import falls_fast, has_kink, names_of
 from particleflow.kernels.scaled import Scaled
 from particleflow.memo import Memo, cached_property
 from particleflow.pairwise.base import Promise, Queries
-from particleflow.pairwise.exact.ranges import plan_of
+from particleflow.pairwise.exact.ranges import plan_of, query_rows, range_logs, range_sums
 from particleflow.pairwise.field import SumField
-from particleflow.pairwise.inputs import checked_points, checked_weights, kept_queries, points_of
+from particleflow.pairwise.inputs import (
+    checked_points,
+    checked_weights,
+    kept_queries,
+    points_of,
+    require_cpu,
+    require_finite,
+)
 from particleflow.pairwise.neighbours import search
-from particleflow.pairwise.neighbours.batches import LogJob, SumJob, shape_of, unit_of
-from particleflow.pairwise.neighbours.box_tree import Boxes
+from particleflow.pairwise.neighbours.batches import ranges_of, shape_of, unit_of
+from particleflow.pairwise.neighbours.box_tree import TILE, Boxes
 from particleflow.pairwise.neighbours.reach import Reach, reach_of
-from particleflow.pairwise.neighbours.tiled import TILE, Batch, Neighbours, Tiled
+from particleflow.pairwise.neighbours.tiled import Batch, Neighbours, Tiled
+from particleflow.pairwise.promise import KernelSources, Tolerances
 from particleflow.pairwise.terms import What
+from particleflow.pairwise.threads import together
 
 # Blocks of queries in one job of a thread.
 JOB = 512
@@ -44,7 +50,7 @@ FINEST_FLOAT32 = 5e-6
 
 
 @dataclass(frozen=True)
-class Culled:
+class Culled(Tolerances):
     """Sums are exact over the sources within the kernel's reach R, on the CPU and in any d.
 
     The reach satisfies k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. Sources and queries
@@ -74,13 +80,7 @@ class Culled:
     atol: float | None = None
 
     def __post_init__(self) -> None:
-        _checks.positive(self.rtol, "rtol")
-        if self.atol is not None:
-            _checks.positive(self.atol, "atol")
-
-    @property
-    def tolerance(self) -> float:
-        return self.rtol if self.atol is None else self.atol
+        self.check_tolerances()
 
     def sources(self, kernel: Kernel, points: Tensor) -> CulledSources:
         points = checked_points(points, kernel)
@@ -90,38 +90,27 @@ class Culled:
                 f" {kernel}: its reach is long or unknown; sum with Compiled(), or with Dense() for"
                 " a kernel of your own"
             )
-        if points.device.type != "cpu":
-            raise ValueError(
-                f"`points` must be on the CPU for Culled(), got {points.device}: use KeOps() or"
-                " Dense()"
-            )
-        if not bool(points.isfinite().all()):
-            raise ValueError(
-                "`points` must be finite for Culled(), got NaN or infinite coordinates: drop those"
-                " rows"
-            )
+        require_cpu(points, "Culled()")
+        require_finite(points, "Culled()")
         library("llvmlite.binding", "Culled")
-        double = (
-            points.dtype == torch.float64 or self.tolerance < FINEST_FLOAT32 or has_kink(kernel)
-        )
+        double = points.dtype == torch.float64 or self.absolute < FINEST_FLOAT32 or has_kink(kernel)
         element = np.dtype(np.float64 if double else np.float32)
-        return CulledSources(kernel, points, self.tolerance, element, Tiled.of(points.numpy()))
+        return CulledSources(kernel, points, self.absolute, element, Tiled.of(points.numpy()))
 
 
 def near_sum(
-    parts: Iterable[tuple[Any, Tensor]], kept: Iterable[Memo[Any]], tol: float
+    parts: Iterable[tuple[KernelSources, Tensor]], kept: Iterable[Memo[CulledField]], tol: float
 ) -> SumField:
     """The sum of the parts (sources, weights) over neighbours alone.
 
     The tolerance `tol` is relative to the scales. `kept` holds each part's field.
     """
-    fields: list[Any] = []
-    for (sources, w), memory in zip(parts, kept, strict=True):
-        fields.append(
-            memory.get(
-                (Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)
-            )
+    fields = [
+        memory.get(
+            (Culled, tol), functools.partial(_culled, sources.kernel, sources.points, w, tol)
         )
+        for (sources, w), memory in zip(parts, kept, strict=True)
+    ]
     return functools.reduce(operator.add, fields)
 
 
@@ -176,7 +165,13 @@ class CulledSources:
             block,
             np.full(-(-len(total) // block), self._reach.of(what) * self._length),
         )
-        self._run(SumJob(self.kernel, what, block, total), w, near)
+
+        def add(batch: Batch) -> None:
+            weights, ranges = torch.from_numpy(batch.w), ranges_of(batch, block)
+            sums = range_sums(self.kernel, what, weights, batch.x, query_rows(batch.z), ranges)
+            total[batch.first : batch.last] += sums[: len(batch.z)]
+
+        self._run(add, w, near)
         return self._answer(total, w, queries)
 
     def log_sum(self, w: Tensor, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
@@ -198,13 +193,16 @@ class CulledSources:
             log_tolerance,
             boxes,
             reach,
-            search.stack(),
         )
-        self._run(
-            LogJob(self.kernel, block, logs, grads),
-            w[:, None],
-            Neighbours(self.tiled, queries.tiled, block, reach),
-        )
+
+        def write(batch: Batch) -> None:
+            weights, ranges = torch.from_numpy(batch.w)[:, 0], ranges_of(batch, block)
+            log, grad = range_logs(self.kernel, weights, batch.x, query_rows(batch.z), ranges)
+            # A block without sources keeps its empty sum.
+            met = (ranges.stops > ranges.starts).repeat(block)[: len(batch.z)].nonzero()[0]
+            logs[batch.first + met], grads[batch.first + met] = log[met], grad[met]
+
+        self._run(write, w[:, None], Neighbours(self.tiled, queries.tiled, block, reach))
         return self._answer(logs, w, queries), self._answer(grads, w, queries)
 
     def bounds(self, w: Tensor, z: Tensor | Queries) -> tuple[float, float]:
@@ -229,7 +227,6 @@ class CulledSources:
             weights = np.ascontiguousarray(column)
             found = search.bounds(
                 tiled.tree,
-                TILE,
                 tiled.points,
                 weights,
                 tiled.masses(weights),
@@ -239,7 +236,6 @@ class CulledSources:
                 limits,
                 rounding,
                 shift,
-                search.stack(),
             )
             worst = max(worst[0], found[0]), max(worst[1], found[1])
         return worst
@@ -250,13 +246,16 @@ class CulledSources:
         It is the fewest that fill the compiled code's vectors and whole tiles.
         """
         weights = "column" if columns == 1 else "columns"
-        kind: Any = type(self.kernel)
-        return math.lcm(
-            TILE,
-            plan_of(
-                kind, what, self.points.shape[1], self.element, weights, log=log, portable=False
-            ).lanes,
+        plan = plan_of(
+            type(self.kernel),
+            what,
+            self.points.shape[1],
+            self.element,
+            weights,
+            log=log,
+            portable=False,
         )
+        return math.lcm(TILE, plan.lanes)
 
     def _wide(self, boxes: Boxes) -> np.ndarray:
         """Whether each block is too large for float32, (blocks,).
@@ -268,8 +267,8 @@ class CulledSources:
             np.linalg.norm(boxes.high - boxes.low, axis=1) > largest
         )
 
-    def _run(self, job: SumJob | LogJob, w: Tensor, near: Neighbours) -> None:
-        """Sum all blocks in PyTorch's number of threads.
+    def _run(self, job: Callable[[Batch], None], w: Tensor, near: Neighbours) -> None:
+        """Do `job` for all batches, in PyTorch's number of threads.
 
         One thread sums a block, over its sources in one order.
         """
@@ -279,7 +278,7 @@ class CulledSources:
             self._wide(near.queries.boxes(near.block)),
         )
         wide |= (self.element == np.float32) & (near.reach * unit > FAR)
-        parts: list[Iterator[Batch]] = []
+        tasks: list[Callable[[], None]] = []
         if len(near) <= FEW and wide.any():
             wide[:] = True
         for chosen, dtype in ((~wide, self.element), (wide, np.dtype(np.float64))):
@@ -289,17 +288,8 @@ class CulledSources:
                     if chosen.all()
                     else replace(near, reach=np.where(chosen, near.reach, np.nan))
                 )
-                parts += [
-                    some.batches(weights, unit, dtype, k, min(k + JOB, len(near)))
-                    for k in range(0, len(near), JOB)
-                ]
-        threads = min(torch.get_num_threads(), len(parts))
-        if threads > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(job, parts))
-        else:
-            for part in parts:
-                job(part)
+                tasks += some.tasks(job, weights, unit, dtype, JOB)
+        together(tasks)
 
     @property
     def _length(self) -> float:
@@ -307,8 +297,7 @@ class CulledSources:
 
     @cached_property
     def _reach(self) -> Reach:
-        kind: type = type(self.kernel)
-        return reach_of(kind, self.tolerance, self.points.shape[1])
+        return reach_of(type(self.kernel), self.tolerance, self.points.shape[1])
 
     def _weights(self, w: Tensor) -> np.ndarray:
         """The weights (N, K) in the order of the tiles."""
@@ -335,6 +324,8 @@ class CulledSources:
 class CulledField(SumField):
     """A field that leaves out far pairs and sorts queries once for all parts."""
 
+    parts: tuple[tuple[CulledSources, Tensor], ...]
+
     def promise(self, z: Tensor | Queries) -> Promise:
         z = self._seen(z)
         queries = self._prepared(z)
@@ -359,5 +350,4 @@ class CulledField(SumField):
             return z
         points = points_of(z)
         own = [sources for sources, _ in self.parts if torch.equal(sources.points, points)]
-        prepared: CulledQueries = (own or [self.parts[0][0]])[0].prepare(points)
-        return prepared
+        return (own or [self.parts[0][0]])[0].prepare(points)

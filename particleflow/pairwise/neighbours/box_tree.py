@@ -16,6 +16,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from particleflow.pairwise.codegen.arrays import Array, memory
 from particleflow.pairwise.codegen.entry import Elements
 from particleflow.pairwise.codegen.staging import staged
 
@@ -27,6 +28,8 @@ Order = Annotated[np.ndarray, Elements("int32", 1)]
 Bins = Annotated[np.ndarray, Elements("uint16", 1)]
 Flags = Annotated[np.ndarray, Elements("bool", 1)]
 
+# Points of a tile.
+TILE = 16
 # Parts of one split, a power of two: the cuts are midpoints of midpoints, as the tree's nodes are.
 SLICES = 8
 # Bins of the counting sort, at most.
@@ -75,17 +78,25 @@ def _select(points: Points, order: Order, axis: int, lowest: int, highest: int, 
 
 
 @staged
+def _enclose(points: Points, first: int, last: int, lowest: Floats, highest: Floats) -> None:
+    """Write the corners (d,) of the tight box around rows first..last (exclusive)."""
+    for k in range(points.shape[1]):
+        low = high = points[first, k]
+        for i in range(first + 1, last):
+            low, high = min(low, points[i, k]), max(high, points[i, k])
+        lowest[k], highest[k] = low, high
+
+
+@staged
 def _sides(points: Points, lowest: int, highest: int, base: Floats, length: Floats) -> int:
     """Write the tight box around rows lowest..highest (exclusive), return its longest side's axis.
 
     The lower corner (d,) goes into base, the sides (d,) go into length.
     """
+    _enclose(points, lowest, highest, base, length)
     axis = 0
-    for k in range(points.shape[1]):
-        low = high = points[lowest, k]
-        for i in range(lowest + 1, highest):
-            low, high = min(low, points[i, k]), max(high, points[i, k])
-        base[k], length[k] = low, high - low
+    for k in range(len(base)):
+        length[k] -= base[k]
         if length[k] > length[axis]:
             axis = k
     return axis
@@ -115,7 +126,7 @@ def _binned(
     spare: Points,
     spare_order: Order,
     bins: Bins,
-    ends: Integers,
+    ends: Array,
     count: int,
     lowest: int,
     highest: int,
@@ -154,28 +165,21 @@ def _binned(
 
 @staged
 def cut(
-    points: Points,
-    order: Order,
-    tile: int,
-    spare: Points,
-    spare_order: Order,
-    bins: Bins,
-    ends: Integers,
-    box: Points,
-    todo: IntegerRows,
+    points: Points, order: Order, spare: Points, spare_order: Order, bins: Bins, box: Points
 ) -> None:
     """Rearrange the rows of points (N, d), all finite, and of order (N,) in place, into tiles.
 
-    Rows j tile .. (j + 1) tile are then a tile. The scratch arrays are spare (N, d),
-    spare_order (N,), bins (N,), ends (BINS + SLICES + 1,), box (2, d) and todo (STACK, 2).
+    Rows j TILE .. (j + 1) TILE are then a tile. The scratch arrays are spare (N, d),
+    spare_order (N,), bins (N,) and box (2, d).
     """
+    ends, todo = memory("int64", BINS + SLICES + 1), memory("int64", 2 * STACK).shaped(STACK, 2)
     n, base, length, cuts = len(points), box[0], box[1], ends[BINS:]
-    todo[0, 0], todo[0, 1] = 0, (n + tile - 1) // tile
+    todo[0, 0], todo[0, 1] = 0, (n + TILE - 1) // TILE
     waiting = 1
     while waiting:
         waiting -= 1
         a, b = todo[waiting, 0], todo[waiting, 1]
-        lowest, highest = a * tile, min(n, b * tile)
+        lowest, highest = a * TILE, min(n, b * TILE)
         axis = _sides(points, lowest, highest, base, length)
         if b - a == 1 or not length[axis] > 0:
             continue
@@ -207,7 +211,7 @@ def cut(
         )
         settled, c = lowest, 0
         for j in range(1, parts):
-            here = cuts[j] * tile
+            here = cuts[j] * TILE
             while lowest + ends[c] <= here:
                 c += 1
             start = max(settled, lowest + (ends[c - 1] if c else 0))
@@ -235,15 +239,11 @@ class Tree(NamedTuple):
 
 
 @staged
-def tile_boxes(points: Points, tile: int, boxes: Boxes) -> None:
+def tile_boxes(points: Points, boxes: Boxes) -> None:
     """Write the tight boxes around the tiles of points (N, d) into boxes."""
-    n, d = points.shape
     for t in range(len(boxes.low)):
-        for k in range(d):
-            low = high = points[t * tile, k]
-            for i in range(t * tile + 1, min(n, (t + 1) * tile)):
-                low, high = min(low, points[i, k]), max(high, points[i, k])
-            boxes.low[t, k], boxes.high[t, k] = low, high
+        last = min(len(points), (t + 1) * TILE)
+        _enclose(points, t * TILE, last, boxes.low[t], boxes.high[t])
 
 
 @staged
@@ -273,7 +273,7 @@ def grow(tiles: Boxes, tree: Tree) -> None:
 
 
 @staged
-def masses(spans: IntegerRows, weights: Floats, tile: int, total: Floats) -> None:
+def masses(spans: IntegerRows, weights: Floats, total: Floats) -> None:
     """Write sum |w| over each node's points into total (nodes,).
 
     The weights (N,) are in the order of the tiles.
@@ -284,5 +284,5 @@ def masses(spans: IntegerRows, weights: Floats, tile: int, total: Floats) -> Non
         if right:
             total[i] = total[i + 1] + total[right]
         else:
-            for j in range(a * tile, min(len(weights), b * tile)):
+            for j in range(a * TILE, min(len(weights), b * TILE)):
                 total[i] += abs(weights[j])

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
+from particleflow.memo import cached
 from particleflow.pairwise.terms import What
 from particleflow.subsets import some_rows
 
@@ -48,7 +48,7 @@ class Reach:
         return self.laplacian if what is What.LAPLACIAN else self.near
 
 
-@lru_cache(maxsize=64)
+@cached(64)
 def reach_of(kind: type, tolerance: float, d: int) -> Reach:
     """The reach of the kernels kind(bandwidth), which fall exponentially."""
     r = torch.arange(FARTHEST * SAMPLES + 1, dtype=torch.float64, device="cpu") / SAMPLES

@@ -2,8 +2,7 @@
 
 The loops are machine code, for `backend`. Trees are as in `box_tree`. A block's box stands for its
 queries, and the box of a tile or node stands for its sources. The distance of two boxes is a lower
-bound of the distances between their points. `stack` (64,) holds waiting nodes, one at each level of
-a tree.
+bound of the distances between their points.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from particleflow.pairwise.codegen.arrays import memory
 from particleflow.pairwise.codegen.staging import staged
 from particleflow.pairwise.neighbours.box_tree import (
+    TILE,
     Boxes,
     Flags,
     Floats,
@@ -26,6 +27,8 @@ from particleflow.pairwise.neighbours.box_tree import (
 
 # Width of a block, in reaches, beyond which each of its queries gets its own bound.
 WIDE = 2.0
+# Room for waiting nodes, one at each level of a tree.
+STACK = 64
 
 
 class Shape(NamedTuple):
@@ -37,10 +40,6 @@ class Shape(NamedTuple):
     rate: float
     first: float
     over: float
-
-
-def stack() -> np.ndarray:
-    return np.empty(64, np.int64)
 
 
 @staged
@@ -66,7 +65,6 @@ def _span2(a: Boxes, i: int, b: Boxes, j: int) -> float:
 @staged
 def near(
     tree: Tree,
-    tile: int,
     n: int,
     blocks: Boxes,
     reach: Floats,
@@ -76,7 +74,6 @@ def near(
     room: int,
     ptr: Integers,
     ranges: IntegerRows,
-    stack: Integers,
 ) -> int:
     """Find the ranges of rows that hold all of the n sources nearer than reach[b] to block b.
 
@@ -85,7 +82,7 @@ def near(
     returns the first block left out. A node with whole[node] is taken whole. Ranges that touch are
     joined. One block needs at most tiles / 2 + 1 ranges. A reach of NaN takes no sources.
     """
-    boxes = tree.boxes
+    boxes, stack = tree.boxes, memory("int64", STACK)
     starts, stops = ranges[0], ranges[1]
     used = 0
     ptr[0] = 0
@@ -109,9 +106,9 @@ def near(
             if joined != a:
                 if used == len(starts):
                     return block
-                starts[used] = a * tile
+                starts[used] = a * TILE
                 used += 1
-            stops[used - 1] = min(n, b * tile)
+            stops[used - 1] = min(n, b * TILE)
             joined = b
         for r in range(first, used):
             room -= stops[r] - starts[r]
@@ -184,7 +181,6 @@ def log_reach(
     log_tolerance: float,
     blocks: Boxes,
     reach: Floats,
-    stack: Integers,
 ) -> None:
     """Write into reach (blocks,) the distance beyond which little of each query's sum lies.
 
@@ -195,7 +191,7 @@ def log_reach(
     The sum is at least the best node's mass times k at its farthest corner. Branch and bound finds
     that node, nearer children first. All sources beyond r give at most the whole mass times k(r).
     """
-    boxes = tree.boxes
+    boxes, stack = tree.boxes, memory("int64", STACK)
     for block in range(len(reach)):
         best = -np.inf
         stack[0] = 0
@@ -246,7 +242,6 @@ class Limits(NamedTuple):
 @staged
 def _bound(
     tree: Tree,
-    tile: int,
     points: Points,
     weights: Floats,
     mass: Floats,
@@ -257,11 +252,11 @@ def _bound(
     limits: Limits,
     rounding: float,
     moved: float,
-    stack: Integers,
 ) -> tuple[float, float]:
     """The bounds of `bounds` for one box of queries in a block."""
     boxes, table, scale = tree.boxes, limits.table, limits.scale
-    d, n, last = points.shape[1], len(points), len(table) - 1.0
+    stack = memory("int64", STACK)
+    single, n, last = Boxes(points, points), len(points), len(table) - 1.0
     reach2, band2, far2 = (
         limits.reach * limits.reach,
         limits.band * limits.band,
@@ -286,18 +281,8 @@ def _bound(
             lost_steep += mass[i] * table[row, 1]
         else:
             lost = s > reach2 and _gap2(boxes, i, blocks, block) > reach2
-            for j in range(tree.spans[i, 0] * tile, min(n, tree.spans[i, 1] * tile)):
-                own = 0.0
-                for k in range(d):
-                    gap = max(
-                        max(
-                            points[j, k] - queries.high[query, k],
-                            queries.low[query, k] - points[j, k],
-                        ),
-                        0.0,
-                    )
-                    own += gap * gap
-                row = int(min(own * scale, last))
+            for j in range(tree.spans[i, 0] * TILE, min(n, tree.spans[i, 1] * TILE)):
+                row = int(min(_gap2(single, j, queries, query) * scale, last))
                 if lost:
                     lost_value += weights[j] * table[row, 0]
                     lost_steep += weights[j] * table[row, 1]
@@ -315,7 +300,6 @@ def _bound(
 @staged
 def bounds(
     tree: Tree,
-    tile: int,
     points: Points,
     weights: Floats,
     mass: Floats,
@@ -325,7 +309,6 @@ def bounds(
     limits: Limits,
     rounding: float,
     shift: Floats,
-    stack: Integers,
 ) -> tuple[float, float]:
     """The largest error bounds of value and gradient over blocks of `size` queries.
 
@@ -343,8 +326,6 @@ def bounds(
         own = queries if wide else blocks
         first, last = (b * size, min(len(queries.low), (b + 1) * size)) if wide else (b, b + 1)
         for q in range(first, last):
-            more = _bound(
-                tree, tile, points, weights, mass, blocks, b, own, q, limits, rounding, moved, stack
-            )
+            more = _bound(tree, points, weights, mass, blocks, b, own, q, limits, rounding, moved)
             value, grad = max(value, more[0]), max(grad, more[1])
     return value, grad

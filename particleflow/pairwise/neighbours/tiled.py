@@ -5,17 +5,16 @@ The tiles have equal counts and tight boxes, with a tree over them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from particleflow.memo import cached_property
 from particleflow.pairwise.neighbours import box_tree, search
-from particleflow.pairwise.neighbours.box_tree import Boxes, Tree
+from particleflow.pairwise.neighbours.box_tree import TILE, Boxes, Tree
 
-# Points of a tile.
-TILE = 16
 # Sources gathered at a time: they stay in the second-level cache.
 ROOM = 2**16
 # Units of length: a block whose box extends further loses digits about the box's middle.
@@ -42,15 +41,8 @@ class Tiled:
             np.arange(len(points), dtype=np.int32),
         )
         n, d = points.shape
-        scratch = (
-            np.empty_like(points),
-            np.empty_like(order),
-            np.empty(n, np.uint16),
-            np.empty(box_tree.BINS + box_tree.SLICES + 1, np.int64),
-        )
-        box_tree.cut(
-            points, order, TILE, *scratch, np.empty((2, d)), np.empty((box_tree.STACK, 2), np.int64)
-        )
+        scratch = np.empty_like(points), np.empty_like(order), np.empty(n, np.uint16)
+        box_tree.cut(points, order, *scratch, np.empty((2, d)))
         return cls(points, order)
 
     @property
@@ -76,13 +68,13 @@ class Tiled:
     def masses(self, weights: np.ndarray) -> np.ndarray:
         """The sum of |w| over each node, (nodes,), for weights (n,) in the order of the tiles."""
         total = np.empty(len(self.tree.spans))
-        box_tree.masses(self.tree.spans, weights, TILE, total)
+        box_tree.masses(self.tree.spans, weights, total)
         return total
 
     @cached_property
     def _boxes(self) -> Boxes:
         boxes = self._corners(self.tiles)
-        box_tree.tile_boxes(self.points, TILE, boxes)
+        box_tree.tile_boxes(self.points, boxes)
         return boxes
 
     def _corners(self, count: int) -> Boxes:
@@ -120,6 +112,18 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.reach)
 
+    def tasks(
+        self, job: Callable[[Batch], None], w: np.ndarray, unit: float, dtype: np.dtype, size: int
+    ) -> list[Callable[[], None]]:
+        """Tasks that do `job` for all batches with sources, each of up to `size` blocks."""
+
+        def task(first: int) -> None:
+            for batch in self.batches(w, unit, dtype, first, min(first + size, len(self))):
+                if len(batch.x):
+                    job(batch)
+
+        return [partial(task, first) for first in range(0, len(self), size)]
+
     def batches(
         self, w: np.ndarray, unit: float, dtype: np.dtype, first: int, last: int
     ) -> Iterator[Batch]:
@@ -130,16 +134,11 @@ class Neighbours:
         relative to the extent of the near points, whatever the cloud's extent and place.
         """
         tree, points = self.sources.tree, self.sources.points
-        ptr, ends, stack = (
-            np.empty(last - first + 1, np.int64),
-            np.empty(last - first, np.int64),
-            search.stack(),
-        )
+        ptr, ends = np.empty(last - first + 1, np.int64), np.empty(last - first, np.int64)
         ranges = np.empty((2, max(64 * (last - first), self.sources.tiles // 2 + 1)), np.int64)
         while first < last:
             end = search.near(
                 tree,
-                TILE,
                 len(points),
                 self._boxes,
                 self.reach,
@@ -149,7 +148,6 @@ class Neighbours:
                 ROOM,
                 ptr,
                 ranges,
-                stack,
             )
             used = int(ptr[end - first])
             count = int((ranges[1, :used] - ranges[0, :used]).sum())

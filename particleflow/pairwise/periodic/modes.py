@@ -143,13 +143,11 @@ def outer_product(axes: Iterable[Array]) -> Array:
     return total
 
 
-def squared_frequencies(
-    lengths: Sequence[float], shape: Sequence[int], *, half: bool = True
-) -> Array:
-    """|omega_m|^2 of the modes of an FFT of `shape`; `half`: its last axis as a real FFT has it."""
+def squared_frequencies(lengths: Sequence[float], shape: Sequence[int]) -> Array:
+    """|omega_m|^2 of the modes of a real FFT of `shape`."""
     last = len(shape) - 1
     return outer_sum(
-        (2 * math.pi / length * mode_numbers(n, half=half and axis == last)) ** 2
+        (2 * math.pi / length * mode_numbers(n, half=axis == last)) ** 2
         for axis, (length, n) in enumerate(zip(lengths, shape, strict=True))
     )
 
@@ -181,29 +179,25 @@ class Periodic:
     def bent(self) -> bool:
         return not math.isfinite(self.reach)
 
-    def coefficients(
-        self, lengths: Sequence[float], shape: Sequence[int], *, half: bool = True
-    ) -> Array:
-        """c_m on a box of sides `lengths`, for the modes of an FFT of `shape`.
+    def coefficients(self, lengths: Sequence[float], shape: Sequence[int]) -> Array:
+        """c_m on a box of sides `lengths`, for the modes of a real FFT of `shape`.
 
-        `half`: the last axis as a real FFT has it. Cost O(modes), times their logarithm where the
-        kernel is bent.
+        Cost O(modes), times their logarithm where the kernel is bent.
         """
         if self.bent:
-            return self._sampled(lengths, shape, half)
-        omega2 = torch.from_numpy(squared_frequencies(lengths, shape, half=half))
+            return self._sampled(lengths, shape)
+        omega2 = torch.from_numpy(squared_frequencies(lengths, shape))
         # a kernel without a spectrum is bent
         spectrum = self.kernel.spectrum  # type: ignore[attr-defined]
         return np.asarray(spectrum(omega2, len(shape)).numpy()) / math.prod(lengths)
 
-    def _sampled(self, lengths: Sequence[float], shape: Sequence[int], half: bool) -> Array:
+    def _sampled(self, lengths: Sequence[float], shape: Sequence[int]) -> Array:
         s = outer_sum(
             bent_square(mode_numbers(n) * (length / n), length, self.bend / 2, self.beta)
             for length, n in zip(lengths, shape, strict=True)
         )
         samples = values(self.kernel.profile, s)
-        c = fft.rfftn(samples).real if half else np.fft.fftn(samples).real
-        return np.asarray(c) / samples.size
+        return np.asarray(fft.rfftn(samples).real) / samples.size
 
 
 def periodic(kernel: Kernel, spacing: float, tol: float) -> Periodic:
@@ -312,12 +306,3 @@ def _spectrum_line(kernel: Kernel) -> SpectrumLine:
     last = int(np.flatnonzero(size)[-1]) + 1
     omega = 2 * math.pi / length * np.arange(last)
     return SpectrumLine(omega, size[:last] / top, across[:last] / top, float(steepest / top))
-
-
-def tail(kernel: Kernel, d: int, cut: float) -> tuple[float, float]:
-    """Bounds of the errors of value and gradient without the modes with some |omega_j| > cut.
-
-    Relative to max |k| and max |grad k|.
-    """
-    line, bandwidth = spectrum_line(kernel)
-    return line.tail(d, cut * bandwidth)[:2]
