@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 import particleflow as pf
 from particleflow.plotting import curves
-from particleflow.plotting.ends import spread
+from particleflow.plotting.figures.ends import spread
+from particleflow.plotting.scenes.ticks import logarithmic
 from particleflow.plotting.style import DARK, LIGHT, contrast, stroke
-from particleflow.plotting.ticks import logarithmic
 
 KERNEL = pf.kernels.Gaussian(0.5)
 FLOOR = "floor: two fresh samples"

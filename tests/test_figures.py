@@ -16,14 +16,14 @@ from matplotlib.quiver import Quiver
 
 import particleflow as pf
 from particleflow.plotting import snapshots
-from particleflow.plotting.density import blended
-from particleflow.plotting.look import Look
-from particleflow.plotting.marks import Trails
-from particleflow.plotting.records import CROWD, travelled
-from particleflow.plotting.scene import Scene
-from particleflow.plotting.shades import HAZE, Shades
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.drawing.marks import Trails
+from particleflow.plotting.drawing.shades import HAZE, Shades
+from particleflow.plotting.scenes.density import blended
+from particleflow.plotting.scenes.records import CROWD, travelled
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.views import Perspective
 from particleflow.plotting.style import DARK, LIGHT, SEQUENTIAL, begun, toned
-from particleflow.plotting.views import Perspective
 
 KERNEL = pf.kernels.Gaussian(0.5)
 

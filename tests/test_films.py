@@ -20,15 +20,16 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.cli import main
-from particleflow.plotting import animate, film, mp4
-from particleflow.plotting.animation import ORBIT
-from particleflow.plotting.insets import distance
-from particleflow.plotting.look import Look
-from particleflow.plotting.output import HOLD
-from particleflow.plotting.pace import PACES, moments
-from particleflow.plotting.records import advance, recorded
-from particleflow.plotting.reel import Format, Reel
-from particleflow.plotting.scene import Scene
+from particleflow.plotting import animate, film
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.films import mp4
+from particleflow.plotting.films.animation import ORBIT
+from particleflow.plotting.films.insets import distance
+from particleflow.plotting.films.output import HOLD
+from particleflow.plotting.films.reel import Format, Reel
+from particleflow.plotting.scenes.pace import PACES, moments
+from particleflow.plotting.scenes.records import advance, recorded
+from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import DARK, LIGHT
 
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
@@ -391,7 +392,7 @@ def saved(tmp_path):
 def test_a_missing_package_is_told_before_anything_is_drawn(saved):
     code = """
 sys.modules["imageio_ffmpeg"] = None
-import particleflow.plotting.animation as animation
+import particleflow.plotting.films.animation as animation
 def never(*_, **__): sys.exit("a scene was made")
 animation.Scene.of = never
 states = iter([0, 0])

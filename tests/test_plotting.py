@@ -19,15 +19,15 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, curves, snapshots
-from particleflow.plotting.animation import TRAIL
-from particleflow.plotting.gif import DISCS, Palette
-from particleflow.plotting.insets import distance
-from particleflow.plotting.look import Look
-from particleflow.plotting.output import HOLD
-from particleflow.plotting.pace import steady
-from particleflow.plotting.records import one_record, record_at, recorded, telling, travelled
-from particleflow.plotting.reel import Reel
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.films.animation import TRAIL
+from particleflow.plotting.films.gif import DISCS, Palette
+from particleflow.plotting.films.insets import distance
+from particleflow.plotting.films.output import HOLD
+from particleflow.plotting.films.reel import Reel
+from particleflow.plotting.scenes.pace import steady
+from particleflow.plotting.scenes.records import one_record, record_at, recorded, telling, travelled
+from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import LIGHT, colour, readable
 
 COLOURS, TARGET = LIGHT.runs, LIGHT.target

@@ -19,14 +19,14 @@ from PIL import Image, ImageSequence
 
 import particleflow as pf
 from particleflow.plotting import animate, film, snapshots
-from particleflow.plotting.density import SOFT, density, tone, typical
-from particleflow.plotting.gif import CLEAR, DISCS, SHADES, Palette, changes
-from particleflow.plotting.layers import PARTICLES, TONES, UNDER, _inks
-from particleflow.plotting.look import Look
-from particleflow.plotting.output import HOLD
-from particleflow.plotting.records import CROWD, few, one_record
-from particleflow.plotting.reel import Reel
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.drawing.layers import PARTICLES, TONES, UNDER, _inks
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.films.gif import CLEAR, DISCS, SHADES, Palette, changes
+from particleflow.plotting.films.output import HOLD
+from particleflow.plotting.films.reel import Reel
+from particleflow.plotting.scenes.density import SOFT, density, tone, typical
+from particleflow.plotting.scenes.records import CROWD, few, one_record
+from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import LIGHT
 
 COLOURS, TARGET = LIGHT.runs, LIGHT.target

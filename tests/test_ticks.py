@@ -14,11 +14,11 @@ from matplotlib.text import Text
 from particleflow import Trajectory, kernels, metrics, mmd_flow, plotting, simulate
 from particleflow.cli import report
 from particleflow.cli.task import task as task_of
-from particleflow.plotting.insets import distance
-from particleflow.plotting.look import Look
-from particleflow.plotting.reel import Format, Reel
-from particleflow.plotting.scene import Scene
-from particleflow.plotting.ticks import Ticks
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.films.insets import distance
+from particleflow.plotting.films.reel import Format, Reel
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.ticks import Ticks
 
 PLACES = {
     "origin": (0.0, 1.0),

@@ -14,7 +14,7 @@ from particleflow.cli.folder import film_of, results_of, trajectory_of
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
 from particleflow.engine import begin
-from particleflow.plotting.mp4 import ffmpeg
+from particleflow.plotting.films.mp4 import ffmpeg
 from particleflow.saving import SaveAt
 from particleflow.stopping import Stop
 from particleflow.trajectory import Trajectory

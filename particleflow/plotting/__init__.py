@@ -1,22 +1,18 @@
 """Pictures, films and pages of trajectories, and films of states as they come.
 
 The functions take one `Trajectory`, or several by name, which are shown side by side. A cloud of
-more than 20000 points is shown as a density.
+more than 20000 points is shown as a density. In reading order:
 
-- `style`: colours, dashes, themes. `look`: the options. `records`: runs, steps and files.
-- `views`, `framing`, `scene`: where points are seen. `density`, `known`: densities at pixels.
-- `shades`, `layers`, `marks`, `panels`, `pictures`: what is drawn into one pair of axes.
-- `static`, `spacetime`, `sheets`: snapshots. `seen`, `fields`: the field. `series`, `floors`,
-  `ticks`, `ends`, `charts`: curves.
-- `pace`: the moments of a film. `insets`, `reel`: its frames. `gif`, `mp4`, `output`: its file.
-  `animation`: films. `web`: the player.
+- `style`: the colours, dashes and themes of all.
+- `scenes`: what is shown, and where; `drawing`: how it is put on paper.
+- `figures`, `films`, `web`: snapshots, fields and curves; GIF and MP4; the player.
 """
 
 from particleflow._words import suggesting
-from particleflow.plotting.animation import animate, film
-from particleflow.plotting.charts import curves
-from particleflow.plotting.fields import field
-from particleflow.plotting.static import snapshots
+from particleflow.plotting.figures.charts import curves
+from particleflow.plotting.figures.fields import field
+from particleflow.plotting.figures.snapshots import snapshots
+from particleflow.plotting.films.animation import animate, film
 from particleflow.plotting.web import player
 
 __all__ = ["animate", "curves", "field", "film", "player", "snapshots"]

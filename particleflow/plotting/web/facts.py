@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int
 
 from particleflow._words import called
-from particleflow.plotting import framing
-from particleflow.plotting.records import crowded, recorded, telling
+from particleflow.plotting.scenes import framing
+from particleflow.plotting.scenes.records import crowded, recorded, telling
+from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
-from particleflow.plotting.views import Plane
 from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from particleflow import _checks
-from particleflow.plotting.records import named, writable, write
+from particleflow.plotting.scenes.records import named, writable, write
 from particleflow.plotting.style import DARK, LIGHT, Theme
 from particleflow.plotting.web.facts import packed
 from particleflow.plotting.web.pack import plain

@@ -10,7 +10,7 @@ import numpy as np
 
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
-from particleflow.plotting.known import asked
+from particleflow.plotting.scenes.known import asked
 from particleflow.plotting.style import Theme, theme
 from particleflow.trajectory import Trajectory
 

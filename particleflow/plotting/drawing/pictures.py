@@ -10,9 +10,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from particleflow.plotting.look import Look
-from particleflow.plotting.panels import CAPTION, above, captioned, quiet
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.drawing.panels import CAPTION, above, captioned, quiet
+from particleflow.plotting.scenes.scene import Scene
 
 # Pictures along each side of a mosaic.
 SIDE = 6

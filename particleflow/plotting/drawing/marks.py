@@ -15,9 +15,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.path import Path
 from matplotlib.quiver import Quiver
 
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.views import Perspective
 from particleflow.plotting.style import Theme
-from particleflow.plotting.views import Perspective
 from particleflow.subsets import some_rows
 
 # Pieces of a trail, each fainter than the next one.

@@ -15,16 +15,16 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from particleflow.plotting.known import on_line
-from particleflow.plotting.layers import ground, layer
-from particleflow.plotting.look import Look
-from particleflow.plotting.marks import Arrows, Floor, Trails
-from particleflow.plotting.records import few
-from particleflow.plotting.scene import Scene
-from particleflow.plotting.shades import Shades, hazy
+from particleflow.plotting.drawing.layers import ground, layer
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.drawing.marks import Arrows, Floor, Trails
+from particleflow.plotting.drawing.shades import Shades, hazy
+from particleflow.plotting.scenes.known import on_line
+from particleflow.plotting.scenes.records import few
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.ticks import Ticks
+from particleflow.plotting.scenes.views import Perspective
 from particleflow.plotting.style import LIGHT, Theme
-from particleflow.plotting.ticks import Ticks
-from particleflow.plotting.views import Perspective
 
 # Largest height over width of a panel; a taller panel is made narrower than the sheet allows.
 TALLEST = 1.15

@@ -14,11 +14,11 @@ from matplotlib.text import Text
 
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError
-from particleflow.plotting.look import Look
-from particleflow.plotting.panels import above
-from particleflow.plotting.records import writable, write
-from particleflow.plotting.scene import Scene
-from particleflow.plotting.shades import DECADES, HEAVY
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.drawing.panels import above
+from particleflow.plotting.drawing.shades import DECADES, HEAVY
+from particleflow.plotting.scenes.records import writable, write
+from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import SEQUENTIAL, Theme, toned
 
 # Pixels per inch.

@@ -17,14 +17,14 @@ from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
-from particleflow.plotting.look import Look, framed
-from particleflow.plotting.panels import CAPTION, TALLEST, above, fitting, quiet, sheet
-from particleflow.plotting.records import named
-from particleflow.plotting.scene import Scene
-from particleflow.plotting.seen import ARROWS, BEYOND, POINTS, Seen
-from particleflow.plotting.sheets import DPI, FONT, heading, picture, words, written
+from particleflow.plotting.drawing.look import Look, framed
+from particleflow.plotting.drawing.panels import CAPTION, TALLEST, above, fitting, quiet, sheet
+from particleflow.plotting.drawing.sheets import DPI, FONT, heading, picture, words, written
+from particleflow.plotting.figures.seen import ARROWS, BEYOND, POINTS, Seen
+from particleflow.plotting.scenes.records import named
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.style import DIVERGING, DIVERGING_DARK, Theme
-from particleflow.plotting.ticks import Ticks
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 

@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import fitted
 from particleflow.flows import Flow
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import DIVERGING, DIVERGING_DARK, STRENGTH, STRENGTH_DARK, Theme
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory

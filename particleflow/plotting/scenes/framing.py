@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.plotting.density import density, typical
-from particleflow.plotting.records import MEASURED, crowded, few, record_at
-from particleflow.plotting.ticks import Ticks
-from particleflow.plotting.views import Plane, View, inside
+from particleflow.plotting.scenes.density import density, typical
+from particleflow.plotting.scenes.records import MEASURED, crowded, few, record_at
+from particleflow.plotting.scenes.ticks import Ticks
+from particleflow.plotting.scenes.views import Plane, View, inside
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 

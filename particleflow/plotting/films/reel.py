@@ -12,14 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from particleflow._refusals import RefusedValueError
-from particleflow.plotting.gif import DISCS, SHADES, Frame
-from particleflow.plotting.insets import ROOM, Distance, Inset
-from particleflow.plotting.look import Look
-from particleflow.plotting.panels import CAPTION, TALLEST, Panel, above, fitting, sheet
-from particleflow.plotting.pictures import Pictures
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.drawing.panels import CAPTION, TALLEST, Panel, above, fitting, sheet
+from particleflow.plotting.drawing.pictures import Pictures
+from particleflow.plotting.films.gif import DISCS, SHADES, Frame
+from particleflow.plotting.films.insets import ROOM, Distance, Inset
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import colour, readable
-from particleflow.plotting.views import Plane
 from particleflow.trajectory import Trajectory
 
 # Size of the text, in points.

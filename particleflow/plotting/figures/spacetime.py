@@ -9,13 +9,13 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from particleflow.plotting.known import on_line
-from particleflow.plotting.look import Look
-from particleflow.plotting.panels import CAPTION, above, fitting, histogram, quiet
-from particleflow.plotting.records import record_at, travelled
-from particleflow.plotting.scene import Scene
-from particleflow.plotting.shades import Shades
-from particleflow.plotting.ticks import Ticks
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.drawing.panels import CAPTION, above, fitting, histogram, quiet
+from particleflow.plotting.drawing.shades import Shades
+from particleflow.plotting.scenes.known import on_line
+from particleflow.plotting.scenes.records import record_at, travelled
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.subsets import some_rows
 
 # Particles whose paths are drawn.

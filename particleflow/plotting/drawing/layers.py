@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from matplotlib.path import Path
 
-from particleflow.plotting.density import blended, density, tone, typical
-from particleflow.plotting.known import on_plane
-from particleflow.plotting.records import crowded
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.scenes.density import blended, density, tone, typical
+from particleflow.plotting.scenes.known import on_plane
+from particleflow.plotting.scenes.records import crowded
+from particleflow.plotting.scenes.scene import Scene
 
 # Share of a panel that the discs of one cloud may cover, so that they do not hide each other.
 COVER = 0.09

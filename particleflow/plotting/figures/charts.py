@@ -13,10 +13,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
-from particleflow.plotting.ends import LEADING, LETTER, Ends
-from particleflow.plotting.panels import fitting, quiet, sheet
-from particleflow.plotting.series import Chart, Group, charts, grouped
-from particleflow.plotting.sheets import (
+from particleflow.plotting.drawing.panels import fitting, quiet, sheet
+from particleflow.plotting.drawing.sheets import (
     DPI,
     FONT,
     HEAD,
@@ -26,8 +24,10 @@ from particleflow.plotting.sheets import (
     words,
     written,
 )
+from particleflow.plotting.figures.ends import LEADING, LETTER, Ends
+from particleflow.plotting.figures.series import Chart, Group, charts, grouped
+from particleflow.plotting.scenes.ticks import Ticks, logarithmic
 from particleflow.plotting.style import Theme, readable, stroke, theme
-from particleflow.plotting.ticks import Ticks, logarithmic
 from particleflow.trajectory import Trajectory
 
 # Width and height of a panel, in inches.

@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
-from particleflow.plotting.floors import floor_of
-from particleflow.plotting.records import named
-from particleflow.plotting.ticks import power
+from particleflow.plotting.scenes.floors import floor_of
+from particleflow.plotting.scenes.records import named
+from particleflow.plotting.scenes.ticks import power
 from particleflow.trajectory import Trajectory
 
 # Least ratio of the values of a curve at which its axis is logarithmic.

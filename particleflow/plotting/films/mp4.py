@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from particleflow._files import replacing
-from particleflow.plotting.records import unwritable
+from particleflow.plotting.scenes.records import unwritable
 
 # Constant rate factor of x264, 0 ... 51: thin trails and small discs keep their edges up to here.
 QUALITY = 23

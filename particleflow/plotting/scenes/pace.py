@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
-from particleflow.plotting.records import advance, recorded, telling
+from particleflow.plotting.scenes.records import advance, recorded, telling
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 

@@ -13,13 +13,10 @@ from matplotlib.transforms import Bbox
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
-from particleflow.plotting.known import LogDensity
-from particleflow.plotting.look import Look, framed
-from particleflow.plotting.panels import TALLEST, Panel, fitting, sheet
-from particleflow.plotting.pictures import Pictures
-from particleflow.plotting.records import named, recorded, telling
-from particleflow.plotting.scene import Scene
-from particleflow.plotting.sheets import (
+from particleflow.plotting.drawing.look import Look, framed
+from particleflow.plotting.drawing.panels import TALLEST, Panel, fitting, sheet
+from particleflow.plotting.drawing.pictures import Pictures
+from particleflow.plotting.drawing.sheets import (
     DPI,
     FONT,
     given_axes,
@@ -30,9 +27,12 @@ from particleflow.plotting.sheets import (
     words,
     written,
 )
-from particleflow.plotting.spacetime import beside, spacetime
+from particleflow.plotting.figures.spacetime import beside, spacetime
+from particleflow.plotting.scenes.known import LogDensity
+from particleflow.plotting.scenes.records import named, recorded, telling
+from particleflow.plotting.scenes.scene import Scene
+from particleflow.plotting.scenes.views import Perspective
 from particleflow.plotting.style import colour, readable
-from particleflow.plotting.views import Perspective
 from particleflow.samplers.base import Density
 from particleflow.trajectory import Trajectory
 

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from particleflow.plotting import framing
-from particleflow.plotting.known import LogDensity
-from particleflow.plotting.records import crowded, place, record_at, travelled
-from particleflow.plotting.views import Perspective, Plane, View, inside
+from particleflow.plotting.scenes import framing
+from particleflow.plotting.scenes.known import LogDensity
+from particleflow.plotting.scenes.records import crowded, place, record_at, travelled
+from particleflow.plotting.scenes.views import Perspective, Plane, View, inside
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 

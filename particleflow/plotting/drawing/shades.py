@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import to_rgb
 
-from particleflow.plotting.look import Look
-from particleflow.plotting.scene import Scene
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import SEQUENTIAL, Theme, begun, toned
 
 # Decades of speed below the run's fastest that have tones of their own.

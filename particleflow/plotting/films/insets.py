@@ -9,8 +9,8 @@ from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from particleflow.plotting.floors import DISTANCES, floor_of, label_of
-from particleflow.plotting.panels import CAPTION, above
+from particleflow.plotting.drawing.panels import CAPTION, above
+from particleflow.plotting.scenes.floors import DISTANCES, floor_of, label_of
 from particleflow.plotting.style import Theme, readable
 from particleflow.trajectory import Trajectory
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
-from particleflow.plotting import gif, mp4
-from particleflow.plotting.gif import Frame, Palette
-from particleflow.plotting.records import writable, write
-from particleflow.plotting.reel import Format, Reel
-from particleflow.plotting.sheets import words
+from particleflow.plotting.drawing.sheets import words
+from particleflow.plotting.films import gif, mp4
+from particleflow.plotting.films.gif import Frame, Palette
+from particleflow.plotting.films.reel import Format, Reel
+from particleflow.plotting.scenes.records import writable, write
 
 # Extra seconds for the first and the last frame, so that viewers see the start and the end.
 HOLD = (0.5, 1.5)

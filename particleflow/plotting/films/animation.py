@@ -12,14 +12,14 @@ from particleflow import _checks
 from particleflow._refusals import RefusedValueError
 from particleflow.clouds import Cloud, as_cloud
 from particleflow.integrators import State
-from particleflow.plotting.gif import Frame
-from particleflow.plotting.insets import distance
-from particleflow.plotting.look import Look, framed
-from particleflow.plotting.output import Output
-from particleflow.plotting.pace import moments, paced, steady
-from particleflow.plotting.records import named, one_record
-from particleflow.plotting.reel import Reel
-from particleflow.plotting.scene import TAILED, Scene
+from particleflow.plotting.drawing.look import Look, framed
+from particleflow.plotting.films.gif import Frame
+from particleflow.plotting.films.insets import distance
+from particleflow.plotting.films.output import Output
+from particleflow.plotting.films.reel import Reel
+from particleflow.plotting.scenes.pace import moments, paced, steady
+from particleflow.plotting.scenes.records import named, one_record
+from particleflow.plotting.scenes.scene import TAILED, Scene
 from particleflow.trajectory import Trajectory
 
 # Share of its path that is drawn behind each particle by default.
