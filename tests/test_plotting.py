@@ -489,7 +489,7 @@ def test_bad_input_is_refused_with_the_remedy(tmp_path, two):
 
 
 def test_no_source_imports_pyplot():
-    sources = list(Path(pf.plotting.__file__).parent.glob("*.py"))
+    sources = list(Path(pf.plotting.__file__).parent.rglob("*.py"))
     assert len(sources) > 3
     assert not [
         source.name
