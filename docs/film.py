@@ -1,5 +1,5 @@
-"""The films of the README and of the pages "Films" and "Going large": python docs/film.py [rings]
-[film] [million] writes them to docs/_static.
+"""The films and the player of the README and of the pages "Films", "Player" and "Going large":
+python docs/film.py [first] [player] [film] [million] writes them to docs/_static.
 """
 
 import itertools
@@ -16,23 +16,34 @@ import particleflow as pf
 STATIC = Path(__file__).parent / "_static"
 
 
-def rings() -> None:
-    """Four flows carry 240 particles to three rings."""
+def first() -> None:
+    """The first lines of the README, and what they draw."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = readme.split("```python\n")[1].split("```")[0]
+    scope: dict[str, Any] = {}
+    exec(lines.split("path.animate")[0], scope)
+    scope["path"].animate(STATIC / "first.gif", color="start", seconds=4.0, dpi=110)
+
+
+def player() -> None:
+    """Four flows to three rings in one page, with their velocities and witnesses."""
     target = pf.samplers.Rings().sample(300, seed=0)
     x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.1).sample(240, seed=1)
     kernel = pf.kernels.Gaussian(0.2)
     flows = {
         "MMD flow": pf.mmd_flow(kernel),
-        "with noise injection": pf.mmd_flow(
-            kernel, noise=pf.schedules.Geometric(0.5, every=60, smooth=True)
-        ),
+        "with noise": pf.mmd_flow(kernel, noise=pf.schedules.Geometric(0.5, every=60, smooth=True)),
         "KALE flow": pf.kale_flow(kernel, lam=0.03),
-        "MonoFlow (KDE ratio)": pf.mono_flow(pf.estimators.KDE(kernel)),
+        "MonoFlow": pf.mono_flow(pf.estimators.KDE(kernel)),
     }
-    paths = {name: pf.simulate(flow, x0, target, steps=600, seed=2) for name, flow in flows.items()}
-    for name, path in paths.items():
-        print(name, path, path.report["dt"], round(pf.metrics.W2()(path.particles[-1], target), 4))
-    pf.plotting.animate(paths, STATIC / "rings.gif", fps=14, seconds=4.5, dpi=100)
+    save = pf.SaveAt(every=12, velocity=True, witness=True)
+    paths = {
+        name: pf.simulate(
+            flow, x0, target, steps=600, seed=2, save=save, metrics={"W2": pf.metrics.W2()}
+        )
+        for name, flow in flows.items()
+    }
+    pf.plotting.player(paths, STATIC / "player.html", title="Four flows to three rings")
 
 
 def film() -> None:
@@ -107,5 +118,6 @@ def million() -> None:
     )
 
 
-for name in sys.argv[1:] or ("rings", "film", "million"):
-    {"rings": rings, "film": film, "million": million}[name]()
+MADE = {"first": first, "player": player, "film": film, "million": million}
+for name in sys.argv[1:] or MADE:
+    MADE[name]()

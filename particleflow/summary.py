@@ -144,7 +144,10 @@ class Summary:
             lines.append(
                 f"W2 to the target {self.w2_start:.3g} -> {self.w2_end:.3g} ({floor}{drawn})"
             )
-        lines += [f"{label} {first:.3g} -> {last:.3g}" for label, first, last in self.metrics]
+        told = [f"{label} {first:.3g} -> {last:.3g}" for label, first, last in self.metrics]
+        # a recorded W2 of all points says what the line above says
+        same = f"W2 (root) {self.w2_start:.3g} -> {self.w2_end:.3g}" if self.w2_start else ""
+        lines += [line for line in told if line != same]
         if self.strays is not None:
             lines.append(self.strays_said)
         said = [str(advice).removeprefix(f"{self.strays_said}: ") for advice in self.advice]

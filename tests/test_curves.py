@@ -252,14 +252,14 @@ def test_a_distance_is_drawn_above_its_floor() -> None:
         found = [line for line in ax.lines if line.get_label() == "_floor"]
         return {float(line.get_ydata()[0]): to_hex(line.get_color()) for line in found}
 
-    expected = pf.metrics.floor(pf.metrics.W2(), y, 40).value
+    expected = runs["a"].summary().floor
     both = [floors(ax) for ax in curves({name: runs[name] for name in ("a", "b")}).axes]
     faint = LIGHT.faint.lower()
     assert both[0] == {expected: faint}
     assert both[1] == {pf.metrics.floor(pf.metrics.SlicedW2(), y, 40).value: faint}
     assert both[2:] == [{}, {}, {}]
     far, _, part, *_ = curves(runs).axes
-    assert {*floors(far)} == {pf.metrics.floor(pf.metrics.W2(), y, n).value for n in (40, 25)}
+    assert {*floors(far)} == {runs[name].summary().floor for name in ("a", "c")}
     assert [text.get_text() for text in far.texts if text.get_text() not in runs] == [FLOOR]
     assert far.get_ylim()[0] < expected
     assert part.get_ylabel() == "W1, of 20 drawn"
@@ -267,7 +267,7 @@ def test_a_distance_is_drawn_above_its_floor() -> None:
 
 def test_the_name_of_the_floor_is_where_no_curve_is():
     path = run()
-    floor = pf.metrics.floor(pf.metrics.W2(), path.target, 23).value
+    floor = path.summary().floor
     for values in (np.linspace(1.01, 4, 13), np.linspace(4, 1.01, 13), np.linspace(0.2, 1.2, 13)):
         near = replace(path, metrics={"W2": torch.from_numpy(values * floor)})
         figure = curves({"a": near}, metrics=["W2"])

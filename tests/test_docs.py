@@ -246,3 +246,20 @@ def test_the_configuration_file_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "kale.npz",
         "mmd-noise.npz",
     }
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_first_lines_of_the_readme_print_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    code, shown = (
+        readme.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "text")
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    timeless = [
+        re.sub(r"in [0-9.]+ s", "in some time", said) for said in (capsys.readouterr().out, shown)
+    ]
+    assert timeless[0] == timeless[1]
+    assert {file.name for file in tmp_path.iterdir()} == {"rings.gif", "rings.html"}

@@ -23,6 +23,8 @@ from particleflow.clouds import Cloud
 from particleflow.estimators import KDE, ClosedForm
 from particleflow.kernels import Gaussian
 from particleflow.metrics import W2
+from particleflow.plotting.scenes.floors import floor_of
+from particleflow.plotting.web import page
 from particleflow.samplers import Minibatch, Rings
 from particleflow.strays import strays
 from particleflow.streams import Output, Style
@@ -464,3 +466,25 @@ def test_colours_are_for_terminals_only(monkeypatch):
     finally:
         os.close(follower)
         os.close(leader)
+
+
+def test_pictures_and_pages_show_the_floor_of_the_summary() -> None:
+    x0, target = Rings().sample(20, seed=1), Rings().sample(30, seed=0)
+    metrics = {"W2": W2(), "distance": W2()}
+    path = pf.simulate(pf.mmd_flow(Gaussian(0.3)), x0, target, steps=3, metrics=metrics)
+    least = path.summary().floor
+    assert [floor_of(path, name) for name in metrics] == [least, least]
+    assert f'"floor":{least:.7g}'.rstrip("0") in page({"": path})
+
+
+def test_a_recorded_w2_is_said_once() -> None:
+    x0, target = Rings().sample(20, seed=1), Rings().sample(30, seed=0)
+    path = pf.simulate(
+        pf.mmd_flow(Gaussian(0.3)), x0, target, steps=3, metrics={"W2": W2(), "half": half_of_w2}
+    )
+    assert str(path.summary()).count("W2") == 1
+    assert "half 0." in str(path.summary())
+
+
+def half_of_w2(x: Cloud, y: Cloud) -> float:
+    return W2()(x, y) / 2

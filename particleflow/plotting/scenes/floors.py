@@ -21,15 +21,16 @@ def label_of(run: Trajectory, metric: str) -> str:
 def floor_of(run: Trajectory, metric: str) -> float | None:
     """Return the least distance to the target that can be expected.
 
-    None means that it is not known or takes too long.
+    W2 of clouds that the run's summary compares whole has the summary's floor: it is an estimate,
+    and is made once. None means that it is not known or takes too long.
     """
-    of = DISTANCES.get(label_of(run, metric))
-    if (
-        of is None
-        or run.target is None
-        or not FEWEST <= len(run.target) <= MEASURED
-        or run.particles.shape[1] > MEASURED
-    ):
+    label = label_of(run, metric)
+    found = run.nearness if label == W2().label else None
+    sizes = run.particles.shape[1], 0 if run.target is None else len(run.target)
+    if found is not None and found.floor and not found.part_of(*sizes):
+        return found.floor
+    of = DISTANCES.get(label)
+    if of is None or run.target is None or len(run.target) < FEWEST or max(sizes) > MEASURED:
         return None
     try:
         return floor(

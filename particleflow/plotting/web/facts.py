@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from particleflow._words import called
 from particleflow.plotting.scenes import framing
+from particleflow.plotting.scenes.floors import floor_of
 from particleflow.plotting.scenes.records import crowded, recorded, telling
 from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
@@ -168,13 +169,12 @@ def _curves(run: Trajectory) -> list[dict[str, object]]:
     """The recorded metrics and the flow's own energy, over all records."""
     found: list[dict[str, object]] = []
     for name, values in run.metrics.items():
-        nearness = run.nearness if name == "W2" else None
         found.append(
             {
                 "key": name,
                 "label": called(name, run.report),
                 "values": values.double().tolist(),
-                "floor": None if nearness is None else nearness.floor,
+                "floor": floor_of(run, name),
             }
         )
     if bool(torch.isfinite(run.energy).any()):
