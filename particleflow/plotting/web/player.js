@@ -219,7 +219,7 @@ function buildPanels() {
 // Sizes of all canvases, after the page has changed.
 function layOut() {
   const wide = $("player").clientWidth, count = panels.length;
-  const columns = count === 1 ? 1 : wide < 900 ? 2 : Math.min(4, count <= 4 ? count : Math.ceil(count / 2));
+  const columns = count === 1 ? 1 : wide < 640 ? 2 : Math.min(4, count <= 4 ? count : Math.ceil(count / 2));
   $("panels").style.setProperty("--columns", columns);
   const aspect = line1d ? 0.62 : view.space || view.images ? 0.85 : clamp(extent[view.axes[1]] / extent[view.axes[0]], 0.5, 1.4);
   const tallest = Math.max(240, window.innerHeight * (count > columns ? 0.37 : 0.64));
