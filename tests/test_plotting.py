@@ -388,7 +388,7 @@ def test_many_runs_keep_their_order_and_stay_inside(tmp_path, count):
     paths = {f"a run with a long name {k}": path for k in range(count)}
     figure = snapshots(paths)
     assert len(figure.axes) == 2 * count
-    image = frames(animate(paths, tmp_path / "flow.gif"))[0]
+    image = frames(animate(paths, tmp_path / "flow.gif", seconds=0.2, dpi=100))[0]
     assert has_white_edge(image)
     assert all(near(image, colour(k)) > 50 for k in range(count))
 
