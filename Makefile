@@ -50,7 +50,8 @@ demo: $(VENV)/.done-base ## compare the flows on two targets; pictures in out/de
 	@echo; echo 'Done. Look at the films and pictures:'; find $(DEMO_OUT) -name '*.gif' -o -name '*.png' | sort | sed 's/^/  /'
 
 # Each process gets one half of the files, and takes over from the other at the end: what a file computes once is computed once.
-PYTEST := $(RUN) pytest -n $(JOBS) --dist worksteal
+# A process has a core: threads of its own, and of the programs that it starts, would take the other's.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest -n $(JOBS) --dist worksteal
 
 test: $(VENV)/.done-test ## the tests
 	$(PYTEST) $(ARGS)
