@@ -137,7 +137,12 @@ sys.exit(particleflow.cli.main(sys.argv[3:]))
 
 
 @pytest.mark.parametrize(
-    "where", [pytest.param("steps", marks=pytest.mark.slow), "verdict", "records"]
+    "where",
+    [
+        pytest.param("steps", marks=pytest.mark.slow),
+        pytest.param("verdict", marks=pytest.mark.slow),
+        "records",
+    ],
 )
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]

@@ -73,7 +73,7 @@ def left_in(folder):
     ("streams", "code", "why"),
     [
         (">&-", 1, "the stream is closed"),
-        ("> /dev/full", 1, "No space left on device"),
+        pytest.param("> /dev/full", 1, "No space left on device", marks=pytest.mark.slow),
         pytest.param(">&- 2>&-", 1, "", marks=pytest.mark.slow),
         pytest.param("<&- >&- 2>&-", 1, "", marks=pytest.mark.slow),
         pytest.param("> /dev/full 2> /dev/full", 1, "", marks=pytest.mark.slow),
@@ -120,7 +120,9 @@ def test_a_closed_stream_is_no_place_for_a_file(tmp_path):
     assert (tmp_path / "file").read_text() == ""
 
 
-@pytest.mark.parametrize("stream", [">&-", "> /dev/full", "2>&-"])
+@pytest.mark.parametrize(
+    "stream", [pytest.param(">&-", marks=pytest.mark.slow), "> /dev/full", "2>&-"]
+)
 def test_benchmarks_print_safely(tmp_path, stream):
     done = shell(
         f'"$@" {stream}', sys.executable, "-m", "benchmarks", "compare", "--list", cwd=os.getcwd()

@@ -503,7 +503,13 @@ def suggested_flows(bandwidth: float) -> dict[str, pf.Flow]:
 @pytest.mark.parametrize(
     "task", [rings, pytest.param(squares, marks=pytest.mark.slow)], ids=["rings", "four Gaussians"]
 )
-@pytest.mark.parametrize("name", list(suggested_flows(1.0)))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "KALE 1" else ())
+        for name in suggested_flows(1.0)
+    ],
+)
 def test_the_suggested_step_is_stable(task, name: str) -> None:
     """The energy of a conservative flow only falls; the others stay near and come nearer; and the
     step is one number for one problem.

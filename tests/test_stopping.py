@@ -96,7 +96,13 @@ RUN = ["run", "--flow", "mmd", "--steps", "40", "--no-gif"]
         pytest.param("steps", 1, signal.SIGTERM, {"config.toml"}, marks=pytest.mark.slow),
         ("metrics", 9, signal.SIGHUP, ALL),
         pytest.param("trajectory", 1, signal.SIGTERM, ALL, marks=pytest.mark.slow),
-        ("table", 1, signal.SIGTERM, {"config.toml", "metrics.csv", "trajectory.npz"}),
+        pytest.param(
+            "table",
+            1,
+            signal.SIGTERM,
+            {"config.toml", "metrics.csv", "trajectory.npz"},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "curves",
             1,
