@@ -114,7 +114,8 @@ SHOWN = {
     "as_images": (None, (1, 2)),
 }
 # A film is short and coarse, so that it takes a tenth of a second.
-SHORT = {"seconds": 0.3, "dpi": 50}
+SHORT = {"seconds": 0.15, "dpi": 50}
+SMALL_PICTURE = {"records": (0, -1), "dpi": 50}
 FILMED = {
     "fps": (20, 10),
     "title": ("", "A title"),
@@ -128,7 +129,7 @@ FILMED = {
     "dpi": (50, 60),
 }
 ANIMATED = {
-    "seconds": (0.3, 0.6),
+    "seconds": (0.15, 0.3),
     "pace": ("path", "steps"),
     "color": ("flow", "start"),
     "trails": (None, False),
@@ -622,7 +623,7 @@ ACTS: dict[str, Acts] = {
     ),
     "plotting.field": Acts(
         of_files,
-        {"path": run(), "flow": pf.mmd_flow(G)},
+        {"path": run(), "flow": pf.mmd_flow(G), "dpi": 50},
         path=(run(), run(pf.mmd_flow(WIDE))),
         flow=(pf.mmd_flow(G), pf.mmd_flow(WIDE)),
         file=(None, Refused("a.xyz", "`file`")),
@@ -657,7 +658,7 @@ ACTS: dict[str, Acts] = {
     ),
     "plotting.snapshots": Acts(
         of_files,
-        {"paths": run()},
+        {"paths": run(), **SMALL_PICTURE},
         paths=(run(), run(pf.mmd_flow(WIDE))),
         file=(None, Refused("a.xyz", "`file`")),
         records=(None, (0, -1)),
@@ -685,7 +686,7 @@ ACTS: dict[str, Acts] = {
     ),
     "Trajectory.plot": Acts(
         of_files,
-        {"self": run()},
+        {"self": run(), **SMALL_PICTURE},
         path=(None, Refused("a.xyz", "xyz")),
         records=(None, (0, -1)),
         **SHOWN,
