@@ -47,7 +47,7 @@ demo: $(VENV)/.done-base ## compare the flows on two targets; pictures in out/de
 	trap 'kill $$digits; exit 130' INT TERM; \
 	$(BIN)/particleflow compare --target rings --flows $(DEMO_FLOWS) --out $(DEMO_OUT)/rings; rings=$$?; \
 	wait $$digits; digits=$$?; echo; cat $(DEMO_OUT)/digits.txt; [ $$rings -eq 0 ] && [ $$digits -eq 0 ]
-	@echo; echo 'Done. Look at the films and pictures:'; find $(DEMO_OUT) -name '*.gif' -o -name '*.png' | sort | sed 's/^/  /'
+	@echo; echo 'Done. Look at the pages, films and pictures:'; find $(DEMO_OUT) -name '*.gif' -o -name '*.png' -o -name '*.html' | sort | sed 's/^/  /'
 
 # Each process gets one half of the files, and takes over from the other at the end: what a file computes once is computed once.
 # A process has a core: threads of its own, and of the programs that it starts, would take the other's.
