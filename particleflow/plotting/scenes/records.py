@@ -35,8 +35,8 @@ def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]
     )
     if not isinstance(paths, Mapping) or kinds - {Trajectory.__name__}:
         raise TypeError(
-            f"`paths` must be a Trajectory or a mapping of names to them, got {sorted(kinds)}: e.g."
-            " {'MMD': path}"
+            f"`paths` must be a Trajectory or a mapping of names to them, got"
+            f" {', '.join(sorted(kinds))}: e.g. {{'MMD': path}}"
         )
     if not paths or not all(len(run) for run in paths.values()):
         raise ValueError(

@@ -62,7 +62,7 @@ def player(
     runs = named(paths)
     _checks.text(title, "title", remedy="e.g. 'Four flows'")
     _checks.text(python, "python", remedy="the lines that made the runs")
-    path = writable(file, (".html", ".htm"), "the player is a page")
+    path = writable(file, (".html", ".htm"), "pass e.g. 'flow.html'")
     if as_images is not None:
         _fits(as_images, next(iter(runs.values())).particles.shape[2])
     write(path, page(runs, title=title, as_images=as_images, python=python).encode())
