@@ -106,36 +106,9 @@ def main(argv: Sequence[str]) -> int:
         print(
             f"{name}: " + ", ".join(f"{key} {v:.3g}" for key, v in rows[name].items()), flush=True
         )
-    lines = [(goal, rows[goal.row].get(goal.number)) for goal in GOALS]
-    text = report.table(
-        ["what", "goal", "measured", "reached"],
-        [
-            [
-                goal.what,
-                goal.text,
-                "-" if value is None else goal.form.format(value),
-                {True: "yes", False: "no", None: "-"}[goal.reached(value)],
-            ]
-            for goal, value in lines
-        ],
-    )
+    text = report.against(GOALS, rows)
     text = f"{text}\n\nMean number of runnable processes in the minute before: {load}."
-    print("\n" + text)
-    record: dict[str, Any] = {
-        "suite": "live",
-        "rows": rows,
-        "load": load,
-        "environment": environment.describe(),
-    }
-    report.save(
-        args.out,
-        "live-quick" if args.quick else "live",
-        record,
-        text,
-        [{"row": name, **row} for name, row in rows.items()],
-    )
-    if args.record:
-        report.insert(text, marks=("<!-- live: begin -->", "<!-- live: end -->"))
+    report.finish(args, "live", text, rows, load=load)
     return 0
 
 

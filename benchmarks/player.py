@@ -12,12 +12,11 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import particleflow as pf
-from benchmarks import browser, environment, options, report
+from benchmarks import browser, options, report
 from benchmarks.compare.methods import METHODS
 from benchmarks.goals import Goal
 from benchmarks.tasks import TASKS
@@ -106,34 +105,12 @@ def main(argv: Sequence[str]) -> int:
         for name, make in made.items():
             rows[name] = measure(make(), Path(folder))
             print(f"{name}: " + ", ".join(f"{key} {v:.3g}" for key, v in rows[name].items()))
-    lines = [(goal, rows[goal.row].get(goal.number)) for goal in GOALS]
-    text = report.table(
-        ["what", "goal", "measured", "reached"],
-        [
-            [
-                goal.what,
-                goal.text,
-                "-" if value is None else goal.form.format(value),
-                {True: "yes", False: "no", None: "-"}[goal.reached(value)],
-            ]
-            for goal, value in lines
-        ],
-    )
-    print("\n" + (f"no browser: {browser.missing()}\n\n" if browser.missing() else "") + text)
-    record: dict[str, Any] = {
-        "suite": "player",
-        "rows": rows,
-        "environment": environment.describe(),
-    }
-    report.save(
-        args.out,
-        "player-quick" if args.quick else "player",
-        record,
-        text,
-        [{"row": name, **row} for name, row in rows.items()],
-    )
-    if args.record:
-        report.insert(text, marks=("<!-- player: begin -->", "<!-- player: end -->"))
+    text = report.against(GOALS, rows)
+    if browser.missing():
+        text = f"no browser: {browser.missing()}\n\n{text}"
+    if args.quick:
+        text = f"{text}\n\nA tenth of the records: the goals are for all."
+    report.finish(args, "player", text, rows)
     return 0
 
 

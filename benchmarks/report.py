@@ -7,10 +7,13 @@ import io
 import json
 import os
 import statistics
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import describe
+from benchmarks.goals import Goal
 from particleflow._files import replace_text
 
 RECORD = Path(__file__).parent / "README.md"
@@ -71,3 +74,32 @@ def insert(text: str, *, marks: tuple[str, str] = MARKS, path: Path = RECORD) ->
             " belong"
         )
     replace_text(path, f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def against(goals: Sequence[Goal], rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the table of goals beside what the rows measured."""
+    found = [(goal, rows[goal.row].get(goal.number)) for goal in goals]
+    return table(
+        ["what", "goal", "measured", "reached"],
+        [
+            [
+                goal.what,
+                goal.text,
+                "-" if value is None else goal.form.format(value),
+                {True: "yes", False: "no", None: "-"}[goal.reached(value)],
+            ]
+            for goal, value in found
+        ],
+    )
+
+
+def finish(
+    args: Namespace, suite: str, text: str, rows: Mapping[str, Mapping[str, float]], **more: Any
+) -> None:
+    """Write the files of a suite of rows; with --record, put its table into README.md."""
+    print(f"\n{text}")
+    record = {"suite": suite, "rows": rows, "environment": describe(), **more}
+    lines = [{"row": name, **row} for name, row in rows.items()]
+    save(args.out, f"{suite}-quick" if args.quick else suite, record, text, lines)
+    if args.record:
+        insert(text, marks=(f"<!-- {suite}: begin -->", f"<!-- {suite}: end -->"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -39,6 +42,11 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_use_param = False  # "flow, x0, target" stays one entry
 add_module_names = False
+
+
+def make_player(app: Sphinx) -> None:
+    """Write the player of the page "Player": a copy in the repository would go stale."""
+    subprocess.run([sys.executable, str(Path(app.srcdir) / "film.py"), "player"], check=True)
 
 
 # ---------------------------------------------------------------- equations: MathML in the page, no
@@ -112,5 +120,6 @@ def no_protocol_signature(
 
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    app.connect("builder-inited", make_player)
     app.connect("autodoc-process-docstring", plain_formulas, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", no_protocol_signature)

@@ -145,15 +145,16 @@ def test_paces_tabulate_what_they_say(pages, file, two):
         length = np.concatenate([[0], length / length[-1]])
         shares.append(np.interp(its, np.arange(11), length))
     np.testing.assert_allclose(np.mean(shares, 0), [0, 0.25, 0.5, 0.75, 1], atol=0.01)
-    # "equal W2": where both have fallen to a level, they are at the first record below it
-    first, second = (path.metrics["W2"].numpy() for path in two.values())
-    end = max(first.min(), second.min())
-    for j in (1, 2, 3):
-        levels = [
-            w[round(its[j])] for w, its in zip((first, second), places["equal W2"], strict=True)
-        ]
-        if min(levels) > end:
-            assert abs(np.log(levels[0] / levels[1])) < 0.5
+    # "equal W2": each at the first record at or below a level, or at its lowest; levels are even in
+    # log W2 from the highest start to the lowest end
+    lowest = [np.minimum.accumulate(path.metrics["W2"].numpy()) for path in two.values()]
+    top, bottom = max(fall[0] for fall in lowest), min(fall[-1] for fall in lowest)
+    levels = np.exp(np.linspace(np.log(top), np.log(bottom), 5)) * (1 + 1e-6)
+    expected = [
+        [int((fall <= max(level, fall[-1])).argmax()) for level in levels] for fall in lowest
+    ]
+    np.testing.assert_allclose(places["equal W2"], expected, atol=1e-6)
+    assert expected[0] != expected[1]  # the two flows are not at one record
 
 
 def test_it_plays_by_itself_unless_motion_is_unwanted(pages, file):
@@ -389,7 +390,6 @@ def test_particles_are_coloured_by_speed_mass_and_witness(pages, tmp_path):
     assert options == ["flow", "start", "speed", "mass", "witness"]
     assert shades("mass").tolist() == [int(32 * m / 2) for m in np.linspace(0.1, 1.9, N)]
     speed = path.velocity[0].norm(dim=1).numpy()
-    assert (np.argsort(shades("speed"), kind="stable")[-3:] == np.argsort(speed)[-3:]).mean() > 0.3
     assert np.corrcoef(shades("speed"), np.sqrt(speed))[0, 1] > 0.95
     page.keyboard.press("End")
     fit = pf.fit(pf.estimators.MMD(G), path.cloud(-1), path.target)
