@@ -157,6 +157,7 @@ class Value:
     __truediv__, __rtruediv__ = _quotient(), _quotient(reflected=True)
     __lt__, __le__ = _comparison("<"), _comparison("<=")
     __gt__, __ge__ = _comparison(">"), _comparison(">=")
+    # object's own return a bool; these return the value of the comparison
     __eq__ = _comparison("==")  # type: ignore[assignment]
     __ne__ = _comparison("!=")  # type: ignore[assignment]
 
