@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         samplers,
         schedules,
         scikit,
+        study,
         testing,
     )
     from particleflow.clouds import Clock, Cloud, Draws, Replay
@@ -69,6 +70,7 @@ _MODULES = (
     "samplers",
     "schedules",
     "scikit",
+    "study",
     "testing",
 )
 # The same by name.
@@ -111,6 +113,7 @@ __all__ = [
     "schedules",
     "scikit",
     "simulate",
+    "study",
     "testing",
     "wgan_flow",
 ]

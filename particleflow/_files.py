@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,3 +78,38 @@ def replace_bytes(path: Path, data: bytes) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, in UTF-8."""
     replace_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def alone(folder: Path, argument: str) -> Iterator[None]:
+    """Keep other runs out of the folder within the block.
+
+    The results of two runs would be mixed, under the settings of one. `argument` is the name of the
+    folder in messages. Nobody is kept out where the
+    system or the file system has no locks.
+
+    Raises
+    ------
+    RefusedValueError
+        Another run uses the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedValueError(
+                argument,
+                f"must be a folder of one run, and another one writes to {folder}",
+                remedy="wait for it, or choose another",
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(place)

@@ -56,6 +56,7 @@ LAYERS = [
     "testing",
     "scikit",
     "plotting",
+    "study",
     "live",
     "stopping",
     "streams",
@@ -78,6 +79,8 @@ HEAVY = {
     "cufinufft": set(),
     "tomli_w": set(),
     "imageio_ffmpeg": set(),
+    "joblib": set(),
+    "jinja2": set(),
 }
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from particleflow._files import alone
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import closest, did_you_mean, shown
 from particleflow.cli import idle, synonyms, toml
@@ -159,7 +160,7 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
     with ExitStack() as held:
         try:
             out = folder.folder(settings.get("out") or "out")
-            held.enter_context(folder.alone(out))
+            held.enter_context(alone(out, "out"))
             with threads(1), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", RuntimeWarning)
                 task = built(settings, names)

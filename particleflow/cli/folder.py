@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from particleflow._refusals import RefusedValueError
@@ -51,40 +50,6 @@ def folder(path: str) -> Path:
             f"{error.strerror}: choose another",
         ) from None
     return out
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keep other runs out of the folder within the block.
-
-    The results of two runs would be mixed, under the settings of one. Nobody is kept out where the
-    system or the file system has no locks.
-
-    Raises
-    ------
-    RefusedValueError
-        Another run uses the folder.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    place = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefusedValueError(
-                "out",
-                f"must be a folder of one run, and another one writes to {out}",
-                remedy="wait for it, or choose another",
-            ) from None
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(place)
 
 
 def keep_apart(task: Task, out: Path, *, single: bool) -> None:

@@ -1,0 +1,204 @@
+"""One run of one contender on one draw of a task, measured: a row of the results."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from particleflow import _checks
+from particleflow.clouds import Cloud
+from particleflow.engine import begin, iterate
+from particleflow.integrators import State
+from particleflow.study.contender import Contender, Settings
+from particleflow.study.task import Problem, Task
+from particleflow.trajectory import Trajectory
+
+Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
+
+# Number of records of a run at which the metrics are taken.
+RECORDS = 16
+# Most multiples of the task's steps that a run may take to use its seconds.
+MOST_STEPS = 20
+# Contenders and dimensions that have taken a step in this process.
+WARM: set[tuple[str, int]] = set()
+# Records that the trajectory of a player holds, in about: one for each frame of 5 s at 20 a second.
+FRAMES = 100
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run to be made: a contender with its settings, on the draw of a task that a seed makes.
+
+    `role` is "default", "trial" (it chooses settings) or "tuned". `seconds` are those of the
+    processor that the run may use beyond the task's steps. `keep`: its trajectory is kept for
+    players.
+    """
+
+    task: Task
+    contender: Contender
+    role: str
+    seed: int
+    settings: Settings
+    trial: int | None = None
+    seconds: float | None = None
+    keep: bool = False
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What the cell is called within its study."""
+        number = () if self.trial is None else (f"trial {self.trial}",)
+        return (self.task.name, self.contender.name, self.role, *number, f"seed {self.seed}")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The begin of its row."""
+        return {
+            "task": self.task.name,
+            "contender": self.contender.name,
+            "role": self.role,
+            "trial": self.trial,
+            "seed": self.seed,
+            "settings": dict(self.settings),
+        }
+
+
+class Stopwatch:
+    """Yields the states of a run, and takes the processor's seconds of each step.
+
+    What is done between the states (metrics, records) does not count.
+    """
+
+    def __init__(self, states: Iterator[State]) -> None:
+        self.states = states
+        self.seconds = 0.0
+        self.at: dict[int, float] = {}
+
+    def __iter__(self) -> Iterator[State]:
+        return self
+
+    def __next__(self) -> State:
+        began = time.process_time()
+        state = next(self.states)
+        self.seconds += time.process_time() - began
+        self.at[state.clock.step] = self.seconds
+        return state
+
+
+def measure(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
+    """The row of a cell; its trajectory goes to the file `trajectory` if it is kept.
+
+    Warnings of the run are a part of the row.
+    """
+    with _checks.warnings_caught("always") as caught:
+        row = _measured(cell, metrics, trajectory)
+    told = dict.fromkeys(str(one.message) for one in caught)
+    return {**row, "warnings": list(told)}
+
+
+def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
+    problem, steps = cell.task.draw(cell.seed), cell.task.steps
+    _warm(cell, problem)
+    began = time.process_time()
+    setup = cell.contender.build(problem, cell.settings)
+    building = time.process_time() - began
+    run = begin(
+        setup.flow,
+        problem.x0,
+        problem.target,
+        steps=steps,
+        dt=setup.dt,
+        integrator=setup.integrator,
+        save=None,
+        metrics={**metrics, **{held_out(m): _apart(metrics[m], problem) for m in metrics}},
+        seed=cell.seed,
+        progress=False,
+    )
+    watch = Stopwatch(run.states)
+    run.states = watch
+    every, frame = max(1, steps // RECORDS), max(1, steps // FRAMES)
+    run.wanted = lambda step: step % every == 0 or (cell.keep and step % frame == 0)
+    if cell.seconds is not None:
+        allowed = cell.seconds
+        run.is_last = lambda state: (
+            state.clock.step >= steps
+            and (watch.seconds >= allowed or state.clock.step >= MOST_STEPS * steps)
+        )
+    run.go()
+    path = run.trajectory()
+    if cell.keep:
+        path.save(trajectory)
+    return {
+        "status": path.status,
+        "message": path.message,
+        "dt": setup.dt,
+        "building": building,
+        "floor": {name: _floor(metric, problem) for name, metric in metrics.items()},
+        "curve": _curve(
+            path, watch, every, 1 if setup.integrator is None else setup.integrator.stages
+        ),
+        "trajectory": trajectory.name if cell.keep else None,
+    }
+
+
+def held_out(metric: str) -> str:
+    """The name of a metric to the target points that the flow never sees."""
+    return f"{metric} held out"
+
+
+def _apart(metric: Callable[..., float], problem: Problem) -> Callable[[Cloud, Cloud], float]:
+    return lambda x, _: metric(x, problem.held_out)
+
+
+def _floor(metric: Callable[..., float], problem: Problem) -> list[float | None]:
+    """The metric between fresh target points and either target sample."""
+    return [
+        _finite(float(metric(problem.fresh, points)))
+        for points in (problem.target, problem.held_out)
+    ]
+
+
+def _warm(cell: Cell, problem: Problem) -> None:
+    """Take a step of a contender's first run in this process.
+
+    Imports and compiled code then do not count as the run's time.
+    """
+    key = (cell.contender.name, problem.x0.shape[1])
+    if key not in WARM:
+        WARM.add(key)
+        setup = cell.contender.build(problem, cell.settings)
+        states = iterate(
+            setup.flow, problem.x0, problem.target, dt=setup.dt or 1.0, integrator=setup.integrator
+        )
+        for _ in range(2):
+            next(states)
+
+
+def _curve(
+    path: Trajectory, watch: Stopwatch, every: int, stages: int
+) -> dict[str, list[float | None]]:
+    """The metrics against steps, time, seconds of the processor and fits, `every` so many steps.
+
+    A step makes a fit for each of its stages; the fit at the start serves the first step.
+    """
+    steps = path.steps.tolist()
+    kept = [k for k, step in enumerate(steps) if step % every == 0 or k == len(steps) - 1]
+    columns = {
+        "steps": steps,
+        "time": path.times.tolist(),
+        "seconds": [watch.at.get(step, watch.seconds) for step in steps],
+        "fits": [1 + stages * step for step in steps],
+        "energy": path.energy.tolist(),
+        **{name: values.tolist() for name, values in path.metrics.items()},
+    }
+    return {name: [_finite(values[k]) for k in kept] for name, values in columns.items()}
+
+
+def _finite(value: float) -> float | None:
+    """The number to 6 digits, or None where JSON has none."""
+    if isinstance(value, int):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,0 +1,391 @@
+"""A study: contenders on tasks, at equal budgets, each with its default and with tuned settings."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from particleflow import _checks
+from particleflow._files import alone
+from particleflow.clouds import Cloud
+from particleflow.metrics import W2
+from particleflow.study import digests, environment
+from particleflow.study.cell import RECORDS, Cell, measure
+from particleflow.study.contender import Choice, Contender
+from particleflow.study.progress import duration, say
+from particleflow.study.result import Result
+from particleflow.study.store import Store, digest, opened
+from particleflow.study.task import Task
+from particleflow.study.tuning import FIRST_SEED, best, trials
+from particleflow.study.work import Done, Work, perform
+
+# Number of the trial that has the default's settings.
+DEFAULT_TRIAL = -1
+# The roles of runs, in the order of rows.
+ROLES = ("default", "tuned", "trial")
+# Steps of a run that measures what a step costs.
+COSTING = 5
+# The first seed of runs that measure costs; they choose nothing.
+COSTING_SEED = 2 * FIRST_SEED
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison of contenders on tasks.
+
+    Every contender starts from the same points and sees the same target points, seed by seed. It
+    runs with its default settings and, with `tuning` > 0, with the best of so many settings. These
+    are points of a Sobol sequence in its ranges, and its default beside; they are tried on seeds
+    that are used for nothing else, and judged by the distance to held-out points.
+
+    Parameters
+    ----------
+    tasks, contenders : sequences of Task, Contender
+        Their names must differ.
+    seeds : int
+        The number of seeds 0, 1, ... of the comparison.
+    tuning : int
+        The number of trials of each contender on each task; 0 for none. Powers of 2 are spread
+        best.
+    tuning_seeds : int
+        The number of seeds that each trial runs on.
+    seconds : float or None
+        A run takes the task's steps, and further ones until it has used so many seconds of the
+        processor (20 times the steps at most). Contenders can then be compared at equal seconds
+        where a quick one takes more steps.
+    metrics : mapping of name to metric
+        The first one ranks. By default W2 (the root).
+    players : bool
+        Keep the trajectories of the first seed for `Result.players`.
+
+    Examples
+    --------
+    >>> import particleflow as pf
+    >>> from particleflow.study import Contender, Range, Study, Task
+    >>> rings = Task(
+    ...     "rings", pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01), pf.samplers.Rings(),
+    ...     particles=60, targets=80, steps=40,
+    ... )
+    >>> kernel = lambda problem: pf.kernels.Gaussian(problem.bandwidth)
+    >>> contenders = [
+    ...     Contender("mmd", lambda problem: pf.mmd_flow(kernel(problem))),
+    ...     Contender(
+    ...         "kale", lambda problem, lam: pf.kale_flow(kernel(problem), lam=lam),
+    ...         {"lam": Range(1e-4, 1.0, default=1e-2)},
+    ...     ),
+    ... ]
+    >>> result = Study([rings], contenders, seeds=2).run(progress=False)
+    >>> len(result.rows)
+    4
+    """
+
+    tasks: Sequence[Task]
+    contenders: Sequence[Contender]
+    seeds: int = 10
+    tuning: int = 0
+    tuning_seeds: int = 1
+    seconds: float | None = None
+    metrics: Mapping[str, Callable[[Cloud, Cloud], float]] = field(
+        default_factory=lambda: {"W2": W2()}
+    )
+    players: bool = True
+
+    def __post_init__(self) -> None:
+        for name, kind, example in (
+            ("tasks", Task, "Task('rings', start, target)"),
+            ("contenders", Contender, "Contender('mmd', make)"),
+        ):
+            several = _checks.several(getattr(self, name), name, remedy=f"e.g. [{example}]")
+            if not several:
+                raise ValueError(f"`{name}` must not be empty, got []: pass e.g. [{example}]")
+            for one in several:
+                if not isinstance(one, kind):
+                    raise TypeError(
+                        f"`{name}` must hold a {kind.__name__} each, got {_checks.said(one)}: e.g."
+                        f" {example}"
+                    )
+            names = [one.name for one in several]
+            if double := [one for one in names if names.count(one) > 1]:
+                raise ValueError(
+                    f"`{name}` must have different names, got {double[0]!r} twice: rename one"
+                )
+        _checks.count(self.seeds, "seeds")
+        _checks.count(self.tuning, "tuning", least=0)
+        _checks.count(self.tuning_seeds, "tuning_seeds")
+        if self.seconds is not None:
+            _checks.positive(self.seconds, "seconds")
+        if not isinstance(self.metrics, Mapping) or not self.metrics:
+            raise TypeError(
+                f"`metrics` must map names to metrics, got {_checks.said(self.metrics)}: e.g."
+                " {'W2': pf.metrics.W2()}"
+            )
+
+    def run(
+        self, *, jobs: int = 1, folder: str | Path | None = None, progress: bool = True
+    ) -> Result:
+        """Run what is not in the folder yet, and return the results.
+
+        Parameters
+        ----------
+        jobs : int
+            Processes at a time, of one thread each. 1: in this process.
+        folder : str or Path
+            Each row is written there as soon as it is made. A study that was stopped, or killed,
+            goes on from there. It may have more seeds, trials, tasks or contenders then. Without a
+            folder rows are kept in a temporary one.
+        progress : bool
+            Say on stderr what is to be done and how long it takes.
+
+        Returns
+        -------
+        Result
+            After Ctrl-C it holds what is finished, and `interrupted` is True.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A contender's `make` fails on its first problem, the folder cannot be written to, or
+            holds another study's results. Nothing is run then. A run that fails later is a row with
+            the status "failed".
+        """
+        _checks.count(jobs, "jobs")
+        _checks.flag(progress, "progress")
+        temporary = None if folder is not None else tempfile.TemporaryDirectory()
+        store = opened(folder if temporary is None else temporary.name)
+        with alone(store.folder, "folder"):
+            store.claim(self._digests())
+            costs = self._costs()
+            done, chosen = self._performed(store, costs, jobs, progress)
+        return Result(
+            study=self._described(),
+            environment=environment.describe(),
+            rows=self._rows(done, chosen),
+            folder=store.folder,
+            interrupted=done.interrupted,
+            _temporary=temporary,
+        )
+
+    def _performed(
+        self, store: Store, costs: Mapping[tuple[str, str], float], jobs: int, progress: bool
+    ) -> tuple[Done, dict[tuple[str, str], int]]:
+        """All rows, and the numbers of the trials that are the best."""
+        pairs = [(task, contender) for task in self.tasks for contender in self.contenders]
+        searches = {
+            (task.name, contender.name): self._trials(contender) for task, contender in pairs
+        }
+
+        def works(cells: Iterable[Cell]) -> list[Work]:
+            return [self._work(cell, store, costs) for cell in cells]
+
+        first = works(
+            cell
+            for task, contender in pairs
+            for cell in [
+                *self._cells(task, contender, "default", contender.default),
+                *self._trial_cells(task, contender, searches[task.name, contender.name]),
+            ]
+        )
+        if progress:
+            self._announce(first, store, jobs)
+        done = perform(first, store, jobs=jobs, progress=progress)
+        chosen: dict[tuple[str, str], int] = {}
+        if self.tuning and not done.interrupted:
+            metric = next(iter(self.metrics))
+            for pair in searches:
+                rows = [row for key, row in done.rows.items() if key[:3] == (*pair, "trial")]
+                number = best(rows, metric)
+                if number is not None:
+                    chosen[pair] = number
+            second = works(
+                cell
+                for task, contender in pairs
+                if chosen.get((task.name, contender.name), DEFAULT_TRIAL) != DEFAULT_TRIAL
+                for cell in self._cells(
+                    task,
+                    contender,
+                    "tuned",
+                    searches[task.name, contender.name][chosen[task.name, contender.name]],
+                    chosen[task.name, contender.name],
+                )
+            )
+            more = perform(second, store, jobs=jobs, progress=progress)
+            done = Done({**done.rows, **more.rows}, more.interrupted)
+        return done, chosen
+
+    def _trials(self, contender: Contender) -> dict[int, Mapping[str, Any]]:
+        """The settings that are tried, by number; the default's among them."""
+        if not self.tuning:
+            return {}
+        return {DEFAULT_TRIAL: contender.default, **dict(enumerate(trials(contender, self.tuning)))}
+
+    def _cells(
+        self,
+        task: Task,
+        contender: Contender,
+        role: str,
+        settings: Mapping[str, Any],
+        trial: int | None = None,
+    ) -> list[Cell]:
+        """The runs of the comparison with these settings, one for each seed."""
+        return [
+            Cell(
+                task,
+                contender,
+                role,
+                seed,
+                settings,
+                trial,
+                self.seconds,
+                self.players and not seed,
+            )
+            for seed in range(self.seeds)
+        ]
+
+    def _trial_cells(
+        self, task: Task, contender: Contender, search: Mapping[int, Mapping[str, Any]]
+    ) -> list[Cell]:
+        return [
+            Cell(task, contender, "trial", FIRST_SEED + seed, settings, number, self.seconds)
+            for number, settings in search.items()
+            for seed in range(self.tuning_seeds)
+        ]
+
+    def _work(self, cell: Cell, store: Store, costs: Mapping[tuple[str, str], float]) -> Work:
+        trajectory = store.path(cell.key).with_suffix(".npz")
+        seconds = max(costs[cell.task.name, cell.contender.name], cell.seconds or 0.0)
+        run = partial(measure, cell, self.metrics, trajectory)
+        return Work(cell.key, run, cell.facts, seconds)
+
+    def _costs(self) -> dict[tuple[str, str], float]:
+        """Roughly the seconds of a run of each contender on each task.
+
+        Each contender takes a few steps on the first task. That a contender cannot be built is
+        found here, before any run.
+        """
+        first, costs = self.tasks[0], {}
+        for contender in self.contenders:
+            few = Cell(
+                replace(first, steps=COSTING), contender, "cost", COSTING_SEED, contender.default
+            )
+            began = time.process_time()
+            try:
+                row = measure(few, self.metrics, Path())
+            except Exception as error:
+                error.add_note(f"(contender {contender.name!r} on task {first.name!r})")
+                raise
+            spent, seconds = time.process_time() - began, row["curve"]["seconds"]
+            step = (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
+            rest = max(0.0, spent - 2 * row["building"] - seconds[0] - seconds[-1])
+            records = rest / (len(seconds) + 1)
+            for task in self.tasks:
+                more = _pairs(task) / _pairs(first)
+                costs[task.name, contender.name] = more * (
+                    row["building"] + seconds[0] + task.steps * step + (RECORDS + 2) * records
+                )
+        return costs
+
+    def _announce(self, works: Sequence[Work], store: Store, jobs: int) -> None:
+        """Say what is to be done."""
+        left = [work for work in works if store.read(work.key) is None]
+        seconds = sum(work.seconds for work in left) / min(jobs, environment.processors())
+        tuned = f", {self.tuning + 1} trials each" if self.tuning else ""
+        done = f", {len(works) - len(left)} of them done" if len(left) < len(works) else ""
+        say(
+            f"{len(works)} runs{done}: {len(self.contenders)} contenders on {len(self.tasks)}"
+            f" tasks, {self.seeds} seeds{tuned}; about {duration(seconds)} in {jobs} processes"
+        )
+
+    def _digests(self) -> dict[str, dict[str, str]]:
+        """What the rows depend on."""
+        return {
+            "task": {task.name: digests.of_task(task) for task in self.tasks},
+            "contender": {one.name: digests.of_contender(one) for one in self.contenders},
+            "option": {
+                "metrics": digests.of_metrics(self.metrics),
+                "seconds": digest(self.seconds),
+                "tuning_seeds": digest(self.tuning_seeds),
+                "version of particleflow": digest(environment.describe([])["particleflow"]),
+            },
+        }
+
+    def _described(self) -> dict[str, Any]:
+        """The study in words and numbers that JSON can hold."""
+        return {
+            "tasks": [
+                {
+                    "name": task.name,
+                    "title": task.title,
+                    "start": digests.said(task.start),
+                    "target": digests.said(task.target),
+                    "dim": task.target.dim,
+                    "particles": task.particles,
+                    "targets": task.targets,
+                    "bandwidth": task.bandwidth,
+                    "steps": task.steps,
+                    "as_images": task.as_images,
+                }
+                for task in self.tasks
+            ],
+            "contenders": [
+                {
+                    "name": one.name,
+                    "title": one.title,
+                    "parameters": {
+                        name: {
+                            "kind": "choice" if isinstance(part, Choice) else "range",
+                            **{key: _plain(value) for key, value in vars(part).items()},
+                        }
+                        for name, part in one.tunable.items()
+                    },
+                }
+                for one in self.contenders
+            ],
+            "seeds": self.seeds,
+            "tuning": self.tuning,
+            "tuning_seeds": self.tuning_seeds,
+            "seconds": self.seconds,
+            "metrics": list(self.metrics),
+        }
+
+    def _rows(self, done: Done, chosen: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+        """The rows by task, contender, role and seed.
+
+        Where the default is the best trial, its rows are those of the tuned contender, too.
+        """
+        order = {
+            (task.name, one.name): k
+            for k, (task, one) in enumerate(
+                (task, one) for task in self.tasks for one in self.contenders
+            )
+        }
+        rows = list(done.rows.values())
+        rows += [
+            {**row, "role": "tuned", "trial": DEFAULT_TRIAL}
+            for row in done.rows.values()
+            if row["role"] == "default"
+            and chosen.get((row["task"], row["contender"])) == DEFAULT_TRIAL
+        ]
+        return sorted(
+            rows,
+            key=lambda row: (
+                order[row["task"], row["contender"]],
+                ROLES.index(row["role"]),
+                -2 if row["trial"] is None else row["trial"],
+                row["seed"],
+            ),
+        )
+
+
+def _pairs(task: Task) -> int:
+    """The number of pairs that a sum over both clouds has."""
+    return task.particles * (task.particles + task.targets)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -1,0 +1,77 @@
+"""Numbers over seeds: medians, bootstrap intervals, paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Number of resamples of a bootstrap.
+RESAMPLES = 2000
+# Share of resamples within an interval.
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The median of some values, and its bootstrap interval of 95 %."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "-"
+        if self.count == 1:
+            return f"{self.median:.3g}"
+        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+    def record(self) -> dict[str, float | int]:
+        """The same for JSON."""
+        return {"median": self.median, "low": self.low, "high": self.high, "count": self.count}
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The median and the percentile bootstrap's interval of it.
+
+    The resamples are drawn with a fixed seed. An infinite value stands for a run that failed: it
+    counts as worse than all others.
+    """
+    known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
+    if not known.size:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    rng = np.random.default_rng(0)
+    resampled = np.sort(known)[rng.integers(0, known.size, (RESAMPLES, known.size))]
+    with np.errstate(invalid="ignore"):  # inf - inf between two failed runs
+        medians = np.sort(_median(resampled))
+        middle = float(_median(known[None])[0])
+    # of an even number of values where some are infinite the mean of two may not exist
+    low, high = (
+        medians[min(int(share * RESAMPLES), RESAMPLES - 1)]
+        for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    )
+    return Interval(middle, float(low), float(high), int(known.size))
+
+
+def _median(rows: np.ndarray) -> np.ndarray:
+    """The median of each row; of infinite middle values infinity."""
+    count = rows.shape[1]
+    ordered = np.sort(rows, axis=1)
+    lower, upper = ordered[:, (count - 1) // 2], ordered[:, count // 2]
+    return np.where(np.isinf(upper), upper, (lower + upper) / 2)
+
+
+def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Interval:
+    """The median of a - b over the seeds that both have, and its interval.
+
+    Both contenders had the same start and the same target of each seed: what a draw does to both
+    does not count. Where both failed, the difference is 0.
+    """
+    both = sorted(a.keys() & b.keys())
+    return interval(
+        [0.0 if math.isinf(a[seed]) and math.isinf(b[seed]) else a[seed] - b[seed] for seed in both]
+    )

@@ -1,0 +1,129 @@
+"""Tasks: what a flow starts from, where it should arrive, and how far its steps go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow.clouds import Draws
+from particleflow.kernels import default_bandwidth
+from particleflow.samplers import Sampler
+
+# Number of particles of a task; it differs from the number of target points.
+PARTICLES = 240
+# Number of target points of a task.
+TARGETS = 300
+# Number of steps of a run.
+STEPS = 500
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One draw of a task.
+
+    Attributes
+    ----------
+    x0 : (N, d)
+        The start.
+    target : (M, d)
+        The target sample that the flow sees.
+    held_out : (M, d)
+        A target sample that the flow never sees.
+    fresh : (N, d)
+        As many target points as particles. Their distance to `target` is the floor: no flow can be
+        expected to end nearer.
+    steps : int
+        The number of steps, for schedules that end with the run.
+    seed : int
+    given_bandwidth : float or None
+        The task's kernel scale, if it has one.
+    """
+
+    x0: Float[Tensor, "N d"]
+    target: Float[Tensor, "M d"]
+    held_out: Float[Tensor, "M d"]
+    fresh: Float[Tensor, "N d"]
+    steps: int
+    seed: int
+    given_bandwidth: float | None = None
+
+    @cached_property
+    def bandwidth(self) -> float:
+        """The task's kernel scale, or `default_bandwidth` of the target sample."""
+        if self.given_bandwidth is not None:
+            return self.given_bandwidth
+        return default_bandwidth(self.target)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the target sample: the root of its mean variance."""
+        return float(self.target.var(dim=0).mean().sqrt())
+
+
+@dataclass(frozen=True)
+class Task:
+    """A start, a target, and the sizes of a run.
+
+    Parameters
+    ----------
+    name : str
+        Short, as in tables.
+    start, target : Sampler
+        The distributions. Each seed draws them anew. Equal seeds draw equal points, whatever the
+        contender: differences of contenders are paired.
+    title : str
+        One line, as in reports.
+    particles, targets : int
+        N and M.
+    bandwidth : float
+        The kernel scale that every contender is given. By default `kernels.default_bandwidth` of
+        each target sample.
+    steps : int
+        The number of steps of a run.
+    as_images : (height, width)
+        The points are pictures of so many pixels, and players show them so.
+    """
+
+    name: str
+    start: Sampler
+    target: Sampler
+    title: str = ""
+    particles: int = PARTICLES
+    targets: int = TARGETS
+    bandwidth: float | None = None
+    steps: int = STEPS
+    as_images: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _checks.text(self.name, "name", remedy="a short name, e.g. 'rings'")
+        for role, sampler in (("start", self.start), ("target", self.target)):
+            if isinstance(sampler, type) or not isinstance(sampler, Sampler):
+                raise TypeError(
+                    f"`{role}` must be a sampler, got {_checks.said(sampler)}: e.g."
+                    " pf.samplers.Gaussian(dim=2), or pf.samplers.FromArray(points)"
+                )
+        if self.start.dim != self.target.dim:
+            raise ValueError(
+                f"`start` must have the dimension of `target`, got d = {self.start.dim} and d ="
+                f" {self.target.dim}: pass a start in d = {self.target.dim}"
+            )
+        for name in ("particles", "targets", "steps"):
+            _checks.count(getattr(self, name), name)
+        if self.bandwidth is not None:
+            _checks.positive(self.bandwidth, "bandwidth")
+
+    def draw(self, seed: int) -> Problem:
+        """Draw a problem as a pure function of the seed.
+
+        The target samples are independent. A row of a data set is in at most one of them.
+        """
+        streams, (n, m) = Draws(seed), (self.particles, self.targets)
+        drawn = self.target.sample(2 * m + n, seed=streams.child_seed("target", 0))
+        x0 = self.start.sample(n, seed=streams.child_seed("start", 0))
+        seen, held_out, fresh = (part.clone() for part in torch.split(drawn, [m, m, n]))
+        return Problem(x0, seen, held_out, fresh, self.steps, seed, self.bandwidth)
