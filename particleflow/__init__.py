@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from particleflow.estimators import Fit
     from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
+    from particleflow.many import simulate_many
+    from particleflow.metrics import two_sample
+    from particleflow.runs import Runs
     from particleflow.saving import SaveAt
     from particleflow.summary import Summary
     from particleflow.trajectory import Trajectory
@@ -49,6 +52,9 @@ _HOME = {
     "estimators": ("Fit",),
     "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow", "wgan_flow"),
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
+    "many": ("simulate_many",),
+    "metrics": ("two_sample",),
+    "runs": ("Runs",),
     "saving": ("SaveAt",),
     "summary": ("Summary",),
     "trajectory": ("Trajectory",),
@@ -85,6 +91,7 @@ __all__ = [
     "Flow",
     "Heun",
     "Replay",
+    "Runs",
     "SaveAt",
     "State",
     "Summary",
@@ -111,7 +118,9 @@ __all__ = [
     "schedules",
     "scikit",
     "simulate",
+    "simulate_many",
     "testing",
+    "two_sample",
     "wgan_flow",
 ]
 

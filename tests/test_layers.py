@@ -46,6 +46,7 @@ LAYERS = [
     "saving",
     "archive",
     "trajectory",
+    "runs",
     "recording",
     "_inputs",
     "watch",
@@ -53,6 +54,7 @@ LAYERS = [
     "running",
     "stepping",
     "engine",
+    "many",
     "testing",
     "scikit",
     "plotting",
@@ -77,6 +79,8 @@ HEAVY = {
     "finufft": set(),
     "cufinufft": set(),
     "tomli_w": set(),
+    "joblib": set(),
+    "threadpoolctl": set(),
     "imageio_ffmpeg": set(),
 }
 NEVER = {"geomloss": "it makes `import ot` import pykeops"}

@@ -23,6 +23,7 @@ PUBLIC = [
     "Heun",
     "RK4",
     "Replay",
+    "Runs",
     "SaveAt",
     "State",
     "Summary",
@@ -49,7 +50,9 @@ PUBLIC = [
     "schedules",
     "scikit",
     "simulate",
+    "simulate_many",
     "testing",
+    "two_sample",
     "wgan_flow",
 ]
 MODULES = [
