@@ -187,7 +187,7 @@ def _key(points: Points) -> tuple[int, bytes]:
     return len(points), points[rows].cpu().numpy().tobytes()
 
 
-def _drawn(points: Points, others: int, rng: np.random.Generator) -> Points:
+def _drawn(points: Points, others: int, rng: np.random.Generator) -> Float[Tensor, "S d"]:
     """The points of a cloud that are compared with `others` points of the other cloud."""
     most = max(MOST // 2, MOST - others)
     if len(points) <= most:
