@@ -81,6 +81,10 @@ class Source:
         with Supplied(self.name, self.given):
             return self.given.sample(self.size, seed=stream, **kind)
 
+    def called(self, place: int) -> str:
+        """The name of the cloud at `place`, for messages."""
+        return f"{self.name}[{place}]" if self.each else self.name
+
     def like(self, place: int) -> Tensor | None:
         """The tensor that decides the dtype of the other cloud; None where there is none."""
         one = self.given[place] if self.each else self.given
@@ -191,7 +195,7 @@ def simulate_many(
     first = Source.of(starts, "starts", n, "n", numbers)
     second = Source.of(target, "target", m, "m", numbers)
     job = Job(flow, first, second, {**options, "dt": dt})
-    _check(job, numbers[0])
+    _check(job, numbers)
     runs, failures = {}, {}
     cause: BaseException | None = None
     answers = _answers(job, numbers, min(processes, len(numbers)))
@@ -257,13 +261,19 @@ def _clouds(given: Any) -> bool:
     )
 
 
-def _check(job: Job, seed: int) -> None:
-    """Refuse what the run of the first seed would refuse, under the names of `simulate_many`."""
-    x0, target = job.clouds(0, seed)
-    clouds_of(x0, target, "starts", "target", Clock(draws=Draws(seed)))
+def _check(job: Job, seeds: Sequence[int]) -> None:
+    """Refuse what a run would refuse, under the names of `simulate_many`.
+
+    Listed clouds are all looked at; otherwise the clouds of the first seed stand for all.
+    """
+    listed = job.starts.each or job.target.each
+    for place, seed in enumerate(seeds if listed else seeds[:1]):
+        x_name, y_name = job.starts.called(place), job.target.called(place)
+        x0, target = job.clouds(place, seed)
+        clouds_of(x0, target, x_name, y_name, Clock(draws=Draws(seed)))
     dt = job.options["dt"]
     options = {**job.options, "dt": UNUSED_DT if dt is None else dt}
-    begin(job.flow, x0, target, seed=seed, progress=False, **options)
+    begin(job.flow, *job.clouds(0, seeds[0]), seed=seeds[0], progress=False, **options)
 
 
 def _answers(job: Job, seeds: Sequence[int], processes: int) -> Iterable[tuple[int, Any]]:

@@ -128,7 +128,7 @@ def test_a_run_that_raises_leaves_the_others() -> None:
     assert list(runs.failures) == [1]
     assert "ArithmeticError('no luck')" in runs.failures[1]
     assert repr(runs) == "Runs(2 of 3 seeds: 2 completed)"
-    with pytest.raises(RuntimeError, match="none of the 1 runs was made, got Arithmetic.* seed 1"):
+    with pytest.raises(RuntimeError, match=r"none of the 1 runs was made, got Arithmetic.* seed 1"):
         pf.simulate_many(flow, X, Y, seeds=[1], steps=2, dt=0.1)
 
 
