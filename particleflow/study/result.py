@@ -88,6 +88,10 @@ class Result:
         """The rows of a contender on a task, by seed."""
         return list(self._sorted.get((task, contender, role), ()))
 
+    def steps(self, task: str) -> float:
+        """The number of steps of a task."""
+        return next(float(one["steps"]) for one in self.study["tasks"] if one["name"] == task)
+
     def floor(self, task: str, metric: str | None = None) -> float | None:
         """The metric between fresh samples of the target's sizes: its mean over all seeds."""
         name = metric or self.metric
@@ -120,7 +124,7 @@ class Result:
         name = metric or self.metric
         floor = self.floor(task, name) or 1.0
         column = name if seen else held_out(name)
-        place = at or ("steps", self._steps(task))
+        place = at or ("steps", self.steps(task))
         return {
             row["seed"]: reached(row, column, *place) / floor
             for row in self.of(task, contender, role)
@@ -128,7 +132,7 @@ class Result:
 
     def trials(self, task: str, contender: str) -> list[tuple[Mapping[str, Any], float]]:
         """The settings that were tried, and the metric over its floor to points never seen."""
-        floor, place = self.floor(task) or 1.0, ("steps", self._steps(task))
+        floor, place = self.floor(task) or 1.0, ("steps", self.steps(task))
         return [
             (row["settings"], reached(row, held_out(self.metric), *place) / floor)
             for row in self.of(task, contender, "trial")
@@ -380,6 +384,3 @@ class Result:
         for row in self.rows:
             found.setdefault((row["task"], row["contender"], row["role"]), []).append(row)
         return found
-
-    def _steps(self, task: str) -> float:
-        return next(float(one["steps"]) for one in self.study["tasks"] if one["name"] == task)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from html import escape
 from io import StringIO
+from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -17,6 +17,8 @@ VARIABLES = {
     LIGHT.faint.lower(): "var(--quiet)",
     LIGHT.spine.lower(): "var(--line)",
 }
+# Attributes that hold coordinates, which are rounded to hundredths of a point.
+COORDINATES = ("d", "x", "y", "width", "height", "transform")
 
 
 def svg(figure: Figure, prefix: str, label: str) -> str:
@@ -29,35 +31,43 @@ def svg(figure: Figure, prefix: str, label: str) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         made = StringIO()
         figure.savefig(made, format="svg", transparent=True, metadata={"Date": None})
-    text = made.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
-    (box,) = re.findall(r'viewBox="([^"]*)"', text[: text.index(">")])
-    inside = text[text.index(">") + 1 :]
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', inside))
-    inside = re.sub(
-        r' id="([^"]*)"',
-        lambda found: f' id="{prefix}{found[1]}"' if found[1] in used else "",
-        inside,
-    )
-    inside = re.sub(r'(href="#|url\(#)', rf"\1{prefix}", inside).replace("xlink:href", "href")
-    inside = re.sub(r"font-family: [^;\"]*;?", "", inside)
-    inside = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", inside)
-    inside = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", inside)
-    for colour, variable in VARIABLES.items():
-        inside = inside.replace(colour, variable)
-    inside = _once(re.sub(r"\s+", " ", inside).replace("> <", "><"))
-    return f'<svg role="img" aria-label="{escape(label, quote=True)}" viewBox="{box}">{inside}'
+    root = ElementTree.fromstring(made.getvalue())
+    for part in root.iter():
+        part.tag = part.tag.partition("}")[2]
+        for unwanted in [child for child in part if child.tag.endswith(("}metadata", "}style"))]:
+            part.remove(unwanted)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', made.getvalue()))
+    for part in root.iter():
+        part.attrib = {name: _rewritten(name, part.attrib[name], prefix) for name in part.attrib}
+        if part.get("id", "").removeprefix(prefix) not in used:
+            part.attrib.pop("id", None)
+        for name in [name for name in part.attrib if name.startswith("{")]:
+            part.attrib[name.partition("}")[2]] = part.attrib.pop(name)
+        part.tail = None
+        if part.tag != "text":
+            part.text = None
+    for group in root.iter("g"):
+        styles = {part.get("style", "") for part in group}
+        if {part.tag for part in group} == {"use"} and len(styles) == 1:
+            # many equal marks: their style is written once
+            group.set("style", styles.pop())
+            for part in group:
+                part.attrib.pop("style", None)
+    root.attrib = {"role": "img", "aria-label": label, "viewBox": root.attrib["viewBox"]}
+    return ElementTree.tostring(root, encoding="unicode")
 
 
-def _once(text: str) -> str:
-    """Write the style of many equal marks once, at the group that holds them."""
-
-    def group(found: re.Match[str]) -> str:
-        styles = set(re.findall(r'style="([^"]*)"', found[2]))
-        if len(styles) != 1:
-            return found[0]
-        bare = re.sub(r' ?style="[^"]*"', "", found[2])
-        return f'<g{found[1]} style="{styles.pop()}">{bare}</g>'
-
-    return re.sub(r"<g([^>]*)>((?:<use [^>]*/>){2,})</g>", group, text)
+def _rewritten(name: str, value: str, prefix: str) -> str:
+    """The value of an attribute within the page."""
+    if name == "id":
+        return prefix + value
+    if name in COORDINATES:
+        short = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.2f}", value)
+        return " ".join(short.split())
+    if name == "style":
+        value = re.sub(r"font-family:[^;]*;? ?", "", value)
+        value = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", value)
+        for colour, variable in VARIABLES.items():
+            value = value.replace(colour, variable)
+        return value
+    return re.sub(r"(^|url\()#", rf"\1#{prefix}", value)
