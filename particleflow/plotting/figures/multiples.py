@@ -146,10 +146,14 @@ def multiples(
 
 def single(panel: Multiple, size: tuple[float, float], theme: Theme = LIGHT) -> Figure:
     """Draw one panel without its title, in a figure of `size` inches."""
-    left, right, bottom, top = 0.42, 0.08, 0.4, 0.06
+    right, bottom, top = 0.08, 0.4, 0.06
+    figure = sheet(1, 1, size, (0, 0, 0, 0), (0, 0), 72, theme.ground)
+    (ax,) = figure.axes
+    draw(ax, panel, theme)
+    longest = max(len(label.get_text()) for label in ax.get_yticklabels())
+    left = 0.14 + 0.62 * SMALL * longest / 72
     wide, high = size[0] - left - right, size[1] - bottom - top
-    figure = sheet(1, 1, (wide, high), (left, right, bottom, top), (0, 0), 72, theme.ground)
-    draw(figure.axes[0], panel, theme)
+    ax.set_position((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
     return figure
 
 
@@ -203,28 +207,28 @@ def _limits(ax: Axes, panel: Multiple) -> None:
         end for line in panel.lines for end in (line.low, line.high) if end is not None
     ]
     up += [] if panel.level is None else [[panel.level]]
-    for axis, values, log, free in (
-        (ax.xaxis, across, panel.log[0], 0.0 if not panel.dots else FREE),
-        (ax.yaxis, up, panel.log[1], FREE),
+    for axis, limit, values, log, free in (
+        (ax.xaxis, ax.set_xlim, across, panel.log[0], FREE if panel.dots else 0.0),
+        (ax.yaxis, ax.set_ylim, up, panel.log[1], FREE),
     ):
         flat = np.concatenate([np.asarray(v, dtype=np.float64) for v in [*values, []]])
         flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
         low, high = (flat.min(), flat.max()) if len(flat) else (0.5, 2.0)
         if log:
-            wide = max(high / low, NARROWEST) / (high / low)
-            low, high = low / wide**0.5, high * wide**0.5
+            wide = (max(NARROWEST, high / low) / (high / low)) ** 0.5
+            low, high = low / wide, high * wide
             pad = (high / low) ** free
             low, high = low / pad, high * pad
             axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-            axis.set_view_interval(low, high, ignore=True)
+            limit(low, high)
             axis.set_ticks(*logarithmic(low, high))
             axis.set_minor_locator(NullLocator())
         elif axis is ax.xaxis and panel.words:
-            axis.set_view_interval(-0.5, len(panel.words) - 0.5, ignore=True)
+            limit(-0.5, len(panel.words) - 0.5)
             axis.set_ticks(range(len(panel.words)), list(panel.words))
         else:
             pad = free * (high - low) or 0.5 * (high == low)
-            axis.set_view_interval(low - pad, high + pad, ignore=True)
+            limit(low - pad, high + pad)
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], min_n_ticks=3))
             Ticks.between(low, high).on(axis)
 

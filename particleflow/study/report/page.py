@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from particleflow.study.result import Result
 
 # Width and height of a panel, in inches, and of the panel of speeds.
-PANEL = (3.2, 2.2)
-WIDE = (4.6, 3.1)
+PANEL = (2.8, 2.05)
+WIDE = (4.4, 2.9)
 # Entries of the environment that the banner does not show as versions.
 MACHINE = ("date", "system", "processor", "processors", "threads", "command")
 # Columns of numbers of the rows of a task.
@@ -84,6 +84,7 @@ def page(
         study=result.study,
         tuned=result.role == "tuned",
         best=heat.sentence(result),
+        wins=heat.wins(result),
         truth=shown,
         strip=(truth.WIDTH, truth.HEIGHT, truth.TOP, truth.BOTTOM),
         equal=[(name, heat.at_equal(result, name)) for name in ("steps", "seconds", "fits")],
@@ -136,6 +137,7 @@ def _variables(theme: Theme) -> str:
         "key": key,
         "good": good,
         "bad": bad,
+        "shade": "2" if theme.dark else "1",
     }
     for k, (ground, text) in enumerate(heat.tones(theme.dark)):
         named |= {f"tone{k}": ground, f"text{k}": text}
