@@ -22,7 +22,17 @@ import particleflow as pf
 from particleflow.plotting.figures.inline import svg
 from particleflow.plotting.figures.multiples import Dots, Line, Multiple, multiples, single
 from particleflow.plotting.style import LIGHT, contrast, stroke
-from particleflow.study import Choice, Contender, Range, Result, Study, Task
+from particleflow.study import (
+    Choice,
+    Contender,
+    Interval,
+    Problem,
+    Range,
+    Result,
+    Setup,
+    Study,
+    Task,
+)
 from particleflow.study.drawing import panels, sensitivity, speeds
 from particleflow.study.readings import band
 from particleflow.study.report import heat
@@ -61,30 +71,35 @@ TRUTH = [
 ]
 
 
-def fails(problem: Any, lam: float) -> pf.Flow:
+def built(problem: Problem, *, scale: float = 1.0, noise: float = 0.0) -> Setup:
+    """A flow whose dt is given: to suggest one would take most of the time."""
+    kernel = pf.kernels.Gaussian(scale * problem.bandwidth)
+    return Setup(pf.mmd_flow(kernel, noise=noise), dt=0.1)
+
+
+def fails(problem: Problem, scale: float) -> Setup:
     if problem.seed == 1:
         raise ArithmeticError(f"no flow here: {HOSTILE}")
-    return pf.kale_flow(pf.kernels.Gaussian(problem.bandwidth), lam=lam)
+    return built(problem, scale=scale)
 
 
 @pytest.fixture(scope="module")
 def result() -> Result:
     """A real study: two tasks, three flows, one of which fails on one seed."""
     start = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01)
-    sizes = {"particles": 24, "targets": 32, "steps": 8}
+    sizes = {"particles": 24, "targets": 32, "steps": 4}
     tasks = [
         Task("rings", start, pf.samplers.Rings(), **sizes),
         Task(HOSTILE, start, pf.samplers.Gaussian(dim=2), **sizes),
     ]
-    kernel = lambda problem: pf.kernels.Gaussian(problem.bandwidth)
     contenders = [
-        Contender("mmd", lambda problem: pf.mmd_flow(kernel(problem))),
+        Contender("mmd", built),
         Contender(
             "noisy",
-            lambda problem, noise, on: pf.mmd_flow(kernel(problem), noise=noise if on else 0.0),
+            lambda problem, noise, on: built(problem, noise=noise if on else 0.0),
             {"noise": Range(0.0, 0.2, default=0.1, linear=True), "on": Choice([True, False], True)},
         ),
-        Contender(f"fails {HOSTILE}", fails, {"lam": Range(1e-3, 1.0, default=0.1)}),
+        Contender(f"fails {HOSTILE}", fails, {"scale": Range(0.5, 2.0, default=1.0)}),
     ]
     return Study(tasks, contenders, seeds=3, tuning=2).run(progress=False)
 
@@ -168,7 +183,7 @@ def test_cells_at_equal_amounts_are_the_numbers_of_the_results(
     assert head == ["task", against, *result.contenders]
     assert [line[0] for line in lines] == result.tasks
     for task, line in zip(result.tasks, lines, strict=True):
-        amount = 8.0 if against == "steps" else result.equal(task, against)
+        amount = 4.0 if against == "steps" else result.equal(task, against)
         assert float(line[1]) == pytest.approx(amount, rel=5e-3)
         assert [compact(cell) for cell in line[2:]] == [
             shown(result, task, name, "tuned", at=(against, amount)) for name in result.contenders
@@ -208,8 +223,19 @@ def test_differences_are_those_to_the_best_of_the_same_seeds(result: Result, pag
                 continue
             gap = result.difference(task, name, best[0])
             said = compact(cell).replace("\N{MINUS SIGN}", "-").split("|")
-            assert said[0] == f"{gap.median:+.3g}" + "*" * (name in best)
-            assert said[1] == f"{gap.low:.2g} to {gap.high:.2g}".replace("inf", "∞")
+            assert said[0] == f"{gap.median:+.3g}".replace("inf", "∞") + "*" * (name in best)
+            ends = f"{gap.low:.2g} to {gap.high:.2g}".replace("inf", "∞")
+            assert said[1] == ("failed" if gap.median == math.inf else ends)
+
+
+def test_an_end_of_an_interval_may_be_minus_infinity() -> None:
+    """The best flow failed on a seed on which another one did not."""
+    gap = Interval(-0.5, -math.inf, 0.25, 3)
+    assert heat.cell_of_difference(gap, best=True) == {
+        "text": "\N{MINUS SIGN}0.5",
+        "span": "\N{MINUS SIGN}∞ to 0.25",
+        "kind": "same",
+    }
 
 
 def test_every_run_is_on_the_page(result: Result, page: Page) -> None:
@@ -219,10 +245,7 @@ def test_every_run_is_on_the_page(result: Result, page: Page) -> None:
         assert len(lines) == len(rows)
         for line, row in zip(lines, rows, strict=True):
             told = dict(zip(head, line, strict=True))
-            assert (told["flow" if "flow" in told else "contender"], told["seed"]) == (
-                row["contender"],
-                str(row["seed"]),
-            )
+            assert (told["contender"], told["seed"]) == (row["contender"], str(row["seed"]))
             assert told["status"] == row["status"]
             if "curve" in row:
                 assert told["W2 held out"] == f"{row['curve']['W2 held out'][-1]:.4g}"
@@ -330,6 +353,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("message", REFUSED)
 def test_mistakes_are_refused_before_a_file_is_written(
     result: Result, tmp_path: Path, message: str
@@ -396,7 +420,7 @@ def test_curves_end_at_the_medians_of_the_table(result: Result) -> None:
         assert panel.level == 1
         for line in panel.lines:
             found = result.interval(task, result.contenders[line.index], "tuned")
-            assert line.x[-1] == 8
+            assert line.x[-1] == 4
             assert line.y[-1] == pytest.approx(found.median, rel=1e-12)
 
 
@@ -461,7 +485,7 @@ def test_trials_are_dots_with_their_default(result: Result) -> None:
 def test_speeds_have_a_panel_for_each_dimension() -> None:
     two, ten = speeds(SPEED, ["Dense", HOSTILE])
     assert (two.title, ten.title) == ("d = 2", "d = 10")
-    assert two.lines[0].y.tolist() == [10.0, 1000.0]
+    assert two.lines[0].y == pytest.approx([10, 1000])
     assert two.log == (True, True)
 
 
@@ -605,7 +629,8 @@ def test_the_page_can_be_read(
     page = pages.open(
         request.getfixturevalue(which), "document.readyState === 'complete'", size=size, dark=dark
     )
-    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    if which == "written":  # the rows of the large study would take a minute
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate("window.broken") is None
     assert page.evaluate("document.documentElement.scrollWidth") == size[0]
     assert not browser.poor_contrasts(page)
@@ -614,7 +639,7 @@ def test_the_page_can_be_read(
     assert page.evaluate(f"{outside} + 1).map(c => c.textContent)") == []
     # each panel has a picture of a readable width
     widths = page.evaluate(
-        "[...document.querySelectorAll('.panels svg')].map(p => p.getBoundingClientRect().width)"
+        "[...document.querySelectorAll('.panels figure')].map(p => p.clientWidth)"
     )
     assert len(widths) >= 10
     assert min(widths) > 240

@@ -201,7 +201,7 @@ def _dots(ax: Axes, dots: Dots, theme: Theme) -> None:
 
 def _limits(ax: Axes, panel: Multiple) -> None:
     """The scales, limits and ticks, which follow the finite values."""
-    parts = [*panel.lines, *panel.dots]
+    parts: list[Line | Dots] = [*panel.lines, *panel.dots]
     across = [*(part.x for part in parts), *([] if panel.mark is None else [[panel.mark]])]
     up = [part.y for part in parts] + [
         end for line in panel.lines for end in (line.low, line.high) if end is not None

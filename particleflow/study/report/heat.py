@@ -38,7 +38,9 @@ def at_equal(result: Result, against: str) -> dict[str, Any]:
         amount = result.equal(task, against) if against != "steps" else result.steps(task)
         at = (against, amount)
         if math.isnan(amount):
-            lines.append({"task": task, "beside": "-", "cells": [_cell(None, False)] * many(result)})
+            lines.append(
+                {"task": task, "beside": "-", "cells": [_cell(None, False)] * many(result)}
+            )
             continue
         lines.append(
             {
@@ -73,8 +75,7 @@ def cells(result: Result, task: str, role: str, **how: Any) -> list[dict[str, An
     """The cells of a task, a contender each."""
     best = result.best(task, role, **how)
     return [
-        _cell(result.interval(task, name, role, **how), name in best)
-        for name in result.contenders
+        _cell(result.interval(task, name, role, **how), name in best) for name in result.contenders
     ]
 
 
@@ -91,11 +92,15 @@ def differences(result: Result) -> dict[str, Any]:
                 found.append({"text": "best", "span": "", "kind": "first"})
             else:
                 gap = result.difference(task, name, best[0])
-                kind = "same" if name in best else "worse"
-                span = "failed" if math.isinf(gap.median) else _span(gap, 2)
-                found.append({"text": _signed(gap.median), "span": span, "kind": kind})
+                found.append(cell_of_difference(gap, best=name in best))
         lines.append({"task": task, "cells": found})
     return {"lines": lines}
+
+
+def cell_of_difference(gap: Interval, *, best: bool) -> dict[str, str]:
+    """The cell of a paired difference to the best; `best`: it may be 0."""
+    span = "failed" if gap.median == math.inf else _span(gap, 2)
+    return {"text": _short(gap.median, sign="+"), "span": span, "kind": "same" if best else "worse"}
 
 
 def wins(result: Result) -> dict[str, int]:
@@ -151,12 +156,8 @@ def _span(found: Interval, digits: int = 3) -> str:
 
 
 def _short(value: float, digits: int = 3, sign: str = "") -> str:
-    text = "∞" if math.isinf(value) else f"{value:{sign}.{digits}g}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _signed(value: float) -> str:
-    return _short(value, sign="+")
+    text = f"{value:{sign}.{digits}g}"
+    return text.replace("inf", "∞").replace("-", "\N{MINUS SIGN}")
 
 
 def _and(names: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ def statements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     TypeError, ValueError
         A statement is no mapping, or lacks its name, range, values or verdict.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     example = "{'name': ..., 'low': 0.1, 'high': 0.2, 'values': [...], 'verdict': 'reproduced'}"
     for row in _checks.several(rows, "truth", remedy=f"e.g. [{example}]"):
         if not isinstance(row, Mapping):
