@@ -207,8 +207,9 @@ def _limits(ax: Axes, panel: Multiple) -> None:
         end for line in panel.lines for end in (line.low, line.high) if end is not None
     ]
     up += [] if panel.level is None else [[panel.level]]
+    marked = bool(panel.dots) or any(line.marker for line in panel.lines)
     for axis, limit, values, log, free in (
-        (ax.xaxis, ax.set_xlim, across, panel.log[0], FREE if panel.dots else 0.0),
+        (ax.xaxis, ax.set_xlim, across, panel.log[0], FREE * marked),
         (ax.yaxis, ax.set_ylim, up, panel.log[1], FREE),
     ):
         flat = np.concatenate([np.asarray(v, dtype=np.float64) for v in [*values, []]])
