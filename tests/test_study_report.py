@@ -33,7 +33,7 @@ from particleflow.study import (
     Study,
     Task,
 )
-from particleflow.study.drawing import panels, sensitivity, speeds
+from particleflow.study.drawing import GROUPS, panels, sensitivity, speeds
 from particleflow.study.readings import band
 from particleflow.study.report import heat
 from particleflow.study.report.truth import HEIGHT, WIDTH, statements, strip
@@ -315,7 +315,7 @@ def test_the_sentence_follows_the_results(result: Result) -> None:
     one = [row for row in result.rows if row["contender"] == "mmd"]
     study = {**result.study, "contenders": result.study["contenders"][:1]}
     alone = replace(result, rows=one, study=study)
-    assert heat.sentence(alone) == "mmd is best, or equal to the best, on all 2 tasks."
+    assert heat.sentence(alone) == "mmd is best, or equal to the best, on both tasks."
     nobody = replace(alone, rows=[{**row, "status": "diverged"} for row in one])
     assert heat.sentence(nobody) == "No flow has a sound run."
     # on the second task a flow is a thousand times better
@@ -480,6 +480,28 @@ def test_trials_are_dots_with_their_default(result: Result) -> None:
     assert choice.mark == 0
     dt = sensitivity(result, "noisy", "dt", parts["dt"])
     assert dt.log == (True, True)
+
+
+def test_medians_of_trials_join_equal_values() -> None:
+    study = synthetic()
+    part = study.study["contenders"][0]["parameters"]["lam"]
+    (line,) = sensitivity(study, FLOWS[0], "lam", part).lines
+    assert len(line.x) == GROUPS
+    assert (np.diff(line.x) > 0).all()
+    few = [row for row in study.rows if row["trial"] in (None, -1, 3)]
+    (line,) = sensitivity(replace(study, rows=few), FLOWS[0], "dt", part).lines
+    assert len(set(line.x.tolist())) == len(line.x)
+
+
+def test_ticks_of_a_narrow_axis_do_not_overlap() -> None:
+    line = Line(0, np.array([0.79, 3.3]), np.array([0.85, 2.7]))
+    figure = single(Multiple(lines=[line], log=(True, True)), (2.8, 2.0))
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert len(boxes) >= 3
+        assert not [(a, b) for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)]
 
 
 def test_speeds_have_a_panel_for_each_dimension() -> None:

@@ -38,6 +38,8 @@ SAMPLE = 0.42
 SMALL = 0.85 * FONT
 # Share of a logarithmic axis that is left free below and above the values.
 FREE = 0.06
+# Least distance of two ticks of a logarithmic axis, as a share of it.
+NEAREST = 0.1
 # Least ratio of the ends of a logarithmic axis.
 NARROWEST = 1.6
 
@@ -146,7 +148,7 @@ def multiples(
 
 def single(panel: Multiple, size: tuple[float, float], theme: Theme = LIGHT) -> Figure:
     """Draw one panel without its title, in a figure of `size` inches."""
-    right, bottom, top = 0.08, 0.4, 0.06
+    right, bottom, top = 0.17, 0.4, 0.06
     figure = sheet(1, 1, size, (0, 0, 0, 0), (0, 0), 72, theme.ground)
     (ax,) = figure.axes
     draw(ax, panel, theme)
@@ -222,7 +224,7 @@ def _limits(ax: Axes, panel: Multiple) -> None:
             low, high = low / pad, high * pad
             axis.axes.set(**{f"{axis.axis_name}scale": "log"})
             limit(low, high)
-            axis.set_ticks(*logarithmic(low, high))
+            axis.set_ticks(*_apart(*logarithmic(low, high), low, high))
             axis.set_minor_locator(NullLocator())
         elif axis is ax.xaxis and panel.words:
             limit(-0.5, len(panel.words) - 0.5)
@@ -232,6 +234,20 @@ def _limits(ax: Axes, panel: Multiple) -> None:
             limit(low - pad, high + pad)
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], min_n_ticks=3))
             Ticks.between(low, high).on(axis)
+
+
+def _apart(
+    ticks: Sequence[float], labels: Sequence[str], low: float, high: float
+) -> tuple[list[float], list[str]]:
+    """The ticks of a logarithmic axis that are far enough from each other, powers of ten first."""
+    kept: dict[float, str] = {}
+    whole = np.log(high / low)
+    for tick, label in sorted(
+        zip(ticks, labels, strict=True), key=lambda pair: (np.log10(pair[0]) % 1 > 1e-9, pair[0])
+    ):
+        if all(abs(np.log(tick / other)) >= NEAREST * whole for other in kept):
+            kept[tick] = label
+    return list(kept), list(kept.values())
 
 
 def _key(

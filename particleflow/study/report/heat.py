@@ -119,7 +119,7 @@ def sentence(result: Result) -> str:
     leading = [name for name, count in counts.items() if count == most]
     verb = "is" if len(leading) == 1 else "are"
     if most == total:
-        where = "the task" if total == 1 else f"all {total} tasks"
+        where = {1: "the task", 2: "both tasks"}.get(total, f"all {total} tasks")
         return f"{_and(leading)} {verb} best, or equal to the best, on {where}."
     each = "" if len(leading) == 1 else " each"
     return (
