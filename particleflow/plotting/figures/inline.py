@@ -17,8 +17,8 @@ VARIABLES = {
     LIGHT.faint.lower(): "var(--quiet)",
     LIGHT.spine.lower(): "var(--line)",
 }
-# The opacity of a pale area, which is hard to see on a dark ground.
-PALE = re.compile(r"fill-opacity: (0\.[01]\d*)")
+# The opacity of pale areas and marks, which are hard to see on a dark ground.
+PALE = re.compile(r"fill-opacity: (0\.[0-4]\d*)")
 # Attributes that hold coordinates, which are rounded to hundredths of a point.
 COORDINATES = ("d", "x", "y", "width", "height", "transform")
 
