@@ -144,5 +144,7 @@ def speeds(rows: Sequence[Mapping[str, Any]], backends: Sequence[str]) -> list[M
 
 
 def _median(values: np.ndarray) -> float:
-    """The median, where infinite values are the largest."""
-    return float(np.sort(values)[len(values) // 2])
+    """The median; infinite where the upper of two middle values is."""
+    ordered = np.sort(values)
+    lower, upper = ordered[(len(values) - 1) // 2], ordered[len(values) // 2]
+    return float((lower + upper) / 2)
