@@ -22,7 +22,7 @@ import torch
 import particleflow as pf
 from particleflow.study import Choice, Contender, Range, Result, Setup, Study, Task
 from particleflow.study.cell import held_out
-from particleflow.study.result import read
+from particleflow.study.readings import read
 from particleflow.study.statistics import interval, paired
 from particleflow.study.store import Store, filename
 from particleflow.study.tuning import FIRST_SEED, best, trials

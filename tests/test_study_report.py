@@ -252,6 +252,16 @@ def test_every_run_is_on_the_page(result: Result, page: Page) -> None:
                 assert told["steps"] == str(row["curve"]["steps"][-1])
 
 
+def test_differences_are_read_where_the_values_are(result: Result) -> None:
+    """At another place, and to the points seen."""
+    for how in ({"at": ("steps", 1.0)}, {"seen": True}):
+        one, other = (result.values("rings", name, "tuned", **how) for name in ("mmd", "noisy"))
+        gaps = [one[seed] - other[seed] for seed in one]
+        found = result.difference("rings", "mmd", "noisy", **how)
+        assert found.median == pytest.approx(float(np.median(gaps)))
+        assert found.median != result.difference("rings", "mmd", "noisy").median
+
+
 def test_failed_runs_are_listed_with_their_message(result: Result, page: Page) -> None:
     lines = page.tables["Runs without a sound end"][1:]
     failed = [row for row in result.rows if row["status"] == "failed"]

@@ -12,11 +12,10 @@ from particleflow import _checks
 from particleflow.plotting.figures.multiples import Dots, Line, Multiple, multiples
 from particleflow.study.cell import held_out
 from particleflow.study.readings import band
+from particleflow.study.rows import Rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from particleflow.study.result import Result
 
 # The name of the line at 1.
 FLOOR = "floor: two fresh samples"
@@ -32,7 +31,7 @@ GROUPS = 6
 
 
 def curves(
-    result: Result, file: str | Path | None, against: str, tasks: Sequence[str] | None, role: str
+    result: Rows, file: str | Path | None, against: str, tasks: Sequence[str] | None, role: str
 ) -> Figure:
     """Draw the median and a band for each contender."""
     return multiples(
@@ -44,7 +43,7 @@ def curves(
     )
 
 
-def chosen(result: Result, tasks: Sequence[str] | None) -> list[str]:
+def chosen(result: Rows, tasks: Sequence[str] | None) -> list[str]:
     """The tasks to be drawn: all by default.
 
     Raises
@@ -63,7 +62,7 @@ def chosen(result: Result, tasks: Sequence[str] | None) -> list[str]:
     return names
 
 
-def panels(result: Result, against: str, tasks: Sequence[str], role: str) -> list[Multiple]:
+def panels(result: Rows, against: str, tasks: Sequence[str], role: str) -> list[Multiple]:
     """A panel for each task: the metric to points never seen, over its floor."""
     return [
         Multiple(
@@ -77,7 +76,7 @@ def panels(result: Result, against: str, tasks: Sequence[str], role: str) -> lis
     ]
 
 
-def _lines(result: Result, against: str, task: str, role: str) -> list[Line]:
+def _lines(result: Rows, against: str, task: str, role: str) -> list[Line]:
     floor, found = result.floor(task) or 1.0, []
     for k, name in enumerate(result.contenders):
         seeds = band(result.of(task, name, role), held_out(result.metric), against)
@@ -87,7 +86,7 @@ def _lines(result: Result, against: str, task: str, role: str) -> list[Line]:
     return found
 
 
-def sensitivity(result: Result, contender: str, name: str, part: Mapping[str, Any]) -> Multiple:
+def sensitivity(result: Rows, contender: str, name: str, part: Mapping[str, Any]) -> Multiple:
     """The trials of all tasks against one parameter, with medians of groups of values.
 
     `part` is the description of the parameter: a range or a choice.

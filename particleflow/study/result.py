@@ -1,22 +1,18 @@
-"""The results of a study: rows, and what is read off them."""
+"""The results of a study, which show, draw and save themselves."""
 
 from __future__ import annotations
 
 import json
-import math
-import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleflow import _checks
 from particleflow._files import replace_text
-from particleflow.study.cell import held_out
-from particleflow.study.readings import AGAINST, UNSOUND, flat, reached
-from particleflow.study.statistics import Interval, interval, paired
+from particleflow.study.readings import AGAINST, flat
+from particleflow.study.rows import Rows
 from particleflow.study.tables import aligned, csv_text
 from particleflow.trajectory import Trajectory
 
@@ -28,7 +24,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Rows):
     """The rows of a study, in words and numbers.
 
     Attributes
@@ -46,11 +42,7 @@ class Result:
         Ctrl-C left out the rest.
     """
 
-    study: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
     folder: Path | None = None
-    interrupted: bool = False
     _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -63,130 +55,6 @@ class Result:
 
     def __str__(self) -> str:
         return self.table()
-
-    @property
-    def tasks(self) -> list[str]:
-        """The names of the tasks."""
-        return [task["name"] for task in self.study["tasks"]]
-
-    @property
-    def contenders(self) -> list[str]:
-        """The names of the contenders."""
-        return [one["name"] for one in self.study["contenders"]]
-
-    @property
-    def metric(self) -> str:
-        """The name of the metric that ranks."""
-        return str(self.study["metrics"][0])
-
-    @property
-    def role(self) -> str:
-        """The role that ranks: "tuned" where there was tuning, otherwise "default"."""
-        return "tuned" if any(row["role"] == "tuned" for row in self.rows) else "default"
-
-    def of(self, task: str, contender: str, role: str) -> list[Mapping[str, Any]]:
-        """The rows of a contender on a task, by seed."""
-        return list(self._sorted.get((task, contender, role), ()))
-
-    def steps(self, task: str) -> float:
-        """The number of steps of a task."""
-        return next(float(one["steps"]) for one in self.study["tasks"] if one["name"] == task)
-
-    def floor(self, task: str, metric: str | None = None) -> float | None:
-        """The metric between fresh samples of the target's sizes: its mean over all seeds."""
-        name = metric or self.metric
-        values = {
-            row["seed"]: row["floor"][name]
-            for contender in self.contenders
-            for row in self.of(task, contender, "default")
-            if "floor" in row
-        }
-        known = [value for pair in values.values() for value in pair if value is not None]
-        return statistics.fmean(known) if known else None
-
-    def values(
-        self,
-        task: str,
-        contender: str,
-        role: str,
-        *,
-        at: tuple[str, float] | None = None,
-        seen: bool = False,
-        metric: str | None = None,
-    ) -> dict[int, float]:
-        """The metric over its floor, by seed. A failed, diverged or unstable run is infinite.
-
-        The particles are compared with target points that the flow never saw: fresh samples of the
-        target would have 1. With `seen` they are compared with the points that the flow saw, which
-        a flow may fit better than fresh samples do. `at` = ("seconds", 0.5) reads the curve there;
-        without it the task's last step counts.
-        """
-        name = metric or self.metric
-        floor = self.floor(task, name) or 1.0
-        column = name if seen else held_out(name)
-        place = at or ("steps", self.steps(task))
-        return {
-            row["seed"]: reached(row, column, *place) / floor
-            for row in self.of(task, contender, role)
-        }
-
-    def trials(self, task: str, contender: str) -> list[tuple[Mapping[str, Any], float]]:
-        """The settings that were tried, and the metric over its floor to points never seen."""
-        floor, place = self.floor(task) or 1.0, ("steps", self.steps(task))
-        return [
-            (row["settings"], reached(row, held_out(self.metric), *place) / floor)
-            for row in self.of(task, contender, "trial")
-        ]
-
-    def equal(self, task: str, against: str, role: str | None = None) -> float:
-        """The most of "steps", "seconds" or "fits" that every contender has used.
-
-        It is the least of their medians; contenders without a sound run do not count.
-        """
-        ends = []
-        for contender in self.contenders:
-            used = [
-                row["curve"][against][-1]
-                for row in self.of(task, contender, role or self.role)
-                if row["status"] not in UNSOUND
-            ]
-            if used:
-                ends.append(statistics.median(used))
-        return min(ends, default=math.nan)
-
-    def interval(self, task: str, contender: str, role: str, **how: Any) -> Interval:
-        """The median of `values` over seeds, with its bootstrap interval."""
-        return interval([*self.values(task, contender, role, **how).values()])
-
-    def difference(
-        self, task: str, one: str, other: str, role: str | None = None, **how: Any
-    ) -> Interval:
-        """The paired difference of two contenders in `values`, in floors."""
-        role = role or self.role
-        return paired(self.values(task, one, role, **how), self.values(task, other, role, **how))
-
-    def best(self, task: str, role: str | None = None, **how: Any) -> list[str]:
-        """The contender of the least median, and those that cannot be told from it.
-
-        A contender cannot be told from the best where the interval of their paired difference holds
-        0. `how` is that of `values`.
-        """
-        role = role or self.role
-        medians = {name: self.interval(task, name, role, **how) for name in self.contenders}
-        known = {
-            name: found.median
-            for name, found in medians.items()
-            if found.count and math.isfinite(found.median)
-        }
-        if not known:
-            return []
-        first = min(known, key=lambda name: known[name])
-        others = [
-            name
-            for name in known
-            if name != first and self.difference(task, name, first, role, **how).low <= 0
-        ]
-        return [first, *others]
 
     def table(self, *, role: str | None = None, markdown: bool = False) -> str:
         """W2 to points never seen, over its floor, at the end: a line a task, a column a contender.
@@ -376,11 +244,3 @@ class Result:
                 f"`file` must be a results.json of a study, got '{path}': {error}: pass one that"
                 " Result.save wrote"
             ) from None
-
-    @cached_property
-    def _sorted(self) -> dict[tuple[str, str, str], list[Mapping[str, Any]]]:
-        """The rows by task, contender and role."""
-        found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-        for row in self.rows:
-            found.setdefault((row["task"], row["contender"], row["role"]), []).append(row)
-        return found

@@ -204,17 +204,18 @@ def _dots(ax: Axes, dots: Dots, theme: Theme) -> None:
 def _limits(ax: Axes, panel: Multiple) -> None:
     """The scales, limits and ticks, which follow the finite values."""
     parts: list[Line | Dots] = [*panel.lines, *panel.dots]
-    across = [*(part.x for part in parts), *([] if panel.mark is None else [[panel.mark]])]
-    up = [part.y for part in parts] + [
-        end for line in panel.lines for end in (line.low, line.high) if end is not None
-    ]
-    up += [] if panel.level is None else [[panel.level]]
+    across = [part.x for part in parts]
+    up = [part.y for part in parts]
+    for line in panel.lines:
+        up += [end for end in (line.low, line.high) if end is not None]
+    across += [] if panel.mark is None else [np.array([panel.mark])]
+    up += [] if panel.level is None else [np.array([panel.level])]
     marked = bool(panel.dots) or any(line.marker for line in panel.lines)
     for axis, limit, values, log, free in (
         (ax.xaxis, ax.set_xlim, across, panel.log[0], FREE * marked),
         (ax.yaxis, ax.set_ylim, up, panel.log[1], FREE),
     ):
-        flat = np.concatenate([np.asarray(v, dtype=np.float64) for v in [*values, []]])
+        flat = np.concatenate([*values, np.empty(0)])
         flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
         low, high = (flat.min(), flat.max()) if len(flat) else (0.5, 2.0)
         if log:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from particleflow.plotting.style import DIVERGING, DIVERGING_DARK, contrast, toned
+from particleflow.study.rows import Rows
 from particleflow.study.statistics import Interval
-
-if TYPE_CHECKING:
-    from particleflow.study.result import Result
 
 # Number of tones of cells.
 TONES = 13
 # The ratio to the floor from which all cells have the last tone; 1 has the first.
 WORST = 10.0
-# What the columns at equal amounts are called.
-AMOUNT = {"steps": "steps", "seconds": "seconds", "fits": "fits"}
 
 
 def tones(dark: bool) -> list[tuple[str, str]]:
@@ -31,7 +27,7 @@ def tones(dark: bool) -> list[tuple[str, str]]:
     return [(one, max("#000000", "#ffffff", key=lambda c: contrast(c, one))) for one in grounds]
 
 
-def at_equal(result: Result, against: str) -> dict[str, Any]:
+def at_equal(result: Rows, against: str) -> dict[str, Any]:
     """A line a task, at equal amounts of steps, seconds or fits."""
     lines = []
     for task in result.tasks:
@@ -49,11 +45,11 @@ def at_equal(result: Result, against: str) -> dict[str, Any]:
                 "cells": cells(result, task, result.role, at=at),
             }
         )
-    return {"beside": AMOUNT[against], "lines": lines}
+    return {"beside": against, "lines": lines}
 
 
 def compared(
-    result: Result, kinds: Sequence[tuple[str, str, bool]], tasks: Sequence[str]
+    result: Rows, kinds: Sequence[tuple[str, str, bool]], tasks: Sequence[str]
 ) -> dict[str, Any]:
     """Lines of a task below each other: (what is beside, role, to the points seen)."""
     return {
@@ -71,7 +67,7 @@ def compared(
     }
 
 
-def cells(result: Result, task: str, role: str, **how: Any) -> list[dict[str, Any]]:
+def cells(result: Rows, task: str, role: str, **how: Any) -> list[dict[str, Any]]:
     """The cells of a task, a contender each."""
     best = result.best(task, role, **how)
     return [
@@ -79,7 +75,7 @@ def cells(result: Result, task: str, role: str, **how: Any) -> list[dict[str, An
     ]
 
 
-def differences(result: Result) -> dict[str, Any]:
+def differences(result: Rows) -> dict[str, Any]:
     """The paired differences of all contenders to the best of each task."""
     lines = []
     for task in result.tasks:
@@ -103,14 +99,14 @@ def cell_of_difference(gap: Interval, *, best: bool) -> dict[str, str]:
     return {"text": _short(gap.median, sign="+"), "span": span, "kind": "same" if best else "worse"}
 
 
-def wins(result: Result) -> dict[str, int]:
+def wins(result: Rows) -> dict[str, int]:
     """The number of tasks on which each flow is best or cannot be told from the best."""
     best = [result.best(task) for task in result.tasks]
     counts = {name: sum(name in found for found in best) for name in result.contenders}
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def sentence(result: Result) -> str:
+def sentence(result: Rows) -> str:
     """Whether a single flow is best, or cannot be told from the best, on all tasks."""
     counts = wins(result)
     total, most = len(result.tasks), max(counts.values())
@@ -128,7 +124,7 @@ def sentence(result: Result) -> str:
     )
 
 
-def many(result: Result) -> int:
+def many(result: Rows) -> int:
     """The number of contenders."""
     return len(result.contenders)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from particleflow import _checks
 from particleflow.plotting.figures.inline import svg
@@ -18,9 +18,7 @@ from particleflow.study.drawing import ALONG, FLOOR, panels, sensitivity, speeds
 from particleflow.study.progress import duration
 from particleflow.study.readings import UNSOUND, flat
 from particleflow.study.report import heat, truth
-
-if TYPE_CHECKING:
-    from particleflow.study.result import Result
+from particleflow.study.rows import Rows
 
 # Width and height of a panel, in inches; the same where there are at most so many panels.
 PANEL = (2.8, 2.05)
@@ -37,7 +35,7 @@ GROUNDS = {False: "#F4F5F7", True: "#171C24"}
 
 
 def write(
-    result: Result,
+    result: Rows,
     file: str | Path,
     statements: Sequence[Mapping[str, Any]] | None,
     speed: Sequence[Mapping[str, Any]] | None,
@@ -55,7 +53,7 @@ def write(
 
 
 def page(
-    result: Result,
+    result: Rows,
     statements: Sequence[Mapping[str, Any]] | None,
     speed: Sequence[Mapping[str, Any]] | None,
     players: Mapping[str, str],
@@ -168,7 +166,7 @@ def _panels(drawn: Sequence[Multiple], prefix: str) -> list[dict[str, str]]:
     ]
 
 
-def _sensitivity(result: Result) -> list[dict[str, str]]:
+def _sensitivity(result: Rows) -> list[dict[str, str]]:
     """A panel for each parameter of each contender that was tried."""
     from dataclasses import replace
 
@@ -205,7 +203,7 @@ def _speed(rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     }
 
 
-def _rows(result: Result) -> list[dict[str, Any]]:
+def _rows(result: Rows) -> list[dict[str, Any]]:
     """The rows of each task, in words."""
     metric = result.metric
     columns = [*NUMBERS, f"{metric} start", metric, f"{held_out(metric)} start", held_out(metric)]
@@ -226,7 +224,7 @@ def _rows(result: Result) -> list[dict[str, Any]]:
     return [{"heads": heads, **one} for one in found]
 
 
-def _failures(result: Result) -> list[dict[str, Any]]:
+def _failures(result: Rows) -> list[dict[str, Any]]:
     """The runs without a sound end, equal ones together."""
     found: dict[tuple[str, ...], list[str]] = {}
     for row in result.rows:
