@@ -7,9 +7,9 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
-import benchmarks
 from particleflow.stopping import Stop
 from particleflow.streams import Printed, printed
 
@@ -20,8 +20,8 @@ UNWRITTEN = 1
 def suites() -> dict[str, ModuleType]:
     """Return the suites by name: modules here with a `main`, and modules `suite` of folders."""
     found = {
-        module.name: f"benchmarks.{module.name}" + ".suite" * module.ispkg
-        for module in pkgutil.iter_modules(benchmarks.__path__)
+        module.name: f"{__package__}.{module.name}" + ".suite" * module.ispkg
+        for module in pkgutil.iter_modules([str(Path(__file__).parent)])
         if not module.name.startswith("_")
     }
     modules = {name: importlib.import_module(path) for name, path in sorted(found.items())}

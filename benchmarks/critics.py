@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import particleflow as pf
-from benchmarks import environment, options, report
-from benchmarks.compare.methods import LAM
-from benchmarks.compare.suite import TUNING_SEED
-from benchmarks.tasks import TASKS
 from particleflow.clouds import Cloud
+
+from . import environment, options, report
+from .compare.methods import LAM
+from .compare.suite import TUNING_SEED
+from .tasks import TASKS
 
 # Values of dt that are tried, the same for all methods, in units of the flow's time.
 GRID = (0.0001, 0.00025, 0.0006, 0.0015, 0.004, 0.01, 0.025, 0.06, 0.15, 0.4)

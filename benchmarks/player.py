@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 
 import particleflow as pf
-from benchmarks import browser, options, report
-from benchmarks.compare.methods import METHODS
-from benchmarks.goals import Goal
-from benchmarks.tasks import TASKS
+
+from . import browser, options, report
+from .compare.methods import METHODS
+from .goals import Goal
+from .tasks import TASKS
 
 # The flows of the comparison, on three rings.
 FLOWS = ("mmd", "mmd-noise", "kale", "mono")

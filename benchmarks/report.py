@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import describe
-from benchmarks.goals import Goal
 from particleflow._files import replace_text
+
+from .environment import describe
+from .goals import Goal
 
 RECORD = Path(__file__).parent / "README.md"
 MARKS = ("<!-- results: begin -->", "<!-- results: end -->")

@@ -10,8 +10,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import particleflow as pf
-from benchmarks.compare.methods import METHODS
-from benchmarks.tasks import TASKS
+
+from ..tasks import TASKS
+from .methods import METHODS
 
 if TYPE_CHECKING:
     from particleflow.integrators import State

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.compare import published
-from benchmarks.compare.measure import GRID, Job, measure, status
-from benchmarks.compare.methods import METHODS
-from benchmarks.compare.tables import render
-from benchmarks.tasks import TASKS
+from .. import environment, options, report
+from ..tasks import TASKS
+from . import published
+from .measure import GRID, Job, measure, status
+from .methods import METHODS
+from .tables import render
 
 # The seed on which dt is chosen, used for nothing else.
 TUNING_SEED = 10_000

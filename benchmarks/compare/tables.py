@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import report
-from benchmarks.compare.measure import GRID, status
+from .. import report
+from .measure import GRID, status
 
 
 def render(record: dict[str, Any]) -> str:

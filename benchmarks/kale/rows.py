@@ -10,10 +10,6 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.kale import published
-from benchmarks.speed.problem import Problem, draw
-from benchmarks.tasks import TASKS
-from benchmarks.timing import Trial, interleaved
 from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import KL
 from particleflow.estimators import KALE
@@ -22,6 +18,11 @@ from particleflow.estimators.envelope.gram import gram_of
 from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.pairwise import Auto
 from particleflow.pairwise.exact.dense import kernel_matrix
+
+from ..speed.problem import Problem, draw
+from ..tasks import TASKS
+from ..timing import Trial, interleaved
+from . import published
 
 # Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.5

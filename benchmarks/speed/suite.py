@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.goals import Goal
-from benchmarks.speed.goals import GOALS, ROWS
-from benchmarks.timing import NotMeasuredError
+from .. import environment, options, report
+from ..goals import Goal
+from ..timing import NotMeasuredError
+from .goals import GOALS, ROWS
 
 # Libraries whose versions are recorded.
 LIBRARIES = ("llvmlite", "finufft", "pykeops", "matplotlib", "imageio-ffmpeg")
