@@ -18,12 +18,12 @@ import torch
 import particleflow as pf
 
 from . import browser, options, report
-from .compare.methods import METHODS
+from .contenders import CONTENDERS
 from .goals import Goal
-from .tasks import TASKS
+from .tasks import LARGER, task
 
 # The flows of the comparison, on three rings.
-FLOWS = ("mmd", "mmd-noise", "kale", "mono")
+FLOWS = ("mmd", "mmd-noise", "kale", "kde-mono")
 # Frames that are timed.
 FRAMES = 60
 
@@ -42,11 +42,10 @@ GOALS = (
 
 def flows(steps: int, records: int) -> dict[str, pf.Trajectory]:
     """The four flows to three rings."""
-    task = TASKS["rings"]
-    problem = task.draw(0)
+    problem = task("rings", steps=steps, **LARGER).draw(0)
     return {
         name: pf.simulate(
-            METHODS[name].make(task.bandwidth, steps),
+            CONTENDERS[name].build(problem, CONTENDERS[name].default).flow,
             problem.x0,
             problem.target,
             steps=steps,

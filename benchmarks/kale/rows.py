@@ -20,7 +20,7 @@ from particleflow.pairwise import Auto
 from particleflow.pairwise.exact.dense import kernel_matrix
 
 from ..speed.problem import Problem, draw
-from ..tasks import TASKS
+from ..tasks import LARGER, task
 from ..timing import Trial, interleaved
 from . import published
 
@@ -106,8 +106,8 @@ def iterations(sizes: list[int], lam: float) -> dict[str, Any]:
 
 def rings(steps: int, lam: float, dt: float) -> dict[str, Any]:
     """Certify every step on the three rings at a lam where the published code aborts."""
-    problem = TASKS["rings"].draw(0)
-    flow = pf.kale_flow(pf.kernels.Gaussian(TASKS["rings"].bandwidth), lam=lam)
+    problem = task("rings", **LARGER).draw(0)
+    flow = pf.kale_flow(pf.kernels.Gaussian(problem.bandwidth), lam=lam)
     began = time.process_time()
     path = pf.simulate(
         flow,
