@@ -16,6 +16,7 @@ from typing import Any
 
 import particleflow as pf
 from particleflow.clouds import Cloud
+from particleflow.study.environment import describe
 
 from . import environment, options, report, tasks
 from .contenders import LAM
@@ -273,7 +274,7 @@ def main(argv: Sequence[str]) -> int:
     args = _options(argv)
     cells: Cells = {}
     with environment.until_stopped(cells) as until, environment.workers(args.jobs, 1) as pool:
-        where = pool.submit(environment.describe).result()
+        where = pool.submit(describe).result()
         _measure(pool, args, cells)
     for part in args.parts:
         mine = [cells[pair] for pair in PARTS[part] if pair in cells]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from particleflow._files import replace_text
+from particleflow.study.environment import describe
 
-from .environment import describe
 from .goals import Goal
 
 RECORD = Path(__file__).parent / "README.md"

@@ -30,13 +30,13 @@ Ends = tuple["Sampler", "Sampler", float | None]
 
 
 def rings() -> Ends:
-    """Three rings (Glaser, Arbel and Gretton 2021), k = exp(-d^2 / 0.1), from N((0, -0.3), 1e-4 I)"""
+    """Three rings (Glaser, Arbel and Gretton 2021) from N((0, -0.3), 1e-4 I), k = exp(-d^2 / .1)"""
     start = pf.samplers.Gaussian(dim=2, mean=(0.0, -0.3), std=0.01)
     return start, pf.samplers.Rings(), pf.kernels.Gaussian.from_denominator(0.1).bandwidth
 
 
 def gaussians() -> Ends:
-    """Four Gaussians (the same authors), k = exp(-d^2 / 0.5), from N(-0.18, 0.04 I)"""
+    """Four Gaussians (the same authors) from N(-0.18, 0.04 I), k = exp(-d^2 / .5)"""
     start = pf.samplers.Gaussian(dim=2, mean=-0.18, std=0.2)
     target = pf.samplers.Mixture.four_gaussians()
     return start, target, pf.kernels.Gaussian.from_denominator(0.5).bandwidth

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.compare.measure import status
+from benchmarks.compare.methods import METHODS
 
 import particleflow as pf
 from benchmarks import report
 from benchmarks.__main__ import main
 from benchmarks.compare import published
 from benchmarks.compare import suite as compare
-from benchmarks.compare.measure import status
-from benchmarks.compare.methods import METHODS
 from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]

@@ -40,6 +40,8 @@ QUICK_SEEDS = 2
 QUICK_TRIALS = 2
 # Number of seeds of the runs between far modes.
 MODES_SEEDS = 3
+# Seconds of all these runs on one processor, roughly.
+MODES_SECONDS = 250.0
 # The contenders that are sent between far modes: MMD, flows of KL and of chi^2, exact transport.
 MODES = ("mmd", "mmd-noise", "kale", "drmmd", "kde-mono", "classifier-mono", "exact-w1")
 
@@ -61,9 +63,7 @@ def main(argv: Sequence[str]) -> int:
     if args.full:
         say(_estimate())
     result = study.run(jobs=args.jobs, folder=args.out / "study")
-    text = ""
-    if any(row["role"] == "default" for row in result.rows):
-        text = tables.render(result, args.command)
+    text = tables.render(result, args.command) if tables.shown(result) else ""
     if result.interrupted:
         told = f"Stopped after {len(result.rows)} runs. The same command goes on from there."
         text = f"{told}\n\n{text}".rstrip()
@@ -97,7 +97,8 @@ def _estimate() -> str:
     lines = [
         f"{len(published.RUNS)} published runs: about {duration(seconds)} of one processor",
         *(f"  {run.title}: {duration(run.seconds)}" for run in published.RUNS.values()),
-        f"far modes: {len(MODES)} contenders at {len(modes.DISTANCES)} distances, as announced then",
+        f"far modes: {len(MODES)} contenders, {len(modes.DISTANCES)} distances, {MODES_SEEDS} seeds,"
+        f" {modes.STEPS} steps: about {duration(MODES_SECONDS)} of one processor",
     ]
     return "\n".join(lines)
 
@@ -108,12 +109,14 @@ def _full(args: argparse.Namespace) -> str:
         Work(
             ("published", name),
             partial(_published, name),
-            {"run": name, "particleflow": describe([])["particleflow"]},
+            {"run": name},
             seconds=run.seconds,
         )
         for name, run in published.RUNS.items()
     ]
-    done = perform(works, opened(args.out / "published"), jobs=args.jobs, progress=True)
+    store = opened(args.out / "published")
+    store.claim({"option": {"version of particleflow": describe([])["particleflow"]}})
+    done = perform(works, store, jobs=args.jobs, progress=True)
     failed = {row["run"]: row["message"] for row in done.rows.values() if "values" not in row}
     rows = [row for work in works for row in done.rows.get(work.key, {}).get("values", [])]
     text = "\n\n" + tables.published(rows)

@@ -33,11 +33,19 @@ def render(result: Result, command: str) -> str:
         f" {where['particleflow']}, torch {where['torch']}, POT {where['POT']}."
         f" {duration(seconds(result))} of the processor in all."
     )
-    parts = [head, LEAD, verdict(result), *(overview(result, role) for role in roles(result))]
+    parts = [head, LEAD]
+    if not result.interrupted:
+        parts.append(verdict(result))
+    parts += [overview(result, role) for role in roles(result)]
     parts += [of_task(result, task) for task in result.study["tasks"]]
     if ended := _ended(result):
         parts.append(ended)
     return "\n\n".join(parts)
+
+
+def shown(result: Result) -> bool:
+    """Whether there is anything to show: a run with default settings."""
+    return any(row["role"] == "default" for row in result.rows)
 
 
 def roles(result: Result) -> list[str]:
@@ -64,7 +72,7 @@ def overview(result: Result, role: str) -> str:
             [
                 task,
                 *(
-                    short(result.interval(task, name, role)) + ("*" if name in best else "")
+                    _short(result.interval(task, name, role)) + ("*" if name in best else "")
                     for name in result.contenders
                 ),
             ]
@@ -182,8 +190,7 @@ def published(rows: Sequence[Mapping[str, Any]]) -> str:
     return "Published numbers beside ours:\n\n" + aligned(heads, lines, markdown=True)
 
 
-def short(found: Interval) -> str:
-    """The median alone."""
+def _short(found: Interval) -> str:
     return _number(found.median) if found.count else "-"
 
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from particleflow.study.environment import describe
+
 from .. import environment, options, report
 from ..goals import Goal
 from ..timing import NotMeasuredError
@@ -62,7 +64,7 @@ def speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             )
     args.record &= not until.stopped
     with environment.workers(1, 1) as pool:
-        where = pool.submit(environment.describe).result()
+        where = pool.submit(describe).result()
     where |= {
         "load_before": load,
         "seconds": round(time.perf_counter() - began, 1),
