@@ -159,8 +159,7 @@ class Study:
         store = opened(folder if temporary is None else temporary.name)
         with alone(store.folder, "folder"):
             store.claim(self._digests())
-            costs = self._costs()
-            done, chosen = self._performed(store, costs, jobs, progress)
+            done, chosen = self._performed(store, self._costs(), jobs, progress)
         return Result(
             study=self._described(),
             environment=environment.describe(),

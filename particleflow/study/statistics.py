@@ -38,8 +38,9 @@ class Interval:
 def interval(values: Sequence[float]) -> Interval:
     """The median and the percentile bootstrap's interval of it.
 
-    The resamples are drawn with a fixed seed. An infinite value stands for a run that failed: it
-    counts as worse than all others.
+    Of ten to thirty normal values it covers the true median in about 90 to 93 % of all cases, a
+    little less than its name says. The resamples are drawn with a fixed seed. An infinite value
+    stands for a run that failed: it counts as worse than all others.
     """
     known = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
     if not known.size:

@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._refusals import RefusedValueError
 from particleflow.clouds import Draws
 from particleflow.kernels import default_bandwidth
 from particleflow.samplers import Sampler
+from particleflow.samplers.data import Rows
 
 # Number of particles of a task; it differs from the number of target points.
 PARTICLES = 240
@@ -123,6 +125,14 @@ class Task:
         The target samples are independent. A row of a data set is in at most one of them.
         """
         streams, (n, m) = Draws(seed), (self.particles, self.targets)
+        if isinstance(self.target, Rows) and len(self.target) < 2 * m + n:
+            raise RefusedValueError(
+                "targets",
+                f"must leave rows for two target samples and {n} fresh points: the data have"
+                f" {len(self.target)} rows, and {2 * m + n} are needed",
+                m,
+                f"pass at most {max(0, (len(self.target) - n) // 2)}, or fewer particles",
+            )
         drawn = self.target.sample(2 * m + n, seed=streams.child_seed("target", 0))
         x0 = self.start.sample(n, seed=streams.child_seed("start", 0))
         seen, held_out, fresh = (part.clone() for part in torch.split(drawn, [m, m, n]))

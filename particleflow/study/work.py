@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from particleflow.study.progress import Progress
@@ -16,6 +18,8 @@ from particleflow.study.store import Store
 
 # How often a piece of work may kill its process: the second time it stands alone.
 TRIES = 2
+# Seconds between two looks at whether the parent process is still there.
+WATCHED = 0.2
 # The message of a row whose process died so often.
 DIED = "its process died twice: it may lack memory"
 
@@ -68,6 +72,10 @@ def perform(
                 bar.add(work.key, work.seconds)
     except KeyboardInterrupt:
         done.interrupted = True
+        # other processes may have finished some that have not been handed over
+        for work in left:
+            if work.key not in done.rows and (row := store.read(work.key)) is not None:
+                done.rows[work.key] = row
     return done
 
 
@@ -132,8 +140,24 @@ def _apart(
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Do a piece of work in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone decides about Ctrl-C
+    _end_with(parent)
     with pinned(threads):
         return work.key, _done(work, store, parent)
+
+
+@lru_cache(maxsize=1)
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent.
+
+    A killed parent cannot end its processes; they would wait for further work.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCHED)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _done(work: Work, store: Store, parent: int) -> dict[str, Any]:
