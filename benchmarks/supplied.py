@@ -78,22 +78,22 @@ def refuse_known(mine: Supplied, tasks: Collection[str], contenders: Collection[
 
 
 def _loaded(path: Path, text: str) -> ModuleType:
-    """Run the file as a module whose functions other processes get by value."""
-    from joblib.externals import cloudpickle
+    """Run the file as a module that nobody can import.
 
+    Other processes then get its functions and classes by value.
+    """
     name = MODULE.format(path.stem)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # dataclasses of the file look their module up
+    # dataclasses look their module up while they are made
     sys.modules[name] = module
     # what it imports from its own folder, other processes import too
     sys.path.append(str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1]
@@ -101,5 +101,6 @@ def _loaded(path: Path, text: str) -> ModuleType:
             f"must be a Python file that runs, got {type(error).__name__} in line {line} of"
             f" {text!r}: {error}: run it with python first"
         ) from error
-    cloudpickle.register_pickle_by_value(module)
+    finally:
+        del sys.modules[name]
     return module

@@ -97,8 +97,8 @@ def _estimate() -> str:
     lines = [
         f"{len(published.RUNS)} published runs: about {duration(seconds)} of one processor",
         *(f"  {run.title}: {duration(run.seconds)}" for run in published.RUNS.values()),
-        f"far modes: {len(MODES)} contenders, {len(modes.DISTANCES)} distances, {MODES_SEEDS} seeds,"
-        f" {modes.STEPS} steps: about {duration(MODES_SECONDS)} of one processor",
+        f"far modes, {len(MODES)} contenders at {len(modes.DISTANCES)} distances: about"
+        f" {duration(MODES_SECONDS)}",
     ]
     return "\n".join(lines)
 
