@@ -75,8 +75,6 @@ def main(argv: Sequence[str]) -> int:
     paths = written(result, args.out)
     replace_text(args.out / "results.md", text + "\n")
     print("\nwritten: " + ", ".join(options.shown(path) for path in paths))
-    if result.interrupted:
-        print("stopped: what is finished is written", flush=True)
     return 0
 
 
@@ -222,11 +220,16 @@ def _chosen(
 
 
 def _repeatable(argv: Sequence[str]) -> list[str]:
-    """Return the options without the one that names a place."""
-    kept, skip = [], False
+    """Return the options without --out, and without the folder of the file of --with."""
+    kept: list[str] = []
+    before = ""
     for argument in argv:
-        place = argument == "--out"
-        if not (skip or place or argument.startswith("--out=")):
+        option, equals, value = argument.partition("=")
+        if before == "--with":
+            kept.append(Path(argument).name)
+        elif option == "--with" and equals:
+            kept.append(f"--with={Path(value).name}")
+        elif "--out" not in (before, option):
             kept.append(argument)
-        skip = place
+        before = argument
     return kept

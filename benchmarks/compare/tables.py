@@ -105,7 +105,8 @@ def of_task(result: Result, task: Mapping[str, Any]) -> str:
         spent = f"{sorted(ends)[len(ends) // 2]:.2g}" if ends else "-"
         star = " *" if contender in best else ""
         lines.append([f"{contender}{star}", *cells, spent, _settings(rows)])
-    told = f"{name}: {task['title']}, N = {task['particles']}, M = {task['targets']}"
+    told = f"{name}{f': {words}' if (words := task['title']) else ''}"
+    told += f", N = {task['particles']}, M = {task['targets']}"
     near = "" if floor is None else f", floor {floor:.3g}"
     return f"**{told}{near}**, {task['steps']} steps:\n\n{aligned(heads, lines, markdown=True)}"
 
@@ -126,11 +127,12 @@ def _verdict(result: Result, role: str) -> str:
         return f"With one contender there is nothing to compare ({kind})."
     if everywhere:
         first = max(everywhere, key=lambda name: alone[name])
-        told = (
-            f"{first} is among the best on every task, and alone in front on {alone[first]}"
-            f" ({kind}): that no single loss consistently outperforms the others is"
+        always = alone[first] == len(tasks)
+        said = "does not hold here" if always else "is not shown here"
+        return (
+            f"That no single loss consistently outperforms the others {said} ({kind}): {first} is"
+            f" among the best on every task, and alone in front on {alone[first]}."
         )
-        return f"{told} {'refuted here' if alone[first] == len(tasks) else 'not shown here'}."
     first = max(wins, key=lambda name: (len(wins[name]), alone[name]))
     lines = [
         f"No single loss consistently outperforms the others ({kind}): no contender is among the"
