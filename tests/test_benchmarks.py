@@ -401,14 +401,14 @@ def test_the_contender_that_is_never_beaten_is_named():
 
 
 def test_results_go_between_their_marks(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("before\n" + "\nold\n".join(report.MARKS) + "\nafter\n")
-    report.insert("new", path=page)
-    report.insert("newer", path=page)
-    assert page.read_text() == "before\n" + "\nnewer\n".join(report.MARKS) + "\nafter\n"
+    page, marks = tmp_path / "page.md", ("<!-- speed: begin -->", "<!-- speed: end -->")
+    page.write_text("before\n" + "\nold\n".join(marks) + "\nafter\n")
+    report.insert("new", marks=marks, path=page)
+    report.insert("newer", marks=marks, path=page)
+    assert page.read_text() == "before\n" + "\nnewer\n".join(marks) + "\nafter\n"
     page.write_text("no marks")
     with pytest.raises(ValueError, match=r"page\.md"):
-        report.insert("new", path=page)
+        report.insert("new", marks=marks, path=page)
 
 
 def test_the_median_is_given_with_its_range():

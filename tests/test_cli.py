@@ -88,7 +88,7 @@ def test_the_module_can_be_run():
     assert done.stdout == ""
     assert (
         done.stderr
-        == "particleflow: error: the command must be one of run, compare, live, list, got 'rnu';"
+        == "particleflow: error: the command must be one of run, compare, live, benchmark, list, got 'rnu';"
         " did you mean 'run'?\n"
     )
 
@@ -445,7 +445,7 @@ def error_of(capsys, *arguments):
         (
             ["kale"],
             (
-                "the command must be one of run, compare, live, list, got 'kale'; did you mean 'run"
+                "the command must be one of run, compare, live, benchmark, list, got 'kale'; did you mean 'run"
                 " --flow kale'?"
             ),
         ),
