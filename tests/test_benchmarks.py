@@ -89,7 +89,8 @@ def test_the_command_writes_tables_that_others_can_read(tmp_path, capsys):
     for word in ("default", "tuned, seen", "seconds", "at 61 fits", "floor", "(default settings"):
         assert word in text
     assert (tmp_path / "players" / "rings.html").exists()
-    everything = "".join(path.read_text() for path in tmp_path.glob("results.*"))
+    assert 'href="players/rings.html"' in (tmp_path / "report.html").read_text()
+    everything = "".join(path.read_text() for path in tmp_path.glob("re*.*"))
     for private in (str(tmp_path), str(ROOT), str(Path.home()), platform.node()):
         assert len(private) < 3 or private not in everything
 
@@ -390,6 +391,7 @@ def test_the_contender_that_is_never_beaten_is_named():
         "does not hold here (default settings, 2 tasks, 4 seeds): a is among the best on every"
         " task, and alone in front on 2." in tables.verdict(result)
     )
+    assert "One seed" in tables.verdict(made_up({"one": {"a": [1.0], "b": [3.0]}}))
     even = made_up({"one": {"a": near, "b": far}, "two": {"a": near, "b": near[::-1]}})
     assert "is not shown here" in tables.verdict(even)
     text = tables.render(result, "benchmarks")

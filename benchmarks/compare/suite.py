@@ -18,7 +18,7 @@ from particleflow._files import replace_text
 from particleflow.study import Contender, Result, Study, Task
 from particleflow.study.environment import describe, processors
 from particleflow.study.progress import duration, say
-from particleflow.study.store import opened
+from particleflow.study.store import filename, opened
 from particleflow.study.work import Work, perform
 
 from .. import options, report, tasks
@@ -26,6 +26,8 @@ from ..contenders import CONTENDERS
 from ..supplied import Supplied, refuse_known, supplied
 from . import modes, published, tables
 
+# Number of characters at the end of a row's file name that a player's does not have.
+DIGEST = 9
 # Number of seeds of the comparison.
 SEEDS = 10
 # Number of trials of each contender on each task.
@@ -41,7 +43,7 @@ QUICK_TRIALS = 2
 # Number of seeds of the runs between far modes.
 MODES_SEEDS = 3
 # Seconds of all these runs on one processor, roughly.
-MODES_SECONDS = 250.0
+MODES_SECONDS = 170.0
 # The contenders that are sent between far modes: MMD, flows of KL and of chi^2, exact transport.
 MODES = ("mmd", "mmd-noise", "kale", "drmmd", "kde-mono", "classifier-mono", "exact-w1")
 
@@ -72,15 +74,21 @@ def main(argv: Sequence[str]) -> int:
     if args.quick:
         text = "**Quick: few steps. Do the runs work? These are no results.**\n\n" + text
     print(f"\n{text}")
-    paths = written(result, args.out)
+    paths = written(result, args.out, args.command)
     replace_text(args.out / "results.md", text + "\n")
     print("\nwritten: " + ", ".join(options.shown(path) for path in paths))
     return 0
 
 
-def written(result: Result, out: Path) -> list[Path]:
-    """Write results.json, results.csv, results.md and the players; return their paths."""
-    return [*result.save(out), *result.players(out / "players")]
+def written(result: Result, out: Path, command: str) -> list[Path]:
+    """Write results.json, results.csv, results.md, the players and the report; return the paths."""
+    paths = [*result.save(out), *result.players(out / "players")]
+    if tables.shown(result):
+        files = {path.stem: f"players/{path.name}" for path in paths if path.suffix == ".html"}
+        stems = {name: filename([name])[:-DIGEST] for name in result.tasks}
+        players = {name: files[stem] for name, stem in stems.items() if stem in files}
+        paths.append(result.report(out / "report.html", players=players, command=command))
+    return paths
 
 
 def _task(name: str, args: argparse.Namespace) -> Task:

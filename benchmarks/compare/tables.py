@@ -113,6 +113,8 @@ def of_task(result: Result, task: Mapping[str, Any]) -> str:
 
 def verdict(result: Result) -> str:
     """Whether one contender outperforms the others consistently, with intervals."""
+    if result.study["seeds"] == 1:
+        return "One seed has no intervals: which flow is better is not said."
     return "\n".join(_verdict(result, role) for role in roles(result))
 
 
