@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from pathlib import Path
 
-import benchmarks
 from particleflow.stopping import Stop
 from particleflow.streams import Printed, printed
 
+# The folder of the suites.
+HERE = Path(__file__).parent
 # Exit code for results that were printed but could not be written.
 UNWRITTEN = 1
 
 
-def suites() -> dict[str, ModuleType]:
-    """Return the suites by name: modules here with a `main`, and modules `suite` of folders."""
-    found = {
-        module.name: f"benchmarks.{module.name}" + ".suite" * module.ispkg
-        for module in pkgutil.iter_modules(benchmarks.__path__)
-        if not module.name.startswith("_")
-    }
-    modules = {name: importlib.import_module(path) for name, path in sorted(found.items())}
-    return {name: module for name, module in modules.items() if hasattr(module, "main")}
+def suites() -> dict[str, tuple[str, str]]:
+    """Return the suites by name: the module's name and the first line of its docstring.
+
+    A suite is a module here with a function `main`, or the module `suite` of a folder. None is
+    imported.
+    """
+    found = {}
+    for module in pkgutil.iter_modules([str(HERE)]):
+        file = HERE / module.name / "suite.py" if module.ispkg else HERE / f"{module.name}.py"
+        if module.name.startswith("_") or not file.exists():
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
+            path = f"{__package__}.{module.name}" + ".suite" * module.ispkg
+            found[module.name] = path, (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,9 +75,9 @@ def _main(arguments: list[str]) -> int:
         )
         return 2
     if arguments == ["--list"]:
-        for suite, module in known.items():
-            print(f"suite {suite:9} {(module.__doc__ or '').splitlines()[0]}")
-    code: int = known[name].main(arguments)
+        for suite, (_, line) in known.items():
+            print(f"suite {suite:9} {line}")
+    code: int = importlib.import_module(known[name][0]).main(arguments)
     return code
 
 

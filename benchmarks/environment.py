@@ -1,29 +1,18 @@
-"""The environment of a measurement: threads, processors, versions.
+"""Processes of a measurement: their threads, how they end, and how busy the machine is.
 
-Names of machines and paths are not recorded.
+`particleflow.study.environment` says where a measurement ran.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import signal
 from collections.abc import Iterator, Sized
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "POT")
-
-
-def processors() -> int:
-    """Return the number of processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -95,36 +84,6 @@ def _pin(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def describe() -> dict[str, Any]:
-    """Describe the environment; a worker calls this."""
-    import torch
-
-    import particleflow as pf
-
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "processors": processors(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "particleflow": pf.__version__,
-        **{name: version(name) for name in PACKAGES},
-    }
-
-
 def load() -> float | None:
     """Return the mean number of runnable processes in the last minute, if the system tells it."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def _processor() -> str:
-    """Return the name of the processor's model, if the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        "unknown",
-    )

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks import browser, environment, options, report
-from benchmarks.goals import Goal
+from . import browser, environment, options, report
+from .goals import Goal
 
 # Flow, particles and samples of each row.
 ROWS = {"mmd": ("mmd", 2000), "kde": ("mono", 2000), "kale": ("kale", 1000)}

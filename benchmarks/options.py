@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+# In a checkout this is `benchmarks`, and README.md can be written; in the installed package it is
+# `particleflow.benchmarks`.
+CHECKOUT = __package__ == "benchmarks"
+# What the program is called.
+PROGRAM = "python -m benchmarks" if CHECKOUT else "particleflow benchmark"
+# The default folder of the files.
+RESULTS = Path(__file__).parent / "results" if CHECKOUT else Path("out") / "benchmarks"
 
 
 def parser(
@@ -18,16 +25,17 @@ def parser(
     `description` is the docstring of the suite: its first line is shown.
     """
     made = argparse.ArgumentParser(
-        prog=f"python -m benchmarks {suite}".rstrip(),
+        prog=f"{PROGRAM} {suite}".rstrip(),
         description=(description or "").partition("\n")[0],
     )
     made.add_argument(
         "--out",
         type=folder,
         default=RESULTS,
-        help="folder of the files (default: benchmarks/results)",
+        help=f"folder of the files (default: {shown(RESULTS)})",
     )
-    if record:
+    made.set_defaults(record=False)
+    if record and CHECKOUT:
         made.add_argument(
             "--record", action="store_true", help="also put the tables into benchmarks/README.md"
         )
@@ -46,6 +54,18 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got '{text}'")
     return int(text)
+
+
+def whole(text: str) -> int:
+    """Read a whole number, 0 among them."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 0, got '{text}'")
+    return int(text)
+
+
+def shown(path: Path) -> str:
+    """A path as seen from the current folder."""
+    return os.path.relpath(path)
 
 
 def names(known: Collection[str]) -> Callable[[str], list[str]]:

@@ -16,13 +16,14 @@ from pathlib import Path
 import torch
 
 import particleflow as pf
-from benchmarks import browser, options, report
-from benchmarks.compare.methods import METHODS
-from benchmarks.goals import Goal
-from benchmarks.tasks import TASKS
+
+from . import browser, options, report
+from .contenders import CONTENDERS
+from .goals import Goal
+from .tasks import LARGER, task
 
 # The flows of the comparison, on three rings.
-FLOWS = ("mmd", "mmd-noise", "kale", "mono")
+FLOWS = ("mmd", "mmd-noise", "kale", "kde-mono")
 # Frames that are timed.
 FRAMES = 60
 
@@ -41,11 +42,10 @@ GOALS = (
 
 def flows(steps: int, records: int) -> dict[str, pf.Trajectory]:
     """The four flows to three rings."""
-    task = TASKS["rings"]
-    problem = task.draw(0)
+    problem = task("rings", steps=steps, **LARGER).draw(0)
     return {
         name: pf.simulate(
-            METHODS[name].make(task.bandwidth, steps),
+            CONTENDERS[name].build(problem, CONTENDERS[name].default).flow,
             problem.x0,
             problem.target,
             steps=steps,

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks import environment, options, report
 from particleflow import estimators
 from particleflow.estimators import Estimator
 from particleflow.kernels import CrossValidated, Gaussian, Scott, default_bandwidth
 from particleflow.samplers import Gaussian as Normal
+
+from . import environment, options, report
 
 MARKS = ("<!-- ratios: begin -->", "<!-- ratios: end -->")
 SIZES = (100, 1000, 10_000, 100_000)

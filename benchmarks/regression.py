@@ -15,9 +15,10 @@ from functools import partial
 from typing import Any
 
 import particleflow as pf
-from benchmarks import environment, options, report
 from particleflow.clouds import Clock
 from particleflow.kernels import FeatureKernel, Neurons, ReLU, Tanh
+
+from . import environment, options, report
 
 MARKS = ("<!-- regression: begin -->", "<!-- regression: end -->")
 # Dimension of the inputs.

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import describe
-from benchmarks.goals import Goal
 from particleflow._files import replace_text
+from particleflow.study.environment import describe
+
+from .goals import Goal
 
 RECORD = Path(__file__).parent / "README.md"
-MARKS = ("<!-- results: begin -->", "<!-- results: end -->")
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
@@ -63,7 +63,7 @@ def save(
     return paths
 
 
-def insert(text: str, *, marks: tuple[str, str] = MARKS, path: Path = RECORD) -> None:
+def insert(text: str, *, marks: tuple[str, str], path: Path = RECORD) -> None:
     """Put text between the two marks of a file, in place of what was there."""
     begin, end = marks
     before, found, rest = path.read_text().partition(begin)

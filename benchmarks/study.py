@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import particleflow as pf
-from benchmarks import options, report
-from benchmarks.goals import Goal
 from particleflow.study import Contender, Problem, Study, Task
 from particleflow.study.cell import RECORDS
+
+from . import options, report
+from .goals import Goal
 
 # Processes at a time.
 JOBS = 2

@@ -88,8 +88,8 @@ def test_the_module_can_be_run():
     assert done.stdout == ""
     assert (
         done.stderr
-        == "particleflow: error: the command must be one of run, compare, live, list, got 'rnu';"
-        " did you mean 'run'?\n"
+        == "particleflow: error: the command must be one of run, compare, live, benchmark, list,"
+        " got 'rnu'; did you mean 'run'?\n"
     )
 
 
@@ -445,8 +445,8 @@ def error_of(capsys, *arguments):
         (
             ["kale"],
             (
-                "the command must be one of run, compare, live, list, got 'kale'; did you mean 'run"
-                " --flow kale'?"
+                "the command must be one of run, compare, live, benchmark, list, got 'kale'; did"
+                " you mean 'run --flow kale'?"
             ),
         ),
         (["compare", "mmd,kale"], "unknown argument 'mmd,kale'; did you mean '--flows mmd,kale'?"),

@@ -248,22 +248,6 @@ def test_a_terminal_that_is_gone_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("suite", "options", "first"),
     [
-        (
-            "compare",
-            [
-                "--steps",
-                "300",
-                "--seeds",
-                "9",
-                "--published",
-                "0",
-                "--jobs",
-                "1",
-                "--flows",
-                "mmd,mmd-noise",
-            ],
-            "[  4/",
-        ),
         ("mobilities", ["--steps", "400", "--seeds", "1", "--jobs", "1"], "("),
     ],
 )

@@ -1,5 +1,5 @@
-"""The comparison of the flows on three tasks, and with published numbers.
+"""The comparison of the contenders on the tasks, published runs, and mass between far modes.
 
-`methods` has the flows, `measure` makes one run, `tables` writes the tables, `published` repeats
-published numbers, `suite` is the program.
+`suite` is the program, `tables` writes what a study found, `published` repeats published runs, and
+`modes` is the study of two modes that are far apart.
 """

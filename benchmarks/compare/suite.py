@@ -1,315 +1,243 @@
-"""The comparison of the flows on three tasks, and with published numbers.
+"""The comparison of flows on the tasks of the suite, and with published numbers.
 
-Every flow gets the same start, the same target sample, the same kernel and the same number of Euler
-steps. Each flow has its own dt: `flow.suggest_dt`, or, with --dt-grid, the best of several
-multiples of it on a seed that is used for nothing else.
+Every flow gets the same start and the same target sample, seed by seed. It runs with its default
+settings, and with the best of as many trials as every other flow has. Equal steps, equal seconds
+and equal numbers of fits are all shown.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.compare import published
-from benchmarks.compare.measure import GRID, Job, measure, status
-from benchmarks.compare.methods import METHODS
-from benchmarks.compare.tables import render
-from benchmarks.tasks import TASKS
+from particleflow._files import replace_text
+from particleflow.study import Contender, Result, Study, Task
+from particleflow.study.environment import describe, processors
+from particleflow.study.progress import duration, say
+from particleflow.study.store import filename, opened
+from particleflow.study.work import Work, perform
 
-# The seed on which dt is chosen, used for nothing else.
-TUNING_SEED = 10_000
-# Work of suggest_dt and the first fit, in steps.
-SLOW_START = 60
-# Seconds until the workers are up.
-STARTING = 5.0
+from .. import options, report, tasks
+from ..contenders import CONTENDERS
+from ..supplied import Supplied, refuse_known, supplied
+from . import modes, published, tables
 
-# Number of steps of a run.
-STEPS = 1000
-# Number of seeds of a flow on a task.
-SEEDS = 3
-# Most steps of a published run.
-PUBLISHED = 5000
+# Number of characters at the end of a row's file name that a player's does not have.
+DIGEST = 9
+# Number of seeds of the comparison.
+SEEDS = 10
+# Number of trials of each contender on each task.
+TRIALS = 8
+# The tasks of a quick run: of two and ten dimensions, near and far.
+QUICK_TASKS = ("rings", "far", "digits10", "outliers")
 # Number of steps of a quick run.
 QUICK_STEPS = 60
 # Number of seeds of a quick run.
-QUICK_SEEDS = 1
-
-
-def calibrate(flow: str, task: str) -> float:
-    """Return roughly the seconds of this process that a step takes."""
-    row = measure(Job(task, flow, TUNING_SEED, 6, dt=1e-4))
-    return float(row["cpu_ms_per_step"]) / 1e3
-
-
-def tune(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the best of the runs of one flow on one task with several dt.
-
-    It is the run that ended nearest to the target among those that completed with no rise of
-    energy.
-    """
-    sound = [row for row in rows if row["status"] == "completed" and not row["energy_rose"]]
-    if not sound:
-        raise RuntimeError(
-            f"no dt of the grid suits {rows[0]['flow']} on {rows[0]['task']}:"
-            f" {', '.join(status(row) for row in rows)}"
-        )
-    return min(sound, key=lambda row: row["W2"])
-
-
-class Crew:
-    """A pool of workers and its progress: a bar on a terminal, lines elsewhere."""
-
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self.pool = pool
-        self.stopped = False
-
-    def run(
-        self, work: Sequence[tuple[Callable[..., Any], tuple[Any, ...], str]], what: str
-    ) -> list[Any]:
-        """Return results in the order of `work`, whose entries are (function, arguments, label).
-
-        The first entries start first. An entry that a signal has stopped has no result.
-        """
-        from tqdm import tqdm
-
-        labels: dict[Future[Any], str] = {
-            self.pool.submit(function, *arguments): label for function, arguments, label in work
-        }
-        began = time.perf_counter()
-        results: dict[Future[Any], Any] = {}
-        with (
-            environment.until_stopped(results) as until,
-            tqdm(total=len(work), desc=what, unit="run", disable=None) as bar,
-        ):
-            for done, future in enumerate(as_completed(labels), 1):
-                results[future] = future.result()
-                bar.update()
-                if bar.disable:
-                    print(
-                        f"[{done:3}/{len(work)}] {labels[future]}"
-                        f" ({time.perf_counter() - began:.0f} s)",
-                        flush=True,
-                    )
-                else:
-                    bar.set_postfix_str(labels[future])
-        self.stopped = until.stopped
-        if self.stopped:
-            environment.end(self.pool)
-        return [results.get(future) for future in labels]
+QUICK_SEEDS = 2
+# Number of trials of a quick run.
+QUICK_TRIALS = 2
+# Number of seeds of the runs between far modes.
+MODES_SEEDS = 3
+# Seconds of all these runs on one processor, roughly.
+MODES_SECONDS = 170.0
+# The contenders that are sent between far modes: MMD, flows of KL and of chi^2, exact transport.
+MODES = ("mmd", "mmd-noise", "kale", "drmmd", "kde-mono", "classifier-mono", "exact-w1")
 
 
 def main(argv: Sequence[str]) -> int:
     args = _options(argv)
     if args.list:
-        for kind, named in (("task", TASKS), ("flow", METHODS)):
-            for name, thing in named.items():
-                print(f"{kind:5} {name:11} {thing.title}")
+        for name in args.known_tasks:
+            print(f"task      {name:15} {args.known_tasks[name]}")
+        for name, one in args.known_contenders.items():
+            print(f"contender {name:15} {one.title}")
         return 0
-    with environment.workers(args.jobs, args.threads) as pool:
-        record, runs, text = compare(args, pool)
-    print()
-    print(text)
-    report.save(args.out, args.name, record, text, runs)
-    if args.record:
-        report.insert(text)
-    return 0 if all(run["status"] == "completed" for run in runs) else 1
-
-
-def compare(
-    args: argparse.Namespace, pool: ProcessPoolExecutor
-) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    """Return the record for the JSON file, a row a run, and the text of the tables."""
-    crew = Crew(pool)
-    began = time.perf_counter()
-    load = environment.load()
-    described = pool.submit(environment.describe)
-    costs = dict(
-        zip(
-            args.flows,
-            pool.map(calibrate, args.flows, [args.tasks[0]] * len(args.flows)),
-            strict=True,
-        )
+    study = Study(
+        [_task(name, args) for name in args.tasks],
+        [args.known_contenders[name] for name in args.contenders],
+        seeds=args.seeds,
+        tuning=args.tune,
     )
-    # The most expensive flows start first, so that no worker is left with a long run at the end.
-    flows = sorted(args.flows, key=lambda flow: -costs[flow])
-    pairs = [(task, flow) for flow in flows for task in args.tasks]
-    repeats = [
-        (published.measure, (flow, args.published), f"published {flow}")
-        for flow in flows
-        if flow in published.RUNS
+    if args.full:
+        say(_estimate())
+    result = study.run(jobs=args.jobs, folder=args.out / "study")
+    text = tables.render(result, args.command) if tables.shown(result) else ""
+    if result.interrupted:
+        told = f"Stopped after {len(result.rows)} runs. The same command goes on from there."
+        text = f"{told}\n\n{text}".rstrip()
+    elif args.full:
+        text += _full(args)
+    if args.quick:
+        text = "**Quick: few steps. Do the runs work? These are no results.**\n\n" + text
+    print(f"\n{text}")
+    paths = written(result, args.out, args.command)
+    replace_text(args.out / "results.md", text + "\n")
+    print("\nwritten: " + ", ".join(options.shown(path) for path in paths))
+    return 0
+
+
+def written(result: Result, out: Path, command: str) -> list[Path]:
+    """Write results.json, results.csv, results.md, the players and the report; return the paths."""
+    paths = [*result.save(out), *result.players(out / "players")]
+    if tables.shown(result):
+        files = {path.stem: f"players/{path.name}" for path in paths if path.suffix == ".html"}
+        stems = {name: filename([name])[:-DIGEST] for name in result.tasks}
+        players = {name: files[stem] for name, stem in stems.items() if stem in files}
+        paths.append(result.report(out / "report.html", players=players, command=command))
+    return paths
+
+
+def _task(name: str, args: argparse.Namespace) -> Task:
+    if name not in tasks.TASKS:
+        return next(one for one in args.supplied.tasks if one.name == name)
+    return tasks.task(name, steps=QUICK_STEPS if args.quick else tasks.STEPS)
+
+
+def _estimate() -> str:
+    """How long the runs of --full take that are not the comparison's."""
+    seconds = sum(run.seconds for run in published.RUNS.values())
+    lines = [
+        f"{len(published.RUNS)} published runs: about {duration(seconds)} of one processor",
+        *(f"  {run.title}: {duration(run.seconds)}" for run in published.RUNS.values()),
+        f"far modes, {len(MODES)} contenders at {len(modes.DISTANCES)} distances: about"
+        f" {duration(MODES_SECONDS)}",
     ]
-    _announce(args, costs, len(repeats))
+    return "\n".join(lines)
 
-    grid: list[dict[str, Any]] = []
-    chosen: dict[tuple[str, str], float | None] = dict.fromkeys(pairs)
-    if args.dt_grid:
-        jobs = [
-            Job(task, flow, TUNING_SEED, args.steps, factor)
-            for task, flow in pairs
-            for factor in GRID
-        ]
-        tried = crew.run(
-            [
-                (measure, (job,), f"{job.flow} on {job.task}, {job.factor:g} x suggest_dt")
-                for job in jobs
-            ],
-            "choosing dt",
+
+def _full(args: argparse.Namespace) -> str:
+    """Run the published runs and those between far modes; return their tables."""
+    works = [
+        Work(
+            ("published", name),
+            partial(_published, name),
+            {"run": name},
+            seconds=run.seconds,
         )
-        grid = [row for row in tried if row is not None]
-        chosen = (
-            {}
-            if crew.stopped
-            else {
-                pair: tune([row for row in grid if (row["task"], row["flow"]) == pair])["dt"]
-                for pair in pairs
-            }
-        )
-    jobs = [
-        Job(task, flow, seed, args.steps, dt=chosen[task, flow])
-        for task, flow in pairs
-        if chosen
-        for seed in range(args.seeds)
+        for name, run in published.RUNS.items()
     ]
-    work = [
-        *repeats,
-        *((measure, (job,), f"{job.flow} on {job.task}, seed {job.seed}") for job in jobs),
-    ]
-    results = [None] * len(work) if crew.stopped else crew.run(work, "runs")
-    repeated = [rows for rows in results[: len(repeats)] if rows is not None]
-    public = [row for rows in repeated for row in rows]
-    order = {
-        (task, flow): k
-        for k, (task, flow) in enumerate((task, flow) for task in args.tasks for flow in args.flows)
-    }
-    runs = sorted(
-        (row for row in results[len(repeats) :] if row is not None),
-        key=lambda row: (order[row["task"], row["flow"]], row["seed"]),
+    store = opened(args.out / "published")
+    store.claim({"option": {"version of particleflow": describe([])["particleflow"]}})
+    done = perform(works, store, jobs=args.jobs, progress=True)
+    failed = {row["run"]: row["message"] for row in done.rows.values() if "values" not in row}
+    rows = [row for work in works for row in done.rows.get(work.key, {}).get("values", [])]
+    text = "\n\n" + tables.published(rows)
+    text += "".join(f"\n\n{name} failed: {message}" for name, message in failed.items())
+    record = {"suite": "published", "environment": describe(), "rows": rows}
+    report.save(args.out, "published", record, text.strip(), rows)
+    if done.interrupted:
+        return text
+    chosen = [CONTENDERS[name] for name in MODES]
+    results = []
+    for name, study in modes.studies(chosen, MODES_SEEDS).items():
+        results.append(study.run(jobs=args.jobs, folder=args.out / name))
+        if results[-1].interrupted:
+            return text
+    title = (
+        f"Share of the particles in the far one of two modes after {modes.STEPS} steps, default"
+        " settings; all start in the other one, and .5 is right:"
     )
-
-    where = described.result()
-    seconds = sum(row["cpu_seconds"] for row in [*runs, *grid, *(rows[0] for rows in repeated)])
-    where |= {
-        "jobs": args.jobs,
-        "load_before": load,
-        "seconds": round(time.perf_counter() - began, 1),
-        "cpu_seconds": round(seconds, 1),
-    }
-    record = {
-        "suite": "compare",
-        "command": args.command,
-        "environment": where,
-        "dt": (
-            f"the best final W2 among multiples of suggest_dt on seed {TUNING_SEED}"
-            if args.dt_grid
-            else "flow.suggest_dt"
-        ),
-        "tasks": {name: TASKS[name].title for name in args.tasks},
-        "flows": {name: METHODS[name].title for name in args.flows},
-        "runs": runs,
-        "grid": grid,
-        "published": public,
-    }
-    if crew.stopped:
-        args.record = False
-        done = {
-            kind: list(dict.fromkeys(run[kind[:-1]] for run in runs)) for kind in ("tasks", "flows")
-        }
-        record |= {
-            kind: {name: record[kind][name] for name in names} for kind, names in done.items()
-        }
-        tables = f"\n\n{render(record)}" if runs else ""
-        return record, runs, f"Stopped after {len(runs)} of {len(jobs)} runs.{tables}"
-    return record, runs, render(record)
+    return f"{text}\n\n{title}\n\n{modes.table(results)}"
 
 
-def _announce(args: argparse.Namespace, costs: dict[str, float], repeats: int) -> None:
-    each = len(args.tasks) * (args.seeds + (len(GRID) if args.dt_grid else 0))
-    work = sum(each * (args.steps + SLOW_START) * cost for cost in costs.values())
-    work += sum(args.published * cost for flow, cost in costs.items() if flow in published.RUNS)
-    seconds = STARTING + work / min(args.jobs, environment.processors())
-    crew = (
-        f"{args.jobs} at a time, {args.threads} thread(s) each on {environment.processors()}"
-        " processors"
-    )
-    print(
-        f"{each * len(costs) + repeats} runs, {crew}: about {seconds:.0f} s if nothing else runs"
-        " here",
-        flush=True,
-    )
+def _published(name: str) -> dict[str, Any]:
+    rows = published.measure(name, max(published.RUNS[name].values))
+    return {"status": rows[-1]["status"], "values": rows}
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = options.parser("", __doc__)
+    parser = options.parser("", __doc__, record=False, jobs=min(2, processors()))
     parser.add_argument(
-        "--list", action="store_true", help="print the tasks and the flows, and stop"
+        "--list", action="store_true", help="print the tasks and the contenders, and stop"
     )
-    parser.add_argument(
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
         "--quick",
         action="store_true",
-        help=f"{QUICK_STEPS} steps, {QUICK_SEEDS} seed, public numbers at the start only",
+        help=f"{len(QUICK_TASKS)} tasks, {QUICK_STEPS} steps, {QUICK_SEEDS} seeds: a minute or two",
     )
-    parser.add_argument("--steps", type=options.positive, help=f"of every flow (default {STEPS})")
+    size.add_argument(
+        "--full",
+        action="store_true",
+        help="also the published runs in full, and the mass between far modes",
+    )
+    parser.add_argument("--tasks", type=_words, metavar="A,B", help="(default: all)")
+    parser.add_argument("--contenders", type=_words, metavar="A,B", help="(default: all)")
     parser.add_argument(
         "--seeds", type=options.positive, help=f"how many: 0, 1, ... (default {SEEDS})"
     )
     parser.add_argument(
-        "--tasks",
-        type=options.names(TASKS),
-        default=list(TASKS),
-        metavar="A,B",
-        help=f"of {', '.join(TASKS)} (all)",
+        "--tune",
+        type=options.whole,
+        metavar="TRIALS",
+        help=f"settings that each contender tries on each task, 0 for none (default {TRIALS})",
     )
     parser.add_argument(
-        "--flows",
-        type=options.names(METHODS),
-        default=list(METHODS),
-        metavar="A,B",
-        help=f"of {', '.join(METHODS)} (all)",
+        "--with",
+        dest="supplied",
+        type=supplied,
+        default=Supplied(),
+        metavar="FILE.py",
+        help="a file that defines lists `tasks` or `contenders` of particleflow.study",
     )
-    parser.add_argument(
-        "--dt-grid",
-        action="store_true",
-        help="choose each dt among multiples of the suggested one (slow)",
-    )
-    parser.add_argument(
-        "--published",
-        type=int,
-        choices=(0, 5000, 10_000, 15_000),
-        help=f"repeat the public runs up to this step (default {PUBLISHED})",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=options.positive,
-        default=min(2, environment.processors()),
-        help="runs at a time (default %(default)s)",
-    )
-    parser.add_argument(
-        "--threads",
-        type=options.positive,
-        default=1,
-        help="threads of each run (default %(default)s)",
-    )
-    parser.add_argument("--name", help="NAME.json, .md and .csv (default compare, compare-quick)")
     args = parser.parse_args(argv)
     quick = args.quick
-    args.steps = args.steps or (QUICK_STEPS if quick else STEPS)
     args.seeds = args.seeds or (QUICK_SEEDS if quick else SEEDS)
-    args.published = args.published if args.published is not None else (0 if quick else PUBLISHED)
-    args.name = args.name or ("compare-quick" if quick else "compare")
-    args.command = " ".join(["python -m benchmarks", *_repeatable(argv)])
+    args.tune = (QUICK_TRIALS if quick else TRIALS) if args.tune is None else args.tune
+    try:
+        refuse_known(args.supplied, tasks.TASKS, CONTENDERS)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --with: {error}")
+    args.known_tasks = {name: tasks.title(name) for name in tasks.TASKS} | {
+        one.name: one.title for one in args.supplied.tasks
+    }
+    mine = {one.name: one for one in args.supplied.contenders}
+    args.known_contenders: dict[str, Contender] = CONTENDERS | mine
+    own = [one.name for one in args.supplied.tasks]
+    usual = [*(QUICK_TASKS if quick else tasks.TASKS), *own]
+    args.tasks = _chosen(parser, "tasks", args.tasks, args.known_tasks, usual)
+    args.contenders = _chosen(
+        parser, "contenders", args.contenders, args.known_contenders, list(args.known_contenders)
+    )
+    args.command = f"{options.PROGRAM} {shlex.join(_repeatable(argv))}".rstrip()
     return args
 
 
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(text.split(",")))
+
+
+def _chosen(
+    parser: argparse.ArgumentParser,
+    option: str,
+    given: list[str] | None,
+    known: Mapping[str, Any],
+    usual: Sequence[str],
+) -> list[str]:
+    """The names that were given, or the usual ones; an unknown name is refused."""
+    if given is None:
+        return list(usual)
+    try:
+        return options.names(known)(",".join(given))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --{option}: {error}")
+
+
 def _repeatable(argv: Sequence[str]) -> list[str]:
-    """Return the options without the one that names a place."""
-    kept, skip = [], False
+    """Return the options without --out, and without the folder of the file of --with."""
+    kept: list[str] = []
+    before = ""
     for argument in argv:
-        place = argument == "--out"
-        if not (skip or place or argument.startswith("--out=")):
+        option, equals, value = argument.partition("=")
+        if before == "--with":
+            kept.append(Path(argument).name)
+        elif option == "--with" and equals:
+            kept.append(f"--with={Path(value).name}")
+        elif "--out" not in (before, option):
             kept.append(argument)
-        skip = place
+        before = argument
     return kept

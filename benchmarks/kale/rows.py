@@ -10,10 +10,6 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.kale import published
-from benchmarks.speed.problem import Problem, draw
-from benchmarks.tasks import TASKS
-from benchmarks.timing import Trial, interleaved
 from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import KL
 from particleflow.estimators import KALE
@@ -22,6 +18,11 @@ from particleflow.estimators.envelope.gram import gram_of
 from particleflow.estimators.envelope.newton import Solution, solve
 from particleflow.pairwise import Auto
 from particleflow.pairwise.exact.dense import kernel_matrix
+
+from ..speed.problem import Problem, draw
+from ..tasks import LARGER, task
+from ..timing import Trial, interleaved
+from . import published
 
 # Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.5
@@ -105,8 +106,8 @@ def iterations(sizes: list[int], lam: float) -> dict[str, Any]:
 
 def rings(steps: int, lam: float, dt: float) -> dict[str, Any]:
     """Certify every step on the three rings at a lam where the published code aborts."""
-    problem = TASKS["rings"].draw(0)
-    flow = pf.kale_flow(pf.kernels.Gaussian(TASKS["rings"].bandwidth), lam=lam)
+    problem = task("rings", **LARGER).draw(0)
+    flow = pf.kale_flow(pf.kernels.Gaussian(problem.bandwidth), lam=lam)
     began = time.process_time()
     path = pf.simulate(
         flow,

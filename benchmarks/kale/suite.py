@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.goals import Goal, Row
-from benchmarks.kale import rows as measured_rows
+from .. import environment, options, report
+from ..goals import Goal, Row
+from . import rows as measured_rows
 
 ROWS = {
     "small": Row(

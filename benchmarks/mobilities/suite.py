@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.mobilities.flows import CASES, PARTICLES, final_mean
+from .. import environment, options, report
+from .flows import CASES, PARTICLES, final_mean
 
 MARKS = ("<!-- mobilities: begin -->", "<!-- mobilities: end -->")
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 import particleflow as pf
-from benchmarks.speed.rows import measured
-from benchmarks.timing import family_seconds
 from particleflow.plotting import animate
+
+from ..timing import family_seconds
+from .rows import measured
 
 # Records of the run: fewer than frames, as in most runs.
 RECORDS = 100

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.goals import Goal, Row
-from benchmarks.speed import films, grid, process, promise_problems
-from benchmarks.speed import rows as backend_rows
+from ..goals import Goal, Row
+from . import films, grid, process, promise_problems
+from . import rows as backend_rows
 
 ROWS = {
     "exact": Row(backend_rows.exact, {"n": 10_000, "rounds": 5}, {"n": 2000, "rounds": 3}),

@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks import report
-from benchmarks.speed.problem import Problem, Step, draw, step
-from benchmarks.speed.rows import RTOL, measured
-from benchmarks.timing import Trial, interleaved, timed
 from particleflow.pairwise import Dense, PairwiseSum
+
+from .. import report
+from ..timing import Trial, interleaved, timed
+from .problem import Problem, Step, draw, step
+from .rows import RTOL, measured
 
 # Name of the backend that sums exactly.
 EXACT = "Compiled"

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.speed.problem import Problem, draw
-from benchmarks.timing import timed
+from ..timing import timed
+from .problem import Problem, draw
 
 # Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.2

@@ -16,13 +16,14 @@ from typing import Any
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks import environment
-from benchmarks.speed.problem import draw, step
-from benchmarks.speed.rows import BANDWIDTH, measured
-from benchmarks.timing import family_seconds, forget_peak, peak_resident, resident
 from particleflow import pairwise
 from particleflow.kernels import Kernel
 from particleflow.pairwise import PairwiseSum
+
+from .. import environment
+from ..timing import family_seconds, forget_peak, peak_resident, resident
+from .problem import draw, step
+from .rows import BANDWIDTH, measured
 
 # Number of particles of the small problem that loads all code before memory is measured.
 WARM = 10_000

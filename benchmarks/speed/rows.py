@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.speed.keops_baseline import Broadcast, FusedKeOps
-from benchmarks.speed.problem import Problem, Step, draw, relative_error, step
-from benchmarks.timing import NotMeasuredError, Times, Trial, idle, interleaved
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Fit
 from particleflow.kernels import default_bandwidth
 from particleflow.pairwise import Compiled
+
+from ..timing import NotMeasuredError, Times, Trial, idle, interleaved
+from .keops_baseline import Broadcast, FusedKeOps
+from .problem import Problem, Step, draw, relative_error, step
 
 # Bandwidth of the kernel, in deviations of the clouds.
 BANDWIDTH = 0.2

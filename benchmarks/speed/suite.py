@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.goals import Goal
-from benchmarks.speed.goals import GOALS, ROWS
-from benchmarks.timing import NotMeasuredError
+from particleflow.study.environment import describe
+
+from .. import environment, options, report
+from ..goals import Goal
+from ..timing import NotMeasuredError
+from .goals import GOALS, ROWS
 
 # Libraries whose versions are recorded.
 LIBRARIES = ("llvmlite", "finufft", "pykeops", "matplotlib", "imageio-ffmpeg")
@@ -62,7 +64,7 @@ def speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             )
     args.record &= not until.stopped
     with environment.workers(1, 1) as pool:
-        where = pool.submit(environment.describe).result()
+        where = pool.submit(describe).result()
     where |= {
         "load_before": load,
         "seconds": round(time.perf_counter() - began, 1),

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.transport.rows import CRITICS, REAL, collapse, minima, samples
+from .. import environment, options, report
+from .rows import CRITICS, REAL, collapse, minima, samples
 
 MARKS = ("<!-- transport: begin -->", "<!-- transport: end -->")
 # Stated ratio of repeated means, by dimension.

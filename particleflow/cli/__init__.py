@@ -1,4 +1,4 @@
-"""The command line: particleflow run, compare, live, list.
+"""The command line: particleflow run, compare, live, benchmark, list.
 
 The words that a user types become settings. Settings become a task: flows, clouds and metrics,
 with all that was left open chosen from the data. A name is a record, which says what it stands for

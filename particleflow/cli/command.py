@@ -9,6 +9,8 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,8 @@ BAD_INPUT = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["benchmark"]:
+        return _benchmark(arguments[1:])
     with printed("particleflow") as streams:
         try:
             return streams.code(
@@ -44,6 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         except SystemExit as done:  # raised by --help and --version
             sys.exit(streams.code(int(done.code or 0)))
+
+
+def _benchmark(arguments: list[str]) -> int:
+    """Hand the arguments over to the benchmarks, a program of its own."""
+    if find_spec("particleflow.benchmarks") is None:
+        with printed("particleflow") as streams:
+            streams.tell(
+                "error: the benchmarks are not installed here: install particleflow again (in a"
+                " checkout: pip install -e .), or run python -m benchmarks in a checkout"
+            )
+            return streams.code(BAD_INPUT)
+    code: int = import_module("particleflow.benchmarks.__main__").main(arguments)
+    return code
 
 
 def _stoppable(arguments: list[str], streams: Printed, *, debug: bool) -> int:

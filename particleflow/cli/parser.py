@@ -29,11 +29,14 @@ COMMANDS = {
     "run": "run one flow",
     "compare": "run several flows on one target, side by side",
     "live": "steer a running flow from a page in the browser",
+    "benchmark": "compare flows on the tasks of the benchmark suite, measure speed and accuracy",
     "list": (
         "what there is: flows, targets, starts, kernels, ratios, mobilities, critics, integrators,"
         " metrics"
     ),
 }
+# The commands that take no options, or have a parser of their own.
+WITHOUT_OPTIONS = ("benchmark", "list")
 # Examples to copy, by command, with an explanation where one is needed.
 EXAMPLES = {
     "": {
@@ -43,6 +46,7 @@ EXAMPLES = {
         ),
         "run --config out/config.toml --out again/": "the same run again, bit for bit",
         "live --target rings": "a running flow, with sliders",
+        "benchmark --quick": "all flows on some tasks; benchmark --help says more",
         "list": "",
     },
     "run": {
@@ -82,6 +86,7 @@ LEAVES = {
         " the flow runs; a target may be painted. Only this machine is answered, and only the"
         " address that is printed."
     ),
+    "benchmark": "Its arguments are those of python -m benchmarks.",
     "list": "The names are those that the options of run and compare take.",
 }
 # The end of the help of `live`.
@@ -159,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=_Wide,
             allow_abbrev=False,
         )
-        if command != "list":
+        if command not in WITHOUT_OPTIONS:
             _add_options(sub, command)
     return whole
 
@@ -190,7 +195,7 @@ def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
 
 
 def _examples(command: str) -> str:
-    if command == "list":
+    if command in WITHOUT_OPTIONS:
         return ""
     lines = [
         f"  {f'particleflow {call}':<{COLUMN}}{about}".rstrip()

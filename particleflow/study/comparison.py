@@ -190,7 +190,7 @@ class Study:
             ]
         )
         if progress:
-            self._announce(first, store, jobs)
+            self._announce(first, store, jobs, costs)
         done = perform(first, store, jobs=jobs, progress=progress)
         chosen: dict[tuple[str, str], int] = {}
         if self.tuning and not done.interrupted:
@@ -288,10 +288,17 @@ class Study:
                 )
         return costs
 
-    def _announce(self, works: Sequence[Work], store: Store, jobs: int) -> None:
-        """Say what is to be done."""
+    def _announce(
+        self,
+        works: Sequence[Work],
+        store: Store,
+        jobs: int,
+        costs: Mapping[tuple[str, str], float],
+    ) -> None:
+        """Say what is to be done; the runs of the best trials come after the others."""
         left = [work for work in works if store.read(work.key) is None]
-        seconds = sum(work.seconds for work in left) / min(jobs, environment.processors())
+        later = self.seeds * sum(costs.values()) if self.tuning and left else 0.0
+        seconds = (sum(work.seconds for work in left) + later) / min(jobs, environment.processors())
         tuned = f", {self.tuning + 1} trials each" if self.tuning else ""
         done = f", {len(works) - len(left)} of them done" if len(left) < len(works) else ""
         say(
