@@ -29,10 +29,10 @@ def standings(result: Result, width: int | None = None) -> Styled:
     """
     for task in result.tasks:
         yield from _of_task(result, task, width)
-    level = "the median of all seeds, with a bootstrap interval of 95 %"
-    count = result.study["seeds"]
-    each = f"numbers: in floors; {level}" if count > 1 else "numbers: in floors; one seed"
-    yield f"{each}. best: the least, and those whose paired difference from it may be 0\n", PLAIN
+    median = "medians of all seeds, with bootstrap intervals of 95 %"
+    numbers = median if result.study["seeds"] > 1 else "of one seed"
+    yield f"numbers: distances to points never seen, in floors; {numbers}\n", PLAIN
+    yield "best: the least, and those whose paired difference from it may be 0\n", PLAIN
     for line in _messages(result):
         yield f"{line}\n", PLAIN
 

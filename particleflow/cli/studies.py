@@ -159,7 +159,7 @@ def _choices(one: Contender, trials: int) -> str:
         for name, part in one.tunable.items()
         if isinstance(part, Range)
     ]
-    return f"{trials + 1} trials: {', '.join(told)}"
+    return f"{trials} trials of {', '.join(told)}"
 
 
 def run(planned: Comparison, out: Path, *, repeat: str, stop: Stop, streams: Printed) -> int:
