@@ -8,14 +8,14 @@ import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from particleflow import _checks
 from particleflow._files import replace_text
 from particleflow.study.cell import held_out
+from particleflow.study.readings import AGAINST, UNSOUND, flat, reached
 from particleflow.study.statistics import Interval, interval, paired
 from particleflow.study.tables import aligned, csv_text
 from particleflow.trajectory import Trajectory
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 # The version of results.json.
 FORMAT = 1
-# What contenders may be compared at equal amounts of.
-AGAINST = ("steps", "time", "seconds", "fits")
-# Statuses of a run whose last particles are no answer.
-UNSOUND = ("failed", "diverged", "unstable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,19 +86,20 @@ class Result:
 
     def of(self, task: str, contender: str, role: str) -> list[Mapping[str, Any]]:
         """The rows of a contender on a task, by seed."""
-        return [
-            row
-            for row in self.rows
-            if (row["task"], row["contender"], row["role"]) == (task, contender, role)
-        ]
+        return list(self._sorted.get((task, contender, role), ()))
+
+    def steps(self, task: str) -> float:
+        """The number of steps of a task."""
+        return next(float(one["steps"]) for one in self.study["tasks"] if one["name"] == task)
 
     def floor(self, task: str, metric: str | None = None) -> float | None:
         """The metric between fresh samples of the target's sizes: its mean over all seeds."""
         name = metric or self.metric
         values = {
             row["seed"]: row["floor"][name]
-            for row in self.rows
-            if row["task"] == task and row["role"] == "default" and "floor" in row
+            for contender in self.contenders
+            for row in self.of(task, contender, "default")
+            if "floor" in row
         }
         known = [value for pair in values.values() for value in pair if value is not None]
         return statistics.fmean(known) if known else None
@@ -126,15 +123,20 @@ class Result:
         """
         name = metric or self.metric
         floor = self.floor(task, name) or 1.0
-        found = {}
-        for row in self.of(task, contender, role):
-            if row["status"] in UNSOUND:
-                value: float | None = math.inf
-            else:
-                column = name if seen else held_out(name)
-                value = read(row["curve"], column, *(at or ("steps", self._steps(task))))
-            found[row["seed"]] = math.inf if value is None else value / floor
-        return found
+        column = name if seen else held_out(name)
+        place = at or ("steps", self.steps(task))
+        return {
+            row["seed"]: reached(row, column, *place) / floor
+            for row in self.of(task, contender, role)
+        }
+
+    def trials(self, task: str, contender: str) -> list[tuple[Mapping[str, Any], float]]:
+        """The settings that were tried, and the metric over its floor to points never seen."""
+        floor, place = self.floor(task) or 1.0, ("steps", self.steps(task))
+        return [
+            (row["settings"], reached(row, held_out(self.metric), *place) / floor)
+            for row in self.of(task, contender, "trial")
+        ]
 
     def equal(self, task: str, against: str, role: str | None = None) -> float:
         """The most of "steps", "seconds" or "fits" that every contender has used.
@@ -156,19 +158,21 @@ class Result:
         """The median of `values` over seeds, with its bootstrap interval."""
         return interval([*self.values(task, contender, role, **how).values()])
 
-    def difference(self, task: str, one: str, other: str, role: str | None = None) -> Interval:
+    def difference(
+        self, task: str, one: str, other: str, role: str | None = None, **how: Any
+    ) -> Interval:
         """The paired difference of two contenders in `values`, in floors."""
         role = role or self.role
-        return paired(self.values(task, one, role), self.values(task, other, role))
+        return paired(self.values(task, one, role, **how), self.values(task, other, role, **how))
 
-    def best(self, task: str, role: str | None = None) -> list[str]:
+    def best(self, task: str, role: str | None = None, **how: Any) -> list[str]:
         """The contender of the least median, and those that cannot be told from it.
 
         A contender cannot be told from the best where the interval of their paired difference holds
-        0.
+        0. `how` is that of `values`.
         """
         role = role or self.role
-        medians = {name: self.interval(task, name, role) for name in self.contenders}
+        medians = {name: self.interval(task, name, role, **how) for name in self.contenders}
         known = {
             name: found.median
             for name, found in medians.items()
@@ -180,7 +184,7 @@ class Result:
         others = [
             name
             for name in known
-            if name != first and self.difference(task, name, first, role).low <= 0
+            if name != first and self.difference(task, name, first, role, **how).low <= 0
         ]
         return [first, *others]
 
@@ -204,7 +208,7 @@ class Result:
 
     def records(self) -> list[dict[str, Any]]:
         """A flat record for each run: settings and metrics in columns of their own."""
-        return [_flat(row) for row in self.rows]
+        return [flat(row) for row in self.rows]
 
     def frame(self) -> Any:
         """The records as a pandas DataFrame.
@@ -242,6 +246,50 @@ class Result:
                 " choose one"
             )
         return curves(self, file, against, tasks, role or self.role)
+
+    def report(
+        self,
+        file: str | Path = "report.html",
+        *,
+        truth: Sequence[Mapping[str, Any]] | None = None,
+        speed: Sequence[Mapping[str, Any]] | None = None,
+        players: Mapping[str, str] | None = None,
+        title: str = "Comparison of flows",
+        command: str = "",
+    ) -> Path:
+        """Write all of it as one HTML page, and return its path.
+
+        The page needs no network and no script. It has a banner, the statements with a dot for each
+        seed, W2 over its floor at equal steps, seconds and fits, default beside tuned, points seen
+        beside points never seen, curves, paired differences, the sensitivity to each parameter,
+        links to players, speeds, all rows and the failed runs.
+
+        Parameters
+        ----------
+        file : str or Path
+            Ends in .html.
+        truth : list of dict
+            Statements: name, words, source, number (as stated), low, high (the stated range; None
+            for an open end), seeds, values (one for each seed), verdict, note, command. Those whose
+            verdict is "reproduced" count as such.
+        speed : list of dict
+            Measured times: backend, d, N, ms (a step).
+        players : mapping of task to path
+            Links, relative to the page.
+        title : str
+        command : str
+            What made these results, for the banner.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `file` ends otherwise; a statement or a speed lacks an entry.
+        OSError
+            The file cannot be written.
+        """
+        from particleflow.study.report import write
+
+        return write(self, file, truth, speed, players, title, command)
 
     def players(self, folder: str | Path) -> list[Path]:
         """Write a player for each task: all contenders in step, from the first seed.
@@ -329,34 +377,10 @@ class Result:
                 " Result.save wrote"
             ) from None
 
-    def _steps(self, task: str) -> float:
-        return next(float(one["steps"]) for one in self.study["tasks"] if one["name"] == task)
-
-
-def read(curve: Mapping[str, Any], name: str, against: str, place: float) -> float | None:
-    """The value of a curve at a place, between records by linear interpolation.
-
-    Beyond its end it is the last value: the run had stopped.
-    """
-    points = [
-        (at, value)
-        for at, value in zip(curve[against], curve[name], strict=True)
-        if at is not None and value is not None
-    ]
-    if not points:
-        return None
-    at, values = zip(*points, strict=True)
-    return float(np.interp(place, at, values))
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {
-        name: row.get(name)
-        for name in ("task", "contender", "role", "trial", "seed", "status", "message", "dt")
-    }
-    curve = row.get("curve") or {}
-    flat |= {name: (curve.get(name) or [None])[-1] for name in AGAINST}
-    for name, values in curve.items():
-        if name not in (*AGAINST, "energy"):
-            flat |= {f"{name} start": values[0], name: values[-1]}
-    return flat | {f"setting {name}": value for name, value in row["settings"].items()}
+    @cached_property
+    def _sorted(self) -> dict[tuple[str, str, str], list[Mapping[str, Any]]]:
+        """The rows by task, contender and role."""
+        found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+        for row in self.rows:
+            found.setdefault((row["task"], row["contender"], row["role"]), []).append(row)
+        return found
