@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from particleflow import samplers
@@ -96,6 +96,9 @@ def _contender(
     _, bandwidth = kernel_of(shared, task.y, [flow])
     makes = Make(flow, table, kernel, bandwidth, parts.target, parts.law, parts.scale)
     _, used = makes.plan(problem, {})
+    # all values are fixed, given or not; dt is chosen for each run unless it is given
+    left = {"steps"} if "dt" in table else {"steps", "dt"}
+    makes = replace(makes, table={o: v for o, v in used.items() if o in acts - left})
     if sweeps.acts(settings, flow, chosen, "bandwidth"):
         used["bandwidth"] = bandwidth
         acts.add("bandwidth")

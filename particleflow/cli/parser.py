@@ -80,9 +80,9 @@ LEAVES = {
         "The folder --out then holds player.html, flows.gif or flows.mp4, snapshots.png,"
         " metrics.png, metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the"
         " comparison. A flow that fails does not stop the others. With --seeds, --tune or --sweep"
-        " it holds results.json, results.csv, results.md, curves.png, player.html of the first"
-        " seed, config.toml, and study/ with the finished runs: the same command goes on from"
-        " there."
+        " it holds report.html, results.json, results.csv, results.md, curves.png, player.html of"
+        " the first seed, config.toml, and study/ with the finished runs: the same command goes on"
+        " from there."
     ),
     "live": (
         "The page changes flow, target, bandwidth, lam, noise, dt and the number of particles while"

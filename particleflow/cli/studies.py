@@ -16,7 +16,7 @@ from particleflow.cli import folder, sweeps
 from particleflow.cli.contenders import contenders
 from particleflow.cli.defaults import MOST_JOBS, processors
 from particleflow.cli.draws import Drawn
-from particleflow.cli.options import OPTIONS
+from particleflow.cli.options import BY_NAME, OPTIONS
 from particleflow.cli.outputs import make_file
 from particleflow.cli.report import COMPLETED, ENDED_BADLY, Outcome, listed, shared
 from particleflow.cli.standings import standings
@@ -109,10 +109,11 @@ def comparison(settings: Settings, names: list[str]) -> Comparison:
 
 
 def _repeating(first: Task, asked: Settings, study: Study) -> Settings:
-    """The settings that repeat a study: what was given, and what all of its flows share.
+    """The settings that repeat a study: what was given, or chosen from the target.
 
-    What is chosen for a flow depends on the values of sweeps, and is chosen again.
+    dt is chosen for each run, and other defaults may depend on the values of sweeps.
     """
+    swept = sweeps.swept(asked)
     chosen = {
         **{name: first.settings.get(name) for name in first.settings if name not in sweeps.IDLE},
         **{option.name: asked.get(option.name) for option in OPTIONS if option.flows},
@@ -122,7 +123,18 @@ def _repeating(first: Task, asked: Settings, study: Study) -> Settings:
         "jobs": asked.get("jobs"),
         "steps": asked.get("steps") or (None if _own_steps(first, asked) else study.tasks[0].steps),
     }
-    mine = {name: asked[name] for name in first.plans if asked.get(name)}
+    mine = {
+        flow: {
+            **{
+                name: value
+                for name, value in first.settings[flow].items()
+                if BY_NAME[name].default is None and name not in ("dt", *swept)
+            },
+            **asked.get(flow, {}),
+        }
+        for flow in first.plans
+    }
+    mine = {flow: table for flow, table in mine.items() if table}
     return {
         option.name: chosen[option.name]
         for option in OPTIONS
@@ -203,7 +215,7 @@ def _save(result: Result, out: Path, outcome: Outcome) -> None:
 def _pages(
     planned: Comparison, result: Result, out: Path, outcome: Outcome, *, repeat: str, stop: Stop
 ) -> None:
-    """Draw the curves, and the player of the first seed. A signal leaves out the rest."""
+    """Write the curves, the player of the first seed, the report. A signal leaves out the rest."""
     first = planned.study.tasks[0].name
     paths, title = result.trajectories(first), f"{first}, seed {planned.task.seed}"
     pages: dict[str, Callable[[Path], object]] = {
@@ -211,6 +223,10 @@ def _pages(
     }
     if paths:
         pages["player.html"] = lambda file: plotting.player(paths, file, title=title, python=repeat)
+    players = {first: "player.html"} if paths else None
+    pages["report.html"] = lambda file: result.report(
+        file, players=players, title=f"Flows on {first}", command=repeat
+    )
     for name, draw in pages.items() if result.rows else ():
         if not make_file(outcome, out / name, draw, stop, held=False):
             break

@@ -38,7 +38,9 @@ def at_equal(result: Result, against: str) -> dict[str, Any]:
         amount = result.equal(task, against) if against != "steps" else result.steps(task)
         at = (against, amount)
         if math.isnan(amount):
-            lines.append({"task": task, "beside": "-", "cells": [_cell(None, False)] * many(result)})
+            lines.append(
+                {"task": task, "beside": "-", "cells": [_cell(None, False)] * many(result)}
+            )
             continue
         lines.append(
             {
@@ -73,8 +75,7 @@ def cells(result: Result, task: str, role: str, **how: Any) -> list[dict[str, An
     """The cells of a task, a contender each."""
     best = result.best(task, role, **how)
     return [
-        _cell(result.interval(task, name, role, **how), name in best)
-        for name in result.contenders
+        _cell(result.interval(task, name, role, **how), name in best) for name in result.contenders
     ]
 
 
