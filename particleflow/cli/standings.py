@@ -12,7 +12,7 @@ from particleflow.cli.table import NOT_YET, STYLES, THERE, WRONG, Styled, beside
 from particleflow.streams import Style
 from particleflow.study import Result
 from particleflow.study.contender import DT
-from particleflow.study.result import UNSOUND
+from particleflow.study.readings import UNSOUND
 
 # Text without a style.
 PLAIN = Style.PLAIN

@@ -26,7 +26,7 @@ from particleflow.stopping import Stop
 from particleflow.streams import Printed
 from particleflow.study import Contender, Range, Result, Study
 from particleflow.study.contender import DT
-from particleflow.study.result import UNSOUND
+from particleflow.study.readings import UNSOUND
 from particleflow.study.store import opened
 
 # The folder of a study's rows, within that of its results.
