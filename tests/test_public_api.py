@@ -49,6 +49,7 @@ PUBLIC = [
     "schedules",
     "scikit",
     "simulate",
+    "study",
     "testing",
     "wgan_flow",
 ]

@@ -27,7 +27,7 @@ ALONG = {
     "seconds": "seconds of the processor",
     "fits": "fits",
 }
-# Number of groups of trials whose medians are joined by a line.
+# Most groups of trials whose medians are joined by a line.
 GROUPS = 6
 
 
@@ -88,7 +88,7 @@ def _lines(result: Result, against: str, task: str, role: str) -> list[Line]:
 
 
 def sensitivity(result: Result, contender: str, name: str, part: Mapping[str, Any]) -> Multiple:
-    """The trials of all tasks against one parameter, with medians of groups of equal size.
+    """The trials of all tasks against one parameter, with medians of groups of values.
 
     `part` is the description of the parameter: a range or a choice.
     """
@@ -109,7 +109,9 @@ def sensitivity(result: Result, contender: str, name: str, part: Mapping[str, An
     else:
         x = np.array([value for value, _ in trials], dtype=np.float64)
         default, words, log = part["default"], [], not part["linear"]
-        groups = np.array_split(np.argsort(x, kind="stable"), GROUPS)
+        # all tasks have the same trials: equal values belong to one group
+        several = np.array_split(np.unique(x), GROUPS)
+        groups = [np.flatnonzero(np.isin(x, some)) for some in several]
     groups = [group for group in groups if len(group)]
     middle = np.array([_median(y[group]) for group in groups])
     at = np.array([np.median(np.round(x[group]) if words else x[group]) for group in groups])
@@ -142,5 +144,7 @@ def speeds(rows: Sequence[Mapping[str, Any]], backends: Sequence[str]) -> list[M
 
 
 def _median(values: np.ndarray) -> float:
-    """The median, where infinite values are the largest."""
-    return float(np.sort(values)[len(values) // 2])
+    """The median; infinite where the upper of two middle values is."""
+    ordered = np.sort(values)
+    lower, upper = ordered[(len(values) - 1) // 2], ordered[len(values) // 2]
+    return float((lower + upper) / 2)

@@ -17,6 +17,8 @@ VARIABLES = {
     LIGHT.faint.lower(): "var(--quiet)",
     LIGHT.spine.lower(): "var(--line)",
 }
+# The opacity of pale areas and marks, which are hard to see on a dark ground.
+PALE = re.compile(r"fill-opacity: (0\.[0-4]\d*)")
 # Attributes that hold coordinates, which are rounded to hundredths of a point.
 COORDINATES = ("d", "x", "y", "width", "height", "transform")
 
@@ -26,7 +28,8 @@ def svg(figure: Figure, prefix: str, label: str) -> str:
 
     Its texts are texts, in the font of the page; `label` tells in words what it shows. The ids
     begin with `prefix`, which must differ from those of other figures of the page. Ink, quiet text
-    and thin lines take the page's variables --ink, --quiet, --line.
+    and thin lines take the page's variables --ink, --quiet, --line; pale areas are --shade times
+    as opaque.
     """
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         made = StringIO()
@@ -69,5 +72,5 @@ def _rewritten(name: str, value: str, prefix: str) -> str:
         value = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", value)
         for colour, variable in VARIABLES.items():
             value = value.replace(colour, variable)
-        return value
+        return PALE.sub(r"fill-opacity: calc(\1 * var(--shade, 1))", value)
     return re.sub(r"(^|url\()#", rf"\1#{prefix}", value)

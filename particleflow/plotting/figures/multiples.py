@@ -38,6 +38,8 @@ SAMPLE = 0.42
 SMALL = 0.85 * FONT
 # Share of a logarithmic axis that is left free below and above the values.
 FREE = 0.06
+# Least distance of two ticks of a logarithmic axis, as a share of it.
+NEAREST = 0.1
 # Least ratio of the ends of a logarithmic axis.
 NARROWEST = 1.6
 
@@ -146,10 +148,14 @@ def multiples(
 
 def single(panel: Multiple, size: tuple[float, float], theme: Theme = LIGHT) -> Figure:
     """Draw one panel without its title, in a figure of `size` inches."""
-    left, right, bottom, top = 0.42, 0.08, 0.4, 0.06
+    right, bottom, top = 0.17, 0.4, 0.06
+    figure = sheet(1, 1, size, (0, 0, 0, 0), (0, 0), 72, theme.ground)
+    (ax,) = figure.axes
+    draw(ax, panel, theme)
+    longest = max(len(label.get_text()) for label in ax.get_yticklabels())
+    left = 0.14 + 0.62 * SMALL * longest / 72
     wide, high = size[0] - left - right, size[1] - bottom - top
-    figure = sheet(1, 1, (wide, high), (left, right, bottom, top), (0, 0), 72, theme.ground)
-    draw(figure.axes[0], panel, theme)
+    ax.set_position((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
     return figure
 
 
@@ -197,36 +203,51 @@ def _dots(ax: Axes, dots: Dots, theme: Theme) -> None:
 
 def _limits(ax: Axes, panel: Multiple) -> None:
     """The scales, limits and ticks, which follow the finite values."""
-    parts = [*panel.lines, *panel.dots]
+    parts: list[Line | Dots] = [*panel.lines, *panel.dots]
     across = [*(part.x for part in parts), *([] if panel.mark is None else [[panel.mark]])]
     up = [part.y for part in parts] + [
         end for line in panel.lines for end in (line.low, line.high) if end is not None
     ]
     up += [] if panel.level is None else [[panel.level]]
-    for axis, values, log, free in (
-        (ax.xaxis, across, panel.log[0], 0.0 if not panel.dots else FREE),
-        (ax.yaxis, up, panel.log[1], FREE),
+    marked = bool(panel.dots) or any(line.marker for line in panel.lines)
+    for axis, limit, values, log, free in (
+        (ax.xaxis, ax.set_xlim, across, panel.log[0], FREE * marked),
+        (ax.yaxis, ax.set_ylim, up, panel.log[1], FREE),
     ):
         flat = np.concatenate([np.asarray(v, dtype=np.float64) for v in [*values, []]])
         flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
         low, high = (flat.min(), flat.max()) if len(flat) else (0.5, 2.0)
         if log:
-            wide = max(high / low, NARROWEST) / (high / low)
-            low, high = low / wide**0.5, high * wide**0.5
+            wide = (max(NARROWEST, high / low) / (high / low)) ** 0.5
+            low, high = low / wide, high * wide
             pad = (high / low) ** free
             low, high = low / pad, high * pad
             axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-            axis.set_view_interval(low, high, ignore=True)
-            axis.set_ticks(*logarithmic(low, high))
+            limit(low, high)
+            axis.set_ticks(*_apart(*logarithmic(low, high), low, high))
             axis.set_minor_locator(NullLocator())
         elif axis is ax.xaxis and panel.words:
-            axis.set_view_interval(-0.5, len(panel.words) - 0.5, ignore=True)
+            limit(-0.5, len(panel.words) - 0.5)
             axis.set_ticks(range(len(panel.words)), list(panel.words))
         else:
             pad = free * (high - low) or 0.5 * (high == low)
-            axis.set_view_interval(low - pad, high + pad, ignore=True)
+            limit(low - pad, high + pad)
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], min_n_ticks=3))
             Ticks.between(low, high).on(axis)
+
+
+def _apart(
+    ticks: Sequence[float], labels: Sequence[str], low: float, high: float
+) -> tuple[list[float], list[str]]:
+    """The ticks of a logarithmic axis that are far enough from each other, powers of ten first."""
+    kept: dict[float, str] = {}
+    whole = np.log(high / low)
+    for tick, label in sorted(
+        zip(ticks, labels, strict=True), key=lambda pair: (np.log10(pair[0]) % 1 > 1e-9, pair[0])
+    ):
+        if all(abs(np.log(tick / other)) >= NEAREST * whole for other in kept):
+            kept[tick] = label
+    return list(kept), list(kept.values())
 
 
 def _key(

@@ -92,30 +92,39 @@ def differences(result: Result) -> dict[str, Any]:
                 found.append({"text": "best", "span": "", "kind": "first"})
             else:
                 gap = result.difference(task, name, best[0])
-                kind = "same" if name in best else "worse"
-                found.append({"text": _signed(gap.median), "span": _span(gap), "kind": kind})
-        lines.append({"task": task, "best": best[0] if best else "-", "cells": found})
+                found.append(cell_of_difference(gap, best=name in best))
+        lines.append({"task": task, "cells": found})
     return {"lines": lines}
+
+
+def cell_of_difference(gap: Interval, *, best: bool) -> dict[str, str]:
+    """The cell of a paired difference to the best; `best`: it may be 0."""
+    span = "failed" if gap.median == math.inf else _span(gap, 2)
+    return {"text": _short(gap.median, sign="+"), "span": span, "kind": "same" if best else "worse"}
+
+
+def wins(result: Result) -> dict[str, int]:
+    """The number of tasks on which each flow is best or cannot be told from the best."""
+    best = [result.best(task) for task in result.tasks]
+    counts = {name: sum(name in found for found in best) for name in result.contenders}
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def sentence(result: Result) -> str:
     """Whether a single flow is best, or cannot be told from the best, on all tasks."""
-    counts = {name: 0 for name in result.contenders}
-    for task in result.tasks:
-        for name in result.best(task):
-            counts[name] += 1
+    counts = wins(result)
     total, most = len(result.tasks), max(counts.values())
     if not most:
         return "No flow has a sound run."
-    leading = _and([name for name, count in counts.items() if count == most])
-    told = f"best, or not to be told from the best, on {most} of {total} tasks"
-    everywhere = [name for name, count in counts.items() if count == total]
-    if everywhere:
-        verb = "are" if len(everywhere) > 1 else "is"
-        return f"{_and(everywhere)} {verb} {told}."
+    leading = [name for name, count in counts.items() if count == most]
+    verb = "is" if len(leading) == 1 else "are"
+    if most == total:
+        where = {1: "the task", 2: "both tasks"}.get(total, f"all {total} tasks")
+        return f"{_and(leading)} {verb} best, or equal to the best, on {where}."
+    each = "" if len(leading) == 1 else " each"
     return (
-        f"No single flow is best on all tasks. The most often best or equal: {leading}, {told}."
-        " Best or equal on all tasks: none."
+        f"No single flow is best on all tasks. {_and(leading)} {verb} most often best, or equal to"
+        f" the best: on {most} of {total} tasks{each}. Best or equal on all tasks: none."
     )
 
 
@@ -141,16 +150,14 @@ def _cell(found: Interval | None, best: bool) -> dict[str, Any]:
     }
 
 
-def _span(found: Interval) -> str:
-    return f"{_short(found.low)} to {_short(found.high)}" if found.count > 1 else ""
+def _span(found: Interval, digits: int = 3) -> str:
+    ends = (_short(end, digits) for end in (found.low, found.high))
+    return " to ".join(ends) if found.count > 1 else ""
 
 
-def _short(value: float) -> str:
-    return "∞" if math.isinf(value) else f"{value:.3g}"
-
-
-def _signed(value: float) -> str:
-    return "∞" if math.isinf(value) else f"{value:+.3g}".replace("-", "\N{MINUS SIGN}")
+def _short(value: float, digits: int = 3, sign: str = "") -> str:
+    text = f"{value:{sign}.{digits}g}"
+    return text.replace("inf", "∞").replace("-", "\N{MINUS SIGN}")
 
 
 def _and(names: Sequence[str]) -> str:

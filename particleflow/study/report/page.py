@@ -22,9 +22,10 @@ from particleflow.study.report import heat, truth
 if TYPE_CHECKING:
     from particleflow.study.result import Result
 
-# Width and height of a panel, in inches, and of the panel of speeds.
-PANEL = (3.2, 2.2)
-WIDE = (4.6, 3.1)
+# Width and height of a panel, in inches; the same where there are at most so many panels.
+PANEL = (2.8, 2.05)
+WIDE = (4.4, 2.9)
+FEW = 3
 # Entries of the environment that the banner does not show as versions.
 MACHINE = ("date", "system", "processor", "processors", "threads", "command")
 # Columns of numbers of the rows of a task.
@@ -84,6 +85,7 @@ def page(
         study=result.study,
         tuned=result.role == "tuned",
         best=heat.sentence(result),
+        wins=heat.wins(result),
         truth=shown,
         strip=(truth.WIDTH, truth.HEIGHT, truth.TOP, truth.BOTTOM),
         equal=[(name, heat.at_equal(result, name)) for name in ("steps", "seconds", "fits")],
@@ -103,6 +105,7 @@ def page(
             (ALONG[against], _panels(panels(result, against, result.tasks, result.role), against))
             for against in ("seconds", "steps")
         ],
+        few=FEW,
         differences=heat.differences(result),
         sensitivity=_sensitivity(result),
         players=players,
@@ -136,6 +139,7 @@ def _variables(theme: Theme) -> str:
         "key": key,
         "good": good,
         "bad": bad,
+        "shade": "2" if theme.dark else "1",
     }
     for k, (ground, text) in enumerate(heat.tones(theme.dark)):
         named |= {f"tone{k}": ground, f"text{k}": text}
@@ -150,12 +154,11 @@ def _stroke(k: int) -> dict[str, str]:
     return {"colour": "var(--ink)" if hue == LIGHT.ink else hue, "dashes": broken}
 
 
-def _panels(
-    drawn: Sequence[Multiple], prefix: str, size: tuple[float, float] = PANEL
-) -> list[dict[str, str]]:
+def _panels(drawn: Sequence[Multiple], prefix: str) -> list[dict[str, str]]:
     """Each panel's title and picture."""
     from markupsafe import Markup
 
+    size = WIDE if len(drawn) <= FEW else PANEL
     return [
         {
             "title": one.title,
@@ -198,7 +201,7 @@ def _speed(rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     backends = list(dict.fromkeys(row["backend"] for row in found))
     return {
         "key": [{"name": name, **_stroke(k)} for k, name in enumerate(backends)],
-        "panels": _panels(speeds(found, backends), "speed", WIDE),
+        "panels": _panels(speeds(found, backends), "speed"),
     }
 
 

@@ -38,7 +38,7 @@ def statements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     TypeError, ValueError
         A statement is no mapping, or lacks its name, range, values or verdict.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     example = "{'name': ..., 'low': 0.1, 'high': 0.2, 'values': [...], 'verdict': 'reproduced'}"
     for row in _checks.several(rows, "truth", remedy=f"e.g. [{example}]"):
         if not isinstance(row, Mapping):
@@ -60,6 +60,7 @@ def statements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 **row,
                 "id": f"statement-{len(found) + 1}",
                 "good": good,
+                "kind": "good" if good else "bad" if refuted else "open",
                 "mark": MARKS[0 if good else 1 if refuted else 2],
                 "verdict": verdict,
                 "measured": _measured(values),
@@ -138,8 +139,11 @@ def _measured(values: Sequence[float]) -> str:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return "-"
-    middle = f"{statistics.median(known):.3g}"
-    return middle if len(known) == 1 else f"{middle} ({min(known):.3g} to {max(known):.3g})"
+    middle, low, high = (
+        f"{value:.3g}".replace("inf", "∞")
+        for value in (statistics.median(known), min(known), max(known))
+    )
+    return middle if len(known) == 1 else f"{middle} ({low} to {high})"
 
 
 def _inside(value: float, low: Any, high: Any) -> bool:
