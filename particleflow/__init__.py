@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from particleflow.estimators import Fit
     from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
+    from particleflow.many import simulate_many
+    from particleflow.metrics import two_sample
+    from particleflow.runs import Runs
     from particleflow.saving import SaveAt
     from particleflow.summary import Summary
     from particleflow.trajectory import Trajectory
@@ -50,6 +53,9 @@ _HOME = {
     "estimators": ("Fit",),
     "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow", "wgan_flow"),
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
+    "many": ("simulate_many",),
+    "metrics": ("two_sample",),
+    "runs": ("Runs",),
     "saving": ("SaveAt",),
     "summary": ("Summary",),
     "trajectory": ("Trajectory",),
@@ -87,6 +93,7 @@ __all__ = [
     "Flow",
     "Heun",
     "Replay",
+    "Runs",
     "SaveAt",
     "State",
     "Summary",
@@ -113,8 +120,10 @@ __all__ = [
     "schedules",
     "scikit",
     "simulate",
+    "simulate_many",
     "study",
     "testing",
+    "two_sample",
     "wgan_flow",
 ]
 

@@ -193,6 +193,10 @@ def of_path(path: Any) -> Any:
     )
 
 
+def of_runs(runs: Any) -> Any:
+    return runs.seeds, [of_path(path) for path in runs]
+
+
 def of_states(states: Iterator[Any]) -> Any:
     return [(state.x.points, state.clock.t) for _, state in zip(range(4), states, strict=False)]
 
@@ -267,6 +271,11 @@ def run(flow: Any = pf.mmd_flow(G), steps: int = 6) -> pf.Trajectory:
     return pf.simulate(
         flow, X, Y, steps=steps, dt=0.1, save=pf.SaveAt(every=1), metrics={"W2": pf.metrics.W2()}
     )
+
+
+@cache
+def runs() -> pf.Runs:
+    return pf.simulate_many(NOISY, X, Y, seeds=3, steps=4, dt=0.1, metrics={"W2": pf.metrics.W2()})
 
 
 def png(path: Path, pixels: np.ndarray) -> Path:

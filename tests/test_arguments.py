@@ -32,6 +32,7 @@ from test_public_api import documented
 # mean is tested where they are made.
 MADE = {
     "Fit",
+    "Runs",
     "State",
     "Summary",
     "Trajectory",
@@ -40,6 +41,7 @@ MADE = {
     "integrators.Snapshot",
     "integrators.State",
     "metrics.Floor",
+    "metrics.TwoSample",
     "pairwise.Audit",
     "pairwise.Promise",
 }
@@ -47,6 +49,7 @@ MADE = {
 WITHIN = {"clouds.FixedCloud", "kept.Kept", "clouds.corners", "clouds.extent"}
 WITH_METHODS = (
     "Trajectory",
+    "Runs",
     "Flow",
     "SaveAt",
     "Cloud",

@@ -23,6 +23,7 @@ PUBLIC = [
     "Heun",
     "RK4",
     "Replay",
+    "Runs",
     "SaveAt",
     "State",
     "Summary",
@@ -49,8 +50,10 @@ PUBLIC = [
     "schedules",
     "scikit",
     "simulate",
+    "simulate_many",
     "study",
     "testing",
+    "two_sample",
     "wgan_flow",
 ]
 MODULES = [

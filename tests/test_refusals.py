@@ -64,6 +64,22 @@ call(
 )
 call(pf.simulate, flow=flow, x0=x, target=y, t1=0.1, dt=0.1, draws=pf.Draws(0))
 call(pf.iterate, flow=flow, x0=x, target=y, dt=0.1, integrator=pf.Euler(), seed=0)
+MANY = {"flow": flow, "seeds": 2, "jobs": 1}
+call(
+    pf.simulate_many,
+    starts=x,
+    target=y,
+    steps=1,
+    dt=0.1,
+    integrator=pf.Euler(),
+    save=pf.SaveAt(),
+    metrics={},
+    progress=False,
+    **MANY,
+)
+call(pf.simulate_many, starts=S.Gaussian(dim=2), target=S.Rings(), n=3, m=4, t1=0.1, dt=0.1, **MANY)
+runs = pf.simulate_many(starts=x, target=y, steps=1, dt=0.1, **MANY)
+call(runs.band, name="energy", quantiles=(0.1, 0.9))
 call(pf.fit, estimator=E.MMD(kernel), x=x, y=y, seed=0)
 call(
     pf.Flow,
@@ -96,6 +112,7 @@ call(K.median_distance, points=y)
 call(S.Rings().sample, n=3, seed=0, dtype=None)
 call(S.Mixture.four_gaussians, side=1.8, std=0.25)
 call(M.W2(), x=x, y=y)
+call(M.two_sample, x=x, y=y, kernel=kernel, permutations=9, seed=0)
 call(M.floor, metric=M.SlicedW2(), y=y, n=10, seed=0)
 call(Mo.custom, h=lambda d: d, slope=None)
 call(Mo.from_divergence, divergence=D.KL())
@@ -162,6 +179,7 @@ LEFT_OUT = {
     "Fit",
     "FieldWitness",
     "Floor",
+    "TwoSample",
     "Audit",
     "Promise",
     "Clock",

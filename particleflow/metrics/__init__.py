@@ -11,7 +11,7 @@ x and y are `Cloud`s, whose masses count, or plain (n, d) tensors or arrays of e
 A list or a numpy array takes the dtype and device of the other argument, if that is a tensor.
 `label` names the quantity for an axis. `label_of(x, y)` also tells the number of points drawn,
 where not all are compared. `floor(metric, y, n)` is the value that a fresh sample of the target
-would have.
+would have. `two_sample(x, y)` tests whether two clouds are samples of one distribution.
 """
 
 from particleflow._words import suggesting
@@ -20,6 +20,7 @@ from particleflow.metrics.discrepancies import MMD, MMD2, EnergyDistance
 from particleflow.metrics.floors import Floor, floor
 from particleflow.metrics.sliced import SlicedW2
 from particleflow.metrics.transport import W1, W2
+from particleflow.metrics.two_samples import TwoSample, two_sample
 
 __all__ = [
     "MMD",
@@ -31,8 +32,10 @@ __all__ = [
     "Metric",
     "SlicedW2",
     "Subsampling",
+    "TwoSample",
     "floor",
     "label_of",
+    "two_sample",
 ]
 
 __getattr__ = suggesting(__name__)

@@ -8,11 +8,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from particleflow._threads import threads as threads_of
 from particleflow.study.progress import Progress
 from particleflow.study.store import Store
 
@@ -84,7 +84,7 @@ def _rows(
 ) -> Iterator[tuple[Work, dict[str, Any]]]:
     """The rows of all work, in the order in which they are finished."""
     if jobs == 1:
-        with pinned(threads):
+        with threads_of(threads):
             for work in left:
                 yield work, _done(work, store, os.getpid())
         return
@@ -141,7 +141,7 @@ def _apart(
     """Do a piece of work in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone decides about Ctrl-C
     _end_with(parent)
-    with pinned(threads):
+    with threads_of(threads):
         return work.key, _done(work, store, parent)
 
 
@@ -181,16 +181,3 @@ def _done(work: Work, store: Store, parent: int) -> dict[str, Any]:
         store.write(work.key, row)
         mark.unlink(missing_ok=True)
     return row
-
-
-@contextmanager
-def pinned(threads: int) -> Iterator[None]:
-    """Let torch and our sums use so many threads within the block."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

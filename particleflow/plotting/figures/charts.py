@@ -203,12 +203,12 @@ def _curve(
     """Draw the line and the band of one name, and where its runs ended early."""
     one = chart.series[name]
     hue, dashes = stroke(k, theme)
-    good = np.isfinite(one.middle)
+    good = np.isfinite(one.median)
     if len(runs) > 1:
         ax.fill_between(one.steps, one.low, one.high, color=hue, alpha=0.18, linewidth=0, zorder=1)
     ax.plot(
         one.steps[good],
-        one.middle[good],
+        one.median[good],
         color=hue,
         linewidth=1.7,
         linestyle=dashes,
@@ -222,7 +222,7 @@ def _curve(
     said = name
     early = [run for run in runs if run.status != "completed"]
     if early:
-        end = one.steps[good][-1], one.middle[good][-1]
+        end = one.steps[good][-1], one.median[good][-1]
         ax.plot(
             *end,
             marker="X",
@@ -235,7 +235,7 @@ def _curve(
         )
         many = f"{len(early)} of {len(runs)} " if len(runs) > 1 else ""
         said = ": ".join(filter(None, (name, many + early[0].status)))
-    ends.add(said, one.steps[good][-1], one.middle[good][-1], readable(hue, theme.ground))
+    ends.add(said, one.steps[good][-1], one.median[good][-1], readable(hue, theme.ground))
 
 
 def _floors(ax: Axes, chart: Chart, names: list[str], theme: Theme) -> None:
@@ -264,7 +264,7 @@ def _floor_name(ax: Axes, chart: Chart, theme: Theme) -> None:
     box = ax.get_window_extent()
     level = float(ax.transData.transform((0, value))[1])
     steps = np.linspace(*ax.get_xlim(), DENSE)
-    lines = [np.interp(steps, one.steps, one.middle) for one in chart.series.values() if len(one)]
+    lines = [np.interp(steps, one.steps, one.median) for one in chart.series.values() if len(one)]
     at = ax.transData.transform(
         [(x, y) for line in lines for x, y in zip(steps, line, strict=True)]
     )

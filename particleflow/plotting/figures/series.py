@@ -15,50 +15,15 @@ from particleflow._refusals import RefusedValueError
 from particleflow.plotting.scenes.floors import floor_of
 from particleflow.plotting.scenes.records import named
 from particleflow.plotting.scenes.ticks import power
+from particleflow.runs import Band, Runs
 from particleflow.trajectory import Trajectory
 
 # Least ratio of the values of a curve at which its axis is logarithmic.
 DECADE = 10.0
 # Least share of positive values of a curve on a logarithmic axis; the others are rounding.
 MOSTLY = 0.9
-# Quantiles of several runs between which the band lies.
-BAND = (0.1, 0.9)
 
 Group: TypeAlias = Sequence[Trajectory]
-
-
-@dataclass(frozen=True)
-class Series:
-    """The values of one name's runs: their median and quantiles at the steps."""
-
-    steps: Float[np.ndarray, "T"]
-    middle: Float[np.ndarray, "T"]
-    low: Float[np.ndarray, "T"]
-    high: Float[np.ndarray, "T"]
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @classmethod
-    def of(cls, runs: Group, values: Sequence[Float[np.ndarray, "_"]]) -> Series:
-        """Return the values at all recorded steps, between the records of a run by linear
-        interpolation.
-        """
-        known = [
-            (run.steps.cpu().numpy()[np.isfinite(v)], v[np.isfinite(v)])
-            for run, v in zip(runs, values, strict=True)
-        ]
-        steps = np.unique(np.concatenate([at for at, _ in known])).astype(np.float64)
-        rows = np.array(
-            [
-                np.interp(steps, at, v, np.nan, np.nan) if len(at) else np.full(len(steps), np.nan)
-                for at, v in known
-            ]
-        )
-        if len(rows) == 1:
-            return cls(steps, rows[0], rows[0], rows[0])
-        quantiles = [np.nanquantile(rows, share, axis=0) for share in (0.5, *BAND)]
-        return cls(steps, *quantiles)
 
 
 @dataclass(frozen=True)
@@ -66,7 +31,7 @@ class Chart:
     """One panel: the label of its axis, and for each name its curve and its floor."""
 
     label: str
-    series: Mapping[str, Series]
+    series: Mapping[str, Band]
     floors: Mapping[str, float | None]
 
     @property
@@ -79,7 +44,7 @@ class Chart:
     @property
     def values(self) -> Float[np.ndarray, "V"]:
         """All values on the lines and at the edges of the bands."""
-        parts = [part for one in self.series.values() for part in (one.middle, one.low, one.high)]
+        parts = [part for one in self.series.values() for part in (one.median, one.low, one.high)]
         return np.concatenate(parts)
 
     @property
@@ -97,7 +62,7 @@ def grouped(paths: Any) -> dict[str, list[Trajectory]]:
     """The runs of each name."""
     if isinstance(paths, Mapping):
         paths = {
-            str(name): list(runs) if isinstance(runs, list | tuple) else [runs]
+            str(name): list(runs) if isinstance(runs, list | tuple | Runs) else [runs]
             for name, runs in paths.items()
         }
         if empty := [name for name, runs in paths.items() if not runs]:
@@ -139,7 +104,7 @@ def charts(groups: Mapping[str, Group], metrics: Any) -> dict[str, Chart]:
         else:
             having, floors = {n: list(group) for n, group in groups.items()}, dict.fromkeys(groups)
             label, values = _comparable(groups, energies)
-        series = {name: Series.of(having[name], values[name]) for name in having}
+        series = {name: Band.of(having[name], values[name]) for name in having}
         made[key] = Chart(label, series, floors)
     return made
 
