@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from particleflow._files import alone
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import closest, did_you_mean, shown
-from particleflow.cli import idle, synonyms, toml
+from particleflow.cli import idle, sweeps, synonyms, toml
 from particleflow.cli.names import COMPARED, FLOWS
 from particleflow.cli.option import Option
 from particleflow.cli.options import BY_NAME, in_flags, options_of
@@ -30,6 +30,8 @@ from particleflow.streams import Printed, printed
 if TYPE_CHECKING:
     from particleflow.cli.task import Task
 
+# The flags of `compare` that make many runs.
+MANY = ("seeds", "tune", "sweep")
 # The exit code of input that cannot be used, by the custom of shells.
 BAD_INPUT = 2
 
@@ -140,6 +142,8 @@ def _remedy(command: str | None, word: str) -> str:
     options = options_of(command)
     if word.startswith("-"):
         name = word.split("=")[0].strip("-")
+        if command == "run" and name in MANY:
+            return f"use `particleflow compare`, which takes --{name}"
         if name in synonyms.NOT_HERE:
             return synonyms.NOT_HERE[name]
         guess = toml.meant(name, [option.flag.removeprefix("--") for option in options])
@@ -167,9 +171,11 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
     else:
         names = settings.setdefault("flows", list(COMPARED))
     idle.refuse_unused(asked, settings, names)
+    sweeps.refuse(asked, settings, names)
+    study = sweeps.many(settings)
 
     # imported here: these modules need torch, which is slow to import
-    from particleflow.cli import folder, outputs, report
+    from particleflow.cli import folder, outputs, report, studies
     from particleflow.cli.task import task as built
     from particleflow.cli.threads import threads
 
@@ -180,9 +186,12 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
             held.enter_context(alone(out, "out"))
             with threads(1), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", RuntimeWarning)
-                task = built(settings, names)
+                planned = studies.comparison(settings, names) if study else None
+                task = built(settings, names) if planned is None else planned.task
                 outputs.warm(task)
             folder.keep_apart(task, out, single=command == "run")
+            if planned is not None:
+                planned.claim(out)
             folder.settle(task, out, _header(command))
         except Refusal as error:
             raise error.renamed(places) from error
@@ -191,6 +200,9 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
             raise RefusedValueError("n", (str(error),), remedy=smaller) from error
         for told in dict.fromkeys(in_flags(warning.message, places) for warning in caught):
             streams.tell(f"warning: {told}")
+        if planned is not None:
+            print(studies.heading(planned) + "\n")
+            return studies.run(planned, out, repeat=_repeat(command), stop=stop, streams=streams)
         print(report.heading(task) + "\n")
         return _finish(task, out, command, stop=stop, streams=streams)
 

@@ -54,6 +54,12 @@ FAR = 6.0
 BEYOND = 7.0
 # How often the injected noise halves in a run; 8 times leave 0.4 % of it.
 HALVINGS = 8
+# The most processes of a study by default: each holds some 300 MB of libraries.
+MOST_JOBS = 4
+# The most seeds of a study; seeds of trials begin there.
+MOST_SEEDS = 1_000_000
+# The most trials of a flow; nobody waits for more.
+MOST_TRIALS = 65_536
 
 
 def processors() -> int:

@@ -12,11 +12,21 @@ from particleflow._refusals import RefusedValueError
 from particleflow.cli.names import FLOWS
 from particleflow.cli.parts import FILMS
 from particleflow.cli.paths import home
+from particleflow.cli.sweeps import many
 from particleflow.cli.task import Task
 from particleflow.cli.toml import MARK, write
 
 # The file that repeats a run.
 CONFIG = "config.toml"
+# The files of a study besides config.toml; its folder of rows is kept, so that it can go on.
+STUDIED = (
+    "results.json",
+    "results.csv",
+    "results.md",
+    "curves.png",
+    "player.html",
+    "report.html",
+)
 
 
 def folder(path: str) -> Path:
@@ -60,10 +70,12 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
     RefusedValueError
         A file of the target or of the start has the name of a result.
     """
-    results = {
-        str((out / name).resolve())
-        for name in (CONFIG, *results_of(task.plans, single=single, film=film_of(task)))
-    }
+    names = (
+        STUDIED
+        if many(task.settings)
+        else results_of(task.plans, single=single, film=film_of(task))
+    )
+    results = {str((out / name).resolve()) for name in (CONFIG, *names)}
     for role in ("target", "start"):
         if task.settings[role] in results:
             file = task.settings[role]
@@ -93,7 +105,8 @@ def earlier(out: Path, keep: Iterable[str]) -> list[Path]:
     listed = [old["flow"]] if single else old.get("flows")
     flows = [flow for flow in FLOWS if isinstance(listed, list) and flow in listed]
     film = old["film"] if old.get("film") in FILMS else "gif"
-    files = [out / name for name in results_of(flows, single=single, film=film)]
+    names = STUDIED if many(old) else results_of(flows, single=single, film=film)
+    files = [out / name for name in names]
     return [file for file in files if file.is_file() and str(file.resolve()) not in keep]
 
 

@@ -12,7 +12,20 @@ from typing import Literal
 from particleflow.cli.names import FLOWS
 from particleflow.cli.records import Record
 
-Kind = Literal["text", "whole", "number", "numbers", "names", "switch"]
+Kind = Literal["text", "whole", "number", "numbers", "names", "lines", "switch"]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The values that tuning tries: from `low` to `high`, on a logarithmic scale unless `linear`.
+
+    `relative`: they are multiples of the value that is given, or chosen from the data.
+    """
+
+    low: float
+    high: float
+    linear: bool = False
+    relative: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class Option:
     A value is one of `names`, or a path with one of the endings in `files`. A number is greater
     than `above`, at least `least` and at most `most`. A refusal ends with `remedy`, or with `lower`
     for a number above `most`. `nothing` is a value that may be given where the option does not act.
+    `tuned` are the values that tuning tries. A flag of the kind "lines" may be given several times.
     """
 
     name: str
@@ -38,6 +52,7 @@ class Option:
     lower: str = ""
     default: str | float | None = None
     nothing: float | None = None
+    tuned: Tuned | None = None
 
     @property
     def flag(self) -> str:
@@ -53,5 +68,6 @@ class Option:
 WHAT = "what to run"
 PROBLEM = "the problem"
 FLOW = "the flows"
+STUDY = "many runs"
 OUTPUT = "results"
 WINDOW = "the page"

@@ -34,7 +34,7 @@ from particleflow.cli.names import (
     STARTS,
     TARGETS,
 )
-from particleflow.cli.option import FLOW, OUTPUT, PROBLEM, WHAT, WINDOW, Option
+from particleflow.cli.option import FLOW, OUTPUT, PROBLEM, STUDY, WHAT, WINDOW, Option, Tuned
 from particleflow.cli.parts import (
     CRITICS,
     FILMS,
@@ -45,6 +45,7 @@ from particleflow.cli.parts import (
     RATIOS,
     RECORDED,
 )
+from particleflow.cli.study_options import STUDY_OPTIONS
 from particleflow.cli.synonyms import INSTEAD
 
 # All options, in the order of the help and of config.toml.
@@ -157,6 +158,7 @@ OPTIONS = (
         "L",
         above=0,
         remedy="leave it out to have one chosen",
+        tuned=Tuned(0.25, 4.0, relative=True),
     ),
     Option(
         "steps",
@@ -177,6 +179,7 @@ OPTIONS = (
         "DT",
         above=0,
         remedy="leave it out to have one chosen",
+        tuned=Tuned(0.125, 8.0, relative=True),
     ),
     Option(
         "integrator",
@@ -207,6 +210,7 @@ OPTIONS = (
         "LAM",
         above=0,
         default=LAM,
+        tuned=Tuned(1e-4, 1.0),
     ),
     Option(
         "beta",
@@ -215,6 +219,7 @@ OPTIONS = (
         "mmd-noise: noise at first (default: the target's deviation)",
         "BETA",
         least=0,
+        tuned=Tuned(0.1, 4.0, relative=True),
     ),
     Option(
         "beta_half",
@@ -223,6 +228,7 @@ OPTIONS = (
         f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})",
         "STEPS",
         above=0,
+        tuned=Tuned(0.25, 4.0, relative=True),
     ),
     Option(
         "ratio",
@@ -250,6 +256,7 @@ OPTIONS = (
         "C",
         default=0.0,
         nothing=0.0,
+        tuned=Tuned(0.0, 5.0, linear=True),
     ),
     Option(
         "critic",
@@ -270,6 +277,7 @@ OPTIONS = (
         least=1,
         most=LONGEST,
         default=FIRST_STEPS,
+        tuned=Tuned(100, 3000),
     ),
     Option(
         "temperature",
@@ -280,6 +288,7 @@ OPTIONS = (
         least=0,
         default=1.0,
     ),
+    *STUDY_OPTIONS,
     Option(
         "out",
         "text",
@@ -338,16 +347,27 @@ OPTIONS = (
 BY_NAME = {option.name: option for option in OPTIONS}
 # The option that names the flows of a command.
 OF_COMMAND = {"run": "flow", "compare": "flows"}
-# The options that `live` lacks, besides those of results: of a start, of a run's end, of threads.
-NOT_LIVE = ("flows", "start", "start_mean", "start_std", "steps", "beta_half", "threads")
+# The groups and options that `live` lacks: of a start, of a run's end, of threads, of results.
+NOT_LIVE = (
+    STUDY,
+    OUTPUT,
+    "flows",
+    "start",
+    "start_mean",
+    "start_std",
+    "steps",
+    "beta_half",
+    "threads",
+)
 
 
 def options_of(command: str) -> tuple[Option, ...]:
     """The options of `run`, `compare` or `live`."""
     if command == "live":
-        return tuple(o for o in OPTIONS if o.group != OUTPUT and o.name not in NOT_LIVE)
+        return tuple(o for o in OPTIONS if o.group not in NOT_LIVE and o.name not in NOT_LIVE)
     other = {name for c, name in OF_COMMAND.items() if c != command}
-    return tuple(o for o in OPTIONS if o.group != WINDOW and o.name not in other)
+    groups = {WINDOW} if command == "compare" else {WINDOW, STUDY}
+    return tuple(o for o in OPTIONS if o.group not in groups and o.name not in other)
 
 
 def as_flag(word: Argument) -> str:

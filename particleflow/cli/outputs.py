@@ -82,7 +82,7 @@ def run(
         ]
         if path is not None:
             outcome.interrupted |= path.status == "interrupted"
-            _make(outcome, out / trajectory_of(name, single), path.save, stop)
+            make_file(outcome, out / trajectory_of(name, single), path.save, stop)
         # the signal may have come between the flows, or a library may have swallowed the interrupt
         outcome.interrupted |= stop.signal > 0
         if outcome.interrupted:
@@ -146,12 +146,12 @@ def write(
         if k and stop.signal and not stopped:  # a signal came while the table was written
             outcome.interrupted = True
             break
-        if paths and not _make(outcome, out / name, make, stop, held=k == 0):
+        if paths and not make_file(outcome, out / name, make, stop, held=k == 0):
             break
     outcome.interrupted |= stop.signal > 0
 
 
-def _make(
+def make_file(
     outcome: Outcome, file: Path, make: Callable[[Path], object], stop: Stop, *, held: bool = True
 ) -> bool:
     """Write a file, which gets its name once it is complete: no partial file is left.

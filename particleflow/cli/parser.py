@@ -57,6 +57,10 @@ EXAMPLES = {
     },
     "compare": {
         "compare --target rings --flows mmd,mmd-noise,kale,mono --out out/": "",
+        "compare --target rings --seeds 10 --tune 16 --out out/": (
+            "who wins, each flow tuned alike"
+        ),
+        "compare --flows kale,mono --sweep lam=0.001,0.01,0.1,1": "kale for each lam, beside mono",
         "compare --target points.csv --steps 1000 --no-gif --out out/": "",
         "compare --config comparison.toml --seed 1 --out out/": (
             "a file, of which one thing is changed"
@@ -79,7 +83,10 @@ LEAVES = {
     "compare": (
         "The folder --out then holds player.html, flows.gif or flows.mp4, snapshots.png,"
         " metrics.png, metrics.csv, one FLOW.npz for each flow, and config.toml, which repeats the"
-        " comparison. A flow that fails does not stop the others."
+        " comparison. A flow that fails does not stop the others. With --seeds, --tune or --sweep"
+        " it holds report.html, results.json, results.csv, results.md, curves.png, player.html of"
+        " the first seed, config.toml, and study/ with the finished runs: the same command goes on"
+        " from there."
     ),
     "live": (
         "The page changes flow, target, bandwidth, lam, noise, dt and the number of particles while"
@@ -185,7 +192,11 @@ def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
             )
         else:
             group.add_argument(
-                option.flag, dest=option.name, metavar=option.metavar, help=option.help
+                option.flag,
+                dest=option.name,
+                action="append" if option.kind == "lines" else "store",
+                metavar=option.metavar,
+                help=option.help,
             )
     if command not in OF_COMMAND:
         return

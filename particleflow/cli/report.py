@@ -50,6 +50,17 @@ class Outcome:
 
 def heading(task: Task) -> str:
     """The choices of a run, before it begins."""
+    facts = shared(task)
+    for name in task.plans:
+        facts[name] = ", ".join(
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in task.settings[name].items()
+        )
+    return listed(facts, task.notes)
+
+
+def shared(task: Task) -> dict[str, str]:
+    """The choices that all flows of a run share."""
     s = task.settings
     start = (
         f"N(({_few(s['start_mean'])}), {s['start_std']:g}^2)"
@@ -58,19 +69,18 @@ def heading(task: Task) -> str:
     )
     bandwidth = f", bandwidth {s['bandwidth']:g}" if "bandwidth" in s else ""
     of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
-    facts = {
+    return {
         "target": f"{shown(s['target'])}: {len(task.y)}{of} points in {d} dimension{'s' * (d > 1)}",
         "start": f"{len(task.x0)} particles, {start}",
         "kernel": s["kernel"] + bandwidth,
         "seed": str(task.seed),
     }
-    for name in task.plans:
-        facts[name] = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in s[name].items()
-        )
+
+
+def listed(facts: Mapping[str, str], notes: Sequence[str]) -> str:
+    """Facts in two columns, and notes below."""
     width = max(map(len, facts))
-    return "\n".join([*(f"{key:<{width}}  {value}" for key, value in facts.items()), *task.notes])
+    return "\n".join([*(f"{key:<{width}}  {value}" for key, value in facts.items()), *notes])
 
 
 def _few(values: Sequence[float]) -> str:

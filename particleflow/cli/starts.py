@@ -30,8 +30,8 @@ def in_order(y: Tensor) -> Tensor:
 
 def start(
     settings: Settings, y: Tensor, scale: float, seed: int, project: Projection | None = None
-) -> tuple[Tensor, Settings]:
-    """The particles' start, and the settings that give it again."""
+) -> tuple[Tensor, samplers.Sampler, Settings]:
+    """The particles' start, its distribution, and the settings that give it again."""
     name, mean, std = (
         settings.get("start") or "auto",
         settings.get("start_mean"),
@@ -63,7 +63,7 @@ def start(
             default=len(law) if file and isinstance(law, Rows) else PARTICLES,
         )
         _checks.same_space(x0, y, "start", "target")
-        return x0, {"start": name if name in TARGETS else absolute(name, "start")}
+        return x0, law, {"start": name if name in TARGETS else absolute(name, "start")}
     dim = y.shape[1]
     centre, width = place(y, scale) if mean is None and std is None else beside(y, scale)
     if mean is None:
@@ -81,7 +81,7 @@ def start(
     )
     around = samplers.Gaussian(dim, mean=mean if len(mean) == dim else mean[0], std=std)
     x0 = around.sample(_checks.count(given(settings.get("n"), PARTICLES), "n"), seed=seed)
-    return x0, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
+    return x0, around, {"start": "gaussian", "start_mean": list(mean), "start_std": std}
 
 
 def bulk(y: Tensor) -> Tensor:

@@ -131,6 +131,9 @@ OTHER_FLAGS = _others(
         "columns": "cols features",
         "key": "array",
         "records": "save-every",
+        "seeds": "repeats repetitions replicates num-seeds",
+        "tune": "tuning trials",
+        "sweep": "grid",
     }
 )
 # The remedy for options that choose a device.

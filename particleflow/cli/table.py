@@ -51,7 +51,7 @@ def table(task: Task, outcome: Outcome, width: int | None = None) -> Styled:
         mark = MARKS.get(verdict, WRONG)
         yield f"  {mark} ", STYLES[mark]
         advice = "" if summary is None else _advice(name, summary)
-        yield f"{_beside(f'    {line}', advice, width)[4:]}\n", Style.PLAIN
+        yield f"{beside(f'    {line}', advice, width)[4:]}\n", Style.PLAIN
     for line in [*_measured(task, outcome, told), *_messages(outcome)]:
         yield f"{' '.join(line.split())}\n", Style.PLAIN
 
@@ -100,7 +100,7 @@ def _advice(name: str, told: Summary) -> str:
     return "; ".join(advice.said(flag) for advice in told.advice)
 
 
-def _beside(line: str, advice: str, width: int | None) -> str:
+def beside(line: str, advice: str, width: int | None) -> str:
     """The line with advice beside it, or below it where that is too long."""
     if not advice:
         return line.rstrip()

@@ -42,7 +42,7 @@ class Task:
 
     `settings` says the same in words and numbers: building from them again gives the same task.
     `threads` are for the run. The task itself is built in one thread, so that it does not depend on
-    their number.
+    their number. `problem` has the target's distribution, `start` is that of the particles.
     """
 
     x0: Points
@@ -55,11 +55,16 @@ class Task:
     threads: int
     settings: Settings
     rows: int | None  # the number of rows of a target that is a file or a data set
+    problem: Problem
+    start: samplers.Sampler
     notes: tuple[str, ...] = ()  # choices other than the usual ones, with the reason
 
 
-def task(settings: Settings, names: Sequence[str]) -> Task:
+def task(settings: Settings, names: Sequence[str], *, spare: bool = False) -> Task:
     """Build the flows called `names` and their clouds; choose what `settings` leave open.
+
+    `spare`: the target is at most a third of a file's rows, so that rows are left that the flows
+    never see.
 
     Raises
     ------
@@ -78,10 +83,14 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         bright=choices.bright,
     )
     from_file = isinstance(law, (samplers.FromFile, samplers.FromArray))
-    y = drawn(law, settings.get("m"), "m", seed, default=ROWS if from_file else SAMPLES)
+    m = settings.get("m")
+    usual = ROWS if from_file else SAMPLES
+    if spare and isinstance(law, Rows):
+        m = _third(law, m, usual)
+    y = drawn(law, m, "m", seed, default=usual)
     kernel, bandwidth = kernel_of(settings, y, names)
     bulk, scale = starts.measured(y, bandwidth)
-    x0, start = starts.start(settings, bulk, scale, seed + 1, project)
+    x0, around, start = starts.start(settings, bulk, scale, seed + 1, project)
     wanted, notes = _metrics(settings.get("metrics"), x0, y)
     notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
     records = _checks.count(given(settings.get("records"), RECORDS), "records")
@@ -146,8 +155,24 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         threads,
         {**resolved, **tables},
         rows,
+        problem,
+        around,
         tuple(notes),
     )
+
+
+def _third(law: Rows, m: int | None, usual: int) -> int:
+    """The number of rows that flows see: `m`, or `usual`, and at most a third of all."""
+    most = len(law) // 3
+    if most < 1 or (m or 0) > most:
+        raise RefusedValueError(
+            "m",
+            "must be at most a third of the target's rows, so that as many are left that the flows"
+            " never see",
+            f"{len(law)} rows" if m is None else f"{m} of {len(law)} rows",
+            f"take at most {most}" if most else "give more rows",
+        )
+    return min(usual, most) if m is None else m
 
 
 def spacing(steps: int, records: int, most: int = 10**9) -> int:

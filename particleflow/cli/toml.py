@@ -11,7 +11,7 @@ from particleflow._files import at_home, replace_text
 from particleflow._refusals import Refusal, RefusedValueError
 from particleflow._words import closest, did_you_mean
 from particleflow.cli.names import FLOWS
-from particleflow.cli.option import Option
+from particleflow.cli.option import STUDY, Option
 from particleflow.cli.options import BY_NAME, OF_COMMAND, options_of
 from particleflow.cli.paths import home
 from particleflow.cli.synonyms import OTHER_FLAGS
@@ -62,6 +62,12 @@ def read(path: str, command: str) -> Settings:
                 name: _keyed(mine, name, v, f"`{name}` in [{key}] of {path}")
                 for name, v in value.items()
             }
+        elif key in BY_NAME and BY_NAME[key].group == STUDY and key not in options:
+            raise RefusedValueError(
+                key,
+                (f"{where} belongs to `particleflow compare`",),
+                remedy="use that command, or leave it out",
+            )
         elif key in OF_COMMAND.values() and key not in options:
             other = next(c for c, name in OF_COMMAND.items() if name == key)
             raise RefusedValueError(

@@ -21,6 +21,7 @@ WANTED = {
     "number": "a number",
     "numbers": "a number or a list of numbers",
     "names": "a list of names",
+    "lines": "a list of texts",
     "switch": "true or false",
 }
 # Examples of numbers, for messages.
@@ -31,9 +32,9 @@ LONG = 40
 DIGITS = 15
 
 
-def from_text(option: Option, text: str) -> Any:
-    """The value of a flag's text."""
-    if option.kind == "text":
+def from_text(option: Option, text: Any) -> Any:
+    """The value of a flag's text; a flag of lines has a list of them."""
+    if option.kind in ("text", "lines"):
         return checked(option, text)
     if option.kind == "names":
         return checked(option, [part.strip() for part in text.split(",")])
@@ -100,6 +101,7 @@ def _of_kind(kind: str, value: Any) -> bool:
         "number": number,
         "numbers": number or (bool(members) and all(_of_kind("number", v) for v in members)),
         "names": bool(members) and all(isinstance(v, str) for v in members),
+        "lines": bool(members) and all(isinstance(v, str) for v in members),
         "switch": isinstance(value, bool),
     }[kind]
 

@@ -114,7 +114,7 @@ def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
         integrator=setup.integrator,
         save=None,
         metrics={**metrics, **{held_out(m): _apart(metrics[m], problem) for m in metrics}},
-        seed=cell.seed,
+        seed=problem.seed,
         progress=False,
     )
     watch = Stopwatch(run.states)
@@ -128,6 +128,8 @@ def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
             and (watch.seconds >= allowed or state.clock.step >= MOST_STEPS * steps)
         )
     run.go()
+    if run.status == "interrupted":  # half a run is no row
+        raise KeyboardInterrupt(run.message)
     path = run.trajectory()
     if cell.keep:
         path.save(trajectory)

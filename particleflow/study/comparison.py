@@ -158,7 +158,7 @@ class Study:
         temporary = None if folder is not None else tempfile.TemporaryDirectory()
         store = opened(folder if temporary is None else temporary.name)
         with alone(store.folder, "folder"):
-            store.claim(self._digests())
+            store.claim(self.claims())
             done, chosen = self._performed(store, self._costs(), jobs, progress)
         return Result(
             study=self._described(),
@@ -306,8 +306,8 @@ class Study:
             f" tasks, {self.seeds} seeds{tuned}; about {duration(seconds)} in {jobs} processes"
         )
 
-    def _digests(self) -> dict[str, dict[str, str]]:
-        """What the rows depend on."""
+    def claims(self) -> dict[str, dict[str, str]]:
+        """What the rows depend on: digests by kind and name, which `Store.claim` compares."""
         return {
             "task": {task.name: digests.of_task(task) for task in self.tasks},
             "contender": {one.name: digests.of_contender(one) for one in self.contenders},
