@@ -5,15 +5,16 @@ docstrings cite, its reference is complete.
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import shlex
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reader import Reader
 
 import particleflow as pf
 from particleflow.cli import main
@@ -43,9 +44,16 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
     return found
 
 
-def run_page(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Reader]:
+    asked = Reader()
+    yield asked
+    asked.close()
+
+
+def run_page(reader: Reader, page: Path, folder: Path) -> tuple[int, str]:
     """Run the Python of a page from top to bottom as one script, in a process of its own, as a
-    reader would.
+    reader would: its exit status, and what it wrote to the standard error.
     """
     script: list[str] = []
     for line, code in blocks(page, "python"):
@@ -53,36 +61,27 @@ def run_page(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
             line - 1 - len(script)
         ) + code.splitlines()  # a traceback names the line of the page
     (folder / "page.py").write_text("\n".join(script), encoding="utf-8")
-    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": str(PACKAGE.parent)}
-    return subprocess.run(
-        [sys.executable, "page.py"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return reader.run(folder / "page.py")
 
 
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem
 )
-def test_code_runs_as_printed(page: Path, tmp_path: Path) -> None:
-    done = run_page(page, tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_code_runs_as_printed(reader: Reader, page: Path, tmp_path: Path) -> None:
+    status, told = run_page(reader, page, tmp_path)
+    assert status == 0, told
 
 
-def test_a_false_line_in_a_page_is_noticed(tmp_path: Path) -> None:
+def test_a_false_line_in_a_page_is_noticed(reader: Reader, tmp_path: Path) -> None:
     page = tmp_path / "page.rst"
     page.write_text(
         "Page\n====\n\n.. code-block:: python\n\n   a = 1\n\ntext\n\n.. code-block:: python\n\n  "
         " assert a == 2\n",
         encoding="utf-8",
     )
-    done = run_page(page, tmp_path)
-    assert done.returncode != 0
-    assert "line 12" in done.stderr
+    status, told = run_page(reader, page, tmp_path)
+    assert status != 0
+    assert "line 12" in told
 
 
 def test_examples_of_extensions_are_short() -> None:

@@ -409,6 +409,34 @@ def test_where_long_steps_go_in_circles_careful_ones_arrive(
     check_run(name, lam, made, 2)
 
 
+@pytest.mark.parametrize(
+    ("lam", "made"),
+    [
+        (0.1, (1, 8.0, torch.float64, True, True, 1)),
+        (0.03, (2, 8.0, torch.float32, True, False, 2)),
+        (0.01, (1, 8.0, torch.float64, True, False, 0)),
+    ],
+)
+def test_densities_near_0_are_certified_beyond_the_rounding_of_f(
+    lam: float, made: tuple[Any, ...]
+) -> None:
+    """Far clouds: half of the densities are 0, and f(0) + f*(h) has an error of some eps."""
+    check_run("Tsallis(8.0)", lam, made, 1)
+
+
+@pytest.mark.parametrize(("power", "lam"), [(16.0, 0.1), (30.0, 0.03), (30.0, 0.1)])
+def test_steep_powers_do_not_overshoot(power: float, lam: float) -> None:
+    """f'' is 0 at small densities. The linear model sends them to 100 and more, where f' is 1e14
+    and more; the way back would take hundreds of steps.
+    """
+    (x, y), kernel = problem(2, 20.0, torch.float64, True, False, 1), pf.kernels.Gaussian(0.8)
+    estimator = pf.estimators.Moreau(kernel, divergence=Tsallis(power), lam=lam)
+    fit = estimator.fit(x, y, Clock(), {})
+    assert fit.report["converged"], fit.report
+    assert fit.report["iterations"] < 60
+    assert abs(gap_of(Tsallis(power), lam, kernel, x, y, fit)) < 1e-7
+
+
 def test_flat_powers_stay_with_the_interior_point_method() -> None:
     """Newton's method in u fails where f'' is nearly 0 at small densities: it is tried once."""
     x, y = problem(5, 1.5, torch.float64, True, True, 2)

@@ -31,6 +31,8 @@ from particleflow.pairwise.exact.dense import kernel_matrix
 
 # The least density: smaller ones weigh nothing, and the square of its inverse is still a number.
 LEAST = 1e-140
+# The growth of f'' along a step beyond which f' is far from linear there.
+GROWTH = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +122,15 @@ class Program:
         return torch.cat([curvature, g.new_zeros(len(g) - self.size)])
 
     def moved(self, g: Float[Tensor, "n"], step: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """g + step. Where f is steep at 0, densities fall by a step of f'(g), and stay above 0."""
-        if not self.steep:
+        """g + step, but a step of f'(g) where f' is far from linear along the step.
+
+        Where f is steep at 0, densities fall so, and stay above 0. Where f'' is small at small
+        densities (powers above 2), densities rise so above 1. g + step would overshoot by far.
+        """
+        if self.doubled:
             return g + step
+        if not self.steep:
+            return torch.cat([self._risen(g[: self.size], step), (g + step)[self.size :]])
         first, down = g[: self.size], step[: self.size].clamp(max=0)
         fallen = self.divergence.ratio(
             self.divergence.slope(first) + self.divergence.curvature(first) * down
@@ -130,6 +138,20 @@ class Program:
         return torch.cat(
             [torch.where(down < 0, fallen, first + step[: self.size]), (g + step)[self.size :]]
         )
+
+    def _risen(self, first: Float[Tensor, "M"], step: Float[Tensor, "n"]) -> Float[Tensor, "M"]:
+        """The densities at y after the step. Above 1 they rise by a step of f'(g) where f'' grows.
+
+        A multiplier can hold a density near 0, where f'' = 0, so that the linear model says nothing
+        of f' above 1. The step of f' begins at 1 for such a density.
+        """
+        straight, start = first + step[: self.size], first.clamp(min=1.0)
+        here = self.divergence.curvature(start)
+        grows = self.divergence.curvature(straight.clamp(min=1.0)) > GROWTH * here
+        if not bool(grows.any()):
+            return straight
+        cap = self.divergence.ratio(self.divergence.slope(start) + here * (straight - start))
+        return torch.where(grows, torch.minimum(straight, cap), straight)
 
     def certify(
         self, g: Float[Tensor, "n"], r: Float[Tensor, "n"], h: Float[Tensor, "P"], lam: float
@@ -192,8 +214,11 @@ class Program:
         cost = self.divergence.f(g)
         t = h - self.divergence.slope(g)
         # as in `Dual`: an upper bound where the difference has no digits
-        near = small_gap(t, g, self.divergence.ratio(h - t / 2), self.divergence.ratio(h))
-        far = cost + self.divergence.conjugate(h) - g * h
+        end = self.divergence.ratio(h)
+        near = small_gap(t, g, self.divergence.ratio(h - t / 2), end)
+        # t (end - g) is a bound too: f* is convex. It keeps its digits where g is nearly 0, while
+        # cost + f* has an error of eps f(0).
+        far = torch.minimum(cost + self.divergence.conjugate(h) - g * h, t * (end - g))
         return cost, torch.where(t.abs() < SMALL_RESIDUAL, near, far).clamp(min=0)
 
 
