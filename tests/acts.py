@@ -94,6 +94,7 @@ PAIRWISE = {"pairwise": (P.Dense(), ROUGH)}
 PAGE = {
     "title": ("", "Two clouds"),
     "as_images": (None, (2, 1)),
+    "labels": (None, [0, 1, 2] * 4),
     "python": ("", "import particleflow"),
 }
 RULES = {"pca": (2, None), "standardise": (True, False)}
@@ -126,6 +127,7 @@ FILMED = {
     "axes": (None, (1, 0)),
     "xlim": (None, (-1.0, 2.0)),
     "ylim": (None, (-1.0, 2.0)),
+    "density": (None, S.Gaussian(dim=2)),
     "as_images": (None, (1, 2)),
     "size": (None, 4.0),
     "dpi": (50, 60),
@@ -660,7 +662,7 @@ ACTS: dict[str, Acts] = {
         of_files,
         {"path": run(), "flow": pf.mmd_flow(G), "dpi": 50},
         path=(run(), run(pf.mmd_flow(WIDE))),
-        flow=(pf.mmd_flow(G), pf.mmd_flow(WIDE)),
+        flow=(pf.mmd_flow(G), Refused(None, "`flow` is needed")),
         file=(None, Refused("a.xyz", "`file`")),
         at=(-1, 0),
         what=("witness", "velocity"),

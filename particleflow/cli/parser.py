@@ -61,7 +61,7 @@ EXAMPLES = {
             "who wins, each flow tuned alike"
         ),
         "compare --flows kale,mono --sweep lam=0.001,0.01,0.1,1": "kale for each lam, beside mono",
-        "compare --target points.csv --steps 1000 --no-gif --out out/": "",
+        "compare --target points.csv --steps 1000 --film none --out out/": "",
         "compare --config comparison.toml --seed 1 --out out/": (
             "a file, of which one thing is changed"
         ),
