@@ -81,6 +81,8 @@ class Statement:
             return f"at most {self.high:.6g}"
         if self.high is None:
             return f"at least {self.low:.6g}"
+        if self.low == self.high:
+            return f"{self.low:.12g}"
         middle, half = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
         if half < 9e-4 * abs(middle):
             return f"{middle:.12g} +- {half:.1g}"
