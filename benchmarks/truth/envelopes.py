@@ -92,7 +92,9 @@ def kale_is_an_envelope(seed: int) -> float:
     return abs(worth(kale(lam, x, y, KERNEL)) / ((1 + lam) * envelope(KL(), lam, x, y)) - 1)
 
 
-def drmmd(lam: float, x: Cloud | torch.Tensor, y: Cloud | torch.Tensor, kernel: pf.kernels.Kernel) -> pf.Fit:
+def drmmd(
+    lam: float, x: Cloud | torch.Tensor, y: Cloud | torch.Tensor, kernel: pf.kernels.Kernel
+) -> pf.Fit:
     return pf.fit(pf.estimators.DrMMD(kernel, lam=lam), x, y)
 
 
@@ -111,7 +113,11 @@ def drmmd_linear(seed: int) -> float:
     system = 2 * torch.eye(m, dtype=x.dtype) + matrix / (lam * m)
     g = torch.linalg.solve(system, 2 + mean / lam)
     field = pf.pairwise.Dense().sources(KERNEL, y).field(g / m)
-    own = pf.pairwise.Dense().sources(KERNEL, x).field(torch.full((len(x),), 1 / len(x), dtype=x.dtype))
+    own = (
+        pf.pairwise.Dense()
+        .sources(KERNEL, x)
+        .field(torch.full((len(x),), 1 / len(x), dtype=x.dtype))
+    )
     expected = (field.grad(x) - own.grad(x)) / lam
     return gap(drmmd(big, x, y, KERNEL).witness.value_and_grad(x)[1], expected)
 

@@ -102,6 +102,7 @@ STATEMENTS = (
         number="W2 at the end / at the start, 3000 steps",
         low=1.0,
         measure=partial(far, "W2"),
+        group="far",
         seconds=2.0,
     ),
     Statement(
@@ -111,6 +112,7 @@ STATEMENTS = (
         number="MMD^2 at the end / at the start",
         high=1.0,
         measure=partial(far, "MMD2"),
+        group="far",
         seconds=2.0,
     ),
     Statement(
@@ -121,6 +123,7 @@ STATEMENTS = (
         number="W2 at the end with noise / without",
         high=1.0,
         measure=partial(far_with_noise, "W2"),
+        group="far",
         seconds=4.0,
     ),
     Statement(
@@ -130,6 +133,7 @@ STATEMENTS = (
         number="MMD^2 at the end with noise / without",
         high=1.0,
         measure=partial(far_with_noise, "MMD2"),
+        group="far",
         seconds=4.0,
     ),
     *(
@@ -207,6 +211,7 @@ STATEMENTS = (
         number="W2 at the end / W2 of two fresh samples",
         high=1.0,
         measure=partial(over_the_floor, "shifted"),
+        group="far-shifted",
         seconds=1.0,
     ),
     Statement(
@@ -217,6 +222,7 @@ STATEMENTS = (
         number="W2 half way, C = 0 / C = 5",
         low=1.0,
         measure=vanishing_slope,
+        group="far-shifted",
         seconds=2.0,
     ),
     Statement(

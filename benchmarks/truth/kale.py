@@ -95,7 +95,9 @@ def certified_error(seed: int) -> float:
     (x, y), lam = clouds(seed), 1e-2
     rough = pf.fit(pf.estimators.KALE(KERNEL, lam=lam, rtol=1e-2), x, y)
     z = normals(60, 2, seed, "queries", mean=0.3)
-    wrong = rough.witness.value_and_grad(z)[1] - kale(lam, x, y, KERNEL).witness.value_and_grad(z)[1]
+    wrong = (
+        rough.witness.value_and_grad(z)[1] - kale(lam, x, y, KERNEL).witness.value_and_grad(z)[1]
+    )
     envelope_gap = float(rough.report["gap"]) / (1 + lam)
     return float(wrong.norm(dim=1).max()) / ((2 * envelope_gap / lam) ** 0.5 / KERNEL.bandwidth)
 
@@ -130,7 +132,9 @@ def perturbed_run(seed: int) -> float:
     x = draw(pf.samplers.Gaussian(mean=(0.0, -0.3), std=0.1), 70, seed, "start")
     nudge = 1e-12 * normals(70, 2, seed, "nudge")
     flow = pf.kale_flow(pf.kernels.Gaussian.from_denominator(0.1), lam=1e-3)
-    ends = [pf.simulate(flow, start, y, steps=200, dt=1e-4).particles[-1] for start in (x, x + nudge)]
+    ends = [
+        pf.simulate(flow, start, y, steps=200, dt=1e-4).particles[-1] for start in (x, x + nudge)
+    ]
     return float((ends[0] - ends[1]).abs().max())
 
 

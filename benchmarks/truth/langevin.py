@@ -59,7 +59,9 @@ def w2_in_the_plane(seed: int) -> float:
     """Exact W2 of a cloud with q's exact moments and its image under the optimal map to p."""
     (mu, p), (m, q) = (tuple(map(torch.tensor, moments(law))) for law in PLANE)
     x = draw(PLANE[1], 120, seed, "start")
-    x = (x - x.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T, correction=0))).T + m
+    x = (x - x.mean(0)) @ torch.linalg.inv(
+        torch.linalg.cholesky(torch.cov(x.T, correction=0))
+    ).T + m
     values, vectors = torch.linalg.eigh(p)  # q is I: the map is p^{1/2}
     root = vectors @ torch.diag(values.sqrt()) @ vectors.T
     return pf.metrics.W2()(x, (x - m) @ root + mu)
@@ -103,7 +105,9 @@ def order(name: str, seed: int) -> float:
     mean, expected = flow_moments(PLANE[0], x.mean(0).numpy(), cov, 1.0)
     errors = []
     for n in (steps, 2 * steps):
-        end = pf.simulate(reverse_kl(PLANE[0]), x, steps=n, dt=1 / n, integrator=scheme).particles[-1]
+        end = pf.simulate(reverse_kl(PLANE[0]), x, steps=n, dt=1 / n, integrator=scheme).particles[
+            -1
+        ]
         found = np.cov(end.numpy().T, bias=True)
         errors.append(max(np.abs(end.mean(0).numpy() - mean).max(), np.abs(found - expected).max()))
     return math.log2(errors[0] / errors[1])

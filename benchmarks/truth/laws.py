@@ -86,7 +86,9 @@ def grid(p: pf.samplers.Gaussian, q: pf.samplers.Gaussian) -> Grid:
     deviation = np.sqrt(np.maximum(np.diag(cov_p), np.diag(cov_q)))
     low = np.minimum(mean_p, mean_q) - 12 * deviation
     high = np.maximum(mean_p, mean_q) + 12 * deviation
-    axes = [torch.linspace(a, b, nodes, dtype=torch.float64) for a, b in zip(low, high, strict=True)]
+    axes = [
+        torch.linspace(a, b, nodes, dtype=torch.float64) for a, b in zip(low, high, strict=True)
+    ]
     z = torch.cartesian_prod(*axes).reshape(-1, p.dim)
     cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
     return Grid(p.log_density(z), q.log_density(z), cell)

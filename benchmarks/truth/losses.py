@@ -117,7 +117,10 @@ def rate(seed: int) -> float:
     """a of error = c n^-a for the closed form with fitted moments, mean of 32 draws a size."""
     sizes = (100, 1000, 10_000)
     errors = [
-        sum(ratios.error("plane", "known p and fitted q", n, 32 * seed + k)["all"] for k in range(32))
+        sum(
+            ratios.error("plane", "known p and fitted q", n, 32 * seed + k)["all"]
+            for k in range(32)
+        )
         for n in sizes
     ]
     return ratios.rate(sizes, errors)

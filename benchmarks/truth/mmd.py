@@ -147,7 +147,6 @@ def doubled_point(seed: int) -> float:
     return gap(double, heavy)
 
 
-
 STATEMENTS = (
     *(
         Statement(

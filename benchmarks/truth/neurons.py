@@ -14,7 +14,9 @@ from benchmarks.truth.statement import Statement
 def _network(neurons: Tensor, data: Tensor) -> Tensor:
     """mean_i a_i tanh(w_i . s + b_i) at the inputs s (n, d); a neuron is (w, b, a)."""
     dim = data.shape[1]
-    return (neurons[:, dim + 1 :].T * torch.tanh(data @ neurons[:, :dim].T + neurons[:, dim])).mean(1)
+    return (neurons[:, dim + 1 :].T * torch.tanh(data @ neurons[:, :dim].T + neurons[:, dim])).mean(
+        1
+    )
 
 
 def regression_risk(seed: int) -> float:

@@ -44,6 +44,9 @@ class Statement:
         False: the seed changes nothing.
     note : str
         Why the statement fails, if it does.
+    group : str
+        Statements of one group measure the same runs, which a process keeps: they are measured
+        together. Empty: the statement's own name.
     """
 
     name: str
@@ -57,10 +60,13 @@ class Statement:
     seeds: int = LEAST_SEEDS
     random: bool = True
     note: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         if self.low is None and self.high is None:
             raise ValueError(f"`low` or `high` must be a number in '{self.name}', got None twice")
+        if not self.group:
+            object.__setattr__(self, "group", self.name)
         if not self.random:
             object.__setattr__(self, "seeds", 1)
         elif self.seeds < LEAST_SEEDS:
