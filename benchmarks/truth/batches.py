@@ -172,7 +172,7 @@ STATEMENTS = (
     ),
     Statement(
         name="critic-clipped-estimate",
-        words="A critic of clipped weights does not estimate W1: its Lipschitz constant is unknown.",
+        words="A critic of clipped weights does not estimate W1: its Lipschitz constant is open.",
         source=WORSE_SAMPLES + ": 0.06",
         number="estimate / W1",
         high=0.8,

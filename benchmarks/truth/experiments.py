@@ -20,7 +20,7 @@ from particleflow.mobilities import Arcsinh, Mobility, NonSaturating, Unit, Vani
 Normal = pf.samplers.Gaussian
 # Steps to t = 20: the published dt = 0.01.
 STEPS = 2000
-# The largest |mean| at the end of a flow that arrives but has no stated range: a tenth of the start.
+# The largest final |mean| of a flow that arrives, without a stated range: a tenth of the start.
 ARRIVED = 0.1 * math.sqrt(2)
 # Why ends of experiment E leave the stated range at some seeds.
 START_NOTE = (
@@ -287,7 +287,7 @@ STATEMENTS = (
     ),
     Statement(
         name="mmd-of-diracs",
-        words="MMD^2 / 2 of two Diracs at distance s is 1 - exp(-s^2 / 2): the kernel's reach ends.",
+        words="MMD^2 / 2 of two Diracs at distance s is 1 - exp(-s^2 / 2): its reach ends.",
         source="theory page, the figure of topologies",
         number="MMD^2 / 2 over the formula",
         low=1 - 1e-11,

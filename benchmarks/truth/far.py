@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache, partial
 
 import torch
-from torch import Tensor
 
 import particleflow as pf
 from benchmarks.truth.laws import draw, normals

@@ -310,7 +310,7 @@ STATEMENTS = (
     ),
     Statement(
         name="floor",
-        words="The floor of W2, from the target's own points, is about the W2 of two fresh samples.",
+        words="The floor of W2, from the target's own points, is about W2 of two fresh samples.",
         source="quick start",
         number="floor / W2 of two fresh samples of 200",
         low=0.5,

@@ -241,7 +241,7 @@ STATEMENTS = (
     ),
     Statement(
         name="kale-error-bound",
-        words="The gap of an unfinished solution bounds the error of its velocity field everywhere.",
+        words="The gap of an unfinished solution bounds the error of its velocity everywhere.",
         source=PAGE + ", equation moreau-error",
         number="true error of grad h / its bound, a solve stopped at 1e-2",
         low=0.0,

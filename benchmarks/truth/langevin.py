@@ -57,7 +57,7 @@ def plane_moments(seed: int) -> float:
 
 def w2_in_the_plane(seed: int) -> float:
     """Exact W2 of a cloud with q's exact moments and its image under the optimal map to p."""
-    (mu, p), (m, q) = (tuple(map(torch.tensor, moments(law))) for law in PLANE)
+    (mu, p), (m, _) = (tuple(map(torch.tensor, moments(law))) for law in PLANE)
     x = draw(PLANE[1], 120, seed, "start")
     x = (x - x.mean(0)) @ torch.linalg.inv(
         torch.linalg.cholesky(torch.cov(x.T, correction=0))
@@ -117,7 +117,7 @@ def frozen_order(seed: int) -> float:
     """The order of Heun's method when the field of the step's start serves both stages."""
     x = 0.7 * normals(12, 2, seed, "start") + 1
     cov = np.cov(x.numpy().T, bias=True)
-    mean, expected = flow_moments(PLANE[0], x.mean(0).numpy(), cov, 1.0)
+    _, expected = flow_moments(PLANE[0], x.mean(0).numpy(), cov, 1.0)
     flow, errors = reverse_kl(PLANE[0]), []
     for n in (40, 80):
         z, dt = x.clone(), 1 / n
@@ -202,8 +202,8 @@ STATEMENTS = (
     *(
         Statement(
             name=f"ula-variance-{tau:g}",
-            words=f"The unadjusted Langevin algorithm on N(0, 1) with steps of {tau:g} ends with the"
-            f" variance 1 / (1 - tau / 2) = {1 / (1 - tau / 2):.4g}.",
+            words=f"The unadjusted Langevin algorithm on N(0, 1) with steps of {tau:g} ends with"
+            f" the variance 1 / (1 - tau / 2) = {1 / (1 - tau / 2):.4g}.",
             source="theory page, integrators; MonoFlow page, beside Langevin dynamics",
             number="error of mean and variance, standard errors of 20 000 points",
             low=0.0,

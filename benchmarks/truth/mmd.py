@@ -167,7 +167,7 @@ STATEMENTS = (
     ),
     Statement(
         name="mmd-embedding-gradient",
-        words="The gradient of a Gaussian's kernel embedding is -mu(z) S^-1 (z - m), S = P + l^2 I.",
+        words="The gradient of a Gaussian's embedding is -mu(z) S^-1 (z - m), S = P + l^2 I.",
         source="closed form, Song et al. 2008",
         number="largest relative error of grad w",
         low=0.0,
@@ -236,7 +236,7 @@ STATEMENTS = (
     ),
     Statement(
         name="strongest-pull",
-        words="The pull |grad w| of a point at distance rho is largest at the bandwidth 0.7071 rho.",
+        words="The pull |grad w| of a point at distance rho is largest at bandwidth 0.7071 rho.",
         source="calculus: 1 / sqrt 2",
         number="best bandwidth / rho",
         low=0.707102,

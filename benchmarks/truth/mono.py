@@ -1,4 +1,4 @@
-"""Statements about MonoFlow's table: h, f and the divergence of each mobility, and LSGAN's codings."""
+"""Statements about MonoFlow's table: h, f, the divergence of each mobility, LSGAN's codings."""
 
 from __future__ import annotations
 

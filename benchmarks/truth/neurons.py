@@ -59,7 +59,7 @@ STATEMENTS = (
     ),
     Statement(
         name="regression-descent",
-        words="Gradient descent on half of the risk is the MMD flow of the neurons, N times slower.",
+        words="Gradient descent on half of the risk is MMD flow of the neurons, N times slower.",
         source="theory page, training a network of two layers is an MMD flow",
         number="largest relative error of v + N grad",
         low=0.0,
