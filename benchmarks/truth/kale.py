@@ -298,7 +298,7 @@ STATEMENTS = (
         low=0.5,
         high=2.0,
         measure=newton_growth,
-        seconds=0.6,
+        seconds=0.1,
     ),
     *(
         Statement(
@@ -309,7 +309,7 @@ STATEMENTS = (
             low=5.0,
             high=20.0,
             measure=partial(stiffness, lam),
-            seconds=2.0,
+            seconds=0.25,
         )
         for lam in (0.1, 0.01)
     ),

@@ -150,7 +150,7 @@ STATEMENTS = (
             high=value + error,
             measure=partial(on_the_line, what),
             random=False,
-            seconds=0.3,
+            seconds=0.1,
         )
         for what, words, value, error in (
             ("mean", "the mean -0.92354", -0.9235411652898637, 1e-8),
@@ -168,7 +168,7 @@ STATEMENTS = (
         low=0.0,
         high=1e-6,
         measure=plane_moments,
-        seconds=0.3,
+        seconds=0.1,
     ),
     Statement(
         name="closed-w2",
@@ -243,7 +243,7 @@ STATEMENTS = (
             low=expected - 0.2,
             high=expected + 0.2,
             measure=partial(order, name),
-            seconds=0.3,
+            seconds=0.1,
         )
         for name, title, expected in (
             ("euler", "Euler's method", 1.0),
@@ -269,7 +269,7 @@ STATEMENTS = (
             number="largest rise in a step / first energy, 60 steps",
             high=1e-12,
             measure=partial(energy_rise, flow),
-            seconds=0.5,
+            seconds=0.25,
         )
         for flow in ("mmd", "kale")
     ),

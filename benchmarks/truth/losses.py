@@ -172,7 +172,7 @@ STATEMENTS = (
             high=1 + 1e-8,
             measure=partial(optimum, name),
             random=False,
-            seconds=0.3,
+            seconds=0.1,
         )
         for name, (_, _, stated) in LOSSES.items()
     ),
@@ -210,7 +210,7 @@ STATEMENTS = (
         low=0.4,
         high=0.6,
         measure=rate,
-        seconds=0.3,
+        seconds=0.15,
     ),
     Statement(
         name="ratio-any-pair",
@@ -219,7 +219,7 @@ STATEMENTS = (
         number="largest W2 at the end / at the start, t = 3",
         high=0.4,
         measure=any_pair,
-        seconds=2.0,
+        seconds=0.8,
     ),
     Statement(
         name="ratio-prior",

@@ -195,7 +195,7 @@ STATEMENTS = (
             low=0.0,
             high=1e-14,
             measure=partial(smoothing, dim),
-            seconds=0.9 if dim == 5 else 0.01,
+            seconds=0.4 if dim == 5 else 0.01,
         )
         for dim in (1, 2, 5)
     ),

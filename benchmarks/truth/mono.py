@@ -243,7 +243,7 @@ STATEMENTS = (
             high=1 + 1e-8,
             measure=partial(divergence, name),
             random=False,
-            seconds=0.2,
+            seconds=0.05,
         )
         for name, row in ROWS.items()
     ),
@@ -257,7 +257,7 @@ STATEMENTS = (
             high=value + 5e-9,
             measure=partial(closed_form, name),
             random=False,
-            seconds=0.2,
+            seconds=0.05,
         )
         for name, (what, _, _, value) in CLOSED.items()
     ),

@@ -75,6 +75,6 @@ STATEMENTS = (
         number="validation risk with noise / without, one teacher neuron, 1000 steps",
         high=1.0,
         measure=regression_noise,
-        seconds=2.0,
+        seconds=0.7,
     ),
 )

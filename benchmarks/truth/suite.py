@@ -19,7 +19,7 @@ from benchmarks.truth.statement import HOLDS, Statement
 # Seeds of a statement with --quick.
 QUICK_SEEDS = 3
 # The cost of one seed up to which a statement takes part in --quick, in seconds.
-QUICK_SECONDS = 0.3
+QUICK_SECONDS = 0.5
 Row = dict[str, Any]
 Job = tuple[Statement, int]
 """A statement and a seed."""

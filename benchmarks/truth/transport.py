@@ -84,7 +84,7 @@ STATEMENTS = (
         low=0.99,
         high=1.01,
         measure=partial(descent, 5.0),
-        seconds=0.6,
+        seconds=0.2,
     ),
     Statement(
         name="w1-falls-slower-overlapping",
@@ -93,7 +93,7 @@ STATEMENTS = (
         number="-dW1/dt, 200 points from N((0.5, 0.5), I) to N(0, I)",
         high=0.99,
         measure=partial(descent, 0.5),
-        seconds=0.6,
+        seconds=0.2,
     ),
     Statement(
         name="w1-dual-value",
@@ -133,7 +133,7 @@ STATEMENTS = (
             number="largest slope between 300 random places",
             high=1 + 1e-9,
             measure=partial(lipschitz, critic),
-            seconds=0.1,
+            seconds=0.02,
         )
         for name, critic in (
             ("perfect", CTransformCritic()),
@@ -148,7 +148,7 @@ STATEMENTS = (
             number="dual value / W1, 300 and 250 points of N(0, I)",
             high=1.0,
             measure=partial(soft_share, epsilon),
-            seconds=1.0,
+            seconds=0.05,
         )
         for epsilon in (0.1, 0.03)
     ),
@@ -159,6 +159,6 @@ STATEMENTS = (
         number="dual value at 0.03 / at 0.1",
         low=1.0,
         measure=soft_order,
-        seconds=2.0,
+        seconds=0.1,
     ),
 )
