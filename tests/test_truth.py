@@ -157,9 +157,15 @@ def test_the_verdict_counts_seeds() -> None:
 def test_a_range_in_words() -> None:
     def stated(low: float | None, high: float | None) -> str:
         return Statement(
-            name="range", words=".", source=".", number=".", low=low, high=high,
-            measure=seventh, seconds=1.0,
-        ).stated  # fmt: skip
+            name="range",
+            words=".",
+            source=".",
+            number=".",
+            low=low,
+            high=high,
+            measure=seventh,
+            seconds=1.0,
+        ).stated
 
     assert stated(0.63, 0.73) == "0.63 to 0.73"
     assert stated(None, 1.0) == stated(0.0, 1.0) == "at most 1"
@@ -216,9 +222,12 @@ def test_the_command_writes_what_others_can_read(
     with (tmp_path / "truth-only.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [(line["name"], int(line["seed"])) for line in lines] == [
-        ("mobility-logit", 0), ("mobility-logit", 1), ("lsgan-sign", 0),
-        ("kale-large-lam", 0), ("kale-large-lam", 1),
-    ]  # fmt: skip
+        ("mobility-logit", 0),
+        ("mobility-logit", 1),
+        ("lsgan-sign", 0),
+        ("kale-large-lam", 0),
+        ("kale-large-lam", 1),
+    ]
     assert (tmp_path / "truth-only.md").read_text().strip() in printed
     assert "3 of 3 statements hold for every seed" in printed
 

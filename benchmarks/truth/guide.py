@@ -13,6 +13,7 @@ from benchmarks.truth.laws import draw, normals
 from benchmarks.truth.statement import Statement
 from particleflow.estimators import KDE
 from particleflow.kernels import CrossValidated, Gaussian, default_bandwidth, median_distance
+from particleflow.samplers import Sampler
 
 CHOOSING = "choosing page"
 W2 = pf.metrics.W2()
@@ -94,11 +95,12 @@ def step_ratio(seed: int) -> float:
 @cache
 def _choice(task: str, rule: str, seed: int) -> tuple[float, float]:
     """W2 at the start and after 400 steps of KDE with a rule for its bandwidth."""
-    law, spot = {
+    pairs: dict[str, tuple[Sampler, Sampler]] = {
         "rings": (pf.samplers.Rings(), pf.samplers.Gaussian(mean=(0.0, -0.3), std=0.1)),
         "eight": (EIGHT, pf.samplers.Gaussian(dim=2, std=0.5)),
         "line": (PARTS, pf.samplers.Gaussian(dim=1, std=0.5)),
-    }[task]
+    }
+    law, spot = pairs[task]
     x0, target = draw(spot, 200, seed, "start"), draw(law, 300, seed, "target")
     estimator = {
         "default": lambda: KDE(),
@@ -121,7 +123,7 @@ def kept(task: str, rule: str, seed: int) -> float:
     return end / start
 
 
-def bandwidth_of(law: pf.samplers.Sampler, seed: int) -> float:
+def bandwidth_of(law: Sampler, seed: int) -> float:
     return default_bandwidth(draw(law, 300, seed, "target"))
 
 

@@ -61,7 +61,8 @@ def hermite(law: pf.samplers.Gaussian, nodes: int) -> pf.Cloud:
     abscissae, weights = np.polynomial.hermite_e.hermegauss(nodes)
     mean, cov = moments(law)
     white = np.stack(np.meshgrid(*[abscissae] * law.dim, indexing="ij"), -1).reshape(-1, law.dim)
-    mass = math.prod(np.meshgrid(*[weights / weights.sum()] * law.dim, indexing="ij")).ravel()
+    shares = np.meshgrid(*[weights / weights.sum()] * law.dim, indexing="ij")
+    mass = np.prod(shares, axis=0).ravel()
     return pf.Cloud(
         torch.from_numpy(mean + white @ np.linalg.cholesky(cov).T), mass=torch.from_numpy(mass)
     )

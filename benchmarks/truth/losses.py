@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
@@ -56,8 +57,8 @@ def _optimum(name: str) -> float:
     }[name]()
 
 
-# The loss, its link r(d) as written, a d from l = log r by hand, and the optimum in words.
-LOSSES: dict[str, tuple[Loss, object, str]] = {
+# The loss, its link r(d) as written, and the optimum in words.
+LOSSES: dict[str, tuple[Loss, Callable[[Tensor], Tensor], str]] = {
     "bce": (BCE(), torch.exp, "2 JS - 2 log 2"),
     "lsgan": (LSGAN(-1, 1), lambda d: (d + 1) / (1 - d), "-(b - a)^2 / 2 int pq / (p + q)"),
     "kliep": (KLIEP(), lambda d: d, "KL(p||q) - 1"),
@@ -87,7 +88,7 @@ def link(name: str, seed: int) -> float:
     log_r = torch.from_numpy(np.random.default_rng(seed).uniform(-4.0, 4.0, 60))
     d, r = loss.inverse(log_r), torch.exp(log_r)
     quotient = -loss.psi_slope(d) / loss.phi_slope(d)
-    found = (loss.ratio(d), formula(d), quotient)  # type: ignore[operator]
+    found = (loss.ratio(d), formula(d), quotient)
     return max(float((each / r - 1).abs().max()) for each in found)
 
 
@@ -96,14 +97,20 @@ def learned(name: str, seed: int) -> float:
     loss, rng = LOSSES[name][0], np.random.default_rng(seed)
     p, q = (torch.from_numpy(rng.dirichlet(np.full(20, 3.0))) for _ in range(2))
     log_r = torch.zeros(20, dtype=torch.float64, requires_grad=True)
-    search = torch.optim.LBFGS([log_r], max_iter=2000, tolerance_grad=1e-12, tolerance_change=0,
-                               history_size=30, line_search_fn="strong_wolfe")  # fmt: skip
+    search = torch.optim.LBFGS(
+        [log_r],
+        max_iter=2000,
+        tolerance_grad=1e-12,
+        tolerance_change=0,
+        history_size=30,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         search.zero_grad()
         d = loss.inverse(log_r)
         minus = -loss.objective(d, d, target_weights=p, current_weights=q)
-        minus.backward()  # type: ignore[no-untyped-call]
+        minus.backward()
         return minus
 
     search.step(closure)

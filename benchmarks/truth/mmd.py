@@ -87,11 +87,13 @@ def target_signal(what: str, seed: int) -> float:
     spans = {"first": (0.3, 0.8), "second": (1.05, 2.0)}
     peaks = {
         name: minimize_scalar(
-            lambda ratio: -_sensitivity(rho, ratio * rho), bounds=span, method="bounded",
+            lambda ratio: -_sensitivity(rho, ratio * rho),
+            bounds=span,
+            method="bounded",
             options={"xatol": 1e-8},
         )
         for name, span in spans.items()
-    }  # fmt: skip
+    }
     return float(peaks["second"].fun / peaks["first"].fun if what == "height" else peaks[what].x)
 
 
@@ -99,9 +101,11 @@ def strongest_pull(seed: int) -> float:
     """The width over rho at which |grad w| itself is largest."""
     rho = float(np.random.default_rng(seed).uniform(0.5, 3.0))
     found = minimize_scalar(
-        lambda ratio: -_signal(rho, ratio * rho), bounds=(0.2, 3.0), method="bounded",
+        lambda ratio: -_signal(rho, ratio * rho),
+        bounds=(0.2, 3.0),
+        method="bounded",
         options={"xatol": 1e-8},
-    )  # fmt: skip
+    )
     return float(found.x)
 
 
