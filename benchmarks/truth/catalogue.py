@@ -1,0 +1,38 @@
+"""All statements, by section and by name."""
+
+from __future__ import annotations
+
+from benchmarks.truth import (
+    batches,
+    envelopes,
+    experiments,
+    far,
+    guide,
+    kale,
+    langevin,
+    losses,
+    mmd,
+    mono,
+    neurons,
+    transport,
+)
+from benchmarks.truth.statement import Statement
+
+# The statements of each section, in the order of the tables.
+SECTIONS: dict[str, tuple[Statement, ...]] = {
+    "MMD": mmd.STATEMENTS,
+    "A far start": far.STATEMENTS,
+    "Two-layer regression": neurons.STATEMENTS,
+    "KALE": kale.STATEMENTS,
+    "Smoothed divergences": envelopes.STATEMENTS,
+    "Mobilities and their divergences": mono.STATEMENTS,
+    "Which flows arrive, and which divergences see distances": experiments.STATEMENTS,
+    "Losses of the ratio": losses.STATEMENTS,
+    "Langevin dynamics and schemes": langevin.STATEMENTS,
+    "The perfect critic": transport.STATEMENTS,
+    "W1 between batches": batches.STATEMENTS,
+    "The guide for users": guide.STATEMENTS,
+}
+STATEMENTS: dict[str, Statement] = {
+    statement.name: statement for section in SECTIONS.values() for statement in section
+}

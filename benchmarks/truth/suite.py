@@ -1,0 +1,220 @@
+"""The benchmark of truth: what papers and our pages state, measured over ten seeds or more.
+
+Each statement has a number, and the range that its source states for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks import environment, options, report
+from benchmarks.truth.catalogue import SECTIONS, STATEMENTS
+from benchmarks.truth.statement import HOLDS, Statement
+
+# Seeds of a statement with --quick.
+QUICK_SEEDS = 3
+# The cost of one seed up to which a statement takes part in --quick, in seconds.
+QUICK_SECONDS = 0.5
+Row = dict[str, Any]
+Job = tuple[Statement, int]
+"""A statement and a seed."""
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _options(argv)
+    if args.list:
+        for statement in STATEMENTS.values():
+            print(f"truth {statement.name:36} {statement.words}")
+        return 0
+    chosen = [STATEMENTS[name] for name in args.only]
+    jobs = [(each, seed) for each in chosen for seed in range(seeds_of(each, args.seeds))]
+    work = expected(jobs)
+    print(
+        f"{len(chosen)} statements, {len(jobs)} measurements: about {work:.0f} s of work in"
+        f" {args.jobs} process(es)",
+        flush=True,
+    )
+    began = time.perf_counter()
+    rows: list[Row] = []
+    with environment.until_stopped(rows) as until:
+        for row in perform(jobs, args.jobs):
+            rows.append(row)
+            name = row["name"]
+            if sum(each["name"] == name for each in rows) == seeds_of(STATEMENTS[name], args.seeds):
+                found = outcome(STATEMENTS[name], rows)
+                print(
+                    f"{name}: {found['verdict']}, {_spread(found['values'])}"
+                    f" ({time.perf_counter() - began:.0f} s)",
+                    flush=True,
+                )
+    outcomes = [outcome(each, rows) for each in chosen if any(r["name"] == each.name for r in rows)]
+    text = render(outcomes)
+    if args.quick:
+        text = (
+            f"**Quick: {QUICK_SEEDS} seeds, and only statements that cost at most"
+            f" {QUICK_SECONDS:g} s a seed.**\n\n{text}"
+        )
+    if until.stopped:
+        text = "**Stopped: the statements that were measured.**\n\n" + text
+    print("\n" + text)
+    record = {
+        "suite": "truth",
+        "quick": args.quick,
+        "environment": environment.describe() | {"threads": 1, "jobs": args.jobs},
+        "statements": outcomes,
+    }
+    name = (
+        "truth-quick" if args.quick else "truth" if len(chosen) == len(STATEMENTS) else "truth-only"
+    )
+    report.save(args.out, name, record, text, rows)
+    return int(any(unexplained(found) for found in outcomes))
+
+
+def seeds_of(statement: Statement, asked: int | None) -> int:
+    """The number of seeds of a statement; `asked` counts where something is random."""
+    return asked if asked is not None and statement.random else statement.seeds
+
+
+def expected(jobs: Sequence[Job]) -> float:
+    """Seconds of work: the runs that statements of one group share are made once."""
+    costs: dict[tuple[str, int], float] = {}
+    for statement, seed in jobs:
+        key = statement.group, seed
+        costs[key] = max(costs.get(key, 0.0), statement.seconds)
+    return sum(costs.values())
+
+
+def perform(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
+    """Measure jobs in processes of one thread each, and yield a row for each.
+
+    Jobs of one group and seed are measured one after the other in one process, and their rows come
+    together.
+    """
+    groups: dict[tuple[str, int], list[Job]] = {}
+    for statement, seed in jobs:
+        groups.setdefault((statement.group, seed), []).append((statement, seed))
+    with environment.workers(processes, 1) as pool:
+        asked = [
+            pool.submit(attempts, [(each.name, each.measure, seed) for each, seed in group])
+            for group in groups.values()
+        ]
+        for future in asked:
+            yield from future.result()
+
+
+def attempts(jobs: Sequence[tuple[str, Callable[[int], float], int]]) -> list[Row]:
+    return [attempt(*job) for job in jobs]
+
+
+def attempt(name: str, measure: Callable[[int], float], seed: int) -> Row:
+    """Measure one seed. A measure that raises, or gives no finite number, is a row with its error.
+
+    Warnings are not shown: what the package warns of is what some statements are about.
+    """
+    began, value, error = time.process_time(), None, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = float(measure(seed))
+        if not math.isfinite(value):
+            value, error = None, f"the number is {value}"
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    seconds = time.process_time() - began
+    return {"name": name, "seed": seed, "value": value, "seconds": seconds, "error": error}
+
+
+def outcome(statement: Statement, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the rows say of a statement."""
+    mine = sorted((row for row in rows if row["name"] == statement.name), key=lambda r: r["seed"])
+    values = [row["value"] for row in mine]
+    return {
+        "section": next((title for title, part in SECTIONS.items() if statement in part), ""),
+        "name": statement.name,
+        "words": statement.words,
+        "source": statement.source,
+        "number": statement.number,
+        "low": statement.low,
+        "high": statement.high,
+        "stated": statement.stated,
+        "random": statement.random,
+        "seeds": [row["seed"] for row in mine],
+        "values": values,
+        "within": sum(map(statement.within, values)),
+        "errors": [row["error"] for row in mine if row["error"]],
+        "seconds": sum(row["seconds"] for row in mine),
+        "verdict": statement.verdict(values),
+        "note": statement.note,
+        "command": statement.command,
+    }
+
+
+def unexplained(found: Mapping[str, Any]) -> bool:
+    """Whether a statement does not hold for each seed and no note tells why."""
+    return found["verdict"] != HOLDS and not found["note"]
+
+
+def render(outcomes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the tables of the sections, and below them what does not hold, with the reasons."""
+    headings = ["statement", "number", "stated", "median (range)", "seeds within", "verdict"]
+    parts = []
+    for title in dict.fromkeys(found["section"] for found in outcomes):
+        cells = [
+            [
+                found["name"],
+                found["number"],
+                found["stated"],
+                _spread(found["values"]),
+                f"{found['within']} of {len(found['values'])}",
+                found["verdict"],
+            ]
+            for found in outcomes
+            if found["section"] == title
+        ]
+        parts.append(f"### {title}\n\n{report.table(headings, cells)}")
+    failing = [found for found in outcomes if found["verdict"] != HOLDS]
+    count = f"{len(outcomes) - len(failing)} of {len(outcomes)} statements hold for every seed."
+    parts.append(count)
+    parts += [
+        f"- **{found['name']}** {found['verdict']}. {found['words']}"
+        f" {found['note'] or 'No reason is known.'}"
+        + "".join(f" {error}." for error in dict.fromkeys(found["errors"]))
+        for found in failing
+    ]
+    return "\n\n".join(parts)
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return report.spread(known, 4) if known else "none"
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = options.parser("truth", __doc__, record=False, jobs=2)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"statements of at most {QUICK_SECONDS:g} s a seed, {QUICK_SEEDS} seeds",
+    )
+    parser.add_argument(
+        "--only", type=options.names(STATEMENTS), metavar="A,B", help="some statements (all)"
+    )
+    parser.add_argument(
+        "--seeds", type=options.positive, help="of each random statement (its own, 10 or more)"
+    )
+    parser.add_argument("--list", action="store_true", help="list the statements")
+    args = parser.parse_args(argv)
+    if args.quick and args.seeds is None:
+        args.seeds = QUICK_SEEDS
+    if args.only is None:
+        args.only = [
+            name
+            for name, statement in STATEMENTS.items()
+            if not args.quick or statement.seconds <= QUICK_SECONDS
+        ]
+    return args
