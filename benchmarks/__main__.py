@@ -15,6 +15,8 @@ from particleflow.streams import Printed, printed
 
 # The folder of the suites.
 HERE = Path(__file__).parent
+# The suite that runs where none is named.
+WHOLE = "whole"
 # Exit code for results that were printed but could not be written.
 UNWRITTEN = 1
 
@@ -64,7 +66,7 @@ def _stoppable(arguments: list[str], streams: Printed) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "compare"
+    name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else WHOLE
     known = suites()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

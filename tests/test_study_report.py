@@ -56,7 +56,7 @@ TRUTH = [
         "high": 3.8,
         "seeds": 4,
         "values": [3.6, 3.65, 3.7, 3.9],
-        "verdict": "reproduced",
+        "verdict": "holds",
         "note": "",
         "command": "python -m benchmarks truth --rows end",
     },
@@ -65,7 +65,7 @@ TRUTH = [
         "low": 1e-4,
         "high": 1e-1,
         "values": [1e-9, 1e-2, math.inf, None],
-        "verdict": "not reproduced",
+        "verdict": "fails",
         "note": HOSTILE,
     },
 ]
@@ -280,7 +280,7 @@ def test_statements_are_counted_and_those_that_fail_are_named(written: Path, pag
     assert "measured 3.67 (3.6 to 3.9)" in first[1].replace("|", " ")
     assert "3 of 4 within" in first[1]
     assert "1 of 4 within" in second[1]
-    assert (first[-1], second[-1]) == ("✓reproduced", "✗not reproduced")
+    assert (first[-1], second[-1]) == ("✓holds", "✗fails")
 
 
 def test_nothing_that_users_write_is_markup(written: Path, page: Page) -> None:
@@ -357,7 +357,7 @@ REFUSED = {
     "`file` must end in": {"file": "report.pdf"},
     "`title` must be text": {"title": 3},
     "`truth` must hold mappings": {"truth": ["a"]},
-    "`truth` must have 'low'": {"truth": [{"name": "a", "verdict": "reproduced"}]},
+    "`truth` must have 'low'": {"truth": [{"name": "a", "verdict": "holds"}]},
     "`speed` must have 'ms'": {"speed": [{"backend": "Dense", "d": 2, "N": 10}]},
     "`speed` must hold mappings": {"speed": [3]},
 }
@@ -415,7 +415,7 @@ def test_strips_of_open_and_single_ranges(
     assert found["over"] == sum(value == math.inf for value in values)
 
 
-def test_an_unknown_verdict_is_neither_reproduced_nor_refuted() -> None:
+def test_another_verdict_neither_holds_nor_fails() -> None:
     (row,) = statements([{**TRUTH[0], "verdict": "not run", "values": []}])
     assert (row["good"], row["mark"], row["within"]) == (False, "○", "no values")
 

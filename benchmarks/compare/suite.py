@@ -8,6 +8,7 @@ and equal numbers of fits are all shown.
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -49,7 +50,11 @@ MODES = ("mmd", "mmd-noise", "kale", "drmmd", "kde-mono", "classifier-mono", "ex
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _options(argv)
+    return run(parsed(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the comparison with parsed options; return the exit code."""
     if args.list:
         for name in args.known_tasks:
             print(f"task      {name:15} {args.known_tasks[name]}")
@@ -74,21 +79,39 @@ def main(argv: Sequence[str]) -> int:
     if args.quick:
         text = "**Quick: few steps. Do the runs work? These are no results.**\n\n" + text
     print(f"\n{text}")
-    paths = written(result, args.out, args.command)
+    paths = written(result, args.out, args.command, quick=args.quick)
     replace_text(args.out / "results.md", text + "\n")
     print("\nwritten: " + ", ".join(options.shown(path) for path in paths))
     return 0
 
 
-def written(result: Result, out: Path, command: str) -> list[Path]:
-    """Write results.json, results.csv, results.md, the players and the report; return the paths."""
+def written(result: Result, out: Path, command: str, *, quick: bool = False) -> list[Path]:
+    """Write results.json, results.csv, results.md, the players and the report; return the paths.
+
+    The report has the statements and the speeds that other suites have left in the same folder.
+    """
     paths = [*result.save(out), *result.players(out / "players")]
     if tables.shown(result):
         files = {path.stem: f"players/{path.name}" for path in paths if path.suffix == ".html"}
         stems = {name: filename([name])[:-DIGEST] for name in result.tasks}
         players = {name: files[stem] for name, stem in stems.items() if stem in files}
-        paths.append(result.report(out / "report.html", players=players, command=command))
+        paths.append(
+            result.report(
+                out / "report.html",
+                truth=_beside(out, "truth", quick).get("statements"),
+                speed=_beside(out, "speed", quick).get("rows", {}).get("lines", {}).get("lines"),
+                players=players,
+                command=command,
+            )
+        )
     return paths
+
+
+def _beside(out: Path, suite: str, quick: bool) -> dict[str, Any]:
+    """What another suite has left in the folder; nothing where it has not run."""
+    file = out / f"{suite}{'-quick' * quick}.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
 
 
 def _task(name: str, args: argparse.Namespace) -> Task:
@@ -149,7 +172,8 @@ def _published(name: str) -> dict[str, Any]:
     return {"status": rows[-1]["status"], "values": rows}
 
 
-def _options(argv: Sequence[str]) -> argparse.Namespace:
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of the comparison; bad input ends the program."""
     parser = options.parser("", __doc__, record=False, jobs=min(2, processors()))
     parser.add_argument(
         "--list", action="store_true", help="print the tasks and the contenders, and stop"

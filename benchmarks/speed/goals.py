@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from ..goals import Goal, Row
-from . import films, grid, process, promise_problems
+from . import films, grid, lines, process, promise_problems
 from . import rows as backend_rows
 
 ROWS = {
+    "lines": Row(
+        lines.lines,
+        {"largest": 10**6, "longest": 10.0, "rounds": 3},
+        {"largest": 10_000, "longest": 1.0, "rounds": 1},
+    ),
     "exact": Row(backend_rows.exact, {"n": 10_000, "rounds": 5}, {"n": 2000, "rounds": 3}),
     "mesh": Row(
         backend_rows.mesh,

@@ -7,9 +7,10 @@ from functools import cache, partial
 import numpy as np
 
 import particleflow as pf
-from benchmarks.transport.rows import REAL, collapse, mean_norm, minima, real_w1, samples
-from benchmarks.transport.suite import BATCHES, COLLAPSE, MEANS
-from benchmarks.truth.statement import Statement
+
+from ..transport.rows import REAL, collapse, mean_norm, minima, real_w1, samples
+from ..transport.suite import BATCHES, COLLAPSE, MEANS
+from .statement import Statement
 
 STANCZUK = "Stanczuk, Etmann, Kreusser and Schoenlieb 2021"
 FALSE_MINIMA = f"{STANCZUK}; WGAN page, false minima"

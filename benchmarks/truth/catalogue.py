@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.truth import (
+from . import (
     batches,
     envelopes,
     experiments,
@@ -16,7 +16,7 @@ from benchmarks.truth import (
     neurons,
     transport,
 )
-from benchmarks.truth.statement import Statement
+from .statement import Statement
 
 # The statements of each section, in the order of the tables.
 SECTIONS: dict[str, tuple[Statement, ...]] = {

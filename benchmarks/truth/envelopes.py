@@ -8,9 +8,6 @@ import numpy as np
 import torch
 
 import particleflow as pf
-from benchmarks.truth.kale import KERNEL, LAPLACE, PAGE, clouds, kale, shared_atoms, worth
-from benchmarks.truth.laws import gap, gram, normals
-from benchmarks.truth.statement import Statement
 from particleflow.clouds import Cloud
 from particleflow.divergences import (
     KL,
@@ -22,6 +19,10 @@ from particleflow.divergences import (
     TotalVariation,
     Tsallis,
 )
+
+from .kale import KERNEL, LAPLACE, PAGE, clouds, kale, shared_atoms, worth
+from .laws import gap, gram, normals
+from .statement import Statement
 
 # The smooth entropies, and f''(1).
 SMOOTH: dict[str, tuple[Divergence, float]] = {

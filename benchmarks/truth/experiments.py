@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 import particleflow as pf
-from benchmarks.mobilities.flows import CASES, final_mean
-from benchmarks.truth.kale import kale, worth
-from benchmarks.truth.laws import draw, grid
-from benchmarks.truth.mono import YI
-from benchmarks.truth.statement import Statement
 from particleflow.estimators import ClosedForm
 from particleflow.mobilities import Arcsinh, Mobility, NonSaturating, Unit, Vanilla
+
+from ..mobilities.flows import CASES, final_mean
+from .kale import kale, worth
+from .laws import draw, grid
+from .mono import YI
+from .statement import Statement
 
 Normal = pf.samplers.Gaussian
 # Steps to t = 20: the published dt = 0.01.

@@ -7,8 +7,9 @@ from functools import cache, partial
 import torch
 
 import particleflow as pf
-from benchmarks.truth.laws import draw, normals
-from benchmarks.truth.statement import Statement
+
+from .laws import draw, normals
+from .statement import Statement
 
 CHOOSING = "choosing page, a far start"
 

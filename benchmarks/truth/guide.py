@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.truth.laws import draw, normals
-from benchmarks.truth.statement import Statement
 from particleflow.estimators import KDE
 from particleflow.kernels import CrossValidated, Gaussian, default_bandwidth, median_distance
 from particleflow.samplers import Sampler
+
+from .laws import draw, normals
+from .statement import Statement
 
 CHOOSING = "choosing page"
 W2 = pf.metrics.W2()

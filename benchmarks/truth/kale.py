@@ -10,9 +10,10 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.truth.laws import draw, gap, gram, normals
-from benchmarks.truth.statement import Statement
 from particleflow.clouds import Clock, Cloud
+
+from .laws import draw, gap, gram, normals
+from .statement import Statement
 
 GLASER = "Glaser, Arbel and Gretton 2021"
 PAGE = "KALE page"

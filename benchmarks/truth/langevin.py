@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.truth.laws import LINE, PLANE, draw, flow_moments, moments, normals, two_points
-from benchmarks.truth.statement import Statement
 from particleflow.clouds import Clock
 from particleflow.estimators import ClosedForm, Moments
 from particleflow.integrators import RK4, Euler, Heun
+
+from .laws import LINE, PLANE, draw, flow_moments, moments, normals, two_points
+from .statement import Statement
 
 THEORY = "theory page, Langevin dynamics and the reverse KL flow"
 YI = "Yi, Zhu and Liu 2023"

@@ -11,10 +11,6 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks import ratios
-from benchmarks.truth.laws import PLANE, draw, grid
-from benchmarks.truth.mono import divergences
-from benchmarks.truth.statement import Statement
 from particleflow.losses import (
     BCE,
     KLIEP,
@@ -28,6 +24,11 @@ from particleflow.losses import (
     ReverseKL,
     SquaredHellinger,
 )
+
+from .. import ratios
+from .laws import PLANE, draw, grid
+from .mono import divergences
+from .statement import Statement
 
 PAGE = "MonoFlow page, the ratio"
 CLASSIFIER = "MonoFlow page, which estimator"

@@ -9,8 +9,9 @@ import torch
 from scipy.optimize import minimize_scalar
 
 import particleflow as pf
-from benchmarks.truth.laws import LINE, PLANE, gap, hermite, moments, normals
-from benchmarks.truth.statement import Statement
+
+from .laws import LINE, PLANE, gap, hermite, moments, normals
+from .statement import Statement
 
 ARBEL = "Arbel, Korba, Salim and Gretton 2019"
 

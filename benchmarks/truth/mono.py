@@ -13,8 +13,6 @@ from scipy.integrate import quad
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.truth.laws import PLANE, Grid, grid
-from benchmarks.truth.statement import Statement
 from particleflow.mobilities import (
     LSGAN,
     Arcsinh,
@@ -25,6 +23,9 @@ from particleflow.mobilities import (
     Vanilla,
     custom,
 )
+
+from .laws import PLANE, Grid, grid
+from .statement import Statement
 
 YI = "Yi, Zhu and Liu 2023"
 TABLE = f"{YI}; theory page, the table of mobilities"

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks import regression
-from benchmarks.truth.laws import draw, gap, normals
-from benchmarks.truth.statement import Statement
+
+from .. import regression
+from .laws import draw, gap, normals
+from .statement import Statement
 
 
 def _network(neurons: Tensor, data: Tensor) -> Tensor:

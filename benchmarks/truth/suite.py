@@ -9,12 +9,20 @@ import argparse
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, options, report
-from benchmarks.truth.catalogue import SECTIONS, STATEMENTS
-from benchmarks.truth.statement import HOLDS, Statement
+from particleflow._files import alone
+from particleflow.study import environment, work
+from particleflow.study.digests import of_function
+from particleflow.study.store import digest, opened
+from particleflow.study.work import Work
+
+from .. import options, report
+from .catalogue import SECTIONS, STATEMENTS
+from .statement import HOLDS, Statement
 
 # Seeds of a statement with --quick.
 QUICK_SEEDS = 3
@@ -33,25 +41,12 @@ def main(argv: Sequence[str]) -> int:
         return 0
     chosen = [STATEMENTS[name] for name in args.only]
     jobs = [(each, seed) for each in chosen for seed in range(seeds_of(each, args.seeds))]
-    work = expected(jobs)
     print(
-        f"{len(chosen)} statements, {len(jobs)} measurements: about {work:.0f} s of work in"
-        f" {args.jobs} process(es)",
+        f"{len(chosen)} statements, {len(jobs)} measurements: about {expected(jobs):.0f} s of work"
+        f" in {args.jobs} process(es)",
         flush=True,
     )
-    began = time.perf_counter()
-    rows: list[Row] = []
-    with environment.until_stopped(rows) as until:
-        for row in perform(jobs, args.jobs):
-            rows.append(row)
-            name = row["name"]
-            if sum(each["name"] == name for each in rows) == seeds_of(STATEMENTS[name], args.seeds):
-                found = outcome(STATEMENTS[name], rows)
-                print(
-                    f"{name}: {found['verdict']}, {_spread(found['values'])}"
-                    f" ({time.perf_counter() - began:.0f} s)",
-                    flush=True,
-                )
+    rows, stopped = perform(jobs, args.jobs, args.out / "truth")
     outcomes = [outcome(each, rows) for each in chosen if any(r["name"] == each.name for r in rows)]
     text = render(outcomes)
     if args.quick:
@@ -59,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
             f"**Quick: {QUICK_SEEDS} seeds, and only statements that cost at most"
             f" {QUICK_SECONDS:g} s a seed.**\n\n{text}"
         )
-    if until.stopped:
+    if stopped:
         text = "**Stopped: the statements that were measured.**\n\n" + text
     print("\n" + text)
     record = {
@@ -89,26 +84,38 @@ def expected(jobs: Sequence[Job]) -> float:
     return sum(costs.values())
 
 
-def perform(jobs: Sequence[Job], processes: int) -> Iterator[Row]:
-    """Measure jobs in processes of one thread each, and yield a row for each.
+def perform(jobs: Sequence[Job], processes: int, folder: Path) -> tuple[list[Row], bool]:
+    """The rows of jobs, and whether a signal stopped them; rows in the folder are not made again.
 
-    Jobs of one group and seed are measured one after the other in one process, and their rows come
-    together.
+    Jobs of one group and seed are measured one after the other in one process: they share runs.
     """
     groups: dict[tuple[str, int], list[Job]] = {}
     for statement, seed in jobs:
         groups.setdefault((statement.group, seed), []).append((statement, seed))
-    with environment.workers(processes, 1) as pool:
-        asked = [
-            pool.submit(attempts, [(each.name, each.measure, seed) for each, seed in group])
-            for group in groups.values()
-        ]
-        for future in asked:
-            yield from future.result()
+    works = [
+        Work(
+            ("truth", *(each.name for each, _ in group), f"seed {seed}"),
+            partial(attempts, [(each.name, each.measure, seed) for each, _ in group]),
+            seconds=expected(group),
+        )
+        for (_, seed), group in groups.items()
+    ]
+    store = opened(folder)
+    with alone(store.folder, "out"):
+        store.claim(
+            {
+                "statement": {each.name: digest(of_function(each.measure)) for each, _ in jobs},
+                "option": {"version of particleflow": environment.describe([])["particleflow"]},
+            }
+        )
+        done = work.perform(works, store, jobs=processes, progress=True)
+    found = [row for one in works for row in done.rows.get(one.key, {}).get("rows", [])]
+    return found, done.interrupted
 
 
-def attempts(jobs: Sequence[tuple[str, Callable[[int], float], int]]) -> list[Row]:
-    return [attempt(*job) for job in jobs]
+def attempts(jobs: Sequence[tuple[str, Callable[[int], float], int]]) -> dict[str, list[Row]]:
+    """The measurements of one group and seed, as one row of the folder."""
+    return {"rows": [attempt(*job) for job in jobs]}
 
 
 def attempt(name: str, measure: Callable[[int], float], seed: int) -> Row:

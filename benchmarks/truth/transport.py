@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from benchmarks.truth.laws import draw, normals
-from benchmarks.truth.statement import Statement
 from particleflow.estimators import CTransformCritic, Estimator
+
+from .laws import draw, normals
+from .statement import Statement
 
 PAGE = "WGAN page, the perfect critic"
 W1 = pf.metrics.W1()

@@ -25,7 +25,7 @@ OF_KERNEL = ("kernel", "bandwidth")
 # Options that every run of a study shares.
 SHARED = ("steps",)
 # Options that do nothing in a study: it makes no film, and records at places of its own.
-IDLE = ("threads", "records", "record", "gif", "film")
+IDLE = ("threads", "records", "record", "film")
 
 # The value of each swept option of one contender.
 Values = dict[str, Any]

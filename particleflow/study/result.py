@@ -139,7 +139,7 @@ class Result(Rows):
         truth : list of dict
             Statements: name, words, source, number (as stated), low, high (the stated range; None
             for an open end), seeds, values (one for each seed), verdict, note, command. Those whose
-            verdict is "reproduced" count as such.
+            verdict is "holds" count as reproduced.
         speed : list of dict
             Measured times: backend, d, N, ms (a step).
         players : mapping of task to path

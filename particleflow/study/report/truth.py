@@ -10,7 +10,7 @@ from typing import Any
 from particleflow import _checks
 
 # The verdict of a statement that the simulator confirms.
-REPRODUCED = "reproduced"
+HOLDS = "holds"
 # Marks of verdicts, which read without colour: confirmed, refuted, anything else.
 MARKS = ("✓", "✗", "○")
 # What a statement may leave out, and what is meant then.
@@ -39,7 +39,7 @@ def statements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         A statement is no mapping, or lacks its name, range, values or verdict.
     """
     found: list[dict[str, Any]] = []
-    example = "{'name': ..., 'low': 0.1, 'high': 0.2, 'values': [...], 'verdict': 'reproduced'}"
+    example = "{'name': ..., 'low': 0.1, 'high': 0.2, 'values': [...], 'verdict': 'holds'}"
     for row in _checks.several(rows, "truth", remedy=f"e.g. [{example}]"):
         if not isinstance(row, Mapping):
             raise TypeError(f"`truth` must hold mappings, got {_checks.said(row)}: e.g. {example}")
@@ -52,8 +52,8 @@ def statements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         values = [_number(value) for value in row["values"]]
         within = sum(_inside(value, row["low"], row["high"]) for value in values)
         verdict = str(row["verdict"])
-        good = verdict == REPRODUCED
-        refuted = not good and verdict.startswith(("not reproduced", "fail", "refuted"))
+        good = verdict == HOLDS
+        refuted = not good and verdict.startswith("fail")
         found.append(
             {
                 **OPTIONAL,

@@ -1,0 +1,25 @@
+"""The whole suite: statements, then the comparison of flows, and one report of both.
+
+`python -m benchmarks` runs it. Its options are those of the comparison; --quick takes the cheap
+statements only. Speeds, which `python -m benchmarks speed --rows lines` leaves in the same folder,
+are a part of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .compare import suite as comparison
+from .truth import suite as truth
+
+# The options of the comparison after which no statement is measured: they choose a part of it.
+PART = ("--tasks", "--contenders", "--list", "--help", "-h")
+
+
+def main(argv: Sequence[str]) -> int:
+    args = comparison.parsed(argv)  # bad input is refused before anything is measured
+    failed = 0
+    if not any(word.partition("=")[0] in PART for word in argv):
+        options = ["--jobs", str(args.jobs), "--out", str(args.out)]
+        failed = truth.main([*options, *["--quick"] * args.quick])
+    return comparison.run(args) or failed
