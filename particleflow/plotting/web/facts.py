@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from particleflow._words import called
 from particleflow.plotting.scenes import framing
 from particleflow.plotting.scenes.floors import floor_of
 from particleflow.plotting.scenes.records import crowded, recorded, telling
+from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
 from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
@@ -48,6 +50,7 @@ def packed(
     d = first.particles.shape[2]
     view, labels = _view(runs)
     low, high = framing.limits(list(runs.values()), recorded(runs), view)
+    ticks_of = [Ticks.between(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
     crowd = any(crowded(run.particles.shape[1]) for run in runs.values())
     grid = Grid.over(low, high, STEPS_OF_CROWD if crowd else STEPS)
     steps, rows, remark = _affordable(runs, view, grid, largest)
@@ -69,11 +72,16 @@ def packed(
         of_flow.append(same[0] if same else len(targets) - 1)
     facts: dict[str, object] = {
         "dim": d,
-        "labels": labels,
-        "middle": grid.middle.tolist(),
+        "labels": [
+            replace(ticks, unit=1.0).said(name)
+            for name, ticks in zip(labels, ticks_of, strict=True)
+        ],
+        # in all digits: coordinates of the page are distances from the middle
+        "middle": [repr(x) for x in grid.middle.tolist()],
+        "origin": [x - t.offset for x, t in zip(grid.middle.tolist(), ticks_of, strict=True)],
         "step": grid.step,
-        "low": low.tolist(),
-        "high": high.tolist(),
+        "low": (low - grid.middle).tolist(),
+        "high": (high - grid.middle).tolist(),
         "flows": flows,
         "targets": [{"points": target["points"]} for target in targets],
         "target_of": of_flow,
@@ -110,7 +118,7 @@ def _flow(
         "velocity": None,
         "mass": None,
         "images": None,
-        "witness": _witness(run, chosen, stored),
+        "witness": _witness(run, chosen, grid, stored),
         "curves": _curves(run),
         "status": run.verdict,
         "message": run.message,
@@ -139,7 +147,9 @@ def _images(run: Trajectory, cloud: torch.Tensor, stored: Bytes) -> Block:
     return stored.pictures(np.rint(255 * np.nan_to_num(grey)).astype(np.int32))
 
 
-def _witness(run: Trajectory, chosen: list[int], stored: Bytes) -> dict[str, object] | None:
+def _witness(
+    run: Trajectory, chosen: list[int], grid: Grid, stored: Bytes
+) -> dict[str, object] | None:
     """The recorded witness at some of the chosen records: its signed square root, 128 is 0.
 
     The square root shows the small values near the end of a run beside the large ones before.
@@ -156,7 +166,7 @@ def _witness(run: Trajectory, chosen: list[int], stored: Bytes) -> dict[str, obj
     values = run.witness[[chosen[k] for k in some]].detach().cpu().double().nan_to_num().numpy()
     most = float(np.quantile(np.abs(values), STRONG)) or 1.0
     root = np.sign(values) * np.sqrt(np.minimum(np.abs(values) / most, 1))
-    axes = run.witness_axes.detach().cpu().double()
+    axes = run.witness_axes.detach().cpu().double() - torch.from_numpy(grid.middle)
     return {
         "block": stored.pictures(np.rint(128 + 127 * root).astype(np.int32)),
         "records": some,
@@ -249,7 +259,7 @@ def _view(runs: Mapping[str, Trajectory]) -> tuple[Plane, list[str]]:
     """The coordinates that are shown, and their names: the first principal axes in d > 3."""
     d = next(iter(runs.values())).particles.shape[2]
     if d <= 3:
-        return Plane(), ["x"] if d == 1 else [f"x{k + 1}" for k in range(d)]
+        return Plane(), ["x", "y"][:d] if d < 3 else [f"x{k + 1}" for k in range(d)]
     axes, share = framing.principal(list(runs.values()))
     axes = axes[:, :PRINCIPAL]
     return Plane(axes), [f"PC {k + 1} ({share[k]:.0f} %)" for k in range(axes.shape[1])]

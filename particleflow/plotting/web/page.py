@@ -84,7 +84,7 @@ def page(
     here = files("particleflow.plotting.web")
     template, style, *scripts = (
         here.joinpath(name).read_text(encoding="utf-8")
-        for name in ("template.html", "player.css", "points.js", "unpack.js", "player.js")
+        for name in ("template.html", "player.css", "points.js", "unpack.js", "axes.js", "player.js")
     )
     parts = {
         "TITLE": html.escape(str(facts["title"])),
