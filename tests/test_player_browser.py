@@ -282,6 +282,25 @@ def test_particles_out_of_sight_are_counted(pages, tmp_path):
     assert f"3 of {N} outside" in page.locator("figcaption").inner_text()
 
 
+@pytest.mark.parametrize(
+    ("lines", "button"),
+    [
+        ("", None),
+        ("import particleflow as pf\npf.simulate()", "Copy Python"),
+        ("particleflow compare --target rings --flows mmd,kale", "Copy command"),
+    ],
+)
+def test_the_button_says_what_it_copies(pages, tmp_path, lines, button):
+    page = opened(pages, player(run(), tmp_path / "p.html", python=lines))
+    shown = page.locator("#python")
+    assert shown.is_visible() == (button is not None)
+    if button:
+        assert shown.inner_text() == button
+        page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+        shown.click()
+        assert page.evaluate("window.copied") == lines
+
+
 def test_keys(pages, file):
     page = opened(pages, file)
     view = lambda name: page.evaluate(f"player.view.{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import re
@@ -50,7 +51,7 @@ def player(
     as_images : (height, width)
         Show each particle as a grey picture of so many pixels; height * width = d.
     python : str
-        The lines that made this, which the page offers to copy. Without it, the report's settings.
+        The lines that made this, Python or a command, which the page offers to copy.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def page(
     """The text of the page, of about `largest` bytes at most. See `player`."""
     facts, arrays = packed(runs, as_images, largest)
     facts |= {"title": title or " and ".join(filter(None, runs)) or "particle flow"}
-    facts |= {"python": python}
+    facts |= {"python": python, "copies": _kind(python)}
     here = files("particleflow.plotting.web")
     template, style, *scripts = (
         here.joinpath(name).read_text(encoding="utf-8")
@@ -113,6 +114,15 @@ def _fits(as_images: tuple[int, int], d: int) -> None:
         _checks.count(side, "as_images", remedy=remedy)
     if len(sides) != 2 or sides[0] * sides[1] != d:
         raise ValueError(f"`as_images` must fill d = {d} pixels, got {as_images}: {remedy}")
+
+
+def _kind(lines: str) -> str:
+    """What lines to copy are: Python, or a command of the shell."""
+    try:
+        ast.parse(lines)
+    except (SyntaxError, ValueError):
+        return "command"
+    return "Python"
 
 
 def _short(script: str) -> str:

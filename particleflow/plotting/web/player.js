@@ -808,7 +808,9 @@ function buildControls() {
   bind("full", "click", () => (document.fullscreenElement ? document.exitFullscreen() : $("player").requestFullscreen()));
   bind("picture", "click", savePicture);
   bind("link", "click", () => { remember(); copy($("link"), location.href); });
-  bind("python", "click", () => copy($("python"), facts.python || "# " + $("settings").innerText.replaceAll("\n", "\n# ")));
+  bind("python", "click", () => copy($("python"), facts.python));
+  $("python").hidden = !facts.python;
+  [$("python").textContent, $("python").title] = [`Copy ${facts.copies}`, `Copy the ${facts.copies} that made this`];
   $("arrows").parentElement.hidden = !flows.some((flow) => flow.velocity);
   $("heat").parentElement.hidden = !flows.some((flow) => flow.witness);
   $("target").parentElement.hidden = !targets.length;
