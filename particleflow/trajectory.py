@@ -288,10 +288,7 @@ class Trajectory:
         size: float | None = None,
         dpi: int = 160,
     ) -> Figure:
-        """Snapshots of the flow beside each other, written to `path` if given.
-
-        See `particleflow.plotting.snapshots`.
-        """
+        """Snapshots of the flow side by side, on `path`. See `particleflow.plotting.snapshots`."""
         from particleflow.plotting import snapshots
 
         return snapshots(
@@ -366,15 +363,13 @@ class Trajectory:
         *,
         title: str = "",
         as_images: tuple[int, int] | None = None,
+        labels: Any = None,
         python: str = "",
     ) -> Path:
-        """A page that plays the flow in a browser, offline.
-
-        See `particleflow.plotting.player`.
-        """
+        """A page that plays the flow in a browser, offline. See `particleflow.plotting.player`."""
         from particleflow.plotting import player
 
-        return player(self, path, title=title, as_images=as_images, python=python)
+        return player(self, path, title=title, as_images=as_images, labels=labels, python=python)
 
     def _repr_html_(self) -> str:
         """The player, as a notebook shows it."""

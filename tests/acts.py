@@ -92,6 +92,7 @@ PAIRWISE = {"pairwise": (P.Dense(), ROUGH)}
 PAGE = {
     "title": ("", "Two clouds"),
     "as_images": (None, (2, 1)),
+    "labels": (None, [0, 1, 2] * 4),
     "python": ("", "import particleflow"),
 }
 RULES = {"pca": (2, None), "standardise": (True, False)}

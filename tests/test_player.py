@@ -19,6 +19,7 @@ import particleflow as pf
 from particleflow.plotting import player
 from particleflow.plotting.web import facts as facts_of
 from particleflow.plotting.web import frame, page
+from particleflow.plotting.web.labels import classed
 from particleflow.plotting.web.pack import Bytes, Grid
 from particleflow.subsets import some_rows
 
@@ -172,6 +173,23 @@ def test_masses_are_packed_over_their_mean():
     np.testing.assert_allclose(mass[0], np.linspace(0.5, 1.5, 12), atol=0.5 / 256)
 
 
+def test_labels_name_the_class_of_each_particle_that_is_shown():
+    names = np.array(["seven", "one", "one"])[np.arange(60) % 3]
+    path = run(n=60)
+    for largest in (10**6, 300):
+        classes = classed(names, {"a": path})
+        facts, data = parts(page({"a": path}, classes=classes, largest=largest))
+        assert facts["label_names"] == ["one", "seven"]
+        assert len(facts["label_colours"]) == 2
+        shown = facts["flows"][0]["positions"]["shape"][1]
+        assert (shown == 60) is (largest == 10**6)
+        at = facts["flows"][0]["labels"]["at"]
+        of = np.frombuffer(data, np.uint8, shown, at)
+        assert [facts["label_names"][k] for k in of] == names[some_rows(60, shown)].tolist()
+    many = classed(np.arange(10), {"a": run(n=10)})
+    assert len({light for light, _ in many.colours}) == 10
+
+
 @pytest.mark.parametrize("d", [1, 2, 3, 5])
 def test_every_dimension_has_its_axes(d):
     facts, _ = parts(page({"mmd": run(d=d)}))
@@ -224,6 +242,15 @@ def test_bad_input_is_refused_with_the_remedy(tmp_path):
             path, tmp_path / "a.html", as_images=(8, 8)
         ),
         r"`as_images` .*got 0": lambda: player(path, tmp_path / "a.html", as_images=(0, 2)),
+        r"`labels` must be one for each of the 12 particles, got shape \(3,\)": lambda: player(
+            path, tmp_path / "a.html", labels=[1, 2, 3]
+        ),
+        r"`labels` must be whole numbers or texts, got float64": lambda: player(
+            path, tmp_path / "a.html", labels=torch.linspace(0, 1, 12).double()
+        ),
+        r"`labels` must be of at most 32 classes, got 60": lambda: player(
+            run(n=60), tmp_path / "a.html", labels=range(60)
+        ),
         r"`paths` must hold at least one run": lambda: player({}, tmp_path / "a.html"),
         r"`paths` must live in one space.*'a': 2, 'b': 1": lambda: player(
             {"a": path, "b": run(d=1)}, tmp_path / "a.html"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO
+from xml.etree import ElementTree
 
 import browser
 import numpy as np
@@ -405,6 +408,18 @@ def test_nothing_overlaps_and_text_has_contrast(pages, file, size, dark):
     assert (ground == "rgb(255, 255, 255)") is not dark
 
 
+@pytest.mark.parametrize(
+    ("count", "width", "columns"),
+    [(2, 390, 2), (4, 390, 2), (5, 390, 1), (2, 320, 1), (4, 700, 3), (4, 1280, 4), (6, 1280, 3)],
+)
+def test_panels_stand_in_as_many_columns_as_can_be_read(pages, tmp_path, count, width, columns):
+    flows = {f"flow {k}": run(0.5 + k / 4, steps=2) for k in range(count)}
+    page = opened(pages, player(flows, tmp_path / "a.html"), size=(width, 844))
+    tops = [canvas.bounding_box()["y"] for canvas in page.locator("#panels canvas").all()]
+    assert tops.count(tops[0]) == columns
+    assert browser.overlaps(page) == []
+
+
 def test_the_address_has_the_view_and_brings_it_back(pages, file):
     page = opened(pages, file, fragment="#u=.35&colour=start&dark=true&over=true&pace=time")
     assert page.evaluate("['u', 'colour', 'dark', 'over', 'pace'].map((k) => player.view[k])") == [
@@ -438,6 +453,81 @@ def test_a_frame_is_saved_as_a_picture(pages, file):
     assert picture.shape[1] > 1000
     for colour in page.evaluate("player.flows.map((flow) => flow.rgb)"):
         assert (np.abs(picture - colour).max(2) < 40).sum() > 50
+
+
+def saved_vector(page):
+    """The SVG of the present frame."""
+    with page.expect_download() as download:
+        page.locator("#vector").click()
+    return ElementTree.parse(download.value.path()).getroot()
+
+
+def parts_of(svg, name):
+    return list(svg.iter(f"{{http://www.w3.org/2000/svg}}{name}"))
+
+
+def test_a_frame_is_saved_as_circles_lines_and_letters(pages, file):
+    page = opened(pages, file, fragment="#trails=0.5&dark=true")
+    at_step(page, 20)
+    svg = saved_vector(page)
+    assert parts_of(svg, "image") == []
+    # each panel is a group that begins at the panel's corner, with target and particles as circles
+    moved = [group for group in parts_of(svg, "g") if "clip-path" in group.attrib]
+    boxes = page.evaluate(
+        "[...player.panels, ...player.charts].filter(({ canvas }) => canvas.checkVisibility())"
+        ".map(({ w, h }) => [w, h])"
+    )
+    assert len(moved) == len(boxes) > 2
+    for k, group in enumerate(moved[:2]):
+        circles = [[float(c.get(name)) for name in ("cx", "cy")] for c in parts_of(group, "circle")]
+        assert len(circles) == M + N
+        np.testing.assert_allclose(circles[M:], positions(page, k)[1], atol=0.006)
+        colours = [g.get("fill") for g in parts_of(group, "g") if parts_of(g, "circle")]
+        rgb = page.evaluate(f"player.flows[{k}].rgb")
+        assert colours[-1] == f"rgb({','.join(map(str, rgb))})"
+        # a trail ends where its particle is
+        paths = " ".join(p.get("d") for p in parts_of(group, "path"))
+        x, y = positions(page, k)[1][3]
+        assert f"L{round(float(x), 2):g} {round(float(y), 2):g}" in paths
+    said = [text.text for text in parts_of(svg, "text")]
+    assert said[0] == "Two flows"
+    assert said[1] == page.locator("#moment").inner_text()
+    assert sum(text.startswith(("narrow: W2", "wide: W2")) for text in said) == 2
+    assert {"x", "y", "fresh samples", "speeds of the particles"} <= set(said)
+    # no part sticks out of the sheet
+    width, height = (float(svg.get(side)) for side in ("width", "height"))
+    for group, (w, h) in zip(moved, boxes, strict=True):
+        x, y = map(float, re.findall(r"[\d.]+", group.get("transform")))
+        assert 0 <= x <= x + w <= width + 1
+        assert 0 <= y <= y + h <= height + 1
+
+
+def test_a_crowd_and_a_heat_map_are_pictures_within_the_vector_frame(pages, tmp_path):
+    path = run(n=6000, steps=4, metrics={}, save=pf.SaveAt(every=2, witness=True))
+    page = opened(pages, player(path, tmp_path / "a.html", title="a < b"), fragment="#heat=true")
+    svg = saved_vector(page)
+    assert len(parts_of(svg, "image")) == 2
+    assert len(parts_of(svg, "circle")) < 100
+    assert parts_of(svg, "title")[0].text == "a < b"
+
+
+def test_a_title_card_stands_before_a_talk(pages, file):
+    page = opened(pages, file, still=False, fragment="#card=true")
+    card = page.locator("#card")
+    said = card.inner_text()
+    assert all(
+        word in said for word in ("Two flows", "narrow", "wide", "12 particles", "17 points")
+    )
+    assert page.evaluate("player.view.playing") is False
+    assert browser.poor_contrasts(page) == []
+    page.keyboard.press(" ")
+    assert card.is_visible() is False
+    assert page.evaluate("player.view.playing") is True
+    page.keyboard.press("c")
+    assert card.is_visible() is True
+    assert "card=true" in page.evaluate("location.hash")
+    card.click()
+    assert card.is_visible() is False
 
 
 def test_the_command_that_made_it_is_copied(pages, file):
@@ -502,6 +592,39 @@ def test_particles_are_coloured_by_speed_mass_and_witness(pages, tmp_path):
     assert np.abs(shades("witness") - 16 * (1 + expected)).max() < 2.5
 
 
+def test_particles_are_coloured_by_their_labels(pages, tmp_path):
+    labels = [f"class {k % 3}" for k in range(N)]
+    page = opened(
+        pages,
+        player({"a": run(0.5), "b": run()}, tmp_path / "a.html", labels=labels),
+        fragment="#colour=label&target=false&trails=0&u=1",
+    )
+    assert page.locator("#legend span").all_inner_texts() == ["class 0", "class 1", "class 2"]
+    names = page.evaluate("facts.label_colours.map(([light]) => light)")
+    seen, (_, flat) = pixels(page), positions(page)
+    for i, (x, y) in enumerate(flat.round().astype(int)):
+        colour = [int(names[i % 3][k : k + 2], 16) for k in (1, 3, 5)]
+        assert np.abs(seen[y + 1, x + 1] - colour).max() < 60
+    page.locator("#colour").select_option("flow")
+    page.evaluate("player.draw()")
+    assert page.locator("#legend").is_visible() is False
+
+
+def test_arrows_are_thinned_in_a_dense_cloud(pages, tmp_path):
+    path = run(n=100, save=pf.SaveAt(every=2, velocity=True))
+    dense = replace(path, particles=1e-3 * path.particles)
+    widths = []
+    for k, each in enumerate((path, dense)):
+        page = opened(
+            pages, player(each, tmp_path / f"{k}.html"), fragment="#target=false&arrows=true"
+        )
+        svg = saved_vector(page)
+        (drawn,) = [g for g in parts_of(svg, "g") if g.get("stroke") == "rgb(27,32,40)"]
+        widths.append(parts_of(drawn, "path")[0].get("d").count("M") // 3)
+    assert widths[1] <= 4
+    assert 30 < widths[0] < 100
+
+
 def test_arrows_point_along_the_recorded_velocity(pages, tmp_path):
     path = run(n=1, save=pf.SaveAt(every=2, velocity=True))
     page = opened(pages, player(path, tmp_path / "a.html"), fragment="#target=false")
@@ -551,6 +674,20 @@ def test_any_pair_of_principal_axes_is_shown(pages, tmp_path):
     now, flat = positions(page)
     assert np.corrcoef(now[:, 2], flat[:, 0])[0, 1] > 0.9999
     assert np.corrcoef(now[:, 0], flat[:, 1])[0, 1] < -0.9999
+
+
+def test_pictures_are_large_enough_to_be_read(pages, tmp_path):
+    path = run(n=100, m=60, d=64, steps=2)
+    flows = {f"flow {k}": path for k in range(4)}
+    file = player(flows, tmp_path / "a.html", as_images=(8, 8))
+    for size in ((1280, 800), (390, 844)):
+        page = opened(pages, file, size=size, fragment="#images=true&u=1")
+        svg = saved_vector(page)
+        image, w = parts_of(svg, "image")[0], page.evaluate("player.panels[0].w")
+        sheet = Image.open(BytesIO(b64decode(image.get("href").split(",")[1])))
+        # pixels of the page for a picture of 8 x 8
+        assert 8 * float(image.get("width")) / sheet.width > 35
+        assert float(image.get("width")) > 0.7 * w
 
 
 def test_particles_are_shown_as_pictures(pages, tmp_path):

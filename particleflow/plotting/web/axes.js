@@ -28,10 +28,9 @@ function drawTicks({ pen, w, h }, seen) {
   }
   const [a, b] = view.axes, [left, top] = seen.back(0, 0), [right, bottom] = seen.back(w, h), out = [0, 0];
   const at = (c, x) => { seen.to(facts.low.map((_, k) => (k === c ? x : 0)), 0, out, 0); return out; };
-  pen.font = "11px system-ui, sans-serif";
-  const free = w - 14 - pen.measureText(facts.labels[a]).width;
+  const wide = (text) => 6.3 * text.length, free = w - 14 - wide(facts.labels[a]);
   for (const [place, text] of placesOf(a, left, right)) {
-    const [x] = at(a, place), half = pen.measureText(text).width / 2;
+    const [x] = at(a, place), half = wide(text) / 2;
     if (x - half < 12 || x + half > free) continue;
     line(pen, [[x, h - 4], [x, h]], theme.quiet, 1);
     number(text, x, h - 7, "center");

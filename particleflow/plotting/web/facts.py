@@ -18,6 +18,7 @@ from particleflow.plotting.scenes.records import crowded, recorded, telling
 from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
+from particleflow.plotting.web.labels import Classes
 from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
@@ -43,7 +44,10 @@ PICTURES = 100
 
 
 def packed(
-    runs: Mapping[str, Trajectory], as_images: tuple[int, int] | None, largest: int
+    runs: Mapping[str, Trajectory],
+    as_images: tuple[int, int] | None,
+    largest: int,
+    classes: Classes | None,
 ) -> tuple[dict[str, object], str]:
     """All that the page shows: what is said in words and numbers, and the arrays."""
     first = next(iter(runs.values()))
@@ -59,6 +63,9 @@ def packed(
         _flow(name, run, k, steps, rows[name], view, grid, stored, as_images)
         for k, (name, run) in enumerate(runs.items())
     ]
+    if classes is not None:
+        for flow, kept in zip(flows, rows.values(), strict=True):
+            flow["labels"] = stored.pictures(classes.of[kept][None])
     targets: list[dict[str, object]] = []
     of_flow: list[int | None] = []
     for run in runs.values():
@@ -87,6 +94,8 @@ def packed(
         "target_of": of_flow,
         "images": None if as_images is None else list(as_images),
         "palettes": {"rising": SEQUENTIAL, "signed": DIVERGING, "around": WHEEL},
+        "label_names": None if classes is None else list(classes.names),
+        "label_colours": None if classes is None else classes.colours,
         "remark": remark,
     }
     return facts, stored.text()
@@ -115,6 +124,8 @@ def _flow(
         "times": run.times[chosen].tolist(),
         "count": run.particles.shape[1],
         "positions": stored.series(grid.whole(_shown(cloud, view))),
+        "samples": None if run.target is None else len(run.target),
+        "labels": None,
         "velocity": None,
         "mass": None,
         "images": None,

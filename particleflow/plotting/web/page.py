@@ -6,14 +6,19 @@ import ast
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from particleflow import _checks
 from particleflow.plotting.scenes.records import named, writable, write
 from particleflow.plotting.style import DARK, LIGHT, Theme
 from particleflow.plotting.web.facts import packed
+from particleflow.plotting.web.labels import Classes, classed
 from particleflow.plotting.web.pack import plain
 from particleflow.trajectory import Trajectory
 
@@ -29,6 +34,7 @@ def player(
     *,
     title: str = "",
     as_images: tuple[int, int] | None = None,
+    labels: Sequence[Any] | np.ndarray | Tensor | None = None,
     python: str = "",
 ) -> Path:
     """Write one self-contained HTML page that plays one run, or several in step; returns its path.
@@ -50,13 +56,17 @@ def player(
         Shown above, and as the name of the page.
     as_images : (height, width)
         Show each particle as a grey picture of so many pixels; height * width = d.
+    labels : (N,) whole numbers or texts, optional
+        A class of each particle, e.g. that of the point where it began; at most 32 classes. The
+        page offers them as colours.
     python : str
         The lines that made this, Python or a command, which the page offers to copy.
 
     Raises
     ------
     TypeError, ValueError
-        For what cannot be shown together, and for pictures of another size than d.
+        For what cannot be shown together, for pictures of another size than d, and for labels of
+        another number than N.
     OSError
         The file cannot be written.
     """
@@ -66,7 +76,9 @@ def player(
     path = writable(file, (".html", ".htm"), "pass e.g. 'flow.html'")
     if as_images is not None:
         _fits(as_images, next(iter(runs.values())).particles.shape[2])
-    write(path, page(runs, title=title, as_images=as_images, python=python).encode())
+    classes = classed(labels, runs)
+    made = page(runs, title=title, as_images=as_images, classes=classes, python=python)
+    write(path, made.encode())
     return path
 
 
@@ -75,17 +87,27 @@ def page(
     *,
     title: str = "",
     as_images: tuple[int, int] | None = None,
+    classes: Classes | None = None,
     python: str = "",
     largest: int = LARGEST,
 ) -> str:
     """The text of the page, of about `largest` bytes at most. See `player`."""
-    facts, arrays = packed(runs, as_images, largest)
+    facts, arrays = packed(runs, as_images, largest, classes)
     facts |= {"title": title or " and ".join(filter(None, runs)) or "particle flow"}
     facts |= {"python": python, "copies": _kind(python)}
     here = files("particleflow.plotting.web")
     template, style, *scripts = (
         here.joinpath(name).read_text(encoding="utf-8")
-        for name in ("template.html", "player.css", "points.js", "unpack.js", "axes.js", "player.js")
+        for name in (
+            "template.html",
+            "player.css",
+            "points.js",
+            "unpack.js",
+            "axes.js",
+            "saving.js",
+            "pointer.js",
+            "player.js",
+        )
     )
     parts = {
         "TITLE": html.escape(str(facts["title"])),

@@ -9,12 +9,15 @@ const SECONDS = 9;    // of a whole run at speed 1
 const HOLD = 1.2;     // seconds that the last frame is held before the loop
 const TRAILED = 800;  // particles of a flow that have trails
 const MOMENTS = 200;  // moments at which a pace is tabulated
+const NARROW = 170;   // pixels of the narrowest panel beside another one
+const PICTURE = 46;   // pixels of the smallest side of a particle that is shown as a picture
+const CELL = 15;      // pixels of a square in which one arrow begins at most
 
 const view = {
   u: 0, playing: false, pace: "path", speed: 1, loop: true, colour: "flow", trails: 0.15, dark: false,
   target: true, arrows: false, heat: false, over: false, space: facts.dim === 3, images: false, lasso: false,
   axes: [0, Math.min(1, facts.labels.length - 1)], turn: [0.7, 0.42], centre: null, zoom: 1,
-  alone: -1, hover: -1, group: null,
+  alone: -1, hover: -1, group: null, card: false,
 };
 const line1d = facts.dim === 1;
 const extent = facts.low.map((low, c) => facts.high[c] - low);
@@ -54,6 +57,7 @@ function prepare(bytes) {
       pictures: fact.images && pictures(bytes, fact.images),
       witness: fact.witness && { ...fact.witness, grids: pictures(bytes, fact.witness.block) },
       target: facts.target_of[index] === null ? null : targets[facts.target_of[index]],
+      labels: fact.labels && pictures(bytes, fact.labels)[0],
       w2: fact.curves.find((curve) => curve.key === "W2"),
       now: new Float32Array(N * C), flat: new Float32Array(2 * N), shades: new Uint8Array(N),
     };
@@ -225,7 +229,8 @@ function buildPanels() {
 // Sizes of all canvases, after the page has changed.
 function layOut() {
   const wide = $("player").clientWidth, count = panels.length;
-  const columns = count === 1 ? 1 : wide < 640 ? 2 : Math.min(4, count <= 4 ? count : Math.ceil(count / 2));
+  const most = wide < 640 ? (count > 4 ? 1 : 2) : Math.min(4, count <= 4 ? count : Math.ceil(count / 2));
+  const columns = Math.max(1, Math.min(count, most, Math.floor((wide - 26) / (NARROW + 10))));
   $("panels").style.setProperty("--columns", columns);
   const aspect = line1d ? 0.62 : view.space || view.images ? 0.85 : clamp(extent[view.axes[1]] / extent[view.axes[0]], 0.5, 1.4);
   const tallest = Math.max(240, window.innerHeight * (count > columns ? 0.37 : 0.64));
@@ -242,6 +247,7 @@ function layOut() {
 
 // Draws what does not move on a canvas of its own, once for each `key`, and copies it.
 function still(sheet, key, drawStill) {
+  if (sheet.pen.vector) return drawStill();
   if (!sheet.still) sheet.still = make("canvas");
   const { canvas, still: kept, pen, ratio } = sheet;
   if (sheet.key !== key) {
@@ -273,6 +279,7 @@ const MEASURED = {
 
 function shadesOf(flow) {
   if (view.colour === "flow") return { palette: [flow.rgb], shade: null };
+  if (view.colour === "label") return { palette: numbers(SHADES).map((k) => channels(labelColour(k % facts.label_names.length))), shade: flow.labels };
   if (view.colour === "start") return { palette: line1d ? RISING : AROUND, shade: flow.began };
   const at = MEASURED[view.colour](flow);
   for (let i = 0; i < flow.N; i++) flow.shades[i] = clamp(Math.floor(at(i) * SHADES), 0, SHADES - 1);
@@ -404,9 +411,13 @@ function drawHovered(pen, flow, seen) {
 function drawArrows(pen, flow, seen) {
   const by = Math.ceil(flow.N / 150), a = [0, 0], b = [0, 0], long = (0.1 * Math.max(...extent)) / flow.fastest;
   const heads = flow.now.map((x, c) => x + long * flow.velocity[flow.record][c]);
+  const taken = new Set();  // squares with an arrow: in a dense cloud one arrow stands for many
   pen.beginPath();
   for (let i = 0; i < flow.N; i += by) {
     seen.to(flow.now, i, a, 0);
+    const square = `${Math.floor(a[0] / CELL)},${Math.floor(a[1] / CELL)}`;
+    if (taken.has(square)) continue;
+    taken.add(square);
     seen.to(heads, i, b, 0);
     const angle = Math.atan2(b[1] - a[1], b[0] - a[0]), head = Math.min(5, Math.hypot(b[0] - a[0], b[1] - a[1]) / 2);
     pen.moveTo(a[0], a[1]);
@@ -449,15 +460,20 @@ function momentOf(flow, place) {
 }
 const momentsOf = (flow) => numbers(flow.T).map((k) => momentOf(flow, k));
 
+// The first particles as pictures, as many as fit at a size that can be read, with lines between.
 function drawImages({ pen, w, h, group: [flow] }) {
-  const [rows, columns] = facts.images, size = rows * columns, count = flow.pictures[0].length / size;
-  const across = Math.ceil(Math.sqrt((count * w * rows) / (h * columns))), down = Math.ceil(count / across), pixel = Math.min(w / (across * columns), h / (down * rows));
-  const sheet = picture(across * columns, down * rows, (x, y) => {
-    const i = Math.floor(y / rows) * across + Math.floor(x / columns), ink = i < count ? flow.pictures[flow.record][i * size + (y % rows) * columns + (x % columns)] : 0;
-    return [0, 1, 2].map(() => (view.dark ? ink : 255 - ink)).concat(i < count ? 255 : 0);
+  const [rows, columns] = facts.images, size = rows * columns, many = flow.pictures[0].length / size;
+  const least = PICTURE / Math.min(rows, columns), fit = (side, count) => Math.max(1, Math.floor(side / (least * count)));
+  const across = Math.min(Math.ceil(Math.sqrt((many * w * rows) / (h * columns))), fit(w, columns)), down = Math.min(Math.ceil(many / across), fit(h, rows));
+  const wide = across * columns, high = down * rows, pixel = Math.min(w / wide, h / high), left = (w - pixel * wide) / 2, top = (h - pixel * high) / 2;
+  const sheet = picture(wide, high, (x, y) => {
+    const i = Math.floor(y / rows) * across + Math.floor(x / columns), ink = i < many ? flow.pictures[flow.record][i * size + (y % rows) * columns + (x % columns)] : 0;
+    return [0, 1, 2].map(() => (view.dark ? ink : 255 - ink)).concat(i < many ? 255 : 0);
   });
   pen.imageSmoothingEnabled = false;
-  pen.drawImage(sheet, (w - pixel * sheet.width) / 2, (h - pixel * sheet.height) / 2, pixel * sheet.width, pixel * sheet.height);
+  pen.drawImage(sheet, left, top, pixel * wide, pixel * high);
+  for (let i = 1; i < across; i++) line(pen, numbers(2).map((k) => [left + i * columns * pixel, top + k * high * pixel]), theme.line, 1);
+  for (let i = 1; i < down; i++) line(pen, numbers(2).map((k) => [left + k * wide * pixel, top + i * rows * pixel]), theme.line, 1);
 }
 
 // ---------------------------------------------------------------- curves under one cursor
@@ -602,6 +618,12 @@ function tell() {
   const whole = flows.map((flow) => Math.round(stepOf(flow, flow.place))), steps = [...new Set(whole)];
   const times = [...new Set(flows.map((flow, k) => short(interpolate(whole[k], flow.steps, flow.times))))];
   $("moment").textContent = (steps.length === 1 ? "step " : "steps ") + steps.join(", ") + (times.length === 1 ? `, t = ${times[0]}` : "");
+  const key = legend(), keyed = JSON.stringify(key);
+  if (tell.keyed !== keyed) {
+    $("legend").replaceChildren();
+    for (const { name, colour } of key) make("span", $("legend"), name).style.setProperty("--flow", colour);
+    tell.keyed = keyed;
+  }
   for (const panel of panels) {
     for (const { flow, told } of panel.captions) {
       const floor = flow.w2 && flow.w2.floor ? ` (floor ${short(flow.w2.floor)})` : "";
@@ -635,6 +657,7 @@ function play(on) {
   if (on) { before = performance.now(); held = 0; requestAnimationFrame(tick); } else remember();
   ask();
 }
+function begin(on) { setCard(false); play(on); }
 function go(u) { view.u = clamp(u, 0, 1); play(false); }
 
 // The next record, or the last one before, of the flow that ends last; of several, of that with most.
@@ -644,97 +667,18 @@ function nudge(by) {
   go(momentOf(flow, clamp(aim, 0, flow.T - 1)));
 }
 
-// ---------------------------------------------------------------- pointer, touch and keys
-
-function listen(panel) {
-  const { canvas } = panel, fingers = new Map();
-  let gap = 0;
-  const here = (event) => {
-    const box = canvas.getBoundingClientRect();  // around the border
-    return [event.clientX - box.left - canvas.clientLeft, event.clientY - box.top - canvas.clientTop];
-  };
-  const lift = (event) => {
-    fingers.delete(event.pointerId);
-    gap = 0;
-    if (panel.loop) { follow(panel, panel.loop); panel.loop = null; }
-    remember();
-    ask();
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, here(event));
-    if (view.lasso || event.shiftKey) panel.loop = [here(event)];
-    if (event.pointerType === "touch") hover(panel, here(event), event);
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const at = here(event), was = fingers.get(event.pointerId);
-    if (!was) return hover(panel, at, event);
-    fingers.set(event.pointerId, at);
-    if (panel.loop) panel.loop.push(at);
-    else if (fingers.size === 2) {
-      const [a, b] = [...fingers.values()], far = Math.hypot(a[0] - b[0], a[1] - b[1]);
-      if (gap) zoom(panel, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], far / gap);
-      gap = far;
-    } else if (panel.seen.kind === "space") view.turn = [view.turn[0] + (at[0] - was[0]) / 150, clamp(view.turn[1] + (at[1] - was[1]) / 150, -1.5, 1.5)];
-    else if (panel.seen.kind === "plane") view.centre = [view.centre[0] - (at[0] - was[0]) / panel.seen.unit, view.centre[1] + (at[1] - was[1]) / panel.seen.unit];
-    ask();
-  });
-  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, lift);
-  canvas.addEventListener("pointerleave", () => { view.hover = -1; $("tip").hidden = true; ask(); });
-  canvas.addEventListener("dblclick", reset);
-  canvas.addEventListener("wheel", (event) => { if (!line1d) { event.preventDefault(); zoom(panel, here(event), Math.exp(-event.deltaY / 400)); } }, { passive: false });
-}
-
-function zoom({ seen }, at, factor) {
-  if (seen.kind === "line") return;
-  const next = clamp(view.zoom * factor, 0.2, 200), fixed = seen.back && seen.back(...at);
-  if (fixed) view.centre = fixed.map((x, k) => x + (view.centre[k] - x) * (view.zoom / next));
-  view.zoom = next;
-  ask();
-}
-
-// The particle nearest to the pointer, within 12 pixels: its path is shown in every flow.
-function hover(panel, at, event) {
-  let best = 144, found = null;
-  for (const flow of view.images ? [] : panel.group) {
-    for (let i = 0; i < flow.N; i++) {
-      const far = (flow.flat[2 * i] - at[0]) ** 2 + (flow.flat[2 * i + 1] - at[1]) ** 2;
-      if (far < best) { best = far; found = [flow, i]; }
-    }
-  }
-  view.hover = found ? found[1] : -1;
-  $("tip").hidden = !found;
-  if (found) {
-    const [flow, i] = found, box = $("player").getBoundingClientRect();
-    $("tip").textContent = `particle ${i}  (${numbers(Math.min(flow.C, 3)).map((c) => coordinate(c, flow.now[i * flow.C + c])).join(", ")})  speed ${short(flow.speeds[flow.record][i])}`;
-    $("tip").style.left = clamp(event.clientX - box.left + 14, 0, Math.max(0, box.width - $("tip").offsetWidth - 4)) + "px";
-    $("tip").style.top = event.clientY - box.top + 16 + "px";
-  }
-  ask();
-}
-
-// The particles inside a loop, by number, are followed in every flow.
-function follow(panel, loop) {
-  const [flow] = panel.group, group = new Uint8Array(Math.max(...flows.map((each) => each.N)));
-  for (let i = 0; i < flow.N; i++) {
-    const x = flow.flat[2 * i], y = flow.flat[2 * i + 1];
-    loop.forEach(([a, b], k) => {
-      const [c, d] = loop[k ? k - 1 : loop.length - 1];
-      if (b > y !== d > y && x < ((c - a) * (y - b)) / (d - b) + a) group[i] ^= 1;
-    });
-  }
-  view.group = group.includes(1) ? group : null;
-}
+// ---------------------------------------------------------------- keys
 
 function reset() { home(); Object.assign(view, { group: null, alone: -1, turn: [0.7, 0.42] }); buildPanels(); remember(); }
 function flip(name) { $(name).checked = !$(name).checked; $(name).dispatchEvent(new Event("change")); }
 let trailed = 1;
 const KEYS = {
-  " ": () => play(!view.playing), Home: () => go(0), End: () => go(1), Escape: reset,
+  " ": () => begin(!view.playing), Home: () => go(0), End: () => go(1), Escape: reset,
   ArrowRight: (event) => (event.shiftKey ? go(view.u + 0.1) : nudge(1)),
   ArrowLeft: (event) => (event.shiftKey ? go(view.u - 0.1) : nudge(-1)),
   t: () => { [view.trails, trailed] = view.trails > 0 ? [0, view.trails] : [trailed, 0]; $("trails").value = view.trails; ask(); },
   l: () => flip("loop"), f: () => $("full").click(), d: () => $("dark").click(),
+  c: () => { setCard(!view.card); remember(); },
 };
 addEventListener("keydown", (event) => {
   const on = event.target.tagName;
@@ -747,7 +691,7 @@ addEventListener("keydown", (event) => {
 
 // ---------------------------------------------------------------- controls and bookmarks
 
-const REMEMBERED = ["u", "pace", "speed", "colour", "trails", "dark", "over", "arrows", "heat", "target", "space", "images", "alone", "zoom"];
+const REMEMBERED = ["u", "pace", "speed", "colour", "trails", "dark", "over", "arrows", "heat", "target", "space", "images", "alone", "zoom", "card"];
 const initial = { ...view };
 
 function remember() {
@@ -780,7 +724,10 @@ function recall() {
   return address.has("u");
 }
 
-const colours = () => ["flow", "start", "speed", ...["mass", "witness"].filter((name) => flows.every((flow) => flow[name]))];
+const colours = () => ["flow", "start", "speed", ...["mass", "witness"].filter((name) => flows.every((flow) => flow[name])), ...(facts.label_names ? ["label"] : [])];
+const labelColour = (k) => facts.label_colours[k][view.dark ? 1 : 0];
+// What the colours of labels stand for.
+const legend = () => (view.colour === "label" ? facts.label_names.map((name, k) => ({ name, colour: labelColour(k) })) : []);
 const SWITCHES = ["target", "arrows", "heat", "loop", "lasso"];
 const VIEWS = { space: { space: true }, "side by side": {}, overlaid: { over: true }, pictures: { images: true } };
 
@@ -803,10 +750,13 @@ function buildControls() {
   bind("scrub", "input", (box) => go(+box.value));
   bind("view", "change", (box) => { Object.assign(view, { over: false, space: false, images: false }, VIEWS[box.value]); buildPanels(); });
   bind("play", "click", () => play(!view.playing));
+  bind("card", "click", () => begin(true));
+  bind("title", "click", () => setCard(true));
   bind("reset", "click", reset);
   bind("dark", "click", () => setDark(!view.dark));
   bind("full", "click", () => (document.fullscreenElement ? document.exitFullscreen() : $("player").requestFullscreen()));
-  bind("picture", "click", savePicture);
+  bind("picture", "click", savePNG);
+  bind("vector", "click", saveSVG);
   bind("link", "click", () => { remember(); copy($("link"), location.href); });
   bind("python", "click", () => copy($("python"), facts.python));
   $("python").hidden = !facts.python;
@@ -821,6 +771,7 @@ function show() {
   for (const name of SWITCHES) $(name).checked = view[name];
   for (const name of ["pace", "colour", "speed", "trails"]) $(name).value = view[name];
   ["across", "up"].forEach((id, k) => { $(id).value = view.axes[k]; });
+  setCard(view.card);
   $("view").value = view.images ? "pictures" : view.space ? "space" : view.over ? "overlaid" : "side by side";
 }
 
@@ -830,28 +781,21 @@ async function copy(button, text) {
   setTimeout(() => { button.textContent = label; }, 1200);
 }
 
-// The frame as a PNG: title, moment and panels, as they are on the page.
-function savePicture() {
-  const page = $("panels").getBoundingClientRect(), { ratio } = panels[0], top = 80;
-  const sheet = make("canvas"), pen = sheet.getContext("2d");
-  [sheet.width, sheet.height] = [page.width * ratio, (page.height + top) * ratio];
-  pen.scale(ratio, ratio);
-  pen.fillStyle = theme.ground;
-  pen.fillRect(0, 0, page.width, page.height + top);
-  pen.fillStyle = theme.ink;
-  pen.font = "600 22px system-ui, sans-serif";
-  pen.fillText(facts.title, 4, 28);
-  pen.font = "14px system-ui, sans-serif";
-  pen.fillText($("moment").textContent, 4, 50);
-  for (const { canvas, captions } of panels) {
-    const box = canvas.getBoundingClientRect(), x = box.left - page.left, y = box.top - page.top + top;
-    pen.drawImage(canvas, x, y, box.width, box.height);
-    pen.fillText(captions.map(({ flow, told }) => `${flow.name}  ${told.textContent}`).join("   "), x, y - 6, box.width);
-  }
-  const anchor = make("a");
-  anchor.download = `frame-${Math.round(1000 * view.u)}.png`;
-  anchor.href = sheet.toDataURL("image/png");
-  anchor.click();
+// The title card of a talk: what is shown, before it moves.
+function buildCard() {
+  const most = (key) => [...new Set(flows.map((flow) => flow[key]))].join(", ");
+  $("card").replaceChildren();
+  make("b", $("card"), facts.title);
+  const list = make("p", $("card"));
+  for (const flow of flows) make("span", list, flow.name).style.setProperty("--flow", flow.css);
+  const points = [...new Set(facts.flows.map((flow) => flow.samples).filter(Boolean))].join(", ");
+  make("p", $("card"), `${most("count")} particles` + (points ? `, ${points} points of the target` : ""));
+  make("small", $("card"), "Space or tap: play");
+}
+function setCard(on) {
+  view.card = on;
+  if (on) { play(false); buildCard(); }
+  $("card").hidden = !on;
 }
 
 function buildSettings() {
@@ -870,7 +814,7 @@ function buildSettings() {
 // For other scripts and for tests.
 window.player = {
   view, go, draw, placeOf, milliseconds: 0, ready: false,
-  get flows() { return flows; }, get panels() { return panels; },
+  get flows() { return flows; }, get panels() { return panels; }, get charts() { return charts; },
   get webgl() { return Boolean(gl.on); }, set webgl(on) { if (!on) gl.on = null; },
 };
 
@@ -888,6 +832,6 @@ async function start() {
   addEventListener("hashchange", () => { recall(); show(); setDark(view.dark); buildPanels(); });
   draw();
   window.player.ready = true;
-  if (!placed && !matchMedia("(prefers-reduced-motion: reduce)").matches) play(true);
+  if (!placed && !view.card && !matchMedia("(prefers-reduced-motion: reduce)").matches) play(true);
 }
 start();

@@ -40,7 +40,7 @@ function dots(pen, flat, sorted, palette, radius, alpha) {
     pen.beginPath();
     for (const i of members) {
       const x = flat[2 * i], y = flat[2 * i + 1];
-      if (radius < 1.5) pen.rect(x - radius, y - radius, 2 * radius, 2 * radius);
+      if (radius < 1.5 && !pen.vector) pen.rect(x - radius, y - radius, 2 * radius, 2 * radius);
       else { pen.moveTo(x + radius, y); pen.arc(x, y, radius, 0, 2 * Math.PI); }
     }
     pen.fillStyle = css(palette[s]);
