@@ -33,6 +33,7 @@ class Pages:
         size: tuple[int, int] = (1280, 800),
         dark: bool = False,
         still: bool = True,
+        touch: bool = False,
         fragment: str = "",
     ) -> Any:
         """Open a file or an address, and wait until `ready` is true in the page.
@@ -43,6 +44,7 @@ class Pages:
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce" if still else "no-preference",
+            has_touch=touch,
             accept_downloads=True,
         )
         self.contexts.append(context)

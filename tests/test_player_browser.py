@@ -390,6 +390,99 @@ def test_wheel_and_drag_zoom_and_move_every_panel(pages, file):
     np.testing.assert_allclose(under(x + 30, y - 20), fixed, atol=1e-6)
 
 
+# ------------------------------------------------------------------ fingers
+
+
+class Fingers:
+    """The fingers on a page; each entry of a gesture has the places of all."""
+
+    def __init__(self, page):
+        self.page, self.session = page, page.context.new_cdp_session(page)
+
+    def gesture(self, *places):
+        for k, points in enumerate(places):
+            kind = "touchMove" if k else "touchStart"
+            self._send(kind, [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points)])
+        self._send("touchEnd", [])
+        self.page.evaluate("player.draw()")
+
+    def _send(self, kind, points):
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def touched(pages, file, **others):
+    """A page on a phone, its fingers and the corner of its first panel."""
+    page = opened(pages, file, size=(390, 844), touch=True, **others)
+    box = page.locator("#panels canvas").first.bounding_box()
+    return page, Fingers(page), (box["x"] + 1, box["y"] + 1)
+
+
+def test_a_tap_shows_a_particle_until_the_next_tap(pages, file):
+    page, fingers, (left, top) = touched(pages, file, fragment="#u=1")
+    flat = positions(page)[1]
+    apart = np.linalg.norm(flat[:, None] - flat, axis=2) + 1e9 * np.eye(N)
+    i = int(apart.min(1).argmax())  # the one that is farthest from all others
+    fingers.gesture([tuple(np.add(flat[i], (left, top)).tolist())])
+    assert page.evaluate("player.view.hover") == i
+    assert page.locator("#tip").is_visible()
+    assert page.locator("#tip").inner_text().startswith(f"particle {i} ")
+    fingers.gesture([(left + 2, top + 2)])
+    assert page.evaluate("player.view.hover") == -1
+    assert not page.locator("#tip").is_visible()
+
+
+def test_a_finger_drags_the_slider(pages, file):
+    page, fingers, _ = touched(pages, file)
+    box = page.locator("#scrub").bounding_box()
+    y, ends = box["y"] + box["height"] / 2, (box["x"] + 8, box["x"] + box["width"] / 2)
+    fingers.gesture(*([(x, y)] for x in np.linspace(*ends, 6)))
+    assert page.evaluate("player.view.u") == pytest.approx(0.5, abs=0.03)
+
+
+def test_two_fingers_zoom_and_move_the_plane(pages, file):
+    page, fingers, (left, top) = touched(pages, file)
+    under = lambda x, y: page.evaluate(f"player.panels[0].seen.back({x}, {y})")
+    begins = [under(40, 60), under(80, 90)]
+    ends = [(30, 70), (120, 137.5)]  # 2.25 times as far apart, in the same direction
+    ways = [np.linspace(a, b, 7) for a, b in zip([(40, 60), (80, 90)], ends, strict=True)]
+    fingers.gesture(*([(left + x, top + y) for x, y in step] for step in zip(*ways, strict=True)))
+    assert page.evaluate("player.view.zoom") == pytest.approx(2.25, rel=0.01)
+    # what was under each finger still is
+    unit = page.evaluate("player.panels[0].seen.unit")
+    for begin, end in zip(begins, ends, strict=True):
+        np.testing.assert_allclose(under(*end), begin, atol=2 / unit)
+
+
+def test_two_fingers_zoom_and_turn_space(pages, tmp_path):
+    page, fingers, (left, top) = touched(pages, player(run(d=3), tmp_path / "a.html"))
+    turn = page.evaluate("player.view.turn")
+    way = np.linspace(0, 60, 7)
+    fingers.gesture(*([(left + 100 + x, top + 80), (left + 160 + x, top + 80)] for x in way))
+    turned = page.evaluate("player.view.turn")
+    assert turned[0] - turn[0] == pytest.approx(60 / 150, rel=0.02)
+    assert turned[1] == pytest.approx(turn[1], abs=1e-6)
+    fingers.gesture(*([(left + 100 - x, top + 80), (left + 160 + x, top + 80)] for x in way))
+    assert page.evaluate("player.view.zoom") == pytest.approx(3, rel=0.02)
+
+
+def test_one_finger_scrolls_a_page_of_many_panels_and_moves_a_picture_that_is_zoomed(
+    pages, two, tmp_path
+):
+    file = player({f"flow {k}": two["wide"] for k in range(5)}, tmp_path / "a.html")
+    page, fingers, (left, top) = touched(pages, file)
+    centre = page.evaluate("player.view.centre")
+    swipe = [[(left + 150, top + 250 - 20 * k)] for k in range(10)]
+    fingers.gesture(*swipe)
+    browser.wait(page, "scrollY > 60")
+    assert page.evaluate("player.view.hover") == -1
+    page.wait_for_timeout(500)  # the page glides on
+    page.evaluate("scrollTo(0, 0); player.view.zoom = 2; player.draw()")
+    centre = page.evaluate("player.view.centre")
+    fingers.gesture(*swipe)
+    assert page.evaluate("scrollY") == 0
+    assert page.evaluate("player.view.centre")[1] < centre[1]
+
+
 # ------------------------------------------------------------------ the page
 
 

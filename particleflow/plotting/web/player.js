@@ -315,6 +315,8 @@ function drawHeat(pen, flow, seen) {
 
 function drawPanel(panel) {
   const { w, h, group } = panel;
+  // one finger scrolls the page where it cannot move anything of use
+  panel.canvas.style.touchAction = view.space || view.lasso || view.zoom !== 1 ? "none" : "pan-y";
   const seen = (panel.seen = projection(w, h, group[0].C));
   if (view.images) { still(panel, "images", () => {}); return drawImages(panel); }
   still(panel, [view.target, view.heat, view.zoom, view.centre, view.turn, view.axes, view.space, view.pace].join(), () => drawGround(panel, seen));

@@ -7,6 +7,8 @@ function listen(panel) {
     const box = canvas.getBoundingClientRect();  // around the border
     return [event.clientX - box.left - canvas.clientLeft, event.clientY - box.top - canvas.clientTop];
   };
+  // of two fingers
+  const distance = () => { const [a, b] = [...fingers.values()]; return b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : 0; };
   const lift = (event) => {
     fingers.delete(event.pointerId);
     gap = 0;
@@ -17,6 +19,7 @@ function listen(panel) {
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, here(event));
+    gap = distance();
     if (view.lasso || event.shiftKey) panel.loop = [here(event)];
     if (event.pointerType === "touch") hover(panel, here(event), event);
   });
@@ -26,30 +29,45 @@ function listen(panel) {
     fingers.set(event.pointerId, at);
     if (panel.loop) panel.loop.push(at);
     else if (fingers.size === 2) {
-      const [a, b] = [...fingers.values()], far = Math.hypot(a[0] - b[0], a[1] - b[1]);
+      const [a, b] = [...fingers.values()], far = distance();
+      drag(panel, (at[0] - was[0]) / 2, (at[1] - was[1]) / 2);
       if (gap) zoom(panel, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], far / gap);
       gap = far;
-    } else if (panel.seen.kind === "space") view.turn = [view.turn[0] + (at[0] - was[0]) / 150, clamp(view.turn[1] + (at[1] - was[1]) / 150, -1.5, 1.5)];
-    else if (panel.seen.kind === "plane") view.centre = [view.centre[0] - (at[0] - was[0]) / panel.seen.unit, view.centre[1] + (at[1] - was[1]) / panel.seen.unit];
-    ask();
+    } else drag(panel, at[0] - was[0], at[1] - was[1]);
+    $("tip").hidden = true;
   });
+  // two fingers are for the picture, where one finger scrolls the page
+  canvas.addEventListener("touchmove", (event) => { if (event.touches.length > 1) event.preventDefault(); }, { passive: false });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, lift);
-  canvas.addEventListener("pointerleave", () => { view.hover = -1; $("tip").hidden = true; ask(); });
+  // a finger that was lifted leaves its particle shown
+  canvas.addEventListener("pointerleave", (event) => { if (event.pointerType === "touch") return; view.hover = -1; $("tip").hidden = true; ask(); });
   canvas.addEventListener("dblclick", reset);
   canvas.addEventListener("wheel", (event) => { if (!line1d) { event.preventDefault(); zoom(panel, here(event), Math.exp(-event.deltaY / 400)); } }, { passive: false });
 }
 
-function zoom({ seen }, at, factor) {
+// Moves the picture by so many pixels, or turns it.
+function drag(panel, x, y) {
+  const { seen } = panel;
+  if (seen.kind === "space") view.turn = [view.turn[0] + x / 150, clamp(view.turn[1] + y / 150, -1.5, 1.5)];
+  if (seen.kind === "plane") view.centre = [view.centre[0] - x / seen.unit, view.centre[1] + y / seen.unit];
+  changed(panel);
+}
+
+// The next event of the pointer may come before the next drawing.
+function changed(panel) { panel.seen = projection(panel.w, panel.h, panel.group[0].C); ask(); }
+
+function zoom(panel, at, factor) {
+  const { seen } = panel;
   if (seen.kind === "line") return;
   const next = clamp(view.zoom * factor, 0.2, 200), fixed = seen.back && seen.back(...at);
   if (fixed) view.centre = fixed.map((x, k) => x + (view.centre[k] - x) * (view.zoom / next));
   view.zoom = next;
-  ask();
+  changed(panel);
 }
 
-// The particle nearest to the pointer, within 12 pixels: its path is shown in every flow.
+// The particle nearest to the pointer, within 12 pixels, or 24 of a finger: its path is shown in every flow.
 function hover(panel, at, event) {
-  let best = 144, found = null;
+  let best = (event.pointerType === "touch" ? 24 : 12) ** 2, found = null;
   for (const flow of view.images ? [] : panel.group) {
     for (let i = 0; i < flow.N; i++) {
       const far = (flow.flat[2 * i] - at[0]) ** 2 + (flow.flat[2 * i + 1] - at[1]) ** 2;
