@@ -141,7 +141,9 @@ class Summary:
         at = f", from step {self.unstable_from} on" if self.unstable_from is not None else ""
         dt = "" if self.dt is None else f" of dt = {self.dt:g}"
         seconds = "" if self.seconds is None else f" in {self.seconds:.1f} s"
-        lines = [f"{self.verdict}{at}: {number(self.steps, 'step')}{dt} to t = {self.time:g}{seconds}"]
+        lines = [
+            f"{self.verdict}{at}: {number(self.steps, 'step')}{dt} to t = {self.time:g}{seconds}"
+        ]
         if self.w2_start is None or self.w2_end is None:
             lines.append("W2 to the target is not known: there are no target points to compare")
         else:

@@ -172,7 +172,9 @@ def test_a_run_that_goes_on_measures_the_metrics_that_its_report_tells() -> None
         none = pf.simulate(MMD_FLOW, half, steps=2, metrics={})
     assert none.metrics["W2"][4:].isnan().all()
     # words about a run use the last value that is known
-    assert f"W2 {float(half.metrics['W2'][0]):.4g} -> {float(half.metrics['W2'][3]):.4g}" in repr(none)
+    assert f"W2 {float(half.metrics['W2'][0]):.4g} -> {float(half.metrics['W2'][3]):.4g}" in repr(
+        none
+    )
     assert "nan" not in str(none.summary())
 
 

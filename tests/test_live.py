@@ -118,7 +118,9 @@ def test_rounding_below_zero_is_no_energy(session, monkeypatch):
 
 
 def test_the_page_has_two_principal_components():
-    with pytest.raises(RefusedValueError, match="`pca` must be 2, the number .* got 3: leave it out"):
+    with pytest.raises(
+        RefusedValueError, match=r"`pca` must be 2, the number .* got 3: leave it out"
+    ):
         Records({"target": "digits", "pca": 3, "n": N, "m": M})
     assert Records({"target": "digits", "pca": 2, "n": N, "m": M}).first["target"] == "digits"
 

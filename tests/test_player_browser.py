@@ -154,8 +154,8 @@ def test_paces_tabulate_what_they_say(pages, file, two):
         length = np.concatenate([[0], length / length[-1]])
         shares.append(np.interp(its, np.arange(11), length))
     np.testing.assert_allclose(np.mean(shares, 0), [0, 0.25, 0.5, 0.75, 1], atol=0.01)
-    # "equal W2": each where its W2, linear between records, first falls to a level, or at its lowest
-    # record; levels are even in log W2 from the highest start to the lowest end
+    # "equal W2": each where its W2, linear between records, first falls to a level, or at its
+    # lowest record; levels are even in log W2 from the highest start to the lowest end
     values = [path.metrics["W2"].numpy() for path in two.values()]
     top, bottom = max(w[0] for w in values), min(w.min() for w in values)
     for w, its in zip(values, places["equal W2"], strict=True):

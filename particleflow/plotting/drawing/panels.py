@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
+from particleflow._refusals import RefusedValueError
 from particleflow.plotting.drawing.layers import ground, layer
 from particleflow.plotting.drawing.look import Look
 from particleflow.plotting.drawing.marks import Arrows, Floor, Trails
@@ -32,6 +34,10 @@ TALLEST = 1.15
 LETTER = 0.56
 # Distance of a panel's caption from the panel, in points.
 CAPTION = 5.0
+# Most pixels of a side of a figure: its picture then takes a gigabyte.
+MOST_PIXELS = 16_384
+# Fewest pixels per inch at which text can be read.
+COARSEST = 30
 
 Pair: TypeAlias = tuple[float, float]
 
@@ -44,16 +50,24 @@ def sheet(
     gap: Pair,
     dpi: int,
     ground: str = LIGHT.ground,
+    *,
+    most: int = MOST_PIXELS,
 ) -> Figure:
     """Return a figure with rows x columns axes of exactly `panel` inches.
 
     The margins are left, right, bottom and top. pyplot does not know the figure.
+
+    Raises
+    ------
+    RefusedValueError
+        The picture has more than `most` pixels a side.
     """
     (width, height), (left, right, bottom, top), (across, down) = panel, margins, gap
     size = (
         left + right + columns * width + (columns - 1) * across,
         bottom + top + rows * height + (rows - 1) * down,
     )
+    affordable(size, dpi, most)
     figure = Figure(figsize=size, dpi=dpi, facecolor=ground)
     FigureCanvasAgg(figure)
     for row in range(rows):
@@ -61,6 +75,25 @@ def sheet(
             x, y = left + column * (width + across), bottom + (rows - 1 - row) * (height + down)
             figure.add_axes((x / size[0], y / size[1], width / size[0], height / size[1]))
     return figure
+
+
+def affordable(inches: Pair, dpi: float, most: int = MOST_PIXELS) -> None:
+    """Refuse a picture with more than `most` pixels a side, before anything is drawn."""
+    longest = max(inches)
+    if longest * dpi <= most + 0.5:
+        return
+    least = int(most / longest)
+    name, remedy = "dpi", f"pass at most {least}, or a smaller size"
+    if least < COARSEST:
+        name, remedy = "size", f"pass at most {most // int(dpi)} inches, or a smaller dpi"
+    came = f"{longest:.4g} inches at {dpi:g} dpi, which are {longest * dpi:.4g}"
+    raise RefusedValueError(name, f"must give at most {most} pixels a side", came, remedy)
+
+
+def literal(texts: Iterable[Text]) -> None:
+    """Draw texts as they are: names and titles are the user's, and a $ begins no formula."""
+    for text in texts:
+        text.set_parse_math(False)
 
 
 def fitting(name: str, size: float, inches: float) -> float:
