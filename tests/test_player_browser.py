@@ -304,6 +304,35 @@ def test_the_button_says_what_it_copies(pages, tmp_path, lines, button):
         assert page.evaluate("window.copied") == lines
 
 
+def test_panels_are_level_whatever_their_names(pages, tmp_path):
+    runs = {"a": run(), "a name that takes several lines at the width of its panel " * 3: run(1.5)}
+    page = opened(pages, player(runs, tmp_path / "p.html"), size=(900, 700))
+    tops = page.evaluate("player.panels.map((p) => p.canvas.getBoundingClientRect().top)")
+    assert tops[0] == pytest.approx(tops[1], abs=1)
+
+
+def test_the_box_of_space_stays_within_its_panel(pages, tmp_path):
+    page = opened(pages, player(run(d=3), tmp_path / "p.html"))
+    corners = """(turn) => { player.view.turn = turn; player.draw();
+      const { seen, w, h } = player.panels[0], out = [0, 0];
+      return [0, 1, 2, 3, 4, 5, 6, 7].map((k) => {
+        seen.to([0, 1, 2].map((c) => ((k >> c) & 1 ? facts.high[c] : facts.low[c])), 0, out, 0);
+        return Math.min(out[0], w - out[0], out[1], h - out[1]); }); }"""
+    margins = [
+        page.evaluate(corners, [turn, lift])
+        for turn in np.linspace(0, 6, 13)
+        for lift in (-1.5, 0, 0.42, 1.2)
+    ]
+    assert np.min(margins) >= 5
+    assert np.min(margins) < 40  # and fills it
+
+
+def test_pictures_are_shown_first(pages, tmp_path):
+    page = opened(pages, player(run(d=4), tmp_path / "p.html", as_images=(2, 2)))
+    assert page.evaluate("player.view.images")
+    assert page.locator("#view").input_value() == "pictures"
+
+
 def test_keys(pages, file):
     page = opened(pages, file)
     view = lambda name: page.evaluate(f"player.view.{name}")

@@ -34,6 +34,8 @@ TALLEST = 1.15
 LETTER = 0.56
 # Distance of a panel's caption from the panel, in points.
 CAPTION = 5.0
+# Share of its size below which a title takes two lines.
+SMALL = 0.72
 # Most pixels of a side of a figure: its picture then takes a gigabyte.
 MOST_PIXELS = 16_384
 # Fewest pixels per inch at which text can be read.
@@ -83,11 +85,13 @@ def affordable(inches: Pair, dpi: float, most: int = MOST_PIXELS) -> None:
     if longest * dpi <= most + 0.5:
         return
     least = int(most / longest)
-    name, remedy = "dpi", f"pass at most {least}, or a smaller size"
+    wanted, gives = f"must give at most {most} pixels a side", round(longest * dpi)
     if least < COARSEST:
-        name, remedy = "size", f"pass at most {most // int(dpi)} inches, or a smaller dpi"
-    came = f"{longest:.4g} inches at {dpi:g} dpi, which are {longest * dpi:.4g}"
-    raise RefusedValueError(name, f"must give at most {most} pixels a side", came, remedy)
+        came = f"{longest:.4g} inches, which give {gives} at {dpi:g} dpi"
+        remedy = f"pass at most {most / dpi:.3g}, or a smaller dpi"
+        raise RefusedValueError("size", wanted, came, remedy)
+    remedy = f"pass at most {least}, or a smaller size"
+    raise RefusedValueError("dpi", wanted, f"{dpi:g}, which gives {gives}", remedy)
 
 
 def literal(texts: Iterable[Text]) -> None:
@@ -99,6 +103,16 @@ def literal(texts: Iterable[Text]) -> None:
 def fitting(name: str, size: float, inches: float) -> float:
     """Return a font size, at most `size` points, at which a bold name fits into `inches`."""
     return min(size, 72 * inches / (0.66 * max(1, len(name))))
+
+
+def titled(title: str, size: float, inches: float) -> tuple[str, float]:
+    """Return a title that fits into `inches`, and its size; in two lines where one is small."""
+    whole, words = fitting(title, size, inches), title.split(" ")
+    if whole >= SMALL * size or len(words) == 1:
+        return title, whole
+    pairs = [(" ".join(words[:k]), " ".join(words[k:])) for k in range(1, len(words))]
+    lines = min(pairs, key=lambda pair: max(map(len, pair)))
+    return "\n".join(lines), fitting(max(lines, key=len), SMALL * size, inches)
 
 
 def quiet(ax: Axes, size: float, theme: Theme = LIGHT) -> None:

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError
 from particleflow.plotting.drawing.look import Look
-from particleflow.plotting.drawing.panels import above, affordable, fitting, literal
+from particleflow.plotting.drawing.panels import above, affordable, literal, titled
 from particleflow.plotting.drawing.shades import DECADES, HEAVY
 from particleflow.plotting.scenes.records import in_one_line, writable, write
 from particleflow.plotting.scenes.scene import Scene
@@ -94,7 +94,8 @@ def heading(ax: Axes, title: str, theme: Theme, points: float) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
     room = figure.get_figwidth() - ax.get_window_extent().x0 / figure.dpi - EDGE
-    above(ax, points, title, fitting(title, 1.35 * FONT, room), theme.ink).set_fontweight("bold")
+    said, size = titled(title, 1.35 * FONT, room)
+    above(ax, points, said, size, theme.ink).set(fontweight="bold", va="bottom")
 
 
 def headed(title: str, look: Look) -> float:
@@ -108,12 +109,13 @@ def head(figure: Figure, title: str, scene: Scene, look: Look, left: float) -> N
     middle = 1 - (0.1 + HEAD / 2) / height
     if title:
         keyed = look.color in ("speed", "mass")
+        said, size = titled(title, 1.35 * FONT, width - left - EDGE - KEYED * keyed)
         figure.text(
             left / width,
             middle,
-            title,
+            said,
             va="center",
-            fontsize=fitting(title, 1.35 * FONT, width - left - EDGE - KEYED * keyed),
+            fontsize=size,
             fontweight="bold",
             color=look.theme.ink,
         )

@@ -15,7 +15,7 @@ const CELL = 15;      // pixels of a square in which one arrow begins at most
 
 const view = {
   u: 0, playing: false, pace: "path", speed: 1, loop: true, colour: "flow", trails: 0.15, dark: false,
-  target: true, arrows: false, heat: false, over: false, space: facts.dim === 3, images: false, lasso: false,
+  target: true, arrows: false, heat: false, over: false, space: facts.dim === 3 && !facts.images, images: Boolean(facts.images), lasso: false,
   axes: [0, Math.min(1, facts.labels.length - 1)], turn: [0.7, 0.42], centre: null, zoom: 1,
   alone: -1, hover: -1, group: null, card: false,
 };
@@ -178,7 +178,7 @@ function projection(w, h, C) {
     return { kind: "line", x: (u) => LEFT + u * (w - LEFT - 34), y: (x) => h - 14 - ((x - facts.low[0]) / extent[0]) * (h - 40) };
   }
   if (view.space) {
-    const half = Math.hypot(...extent.slice(0, 3)) / 2, unit = (0.6 * Math.min(w, h) * view.zoom) / half;
+    const half = Math.hypot(...extent.slice(0, 3)) / 2, unit = fit(w, h, half) * view.zoom;
     const [ct, st, cl, sl] = [Math.cos(view.turn[0]), Math.sin(view.turn[0]), Math.cos(view.turn[1]), Math.sin(view.turn[1])];
     const middle = facts.low.map((low, c) => low + extent[c] / 2);
     return {
@@ -201,6 +201,20 @@ function projection(w, h, C) {
     },
     back: (x, y) => [(x - x0) / unit, (y0 - y) / unit],
   };
+}
+
+// Pixels a unit at which the box, turned by any angle, stays within a panel in space.
+function fit(w, h, half) {
+  const [cl, sl] = [Math.cos(view.turn[1]), Math.sin(view.turn[1])], wide = Math.hypot(extent[0], extent[1]) / 2, high = extent[2] / 2;
+  let [across, up] = [0, 0];
+  for (const z of [-high, high]) {
+    for (const into of numbers(33).map((k) => wide * (k / 16 - 1))) {
+      const near = 1 / (1 + (0.28 * (sl * z + cl * into)) / half);
+      across = Math.max(across, near * Math.sqrt(Math.max(0, wide * wide - into * into)));
+      up = Math.max(up, near * Math.abs(cl * z - sl * into));
+    }
+  }
+  return Math.min((0.5 * w - 6) / across, (0.5 * h - 6) / up);
 }
 
 function project(seen, points, count, out) {
@@ -562,7 +576,7 @@ function drawLines({ pen, w, h }, lines, x, y, ticks, log) {
     line(pen, [[LEFT, y(tick)], [right, y(tick)]], theme.line, 1);
   }
   for (const { flow, curve } of lines) {
-    if (curve.floor > 0) {
+    if (curve.floor > 0 && !labels.some((label) => label.floor && Math.abs(label.y - y(curve.floor)) < 3)) {
       line(pen, [[LEFT, y(curve.floor)], [right, y(curve.floor)]], theme.quiet, 1.2, [4, 4]);
       if (!labels.some((label) => label.floor && Math.abs(label.y - y(curve.floor)) < 12)) labels.push({ y: y(curve.floor), text: "fresh samples", colour: theme.quiet, floor: true });
     }
