@@ -35,6 +35,14 @@ def run(d=2):
     return pf.simulate(FLOW, start, target, steps=6, dt=0.2, save=pf.SaveAt(every=2))
 
 
+@functools.cache
+def seen(d=2):
+    """The same run, which has recorded witness and velocities."""
+    save = pf.SaveAt(every=2, witness=True, velocity=True)
+    start, target = cloud(9, d, scale=0.3), cloud(14, d, seed=1, shift=0.7)
+    return pf.simulate(FLOW, start, target, steps=6, dt=0.2, save=save)
+
+
 def kernel(z, points):
     """k(z_i, p_j) and z_i - p_j."""
     away = z[:, None] - points
@@ -187,7 +195,7 @@ def test_nothing_is_drawn_over_the_edge_of_the_figure(tmp_path):
         (
             {"flow": None},
             TypeError,
-            r"`flow` must be a Flow, got NoneType: pass the flow that made",
+            r"`flow` is needed where .* pass the flow that made",
         ),
         ({"flow": pf.estimators.KDE()}, TypeError, r"`flow` must be a Flow, got KDE"),
         (
@@ -233,3 +241,46 @@ def test_bad_runs_are_refused():
         field(replace(run(), target=None), flow=FLOW)
     with pytest.raises(ValueError, match=r"`ylim` cannot be used: the points lie on a line"):
         field(run(1), flow=FLOW, ylim=(0, 1))
+
+
+# ------------------------------------------------------------------ without a flow
+
+
+def test_a_recorded_witness_needs_no_flow():
+    path = seen()
+    ax = field(path, at=1).axes[0]
+    z, values = pixels_of(ax.images[0])
+    x, y = path.particles[1].numpy(), path.target.numpy()
+    np.testing.assert_allclose(values, witness(z, x, y), atol=1e-12)
+    # arrows are the recorded velocities, where the particles are
+    at, moved = arrows_of(ax)
+    np.testing.assert_allclose(at, x)
+    cosines = (moved * path.velocity[1].numpy()).sum(1)
+    lengths = np.linalg.norm(moved, axis=1) * path.velocity[1].norm(dim=1).numpy()
+    np.testing.assert_allclose(cosines, lengths, rtol=1e-6)
+    alone = field(replace(path, velocity=None), at=1).axes[0]
+    assert not [one for one in alone.collections if isinstance(one, Quiver)]
+
+
+def test_a_recorded_witness_on_the_line_is_its_curve():
+    path = seen(1)
+    ax = field(path, at=0).axes[0]
+    curve = max(ax.lines, key=lambda line: len(line.get_xdata()))
+    x, w = curve.get_data()
+    z, y = path.particles[0].numpy(), path.target.numpy()
+    shown = np.isfinite(w)
+    np.testing.assert_allclose(w[shown], witness(x[:, None], z, y)[shown], atol=1e-12)
+    assert shown.mean() > 0.9
+
+
+def test_what_was_not_recorded_is_refused_with_the_remedy():
+    lost = seen().witness.clone()
+    lost[2] = torch.nan
+    for call, words in {
+        (lambda: field(run())): r"`flow` is needed where .* got None at record 3: pass the flow"
+        r" .*SaveAt\(witness=True\)",
+        (lambda: field(replace(seen(), witness=lost), at=2)): "got None at record 2",
+        (lambda: field(seen(), what="velocity")): "`flow` is needed to show the velocity",
+    }.items():
+        with pytest.raises(TypeError, match=words):
+            call()

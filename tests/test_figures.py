@@ -233,15 +233,21 @@ def test_space_is_seen_in_perspective_with_near_points_on_top():
         assert (places < scene.high).all()
 
 
-def test_an_orbit_stays_in_the_picture():
+@pytest.mark.parametrize("orbit", [90, -40, 360])
+def test_an_orbit_stays_in_the_picture_and_fills_it(orbit):
     stretched = torch.tensor([6.0, 1.0, 1.0], dtype=torch.float64)
     path = run(d=3)
     path = replace(path, particles=path.particles * stretched, target=path.target * stretched)
-    scene = Scene.of({"": path}, [0, 12], orbit=True)
-    for degrees in range(0, 360, 30):
-        for step in (0, 12):
-            places = scene.view.turned(degrees).seen(scene.cloud("", step))
-            assert ((places >= scene.low) & (places <= scene.high)).all()
+    scene, seen = Scene.of({"": path}, [0, 12], orbit=orbit), []
+    for degrees in np.linspace(0, orbit, 38):
+        view = scene.view.turned(degrees)
+        seen += [view.seen(scene.cloud("", step)) for step in (0, 12)]
+        seen += [view.seen(path.target.numpy()), view.ends]
+    places = np.concatenate(seen)
+    assert ((places >= scene.low) & (places <= scene.high)).all()
+    # the picture is as wide as what is seen on the way, beside its margin
+    used = (places.max(0) - places.min(0)) / (scene.high - scene.low)
+    assert used.max() > 0.9
 
 
 def test_particles_as_images():

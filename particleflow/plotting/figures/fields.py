@@ -52,7 +52,7 @@ def field(
     path: Trajectory,
     file: str | Path | None = None,
     *,
-    flow: Flow,
+    flow: Flow | None = None,
     at: int | float = -1,
     what: str = "witness",
     arrows: bool = True,
@@ -76,6 +76,10 @@ def field(
     middle where w has both signs; they end at twice the largest |w| at particles and target. The
     thin line is w = 0.
 
+    Without `flow`, the witness is read where the run has recorded it, with `SaveAt(witness=True)`:
+    on a grid of 64 x 64 points, in d = 1 of 256. Arrows are then the velocities of some particles,
+    if the run has recorded these too, with `SaveAt(velocity=True)`.
+
     d = 2: tones and arrows. d = 1: the curve of w, or of v, above arrows and the particles.
 
     Parameters
@@ -84,8 +88,9 @@ def field(
         A run in d <= 2.
     file : str or Path, optional
         Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
-    flow : Flow
-        The flow that made the run: a trajectory does not hold its flow.
+    flow : Flow, optional
+        The flow that made the run: a trajectory does not hold its flow. It may be left out where
+        the witness was recorded and is shown.
     at : int or float
         An int is the index of a record, -1 the last. A float is a time: the last record at or
         before it.
@@ -121,6 +126,8 @@ def field(
     runs = named(path)
     place = None if file is None else picture(file)
     k = _record(path, at)
+    if flow is None:
+        _refuse_unless_recorded(path, k, what)
     _checks.flag(arrows, "arrows"), _checks.flag(points, "points")
     title, kept = words(title, "title"), texts_of(None if ax is None else [ax])
     look = Look.asked(runs, dark=dark)
@@ -129,7 +136,7 @@ def field(
     d = path.particles.shape[2]
     wide = WIDTH if size is None else _checks.positive(size, "size")
     scene = Scene.of(runs, [int(path.steps[k])], **frame)
-    seen = Seen.of(path, flow, k, scene, what)
+    seen = Seen.recorded(path, k, scene) if flow is None else Seen.of(path, flow, k, scene, what)
     if ax is None:
         margins = (
             0.45 + 0.3 * (d == 1),
@@ -177,7 +184,7 @@ def _plane(
         ax.contour(x, y, seen.zero, levels=[0.0], colors=[theme.faint], linewidths=0.7, zorder=1)
     if points:
         _clouds(ax, scene, theme)
-    if arrows:
+    if arrows and len(seen.places):
         _quiver(ax, scene, seen, theme)
     _key(ax, seen, cmap, norm, _named(what, plane=True), theme)
     ax.set(xlim=(scene.low[0], scene.high[0]), ylim=(scene.low[1], scene.high[1]))
@@ -206,7 +213,7 @@ def _line(
         for cloud, level, hue in _rows(scene, theme):
             at = np.full(len(cloud), bottom + level * height)
             ax.plot(cloud, at, "|", color=hue, alpha=0.5, markersize=6, markeredgewidth=0.8)
-    if arrows:
+    if arrows and len(seen.places):
         places, speeds = seen.places[:, 0], seen.velocities[:, 0]
         longest = float(np.quantile(np.abs(speeds), 1 - LONGEST)) or 1.0
         reach = 0.9 * float(scene.high[0] - scene.low[0]) / ARROWS
@@ -334,18 +341,18 @@ def _refused(path: Any, flow: Any, what: Any, ax: Any, size: Any) -> None:
     if d > 2:
         wanted, remedy = "must be a run in d <= 2", "use snapshots(path, arrows=True, axes=(0, 1))"
         raise RefusedValueError("path", wanted, f"d = {d}", remedy)
-    if not isinstance(flow, Flow):
+    if flow is not None and not isinstance(flow, Flow):
         remedy = "pass the flow that made the run, e.g. pf.mmd_flow(kernel)"
         raise RefusedTypeError("flow", "must be a Flow", _checks.came(flow), remedy)
     kinds = ", ".join(f"'{kind}'" for kind in SHOWN)
     if not isinstance(what, str) or what not in SHOWN:
         remedy = "pass e.g. what='witness'"
         raise RefusedValueError("what", f"must be one of {kinds}", _checks.said(what), remedy)
-    if what == "log ratio" and not flow.estimator.log_ratio:
+    if flow is not None and what == "log ratio" and not flow.estimator.log_ratio:
         name = type(flow.estimator).__name__
         remedy = "pass what='witness'"
         raise RefusedValueError("what", "must be 'witness' for a potential", f"{name}'s", remedy)
-    if flow.estimator.needs_target and path.target is None:
+    if flow is not None and flow.estimator.needs_target and path.target is None:
         raise missing_target(flow.estimator, "path.target")
     if ax is not None and not isinstance(ax, Axes):
         remedy = "pass axes of matplotlib, e.g. ax=plt.gca()"
@@ -353,6 +360,18 @@ def _refused(path: Any, flow: Any, what: Any, ax: Any, size: Any) -> None:
     if ax is not None and size is not None:
         remedy = "leave it out: `ax` belongs to a figure that has a size"
         raise RefusedValueError("size", "cannot be used with `ax`", _checks.said(size), remedy)
+
+
+def _refuse_unless_recorded(path: Trajectory, k: int, what: str) -> None:
+    """What is shown without a flow must have been recorded."""
+    remedy = "pass the flow that made the run, e.g. flow=pf.mmd_flow(kernel)"
+    if what != "witness":
+        wanted = f"is needed to show the {what}: a run records the witness alone"
+        raise RefusedTypeError("flow", wanted, "None", remedy)
+    if path.witness is None or not bool(path.witness[k].isfinite().all()):
+        wanted = "is needed where the run has not recorded its witness"
+        record = "or record it, with save=pf.SaveAt(witness=True)"
+        raise RefusedTypeError("flow", wanted, f"None at record {k}", f"{remedy}, {record}")
 
 
 def _record(path: Trajectory, at: Any) -> int:

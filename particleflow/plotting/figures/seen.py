@@ -1,4 +1,4 @@
-"""A fit of a flow's estimator, seen at the points of a grid; this module draws nothing."""
+"""A fit, or a recorded witness, seen at the points of a grid; this module draws nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, Normalize
+from scipy.interpolate import RegularGridInterpolator
 
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import fitted
@@ -29,6 +30,8 @@ CURVE = 501
 BEYOND = 2.0
 # Most particles, and points of the target, that are drawn.
 POINTS = 1500
+# Most particles whose recorded velocities are drawn.
+MOVED = 150
 # The shorter side of a witness's values about zero, beside the longer one, from which zero is the
 # middle of the tones. A log density, say, has one sign.
 BALANCED = 0.02
@@ -93,6 +96,23 @@ class Seen:
         return cls(
             shown(w, v).reshape(shape), w.reshape(shape), largest, places, at(places)[1], grid
         )
+
+    @classmethod
+    def recorded(cls, path: Trajectory, k: int, scene: Scene) -> Seen:
+        """The witness that a run has recorded, and the velocities of some particles."""
+        assert path.witness is not None
+        assert path.witness_axes is not None
+        w = _array(path.witness[k])
+        grid = tuple(_array(axis) for axis in path.witness_axes.T)
+        clouds = [path.particles[k]] if path.target is None else [path.particles[k], path.target]
+        at = RegularGridInterpolator(grid, w, bounds_error=False)
+        near = np.abs(np.concatenate([at(_array(c[some_rows(len(c), POINTS)])) for c in clouds]))
+        largest = float(near[np.isfinite(near)].max(initial=0.0)) or 1.0
+        rows = some_rows(path.particles.shape[1], MOVED)
+        places = moves = np.empty((0, w.ndim))
+        if path.velocity is not None:
+            places, moves = _array(path.particles[k][rows]), _array(path.velocity[k][rows])
+        return cls(w.T, w.T, largest, places, moves, grid)
 
     def tones(self, theme: Theme) -> tuple[LinearSegmentedColormap, Normalize]:
         """Return the colours of the values, with zero in the middle where they have both signs."""

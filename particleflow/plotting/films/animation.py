@@ -17,9 +17,11 @@ from particleflow.plotting.films.gif import Frame
 from particleflow.plotting.films.insets import distance
 from particleflow.plotting.films.output import Output
 from particleflow.plotting.films.reel import Reel
+from particleflow.plotting.scenes.known import LogDensity
 from particleflow.plotting.scenes.pace import moments, paced, steady
 from particleflow.plotting.scenes.records import named, one_record
 from particleflow.plotting.scenes.scene import TAILED, Scene
+from particleflow.samplers.base import Density
 from particleflow.trajectory import Trajectory
 
 # Share of its path that is drawn behind each particle by default.
@@ -47,6 +49,7 @@ def animate(
     axes: tuple[int, int] | None = None,
     xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
+    density: Density | LogDensity | None = None,
     as_images: tuple[int, int] | None = None,
     orbit: float | None = None,
     size: float | tuple[float, float] | None = None,
@@ -96,12 +99,16 @@ def animate(
     dark : bool
         A dark ground.
     transparent : bool
-        A transparent ground, for a GIF alone. The edges of discs are mixed with the ground that
-        `dark` chooses.
+        A transparent ground, for a GIF alone. Its pixels are clear or opaque: what covers a part of
+        its pixels has its pure colour at such a share of them.
     axes : (i, j), optional
         Two coordinates to be shown, from 0 on.
     xlim, ylim : (low, high), optional
         The limits of the axes.
+    density : density or callable, optional
+        A target whose density p is known, as Langevin flows have it: what has `log_density`, such
+        as a sampler, or a function from z (Q, d) to log p (Q,), up to a constant. It is drawn in
+        grey (d <= 2).
     as_images : (height, width), optional
         Show the first 36 particles as pictures, height * width = d.
     orbit : float, optional
@@ -137,12 +144,12 @@ def animate(
         dark=dark,
         as_images=as_images,
     )
-    shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim)
+    shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim, density=density)
     turn = _turn(runs, orbit, flat=axes is not None or look.as_images is not None)
     wanted = distance if _checks.flag(inset, "inset") else None
     between = frozenset(name for name, run in runs.items() if steady(run))
     steps = moments(runs, max(1, round(fps * seconds)), pace, between=bool(between))
-    scene = Scene.of(runs, steps.tolist(), orbit=bool(turn), between=between, **shown)
+    scene = Scene.of(runs, steps.tolist(), orbit=turn, between=between, **shown)
     short = replace(look, trails=TRAIL if trails is None and _trailed(scene, look) else look.trails)
     few = {name for name in between if runs[name].particles.shape[1] <= TAILED}
     found = {
@@ -168,6 +175,7 @@ def film(
     axes: tuple[int, int] | None = None,
     xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
+    density: Density | LogDensity | None = None,
     as_images: tuple[int, int] | None = None,
     size: float | tuple[float, float] | None = None,
     dpi: int = 200,
@@ -196,7 +204,7 @@ def film(
         second longer and the last frame one and a half.
     color : str
         "flow", "start" or "mass".
-    title, dark, transparent, axes, xlim, ylim, as_images, size, dpi
+    title, dark, transparent, axes, xlim, ylim, density, as_images, size, dpi
         As for `animate`.
 
     Raises
@@ -241,7 +249,7 @@ def film(
     def opened(run: Trajectory) -> Reel:
         runs = {"": run}
         look = Look.asked(runs, color=color, dark=dark, as_images=as_images)
-        shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim)
+        shown = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim, density=density)
         scene = Scene.of(runs, run.steps.tolist(), **shown)
         return Reel(scene, {"": look}, output.form)
 

@@ -14,6 +14,11 @@ from scipy.spatial import cKDTree
 
 # The entry of the 256 in the palette that is clear: such a pixel keeps what is below it.
 CLEAR = 255
+# The least opacity, of 255, at which each of 4 x 4 pixels is drawn on a clear ground: Bayer's
+# pattern, in which pixels of neighbouring levels lie far apart.
+PATTERN = (
+    (255 / 16) * (np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) + 0.5)
+).astype(np.uint8)
 # GIF counts time in hundredths of a second; browsers slow down frames shorter than two of them.
 SHORTEST = 2
 # Longest duration of a frame in hundredths of a second, so that its ends can be held besides: the
@@ -21,7 +26,7 @@ SHORTEST = 2
 LONGEST = 65_000
 
 Frame: TypeAlias = UInt32[np.ndarray, "H W"]
-"""The pixels of a frame: the bytes red, green, blue and 255 of each in one number."""
+"""The pixels of a frame: the bytes red, green, blue and opacity of each in one number."""
 Indices: TypeAlias = UInt8[np.ndarray, "..."]
 
 
@@ -108,12 +113,18 @@ def changes(frames: Iterable[Frame], palette: Palette) -> Iterator[Indices]:
         yield written
 
 
-def on_clear_ground(frames: Iterable[Frame], palette: Palette, ground: str) -> Iterator[Indices]:
-    """Yield whole frames whose ground is `CLEAR`."""
-    below = palette.indices(pixel(ground))
+def on_clear_ground(frames: Iterable[Frame], palette: Palette) -> Iterator[Indices]:
+    """Yield whole frames in which clear pixels are `CLEAR`.
+
+    A pixel of a GIF is clear or opaque. A trail that covers a third of its pixels has its pure
+    colour at a third of them, in a fixed pattern, and so has no colour of a ground in it.
+    """
     for frame in frames:
-        indices = palette.indices(frame)
-        yield np.where(indices == below, np.uint8(CLEAR), indices)
+        height, width = frame.shape
+        tiles = -(-height // 4), -(-width // 4)
+        least = np.tile(PATTERN, tiles)[:height, :width]
+        opaque = frame.view(np.uint8).reshape(height, width, 4)[..., 3] > least
+        yield np.where(opaque, palette.indices(frame), np.uint8(CLEAR))
 
 
 def encoded(

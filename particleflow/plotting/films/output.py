@@ -37,14 +37,11 @@ class Output:
     ----------
     path : ends in .gif or .mp4.
     fps : frames a second.
-    transparent : bool
-        The ground is transparent; of a GIF only.
     form : the picture around the panels.
     """
 
     path: Path
     fps: int
-    transparent: bool
     form: Format
 
     @classmethod
@@ -76,8 +73,9 @@ class Output:
             )
         if kind == ".mp4":
             mp4.ffmpeg()
-        form = Format(words(title, "title"), _size(size), _checks.count(dpi, "dpi", least=COARSEST))
-        return cls(path, rate, bool(transparent), form)
+        resolution = _checks.count(dpi, "dpi", least=COARSEST)
+        form = Format(words(title, "title"), _size(size), resolution, bool(transparent))
+        return cls(path, rate, form)
 
     def write(self, reel: Reel, seconds: float) -> Path:
         """Write all frames of a reel, which last so many seconds, and the holds at the ends."""
@@ -107,11 +105,11 @@ class Output:
         self, reel: Reel, frames: Iterable[Frame], palette: Palette, durations: Sequence[int]
     ) -> None:
         indices = (
-            gif.on_clear_ground(frames, palette, reel.theme.ground)
-            if self.transparent
+            gif.on_clear_ground(frames, palette)
+            if self.form.clear
             else gif.changes(frames, palette)
         )
-        made = gif.encoded(indices, palette, durations, whole=self.transparent)
+        made = gif.encoded(indices, palette, durations, whole=self.form.clear)
         write(self.path, b"".join(made))
 
     def _mp4(self, reel: Reel, frames: Iterable[tuple[Frame, int]]) -> None:

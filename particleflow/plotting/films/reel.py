@@ -68,11 +68,14 @@ class Format:
         Of the whole picture. By default each panel has the width that is usual for their number,
         and without a height the panels have the shape of the axes.
     dpi : pixels per inch.
+    clear : bool
+        A ground that is not drawn.
     """
 
     title: str = ""
     size: tuple[float, float | None] | None = None
     dpi: int = 200
+    clear: bool = False
 
 
 class Reel:
@@ -100,7 +103,7 @@ class Reel:
         self.scene, self.orbit, known = scene, orbit, distances or {}
         look = next(iter(looks.values()))
         self.theme = look.theme
-        self.finish = DISCS if math.isnan(scene.level) else SHADES
+        self.finish = DISCS if math.isnan(scene.level) and scene.density is None else SHADES
         figure, columns = _figure(scene, form, look, strip=bool(known))
         self.panels: list[Panel | Pictures] = []
         self.insets: list[Inset] = []
@@ -131,6 +134,9 @@ class Reel:
                 )
         assert isinstance(figure.canvas, FigureCanvasAgg)
         self.figure, self.canvas = figure, figure.canvas
+        if form.clear:
+            for ground in (figure.patch, *(ax.patch for ax in figure.axes)):
+                ground.set_alpha(0)
         for artist in self.moving():
             artist.set_animated(True)
         literal(part for part in figure.findobj(Text) if isinstance(part, Text))

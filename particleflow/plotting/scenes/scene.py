@@ -73,14 +73,14 @@ class Scene:
         axes: tuple[int, int] | None = None,
         xlim: tuple[float, float] | None = None,
         ylim: tuple[float, float] | None = None,
-        orbit: bool = False,
+        orbit: float = 0.0,
         between: frozenset[str] = frozenset(),
         density: LogDensity | None = None,
     ) -> Scene:
         """Return the scene whose view and limits hold every point shown.
 
         `axes` are two coordinates. `xlim` and `ylim` replace the limits. `orbit`: the limits hold
-        the view in perspective from all around.
+        the view in perspective while the eye goes round by so many degrees.
         """
         runs = list(paths.values())
         d = runs[0].particles.shape[2]
@@ -94,9 +94,17 @@ class Scene:
         if len(low) == 3:
             view = Perspective(low, high)
             held = [
-                framing.ends(cloud, Plane(), (low, high), view) for cloud in (*targets, *clouds)
+                corners
+                for turned in view.orbit(orbit)
+                for corners in (
+                    turned.ends,
+                    *(
+                        framing.ends(cloud, Plane(), (low, high), turned)
+                        for cloud in (*targets, *clouds)
+                    ),
+                )
             ]
-            low, high = framing.widened(*framing.box([view.ends(orbit=orbit), *held]))
+            low, high = framing.widened(*framing.box(held))
         for k, sides in enumerate((xlim, ylim)):
             if sides is not None and k < len(low):
                 low[k], high[k] = sides
