@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
@@ -223,7 +224,16 @@ def _settings(run: Trajectory) -> dict[str, str]:
     }
     if "seconds" in report:
         said["seconds"] = f"{float(report['seconds']):.2f}"
-    return {key: str(value) for key, value in said.items()}
+    return {key: _brief(str(value)) for key, value in said.items()}
+
+
+def _brief(said: str) -> str:
+    """A repr without what was not chosen: `Auto(...)` is Auto, and parts that are None are left out.
+
+    >>> _brief("Flow(estimator=MMD(pairwise=Auto(rtol=1e-05, atol=None)), noise=None)")
+    'Flow(estimator=MMD(pairwise=Auto))'
+    """
+    return re.sub(r", \w+=None\b", "", re.sub(r"\bAuto\([^()]*\)", "Auto", said))
 
 
 def _affordable(

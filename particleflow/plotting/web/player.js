@@ -373,12 +373,12 @@ function drawGround(panel, seen) {
     pen.rotate(-Math.PI / 2);
     pen.fillText(facts.labels[view.axes[1]], -6, 14);
     pen.rotate(Math.PI / 2);
-    drawTicks(panel, seen);
   }
   if (view.target && target) {
     const count = target.length / C;
     cloud(panel, project(seen, target, count, new Float32Array(2 * count)), count, null, [colour], 0.75, null);
   }
+  if (seen.kind === "plane") drawTicks(panel, seen);
 }
 
 // The path of particle i between two places, onto the pen's path.
