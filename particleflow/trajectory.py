@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks, archive
-from particleflow._words import called, last_known
+from particleflow._words import called, last_known, number
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Clock, Cloud, Draws
@@ -101,8 +101,8 @@ class Trajectory:
         )
         ended = self.status if self.verdict == self.status else f"{self.status}, {self.verdict}"
         return (
-            f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t}"
-            f" records of {n} particles in {d}-d{ends})"
+            f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; "
+            f"{number(t, 'record')} of {number(n, 'particle')} in {d}-d{ends})"
         )
 
     @cached_property

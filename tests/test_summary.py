@@ -197,6 +197,7 @@ def test_one_step_and_one_particle_are_singular() -> None:
     told = str(path.summary())
     assert ": 1 step of dt" in told
     assert " of 1 particle is more than" in told
+    assert "2 records of 1 particle in 2-d" in repr(path)
 
 
 def test_a_run_that_arrives_above_the_floor_names_its_bound() -> None:

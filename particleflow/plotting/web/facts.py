@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from particleflow._words import called
+from particleflow._words import called, number
 from particleflow.plotting.scenes import framing
 from particleflow.plotting.scenes.floors import floor_of
 from particleflow.plotting.scenes.records import crowded, recorded, telling
@@ -220,7 +220,7 @@ def _settings(run: Trajectory) -> dict[str, str]:
     said |= {
         "steps": int(run.steps[-1]),
         "particles": run.particles.shape[1],
-        "target": "none" if run.target is None else f"{len(run.target)} points",
+        "target": "none" if run.target is None else number(len(run.target), "point"),
     }
     if "seconds" in report:
         said["seconds"] = f"{float(report['seconds']):.2f}"
