@@ -228,7 +228,7 @@ def _settings(run: Trajectory) -> dict[str, str]:
 
 
 def _brief(said: str) -> str:
-    """A repr without what was not chosen: `Auto(...)` is Auto, and parts that are None are left out.
+    """A repr without what was not chosen: `Auto(...)` is Auto, parts that are None are left out.
 
     >>> _brief("Flow(estimator=MMD(pairwise=Auto(rtol=1e-05, atol=None)), noise=None)")
     'Flow(estimator=MMD(pairwise=Auto))'
