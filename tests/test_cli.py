@@ -250,7 +250,18 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
 )
 def test_the_written_config_repeats_a_run_bit_for_bit(tmp_path, flow, extra):
     assert (
-        run("run", "--flow", flow, *SMALL, "--seed", "5", "--no-gif", *extra, out=tmp_path / "a")
+        run(
+            "run",
+            "--flow",
+            flow,
+            *SMALL,
+            "--seed",
+            "5",
+            "--film",
+            "none",
+            *extra,
+            out=tmp_path / "a",
+        )
         == 0
     )
     assert run("run", "--config", str(tmp_path / "a" / "config.toml"), out=tmp_path / "b") == 0
@@ -316,7 +327,8 @@ def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
             "compare",
             "--config",
             str(tmp_path / "a" / "config.toml"),
-            "--no-gif",
+            "--film",
+            "none",
             out=tmp_path / "b",
         )
         == 0
@@ -349,7 +361,8 @@ def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
                     "1e-3",
                     "--metrics",
                     "w2",
-                    "--no-gif",
+                    "--film",
+                    "none",
                     *flags,
                     out=tmp_path,
                 )
@@ -621,7 +634,8 @@ def test_a_run_that_diverges_keeps_what_there_is(tmp_path, capsys):
         *SMALL,
         "--dt",
         "1e12",
-        "--no-gif",
+        "--film",
+        "none",
         out=tmp_path,
     )
     assert code == 1
@@ -678,7 +692,7 @@ def test_a_picture_that_fails_does_not_lose_the_others(tmp_path, monkeypatch, ca
 
 def test_a_trajectory_that_cannot_be_saved_does_not_stop_the_others(tmp_path, capsys):
     (tmp_path / "kale.npz").mkdir()
-    flags = ["--flows", "kale,mmd", "--dt", "0.001", "--no-gif", *SMALL]
+    flags = ["--flows", "kale,mmd", "--dt", "0.001", "--film", "none", *SMALL]
     assert run("compare", *flags, out=tmp_path) == 1
     printed = capsys.readouterr().out
     assert "kale.npz: could not be written: Is a directory" in printed
@@ -705,7 +719,8 @@ def test_what_a_record_dies_of_is_said_once(tmp_path, monkeypatch, capsys):
             "0.001",
             "--metrics",
             "w2",
-            "--no-gif",
+            "--film",
+            "none",
             out=tmp_path,
         )
         == 1
@@ -720,7 +735,18 @@ def test_a_reader_who_leaves_stops_nothing(tmp_path):
         (["list"], "flows (--flow, --flows)\n"),
         (["run", "--help"], "usage: particleflow run [options]\n"),
         (
-            ["run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", "--out", str(tmp_path)],
+            [
+                "run",
+                "--flow",
+                "mmd",
+                *SMALL,
+                "--dt",
+                "0.001",
+                "--film",
+                "none",
+                "--out",
+                str(tmp_path),
+            ],
             "target  rings: 17 points in 2 dimensions\n",
         ),
     ):
@@ -739,7 +765,7 @@ def test_a_reader_who_leaves_stops_nothing(tmp_path):
 
 def test_a_flow_without_a_first_step_is_reported_too(tmp_path, capsys):
     (tmp_path / "c.toml").write_text("[kale]\nlam = 1e-300")
-    flags = ["--flows", "kale,mmd", "--dt", "0.001", "--no-gif", *SMALL]
+    flags = ["--flows", "kale,mmd", "--dt", "0.001", "--film", "none", *SMALL]
     assert run("compare", "--config", str(tmp_path / "c.toml"), *flags, out=tmp_path / "out") == 1
     printed = capsys.readouterr().out
     assert "kale  failed" in printed
@@ -773,7 +799,18 @@ def test_ctrl_c_writes_what_there_is(tmp_path, monkeypatch, capsys, command):
     flows = ["--flow", "kale"] if command == "run" else ["--flows", "mmd,kale,mono"]
     interrupting(4 if command == "run" else 11, monkeypatch)  # one before the run, 7 records a flow
     assert (
-        run(command, *flows, *SMALL, "--dt", "0.001", "--metrics", "w2", "--no-gif", out=tmp_path)
+        run(
+            command,
+            *flows,
+            *SMALL,
+            "--dt",
+            "0.001",
+            "--metrics",
+            "w2",
+            "--film",
+            "none",
+            out=tmp_path,
+        )
         == 130
     )
     printed = capsys.readouterr().out
@@ -836,12 +873,22 @@ def test_what_an_earlier_run_left_makes_place(tmp_path):
     assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", out=tmp_path) == 0
     assert {f.name for f in tmp_path.iterdir()} == RESULTS | mine
     assert (
-        run("compare", "--flows", "mmd,mono", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path)
+        run(
+            "compare",
+            "--flows",
+            "mmd,mono",
+            *SMALL,
+            "--dt",
+            "0.001",
+            "--film",
+            "none",
+            out=tmp_path,
+        )
         == 0
     )
     left = RESULTS - {"flow.gif", "trajectory.npz"} | {"mmd.npz", "mono.npz"}
     assert {f.name for f in tmp_path.iterdir()} == left | mine
-    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--film", "none", out=tmp_path) == 0
     assert {f.name for f in tmp_path.iterdir()} == RESULTS - {"flow.gif"} | mine
     assert (tmp_path / "kale.npz").read_text() == "mine"
 
@@ -849,12 +896,15 @@ def test_what_an_earlier_run_left_makes_place(tmp_path):
 def test_files_that_no_config_of_ours_tells_of_are_kept(tmp_path):
     (tmp_path / "config.toml").write_text("flows = ['kale']")
     (tmp_path / "kale.npz").write_text("mine")
-    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    assert run("run", "--flow", "mmd", *SMALL, "--dt", "0.001", "--film", "none", out=tmp_path) == 0
     assert (tmp_path / "kale.npz").read_text() == "mine"
 
 
 def test_a_refused_run_and_a_run_that_reads_there_remove_nothing(tmp_path, capsys):
-    assert run("compare", "--flows", "mmd", *SMALL, "--dt", "0.001", "--no-gif", out=tmp_path) == 0
+    assert (
+        run("compare", "--flows", "mmd", *SMALL, "--dt", "0.001", "--film", "none", out=tmp_path)
+        == 0
+    )
     assert run("run", "--flow", "mmd", "--bandwidth", "-1", out=tmp_path) == 2
     assert Trajectory.load(tmp_path / "mmd.npz").status == "completed"
     start = str(tmp_path / "mmd.npz")
@@ -873,7 +923,8 @@ def test_a_refused_run_and_a_run_that_reads_there_remove_nothing(tmp_path, capsy
             "2",
             "--dt",
             "1e-4",
-            "--no-gif",
+            "--film",
+            "none",
             out=tmp_path,
         )
         == 0
@@ -897,7 +948,8 @@ def test_clouds_too_large_for_exact_transport_are_measured_by_the_sliced_one(tmp
         "1",
         "--dt",
         "0.01",
-        "--no-gif",
+        "--film",
+        "none",
     ]
     assert run("run", *flags, out=tmp_path) == 0
     printed = capsys.readouterr().out
@@ -928,7 +980,8 @@ def test_kale_runs_with_more_targets_than_any_matrix_holds(tmp_path):
         "2",
         "--metrics",
         "sliced",
-        "--no-gif",
+        "--film",
+        "none",
     ]
     assert run(*arguments, out=tmp_path) == 0
     path = Trajectory.load(tmp_path / "trajectory.npz")
@@ -954,7 +1007,8 @@ def test_sums_over_pairs_are_as_accurate_as_asked_and_named(tmp_path, capsys):
             "0.05",
             "--metrics",
             "mmd2",
-            "--no-gif",
+            "--film",
+            "none",
             "--rtol",
             rtol,
         ]
@@ -988,7 +1042,8 @@ def test_metrics_import_what_they_need_before_the_run(tmp_path, monkeypatch, cap
             "0.001",
             "--metrics",
             "w2",
-            "--no-gif",
+            "--film",
+            "none",
             out=tmp_path,
         )
         == 0
@@ -1011,7 +1066,8 @@ def test_a_blow_up_is_said_and_ends_with_1(tmp_path, capsys, flow, dt):
             dt,
             "--steps",
             "20",
-            "--no-gif",
+            "--film",
+            "none",
             "--out",
             str(tmp_path),
         ]

@@ -21,7 +21,7 @@ from particleflow.cli.command import _remedy
 from particleflow.cli.names import TARGETS
 from particleflow.cli.task import task as task_of
 
-QUICK = ["--steps", "2", "--dt", "1e-4", "--metrics", "mmd2", "--no-gif"]
+QUICK = ["--steps", "2", "--dt", "1e-4", "--metrics", "mmd2", "--film", "none"]
 
 
 def error_of(capsys, *arguments):
@@ -332,6 +332,10 @@ def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, 
     assert str(caught.value).partition("; did you mean ")[2] == (f"'{meant}'?" if meant else "")
 
 
+def test_there_is_one_way_to_leave_out_the_film():
+    assert _remedy("run", "--no-gif") == "run and compare take --film none"
+
+
 @pytest.mark.parametrize(
     ("word", "meant"),
     {
@@ -343,6 +347,7 @@ def test_a_wrong_name_is_answered_by_what_is_meant_or_by_no_guess(option, word, 
         "--epochs": "--steps",
         "--lambda": "--lam",
         "--metric": "--metrics",
+        "--gif": "--film",
         "--device": "",
         "--foo": "",
         "--batch": "",

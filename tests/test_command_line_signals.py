@@ -31,7 +31,8 @@ SMALL = [
     "1e-3",
     "--metrics",
     "mmd2",
-    "--no-gif",
+    "--film",
+    "none",
 ]
 LONG = [
     *COMMAND,
@@ -46,7 +47,8 @@ LONG = [
     "1000000",
     "--dt",
     "1e-3",
-    "--no-gif",
+    "--film",
+    "none",
 ]
 RESULTS = {
     "config.toml",

@@ -35,7 +35,8 @@ SMALL = [
     "1e-3",
     "--metrics",
     "mmd2",
-    "--no-gif",
+    "--film",
+    "none",
 ]
 RESULTS = {
     "config.toml",
@@ -158,7 +159,7 @@ def test_control_characters_of_names_reach_no_terminal(tmp_path, capsys):
     assert (
         main(
             [
-                *SMALL[:-1],
+                *SMALL[:-2],
                 "--m",
                 "13",
                 "--target",
@@ -167,7 +168,8 @@ def test_control_characters_of_names_reach_no_terminal(tmp_path, capsys):
                 file,
                 "--n",
                 "13",
-                "--no-gif",
+                "--film",
+                "none",
                 "--out",
                 out,
             ]
@@ -306,7 +308,7 @@ def test_a_file_that_is_none_is_one_line(files, monkeypatch, capsys, role, name,
             ["--config", "null.toml"],
             "`target` in null.toml must be a name without null characters, got 'a\\x00b.csv'",
         ),
-        (["--gif=yes"], "--gif takes no value, got 'yes': leave that out"),
+        (["--bright=yes"], "--bright takes no value, got 'yes': leave that out"),
         (
             ["--out", "x" * 300],
             f"--out must be a folder that can be written to, got {'x' * 300}: File name too long",
@@ -454,3 +456,32 @@ def test_two_that_write_one_file_do_not_meet(tmp_path):
         stopped()
     assert file.read_bytes() == b"one"
     assert left_in(tmp_path) == {"file"}
+
+
+def test_a_terminal_is_told_at_once_what_takes_seconds():
+    """Before torch is imported; nothing is said by the help, or into a file."""
+    call = [sys.executable, "-m", "particleflow"]
+    unused = ["run", "--flow", "mmd", "--target", "nowhere.csv", "--out", "nowhere"]
+    said = {}
+    for name, words in {"run": unused, "help": ["run", "--help"]}.items():
+        ours, theirs = os.openpty()
+        with subprocess.Popen([*call, *words], stderr=theirs, stdout=subprocess.DEVNULL) as running:
+            os.close(theirs)
+            said[name] = b""
+            while chunk := _read(ours):
+                said[name] += chunk
+            running.wait()
+        os.close(ours)
+    lines = said["run"].decode().splitlines()
+    assert lines[0] == "loading PyTorch"
+    assert lines[1].startswith("particleflow: error: --target")
+    assert said["help"] == b""
+    into = subprocess.run([*call, *unused], capture_output=True, text=True, check=False)
+    assert "loading" not in into.stderr + into.stdout
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # all other ends are closed
+        return b""

@@ -570,7 +570,7 @@ def test_what_is_written_is_read_back(tmp_path):
         ("n = true", "`n` in FILE must be a whole number, got True"),
         ("[kale]\nlam = 'small'", "`lam` in [kale] of FILE must be a number, got 'small'"),
         ("target = 3", "`target` in FILE must be text, got 3"),
-        ("gif = 1", "`gif` in FILE must be true or false, got 1"),
+        ("bright = 1", "`bright` in FILE must be true or false, got 1"),
         ("metrics = 'w2'", "`metrics` in FILE must be a list of names, got 'w2'"),
         ("metrics = []", "`metrics` in FILE must be a list of names, got []"),
         (

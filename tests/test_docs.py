@@ -236,7 +236,7 @@ def test_commands_and_flags_exist(command: str) -> None:
 def test_the_configuration_file_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ((_, text),) = blocks(DOCS / "cli.rst", "toml")
     (tmp_path / "comparison.toml").write_text(text, encoding="utf-8")
-    small = ["--steps", "2", "--n", "20", "--m", "30", "--no-gif", "--out", "out"]
+    small = ["--steps", "2", "--n", "20", "--m", "30", "--film", "none", "--out", "out"]
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "--config", "comparison.toml", *small]) == 0
     assert {file.name for file in (tmp_path / "out").iterdir()} >= {

@@ -590,15 +590,15 @@ def test_the_command_line_makes_an_mp4_and_repeats_it(tmp_path, capsys):
     again = tmp_path / "again"
     assert main(["run", "--config", str(out / "config.toml"), "--out", str(again)]) == 0
     assert (again / "flow.mp4").read_bytes() == first
-    assert main(["run", "--flow", "mmd", *SHORT, "--no-gif", "--out", str(out)]) == 0
+    assert main(["run", "--flow", "mmd", *SHORT, "--film", "none", "--out", str(out)]) == 0
     assert not list(out.glob("flow.*"))
-    assert "film" not in (out / "config.toml").read_text()
+    assert 'film = "none"' in (out / "config.toml").read_text()
 
 
 def test_the_command_line_refuses_another_kind_and_a_missing_package(tmp_path, capsys, monkeypatch):
     call = ["run", "--flow", "mmd", *SHORT, "--out", str(tmp_path / "out")]
     assert main([*call, "--film", "mov"]) == 2
-    assert "--film must be one of gif, mp4, got 'mov'" in capsys.readouterr().err
+    assert "--film must be one of gif, mp4, none, got 'mov'" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     assert main([*call, "--film", "mp4"]) == 2
     told = capsys.readouterr().err

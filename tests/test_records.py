@@ -17,7 +17,20 @@ GENTLE = Flow(
     options=("rtol", "lam"),
     defaults={"lam": 0.7},
 )
-QUICK = ["--n", "11", "--m", "17", "--steps", "3", "--dt", "1e-3", "--metrics", "mmd2", "--no-gif"]
+QUICK = [
+    "--n",
+    "11",
+    "--m",
+    "17",
+    "--steps",
+    "3",
+    "--dt",
+    "1e-3",
+    "--metrics",
+    "mmd2",
+    "--film",
+    "none",
+]
 
 
 @pytest.fixture

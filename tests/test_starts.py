@@ -166,7 +166,8 @@ def test_a_mixture_flows_to_both_of_its_modes(tmp_path, capsys):
         "mono",
         "--metrics",
         "w2",
-        "--no-gif",
+        "--film",
+        "none",
         "--out",
         str(tmp_path / "out"),
     ]

@@ -86,7 +86,7 @@ ALL = {
     "snapshots.png",
     "trajectory.npz",
 }
-RUN = ["run", "--flow", "mmd", "--steps", "40", "--no-gif"]
+RUN = ["run", "--flow", "mmd", "--steps", "40", "--film", "none"]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,8 @@ def test_a_comparison_leaves_out_the_later_flows(tmp_path):
         "mmd,kale,mono",
         "--steps",
         "40",
-        "--no-gif",
+        "--film",
+        "none",
     )
     assert done.returncode == 143
     assert "kale  interrupted" in done.stdout
@@ -164,7 +165,8 @@ def test_a_signal_from_outside_while_steps_are_made(tmp_path):
         "1000000",
         "--records",
         "20",
-        "--no-gif",
+        "--film",
+        "none",
         *SMALL,
     ]
     with subprocess.Popen(
@@ -220,9 +222,10 @@ def test_a_terminal_that_is_gone_loses_nothing(tmp_path):
         "9",
         str(int(signal.SIGTERM)),
         "0",
-        *RUN[:-2],
+        *RUN[:-3],
         "100000",
-        "--no-gif",
+        "--film",
+        "none",
         *SMALL,
     ]
     with subprocess.Popen(

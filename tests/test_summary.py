@@ -421,7 +421,7 @@ def printed_rows(printed: str) -> dict[str, str]:
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_command_line_gives_the_verdict_first_and_advice_in_flags(tmp_path, capsys):
-    call = ["compare", "--target", "rings", "--flows", "mmd,mono", "--no-gif"]
+    call = ["compare", "--target", "rings", "--flows", "mmd,mono", "--film", "none"]
     assert main([*call, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     told = {

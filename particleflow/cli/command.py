@@ -89,6 +89,7 @@ def _main(arguments: list[str], stop: Stop, streams: Printed) -> int:
 def _live(given: Mapping[str, Any], stop: Stop) -> int:
     """Serve the page that steers a running flow."""
     asked = _asked("live", given)
+    _say_loading()
     # imported here: these modules need torch, which is slow to import
     from particleflow.cli.live import live
     from particleflow.cli.threads import threads
@@ -150,6 +151,7 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
         names = settings.setdefault("flows", list(COMPARED))
     idle.refuse_unused(asked, settings, names)
 
+    _say_loading()
     # imported here: these modules need torch, which is slow to import
     from particleflow.cli import folder, outputs, report
     from particleflow.cli.task import task as built
@@ -207,6 +209,12 @@ def _to_terminal(text: str) -> None:
     """Print progress on a terminal; print nothing elsewhere."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr)
+
+
+def _say_loading() -> None:
+    """Say on a terminal why nothing happens for some seconds."""
+    if "torch" not in sys.modules:
+        _to_terminal("loading PyTorch")
 
 
 def _header(command: str) -> str:

@@ -160,21 +160,21 @@ def results_of(flows: Iterable[str], *, single: bool, film: str) -> list[str]:
     """The files that a run writes besides config.toml.
 
     They are the table, curves, snapshots, player, film, and a trajectory for each flow. `film` is
-    the kind of the film.
+    the kind of the film, or none.
     """
     return [
         "metrics.csv",
         "metrics.png",
         "snapshots.png",
         "player.html",
-        f"flow.{film}" if single else f"flows.{film}",
+        *([f"flow.{film}" if single else f"flows.{film}"] if film != "none" else []),
         *(trajectory_of(flow, single) for flow in flows),
     ]
 
 
 def film_of(task: Task) -> str:
-    """The kind of the film."""
-    return str(task.settings.get("film") or "gif")
+    """The kind of the film, or none."""
+    return str(task.settings["film"])
 
 
 def trajectory_of(flow: str, single: bool) -> str:

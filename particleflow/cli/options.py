@@ -313,12 +313,12 @@ OPTIONS = (
         "NAMES",
         RECORDED,
     ),
-    Option("gif", "switch", OUTPUT, "make the film; --no-gif saves some seconds (default: yes)"),
     Option(
         "film",
         "text",
         OUTPUT,
-        "its kind: gif, or mp4, which is several times smaller (default: gif)",
+        "the film: gif, mp4, which is several times smaller, or none, which saves some seconds"
+        " (default: gif)",
         "KIND",
         FILMS,
     ),

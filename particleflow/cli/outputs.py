@@ -34,7 +34,7 @@ def warm(task: Task) -> None:
     RefusedValueError
         A metric or the film lacks its library.
     """
-    if task.settings.get("film") == "mp4":
+    if film_of(task) == "mp4":
         try:
             ffmpeg()
         except ImportError as error:
@@ -133,16 +133,16 @@ def write(
 
     Failures are entered in the outcome. A signal leaves out the remaining pictures.
     """
-    paths, stopped, film = outcome.paths, stop.signal > 0, task.settings.get("film")
+    paths, stopped, film = outcome.paths, stop.signal > 0, film_of(task)
     title = f"{' and '.join(paths)} on {Path(str(task.settings['target'])).stem}"
     makers: list[Callable[[Path], object]] = [
         lambda file: _table(paths, file),
         lambda file: plotting.curves(paths, file),
         lambda file: plotting.snapshots(paths, file),
         lambda file: plotting.player(paths, file, title=title, python=repeat),
-        *([lambda file: plotting.animate(paths, file)] if film else []),
+        *([lambda file: plotting.animate(paths, file)] if film != "none" else []),
     ]
-    names = results_of([], single=single, film=film_of(task))
+    names = results_of([], single=single, film=film)
     for k, (name, make) in enumerate(zip(names, makers, strict=False)):
         if k and stop.signal and not stopped:  # a signal came while the table was written
             outcome.interrupted = True

@@ -53,7 +53,7 @@ EXAMPLES = {
     },
     "compare": {
         "compare --target rings --flows mmd,mmd-noise,kale,mono --out out/": "",
-        "compare --target points.csv --steps 1000 --no-gif --out out/": "",
+        "compare --target points.csv --steps 1000 --film none --out out/": "",
         "compare --config comparison.toml --seed 1 --out out/": (
             "a file, of which one thing is changed"
         ),

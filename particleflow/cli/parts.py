@@ -242,11 +242,12 @@ METRICS = table(
         label="energy distance",
     ),
 )
-# The kinds of films; a film's file ends in the name.
+# The kinds of films, and none; a film's file ends in the name.
 FILMS = table(
     Record(name="gif", line="a film that plays everywhere"),
     Record(
         name="mp4",
         line="a film several times smaller; needs pip install particleflow-sim[film]",
     ),
+    Record(name="none", line="no film, which saves some seconds"),
 )

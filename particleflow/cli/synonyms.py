@@ -120,7 +120,7 @@ OTHER_FLAGS = _others(
         "beta": "noise",
         "threads": "jobs workers cores",
         "rtol": "tolerance tol accuracy",
-        "film": "animation animate movie video",
+        "film": "animation animate movie video gif mp4",
         "flow": "method algorithm",
         "flows": "methods",
         "bright": "invert inverse",
@@ -140,6 +140,7 @@ _PROCESSOR = (
 )
 # Options of other programs that are not here, and the remedy for each.
 NOT_HERE = {
+    **dict.fromkeys(("no-gif", "no-film"), "run and compare take --film none"),
     **dict.fromkeys(("device", "gpu", "gpus", "cuda", "mps"), _PROCESSOR),
     **dict.fromkeys(
         ("dtype", "precision", "float32"),

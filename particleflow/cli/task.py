@@ -123,8 +123,7 @@ def task(settings: Settings, names: Sequence[str]) -> Task:
         "metrics": list(wanted),
         "records": records,
         "record": record or None,
-        "gif": settings.get("gif") is not False,
-        "film": None if settings.get("gif") is False else settings.get("film") or "gif",
+        "film": settings.get("film") or "gif",
     }
     resolved = {
         option.name: chosen[option.name]
