@@ -12,7 +12,15 @@ function digits(tick) {
 }
 
 function drawTicks({ pen, w, h }, seen) {
-  const flat = seen.kind === "line", number = (text, x, y, align) => { small(pen, align); pen.fillText(text, x, y); };
+  const flat = seen.kind === "line", wide = (text) => 6.3 * text.length;
+  const number = (text, x, y, align) => {
+    const left = x - { left: 0, center: 0.5, right: 1 }[align] * wide(text);
+    [pen.globalAlpha, pen.fillStyle] = [0.75, theme.panel];  // over the points of the target
+    pen.fillRect(left - 1, y - 9, wide(text) + 2, 11);
+    pen.globalAlpha = 1;
+    small(pen, align);
+    pen.fillText(text, x, y);
+  };
   const level = (y, text) => {
     if (y < (flat ? 26 : 60) || y > h - 22) return;  // the names of the axes are there
     line(pen, [[flat ? LEFT - 4 : 0, y], [flat ? LEFT : 4, y]], theme.quiet, 1);
@@ -28,7 +36,7 @@ function drawTicks({ pen, w, h }, seen) {
   }
   const [a, b] = view.axes, [left, top] = seen.back(0, 0), [right, bottom] = seen.back(w, h), out = [0, 0];
   const at = (c, x) => { seen.to(facts.low.map((_, k) => (k === c ? x : 0)), 0, out, 0); return out; };
-  const wide = (text) => 6.3 * text.length, free = w - 14 - wide(facts.labels[a]);
+  const free = w - 14 - wide(facts.labels[a]);
   for (const [place, text] of placesOf(a, left, right)) {
     const [x] = at(a, place), half = wide(text) / 2;
     if (x - half < 12 || x + half > free) continue;

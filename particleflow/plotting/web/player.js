@@ -592,7 +592,7 @@ function drawLines({ pen, w, h }, lines, x, y, ticks, log) {
   labels.forEach((label, k) => { if (k) label.y = Math.max(label.y, labels[k - 1].y + 12); });
   labels.reverse().forEach((label, k) => { label.y = Math.min(label.y, k ? labels[k - 1].y - 12 : h - 6); });
   pen.textAlign = "left";
-  for (const label of labels) { pen.fillStyle = label.colour; pen.fillText(label.text, right + 4, label.y + 4, RIGHT - 6); }
+  for (const label of labels) { pen.fillStyle = label.colour; pen.fillText(label.text.length > 15 ? label.text.slice(0, 14) + "…" : label.text, right + 4, label.y + 4, RIGHT - 6); }
 }
 
 // How many particles move how fast, on a log axis.
