@@ -52,6 +52,33 @@ def misread(path: str | Path, error: Exception) -> str:
     )
 
 
+def refuse_unless_writable(path: Path, name: str) -> None:
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
+
+    `name` is that of the argument.
+    """
+    refuse_a_folder(path, name)
+    trial = path.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        trial.open("xb").close()
+        trial.unlink()
+    except OSError as error:
+        raise not_written(path, name, error.strerror or error) from error
+
+
+def refuse_a_folder(path: Path, name: str) -> None:
+    """Refuse the path of a folder in the place of a file's."""
+    if path.is_dir():
+        told = f"`{name}` '{path}' could not be written: it is a folder: choose another name"
+        raise IsADirectoryError(told)
+
+
+def not_written(path: Path, name: str, why: object) -> OSError:
+    """The error of a file that cannot be written."""
+    told = f"`{name}` '{path}' could not be written: {why}: choose a folder that is writable"
+    return OSError(told)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` once all is written.

@@ -257,7 +257,7 @@ def comparable(metrics: Metrics, target: Cloud | None, earlier: Trajectory | Non
         if dropped:
             _checks.warn(
                 f"`metrics` {dropped} of the run that goes on were not passed again: they are NaN"
-                f" from step {earlier.state.clock.step} on"
+                f" from step {earlier.state.clock.step} on; pass metrics= to go on with them"
             )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -167,6 +168,17 @@ def _home(value: Any) -> Any:
 
 def _meant(matches: Sequence[str]) -> str:
     return did_you_mean(matches[0]) if matches else ""
+
+
+def number(count: int, noun: str) -> str:
+    """The count with its noun: "1 step", "2 steps"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def last_known(values: Iterable[float]) -> float:
+    """The last value that is a number; NaN where none is."""
+    known = [float(value) for value in values if math.isfinite(value)]
+    return known[-1] if known else math.nan
 
 
 def called(name: str, report: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow._files import misread, replacing
+from particleflow._files import misread, refuse_a_folder, replacing
 from particleflow._refusals import RefusedFileError, RefusedValueError
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ def writable(path: str | Path) -> Path:
         raise ValueError(
             f"`path` must end in .npz, got '{path}': pass '{path.with_suffix('.npz')}'{other}"
         )
+    refuse_a_folder(path, "path")
     return path
 
 

@@ -25,6 +25,7 @@ from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, State
 from particleflow.metrics import label_of
+from particleflow.metrics.told import told as told_metrics
 from particleflow.recording import Recorder
 from particleflow.running import Run
 from particleflow.saving import Grid, SaveAt
@@ -130,7 +131,8 @@ def simulate(
         Which states to record.
     metrics : mapping of name to metric
         Each is called with (particles, target) clouds at each record, also at the records of an
-        earlier run.
+        earlier run. Left out, a run that goes on measures again what its report tells: `W2`, `W1`,
+        `SlicedW2` and `EnergyDistance` with default settings.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -207,10 +209,13 @@ def begin(
                 f"`t1` must be later than the start, t = {began(x0):g}, got {t1:g}: pass a later"
                 " time, or steps="
             )
+    earlier = x0 if isinstance(x0, Trajectory) else None
+    left_out = metrics is None
     metrics = checked_metrics(metrics)
     _checks.flag(progress, "progress")
-    earlier = x0 if isinstance(x0, Trajectory) else None
     start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
+    if left_out and earlier is not None and first is not None:
+        metrics = told_metrics(earlier.report["metrics"])
     comparable(metrics, first, earlier)
     labels = {
         name: label_of(metric, name, start.x, first)

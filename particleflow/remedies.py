@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.advice import Advice, Change
 from particleflow.arrival import Nearness
+from particleflow.metrics.told import told
 from particleflow.strays import Strays
 
 # The share of the distance to the target below which particles have hardly moved.
@@ -69,6 +72,8 @@ class Ended:
     dt : float
     steps : int
     particles : int
+    again : tuple of str
+        Metrics that a run that goes on measures only if they are passed again.
     """
 
     near: Nearness
@@ -78,6 +83,7 @@ class Ended:
     dt: float
     steps: int
     particles: int
+    again: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -86,11 +92,11 @@ class Ended:
         strays: Strays | None,
         records: Float[Tensor, "T N d"],
         target: Float[Tensor, "M d"] | None,
-        *,
-        dt: float,
+        report: Mapping[str, Any],
         steps: int,
     ) -> Ended:
         """From a run's records; without a fixed target the scale is that of the last one."""
+        measured = report.get("metrics", {})
         first, last = records[0].double(), records[-1].double()
         aim = last if target is None else target.double()
         return cls(
@@ -98,9 +104,10 @@ class Ended:
             strays,
             moved=float((last - first).square().sum(1).mean().sqrt()),
             scale=float(aim.var(0, unbiased=False).mean().sqrt()),
-            dt=dt,
+            dt=float(report.get("dt", 1.0)),
             steps=steps,
             particles=len(last),
+            again=tuple(name for name in measured if name not in told(measured)),
         )
 
     def advice(self, traits: Traits) -> Advice:
@@ -156,7 +163,9 @@ class Ended:
 
     @property
     def _more_steps(self) -> Change:
-        return Change("steps", 2 * self.steps, f"pf.simulate(flow, path, steps={self.steps})")
+        again = ", metrics=metrics" if self.again else ""
+        code = f"pf.simulate(flow, path, steps={self.steps}{again})"
+        return Change("steps", 2 * self.steps, code)
 
     @property
     def _smaller_dt(self) -> Change:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from particleflow._words import number
 from particleflow.clouds import Cloud
 from particleflow.subsets import part, places
 
@@ -49,7 +50,8 @@ class Strays:
 
     def said(self, particles: int) -> str:
         """The strays of a cloud of this many particles, as a clause."""
-        of = f"of {self.compared}{' drawn' * (self.compared < particles)} particles"
+        drawn = " drawn" * (self.compared < particles)
+        of = f"of {number(self.compared, f'{drawn} particle'.strip())}"
         verb = "are" if self.count > 1 else "is"
         aim = f" ({self.drawn} of its points drawn)" if self.drawn else ""
         return (

@@ -9,6 +9,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from particleflow._words import last_known, number
 from particleflow.advice import Advice
 from particleflow.arrival import FEWEST, Nearness
 from particleflow.strays import Strays
@@ -46,6 +47,8 @@ class Summary:
     floor : float or None
         W2 of two fresh samples of the target of these sizes. It is estimated by splitting the
         target's own points (`metrics.floor`). None for fewer than 4 points, which cannot be split.
+    bound : float or None
+        The W2 at which a run counts as arrived, where it arrived above the floor.
     drawn : int
         The points of each cloud that were drawn for W2 and the floor; 0 where all were compared.
         Both are larger for a part than for all points.
@@ -63,6 +66,7 @@ class Summary:
     unstable_from : int or None
         The first unstable step.
     metrics : tuple of (label, first value, last value)
+        The last value that is a number: a run may go on without a metric.
     message : str
         The message of the trajectory, for a run whose status is not "completed".
     advice : tuple of Advice
@@ -73,6 +77,7 @@ class Summary:
     w2_start: float | None = None
     w2_end: float | None = None
     floor: float | None = None
+    bound: float | None = None
     drawn: int = 0
     particles: int
     strays: int | None = None
@@ -112,6 +117,7 @@ class Summary:
             w2_start=None if near is None else near.first,
             w2_end=None if near is None else near.last,
             floor=None if near is None or 0 < aims < FEWEST else near.floor,
+            bound=near.bound if near and verdict == "arrived" and near.last > near.floor else None,
             drawn=0 if near is None else near.part_of(particles, aims),
             particles=particles,
             strays=None if far is None else far.count,
@@ -123,7 +129,7 @@ class Summary:
             seconds=report.get("seconds"),
             unstable_from=report.get("unstable_from"),
             metrics=tuple(
-                (labels.get(name, name), float(v[0]), float(v[-1]))
+                (labels.get(name, name), float(v[0]), last_known(v.tolist()))
                 for name, v in metrics.items()
                 if len(v)
             ),
@@ -135,11 +141,15 @@ class Summary:
         at = f", from step {self.unstable_from} on" if self.unstable_from is not None else ""
         dt = "" if self.dt is None else f" of dt = {self.dt:g}"
         seconds = "" if self.seconds is None else f" in {self.seconds:.1f} s"
-        lines = [f"{self.verdict}{at}: {self.steps} steps{dt} to t = {self.time:g}{seconds}"]
+        lines = [
+            f"{self.verdict}{at}: {number(self.steps, 'step')}{dt} to t = {self.time:g}{seconds}"
+        ]
         if self.w2_start is None or self.w2_end is None:
             lines.append("W2 to the target is not known: there are no target points to compare")
         else:
             floor = "no floor: too few target points" if self.floor is None else self.floor_said
+            if self.bound is not None:
+                floor = f"{floor}, arrived up to {self.bound:.3g}"
             drawn = f", of {self.drawn} drawn" if self.drawn else ""
             lines.append(
                 f"W2 to the target {self.w2_start:.3g} -> {self.w2_end:.3g} ({floor}{drawn})"

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks, archive
-from particleflow._words import called
+from particleflow._words import called, last_known, number
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Clock, Cloud, Draws
@@ -95,14 +95,14 @@ class Trajectory:
     def __repr__(self) -> str:
         t, n, d = self.particles.shape
         ends = "".join(
-            f", {called(name, self.report)} {float(v[0]):.4g} -> {float(v[-1]):.4g}"
+            f", {called(name, self.report)} {float(v[0]):.4g} -> {last_known(v.tolist()):.4g}"
             for name, v in self.metrics.items()
             if len(v)
         )
         ended = self.status if self.verdict == self.status else f"{self.status}, {self.verdict}"
         return (
-            f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; {t}"
-            f" records of {n} particles in {d}-d{ends})"
+            f"Trajectory({ended} at step {int(self.steps[-1])}, t = {float(self.times[-1]):g}; "
+            f"{number(t, 'record')} of {number(n, 'particle')} in {d}-d{ends})"
         )
 
     @cached_property
@@ -167,8 +167,8 @@ class Trajectory:
         """What to try after a completed run that did not arrive."""
         if near.verdict == "arrived":
             return ()
-        dt, steps = float(self.report.get("dt", 1.0)), int(self.steps[-1])
-        ended = Ended.of(near, far, self.particles, self.target, dt=dt, steps=steps)
+        steps = int(self.steps[-1])
+        ended = Ended.of(near, far, self.particles, self.target, self.report, steps)
         return (ended.advice(Traits(**self.report.get("traits", {}))),)
 
     def cloud(self, index: int) -> Cloud:

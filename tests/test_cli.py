@@ -378,7 +378,7 @@ def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
 
 def test_flows_take_their_own_table_of_a_file(tmp_path):
     (tmp_path / "c.toml").write_text(
-        "target = 'moons'\nflows = ['mmd', 'kale']\nn = 9\nm = 13\nsteps = 4\ngif = false\nout ="
+        "target = 'moons'\nflows = ['mmd', 'kale']\nn = 9\nm = 13\nsteps = 4\nfilm = 'none'\nout ="
         " 'res'\n[kale]\nlam = 1\nsteps = 3\ndt = 0.001\n"
     )
     assert main(["compare", "--config", str(tmp_path / "c.toml"), "--m", "14"]) == 0

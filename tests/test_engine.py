@@ -24,6 +24,7 @@ from particleflow.clouds import Clock, Cloud, Draws, Replay
 from particleflow.estimators import KALE, KDE, MMD, ClosedForm, Fit
 from particleflow.integrators import RK4, Euler, Heun, Integrator, Snapshot
 from particleflow.kernels import Gaussian, Radial
+from particleflow.metrics import W2, SlicedW2
 from particleflow.mobilities import Vanilla
 from particleflow.samplers import Minibatch
 from particleflow.schedules import Geometric
@@ -156,6 +157,25 @@ def test_metrics_that_begin_late_are_measured_before_and_those_left_out_are_told
     assert rest.metrics["a"].tolist()[:4] == [1.0] * 4
     assert rest.metrics["a"].tolist()[4:] == nan
     assert rest.metrics["b"].tolist() == rest.particles[:, 0, 0].tolist()
+
+
+def test_a_run_that_goes_on_measures_the_metrics_that_its_report_tells() -> None:
+    own = {"W2": W2(), "sliced": SlicedW2(), "rough": SlicedW2(projections=7)}
+    whole = pf.simulate(MMD_FLOW, X, Y, steps=5, dt=0.1, metrics=own)
+    half = pf.simulate(MMD_FLOW, X, Y, steps=3, dt=0.1, metrics=own)
+    with pytest.warns(RuntimeWarning, match=r"\['rough'\] .*; pass metrics= to go on with them"):
+        rest = pf.simulate(MMD_FLOW, half, steps=2)
+    for name in ("W2", "sliced"):
+        assert rest.metrics[name].tolist() == whole.metrics[name].tolist()
+    assert rest.metrics["rough"][4:].isnan().all()
+    with pytest.warns(RuntimeWarning, match="rough"):
+        none = pf.simulate(MMD_FLOW, half, steps=2, metrics={})
+    assert none.metrics["W2"][4:].isnan().all()
+    # words about a run use the last value that is known
+    assert f"W2 {float(half.metrics['W2'][0]):.4g} -> {float(half.metrics['W2'][3]):.4g}" in repr(
+        none
+    )
+    assert "nan" not in str(none.summary())
 
 
 def test_metrics_that_begin_late_against_another_target_are_told() -> None:

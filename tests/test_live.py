@@ -91,6 +91,40 @@ def test_a_frame_that_is_known_is_not_sent_again(session):
     assert session.frame(number, 0.05) == b""
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+def test_a_cloud_far_from_the_origin_is_as_sharp_as_one_at_it(tmp_path, offset):
+    y = pf.samplers.Rings().sample(M, seed=0).numpy() + offset
+    np.savetxt(tmp_path / "far.csv", y, delimiter=",", fmt="%.17g")
+    maker = Records({"target": str(tmp_path / "far.csv"), "n": N, "m": M})
+    session = Session(maker, maker.first, seed=3)
+    shown = positions(session) + np.array(session.facts["origin"])
+    assert np.abs(shown - session._state.x.points.numpy()).max() < 1e-6
+    goal = np.frombuffer(session.cloud("target"), dtype="<f4").reshape(-1, 2)
+    assert len(np.unique(goal, axis=0)) == M
+    low, high = np.reshape(session.facts["box"], (2, 2))
+    assert (goal >= low - 1e-5).all()
+    assert (goal <= high + 1e-5).all()
+    assert (max(map(abs, session.facts["origin"])) > 0) == (offset > 0)
+
+
+def test_rounding_below_zero_is_no_energy(session, monkeypatch):
+    session.order({"do": "step"})
+    first = session._value
+    assert first > 0
+    for told, shown in ((-1e-8 * first, 0.0), (-0.5 * first, -0.5 * first)):
+        monkeypatch.setattr("particleflow.live.session._value", lambda state, told=told: told)
+        session.order({"do": "step"})
+        assert session._value == shown
+
+
+def test_the_page_has_two_principal_components():
+    with pytest.raises(
+        RefusedValueError, match=r"`pca` must be 2, the number .* got 3: leave it out"
+    ):
+        Records({"target": "digits", "pca": 3, "n": N, "m": M})
+    assert Records({"target": "digits", "pca": 2, "n": N, "m": M}).first["target"] == "digits"
+
+
 def test_the_speed_is_kept(session):
     set_to(session, speed=20)
     began, first = time.monotonic(), step_of(session)

@@ -155,6 +155,20 @@ def test_arrow_keys_belong_to_the_slider_that_has_the_focus(page):
     assert page.evaluate("live.frame.step") == step
 
 
+def test_a_refusal_is_said_though_a_warning_was_shown(page, pages, served):
+    served.session._note = "a warning of the settings"
+    page.evaluate("set({ dt: 0.01 })")
+    browser.wait(page, "live.facts.chosen && !live.facts.chosen.includes('dt')")
+    served.session._note = "a warning of the settings"
+    page.evaluate("order('step')")
+    browser.wait(page, "live.facts.message === 'a warning of the settings'")
+    page.evaluate("set({ bandwidth: -1 })")
+    browser.wait(page, "!document.body.classList.contains('busy') && !sending")
+    assert "bandwidth" in page.text_content("#message")
+    assert page.is_visible("#message")
+    forgive(pages, "400")
+
+
 def test_a_refusal_is_said_and_the_flow_goes_on(page, pages):
     page.select_option("select[name=flow]", "langevin")
     browser.wait(page, "!document.getElementById('message').hidden")

@@ -376,6 +376,13 @@ def test_the_address_for_a_browser_leads_to_the_page_once(server):
     assert answer(server, path)[0] == 403
 
 
+@pytest.mark.parametrize("query", ["", "?x=1"])
+def test_an_address_without_its_last_slash_leads_to_the_page(server, query):
+    status, headers, body = answer(server, f"/{server.token}{query}")
+    assert (status, headers["Location"], body) == (303, server.address, b"")
+    assert answer(server, f"/{server.token[:-1]}")[0] == 403
+
+
 # ------------------------------------------------------------------ beginning and end
 
 

@@ -56,7 +56,13 @@ def positions(page, k=0):
         f"[Array.from(player.flows[{k}].now), Array.from(player.flows[{k}].flat),"
         f" player.flows[{k}].C]"
     )
-    return np.reshape(now, (-1, c)), np.reshape(flat, (-1, 2))
+    return middle(page) + np.reshape(now, (-1, c)), np.reshape(flat, (-1, 2))
+
+
+def middle(page):
+    """The middle of the picture, from which the page measures coordinates."""
+    facts = page.evaluate("JSON.parse(document.getElementById('facts').textContent)")
+    return np.array(facts["middle"], float)
 
 
 def pixels(page, k=0):
@@ -101,7 +107,7 @@ def test_the_slider_moves_particles_to_where_the_trajectory_has_them(pages, file
         truth = path.particles[step // 2].numpy()
         assert np.abs(now - truth).max() <= 0.51 * facts["step"]
         # the middle of the box is the middle of the panel, and the second axis points up
-        wanted = np.array(box) / 2 + unit * (truth - (low + high) / 2) * [1, -1]
+        wanted = np.array(box) / 2 + unit * (truth - middle(page) - (low + high) / 2) * [1, -1]
         assert np.abs(flat - wanted).max() < 1
 
 
@@ -148,16 +154,16 @@ def test_paces_tabulate_what_they_say(pages, file, two):
         length = np.concatenate([[0], length / length[-1]])
         shares.append(np.interp(its, np.arange(11), length))
     np.testing.assert_allclose(np.mean(shares, 0), [0, 0.25, 0.5, 0.75, 1], atol=0.01)
-    # "equal W2": each at the first record at or below a level, or at its lowest; levels are even in
-    # log W2 from the highest start to the lowest end
-    lowest = [np.minimum.accumulate(path.metrics["W2"].numpy()) for path in two.values()]
-    top, bottom = max(fall[0] for fall in lowest), min(fall[-1] for fall in lowest)
-    levels = np.exp(np.linspace(np.log(top), np.log(bottom), 5)) * (1 + 1e-6)
-    expected = [
-        [int((fall <= max(level, fall[-1])).argmax()) for level in levels] for fall in lowest
-    ]
-    np.testing.assert_allclose(places["equal W2"], expected, atol=1e-6)
-    assert expected[0] != expected[1]  # the two flows are not at one record
+    # "equal W2": each where its W2, linear between records, first falls to a level, or at its
+    # lowest record; levels are even in log W2 from the highest start to the lowest end
+    values = [path.metrics["W2"].numpy() for path in two.values()]
+    top, bottom = max(w[0] for w in values), min(w.min() for w in values)
+    for w, its in zip(values, places["equal W2"], strict=True):
+        for level, place in zip(np.geomspace(top, bottom, 5), its, strict=True):
+            k = int(np.ceil(place - 1e-6))
+            assert k == 0 or w[:k].min() > level  # it has not been there before
+            shown = np.interp(place, np.arange(len(w)), w)
+            assert shown == pytest.approx(np.clip(level, w.min(), w[0]), rel=1e-6)
 
 
 def test_it_plays_by_itself_unless_motion_is_unwanted(pages, file):
@@ -199,6 +205,132 @@ def test_a_particle_under_the_pointer_is_shown_in_every_flow(pages, file, two, k
     page.mouse.move(2, 2)
     page.evaluate("player.draw()")
     assert page.evaluate("player.view.hover") == -1
+
+
+@pytest.mark.parametrize("pace", ["path", "steps", "time", "equal W2"])
+def test_an_arrow_key_goes_to_the_next_record_and_nowhere_else(pages, tmp_path, pace):
+    # records that no moment of a hundredth hits, and a flow that slows down at its end
+    path = run(0.5, steps=90, save=pf.SaveAt(every=1))
+    page = opened(pages, player(path, tmp_path / "p.html"), fragment=f"#u=1&pace={pace}")
+    place = lambda: page.evaluate("player.draw(), player.flows[0].place")
+    last, seen = place(), []
+    assert last == round(last)
+    for _ in range(90):
+        page.keyboard.press("ArrowLeft")
+        seen.append(place())
+    np.testing.assert_allclose(seen, np.maximum(np.arange(last - 1, last - 91, -1), 0), atol=1e-6)
+    for _ in range(90):
+        page.keyboard.press("ArrowRight")
+    assert place() == pytest.approx(min(last, 90))
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e8, -3e12])
+def test_a_cloud_far_from_the_origin_is_as_sharp_as_one_at_it(pages, tmp_path, offset):
+    x, y = 0.3 * cloud(N, 2, seed=0) + offset, cloud(M, 2, seed=1) + offset
+    path = pf.simulate(pf.mmd_flow(G), x, y, steps=4, dt=0.3)
+    page = opened(pages, player(path, tmp_path / "p.html"), fragment="#u=1")
+    page.evaluate("player.draw()")
+    now, flat = positions(page)
+    rounding = np.spacing(abs(offset))
+    assert np.abs(now - path.particles[-1].numpy()).max() <= 0.51 * grid_step(page) + rounding
+    assert page.evaluate("player.panels[0].h") > 100
+    assert len(np.unique(flat.round(1), axis=0)) > N - 2
+    point_at(page, 0, 3)
+    told = page.locator("#tip").inner_text()
+    numbers = told[told.index("(") + 1 : told.index(")")].split(", ")
+    error = np.array(numbers, float) - path.particles[-1, 3].numpy()
+    assert np.abs(error).max() < 0.02 + rounding
+
+
+def test_a_curve_ends_where_its_values_do(pages, tmp_path):
+    path = run()
+    w2 = path.metrics["W2"].clone()
+    w2[6:] = float("nan")
+    path = replace(path, metrics={"W2": w2})
+    page = opened(pages, player(path, tmp_path / "p.html"), fragment="#u=1&pace=steps")
+    canvas = page.locator("#curves canvas").first
+    seen = np.asarray(Image.open(BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
+    rgb = page.evaluate("player.flows[0].rgb")
+    rows, columns = np.nonzero(np.abs(seen - rgb).max(2) < 60)
+    left, right = 44, seen.shape[1] - 92
+    end = columns.max()
+    assert left + 0.45 * (right - left) < end < left + 0.51 * (right - left)
+    assert np.ptp(rows[columns > end - 6]) < 12  # no plunge at the last value, at half of the steps
+
+
+def test_a_hidden_page_makes_no_error(pages, file, tmp_path):
+    holder = tmp_path / "holder.html"
+    holder.write_text(f'<iframe src="{file.name}" style="display:none"></iframe>')
+    page = pages.open(holder, "document.readyState === 'complete'", still=False)
+    inner = page.frames[1]
+    browser.wait(inner, "window.player && player.ready")
+    inner.evaluate("player.view.playing = false; player.draw()")
+    page.evaluate("document.querySelector('iframe').style = 'width: 700px; height: 600px'")
+    browser.wait(inner, "player.panels[0].h > 50")
+
+
+def test_step_and_time_belong_together_between_records(pages, file, two):
+    page = opened(pages, file)
+    at_step(page, 5.4)
+    told = page.locator("#moment").inner_text()
+    assert told == "step 5, t = 1.5"
+
+
+def test_particles_out_of_sight_are_counted(pages, tmp_path):
+    path = run()
+    x = path.particles.clone()
+    x[-1, :3] += 1e3
+    page = opened(pages, player(replace(path, particles=x), tmp_path / "p.html"), fragment="#u=1")
+    page.evaluate("player.draw()")
+    assert f"3 of {N} outside" in page.locator("figcaption").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "button"),
+    [
+        ("", None),
+        ("import particleflow as pf\npf.simulate()", "Copy Python"),
+        ("particleflow compare --target rings --flows mmd,kale", "Copy command"),
+    ],
+)
+def test_the_button_says_what_it_copies(pages, tmp_path, lines, button):
+    page = opened(pages, player(run(), tmp_path / "p.html", python=lines))
+    shown = page.locator("#python")
+    assert shown.is_visible() == (button is not None)
+    if button:
+        assert shown.inner_text() == button
+        page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+        shown.click()
+        assert page.evaluate("window.copied") == lines
+
+
+def test_panels_are_level_whatever_their_names(pages, tmp_path):
+    runs = {"a": run(), "a name that takes several lines at the width of its panel " * 3: run(1.5)}
+    page = opened(pages, player(runs, tmp_path / "p.html"), size=(900, 700))
+    tops = page.evaluate("player.panels.map((p) => p.canvas.getBoundingClientRect().top)")
+    assert tops[0] == pytest.approx(tops[1], abs=1)
+
+
+def test_the_box_of_space_stays_within_its_panel(pages, tmp_path):
+    page = opened(pages, player(run(d=3), tmp_path / "p.html"))
+    corners = """(turn) => { player.view.turn = turn; player.draw();
+      const { seen, w, h } = player.panels[0], out = [0, 0];
+      return [0, 1, 2, 3, 4, 5, 6, 7].map((k) => {
+        seen.to([0, 1, 2].map((c) => ((k >> c) & 1 ? facts.high[c] : facts.low[c])), 0, out, 0);
+        return Math.min(out[0], w - out[0], out[1], h - out[1]); }); }"""
+    margins = [
+        page.evaluate(corners, [turn, lift])
+        for turn in np.linspace(0, 6, 13)
+        for lift in (-1.5, 0, 0.42, 1.2)
+    ]
+    assert np.min(margins) >= 5
+    assert np.min(margins) < 40  # and fills it
+
+
+def test_pictures_are_shown_first(pages, tmp_path):
+    page = opened(pages, player(run(d=4), tmp_path / "p.html", as_images=(2, 2)))
+    assert page.evaluate("player.view.images")
+    assert page.locator("#view").input_value() == "pictures"
 
 
 def test_keys(pages, file):
@@ -483,7 +615,7 @@ def test_a_frame_is_saved_as_circles_lines_and_letters(pages, file):
     assert said[0] == "Two flows"
     assert said[1] == page.locator("#moment").inner_text()
     assert sum(text.startswith(("narrow: W2", "wide: W2")) for text in said) == 2
-    assert {"x1", "x2", "fresh samples", "speeds of the particles"} <= set(said)
+    assert {"x", "y", "fresh samples", "speeds of the particles"} <= set(said)
     # no part sticks out of the sheet
     width, height = (float(svg.get(side)) for side in ("width", "height"))
     for group, (w, h) in zip(moved, boxes, strict=True):

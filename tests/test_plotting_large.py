@@ -214,6 +214,8 @@ def test_a_tone_means_the_same_density_in_every_panel_and_frame():
     reel = reel_of(paths, [0, 1, 2])
     shown = []
     for k, ax in enumerate(figure.axes):
+        if not ax.axison:  # the second run has one record
+            continue
         side, colour = (*sides, 1.0, 1.0, 1.0)[k], COLOURS[k // 3]
         inks = _inks(colour, PARTICLES)
         wanted = int(tone(np.array([[side**-2]], dtype=np.float32), level)[0, 0] * TONES)

@@ -109,8 +109,13 @@ def test_the_difference_of_colours_is_that_of_its_published_table(one, other, ex
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_two_runs_differ_for_the_colour_blind_or_have_other_dashes(theme: Theme):
-    for one, other in itertools.combinations([stroke(k, theme) for k in range(21)], 2):
+    for one, other in itertools.combinations([stroke(k, theme) for k in range(24)], 2):
         assert one.dashes != other.dashes or apart(one.colour, other.colour) >= 15, (one, other)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_eighth_run_has_a_colour_of_its_own(theme: Theme):
+    assert min(apart(colour(7, theme), colour(k, theme)) for k in range(7)) >= 15
 
 
 def test_the_first_three_runs_differ_by_colour_alone():

@@ -99,6 +99,13 @@ class Records:
         known = {**TARGETS, "painted": OWN["painted"]}
         self._file: samplers.Sampler | None = None
         choices = Choices.of(settings)
+        if settings.get("pca") not in (None, 2):
+            raise RefusedValueError(
+                "pca",
+                "must be 2, the number of coordinates of the page",
+                settings.get("pca"),
+                "leave it out",
+            )
         if name not in TARGETS:
             known["file"] = replace(OWN["file"], line=Path(name).name)
             self._file, _ = target(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from particleflow import plotting
 from particleflow._refusals import RefusedValueError
+from particleflow._words import number
 from particleflow.cli.folder import film_of, results_of, trajectory_of
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
@@ -65,7 +66,7 @@ def run(
     """
     outcome = Outcome()
     for k, (name, plan) in enumerate(task.plans.items(), start=1):
-        say(f"{name} ({k} of {len(task.plans)}): {plan.steps} steps of {plan.dt:g}")
+        say(f"{name} ({k} of {len(task.plans)}): {number(plan.steps, 'step')} of {plan.dt:g}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:

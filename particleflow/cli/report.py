@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from particleflow._words import called, shown
+from particleflow._words import called, number, shown
 from particleflow.cli.task import Task
 from particleflow.trajectory import Trajectory
 
@@ -71,7 +71,7 @@ def shared(task: Task) -> dict[str, str]:
     of, d = f" of {task.rows}" if task.rows else "", task.y.shape[1]
     return {
         "target": f"{shown(s['target'])}: {len(task.y)}{of} points in {d} dimension{'s' * (d > 1)}",
-        "start": f"{len(task.x0)} particles, {start}",
+        "start": f"{number(len(task.x0), 'particle')}, {start}",
         "kernel": s["kernel"] + bandwidth,
         "seed": str(task.seed),
     }

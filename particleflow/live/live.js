@@ -66,9 +66,9 @@ async function send() {
       if (!facts.message) say("");
     } catch (error) {
       if (!(error instanceof Refused || error instanceof Lost)) throw error;
-      say(error instanceof Refused ? error.message : "The program does not answer.");
-      // back to the settings that hold
+      // back to the settings that hold, then the reason: it is newer than what they say
       if (facts && !queue.length) tell(facts);
+      say(error instanceof Refused ? error.message : "The program does not answer.");
     }
     clearTimeout(late);
     document.body.classList.remove("busy");
@@ -373,13 +373,14 @@ function curve() {
 
 // ---------------------------------------------------------------- painting
 
+// The page draws with positions from an origin near the cloud; strokes have true coordinates.
 function onScreen([x, y], w, h) {
-  const at = view(w, h);
-  return [w / 2 + at.scale * (x - at.x), h / 2 - at.scale * (y - at.y)];
+  const at = view(w, h), [x0, y0] = facts.origin;
+  return [w / 2 + at.scale * (x - x0 - at.x), h / 2 - at.scale * (y - y0 - at.y)];
 }
 function inPlane(event) {
   const { left, top, width, height } = $("cloud").getBoundingClientRect(), at = view(width, height);
-  return [at.x + (event.clientX - left - width / 2) / at.scale, at.y - (event.clientY - top - height / 2) / at.scale].map((v) => Number(v.toPrecision(5)));
+  return [at.x + (event.clientX - left - width / 2) / at.scale, at.y - (event.clientY - top - height / 2) / at.scale].map((v, k) => Number(v.toPrecision(5)) + facts.origin[k]);
 }
 
 // While one paints, the picture stands still, whatever the target.

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from socketserver import TCPServer
 from typing import Any, NoReturn
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from particleflow._refusals import RefusedValueError
 from particleflow.live.guard import MOST_BYTES, Answer, foreign, length, same, split
@@ -146,6 +146,10 @@ class Requests(BaseHTTPRequestHandler):
         if name is None:
             return
         session, (_, _, query) = self.server.session, split(self.path)
+        if not name and not urlsplit(self.path).path.endswith("/"):
+            # the page's own files are named beside it: /TOKEN leads to /TOKEN/
+            self._send(HTTPStatus.SEE_OTHER, b"", "text/plain", Location=self.server.address)
+            return
         if name in self.server.page:
             self._send(HTTPStatus.OK, *self.server.page[name])
         elif name == "facts":

@@ -23,7 +23,7 @@ from particleflow._words import nearest
 from particleflow.clouds import Clock, Cloud, Draws, corners
 from particleflow.engine import iterate
 from particleflow.integrators import Snapshot, State
-from particleflow.live.frames import Moment, packed, plain
+from particleflow.live.frames import Moment, origin, packed, plain
 from particleflow.live.scene import Control, Maker, Scene
 
 # Frames a second at most: more than a screen shows, so that a late one is made up for.
@@ -44,6 +44,9 @@ CLOSING = 2.0
 SPEED = 60.0
 # Said where particles do not stay at a change of target.
 FAR = "most particles lay far outside the new target's picture: they begin at its start"
+# The share of the largest energy of a scene below which a negative one is rounding: sums over pairs
+# that cancel are known to 1e-7 or better.
+ROUNDING = 1e-6
 # What a page may order.
 ORDERS = ("set", "run", "pause", "step", "restart")
 # The control of the session itself.
@@ -241,7 +244,11 @@ class Session:
         last = self._scene
         if not self._scenes or scene.y is not last.y or scene.x0 is not last.x0:
             self._scenes += 1
-            self._clouds = {"target": plain(scene.y), "start": plain(scene.x0)}
+            self._origin, self._largest = origin(*corners(scene.y, scene.x0)), 0.0
+            self._clouds = {
+                name: plain(points, self._origin)
+                for name, points in (("target", scene.y), ("start", scene.x0))
+            }
         self._scene, self._states, self._state = scene, states, state
         self._message = self._note = ""
         self._velocity, self._valued = math.nan, -math.inf
@@ -277,7 +284,7 @@ class Session:
     def _tell(self) -> None:
         """Make the facts anew."""
         scene = self._scene
-        low, high = corners(scene.y, scene.x0)
+        low, high = (corner - self._origin for corner in corners(scene.y, scene.x0))
         self._told += 1
         self._facts = {
             "facts": self._told,
@@ -287,6 +294,8 @@ class Session:
             "controls": [asdict(control) for control in (*scene.controls, PACE)],
             "particles": len(scene.x0),
             "samples": len(scene.y),
+            # positions on the page are measured from here
+            "origin": self._origin.tolist(),
             "box": [*low.tolist(), *high.tolist()],
             "value": "energy" if scene.flow.conservative else "value of the fit",
             "running": self._running,
@@ -298,7 +307,11 @@ class Session:
         """Make the present moment the latest frame. No frame waits: a slow page skips some."""
         state, now = self._state, time.monotonic()
         if now - self._valued >= VALUED or not self._running:
-            self._value, self._valued = _value(state), now
+            value = _value(state)
+            self._largest = max(self._largest, 0.0 if math.isnan(value) else abs(value))
+            # an energy near its least value, zero, is a difference of large sums
+            rounded = self._scene.flow.conservative and -ROUNDING * self._largest < value < 0
+            self._value, self._valued = 0.0 if rounded else value, now
         moment = Moment(
             facts=self._told,
             scene=self._scenes,
@@ -311,7 +324,7 @@ class Session:
         )
         with self._changed:
             self._number += 1
-            self._frame = packed(self._number, moment, state.x.points)
+            self._frame = packed(self._number, moment, state.x.points, self._origin)
             self._shown = now
             self._changed.notify_all()
 

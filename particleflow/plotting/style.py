@@ -1,8 +1,8 @@
 """Colours, line styles and themes of all pictures, films and pages.
 
-The colours of runs are those of Okabe and Ito (2008), without the yellow, which cannot be read on
-white. Two runs differ by a colour that people with protanopia and deuteranopia can tell apart
-(CIEDE2000 >= 15), or else by the style of their lines.
+The colours of runs are those of Okabe and Ito (2008). Their yellow cannot be read on white: it is a
+brown there, and lighter on a dark ground. Two runs differ by a colour that people with protanopia
+and deuteranopia can tell apart (CIEDE2000 >= 15), or else by the style of their lines.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Theme:
 
 # Blue, vermillion, bluish green, reddish purple, orange and sky blue of Okabe and Ito.
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LIGHT = Theme("#FFFFFF", "#1F2430", "#5F6774", "#B4BAC3", "#C9CDD3", (*HUES, "#1F2430"))
-DARK = Theme("#0E1218", "#EEF1F5", "#A7B0BD", "#5B6573", "#353D49", (*HUES, "#EEF1F5"))
+LIGHT = Theme("#FFFFFF", "#1F2430", "#5F6774", "#B4BAC3", "#C9CDD3", (*HUES, "#1F2430", "#733626"))
+DARK = Theme("#0E1218", "#EEF1F5", "#A7B0BD", "#5B6573", "#353D49", (*HUES, "#EEF1F5", "#FFFF66"))
 
 # Dashes of lines in units of their width, as matplotlib takes them; "-" is a solid line.
 Dashes = Literal["-"] | tuple[float, tuple[float, ...]]
@@ -60,7 +60,7 @@ DASHES: tuple[Dashes, ...] = (
     (0, (6, 1.2, 1.1, 1.2, 1.1, 1.2)),
 )
 # The row of `DASHES` that each hue takes first: purple is near to blue, orange to vermillion.
-FIRST = (0, 0, 0, 1, 1, 0, 0)
+FIRST = (0, 0, 0, 1, 1, 0, 0, 0)
 
 # The tones of a quantity: viridis without its ends, which vanish on a dark or a light ground.
 SEQUENTIAL = ("#46327E", "#365C8D", "#277F8E", "#1FA187", "#4AC16D", "#A0DA39")
@@ -105,7 +105,7 @@ def colour(k: int, theme: Theme = LIGHT) -> str:
 
 
 def stroke(k: int, theme: Theme = LIGHT) -> Stroke:
-    """Return colour and dashes of the k-th line; they repeat after 21 lines."""
+    """Return colour and dashes of the k-th line; they repeat after 24 lines."""
     turn, hue = divmod(k, len(theme.runs))
     return Stroke(colour(k, theme), DASHES[(FIRST[hue] + 2 * turn) % len(DASHES)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
+from particleflow._refusals import RefusedValueError
 from particleflow.plotting.drawing.layers import ground, layer
 from particleflow.plotting.drawing.look import Look
 from particleflow.plotting.drawing.marks import Arrows, Floor, Trails
@@ -32,6 +34,12 @@ TALLEST = 1.15
 LETTER = 0.56
 # Distance of a panel's caption from the panel, in points.
 CAPTION = 5.0
+# Share of its size below which a title takes two lines.
+SMALL = 0.72
+# Most pixels of a side of a figure: its picture then takes a gigabyte.
+MOST_PIXELS = 16_384
+# Fewest pixels per inch at which text can be read.
+COARSEST = 30
 
 Pair: TypeAlias = tuple[float, float]
 
@@ -44,16 +52,24 @@ def sheet(
     gap: Pair,
     dpi: int,
     ground: str = LIGHT.ground,
+    *,
+    most: int = MOST_PIXELS,
 ) -> Figure:
     """Return a figure with rows x columns axes of exactly `panel` inches.
 
     The margins are left, right, bottom and top. pyplot does not know the figure.
+
+    Raises
+    ------
+    RefusedValueError
+        The picture has more than `most` pixels a side.
     """
     (width, height), (left, right, bottom, top), (across, down) = panel, margins, gap
     size = (
         left + right + columns * width + (columns - 1) * across,
         bottom + top + rows * height + (rows - 1) * down,
     )
+    affordable(size, dpi, most)
     figure = Figure(figsize=size, dpi=dpi, facecolor=ground)
     FigureCanvasAgg(figure)
     for row in range(rows):
@@ -63,9 +79,40 @@ def sheet(
     return figure
 
 
+def affordable(inches: Pair, dpi: float, most: int = MOST_PIXELS) -> None:
+    """Refuse a picture with more than `most` pixels a side, before anything is drawn."""
+    longest = max(inches)
+    if longest * dpi <= most + 0.5:
+        return
+    least = int(most / longest)
+    wanted, gives = f"must give at most {most} pixels a side", round(longest * dpi)
+    if least < COARSEST:
+        came = f"{longest:.4g} inches, which give {gives} at {dpi:g} dpi"
+        remedy = f"pass at most {most / dpi:.3g}, or a smaller dpi"
+        raise RefusedValueError("size", wanted, came, remedy)
+    remedy = f"pass at most {least}, or a smaller size"
+    raise RefusedValueError("dpi", wanted, f"{dpi:g}, which gives {gives}", remedy)
+
+
+def literal(texts: Iterable[Text]) -> None:
+    """Draw texts as they are: names and titles are the user's, and a $ begins no formula."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
 def fitting(name: str, size: float, inches: float) -> float:
     """Return a font size, at most `size` points, at which a bold name fits into `inches`."""
     return min(size, 72 * inches / (0.66 * max(1, len(name))))
+
+
+def titled(title: str, size: float, inches: float) -> tuple[str, float]:
+    """Return a title that fits into `inches`, and its size; in two lines where one is small."""
+    whole, words = fitting(title, size, inches), title.split(" ")
+    if whole >= SMALL * size or len(words) == 1:
+        return title, whole
+    pairs = [(" ".join(words[:k]), " ".join(words[k:])) for k in range(1, len(words))]
+    lines = min(pairs, key=lambda pair: max(map(len, pair)))
+    return "\n".join(lines), fitting(max(lines, key=len), SMALL * size, inches)
 
 
 def quiet(ax: Axes, size: float, theme: Theme = LIGHT) -> None:

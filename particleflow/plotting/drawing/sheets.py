@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from matplotlib.text import Text
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError
 from particleflow.plotting.drawing.look import Look
-from particleflow.plotting.drawing.panels import above
+from particleflow.plotting.drawing.panels import above, affordable, literal, titled
 from particleflow.plotting.drawing.shades import DECADES, HEAVY
-from particleflow.plotting.scenes.records import writable, write
+from particleflow.plotting.scenes.records import in_one_line, writable, write
 from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import SEQUENTIAL, Theme, toned
 
@@ -29,13 +30,16 @@ FONT = 10.0
 HEAD = 0.34
 # Width and height of the key's tones, in inches.
 KEY = (1.1, 0.09)
+# Width of the key with its words, and the margin at the right of a title, in inches.
+KEYED = 2.9
+EDGE = 0.1
 
 
 def words(value: Any, name: str) -> str:
-    """A text."""
+    """A text, in one line."""
     if not isinstance(value, str):
         raise RefusedTypeError(name, "must be a text", _checks.said(value), "pass e.g. 'MMD flow'")
-    return value
+    return in_one_line(value)
 
 
 def picture(file: str | Path) -> Path:
@@ -44,9 +48,31 @@ def picture(file: str | Path) -> Path:
     return writable(file, kinds, "pass e.g. 'flow.png'")
 
 
-def written(figure: Figure, path: Path | None, dpi: float | None = None) -> Figure:
-    """Write the figure where there is a path, and return it."""
+def texts_of(cells: Sequence[Axes] | None) -> dict[Text, str]:
+    """The texts that stand in the figure of the user's axes."""
+    figure = cells[0].get_figure(root=True) if cells else None
+    return {} if figure is None else {text: text.get_text() for text in _texts(figure)}
+
+
+def _texts(figure: Figure) -> list[Text]:
+    return [artist for artist in figure.findobj(Text) if isinstance(artist, Text)]
+
+
+def written(
+    figure: Figure,
+    path: Path | None,
+    dpi: float | None = None,
+    kept: Mapping[Text, str] | None = None,
+) -> Figure:
+    """Write the figure where there is a path, and return it.
+
+    All texts but the user's own, `kept`, are drawn as they are, without formulas.
+    """
+    own = kept or {}
+    literal(text for text in _texts(figure) if own.get(text) != text.get_text())
     if path is not None:
+        if dpi is not None:
+            affordable((figure.get_figwidth(), figure.get_figheight()), dpi)
         made = BytesIO()  # on a full disk some picture writers hide the cause, others the failure
         resolution = "figure" if dpi is None else dpi
         figure.savefig(made, format=path.suffix[1:].lower(), dpi=resolution)
@@ -65,7 +91,11 @@ def given_axes(ax: Any) -> list[Axes]:
 
 def heading(ax: Axes, title: str, theme: Theme, points: float) -> None:
     """Write a title `points` points above the top left corner of axes."""
-    above(ax, points, title, 1.35 * FONT, theme.ink).set_fontweight("bold")
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    room = figure.get_figwidth() - ax.get_window_extent().x0 / figure.dpi - EDGE
+    said, size = titled(title, 1.35 * FONT, room)
+    above(ax, points, said, size, theme.ink).set(fontweight="bold", va="bottom")
 
 
 def headed(title: str, look: Look) -> float:
@@ -78,12 +108,14 @@ def head(figure: Figure, title: str, scene: Scene, look: Look, left: float) -> N
     width, height = figure.get_size_inches()
     middle = 1 - (0.1 + HEAD / 2) / height
     if title:
+        keyed = look.color in ("speed", "mass")
+        said, size = titled(title, 1.35 * FONT, width - left - EDGE - KEYED * keyed)
         figure.text(
             left / width,
             middle,
-            title,
+            said,
             va="center",
-            fontsize=1.35 * FONT,
+            fontsize=size,
             fontweight="bold",
             color=look.theme.ink,
         )

@@ -21,6 +21,7 @@ from particleflow.plotting.drawing.sheets import (
     given_axes,
     heading,
     picture,
+    texts_of,
     words,
     written,
 )
@@ -39,6 +40,10 @@ GAP = (0.75, 0.75)
 FLOOR = "floor: two fresh samples"
 # Places at which curves are looked at to find a free one for this name.
 DENSE = 400
+# Ratio of floors up to which they are one line: they are estimates from few points.
+ALIKE = 1.02
+# Places along the floor at which its name may begin.
+STARTS = 9
 # Columns of the sheet.
 COLUMNS = 3
 
@@ -103,7 +108,7 @@ def curves(
         keys = ", ".join(shown)
         remedy = f"pass {len(shown)} axes for {keys}, or choose some with `metrics`"
         raise RefusedValueError("ax", "must be one for each panel", f"{len(cells)} axes", remedy)
-    words(title, "title")
+    title, kept = words(title, "title"), texts_of(cells)
     look = theme(_checks.flag(dark, "dark"))
     _checks.count(dpi, "dpi")
     if size is not None and cells is not None:
@@ -111,14 +116,15 @@ def curves(
         raise RefusedValueError("size", "cannot be used with `ax`", _checks.said(size), remedy)
     wide = None if size is None else _checks.positive(size, "size")
     if cells is None:
-        cells = _sheet(len(shown), list(groups), title, look, wide, dpi)
+        said = [_said(name, runs) for name, runs in groups.items()]
+        cells = _sheet(len(shown), said, title, look, wide, dpi)
     elif title:
         heading(cells[0], title, look, 6.0)
     for ax, chart in zip(cells, shown.values(), strict=True):
         _draw(ax, groups, chart, look)
     whole = cells[0].get_figure(root=True)
     assert isinstance(whole, Figure)
-    return written(whole, path, dpi)
+    return written(whole, path, dpi, kept)
 
 
 def _sheet(
@@ -161,11 +167,14 @@ def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> 
     steps = np.concatenate([one.steps for one in chart.series.values()])
     if len(steps):
         span = float(steps.min()), float(steps.max())
-        ax.set_xlim(*(span if span[0] < span[1] else np.add(span, (-1, 1))))
+        ax.set_xlim(*(span if span[0] < span[1] else np.add(span, (-0.5, 0.5))))
     for k, (name, runs) in enumerate(groups.items()):
         if name in chart.series:
             _curve(ax, name, runs, chart, k, theme, ends)
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10], min_n_ticks=3))
+    if len(np.unique(steps)) == 1:
+        ax.set_xticks(np.unique(steps))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10], min_n_ticks=3))
     label = chart.label
     values = chart.values[np.isfinite(chart.values)]
     _floors(ax, chart, list(groups), theme)
@@ -219,9 +228,7 @@ def _curve(
     )
     if not good.any():
         return
-    said = name
-    early = [run for run in runs if run.status != "completed"]
-    if early:
+    if any(run.status != "completed" for run in runs):
         end = one.steps[good][-1], one.median[good][-1]
         ax.plot(
             *end,
@@ -233,15 +240,22 @@ def _curve(
             zorder=5,
             clip_on=False,
         )
-        many = f"{len(early)} of {len(runs)} " if len(runs) > 1 else ""
-        said = ": ".join(filter(None, (name, many + early[0].status)))
-    ends.add(said, one.steps[good][-1], one.median[good][-1], readable(hue, theme.ground))
+    ends.add(
+        _said(name, runs), one.steps[good][-1], one.median[good][-1], readable(hue, theme.ground)
+    )
+
+
+def _said(name: str, runs: Group) -> str:
+    """What stands at the end of a line: its name, and the status of runs that ended early."""
+    early = [run for run in runs if run.status != "completed"]
+    many = f"{len(early)} of {len(runs)} " if len(runs) > 1 else ""
+    return ": ".join(filter(None, (name, many + early[0].status if early else "")))
 
 
 def _floors(ax: Axes, chart: Chart, names: list[str], theme: Theme) -> None:
-    """Draw a line for each floor, grey where all names share it."""
+    """Draw a line for each floor; one line, grey, where they cannot be told apart."""
     known = chart.known
-    shared = len({*known.values()}) == 1
+    shared = bool(known) and max(known.values()) <= ALIKE * min(known.values())
     for name, value in list(known.items())[: 1 if shared else None]:
         ax.axhline(
             value,
@@ -269,23 +283,24 @@ def _floor_name(ax: Axes, chart: Chart, theme: Theme) -> None:
         [(x, y) for line in lines for x, y in zip(steps, line, strict=True)]
     )
     crossed = {}
-    for left in (True, False):
+    room = box.width - wide - 8 / points
+    for x in box.x0 + 4 / points + np.linspace(0, 1, STARTS) * max(0.0, room):
         for above in (True, False):
-            x = box.x0 + 4 / points if left else box.x1 - 4 / points - wide
             y = level if above else level - high
             inside = (at[:, 0] >= x) & (at[:, 0] <= x + wide) & (at[:, 1] >= y)
             below = not above and y < box.y0  # over the numbers of the axis
-            crossed[left, above] = int((inside & (at[:, 1] <= y + high)).sum()) + DENSE * below
-    left, above = min(crossed, key=lambda place: crossed[place])
+            count = int((inside & (at[:, 1] <= y + high)).sum()) + DENSE * below
+            crossed[float(x), above] = count
+    x, above = min(crossed, key=lambda place: crossed[place])
     ax.annotate(
         FLOOR,
-        (0.0 if left else 1.0, value),
-        (4 if left else -4, 2 if above else -2),
+        ((x - box.x0) / box.width, value),
+        (0, 2 if above else -2),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         fontsize=size,
         color=theme.faint,
-        ha="left" if left else "right",
+        ha="left",
         va="bottom" if above else "top",
         zorder=4,
     )

@@ -19,7 +19,15 @@ from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.plotting.drawing.look import Look, framed
 from particleflow.plotting.drawing.panels import CAPTION, TALLEST, above, fitting, quiet, sheet
-from particleflow.plotting.drawing.sheets import DPI, FONT, heading, picture, words, written
+from particleflow.plotting.drawing.sheets import (
+    DPI,
+    FONT,
+    heading,
+    picture,
+    texts_of,
+    words,
+    written,
+)
 from particleflow.plotting.figures.seen import ARROWS, BEYOND, POINTS, Seen
 from particleflow.plotting.scenes.records import named
 from particleflow.plotting.scenes.scene import Scene
@@ -120,7 +128,8 @@ def field(
     k = _record(path, at)
     if flow is None:
         _refuse_unless_recorded(path, k, what)
-    _checks.flag(arrows, "arrows"), _checks.flag(points, "points"), words(title, "title")
+    _checks.flag(arrows, "arrows"), _checks.flag(points, "points")
+    title, kept = words(title, "title"), texts_of(None if ax is None else [ax])
     look = Look.asked(runs, dark=dark)
     frame = framed(runs, look, xlim=xlim, ylim=ylim)
     _checks.count(dpi, "dpi")
@@ -146,7 +155,7 @@ def field(
         heading(ax, title, look.theme, 8.0 + 1.3 * FONT)
     whole = ax.get_figure(root=True)
     assert isinstance(whole, Figure)
-    return written(whole, place, dpi)
+    return written(whole, place, dpi, kept)
 
 
 def _plane(

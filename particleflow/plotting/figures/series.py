@@ -13,7 +13,7 @@ from jaxtyping import Float
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
 from particleflow.plotting.scenes.floors import floor_of
-from particleflow.plotting.scenes.records import named
+from particleflow.plotting.scenes.records import in_lines, named
 from particleflow.plotting.scenes.ticks import power
 from particleflow.runs import Band, Runs
 from particleflow.trajectory import Trajectory
@@ -62,8 +62,8 @@ def grouped(paths: Any) -> dict[str, list[Trajectory]]:
     """The runs of each name."""
     if isinstance(paths, Mapping):
         paths = {
-            str(name): list(runs) if isinstance(runs, list | tuple | Runs) else [runs]
-            for name, runs in paths.items()
+            name: list(runs) if isinstance(runs, list | tuple | Runs) else [runs]
+            for name, runs in in_lines(paths).items()
         }
         if empty := [name for name, runs in paths.items() if not runs]:
             remedy = "leave the name out"

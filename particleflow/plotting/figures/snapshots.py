@@ -24,6 +24,7 @@ from particleflow.plotting.drawing.sheets import (
     headed,
     heading,
     picture,
+    texts_of,
     words,
     written,
 )
@@ -91,8 +92,8 @@ def snapshots(
         Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
     records : sequence of int
         Columns, as indices (negative ones count from the end) into the steps at which anything was
-        recorded. A run without a record at such a step shows its last one before. Default: five,
-        equally far apart along the particles' paths.
+        recorded. A run without a record at such a step shows its last one before; a run that ended
+        has no further panels. Default: five, equally far apart along the particles' paths.
     ax : Axes, or several
         Draw into these axes of your own figure, row by row: one for each run and moment. A single
         one shows the last record by default.
@@ -140,7 +141,7 @@ def snapshots(
     )
     frame = framed(runs, look, axes=axes, xlim=xlim, ylim=ylim, density=density)
     cells = None if ax is None else _given(ax, len(runs))
-    words(title, "title")
+    title, kept = words(title, "title"), texts_of(cells)
     _checks.count(dpi, "dpi")
     wide = None if size is None else _wide(size, cells)
     columns = COLUMNS if cells is None else len(cells) // len(runs)
@@ -152,7 +153,7 @@ def snapshots(
             heading(cells[0], title, look.theme, 8.0 + 1.3 * FONT)
         whole = cells[0].get_figure(root=True)
         assert isinstance(whole, Figure)
-        return written(whole, path, dpi)
+        return written(whole, path, dpi, kept)
     return written(_sheet(scene, look, title, wide, dpi), path)
 
 
@@ -234,9 +235,17 @@ def _line(
 def _fill(cells: Sequence[Axes], scene: Scene, look: Look, *, corner: bool) -> None:
     """Draw all panels; `corner`: the axes are the user's, and the first one has no neighbours."""
     columns = len(cells) // len(scene.paths)
+    ends = [int(run.steps[-1]) for run in scene.paths.values()]
+    shown = [  # a run that ended has no further panels
+        [k == 0 or k >= len(scene.steps) or scene.steps[k - 1] < end for k in range(columns)]
+        for end in ends
+    ]
     for row, name in enumerate(scene.paths):
         for column, ax in enumerate(cells[row * columns : (row + 1) * columns]):
-            outer = (column == 0, row == len(scene.paths) - 1)
+            if not shown[row][column]:
+                ax.set_axis_off()
+                continue
+            outer = (column == 0, not any(below[column] for below in shown[row + 1 :]))
             hue = colour(row, look.theme)
             panel = Pictures if look.as_images else Panel
             made = panel(ax, scene, name, hue, size=FONT, outer=outer, look=look)

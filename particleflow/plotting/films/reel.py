@@ -10,10 +10,19 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from particleflow._refusals import RefusedValueError
 from particleflow.plotting.drawing.look import Look
-from particleflow.plotting.drawing.panels import CAPTION, TALLEST, Panel, above, fitting, sheet
+from particleflow.plotting.drawing.panels import (
+    CAPTION,
+    TALLEST,
+    Panel,
+    above,
+    fitting,
+    literal,
+    sheet,
+)
 from particleflow.plotting.drawing.pictures import Pictures
 from particleflow.plotting.films.gif import DISCS, SHADES, Frame
 from particleflow.plotting.films.insets import ROOM, Distance, Inset
@@ -130,6 +139,7 @@ class Reel:
                 ground.set_alpha(0)
         for artist in self.moving():
             artist.set_animated(True)
+        literal(part for part in figure.findobj(Text) if isinstance(part, Text))
         self.canvas.draw()
         self.background = self.canvas.copy_from_bbox(figure.bbox)
 
@@ -224,15 +234,15 @@ def _figure(scene: Scene, form: Format, look: Look, *, strip: bool) -> tuple[Fig
         spare = (room[0] - used[0]) / 2, (room[1] - used[1]) / 2 if form.size[1] else 0.0
     margins = left + spare[0], EDGE + spare[0], bottom + spare[1], top + spare[1]
     figure = sheet(
-        rows, columns, (width, width * aspect), margins, gap, form.dpi, look.theme.ground
+        rows,
+        columns,
+        (width, width * aspect),
+        margins,
+        gap,
+        form.dpi,
+        look.theme.ground,
+        most=MOST_PIXELS,
     )
-    if (most := max(figure.canvas.get_width_height())) > MOST_PIXELS:
-        raise RefusedValueError(
-            "dpi",
-            f"must give at most {MOST_PIXELS} pixels a side",
-            f"{form.dpi}, which gives {most}",
-            f"pass at most {form.dpi * MOST_PIXELS // most}",
-        )
     for ax in figure.axes[count:]:
         ax.remove()
     return figure, columns

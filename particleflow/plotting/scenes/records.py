@@ -6,17 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
 from particleflow import _checks
-from particleflow._files import replace_bytes
+from particleflow._files import not_written, refuse_unless_writable, replace_bytes
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
+
+Kind = TypeVar("Kind")
 
 # Least number of points of a crowd, which is shown as a density and measured by this many points.
 CROWD = 20_000
@@ -49,7 +52,20 @@ def named(paths: Trajectory | Mapping[str, Trajectory]) -> dict[str, Trajectory]
             f"`paths` must live in one space to share axes, got dimensions {dims}: draw them one"
             " by one"
         )
-    return {str(name): run for name, run in paths.items()}
+    return in_lines(paths)
+
+
+def in_lines(paths: Mapping[Any, Kind]) -> dict[str, Kind]:
+    """Return the mapping with each name in one line, where no two names become one."""
+    names = [in_one_line(str(name)) for name in paths]
+    if len(set(names)) < len(names):
+        names = [str(name) for name in paths]
+    return dict(zip(names, paths.values(), strict=True))
+
+
+def in_one_line(text: str) -> str:
+    """Return the text with spaces in the place of line breaks."""
+    return " ".join(text.splitlines())
 
 
 def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
@@ -57,11 +73,12 @@ def writable(file: str | Path, suffixes: Sequence[str], remedy: str) -> Path:
     path = _checks.path(file, "file", f"flow{suffixes[0]}")
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"`file` must end in {' '.join(suffixes)}, got '{path}': {remedy}")
-    if not path.parent.is_dir():
+    if not path.parent.exists():
         raise FileNotFoundError(
             f"`file` '{path}' could not be written, its folder does not exist: make it, or choose"
             " another"
         )
+    refuse_unless_writable(path, "file")
     return path
 
 
@@ -81,7 +98,7 @@ def write(file: Path, picture: bytes) -> None:
 
 def unwritable(file: Path, why: object) -> OSError:
     """Return the error of a file that cannot be written."""
-    return OSError(f"`file` '{file}' could not be written: {why}: choose a folder that is writable")
+    return not_written(file, "file", why)
 
 
 def recorded(paths: Mapping[str, Trajectory]) -> list[int]:

@@ -279,8 +279,10 @@ class Scene:
     def moment(self, name: str, step: float) -> str:
         """Return `step 120 · t = 0.12`."""
         run = self.paths[name]
-        at, t = (float(self._at(name, step, values.double())) for values in (run.steps, run.times))
-        return f"step {round(at)} · t = {t:.3g}"
+        at = round(float(self._at(name, step, run.steps.double())))
+        # the time of the step that is written
+        t = float(np.interp(at, run.steps.cpu().numpy(), run.times.cpu().numpy()))
+        return f"step {at} · t = {t:.3g}"
 
     def remarks(self, name: str, step: float) -> str:
         """Say how a run ended early and how many particles are out of sight.

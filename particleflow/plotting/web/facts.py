@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from particleflow._words import called
+from particleflow._words import called, number
 from particleflow.plotting.scenes import framing
 from particleflow.plotting.scenes.floors import floor_of
 from particleflow.plotting.scenes.records import crowded, recorded, telling
+from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
 from particleflow.plotting.web.labels import Classes
@@ -52,6 +55,7 @@ def packed(
     d = first.particles.shape[2]
     view, labels = _view(runs)
     low, high = framing.limits(list(runs.values()), recorded(runs), view)
+    ticks_of = [Ticks.between(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
     crowd = any(crowded(run.particles.shape[1]) for run in runs.values())
     grid = Grid.over(low, high, STEPS_OF_CROWD if crowd else STEPS)
     steps, rows, remark = _affordable(runs, view, grid, largest)
@@ -76,11 +80,16 @@ def packed(
         of_flow.append(same[0] if same else len(targets) - 1)
     facts: dict[str, object] = {
         "dim": d,
-        "labels": labels,
-        "middle": grid.middle.tolist(),
+        "labels": [
+            replace(ticks, unit=1.0).said(name)
+            for name, ticks in zip(labels, ticks_of, strict=True)
+        ],
+        # in all digits: coordinates of the page are distances from the middle
+        "middle": [repr(x) for x in grid.middle.tolist()],
+        "origin": [x - t.offset for x, t in zip(grid.middle.tolist(), ticks_of, strict=True)],
         "step": grid.step,
-        "low": low.tolist(),
-        "high": high.tolist(),
+        "low": (low - grid.middle).tolist(),
+        "high": (high - grid.middle).tolist(),
         "flows": flows,
         "targets": [{"points": target["points"]} for target in targets],
         "target_of": of_flow,
@@ -121,7 +130,7 @@ def _flow(
         "velocity": None,
         "mass": None,
         "images": None,
-        "witness": _witness(run, chosen, stored),
+        "witness": _witness(run, chosen, grid, stored),
         "curves": _curves(run),
         "status": run.verdict,
         "message": run.message,
@@ -150,7 +159,9 @@ def _images(run: Trajectory, cloud: torch.Tensor, stored: Bytes) -> Block:
     return stored.pictures(np.rint(255 * np.nan_to_num(grey)).astype(np.int32))
 
 
-def _witness(run: Trajectory, chosen: list[int], stored: Bytes) -> dict[str, object] | None:
+def _witness(
+    run: Trajectory, chosen: list[int], grid: Grid, stored: Bytes
+) -> dict[str, object] | None:
     """The recorded witness at some of the chosen records: its signed square root, 128 is 0.
 
     The square root shows the small values near the end of a run beside the large ones before.
@@ -167,7 +178,7 @@ def _witness(run: Trajectory, chosen: list[int], stored: Bytes) -> dict[str, obj
     values = run.witness[[chosen[k] for k in some]].detach().cpu().double().nan_to_num().numpy()
     most = float(np.quantile(np.abs(values), STRONG)) or 1.0
     root = np.sign(values) * np.sqrt(np.minimum(np.abs(values) / most, 1))
-    axes = run.witness_axes.detach().cpu().double()
+    axes = run.witness_axes.detach().cpu().double() - torch.from_numpy(grid.middle)
     return {
         "block": stored.pictures(np.rint(128 + 127 * root).astype(np.int32)),
         "records": some,
@@ -209,11 +220,20 @@ def _settings(run: Trajectory) -> dict[str, str]:
     said |= {
         "steps": int(run.steps[-1]),
         "particles": run.particles.shape[1],
-        "target": "none" if run.target is None else f"{len(run.target)} points",
+        "target": "none" if run.target is None else number(len(run.target), "point"),
     }
     if "seconds" in report:
         said["seconds"] = f"{float(report['seconds']):.2f}"
-    return {key: str(value) for key, value in said.items()}
+    return {key: _brief(str(value)) for key, value in said.items()}
+
+
+def _brief(said: str) -> str:
+    """A repr without what was not chosen: `Auto(...)` is Auto, parts that are None are left out.
+
+    >>> _brief("Flow(estimator=MMD(pairwise=Auto(rtol=1e-05, atol=None)), noise=None)")
+    'Flow(estimator=MMD(pairwise=Auto))'
+    """
+    return re.sub(r", \w+=None\b", "", re.sub(r"\bAuto\([^()]*\)", "Auto", said))
 
 
 def _affordable(
@@ -260,7 +280,7 @@ def _view(runs: Mapping[str, Trajectory]) -> tuple[Plane, list[str]]:
     """The coordinates that are shown, and their names: the first principal axes in d > 3."""
     d = next(iter(runs.values())).particles.shape[2]
     if d <= 3:
-        return Plane(), ["x"] if d == 1 else [f"x{k + 1}" for k in range(d)]
+        return Plane(), ["x", "y"][:d] if d < 3 else [f"x{k + 1}" for k in range(d)]
     axes, share = framing.principal(list(runs.values()))
     axes = axes[:, :PRINCIPAL]
     return Plane(axes), [f"PC {k + 1} ({share[k]:.0f} %)" for k in range(axes.shape[1])]

@@ -1,10 +1,12 @@
 """Pack trajectories for the page of the player: arrays as small integers, in one gzip.
 
 A position is a whole number of steps from the middle of the picture, of which 4096 (of a crowd
-1024) are the longest side. A series over records is stored as its second differences in time,
-q_k - 2 q_{k-1} + q_{k-2}: particles of a flow go on as they went, so these are small. Signs are
-folded into the lowest bit (zigzag), and low and high bytes are stored apart, so that gzip finds the
-zeros.
+1024) are the longest side. The page computes with distances from this middle, in float32: far from
+the origin the coordinates themselves would have too few digits.
+
+A series over records is stored as its second differences in time, q_k - 2 q_{k-1} + q_{k-2}:
+particles of a flow go on as they went, so these are small. Signs are folded into the lowest bit
+(zigzag), and low and high bytes are stored apart, so that gzip finds the zeros.
 """
 
 from __future__ import annotations
@@ -106,6 +108,6 @@ def plain(value: object) -> object:
     if isinstance(value, (bool, str, int)) or value is None:
         return value
     if isinstance(value, float):
-        # seven digits: more than a page can show
-        return float(f"{value:.7g}") if math.isfinite(value) else None
+        # twelve digits: times late in a run still differ
+        return float(f"{value:.12g}") if math.isfinite(value) else None
     return str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import re
@@ -59,7 +60,7 @@ def player(
         A class of each particle, e.g. that of the point where it began; at most 32 classes. The
         page offers them as colours.
     python : str
-        The lines that made this, which the page offers to copy. Without it, the report's settings.
+        The lines that made this, Python or a command, which the page offers to copy.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def page(
     """The text of the page, of about `largest` bytes at most. See `player`."""
     facts, arrays = packed(runs, as_images, largest, classes)
     facts |= {"title": title or " and ".join(filter(None, runs)) or "particle flow"}
-    facts |= {"python": python}
+    facts |= {"python": python, "copies": _kind(python)}
     here = files("particleflow.plotting.web")
     template, style, *scripts = (
         here.joinpath(name).read_text(encoding="utf-8")
@@ -102,6 +103,7 @@ def page(
             "player.css",
             "points.js",
             "unpack.js",
+            "axes.js",
             "saving.js",
             "pointer.js",
             "player.js",
@@ -134,6 +136,15 @@ def _fits(as_images: tuple[int, int], d: int) -> None:
         _checks.count(side, "as_images", remedy=remedy)
     if len(sides) != 2 or sides[0] * sides[1] != d:
         raise ValueError(f"`as_images` must fill d = {d} pixels, got {as_images}: {remedy}")
+
+
+def _kind(lines: str) -> str:
+    """What lines to copy are: Python, or a command of the shell."""
+    try:
+        ast.parse(lines)
+    except (SyntaxError, ValueError):
+        return "command"
+    return "Python"
 
 
 def _short(script: str) -> str:

@@ -15,12 +15,15 @@ const CELL = 15;      // pixels of a square in which one arrow begins at most
 
 const view = {
   u: 0, playing: false, pace: "path", speed: 1, loop: true, colour: "flow", trails: 0.15, dark: false,
-  target: true, arrows: false, heat: false, over: false, space: facts.dim === 3, images: false, lasso: false,
+  target: true, arrows: false, heat: false, over: false, space: facts.dim === 3 && !facts.images, images: Boolean(facts.images), lasso: false,
   axes: [0, Math.min(1, facts.labels.length - 1)], turn: [0.7, 0.42], centre: null, zoom: 1,
   alone: -1, hover: -1, group: null, card: false,
 };
 const line1d = facts.dim === 1;
 const extent = facts.low.map((low, c) => facts.high[c] - low);
+// Coordinates are distances from the middle of the picture. What the reader is told is not.
+const middle = facts.middle.map(Number);
+const coordinate = (c, x) => String(+(middle[c] + x).toPrecision(clamp(3 + Math.ceil(Math.log10(Math.abs(middle[c] + x) / extent[c] || 1)), 3, 17)));
 let flows = [], targets = [], panels = [], charts = [], paces = {};
 
 // ---------------------------------------------------------------- light and dark
@@ -43,12 +46,12 @@ function setDark(on) {
 // ---------------------------------------------------------------- flows and time
 
 function prepare(bytes) {
-  targets = facts.targets.map((target) => series(bytes, target.points, facts.step, facts.middle)[0]);
+  targets = facts.targets.map((target) => series(bytes, target.points, facts.step)[0]);
   flows = facts.flows.map((fact, index) => {
     const [T, N, C] = fact.positions.shape;
     const flow = {
       ...fact, index, T, N, C, place: 0,
-      positions: series(bytes, fact.positions, facts.step, facts.middle),
+      positions: series(bytes, fact.positions, facts.step),
       velocity: fact.velocity && series(bytes, fact.velocity.block, fact.velocity.unit),
       mass: fact.mass && series(bytes, fact.mass, 1 / 256),
       pictures: fact.images && pictures(bytes, fact.images),
@@ -103,7 +106,8 @@ function interpolate(x, xs, ys) {
   if (x <= xs[0]) return ys[0];
   if (x >= xs[high]) return ys[high];
   while (high - low > 1) { const middle = (low + high) >> 1; if (xs[middle] <= x) low = middle; else high = middle; }
-  return ys[low] + ((x - xs[low]) / (xs[high] - xs[low])) * (ys[high] - ys[low]);
+  const f = (x - xs[low]) / (xs[high] - xs[low]), [y, next] = [ys[low], ys[high]];
+  return f === 0 ? y : y === null || next === null ? NaN : y + f * (next - y);
 }
 
 // For each pace and flow the places at MOMENTS + 1 moments. "path": all flows at one step, so chosen
@@ -130,8 +134,10 @@ function pacesOf() {
     const falls = flows.map(({ w2 }) => w2.values.map((_, k) => -Math.log(Math.min(...w2.values.slice(0, k + 1)))));
     const first = Math.min(...falls.map((fall) => fall[0])), last = Math.max(...falls.map((fall) => fall[fall.length - 1]));
     found["equal W2"] = table((flow, u) => {
-      const fall = falls[flow.index], reached = fall.findIndex((f) => f >= first + u * (last - first) - 1e-9);
-      return atStep(flow, flow.w2.steps[reached < 0 ? fall.indexOf(fall[fall.length - 1]) : reached]);
+      const fall = falls[flow.index], level = first + u * (last - first), k = fall.findIndex((f) => f >= level - 1e-9);
+      if (k <= 0) return atStep(flow, flow.w2.steps[k ? fall.indexOf(fall[fall.length - 1]) : 0]);
+      const { steps: at, values: w } = flow.w2;
+      return atStep(flow, interpolate(w[k - 1] - Math.exp(-level), [0, w[k - 1] - w[k]], [at[k - 1], at[k]]));
     });
   }
   return found;
@@ -148,7 +154,7 @@ function placeOf(flow, u = view.u, pace = view.pace) {
   return places[j] + (at - j) * (places[j + 1] - places[j]);
 }
 const stepOf = (flow, place) => interpolate(place, numbers(flow.T), flow.steps);
-const valueOf = (flow, curve, place) => interpolate(stepOf(flow, place), curve.steps, curve.values);
+const valueOf = (flow, curve, place) => interpolate(stepOf(flow, place), curve.steps, curve.values);  // NaN beside a value that is none
 
 // Positions at the present place, by linear interpolation between records, into flow.now.
 function move(flow) {
@@ -169,10 +175,10 @@ function home() {
 // How a panel of w by h pixels shows points (N, C): `to` puts point i into out[o], out[o + 1].
 function projection(w, h, C) {
   if (line1d) {
-    return { kind: "line", x: (u) => 10 + u * (w - 44), y: (x) => h - 14 - ((x - facts.low[0]) / extent[0]) * (h - 40) };
+    return { kind: "line", x: (u) => LEFT + u * (w - LEFT - 34), y: (x) => h - 14 - ((x - facts.low[0]) / extent[0]) * (h - 40) };
   }
   if (view.space) {
-    const half = Math.hypot(...extent.slice(0, 3)) / 2, unit = (0.6 * Math.min(w, h) * view.zoom) / half;
+    const half = Math.hypot(...extent.slice(0, 3)) / 2, unit = fit(w, h, half) * view.zoom;
     const [ct, st, cl, sl] = [Math.cos(view.turn[0]), Math.sin(view.turn[0]), Math.cos(view.turn[1]), Math.sin(view.turn[1])];
     const middle = facts.low.map((low, c) => low + extent[c] / 2);
     return {
@@ -195,6 +201,20 @@ function projection(w, h, C) {
     },
     back: (x, y) => [(x - x0) / unit, (y0 - y) / unit],
   };
+}
+
+// Pixels a unit at which the box, turned by any angle, stays within a panel in space.
+function fit(w, h, half) {
+  const [cl, sl] = [Math.cos(view.turn[1]), Math.sin(view.turn[1])], wide = Math.hypot(extent[0], extent[1]) / 2, high = extent[2] / 2;
+  let [across, up] = [0, 0];
+  for (const z of [-high, high]) {
+    for (const into of numbers(33).map((k) => wide * (k / 16 - 1))) {
+      const near = 1 / (1 + (0.28 * (sl * z + cl * into)) / half);
+      across = Math.max(across, near * Math.sqrt(Math.max(0, wide * wide - into * into)));
+      up = Math.max(up, near * Math.abs(cl * z - sl * into));
+    }
+  }
+  return Math.min((0.5 * w - 6) / across, (0.5 * h - 6) / up);
 }
 
 function project(seen, points, count, out) {
@@ -338,7 +358,8 @@ function drawGround(panel, seen) {
   if (seen.kind === "line") {
     if (view.heat && panel.group[0].witness) drawHeat(pen, panel.group[0], seen);
     small(pen);
-    pen.fillText(`${facts.labels[0]} from ${short(facts.low[0])} to ${short(facts.high[0])}, against ${view.pace}`, 12, 16);
+    pen.fillText(`${facts.labels[0]} against ${view.pace}`, LEFT, 16);
+    drawTicks(panel, seen);
     pen.fillStyle = css(colour, 0.6);
     if (view.target && target) for (const x of target) pen.fillRect(w - 26, seen.y(x) - 0.75, 20, 1.5);
     return;
@@ -357,6 +378,7 @@ function drawGround(panel, seen) {
     const count = target.length / C;
     cloud(panel, project(seen, target, count, new Float32Array(2 * count)), count, null, [colour], 0.75, null);
   }
+  if (seen.kind === "plane") drawTicks(panel, seen);
 }
 
 // The path of particle i between two places, onto the pen's path.
@@ -446,11 +468,13 @@ function drawSpaceTime(panel, seen, flow, palette, shade) {
   dots(pen, flow.flat, byShade(flow.N, shade, () => true), palette, 2, 0.9);
 }
 
-// The moment of each record at the present pace.
-function momentsOf(flow) {
-  const places = paces[view.pace][flow.index];
-  return numbers(flow.T).map((k) => { const j = places.findIndex((place) => place >= k - 1e-9); return j < 0 ? 1 : j / MOMENTS; });
+// The first moment at which a flow is at a place, the inverse of placeOf; of each record.
+function momentOf(flow, place) {
+  const places = paces[view.pace][flow.index], j = places.findIndex((each) => each >= place - 1e-9);
+  if (j <= 0) return j < 0 ? 1 : 0;
+  return (j - 1 + clamp((place - places[j - 1]) / (places[j] - places[j - 1]), 0, 1)) / MOMENTS;
 }
+const momentsOf = (flow) => numbers(flow.T).map((k) => momentOf(flow, k));
 
 // The first particles as pictures, as many as fit at a size that can be read, with lines between.
 function drawImages({ pen, w, h, group: [flow] }) {
@@ -552,12 +576,15 @@ function drawLines({ pen, w, h }, lines, x, y, ticks, log) {
     line(pen, [[LEFT, y(tick)], [right, y(tick)]], theme.line, 1);
   }
   for (const { flow, curve } of lines) {
-    if (curve.floor > 0) {
+    if (curve.floor > 0 && !labels.some((label) => label.floor && Math.abs(label.y - y(curve.floor)) < 3)) {
       line(pen, [[LEFT, y(curve.floor)], [right, y(curve.floor)]], theme.quiet, 1.2, [4, 4]);
       if (!labels.some((label) => label.floor && Math.abs(label.y - y(curve.floor)) < 12)) labels.push({ y: y(curve.floor), text: "fresh samples", colour: theme.quiet, floor: true });
     }
-    const path = numbers(MOMENTS + 1).map((j) => [x(j / MOMENTS), valueOf(flow, curve, placeOf(flow, j / MOMENTS))]).filter(([, v]) => good(v, log)).map(([u, v]) => [u, y(v)]);
-    line(pen, path, flow.css, 2, flow.dashes.map((x) => 2 * x));
+    const moments = numbers(MOMENTS + 1).map((j) => [x(j / MOMENTS), valueOf(flow, curve, placeOf(flow, j / MOMENTS))]);
+    const parts = [[]];  // a line ends where a value is none
+    for (const [u, v] of moments) good(v, log) ? parts[parts.length - 1].push([u, y(v)]) : parts.push([]);
+    for (const path of parts) line(pen, path, flow.css, 2, flow.dashes.map((x) => 2 * x));
+    const path = parts.flat();
     if (path.length) labels.push({ y: path[path.length - 1][1], text: flow.name, colour: theme.ink });
   }
   // names at the ends of lines, 12 pixels apart
@@ -565,7 +592,7 @@ function drawLines({ pen, w, h }, lines, x, y, ticks, log) {
   labels.forEach((label, k) => { if (k) label.y = Math.max(label.y, labels[k - 1].y + 12); });
   labels.reverse().forEach((label, k) => { label.y = Math.min(label.y, k ? labels[k - 1].y - 12 : h - 6); });
   pen.textAlign = "left";
-  for (const label of labels) { pen.fillStyle = label.colour; pen.fillText(label.text, right + 4, label.y + 4, RIGHT - 6); }
+  for (const label of labels) { pen.fillStyle = label.colour; pen.fillText(label.text.length > 15 ? label.text.slice(0, 14) + "…" : label.text, right + 4, label.y + 4, RIGHT - 6); }
 }
 
 // How many particles move how fast, on a log axis.
@@ -594,7 +621,7 @@ function draw() {
   asked = false;
   const began = performance.now();
   for (const flow of flows) move(flow);
-  for (const panel of panels) drawPanel(panel);
+  for (const panel of panels) if (panel.w && panel.h) drawPanel(panel);  // hidden panels have no size
   for (const chart of charts) drawChart(chart);
   tell();
   window.player.milliseconds = performance.now() - began;
@@ -603,8 +630,9 @@ function draw() {
 function tell() {
   $("scrub").value = view.u;
   $("play").textContent = view.playing ? "Pause" : "Play";
-  const steps = [...new Set(flows.map((flow) => Math.round(stepOf(flow, flow.place))))];
-  const times = [...new Set(flows.map((flow) => short(interpolate(flow.place, numbers(flow.T), flow.times))))];
+  // a time is that of its whole step
+  const whole = flows.map((flow) => Math.round(stepOf(flow, flow.place))), steps = [...new Set(whole)];
+  const times = [...new Set(flows.map((flow, k) => short(interpolate(whole[k], flow.steps, flow.times))))];
   $("moment").textContent = (steps.length === 1 ? "step " : "steps ") + steps.join(", ") + (times.length === 1 ? `, t = ${times[0]}` : "");
   const key = legend(), keyed = JSON.stringify(key);
   if (tell.keyed !== keyed) {
@@ -617,6 +645,8 @@ function tell() {
       const floor = flow.w2 && flow.w2.floor ? ` (floor ${short(flow.w2.floor)})` : "";
       const parts = flow.w2 ? [`W2 ${short(valueOf(flow, flow.w2, flow.place))}${floor}`] : [];
       if (flow.place > flow.T - 1.001) parts.push(flow.status);
+      const far = outside(flow);
+      if (far) parts.push(far);
       told.textContent = parts.join(", ");
     }
     panel.canvas.setAttribute("aria-label", `${panel.group.map((flow) => flow.name).join(", ")}: ${$("moment").textContent}`);
@@ -646,11 +676,11 @@ function play(on) {
 function begin(on) { setCard(false); play(on); }
 function go(u) { view.u = clamp(u, 0, 1); play(false); }
 
-// One record on or back, of the flow that has most records.
+// The next record, or the last one before, of the flow that ends last; of several, of that with most.
 function nudge(by) {
-  const flow = flows.reduce((a, b) => (b.T > a.T ? b : a)), aim = clamp(Math.round(placeOf(flow)) + by, 0, flow.T - 1);
-  const moments = numbers(1001).map((j) => j / 1000), miss = moments.map((u) => Math.abs(placeOf(flow, u) - aim));
-  go(moments[miss.indexOf(Math.min(...miss))]);
+  const rank = (flow) => momentOf(flow, flow.T - 1) + flow.T / 1e7, flow = flows.reduce((a, b) => (rank(b) > rank(a) ? b : a));
+  const place = placeOf(flow), aim = by > 0 ? Math.floor(place + 1e-6) + 1 : Math.ceil(place - 1e-6) - 1;
+  go(momentOf(flow, clamp(aim, 0, flow.T - 1)));
 }
 
 // ---------------------------------------------------------------- keys
@@ -744,7 +774,9 @@ function buildControls() {
   bind("picture", "click", savePNG);
   bind("vector", "click", saveSVG);
   bind("link", "click", () => { remember(); copy($("link"), location.href); });
-  bind("python", "click", () => copy($("python"), facts.python || "# " + $("settings").innerText.replaceAll("\n", "\n# ")));
+  bind("python", "click", () => copy($("python"), facts.python));
+  $("python").hidden = !facts.python;
+  [$("python").textContent, $("python").title] = [`Copy ${facts.copies}`, `Copy the ${facts.copies} that made this`];
   $("arrows").parentElement.hidden = !flows.some((flow) => flow.velocity);
   $("heat").parentElement.hidden = !flows.some((flow) => flow.witness);
   $("target").parentElement.hidden = !targets.length;

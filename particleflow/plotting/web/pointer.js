@@ -78,7 +78,7 @@ function hover(panel, at, event) {
   $("tip").hidden = !found;
   if (found) {
     const [flow, i] = found, box = $("player").getBoundingClientRect();
-    $("tip").textContent = `particle ${i}  (${numbers(Math.min(flow.C, 3)).map((c) => short(flow.now[i * flow.C + c])).join(", ")})  speed ${short(flow.speeds[flow.record][i])}`;
+    $("tip").textContent = `particle ${i}  (${numbers(Math.min(flow.C, 3)).map((c) => coordinate(c, flow.now[i * flow.C + c])).join(", ")})  speed ${short(flow.speeds[flow.record][i])}`;
     $("tip").style.left = clamp(event.clientX - box.left + 14, 0, Math.max(0, box.width - $("tip").offsetWidth - 4)) + "px";
     $("tip").style.top = event.clientY - box.top + 16 + "px";
   }

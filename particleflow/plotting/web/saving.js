@@ -58,7 +58,14 @@ function arrangement() {
 function writeFrame(pen, { sheets, w, h }, put) {
   pen.fillStyle = theme.ground;
   pen.fillRect(0, 0, w, h);
-  const say = (text, x, y, font, most) => { [pen.font, pen.fillStyle, pen.textAlign] = [font, theme.ink, "left"]; pen.fillText(text, x, y, most); };
+  const say = (text, x, y, font, most = Infinity) => {
+    const ruler = pen.ruler || pen;
+    ruler.font = font;
+    // a text that is too long is smaller, not squeezed
+    const share = Math.min(1, most / ruler.measureText(text).width);
+    [pen.font, pen.fillStyle, pen.textAlign] = [font.replace(/(\d+)px/, (_, size) => `${Math.max(7, Math.floor(size * share))}px`), theme.ink, "left"];
+    pen.fillText(text, x, y, most);
+  };
   say(facts.title, 8, 28, "600 22px system-ui, sans-serif", w - 16);
   say($("moment").textContent, 8, 50, "14px system-ui, sans-serif", w - 16);
   for (const [sheet, x, y] of sheets) {

@@ -6,8 +6,8 @@ async function bytesOf(text) {
 }
 
 // The inverse of pack.Bytes.series: second differences in time, zigzag, bytes apart. Returns one
-// Float32Array (N * C) for each record, in units of `unit` around `middle`.
-function series(bytes, block, unit, middle) {
+// Float32Array (N * C) for each record, in units of `unit`.
+function series(bytes, block, unit) {
   const [T, N, C] = block.shape, all = T * N * C, whole = new Int16Array(all);
   const low = bytes.subarray(block.at, block.at + all), high = bytes.subarray(block.at + all, block.at + 2 * all);
   const records = numbers(T).map(() => new Float32Array(N * C));
@@ -19,7 +19,7 @@ function series(bytes, block, unit, middle) {
         if (k > 1) q += 2 * whole[at - N] - whole[at - 2 * N];
         else if (k > 0) q += whole[at - N];
         whole[at] = q;
-        records[k][i * C + c] = (middle ? middle[c] : 0) + unit * whole[at];
+        records[k][i * C + c] = unit * whole[at];
       }
     }
   }
