@@ -200,7 +200,7 @@ class Result(Rows):
         place = _checks.path(folder, "folder", "out/study")
         place.mkdir(parents=True, exist_ok=True)
         files = {
-            "results.json": json.dumps(self.record(), indent=1, allow_nan=False) + "\n",
+            "results.json": _text(self.record()),
             "results.csv": csv_text(self.records()),
             "results.md": self.table(markdown=True) + "\n",
         }
@@ -209,13 +209,13 @@ class Result(Rows):
         return [place / name for name in files]
 
     def record(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All of it, for JSON; of trials the ends of their curves only."""
         return {
             "format": FORMAT,
             "study": dict(self.study),
             "environment": dict(self.environment),
             "interrupted": self.interrupted,
-            "rows": [{k: v for k, v in row.items() if k != "traceback"} for row in self.rows],
+            "rows": [_brief(row) for row in self.rows],
         }
 
     @classmethod
@@ -244,3 +244,19 @@ class Result(Rows):
                 f"`file` must be a results.json of a study, got '{path}': {error}: pass one that"
                 " Result.save wrote"
             ) from None
+
+
+def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for JSON: without a traceback, and of a trial the ends of its curve."""
+    kept = {name: value for name, value in row.items() if name != "traceback"}
+    if row["role"] == "trial" and "curve" in row:
+        ends = {name: [values[0], values[-1]] for name, values in row["curve"].items()}
+        kept["curve"] = ends
+    return kept
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    """JSON with a line for each row."""
+    head = {name: value for name, value in record.items() if name != "rows"}
+    rows = [json.dumps(row, separators=(",", ":"), allow_nan=False) for row in record["rows"]]
+    return json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + ",\n".join(rows) + "\n]}\n"
