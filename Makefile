@@ -23,7 +23,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test quick coverage test-slow docs format lint types benchmark check clean distclean
+.PHONY: help install demo test quick coverage test-slow docs format lint types benchmark record check clean distclean
 
 help: ## print this help
 	@echo 'make TARGET [VARIABLE=value ...]'
@@ -81,6 +81,12 @@ types: $(VENV)/.done-dev ## mypy
 
 benchmark: $(VENV)/.done-base ## the benchmarks
 	$(RUN) benchmarks $(ARGS)
+
+# Finished runs lie in out/suite: the same command goes on after an interrupt.
+record: $(VENV)/.done-base ## the whole suite, about half an hour; its report goes to docs/benchmarks
+	$(RUN) benchmarks speed --rows lines --out out/suite
+	$(RUN) benchmarks --out out/suite $(ARGS)
+	cp out/suite/report.html out/suite/results.csv out/suite/truth.csv docs/benchmarks/
 
 check: lint types docs test ## everything that a change has to pass
 

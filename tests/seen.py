@@ -98,6 +98,46 @@ def bits(seen: Any) -> Any:
 # ---------------------------------------------------------------- what is seen
 
 
+def made_with(problem: Any, lam: float = 1.0) -> pf.Flow:
+    return pf.mmd_flow(pf.kernels.Gaussian(lam * problem.bandwidth))
+
+
+def made_wide(problem: Any, lam: float = 1.0) -> pf.Flow:
+    return pf.mmd_flow(pf.kernels.Gaussian(3 * lam * problem.bandwidth))
+
+
+A_TASK = pf.study.Task(
+    "a",
+    pf.samplers.Gaussian(dim=2),
+    pf.samplers.Rings(),
+    particles=5,
+    targets=7,
+    steps=2,
+)
+A_CONTENDER = pf.study.Contender("mmd", made_with, stepping=None)
+
+
+def of_contender(contender: Any) -> Any:
+    setup = contender.build(A_TASK.draw(0), contender.default)
+    return contender.name, contender.title, sorted(contender.default), repr(setup.flow)
+
+
+def of_task(task: Any) -> Any:
+    drawn = task.draw(0)
+    words = (task.name, task.title, task.as_images, drawn.steps, drawn.bandwidth)
+    return (*words, drawn.x0, drawn.target)
+
+
+def of_study(study: Any) -> Any:
+    """What a study leaves, without the seconds, which are never the same."""
+    found = []
+    for row in study.run(progress=False).rows:
+        curve = {name: values for name, values in row["curve"].items() if name != "seconds"}
+        words = [row[name] for name in ("task", "contender", "role", "seed", "trajectory")]
+        found.append((*words, curve))
+    return found
+
+
 def of_kernel(kernel: Any) -> Any:
     s = torch.linspace(0.1, 4, 7, dtype=torch.float64)
     return kernel.profile(s), kernel.slope(s), getattr(kernel, "bandwidth", None)

@@ -44,6 +44,9 @@ MADE = {
     "metrics.TwoSample",
     "pairwise.Audit",
     "pairwise.Promise",
+    "study.Interval",
+    "study.Problem",
+    "study.Result",
 }
 # Written in numerics for the modules of the package, not by users.
 WITHIN = {"clouds.FixedCloud", "kept.Kept", "clouds.corners", "clouds.extent"}

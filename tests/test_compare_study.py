@@ -81,8 +81,8 @@ def test_each_seed_is_the_plain_comparison_with_that_seed(tmp_path):
     flows = ["--flows", "mmd,mmd-noise", *SMALL[:-2], "--seed", "3"]
     assert compare(*flows, "--seeds", "2", "--jobs", "1", out=tmp_path / "s") == 0
     assert {file.name for file in (tmp_path / "s").iterdir()} == LEFT
-    assert compare(*flows, "--no-gif", out=tmp_path / "3") == 0
-    repeat = ["--config", str(tmp_path / "s" / "config.toml"), "--seeds", "1", "--no-gif"]
+    assert compare(*flows, "--film", "none", out=tmp_path / "3") == 0
+    repeat = ["--config", str(tmp_path / "s" / "config.toml"), "--seeds", "1", "--film", "none"]
     assert compare(*repeat, "--seed", "4", out=tmp_path / "4") == 0
     for seed, name in enumerate(("3", "4")):
         for flow, found in plain_ends(tmp_path / name).items():
@@ -153,7 +153,16 @@ def test_what_is_tuned_changes_the_flow(tmp_path):
     flags = {name: str(row["settings"][name]) for name in ("beta", "beta_half", "bandwidth")}
     # the same settings by hand, on the seed of the trial
     by_hand = [
-        *("--flows", "mmd-noise", "--no-gif", "--dt", repr(row["dt"]), "--seed", str(row["seed"])),
+        *(
+            "--flows",
+            "mmd-noise",
+            "--film",
+            "none",
+            "--dt",
+            repr(row["dt"]),
+            "--seed",
+            str(row["seed"]),
+        ),
         *(word for name, value in flags.items() for word in (options.BY_NAME[name].flag, value)),
     ]
     config = ["--config", str(tmp_path / "config.toml"), "--seeds", "1", "--tune", "0"]
@@ -189,7 +198,17 @@ def test_a_flow_that_does_not_take_the_option_appears_once(tmp_path):
         "mono ratio=kale lam=1",
     ]
     # each value is the flow that has it in a plain comparison
-    plain = ["--flows", "kale,mono", *SMALL[:-2], "--no-gif", "--ratio", "kale", "--lam", "0.01"]
+    plain = [
+        "--flows",
+        "kale,mono",
+        *SMALL[:-2],
+        "--film",
+        "none",
+        "--ratio",
+        "kale",
+        "--lam",
+        "0.01",
+    ]
     assert compare(*plain, out=tmp_path / "plain") == 0
     found = plain_ends(tmp_path / "plain")
     for flow, name in (("kale", "kale lam=0.01"), ("mono", "mono ratio=kale lam=0.01")):
@@ -215,7 +234,7 @@ def test_every_swept_value_is_the_plain_flow_with_it(tmp_path, flow, option, val
     flag = options.BY_NAME[option].flag
     for value in values.split(","):
         out = tmp_path / value
-        assert compare(*asked, flag, value, "--no-gif", "--metrics", "w2", out=out) == 0
+        assert compare(*asked, flag, value, "--film", "none", "--metrics", "w2", out=out) == 0
         with (out / "metrics.csv").open() as file:
             last = float([*csv.DictReader(file)][-1]["W2"])
         (row,) = rows(tmp_path, contender=f"{flow} {option}={float_or_word(value)}")
@@ -359,7 +378,7 @@ def test_the_folder_of_another_study_is_refused_and_left_as_it_was(tmp_path, cap
 def test_a_plain_comparison_makes_place_and_keeps_finished_runs(tmp_path):
     assert compare("--flows", "mmd", "--seeds", "2", *GIVEN, out=tmp_path) == 0
     rows_before = made(tmp_path)
-    assert compare("--flows", "mmd", *SMALL[:-2], "--no-gif", out=tmp_path) == 0
+    assert compare("--flows", "mmd", *SMALL[:-2], "--film", "none", out=tmp_path) == 0
     left = {file.name for file in tmp_path.iterdir()}
     assert not left & {"results.json", "results.csv", "results.md", "curves.png", "report.html"}
     assert "metrics.csv" in left

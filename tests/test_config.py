@@ -161,7 +161,7 @@ def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
     tasks = []
     for unit in (1.0, 100.0):
         law = samplers.FromArray(unit * points + 5 * unit)
-        x0, start = starts.start(
+        x0, _, start = starts.start(
             {}, law.points, float(law.points.var(0, unbiased=False).mean().sqrt()), 1
         )
         _, bandwidth = cli_task.kernel_of({}, law.points, ["mmd"])
@@ -183,7 +183,7 @@ def test_outliers_move_neither_the_start_nor_its_width():
     lost = torch.cat([points, torch.tensor([[1e4, -3e5], [-7e3, 2e5]], dtype=torch.float64)])
     assert torch.equal(starts.bulk(lost), points)
     assert torch.equal(starts.bulk(points), points)
-    x0, start = starts.start(
+    x0, _, start = starts.start(
         {}, starts.bulk(lost), float(points.var(0, unbiased=False).mean().sqrt()), 1
     )
     assert (start["start_mean"], start["start_std"]) == (clean["start_mean"], clean["start_std"])

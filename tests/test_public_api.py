@@ -71,6 +71,7 @@ MODULES = [
     "samplers",
     "schedules",
     "scikit",
+    "study",
     "testing",
 ]
 

@@ -151,8 +151,8 @@ def results_of(flows: Iterable[str], *, single: bool, film: str) -> list[str]:
 
 
 def film_of(task: Task) -> str:
-    """The kind of the film, or none."""
-    return str(task.settings["film"])
+    """The kind of the film, or none; a study makes none."""
+    return str(task.settings.get("film", "none"))
 
 
 def trajectory_of(flow: str, single: bool) -> str:
