@@ -86,7 +86,7 @@ benchmark: $(VENV)/.done-base ## the benchmarks
 record: $(VENV)/.done-base ## the whole suite, about half an hour; its report goes to docs/benchmarks
 	$(RUN) benchmarks speed --rows lines --out out/suite
 	$(RUN) benchmarks --out out/suite $(ARGS)
-	cp out/suite/report.html out/suite/results.csv out/suite/truth.csv docs/benchmarks/
+	cd out/suite && cp -r report.html results.csv results.json truth.csv players ../../docs/benchmarks/
 
 check: lint types docs test ## everything that a change has to pass
 

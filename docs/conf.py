@@ -29,6 +29,7 @@ html_title = f"particleflow {release}"
 html_static_path = ["_static"]
 html_css_files = ["particleflow.css"]
 html_copy_source = False
+html_extra_path = ["benchmarks"]  # the recorded suite: benchmarks.rst links to its files
 html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"

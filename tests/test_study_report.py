@@ -675,3 +675,12 @@ def test_the_page_can_be_read(
     )
     assert len(widths) >= 10
     assert min(widths) > 240
+
+
+def test_sections_of_statements_are_folded_where_all_hold(result: Result, tmp_path: Path) -> None:
+    good, bad = ({**one, "section": one["verdict"]} for one in TRUTH[:2])
+    page = result.report(tmp_path / "r.html", truth=[good, bad]).read_text()
+    assert "<details><summary>holds: 1 of 1</summary>" in page
+    assert "<details open><summary>fails: 0 of 1</summary>" in page
+    plain = result.report(tmp_path / "p.html", truth=TRUTH).read_text()
+    assert plain.count("<summary>") == page.count("<summary>") - 2

@@ -138,8 +138,8 @@ class Result(Rows):
             Ends in .html.
         truth : list of dict
             Statements: name, words, source, number (as stated), low, high (the stated range; None
-            for an open end), seeds, values (one for each seed), verdict, note, command. Those whose
-            verdict is "holds" count as reproduced.
+            for an open end), seeds, values (one for each seed), verdict, note, command, section.
+            Those whose verdict is "holds" count as reproduced. Sections are folded where all hold.
         speed : list of dict
             Measured times: backend, d, N, ms (a step).
         players : mapping of task to path

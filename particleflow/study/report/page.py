@@ -85,6 +85,7 @@ def page(
         best=heat.sentence(result),
         wins=heat.wins(result),
         truth=shown,
+        sections=truth.sections(shown),
         strip=(truth.WIDTH, truth.HEIGHT, truth.TOP, truth.BOTTOM),
         equal=[(name, heat.at_equal(result, name)) for name in ("steps", "seconds", "fits")],
         worst=heat.WORST,

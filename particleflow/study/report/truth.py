@@ -14,7 +14,15 @@ HOLDS = "holds"
 # Marks of verdicts, which read without colour: confirmed, refuted, anything else.
 MARKS = ("✓", "✗", "○")
 # What a statement may leave out, and what is meant then.
-OPTIONAL = {"words": "", "source": "", "number": "", "seeds": None, "note": "", "command": ""}
+OPTIONAL = {
+    "section": "",
+    "words": "",
+    "source": "",
+    "number": "",
+    "seeds": None,
+    "note": "",
+    "command": "",
+}
 # Width and height of a strip, and the height at which its range begins and ends.
 WIDTH, HEIGHT = 240.0, 40.0
 TOP, BOTTOM = 3.0, 25.0
@@ -70,6 +78,12 @@ def statements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def sections(found: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The statements by their sections, in order of their first appearance."""
+    names = dict.fromkeys(one["section"] for one in found)
+    return [(name, [one for one in found if one["section"] == name]) for name in names]
 
 
 def strip(values: Sequence[float], low: float | None, high: float | None) -> dict[str, Any]:
