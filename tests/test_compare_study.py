@@ -91,6 +91,7 @@ def test_each_seed_is_the_plain_comparison_with_that_seed(tmp_path):
             assert tuple(last) == found
 
 
+@pytest.mark.slow
 def test_the_written_config_repeats_a_study(tmp_path, capsys):
     asked = ["--flows", "mmd-noise,kale", *SMALL, "--seeds", "2", "--sweep", "lam=0.05,0.5"]
     assert compare(*asked, out=tmp_path / "a") == 0
@@ -113,6 +114,7 @@ def test_the_written_config_repeats_a_study(tmp_path, capsys):
         assert name in printed
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_rows_as_one(tmp_path):
     asked = ["--flows", "mmd", "--seeds", "2", *SMALL[:-2], "--dt", "0.01"]
     assert compare(*asked, "--jobs", "1", out=tmp_path / "1") == 0
@@ -186,6 +188,7 @@ def test_a_tuned_range_holds_the_default_of_its_option():
 # ------------------------------------------------------------------ sweeps
 
 
+@pytest.mark.slow
 def test_a_flow_that_does_not_take_the_option_appears_once(tmp_path):
     sweep = ["--sweep", "lam=0.01,1", "--sweep", "ratio=kde,kale"]
     assert compare("--flows", "mmd,kale,mono", *sweep, *SMALL, out=tmp_path) == 0
@@ -219,13 +222,13 @@ def test_a_flow_that_does_not_take_the_option_appears_once(tmp_path):
 @pytest.mark.parametrize(
     ("flow", "option", "values"),
     [
-        ("mmd", "dt", "0.01,0.02"),
+        pytest.param(*("mmd", "dt", "0.01,0.02"), marks=pytest.mark.slow),
         ("mmd", "bandwidth", "0.1,0.4"),
-        ("mmd", "kernel", "gaussian,energy"),
-        ("mmd-noise", "beta", "0,0.3"),
-        ("mmd", "integrator", "euler,heun"),
+        pytest.param(*("mmd", "kernel", "gaussian,energy"), marks=pytest.mark.slow),
+        pytest.param(*("mmd-noise", "beta", "0,0.3"), marks=pytest.mark.slow),
+        pytest.param(*("mmd", "integrator", "euler,heun"), marks=pytest.mark.slow),
         ("mono", "mobility", "logit,mle"),
-        ("kale", "rtol", "1e-8,1e-3"),
+        pytest.param(*("kale", "rtol", "1e-8,1e-3"), marks=pytest.mark.slow),
     ],
 )
 def test_every_swept_value_is_the_plain_flow_with_it(tmp_path, flow, option, values):
@@ -405,7 +408,7 @@ def test_a_trial_that_fails_is_no_failure(tmp_path):
     assert any(row["status"] != "completed" for row in rows(tmp_path, role="trial"))
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, jobs):
     asked = ["compare", "--flows", "mmd", "--n", "12", "--m", "17", "--steps", "60", "--dt", "0.01"]
     call = [*asked, "--seeds", "14", "--jobs", jobs, "--out", str(tmp_path)]
