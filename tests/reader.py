@@ -5,6 +5,7 @@ A process imports the libraries and then forks for each script. `Reader` starts 
 
 from __future__ import annotations
 
+import importlib
 import os
 import runpy
 import signal
@@ -46,10 +47,9 @@ class Reader:
 
 def serve() -> None:
     """Answer each line of the standard input, a script, by a line with its exit status."""
-    import matplotlib.pyplot  # noqa: F401
-
     import particleflow as pf
 
+    importlib.import_module("matplotlib.pyplot")
     for name in pf.__all__:
         getattr(pf, name)
     for line in sys.stdin:

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from particleflow.mobilities import (
     LSGAN,
     Arcsinh,
     Exponential,
-    Mobility,
     NonSaturating,
     Unit,
     Vanilla,
@@ -39,7 +39,7 @@ def _middle(r: Tensor) -> Tensor:
 
 
 # The rows of the table as they are written: the mobility, h'(d), f(r), the name of the divergence.
-ROWS: dict[str, tuple[Mobility, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], str]] = {
+ROWS: dict[str, tuple[Any, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], str]] = {
     "logit": (Unit(), torch.ones_like, lambda r: -r.log(), "KL(q||p)"),
     "mle": (Exponential(1.0), torch.exp, lambda r: r * r.log(), "KL(p||q)"),
     "vanilla": (Vanilla(), torch.sigmoid, lambda r: r * r.log() - _middle(r), "2 JS"),
@@ -132,7 +132,7 @@ def _integral_of_f(name: str) -> float:
     g = _plane()
     inside = (g.log_p > -600) & (g.log_q > -600)
     r = torch.exp((g.log_p - g.log_q)[inside])
-    f = ROWS[name][0].f(r)  # type: ignore[attr-defined]
+    f = ROWS[name][0].f(r)
     return g.integral(torch.exp(g.log_q[inside]) * f)
 
 

@@ -13,6 +13,7 @@ from particleflow.plotting.figures.multiples import Dots, Line, Multiple, multip
 from particleflow.study.cell import held_out
 from particleflow.study.readings import band
 from particleflow.study.rows import Rows
+from particleflow.study.statistics import medians
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +113,7 @@ def sensitivity(result: Rows, contender: str, name: str, part: Mapping[str, Any]
         several = np.array_split(np.unique(x), GROUPS)
         groups = [np.flatnonzero(np.isin(x, some)) for some in several]
     groups = [group for group in groups if len(group)]
-    middle = np.array([_median(y[group]) for group in groups])
+    middle = np.array([medians(y[None, group])[0] for group in groups])
     at = np.array([np.median(np.round(x[group]) if words else x[group]) for group in groups])
     return Multiple(
         title=name,
@@ -140,10 +141,3 @@ def speeds(rows: Sequence[Mapping[str, Any]], backends: Sequence[str]) -> list[M
                 lines.append(Line(k, x, y, marker="o"))
         found.append(Multiple(title=f"d = {d}", along="N", lines=lines, log=(True, True)))
     return found
-
-
-def _median(values: np.ndarray) -> float:
-    """The median; infinite where the upper of two middle values is."""
-    ordered = np.sort(values)
-    lower, upper = ordered[(len(values) - 1) // 2], ordered[len(values) // 2]
-    return float((lower + upper) / 2)

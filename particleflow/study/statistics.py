@@ -30,10 +30,6 @@ class Interval:
             return f"{self.median:.3g}"
         return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
 
-    def record(self) -> dict[str, float | int]:
-        """The same for JSON."""
-        return {"median": self.median, "low": self.low, "high": self.high, "count": self.count}
-
 
 def interval(values: Sequence[float]) -> Interval:
     """The median and the percentile bootstrap's interval of it.
@@ -47,23 +43,21 @@ def interval(values: Sequence[float]) -> Interval:
         return Interval(math.nan, math.nan, math.nan, 0)
     rng = np.random.default_rng(0)
     resampled = np.sort(known)[rng.integers(0, known.size, (RESAMPLES, known.size))]
-    with np.errstate(invalid="ignore"):  # inf - inf between two failed runs
-        medians = np.sort(_median(resampled))
-        middle = float(_median(known[None])[0])
-    # of an even number of values where some are infinite the mean of two may not exist
+    found, middle = np.sort(medians(resampled)), float(medians(known[None])[0])
     low, high = (
-        medians[min(int(share * RESAMPLES), RESAMPLES - 1)]
+        found[min(int(share * RESAMPLES), RESAMPLES - 1)]
         for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     )
     return Interval(middle, float(low), float(high), int(known.size))
 
 
-def _median(rows: np.ndarray) -> np.ndarray:
-    """The median of each row; of infinite middle values infinity."""
+def medians(rows: np.ndarray) -> np.ndarray:
+    """The median of each row; infinite where the upper of two middle values is."""
     count = rows.shape[1]
     ordered = np.sort(rows, axis=1)
     lower, upper = ordered[:, (count - 1) // 2], ordered[:, count // 2]
-    return np.where(np.isinf(upper), upper, (lower + upper) / 2)
+    with np.errstate(invalid="ignore"):  # -inf + inf, which is not taken
+        return np.where(np.isinf(upper), upper, (lower + upper) / 2)
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Interval:
