@@ -12,12 +12,23 @@ from torch import Tensor
 
 from particleflow import _checks, _words
 from particleflow._supplied import Supplied
-from particleflow._typing import Points, Values
+from particleflow._typing import Memory, Points, Values
 from particleflow.clouds import Clock, Cloud, as_cloud, as_clouds
-from particleflow.estimators import KALE, MMD, ClosedForm, Estimator, Fit, GradientPenaltyCritic
+from particleflow.estimators import (
+    KALE,
+    MMD,
+    Annealed,
+    BandwidthRule,
+    ClosedForm,
+    Estimator,
+    Fit,
+    GradientPenaltyCritic,
+)
+from particleflow.estimators.annealed import BandwidthSchedule
 from particleflow.estimators.base import (
     FlowDefaults,
     GradWitness,
+    Wrapping,
     check_estimator,
     missing_target,
 )
@@ -202,34 +213,42 @@ class Flow:
         constant = self.estimator.energy_slope
         return self.mobility.at(fit.energy_slope if constant is None else constant)
 
-    def suggest_dt(self, x: Any, y: Any = None) -> float:
+    def suggest_dt(
+        self, x: Any, y: Any = None, *, clock: Clock | None = None, memory: Memory | None = None
+    ) -> float:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
         The step is half of the inverse of that rate: Euler's method is stable up to twice the
         inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
         inverse. It moves no particle by more than a quarter of the extent, and is rounded down to
         two digits. A lam that changes during a run is taken as at the start: pass a `dt` that fits
-        its least value. `particleflow.stiffness` tells how the rate is found, and what is done
-        without one. Cost: about 100 fits of at most 200 points of each cloud.
+        its least value. A bandwidth that changes is taken as at `clock`, by default the start.
+        `particleflow.stiffness` tells how the rate is found, and what is done without one. Cost:
+        about 100 fits of at most 200 points of each cloud.
 
         Parameters
         ----------
         x, y : (N, d), (M, d) points or Cloud
             y is None where the flow has no target.
+        clock, memory : Clock, mapping of tensors
+            Those of a state within a run, `state.clock` and `state.memory`: the bandwidth of
+            `Annealed` is then that of this state.
         """
         if y is None and self.estimator.needs_target:
             raise missing_target(self.estimator, "y")
         cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
-        bare = replace(self, noise=None, reaction=None)
+        estimator = self.estimator
+        if isinstance(estimator, Wrapping):
+            estimator = estimator.held(cloud, aim, clock or Clock(), memory or {})
+        bare = replace(self, estimator=estimator, noise=None, reaction=None)
         share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
-        return suggested_dt(
-            self.estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share
-        )
+        return suggested_dt(estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share)
 
 
 def mmd_flow(
     kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor],
     *,
+    bandwidth: BandwidthRule | BandwidthSchedule | None = None,
     noise: Schedule | float | None = None,
     pairwise: PairwiseSum = Auto(),
 ) -> Flow:
@@ -238,14 +257,19 @@ def mmd_flow(
     v(z) = grad w(z), w = mean_j k(y_j, .) - mean_i k(x_i, .). Without `noise` injection it stalls
     where the clouds are several bandwidths apart. With a `FeatureKernel` of `Neurons` it trains a
     two-layer network.
+
+    With a `bandwidth` schedule or rule the kernel's bandwidth changes in the run (see
+    `particleflow.estimators.Annealed`): each step descends the MMD of the current one.
     """
-    return Flow(MMD(as_summable(kernel), pairwise=pairwise), noise=noise)
+    mmd = MMD(as_summable(kernel), pairwise=pairwise)
+    return Flow(mmd if bandwidth is None else Annealed(mmd, bandwidth), noise=noise)
 
 
 def kale_flow(
     kernel: Kernel | Callable[[Tensor], Tensor],
     *,
     lam: Penalty,
+    bandwidth: BandwidthRule | BandwidthSchedule | None = None,
     noise: Schedule | float | None = None,
     pairwise: PairwiseSum = Auto(rtol=1e-10),
 ) -> Flow:
@@ -254,9 +278,11 @@ def kale_flow(
     v = (1 + lam) grad w, w = -h. It goes from MMD flow (lam large) towards the flow of KL (lam
     small). It is stiff: about (1 + lam) / lam faster than MMD flow. Where lam changes (a schedule
     of the clock, or `Decreasing`), the flow descends the KALE of the current lam, and its factor is
-    the current 1 + lam.
+    the current 1 + lam. With a `bandwidth` schedule or rule the kernel's bandwidth changes too (see
+    `particleflow.estimators.Annealed`).
     """
-    estimator = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
+    kale = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
+    estimator: Estimator = kale if bandwidth is None else Annealed(kale, bandwidth)
     return Flow(
         estimator,
         mobility=Descent() if estimator.energy_slope is None else Linear(estimator.energy_slope),

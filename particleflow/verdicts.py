@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from particleflow.arrival import Nearness, doubtful, nearness_of_run
 from particleflow.clouds import Cloud
-from particleflow.estimators.base import KernelEnergy
+from particleflow.estimators.base import energy_of
 from particleflow.flows import Flow
 from particleflow.integrators import State
 from particleflow.kernels import FeatureKernel, ScaledKernel
@@ -39,10 +39,8 @@ def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Traje
     Particles that are features of a model (`FeatureKernel`) are not compared with the target's:
     other features may make the same model.
     """
-    if y is None or (
-        isinstance(flow.estimator, KernelEnergy)
-        and isinstance(flow.estimator.kernel, FeatureKernel)
-    ):
+    energy = energy_of(flow.estimator)
+    if y is None or (energy is not None and isinstance(energy.kernel, FeatureKernel)):
         return replace(path, report={**path.report, "comparable": False})
     if fixed and not doubtful(path.cloud(0), path.state.x, y):
         return path
@@ -77,16 +75,17 @@ def traits(flow: Flow, end: State, *, fixed: bool) -> Traits:
 
 def _traits(flow: Flow, end: State, fixed: bool) -> Traits:
     estimator, width = flow.estimator, end.fit.reported("bandwidth")
-    kernel = estimator.kernel if isinstance(estimator, KernelEnergy) else None
-    if width is None and isinstance(kernel, ScaledKernel):
-        width = float(kernel.bandwidth)
+    energy = energy_of(estimator)
+    kernel = None if energy is None else energy.kernel
+    if isinstance(kernel, ScaledKernel):
+        width = float(kernel.bandwidth) if width is None else width
+        kernel = kernel.with_bandwidth(width)
     moving = end.target is not None and not fixed
     noise, diffusion = flow.noise is not None, flow.diffusion is not None
-    of_kernel = isinstance(estimator, KernelEnergy)
     return Traits(
-        kernel=of_kernel,
+        kernel=energy is not None,
         # without a kernel the estimator takes a Gaussian
-        positive=isinstance(kernel, PositiveKernel) or (of_kernel and kernel is None),
+        positive=isinstance(kernel, PositiveKernel) or (energy is not None and kernel is None),
         ratio=estimator.log_ratio,
         noise=noise,
         random=moving or noise or diffusion or not estimator.deterministic,

@@ -130,11 +130,11 @@ class Watch:
                 " exact flow cannot do"
             )
             seen = "the energy rose, which the exact flow cannot do"
-            self._unstable(state.clock.step, cause, seen)
+            self._unstable(state.clock.step, state.fit, cause, seen)
 
-    def _unstable(self, step: int, cause: str, seen: str) -> None:
+    def _unstable(self, step: int, fit: Fit, cause: str, seen: str) -> None:
         """Note the first unstable step: `cause` for the message, `seen` for the advice."""
-        remedy, self.advice = self._tried(self.start.fit, seen)
+        remedy, self.advice = self._tried(fit, seen)
         self.step = step
         self.message = f"{remedy}; {cause}: dt = {self.dt:g} is too large"
 
@@ -222,9 +222,8 @@ class Watch:
             step = state.clock.step + 1
             box = f"the box around start and target, {1 + 2 * MARGIN:g} times as long as these"
             told = f"{share:.0%} of the particles had left the box around start and target"
-            self._unstable(
-                step, f"{share:.0%} of the particles had left {box}, at step {step}", told
-            )
+            cause = f"{share:.0%} of the particles had left {box}, at step {step}"
+            self._unstable(step, state.fit, cause, told)
 
 
 class _Box:

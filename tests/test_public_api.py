@@ -77,6 +77,8 @@ MODULES = [
 
 WITHIN = {
     "estimators": [
+        "Annealed",
+        "BandwidthRule",
         "CTransformCritic",
         "Classifier",
         "ClosedForm",

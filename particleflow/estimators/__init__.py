@@ -7,11 +7,13 @@
 - `ratio/`: log density ratios, from densities, least squares, likelihood or classification.
 - `trained/`: neural networks, trained on a ratio loss or as a critic.
 - `transport`: the critic that optimal transport solves instead of training one.
+- `annealed`: an estimator with a kernel, whose bandwidth changes in a run.
 
 No family imports another. Each folder's docstring tells its files in reading order.
 """
 
 from particleflow._words import suggesting
+from particleflow.estimators.annealed import Annealed, BandwidthRule
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
 from particleflow.estimators.closed_form import ClosedForm, Moments
 from particleflow.estimators.envelope import KALE, DrMMD, Moreau
@@ -38,6 +40,8 @@ __all__ = [
     "KLIEP",
     "MMD",
     "ULSIF",
+    "Annealed",
+    "BandwidthRule",
     "CTransformCritic",
     "Classifier",
     "ClosedForm",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -131,7 +131,7 @@ class Estimator(Protocol):
         None where there is no such c, or where it changes from fit to fit.
 
     All four must be there, of these types. Further facts are optional: `KnownSmoothness`,
-    `KernelEnergy`, `FlowDefaults`.
+    `KernelEnergy`, `OneKernel`, `Wrapping`, `FlowDefaults`.
     """
 
     @property
@@ -171,6 +171,42 @@ class KernelEnergy:
     """
 
     kernel: Kernel | FeatureKernel | None
+
+
+K = TypeVar("K", bound="OneKernel")
+
+
+class OneKernel:
+    """An estimator that can be made anew with another kernel. Declared by inheriting.
+
+    A frozen dataclass with a field `kernel` inherits `with_kernel` as it is.
+    """
+
+    kernel: Any
+
+    def with_kernel(self: K, kernel: Kernel) -> K:
+        """Return the same estimator with another kernel."""
+        made: K = replace(cast("Any", self), kernel=kernel)
+        return made
+
+
+class Wrapping(ABC):
+    """An estimator whose fits are those of other estimators. Declared by inheriting.
+
+    `estimator` is one of them. A run reads the facts of a `KernelEnergy` off it.
+    """
+
+    estimator: Estimator
+
+    @abstractmethod
+    def held(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Estimator:
+        """Return the estimator that makes the fit at these arguments. It changes no more."""
+
+
+def energy_of(estimator: Estimator) -> KernelEnergy | None:
+    """The estimator, or the one that it wraps, as a `KernelEnergy`; None for every other one."""
+    inner = estimator.estimator if isinstance(estimator, Wrapping) else estimator
+    return inner if isinstance(inner, KernelEnergy) else None
 
 
 class FlowDefaults(ABC):

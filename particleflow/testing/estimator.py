@@ -18,6 +18,7 @@ from particleflow.estimators.base import (
     FlowDefaults,
     KnownSmoothness,
     Witness,
+    Wrapping,
     smoothness_of,
 )
 from particleflow.pairwise import Promise
@@ -62,7 +63,7 @@ def check_estimator(
     - The masses of the particles count. Equal masses that are written out change nothing. Unequal
       masses change the fit, or are refused.
     - `Fit.value` is a number or None. With an `energy_slope` c, its gradient in x_i is
-      -m_i c grad w(x_i).
+      -m_i c grad w(x_i), what a `Wrapping` chooses from the clouds being held.
     - `Fit.promise` is a `Promise` or None.
     - The fit converges on a problem as small as this one.
 
@@ -362,8 +363,11 @@ def _masses(case: Case, first: Fit) -> None:
 def _descent(case: Case, fit: Fit) -> None:
     """Check d value / d x_i = -m_i c grad w(x_i) along a random direction of the whole cloud.
 
-    The masses are unequal.
+    The masses are unequal. What a `Wrapping` chooses from the clouds is held.
     """
+    held = case.estimator
+    if isinstance(held, Wrapping):
+        held = held.held(case.x, case.y, Clock(), {})
     declared = case.estimator.energy_slope
     slope = fit.energy_slope if declared is None else declared
     if slope is None or fit.value is None or smoothness_of(case.estimator) is False:
@@ -371,9 +375,12 @@ def _descent(case: Case, fit: Fit) -> None:
     share = torch.linspace(0.5, 1.5, N, dtype=torch.float64) / N
     along = normals(N, case.x.dim, 6)
     above, below = (
-        case.fit(x=Cloud(case.x.points + sign * STEP * along, mass=share)).value for sign in (1, -1)
+        case.fit(held, x=Cloud(case.x.points + sign * STEP * along, mass=share)).value
+        for sign in (1, -1)
     )
-    grad = case.fit(x=Cloud(case.x.points, mass=share)).witness.value_and_grad(case.x.points)[1]
+    grad = case.fit(held, x=Cloud(case.x.points, mass=share)).witness.value_and_grad(case.x.points)[
+        1
+    ]
     told = -slope * float((share[:, None] * grad * along).sum())
     measured = math.nan if above is None or below is None else (above - below) / (2 * STEP)
     found = f"a change of the value by {measured:.6g} where the slope tells {told:.6g}"

@@ -8,7 +8,7 @@ from typing import ClassVar
 from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit, KernelEnergy
+from particleflow.estimators.base import Fit, KernelEnergy, OneKernel
 from particleflow.estimators.envelope.penalty import Penalty, as_penalty, penalty_at, remembering
 from particleflow.kept import Kept
 from particleflow.kernels import Kernel
@@ -19,7 +19,7 @@ from particleflow.pairwise.base import check_backend
 REMEDY = "it is the weight of the penalty; 1e-2 is a fair start, larger is nearer to MMD"
 
 
-class Regularised(KernelEnergy, ABC):
+class Regularised(KernelEnergy, OneKernel, ABC):
     """An estimator with a kernel and a penalty lam, which a schedule may change.
 
     Subclasses are frozen dataclasses with the fields below, and fit the clouds at one lam.
