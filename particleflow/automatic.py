@@ -1,0 +1,234 @@
+"""A flow with every number chosen from the clouds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from particleflow import _checks
+from particleflow._refusals import RefusedValueError
+from particleflow.adaptive import Continuation
+from particleflow.arrival import Arrived
+from particleflow.clouds import Cloud, as_clouds, extent
+from particleflow.estimators import KALE, KDE, MMD, Annealed, Estimator
+from particleflow.flows import EnergySlope, Flow
+from particleflow.kernels import IMQ, Gaussian, ScaledKernel
+from particleflow.kernels.bandwidth import ScaleError, default_bandwidth
+from particleflow.mobilities import Mobility, Unit
+from particleflow.pairwise import Auto, PairwiseSum
+from particleflow.subsets import places
+
+# The flows that `auto_flow` makes; the first one is recommended.
+KINDS = ("auto", "mmd", "kale", "mono")
+# Steps in which the bandwidth falls by a factor of e. Half as many leave outliers behind that lie
+# at 30 standard deviations (5 % of the mass).
+PER_FOLD = 80
+# The share of the planned steps in which the bandwidth falls; in the others it stays.
+SHARE = 0.6
+# The least number of planned steps.
+FEWEST = 200
+# The most steps, in planned steps: where W2 still falls, a run goes on.
+MOST = 4
+# The bandwidth of a target in one place, in extents of both clouds.
+ONE_PLACE = 0.1
+# The ratio of the columns' standard deviations from which they are said to differ.
+UNLIKE = 10.0
+# KALE's penalty: between MMD (large) and KL (small, stiff).
+LAM = 0.1
+
+
+@dataclass(frozen=True)
+class AutoFlow(Flow):
+    """A flow with the steps that it needs; `print` shows what was chosen.
+
+    `simulate` without `steps` takes at least `steps`, and ends where the particles have arrived or
+    come no nearer (`Arrived`), after at most `most`.
+
+    Attributes
+    ----------
+    steps : int
+        The planned steps. The bandwidth falls in the first three fifths of them.
+    chosen : tuple of (name, value, reason)
+    notes : tuple of str
+        What the clouds make doubtful.
+    """
+
+    steps: int = FEWEST
+    chosen: tuple[tuple[str, str, str], ...] = field(default=(), repr=False, compare=False)
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def most(self) -> int:
+        """The most steps of a run without a number of steps."""
+        return MOST * self.steps
+
+    @property
+    def stop(self) -> Arrived:
+        """What ends a run without a number of steps."""
+        return Arrived(after=round(SHARE * self.steps))
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _, _ in self.chosen) if self.chosen else 0
+        lines = [f"{name:{width}}  {value}  ({why})" for name, value, why in self.chosen]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def auto_flow(
+    x: Any,
+    y: Any,
+    kind: str = "auto",
+    *,
+    kernel: ScaledKernel | None = None,
+    bandwidth: float | None = None,
+    start: float | None = None,
+    steps: int | None = None,
+    lam: float = LAM,
+    mobility: Mobility | EnergySlope = Unit(),
+    pairwise: PairwiseSum | None = None,
+) -> AutoFlow:
+    """The recommended flow from x to y, with every number chosen from the clouds.
+
+    The kernel's bandwidth falls from the size of both clouds to the scale of the target:
+
+        l_n = start (bandwidth / start)^min(1, n / (0.6 steps)).
+
+    At first all particles feel all of the target; in the end they follow its details. So the flow
+    arrives where a flow with one bandwidth stalls: from afar, between far modes, at outliers and in
+    heavy tails. `simulate` takes `Paced` steps, whose length follows the flow.
+
+    >>> flow = pf.auto_flow(x0, y)                                  # doctest: +SKIP
+    >>> print(flow)                                                 # doctest: +SKIP
+    >>> path = pf.simulate(flow, x0, y)                             # doctest: +SKIP
+
+    Parameters
+    ----------
+    x, y : (N, d), (M, d) points or Cloud
+        Where the particles start, and the target.
+    kind : str
+        "auto": MMD flow with the inverse multiquadric kernel, whose heavy tail reaches outliers.
+        "mmd": MMD flow with the Gaussian kernel. "kale": KALE flow. "mono": MonoFlow with the ratio
+        of two kernel density estimates.
+    kernel : kernel with a bandwidth, optional
+        Its own bandwidth is not used.
+    bandwidth : float, optional
+        The last one. Default: `kernels.default_bandwidth(y)`.
+    start : float, optional
+        The first one. Default: the longest side of the box around both clouds.
+    steps : int, optional
+        The planned steps. Default: 80 for each factor of e by which the bandwidth falls, and two
+        thirds as many at the last one, at least 200.
+    lam : float
+        KALE's penalty.
+    mobility : Mobility
+        Of MonoFlow.
+    pairwise : PairwiseSum, optional
+        The backend of the sums.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of another type or value, or all points of both clouds coincide.
+
+    Source: continuation in the bandwidth, graduated optimisation; Blake and Zisserman (1987),
+    Visual Reconstruction.
+    """
+    if kind not in KINDS:
+        raise RefusedValueError("kind", f"must be one of {', '.join(KINDS)}", _checks.said(kind))
+    if kind != "kale" and lam != LAM:
+        raise RefusedValueError("lam", f"is for the kind kale, not {kind}", remedy="leave it out")
+    if kind != "mono" and mobility != Unit():
+        raise RefusedValueError(
+            "mobility", f"is for the kind mono, not {kind}", remedy="leave it out"
+        )
+    x, y = as_clouds(x, y, "x")
+    size = extent(x.points, y.points)
+    if not size > 0:
+        raise ValueError(
+            "`x` and `y` must not be one place, got clouds whose points all coincide: there is"
+            " nothing to move"
+        )
+    chosen = []
+    if bandwidth is None:
+        bandwidth, why = _bandwidth(y, size)
+        chosen.append(("bandwidth", f"{bandwidth:.3g}", why))
+    bandwidth = _checks.positive(bandwidth, "bandwidth")
+    if start is None:
+        start = max(size, bandwidth)
+        chosen.append(("start", f"{start:.3g}", "the longest side of the box around both clouds"))
+    start = _checks.positive(start, "start")
+    if start < bandwidth:
+        raise RefusedValueError(
+            "start", f"must be at least the last bandwidth, {bandwidth:.3g}", f"{start:.3g}"
+        )
+    if steps is None:
+        folds = math.log(start / bandwidth)
+        steps = max(FEWEST, math.ceil(PER_FOLD * folds / SHARE))
+        why = f"{PER_FOLD} for each factor of e, in {SHARE:.0%} of them"
+        chosen.append(("steps", str(steps), why))
+    steps = _checks.count(steps, "steps")
+    made = _estimator(kind, kernel, bandwidth, lam, pairwise)
+    fall = max(1, round(SHARE * steps))
+    rule = Continuation(steps=fall, start=start, end=bandwidth)
+    return AutoFlow(
+        Annealed(made, bandwidth=rule),
+        mobility=mobility if kind == "mono" else EnergySlope(),
+        steps=steps,
+        chosen=(("flow", _NAMES[kind], f"kind={kind!r}"), *chosen),
+        notes=_notes(x, y),
+    )
+
+
+_NAMES = {
+    "auto": "MMD, inverse multiquadric kernel",
+    "mmd": "MMD, Gaussian kernel",
+    "kale": "KALE, Gaussian kernel",
+    "mono": "MonoFlow of kernel density estimates",
+}
+
+
+def _estimator(
+    kind: str,
+    kernel: ScaledKernel | None,
+    bandwidth: float,
+    lam: float,
+    pairwise: PairwiseSum | None,
+) -> Estimator:
+    usual = IMQ(bandwidth) if kind == "auto" else Gaussian(bandwidth)
+    chosen: Any = usual if kernel is None else kernel
+    if kind == "kale":
+        return KALE(chosen, lam=lam, pairwise=pairwise or Auto(rtol=1e-10))
+    if kind == "mono":
+        return KDE(chosen, pairwise=pairwise or Auto())
+    return MMD(chosen, pairwise=pairwise or Auto())
+
+
+def _bandwidth(y: Cloud, size: float) -> tuple[float, str]:
+    """The last bandwidth, and the reason for it."""
+    try:
+        return default_bandwidth(y), "default_bandwidth(y), a share of the median distance"
+    except ScaleError:
+        return ONE_PLACE * size, "a tenth of the extent of both clouds: most points of y coincide"
+
+
+def _notes(x: Cloud, y: Cloud) -> tuple[str, ...]:
+    """What a flow of these clouds cannot do well, in words."""
+    notes = []
+    spread = y.points.std(0, unbiased=False)
+    used = spread[spread > 0]
+    if len(used) > 1 and float(used.max() / used.min()) > UNLIKE:
+        widest, least = int(spread.argmax()), int(torch.where(spread > 0, spread, math.inf).argmin())
+        notes.append(
+            f"column {widest} of y is {float(used.max() / used.min()):.3g} times as wide as column"
+            f" {least}, so that distances hardly see the latter: divide x and y by y.std(0) to"
+            " weigh all columns alike"
+        )
+    copies = len(x) - len(places(x)[0])
+    if copies:
+        notes.append(
+            f"{copies} of {len(x)} particles share the place of another one, and move with it for"
+            " ever: add a little noise to x"
+        )
+    return tuple(notes)
