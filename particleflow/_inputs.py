@@ -26,7 +26,7 @@ from particleflow.clouds import (
 from particleflow.estimators import Estimator
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
-from particleflow.integrators import Euler, EulerMaruyama, Integrator, Snapshot
+from particleflow.integrators import Controller, Euler, EulerMaruyama, Integrator, Snapshot
 from particleflow.metrics import Metric
 from particleflow.recording import value_of
 from particleflow.samplers import Minibatch
@@ -81,6 +81,8 @@ def prepare(
     given = x0 if earlier is None else earlier.x
     cloud, aim, first = clouds_of(given, target, "x0", "target", clock)
     require_target(flow.estimator, aim, "target")
+    if isinstance(integrator, Controller):
+        integrator.check(flow, aim)
     if flow.reaction is None:
         _compare_totals(cloud, aim)
     start = Snapshot(clock=clock, x=cloud) if earlier is None else replace(earlier, clock=clock)

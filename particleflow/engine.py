@@ -29,7 +29,7 @@ from particleflow.metrics.told import told as told_metrics
 from particleflow.recording import Recorder
 from particleflow.running import Run
 from particleflow.saving import Grid, SaveAt
-from particleflow.stepping import NEARLY, states
+from particleflow.stepping import chosen, over, states, with_dt
 from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
 
@@ -86,7 +86,8 @@ def iterate(
         Where the run starts, or from where it goes on.
     target : (M, d) points, Cloud, Target or None
     dt : float
-        Time step. t = n dt exactly, n the step.
+        Time step. t = n dt exactly, n the step. An integrator that chooses the lengths of its steps
+        takes it as the length of the first one.
     integrator : Integrator
         By default Euler(), or EulerMaruyama() where the flow has diffusion.
     seed, draws : int, Randomness
@@ -95,7 +96,7 @@ def iterate(
     """
     start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
     dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
-    return states(start, first, integrator, Watch(flow, aim, dt))
+    return states(with_dt(start, dt), first, integrator, Watch(flow, aim, dt, integrator))
 
 
 def simulate(
@@ -122,11 +123,13 @@ def simulate(
         parts. Its target (a fixed cloud) is kept unless one is given.
     steps, t1 : int, float
         Exactly one: the number of further steps, or the final time. With `t1` dt is lowered so that
-        a whole number of steps ends there. An integrator that shortens its steps takes more of
-        them.
+        a whole number of steps ends there. An integrator that chooses the lengths of its steps ends
+        there exactly, after as many as it takes.
     dt : float
         Time step; the report records it. Left out, it is `flow.suggest_dt(x, y)`. Only a continued
-        run with the same flow keeps its dt, where that was given or the target is the same too.
+        run with the same flow keeps its dt, where that was given or the target is the same too. An
+        integrator that chooses the lengths of its steps takes it as the length of the first one; a
+        run that goes on keeps the chosen length, unless it is given another dt.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
@@ -214,6 +217,7 @@ def begin(
     metrics = checked_metrics(metrics)
     _checks.flag(progress, "progress")
     start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
+    start = start if dt is None else with_dt(start, dt)
     if left_out and earlier is not None and first is not None:
         metrics = told_metrics(earlier.report["metrics"])
     comparable(metrics, first, earlier)
@@ -256,8 +260,7 @@ def begin(
     assert steps is not None
     save = save or SaveAt()
     last = start.clock.step + steps
-    wanted = save.wants(last)
-    reached = end - max(NEARLY * dt, 4 * math.ulp(end))
+    wanted = save.wanted(last, None if t1 is None else (start.clock.t, end))
     recorder = Recorder(
         flow,
         metrics,
@@ -274,12 +277,12 @@ def begin(
         "seed": start.clock.draws.seed if isinstance(start.clock.draws, Draws | Replay) else None,
         "labels": labels,
     }
-    watch = Watch(flow, aim, dt)
-    steps_taken = _with_bar(states(start, first, integrator, watch, end), steps, progress)
+    watch = Watch(flow, aim, dt, integrator)
+    steps_taken = _with_bar(states(start, first, integrator, watch, end), steps, end, progress)
     is_last = (
         (lambda state: state.clock.step >= last)
         if t1 is None
-        else (lambda state: state.clock.t >= reached)
+        else (lambda state: over(state, dt, end))
     )
     fixed = first if isinstance(aim, FixedTarget) else None
     return Run(flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts)
@@ -293,8 +296,11 @@ def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -
     return Grid(earlier.witness_axes.to(x.points))
 
 
-def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[State]:
-    """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal."""
+def _with_bar(states: Iterator[State], steps: int, end: float, progress: bool) -> Iterator[State]:
+    """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal.
+
+    Where lengths are chosen on the way to the time `end`, the number of steps follows them.
+    """
     if not progress:
         yield from states
         return
@@ -302,5 +308,8 @@ def _with_bar(states: Iterator[State], steps: int, progress: bool) -> Iterator[S
 
     with tqdm(total=steps, unit="step", disable=None, leave=False) as bar:
         for k, state in enumerate(states):
+            length = chosen(state)
+            if length is not None and math.isfinite(end):
+                bar.total = k + math.ceil(max(0.0, end - state.clock.t) / length)
             bar.update(min(1, k))
             yield state

@@ -46,7 +46,7 @@ __getattr__ = _words.suggesting(__name__)
 
 
 @dataclass(frozen=True)
-class Descent:
+class EnergySlope:
     """The mobility h(d) = c d that makes v minus the Wasserstein gradient of `Fit.value`.
 
     v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves
@@ -58,7 +58,7 @@ class Descent:
         if slope is None:
             told = "v is no constant times grad w; name a mobility, such as Unit()"
             raise ValueError(
-                f"`mobility` Descent() needs a fit with an energy slope, got None: {told}"
+                f"`mobility` EnergySlope() needs a fit with an energy slope, got None: {told}"
             )
         return Linear(slope)
 
@@ -74,10 +74,11 @@ class Flow:
     estimator : Estimator
         Fitted to (particles, target) as the particles move; gives w. An estimator with `in_flow` is
         replaced by it: `KDE()` then takes `default_bandwidth`.
-    mobility : Mobility or Descent
+    mobility : Mobility or EnergySlope
         slope = h' of the log ratio w, > 0. The slope of a class of your own is checked for
         |w| <= 80, unless the class has `allow_nonmonotone = True`. Where w is a potential, only a
-        constant slope is meaningful: that of `Unit` or `Linear`, or each fit's own with `Descent`.
+        constant slope is meaningful: that of `Unit` or `Linear`, or each fit's own with
+        `EnergySlope`.
     noise : float, schedule or callable (clock, fit) -> float
         beta, a standard deviation: noise injection. It moves the point at which the witness is
         queried, not the particle.
@@ -88,7 +89,7 @@ class Flow:
     """
 
     estimator: Estimator
-    mobility: Mobility | Descent = Unit()
+    mobility: Mobility | EnergySlope = Unit()
     noise: Schedule | float | None = None
     diffusion: Schedule | float | None = None
     reaction: Callable[[Tensor], Tensor] | None = None
@@ -106,7 +107,7 @@ class Flow:
         if isinstance(self.estimator, FlowDefaults):
             object.__setattr__(self, "estimator", self.estimator.in_flow())
             check_estimator(self.estimator)
-        if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | Descent):
+        if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | EnergySlope):
             raise TypeError(
                 "`mobility` must have h, slope and curvature, got"
                 f" {_checks.came(self.mobility)}: e.g. pf.mobilities.Vanilla()"
@@ -115,7 +116,7 @@ class Flow:
             check_increasing(self.mobility)
         if (
             not self.estimator.log_ratio
-            and not isinstance(self.mobility, Descent)
+            and not isinstance(self.mobility, EnergySlope)
             and _factor(self.mobility) is None
         ):
             raise ValueError(
@@ -132,7 +133,7 @@ class Flow:
         """
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
-        descends = isinstance(self.mobility, Descent) or _factor(self.mobility) == slope
+        descends = isinstance(self.mobility, EnergySlope) or _factor(self.mobility) == slope
         return free and slope is not None and descends
 
     def energy(self, fit: Fit, x: Cloud) -> float:
@@ -208,7 +209,7 @@ class Flow:
         return _number(self.diffusion, "diffusion", clock) if callable(self.diffusion) else 0.0
 
     def _mobility(self, fit: Fit) -> Mobility:
-        if not isinstance(self.mobility, Descent):
+        if not isinstance(self.mobility, EnergySlope):
             return self.mobility
         constant = self.estimator.energy_slope
         return self.mobility.at(fit.energy_slope if constant is None else constant)
@@ -285,14 +286,16 @@ def kale_flow(
     estimator: Estimator = kale if bandwidth is None else Annealed(kale, bandwidth)
     return Flow(
         estimator,
-        mobility=Descent() if estimator.energy_slope is None else Linear(estimator.energy_slope),
+        mobility=EnergySlope()
+        if estimator.energy_slope is None
+        else Linear(estimator.energy_slope),
         noise=noise,
     )
 
 
 def mono_flow(
     estimator: Estimator,
-    mobility: Mobility | Descent = Unit(),
+    mobility: Mobility | EnergySlope = Unit(),
     *,
     noise: Schedule | float | None = None,
 ) -> Flow:
@@ -354,7 +357,7 @@ def _same_shape(
                 )
 
 
-def _factor(mobility: Mobility | Descent) -> float | None:
+def _factor(mobility: Mobility | EnergySlope) -> float | None:
     """The constant slope of `Linear`; None for every other mobility.
 
     A subclass of `Linear` counts if it has changed none of its methods.

@@ -76,9 +76,9 @@ class Recorder:
         }
         if self._particles is None:
             self._particles = self._room(state.x.points)
-        elif len(self._rows) == len(
-            self._particles
-        ):  # the integrator took more steps than expected
+        elif len(self._rows) == len(self._particles):
+            # the integrator took more steps than expected: twice the room copies seldom
+            self.expected = len(self._particles)
             self._particles = torch.cat([self._particles, self._room(state.x.points)])
         self._particles[len(self._rows)] = state.x.points
         if self.velocity:

@@ -15,7 +15,7 @@ from particleflow._supplied import in_short
 from particleflow.advice import Advice
 from particleflow.clouds import Cloud, extent
 from particleflow.flows import Flow
-from particleflow.integrators import Snapshot, State
+from particleflow.integrators import Controller, Snapshot, State
 from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
 from particleflow.trajectory import Trajectory
@@ -31,9 +31,12 @@ class Statistics:
         self.gap: float | None = None
         self.backends: dict[str, str] = {}
         self.promise = Promise(0.0, 0.0)
+        self.lengths: tuple[float, float] | None = None
+        self._t: float | None = None
 
     def add(self, state: State) -> None:
         self.fits += 1
+        self._add_length(state)
         self.iterations += int(state.fit.reported("iterations") or 0)
         gap = state.fit.reported("gap")
         if gap is not None:
@@ -42,6 +45,15 @@ class Statistics:
             self.backends.setdefault(
                 str(state.fit.report["backend"]), str(state.fit.report.get("why", ""))
             )
+
+    def _add_length(self, state: State) -> None:
+        """Keep the least and the largest length of steps that an integrator has chosen."""
+        before, self._t = self._t, state.clock.t
+        if before is None or state.ended or "dt" not in state.stepper:
+            return
+        used = state.clock.t - before
+        least, largest = self.lengths or (used, used)
+        self.lengths = min(least, used), max(largest, used)
 
     def promised(self, state: State, *, ended: bool) -> None:
         """Keep the largest error bound of the first and last states and of steps 1, 16, 256 ...
@@ -67,7 +79,8 @@ class Statistics:
             if self.backends
             else {}
         )
-        return {"fits": self.fits} | solver | sums
+        lengths = {} if self.lengths is None else {"lengths": list(self.lengths)}
+        return {"fits": self.fits} | lengths | solver | sums
 
 
 @dataclass
@@ -80,7 +93,7 @@ class Run:
     states: Iterator[State]
     watch: Watch
     recorder: Recorder
-    wanted: Callable[[int], bool]
+    wanted: Callable[[State], bool]
     is_last: Callable[[State], bool]
     facts: Mapping[str, Any]
     state: State | None = None
@@ -111,7 +124,7 @@ class Run:
     def _take(self, state: State) -> None:
         self.statistics.add(state)
         ended = state.ended or self.is_last(state)
-        if ended or self.wanted(state.clock.step) or not self.moved:
+        if self.wanted(state) or ended or not self.moved:
             self.recorder.add(state, state.target)
             self.statistics.promised(state, ended=ended)
         if state.ended:
@@ -155,12 +168,19 @@ class Run:
         state = self.state
         unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
         raised = {"traceback": self.traceback} if self.traceback else {}
+        integrator = self.watch.integrator
+        told = (
+            {"controller": dict(integrator.told(state.stepper))}
+            if isinstance(integrator, Controller)
+            else {}
+        )
         report = {
             **self.facts,
             "seconds": self.seconds,
             "traits": asdict(traits(self.flow, state, fixed=self.fixed is not None)),
             **unstable,
             **raised,
+            **told,
             **self.statistics.summary(),
         }
         if self.status in ("unstable", "diverged") and self.watch.advice is not None:

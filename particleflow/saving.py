@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import Cloud, corners
+from particleflow.integrators import Snapshot
 
 # About how many states are recorded by default: one for each frame of 5 s of film at 20 frames a
 # second.
@@ -21,6 +22,9 @@ POINTS = {1: 256, 2: 64}
 # The grid is a square whose side is that of the box around start and target, and this share more at
 # either end: particles that leave the box a little still show on it.
 MARGIN = 0.3
+# The ratio of the step numbers that are recorded besides, where the number of steps is not known:
+# the early steps of a run are short, and 25 records for each power of ten show them.
+RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class Grid:
 class SaveAt:
     """Which states of a run are recorded. The first and the last always are.
 
-    Without `every` and `steps` about 100 states are recorded, spread over the run.
+    Without `every` and `steps` about 100 states are recorded, spread over the run. Where an
+    integrator chooses the lengths of its steps, a run to a time `t1` has an unknown number of
+    steps: about 100 states are then recorded evenly in time, and the early steps more densely.
 
     Parameters
     ----------
@@ -121,6 +127,11 @@ class SaveAt:
         every = self._spacing(total)
         return lambda step: step % every == 0
 
+    def wanted(self, total: int, span: tuple[float, float] | None = None) -> Wanted:
+        """The choice in a run of `total` steps; `span` are its times, where `t1` was given."""
+        free = self.every is None and self.steps is None
+        return Wanted(self.wants(total), span if free else None)
+
     def between(self, first: int, last: int) -> int:
         """The number of records after step `first` and before `last`, in a run of `last` steps."""
         if self.steps is not None:
@@ -130,3 +141,35 @@ class SaveAt:
 
     def _spacing(self, total: int) -> int:
         return self.every or max(1, -(-total // RECORDS))
+
+
+@dataclass
+class Wanted:
+    """Tells of each state of a run, in order, whether it is recorded.
+
+    Attributes
+    ----------
+    by_step : step -> bool
+    span : (float, float) or None
+        Start and end of a run that goes to a time. Where the lengths of the steps are chosen,
+        states are recorded evenly in time, and at step numbers of the ratio `RATIO`.
+    """
+
+    by_step: Callable[[int], bool]
+    span: tuple[float, float] | None = None
+    _part: int = field(default=0, init=False)
+    _later: float = field(default=1.0, init=False)
+    _first: int | None = field(default=None, init=False)
+
+    def __call__(self, state: Snapshot) -> bool:
+        step = state.clock.step
+        first = self._first = step if self._first is None else self._first
+        if self.span is None or "dt" not in state.stepper:
+            return self.by_step(step)
+        t0, t1 = self.span
+        part, before = int((state.clock.t - t0) / (t1 - t0) * RECORDS), self._part
+        self._part = max(before, part)
+        early = step - first >= self._later
+        if early:
+            self._later = max(self._later + 1, self._later * RATIO)
+        return early or part > before

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from particleflow import _checks
 from particleflow._supplied import Supplied
-from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import fitted
-from particleflow.flows import Flow
-from particleflow.integrators import Integrator, Snapshot, State
+from particleflow.integrators import Integrator, Snapshot, State, UnconvergedError
 from particleflow.watch import Watch
 
 # The share of dt up to which a remainder of time is rounding, and not a step of its own.
 NEARLY = 1e-6
+# The distance from the end of a run, in units of the last place, that is rounding.
+PLACES = 4
 
 
 def states(
@@ -36,51 +36,114 @@ def states(
     `first` is the target's cloud at the start. The target is asked once for each further fit.
     """
     flow, target, dt = watch.flow, watch.target, watch.dt
-    snapshot = replace(start, stepper=_with_origin(start, dt))
+    snapshot = _begun(start, dt, integrator)
     try:
-        state = _fitted(flow, snapshot, first)
-    except _UnconvergedError as error:
+        fit = fitted(flow.estimator, snapshot.x, first, snapshot.clock, snapshot.memory)
+        state = _state(snapshot, first, _converged(fit))
+    except UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
-    origin = snapshot.stepper["origin"]
-    t0, n0 = (float(v) for v in origin[:2])
     watch.begin(state)
     while True:
         yield state
 
-        refit = partial(_refit, flow.estimator, target, state.memory)
+        fits = _Fits(flow.estimator, target, state, dt, end)
         step, left = state.clock.step + 1, end - state.clock.t
+        given = _given(state, dt, left, integrator)
         try:
             with Supplied("integrator", integrator):
-                cloud, used, stepper = integrator.step(
-                    flow, refit, state, dt if left > dt * (1 - NEARLY) else left
-                )
+                cloud, used, stepper = integrator.step(flow, fits, state, given)
             _check_used(used, left, state.clock.t, integrator)
             trouble = watch.trouble(state, cloud, used)
             if trouble:
                 message = (
-                    f"step {step} with dt = {dt:g}: {trouble}; everything up to step"
+                    f"step {step} with dt = {used:g}: {trouble}; everything up to step"
                     f" {state.clock.step} is kept"
                 )
                 yield replace(state, status="diverged", message=message)
                 return
-            if used != dt:
-                t0, n0 = state.clock.t + used - dt, float(state.clock.step)
-                origin = _origin(t0, n0, dt)
-            clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
+            clock, origin = _after(state, used, dt, end)
             stepper = {**stepper, "origin": origin}
+            if stepper.keys() - {"origin"}:
+                stepper["integrator"] = _named(integrator)
             snapshot = Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper)
-            state = watch.fitted(_fitted(flow, snapshot, target.at(clock)))
+            state = watch.fitted(_state(snapshot, *fits.of(cloud, used)))
         except _checks.OutOfRangeError:
             message = (
-                f"step {step} with dt = {dt:g}: {watch.overflow(state)}; everything up to step"
+                f"step {step} with dt = {given:g}: {watch.overflow(state)}; everything up to step"
                 f" {state.clock.step} is kept"
             )
             yield replace(state, status="diverged", message=message)
             return
-        except _UnconvergedError as error:
+        except UnconvergedError as error:
             message = f"step {step}: {error}; everything up to step {state.clock.step} is kept"
             yield replace(state, status="not converged", message=message)
             return
+
+
+def over(state: State, dt: float, end: float) -> bool:
+    """Has a run with the time step `dt` come to its time `end`?
+
+    The times of chosen lengths end there exactly. n dt ends there up to rounding.
+    """
+    nearly = 0.0 if chosen(state) is not None else max(NEARLY * dt, PLACES * math.ulp(end))
+    return state.clock.t >= end - nearly
+
+
+def chosen(state: Snapshot) -> float | None:
+    """The length that the integrator wants for its next step; None where it is the run's dt."""
+    wish = state.stepper.get("dt")
+    return None if wish is None else float(wish)
+
+
+def with_dt(start: Snapshot, dt: float) -> Snapshot:
+    """The start of a run that is given `dt`: one that differs from before replaces a chosen one."""
+    origin = start.stepper.get("origin")
+    if chosen(start) is None or (origin is not None and float(origin[2]) == dt):
+        return start
+    kept = {name: value for name, value in start.stepper.items() if name != "dt"}
+    return replace(start, stepper=kept)
+
+
+class _Fits:
+    """The fits of the step from one state, as `Refit` asks."""
+
+    def __init__(
+        self, estimator: Estimator, target: Target, state: State, dt: float, end: float
+    ) -> None:
+        self.estimator, self.target, self.state = estimator, target, state
+        self._times = dt, end
+        self._made: tuple[Cloud, float, Cloud | None, Fit] | None = None
+
+    def __call__(self, x: Cloud, clock: Clock) -> Fit:
+        y = self.target.at(clock)
+        return _converged(fitted(self.estimator, x, y, clock, self.state.memory))
+
+    def ahead(self, x: Cloud, dt: float) -> Fit:
+        self._made = (x, dt, *self._next(x, dt))
+        return self._made[3]
+
+    def of(self, x: Cloud, dt: float) -> tuple[Cloud | None, Fit]:
+        """The target and the fit of the next state, made ahead or now."""
+        made = self._made
+        return made[2:] if made and made[0] is x and made[1] == dt else self._next(x, dt)
+
+    def _next(self, x: Cloud, dt: float) -> tuple[Cloud | None, Fit]:
+        clock, _ = _after(self.state, dt, *self._times)
+        y = self.target.at(clock)
+        return y, _converged(fitted(self.estimator, x, y, clock, self.state.fit.memory))
+
+
+def _given(state: State, dt: float, left: float, integrator: Integrator) -> float:
+    """The length of the next step: the integrator's or the run's, or the time that is left."""
+    wish = chosen(state)
+    if wish is None:
+        return dt if left > dt * (1 - NEARLY) else left
+    if not 0 < wish < math.inf:
+        raise ValueError(
+            f"`integrator` must keep as `dt` of its memory a length > 0, got {wish:g} from"
+            f" {integrator}: keep the length of its next step"
+        )
+    return wish if left > wish * (1 + NEARLY) else left
 
 
 def _check_used(used: float, left: float, t: float, integrator: Integrator) -> None:
@@ -96,25 +159,15 @@ def _check_used(used: float, left: float, t: float, integrator: Integrator) -> N
         )
 
 
-def _refit(estimator: Estimator, target: Target, memory: Memory, x: Cloud, clock: Clock) -> Fit:
-    """The fit at a trial stage, from the memory of the accepted state."""
-    return _converged(fitted(estimator, x, target.at(clock), clock, memory))
-
-
-def _fitted(flow: Flow, snapshot: Snapshot, y: Cloud | None) -> State:
-    fit = fitted(flow.estimator, snapshot.x, y, snapshot.clock, snapshot.memory)
+def _state(snapshot: Snapshot, y: Cloud | None, fit: Fit) -> State:
     return State(
         clock=snapshot.clock,
         x=snapshot.x,
         memory=snapshot.memory,
         stepper=snapshot.stepper,
-        fit=_converged(fit),
+        fit=fit,
         target=y,
     )
-
-
-class _UnconvergedError(Exception):
-    """A fit did not converge, perhaps at a trial stage: the run ends at the last accepted state."""
 
 
 def _converged(fit: Fit) -> Fit:
@@ -128,23 +181,49 @@ def _converged(fit: Fit) -> Fit:
         facts = ", ".join(
             f"{name} {value:.3g}" for name, value in numbers.items() if value is not None
         )
-        raise _UnconvergedError(
+        raise UnconvergedError(
             f"the estimator did not converge ({facts}):"
             f" {fit.report.get('remedy', 'loosen its tolerance')}"
         )
     return fit
 
 
-def _with_origin(start: Snapshot, dt: float) -> Mapping[str, Tensor]:
-    """The stepper's memory with the origin (t0, n0) of t = t0 + (n - n0) dt.
+def _begun(start: Snapshot, dt: float, integrator: Integrator) -> Snapshot:
+    """The start with the origin (t0, n0) of t = t0 + (n - n0) dt in the stepper's memory.
 
-    The time is never accumulated. The origin moves only where a run goes on with another dt.
+    Steps of the run's dt do not accumulate their time. The origin moves where a run goes on with
+    another dt, and after each step of another length. The memory of another integrator is dropped.
     """
-    origin = start.stepper.get("origin")
-    if origin is not None and float(origin[2]) == dt:
-        return start.stepper
-    return {**start.stepper, "origin": _origin(start.clock.t, start.clock.step, dt)}
+    stepper: dict[str, Any] = dict(start.stepper)
+    other = stepper.get("integrator")
+    if other is not None and not torch.equal(other, _named(integrator)):
+        stepper = {name: value for name, value in stepper.items() if name == "origin"}
+    origin = stepper.get("origin")
+    if origin is None or float(origin[2]) != dt:
+        stepper["origin"] = _origin(start.clock.t, start.clock.step, dt)
+    return replace(start, stepper=stepper)
+
+
+def _after(state: State, used: float, dt: float, end: float) -> tuple[Clock, Tensor]:
+    """The clock and the origin after a step of the length `used` from `state`."""
+    origin, step = state.stepper["origin"], state.clock.step + 1
+    if used == dt:
+        t0, n0 = (float(v) for v in origin[:2])
+        t = t0 + (step - n0) * dt
+    else:
+        t = state.clock.t + used
+    if chosen(state) is not None and math.isfinite(end) and abs(end - t) <= PLACES * math.ulp(end):
+        t = end
+    if used != dt:
+        origin = _origin(t, step, dt)
+    return Clock(t, step, state.clock.draws), origin
 
 
 def _origin(t: float, step: float, dt: float) -> Tensor:
     return torch.tensor([t, step, dt], dtype=torch.float64, device="cpu")
+
+
+def _named(integrator: Integrator) -> Tensor:
+    """The name of an integrator's class as a memory holds it: the memory belongs to this class."""
+    kind = type(integrator)
+    return torch.tensor(list(f"{kind.__module__}.{kind.__qualname__}".encode()), dtype=torch.uint8)

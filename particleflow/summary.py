@@ -61,6 +61,8 @@ class Summary:
     strays_said : str
         The strays in words, with the number of particles looked at.
     steps, time, dt : int, float, float or None
+    lengths : (float, float) or None
+        The least and the largest length of a step, where the integrator chooses them.
     seconds : float or None
         The time that the steps took.
     unstable_from : int or None
@@ -86,6 +88,7 @@ class Summary:
     steps: int
     time: float
     dt: float | None = None
+    lengths: tuple[float, float] | None = None
     seconds: float | None = None
     unstable_from: int | None = None
     metrics: tuple[tuple[str, float, float], ...] = ()
@@ -126,6 +129,7 @@ class Summary:
             steps=steps,
             time=time,
             dt=report.get("dt"),
+            lengths=tuple(report["lengths"]) if "lengths" in report else None,
             seconds=report.get("seconds"),
             unstable_from=report.get("unstable_from"),
             metrics=tuple(
@@ -140,6 +144,9 @@ class Summary:
     def __str__(self) -> str:
         at = f", from step {self.unstable_from} on" if self.unstable_from is not None else ""
         dt = "" if self.dt is None else f" of dt = {self.dt:g}"
+        if self.lengths is not None:
+            least, largest = self.lengths
+            dt = f" of dt = {least:.3g} to {largest:.3g}"
         seconds = "" if self.seconds is None else f" in {self.seconds:.1f} s"
         lines = [
             f"{self.verdict}{at}: {number(self.steps, 'step')}{dt} to t = {self.time:g}{seconds}"

@@ -14,7 +14,7 @@ from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import Fit
 from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
-from particleflow.integrators import State
+from particleflow.integrators import Controller, Integrator, Optimiser, State
 from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
 
@@ -54,10 +54,12 @@ class Watch:
     -(D.D + D.D') / (2 dt) + O(dt^3), by the trapezium rule. So it has fallen where
     |D' - D| < 3/4 |D|. Where that fails, the energy is evaluated before and after the step. The box
     costs nothing while the least and the largest coordinate lie within it.
+
+    The energy is not compared where the integrator is an `Optimiser`, in whose steps it may rise.
     """
 
-    def __init__(self, flow: Flow, target: Target, dt: float) -> None:
-        self.flow, self.target, self.dt = flow, target, dt
+    def __init__(self, flow: Flow, target: Target, dt: float, integrator: Integrator) -> None:
+        self.flow, self.target, self.dt, self.integrator = flow, target, dt, integrator
         self.step, self.message = 0, ""
         self.advice: Advice | None = None
 
@@ -67,7 +69,11 @@ class Watch:
         self._middle = start.x.points.mean(0)
         self._largest_middle = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
-        self._conservative = self.flow.conservative and isinstance(self.target, FixedTarget)
+        self._conservative = (
+            self.flow.conservative
+            and isinstance(self.target, FixedTarget)
+            and not isinstance(self.integrator, Optimiser)
+        )
         self._previous: State | None = None
         self._hop = (
             HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
@@ -130,19 +136,27 @@ class Watch:
                 " exact flow cannot do"
             )
             seen = "the energy rose, which the exact flow cannot do"
-            self._unstable(state.clock.step, state.fit, cause, seen)
+            length = self._length(before, state)
+            self._unstable(state.clock.step, state.fit, cause, seen, length)
 
-    def _unstable(self, step: int, fit: Fit, cause: str, seen: str) -> None:
+    def _length(self, before: State, after: State) -> float:
+        """The length of the step between two states."""
+        return after.clock.t - before.clock.t if "dt" in after.stepper else self.dt
+
+    def _unstable(self, step: int, fit: Fit, cause: str, seen: str, used: float) -> None:
         """Note the first unstable step: `cause` for the message, `seen` for the advice."""
         remedy, self.advice = self._tried(fit, seen)
         self.step = step
-        self.message = f"{remedy}; {cause}: dt = {self.dt:g} is too large"
+        self.message = f"{remedy}; {cause}: dt = {used:g} is too large"
 
     def _tried(self, fit: Fit, seen: str) -> tuple[str, Advice]:
         """What to try, as words of a message and as advice."""
         lost = narrow(fit, self.first)
         if lost is not None:
             return noted(lost), replace(lost, seen=f"{seen}: {lost.seen}")
+        if isinstance(self.integrator, Controller):
+            code = self.integrator.remedy
+            return f"try {code}", Advice(seen, (Change("integrator", None, code),))
         dt = f"{self._smaller():.2g}"
         return f"try dt = {dt}", Advice(seen, (Change("dt", float(dt), f"dt = {dt}"),))
 
@@ -223,7 +237,7 @@ class Watch:
             box = f"the box around start and target, {1 + 2 * MARGIN:g} times as long as these"
             told = f"{share:.0%} of the particles had left the box around start and target"
             cause = f"{share:.0%} of the particles had left {box}, at step {step}"
-            self._unstable(step, state.fit, cause, told)
+            self._unstable(step, state.fit, cause, told, used)
 
 
 class _Box:

@@ -17,7 +17,7 @@ import particleflow as pf
 from particleflow.clouds import Clock, Cloud
 from particleflow.divergences import Jeffreys
 from particleflow.estimators import KALE, DrMMD, Estimator, Moreau
-from particleflow.flows import Descent
+from particleflow.flows import EnergySlope
 from particleflow.kernels import Gaussian
 from particleflow.mobilities import Exponential, Linear
 from particleflow.schedules import Constant, Decreasing, Geometric, Piecewise, Power, by_time
@@ -53,7 +53,12 @@ def slope_of(name: str, lam: float) -> float:
 def test_a_constant_schedule_gives_the_bits_of_the_number(name: str, lam: object) -> None:
     number = pf.Flow(MAKE[name](0.1), mobility=Linear(slope_of(name, 0.1)))
     path = pf.simulate(
-        pf.Flow(MAKE[name](lam), mobility=Descent()), X, Y, steps=5, dt=0.01, integrator=pf.Heun()
+        pf.Flow(MAKE[name](lam), mobility=EnergySlope()),
+        X,
+        Y,
+        steps=5,
+        dt=0.01,
+        integrator=pf.Heun(),
     )
     expected = pf.simulate(number, X, Y, steps=5, dt=0.01, integrator=pf.Heun())
     assert torch.equal(path.state.x.points, expected.state.x.points)
@@ -71,7 +76,7 @@ def test_kale_flow_takes_a_schedule(lam: object) -> None:
 
 @pytest.mark.parametrize("name", MAKE)
 def test_the_velocity_is_the_slope_of_the_moment_times_grad_w(name: str) -> None:
-    flow, clock = pf.Flow(MAKE[name](falling), mobility=Descent()), Clock(t=1.5, step=3)
+    flow, clock = pf.Flow(MAKE[name](falling), mobility=EnergySlope()), Clock(t=1.5, step=3)
     lam = falling(clock)
     fit = flow.estimator.fit(Cloud(X), Cloud(Y), clock, {})
     grad = pf.fit(MAKE[name](lam), X, Y).witness.value_and_grad(X)[1]
@@ -114,7 +119,7 @@ def test_decreasing_follows_the_values(name: str) -> None:
     """lam_{n+1} = lam_0 sqrt(D_n / D_0), and fits at those lam by hand have the same values."""
     rule, values = Decreasing(0.3, least=1e-3), []
     lams = [0.3]
-    for state in pf.iterate(pf.Flow(MAKE[name](rule), mobility=Descent()), X, Y, dt=0.05):
+    for state in pf.iterate(pf.Flow(MAKE[name](rule), mobility=EnergySlope()), X, Y, dt=0.05):
         values.append(state.fit.value)
         assert state.fit.value == pytest.approx(
             pf.fit(MAKE[name](lams[-1]), state.x, Y).value, rel=1e-9
@@ -157,15 +162,15 @@ def test_a_value_that_rises_because_lam_falls_is_no_fault_of_dt() -> None:
 def test_only_one_lam_has_one_energy() -> None:
     assert pf.kale_flow(KERNEL, lam=0.1).conservative
     assert pf.kale_flow(KERNEL, lam=Constant(0.1)).conservative
-    assert pf.Flow(MAKE["Moreau"](0.1), mobility=Descent()).conservative
+    assert pf.Flow(MAKE["Moreau"](0.1), mobility=EnergySlope()).conservative
     for name in MAKE:
-        assert not pf.Flow(MAKE[name](falling), mobility=Descent()).conservative
+        assert not pf.Flow(MAKE[name](falling), mobility=EnergySlope()).conservative
         assert not pf.Flow(MAKE[name](Decreasing(0.1))).conservative
 
 
 def test_descent_asks_any_estimator_with_a_slope() -> None:
     path = pf.simulate(
-        pf.Flow(pf.estimators.MMD(KERNEL), mobility=Descent()), X, Y, steps=3, dt=0.1
+        pf.Flow(pf.estimators.MMD(KERNEL), mobility=EnergySlope()), X, Y, steps=3, dt=0.1
     )
     assert torch.equal(
         path.state.x.points, pf.simulate(pf.mmd_flow(KERNEL), X, Y, steps=3, dt=0.1).state.x.points
@@ -186,7 +191,7 @@ def test_suggest_dt_and_reprs_take_them() -> None:
         KERNEL, lam=0.1
     ).suggest_dt(X, Y)
     assert "lam=Decreasing(start=0.3, least=0.0)" in repr(pf.kale_flow(KERNEL, lam=Decreasing(0.3)))
-    assert "mobility=Descent()" in repr(pf.kale_flow(KERNEL, lam=Decreasing(0.3)))
+    assert "mobility=EnergySlope()" in repr(pf.kale_flow(KERNEL, lam=Decreasing(0.3)))
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,7 @@ def test_a_bad_lam_is_told_with_its_step(name: str, value: float, said: str) -> 
         match=f"`lam` must be {said}: Then.* gave it at step 7, t = 0.7; keep it above 0 there",
     ):
         MAKE[name](lam).fit(Cloud(X), Cloud(Y), Clock(t=0.7, step=7), {})
-    flow = pf.Flow(MAKE[name](lam), mobility=Descent())
+    flow = pf.Flow(MAKE[name](lam), mobility=EnergySlope())
     with pytest.warns(RuntimeWarning, match="`lam` must be .* at step 2"):
         path = pf.simulate(flow, X, Y, steps=4, dt=0.01)
     assert (path.status, path.state.clock.step) == ("failed", 1)
@@ -231,8 +236,12 @@ def test_what_is_no_lam_is_refused(name: str) -> None:
 
 def test_descent_needs_a_slope() -> None:
     with pytest.raises(
-        ValueError, match="`mobility` Descent\\(\\) needs a fit with an energy slope, got None"
+        ValueError, match="`mobility` EnergySlope\\(\\) needs a fit with an energy slope, got None"
     ):
         pf.simulate(
-            pf.mono_flow(KALE(KERNEL, lam=steady, reverse=True), Descent()), X, Y, steps=1, dt=0.01
+            pf.mono_flow(KALE(KERNEL, lam=steady, reverse=True), EnergySlope()),
+            X,
+            Y,
+            steps=1,
+            dt=0.01,
         )

@@ -15,7 +15,7 @@ import particleflow as pf
 from particleflow import estimators as E
 from particleflow.clouds import Cloud
 from particleflow.estimators.base import FlowDefaults
-from particleflow.flows import Descent
+from particleflow.flows import EnergySlope
 from particleflow.kernels import (
     CrossValidated,
     Gaussian,
@@ -81,9 +81,9 @@ FLOWS: dict[str, Callable[[Array], pf.Flow]] = {
         kernel(y), noise=pf.schedules.Geometric(default_bandwidth(y), ratio=0.5, every=20)
     ),
     "kale": lambda y: pf.kale_flow(kernel(y), lam=0.1),
-    "drmmd": lambda y: pf.Flow(E.DrMMD(kernel(y), lam=0.1), mobility=Descent()),
+    "drmmd": lambda y: pf.Flow(E.DrMMD(kernel(y), lam=0.1), mobility=EnergySlope()),
     "moreau": lambda y: pf.Flow(
-        E.Moreau(kernel(y), divergence=pf.divergences.ChiSquare(), lam=0.1), mobility=Descent()
+        E.Moreau(kernel(y), divergence=pf.divergences.ChiSquare(), lam=0.1), mobility=EnergySlope()
     ),
     "ctransform": lambda y: pf.wgan_flow(E.CTransformCritic()),
     "critic": lambda y: pf.wgan_flow(),

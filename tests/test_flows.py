@@ -17,7 +17,7 @@ import particleflow as pf
 from particleflow import divergences as D
 from particleflow.clouds import Clock, Cloud, Draws, Replay
 from particleflow.estimators import KALE, KDE, MMD, ClosedForm, DrMMD, Estimator, Moments, Moreau
-from particleflow.flows import Descent
+from particleflow.flows import EnergySlope
 from particleflow.kernels import (
     IMQ,
     Energy,
@@ -96,7 +96,7 @@ CONSERVATIVE = {
     **{f"MMD {type(k).__name__}": pf.mmd_flow(k) for k in KERNELS},
     **{f"KALE {lam:g}": pf.kale_flow(Gaussian(0.8), lam=lam) for lam in (1e-2, 1e-1, 1.0, 1e2)},
     "KALE Laplace": pf.kale_flow(Laplace(0.8), lam=0.1),
-    "KALE of its own bandwidth": pf.Flow(KALE(lam=0.1), mobility=Descent()),
+    "KALE of its own bandwidth": pf.Flow(KALE(lam=0.1), mobility=EnergySlope()),
     "MMD Neurons": pf.mmd_flow(
         FeatureKernel(Neurons(normal(11, 1, 4), activation=Tanh(), output_weight=False))
     ),
@@ -221,12 +221,12 @@ def test_a_score_alone_has_no_value() -> None:
 def test_a_descent_without_an_energy_names_another_mobility() -> None:
     x, y = normal(5, 2, 0, 3.0), normal(7, 2, 1)
     flow = pf.Flow(
-        Moreau(Gaussian(0.8), divergence=D.JensenShannon(), lam=0.03), mobility=Descent()
+        Moreau(Gaussian(0.8), divergence=D.JensenShannon(), lam=0.03), mobility=EnergySlope()
     )
     with pytest.raises(
         ValueError,
         match=(
-            r"`mobility` Descent\(\) needs a fit with an energy slope, got None: .* name a"
+            r"`mobility` EnergySlope\(\) needs a fit with an energy slope, got None: .* name a"
             r" mobility, such as Unit\(\)"
         ),
     ):

@@ -20,7 +20,7 @@ from particleflow.arrival import nearness
 from particleflow.cli.outputs import _table
 from particleflow.clouds import Cloud
 from particleflow.estimators import KDE, ClosedForm, CTransformCritic, DrMMD
-from particleflow.flows import Descent
+from particleflow.flows import EnergySlope
 from particleflow.kernels import Gaussian
 from particleflow.metrics import W1, W2, SlicedW2, floor
 from particleflow.samplers import Minibatch, Rings
@@ -39,7 +39,7 @@ def rings(n: int = 130) -> Tensor:
 DESCENTS: dict[str, tuple[pf.Flow, tuple[float, ...]]] = {
     "mmd": (pf.mmd_flow(KERNEL), (5.0, 20.0, 1000.0)),
     "kale": (pf.kale_flow(KERNEL, lam=0.1), (0.1, 10.0, 100.0)),
-    "drmmd": (pf.Flow(DrMMD(KERNEL, lam=0.1), mobility=Descent()), (1.0, 100.0)),
+    "drmmd": (pf.Flow(DrMMD(KERNEL, lam=0.1), mobility=EnergySlope()), (1.0, 100.0)),
 }
 # the largest and the smallest dt of each; what lies between takes long
 BLOW_UPS = [

@@ -65,7 +65,7 @@ class Fit:
     energy_slope : float or None
         The constant c for which v = c grad w is minus the Wasserstein gradient of `value`. An
         estimator whose c changes from fit to fit tells it here, and has None itself. The mobility
-        `Descent` follows it.
+        `EnergySlope` follows it.
     """
 
     witness: Witness = field(repr=False)

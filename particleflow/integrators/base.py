@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud
+from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
 
@@ -46,8 +47,30 @@ class State(Snapshot):
         return self.status in ("diverged", "not converged")
 
 
-# Fits at a trial stage, always from the memory of the accepted state; trial fits are discarded.
-Refit: TypeAlias = Callable[[Cloud, Clock], Fit]
+class UnconvergedError(Exception):
+    """A fit did not converge, perhaps at a trial stage, or a controller found no step.
+
+    The run ends at the last accepted state, with the status "not converged" and the words of this
+    exception, which name the cause and the remedy.
+    """
+
+
+@runtime_checkable
+class Refit(Protocol):
+    """The fits of one step, which the engine makes as the integrator asks for them."""
+
+    def __call__(self, x: Cloud, clock: Clock) -> Fit:
+        """The fit at a trial stage, from the memory of the accepted state. It is discarded."""
+        ...
+
+    def ahead(self, x: Cloud, dt: float) -> Fit:
+        """The fit of the next state, should the step end at the cloud `x` after the time `dt`.
+
+        It starts from the memory that the accepted state's fit has left, at the clock of the next
+        state. If the step returns this very cloud and dt, the engine takes the last such fit as it
+        is, and makes no other.
+        """
+        ...
 
 
 @runtime_checkable
@@ -59,9 +82,20 @@ class Integrator(Protocol):
     order : float
         The error at a fixed time is O(dt^order).
     stages : int
-        Fits and velocities per step; more than one needs a deterministic estimator.
+        Fits and velocities per step, the fit of the state among them; more than one needs a
+        deterministic estimator. Fits that were made `ahead` do not count.
     stochastic : bool
         Whether it adds the flow's diffusion.
+
+    Step lengths
+    ------------
+    An integrator that chooses the lengths of its steps keeps in its memory an entry `dt`, a float64
+    number: the length that it wants for its NEXT step. Without this entry it wants the run's dt,
+    which is so the length of a first step. The engine passes that length, or the time that is left
+    until `t1` if this is less. (A remainder of a millionth of a step is put to the last one.)
+    The integrator may use less than it was given, and returns what it used. A last step that was
+    shortened by the engine is no reason to want short steps. Facts that say more than this entry
+    are optional: `Controller`, `Optimiser`.
     """
 
     @property
@@ -74,5 +108,37 @@ class Integrator(Protocol):
     def step(
         self, flow: Flow, refit: Refit, state: State, dt: float
     ) -> tuple[Cloud, float, Memory]:
-        """The new cloud, the dt used, and the stepper's memory."""
+        """The new cloud, the dt used (0 < used <= dt), and the stepper's memory."""
         ...
+
+
+class Controller(ABC):
+    """An integrator that chooses the lengths of its steps, and has words for it.
+
+    Declared by inheriting. The contract of the lengths is that of `Integrator`.
+    """
+
+    @abstractmethod
+    def check(self, flow: Flow, target: Target) -> None:
+        """Raise ValueError before the first step of a run that it cannot make."""
+
+    @abstractmethod
+    def told(self, stepper: Memory) -> Mapping[str, float]:
+        """What the trajectory's report says of the steps (`report["controller"]`), plain numbers.
+
+        They are read off the stepper's memory at the end of the run.
+        """
+
+    @property
+    @abstractmethod
+    def remedy(self) -> str:
+        """What to try where a run became unstable, as Python code."""
+
+
+class Optimiser:
+    """An integrator that goes to the end of the flow, not along it. Declared by inheriting.
+
+    Its particles are no approximation of the flow's at any time, so that t counts dt, and is no
+    time of the flow. The energy of a conservative flow may rise in its steps, and no step is called
+    unstable for that.
+    """

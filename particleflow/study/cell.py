@@ -120,7 +120,9 @@ def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
     watch = Stopwatch(run.states)
     run.states = watch
     every, frame = max(1, steps // RECORDS), max(1, steps // FRAMES)
-    run.wanted = lambda step: step % every == 0 or (cell.keep and step % frame == 0)
+    run.wanted = lambda state: (
+        state.clock.step % every == 0 or (cell.keep and state.clock.step % frame == 0)
+    )
     if cell.seconds is not None:
         allowed = cell.seconds
         run.is_last = lambda state: (

@@ -6,7 +6,7 @@ The contract is in `particleflow.integrators.base`. The flows of the check have 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.estimators.base import Fit
 from particleflow.flows import Flow
-from particleflow.integrators.base import Integrator, Refit, State
+from particleflow.integrators.base import Integrator, State
 from particleflow.testing.contract import Contract, fresh, normals, reloaded, same_bits
 from particleflow.testing.integrator_problems import (
     Cubic,
@@ -139,18 +139,30 @@ def _started(flow: Flow, x: Cloud, clock: Clock | None = None) -> State:
     return State(clock=clock, x=x, fit=flow.estimator.fit(x, None, clock, {}))
 
 
-def _refit(flow: Flow, state: State) -> Refit:
-    def refit(x: Cloud, clock: Clock) -> Fit:
-        return flow.estimator.fit(x, None, clock, state.memory)
+@dataclass(frozen=True)
+class _Refit:
+    """The fits of one step, as the engine makes them."""
 
-    return refit
+    flow: Flow
+    state: State
+
+    def __call__(self, x: Cloud, clock: Clock) -> Fit:
+        return self.flow.estimator.fit(x, None, clock, self.state.memory)
+
+    def ahead(self, x: Cloud, dt: float) -> Fit:
+        clock = _later(self.state.clock, dt)
+        return self.flow.estimator.fit(x, None, clock, self.state.fit.memory)
+
+
+def _later(clock: Clock, dt: float) -> Clock:
+    return Clock(clock.t + dt, clock.step + 1, clock.draws)
 
 
 def _stepped(
     contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float
 ) -> tuple[Cloud, float, Memory]:
     answer: Any = contract.call(
-        partial(integrator.step, flow, _refit(flow, state), state, dt),
+        partial(integrator.step, flow, _Refit(flow, state), state, dt),
         clause="step must work",
         remedy="step(flow, refit, state, dt)",
     )
@@ -189,7 +201,7 @@ def _advanced(
 ) -> tuple[State, float]:
     """Advance the state by one step, as the engine does."""
     cloud, used, stepper = _stepped(contract, integrator, flow, state, dt)
-    clock = Clock(state.clock.t + used, state.clock.step + 1, state.clock.draws)
+    clock = _later(state.clock, used)
     fit = flow.estimator.fit(cloud, None, clock, state.fit.memory)
     return State(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper, fit=fit), used
 

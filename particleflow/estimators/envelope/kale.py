@@ -48,7 +48,7 @@ class KALE(Regularised):
         bandwidth is kept in memory and reported.
     lam : float, schedule, callable (clock) -> float, or Decreasing
         The weight of the penalty, > 0. Where it changes during a run, each fit tells its own
-        1 + lam (`Fit.energy_slope`), which the mobility `Descent` follows. The value is then of
+        1 + lam (`Fit.energy_slope`), which the mobility `EnergySlope` follows. The value is then of
         another functional at each step, and need not decrease.
     reverse : bool
         True: KALE(p || q), with w = +h and weights on the particles. Minus the Wasserstein gradient

@@ -115,7 +115,7 @@ class DrMMD(Regularised):
     lam : float, schedule, callable (clock) -> float, or Decreasing
         The regularisation, > 0. Small: chi^2, on shared supports. Large: MMD^2. Where it changes
         during a run, each fit tells its own 1 + lam (`Fit.energy_slope`), which the mobility
-        `Descent` follows.
+        `EnergySlope` follows.
     rtol : float
         Bound of the error of h, relative in the Hilbert norm.
 
