@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         study,
         testing,
     )
+    from particleflow.arrival import Arrived
+    from particleflow.automatic import AutoFlow, auto_flow
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
     from particleflow.estimators import Fit
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 # The module of each public name that is not a module.
 _HOME = {
+    "arrival": ("Arrived",),
+    "automatic": ("AutoFlow", "auto_flow"),
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
@@ -84,6 +88,8 @@ _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "RK4",
+    "Arrived",
+    "AutoFlow",
     "Clock",
     "Cloud",
     "Draws",
@@ -99,6 +105,7 @@ __all__ = [
     "Summary",
     "Trajectory",
     "__version__",
+    "auto_flow",
     "clouds",
     "divergences",
     "estimators",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._supplied import Supplied
+from particleflow.automatic import AutoFlow
 from particleflow.clouds import (
     Clock,
     Cloud,
@@ -23,10 +24,10 @@ from particleflow.clouds import (
     as_cloud,
     as_clouds,
 )
-from particleflow.estimators import Estimator
+from particleflow.estimators import Annealed, Estimator
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
-from particleflow.integrators import Controller, Euler, EulerMaruyama, Integrator, Snapshot
+from particleflow.integrators import Controller, Euler, EulerMaruyama, Integrator, Paced, Snapshot
 from particleflow.metrics import Metric
 from particleflow.recording import value_of
 from particleflow.samplers import Minibatch
@@ -47,10 +48,13 @@ def prepare(
     integrator: Integrator | None,
     seed: int | None,
     draws: Randomness | None,
+    *,
+    free: bool = False,
 ) -> tuple[Snapshot, Target, Cloud | None, Integrator]:
     """The start, the target, the target's cloud at the start, and the integrator.
 
-    Everything is checked and converted before any work is done.
+    Everything is checked and converted before any work is done. `free`: the time step is left to
+    the integrator.
     """
     if not isinstance(flow, Flow):
         raise TypeError(
@@ -70,12 +74,14 @@ def prepare(
     if isinstance(x0, Trajectory):
         if target is None and x0.target is not None:
             target = Cloud(x0.target, log_mass=x0.target_log_mass)
-        if integrator is None and x0.report["integrator"] != repr(integrator_of(flow, None)):
+        if integrator is None and x0.report["integrator"] != repr(
+            integrator_of(flow, None, free=free)
+        ):
             raise ValueError(
                 f"`integrator` must be given to go on: the run used {x0.report['integrator']}, got"
                 " None: pass integrator="
             )
-    integrator = integrator_of(flow, integrator)
+    integrator = integrator_of(flow, integrator, free=free)
     clock = Clock() if earlier is None else earlier.clock
     clock = replace(clock, draws=draws or clock.draws)
     given = x0 if earlier is None else earlier.x
@@ -85,13 +91,22 @@ def prepare(
         integrator.check(flow, aim)
     if flow.reaction is None:
         _compare_totals(cloud, aim)
+    if isinstance(flow, AutoFlow) and earlier is None:
+        cloud = flow.begun(cloud, clock.draws)
     start = Snapshot(clock=clock, x=cloud) if earlier is None else replace(earlier, clock=clock)
     return start, aim, first, integrator
 
 
-def integrator_of(flow: Flow, integrator: Integrator | None) -> Integrator:
+def integrator_of(flow: Flow, integrator: Integrator | None, *, free: bool = False) -> Integrator:
+    """The integrator, checked; the flow's own one for None.
+
+    A flow whose bandwidth changes needs steps of changing length: `Paced` where they are `free`.
+    """
     if integrator is None:
-        return EulerMaruyama() if flow.diffusion is not None else Euler()
+        if flow.diffusion is not None:
+            return EulerMaruyama()
+        annealed = isinstance(flow.estimator, Annealed) and flow.noise is None
+        return Paced() if free and annealed else Euler()
     if isinstance(integrator, type) or not isinstance(integrator, Integrator):
         raise TypeError(
             f"`integrator` must be an integrator, got {integrator!r}: e.g. pf.Heun() (with its"

@@ -238,7 +238,8 @@ class Arrived:
 
     Every `every` steps W2 (the root) is compared with its floor, the W2 of two fresh samples
     (`metrics.floor`). At most 300 points of each cloud are compared, the same rows each time. The
-    run ends where W2 is at most the floor, or where `patience` looks have brought no fall of 1 %.
+    run ends where W2 is at most the floor or a thousandth of its first value, or where `patience`
+    looks have brought no fall of 1 %.
 
     >>> path = pf.simulate(flow, x0, y, steps=5000, stop=pf.Arrived())      # doctest: +SKIP
 
@@ -283,23 +284,26 @@ class _Looks:
             raise ValueError(
                 "`stop` Arrived() needs a target, got None: pass samples of the target distribution"
             )
-        if self.first is None:
-            self.first = state.clock.step
-            self.rows = _rows_drawn(state.x, 0)
-        taken = state.clock.step - self.first
-        if taken == 0 or taken < self.rule.after or taken % self.rule.every:
-            return ""
         y = _drawn(state.target, 1)
+        if self.first is None:
+            self.first = state.clock.step - 1
+            self.rows = _rows_drawn(state.x, 0)
+            self.began = W2()(_rows(state.x, self.rows), y)
+        taken = state.clock.step - self.first
+        if taken < max(self.rule.after, self.rule.every) or taken % self.rule.every:
+            return ""
         distance = W2()(_rows(state.x, self.rows), y)
         least = self._floor(state.target, len(self.rows))
+        if distance <= LEFT * self.began:
+            return f"W2 to the target, {distance:.3g}, is a thousandth of that at the start"
         if distance <= least:
-            return f"W2 = {distance:.3g} is at its floor, {least:.3g}"
+            return f"W2 to the target, {distance:.3g}, is no more than that of two fresh samples, {least:.3g}"
         self.idle = 0 if distance < (1 - FALLING) * self.best else self.idle + 1
         self.best = min(self.best, distance)
         if self.idle < self.rule.patience:
             return ""
         return (
-            f"W2 = {distance:.3g} has not fallen by {FALLING:.0%} in"
+            f"W2 to the target, {distance:.3g}, has not fallen by {FALLING:.0%} in"
             f" {self.rule.patience * self.rule.every} steps"
         )
 

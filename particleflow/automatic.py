@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
-from particleflow.adaptive import Continuation
 from particleflow.arrival import Arrived
-from particleflow.clouds import Cloud, as_clouds, extent
+from particleflow.clouds import Cloud, Randomness, as_clouds, extent
 from particleflow.estimators import KALE, KDE, MMD, Annealed, Estimator
 from particleflow.flows import EnergySlope, Flow
 from particleflow.kernels import IMQ, Gaussian, ScaledKernel
 from particleflow.kernels.bandwidth import ScaleError, default_bandwidth
 from particleflow.mobilities import Mobility, Unit
 from particleflow.pairwise import Auto, PairwiseSum
-from particleflow.subsets import places
 
 # The flows that `auto_flow` makes; the first one is recommended.
 KINDS = ("auto", "mmd", "kale", "mono")
@@ -34,10 +34,22 @@ FEWEST = 200
 MOST = 4
 # The bandwidth of a target in one place, in extents of both clouds.
 ONE_PLACE = 0.1
+# The distance by which particles in one place are moved apart, in last bandwidths.
+SPREAD = 0.01
 # The ratio of the columns' standard deviations from which they are said to differ.
 UNLIKE = 10.0
 # KALE's penalty: between MMD (large) and KL (small, stiff).
 LAM = 0.1
+
+
+@dataclass(frozen=True)
+class Continuation:
+    steps: int
+    start: float
+    end: float
+
+    def __call__(self, clock: Any) -> float:
+        return self.start * (self.end / self.start) ** min(1.0, clock.step / self.steps)
 
 
 @dataclass(frozen=True)
@@ -51,12 +63,16 @@ class AutoFlow(Flow):
     ----------
     steps : int
         The planned steps. The bandwidth falls in the first three fifths of them.
+    spread : float
+        Particles that share a place are moved apart by N(0, spread^2 I) before the first step: no
+        flow of their distribution would separate them.
     chosen : tuple of (name, value, reason)
     notes : tuple of str
         What the clouds make doubtful.
     """
 
     steps: int = FEWEST
+    spread: float = 0.0
     chosen: tuple[tuple[str, str, str], ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
@@ -69,6 +85,15 @@ class AutoFlow(Flow):
     def stop(self) -> Arrived:
         """What ends a run without a number of steps."""
         return Arrived(after=round(SHARE * self.steps))
+
+    def begun(self, x: Cloud, draws: Randomness) -> Cloud:
+        """The particles at the start, those that share a place moved apart."""
+        shared = _copies(x)
+        if not self.spread or not bool(shared.any()):
+            return x
+        noise = draws.normal("spread", 0, x.points)
+        points = torch.where(shared[:, None], x.points + self.spread * noise, x.points)
+        return Cloud(points, log_mass=x.log_mass)
 
     def __str__(self) -> str:
         width = max(len(name) for name, _, _ in self.chosen) if self.chosen else 0
@@ -169,6 +194,11 @@ def auto_flow(
         why = f"{PER_FOLD} for each factor of e, in {SHARE:.0%} of them"
         chosen.append(("steps", str(steps), why))
     steps = _checks.count(steps, "steps")
+    shared = int(_copies(x).sum())
+    spread = SPREAD * bandwidth if shared else 0.0
+    if shared:
+        why = f"{shared} of {len(x)} particles share a place, and are moved apart by so much"
+        chosen.append(("spread", f"{spread:.3g}", why))
     made = _estimator(kind, kernel, bandwidth, lam, pairwise)
     fall = max(1, round(SHARE * steps))
     rule = Continuation(steps=fall, start=start, end=bandwidth)
@@ -176,8 +206,9 @@ def auto_flow(
         Annealed(made, bandwidth=rule),
         mobility=mobility if kind == "mono" else EnergySlope(),
         steps=steps,
+        spread=spread,
         chosen=(("flow", _NAMES[kind], f"kind={kind!r}"), *chosen),
-        notes=_notes(x, y),
+        notes=_notes(y),
     )
 
 
@@ -213,22 +244,25 @@ def _bandwidth(y: Cloud, size: float) -> tuple[float, str]:
         return ONE_PLACE * size, "a tenth of the extent of both clouds: most points of y coincide"
 
 
-def _notes(x: Cloud, y: Cloud) -> tuple[str, ...]:
+def _notes(y: Cloud) -> tuple[str, ...]:
     """What a flow of these clouds cannot do well, in words."""
     notes = []
     spread = y.points.std(0, unbiased=False)
     used = spread[spread > 0]
     if len(used) > 1 and float(used.max() / used.min()) > UNLIKE:
-        widest, least = int(spread.argmax()), int(torch.where(spread > 0, spread, math.inf).argmin())
+        widest, least = (
+            int(spread.argmax()),
+            int(torch.where(spread > 0, spread, math.inf).argmin()),
+        )
         notes.append(
             f"column {widest} of y is {float(used.max() / used.min()):.3g} times as wide as column"
             f" {least}, so that distances hardly see the latter: divide x and y by y.std(0) to"
             " weigh all columns alike"
         )
-    copies = len(x) - len(places(x)[0])
-    if copies:
-        notes.append(
-            f"{copies} of {len(x)} particles share the place of another one, and move with it for"
-            " ever: add a little noise to x"
-        )
     return tuple(notes)
+
+
+def _copies(x: Cloud) -> Bool[Tensor, "N"]:
+    """The particles that share their place with another one."""
+    _, inverse, counts = x.points.unique(dim=0, return_inverse=True, return_counts=True)
+    return counts[inverse] > 1

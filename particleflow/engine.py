@@ -19,6 +19,7 @@ from particleflow._inputs import (
     same_target,
     target_named,
 )
+from particleflow.automatic import AutoFlow
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Replay
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator, fitted
@@ -27,7 +28,7 @@ from particleflow.integrators import Integrator, State
 from particleflow.metrics import label_of
 from particleflow.metrics.told import told as told_metrics
 from particleflow.recording import Recorder
-from particleflow.running import Run
+from particleflow.running import Run, Stop, StopRule, stopping
 from particleflow.saving import Grid, SaveAt
 from particleflow.stepping import chosen, over, states, with_dt
 from particleflow.trajectory import Trajectory
@@ -108,6 +109,7 @@ def simulate(
     t1: float | None = None,
     dt: float | None = None,
     integrator: Integrator | None = None,
+    stop: StopRule | Stop | None = None,
     save: SaveAt | None = None,
     metrics: Metrics | None = None,
     seed: int | None = None,
@@ -122,7 +124,8 @@ def simulate(
         See `iterate`. If x0 is a Trajectory, the run goes on from its end and the result holds both
         parts. Its target (a fixed cloud) is kept unless one is given.
     steps, t1 : int, float
-        Exactly one: the number of further steps, or the final time. With `t1` dt is lowered so that
+        Exactly one: the number of further steps, or the final time. The flow of `auto_flow` needs
+        neither: it has a number of steps and a `stop` of its own. With `t1` dt is lowered so that
         a whole number of steps ends there. An integrator that chooses the lengths of its steps ends
         there exactly, after as many as it takes.
     dt : float
@@ -130,6 +133,9 @@ def simulate(
         run with the same flow keeps its dt, where that was given or the target is the same too. An
         integrator that chooses the lengths of its steps takes it as the length of the first one; a
         run that goes on keeps the chosen length, unless it is given another dt.
+    stop : callable (State) -> bool or str, or a rule such as Arrived
+        Asked after each step; ends the run where it returns True or a reason, which the report
+        keeps as `stopped`. The last state is recorded, and the run counts as completed.
     save : SaveAt
         Which states to record.
     metrics : mapping of name to metric
@@ -154,6 +160,7 @@ def simulate(
         t1=t1,
         dt=dt,
         integrator=integrator,
+        stop=stop,
         save=save,
         metrics=metrics,
         seed=seed,
@@ -176,6 +183,7 @@ def begin(
     t1: float | None = None,
     dt: float | None,
     integrator: Integrator | None,
+    stop: StopRule | Stop | None = None,
     save: SaveAt | None,
     metrics: Metrics | None,
     seed: int | None,
@@ -183,6 +191,8 @@ def begin(
     progress: bool,
 ) -> Run:
     """The checked run of `simulate`, before its first step."""
+    if isinstance(flow, AutoFlow) and steps is None and t1 is None:
+        steps, stop = flow.most, flow.stop if stop is None else stop
     if (steps is None) == (t1 is None):
         remedy = (
             "leave one out"
@@ -216,7 +226,10 @@ def begin(
     left_out = metrics is None
     metrics = checked_metrics(metrics)
     _checks.flag(progress, "progress")
-    start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
+    asked = None if stop is None else stopping(stop)
+    start, aim, first, integrator = prepare(
+        flow, x0, target, integrator, seed, draws, free=dt is None
+    )
     start = start if dt is None else with_dt(start, dt)
     if left_out and earlier is not None and first is not None:
         metrics = told_metrics(earlier.report["metrics"])
@@ -285,7 +298,7 @@ def begin(
         else (lambda state: over(state, dt, end))
     )
     fixed = first if isinstance(aim, FixedTarget) else None
-    return Run(flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts)
+    return Run(flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts, asked)
 
 
 def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -> Grid | None:

@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from particleflow import _checks
-from particleflow._supplied import in_short
+from particleflow._supplied import Supplied, in_short
 from particleflow.advice import Advice
 from particleflow.clouds import Cloud, extent
 from particleflow.flows import Flow
@@ -21,6 +21,25 @@ from particleflow.recording import Recorder
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
 from particleflow.watch import Watch, narrow, noted
+
+Stop: TypeAlias = Callable[[State], bool | str | None]
+"""Asked after each step; a run ends where it returns True, or the reason in words."""
+
+
+@runtime_checkable
+class StopRule(Protocol):
+    """Makes the `Stop` of each run, which may remember the run's earlier states."""
+
+    def begin(self) -> Stop: ...
+
+
+def stopping(stop: Any) -> Stop:
+    """The `Stop` of one run, from a rule or a callable."""
+    if isinstance(stop, StopRule) and not isinstance(stop, type):
+        return stop.begin()
+    remedy = "pass pf.Arrived(), or a function of the state, e.g. lambda state: state.clock.t > 2"
+    found: Stop = _checks.function(stop, "stop", remedy=remedy)
+    return found
 
 
 class Statistics:
@@ -96,9 +115,11 @@ class Run:
     wanted: Callable[[State], bool]
     is_last: Callable[[State], bool]
     facts: Mapping[str, Any]
+    stop: Stop | None = None
     state: State | None = None
     status: str = ""
     message: str = ""
+    why: str = ""
     traceback: str = ""
     seconds: float = 0.0
     statistics: Statistics = field(default_factory=Statistics)
@@ -124,6 +145,9 @@ class Run:
     def _take(self, state: State) -> None:
         self.statistics.add(state)
         ended = state.ended or self.is_last(state)
+        if self.moved and not ended and self.stop is not None:
+            self.why = _reason(self.stop, state)
+            ended = bool(self.why)
         if self.wanted(state) or ended or not self.moved:
             self.recorder.add(state, state.target)
             self.statistics.promised(state, ended=ended)
@@ -168,6 +192,7 @@ class Run:
         state = self.state
         unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
         raised = {"traceback": self.traceback} if self.traceback else {}
+        stopped = {"stopped": self.why} if self.why else {}
         integrator = self.watch.integrator
         told = (
             {"controller": dict(integrator.told(state.stepper))}
@@ -180,6 +205,7 @@ class Run:
             "traits": asdict(traits(self.flow, state, fixed=self.fixed is not None)),
             **unstable,
             **raised,
+            **stopped,
             **told,
             **self.statistics.summary(),
         }
@@ -198,6 +224,22 @@ class Run:
             report = {**path.report, "advice": [note.kept()]}
             path = replace(path, message=noted(note), report=report)
         return judged(path, self.flow, state.target, fixed=self.fixed is not None)
+
+
+def _reason(stop: Stop, state: State) -> str:
+    """Why a run ends at a state, in the words of its rule; empty where it goes on."""
+    with Supplied("stop", stop):
+        found: Any = stop(state)
+        if found is None or found is False or found == "":
+            return ""
+        if found is True:
+            return "`stop` was True"
+        if not isinstance(found, str):
+            raise TypeError(
+                f"`stop` must return True, False, a sentence or None, got {_checks.said(found)}:"
+                " return the reason as words"
+            )
+        return found
 
 
 def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Advice | None:

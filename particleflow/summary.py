@@ -65,6 +65,8 @@ class Summary:
         The least and the largest length of a step, where the integrator chooses them.
     seconds : float or None
         The time that the steps took.
+    stopped : str
+        Why the run ended before its last step, by its `stop`.
     unstable_from : int or None
         The first unstable step.
     metrics : tuple of (label, first value, last value)
@@ -90,6 +92,7 @@ class Summary:
     dt: float | None = None
     lengths: tuple[float, float] | None = None
     seconds: float | None = None
+    stopped: str = ""
     unstable_from: int | None = None
     metrics: tuple[tuple[str, float, float], ...] = ()
     message: str = ""
@@ -131,6 +134,7 @@ class Summary:
             dt=report.get("dt"),
             lengths=tuple(report["lengths"]) if "lengths" in report else None,
             seconds=report.get("seconds"),
+            stopped=report.get("stopped", ""),
             unstable_from=report.get("unstable_from"),
             metrics=tuple(
                 (labels.get(name, name), float(v[0]), last_known(v.tolist()))
@@ -151,6 +155,8 @@ class Summary:
         lines = [
             f"{self.verdict}{at}: {number(self.steps, 'step')}{dt} to t = {self.time:g}{seconds}"
         ]
+        if self.stopped:
+            lines.append(f"ended early: {self.stopped}")
         if self.w2_start is None or self.w2_end is None:
             lines.append("W2 to the target is not known: there are no target points to compare")
         else:

@@ -135,7 +135,7 @@ def test_defaults_in_a_flow_are_those_of_the_estimator() -> None:
 
 def test_dt_is_suggested_for_the_bandwidth_at_the_start_or_at_a_state() -> None:
     inner = INNER["MMD"]
-    flow = pf.Flow(Annealed(inner, Slowing()), mobility=pf.flows.Descent())
+    flow = pf.Flow(Annealed(inner, Slowing()), mobility=pf.flows.EnergySlope())
     rms = float(torch.cdist(X, Y).square().mean().sqrt())
     held = inner.with_kernel(inner.kernel.with_bandwidth(rms))
     assert flow.suggest_dt(X, Y) == pf.Flow(held, flow.mobility).suggest_dt(X, Y)

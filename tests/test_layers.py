@@ -41,6 +41,8 @@ LAYERS = [
     "integrators",
     "metrics",
     "arrival",
+    "adaptive",
+    "automatic",
     "strays",
     "remedies",
     "summary",

@@ -10,6 +10,7 @@ from particleflow.integrators.base import (
     State,
     UnconvergedError,
 )
+from particleflow.integrators.paced import Paced
 from particleflow.integrators.runge_kutta import RK4, Euler, Heun, RungeKutta
 from particleflow.integrators.stochastic import EulerMaruyama
 
@@ -21,6 +22,7 @@ __all__ = [
     "Heun",
     "Integrator",
     "Optimiser",
+    "Paced",
     "Refit",
     "RungeKutta",
     "Snapshot",
