@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from particleflow import (
+        adaptive,
         clouds,
         divergences,
         estimators,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         study,
         testing,
     )
+    from particleflow.adaptive import Arbel, Continuation, TargetSignal
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
     from particleflow.estimators import Fit
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 # The module of each public name that is not a module.
 _HOME = {
+    "adaptive": ("Arbel", "Continuation", "TargetSignal"),
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
@@ -62,6 +65,7 @@ _HOME = {
 }
 # The public modules.
 _MODULES = (
+    "adaptive",
     "clouds",
     "divergences",
     "estimators",
@@ -84,8 +88,10 @@ _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "RK4",
+    "Arbel",
     "Clock",
     "Cloud",
+    "Continuation",
     "Draws",
     "Euler",
     "EulerMaruyama",
@@ -97,8 +103,10 @@ __all__ = [
     "SaveAt",
     "State",
     "Summary",
+    "TargetSignal",
     "Trajectory",
     "__version__",
+    "adaptive",
     "clouds",
     "divergences",
     "estimators",

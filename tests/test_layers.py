@@ -36,6 +36,7 @@ LAYERS = [
     "kernels",
     "pairwise",
     "estimators",
+    "adaptive",
     "stiffness",
     "flows",
     "integrators",
