@@ -97,7 +97,7 @@ def test_the_numbers_are_those_it_tells_and_can_be_overruled() -> None:
     assert (rule.start, rule.end) == (extent(x, y), default_bandwidth(y))
     folds = math.log(rule.start / rule.end)
     assert flow.steps == math.ceil(80 * folds / 0.6)
-    assert rule.steps == round(0.6 * flow.steps)
+    assert (rule.steps, rule.share) == (flow.steps, 0.6)
     for number in (f"{rule.start:.3g}", f"{rule.end:.3g}", str(flow.steps)):
         assert number in str(flow)
     own = pf.auto_flow(x, y, bandwidth=0.5, start=9.0, steps=50, kernel=pf.kernels.Cauchy(1.0))
