@@ -29,7 +29,7 @@ from particleflow.metrics import label_of
 from particleflow.metrics.told import told as told_metrics
 from particleflow.recording import Recorder
 from particleflow.running import Run, Stop, StopRule, stopping
-from particleflow.saving import Grid, SaveAt
+from particleflow.saving import RECORDS, Grid, SaveAt
 from particleflow.stepping import chosen, over, states, with_dt
 from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
@@ -193,6 +193,7 @@ def begin(
     """The checked run of `simulate`, before its first step."""
     if isinstance(flow, AutoFlow) and steps is None and t1 is None:
         steps, stop = flow.most, flow.stop if stop is None else stop
+        save = SaveAt(every=max(1, flow.steps // RECORDS)) if save is None else save
     if (steps is None) == (t1 is None):
         remedy = (
             "leave one out"

@@ -149,6 +149,11 @@ class Flow:
         """Does the kernel's bandwidth change in a run, and with it the longest stable step?"""
         return isinstance(self.estimator, Annealed)
 
+    def unfinished(self, clock: Clock, memory: Memory) -> str:
+        """What is left to do of a bandwidth that changes, at the fit that left this memory."""
+        estimator = self.estimator
+        return estimator.unfinished(clock, memory) if isinstance(estimator, Annealed) else ""
+
     def energy(self, fit: Fit, x: Cloud) -> float:
         """E at the particles that `fit` was made on.
 

@@ -219,7 +219,7 @@ class Run:
         )
         if self.status != "completed":
             return path
-        note = _note(path, state, self.start, self.fixed)
+        note = _note(path, self.flow, state, self.start, self.fixed)
         if note is not None:
             report = {**path.report, "advice": [note.kept()]}
             path = replace(path, message=noted(note), report=report)
@@ -242,10 +242,13 @@ def _reason(stop: Stop, state: State) -> str:
         return found
 
 
-def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Advice | None:
+def _note(
+    path: Trajectory, flow: Flow, end: State, start: Snapshot, y: Cloud | None
+) -> Advice | None:
     """A remark on a completed run on a fixed target.
 
-    It says that the bandwidth is too small, that no particle has moved, or the last fit's remark.
+    It says that the bandwidth is too small or has not come down to its end, that no particle has
+    moved, or the last fit's remark.
     """
     if y is None:
         return None
@@ -258,5 +261,8 @@ def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Adv
             "no particle has moved: the clouds are equal already, or too far apart for the kernel"
             " (raise the bandwidth, or inject noise)"
         )
+    left = flow.unfinished(end.clock, end.fit.memory)
+    if left:
+        return Advice(left)
     remark = end.fit.remark
     return Advice(f"{remark}, or lower dt = {path.report['dt']:g}") if remark else None
