@@ -12,7 +12,6 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud, FixedTarget, Target
-from particleflow.estimators import Fit
 from particleflow.flows import Flow
 from particleflow.integrators.base import Controller, Refit, State, UnconvergedError
 from particleflow.integrators.runge_kutta import Euler, RungeKutta, advance
@@ -29,8 +28,8 @@ LEAST = 0.1
 MOST = 0.5
 # The shortest step, in units of the first accepted one: below it no step lowers the energy.
 SHORTEST = 1e-6
-# The relative rounding of an energy, in float64 and for a sum of many terms.
-ROUNDING = 1e-13
+# The relative rounding of an energy, a sum of many terms, in machine epsilons.
+EPSILONS = 500
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,10 @@ class Descent(Controller):
 
         dt = <s, g> / <g, g>,   s = x_n - x_{n-1},   g = v_{n-1} - v_n,   < , > weighted by masses:
 
-    the inverse of the curvature that the last step has met, which is often many times the longest
-    step that is stable for ever. So Descent takes few steps to an energy, and t is a rough time of
-    the flow: steps are as long as the energy allows, not as the flow's path does. `scheme` may be
-    one of higher order. The first step tries the run's dt.
+    the inverse of the curvature that the last step has met. It is often many times the longest dt
+    that is stable for ever, and no shorter than the first step, which tries the run's dt. So few
+    steps bring a low energy, and t is only roughly a time of the flow: steps are as long as the
+    energy allows, not as the flow's path does. `scheme` may be one of higher order.
 
     What is compared are the values of the fits, without a margin. They are exact up to their own
     errors: the gaps of inner solvers, twice the promises of fast sums, and rounding. Where
@@ -61,8 +60,8 @@ class Descent(Controller):
     mobility that makes v the gradient of the energy. Cost: a fit, its value and its velocity for
     each trial; the accepted one serves as the next state's. Memory O(N d).
 
-    Where a kernel has a kink (Laplace, Energy), particles that meet leave no step that lowers the
-    energy: the run then ends as "not converged". A smooth kernel, or Euler, has no such end.
+    Where a kernel has a kink (Laplace, Energy), particles that meet may leave no step that lowers
+    the energy. The run then ends as "not converged". With a smooth kernel, or `Euler`, it does not.
 
     Parameters
     ----------
@@ -120,25 +119,26 @@ class Descent(Controller):
         steepness, start = _product(state.x, v, v), held.get("start", math.inf)
         found, refused = None, 0
         if steepness and not held.get("resting"):
-            trial = _first(state, v, dt)
+            trial = min(dt, max(_curved(state, v), held.get("start", 0.0)))
             least = SHORTEST * min(start, trial)
             found, refused = self._searched(flow, refit, state, v, (trial, least), energy)
-            if found is None and steepness * min(start, trial) > _errors(state.fit):
+            if found is None and steepness * min(start, trial) > _errors(state):
                 raise UnconvergedError(_failed(state, energy))
         x, used = found or (state.x, min(dt, held.get("length", dt)))
         rise = flow.energy(refit.ahead(x, used), x) - energy if found is None else 0.0
-        longer = GROWTH * used if found else wish
+        start = used if math.isinf(start) else start
+        longer = max(GROWTH * used, start) if found else wish
         numbers = {
             # a step that the engine has shortened is no reason for short ones
             "dt": max(longer, wish) if dt < wish else longer,
             "length": used,
-            "start": used if math.isinf(start) else start,
+            "start": start,
             "resting": float(found is None),
             "accepted": held.get("accepted", 0.0) + 1,
             "backtracks": held.get("backtracks", 0.0) + refused,
             "rests": held.get("rests", 0.0) + (found is None),
             "largest_increase": max(
-                held.get("largest_increase", 0.0), rise - _errors(state.fit) if rise > 0 else 0.0
+                held.get("largest_increase", 0.0), rise - _errors(state) if rise > 0 else 0.0
             ),
         }
         memory = {n: torch.tensor(value, dtype=torch.float64) for n, value in numbers.items()}
@@ -179,14 +179,14 @@ class Descent(Controller):
         return None, refused
 
 
-def _first(state: State, v: Tensor, dt: float) -> float:
-    """The length of Barzilai and Borwein, at most dt; dt where the energy has no curvature."""
+def _curved(state: State, v: Tensor) -> float:
+    """The length of Barzilai and Borwein; infinite where the energy has no curvature."""
     move, before = state.stepper.get("move"), state.stepper.get("velocity")
     if move is None or before is None or move.shape != v.shape:
-        return dt
+        return math.inf
     change = before - v
     along, square = _product(state.x, move, change), _product(state.x, change, change)
-    return min(dt, along / square) if along > 0 else dt
+    return along / square if along > 0 else math.inf
 
 
 def _product(x: Cloud, a: Tensor, b: Tensor) -> float:
@@ -194,11 +194,12 @@ def _product(x: Cloud, a: Tensor, b: Tensor) -> float:
     return float(x.double().mean((a.double() * b.double()).sum(1)))
 
 
-def _errors(fit: Fit) -> float:
-    """How far apart two values of fits like this one may be that stand for equal energies."""
-    value = abs(fit.value or 0.0)
+def _errors(state: State) -> float:
+    """How far apart the values of two fits like this one may be that stand for equal energies."""
+    fit = state.fit
+    rounding = EPSILONS * torch.finfo(state.x.points.dtype).eps * max(1.0, abs(fit.value or 0.0))
     promised = 0.0 if fit.promise is None else 4 * fit.promise.value
-    return ROUNDING * max(1.0, value) + 2 * (fit.reported("gap") or 0.0) + promised
+    return rounding + 2 * (fit.reported("gap") or 0.0) + promised
 
 
 def _failed(state: State, energy: float) -> str:
