@@ -21,6 +21,7 @@ from particleflow.integrators.runge_kutta import (
     Embedded,
     Slope,
     advance,
+    slopes_of,
     stage_clock,
 )
 
@@ -185,7 +186,7 @@ class Adaptive(Controller):
         """
         x, fit, last, error = state.x, state.fit, first, math.inf
         try:
-            slopes = self.scheme.slopes(flow, refit, state, dt, first)
+            slopes = slopes_of(self.scheme.a, flow, refit, state, dt, first)
             x = advance(state.x, slopes, self.scheme.b, dt)
             if not _checks.all_finite(x.points):
                 return math.inf, x, fit, last

@@ -14,7 +14,7 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud, FixedTarget, Target
 from particleflow.flows import Flow
 from particleflow.integrators.base import Controller, Refit, State, UnconvergedError
-from particleflow.integrators.runge_kutta import Euler, RungeKutta, advance
+from particleflow.integrators.runge_kutta import Euler, RungeKutta, advance, slopes_of
 
 # The share of the fall dt |v|^2 that a step must bring. With it no step is much longer than the one
 # that leads to the least energy along v; 0.1 needs as many steps, 0.5 more trials.
@@ -163,7 +163,7 @@ class Descent(Controller):
         while trial >= least and trial * steepness > lost:
             now = math.inf
             try:
-                slopes = self.scheme.slopes(flow, refit, state, trial, (v, None))
+                slopes = slopes_of(self.scheme.a, flow, refit, state, trial, (v, None))
                 x = advance(state.x, slopes, self.scheme.b, trial)
                 if _checks.all_finite(x.points):
                     now = flow.energy(refit.ahead(x, trial), x)

@@ -41,19 +41,8 @@ class RungeKutta:
     def step(
         self, flow: Flow, refit: Refit, state: State, dt: float
     ) -> tuple[Cloud, float, Memory]:
-        slopes = self.slopes(flow, refit, state, dt)
+        slopes = slopes_of(self.a, flow, refit, state, dt)
         return advance(state.x, slopes, self.b, dt), dt, state.stepper
-
-    def slopes(
-        self, flow: Flow, refit: Refit, state: State, dt: float, first: Slope | None = None
-    ) -> list[Slope]:
-        """Velocities, and rates of the log masses, at all stages; `first` is that of stage 0."""
-        slopes = [first or flow.velocity(state.x, state.fit, state.clock)]
-        for row in self.a[1:]:
-            x = advance(state.x, slopes, row, dt)
-            clock = stage_clock(state.clock, sum(row) * dt)
-            slopes.append(flow.velocity(x, refit(x, clock), clock))
-        return slopes
 
 
 class Euler(RungeKutta):
@@ -141,6 +130,23 @@ class DormandPrince(Embedded):
 
 def stage_clock(clock: Clock, dt: float) -> Clock:
     return replace(clock, t=clock.t + dt)
+
+
+def slopes_of(
+    a: tuple[tuple[float, ...], ...],
+    flow: Flow,
+    refit: Refit,
+    state: State,
+    dt: float,
+    first: Slope | None = None,
+) -> list[Slope]:
+    """Velocities, and rates of the log masses, at all stages; `first` is that of stage 0."""
+    slopes = [first or flow.velocity(state.x, state.fit, state.clock)]
+    for row in a[1:]:
+        x = advance(state.x, slopes, row, dt)
+        clock = stage_clock(state.clock, sum(row) * dt)
+        slopes.append(flow.velocity(x, refit(x, clock), clock))
+    return slopes
 
 
 def advance(x: Cloud, slopes: Sequence[Slope], weights: tuple[float, ...], dt: float) -> Cloud:

@@ -14,7 +14,7 @@ from particleflow.testing.integrator_steps import advanced, started, stepped
 # Time at which the lengths are checked, in units of the flow's time.
 T = 1.0
 # Number of steps that an integrator of chosen lengths may need up to that time.
-MOST_STEPS = 10_000
+MOST_STEPS = 5000
 # Length of an optimiser's steps: its particles cross a unit in some 50 of them.
 SHORT_STEP = 0.02
 # Number of an optimiser's steps, after which its particles are near the end of the flow.
