@@ -24,7 +24,7 @@ from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Re
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
-from particleflow.integrators import Integrator, State
+from particleflow.integrators import Integrator, Optimiser, State, suggested_dt
 from particleflow.metrics import label_of
 from particleflow.metrics.told import told as told_metrics
 from particleflow.recording import Recorder
@@ -251,6 +251,10 @@ def begin(
         earlier is not None
         and earlier.report["flow"] == told["flow"]
         and (not earlier.report["dt_suggested"] or same_target(earlier, aim))
+        # the dt of an optimiser may have another unit
+        and not (
+            isinstance(integrator, Optimiser) and earlier.report["integrator"] != told["integrator"]
+        )
     )
     suggested = dt is None and not (
         kept and earlier is not None and not earlier.report["dt_suggested"]
@@ -259,7 +263,7 @@ def begin(
         dt = (
             float(earlier.report["dt"])
             if earlier is not None and kept
-            else flow.suggest_dt(start.x, first)
+            else suggested_dt(integrator, flow, start.x, first)
         )
     end = math.inf
     if t1 is not None:

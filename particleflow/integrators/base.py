@@ -142,3 +142,14 @@ class Optimiser:
     time of the flow. The energy of a conservative flow may rise in its steps, and no step is called
     unstable for that.
     """
+
+    def suggest_dt(self, flow: Flow, x: Cloud, y: Cloud | None) -> float:
+        """The dt of a run that is given none: the flow's own, unless dt means something else."""
+        return flow.suggest_dt(x, y)
+
+
+def suggested_dt(integrator: Integrator, flow: Flow, x: Cloud, y: Cloud | None) -> float:
+    """The dt of a run with this integrator that is given none."""
+    if isinstance(integrator, Optimiser):
+        return integrator.suggest_dt(flow, x, y)
+    return flow.suggest_dt(x, y)
