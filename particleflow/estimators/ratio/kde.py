@@ -12,6 +12,7 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import (
     Fit,
     FlowDefaults,
+    KernelWitness,
     SmoothRatio,
     mean_descent,
     remembered,
@@ -50,7 +51,7 @@ class KDEWitness:
 
 
 @dataclass(frozen=True)
-class KDE(SmoothRatio, FlowDefaults):
+class KDE(KernelWitness, SmoothRatio, FlowDefaults):
     """The log ratio of two kernel density estimates, with c = int k.
 
         w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x

@@ -13,7 +13,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit, FlowDefaults, SmoothRatio, remembered
+from particleflow.estimators.base import Fit, FlowDefaults, KernelWitness, SmoothRatio, remembered
 from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
     Sample,
@@ -35,7 +35,7 @@ SCORED = 2048
 
 
 @dataclass(frozen=True)
-class KLIEP(SmoothRatio, FlowDefaults):
+class KLIEP(KernelWitness, SmoothRatio, FlowDefaults):
     """Kullback-Leibler importance estimation: r = sum_l theta_l k(., c_l) of largest likelihood.
 
         max over theta >= 0 of   sum_j b_j log r(y_j)   subject to   sum_i a_i r(x_i) = 1

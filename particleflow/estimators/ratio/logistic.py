@@ -17,6 +17,7 @@ from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators.base import (
     Fit,
     FlowDefaults,
+    KernelWitness,
     SmoothRatio,
     mean_descent,
     remembered,
@@ -80,7 +81,7 @@ class LogisticWitness:
 
 
 @dataclass(frozen=True)
-class KernelLogistic(SmoothRatio, FlowDefaults):
+class KernelLogistic(KernelWitness, SmoothRatio, FlowDefaults):
     """log r = d(z) = features(z) . w + b, by logistic regression of y against x.
 
     Newton's method, warm from the last weights, minimises

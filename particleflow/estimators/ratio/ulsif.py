@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit, FlowDefaults, SmoothRatio, remembered
+from particleflow.estimators.base import Fit, FlowDefaults, KernelWitness, SmoothRatio, remembered
 from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
     KernelRatioWitness,
@@ -36,7 +36,7 @@ RTOL = 1e-8
 
 
 @dataclass(frozen=True)
-class _KernelLeastSquares(SmoothRatio, FlowDefaults):
+class _KernelLeastSquares(KernelWitness, SmoothRatio, FlowDefaults):
     """The part that ULSIF and RuLSIF share."""
 
     kernel: Kernel | Bandwidth | None = None
