@@ -68,8 +68,12 @@ def states(
                 origin = _origin(t0, n0, dt)
             clock = Clock(t0 + (step - n0) * dt, step, state.clock.draws)
             stepper = {**stepper, "origin": origin}
+            cloud, renewed = flow.settled(
+                cloud, state.x, state.fit, state.target, state.clock, used
+            )
             snapshot = Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper)
-            state = watch.fitted(_fitted(flow, snapshot, target.at(clock)))
+            state = _fitted(flow, snapshot, target.at(clock))
+            state = watch.fitted(replace(state, renewed=renewed) if renewed else state)
         except _checks.OutOfRangeError:
             message = (
                 f"step {step} with dt = {dt:g}: {watch.overflow(state)}; everything up to step"
