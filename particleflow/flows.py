@@ -257,7 +257,8 @@ class Flow:
         inverse. A `Reaction` lowers the step where masses change faster. The step moves no particle
         by more than a quarter of the extent, and is rounded down to two digits. A lam that changes
         during a run is taken as at the start: pass a `dt` that fits its least value.
-        `particleflow.stiffness` tells how the rate is found, and what is done without one. Cost: about 100 fits of at most 200 points of each cloud.
+        `particleflow.stiffness` tells how the rate is found, and what is done without one. Cost:
+        about 100 fits of at most 200 points of each cloud.
 
         Parameters
         ----------
