@@ -31,9 +31,20 @@ class Statistics:
         self.gap: float | None = None
         self.backends: dict[str, str] = {}
         self.promise = Promise(0.0, 0.0)
+        self.renewals: dict[str, dict[str, int]] = {}
+        self.stragglers: dict[str, int] = {}
 
     def add(self, state: State) -> None:
         self.fits += 1
+        for name, rows in state.renewed.items():
+            count = self.renewals.setdefault(name, {"times": 0, "particles": 0})
+            count["times"] += 1
+            count["particles"] += int(rows.sum())
+        far = state.fit.reported("stragglers")
+        if far is not None:
+            self.stragglers.setdefault("first", int(far))
+            self.stragglers["last"] = int(far)
+            self.stragglers["most"] = max(int(far), self.stragglers.get("most", 0))
         self.iterations += int(state.fit.reported("iterations") or 0)
         gap = state.fit.reported("gap")
         if gap is not None:
@@ -67,7 +78,9 @@ class Statistics:
             if self.backends
             else {}
         )
-        return {"fits": self.fits} | solver | sums
+        renewals = {"renewals": self.renewals} if self.renewals else {}
+        stragglers = {"stragglers": self.stragglers} if self.stragglers else {}
+        return {"fits": self.fits} | solver | sums | renewals | stragglers
 
 
 @dataclass
@@ -110,6 +123,7 @@ class Run:
 
     def _take(self, state: State) -> None:
         self.statistics.add(state)
+        self.recorder.follow(state)
         ended = state.ended or self.is_last(state)
         if ended or self.wanted(state.clock.step) or not self.moved:
             self.recorder.add(state, state.target)
