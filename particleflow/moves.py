@@ -122,15 +122,16 @@ def stragglers(
     flow : Flow
         Needs a target.
     pull : kernel, optional
-        Stragglers move with the velocity of the MMD flow of this kernel, others with the flow's
-        own. `pf.kernels.Energy()` pulls from any distance, at a speed of at most about 1.
+        Stragglers move as in the MMD flow of this kernel from the stragglers alone to the target;
+        others move as in `flow`. `pf.kernels.Energy()` pulls from any distance, at a speed of
+        about 1.
     reborn : bool
         After each step stragglers are placed at other particles, drawn by mass; the total mass
         stays (`Rebirth`).
     beyond : float, optional
         A distance. Left out, it is the distance at which the flow's kernel has fallen to 1 %: 3
-        bandwidths of a Gaussian. A kernel that reaches everywhere, or a witness without a kernel,
-        needs it.
+        bandwidths of a Gaussian. An estimator that is not built from one kernel, and a kernel that
+        reaches everywhere, need it.
     jitter : float
         Spread of the reborn, in distances to the next place.
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _words
 from particleflow._typing import Points, Values
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.estimators.base import Estimator, Fit, KernelEnergy, fitted
@@ -24,6 +24,10 @@ from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.pairwise.exact.dense import kernel_matrix
 from particleflow.subsets import part
+
+__all__ = ["FisherRao", "ForceTransport", "Reaction"]
+
+__getattr__ = _words.suggesting(__name__)
 
 # The points of each cloud whose masses are probed for a time step: the rates do not grow with N.
 PROBED = 200

@@ -16,10 +16,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from particleflow import _checks
+from particleflow import _checks, _words
 from particleflow._typing import Points
 from particleflow.clouds import Clock, Cloud
 from particleflow.strays import nearest
+
+__all__ = ["Rebirth", "Renewal", "Resampling"]
+
+__getattr__ = _words.suggesting(__name__)
 
 # Which rows were placed anew.
 Renewed: TypeAlias = Bool[Tensor, "N"]

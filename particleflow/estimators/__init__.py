@@ -7,6 +7,7 @@
 - `ratio/`: log density ratios, from densities, least squares, likelihood or classification.
 - `trained/`: neural networks, trained on a ratio loss or as a critic.
 - `transport`: the critic that optimal transport solves instead of training one.
+- `stragglers`: any of these, with an eye on particles beyond its reach.
 
 No family imports another. Each folder's docstring tells its files in reading order.
 """
@@ -24,6 +25,7 @@ from particleflow.estimators.ratio import (
     RuLSIF,
     SklearnClassifier,
 )
+from particleflow.estimators.stragglers import Stragglers
 from particleflow.estimators.trained import (
     Classifier,
     GradientPenaltyCritic,
@@ -52,6 +54,7 @@ __all__ = [
     "Moreau",
     "RuLSIF",
     "SklearnClassifier",
+    "Stragglers",
     "WeightClippingCritic",
     "Witness",
 ]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import (
@@ -27,8 +31,10 @@ class Stragglers:
 
         grad w_companion(z) / factor,    so that v = grad w_companion(z),
 
-    and its value stays that of `estimator`. Elsewhere nothing is changed. Such a witness is the
-    gradient of no energy. Cost O((N + Q) M d) for the distances, beside both fits.
+    where the companion is fitted to the stragglers alone, with the target's total mass: others that
+    have arrived do not weaken its pull. The witness's value stays that of `estimator`. Elsewhere
+    nothing is changed. Such a witness is the gradient of no energy. Cost O((N + Q) M d) for the
+    distances, beside both fits.
 
     Parameters
     ----------
@@ -69,14 +75,26 @@ class Stragglers:
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
         fit = fitted(self.estimator, x, y, clock, memory)
-        count = int((nearest(x.points, y.points) > self.beyond).sum())
-        report = {**fit.report, "stragglers": count}
+        beyond = nearest(x.points, y.points) > self.beyond
+        report = {**fit.report, "stragglers": int(beyond.sum())}
         if self.companion is None:
             return replace(fit, report=report)
-        far = fitted(self.companion, x, y, clock, {}).witness
+        far = fitted(self.companion, _alone(x, beyond, y), y, clock, {}).witness
         slope = self.factor if self.factor is not None else fit.energy_slope
         witness = _Pulled(fit.witness, far, y, self.beyond, 1.0 if slope is None else slope)
         return replace(fit, witness=witness, report=report)
+
+
+def _alone(x: Cloud, far: Bool[Tensor, "N"], y: Cloud) -> Cloud:
+    """The particles `far`, with the total mass of y; all particles where none is far."""
+    if not bool(far.any()):
+        return x
+    total = 1.0 if y.log_mass is None else float(y.mass.sum())
+    log_mass = x.points.new_zeros(len(x)) if x.log_mass is None else x.log_mass
+    shares = log_mass[far].softmax(0)
+    if not bool(shares.isfinite().all()):  # none of them has mass
+        shares = torch.full_like(shares, 1 / len(shares))
+    return Cloud(x.points[far], mass=total * shares)
 
 
 @dataclass(frozen=True)
