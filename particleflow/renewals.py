@@ -29,9 +29,9 @@ __getattr__ = _words.suggesting(__name__)
 Renewed: TypeAlias = Bool[Tensor, "N"]
 # The share of N of the effective number of particles below which it is common to resample.
 HALF = 0.5
-# The spread of new particles about their source, in distances from there to the next place. Small
-# beside 1, so that no structure is blurred; above 0, since particles in one place never part.
-SPREAD = 0.1
+# The spread of new particles about their source, in distances from there to the next place. Below 1,
+# so that no structure is blurred, and not far below, since copies that stay together are one.
+SPREAD = 0.3
 
 
 class Renewal(ABC):

@@ -128,7 +128,7 @@ FLOWS = {
 @pytest.mark.parametrize(
     ("scheme", "steps"),
     [
-        pytest.param(Heun(), 100, id="Heun"),
+        pytest.param(Heun(), 60, id="Heun"),
         *(
             pytest.param(each, 1000, id=f"{type(each).__name__}-1000", marks=pytest.mark.slow)
             for each in SCHEMES
@@ -184,11 +184,10 @@ def test_an_unbalanced_run_goes_on_from_a_file_bit_for_bit(tmp_path) -> None:
 
 def test_a_suggested_step_heeds_the_masses() -> None:
     """For MMD masses contract at most at `rate` times the largest value of k."""
-    rates = (0.1, 100.0, 1000.0)
+    rates = (0.1, 100.0)
     flows = [pf.unbalanced(pf.mmd_flow(K), rate, resample=None) for rate in rates]
-    slow, fast, faster = (flow.suggest_dt(X, Y) for flow in flows)
+    slow, fast = (flow.suggest_dt(X, Y) for flow in flows)
     assert slow == pf.mmd_flow(K).suggest_dt(X, Y)
-    assert fast == pytest.approx(10 * faster)
     assert fast >= 0.5 / 100
     path = pf.simulate(flows[1], X, Y, steps=30, dt=fast)
     assert bool((path.energy.diff() < 0).all())
@@ -443,9 +442,9 @@ def test_pulled_stragglers_move_like_the_companion() -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_pulled_and_reborn_stragglers_arrive() -> None:
     flow, metric = pf.mmd_flow(K), pf.metrics.W2()
-    left = metric(pf.simulate(flow, FAR, Y, steps=100, dt=0.3).particles[-1], Y)
-    for help_ in ({"pull": Energy()}, {"reborn": True}):
-        path = pf.simulate(pf.stragglers(flow, **help_), FAR, Y, steps=100, dt=0.3)
+    left = metric(pf.simulate(flow, FAR, Y, steps=160, dt=0.3).particles[-1], Y)
+    for help_ in ({"pull": Energy(), "beyond": 1.5}, {"reborn": True}):
+        path = pf.simulate(pf.stragglers(flow, **help_), FAR, Y, steps=160, dt=0.3)
         assert path.report["stragglers"]["last"] == 0
         assert metric(path.particles[-1], Y) < left / 5
         assert path.log_mass is None

@@ -15,6 +15,7 @@ from . import (
     mono,
     neurons,
     transport,
+    unbalanced,
 )
 from .statement import Statement
 
@@ -22,6 +23,7 @@ from .statement import Statement
 SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
+    "Unbalanced flows": unbalanced.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
     "KALE": kale.STATEMENTS,
     "Smoothed divergences": envelopes.STATEMENTS,
