@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from torch import Tensor
+
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Fit
@@ -33,13 +35,15 @@ class State(Snapshot):
 
     `status` is "running", or "unstable" after an instability was found: the run goes on. At the end
     of a run that could not go on it is "diverged" or "not converged". `message` says the remedy and
-    the cause.
+    the cause. `renewed` has the rows (N,) that the last step placed anew, by what happened to them,
+    such as "resampled".
     """
 
     fit: Fit
     target: Cloud | None = None
     status: str = "running"
     message: str = ""
+    renewed: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
