@@ -14,6 +14,7 @@ from . import (
     mmd,
     mono,
     neurons,
+    steps,
     transport,
 )
 from .statement import Statement
@@ -31,6 +32,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Langevin dynamics and schemes": langevin.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
+    "Suggested steps": steps.STATEMENTS,
     "The guide for users": guide.STATEMENTS,
 }
 STATEMENTS: dict[str, Statement] = {
