@@ -6,13 +6,12 @@ them. `constructors` make the usual flows.
 
 from particleflow._words import suggesting
 from particleflow.flows.constructors import kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
-from particleflow.flows.flow import EnergySlope, Flow, Noise, constant_slope
+from particleflow.flows.flow import EnergySlope, Flow, Noise
 
 __all__ = [
     "EnergySlope",
     "Flow",
     "Noise",
-    "constant_slope",
     "kale_flow",
     "langevin",
     "mmd_flow",
