@@ -160,6 +160,7 @@ def auto_flow(
             "mobility", f"is for the kind mono, not {kind}", remedy="leave it out"
         )
     x, y = as_clouds(x, y, "x")
+    x, y = _with_mass(x), _with_mass(y)
     size = extent(x.points, y.points)
     if not size > 0:
         raise ValueError(
@@ -250,6 +251,14 @@ def _notes(y: Cloud) -> tuple[str, ...]:
             " weigh all columns alike"
         )
     return tuple(notes)
+
+
+def _with_mass(cloud: Cloud) -> Cloud:
+    """The points that have mass: no others are seen by a flow."""
+    if cloud.log_mass is None:
+        return cloud
+    there = cloud.mass > 0
+    return Cloud(cloud.points[there], log_mass=cloud.log_mass[there])
 
 
 def _copies(x: Cloud) -> Bool[Tensor, "N"]:

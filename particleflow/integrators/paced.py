@@ -143,8 +143,9 @@ class Paced(Controller):
 
     def _slope(self, flow: Flow, x: Cloud, fit: Fit, clock: Clock) -> Slope:
         """The velocity under a fit. That of a fit made ahead is kept for the step from there."""
-        if self._seen and self._seen[0] is fit and self._seen[1] is flow:
-            return self._seen[2]
+        seen = self._seen  # read once: another thread may store its own meanwhile
+        if seen and seen[0] is fit and seen[1] is flow:
+            return seen[2]
         slope = flow.velocity(x, fit, clock)
         object.__setattr__(self, "_seen", (fit, flow, slope))
         return slope
