@@ -78,20 +78,8 @@ STEPS = {"Euler": [32, 64, 128], "Heun": [16, 32, 64], "RK4": [8, 16, 32]}
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("name", "scheme"),
-    [
-        pytest.param(
-            name,
-            scheme,
-            id=f"{name}-{type(scheme).__name__}",
-            # 224 fits, each of them long
-            marks=pytest.mark.slow if name != "MMD" and isinstance(scheme, Euler) else (),
-        )
-        for name in FLOWS
-        for scheme in SCHEMES
-    ],
-)
+@each_scheme
+@pytest.mark.parametrize("name", FLOWS)
 def test_order_by_self_convergence(name: str, scheme: RungeKutta) -> None:
     flow, t1 = FLOWS[name]
     steps = STEPS[type(scheme).__name__]
