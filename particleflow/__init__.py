@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from particleflow import (
+        adaptive,
         clouds,
         divergences,
         estimators,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         study,
         testing,
     )
+    from particleflow.adaptive import Arbel, Continuation, TargetSignal
     from particleflow.arrival import Arrived
     from particleflow.automatic import AutoFlow, auto_flow
     from particleflow.clouds import Clock, Cloud, Draws, Replay
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 # The module of each public name that is not a module.
 _HOME = {
+    "adaptive": ("Arbel", "Continuation", "TargetSignal"),
     "arrival": ("Arrived",),
     "automatic": ("AutoFlow", "auto_flow"),
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
@@ -66,6 +69,7 @@ _HOME = {
 }
 # The public modules.
 _MODULES = (
+    "adaptive",
     "clouds",
     "divergences",
     "estimators",
@@ -88,10 +92,12 @@ _OWNER = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "RK4",
+    "Arbel",
     "Arrived",
     "AutoFlow",
     "Clock",
     "Cloud",
+    "Continuation",
     "Draws",
     "Euler",
     "EulerMaruyama",
@@ -103,8 +109,10 @@ __all__ = [
     "SaveAt",
     "State",
     "Summary",
+    "TargetSignal",
     "Trajectory",
     "__version__",
+    "adaptive",
     "auto_flow",
     "clouds",
     "divergences",

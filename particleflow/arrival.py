@@ -297,7 +297,10 @@ class _Looks:
         if distance <= LEFT * self.began:
             return f"W2 to the target, {distance:.3g}, is a thousandth of that at the start"
         if distance <= least:
-            return f"W2 to the target, {distance:.3g}, is no more than that of two fresh samples, {least:.3g}"
+            return (
+                f"W2 to the target, {distance:.3g}, is no more than that of two fresh samples,"
+                f" {least:.3g}"
+            )
         self.idle = 0 if distance < (1 - FALLING) * self.best else self.idle + 1
         self.best = min(self.best, distance)
         if self.idle < self.rule.patience:

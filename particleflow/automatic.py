@@ -12,6 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
+from particleflow.adaptive import Continuation
 from particleflow.arrival import Arrived
 from particleflow.clouds import Cloud, Randomness, as_clouds, extent
 from particleflow.estimators import KALE, KDE, MMD, Annealed, Estimator
@@ -40,16 +41,6 @@ SPREAD = 0.01
 UNLIKE = 10.0
 # KALE's penalty: between MMD (large) and KL (small, stiff).
 LAM = 0.1
-
-
-@dataclass(frozen=True)
-class Continuation:
-    steps: int
-    start: float
-    end: float
-
-    def __call__(self, clock: Any) -> float:
-        return self.start * (self.end / self.start) ** min(1.0, clock.step / self.steps)
 
 
 @dataclass(frozen=True)
@@ -200,8 +191,7 @@ def auto_flow(
         why = f"{shared} of {len(x)} particles share a place, and are moved apart by so much"
         chosen.append(("spread", f"{spread:.3g}", why))
     made = _estimator(kind, kernel, bandwidth, lam, pairwise)
-    fall = max(1, round(SHARE * steps))
-    rule = Continuation(steps=fall, start=start, end=bandwidth)
+    rule = Continuation(steps, share=SHARE, start=start, end=bandwidth)
     return AutoFlow(
         Annealed(made, bandwidth=rule),
         mobility=mobility if kind == "mono" else EnergySlope(),

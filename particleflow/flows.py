@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from particleflow import _checks, _words
 from particleflow._supplied import Supplied
 from particleflow._typing import Memory, Points, Values
+from particleflow.adaptive import NoiseRule
 from particleflow.clouds import Clock, Cloud, as_cloud, as_clouds
 from particleflow.estimators import (
     KALE,
@@ -43,6 +44,9 @@ from particleflow.schedules import Constant, Schedule, as_schedule
 from particleflow.stiffness import SHARE, SHARE_WITH_DIFFUSION, suggested_dt
 
 __getattr__ = _words.suggesting(__name__)
+
+
+Noise: TypeAlias = Schedule | float | NoiseRule | None
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,10 @@ class Flow:
         |w| <= 80, unless the class has `allow_nonmonotone = True`. Where w is a potential, only a
         constant slope is meaningful: that of `Unit` or `Linear`, or each fit's own with
         `EnergySlope`.
-    noise : float, schedule or callable (clock, fit) -> float
+    noise : float, schedule, callable (clock, fit) -> float, or NoiseRule
         beta, a standard deviation: noise injection. It moves the point at which the witness is
-        queried, not the particle.
+        queried, not the particle. The rules of `particleflow.adaptive` choose it from the
+        particles.
     diffusion : float, schedule or callable (clock) -> float
         sigma of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
     reaction : callable (Q,) -> (Q,), optional
@@ -90,12 +95,13 @@ class Flow:
 
     estimator: Estimator
     mobility: Mobility | EnergySlope = Unit()
-    noise: Schedule | float | None = None
+    noise: Noise = None
     diffusion: Schedule | float | None = None
     reaction: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
+        if isinstance(self.noise, type) or not isinstance(self.noise, NoiseRule):
+            object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
         if self.reaction is not None:
             _checks.function(
@@ -107,6 +113,8 @@ class Flow:
         if isinstance(self.estimator, FlowDefaults):
             object.__setattr__(self, "estimator", self.estimator.in_flow())
             check_estimator(self.estimator)
+        if isinstance(self.noise, NoiseRule):
+            self.noise.check(self.estimator)
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | EnergySlope):
             raise TypeError(
                 "`mobility` must have h, slope and curvature, got"
@@ -160,11 +168,10 @@ class Flow:
     def velocity(self, x: Cloud, fit: Fit, clock: Clock) -> tuple[Points, Values | None]:
         """v (N, d) and d log mass / dt (N,), or None, of the particles x under `fit`."""
         z = x.points
-        if callable(self.noise):
-            beta = _number(self.noise, "noise", clock, fit)
-            if beta:
-                with Supplied("draws", clock.draws):
-                    z = z + beta * clock.draws.normal("noise", clock.step, z)
+        beta = self.beta(x, fit, clock)
+        if beta:
+            with Supplied("draws", clock.draws):
+                z = z + beta * clock.draws.normal("noise", clock.step, z)
         mobility = self._mobility(fit)
         factor = _factor(mobility)
         if factor is not None and self.reaction is None and isinstance(fit.witness, GradWitness):
@@ -203,6 +210,12 @@ class Flow:
             "has a witness with value (Q,) and gradient (Q, d)",
         )
         return value, grad
+
+    def beta(self, x: Cloud, fit: Fit, clock: Clock) -> float:
+        """The standard deviation of the injected noise; 0 without noise."""
+        if isinstance(self.noise, NoiseRule):
+            return _number(self.noise.at, "noise", x, fit, clock, self.estimator)
+        return _number(self.noise, "noise", clock, fit) if callable(self.noise) else 0.0
 
     def sigma(self, clock: Clock) -> float:
         """The standard deviation of the Brownian motion in unit time; 0 without diffusion."""
@@ -250,7 +263,7 @@ def mmd_flow(
     kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor],
     *,
     bandwidth: BandwidthRule | BandwidthSchedule | None = None,
-    noise: Schedule | float | None = None,
+    noise: Noise = None,
     pairwise: PairwiseSum = Auto(),
 ) -> Flow:
     """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019).
@@ -271,7 +284,7 @@ def kale_flow(
     *,
     lam: Penalty,
     bandwidth: BandwidthRule | BandwidthSchedule | None = None,
-    noise: Schedule | float | None = None,
+    noise: Noise = None,
     pairwise: PairwiseSum = Auto(rtol=1e-10),
 ) -> Flow:
     """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021).
@@ -297,7 +310,7 @@ def mono_flow(
     estimator: Estimator,
     mobility: Mobility | EnergySlope = Unit(),
     *,
-    noise: Schedule | float | None = None,
+    noise: Noise = None,
 ) -> Flow:
     """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r.
 
@@ -306,9 +319,7 @@ def mono_flow(
     return Flow(estimator, mobility=mobility, noise=noise)
 
 
-def wgan_flow(
-    critic: Estimator = GradientPenaltyCritic(), *, noise: Schedule | float | None = None
-) -> Flow:
+def wgan_flow(critic: Estimator = GradientPenaltyCritic(), *, noise: Noise = None) -> Flow:
     """The Wasserstein GAN without a generator: v = grad w.
 
     The critic w is trained as the particles move, and E_p w - E_q w estimates W1. Particles move at

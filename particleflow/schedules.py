@@ -98,6 +98,59 @@ class Geometric:
 
 
 @dataclass(frozen=True)
+class GeometricBetween:
+    """From initial to final > 0 over `length`, by equal factors; then constant.
+
+    initial (final / initial)^min(1, s / length), s the step or the time.
+    """
+
+    initial: float
+    final: float
+    length: float
+    of: Callable[[Clock], float] = by_step
+
+    def __post_init__(self) -> None:
+        _checks.positive(self.initial, "initial")
+        _checks.positive(self.final, "final")
+        _check_length(self.length)
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
+
+    def __call__(self, clock: Clock, fit: Any = None) -> float:
+        way = self.of(clock) / self.length
+        # the end itself, without the rounding of a power
+        return self.final if way >= 1 else self.initial * (self.final / self.initial) ** way
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From initial to final over `length` along half a cosine; then constant.
+
+    final + (initial - final) (1 + cos(pi min(1, s / length))) / 2, s the step or the time. It
+    begins and ends with slope 0.
+    """
+
+    initial: float
+    final: float
+    length: float
+    of: Callable[[Clock], float] = by_step
+
+    def __post_init__(self) -> None:
+        _checks.real(self.initial, "initial")
+        _checks.real(self.final, "final")
+        _check_length(self.length)
+        _checks.function(self.of, "of", remedy="pass pf.schedules.by_step or by_time")
+
+    def __call__(self, clock: Clock, fit: Any = None) -> float:
+        way = self.of(clock) / self.length
+        left = 0.0 if way >= 1 else 0.5 * (1.0 + math.cos(math.pi * way))
+        return self.final + (self.initial - self.final) * left
+
+
+def _check_length(length: float) -> None:
+    _checks.positive(length, "length", remedy="it is the number of steps, or the time, to the end")
+
+
+@dataclass(frozen=True)
 class Piecewise:
     """values[i] where boundaries[i-1] <= s < boundaries[i]: one value more than boundaries."""
 

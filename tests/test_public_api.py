@@ -13,8 +13,10 @@ import pytest
 import particleflow as pf
 
 PUBLIC = [
+    "Arbel",
     "Clock",
     "Cloud",
+    "Continuation",
     "Draws",
     "Euler",
     "EulerMaruyama",
@@ -27,8 +29,10 @@ PUBLIC = [
     "SaveAt",
     "State",
     "Summary",
+    "TargetSignal",
     "Trajectory",
     "__version__",
+    "adaptive",
     "clouds",
     "divergences",
     "estimators",
@@ -57,6 +61,7 @@ PUBLIC = [
     "wgan_flow",
 ]
 MODULES = [
+    "adaptive",
     "clouds",
     "divergences",
     "estimators",
@@ -76,6 +81,13 @@ MODULES = [
 ]
 
 WITHIN = {
+    "adaptive": [
+        "Arbel",
+        "Continuation",
+        "NoiseRule",
+        "SignalNoise",
+        "TargetSignal",
+    ],
     "estimators": [
         "Annealed",
         "BandwidthRule",

@@ -11,8 +11,10 @@ import torch
 from particleflow.clouds import Clock
 from particleflow.schedules import (
     Constant,
+    Cosine,
     Decreasing,
     Geometric,
+    GeometricBetween,
     Piecewise,
     Power,
     as_schedule,
@@ -55,6 +57,36 @@ def test_geometric_may_be_smooth() -> None:
     schedule = Geometric(3.0, ratio=0.5, every=2.0, smooth=True, of=by_time)
     assert schedule(at(77, t=1.0)) == pytest.approx(3.0 / math.sqrt(2), rel=1e-15)
     assert Geometric(3.0, every=2.0, of=by_time)(at(77, t=1.9)) == 3.0
+
+
+def test_geometric_between_two_values_ends_exactly() -> None:
+    schedule = GeometricBetween(8.0, 0.1, 4)
+    assert [schedule(at(n)) for n in (0, 2, 4, 9)] == [8.0, pytest.approx(0.8**0.5), 0.1, 0.1]
+    rising = GeometricBetween(1.0, 4.0, 2.0, of=by_time)
+    assert rising(at(99, t=1.0)) == pytest.approx(2.0, rel=1e-15)
+
+
+def test_cosine_begins_and_ends_flat() -> None:
+    schedule = Cosine(3.0, 1.0, 8)
+    assert [schedule(at(n)) for n in (0, 4, 8, 80)] == [3.0, pytest.approx(2.0), 1.0, 1.0]
+    ends = schedule(at(0)) - schedule(at(1)), schedule(at(7)) - schedule(at(8))
+    assert ends[0] == pytest.approx(1 - math.cos(math.pi / 8), rel=1e-12)
+    assert ends[1] == pytest.approx(ends[0], rel=1e-12)
+    assert Cosine(0.0, 2.0, 4.0, of=by_time)(at(0, t=3.0)) == pytest.approx(1 + math.sqrt(0.5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "words"),
+    [
+        (Cosine, (1.0, 2.0, 0), "`length` must be > 0, got 0: it is the number of steps"),
+        (GeometricBetween, (1.0, 0.0, 5), "`final` must be > 0"),
+        (GeometricBetween, (-1.0, 1.0, 5), "`initial` must be > 0"),
+        (GeometricBetween, (1.0, 1.0, -5), "`length` must be > 0"),
+    ],
+)
+def test_schedules_with_an_end_refuse(kind: Any, arguments: tuple[float, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        kind(*arguments)
 
 
 def test_piecewise_takes_its_new_value_on_the_boundary() -> None:

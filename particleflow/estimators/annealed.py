@@ -56,7 +56,7 @@ class Annealed(Wrapping, FlowDefaults):
     change of l costs that work again, O(M^2 d) for MMD and KALE with exact sums.
 
     The value is of another functional at each l, and need not decrease. So `energy_slope` is None,
-    and no flow is conservative. Each fit tells its own constant c, which the mobility `Descent`
+    and no flow is conservative. Each fit tells its own constant c, which the mobility `EnergySlope`
     follows. Stage fits of Runge-Kutta schemes take the bandwidth at the stage's time.
 
     Parameters

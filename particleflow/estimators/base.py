@@ -173,6 +173,13 @@ class KernelEnergy:
     kernel: Kernel | FeatureKernel | None
 
 
+class HalfSquaredNorm(KernelEnergy):
+    """An estimator with the value |w|^2 / 2, the norm of its witness in the kernel's Hilbert space.
+
+    Declared by inheriting. `particleflow.adaptive.Arbel` needs it.
+    """
+
+
 K = TypeVar("K", bound="OneKernel")
 
 
@@ -203,9 +210,14 @@ class Wrapping(ABC):
         """Return the estimator that makes the fit at these arguments. It changes no more."""
 
 
+def inner_of(estimator: Estimator) -> Estimator:
+    """The estimator, or the one that it wraps."""
+    return estimator.estimator if isinstance(estimator, Wrapping) else estimator
+
+
 def energy_of(estimator: Estimator) -> KernelEnergy | None:
     """The estimator, or the one that it wraps, as a `KernelEnergy`; None for every other one."""
-    inner = estimator.estimator if isinstance(estimator, Wrapping) else estimator
+    inner = inner_of(estimator)
     return inner if isinstance(inner, KernelEnergy) else None
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import FieldWitness, Fit, KernelEnergy, OneKernel
+from particleflow.estimators.base import FieldWitness, Fit, HalfSquaredNorm, OneKernel
 from particleflow.kept import Kept
 from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.kernels.explicit import as_summable
@@ -19,7 +19,7 @@ from particleflow.pairwise.explicit import sources_of
 
 
 @dataclass(frozen=True)
-class MMD(KernelEnergy, OneKernel):
+class MMD(HalfSquaredNorm, OneKernel):
     """w = sum_j m_j k(y_j, .) - sum_i m_i k(x_i, .), masses 1/M and 1/N unless given.
 
     `Fit.value` is MMD^2 / 2, the V-statistic without a factor 2. grad w is minus its Wasserstein

@@ -29,10 +29,13 @@ GROWTH = 1.5
 # steps count. With 0.9 a length that had just been too large was tried again too soon: the energies
 # of 21 runs (MMD; rings, moons, digits, heavy tails, ...) rose in 13 steps of 8400, with this in 1.
 KEPT = 0.95
-# The relative change of the velocity from which a step is taken back.
-REJECTED = 1.0
-# The least factor by which it is shortened, and how often in a row.
+# The relative change of the velocity from which a step is taken back, in units of `change`. A
+# conservative energy falls in shorter steps, up to terms of third order.
+REJECTED = 1.5
+# The least factor by which it is shortened, and how often in a row: of the first step, whose length
+# was given, and of the others.
 SHRINKAGE = 0.05
+FIRST_TRIES = 20
 TRIES = 3
 # The least length in units of the last place of the time: shorter steps would not move it.
 PLACES = 8
@@ -49,9 +52,9 @@ class Paced(Controller):
         h_{n+1} = min(change / R_n, 1.5 h_n).
 
     So the velocity changes by about the share `change` in a step, and h_0 = dt, which
-    `Flow.suggest_dt` finds, need only suit the start. A step over which the velocity changes by
-    more than its own size is taken back and shortened: up to there a conservative energy falls, to
-    the order h^2. Euler's method is stable up to h R = 2, and its local error is h change |v| / 2.
+    `Flow.suggest_dt` finds, need only suit the start. A step over which it changes by more than
+    1.5 `change` is taken back and shortened. A conservative energy falls, up to terms of the order
+    h^3, while the velocity changes by less than its own size. Euler's method is stable up to h R = 2, and its local error is h change |v| / 2.
 
     Order 1, one fit a step, and one more for each step that is taken back, at most three times in a
     row: where kernels with a kink let particles hop, no step is short enough. At a fixed time the
@@ -111,13 +114,14 @@ class Paced(Controller):
         slope = self._slope(flow, state.x, state.fit, state.clock)
         pace = state.stepper.get("pace")
         fastest, rejected = (0.0, 0.0) if pace is None else map(float, pace[1:])
+        most = FIRST_TRIES if pace is None else TRIES
         length, tries, least = dt, 0, PLACES * math.ulp(state.clock.t)
         while True:
             x = _advance(state.x, [slope], (1.0,), length)
             fit = refit.ahead(x, length)
             ahead = self._slope(flow, x, fit, replace(state.clock, t=state.clock.t + length))
             change = _change(slope[0], ahead[0])
-            if change <= REJECTED or tries == TRIES or length <= least:
+            if change <= REJECTED * self.change or tries == most or length <= least:
                 break
             length = max(least, length * max(SHRINKAGE, self.change / change))
             tries += 1

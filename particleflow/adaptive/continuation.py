@@ -1,0 +1,103 @@
+"""The bandwidth that falls from the distance of the clouds to the scale of the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from particleflow import _checks
+from particleflow._typing import Memory
+from particleflow.adaptive.pairs import Pairs, scale_of
+from particleflow.clouds import Clock, Cloud
+
+# The most places of each cloud whose distances are read; their quantile is then right within some
+# percent, and a run begins with O(DRAWN^2) distances.
+DRAWN = 300
+# The share of pairs that the first bandwidth reaches. The farthest pairs may be outliers.
+REACHED = 0.9
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """The bandwidth l falls geometrically in the first part of a run, then stays.
+
+        l_n = start (end / start)^{min(1, (n - n0) / (share steps))}
+
+    `start` is the 0.9 quantile of |x_i - y_j| at the first fit, at step n0. A kernel that wide
+    pulls the whole cloud. `end` is `default_bandwidth` of the target at the first fit, a kernel
+    that resolves the target. `start` is at least `end`. Both are kept in the fit's memory, so that
+    a run resumes bit for bit; a run that goes on with another number of steps keeps them too.
+
+    The quantile is that of at most 300 drawn places of each cloud. Repeats of a point are one
+    place, and the order of the rows changes nothing. A target that moves is read at the first fit
+    alone: pass `end` where its scale changes.
+
+    The longest stable dt falls with l, for MMD like l^2. `Flow.suggest_dt` at the start suits the
+    first bandwidth only: pass a smaller dt, or suggest dt anew as the run goes, with the `clock`
+    and the `memory` of its state.
+
+    Parameters
+    ----------
+    steps : int
+        The steps of the run.
+    share : float
+        The share of the steps in which l falls, 0 < share <= 1.
+    start, end : float, optional
+        Bandwidths of your own, > 0.
+
+    Raises
+    ------
+    ValueError
+        At the first fit: `end` is not given and the target's points are in one place.
+
+    >>> flow = pf.mmd_flow(kernel, bandwidth=pf.adaptive.Continuation(400))         # doctest: +SKIP
+    """
+
+    steps: int
+    share: float = field(default=0.6, kw_only=True)
+    start: float | None = field(default=None, kw_only=True)
+    end: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        remedy = "pass the number of steps of the run"
+        object.__setattr__(self, "steps", _checks.count(self.steps, "steps", remedy=remedy))
+        remedy = "it is the share of the steps in which the bandwidth falls, e.g. 0.6"
+        object.__setattr__(self, "share", _checks.positive(self.share, "share", remedy=remedy))
+        if self.share > 1:
+            raise ValueError(f"`share` must be <= 1, got {self.share:g}: {remedy}")
+        for name in ("start", "end"):
+            if getattr(self, name) is not None:
+                remedy = "pass a bandwidth, or leave it out"
+                given = _checks.positive(getattr(self, name), name, remedy=remedy)
+                object.__setattr__(self, name, given)
+
+    def at(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> tuple[float, Memory]:
+        """The bandwidth at a fit, and the memory for the next one: start, end and first step."""
+        ends = memory.get("ends")
+        if ends is None:
+            start, end = self._ends(x, y)
+            ends = torch.tensor([start, end, clock.step], dtype=torch.float64, device="cpu")
+        start, end, began = ends.tolist()
+        way = min(1.0, max(0.0, clock.step - began) / (self.share * self.steps))
+        # the ends themselves, without the rounding of powers
+        length = end if way == 1 else start * (end / start) ** way
+        return length, {"ends": ends}
+
+    def _ends(self, x: Cloud, y: Cloud | None) -> tuple[float, float]:
+        if self.start is not None and self.end is not None:
+            return self.start, self.end
+        if y is None:
+            raise ValueError(
+                "`bandwidth` Continuation reads the clouds' distance, got no target: pass start="
+                " and end="
+            )
+        end = scale_of(y) if self.end is None else self.end
+        if end is None:
+            raise ValueError(
+                f"`end` must be given for a target without a scale, got {len(y)} points in one"
+                " place: pass Continuation(..., end=0.1)"
+            )
+        if self.start is not None:
+            return self.start, end
+        return max(Pairs.drawn(x, y, DRAWN).quantile(REACHED), end), end

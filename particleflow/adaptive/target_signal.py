@@ -1,0 +1,157 @@
+"""The bandwidth, or the noise, at which the particles feel the target most."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from particleflow import _checks
+from particleflow._typing import Memory
+from particleflow.adaptive.noise import kernel_of
+from particleflow.adaptive.pairs import Pairs, scale_of
+from particleflow.adaptive.signal import NARROWEST, WIDEST, signal, strongest
+from particleflow.clouds import Clock, Cloud, as_cloud
+from particleflow.estimators import Estimator, Fit
+from particleflow.kernels import Gaussian, ScaledKernel
+from particleflow.kernels.declared import bandwidth_of, is_gaussian
+
+# The most places of each cloud that the signal is computed on: a search then takes some 30 ms.
+DRAWN = 128
+
+
+@dataclass(frozen=True)
+class TargetSignal:
+    """The bandwidth at which the force between the clouds depends most on the target's position.
+
+    The largest `particleflow.adaptive.signal` over all bandwidths from `least` to twice the largest
+    distance. For one particle and one target point at the distance rho it is 0.541 rho. For clouds
+    it falls as they meet. A search is made every `every` steps, on at most 128 drawn places of each
+    cloud, by the same formula for every kernel. Between two searches the bandwidth is that of the
+    last one, kept in the fit's memory.
+
+    Repeats of a point are one place, and the order of the rows changes nothing. `least` is read at
+    the first fit; a target that moves is followed by the searches.
+
+    The bandwidth is the best one for the next moment. It promises nothing for a whole run: where a
+    cloud starts far away, MMD flow at 0.541 distances may still leave particles behind. Take
+    `Continuation` there.
+
+    Parameters
+    ----------
+    every : int
+        Steps between searches.
+    least : float, optional
+        The smallest bandwidth that is tried. None: `default_bandwidth` of the target, or none where
+        the target is one place.
+    kernel : ScaledKernel
+        The family of the flow's kernel; its bandwidth does not count.
+
+    >>> flow = pf.mmd_flow(kernel, bandwidth=pf.adaptive.TargetSignal())         # doctest: +SKIP
+    """
+
+    every: int = field(default=20, kw_only=True)
+    least: float | None = field(default=None, kw_only=True)
+    kernel: ScaledKernel = field(default=Gaussian(1.0), kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "every", _checks.count(self.every, "every"))
+        if self.least is not None:
+            remedy = "it is the smallest bandwidth that is tried; leave it out to have it chosen"
+            object.__setattr__(self, "least", _checks.positive(self.least, "least", remedy=remedy))
+        if not isinstance(self.kernel, ScaledKernel) or bandwidth_of(self.kernel) is None:
+            raise TypeError(
+                f"`kernel` must have a bandwidth, got {self.kernel}: e.g. pf.kernels.Gaussian(1.0)"
+            )
+
+    def at(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> tuple[float, Memory]:
+        """The bandwidth at a fit, and the memory for the next one."""
+        found = memory.get("found")
+        if found is not None and 0 <= clock.step - float(found[1]) < self.every:
+            return float(found[0]), {"found": found}
+        if y is None:
+            raise ValueError(
+                "`bandwidth` TargetSignal compares the clouds, got no target: pass one, or a"
+                " schedule of the clock"
+            )
+        floor = (self.least or scale_of(y) or 0.0) if found is None else float(found[2])
+        pairs = Pairs.drawn(x, y, DRAWN)
+        length = self._found(pairs, floor)
+        if not length > 0:
+            # all particles are on the only point of the target: nothing is left to choose from
+            if found is None:
+                raise ValueError(
+                    "`bandwidth` TargetSignal needs a distance between the clouds, got clouds in"
+                    " one place: pass least="
+                )
+            length = float(found[0])
+        numbers = [length, float(clock.step), floor]
+        return length, {"found": torch.tensor(numbers, dtype=torch.float64, device="cpu")}
+
+    def _found(self, pairs: Pairs, floor: float) -> float:
+        most = WIDEST * pairs.farthest
+        if most <= floor:
+            return floor
+        return strongest(
+            lambda length: signal(pairs, self.kernel.with_bandwidth(length)),
+            max(floor, NARROWEST * pairs.farthest),
+            most,
+        )
+
+
+@dataclass(frozen=True)
+class SignalNoise:
+    """The noise at which the mean force between the clouds depends most on the target's position.
+
+    Noise beta turns a Gaussian kernel of bandwidth l into one of L = sqrt(l^2 + beta^2), times
+    (l / L)^d (theory page, equation 4). The force shrinks by that factor, and J of
+    `particleflow.adaptive.signal` by its square. So L >= l maximises J(L) - 2 d log L. For one
+    particle and one target point at the distance rho the maximum is at
+
+        L = rho / sqrt(u),   u = (4 + d + sqrt((4 + d)^2 - 4 (2 + d))) / 2,
+
+    as long as this exceeds l; else beta = 0. The factor makes noise weak in many dimensions.
+
+    Cost: one search on at most 128 drawn places of each cloud at every stage of a step. Repeats and
+    the order of the rows change nothing.
+
+    Parameters
+    ----------
+    target : (M, d) points or Cloud
+        The target of the run, which a fit does not hold.
+
+    Raises
+    ------
+    TypeError
+        The flow's estimator has no Gaussian kernel.
+    """
+
+    target: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", as_cloud(self.target, "target"))
+
+    def check(self, estimator: Estimator) -> None:
+        kernel = kernel_of(estimator)
+        if not is_gaussian(kernel):
+            raise TypeError(
+                f"`noise` SignalNoise must have a Gaussian kernel to widen, got"
+                f" {type(estimator).__name__} with {kernel}: take a number or a schedule"
+            )
+
+    def at(self, x: Cloud, fit: Fit, clock: Clock, estimator: Estimator) -> float:
+        """beta at the particles x."""
+        kernel = kernel_of(estimator, fit)
+        assert isinstance(kernel, Gaussian)
+        pairs = Pairs.drawn(x, self.target, DRAWN)
+        least, most = kernel.bandwidth, WIDEST * pairs.farthest
+        if most <= least:
+            return 0.0
+        wide = strongest(
+            lambda length: signal(pairs, Gaussian(length)) - 2 * x.dim * math.log(length),
+            least,
+            most,
+        )
+        return math.sqrt(max(0.0, wide**2 - least**2))
