@@ -113,11 +113,13 @@ def acting(settings: Settings, flow: str) -> set[str]:
 def stepper(settings: Settings, flow: str) -> str:
     """The integrator of a flow.
 
-    Steps are paced where a bandwidth may fall: no fixed dt suits all bandwidths. Who gives dt wants
-    steps of that length.
+    Steps are paced in flows whose kernel may be annealed: no fixed dt suits all bandwidths. Who
+    gives dt wants steps of that length.
     """
-    fixed = "anneal" not in acting(settings, flow) or of_flow(settings, flow, "dt") is not None
-    usual = FLOWS[flow].defaults.get("integrator", "euler" if fixed else PACED)
+    record = FLOWS[flow]
+    free = "anneal" in record.options and of_flow(settings, flow, "dt") is None
+    paced = free and "kernel" in acting(settings, flow)
+    usual = record.defaults.get("integrator", PACED if paced else "euler")
     found: str = given(of_flow(settings, flow, "integrator"), usual)
     return found
 
