@@ -24,7 +24,7 @@ from particleflow.clouds import (
     as_cloud,
     as_clouds,
 )
-from particleflow.estimators import Annealed, Estimator
+from particleflow.estimators import Estimator
 from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.integrators import Controller, Euler, EulerMaruyama, Integrator, Paced, Snapshot
@@ -105,8 +105,7 @@ def integrator_of(flow: Flow, integrator: Integrator | None, *, free: bool = Fal
     if integrator is None:
         if flow.diffusion is not None:
             return EulerMaruyama()
-        annealed = isinstance(flow.estimator, Annealed) and flow.noise is None
-        return Paced() if free and annealed else Euler()
+        return Paced() if free and flow.annealed and flow.noise is None else Euler()
     if isinstance(integrator, type) or not isinstance(integrator, Integrator):
         raise TypeError(
             f"`integrator` must be an integrator, got {integrator!r}: e.g. pf.Heun() (with its"

@@ -295,7 +295,7 @@ class _Looks:
         distance = W2()(_rows(state.x, self.rows), y)
         least = self._floor(state.target, len(self.rows))
         if distance <= LEFT * self.began:
-            return f"W2 to the target, {distance:.3g}, is a thousandth of that at the start"
+            return f"W2 to the target, {distance:.3g}, is at most a thousandth of that at the start"
         if distance <= least:
             return (
                 f"W2 to the target, {distance:.3g}, is no more than that of two fresh samples,"

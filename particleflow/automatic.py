@@ -75,7 +75,7 @@ class AutoFlow(Flow):
     @property
     def stop(self) -> Arrived:
         """What ends a run without a number of steps."""
-        return Arrived(after=round(SHARE * self.steps))
+        return Arrived(after=self.steps)
 
     def begun(self, x: Cloud, draws: Randomness) -> Cloud:
         """The particles at the start, those that share a place moved apart."""

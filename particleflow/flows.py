@@ -144,6 +144,11 @@ class Flow:
         descends = isinstance(self.mobility, EnergySlope) or _factor(self.mobility) == slope
         return free and slope is not None and descends
 
+    @property
+    def annealed(self) -> bool:
+        """Does the kernel's bandwidth change in a run, and with it the longest stable step?"""
+        return isinstance(self.estimator, Annealed)
+
     def energy(self, fit: Fit, x: Cloud) -> float:
         """E at the particles that `fit` was made on.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -107,6 +109,12 @@ def test_one_integrator_serves_several_runs_at_once() -> None:
     for _ in range(5):
         for run, other in zip(mixed, plain, strict=True):
             assert torch.equal(next(run).x.points, next(other).x.points)
+
+
+def test_a_used_one_can_be_copied_and_pickled() -> None:
+    paced = Paced(0.3)
+    pf.simulate(pf.mmd_flow(Gaussian(0.7)), X, Y, steps=2, integrator=paced)
+    assert pickle.loads(pickle.dumps(paced)) == copy.deepcopy(paced) == Paced(0.3)
 
 
 def test_what_it_cannot_follow_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    adaptive,
     batches,
     envelopes,
     experiments,
@@ -22,6 +23,7 @@ from .statement import Statement
 SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
+    "Bandwidth and noise that choose themselves": adaptive.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
     "KALE": kale.STATEMENTS,
     "Smoothed divergences": envelopes.STATEMENTS,
