@@ -21,6 +21,8 @@ HARDLY = 0.1
 BEYOND = 3.0
 # The factor of a change of dt or of the bandwidth: large enough to see an effect.
 FACTOR = 2.0
+# The recommended flow, whose bandwidth falls.
+AUTO = Change("flow", "auto", "pf.auto_flow(x0, y)")
 # How often the injected noise halves in a run; 8 times leave 0.4 % of it.
 HALVINGS = 8
 
@@ -41,6 +43,10 @@ class Traits:
         Noise is injected.
     random : bool
         Particles move at random: noise, diffusion, a network in training, minibatches.
+    fixed : bool
+        The target stays the same.
+    annealed : bool
+        The bandwidth changes in the run.
     bandwidth : float or None
         That of the last fit, or of the kernel.
     reach : float or None
@@ -53,6 +59,8 @@ class Traits:
     ratio: bool = False
     noise: bool = False
     random: bool = False
+    fixed: bool = False
+    annealed: bool = False
     bandwidth: float | None = None
     reach: float | None = None
 
@@ -113,9 +121,9 @@ class Ended:
     def advice(self, traits: Traits) -> Advice:
         """What was seen, and what to change.
 
-        Particles that were still coming nearer need more steps. The others need a witness that
-        reaches farther (noise, or a log ratio), or a finer one (a smaller bandwidth), or smaller
-        steps where they hop about the target.
+        Particles that were still coming nearer need more steps. The others need a bandwidth that
+        falls, or a witness that reaches farther (noise, or a log ratio), or a finer one (a smaller
+        bandwidth), or smaller steps where they hop about the target.
         """
         if self.near.falling:
             return Advice("W2 was still falling", (self._more_steps,))
@@ -125,10 +133,10 @@ class Ended:
             return Advice(f"the kernel is too short ({far})", self._reaching(traits))
         if self.moved < HARDLY * near.first:
             return Advice("the particles have hardly moved", (self._more_steps,))
-        if traits.kernel:
+        if traits.kernel or traits.annealed:
             return Advice(self._seen, self._reaching(traits))
         if traits.ratio and not traits.random and width is not None:
-            return Advice(self._seen, (_bandwidth(width / FACTOR),))
+            return Advice(self._seen, (AUTO, _bandwidth(width / FACTOR)))
         # what moves at random is slow to show a trend: more steps may still bring it nearer
         more = (self._more_steps,) if traits.random else ()
         return Advice(self._seen, (*more, self._smaller_dt))
@@ -139,7 +147,9 @@ class Ended:
         return self.strays is not None and 2 * self.strays.count > self.strays.compared
 
     def _reaching(self, traits: Traits) -> tuple[Change, ...]:
-        """Changes that let particles feel the target from farther."""
+        """Changes that let particles feel the target from farther, or in more detail."""
+        if traits.annealed:
+            return self._annealing(traits)
         every, width = max(1, self.steps // HALVINGS), traits.bandwidth or 0.0
         code = f"noise=pf.schedules.Geometric({self.scale:.2g}, ratio=0.5, every={every})"
         noise = Change("noise", None, code)
@@ -147,17 +157,33 @@ class Ended:
         reached = traits.reach is None or self.near.last < BEYOND * math.hypot(width, self.scale)
         mono = Change("flow", "mono", "pf.mono_flow(pf.estimators.KDE(kernel))")
         found = [
+            *([AUTO] if traits.fixed else []),
             *([noise] if reached and not traits.noise else []),
             *([mono] if traits.positive else []),
         ]
         return tuple(found) or (_bandwidth(max(FACTOR * width, self.near.last / BEYOND)),)
+
+    def _annealing(self, traits: Traits) -> tuple[Change, ...]:
+        """Changes to a run whose bandwidth has fallen: it came to the end too coarse or too fast."""
+        if self._blurred and traits.bandwidth is not None:
+            return (_bandwidth(traits.bandwidth / FACTOR),)
+        if traits.fixed and not (traits.kernel and traits.reach is None):
+            return (AUTO,)
+        steps = 2 * self.steps
+        return (Change("steps", steps, f"pf.auto_flow(x0, y, steps={steps})"),)
+
+    @property
+    def _blurred(self) -> bool:
+        """Are all particles near the target, none of its parts lacking any?"""
+        far = self.strays
+        return far is not None and not far.count and self.near.last <= far.distance
 
     @property
     def _seen(self) -> str:
         """Where the particles are that are in the wrong place."""
         if self.strays is None or self.strays.count:
             return self.strays.said(self.particles) if self.strays else "W2 falls no more"
-        if self.near.last > self.strays.distance:
+        if not self._blurred:
             return "all particles are near the target, too many at some parts of it"
         return "all particles are near the target, and blurred"
 

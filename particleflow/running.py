@@ -18,6 +18,7 @@ from particleflow.flows import Flow
 from particleflow.integrators import Controller, Snapshot, State
 from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
+from particleflow.remedies import AUTO
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
 from particleflow.watch import Watch, narrow, noted
@@ -219,7 +220,7 @@ class Run:
         )
         if self.status != "completed":
             return path
-        note = _note(path, state, self.start, self.fixed)
+        note = _note(path, state, self.start, self.fixed, annealed=self.flow.annealed)
         if note is not None:
             report = {**path.report, "advice": [note.kept()]}
             path = replace(path, message=noted(note), report=report)
@@ -242,7 +243,9 @@ def _reason(stop: Stop, state: State) -> str:
         return found
 
 
-def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Advice | None:
+def _note(
+    path: Trajectory, end: State, start: Snapshot, y: Cloud | None, *, annealed: bool
+) -> Advice | None:
     """A remark on a completed run on a fixed target.
 
     It says that the bandwidth is too small, that no particle has moved, or the last fit's remark.
@@ -255,8 +258,8 @@ def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Adv
         return lost
     if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
         return Advice(
-            "no particle has moved: the clouds are equal already, or too far apart for the kernel"
-            " (raise the bandwidth, or inject noise)"
+            "no particle has moved: the clouds are equal already, or too far apart for the kernel",
+            () if annealed else (AUTO,),
         )
     remark = end.fit.remark
     return Advice(f"{remark}, or lower dt = {path.report['dt']:g}") if remark else None
