@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -39,6 +40,8 @@ from particleflow.kernels import FeatureKernel, Kernel, as_kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.pairwise import Auto, PairwiseSum
+from particleflow.reactions import Reaction, longest_dt
+from particleflow.renewals import Renewal, Renewed, check_renewals
 from particleflow.samplers.base import Density
 from particleflow.schedules import Constant, Schedule, as_schedule
 from particleflow.stiffness import SHARE, SHARE_WITH_DIFFUSION, suggested_dt
@@ -89,26 +92,31 @@ class Flow:
         particles.
     diffusion : float, schedule or callable (clock) -> float
         sigma of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
-    reaction : callable (Q,) -> (Q,), optional
-        d log mass / dt from the witness's values: unbalanced flows.
+    reaction : Reaction or callable (Q,) -> (Q,), optional
+        How masses change (unbalanced flows): a `Reaction` keeps the total, `unbalanced` gives one.
+        A callable is d log mass / dt from the witness's values, and the total drifts.
+    renewals : tuple of Renewal
+        What places particles anew after a step, in this order.
     """
 
     estimator: Estimator
     mobility: Mobility | EnergySlope = Unit()
     noise: Noise = None
     diffusion: Schedule | float | None = None
-    reaction: Callable[[Tensor], Tensor] | None = None
+    reaction: Reaction | Callable[[Tensor], Tensor] | None = None
+    renewals: tuple[Renewal, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.noise, type) or not isinstance(self.noise, NoiseRule):
             object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
-        if self.reaction is not None:
+        if self.reaction is not None and not isinstance(self.reaction, Reaction):
             _checks.function(
                 self.reaction,
                 "reaction",
                 remedy="pass a function of the witness's values (Q,), e.g. lambda w: 0.1 * w",
             )
+        check_renewals(self.renewals)
         check_estimator(self.estimator)
         if isinstance(self.estimator, FlowDefaults):
             object.__setattr__(self, "estimator", self.estimator.in_flow())
@@ -125,13 +133,15 @@ class Flow:
         if (
             not self.estimator.log_ratio
             and not isinstance(self.mobility, EnergySlope)
-            and _factor(self.mobility) is None
+            and constant_slope(self.mobility) is None
         ):
             raise ValueError(
                 f"`mobility` must be Unit() or Linear() for {type(self.estimator).__name__}, got"
                 f" {self.mobility}: its witness is a potential, not a log ratio, so there is no log"
                 " r to rescale: use an estimator of a ratio (KDE, KALE, ClosedForm with current=)"
             )
+        if isinstance(self.reaction, Reaction):
+            self.reaction.check(self.estimator)
 
     @property
     def conservative(self) -> bool:
@@ -141,13 +151,18 @@ class Flow:
         """
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
-        descends = isinstance(self.mobility, EnergySlope) or _factor(self.mobility) == slope
-        return free and slope is not None and descends
+        descends = isinstance(self.mobility, EnergySlope) or constant_slope(self.mobility) == slope
+        return free and not self.renewals and slope is not None and descends
 
     @property
     def annealed(self) -> bool:
         """Does the kernel's bandwidth change in a run, and with it the longest stable step?"""
         return isinstance(self.estimator, Annealed)
+
+    def unfinished(self, clock: Clock, memory: Memory) -> str:
+        """What is left to do of a bandwidth that changes, at the fit that left this memory."""
+        estimator = self.estimator
+        return estimator.unfinished(clock, memory) if isinstance(estimator, Annealed) else ""
 
     def energy(self, fit: Fit, x: Cloud) -> float:
         """E at the particles that `fit` was made on.
@@ -178,8 +193,11 @@ class Flow:
             with Supplied("draws", clock.draws):
                 z = z + beta * clock.draws.normal("noise", clock.step, z)
         mobility = self._mobility(fit)
-        factor = _factor(mobility)
-        if factor is not None and self.reaction is None and isinstance(fit.witness, GradWitness):
+        factor = constant_slope(mobility)
+        reaction = self.reaction
+        if isinstance(reaction, Reaction) and not reaction.advances:
+            reaction = None
+        if factor is not None and reaction is None and isinstance(fit.witness, GradWitness):
             grad = fit.witness.grad(z)
             return (grad if factor == 1 else factor * grad), None
         value, grad = self._evaluated(fit, z)
@@ -192,12 +210,46 @@ class Flow:
             mobility,
             "must have a slope that maps (Q,) to (Q,)",
         )
-        if self.reaction is None:
+        if reaction is None:
             return slope[:, None] * grad, None
-        with Supplied("reaction", self.reaction):
-            rate = self.reaction(value)
-        _same_shape((rate,), (value.shape,), "reaction", self.reaction, "must map (Q,) to (Q,)")
+        if isinstance(reaction, Reaction):
+            at_rest = value if z is x.points else None
+            return slope[:, None] * grad, reaction.rates(self.force(x, fit, at_rest), x)
+        with Supplied("reaction", reaction):
+            rate = reaction(value)
+        _same_shape((rate,), (value.shape,), "reaction", reaction, "must map (Q,) to (Q,)")
         return slope[:, None] * grad, rate
+
+    def force(self, x: Cloud, fit: Fit, value: Values | None = None) -> Values:
+        """F = h(w) (N,) at the particles themselves, without noise: v = grad F.
+
+        `value` is w there, where it is known.
+        """
+        value = self.witness(fit, x.points) if value is None else value
+        mobility = self._mobility(fit)
+        with Supplied("mobility", mobility):
+            force = mobility.h(value)
+        _same_shape(
+            (force,), (value.shape,), "mobility", mobility, "must have an h that maps (Q,) to (Q,)"
+        )
+        return force
+
+    def settled(
+        self, cloud: Cloud, before: Cloud, fit: Fit, y: Cloud | None, clock: Clock, dt: float
+    ) -> tuple[Cloud, Mapping[str, Renewed]]:
+        """The cloud after a step of `dt` from `before`, its total mass kept, particles renewed.
+
+        `fit`, y and `clock` are those at `before`. Also the rows that each renewal placed anew. A
+        flow without reaction and renewals returns the very cloud.
+        """
+        if isinstance(self.reaction, Reaction):
+            cloud = self.reaction.settled(cloud, before, partial(self.force, before, fit), dt)
+        anew: dict[str, Renewed] = {}
+        for renewal in self.renewals:
+            found = renewal.renewed(cloud, y, clock)
+            if found is not None:
+                cloud, anew[renewal.name] = found
+        return cloud, anew
 
     def witness(self, fit: Fit, z: Points) -> Values:
         """The witness w (Q,) of a fit at points z; NaN where it has a gradient but no value."""
@@ -239,9 +291,10 @@ class Flow:
 
         The step is half of the inverse of that rate: Euler's method is stable up to twice the
         inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
-        inverse. It moves no particle by more than a quarter of the extent, and is rounded down to
-        two digits. A lam that changes during a run is taken as at the start: pass a `dt` that fits
-        its least value. A bandwidth that changes is taken as at `clock`, by default the start.
+        inverse. A `Reaction` lowers the step where masses change faster. The step moves no particle
+        by more than a quarter of the extent, and is rounded down to two digits. A lam that changes
+        during a run is taken as at the start: pass a `dt` that fits its least value. A bandwidth
+        that changes is taken as at `clock`, by default the start.
         `particleflow.stiffness` tells how the rate is found, and what is done without one. Cost:
         about 100 fits of at most 200 points of each cloud.
 
@@ -259,9 +312,14 @@ class Flow:
         estimator = self.estimator
         if isinstance(estimator, Wrapping):
             estimator = estimator.held(cloud, aim, clock or Clock(), memory or {})
-        bare = replace(self, estimator=estimator, noise=None, reaction=None)
+        bare = replace(self, estimator=estimator, noise=None, reaction=None, renewals=())
         share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
-        return suggested_dt(estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share)
+        dt = suggested_dt(estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share)
+        reaction = self.reaction
+        if not isinstance(reaction, Reaction) or not reaction.advances:
+            return dt
+        rates = lambda x, fit: reaction.rates(self.force(x, fit), x)
+        return min(dt, longest_dt(estimator, rates, cloud, aim))
 
 
 def mmd_flow(
@@ -373,7 +431,7 @@ def _same_shape(
                 )
 
 
-def _factor(mobility: Mobility | EnergySlope) -> float | None:
+def constant_slope(mobility: Mobility | EnergySlope) -> float | None:
     """The constant slope of `Linear`; None for every other mobility.
 
     A subclass of `Linear` counts if it has changed none of its methods.

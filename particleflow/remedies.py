@@ -12,13 +12,12 @@ from torch import Tensor
 
 from particleflow.advice import Advice, Change
 from particleflow.arrival import Nearness
+from particleflow.kernels.reach import BEYOND
 from particleflow.metrics.told import told
 from particleflow.strays import Strays
 
 # The share of the distance to the target below which particles have hardly moved.
 HARDLY = 0.1
-# The bandwidths at which a Gaussian has fallen to exp(-4.5) = 1 %.
-BEYOND = 3.0
 # The factor of a change of dt or of the bandwidth: large enough to see an effect.
 FACTOR = 2.0
 # The recommended flow, whose bandwidth falls.
@@ -164,7 +163,7 @@ class Ended:
         return tuple(found) or (_bandwidth(max(FACTOR * width, self.near.last / BEYOND)),)
 
     def _annealing(self, traits: Traits) -> tuple[Change, ...]:
-        """Changes to a run whose bandwidth has fallen: it came to the end too coarse or too fast."""
+        """Changes to a run whose bandwidth fell: it ended too coarse, or fell too fast."""
         if self._blurred and traits.bandwidth is not None:
             return (_bandwidth(traits.bandwidth / FACTOR),)
         if traits.fixed and not (traits.kernel and traits.reach is None):

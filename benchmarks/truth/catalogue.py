@@ -16,6 +16,7 @@ from . import (
     mono,
     neurons,
     transport,
+    unbalanced,
 )
 from .statement import Statement
 
@@ -24,6 +25,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
     "Bandwidth and noise that choose themselves": adaptive.STATEMENTS,
+    "Unbalanced flows": unbalanced.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
     "KALE": kale.STATEMENTS,
     "Smoothed divergences": envelopes.STATEMENTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,10 +18,7 @@ from particleflow.estimators import Fit
 from particleflow.estimators.base import smoothness_of
 from particleflow.flows import Flow
 from particleflow.integrators.base import Controller, Refit, State
-from particleflow.integrators.runge_kutta import _advance
-
-# The velocity, and the rate of the log masses where there is one.
-Slope: TypeAlias = tuple[Tensor, Tensor | None]
+from particleflow.integrators.runge_kutta import Slope, advance
 
 # The largest ratio of a step's length to that of the step before.
 GROWTH = 1.5
@@ -121,7 +118,7 @@ class Paced(Controller):
         most = FIRST_TRIES if pace is None else TRIES
         length, tries, least = dt, 0, PLACES * math.ulp(state.clock.t)
         while True:
-            x = _advance(state.x, [slope], (1.0,), length)
+            x = advance(state.x, [slope], (1.0,), length)
             fit = refit.ahead(x, length)
             ahead = self._slope(flow, x, fit, replace(state.clock, t=state.clock.t + length))
             change = _change(slope[0], ahead[0])
