@@ -127,12 +127,20 @@ class Ended:
         if self.near.falling:
             return Advice("W2 was still falling", (self._more_steps,))
         width, near = traits.bandwidth, self.near
-        if self._lost and width and traits.reach is not None and near.last > traits.reach:
+        if (
+            self._lost
+            and not traits.annealed
+            and width
+            and traits.reach is not None
+            and near.last > traits.reach
+        ):
             far = f"the target is {near.last / width:.3g} bandwidths away"
             return Advice(f"the kernel is too short ({far})", self._reaching(traits))
+        if traits.annealed:
+            return Advice(self._seen, self._annealing(traits))
         if self.moved < HARDLY * near.first:
             return Advice("the particles have hardly moved", (self._more_steps,))
-        if traits.kernel or traits.annealed:
+        if traits.kernel:
             return Advice(self._seen, self._reaching(traits))
         if traits.ratio and not traits.random and width is not None:
             return Advice(self._seen, (AUTO, _bandwidth(width / FACTOR)))
@@ -146,9 +154,7 @@ class Ended:
         return self.strays is not None and 2 * self.strays.count > self.strays.compared
 
     def _reaching(self, traits: Traits) -> tuple[Change, ...]:
-        """Changes that let particles feel the target from farther, or in more detail."""
-        if traits.annealed:
-            return self._annealing(traits)
+        """Changes that let particles feel the target from farther."""
         every, width = max(1, self.steps // HALVINGS), traits.bandwidth or 0.0
         code = f"noise=pf.schedules.Geometric({self.scale:.2g}, ratio=0.5, every={every})"
         noise = Change("noise", None, code)
@@ -164,25 +170,20 @@ class Ended:
 
     def _annealing(self, traits: Traits) -> tuple[Change, ...]:
         """Changes to a run whose bandwidth fell: it ended too coarse, or fell too fast."""
-        if self._blurred and traits.bandwidth is not None:
-            return (_bandwidth(traits.bandwidth / FACTOR),)
+        width = traits.bandwidth
+        if width is not None and width > self.scale:
+            return (_bandwidth(width / FACTOR),)
         if traits.fixed and not (traits.kernel and traits.reach is None):
             return (AUTO,)
         steps = 2 * self.steps
         return (Change("steps", steps, f"pf.auto_flow(x0, y, steps={steps})"),)
 
     @property
-    def _blurred(self) -> bool:
-        """Are all particles near the target, none of its parts lacking any?"""
-        far = self.strays
-        return far is not None and not far.count and self.near.last <= far.distance
-
-    @property
     def _seen(self) -> str:
         """Where the particles are that are in the wrong place."""
         if self.strays is None or self.strays.count:
             return self.strays.said(self.particles) if self.strays else "W2 falls no more"
-        if not self._blurred:
+        if self.near.last > self.strays.distance:
             return "all particles are near the target, too many at some parts of it"
         return "all particles are near the target, and blurred"
 
