@@ -138,7 +138,7 @@ def test_an_annealed_flow_that_stalls_is_advised_a_heavier_tail_or_a_slower_fall
     rng = np.random.default_rng(0)
     y, x0 = rng.normal(size=(150, 2)), 0.4 * rng.normal(size=(120, 2))
     y[:8] += 30
-    mono = pf.simulate(pf.auto_flow(x0, y, "mono"), x0, y, steps=300).summary()
+    mono = pf.simulate(pf.auto_flow(x0, y, "mono", steps=300), x0, y, steps=300).summary()
     hasty = pf.simulate(pf.auto_flow(x0, y, steps=200), x0, y, steps=200).summary()
     advised = [[str(change) for change in told.advice[0].changes] for told in (mono, hasty)]
     assert advised == [["pf.auto_flow(x0, y)"], ["pf.auto_flow(x0, y, steps=400)"]]
@@ -150,12 +150,12 @@ def test_an_annealed_flow_that_stalls_is_advised_a_heavier_tail_or_a_slower_fall
 
 def test_an_annealed_flow_that_ends_too_wide_is_advised_a_smaller_bandwidth() -> None:
     x0, y = start(), rings()
-    wide = pf.auto_flow(x0, y, "mono", bandwidth=3.0, start=6.0)
+    wide = pf.auto_flow(x0, y, "mono", bandwidth=3.0, start=6.0, steps=100)
     told = pf.simulate(wide, x0, y, steps=100).summary()
     assert told.verdict == "stalled"
     (change,) = told.advice[0].changes
     assert str(change) == "a bandwidth of 1.5"
-    finer = pf.auto_flow(x0, y, "mono", bandwidth=change.value, start=6.0)
+    finer = pf.auto_flow(x0, y, "mono", bandwidth=change.value, start=6.0, steps=100)
     assert pf.simulate(finer, x0, y, steps=100).summary().w2_end < 0.8 * told.w2_end
 
 

@@ -116,7 +116,11 @@ def _repeating(first: Task, asked: Settings, study: Study) -> Settings:
     swept = sweeps.swept(asked)
     chosen = {
         **{name: first.settings.get(name) for name in first.settings if name not in sweeps.IDLE},
-        **{option.name: asked.get(option.name) for option in OPTIONS if option.flows},
+        **{
+            option.name: asked.get(option.name)
+            for option in OPTIONS
+            if option.flows and option.name not in idle.OF_KERNEL
+        },
         "seeds": study.seeds,
         "tune": study.tuning or None,
         "sweep": asked.get("sweep"),
