@@ -11,7 +11,8 @@ from particleflow import _checks
 from particleflow.estimators import MMD
 from particleflow.estimators.base import KernelEnergy
 from particleflow.estimators.stragglers import KernelStragglers, Stragglers
-from particleflow.flows import Flow, constant_slope
+from particleflow.flows import Flow
+from particleflow.flows.flow import constant_slope
 from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import as_summable

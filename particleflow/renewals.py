@@ -29,8 +29,8 @@ __getattr__ = _words.suggesting(__name__)
 Renewed: TypeAlias = Bool[Tensor, "N"]
 # The share of N of the effective number of particles below which it is common to resample.
 HALF = 0.5
-# The spread of new particles about their source, in distances from there to the next place. Below
-# 1, so that no structure is blurred, and not far below, since copies that stay together are one.
+# The spread of new particles about their source, in distances from there to the next place. It is
+# below 1, so that no structure is blurred, and not far below: copies that stay together are one.
 SPREAD = 0.3
 
 

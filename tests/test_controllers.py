@@ -221,10 +221,10 @@ def test_descent_rests_where_the_energy_cannot_fall() -> None:
 REFUSED = {
     "noise": (lambda: pf.mmd_flow(KERNEL, noise=0.1), "this one has noise"),
     "reaction": (lambda: pf.Flow(MMD(KERNEL), reaction=lambda w: w), "this one has reaction"),
-    "ratio": (lambda: pf.mono_flow(KDE(KERNEL)), "the witness of KDE is no gradient"),
+    "ratio": (lambda: pf.mono_flow(KDE(KERNEL)), "the velocity of KDE is no gradient"),
     "changing lam": (
         lambda: pf.kale_flow(KERNEL, lam=pf.schedules.Decreasing(0.3)),
-        r"the witness of KALE is no gradient of a fixed energy \(or lam changes\)",
+        r"the velocity of KALE is no gradient of a fixed energy \(or lam changes\)",
     ),
     "mobility": (
         lambda: pf.Flow(KALE(KERNEL, lam=0.3), mobility=pf.mobilities.Vanilla()),
@@ -236,7 +236,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_descent_refuses_flows_without_an_energy(name: str) -> None:
     made, reason = REFUSED[name]
-    with pytest.raises(ValueError, match=rf"`integrator` Descent\(\) needs a .*: {reason}"):
+    with pytest.raises(
+        ValueError, match=rf"`integrator` must not be Descent\(\) here: .* and {reason}.*: use pf"
+    ):
         pf.simulate(made(), X, Y, steps=1, dt=0.1, integrator=Descent())
 
 

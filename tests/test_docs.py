@@ -161,6 +161,7 @@ INTERNAL = {
     "as_clouds",
     "as_schedule",
     "check_increasing",
+    "constant_slope",
     "corners",
     "extent",
 }

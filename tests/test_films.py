@@ -460,7 +460,7 @@ def test_a_full_disk_is_told_with_what_ffmpeg_says_and_leaves_the_old_film(saved
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
-    path.animate(file, seconds=1.0)
+    path.animate(file, seconds=1.0, dpi=60)
 except OSError as error:
     print(error)
 """

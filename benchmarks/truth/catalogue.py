@@ -15,6 +15,7 @@ from . import (
     mmd,
     mono,
     neurons,
+    steps,
     transport,
     unbalanced,
 )
@@ -35,6 +36,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Langevin dynamics and schemes": langevin.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
+    "Suggested steps": steps.STATEMENTS,
     "The guide for users": guide.STATEMENTS,
 }
 STATEMENTS: dict[str, Statement] = {

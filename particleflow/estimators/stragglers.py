@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import (
@@ -15,6 +16,7 @@ from particleflow.estimators.base import (
     Fit,
     KernelEnergy,
     Witness,
+    check_estimator,
     fitted,
     smoothness_of,
 )
@@ -51,6 +53,14 @@ class Stragglers:
     beyond: float
     companion: Estimator | None = None
     factor: float | None = None
+
+    def __post_init__(self) -> None:
+        check_estimator(self.estimator)
+        _checks.positive(self.beyond, "beyond", remedy="a distance in the coordinates' unit")
+        if self.companion is not None:
+            check_estimator(self.companion, "companion")
+        if self.factor is not None:
+            _checks.positive(self.factor, "factor", remedy="leave it out for the slope of each fit")
 
     @property
     def deterministic(self) -> bool:

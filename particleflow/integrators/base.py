@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Target
+from particleflow.clouds import Clock, Cloud, Target, as_cloud, as_clouds
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
 
@@ -152,8 +152,9 @@ class Optimiser:
         return flow.suggest_dt(x, y)
 
 
-def suggested_dt(integrator: Integrator, flow: Flow, x: Cloud, y: Cloud | None) -> float:
-    """The dt of a run with this integrator that is given none."""
-    if isinstance(integrator, Optimiser):
-        return integrator.suggest_dt(flow, x, y)
-    return flow.suggest_dt(x, y)
+def suggested_dt(integrator: Integrator, flow: Flow, x: Any, y: Any = None) -> float:
+    """The dt of a run with this integrator that is given none; x and y are points or clouds."""
+    if not isinstance(integrator, Optimiser):
+        return flow.suggest_dt(x, y)
+    clouds = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
+    return integrator.suggest_dt(flow, *clouds)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._refusals import RefusedValueError
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud, FixedTarget, Target
 from particleflow.flows import Flow
@@ -101,9 +102,11 @@ class Descent(Controller):
     def check(self, flow: Flow, target: Target) -> None:
         reason = _not_conservative(flow, target)
         if reason:
-            raise ValueError(
-                "`integrator` Descent() needs a conservative flow, whose energy each step can"
-                f" lower: {reason}: use pf.integrators.Adaptive(), or pf.Euler()"
+            raise RefusedValueError(
+                "integrator",
+                "must not be Descent() here: it lowers the energy of a conservative flow, and"
+                f" {reason}",
+                remedy="use pf.integrators.Adaptive() or pf.Euler()",
             )
 
     def told(self, stepper: Memory) -> Mapping[str, float]:
@@ -211,6 +214,7 @@ def _failed(state: State, energy: float) -> str:
 
 def _not_conservative(flow: Flow, target: Target) -> str:
     """Why a flow has no energy that its steps can lower; empty where it has one."""
+    estimator = type(flow.estimator).__name__
     parts = {"noise": flow.noise, "diffusion": flow.diffusion, "reaction": flow.reaction}
     for name, part in parts.items():
         if part is not None:
@@ -218,6 +222,7 @@ def _not_conservative(flow: Flow, target: Target) -> str:
     if not isinstance(target, FixedTarget):
         return "this one has a moving target"
     if flow.estimator.energy_slope is None:
-        name = type(flow.estimator).__name__
-        return f"the witness of {name} is no gradient of a fixed energy (or lam changes)"
+        return f"the velocity of {estimator} is no gradient of a fixed energy (or lam changes)"
+    if not flow.estimator.deterministic:
+        return f"each fit of {estimator} differs, on the same clouds"
     return "" if flow.conservative else "its mobility rescales the gradient of the energy"
