@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         mobilities,
         pairwise,
         plotting,
+        reactions,
+        renewals,
         samplers,
         schedules,
         scikit,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
     from particleflow.many import simulate_many
     from particleflow.metrics import two_sample
+    from particleflow.moves import ift_flow, stragglers, unbalanced
     from particleflow.runs import Runs
     from particleflow.saving import SaveAt
     from particleflow.summary import Summary
@@ -62,6 +65,7 @@ _HOME = {
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
     "many": ("simulate_many",),
     "metrics": ("two_sample",),
+    "moves": ("ift_flow", "stragglers", "unbalanced"),
     "runs": ("Runs",),
     "saving": ("SaveAt",),
     "summary": ("Summary",),
@@ -81,6 +85,8 @@ _MODULES = (
     "mobilities",
     "pairwise",
     "plotting",
+    "reactions",
+    "renewals",
     "samplers",
     "schedules",
     "scikit",
@@ -119,6 +125,7 @@ __all__ = [
     "estimators",
     "fit",
     "flows",
+    "ift_flow",
     "integrators",
     "iterate",
     "kale_flow",
@@ -131,14 +138,18 @@ __all__ = [
     "mono_flow",
     "pairwise",
     "plotting",
+    "reactions",
+    "renewals",
     "samplers",
     "schedules",
     "scikit",
     "simulate",
     "simulate_many",
+    "stragglers",
     "study",
     "testing",
     "two_sample",
+    "unbalanced",
     "wgan_flow",
 ]
 

@@ -120,7 +120,7 @@ def integrator_of(flow: Flow, integrator: Integrator | None, *, free: bool = Fal
         raise ValueError(
             f"`integrator` must have one stage for {type(flow.estimator).__name__}, got"
             f" {type(integrator).__name__}: its fit is not a deterministic function of the clouds,"
-            " and the order would be lost: use pf.Euler()"
+            " so that each stage would see another one, and the order would be lost: use pf.Euler()"
         )
     return integrator
 

@@ -24,12 +24,12 @@ from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Re
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
-from particleflow.integrators import Integrator, State
+from particleflow.integrators import Integrator, Optimiser, State, suggested_dt
 from particleflow.metrics import label_of
 from particleflow.metrics.told import told as told_metrics
 from particleflow.recording import Recorder
 from particleflow.running import Run, Stop, StopRule, stopping
-from particleflow.saving import Grid, SaveAt
+from particleflow.saving import RECORDS, Grid, SaveAt
 from particleflow.stepping import chosen, over, states, with_dt
 from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
@@ -193,6 +193,7 @@ def begin(
     """The checked run of `simulate`, before its first step."""
     if isinstance(flow, AutoFlow) and steps is None and t1 is None:
         steps, stop = flow.most, flow.stop if stop is None else stop
+        save = SaveAt(every=max(1, flow.steps // RECORDS)) if save is None else save
     if (steps is None) == (t1 is None):
         remedy = (
             "leave one out"
@@ -250,6 +251,10 @@ def begin(
         earlier is not None
         and earlier.report["flow"] == told["flow"]
         and (not earlier.report["dt_suggested"] or same_target(earlier, aim))
+        # the dt of an optimiser may have another unit
+        and not (
+            isinstance(integrator, Optimiser) and earlier.report["integrator"] != told["integrator"]
+        )
     )
     suggested = dt is None and not (
         kept and earlier is not None and not earlier.report["dt_suggested"]
@@ -258,7 +263,7 @@ def begin(
         dt = (
             float(earlier.report["dt"])
             if earlier is not None and kept
-            else flow.suggest_dt(start.x, first)
+            else suggested_dt(integrator, flow, start.x, first)
         )
     end = math.inf
     if t1 is not None:

@@ -53,12 +53,18 @@ class Recorder:
     earlier: Trajectory | None = None
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _particles: Tensor | None = None
+    _anew: Tensor | None = None
 
     @property
     def _last(self) -> int | None:
         if self._rows:
             return int(self._rows[-1]["step"])
         return None if self.earlier is None else int(self.earlier.steps[-1])
+
+    def follow(self, state: State) -> None:
+        """Note the rows that were placed anew since the last record; called at every state."""
+        for rows in state.renewed.values():
+            self._anew = rows if self._anew is None else self._anew | rows
 
     def add(self, state: State, target: Cloud | None, *, bare: bool = False) -> None:
         """Record a state, at most once per step; its metrics only where there is a target.
@@ -74,6 +80,8 @@ class Recorder:
             "log_mass": state.x.log_mass,
             "metrics": {},
         }
+        if self._anew is not None:
+            row["anew"], self._anew = self._anew, None
         if self._particles is None:
             self._particles = self._room(state.x.points)
         elif len(self._rows) == len(self._particles):
@@ -196,9 +204,20 @@ class Recorder:
             target_log_mass=None if target is None else target.log_mass,
             velocity=velocities,
             log_mass=masses,
+            anew=self._placed_anew(len(state.x)),
             witness=witness,
             witness_axes=axes,
         )
+
+    def _placed_anew(self, n: int) -> Tensor | None:
+        """The rows placed anew before each record, (T, n); None where that never happened."""
+        old = self.earlier
+        before = None if old is None else old.anew
+        if before is None and not any("anew" in row for row in self._rows):
+            return None
+        none = torch.zeros(n, dtype=torch.bool, device="cpu")
+        parts = [] if old is None else list(none.expand(len(old), n) if before is None else before)
+        return torch.stack([*parts, *(row.get("anew", none).cpu() for row in self._rows)])
 
     def _recorded(self) -> Tensor:
         """The particles of all records, (T, N, d)."""

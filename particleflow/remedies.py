@@ -12,13 +12,12 @@ from torch import Tensor
 
 from particleflow.advice import Advice, Change
 from particleflow.arrival import Nearness
+from particleflow.kernels.reach import BEYOND
 from particleflow.metrics.told import told
 from particleflow.strays import Strays
 
 # The share of the distance to the target below which particles have hardly moved.
 HARDLY = 0.1
-# The bandwidths at which a Gaussian has fallen to exp(-4.5) = 1 %.
-BEYOND = 3.0
 # The factor of a change of dt or of the bandwidth: large enough to see an effect.
 FACTOR = 2.0
 # How often the injected noise halves in a run; 8 times leave 0.4 % of it.

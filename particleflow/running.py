@@ -52,10 +52,21 @@ class Statistics:
         self.promise = Promise(0.0, 0.0)
         self.lengths: tuple[float, float] | None = None
         self._t: float | None = None
+        self.renewals: dict[str, dict[str, int]] = {}
+        self.stragglers: dict[str, int] = {}
 
     def add(self, state: State) -> None:
         self.fits += 1
         self._add_length(state)
+        for name, rows in state.renewed.items():
+            count = self.renewals.setdefault(name, {"times": 0, "particles": 0})
+            count["times"] += 1
+            count["particles"] += int(rows.sum())
+        far = state.fit.reported("stragglers")
+        if far is not None:
+            self.stragglers.setdefault("first", int(far))
+            self.stragglers["last"] = int(far)
+            self.stragglers["most"] = max(int(far), self.stragglers.get("most", 0))
         self.iterations += int(state.fit.reported("iterations") or 0)
         gap = state.fit.reported("gap")
         if gap is not None:
@@ -99,7 +110,9 @@ class Statistics:
             else {}
         )
         lengths = {} if self.lengths is None else {"lengths": list(self.lengths)}
-        return {"fits": self.fits} | lengths | solver | sums
+        renewals = {"renewals": self.renewals} if self.renewals else {}
+        stragglers = {"stragglers": self.stragglers} if self.stragglers else {}
+        return {"fits": self.fits} | lengths | solver | sums | renewals | stragglers
 
 
 @dataclass
@@ -144,6 +157,7 @@ class Run:
 
     def _take(self, state: State) -> None:
         self.statistics.add(state)
+        self.recorder.follow(state)
         ended = state.ended or self.is_last(state)
         if self.moved and not ended and self.stop is not None:
             self.why = _reason(self.stop, state)
@@ -219,7 +233,7 @@ class Run:
         )
         if self.status != "completed":
             return path
-        note = _note(path, state, self.start, self.fixed)
+        note = _note(path, self.flow, state, self.start, self.fixed)
         if note is not None:
             report = {**path.report, "advice": [note.kept()]}
             path = replace(path, message=noted(note), report=report)
@@ -242,10 +256,13 @@ def _reason(stop: Stop, state: State) -> str:
         return found
 
 
-def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Advice | None:
+def _note(
+    path: Trajectory, flow: Flow, end: State, start: Snapshot, y: Cloud | None
+) -> Advice | None:
     """A remark on a completed run on a fixed target.
 
-    It says that the bandwidth is too small, that no particle has moved, or the last fit's remark.
+    It says that the bandwidth is too small or has not come down to its end, that no particle has
+    moved, or the last fit's remark.
     """
     if y is None:
         return None
@@ -258,5 +275,8 @@ def _note(path: Trajectory, end: State, start: Snapshot, y: Cloud | None) -> Adv
             "no particle has moved: the clouds are equal already, or too far apart for the kernel"
             " (raise the bandwidth, or inject noise)"
         )
+    left = flow.unfinished(end.clock, end.fit.memory)
+    if left:
+        return Advice(left)
     remark = end.fit.remark
     return Advice(f"{remark}, or lower dt = {path.report['dt']:g}") if remark else None

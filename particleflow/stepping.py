@@ -65,8 +65,12 @@ def states(
             stepper = {**stepper, "origin": origin}
             if stepper.keys() - {"origin"}:
                 stepper["integrator"] = _named(integrator)
+            cloud, renewed = flow.settled(
+                cloud, state.x, state.fit, state.target, state.clock, used
+            )
             snapshot = Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper)
-            state = watch.fitted(_state(snapshot, *fits.of(cloud, used)))
+            state = _state(snapshot, *fits.of(cloud, used))
+            state = watch.fitted(replace(state, renewed=renewed) if renewed else state)
         except _checks.OutOfRangeError:
             message = (
                 f"step {step} with dt = {given:g}: {watch.overflow(state)}; everything up to step"

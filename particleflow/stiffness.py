@@ -6,6 +6,12 @@ are probed, since a flow may be stiffest on arrival: the start x, the target y, 
 Growth, such as a small cloud that bursts apart, limits no step. At most 200 points of each cloud
 are probed: the rates do not grow with N.
 
+The differences are tiny where the kernel is smooth. At a kink the velocity jumps by O(1 / N) where
+a particle meets a point of the target. The quotient over a tiny distance is then far above the rate
+of the whole cloud, and no step is short enough: particles hop over the point by dt times the jump.
+There the differences are a quarter of the target's spacing. The rate of the whole cloud is found,
+and a jump counts as the rate that would take a particle over this length: hops stay below it.
+
 A network in training and a witness whose gradient jumps (`KnownSmoothness`) have no rates to
 measure. There the step moves the particles of the start by a hundredth of the extent (root mean
 square), at the cost of one fit. For an estimator that does not declare its smoothness both steps
@@ -24,7 +30,10 @@ from torch import Tensor
 from particleflow._typing import Points
 from particleflow.clouds import Clock, Cloud, Draws, extent
 from particleflow.estimators import Estimator, Fit
-from particleflow.estimators.base import fitted, smoothness_of
+from particleflow.estimators.base import KernelWitness, fitted, smoothness_of
+from particleflow.kernels import ScaledKernel
+from particleflow.kernels.bandwidth import spacing
+from particleflow.kernels.declared import has_kink
 from particleflow.subsets import part
 
 # The number of points of each cloud that are probed: the rates do not grow with N.
@@ -39,6 +48,9 @@ SHARE_WITH_DIFFUSION = 0.1
 STRIDE = 0.01
 # The share of the extent that the fastest particle may move in a step.
 LEAP = 0.25
+# The difference of a quotient at a kink, in spacings of the target or in bandwidths: hops are then
+# a few tenths of the spacing at the largest stable step, and steps a half to a quarter of it.
+RESOLVED = 0.25
 
 Velocity = Callable[[Cloud, Fit, Clock], Points]
 
@@ -96,7 +108,7 @@ def _stiffness(
         moved = replace(x, points=points)
         return velocity(moved, fitted(estimator, moved, target, clock, memory), clock)
 
-    epsilon = span * torch.finfo(x.points.dtype).eps ** (1 / 3)
+    epsilon = _difference(estimator, x, target, span)
 
     def eigenvalue(shift: float, stream: str) -> tuple[float, float]:
         """Rayleigh quotient and norm of J = d velocity / d particles.
@@ -121,6 +133,21 @@ def _stiffness(
     quotient, size = eigenvalue(0.0, "dominant")
     contraction = size if quotient < 0 else max(0.0, -eigenvalue(size, "shifted")[0])
     return contraction, float(moving(x.points).norm(dim=1).nan_to_num().max())
+
+
+def _difference(estimator: Estimator, x: Cloud, target: Cloud | None, span: float) -> float:
+    """Half the distance over which velocities are subtracted, root mean square of the particles."""
+    tiny = span * torch.finfo(x.points.dtype).eps ** (1 / 3)
+    if target is None or not isinstance(estimator, KernelWitness):
+        return tiny
+    kernel = estimator.kernel
+    if not has_kink(kernel):
+        return tiny
+    # a target of one place has no spacing
+    length = RESOLVED * spacing(target) or STRIDE * span
+    if isinstance(kernel, ScaledKernel):
+        length = min(length, RESOLVED * kernel.bandwidth)
+    return max(length, tiny)
 
 
 def _ratio(a: float, b: float) -> float | None:

@@ -1,7 +1,8 @@
 """The signals that ask a process to stop: SIGINT, SIGTERM and SIGHUP.
 
 SIGINT is Ctrl-C, SIGTERM comes from schedulers, SIGHUP from a terminal that is gone. The command
-line and the benchmarks listen to them; the library never does.
+line and the benchmarks listen to them; the library never does. It only lets them wait while a
+picture is drawn.
 """
 
 from __future__ import annotations
@@ -9,14 +10,58 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 # The signals that ask to stop; Windows has no SIGHUP.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let signals wait within the block; their handlers are called after it.
+
+    A handler that raises within the C++ of matplotlib is lost there: it converts an argument by
+    calling Python, takes any exception for an argument of another kind, and raises a ValueError of
+    its own. Signals that end the process, or are ignored, still do so within the block. In other
+    threads than the main one this does nothing. Cost: some microseconds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    over = False
+
+    def wait(number: int, _: FrameType | None) -> None:
+        if not over:
+            came.append(number)
+        else:  # an exception of another handler left this one in its place
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = [number for number, handler in before.items() if callable(handler)]
+    try:
+        for number in mine:
+            signal.signal(number, wait)
+        yield
+    finally:
+        over = True
+        try:
+            for number in mine:
+                signal.signal(number, before[number])
+        finally:
+            _raised(came)
+
+
+def _raised(numbers: Sequence[int]) -> None:
+    """Send the signals to this process, each one though the handler of another raises."""
+    with ExitStack() as sent:  # it goes backwards
+        for number in reversed(numbers):
+            sent.callback(signal.raise_signal, number)
 
 
 class Stop:

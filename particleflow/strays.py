@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from particleflow._words import number
@@ -78,24 +79,29 @@ def strays(x: Cloud, y: Cloud, floor: float = 0.0) -> Strays | None:
         return None
     particles = part(x, most).points.to(target)
     distance = max(FAR * _spacing(target, share), floor)
-    count = int((_nearest(particles, target) > distance).sum())
+    count = int((nearest(particles, target) > distance).sum())
     drawn = len(target) if len(y) > most else 0
     return Strays(count, distance, len(particles), drawn)
 
 
 def _spacing(points: Tensor, share: Tensor) -> float:
     """The distance within which `NEARLY_ALL` of the mass have another place."""
-    values, order = _nearest(points, points, other=True).sort()
+    values, order = nearest(points, points, other=True).sort()
     mass = share[order].cumsum(0)
     return float(values[int(torch.searchsorted(mass, NEARLY_ALL * mass[-1]))])
 
 
-def _nearest(points: Tensor, others: Tensor, *, other: bool = False) -> Tensor:
-    """The distance of each point to the nearest of `others`; with `other` not to its own row."""
+def nearest(
+    points: Float[Tensor, "P d"], others: Float[Tensor, "R d"], *, other: bool = False
+) -> Float[Tensor, "P"]:
+    """The distance of each point to the nearest of `others`; with `other` to one elsewhere.
+
+    It is infinite where there is none. Cost O(P R d).
+    """
     found = []
-    for rows in torch.arange(len(points), device=points.device).split(ROWS):
-        distances = torch.cdist(points[rows], others, compute_mode="donot_use_mm_for_euclid_dist")
+    for rows in points.split(ROWS):
+        distances = torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
         if other:
-            distances[torch.arange(len(rows), device=points.device), rows] = math.inf
+            distances = distances.masked_fill_(distances == 0, math.inf)
         found.append(distances.amin(1))
     return torch.cat(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from particleflow import _checks, archive
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from particleflow.samplers.base import Density
+
+# The tensors that not every trajectory has.
+OPTIONAL = (
+    "target",
+    "target_log_mass",
+    "velocity",
+    "log_mass",
+    "witness",
+    "witness_axes",
+    "anew",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,8 @@ class Trajectory:
         With `SaveAt(velocity=True)`.
     log_mass : (T, N) tensor or None
         For unbalanced flows and weighted clouds.
+    anew : (T, N) bool tensor or None
+        Particles that were resampled or reborn since the record before, for flows with these.
     witness : (T, G) or (T, G, G) tensor or None
         With `SaveAt(witness=True)`, in d = 1 or 2: the witness of each recorded fit at the points
         (witness_axes[i, 0], witness_axes[j, 1]) of a grid. NaN where the fit has no value.
@@ -88,6 +101,7 @@ class Trajectory:
     log_mass: Float[Tensor, "T N"] | None = None
     witness: Float[Tensor, "T *grid"] | None = None
     witness_axes: Float[Tensor, "G d"] | None = None
+    anew: Bool[Tensor, "T N"] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -256,12 +270,7 @@ class Trajectory:
             times=tensors["times"],
             steps=tensors["steps"],
             energy=tensors["energy"],
-            target=tensors.get("target"),
-            target_log_mass=tensors.get("target_log_mass"),
-            velocity=tensors.get("velocity"),
-            log_mass=tensors.get("log_mass"),
-            witness=tensors.get("witness"),
-            witness_axes=tensors.get("witness_axes"),
+            **{name: tensors.get(name) for name in OPTIONAL},
             metrics=group("metrics/"),
             status=facts["status"],
             message=facts["message"],
@@ -386,12 +395,5 @@ class Trajectory:
             "steps": self.steps,
             "energy": self.energy,
         }
-        optional = {
-            "target": self.target,
-            "target_log_mass": self.target_log_mass,
-            "velocity": self.velocity,
-            "log_mass": self.log_mass,
-            "witness": self.witness,
-            "witness_axes": self.witness_axes,
-        }
+        optional = {name: getattr(self, name) for name in OPTIONAL}
         return named | {name: tensor for name, tensor in optional.items() if tensor is not None}

@@ -11,9 +11,8 @@ from particleflow.flows import Flow
 from particleflow.integrators import State
 from particleflow.kernels import FeatureKernel, ScaledKernel
 from particleflow.kernels.contract import PositiveKernel
-from particleflow.kernels.declared import tail_of
-from particleflow.kernels.facts import ExponentialTail, GaussianTail
-from particleflow.remedies import BEYOND, Traits
+from particleflow.kernels.reach import reach_of
+from particleflow.remedies import Traits
 from particleflow.strays import strays
 from particleflow.trajectory import Trajectory
 
@@ -90,16 +89,5 @@ def _traits(flow: Flow, end: State, fixed: bool) -> Traits:
         noise=noise,
         random=moving or noise or diffusion or not estimator.deterministic,
         bandwidth=width,
-        reach=_reach(kernel),
+        reach=reach_of(kernel),
     )
-
-
-def _reach(kernel: object) -> float | None:
-    tail = tail_of(kernel)
-    if not isinstance(kernel, ScaledKernel):
-        return None
-    if isinstance(tail, GaussianTail):
-        return BEYOND * kernel.bandwidth
-    if isinstance(tail, ExponentialTail) and tail.decay:
-        return BEYOND**2 / 2 * kernel.bandwidth / tail.rate
-    return None

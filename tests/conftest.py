@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import run_time_checks
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
@@ -43,12 +44,12 @@ def _checked_modules() -> list[str]:
     ]
 
 
+run_time_checks.spare_nested()
 install_import_hook(_checked_modules(), "run_time_checks.checked")
 
 # after the hook, which checks what is imported from here on
 import browser  # noqa: E402
 import cross_section  # noqa: E402
-import run_time_checks  # noqa: E402
 import torch  # noqa: E402
 
 

@@ -11,7 +11,7 @@ import particleflow as pf
 from particleflow.study import Contender, Problem, Study, Task
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+    folder, jobs = Path(sys.argv[1]), int(sys.argv[2])
 
     def make(problem: Problem) -> pf.Flow:
         time.sleep(0.1)
@@ -26,5 +26,5 @@ if __name__ == "__main__":
         steps=20,
     )
     study = Study([task], [Contender("mmd", make)], seeds=24)
-    result = study.run(jobs=2, folder=folder, progress=False)
+    result = study.run(jobs=jobs, folder=folder, progress=False)
     print(json.dumps([row["seed"] for row in result.rows]))

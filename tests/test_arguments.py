@@ -49,7 +49,13 @@ MADE = {
     "study.Result",
 }
 # Written in numerics for the modules of the package, not by users.
-WITHIN = {"clouds.FixedCloud", "kept.Kept", "clouds.corners", "clouds.extent"}
+WITHIN = {
+    "clouds.FixedCloud",
+    "kept.Kept",
+    "clouds.corners",
+    "clouds.extent",
+    "flows.constant_slope",
+}
 WITH_METHODS = (
     "Trajectory",
     "Runs",

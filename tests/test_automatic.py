@@ -108,6 +108,20 @@ def test_the_numbers_are_those_it_tells_and_can_be_overruled() -> None:
     assert "stopped" not in path.report
 
 
+def test_a_run_that_ends_before_its_bandwidth_says_so() -> None:
+    x, y = TASKS["far"]
+    flow = pf.auto_flow(x, y)
+    path = pf.simulate(flow, x, y, steps=50)
+    end = f"{flow.estimator.bandwidth.end:.3g}"
+    assert f"not to {end}: take {math.ceil(0.6 * flow.steps)} steps or more" in path.message
+    assert "or plan for steps=50" in path.message
+    planned = pf.simulate(pf.auto_flow(x, y, steps=50), x, y, steps=50)
+    assert "bandwidth" not in planned.message
+    whole, part = (pf.simulate(flow, x, y, steps=steps) for steps in (60, 25))
+    both = pf.simulate(flow, part, steps=35)
+    assert torch.equal(both.particles[-1], whole.particles[-1])
+
+
 def test_the_order_of_the_rows_does_not_matter() -> None:
     x, y = TASKS["outliers"]
     order = torch.from_numpy(np.random.default_rng(5).permutation(len(y)))

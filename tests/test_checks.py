@@ -378,3 +378,28 @@ def test_a_function_is_checked_in_its_first_calls_of_each_test() -> None:
         with pytest.raises(TypeError, match="must be an integer"):
             _checks.count("no number", "steps")
         run_time_checks.begin_anew()
+
+
+def test_a_nested_function_is_checked_in_its_first_definitions_of_each_test() -> None:
+    """They are counted for each function that the package's own code defines; until `begin_anew`.
+
+    `jaxtyping.jaxtyped` is what the import hook puts before them.
+    """
+    import jaxtyping
+    import run_time_checks
+    from jaxtyping import TypeCheckError
+
+    def defined() -> Any:
+        @jaxtyping.jaxtyped(typechecker=run_time_checks.checked)
+        def length(x: str) -> int:
+            return len(x)
+
+        return length
+
+    run_time_checks.begin_anew()
+    for _ in range(2):
+        for _ in range(run_time_checks.MOST_DEFINED):
+            with pytest.raises(TypeCheckError):
+                defined()([1, 2])
+        assert defined()([1, 2]) == 2
+        run_time_checks.begin_anew()

@@ -308,7 +308,7 @@ MEANT = {
         "lsif": "ulsif",
         "knn": "",
     },
-    "integrator": {"rk45": "rk4", "rk2": "heun", "adam": "", "sgd": ""},
+    "integrator": {"rk45": "rk4", "rk2": "heun", "sgd": ""},
     "target": {
         "ring": "rings",
         "digit": "digits",

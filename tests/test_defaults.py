@@ -137,7 +137,7 @@ def test_the_default_of_a_flow_comes_nearer_or_says_that_it_does_not(name: str, 
         assert last < first
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", RATIOS)
 def test_a_ratio_with_its_defaults_reaches_all_parts_of_a_target(name: str, seed: int) -> None:
     """What cross-validation chooses at the first fit, where the clouds hardly overlap, made W2

@@ -94,6 +94,7 @@ def test_examples_of_extensions_are_short() -> None:
 LABELS = re.findall(r":label: (\S+)", (DOCS / "theory.rst").read_text(encoding="utf-8"))
 CITED = {
     "mmd-witness": 3,
+    "smoothed": 5,
     "kale-primal": 6,
     "kale-dual": 7,
     "kale-optimality": 8,
@@ -160,6 +161,7 @@ INTERNAL = {
     "as_clouds",
     "as_schedule",
     "check_increasing",
+    "constant_slope",
     "corners",
     "extent",
 }

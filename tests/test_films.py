@@ -19,9 +19,11 @@ from matplotlib.colors import to_rgb
 from PIL import Image, ImageSequence
 
 import particleflow as pf
+from particleflow import plotting
 from particleflow.cli import main
 from particleflow.plotting import animate, film
 from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.figures import inline, multiples
 from particleflow.plotting.films import mp4
 from particleflow.plotting.films.animation import ORBIT
 from particleflow.plotting.films.insets import distance
@@ -458,7 +460,7 @@ def test_a_full_disk_is_told_with_what_ffmpeg_says_and_leaves_the_old_film(saved
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
-    path.animate(file, seconds=1.0)
+    path.animate(file, seconds=1.0, dpi=60)
 except OSError as error:
     print(error)
 """
@@ -496,6 +498,44 @@ path.animate(file, seconds=20.0, fps=50)
     assert b"KeyboardInterrupt" in wrong
     assert list(folder.iterdir()) == []
     assert not any(Path(f"/proc/{encoder}").exists() for encoder in encoders)
+
+
+def interrupted(draw, wanted):
+    """Draw, and press Ctrl-C at the first call of Python for which `wanted` is true."""
+
+    def watch(frame, event, _):
+        if event == "call" and wanted(frame.f_code):
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            sys.setprofile(watch)
+            draw()
+    finally:
+        sys.setprofile(None)
+        signal.signal(signal.SIGINT, earlier)
+
+
+def test_ctrl_c_while_a_picture_is_drawn_is_no_other_error(tmp_path):
+    """matplotlib's C++ takes an exception of Python, while it converts a box, for a wrong box."""
+    scene = Scene.of({"mmd": run()}, [3.0, 6.0])
+    reel = Reel(scene, {"mmd": Look()}, Format(dpi=40))
+    line = multiples.Multiple(lines=[multiples.Line(0, np.arange(3.0), np.ones(3))])
+    pictures = [
+        lambda: reel.frame(1),
+        lambda: Reel(scene, {"mmd": Look()}, Format(dpi=40)),
+        lambda: run().plot(tmp_path / "flow.png", records=[0, 2], dpi=40),
+        lambda: plotting.curves(run(), tmp_path / "curves.svg"),
+        lambda: plotting.field(run(), tmp_path / "field.pdf", flow=pf.mmd_flow(KERNEL), dpi=40),
+        lambda: inline.svg(multiples.single(line, (3.0, 2.0)), "a", "a line"),
+    ]
+    for draw in pictures:
+        interrupted(draw, lambda code: code.co_name == "__array__")
+    for last in range(0, 600, 67):
+        calls = itertools.count()
+        interrupted(pictures[0], lambda _, calls=calls, last=last: next(calls) == last)
 
 
 def test_an_error_of_the_states_is_the_users_own_and_leaves_nothing(tmp_path):

@@ -12,8 +12,18 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud, Draws, Replay
-from particleflow.estimators import KALE, KDE, MMD, Fit
-from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, Integrator, RungeKutta
+from particleflow.estimators import KALE, KDE, MMD, ClosedForm, Fit
+from particleflow.integrators import (
+    RK4,
+    BogackiShampine,
+    DormandPrince,
+    Embedded,
+    Euler,
+    EulerMaruyama,
+    Heun,
+    Integrator,
+    RungeKutta,
+)
 from particleflow.kernels import Gaussian
 from particleflow.mobilities import NonSaturating
 from particleflow.schedules import by_time
@@ -46,7 +56,7 @@ class Moving:
 
 
 def end(
-    flow: pf.Flow, target: Tensor | Moving, t1: float, steps: int, scheme: Integrator
+    flow: pf.Flow, target: Tensor | Moving | None, t1: float, steps: int, scheme: Integrator
 ) -> Tensor:
     path = pf.simulate(
         flow, X, target, t1=t1, dt=t1 / steps, integrator=scheme, save=pf.SaveAt(steps=[0])
@@ -74,17 +84,66 @@ def fitted_order(errors: list[float], steps: list[int]) -> float:
     return -float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
 
 
-STEPS = {"Euler": [32, 64, 128], "Heun": [16, 32, 64], "RK4": [8, 16, 32]}
+STEPS = {
+    "Euler": [32, 64, 128],
+    "Heun": [16, 32, 64],
+    "BogackiShampine": [12, 24, 48],
+    "RK4": [8, 16, 32],
+    "DormandPrince": [8, 12, 16],
+}
+EMBEDDED = [BogackiShampine(), DormandPrince()]
 
 
 @pytest.mark.usefixtures("unchecked")
-@each_scheme
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        pytest.param(
+            name,
+            scheme,
+            id=f"{name}-{type(scheme).__name__}",
+            # 224 fits, each of them long
+            marks=pytest.mark.slow if name != "MMD" and isinstance(scheme, Euler) else (),
+        )
+        for name in FLOWS
+        for scheme in SCHEMES
+    ],
+)
 def test_order_by_self_convergence(name: str, scheme: RungeKutta) -> None:
     flow, t1 = FLOWS[name]
     steps = STEPS[type(scheme).__name__]
     errors = [float((end(flow, Y, t1, n, scheme) - reference(name)).abs().max()) for n in steps]
     assert fitted_order(errors, steps) == pytest.approx(scheme.order, abs=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("scheme", EMBEDDED, ids=lambda scheme: type(scheme).__name__)
+@pytest.mark.parametrize("name", FLOWS)
+def test_order_of_the_embedded_schemes(name: str, scheme: RungeKutta) -> None:
+    flow, t1 = FLOWS[name]
+    steps = STEPS[type(scheme).__name__]
+    exact = end(flow, Y, t1, 64, DormandPrince())
+    errors = [float((end(flow, Y, t1, n, scheme) - exact).abs().max()) for n in steps]
+    assert fitted_order(errors, steps) == pytest.approx(scheme.order, abs=0.15)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("scheme", EMBEDDED, ids=lambda scheme: type(scheme).__name__)
+def test_an_embedded_scheme_and_its_error_on_a_closed_form(scheme: Embedded) -> None:
+    """v = x A has x = x0 exp(t A), and the error is of the lower scheme's order."""
+    a = torch.tensor([[-0.3, 1.0], [-1.0, -0.3]], dtype=torch.float64)
+    flow, exact, steps = pf.Flow(ClosedForm(lambda z: z @ a)), X @ torch.matrix_exp(a), [5, 10, 20]
+    errors = [float((end(flow, None, 1.0, n, scheme) - exact).abs().max()) for n in steps]
+    assert fitted_order(errors, steps) == pytest.approx(scheme.order, abs=0.15)
+    found = []
+    for n in steps:
+        slopes = [X @ a]
+        for row in (*scheme.a[1:], scheme.b):
+            slopes.append((X + sum((w * v for w, v in zip(row, slopes)), 0 * X) / n) @ a)
+        weighted = [w * v for w, v in zip(scheme.b_error, slopes, strict=True)]
+        found.append(float(sum(weighted, 0 * X).abs().max()) / n)
+    assert fitted_order(found, steps) == pytest.approx(scheme.lower + 1, abs=0.15)
 
 
 @pytest.mark.usefixtures("unchecked")

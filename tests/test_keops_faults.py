@@ -78,27 +78,25 @@ def library(home: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two_at_once(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, list[tuple[int, str, str]]]:
-    """Two processes that meet an empty cache at the same time."""
-    home = tmp_path_factory.mktemp("cache")
-    processes = [started(UNAVAILABLE, XDG_CACHE_HOME=str(home)) for _ in range(2)]
-    return home, [finished(process) for process in processes]
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory in which the trial's formula is compiled: one for all test processes."""
+    own = tmp_path_factory.getbasetemp()
+    home = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "keops"
+    assert run(UNAVAILABLE, XDG_CACHE_HOME=str(home)) == USABLE
+    return home
 
 
 @pytest.fixture
-def cache(two_at_once: tuple[Path, object], tmp_path: Path) -> Path:
+def cache(compiled: Path, tmp_path: Path) -> Path:
     """A cache directory of the test's own, in which the trial's formula is compiled."""
-    return Path(shutil.copytree(two_at_once[0], tmp_path / "cache"))
+    return Path(shutil.copytree(compiled, tmp_path / "cache"))
 
 
 @pytest.mark.slow
-def test_two_processes_compile_one_after_the_other(
-    two_at_once: tuple[Path, list[tuple[int, str, str]]],
-) -> None:
-    home, results = two_at_once
-    assert results == [USABLE] * 2
+def test_two_processes_compile_one_after_the_other(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    processes = [started(UNAVAILABLE, XDG_CACHE_HOME=str(home)) for _ in range(2)]
+    assert [finished(process) for process in processes] == [USABLE] * 2
     assert library(home).stat().st_size > 1000
     assert {path.name for path in inside(home).iterdir() if path.is_file()} == {
         "lock",

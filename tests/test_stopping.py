@@ -13,7 +13,7 @@ import time
 import pytest
 
 from particleflow import Trajectory, kernels, mmd_flow, simulate
-from particleflow.stopping import SIGNALS, Stop
+from particleflow.stopping import SIGNALS, Stop, undisturbed
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -207,6 +207,47 @@ def test_handlers_are_given_back_and_what_is_ignored_stays_ignored():
         assert [signal.getsignal(number) for number in SIGNALS] == before
     finally:
         signal.signal(signal.SIGINT, earlier)
+
+
+def test_signals_wait_until_a_picture_is_drawn():
+    """One raises afterwards; the handler of the command line kills at the second one."""
+    came = []
+    earlier = {
+        number: signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS
+    }
+    mine = [signal.getsignal(number) for number in SIGNALS]
+    try:
+        with undisturbed():
+            for number in SIGNALS:
+                signal.raise_signal(number)
+            assert came == []
+        assert came == list(SIGNALS)
+        assert [signal.getsignal(number) for number in SIGNALS] == mine
+        stop = Stop()
+        with stop.listening(), pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            with undisturbed():
+                signal.raise_signal(signal.SIGTERM)
+                assert stop.signal == 0
+            pytest.fail("the signal was lost")
+        assert stop.code == 143
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with undisturbed():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for the signal that ended a process")
+def test_a_second_signal_within_a_picture_kills():
+    code = """
+import signal
+from particleflow.stopping import Stop, undisturbed
+with Stop().listening(), undisturbed():
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGTERM
 
 
 @pytest.mark.slow

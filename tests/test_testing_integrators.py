@@ -20,8 +20,27 @@ from particleflow.testing import check_integrator
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
+STEPPERS = pf.integrators
+
+
 @pytest.mark.parametrize(
-    "integrator", [pf.Euler(), pf.Heun(), pf.RK4(), pf.EulerMaruyama()], ids=repr
+    "integrator",
+    [
+        pf.Euler(),
+        pf.Heun(),
+        pf.RK4(),
+        pf.EulerMaruyama(),
+        STEPPERS.BogackiShampine(),
+        STEPPERS.DormandPrince(),
+        STEPPERS.Adaptive(),
+        STEPPERS.Adaptive(STEPPERS.BogackiShampine(), rtol=1e-5),
+        STEPPERS.Descent(),
+        STEPPERS.Descent(pf.Heun()),
+        STEPPERS.Momentum(),
+        STEPPERS.Momentum(0.8, nesterov=True),
+        STEPPERS.Adam(),
+    ],
+    ids=repr,
 )
 def test_integrators(integrator: Any) -> None:
     check_integrator(integrator)
@@ -87,6 +106,17 @@ def _hidden(self: Any, x: pf.Cloud, dt: float, velocity: Tensor, rate: Tensor | 
     return moved(x, dt, velocity + 1e-3 * before, rate)
 
 
+def _wishing(longer: Callable[[float, float], float]) -> Callable[..., Any]:
+    """Midpoint's step with a wish for the next one."""
+
+    def step(self: Any, flow: pf.Flow, refit: Any, state: pf.State, dt: float) -> Any:
+        x, used, _ = Midpoint.step(self, flow, refit, state, dt)
+        wish = longer(float(state.stepper.get("dt", dt)), dt)
+        return x, used, {"dt": torch.tensor(wish, dtype=torch.float64)}
+
+    return step
+
+
 def _growing(cloud: Any, state: pf.State) -> Any:
     count = dict(state.stepper).setdefault("count", torch.zeros(2))
     return {"count": count.add_(1.0)}
@@ -149,6 +179,25 @@ BROKEN_INTEGRATORS: dict[str, tuple[str, Callable[[], Any]]] = {
     "a memory of numbers": (
         "the stepper's memory must be a flat mapping of names to tensors",
         lambda: integrator(step=_result(2, {"a": 1.0})),
+    ),
+    "a wish of a wrong type": (
+        "the entry dt of the stepper's memory must be a float64 number > 0",
+        lambda: integrator(step=_result(2, {"dt": torch.tensor(1.0)})),
+    ),
+    "a wish that dies away": (
+        "steps of the lengths asked for must come to the time 1",
+        lambda: integrator(step=_wishing(lambda wish, dt: max(0.5 * dt, 1e-6))),
+    ),
+    "a wish that a cut shortens": (
+        "a step that the engine has shortened must not halve the length asked for",
+        lambda: integrator(step=_wishing(lambda wish, dt: 1.2 * dt)),
+    ),
+    "an optimiser that walks on": (
+        "the particles of an optimiser must come to the end of v = -x",
+        lambda: integrator(
+            type("Off", (Midpoint, STEPPERS.Optimiser), {}),
+            end=lambda self, x, dt, v, rate: moved(x, dt, v + 1, rate),
+        ),
     ),
     "one stage declared": ("a step must take stages = 1 fits", lambda: integrator(stages=1)),
     "no refit": (

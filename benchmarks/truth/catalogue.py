@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    adaptive,
     batches,
     envelopes,
     experiments,
@@ -14,7 +15,9 @@ from . import (
     mmd,
     mono,
     neurons,
+    steps,
     transport,
+    unbalanced,
 )
 from .statement import Statement
 
@@ -22,6 +25,8 @@ from .statement import Statement
 SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
+    "Bandwidth and noise that choose themselves": adaptive.STATEMENTS,
+    "Unbalanced flows": unbalanced.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
     "KALE": kale.STATEMENTS,
     "Smoothed divergences": envelopes.STATEMENTS,
@@ -31,6 +36,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Langevin dynamics and schemes": langevin.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
+    "Suggested steps": steps.STATEMENTS,
     "The guide for users": guide.STATEMENTS,
 }
 STATEMENTS: dict[str, Statement] = {

@@ -33,18 +33,18 @@ SAME = 0.05
 class Arbel:
     """The largest noise beta at which MMD flow is guaranteed to lower the squared MMD.
 
-        8 lambda^2 d beta^2 F <= D_beta,   D_beta = E_x E_u |grad w(x + beta u)|^2,  F = MMD^2 / 2
+        8 kappa^2 d beta^2 F <= D_beta,   D_beta = E_x E_u |grad w(x + beta u)|^2,  F = MMD^2 / 2
 
     Then, for steps dt < 1 / (3 L), the expectation of F over u falls by at least
-    (dt / 2) (1 - 3 dt L) D_beta in a step. Here L = -2 k'(0), lambda^2 = 12 k''(0) for
-    k = profile(s), s = |z - y|^2. A Gaussian has L = 1 / l^2 and lambda^2 = 3 / l^4.
+    (dt / 2) (1 - 3 dt L) D_beta in a step. Here L = -2 k'(0), kappa^2 = 12 k''(0) for
+    k = profile(s), s = |z - y|^2. A Gaussian has L = 1 / l^2 and kappa^2 = 3 / l^4.
 
     Why: dF/dt = -E grad w(x) . grad w(z), z = x + beta u. Since w is in the kernel's Hilbert space
-    with |w|^2 = 2 F, the reproducing property gives |grad w(z) - grad w(x)| <= lambda |w| beta |u|.
+    with |w|^2 = 2 F, the reproducing property gives |grad w(z) - grad w(x)| <= kappa |w| beta |u|.
     With E |u|^2 = d, Cauchy and Schwarz bound the difference of dF/dt from -D_beta by
-    lambda beta sqrt(2 d F D_beta). The condition makes that at most D_beta / 2.
+    kappa beta sqrt(2 d F D_beta). The condition makes that at most D_beta / 2.
 
-    D_beta is at most 2 F L. So beta never exceeds sqrt(L / 4 d) / lambda, which is l / sqrt(12 d)
+    D_beta is at most 2 F L. So beta never exceeds sqrt(L / 4 d) / kappa, which is l / sqrt(12 d)
     for a Gaussian: the guarantee allows little noise. Larger noise often works better, without a
     guarantee.
 
@@ -67,8 +67,8 @@ class Arbel:
         The flow's estimator is not MMD with a radial kernel whose fourth derivative at 0 is
         finite: Gaussian, Matern52, IMQ, Cauchy or your own.
 
-    Source: Arbel, Korba, Salim and Gretton (2019), Proposition 8; lambda is written out here for
-    radial kernels, and d for normal u.
+    Source: Arbel, Korba, Salim and Gretton (2019), Proposition 8, where kappa is lambda. It is
+    written out here for radial kernels, and d for normal u.
 
     >>> flow = pf.mmd_flow(kernel, noise=pf.Arbel())         # doctest: +SKIP
     """
@@ -116,7 +116,7 @@ class Arbel:
         return low
 
     def excess(self, x: Cloud, fit: Fit, estimator: Estimator, beta: float) -> float:
-        """D_beta - 8 lambda^2 d beta^2 F, which the theorem asks to be >= 0."""
+        """D_beta - 8 kappa^2 d beta^2 F, which the theorem asks to be >= 0."""
         kernel = kernel_of(estimator, fit)
         assert kernel is not None
         assert fit.value is not None
@@ -150,7 +150,7 @@ def _gradient(fit: Fit, z: Tensor) -> Tensor:
 
 
 def _constants(kernel: Kernel) -> tuple[float, float]:
-    """L and lambda^2 of a radial kernel: minus its second and its fourth derivative at 0."""
+    """L and kappa^2 of a radial kernel: minus its second and its fourth derivative at 0."""
     zero = torch.zeros(1, dtype=torch.float64, device="cpu")
     slope, curvature = float(kernel.slope(zero)), float(kernel.curvature(zero))
     near = zero + NEAR_ZERO * abs(slope / curvature) if curvature else zero

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from particleflow import _checks
 from particleflow._typing import Memory
@@ -34,8 +36,8 @@ class Continuation:
     alone: pass `end` where its scale changes.
 
     The longest stable dt falls with l, for MMD like l^2. `Flow.suggest_dt` at the start suits the
-    first bandwidth only: pass a smaller dt, or suggest dt anew as the run goes, with the `clock`
-    and the `memory` of its state.
+    first bandwidth only. So `simulate` takes `Paced` steps where no dt is given. A run that ends
+    before `end` is reached says so.
 
     Parameters
     ----------
@@ -78,11 +80,27 @@ class Continuation:
         if ends is None:
             start, end = self._ends(x, y)
             ends = torch.tensor([start, end, clock.step], dtype=torch.float64, device="cpu")
-        start, end, began = ends.tolist()
-        way = min(1.0, max(0.0, clock.step - began) / (self.share * self.steps))
+        start, end, _ = ends.tolist()
+        way = self._way(clock, ends)
         # the ends themselves, without the rounding of powers
         length = end if way == 1 else start * (end / start) ** way
         return length, {"ends": ends}
+
+    def unfinished(self, clock: Clock, memory: Memory) -> str:
+        """The bandwidth that a run has ended with before the last one, and the remedy."""
+        ends = memory.get("ends")
+        if ends is None or self._way(clock, ends) == 1:
+            return ""
+        (_, end, began), length = ends.tolist(), self.at(Cloud([[0.0]]), None, clock, memory)[0]
+        return (
+            f"the bandwidth has come down to {length:.3g}, not to {end:.3g}: take"
+            f" {math.ceil(self.share * self.steps)} steps or more, or plan for"
+            f" steps={clock.step - int(began)}"
+        )
+
+    def _way(self, clock: Clock, ends: Tensor) -> float:
+        """The share of the way from start to end, 0 to 1."""
+        return min(1.0, max(0.0, clock.step - float(ends[2])) / (self.share * self.steps))
 
     def _ends(self, x: Cloud, y: Cloud | None) -> tuple[float, float]:
         if self.start is not None and self.end is not None:

@@ -7,16 +7,17 @@ squared force of the target. Moving the target by delta changes S at a particle 
 
 This is the sensitivity of the force at a particle to the target's position. The same holds for the
 force of the particles at each target point. The signal at a bandwidth is the mean of the
-logarithms, half over the particles and half over the target:
+logarithms over the points that feel the least, a quarter of the mass of each cloud:
 
-    J(l) = 1/2 sum_i m_i log |dS/ddelta|(x_i) + 1/2 sum_j m_j log |dS/ddelta|(y_j)
+    J(l) = 1/2 E [log |dS/ddelta|(x_i), least quarter] + 1/2 E [log |dS/ddelta|(y_j), least quarter]
 
 One particle and one target point at the distance rho have S = (rho / l^2)^2 exp(-rho^2 / l^2), and
 J is log |dS / d rho|. Its maximum is at l = rho / sqrt(2 + sqrt 2) = 0.541196 rho. A second local
 maximum at 1.307 rho is 8.5 % as high. The search is therefore global.
 
 The mean is that of logarithms, since |dS/ddelta| grows like 1 / rho^3 as points come near: in a
-plain mean the nearest pair alone would choose l. The forces of a cloud on itself are left out: they
+plain mean the nearest pair alone would choose l. It is that of the least quarter, since a run ends
+where its last particles stay. The forces of a cloud on itself are left out: they
 are large at every small l, and tell nothing of the other cloud.
 """
 
@@ -34,6 +35,9 @@ from particleflow.kernels import Kernel
 # The least sensitivity that is told apart, in units of the farthest distance to the power -3. A
 # Gaussian is this small beyond 8 bandwidths; a point of symmetry feels nothing at any bandwidth.
 LEAST = 1e-30
+# The share of the mass, that which feels the least, over which the mean is taken. A mean over all
+# leaves far particles behind; over a tenth, single points decide.
+QUARTER = 0.25
 # Bandwidths tried for each factor of two. The two maxima of one pair lie 1.27 factors of two apart.
 DENSITY = 4
 # The widest bandwidth tried, in farthest distances: a pair's widest maximum is at 1.31.
@@ -53,9 +57,17 @@ def signal(pairs: Pairs, kernel: Kernel) -> float:
     at_x = _sensitivity(pairs.x, pairs.y, pairs.of_y * slope, pairs.of_y * curvature)
     at_y = _sensitivity(pairs.y, pairs.x, pairs.of_x * slope.mT, pairs.of_x * curvature.mT)
     return 0.5 * sum(
-        float(share @ (unit * found).clamp_min(LEAST).log())
+        _mean_of_least((unit * found).clamp_min(LEAST).log(), share)
         for share, found in ((pairs.of_x, at_x), (pairs.of_y, at_y))
     )
+
+
+def _mean_of_least(values: Float[Tensor, "P"], share: Float[Tensor, "P"]) -> float:
+    """The mean of the smallest values, which have a quarter of the mass."""
+    ordered, order = values.sort()
+    beyond = (share[order].cumsum(0) - QUARTER).clamp_min(0.0)
+    counted = (share[order] - beyond).clamp_min(0.0)
+    return float(counted @ ordered) / QUARTER
 
 
 def strongest(score: Callable[[float], float], least: float, most: float) -> float:

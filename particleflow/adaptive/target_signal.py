@@ -106,7 +106,7 @@ class SignalNoise:
     """The noise at which the mean force between the clouds depends most on the target's position.
 
     Noise beta turns a Gaussian kernel of bandwidth l into one of L = sqrt(l^2 + beta^2), times
-    (l / L)^d (theory page, equation 4). The force shrinks by that factor, and J of
+    (l / L)^d (theory page, equation 5). The force shrinks by that factor, and J of
     `particleflow.adaptive.signal` by its square. So L >= l maximises J(L) - 2 d log L. For one
     particle and one target point at the distance rho the maximum is at
 

@@ -20,6 +20,7 @@ from particleflow.cli.parts import CRITICS, INTEGRATORS, MOBILITIES, RATIOS
 from particleflow.cli.records import Record
 from particleflow.cli.starts import short
 from particleflow.cli.toml import Settings, given, of_flow
+from particleflow.clouds import FixedTarget
 from particleflow.pairwise import Auto
 
 
@@ -146,9 +147,11 @@ def plan(
             stepper,
             "leave it out",
         )
+    if isinstance(integrator, integrators.Controller):
+        integrator.check(flow, FixedTarget(None))
     dt = of_flow(problem.settings, name, "dt")
     maker.table["dt"] = (
-        flow.suggest_dt(problem.x0, problem.y)
+        integrators.suggested_dt(integrator, flow, problem.x0, problem.y)
         if dt is None
         else _checks.positive(dt, "dt", remedy=BY_NAME["dt"].remedy)
     )

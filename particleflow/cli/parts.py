@@ -190,6 +190,42 @@ INTEGRATORS = table(
         where="particleflow.integrators:RK4",
     ),
     Record(
+        name="bogacki-shampine",
+        line="Bogacki and Shampine, order 3, three fits a step",
+        where="particleflow.integrators:BogackiShampine",
+    ),
+    Record(
+        name="dormand-prince",
+        line="Dormand and Prince, order 5, six fits a step",
+        where="particleflow.integrators:DormandPrince",
+    ),
+    Record(
+        name="adaptive",
+        line="the same, steps as long as a relative error of 1e-3 allows",
+        where="particleflow.integrators:Adaptive",
+    ),
+    Record(
+        name="descent",
+        line="steps as long as the energy falls; for mmd and kale: the fewest steps",
+        where="particleflow.integrators:Descent",
+    ),
+    Record(
+        name="momentum",
+        line="heavy ball of decay 0.9: an optimiser, no flow",
+        where="particleflow.integrators:Momentum",
+    ),
+    Record(
+        name="nesterov",
+        line="Nesterov's momentum of decay 0.9: an optimiser, no flow",
+        where="particleflow.integrators:Momentum",
+        fixed={"nesterov": True},
+    ),
+    Record(
+        name="adam",
+        line="Adam, dt is a length: an optimiser, no flow",
+        where="particleflow.integrators:Adam",
+    ),
+    Record(
         name="euler-maruyama",
         line="Euler with Brownian motion, for langevin",
         where="particleflow.integrators:EulerMaruyama",

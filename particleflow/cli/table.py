@@ -92,6 +92,8 @@ def _advice(name: str, told: Summary) -> str:
     def flag(change: Change) -> str:
         if change.name == "noise":
             return "--flow mmd-noise" if name == "mmd" else ""
+        if change.name == "integrator":  # its numbers have no flags
+            return ""
         if change.name == "flow":
             return "" if change.value == name else f"--flow {change.value}"
         assert isinstance(change.value, float | int)

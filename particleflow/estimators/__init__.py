@@ -8,6 +8,7 @@
 - `trained/`: neural networks, trained on a ratio loss or as a critic.
 - `transport`: the critic that optimal transport solves instead of training one.
 - `annealed`: an estimator with a kernel, whose bandwidth changes in a run.
+- `stragglers`: any of these, with an eye on particles beyond its reach.
 
 No family imports another. Each folder's docstring tells its files in reading order.
 """
@@ -26,6 +27,7 @@ from particleflow.estimators.ratio import (
     RuLSIF,
     SklearnClassifier,
 )
+from particleflow.estimators.stragglers import Stragglers
 from particleflow.estimators.trained import (
     Classifier,
     GradientPenaltyCritic,
@@ -56,6 +58,7 @@ __all__ = [
     "Moreau",
     "RuLSIF",
     "SklearnClassifier",
+    "Stragglers",
     "WeightClippingCritic",
     "Witness",
 ]

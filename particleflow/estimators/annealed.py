@@ -43,6 +43,15 @@ class BandwidthRule(Protocol):
     ) -> tuple[float, Memory]: ...
 
 
+@runtime_checkable
+class Ending(Protocol):
+    """A rule whose bandwidth has an end that a run should reach."""
+
+    def unfinished(self, clock: Clock, memory: Memory) -> str:
+        """What is left at a fit, and the remedy; empty where the end is reached."""
+        ...
+
+
 BandwidthSchedule: TypeAlias = Callable[[Clock], float]
 
 
@@ -130,6 +139,11 @@ class Annealed(Wrapping, FlowDefaults):
             energy_slope=found.energy_slope if inner.energy_slope is None else inner.energy_slope,
         )
 
+    def unfinished(self, clock: Clock, memory: Memory) -> str:
+        """What is left of the rule at the fit whose memory this is; empty where nothing is."""
+        rule = self.bandwidth
+        return rule.unfinished(clock, _own(memory)) if isinstance(rule, Ending) else ""
+
     def _with(self, length: float) -> Estimator:
         """The estimator with this bandwidth; the last one is kept, with its work for a target."""
 
@@ -146,12 +160,7 @@ class Annealed(Wrapping, FlowDefaults):
         rule, later = self.bandwidth, {}
         with Supplied("bandwidth", rule):
             if isinstance(rule, BandwidthRule):
-                own = {
-                    name.removeprefix(PREFIX): value
-                    for name, value in memory.items()
-                    if name.startswith(PREFIX)
-                }
-                given: Any = rule.at(x, y, clock, own)
+                given: Any = rule.at(x, y, clock, _own(memory))
                 if not (
                     isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)
                 ):
@@ -165,6 +174,15 @@ class Annealed(Wrapping, FlowDefaults):
                 length = rule(clock)
         remedy = f"it came at step {clock.step}, t = {clock.t:g}; keep it above 0 there"
         return _checks.positive(length, "bandwidth", remedy=remedy), later
+
+
+def _own(memory: Memory) -> Memory:
+    """The memory of the rule alone."""
+    return {
+        name.removeprefix(PREFIX): value
+        for name, value in memory.items()
+        if name.startswith(PREFIX)
+    }
 
 
 def _without(memory: Memory) -> Memory:

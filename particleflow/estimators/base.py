@@ -15,7 +15,7 @@ from particleflow import _checks
 from particleflow._supplied import Supplied
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.kernels import FeatureKernel, Kernel
+from particleflow.kernels import Bandwidth, FeatureKernel, Kernel
 from particleflow.memo import cached_property
 from particleflow.pairwise import Field, Promise
 
@@ -131,7 +131,7 @@ class Estimator(Protocol):
         None where there is no such c, or where it changes from fit to fit.
 
     All four must be there, of these types. Further facts are optional: `KnownSmoothness`,
-    `KernelEnergy`, `OneKernel`, `Wrapping`, `FlowDefaults`.
+    `KernelWitness`, `KernelEnergy`, `OneKernel`, `Wrapping`, `FlowDefaults`.
     """
 
     @property
@@ -162,7 +162,17 @@ class KnownSmoothness(Estimator, Protocol):
     def smooth_witness(self) -> bool: ...
 
 
-class KernelEnergy:
+class KernelWitness:
+    """An estimator whose witness is made of sums of one kernel. Declared by inheriting.
+
+    Where the kernel has a kink (`kernels.declared.has_kink`), the velocity jumps where a particle
+    meets another point. `Flow.suggest_dt` then measures rates over a share of the points' spacing.
+    """
+
+    kernel: Kernel | FeatureKernel | Bandwidth | None
+
+
+class KernelEnergy(KernelWitness):
     """An estimator whose value is built from one kernel. Declared by inheriting.
 
     A run reads two facts off the kernel. Where it has a kink (`kernels.declared.has_kink`), the
@@ -183,7 +193,7 @@ class HalfSquaredNorm(KernelEnergy):
 K = TypeVar("K", bound="OneKernel")
 
 
-class OneKernel:
+class OneKernel(KernelWitness):
     """An estimator that can be made anew with another kernel. Declared by inheriting.
 
     A frozen dataclass with a field `kernel` inherits `with_kernel` as it is.

@@ -1,6 +1,14 @@
-"""Integrators: each moves a cloud by one step."""
+"""Integrators: each moves a cloud by one step.
+
+- `base`: the contract, `Snapshot` and `State`, what an integrator may declare besides.
+- `runge_kutta`: schemes of fixed steps, each a tableau.
+- `stochastic`: schemes for flows with diffusion.
+- `adaptive`, `descent`: schemes that choose the lengths of their steps.
+- `optimisers`: momentum and Adam, which go to the end of a flow, not along it.
+"""
 
 from particleflow._words import suggesting
+from particleflow.integrators.adaptive import Adaptive
 from particleflow.integrators.base import (
     Controller,
     Integrator,
@@ -9,18 +17,36 @@ from particleflow.integrators.base import (
     Snapshot,
     State,
     UnconvergedError,
+    suggested_dt,
 )
+from particleflow.integrators.descent import Descent
+from particleflow.integrators.optimisers import Adam, Momentum
 from particleflow.integrators.paced import Paced
-from particleflow.integrators.runge_kutta import RK4, Euler, Heun, RungeKutta
+from particleflow.integrators.runge_kutta import (
+    RK4,
+    BogackiShampine,
+    DormandPrince,
+    Embedded,
+    Euler,
+    Heun,
+    RungeKutta,
+)
 from particleflow.integrators.stochastic import EulerMaruyama
 
 __all__ = [
     "RK4",
+    "Adam",
+    "Adaptive",
+    "BogackiShampine",
     "Controller",
+    "Descent",
+    "DormandPrince",
+    "Embedded",
     "Euler",
     "EulerMaruyama",
     "Heun",
     "Integrator",
+    "Momentum",
     "Optimiser",
     "Paced",
     "Refit",
@@ -28,6 +54,7 @@ __all__ = [
     "Snapshot",
     "State",
     "UnconvergedError",
+    "suggested_dt",
 ]
 
 __getattr__ = suggesting(__name__)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Target
+from particleflow.clouds import Clock, Cloud, Target, as_cloud, as_clouds
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
 
@@ -33,13 +35,15 @@ class State(Snapshot):
 
     `status` is "running", or "unstable" after an instability was found: the run goes on. At the end
     of a run that could not go on it is "diverged" or "not converged". `message` says the remedy and
-    the cause.
+    the cause. `renewed` has the rows (N,) that the last step placed anew, by what happened to them,
+    such as "resampled".
     """
 
     fit: Fit
     target: Cloud | None = None
     status: str = "running"
     message: str = ""
+    renewed: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -142,3 +146,15 @@ class Optimiser:
     time of the flow. The energy of a conservative flow may rise in its steps, and no step is called
     unstable for that.
     """
+
+    def suggest_dt(self, flow: Flow, x: Cloud, y: Cloud | None) -> float:
+        """The dt of a run that is given none: the flow's own, unless dt means something else."""
+        return flow.suggest_dt(x, y)
+
+
+def suggested_dt(integrator: Integrator, flow: Flow, x: Any, y: Any = None) -> float:
+    """The dt of a run with this integrator that is given none; x and y are points or clouds."""
+    if not isinstance(integrator, Optimiser):
+        return flow.suggest_dt(x, y)
+    clouds = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
+    return integrator.suggest_dt(flow, *clouds)

@@ -319,7 +319,7 @@ class Session:
             t=state.clock.t,
             speed=self._velocity,
             value=self._value,
-            dt=self._scene.dt,
+            dt=float(state.stepper.get("dt", self._scene.dt)),
             seconds=self._seconds,
         )
         with self._changed:

@@ -9,7 +9,7 @@ from typing import Any
 
 from particleflow import _checks
 from particleflow.flows import Flow
-from particleflow.integrators import Integrator
+from particleflow.integrators import Euler, Integrator, suggested_dt
 from particleflow.study.task import Problem
 
 
@@ -191,7 +191,10 @@ class Contender:
                 f"`make` must return a flow for {self.name}, got {_checks.said(setup.flow)}: e.g."
                 " lambda problem: pf.mmd_flow(pf.kernels.Gaussian(problem.bandwidth))"
             )
-        dt = setup.flow.suggest_dt(problem.x0, problem.target) if setup.dt is None else setup.dt
+        dt = setup.dt
+        if dt is None:
+            own = setup.integrator or Euler()
+            dt = suggested_dt(own, setup.flow, problem.x0, problem.target)
         return replace(setup, dt=dt * settings.get(DT, 1.0))
 
 

@@ -6,25 +6,26 @@ The contract is in `particleflow.integrators.base`. The flows of the check have 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Draws
-from particleflow.estimators.base import Fit
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget
 from particleflow.flows import Flow
-from particleflow.integrators.base import Integrator, State
+from particleflow.integrators.base import Controller, Integrator, Optimiser
 from particleflow.testing.contract import Contract, fresh, normals, reloaded, same_bits
+from particleflow.testing.integrator_lengths import check_goal, check_lengths
 from particleflow.testing.integrator_problems import (
+    Bowl,
     Cubic,
     Drawn,
     Quadratic,
     Solved,
 )
+from particleflow.testing.integrator_steps import TrialFits, advanced, started, stepped
 
 # Number of particles: few, since an order does not depend on it.
 N = 13
@@ -61,6 +62,10 @@ def check_integrator(integrator: Integrator) -> None:
     - The error at a fixed time is O(dt^order). It is measured on a flow that depends on time and on
       the particles' mean, on v = -x^3, and on masses under a reaction.
     - Masses are carried on, and the state is not changed.
+    - An entry `dt` of the memory is a float64 number > 0. Steps of the lengths that it asks for end
+      exactly at a given time, and a step that the engine has shortened does not halve it.
+    - An `Optimiser` has no order. Its particles come to the end of a flow, and rest there.
+    - A `Controller` is checked on the flows that it takes.
     - The same state gives the same bits. A run goes on with the same bits from a state that was
       written to a file and read again.
     - A stochastic integrator adds the flow's diffusion: its particles have the moments of the
@@ -77,27 +82,53 @@ def check_integrator(integrator: Integrator) -> None:
     contract = Contract("an integrator", integrator)
     _declarations(contract, integrator)
     start = Cloud(0.3 * normals(N, 2, 1) + 1.0, mass=torch.linspace(0.5, 1.5, N) / N)
-    _step(contract, integrator, start)
-    _purity(contract, integrator, start)
-    for problem, reaction, what in (
-        (
-            Drawn(),
-            None,
-            (
-                "v = sin t - mean x - 2 (x - mean x), which needs a fit at each stage's own"
-                " particles and time"
-            ),
-        ),
-        (Cubic(), None, "v = -x^3"),
-        (Cubic(), _own_rate, "v = -x^3 with a reaction"),
-    ):
-        _order(contract, integrator, problem, Flow(problem, reaction=reaction), start, what)
+    taken = [
+        (problem, reaction, what)
+        for problem, reaction, what in _PROBLEMS
+        if _takes(integrator, Flow(problem(), reaction=reaction))
+    ]
+    remedy = "take a flow of a fixed energy, such as v = -x, in `check`"
+    contract.require(bool(taken), "a controller must take some flow", "a refusal of each", remedy)
+    first = taken[0][0]
+    _step(contract, integrator, first(), start)
+    _purity(contract, integrator, Flow(first()), start)
+    check_lengths(contract, integrator, Flow(first()), start)
+    if isinstance(integrator, Optimiser):
+        check_goal(contract, integrator, start)
+        taken = []
+    for problem, reaction, what in taken:
+        _order(contract, integrator, problem(), Flow(problem(), reaction=reaction), start, what)
     if integrator.stochastic:
         _diffusion(contract, integrator)
 
 
 def _own_rate(w: Tensor) -> Tensor:
     return w
+
+
+# Flows with known solutions, their reactions, and words for them.
+_PROBLEMS: tuple[tuple[type[Solved], Callable[[Tensor], Tensor] | None, str], ...] = (
+    (
+        Drawn,
+        None,
+        "v = sin t - mean x - 2 (x - mean x), which needs a fit at each stage's own particles and"
+        " time",
+    ),
+    (Cubic, None, "v = -x^3"),
+    (Cubic, _own_rate, "v = -x^3 with a reaction"),
+    (Bowl, None, "v = -x"),
+)
+
+
+def _takes(integrator: Any, flow: Flow) -> bool:
+    """Does a controller take the flow? Every other integrator does."""
+    if not isinstance(integrator, Controller):
+        return True
+    try:
+        integrator.check(flow, FixedTarget(None))
+    except ValueError:
+        return False
+    return True
 
 
 def _declarations(contract: Contract, integrator: Any) -> None:
@@ -134,93 +165,20 @@ def _declarations(contract: Contract, integrator: Any) -> None:
     )
 
 
-def _started(flow: Flow, x: Cloud, clock: Clock | None = None) -> State:
-    clock = clock or Clock()
-    return State(clock=clock, x=x, fit=flow.estimator.fit(x, None, clock, {}))
-
-
-@dataclass(frozen=True)
-class _Refit:
-    """The fits of one step, as the engine makes them."""
-
-    flow: Flow
-    state: State
-
-    def __call__(self, x: Cloud, clock: Clock) -> Fit:
-        return self.flow.estimator.fit(x, None, clock, self.state.memory)
-
-    def ahead(self, x: Cloud, dt: float) -> Fit:
-        clock = _later(self.state.clock, dt)
-        return self.flow.estimator.fit(x, None, clock, self.state.fit.memory)
-
-
-def _later(clock: Clock, dt: float) -> Clock:
-    return Clock(clock.t + dt, clock.step + 1, clock.draws)
-
-
-def _stepped(
-    contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float
-) -> tuple[Cloud, float, Memory]:
-    answer: Any = contract.call(
-        partial(integrator.step, flow, _Refit(flow, state), state, dt),
-        clause="step must work",
-        remedy="step(flow, refit, state, dt)",
-    )
-    triple = isinstance(answer, tuple) and len(answer) == 3
-    contract.require(
-        triple,
-        "step must return (cloud, dt used, memory)",
-        type(answer).__name__,
-        "return Cloud(...), dt, {}",
-    )
-    cloud, used, memory = answer
-    contract.require(
-        isinstance(cloud, Cloud),
-        "step must return a Cloud first",
-        type(cloud).__name__,
-        "return Cloud(points, log_mass=...)",
-    )
-    contract.tensor(
-        cloud.points, tuple(state.x.points.shape), state.x.points.dtype, "the new points"
-    )
-    held = (
-        isinstance(used, float | int) and not isinstance(used, bool) and 0 < used <= dt * (1 + 1e-9)
-    )
-    contract.require(
-        held,
-        "step must return the dt used, 0 < used <= dt",
-        repr(used),
-        "return the time by which the cloud was moved",
-    )
-    contract.memory(memory, "the stepper's memory")
-    return cloud, float(used), memory
-
-
-def _advanced(
-    contract: Contract, integrator: Integrator, flow: Flow, state: State, dt: float
-) -> tuple[State, float]:
-    """Advance the state by one step, as the engine does."""
-    cloud, used, stepper = _stepped(contract, integrator, flow, state, dt)
-    clock = _later(state.clock, used)
-    fit = flow.estimator.fit(cloud, None, clock, state.fit.memory)
-    return State(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper, fit=fit), used
-
-
-def _step(contract: Contract, integrator: Integrator, start: Cloud) -> None:
+def _step(contract: Contract, integrator: Integrator, problem: Solved, start: Cloud) -> None:
     """Check one step from t = 0.4, step 7: its result, its fits, and the untouched state."""
-    problem = Drawn()
     flow, clock, dt = Flow(problem), Clock(0.4, 7, Draws(5)), 0.1
     for dtype in (torch.float32, torch.float64):
         bare = Cloud(start.points.to(dtype))
-        _stepped(contract, integrator, flow, _started(flow, bare, clock), dt)
-    state = replace(_started(flow, start, clock), stepper={})
-    problem.clocks.clear()
+        stepped(contract, integrator, flow, started(flow, bare, clock), dt)
+    state = replace(started(flow, start, clock), stepper={})
+    refit = TrialFits(flow, state)
     with (
         contract.unchanged("step", points=start.points, log_mass=start.log_mass),
         contract.own_randomness("step"),
     ):
-        cloud, used, _ = _stepped(contract, integrator, flow, state, dt)
-    asked = list(problem.clocks)
+        cloud, used, _ = stepped(contract, integrator, flow, state, dt, refit)
+    asked = refit.trials
     extra = integrator.stages - 1
     found = f"{len(asked)} further fits, and that of the state"
     held = len(asked) == extra or (used < dt and len(asked) > extra)
@@ -259,14 +217,13 @@ def _step(contract: Contract, integrator: Integrator, start: Cloud) -> None:
     )
 
 
-def _purity(contract: Contract, integrator: Integrator, start: Cloud) -> None:
-    flow = Flow(Drawn())
-    state = _started(flow, start)
+def _purity(contract: Contract, integrator: Integrator, flow: Flow, start: Cloud) -> None:
+    state = started(flow, start)
     run = [state]
     for _ in range(6):
-        run.append(_advanced(contract, integrator, flow, run[-1], 0.05)[0])
+        run.append(advanced(contract, integrator, flow, run[-1], 0.05)[0])
     kept = reloaded(run[3].stepper)
-    again = [_stepped(contract, integrator, flow, run[3], 0.05) for _ in range(2)]
+    again = [stepped(contract, integrator, flow, run[3], 0.05) for _ in range(2)]
     held = same_bits(again[0][0].points, again[1][0].points) and same_bits(
         again[0][0].points, run[4].x.points
     )
@@ -281,7 +238,7 @@ def _purity(contract: Contract, integrator: Integrator, start: Cloud) -> None:
     cloud = Cloud(x.points.clone(), log_mass=None if x.log_mass is None else x.log_mass.clone())
     resumed, other = replace(run[3], x=cloud, stepper=kept), fresh(integrator)
     for _ in range(3):
-        resumed = _advanced(contract, other, flow, resumed, 0.05)[0]
+        resumed = advanced(contract, other, flow, resumed, 0.05)[0]
     clause = "a run must go on from its state, read from a file, with the same bits"
     contract.require(
         same_bits(resumed.x.points, run[6].x.points),
@@ -305,9 +262,9 @@ def _order(
     """
     exact, errors = problem.solved(start, T), []
     for steps in STEPS:
-        state, dt = _started(flow, start), T / steps
+        state, dt = started(flow, start), T / steps
         while state.clock.t < T - 1e-9:
-            state, used = _advanced(contract, integrator, flow, state, min(dt, T - state.clock.t))
+            state, used = advanced(contract, integrator, flow, state, min(dt, T - state.clock.t))
             if used < min(dt, T - state.clock.t + used) * (1 - 1e-9):
                 return
         error = float((state.x.points - exact.points).abs().max() / exact.points.abs().max())
@@ -341,9 +298,9 @@ def _diffusion(contract: Contract, integrator: Integrator) -> None:
     flow = Flow(Quadratic(), diffusion=sigma)
     start = Cloud(mean + deviation * normals(MANY, 1, 2))
     for seed in (0, 0, 1):
-        state = _started(flow, start, Clock(draws=Draws(seed)))
+        state = started(flow, start, Clock(draws=Draws(seed)))
         while state.clock.t < T - 1e-9:
-            state = _advanced(
+            state = advanced(
                 contract, integrator, flow, state, min(T / MANY_STEPS, T - state.clock.t)
             )[0]
         ends.append(state.x.points)

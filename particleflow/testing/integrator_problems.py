@@ -35,7 +35,7 @@ class Problem(ABC):
     deterministic: ClassVar[bool] = True
     log_ratio: ClassVar[bool] = False
     needs_target: ClassVar[bool] = False
-    energy_slope: ClassVar[None] = None
+    energy_slope: ClassVar[float | None] = None
     clocks: list[Clock] = field(default_factory=list, compare=False)
 
     @abstractmethod
@@ -90,6 +90,23 @@ class Cubic(Solved):
         square = start.points**2
         log_mass = start.mass.log() - 0.25 * (square**2 * t / (1 + 2 * square * t)).sum(1)
         return Cloud(start.points / (1 + 2 * square * t).sqrt(), log_mass=log_mass)
+
+
+@dataclass(frozen=True)
+class Bowl(Solved):
+    """The conservative flow v(z) = -z of the energy sum_i m_i |x_i|^2 / 2, with x = e^-t x0."""
+
+    energy_slope: ClassVar[float | None] = 1.0
+
+    def witness(self, x: Cloud, clock: Clock) -> Potential:
+        return Potential(lambda z: -0.5 * (z**2).sum(1), lambda z: -z)
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        value = 0.5 * float(x.mean((x.points**2).sum(1)))
+        return replace(super().fit(x, y, clock, memory), objective=value)
+
+    def solved(self, start: Cloud, t: float) -> Cloud:
+        return replace(start, points=math.exp(-t) * start.points)
 
 
 @dataclass(frozen=True)

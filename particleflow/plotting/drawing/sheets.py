@@ -21,6 +21,7 @@ from particleflow.plotting.drawing.shades import DECADES, HEAVY
 from particleflow.plotting.scenes.records import in_one_line, writable, write
 from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.style import SEQUENTIAL, Theme, toned
+from particleflow.stopping import undisturbed
 
 # Pixels per inch.
 DPI = 160
@@ -58,6 +59,7 @@ def _texts(figure: Figure) -> list[Text]:
     return [artist for artist in figure.findobj(Text) if isinstance(artist, Text)]
 
 
+@undisturbed()
 def written(
     figure: Figure,
     path: Path | None,
@@ -89,6 +91,7 @@ def given_axes(ax: Any) -> list[Axes]:
     return flat
 
 
+@undisturbed()
 def heading(ax: Axes, title: str, theme: Theme, points: float) -> None:
     """Write a title `points` points above the top left corner of axes."""
     figure = ax.get_figure(root=True)

@@ -29,6 +29,7 @@ from particleflow.plotting.figures.ends import LEADING, LETTER, Ends
 from particleflow.plotting.figures.series import Chart, Group, charts, grouped
 from particleflow.plotting.scenes.ticks import Ticks, logarithmic
 from particleflow.plotting.style import Theme, readable, stroke, theme
+from particleflow.stopping import undisturbed
 from particleflow.trajectory import Trajectory
 
 # Width and height of a panel, in inches.
@@ -127,6 +128,7 @@ def curves(
     return written(whole, path, dpi, kept)
 
 
+@undisturbed()
 def _sheet(
     count: int, names: list[str], title: str, theme: Theme, wide: float | None, dpi: int
 ) -> list[Axes]:
@@ -160,6 +162,7 @@ def _sheet(
     return list(figure.axes)
 
 
+@undisturbed()
 def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> None:
     quiet(ax, 0.85 * FONT, theme)
     ax.spines[["top", "right"]].set_visible(False)

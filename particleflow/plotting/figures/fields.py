@@ -33,6 +33,7 @@ from particleflow.plotting.scenes.records import named
 from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.style import DIVERGING, DIVERGING_DARK, Theme
+from particleflow.stopping import undisturbed
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
 
@@ -158,6 +159,7 @@ def field(
     return written(whole, place, dpi, kept)
 
 
+@undisturbed()
 def _plane(
     ax: Axes, scene: Scene, seen: Seen, theme: Theme, what: str, arrows: bool, points: bool
 ) -> None:
@@ -190,6 +192,7 @@ def _plane(
     ax.set(xlim=(scene.low[0], scene.high[0]), ylim=(scene.low[1], scene.high[1]))
 
 
+@undisturbed()
 def _line(
     ax: Axes, scene: Scene, seen: Seen, theme: Theme, what: str, arrows: bool, points: bool
 ) -> None:

@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from particleflow.plotting.style import LIGHT
+from particleflow.stopping import undisturbed
 
 # The page's variables in the place of the colours of the light theme.
 VARIABLES = {
@@ -23,6 +24,7 @@ PALE = re.compile(r"fill-opacity: (0\.[0-4]\d*)")
 COORDINATES = ("d", "x", "y", "width", "height", "transform")
 
 
+@undisturbed()
 def svg(figure: Figure, prefix: str, label: str) -> str:
     """The figure, drawn in the light theme, as an <svg> element.
 

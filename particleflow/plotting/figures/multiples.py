@@ -18,6 +18,7 @@ from particleflow.plotting.drawing.panels import fitting, quiet, sheet
 from particleflow.plotting.drawing.sheets import DPI, FONT, picture, written
 from particleflow.plotting.scenes.ticks import Ticks, logarithmic
 from particleflow.plotting.style import LIGHT, Theme, stroke
+from particleflow.stopping import undisturbed
 
 # Width and height of a panel, in inches.
 PANEL = (2.75, 1.9)
@@ -92,6 +93,7 @@ class Multiple:
     words: Sequence[str] = ()
 
 
+@undisturbed()
 def multiples(
     panels: Sequence[Multiple],
     names: Sequence[str],
@@ -146,6 +148,7 @@ def multiples(
     return written(figure, path, dpi)
 
 
+@undisturbed()
 def single(panel: Multiple, size: tuple[float, float], theme: Theme = LIGHT) -> Figure:
     """Draw one panel without its title, in a figure of `size` inches."""
     right, bottom, top = 0.17, 0.4, 0.06

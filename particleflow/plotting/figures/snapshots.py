@@ -35,6 +35,7 @@ from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.scenes.views import Perspective
 from particleflow.plotting.style import colour, readable
 from particleflow.samplers.base import Density
+from particleflow.stopping import undisturbed
 from particleflow.trajectory import Trajectory
 
 # Number of moments that are shown by default.
@@ -157,6 +158,7 @@ def snapshots(
     return written(_sheet(scene, look, title, wide, dpi), path)
 
 
+@undisturbed()
 def _sheet(scene: Scene, look: Look, title: str, wide: float | None, dpi: int) -> Figure:
     """Return a figure of its own with all panels."""
     runs, theme = scene.paths, look.theme
@@ -232,6 +234,7 @@ def _line(
     beside(other, scene, name, hue, look, size=FONT)
 
 
+@undisturbed()
 def _fill(cells: Sequence[Axes], scene: Scene, look: Look, *, corner: bool) -> None:
     """Draw all panels; `corner`: the axes are the user's, and the first one has no neighbours."""
     columns = len(cells) // len(scene.paths)

@@ -41,11 +41,17 @@ def spacetime(
     colours = [shades.at(scene, int(step)) for step in run.steps.tolist()]
     alpha = float(np.clip(0.9 * (30 / places.shape[1]) ** 0.45, 0.3, 0.9))
     paths = np.stack([np.broadcast_to(time[:, None], places.shape), places], axis=-1)
+    anew = np.zeros(places.shape, bool) if run.anew is None else run.anew[:, rows].cpu().numpy()
     if look.color in ("flow", "start"):
+        # a particle that was placed anew did not travel: its path has a gap before that record
+        for k in reversed(np.flatnonzero(anew[1:].any(1)) + 1):
+            paths = np.insert(paths, k, np.where(anew[k][:, None], np.nan, paths[k]), axis=0)
         drawn = list(paths.transpose(1, 0, 2))
         hue = colour if colours[0] is None else colours[0][rows]
     else:  # the colour changes along the path
-        drawn = list(np.stack([paths[:-1], paths[1:]], axis=2).reshape(-1, 2, 2))
+        pieces = np.stack([paths[:-1], paths[1:]], axis=2)
+        pieces[anew[1:]] = np.nan
+        drawn = list(pieces.reshape(-1, 2, 2))
         hue = np.concatenate([rgb[rows] for rgb in colours[:-1] if rgb is not None])
     lines = LineCollection(drawn, colors=hue, linewidths=0.8, alpha=alpha, zorder=2)
     lines.set_rasterized(len(drawn) > PATHS)

@@ -29,6 +29,7 @@ from particleflow.plotting.films.insets import ROOM, Distance, Inset
 from particleflow.plotting.scenes.scene import Scene
 from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import colour, readable
+from particleflow.stopping import undisturbed
 from particleflow.trajectory import Trajectory
 
 # Size of the text, in points.
@@ -90,6 +91,7 @@ class Reel:
         The picture has too many pixels, or too little room for its panels.
     """
 
+    @undisturbed()
     def __init__(
         self,
         scene: Scene,
@@ -176,6 +178,7 @@ class Reel:
         for part in (*self.panels, *self.insets):
             yield from part.moving
 
+    @undisturbed()
     def _pixels(self, scene: Scene, step: float) -> Frame:
         self.canvas.restore_region(self.background)
         for panel in self.panels:

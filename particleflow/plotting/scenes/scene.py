@@ -170,11 +170,17 @@ class Scene:
         return None if target is None else framing.seen(target, self.view)
 
     def _at(self, name: str, step: float, values: Float[Tensor, "T ..."]) -> Float[Tensor, "..."]:
-        """Return what a run has recorded at a step, or between two records."""
+        """Return what a run has recorded at a step, or between two records.
+
+        Particles that are placed anew before the next record stay until then.
+        """
         k, share = place(self.paths[name], step)
         if not share or name not in self.between:
             return values[k]
-        return torch.lerp(values[k], values[k + 1], share)
+        found, anew = torch.lerp(values[k], values[k + 1], share), self.paths[name].anew
+        if anew is not None and found.shape[:1] == anew.shape[1:]:
+            found[anew[k + 1]] = values[k][anew[k + 1]]
+        return found
 
     def particles(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
         """Return the particles as shown at a step."""
@@ -212,7 +218,8 @@ class Scene:
     def trail(self, name: str, step: float, share: float) -> Float[np.ndarray, "n T e"]:
         """Return the places of particles over the last share of the run's path.
 
-        Of more than TAILED particles, a random subset that is the same each time.
+        The path of a particle that was placed anew begins there. Of more than TAILED particles, a
+        random subset that is the same each time.
         """
         run, rows = self.paths[name], self.tailed(name)
         gone, steps = self.travelled[name], run.steps.cpu().numpy()
@@ -229,6 +236,11 @@ class Scene:
             *run.particles[inside][:, rows],
             self._at(name, step, run.particles)[rows],
         ]
+        if run.anew is not None:
+            for j, record in enumerate([*inside, *np.flatnonzero(steps == step)], 1):
+                jumped = run.anew[record][rows]
+                for earlier in range(j):
+                    clouds[earlier] = torch.where(jumped[:, None], clouds[j], clouds[earlier])
         return np.stack([framing.seen(cloud, self.view) for cloud in clouds], axis=1)
 
     @cached_property
@@ -252,6 +264,8 @@ class Scene:
         j = max(0, min(k, len(run) - 2))
         some = run.particles[[j, min(j + 1, len(run) - 1)]].detach().cpu().double().numpy()
         times = run.times[[j, min(j + 1, len(run) - 1)]].tolist()
+        if run.anew is not None and len(run) > 1:  # these did not travel
+            some[1][run.anew[j + 1].numpy()] = some[0][run.anew[j + 1].numpy()]
         return (some[1] - some[0]) / ((times[1] - times[0]) or 1.0)
 
     def along(self, name: str, step: float) -> Float[np.ndarray, "N e"]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -130,6 +131,7 @@ def _flow(
         "velocity": None,
         "mass": None,
         "images": None,
+        "anew": None if run.anew is None else _anew(run.anew, rows, chosen),
         "witness": _witness(run, chosen, grid, stored),
         "curves": _curves(run),
         "status": run.verdict,
@@ -148,6 +150,14 @@ def _flow(
     if as_images is not None:
         made["images"] = _images(run, cloud, stored)
     return made
+
+
+def _anew(anew: torch.Tensor, rows: Rows, chosen: list[int]) -> list[list[int]]:
+    """The particles placed anew between each chosen record and the one before."""
+    ends = [-1, *chosen]
+    return [
+        torch.nonzero(anew[a + 1 : b + 1, rows].any(0))[:, 0].tolist() for a, b in pairwise(ends)
+    ]
 
 
 def _images(run: Trajectory, cloud: torch.Tensor, stored: Bytes) -> Block:

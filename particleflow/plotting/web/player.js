@@ -57,6 +57,7 @@ function prepare(bytes) {
       pictures: fact.images && pictures(bytes, fact.images),
       witness: fact.witness && { ...fact.witness, grids: pictures(bytes, fact.witness.block) },
       target: facts.target_of[index] === null ? null : targets[facts.target_of[index]],
+      anew: fact.anew && fact.anew.map((rows) => new Set(rows)),
       labels: fact.labels && pictures(bytes, fact.labels)[0],
       w2: fact.curves.find((curve) => curve.key === "W2"),
       now: new Float32Array(N * C), flat: new Float32Array(2 * N), shades: new Uint8Array(N),
@@ -80,12 +81,16 @@ function apart(i, C, a, b) {
   return Math.sqrt(square);
 }
 
+// Was particle i placed anew between record k and the one before? Then it did not travel there.
+const jumped = (flow, k, i) => Boolean(flow.anew && k < flow.T && flow.anew[k].has(i));
+
 // Speeds at each record: of the recorded velocity, else of the move to the next record.
-function speedsOf({ T, N, C, velocity, positions, times }) {
+function speedsOf(flow) {
+  const { T, N, C, velocity, positions, times } = flow;
   return numbers(T).map((k) => {
     if (velocity) return Float32Array.from({ length: N }, (_, i) => apart(i, C, velocity[k]));
     const j = Math.max(0, Math.min(k, T - 2)), next = Math.min(j + 1, T - 1), dt = times[next] - times[j] || 1;
-    return Float32Array.from({ length: N }, (_, i) => apart(i, C, positions[next], positions[j]) / dt);
+    return Float32Array.from({ length: N }, (_, i) => jumped(flow, next, i) ? 0 : apart(i, C, positions[next], positions[j]) / dt);
   });
 }
 
@@ -161,6 +166,7 @@ function move(flow) {
   const place = placeOf(flow), k = Math.floor(place), f = place - k, out = flow.now;
   const a = flow.positions[k], b = flow.positions[Math.min(k + 1, flow.T - 1)];
   for (let c = 0; c < out.length; c++) out[c] = a[c] + f * (b[c] - a[c]);
+  if (f && flow.anew) for (const i of flow.anew[k + 1]) for (let c = i * flow.C; c < (i + 1) * flow.C; c++) out[c] = a[c];
   flow.place = place;
   flow.record = Math.round(place);
 }
@@ -387,7 +393,7 @@ function tail(pen, flow, i, from, to, seen) {
   const first = Math.floor(from), last = Math.floor(to), C = flow.C, { positions } = flow;
   const at = (k, f) => {
     seen.to(positions[k], i, ends, 0);
-    if (!f) return;
+    if (!f || jumped(flow, k + 1, i)) return;
     const [x, y] = ends;
     seen.to(positions[Math.min(k + 1, flow.T - 1)], i, ends, 0);
     ends[0] = x + f * (ends[0] - x);
@@ -395,7 +401,7 @@ function tail(pen, flow, i, from, to, seen) {
   };
   at(first, from - first);
   pen.moveTo(ends[0], ends[1]);
-  for (let k = first + 1; k <= last; k++) { at(k, 0); pen.lineTo(ends[0], ends[1]); }
+  for (let k = first + 1; k <= last; k++) { at(k, 0); if (jumped(flow, k, i)) pen.moveTo(ends[0], ends[1]); else pen.lineTo(ends[0], ends[1]); }
   if (to > last) { at(last, to - last); pen.lineTo(ends[0], ends[1]); }
 }
 
@@ -416,7 +422,7 @@ function drawTrails(pen, flow, seen, palette, shade, followed) {
 function drawHovered(pen, flow, seen) {
   const i = view.hover;
   pen.beginPath();
-  if (seen.kind === "line") momentsOf(flow).forEach((u, k) => pen.lineTo(seen.x(u), seen.y(flow.positions[k][i])));
+  if (seen.kind === "line") momentsOf(flow).forEach((u, k) => pen[jumped(flow, k, i) ? "moveTo" : "lineTo"](seen.x(u), seen.y(flow.positions[k][i])));
   else tail(pen, flow, i, 0, flow.T - 1, seen);
   stroke(pen, theme.ink, 1.6);
   pen.beginPath();
@@ -459,7 +465,7 @@ function drawSpaceTime(panel, seen, flow, palette, shade) {
   byShade(flow.N, shade, (i) => i % by === 0).forEach((members, s) => {
     pen.beginPath();
     for (const i of members) {
-      for (let k = 0; k <= Math.floor(flow.place); k++) pen[k ? "lineTo" : "moveTo"](seen.x(us[k]), seen.y(flow.positions[k][i]));
+      for (let k = 0; k <= Math.floor(flow.place); k++) pen[k && !jumped(flow, k, i) ? "lineTo" : "moveTo"](seen.x(us[k]), seen.y(flow.positions[k][i]));
       pen.lineTo(seen.x(view.u), seen.y(flow.now[i]));
     }
     stroke(pen, css(palette[s], crowded ? 0.35 : 0.5), thick);

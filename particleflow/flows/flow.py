@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from particleflow import _checks, _words
+from particleflow import _checks
 from particleflow._supplied import Supplied
 from particleflow._typing import Memory, Points, Values
 from particleflow.adaptive import NoiseRule
 from particleflow.clouds import Clock, Cloud, as_cloud, as_clouds
 from particleflow.estimators import (
-    KALE,
-    MMD,
     Annealed,
-    BandwidthRule,
-    ClosedForm,
     Estimator,
     Fit,
-    GradientPenaltyCritic,
 )
-from particleflow.estimators.annealed import BandwidthSchedule
 from particleflow.estimators.base import (
     FlowDefaults,
     GradWitness,
@@ -33,18 +27,11 @@ from particleflow.estimators.base import (
     check_estimator,
     missing_target,
 )
-from particleflow.estimators.closed_form import LogDensityOrScore
-from particleflow.estimators.envelope.penalty import Penalty
-from particleflow.kernels import FeatureKernel, Kernel, as_kernel
-from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
-from particleflow.pairwise import Auto, PairwiseSum
-from particleflow.samplers.base import Density
-from particleflow.schedules import Constant, Schedule, as_schedule
+from particleflow.reactions import Reaction, longest_dt
+from particleflow.renewals import Renewal, Renewed, check_renewals
+from particleflow.schedules import Schedule, as_schedule
 from particleflow.stiffness import SHARE, SHARE_WITH_DIFFUSION, suggested_dt
-
-__getattr__ = _words.suggesting(__name__)
-
 
 Noise: TypeAlias = Schedule | float | NoiseRule | None
 
@@ -89,26 +76,31 @@ class Flow:
         particles.
     diffusion : float, schedule or callable (clock) -> float
         sigma of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
-    reaction : callable (Q,) -> (Q,), optional
-        d log mass / dt from the witness's values: unbalanced flows.
+    reaction : Reaction or callable (Q,) -> (Q,), optional
+        How masses change (unbalanced flows): a `Reaction` keeps the total, `unbalanced` gives one.
+        A callable is d log mass / dt from the witness's values, and the total drifts.
+    renewals : tuple of Renewal
+        What places particles anew after a step, in this order.
     """
 
     estimator: Estimator
     mobility: Mobility | EnergySlope = Unit()
     noise: Noise = None
     diffusion: Schedule | float | None = None
-    reaction: Callable[[Tensor], Tensor] | None = None
+    reaction: Reaction | Callable[[Tensor], Tensor] | None = None
+    renewals: tuple[Renewal, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.noise, type) or not isinstance(self.noise, NoiseRule):
             object.__setattr__(self, "noise", as_schedule(self.noise, "noise"))
         object.__setattr__(self, "diffusion", as_schedule(self.diffusion, "diffusion"))
-        if self.reaction is not None:
+        if self.reaction is not None and not isinstance(self.reaction, Reaction):
             _checks.function(
                 self.reaction,
                 "reaction",
                 remedy="pass a function of the witness's values (Q,), e.g. lambda w: 0.1 * w",
             )
+        check_renewals(self.renewals)
         check_estimator(self.estimator)
         if isinstance(self.estimator, FlowDefaults):
             object.__setattr__(self, "estimator", self.estimator.in_flow())
@@ -125,13 +117,15 @@ class Flow:
         if (
             not self.estimator.log_ratio
             and not isinstance(self.mobility, EnergySlope)
-            and _factor(self.mobility) is None
+            and constant_slope(self.mobility) is None
         ):
             raise ValueError(
                 f"`mobility` must be Unit() or Linear() for {type(self.estimator).__name__}, got"
                 f" {self.mobility}: its witness is a potential, not a log ratio, so there is no log"
                 " r to rescale: use an estimator of a ratio (KDE, KALE, ClosedForm with current=)"
             )
+        if isinstance(self.reaction, Reaction):
+            self.reaction.check(self.estimator)
 
     @property
     def conservative(self) -> bool:
@@ -141,13 +135,18 @@ class Flow:
         """
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
-        descends = isinstance(self.mobility, EnergySlope) or _factor(self.mobility) == slope
-        return free and slope is not None and descends
+        descends = isinstance(self.mobility, EnergySlope) or constant_slope(self.mobility) == slope
+        return free and not self.renewals and slope is not None and descends
 
     @property
     def annealed(self) -> bool:
         """Does the kernel's bandwidth change in a run, and with it the longest stable step?"""
         return isinstance(self.estimator, Annealed)
+
+    def unfinished(self, clock: Clock, memory: Memory) -> str:
+        """What is left to do of a bandwidth that changes, at the fit that left this memory."""
+        estimator = self.estimator
+        return estimator.unfinished(clock, memory) if isinstance(estimator, Annealed) else ""
 
     def energy(self, fit: Fit, x: Cloud) -> float:
         """E at the particles that `fit` was made on.
@@ -178,8 +177,11 @@ class Flow:
             with Supplied("draws", clock.draws):
                 z = z + beta * clock.draws.normal("noise", clock.step, z)
         mobility = self._mobility(fit)
-        factor = _factor(mobility)
-        if factor is not None and self.reaction is None and isinstance(fit.witness, GradWitness):
+        factor = constant_slope(mobility)
+        reaction = self.reaction
+        if isinstance(reaction, Reaction) and not reaction.advances:
+            reaction = None
+        if factor is not None and reaction is None and isinstance(fit.witness, GradWitness):
             grad = fit.witness.grad(z)
             return (grad if factor == 1 else factor * grad), None
         value, grad = self._evaluated(fit, z)
@@ -192,12 +194,46 @@ class Flow:
             mobility,
             "must have a slope that maps (Q,) to (Q,)",
         )
-        if self.reaction is None:
+        if reaction is None:
             return slope[:, None] * grad, None
-        with Supplied("reaction", self.reaction):
-            rate = self.reaction(value)
-        _same_shape((rate,), (value.shape,), "reaction", self.reaction, "must map (Q,) to (Q,)")
+        if isinstance(reaction, Reaction):
+            at_rest = value if z is x.points else None
+            return slope[:, None] * grad, reaction.rates(self.force(x, fit, at_rest), x)
+        with Supplied("reaction", reaction):
+            rate = reaction(value)
+        _same_shape((rate,), (value.shape,), "reaction", reaction, "must map (Q,) to (Q,)")
         return slope[:, None] * grad, rate
+
+    def force(self, x: Cloud, fit: Fit, value: Values | None = None) -> Values:
+        """F = h(w) (N,) at the particles themselves, without noise: v = grad F.
+
+        `value` is w there, where it is known.
+        """
+        value = self.witness(fit, x.points) if value is None else value
+        mobility = self._mobility(fit)
+        with Supplied("mobility", mobility):
+            force = mobility.h(value)
+        _same_shape(
+            (force,), (value.shape,), "mobility", mobility, "must have an h that maps (Q,) to (Q,)"
+        )
+        return force
+
+    def settled(
+        self, cloud: Cloud, before: Cloud, fit: Fit, y: Cloud | None, clock: Clock, dt: float
+    ) -> tuple[Cloud, Mapping[str, Renewed]]:
+        """The cloud after a step of `dt` from `before`, its total mass kept, particles renewed.
+
+        `fit`, y and `clock` are those at `before`. Also the rows that each renewal placed anew. A
+        flow without reaction and renewals returns the very cloud.
+        """
+        if isinstance(self.reaction, Reaction):
+            cloud = self.reaction.settled(cloud, before, partial(self.force, before, fit), dt)
+        anew: dict[str, Renewed] = {}
+        for renewal in self.renewals:
+            found = renewal.renewed(cloud, y, clock)
+            if found is not None:
+                cloud, anew[renewal.name] = found
+        return cloud, anew
 
     def witness(self, fit: Fit, z: Points) -> Values:
         """The witness w (Q,) of a fit at points z; NaN where it has a gradient but no value."""
@@ -239,9 +275,10 @@ class Flow:
 
         The step is half of the inverse of that rate: Euler's method is stable up to twice the
         inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
-        inverse. It moves no particle by more than a quarter of the extent, and is rounded down to
-        two digits. A lam that changes during a run is taken as at the start: pass a `dt` that fits
-        its least value. A bandwidth that changes is taken as at `clock`, by default the start.
+        inverse. A `Reaction` lowers the step where masses change faster. The step moves no particle
+        by more than a quarter of the extent, and is rounded down to two digits. A lam that changes
+        during a run is taken as at the start: pass a `dt` that fits its least value. A bandwidth
+        that changes is taken as at `clock`, by default the start.
         `particleflow.stiffness` tells how the rate is found, and what is done without one. Cost:
         about 100 fits of at most 200 points of each cloud.
 
@@ -259,94 +296,14 @@ class Flow:
         estimator = self.estimator
         if isinstance(estimator, Wrapping):
             estimator = estimator.held(cloud, aim, clock or Clock(), memory or {})
-        bare = replace(self, estimator=estimator, noise=None, reaction=None)
+        bare = replace(self, estimator=estimator, noise=None, reaction=None, renewals=())
         share = SHARE if self.diffusion is None else SHARE_WITH_DIFFUSION
-        return suggested_dt(estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share)
-
-
-def mmd_flow(
-    kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor],
-    *,
-    bandwidth: BandwidthRule | BandwidthSchedule | None = None,
-    noise: Noise = None,
-    pairwise: PairwiseSum = Auto(),
-) -> Flow:
-    """The Wasserstein gradient flow of MMD^2/2 (Arbel, Korba, Salim and Gretton 2019).
-
-    v(z) = grad w(z), w = mean_j k(y_j, .) - mean_i k(x_i, .). Without `noise` injection it stalls
-    where the clouds are several bandwidths apart. With a `FeatureKernel` of `Neurons` it trains a
-    two-layer network.
-
-    With a `bandwidth` schedule or rule the kernel's bandwidth changes in the run (see
-    `particleflow.estimators.Annealed`): each step descends the MMD of the current one.
-    """
-    mmd = MMD(as_summable(kernel), pairwise=pairwise)
-    return Flow(mmd if bandwidth is None else Annealed(mmd, bandwidth), noise=noise)
-
-
-def kale_flow(
-    kernel: Kernel | Callable[[Tensor], Tensor],
-    *,
-    lam: Penalty,
-    bandwidth: BandwidthRule | BandwidthSchedule | None = None,
-    noise: Noise = None,
-    pairwise: PairwiseSum = Auto(rtol=1e-10),
-) -> Flow:
-    """The Wasserstein gradient flow of KALE (Glaser, Arbel and Gretton 2021).
-
-    v = (1 + lam) grad w, w = -h. It goes from MMD flow (lam large) towards the flow of KL (lam
-    small). It is stiff: about (1 + lam) / lam faster than MMD flow. Where lam changes (a schedule
-    of the clock, or `Decreasing`), the flow descends the KALE of the current lam, and its factor is
-    the current 1 + lam. With a `bandwidth` schedule or rule the kernel's bandwidth changes too (see
-    `particleflow.estimators.Annealed`).
-    """
-    kale = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
-    estimator: Estimator = kale if bandwidth is None else Annealed(kale, bandwidth)
-    return Flow(
-        estimator,
-        mobility=EnergySlope()
-        if estimator.energy_slope is None
-        else Linear(estimator.energy_slope),
-        noise=noise,
-    )
-
-
-def mono_flow(
-    estimator: Estimator,
-    mobility: Mobility | EnergySlope = Unit(),
-    *,
-    noise: Noise = None,
-) -> Flow:
-    """MonoFlow (Yi, Zhu and Liu 2023): v = h'(log r) grad log r.
-
-    log r comes from any ratio estimator, h from any of `mobilities`.
-    """
-    return Flow(estimator, mobility=mobility, noise=noise)
-
-
-def wgan_flow(critic: Estimator = GradientPenaltyCritic(), *, noise: Noise = None) -> Flow:
-    """The Wasserstein GAN without a generator: v = grad w.
-
-    The critic w is trained as the particles move, and E_p w - E_q w estimates W1. Particles move at
-    about unit speed to the end: lower dt there, or they hop about the target by dt. `critic` is any
-    estimator of a potential.
-    """
-    check_estimator(critic, "critic")
-    if critic.log_ratio:
-        raise ValueError(
-            f"`critic` must estimate a potential, got {type(critic).__name__}, an estimator of log"
-            " r: use pf.mono_flow"
-        )
-    return Flow(critic, noise=noise)
-
-
-def langevin(target: Density | LogDensityOrScore, *, temperature: float = 1.0) -> Flow:
-    """dX = grad log p(X) dt + sqrt(2 temperature) dW.
-
-    It needs no target sample, only a density or a score (see `ClosedForm`).
-    """
-    sigma = math.sqrt(2 * _checks.non_negative(temperature, "temperature"))
-    return Flow(ClosedForm(target), diffusion=Constant(sigma))
+        dt = suggested_dt(estimator, lambda *at: bare.velocity(*at)[0], cloud, aim, share=share)
+        reaction = self.reaction
+        if not isinstance(reaction, Reaction) or not reaction.advances:
+            return dt
+        rates = lambda x, fit: reaction.rates(self.force(x, fit), x)
+        return min(dt, longest_dt(estimator, rates, cloud, aim))
 
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:
@@ -373,7 +330,7 @@ def _same_shape(
                 )
 
 
-def _factor(mobility: Mobility | EnergySlope) -> float | None:
+def constant_slope(mobility: Mobility | EnergySlope) -> float | None:
     """The constant slope of `Linear`; None for every other mobility.
 
     A subclass of `Linear` counts if it has changed none of its methods.

@@ -1,0 +1,54 @@
+"""Statements about suggested time steps: within a factor of four of the largest stable one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..dt import KERNELS, drawn, is_stable, ratio
+from .statement import Statement
+
+SOURCE = "choosing page, dt; theory page, the step"
+# The tasks over which a ratio is averaged: a thin target, a spread one, and d = 1.
+TASKS = ("rings", "gaussian", "line")
+# The random problems of a seed: a hundred in ten seeds.
+PROBLEMS = 10
+
+
+def stable_share(seed: int) -> float:
+    """The share of random problems at which the suggested step is stable."""
+    problems = range(PROBLEMS * seed, PROBLEMS * (seed + 1))
+    return sum(is_stable(drawn(number)) for number in problems) / PROBLEMS
+
+
+STATEMENTS = (
+    *(
+        Statement(
+            name=f"dt-{flow}-{kernel.lower()}",
+            words=f"The dt suggested for {what} with the kernel {kernel} is stable, and within a"
+            " factor of four of the largest stable one.",
+            source=SOURCE,
+            number="largest stable dt / suggested dt, geometric mean of three tasks",
+            low=1.0,
+            high=4.0,
+            measure=partial(ratio, flow, kernel, TASKS),
+            seconds=seconds,
+            note=note,
+        )
+        for flow, what, kernel, seconds, note in (
+            *(("mmd", "MMD flow", kernel, 2.0, "") for kernel in KERNELS),
+            ("kde", "MonoFlow on KDE", "Laplace", 2.5, ""),
+            ("kale-0.1", "KALE flow at lam = 0.1", "Laplace", 9.0, ""),
+        )
+    ),
+    Statement(
+        name="dt-random",
+        words="The suggested dt is stable on random problems: kernels and flows of all kinds, units"
+        " from 0.001 to 1000, d = 1 to 5.",
+        source=SOURCE,
+        number="share of 10 random problems",
+        low=1.0,
+        high=1.0,
+        measure=stable_share,
+        seconds=13.0,
+    ),
+)
