@@ -898,7 +898,7 @@ ACTS: dict[str, Acts] = {
         cloud=(Cloud(X), Cloud(1.1 * X)),
         before=(Cloud(X), Cloud(X[:, [1, 0]])),
         fit=(pf.fit(E.MMD(G), X, Y), pf.fit(E.MMD(G), X, Y + 1)),
-        y=(Cloud(Y[:2]), Cloud(Y[:1])),
+        y=(Cloud(Y[:2]), Cloud(Y[:2] + 1)),
         clock=(Clock(0.0, 1), Clock(0.0, 2)),
         dt=(0.1, 0.2),
     ),

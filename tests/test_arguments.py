@@ -39,6 +39,7 @@ MADE = {
     "estimators.Fit",
     "estimators.FieldWitness",
     "integrators.Snapshot",
+    "integrators.UnconvergedError",
     "integrators.State",
     "metrics.Floor",
     "metrics.TwoSample",

@@ -157,6 +157,8 @@ call(
 KNOWN = {
     "kernel": kernel,
     "lam": 0.1,
+    "estimator": E.MMD(kernel),
+    "beyond": 1.0,
     "divergence": D.JensenShannon(),
     "target": S.Gaussian(dim=2),
     "dim": 2,

@@ -136,11 +136,14 @@ class Run:
             self.iterations += 1
             after = self._step(point, lam, enough)
             if after is None:
-                finite = math.isfinite(point.value)
-                self.trouble = (
-                    "no step lowers the dual any more" if finite else "the dual is not finite"
-                )
-                return dual.certified(point)
+                point = dual.certified(point)
+                if not math.isfinite(point.value):
+                    self.trouble = "the dual is not finite"
+                elif point.gap <= dual.rounding(point, lam):
+                    self.trouble = ""
+                else:
+                    self.trouble = "no step lowers the dual any more"
+                return point
             point = after
         point = dual.certified(point)
         reached = point.gap <= dual.enough(point, lam, rtol)
