@@ -438,6 +438,7 @@ ACTS: dict[str, Acts] = {
     "metrics.W1": Acts(of_metric, **TRANSPORT),
     "metrics.W2": Acts(of_metric, **TRANSPORT),
     "metrics.SlicedW2": Acts(of_metric, projections=(20, 30), seed=(0, 1)),
+    "metrics.LeftBehind": Acts(of_metric, {"radius": 0.1}, radius=(0.1, 0.5)),
     "metrics.floor": Acts(
         lambda floor: (floor.value, floor.spread),
         {"metric": pf.metrics.W2(), "y": Y, "n": 5},

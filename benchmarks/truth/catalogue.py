@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     adaptive,
+    arrivals,
     batches,
     envelopes,
     experiments,
@@ -25,6 +26,7 @@ from .statement import Statement
 SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
+    "No number given": arrivals.STATEMENTS,
     "Bandwidth and noise that choose themselves": adaptive.STATEMENTS,
     "Unbalanced flows": unbalanced.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
