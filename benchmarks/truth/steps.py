@@ -13,8 +13,8 @@ TASKS = ("rings", "gaussian", "line")
 # Why the ratio of a smooth kernel is not below 4 at each draw.
 NOTE = (
     "Half of the inverse of the fastest rate is a quarter of Euler's limit. The search goes in"
-    " factors of sqrt 2, and a flow may leave its stiffest state before it grows: the ratio is 4, up"
-    " to such a factor."
+    " factors of sqrt 2, and a flow may leave its stiffest state before errors grow: the ratio is"
+    " 4, up to such a factor."
 )
 # The kernels with a kink.
 KINKED = ("Laplace", "Energy")
