@@ -14,6 +14,7 @@ from . import (
     mmd,
     mono,
     neurons,
+    schemes,
     transport,
 )
 from .statement import Statement
@@ -29,6 +30,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Which flows arrive, and which divergences see distances": experiments.STATEMENTS,
     "Losses of the ratio": losses.STATEMENTS,
     "Langevin dynamics and schemes": langevin.STATEMENTS,
+    "Orders, step lengths and descent": schemes.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
     "The guide for users": guide.STATEMENTS,
