@@ -47,7 +47,7 @@ DENSITY = pf.samplers.Mixture(
 # Flows of few particles, and the times at which they have come a good part of their way.
 FLOWS: dict[str, tuple[Callable[[], pf.Flow], float]] = {
     "MMD": (lambda: pf.mmd_flow(KERNEL), 6.0),
-    "KALE": (lambda: pf.kale_flow(KERNEL, lam=1.0), 3.0),
+    "KALE": (lambda: pf.kale_flow(KERNEL, lam=1.0), 4.0),
     "KDE": (lambda: pf.mono_flow(KDE(KERNEL)), 4.0),
     "density": (lambda: pf.Flow(ClosedForm(DENSITY)), 1.0),
 }
@@ -91,7 +91,7 @@ def exact(flow: str, seed: int) -> Tensor:
 def order(scheme: str, flow: str, seed: int) -> float:
     """The order of a scheme: minus the slope of log error against log steps."""
     made, steps = SCHEMES[scheme]
-    errors = [float((end(flow, seed, n, made) - exact(flow, seed)).abs().max()) for n in steps]
+    errors = [float((end(flow, seed, n, made) - exact(flow, seed)).norm()) for n in steps]
     return -float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
 
 
