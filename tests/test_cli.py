@@ -419,15 +419,15 @@ def error_of(capsys, *arguments):
         (
             ["run", "--flow", "kael"],
             (
-                "--flow must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did"
-                " you mean 'kale'?"
+                "--flow must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael';"
+                " did you mean 'kale'?"
             ),
         ),
         (
             ["compare", "--flows", "mmd,kael"],
             (
-                "--flows must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did"
-                " you mean"
+                "--flows must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael';"
+                " did you mean"
             ),
         ),
         (["compare", "--flows", "mmd,mmd"], "--flows must name each once, got mmd,mmd"),
@@ -463,8 +463,8 @@ def error_of(capsys, *arguments):
         (
             ["kale"],
             (
-                "the command must be one of run, compare, live, benchmark, list, got 'kale'; did"
-                " you mean 'run --flow kale'?"
+                "the command must be one of run, compare, live, benchmark, list, got 'kale'; did you"
+                " mean 'run --flow kale'?"
             ),
         ),
         (["compare", "mmd,kale"], "unknown argument 'mmd,kale'; did you mean '--flows mmd,kale'?"),
