@@ -463,8 +463,8 @@ def error_of(capsys, *arguments):
         (
             ["kale"],
             (
-                "the command must be one of run, compare, live, benchmark, list, got 'kale'; did you"
-                " mean 'run --flow kale'?"
+                "the command must be one of run, compare, live, benchmark, list, got 'kale'; did"
+                " you mean 'run --flow kale'?"
             ),
         ),
         (["compare", "mmd,kale"], "unknown argument 'mmd,kale'; did you mean '--flows mmd,kale'?"),
