@@ -53,7 +53,9 @@ EXAMPLES = {
         "run --flow auto --target rings --out out/": "",
         "run --flow mmd-noise --target picture.png --m 500 --out out/": "",
         "run --flow mono --mobility vanilla --shift 3 --target digits --out out/": "",
-        "run --flow mmd --target rings --dt 0.05 --out fixed/": "one step length, one bandwidth",
+        "run --flow mmd --target rings --dt 0.05 --out fixed/": (
+            "one bandwidth, steps of one length"
+        ),
         "run --config out/config.toml --steps 1000 --out longer/": "a run again, with more steps",
     },
     "compare": {
