@@ -43,6 +43,7 @@ from seen import (
     made_wide,
     made_with,
     normal,
+    of_bandwidth,
     of_cloud,
     of_cloud_pair,
     of_contender,
@@ -56,6 +57,7 @@ from seen import (
     of_metric,
     of_mobility,
     of_neurons,
+    of_noise,
     of_path,
     of_ratio,
     of_ratio_fit,
@@ -153,6 +155,21 @@ TRANSPORT = {
     "max_iterations": (10**6, Warned(1, "raise max_iterations")),
     "seed": (0, 1, {"max_points": 5}),
 }
+
+WITH_ENDS = {"initial": 1.0, "final": 0.2, "length": 5.0}
+ENDS: dict[str, Any] = {
+    "initial": (1.0, 2.0),
+    "final": (0.2, 0.1),
+    "length": (5.0, 3.0),
+    "of": (SCHEDULES.by_step, SCHEDULES.by_time),
+}
+HALVING, FALLING = SCHEDULES.Geometric(2.0, ratio=0.5, every=1), pf.Continuation(5)
+
+
+def of_ends(start: float) -> dict[str, torch.Tensor]:
+    """The memory of a fit with the rule `Continuation`."""
+    return {"rule/ends": torch.tensor([start, 0.2, 0.0], dtype=torch.float64)}
+
 
 ACTS: dict[str, Acts] = {
     **{
@@ -479,6 +496,8 @@ ACTS: dict[str, Acts] = {
         smooth=(False, True, {"every": 3.0}),
         of=(SCHEDULES.by_step, SCHEDULES.by_time),
     ),
+    "schedules.GeometricBetween": Acts(of_schedule, WITH_ENDS, **ENDS),
+    "schedules.Cosine": Acts(of_schedule, WITH_ENDS, **ENDS),
     "schedules.Piecewise": Acts(
         of_schedule,
         {"boundaries": (2.0,), "values": (1.0, 3.0)},
@@ -560,10 +579,41 @@ ACTS: dict[str, Acts] = {
         {"kernel": G, "lam": 0.1},
         kernel=(G, WIDE),
         lam=(0.1, 0.2),
+        bandwidth=(None, SCHEDULES.Constant(0.3)),
         noise=(None, 0.3),
         **PAIRWISE,
     ),
-    "mmd_flow": Acts(of_flow, {"kernel": G}, kernel=(G, WIDE), noise=(None, 0.3), **PAIRWISE),
+    "mmd_flow": Acts(
+        of_flow,
+        {"kernel": G},
+        kernel=(G, WIDE),
+        bandwidth=(None, SCHEDULES.Constant(0.3)),
+        noise=(None, 0.3),
+        **PAIRWISE,
+    ),
+    "estimators.Annealed": Acts(
+        of_fit,
+        {"estimator": E.MMD(G), "bandwidth": SCHEDULES.Constant(0.3)},
+        estimator=(E.MMD(G), E.KDE(G)),
+        bandwidth=(SCHEDULES.Constant(0.3), SCHEDULES.Constant(0.6)),
+    ),
+    "Continuation": Acts(
+        of_bandwidth,
+        {"steps": 6},
+        steps=(6, 9),
+        share=(0.6, 0.9),
+        start=(None, 9.0),
+        end=(None, 0.05),
+    ),
+    "TargetSignal": Acts(
+        of_bandwidth,
+        {"every": 2},
+        every=(2, 3),
+        least=(None, 50.0),
+        kernel=(K.Gaussian(1.0), K.Cauchy(1.0)),
+    ),
+    "adaptive.SignalNoise": Acts(of_noise, {"target": Y}, target=(Y, Y + 1)),
+    "Arbel": Acts(of_noise, most=(128, 3), draws=(4, 1)),
     "mono_flow": Acts(
         of_flow,
         {"estimator": E.KDE(G)},
@@ -813,7 +863,24 @@ ACTS: dict[str, Acts] = {
         ),
     ),
     "Flow.suggest_dt": Acts(
-        itself, {"self": pf.mmd_flow(G), "x": X, "y": Y}, x=(X, 2 * X), y=(Y, 2 * Y)
+        itself,
+        {"self": pf.mmd_flow(G), "x": X, "y": Y},
+        x=(X, 2 * X),
+        y=(Y, 2 * Y),
+        clock=(Clock(), Clock(0.0, 3), {"self": pf.mmd_flow(G, bandwidth=HALVING)}),
+        memory=(of_ends(3.0), of_ends(0.5), {"self": pf.mmd_flow(G, bandwidth=FALLING)}),
+    ),
+    "Flow.beta": Acts(
+        itself,
+        {
+            "self": pf.mmd_flow(K.Gaussian(0.4), noise=pf.Arbel()),
+            "x": Cloud(X),
+            "fit": pf.fit(E.MMD(K.Gaussian(0.4)), X, Y),
+            "clock": Clock(),
+        },
+        x=(Cloud(X), Cloud(2 * X)),
+        fit=tuple(pf.fit(E.MMD(K.Gaussian(0.4)), X, target) for target in (Y, Y + 1)),
+        clock=(Clock(1.0), Clock(2.0), {"self": pf.mmd_flow(G, noise=lambda clock: clock.t)}),
     ),
     "Flow.velocity": Acts(
         itself,

@@ -89,8 +89,11 @@ call(
     diffusion=0.1,
     reaction=lambda w: w,
 )
-call(pf.mmd_flow, kernel=kernel, noise=0.1, pairwise=PW.Auto())
-call(pf.kale_flow, kernel=kernel, lam=0.1, noise=0.1, pairwise=PW.Auto())
+narrow = pf.schedules.Constant(0.5)
+call(pf.mmd_flow, kernel=kernel, bandwidth=narrow, noise=0.1, pairwise=PW.Auto())
+call(pf.kale_flow, kernel=kernel, lam=0.1, bandwidth=narrow, noise=0.1, pairwise=PW.Auto())
+call(E.Annealed, estimator=E.MMD(kernel), bandwidth=narrow)
+call(pf.adaptive.SignalNoise, target=y)
 call(pf.mono_flow, estimator=E.KDE(kernel), mobility=Mo.Unit(), noise=0.1)
 call(pf.wgan_flow, critic=E.CTransformCritic(), noise=0.1)
 call(pf.langevin, target=S.Gaussian(dim=2), temperature=1.0)
@@ -166,6 +169,9 @@ KNOWN = {
     "count": 5,
     "value": 1.0,
     "initial": 1.0,
+    "final": 2.0,
+    "length": 9,
+    "steps": 9,
     "start": 1.0,
     "boundaries": [1.0],
     "values": [1.0, 2.0],
@@ -176,6 +182,8 @@ KNOWN = {
 }
 # Results, that users do not make; and what needs a picture or a compiler.
 LEFT_OUT = {
+    "Annealed",
+    "SignalNoise",
     "Fit",
     "FieldWitness",
     "Floor",
@@ -195,7 +203,7 @@ LEFT_OUT = {
     "Kept",
     "FeatureKernel",
 }
-for room in (K, E, S, M, Mo, D, PW, pf.losses, pf.schedules):
+for room in (K, E, S, M, Mo, D, PW, pf.losses, pf.schedules, pf.adaptive):
     own = [
         name
         for name, value in vars(room).items()
