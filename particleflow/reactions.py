@@ -151,7 +151,7 @@ class ForceTransport(Reaction):
     rate : float
         > 0, in 1 / time.
 
-    Source: Gladin, Dvurechensky, Mielke and Zhu (2024): spherical IFT, the splitting of its JKO steps.
+    Source: Gladin, Dvurechensky, Mielke and Zhu (2024), spherical IFT and its split JKO steps.
     """
 
     kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor]
