@@ -410,7 +410,7 @@ def test_a_trial_that_fails_is_no_failure(tmp_path):
     assert any(row["status"] != "completed" for row in rows(tmp_path, role="trial"))
 
 
-@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, jobs):
     asked = ["compare", "--flows", "mmd", "--n", "12", "--m", "17", "--steps", "60", "--dt", "0.01"]
     call = [*asked, "--seeds", "14", "--jobs", jobs, "--out", str(tmp_path)]

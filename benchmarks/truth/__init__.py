@@ -10,6 +10,7 @@ Reading order:
 - `mmd`, `kale`, `envelopes`: MMD flow, KALE flow and its relatives.
 - `mono`, `experiments`, `losses`, `langevin`: MonoFlow, its divergences and ratios, Langevin.
 - `transport`, `batches`: perfect and trained critics, and W1 between batches.
+- `arrivals`: `auto_flow` on the tasks of the comparison, with no number given.
 - `steps`: suggested steps beside the largest stable ones.
 - `guide`: what the pages for users say about flows, bandwidths and steps.
 - `catalogue`: all statements by name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     adaptive,
+    arrivals,
     batches,
     envelopes,
     experiments,
@@ -15,6 +16,7 @@ from . import (
     mmd,
     mono,
     neurons,
+    schemes,
     steps,
     transport,
     unbalanced,
@@ -25,6 +27,7 @@ from .statement import Statement
 SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
+    "No number given": arrivals.STATEMENTS,
     "Bandwidth and noise that choose themselves": adaptive.STATEMENTS,
     "Unbalanced flows": unbalanced.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
@@ -34,6 +37,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Which flows arrive, and which divergences see distances": experiments.STATEMENTS,
     "Losses of the ratio": losses.STATEMENTS,
     "Langevin dynamics and schemes": langevin.STATEMENTS,
+    "Orders, step lengths and descent": schemes.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
     "Suggested steps": steps.STATEMENTS,
