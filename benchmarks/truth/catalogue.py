@@ -7,6 +7,7 @@ from . import (
     arrivals,
     batches,
     envelopes,
+    estimates,
     experiments,
     far,
     guide,
@@ -38,6 +39,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Langevin dynamics and schemes": langevin.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
+    "Estimates of W1": estimates.STATEMENTS,
     "Suggested steps": steps.STATEMENTS,
     "The guide for users": guide.STATEMENTS,
 }
