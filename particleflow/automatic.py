@@ -152,7 +152,12 @@ def auto_flow(
     Visual Reconstruction.
     """
     if kind not in KINDS:
-        raise RefusedValueError("kind", f"must be one of {', '.join(KINDS)}", _checks.said(kind))
+        raise RefusedValueError(
+            "kind",
+            f"must be one of {', '.join(KINDS)}",
+            _checks.said(kind),
+            "leave it out for auto",
+        )
     if kind != "kale" and lam != LAM:
         raise RefusedValueError("lam", f"is for the kind kale, not {kind}", remedy="leave it out")
     if kind != "mono" and mobility != Unit():

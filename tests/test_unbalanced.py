@@ -138,7 +138,8 @@ FLOWS = {
 def test_the_total_mass_stays(scheme: RungeKutta, steps: int) -> None:
     start = Cloud(X, mass=3.7 * M0)
     flow = pf.unbalanced(FLOWS["mmd"], 3.0, resample=0.95)
-    path = pf.simulate(flow, start, Y, steps=steps, dt=0.05, integrator=scheme)
+    aim = Cloud(Y, mass=3.7 * shares(17, 6))
+    path = pf.simulate(flow, start, aim, steps=steps, dt=0.05, integrator=scheme)
     assert path.status == "completed"
     assert path.report["renewals"]["resampled"]["times"] >= 1
     assert float((path.log_mass.exp().sum(1) / 3.7 - 1).abs().max()) < 1e-12
@@ -194,6 +195,11 @@ def test_a_suggested_step_heeds_the_masses() -> None:
     assert bool((pf.simulate(flows[1], X, Y, steps=30, dt=8 * fast).energy.diff() > 0).any())
     still = lambda x, fit: torch.zeros(len(x), dtype=torch.float64)
     assert longest_dt(MMD(K), still, Cloud(X), Cloud(Y)) == math.inf
+
+
+def test_totals_that_differ_are_told() -> None:
+    with pytest.warns(RuntimeWarning, match="total mass of 2 and `target` of 1, and .* constant"):
+        pf.simulate(pf.unbalanced(pf.mmd_flow(K)), Cloud(X, mass=2 * M0), Y, steps=1, dt=0.1)
 
 
 def test_birth_and_death_without_values_are_refused_at_the_first_step() -> None:

@@ -18,7 +18,7 @@ from particleflow.cli.scales import usual
 from particleflow.cli.sweeps import Values
 from particleflow.cli.task import Task
 from particleflow.cli.toml import Settings, of_flow
-from particleflow.integrators import Paced
+from particleflow.integrators import Controller
 from particleflow.study import Choice, Contender, Problem, Range, Setup
 
 # Options that each run of a study chooses from its own clouds.
@@ -96,7 +96,7 @@ def _contender(
         if option in acts - {"dt", *chosen} and _varies(BY_NAME[option], value)
     }
     # the length of the first step alone has no effect on the others
-    free = "dt" in chosen or isinstance(its.integrator, Paced)
+    free = "dt" in chosen or isinstance(its.integrator, Controller)
     stepping = None if free else _range(BY_NAME["dt"], 1.0)
     fixed = {option: Choice([v], v) for option, v in chosen.items() if option != "dt"}
     return Contender(name, makes, {**ranges, **fixed}, FLOWS[flow].line, stepping)

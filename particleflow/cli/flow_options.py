@@ -42,6 +42,8 @@ FLOW_OPTIONS = (
         least=0,
         most=1,
         lower="1 lets it fall to the end",
+        default=0.0,
+        nothing=0.0,
     ),
     Option(
         "start_bandwidth",

@@ -11,6 +11,7 @@ from torch import Tensor
 from particleflow import _checks, metrics, samplers
 from particleflow._refusals import RefusedValueError
 from particleflow._typing import Points
+from particleflow.automatic import unlike
 from particleflow.cli import scales, starts
 from particleflow.cli.defaults import (
     DIRECTIONS,
@@ -92,7 +93,7 @@ def task(settings: Settings, names: Sequence[str], *, spare: bool = False) -> Ta
     bulk, scale = starts.measured(y, bandwidth)
     x0, around, start = starts.start(settings, bulk, scale, seed + 1, project)
     wanted, notes = _metrics(settings.get("metrics"), x0, y)
-    notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
+    notes = [*starts.notes(settings, names, y, bulk, scale), *_unlike(y), *notes]
     records = _checks.count(given(settings.get("records"), RECORDS), "records")
     most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
     record = settings.get("record") or []
@@ -159,6 +160,18 @@ def task(settings: Settings, names: Sequence[str], *, spare: bool = False) -> Ta
         around,
         tuple(notes),
     )
+
+
+def _unlike(y: Tensor) -> list[str]:
+    """A remark on columns of different scales."""
+    found = unlike(y)
+    if found is None:
+        return []
+    wide, narrow, ratio = found
+    return [
+        f"target: column {wide} is {ratio:.3g} times as wide as column {narrow}, which distances"
+        " hardly see: divide the columns of target and start by their deviations to weigh all alike"
+    ]
 
 
 def _third(law: Rows, m: int | None, usual: int) -> int:
