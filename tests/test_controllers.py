@@ -336,3 +336,20 @@ def test_a_stepper_works_in_float32(stepper: Any) -> None:
     )
     assert path.status == "completed"
     assert path.particles.dtype == torch.float32
+
+
+@pytest.mark.parametrize("integrator", ["Adaptive", "Descent", "Paced", "Momentum", "Adam"])
+@pytest.mark.parametrize("other", ["flow", "target"])
+def test_a_run_with_another_flow_or_target_begins_as_a_new_one(integrator, other) -> None:
+    """Lengths, momenta and the rest of a descent belong to the flow before."""
+    made = getattr(pf.integrators, integrator)()
+    x = torch.linspace(-1, 2, 7, dtype=torch.float64)[:, None]
+    y = torch.tensor([[0.0], [0.7]], dtype=torch.float64)
+    first, second = pf.mmd_flow(Gaussian(3.0)), pf.mmd_flow(Gaussian(0.5))
+    flow, aim = (second, y) if other == "flow" else (first, y + 2)
+    path = pf.simulate(first, x, y, steps=60, integrator=made)
+    on = pf.simulate(flow, path, aim, steps=4, integrator=made)
+    new = pf.simulate(flow, path.state.x, aim, steps=4, integrator=made)
+    assert on.report["dt"] == new.report["dt"]
+    assert torch.allclose(on.particles[-1], new.particles[-1], rtol=0, atol=1e-12)
+    assert not torch.equal(on.particles[-1], path.particles[-1])

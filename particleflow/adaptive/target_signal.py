@@ -76,7 +76,8 @@ class TargetSignal:
                 "`bandwidth` TargetSignal compares the clouds, got no target: pass one, or a"
                 " schedule of the clock"
             )
-        floor = (self.least or scale_of(y) or 0.0) if found is None else float(found[2])
+        known = (scale_of(y) or 0.0) if found is None else float(found[2])
+        floor = known if self.least is None else self.least
         pairs = Pairs.drawn(x, y, DRAWN)
         length = self._found(pairs, floor)
         if not length > 0:
