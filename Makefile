@@ -7,7 +7,7 @@ ARGS      ?=
 JOBS      ?= 2
 
 DEMO_OUT   ?= out/demo
-DEMO_FLOWS ?= mmd,mmd-noise,kale,mono
+DEMO_FLOWS ?= auto,mmd,mmd-noise,kale,mono
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -42,7 +42,7 @@ install: $(VENV)/.done-base ## the package and what it needs, into .venv
 
 # The two comparisons run side by side, one a core; the second one's words come at the end.
 demo: $(VENV)/.done-base ## compare the flows on two targets; pictures in out/demo
-	@mkdir -p $(DEMO_OUT); echo '==> four flows on the three rings, and on the handwritten digits in their first two principal components'
+	@mkdir -p $(DEMO_OUT); echo '==> five flows on the three rings, and on the handwritten digits in their first two principal components'
 	@$(BIN)/particleflow compare --target digits --flows $(DEMO_FLOWS) --out $(DEMO_OUT)/digits >$(DEMO_OUT)/digits.txt 2>&1 & digits=$$!; \
 	trap 'kill $$digits; exit 130' INT TERM; \
 	$(BIN)/particleflow compare --target rings --flows $(DEMO_FLOWS) --out $(DEMO_OUT)/rings; rings=$$?; \

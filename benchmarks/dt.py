@@ -138,25 +138,25 @@ def ended(one: Problem, dt: float, steps: int = STEPS) -> End | None:
     return End(energy, pf.metrics.W2()(end, one.y), hop)
 
 
-def stable(one: Problem, dt: float, shorter: Iterable[End]) -> End | None:
+def stable(one: Problem, dt: float, shorter: Iterable[End], steps: int = STEPS) -> End | None:
     """How a run of a stable step ends; None for another step. See the head of this file."""
-    found, others = ended(one, dt), list(shorter)
+    found, others = ended(one, dt, steps), list(shorter)
     if found is None or found.hop > HOP * spacing(as_cloud(one.y, "y")):
         return None
     if any(found.energy > WORSE * other.energy for other in others):
         return None
     if any(found.w2 > WORSE * other.w2 for other in others):
-        then = ended(one, dt / 4, 4 * STEPS)
+        then = ended(one, dt / 4, 4 * steps)
         if then is None or found.w2 > WORSE * then.w2:
             return None
     return found
 
 
-def is_stable(one: Problem) -> bool:
+def is_stable(one: Problem, steps: int = STEPS) -> bool:
     """Whether the suggested step is stable beside a quarter of it."""
     dt = one.suggested
-    quarter = ended(one, dt / 4)
-    return quarter is not None and stable(one, dt, [quarter]) is not None
+    quarter = ended(one, dt / 4, steps)
+    return quarter is not None and stable(one, dt, [quarter], steps) is not None
 
 
 def largest(one: Problem) -> float:

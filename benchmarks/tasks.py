@@ -106,6 +106,12 @@ def mixture10() -> Ends:
     return pf.samplers.Gaussian(dim=10, std=0.5), target, None
 
 
+def modes() -> Ends:
+    """Two modes on the line, N(-3, 0.09) and N(3, 0.09), from the left one"""
+    left, right = (pf.samplers.Gaussian(dim=1, mean=mean, std=0.3) for mean in (-3.0, 3.0))
+    return left, pf.samplers.Mixture([left, right]), None
+
+
 TASKS: dict[str, Callable[[], Ends]] = {
     make.__name__: make
     for make in (
@@ -121,6 +127,7 @@ TASKS: dict[str, Callable[[], Ends]] = {
         outliers,
         tails,
         mixture10,
+        modes,
     )
 }
 

@@ -29,6 +29,7 @@ from particleflow.estimators.base import missing_target
 from particleflow.flows import Flow
 from particleflow.integrators import Controller, Euler, EulerMaruyama, Integrator, Paced, Snapshot
 from particleflow.metrics import Metric
+from particleflow.reactions import Reaction
 from particleflow.recording import value_of
 from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
@@ -89,8 +90,9 @@ def prepare(
     require_target(flow.estimator, aim, "target")
     if isinstance(integrator, Controller):
         integrator.check(flow, aim)
-    if flow.reaction is None:
-        _compare_totals(cloud, aim)
+    if flow.reaction is None or isinstance(flow.reaction, Reaction):
+        keeps = "no `reaction` that changes masses" if flow.reaction is None else "a constant total"
+        _compare_totals(cloud, aim, f"the flow has {keeps}")
     if isinstance(flow, AutoFlow) and earlier is None:
         cloud = flow.begun(cloud, clock.draws)
     start = Snapshot(clock=clock, x=cloud) if earlier is None else replace(earlier, clock=clock)
@@ -197,17 +199,17 @@ class ChangingTarget:
         return made
 
 
-def _compare_totals(x: Cloud, target: Target) -> None:
-    """Warn of total masses that differ: without a reaction the target cannot be reached."""
+def _compare_totals(x: Cloud, target: Target, why: str) -> None:
+    """Warn of total masses that differ where the flow keeps the total: it cannot arrive."""
     aim = target.cloud if isinstance(target, FixedTarget) else None
     drawn = isinstance(target, ChangingTarget) and isinstance(target.of, Minibatch)
     of_x, of_y = float(x.mass.sum()), 1.0 if aim is None else float(aim.mass.sum())
     if (aim is None and not drawn) or abs(of_x - of_y) <= SAME_TOTAL * max(of_x, of_y):
         return
     _checks.warn(
-        f"`x0` has a total mass of {of_x:.4g} and `target` of {of_y:.4g}, and the flow has no"
-        " `reaction` that changes masses: the target cannot be reached; divide each cloud's masses"
-        " by their sum, Cloud(points, mass=m / m.sum())"
+        f"`x0` has a total mass of {of_x:.4g} and `target` of {of_y:.4g}, and {why}: the target"
+        " cannot be reached; divide each cloud's masses by their sum, Cloud(points, mass=m /"
+        " m.sum())"
     )
 
 

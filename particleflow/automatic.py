@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from particleflow import _checks
@@ -79,7 +79,7 @@ class AutoFlow(Flow):
 
     def begun(self, x: Cloud, draws: Randomness) -> Cloud:
         """The particles at the start, those that share a place moved apart."""
-        shared = _copies(x)
+        shared = copies(x)
         if not self.spread or not bool(shared.any()):
             return x
         noise = draws.normal("spread", 0, x.points)
@@ -152,7 +152,12 @@ def auto_flow(
     Visual Reconstruction.
     """
     if kind not in KINDS:
-        raise RefusedValueError("kind", f"must be one of {', '.join(KINDS)}", _checks.said(kind))
+        raise RefusedValueError(
+            "kind",
+            f"must be one of {', '.join(KINDS)}",
+            _checks.said(kind),
+            "leave it out for auto",
+        )
     if kind != "kale" and lam != LAM:
         raise RefusedValueError("lam", f"is for the kind kale, not {kind}", remedy="leave it out")
     if kind != "mono" and mobility != Unit():
@@ -181,12 +186,11 @@ def auto_flow(
             "start", f"must be at least the last bandwidth, {bandwidth:.3g}", f"{start:.3g}"
         )
     if steps is None:
-        folds = math.log(start / bandwidth)
-        steps = max(FEWEST, math.ceil(PER_FOLD * folds / SHARE))
+        steps = planned(start, bandwidth)
         why = f"{PER_FOLD} for each factor of e, in {SHARE:.0%} of them"
         chosen.append(("steps", str(steps), why))
     steps = _checks.count(steps, "steps")
-    shared = int(_copies(x).sum())
+    shared = int(copies(x).sum())
     spread = SPREAD * bandwidth if shared else 0.0
     if shared:
         why = f"{shared} of {len(x)} particles share a place, and are moved apart by so much"
@@ -201,6 +205,11 @@ def auto_flow(
         chosen=(("flow", _NAMES[kind], f"kind={kind!r}"), *chosen),
         notes=_notes(y),
     )
+
+
+def planned(start: float, bandwidth: float) -> int:
+    """The steps in which a bandwidth falls from `start` and stays for the rest."""
+    return max(FEWEST, math.ceil(PER_FOLD * math.log(start / bandwidth) / SHARE))
 
 
 _NAMES = {
@@ -237,20 +246,24 @@ def _bandwidth(y: Cloud, size: float) -> tuple[float, str]:
 
 def _notes(y: Cloud) -> tuple[str, ...]:
     """What a flow of these clouds cannot do well, in words."""
-    notes = []
-    spread = y.points.std(0, unbiased=False)
+    found = unlike(y.points)
+    if found is None:
+        return ()
+    widest, least, ratio = found
+    return (
+        f"column {widest} of y is {ratio:.3g} times as wide as column {least}, so that distances"
+        " hardly see the latter: divide x and y by y.std(0) to weigh all columns alike",
+    )
+
+
+def unlike(points: Float[Tensor, "M d"]) -> tuple[int, int, float] | None:
+    """The widest and the narrowest column and the ratio of their deviations; None if alike."""
+    spread = points.std(0, unbiased=False)
     used = spread[spread > 0]
-    if len(used) > 1 and float(used.max() / used.min()) > UNLIKE:
-        widest, least = (
-            int(spread.argmax()),
-            int(torch.where(spread > 0, spread, math.inf).argmin()),
-        )
-        notes.append(
-            f"column {widest} of y is {float(used.max() / used.min()):.3g} times as wide as column"
-            f" {least}, so that distances hardly see the latter: divide x and y by y.std(0) to"
-            " weigh all columns alike"
-        )
-    return tuple(notes)
+    if len(used) < 2 or not float(used.max() / used.min()) > UNLIKE:
+        return None
+    narrow = torch.where(spread > 0, spread, math.inf)
+    return int(spread.argmax()), int(narrow.argmin()), float(used.max() / used.min())
 
 
 def _with_mass(cloud: Cloud) -> Cloud:
@@ -261,7 +274,7 @@ def _with_mass(cloud: Cloud) -> Cloud:
     return Cloud(cloud.points[there], log_mass=cloud.log_mass[there])
 
 
-def _copies(x: Cloud) -> Bool[Tensor, "N"]:
+def copies(x: Cloud) -> Bool[Tensor, "N"]:
     """The particles that share their place with another one."""
     _, inverse, counts = x.points.unique(dim=0, return_inverse=True, return_counts=True)
     return counts[inverse] > 1

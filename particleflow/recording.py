@@ -204,20 +204,21 @@ class Recorder:
             target_log_mass=None if target is None else target.log_mass,
             velocity=velocities,
             log_mass=masses,
-            anew=self._placed_anew(len(state.x)),
+            anew=self._placed_anew(state.x.points),
             witness=witness,
             witness_axes=axes,
         )
 
-    def _placed_anew(self, n: int) -> Tensor | None:
-        """The rows placed anew before each record, (T, n); None where that never happened."""
+    def _placed_anew(self, x: Tensor) -> Tensor | None:
+        """The rows placed anew before each record, (T, N); None where that never happened."""
         old = self.earlier
         before = None if old is None else old.anew
         if before is None and not any("anew" in row for row in self._rows):
             return None
-        none = torch.zeros(n, dtype=torch.bool, device="cpu")
+        n = len(x)
+        none = torch.zeros(n, dtype=torch.bool, device=x.device)
         parts = [] if old is None else list(none.expand(len(old), n) if before is None else before)
-        return torch.stack([*parts, *(row.get("anew", none).cpu() for row in self._rows)])
+        return torch.stack([*parts, *(row.get("anew", none) for row in self._rows)])
 
     def _recorded(self) -> Tensor:
         """The particles of all records, (T, N, d)."""

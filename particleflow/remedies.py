@@ -20,6 +20,8 @@ from particleflow.strays import Strays
 HARDLY = 0.1
 # The factor of a change of dt or of the bandwidth: large enough to see an effect.
 FACTOR = 2.0
+# The recommended flow, whose bandwidth falls.
+AUTO = Change("flow", "auto", "pf.auto_flow(x0, y)")
 # How often the injected noise halves in a run; 8 times leave 0.4 % of it.
 HALVINGS = 8
 
@@ -40,6 +42,10 @@ class Traits:
         Noise is injected.
     random : bool
         Particles move at random: noise, diffusion, a network in training, minibatches.
+    fixed : bool
+        The target stays the same.
+    annealed : bool
+        The bandwidth changes in the run.
     bandwidth : float or None
         That of the last fit, or of the kernel.
     reach : float or None
@@ -52,6 +58,8 @@ class Traits:
     ratio: bool = False
     noise: bool = False
     random: bool = False
+    fixed: bool = False
+    annealed: bool = False
     bandwidth: float | None = None
     reach: float | None = None
 
@@ -112,22 +120,30 @@ class Ended:
     def advice(self, traits: Traits) -> Advice:
         """What was seen, and what to change.
 
-        Particles that were still coming nearer need more steps. The others need a witness that
-        reaches farther (noise, or a log ratio), or a finer one (a smaller bandwidth), or smaller
-        steps where they hop about the target.
+        Particles that were still coming nearer need more steps. The others need a bandwidth that
+        falls, or a witness that reaches farther (noise, or a log ratio), or a finer one (a smaller
+        bandwidth), or smaller steps where they hop about the target.
         """
         if self.near.falling:
             return Advice("W2 was still falling", (self._more_steps,))
         width, near = traits.bandwidth, self.near
-        if self._lost and width and traits.reach is not None and near.last > traits.reach:
+        if (
+            self._lost
+            and not traits.annealed
+            and width
+            and traits.reach is not None
+            and near.last > traits.reach
+        ):
             far = f"the target is {near.last / width:.3g} bandwidths away"
             return Advice(f"the kernel is too short ({far})", self._reaching(traits))
+        if traits.annealed:
+            return Advice(self._seen, self._annealing(traits))
         if self.moved < HARDLY * near.first:
             return Advice("the particles have hardly moved", (self._more_steps,))
         if traits.kernel:
             return Advice(self._seen, self._reaching(traits))
         if traits.ratio and not traits.random and width is not None:
-            return Advice(self._seen, (_bandwidth(width / FACTOR),))
+            return Advice(self._seen, (AUTO, _bandwidth(width / FACTOR)))
         # what moves at random is slow to show a trend: more steps may still bring it nearer
         more = (self._more_steps,) if traits.random else ()
         return Advice(self._seen, (*more, self._smaller_dt))
@@ -146,10 +162,21 @@ class Ended:
         reached = traits.reach is None or self.near.last < BEYOND * math.hypot(width, self.scale)
         mono = Change("flow", "mono", "pf.mono_flow(pf.estimators.KDE(kernel))")
         found = [
+            *([AUTO] if traits.fixed else []),
             *([noise] if reached and not traits.noise else []),
             *([mono] if traits.positive else []),
         ]
         return tuple(found) or (_bandwidth(max(FACTOR * width, self.near.last / BEYOND)),)
+
+    def _annealing(self, traits: Traits) -> tuple[Change, ...]:
+        """Changes to a run whose bandwidth fell: it ended too coarse, or fell too fast."""
+        width = traits.bandwidth
+        if width is not None and width > self.scale:
+            return (_bandwidth(width / FACTOR),)
+        if traits.fixed and not (traits.kernel and traits.reach is None):
+            return (AUTO,)
+        steps = 2 * self.steps
+        return (Change("steps", steps, f"pf.auto_flow(x0, y, steps={steps})"),)
 
     @property
     def _seen(self) -> str:

@@ -22,6 +22,7 @@ from particleflow.flows import Flow
 from particleflow.integrators import Controller, Snapshot, State
 from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
+from particleflow.remedies import AUTO
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
 from particleflow.watch import Watch, narrow, noted
@@ -281,8 +282,8 @@ def _note(
         return lost
     if float((path.state.x.points - x.points).abs().max()) <= 1e-9 * extent(x.points, y.points):
         return Advice(
-            "no particle has moved: the clouds are equal already, or too far apart for the kernel"
-            " (raise the bandwidth, or inject noise)"
+            "no particle has moved: the clouds are equal already, or too far apart for the kernel",
+            () if flow.annealed else (AUTO,),
         )
     left = flow.unfinished(end.clock, end.fit.memory)
     if left:

@@ -87,6 +87,8 @@ def _traits(flow: Flow, end: State, fixed: bool) -> Traits:
         positive=isinstance(kernel, PositiveKernel) or (energy is not None and kernel is None),
         ratio=estimator.log_ratio,
         noise=noise,
+        fixed=end.target is not None and fixed,
+        annealed=flow.annealed,
         random=moving or noise or diffusion or not estimator.deterministic,
         bandwidth=width,
         reach=reach_of(kernel),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from acts_choosing import CHOOSING, FALL
 from seen import (
     A_CONTENDER,
     A_TASK,
@@ -155,6 +156,7 @@ TRANSPORT = {
 }
 
 ACTS: dict[str, Acts] = {
+    **CHOOSING,
     **{
         f"kernels.{name}": Acts(of_kernel, **BANDWIDTH)
         for name in ("Cauchy", "Gaussian", "IMQ", "Laplace", "Matern32", "Matern52")
@@ -436,6 +438,7 @@ ACTS: dict[str, Acts] = {
     "metrics.W1": Acts(of_metric, **TRANSPORT),
     "metrics.W2": Acts(of_metric, **TRANSPORT),
     "metrics.SlicedW2": Acts(of_metric, projections=(20, 30), seed=(0, 1)),
+    "metrics.LeftBehind": Acts(of_metric, {"radius": 0.1}, radius=(0.1, 0.5)),
     "metrics.floor": Acts(
         lambda floor: (floor.value, floor.spread),
         {"metric": pf.metrics.W2(), "y": Y, "n": 5},
@@ -615,9 +618,17 @@ ACTS: dict[str, Acts] = {
         kernel=(G, WIDE),
         lam=(0.1, 0.2),
         noise=(None, 0.3),
+        bandwidth=(None, FALL),
         **PAIRWISE,
     ),
-    "mmd_flow": Acts(of_flow, {"kernel": G}, kernel=(G, WIDE), noise=(None, 0.3), **PAIRWISE),
+    "mmd_flow": Acts(
+        of_flow,
+        {"kernel": G},
+        kernel=(G, WIDE),
+        noise=(None, 0.3),
+        bandwidth=(None, FALL),
+        **PAIRWISE,
+    ),
     "mono_flow": Acts(
         of_flow,
         {"estimator": E.KDE(G)},
@@ -666,6 +677,7 @@ ACTS: dict[str, Acts] = {
         steps=(4, 5),
         t1=(0.3, 0.7, {"steps": None}),
         integrator=(None, pf.Heun()),
+        stop=(None, lambda state: state.clock.step == 2),
         save=(None, pf.SaveAt(every=2)),
         metrics=(None, {"W2": pf.metrics.W2()}),
         seed=(0, 1, {"flow": NOISY}),
@@ -866,9 +878,6 @@ ACTS: dict[str, Acts] = {
             Later(lambda f: run(pf.mmd_flow(WIDE)).save(f / "b.npz")),
         ),
     ),
-    "Flow.suggest_dt": Acts(
-        itself, {"self": pf.mmd_flow(G), "x": X, "y": Y}, x=(X, 2 * X), y=(Y, 2 * Y)
-    ),
     "Flow.velocity": Acts(
         itself,
         {"self": NOISY, "x": Cloud(X), "fit": pf.fit(E.MMD(G), X, Y), "clock": Clock()},
@@ -897,7 +906,7 @@ ACTS: dict[str, Acts] = {
         cloud=(Cloud(X), Cloud(1.1 * X)),
         before=(Cloud(X), Cloud(X[:, [1, 0]])),
         fit=(pf.fit(E.MMD(G), X, Y), pf.fit(E.MMD(G), X, Y + 1)),
-        y=(Cloud(Y[:2]), Cloud(Y[:1])),
+        y=(Cloud(Y[:2]), Cloud(Y[:2] + 1)),
         clock=(Clock(0.0, 1), Clock(0.0, 2)),
         dt=(0.1, 0.2),
     ),

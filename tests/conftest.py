@@ -113,8 +113,8 @@ def pages(chromium):
 
 @pytest.fixture
 def unchecked():
-    """For tests that take hundreds of steps: the checks cost 5 ms a step. What they call is checked
-    in the short runs of the other tests.
+    """For tests that make thousands of calls. What they call is checked in the short runs of the
+    other tests.
     """
     jaxtyping_config.update("jaxtyping_disable", True)
     yield

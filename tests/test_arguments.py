@@ -31,6 +31,7 @@ from test_public_api import documented
 # Made by the library for its users to read, and protocols to write classes to: what their fields
 # mean is tested where they are made.
 MADE = {
+    "AutoFlow",
     "Fit",
     "Runs",
     "State",
@@ -39,6 +40,7 @@ MADE = {
     "estimators.Fit",
     "estimators.FieldWitness",
     "integrators.Snapshot",
+    "integrators.UnconvergedError",
     "integrators.State",
     "metrics.Floor",
     "metrics.TwoSample",

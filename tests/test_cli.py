@@ -232,6 +232,8 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
             ],
         ),
         ("mono", ["--ratio", "classifier", "--first-steps", "5"]),
+        ("auto", []),
+        ("kale", ["--anneal", "0.4", "--start-bandwidth", "1.7", "--bandwidth", "0.31"]),
         ("w1", ["--critic", "lipschitz", "--first-steps", "5"]),
         (
             "langevin",
@@ -295,8 +297,8 @@ def test_the_written_config_repeats_a_run_bit_for_bit(tmp_path, flow, extra):
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_comparison_leaves_its_files_and_repeats(tmp_path, capsys):
-    flows = ["mmd", "mmd-noise", "kale", "mono"]
-    steps = zip(flows, (0.02, 0.02, 0.005, 0.01), strict=True)
+    flows = ["auto", "mmd", "mmd-noise", "kale", "mono"]
+    steps = zip(flows, (0.03, 0.02, 0.02, 0.005, 0.01), strict=True)
     (tmp_path / "c.toml").write_text("".join(f"[{name}]\ndt = {dt}\n" for name, dt in steps))
     assert run("compare", "--config", str(tmp_path / "c.toml"), *SMALL, out=tmp_path / "a") == 0
     left = {f.name for f in (tmp_path / "a").iterdir()}
@@ -391,6 +393,9 @@ def test_flows_take_their_own_table_of_a_file(tmp_path):
         "integrator": "euler",
         "rtol": 1e-10,
         "lam": 1.0,
+        "kernel": "gaussian",
+        "bandwidth": settings["bandwidth"],
+        "anneal": 0.0,
     }
 
 
@@ -409,20 +414,20 @@ def error_of(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["run"], "--flow is missing: one of mmd, mmd-noise, kale, mono, w1, langevin"),
+        (["run"], "--flow is missing: one of auto, mmd, mmd-noise, kale, mono, w1, langevin"),
         (["--debugg"], "unknown argument '--debugg'"),
         (
             ["run", "--flow", "kael"],
             (
-                "--flow must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did"
-                " you mean 'kale'?"
+                "--flow must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael';"
+                " did you mean 'kale'?"
             ),
         ),
         (
             ["compare", "--flows", "mmd,kael"],
             (
-                "--flows must be one of mmd, mmd-noise, kale, mono, w1, langevin, got 'kael'; did"
-                " you mean"
+                "--flows must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael';"
+                " did you mean"
             ),
         ),
         (["compare", "--flows", "mmd,mmd"], "--flows must name each once, got mmd,mmd"),

@@ -79,7 +79,7 @@ def waiting_for(path, seconds=60):
         time.sleep(0.02)
 
 
-def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
+def test_a_folder_takes_one_run_at_a_time_and_what_stopped_it_is_named(tmp_path, capsys):
     with started([*LONG, "--out", str(tmp_path / "o")]) as first:
         waiting_for(tmp_path / "o" / "config.toml")
         settings = (tmp_path / "o" / "config.toml").read_bytes()
@@ -92,9 +92,13 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path, capsys):
         assert (tmp_path / "o" / "config.toml").read_bytes() == settings
         time.sleep(1)
         first.send_signal(signal.SIGTERM)
-        first.communicate(timeout=60)
-    assert first.returncode == 143
-    assert Trajectory.load(tmp_path / "o" / "trajectory.npz").status == "interrupted"
+        printed, wrong = first.communicate(timeout=60)
+    assert first.returncode == 143, wrong
+    path = Trajectory.load(tmp_path / "o" / "trajectory.npz")
+    assert path.status == "interrupted"
+    assert "mmd   interrupted" in printed
+    assert re.search(r"mmd: stopped by SIGTERM after step \d+", printed)
+    assert path.message.startswith("stopped by SIGTERM after step ")
     assert main([*SMALL, "--out", str(tmp_path / "o")]) == 0
     assert {file.name for file in (tmp_path / "o").iterdir()} == RESULTS
 
@@ -173,15 +177,3 @@ def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, 
     assert (path.status, int(path.steps[-1])) == ("completed", 2)
     assert "trajectory.npz" in printed
     assert (tmp_path / "o" / "metrics.csv").exists()
-
-
-def test_what_came_is_named(tmp_path):
-    with started([*LONG, "--out", str(tmp_path)]) as run:
-        waiting_for(tmp_path / "config.toml")
-        time.sleep(1)
-        run.send_signal(signal.SIGTERM)
-        printed, _ = run.communicate(timeout=60)
-    assert re.search(r"mmd: stopped by SIGTERM after step \d+", printed)
-    assert Trajectory.load(tmp_path / "trajectory.npz").message.startswith(
-        "stopped by SIGTERM after step "
-    )

@@ -126,7 +126,7 @@ def test_two_processes_make_the_same_rows_as_one(tmp_path):
 
 
 def test_tuning_tries_the_declared_ranges_and_goes_on_from_what_there_is(tmp_path, capsys):
-    asked = ["--flows", "mmd,kale,w1", "--seeds", "2", *SMALL]
+    asked = ["--flows", "mmd-noise,kale,w1", "--seeds", "2", *SMALL]
     assert compare(*asked, out=tmp_path) == 0
     capsys.readouterr()
     before = made(tmp_path)
@@ -140,11 +140,13 @@ def test_tuning_tries_the_declared_ranges_and_goes_on_from_what_there_is(tmp_pat
     width = options.BY_NAME["bandwidth"].tuned
     chosen = tomllib.loads((tmp_path / "config.toml").read_text())["bandwidth"]
     for row in trials:
+        assert {*row["settings"]} == {"lam", "bandwidth"}, "the first of paced steps is not tuned"
         assert lam.low <= row["settings"]["lam"] <= lam.high
-        assert dt.low <= row["settings"]["dt"] <= dt.high
         assert width.low <= row["settings"]["bandwidth"] / chosen <= width.high
+    for row in rows(tmp_path, role="trial", contender="mmd-noise"):
+        assert dt.low <= row["settings"]["dt"] <= dt.high
     assert {*rows(tmp_path, contender="w1")[0]["settings"]} == {"dt"}
-    for name in ("mmd", "kale", "w1"):
+    for name in ("mmd-noise", "kale", "w1"):
         assert [row["seed"] for row in rows(tmp_path, contender=name, role="tuned")] == [0, 1]
 
 
@@ -311,7 +313,7 @@ def test_a_sampler_draws_points_that_the_flow_does_not_see():
         (["--sweep", "lam"], "--sweep must be NAME=V1,V2,..., got 'lam': write it as in lam=0.01"),
         (["--sweep", "lamb=1,2"], "got 'lamb'; did you mean 'lam'?"),
         (["--sweep", "lambda=1,2"], "got 'lambda'; did you mean 'lam'?"),
-        (["--sweep", "xyz=1,2"], "got 'xyz': known are n, m, kernel, bandwidth, dt, "),
+        (["--sweep", "xyz=1,2"], "got 'xyz': known are n, m, kernel, bandwidth, anneal, "),
         (["--sweep", "target=rings,moons"], "got target: run a comparison for each target"),
         (["--sweep", "steps=5,6"], "got steps: run a comparison for each steps"),
         (["--sweep", "lam=0.1,-1"], "lam in --sweep must be > 0, got -1"),
@@ -408,7 +410,7 @@ def test_a_trial_that_fails_is_no_failure(tmp_path):
     assert any(row["status"] != "completed" for row in rows(tmp_path, role="trial"))
 
 
-@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, jobs):
     asked = ["compare", "--flows", "mmd", "--n", "12", "--m", "17", "--steps", "60", "--dt", "0.01"]
     call = [*asked, "--seeds", "14", "--jobs", jobs, "--out", str(tmp_path)]

@@ -51,6 +51,7 @@ def test_every_flow_of_the_catalogue_can_be_built(name):
     assert (
         type(estimator)
         is {
+            "auto": MMD,
             "mmd": MMD,
             "mmd-noise": MMD,
             "kale": KALE,
@@ -164,7 +165,7 @@ def test_what_is_left_open_is_chosen_from_the_scale_of_the_data():
         x0, _, start = starts.start(
             {}, law.points, float(law.points.var(0, unbiased=False).mean().sqrt()), 1
         )
-        _, bandwidth = cli_task.kernel_of({}, law.points, ["mmd"])
+        _, bandwidth = cli_task.kernel_of({}, law.points)
         tasks.append((x0, start["start_std"], bandwidth, start["start_mean"]))
         assert bandwidth == pytest.approx(kernels.default_bandwidth(law.points), rel=1e-3)
     for small_unit, large_unit in zip(*tasks, strict=True):
@@ -588,7 +589,7 @@ def test_what_is_written_is_read_back(tmp_path):
         (
             "flow = 'kael'",
             (
-                "`flow` in FILE must be one of mmd, mmd-noise, kale, mono, w1, langevin, got"
+                "`flow` in FILE must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got"
                 " 'kael'; did you mean 'kale'?"
             ),
         ),

@@ -288,7 +288,9 @@ def test_the_dt_of_adam_is_a_length() -> None:
     flow = pf.mmd_flow(KERNEL)
     path = pf.simulate(flow, X, Y, steps=1, integrator=Adam())
     sides = torch.cat([X, Y])
-    assert path.report["dt"] == pytest.approx(0.01 * float((sides.amax(0) - sides.amin(0)).max()))
+    assert path.report["dt"] == pytest.approx(
+        0.01 * float((sides.amax(0) - sides.amin(0)).max()), rel=0.05
+    )
     after = pf.simulate(flow, pf.simulate(flow, X, Y, steps=1), steps=1, integrator=Adam())
     assert after.report["dt"] == pytest.approx(path.report["dt"], rel=0.1)
     there = pf.simulate(flow, X, Y, steps=1, integrator=Momentum()).report["dt"]

@@ -429,29 +429,17 @@ def saved(tmp_path):
     return tmp_path / "run.npz", tmp_path / "films" / "flow.mp4"
 
 
-def test_a_missing_package_is_told_before_anything_is_drawn(saved):
-    code = """
-sys.modules["imageio_ffmpeg"] = None
-import particleflow.plotting.films.animation as animation
-def never(*_, **__): sys.exit("a scene was made")
-animation.Scene.of = never
-states = iter([0, 0])
-for draw in (lambda: path.animate(file), lambda: plotting.film(states, file)):
-    try:
-        draw()
-    except ImportError as error:
-        print(error)
-assert list(states) == [0, 0]
-"""
-    made = python(code, *saved)
-    told, wrong = made.communicate()
-    assert made.returncode == 0, wrong
-    lines = told.decode().splitlines()
-    assert len(lines) == 2
-    for line in lines:
-        assert line.startswith("`file` ends in .mp4, which needs the package imageio-ffmpeg")
-        assert "`pip install particleflow-sim[film]`" in line
-    assert list(saved[1].parent.iterdir()) == []
+def test_a_missing_package_is_told_before_anything_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr(Scene, "of", lambda *_, **__: pytest.fail("a scene was made"))
+    file, states = tmp_path / "flow.mp4", iter([0, 0])
+    for draw in (lambda: run().animate(file), lambda: film(states, file)):
+        with pytest.raises(ImportError, match=r"`pip install particleflow-sim\[film\]`") as told:
+            draw()
+        needed = "`file` ends in .mp4, which needs the package imageio-ffmpeg"
+        assert str(told.value).startswith(needed)
+    assert list(states) == [0, 0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_told_with_what_ffmpeg_says_and_leaves_the_old_film(saved):

@@ -95,20 +95,8 @@ EMBEDDED = [BogackiShampine(), DormandPrince()]
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("name", "scheme"),
-    [
-        pytest.param(
-            name,
-            scheme,
-            id=f"{name}-{type(scheme).__name__}",
-            # 224 fits, each of them long
-            marks=pytest.mark.slow if name != "MMD" and isinstance(scheme, Euler) else (),
-        )
-        for name in FLOWS
-        for scheme in SCHEMES
-    ],
-)
+@each_scheme
+@pytest.mark.parametrize("name", FLOWS)
 def test_order_by_self_convergence(name: str, scheme: RungeKutta) -> None:
     flow, t1 = FLOWS[name]
     steps = STEPS[type(scheme).__name__]

@@ -401,3 +401,13 @@ def test_by_default_the_bandwidth_comes_from_the_first_target_and_stays() -> Non
     assert first.value == given.value
     later = refit(KALE(), Cloud(x), Cloud(2 * y), dict(first.memory))
     assert later.report["bandwidth"] == chosen != pf.kernels.default_bandwidth(2 * y)
+
+
+def test_a_fit_that_rounding_stops_counts_as_solved() -> None:
+    """Wide kernels, and clouds that have nearly met: h is a small difference of large sums."""
+    rng = np.random.default_rng(5)
+    y = np.repeat(rng.normal(size=(40, 2)), 6, axis=0)
+    x0 = 0.35 * rng.normal(size=(230, 2)) + [0.6, 0.0]
+    path = pf.simulate(pf.auto_flow(x0, y, "kale", steps=400), x0, y, steps=60)
+    assert path.status == "completed"
+    assert path.report["worst_gap"] < 1e-20

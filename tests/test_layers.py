@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -109,7 +110,8 @@ def is_type_checking(node: ast.AST) -> bool:
     )
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
+@cache
+def imports(path: Path) -> list[tuple[str, bool, bool]]:
     """(absolute name, made when the module is imported, made at run time) of every import in a
     file.
     """
@@ -129,7 +131,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
                 inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
                 yield from walk(child, top and not inside, run and not is_type_checking(child))
 
-    yield from walk(ast.parse(path.read_text()), True, True)
+    return list(walk(ast.parse(path.read_text()), True, True))
 
 
 def layer(module: str) -> str:
@@ -138,9 +140,6 @@ def layer(module: str) -> str:
 
 def name(path: Path) -> str:
     return str(path.relative_to(PACKAGE.parent))
-
-
-each = pytest.mark.parametrize("module", MODULES)
 
 
 def test_every_file_has_a_layer() -> None:
@@ -153,19 +152,32 @@ def test_every_layer_has_a_file() -> None:
     assert not gone, f"LAYERS names {sorted(gone)}, of which there is no file"
 
 
-@each
-def test_imports_go_only_upward(module: str) -> None:
-    if module == "particleflow":
-        pytest.skip("the package's own names, imported when first used")
-    for target, _, run in imports(MODULES[module]):
-        if not target.startswith("particleflow"):
-            continue
-        assert target != "particleflow", f"{module} imports the package itself: name the module"
-        here, there = layer(module), layer(target)
-        if here != there and (here, there) not in ALLOWED_DOWN:
-            assert LAYERS.index(there) < LAYERS.index(here), (
-                f"{module} imports {target}, which stands below it" + (" (for types)" * (not run))
-            )
+def none(wrong: Iterable[str]) -> None:
+    """Fail with all lines at once."""
+    lines = list(wrong)
+    assert not lines, "\n".join(lines)
+
+
+def downward() -> Iterator[str]:
+    """What imports something below; the package's own names are imported when first used."""
+    for module, path in MODULES.items():
+        for target, _, run in imports(path):
+            if not target.startswith("particleflow") or module == "particleflow":
+                continue
+            if target == "particleflow":
+                yield f"{module} imports the package itself: name the module"
+                continue
+            here, there = layer(module), layer(target)
+            if here == there or (here, there) in ALLOWED_DOWN:
+                continue
+            if LAYERS.index(there) > LAYERS.index(here):
+                yield f"{module} imports {target}, which stands below it" + (
+                    " (for types)" * (not run)
+                )
+
+
+def test_imports_go_only_upward() -> None:
+    none(downward())
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -206,25 +218,24 @@ def test_the_engine_names_no_estimator(module: str) -> None:
             )
 
 
-@each
-def test_heavy_libraries_are_imported_where_they_are_used(module: str) -> None:
-    for target, top, run in imports(MODULES[module]):
-        root = target.split(".")[0]
-        assert root not in NEVER, f"{module} imports {root}: {NEVER.get(root)}"
-        if root == "pykeops":
-            allowed = {
-                "particleflow.pairwise.exact.keops",
-                "particleflow.pairwise.exact.keops_probe",
-            }
-            assert module in allowed, (
-                f"{module} imports pykeops: only pairwise/exact/keops.py may, and its probe"
-            )
-        if root in HEAVY and top:
-            assert layer(module) in HEAVY[root], (
-                f"{module} imports {root} at its top: import it in the function that needs it"
-            )
-        if root == "matplotlib" and run:
-            assert layer(module) == "plotting", f"{module} imports matplotlib: only plotting may"
+def misplaced() -> Iterator[str]:
+    """What imports a heavy library elsewhere than where it is used."""
+    keops = {"particleflow.pairwise.exact.keops", "particleflow.pairwise.exact.keops_probe"}
+    for module, path in MODULES.items():
+        for target, top, run in imports(path):
+            root = target.split(".")[0]
+            if root in NEVER:
+                yield f"{module} imports {root}: {NEVER.get(root)}"
+            if root == "pykeops" and module not in keops:
+                yield f"{module} imports pykeops: only pairwise/exact/keops.py may, and its probe"
+            if root in HEAVY and top and layer(module) not in HEAVY[root]:
+                yield f"{module} imports {root} at its top: import it in the function that needs it"
+            if root == "matplotlib" and run and layer(module) != "plotting":
+                yield f"{module} imports matplotlib: only plotting may"
+
+
+def test_heavy_libraries_are_imported_where_they_are_used() -> None:
+    none(misplaced())
 
 
 def test_the_command_line_starts_without_torch() -> None:
@@ -240,14 +251,17 @@ def test_the_command_line_starts_without_torch() -> None:
         assert not roots & {"torch", "numpy", "scipy", "jaxtyping"}, f"{module} imports {roots}"
 
 
-@pytest.mark.parametrize("path", FILES + BENCHMARKS, ids=name)
-def test_no_file_is_long(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
+def test_no_file_is_long() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in FILES + BENCHMARKS}
+    none(f"{name(path)} has {count} lines" for path, count in lines.items() if count > 400)
 
 
-@pytest.mark.parametrize("path", FILES + BENCHMARKS, ids=name)
-def test_every_file_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+def test_every_file_says_what_it_is() -> None:
+    none(
+        f"{name(path)} has no docstring"
+        for path in FILES + BENCHMARKS
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    )
 
 
 def test_no_vague_names() -> None:

@@ -19,7 +19,16 @@ from torch import Tensor
 from particleflow import metrics
 from particleflow.clouds import Cloud
 from particleflow.kernels import Energy, Gaussian, Laplace
-from particleflow.metrics import MMD, MMD2, W1, W2, EnergyDistance, Metric, SlicedW2
+from particleflow.metrics import (
+    MMD,
+    MMD2,
+    W1,
+    W2,
+    EnergyDistance,
+    LeftBehind,
+    Metric,
+    SlicedW2,
+)
 from particleflow.pairwise import Dense
 
 ALL = [
@@ -467,3 +476,32 @@ def test_pots_own_warnings_stay_inside():
         warnings.simplefilter("always")
         W2()(normal(40, 2, 0), normal(30, 2, 1))
     assert caught == []
+
+
+# ---- particles left behind
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [1, 2, 7])
+def test_particles_left_behind_are_counted(d):
+    x, y = 2 * normal(611, d, 0), normal(110, d, 1)
+    distances = torch.cdist(x, y).amin(1).sort().values
+    radius = float(distances[399:401].mean())
+    assert LeftBehind(radius)(x, y) == pytest.approx(211 / 611, rel=1e-12)
+    assert LeftBehind(radius)(y, x) < LeftBehind(radius)(x, y)
+    assert LeftBehind(100.0)(x, y) == 0
+    assert LeftBehind(0.4).label == "share farther than 0.4 from the target"
+
+
+def test_particles_left_behind_have_their_masses_and_massless_points_do_not_count():
+    x = Cloud(torch.tensor([[0.0], [2.0], [5.0]]), mass=torch.tensor([0.5, 1.5, 2.0]))
+    y = Cloud(torch.tensor([[0.0], [2.1], [5.0]]), mass=torch.tensor([0.3, 0.7, 0.0]))
+    assert LeftBehind(0.2)(x, y) == pytest.approx(0.5)
+    assert LeftBehind(0.05)(x, y) == pytest.approx(0.875)
+    assert LeftBehind(2.0)(torch.tensor([[2.0]]), torch.tensor([[0.0]])) == 0  # not more than it
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, math.nan, math.inf])
+def test_a_radius_is_a_positive_number(radius):
+    with pytest.raises(ValueError, match="`radius` must be"):
+        LeftBehind(radius)

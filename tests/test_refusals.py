@@ -57,6 +57,7 @@ call(
     steps=2,
     dt=0.1,
     integrator=pf.Euler(),
+    stop=pf.Arrived(),
     save=pf.SaveAt(),
     metrics={},
     seed=0,
@@ -98,6 +99,11 @@ call(pf.unbalanced, flow=flow, rate=1.0, resample=0.5, jitter=0.1)
 call(pf.ift_flow, kernel=kernel, rate=1.0, noise=0.1, pairwise=PW.Auto(), resample=0.5, jitter=0.1)
 call(pf.stragglers, flow=flow, pull=None, reborn=True, beyond=1.0, jitter=0.1)
 call(flow.suggest_dt, x=x, y=y)
+call(pf.auto_flow, x=x, y=y, kind="auto", kernel=K.IMQ(1.0), bandwidth=0.5, start=9.0, steps=20)
+call(pf.auto_flow, x=x, y=y, kind="kale", lam=0.1)
+call(pf.auto_flow, x=x, y=y, kind="mono", mobility=Mo.Unit(), pairwise=PW.Auto())
+call(E.Annealed, estimator=E.MMD(kernel), bandwidth=pf.Continuation(5))
+call(pf.Arrived, after=0, every=5, patience=2)
 for save in ({"every": 2}, {"steps": [1]}, {"velocity": True}, {"witness": True}):
     call(pf.SaveAt, **save)
 call(pf.Draws, seed=1)
@@ -157,6 +163,8 @@ call(
 KNOWN = {
     "kernel": kernel,
     "lam": 0.1,
+    "estimator": E.MMD(kernel),
+    "beyond": 1.0,
     "divergence": D.JensenShannon(),
     "target": S.Gaussian(dim=2),
     "dim": 2,
@@ -169,6 +177,10 @@ KNOWN = {
     "count": 5,
     "value": 1.0,
     "initial": 1.0,
+    "final": 0.5,
+    "length": 4.0,
+    "steps": 5,
+    "radius": 0.5,
     "start": 1.0,
     "boundaries": [1.0],
     "values": [1.0, 2.0],
@@ -179,6 +191,7 @@ KNOWN = {
 }
 # Results, that users do not make; and what needs a picture or a compiler.
 LEFT_OUT = {
+    "Annealed",
     "Fit",
     "FieldWitness",
     "Floor",
@@ -187,6 +200,11 @@ LEFT_OUT = {
     "Promise",
     "Clock",
     "Snapshot",
+    "UnconvergedError",
+    "RungeKutta",
+    "Embedded",
+    "NoiseRule",
+    "SignalNoise",
     "State",
     "FromImage",
     "KeOps",
@@ -198,7 +216,7 @@ LEFT_OUT = {
     "Kept",
     "FeatureKernel",
 }
-for room in (K, E, S, M, Mo, D, PW, pf.losses, pf.schedules):
+for room in (K, E, S, M, Mo, D, PW, pf.losses, pf.schedules, pf.adaptive, pf.integrators):
     own = [
         name
         for name, value in vars(room).items()

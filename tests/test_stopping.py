@@ -153,6 +153,7 @@ def test_a_second_signal_ends_at_once(tmp_path):
     assert not (tmp_path / "metrics.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_from_outside_while_steps_are_made(tmp_path):
     call = [
         sys.executable,

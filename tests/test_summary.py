@@ -113,26 +113,58 @@ def test_a_run_that_arrives_has_no_advice() -> None:
     assert told is path.summary()
 
 
-def test_far_away_mmd_flow_stalls_and_monoflow_is_what_helps() -> None:
-    path = pf.simulate(pf.mmd_flow(KERNEL), start() + 3, rings(), steps=30)
+def test_far_away_mmd_flow_stalls_and_what_helps() -> None:
+    x0, y = start() + 3, rings()
+    path = pf.simulate(pf.mmd_flow(KERNEL), x0, y, steps=30)
     told = path.summary()
     assert told.verdict == "stalled"
     assert told.strays == 110
     (advice,) = told.advice
     away = told.w2_end / 0.2
     assert advice.seen == f"the kernel is too short (the target is {away:.3g} bandwidths away)"
-    assert [str(change) for change in advice.changes] == ["pf.mono_flow(pf.estimators.KDE(kernel))"]
-    better = pf.simulate(pf.mono_flow(KDE(KERNEL)), start() + 3, rings(), steps=150)
+    assert [str(change) for change in advice.changes] == [
+        "pf.auto_flow(x0, y)",
+        "pf.mono_flow(pf.estimators.KDE(kernel))",
+    ]
+    auto = eval(advice.changes[0].code, {"pf": pf, "x0": x0, "y": y})
+    assert pf.simulate(auto, x0, y).verdict == "arrived"
+    better = pf.simulate(pf.mono_flow(KDE(KERNEL)), x0, y, steps=150)
     assert better.verdict in ("arrived", "on its way")
     assert better.summary().w2_end < 0.1 * told.w2_end
+
+
+def test_an_annealed_flow_that_stalls_is_advised_a_heavier_tail_or_a_slower_fall() -> None:
+    """A twentieth of the target's points lie at 42 deviations."""
+    rng = np.random.default_rng(0)
+    y, x0 = rng.normal(size=(150, 2)), 0.4 * rng.normal(size=(120, 2))
+    y[:8] += 30
+    mono = pf.simulate(pf.auto_flow(x0, y, "mono", steps=300), x0, y, steps=300).summary()
+    hasty = pf.simulate(pf.auto_flow(x0, y, steps=200), x0, y, steps=200).summary()
+    advised = [[str(change) for change in told.advice[0].changes] for told in (mono, hasty)]
+    assert advised == [["pf.auto_flow(x0, y)"], ["pf.auto_flow(x0, y, steps=400)"]]
+    better = pf.simulate(pf.auto_flow(x0, y, steps=400), x0, y, steps=400).summary()
+    for told in (mono, hasty):
+        assert told.verdict == "stalled"
+        assert better.w2_end < 0.8 * told.w2_end
+
+
+def test_an_annealed_flow_that_ends_too_wide_is_advised_a_smaller_bandwidth() -> None:
+    x0, y = start(), rings()
+    wide = pf.auto_flow(x0, y, "mono", bandwidth=3.0, start=6.0, steps=100)
+    told = pf.simulate(wide, x0, y, steps=100).summary()
+    assert told.verdict == "stalled"
+    (change,) = told.advice[0].changes
+    assert str(change) == "a bandwidth of 1.5"
+    finer = pf.auto_flow(x0, y, "mono", bandwidth=change.value, start=6.0, steps=100)
+    assert pf.simulate(finer, x0, y, steps=100).summary().w2_end < 0.8 * told.w2_end
 
 
 def test_a_blurred_ratio_is_advised_a_smaller_bandwidth() -> None:
     x, y = start(240), rings(300)
     told = pf.simulate(pf.mono_flow(KDE(Gaussian(2.0))), x, y, steps=100).summary()
     assert told.verdict == "stalled"
-    (change,) = told.advice[0].changes
-    assert str(change) == "a bandwidth of 1"
+    auto, change = told.advice[0].changes
+    assert [str(auto), str(change)] == ["pf.auto_flow(x0, y)", "a bandwidth of 1"]
     better = pf.simulate(pf.mono_flow(KDE(Gaussian(change.value))), x, y, steps=100)
     assert better.summary().w2_end < 0.8 * told.w2_end
 
@@ -165,8 +197,9 @@ def test_strays_that_mmd_flow_leaves_and_what_noise_does_to_them() -> None:
     assert advice.seen == (
         f"{told.strays} of 240 particles are more than {told.stray_distance:.2g} from the target"
     )
-    noise, mono = advice.changes
-    assert (noise.name, mono.value) == ("noise", "mono")
+    auto, noise, mono = advice.changes
+    assert (auto.value, noise.name, mono.value) == ("auto", "noise", "mono")
+    assert pf.simulate(pf.auto_flow(x, y), x, y).verdict == "arrived"
     given = eval(f"dict({noise.code})", {"pf": pf})
     noisy = pf.simulate(pf.mmd_flow(KERNEL, **given), x, y, steps=400, dt=told.dt)
     assert noisy.summary().w2_end < told.w2_end
@@ -421,8 +454,8 @@ def printed_rows(printed: str) -> dict[str, str]:
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_command_line_gives_the_verdict_first_and_advice_in_flags(tmp_path, capsys):
-    call = ["compare", "--target", "rings", "--flows", "mmd,mono", "--film", "none"]
-    assert main([*call, "--out", str(tmp_path)]) == 0
+    call = ["compare", "--target", "rings", "--flows", "mmd,mono", "--integrator", "euler"]
+    assert main([*call, "--film", "none", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     told = {
         name: pf.Trajectory.load(tmp_path / f"{name}.npz").summary() for name in ("mmd", "mono")
@@ -433,8 +466,8 @@ def test_the_command_line_gives_the_verdict_first_and_advice_in_flags(tmp_path, 
     ends = f"{told['mmd'].w2_start:.3g} -> {told['mmd'].w2_end:.3g}"
     lost = f"{told['mmd'].strays} of 240 particles are more than {told['mmd'].stray_distance:.2g}"
     assert re.fullmatch(
-        rf"  o mmd +stalled +{ends} +\S+ +\S+ s +{lost} from the target: try --flow mmd-noise or"
-        " --flow mono",
+        rf"  o mmd +stalled +{ends} +\S+ +\S+ s +{lost} from the target: try --flow auto or"
+        " --flow mmd-noise or --flow mono",
         table[1],
     )
     assert re.fullmatch(r"  v mono +arrived +\S+ -> \S+ +\S+ +\S+ s", table[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -138,7 +139,8 @@ FLOWS = {
 def test_the_total_mass_stays(scheme: RungeKutta, steps: int) -> None:
     start = Cloud(X, mass=3.7 * M0)
     flow = pf.unbalanced(FLOWS["mmd"], 3.0, resample=0.95)
-    path = pf.simulate(flow, start, Y, steps=steps, dt=0.05, integrator=scheme)
+    aim = Cloud(Y, mass=3.7 * shares(17, 6))
+    path = pf.simulate(flow, start, aim, steps=steps, dt=0.05, integrator=scheme)
     assert path.status == "completed"
     assert path.report["renewals"]["resampled"]["times"] >= 1
     assert float((path.log_mass.exp().sum(1) / 3.7 - 1).abs().max()) < 1e-12
@@ -194,6 +196,11 @@ def test_a_suggested_step_heeds_the_masses() -> None:
     assert bool((pf.simulate(flows[1], X, Y, steps=30, dt=8 * fast).energy.diff() > 0).any())
     still = lambda x, fit: torch.zeros(len(x), dtype=torch.float64)
     assert longest_dt(MMD(K), still, Cloud(X), Cloud(Y)) == math.inf
+
+
+def test_totals_that_differ_are_told() -> None:
+    with pytest.warns(RuntimeWarning, match="total mass of 2 and `target` of 1, and .* constant"):
+        pf.simulate(pf.unbalanced(pf.mmd_flow(K)), Cloud(X, mass=2 * M0), Y, steps=1, dt=0.1)
 
 
 def test_birth_and_death_without_values_are_refused_at_the_first_step() -> None:
@@ -418,6 +425,7 @@ def test_stragglers_are_told_without_any_change() -> None:
     assert torch.equal(told.particles, plain.particles)
     assert torch.equal(told.energy, plain.energy)
     assert told.report["stragglers"] == {"first": 4, "last": 4, "most": 4}
+    assert "beyond reach: 4 particles at the start, 4 at the end" in str(told.summary())
     assert pf.stragglers(flow).conservative
 
 
@@ -449,6 +457,7 @@ def test_pulled_and_reborn_stragglers_arrive() -> None:
         assert metric(path.particles[-1], Y) < left / 5
         assert path.log_mass is None
     assert path.report["renewals"]["reborn"]["particles"] >= 4
+    assert re.search(r"^reborn: \d+ times?, \d+ particles$", str(path.summary()), re.M)
 
 
 def test_the_reach_is_that_of_the_kernel() -> None:

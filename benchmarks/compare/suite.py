@@ -45,8 +45,19 @@ QUICK_TRIALS = 2
 MODES_SEEDS = 3
 # Seconds of all these runs on one processor, roughly.
 MODES_SECONDS = 170.0
-# The contenders that are sent between far modes: MMD, flows of KL and of chi^2, exact transport.
-MODES = ("mmd", "mmd-noise", "kale", "drmmd", "kde-mono", "classifier-mono", "exact-w1")
+# The contenders that are sent between far modes: the flows of `auto_flow`, those with one
+# bandwidth, a network, and exact transport.
+MODES = (
+    "auto",
+    "mmd",
+    "kale",
+    "kde-mono",
+    "mmd-fixed",
+    "mmd-noise",
+    "drmmd",
+    "classifier-mono",
+    "exact-w1",
+)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -191,7 +191,16 @@ def published(rows: Sequence[Mapping[str, Any]]) -> str:
             ]
         )
     heads = ["run", "dt", "step", "published", "ours", "difference"]
-    return "Published numbers beside ours:\n\n" + aligned(heads, lines, markdown=True)
+    text = "Published numbers beside ours:\n\n" + aligned(heads, lines, markdown=True)
+    counted = [
+        [row["title"], str(row["step"]), str(row["behind_published"]), str(row["behind"])]
+        for row in rows
+        if row["behind"] is not None
+    ]
+    if counted:
+        text += "\n\nParticles of 240 that are more than 0.1 from the rings, by the poster:\n\n"
+        text += aligned(["run", "step", "published", "ours"], counted, markdown=True)
+    return text
 
 
 def _short(found: Interval) -> str:

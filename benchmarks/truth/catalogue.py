@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from . import (
     adaptive,
+    arrivals,
     batches,
     envelopes,
+    estimates,
     experiments,
     far,
     guide,
@@ -15,6 +17,7 @@ from . import (
     mmd,
     mono,
     neurons,
+    schemes,
     steps,
     transport,
     unbalanced,
@@ -25,6 +28,7 @@ from .statement import Statement
 SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
+    "No number given": arrivals.STATEMENTS,
     "Bandwidth and noise that choose themselves": adaptive.STATEMENTS,
     "Unbalanced flows": unbalanced.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
@@ -34,8 +38,10 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Which flows arrive, and which divergences see distances": experiments.STATEMENTS,
     "Losses of the ratio": losses.STATEMENTS,
     "Langevin dynamics and schemes": langevin.STATEMENTS,
+    "Orders, step lengths and descent": schemes.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
+    "Estimates of W1": estimates.STATEMENTS,
     "Suggested steps": steps.STATEMENTS,
     "The guide for users": guide.STATEMENTS,
 }

@@ -14,11 +14,15 @@ from particleflow.cli.idle import acting
 from particleflow.cli.names import FLOWS
 from particleflow.cli.option import Option
 from particleflow.cli.options import BY_NAME
-from particleflow.cli.parts import KERNELS
+from particleflow.cli.scales import usual
 from particleflow.cli.sweeps import Values
-from particleflow.cli.task import Task, kernel_of
+from particleflow.cli.task import Task
 from particleflow.cli.toml import Settings, of_flow
+from particleflow.integrators import Controller
 from particleflow.study import Choice, Contender, Problem, Range, Setup
+
+# Options that each run of a study chooses from its own clouds.
+OF_RUN = ("dt", "start_bandwidth")
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,6 @@ class Make:
 
     flow: str
     table: Mapping[str, Any]
-    kernel: str
-    bandwidth: float | None
     target: str
     law: samplers.Sampler
     scale: float
@@ -43,20 +45,12 @@ class Make:
 
     def plan(self, problem: Problem, values: Mapping[str, Any]) -> tuple[Plan, Settings]:
         """The flow with its dt, and its settings; `values` replace those of the table."""
-        own = {name: value for name, value in values.items() if name not in sweeps.OF_KERNEL}
-        whole = {name: round(v) for name, v in own.items() if BY_NAME[name].kind == "whole"}
-        settings = {
-            "kernel": values.get("kernel", self.kernel),
-            "bandwidth": values.get("bandwidth", self.bandwidth),
-            self.flow: {**self.table, "steps": problem.steps, **own, **whole},
-        }
-        kernel, _ = kernel_of(settings, problem.target, [self.flow])
+        whole = {name: round(v) for name, v in values.items() if BY_NAME[name].kind == "whole"}
         parts = Parts(
-            settings,
+            {self.flow: {**self.table, "steps": problem.steps, **values, **whole}},
             [self.flow],
             self.target,
             self.law,
-            kernel,
             self.scale,
             problem.x0,
             problem.target,
@@ -89,25 +83,21 @@ def _contender(
         for option in FLOWS[flow].takes
         if option in acts and (value := of_flow(mine, flow, option)) is not None
     }
-    kernel = str(chosen.get("kernel", task.settings["kernel"]))
-    shared: Settings = {"kernel": kernel}
-    if "bandwidth" in KERNELS[kernel].arguments:
-        shared["bandwidth"] = chosen.get("bandwidth", task.settings.get("bandwidth"))
-    _, bandwidth = kernel_of(shared, task.y, [flow])
-    makes = Make(flow, table, kernel, bandwidth, parts.target, parts.law, parts.scale)
-    _, used = makes.plan(problem, {})
-    # all values are fixed, given or not; dt is chosen for each run unless it is given
-    left = {"steps"} if "dt" in table else {"steps", "dt"}
+    if "bandwidth" in acts and "bandwidth" not in table:
+        table["bandwidth"] = usual(task.y)
+    makes = Make(flow, table, parts.target, parts.law, parts.scale)
+    its, used = makes.plan(problem, {})
+    # all values are fixed, given or not; these are chosen for each run unless they are given
+    left = {"steps", *({*OF_RUN} - {*table})}
     makes = replace(makes, table={o: v for o, v in used.items() if o in acts - left})
-    if sweeps.acts(settings, flow, chosen, "bandwidth"):
-        used["bandwidth"] = bandwidth
-        acts.add("bandwidth")
     ranges = {
         option: _range(BY_NAME[option], value)
         for option, value in used.items()
         if option in acts - {"dt", *chosen} and _varies(BY_NAME[option], value)
     }
-    stepping = None if "dt" in chosen else _range(BY_NAME["dt"], 1.0)
+    # the length of the first step alone has no effect on the others
+    free = "dt" in chosen or isinstance(its.integrator, Controller)
+    stepping = None if free else _range(BY_NAME["dt"], 1.0)
     fixed = {option: Choice([v], v) for option, v in chosen.items() if option != "dt"}
     return Contender(name, makes, {**ranges, **fixed}, FLOWS[flow].line, stepping)
 

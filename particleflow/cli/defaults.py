@@ -14,8 +14,10 @@ SHOWN = 1000
 MOST_SHOWN = 20_000
 # The most rows that are drawn from a file of points by default, so that a large file is fast.
 ROWS = 1000
-# Steps of a run with the suggested dt.
+# Steps of a run; more where a bandwidth has far to fall.
 STEPS = 400
+# The share of the steps in which a bandwidth falls, as in `auto_flow`.
+ANNEAL = 0.6
 # Recorded states, about: the frames of the film.
 RECORDS = 50
 # KALE's penalty lam; between MMD (large) and KL (small, stiff).

@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from particleflow._refusals import Argument, RefusedValueError
+from particleflow.cli.defaults import ANNEAL
 from particleflow.cli.names import FLOWS
 from particleflow.cli.options import BY_NAME, OPTIONS
 from particleflow.cli.parts import METRICS
 from particleflow.cli.records import Record
 from particleflow.cli.toml import Settings, given, of_flow
 
+# Options of the flows that metrics use too.
+OF_KERNEL = ("kernel", "bandwidth")
+# The integrator whose steps follow the flow.
+PACED = "paced"
+# Words for a bandwidth that stays.
+CONSTANT = (Argument("anneal"), " is 0: it stays the same with ", Argument("dt"), " too")
+
 
 def refuse_unused(asked: Settings, settings: Settings, flows: Sequence[str]) -> None:
     """Refuse a flag that none of these flows takes, and one that would change nothing."""
     for option in OPTIONS:
-        if option.flows and asked.get(option.name) is not None and not {*flows} & {*option.flows}:
+        if (
+            option.flows
+            and option.name not in OF_KERNEL
+            and asked.get(option.name) is not None
+            and not {*flows} & {*option.flows}
+        ):
             wanted = f"is an option of {', '.join(option.flows)}"
             raise RefusedValueError(
                 option.name, wanted, f"the flows {', '.join(flows)}", "leave it out"
             )
     measured = settings.get("metrics") or ["mmd2"]
-    for name in ("kernel", "bandwidth"):
+    for name in OF_KERNEL:
         used = any("kernel" in needs(settings, flow) for flow in flows)
         if (
             name in asked
@@ -34,6 +47,14 @@ def refuse_unused(asked: Settings, settings: Settings, flows: Sequence[str]) -> 
                 f" {', '.join(measured)} use",
                 remedy="leave it out",
             )
+    if asked.get("start_bandwidth") is not None and not any(
+        share(settings, flow) for flow in flows
+    ):
+        raise RefusedValueError(
+            "start_bandwidth",
+            (Argument("start_bandwidth"), " is where a bandwidth falls from, and ", *CONSTANT),
+            remedy="leave it out",
+        )
     if "beta_half" in asked and of_flow(settings, "mmd-noise", "beta") == 0:
         raise RefusedValueError(
             "beta_half",
@@ -43,8 +64,8 @@ def refuse_unused(asked: Settings, settings: Settings, flows: Sequence[str]) -> 
 
 
 def refuse_spare(settings: Settings, flow: str, flows: Sequence[str]) -> None:
-    """Refuse an option of a flow that does not act with its ratio, mobility or critic."""
-    taken = {name for record in chosen(settings, flow).values() for name in record.options}
+    """Refuse an option of a flow that does not act with its ratio, mobility, critic or kernel."""
+    taken = acting(settings, flow)
     for option, record in chosen(settings, flow).items():
         members = (BY_NAME[option].names or {}).values()
         for name in dict.fromkeys(name for member in members for name in member.options):
@@ -53,6 +74,7 @@ def refuse_spare(settings: Settings, flow: str, flows: Sequence[str]) -> None:
                 name in taken
                 or value == BY_NAME[name].nothing
                 or not meant(settings, flow, flows, name)
+                or name in record.options
             ):
                 continue
             *some, last = (member.name for member in members if name in member.options)
@@ -65,22 +87,50 @@ def refuse_spare(settings: Settings, flow: str, flows: Sequence[str]) -> None:
 
 
 def chosen(settings: Settings, flow: str) -> dict[str, Record]:
-    """The records chosen for a flow's own options, by option."""
+    """The records chosen for a flow's own options, by option; a kernel only where one is used."""
+    record = FLOWS[flow]
     found: dict[str, Record] = {}
-    for name in FLOWS[flow].options:
+    for name in record.options:
         option = BY_NAME[name]
         if option.names is not None:
-            found[name] = option.names[given(of_flow(settings, flow, name), option.default)]
+            usual = record.defaults.get(name, option.default)
+            found[name] = option.names[given(of_flow(settings, flow, name), usual)]
+    if not any("kernel" in part.arguments for part in (record, *found.values())):
+        found.pop("kernel", None)
     return found
 
 
 def acting(settings: Settings, flow: str) -> set[str]:
-    """The options that act in a flow with the ratio, mobility or critic chosen for it."""
-    parts = chosen(settings, flow)
-    taken = {name for record in parts.values() for name in record.options}
-    members = [member for option in parts for member in (BY_NAME[option].names or {}).values()]
+    """The options that act in a flow with the ratio, mobility, critic or kernel chosen for it."""
+    record, parts = FLOWS[flow], chosen(settings, flow)
+    taken = {name for part in parts.values() for name in part.options}
+    taken |= {"kernel"} if "kernel" in record.arguments else set()
+    members = [m for option in record.options for m in (BY_NAME[option].names or {}).values()]
     spare = {name for member in members for name in member.options} - taken
-    return {*FLOWS[flow].takes} - spare
+    return {*record.takes} - spare
+
+
+def stepper(settings: Settings, flow: str) -> str:
+    """The integrator of a flow.
+
+    Steps are paced in flows whose kernel may be annealed: no fixed dt suits all bandwidths. Who
+    gives dt wants steps of that length.
+    """
+    record = FLOWS[flow]
+    free = "anneal" in record.options and of_flow(settings, flow, "dt") is None
+    paced = free and "kernel" in acting(settings, flow)
+    usual = record.defaults.get("integrator", PACED if paced else "euler")
+    found: str = given(of_flow(settings, flow, "integrator"), usual)
+    return found
+
+
+def share(settings: Settings, flow: str) -> float:
+    """The share of a flow's steps in which its bandwidth falls; 0 where it stays."""
+    if "anneal" not in acting(settings, flow):
+        return 0.0
+    usual = ANNEAL if stepper(settings, flow) == PACED else 0.0
+    found: float = given(of_flow(settings, flow, "anneal"), usual)
+    return found
 
 
 def needs(settings: Settings, flow: str) -> set[str]:
@@ -93,6 +143,9 @@ def meant(settings: Settings, flow: str, flows: Sequence[str], option: str) -> b
     """Was the option given for this flow?
 
     It was if it is in the flow's own table, or given for all and no other flow of the run takes it.
+    What is given of the kernel for all is for the metrics too.
     """
+    if option in OF_KERNEL:
+        return option in settings.get(flow, {})
     others = {*flows} & {*BY_NAME[option].flows} - {flow}
     return option in settings.get(flow, {}) or (settings.get(option) is not None and not others)

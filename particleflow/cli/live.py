@@ -23,14 +23,12 @@ from particleflow.cli import starts
 from particleflow.cli.defaults import MOST_SHOWN, SHOWN
 from particleflow.cli.files import Choices, drawn, target
 from particleflow.cli.flows import PARTS, Maker, Problem, plan
-from particleflow.cli.idle import acting, needs
+from particleflow.cli.idle import acting
 from particleflow.cli.names import FLOWS, TARGETS
 from particleflow.cli.option import Option
-from particleflow.cli.options import BY_NAME
-from particleflow.cli.parts import KERNELS
+from particleflow.cli.options import options_of
 from particleflow.cli.records import Record, table
 from particleflow.cli.starts import short
-from particleflow.cli.task import kernel_of
 from particleflow.cli.toml import Settings, given
 from particleflow.cli.values import checked
 from particleflow.live import Control, Scene, Server, Session
@@ -124,7 +122,8 @@ class Records:
                 )
         self._given = settings
         self._seed = given(settings.get("seed"), 0)
-        options = {option: BY_NAME[option] for option in LABELS}
+        options = {option.name: option for option in options_of("live")}
+        options = {option: options[option] for option in LABELS}
         options["target"] = replace(options["target"], names=known, files=())
         options["n"] = replace(options["n"], most=MOST_SHOWN, lower="take fewer")
         self._options: dict[str, Option] = options
@@ -146,17 +145,17 @@ class Records:
         asked = {**self._given, **{name: wanted.get(name) for name in LABELS}}
         acts = _acting(asked, flow)
         mine: Settings = {name: asked.get(name) for name in acts}
-        kernel, bandwidth = kernel_of(mine, aim.y, [flow])
-        bulk, scale = starts.measured(aim.y, bandwidth)
+        # the bandwidth stays until somebody moves its slider, and so does the step's length
+        mine |= {"anneal": 0.0, "integrator": mine.get("integrator") or _usual(flow)}
+        bulk, scale = starts.measured(aim.y, mine.get("bandwidth"))
         n = wishes.get("n", SHOWN)
         x0 = self._starts.get(
             (*aim.key, n, scale),
             lambda: starts.start({"n": n}, bulk, scale, self._seed + 1)[0],
         )
-        problem = Problem(mine, [flow], aim.name, aim.law, kernel, scale, x0, aim.y)
+        problem = Problem(mine, [flow], aim.name, aim.law, scale, x0, aim.y)
         planned, own = plan(problem, flow, {**PARTS, "noise": _noise})
-        own |= {"flow": flow, "target": aim.name, "n": n, "bandwidth": bandwidth}
-        own |= {"kernel": mine.get("kernel") or "gaussian"}
+        own |= {"flow": flow, "target": aim.name, "n": n}
         shown = [name for name in LABELS if name in {*acts, "flow", "target", "n"}]
         controls = tuple(_control(self._options[name], scale) for name in shown)
         return Scene(
@@ -205,14 +204,15 @@ class Records:
 
 
 def _acting(settings: Settings, flow: str) -> set[str]:
-    """The options that act in a flow; of the kernel's, those that it has."""
+    """The options that act in a flow, and are chosen."""
     acts = acting(settings, flow)
     if FLOWS[flow].brownian:
         acts.discard("integrator")
-    if "kernel" in needs(settings, flow):
-        record = KERNELS[settings.get("kernel") or "gaussian"]
-        acts |= {"kernel", *record.arguments}
     return acts
+
+
+def _usual(flow: str) -> Any:
+    return FLOWS[flow].defaults.get("integrator", "euler")
 
 
 def _noise(maker: Maker, record: Record) -> schedules.Schedule:

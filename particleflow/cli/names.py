@@ -9,34 +9,47 @@ from __future__ import annotations
 from particleflow.cli.records import Flow, Record, Target, table
 
 # The flows that the command `compare` runs by default.
-COMPARED = ("mmd", "mmd-noise", "kale", "mono")
+COMPARED = ("auto", "mmd", "mmd-noise", "kale", "mono")
 # Endings of files of points.
 POINT_FILES = (".csv", ".tsv", ".txt", ".npy", ".npz")
 # Endings of pictures.
 PICTURES = (".png", ".jpg", ".jpeg")
 
+# The options of a flow that may take a kernel whose bandwidth falls.
+ANNEALED = ("kernel", "bandwidth", "anneal", "start_bandwidth")
+
 FLOWS = table(
     Flow(
-        name="mmd",
-        line="gradient flow of MMD^2/2; stalls where the clouds are several bandwidths apart",
+        name="auto",
+        line="recommended: MMD flow with a kernel of heavy tail, which reaches outliers; its"
+        " bandwidth falls from the size of both clouds",
         where="particleflow.flows:mmd_flow",
-        arguments=("kernel", "pairwise"),
-        options=("rtol",),
+        arguments=("kernel", "bandwidth", "pairwise"),
+        options=("rtol", *ANNEALED),
+        defaults={"kernel": "imq"},
+    ),
+    Flow(
+        name="mmd",
+        line="gradient flow of MMD^2/2; with --anneal 0 it stalls where the clouds are several"
+        " bandwidths apart",
+        where="particleflow.flows:mmd_flow",
+        arguments=("kernel", "bandwidth", "pairwise"),
+        options=("rtol", *ANNEALED),
     ),
     Flow(
         name="mmd-noise",
-        line="the same with noise injection: the force is felt at x + beta u, beta decaying to"
-        " zero",
+        line="mmd with --anneal 0 and noise injection: the force is felt at x + beta u, beta"
+        " decaying to zero",
         where="particleflow.flows:mmd_flow",
         arguments=("kernel", "noise", "pairwise"),
-        options=("rtol", "beta", "beta_half"),
+        options=("rtol", "beta", "beta_half", "kernel", "bandwidth"),
     ),
     Flow(
         name="kale",
         line="gradient flow of KALE, between MMD (large lam) and KL (small lam)",
         where="particleflow.flows:kale_flow",
-        arguments=("kernel", "lam", "pairwise"),
-        options=("rtol", "lam"),
+        arguments=("kernel", "lam", "bandwidth", "pairwise"),
+        options=("rtol", "lam", *ANNEALED),
         # KALE solves for its witness with these sums, to a smaller tolerance
         defaults={"rtol": 1e-10},
         positive=True,
@@ -47,7 +60,7 @@ FLOWS = table(
         " h is the --mobility",
         where="particleflow.flows:mono_flow",
         arguments=("estimator", "mobility"),
-        options=("rtol", "ratio", "mobility", "shift", "lam", "first_steps"),
+        options=("rtol", "ratio", "mobility", "shift", "lam", "first_steps", *ANNEALED),
         positive=True,
     ),
     Flow(

@@ -7,25 +7,21 @@ standard library, so that `particleflow --help` answers at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from particleflow._refusals import Argument, Keyword, Refusal, Sentence
 from particleflow.cli.defaults import (
     EXACT_UNASKED,
-    FIRST_STEPS,
-    HALVINGS,
-    LAM,
     LARGEST,
-    LONGEST,
     ONE_THREAD,
     PARTICLES,
     RECORDS,
     ROWS,
-    RTOL,
     SAMPLES,
     SHOWN,
-    STEPS,
     processors,
 )
+from particleflow.cli.flow_options import FLOW_OPTIONS
 from particleflow.cli.names import (
     COMPARED,
     FLOWS,
@@ -34,15 +30,10 @@ from particleflow.cli.names import (
     STARTS,
     TARGETS,
 )
-from particleflow.cli.option import FLOW, OUTPUT, PROBLEM, STUDY, WHAT, WINDOW, Option, Tuned
+from particleflow.cli.option import OUTPUT, PROBLEM, STUDY, WHAT, WINDOW, Option
 from particleflow.cli.parts import (
-    CRITICS,
     FILMS,
-    INTEGRATORS,
-    KERNELS,
     METRICS,
-    MOBILITIES,
-    RATIOS,
     RECORDED,
 )
 from particleflow.cli.study_options import STUDY_OPTIONS
@@ -149,145 +140,7 @@ OPTIONS = (
         most=processors(),
         lower=f"this machine has {processors()} processors",
     ),
-    Option("kernel", "text", FLOW, "the kernel (default: gaussian)", "NAME", KERNELS),
-    Option(
-        "bandwidth",
-        "number",
-        FLOW,
-        "its length (default: in the plane a quarter of the target's median distance)",
-        "L",
-        above=0,
-        remedy="leave it out to have one chosen",
-        tuned=Tuned(0.25, 4.0, relative=True),
-    ),
-    Option(
-        "steps",
-        "whole",
-        FLOW,
-        f"number of steps (default: {STEPS})",
-        "STEPS",
-        least=1,
-        most=LONGEST,
-        lower="raise --dt",
-        default=STEPS,
-    ),
-    Option(
-        "dt",
-        "number",
-        FLOW,
-        "time step (default: each flow's own, from its fastest rate)",
-        "DT",
-        above=0,
-        remedy="leave it out to have one chosen",
-        tuned=Tuned(0.125, 8.0, relative=True),
-    ),
-    Option(
-        "integrator",
-        "text",
-        FLOW,
-        "how to step (default: euler; of langevin: euler-maruyama)",
-        "NAME",
-        INTEGRATORS,
-        default="euler",
-    ),
-    Option(
-        "rtol",
-        "number",
-        FLOW,
-        f"relative accuracy of sums over pairs (default: {RTOL:g}; of kale"
-        f" {FLOWS['kale'].defaults['rtol']:g})",
-        "RTOL",
-        above=0,
-        most=0.1,
-        default=RTOL,
-    ),
-    Option(
-        "lam",
-        "number",
-        FLOW,
-        "kale, mono with --ratio kale: the penalty; large: MMD, small: KL-like, stiff (default:"
-        f" {LAM})",
-        "LAM",
-        above=0,
-        default=LAM,
-        tuned=Tuned(1e-4, 1.0),
-    ),
-    Option(
-        "beta",
-        "number",
-        FLOW,
-        "mmd-noise: noise at first (default: the target's deviation)",
-        "BETA",
-        least=0,
-        tuned=Tuned(0.1, 4.0, relative=True),
-    ),
-    Option(
-        "beta_half",
-        "number",
-        FLOW,
-        f"mmd-noise: steps that halve it (default: --steps / {HALVINGS})",
-        "STEPS",
-        above=0,
-        tuned=Tuned(0.25, 4.0, relative=True),
-    ),
-    Option(
-        "ratio",
-        "text",
-        FLOW,
-        "mono: the estimator of the ratio (default: kde)",
-        "NAME",
-        RATIOS,
-        default="kde",
-    ),
-    Option(
-        "mobility",
-        "text",
-        FLOW,
-        "mono: h of the log ratio (default: logit)",
-        "NAME",
-        MOBILITIES,
-        default="logit",
-    ),
-    Option(
-        "shift",
-        "number",
-        FLOW,
-        "mono with --mobility vanilla: the shift C (default: 0)",
-        "C",
-        default=0.0,
-        nothing=0.0,
-        tuned=Tuned(0.0, 5.0, linear=True),
-    ),
-    Option(
-        "critic",
-        "text",
-        FLOW,
-        "w1: the potential (default: exact)",
-        "NAME",
-        CRITICS,
-        default="exact",
-    ),
-    Option(
-        "first_steps",
-        "whole",
-        FLOW,
-        "mono with --ratio classifier, w1 with a network: steps of Adam before the first step"
-        f" (default: {FIRST_STEPS})",
-        "STEPS",
-        least=1,
-        most=LONGEST,
-        default=FIRST_STEPS,
-        tuned=Tuned(100, 3000),
-    ),
-    Option(
-        "temperature",
-        "number",
-        FLOW,
-        "langevin: of the Brownian motion (default: 1)",
-        "T",
-        least=0,
-        default=1.0,
-    ),
+    *FLOW_OPTIONS,
     *STUDY_OPTIONS,
     Option(
         "out",
@@ -356,18 +209,32 @@ NOT_LIVE = (
     "start_mean",
     "start_std",
     "steps",
+    "anneal",
+    "start_bandwidth",
     "beta_half",
     "threads",
 )
+# The names that `live` lacks: there a bandwidth stays until its slider moves.
+LACKING = {"flow": ("auto",), "integrator": ("paced",)}
 
 
 def options_of(command: str) -> tuple[Option, ...]:
     """The options of `run`, `compare` or `live`."""
     if command == "live":
-        return tuple(o for o in OPTIONS if o.group not in NOT_LIVE and o.name not in NOT_LIVE)
+        return tuple(
+            _live(o) for o in OPTIONS if o.group not in NOT_LIVE and o.name not in NOT_LIVE
+        )
     other = {name for c, name in OF_COMMAND.items() if c != command}
     groups = {WINDOW} if command == "compare" else {WINDOW, STUDY}
     return tuple(o for o in OPTIONS if o.group not in groups and o.name not in other)
+
+
+def _live(option: Option) -> Option:
+    """An option as `live` takes it."""
+    if option.names is None or option.name not in LACKING:
+        return option
+    names = {k: v for k, v in option.names.items() if k not in LACKING[option.name]}
+    return replace(option, names=names)
 
 
 def as_flag(word: Argument) -> str:

@@ -40,9 +40,9 @@ WITHOUT_OPTIONS = ("benchmark", "list")
 # Examples to copy, by command, with an explanation where one is needed.
 EXAMPLES = {
     "": {
-        "compare --target rings": "the four flows on three rings",
-        "run --target points.csv --flow kale --out out/": (
-            "your own points; everything else is chosen from their scale"
+        "compare --target rings": "five flows on three rings",
+        "run --target points.csv --flow auto --out out/": (
+            "your own points; everything else is chosen from both clouds"
         ),
         "run --config out/config.toml --out again/": "the same run again, bit for bit",
         "live --target rings": "a running flow, with sliders",
@@ -50,13 +50,16 @@ EXAMPLES = {
         "list": "",
     },
     "run": {
-        "run --flow kale --target rings --out out/": "",
+        "run --flow auto --target rings --out out/": "",
         "run --flow mmd-noise --target picture.png --m 500 --out out/": "",
         "run --flow mono --mobility vanilla --shift 3 --target digits --out out/": "",
-        "run --config out/config.toml --dt 0.001 --out finer/": "a run again, with another dt",
+        "run --flow mmd --target rings --dt 0.05 --out fixed/": (
+            "one bandwidth, steps of one length"
+        ),
+        "run --config out/config.toml --steps 1000 --out longer/": "a run again, with more steps",
     },
     "compare": {
-        "compare --target rings --flows mmd,mmd-noise,kale,mono --out out/": "",
+        "compare --target rings --flows auto,mmd,kale,mono --out out/": "",
         "compare --target rings --seeds 10 --tune 16 --out out/": (
             "who wins, each flow tuned alike"
         ),

@@ -7,42 +7,51 @@ from particleflow.cli.records import Kernel, Metric, Record, table
 # The most points for exact transport: its memory grows with their square.
 EXACT_AT_MOST = 5000
 
+# The options of a kernel that has a bandwidth.
+SCALED = ("bandwidth", "anneal", "start_bandwidth")
+
 KERNELS = table(
     Kernel(
         name="gaussian",
         line="exp(-r^2 / (2 bandwidth^2))",
         where="particleflow.kernels:Gaussian",
         arguments=("bandwidth",),
+        options=SCALED,
     ),
     Kernel(
         name="laplace",
         line="exp(-r / bandwidth)",
         where="particleflow.kernels:Laplace",
         arguments=("bandwidth",),
+        options=SCALED,
     ),
     Kernel(
         name="matern32",
         line="(1 + a) exp(-a), a = sqrt(3) r / bandwidth",
         where="particleflow.kernels:Matern32",
         arguments=("bandwidth",),
+        options=SCALED,
     ),
     Kernel(
         name="matern52",
         line="(1 + a + a^2/3) exp(-a), a = sqrt(5) r / bandwidth",
         where="particleflow.kernels:Matern52",
         arguments=("bandwidth",),
+        options=SCALED,
     ),
     Kernel(
         name="imq",
         line="inverse multiquadric (1 + r^2 / bandwidth^2)^(-1/2), with heavy tails",
         where="particleflow.kernels:IMQ",
         arguments=("bandwidth",),
+        options=SCALED,
     ),
     Kernel(
         name="cauchy",
         line="1 / (1 + r^2 / bandwidth^2), the rational quadratic of exponent 1",
         where="particleflow.kernels:Cauchy",
         arguments=("bandwidth",),
+        options=SCALED,
     ),
     Kernel(
         name="energy",
@@ -57,14 +66,14 @@ RATIOS = table(
         line="of two kernel density estimates",
         where="particleflow.estimators:KDE",
         arguments=("kernel", "pairwise"),
-        options=("rtol",),
+        options=("rtol", "kernel"),
     ),
     Record(
         name="kale",
         line="KALE's regularised log ratio (--lam)",
         where="particleflow.estimators:KALE",
         arguments=("kernel", "lam", "pairwise"),
-        options=("rtol", "lam"),
+        options=("rtol", "lam", "kernel"),
         defaults={"rtol": 1e-10},
     ),
     Record(
@@ -72,27 +81,28 @@ RATIOS = table(
         line="least squares on kernels at target points, with a ridge",
         where="particleflow.estimators:ULSIF",
         arguments=("kernel", "pairwise"),
-        options=("rtol",),
+        options=("rtol", "kernel"),
     ),
     Record(
         name="rulsif",
         line="the same for the ratio relative to a mixture of both, which is bounded",
         where="particleflow.estimators:RuLSIF",
         arguments=("kernel", "pairwise"),
-        options=("rtol",),
+        options=("rtol", "kernel"),
     ),
     Record(
         name="kliep",
         line="kernels at target points that maximise the likelihood",
         where="particleflow.estimators:KLIEP",
         arguments=("kernel", "pairwise"),
-        options=("rtol",),
+        options=("rtol", "kernel"),
     ),
     Record(
         name="logistic",
         line="logistic regression on features of the kernel, with a ridge",
         where="particleflow.estimators:KernelLogistic",
         arguments=("kernel",),
+        options=("kernel",),
     ),
     Record(
         name="classifier",
@@ -174,6 +184,11 @@ MOBILITIES = table(
     ),
 )
 INTEGRATORS = table(
+    Record(
+        name="paced",
+        line="Euler with steps as long as the change of the velocity allows; --dt is the first",
+        where="particleflow.integrators:Paced",
+    ),
     Record(
         name="euler",
         line="forward Euler, order 1, one fit a step",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from particleflow._words import called, number, shown
 from particleflow.cli.task import Task
@@ -52,11 +53,21 @@ def heading(task: Task) -> str:
     """The choices of a run, before it begins."""
     facts = shared(task)
     for name in task.plans:
-        facts[name] = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in task.settings[name].items()
-        )
+        facts[name] = _told(task.settings[name], task.settings)
     return listed(facts, task.notes)
+
+
+def _told(own: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
+    """The settings of a flow: its kernel where it differs from that of all, and its bandwidths."""
+    told = {key: f"{value:g}" if isinstance(value, float) else value for key, value in own.items()}
+    start, last = (told.pop(key, None) for key in ("start_bandwidth", "bandwidth"))
+    if start is not None:
+        told["bandwidth"] = f"{start} to {last}"
+    elif last is not None and own["bandwidth"] != shared.get("bandwidth"):
+        told["bandwidth"] = last
+    if own.get("kernel") == shared["kernel"]:
+        del told["kernel"]
+    return ", ".join(f"{key} {value}" for key, value in told.items())
 
 
 def shared(task: Task) -> dict[str, str]:

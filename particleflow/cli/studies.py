@@ -12,8 +12,8 @@ from pathlib import Path
 from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import shown
-from particleflow.cli import folder, sweeps
-from particleflow.cli.contenders import contenders
+from particleflow.cli import folder, idle, sweeps
+from particleflow.cli.contenders import OF_RUN, contenders
 from particleflow.cli.defaults import MOST_JOBS, processors
 from particleflow.cli.draws import Drawn
 from particleflow.cli.options import BY_NAME, OPTIONS
@@ -116,7 +116,11 @@ def _repeating(first: Task, asked: Settings, study: Study) -> Settings:
     swept = sweeps.swept(asked)
     chosen = {
         **{name: first.settings.get(name) for name in first.settings if name not in sweeps.IDLE},
-        **{option.name: asked.get(option.name) for option in OPTIONS if option.flows},
+        **{
+            option.name: asked.get(option.name)
+            for option in OPTIONS
+            if option.flows and option.name not in idle.OF_KERNEL
+        },
         "seeds": study.seeds,
         "tune": study.tuning or None,
         "sweep": asked.get("sweep"),
@@ -128,7 +132,7 @@ def _repeating(first: Task, asked: Settings, study: Study) -> Settings:
             **{
                 name: value
                 for name, value in first.settings[flow].items()
-                if BY_NAME[name].default is None and name not in ("dt", *swept)
+                if _kept(name) and name not in swept
             },
             **asked.get(flow, {}),
         }
@@ -140,6 +144,13 @@ def _repeating(first: Task, asked: Settings, study: Study) -> Settings:
         for option in OPTIONS
         if chosen.get(option.name) is not None
     } | mine
+
+
+def _kept(name: str) -> bool:
+    """Is it written for a flow though it was not given? Not what each contender or run chooses."""
+    if name in idle.OF_KERNEL:
+        return True
+    return BY_NAME[name].default is None and name not in ("steps", "integrator", "anneal", *OF_RUN)
 
 
 def _own_steps(first: Task, asked: Settings) -> bool:

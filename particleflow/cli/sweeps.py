@@ -12,16 +12,13 @@ from typing import Any
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import did_you_mean
 from particleflow.cli import toml
-from particleflow.cli.idle import acting, needs
+from particleflow.cli.idle import acting
 from particleflow.cli.options import BY_NAME, OPTIONS
-from particleflow.cli.parts import KERNELS
 from particleflow.cli.toml import Settings, given
 from particleflow.cli.values import from_text
 
 # Swept options that make a problem of their own for each value.
 SIZES = ("n", "m")
-# Options of the whole run that a flow may take several values of.
-OF_KERNEL = ("kernel", "bandwidth")
 # Options that every run of a study shares.
 SHARED = ("steps",)
 # Options that do nothing in a study: it makes no film, and records at places of its own.
@@ -75,7 +72,7 @@ def _refuse_name(name: str) -> None:
     known = [
         option.name
         for option in OPTIONS
-        if (option.flows or option.name in (*SIZES, *OF_KERNEL)) and option.name not in SHARED
+        if (option.flows or option.name in SIZES) and option.name not in SHARED
     ]
     if name in known:
         return
@@ -122,11 +119,7 @@ def problems(sweeps: dict[str, list[Any]]) -> list[Values]:
 
 def acts(settings: Settings, flow: str, chosen: Values, option: str) -> bool:
     """Does an option change the flow, with the values chosen so far?"""
-    mine = {**settings, flow: {**settings.get(flow, {}), **chosen}}
-    if option not in OF_KERNEL:
-        return option in acting(mine, flow)
-    kernel = KERNELS[chosen.get("kernel") or settings.get("kernel") or "gaussian"]
-    return "kernel" in needs(mine, flow) and (option == "kernel" or option in kernel.arguments)
+    return option in acting({**settings, flow: {**settings.get(flow, {}), **chosen}}, flow)
 
 
 def named(begin: str, chosen: Values) -> str:

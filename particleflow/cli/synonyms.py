@@ -17,6 +17,7 @@ def _others(words: Mapping[str, str]) -> dict[str, str]:
 NAMES: dict[str, dict[str, str]] = {
     "flow": _others(
         {
+            "auto": "automatic default recommended best",
             "mono": "monoflow kl gan js",
             "mmd-noise": "noise noisy",
             "w1": "wgan wasserstein ot emd",
@@ -87,6 +88,7 @@ NAMES: dict[str, dict[str, str]] = {
     ),
     "integrator": _others(
         {
+            "paced": "auto automatic",
             "euler": "forward-euler explicit rk1",
             "heun": "rk2 trapezoidal",
             "rk4": "runge-kutta rk",
@@ -109,6 +111,7 @@ OTHER_FLAGS = _others(
         "dt": "lr learning-rate step-size stepsize eta",
         "steps": "iterations iters iter epochs num-steps",
         "bandwidth": "sigma length-scale lengthscale width",
+        "anneal": "annealing continuation",
         "out": "output outdir folder directory",
         "lam": "lambda reg penalty",
         "n": "particles num-particles",

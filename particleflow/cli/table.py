@@ -71,6 +71,8 @@ def _cells(name: str, task: Task, outcome: Outcome, told: Summary | None) -> lis
     dt = f"{task.plans[name].dt:g}"
     if told is None:
         return [name, _ended_without_path(name, outcome), "", dt, ""]
+    if told.lengths is not None:
+        dt = f"{told.lengths[0]:.2g} to {told.lengths[1]:.2g}"
     ended, seconds = told.verdict, "" if told.seconds is None else f"{told.seconds:.1f} s"
     if ended == "unstable":
         ended = f"UNSTABLE from step {told.unstable_from}"

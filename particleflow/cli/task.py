@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from particleflow import _checks, kernels, metrics, samplers
+from particleflow import _checks, metrics, samplers
 from particleflow._refusals import RefusedValueError
 from particleflow._typing import Points
-from particleflow.cli import starts
+from particleflow.automatic import unlike
+from particleflow.cli import scales, starts
 from particleflow.cli.defaults import (
     DIRECTIONS,
     EXACT_UNASKED,
@@ -26,11 +27,11 @@ from particleflow.cli.defaults import (
 )
 from particleflow.cli.files import Choices, drawn, target
 from particleflow.cli.flows import Plan, Problem, plan
-from particleflow.cli.names import FLOWS, TARGETS
+from particleflow.cli.names import TARGETS
 from particleflow.cli.options import OPTIONS
-from particleflow.cli.parts import EXACT_AT_MOST, KERNELS, METRICS
+from particleflow.cli.parts import EXACT_AT_MOST, METRICS
 from particleflow.cli.paths import absolute
-from particleflow.cli.starts import short
+from particleflow.cli.scales import kernel_of
 from particleflow.cli.toml import Settings, given
 from particleflow.samplers.data import Rows
 from particleflow.saving import POINTS as GRID_POINTS
@@ -88,11 +89,11 @@ def task(settings: Settings, names: Sequence[str], *, spare: bool = False) -> Ta
     if spare and isinstance(law, Rows):
         m = _third(law, m, usual)
     y = drawn(law, m, "m", seed, default=usual)
-    kernel, bandwidth = kernel_of(settings, y, names)
+    kernel, bandwidth = kernel_of(settings, y)
     bulk, scale = starts.measured(y, bandwidth)
     x0, around, start = starts.start(settings, bulk, scale, seed + 1, project)
     wanted, notes = _metrics(settings.get("metrics"), x0, y)
-    notes = [*starts.notes(settings, names, y, bulk, scale), *notes]
+    notes = [*starts.notes(settings, names, y, bulk, scale), *_unlike(y), *notes]
     records = _checks.count(given(settings.get("records"), RECORDS), "records")
     most = max(1, RECORDED // (x0.nbytes * len(names)) - 1)
     record = settings.get("record") or []
@@ -106,7 +107,8 @@ def task(settings: Settings, names: Sequence[str], *, spare: bool = False) -> Ta
     threads = given(
         settings.get("threads"), processors() if max(len(x0), len(y)) > ONE_THREAD else 1
     )
-    problem = Problem(settings, names, name, law, kernel, scale, x0, y)
+    count = scales.steps(settings, names, x0, y)
+    problem = Problem(settings, names, name, law, scale, x0, y, count)
     made = {flow: plan(problem, flow) for flow in names}
     plans = {flow: its for flow, (its, _) in made.items()}
     tables = {flow: table for flow, (_, table) in made.items()}
@@ -160,6 +162,18 @@ def task(settings: Settings, names: Sequence[str], *, spare: bool = False) -> Ta
     )
 
 
+def _unlike(y: Tensor) -> list[str]:
+    """A remark on columns of different scales."""
+    found = unlike(y)
+    if found is None:
+        return []
+    wide, narrow, ratio = found
+    return [
+        f"target: column {wide} is {ratio:.3g} times as wide as column {narrow}, which distances"
+        " hardly see: divide the columns of target and start by their deviations to weigh all alike"
+    ]
+
+
 def _third(law: Rows, m: int | None, usual: int) -> int:
     """The number of rows that flows see: `m`, or `usual`, and at most a third of all."""
     most = len(law) // 3
@@ -195,35 +209,6 @@ def spacing(steps: int, records: int, most: int = 10**9) -> int:
 def _directions(points: int) -> int:
     """The number of directions of the sliced distance, for clouds of `points` points in all."""
     return int(min(MOST_DIRECTIONS, max(DIRECTIONS, SORTED // points)))
-
-
-def kernel_of(
-    settings: Settings, y: Tensor, names: Sequence[str]
-) -> tuple[kernels.Kernel, float | None]:
-    """The kernel of these flows, and its bandwidth, chosen from the target if it is not given."""
-    record, bandwidth = KERNELS[settings.get("kernel") or "gaussian"], settings.get("bandwidth")
-    stuck = [] if record.positive else [flow for flow in names if FLOWS[flow].positive]
-    if stuck:
-        raise RefusedValueError(
-            "kernel",
-            f"{record.name} is not positive, which {stuck[0]} needs",
-            remedy="use it with mmd or mmd-noise, or take laplace",
-        )
-    if "bandwidth" not in record.arguments:
-        if bandwidth is not None:
-            told = f"has no meaning for the kernel {record.name}"
-            raise RefusedValueError("bandwidth", told, remedy="leave it out")
-        return record.make(), None
-    if bandwidth is None:
-        try:
-            bandwidth = short(kernels.default_bandwidth(y))
-        except ValueError:
-            raise RefusedValueError(
-                "bandwidth",
-                "cannot be chosen from the target, most of whose points coincide",
-                remedy="give a length",
-            ) from None
-    return record.make(lambda _: bandwidth), bandwidth
 
 
 def _metrics(asked: list[str] | None, x0: Tensor, y: Tensor) -> tuple[list[str], list[str]]:

@@ -277,7 +277,8 @@ class Flow:
         The step is half of the inverse of that rate: Euler's method is stable up to twice the
         inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
         inverse. A `Reaction` lowers the step where masses change faster. The step moves no particle
-        by more than a quarter of the extent, and is rounded down to two digits. A lam that changes
+        by more than a quarter of the extent, and is rounded down to two digits. Where the kernel
+        has a kink, the rate is measured over a quarter of the target's spacing. A lam that changes
         during a run is taken as at the start: pass a `dt` that fits its least value. A bandwidth
         that changes is taken as at `clock`, by default the start.
         `particleflow.stiffness` tells how the rate is found, and what is done without one. Cost:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from particleflow.clouds import Cloud, Target
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
 from particleflow.integrators.base import Controller, Refit, State, UnconvergedError
+from particleflow.integrators.last import LastSlope
 from particleflow.integrators.runge_kutta import (
     DormandPrince,
     Embedded,
@@ -43,23 +43,6 @@ SMALL = 1e-4
 SHORTEST = 1e-10
 # The longest step, in units of the first accepted one: the flow is at rest.
 LONGEST = 1e6
-
-
-class _Last:
-    """The velocity at the end of the last step, for the fit there: dropping it costs time alone."""
-
-    def __init__(self) -> None:
-        self._entry: tuple[weakref.ref[Fit], Slope] | None = None
-
-    def of(self, fit: Fit) -> Slope | None:
-        entry = self._entry
-        return entry[1] if entry is not None and entry[0]() is fit else None
-
-    def keep(self, fit: Fit, slope: Slope) -> None:
-        self._entry = weakref.ref(fit), slope
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return _Last, ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +90,7 @@ class Adaptive(Controller):
     scheme: Embedded = DormandPrince()
     rtol: float = field(default=1e-3, kw_only=True)
     atol: float = field(default=0.0, kw_only=True)
-    _last: _Last = field(default_factory=_Last, init=False, repr=False, compare=False)
+    _last: LastSlope = field(default_factory=LastSlope, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.scheme, Embedded):

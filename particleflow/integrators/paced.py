@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -13,12 +13,12 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Target
-from particleflow.estimators import Fit
+from particleflow.clouds import Cloud, Target
 from particleflow.estimators.base import smoothness_of
 from particleflow.flows import Flow
 from particleflow.integrators.base import Controller, Refit, State
-from particleflow.integrators.runge_kutta import Slope, advance
+from particleflow.integrators.last import LastSlope
+from particleflow.integrators.runge_kutta import advance, stage_clock
 
 # The largest ratio of a step's length to that of the step before.
 GROWTH = 1.5
@@ -71,9 +71,7 @@ class Paced(Controller):
     """
 
     change: float = 0.5
-    _seen: tuple[Fit, Flow, Slope] | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
+    _last: LastSlope = field(default_factory=LastSlope, init=False, repr=False, compare=False)
     order: ClassVar[float] = 1.0
     stages: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
@@ -83,9 +81,6 @@ class Paced(Controller):
         object.__setattr__(self, "change", _checks.positive(self.change, "change", remedy=remedy))
         if self.change >= 2:
             raise RefusedValueError("change", "must be less than 2", f"{self.change:g}", remedy)
-
-    def __reduce__(self) -> tuple[type[Paced], tuple[float]]:
-        return Paced, (self.change,)  # without the velocity, whose fit cannot be pickled
 
     def check(self, flow: Flow, target: Target) -> None:
         if flow.noise is not None or flow.diffusion is not None:
@@ -112,7 +107,7 @@ class Paced(Controller):
     def step(
         self, flow: Flow, refit: Refit, state: State, dt: float
     ) -> tuple[Cloud, float, Memory]:
-        slope = self._slope(flow, state.x, state.fit, state.clock)
+        slope = self._last.of(state.fit) or flow.velocity(state.x, state.fit, state.clock)
         pace = state.stepper.get("pace")
         fastest, rejected = (0.0, 0.0) if pace is None else map(float, pace[1:])
         most = FIRST_TRIES if pace is None else TRIES
@@ -120,12 +115,13 @@ class Paced(Controller):
         while True:
             x = advance(state.x, [slope], (1.0,), length)
             fit = refit.ahead(x, length)
-            ahead = self._slope(flow, x, fit, replace(state.clock, t=state.clock.t + length))
+            ahead = flow.velocity(x, fit, stage_clock(state.clock, length))
             change = _change(slope[0], ahead[0])
             if change <= REJECTED * self.change or tries == most or length <= least:
                 break
             length = max(least, length * max(SHRINKAGE, self.change / change))
             tries += 1
+        self._last.keep(fit, ahead)
         fastest = max(change / length, KEPT * fastest)
         wanted = GROWTH * length
         if fastest > 0:
@@ -140,15 +136,6 @@ class Paced(Controller):
                 "dt": torch.tensor(wanted, dtype=torch.float64, device="cpu"),
             },
         )
-
-    def _slope(self, flow: Flow, x: Cloud, fit: Fit, clock: Clock) -> Slope:
-        """The velocity under a fit. That of a fit made ahead is kept for the step from there."""
-        seen = self._seen  # read once: another thread may store its own meanwhile
-        if seen and seen[0] is fit and seen[1] is flow:
-            return seen[2]
-        slope = flow.velocity(x, fit, clock)
-        object.__setattr__(self, "_seen", (fit, flow, slope))
-        return slope
 
 
 def _change(before: Tensor, after: Tensor) -> float:

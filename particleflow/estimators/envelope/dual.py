@@ -181,6 +181,11 @@ class Dual:
         floor = 0.5 * float((self.mass * self.divergence.ratio_slope(point.u)) @ uncertain**2)
         return max(rtol**2 * scale / (2 * lam), floor)
 
+    def rounding(self, point: Point, lam: float) -> float:
+        """The gap that rounding of K a may leave, where h is a small difference of large sums."""
+        lost = ROUNDING * point.image.abs() / lam
+        return 0.5 * float((self.mass * self.divergence.ratio_slope(point.u)) @ lost**2)
+
 
 def small_gap(
     t: Float[Tensor, "M"],

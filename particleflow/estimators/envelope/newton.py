@@ -35,6 +35,8 @@ TINY = 1e-300
 # Rough products are too rough where a full step from a small residual leaves more than this share
 # of the gap.
 SLOW = 0.1
+# Iterations after which a gap that rounding explains is small enough; a warm fit takes 2 to 5.
+PATIENCE = 30
 # The shortest step that the line search tries, as a share of the full step.
 SHORTEST = 1e-8
 
@@ -126,8 +128,10 @@ class Run:
         """
         dual = self.dual
         point = dual.with_image(point.u, point.a, point.image, lam)
-        for _ in range(self.max_iterations):
+        for taken in range(self.max_iterations):
             enough = dual.enough(point, lam, rtol)
+            if taken >= PATIENCE:
+                enough = max(enough, dual.rounding(point, lam))
             if point.gap <= enough:
                 point = dual.certified(point)
                 if point.gap <= enough:
@@ -136,11 +140,14 @@ class Run:
             self.iterations += 1
             after = self._step(point, lam, enough)
             if after is None:
-                finite = math.isfinite(point.value)
-                self.trouble = (
-                    "no step lowers the dual any more" if finite else "the dual is not finite"
-                )
-                return dual.certified(point)
+                point = dual.certified(point)
+                if not math.isfinite(point.value):
+                    self.trouble = "the dual is not finite"
+                elif point.gap <= dual.rounding(point, lam):
+                    self.trouble = ""
+                else:
+                    self.trouble = "no step lowers the dual any more"
+                return point
             point = after
         point = dual.certified(point)
         reached = point.gap <= dual.enough(point, lam, rtol)

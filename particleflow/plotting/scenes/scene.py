@@ -265,7 +265,8 @@ class Scene:
         some = run.particles[[j, min(j + 1, len(run) - 1)]].detach().cpu().double().numpy()
         times = run.times[[j, min(j + 1, len(run) - 1)]].tolist()
         if run.anew is not None and len(run) > 1:  # these did not travel
-            some[1][run.anew[j + 1].numpy()] = some[0][run.anew[j + 1].numpy()]
+            jumped = run.anew[j + 1].cpu().numpy()
+            some[1][jumped] = some[0][jumped]
         return (some[1] - some[0]) / ((times[1] - times[0]) or 1.0)
 
     def along(self, name: str, step: float) -> Float[np.ndarray, "N e"]:
