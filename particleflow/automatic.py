@@ -165,6 +165,7 @@ def auto_flow(
             "mobility", f"is for the kind mono, not {kind}", remedy="leave it out"
         )
     x, y = as_clouds(x, y, "x")
+    x, y = _with_mass(x), _with_mass(y)
     size = extent(x.points, y.points)
     if not size > 0:
         raise ValueError(
@@ -263,6 +264,14 @@ def unlike(points: Float[Tensor, "M d"]) -> tuple[int, int, float] | None:
         return None
     narrow = torch.where(spread > 0, spread, math.inf)
     return int(spread.argmax()), int(narrow.argmin()), float(used.max() / used.min())
+
+
+def _with_mass(cloud: Cloud) -> Cloud:
+    """The points that have mass: no others are seen by a flow."""
+    if cloud.log_mass is None:
+        return cloud
+    there = cloud.mass > 0
+    return Cloud(cloud.points[there], log_mass=cloud.log_mass[there])
 
 
 def copies(x: Cloud) -> Bool[Tensor, "N"]:

@@ -104,7 +104,7 @@ class FisherRao(Reaction):
     rate : float
         > 0, in 1 / (time x the unit of F). 1 gives both metrics the same weight.
 
-    Source: Gallouet and Monsaingeon (2017); Lu, Lu and Nolen (2019), equation 1.6 for KL.
+    Source: Gallouet and Monsaingeon (2017); Lu, Lu and Nolen (2019) for KL.
     """
 
     rate: float = 1.0
@@ -151,7 +151,7 @@ class ForceTransport(Reaction):
     rate : float
         > 0, in 1 / time.
 
-    Source: Gladin, Dvurechensky, Mielke and Zhu (2024), equation 12 and algorithm 1.
+    Source: Gladin, Dvurechensky, Mielke and Zhu (2024), spherical IFT and its split JKO steps.
     """
 
     kernel: Kernel | FeatureKernel | Callable[[Tensor], Tensor]

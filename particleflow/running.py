@@ -10,6 +10,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from particleflow import _checks
 from particleflow._supplied import Supplied, in_short
 from particleflow.advice import Advice
@@ -22,6 +26,9 @@ from particleflow.remedies import AUTO
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
 from particleflow.watch import Watch, narrow, noted
+
+# The types of one truth value in an array.
+BOOLS = (np.dtype(bool), torch.bool)
 
 Stop: TypeAlias = Callable[[State], bool | str | None]
 """Asked after each step; a run ends where it returns True, or the reason in words."""
@@ -245,7 +252,9 @@ def _reason(stop: Stop, state: State) -> str:
     """Why a run ends at a state, in the words of its rule; empty where it goes on."""
     with Supplied("stop", stop):
         found: Any = stop(state)
-        if found is None or found is False or found == "":
+        if isinstance(found, np.bool_ | Tensor) and found.shape == () and found.dtype in BOOLS:
+            found = bool(found)
+        if found is None or found is False or (isinstance(found, str) and not found):
             return ""
         if found is True:
             return "`stop` was True"

@@ -108,6 +108,15 @@ def with_dt(start: Snapshot, dt: float) -> Snapshot:
     return replace(start, stepper=kept)
 
 
+def afresh(start: Snapshot) -> Snapshot:
+    """The start of a run with another flow or target: what the integrator remembers is dropped.
+
+    Lengths, velocities and rests are those of the flow before.
+    """
+    kept = {name: value for name, value in start.stepper.items() if name == "origin"}
+    return replace(start, stepper=kept)
+
+
 class _Fits:
     """The fits of the step from one state, as `Refit` asks."""
 

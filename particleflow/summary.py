@@ -71,6 +71,8 @@ class Summary:
         The first unstable step.
     metrics : tuple of (label, first value, last value)
         The last value that is a number: a run may go on without a metric.
+    notes : tuple of str
+        What the flow saw of its stragglers, and how often it placed particles anew.
     message : str
         The message of the trajectory, for a run whose status is not "completed".
     advice : tuple of Advice
@@ -95,6 +97,7 @@ class Summary:
     stopped: str = ""
     unstable_from: int | None = None
     metrics: tuple[tuple[str, float, float], ...] = ()
+    notes: tuple[str, ...] = ()
     message: str = ""
     advice: tuple[Advice, ...] = ()
 
@@ -141,6 +144,7 @@ class Summary:
                 for name, v in metrics.items()
                 if len(v)
             ),
+            notes=_notes(report),
             message=message,
             advice=advice,
         )
@@ -173,6 +177,7 @@ class Summary:
         lines += [line for line in told if line != same]
         if self.strays is not None:
             lines.append(self.strays_said)
+        lines += self.notes
         said = [str(advice).removeprefix(f"{self.strays_said}: ") for advice in self.advice]
         return "\n".join([*lines, *([self.message] if self.message else said)])
 
@@ -180,3 +185,15 @@ class Summary:
     def floor_said(self) -> str:
         """The floor in words: "floor 0.095"; empty without one."""
         return "" if self.floor is None else f"floor {self.floor:.2g}"
+
+
+def _notes(report: Mapping[str, Any]) -> tuple[str, ...]:
+    found, far = [], report.get("stragglers")
+    if far is not None:
+        first = number(far["first"], "particle")
+        found.append(f"beyond reach: {first} at the start, {far['last']} at the end")
+    found += [
+        f"{name}: {number(count['times'], 'time')}, {number(count['particles'], 'particle')}"
+        for name, count in report.get("renewals", {}).items()
+    ]
+    return tuple(found)

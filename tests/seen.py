@@ -196,6 +196,22 @@ def of_schedule(schedule: Any) -> list[float]:
     return [schedule(Clock(0.3 * n, n)) for n in range(9)]
 
 
+def of_bandwidth(rule: Any) -> list[float]:
+    """The bandwidths of a rule as the particles come nearer."""
+    found: list[float] = []
+    memory: dict[str, Any] = {}
+    for step in range(8):
+        x = Cloud(X + 4 - 0.5 * step)
+        length, memory = rule.at(x, Cloud(Y), Clock(step=step), memory)
+        found.append(length)
+    return found
+
+
+def of_noise(rule: Any) -> float:
+    flow = pf.mmd_flow(K.Gaussian(0.6), noise=rule)
+    return flow.beta(Cloud(X), pf.fit(flow.estimator, X, Y), Clock())
+
+
 def of_entropy(f: Any) -> Any:
     return f.conjugate(torch.linspace(-0.4, 0.4, 5, dtype=torch.float64)), getattr(
         f, "recession", None

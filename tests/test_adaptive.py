@@ -50,6 +50,20 @@ def point(rho: float, dim: int = 2) -> Any:
 # --------------------------------------------------------------------------------------------------
 
 
+def test_ends_that_are_given_later_begin_anew() -> None:
+    """A run that goes on with a rule of other ends must not keep those of the first one."""
+    _, memory = Continuation(10, start=2.0, end=0.5).at(Cloud(X), Cloud(Y), Clock(step=0), {})
+    for rule in (Continuation(10, start=8.0, end=0.5), Continuation(10, start=8.0, end=0.1)):
+        assert bandwidth(rule, step=10, memory=memory) == 8.0
+        _, later = rule.at(Cloud(X), Cloud(Y), Clock(step=10), memory)
+        assert bandwidth(rule, step=16, memory=later) == rule.end
+    same = Continuation(20, start=2.0, end=0.5)
+    assert bandwidth(same, step=6, memory=memory) == pytest.approx(1.0, rel=1e-14)
+    assert bandwidth(Continuation(10), step=6, memory=memory) == 0.5
+    _, found = TargetSignal(every=5, least=0.4).at(Cloud(X), Cloud(Y), Clock(step=0), {})
+    assert bandwidth(TargetSignal(every=5, least=40.0), step=5, memory=found) == 40.0
+
+
 def test_continuation_falls_geometrically_and_ends_exactly() -> None:
     rule, memory, found = Continuation(10, share=0.5, end=0.25), {}, []
     for step in range(3, 12):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from particleflow.clouds import extent
+from particleflow.clouds import Cloud, extent
 from particleflow.integrators import Paced
 from particleflow.kernels import Energy, Gaussian, default_bandwidth
 from particleflow.metrics import W2, floor
@@ -150,6 +150,46 @@ def test_columns_of_different_scales_are_told() -> None:
     assert "note" not in str(pf.auto_flow(x, y / y.std(0)))
 
 
+def test_points_without_mass_choose_nothing() -> None:
+    x, y = TASKS["far"]
+    far = torch.full((1, 2), 1e4, dtype=torch.float64)
+    mass = torch.full((len(y) + 1,), 1 / len(y), dtype=torch.float64)
+    mass[-1] = 0
+    flow = pf.auto_flow(x, Cloud(torch.cat([y, far]), mass=mass))
+    plain, rule = pf.auto_flow(x, y), flow.estimator.bandwidth
+    assert flow.steps == plain.steps
+    assert rule.start == plain.estimator.bandwidth.start
+    assert rule.end == pytest.approx(plain.estimator.bandwidth.end, rel=1e-12)
+
+
+def test_a_flow_that_finds_stragglers_is_annealed_as_before() -> None:
+    x, y = TASKS["far"]
+    flow = pf.auto_flow(x, y)
+    watched = pf.stragglers(flow, beyond=1.0)
+    path, plain = (pf.simulate(made, x, y, steps=12, dt=1.0) for made in (watched, flow))
+    assert path.report["integrator"] == plain.report["integrator"] == "Euler()"
+    path, plain = (
+        pf.simulate(made, x, y, steps=12, integrator=integrator)
+        for made, integrator in ((watched, None), (flow, Paced()))
+    )
+    assert path.report["integrator"] == "Paced(change=0.5)"
+    assert path.message.endswith("plan for steps=12")
+    assert path.report["dt"] == plain.report["dt"]
+    assert torch.equal(path.particles, plain.particles)
+    with pytest.raises(ValueError, match="needs a smooth witness, got that of Stragglers"):
+        pf.simulate(pf.stragglers(flow, pull=Energy(), beyond=1.0), x, y)
+
+
+@pytest.mark.parametrize("kind", ["auto", "kale"])
+def test_masses_may_change_beside_an_annealed_flow(kind: str) -> None:
+    x, y = TASKS["far"]
+    flow = pf.unbalanced(pf.auto_flow(x[:20], y[:30], kind))
+    path = pf.simulate(flow, x[:20], y[:30], steps=3)
+    assert path.status == "completed"
+    assert path.report["dt"] <= pf.auto_flow(x[:20], y[:30], kind).suggest_dt(x[:20], y[:30])
+    assert bool((path.log_mass[-1] != path.log_mass[0]).any())
+
+
 def test_bad_input_is_refused_by_name() -> None:
     x, y = TASKS["far"]
     for given, told in (
@@ -187,6 +227,22 @@ def test_a_run_ends_where_its_stop_says() -> None:
     whole = pf.simulate(flow, x, y, steps=5, dt=0.5, stop=lambda state: None)
     assert "stopped" not in whole.report
     assert torch.equal(path.state.x.points, pf.simulate(flow, x, y, steps=6, dt=0.5).particles[-1])
+
+
+def test_a_stop_may_return_one_truth_value_of_numpy_or_torch() -> None:
+    x, y = TASKS["far"]
+    flow = pf.mmd_flow(Gaussian(3.0))
+    for stop in (
+        lambda state: state.x.points[0, 0] < 1e9,
+        lambda state: np.bool_(True),
+    ):
+        path = pf.simulate(flow, x, y, steps=5, dt=0.5, stop=stop)
+        assert (path.status, int(path.steps[-1])) == ("completed", 1)
+    whole = pf.simulate(flow, x, y, steps=5, dt=0.5, stop=lambda state: torch.tensor(False))
+    assert int(whole.steps[-1]) == 5
+    with pytest.warns(RuntimeWarning, match="`stop` must return True, False"):
+        several = pf.simulate(flow, x, y, steps=5, dt=0.5, stop=lambda s: s.x.points[0] < 1e9)
+    assert several.status == "failed"
 
 
 def test_a_stop_that_raises_or_returns_nonsense_keeps_the_run() -> None:

@@ -642,3 +642,26 @@ def answers() -> dict[str, str]:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_bad_input_is_refused_with_its_name(mistake: str, answers: dict[str, str]) -> None:
     assert re.search(MISTAKES[mistake], answers[mistake]), answers[mistake]
+
+
+# a table of pandas
+
+
+def test_a_frame_has_a_line_a_run(result: Result) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = result.frame()
+    assert isinstance(frame, pandas.DataFrame)
+    records = result.records()
+    assert len(frame) == len(records) == len(result.rows)
+    for name in {name for record in records for name in record}:
+        said = [record.get(name) for record in records]
+        assert frame[name].isna().tolist() == [value is None for value in said]
+        assert frame[name].dropna().tolist() == [value for value in said if value is not None]
+
+
+def test_a_frame_without_pandas_is_refused_with_its_name(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"`frame` needs pandas: pip install pandas, or take"):
+        result.frame()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -424,6 +425,7 @@ def test_stragglers_are_told_without_any_change() -> None:
     assert torch.equal(told.particles, plain.particles)
     assert torch.equal(told.energy, plain.energy)
     assert told.report["stragglers"] == {"first": 4, "last": 4, "most": 4}
+    assert "beyond reach: 4 particles at the start, 4 at the end" in str(told.summary())
     assert pf.stragglers(flow).conservative
 
 
@@ -455,6 +457,7 @@ def test_pulled_and_reborn_stragglers_arrive() -> None:
         assert metric(path.particles[-1], Y) < left / 5
         assert path.log_mass is None
     assert path.report["renewals"]["reborn"]["particles"] >= 4
+    assert re.search(r"^reborn: \d+ times?, \d+ particles$", str(path.summary()), re.M)
 
 
 def test_the_reach_is_that_of_the_kernel() -> None:

@@ -9,7 +9,8 @@ Reading order:
 - `laws`: Gaussians with closed forms, random clouds, quadrature.
 - `mmd`, `kale`, `envelopes`: MMD flow, KALE flow and its relatives.
 - `mono`, `experiments`, `losses`, `langevin`: MonoFlow, its divergences and ratios, Langevin.
-- `transport`, `batches`: perfect and trained critics, and W1 between batches.
+- `transport`, `batches`, `estimates`: perfect and trained critics, W1 between batches, and what
+  estimates it.
 - `arrivals`: `auto_flow` on the tasks of the comparison, with no number given.
 - `steps`: suggested steps beside the largest stable ones.
 - `guide`: what the pages for users say about flows, bandwidths and steps.

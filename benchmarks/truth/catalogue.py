@@ -7,6 +7,7 @@ from . import (
     arrivals,
     batches,
     envelopes,
+    estimates,
     experiments,
     far,
     guide,
@@ -40,6 +41,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "Orders, step lengths and descent": schemes.STATEMENTS,
     "The perfect critic": transport.STATEMENTS,
     "W1 between batches": batches.STATEMENTS,
+    "Estimates of W1": estimates.STATEMENTS,
     "Suggested steps": steps.STATEMENTS,
     "The guide for users": guide.STATEMENTS,
 }

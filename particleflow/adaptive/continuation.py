@@ -29,7 +29,8 @@ class Continuation:
     `start` is the 0.9 quantile of |x_i - y_j| at the first fit, at step n0. A kernel that wide
     pulls the whole cloud. `end` is `default_bandwidth` of the target at the first fit, a kernel
     that resolves the target. `start` is at least `end`. Both are kept in the fit's memory, so that
-    a run resumes bit for bit; a run that goes on with another number of steps keeps them too.
+    a run resumes bit for bit; a run that goes on with another number of steps keeps them too. With
+    another `start` or `end` of your own, the fall begins anew at the step where the run goes on.
 
     The quantile is that of at most 300 drawn places of each cloud. Repeats of a point are one
     place, and the order of the rows changes nothing. A target that moves is read at the first fit
@@ -77,7 +78,7 @@ class Continuation:
     def at(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> tuple[float, Memory]:
         """The bandwidth at a fit, and the memory for the next one: start, end and first step."""
         ends = memory.get("ends")
-        if ends is None:
+        if ends is None or self._others(ends):
             start, end = self._ends(x, y)
             ends = torch.tensor([start, end, clock.step], dtype=torch.float64, device="cpu")
         start, end, _ = ends.tolist()
@@ -97,6 +98,11 @@ class Continuation:
             f" {math.ceil(self.share * self.steps)} steps or more, or plan for"
             f" steps={clock.step - int(began)}"
         )
+
+    def _others(self, ends: Tensor) -> bool:
+        """Are `start` or `end` given, and not those of the memory? The run goes on anew then."""
+        pairs = zip((self.start, self.end), ends.tolist()[:2], strict=True)
+        return any(given is not None and given != kept for given, kept in pairs)
 
     def _way(self, clock: Clock, ends: Tensor) -> float:
         """The share of the way from start to end, 0 to 1."""

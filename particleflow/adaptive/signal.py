@@ -89,8 +89,7 @@ def strongest(score: Callable[[float], float], least: float, most: float) -> flo
             outer = low + GOLDEN * (high - low)
             at_outer = score(math.exp(outer))
     # an end of the grid may be better than all between
-    found = (0.5 * (low + high), math.log(grid[best]))
-    return math.exp(max(found, key=lambda log: score(math.exp(log))))
+    return max((math.exp(0.5 * (low + high)), grid[best]), key=score)
 
 
 def _sensitivity(

@@ -12,7 +12,7 @@ from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.adaptive.noise import kernel_of
 from particleflow.adaptive.pairs import Pairs, scale_of
-from particleflow.adaptive.signal import NARROWEST, WIDEST, signal, strongest
+from particleflow.adaptive.signal import EXACT, NARROWEST, WIDEST, signal, strongest
 from particleflow.clouds import Clock, Cloud, as_cloud
 from particleflow.estimators import Estimator, Fit
 from particleflow.kernels import Gaussian, ScaledKernel
@@ -76,7 +76,8 @@ class TargetSignal:
                 "`bandwidth` TargetSignal compares the clouds, got no target: pass one, or a"
                 " schedule of the clock"
             )
-        floor = (self.least or scale_of(y) or 0.0) if found is None else float(found[2])
+        known = (scale_of(y) or 0.0) if found is None else float(found[2])
+        floor = known if self.least is None else self.least
         pairs = Pairs.drawn(x, y, DRAWN)
         length = self._found(pairs, floor)
         if not length > 0:
@@ -154,4 +155,5 @@ class SignalNoise:
             least,
             most,
         )
-        return math.sqrt(max(0.0, wide**2 - least**2))
+        # what is within the error of the search of `least` is `least`
+        return 0.0 if wide <= least * (1 + EXACT) else math.sqrt(wide**2 - least**2)

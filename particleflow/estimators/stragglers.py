@@ -68,7 +68,8 @@ class Stragglers:
 
     @property
     def smooth_witness(self) -> bool:
-        return bool(smoothness_of(self.estimator))
+        """False with a companion: its gradient begins with a jump, `beyond` from the target."""
+        return self.companion is None and bool(smoothness_of(self.estimator))
 
     @property
     def log_ratio(self) -> bool:

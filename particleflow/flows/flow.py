@@ -27,6 +27,7 @@ from particleflow.estimators.base import (
     check_estimator,
     missing_target,
 )
+from particleflow.estimators.stragglers import Stragglers
 from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
 from particleflow.reactions import Reaction, longest_dt
 from particleflow.renewals import Renewal, Renewed, check_renewals
@@ -141,11 +142,11 @@ class Flow:
     @property
     def annealed(self) -> bool:
         """Does the kernel's bandwidth change in a run, and with it the longest stable step?"""
-        return isinstance(self.estimator, Annealed)
+        return isinstance(_watched(self.estimator), Annealed)
 
     def unfinished(self, clock: Clock, memory: Memory) -> str:
         """What is left to do of a bandwidth that changes, at the fit that left this memory."""
-        estimator = self.estimator
+        estimator = _watched(self.estimator)
         return estimator.unfinished(clock, memory) if isinstance(estimator, Annealed) else ""
 
     def energy(self, fit: Fit, x: Cloud) -> float:
@@ -303,8 +304,13 @@ class Flow:
         reaction = self.reaction
         if not isinstance(reaction, Reaction) or not reaction.advances:
             return dt
-        rates = lambda x, fit: reaction.rates(self.force(x, fit), x)
+        rates = lambda x, fit: reaction.rates(bare.force(x, fit), x)
         return min(dt, longest_dt(estimator, rates, cloud, aim))
+
+
+def _watched(estimator: Estimator) -> Estimator:
+    """The estimator, or the one whose stragglers it finds."""
+    return estimator.estimator if isinstance(estimator, Stragglers) else estimator
 
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:

@@ -27,7 +27,8 @@ class Momentum(Optimiser):
         x_{n+1} = x_n + dt (v(x_n) + decay u_{n+1})     nesterov=True
 
     At decay = 0.9 a steady velocity acts ten times over. Along a stiff flow's slow directions this
-    needs far fewer steps than Euler's method at the same dt.
+    needs far fewer steps than Euler's method at the same dt. Where forces fade with the distance
+    (MMD, KALE), particles fly past the target and are lost: lower the decay to 0.5 or less.
 
     It is no Wasserstein gradient flow: the particles do not follow the flow's path, t is no time of
     the flow, and the energy may rise, for a particle that arrives goes on and turns back. Where a
@@ -117,7 +118,8 @@ class Adam(Optimiser):
         return _moved(state.x, move, rate, dt), dt, {"mean": mean, "square": square, "count": count}
 
     def suggest_dt(self, flow: Flow, x: Cloud, y: Cloud | None) -> float:
-        return ADAM_STEP * extent(x.points, *([] if y is None else [y.points])) or ADAM_STEP
+        sides = extent(x.points, *([] if y is None else [y.points]))
+        return float(f"{ADAM_STEP * sides:.1e}") or ADAM_STEP
 
 
 def _moved(x: Cloud, move: Tensor, rate: Tensor | None, dt: float) -> Cloud:

@@ -119,7 +119,9 @@ def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
     )
     watch = Stopwatch(run.states)
     run.states = watch
-    every, frame = max(1, steps // RECORDS), max(1, steps // FRAMES)
+    # of a trial only the end counts
+    every = steps if cell.role == "trial" else max(1, steps // RECORDS)
+    frame = max(1, steps // FRAMES)
     run.wanted = lambda state: (
         state.clock.step % every == 0 or (cell.keep and state.clock.step % frame == 0)
     )
