@@ -142,7 +142,7 @@ def test_a_velocity_that_another_thread_keeps_meanwhile_is_not_taken() -> None:
 
     class Replaced(tuple):
         def __getitem__(self, key):
-            object.__setattr__(paced, "_seen", (None, None, (torch.zeros_like(X), None)))
+            object.__setattr__(paced, "_seen", (None, flow, (torch.zeros_like(X), None)))
             return super().__getitem__(key)
 
     states = pf.iterate(flow, X, dt=0.1, integrator=paced)
