@@ -41,7 +41,7 @@ ANNEALED_LAMS = Range(1e-4, 1.0, AUTO_LAM)
 CHANGE = Range(0.1, 1.5, Paced().change)
 # Steps of Adam a step of the flow; they are rounded. More would make the networks, which take two
 # fifths of the time of the whole comparison, slower still.
-ADAM_STEPS = Range(1.0, 3.0, 1.0)
+ADAM_STEPS = Range(1.0, 3.0, 2.0)
 # Multiples of the suggested dt where particles move at unit speed to the end: there short steps end
 # nearer.
 UNIT_SPEED = Range(1 / 32, 2.0, 1.0)

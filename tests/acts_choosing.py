@@ -145,9 +145,9 @@ CHOOSING: dict[str, Acts] = {
         y=(Y, 2 * Y),
         clock=(None, Clock(1.0, 3), {"self": ANNEALED, "memory": remembered()}),
         memory=(
-            None,
-            {"rule/ends": torch.tensor([9.0, 0.1, 0.0], dtype=torch.float64)},
-            {"self": ANNEALED},
+            {"rule/ends": torch.tensor([3.0, 0.2, 0.0], dtype=torch.float64)},
+            {"rule/ends": torch.tensor([0.5, 0.2, 0.0], dtype=torch.float64)},
+            {"self": pf.mmd_flow(G, bandwidth=pf.Continuation(5))},
         ),
     ),
     "Flow.unfinished": Acts(

@@ -55,7 +55,7 @@ def test_ends_that_are_given_later_begin_anew() -> None:
     _, memory = Continuation(10, start=2.0, end=0.5).at(Cloud(X), Cloud(Y), Clock(step=0), {})
     for rule in (Continuation(10, start=8.0, end=0.5), Continuation(10, start=8.0, end=0.1)):
         assert bandwidth(rule, step=10, memory=memory) == 8.0
-        later = rule.at(Cloud(X), Cloud(Y), Clock(step=10), memory)[1]
+        _, later = rule.at(Cloud(X), Cloud(Y), Clock(step=10), memory)
         assert bandwidth(rule, step=16, memory=later) == rule.end
     same = Continuation(20, start=2.0, end=0.5)
     assert bandwidth(same, step=6, memory=memory) == pytest.approx(1.0, rel=1e-14)

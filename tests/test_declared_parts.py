@@ -359,7 +359,7 @@ class Mended(Laplace):
 def hop(kernel: Any) -> float:
     """What the watch allows the energy to rise by."""
     flow = pf.mmd_flow(kernel)
-    watch = Watch(flow, pf.clouds.FixedTarget(Cloud(Y)), 0.1)
+    watch = Watch(flow, pf.clouds.FixedTarget(Cloud(Y)), 0.1, pf.Euler())
     watch.begin(next(pf.iterate(flow, X, Y, dt=0.1)))
     return watch._hop
 

@@ -87,9 +87,7 @@ def fitted_order(errors: list[float], steps: list[int]) -> float:
 STEPS = {
     "Euler": [32, 64, 128],
     "Heun": [16, 32, 64],
-    "BogackiShampine": [12, 24, 48],
     "RK4": [8, 16, 32],
-    "DormandPrince": [8, 12, 16],
 }
 EMBEDDED = [BogackiShampine(), DormandPrince()]
 
@@ -110,9 +108,10 @@ def test_order_by_self_convergence(name: str, scheme: RungeKutta) -> None:
 @pytest.mark.parametrize("name", FLOWS)
 def test_order_of_the_embedded_schemes(name: str, scheme: RungeKutta) -> None:
     flow, t1 = FLOWS[name]
-    steps = STEPS[type(scheme).__name__]
-    exact = end(flow, Y, t1, 64, DormandPrince())
-    errors = [float((end(flow, Y, t1, n, scheme) - exact).abs().max()) for n in steps]
+    t1 = 3.2 if name == "KDE" else t1  # the errors of the shorter time are rounding
+    steps = {"BogackiShampine": [16, 32, 64], "DormandPrince": [36, 48, 72]}[type(scheme).__name__]
+    exact = end(flow, Y, t1, 240, DormandPrince())
+    errors = [float((end(flow, Y, t1, n, scheme) - exact).norm()) for n in steps]
     assert fitted_order(errors, steps) == pytest.approx(scheme.order, abs=0.15)
 
 

@@ -59,6 +59,14 @@ def test_the_end_is_reached_exactly(t1: float) -> None:
     assert torch.allclose(used[1:-1], 1.5 * used[:-2])
 
 
+def test_a_last_step_that_is_most_of_the_run_ends_there_exactly() -> None:
+    """t + (t1 - t) differs from t1 in the last place for these."""
+    for t1, part in ((0.21, 3), (0.11, 5), (0.23, 5)):
+        path = run(t1=t1, dt=t1 / part, integrator=Growing(1e3))
+        first = float(path.times[1])
+        assert first + (t1 - first) != float(path.times[-1]) == t1
+
+
 def test_a_remainder_of_rounding_is_no_step_of_its_own() -> None:
     """1 + 2 = 3 hundredths: the third step would have a length of 1e-12 of a hundredth."""
     for t1 in (0.03 - 1e-14, 0.03, 0.03 + 2e-14):

@@ -242,6 +242,8 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "clipping": lambda: E.WeightClippingCritic(first_steps=15, width=8),
     "gradient penalty": lambda: E.GradientPenaltyCritic(first_steps=15, width=8),
     "scikit-learn": lambda: E.SklearnClassifier(),
+    "annealed": lambda: E.Annealed(E.MMD(K.Gaussian(1.0)), pf.Continuation(5)),
+    "stragglers": lambda: E.Stragglers(E.MMD(K.Gaussian(0.7)), 0.5),
 }
 
 
@@ -304,6 +306,7 @@ METRICS = [
     pf.metrics.W2(),
     pf.metrics.W1(),
     pf.metrics.SlicedW2(projections=20),
+    pf.metrics.LeftBehind(0.3),
 ]
 
 

@@ -89,7 +89,7 @@ STATEMENTS = (
             name=f"critic-energy-{name}",
             words=f"The energy of the {'WGAN-GP' if name == 'penalty' else 'clipped'} critic is a"
             " meaningful loss: while the cloud approaches, it falls as W1 does.",
-            source="Mallasto et al. 2019; Arjovsky, Chintala and Bottou 2017, section 4.2",
+            source="Arjovsky, Chintala and Bottou 2017, section 4.2",
             number="correlation of energy and exact W1, N((2, 2), I) to N(0, I)",
             low=published - HALF_DIGIT[name],
             measure=partial(correlation, name),

@@ -230,12 +230,6 @@ INTEGRATORS = table(
         where="particleflow.integrators:Momentum",
     ),
     Record(
-        name="nesterov",
-        line="Nesterov's momentum of decay 0.9: an optimiser, no flow",
-        where="particleflow.integrators:Momentum",
-        fixed={"nesterov": True},
-    ),
-    Record(
         name="adam",
         line="Adam, dt is a length: an optimiser, no flow",
         where="particleflow.integrators:Adam",

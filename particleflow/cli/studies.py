@@ -13,7 +13,7 @@ from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import shown
 from particleflow.cli import folder, idle, sweeps
-from particleflow.cli.contenders import OF_RUN, contenders
+from particleflow.cli.contenders import OF_RUN, Make, contenders
 from particleflow.cli.defaults import MOST_JOBS, processors
 from particleflow.cli.draws import Drawn
 from particleflow.cli.options import BY_NAME, OPTIONS
@@ -167,7 +167,9 @@ def heading(planned: Comparison) -> str:
         facts[name] = ", ".join(sweeps.short(value) for value in values)
     facts["steps"] = str(study.tasks[0].steps)
     for one in study.contenders:
-        facts[one.name] = _choices(one, study.tuning)
+        facts[one.name] = ", ".join(
+            filter(None, [_choices(one, study.tuning), *_stepping(one, s["kernel"])])
+        )
     return listed(facts, planned.task.notes)
 
 
@@ -182,7 +184,17 @@ def _choices(one: Contender, trials: int) -> str:
         for name, part in one.tunable.items()
         if isinstance(part, Range)
     ]
-    return f"{trials} trials of {', '.join(told)}"
+    return f"{trials} trials of {', '.join(told)}" if told else ""
+
+
+def _stepping(one: Contender, kernel: str) -> list[str]:
+    """How the runs of a contender step, and their kernel where it is not that of all."""
+    assert isinstance(one.make, Make)
+    names = [name for name in ("integrator", "anneal", "kernel") if name not in one.parameters]
+    table = {name: one.make.table[name] for name in names if name in one.make.table}
+    if table.get("kernel") == kernel:
+        del table["kernel"]
+    return [f"{name} {sweeps.short(value)}" for name, value in table.items()]
 
 
 def run(planned: Comparison, out: Path, *, repeat: str, stop: Stop, streams: Printed) -> int:

@@ -6,12 +6,11 @@ them. `constructors` make the usual flows.
 
 from particleflow._words import suggesting
 from particleflow.flows.constructors import kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
-from particleflow.flows.flow import EnergySlope, Flow, Noise
+from particleflow.flows.flow import EnergySlope, Flow
 
 __all__ = [
     "EnergySlope",
     "Flow",
-    "Noise",
     "kale_flow",
     "langevin",
     "mmd_flow",

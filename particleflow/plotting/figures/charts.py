@@ -195,10 +195,13 @@ def _draw(ax: Axes, groups: Mapping[str, Group], chart: Chart, theme: Theme) -> 
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3))
         label = Ticks.between(*ax.get_ylim()).on(ax.yaxis).said(label)
     _floor_name(ax, chart, theme)
-    dts = {run.report.get("dt") for group in groups.values() for run in group}
+    reports = [run.report for group in groups.values() for run in group]
+    dts = {report.get("dt") for report in reports}
     unit = (
         f"dt = {dts.pop():g}" if len(dts) == 1 and None not in dts else "each flow has its own dt"
     )
+    if any("lengths" in report for report in reports):
+        unit = "of different lengths"
     ax.set_xlabel(
         f"{Ticks.between(*ax.get_xlim()).on(ax.xaxis).said('step')} ({unit})",
         fontsize=0.9 * FONT,
