@@ -160,7 +160,7 @@ class Summary:
             f"{self.verdict}{at}: {number(self.steps, 'step')}{dt} to t = {self.time:g}{seconds}"
         ]
         if self.stopped:
-            lines.append(f"ended early: {self.stopped}")
+            lines.append(f"stopped: {self.stopped}")
         if self.w2_start is None or self.w2_end is None:
             lines.append("W2 to the target is not known: there are no target points to compare")
         else:

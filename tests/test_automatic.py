@@ -218,7 +218,7 @@ def test_a_run_ends_where_its_stop_says() -> None:
         6,
         "`stop` was True",
     )
-    assert "ended early: `stop` was True" in str(path.summary())
+    assert "stopped: `stop` was True" in str(path.summary())
     told = pf.simulate(
         flow, x, y, steps=50, dt=0.5, stop=lambda s: "enough" if s.clock.step == 4 else ""
     )
