@@ -54,6 +54,12 @@ def facts(page):
     return page.evaluate("live.facts")
 
 
+def paused(page, served):
+    """Wait until the flow rests and the page shows its last frame, which comes after the facts."""
+    browser.wait(page, "!live.facts.running")
+    browser.wait(page, f"live.frame.step === {served.session._state.clock.step}")
+
+
 def forgive(pages, *words):
     """Forget what the browser itself says in its console of answers that the test provokes."""
     pages.faults[:] = [fault for fault in pages.faults if not any(w in fault for w in words)]
@@ -82,7 +88,7 @@ def test_it_draws_and_goes_on(page):
 def test_particles_are_drawn_where_they_are(page, served):
     """The pixels of a particle have a colour of the wheel, and their corner has none."""
     page.click("#run")
-    browser.wait(page, "!live.facts.running")
+    paused(page, served)
     page.wait_for_timeout(100)
     coloured = """(() => {
         const canvas = document.getElementById('cloud');
@@ -136,9 +142,9 @@ def test_every_kind_of_control_reaches_the_flow(page, served):
     browser.wait(page, "scene === live.facts.scene && target.length === 160")
 
 
-def test_buttons_and_keys(page):
+def test_buttons_and_keys(page, served):
     page.keyboard.press("Space")
-    browser.wait(page, "!live.facts.running")
+    paused(page, served)
     assert page.text_content("#run") == "Run"
     step = page.evaluate("live.frame.step")
     page.keyboard.press("ArrowRight")
@@ -155,9 +161,9 @@ def test_buttons_and_keys(page):
     browser.wait(page, "live.facts.running && live.frame.step > 2")
 
 
-def test_arrow_keys_belong_to_the_slider_that_has_the_focus(page):
+def test_arrow_keys_belong_to_the_slider_that_has_the_focus(page, served):
     page.click("#run")
-    browser.wait(page, "!live.facts.running")
+    paused(page, served)
     step, dt = page.evaluate("live.frame.step"), facts(page)["settings"]["dt"]
     page.focus("input[name=dt]")
     page.keyboard.press("ArrowRight")
