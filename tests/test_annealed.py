@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "no estimator": (
         TypeError,
         "`estimator` must have a kernel to anneal, got Bare",
-        lambda: Annealed(Bare(), HALVING),  # type: ignore[arg-type]
+        lambda: Annealed(Bare(), HALVING),
     ),
     "twice": (
         TypeError,
@@ -219,12 +219,12 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "a number": (
         TypeError,
         "`bandwidth` must be a schedule .* got float: .* a bandwidth that stays belongs to",
-        lambda: pf.mmd_flow(Gaussian(1.0), bandwidth=0.5),  # type: ignore[arg-type]
+        lambda: pf.mmd_flow(Gaussian(1.0), bandwidth=0.5),
     ),
     "another at": (
         TypeError,
         "got Decreasing, whose `at` takes other arguments",
-        lambda: pf.mmd_flow(Gaussian(1.0), bandwidth=pf.schedules.Decreasing(1.0)),  # type: ignore[arg-type]
+        lambda: pf.mmd_flow(Gaussian(1.0), bandwidth=pf.schedules.Decreasing(1.0)),
     ),
     "not positive": (
         ValueError,

@@ -496,11 +496,14 @@ def interrupted(draw, wanted):
             sys.setprofile(None)
             signal.raise_signal(signal.SIGINT)
 
+    def watched():
+        sys.setprofile(watch)
+        draw()
+
     earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-            sys.setprofile(watch)
-            draw()
+        with pytest.raises(KeyboardInterrupt):
+            watched()
     finally:
         sys.setprofile(None)
         signal.signal(signal.SIGINT, earlier)

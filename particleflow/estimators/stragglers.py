@@ -112,6 +112,7 @@ def _alone(x: Cloud, far: Bool[Tensor, "N"], y: Cloud) -> Cloud:
 class KernelStragglers(Stragglers, KernelEnergy):
     """`Stragglers` of an estimator that declares its kernel (`KernelEnergy`)."""
 
+    # read off, and so read only: the base class declares an attribute that may be set
     @property
     def kernel(self) -> Kernel | FeatureKernel | None:  # type: ignore[override]
         assert isinstance(self.estimator, KernelEnergy)
