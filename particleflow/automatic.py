@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +23,17 @@ from particleflow.kernels.bandwidth import ScaleError, default_bandwidth
 from particleflow.mobilities import Mobility, Unit
 from particleflow.pairwise import Auto, PairwiseSum
 
-# The flows that `auto_flow` makes; the first one is recommended.
-KINDS = ("auto", "mmd", "kale", "mono")
-# Steps in which the bandwidth falls by a factor of e. Half as many leave outliers behind that lie
-# at 30 standard deviations (5 % of the mass).
+# The flows that `auto_flow` makes, the recommended one first: what they are, and the kernel that
+# each has unless another is given.
+FLOWS: Mapping[str, tuple[str, type[IMQ] | type[Gaussian]]] = {
+    "auto": ("MMD", IMQ),
+    "mmd": ("MMD", Gaussian),
+    "kale": ("KALE", Gaussian),
+    "mono": ("MonoFlow of kernel density estimates", Gaussian),
+}
+KINDS = tuple(FLOWS)
+# Steps in which the bandwidth falls by a factor of e. A third as many leave outliers behind that
+# lie at 30 standard deviations (5 % of the mass).
 PER_FOLD = 80
 # The share of the planned steps in which the bandwidth falls; in the others it stays.
 SHARE = 0.6
@@ -202,7 +210,7 @@ def auto_flow(
         mobility=mobility if kind == "mono" else EnergySlope(),
         steps=steps,
         spread=spread,
-        chosen=(("flow", _NAMES[kind], f"kind={kind!r}"), *chosen),
+        chosen=(("flow", _named(kind, kernel), f"kind={kind!r}"), *chosen),
         notes=_notes(y),
     )
 
@@ -212,12 +220,11 @@ def planned(start: float, bandwidth: float) -> int:
     return max(FEWEST, math.ceil(PER_FOLD * math.log(start / bandwidth) / SHARE))
 
 
-_NAMES = {
-    "auto": "MMD, inverse multiquadric kernel",
-    "mmd": "MMD, Gaussian kernel",
-    "kale": "KALE, Gaussian kernel",
-    "mono": "MonoFlow of kernel density estimates",
-}
+def _named(kind: str, kernel: ScaledKernel | None) -> str:
+    """The flow and its kernel, in words."""
+    words, usual = FLOWS[kind]
+    name = usual.__name__ if kernel is None else type(kernel).__name__
+    return f"{words}, kernel {name}"
 
 
 def _estimator(
@@ -227,8 +234,7 @@ def _estimator(
     lam: float,
     pairwise: PairwiseSum | None,
 ) -> Estimator:
-    usual = IMQ(bandwidth) if kind == "auto" else Gaussian(bandwidth)
-    chosen: Any = usual if kernel is None else kernel
+    chosen: Any = FLOWS[kind][1](bandwidth) if kernel is None else kernel
     if kind == "kale":
         return KALE(chosen, lam=lam, pairwise=pairwise or Auto(rtol=1e-10))
     if kind == "mono":

@@ -103,6 +103,7 @@ def test_the_numbers_are_those_it_tells_and_can_be_overruled() -> None:
     own = pf.auto_flow(x, y, bandwidth=0.5, start=9.0, steps=50, kernel=pf.kernels.Cauchy(1.0))
     assert (own.estimator.bandwidth.start, own.estimator.bandwidth.end, own.steps) == (9.0, 0.5, 50)
     assert isinstance(own.estimator.estimator.kernel, pf.kernels.Cauchy)
+    assert ("MMD, kernel IMQ" in str(flow), "MMD, kernel Cauchy" in str(own)) == (True, True)
     path = pf.simulate(own, x, y, steps=7)
     assert int(path.steps[-1]) == 7
     assert "stopped" not in path.report

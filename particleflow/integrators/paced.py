@@ -66,8 +66,8 @@ class Paced(Controller):
     change : float
         The relative change of the velocity in a step, > 0 and < 2.
 
-    Source: a step-size control of Euler's method by its local error without rejections, as in
-    Soederlind (2003), Digital filters in adaptive time-stepping.
+    Source: a control of the step by the local error of Euler's method; Soederlind (2003), Digital
+    filters in adaptive time-stepping.
     """
 
     change: float = 0.5
