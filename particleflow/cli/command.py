@@ -112,7 +112,7 @@ def _live(given: Mapping[str, Any], stop: Stop) -> int:
     _say_loading()
     # imported here: these modules need torch, which is slow to import
     from particleflow.cli.live import live
-    from particleflow.cli.threads import threads
+    from particleflow._threads import threads
 
     with threads(1):
         return live(asked, stop, print)
@@ -179,7 +179,7 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
     # imported here: these modules need torch, which is slow to import
     from particleflow.cli import folder, outputs, report, studies
     from particleflow.cli.task import task as built
-    from particleflow.cli.threads import threads
+    from particleflow._threads import threads
 
     places = toml.places(asked, file, given["config"])
     with ExitStack() as held:
@@ -214,7 +214,7 @@ def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed
     from particleflow.cli import outputs
     from particleflow.cli.folder import CONFIG
     from particleflow.cli.table import table
-    from particleflow.cli.threads import threads
+    from particleflow._threads import threads
 
     single = command == "run"
     with stop.held():
