@@ -51,6 +51,7 @@ install_import_hook(_checked_modules(), "run_time_checks.checked")
 import browser  # noqa: E402
 import cross_section  # noqa: E402
 import torch  # noqa: E402
+from forked import Python  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -93,6 +94,14 @@ def _no_global_state():
     yield
     assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
     assert torch.is_grad_enabled(), "the test switched autograd off"
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Starts Python processes at once (`forked.Python`)."""
+    made = Python()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

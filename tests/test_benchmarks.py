@@ -215,13 +215,13 @@ def test_the_command_line_hands_over_to_the_installed_benchmarks(tmp_path, monke
         vars(particleflow).pop("benchmarks", None)
 
 
-def test_the_command_line_says_where_benchmarks_are_missing():
+def test_the_command_line_says_where_benchmarks_are_missing(python):
     code = (
         "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)];"
         f" sys.path.insert(0, {str(ROOT)!r}); from particleflow.cli import main;"
         " sys.exit(main(['benchmark', '--quick']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = python.run("-c", code)
     assert done.returncode == 2
     assert "the benchmarks are not installed here: install particleflow again" in done.stderr
     assert "Traceback" not in done.stderr

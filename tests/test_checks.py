@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forked import Python
 
 from particleflow import _checks
 from particleflow.kernels import Gaussian
@@ -281,7 +280,7 @@ def test_count() -> None:
         _checks.count(0, "n", remedy="pass 10")
 
 
-def test_user_errors_need_no_type_checker() -> None:
+def test_user_errors_need_no_type_checker(python: Python) -> None:
     """Without this suite's run-time checks a wrong type meets the package's own words."""
     code = """
 from particleflow.kernels import Gaussian
@@ -292,7 +291,7 @@ for make in (lambda: Gaussian("wide"), lambda: Gaussian(None), lambda: Dense(max
     except TypeError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python.run("-c", code)
     assert done.stdout.splitlines() == [
         (
             "`bandwidth` must be a number, got str: pass a length, e.g."
@@ -348,15 +347,13 @@ for warning in caught:
 """
 
 
-def test_a_warning_points_at_the_users_line(tmp_path: Path) -> None:
+def test_a_warning_points_at_the_users_line(python: Python, tmp_path: Path) -> None:
     """However deep inside: of a mobility's constructor, of a metric, of a sum, of a sum in a step
     of a run, of a run that fails.
     """
     script = tmp_path / "script.py"
     script.write_text(WARNED)
-    out = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=True
-    ).stdout
+    out = python.run(str(script)).stdout
     first = (
         WARNED.splitlines().index("    pf.mobilities.custom(torch.sin, allow_nonmonotone=True)") + 1
     )

@@ -43,12 +43,6 @@ def took_all_steps(flow, printed):
     return re.search(led, printed, re.MULTILINE) is not None
 
 
-def python(code, *arguments):
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
-
-
 # ------------------------------------------------------------------ help
 
 
@@ -76,7 +70,9 @@ heavy = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "jaxtyping", "ot", 
 heavy &= set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
-    done = python(code, *arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout or done.stderr
 
@@ -740,7 +736,7 @@ def test_what_a_record_dies_of_is_said_once(tmp_path, monkeypatch, capsys):
     assert printed.count("the fifth is too much") == 1
 
 
-def test_a_reader_who_leaves_stops_nothing(tmp_path):
+def test_a_reader_who_leaves_stops_nothing(tmp_path, python):
     for call, first in (
         (["list"], "flows (--flow, --flows)\n"),
         (["run", "--help"], "usage: particleflow run [options]\n"),
@@ -760,12 +756,7 @@ def test_a_reader_who_leaves_stops_nothing(tmp_path):
             "target  rings: 17 points in 2 dimensions\n",
         ),
     ):
-        with subprocess.Popen(
-            [sys.executable, "-m", "particleflow", *call],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as made:
+        with python.start("-m", "particleflow", *call) as made:
             assert made.stdout.readline() == first
             made.stdout.close()
             assert made.stderr.read() == ""

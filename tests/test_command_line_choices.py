@@ -5,8 +5,6 @@ place of a wrong word.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -412,24 +410,10 @@ def test_a_name_that_is_no_utf8_is_refused_before_any_work(tmp_path, capsys, rol
     assert (tmp_path / "o" / "config.toml").read_text() == "seed = 3"
 
 
-def test_results_go_into_a_folder_whose_name_is_no_utf8(tmp_path):
+def test_results_go_into_a_folder_whose_name_is_no_utf8(tmp_path, python):
     out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
-    call = [
-        sys.executable,
-        "-m",
-        "particleflow",
-        "run",
-        "--flow",
-        "mmd",
-        "--n",
-        "7",
-        "--m",
-        "9",
-        *QUICK,
-        "--out",
-        out,
-    ]
-    done = subprocess.run(call, capture_output=True, check=False)
+    call = ["-m", "particleflow", "run", "--flow", "mmd", "--n", "7", "--m", "9", *QUICK]
+    done = python.run(*call, "--out", out)
     assert done.returncode == 0, done.stderr
     assert Trajectory.load(out + "/trajectory.npz").status == "completed"
 

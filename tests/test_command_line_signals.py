@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
@@ -16,7 +14,6 @@ import pytest
 from particleflow import Trajectory
 from particleflow.cli import main
 
-COMMAND = [sys.executable, "-m", "particleflow"]
 SMALL = [
     "run",
     "--flow",
@@ -35,7 +32,8 @@ SMALL = [
     "none",
 ]
 LONG = [
-    *COMMAND,
+    "-m",
+    "particleflow",
     "run",
     "--flow",
     "mmd",
@@ -61,11 +59,9 @@ RESULTS = {
 
 
 @contextmanager
-def started(call, **options):
+def started(python, call, **options):
     """A process that is there meanwhile, and not after."""
-    with subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    ) as process:
+    with python.start(*call, **options) as process:
         try:
             yield process
         finally:
@@ -79,8 +75,8 @@ def waiting_for(path, seconds=60):
         time.sleep(0.02)
 
 
-def test_a_folder_takes_one_run_at_a_time_and_what_stopped_it_is_named(tmp_path, capsys):
-    with started([*LONG, "--out", str(tmp_path / "o")]) as first:
+def test_a_folder_takes_one_run_at_a_time_and_what_stopped_it_is_named(tmp_path, python, capsys):
+    with started(python, [*LONG, "--out", str(tmp_path / "o")]) as first:
         waiting_for(tmp_path / "o" / "config.toml")
         settings = (tmp_path / "o" / "config.toml").read_bytes()
         assert main([*SMALL, "--out", str(tmp_path / "o")]) == 2
@@ -153,9 +149,8 @@ sys.exit(particleflow.cli.main(sys.argv[3:]))
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, number):
+def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, python, where, number):
     call = [
-        sys.executable,
         "-c",
         AFTER,
         where,
@@ -165,10 +160,8 @@ def test_a_signal_after_the_last_step_waits_for_the_trajectory(tmp_path, where, 
         str(tmp_path / "o"),
     ]
 
-    def hearing():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    with started(call, preexec_fn=hearing) as run:
+    hearing = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    with started(python, call, before=hearing) as run:
         waiting_for(tmp_path / "now")
         run.send_signal(number)
         printed, wrong = run.communicate(timeout=60)

@@ -6,8 +6,6 @@ import csv
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -411,16 +409,10 @@ def test_a_trial_that_fails_is_no_failure(tmp_path):
 
 
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, jobs):
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, python, jobs):
     asked = ["compare", "--flows", "mmd", "--n", "12", "--m", "17", "--steps", "60", "--dt", "0.01"]
     call = [*asked, "--seeds", "14", "--jobs", jobs, "--out", str(tmp_path)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "particleflow", *call],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with python.start("-m", "particleflow", *call) as process:
         try:
             while process.poll() is None and len(made(tmp_path)) < 2:
                 time.sleep(0.01)

@@ -10,11 +10,10 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from reader import Reader
+from forked import Python
 
 import particleflow as pf
 from particleflow.cli import main
@@ -44,14 +43,7 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def reader() -> Iterator[Reader]:
-    asked = Reader()
-    yield asked
-    asked.close()
-
-
-def run_page(reader: Reader, page: Path, folder: Path) -> tuple[int, str]:
+def run_page(python: Python, page: Path, folder: Path) -> tuple[int, str]:
     """Run the Python of a page from top to bottom as one script, in a process of its own, as a
     reader would: its exit status, and what it wrote to the standard error.
     """
@@ -61,25 +53,26 @@ def run_page(reader: Reader, page: Path, folder: Path) -> tuple[int, str]:
             line - 1 - len(script)
         ) + code.splitlines()  # a traceback names the line of the page
     (folder / "page.py").write_text("\n".join(script), encoding="utf-8")
-    return reader.run(folder / "page.py")
+    done = python.run("page.py", cwd=folder)
+    return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem
 )
-def test_code_runs_as_printed(reader: Reader, page: Path, tmp_path: Path) -> None:
-    status, told = run_page(reader, page, tmp_path)
+def test_code_runs_as_printed(python: Python, page: Path, tmp_path: Path) -> None:
+    status, told = run_page(python, page, tmp_path)
     assert status == 0, told
 
 
-def test_a_false_line_in_a_page_is_noticed(reader: Reader, tmp_path: Path) -> None:
+def test_a_false_line_in_a_page_is_noticed(python: Python, tmp_path: Path) -> None:
     page = tmp_path / "page.rst"
     page.write_text(
         "Page\n====\n\n.. code-block:: python\n\n   a = 1\n\ntext\n\n.. code-block:: python\n\n  "
         " assert a == 2\n",
         encoding="utf-8",
     )
-    status, told = run_page(reader, page, tmp_path)
+    status, told = run_page(python, page, tmp_path)
     assert status != 0
     assert "line 12" in told
 

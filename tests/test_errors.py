@@ -7,13 +7,10 @@ checks of types: what a user sees.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from forked import Python
 
 PRELUDE = """
 import json, sys
@@ -508,17 +505,9 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[str, tuple[str, str, int]]:
+def answers(python: Python) -> dict[str, tuple[str, str, int]]:
     lines = [line for line, _, _ in CASES]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE],
-        input=json.dumps(lines),
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    done = python.run("-c", PRELUDE, given=json.dumps(lines))
     assert done.returncode == 0, done.stderr
     return {
         line: tuple(answer) for line, answer in zip(lines, json.loads(done.stdout), strict=True)

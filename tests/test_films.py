@@ -6,7 +6,6 @@ import functools
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -408,18 +407,11 @@ def test_a_folder_with_a_colon_and_spaces_holds_an_mp4(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- what goes wrong
 
 DRAW = """
-import sys
+import os, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from particleflow import Trajectory, plotting
-path, file = Trajectory.load(sys.argv[2]), Path(sys.argv[3])
+path, file = Trajectory.load(sys.argv[1]), Path(sys.argv[2])
 """
-
-
-def python(code, *arguments, **options):
-    root = str(Path(__file__).parents[1])
-    command = [sys.executable, "-c", DRAW + code, root, *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **options)
 
 
 @pytest.fixture
@@ -442,7 +434,7 @@ def test_a_missing_package_is_told_before_anything_is_drawn(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_with_what_ffmpeg_says_and_leaves_the_old_film(saved):
+def test_a_full_disk_is_told_with_what_ffmpeg_says_and_leaves_the_old_film(saved, python):
     saved[1].write_bytes(b"an old film")
     code = """
 import resource
@@ -452,23 +444,25 @@ try:
 except OSError as error:
     print(error)
 """
-    told, wrong = python(code, *saved).communicate()
-    assert "could not be written: ffmpeg ended with code" in told.decode(), wrong
-    assert "File too large" in told.decode()
-    assert told.decode().strip().endswith("choose a folder that is writable")
+    done = python.run("-c", DRAW + code, *map(str, saved))
+    told = done.stdout
+    assert "could not be written: ffmpeg ended with code" in told, done.stderr
+    assert "File too large" in told
+    assert told.strip().endswith("choose a folder that is writable")
     assert list(saved[1].parent.iterdir()) == [saved[1]]
     assert saved[1].read_bytes() == b"an old film"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the children of a process in /proc")
-def test_a_film_that_is_stopped_leaves_nothing_and_no_ffmpeg(saved):
+def test_a_film_that_is_stopped_leaves_nothing_and_no_ffmpeg(saved, python):
     """Ctrl-C reaches the whole group of processes, as in a terminal."""
     code = """
 import signal
+os.setsid()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also in a job of a shell
 path.animate(file, seconds=20.0, fps=50)
 """
-    made = python(code, *saved, start_new_session=True)
+    made = python.start("-c", DRAW + code, *map(str, saved))
     folder = saved[1].parent
     children = Path(f"/proc/{made.pid}/task/{made.pid}/children")
     until = time.monotonic() + 60
@@ -483,7 +477,7 @@ path.animate(file, seconds=20.0, fps=50)
         _, wrong = made.communicate(timeout=60)
     finally:
         made.kill()
-    assert b"KeyboardInterrupt" in wrong
+    assert "KeyboardInterrupt" in wrong
     assert list(folder.iterdir()) == []
     assert not any(Path(f"/proc/{encoder}").exists() for encoder in encoders)
 

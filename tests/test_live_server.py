@@ -397,7 +397,8 @@ def test_a_taken_port_is_refused(server):
     assert error.value.argument == "port"
 
 
-COMMAND = [sys.executable, "-m", "particleflow", "live", "--n", "30", "--m", "45", "--no-browser"]
+LIVE = ["-m", "particleflow", "live", "--n", "30", "--m", "45", "--no-browser"]
+COMMAND = [sys.executable, *LIVE]
 
 
 def test_the_command_prints_one_line_and_ends_with_ctrl_c():
@@ -452,8 +453,8 @@ def test_a_browser_is_started_with_an_address_that_leads_to_the_page_once(tmp_pa
             process.kill()
 
 
-def test_other_signals_have_their_exit_codes():
-    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True) as process:
+def test_other_signals_have_their_exit_codes(python):
+    with python.start(*LIVE) as process:
         try:
             assert process.stdout.readline()
             process.send_signal(signal.SIGTERM)
@@ -462,11 +463,9 @@ def test_other_signals_have_their_exit_codes():
             process.kill()
 
 
-def test_bad_input_ends_it_before_anything_is_served(tmp_path):
+def test_bad_input_ends_it_before_anything_is_served(tmp_path, python):
     def said(*flags):
-        done = subprocess.run(
-            [*COMMAND, *flags], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = python.run(*LIVE, *flags)
         assert (done.returncode, done.stdout) == (2, "")
         return done.stderr
 

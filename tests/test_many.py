@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import Python
 
 import particleflow as pf
 from particleflow.clouds import Clock, Draws
@@ -233,16 +231,7 @@ print("the same")
 """
 
 
-def test_processes_give_the_same_bits(tmp_path: Path) -> None:
+def test_processes_give_the_same_bits(tmp_path: Path, python: Python) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
-    root = str(Path(pf.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "script.py"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = python.run("script.py", cwd=tmp_path)
     assert done.stdout == "the same\n", done.stderr

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-from functools import cache
 
 import pytest
+from forked import Python
 
 SETTING = """
 import json, sys, tempfile, warnings
@@ -266,45 +264,37 @@ BEFORE_WORK = {
 }
 
 
-@cache
-def answers() -> dict[str, tuple[str, int]]:
+@pytest.fixture(scope="module")
+def answers(python: Python) -> dict[str, tuple[str, int]]:
     lines = [*MISTAKES, *BEFORE_WORK]
-    done = subprocess.run(
-        [sys.executable, "-c", SETTING],
-        input=json.dumps(lines),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python.run("-c", SETTING, given=json.dumps(lines))
+    assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_answered_by_its_name_its_value_and_the_remedy(mistake: str) -> None:
-    told, _ = answers().get(mistake, (None, 0))
+def test_a_mistake_is_answered_by_its_name_its_value_and_the_remedy(
+    answers: dict[str, tuple[str, int]], mistake: str
+) -> None:
+    told, _ = answers.get(mistake, (None, 0))
     assert told is not None, "it was accepted"
     assert re.search(MISTAKES[mistake], told, re.DOTALL), told
 
 
 @pytest.mark.parametrize("mistake", BEFORE_WORK)
-def test_a_mistake_is_answered_before_any_work(mistake: str) -> None:
-    told, calls = answers().get(mistake, (None, 0))
+def test_a_mistake_is_answered_before_any_work(
+    answers: dict[str, tuple[str, int]], mistake: str
+) -> None:
+    told, calls = answers.get(mistake, (None, 0))
     assert told is not None, "it was accepted"
     assert re.search(BEFORE_WORK[mistake], told, re.DOTALL), told
     assert calls == 0, "work was done before the refusal"
 
 
-def test_work_is_counted() -> None:
+def test_work_is_counted(python: Python) -> None:
     code = (
         SETTING.partition("answers = {}")[0]
         + "Counted.calls = 0; pf.simulate(counted, x, drawing, steps=2, dt=0.1);"
         " print(Counted.calls)"
     )
-    assert (
-        int(
-            subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True
-            ).stdout
-        )
-        > 5
-    )
+    assert int(python.run("-c", code).stdout) > 5

@@ -7,12 +7,10 @@ All in one process without this suite's type checks, which would answer first.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
+
+import pytest
+from forked import Python
 
 WALK = r"""
 import inspect, json, re, sys, warnings
@@ -262,28 +260,25 @@ print(json.dumps(found))
 """
 
 
-@cache
-def walked() -> dict[str, list[str]]:
-    with TemporaryDirectory() as folder:
-        root = str(Path(__file__).parents[1])
-        code = f"import sys; sys.path.insert(0, {root!r})\n{WALK}"
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-        )
+@pytest.fixture(scope="module")
+def walked(python: Python, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    done = python.run("-c", WALK, cwd=tmp_path_factory.mktemp("walk"))
     assert done.returncode == 0, done.stderr
     found: Any = json.loads(done.stdout.splitlines()[-1])
     return dict(found)
 
 
-def test_every_argument_that_cannot_be_is_refused_with_its_name_what_came_and_a_remedy() -> None:
-    wrong = {name: answers for name, answers in walked().items() if answers}
+def test_every_argument_that_cannot_be_is_refused_with_its_name_what_came_and_a_remedy(
+    walked: dict[str, list[str]],
+) -> None:
+    wrong = {name: answers for name, answers in walked.items() if answers}
     assert not wrong, "\n".join(
         f"{name}: {answer}" for name, answers in wrong.items() for answer in answers
     )
 
 
-def test_the_walk_goes_over_the_public_names() -> None:
-    assert len(walked()) > 80
+def test_the_walk_goes_over_the_public_names(walked: dict[str, list[str]]) -> None:
+    assert len(walked) > 80
     assert {
         "simulate",
         "Gaussian",
@@ -295,4 +290,4 @@ def test_the_walk_goes_over_the_public_names() -> None:
         "field",
         "SaveAt",
         "Geometric",
-    } <= set(walked())
+    } <= set(walked)

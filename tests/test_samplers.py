@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from forked import Python
 from torch import Tensor
 
 from particleflow.samplers import (
@@ -466,7 +465,7 @@ def test_numbers_are_asked_for() -> None:
         Gaussian(dim=2, mean="left")
 
 
-def test_wrong_types_are_refused_without_run_time_checks() -> None:
+def test_wrong_types_are_refused_without_run_time_checks(python: Python) -> None:
     """A process of its own runs without run-time checks: these would refuse first."""
     refused = {
         "Mixture([[0.0, 1.0]])": (
@@ -482,7 +481,5 @@ def test_wrong_types_are_refused_without_run_time_checks() -> None:
     lines = ["from particleflow.samplers import *"]
     for call in refused:
         lines += ["try:", f"    {call}", "except TypeError as error:", "    print(error)"]
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
-    )
+    done = python.run("-c", "\n".join(lines))
     assert done.stdout.splitlines() == list(refused.values())

@@ -56,12 +56,9 @@ sys.exit(particleflow.cli.main(sys.argv[5:]))
 """
 
 
-def stopped(out, where, after, number, *call, times=1, deaf=False):
-    def ignoring():
-        signal.signal(signal.SIGINT, signal.SIG_IGN if deaf else signal.default_int_handler)
-
+def stopped(python, out, where, after, number, *call, times=1, deaf=False):
+    handler = "SIG_IGN" if deaf else "default_int_handler"
     arguments = [
-        sys.executable,
         "-c",
         PRELUDE,
         where,
@@ -73,9 +70,8 @@ def stopped(out, where, after, number, *call, times=1, deaf=False):
         "--out",
         str(out),
     ]
-    return subprocess.run(
-        arguments, capture_output=True, text=True, check=False, timeout=120, preexec_fn=ignoring
-    )
+    heard = f"import signal; signal.signal(signal.SIGINT, signal.{handler})"
+    return python.run(*arguments, before=heard)
 
 
 ALL = {
@@ -112,8 +108,10 @@ RUN = ["run", "--flow", "mmd", "--steps", "40", "--film", "none"]
         ),
     ],
 )
-def test_what_is_finished_is_written_in_whatever_phase(tmp_path, where, after, number, left):
-    done = stopped(tmp_path, where, after, number, *RUN, deaf=number != signal.SIGINT)
+def test_what_is_finished_is_written_in_whatever_phase(
+    tmp_path, python, where, after, number, left
+):
+    done = stopped(python, tmp_path, where, after, number, *RUN, deaf=number != signal.SIGINT)
     assert done.returncode == CODES[number], done.stderr
     assert "Traceback" not in done.stderr
     assert {file.name for file in tmp_path.iterdir()} == left
@@ -124,8 +122,9 @@ def test_what_is_finished_is_written_in_whatever_phase(tmp_path, where, after, n
 
 
 @pytest.mark.slow
-def test_a_comparison_leaves_out_the_later_flows(tmp_path):
+def test_a_comparison_leaves_out_the_later_flows(tmp_path, python):
     done = stopped(
+        python,
         tmp_path,
         "steps",
         55,
@@ -147,8 +146,8 @@ def test_a_comparison_leaves_out_the_later_flows(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_at_once(tmp_path):
-    done = stopped(tmp_path, "table", 1, signal.SIGTERM, *RUN, times=2)
+def test_a_second_signal_ends_at_once(tmp_path, python):
+    done = stopped(python, tmp_path, "table", 1, signal.SIGTERM, *RUN, times=2)
     assert done.returncode in (-signal.SIGTERM, 143)  # what a shell calls 143
     assert not (tmp_path / "metrics.csv").exists()
 
@@ -244,7 +243,7 @@ def test_signals_wait_until_a_picture_is_drawn():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="asks for the signal that ended a process")
-def test_a_second_signal_within_a_picture_kills():
+def test_a_second_signal_within_a_picture_kills(python):
     code = """
 import signal
 from particleflow.stopping import Stop, undisturbed
@@ -252,7 +251,7 @@ with Stop().listening(), undisturbed():
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGTERM
+    assert python.run("-c", code).returncode == -signal.SIGTERM
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import statistics
-import subprocess
 import sys
 import time
 import warnings
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import Process, Python
 
 import particleflow as pf
 from particleflow.study import Choice, Contender, Range, Result, Setup, Study, Task
@@ -500,24 +500,16 @@ def test_equal_results_for_any_number_of_processes(tmp_path: Path) -> None:
 PROGRAM = HERE / "study_program.py"
 
 
-def started(folder: Path, jobs: int = 2) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(folder), str(jobs)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def started(python: Python, folder: Path, jobs: int = 2) -> Process:
+    return python.start(str(PROGRAM), str(folder), str(jobs), before="import os; os.setsid()")
 
 
-def killed_and_repeated(folder: Path, kills: int, seed: int) -> None:
+def killed_and_repeated(python: Python, folder: Path, kills: int, seed: int) -> None:
     """Kill a study at random moments; no row that was finished is lost or made again."""
     rng = np.random.default_rng(seed)
     known: dict[str, tuple[int, int]] = {}
     for _ in range(kills):
-        process = started(folder)
+        process = started(python, folder)
         begin, wait = time.monotonic(), rng.uniform(0.0, 1.5)
         # the moment is counted from the first new row, so that there is something to lose
         while process.poll() is None and len(made(folder)) <= len(known):
@@ -530,7 +522,7 @@ def killed_and_repeated(folder: Path, kills: int, seed: int) -> None:
         now = made(folder)
         assert {name: now[name] for name in known} == known
         known = now
-    process = started(folder)
+    process = started(python, folder)
     out, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
     now = made(folder)
@@ -539,12 +531,12 @@ def killed_and_repeated(folder: Path, kills: int, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_killed_twenty_times_goes_on(tmp_path: Path) -> None:
+def test_a_study_killed_twenty_times_goes_on(tmp_path: Path, python: Python) -> None:
     for k in range(7):
-        killed_and_repeated(tmp_path / f"study {k}", 3, seed=k)
+        killed_and_repeated(python, tmp_path / f"study {k}", 3, seed=k)
 
 
-def wait_for(process: subprocess.Popen[str], folder: Path, rows: int) -> None:
+def wait_for(process: Process, folder: Path, rows: int) -> None:
     begin = time.monotonic()
     while len(made(folder)) < rows:
         time.sleep(0.01)
@@ -552,9 +544,9 @@ def wait_for(process: subprocess.Popen[str], folder: Path, rows: int) -> None:
         assert time.monotonic() - begin < 120
 
 
-def test_a_study_that_is_killed_or_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_study_that_is_killed_or_stopped_goes_on(tmp_path: Path, python: Python) -> None:
     """No row that was finished is lost or made again. Meanwhile no other study may write there."""
-    process = started(tmp_path)
+    process = started(python, tmp_path)
     wait_for(process, tmp_path, 1)
     with pytest.raises(ValueError, match="`folder` must be a folder of one run"):
         Study([line()], [mmd()], seeds=1).run(folder=tmp_path, progress=False)
@@ -563,7 +555,7 @@ def test_a_study_that_is_killed_or_stopped_goes_on(tmp_path: Path) -> None:
     time.sleep(0.5)  # the workers of a killed study end with the work that they have begun
     known = made(tmp_path)
     assert 1 <= len(known) < 20
-    process = started(tmp_path)
+    process = started(python, tmp_path)
     wait_for(process, tmp_path, len(known) + 2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     out, error = process.communicate(timeout=60)
@@ -574,7 +566,7 @@ def test_a_study_that_is_killed_or_stopped_goes_on(tmp_path: Path) -> None:
     assert len(known) + 2 <= len(finished) < 24
     assert len(now) >= len(finished)
     assert {name: now[name] for name in known} == known
-    out, error = started(tmp_path, jobs=1).communicate(timeout=120)
+    out, error = started(python, tmp_path, jobs=1).communicate(timeout=120)
     assert json.loads(out) == list(range(24)), error
     last = made(tmp_path)
     assert {name: last[name] for name in now} == now
@@ -618,25 +610,18 @@ MISTAKES = {
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[str, str]:
+def answers(python: Python) -> dict[str, str]:
     code = (
-        "import json, sys; from test_study import *; told = {}\n"
+        f"import json, sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "from test_study import *; told = {}\n"
         "for mistake in json.load(sys.stdin):\n"
         "    try: told[mistake] = f'nothing was refused: {eval(mistake)!r}'\n"
         "    except (ValueError, TypeError) as error: told[mistake] = str(error)\n"
         "print(json.dumps(told))"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"}
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps(list(MISTAKES)),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    answers: dict[str, str] = json.loads(ran.stdout)
-    return answers
+    ran = python.run("-c", code, given=json.dumps(list(MISTAKES)))
+    assert ran.returncode == 0, ran.stderr
+    return dict(json.loads(ran.stdout))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forked import Python
 from torch import Tensor
 
 import particleflow as pf
@@ -323,7 +322,7 @@ def test_what_is_no_kernel_is_refused_where_it_is_given(
             use(given)
 
 
-def test_without_run_time_checks_wrong_types_meet_the_same_words() -> None:
+def test_without_run_time_checks_wrong_types_meet_the_same_words(python: Python) -> None:
     """This suite's own checks of types would answer first."""
     code = """
 import particleflow as pf
@@ -337,9 +336,7 @@ try:
 except TypeError as error:
     print(error)
 """
-    told = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    told = python.run("-c", code).stdout.splitlines()
     kinds = ["Unit Unit(factor=1.0)", "float 0.2", "str 'gaussian'", "NoneType None"]
     for line, kind in zip(told, kinds, strict=False):
         assert line.startswith(
