@@ -276,6 +276,9 @@ ACTS: dict[str, Acts] = {
         of_two_fits, SMALL, **TRAINED_MODULE, weight=(10.0, 1.0), one_sided=(True, False)
     ),
     "estimators.LipschitzCritic": Acts(of_two_fits, SMALL, **{**TRAINED, "width": (4, 6)}),
+    "estimators.TrainedCTransformCritic": Acts(
+        of_two_fits, SMALL, **TRAINED_MODULE, order=(1, 2), smoothing=(0.0, 0.5)
+    ),
     "estimators.WeightClippingCritic": Acts(of_two_fits, SMALL, **TRAINED_MODULE, clip=(0.1, 0.01)),
     "estimators.KernelLogistic": Acts(
         of_fit,

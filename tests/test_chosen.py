@@ -277,6 +277,9 @@ TRAINED: dict[str, Any] = {
     "WeightClippingCritic": E.WeightClippingCritic(width=6, first_steps=15, steps=3, batch=40),
     "GradientPenaltyCritic": E.GradientPenaltyCritic(width=6, first_steps=15, steps=3, batch=40),
     "LipschitzCritic": E.LipschitzCritic(width=6, first_steps=15, steps=3, batch=40),
+    "TrainedCTransformCritic": E.TrainedCTransformCritic(
+        width=6, first_steps=15, steps=3, batch=40
+    ),
     "SklearnClassifier": E.SklearnClassifier(),
     # a solver that goes on to rounding: of one that stops at a tolerance, rounding decides after
     # how many steps

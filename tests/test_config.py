@@ -21,6 +21,7 @@ from particleflow.estimators import (
     CTransformCritic,
     GradientPenaltyCritic,
     LipschitzCritic,
+    TrainedCTransformCritic,
     WeightClippingCritic,
 )
 from particleflow.pairwise import Auto
@@ -82,6 +83,7 @@ def test_every_critic_of_the_catalogue_is_an_estimator_of_a_potential(name):
         "clip": WeightClippingCritic,
         "gp": GradientPenaltyCritic,
         "lipschitz": LipschitzCritic,
+        "c-transform": TrainedCTransformCritic,
     }
     assert type(estimator) is kinds[name]
 
@@ -468,7 +470,7 @@ def test_how_many_dimensions_there_are(tmp_path):
             ["mono", "w1"],
             {"w1": {"first_steps": 9}},
             (
-                "`first_steps` is for the critic clip, gp or lipschitz, and the critic is exact:"
+                "`first_steps` is for the critic clip, gp, lipschitz or c-transform, and the critic is exact:"
                 " leave it out"
             ),
         ),

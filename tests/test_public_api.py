@@ -120,6 +120,7 @@ WITHIN = {
         "RuLSIF",
         "SklearnClassifier",
         "Stragglers",
+        "TrainedCTransformCritic",
         "ULSIF",
         "WeightClippingCritic",
         "Witness",

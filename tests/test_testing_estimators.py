@@ -44,6 +44,8 @@ BUILT_IN: dict[str, Any] = {
     "a classifier": E.Classifier(**SHORT),
     "WGAN-GP": E.GradientPenaltyCritic(**SHORT),
     "WGAN": E.WeightClippingCritic(**SHORT),
+    "trained c-transform": E.TrainedCTransformCritic(**SHORT),
+    "trained c-transform, W2": E.TrainedCTransformCritic(order=2, smoothing=0.1, **SHORT),
     "Lipschitz": E.LipschitzCritic(**SHORT | {"first_steps": 60}),
 }
 

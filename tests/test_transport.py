@@ -246,7 +246,7 @@ def test_chunks_change_nothing(monkeypatch) -> None:
         z = torch.cat([normal(5, 2, 2), normal(20, 2, 0)])
         whole, value = fit.witness.value_and_grad(z), fit.value
         with monkeypatch.context() as patch:
-            patch.setattr("particleflow.estimators.transport.CHUNK", 8 * 27 * 7)
+            patch.setattr("particleflow.estimators.c_transform.CHUNK", 8 * 27 * 7)
             again = pf.fit(critic, normal(20, 2, 0), normal(27, 2, 1))
             assert again.value == pytest.approx(value, rel=1e-12)
             for a, b in zip(whole, again.witness.value_and_grad(z), strict=True):

@@ -141,6 +141,13 @@ CRITICS = table(
         arguments=("first_steps",),
         options=("first_steps",),
     ),
+    Record(
+        name="c-transform",
+        line="a network at the target, with its c-transform at the particles",
+        where="particleflow.estimators:TrainedCTransformCritic",
+        arguments=("first_steps",),
+        options=("first_steps",),
+    ),
 )
 MOBILITIES = table(
     Record(

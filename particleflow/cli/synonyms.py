@@ -84,6 +84,7 @@ NAMES: dict[str, dict[str, str]] = {
             "clip": "wgan weight-clipping",
             "gp": "wgan-gp gradient-penalty penalty",
             "lipschitz": "spectral sn",
+            "c-transform": "ctransform qp-wgan",
         }
     ),
     "integrator": _others(

@@ -7,6 +7,7 @@
 - `ratio/`: log density ratios, from densities, least squares, likelihood or classification.
 - `trained/`: neural networks, trained on a ratio loss or as a critic.
 - `transport`: the critic that optimal transport solves instead of training one.
+- `c_transform`: the witnesses of both critics whose value is that of a dual problem.
 - `annealed`: an estimator with a kernel, whose bandwidth changes in a run.
 - `stragglers`: any of these, with an eye on particles beyond its reach.
 
@@ -32,6 +33,7 @@ from particleflow.estimators.trained import (
     Classifier,
     GradientPenaltyCritic,
     LipschitzCritic,
+    TrainedCTransformCritic,
     WeightClippingCritic,
 )
 from particleflow.estimators.transport import CTransformCritic
@@ -59,6 +61,7 @@ __all__ = [
     "RuLSIF",
     "SklearnClassifier",
     "Stragglers",
+    "TrainedCTransformCritic",
     "WeightClippingCritic",
     "Witness",
 ]

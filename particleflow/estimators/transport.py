@@ -15,11 +15,16 @@ from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit, missing_target
+from particleflow.estimators.c_transform import (
+    SoftTransportWitness,
+    distances,
+    heavy,
+    rows,
+    unit,
+)
 
 Report: TypeAlias = dict[str, object]
 
-# Bytes of distances that are worked on at once.
-CHUNK = 2**26
 # Bytes of a matrix of distances up to which Sinkhorn keeps it, and about five more of this size.
 MATRIX = 2**28
 # The regularisation at which Sinkhorn starts, as a share of the largest distance. Sinkhorn halves
@@ -61,48 +66,20 @@ class TransportWitness:
     log_ratio: ClassVar[bool] = False
 
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
-        parts = [self._of(part) for part in z.double().split(_rows(max(len(self.x), len(self.y))))]
+        parts = [self._of(part) for part in z.double().split(rows(max(len(self.x), len(self.y))))]
         value, grad = (torch.cat(part) for part in zip(*parts, strict=True))
         return value.to(z.dtype), grad.to(z.dtype)
 
     def _of(self, z: Queries) -> tuple[Values, Gradients]:
         value, winner = (self.v - distances(z, self.y)).max(1)
-        grad = _unit(self.y[winner] - z)
+        grad = unit(self.y[winner] - z)
         at_particle = distances(z, self.x) == 0
         own = at_particle.any(1)
         if bool(own.any()):
             at_particle = at_particle[own].double()
             pull = at_particle @ self.pull
-            grad[own] = _unit(pull) * (pull.norm(dim=1) > at_particle @ self.arrived)[:, None]
+            grad[own] = unit(pull) * (pull.norm(dim=1) > at_particle @ self.arrived)[:, None]
         return value, grad
-
-
-@dataclass(frozen=True)
-class SoftTransportWitness:
-    """w(z) = eps log sum_j b_j exp((v_j - |z - y_j|) / eps), eps the regularisation.
-
-    It is smooth except at the y_j. grad w is a mean of unit vectors, hence no longer than 1.
-    """
-
-    y: Float[Tensor, "M d"]
-    v: Float[Tensor, "M"]
-    log_b: Float[Tensor, "M"]
-    regularisation: float
-    log_ratio: ClassVar[bool] = False
-
-    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
-        parts = [self._of(part) for part in z.double().split(_rows(len(self.y)))]
-        value, grad = (torch.cat(part) for part in zip(*parts, strict=True))
-        return value.to(z.dtype), grad.to(z.dtype)
-
-    def _of(self, z: Queries) -> tuple[Values, Gradients]:
-        reach = distances(z, self.y)
-        exponent = self.log_b + (self.v - reach) / self.regularisation
-        weight = torch.where(reach > 0, exponent.softmax(1) / reach, 0)
-        return (
-            self.regularisation * exponent.logsumexp(1),
-            weight @ self.y - weight.sum(1, keepdim=True) * z,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +165,7 @@ class CTransformCritic:
         if y is None:
             raise missing_target(self, "y")
         ot = _pot()
-        current, target = _heavy(x), _heavy(y)
+        current, target = heavy(x), heavy(y)
         if max(len(current), len(target)) <= self._exact_up_to:
             exact, report = _exact(ot, current, target, 10_000 * self.max_iterations)
             return Fit(exact, {}, report, objective=lambda: _dual(current, target, exact.v))
@@ -300,7 +277,7 @@ def _on_logarithms(
             most,
             tolerance,
             True,
-            _rows(max(len(a), len(b))),
+            rows(max(len(a), len(b))),
             log=True,
             warn=False,
             warmstart=(f, g),
@@ -310,11 +287,6 @@ def _on_logarithms(
             float(log["err"][-1]) if log["err"] else math.inf,
         )
     return lengths[-1][0] * (g.to(y.points) - y.mass.log()), iterations, gap
-
-
-def distances(a: Float[Tensor, "A d"], b: Float[Tensor, "B d"]) -> Float[Tensor, "A B"]:
-    """|a_i - b_j| from differences, so that it is exactly 0 where points coincide."""
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWitness, Report]:
@@ -344,32 +316,12 @@ def _dual(x: Cloud, y: Cloud, v: Float[Tensor, "M"]) -> float:
     u_i = min_j |x_i - y_j| - v_j, then v_j = min_i |x_i - y_j| - u_i.
     """
     u = torch.cat(
-        [(distances(part, y.points) - v).amin(1) for part in x.points.split(_rows(len(y)))]
+        [(distances(part, y.points) - v).amin(1) for part in x.points.split(rows(len(y)))]
     )
     v = torch.cat(
-        [(distances(part, x.points) - u).amin(1) for part in y.points.split(_rows(len(x)))]
+        [(distances(part, x.points) - u).amin(1) for part in y.points.split(rows(len(x)))]
     )
     return float(x.mean(u) + y.mean(v))
-
-
-def _heavy(cloud: Cloud) -> Cloud:
-    """The points that have mass, in float64, with shares of it that add up to one."""
-    points = cloud.points.double()
-    share = cloud.double().mass if cloud.log_mass is None else cloud.log_mass.double().softmax(0)
-    kept = share > 0
-    share = share[kept] / share[kept].sum()
-    return Cloud(points[kept], log_mass=share.log())
-
-
-def _unit(vectors: Queries) -> Gradients:
-    """vectors / |vectors|, 0 where they are 0."""
-    length = vectors.norm(dim=1, keepdim=True)
-    return torch.where(length > 0, vectors / length, 0)
-
-
-def _rows(columns: int) -> int:
-    """The number of rows of distances in a chunk of CHUNK bytes."""
-    return max(1, CHUNK // (8 * columns))
 
 
 def _pot() -> ModuleType:

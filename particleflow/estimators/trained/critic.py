@@ -6,6 +6,7 @@ They are networks w that are kept 1-Lipschitz, or nearly so. E_p w - E_q w then 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
@@ -65,24 +66,31 @@ class Critic(Trained):
         assert y is not None
         learned, state, report = self._train(x, y, clock, memory)
         witness = CriticWitness(learned)
+        estimate = partial(_estimate, witness, x, y)
         return Fit(
             witness,
             state,
             report | self._certificate(learned),
-            objective=partial(_estimate, witness, x, y),
-            advice=partial(self._advice, witness, x, y),
+            objective=estimate,
+            advice=partial(self._advice, estimate),
         )
 
-    def _advice(self, witness: CriticWitness, x: Cloud, y: Cloud) -> str:
+    def _advice(self, estimate: Callable[[], float]) -> str:
         """The remedy where the estimate of W1 is negative, below the estimate of a constant w."""
-        estimate = _estimate(witness, x, y)
-        if estimate >= 0:
+        value = estimate()
+        if value >= 0:
             return ""
+        cost = self._cost
         return (
-            f"the critic's estimate of W1 ended at {estimate:.3g}, below that of a constant: it is"
-            " behind the particles, or what is left of W1 is the noise of the samples: raise its"
-            f" steps = {self.steps}"
+            f"the critic's estimate of {cost} ended at {value:.3g}, below that of a constant: it is"
+            f" behind the particles, or what is left of {cost} is the noise of the samples: raise"
+            f" its steps = {self.steps}"
         )
+
+    @property
+    def _cost(self) -> str:
+        """What the critic estimates."""
+        return "W1"
 
     def _certificate(self, learned: Learned) -> dict[str, object]:
         """The report's further entries about the network."""
