@@ -10,7 +10,8 @@ A step is stable if `STEPS` steps of it end as well as shorter ones:
 4. The particles do not hop. The second difference of the last three states (root mean square) is
    at most `HOP` times the spacing of the target's points. Diffusion hops, and is left out.
 
-The largest stable step is searched from the suggested one, in factors of 2 and then of sqrt 2.
+The largest stable step is searched from a quarter of the suggested one: the suggested one, factors
+of 2, then one of sqrt 2.
 """
 
 from __future__ import annotations
@@ -170,6 +171,8 @@ def largest(one: Problem) -> float:
         return found is not None
 
     factor = next((start for start in (0.25, 2**-4, 2**-6, 2**-8) if holds(start)), 0.0)
+    if factor == 0.25 and holds(1.0):
+        factor = 1.0
     doubled = 0
     while factor and doubled < DOUBLINGS and holds(2 * factor):
         factor, doubled = 2 * factor, doubled + 1

@@ -8,7 +8,7 @@ from ..dt import KERNELS, drawn, is_stable, ratio
 from .statement import Statement
 
 SOURCE = "choosing page, dt; theory page, the step"
-# The tasks over which a ratio is averaged: a thin target, a spread one, and d = 1.
+# The tasks of ratios: a thin target, a spread one, and d = 1. A seed takes two of them, in turn.
 TASKS = ("rings", "gaussian", "line")
 # Why the ratio of a smooth kernel is not below 4 at each draw.
 NOTE = (
@@ -28,6 +28,12 @@ def stable_share(seed: int) -> float:
     return sum(is_stable(drawn(number)) for number in problems) / PROBLEMS
 
 
+def mean_ratio(flow: str, kernel: str, seed: int) -> float:
+    """The largest stable step over the suggested one, the geometric mean of two tasks."""
+    left_out = TASKS[seed % len(TASKS)]
+    return ratio(flow, kernel, [task for task in TASKS if task != left_out], seed)
+
+
 STATEMENTS = (
     *(
         Statement(
@@ -35,10 +41,10 @@ STATEMENTS = (
             words=f"The dt suggested for {what} with the kernel {kernel} is stable, and within a"
             " factor of four of the largest stable one.",
             source=SOURCE,
-            number="largest stable dt / suggested dt, geometric mean of three tasks",
+            number="largest stable dt / suggested dt, geometric mean of two tasks",
             low=1.0,
             high=4.0,
-            measure=partial(ratio, flow, kernel, TASKS),
+            measure=partial(mean_ratio, flow, kernel),
             seconds=seconds,
             note=note,
         )
