@@ -15,6 +15,7 @@ from particleflow._inputs import (
     clouds_of,
     comparable,
     measured,
+    parts_told,
     prepare,
     require_target,
     same_target,
@@ -242,12 +243,7 @@ def begin(
         if first is not None
     }
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    # the reprs of a user's parts are made now: a repr that raises must not lose the run
-    told: dict[str, Any] = {
-        "integrator": repr(integrator),
-        "flow": repr(flow),
-        "metrics": {name: repr(m) for name, m in metrics.items()},
-    }
+    told = parts_told(flow, integrator, metrics)
     if earlier is not None and not (
         _without_places(earlier.report["flow"]) == _without_places(told["flow"])
         and same_target(earlier, aim)

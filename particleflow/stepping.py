@@ -15,7 +15,7 @@ from particleflow._supplied import Supplied
 from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import fitted
-from particleflow.integrators import Integrator, Snapshot, State, UnconvergedError
+from particleflow.integrators import Course, Integrator, Snapshot, State, UnconvergedError
 from particleflow.watch import Watch
 
 # The share of dt up to which a remainder of time is rounding, and not a step of its own.
@@ -39,7 +39,7 @@ def states(
     snapshot = _begun(start, dt, integrator)
     try:
         fit = fitted(flow.estimator, snapshot.x, first, snapshot.clock, snapshot.memory)
-        state = _state(snapshot, first, _converged(fit))
+        state = _state(snapshot, first, _converged(fit), watch)
     except UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
     watch.begin(state)
@@ -69,7 +69,7 @@ def states(
                 cloud, state.x, state.fit, state.target, state.clock, used
             )
             snapshot = Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper)
-            state = _state(snapshot, *fits.of(cloud, used))
+            state = _state(snapshot, *fits.of(cloud, used), watch)
             state = watch.fitted(replace(state, renewed=renewed) if renewed else state)
         except _checks.OutOfRangeError:
             message = (
@@ -172,7 +172,7 @@ def _check_used(used: float, left: float, t: float, integrator: Integrator) -> N
         )
 
 
-def _state(snapshot: Snapshot, y: Cloud | None, fit: Fit) -> State:
+def _state(snapshot: Snapshot, y: Cloud | None, fit: Fit, course: Course) -> State:
     return State(
         clock=snapshot.clock,
         x=snapshot.x,
@@ -180,6 +180,7 @@ def _state(snapshot: Snapshot, y: Cloud | None, fit: Fit) -> State:
         stepper=snapshot.stepper,
         fit=fit,
         target=y,
+        course=course,
     )
 
 

@@ -15,6 +15,13 @@ from particleflow.estimators import Fit
 from particleflow.flows import Flow
 
 
+class Course:
+    """What all states of one run have in common: flow, target, time step and integrator."""
+
+    def __init__(self, flow: Flow, target: Target, dt: float, integrator: Integrator) -> None:
+        self.flow, self.target, self.dt, self.integrator = flow, target, dt, integrator
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """All that a run needs to go on, bit for bit.
@@ -36,7 +43,8 @@ class State(Snapshot):
     `status` is "running", or "unstable" after an instability was found: the run goes on. At the end
     of a run that could not go on it is "diverged" or "not converged". `message` says the remedy and
     the cause. `renewed` has the rows (N,) that the last step placed anew, by what happened to them,
-    such as "resampled".
+    such as "resampled". `course` tells the flow, target, dt and integrator of the run that made the
+    state; None for a state that no run made.
     """
 
     fit: Fit
@@ -44,6 +52,7 @@ class State(Snapshot):
     status: str = "running"
     message: str = ""
     renewed: Mapping[str, Tensor] = field(default_factory=dict)
+    course: Course | None = field(default=None, repr=False, compare=False)
 
     @property
     def ended(self) -> bool:
