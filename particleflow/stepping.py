@@ -36,7 +36,7 @@ def states(
     `first` is the target's cloud at the start. The target is asked once for each further fit.
     """
     flow, target, dt = watch.flow, watch.target, watch.dt
-    snapshot = _begun(start, dt, integrator)
+    snapshot = _begun(start, dt, watch)
     try:
         fit = fitted(flow.estimator, snapshot.x, first, snapshot.clock, snapshot.memory)
         state = _state(snapshot, first, _converged(fit), watch)
@@ -64,7 +64,7 @@ def states(
             clock, origin = _after(state, used, dt, end)
             stepper = {**stepper, "origin": origin}
             if stepper.keys() - {"origin"}:
-                stepper["integrator"] = _named(integrator)
+                stepper |= {"integrator": _named(integrator), "flow": watch.mark}
             cloud, renewed = flow.settled(
                 cloud, state.x, state.fit, state.target, state.clock, used
             )
@@ -105,15 +105,6 @@ def with_dt(start: Snapshot, dt: float) -> Snapshot:
     if chosen(start) is None or (origin is not None and float(origin[2]) == dt):
         return start
     kept = {name: value for name, value in start.stepper.items() if name != "dt"}
-    return replace(start, stepper=kept)
-
-
-def afresh(start: Snapshot) -> Snapshot:
-    """The start of a run with another flow or target: what the integrator remembers is dropped.
-
-    Lengths, velocities and rests are those of the flow before.
-    """
-    kept = {name: value for name, value in start.stepper.items() if name == "origin"}
     return replace(start, stepper=kept)
 
 
@@ -202,15 +193,18 @@ def _converged(fit: Fit) -> Fit:
     return fit
 
 
-def _begun(start: Snapshot, dt: float, integrator: Integrator) -> Snapshot:
+def _begun(start: Snapshot, dt: float, course: Course) -> Snapshot:
     """The start with the origin (t0, n0) of t = t0 + (n - n0) dt in the stepper's memory.
 
     Steps of the run's dt do not accumulate their time. The origin moves where a run goes on with
     another dt, and after each step of another length. The memory of another integrator is dropped.
+    So is that of a run with another flow or target, whose lengths, velocities and rests it holds.
     """
     stepper: dict[str, Any] = dict(start.stepper)
-    other = stepper.get("integrator")
-    if other is not None and not torch.equal(other, _named(integrator)):
+    kind, mark = stepper.get("integrator"), stepper.get("flow")
+    if (kind is not None and not torch.equal(kind, _named(course.integrator))) or (
+        mark is not None and not torch.equal(mark, course.mark)
+    ):
         stepper = {name: value for name, value in stepper.items() if name == "origin"}
     origin = stepper.get("origin")
     if origin is None or float(origin[2]) != dt:

@@ -265,3 +265,57 @@ def test_tolerances_are_checked(rule: Any) -> None:
             rule(**wrong)
     with pytest.raises(ValueError, match="`rtol`"):
         pf.NoProgress(rtol=0.0)
+
+
+# ---- the time step of a run that goes on
+
+OTHER = pf.kale_flow(Gaussian(0.8), lam=1e-3)
+PACED = Paced()
+
+
+def begun(kind: str, dt: float | None) -> Any:
+    """A run of 30 steps with lengths of its own, as something to go on from."""
+    if kind == "state":
+        return next(islice(pf.iterate(FLOW, X, Y, dt=dt or 0.5, integrator=PACED), 30, None))
+    path = pf.simulate(FLOW, X, Y, steps=30, dt=dt, integrator=PACED)
+    return path if kind == "trajectory" else path.state
+
+
+@pytest.mark.parametrize("given", [None, 0.3])
+@pytest.mark.parametrize("kind", ["trajectory", "snapshot", "state"])
+def test_another_flow_or_target_does_not_take_over_a_length(kind: str, given: float | None) -> None:
+    start = begun(kind, given)
+    chosen = float((start.state if kind == "trajectory" else start).stepper["dt"])
+    assert chosen > 2
+    for flow, y, keeps in ((FLOW, Y, True), (FLOW, Y + 1, False), (OTHER, Y, False)):
+        path = pf.simulate(flow, start, y, steps=1, dt=given, integrator=PACED)
+        used = float(path.times[-1] - path.times[-2])
+        dt = path.report["dt"]
+        assert path.status == "completed"
+        assert used == pytest.approx(chosen, rel=1e-12) if keeps else used <= dt * (1 + 1e-12)
+        dt = given or 0.25  # without `given`, another one than before
+        first, second = islice(pf.iterate(flow, start, y, dt=dt, integrator=PACED), 2)
+        used = second.clock.t - first.clock.t
+        if keeps and given is not None:
+            assert used == pytest.approx(chosen, rel=1e-12)
+        else:
+            assert used <= dt * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["trajectory", "snapshot", "state"])
+@pytest.mark.parametrize("given", [None, 0.3])
+def test_a_run_under_another_flow_has_a_dt_of_its_own(kind: str, given: float | None) -> None:
+    """Euler's steps: only a Trajectory knows whether its dt was given."""
+    start: Any = pf.simulate(FLOW, X, Y, steps=8, dt=given)
+    if kind == "state":
+        start = next(islice(pf.iterate(FLOW, X, Y, dt=given or 0.5), 8, None))
+    elif kind == "snapshot":
+        start = start.state
+    same, other = (pf.simulate(flow, start, Y, steps=1) for flow in (FLOW, OTHER))
+    if kind == "trajectory" and given is not None:
+        assert same.report["dt"] == given
+        assert not same.report["dt_suggested"]
+    else:
+        assert same.report["dt_suggested"]
+    assert other.report["dt_suggested"]
+    assert other.report["dt"] < 0.05 * same.report["dt"]

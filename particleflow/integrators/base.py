@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Target, as_cloud, as_clouds
+from particleflow.clouds import Clock, Cloud, FixedTarget, Target, as_cloud, as_clouds
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
+from particleflow.memo import cached_property
+
+# Where an object lies in memory, as a repr says it.
+PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Course:
@@ -20,6 +27,22 @@ class Course:
 
     def __init__(self, flow: Flow, target: Target, dt: float, integrator: Integrator) -> None:
         self.flow, self.target, self.dt, self.integrator = flow, target, dt, integrator
+
+    @cached_property
+    def mark(self) -> Tensor:
+        """A mark (16,) uint8 of flow and target, for the memory of an integrator.
+
+        It is a digest of the flow's repr and of the fixed target's numbers. Places in memory, which
+        differ from process to process, do not count.
+        """
+        digest = hashlib.blake2b(PLACE.sub("", repr(self.flow)).encode(), digest_size=16)
+        cloud = self.target.cloud if isinstance(self.target, FixedTarget) else None
+        if cloud is None:
+            digest.update(PLACE.sub("", repr(self.target)).encode())
+        else:
+            for numbers in (cloud.points, cloud.mass):
+                digest.update(numbers.cpu().contiguous().numpy().data)
+        return torch.tensor(list(digest.digest()), dtype=torch.uint8, device="cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
