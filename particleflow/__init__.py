@@ -44,12 +44,14 @@ if TYPE_CHECKING:
     from particleflow.engine import fit, iterate, simulate
     from particleflow.estimators import Fit
     from particleflow.flows import Flow, kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
+    from particleflow.folding import record
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
     from particleflow.many import simulate_many
     from particleflow.metrics import two_sample
     from particleflow.moves import ift_flow, stragglers, unbalanced
     from particleflow.runs import Runs
     from particleflow.saving import SaveAt
+    from particleflow.stops import AtRest, EnergyBelow, NoProgress
     from particleflow.summary import Summary
     from particleflow.trajectory import Trajectory
 
@@ -61,6 +63,7 @@ _HOME = {
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
+    "folding": ("record",),
     "flows": ("Flow", "kale_flow", "langevin", "mmd_flow", "mono_flow", "wgan_flow"),
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
     "many": ("simulate_many",),
@@ -68,6 +71,7 @@ _HOME = {
     "moves": ("ift_flow", "stragglers", "unbalanced"),
     "runs": ("Runs",),
     "saving": ("SaveAt",),
+    "stops": ("AtRest", "EnergyBelow", "NoProgress"),
     "summary": ("Summary",),
     "trajectory": ("Trajectory",),
 }
@@ -100,16 +104,19 @@ __all__ = [
     "RK4",
     "Arbel",
     "Arrived",
+    "AtRest",
     "AutoFlow",
     "Clock",
     "Cloud",
     "Continuation",
     "Draws",
+    "EnergyBelow",
     "Euler",
     "EulerMaruyama",
     "Fit",
     "Flow",
     "Heun",
+    "NoProgress",
     "Replay",
     "Runs",
     "SaveAt",
@@ -139,6 +146,7 @@ __all__ = [
     "pairwise",
     "plotting",
     "reactions",
+    "record",
     "renewals",
     "samplers",
     "schedules",

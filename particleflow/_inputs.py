@@ -299,6 +299,18 @@ def target_named(target: Target) -> str:
     return repr(target) if isinstance(target, Minibatch) else ""
 
 
+def parts_told(flow: Flow, integrator: Integrator, metrics: Metrics) -> dict[str, Any]:
+    """The reprs of a run's parts, for its report.
+
+    They are made before the first step: a repr that raises must not lose the run.
+    """
+    return {
+        "integrator": repr(integrator),
+        "flow": repr(flow),
+        "metrics": {name: repr(metric) for name, metric in metrics.items()},
+    }
+
+
 def same_target(earlier: Trajectory, target: Target) -> bool:
     """Does a continued run keep its target, as far as it can be told?"""
     aim = target.cloud if isinstance(target, FixedTarget) else None

@@ -19,6 +19,7 @@ from particleflow import _checks
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
 from particleflow.metrics import W2, SlicedW2, floor
+from particleflow.stops import Beginning
 from particleflow.subsets import in_own_order
 
 # Points of each cloud that are compared; one exact distance then takes about 15 ms.
@@ -264,12 +265,12 @@ class Arrived:
         _checks.count(self.every, "every")
         _checks.count(self.patience, "patience")
 
-    def begin(self) -> Callable[[State], str]:
+    def begin(self) -> Beginning:
         """The rule of one run: why it ends at a state, or nothing."""
         return _Looks(self)
 
 
-class _Looks:
+class _Looks(Beginning):
     """The looks of one run."""
 
     def __init__(self, rule: Arrived) -> None:
@@ -279,11 +280,14 @@ class _Looks:
         self.idle = 0
         self._known: tuple[Cloud, float] | None = None
 
-    def __call__(self, state: State) -> str:
+    def begin_at(self, state: State) -> None:
         if state.target is None:
             raise ValueError(
                 "`stop` Arrived() needs a target, got None: pass samples of the target distribution"
             )
+
+    def __call__(self, state: State) -> str:
+        assert state.target is not None
         y = _drawn(state.target, 1)
         if self.first is None:
             self.first = state.clock.step - 1

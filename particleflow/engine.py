@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from particleflow._inputs import (
     clouds_of,
     comparable,
     measured,
+    parts_told,
     prepare,
     require_target,
     same_target,
@@ -31,7 +31,7 @@ from particleflow.metrics.told import told as told_metrics
 from particleflow.recording import Recorder
 from particleflow.running import Run, Stop, StopRule, stopping
 from particleflow.saving import RECORDS, Grid, SaveAt
-from particleflow.stepping import afresh, chosen, over, states, with_dt
+from particleflow.stepping import chosen, over, states, with_dt
 from particleflow.trajectory import Trajectory
 from particleflow.watch import Watch
 
@@ -131,7 +131,8 @@ def simulate(
         there exactly, after as many as it takes.
     dt : float
         Time step; the report records it. Left out, it is `flow.suggest_dt(x, y)`. Only a continued
-        run with the same flow keeps its dt, where that was given or the target is the same too. An
+        run with the same flow keeps its dt, where that was given or the target is the same too. A
+        State and a Snapshot do not tell whether dt was given: left out, it is chosen anew. An
         integrator that chooses the lengths of its steps takes it as the length of the first one; a
         run that goes on keeps the chosen length, unless it is given another dt, flow or target.
     stop : callable (State) -> bool or str, or a rule such as Arrived
@@ -242,17 +243,7 @@ def begin(
         if first is not None
     }
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    # the reprs of a user's parts are made now: a repr that raises must not lose the run
-    told: dict[str, Any] = {
-        "integrator": repr(integrator),
-        "flow": repr(flow),
-        "metrics": {name: repr(m) for name, m in metrics.items()},
-    }
-    if earlier is not None and not (
-        _without_places(earlier.report["flow"]) == _without_places(told["flow"])
-        and same_target(earlier, aim)
-    ):
-        start = afresh(start)
+    told = parts_told(flow, integrator, metrics)
     kept = (
         earlier is not None
         and earlier.report["flow"] == told["flow"]
@@ -310,11 +301,6 @@ def begin(
     )
     fixed = first if isinstance(aim, FixedTarget) else None
     return Run(flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts, asked)
-
-
-def _without_places(flow: str) -> str:
-    """The repr of a flow without places in memory, which differ from process to process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", flow)
 
 
 def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -> Grid | None:

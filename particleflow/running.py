@@ -17,12 +17,13 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._supplied import Supplied, in_short
 from particleflow.advice import Advice
-from particleflow.clouds import Cloud, extent
+from particleflow.clouds import Clock, Cloud, extent
 from particleflow.flows import Flow
 from particleflow.integrators import Controller, Snapshot, State
 from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
+from particleflow.stops import Beginning
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
 from particleflow.watch import Watch, narrow, noted
@@ -59,7 +60,7 @@ class Statistics:
         self.backends: dict[str, str] = {}
         self.promise = Promise(0.0, 0.0)
         self.lengths: tuple[float, float] | None = None
-        self._t: float | None = None
+        self._before: Clock | None = None
         self.renewals: dict[str, dict[str, int]] = {}
         self.stragglers: dict[str, int] = {}
 
@@ -86,10 +87,10 @@ class Statistics:
 
     def _add_length(self, state: State) -> None:
         """Keep the least and the largest length of steps that an integrator has chosen."""
-        before, self._t = self._t, state.clock.t
-        if before is None or state.ended or "dt" not in state.stepper:
+        before, self._before = self._before, state.clock
+        if before is None or before.step + 1 != state.clock.step or "dt" not in state.stepper:
             return
-        used = state.clock.t - before
+        used = state.clock.t - before.t
         least, largest = self.lengths or (used, used)
         self.lengths = min(least, used), max(largest, used)
 
@@ -159,11 +160,15 @@ class Run:
                 self._take(state)
                 if self.status:
                     break
+            else:
+                self._end()
         except (Exception, KeyboardInterrupt) as error:
             self.stopped(error)
         self.seconds = time.perf_counter() - began
 
     def _take(self, state: State) -> None:
+        if not self.moved and isinstance(self.stop, Beginning):
+            self.stop.begin_at(state)
         self.statistics.add(state)
         self.recorder.follow(state)
         ended = state.ended or self.is_last(state)
@@ -176,11 +181,28 @@ class Run:
         if state.ended:
             self.status, self.message = state.status, state.message
         elif ended:
-            self.watch.compare(state)
-            self.status, self.message = (
-                ("unstable" if self.watch.message else "completed"),
-                self.watch.message,
-            )
+            self._judge(state)
+
+    def _end(self) -> None:
+        """Record the last state of states that are over by themselves."""
+        state = self.state
+        assert state is not None
+        self.recorder.add(state, state.target)
+        self.statistics.promised(state, ended=True)
+        self._judge(state)
+
+    def _judge(self, state: State) -> None:
+        """Set the status of a run that ends well at `state`."""
+        self.watch.compare(state)
+        self.status, self.message = (
+            ("unstable", self.watch.message) if self._unstable else ("completed", "")
+        )
+
+    @property
+    def _unstable(self) -> bool:
+        """Was a step unstable? The watch may have seen states beyond the last one taken."""
+        assert self.state is not None
+        return bool(self.watch.message) and self.watch.step <= self.state.clock.step
 
     def stopped(self, error: BaseException) -> None:
         """End the run because of `error`, or raise it if no step has been taken.
@@ -212,7 +234,7 @@ class Run:
         """The records so far, with the status of the run."""
         assert self.state is not None
         state = self.state
-        unstable = {"unstable_from": self.watch.step} if self.watch.message else {}
+        unstable = {"unstable_from": self.watch.step} if self._unstable else {}
         raised = {"traceback": self.traceback} if self.traceback else {}
         stopped = {"stopped": self.why} if self.why else {}
         integrator = self.watch.integrator

@@ -15,7 +15,7 @@ from particleflow._supplied import Supplied
 from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import fitted
-from particleflow.integrators import Integrator, Snapshot, State, UnconvergedError
+from particleflow.integrators import Course, Integrator, Snapshot, State, UnconvergedError
 from particleflow.watch import Watch
 
 # The share of dt up to which a remainder of time is rounding, and not a step of its own.
@@ -36,10 +36,10 @@ def states(
     `first` is the target's cloud at the start. The target is asked once for each further fit.
     """
     flow, target, dt = watch.flow, watch.target, watch.dt
-    snapshot = _begun(start, dt, integrator)
+    snapshot = _begun(start, dt, watch)
     try:
         fit = fitted(flow.estimator, snapshot.x, first, snapshot.clock, snapshot.memory)
-        state = _state(snapshot, first, _converged(fit))
+        state = _state(snapshot, first, _converged(fit), watch)
     except UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
     watch.begin(state)
@@ -64,12 +64,12 @@ def states(
             clock, origin = _after(state, used, dt, end)
             stepper = {**stepper, "origin": origin}
             if stepper.keys() - {"origin"}:
-                stepper["integrator"] = _named(integrator)
+                stepper |= {"integrator": _named(integrator), "flow": watch.mark}
             cloud, renewed = flow.settled(
                 cloud, state.x, state.fit, state.target, state.clock, used
             )
             snapshot = Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper)
-            state = _state(snapshot, *fits.of(cloud, used))
+            state = _state(snapshot, *fits.of(cloud, used), watch)
             state = watch.fitted(replace(state, renewed=renewed) if renewed else state)
         except _checks.OutOfRangeError:
             message = (
@@ -105,15 +105,6 @@ def with_dt(start: Snapshot, dt: float) -> Snapshot:
     if chosen(start) is None or (origin is not None and float(origin[2]) == dt):
         return start
     kept = {name: value for name, value in start.stepper.items() if name != "dt"}
-    return replace(start, stepper=kept)
-
-
-def afresh(start: Snapshot) -> Snapshot:
-    """The start of a run with another flow or target: what the integrator remembers is dropped.
-
-    Lengths, velocities and rests are those of the flow before.
-    """
-    kept = {name: value for name, value in start.stepper.items() if name == "origin"}
     return replace(start, stepper=kept)
 
 
@@ -172,7 +163,7 @@ def _check_used(used: float, left: float, t: float, integrator: Integrator) -> N
         )
 
 
-def _state(snapshot: Snapshot, y: Cloud | None, fit: Fit) -> State:
+def _state(snapshot: Snapshot, y: Cloud | None, fit: Fit, course: Course) -> State:
     return State(
         clock=snapshot.clock,
         x=snapshot.x,
@@ -180,6 +171,7 @@ def _state(snapshot: Snapshot, y: Cloud | None, fit: Fit) -> State:
         stepper=snapshot.stepper,
         fit=fit,
         target=y,
+        course=course,
     )
 
 
@@ -201,15 +193,18 @@ def _converged(fit: Fit) -> Fit:
     return fit
 
 
-def _begun(start: Snapshot, dt: float, integrator: Integrator) -> Snapshot:
+def _begun(start: Snapshot, dt: float, course: Course) -> Snapshot:
     """The start with the origin (t0, n0) of t = t0 + (n - n0) dt in the stepper's memory.
 
     Steps of the run's dt do not accumulate their time. The origin moves where a run goes on with
     another dt, and after each step of another length. The memory of another integrator is dropped.
+    So is that of a run with another flow or target, whose lengths, velocities and rests it holds.
     """
     stepper: dict[str, Any] = dict(start.stepper)
-    other = stepper.get("integrator")
-    if other is not None and not torch.equal(other, _named(integrator)):
+    kind, mark = stepper.get("integrator"), stepper.get("flow")
+    if (kind is not None and not torch.equal(kind, _named(course.integrator))) or (
+        mark is not None and not torch.equal(mark, course.mark)
+    ):
         stepper = {name: value for name, value in stepper.items() if name == "origin"}
     origin = stepper.get("origin")
     if origin is None or float(origin[2]) != dt:

@@ -14,7 +14,7 @@ from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import Fit
 from particleflow.estimators.base import KernelEnergy
 from particleflow.flows import Flow
-from particleflow.integrators import Controller, Integrator, Optimiser, State
+from particleflow.integrators import Controller, Course, Integrator, Optimiser, State
 from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
 
@@ -44,7 +44,7 @@ EPSILONS = 1e2
 NARROW = 0.1
 
 
-class Watch:
+class Watch(Course):
     """Follows one run and finds its first unstable step.
 
     A step is unstable if a conservative energy rose, or if most particles left the box.
@@ -59,7 +59,7 @@ class Watch:
     """
 
     def __init__(self, flow: Flow, target: Target, dt: float, integrator: Integrator) -> None:
-        self.flow, self.target, self.dt, self.integrator = flow, target, dt, integrator
+        super().__init__(flow, target, dt, integrator)
         self.step, self.message = 0, ""
         self.advice: Advice | None = None
 
@@ -120,7 +120,9 @@ class Watch:
         Reading `fit.value` evaluates the energy where it is not at hand.
         """
         before = self._previous
-        if self.message or before is None or before.fit.value is None or state.fit.value is None:
+        if self.message or before is None or before.clock.step + 1 != state.clock.step:
+            return  # the states that are compared may be behind those that were made
+        if before.fit.value is None or state.fit.value is None:
             return
         a, b = before.fit.value, state.fit.value
         slack = self._rounding(max(abs(a), abs(b))) + self._hop

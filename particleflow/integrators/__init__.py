@@ -11,6 +11,7 @@ from particleflow._words import suggesting
 from particleflow.integrators.adaptive import Adaptive
 from particleflow.integrators.base import (
     Controller,
+    Course,
     Integrator,
     Optimiser,
     Refit,
@@ -39,6 +40,7 @@ __all__ = [
     "Adaptive",
     "BogackiShampine",
     "Controller",
+    "Course",
     "Descent",
     "DormandPrince",
     "Embedded",

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from particleflow._typing import Memory
-from particleflow.clouds import Clock, Cloud, Target, as_cloud, as_clouds
+from particleflow.clouds import Clock, Cloud, FixedTarget, Target, as_cloud, as_clouds
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
+from particleflow.memo import cached_property
+
+# Where an object lies in memory, as a repr says it.
+PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+class Course:
+    """What all states of one run have in common: flow, target, time step and integrator."""
+
+    def __init__(self, flow: Flow, target: Target, dt: float, integrator: Integrator) -> None:
+        self.flow, self.target, self.dt, self.integrator = flow, target, dt, integrator
+
+    @cached_property
+    def mark(self) -> Tensor:
+        """A mark (16,) uint8 of flow and target, for the memory of an integrator.
+
+        It is a digest of the flow's repr and of the fixed target's numbers. Places in memory, which
+        differ from process to process, do not count.
+        """
+        digest = hashlib.blake2b(PLACE.sub("", repr(self.flow)).encode(), digest_size=16)
+        cloud = self.target.cloud if isinstance(self.target, FixedTarget) else None
+        if cloud is None:
+            digest.update(PLACE.sub("", repr(self.target)).encode())
+        else:
+            for numbers in (cloud.points, cloud.mass):
+                digest.update(numbers.cpu().contiguous().numpy().data)
+        return torch.tensor(list(digest.digest()), dtype=torch.uint8, device="cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +66,8 @@ class State(Snapshot):
     `status` is "running", or "unstable" after an instability was found: the run goes on. At the end
     of a run that could not go on it is "diverged" or "not converged". `message` says the remedy and
     the cause. `renewed` has the rows (N,) that the last step placed anew, by what happened to them,
-    such as "resampled".
+    such as "resampled". `course` tells the flow, target, dt and integrator of the run that made the
+    state; None for a state that no run made.
     """
 
     fit: Fit
@@ -44,6 +75,7 @@ class State(Snapshot):
     status: str = "running"
     message: str = ""
     renewed: Mapping[str, Tensor] = field(default_factory=dict)
+    course: Course | None = field(default=None, repr=False, compare=False)
 
     @property
     def ended(self) -> bool:
