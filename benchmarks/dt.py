@@ -181,9 +181,9 @@ def largest(one: Problem) -> float:
 
 def ratio(flow: str, kernel: str, tasks: Sequence[str], seed: int) -> float:
     """The geometric mean over tasks of the largest stable step over the suggested one."""
-    return statistics.geometric_mean(
-        max(largest(problem(flow, kernel, task, seed)), 2**-9) for task in tasks
-    )
+    found = [max(largest(problem(flow, kernel, task, seed)), 2**-9) for task in tasks]
+    # powers of sqrt 2: their mean may be 4, without an error of rounding
+    return round(statistics.geometric_mean(found), 12)
 
 
 def drawn(seed: int) -> Problem:

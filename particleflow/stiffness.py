@@ -40,8 +40,9 @@ from particleflow.subsets import part
 PROBED = 200
 # Rounds of power iteration; two digits of the rate are wanted.
 ROUNDS = 8
-# The step in units of 1 / (fastest contraction): a quarter of Euler's limit of stability.
-SHARE = 0.5
+# The step in units of 1 / (fastest contraction): a third of Euler's limit of stability. Half of the
+# limit leaves no room for a rate that grows on the way.
+SHARE = 2 / 3
 # The same with diffusion, whose bias grows with dt times the rate.
 SHARE_WITH_DIFFUSION = 0.1
 # The share of the extent that the particles move in a step (root mean square) without a rate.
@@ -49,8 +50,11 @@ STRIDE = 0.01
 # The share of the extent that the fastest particle may move in a step.
 LEAP = 0.25
 # The difference of a quotient at a kink, in spacings of the target or in bandwidths: hops are then
-# a few tenths of the spacing at the largest stable step, and steps a half to a quarter of it.
+# a few tenths of the spacing at the largest stable step, and steps a half to a third of it.
 RESOLVED = 0.25
+# The same as a share of the extent, for a target of one place, which has no spacing: hops are then
+# below `STRIDE`.
+ONE_PLACE = 0.0075
 
 Velocity = Callable[[Cloud, Fit, Clock], Points]
 
@@ -143,8 +147,7 @@ def _difference(estimator: Estimator, x: Cloud, target: Cloud | None, span: floa
     kernel = estimator.kernel
     if not has_kink(kernel):
         return tiny
-    # a target of one place has no spacing
-    length = RESOLVED * spacing(target) or STRIDE * span
+    length = RESOLVED * spacing(target) or ONE_PLACE * span
     if isinstance(kernel, ScaledKernel):
         length = min(length, RESOLVED * kernel.bandwidth)
     return max(length, tiny)

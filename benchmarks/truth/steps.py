@@ -10,11 +10,11 @@ from .statement import Statement
 SOURCE = "choosing page, dt; theory page, the step"
 # The tasks of ratios: a thin target, a spread one, and d = 1. A seed takes two of them, in turn.
 TASKS = ("rings", "gaussian", "line")
-# Why the ratio of a smooth kernel is not below 4 at each draw.
+# Why the ratio of a smooth kernel is not the same at each draw.
 NOTE = (
-    "Half of the inverse of the fastest rate is a quarter of Euler's limit. The search goes in"
+    "Two thirds of the inverse of the fastest rate is a third of Euler's limit. The search goes in"
     " factors of sqrt 2, and a flow may leave its stiffest state before errors grow: the ratio is"
-    " 4, up to such a factor."
+    " 3, up to such a factor."
 )
 # The kernels with a kink.
 KINKED = ("Laplace", "Energy")

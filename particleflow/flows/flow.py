@@ -274,8 +274,8 @@ class Flow:
     ) -> float:
         """A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
-        The step is half of the inverse of that rate: Euler's method is stable up to twice the
-        inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
+        The step is two thirds of the inverse of that rate: Euler's method is stable up to twice
+        the inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
         inverse. A `Reaction` lowers the step where masses change faster. The step moves no particle
         by more than a quarter of the extent, and is rounded down to two digits. Where the kernel
         has a kink, the rate is measured over a quarter of the target's spacing. A lam that changes
