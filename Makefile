@@ -20,6 +20,8 @@ export MPLBACKEND ?= Agg
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # a user-wide `pip --user` default fails inside a venv
 export PIP_USER := 0
+# kept: each of the many processes of the tests would compile the package anew
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

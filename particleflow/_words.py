@@ -125,6 +125,9 @@ def suggesting(module: str) -> Callable[[str], Any]:
 
 
 def unknown_name(module: str, name: str) -> AttributeError:
+    told = f"module '{module}' has no attribute '{name}'"
+    if name.startswith("_"):  # asked for by programs that look at modules, such as inspect
+        return AttributeError(told, name=name)
     package = module.partition(".")[0]
     # hasattr ends here too: only a name that looks like a class is worth seconds of imports
     if name[:1].isupper():
@@ -143,9 +146,7 @@ def unknown_name(module: str, name: str) -> AttributeError:
     meant = known[near[0]] if near else ""
     if elsewhere and meant.lower() != name.lower():
         meant = f"{min(elsewhere, key=lambda room: (not _offers(room), room))}.{name}"
-    return AttributeError(
-        f"module '{module}' has no attribute '{name}'{_meant([meant] if meant else [])}", name=name
-    )
+    return AttributeError(f"{told}{_meant([meant] if meant else [])}", name=name)
 
 
 def _offers(room: str) -> bool:

@@ -151,12 +151,14 @@ def seen_of(name: str, changed: dict[str, Any], folder: Path) -> Any:
 
 
 USUAL: dict[str, Any] = {}
+SAME = "{}: the same values give another result, so that a difference tells nothing"
 
 
 def usual(name: str, folder: Path) -> Any:
-    """What comes of the usual arguments alone, computed once for all parameters."""
+    """What comes of the usual arguments alone: the same twice, computed for all parameters."""
     if name not in USUAL:
         USUAL[name] = seen_of(name, {}, folder)
+        assert seen_of(name, {}, folder) == USUAL[name], SAME.format(name)
     return USUAL[name]
 
 
@@ -184,10 +186,12 @@ def test_a_parameter_acts(name: str, parameter: str, tmp_path: Path, unchecked: 
         if isinstance(one, Refused):
             with pytest.raises((ValueError, TypeError, RuntimeError), match=one.words):
                 seen(one.value)
+        elif not more and is_usual(name, one, parameter):
+            first = usual(name, tmp_path)
         else:
-            first = (
-                usual(name, tmp_path) if not more and is_usual(name, one, parameter) else seen(one)
-            )
+            first = seen(one)
+            if not isinstance(other, Refused | Warned):
+                assert seen(one) == first, SAME.format(name)
         if isinstance(other, Refused):
             with pytest.raises((ValueError, TypeError, RuntimeError), match=other.words):
                 seen(other.value)
@@ -198,10 +202,6 @@ def test_a_parameter_acts(name: str, parameter: str, tmp_path: Path, unchecked: 
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert seen(one) == first, (
-            f"`{parameter}` of {name}: the same value gives another result, so that a difference"
-            " tells nothing"
-        )
         assert seen(other) != first, (
             f"`{parameter}` of {name} does nothing: {one!r} and {other!r} give the same"
         )

@@ -123,7 +123,7 @@ RUNS = [
 def test_the_default_of_a_flow_comes_nearer_or_says_that_it_does_not(name: str, where: str) -> None:
     x, y = task(where)
     flow = FLOWS[name](y)
-    path = pf.simulate(flow, x, y, steps=12 if name in NETWORKS else STEPS, seed=0)
+    path = pf.simulate(flow, x, y, steps=6 if name in NETWORKS else STEPS, seed=0)
     first, last = W2()(x, y), W2()(path.particles[-1], y)
     assert path.verdict in ("arrived", "on its way", "stalled", "farther")
     said = path.message.startswith(("stalled: ", "farther: "))

@@ -396,7 +396,7 @@ def run(estimator: Any, k: int) -> list[Tensor]:
     ]
 
 
-QUICK = {"kale", "drmmd", "ulsif", "transport"}
+QUICK = {"kale", "ulsif"}
 
 
 @pytest.mark.parametrize(

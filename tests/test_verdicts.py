@@ -169,7 +169,7 @@ def cloud(points: Any, mass: Any = None) -> Cloud:
     [
         ("line", 110, 150),
         ("rings", 60, 200),
-        ("gauss", 110, 150),
+        pytest.param("gauss", 110, 150, marks=pytest.mark.slow),
         pytest.param("line", 60, 200, marks=pytest.mark.slow),
         pytest.param("rings", 110, 150, marks=pytest.mark.slow),
         pytest.param("gauss", 60, 200, marks=pytest.mark.slow),

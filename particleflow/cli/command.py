@@ -111,8 +111,8 @@ def _live(given: Mapping[str, Any], stop: Stop) -> int:
     asked = _asked("live", given)
     _say_loading()
     # imported here: these modules need torch, which is slow to import
-    from particleflow.cli.live import live
     from particleflow._threads import threads
+    from particleflow.cli.live import live
 
     with threads(1):
         return live(asked, stop, print)
@@ -177,9 +177,9 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
 
     _say_loading()
     # imported here: these modules need torch, which is slow to import
+    from particleflow._threads import threads
     from particleflow.cli import folder, outputs, report, studies
     from particleflow.cli.task import task as built
-    from particleflow._threads import threads
 
     places = toml.places(asked, file, given["config"])
     with ExitStack() as held:
@@ -211,10 +211,10 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
 
 def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed) -> int:
     """Run, write, report."""
+    from particleflow._threads import threads
     from particleflow.cli import outputs
     from particleflow.cli.folder import CONFIG
     from particleflow.cli.table import table
-    from particleflow._threads import threads
 
     single = command == "run"
     with stop.held():
