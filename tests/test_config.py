@@ -58,6 +58,7 @@ def test_every_flow_of_the_catalogue_can_be_built(name):
             "kale": KALE,
             "mono": KDE,
             "w1": CTransformCritic,
+            "ift": MMD,
             "langevin": ClosedForm,
         }[name]
     )
@@ -470,8 +471,8 @@ def test_how_many_dimensions_there_are(tmp_path):
             ["mono", "w1"],
             {"w1": {"first_steps": 9}},
             (
-                "`first_steps` is for the critic clip, gp, lipschitz or c-transform, and the critic is exact:"
-                " leave it out"
+                "`first_steps` is for the critic clip, gp, lipschitz or c-transform, and the critic"
+                " is exact: leave it out"
             ),
         ),
         (
@@ -592,8 +593,8 @@ def test_what_is_written_is_read_back(tmp_path):
         (
             "flow = 'kael'",
             (
-                "`flow` in FILE must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got"
-                " 'kael'; did you mean 'kale'?"
+                "`flow` in FILE must be one of auto, mmd, mmd-noise, kale, mono, w1, ift, langevin,"
+                " got 'kael'; did you mean 'kale'?"
             ),
         ),
         (
