@@ -36,7 +36,7 @@ class State(Snapshot):
     `status` is "running", or "unstable" after an instability was found: the run goes on. At the end
     of a run that could not go on it is "diverged" or "not converged". `message` says the remedy and
     the cause. `renewed` has the rows (N,) that the last step placed anew, by what happened to them,
-    such as "resampled".
+    such as "resampled". `fits` is the number of fits since `iterate` began, trials included.
     """
 
     fit: Fit
@@ -44,6 +44,7 @@ class State(Snapshot):
     status: str = "running"
     message: str = ""
     renewed: Mapping[str, Tensor] = field(default_factory=dict)
+    fits: int = 1
 
     @property
     def ended(self) -> bool:
