@@ -1,7 +1,7 @@
 """The machinery of studies: what it costs over bare `simulate` calls, and what a kill costs.
 
 Both ways make the same runs in the same two processes, by turns: the clouds are drawn, dt is
-suggested, W2 to both target samples is taken at 16 records.
+suggested, W2 to both target samples is taken at 10 records.
 """
 
 from __future__ import annotations

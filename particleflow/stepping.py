@@ -69,8 +69,10 @@ def states(
                 cloud, state.x, state.fit, state.target, state.clock, used
             )
             snapshot = Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper)
+            made = state.fits
             state = _state(snapshot, *fits.of(cloud, used), watch)
-            state = watch.fitted(replace(state, renewed=renewed) if renewed else state)
+            state = replace(state, renewed=renewed, fits=made + fits.count)
+            state = watch.fitted(state)
         except _checks.OutOfRangeError:
             message = (
                 f"step {step} with dt = {given:g}: {watch.overflow(state)}; everything up to step"
@@ -115,10 +117,12 @@ class _Fits:
         self, estimator: Estimator, target: Target, state: State, dt: float, end: float
     ) -> None:
         self.estimator, self.target, self.state = estimator, target, state
+        self.count = 0
         self._times = dt, end
         self._made: tuple[Cloud, float, Cloud | None, Fit] | None = None
 
     def __call__(self, x: Cloud, clock: Clock) -> Fit:
+        self.count += 1
         y = self.target.at(clock)
         return _converged(fitted(self.estimator, x, y, clock, self.state.memory))
 
@@ -132,6 +136,7 @@ class _Fits:
         return made[2:] if made and made[0] is x and made[1] == dt else self._next(x, dt)
 
     def _next(self, x: Cloud, dt: float) -> tuple[Cloud | None, Fit]:
+        self.count += 1
         clock, _ = _after(self.state, dt, *self._times)
         y = self.target.at(clock)
         return y, _converged(fitted(self.estimator, x, y, clock, self.state.fit.memory))

@@ -66,8 +66,9 @@ class State(Snapshot):
     `status` is "running", or "unstable" after an instability was found: the run goes on. At the end
     of a run that could not go on it is "diverged" or "not converged". `message` says the remedy and
     the cause. `renewed` has the rows (N,) that the last step placed anew, by what happened to them,
-    such as "resampled". `course` tells the flow, target, dt and integrator of the run that made the
-    state; None for a state that no run made.
+    such as "resampled". `fits` is the number of fits since `iterate` began, trials included.
+    `course` tells the flow, target, dt and integrator of the run that made the state; None for a
+    state that no run made.
     """
 
     fit: Fit
@@ -75,6 +76,7 @@ class State(Snapshot):
     status: str = "running"
     message: str = ""
     renewed: Mapping[str, Tensor] = field(default_factory=dict)
+    fits: int = 1
     course: Course | None = field(default=None, repr=False, compare=False)
 
     @property
