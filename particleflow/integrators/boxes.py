@@ -92,7 +92,7 @@ class Boxed(Corrected):
     def _back(self, points: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Points that may lie outside, brought into the box."""
 
-    def _sides(self, points: Points) -> tuple[Tensor, Tensor]:
+    def _sides(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """The ends of the box (d,) or (), like the points."""
         return points.new_tensor(self.low), points.new_tensor(self.high)
 
