@@ -25,7 +25,7 @@ from particleflow.clouds import (
     as_clouds,
 )
 from particleflow.estimators import Estimator
-from particleflow.estimators.base import missing_target
+from particleflow.estimators.base import ByRow, missing_target
 from particleflow.flows import Flow
 from particleflow.integrators import Corrected, Euler, EulerMaruyama, Integrator, Paced, Snapshot
 from particleflow.integrators.base import controller_of, periods
@@ -89,6 +89,11 @@ def prepare(
     given = x0 if earlier is None else earlier.x
     cloud, aim, first = clouds_of(given, target, "x0", "target", clock)
     require_target(flow.estimator, aim, "target")
+    if isinstance(flow.estimator, ByRow) and not isinstance(aim, FixedTarget):
+        raise ValueError(
+            f"`target` must be fixed for {type(flow.estimator).__name__}, got {target!r:.80}: its"
+            " rows change, and their classes with them; pass points"
+        )
     controller = controller_of(integrator)
     if controller is not None:
         controller.check(flow, aim)

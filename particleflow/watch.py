@@ -12,7 +12,7 @@ from torch import Tensor
 from particleflow.advice import Advice, Change
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import Fit
-from particleflow.estimators.base import KernelEnergy
+from particleflow.estimators.base import energy_of
 from particleflow.flows import Flow
 from particleflow.integrators import Corrected, Course, Integrator, Optimiser, State
 from particleflow.integrators.base import controller_of, within
@@ -282,8 +282,8 @@ def _tracked_rows(n: int) -> Tensor:
 
 
 def _kinked(flow: Flow) -> bool:
-    estimator = flow.estimator
-    return isinstance(estimator, KernelEnergy) and has_kink(estimator.kernel)
+    energy = energy_of(flow.estimator)
+    return energy is not None and has_kink(energy.kernel)
 
 
 def narrow(fit: Fit, target: Cloud | None) -> Advice | None:

@@ -8,6 +8,7 @@
 - `trained/`: neural networks, trained on a ratio loss or as a critic.
 - `transport`: the critic that optimal transport solves instead of training one.
 - `annealed`: an estimator with a kernel, whose bandwidth changes in a run.
+- `labelled`: any of these, within each class of particles.
 - `stragglers`: any of these, with an eye on particles beyond its reach.
 
 No family imports another. Each folder's docstring tells its files in reading order.
@@ -18,6 +19,7 @@ from particleflow.estimators.annealed import Annealed, BandwidthRule
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
 from particleflow.estimators.closed_form import ClosedForm, Moments
 from particleflow.estimators.envelope import KALE, DrMMD, Moreau
+from particleflow.estimators.labelled import Labelled
 from particleflow.estimators.mmd import MMD
 from particleflow.estimators.ratio import (
     KDE,
@@ -53,6 +55,7 @@ __all__ = [
     "Fit",
     "GradientPenaltyCritic",
     "KernelLogistic",
+    "Labelled",
     "LipschitzCritic",
     "Moments",
     "Moreau",
