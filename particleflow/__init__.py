@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from particleflow.integrators import RK4, Euler, EulerMaruyama, Heun, State
     from particleflow.many import simulate_many
     from particleflow.metrics import two_sample
-    from particleflow.moves import ift_flow, stragglers, unbalanced
+    from particleflow.moves import ift_flow, labelled, stragglers, unbalanced
     from particleflow.runs import Runs
     from particleflow.saving import SaveAt
     from particleflow.stops import AtRest, EnergyBelow, NoProgress
@@ -68,7 +68,7 @@ _HOME = {
     "integrators": ("RK4", "Euler", "EulerMaruyama", "Heun", "State"),
     "many": ("simulate_many",),
     "metrics": ("two_sample",),
-    "moves": ("ift_flow", "stragglers", "unbalanced"),
+    "moves": ("ift_flow", "labelled", "stragglers", "unbalanced"),
     "runs": ("Runs",),
     "saving": ("SaveAt",),
     "stops": ("AtRest", "EnergyBelow", "NoProgress"),
@@ -137,6 +137,7 @@ __all__ = [
     "iterate",
     "kale_flow",
     "kernels",
+    "labelled",
     "langevin",
     "losses",
     "metrics",

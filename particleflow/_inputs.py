@@ -25,9 +25,10 @@ from particleflow.clouds import (
     as_clouds,
 )
 from particleflow.estimators import Estimator
-from particleflow.estimators.base import missing_target
+from particleflow.estimators.base import ByRow, missing_target
 from particleflow.flows import Flow
-from particleflow.integrators import Controller, Euler, EulerMaruyama, Integrator, Paced, Snapshot
+from particleflow.integrators import Corrected, Euler, EulerMaruyama, Integrator, Paced, Snapshot
+from particleflow.integrators.base import controller_of, periods
 from particleflow.metrics import Metric
 from particleflow.reactions import Reaction
 from particleflow.recording import value_of
@@ -88,13 +89,21 @@ def prepare(
     given = x0 if earlier is None else earlier.x
     cloud, aim, first = clouds_of(given, target, "x0", "target", clock)
     require_target(flow.estimator, aim, "target")
-    if isinstance(integrator, Controller):
-        integrator.check(flow, aim)
+    if isinstance(flow.estimator, ByRow) and not isinstance(aim, FixedTarget):
+        raise ValueError(
+            f"`target` must be fixed for {type(flow.estimator).__name__}, got {target!r:.80}: its"
+            " rows change, and their classes with them; pass points"
+        )
+    controller = controller_of(integrator)
+    if controller is not None:
+        controller.check(flow, aim)
     if flow.reaction is None or isinstance(flow.reaction, Reaction):
         keeps = "no `reaction` that changes masses" if flow.reaction is None else "a constant total"
         _compare_totals(cloud, aim, f"the flow has {keeps}")
     if isinstance(flow, AutoFlow) and earlier is None:
         cloud = flow.begun(cloud, clock.draws)
+    if isinstance(integrator, Corrected):
+        integrator.check(flow, cloud, aim)
     start = Snapshot(clock=clock, x=cloud) if earlier is None else replace(earlier, clock=clock)
     return start, aim, first, integrator
 
@@ -299,16 +308,18 @@ def target_named(target: Target) -> str:
     return repr(target) if isinstance(target, Minibatch) else ""
 
 
-def parts_told(flow: Flow, integrator: Integrator, metrics: Metrics) -> dict[str, Any]:
-    """The reprs of a run's parts, for its report.
+def parts_told(flow: Flow, integrator: Integrator, metrics: Metrics, d: int) -> dict[str, Any]:
+    """The reprs of a run's parts, and the periods of d axes, for its report.
 
     They are made before the first step: a repr that raises must not lose the run.
     """
-    return {
+    told = {
         "integrator": repr(integrator),
         "flow": repr(flow),
         "metrics": {name: repr(metric) for name, metric in metrics.items()},
     }
+    found = periods(integrator, d)
+    return told if not any(found) else {**told, "periods": found}
 
 
 def same_target(earlier: Trajectory, target: Target) -> bool:

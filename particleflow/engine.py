@@ -243,7 +243,7 @@ def begin(
         if first is not None
     }
     earlier = None if earlier is None else measured(earlier, metrics, first)
-    told = parts_told(flow, integrator, metrics)
+    told = parts_told(flow, integrator, metrics, start.x.dim)
     kept = (
         earlier is not None
         and earlier.report["flow"] == told["flow"]

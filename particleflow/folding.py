@@ -169,7 +169,7 @@ def _run(
         "dt": course.dt,
         "dt_suggested": False,
         "target": target_named(course.target),
-        **parts_told(course.flow, course.integrator, metrics),
+        **parts_told(course.flow, course.integrator, metrics, first.x.dim),
         "seed": draws.seed if isinstance(draws, Draws | Replay) else None,
         "labels": {
             name: label_of(metric, name, first.x, first.target)

@@ -1,16 +1,17 @@
-"""Flows made from flows: masses that change with their total kept, and help for stragglers."""
+"""Flows made from flows: masses that change, help for stragglers, particles with classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from particleflow import _checks
 from particleflow._refusals import Keyword, RefusedValueError
-from particleflow.estimators import MMD
-from particleflow.estimators.base import KernelEnergy
+from particleflow.estimators import MMD, Labelled
+from particleflow.estimators.base import ByRow, KernelEnergy
 from particleflow.estimators.stragglers import KernelStragglers, Stragglers
 from particleflow.flows import Flow
 from particleflow.flows.flow import constant_slope
@@ -151,6 +152,11 @@ def stragglers(
             "`flow` must be without stragglers, got one that looks for them already: pass the flow"
             " that it was made from"
         )
+    if isinstance(flow.estimator, ByRow):
+        raise ValueError(
+            "`flow` must be without labels, got one with classes: label last,"
+            " pf.labelled(pf.stragglers(flow), x_labels, y_labels)"
+        )
     if not flow.estimator.needs_target:
         raise ValueError(
             f"`flow` must have a target, got {type(flow.estimator).__name__}, which takes none:"
@@ -173,6 +179,37 @@ def stragglers(
     estimator = kind(flow.estimator, distance, companion, factor)
     renewals: tuple[Renewal, ...] = (Rebirth(distance, jitter),) if reborn else ()
     return replace(flow, estimator=estimator, renewals=renewals + flow.renewals)
+
+
+def labelled(flow: Flow, x_labels: Any, y_labels: Any = None, *, between: Any = 0.0) -> Flow:
+    """The flow of particles with a class, which are compared with the target within it.
+
+    Without `between` each class flows as it would by itself, and all in one run. With it classes
+    also feel each other, as a product kernel on pairs of class and point says: see
+    `particleflow.estimators.Labelled`.
+
+    Parameters
+    ----------
+    flow : Flow
+        Without reaction, renewals and rules for its noise. Label last: of a flow with stragglers
+        that are pulled, pass that flow.
+    x_labels, y_labels : (N,), (M,)
+        The class of each particle and target point, whole numbers or texts.
+    between : float or (C, C)
+        How similar two classes are, from 0 to 1; `MMD` only.
+
+    Returns
+    -------
+    Flow
+        For N particles in the order of `x_labels` and a fixed target in that of `y_labels`.
+        Distances in the report and in metrics do not look at classes.
+
+    >>> flow = pf.labelled(pf.mmd_flow(kernel), x_labels, y_labels)         # doctest: +SKIP
+    >>> path = pf.simulate(flow, x0, y, steps=200)                          # doctest: +SKIP
+    >>> path.play("classes.html", labels=x_labels)                          # doctest: +SKIP
+    """
+    _is_flow(flow)
+    return replace(flow, estimator=Labelled(flow.estimator, x_labels, y_labels, between))
 
 
 def _beyond(flow: Flow, beyond: float | None) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from particleflow._supplied import Supplied
 from particleflow.clouds import Cloud
+from particleflow.estimators.base import ByRow
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.metrics.base import value_between
@@ -54,6 +55,13 @@ class Recorder:
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _particles: Tensor | None = None
     _anew: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.grid is not None and isinstance(self.flow.estimator, ByRow):
+            raise ValueError(
+                "`save` cannot record the witness of particles with classes, got witness=True: each"
+                " class has a witness of its own; leave it out"
+            )
 
     @property
     def _last(self) -> int | None:

@@ -19,7 +19,8 @@ from particleflow._supplied import Supplied, in_short
 from particleflow.advice import Advice
 from particleflow.clouds import Clock, Cloud, extent
 from particleflow.flows import Flow
-from particleflow.integrators import Controller, Snapshot, State
+from particleflow.integrators import Snapshot, State
+from particleflow.integrators.base import controller_of
 from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
@@ -237,12 +238,8 @@ class Run:
         unstable = {"unstable_from": self.watch.step} if self._unstable else {}
         raised = {"traceback": self.traceback} if self.traceback else {}
         stopped = {"stopped": self.why} if self.why else {}
-        integrator = self.watch.integrator
-        told = (
-            {"controller": dict(integrator.told(state.stepper))}
-            if isinstance(integrator, Controller)
-            else {}
-        )
+        controller = controller_of(self.watch.integrator)
+        told = {} if controller is None else {"controller": dict(controller.told(state.stepper))}
         report = {
             **self.facts,
             "seconds": self.seconds,

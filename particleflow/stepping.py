@@ -16,6 +16,7 @@ from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import fitted
 from particleflow.integrators import Course, Integrator, Snapshot, State, UnconvergedError
+from particleflow.integrators.base import within
 from particleflow.watch import Watch
 
 # The share of dt up to which a remainder of time is rounding, and not a step of its own.
@@ -237,6 +238,10 @@ def _origin(t: float, step: float, dt: float) -> Tensor:
 
 
 def _named(integrator: Integrator) -> Tensor:
-    """The name of an integrator's class as a memory holds it: the memory belongs to this class."""
-    kind = type(integrator)
-    return torch.tensor(list(f"{kind.__module__}.{kind.__qualname__}".encode()), dtype=torch.uint8)
+    """The name of an integrator's class as a memory holds it: the memory belongs to this class.
+
+    The classes whose steps it corrects follow.
+    """
+    kinds = [type(each) for each in within(integrator)]
+    name = " ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+    return torch.tensor(list(name.encode()), dtype=torch.uint8)

@@ -39,7 +39,8 @@ def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Traje
     other features may make the same model.
     """
     energy = energy_of(flow.estimator)
-    if y is None or (energy is not None and isinstance(energy.kernel, FeatureKernel)):
+    kernel = None if energy is None else energy.kernel
+    if y is None or (isinstance(kernel, FeatureKernel) and not kernel.in_space):
         return replace(path, report={**path.report, "comparable": False})
     if fixed and not doubtful(path.cloud(0), path.state.x, y):
         return path

@@ -12,9 +12,10 @@ from torch import Tensor
 from particleflow.advice import Advice, Change
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import Fit
-from particleflow.estimators.base import KernelEnergy
+from particleflow.estimators.base import energy_of
 from particleflow.flows import Flow
-from particleflow.integrators import Controller, Course, Integrator, Optimiser, State
+from particleflow.integrators import Corrected, Course, Integrator, Optimiser, State
+from particleflow.integrators.base import controller_of, within
 from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
 
@@ -69,10 +70,12 @@ class Watch(Course):
         self._middle = start.x.points.mean(0)
         self._largest_middle = float(self._middle.abs().max())
         self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
+        chain = within(self.integrator)
         self._conservative = (
             self.flow.conservative
             and isinstance(self.target, FixedTarget)
             and not isinstance(self.integrator, Optimiser)
+            and all(each.keeps_energy for each in chain if isinstance(each, Corrected))
         )
         self._previous: State | None = None
         self._hop = (
@@ -156,8 +159,9 @@ class Watch(Course):
         lost = narrow(fit, self.first)
         if lost is not None:
             return noted(lost), replace(lost, seen=f"{seen}: {lost.seen}")
-        if isinstance(self.integrator, Controller):
-            code = self.integrator.remedy
+        controller = controller_of(self.integrator)
+        if controller is not None:
+            code = controller.remedy
             return f"try {code}", Advice(seen, (Change("integrator", None, code),))
         dt = f"{self._smaller():.2g}"
         return f"try dt = {dt}", Advice(seen, (Change("dt", float(dt), f"dt = {dt}"),))
@@ -278,8 +282,8 @@ def _tracked_rows(n: int) -> Tensor:
 
 
 def _kinked(flow: Flow) -> bool:
-    estimator = flow.estimator
-    return isinstance(estimator, KernelEnergy) and has_kink(estimator.kernel)
+    energy = energy_of(flow.estimator)
+    return energy is not None and has_kink(energy.kernel)
 
 
 def narrow(fit: Fit, target: Cloud | None) -> Advice | None:

@@ -269,7 +269,7 @@ def test_tolerances_are_checked(rule: Any) -> None:
 
 # ---- the time step of a run that goes on
 
-OTHER = pf.kale_flow(Gaussian(0.8), lam=1e-3)
+OTHER = pf.Flow(FLOW.estimator, mobility=pf.mobilities.Linear(100.0))
 PACED = Paced()
 
 

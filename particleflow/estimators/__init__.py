@@ -9,6 +9,7 @@
 - `transport`: the critic that optimal transport solves instead of training one.
 - `c_transform`: the witnesses of both critics whose value is that of a dual problem.
 - `annealed`: an estimator with a kernel, whose bandwidth changes in a run.
+- `labelled`: any of these, within each class of particles.
 - `stragglers`: any of these, with an eye on particles beyond its reach.
 
 No family imports another. Each folder's docstring tells its files in reading order.
@@ -19,6 +20,7 @@ from particleflow.estimators.annealed import Annealed, BandwidthRule
 from particleflow.estimators.base import Estimator, FieldWitness, Fit, Witness
 from particleflow.estimators.closed_form import ClosedForm, Moments
 from particleflow.estimators.envelope import KALE, DrMMD, Moreau
+from particleflow.estimators.labelled import Labelled
 from particleflow.estimators.mmd import MMD
 from particleflow.estimators.ratio import (
     KDE,
@@ -55,6 +57,7 @@ __all__ = [
     "Fit",
     "GradientPenaltyCritic",
     "KernelLogistic",
+    "Labelled",
     "LipschitzCritic",
     "Moments",
     "Moreau",

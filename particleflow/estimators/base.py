@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
@@ -218,6 +218,22 @@ class Wrapping(ABC):
     @abstractmethod
     def held(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Estimator:
         """Return the estimator that makes the fit at these arguments. It changes no more."""
+
+
+class ByRow(ABC):
+    """An estimator whose witness goes by rows: row i of the queries belongs to particle i.
+
+    Declared by inheriting. Its particles keep their rows: a `Flow` takes no reaction and no
+    renewals beside it, a run no target whose rows change. At other points its witness is unknown.
+    """
+
+    @abstractmethod
+    def parts(self, x: Cloud, y: Cloud | None) -> Sequence[tuple[Estimator, Cloud, Cloud | None]]:
+        """Estimators and clouds whose flows are as fast as this one: they tell a time step."""
+
+    @abstractmethod
+    def memories(self, memory: Memory) -> Sequence[Memory]:
+        """The memory of each part within that of a fit."""
 
 
 def inner_of(estimator: Estimator) -> Estimator:

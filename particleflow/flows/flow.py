@@ -19,8 +19,10 @@ from particleflow.estimators import (
     Annealed,
     Estimator,
     Fit,
+    Labelled,
 )
 from particleflow.estimators.base import (
+    ByRow,
     FlowDefaults,
     GradWitness,
     Wrapping,
@@ -108,6 +110,8 @@ class Flow:
             check_estimator(self.estimator)
         if isinstance(self.noise, NoiseRule):
             self.noise.check(self.estimator)
+        if isinstance(self.estimator, ByRow):
+            self._check_rows()
         if isinstance(self.mobility, type) or not isinstance(self.mobility, Mobility | EnergySlope):
             raise TypeError(
                 "`mobility` must have h, slope and curvature, got"
@@ -128,6 +132,21 @@ class Flow:
         if isinstance(self.reaction, Reaction):
             self.reaction.check(self.estimator)
 
+    def _check_rows(self) -> None:
+        """Refuse what does not leave each particle in its row, or looks at some rows only."""
+        rule = self.noise if isinstance(self.noise, NoiseRule) else None
+        parts: dict[str, object] = {
+            "reaction": self.reaction,
+            "renewals": self.renewals or None,
+            "noise": rule,
+        }
+        for name, part in parts.items():
+            if part is not None:
+                raise ValueError(
+                    f"`{name}` cannot act beside {type(self.estimator).__name__}, got"
+                    f" {part!r:.80}: masses and rows belong to classes; leave it out"
+                )
+
     @property
     def conservative(self) -> bool:
         """True where v = -N dE/dx for one energy E = `energy(fit, x)`.
@@ -146,8 +165,11 @@ class Flow:
 
     def unfinished(self, clock: Clock, memory: Memory) -> str:
         """What is left to do of a bandwidth that changes, at the fit that left this memory."""
-        estimator = _watched(self.estimator)
-        return estimator.unfinished(clock, memory) if isinstance(estimator, Annealed) else ""
+        outer, estimator = self.estimator, _watched(self.estimator)
+        if not isinstance(estimator, Annealed):
+            return ""
+        memories = outer.memories(memory) if isinstance(outer, ByRow) else [memory]
+        return next(filter(None, (estimator.unfinished(clock, each) for each in memories)), "")
 
     def energy(self, fit: Fit, x: Cloud) -> float:
         """E at the particles that `fit` was made on.
@@ -296,6 +318,14 @@ class Flow:
             raise missing_target(self.estimator, "y")
         cloud, aim = (as_cloud(x, "x"), None) if y is None else as_clouds(x, y)
         estimator = self.estimator
+        if isinstance(estimator, ByRow):
+            memories = estimator.memories(memory or {})
+            return min(
+                replace(self, estimator=part).suggest_dt(one, other, clock=clock, memory=kept)
+                for (part, one, other), kept in zip(
+                    estimator.parts(cloud, aim), memories, strict=True
+                )
+            )
         if isinstance(estimator, Wrapping):
             estimator = estimator.held(cloud, aim, clock or Clock(), memory or {})
         bare = replace(self, estimator=estimator, noise=None, reaction=None, renewals=())
@@ -309,8 +339,9 @@ class Flow:
 
 
 def _watched(estimator: Estimator) -> Estimator:
-    """The estimator, or the one whose stragglers it finds."""
-    return estimator.estimator if isinstance(estimator, Stragglers) else estimator
+    """The estimator, or the one whose stragglers it finds or that it fits within classes."""
+    inner = estimator.estimator if isinstance(estimator, Labelled) else estimator
+    return inner.estimator if isinstance(inner, Stragglers) else inner
 
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:

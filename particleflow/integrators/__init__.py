@@ -5,12 +5,14 @@
 - `stochastic`: schemes for flows with diffusion.
 - `adaptive`, `descent`: schemes that choose the lengths of their steps.
 - `optimisers`: momentum and Adam, which go to the end of a flow, not along it.
+- `boxes`: walls and periodic sides for the steps of another integrator.
 """
 
 from particleflow._words import suggesting
 from particleflow.integrators.adaptive import Adaptive
 from particleflow.integrators.base import (
     Controller,
+    Corrected,
     Course,
     Integrator,
     Optimiser,
@@ -20,6 +22,7 @@ from particleflow.integrators.base import (
     UnconvergedError,
     suggested_dt,
 )
+from particleflow.integrators.boxes import Periodic, Reflecting
 from particleflow.integrators.descent import Descent
 from particleflow.integrators.optimisers import Adam, Momentum
 from particleflow.integrators.paced import Paced
@@ -40,6 +43,7 @@ __all__ = [
     "Adaptive",
     "BogackiShampine",
     "Controller",
+    "Corrected",
     "Course",
     "Descent",
     "DormandPrince",
@@ -51,7 +55,9 @@ __all__ = [
     "Momentum",
     "Optimiser",
     "Paced",
+    "Periodic",
     "Refit",
+    "Reflecting",
     "RungeKutta",
     "Snapshot",
     "State",

@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -184,6 +184,51 @@ class Optimiser:
     def suggest_dt(self, flow: Flow, x: Cloud, y: Cloud | None) -> float:
         """The dt of a run that is given none: the flow's own, unless dt means something else."""
         return flow.suggest_dt(x, y)
+
+
+class Corrected(ABC):
+    """An integrator that takes the steps of another one and corrects their ends.
+
+    Declared by inheriting. A run reads the facts of a `Controller` off `integrator`.
+
+    Attributes
+    ----------
+    integrator : Integrator
+        The other one.
+    keeps_energy : bool
+        False where a correction may raise the energy of a conservative flow.
+    """
+
+    integrator: Integrator
+    keeps_energy: ClassVar[bool]
+
+    @abstractmethod
+    def check(self, flow: Flow, start: Cloud, target: Target) -> None:
+        """Raise ValueError before the first step of a run that it cannot make."""
+
+    def periods(self, d: int) -> list[list[float] | None]:
+        """The two ends of the period of each of d axes; None for an axis without one."""
+        return [None] * d
+
+
+def within(integrator: Integrator) -> list[Integrator]:
+    """The integrator and those whose steps it corrects, the outermost first."""
+    found = [integrator]
+    while isinstance(found[-1], Corrected):
+        found.append(found[-1].integrator)
+    return found
+
+
+def periods(integrator: Integrator, d: int) -> list[list[float] | None]:
+    """The two ends of the period of each of d axes; None for an axis without one."""
+    chain = [each.periods(d) for each in within(integrator) if isinstance(each, Corrected)]
+    return [next(filter(None, axis), None) for axis in zip(*chain, strict=True)] or [None] * d
+
+
+def controller_of(integrator: Integrator) -> Controller | None:
+    """The integrator, or the one whose steps it corrects, if it chooses the lengths of steps."""
+    innermost = within(integrator)[-1]
+    return innermost if isinstance(innermost, Controller) else None
 
 
 def suggested_dt(integrator: Integrator, flow: Flow, x: Any, y: Any = None) -> float:

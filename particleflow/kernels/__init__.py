@@ -16,6 +16,7 @@ from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import FeatureKernel, FeatureMap
 from particleflow.kernels.features import Landmarks, RandomWaves
 from particleflow.kernels.neurons import Erf, Neurons, ReLU, Tanh
+from particleflow.kernels.periodic import Periodic
 from particleflow.kernels.radial import Radial
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Landmarks",
     "Median",
     "Neurons",
+    "Periodic",
     "Radial",
     "RandomWaves",
     "ReLU",

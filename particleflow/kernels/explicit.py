@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -38,9 +38,16 @@ class FeatureKernel:
     ----------
     map : FeatureMap
         Such as `Neurons`: an MMD flow with it is the training of a two-layer network.
+
+    Attributes
+    ----------
+    in_space : bool
+        Are the points those of a space, in which particles can be compared with the target's? False
+        where they are the parameters of a model, as neurons are.
     """
 
     map: FeatureMap
+    in_space: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if isinstance(self.map, type) or not isinstance(self.map, FeatureMap):

@@ -41,9 +41,10 @@ def spacetime(
     colours = [shades.at(scene, int(step)) for step in run.steps.tolist()]
     alpha = float(np.clip(0.9 * (30 / places.shape[1]) ** 0.45, 0.3, 0.9))
     paths = np.stack([np.broadcast_to(time[:, None], places.shape), places], axis=-1)
-    anew = np.zeros(places.shape, bool) if run.anew is None else run.anew[:, rows].cpu().numpy()
+    jumps = scene.jumps[name]
+    anew = np.zeros(places.shape, bool) if jumps is None else jumps[:, rows].cpu().numpy()
     if look.color in ("flow", "start"):
-        # a particle that was placed anew did not travel: its path has a gap before that record
+        # a particle that jumped did not travel: its path has a gap before that record
         for k in reversed(np.flatnonzero(anew[1:].any(1)) + 1):
             paths = np.insert(paths, k, np.where(anew[k][:, None], np.nan, paths[k]), axis=0)
         drawn = list(paths.transpose(1, 0, 2))

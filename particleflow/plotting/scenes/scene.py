@@ -9,10 +9,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from particleflow.plotting.scenes import framing
+from particleflow.plotting.scenes.jumps import jumped
 from particleflow.plotting.scenes.known import LogDensity
 from particleflow.plotting.scenes.records import crowded, place, record_at, travelled
 from particleflow.plotting.scenes.views import Perspective, Plane, View, inside
@@ -172,12 +173,12 @@ class Scene:
     def _at(self, name: str, step: float, values: Float[Tensor, "T ..."]) -> Float[Tensor, "..."]:
         """Return what a run has recorded at a step, or between two records.
 
-        Particles that are placed anew before the next record stay until then.
+        Particles that jump before the next record stay until then.
         """
         k, share = place(self.paths[name], step)
         if not share or name not in self.between:
             return values[k]
-        found, anew = torch.lerp(values[k], values[k + 1], share), self.paths[name].anew
+        found, anew = torch.lerp(values[k], values[k + 1], share), self.jumps[name]
         if anew is not None and found.shape[:1] == anew.shape[1:]:
             found[anew[k + 1]] = values[k][anew[k + 1]]
         return found
@@ -218,7 +219,7 @@ class Scene:
     def trail(self, name: str, step: float, share: float) -> Float[np.ndarray, "n T e"]:
         """Return the places of particles over the last share of the run's path.
 
-        The path of a particle that was placed anew begins there. Of more than TAILED particles, a
+        The path of a particle that jumped begins there. Of more than TAILED particles, a
         random subset that is the same each time.
         """
         run, rows = self.paths[name], self.tailed(name)
@@ -236,12 +237,18 @@ class Scene:
             *run.particles[inside][:, rows],
             self._at(name, step, run.particles)[rows],
         ]
-        if run.anew is not None:
+        jumps = self.jumps[name]
+        if jumps is not None:
             for j, record in enumerate([*inside, *np.flatnonzero(steps == step)], 1):
-                jumped = run.anew[record][rows]
+                new = jumps[record][rows]
                 for earlier in range(j):
-                    clouds[earlier] = torch.where(jumped[:, None], clouds[j], clouds[earlier])
+                    clouds[earlier] = torch.where(new[:, None], clouds[j], clouds[earlier])
         return np.stack([framing.seen(cloud, self.view) for cloud in clouds], axis=1)
+
+    @cached_property
+    def jumps(self) -> Mapping[str, Bool[Tensor, "T N"] | None]:
+        """The particles of each run that did not travel to each record; None where all did."""
+        return {name: jumped(run) for name, run in self.paths.items()}
 
     @cached_property
     def travelled(self) -> Mapping[str, Float[np.ndarray, "T"]]:
@@ -264,9 +271,10 @@ class Scene:
         j = max(0, min(k, len(run) - 2))
         some = run.particles[[j, min(j + 1, len(run) - 1)]].detach().cpu().double().numpy()
         times = run.times[[j, min(j + 1, len(run) - 1)]].tolist()
-        if run.anew is not None and len(run) > 1:  # these did not travel
-            jumped = run.anew[j + 1].cpu().numpy()
-            some[1][jumped] = some[0][jumped]
+        jumps = self.jumps[name]
+        if jumps is not None and len(run) > 1:  # these did not travel
+            new = jumps[j + 1].cpu().numpy()
+            some[1][new] = some[0][new]
         return (some[1] - some[0]) / ((times[1] - times[0]) or 1.0)
 
     def along(self, name: str, step: float) -> Float[np.ndarray, "N e"]:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from particleflow._words import called, number
 from particleflow.plotting.scenes import framing
 from particleflow.plotting.scenes.floors import floor_of
+from particleflow.plotting.scenes.jumps import jumped
 from particleflow.plotting.scenes.records import crowded, recorded, telling
 from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.scenes.views import Plane
@@ -117,7 +118,7 @@ def _flow(
     """What is shown of one run."""
     chosen = _chosen(run, steps)
     cloud = run.particles[:, rows][chosen]
-    dashes = stroke(k).dashes
+    dashes, jumps = stroke(k).dashes, jumped(run)
     made: dict[str, object] = {
         "name": name or "flow",
         "colours": [colour(k, LIGHT), colour(k, DARK)],
@@ -131,7 +132,7 @@ def _flow(
         "velocity": None,
         "mass": None,
         "images": None,
-        "anew": None if run.anew is None else _anew(run.anew, rows, chosen),
+        "anew": None if jumps is None else _anew(jumps, rows, chosen),
         "witness": _witness(run, chosen, grid, stored),
         "curves": _curves(run),
         "status": run.verdict,
@@ -153,7 +154,7 @@ def _flow(
 
 
 def _anew(anew: torch.Tensor, rows: Rows, chosen: list[int]) -> list[list[int]]:
-    """The particles placed anew between each chosen record and the one before."""
+    """The particles that jumped between each chosen record and the one before."""
     ends = [-1, *chosen]
     return [
         torch.nonzero(anew[a + 1 : b + 1, rows].any(0))[:, 0].tolist() for a, b in pairwise(ends)
