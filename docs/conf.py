@@ -20,8 +20,36 @@ author = "The particleflow authors"
 copyright = author
 release = version = installed_version("particleflow-sim")
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "examples"]
+
+# The examples of docs/examples are run at the build; what has not changed is not run again.
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "gallery_pictures.InOrder",
+    "image_scrapers": ("gallery_pictures.pictures",),
+    "capture_repr": ("_repr_html_",),
+    "reset_modules": (),
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1e9,
+    "download_all_examples": False,
+    "doc_module": ("particleflow",),
+    "backreferences_dir": "gallery/used",
+    "inspect_global_variables": False,
+}
 default_role = "py:obj"  # `KALE` in a docstring is a link where there is something to link to
 
 html_theme = "furo"

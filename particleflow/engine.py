@@ -319,7 +319,7 @@ def _with_bar(states: Iterator[State], steps: int, end: float, progress: bool) -
     if not progress:
         yield from states
         return
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     with tqdm(total=steps, unit="step", disable=None, leave=False) as bar:
         for k, state in enumerate(states):

@@ -296,7 +296,7 @@ def _with_bar(answers: Iterable[Any], total: int, progress: bool) -> Iterable[An
     """The answers, under a progress bar if it is wanted and there is a terminal."""
     if not progress:
         return answers
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     bar: Iterable[Any] = tqdm(answers, total=total, unit="run", disable=None, leave=False)
     return bar

@@ -384,9 +384,9 @@ class Trajectory:
 
     def _repr_html_(self) -> str:
         """The player, as a notebook shows it."""
-        from particleflow.plotting.web import frame
+        from particleflow.plotting.web import player
 
-        return frame({"": self})
+        return player(self)._repr_html_()
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {

@@ -20,7 +20,13 @@ from particleflow.cli import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 PACKAGE = Path(pf.__file__).parent
-PAGES = sorted(DOCS.rglob("*.rst"))
+# The build of the pages writes the gallery and _build beside them.
+BUILT = {"gallery", "_build"}
+PAGES = sorted(
+    page
+    for page in DOCS.rglob("*.rst")
+    if page.relative_to(DOCS).parts[0] not in BUILT and page.name != "sg_execution_times.rst"
+)
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:

@@ -18,7 +18,7 @@ from seen import normal as cloud
 import particleflow as pf
 from particleflow.plotting import player
 from particleflow.plotting.web import facts as facts_of
-from particleflow.plotting.web import frame, page
+from particleflow.plotting.web import page
 from particleflow.plotting.web.labels import classed
 from particleflow.plotting.web.pack import Bytes, Grid
 from particleflow.subsets import some_rows
@@ -228,10 +228,13 @@ def test_a_notebook_shows_the_player(tmp_path):
     shown = path._repr_html_()
     inside = re.search(r'srcdoc="([^"]*)"', shown)[1]
     assert html.unescape(inside) == page({"": path})
-    assert "<iframe" in frame({"a": path, "b": path}, height=400)
+    both = player({"a": path, "b": path}, title="Two flows")
+    assert "<title>Two flows</title>" in both.html
+    assert html.unescape(re.search(r'srcdoc="([^"]*)"', both._repr_html_())[1]) == both.html
     file = path.play(tmp_path / "flow.html", title="One flow", python="import particleflow")
     assert "<title>One flow</title>" in file.read_text()
     assert list(tmp_path.iterdir()) == [file]
+    assert html.escape(file.read_text(), quote=True) in file._repr_html_()
 
 
 def test_bad_input_is_refused_with_the_remedy(tmp_path):

@@ -169,7 +169,7 @@ class Result(Rows):
 
         place = _checks.path(folder, "folder", "out/players")
         place.mkdir(parents=True, exist_ok=True)
-        written = []
+        written: list[Path] = []
         for task in self.study["tasks"]:
             paths = self.trajectories(task["name"])
             if paths:

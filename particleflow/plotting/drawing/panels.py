@@ -21,6 +21,7 @@ from particleflow.plotting.drawing.layers import ground, layer
 from particleflow.plotting.drawing.look import Look
 from particleflow.plotting.drawing.marks import Arrows, Floor, Trails
 from particleflow.plotting.drawing.shades import Shades, hazy
+from particleflow.plotting.notebook import Picture
 from particleflow.plotting.scenes.known import on_line
 from particleflow.plotting.scenes.records import few
 from particleflow.plotting.scenes.scene import Scene
@@ -57,7 +58,7 @@ def sheet(
 ) -> Figure:
     """Return a figure with rows x columns axes of exactly `panel` inches.
 
-    The margins are left, right, bottom and top. pyplot does not know the figure.
+    The margins are left, right, bottom and top.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def sheet(
         bottom + top + rows * height + (rows - 1) * down,
     )
     affordable(size, dpi, most)
-    figure = Figure(figsize=size, dpi=dpi, facecolor=ground)
+    figure = Picture(figsize=size, dpi=dpi, facecolor=ground)
     FigureCanvasAgg(figure)
     for row in range(rows):
         for column in range(columns):

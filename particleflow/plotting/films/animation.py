@@ -17,6 +17,7 @@ from particleflow.plotting.films.gif import Frame
 from particleflow.plotting.films.insets import distance
 from particleflow.plotting.films.output import Output
 from particleflow.plotting.films.reel import Reel
+from particleflow.plotting.notebook import Film
 from particleflow.plotting.scenes.known import LogDensity
 from particleflow.plotting.scenes.pace import moments, paced, steady
 from particleflow.plotting.scenes.records import named, one_record
@@ -54,8 +55,10 @@ def animate(
     orbit: float | None = None,
     size: float | tuple[float, float] | None = None,
     dpi: int = 200,
-) -> Path:
+) -> Film:
     """Write a film of one run, or of several side by side on common axes; return its path.
+
+    A notebook plays the returned path.
 
     The suffix of the file chooses its kind. A GIF plays everywhere. An MP4 (H.264) is several times
     smaller and has all colours; it needs the package imageio-ffmpeg.
@@ -179,7 +182,7 @@ def film(
     as_images: tuple[int, int] | None = None,
     size: float | tuple[float, float] | None = None,
     dpi: int = 200,
-) -> Path:
+) -> Film:
     """Write a film of states as they come, one frame a state; return its path.
 
     No state is kept, so that clouds may be too large for a trajectory.

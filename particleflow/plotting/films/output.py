@@ -17,6 +17,7 @@ from particleflow.plotting.drawing.sheets import words
 from particleflow.plotting.films import gif, mp4
 from particleflow.plotting.films.gif import Frame, Palette
 from particleflow.plotting.films.reel import Format, Reel
+from particleflow.plotting.notebook import Film
 from particleflow.plotting.scenes.records import writable, write
 
 # Extra seconds for the first and the last frame, so that viewers see the start and the end.
@@ -77,7 +78,7 @@ class Output:
         form = Format(words(title, "title"), _size(size), resolution, bool(transparent))
         return cls(path, rate, form)
 
-    def write(self, reel: Reel, seconds: float) -> Path:
+    def write(self, reel: Reel, seconds: float) -> Film:
         """Write all frames of a reel, which last so many seconds, and the holds at the ends."""
         frames = (reel.frame(k) for k in range(len(reel)))
         if self.path.suffix.lower() == ".mp4":
@@ -86,20 +87,20 @@ class Output:
             some = (reel.frame(k) for k in spread(len(reel), SAMPLED))
             palette = Palette(some, reel.colours, reel.finish)
             self._gif(reel, frames, palette, gif.durations(len(reel), seconds, HOLD))
-        return self.path
+        return Film(self.path)
 
-    def write_states(self, reel: Reel, frames: Iterator[Frame]) -> Path:
+    def write_states(self, reel: Reel, frames: Iterator[Frame]) -> Film:
         """Write frames as they come, one after the other, and the holds at the ends."""
         if self.path.suffix.lower() == ".mp4":
             self._mp4(reel, self._held(frames))
-            return self.path
+            return Film(self.path)
         kept = list(_packed(frames))
         chosen = set(spread(len(kept), SAMPLED))
         some = (frame for k, frame in enumerate(_unpacked(kept, reel.size)) if k in chosen)
         palette = Palette(some, reel.colours, reel.finish)
         durations = gif.durations(len(kept), len(kept) / self.fps, HOLD)
         self._gif(reel, _unpacked(kept, reel.size), palette, durations)
-        return self.path
+        return Film(self.path)
 
     def _gif(
         self, reel: Reel, frames: Iterable[Frame], palette: Palette, durations: Sequence[int]

@@ -7,6 +7,6 @@ writes a frame as PNG or SVG, `pointer.js` obeys mouse and fingers, and `player.
 else.
 """
 
-from particleflow.plotting.web.page import frame, page, player
+from particleflow.plotting.web.page import page, player
 
-__all__ = ["frame", "page", "player"]
+__all__ = ["page", "player"]

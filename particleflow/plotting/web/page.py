@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow.plotting.notebook import Frame, Page
 from particleflow.plotting.scenes.records import named, writable, write
 from particleflow.plotting.style import DARK, LIGHT, Theme
 from particleflow.plotting.web.facts import packed
@@ -28,16 +29,39 @@ LARGEST = 8_000_000
 LARGEST_FRAME = 2_000_000
 
 
+@overload
 def player(
     paths: Trajectory | Mapping[str, Trajectory],
     file: str | Path,
+    *,
+    title: str = ...,
+    as_images: tuple[int, int] | None = ...,
+    labels: Sequence[Any] | np.ndarray | Tensor | None = ...,
+    python: str = ...,
+) -> Page: ...
+@overload
+def player(
+    paths: Trajectory | Mapping[str, Trajectory],
+    file: None = ...,
+    *,
+    title: str = ...,
+    as_images: tuple[int, int] | None = ...,
+    labels: Sequence[Any] | np.ndarray | Tensor | None = ...,
+    python: str = ...,
+) -> Frame: ...
+def player(
+    paths: Trajectory | Mapping[str, Trajectory],
+    file: str | Path | None = None,
     *,
     title: str = "",
     as_images: tuple[int, int] | None = None,
     labels: Sequence[Any] | np.ndarray | Tensor | None = None,
     python: str = "",
-) -> Path:
-    """Write one self-contained HTML page that plays one run, or several in step; returns its path.
+) -> Page | Frame:
+    """Make one self-contained HTML page that plays one run, or several in step; returns its path.
+
+    A notebook shows the page where the call is the last line of a cell. Without `file` that is all:
+    the page is returned unwritten, with at most about 2 MB.
 
     The page needs no network and no library. It shows panels beside or over each other, curves of
     the recorded metrics under one cursor, trails, colours by start, flow, speed, mass or witness,
@@ -50,8 +74,8 @@ def player(
     Parameters
     ----------
     paths : Trajectory, or mapping of name to Trajectory
-    file : str or Path
-        Ends in .html.
+    file : str or Path, optional
+        Where to write it; ends in .html.
     title : str
         Shown above, and as the name of the page.
     as_images : (height, width)
@@ -73,13 +97,18 @@ def player(
     runs = named(paths)
     _checks.text(title, "title", remedy="e.g. 'Four flows'")
     _checks.text(python, "python", remedy="the lines that made the runs")
-    path = writable(file, (".html", ".htm"), "pass e.g. 'flow.html'")
+    path = None if file is None else writable(file, (".html", ".htm"), "pass e.g. 'flow.html'")
     if as_images is not None:
         _fits(as_images, next(iter(runs.values())).particles.shape[2])
     classes = classed(labels, runs)
-    made = page(runs, title=title, as_images=as_images, classes=classes, python=python)
+    largest = LARGEST_FRAME if path is None else LARGEST
+    made = page(
+        runs, title=title, as_images=as_images, classes=classes, python=python, largest=largest
+    )
+    if path is None:
+        return Frame(made)
     write(path, made.encode())
-    return path
+    return Page(path)
 
 
 def page(
@@ -117,16 +146,6 @@ def page(
         "ARRAYS": arrays,
     }
     return re.sub(r"%([A-Z]+)%", lambda found: parts[found.group(1)], template)
-
-
-def frame(runs: Mapping[str, Trajectory], *, height: int = 620) -> str:
-    """The page within another one, as a notebook shows it."""
-    _checks.count(height, "height", remedy="the height of the frame in pixels, e.g. 620")
-    inside = html.escape(page(runs, largest=LARGEST_FRAME), quote=True)
-    return (
-        f'<iframe srcdoc="{inside}" title="particle flow" width="100%" height="{height}"'
-        ' style="border:0" allow="fullscreen" loading="lazy"></iframe>'
-    )
 
 
 def _fits(as_images: tuple[int, int], d: int) -> None:
