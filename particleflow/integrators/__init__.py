@@ -29,6 +29,7 @@ from particleflow.integrators.runge_kutta import (
     Embedded,
     Euler,
     Heun,
+    LengthsOf,
     RungeKutta,
 )
 from particleflow.integrators.stochastic import EulerMaruyama
@@ -46,6 +47,7 @@ __all__ = [
     "EulerMaruyama",
     "Heun",
     "Integrator",
+    "LengthsOf",
     "Momentum",
     "Optimiser",
     "Paced",
