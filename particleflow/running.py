@@ -21,6 +21,7 @@ from particleflow.clouds import Cloud, extent
 from particleflow.flows import Flow
 from particleflow.integrators import Controller, Snapshot, State
 from particleflow.pairwise.base import Promise
+from particleflow.recipe import Recipe
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
 from particleflow.trajectory import Trajectory
@@ -137,6 +138,7 @@ class Run:
     is_last: Callable[[State], bool]
     facts: Mapping[str, Any]
     stop: Stop | None = None
+    recipe: Recipe | None = None
     state: State | None = None
     status: str = ""
     message: str = ""
@@ -239,6 +241,7 @@ class Run:
         path = self.recorder.trajectory(
             snapshot, status=self.status, message=self.message, report=report, target=self.fixed
         )
+        path = replace(path, recipe=self.recipe)
         if self.status != "completed":
             return path
         note = _note(path, self.flow, state, self.start, self.fixed)

@@ -64,6 +64,7 @@ PUBLIC = [
     "stragglers",
     "study",
     "testing",
+    "transport",
     "two_sample",
     "unbalanced",
     "wgan_flow",
@@ -88,6 +89,7 @@ MODULES = [
     "scikit",
     "study",
     "testing",
+    "transport",
 ]
 
 WITHIN = {
