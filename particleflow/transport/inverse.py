@@ -12,6 +12,8 @@ from particleflow._typing import Points
 
 # The most evaluations for a step: the quasi-Newton method takes some 5 to 30.
 MOST = 200
+# The parts in which a step is undone where it cannot be undone at once.
+PARTS = 16
 # The residual that counts as rounding, in units of the last place of the largest coordinate.
 PLACES = 8
 # The residual that is accepted where it falls no more, in units of the points' extent: sums over
@@ -23,10 +25,28 @@ PATIENCE = 20
 LEAST = 0.05
 
 
-def inverted(
-    step: Callable[[Points], Points], y: Points
+def inverted(step: Callable[[Points], Points], y: Points) -> tuple[Points, Bool[Tensor, "Q"]]:
+    """z with step(z) = y, and the rows where none was found.
+
+    Broyden's method starts from z = y. Where it fails, z is followed from y along the solutions of
+    z + c (step(z) - z) = y for c from 0 to 1. Where the step is not one to one, z is one of the
+    points that lead to y.
+    """
+    z, lost = _broyden(step, y, y)
+    if bool(lost.any()):
+        aim = y[lost]
+        at = aim
+        for part in range(1, PARTS + 1):
+            share = part / PARTS
+            at, missed = _broyden(lambda z, c=share: z + c * (step(z) - z), aim, at)
+        z[lost], lost[lost.clone()] = at, missed
+    return z, lost
+
+
+def _broyden(
+    step: Callable[[Points], Points], y: Points, start: Points
 ) -> tuple[Points, Bool[Tensor, "Q"]]:
-    """z with step(z) = y, by Broyden's method from z = y; and the rows where none was found.
+    """As `inverted`, by Broyden's method from `start`.
 
     With the residual r = step(z) - y and an approximation H (d, d) of the inverse derivative,
     which is I at first,
@@ -40,9 +60,9 @@ def inverted(
     """
     limit = torch.finfo(y.dtype)
     small = PLACES * limit.eps * float(y.abs().max()) + limit.tiny
-    best, r = y.clone(), step(y) - y
+    best, r = start.clone(), step(start) - y
     least = r.norm(dim=1)
-    rows = (least > small).nonzero()[:, 0]
+    rows = (~(least <= small)).nonzero()[:, 0]
     z, r = best[rows], r[rows]
     inverse = _units(z)
     stale = torch.zeros(len(rows), device=y.device)
@@ -53,23 +73,22 @@ def inverted(
         z = z + s
         after = step(z) - y[rows]
         size, before = after.norm(dim=1), least[rows]
-        better = size < before  # False for NaN
+        better, lost = size < before, ~(size < 4 * before)  # a NaN is lost
         best[rows[better]], least[rows[better]] = z[better], size[better]
         stale = torch.where(better, 0.0, stale + 1)
         change = _times(inverse, after - r)
         along = (s * change).sum(1)
-        safe = along.abs() > LEAST * s.square().sum(1)
-        back = torch.einsum("qi,qij->qj", s, inverse)
-        update = ((s - change) / along[:, None])[:, :, None] * back[:, None, :]
+        safe = (along.abs() > LEAST * s.square().sum(1)) & ~lost
+        update = ((s - change) / along[:, None])[:, :, None] * (s[:, None] @ inverse)
         inverse = torch.where(safe[:, None, None], inverse + update, inverse)
-        lost = ~(size < 4 * before)
-        z, r = torch.where(lost[:, None], best[rows], z), after
-        inverse[lost] = _units(z[lost])
-        going = (least[rows] > small) & (stale < PATIENCE)
+        r = after
         if bool(lost.any()):
-            r[lost] = step(best[rows[lost]]) - y[rows[lost]]
+            again = rows[lost]
+            z[lost], inverse[lost] = best[again], _units(z[lost])
+            r[lost] = step(z[lost]) - y[again]
+        going = (least[rows] > small) & (stale < PATIENCE)
         rows, z, r, inverse, stale = (part[going] for part in (rows, z, r, inverse, stale))
-    side = float((y.amax(0) - y.amin(0)).max()) if len(y) > 1 else float(y.abs().max())
+    side = float((y.amax(0) - y.amin(0)).max()) or float(y.abs().max())
     return best, ~(least <= max(small, ACCEPTED * side))
 
 

@@ -52,7 +52,7 @@ def points_of(path: Trajectory, z: Any) -> Points:
     """The points of an argument `z`, checked, like the particles."""
     particles = recipe_of(path).legs[0].start.x.points
     points = as_cloud(z, "z", like=particles).points
-    _checks.same_space(points, particles, "z", "particles")
+    _checks.same_space(particles, points, "particles", "z")
     return points
 
 

@@ -6,6 +6,7 @@ Random numbers are functions of (seed, stream, step), so that a replay has the b
 from __future__ import annotations
 
 import math
+import os.path
 import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
@@ -139,7 +140,20 @@ def _told(name: str, part: Any, report: Mapping[str, Any]) -> None:
     """Refuse a part whose repr differs from the one in the report."""
     was, now = (re.sub(r" at 0x[0-9a-fA-F]+", "", told) for told in (report[name], repr(part)))
     if was != now:
-        raise RefusedValueError(name, f"must be that of the run, {was}", now, "pass the same")
+        before, after = _differing(was, now)
+        raise RefusedValueError(
+            name, f"must be that of the run, with {before}", after, f"the run had {was}"
+        )
+
+
+def _differing(one: str, other: str) -> tuple[str, str]:
+    """Where two reprs differ: the first field that does, such as bandwidth=0.4 and 0.5."""
+    start = len(os.path.commonprefix([one, other]))
+    while start and one[start - 1] not in "(, ":
+        start -= 1
+    ends = (re.split(r"[,)]", text[start:], maxsplit=1)[0] for text in (one, other))
+    first, second = ends
+    return first or "nothing", second or "nothing"
 
 
 def _legs(path: Trajectory, record: int) -> list[tuple[Leg, int]]:
