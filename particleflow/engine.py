@@ -311,10 +311,8 @@ def begin(
     )
     fixed = first if isinstance(aim, FixedTarget) else None
     leg = Leg(flow, aim, integrator, dt, end, start)
-    if earlier is None:
-        recipe = Recipe((leg,))
-    else:
-        recipe = None if earlier.recipe is None else Recipe((*earlier.recipe.legs, leg))
+    before = Recipe(()) if earlier is None else earlier.recipe
+    recipe = None if before is None else Recipe((*before.legs, leg))
     return Run(
         flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts, asked, recipe
     )

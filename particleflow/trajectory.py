@@ -250,6 +250,7 @@ class Trajectory(Replayed):
                 if name.startswith(prefix)
             }
 
+        optional: dict[str, Any] = {name: tensors.get(name) for name in OPTIONAL}
         clock = Clock(
             facts["t"],
             facts["step"],
@@ -266,7 +267,7 @@ class Trajectory(Replayed):
             times=tensors["times"],
             steps=tensors["steps"],
             energy=tensors["energy"],
-            **{name: tensors.get(name) for name in OPTIONAL},
+            **optional,
             metrics=group("metrics/"),
             status=facts["status"],
             message=facts["message"],

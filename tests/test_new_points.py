@@ -149,7 +149,7 @@ def test_a_run_that_went_on() -> None:
 def test_a_loaded_trajectory_takes_its_flow_again(tmp_path: Path) -> None:
     path = run(integrator=Adaptive())
     loaded = pf.Trajectory.load(path.save(tmp_path / "path.npz"))
-    with pytest.raises(ValueError, match="must hold the flow .*with_flow"):
+    with pytest.raises(ValueError, match=r"must hold the flow .*with_flow"):
         loaded.transport(Z)
     again = loaded.with_flow(MMD, integrator=Adaptive())
     assert float((again.transport(X) - path.particles[-1]).abs().max()) < 1e-12
@@ -159,7 +159,7 @@ def test_a_loaded_trajectory_takes_its_flow_again(tmp_path: Path) -> None:
         loaded.with_flow(MMD, integrator=Adaptive(rtol=1e-2))
     with pytest.raises(ValueError, match="`target` must be that of the run"):
         loaded.with_flow(MMD, Y[1:], integrator=Adaptive())
-    with pytest.raises(ValueError, match="`integrator` must be given, got None: .*Adaptive"):
+    with pytest.raises(ValueError, match=r"`integrator` must be given, got None: .*Adaptive"):
         loaded.with_flow(MMD)
 
 
@@ -217,7 +217,7 @@ def test_a_step_without_an_inverse_is_told() -> None:
 
 
 def test_moments_move_new_points_too() -> None:
-    """One Euler step of the reverse KL flow on the line: z + dt (1 / s^2 - 1) z, s^2 of the cloud."""
+    """One Euler step of the reverse KL flow in 1-d: z + dt (1 / s^2 - 1) z, s of the cloud."""
     x = torch.tensor([[-0.5], [0.5]], dtype=torch.float64)
     law = pf.samplers.Gaussian(dim=1)
     path = pf.simulate(pf.mono_flow(ClosedForm(law, current=Moments())), x, steps=1, dt=0.1)

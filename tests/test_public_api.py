@@ -138,6 +138,7 @@ WITHIN = {
         "EulerMaruyama",
         "Heun",
         "Integrator",
+        "LengthsOf",
         "Momentum",
         "Optimiser",
         "Paced",

@@ -192,9 +192,9 @@ def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, T
 
 
 def _curvature(target: Density | LogDensityOrScore, z: Queries) -> Float[Tensor, "Q d d"]:
-    """The Hessian of log p (Q, d, d), by automatic differentiation of the score, in float64."""
+    """The Hessian of log p (Q, d, d), by automatic differentiation of the score."""
     with _autograd.recording():
-        leaf = _autograd.leaf(z.double())
+        leaf = _autograd.leaf(z)
         if isinstance(target, Density):
             score = target.score(leaf)
         else:
@@ -208,9 +208,9 @@ def _curvature(target: Density | LogDensityOrScore, z: Queries) -> Float[Tensor,
                     f" a score without a graph from {_checks.said(target)}: leave torch.no_grad and"
                     " numpy out of it"
                 )
-            return leaf.new_zeros(*z.shape, z.shape[1])
+            return leaf.new_zeros(*z.shape, z.shape[1], dtype=torch.float64)
         rows = [
             torch.autograd.grad(score[:, k].sum(), leaf, retain_graph=True)[0]
             for k in range(z.shape[1])
         ]
-    return torch.stack(rows, dim=1).detach()
+    return torch.stack(rows, dim=1).detach().double()

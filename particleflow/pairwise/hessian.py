@@ -78,8 +78,8 @@ def _pairs(field: Field) -> tuple[Kernel, Float[Tensor, "N d"], Float[Tensor, "N
     """The kernel, all points and all weights of a field, in float64."""
     if not isinstance(field, PartedField):
         raise TypeError(
-            f"`kernel` must have sums over pairs for a Hessian, got {type(field).__name__}: explicit"
-            " features tell their gradients only"
+            f"`kernel` must have sums over pairs for a Hessian, got {type(field).__name__}:"
+            " explicit features tell their gradients only"
         )
     kernel = field.parts[0][0].kernel
     if has_kink(kernel):

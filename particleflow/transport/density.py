@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ class KernelDensity(Seeded):
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         rows = rng.choice(len(self.cloud), size=n, p=self.cloud.mass.cpu().numpy())
         noise = self.bandwidth * rng.standard_normal((n, self.dim))
-        return cast("np.ndarray", self.cloud.points.cpu().numpy()[rows] + noise)
+        return self.cloud.points.cpu().numpy()[rows] + noise
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,11 @@ def log_density(path: Trajectory, z: Any, *, start: Any, record: int) -> Values:
     total = torch.zeros(len(points), dtype=torch.float64, device=points.device)
     for step in moving.back(path, record):
         points = moving.undone(step, points)
-        total -= _log_det(step, points)
+        total = total - _log_det(step, points)
     return (law(points).double() + total).to(points.dtype)
 
 
-def kl(
-    path: Trajectory, target: Any, *, start: Any, n: int, seed: int, record: int
-) -> Divergence:
+def kl(path: Trajectory, target: Any, *, start: Any, n: int, seed: int, record: int) -> Divergence:
     """See `Trajectory.kl`."""
     law, aim = _density(start, "start"), _density(target, "target")
     if not isinstance(start, Sampler):
@@ -121,13 +119,12 @@ def kl(
         )
     n = _checks.count(n, "n", least=2)
     check_density(path)
-    points = moving.points_of(path, start.sample(n, seed=seed).to(path.particles))
-    log_q = law(points).double()
-    before = points
-    for step, points in moving.on(path, record, points):
-        log_q -= _log_det(step, before)
-        before = points
-    ratio = log_q - aim(points).double()
+    z = moving.points_of(path, start.sample(n, seed=seed).to(path.particles))
+    log_q = law(z).double()
+    for step, after in moving.on(path, record, z):
+        log_q = log_q - _log_det(step, z)
+        z = after
+    ratio = log_q - aim(z).double()
     return Divergence(float(ratio.mean()), float(ratio.std()) / math.sqrt(n), n)
 
 

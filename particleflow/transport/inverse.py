@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -37,10 +38,13 @@ def inverted(step: Callable[[Points], Points], y: Points) -> tuple[Points, Bool[
         aim = y[lost]
         at = aim
         for part in range(1, PARTS + 1):
-            share = part / PARTS
-            at, missed = _broyden(lambda z, c=share: z + c * (step(z) - z), aim, at)
+            at, missed = _broyden(partial(_partly, step, part / PARTS), aim, at)
         z[lost], lost[lost.clone()] = at, missed
     return z, lost
+
+
+def _partly(step: Callable[[Points], Points], share: float, z: Points) -> Points:
+    return z + share * (step(z) - z)
 
 
 def _broyden(

@@ -25,9 +25,7 @@ from particleflow.transport.step import Step, scheme_of
 NUMBERS = 2**22
 
 
-def transport(
-    path: Trajectory, z: Any, *, record: int, backward: bool, records: bool
-) -> Tensor:
+def transport(path: Trajectory, z: Any, *, record: int, backward: bool, records: bool) -> Tensor:
     """See `Trajectory.transport`."""
     _checks.flag(backward, "backward")
     _checks.flag(records, "records")
@@ -42,7 +40,8 @@ def transport(
             points = undone(step, points)
         return points
     wanted, found = {int(step) for step in path.steps}, [points]
-    for step, points in on(path, record, points):
+    for step, after in on(path, record, points):
+        points = after
         if records and step.move.state.clock.step + 1 in wanted:
             found.append(points)
     return torch.stack(found) if records else points

@@ -6,7 +6,6 @@ Random numbers are functions of (seed, stream, step), so that a replay has the b
 from __future__ import annotations
 
 import math
-import os.path
 import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
@@ -126,9 +125,7 @@ def with_flow(
     start, aim, _, integrator = prepare(flow, begun, target, integrator, None, None)
     if not same_target(path, aim):
         kind = "a cloud" if isinstance(aim, FixedTarget) else target_named(aim) or "another one"
-        was = report.get("target") or (
-            "none" if path.target is None else "the cloud that it holds"
-        )
+        was = report.get("target") or ("none" if path.target is None else "the cloud that it holds")
         raise RefusedValueError(
             "target", f"must be that of the run, {was}", f"{kind} that differs", "pass the same"
         )
@@ -148,7 +145,8 @@ def _told(name: str, part: Any, report: Mapping[str, Any]) -> None:
 
 def _differing(one: str, other: str) -> tuple[str, str]:
     """Where two reprs differ: the first field that does, such as bandwidth=0.4 and 0.5."""
-    start = len(os.path.commonprefix([one, other]))
+    pairs = enumerate(zip(one, other, strict=False))
+    start = next((k for k, (a, b) in pairs if a != b), min(len(one), len(other)))
     while start and one[start - 1] not in "(, ":
         start -= 1
     ends = (re.split(r"[,)]", text[start:], maxsplit=1)[0] for text in (one, other))

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow._refusals import RefusedValueError
-from particleflow._typing import Memory, Points, Values
-from particleflow.clouds import Array, Clock, Cloud, Randomness
+from particleflow._typing import Array, Memory, Points, Values
+from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
 from particleflow.integrators import Controller, Integrator, LengthsOf, RungeKutta, State
@@ -115,9 +115,7 @@ class Step:
             fit=state.fit,
             target=state.target,
         )
-        cloud, _, later = self.scheme.step(
-            self.flow, _Recorded(self.trials), begun, self.move.used
-        )
+        cloud, _, later = self.scheme.step(self.flow, _Recorded(self.trials), begun, self.move.used)
         return cloud.points, later
 
     def log_det(self, z: Points) -> Values:
