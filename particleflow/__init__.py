@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         scikit,
         study,
         testing,
+        transport,
     )
     from particleflow.adaptive import Arbel, Continuation, TargetSignal
     from particleflow.arrival import Arrived
@@ -96,6 +97,7 @@ _MODULES = (
     "scikit",
     "study",
     "testing",
+    "transport",
 )
 # The same by name.
 _OWNER = {name: module for module, names in _HOME.items() for name in names}
@@ -157,6 +159,7 @@ __all__ = [
     "stragglers",
     "study",
     "testing",
+    "transport",
     "two_sample",
     "unbalanced",
     "wgan_flow",

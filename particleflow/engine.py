@@ -28,6 +28,7 @@ from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Optimiser, State, suggested_dt
 from particleflow.metrics import label_of
 from particleflow.metrics.told import told as told_metrics
+from particleflow.recipe import Leg, Recipe
 from particleflow.recording import Recorder
 from particleflow.running import Run, Stop, StopRule, stopping
 from particleflow.saving import RECORDS, Grid, SaveAt
@@ -300,7 +301,12 @@ def begin(
         else (lambda state: over(state, dt, end))
     )
     fixed = first if isinstance(aim, FixedTarget) else None
-    return Run(flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts, asked)
+    leg = Leg(flow, aim, integrator, dt, end, start)
+    before = Recipe(()) if earlier is None else earlier.recipe
+    recipe = None if before is None else Recipe((*before.legs, leg))
+    return Run(
+        flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts, asked, recipe
+    )
 
 
 def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -> Grid | None:

@@ -22,6 +22,7 @@ from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.integrators.base import controller_of
 from particleflow.pairwise.base import Promise
+from particleflow.recipe import Recipe
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
 from particleflow.stops import Beginning
@@ -139,6 +140,7 @@ class Run:
     is_last: Callable[[State], bool]
     facts: Mapping[str, Any]
     stop: Stop | None = None
+    recipe: Recipe | None = None
     state: State | None = None
     status: str = ""
     message: str = ""
@@ -258,6 +260,7 @@ class Run:
         path = self.recorder.trajectory(
             snapshot, status=self.status, message=self.message, report=report, target=self.fixed
         )
+        path = replace(path, recipe=self.recipe)
         if self.status != "completed":
             return path
         note = _note(path, self.flow, state, self.start, self.fixed)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,16 +25,39 @@ NEARLY = 1e-6
 PLACES = 4
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A fit that an integrator asked for within a step, `ahead` or not, and where."""
+
+    x: Cloud
+    clock: Clock
+    fit: Fit
+    ahead: bool
+
+
+@dataclass(frozen=True)
+class Move:
+    """A step that a run has taken: its state, the length used, its trials, and its end."""
+
+    state: State
+    used: float
+    trials: tuple[Trial, ...]
+    cloud: Cloud
+
+
 def states(
     start: Snapshot,
     first: Cloud | None,
     integrator: Integrator,
     watch: Watch,
     end: float = math.inf,
+    *,
+    taken: Callable[[Move], None] | None = None,
 ) -> Iterator[State]:
     """The states of a run. The last step is shortened to end at the time `end`.
 
     `first` is the target's cloud at the start. The target is asked once for each further fit.
+    `taken` is called with each step that was taken, before the next state is fitted.
     """
     flow, target, dt = watch.flow, watch.target, watch.dt
     snapshot = _begun(start, dt, watch)
@@ -47,7 +70,8 @@ def states(
     while True:
         yield state
 
-        fits = _Fits(flow.estimator, target, state, dt, end)
+        trials: list[Trial] | None = None if taken is None else []
+        fits = _Fits(flow.estimator, target, state, dt, end, trials)
         step, left = state.clock.step + 1, end - state.clock.t
         given = _given(state, dt, left, integrator)
         try:
@@ -62,6 +86,8 @@ def states(
                 )
                 yield replace(state, status="diverged", message=message)
                 return
+            if taken is not None:
+                taken(Move(state, used, tuple(trials or ()), cloud))
             clock, origin = _after(state, used, dt, end)
             stepper = {**stepper, "origin": origin}
             if stepper.keys() - {"origin"}:
@@ -115,21 +141,34 @@ class _Fits:
     """The fits of the step from one state, as `Refit` asks."""
 
     def __init__(
-        self, estimator: Estimator, target: Target, state: State, dt: float, end: float
+        self,
+        estimator: Estimator,
+        target: Target,
+        state: State,
+        dt: float,
+        end: float,
+        trials: list[Trial] | None,
     ) -> None:
         self.estimator, self.target, self.state = estimator, target, state
         self.count = 0
-        self._times = dt, end
+        self._times, self._trials = (dt, end), trials
         self._made: tuple[Cloud, float, Cloud | None, Fit] | None = None
 
     def __call__(self, x: Cloud, clock: Clock) -> Fit:
         self.count += 1
         y = self.target.at(clock)
-        return _converged(fitted(self.estimator, x, y, clock, self.state.memory))
+        fit = _converged(fitted(self.estimator, x, y, clock, self.state.memory))
+        return self._noted(x, clock, fit, ahead=False)
 
     def ahead(self, x: Cloud, dt: float) -> Fit:
         self._made = (x, dt, *self._next(x, dt))
-        return self._made[3]
+        clock, _ = _after(self.state, dt, *self._times)
+        return self._noted(x, clock, self._made[3], ahead=True)
+
+    def _noted(self, x: Cloud, clock: Clock, fit: Fit, *, ahead: bool) -> Fit:
+        if self._trials is not None:
+            self._trials.append(Trial(x, clock, fit, ahead))
+        return fit
 
     def of(self, x: Cloud, dt: float) -> tuple[Cloud | None, Fit]:
         """The target and the fit of the next state, made ahead or now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Clock, Cloud, Draws
 from particleflow.integrators import Snapshot
+from particleflow.recipe import Recipe, Replayed
 from particleflow.remedies import Ended, Traits
 from particleflow.strays import Strays, strays
 from particleflow.summary import Summary
@@ -30,19 +31,11 @@ if TYPE_CHECKING:
     from particleflow.samplers.base import Density
 
 # The tensors that not every trajectory has.
-OPTIONAL = (
-    "target",
-    "target_log_mass",
-    "velocity",
-    "log_mass",
-    "witness",
-    "witness_axes",
-    "anew",
-)
+OPTIONAL = ("target", "target_log_mass", "velocity", "log_mass", "witness", "witness_axes", "anew")
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class Trajectory(Replayed):
     """A recorded run.
 
     Attributes
@@ -84,6 +77,8 @@ class Trajectory:
     state : Snapshot
         The end of the run: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit for
         bit.
+    recipe : Recipe or None
+        What makes the run again: no file and no other process has it (`with_flow`).
     """
 
     particles: Float[Tensor, "T N d"]
@@ -102,6 +97,7 @@ class Trajectory:
     witness: Float[Tensor, "T *grid"] | None = None
     witness_axes: Float[Tensor, "G d"] | None = None
     anew: Bool[Tensor, "T N"] | None = None
+    recipe: Recipe | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -254,6 +250,7 @@ class Trajectory:
                 if name.startswith(prefix)
             }
 
+        optional: dict[str, Any] = {name: tensors.get(name) for name in OPTIONAL}
         clock = Clock(
             facts["t"],
             facts["step"],
@@ -270,7 +267,7 @@ class Trajectory:
             times=tensors["times"],
             steps=tensors["steps"],
             energy=tensors["energy"],
-            **{name: tensors.get(name) for name in OPTIONAL},
+            **optional,
             metrics=group("metrics/"),
             status=facts["status"],
             message=facts["message"],

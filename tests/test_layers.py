@@ -54,6 +54,7 @@ LAYERS = [
     "summary",
     "saving",
     "archive",
+    "recipe",
     "trajectory",
     "runs",
     "recording",
@@ -62,6 +63,7 @@ LAYERS = [
     "verdicts",
     "running",
     "stepping",
+    "transport",
     "engine",
     "folding",
     "many",
@@ -75,8 +77,13 @@ LAYERS = [
     "__main__",
 ]
 
-# Trajectory.plot() and .animate() import plotting when they are called: the one exception.
-ALLOWED_DOWN = {("trajectory", "plotting")}
+# Trajectory.plot() and .animate() import plotting when they are called, and .transport() and
+# .log_density() import transport: the exceptions.
+ALLOWED_DOWN = {
+    ("trajectory", "plotting"),
+    ("recipe", "trajectory"),
+    ("recipe", "transport"),
+}
 
 # Slow or optional libraries, and where they may be imported when a module is.
 HEAVY = {

@@ -69,6 +69,7 @@ PUBLIC = [
     "stragglers",
     "study",
     "testing",
+    "transport",
     "two_sample",
     "unbalanced",
     "wgan_flow",
@@ -93,6 +94,7 @@ MODULES = [
     "scikit",
     "study",
     "testing",
+    "transport",
 ]
 
 WITHIN = {
@@ -145,6 +147,7 @@ WITHIN = {
         "EulerMaruyama",
         "Heun",
         "Integrator",
+        "LengthsOf",
         "Momentum",
         "Optimiser",
         "Paced",

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
@@ -18,6 +19,7 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.kernels import Bandwidth, FeatureKernel, Kernel
 from particleflow.memo import cached_property
 from particleflow.pairwise import Field, Promise
+from particleflow.pairwise.hessian import hessian
 
 
 @runtime_checkable
@@ -41,6 +43,23 @@ class GradWitness(ABC):
 
     @abstractmethod
     def grad(self, z: Queries) -> Gradients: ...
+
+
+class CurvedWitness(ABC):
+    """A witness that knows its Hessian, in closed form and exact. Declared by inheriting.
+
+    The density of a flow needs it: without it, `Trajectory.log_density` is refused.
+    """
+
+    @abstractmethod
+    def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        """Return the Hessian of w (Q, d, d) in float64.
+
+        Raises
+        ------
+        TypeError
+            There is none, as where a kernel has a kink. The message says why.
+        """
 
 
 @dataclass(frozen=True)
@@ -268,7 +287,7 @@ class SmoothRatio:
 
 
 @dataclass(frozen=True)
-class FieldWitness(GradWitness):
+class FieldWitness(GradWitness, CurvedWitness):
     """A witness that is one weighted kernel sum: w(z) = sum_i w_i k(z, p_i)."""
 
     field: Field
@@ -282,6 +301,9 @@ class FieldWitness(GradWitness):
 
     def laplacian(self, z: Queries) -> Values:
         return self.field.laplacian(z)
+
+    def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        return hessian(self.field, z)
 
 
 def mean_descent(witness: Witness, x: Cloud) -> float:

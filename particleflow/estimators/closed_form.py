@@ -15,7 +15,7 @@ from torch import Tensor
 from particleflow import _autograd, _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit, mean_descent
+from particleflow.estimators.base import CurvedWitness, Fit, mean_descent
 from particleflow.samplers.base import Density
 
 LogDensityOrScore = Callable[[Tensor], Tensor]
@@ -65,7 +65,7 @@ class _Normal:
 
 
 @dataclass(frozen=True)
-class DensityWitness:
+class DensityWitness(CurvedWitness):
     """log target, or log target - log current, cut to +- clip."""
 
     target: Density | LogDensityOrScore
@@ -81,6 +81,15 @@ class DensityWitness:
         if self.current is not None:
             value, grad = value - self.current.log_density(z), grad - self.current.score(z)
         return value.clamp(-self.clip, self.clip), grad
+
+    def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        if math.isfinite(self.clip):
+            raise TypeError(
+                f"`clip` must be infinite for a Hessian, got {self.clip:g}: w is cut, and its"
+                " gradient is not; leave `clip` out"
+            )
+        found = _curvature(self.target, z)
+        return found if self.current is None else found - _curvature(self.current, z)
 
 
 @dataclass(frozen=True)
@@ -180,3 +189,28 @@ def _evaluate(target: Density | LogDensityOrScore, z: Tensor) -> tuple[Tensor, T
             )
         (grad,) = torch.autograd.grad(out.sum(), leaf)
     return out.detach().to(z.dtype), grad
+
+
+def _curvature(target: Density | LogDensityOrScore, z: Queries) -> Float[Tensor, "Q d d"]:
+    """The Hessian of log p (Q, d, d), by automatic differentiation of the score."""
+    with _autograd.recording():
+        leaf = _autograd.leaf(z)
+        if isinstance(target, Density):
+            score = target.score(leaf)
+        else:
+            score = target(leaf)
+            if score.ndim == 1:
+                (score,) = torch.autograd.grad(score.sum(), leaf, create_graph=True)
+        if not score.requires_grad:
+            if bool((score != score[:1]).any()):
+                raise TypeError(
+                    "`target` must be made of differentiable operations of torch for a Hessian, got"
+                    f" a score without a graph from {_checks.said(target)}: leave torch.no_grad and"
+                    " numpy out of it"
+                )
+            return leaf.new_zeros(*z.shape, z.shape[1], dtype=torch.float64)
+        rows = [
+            torch.autograd.grad(score[:, k].sum(), leaf, retain_graph=True)[0]
+            for k in range(z.shape[1])
+        ]
+    return torch.stack(rows, dim=1).detach().double()

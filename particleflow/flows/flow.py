@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
@@ -23,6 +24,7 @@ from particleflow.estimators import (
 )
 from particleflow.estimators.base import (
     ByRow,
+    CurvedWitness,
     FlowDefaults,
     GradWitness,
     Wrapping,
@@ -226,6 +228,32 @@ class Flow:
             rate = reaction(value)
         _same_shape((rate,), (value.shape,), "reaction", reaction, "must map (Q,) to (Q,)")
         return slope[:, None] * grad, rate
+
+    def jacobian(self, z: Points, fit: Fit) -> Float[Tensor, "Q d d"]:
+        """The derivative of the velocity, without noise, at points z: (Q, d, d) in float64.
+
+            v = h'(w) grad w,    dv = h'(w) Hess w + h''(w) grad w grad w'
+
+        Raises
+        ------
+        TypeError
+            The witness has no Hessian (`CurvedWitness`).
+        """
+        if not isinstance(fit.witness, CurvedWitness):
+            raise TypeError(
+                f"`flow` must have a witness with a Hessian, got that of {self.estimator}: it has"
+                " none in closed form; take MMD, KALE, Moreau, KDE, ULSIF, KLIEP or ClosedForm"
+            )
+        curved = fit.witness.hessian(z)
+        mobility = self._mobility(fit)
+        factor = constant_slope(mobility)
+        if factor is not None:
+            return factor * curved
+        value, grad = (part.double() for part in self._evaluated(fit, z))
+        with Supplied("mobility", mobility):
+            slope, bend = mobility.slope(value), mobility.curvature(value)
+        outer = grad[:, :, None] * grad[:, None, :]
+        return slope[:, None, None] * curved + bend[:, None, None] * outer
 
     def force(self, x: Cloud, fit: Fit, value: Values | None = None) -> Values:
         """F = h(w) (N,) at the particles themselves, without noise: v = grad F.

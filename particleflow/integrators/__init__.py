@@ -33,6 +33,7 @@ from particleflow.integrators.runge_kutta import (
     Embedded,
     Euler,
     Heun,
+    LengthsOf,
     RungeKutta,
 )
 from particleflow.integrators.stochastic import EulerMaruyama
@@ -52,6 +53,7 @@ __all__ = [
     "EulerMaruyama",
     "Heun",
     "Integrator",
+    "LengthsOf",
     "Momentum",
     "Optimiser",
     "Paced",

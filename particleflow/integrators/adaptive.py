@@ -14,11 +14,12 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud, Target
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
-from particleflow.integrators.base import Controller, Refit, State, UnconvergedError
+from particleflow.integrators.base import Refit, State, UnconvergedError
 from particleflow.integrators.last import LastSlope
 from particleflow.integrators.runge_kutta import (
     DormandPrince,
     Embedded,
+    LengthsOf,
     Slope,
     advance,
     slopes_of,
@@ -46,7 +47,7 @@ LONGEST = 1e6
 
 
 @dataclass(frozen=True)
-class Adaptive(Controller):
+class Adaptive(LengthsOf):
     """Steps as long as the error of an embedded scheme stays within a tolerance.
 
     With the scheme's estimate e of the error of a step (N, d), the step is accepted if

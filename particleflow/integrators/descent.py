@@ -14,8 +14,14 @@ from particleflow._refusals import RefusedValueError
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud, FixedTarget, Target
 from particleflow.flows import Flow
-from particleflow.integrators.base import Controller, Refit, State, UnconvergedError
-from particleflow.integrators.runge_kutta import Euler, RungeKutta, advance, slopes_of
+from particleflow.integrators.base import Refit, State, UnconvergedError
+from particleflow.integrators.runge_kutta import (
+    Euler,
+    LengthsOf,
+    RungeKutta,
+    advance,
+    slopes_of,
+)
 
 # The share of the fall dt |v|^2 that a step must bring. With it no step is much longer than the one
 # that leads to the least energy along v; 0.1 needs as many steps, 0.5 more trials.
@@ -34,7 +40,7 @@ EPSILONS = 500
 
 
 @dataclass(frozen=True)
-class Descent(Controller):
+class Descent(LengthsOf):
     """Steps x + dt v of a conservative flow, where the flow's energy never rises.
 
     A step is accepted if the energy E of the fits falls by a share of its first-order fall:

@@ -16,9 +16,9 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud, Target
 from particleflow.estimators.base import smoothness_of
 from particleflow.flows import Flow
-from particleflow.integrators.base import Controller, Refit, State
+from particleflow.integrators.base import Refit, State
 from particleflow.integrators.last import LastSlope
-from particleflow.integrators.runge_kutta import advance, stage_clock
+from particleflow.integrators.runge_kutta import Euler, LengthsOf, advance, stage_clock
 
 # The largest ratio of a step's length to that of the step before.
 GROWTH = 1.5
@@ -39,7 +39,7 @@ PLACES = 8
 
 
 @dataclass(frozen=True)
-class Paced(Controller):
+class Paced(LengthsOf):
     """Euler's method, x_{n+1} = x_n + h_n v_n, with steps as long as the velocity allows.
 
     The change of the velocity over the last step gives a rate, and the fastest of the recent rates
@@ -72,6 +72,7 @@ class Paced(Controller):
 
     change: float = 0.5
     _last: LastSlope = field(default_factory=LastSlope, init=False, repr=False, compare=False)
+    scheme: ClassVar[Euler] = Euler()  # type: ignore[misc]
     order: ClassVar[float] = 1.0
     stages: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from torch import Tensor
 from particleflow._typing import Memory
 from particleflow.clouds import Clock, Cloud
 from particleflow.flows import Flow
-from particleflow.integrators.base import Refit, State
+from particleflow.integrators.base import Controller, Refit, State
 
 # v (N, d) at a stage, and d log mass / dt (N,) where the flow has a reaction.
 Slope: TypeAlias = tuple[Tensor, Tensor | None]
@@ -43,6 +43,16 @@ class RungeKutta:
     ) -> tuple[Cloud, float, Memory]:
         slopes = slopes_of(self.a, flow, refit, state, dt)
         return advance(state.x, slopes, self.b, dt), dt, state.stepper
+
+
+class LengthsOf(Controller):
+    """A controller whose step, once its length is chosen, is that of `scheme`.
+
+    Declared by inheriting. The fits of the accepted trial are those that were asked for last before
+    the last one made ahead.
+    """
+
+    scheme: RungeKutta
 
 
 class Euler(RungeKutta):

@@ -26,6 +26,13 @@ class FeatureMap(Protocol):
     def gradient(self, z: Tensor, c: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class CurvedMap(FeatureMap, Protocol):
+    """A feature map that knows the Hessian of features(z) @ c in z, (Q, d, d), for c (D,)."""
+
+    def hessian(self, z: Tensor, c: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class FeatureKernel:
     """The kernel k(z, y) = sum_f features_f(z) features_f(y).

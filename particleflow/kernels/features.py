@@ -40,6 +40,11 @@ class Waves:
         angle, half = z @ self.omega.T, len(self.omega)
         return (angle.cos() * c[half:] - angle.sin() * c[:half]) @ self.omega / math.sqrt(half)
 
+    def hessian(self, z: Queries, c: Float[Tensor, "D"]) -> Float[Tensor, "Q d d"]:
+        angle, half = z @ self.omega.T, len(self.omega)
+        bend = (angle.cos() * c[:half] + angle.sin() * c[half:]) / -math.sqrt(half)
+        return torch.einsum("qf,fi,fj->qij", bend, self.omega, self.omega)
+
 
 @dataclass(frozen=True, eq=False)
 class Projected:
@@ -60,6 +65,15 @@ class Projected:
         weights = torch.linalg.solve_triangular(self.factor.T, c[:, None], upper=True)[:, 0]
         pull = 2 * self.kernel.slope(_squares(z, self.landmarks)) * weights
         return z * pull.sum(1, keepdim=True) - pull @ self.landmarks
+
+    def hessian(self, z: Queries, c: Float[Tensor, "D"]) -> Float[Tensor, "Q d d"]:
+        weights = torch.linalg.solve_triangular(self.factor.T, c[:, None], upper=True)[:, 0]
+        s, delta = _squares(z, self.landmarks), z[:, None] - self.landmarks
+        outer = (4 * weights * self.kernel.curvature(s))[:, :, None] * delta
+        found = outer.transpose(1, 2) @ delta
+        unit = 2 * self.kernel.slope(s) @ weights
+        found.diagonal(dim1=1, dim2=2).add_(unit[:, None])
+        return found
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
+from jaxtyping import Float
+from torch import Tensor
+
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import (
+    CurvedWitness,
     Fit,
     FlowDefaults,
     OneKernel,
@@ -29,10 +33,11 @@ from particleflow.kernels.declared import (
 )
 from particleflow.pairwise import Auto, Field, PairwiseSum
 from particleflow.pairwise.base import check_backend
+from particleflow.pairwise.hessian import log_hessian
 
 
 @dataclass(frozen=True)
-class KDEWitness:
+class KDEWitness(CurvedWitness):
     """log target field - log current field + shift, by log-sum-exp.
 
     It and its gradient are finite however far z is from both clouds.
@@ -48,6 +53,9 @@ class KDEWitness:
         log_q, grad_q = self.current.log(z)
         value = log_p - log_q
         return value + self.shift if self.shift else value, grad_p - grad_q
+
+    def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        return log_hessian(self.target, z) - log_hessian(self.current, z)
 
 
 @dataclass(frozen=True)

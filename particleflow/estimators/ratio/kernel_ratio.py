@@ -17,6 +17,7 @@ from torch import Tensor
 
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Cloud
+from particleflow.estimators.base import CurvedWitness
 from particleflow.kernels import Bandwidth, Gaussian, Kernel, Median, median_distance
 from particleflow.kernels.bandwidth import is_rule, read_off
 from particleflow.kernels.declared import (
@@ -27,6 +28,7 @@ from particleflow.kernels.declared import (
 )
 from particleflow.pairwise import Field, PairwiseSum
 from particleflow.pairwise.exact.dense import kernel_matrix, squared_distances
+from particleflow.pairwise.hessian import log_hessian
 from particleflow.subsets import places
 
 # The rule for a bandwidth in a flow: `default_bandwidth` of the target.
@@ -42,7 +44,7 @@ Sample: TypeAlias = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class KernelRatioWitness:
+class KernelRatioWitness(CurvedWitness):
     """log r = shift + log sum_l theta_l k(., c_l) and its gradient, by log-sum-exp in float64.
 
     Both are finite however far z is from the centres, where the nearest one takes over.
@@ -55,6 +57,9 @@ class KernelRatioWitness:
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
         value, grad = self.field.log(z.double())
         return (value + self.shift).to(z.dtype), grad.to(z.dtype)
+
+    def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        return log_hessian(self.field, z)
 
 
 def kernel_ratio(

@@ -15,6 +15,7 @@ from particleflow._refusals import Argument, RefusedValueError
 from particleflow._typing import Gradients, Memory, Points, Queries, Values
 from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators.base import (
+    CurvedWitness,
     Fit,
     FlowDefaults,
     OneKernel,
@@ -35,6 +36,7 @@ from particleflow.kernels import (
 )
 from particleflow.kernels.bandwidth import is_rule, read_off
 from particleflow.kernels.declared import as_kernel_or_rule
+from particleflow.kernels.explicit import CurvedMap
 from particleflow.subsets import lasting_order, places
 
 # Queries that are evaluated at once.
@@ -63,7 +65,7 @@ class Features(Protocol):
 
 
 @dataclass(frozen=True)
-class LogisticWitness:
+class LogisticWitness(CurvedWitness):
     """log r = features(z) . w + b, computed in float64, block by block."""
 
     map: FeatureMap
@@ -78,6 +80,14 @@ class LogisticWitness:
             value[start : start + BLOCK] = self.map.features(rows) @ self.weights + self.intercept
             grad[start : start + BLOCK] = self.map.gradient(rows, self.weights)
         return value, grad
+
+    def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        if not isinstance(self.map, CurvedMap):
+            raise TypeError(
+                f"`features` must know a Hessian, got {type(self.map).__name__}: take Landmarks()"
+                " or RandomWaves()"
+            )
+        return torch.cat([self.map.hessian(rows.double(), self.weights) for rows in z.split(BLOCK)])
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,21 @@ from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from particleflow import _checks
 from particleflow._typing import Gradients, Memory, Queries, Values
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators.base import Fit, FlowDefaults, OneKernel, SmoothRatio, remembered
+from particleflow.estimators.base import (
+    CurvedWitness,
+    Fit,
+    FlowDefaults,
+    OneKernel,
+    SmoothRatio,
+    remembered,
+)
 from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
     KernelRatioWitness,
@@ -174,7 +185,7 @@ class ULSIF(_KernelLeastSquares):
 
 
 @dataclass(frozen=True, eq=False)
-class RelativeWitness:
+class RelativeWitness(CurvedWitness):
     """log r = g(log r_a), r_a a relative ratio.
 
         g(s) = s + log(1 - alpha) - log(1 - alpha e^s)    up to alpha e^s = ceiling
@@ -199,6 +210,18 @@ class RelativeWitness:
                 slope[:, None] * grad,
             )
         return (s + math.log1p(-self.alpha) + self.shift).to(z.dtype), grad.to(z.dtype)
+
+    def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        """g' Hess s + g'' grad s grad s', g' = 1 / (1 - alpha e^s), g'' = g' (g' - 1); 0 beyond."""
+        curved = self.relative.hessian(z)
+        if self.alpha == 0:
+            return curved
+        s, grad = self.relative.value_and_grad(z.double())
+        last = math.log(self.ceiling / self.alpha)
+        slope = 1 / (1 - self.alpha * s.clamp_max(last).exp())
+        bend = torch.where(s < last, slope * (slope - 1), 0.0)
+        outer = grad[:, :, None] * grad[:, None, :]
+        return slope[:, None, None] * curved + bend[:, None, None] * outer
 
 
 @dataclass(frozen=True)

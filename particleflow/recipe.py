@@ -1,0 +1,195 @@
+"""What a run needs to be made again, and the methods of a trajectory that make it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import Tensor
+
+from particleflow._typing import Values
+from particleflow.clouds import Target
+from particleflow.flows import Flow
+from particleflow.integrators import Integrator, Snapshot
+
+if TYPE_CHECKING:
+    from particleflow.trajectory import Trajectory
+    from particleflow.transport import Divergence
+
+
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """A run, or a part of one that went on: its parts, and where its steps begin.
+
+    `end` is the time at which steps were shortened to end; infinite without one.
+    """
+
+    flow: Flow
+    target: Target
+    integrator: Integrator
+    dt: float
+    end: float
+    start: Snapshot
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """The legs of a run. It holds the user's own parts: no file and no pickle keeps it."""
+
+    legs: tuple[Leg, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _nothing, ()
+
+
+def _nothing() -> None:
+    """What is left of a recipe in a pickle."""
+
+
+class Replayed:
+    """The methods of a `Trajectory` that make its run again, and take other points along."""
+
+    recipe: Recipe | None
+
+    def with_flow(
+        self, flow: Flow, target: Any = None, *, integrator: Integrator | None = None
+    ) -> Trajectory:
+        """The same trajectory with the flow that made it: for one that was loaded from a file.
+
+        `transport`, `log_density` and `kl` need the flow, the target and the integrator, which no
+        file holds.
+
+        Parameters
+        ----------
+        flow, target, integrator
+            As they were passed to `simulate`. A fixed target may be left out.
+
+        Raises
+        ------
+        ValueError
+            A part is not the one that the report tells; both are told. The run did not begin in its
+            first record.
+        """
+        from particleflow.transport import replay
+
+        return replay.with_flow(self._own, flow, target, integrator)
+
+    def transport(
+        self, z: Any, *, record: int = -1, backward: bool = False, records: bool = False
+    ) -> Tensor:
+        """New points (M, d) moved along the finished flow, as the particles moved: (M, d).
+
+        The run is made again, bit for bit, and z moves in the velocities of its fits: with the
+        same steps, stages and lengths. The fits see the particles alone, so that the points of z do
+        not feel each other. The particles of the start come to those of the record.
+
+        Noise and diffusion are those of the run where z has the shape of the particles, and drawn
+        anew otherwise. Masses do not move points. Particles that a renewal places anew (resampling,
+        stragglers) jump, and points of z do not. Under `Momentum` and `Adam` z begins at rest.
+
+        Backward each step is inverted: z + step(z) = y is solved for z, to rounding. So there and
+        back is the identity, whatever the order of the scheme and the length of its steps.
+
+        Cost: that of the run, and O(M (N + M')) for each fit, M' the target's points; backward
+        twice that of the run, and some 10 to 30 evaluations for each step. Memory is O(M d), and a
+        few states; backward sqrt(steps) states and fits.
+
+        Parameters
+        ----------
+        z : (M, d) points or Cloud
+            At the first record; backward at `record`.
+        record : int
+            The record at which the points arrive; backward, from which they start.
+        backward : bool
+            From the record back to the first one.
+        records : bool
+            True: z at every record, (T, M, d).
+
+        Raises
+        ------
+        ValueError
+            The trajectory has no flow (`with_flow`), or it does not lead to its own records; or,
+            backward, the flow is random, a step has no inverse, or the integrator has a memory.
+
+        >>> path = pf.simulate(flow, x0, target, steps=100)         # doctest: +SKIP
+        >>> moved = path.transport(fresh)                           # doctest: +SKIP
+        """
+        from particleflow.transport import points
+
+        return points.transport(self._own, z, record=record, backward=backward, records=records)
+
+    def log_density(self, z: Any, *, start: Any = None, record: int = -1) -> Values:
+        """log q(z), (M,): the density to which the flow carries the density of its start.
+
+        The map T of the run, one step after the other, carries q_0 to
+
+            q(z) = q_0(z_0) / prod_n det dT_n(z_n),    z_0 = T^{-1}(z), z_{n+1} = T_n(z_n),
+
+        with the derivative dT_n (d, d) of each step with all its stages, in closed form:
+        I + dt (h'(w) Hess w + h''(w) grad w grad w') for Euler. So q is exact for the map that was
+        computed, whatever dt is, and integrates to one. As dt -> 0, log det dT_n tends to
+        dt div v.
+
+        The witness must have a Hessian: MMD, KALE, Moreau, DrMMD, KDE, ULSIF, RuLSIF and KLIEP
+        with a smooth kernel, ClosedForm with a differentiable density. Cost: `transport` backward,
+        and O(M (N + M') d^2 + M d^3) for each stage, in float64.
+
+        Parameters
+        ----------
+        z : (M, d) points
+        start : Density or callable
+            The density q_0 of the start, with log_density(z), such as the sampler that drew x0; or
+            a function z (M, d) -> log q_0 (M,). Where none is known, say so with
+            `pf.transport.KernelDensity(path.cloud(0), bandwidth)`.
+        record : int
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `transport` backward; there is no `start`; the flow has noise, diffusion or masses
+            that change; the witness has no Hessian, as where a kernel has a kink; a step folds
+            space, since its dt is too long.
+
+        >>> law = pf.samplers.Gaussian(dim=2, std=0.2)                           # doctest: +SKIP
+        >>> path = pf.simulate(flow, law.sample(300), target, steps=100)         # doctest: +SKIP
+        >>> path.log_density(z, start=law)                                       # doctest: +SKIP
+        """
+        from particleflow.transport import density
+
+        return density.log_density(self._own, z, start=start, record=record)
+
+    def kl(
+        self, target: Any, *, start: Any = None, n: int = 1000, seed: int = 0, record: int = -1
+    ) -> Divergence:
+        """KL(q || p) = E_q[log q - log p] of the density at a record from that of a target.
+
+        It is a mean over n fresh points of the start, moved along the flow with their densities
+        (see `log_density`). It does not compare the particles, to which the flow was fitted, but
+        the density from which they were drawn. It costs one replay, forward.
+
+        Parameters
+        ----------
+        target : Density or callable
+            p, with log_density(z); or a function z (n, d) -> log p (n,). Where it is known up to a
+            factor, the estimate is too.
+        start : sampler with a log_density
+            q_0, such as the sampler that drew x0.
+        n, seed : int
+            How many fresh points, and the seed that draws them.
+        record : int
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `log_density`.
+
+        >>> print(path.kl(target_law, start=law))         # doctest: +SKIP
+        0.0213 +- 0.0012
+        """
+        from particleflow.transport import density
+
+        return density.kl(self._own, target, start=start, n=n, seed=seed, record=record)
+
+    @property
+    def _own(self) -> Trajectory:
+        return cast("Trajectory", self)

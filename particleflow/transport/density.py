@@ -1,0 +1,218 @@
+"""Log densities along a run, and the divergence from a target that follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from particleflow import _checks
+from particleflow._refusals import RefusedTypeError, RefusedValueError
+from particleflow._supplied import Supplied
+from particleflow._typing import Points, Queries, Values
+from particleflow.clouds import Cloud, as_cloud
+from particleflow.estimators.base import KernelWitness, fitted, inner_of, smoothness_of
+from particleflow.integrators import RungeKutta
+from particleflow.kernels import Gaussian, Kernel
+from particleflow.kernels.declared import has_kink
+from particleflow.pairwise import Auto, Field
+from particleflow.recipe import Leg
+from particleflow.samplers.base import Sampler, Seeded
+from particleflow.trajectory import Trajectory
+from particleflow.transport import points as moving
+from particleflow.transport.replay import recipe_of
+from particleflow.transport.step import Step, scheme_of
+
+# An argument that is a density: its log density at z (Q, d), shape (Q,).
+LogDensity = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class KernelDensity(Seeded):
+    """The density q(z) = sum_i m_i N(z; x_i, bandwidth^2 I) of a cloud, of total mass one.
+
+    For the start of a run whose density is not known: `path.cloud(0)` with a bandwidth. `sample`
+    draws from it. Cost O(Q N d).
+
+    Parameters
+    ----------
+    cloud : (N, d) points or Cloud
+    bandwidth : float
+        > 0, in units of the coordinates.
+    """
+
+    cloud: Cloud
+    bandwidth: float
+    _field: Field
+
+    def __init__(self, cloud: Any, bandwidth: float) -> None:
+        points = as_cloud(cloud, "cloud").double()
+        width = _checks.positive(bandwidth, "bandwidth", remedy="a length, e.g. 0.1")
+        share = points.mass / points.mass.sum()
+        object.__setattr__(self, "cloud", Cloud(points.points, mass=share))
+        object.__setattr__(self, "bandwidth", width)
+        sources = Auto(rtol=1e-12).sources(Gaussian(width), points.points)
+        object.__setattr__(self, "_field", sources.field(share))
+
+    def __repr__(self) -> str:
+        return f"KernelDensity({self.cloud!r}, {self.bandwidth:g})"
+
+    @property
+    def dim(self) -> int:
+        return self.cloud.dim
+
+    def log_density(self, z: Queries) -> Values:
+        """Return log q, shape (Q,)."""
+        unit = 0.5 * self.dim * math.log(2 * math.pi * self.bandwidth**2)
+        return (self._field.log(z.double())[0] - unit).to(z.dtype)
+
+    def score(self, z: Queries) -> Points:
+        """Return grad log q, shape (Q, d)."""
+        return self._field.log(z.double())[1].to(z.dtype)
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        rows = rng.choice(len(self.cloud), size=n, p=self.cloud.mass.cpu().numpy())
+        noise = self.bandwidth * rng.standard_normal((n, self.dim))
+        return self.cloud.points.cpu().numpy()[rows] + noise
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """An estimate of KL(q || p), as a mean over `n` points, and its standard error."""
+
+    value: float
+    error: float
+    n: int
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} +- {self.error:.2g}"
+
+
+def log_density(path: Trajectory, z: Any, *, start: Any, record: int) -> Values:
+    """See `Trajectory.log_density`."""
+    points, law = moving.points_of(path, z), _density(start, "start")
+    check_density(path)
+    total = torch.zeros(len(points), dtype=torch.float64, device=points.device)
+    for step in moving.back(path, record):
+        points = moving.undone(step, points)
+        total = total - _log_det(step, points)
+    return (law(points).double() + total).to(points.dtype)
+
+
+def kl(path: Trajectory, target: Any, *, start: Any, n: int, seed: int, record: int) -> Divergence:
+    """See `Trajectory.kl`."""
+    law, aim = _density(start, "start"), _density(target, "target")
+    if not isinstance(start, Sampler):
+        raise RefusedTypeError(
+            "start",
+            "must draw points to estimate a divergence",
+            _checks.said(start),
+            "pass a sampler with a log_density, e.g. pf.samplers.Gaussian(dim=2)",
+        )
+    n = _checks.count(n, "n", least=2)
+    check_density(path)
+    z = moving.points_of(path, start.sample(n, seed=seed).to(path.particles))
+    log_q = law(z).double()
+    for step, after in moving.on(path, record, z):
+        log_q = log_q - _log_det(step, z)
+        z = after
+    ratio = log_q - aim(z).double()
+    return Divergence(float(ratio.mean()), float(ratio.std()) / math.sqrt(n), n)
+
+
+def check_density(path: Trajectory) -> None:
+    """Refuse a run that carries no density, before its first step is made again."""
+    moving.check_inverse(path)
+    for leg in recipe_of(path).legs:
+        flow, scheme = leg.flow, scheme_of(leg.integrator)
+        if flow.reaction is not None or flow.renewals:
+            raise RefusedValueError(
+                "flow",
+                "must keep the mass of each particle to have a density that points carry",
+                f"reaction={flow.reaction}, renewals={flow.renewals}",
+                "a density that gains and loses mass is not carried by points",
+            )
+        if not isinstance(scheme, RungeKutta):
+            raise RefusedValueError(
+                "integrator",
+                "must be a Runge-Kutta scheme for a density",
+                leg.integrator,
+                "the derivative of other steps is not known; take pf.Euler() or pf.RK4()",
+            )
+        _check_smooth(leg)
+
+
+def _check_smooth(leg: Leg) -> None:
+    """Refuse a witness without a Hessian. One fit is made at the start of the leg."""
+    estimator, start = inner_of(leg.flow.estimator), leg.start
+    kernel = estimator.kernel if isinstance(estimator, KernelWitness) else None
+    if isinstance(kernel, Kernel) and has_kink(kernel):
+        raise RefusedTypeError(
+            "kernel",
+            "must be smooth for a density",
+            f"{kernel}, which has a kink where points meet: the velocity jumps there",
+            "take Gaussian, Matern32, Matern52, IMQ or Cauchy",
+        )
+    if smoothness_of(leg.flow.estimator) is False or not leg.flow.estimator.deterministic:
+        raise RefusedTypeError(
+            "flow",
+            "must have a smooth witness for a density",
+            f"that of {type(estimator).__name__}, whose gradient jumps or is trained",
+            "take an estimator with a smooth kernel, or ClosedForm",
+        )
+    y = leg.target.at(start.clock)
+    fit = fitted(leg.flow.estimator, start.x, y, start.clock, start.memory)
+    leg.flow.jacobian(start.x.points[:1], fit)
+
+
+def _log_det(step: Step, z: Points) -> Values:
+    """log det dT at the points z of a step T; refused where T turns space over."""
+    found = torch.cat([step.log_det(part) for part in z.split(moving.rows(z))])
+    folded = int(found.isnan().sum())
+    if folded:
+        clock = step.move.state.clock
+        raise RefusedValueError(
+            "dt",
+            "must be short enough that no step folds space",
+            f"det dT <= 0 at {folded} of {len(z)} points in step {clock.step} of dt ="
+            f" {step.move.used:g}",
+            "make the run with a smaller dt",
+        )
+    return found
+
+
+def _density(given: Any, name: str) -> LogDensity:
+    """The checked log density of an argument: that of a `Density`, or a function."""
+    remedy = "pass the sampler that drew the points, or a function z (M, d) -> log density (M,)"
+    if given is None and name == "start":
+        raise RefusedValueError(
+            name,
+            "must be the density of the particles at the start",
+            None,
+            f"{remedy}; where none is known, pf.transport.KernelDensity(path.cloud(0), bandwidth)",
+        )
+    found = getattr(given, "log_density", given)
+    if isinstance(given, type) or not callable(found):
+        raise RefusedTypeError(
+            name, "must have a log_density, or be a function", _checks.said(given), remedy
+        )
+
+    def checked(z: Points) -> Values:
+        with Supplied(name, given):
+            value: Any = found(z)
+            if not isinstance(value, Tensor) or value.shape != z.shape[:1]:
+                raise TypeError(
+                    f"`{name}` must map z {tuple(z.shape)} to log densities ({len(z)},), got"
+                    f" {_checks.said(value)}: return a tensor of one number for each point"
+                )
+        return value.detach()
+
+    return checked
