@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +17,9 @@ from particleflow import _checks
 from particleflow._supplied import Supplied, in_short
 from particleflow.advice import Advice
 from particleflow.clouds import Cloud, extent
+from particleflow.fit_statistics import Statistics
 from particleflow.flows import Flow
 from particleflow.integrators import Controller, Snapshot, State
-from particleflow.pairwise.base import Promise
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
 from particleflow.trajectory import Trajectory
@@ -48,79 +47,6 @@ def stopping(stop: Any) -> Stop:
     remedy = "pass pf.Arrived(), or a function of the state, e.g. lambda state: state.clock.t > 2"
     found: Stop = _checks.function(stop, "stop", remedy=remedy)
     return found
-
-
-class Statistics:
-    """Sums and largest values over the fits of a run."""
-
-    def __init__(self) -> None:
-        self.fits = self.iterations = 0
-        self.gap: float | None = None
-        self.backends: dict[str, str] = {}
-        self.promise = Promise(0.0, 0.0)
-        self.lengths: tuple[float, float] | None = None
-        self._t: float | None = None
-        self.renewals: dict[str, dict[str, int]] = {}
-        self.stragglers: dict[str, int] = {}
-
-    def add(self, state: State) -> None:
-        self.fits += 1
-        self._add_length(state)
-        for name, rows in state.renewed.items():
-            count = self.renewals.setdefault(name, {"times": 0, "particles": 0})
-            count["times"] += 1
-            count["particles"] += int(rows.sum())
-        far = state.fit.reported("stragglers")
-        if far is not None:
-            self.stragglers.setdefault("first", int(far))
-            self.stragglers["last"] = int(far)
-            self.stragglers["most"] = max(int(far), self.stragglers.get("most", 0))
-        self.iterations += int(state.fit.reported("iterations") or 0)
-        gap = state.fit.reported("gap")
-        if gap is not None:
-            self.gap = max(self.gap or 0.0, gap)
-        if "backend" in state.fit.report:
-            self.backends.setdefault(
-                str(state.fit.report["backend"]), str(state.fit.report.get("why", ""))
-            )
-
-    def _add_length(self, state: State) -> None:
-        """Keep the least and the largest length of steps that an integrator has chosen."""
-        before, self._t = self._t, state.clock.t
-        if before is None or state.ended or "dt" not in state.stepper:
-            return
-        used = state.clock.t - before
-        least, largest = self.lengths or (used, used)
-        self.lengths = min(least, used), max(largest, used)
-
-    def promised(self, state: State, *, ended: bool) -> None:
-        """Keep the largest error bound of the first and last states and of steps 1, 16, 256 ...
-
-        Each bound costs about as much as a step.
-        """
-        step = state.clock.step
-        if step and not ended and 16 ** round(math.log(step, 16)) != step:
-            return
-        made = state.fit.promise
-        if made is not None:
-            self.promise = Promise(
-                max(self.promise.value, made.value), max(self.promise.grad, made.grad)
-            )
-
-    def summary(self) -> dict[str, Any]:
-        solver = {} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap}
-        sums = (
-            {
-                "backends": self.backends,
-                "promise": {"value": self.promise.value, "grad": self.promise.grad},
-            }
-            if self.backends
-            else {}
-        )
-        lengths = {} if self.lengths is None else {"lengths": list(self.lengths)}
-        renewals = {"renewals": self.renewals} if self.renewals else {}
-        stragglers = {"stragglers": self.stragglers} if self.stragglers else {}
-        return {"fits": self.fits} | lengths | solver | sums | renewals | stragglers
 
 
 @dataclass

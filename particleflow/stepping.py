@@ -42,7 +42,10 @@ def states(
         state = _state(snapshot, first, _converged(fit))
     except UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
-    watch.begin(state)
+    if watch.begun:  # the run goes on from a checkpoint
+        state = watch.marked(state)
+    else:
+        watch.begin(state)
     while True:
         yield state
 

@@ -46,6 +46,7 @@ LAYERS = [
     "flows",
     "moves",
     "integrators",
+    "remembered",
     "metrics",
     "arrival",
     "automatic",
