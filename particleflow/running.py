@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._refusals import RefusedTypeError
 from particleflow._supplied import Supplied, in_short
 from particleflow.advice import Advice
 from particleflow.clouds import Cloud, extent
@@ -22,6 +23,7 @@ from particleflow.flows import Flow
 from particleflow.integrators import Controller, Snapshot, State
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
+from particleflow.remembered import Remembering
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
 from particleflow.watch import Watch, narrow, noted
@@ -35,15 +37,28 @@ Stop: TypeAlias = Callable[[State], bool | str | None]
 
 @runtime_checkable
 class StopRule(Protocol):
-    """Makes the `Stop` of each run, which may remember the run's earlier states."""
+    """Makes the `Stop` of each run, which may remember the run's earlier states.
+
+    In a run with a checkpoint this `Stop` must be `Remembering` too, which a function is not: its
+    methods `remembered() -> (tensors, facts)` and `recall(tensors, facts)` save and restore what it
+    remembers, as tensors by name and as what JSON holds.
+    """
 
     def begin(self) -> Stop: ...
 
 
-def stopping(stop: Any) -> Stop:
-    """The `Stop` of one run, from a rule or a callable."""
+def stopping(stop: Any, *, kept: bool = False) -> Stop:
+    """The `Stop` of one run, from a rule or a callable; `kept`: the run has a checkpoint."""
     if isinstance(stop, StopRule) and not isinstance(stop, type):
-        return stop.begin()
+        made = stop.begin()
+        if kept and not isinstance(made, Remembering):
+            raise RefusedTypeError(
+                "stop",
+                "must have remembered() and recall(tensors, facts) in a run with a checkpoint",
+                f"{type(made).__name__} from {type(stop).__name__}.begin",
+                "add them, or pass a function of the state alone",
+            )
+        return made
     remedy = "pass pf.Arrived(), or a function of the state, e.g. lambda state: state.clock.t > 2"
     found: Stop = _checks.function(stop, "stop", remedy=remedy)
     return found
@@ -70,6 +85,7 @@ class Run:
     traceback: str = ""
     seconds: float = 0.0
     statistics: Statistics = field(default_factory=Statistics)
+    _began: float = 0.0
 
     @property
     def moved(self) -> bool:
@@ -78,18 +94,18 @@ class Run:
 
     def go(self) -> None:
         """Take the steps. After the first one nothing raises: the records stay."""
-        began = time.perf_counter()
+        self._began = time.perf_counter() - self.seconds
         try:
             for state in self.states:
-                self.state = state
                 self._take(state)
                 if self.status:
                     break
         except (Exception, KeyboardInterrupt) as error:
             self.stopped(error)
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.perf_counter() - self._began
 
     def _take(self, state: State) -> None:
+        self.state = state
         self.statistics.add(state)
         self.recorder.follow(state)
         ended = state.ended or self.is_last(state)

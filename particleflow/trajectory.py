@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from particleflow import _checks, archive
+from particleflow import _checks, archive, stored
 from particleflow._words import called, last_known, number
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
@@ -233,12 +233,18 @@ class Trajectory:
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:
-        """Read a file written by `save`. Tensors come back on the CPU with their dtype."""
-        return archive.read(path, cls._restored)
+        """Read a file written by `save`, or the folder of a run (`Checkpoint`).
+
+        Tensors come back on the CPU with their dtype. The records in a folder are memory maps,
+        which are read where they are looked at. A run that has not ended is "interrupted".
+        """
+        if isinstance(path, str | Path) and Path(path).is_dir():
+            return stored.read(path, cls.restored)
+        return archive.read(path, cls.restored)
 
     @classmethod
-    def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
-        """The trajectory of a saved file: the inverse of `save`."""
+    def restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
+        """The trajectory of the tensors and facts of a file or folder: the inverse of `save`."""
 
         seed = facts["seed"]
         draws = archive.Gone() if seed is None else Draws(seed)

@@ -1,0 +1,285 @@
+"""The folder of a run: what the run is, whether the folder holds this very run, where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from particleflow import _checks
+from particleflow._refusals import RefusedTypeError, RefusedValueError
+from particleflow._typing import Memory
+from particleflow.checkpoint import CheckpointError, Store, parts
+from particleflow.clouds import Cloud, Draws, Randomness
+from particleflow.integrators import Snapshot
+from particleflow.remembered import cloud_told, snapshot_from, snapshot_told, under, within
+
+# The steps between two commits: less than a tenth of the work of most runs is done twice after a
+# kill.
+EVERY = 20
+# The least seconds between two commits: a commit waits for the disk some ten milliseconds.
+SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run is kept, and how often.
+
+    The state is written after `every` steps or more, once `seconds` have passed since the last
+    time, and at the end. What a kill loses is at most the work since then.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is missing. Other files in it stay.
+    every : int
+    seconds : float
+    """
+
+    folder: str | Path
+    every: int = EVERY
+    seconds: float = SECONDS
+
+    def __post_init__(self) -> None:
+        _checks.path(self.folder, "folder", "run/")
+        _checks.count(self.every, "every", remedy="the number of steps between two checkpoints")
+        _checks.non_negative(self.seconds, "seconds")
+
+    @classmethod
+    def of(cls, given: Any) -> Checkpoint:
+        """The argument `checkpoint` of a run: a folder, or a Checkpoint."""
+        if isinstance(given, Checkpoint):
+            return given
+        if not isinstance(given, str | Path):
+            raise RefusedTypeError(
+                "checkpoint", "must be a folder", _checks.said(given), "pass e.g. 'run/'"
+            )
+        return cls(given)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run was asked to do: the words that are compared, and its parts by name.
+
+    `words` hold what JSON holds. A part is compared by its repr, and by all its numbers where it
+    can be encoded.
+    """
+
+    words: Mapping[str, Any]
+    parts: Mapping[str, Any]
+    start: Snapshot
+    first: Cloud | None
+    fixed: bool
+    axes: torch.Tensor | None
+    report: Mapping[str, Any]
+
+    @property
+    def compared(self) -> dict[str, Any]:
+        """The words, and the parts in words."""
+        told = {name: part if part is None else repr(part) for name, part in self.parts.items()}
+        told["metrics"] = {name: repr(part) for name, part in self.parts["metrics"].items()}
+        return json.loads(without_places(json.dumps({**self.words, **told})))
+
+    def head(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What the folder keeps of it: facts and tensors."""
+        start = snapshot_told(self.start)
+        tensors = under("start", start.tensors)
+        if self.first is not None:
+            tensors |= under("first", cloud_told(self.first))
+        if self.axes is not None:
+            tensors["axes"] = self.axes
+        made: dict[str, Any] = {}
+        target = cloud_told(self.first) if self.first is not None and self.fixed else {}
+        prints = {"x0": fingerprint(cloud_told(self.start.x)), "target": fingerprint(target)}
+        for name, part in self.parts.items():
+            if part is None:
+                continue
+            try:
+                told, held = parts.encoded(part)
+            except parts.NotEncodable as error:
+                made[name] = {"lacking": str(error)}
+                continue
+            made[name] = {"told": told}
+            prints[name] = fingerprint(held, told)
+            tensors |= under(f"parts/{name}", held)
+        draws = self.start.clock.draws
+        facts = {
+            "asked": self.compared,
+            "prints": prints,
+            "parts": made,
+            "start": start.facts,
+            "fixed": self.fixed,
+            "device": str(self.start.x.points.device),
+            "seed": draws.seed if isinstance(draws, Draws) else None,
+            "report": dict(self.report),
+            "versions": versions(),
+        }
+        return facts, tensors
+
+
+@contextmanager
+def opened(checkpoint: Any) -> Iterator[Place | None]:
+    """The folder of a run; None without one. It is let go if the run cannot begin."""
+    if checkpoint is None:
+        yield None
+        return
+    place = Place(Checkpoint.of(checkpoint))
+    try:
+        yield place
+    except BaseException:
+        with suppress(CheckpointError):  # the cause is told already
+            place.close()
+        raise
+
+
+class Place:
+    """The folder of a run, which may hold the run already.
+
+    Attributes
+    ----------
+    settings : Checkpoint
+    store : Store or None
+        None until `settle`, where the folder holds no run yet.
+    """
+
+    def __init__(self, settings: Checkpoint) -> None:
+        self.settings = settings
+        self.store = Store.open(settings.folder) if Store.exists(settings.folder) else None
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """The words of the run that the folder holds; empty where it holds none."""
+        return {} if self.store is None else self.store.head["asked"]
+
+    @property
+    def goes_on(self) -> bool:
+        """Does the folder hold a state to go on from?"""
+        return self.store is not None and self.store.last is not None
+
+    @property
+    def ended(self) -> bool:
+        """Has the run in the folder come to its end?"""
+        return self.goes_on and self.store.last.facts["ending"] is not None
+
+    def settle(self, asked: Asked) -> Store:
+        """Begin the run in the folder, or make sure that it is the same one.
+
+        Raises
+        ------
+        RefusedValueError
+            The folder holds a run that was asked for something else.
+        """
+        head, tensors = asked.head()
+        if self.store is None:
+            self.store = Store.create(self.settings.folder, head, tensors)
+            return self.store
+        found = different(self.store.head, head)
+        if found:
+            folder = str(self.store.folder)
+            raise RefusedValueError(
+                "checkpoint",
+                "must be a new folder, or that of the same run",
+                f"'{folder}', whose run differs: {'; '.join(found)}",
+                f"pass another folder, or go on with that run: pf.resume({folder!r})",
+            )
+        return self.store
+
+    def moment(self, draws: Randomness) -> Snapshot:
+        """The state at the last commit."""
+        return snapshot_from(self.tensors, self.facts["state"], draws)
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Those of the last commit, on the devices where they were."""
+        last = self.store.last
+        return {k: v.to(last.facts["devices"].get(k, "cpu")) for k, v in last.tensors.items()}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Those of the last commit."""
+        return self.store.last.facts
+
+    def notes(self) -> list[str]:
+        """What is to be told of a run that goes on: damage, and other versions."""
+        here = versions()
+        other = [
+            f"{name} was {was} until here, and is {here.get(name)}: the last bits may differ"
+            for name, was in self.store.head["versions"].items()
+            if here.get(name) != was
+        ]
+        return [*self.store.notes, *other]
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self.store is not None:
+            self.store.close()
+
+
+def versions() -> dict[str, str]:
+    """What the last bits of a run depend on."""
+    return {
+        "particleflow": version("particleflow-sim"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def fingerprint(tensors: Memory, told: Any = None) -> str:
+    """The SHA-256 of tensors by name, and of what JSON holds."""
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def different(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """What two heads differ in, a clause each."""
+    found = [
+        f"`{name}` is {a} there and {b} here"
+        for name in dict.fromkeys([*there["asked"], *here["asked"]])
+        for a, b in [_parted(there["asked"].get(name), here["asked"].get(name))]
+        if a != b
+    ]
+    named = " ".join(found)
+    for name in dict.fromkeys([*there["prints"], *here["prints"]]):
+        a, b = there["prints"].get(name), here["prints"].get(name)
+        if a != b and f"`{name}`" not in named:
+            found.append(f"`{name}` has other numbers there than here")
+    return found
+
+
+def without_places(told: str) -> str:
+    """A repr without places in memory, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", told)
+
+
+def _parted(a: Any, b: Any) -> tuple[str, str]:
+    """Two values in words, long ones by the part in which they differ."""
+    if a == b:
+        return "", ""
+    words = [re.findall(r"[\w.+-]+|[^\w.+-]", str(value)) for value in (a, b)]
+    if max(map(len, words)) < 8:
+        return str(a), str(b)
+    shorter = min(map(len, words))
+    first = next((k for k in range(shorter) if words[0][k] != words[1][k]), shorter)
+    while first and (words[0][first - 1] in "=( " or words[0][first : first + 1] == ["="]):
+        first -= 1
+    rest = shorter - first
+    last = next((k for k in range(rest) if words[0][-1 - k] != words[1][-1 - k]), rest)
+    cut = ["".join(word[first : len(word) - last]) for word in words]
+    return cut[0] or "nothing", cut[1] or "nothing"
