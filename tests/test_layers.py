@@ -52,6 +52,7 @@ LAYERS = [
     "remedies",
     "summary",
     "saving",
+    "checkpoint",
     "archive",
     "trajectory",
     "runs",
