@@ -8,8 +8,8 @@ before the file is seen to be as long, and no name leads out of the folder.
 
 In reading order: `errors` (what is told), `documents` (JSON with its own SHA-256), `arrays`
 (tensors in an uncompressed .npz), `columns` (raw files of records), `segments` (commits on the
-disk, and what is found there), `lock` (one process at a time), `writer` (the thread that hashes and
-writes), `store` (all of it: `Store`), `vocabulary` and `parts` (flows and their parts as JSON).
+disk, and what is found there), `head` (what the run is), `lock` (one process at a time), `writer`
+(the thread that hashes and writes), `store` (all of it: `Store`), `vocabulary` and `parts` (flows and their parts as JSON).
 """
 
 from particleflow.checkpoint.errors import CheckpointError

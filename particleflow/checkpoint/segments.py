@@ -144,8 +144,8 @@ def is_kept(number: int, latest: int) -> bool:
     """Is the state of a commit kept once there is the latest?
 
     The first, the last two, and fewer the older they are: for each power of two p the commits whose
-    numbers are odd multiples of p, back to 2 p before the latest. Records that are damaged n
-    commits back so cost at most 4 n commits, for there is a whole state before them.
+    numbers are odd multiples of p, back to 2 p before the latest. Damage in the last n
+    commits costs at most 3 n of them, for there is a state before it.
     """
     back = latest - number
     return number == 0 or back < 2 or back <= 2 * (number & -number)
@@ -265,3 +265,16 @@ def _whole_records(folder: Path, chain: list[Manifest], result: Found) -> int:
                 good = number
                 break
     return good
+
+
+def clean(folder: Path, whole: Found) -> None:
+    """Remove the files of commits after the last good one, and what is damaged."""
+    for number in reversed(numbers(folder, "json")):
+        if number >= len(whole.manifests):
+            manifest_path(folder, number).unlink()
+    for number in numbers(folder, "npz"):
+        if number not in whole.states:
+            state_path(folder, number).unlink()
+    for path in (folder / "segments").iterdir():
+        if PART.fullmatch(path.name):
+            path.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,36 +15,33 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._files import at_home, folder_to_disk, replace_bytes
-from particleflow._refusals import RefusedFileError, RefusedValueError
-from particleflow.checkpoint.arrays import copied, packed, unpacked
+from particleflow._refusals import RefusedFileError
+from particleflow.checkpoint.arrays import copied, packed
 from particleflow.checkpoint.columns import NAME, Column, Layout, mapped
-from particleflow.checkpoint.documents import document, plain_folder, sealed
+from particleflow.checkpoint.documents import sealed
 from particleflow.checkpoint.errors import CheckpointError, Damaged, not_read, not_written
+from particleflow.checkpoint.head import (
+    HEAD,
+    LOCK,
+    plain,
+    read_head,
+    refuse_a_run,
+    write_head,
+)
 from particleflow.checkpoint.lock import Lock
 from particleflow.checkpoint.segments import (
-    PART,
     Found,
     Manifest,
     Sealed,
+    clean,
     column_path,
     found,
     is_kept,
     manifest_path,
-    numbers,
     state_path,
 )
 from particleflow.checkpoint.writer import Writer
 
-# The version of the files.
-FORMAT = 1
-# The document that says what a run is.
-HEAD = "run.json"
-# The tensors that belong to it.
-HEAD_TENSORS = Path("segments", "head.npz")
-# The file that says which process writes.
-LOCK = "lock"
-# The folders of a run.
-FOLDERS = ("records", "segments")
 # The SHA-256 of no rows.
 NOTHING = Sealed.of(b"").sha256
 
@@ -150,21 +146,14 @@ class Store:
             It cannot be written to.
         """
         place = _path(folder)
-        _refuse_a_run(place)
+        refuse_a_run(place)
         copies = copied(tensors or {}, "tensors")
         try:
             place.mkdir(parents=True, exist_ok=True)
             lock = Lock(place / LOCK)
             try:
-                _refuse_a_run(place)
-                for name in FOLDERS:
-                    (place / name).mkdir(exist_ok=True)
-                data = packed(copies)
-                replace_bytes(place / HEAD_TENSORS, data, durable=True)
-                kept = _plain(head, "head")
-                body = {"format": FORMAT, "head": kept, "tensors": vars(Sealed.of(data))}
-                written, digest = sealed(body)
-                replace_bytes(place / HEAD, written, durable=True)
+                refuse_a_run(place)
+                kept, digest = write_head(place, head, copies)
                 folder_to_disk(place.parent)
                 return cls(place, kept, copies, Found(digest), lock)
             except BaseException:
@@ -201,10 +190,7 @@ class Store:
         lock = None
         try:
             lock = Lock(place / LOCK) if write else None
-            head, tensors, digest = _head(place)
-            for name in FOLDERS:
-                if not plain_folder(place / name):
-                    raise CheckpointError(f"'{place / name}' is missing, or is no plain folder")
+            kept, tensors, digest = read_head(place)
             whole = found(place, digest)
             if not whole.manifests and whole.notes:
                 told = "; ".join(whole.notes)
@@ -212,9 +198,9 @@ class Store:
                     f"nothing in '{place}' can be gone on from: {told}: begin anew in another"
                     " folder"
                 )
-            store = cls(place, head, tensors, whole, lock)
+            store = cls(place, kept, tensors, whole, lock)
             if write:
-                store._clean()
+                clean(place, whole)
             return store
         except BaseException as error:
             if lock is not None:
@@ -307,9 +293,9 @@ class Store:
                 f" {len(scalars)}: append the records first"
             )
         copies = copied(tensors, "tensors")
-        rows = [_plain(row, "scalars") for row in scalars]
+        rows = [plain(row, "scalars") for row in scalars]
         layouts = dict(self._layouts or {})
-        job = partial(self._write_commit, step, copies, _plain(facts, "facts"), rows, layouts)
+        job = partial(self._write_commit, step, copies, plain(facts, "facts"), rows, layouts)
         self._put(job, copies, single=True)
         self._new_rows = 0
 
@@ -413,81 +399,9 @@ class Store:
             self._states.remove(number)
         self._next += 1
 
-    def _clean(self) -> None:
-        """Remove what was written after the last good commit, and what is damaged."""
-        for number in reversed(numbers(self.folder, "json")):
-            if number >= self._next:
-                manifest_path(self.folder, number).unlink()
-        for number in numbers(self.folder, "npz"):
-            if number not in self._states:
-                state_path(self.folder, number).unlink()
-        for path in (self.folder / "segments").iterdir():
-            if PART.fullmatch(path.name):
-                path.unlink()
-
 
 def _path(folder: Any) -> Path:
     return at_home(_checks.path(folder, "folder", "out/run"))
-
-
-def _refuse_a_run(folder: Path) -> None:
-    """Refuse a folder in which a run would overwrite something."""
-    if (folder / HEAD).exists():
-        raise RefusedValueError(
-            "folder",
-            f"must not hold a run yet, and '{folder}' does",
-            remedy="resume that run, or choose another folder",
-        )
-    for name in FOLDERS:
-        place = folder / name
-        if place.is_symlink() or (
-            place.exists() and any(not _is_left_over(path) for path in place.iterdir())
-        ):
-            raise RefusedValueError(
-                "folder",
-                f"must have no files in '{place}', and it has",
-                remedy="choose another folder",
-            )
-
-
-def _is_left_over(path: Path) -> bool:
-    """Is it a file of a run that was killed before it began?"""
-    return path.name == HEAD_TENSORS.name or PART.fullmatch(path.name) is not None
-
-
-def _head(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    """The head of a run, its tensors, and its SHA-256."""
-    name = HEAD
-    try:
-        body, digest = document(folder / HEAD)
-        if body.get("format") != FORMAT:
-            raise RefusedValueError(
-                "folder",
-                f"'{folder}' has format {str(body.get('format'))[:20]}, this version reads"
-                f" {FORMAT}",
-                remedy="install the version that wrote it",
-            )
-        head = body.get("head")
-        if not isinstance(head, dict):
-            raise Damaged("lacks the head")
-        written = Sealed.read(body.get("tensors"))
-        name = str(HEAD_TENSORS)
-        return head, unpacked(written.data(folder / HEAD_TENSORS)), digest
-    except (Damaged, TypeError, KeyError) as error:
-        raise CheckpointError(
-            f"the checkpoint in '{folder}' is damaged: {name} {error}: begin anew in another folder"
-        ) from None
-
-
-def _plain(value: Any, argument: str) -> Any:
-    """A copy of what JSON holds, as it will be read again."""
-    try:
-        return json.loads(json.dumps(value))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`{argument}` must be what JSON holds, got something else ({error}): pass numbers,"
-            " strings, lists and dicts"
-        ) from None
 
 
 def _ended(writer: Writer, columns: dict[str, Column], lock: Lock | None) -> None:
