@@ -53,6 +53,7 @@ LAYERS = [
     "remedies",
     "summary",
     "saving",
+    "checkpoint",
     "archive",
     "trajectory",
     "runs",
