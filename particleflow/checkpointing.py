@@ -22,7 +22,7 @@ from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Store, parts
 from particleflow.clouds import Cloud, Draws, Randomness
 from particleflow.integrators import Snapshot
-from particleflow.remembered import cloud_told, snapshot_from, snapshot_told, under, within
+from particleflow.remembered import cloud_from, cloud_told, snapshot_from, snapshot_told, under, within
 
 # The steps between two commits: less than a tenth of the work of most runs is done twice after a
 # kill.
@@ -193,6 +193,44 @@ class Place:
                 f"pass another folder, or go on with that run: pf.resume({folder!r})",
             )
         return self.store
+
+    def part(self, name: str, given: Any) -> Any:
+        """A part of the run: the given one, or that in the folder; None for one that it lacks.
+
+        Raises
+        ------
+        RefusedValueError
+            It is not given, and the folder could not hold it.
+        """
+        entry = self.store.head["parts"].get(name)
+        if given is not None or entry is None:
+            return given
+        if "lacking" in entry:
+            folder = str(self.store.folder)
+            raise RefusedValueError(
+                name,
+                "must be given, for a folder cannot hold it",
+                entry["lacking"],
+                f"pass what the run began with: pf.resume({folder!r}, {name}=...)",
+            )
+        return parts.decoded(entry["told"], within(f"parts/{name}", self.store.tensors))
+
+    def start(self, draws: Randomness) -> Snapshot:
+        """The state at the start of the run."""
+        tensors = within("start", self._on_device)
+        return snapshot_from(tensors, self.store.head["start"], draws)
+
+    def first(self) -> Cloud | None:
+        """The target's cloud at the start; None without one."""
+        found = within("first", self._on_device)
+        return cloud_from(found) if found else None
+
+    @property
+    def _on_device(self) -> dict[str, torch.Tensor]:
+        """The tensors of the head, particles and target where they were."""
+        device, ours = self.store.head["device"], self.store.tensors
+        held = ("start/state/", "first/")
+        return {k: v.to(device) if k.startswith(held) else v for k, v in ours.items()}
 
     def moment(self, draws: Randomness) -> Snapshot:
         """The state at the last commit."""
