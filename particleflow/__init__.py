@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from particleflow.adaptive import Arbel, Continuation, TargetSignal
     from particleflow.arrival import Arrived
     from particleflow.automatic import AutoFlow, auto_flow
+    from particleflow.checkpointing import Checkpoint
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
     from particleflow.estimators import Fit
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from particleflow.many import simulate_many
     from particleflow.metrics import two_sample
     from particleflow.moves import ift_flow, stragglers, unbalanced
+    from particleflow.resuming import resume
     from particleflow.runs import Runs
     from particleflow.saving import SaveAt
     from particleflow.summary import Summary
@@ -58,6 +60,7 @@ _HOME = {
     "adaptive": ("Arbel", "Continuation", "TargetSignal"),
     "arrival": ("Arrived",),
     "automatic": ("AutoFlow", "auto_flow"),
+    "checkpointing": ("Checkpoint",),
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
@@ -66,6 +69,7 @@ _HOME = {
     "many": ("simulate_many",),
     "metrics": ("two_sample",),
     "moves": ("ift_flow", "stragglers", "unbalanced"),
+    "resuming": ("resume",),
     "runs": ("Runs",),
     "saving": ("SaveAt",),
     "summary": ("Summary",),
@@ -101,6 +105,7 @@ __all__ = [
     "Arbel",
     "Arrived",
     "AutoFlow",
+    "Checkpoint",
     "Clock",
     "Cloud",
     "Continuation",
@@ -140,6 +145,7 @@ __all__ = [
     "plotting",
     "reactions",
     "renewals",
+    "resume",
     "samplers",
     "schedules",
     "scikit",

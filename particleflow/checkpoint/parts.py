@@ -1,5 +1,0 @@
-"""TEMPORARY."""
-class NotEncodable(TypeError):
-    pass
-def encoded(obj):
-    raise NotEncodable("not yet")
