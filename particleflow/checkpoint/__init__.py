@@ -7,16 +7,23 @@ last commit of which every byte is as it was written. Nothing is ever unpickled,
 before the file is seen to be as long, and no name leads out of the folder.
 
 In reading order: `errors` (what is told), `documents` (JSON with its own SHA-256), `arrays`
-(tensors in an uncompressed .npz), `columns` (raw files of records), `segments` (commits on the
-disk, and what is found there), `head` (what the run is), `lock` (one process at a time), `writer`
-(the thread that hashes and writes), `store` (all of it: `Store`), `vocabulary` and `parts` (flows and their parts as JSON).
+(tensors in an uncompressed .npz), `columns` (raw files of records), `segments` (commits, and what
+of them is found whole), `head` (what the run is), `lock` (one process at a time), `disk` (rows and
+commits are written) and `writer` (the thread that does it), `store` (all of it: `Store`),
+`vocabulary` and `parts` (flows and their parts as JSON).
 """
 
+from particleflow.checkpoint.disk import Commit
 from particleflow.checkpoint.errors import CheckpointError
-from particleflow.checkpoint.store import Commit, Store
+from particleflow.checkpoint.parts import NotDecodable, NotEncodable, decoded, encoded
+from particleflow.checkpoint.store import Store
 
 __all__ = [
     "CheckpointError",
     "Commit",
+    "NotDecodable",
+    "NotEncodable",
     "Store",
+    "decoded",
+    "encoded",
 ]

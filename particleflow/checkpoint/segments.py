@@ -165,6 +165,13 @@ class Found:
     states: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def layouts(self) -> dict[str, Layout] | None:
+        """The layouts of the columns; None where no record has chosen them yet."""
+        if not self.manifests or not (self.manifests[-1].records or self.manifests[-1].layouts):
+            return None
+        return self.manifests[-1].layouts
+
 
 def numbers(folder: Path, kind: str) -> list[int]:
     """The numbers of the segments' files of a kind, in order."""

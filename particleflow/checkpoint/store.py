@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,57 +13,16 @@ from typing import Any
 from torch import Tensor
 
 from particleflow import _checks
-from particleflow._files import at_home, folder_to_disk, replace_bytes
+from particleflow._files import at_home, folder_to_disk
 from particleflow._refusals import RefusedFileError
-from particleflow.checkpoint.arrays import copied, packed
-from particleflow.checkpoint.columns import NAME, Column, Layout, mapped
-from particleflow.checkpoint.documents import sealed
+from particleflow.checkpoint.arrays import copied
+from particleflow.checkpoint.columns import NAME, Layout, mapped
+from particleflow.checkpoint.disk import Commit, Disk
 from particleflow.checkpoint.errors import CheckpointError, Damaged, not_read, not_written
-from particleflow.checkpoint.head import (
-    HEAD,
-    LOCK,
-    plain,
-    read_head,
-    refuse_a_run,
-    write_head,
-)
+from particleflow.checkpoint.head import HEAD, LOCK, plain, read_head, refuse_a_run, write_head
 from particleflow.checkpoint.lock import Lock
-from particleflow.checkpoint.segments import (
-    Found,
-    Manifest,
-    Sealed,
-    clean,
-    column_path,
-    found,
-    is_kept,
-    manifest_path,
-    state_path,
-)
+from particleflow.checkpoint.segments import Found, clean, column_path, found
 from particleflow.checkpoint.writer import Writer
-
-# The SHA-256 of no rows.
-NOTHING = Sealed.of(b"").sha256
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A state from which a run goes on.
-
-    Attributes
-    ----------
-    step : int
-    records : int
-        The number of records up to here.
-    tensors : mapping of str to Tensor
-        On the CPU.
-    facts : mapping
-        What JSON holds.
-    """
-
-    step: int
-    records: int
-    tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
 
 
 class Store:
@@ -81,8 +39,6 @@ class Store:
         What the run is, as it was given to `create`.
     tensors : mapping of str to Tensor
         The tensors that were given with the head.
-    last : Commit or None
-        The last commit that the disk holds.
     notes : list of str
         Sentences on damage that was found, how far back it led, and a lock that was taken over.
     """
@@ -98,23 +54,17 @@ class Store:
         """Called by `create` and `open`."""
         self.folder, self.head, self.tensors = folder, head, tensors
         self.notes = [*(lock.notes if lock else ()), *whole.notes]
-        chain = whole.manifests
-        self.last = (
-            Commit(chain[-1].step, chain[-1].records, whole.tensors, chain[-1].facts)
-            if chain
-            else None
-        )
-        self._scalars = [row for manifest in chain for row in manifest.scalars]
-        self._layouts: dict[str, Layout] | None = (
-            chain[-1].layouts if chain and (chain[-1].records or chain[-1].layouts) else None
-        )
+        self._disk, self._lock, self._writer = Disk(folder, whole, lock), lock, Writer()
+        # the layouts of the columns; None before the first record
+        self._layouts = whole.layouts
         self._new_rows = 0
-        # what follows belongs to the writer's thread
-        self._digest, self._next, self._states = whole.digest, len(chain), whole.states
-        self._columns: dict[str, Column] = {}
-        self._lock, self._writer = lock, Writer()
         self._told = False
-        self._end = weakref.finalize(self, _ended, self._writer, self._columns, lock)
+        self._end = weakref.finalize(self, _ended, self._writer, self._disk)
+
+    @property
+    def last(self) -> Commit | None:
+        """The last commit that the disk holds."""
+        return self._disk.last
 
     @staticmethod
     def exists(folder: str | Path) -> bool:
@@ -224,7 +174,7 @@ class Store:
 
     def scalars(self) -> list[dict[str, Any]]:
         """The scalars of the committed records, in their order."""
-        return list(self._scalars)
+        return list(self._disk.scalars)
 
     def append(self, row: Mapping[str, Tensor]) -> None:
         """Add a record: a tensor for each column. It counts once it is committed.
@@ -254,7 +204,7 @@ class Store:
                 " record the same columns"
             )
         self._layouts = layouts
-        self._put(partial(self._write_row, copies), copies)
+        self._put(partial(self._disk.append, copies), copies)
         self._new_rows += 1
 
     def commit(
@@ -295,7 +245,7 @@ class Store:
         copies = copied(tensors, "tensors")
         rows = [plain(row, "scalars") for row in scalars]
         layouts = dict(self._layouts or {})
-        job = partial(self._write_commit, step, copies, plain(facts, "facts"), rows, layouts)
+        job = partial(self._disk.commit, step, copies, plain(facts, "facts"), rows, layouts)
         self._put(job, copies, single=True)
         self._new_rows = 0
 
@@ -358,56 +308,12 @@ class Store:
         self._writer.put(job, size, single=single)
         self._raise()
 
-    def _write_row(self, row: Mapping[str, Tensor]) -> None:
-        for name, tensor in row.items():
-            if name not in self._columns:
-                rows = self.last.records if self.last else 0
-                path = column_path(self.folder, name)
-                self._columns[name] = Column(path, Layout.of(tensor), rows)
-            self._columns[name].append(tensor)
-
-    def _write_commit(
-        self,
-        step: int,
-        tensors: Mapping[str, Tensor],
-        facts: Mapping[str, Any],
-        scalars: list[dict[str, Any]],
-        layouts: Mapping[str, Layout],
-    ) -> None:
-        """Put all on the disk: rows, then the state, then the manifest that makes them count."""
-        assert self._lock is not None
-        self._lock.check()
-        rows = {
-            name: (layout, self._columns[name].settle() if name in self._columns else NOTHING)
-            for name, layout in layouts.items()
-        }
-        folder_to_disk(self.folder / "records")
-        data = packed(tensors)
-        replace_bytes(state_path(self.folder, self._next), data, durable=True)
-        records = len(self._scalars) + len(scalars)
-        manifest = Manifest(
-            self._next, step, records, self._digest, Sealed.of(data), rows, scalars, facts
-        )
-        written, digest = sealed(manifest.body())
-        replace_bytes(manifest_path(self.folder, self._next), written, durable=True)
-        self._scalars.extend(scalars)
-        self.last = Commit(step, records, tensors, facts)
-        self._digest = digest
-        self._states.add(self._next)
-        for number in [n for n in self._states if not is_kept(n, self._next)]:
-            state_path(self.folder, number).unlink()
-            self._states.remove(number)
-        self._next += 1
-
 
 def _path(folder: Any) -> Path:
     return at_home(_checks.path(folder, "folder", "out/run"))
 
 
-def _ended(writer: Writer, columns: dict[str, Column], lock: Lock | None) -> None:
+def _ended(writer: Writer, disk: Disk) -> None:
     """Write what waits, and close all files."""
     writer.stop()
-    for column in columns.values():
-        column.close()
-    if lock is not None:
-        lock.release()
+    disk.close()
