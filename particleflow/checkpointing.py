@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from particleflow import _checks
-from particleflow._refusals import RefusedTypeError, RefusedValueError
+from particleflow._refusals import Argument, Refusal, RefusedTypeError, RefusedValueError
 from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Store, parts
 from particleflow.clouds import Cloud, Draws, Randomness
@@ -128,12 +128,19 @@ class Asked:
 
 
 @contextmanager
-def opened(checkpoint: Any) -> Iterator[Place | None]:
-    """The folder of a run; None without one. It is let go if the run cannot begin."""
+def opened(checkpoint: Any, name: str = "checkpoint") -> Iterator[Place | None]:
+    """The folder in the argument `name` of a run; None without one.
+
+    It is let go if the run cannot begin.
+    """
     if checkpoint is None:
         yield None
         return
-    place = Place(Checkpoint.of(checkpoint))
+    settings = Checkpoint.of(checkpoint)
+    try:
+        place = Place(settings)
+    except Refusal as error:
+        raise error.renamed({"folder": Argument(name)}) from None
     try:
         yield place
     except BaseException:
@@ -310,14 +317,13 @@ def _parted(a: Any, b: Any) -> tuple[str, str]:
     """Two values in words, long ones by the part in which they differ."""
     if a == b:
         return "", ""
-    words = [re.findall(r"[\w.+-]+|[^\w.+-]", str(value)) for value in (a, b)]
-    if max(map(len, words)) < 8:
-        return str(a), str(b)
-    shorter = min(map(len, words))
-    first = next((k for k in range(shorter) if words[0][k] != words[1][k]), shorter)
-    while first and (words[0][first - 1] in "=( " or words[0][first : first + 1] == ["="]):
-        first -= 1
+    one, two = (re.findall(r"[\w.+-]+|[^\w.+-]", str(value)) for value in (a, b))
+    shorter = min(len(one), len(two))
+    first = next((k for k in range(shorter) if one[k] != two[k]), shorter)
+    if one[first - 1 : first] == ["="]:  # a value is told with its name
+        first -= 2
     rest = shorter - first
-    last = next((k for k in range(rest) if words[0][-1 - k] != words[1][-1 - k]), rest)
-    cut = ["".join(word[first : len(word) - last]) for word in words]
-    return cut[0] or "nothing", cut[1] or "nothing"
+    last = next((k for k in range(rest) if one[-1 - k] != two[-1 - k]), rest)
+    cut = ("".join(words[first : len(words) - last]) for words in (one, two))
+    there, here = (text.strip(", ") or "nothing" for text in cut)
+    return there, here

@@ -99,6 +99,7 @@ class KeptRun(Run):
             self.state, self._known = state, False
             return
         super()._take(state)
+        self.recorder.look()
         with undisturbed():  # an interrupt must not part the records from the state
             self.recorder.send()
             self.seconds = time.perf_counter() - self._began
@@ -124,7 +125,8 @@ class KeptRun(Run):
                 self._settled(lambda: self._commit_latest(ending))
                 if self._lost is not None:
                     path = replace(path, status=self.status, message=self.message)
-        self._settled(self.store.close)
+        with suppress(CheckpointError):  # what failed is told by the status
+            self.store.close()
         if self._went_on is None:
             return path
         return replace(path, report={**path.report, "resumed": self._went_on})
@@ -172,7 +174,6 @@ class KeptRun(Run):
         rows = self.recorder.scalars(self._rows)
         self.store.commit(state.clock.step, tensors, {**facts, "ending": ending}, rows)
         self._step, self._rows, self._kept = state.clock.step, self._rows + len(rows), self._latest
-        self.recorder.look()
 
     def _settled(self, work: Callable[[], None]) -> None:
         """Do the last work on the folder and wait for it; the run failed where that fails."""

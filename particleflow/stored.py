@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from particleflow._refusals import Argument, Refusal
 from particleflow.checkpoint import Store
 
 T = TypeVar("T")
@@ -16,7 +17,11 @@ T = TypeVar("T")
 
 def read(path: str | Path, made: Callable[[dict[str, Tensor], dict[str, Any]], T]) -> T:
     """What is `made` of the tensors and the facts of a run's folder; see `told`."""
-    return made(*told(Store.open(path, write=False)))
+    try:
+        store = Store.open(path, write=False)
+    except Refusal as error:
+        raise error.renamed({"folder": Argument("path")}) from None
+    return made(*told(store))
 
 
 def told(store: Store) -> tuple[dict[str, Tensor], dict[str, Any]]:
