@@ -19,10 +19,17 @@ import torch
 from particleflow import _checks
 from particleflow._refusals import Argument, Refusal, RefusedTypeError, RefusedValueError
 from particleflow._typing import Memory
-from particleflow.checkpoint import CheckpointError, Store, parts
+from particleflow.checkpoint import CheckpointError, Commit, Store, parts
 from particleflow.clouds import Cloud, Draws, Randomness
 from particleflow.integrators import Snapshot
-from particleflow.remembered import cloud_from, cloud_told, snapshot_from, snapshot_told, under, within
+from particleflow.remembered import (
+    cloud_from,
+    cloud_told,
+    snapshot_from,
+    snapshot_told,
+    under,
+    within,
+)
 
 # The steps between two commits: less than a tenth of the work of most runs is done twice after a
 # kill.
@@ -86,9 +93,12 @@ class Asked:
     @property
     def compared(self) -> dict[str, Any]:
         """The words, and the parts in words."""
-        told = {name: part if part is None else repr(part) for name, part in self.parts.items()}
+        told: dict[str, Any] = {
+            name: part if part is None else repr(part) for name, part in self.parts.items()
+        }
         told["metrics"] = {name: repr(part) for name, part in self.parts["metrics"].items()}
-        return json.loads(without_places(json.dumps({**self.words, **told})))
+        plain: dict[str, Any] = json.loads(without_places(json.dumps({**self.words, **told})))
+        return plain
 
     def head(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """What the folder keeps of it: facts and tensors."""
@@ -155,30 +165,48 @@ class Place:
     Attributes
     ----------
     settings : Checkpoint
-    store : Store or None
-        None until `settle`, where the folder holds no run yet.
+    found : Store or None
+        The run in the folder; None until `settle`, where it holds none yet.
     """
 
     def __init__(self, settings: Checkpoint) -> None:
         self.settings = settings
-        self.store = Store.open(settings.folder) if Store.exists(settings.folder) else None
+        self.found = Store.open(settings.folder) if Store.exists(settings.folder) else None
+
+    @property
+    def store(self) -> Store:
+        assert self.found is not None
+        return self.found
 
     @property
     def known(self) -> Mapping[str, Any]:
-        """The words of the run that the folder holds; empty where it holds none."""
-        return {} if self.store is None else self.store.head["asked"]
+        """What the run in the folder was asked to do; empty where it holds none."""
+        asked: Mapping[str, Any] = {} if self.found is None else self.found.head["asked"]
+        return asked
 
     @property
     def goes_on(self) -> bool:
         """Does the folder hold a state to go on from?"""
-        return self.store is not None and self.store.last is not None
+        return self.found is not None and self.found.last is not None
 
     @property
-    def ended(self) -> bool:
-        """Has the run in the folder come to its end?"""
-        return self.goes_on and self.store.last.facts["ending"] is not None
+    def last(self) -> Commit:
+        """The last commit."""
+        assert self.store.last is not None
+        return self.store.last
 
-    def settle(self, asked: Asked) -> Store:
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Those of the last commit."""
+        return self.last.facts
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Those of the last commit, on the devices where they were."""
+        devices = self.facts["devices"]
+        return {k: v.to(devices.get(k, "cpu")) for k, v in self.last.tensors.items()}
+
+    def settle(self, asked: Asked) -> None:
         """Begin the run in the folder, or make sure that it is the same one.
 
         Raises
@@ -187,19 +215,18 @@ class Place:
             The folder holds a run that was asked for something else.
         """
         head, tensors = asked.head()
-        if self.store is None:
-            self.store = Store.create(self.settings.folder, head, tensors)
-            return self.store
-        found = different(self.store.head, head)
-        if found:
-            folder = str(self.store.folder)
+        if self.found is None:
+            self.found = Store.create(self.settings.folder, head, tensors)
+            return
+        differences = different(self.found.head, head)
+        if differences:
+            folder = str(self.found.folder)
             raise RefusedValueError(
                 "checkpoint",
                 "must be a new folder, or that of the same run",
-                f"'{folder}', whose run differs: {'; '.join(found)}",
+                f"'{folder}', whose run differs: {'; '.join(differences)}",
                 f"pass another folder, or go on with that run: pf.resume({folder!r})",
             )
-        return self.store
 
     def part(self, name: str, given: Any) -> Any:
         """A part of the run: the given one, or that in the folder; None for one that it lacks.
@@ -243,17 +270,6 @@ class Place:
         """The state at the last commit."""
         return snapshot_from(self.tensors, self.facts["state"], draws)
 
-    @property
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Those of the last commit, on the devices where they were."""
-        last = self.store.last
-        return {k: v.to(last.facts["devices"].get(k, "cpu")) for k, v in last.tensors.items()}
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Those of the last commit."""
-        return self.store.last.facts
-
     def notes(self) -> list[str]:
         """What is to be told of a run that goes on: damage, and other versions."""
         here = versions()
@@ -266,8 +282,8 @@ class Place:
 
     def close(self) -> None:
         """Let go of the folder."""
-        if self.store is not None:
-            self.store.close()
+        if self.found is not None:
+            self.found.close()
 
 
 def versions() -> dict[str, str]:

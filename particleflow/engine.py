@@ -364,7 +364,8 @@ def _with_bar(
 ) -> Iterator[State]:
     """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal.
 
-    `done` steps were taken before. Where lengths are chosen on the way to the time `end`, the number of steps follows them.
+    `done` steps were taken before. Where lengths are chosen on the way to the time `end`, the
+    number of steps follows them.
     """
     if not progress:
         yield from states

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from particleflow import _checks, stored
+from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Store
 from particleflow.checkpointing import Place
 from particleflow.clouds import Cloud
@@ -53,7 +54,6 @@ class KeptRun(Run):
         RefusedValueError
             The rule that ends the run has a memory that cannot be kept.
         """
-        assert place.store is not None
         earlier = run.recorder.earlier
         recorder = Streamed.of(run.recorder, run.start, place.store)
         given = {name.name: getattr(run, name.name) for name in fields(Run)}
@@ -67,7 +67,6 @@ class KeptRun(Run):
 
     @property
     def store(self) -> Store:
-        assert self.place.store is not None
         return self.place.store
 
     def recall(self) -> None:
@@ -76,16 +75,16 @@ class KeptRun(Run):
         self.statistics.recall({}, facts["statistics"])
         self.recorder.recall(within("recorder", tensors), facts["recorder"])
         self.wanted.recall({}, facts["wanted"])
-        if isinstance(self.stop, Remembering):
-            self.stop.recall(within("stop", tensors), facts["stop"])
+        stop: Any = self.stop
+        if isinstance(stop, Remembering):
+            stop.recall(within("stop", tensors), facts["stop"])
         self.seconds, self._known = facts["seconds"], True
         self.status, self.message, self.why = facts["ended"]
-        last = self.store.last
-        assert last is not None
+        last = self.place.last
         self._step, self._rows = last.step, last.records
         told = {"folder": str(self.store.folder), "step": last.step}
         self._went_on = told | {"notes": self.place.notes()}
-        if self.place.ended:
+        if facts["ending"] is not None:
             self._finished = Trajectory.restored(*stored.told(self.store))
 
     def go(self) -> None:
@@ -135,7 +134,10 @@ class KeptRun(Run):
         """All that the run needs to go on from a state."""
         told, watch = snapshot_told(state), self.watch.remembered()
         recorder = self.recorder.remembered()
-        stop = self.stop.remembered() if isinstance(self.stop, Remembering) else ({}, None)
+        rule: Any = self.stop
+        stop: tuple[Memory, Any] = ({}, None)
+        if isinstance(rule, Remembering):
+            stop = rule.remembered()
         tensors = {
             **told.tensors,
             **under("watch", watch.tensors),

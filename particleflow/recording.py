@@ -181,7 +181,7 @@ class Recorder:
             return self.grid.axes
         return None if self.earlier is None else self.earlier.witness_axes
 
-    def _tensors(self, state: Snapshot) -> dict[str, Tensor | None]:
+    def _tensors(self, state: Snapshot) -> dict[str, Any]:
         """What has an entry for each particle or grid point, of all records."""
         rows, old = self._rows, self.earlier
         nothing = float("nan")

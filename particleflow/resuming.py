@@ -79,15 +79,14 @@ def resume(
 
 def _begun(place: Place, given: Mapping[str, Any], *, progress: bool) -> Run:
     """The run in a folder, with its parts from there where they are not given."""
-    store = place.store
-    if store is None:
+    if place.found is None:
         raise RefusedFileError(
             "folder",
             f"must hold a run, and there is none in '{place.settings.folder}'",
             remedy="pass the folder that simulate was given as its checkpoint",
         )
     asked, parts = place.known, {name: place.part(name, one) for name, one in given.items()}
-    if parts["target"] is None and store.head["fixed"]:
+    if parts["target"] is None and place.store.head["fixed"]:
         parts["target"] = place.first()
     start = place.start(parts["draws"])
     return begin(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +35,9 @@ def told(store: Store) -> tuple[dict[str, Tensor], dict[str, Any]]:
     facts = last.facts
     names = dict.fromkeys([*facts["recorder"]["known"], *head["asked"]["metrics"]])
     tensors = {
-        **maps(store, placed=facts["recorder"]["placed"], weighted="state/log_mass" in last.tensors),
+        **maps(
+            store, placed=facts["recorder"]["placed"], weighted="state/log_mass" in last.tensors
+        ),
         "steps": torch.tensor([row["step"] for row in rows], dtype=torch.int64),
         "times": _column(row["t"] for row in rows),
         "energy": _column(row["energy"] for row in rows),

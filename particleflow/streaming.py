@@ -1,4 +1,4 @@
-"""Records that go to a folder as they are made, so that a run needs memory for a few states alone."""
+"""Records that go to a folder as they are made: a run then needs memory for a few states."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ class Streamed(Recorder):
             "anew": bool(flow.renewals) or (old is not None and old.anew is not None),
         }
         beside = tuple(name for name in BESIDE if has[name])
-        return cls(
-            flow, plain.metrics, plain.velocity, 0, plain.grid, store=store, beside=beside
-        )
+        return cls(flow, plain.metrics, plain.velocity, 0, plain.grid, store=store, beside=beside)
 
     def take_over(self, earlier: Trajectory) -> None:
         """Send the records of an earlier trajectory."""
@@ -151,7 +149,7 @@ class Streamed(Recorder):
     def _hold(self, row: dict[str, Any], points: Tensor) -> None:
         row["particles"] = points
 
-    def _tensors(self, state: Snapshot) -> dict[str, Tensor | None]:
+    def _tensors(self, state: Snapshot) -> dict[str, Any]:
         maps = {name: self._maps.get(name) for name in ("particles", *BESIDE)}
         unused = {"log_mass": state.x.log_mass is None, "anew": not self._placed}
         return {name: None if unused.get(name) else column for name, column in maps.items()}

@@ -1,9 +1,9 @@
-"""Runs with a checkpoint: interrupted anywhere, they go on bit for bit as if they never had been."""
+"""Runs with a checkpoint: interrupted anywhere, they end bit for bit as if they never had been."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from particleflow.clouds import Cloud
 from particleflow.estimators import (
     KALE,
     KDE,
-    MMD,
     ULSIF,
     Annealed,
     Classifier,

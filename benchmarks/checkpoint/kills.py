@@ -25,9 +25,7 @@ KERNEL = pf.kernels.Gaussian(0.4)
 FLOWS: dict[str, Callable[[], pf.Flow]] = {
     "KALE": lambda: pf.kale_flow(KERNEL, lam=0.1),
     "KDE": lambda: pf.mono_flow(pf.estimators.KDE(KERNEL)),
-    "Classifier": lambda: pf.mono_flow(
-        pf.estimators.Classifier(first_steps=50, steps=5, width=16)
-    ),
+    "Classifier": lambda: pf.mono_flow(pf.estimators.Classifier(first_steps=50, steps=5, width=16)),
     "uLSIF": lambda: pf.mono_flow(pf.estimators.ULSIF(KERNEL)),
 }
 # The names of a report that tell of the machine, not of the run.
