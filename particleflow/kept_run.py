@@ -91,7 +91,6 @@ class KeptRun(Run):
         if self._finished is None:
             self._at = time.monotonic()
             super().go()
-            self._settled(self._commit_latest)
 
     def _take(self, state: State) -> None:
         if self._known:
@@ -118,6 +117,7 @@ class KeptRun(Run):
         if self._finished is not None:
             path = self._finished
         else:
+            self._settled(self._commit_latest)
             path = super().trajectory()
             if self.status not in ("interrupted", "failed"):
                 ending = {"status": path.status, "message": path.message, "report": path.report}
