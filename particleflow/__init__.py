@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from particleflow.adaptive import Arbel, Continuation, TargetSignal
     from particleflow.arrival import Arrived
     from particleflow.automatic import AutoFlow, auto_flow
+    from particleflow.checkpointing import Checkpoint
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
     from particleflow.estimators import Fit
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from particleflow.many import simulate_many
     from particleflow.metrics import two_sample
     from particleflow.moves import ift_flow, labelled, stragglers, unbalanced
+    from particleflow.resuming import resume
     from particleflow.runs import Runs
     from particleflow.saving import SaveAt
     from particleflow.stops import AtRest, EnergyBelow, NoProgress
@@ -61,6 +63,7 @@ _HOME = {
     "adaptive": ("Arbel", "Continuation", "TargetSignal"),
     "arrival": ("Arrived",),
     "automatic": ("AutoFlow", "auto_flow"),
+    "checkpointing": ("Checkpoint",),
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
@@ -70,6 +73,7 @@ _HOME = {
     "many": ("simulate_many",),
     "metrics": ("two_sample",),
     "moves": ("ift_flow", "labelled", "stragglers", "unbalanced"),
+    "resuming": ("resume",),
     "runs": ("Runs",),
     "saving": ("SaveAt",),
     "stops": ("AtRest", "EnergyBelow", "NoProgress"),
@@ -108,6 +112,7 @@ __all__ = [
     "Arrived",
     "AtRest",
     "AutoFlow",
+    "Checkpoint",
     "Clock",
     "Cloud",
     "Continuation",
@@ -151,6 +156,7 @@ __all__ = [
     "reactions",
     "record",
     "renewals",
+    "resume",
     "samplers",
     "schedules",
     "scikit",

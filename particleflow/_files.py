@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from particleflow._refusals import RefusedValueError
+
+# The byte that is locked on Windows, beyond all that a lock file says.
+FAR = 2**30
 
 
 def at_home(path: str | Path) -> Path:
@@ -80,25 +84,55 @@ def not_written(path: Path, name: str, why: object) -> OSError:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` once all is written.
 
     An error leaves the old file as it was, and no partial file. Two processes that write the same
-    path do not disturb each other: the last file written stays, whole.
+    path do not disturb each other: the last file written stays, whole. With `durable` the file
+    outlives a power failure once the block is left.
     """
     part = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             yield file
+            if durable:
+                file.flush()
+                to_disk(file.fileno())
         part.replace(path)
+        if durable:
+            folder_to_disk(path.parent)
     finally:
         with suppress(OSError):
             part.unlink()
 
 
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as file:
+def to_disk(place: int) -> None:
+    """Return once the disk itself holds what was written to a file, given its descriptor."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        try:  # fsync leaves the data in the drive's own memory there
+            fcntl.fcntl(place, fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a file system without it
+            pass
+    os.fsync(place)
+
+
+def folder_to_disk(folder: Path) -> None:
+    """Return once the disk holds the names of a folder's files."""
+    if sys.platform == "win32":  # a folder cannot be opened there
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def replace_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file whole or not at all; see `replacing`."""
+    with replacing(path, durable=durable) as file:
         file.write(data)
 
 
@@ -120,23 +154,44 @@ def alone(folder: Path, argument: str) -> Iterator[None]:
     RefusedValueError
         Another run uses the folder.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if sys.platform == "win32":  # a folder cannot be opened there
         yield
         return
     place = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if locked(place) is False:
             raise RefusedValueError(
                 argument,
                 f"must be a folder of one run, and another one writes to {folder}",
                 remedy="wait for it, or choose another",
-            ) from None
-        except OSError:
-            pass
+            )
         yield
     finally:
         os.close(place)
+
+
+def locked(place: int) -> bool | None:
+    """Lock a file for this process until it is closed, given its descriptor.
+
+    False where another process has it; None where the file system has no locks.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(place, FAR, os.SEEK_SET)  # the locked byte cannot be read by others
+        try:
+            msvcrt.locking(place, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            os.lseek(place, 0, os.SEEK_SET)
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

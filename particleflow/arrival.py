@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._typing import Memory
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
 from particleflow.metrics import W2, SlicedW2, floor
+from particleflow.remembered import Remembered
 from particleflow.stops import Beginning
 from particleflow.subsets import in_own_order
 
@@ -279,6 +281,18 @@ class _Looks(Beginning):
         self.best = math.inf
         self.idle = 0
         self._known: tuple[Cloud, float] | None = None
+
+    def remembered(self) -> Remembered:
+        if self.first is None:
+            return Remembered({}, {"first": None})
+        facts = {"first": self.first, "began": self.began, "best": self.best, "idle": self.idle}
+        return Remembered({"rows": torch.from_numpy(self.rows)}, facts)
+
+    def recall(self, tensors: Memory, facts: Mapping[str, Any]) -> None:
+        if facts["first"] is not None:
+            self.first, self.began = facts["first"], facts["began"]
+            self.best, self.idle = facts["best"], facts["idle"]
+            self.rows = tensors["rows"].numpy()
 
     def begin_at(self, state: State) -> None:
         if state.target is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from particleflow import _checks
 from particleflow._inputs import (
+    ChangingTarget,
     Metrics,
     began,
     checked_metrics,
@@ -21,11 +23,13 @@ from particleflow._inputs import (
     target_named,
 )
 from particleflow.automatic import AutoFlow
+from particleflow.checkpointing import Asked, Checkpoint, Place, opened
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Replay
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Optimiser, State, suggested_dt
+from particleflow.kept_run import KeptRun
 from particleflow.metrics import label_of
 from particleflow.metrics.told import told as told_metrics
 from particleflow.recipe import Leg, Recipe
@@ -117,6 +121,7 @@ def simulate(
     seed: int | None = None,
     draws: Randomness | None = None,
     progress: bool = False,
+    checkpoint: str | Path | Checkpoint | None = None,
 ) -> Trajectory:
     """Run a flow and record it.
 
@@ -147,34 +152,42 @@ def simulate(
         `SlicedW2` and `EnergyDistance` with default settings.
     progress : bool
         Show a progress bar on a terminal.
+    checkpoint : str, Path or Checkpoint
+        A folder in which the run is kept while it is made. The records go there, and come back as
+        memory maps: memory is needed for a few states only. If the folder holds this very run, it
+        goes on from its last state, bit for bit, and `report["resumed"]` says so; a run that has
+        ended is given back. `resume` does so without the other arguments.
 
     Raises
     ------
     ValueError, TypeError
-        The input is bad; raised before the first step. What a part of your own raises in the first
+        The input is bad; raised before the first step. The folder `checkpoint` holds another run,
+        or another process writes to it. What a part of your own raises in the first
         step passes through. After it nothing raises: the trajectory up to the last good state comes
         back, and its `status` and `message` say what happened.
     """
-    run = begin(
-        flow,
-        x0,
-        target,
-        steps=steps,
-        t1=t1,
-        dt=dt,
-        integrator=integrator,
-        stop=stop,
-        save=save,
-        metrics=metrics,
-        seed=seed,
-        draws=draws,
-        progress=progress,
-    )
-    run.go()
-    try:
-        return run.trajectory()
-    except KeyboardInterrupt:  # all steps are taken: the rest is short
-        return run.trajectory()
+    with opened(checkpoint) as place:
+        run = begin(
+            flow,
+            x0,
+            target,
+            steps=steps,
+            t1=t1,
+            dt=dt,
+            integrator=integrator,
+            stop=stop,
+            save=save,
+            metrics=metrics,
+            seed=seed,
+            draws=draws,
+            progress=progress,
+            place=place,
+        )
+        run.go()
+        try:
+            return run.trajectory()
+        except KeyboardInterrupt:  # all steps are taken: the rest is short
+            return run.trajectory()
 
 
 def begin(
@@ -192,8 +205,9 @@ def begin(
     seed: int | None,
     draws: Randomness | None = None,
     progress: bool,
+    place: Place | None = None,
 ) -> Run:
-    """The checked run of `simulate`, before its first step."""
+    """The checked run of `simulate`, before its first step; it is kept in `place`."""
     if isinstance(flow, AutoFlow) and steps is None and t1 is None:
         steps, stop = flow.most, flow.stop if stop is None else stop
         save = SaveAt(every=max(1, flow.steps // RECORDS)) if save is None else save
@@ -230,7 +244,7 @@ def begin(
     left_out = metrics is None
     metrics = checked_metrics(metrics)
     _checks.flag(progress, "progress")
-    asked = None if stop is None else stopping(stop)
+    asked_stop = None if stop is None else stopping(stop, kept=place is not None)
     start, aim, first, integrator = prepare(
         flow, x0, target, integrator, seed, draws, free=dt is None
     )
@@ -261,8 +275,11 @@ def begin(
         dt = (
             float(earlier.report["dt"])
             if earlier is not None and kept
+            else place.known["dt"]
+            if place is not None and place.known.get("dt_suggested")
             else suggested_dt(integrator, flow, start.x, first)
         )
+    words = {"steps": steps if t1 is None else None, "t1": t1, "dt": dt, "dt_suggested": suggested}
     end = math.inf
     if t1 is not None:
         left = t1 - start.clock.t
@@ -294,19 +311,52 @@ def begin(
         "labels": labels,
     }
     watch = Watch(flow, aim, dt, integrator)
-    steps_taken = _with_bar(states(start, first, integrator, watch, end), steps, end, progress)
+    fixed = first if isinstance(aim, FixedTarget) else None
+    at, y = start, first
+    if place is not None:
+        parts = {
+            "flow": flow,
+            "integrator": integrator,
+            "metrics": dict(metrics),
+            "stop": stop,
+            "save": save,
+            "draws": start.clock.draws,
+            "target": aim.of if isinstance(aim, ChangingTarget) else None,
+        }
+        asked = Asked(words, parts, start, first, fixed is not None, recorder.axes, facts)
+        place.settle(asked)
+        if place.goes_on:
+            at = place.moment(start.clock.draws)
+            y = aim.at(at.clock)
+    steps_taken = _with_bar(
+        states(at, y, integrator, watch, end),
+        steps,
+        end,
+        progress,
+        at.clock.step - start.clock.step,
+    )
     is_last = (
         (lambda state: state.clock.step >= last)
         if t1 is None
         else (lambda state: over(state, dt, end))
     )
-    fixed = first if isinstance(aim, FixedTarget) else None
     leg = Leg(flow, aim, integrator, dt, end, start)
     before = Recipe(()) if earlier is None else earlier.recipe
     recipe = None if before is None else Recipe((*before.legs, leg))
-    return Run(
-        flow, start, fixed, steps_taken, watch, recorder, wanted, is_last, facts, asked, recipe
+    run = Run(
+        flow,
+        start,
+        fixed,
+        steps_taken,
+        watch,
+        recorder,
+        wanted,
+        is_last,
+        facts,
+        asked_stop,
+        recipe,
     )
+    return run if place is None else KeptRun.of(run, place, first)
 
 
 def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -> Grid | None:
@@ -317,20 +367,23 @@ def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -
     return Grid(earlier.witness_axes.to(x.points))
 
 
-def _with_bar(states: Iterator[State], steps: int, end: float, progress: bool) -> Iterator[State]:
+def _with_bar(
+    states: Iterator[State], steps: int, end: float, progress: bool, done: int
+) -> Iterator[State]:
     """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal.
 
-    Where lengths are chosen on the way to the time `end`, the number of steps follows them.
+    `done` steps were taken before. Where lengths are chosen on the way to the time `end`, the
+    number of steps follows them.
     """
     if not progress:
         yield from states
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=steps, unit="step", disable=None, leave=False) as bar:
+    with tqdm(total=steps, initial=done, unit="step", disable=None, leave=False) as bar:
         for k, state in enumerate(states):
             length = chosen(state)
             if length is not None and math.isfinite(end):
-                bar.total = k + math.ceil(max(0.0, end - state.clock.t) / length)
+                bar.total = done + k + math.ceil(max(0.0, end - state.clock.t) / length)
             bar.update(min(1, k))
             yield state

@@ -90,13 +90,7 @@ class Recorder:
         }
         if self._anew is not None:
             row["anew"], self._anew = self._anew, None
-        if self._particles is None:
-            self._particles = self._room(state.x.points)
-        elif len(self._rows) == len(self._particles):
-            # the integrator took more steps than expected: twice the room copies seldom
-            self.expected = len(self._particles)
-            self._particles = torch.cat([self._particles, self._room(state.x.points)])
-        self._particles[len(self._rows)] = state.x.points
+        self._hold(row, state.x.points)
         if self.velocity:
             row["velocity"] = torch.full_like(state.x.points, float("nan"))
         if self.grid is not None:
@@ -113,6 +107,16 @@ class Recorder:
         if target is not None:
             for name, metric in self.metrics.items():
                 row["metrics"][name] = value_of(metric, name, state.x, target)
+
+    def _hold(self, row: dict[str, Any], points: Tensor) -> None:
+        """Keep the particles of the next row."""
+        if self._particles is None:
+            self._particles = self._room(points)
+        elif len(self._rows) == len(self._particles):
+            # the integrator took more steps than expected: twice the room copies seldom
+            self.expected = len(self._particles)
+            self._particles = torch.cat([self._particles, self._room(points)])
+        self._particles[len(self._rows)] = points
 
     def _room(self, points: Tensor) -> Tensor:
         """Memory for all records, made before the first step.
@@ -141,7 +145,6 @@ class Recorder:
     ) -> Trajectory:
         """All records, the earlier ones first."""
         rows, old = self._rows, self.earlier
-        names = list(dict.fromkeys([*(old.metrics if old else ()), *self.metrics]))
         nothing = float("nan")
 
         def column(past: Tensor | None, values: Iterable[float]) -> Tensor:
@@ -151,6 +154,45 @@ class Recorder:
                 if old is None
                 else torch.cat([now.new_full((len(old),), nothing) if past is None else past, now])
             )
+
+        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
+        return Trajectory(
+            times=column(old.times if old else None, (row["t"] for row in rows)),
+            steps=steps if old is None else torch.cat([old.steps, steps]),
+            energy=column(old.energy if old else None, (row["energy"] for row in rows)),
+            metrics={
+                name: column(
+                    old.metrics.get(name) if old else None,
+                    (row["metrics"].get(name, nothing) for row in rows),
+                )
+                for name in self.names
+            },
+            status=status,
+            message=message,
+            report=report,
+            state=state,
+            target=None if target is None else target.points,
+            target_log_mass=None if target is None else target.log_mass,
+            witness_axes=self.axes,
+            **self._tensors(state),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics of all records."""
+        return list(dict.fromkeys([*(self.earlier.metrics if self.earlier else ()), *self.metrics]))
+
+    @property
+    def axes(self) -> Tensor | None:
+        """The coordinates of the grid of the witness; None where it is not recorded."""
+        if self.grid is not None:
+            return self.grid.axes
+        return None if self.earlier is None else self.earlier.witness_axes
+
+    def _tensors(self, state: Snapshot) -> dict[str, Any]:
+        """What has an entry for each particle or grid point, of all records."""
+        rows, old = self._rows, self.earlier
+        nothing = float("nan")
 
         def stack(past: Tensor | None, tensors: list[Tensor]) -> Tensor:
             parts = [
@@ -185,37 +227,17 @@ class Recorder:
         past = None if old is None else old.velocity
         if self.velocity or past is not None:
             velocities = optional("velocity", past, torch.empty_like(state.x.points))
-        witness, axes = (None, None) if old is None else (old.witness, old.witness_axes)
-        if self.grid is not None or witness is not None:
-            axes = axes if self.grid is None else self.grid.axes
-            assert axes is not None
-            shape = Grid(axes).shape
+        witness = None if old is None else old.witness
+        if self.axes is not None:
+            shape = Grid(self.axes).shape
             witness = optional("witness", witness, state.x.points.new_empty(shape))
-        steps = torch.tensor([row["step"] for row in rows], dtype=torch.int64, device="cpu")
-        return Trajectory(
-            particles=self._recorded(),
-            times=column(old.times if old else None, (row["t"] for row in rows)),
-            steps=steps if old is None else torch.cat([old.steps, steps]),
-            energy=column(old.energy if old else None, (row["energy"] for row in rows)),
-            metrics={
-                name: column(
-                    old.metrics.get(name) if old else None,
-                    (row["metrics"].get(name, nothing) for row in rows),
-                )
-                for name in names
-            },
-            status=status,
-            message=message,
-            report=report,
-            state=state,
-            target=None if target is None else target.points,
-            target_log_mass=None if target is None else target.log_mass,
-            velocity=velocities,
-            log_mass=masses,
-            anew=self._placed_anew(state.x.points),
-            witness=witness,
-            witness_axes=axes,
-        )
+        return {
+            "particles": self._recorded(),
+            "velocity": velocities,
+            "log_mass": masses,
+            "anew": self._placed_anew(state.x.points),
+            "witness": witness,
+        }
 
     def _placed_anew(self, x: Tensor) -> Tensor | None:
         """The rows placed anew before each record, (T, N); None where that never happened."""

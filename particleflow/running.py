@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -15,16 +14,18 @@ import torch
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._refusals import RefusedTypeError
 from particleflow._supplied import Supplied, in_short
 from particleflow.advice import Advice
-from particleflow.clouds import Clock, Cloud, extent
+from particleflow.clouds import Cloud, extent
+from particleflow.fit_statistics import Statistics
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.integrators.base import controller_of
-from particleflow.pairwise.base import Promise
 from particleflow.recipe import Recipe
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
+from particleflow.remembered import Remembering
 from particleflow.stops import Beginning
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
@@ -39,91 +40,31 @@ Stop: TypeAlias = Callable[[State], bool | str | None]
 
 @runtime_checkable
 class StopRule(Protocol):
-    """Makes the `Stop` of each run, which may remember the run's earlier states."""
+    """Makes the `Stop` of each run, which may remember the run's earlier states.
+
+    In a run with a checkpoint this `Stop` must be `Remembering` too, which a function is not: its
+    methods `remembered() -> (tensors, facts)` and `recall(tensors, facts)` save and restore what it
+    remembers, as tensors by name and as what JSON holds.
+    """
 
     def begin(self) -> Stop: ...
 
 
-def stopping(stop: Any) -> Stop:
-    """The `Stop` of one run, from a rule or a callable."""
+def stopping(stop: Any, *, kept: bool = False) -> Stop:
+    """The `Stop` of one run, from a rule or a callable; `kept`: the run has a checkpoint."""
     if isinstance(stop, StopRule) and not isinstance(stop, type):
-        return stop.begin()
+        made = stop.begin()
+        if kept and not isinstance(made, Remembering):
+            raise RefusedTypeError(
+                "stop",
+                "must have remembered() and recall(tensors, facts) in a run with a checkpoint",
+                f"{type(made).__name__} from {type(stop).__name__}.begin",
+                "add them, or pass a function of the state alone",
+            )
+        return made
     remedy = "pass pf.Arrived(), or a function of the state, e.g. lambda state: state.clock.t > 2"
     found: Stop = _checks.function(stop, "stop", remedy=remedy)
     return found
-
-
-class Statistics:
-    """Sums and largest values over the fits of a run."""
-
-    def __init__(self) -> None:
-        self.fits = self.iterations = 0
-        self.gap: float | None = None
-        self.backends: dict[str, str] = {}
-        self.promise = Promise(0.0, 0.0)
-        self.lengths: tuple[float, float] | None = None
-        self._before: Clock | None = None
-        self.renewals: dict[str, dict[str, int]] = {}
-        self.stragglers: dict[str, int] = {}
-
-    def add(self, state: State) -> None:
-        self.fits += 1
-        self._add_length(state)
-        for name, rows in state.renewed.items():
-            count = self.renewals.setdefault(name, {"times": 0, "particles": 0})
-            count["times"] += 1
-            count["particles"] += int(rows.sum())
-        far = state.fit.reported("stragglers")
-        if far is not None:
-            self.stragglers.setdefault("first", int(far))
-            self.stragglers["last"] = int(far)
-            self.stragglers["most"] = max(int(far), self.stragglers.get("most", 0))
-        self.iterations += int(state.fit.reported("iterations") or 0)
-        gap = state.fit.reported("gap")
-        if gap is not None:
-            self.gap = max(self.gap or 0.0, gap)
-        if "backend" in state.fit.report:
-            self.backends.setdefault(
-                str(state.fit.report["backend"]), str(state.fit.report.get("why", ""))
-            )
-
-    def _add_length(self, state: State) -> None:
-        """Keep the least and the largest length of steps that an integrator has chosen."""
-        before, self._before = self._before, state.clock
-        if before is None or before.step + 1 != state.clock.step or "dt" not in state.stepper:
-            return
-        used = state.clock.t - before.t
-        least, largest = self.lengths or (used, used)
-        self.lengths = min(least, used), max(largest, used)
-
-    def promised(self, state: State, *, ended: bool) -> None:
-        """Keep the largest error bound of the first and last states and of steps 1, 16, 256 ...
-
-        Each bound costs about as much as a step.
-        """
-        step = state.clock.step
-        if step and not ended and 16 ** round(math.log(step, 16)) != step:
-            return
-        made = state.fit.promise
-        if made is not None:
-            self.promise = Promise(
-                max(self.promise.value, made.value), max(self.promise.grad, made.grad)
-            )
-
-    def summary(self) -> dict[str, Any]:
-        solver = {} if self.gap is None else {"iterations": self.iterations, "worst_gap": self.gap}
-        sums = (
-            {
-                "backends": self.backends,
-                "promise": {"value": self.promise.value, "grad": self.promise.grad},
-            }
-            if self.backends
-            else {}
-        )
-        lengths = {} if self.lengths is None else {"lengths": list(self.lengths)}
-        renewals = {"renewals": self.renewals} if self.renewals else {}
-        stragglers = {"stragglers": self.stragglers} if self.stragglers else {}
-        return {"fits": self.fits} | lengths | solver | sums | renewals | stragglers
 
 
 @dataclass
@@ -148,6 +89,7 @@ class Run:
     traceback: str = ""
     seconds: float = 0.0
     statistics: Statistics = field(default_factory=Statistics)
+    _began: float = 0.0
 
     @property
     def moved(self) -> bool:
@@ -156,10 +98,9 @@ class Run:
 
     def go(self) -> None:
         """Take the steps. After the first one nothing raises: the records stay."""
-        began = time.perf_counter()
+        self._began = time.perf_counter() - self.seconds
         try:
             for state in self.states:
-                self.state = state
                 self._take(state)
                 if self.status:
                     break
@@ -167,11 +108,12 @@ class Run:
                 self._end()
         except (Exception, KeyboardInterrupt) as error:
             self.stopped(error)
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.perf_counter() - self._began
 
     def _take(self, state: State) -> None:
         if not self.moved and isinstance(self.stop, Beginning):
             self.stop.begin_at(state)
+        self.state = state
         self.statistics.add(state)
         self.recorder.follow(state)
         ended = state.ended or self.is_last(state)

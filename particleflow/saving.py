@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._typing import Memory
 from particleflow.clouds import Cloud, corners
 from particleflow.integrators import Snapshot
+from particleflow.remembered import Remembered
 
 # About how many states are recorded by default: one for each frame of 5 s of film at 20 frames a
 # second.
@@ -160,6 +163,12 @@ class Wanted:
     _part: int = field(default=0, init=False)
     _later: float = field(default=1.0, init=False)
     _first: int | None = field(default=None, init=False)
+
+    def remembered(self) -> Remembered:
+        return Remembered({}, {"part": self._part, "later": self._later, "first": self._first})
+
+    def recall(self, tensors: Memory, facts: Mapping[str, Any]) -> None:
+        self._part, self._later, self._first = facts["part"], facts["later"], facts["first"]
 
     def __call__(self, state: Snapshot) -> bool:
         step = state.clock.step

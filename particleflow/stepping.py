@@ -16,7 +16,7 @@ from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import fitted
 from particleflow.integrators import Course, Integrator, Snapshot, State, UnconvergedError
-from particleflow.integrators.base import within
+from particleflow.integrators.base import chain_of
 from particleflow.watch import Watch
 
 # The share of dt up to which a remainder of time is rounding, and not a step of its own.
@@ -66,7 +66,10 @@ def states(
         state = _state(snapshot, first, _converged(fit), watch)
     except UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
-    watch.begin(state)
+    if watch.begun:  # the run goes on from a checkpoint
+        state = watch.marked(state)
+    else:
+        watch.begin(state)
     while True:
         yield state
 
@@ -281,6 +284,6 @@ def _named(integrator: Integrator) -> Tensor:
 
     The classes whose steps it corrects follow.
     """
-    kinds = [type(each) for each in within(integrator)]
+    kinds = [type(each) for each in chain_of(integrator)]
     name = " ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
     return torch.tensor(list(name.encode()), dtype=torch.uint8)

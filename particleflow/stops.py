@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from particleflow import _checks
+from particleflow._typing import Memory
 from particleflow.integrators import Course, State
+from particleflow.remembered import Remembered
 
 
 class Beginning(ABC):
@@ -23,6 +27,14 @@ class Beginning(ABC):
     @abstractmethod
     def __call__(self, state: State) -> str:
         """Why the run ends at a state; empty where it goes on."""
+
+    def remembered(self) -> Remembered:
+        """The numbers that a checkpoint keeps: all attributes but the rule."""
+        return Remembered({}, {name: n for name, n in vars(self).items() if name != "rule"})
+
+    def recall(self, tensors: Memory, facts: Mapping[str, Any]) -> None:
+        """The inverse of `remembered`."""
+        vars(self).update(facts)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ class Summary:
     metrics : tuple of (label, first value, last value)
         The last value that is a number: a run may go on without a metric.
     notes : tuple of str
-        What the flow saw of its stragglers, and how often it placed particles anew.
+        What the flow saw of its stragglers, how often it placed particles anew, and from where a
+        run went on that is kept in a folder.
     message : str
         The message of the trajectory, for a run whose status is not "completed".
     advice : tuple of Advice
@@ -196,4 +197,8 @@ def _notes(report: Mapping[str, Any]) -> tuple[str, ...]:
         f"{name}: {number(count['times'], 'time')}, {number(count['particles'], 'particle')}"
         for name, count in report.get("renewals", {}).items()
     ]
+    resumed = report.get("resumed")
+    if resumed is not None:
+        found += [f"went on from step {resumed['step']}, kept in {resumed['folder']}"]
+        found += resumed["notes"]
     return tuple(found)

@@ -13,14 +13,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from particleflow import _checks, archive
+from particleflow import _checks, archive, stored
 from particleflow._words import called, last_known, number
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
-from particleflow.clouds import Clock, Cloud, Draws
+from particleflow.clouds import Cloud, Draws
 from particleflow.integrators import Snapshot
 from particleflow.recipe import Recipe, Replayed
 from particleflow.remedies import Ended, Traits
+from particleflow.remembered import snapshot_from, snapshot_told, under, within
 from particleflow.strays import Strays, strays
 from particleflow.summary import Summary
 
@@ -215,64 +216,46 @@ class Trajectory(Replayed):
     def save(self, path: str | Path) -> Path:
         """Write one compressed .npz without pickle, readable by numpy alone; returns its path."""
         path = archive.writable(path)
-        draws = self.state.clock.draws
+        draws, end = self.state.clock.draws, snapshot_told(self.state)
         facts = {
             "status": self.status,
             "message": self.message,
             "report": self.report,
-            "t": self.state.clock.t,
-            "step": self.state.clock.step,
+            **end.facts,
             "seed": draws.seed if isinstance(draws, Draws) else None,
         }
-        tensors = self._tensors() | {
-            f"metrics/{name}": value for name, value in self.metrics.items()
-        }
-        tensors |= {f"memory/{name}": value for name, value in self.state.memory.items()}
-        tensors |= {f"stepper/{name}": value for name, value in self.state.stepper.items()}
-        tensors["state/points"] = self.state.x.points
-        if self.state.x.log_mass is not None:
-            tensors["state/log_mass"] = self.state.x.log_mass
-        return archive.write(path, tensors, facts)
+        tensors = self._tensors() | under("metrics", self.metrics)
+        return archive.write(path, tensors | dict(end.tensors), facts)
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:
-        """Read a file written by `save`. Tensors come back on the CPU with their dtype."""
-        return archive.read(path, cls._restored)
+        """Read a file written by `save`, or the folder of a run (`Checkpoint`).
+
+        Tensors come back on the CPU with their dtype. The records in a folder are memory maps,
+        which are read where they are looked at. A run that has not ended is "interrupted".
+        """
+        if isinstance(path, str | Path) and Path(path).is_dir():
+            return stored.read(path, cls.restored)
+        return archive.read(path, cls.restored)
 
     @classmethod
-    def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
-        """The trajectory of a saved file: the inverse of `save`."""
-
-        def group(prefix: str) -> dict[str, Tensor]:
-            return {
-                name.removeprefix(prefix): t
-                for name, t in tensors.items()
-                if name.startswith(prefix)
-            }
+    def restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
+        """The trajectory of the tensors and facts of a file or folder: the inverse of `save`."""
 
         optional: dict[str, Any] = {name: tensors.get(name) for name in OPTIONAL}
-        clock = Clock(
-            facts["t"],
-            facts["step"],
-            Draws(facts["seed"]) if facts["seed"] is not None else archive.Gone(),
-        )
-        state = Snapshot(
-            clock=clock,
-            x=Cloud(tensors["state/points"], log_mass=tensors.get("state/log_mass")),
-            memory=group("memory/"),
-            stepper=group("stepper/"),
-        )
+        seed = facts["seed"]
+        draws = archive.Gone() if seed is None else Draws(seed)
         return cls(
             particles=tensors["particles"],
             times=tensors["times"],
             steps=tensors["steps"],
             energy=tensors["energy"],
             **optional,
-            metrics=group("metrics/"),
+            metrics=within("metrics", tensors),
             status=facts["status"],
             message=facts["message"],
             report=facts["report"],
-            state=state,
+            state=snapshot_from(tensors, facts, draws),
         )
 
     def plot(

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from particleflow._typing import Memory
 from particleflow.advice import Advice, Change
 from particleflow.clouds import Cloud, FixedTarget, Target, corners, extent
 from particleflow.estimators import Fit
-from particleflow.estimators.base import energy_of
+from particleflow.estimators.base import energy_of, fitted
 from particleflow.flows import Flow
-from particleflow.integrators import Corrected, Course, Integrator, Optimiser, State
-from particleflow.integrators.base import controller_of, within
+from particleflow.integrators import (
+    Corrected,
+    Course,
+    Integrator,
+    Optimiser,
+    Snapshot,
+    State,
+)
+from particleflow.integrators.base import chain_of, controller_of
 from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
+from particleflow.remembered import Remembered, snapshot_from, snapshot_told, under, within
 
 # Particles farther from the middle of the start than this many extents of start and target have
 # left for good.
@@ -63,14 +74,22 @@ class Watch(Course):
         super().__init__(flow, target, dt, integrator)
         self.step, self.message = 0, ""
         self.advice: Advice | None = None
+        self.begun = False
 
     def begin(self, start: State) -> None:
         """Remember the first state."""
-        self.start, self.first = start, start.target
+        self._begin_at(start, start.target)
+        self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
+        if self._conservative and _kinked(self.flow):
+            self._hop = HOP * abs(start.fit.value or 0.0)
+        self._tracked_before = self._tracked(start.x)
+
+    def _begin_at(self, start: Snapshot, first: Cloud | None) -> None:
+        """Note what follows from the particles and the target at the start."""
+        self.start, self.first, self.begun = start, first, True
         self._middle = start.x.points.mean(0)
         self._largest_middle = float(self._middle.abs().max())
-        self._reach = ESCAPE * _scale(self.flow, start, self.first, self.dt)
-        chain = within(self.integrator)
+        chain = chain_of(self.integrator)
         self._conservative = (
             self.flow.conservative
             and isinstance(self.target, FixedTarget)
@@ -78,19 +97,56 @@ class Watch(Course):
             and all(each.keeps_energy for each in chain if isinstance(each, Corrected))
         )
         self._previous: State | None = None
-        self._hop = (
-            HOP * abs(start.fit.value or 0.0) if self._conservative and _kinked(self.flow) else 0.0
-        )
+        self._hop = 0.0
         self._rows = _tracked_rows(len(start.x)).to(start.x.points.device)
         self._whole = len(self._rows) == len(start.x)
         self._mass = None if start.x.log_mass is None else start.x.mass[self._rows, None]
         self._total = float(len(self._rows) if self._mass is None else self._mass.sum())
         self._least_rise = self._rounding(1.0)
-        self._tracked_before = self._tracked(start.x)
         # of the tracked particles' last step: the step, its mean square, and the dt used
         self._last_step: tuple[Tensor, float, float] | None = None
         self._box = None if self.first is None else _Box.around(start.x.points, self.first.points)
         self._variance = 0.0
+
+    def remembered(self) -> Remembered:
+        """All that later steps ask of earlier ones; the fit before is made again from its state."""
+        tensors, last = {"tracked": self._tracked_before}, None
+        if self._last_step is not None:
+            tensors["step"], *last = self._last_step
+        before = None
+        if self._previous is not None and not self.message:
+            told = snapshot_told(self._previous)
+            tensors |= under("before", told.tensors)
+            before = told.facts
+        facts = {
+            "step": self.step,
+            "message": self.message,
+            "advice": None if self.advice is None else self.advice.kept(),
+            "reach": self._reach,
+            "hop": self._hop,
+            "variance": self._variance,
+            "last": last,
+            "before": before,
+        }
+        return Remembered(tensors, facts)
+
+    def recall(
+        self, start: Snapshot, first: Cloud | None, tensors: Memory, facts: Mapping[str, Any]
+    ) -> None:
+        """Go on with what the watch of a run from `start` to the target `first` has remembered."""
+        self._begin_at(start, first)
+        self.step, self.message = facts["step"], facts["message"]
+        self.advice = None if facts["advice"] is None else Advice.of(facts["advice"])
+        self._reach, self._hop = facts["reach"], facts["hop"]
+        self._variance, self._tracked_before = facts["variance"], tensors["tracked"]
+        if facts["last"] is not None:
+            self._last_step = (tensors["step"], *facts["last"])
+        if facts["before"] is not None:
+            held = within("before", tensors)
+            before = snapshot_from(held, facts["before"], start.clock.draws)
+            y = self.target.at(before.clock)
+            fit = fitted(self.flow.estimator, before.x, y, before.clock, before.memory)
+            self._previous = State(**vars(before), fit=fit, target=y)
 
     def trouble(self, state: State, cloud: Cloud, used: float) -> str:
         """Look at the step from `state` to `cloud`, before the fit there.
@@ -115,6 +171,10 @@ class Watch(Course):
         """The new state with its status, after the fit at the new cloud."""
         if self._conservative and state.fit.known:
             self.compare(state)
+        return self.marked(state)
+
+    def marked(self, state: State) -> State:
+        """The state with the status of what has been seen so far."""
         return replace(state, status="unstable", message=self.message) if self.message else state
 
     def compare(self, state: State) -> None:

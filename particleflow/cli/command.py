@@ -22,6 +22,7 @@ from particleflow.cli.names import COMPARED, FLOWS
 from particleflow.cli.option import Option
 from particleflow.cli.options import BY_NAME, in_flags, options_of
 from particleflow.cli.parser import COMMANDS, listing, parser
+from particleflow.cli.paths import CONFIG, is_kept
 from particleflow.cli.toml import MARK, Settings
 from particleflow.cli.values import from_text
 from particleflow.stopping import Stop
@@ -161,9 +162,13 @@ def _remedy(command: str | None, word: str) -> str:
 
 def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -> int:
     """Choose every setting, run, write, report."""
-    asked = _asked(command, given)
-    file = {} if given["config"] is None else toml.read(given["config"], command)
+    asked, config = _asked(command, given), given["config"]
+    if given.get("resume") is not None:
+        config = _resumed(given["resume"], asked, config)
+    file = {} if config is None else toml.read(config, command)
     settings = toml.merged(asked, file)
+    if given.get("resume") is not None:
+        settings |= {"out": given["resume"]}
     if command == "run":
         if settings.get("flow") is None:
             told = "--flow is missing"
@@ -181,7 +186,7 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
     from particleflow.cli import folder, outputs, report, studies
     from particleflow.cli.task import task as built
 
-    places = toml.places(asked, file, given["config"])
+    places = toml.places(asked, file, config)
     with ExitStack() as held:
         try:
             out = folder.folder(settings.get("out") or "out")
@@ -192,6 +197,7 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
                 task = built(settings, names) if planned is None else planned.task
                 outputs.warm(task)
             folder.keep_apart(task, out, single=command == "run")
+            folder.keep_checkpoint(task, out)
             if planned is not None:
                 planned.claim(out)
             folder.settle(task, out, _header(command))
@@ -209,11 +215,22 @@ def _run(command: str, given: Mapping[str, Any], stop: Stop, streams: Printed) -
         return _finish(task, out, command, stop=stop, streams=streams)
 
 
+def _resumed(folder: str, asked: Settings, config: str | None) -> str:
+    """The settings of the run in a folder, which goes on as it was."""
+    more = [f"--{name.replace('_', '-')}" for name in asked] + ["--config"] * (config is not None)
+    if more:
+        told = "--resume goes on with a run as it was"
+        raise RefusedValueError("resume", (told,), " ".join(more), "leave that out")
+    if not is_kept(Path(folder).expanduser()):
+        told = f"--resume must be the folder of a run with --checkpoint, and {folder} is none"
+        raise RefusedValueError("resume", (told,), remedy="begin one with --checkpoint")
+    return os.path.join(folder, CONFIG)
+
+
 def _finish(task: Task, out: Path, command: str, *, stop: Stop, streams: Printed) -> int:
     """Run, write, report."""
     from particleflow._threads import threads
     from particleflow.cli import outputs
-    from particleflow.cli.folder import CONFIG
     from particleflow.cli.table import table
 
     single = command == "run"

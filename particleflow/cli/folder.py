@@ -11,13 +11,13 @@ from pathlib import Path
 from particleflow._refusals import RefusedValueError
 from particleflow.cli.names import FLOWS
 from particleflow.cli.parts import FILMS
-from particleflow.cli.paths import home
+from particleflow.cli.paths import CHECKPOINT, CONFIG, home, is_kept
 from particleflow.cli.sweeps import many
 from particleflow.cli.task import Task
-from particleflow.cli.toml import MARK, write
+from particleflow.cli.toml import MARK, Settings, write
 
-# The file that repeats a run.
-CONFIG = "config.toml"
+# Settings that change nothing in what a run computes: they may differ where it goes on.
+FREE = ("threads", "film")
 # The files of a study besides config.toml; its folder of rows is kept, so that it can go on.
 STUDIED = (
     "results.json",
@@ -85,6 +85,48 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
                 " over",
                 remedy="choose another",
             )
+
+
+def keep_checkpoint(task: Task, out: Path) -> None:
+    """Refuse a folder that holds the checkpoint of another run.
+
+    Raises
+    ------
+    RefusedValueError
+        The settings differ from those in its config.toml.
+    """
+    if not is_kept(out):
+        return
+    try:
+        old = _told(tomllib.loads((out / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        old = {}
+    new = _told(task.settings)
+    differ = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if differ:
+        name = differ[0]
+        more = f" and {len(differ) - 1} more" if len(differ) > 1 else ""
+        raise RefusedValueError(
+            "out",
+            "must be a new folder, or that of the same run",
+            f"{out}, whose {CHECKPOINT} is of a run with {name} {old.get(name)}, not"
+            f" {new.get(name)}{more}",
+            f"choose another, or go on with that run: particleflow run --resume {out}",
+        )
+
+
+def _told(settings: Settings) -> dict[str, str]:
+    """Settings in words, those of a single flow with its name before them."""
+    flat = {
+        f"{name}.{key}": one
+        for name, value in settings.items()
+        for key, one in (value.items() if isinstance(value, dict) else [("", value)])
+    }
+    return {
+        name.strip("."): str(list(value) if isinstance(value, tuple) else value)
+        for name, value in flat.items()
+        if name.strip(".") not in FREE
+    }
 
 
 def earlier(out: Path, keep: Iterable[str]) -> list[Path]:

@@ -186,6 +186,13 @@ OPTIONS = (
         FILMS,
     ),
     Option(
+        "checkpoint",
+        "switch",
+        OUTPUT,
+        "keep the run in the folder while it is made: after a kill the same command goes on, and"
+        " --resume (default: no)",
+    ),
+    Option(
         "port",
         "whole",
         WINDOW,
@@ -227,6 +234,7 @@ def options_of(command: str) -> tuple[Option, ...]:
             _live(o) for o in OPTIONS if o.group not in NOT_LIVE and o.name not in NOT_LIVE
         )
     other = {name for c, name in OF_COMMAND.items() if c != command}
+    other |= {"checkpoint"} if command == "compare" else set()
     groups = {WINDOW} if command == "compare" else {WINDOW, STUDY}
     return tuple(o for o in OPTIONS if o.group not in groups and o.name not in other)
 

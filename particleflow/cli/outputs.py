@@ -11,7 +11,9 @@ from pathlib import Path
 from particleflow import plotting
 from particleflow._refusals import RefusedValueError
 from particleflow._words import number
+from particleflow.checkpointing import opened
 from particleflow.cli.folder import film_of, results_of, trajectory_of
+from particleflow.cli.paths import CHECKPOINT
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
 from particleflow.engine import begin
@@ -70,13 +72,17 @@ def run(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                outcome.paths[name] = _simulated(task, name, progress, stop)
+                outcome.paths[name] = _simulated(task, name, out, progress, stop)
             except KeyboardInterrupt:
                 outcome.interrupted = True
                 outcome.failures[name] = f"stopped by {stop.said}"
             except Exception as error:  # a flow that fails must not stop the others
                 outcome.failures[name] = f"{type(error).__name__}: {error}"
         path = outcome.paths.get(name)
+        resumed = path.report.get("resumed") if path else None
+        if resumed is not None:
+            told = f"went on from step {resumed['step']}", *resumed["notes"]
+            outcome.notes += [f"{name}: {line}" for line in told]
         known = path.message if path else ""  # a warning that repeats the message is left out
         outcome.notes += [
             f"{name}: {w.message}" for w in caught if not (known and known in str(w.message))
@@ -92,14 +98,15 @@ def run(
     return outcome
 
 
-def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
-    """Run one flow to its end or to a signal.
+def _simulated(task: Task, name: str, out: Path, progress: bool, stop: Stop) -> Trajectory:
+    """Run one flow to its end or to a signal; it goes on where its checkpoint in `out` stands.
 
     A signal ends the steps at once, and waits after them. It raises only if no step was taken.
     """
     plan, run = task.plans[name], None
+    kept = out / CHECKPOINT if task.settings.get("checkpoint") else None
     try:
-        with stop.held(yes=False):
+        with stop.held(yes=False), opened(kept, "out") as place:
             run = begin(
                 plan.flow,
                 task.x0,
@@ -115,6 +122,7 @@ def _simulated(task: Task, name: str, progress: bool, stop: Stop) -> Trajectory:
                 metrics=task.metrics,
                 seed=task.seed,
                 progress=progress,
+                place=place,
             )
             run.go()
     except KeyboardInterrupt as error:

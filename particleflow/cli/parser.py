@@ -57,6 +57,8 @@ EXAMPLES = {
             "one bandwidth, steps of one length"
         ),
         "run --config out/config.toml --steps 1000 --out longer/": "a run again, with more steps",
+        "run --flow auto --target rings --checkpoint --out out/": "a run that survives a kill",
+        "run --resume out/": "it goes on from its last checkpoint, bit for bit",
     },
     "compare": {
         "compare --target rings --flows auto,mmd,kale,mono --out out/": "",
@@ -206,6 +208,12 @@ def _add_options(parser: argparse.ArgumentParser, command: str) -> None:
     groups[WHAT].add_argument(
         "--config", metavar="FILE.toml", help="read the options from a file; flags win over it"
     )
+    if command == "run":
+        groups[WHAT].add_argument(
+            "--resume",
+            metavar="FOLDER",
+            help="go on with the run in a folder, made with --checkpoint; no other option is taken",
+        )
 
 
 def _examples(command: str) -> str:

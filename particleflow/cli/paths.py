@@ -7,6 +7,16 @@ from pathlib import Path
 from particleflow._files import at_home
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 
+# The file that repeats a run.
+CONFIG = "config.toml"
+# The folder within that of a run where it is kept while it is made.
+CHECKPOINT = "checkpoint"
+
+
+def is_kept(out: Path) -> bool:
+    """Does the folder of a run hold a checkpoint?"""
+    return (out / CHECKPOINT / "run.json").is_file()
+
 
 def home(path: str, setting: str) -> Path:
     """The path given for a setting, with a leading ~ replaced by the home folder."""

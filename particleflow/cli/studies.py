@@ -12,7 +12,7 @@ from pathlib import Path
 from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import shown
-from particleflow.cli import folder, idle, sweeps
+from particleflow.cli import folder, idle, paths, sweeps
 from particleflow.cli.contenders import OF_RUN, Make, contenders
 from particleflow.cli.defaults import MOST_JOBS, processors
 from particleflow.cli.draws import Drawn
@@ -214,7 +214,7 @@ def run(planned: Comparison, out: Path, *, repeat: str, stop: Stop, streams: Pri
             streams.out.write(f"{name}: {why}\n")
         if result.interrupted:
             streams.out.write(f"stopped by {stop.said}: the same command goes on from here\n")
-        files = [out / folder.CONFIG, *outcome.files]
+        files = [out / paths.CONFIG, *outcome.files]
         told = "  ".join(file.name for file in files)
         streams.out.write(f"\nin {streams.results}:  {told}\n")
     if outcome.interrupted or stop.signal:

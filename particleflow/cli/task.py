@@ -136,6 +136,7 @@ def task(settings: Settings, names: Sequence[str], *, spare: bool = False) -> Ta
         "records": records,
         "record": record or None,
         "film": settings.get("film") or "gif",
+        "checkpoint": settings.get("checkpoint") or None,
     }
     resolved = {
         option.name: chosen[option.name]

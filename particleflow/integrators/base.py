@@ -211,7 +211,7 @@ class Corrected(ABC):
         return [None] * d
 
 
-def within(integrator: Integrator) -> list[Integrator]:
+def chain_of(integrator: Integrator) -> list[Integrator]:
     """The integrator and those whose steps it corrects, the outermost first."""
     found = [integrator]
     while isinstance(found[-1], Corrected):
@@ -221,13 +221,13 @@ def within(integrator: Integrator) -> list[Integrator]:
 
 def periods(integrator: Integrator, d: int) -> list[list[float] | None]:
     """The two ends of the period of each of d axes; None for an axis without one."""
-    chain = [each.periods(d) for each in within(integrator) if isinstance(each, Corrected)]
+    chain = [each.periods(d) for each in chain_of(integrator) if isinstance(each, Corrected)]
     return [next(filter(None, axis), None) for axis in zip(*chain, strict=True)] or [None] * d
 
 
 def controller_of(integrator: Integrator) -> Controller | None:
     """The integrator, or the one whose steps it corrects, if it chooses the lengths of steps."""
-    innermost = within(integrator)[-1]
+    innermost = chain_of(integrator)[-1]
     return innermost if isinstance(innermost, Controller) else None
 
 

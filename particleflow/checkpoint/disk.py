@@ -1,0 +1,120 @@
+"""The side of a store that the writer's thread runs: rows and commits on their way to the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from particleflow._files import folder_to_disk, replace_bytes
+from particleflow.checkpoint.arrays import packed
+from particleflow.checkpoint.columns import Column, Layout
+from particleflow.checkpoint.documents import sealed
+from particleflow.checkpoint.lock import Lock
+from particleflow.checkpoint.segments import (
+    Found,
+    Manifest,
+    Sealed,
+    column_path,
+    is_kept,
+    manifest_path,
+    state_path,
+)
+
+# The SHA-256 of no rows.
+NOTHING = Sealed.of(b"").sha256
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A state from which a run goes on.
+
+    Attributes
+    ----------
+    step : int
+    records : int
+        The number of records up to here.
+    tensors : mapping of str to Tensor
+        On the CPU.
+    facts : mapping
+        What JSON holds.
+    """
+
+    step: int
+    records: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+class Disk:
+    """The files of a run, from the last good commit on.
+
+    Attributes
+    ----------
+    last : Commit or None
+        The last commit that the disk holds.
+    scalars : list of dict
+        The scalars of all committed records.
+    """
+
+    def __init__(self, folder: Path, whole: Found, lock: Lock | None) -> None:
+        self.folder, self.lock = folder, lock
+        chain = whole.manifests
+        self.last = (
+            Commit(chain[-1].step, chain[-1].records, whole.tensors, chain[-1].facts)
+            if chain
+            else None
+        )
+        self.scalars = [row for manifest in chain for row in manifest.scalars]
+        self._digest, self._next, self._states = whole.digest, len(chain), set(whole.states)
+        self._columns: dict[str, Column] = {}
+
+    def append(self, row: Mapping[str, Tensor]) -> None:
+        """Write a record after those that are there."""
+        for name, tensor in row.items():
+            if name not in self._columns:
+                path = column_path(self.folder, name)
+                self._columns[name] = Column(path, Layout.of(tensor), len(self.scalars))
+            self._columns[name].append(tensor)
+
+    def commit(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        scalars: list[dict[str, Any]],
+        layouts: Mapping[str, Layout],
+    ) -> None:
+        """Put all on the disk: rows, then the state, then the manifest that makes them count."""
+        assert self.lock is not None
+        self.lock.check()
+        rows = {
+            name: (layout, self._columns[name].settle() if name in self._columns else NOTHING)
+            for name, layout in layouts.items()
+        }
+        folder_to_disk(self.folder / "records")
+        data = packed(tensors)
+        replace_bytes(state_path(self.folder, self._next), data, durable=True)
+        records = len(self.scalars) + len(scalars)
+        manifest = Manifest(
+            self._next, step, records, self._digest, Sealed.of(data), rows, scalars, facts
+        )
+        written, self._digest = sealed(manifest.body())
+        replace_bytes(manifest_path(self.folder, self._next), written, durable=True)
+        self.scalars.extend(scalars)
+        self.last = Commit(step, records, tensors, facts)
+        self._states.add(self._next)
+        for number in [n for n in self._states if not is_kept(n, self._next)]:
+            state_path(self.folder, number).unlink(missing_ok=True)
+            self._states.remove(number)
+        self._next += 1
+
+    def close(self) -> None:
+        """Close all files, and give the folder back."""
+        for column in self._columns.values():
+            column.close()
+        if self.lock is not None:
+            self.lock.release()

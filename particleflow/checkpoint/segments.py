@@ -1,0 +1,287 @@
+"""Commits on the disk: a manifest and a state each, and what of them is found whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from particleflow.checkpoint.arrays import unpacked
+from particleflow.checkpoint.columns import NAME, Layout, digests
+from particleflow.checkpoint.documents import document, fingerprint, hashed, regular, whole
+from particleflow.checkpoint.errors import Damaged
+
+# The name of a segment's file.
+FILE = re.compile(r"(\d{6,15})\.(json|npz)")
+# The name of a file that was not finished (`particleflow._files.replacing`).
+PART = re.compile(r"\.[0-9a-f]{8}\.part")
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The length of a file in bytes, and its SHA-256."""
+
+    length: int
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Sealed:
+        return cls(len(data), hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def read(cls, entry: Any) -> Sealed:
+        return cls(whole(entry["length"]), fingerprint(entry["sha256"]))
+
+    def data(self, path: Path) -> bytes:
+        """The bytes of the file, once they are known to be these.
+
+        Raises
+        ------
+        Damaged
+        """
+        self.check(path)
+        with regular(path) as file:
+            return file.readall()
+
+    def check(self, path: Path) -> None:
+        with regular(path) as file:
+            length = os.fstat(file.fileno()).st_size
+            if length != self.length:
+                raise Damaged(f"is {length} bytes long in the place of {self.length}")
+            if hashed(file, length) != self.sha256:
+                raise Damaged("has another SHA-256 than was written")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a commit holds.
+
+    `records` are those of the run up to here. `rows` maps each column to its layout and to the
+    SHA-256 of the rows since the commit before, of which there are as many as `scalars`. `before`
+    is the SHA-256 of the manifest before, or of the run's head.
+    """
+
+    number: int
+    step: int
+    records: int
+    before: str
+    state: Sealed
+    rows: Mapping[str, tuple[Layout, str]]
+    scalars: list[dict[str, Any]]
+    facts: Mapping[str, Any]
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "step": self.step,
+            "records": self.records,
+            "before": self.before,
+            "state": vars(self.state),
+            "rows": {
+                name: {"dtype": layout.dtype, "shape": list(layout.shape), "sha256": digest}
+                for name, (layout, digest) in self.rows.items()
+            },
+            "scalars": self.scalars,
+            "facts": dict(self.facts),
+        }
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Manifest:
+        """The manifest in a document.
+
+        Raises
+        ------
+        Damaged
+            An entry is missing or of another kind.
+        """
+        try:
+            rows, scalars, facts = body["rows"], body["scalars"], body["facts"]
+            if not all(isinstance(entry, dict) for entry in (rows, facts, *scalars)):
+                raise Damaged("has entries of another kind")
+            for name in rows:
+                if not NAME.fullmatch(name):
+                    raise Damaged(f"names a column {name[:40]!r}")
+            return cls(
+                number=whole(body["number"]),
+                step=whole(body["step"]),
+                records=whole(body["records"]),
+                before=fingerprint(body["before"]),
+                state=Sealed.read(body["state"]),
+                rows={
+                    name: (Layout.read(entry), fingerprint(entry["sha256"]))
+                    for name, entry in rows.items()
+                },
+                scalars=scalars,
+                facts=facts,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Damaged(f"lacks an entry ({error})") from None
+
+    @property
+    def layouts(self) -> dict[str, Layout]:
+        return {name: layout for name, (layout, _) in self.rows.items()}
+
+
+def manifest_path(folder: Path, number: int) -> Path:
+    return folder / "segments" / f"{number:06d}.json"
+
+
+def state_path(folder: Path, number: int) -> Path:
+    return folder / "segments" / f"{number:06d}.npz"
+
+
+def column_path(folder: Path, name: str) -> Path:
+    return folder / "records" / f"{name}.bin"
+
+
+def is_kept(number: int, latest: int) -> bool:
+    """Is the state of a commit kept once there is the latest?
+
+    The first, the last two, and fewer the older they are: for each power of two p the commits whose
+    numbers are odd multiples of p, back to 2 p before the latest. Damage in the last n
+    commits costs at most 3 n of them, for there is a state before it.
+    """
+    back = latest - number
+    return number == 0 or back < 2 or back <= 2 * (number & -number)
+
+
+@dataclass
+class Found:
+    """What is whole in a folder: the manifests up to the last good commit, and its state.
+
+    `digest` is that of the last good manifest, or of the head. `states` are the numbers of whole
+    states. `notes` are sentences on what is not whole.
+    """
+
+    digest: str
+    manifests: list[Manifest] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    states: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def layouts(self) -> dict[str, Layout] | None:
+        """The layouts of the columns; None where no record has chosen them yet."""
+        if not self.manifests or not (self.manifests[-1].records or self.manifests[-1].layouts):
+            return None
+        return self.manifests[-1].layouts
+
+
+def numbers(folder: Path, kind: str) -> list[int]:
+    """The numbers of the segments' files of a kind, in order."""
+    matches = [FILE.fullmatch(path.name) for path in (folder / "segments").iterdir()]
+    return sorted(
+        int(match.group(1))
+        for match in matches
+        if match and match.group(2) == kind and match.group() == f"{int(match.group(1)):06d}.{kind}"
+    )
+
+
+def found(folder: Path, head: str) -> Found:
+    """Check every commit in a folder, and find the last good one.
+
+    That is the last one whose state is whole, and up to which all manifests and records are.
+    `head` is the SHA-256 of the run's head.
+    """
+    result = Found(head)
+    written = numbers(folder, "json")
+    if not written:
+        return result
+    chain, chained = _chain(folder, head, written[-1], result)
+    chain = chain[: _whole_records(folder, chain, result)]
+    held = set(numbers(folder, "npz"))
+    for manifest in chain:
+        path = state_path(folder, manifest.number)
+        if manifest.number not in held:
+            if is_kept(manifest.number, written[-1]):
+                result.notes.append(_note(manifest.number, path, Damaged("is missing")))
+            continue
+        try:
+            manifest.state.check(path)
+            result.states.add(manifest.number)
+        except Damaged as error:
+            result.notes.append(_note(manifest.number, path, error))
+    for number in sorted(result.states, reverse=True):
+        path = state_path(folder, number)
+        try:
+            result.tensors = unpacked(chain[number].state.data(path))
+        except Damaged as error:  # the digests are right: it was never written by a `Store`
+            result.notes.append(_note(number, path, error))
+            result.states.discard(number)
+            continue
+        result.manifests, result.digest = chain[: number + 1], chained[number]
+        break
+    if result.manifests and result.manifests[-1].number != written[-1]:
+        result.notes.append(f"went back to step {result.manifests[-1].step}")
+    return result
+
+
+def _note(number: int, path: Path, error: Damaged) -> str:
+    return f"segment {number} is damaged: {path.parent.name}/{path.name} {error}"
+
+
+def _chain(folder: Path, head: str, last: int, result: Found) -> tuple[list[Manifest], list[str]]:
+    """The manifests from the first on, as far as each is whole and follows the one before.
+
+    With their digests.
+    """
+    chain: list[Manifest] = []
+    chained: list[str] = []
+    records = 0
+    layouts: dict[str, Layout] = {}
+    for number in range(last + 1):
+        path = manifest_path(folder, number)
+        try:
+            body, digest = document(path)
+            manifest = Manifest.read(body)
+            if manifest.number != number or manifest.before != (chained[-1] if chained else head):
+                raise Damaged("does not follow the one before")
+            if manifest.records != records + len(manifest.scalars):
+                raise Damaged("counts other records")
+            if (layouts or records) and manifest.layouts != layouts:
+                raise Damaged("has other columns")
+        except Damaged as error:
+            result.notes.append(_note(number, path, error))
+            break
+        chain.append(manifest)
+        chained.append(digest)
+        records, layouts = manifest.records, manifest.layouts
+    return chain, chained
+
+
+def _whole_records(folder: Path, chain: list[Manifest], result: Found) -> int:
+    """The number of commits whose records are whole in every column."""
+    good = len(chain)
+    for name, layout in (chain[-1].layouts if chain else {}).items():
+        path = column_path(folder, name)
+        parts = [len(manifest.scalars) for manifest in chain[:good]]
+        present = digests(path, layout, parts)
+        for number, rows in enumerate(parts):
+            try:
+                digest = next(present)
+                if rows and digest != chain[number].rows[name][1]:
+                    raise Damaged("has another SHA-256 than was written")
+            except Damaged as error:
+                result.notes.append(_note(number, path, error))
+                good = number
+                break
+    return good
+
+
+def clean(folder: Path, whole: Found) -> None:
+    """Remove the files of commits after the last good one, and what is damaged."""
+    for number in reversed(numbers(folder, "json")):
+        if number >= len(whole.manifests):
+            manifest_path(folder, number).unlink()
+    for number in numbers(folder, "npz"):
+        if number not in whole.states:
+            state_path(folder, number).unlink()
+    for path in (folder / "segments").iterdir():
+        if PART.fullmatch(path.name):
+            path.unlink()

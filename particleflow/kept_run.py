@@ -1,0 +1,195 @@
+"""A run that is kept in a folder while it is made, and that goes on from there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from particleflow import _checks, stored
+from particleflow._typing import Memory
+from particleflow.checkpoint import CheckpointError, Store
+from particleflow.checkpointing import Place
+from particleflow.clouds import Cloud
+from particleflow.integrators import State
+from particleflow.remembered import Remembered, Remembering, snapshot_told, under, within
+from particleflow.running import Run
+from particleflow.saving import Wanted
+from particleflow.stopping import undisturbed
+from particleflow.streaming import Streamed
+from particleflow.trajectory import Trajectory
+
+
+@dataclass(kw_only=True)
+class KeptRun(Run):
+    """A run whose records and states go to a folder.
+
+    What is committed is the run between two steps: after a state was looked at, before the next
+    one is made. A run that is stopped within a step goes on from before it.
+    """
+
+    place: Place
+    recorder: Streamed
+    wanted: Wanted
+    _latest: tuple[State, Remembered] | None = None  # the last state that was looked at
+    _step: int | None = None  # that of the last commit
+    _kept: tuple[State, Remembered] | None = None  # what was committed last
+    _rows: int = 0  # the records up to there
+    _at: float = 0.0  # when it was made
+    _known: bool = False  # is the next state one that was looked at before?
+    _went_on: dict[str, Any] | None = None
+    _lost: CheckpointError | None = None
+    _finished: Trajectory | None = None
+
+    @classmethod
+    def of(cls, run: Run, place: Place, first: Cloud | None) -> KeptRun:
+        """The run in its folder, from its start or from where the folder stands.
+
+        `first` is the target's cloud at the start.
+
+        Raises
+        ------
+        RefusedValueError
+            The rule that ends the run has a memory that cannot be kept.
+        """
+        earlier = run.recorder.earlier
+        recorder = Streamed.of(run.recorder, run.start, place.store)
+        given = {name.name: getattr(run, name.name) for name in fields(Run)}
+        kept = cls(**{**given, "recorder": recorder}, place=place)
+        if place.goes_on:
+            run.watch.recall(run.start, first, within("watch", place.tensors), place.facts["watch"])
+            kept.recall()
+        elif earlier is not None:
+            recorder.take_over(earlier)
+        return kept
+
+    @property
+    def store(self) -> Store:
+        return self.place.store
+
+    def recall(self) -> None:
+        """Go on from the last commit in the folder; the watch knows what it has seen already."""
+        facts, tensors = self.place.facts, self.place.tensors
+        self.statistics.recall({}, facts["statistics"])
+        self.recorder.recall(within("recorder", tensors), facts["recorder"])
+        self.wanted.recall({}, facts["wanted"])
+        stop: Any = self.stop
+        if isinstance(stop, Remembering):
+            stop.recall(within("stop", tensors), facts["stop"])
+        self.seconds, self._known = facts["seconds"], True
+        self.status, self.message, self.why = facts["ended"]
+        last = self.place.last
+        self._step, self._rows = last.step, last.records
+        told = {"folder": str(self.store.folder), "step": last.step}
+        self._went_on = told | {"notes": self.place.notes()}
+        if facts["ending"] is not None:
+            self._finished = Trajectory.restored(*stored.told(self.store))
+
+    def go(self) -> None:
+        if self._finished is None:
+            self._at = time.monotonic()
+            super().go()
+
+    def _take(self, state: State) -> None:
+        if self._known:
+            self.state, self._known = state, False
+            return
+        super()._take(state)
+        self.recorder.look()
+        with undisturbed():  # an interrupt must not part the records from the state
+            self.recorder.send()
+            self.seconds = time.perf_counter() - self._began
+            self._latest = state, self._remembered(state)
+            self._commit_if_due(state)
+
+    def stopped(self, error: BaseException) -> None:
+        if self.moved and self._latest is not None:
+            self.state = self._latest[0]
+        if self.moved and isinstance(error, CheckpointError):
+            self._lose(error)
+        else:
+            super().stopped(error)
+
+    def trajectory(self) -> Trajectory:
+        """The records so far, with the status of the run; the folder is given back."""
+        if self._finished is not None:
+            path = self._finished
+        else:
+            self._settled(self._commit_latest)
+            path = super().trajectory()
+            if self.status not in ("interrupted", "failed"):
+                ending = {"status": path.status, "message": path.message, "report": path.report}
+                self._settled(lambda: self._commit_latest(ending))
+                if self._lost is not None:
+                    path = replace(path, status=self.status, message=self.message)
+        with suppress(CheckpointError):  # what failed is told by the status
+            self.store.close()
+        if self._went_on is None:
+            return path
+        return replace(path, report={**path.report, "resumed": self._went_on})
+
+    def _remembered(self, state: State) -> Remembered:
+        """All that the run needs to go on from a state."""
+        told, watch = snapshot_told(state), self.watch.remembered()
+        recorder = self.recorder.remembered()
+        rule: Any = self.stop
+        stop: tuple[Memory, Any] = ({}, None)
+        if isinstance(rule, Remembering):
+            stop = rule.remembered()
+        tensors = {
+            **told.tensors,
+            **under("watch", watch.tensors),
+            **under("recorder", recorder.tensors),
+            **under("stop", stop[0]),
+        }
+        facts = {
+            "state": told.facts,
+            "watch": watch.facts,
+            "recorder": recorder.facts,
+            "stop": stop[1],
+            "wanted": self.wanted.remembered().facts,
+            "statistics": self.statistics.remembered().facts,
+            "summary": self.statistics.summary(),
+            "seconds": self.seconds,
+            "devices": {k: str(v.device) for k, v in tensors.items() if v.device.type != "cpu"},
+            "ended": [self.status, self.message, self.why],
+            "ending": None,
+        }
+        return Remembered(tensors, facts)
+
+    def _commit_if_due(self, state: State) -> None:
+        first, settings = self._step is None, self.place.settings
+        steps, now = state.clock.step - (self._step or 0), time.monotonic()
+        if first or (steps >= settings.every and now - self._at >= settings.seconds):
+            self._commit_latest()
+            self._at = now
+        if first:  # a folder that cannot be written to is refused before the first step
+            self.store.flush()
+
+    def _commit_latest(self, ending: dict[str, Any] | None = None) -> None:
+        """Commit the last state, unless that was done; `ending` is how the run has ended."""
+        if self._latest is None or (self._latest is self._kept and ending is None):
+            return
+        state, (tensors, facts) = self._latest
+        rows = self.recorder.scalars(self._rows)
+        self.store.commit(state.clock.step, tensors, {**facts, "ending": ending}, rows)
+        self._step, self._rows, self._kept = state.clock.step, self._rows + len(rows), self._latest
+
+    def _settled(self, work: Callable[[], None]) -> None:
+        """Do the last work on the folder and wait for it; the run failed where that fails."""
+        if self._lost is not None:
+            return
+        try:
+            work()
+            self.store.flush()
+        except CheckpointError as error:
+            self._lose(error)
+
+    def _lose(self, error: CheckpointError) -> None:
+        assert self.state is not None
+        self._lost, self.status = error, "failed"
+        self.message = f"after step {self.state.clock.step}: {error}"
+        with suppress(RuntimeWarning):  # warnings may be errors; the trajectory says the same
+            _checks.warn(f"the run failed {self.message}; the trajectory up to there is kept")

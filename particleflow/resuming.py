@@ -1,0 +1,107 @@
+"""Runs that go on from their folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from particleflow import _checks
+from particleflow._inputs import Metrics
+from particleflow._refusals import RefusedFileError
+from particleflow.checkpointing import Checkpoint, Place, opened
+from particleflow.clouds import Randomness
+from particleflow.engine import begin
+from particleflow.flows import Flow
+from particleflow.integrators import Integrator
+from particleflow.running import Run, Stop, StopRule
+from particleflow.trajectory import Trajectory
+
+
+def resume(
+    folder: str | Path | Checkpoint,
+    *,
+    flow: Flow | None = None,
+    target: Any = None,
+    integrator: Integrator | None = None,
+    metrics: Metrics | None = None,
+    stop: StopRule | Stop | None = None,
+    draws: Randomness | None = None,
+    progress: bool = False,
+) -> Trajectory:
+    """Go on with the run in a folder, bit for bit as if it had never been interrupted.
+
+    `simulate(..., checkpoint=folder)` has begun it. `report["resumed"]` tells the step from which
+    it went on, and what was damaged. A run that has ended is given back.
+
+    >>> path = pf.resume("run/")                                            # doctest: +SKIP
+
+    Parameters
+    ----------
+    folder : str, Path or Checkpoint
+    flow, target, integrator, metrics, stop, draws
+        The parts that the folder cannot hold: functions, networks and classes of your own. They
+        must be those of the run: their reprs are compared. The others are read from the folder.
+    progress : bool
+        Show a progress bar on a terminal.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder holds no run.
+    ValueError
+        A part must be given, or one that was given is another one.
+        Another process writes to the folder.
+    OSError
+        It is damaged from the first commit on, or cannot be read.
+    """
+    _checks.flag(progress, "progress")
+    with opened(folder, "folder") as place:
+        assert place is not None
+        run = _begun(
+            place,
+            {
+                "flow": flow,
+                "target": target,
+                "integrator": integrator,
+                "metrics": metrics,
+                "stop": stop,
+                "draws": draws,
+            },
+            progress=progress,
+        )
+        run.go()
+        try:
+            return run.trajectory()
+        except KeyboardInterrupt:  # all steps are taken: the rest is short
+            return run.trajectory()
+
+
+def _begun(place: Place, given: Mapping[str, Any], *, progress: bool) -> Run:
+    """The run in a folder, with its parts from there where they are not given."""
+    if place.found is None:
+        raise RefusedFileError(
+            "folder",
+            f"must hold a run, and there is none in '{place.settings.folder}'",
+            remedy="pass the folder that simulate was given as its checkpoint",
+        )
+    asked, parts = place.known, {name: place.part(name, one) for name, one in given.items()}
+    if parts["target"] is None and place.store.head["fixed"]:
+        parts["target"] = place.first()
+    start = place.start(parts["draws"])
+    return begin(
+        parts["flow"],
+        start,
+        parts["target"],
+        steps=asked["steps"],
+        t1=asked["t1"],
+        dt=None if asked["dt_suggested"] else asked["dt"],
+        integrator=parts["integrator"],
+        stop=parts["stop"],
+        save=place.part("save", None),
+        metrics=parts["metrics"],
+        seed=None,
+        draws=parts["draws"],
+        progress=progress,
+        place=place,
+    )
