@@ -14,7 +14,7 @@ from particleflow.estimators import MMD, Labelled
 from particleflow.estimators.base import ByRow, KernelEnergy
 from particleflow.estimators.stragglers import KernelStragglers, Stragglers
 from particleflow.flows import Flow
-from particleflow.flows.flow import constant_slope
+from particleflow.flows.slopes import constant_slope
 from particleflow.kernels import FeatureKernel, Kernel
 from particleflow.kernels.declared import as_kernel
 from particleflow.kernels.explicit import as_summable

@@ -24,7 +24,7 @@ from particleflow.estimators import (
     RuLSIF,
 )
 from particleflow.estimators.base import CurvedWitness
-from particleflow.flows.flow import EnergySlope
+from particleflow.flows import EnergySlope
 from particleflow.kernels import (
     IMQ,
     Cauchy,

@@ -12,7 +12,7 @@ from pathlib import Path
 from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import shown
-from particleflow.cli import folder, idle, paths, sweeps
+from particleflow.cli import idle, paths, sweeps
 from particleflow.cli.contenders import OF_RUN, Make, contenders
 from particleflow.cli.defaults import MOST_JOBS, processors
 from particleflow.cli.draws import Drawn

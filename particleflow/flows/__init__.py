@@ -1,12 +1,13 @@
 """Flows: what moves the particles.
 
-`flow` joins an estimator's witness, a mobility, and noise, diffusion, reaction and renewals beside
+`slopes` has velocities that are a constant times grad w. `flow` joins an estimator's witness, a mobility, and noise, diffusion, reaction and renewals beside
 them. `constructors` make the usual flows.
 """
 
 from particleflow._words import suggesting
 from particleflow.flows.constructors import kale_flow, langevin, mmd_flow, mono_flow, wgan_flow
-from particleflow.flows.flow import EnergySlope, Flow
+from particleflow.flows.flow import Flow
+from particleflow.flows.slopes import EnergySlope
 
 __all__ = [
     "EnergySlope",

@@ -20,7 +20,8 @@ from particleflow.estimators.annealed import BandwidthRule, BandwidthSchedule
 from particleflow.estimators.base import check_estimator
 from particleflow.estimators.closed_form import LogDensityOrScore
 from particleflow.estimators.envelope.penalty import Penalty
-from particleflow.flows.flow import EnergySlope, Flow, Noise
+from particleflow.flows.flow import Flow, Noise
+from particleflow.flows.slopes import EnergySlope
 from particleflow.kernels import FeatureKernel, Kernel, as_kernel
 from particleflow.kernels.explicit import as_summable
 from particleflow.mobilities import Linear, Mobility, Unit

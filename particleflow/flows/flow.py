@@ -16,12 +16,7 @@ from particleflow._supplied import Supplied
 from particleflow._typing import Memory, Points, Values
 from particleflow.adaptive import NoiseRule
 from particleflow.clouds import Clock, Cloud, as_cloud, as_clouds
-from particleflow.estimators import (
-    Annealed,
-    Estimator,
-    Fit,
-    Labelled,
-)
+from particleflow.estimators import Annealed, Estimator, Fit, Labelled
 from particleflow.estimators.base import (
     ByRow,
     CurvedWitness,
@@ -32,31 +27,14 @@ from particleflow.estimators.base import (
     missing_target,
 )
 from particleflow.estimators.stragglers import Stragglers
-from particleflow.mobilities import Linear, Mobility, Unit, check_increasing
+from particleflow.flows.slopes import EnergySlope, constant_slope
+from particleflow.mobilities import Mobility, Unit, check_increasing
 from particleflow.reactions import Reaction, longest_dt
 from particleflow.renewals import Renewal, Renewed, check_renewals
 from particleflow.schedules import Schedule, as_schedule
 from particleflow.stiffness import SHARE, SHARE_WITH_DIFFUSION, suggested_dt
 
 Noise: TypeAlias = Schedule | float | NoiseRule | None
-
-
-@dataclass(frozen=True)
-class EnergySlope:
-    """The mobility h(d) = c d that makes v minus the Wasserstein gradient of `Fit.value`.
-
-    v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves
-    where c changes during a run, as the 1 + lam(t) of KALE with a scheduled lam does. A flow asks
-    `at` for the mobility of each fit.
-    """
-
-    def at(self, slope: float | None) -> Linear:
-        if slope is None:
-            told = "v is no constant times grad w; name a mobility, such as Unit()"
-            raise ValueError(
-                f"`mobility` EnergySlope() needs a fit with an energy slope, got None: {told}"
-            )
-        return Linear(slope)
 
 
 @dataclass(frozen=True)
@@ -394,14 +372,3 @@ def _same_shape(
                 raise ValueError(
                     f"`{name}` {type(part).__name__} {told}, got {what}: mend its shape"
                 )
-
-
-def constant_slope(mobility: Mobility | EnergySlope) -> float | None:
-    """The constant slope of `Linear`; None for every other mobility.
-
-    A subclass of `Linear` counts if it has changed none of its methods.
-    """
-    own = isinstance(mobility, Linear) and all(
-        vars(Linear)[name] is getattr(type(mobility), name) for name in ("h", "slope", "curvature")
-    )
-    return mobility.factor if isinstance(mobility, Linear) and own else None
