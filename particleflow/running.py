@@ -111,9 +111,9 @@ class Run:
         self.seconds = time.perf_counter() - self._began
 
     def _take(self, state: State) -> None:
+        self.state = state
         if not self.moved and isinstance(self.stop, Beginning):
             self.stop.begin_at(state)
-        self.state = state
         self.statistics.add(state)
         self.recorder.follow(state)
         ended = state.ended or self.is_last(state)

@@ -1,7 +1,8 @@
 """Flows: what moves the particles.
 
-`slopes` has velocities that are a constant times grad w. `flow` joins an estimator's witness, a mobility, and noise, diffusion, reaction and renewals beside
-them. `constructors` make the usual flows.
+`slopes` has velocities that are a constant times grad w. `flow` joins an estimator's witness, a
+mobility, and noise, diffusion, reaction and renewals beside them. `constructors` make the usual
+flows.
 """
 
 from particleflow._words import suggesting
