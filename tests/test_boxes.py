@@ -268,7 +268,7 @@ def test_a_run_on_a_torus_goes_over_the_edge() -> None:
     rng = np.random.default_rng(7)
     x0, y = (torch.from_numpy(rng.normal(m, 0.05, (n, 2))) for m, n in ((0.15, 40), (0.85, 60)))
     torus = pf.mmd_flow(Torus(Gaussian(0.25), 0.0, 1.0))
-    path = pf.simulate(torus, x0, y, steps=90, dt=0.2, integrator=Periodic(Paced(), 0.0, 1.0))
+    path = pf.simulate(torus, x0, y, steps=60, dt=0.029, integrator=Periodic(Paced(), 0.0, 1.0))
     assert path.nearness is not None
     assert path.nearness.last < 0.1 * path.nearness.first
     assert float(((path.particles > 0.3) & (path.particles < 0.7)).double().mean()) < 0.05
