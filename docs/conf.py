@@ -20,7 +20,8 @@ author = "The particleflow authors"
 copyright = author
 release = version = installed_version("particleflow-sim")
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures
+sys.path.insert(0, str(Path(__file__).parent))
+from gallery_pictures import thumbnails  # noqa: E402 - it stands beside this file
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -150,5 +151,6 @@ def no_protocol_signature(
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("builder-inited", make_player)
+    app.connect("builder-inited", thumbnails, priority=900)  # after the gallery was run
     app.connect("autodoc-process-docstring", plain_formulas, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", no_protocol_signature)

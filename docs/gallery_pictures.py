@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from PIL import Image
+from sphinx.application import Sphinx
 from sphinx_gallery.scrapers import figure_rst, matplotlib_scraper
 
 # The order of the examples on the gallery's page.
@@ -25,6 +28,24 @@ ORDER = (
     "million",
     "your_picture",
 )
+
+# The picture that stands for an example, where it is not the first one.
+STANDING = {"far_start": 2, "noise": 2, "langevin_twin": 1, "mobilities": 2}
+# Width over height of a thumbnail; of a wider picture its right end is shown, where flows end.
+SHAPE = 1.45
+# The pixels of a thumbnail's longest side.
+PIXELS = 480
+
+
+def thumbnails(app: Sphinx) -> None:
+    """Make the thumbnails of the gallery from parts that can be seen when they are small."""
+    folder = Path(app.srcdir) / "gallery" / "images"
+    for name in ORDER:
+        with Image.open(folder / f"sphx_glr_{name}_{STANDING.get(name, 1):03d}.png") as picture:
+            width, height = picture.size
+            part = picture.crop((max(0, round(width - SHAPE * height)), 0, width, height))
+            part.thumbnail((PIXELS, PIXELS))
+            part.convert("RGB").save(folder / "thumb" / f"sphx_glr_{name}_thumb.png")
 
 
 def pictures(block: Any, variables: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ for rtol in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8):
 
 # %%
 # The objective is strongly convex with the constant lam in the norm of the
-# kernel's Hilbert space, and |w(z)| is at most that norm times
+# kernel's Hilbert space, and its size at a point is at most that norm times
 # :math:`\sqrt{k(z, z)} = 1`. So the gap bounds the error of the value itself,
 # and :math:`\sqrt{2 \, \mathrm{gap} / \lambda}` bounds that of the witness, at
 # every point of space.

@@ -250,7 +250,8 @@ function buildPanels() {
 function layOut() {
   const wide = $("player").clientWidth, count = panels.length;
   const most = wide < 640 ? (count > 4 ? 1 : 2) : Math.min(4, count <= 4 ? count : Math.ceil(count / 2));
-  const columns = Math.max(1, Math.min(count, most, Math.floor((wide - 26) / (NARROW + 10))));
+  const fitting = Math.max(1, Math.min(count, most, Math.floor((wide - 26) / (NARROW + 10))));
+  const columns = Math.ceil(count / Math.ceil(count / fitting)); // rows of equal length
   $("panels").style.setProperty("--columns", columns);
   const aspect = line1d ? 0.62 : view.space || view.images ? 0.85 : clamp(extent[view.axes[1]] / extent[view.axes[0]], 0.5, 1.4);
   const tallest = Math.max(240, window.innerHeight * (count > columns ? 0.37 : 0.64));
