@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sized
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @contextmanager

@@ -84,7 +84,8 @@ class Process:
         said = ["", ""]
 
         def read(place: int) -> None:
-            said[place] = (self.stdout, self.stderr)[place].read()
+            with (self.stdout, self.stderr)[place] as stream:
+                said[place] = stream.read()
 
         readers = [threading.Thread(target=read, args=(k,), daemon=True) for k in range(2)]
         for reader in readers:

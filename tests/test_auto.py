@@ -24,12 +24,20 @@ def cloud(n: int, d: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32)
     return torch.from_numpy(np.random.default_rng([seed, n, d]).standard_normal((n, d))).to(dtype)
 
 
-@pytest.mark.parametrize(
-    ("d", "dtype"),
-    [(1, torch.float64), (2, torch.float32), (3, torch.float64), (10, torch.float64)],
-    ids=names,
-)
-@pytest.mark.parametrize("kernel", KERNELS, ids=names)
+# Many dimensions for one kernel: their code takes half a second for each.
+SMALL = [
+    pytest.param(kernel, d, dtype, marks=pytest.mark.slow if d == 10 and k else ())
+    for k, kernel in enumerate(KERNELS)
+    for d, dtype in (
+        (1, torch.float64),
+        (2, torch.float32),
+        (3, torch.float64),
+        (10, torch.float64),
+    )
+]
+
+
+@pytest.mark.parametrize(("kernel", "d", "dtype"), SMALL, ids=names)
 def test_small_problems_are_exact(kernel: kernels.Kernel, d: int, dtype: torch.dtype) -> None:
     check_backend(Auto(), kernel, d, dtype)
 

@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_info
 
 from particleflow import Trajectory, engine, plotting
 from particleflow._refusals import RefusedValueError
-from particleflow.cli import defaults, main, names, options, parts, toml
+from particleflow._threads import processors
+from particleflow.cli import main, names, options, parts, toml
 from particleflow.cli.records import Metric
 
 SMALL = ["--n", "12", "--m", "17", "--steps", "6"]
@@ -347,7 +348,7 @@ def test_the_number_of_threads_holds_during_the_run_only(tmp_path, monkeypatch):
         seen.append({torch.get_num_threads(), *pools})
 
     measure_w2_by(Watched(look), monkeypatch)
-    every = defaults.processors()
+    every = processors()
     try:
         for flags, expected in (
             ([], 1),
@@ -458,7 +459,7 @@ def error_of(capsys, *arguments):
         (["run", "--flow", "mmd", "--threads", "1000"], "--threads must be <= "),
         (
             ["run", "--flow", "mmd", "--threads", "1000"],
-            f", got 1000: this machine has {defaults.processors()} processors",
+            f", got 1000: this machine has {processors()} processors",
         ),
         (["run", "kale"], "unknown argument 'kale'; did you mean '--flow kale'?"),
         (

@@ -368,14 +368,13 @@ def test_a_wrong_flag_is_answered_by_what_is_meant_or_by_what_there_is(word, mea
 @pytest.mark.parametrize(
     "name",
     [
-        "a b",
-        "it's",
-        'a "b"',
+        'it\'s a "b", back\\slash #hash [table]',
         "two\nlines",
         "\N{SNOWMAN}\N{PILE OF POO}",
-        "back\\slash",
-        "#hash",
-        "[table]",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("a b", "it's", 'a "b"', "back\\slash", "#hash", "[table]")
+        ),
     ],
 )
 def test_odd_names_of_files_and_folders_are_read_back(tmp_path, name):

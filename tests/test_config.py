@@ -10,6 +10,7 @@ import torch
 
 from particleflow import Clock, kernels, samplers
 from particleflow._refusals import RefusedValueError
+from particleflow._threads import processors
 from particleflow.cli import defaults, names, parts, report, starts, toml
 from particleflow.cli import task as cli_task
 from particleflow.cli.task import task as task_of
@@ -382,8 +383,8 @@ def test_records_are_bounded_in_memory():
 def test_more_than_a_thousand_points_use_all_processors():
     for sizes, expected in (
         ((1000, 1000), 1),
-        ((1001, 9), defaults.processors()),
-        ((9, 1001), defaults.processors()),
+        ((1001, 9), processors()),
+        ((9, 1001), processors()),
     ):
         task = task_of({"n": sizes[0], "m": sizes[1], "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"])
         assert task.threads == task.settings["threads"] == expected
@@ -394,7 +395,7 @@ def test_a_start_from_a_large_file_counts_too(tmp_path):
     task = task_of(
         {"start": str(tmp_path / "start.npy"), "m": 17, "metrics": ["mmd2"], "dt": 1e-3}, ["mmd"]
     )
-    assert task.threads == defaults.processors()
+    assert task.threads == processors()
 
 
 def test_how_many_dimensions_there_are(tmp_path):

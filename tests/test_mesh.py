@@ -30,7 +30,6 @@ names = lambda value: (
 CASES = [
     (GAUSSIAN, 2, torch.float32),
     (IMQ(0.7), 1, torch.float32),
-    (kernels.Matern32(0.7), 1, torch.float64),
 ]
 OTHERS = [(k, d, t) for k in SMOOTH for d in (1, 2, 3) for t in FLOATS if (k, d, t) not in CASES]
 

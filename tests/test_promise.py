@@ -37,7 +37,13 @@ PROBLEMS = 100
 
 
 @pytest.mark.parametrize(("name", "dims"), BACKENDS, ids=[name for name, _ in BACKENDS])
-@pytest.mark.parametrize("seed", range(2 * len(SHAPES)))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=() if seed < len(SHAPES) else pytest.mark.slow)
+        for seed in range(2 * len(SHAPES))
+    ],
+)
 def test_the_promise_holds(name, dims, seed):
     backend = getattr(pairwise, name)
     drawn = problem(seed, dims, most=FEW)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from particleflow._files import replace_text
+from particleflow._threads import processors
 from particleflow.study import Contender, Result, Study, Task
-from particleflow.study.environment import describe, processors
+from particleflow.study.environment import describe
 from particleflow.study.progress import duration, say
 from particleflow.study.store import filename, opened
 from particleflow.study.work import Work, perform

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 # Particles; as in the example at the head of the package.
 PARTICLES = 240
 # Samples of the target; as in the example at the head of the package.
@@ -65,8 +63,3 @@ MOST_JOBS = 4
 MOST_SEEDS = 1_000_000
 # The most trials of a flow; nobody waits for more.
 MOST_TRIALS = 65_536
-
-
-def processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from particleflow._refusals import Argument, Keyword, Refusal, Sentence
+from particleflow._threads import processors
 from particleflow.cli.defaults import (
     EXACT_UNASKED,
     LARGEST,
@@ -19,7 +20,6 @@ from particleflow.cli.defaults import (
     ROWS,
     SAMPLES,
     SHOWN,
-    processors,
 )
 from particleflow.cli.flow_options import FLOW_OPTIONS
 from particleflow.cli.names import (

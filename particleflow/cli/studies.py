@@ -11,10 +11,11 @@ from pathlib import Path
 
 from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
+from particleflow._threads import processors
 from particleflow._words import shown
 from particleflow.cli import idle, paths, sweeps
 from particleflow.cli.contenders import OF_RUN, Make, contenders
-from particleflow.cli.defaults import MOST_JOBS, processors
+from particleflow.cli.defaults import MOST_JOBS
 from particleflow.cli.draws import Drawn
 from particleflow.cli.options import BY_NAME, OPTIONS
 from particleflow.cli.outputs import make_file

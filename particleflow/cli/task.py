@@ -10,6 +10,7 @@ from torch import Tensor
 
 from particleflow import _checks, metrics, samplers
 from particleflow._refusals import RefusedValueError
+from particleflow._threads import processors
 from particleflow._typing import Points
 from particleflow.automatic import unlike
 from particleflow.cli import scales, starts
@@ -23,7 +24,6 @@ from particleflow.cli.defaults import (
     ROWS,
     SAMPLES,
     SORTED,
-    processors,
 )
 from particleflow.cli.files import Choices, drawn, target
 from particleflow.cli.flows import Plan, plan

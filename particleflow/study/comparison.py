@@ -12,6 +12,7 @@ from typing import Any
 
 from particleflow import _checks
 from particleflow._files import alone
+from particleflow._threads import processors
 from particleflow.clouds import Cloud
 from particleflow.metrics import W2
 from particleflow.study import digests, environment
@@ -298,7 +299,7 @@ class Study:
         """Say what is to be done; the runs of the best trials come after the others."""
         left = [work for work in works if store.read(work.key) is None]
         later = self.seeds * sum(costs.values()) if self.tuning and left else 0.0
-        seconds = (sum(work.seconds for work in left) + later) / min(jobs, environment.processors())
+        seconds = (sum(work.seconds for work in left) + later) / min(jobs, processors())
         tuned = f", {self.tuning + 1} trials each" if self.tuning else ""
         done = f", {len(works) - len(left)} of them done" if len(left) < len(works) else ""
         say(

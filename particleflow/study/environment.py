@@ -5,7 +5,6 @@ Names of machines and paths are not recorded.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from particleflow._threads import processors
 
 # Packages whose versions may change numbers or speeds.
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "POT")
@@ -31,11 +32,6 @@ def describe(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
         "particleflow": _version("particleflow-sim"),
         **{name: _version(name) for name in packages},
     }
-
-
-def processors() -> int:
-    """Return the number of processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str:
