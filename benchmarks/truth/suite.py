@@ -27,7 +27,7 @@ from .statement import HOLDS, Statement
 # Seeds of a statement with --quick.
 QUICK_SEEDS = 3
 # The cost of one seed up to which a statement takes part in --quick, in seconds.
-QUICK_SECONDS = 0.5
+QUICK_SECONDS = 0.25
 Row = dict[str, Any]
 Job = tuple[Statement, int]
 """A statement and a seed."""
