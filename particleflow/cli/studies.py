@@ -248,10 +248,10 @@ def _pages(
     pages: dict[str, Callable[[Path], object]] = {
         "curves.png": lambda file: result.curves(file, against="steps"),
     }
-    for task, name in zip(result.tasks, folder.players_of(settings), strict=True):
-        if paths := result.trajectories(task):
-            players[task] = name
-            title = f"{task}, seed {planned.task.seed}"
+    for one, name in zip(result.tasks, folder.players_of(settings), strict=True):
+        if paths := result.trajectories(one):
+            players[one] = name
+            title = f"{one}, seed {planned.task.seed}"
             pages[name] = partial(_player, paths, title, repeat)
     title = f"Flows on {Path(str(settings['target'])).stem}"
     pages["report.html"] = lambda file: result.report(
