@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from particleflow.study.environment import processors
+from particleflow.study.progress import duration, say
+
 from .compare import suite as comparison
 from .truth import suite as truth
 
@@ -21,5 +24,13 @@ def main(argv: Sequence[str]) -> int:
     failed = 0
     if not any(word.partition("=")[0] in PART for word in argv):
         options = ["--jobs", str(args.jobs), "--out", str(args.out)]
-        failed = truth.main([*options, *["--quick"] * args.quick])
+        options += ["--quick"] * args.quick
+        statements = truth.expected(truth.jobs_of(truth.parsed(options)))
+        runs, processes = comparison.expected(args), min(args.jobs, processors())
+        say(
+            f"about {duration((statements + runs) / processes)} in {args.jobs} process(es), what is"
+            f" done already included: statements {duration(statements / processes)}, comparison"
+            f" {duration(runs / processes)}"
+        )
+        failed = truth.main(options)
     return comparison.run(args) or failed

@@ -265,6 +265,20 @@ def test_swept_numbers_of_points_are_tasks(tmp_path, capsys):
     assert all(one["name"] in printed for one in found)
 
 
+def test_each_swept_number_of_points_has_a_player(tmp_path):
+    sweep = ["--sweep", "n=9,14"]
+    assert compare("--flows", "mmd", *sweep, *GIVEN[2:], out=tmp_path) == 0
+    report, names = (tmp_path / "report.html").read_text(), {"player-n=9.html", "player-n=14.html"}
+    assert names == {file.name for file in tmp_path.glob("player*")}
+    assert "<title>Flows on rings</title>" in report
+    for number in (9, 14):
+        assert f"rings n={number}, seed 0" in (tmp_path / f"player-n={number}.html").read_text()
+        assert f'<a href="player-n={number}.html">rings n={number}</a>' in report
+    # another study in the folder replaces them
+    assert compare("--flows", "mmd", "--seeds", "2", *GIVEN, out=tmp_path) == 0
+    assert {file.name for file in tmp_path.glob("player*")} == {"player.html"}
+
+
 # ------------------------------------------------------------------ points never seen
 
 

@@ -11,8 +11,9 @@ import statistics
 import sys
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import torch
 from forked import Process, Python
 
 import particleflow as pf
+from particleflow.integrators import Adaptive, Descent, Paced
 from particleflow.study import Choice, Contender, Range, Result, Setup, Study, Task
 from particleflow.study.cell import held_out
 from particleflow.study.readings import read
@@ -143,6 +145,37 @@ def test_fits_count_the_stages() -> None:
     assert [row["curve"]["fits"][-1] for row in found.rows] == [1 + 2 * 6, 1 + 6]
     assert found.rows[0]["dt"] == 0.1
     assert found.equal("line", "fits") == 7
+
+
+@dataclass(frozen=True)
+class Counted(pf.estimators.MMD):
+    """An estimator that counts its fits."""
+
+    made: ClassVar[list[int]] = [0]
+
+    def fit(self, x: Any, y: Any, clock: Any, memory: Any) -> pf.Fit:
+        self.made[0] += 1
+        return super().fit(x, y, clock, memory)
+
+
+@pytest.mark.parametrize(
+    "integrator",
+    [pf.Euler(), pf.RK4(), Adaptive(rtol=1e-4), Descent(), Paced()],
+    ids=lambda one: type(one).__name__,
+)
+def test_fits_count_refused_steps(integrator: pf.integrators.Integrator) -> None:
+    refuses = isinstance(integrator, Adaptive | Descent | Paced)
+
+    def make(problem: Any) -> Setup:
+        Counted.made[0] = 0
+        dt = 20.0 if refuses else 0.1
+        return Setup(pf.Flow(Counted(kernel(problem))), dt=dt, integrator=integrator)
+
+    (row,) = Study([line(steps=6)], [Contender("counted", make)], seeds=1).run(progress=False).rows
+    assert row["curve"]["fits"][-1] == Counted.made[0]
+    fits = np.array(row["curve"]["fits"])
+    assert (fits >= 1 + np.array(row["curve"]["steps"])).all()
+    assert (fits[-1] > 1 + integrator.stages * 6) == refuses
 
 
 def test_seconds_are_of_the_steps_and_grow(result: Result) -> None:
@@ -638,6 +671,12 @@ def test_a_frame_has_a_line_a_run(result: Result) -> None:
     assert isinstance(frame, pandas.DataFrame)
     records = result.records()
     assert len(frame) == len(records) == len(result.rows)
+    assert list(frame) == list(dict.fromkeys(name for record in records for name in record))
+    kinds = {name: frame[name].dtype.kind for name in ("seed", "steps", "fits", "seconds", "W2")}
+    assert kinds == {"seed": "i", "steps": "i", "fits": "i", "seconds": "f", "W2": "f"}
+    # a setting that a contender does not have, and the trial of a run that is none
+    assert frame["setting width"].dtype == frame["trial"].dtype == "float64"
+    assert frame["setting width"].isna().tolist() == [row["contender"] == "mmd" for row in records]
     for name in {name for record in records for name in record}:
         said = [record.get(name) for record in records]
         assert frame[name].isna().tolist() == [value is None for value in said]

@@ -73,15 +73,9 @@ def run(args: argparse.Namespace) -> int:
         for name, one in args.known_contenders.items():
             print(f"contender {name:15} {one.title}")
         return 0
-    study = Study(
-        [_task(name, args) for name in args.tasks],
-        [args.known_contenders[name] for name in args.contenders],
-        seeds=args.seeds,
-        tuning=args.tune,
-    )
     if args.full:
         say(_estimate())
-    result = study.run(jobs=args.jobs, folder=args.out / "study")
+    result = study_of(args).run(jobs=args.jobs, folder=args.out / "study")
     text = tables.render(result, args.command) if tables.shown(result) else ""
     if result.interrupted:
         told = f"Stopped after {len(result.rows)} runs. The same command goes on from there."
@@ -95,6 +89,26 @@ def run(args: argparse.Namespace) -> int:
     replace_text(args.out / "results.md", text + "\n")
     print("\nwritten: " + ", ".join(options.shown(path) for path in paths))
     return 0
+
+
+def study_of(args: argparse.Namespace) -> Study:
+    """The comparison that the options ask for."""
+    return Study(
+        [_task(name, args) for name in args.tasks],
+        [args.known_contenders[name] for name in args.contenders],
+        seeds=args.seeds,
+        tuning=args.tune,
+    )
+
+
+def expected(args: argparse.Namespace) -> float:
+    """Roughly the seconds of the processor that all runs take, those of --full too."""
+    return study_of(args).expected() + (full_seconds() if args.full else 0.0)
+
+
+def full_seconds() -> float:
+    """Seconds of the processor that the published runs and those between far modes take."""
+    return sum(run.seconds for run in published.RUNS.values()) + MODES_SECONDS
 
 
 def written(result: Result, out: Path, command: str, *, quick: bool = False) -> list[Path]:

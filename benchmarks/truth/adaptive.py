@@ -134,7 +134,7 @@ STATEMENTS = (
         low=0.0,
         high=0.0,
         measure=rises,
-        seconds=4.0,
+        seconds=0.9,
     ),
     Statement(
         name="arbel-bound",

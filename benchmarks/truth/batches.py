@@ -124,7 +124,7 @@ STATEMENTS = (
             high=end + error,
             measure=partial(collapsed, n, "end"),
             group=f"batch-flow-{n}",
-            seconds=2.7,
+            seconds=1.8,
             note=ENDS_NOTE,
         )
         for n, end, error in ((16, COLLAPSE[16][0], 0.004), (64, COLLAPSE[64][0], 0.0055))
@@ -138,7 +138,7 @@ STATEMENTS = (
             high=1.0,
             measure=partial(nearer_than_real, n),
             group=f"batch-flow-{n}",
-            seconds=2.7,
+            seconds=1.8,
         )
         for n in COLLAPSE
     ),
@@ -153,7 +153,7 @@ STATEMENTS = (
             high=high,
             measure=partial(collapsed, n, "variance"),
             group=f"batch-flow-{n}",
-            seconds=2.7,
+            seconds=1.8,
             note=ENDS_NOTE,
         )
         for n, (_, _, (low, high)) in COLLAPSE.items()
@@ -186,7 +186,7 @@ STATEMENTS = (
         number="estimate / W1",
         high=0.8,
         measure=partial(of_digits, "WGAN, clipped", "estimate"),
-        seconds=3.3,
+        seconds=0.75,
     ),
     Statement(
         name="critic-penalty-estimate",
@@ -196,7 +196,7 @@ STATEMENTS = (
         high=0.8,
         measure=partial(of_digits, "WGAN-GP", "estimate"),
         group="digits",
-        seconds=6.8,
+        seconds=3.2,
     ),
     Statement(
         name="critic-better-estimate-worse-samples",
@@ -207,7 +207,7 @@ STATEMENTS = (
         high=1.0,
         measure=energy_of_critics,
         group="digits",
-        seconds=7.2,
+        seconds=3.3,
     ),
     Statement(
         name="critic-perfect-too-near",
@@ -227,7 +227,7 @@ STATEMENTS = (
         high=1.0,
         measure=spread_of_critics,
         group="digits",
-        seconds=7.2,
+        seconds=3.3,
     ),
     Statement(
         name="critic-real-digits",

@@ -179,6 +179,6 @@ STATEMENTS = (
         number="error of W1 between samples / of the oracle, 512 points in four dimensions",
         low=1.0,
         measure=batch_over_oracle,
-        seconds=0.6,
+        seconds=0.21,
     ),
 )

@@ -103,7 +103,7 @@ STATEMENTS = (
         low=1.0,
         measure=partial(far, "W2"),
         group="far",
-        seconds=2.5,
+        seconds=2.05,
     ),
     Statement(
         name="mmd-falls-while-w2-rises",
@@ -124,7 +124,7 @@ STATEMENTS = (
         high=1.0,
         measure=partial(far_with_noise, "W2"),
         group="far",
-        seconds=2.5,
+        seconds=2.05,
     ),
     Statement(
         name="noise-lowers-mmd",
@@ -134,7 +134,7 @@ STATEMENTS = (
         high=1.0,
         measure=partial(far_with_noise, "MMD2"),
         group="far",
-        seconds=2.5,
+        seconds=2.05,
     ),
     *(
         Statement(
@@ -192,7 +192,7 @@ STATEMENTS = (
         number="W2 at the end / at the start, lam = 0.1, t = 50",
         low=1.0,
         measure=partial(nearer, "kale"),
-        seconds=2.0,
+        seconds=1.3,
         note="Half of the cloud spreads as far as the target, the rest is pushed away from it. At"
         " some draws the first outweighs, and W2 ends a hundredth lower.",
     ),

@@ -189,7 +189,7 @@ STATEMENTS = (
         high=1.0,
         measure=partial(against, ("kde", 0.2), ("mmd", 0.2)),
         group="rings",
-        seconds=0.5,
+        seconds=1.3,
     ),
     Statement(
         name="rings-noise",
@@ -199,7 +199,7 @@ STATEMENTS = (
         high=1.0,
         measure=partial(against, ("mmd-noise", 0.2), ("mmd", 0.2)),
         group="rings",
-        seconds=0.5,
+        seconds=1.3,
     ),
     Statement(
         name="rings-mmd-strays",
@@ -218,7 +218,7 @@ STATEMENTS = (
         high=1.0,
         measure=partial(against, ("mmd", 0.4), ("mmd", 0.1)),
         group="rings",
-        seconds=0.5,
+        seconds=1.3,
     ),
     Statement(
         name="bandwidth-too-small",
@@ -228,7 +228,7 @@ STATEMENTS = (
         high=1.0,
         measure=partial(against, ("kde", 0.2), ("kde", 0.05)),
         group="rings",
-        seconds=0.5,
+        seconds=1.3,
     ),
     Statement(
         name="bandwidth-blur",
@@ -239,7 +239,7 @@ STATEMENTS = (
         low=1.0,
         measure=partial(against, ("kde", 0.4), ("kde", 0.2)),
         group="rings",
-        seconds=0.5,
+        seconds=1.3,
     ),
     Statement(
         name="bandwidth-step",
@@ -261,7 +261,7 @@ STATEMENTS = (
             high=1.0,
             measure=partial(chosen, task, "default", "cross-validated"),
             group=f"bandwidth-{task}",
-            seconds=1.0,
+            seconds=0.5,
         )
         for task, what in (("rings", "three rings"), ("eight", "eight Gaussians"))
     ),

@@ -51,6 +51,8 @@ FLOWS: dict[str, tuple[Callable[[], pf.Flow], float]] = {
     "KDE": (lambda: pf.mono_flow(KDE(KERNEL)), 4.0),
     "density": (lambda: pf.Flow(ClosedForm(DENSITY)), 1.0),
 }
+# Seconds of all statements about a flow's schemes, which share the reference.
+COST = {"MMD": 0.6, "KALE": 2.5, "KDE": 1.05, "density": 0.55}
 # Steps of the reference, by the scheme of order 5: its error is 1/300 of that at 50 steps.
 EXACT = 160
 # Steps of Euler's method on the rings, after which W2 is compared.
@@ -166,7 +168,7 @@ STATEMENTS = (
             low=made.order - 0.15,
             high=made.order + 0.15,
             measure=partial(order, scheme, flow),
-            seconds=2.0,
+            seconds=COST[flow],
             group=f"orders-{flow}",
         )
         for flow in FLOWS
@@ -191,7 +193,7 @@ STATEMENTS = (
             low=0.0,
             high=1.0,
             measure=partial(adaptive_error, flow),
-            seconds=1.0,
+            seconds=COST[flow],
             group=f"orders-{flow}",
         )
         for flow in FLOWS
@@ -205,7 +207,7 @@ STATEMENTS = (
             low=0.0,
             high=0.0,
             measure=partial(descent_increase, flow),
-            seconds=1.0,
+            seconds=0.15,
         )
         for flow in CONSERVATIVE
     ),
@@ -218,10 +220,10 @@ STATEMENTS = (
             low=0.0,
             high=1 / 3,
             measure=partial(descent_ratio, flow, k),
-            seconds=4.0,
+            seconds=seconds,
             group=f"descent-{flow}",
         )
-        for flow in ("mmd", "kale")
+        for flow, seconds in (("mmd", 0.25), ("kale", 0.65))
         for k, what in enumerate(("steps", "fits"))
     ),
 )

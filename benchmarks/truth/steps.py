@@ -50,11 +50,11 @@ STATEMENTS = (
         )
         for flow, what, kernel, seconds, note in (
             *(
-                ("mmd", "MMD flow", kernel, 3.0, "" if kernel in KINKED else NOTE)
+                ("mmd", "MMD flow", kernel, 0.75, "" if kernel in KINKED else NOTE)
                 for kernel in KERNELS
             ),
-            ("kde", "MonoFlow on KDE", "Laplace", 2.5, ""),
-            ("kale-0.1", "KALE flow at lam = 0.1", "Laplace", 9.0, ""),
+            ("kde", "MonoFlow on KDE", "Laplace", 1.0, ""),
+            ("kale-0.1", "KALE flow at lam = 0.1", "Laplace", 2.6, ""),
         )
     ),
     Statement(
@@ -66,6 +66,6 @@ STATEMENTS = (
         low=1.0,
         high=1.0,
         measure=stable_share,
-        seconds=13.0,
+        seconds=3.3,
     ),
 )

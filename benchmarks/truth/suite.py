@@ -17,6 +17,7 @@ from typing import Any
 from particleflow._files import alone
 from particleflow.study import environment, work
 from particleflow.study.digests import of_function
+from particleflow.study.progress import duration
 from particleflow.study.store import digest, opened
 from particleflow.study.work import Work
 
@@ -27,23 +28,24 @@ from .statement import HOLDS, Statement
 # Seeds of a statement with --quick.
 QUICK_SEEDS = 3
 # The cost of one seed up to which a statement takes part in --quick, in seconds.
-QUICK_SECONDS = 0.5
+QUICK_SECONDS = 0.25
 Row = dict[str, Any]
 Job = tuple[Statement, int]
 """A statement and a seed."""
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _options(argv)
+    args = parsed(argv)
     if args.list:
         for statement in STATEMENTS.values():
             print(f"truth {statement.name:36} {statement.words}")
         return 0
     chosen = [STATEMENTS[name] for name in args.only]
-    jobs = [(each, seed) for each in chosen for seed in range(seeds_of(each, args.seeds))]
+    jobs = jobs_of(args)
+    seconds = expected(jobs) / min(args.jobs, environment.processors())
     print(
-        f"{len(chosen)} statements, {len(jobs)} measurements: about {expected(jobs):.0f} s of work"
-        f" in {args.jobs} process(es)",
+        f"{len(chosen)} statements, {len(jobs)} measurements: about {duration(seconds)} in"
+        f" {args.jobs} process(es)",
         flush=True,
     )
     rows, stopped = perform(jobs, args.jobs, args.out / "truth")
@@ -68,6 +70,12 @@ def main(argv: Sequence[str]) -> int:
     )
     report.save(args.out, name, record, text, rows)
     return int(any(unexplained(found) for found in outcomes))
+
+
+def jobs_of(args: argparse.Namespace) -> list[Job]:
+    """The statements that were chosen, with their seeds."""
+    chosen = [STATEMENTS[name] for name in args.only]
+    return [(each, seed) for each in chosen for seed in range(seeds_of(each, args.seeds))]
 
 
 def seeds_of(statement: Statement, asked: int | None) -> int:
@@ -201,7 +209,8 @@ def _spread(values: Sequence[float | None]) -> str:
     return report.spread(known, 4) if known else "none"
 
 
-def _options(argv: Sequence[str]) -> argparse.Namespace:
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of the statements; bad input ends the program."""
     parser = options.parser("truth", __doc__, record=False, jobs=2)
     parser.add_argument(
         "--quick",

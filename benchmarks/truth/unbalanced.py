@@ -94,7 +94,7 @@ STATEMENTS = (
         number="the largest |share - 25 %|, points, 1000 steps",
         high=3.0,
         measure=partial(off, "fisher-rao", 1000),
-        seconds=0.8,
+        seconds=0.45,
     ),
     Statement(
         name="wells-ift",
@@ -103,7 +103,7 @@ STATEMENTS = (
         number="the largest |share - 25 %|, points, 300 steps",
         high=3.0,
         measure=partial(off, "ift", 300),
-        seconds=2.5,
+        seconds=1.0,
     ),
     *(
         Statement(
@@ -115,7 +115,7 @@ STATEMENTS = (
             measure=partial(lost_mass, scheme),
             seconds=seconds,
         )
-        for (name, scheme), seconds in zip(SCHEMES.items(), (0.8, 1.3, 2.5), strict=True)
+        for (name, scheme), seconds in zip(SCHEMES.items(), (0.35, 0.6, 1.1), strict=True)
     ),
     Statement(
         name="stragglers-pulled",

@@ -12,13 +12,14 @@ from particleflow._refusals import RefusedValueError
 from particleflow.cli.names import FLOWS
 from particleflow.cli.parts import FILMS
 from particleflow.cli.paths import CHECKPOINT, CONFIG, home, is_kept
-from particleflow.cli.sweeps import many
+from particleflow.cli.sweeps import many, problems, short, swept
 from particleflow.cli.task import Task
 from particleflow.cli.toml import MARK, Settings, write
 
 # Settings that change nothing in what a run computes: they may differ where it goes on.
 FREE = ("threads", "film")
-# The files of a study besides config.toml; its folder of rows is kept, so that it can go on.
+# The files of a study besides config.toml and players of swept sizes; its folder of rows is kept,
+# so that it can go on.
 STUDIED = (
     "results.json",
     "results.csv",
@@ -71,7 +72,7 @@ def keep_apart(task: Task, out: Path, *, single: bool) -> None:
         A file of the target or of the start has the name of a result.
     """
     names = (
-        STUDIED
+        [*STUDIED, *players_of(task.settings)]
         if many(task.settings)
         else results_of(task.plans, single=single, film=film_of(task))
     )
@@ -147,7 +148,13 @@ def earlier(out: Path, keep: Iterable[str]) -> list[Path]:
     listed = [old["flow"]] if single else old.get("flows")
     flows = [flow for flow in FLOWS if isinstance(listed, list) and flow in listed]
     film = old["film"] if old.get("film") in FILMS else "gif"
-    names = STUDIED if many(old) else results_of(flows, single=single, film=film)
+    if many(old):
+        try:
+            names = [*STUDIED, *players_of(old)]
+        except ValueError:  # its sweeps were changed by hand
+            names = list(STUDIED)
+    else:
+        names = results_of(flows, single=single, film=film)
     files = [out / name for name in names]
     return [file for file in files if file.is_file() and str(file.resolve()) not in keep]
 
@@ -189,6 +196,20 @@ def results_of(flows: Iterable[str], *, single: bool, film: str) -> list[str]:
         "player.html",
         *([f"flow.{film}" if single else f"flows.{film}"] if film != "none" else []),
         *(trajectory_of(flow, single) for flow in flows),
+    ]
+
+
+def players_of(settings: Settings) -> list[str]:
+    """The player of each size of the clouds that is swept, "player-n=12.html", or player.html.
+
+    Raises
+    ------
+    RefusedValueError
+        The settings have a sweep that cannot be.
+    """
+    return [
+        "-".join(["player", *(f"{name}={short(value)}" for name, value in sizes.items())]) + ".html"
+        for sizes in problems(swept(settings))
     ]
 
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from particleflow import plotting
@@ -29,6 +30,7 @@ from particleflow.study import Contender, Range, Result, Study
 from particleflow.study.contender import DT
 from particleflow.study.readings import UNSOUND
 from particleflow.study.store import opened
+from particleflow.trajectory import Trajectory
 
 # The folder of a study's rows, within that of its results.
 ROWS = "study"
@@ -239,18 +241,27 @@ def _save(result: Result, out: Path, outcome: Outcome) -> None:
 def _pages(
     planned: Comparison, result: Result, out: Path, outcome: Outcome, *, repeat: str, stop: Stop
 ) -> None:
-    """Write the curves, the player of the first seed, the report. A signal leaves out the rest."""
-    first = planned.study.tasks[0].name
-    paths, title = result.trajectories(first), f"{first}, seed {planned.task.seed}"
+    """Write the curves, the players of the first seed, the report. A signal leaves out the rest.
+
+    Each size of the clouds that is swept has a player.
+    """
+    settings, players = planned.task.settings, dict[str, str]()
     pages: dict[str, Callable[[Path], object]] = {
         "curves.png": lambda file: result.curves(file, against="steps"),
     }
-    if paths:
-        pages["player.html"] = lambda file: plotting.player(paths, file, title=title, python=repeat)
-    players = {first: "player.html"} if paths else None
+    for one, name in zip(result.tasks, folder.players_of(settings), strict=True):
+        if paths := result.trajectories(one):
+            players[one] = name
+            title = f"{one}, seed {planned.task.seed}"
+            pages[name] = partial(_player, paths, title, repeat)
+    title = f"Flows on {Path(str(settings['target'])).stem}"
     pages["report.html"] = lambda file: result.report(
-        file, players=players, title=f"Flows on {first}", command=repeat
+        file, players=players, title=title, command=repeat
     )
     for name, draw in pages.items() if result.rows else ():
         if not make_file(outcome, out / name, draw, stop, held=False):
             break
+
+
+def _player(paths: dict[str, Trajectory], title: str, repeat: str, file: Path) -> object:
+    return plotting.player(paths, file, title=title, python=repeat)

@@ -2,10 +2,10 @@
 
 In reading order: `task` (a start, a target), `contender` (a flow built for a problem, and the
 ranges of its hyper-parameters), `cell` (one measured run), `tuning` (which settings are tried, and
-the choice), `comparison` (`Study`: what is run), `work` and `store` (processes, and rows on the
-disk), `rows` (numbers that are read off them), `readings` (off one curve), `statistics` (medians
-and bootstrap intervals), `result` (`Result`: tables, curves, players), `drawing` (its figures),
-`report` (its page).
+the choice), `costs` (what runs take), `comparison` (`Study`: what is run), `work` and `store`
+(processes, and rows on the disk), `rows` (numbers that are read off them), `readings` (off one
+curve), `statistics` (medians and bootstrap intervals), `result` (`Result`: tables, curves,
+players), `drawing` (its figures), `report` (its page).
 
 Everything that may differ between runs is shown: the same steps, the same seconds and the same
 number of fits; the default and the tuned settings; the sample seen and one never seen.

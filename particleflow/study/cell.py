@@ -27,6 +27,8 @@ Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
 RECORDS = 10
 # Most values of metrics that a process remembers, a few KB each: 300 seeds have three each.
 REMEMBERED = 1000
+# Steps of a run that measures what a step costs.
+COSTING = 15
 # Most multiples of the task's steps that a run may take to use its seconds.
 MOST_STEPS = 20
 # Contenders and dimensions that have taken a step in this process.
@@ -41,7 +43,8 @@ FRAMES = 100
 class Cell:
     """A run to be made: a contender with its settings, on the draw of a task that a seed makes.
 
-    `role` is "default", "trial" (it chooses settings) or "tuned". `seconds` are those of the
+    `role` is "default", "trial" (it chooses settings), "tuned" or "cost" (its first steps measure
+    what a run takes). `seconds` are those of the
     processor that the run may use beyond the task's steps. `keep`: its trajectory is kept for
     players.
     """
@@ -131,12 +134,14 @@ def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
     watch = Stopwatch(run.states)
     run.states = watch
     # of a trial only the end counts
-    every = steps if cell.role == "trial" else max(1, steps // RECORDS)
+    every = {"trial": steps, "cost": COSTING}.get(cell.role, max(1, steps // RECORDS))
     frame = max(1, steps // FRAMES)
     run.wanted = lambda state: (
         state.clock.step % every == 0 or (cell.keep and state.clock.step % frame == 0)
     )
-    if cell.seconds is not None:
+    if cell.role == "cost":
+        run.is_last = lambda state: state.clock.step >= min(steps, COSTING)
+    elif cell.seconds is not None:
         allowed = cell.seconds
         run.is_last = lambda state: (
             state.clock.step >= steps

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from particleflow._threads import processors
 from particleflow.clouds import Cloud
 from particleflow.metrics import W2
 from particleflow.study import digests, environment
-from particleflow.study.cell import RECORDS, Cell, measure
+from particleflow.study.cell import Cell, measure
 from particleflow.study.contender import Choice, Contender
+from particleflow.study.costs import Costs, costs_of
 from particleflow.study.progress import duration, say
 from particleflow.study.result import Result
 from particleflow.study.store import Store, digest, opened
@@ -29,10 +29,6 @@ from particleflow.study.work import Done, Work, perform
 DEFAULT_TRIAL = -1
 # The roles of runs, in the order of rows.
 ROLES = ("default", "tuned", "trial")
-# Steps of a run that measures what a step costs.
-COSTING = 5
-# The first seed of runs that measure costs; they choose nothing.
-COSTING_SEED = 2 * FIRST_SEED
 
 
 @dataclass(frozen=True)
@@ -171,7 +167,7 @@ class Study:
         )
 
     def _performed(
-        self, store: Store, costs: Mapping[tuple[str, str], float], jobs: int, progress: bool
+        self, store: Store, costs: Costs, jobs: int, progress: bool
     ) -> tuple[Done, dict[tuple[str, str], int]]:
         """All rows, and the numbers of the trials that are the best."""
         pairs = [(task, contender) for task in self.tasks for contender in self.contenders]
@@ -255,50 +251,39 @@ class Study:
             for seed in range(self.tuning_seeds)
         ]
 
-    def _work(self, cell: Cell, store: Store, costs: Mapping[tuple[str, str], float]) -> Work:
+    def _work(self, cell: Cell, store: Store, costs: Costs) -> Work:
         trajectory = store.path(cell.key).with_suffix(".npz")
-        seconds = max(costs[cell.task.name, cell.contender.name], cell.seconds or 0.0)
+        cost = costs[cell.task.name, cell.contender.name]
+        seconds = max(cost.of(cell.role), cell.seconds or 0.0)
         run = partial(measure, cell, self.metrics, trajectory)
         return Work(cell.key, run, cell.facts, seconds)
 
-    def _costs(self) -> dict[tuple[str, str], float]:
-        """Roughly the seconds of a run of each contender on each task.
+    def _costs(self) -> Costs:
+        return costs_of(self.tasks, self.contenders, self.metrics)
 
-        Each contender takes a few steps on the first task. That a contender cannot be built is
-        found here, before any run.
-        """
-        first, costs = self.tasks[0], {}
-        for contender in self.contenders:
-            few = Cell(
-                replace(first, steps=COSTING), contender, "cost", COSTING_SEED, contender.default
-            )
-            began = time.process_time()
-            try:
-                row = measure(few, self.metrics, Path())
-            except Exception as error:
-                error.add_note(f"(contender {contender.name!r} on task {first.name!r})")
-                raise
-            spent, seconds = time.process_time() - began, row["curve"]["seconds"]
-            step = (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
-            rest = max(0.0, spent - 2 * row["building"] - seconds[0] - seconds[-1])
-            records = rest / (len(seconds) + 1)
-            for task in self.tasks:
-                more = _pairs(task) / _pairs(first)
-                costs[task.name, contender.name] = more * (
-                    row["building"] + seconds[0] + task.steps * step + (RECORDS + 2) * records
-                )
-        return costs
+    def expected(self) -> float:
+        """Roughly the seconds of the processor that all runs take; contenders take a few steps."""
+        runs = {"default": self.seeds}
+        if self.tuning:
+            runs |= {"tuned": self.seeds, "trial": self.tuning_seeds * (self.tuning + 1)}
+        costs = self._costs().values()
+        return sum(
+            count * max(cost.of(role), self.seconds or 0.0)
+            for cost in costs
+            for role, count in runs.items()
+        )
 
     def _announce(
         self,
         works: Sequence[Work],
         store: Store,
         jobs: int,
-        costs: Mapping[tuple[str, str], float],
+        costs: Costs,
     ) -> None:
         """Say what is to be done; the runs of the best trials come after the others."""
         left = [work for work in works if store.read(work.key) is None]
-        later = self.seeds * sum(costs.values()) if self.tuning and left else 0.0
+        tuned_runs = self.seeds * sum(cost.of("tuned") for cost in costs.values())
+        later = tuned_runs if self.tuning and left else 0.0
         seconds = (sum(work.seconds for work in left) + later) / min(jobs, processors())
         tuned = f", {self.tuning + 1} trials each" if self.tuning else ""
         done = f", {len(works) - len(left)} of them done" if len(left) < len(works) else ""
@@ -386,11 +371,6 @@ class Study:
                 row["seed"],
             ),
         )
-
-
-def _pairs(task: Task) -> int:
-    """The number of pairs that a sum over both clouds has."""
-    return task.particles * (task.particles + task.targets)
 
 
 def _plain(value: Any) -> Any:

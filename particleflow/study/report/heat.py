@@ -16,6 +16,8 @@ from particleflow.study.statistics import Interval
 TONES = 13
 # The ratio to the floor from which all cells have the last tone; 1 has the first.
 WORST = 10.0
+# Decimal places of differences, in floors: smaller ones mean nothing.
+PLACES = 3
 
 
 def tones(dark: bool) -> list[tuple[str, str]]:
@@ -94,9 +96,10 @@ def differences(result: Rows) -> dict[str, Any]:
 
 
 def cell_of_difference(gap: Interval, *, best: bool) -> dict[str, str]:
-    """The cell of a paired difference to the best; `best`: it may be 0."""
-    span = "failed" if gap.median == math.inf else _span(gap, 2)
-    return {"text": _short(gap.median, sign="+"), "span": span, "kind": "same" if best else "worse"}
+    """The cell of a paired difference to the best, to a thousandth; `best`: it may be 0."""
+    middle, low, high = (round(value, PLACES) + 0.0 for value in (gap.median, gap.low, gap.high))
+    span = "failed" if middle == math.inf else _span(Interval(middle, low, high, gap.count), 2)
+    return {"text": _short(middle, sign="+"), "span": span, "kind": "same" if best else "worse"}
 
 
 def wins(result: Rows) -> dict[str, int]:
@@ -120,7 +123,7 @@ def sentence(result: Rows) -> str:
     each = "" if len(leading) == 1 else " each"
     return (
         f"No single flow is best on all tasks. {_and(leading)} {verb} most often best, or equal to"
-        f" the best: on {most} of {total} tasks{each}. Best or equal on all tasks: none."
+        f" the best: on {most} of {total} tasks{each}."
     )
 
 
