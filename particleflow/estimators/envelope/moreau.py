@@ -121,7 +121,7 @@ class DrMMD(Regularised):
 
     Cost: as one Newton iteration of `KALE`.
 
-    Source: Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur (2024).
+    Source: Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur (2025).
 
     >>> estimator = pf.estimators.DrMMD(pf.kernels.Gaussian(0.2), lam=1e-2)         # doctest: +SKIP
     """
