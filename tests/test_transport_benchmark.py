@@ -106,7 +106,7 @@ def test_a_better_estimate_with_worse_samples() -> None:
     assert trained["energy"] < 0.7 * perfect["energy"]
 
 
-def test_the_critics_are_four() -> None:
+def test_the_critics_are_five() -> None:
     assert list(critics(1.0)) == list(transport.CRITICS)
 
 

@@ -14,13 +14,14 @@ from particleflow.estimators import (
     CTransformCritic,
     Estimator,
     GradientPenaltyCritic,
+    TrainedCTransformCritic,
     WeightClippingCritic,
 )
 from particleflow.samplers.base import Sampler
 
 W1 = pf.metrics.W1()
 ENERGY = pf.metrics.EnergyDistance()
-CRITICS = ("c-transform", "Sinkhorn", "WGAN-GP", "WGAN, clipped")
+CRITICS = ("c-transform", "Sinkhorn", "c-transform, trained", "WGAN-GP", "WGAN, clipped")
 REAL = "real digits"
 
 
@@ -145,6 +146,7 @@ def critics(unit: float) -> dict[str, Estimator]:
             (
                 CTransformCritic(),
                 soft,
+                TrainedCTransformCritic(batch=64),
                 GradientPenaltyCritic(batch=64),
                 WeightClippingCritic(batch=64),
             ),

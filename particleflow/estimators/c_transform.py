@@ -91,9 +91,7 @@ def distances(a: Float[Tensor, "A d"], b: Float[Tensor, "B d"]) -> Float[Tensor,
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def costs(
-    a: Float[Tensor, "A d"], b: Float[Tensor, "B d"], order: Order
-) -> Float[Tensor, "A B"]:
+def costs(a: Float[Tensor, "A d"], b: Float[Tensor, "B d"], order: Order) -> Float[Tensor, "A B"]:
     """|a_i - b_j|^order / order."""
     return distances(a, b) if order == 1 else distances(a, b) ** 2 / 2
 
