@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow._refusals import Keyword, RefusedValueError
 from particleflow.estimators import MMD
 from particleflow.estimators.base import KernelEnergy
 from particleflow.estimators.stragglers import KernelStragglers, Stragglers
@@ -161,9 +162,11 @@ def stragglers(
         _checks_of_pull(flow, pull, distance)
         factor = constant_slope(flow.mobility)
         if factor is None and isinstance(flow.mobility, Mobility):
-            raise ValueError(
-                f"`pull` needs a flow whose mobility has a constant slope, got {flow.mobility}: its"
-                " slope would rescale the pull: use reborn=True"
+            raise RefusedValueError(
+                "pull",
+                "needs a flow whose mobility has a constant slope",
+                flow.mobility,
+                ("its slope would rescale the pull: use ", Keyword("reborn", True)),
             )
         companion = MMD(pull)
     kind = KernelStragglers if isinstance(flow.estimator, KernelEnergy) else Stragglers
@@ -201,9 +204,11 @@ def _checks_of_pull(flow: Flow, pull: Kernel, beyond: float) -> None:
             " pf.kernels.Energy()"
         )
     if isinstance(flow.reaction, ForceTransport):
-        raise ValueError(
-            f"`pull` is of no use beside force transport, got {pull}: mass reaches any distance"
-            " already: leave it out"
+        raise RefusedValueError(
+            "pull",
+            "is of no use beside force transport",
+            pull,
+            "mass reaches any distance already: leave it out",
         )
 
 

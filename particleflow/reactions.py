@@ -276,7 +276,7 @@ def longest_dt(
     fastest = float(first.double().square().mean().sqrt()) / FOLD * SHARE
     for cloud in moves:
         log_mass = cloud.mass.log()
-        direction = Draws(0).normal("masses", 0, log_mass)
+        direction, quotient = Draws(0).normal("masses", 0, log_mass), 0.0
         for _ in range(TRIED if estimator.deterministic else 0):
             direction = direction - direction.mean()
             direction = direction / direction.square().mean().sqrt()

@@ -470,8 +470,8 @@ def test_how_many_dimensions_there_are(tmp_path):
             ["mono", "w1"],
             {"w1": {"first_steps": 9}},
             (
-                "`first_steps` is for the critic clip, gp, lipschitz or c-transform, and the critic is exact:"
-                " leave it out"
+                "`first_steps` is for the critic clip, gp, lipschitz or c-transform, and the critic"
+                " is exact: leave it out"
             ),
         ),
         (

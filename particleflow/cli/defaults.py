@@ -24,6 +24,9 @@ RECORDS = 50
 LAM = 0.1
 # The relative error of sums over pairs; far below the sampling error of such clouds.
 RTOL = 1e-5
+# The share of N below which the effective number of particles calls for a resampling; the default
+# of `renewals`.
+RESAMPLE = 0.5
 # Steps of Adam before a network's first step; the default of `estimators`.
 FIRST_STEPS = 1000
 # The most points for which one thread is used. A second thread gains nothing for them, and on busy

@@ -5,10 +5,26 @@ This file imports only the standard library: `particleflow --help` answers at on
 
 from __future__ import annotations
 
-from particleflow.cli.defaults import ANNEAL, FIRST_STEPS, HALVINGS, LAM, LONGEST, RTOL, STEPS
+from particleflow.cli.defaults import (
+    ANNEAL,
+    FIRST_STEPS,
+    HALVINGS,
+    LAM,
+    LONGEST,
+    RESAMPLE,
+    RTOL,
+    STEPS,
+)
 from particleflow.cli.names import FLOWS
 from particleflow.cli.option import FLOW, Option, Tuned
-from particleflow.cli.parts import CRITICS, INTEGRATORS, KERNELS, MOBILITIES, RATIOS
+from particleflow.cli.parts import (
+    CRITICS,
+    INTEGRATORS,
+    KERNELS,
+    MOBILITIES,
+    RATIOS,
+    STRAGGLERS,
+)
 
 # The options of the flows, which `options` lists among the others.
 FLOW_OPTIONS = (
@@ -171,6 +187,47 @@ FLOW_OPTIONS = (
         most=LONGEST,
         default=FIRST_STEPS,
         tuned=Tuned(100, 3000),
+    ),
+    Option(
+        "birth_death",
+        "number",
+        FLOW,
+        "all but langevin: the rate at which masses change beside the motion, their total kept: by"
+        " birth and death (Fisher-Rao), of ift by force transport (default: 0, masses stay; of ift"
+        f" {FLOWS['ift'].defaults['birth_death']:g})",
+        "RATE",
+        least=0,
+    ),
+    Option(
+        "resample",
+        "number",
+        FLOW,
+        "where masses change: resample when the effective number of particles is below this share"
+        f" of all; 0: never (default: {RESAMPLE:g})",
+        "SHARE",
+        least=0,
+        most=0.99,
+        lower=f"{RESAMPLE:g} is usual",
+        default=RESAMPLE,
+    ),
+    Option(
+        "stragglers",
+        "text",
+        FLOW,
+        "all but langevin: what is done with particles beyond the kernel's reach (default: none)",
+        "NAME",
+        STRAGGLERS,
+        default="none",
+    ),
+    Option(
+        "beyond",
+        "number",
+        FLOW,
+        "the distance to the nearest target point beyond which a particle is a straggler (default:"
+        " where the kernel has fallen to 1 %, of a gaussian 3 bandwidths)",
+        "L",
+        above=0,
+        remedy="leave it out to have one chosen",
     ),
     Option(
         "temperature",

@@ -14,7 +14,7 @@ from particleflow._refusals import RefusedValueError
 from particleflow._typing import Points
 from particleflow.adaptive import Continuation
 from particleflow.automatic import SPREAD, AutoFlow, copies
-from particleflow.cli import idle, scales
+from particleflow.cli import idle, moves, scales
 from particleflow.cli.defaults import HALVINGS, STEPS
 from particleflow.cli.idle import PACED, acting, share
 from particleflow.cli.names import FLOWS, TARGETS
@@ -159,6 +159,8 @@ PARTS: Mapping[str, Callable[[Maker, Record], Any]] = {
     "critic": lambda maker, _: maker.make(CRITICS[maker.value("critic")]),
     "noise": _noise,
     "target": _density,
+    "rate": lambda maker, _: moves.rate(maker),
+    "resample": lambda maker, _: moves.resample(maker),
 }
 
 
@@ -183,7 +185,8 @@ def plan(
     for option in record.options:
         if BY_NAME[option].nothing is not None:  # the table holds it even where it does not act
             maker.value(option)
-    flow = _parted(flow, maker)
+    unpulled = moves.unbalanced(_parted(flow, maker), maker)
+    flow = moves.watched(unpulled, maker)
     integrator = INTEGRATORS[stepper].make()
     _refuse_pacing(integrator, flow, name)
     if integrator.stages > 1 and not flow.estimator.deterministic:
@@ -197,7 +200,10 @@ def plan(
         integrator.check(flow, FixedTarget(None))
     dt = of_flow(problem.settings, name, "dt")
     maker.table["dt"] = (
-        integrators.suggested_dt(integrator, flow, problem.x0, problem.y)
+        min(
+            integrators.suggested_dt(integrator, each, problem.x0, problem.y)
+            for each in {id(each): each for each in (flow, unpulled)}.values()
+        )
         if dt is None
         else _checks.positive(dt, "dt", remedy=BY_NAME["dt"].remedy)
     )

@@ -8,7 +8,7 @@ from particleflow._refusals import Argument, RefusedValueError
 from particleflow.cli.defaults import ANNEAL
 from particleflow.cli.names import FLOWS
 from particleflow.cli.options import BY_NAME, OPTIONS
-from particleflow.cli.parts import METRICS
+from particleflow.cli.parts import METRICS, STRAGGLERS
 from particleflow.cli.records import Record
 from particleflow.cli.toml import Settings, given, of_flow
 
@@ -16,6 +16,8 @@ from particleflow.cli.toml import Settings, given, of_flow
 OF_KERNEL = ("kernel", "bandwidth")
 # The integrator whose steps follow the flow.
 PACED = "paced"
+# What is done with stragglers whose velocity then jumps.
+PULLED = "pulled"
 # Words for a bandwidth that stays.
 CONSTANT = (Argument("anneal"), " is 0: it stays the same with ", Argument("dt"), " too")
 
@@ -54,6 +56,18 @@ def refuse_unused(asked: Settings, settings: Settings, flows: Sequence[str]) -> 
             "start_bandwidth",
             (Argument("start_bandwidth"), " is where a bandwidth falls from, and ", *CONSTANT),
             remedy="leave it out",
+        )
+    if asked.get("beyond") is not None and not any(stragglers(settings, f).where for f in flows):
+        raise RefusedValueError(
+            "beyond",
+            (Argument("beyond"), " is where stragglers begin, and nobody looks for them"),
+            remedy=("leave it out, or add ", Argument("stragglers"), " told"),
+        )
+    if asked.get("resample") is not None and not any(changing(settings, f) for f in flows):
+        raise RefusedValueError(
+            "resample",
+            (Argument("resample"), " is for masses that change, and these stay the same"),
+            remedy=("leave it out, or add ", Argument("birth_death"), " 1"),
         )
     if "beta_half" in asked and of_flow(settings, "mmd-noise", "beta") == 0:
         raise RefusedValueError(
@@ -114,14 +128,27 @@ def stepper(settings: Settings, flow: str) -> str:
     """The integrator of a flow.
 
     Steps are paced in flows whose kernel may be annealed: no fixed dt suits all bandwidths. Who
-    gives dt wants steps of that length.
+    gives dt wants steps of that length, and the velocity of a straggler that is pulled jumps.
     """
     record = FLOWS[flow]
     free = "anneal" in record.options and of_flow(settings, flow, "dt") is None
+    free = free and stragglers(settings, flow).name != PULLED
     paced = free and "kernel" in acting(settings, flow)
     usual = record.defaults.get("integrator", PACED if paced else "euler")
     found: str = given(of_flow(settings, flow, "integrator"), usual)
     return found
+
+
+def stragglers(settings: Settings, flow: str) -> Record:
+    """What is done with the stragglers of a flow."""
+    return chosen(settings, flow).get("stragglers", STRAGGLERS["none"])
+
+
+def changing(settings: Settings, flow: str) -> bool:
+    """Do the masses of a flow change?"""
+    usual = FLOWS[flow].defaults.get("birth_death", 0)
+    asked = given(of_flow(settings, flow, "birth_death"), usual)
+    return "birth_death" in FLOWS[flow].options and asked > 0
 
 
 def share(settings: Settings, flow: str) -> float:

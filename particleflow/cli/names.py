@@ -17,6 +17,8 @@ PICTURES = (".png", ".jpg", ".jpeg")
 
 # The options of a flow that may take a kernel whose bandwidth falls.
 ANNEALED = ("kernel", "bandwidth", "anneal", "start_bandwidth")
+# The options of every flow with a target's points: masses that change, and stragglers.
+MOVES = ("birth_death", "resample", "stragglers", "beyond")
 
 FLOWS = table(
     Flow(
@@ -25,7 +27,7 @@ FLOWS = table(
         " bandwidth falls from the size of both clouds",
         where="particleflow.flows:mmd_flow",
         arguments=("kernel", "bandwidth", "pairwise"),
-        options=("rtol", *ANNEALED),
+        options=("rtol", *ANNEALED, *MOVES),
         defaults={"kernel": "imq"},
     ),
     Flow(
@@ -34,7 +36,7 @@ FLOWS = table(
         " bandwidths apart",
         where="particleflow.flows:mmd_flow",
         arguments=("kernel", "bandwidth", "pairwise"),
-        options=("rtol", *ANNEALED),
+        options=("rtol", *ANNEALED, *MOVES),
     ),
     Flow(
         name="mmd-noise",
@@ -42,14 +44,14 @@ FLOWS = table(
         " decaying to zero",
         where="particleflow.flows:mmd_flow",
         arguments=("kernel", "noise", "pairwise"),
-        options=("rtol", "beta", "beta_half", "kernel", "bandwidth"),
+        options=("rtol", "beta", "beta_half", "kernel", "bandwidth", *MOVES),
     ),
     Flow(
         name="kale",
         line="gradient flow of KALE, between MMD (large lam) and KL (small lam)",
         where="particleflow.flows:kale_flow",
         arguments=("kernel", "lam", "bandwidth", "pairwise"),
-        options=("rtol", "lam", *ANNEALED),
+        options=("rtol", "lam", *ANNEALED, *MOVES),
         # KALE solves for its witness with these sums, to a smaller tolerance
         defaults={"rtol": 1e-10},
         positive=True,
@@ -60,7 +62,7 @@ FLOWS = table(
         " h is the --mobility",
         where="particleflow.flows:mono_flow",
         arguments=("estimator", "mobility"),
-        options=("rtol", "ratio", "mobility", "shift", "lam", "first_steps", *ANNEALED),
+        options=("rtol", "ratio", "mobility", "shift", "lam", "first_steps", *ANNEALED, *MOVES),
         positive=True,
     ),
     Flow(
@@ -69,7 +71,16 @@ FLOWS = table(
         " --critic",
         where="particleflow.flows:wgan_flow",
         arguments=("critic",),
-        options=("critic", "first_steps"),
+        options=("critic", "first_steps", *MOVES),
+    ),
+    Flow(
+        name="ift",
+        line="mmd with --anneal 0, whose masses change too: interaction-force transport",
+        where="particleflow.moves:ift_flow",
+        arguments=("kernel", "rate", "pairwise", "resample"),
+        options=("rtol", "kernel", "bandwidth", *MOVES),
+        defaults={"birth_death": 1.0},
+        positive=True,
     ),
     Flow(
         name="langevin",

@@ -25,6 +25,7 @@ from particleflow.cli.flow_options import FLOW_OPTIONS
 from particleflow.cli.names import (
     COMPARED,
     FLOWS,
+    MOVES,
     PICTURES,
     POINT_FILES,
     STARTS,
@@ -212,10 +213,11 @@ NOT_LIVE = (
     "anneal",
     "start_bandwidth",
     "beta_half",
+    *MOVES,
     "threads",
 )
-# The names that `live` lacks: there a bandwidth stays until its slider moves.
-LACKING = {"flow": ("auto",), "integrator": ("paced",)}
+# The names that `live` lacks: there a bandwidth stays until its slider moves, and masses stay.
+LACKING = {"flow": ("auto", "ift"), "integrator": ("paced",)}
 
 
 def options_of(command: str) -> tuple[Option, ...]:

@@ -149,6 +149,31 @@ CRITICS = table(
         options=("first_steps",),
     ),
 )
+STRAGGLERS = table(
+    Record(name="none", line="nobody looks for them"),
+    Record(
+        name="told",
+        line="counted; the run is the same",
+        where="particleflow.moves:stragglers",
+        arguments=("flow", "beyond"),
+        options=("beyond",),
+    ),
+    Record(
+        name="pulled",
+        line="they move as in the MMD flow of the energy kernel, which reaches everywhere",
+        where="particleflow.moves:stragglers",
+        arguments=("flow", "beyond", "pull"),
+        options=("beyond",),
+    ),
+    Record(
+        name="reborn",
+        line="placed at other particles after each step",
+        where="particleflow.moves:stragglers",
+        arguments=("flow", "beyond"),
+        fixed={"reborn": True},
+        options=("beyond",),
+    ),
+)
 MOBILITIES = table(
     Record(
         name="logit",

@@ -161,6 +161,7 @@ NOT_HERE = {
 # The words of a remedy for an argument of the library that has no flag.
 INSTEAD = {
     "wide": "or take --pca",
+    "reborn": "--stragglers reborn",
     "header": "put a line of names above it",
     "threshold": "",
 }

@@ -115,7 +115,7 @@ def beside(line: str, advice: str, width: int | None) -> str:
 
 
 def _measured(task: Task, outcome: Outcome, told: dict[str, Summary]) -> Iterator[str]:
-    """The other metrics, and the sums over pairs, of all flows: a line each."""
+    """The other metrics, the sums over pairs, stragglers and renewals of all flows: a line each."""
     drawn = any(one.drawn for one in told.values())
     names = list(task.metrics)
     for name, label in zip(names, measured_names(names, outcome.paths), strict=True):
@@ -135,6 +135,7 @@ def _measured(task: Task, outcome: Outcome, told: dict[str, Summary]) -> Iterato
     ways = [f"{way}{flows}" for way, flows in which.items() if way]
     if ways:
         yield f"sums: {', '.join(ways)}"
+    yield from (f"{flow}: {note}" for flow, one in told.items() for note in one.notes)
 
 
 def _messages(outcome: Outcome) -> Iterator[str]:
