@@ -6,7 +6,7 @@ import pytest
 
 from particleflow import Trajectory
 from particleflow.cli import main, names, options
-from particleflow.cli.flows import Maker
+from particleflow.cli.maker import Maker
 from particleflow.cli.records import Flow
 
 GENTLE = Flow(

@@ -7,7 +7,8 @@ and where that lives. Nothing slow is imported before it is needed. In reading o
 - `records`, `names`, `parts`: the names that options take, a record for each; `synonyms` of them.
 - `option`, `options`, `defaults`, `values`: the options, their defaults and the check of values.
 - `toml`, `paths`, `idle`, `sweeps`: settings in a file, options that would do nothing, and sweeps.
-- `files`, `starts`, `flows`, `task`: from settings to points, flows and all that a run needs.
+- `files`, `starts`, `maker`, `moves`, `flows`, `task`: from settings to points, flows and all that
+  a run needs.
 - `folder`, `report`, `outputs`, `table`, `threads`: the files and the report that a run leaves.
 - `draws`, `contenders`, `studies`, `standings`: `compare` with many seeds, tuning or sweeps.
 - `live`: from settings to the scenes of the page that steers a running flow.

@@ -9,8 +9,8 @@ from typing import Any
 from particleflow import samplers
 from particleflow.cli import sweeps
 from particleflow.cli.flows import Plan, plan
-from particleflow.cli.flows import Problem as Parts
 from particleflow.cli.idle import acting
+from particleflow.cli.maker import Problem as Parts
 from particleflow.cli.names import FLOWS
 from particleflow.cli.option import Option
 from particleflow.cli.options import BY_NAME

@@ -22,8 +22,9 @@ from particleflow._words import nearest
 from particleflow.cli import starts
 from particleflow.cli.defaults import MOST_SHOWN, SHOWN
 from particleflow.cli.files import Choices, drawn, target
-from particleflow.cli.flows import PARTS, Maker, Problem, plan
+from particleflow.cli.flows import PARTS, plan
 from particleflow.cli.idle import acting
+from particleflow.cli.maker import Maker, Problem
 from particleflow.cli.names import FLOWS, TARGETS
 from particleflow.cli.option import Option
 from particleflow.cli.options import options_of

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from particleflow import _checks, flows, kernels
 from particleflow import moves as made
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow.cli import idle
+from particleflow.cli.maker import Maker
 from particleflow.cli.names import FLOWS
 from particleflow.cli.toml import of_flow
 from particleflow.kernels.reach import reach_of
-
-if TYPE_CHECKING:
-    from particleflow.cli.flows import Maker
 
 
 def rate(maker: Maker) -> float:

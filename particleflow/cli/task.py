@@ -26,7 +26,8 @@ from particleflow.cli.defaults import (
     processors,
 )
 from particleflow.cli.files import Choices, drawn, target
-from particleflow.cli.flows import Plan, Problem, plan
+from particleflow.cli.flows import Plan, plan
+from particleflow.cli.maker import Problem
 from particleflow.cli.names import TARGETS
 from particleflow.cli.options import OPTIONS
 from particleflow.cli.parts import EXACT_AT_MOST, METRICS
