@@ -414,20 +414,20 @@ def error_of(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["run"], "--flow is missing: one of auto, mmd, mmd-noise, kale, mono, w1, langevin"),
+        (["run"], "--flow is missing: one of auto, mmd, mmd-noise, kale, mono, w1, ift, langevin"),
         (["--debugg"], "unknown argument '--debugg'"),
         (
             ["run", "--flow", "kael"],
             (
-                "--flow must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael';"
-                " did you mean 'kale'?"
+                "--flow must be one of auto, mmd, mmd-noise, kale, mono, w1, ift, langevin, got"
+                " 'kael'; did you mean 'kale'?"
             ),
         ),
         (
             ["compare", "--flows", "mmd,kael"],
             (
-                "--flows must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got 'kael';"
-                " did you mean"
+                "--flows must be one of auto, mmd, mmd-noise, kale, mono, w1, ift, langevin, got"
+                " 'kael'; did you mean"
             ),
         ),
         (["compare", "--flows", "mmd,mmd"], "--flows must name each once, got mmd,mmd"),

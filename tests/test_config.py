@@ -58,6 +58,7 @@ def test_every_flow_of_the_catalogue_can_be_built(name):
             "kale": KALE,
             "mono": KDE,
             "w1": CTransformCritic,
+            "ift": MMD,
             "langevin": ClosedForm,
         }[name]
     )
@@ -592,8 +593,8 @@ def test_what_is_written_is_read_back(tmp_path):
         (
             "flow = 'kael'",
             (
-                "`flow` in FILE must be one of auto, mmd, mmd-noise, kale, mono, w1, langevin, got"
-                " 'kael'; did you mean 'kale'?"
+                "`flow` in FILE must be one of auto, mmd, mmd-noise, kale, mono, w1, ift, langevin,"
+                " got 'kael'; did you mean 'kale'?"
             ),
         ),
         (

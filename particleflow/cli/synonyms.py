@@ -21,6 +21,7 @@ NAMES: dict[str, dict[str, str]] = {
             "mono": "monoflow kl gan js",
             "mmd-noise": "noise noisy",
             "w1": "wgan wasserstein ot emd",
+            "ift": "force-transport unbalanced",
             "langevin": "ula sgld brownian",
         }
     ),
@@ -96,6 +97,14 @@ NAMES: dict[str, dict[str, str]] = {
             "euler-maruyama": "em maruyama sde",
         }
     ),
+    "stragglers": _others(
+        {
+            "none": "off no ignored left",
+            "told": "count counted report",
+            "pulled": "pull energy",
+            "reborn": "rebirth resampled",
+        }
+    ),
     "metrics": _others(
         {
             "w2": "wasserstein w2sq w2-squared w2^2 ot wasserstein2",
@@ -122,6 +131,8 @@ OTHER_FLAGS = _others(
         "integrator": "solver",
         "start": "source init x0",
         "beta": "noise",
+        "birth_death": "fisher-rao unbalanced reaction",
+        "stragglers": "strays",
         "threads": "jobs workers cores",
         "rtol": "tolerance tol accuracy",
         "film": "animation animate movie video gif mp4",
