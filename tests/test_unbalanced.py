@@ -200,6 +200,17 @@ def test_a_suggested_step_heeds_the_masses() -> None:
     assert longest_dt(MMD(K), still, Cloud(X), Cloud(Y)) == math.inf
 
 
+def test_where_no_rates_are_measured_masses_change_by_an_e_fold_at_most(unchecked) -> None:
+    """A network in training has none: what a step changes at the start decides."""
+    critic = pf.estimators.WeightClippingCritic(width=4, depth=1, first_steps=3)
+    flow = pf.wgan_flow(critic)
+    slow, fast = (pf.unbalanced(flow, rate).suggest_dt(X, Y) for rate in (1e-3, 1e3))
+    assert slow == flow.suggest_dt(X, Y)
+    fit = pf.fit(critic, X, Y)
+    change = fast * flow.force(Cloud(X), fit)
+    assert float((1e3 * (change - change.mean())).square().mean().sqrt()) <= 1
+
+
 def test_totals_that_differ_are_told() -> None:
     with pytest.warns(RuntimeWarning, match="total mass of 2 and `target` of 1, and .* constant"):
         pf.simulate(pf.unbalanced(pf.mmd_flow(K)), Cloud(X, mass=2 * M0), Y, steps=1, dt=0.1)

@@ -19,6 +19,7 @@ from particleflow.cli.parts import (
     MOBILITIES,
     RATIOS,
     RECORDED,
+    STRAGGLERS,
 )
 from particleflow.cli.records import Record
 
@@ -132,6 +133,7 @@ def listing() -> str:
         "ratios (--ratio, of the flow mono), target / particles": RATIOS,
         "mobilities (--mobility, of the flow mono)": MOBILITIES,
         "critics (--critic, of the flow w1)": CRITICS,
+        "stragglers (--stragglers), particles beyond the kernel's reach": STRAGGLERS,
         "integrators (--integrator)": INTEGRATORS,
         "metrics (--metrics)": METRICS,
         "films (--film)": FILMS,

@@ -14,7 +14,7 @@ from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._threads import processors
 from particleflow._words import shown
-from particleflow.cli import idle, paths, sweeps
+from particleflow.cli import folder, idle, paths, sweeps
 from particleflow.cli.contenders import OF_RUN, Make, contenders
 from particleflow.cli.defaults import MOST_JOBS
 from particleflow.cli.draws import Drawn
