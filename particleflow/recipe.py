@@ -87,8 +87,10 @@ class Replayed:
         anew otherwise. Masses do not move points. Particles that a renewal places anew (resampling,
         stragglers) jump, and points of z do not. Under `Momentum` and `Adam` z begins at rest.
 
-        Backward each step is inverted: z + step(z) = y is solved for z, to rounding. So there and
-        back is the identity, whatever the order of the scheme and the length of its steps.
+        Backward each step T is inverted: T(z) = y is solved for z, to rounding. So there and back
+        is the identity, whatever the order of the scheme, as long as its steps are one to one. A
+        step too long for that, or a kernel with a kink, may lead to y from several points, of which
+        one is found, or from none: the answer is then NaN, with a warning.
 
         Cost: that of the run, and O(M (N + M')) for each fit, M' the target's points; backward
         twice that of the run, and some 10 to 30 evaluations for each step. Memory is O(M d), and a
@@ -109,7 +111,7 @@ class Replayed:
         ------
         ValueError
             The trajectory has no flow (`with_flow`), or it does not lead to its own records; or,
-            backward, the flow is random, a step has no inverse, or the integrator has a memory.
+            backward, the flow is random, the integrator has a memory, or no point has an origin.
 
         >>> path = pf.simulate(flow, x0, target, steps=100)         # doctest: +SKIP
         >>> moved = path.transport(fresh)                           # doctest: +SKIP
@@ -127,8 +129,9 @@ class Replayed:
 
         with the derivative dT_n (d, d) of each step with all its stages, in closed form:
         I + dt (h'(w) Hess w + h''(w) grad w grad w') for Euler. So q is exact for the map that was
-        computed, whatever dt is, and integrates to one. As dt -> 0, log det dT_n tends to
-        dt div v.
+        computed, whatever dt is, and integrates to one, as long as the steps are one to one. Where
+        a step folds space (det <= 0), or has no origin, the answer is NaN, with a warning: its dt
+        is too long there. As dt -> 0, log det dT_n tends to dt div v.
 
         The witness must have a Hessian: MMD, KALE, Moreau, DrMMD, KDE, ULSIF, RuLSIF and KLIEP
         with a smooth kernel, ClosedForm with a differentiable density. Cost: `transport` backward,
@@ -147,8 +150,7 @@ class Replayed:
         ------
         ValueError, TypeError
             As `transport` backward; there is no `start`; the flow has noise, diffusion or masses
-            that change; the witness has no Hessian, as where a kernel has a kink; a step folds
-            space, since its dt is too long.
+            that change; the witness has no Hessian, as where a kernel has a kink.
 
         >>> law = pf.samplers.Gaussian(dim=2, std=0.2)                           # doctest: +SKIP
         >>> path = pf.simulate(flow, law.sample(300), target, steps=100)         # doctest: +SKIP

@@ -101,10 +101,15 @@ def log_density(path: Trajectory, z: Any, *, start: Any, record: int) -> Values:
     points, law = moving.points_of(path, z), _density(start, "start")
     check_density(path)
     total = torch.zeros(len(points), dtype=torch.float64, device=points.device)
-    for step in moving.back(path, record):
-        points = moving.undone(step, points)
-        total = total - _log_det(step, points)
-    return (law(points).double() + total).to(points.dtype)
+    origin = moving.Origin(points)
+    for step in moving.back(path, record, origin):
+        log_det = _log_det(step, origin.z)
+        total[origin.rows] -= log_det
+        origin.keep(~log_det.isnan())
+    origin.tell(len(points), record)
+    found = torch.full_like(total, torch.nan)
+    found[origin.rows] = law(origin.z).double() + total[origin.rows]
+    return found.to(points.dtype)
 
 
 def kl(path: Trajectory, target: Any, *, start: Any, n: int, seed: int, record: int) -> Divergence:
@@ -124,6 +129,13 @@ def kl(path: Trajectory, target: Any, *, start: Any, n: int, seed: int, record: 
     for step, after in moving.on(path, record, z):
         log_q = log_q - _log_det(step, z)
         z = after
+    if bool(log_q.isnan().any()):
+        raise RefusedValueError(
+            "path",
+            "must fold no space to have a divergence",
+            f"det dT <= 0 in the steps of {int(log_q.isnan().sum())} of {n} points",
+            "make the run with a smaller dt",
+        )
     ratio = log_q - aim(z).double()
     return Divergence(float(ratio.mean()), float(ratio.std()) / math.sqrt(n), n)
 
@@ -174,19 +186,9 @@ def _check_smooth(leg: Leg) -> None:
 
 
 def _log_det(step: Step, z: Points) -> Values:
-    """log det dT at the points z of a step T; refused where T turns space over."""
-    found = torch.cat([step.log_det(part) for part in z.split(moving.rows(z))])
-    folded = int(found.isnan().sum())
-    if folded:
-        clock = step.move.state.clock
-        raise RefusedValueError(
-            "dt",
-            "must be short enough that no step folds space",
-            f"det dT <= 0 at {folded} of {len(z)} points in step {clock.step} of dt ="
-            f" {step.move.used:g}",
-            "make the run with a smaller dt",
-        )
-    return found
+    """log det dT at the points z of a step T; NaN where it turns space over."""
+    parts = z.split(moving.rows(z)) if len(z) else ()
+    return torch.cat([step.log_det(part) for part in parts]) if parts else z.new_zeros(0).double()
 
 
 def _density(given: Any, name: str) -> LogDensity:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from particleflow import _checks
@@ -36,15 +38,18 @@ def transport(path: Trajectory, z: Any, *, record: int, backward: bool, records:
         )
     if backward:
         check_inverse(path)
-        for step in back(path, record):
-            points = undone(step, points)
-        return points
-    wanted, found = {int(step) for step in path.steps}, [points]
+        found, origin = torch.full_like(points, torch.nan), Origin(points)
+        for _ in back(path, record, origin):
+            pass
+        origin.tell(len(points), record)
+        found[origin.rows] = origin.z
+        return found
+    wanted, seen = {int(step) for step in path.steps}, [points]
     for step, after in on(path, record, points):
         points = after
         if records and step.move.state.clock.step + 1 in wanted:
-            found.append(points)
-    return torch.stack(found) if records else points
+            seen.append(points)
+    return torch.stack(seen) if records else points
 
 
 def points_of(path: Trajectory, z: Any) -> Points:
@@ -75,28 +80,52 @@ def on(path: Trajectory, record: int, points: Points) -> Iterator[tuple[Step, Po
         yield step, points
 
 
-def back(path: Trajectory, record: int) -> Iterator[Step]:
-    """Each step of the run, the last one first."""
+def _end(step: Step, z: Points) -> Points:
+    return step.moved(z, {})[0]
+
+
+class Origin:
+    """Points on their way back, without those for which a step had no origin.
+
+    Attributes
+    ----------
+    z : (Q, d) tensor
+    rows : (Q,) tensor
+        Their places among the points from which the way began.
+    """
+
+    def __init__(self, points: Points) -> None:
+        self.z, self.rows = points, torch.arange(len(points), device=points.device)
+
+    def keep(self, kept: Bool[Tensor, "Q"]) -> None:
+        self.z, self.rows = self.z[kept], self.rows[kept]
+
+    def tell(self, n: int, record: int) -> None:
+        """Warn of the points that were lost, of n; refused where none is left."""
+        lost = n - len(self.rows)
+        if not lost:
+            return
+        told = (
+            "has no origin that was found, or steps that fold space",
+            f"{lost} of {n} points",
+            f"at record {record} the run leads to them from nowhere, or from several places: make"
+            " it with a smaller dt; where a kernel has a kink, a step may have no inverse",
+        )
+        if lost == n:
+            raise RefusedValueError("z", *told)
+        _checks.warn("`z` {}: {} are NaN; {}".format(*told))
+
+
+def back(path: Trajectory, record: int, origin: Origin) -> Iterator[Step]:
+    """Each step of the run, the last one first, with `origin` before it."""
     for leg, move in steps_back(path, record):
-        yield Step(leg, move)
-
-
-def undone(step: Step, points: Points) -> Points:
-    """The points before a step. Refused where it has no inverse."""
-    found = []
-    for part in points.split(rows(points)):
-        z, lost = inverted(lambda at: step.moved(at, {})[0], part)
-        if bool(lost.any()):
-            clock = step.move.state.clock
-            raise RefusedValueError(
-                "z",
-                f"must be reached by step {clock.step}, from t = {clock.t:g}",
-                f"{int(lost.sum())} of {len(part)} points for which no origin was found",
-                "make the run with a smaller dt; where a kernel has a kink, a step may have no"
-                " inverse",
-            )
-        found.append(z)
-    return torch.cat(found)
+        step = Step(leg, move)
+        parts = origin.z.split(rows(origin.z)) if len(origin.z) else ()
+        found = [inverted(partial(_end, step), part) for part in parts]
+        if found:
+            origin.z = torch.cat([z for z, _ in found])
+            origin.keep(~torch.cat([lost for _, lost in found]))
+        yield step
 
 
 def check_inverse(path: Trajectory) -> None:
