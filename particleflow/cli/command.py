@@ -20,9 +20,9 @@ from particleflow._words import closest, did_you_mean, shown
 from particleflow.cli import idle, sweeps, synonyms, toml
 from particleflow.cli.names import COMPARED, FLOWS
 from particleflow.cli.option import Option
-from particleflow.cli.paths import CONFIG, is_kept
 from particleflow.cli.options import BY_NAME, in_flags, options_of
 from particleflow.cli.parser import COMMANDS, listing, parser
+from particleflow.cli.paths import CONFIG, is_kept
 from particleflow.cli.toml import MARK, Settings
 from particleflow.cli.values import from_text
 from particleflow.stopping import Stop

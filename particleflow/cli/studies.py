@@ -12,12 +12,13 @@ from pathlib import Path
 from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._words import shown
-from particleflow.cli import folder, idle, sweeps
+from particleflow.cli import idle, sweeps
 from particleflow.cli.contenders import OF_RUN, Make, contenders
 from particleflow.cli.defaults import MOST_JOBS, processors
 from particleflow.cli.draws import Drawn
 from particleflow.cli.options import BY_NAME, OPTIONS
 from particleflow.cli.outputs import make_file
+from particleflow.cli.paths import CONFIG
 from particleflow.cli.report import COMPLETED, ENDED_BADLY, Outcome, listed, shared
 from particleflow.cli.standings import standings
 from particleflow.cli.task import Task, task
@@ -214,7 +215,7 @@ def run(planned: Comparison, out: Path, *, repeat: str, stop: Stop, streams: Pri
             streams.out.write(f"{name}: {why}\n")
         if result.interrupted:
             streams.out.write(f"stopped by {stop.said}: the same command goes on from here\n")
-        files = [out / folder.CONFIG, *outcome.files]
+        files = [out / CONFIG, *outcome.files]
         told = "  ".join(file.name for file in files)
         streams.out.write(f"\nin {streams.results}:  {told}\n")
     if outcome.interrupted or stop.signal:
