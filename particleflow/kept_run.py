@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from particleflow import _checks, stored
-from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Store
 from particleflow.checkpointing import Place
 from particleflow.clouds import Cloud
+from particleflow.fit_statistics import Statistics
 from particleflow.integrators import State
 from particleflow.remembered import Remembered, Remembering, snapshot_told, under, within
 from particleflow.running import Run
@@ -20,6 +20,44 @@ from particleflow.saving import Wanted
 from particleflow.stopping import undisturbed
 from particleflow.streaming import Streamed
 from particleflow.trajectory import Trajectory
+
+# What a part without a memory remembers.
+NOTHING = Remembered({}, {})
+
+
+class Moment(NamedTuple):
+    """A run between two steps. It is noted after each step, and costs microseconds."""
+
+    state: State
+    watch: Remembered
+    recorder: Remembered
+    wanted: Remembered
+    statistics: Remembered
+    stop: Remembered
+    ended: tuple[str, str, str]
+    seconds: float
+
+    def told(self) -> Remembered:
+        """All of it, by names that say whose it is."""
+        parts = {
+            name: getattr(self, name)
+            for name in ("watch", "recorder", "wanted", "statistics", "stop")
+        }
+        tensors, moment = snapshot_told(self.state)
+        tensors = dict(tensors)
+        for name, part in parts.items():
+            tensors |= under(name, part.tensors)
+        statistics = Statistics()
+        statistics.recall(*self.statistics)
+        facts = {
+            **{name: part.facts for name, part in parts.items()},
+            "state": moment,
+            "ended": list(self.ended),
+            "seconds": self.seconds,
+            "summary": statistics.summary(),
+            "devices": {k: str(v.device) for k, v in tensors.items() if v.device.type != "cpu"},
+        }
+        return Remembered(tensors, facts)
 
 
 @dataclass(kw_only=True)
@@ -33,9 +71,9 @@ class KeptRun(Run):
     place: Place
     recorder: Streamed
     wanted: Wanted
-    _latest: tuple[State, Remembered] | None = None  # the last state that was looked at
+    _latest: Moment | None = None  # after the last state that was looked at
     _step: int | None = None  # that of the last commit
-    _kept: tuple[State, Remembered] | None = None  # what was committed last
+    _kept: Moment | None = None  # what was committed last
     _rows: int = 0  # the records up to there
     _at: float = 0.0  # when it was made
     _known: bool = False  # is the next state one that was looked at before?
@@ -97,16 +135,38 @@ class KeptRun(Run):
             self.state, self._known = state, False
             return
         super()._take(state)
+        self.seconds = time.perf_counter() - self._began
         self.recorder.look()
+        if not (self.recorder.waits or self._due(state)):
+            self._latest = self._moment(state)
+            return
         with undisturbed():  # an interrupt must not part the records from the state
             self.recorder.send()
-            self.seconds = time.perf_counter() - self._began
-            self._latest = state, self._remembered(state)
-            self._commit_if_due(state)
+            self._latest = self._moment(state)
+            if self._due(state):
+                first = self._step is None
+                self._commit_latest()
+                self._at = time.monotonic()
+                if first:  # a folder that cannot be written to is refused before the first step
+                    self.store.flush()
+
+    def _moment(self, state: State) -> Moment:
+        """What the parts of the run remember after they have looked at a state."""
+        rule: Any = self.stop
+        return Moment(
+            state,
+            self.watch.remembered(),
+            self.recorder.remembered(),
+            self.wanted.remembered(),
+            self.statistics.remembered(),
+            Remembered(*rule.remembered()) if isinstance(rule, Remembering) else NOTHING,
+            (self.status, self.message, self.why),
+            self.seconds,
+        )
 
     def stopped(self, error: BaseException) -> None:
         if self.moved and self._latest is not None:
-            self.state = self._latest[0]
+            self.state = self._latest.state
         if self.moved and isinstance(error, CheckpointError):
             self._lose(error)
         else:
@@ -130,52 +190,22 @@ class KeptRun(Run):
             return path
         return replace(path, report={**path.report, "resumed": self._went_on})
 
-    def _remembered(self, state: State) -> Remembered:
-        """All that the run needs to go on from a state."""
-        told, watch = snapshot_told(state), self.watch.remembered()
-        recorder = self.recorder.remembered()
-        rule: Any = self.stop
-        stop: tuple[Memory, Any] = ({}, None)
-        if isinstance(rule, Remembering):
-            stop = rule.remembered()
-        tensors = {
-            **told.tensors,
-            **under("watch", watch.tensors),
-            **under("recorder", recorder.tensors),
-            **under("stop", stop[0]),
-        }
-        facts = {
-            "state": told.facts,
-            "watch": watch.facts,
-            "recorder": recorder.facts,
-            "stop": stop[1],
-            "wanted": self.wanted.remembered().facts,
-            "statistics": self.statistics.remembered().facts,
-            "summary": self.statistics.summary(),
-            "seconds": self.seconds,
-            "devices": {k: str(v.device) for k, v in tensors.items() if v.device.type != "cpu"},
-            "ended": [self.status, self.message, self.why],
-            "ending": None,
-        }
-        return Remembered(tensors, facts)
-
-    def _commit_if_due(self, state: State) -> None:
-        first, settings = self._step is None, self.place.settings
-        steps, now = state.clock.step - (self._step or 0), time.monotonic()
-        if first or (steps >= settings.every and now - self._at >= settings.seconds):
-            self._commit_latest()
-            self._at = now
-        if first:  # a folder that cannot be written to is refused before the first step
-            self.store.flush()
+    def _due(self, state: State) -> bool:
+        """Is a commit due at a state?"""
+        if self._step is None:
+            return True
+        settings = self.place.settings
+        far = state.clock.step - self._step >= settings.every
+        return far and time.monotonic() - self._at >= settings.seconds
 
     def _commit_latest(self, ending: dict[str, Any] | None = None) -> None:
         """Commit the last state, unless that was done; `ending` is how the run has ended."""
         if self._latest is None or (self._latest is self._kept and ending is None):
             return
-        state, (tensors, facts) = self._latest
-        rows = self.recorder.scalars(self._rows)
-        self.store.commit(state.clock.step, tensors, {**facts, "ending": ending}, rows)
-        self._step, self._rows, self._kept = state.clock.step, self._rows + len(rows), self._latest
+        rows, step = self.recorder.scalars(self._rows), self._latest.state.clock.step
+        tensors, facts = self._latest.told()
+        self.store.commit(step, tensors, {**facts, "ending": ending}, rows)
+        self._step, self._rows, self._kept = step, self._rows + len(rows), self._latest
 
     def _settled(self, work: Callable[[], None]) -> None:
         """Do the last work on the folder and wait for it; the run failed where that fails."""

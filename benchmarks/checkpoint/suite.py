@@ -21,8 +21,8 @@ KILLS, QUICK_KILLS = 50, 3
 # Steps of a run that is killed.
 STEPS = 40
 # Particles and steps of the run whose time is taken, and pairs of runs.
-COST = {"particles": 100_000, "steps": 200, "pairs": 12}
-QUICK_COST = {"particles": 20_000, "steps": 60, "pairs": 3}
+COST = {"particles": 100_000, "steps": 600, "pairs": 9}
+QUICK_COST = {"particles": 100_000, "steps": 200, "pairs": 3}
 # Particles and steps of the run whose memory is measured, and steps between its records.
 MEMORY = {"particles": 1_000_000, "steps": 1000, "every": 10}
 QUICK_MEMORY = {"particles": 100_000, "steps": 100, "every": 10}
