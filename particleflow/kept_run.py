@@ -14,7 +14,15 @@ from particleflow.checkpointing import Place
 from particleflow.clouds import Cloud
 from particleflow.fit_statistics import Statistics
 from particleflow.integrators import State
-from particleflow.remembered import Remembered, Remembering, snapshot_told, under, within
+from particleflow.remembered import (
+    Remembered,
+    Remembering,
+    cloud_from,
+    cloud_told,
+    snapshot_told,
+    under,
+    within,
+)
 from particleflow.running import Run
 from particleflow.saving import Wanted
 from particleflow.stopping import undisturbed
@@ -86,11 +94,6 @@ class KeptRun(Run):
         """The run in its folder, from its start or from where the folder stands.
 
         `first` is the target's cloud at the start.
-
-        Raises
-        ------
-        RefusedValueError
-            The rule that ends the run has a memory that cannot be kept.
         """
         earlier = run.recorder.earlier
         recorder = Streamed.of(run.recorder, run.start, place.store)
@@ -133,6 +136,7 @@ class KeptRun(Run):
     def _take(self, state: State) -> None:
         if self._known:
             self.state, self._known = state, False
+            self._latest = self._kept = self._moment(state)
             return
         super()._take(state)
         self.seconds = time.perf_counter() - self._began
@@ -178,6 +182,7 @@ class KeptRun(Run):
             path = self._finished
         else:
             self._settled(self._commit_latest)
+            self._come_home()
             path = super().trajectory()
             if self.status not in ("interrupted", "failed"):
                 ending = {"status": path.status, "message": path.message, "report": path.report}
@@ -189,6 +194,23 @@ class KeptRun(Run):
         if self._went_on is None:
             return path
         return replace(path, report={**path.report, "resumed": self._went_on})
+
+    def _come_home(self) -> None:
+        """Bring the end of the run to the CPU, where its records are."""
+        assert self.state is not None
+        if self.state.x.points.device.type == "cpu":
+            return
+        on_cpu = lambda memory: {name: tensor.cpu() for name, tensor in memory.items()}
+        y = self.state.target
+        self.state = replace(
+            self.state,
+            x=_cpu(self.state.x),
+            target=None if y is None else _cpu(y),
+            memory=on_cpu(self.state.memory),
+            stepper=on_cpu(self.state.stepper),
+        )
+        self.start = replace(self.start, x=_cpu(self.start.x))
+        self.fixed = None if self.fixed is None else _cpu(self.fixed)
 
     def _due(self, state: State) -> bool:
         """Is a commit due at a state?"""
@@ -223,3 +245,8 @@ class KeptRun(Run):
         self.message = f"after step {self.state.clock.step}: {error}"
         with suppress(RuntimeWarning):  # warnings may be errors; the trajectory says the same
             _checks.warn(f"the run failed {self.message}; the trajectory up to there is kept")
+
+
+def _cpu(x: Cloud) -> Cloud:
+    """The cloud on the CPU."""
+    return cloud_from({name: tensor.cpu() for name, tensor in cloud_told(x).items()})
