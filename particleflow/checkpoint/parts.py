@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -91,11 +92,11 @@ class _Encoder:
             return {"tuple": [within(one, f"[{k}]") for k, one in enumerate(value)]}
         if isinstance(value, Tensor):
             return self._tensor(value, "tensor", value.detach())
-        if isinstance(value, np.ndarray) and value.dtype.kind in KINDS and value.dtype.isnative:
-            return self._tensor(value, "array", torch.from_numpy(np.array(value)))
-        if isinstance(value, np.generic) and value.dtype.kind in KINDS:
-            array = torch.from_numpy(np.array(value))
-            return self._tensor(value, "number", array)
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in KINDS:
+            with suppress(TypeError, ValueError):  # a dtype that torch has not, or another order
+                tensor = torch.from_numpy(np.array(value))
+                tag = "array" if isinstance(value, np.ndarray) else "number"
+                return self._tensor(value, tag, tensor)
         if isinstance(value, torch.dtype):
             return {"dtype": str(value).removeprefix("torch.")}
         if isinstance(value, torch.device):
@@ -110,13 +111,13 @@ class _Encoder:
         if kind in self._parts:
             fields = {name: within(getattr(value, name), f".{name}") for name in fields_of(kind)}
             return {"part": self._parts[kind], "fields": fields}
-        try:
+        with suppress(KeyError, TypeError):  # no function of the list, or not hashable
             return {"function": self._functions[value]}
-        except (KeyError, TypeError):
-            pass
         if dataclasses.is_dataclass(value) and kind.__module__.startswith("particleflow."):
             for name in fields_of(kind):  # the user's function within it is what is to be named
-                within(getattr(value, name), f".{name}")
+                one = getattr(value, name)
+                if callable(one) or dataclasses.is_dataclass(one):
+                    within(one, f".{name}")
         raise NotEncodable(f"{place} is {_told(value)}, which no file can stand for")
 
     def _tensor(self, value: Any, tag: str, tensor: Tensor) -> Any:
@@ -141,55 +142,48 @@ class _Decoder:
             return form
         if isinstance(form, list):
             return [self.value(one, depth + 1) for one in form]
-        if not isinstance(form, dict):
-            raise NotDecodable(f"{type(form).__name__} is nothing that JSON holds")
-        tags = tuple(sorted(form))
-        if tags == ("fields", "part"):
-            return self._part(form["part"], form["fields"], depth)
-        if len(tags) != 1 and not (len(tags) == 2 and "on" in tags):
-            raise NotDecodable(f"an object with the entries {str(list(form))[:80]} is no form")
-        tag = next(tag for tag in form if tag != "on" or len(form) == 1)
-        content = form[tag]
-        if tag == "tuple" and isinstance(content, list):
-            return tuple(self.value(one, depth + 1) for one in content)
-        if tag == "dict" and isinstance(content, list):
-            return dict(self._pair(pair, depth) for pair in content)
-        if tag == "function" and isinstance(content, str) and content in functions():
-            return functions()[content]
-        if tag in ("tensor", "array", "number"):
-            return self._tensor(tag, content, form.get("on"))
-        if tag == "dtype" and content in DTYPES:
-            return DTYPES[content]
-        if tag == "device" and isinstance(content, str):
-            return _device(content)
-        raise NotDecodable(f"{{{str(tag)[:40]!r}: {str(content)[:40]!r}}} stands for nothing")
+        match form:
+            case {"part": str(name), "fields": dict(fields)} if len(form) == 2:
+                return self._part(name, fields, depth)
+            case {"tuple": list(items)} if len(form) == 1:
+                return tuple(self.value(one, depth + 1) for one in items)
+            case {"dict": list(pairs)} if len(form) == 1:
+                return dict(self._pair(pair, depth) for pair in pairs)
+            case {"tensor": str(name)} if form.keys() <= {"tensor", "on"}:
+                tensor = self._found(name)
+                return tensor.to(_device(form["on"])) if "on" in form else tensor
+            case {"array": str(name)} if len(form) == 1:
+                return self._found(name).numpy()
+            case {"number": str(name)} if len(form) == 1 and not self._found(name).ndim:
+                return self._found(name).numpy()[()]
+            case {"function": str(name)} if len(form) == 1 and name in functions():
+                return functions()[name]
+            case {"dtype": str(name)} if len(form) == 1 and name in DTYPES:
+                return DTYPES[name]
+            case {"device": str(name)} if len(form) == 1:
+                return _device(name)
+        raise NotDecodable(f"{str(form)[:200]} stands for nothing")
 
     def _pair(self, pair: Any, depth: int) -> tuple[Any, Any]:
         if not isinstance(pair, list) or len(pair) != 2:
             raise NotDecodable("a mapping must be pairs of keys and values")
         key, value = (self.value(one, depth + 1) for one in pair)
-        if not isinstance(key, str | int | float | tuple | None):
-            raise NotDecodable(f"{type(key).__name__} is no key of a mapping")
+        try:
+            hash(key)
+        except TypeError:
+            raise NotDecodable(f"{type(key).__name__} is no key of a mapping") from None
         return key, value
 
-    def _tensor(self, tag: str, name: Any, device: Any) -> Any:
-        if not isinstance(name, str) or name not in self.tensors:
-            raise NotDecodable(f"there is no tensor {str(name)[:40]!r}")
-        tensor = self.tensors[name]
-        if tag == "tensor":
-            return tensor if device is None else tensor.to(_device(device))
-        array = tensor.cpu().numpy()
-        if tag == "array":
-            return array
-        if array.ndim:
-            raise NotDecodable(f"the tensor {name!r} is no number")
-        return array[()]
+    def _found(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            raise NotDecodable(f"there is no tensor {name[:40]!r}")
+        return self.tensors[name]
 
-    def _part(self, name: Any, fields: Any, depth: int) -> Any:
-        if not isinstance(name, str) or name not in parts():
-            raise NotDecodable(f"{str(name)[:80]!r} is no part that files may name")
+    def _part(self, name: str, fields: dict[str, Any], depth: int) -> Any:
+        if name not in parts():
+            raise NotDecodable(f"{name[:80]!r} is no part that files may name")
         cls = parts()[name]
-        if not isinstance(fields, dict) or not fields.keys() <= set(fields_of(cls)):
+        if not fields.keys() <= set(fields_of(cls)):
             raise NotDecodable(f"{name} has no fields {str(list(fields))[:80]}")
         values = {key: self.value(one, depth + 1) for key, one in fields.items()}
         try:
@@ -224,10 +218,10 @@ def _device(name: Any) -> torch.device:
 
 def _told(value: Any) -> str:
     """What a value is, in words."""
-    kind = type(value)
-    name = getattr(value, "__qualname__", None)
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    name = getattr(value, "__name__", None)
     if name is not None:
         return f"the function {name}"
+    kind = type(value)
     return f"an object of {kind.__module__}.{kind.__qualname__}"

@@ -199,7 +199,7 @@ def found(folder: Path, head: str) -> Found:
     for manifest in chain:
         path = state_path(folder, manifest.number)
         if manifest.number not in held:
-            if is_kept(manifest.number, written[-1]):
+            if manifest.number == written[-1]:  # older ones are removed in time
                 result.notes.append(_note(manifest.number, path, Damaged("is missing")))
             continue
         try:

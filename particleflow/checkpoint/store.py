@@ -257,6 +257,8 @@ class Store:
         CheckpointError
             Something could not be written.
         """
+        if self._lock is not None and not self._lock.is_mine:
+            self._refuse_if_ended()  # the thread that writes is the parent's
         self._writer.wait()
         self._raise()
 
