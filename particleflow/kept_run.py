@@ -6,20 +6,66 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from particleflow import _checks, stored
-from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Store
 from particleflow.checkpointing import Place
 from particleflow.clouds import Cloud
+from particleflow.fit_statistics import Statistics
 from particleflow.integrators import State
-from particleflow.remembered import Remembered, Remembering, snapshot_told, under, within
+from particleflow.remembered import (
+    Remembered,
+    Remembering,
+    cloud_from,
+    cloud_told,
+    snapshot_told,
+    under,
+    within,
+)
 from particleflow.running import Run
 from particleflow.saving import Wanted
 from particleflow.stopping import undisturbed
 from particleflow.streaming import Streamed
 from particleflow.trajectory import Trajectory
+
+# What a part without a memory remembers.
+NOTHING = Remembered({}, {})
+
+
+class Moment(NamedTuple):
+    """A run between two steps. It is noted after each step, and costs microseconds."""
+
+    state: State
+    watch: Remembered
+    recorder: Remembered
+    wanted: Remembered
+    statistics: Remembered
+    stop: Remembered
+    ended: tuple[str, str, str]
+    seconds: float
+
+    def told(self) -> Remembered:
+        """All of it, by names that say whose it is."""
+        parts = {
+            name: getattr(self, name)
+            for name in ("watch", "recorder", "wanted", "statistics", "stop")
+        }
+        tensors, moment = snapshot_told(self.state)
+        tensors = dict(tensors)
+        for name, part in parts.items():
+            tensors |= under(name, part.tensors)
+        statistics = Statistics()
+        statistics.recall(*self.statistics)
+        facts = {
+            **{name: part.facts for name, part in parts.items()},
+            "state": moment,
+            "ended": list(self.ended),
+            "seconds": self.seconds,
+            "summary": statistics.summary(),
+            "devices": {k: str(v.device) for k, v in tensors.items() if v.device.type != "cpu"},
+        }
+        return Remembered(tensors, facts)
 
 
 @dataclass(kw_only=True)
@@ -33,9 +79,9 @@ class KeptRun(Run):
     place: Place
     recorder: Streamed
     wanted: Wanted
-    _latest: tuple[State, Remembered] | None = None  # the last state that was looked at
+    _latest: Moment | None = None  # after the last state that was looked at
     _step: int | None = None  # that of the last commit
-    _kept: tuple[State, Remembered] | None = None  # what was committed last
+    _kept: Moment | None = None  # what was committed last
     _rows: int = 0  # the records up to there
     _at: float = 0.0  # when it was made
     _known: bool = False  # is the next state one that was looked at before?
@@ -48,11 +94,6 @@ class KeptRun(Run):
         """The run in its folder, from its start or from where the folder stands.
 
         `first` is the target's cloud at the start.
-
-        Raises
-        ------
-        RefusedValueError
-            The rule that ends the run has a memory that cannot be kept.
         """
         earlier = run.recorder.earlier
         recorder = Streamed.of(run.recorder, run.start, place.store)
@@ -95,18 +136,41 @@ class KeptRun(Run):
     def _take(self, state: State) -> None:
         if self._known:
             self.state, self._known = state, False
+            self._latest = self._kept = self._moment(state)
             return
         super()._take(state)
+        self.seconds = time.perf_counter() - self._began
         self.recorder.look()
+        if not (self.recorder.waits or self._due(state)):
+            self._latest = self._moment(state)
+            return
         with undisturbed():  # an interrupt must not part the records from the state
             self.recorder.send()
-            self.seconds = time.perf_counter() - self._began
-            self._latest = state, self._remembered(state)
-            self._commit_if_due(state)
+            self._latest = self._moment(state)
+            if self._due(state):
+                first = self._step is None
+                self._commit_latest()
+                self._at = time.monotonic()
+                if first:  # a folder that cannot be written to is refused before the first step
+                    self.store.flush()
+
+    def _moment(self, state: State) -> Moment:
+        """What the parts of the run remember after they have looked at a state."""
+        rule: Any = self.stop
+        return Moment(
+            state,
+            self.watch.remembered(),
+            self.recorder.remembered(),
+            self.wanted.remembered(),
+            self.statistics.remembered(),
+            Remembered(*rule.remembered()) if isinstance(rule, Remembering) else NOTHING,
+            (self.status, self.message, self.why),
+            self.seconds,
+        )
 
     def stopped(self, error: BaseException) -> None:
         if self.moved and self._latest is not None:
-            self.state = self._latest[0]
+            self.state = self._latest.state
         if self.moved and isinstance(error, CheckpointError):
             self._lose(error)
         else:
@@ -118,6 +182,7 @@ class KeptRun(Run):
             path = self._finished
         else:
             self._settled(self._commit_latest)
+            self._come_home()
             path = super().trajectory()
             if self.status not in ("interrupted", "failed"):
                 ending = {"status": path.status, "message": path.message, "report": path.report}
@@ -130,52 +195,39 @@ class KeptRun(Run):
             return path
         return replace(path, report={**path.report, "resumed": self._went_on})
 
-    def _remembered(self, state: State) -> Remembered:
-        """All that the run needs to go on from a state."""
-        told, watch = snapshot_told(state), self.watch.remembered()
-        recorder = self.recorder.remembered()
-        rule: Any = self.stop
-        stop: tuple[Memory, Any] = ({}, None)
-        if isinstance(rule, Remembering):
-            stop = rule.remembered()
-        tensors = {
-            **told.tensors,
-            **under("watch", watch.tensors),
-            **under("recorder", recorder.tensors),
-            **under("stop", stop[0]),
-        }
-        facts = {
-            "state": told.facts,
-            "watch": watch.facts,
-            "recorder": recorder.facts,
-            "stop": stop[1],
-            "wanted": self.wanted.remembered().facts,
-            "statistics": self.statistics.remembered().facts,
-            "summary": self.statistics.summary(),
-            "seconds": self.seconds,
-            "devices": {k: str(v.device) for k, v in tensors.items() if v.device.type != "cpu"},
-            "ended": [self.status, self.message, self.why],
-            "ending": None,
-        }
-        return Remembered(tensors, facts)
+    def _come_home(self) -> None:
+        """Bring the end of the run to the CPU, where its records are."""
+        assert self.state is not None
+        if self.state.x.points.device.type == "cpu":
+            return
+        on_cpu = lambda memory: {name: tensor.cpu() for name, tensor in memory.items()}
+        y = self.state.target
+        self.state = replace(
+            self.state,
+            x=_cpu(self.state.x),
+            target=None if y is None else _cpu(y),
+            memory=on_cpu(self.state.memory),
+            stepper=on_cpu(self.state.stepper),
+        )
+        self.start = replace(self.start, x=_cpu(self.start.x))
+        self.fixed = None if self.fixed is None else _cpu(self.fixed)
 
-    def _commit_if_due(self, state: State) -> None:
-        first, settings = self._step is None, self.place.settings
-        steps, now = state.clock.step - (self._step or 0), time.monotonic()
-        if first or (steps >= settings.every and now - self._at >= settings.seconds):
-            self._commit_latest()
-            self._at = now
-        if first:  # a folder that cannot be written to is refused before the first step
-            self.store.flush()
+    def _due(self, state: State) -> bool:
+        """Is a commit due at a state?"""
+        if self._step is None:
+            return True
+        settings = self.place.settings
+        far = state.clock.step - self._step >= settings.every
+        return far and time.monotonic() - self._at >= settings.seconds
 
     def _commit_latest(self, ending: dict[str, Any] | None = None) -> None:
         """Commit the last state, unless that was done; `ending` is how the run has ended."""
         if self._latest is None or (self._latest is self._kept and ending is None):
             return
-        state, (tensors, facts) = self._latest
-        rows = self.recorder.scalars(self._rows)
-        self.store.commit(state.clock.step, tensors, {**facts, "ending": ending}, rows)
-        self._step, self._rows, self._kept = state.clock.step, self._rows + len(rows), self._latest
+        rows, step = self.recorder.scalars(self._rows), self._latest.state.clock.step
+        tensors, facts = self._latest.told()
+        self.store.commit(step, tensors, {**facts, "ending": ending}, rows)
+        self._step, self._rows, self._kept = step, self._rows + len(rows), self._latest
 
     def _settled(self, work: Callable[[], None]) -> None:
         """Do the last work on the folder and wait for it; the run failed where that fails."""
@@ -193,3 +245,8 @@ class KeptRun(Run):
         self.message = f"after step {self.state.clock.step}: {error}"
         with suppress(RuntimeWarning):  # warnings may be errors; the trajectory says the same
             _checks.warn(f"the run failed {self.message}; the trajectory up to there is kept")
+
+
+def _cpu(x: Cloud) -> Cloud:
+    """The cloud on the CPU."""
+    return cloud_from({name: tensor.cpu() for name, tensor in cloud_told(x).items()})

@@ -78,6 +78,11 @@ class Streamed(Recorder):
         if not bare:
             super().add(state, target)
 
+    @property
+    def waits(self) -> bool:
+        """Is there a row that was not sent?"""
+        return self._sent < len(self._rows)
+
     def send(self) -> None:
         """Hand the new rows over; what stays of them are numbers."""
         for row in self._rows[self._sent :]:

@@ -20,6 +20,7 @@ from particleflow.cli.defaults import MOST_JOBS
 from particleflow.cli.draws import Drawn
 from particleflow.cli.options import BY_NAME, OPTIONS
 from particleflow.cli.outputs import make_file
+from particleflow.cli.paths import CONFIG
 from particleflow.cli.report import COMPLETED, ENDED_BADLY, Outcome, listed, shared
 from particleflow.cli.standings import standings
 from particleflow.cli.task import Task, task

@@ -234,7 +234,7 @@ class Scene:
         inside = np.flatnonzero((steps > begin) & (steps < step))
         clouds = [
             self._at(name, begin, run.particles)[rows],
-            *run.particles[inside][:, rows],
+            *(run.particles[k][rows] for k in inside.tolist()),
             self._at(name, step, run.particles)[rows],
         ]
         jumps = self.jumps[name]
