@@ -14,7 +14,7 @@ from particleflow import plotting
 from particleflow._refusals import Argument, Refusal, RefusedValueError
 from particleflow._threads import processors
 from particleflow._words import shown
-from particleflow.cli import folder, idle, paths, sweeps
+from particleflow.cli import folder, idle, sweeps
 from particleflow.cli.contenders import OF_RUN, Make, contenders
 from particleflow.cli.defaults import MOST_JOBS
 from particleflow.cli.draws import Drawn
@@ -218,7 +218,7 @@ def run(planned: Comparison, out: Path, *, repeat: str, stop: Stop, streams: Pri
             streams.out.write(f"{name}: {why}\n")
         if result.interrupted:
             streams.out.write(f"stopped by {stop.said}: the same command goes on from here\n")
-        files = [out / paths.CONFIG, *outcome.files]
+        files = [out / CONFIG, *outcome.files]
         told = "  ".join(file.name for file in files)
         streams.out.write(f"\nin {streams.results}:  {told}\n")
     if outcome.interrupted or stop.signal:
