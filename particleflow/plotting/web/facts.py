@@ -21,7 +21,7 @@ from particleflow.plotting.scenes.records import crowded, recorded, telling
 from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
-from particleflow.plotting.web.labels import Classes
+from particleflow.plotting.drawing.labels import Classes
 from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory
