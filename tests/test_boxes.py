@@ -121,7 +121,15 @@ def odd(z: Tensor) -> Tensor:
     return torch.sin(math.pi * z) * 9 * torch.cos(math.pi * z)
 
 
-@pytest.mark.parametrize("scheme", [Euler(), Heun(), RK4()], ids=["Euler", "Heun", "RK4"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        pytest.param(Euler(), marks=pytest.mark.slow),
+        Heun(),
+        pytest.param(RK4(), marks=pytest.mark.slow),
+    ],
+    ids=["Euler", "Heun", "RK4"],
+)
 def test_images_are_a_wall(scheme: Any) -> None:
     """Method of images: a run without walls in a field that is mirrored, folded at the end."""
     flow = pf.Flow(ClosedForm(odd))
@@ -135,7 +143,9 @@ def test_images_are_a_wall(scheme: Any) -> None:
     torch.testing.assert_close(inside.particles, walls.wrapped(free.particles), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("noise", [None, 0.1], ids=["plain", "noise"])
+@pytest.mark.parametrize(
+    "noise", [pytest.param(None, marks=pytest.mark.slow), 0.1], ids=["plain", "noise"]
+)
 def test_a_torus_has_no_origin(noise: float | None) -> None:
     """A run that starts elsewhere on the torus is the same run, elsewhere."""
     shift = torch.tensor([0.37, 0.81], dtype=torch.float64)
@@ -194,7 +204,11 @@ def test_a_torus_keeps_the_mean_force_at_zero() -> None:
 # ---- the facts of the other integrator
 
 
-@pytest.mark.parametrize("inner", [Paced(), Adaptive(rtol=1e-4), Descent()], ids=["P", "A", "D"])
+@pytest.mark.parametrize(
+    "inner",
+    [Paced(), pytest.param(Adaptive(rtol=1e-4), marks=pytest.mark.slow), Descent()],
+    ids=["Paced", "Adaptive", "Descent"],
+)
 def test_lengths_are_chosen_within_a_box_too(inner: Any) -> None:
     box = Periodic(inner, 0.0, 1.0)
     path = pf.simulate(FLOW, X, Y, steps=25, dt=0.05, integrator=box, save=pf.SaveAt(every=1))
@@ -236,7 +250,9 @@ def test_a_flow_that_presses_on_a_wall_is_not_unstable() -> None:
 # ---- the kernel of a torus
 
 
-@pytest.mark.parametrize("sides", [(1.0,), (1.0, 1.5), (1.0, 1.5, 0.7)])
+@pytest.mark.parametrize(
+    "sides", [(1.0,), (1.0, 1.5), pytest.param((1.0, 1.5, 0.7), marks=pytest.mark.slow)]
+)
 def test_the_kernel_is_a_sum_over_images(sides: tuple[float, ...]) -> None:
     d, rng = len(sides), np.random.default_rng(5)
     kernel = Torus(Gaussian(0.3), [0.0] * d, list(sides))
@@ -263,6 +279,7 @@ def test_a_large_box_is_the_plane() -> None:
     torch.testing.assert_close(torus.particles, plane.particles, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_run_on_a_torus_goes_over_the_edge() -> None:
     """The way over the edge is the short one."""
     rng = np.random.default_rng(7)

@@ -61,7 +61,13 @@ def same(a: pf.Trajectory, b: pf.Trajectory) -> None:
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        n if n in ("MMD", "lengths", "unstable") else pytest.param(n, marks=pytest.mark.slow)
+        for n in RUNS
+    ],
+)
 def test_a_recorded_loop_is_the_run_of_simulate(name: str) -> None:
     flow, y, dt, integrator = RUNS[name]
     metrics = {} if y is None else W2
@@ -230,6 +236,7 @@ def test_energy_below_ends_at_the_energy() -> None:
     assert "energy" in path.report["stopped"]
 
 
+@pytest.mark.slow
 def test_no_progress_ends_where_the_energy_stays() -> None:
     far = X + 20
     path = pf.simulate(FLOW, far, Y, steps=9999, dt=0.1, stop=pf.NoProgress(rtol=0.05, every=5))
@@ -281,7 +288,7 @@ def begun(kind: str, dt: float | None) -> Any:
     return path if kind == "trajectory" else path.state
 
 
-@pytest.mark.parametrize("given", [None, 0.3])
+@pytest.mark.parametrize("given", [pytest.param(None, marks=pytest.mark.slow), 0.3])
 @pytest.mark.parametrize("kind", ["trajectory", "snapshot", "state"])
 def test_another_flow_or_target_does_not_take_over_a_length(kind: str, given: float | None) -> None:
     start = begun(kind, given)
@@ -302,6 +309,7 @@ def test_another_flow_or_target_does_not_take_over_a_length(kind: str, given: fl
             assert used <= dt * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["trajectory", "snapshot", "state"])
 @pytest.mark.parametrize("given", [None, 0.3])
 def test_a_run_under_another_flow_has_a_dt_of_its_own(kind: str, given: float | None) -> None:

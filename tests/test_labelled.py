@@ -41,7 +41,9 @@ def rows(labels: np.ndarray, label: str) -> Tensor:
     return torch.from_numpy(np.flatnonzero(labels == label))
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "name", ["MMD", *(pytest.param(n, marks=pytest.mark.slow) for n in FLOWS if n != "MMD")]
+)
 def test_each_class_flows_as_it_would_alone(name: str) -> None:
     flow, dt, integrator = FLOWS[name]
     save = pf.SaveAt(every=1)
@@ -62,6 +64,7 @@ def test_each_class_flows_as_it_would_alone(name: str) -> None:
     torch.testing.assert_close(together.energy, energy, rtol=1e-12, atol=0, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_lengths_of_steps_are_chosen_for_all_classes() -> None:
     path = pf.simulate(pf.labelled(pf.mmd_flow(KERNEL), A, B), X, Y, steps=30, integrator=Paced())
     assert path.status == "completed"
@@ -73,6 +76,7 @@ def test_lengths_of_steps_are_chosen_for_all_classes() -> None:
     assert path.report["lengths"][1] > 2 * least
 
 
+@pytest.mark.slow
 def test_a_flow_is_annealed_within_classes_too() -> None:
     auto = pf.auto_flow(X, Y)
     path = pf.simulate(pf.labelled(auto, A, B), X, Y)
@@ -112,7 +116,11 @@ SIMILAR = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, 0.3], [0.0, 0.3, 1.0]])
 
 
 @pytest.mark.parametrize("weights", [False, True], ids=["equal", "masses"])
-@pytest.mark.parametrize("between", [0.0, 0.4, SIMILAR], ids=["0", "0.4", "matrix"])
+@pytest.mark.parametrize(
+    "between",
+    [0.0, pytest.param(0.4, marks=pytest.mark.slow), SIMILAR],
+    ids=["0", "0.4", "matrix"],
+)
 def test_the_product_kernel_is_that_of_a_dense_matrix(between: Any, weights: bool) -> None:
     """E = m.K m / 2 of the signed masses m, K the product kernel over sqrt(p_a p_b)."""
     n, m = len(A), len(B)
@@ -157,7 +165,7 @@ def test_similar_classes_act_on_each_other_as_one() -> None:
     )
 
 
-@pytest.mark.parametrize("between", [0.0, 0.5])
+@pytest.mark.parametrize("between", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_the_energy_falls_and_masses_stay(between: float) -> None:
     mass = RNG.uniform(0.5, 1.5, len(A))
     flow = pf.labelled(pf.mmd_flow(KERNEL), A, B, between=between)
@@ -184,6 +192,7 @@ def test_the_centre_of_each_class_has_its_closed_form() -> None:
 # ---- reports, and what is refused
 
 
+@pytest.mark.slow
 def test_the_report_and_the_promise_are_those_of_all_classes() -> None:
     flow = pf.labelled(pf.kale_flow(KERNEL, lam=0.1), A, B)
     path = pf.simulate(flow, X, Y, steps=3, dt=0.02)
