@@ -27,10 +27,11 @@ def main(argv: Sequence[str]) -> int:
         options += ["--quick"] * args.quick
         statements = truth.expected(truth.jobs_of(truth.parsed(options)))
         runs, processes = comparison.expected(args), min(args.jobs, processors())
-        say(
-            f"about {duration((statements + runs) / processes)} in {args.jobs} process(es), what is"
-            f" done already included: statements {duration(statements / processes)}, comparison"
-            f" {duration(runs / processes)}"
+        parts = (
+            f"statements {duration(statements / processes)},"
+            f" comparison {duration(runs / processes)}"
         )
+        whole = duration((statements + runs) / processes)
+        say(f"about {whole} in {args.jobs} process(es) if nothing is done yet: {parts}")
         failed = truth.main(options)
     return comparison.run(args) or failed

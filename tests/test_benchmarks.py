@@ -86,7 +86,10 @@ def test_the_command_writes_tables_that_others_can_read(tmp_path, capsys):
     assert [float(line["W2"]) for line in lines] == [row["curve"]["W2"][-1] for row in result.rows]
     text = (tmp_path / "results.md").read_text()
     assert text.strip() in printed
-    for word in ("default", "tuned, seen", "seconds", "at 61 fits", "floor", "(default settings"):
+    fits = result.equal("rings", "fits")
+    assert fits > 61  # paced steps that were refused
+    told = f"at {fits:.3g} fits"
+    for word in ("default", "tuned, seen", "seconds", told, "floor", "(default settings"):
         assert word in text
     assert (tmp_path / "players" / "rings.html").exists()
     assert 'href="players/rings.html"' in (tmp_path / "report.html").read_text()
