@@ -103,7 +103,7 @@ CHOOSING: dict[str, Acts] = {
         {"integrator": pf.Euler(), "flow": pf.mmd_flow(G), "x": X, "y": Y},
         integrator=(pf.Euler(), integrators.Adam()),
         flow=(pf.mmd_flow(G), pf.mmd_flow(WIDE)),
-        x=(X, 2 * X),
+        x=(X, X[:5]),
         y=(Y, 2 * Y),
     ),
     "schedules.GeometricBetween": Acts(
@@ -141,7 +141,7 @@ CHOOSING: dict[str, Acts] = {
     "Flow.suggest_dt": Acts(
         itself,
         {"self": pf.mmd_flow(G), "x": X, "y": Y},
-        x=(X, 2 * X),
+        x=(X, X[:5]),
         y=(Y, 2 * Y),
         clock=(None, Clock(1.0, 3), {"self": ANNEALED, "memory": remembered()}),
         memory=(

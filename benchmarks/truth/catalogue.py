@@ -22,6 +22,7 @@ from . import (
     steps,
     transport,
     unbalanced,
+    widths,
 )
 from .statement import Statement
 
@@ -30,7 +31,7 @@ SECTIONS: dict[str, tuple[Statement, ...]] = {
     "MMD": mmd.STATEMENTS,
     "A far start": far.STATEMENTS,
     "No number given": arrivals.STATEMENTS,
-    "Bandwidth and noise that choose themselves": adaptive.STATEMENTS,
+    "Bandwidth and noise that choose themselves": (*adaptive.STATEMENTS, *widths.STATEMENTS),
     "Unbalanced flows": unbalanced.STATEMENTS,
     "Two-layer regression": neurons.STATEMENTS,
     "KALE": kale.STATEMENTS,
