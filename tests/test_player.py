@@ -17,9 +17,9 @@ from seen import normal as cloud
 
 import particleflow as pf
 from particleflow.plotting import player
+from particleflow.plotting.drawing.labels import classed
 from particleflow.plotting.web import facts as facts_of
 from particleflow.plotting.web import frame, page
-from particleflow.plotting.drawing.labels import classed
 from particleflow.plotting.web.pack import Bytes, Grid
 from particleflow.subsets import some_rows
 

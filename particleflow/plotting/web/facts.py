@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 
 from particleflow._words import called, number
+from particleflow.plotting.drawing.labels import Classes
 from particleflow.plotting.scenes import framing
 from particleflow.plotting.scenes.floors import floor_of
 from particleflow.plotting.scenes.jumps import jumped
@@ -21,7 +22,6 @@ from particleflow.plotting.scenes.records import crowded, recorded, telling
 from particleflow.plotting.scenes.ticks import Ticks
 from particleflow.plotting.scenes.views import Plane
 from particleflow.plotting.style import DARK, DIVERGING, LIGHT, SEQUENTIAL, WHEEL, colour, stroke
-from particleflow.plotting.drawing.labels import Classes
 from particleflow.plotting.web.pack import STEPS, STEPS_OF_CROWD, Block, Bytes, Grid
 from particleflow.subsets import some_rows
 from particleflow.trajectory import Trajectory

@@ -15,10 +15,10 @@ import numpy as np
 from torch import Tensor
 
 from particleflow import _checks
+from particleflow.plotting.drawing.labels import Classes, classed
 from particleflow.plotting.scenes.records import named, writable, write
 from particleflow.plotting.style import DARK, LIGHT, Theme
 from particleflow.plotting.web.facts import packed
-from particleflow.plotting.drawing.labels import Classes, classed
 from particleflow.plotting.web.pack import plain
 from particleflow.trajectory import Trajectory
 
