@@ -206,7 +206,7 @@ def labelled(flow: Flow, x_labels: Any, y_labels: Any = None, *, between: Any = 
 
     >>> flow = pf.labelled(pf.mmd_flow(kernel), x_labels, y_labels)         # doctest: +SKIP
     >>> path = pf.simulate(flow, x0, y, steps=200)                          # doctest: +SKIP
-    >>> path.play("classes.html", labels=x_labels)                          # doctest: +SKIP
+    >>> path.plot("classes.png", color=x_labels)                            # doctest: +SKIP
     """
     _is_flow(flow)
     return replace(flow, estimator=Labelled(flow.estimator, x_labels, y_labels, between))

@@ -277,7 +277,7 @@ def test_arrived_ends_at_the_floor_after_its_steps_and_where_nothing_moves() -> 
     )
     assert "has not fallen by 1% in 15 steps" in still.report["stopped"]
     assert int(still.steps[-1]) == 20
-    with pytest.warns(RuntimeWarning, match=r"Arrived\(\) needs a target"):
+    with pytest.raises(ValueError, match=r"Arrived\(\) needs a target"):
         pf.simulate(
             pf.langevin(pf.samplers.Gaussian(dim=2)), x, steps=50, dt=0.1, stop=pf.Arrived()
         )

@@ -223,6 +223,19 @@ def test_lengths_are_chosen_within_a_box_too(inner: Any) -> None:
     assert torch.equal(whole.state.x.points, path.state.x.points)
 
 
+def test_a_velocity_is_taken_where_a_particle_was_put_back() -> None:
+    """Paced keeps the velocity at the end of a step, before particles are put back."""
+    flow = pf.Flow(ClosedForm(lambda z: 1 + z))
+    run = pf.simulate(flow, X, steps=6, dt=0.3, integrator=Reflecting(Paced(), 0.0, 1.0))
+    box = Reflecting(Paced(), 0.0, 1.0)
+    part = pf.simulate(flow, X, steps=1, dt=0.3, integrator=box)
+    for _ in range(5):  # each run begins without what is kept from step to step
+        part = pf.simulate(flow, part, steps=1, dt=0.3, integrator=Reflecting(Paced(), 0.0, 1.0))
+    assert torch.equal(part.state.x.points, run.state.x.points)
+    free = pf.simulate(flow, X, steps=6, dt=0.3, integrator=Paced())
+    assert float(free.particles.max()) > 1
+
+
 def test_another_integrator_within_the_box_does_not_take_over_the_memory() -> None:
     half = pf.simulate(FLOW, X, Y, steps=10, dt=0.05, integrator=Periodic(Paced(), 0.0, 1.0))
     box = Periodic(Descent(), 0.0, 1.0)

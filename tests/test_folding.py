@@ -145,6 +145,8 @@ def test_states_that_were_kept_are_judged_by_what_they_are() -> None:
     for end in range(1, first):
         part = pf.record(states[: end + 1])
         assert part.status == ("unstable" if end >= run.report["unstable_from"] else "completed")
+    calm = list(islice(pf.iterate(FLOW, X, Y, dt=0.1), 9))
+    assert pf.record(calm[:5]).status == "completed"  # its energy is above that of later states
 
 
 def test_another_run_that_follows_goes_on_as_in_simulate() -> None:

@@ -17,6 +17,9 @@ from particleflow.clouds import Cloud
 from particleflow.estimators import KALE, KDE, MMD, ClosedForm, Labelled, Moments
 from particleflow.integrators import Paced
 from particleflow.kernels import Gaussian, Laplace
+from particleflow.plotting.drawing.look import Look
+from particleflow.plotting.drawing.shades import Shades
+from particleflow.plotting.scenes.scene import Scene
 from particleflow.samplers import Minibatch
 
 RNG = np.random.default_rng(0)
@@ -187,6 +190,27 @@ def test_the_centre_of_each_class_has_its_closed_form() -> None:
         torch.testing.assert_close(
             after, mu + math.exp(-1 / 1.5**2) * (before - mu), rtol=0, atol=1e-8
         )
+
+
+# ---- pictures
+
+
+def test_pictures_show_the_class_of_each_particle(tmp_path: Any) -> None:
+    path = pf.simulate(pf.labelled(pf.mmd_flow(KERNEL), A, B), X, Y, steps=2, dt=0.2)
+    look = Look.asked({"": path}, color=A)
+    scene = Scene.of({"": path}, [0, 2])
+    rgb = Shades(scene, "", "#000000", look).at(scene, 2)
+    assert rgb is not None
+    hues = [{tuple(row) for row in rgb[label == A].tolist()} for label in "abc"]
+    assert [len(each) for each in hues] == [1, 1, 1]
+    assert len(set.union(*hues)) == 3
+    path.plot(tmp_path / "classes.png", color=list(A), trails=True, dpi=40)
+    with pytest.raises(ValueError, match="`color` must be one for each of the 27 particles"):
+        path.plot(color=A[:5])
+    with pytest.raises(TypeError, match="`color` must be whole numbers or texts"):
+        path.plot(color=np.ones(27))
+    with pytest.raises(ValueError, match="`color` must be one of 'flow'"):
+        path.plot(color=3)
 
 
 # ---- reports, and what is refused

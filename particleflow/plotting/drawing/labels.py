@@ -17,7 +17,6 @@ from particleflow.trajectory import Trajectory
 
 # Most classes: the page sorts particles into so many shades.
 MOST = 32
-REMEDY = "pass a whole number or a text for each particle, e.g. labels=digits.target"
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class Classes:
         return [[_hex(rgb)] * 2 for rgb in around]
 
 
-def classed(labels: Any, runs: Mapping[str, Trajectory]) -> Classes | None:
-    """The classes that labels name; None where there are none.
+def classed(labels: Any, runs: Mapping[str, Trajectory], name: str = "labels") -> Classes | None:
+    """The classes that the argument `name` tells; None where there are none.
 
     Raises
     ------
@@ -57,27 +56,28 @@ def classed(labels: Any, runs: Mapping[str, Trajectory]) -> Classes | None:
     """
     if labels is None:
         return None
+    remedy = f"pass a whole number or a text for each particle, e.g. {name}=digits.target"
     if isinstance(labels, torch.Tensor):
         labels = labels.detach().cpu().numpy()
-    several = _checks.several(labels, "labels", remedy=REMEDY)
+    several = _checks.several(labels, name, remedy=remedy)
     try:
         given = np.asarray(several)
     except ValueError:  # lists of different lengths
         given = np.asarray(several, dtype=object)
     if given.dtype.kind not in "biuU":
         raise RefusedTypeError(
-            "labels", "must be whole numbers or texts", f"{given.dtype} numbers", REMEDY
+            name, "must be whole numbers or texts", f"{given.dtype} numbers", remedy
         )
-    for name, run in runs.items():
+    for run_name, run in runs.items():
         count = run.particles.shape[1]
         if given.shape != (count,):
-            whose = f" of {name!r}" if name else ""
+            whose = f" of {run_name!r}" if run_name else ""
             wanted = f"must be one for each of the {count} particles{whose}"
-            raise RefusedValueError("labels", wanted, f"shape {given.shape}", REMEDY)
+            raise RefusedValueError(name, wanted, f"shape {given.shape}", remedy)
     names, of = np.unique(given, return_inverse=True)
     if len(names) > MOST:
-        remedy = "join some, or leave them out"
-        raise RefusedValueError("labels", f"must be of at most {MOST} classes", len(names), remedy)
+        fewer = "join some, or leave them out"
+        raise RefusedValueError(name, f"must be of at most {MOST} classes", len(names), fewer)
     return Classes(of, tuple(str(name) for name in names))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from particleflow import _checks
 from particleflow._refusals import RefusedTypeError, RefusedValueError
+from particleflow.plotting.drawing.labels import Classes, classed
 from particleflow.plotting.scenes.known import asked
 from particleflow.plotting.style import Theme, theme
 from particleflow.trajectory import Trajectory
@@ -26,13 +27,15 @@ class Look:
     ----------
     color : str
         "flow": one colour for each run. "start": by where a particle began. "speed": by |v|.
-        "mass": by its mass over the mean, of unbalanced flows.
+        "mass": by its mass over the mean, of unbalanced flows. "class": by `classes`.
     trails : float
         The share of the path's length, 0 ... 1, that is drawn behind each particle.
     arrows : bool
         Velocities of some particles as arrows.
     dark : bool
         A dark ground.
+    classes : Classes or None
+        The class of each particle, where they were asked for as colours.
     """
 
     color: str = "flow"
@@ -40,6 +43,7 @@ class Look:
     arrows: bool = False
     dark: bool = False
     as_images: tuple[int, int] | None = None
+    classes: Classes | None = None
 
     @property
     def theme(self) -> Theme:
@@ -66,7 +70,10 @@ class Look:
         """
         d = next(iter(runs.values())).particles.shape[2]
         shape = pixels(as_images, d)
-        if not isinstance(color, str) or color not in COLOURED:
+        classes = None
+        if not isinstance(color, str) and isinstance(color, Iterable):
+            color, classes = "class", classed(color, runs, "color")
+        elif not isinstance(color, str) or color not in COLOURED:
             kinds = ", ".join(f"'{kind}'" for kind in COLOURED)
             raise RefusedValueError(
                 "color", f"must be one of {kinds}", _checks.said(color), "pass e.g. color='start'"
@@ -83,7 +90,7 @@ class Look:
             if value and (shape or d == 1):
                 came = {"trails": trails, "arrows": arrows, "color": color}[name]
                 raise RefusedValueError(name, f"cannot be shown: {plain}", came, "leave it out")
-        return cls(color, behind, beside, _checks.flag(dark, "dark"), shape)
+        return cls(color, behind, beside, _checks.flag(dark, "dark"), shape, classes)
 
 
 def framed(

@@ -1,4 +1,4 @@
-"""The colour of each particle: of its run, by where it began, by its speed or by its mass."""
+"""The colour of each particle: of its run, by its start, its speed, its mass or its class."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ class Shades:
         self.name, self.look = name, look
         self.pure = np.array(to_rgb(colour))
         self.ground = np.array(to_rgb(look.theme.ground))
-        self.start = None
+        self.still = None
         if look.color == "start":
-            self.start = begun(scene.start(name), look.theme)
+            self.still = begun(scene.start(name), look.theme)
+        elif look.classes is not None:
+            palette = np.array([to_rgb(pair[look.dark]) for pair in look.classes.colours])
+            self.still = palette[look.classes.of]
 
     def at(self, scene: Scene, step: float) -> Float[np.ndarray, "N 3"] | None:
         """Return the colours at a step; None where all particles have that of the run."""
         name = self.name
-        rgb = self.start
+        rgb = self.still
         if self.look.color == "speed":
             speed = np.linalg.norm(scene.velocities(name, step), axis=1) / scene.fastest[name]
             decades = np.log10(np.maximum(np.nan_to_num(speed), 10.0**-DECADES))

@@ -61,7 +61,7 @@ def snapshots(
     records: Sequence[int] | None = None,
     ax: Axes | Sequence[Axes] | np.ndarray | None = None,
     title: str = "",
-    color: str = "flow",
+    color: Any = "flow",
     trails: float | bool = False,
     arrows: bool = False,
     axes: tuple[int, int] | None = None,
@@ -100,11 +100,12 @@ def snapshots(
         one shows the last record by default.
     title : str
         Stands above the picture.
-    color : str
+    color : str, or (N,) labels
         "flow": each run has a colour. "start": each particle has the colour of the place where it
         began, the hue by the direction from the middle of the cloud and the lightness by the
         distance. "speed": |v| on a logarithmic scale, recorded with `SaveAt(velocity=True)`, or
         else the move to the next record over its time. "mass": the masses of an unbalanced flow.
+        Labels, whole numbers or texts: the class of each particle, in the colours of the player.
     trails : float or bool
         Share of the path, 0 to 1, that is drawn behind each particle (of at most 2000, d > 1). True
         is 1.

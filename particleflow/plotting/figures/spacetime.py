@@ -43,7 +43,7 @@ def spacetime(
     paths = np.stack([np.broadcast_to(time[:, None], places.shape), places], axis=-1)
     jumps = scene.jumps[name]
     anew = np.zeros(places.shape, bool) if jumps is None else jumps[:, rows].cpu().numpy()
-    if look.color in ("flow", "start"):
+    if look.color in ("flow", "start", "class"):
         # a particle that jumped did not travel: its path has a gap before that record
         for k in reversed(np.flatnonzero(anew[1:].any(1)) + 1):
             paths = np.insert(paths, k, np.where(anew[k][:, None], np.nan, paths[k]), axis=0)

@@ -41,7 +41,7 @@ def animate(
     seconds: float = 5.0,
     pace: str = "path",
     title: str = "",
-    color: str = "flow",
+    color: Any = "flow",
     trails: float | bool | None = None,
     arrows: bool = False,
     inset: bool = True,
@@ -87,9 +87,9 @@ def animate(
         last record. A film of Brownian runs alone has at most a frame for each record.
     title : str
         Stands above all panels.
-    color : str
+    color : str, or (N,) labels
         "flow": one colour for each run. "start": by where a particle began. "speed". "mass", of
-        unbalanced flows.
+        unbalanced flows. Labels, whole numbers or texts: by the class of each particle.
     trails : float or bool, optional
         The share of the path's length, 0 to 1, that is drawn behind the particles (of more than
         2000, behind some). Default: 0.12, but none for Brownian runs and more than 2000 particles.
@@ -172,7 +172,7 @@ def film(
     target: Any = None,
     fps: int = 20,
     title: str = "",
-    color: str = "flow",
+    color: Any = "flow",
     dark: bool = False,
     transparent: bool = False,
     axes: tuple[int, int] | None = None,
@@ -205,8 +205,8 @@ def film(
     fps : int
         Frames a second, at most 50 for a GIF and 120 for an MP4. The first frame stays half a
         second longer and the last frame one and a half.
-    color : str
-        "flow", "start" or "mass".
+    color : str, or (N,) labels
+        "flow", "start", "mass", or the class of each particle.
     title, dark, transparent, axes, xlim, ylim, density, as_images, size, dpi
         As for `animate`.
 
@@ -240,7 +240,7 @@ def film(
         )
     output = Output.asked(file, fps=fps, transparent=transparent, title=title, size=size, dpi=dpi)
     dark = _checks.flag(dark, "dark")
-    if color == "speed":
+    if isinstance(color, str) and color == "speed":
         raise RefusedValueError(
             "color",
             "must be one of 'flow', 'start', 'mass' in a film of states",
