@@ -137,11 +137,14 @@ def test_noise_of_other_points_is_their_own() -> None:
 
 
 def test_a_run_that_went_on() -> None:
-    path = run(steps=4)
+    path, heavy = run(steps=4), run(steps=2, integrator=Momentum(0.5))
     for more in (
-        pf.simulate(MMD, path, steps=5),
-        pf.simulate(pf.kale_flow(KERNEL, lam=0.1), path, steps=3),
-        pf.simulate(MMD, pf.simulate(MMD, X, Y, steps=4).state, Y, steps=3),
+        pf.simulate(MMD, heavy, steps=2, integrator=Momentum(0.5)),
+        pf.simulate(MMD, heavy, steps=2, integrator=Adam(), dt=0.01),
+        pf.simulate(pf.kale_flow(KERNEL, lam=0.5), heavy, steps=1, integrator=Momentum(0.5)),
+        pf.simulate(MMD, path, steps=3),
+        pf.simulate(pf.kale_flow(KERNEL, lam=0.1), path, steps=1),
+        pf.simulate(MMD, path.state, Y, steps=3),
     ):
         assert torch.equal(more.transport(more.particles[0]), more.particles[-1])
 
