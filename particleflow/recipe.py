@@ -93,7 +93,7 @@ class Replayed:
         one is found, or from none: the answer is then NaN, with a warning.
 
         Cost: that of the run, and O(M (N + M')) for each fit, M' the target's points; backward
-        twice that of the run, and some 10 to 30 evaluations for each step. Memory is O(M d), and a
+        twice that of the run, and 6 to 10 evaluations for each step. Memory is O(M d), and a
         few states; backward sqrt(steps) states and fits.
 
         Parameters

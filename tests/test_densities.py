@@ -54,10 +54,10 @@ def gaussian(path: pf.Trajectory, integrator: str) -> pf.samplers.Gaussian:
 
 
 @pytest.mark.parametrize(
-    ("integrator", "error"), [(Euler(), 1e-12), (RK4(), 1e-5)], ids=["Euler", "RK4"]
+    ("integrator", "error"), [(Euler(), 1e-12), (RK4(), 1e-4)], ids=["Euler", "RK4"]
 )
 def test_the_gaussian_flow_of_reverse_kl(integrator: RungeKutta, error: float) -> None:
-    path = pf.simulate(REVERSE_KL, NODES, steps=25, dt=0.02, integrator=integrator)
+    path = pf.simulate(REVERSE_KL, NODES, steps=10, dt=0.02, integrator=integrator)
     end = gaussian(path, type(integrator).__name__)
     z = end.sample(11, seed=5)
     found = path.log_density(z, start=START)

@@ -69,8 +69,7 @@ def on(path: Trajectory, record: int, points: Points) -> Iterator[tuple[Step, Po
         whole = points.shape == move.state.x.points.shape  # to see the noise of the run
         chunks = [points] if whole else points.split(rows(points))
         if here is not leg:
-            kept = here.start.stepper
-            memories = [_kept(memory, kept) for memory in memories] or [{} for _ in chunks]
+            memories = [_kept(memory, leg, here) for memory in memories] or [{} for _ in chunks]
             leg = here
         moved = [
             step.moved(part, memory, k)
@@ -154,6 +153,8 @@ def rows(points: Points) -> int:
     return max(1, NUMBERS // points.shape[1] ** 2)
 
 
-def _kept(memory: Memory, kept: Memory) -> Memory:
+def _kept(memory: Memory, before: Leg | None, leg: Leg) -> Memory:
     """The memory of other points in a run that goes on: what the run itself has kept."""
-    return {name: value for name, value in memory.items() if name in kept}
+    if before is None or type(before.integrator) is not type(leg.integrator):
+        return {}
+    return {name: value for name, value in memory.items() if name in leg.start.stepper}
