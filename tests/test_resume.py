@@ -119,7 +119,15 @@ def assert_same(a: Trajectory, b: Trajectory) -> None:
     assert report_of(a) == report_of(b)
 
 
-@pytest.mark.parametrize("name", RUNS)
+# Those of the default suite: a network and its optimiser, a falling bandwidth with chosen steps and
+# a rule that ends the run, and a run in which the watch has seen something.
+QUICK = ("classifier", "auto", "unstable")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in RUNS],
+)
 def test_an_interrupted_run_ends_as_if_it_never_had_been(name: str, tmp_path: Path) -> None:
     flow, y, options = RUNS[name]()
     options = {
