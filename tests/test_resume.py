@@ -12,7 +12,9 @@ import torch
 
 import particleflow as pf
 from particleflow import Checkpoint, Trajectory, resume, simulate
+from particleflow.checkpointing import opened
 from particleflow.clouds import Cloud
+from particleflow.engine import begin
 from particleflow.estimators import (
     KALE,
     KDE,
@@ -22,6 +24,7 @@ from particleflow.estimators import (
     GradientPenaltyCritic,
 )
 from particleflow.integrators import Adam, Adaptive, Descent, Momentum
+from particleflow.kept_run import KeptRun
 
 X = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.2).sample(19, seed=1)
 Y = pf.samplers.Rings().sample(27, seed=0)
@@ -84,7 +87,7 @@ RUNS: dict[str, Callable[[], tuple[pf.Flow, Any, dict[str, Any]]]] = {
         pf.samplers.Minibatch(pf.samplers.Rings(), 23),
         {"dt": 0.2},
     ),
-    "unbalanced": lambda: (pf.unbalanced(pf.mmd_flow(GAUSS), resample=0.9), Y, {"dt": 0.2}),
+    "unbalanced": lambda: (pf.unbalanced(pf.mmd_flow(GAUSS), resample=0.9999), Y, {"dt": 0.2}),
     "weighted": lambda: (
         pf.mmd_flow(GAUSS),
         Cloud(Y, mass=torch.linspace(1, 2, 27) / 40.5),
@@ -119,7 +122,15 @@ def assert_same(a: Trajectory, b: Trajectory) -> None:
     assert report_of(a) == report_of(b)
 
 
-@pytest.mark.parametrize("name", RUNS)
+# Those of the default suite: a network and its optimiser, a falling bandwidth with chosen steps and
+# a rule that ends the run, and a run in which the watch has seen something.
+QUICK = ("classifier", "auto", "unstable")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in RUNS],
+)
 def test_an_interrupted_run_ends_as_if_it_never_had_been(name: str, tmp_path: Path) -> None:
     flow, y, options = RUNS[name]()
     options = {
@@ -145,3 +156,67 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(name: str, tmp_path: Pa
     assert_same(whole, path)
     assert_same(path, Trajectory.load(tmp_path / "run"))
     assert_same(path, resume(place, metrics=metrics))
+
+
+PARTS = ("watch", "recorder", "wanted", "statistics", "stop")
+# What a watch takes from the flow, the start and the state before, each of which is compared alone.
+TAKEN = ("flow", "target", "integrator", "start", "first", "_previous", "_box", "advice")
+
+
+def plain(value: Any) -> Any:
+    """Tensors as lists, also within tuples and mappings."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("name", ["kink", "unstable", "adaptive", "unbalanced"])
+def test_every_part_of_a_run_recalls_all_that_it_remembered(name: str, tmp_path: Path) -> None:
+    place = Checkpoint(tmp_path / "run", every=3, seconds=0)
+
+    def begun() -> KeptRun:
+        flow, y, options = RUNS[name]()
+        asked = {"steps": 30, "dt": 0.2, "t1": None, "integrator": None, **options}
+        save = None if asked["t1"] else pf.SaveAt(every=100)
+        rule = pf.Arrived(every=2, patience=9)
+        with opened(place) as folder:
+            made = begin(
+                flow, X, y, stop=rule, save=save, metrics=None, seed=0, progress=False,
+                place=folder, **asked,
+            )  # fmt: skip
+        assert isinstance(made, KeptRun)
+        return made
+
+    first = begun()
+    for state in first.states:
+        first._take(state)
+        if state.clock.step == 7:
+            break
+    first.stopped(KeyboardInterrupt())
+    first.trajectory()
+    second, moment = begun(), first._latest
+    assert moment is not None
+    for part in PARTS:
+        assert plain(getattr(second, part).remembered()) == plain(getattr(moment, part)), part
+    watches = [
+        {k: v for k, v in vars(run.watch).items() if k not in TAKEN} for run in (first, second)
+    ]
+    assert plain(watches[0]) == plain(watches[1])
+    before, after = first.watch._previous, second.watch._previous
+    assert (before is None or first.watch.message != "") == (after is None)
+    if before is not None and after is not None:
+        assert (before.fit.value, before.clock) == (after.fit.value, after.clock)
+    assert first.watch.advice == second.watch.advice
+    statistics = vars(first.statistics)
+    assert statistics == vars(second.statistics)
+    told = {
+        "kink": first.watch._hop,
+        "unstable": first.watch.message,
+        "adaptive": first.statistics.lengths,
+        "unbalanced": first.recorder._anew is not None,
+    }
+    assert told[name], "the run has something to remember"
+    assert second.stop.remembered().facts["idle"] is not None
+    second.place.close()
