@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from acts_choosing import CHOOSING, FALL
+from acts_going_on import GOING_ON
 from seen import (
     A_CONTENDER,
     A_TASK,
@@ -157,6 +158,7 @@ TRANSPORT = {
 
 ACTS: dict[str, Acts] = {
     **CHOOSING,
+    **GOING_ON,
     **{
         f"kernels.{name}": Acts(of_kernel, **BANDWIDTH)
         for name in ("Cauchy", "Gaussian", "IMQ", "Laplace", "Matern32", "Matern52")
@@ -686,6 +688,7 @@ ACTS: dict[str, Acts] = {
         seed=(0, 1, {"flow": NOISY}),
         draws=(None, Draws(3), {"flow": NOISY}),
         progress=Elsewhere("test_a_progress_bar"),
+        checkpoint=Elsewhere("test_resume"),
     ),
     "study.Range": Acts(
         lambda part: (part.at(0.3), part.default),

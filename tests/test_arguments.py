@@ -31,6 +31,8 @@ from test_public_api import documented
 # Made by the library for its users to read, and protocols to write classes to: what their fields
 # mean is tested where they are made.
 MADE = {
+    "integrators.Course",
+    "transport.Divergence",
     "AutoFlow",
     "Fit",
     "Runs",

@@ -35,6 +35,7 @@ G = K.Gaussian(0.8)
 PUBLIC = documented()
 # Classes that no run is given: what the library makes for its users, and bases of classes.
 NO_PARTS = {
+    "Checkpoint",
     "Fit",
     "Runs",
     "State",
@@ -44,7 +45,10 @@ NO_PARTS = {
     "estimators.FieldWitness",
     "estimators.Fit",
     "integrators.Controller",
+    "integrators.Corrected",
+    "integrators.Course",
     "integrators.Embedded",
+    "integrators.LengthsOf",
     "integrators.Optimiser",
     "integrators.RungeKutta",
     "integrators.Snapshot",
@@ -57,6 +61,8 @@ NO_PARTS = {
     "reactions.Reaction",
     "renewals.Renewal",
     "scikit.RatioClassifier",
+    "transport.Divergence",
+    "transport.KernelDensity",
     *(name for name in PUBLIC if name.startswith("study.")),
 }
 # Parts that no file can stand for.
@@ -72,6 +78,7 @@ FLOWS = (
     "auto_flow",
     "ift_flow",
     "kale_flow",
+    "labelled",
     "langevin",
     "mmd_flow",
     "mono_flow",

@@ -33,7 +33,9 @@ from particleflow import (
     samplers,
     saving,
     schedules,
+    stops,
 )
+from particleflow.memo import cached
 
 # The names of parts, by module. They are part of the file format: a name that was ever written must
 # be found again.
@@ -62,12 +64,14 @@ PARTS: Mapping[ModuleType, tuple[str, ...]] = {
         "KDE",
         "KLIEP",
         "KernelLogistic",
+        "Labelled",
         "LipschitzCritic",
         "MMD",
         "Moments",
         "Moreau",
         "RuLSIF",
         "Stragglers",
+        "TrainedCTransformCritic",
         "ULSIF",
         "WeightClippingCritic",
     ),
@@ -84,7 +88,9 @@ PARTS: Mapping[ModuleType, tuple[str, ...]] = {
         "Heun",
         "Momentum",
         "Paced",
+        "Periodic",
         "RK4",
+        "Reflecting",
     ),
     kernels: (
         "Cauchy",
@@ -100,6 +106,7 @@ PARTS: Mapping[ModuleType, tuple[str, ...]] = {
         "Matern52",
         "Median",
         "Neurons",
+        "Periodic",
         "RandomWaves",
         "ReLU",
         "Scott",
@@ -156,6 +163,7 @@ PARTS: Mapping[ModuleType, tuple[str, ...]] = {
         "Piecewise",
         "Power",
     ),
+    stops: ("AtRest", "EnergyBelow", "NoProgress"),
 }
 # Functions that parts may hold.
 FUNCTIONS: Mapping[ModuleType, tuple[str, ...]] = {schedules: ("by_step", "by_time")}
@@ -181,7 +189,7 @@ def functions() -> dict[str, Callable[..., Any]]:
     return _named(FUNCTIONS)
 
 
-@cache
+@cached(512)
 def fields_of(cls: type) -> tuple[str, ...]:
     """The fields of a part that its constructor takes."""
     taken = inspect.signature(cls).parameters
