@@ -37,8 +37,8 @@ def of_labels(estimator: Any) -> Any:
 
 
 GOING_ON: dict[str, Acts] = {
-    "AtRest": Acts(of_stop, rtol=(1e-2, 0.3), atol=(0.0, 0.3), every=(10, 7)),
-    "EnergyBelow": Acts(of_stop, {"rtol": 0.3}, rtol=(0.3, 0.5), atol=(0.0, 1.0), every=(10, 7)),
+    "AtRest": Acts(of_stop, {"rtol": 0.05}, rtol=(0.05, 0.3), atol=(0.0, 0.3), every=(10, 7)),
+    "EnergyBelow": Acts(of_stop, {"rtol": 0.1}, rtol=(0.1, 0.3), atol=(0.0, 1.0), every=(10, 7)),
     "NoProgress": Acts(of_stop, {"rtol": 0.05}, rtol=(0.05, 0.2), every=(20, 7), patience=(10, 4)),
     "labelled": Acts(
         of_flow,
