@@ -21,8 +21,8 @@ from particleflow.checkpoint.errors import Damaged
 
 # The name of a segment's file.
 FILE = re.compile(r"(\d{6,15})\.(json|npz)")
-# How often a folder is looked at before the last state counts as missing: a process that writes may
-# have removed it meanwhile.
+# How often the last state is looked for before it counts as missing: a process that writes may have
+# removed it meanwhile.
 TRIES = 5
 # The name of a file that was not finished (`particleflow._files.replacing`).
 PART = re.compile(r"\.[0-9a-f]{8}\.part")
@@ -224,20 +224,22 @@ def _states(folder: Path, stack: ExitStack, result: Found) -> tuple[int | None, 
 
     They are opened before all else: a process that writes may remove their names at any time.
     """
+    written, files = numbers(folder, "json"), {}
+    if not written:
+        return None, {}
+    last = written[-1]
+    for number in sorted({last, *numbers(folder, "npz")}, reverse=True):
+        with _noting(result, number, state_path(folder, number), missing=False):
+            files[number] = stack.enter_context(regular(state_path(folder, number)))
     for _ in range(TRIES):
-        written = numbers(folder, "json")
-        files = {}
-        result.notes.clear()
-        for number in numbers(folder, "npz"):
-            path = state_path(folder, number)
-            with _noting(result, number, path, missing=False):
-                files[number] = stack.enter_context(regular(path))
-        if not written or written[-1] in files or result.notes:
-            break
-    else:
-        path = state_path(folder, written[-1])
-        result.notes.append(_note(written[-1], path, Damaged("is missing")))
-    return (written[-1] if written else None), files
+        if last in files or result.notes:
+            return last, files
+        while manifest_path(folder, last + 1).exists():  # that process is ahead
+            last += 1
+        with _noting(result, last, state_path(folder, last), missing=False):
+            files[last] = stack.enter_context(regular(state_path(folder, last)))
+    result.notes.append(_note(last, state_path(folder, last), Damaged("is missing")))
+    return last, files
 
 
 @contextmanager
