@@ -35,7 +35,6 @@ from particleflow import (
     schedules,
     stops,
 )
-from particleflow.memo import cached
 
 # The names of parts, by module. They are part of the file format: a name that was ever written must
 # be found again.
@@ -189,7 +188,6 @@ def functions() -> dict[str, Callable[..., Any]]:
     return _named(FUNCTIONS)
 
 
-@cached(512)
 def fields_of(cls: type) -> tuple[str, ...]:
     """The fields of a part that its constructor takes."""
     taken = inspect.signature(cls).parameters
