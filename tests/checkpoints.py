@@ -93,7 +93,7 @@ def check(store: Store) -> None:
 
 
 @contextmanager
-def forked(task: Callable[[int], None]) -> Iterator[tuple[int, int]]:
+def forked(task: Callable[[int], object]) -> Iterator[tuple[int, int]]:
     """A process that does `task(pipe)`: its id, and the end of the pipe to read from.
 
     It is killed at the end of the block.

@@ -73,13 +73,15 @@ def test_records_count_once_they_are_committed(folder: Path) -> None:
     with Store.create(folder, checkpoints.HEAD, {"target": checkpoints.TARGET}) as store:
         check(store)
         go_on(store, 2)
-        store.append(row(77))
+        for step in (77, 78, 79):
+            store.append(row(step))
         store.flush()
         assert len(store.columns()["particles"]) == 2
     with Store.open(folder) as store:
         check(store)
         go_on(store, 1)
     check(Store.open(folder, write=False))
+    assert (folder / "records" / "particles.bin").stat().st_size == 3 * 3 * 2 * 4
 
 
 def test_a_state_may_come_before_the_first_record(folder: Path) -> None:
@@ -395,7 +397,7 @@ def test_a_second_process_is_refused_and_a_dead_one_s_lock_taken_over(folder: Pa
 
 
 def test_a_process_does_not_write_to_its_folder_twice(copy: Path) -> None:
-    with Store.open(copy), pytest.raises(RefusedValueError, match=f"process {os.getpid()} on"):
+    with Store.open(copy), pytest.raises(RefusedValueError, match="this process writes to"):
         Store.open(copy)
     Store.open(copy).close()
 
@@ -410,7 +412,6 @@ def test_a_worker_does_not_hold_its_dead_parent_s_lock(copy: Path) -> None:
             try:
                 go_on(store, 1)
             except CheckpointError as error:
-                store.close()
                 os.write(pipe, f"{os.getpid()} {error}".encode())
         signal.pause()
 
@@ -423,6 +424,19 @@ def test_a_worker_does_not_hold_its_dead_parent_s_lock(copy: Path) -> None:
             check(store)
     finally:
         os.kill(int(worker), signal.SIGKILL)
+
+
+@no_forks
+def test_a_worker_may_close_its_copy(copy: Path) -> None:
+    with Store.open(copy) as store:
+        go_on(store, 2)
+        with forked(lambda pipe: (store.close(), os.write(pipe, b"closed"))) as (_, read):
+            assert told(read) == "closed"
+        with pytest.raises(RefusedValueError, match="this process writes to"):
+            Store.open(copy)
+        go_on(store, 2)
+        store.flush()
+        check(store)
 
 
 def test_a_store_that_nobody_holds_gives_the_folder_back(copy: Path) -> None:
@@ -597,6 +611,16 @@ def test_entries_of_one_name_are_refused() -> None:
         for _ in range(2):
             archive.writestr("a.npy", b"")
     with pytest.raises(Damaged, match="of the same name"):
+        arrays.unpacked(file.getvalue())
+
+
+def test_entries_that_share_their_bytes_are_refused() -> None:
+    """As in a zip bomb that compresses nothing."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.npy", bytes(1000))
+        archive.filelist += 2 * archive.filelist
+    with pytest.raises(Damaged, match="has entries that are larger than the file"):
         arrays.unpacked(file.getvalue())
 
 

@@ -78,6 +78,7 @@ class Disk:
             if name not in self._columns:
                 path = column_path(self.folder, name)
                 self._columns[name] = Column(path, Layout.of(tensor), len(self.scalars))
+                folder_to_disk(path.parent)
             self._columns[name].append(tensor)
 
     def commit(
@@ -95,7 +96,6 @@ class Disk:
             name: (layout, self._columns[name].settle() if name in self._columns else NOTHING)
             for name, layout in layouts.items()
         }
-        folder_to_disk(self.folder / "records")
         data = packed(tensors)
         replace_bytes(state_path(self.folder, self._next), data, durable=True)
         records = len(self.scalars) + len(scalars)

@@ -54,10 +54,10 @@ class Lock:
                 remedy="wait for it to end, or choose another folder",
             )
         self.notes: list[str] = []
-        if told:
-            self.notes.append(f"took over the lock of {told}, which is gone")
         if taken is None:
             self.notes.append("the file system has no locks: start no second run in the folder")
+        elif told:
+            self.notes.append(f"took over the lock of {told}, which is gone")
         self._say({"pid": self.process, "host": socket.gethostname(), "since": _now()})
         _held.add(self)
 
@@ -113,4 +113,6 @@ def _told(data: bytes) -> str:
         pid, host, since = int(words["pid"]), str(words["host"])[:80], str(words["since"])[:40]
     except (ValueError, KeyError, TypeError, RecursionError):
         return "an unknown process" if data else ""
+    if (pid, host) == (os.getpid(), socket.gethostname()):
+        return "this process"
     return f"process {pid} on {host} (since {since})"
