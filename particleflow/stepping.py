@@ -66,9 +66,7 @@ def states(
         state = _state(snapshot, first, _converged(fit), watch)
     except UnconvergedError as error:
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
-    if watch.begun:  # the run goes on from a checkpoint
-        state = watch.marked(state)
-    else:
+    if not watch.begun:  # that of a run which goes on from a checkpoint has begun
         watch.begin(state)
     while True:
         yield state

@@ -15,6 +15,11 @@ from particleflow.checkpoint import Store
 T = TypeVar("T")
 
 
+def is_run(path: str | Path) -> bool:
+    """Is it the folder of a run?"""
+    return Path(path).is_dir() and Store.exists(path)
+
+
 def read(path: str | Path, made: Callable[[dict[str, Tensor], dict[str, Any]], T]) -> T:
     """What is `made` of the tensors and the facts of a run's folder; see `told`."""
     try:

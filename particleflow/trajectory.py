@@ -234,7 +234,7 @@ class Trajectory(Replayed):
         Tensors come back on the CPU with their dtype. The records in a folder are memory maps,
         which are read where they are looked at. A run that has not ended is "interrupted".
         """
-        if isinstance(path, str | Path) and Path(path).is_dir():
+        if isinstance(path, str | Path) and stored.is_run(path):
             return stored.read(path, cls.restored)
         return archive.read(path, cls.restored)
 

@@ -171,10 +171,6 @@ class Watch(Course):
         """The new state with its status, after the fit at the new cloud."""
         if self._conservative and state.fit.known:
             self.compare(state)
-        return self.marked(state)
-
-    def marked(self, state: State) -> State:
-        """The state with the status of what has been seen so far."""
         return replace(state, status="unstable", message=self.message) if self.message else state
 
     def compare(self, state: State) -> None:

@@ -105,7 +105,7 @@ def test_a_part_that_no_file_can_hold_is_asked_for_by_name(begun: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="`folder` must hold a run"):
         resume(tmp_path)
-    with pytest.raises(FileNotFoundError, match="`path` must hold a run"):
+    with pytest.raises(ValueError, match=r"`path` must be a file written by Trajectory\.save"):
         Trajectory.load(tmp_path)
     with pytest.raises(TypeError, match="`checkpoint` must be a folder, got 3"):
         Checkpoint.of(3)
