@@ -47,6 +47,7 @@ MADE = {
     "pairwise.Audit",
     "pairwise.Promise",
     "study.Interval",
+    "transport.Divergence",
     "study.Problem",
     "study.Result",
 }
