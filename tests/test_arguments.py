@@ -49,6 +49,7 @@ MADE = {
     "pairwise.Audit",
     "pairwise.Promise",
     "study.Interval",
+    "transport.Divergence",
     "study.Problem",
     "study.Result",
 }
