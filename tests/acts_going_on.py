@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from seen import WIDE, Acts, E, Elsewhere, G, S, X, Y, Z, of_flow, of_path
+from seen import WIDE, Acts, E, Elsewhere, G, X, Y, of_flow, of_path
 
 import particleflow as pf
 
 FLOW = pf.mmd_flow(G)
 ONE = torch.arange(len(X)) % 2
 TWO = torch.arange(len(Y)) % 2
-START = S.Gaussian(dim=2)
-PATH = pf.simulate(FLOW, X, Y, steps=4, dt=0.1, save=pf.SaveAt(every=1))
-BOX = (X.min() - 1.0, X.max() + 1.0)
 
 
 def states(flow: pf.Flow = FLOW) -> Any:
@@ -96,50 +93,9 @@ GOING_ON: dict[str, Acts] = {
             Elsewhere("test_resume"),
         ),
     ),
-    "transport.KernelDensity": Acts(
-        lambda law: law.log_density(Z),
-        {"cloud": pf.Cloud(X), "bandwidth": 0.5},
-        cloud=(pf.Cloud(X), pf.Cloud(Y)),
-        bandwidth=(0.5, 0.7),
-    ),
-    "Trajectory.transport": Acts(
-        lambda moved: moved,
-        {"self": PATH, "z": Z},
-        z=(Z, Z + 1),
-        record=(-1, 2),
-        backward=(False, True),
-        records=(False, True),
-    ),
-    "Trajectory.log_density": Acts(
-        lambda values: values,
-        {"self": PATH, "z": X, "start": START},
-        z=(X, X + 0.1),
-        start=(START, S.Gaussian(dim=2, std=2.0)),
-        record=(-1, 2),
-    ),
-    "Trajectory.kl": Acts(
-        lambda found: (found.value, found.error, found.n),
-        {"self": PATH, "target": START, "start": START, "n": 20},
-        target=(START, S.Gaussian(dim=2, std=2.0)),
-        start=(START, S.Gaussian(dim=2, std=0.5)),
-        n=(20, 30),
-        seed=(0, 1),
-        record=(-1, 2),
-    ),
-    "Trajectory.with_flow": Acts(
-        lambda path: path,
-        {"self": PATH},
-        **dict.fromkeys(("flow", "target", "integrator"), Elsewhere("test_transport")),
-    ),
     "Trajectory.restored": Acts(
         lambda path: path,
         {},
         **dict.fromkeys(("tensors", "facts"), Elsewhere("test_resume")),
-    ),
-    "Flow.jacobian": Acts(
-        lambda found: found,
-        {"self": FLOW, "z": Z, "fit": pf.fit(E.MMD(G), X, Y)},
-        z=(Z, Z + 1),
-        fit=(pf.fit(E.MMD(G), X, Y), pf.fit(E.MMD(WIDE), X, Y)),
     ),
 }

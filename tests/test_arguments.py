@@ -49,7 +49,6 @@ MADE = {
     "pairwise.Audit",
     "pairwise.Promise",
     "study.Interval",
-    "transport.Divergence",
     "study.Problem",
     "study.Result",
 }
