@@ -17,6 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,20 @@ def test_a_reader_sees_the_commits_of_a_writer(folder: Path) -> None:
             go_on(store, 2)
             store.flush()
             check(Store.open(folder, write=False))
+
+
+@no_forks
+@pytest.mark.usefixtures("unchecked")
+def test_a_reader_takes_no_progress_for_damage(folder: Path) -> None:
+    made(folder, 1)
+    with forked(partial(checkpoints.write_until_killed, folder, 0)) as (_, read):
+        os.read(read, 8)
+        for _ in range(20):
+            store = Store.open(folder, write=False)
+            assert store.notes == []
+            check(store)
+    assert store.last is not None
+    assert store.last.step > 1
 
 
 def test_old_states_thin_out(folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from particleflow._files import replace_bytes
 from particleflow._refusals import RefusedValueError
 from particleflow.checkpoint.arrays import packed, unpacked
-from particleflow.checkpoint.documents import document, plain_folder, sealed
+from particleflow.checkpoint.documents import document, plain_folder, regular, sealed
 from particleflow.checkpoint.errors import CheckpointError, Damaged
 from particleflow.checkpoint.segments import PART, Sealed
 
@@ -88,7 +88,8 @@ def read_head(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
                 raise CheckpointError(f"'{folder / folders}' is missing, or is no plain folder")
         written = Sealed.read(body.get("tensors"))
         name = str(HEAD_TENSORS)
-        return head, unpacked(written.data(folder / HEAD_TENSORS)), digest
+        with regular(folder / HEAD_TENSORS) as file:
+            return head, unpacked(written.data(file)), digest
     except (Damaged, TypeError, KeyError) as error:
         raise CheckpointError(
             f"the checkpoint in '{folder}' is damaged: {name} {error}: begin anew in another folder"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from particleflow.checkpoint.errors import Damaged
 
 # The name of a segment's file.
 FILE = re.compile(r"(\d{6,15})\.(json|npz)")
+# How often the last state is looked for before it counts as missing: a process that writes may have
+# removed it meanwhile.
+TRIES = 5
 # The name of a file that was not finished (`particleflow._files.replacing`).
 PART = re.compile(r"\.[0-9a-f]{8}\.part")
 
@@ -38,24 +43,24 @@ class Sealed:
     def read(cls, entry: Any) -> Sealed:
         return cls(whole(entry["length"]), fingerprint(entry["sha256"]))
 
-    def data(self, path: Path) -> bytes:
-        """The bytes of the file, once they are known to be these.
+    def data(self, file: FileIO) -> bytes:
+        """The bytes of a file, once they are known to be these.
 
         Raises
         ------
         Damaged
         """
-        self.check(path)
-        with regular(path) as file:
-            return file.readall()
+        self.check(file)
+        file.seek(0)
+        return file.readall()
 
-    def check(self, path: Path) -> None:
-        with regular(path) as file:
-            length = os.fstat(file.fileno()).st_size
-            if length != self.length:
-                raise Damaged(f"is {length} bytes long in the place of {self.length}")
-            if hashed(file, length) != self.sha256:
-                raise Damaged("has another SHA-256 than was written")
+    def check(self, file: FileIO) -> None:
+        length = os.fstat(file.fileno()).st_size
+        if length != self.length:
+            raise Damaged(f"is {length} bytes long in the place of {self.length}")
+        file.seek(0)
+        if hashed(file, length) != self.sha256:
+            raise Damaged("has another SHA-256 than was written")
 
 
 @dataclass(frozen=True)
@@ -187,39 +192,64 @@ def found(folder: Path, head: str) -> Found:
     """Check every commit in a folder, and find the last good one.
 
     That is the last one whose state is whole, and up to which all manifests and records are.
-    `head` is the SHA-256 of the run's head.
+    `head` is the SHA-256 of the run's head. A process that writes there meanwhile does no harm.
     """
     result = Found(head)
-    written = numbers(folder, "json")
-    if not written:
-        return result
-    chain, chained = _chain(folder, head, written[-1], result)
-    chain = chain[: _whole_records(folder, chain, result)]
-    held = set(numbers(folder, "npz"))
-    for manifest in chain:
-        path = state_path(folder, manifest.number)
-        if manifest.number not in held:
-            if manifest.number == written[-1]:  # older ones are removed in time
-                result.notes.append(_note(manifest.number, path, Damaged("is missing")))
-            continue
-        try:
-            manifest.state.check(path)
-            result.states.add(manifest.number)
-        except Damaged as error:
-            result.notes.append(_note(manifest.number, path, error))
-    for number in sorted(result.states, reverse=True):
-        path = state_path(folder, number)
-        try:
-            result.tensors = unpacked(chain[number].state.data(path))
-        except Damaged as error:  # the digests are right: it was never written by a `Store`
-            result.notes.append(_note(number, path, error))
+    with ExitStack() as stack:
+        last, files = _states(folder, stack, result)
+        if last is None:
+            return result
+        chain, chained = _chain(folder, head, last, result)
+        chain = chain[: _whole_records(folder, chain, result)]
+        for manifest in chain:
+            with _noting(result, manifest.number, state_path(folder, manifest.number)):
+                if manifest.number in files:
+                    manifest.state.check(files[manifest.number])
+                    result.states.add(manifest.number)
+        for number in sorted(result.states, reverse=True):
+            # where the digests are right, a state may still be none that a `Store` has written
+            with _noting(result, number, state_path(folder, number)):
+                result.tensors = unpacked(chain[number].state.data(files[number]))
+                result.manifests, result.digest = chain[: number + 1], chained[number]
+            if result.manifests:
+                break
             result.states.discard(number)
-            continue
-        result.manifests, result.digest = chain[: number + 1], chained[number]
-        break
-    if result.manifests and result.manifests[-1].number != written[-1]:
+    if result.manifests and result.manifests[-1].number != last:
         result.notes.append(f"went back to step {result.manifests[-1].step}")
     return result
+
+
+def _states(folder: Path, stack: ExitStack, result: Found) -> tuple[int | None, dict[int, FileIO]]:
+    """The number of the last commit, and all states, opened.
+
+    They are opened before all else: a process that writes may remove their names at any time.
+    """
+    written, files = numbers(folder, "json"), {}
+    if not written:
+        return None, {}
+    last = written[-1]
+    for number in sorted({last, *numbers(folder, "npz")}, reverse=True):
+        with _noting(result, number, state_path(folder, number), missing=False):
+            files[number] = stack.enter_context(regular(state_path(folder, number)))
+    for _ in range(TRIES):
+        if last in files or result.notes:
+            return last, files
+        while manifest_path(folder, last + 1).exists():  # that process is ahead
+            last += 1
+        with _noting(result, last, state_path(folder, last), missing=False):
+            files[last] = stack.enter_context(regular(state_path(folder, last)))
+    result.notes.append(_note(last, state_path(folder, last), Damaged("is missing")))
+    return last, files
+
+
+@contextmanager
+def _noting(result: Found, number: int, path: Path, *, missing: bool = True) -> Iterator[None]:
+    """Note damage that is found in the block; without `missing` not that of a file that is gone."""
+    try:
+        yield
+    except Damaged as error:
+        if missing or os.path.lexists(path):
+            result.notes.append(_note(number, path, error))
 
 
 def _note(number: int, path: Path, error: Damaged) -> str:

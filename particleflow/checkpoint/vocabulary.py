@@ -181,7 +181,6 @@ def functions() -> dict[str, Callable[..., Any]]:
     return _named(FUNCTIONS)
 
 
-@cache
 def fields_of(cls: type) -> tuple[str, ...]:
     """The fields of a part that its constructor takes."""
     taken = inspect.signature(cls).parameters
