@@ -102,6 +102,30 @@ def test_a_part_that_no_file_can_hold_is_asked_for_by_name(begun: Path) -> None:
     assert f"went on from step 7, kept in {begun}" in str(path.summary())
 
 
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"target": Y + 1}, "`target` has other numbers"),
+        ({"integrator": pf.Heun()}, "`integrator` is Euler there and Heun here"),
+        ({"draws": pf.Draws(3)}, "`draws` is seed=0 there and seed=3 here"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_given_part_is_compared(begun: Path, part: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match="`checkpoint` must be a new folder") as refused:
+        resume(begun, stop=at_step(99, interrupt), **part)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(("every", "seconds", "commits"), [(4, 0, 5), (6, 0, 4), (4, 99, 3)])
+def test_the_state_is_written_as_often_as_is_asked(
+    tmp_path: Path, every: int, seconds: float, commits: int
+) -> None:
+    """At the start, as often as is asked, and with the verdict at the end."""
+    simulate(FLOW, X, Y, steps=12, dt=0.2, checkpoint=Checkpoint(tmp_path, every, seconds))
+    assert len(list(tmp_path.glob("segments/0*.json"))) == commits
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="`folder` must hold a run"):
         resume(tmp_path)
