@@ -78,9 +78,4 @@ GOING_ON: dict[str, Acts] = {
         metrics=(None, {"W2": pf.metrics.W2()}),
         stop=(None, lambda state: state.clock.step == 2),
     ),
-    "Trajectory.restored": Acts(
-        lambda path: path,
-        {},
-        **dict.fromkeys(("tensors", "facts"), Elsewhere("test_resume")),
-    ),
 }
