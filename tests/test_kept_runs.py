@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -276,3 +279,13 @@ def test_damage_is_told_and_gone_round(begun: Path) -> None:
     assert path.report["resumed"]["step"] == 4
     assert "is damaged" in str(path.summary())
     assert_same(simulate(FLOW, X, Y, steps=12, dt=0.2, save=EVERY), path)
+
+
+@pytest.mark.slow
+def test_records_of_a_kept_run_take_no_memory() -> None:
+    """In a process of its own, whose largest memory is that of the run."""
+    code = "from benchmarks.checkpoint.size import memory; print(memory(300_000, 200, 1))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = ast.literal_eval(done.stdout)
+    assert found["records"] > 0.48
+    assert found["peak"] < 0.24
