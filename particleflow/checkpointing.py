@@ -58,19 +58,18 @@ class Checkpoint:
     seconds: float = SECONDS
 
     def __post_init__(self) -> None:
-        _checks.path(self.folder, "folder", "run/")
+        if not isinstance(self.folder, str | Path) or self.folder == "":
+            raise _no_folder("folder", self.folder)
         _checks.count(self.every, "every", remedy="the number of steps between two checkpoints")
         _checks.non_negative(self.seconds, "seconds")
 
     @classmethod
-    def of(cls, given: Any) -> Checkpoint:
-        """The argument `checkpoint` of a run: a folder, or a Checkpoint."""
+    def of(cls, given: Any, name: str = "checkpoint") -> Checkpoint:
+        """The argument `name` of a run: a folder, or a Checkpoint."""
         if isinstance(given, Checkpoint):
             return given
-        if not isinstance(given, str | Path):
-            raise RefusedTypeError(
-                "checkpoint", "must be a folder", _checks.said(given), "pass e.g. 'run/'"
-            )
+        if not isinstance(given, str | Path) or given == "":
+            raise _no_folder(name, given)
         return cls(given)
 
 
@@ -146,9 +145,9 @@ def opened(checkpoint: Any, name: str = "checkpoint") -> Iterator[Place | None]:
     if checkpoint is None:
         yield None
         return
-    settings = Checkpoint.of(checkpoint)
+    settings = Checkpoint.of(checkpoint, name)
     try:
-        place = Place(settings)
+        place = Place(settings, name)
     except Refusal as error:
         raise error.renamed({"folder": Argument(name)}) from None
     try:
@@ -165,12 +164,20 @@ class Place:
     Attributes
     ----------
     settings : Checkpoint
+    name : str
+        The argument that the folder was passed in.
     found : Store or None
         The run in the folder; None until `settle`, where it holds none yet.
     """
 
-    def __init__(self, settings: Checkpoint) -> None:
-        self.settings = settings
+    def __init__(self, settings: Checkpoint, name: str) -> None:
+        self.settings, self.name = settings, name
+        folder = Path(settings.folder)
+        file = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
+        if file is not None:
+            raise RefusedValueError(
+                "folder", "must be a folder", f"'{folder}', and '{file}' is a file", "pass another"
+            )
         self.found = Store.open(settings.folder) if Store.exists(settings.folder) else None
 
     @property
@@ -221,10 +228,18 @@ class Place:
         differences = different(self.found.head, head)
         if differences:
             folder = str(self.found.folder)
+            came = f"'{folder}', whose run differs: {'; '.join(differences)}"
+            if self.name == "folder":
+                raise RefusedValueError(
+                    "folder",
+                    "must be that of a run with the parts that are given",
+                    came,
+                    "leave these parts out, or pass what the run began with",
+                )
             raise RefusedValueError(
                 "checkpoint",
                 "must be a new folder, or that of the same run",
-                f"'{folder}', whose run differs: {'; '.join(differences)}",
+                came,
                 f"pass another folder, or go on with that run: pf.resume({folder!r})",
             )
 
@@ -284,6 +299,11 @@ class Place:
         """Let go of the folder."""
         if self.found is not None:
             self.found.close()
+
+
+def _no_folder(name: str, given: Any) -> RefusedTypeError:
+    """The refusal of an argument that is no folder."""
+    return RefusedTypeError(name, "must be a folder", _checks.said(given), "pass e.g. 'run/'")
 
 
 def versions() -> dict[str, str]:
