@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from particleflow import _checks
+from particleflow._files import at_home
 from particleflow._refusals import Argument, Refusal, RefusedTypeError, RefusedValueError
 from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Commit, Store, parts
@@ -140,7 +141,7 @@ class Asked:
 def opened(checkpoint: Any, name: str = "checkpoint") -> Iterator[Place | None]:
     """The folder in the argument `name` of a run; None without one.
 
-    It is let go if the run cannot begin.
+    It is let go if the run cannot begin, and is then free for another one.
     """
     if checkpoint is None:
         yield None
@@ -154,7 +155,7 @@ def opened(checkpoint: Any, name: str = "checkpoint") -> Iterator[Place | None]:
         yield place
     except BaseException:
         with suppress(CheckpointError):  # the cause is told already
-            place.close()
+            place.discard()
         raise
 
 
@@ -171,8 +172,8 @@ class Place:
     """
 
     def __init__(self, settings: Checkpoint, name: str) -> None:
-        self.settings, self.name = settings, name
-        folder = Path(settings.folder)
+        self.settings, self.name, self._new = settings, name, False
+        folder = at_home(Path(settings.folder))
         file = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
         if file is not None:
             raise RefusedValueError(
@@ -223,7 +224,7 @@ class Place:
         """
         head, tensors = asked.head()
         if self.found is None:
-            self.found = Store.create(self.settings.folder, head, tensors)
+            self.found, self._new = Store.create(self.settings.folder, head, tensors), True
             return
         differences = different(self.found.head, head)
         if differences:
@@ -294,6 +295,13 @@ class Place:
             if here.get(name) != was
         ]
         return [*self.store.notes, *other]
+
+    def discard(self) -> None:
+        """Let go of the folder, and take back a run that was begun in it without a record."""
+        if self.found is not None and self._new:
+            self.found.discard()
+        else:
+            self.close()
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -192,6 +192,17 @@ def test_a_run_that_continues_another_keeps_both_parts(tmp_path: Path) -> None:
     assert_same(wanted, resume(tmp_path / "b"))
 
 
+def test_a_run_that_cannot_begin_leaves_its_folder_free(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a flow without diffusion"):
+        kept(tmp_path, flow=pf.langevin(lambda z: -z), y=None, stop=pf.AtRest())
+    with pytest.raises(FileNotFoundError, match="`folder` must hold a run"):
+        resume(tmp_path)
+    assert kept(tmp_path).status == "completed"
+    with pytest.raises(ValueError, match="`steps` is 12 there and 9 here"):
+        kept(tmp_path, steps=9)
+    assert resume(tmp_path).status == "completed", "a run with records stays"
+
+
 def test_a_run_that_went_on_moves_new_points_or_says_that_it_cannot(tmp_path: Path) -> None:
     path = kept(tmp_path / "a")
     for again in (kept(tmp_path / "a"), resume(tmp_path / "a")):

@@ -203,15 +203,18 @@ def test_what_has_no_way_back(name: str) -> None:
     [
         (Z.float(), {}, "must have one dtype"),
         (Z[:, :1], {}, "one space|columns|dimension|like"),
-        (Z, {"record": 10}, "between -5 and 4"),
+        (Z, {"record": 10}, "`record` must be between -5 and 4"),
+        (Z, {"record": 1.5}, "`record` must be an integer"),
         (Z, {"records": True, "backward": True}, "`records` are all of a run"),
         (Z, {"backward": 1}, "`backward`"),
     ],
-    ids=["dtype", "dimension", "record", "records", "flag"],
+    ids=["dtype", "dimension", "record", "no number", "records", "flag"],
 )
 def test_bad_arguments(z: Tensor, options: dict[str, Any], told: str) -> None:
     with pytest.raises((ValueError, TypeError, IndexError), match=told):
         run().transport(z, **options)
+    with pytest.raises(TypeError, match="`flow` must be the Flow of the run, got str"):
+        run().with_flow("mmd")
 
 
 TORUS = pf.mmd_flow(pf.kernels.Periodic(pf.kernels.Gaussian(0.15), 0.0, 1.0))
@@ -235,14 +238,14 @@ def test_points_move_in_the_box_of_the_run(name: str) -> None:
         assert bool(((path.particles[-1] < 0.1) | (path.particles[-1] > 0.6)).any()), "over an edge"
         assert float((path.transport(moved, backward=True) - x[:7]).abs().max()) < 1e-10
     for options in ({}, {"backward": True}):
-        with pytest.raises(ValueError, match="`z` must lie in the box from .*, got 7 of 7 points"):
+        with pytest.raises(ValueError, match=r"`z` must lie in the box from .*, got 7 of 7 points"):
             path.transport(x[:7] + 1, **options)
 
 
 def test_points_have_the_classes_of_the_particles_or_are_refused() -> None:
     path = run(pf.labelled(MMD, [0, 1] * 15, [1, 0] * 20))
     assert torch.equal(path.transport(X), path.particles[-1])
-    with pytest.raises(ValueError, match="`z` must have a point for each .*, got 7 points for 30"):
+    with pytest.raises(ValueError, match=r"`z` must have a point for each .*, got 7 points for 30"):
         path.transport(Z)
 
 
