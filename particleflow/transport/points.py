@@ -14,7 +14,7 @@ from particleflow._refusals import RefusedValueError
 from particleflow._typing import Memory, Points
 from particleflow.clouds import as_cloud
 from particleflow.estimators.base import ByRow
-from particleflow.integrators import Optimiser
+from particleflow.integrators import Optimiser, State
 from particleflow.integrators.boxes import Boxed
 from particleflow.recipe import Leg
 from particleflow.trajectory import Trajectory
@@ -80,7 +80,7 @@ def on(path: Trajectory, record: int, points: Points) -> Iterator[tuple[Step, Po
         whole = points.shape == move.state.x.points.shape  # to see the noise of the run
         chunks = [points] if whole else points.split(rows(points))
         if here is not leg:
-            memories = [_kept(memory, leg, here) for memory in memories] or [{} for _ in chunks]
+            memories = [_kept(memory, move.state) for memory in memories] or [{} for _ in chunks]
             leg = here
         moved = [
             step.moved(part, memory, k)
@@ -160,8 +160,6 @@ def rows(points: Points) -> int:
     return max(1, NUMBERS // points.shape[1] ** 2)
 
 
-def _kept(memory: Memory, before: Leg | None, leg: Leg) -> Memory:
-    """The memory of other points in a run that goes on: what the run itself has kept."""
-    if before is None or type(before.integrator) is not type(leg.integrator):
-        return {}
-    return {name: value for name, value in memory.items() if name in leg.start.stepper}
+def _kept(memory: Memory, state: State) -> Memory:
+    """The memory of other points in a run that goes on: what the run has kept at its `state`."""
+    return {name: value for name, value in memory.items() if name in state.stepper}
